@@ -1,0 +1,107 @@
+// Builds dist/: both wasm modules, the bundles with the wasm embedded, the demo, type declarations.
+// `--quick` leaves out the declarations; `--if-needed` builds only when a source is newer.
+
+import { execFile } from "node:child_process";
+import { cp, mkdir, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const run = promisify(execFile);
+export const root = fileURLToPath(new URL("..", import.meta.url));
+const bin = (name) => path.join(root, "node_modules", ".bin", name);
+
+/** Newest modification below a folder. */
+async function newest(dir) {
+  let latest = 0;
+  for (const entry of await readdir(path.join(root, dir), {
+    withFileTypes: true,
+    recursive: true,
+  })) {
+    if (!entry.isFile()) continue;
+    const at = await stat(path.join(entry.parentPath ?? entry.path, entry.name));
+    latest = Math.max(latest, at.mtimeMs);
+  }
+  return latest;
+}
+
+async function isFresh() {
+  try {
+    const made = (await stat(path.join(root, "dist/index.js"))).mtimeMs;
+    for (const dir of ["assembly", "worker", "host"]) if ((await newest(dir)) > made) return false;
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Both wasm modules. */
+export async function buildWasm() {
+  await mkdir(path.join(root, "dist"), { recursive: true });
+  await Promise.all(
+    ["release", "debug"].map((target) => run(bin("asc"), ["--target", target], { cwd: root })),
+  );
+}
+
+/** What the runtime provides, or npm installs beside the package. */
+const external = ["node:*", "comlink", "comlink/*", "piscina"];
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  outdir: "dist",
+  loader: { ".wasm": "binary", ".html": "text" },
+  logLevel: "warning",
+  legalComments: "none",
+};
+
+export async function buildBundles() {
+  await build({
+    ...common,
+    external,
+    entryPoints: { index: "host/index.ts", worker: "worker/main.ts" },
+  });
+  await build({
+    ...common,
+    external: [...external, "../index.js"],
+    entryPoints: { "demo/main": "host/demo/main.ts", "demo/handler": "host/demo/handler.ts" },
+  });
+}
+
+/** Declarations of the public types: asc's number types become `number`, imports get their extension. */
+export async function buildTypes() {
+  const types = path.join(root, "dist/types");
+  await rm(types, { recursive: true, force: true });
+  await run(bin("tsc"), ["-p", "tsconfig.types.json"], { cwd: root });
+  for (const entry of await readdir(types, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue;
+    const file = path.join(entry.parentPath ?? entry.path, entry.name);
+    const text = await readFile(file, "utf8");
+    const extended = text.replace(/(from "\.[^"]*?)(\.js)?"/g, '$1.js"');
+    const inAssembly = file.includes(`${path.sep}assembly${path.sep}`);
+    await writeFile(
+      file,
+      inAssembly ? extended.replace(/\b(u8|u16|u32|u64|i32|f64)\b/g, "number") : extended,
+    );
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (!(process.argv.includes("--if-needed") && (await isFresh()))) {
+    try {
+      await buildWasm();
+      await Promise.all([
+        buildBundles(),
+        process.argv.includes("--quick") ? undefined : buildTypes(),
+      ]);
+      await cp(path.join(root, "LICENSE"), path.join(root, "dist/LICENSE"));
+    } catch (error) {
+      console.error(error.stdout || error.stderr || error);
+      process.exit(1);
+    }
+  }
+}

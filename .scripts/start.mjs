@@ -1,0 +1,12 @@
+// `npm start`: builds when a source is newer than dist/, then runs the demo.
+
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+const built = spawnSync(
+  process.execPath,
+  [fileURLToPath(new URL("build.mjs", import.meta.url)), "--if-needed", "--quick"],
+  { stdio: "inherit" },
+);
+if (built.status !== 0) process.exit(built.status ?? 1);
+await import("../dist/demo/main.js");
