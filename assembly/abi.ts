@@ -1,0 +1,439 @@
+// The binary interface between the engine and its host: every constant, enum and field offset that
+// both sides must agree on, and nothing else. Compiled by asc and by esbuild; imports nothing.
+//
+// Invariant: a change of any number in this file changes ABI_VERSION.
+
+/** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
+export const ABI_VERSION: u32 = 1;
+/** "RING" in little-endian; stands at the start of a formatted region. */
+export const MAGIC: u32 = 0x474e4952;
+
+// ---- ids -----------------------------------------------------------------------------------------
+// A connection id is generation * 2^20 + slot: a safe integer. HTTP slots come first, WebSocket slots
+// after them. A stale id is a no-op everywhere.
+
+/** Slots, of both kinds together, are below this. */
+export const SLOT_LIMIT: u32 = 1 << 20;
+/** "No slot". */
+export const NONE: u32 = 0xffffffff;
+
+// ---- parameters ----------------------------------------------------------------------------------
+// A table of f64 the host fills at `params()` before `footprint` and `new`; index by `Param`.
+
+export enum Param {
+  /** HTTP slots, 1 … 2^19. */
+  Connections,
+  /** WebSocket slots, 1 … 2^19. */
+  WebSockets,
+  /** Bytes of the ring, a power of two, 4 KiB … 1 GiB. */
+  RingBytes,
+  /** Bytes of the ring of compressed forms; 0 when compression is off. */
+  DeflateRingBytes,
+  /** Entries of the frame index, a power of two. */
+  Frames,
+  /** Frames a client may be behind before it is evicted, at most `Frames`. */
+  QueuedFrames,
+  /** Bytes of the receive-buffer pool. */
+  ReceivePoolBytes,
+  /** Bytes of the reply-block pool. */
+  ReplyPoolBytes,
+  /** Bytes queued for one client above which `send` is refused. */
+  Backlog,
+  /** Bytes of the receive window: one socket read. */
+  WindowBytes,
+  /** Bytes of the scratch region: one batch from the inbox, one response, one message. */
+  ScratchBytes,
+  /** Bytes of a request head, at most 65,535. */
+  HeadBytes,
+  /** Header fields of a request. */
+  Headers,
+  /** Bytes of a request target. */
+  TargetBytes,
+  /** Bytes of a request body. */
+  BodyBytes,
+  /** Requests served on one connection; 0 is no limit. */
+  RequestsPerSocket,
+  /** 1: a body-bearing method without a length is 411. */
+  RequireContentLength,
+  /** Bytes of an inbound message. */
+  PayloadBytes,
+  /** Frames of an inbound message. */
+  Fragments,
+  /** Bytes of one write of ring or static memory. */
+  RunBytes,
+  /** 1: a full WebSocket table evicts the client furthest behind; 0: 503. */
+  EvictWhenFull,
+  /** Topics the table holds. */
+  Topics,
+  /** Subscriptions of all clients together. */
+  Subscriptions,
+  /** ms for the head of a request. */
+  HeadTimeout,
+  /** ms for a whole request. */
+  RequestTimeout,
+  /** ms between requests. */
+  KeepAliveTimeout,
+  /** ms without progress of an outstanding write. */
+  WriteTimeout,
+  /** ms of inbound silence on a WebSocket; 0 is no limit. */
+  IdleTimeout,
+  /** 1: ping at half of the idle time. */
+  SendPings,
+  /** ms for the closing handshake and for a lingering close. */
+  CloseTimeout,
+  /** ms a connection may wait for a pooled buffer. */
+  BufferTimeout,
+  /** ms a reader that holds the publisher up may go without progress. */
+  SlowGrace,
+  /** First ring offset and frame sequence, 0 … 2^53: tests start near the edges. */
+  FirstSequence,
+  /** Seed of the treap's priorities, 1 … 2^32 - 1. */
+  Seed,
+  COUNT,
+}
+
+// ---- control block -------------------------------------------------------------------------------
+// A table of f64 at `join()`'s return value; index by `Control`. Addresses are bytes into the memory.
+
+export enum Control {
+  /** MAGIC and ABI_VERSION as two u32. */
+  Magic,
+  /** Monotonic ms; the host writes it before each call that depends on time. */
+  Now,
+  /** Unix seconds for the Date field; the host writes it. */
+  Date,
+  SlotsAddress,
+  WindowAddress,
+  ScratchAddress,
+  EventsAddress,
+  /** Events waiting in the table; the host sets it to 0 when it has drained them. */
+  EventCount,
+  RowsAddress,
+  RingAddress,
+  TableAddress,
+  /** Generation of the slot that `accept` or `upgrade` returned. */
+  Generation,
+  /** Address of the result of the last call that has one besides its return value. */
+  Result,
+  /** Open WebSockets, HTTP connections, and slots the host has not freed. */
+  WebSocketCount,
+  ConnectionCount,
+  DeadCount,
+  /** Ring: bytes committed since the start, bytes that the slowest reader still needs. */
+  Committed,
+  RingUsed,
+  /** Next frame sequence. */
+  Sequence,
+  /** Bytes taken from each pool. */
+  ReceivePoolUsed,
+  ReplyPoolUsed,
+  // Counters, monotone.
+  Accepted,
+  Upgraded,
+  Requests,
+  BytesIn,
+  BytesOut,
+  MessagesIn,
+  MessagesSent,
+  FramesPublished,
+  BytesPublished,
+  /** Publications times the clients open at that moment. */
+  FramesDue,
+  PingsIn,
+  PongsDropped,
+  Evicted,
+  /** Bytes, frames by which the last evicted client was behind. */
+  LagBytes,
+  LagFrames,
+  /** Closed connections by reason: CloseCount - reason. */
+  CloseCount,
+  COUNT = CloseCount + 64,
+}
+
+// ---- events --------------------------------------------------------------------------------------
+
+export enum EventKind {
+  /** A whole request: `pointer` its head table, `length` bytes of head. Parsing of the connection stops. */
+  Request = 1,
+  /** A piece of a streamed body. */
+  BodyChunk,
+  /** The end of a streamed body. */
+  BodyEnd,
+  /** A whole message: `pointer`, `length` its payload, `value` the opcode. Valid until the next call that parses. */
+  Message,
+  /** A piece of a message, for hosts that asked for pieces. `value`: opcode | first << 8 | last << 9. */
+  Fragment,
+  /** A compressed message to inflate; answer with `inflated`. */
+  Inflate,
+  /** A ping arrived (its pong is queued): payload at `pointer`. */
+  Ping,
+  /** A pong arrived: payload at `pointer`. */
+  Pong,
+  /** The peer's Close frame: `value` its code (1005 when it has none), reason text at `pointer`. */
+  PeerClose,
+  /**
+   * `value` 0: a client whose queue was full has room again, an HTTP connection may be resumed; 1: a buffer
+   * may be had, feed the bytes that were not consumed.
+   */
+  Drain,
+  /** Everything is written: half-close the socket and go on reading (and discarding). */
+  End,
+  /** The engine is through with the connection: act by `Shut` in `length`, then `free` the slot. `value`: reason. */
+  Closed,
+}
+
+/** How a Closed connection's socket ends. */
+export enum Shut {
+  /** Drop what the kernel holds; no byte of the ring may leave any more. */
+  Reset = 1,
+  /** A plain close; the kernel sends what it has. */
+  Destroy,
+}
+
+/** Request, Message and other inbound events the table holds beside Closed, Drain and End for each slot. */
+export const EVENT_LIMIT: u32 = 256;
+export const EVENT_BYTES: u32 = 32;
+export const EVENT_KIND: u32 = 0;
+export const EVENT_SLOT: u32 = 4;
+export const EVENT_GENERATION: u32 = 8;
+export const EVENT_POINTER: u32 = 12;
+export const EVENT_LENGTH: u32 = 16;
+export const EVENT_VALUE: u32 = 20;
+export const EVENT_EXTRA: u32 = 24;
+
+// ---- write rows ----------------------------------------------------------------------------------
+
+export enum RowKind {
+  /** Bytes of the ring. */
+  Ring = 1,
+  /** Bytes of a reply block. */
+  Block,
+  /** Bytes of a body the host holds: `offset` and `length` in it, its number in `body`. */
+  Static,
+  /** Bytes of the ring of compressed forms. */
+  DeflateRing,
+}
+
+/** What the host leaves in a row's `state` before the next `flush`. */
+export enum RowState {
+  /** The transport holds the memory; `done(slot)` follows. */
+  Outstanding = 0,
+  /** The transport is through with the memory. */
+  Complete = 1,
+}
+
+export const ROW_BYTES: u32 = 32;
+export const ROW_SLOT: u32 = 0;
+export const ROW_KIND: u32 = 4;
+export const ROW_OFFSET: u32 = 8;
+export const ROW_LENGTH: u32 = 12;
+export const ROW_STATE: u32 = 16;
+export const ROW_BODY: u32 = 20;
+/** 1: with this row the host may let go of the static body. */
+export const ROW_LAST: u32 = 24;
+
+// ---- requests ------------------------------------------------------------------------------------
+// The head table: one entry of four u16 for each field, offsets from the start of the head.
+
+export const HEADER_ENTRY_BYTES: u32 = 8;
+
+/** Index in the table of methods that `method()` spells; the names are the registered ones. */
+export enum Method {
+  GET,
+  HEAD,
+  POST,
+  PUT,
+  DELETE,
+  OPTIONS,
+  PATCH,
+  TRACE,
+  CONNECT,
+}
+
+// Fields of a slot that the host reads; asserted against conn.ts.
+export const CONN_BYTES: u32 = 256;
+export const CONN_FLAGS: u32 = 4;
+export const CONN_GENERATION: u32 = 8;
+export const CONN_HEAD: u32 = 92;
+export const CONN_TABLE: u32 = 96;
+export const CONN_BODY: u32 = 100;
+export const CONN_BODY_LENGTH: u32 = 104;
+export const CONN_HEAD_LENGTH: u32 = 112;
+export const CONN_HEADER_COUNT: u32 = 114;
+export const CONN_METHOD: u32 = 116;
+export const CONN_MINOR: u32 = 117;
+export const CONN_TARGET: u32 = 118;
+export const CONN_TARGET_LENGTH: u32 = 120;
+export const CONN_TRAITS: u32 = 124;
+export const CONN_BACKLOG: u32 = 164;
+
+/** Bit of `CONN_FLAGS`: the connection waits for a pooled buffer; the host keeps what was not consumed. */
+export const FLAG_WAITING: u32 = 128;
+
+/** What a request's fields said: bits of `CONN_TRAITS`. */
+export enum Trait {
+  Host = 1,
+  ContentLength = 2,
+  Chunked = 4,
+  Close = 8,
+  KeepAlive = 16,
+  /** Connection: upgrade. */
+  ConnectionUpgrade = 32,
+  /** Upgrade: websocket. */
+  UpgradeWebSocket = 64,
+  Key = 128,
+  Version13 = 256,
+  VersionOther = 512,
+  Expect = 1024,
+  TransferEncoding = 2048,
+  /** A valid opening handshake (RFC 6455 4.2.1): `upgrade` may answer it. */
+  Upgrade = 4096,
+  /** The connection stays open after the answer. */
+  Persistent = 8192,
+  Absolute = 16384,
+  ExpectOther = 32768,
+}
+
+/** Bits of `respond`'s flags. */
+export enum Answer {
+  /** Close the connection after this answer. */
+  Close = 1,
+  /** The head says how long the body is but none follows (HEAD). */
+  NoBody = 2,
+}
+
+// ---- inbox ---------------------------------------------------------------------------------------
+// Shared memory between one producing thread and its consumers: INBOX_WORDS u32 of header, then a
+// byte ring of a power of two. Positions are u32 that count 8-byte units and wrap.
+
+export const INBOX_WORDS: u32 = 64;
+/** Position of the producer. */
+export const INBOX_HEAD: u32 = 0;
+/** Position of the consumer. */
+export const INBOX_TAIL: u32 = 16;
+/** 1: the consumer sleeps; whoever changes it to 0 rings the doorbell. */
+export const INBOX_ASLEEP: u32 = 17;
+/** 1: the producer waits for room; whoever changes it to 0 tells it. */
+export const INBOX_WAITING: u32 = 32;
+
+/** Record header: total bytes (multiple of 8), payload bytes, kind | flags << 8 | value << 16, slot, generation, spare. */
+export const RECORD_BYTES: u32 = 24;
+export const RECORD_TOTAL: u32 = 0;
+export const RECORD_LENGTH: u32 = 4;
+export const RECORD_KIND: u32 = 8;
+export const RECORD_SLOT: u32 = 12;
+export const RECORD_GENERATION: u32 = 16;
+/** Frames that an application-side stage or a test wants counted; number of a transferred buffer. */
+export const RECORD_VALUE: u32 = 20;
+
+export enum RecordKind {
+  /** Skip to the start of the byte ring. */
+  Pad,
+  Broadcast,
+  Send,
+  Close,
+  Ping,
+  Publish,
+  Subscribe,
+  Unsubscribe,
+  /** The payload is transferred buffer number RECORD_VALUE; RECORD_LENGTH is its length; the real kind in the flags' high half. */
+  Transferred,
+}
+
+/** Bits of a frame's flags, in records and in index entries. */
+export enum FrameFlag {
+  Binary = 1,
+  Compress = 2,
+}
+
+// ---- outcomes ------------------------------------------------------------------------------------
+
+/** What `publish`, `drain`, `stage…` and `send` answer. */
+export enum Outcome {
+  /** Done. */
+  Ok = 0,
+  /** Clients were evicted to make room: act on the events, then call again. */
+  Evicted = 1,
+  /** Frames that were not flushed yet stand in the way: flush, then call again. */
+  Flush = 2,
+  /** The many are behind: nothing was staged; try again when they have moved on. */
+  Wait = 3,
+  /** The frame is larger than the ring. */
+  TooLarge = 4,
+  /** The id is stale, or the connection is closing. */
+  Gone = 5,
+  /** The client's queue or the reply pool is full. */
+  Full = 6,
+  /** A transferred buffer is next: publish it, then go on. */
+  Transferred = 7,
+}
+
+// ---- close reasons -------------------------------------------------------------------------------
+// The reference's numbers, −1 … −23; ours from −24 on. `close.ts` in host/ gives each its text, HTTP
+// status and WebSocket code; `closeStatus` and `closeCode` in assembly/close.ts the engine's side.
+
+export enum CloseReason {
+  Ok = -1,
+  Evicted = -2,
+  TooSlow = -3,
+  ExpectedEof = -4,
+  PeerReset = -5,
+  LargeRequest = -6,
+  BadRequest = -7,
+  MissingContentLength = -8,
+  UnknownMethod = -9,
+  PathTooLong = -10,
+  WsBadKey = -11,
+  WsUnexpectedVersion = -12,
+  WsMissingKey = -13,
+  WsMissingVersion = -14,
+  WsBadMask = -15,
+  WsUnknownOpcode = -16,
+  WsOversizeFrame = -17,
+  WsClientTooSlow = -18,
+  WsMissingUpgrade = -19,
+  WsExpectedCont = -20,
+  WsExpectedText = -21,
+  WsControlFrameTooLarge = -22,
+  UnsupportedTransferEncoding = -23,
+  /** The peer sent a Close frame or ended its side in order. */
+  PeerClosed = -24,
+  /** The peer ended its side without a Close frame, or within a request. */
+  PeerEnded = -25,
+  WsReservedBits = -26,
+  WsBadUtf8 = -27,
+  WsTooManyFragments = -28,
+  WsBadLength = -29,
+  WsFragmentedControl = -30,
+  WsBadClosePayload = -31,
+  WsMessageTooLarge = -32,
+  LargeHead = -33,
+  TooManyHeaders = -34,
+  UnsupportedVersion = -35,
+  UnsupportedExpectation = -36,
+  MissingHost = -37,
+  BadHost = -38,
+  BadContentLength = -39,
+  BadTransferEncoding = -40,
+  BadChunk = -41,
+  HeadTimeout = -42,
+  RequestTimeout = -43,
+  KeepAliveTimeout = -44,
+  WriteTimeout = -45,
+  IdleTimeout = -46,
+  CloseTimeout = -47,
+  NoBuffer = -48,
+  NoRoom = -49,
+  OriginRefused = -50,
+  AddressLimit = -51,
+  Rate = -52,
+  Shutdown = -53,
+  HandlerError = -54,
+  /** The application closed or terminated the connection. */
+  Application = -55,
+  NetworkError = -56,
+  Configured = -57,
+}
+
+/** Close reasons are −1 … −CLOSE_REASONS. */
+export const CLOSE_REASONS: u32 = 57;

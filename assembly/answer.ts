@@ -1,0 +1,324 @@
+// Response heads (RFC 9110, 9112): status line, Date, the fields the framing needs, and the caller's.
+//
+// Invariant: no field of the caller's can break the framing. Names are tokens, values hold no control
+// octet but HTAB, and the fields that frame a message are the engine's alone.
+
+import { Control } from "./abi";
+import { copy, equalFold, findControl, storeDecimal } from "./bytes";
+import { getControl } from "./conn";
+import { isToken } from "./http";
+import { putText } from "./text";
+
+/** "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", and the second it is of. */
+const DATE = memory.data(64, 8);
+const DATE_BYTES: u32 = 37;
+let dateOf: f64 = -1;
+
+function putTwo(at: usize, value: u32): usize {
+  store<u8>(at, (48 + value / 10) as u8);
+  store<u8>(at + 1, (48 + (value % 10)) as u8);
+  return at + 2;
+}
+
+function putDayName(at: usize, day: u32): usize {
+  switch (day) {
+    case 0:
+      return putText(at, "Sun");
+    case 1:
+      return putText(at, "Mon");
+    case 2:
+      return putText(at, "Tue");
+    case 3:
+      return putText(at, "Wed");
+    case 4:
+      return putText(at, "Thu");
+    case 5:
+      return putText(at, "Fri");
+    default:
+      return putText(at, "Sat");
+  }
+}
+
+function putMonthName(at: usize, month: u32): usize {
+  switch (month) {
+    case 1:
+      return putText(at, "Jan");
+    case 2:
+      return putText(at, "Feb");
+    case 3:
+      return putText(at, "Mar");
+    case 4:
+      return putText(at, "Apr");
+    case 5:
+      return putText(at, "May");
+    case 6:
+      return putText(at, "Jun");
+    case 7:
+      return putText(at, "Jul");
+    case 8:
+      return putText(at, "Aug");
+    case 9:
+      return putText(at, "Sep");
+    case 10:
+      return putText(at, "Oct");
+    case 11:
+      return putText(at, "Nov");
+    default:
+      return putText(at, "Dec");
+  }
+}
+
+/** IMF-fixdate (RFC 9110 5.6.7) of a Unix time, computed once a second. */
+function renewDate(seconds: f64): void {
+  dateOf = seconds;
+  const time = seconds as u64;
+  const days = (time / 86400) as u32;
+  const second = (time % 86400) as u32;
+  // Days since 0000-03-01, in eras of 400 years: the year starts in March, so leap days come last.
+  const z = days + 719468;
+  const era = z / 146097;
+  const dayOfEra = z % 146097;
+  const yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36524 - dayOfEra / 146096) / 365;
+  const dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100);
+  const marchMonth = (5 * dayOfYear + 2) / 153;
+  const day = dayOfYear - (153 * marchMonth + 2) / 5 + 1;
+  const month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9;
+  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
+  let at = putText(DATE, "Date: ");
+  at = putDayName(at, (days + 4) % 7);
+  at = putText(at, ", ");
+  at = putTwo(at, day);
+  at = putText(at, " ");
+  at = putMonthName(at, month);
+  at = putText(at, " ");
+  at = putTwo(at, year / 100);
+  at = putTwo(at, year % 100);
+  at = putText(at, " ");
+  at = putTwo(at, second / 3600);
+  at = putText(at, ":");
+  at = putTwo(at, (second / 60) % 60);
+  at = putText(at, ":");
+  at = putTwo(at, second % 60);
+  putText(at, " GMT\r\n");
+}
+
+/** Reason phrase of a status (RFC 9110 15); the class's name for one that is not registered. */
+export function putPhrase(at: usize, status: u32): usize {
+  switch (status) {
+    case 200:
+      return putText(at, "OK");
+    case 201:
+      return putText(at, "Created");
+    case 202:
+      return putText(at, "Accepted");
+    case 203:
+      return putText(at, "Non-Authoritative Information");
+    case 204:
+      return putText(at, "No Content");
+    case 205:
+      return putText(at, "Reset Content");
+    case 206:
+      return putText(at, "Partial Content");
+    case 207:
+      return putText(at, "Multi-Status");
+    case 300:
+      return putText(at, "Multiple Choices");
+    case 301:
+      return putText(at, "Moved Permanently");
+    case 302:
+      return putText(at, "Found");
+    case 303:
+      return putText(at, "See Other");
+    case 304:
+      return putText(at, "Not Modified");
+    case 307:
+      return putText(at, "Temporary Redirect");
+    case 308:
+      return putText(at, "Permanent Redirect");
+    case 400:
+      return putText(at, "Bad Request");
+    case 401:
+      return putText(at, "Unauthorized");
+    case 402:
+      return putText(at, "Payment Required");
+    case 403:
+      return putText(at, "Forbidden");
+    case 404:
+      return putText(at, "Not Found");
+    case 405:
+      return putText(at, "Method Not Allowed");
+    case 406:
+      return putText(at, "Not Acceptable");
+    case 408:
+      return putText(at, "Request Timeout");
+    case 409:
+      return putText(at, "Conflict");
+    case 410:
+      return putText(at, "Gone");
+    case 411:
+      return putText(at, "Length Required");
+    case 412:
+      return putText(at, "Precondition Failed");
+    case 413:
+      return putText(at, "Content Too Large");
+    case 414:
+      return putText(at, "URI Too Long");
+    case 415:
+      return putText(at, "Unsupported Media Type");
+    case 416:
+      return putText(at, "Range Not Satisfiable");
+    case 417:
+      return putText(at, "Expectation Failed");
+    case 421:
+      return putText(at, "Misdirected Request");
+    case 422:
+      return putText(at, "Unprocessable Content");
+    case 425:
+      return putText(at, "Too Early");
+    case 426:
+      return putText(at, "Upgrade Required");
+    case 428:
+      return putText(at, "Precondition Required");
+    case 429:
+      return putText(at, "Too Many Requests");
+    case 431:
+      return putText(at, "Request Header Fields Too Large");
+    case 451:
+      return putText(at, "Unavailable For Legal Reasons");
+    case 500:
+      return putText(at, "Internal Server Error");
+    case 501:
+      return putText(at, "Not Implemented");
+    case 502:
+      return putText(at, "Bad Gateway");
+    case 503:
+      return putText(at, "Service Unavailable");
+    case 504:
+      return putText(at, "Gateway Timeout");
+    case 505:
+      return putText(at, "HTTP Version Not Supported");
+    case 507:
+      return putText(at, "Insufficient Storage");
+    case 511:
+      return putText(at, "Network Authentication Required");
+    default:
+      return status < 300
+        ? putText(at, "Success")
+        : status < 400
+          ? putText(at, "Redirection")
+          : status < 500
+            ? putText(at, "Client Error")
+            : putText(at, "Server Error");
+  }
+}
+
+export function putStatusLine(at: usize, status: u32): usize {
+  at = putText(at, "HTTP/1.1 ");
+  store<u8>(at, (48 + status / 100) as u8);
+  at = putTwo(at + 1, status % 100);
+  store<u8>(at, 0x20);
+  at = putPhrase(at + 1, status);
+  return putText(at, "\r\n");
+}
+
+/** Fields that frame a message: the engine writes them itself. */
+function isFraming(at: usize, length: u32): bool {
+  switch (length) {
+    case 7:
+      return equalFold(at, UPGRADE, 7);
+    case 10:
+      return equalFold(at, CONNECTION, 10);
+    case 14:
+      return equalFold(at, CONTENT_LENGTH, 14);
+    case 17:
+      return equalFold(at, TRANSFER_ENCODING, 17);
+    default:
+      return false;
+  }
+}
+
+const UPGRADE = memory.data<u8>([117, 112, 103, 114, 97, 100, 101]);
+const CONNECTION = memory.data<u8>([99, 111, 110, 110, 101, 99, 116, 105, 111, 110]);
+const CONTENT_LENGTH = memory.data<u8>([
+  99, 111, 110, 116, 101, 110, 116, 45, 108, 101, 110, 103, 116, 104,
+]);
+const TRANSFER_ENCODING = memory.data<u8>([
+  116, 114, 97, 110, 115, 102, 101, 114, 45, 101, 110, 99, 111, 100, 105, 110, 103,
+]);
+const DATE_NAME = memory.data<u8>([100, 97, 116, 101]);
+
+let hasDate: bool = false;
+
+/**
+ * Copies the caller's fields as lines.
+ * @param fields records of u16 name length, u16 value length, name, value; one after the other
+ * @returns the end, or 0 when a field is refused
+ */
+export function putFields(at: usize, fields: usize, length: u32): usize {
+  const end = fields + length;
+  hasDate = false;
+  while (fields < end) {
+    const nameLength: u32 = load<u16>(fields);
+    const valueLength: u32 = load<u16>(fields, 2);
+    const name = fields + 4;
+    const value = name + nameLength;
+    fields = value + valueLength;
+    if (fields > end || !isToken(name, value) || isFraming(name, nameLength)) return 0;
+    if (findControl(value, fields) != fields) return 0;
+    if (nameLength == 4 && equalFold(name, DATE_NAME, 4)) hasDate = true;
+    copy(at, name, nameLength);
+    at += nameLength;
+    store<u16>(at, 0x203a);
+    copy(at + 2, value, valueLength);
+    at += 2 + valueLength;
+    store<u16>(at, 0x0a0d);
+    at += 2;
+  }
+  return at;
+}
+
+/** Bytes the engine adds to a head, at most, beside the caller's fields. */
+export const HEAD_EXTRA: u32 = 256;
+
+/**
+ * Writes a response head.
+ * @param at room for HEAD_EXTRA + the fields as lines
+ * @param persistent 0: the connection ends; 1: it stays open; 2: it does, and HTTP/1.0 must be told so
+ * @returns the end, or 0 when a field of the caller's is refused
+ */
+export function putHead(
+  at: usize,
+  status: u32,
+  persistent: u32,
+  bodyLength: u32,
+  fields: usize,
+  fieldsLength: u32,
+): usize {
+  at = putStatusLine(at, status);
+  at = putFields(at, fields, fieldsLength);
+  if (at == 0) return 0;
+  if (!hasDate) at = putDate(at);
+  // RFC 9110 8.6: no Content-Length in 1xx and 204; 304 has no body, and we do not know its length.
+  if (status != 204 && status != 304) {
+    at = putText(at, "Content-Length: ");
+    at = storeDecimal(at, bodyLength as u64);
+    at = putText(at, "\r\n");
+  }
+  if (status == 426) {
+    // RFC 9110 15.5.22: a 426 says what to upgrade to.
+    at = putText(at, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+    at = putText(
+      at,
+      persistent == 0 ? "Connection: upgrade, close\r\n" : "Connection: upgrade\r\n",
+    );
+  } else if (persistent == 0) at = putText(at, "Connection: close\r\n");
+  else if (persistent == 2) at = putText(at, "Connection: keep-alive\r\n");
+  return putText(at, "\r\n");
+}
+
+export function putDate(at: usize): usize {
+  const seconds = getControl(Control.Date);
+  if (seconds != dateOf) renewDate(seconds);
+  copy(at, DATE, DATE_BYTES);
+  return at + DATE_BYTES;
+}

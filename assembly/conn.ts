@@ -1,0 +1,528 @@
+// Connections: the record of one, the two slot tables, the lists they stand in, and what every other
+// file of the engine needs to know about the whole: the Engine record and its addresses.
+//
+// Invariant: a slot is free (state Free, on its table's free list), live, or Dead (the engine is through
+// with it, the host has not called `free` yet). Its generation changes when it is freed, so an id names
+// one connection for ever.
+
+import {
+  CLOSE_REASONS,
+  CONN_BACKLOG,
+  CONN_BODY,
+  CONN_BODY_LENGTH,
+  CONN_BYTES,
+  CONN_FLAGS,
+  CONN_GENERATION,
+  CONN_HEAD,
+  CONN_HEADER_COUNT,
+  CONN_HEAD_LENGTH,
+  CONN_METHOD,
+  CONN_MINOR,
+  CONN_TABLE,
+  CONN_TARGET,
+  CONN_TARGET_LENGTH,
+  CONN_TRAITS,
+  Control,
+  EVENT_BYTES,
+  EVENT_EXTRA,
+  EVENT_GENERATION,
+  EVENT_KIND,
+  EVENT_LENGTH,
+  EVENT_LIMIT,
+  EVENT_POINTER,
+  EVENT_SLOT,
+  EVENT_VALUE,
+  EventKind,
+  FLAG_WAITING,
+} from "./abi";
+import { Pool } from "./pool";
+
+/** Values of `Conn.state`. */
+export namespace State {
+  export const Free: u8 = 0;
+  /** HTTP: between requests, or within a head. */
+  export const Head: u8 = 1;
+  /** HTTP: within a body. */
+  export const Body: u8 = 2;
+  /** HTTP: a request is out; nothing is parsed until it is answered. */
+  export const Request: u8 = 3;
+  /** WebSocket: open. */
+  export const Open: u8 = 4;
+  /** WebSocket: our Close is queued or sent; the peer's is awaited. */
+  export const Closing: u8 = 5;
+  /** No more input is wanted; what is queued goes out, then End. */
+  export const Finishing: u8 = 6;
+  /** Half-closed: input is discarded until the peer ends or the time is up. */
+  export const Linger: u8 = 7;
+  /** Closed is out; the host has not freed the slot yet. */
+  export const Dead: u8 = 8;
+}
+
+/** Bits of `Conn.flags`. */
+export enum Flag {
+  WebSocket = 1,
+  /** On the dirty list: has something to hand to the transport. */
+  Dirty = 2,
+  /** The run ended within a frame: the next row goes on with it. */
+  MidFrame = 4,
+  /** The host holds the connection: nothing is parsed. */
+  Held = 8,
+  /** The peer ended its side. */
+  PeerEnded = 16,
+  /** A `send` was refused: Drain follows. */
+  WantDrain = 32,
+  /** In the treap. */
+  Ordered = 64,
+  /** Waits for a pooled buffer. */
+  Waiting = 128,
+  /** Our Close frame is queued. */
+  CloseQueued = 256,
+  /** The peer's Close frame arrived. */
+  CloseSeen = 512,
+  /** A ping of ours is unanswered. */
+  Pinged = 1024,
+  /** Parsing stopped because the backlog is full. */
+  Clogged = 2048,
+  /** Unparsed bytes wait in the window, for `resume`. */
+  InWindow = 4096,
+  /** Close after the answer. */
+  LastAnswer = 8192,
+  /** A message from the pooled buffer is out; `resume` frees it. */
+  MessageOut = 16384,
+  /** 100 (Continue) was sent or is not needed. */
+  Continued = 32768,
+  /** End is out: the host has half-closed the socket. */
+  EndSent = 65536,
+  /** A block of a reply went out and its frame goes on in the next. */
+  MidReply = 131072,
+}
+
+@unmanaged
+export class Conn {
+  state: u8;
+  /** Which of the lists below an HTTP connection stands in; 0 none. */
+  list: u8;
+  /** RowKind of the outstanding write, 0 when there is none. */
+  writing: u8;
+  /** Order of the pooled buffer. */
+  order: u8;
+  flags: u32;
+  generation: u32;
+  slot: u32;
+  /** Next on the free list or the dirty list. */
+  link: u32;
+  /** Position in the list of open WebSockets. */
+  listAt: u32;
+  /** Position in the heap of deadlines, plus 1; 0 when there is none. */
+  timerAt: u32;
+  reason: i32;
+  /** When the heap looks at this connection. */
+  due: f64;
+  lastIn: f64;
+  /** Last progress of the outstanding write. */
+  lastOut: f64;
+  /** When the present state began: the request, the closing handshake, the linger. */
+  since: f64;
+  /** Pooled buffer, 0 for none. */
+  buffer: u32;
+  /** Previous on the dirty list. */
+  linkBack: u32;
+  /** HTTP: offset of the current head. WebSocket: offset of the unparsed bytes. */
+  start: u32;
+  /** Offset behind the last byte. */
+  end: u32;
+  /** HTTP, from the head's start: bytes looked at, start of the current line. */
+  scan: u32;
+  line: u32;
+  /** WebSocket: state of utf8.ts. */
+  utf8: u32;
+  /** Address of the request's head, its table, its body. */
+  head: u32;
+  table: u32;
+  body: u32;
+  bodyLength: u32;
+  /** Bytes of the body, or of the chunk, still to come. */
+  bodyLeft: u32;
+  headLength: u16;
+  headers: u16;
+  method: u8;
+  minor: u8;
+  target: u16;
+  targetLength: u16;
+  key: u16;
+  traits: u32;
+  requests: u32;
+  /** State of the chunk parser. */
+  chunk: u32;
+  /** WebSocket: bytes of the current frame still to come, its mask for the next one. */
+  frameLeft: u32;
+  mask: u32;
+  /** WebSocket: bytes of the message assembled at the start of the buffer. */
+  message: u32;
+  fragments: u32;
+  opcode: u8;
+  frameOpcode: u8;
+  frameFinal: u8;
+  frameOpen: u8;
+  /** The reply queue: first and last block, bytes. */
+  replyHead: u32;
+  replyTail: u32;
+  backlog: u32;
+  /** Block of the pending pong. */
+  pong: u32;
+  /** Block that the outstanding write reads from and that nobody else owns. */
+  sending: u32;
+  /** Ring offsets: delivered to the kernel, handed to the transport. */
+  done: u64;
+  handed: u64;
+  /** The frame that the next run starts in. */
+  sequence: u64;
+  /** Treap links of a WebSocket; list links of an HTTP connection. */
+  left: u32;
+  right: u32;
+  priority: u32;
+  count: u32;
+  /** Bytes of the outstanding write. */
+  writingBytes: u32;
+  closeCode: u16;
+  spare2: u16;
+  waitSince: f64;
+  /** Bytes of buffer it waits for. */
+  waitBytes: u32;
+  /** Neighbours in the queue for buffers. */
+  waitNext: u32;
+  waitBack: u32;
+  spare3: u32;
+  spare4: u64;
+}
+
+/** The engine's own state; stands behind the control table. */
+@unmanaged
+export class Engine {
+  control: usize;
+  params: usize;
+  slots: usize;
+  timers: usize;
+  webSockets: usize;
+  events: usize;
+  rows: usize;
+  headTable: usize;
+  window: usize;
+  scratch: usize;
+  frames: usize;
+  /** Bytes of the head table, which stands before the data in an HTTP connection's buffer. */
+  tableBytes: u32;
+  httpSlots: u32;
+  allSlots: u32;
+  freeHttp: u32;
+  freeWebSocket: u32;
+  openCount: u32;
+  timerCount: u32;
+  dirtyHead: u32;
+  dirtyTail: u32;
+  rowCount: u32;
+  eventCount: u32;
+  /** Inbound events since the table was drained. */
+  inboundEvents: u32;
+  treap: u32;
+  random: u32;
+  /** Queue for buffers, and whether one was given back since it was last looked at. */
+  waitHead: u32;
+  waitTail: u32;
+  buffersGiven: u32;
+  /** A reply was refused because the pool was empty: Drain is owed when it has room. */
+  replyFull: u32;
+  /** The server shuts down: no connection persists. */
+  stopping: u32;
+  /** The slot whose bytes lie in the window, and where the unparsed ones are. */
+  fedSlot: u32;
+  source: u32;
+  sourceEnd: u32;
+  /** Heads and tails of the HTTP lists: Linger, Idle, Reading. */
+  lingerHead: u32;
+  lingerTail: u32;
+  idleHead: u32;
+  idleTail: u32;
+  readingHead: u32;
+  readingTail: u32;
+  now: f64;
+  /** When the publisher was first made to wait; 0 when it does not. */
+  pausedSince: f64;
+  /** Next frame sequence. */
+  sequence: u64;
+  firstSequence: u64;
+}
+
+export const ENGINE_BYTES: usize = 512;
+
+if (offsetof<Conn>() != CONN_BYTES) ERROR("Conn is not CONN_BYTES long");
+if (offsetof<Conn>("flags") != CONN_FLAGS) ERROR("CONN_FLAGS");
+if ((Flag.Waiting as u32) != FLAG_WAITING) ERROR("FLAG_WAITING");
+if (offsetof<Conn>("generation") != CONN_GENERATION) ERROR("CONN_GENERATION");
+if (offsetof<Conn>("head") != CONN_HEAD) ERROR("CONN_HEAD");
+if (offsetof<Conn>("table") != CONN_TABLE) ERROR("CONN_TABLE");
+if (offsetof<Conn>("body") != CONN_BODY) ERROR("CONN_BODY");
+if (offsetof<Conn>("bodyLength") != CONN_BODY_LENGTH) ERROR("CONN_BODY_LENGTH");
+if (offsetof<Conn>("headLength") != CONN_HEAD_LENGTH) ERROR("CONN_HEAD_LENGTH");
+if (offsetof<Conn>("headers") != CONN_HEADER_COUNT) ERROR("CONN_HEADER_COUNT");
+if (offsetof<Conn>("method") != CONN_METHOD) ERROR("CONN_METHOD");
+if (offsetof<Conn>("minor") != CONN_MINOR) ERROR("CONN_MINOR");
+if (offsetof<Conn>("target") != CONN_TARGET) ERROR("CONN_TARGET");
+if (offsetof<Conn>("targetLength") != CONN_TARGET_LENGTH) ERROR("CONN_TARGET_LENGTH");
+if (offsetof<Conn>("traits") != CONN_TRAITS) ERROR("CONN_TRAITS");
+if (offsetof<Conn>("backlog") != CONN_BACKLOG) ERROR("CONN_BACKLOG");
+if (offsetof<Engine>() > ENGINE_BYTES) ERROR("ENGINE_BYTES");
+
+/** The formatted engine; 0 before `join`. */
+export let engine = changetype<Engine>(0);
+export let receivePool = changetype<Pool>(0);
+export let replyPool = changetype<Pool>(0);
+
+export function setEngine(address: usize, receive: usize, reply: usize): void {
+  engine = changetype<Engine>(address);
+  receivePool = changetype<Pool>(receive);
+  replyPool = changetype<Pool>(reply);
+}
+
+// ---- parameters, control, counters ---------------------------------------------------------------
+
+export function param(index: i32): f64 {
+  return load<f64>(engine.params + ((index as usize) << 3));
+}
+
+export function paramU32(index: i32): u32 {
+  return param(index) as u32;
+}
+
+export function setControl(index: i32, value: f64): void {
+  store<f64>(engine.control + ((index as usize) << 3), value);
+}
+
+export function getControl(index: i32): f64 {
+  return load<f64>(engine.control + ((index as usize) << 3));
+}
+
+export function add(index: i32, value: f64): void {
+  const at = engine.control + ((index as usize) << 3);
+  store<f64>(at, load<f64>(at) + value);
+}
+
+/** Takes the time the host wrote. It never runs backwards here, whatever the host's clock does. */
+export function takeTime(): void {
+  const now = getControl(Control.Now);
+  if (now > engine.now) engine.now = now;
+}
+
+// ---- slots ---------------------------------------------------------------------------------------
+
+export function at(slot: u32): Conn {
+  return changetype<Conn>(engine.slots + (slot as usize) * CONN_BYTES);
+}
+
+/** The connection of an id given as slot and generation, 0 when it is stale. */
+export function live(slot: u32, generation: u32): Conn {
+  if (slot >= engine.allSlots) return changetype<Conn>(0);
+  const c = at(slot);
+  if (c.generation != generation || c.state == State.Free || c.state == State.Dead) {
+    return changetype<Conn>(0);
+  }
+  return c;
+}
+
+export function has(c: Conn, flag: u32): bool {
+  return (c.flags & flag) != 0;
+}
+
+export function isWebSocket(c: Conn): bool {
+  return (c.flags & Flag.WebSocket) != 0;
+}
+
+export function formatSlots(): void {
+  engine.freeHttp = 0;
+  engine.freeWebSocket = 0;
+  for (let i = engine.allSlots; i > 0; i--) {
+    const c = at(i - 1);
+    c.slot = i - 1;
+    c.generation = 1;
+    pushFree(c);
+  }
+}
+
+function pushFree(c: Conn): void {
+  c.state = State.Free;
+  if (c.slot < engine.httpSlots) {
+    c.link = engine.freeHttp;
+    engine.freeHttp = c.slot + 1;
+  } else {
+    c.link = engine.freeWebSocket;
+    engine.freeWebSocket = c.slot + 1;
+  }
+}
+
+/** Takes a free HTTP slot; 0 when there is none. */
+export function takeHttp(): Conn {
+  if (engine.freeHttp == 0) return changetype<Conn>(0);
+  const c = at(engine.freeHttp - 1);
+  engine.freeHttp = c.link;
+  clear(c);
+  return c;
+}
+
+/** Takes a free WebSocket slot; 0 when there is none. */
+export function takeWebSocket(): Conn {
+  if (engine.freeWebSocket == 0) return changetype<Conn>(0);
+  const c = at(engine.freeWebSocket - 1);
+  engine.freeWebSocket = c.link;
+  clear(c);
+  return c;
+}
+
+function clear(c: Conn): void {
+  const slot = c.slot;
+  const generation = c.generation;
+  memory.fill(changetype<usize>(c), 0, CONN_BYTES);
+  c.slot = slot;
+  c.generation = generation;
+}
+
+/** Returns a slot; its generation moves on, so that its ids are stale. */
+export function putFree(c: Conn): void {
+  c.generation++;
+  if (c.generation == 0) c.generation = 1;
+  pushFree(c);
+}
+
+// ---- lists of HTTP connections, oldest first: who goes when the table is full ----------------------
+
+/** Values of `Conn.list`. */
+export namespace List {
+  export const None: u8 = 0;
+  export const Linger: u8 = 1;
+  export const Idle: u8 = 2;
+  export const Reading: u8 = 3;
+}
+
+function headAt(list: u32): usize {
+  return changetype<usize>(engine) + offsetof<Engine>("lingerHead") + ((list - 1) << 3);
+}
+
+/** Moves an HTTP connection to the young end of a list. */
+export function enlist(c: Conn, list: u8): void {
+  delist(c);
+  if (list == List.None) return;
+  const ends = headAt(list);
+  const tail = load<u32>(ends, 4);
+  c.list = list;
+  c.left = tail;
+  c.right = 0;
+  if (tail != 0) at(tail - 1).right = c.slot + 1;
+  else store<u32>(ends, c.slot + 1);
+  store<u32>(ends, c.slot + 1, 4);
+}
+
+export function delist(c: Conn): void {
+  if (c.list == List.None) return;
+  const ends = headAt(c.list);
+  if (c.left != 0) at(c.left - 1).right = c.right;
+  else store<u32>(ends, c.right);
+  if (c.right != 0) at(c.right - 1).left = c.left;
+  else store<u32>(ends, c.left, 4);
+  c.list = List.None;
+  c.left = 0;
+  c.right = 0;
+}
+
+/** The HTTP connection to give up for a new one; 0 when all are busy. */
+export function oldestHttp(): Conn {
+  for (let list = List.Linger; list <= List.Reading; list++) {
+    const first = load<u32>(headAt(list));
+    if (first != 0) return at(first - 1);
+  }
+  return changetype<Conn>(0);
+}
+
+// ---- the dense list of open WebSockets -------------------------------------------------------------
+
+export function openAt(i: u32): Conn {
+  return at(load<u32>(engine.webSockets + ((i as usize) << 2)));
+}
+
+export function addOpen(c: Conn): void {
+  c.listAt = engine.openCount;
+  store<u32>(engine.webSockets + ((engine.openCount as usize) << 2), c.slot);
+  engine.openCount++;
+  setControl(Control.WebSocketCount, engine.openCount as f64);
+}
+
+export function removeOpen(c: Conn): void {
+  const last = load<u32>(engine.webSockets + ((engine.openCount - 1) << 2));
+  store<u32>(engine.webSockets + ((c.listAt as usize) << 2), last);
+  at(last).listAt = c.listAt;
+  engine.openCount--;
+  setControl(Control.WebSocketCount, engine.openCount as f64);
+}
+
+// ---- the dirty list: who has something to hand over ------------------------------------------------
+
+export function markDirty(c: Conn): void {
+  if (c.flags & Flag.Dirty) return;
+  c.flags |= Flag.Dirty;
+  c.link = 0;
+  c.linkBack = engine.dirtyTail;
+  if (engine.dirtyTail != 0) at(engine.dirtyTail - 1).link = c.slot + 1;
+  else engine.dirtyHead = c.slot + 1;
+  engine.dirtyTail = c.slot + 1;
+}
+
+/** Takes one off the list. */
+export function dropDirty(c: Conn): void {
+  if (!(c.flags & Flag.Dirty)) return;
+  if (c.linkBack != 0) at(c.linkBack - 1).link = c.link;
+  else engine.dirtyHead = c.link;
+  if (c.link != 0) at(c.link - 1).linkBack = c.linkBack;
+  else engine.dirtyTail = c.linkBack;
+  c.flags &= ~Flag.Dirty;
+}
+
+/** Takes the first of the list; 0 when it is empty. */
+export function takeDirty(): Conn {
+  if (engine.dirtyHead == 0) return changetype<Conn>(0);
+  const c = at(engine.dirtyHead - 1);
+  dropDirty(c);
+  return c;
+}
+
+// ---- events ----------------------------------------------------------------------------------------
+
+/** True when the table has no room for another inbound event: parsing stops. */
+export function eventsFull(): bool {
+  return engine.inboundEvents >= EVENT_LIMIT;
+}
+
+/** Appends an event. Inbound kinds are limited by `eventsFull`; the others have a place for each slot. */
+export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32): void {
+  const e = engine.events + (engine.eventCount as usize) * EVENT_BYTES;
+  store<u32>(e, kind, EVENT_KIND);
+  store<u32>(e, c.slot, EVENT_SLOT);
+  store<u32>(e, c.generation, EVENT_GENERATION);
+  store<u32>(e, pointer as u32, EVENT_POINTER);
+  store<u32>(e, length, EVENT_LENGTH);
+  store<i32>(e, value, EVENT_VALUE);
+  store<u32>(e, c.closeCode as u32, EVENT_EXTRA);
+  engine.eventCount++;
+  if (kind < (EventKind.Drain as u32)) engine.inboundEvents++;
+  setControl(Control.EventCount, engine.eventCount as f64);
+}
+
+/** Sees whether the host has drained the table. */
+export function takeEvents(): void {
+  if (getControl(Control.EventCount) == 0) {
+    engine.eventCount = 0;
+    engine.inboundEvents = 0;
+  }
+}
+
+export function countClose(reason: i32): void {
+  assert(reason < 0 && reason >= -(CLOSE_REASONS as i32), "no such reason");
+  add(Control.CloseCount - reason, 1);
+}

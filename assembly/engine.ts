@@ -1,0 +1,642 @@
+// The engine: memory and lifecycle, accepting, publishing and who pays for it, time. The rest of the
+// state machine stands in input.ts (bytes in) and output.ts (bytes out).
+
+import {
+  ABI_VERSION,
+  CloseReason,
+  Control,
+  FrameFlag,
+  MAGIC,
+  NONE,
+  Outcome,
+  Param,
+  RECORD_BYTES,
+  RECORD_GENERATION,
+  RECORD_KIND,
+  RECORD_LENGTH,
+  RECORD_SLOT,
+  RECORD_TOTAL,
+  RecordKind,
+  Shut,
+  CLOSE_REASONS,
+} from "./abi";
+import { copy } from "./bytes";
+import {
+  Conn,
+  ENGINE_BYTES,
+  Flag,
+  List,
+  State,
+  add,
+  at,
+  engine,
+  enlist,
+  formatSlots,
+  has,
+  isWebSocket,
+  live,
+  oldestHttp,
+  openAt,
+  param,
+  paramU32,
+  receivePool,
+  replyPool,
+  setControl,
+  setEngine,
+  takeEvents,
+  takeHttp,
+  takeTime,
+} from "./conn";
+import { beginHead } from "./http";
+import { countBelow, furthest, orderedCount } from "./order";
+import { close, deadline, fail, kill, ping, rearm, refuse, send } from "./output";
+import {
+  HEADROOM_BYTES,
+  RECEIVE_UNIT,
+  REGION_ALIGN,
+  REPLY_UNIT,
+  Region,
+  firstParam,
+  regionBytes,
+  secondParam,
+} from "./plan";
+import { POOL_BYTES, Pool, formatPool } from "./pool";
+import {
+  RING_RECORD_BYTES,
+  Ring,
+  address,
+  commit,
+  firstByte,
+  floorFor,
+  formatRing,
+  frame,
+  headerBytes,
+  placeFor,
+  plain,
+  put,
+  putHeader,
+  setRings,
+} from "./ring";
+import { disarm, first, postpone } from "./timers";
+
+// ---- lifecycle ---------------------------------------------------------------------------------------
+
+/** Where the host leaves the parameters. */
+export const PARAMS = memory.data(Param.COUNT * 8, 16);
+
+const ENGINE_AT: usize = Control.COUNT * 8;
+const RECEIVE_POOL_AT: usize = ENGINE_AT + ENGINE_BYTES;
+const REPLY_POOL_AT: usize = RECEIVE_POOL_AT + ((POOL_BYTES + 15) & ~15);
+const RING_AT: usize = REPLY_POOL_AT + ((POOL_BYTES + 15) & ~15);
+const DEFLATE_RING_AT: usize = RING_AT + RING_RECORD_BYTES;
+const PARAMS_AT: usize = DEFLATE_RING_AT + RING_RECORD_BYTES;
+
+function wanted(index: i32): f64 {
+  return index < 0 ? 0 : load<f64>(PARAMS + ((index as usize) << 3));
+}
+
+function bytesOf(region: i32): f64 {
+  return regionBytes(region, wanted(firstParam(region)), wanted(secondParam(region)));
+}
+
+/** Bytes of all regions for the parameters at PARAMS. */
+export function footprint(): f64 {
+  let total: f64 = 0;
+  for (let region = 0; region < (Region.COUNT as i32); region++) total += bytesOf(region);
+  return total;
+}
+
+export function align(): u32 {
+  return REGION_ALIGN as u32;
+}
+
+/** Formats a region of `footprint()` bytes, aligned to `align()`, that is all zero. Returns its address, 0 when it is misaligned. */
+export function create(base: usize): usize {
+  if (base == 0 || (base & (align() - 1)) != 0) return 0;
+  memory.fill(base, 0, bytesOf(Region.Control) as usize);
+  memory.copy(base + PARAMS_AT, PARAMS, Param.COUNT * 8);
+  setEngine(base + ENGINE_AT, base + RECEIVE_POOL_AT, base + REPLY_POOL_AT);
+  engine.control = base;
+  engine.params = base + PARAMS_AT;
+  engine.httpSlots = paramU32(Param.Connections);
+  engine.allSlots = engine.httpSlots + paramU32(Param.WebSockets);
+  engine.random = max<u32>(paramU32(Param.Seed), 1);
+  engine.firstSequence = param(Param.FirstSequence) as u64;
+  engine.sequence = engine.firstSequence;
+  engine.tableBytes = ((bytesOf(Region.HeadTable) as u32) + 15) & ~15;
+
+  let next = base + (bytesOf(Region.Control) as usize);
+  engine.slots = next;
+  next += bytesOf(Region.HttpSlots) as usize;
+  // The two tables are one array: slot numbers run on.
+  assert(engine.slots + (engine.httpSlots as usize) * 256 == next);
+  next += bytesOf(Region.WebSocketSlots) as usize;
+  engine.webSockets = next;
+  next += bytesOf(Region.WebSocketList) as usize;
+  engine.timers = next;
+  next += bytesOf(Region.Timers) as usize;
+  const receiveMap = next;
+  next += bytesOf(Region.ReceivePoolMap) as usize;
+  const replyMap = next;
+  next += bytesOf(Region.ReplyPoolMap) as usize;
+  engine.frames = next;
+  next += bytesOf(Region.FrameIndex) as usize;
+  next += bytesOf(Region.Topics) as usize;
+  engine.events = next;
+  next += bytesOf(Region.Events) as usize;
+  engine.rows = next;
+  next += bytesOf(Region.Rows) as usize;
+  engine.headTable = next;
+  next += bytesOf(Region.HeadTable) as usize;
+  engine.window = next + (HEADROOM_BYTES as usize);
+  next += bytesOf(Region.Window) as usize;
+  engine.scratch = next;
+  next += bytesOf(Region.Scratch) as usize;
+  formatPool(
+    receivePool,
+    next,
+    receiveMap,
+    paramU32(Param.ReceivePoolBytes),
+    ctz(RECEIVE_UNIT as u32),
+    4096,
+  );
+  next += bytesOf(Region.ReceivePool) as usize;
+  formatPool(replyPool, next, replyMap, paramU32(Param.ReplyPoolBytes), ctz(REPLY_UNIT as u32), 0);
+  next += bytesOf(Region.ReplyPool) as usize;
+  const ringAt = next;
+  next += bytesOf(Region.Ring) as usize;
+
+  setRings(base + RING_AT, base + DEFLATE_RING_AT, paramU32(Param.Frames));
+  formatRing(plain, ringAt, paramU32(Param.RingBytes), engine.firstSequence);
+  formatRing(
+    changetype<Ring>(base + DEFLATE_RING_AT),
+    next,
+    paramU32(Param.DeflateRingBytes),
+    engine.firstSequence,
+  );
+  formatSlots();
+  setControl(Control.SlotsAddress, engine.slots as f64);
+  setControl(Control.WindowAddress, engine.window as f64);
+  setControl(Control.ScratchAddress, engine.scratch as f64);
+  setControl(Control.EventsAddress, engine.events as f64);
+  setControl(Control.RowsAddress, engine.rows as f64);
+  setControl(Control.RingAddress, plain.base as f64);
+  setControl(Control.TableAddress, engine.headTable as f64);
+  store<u32>(base, MAGIC);
+  store<u32>(base, ABI_VERSION, 4);
+  return base;
+}
+
+/** Joins a formatted region; 0 when the magic or the version differ. */
+export function join(base: usize): usize {
+  if (base == 0 || (base & (align() - 1)) != 0) return 0;
+  if (load<u32>(base) != MAGIC || load<u32>(base, 4) != ABI_VERSION) return 0;
+  setEngine(base + ENGINE_AT, base + RECEIVE_POOL_AT, base + REPLY_POOL_AT);
+  setRings(base + RING_AT, base + DEFLATE_RING_AT, paramU32(Param.Frames));
+  return base;
+}
+
+/** Leaves the region; returns its address. */
+export function leave(): usize {
+  const base = engine.control;
+  setEngine(0, 0, 0);
+  return base;
+}
+
+/** Unformats a region: no join succeeds any more. Returns its address, 0 when it is not formatted. */
+export function destroy(base: usize): usize {
+  if (base == 0 || load<u32>(base) != MAGIC) return 0;
+  store<u32>(base, 0);
+  return base;
+}
+
+// ---- accepting -----------------------------------------------------------------------------------------
+
+/**
+ * A connection was accepted.
+ * @returns its slot (generation in Control.Generation), or NONE: the table is full. When events wait then,
+ * the oldest idle one was ended to make room: act on them, call again.
+ */
+export function accept(): u32 {
+  takeTime();
+  takeEvents();
+  const c = takeHttp();
+  if (changetype<usize>(c) == 0) {
+    const oldest = oldestHttp();
+    if (changetype<usize>(oldest) != 0) {
+      add(Control.Evicted, 1);
+      kill(oldest, CloseReason.Evicted, Shut.Destroy);
+    }
+    return NONE;
+  }
+  c.state = State.Head;
+  c.since = engine.now;
+  c.lastIn = engine.now;
+  c.closeCode = 0;
+  beginHead(c);
+  enlist(c, List.Reading);
+  rearm(c);
+  add(Control.Accepted, 1);
+  add(Control.ConnectionCount, 1);
+  setControl(Control.Generation, c.generation as f64);
+  return c.slot;
+}
+
+// ---- publishing, and who pays --------------------------------------------------------------------------
+
+function evictReader(c: Conn): void {
+  add(Control.Evicted, 1);
+  kill(c, CloseReason.WsClientTooSlow, Shut.Reset);
+}
+
+/**
+ * Makes room for a record that ends at `tail`, at the cost of who is too far behind:
+ * (a) a reader without progress for SlowGrace goes at once;
+ * (b) when at least half of the readers are within half a ring of the tail, the few that would be lapped go;
+ * (c) else the publisher is too fast for the many: it waits, for at most SlowGrace, then the furthest go.
+ */
+function makeRoom(tail: u64): u32 {
+  // A record that does not fit behind `committed` may need more than a ring's length, the skipped bytes
+  // included: then nobody may be behind at all.
+  const floor = min(floorFor(plain, tail, paramU32(Param.Frames) as u64), plain.committed);
+  if (floor > plain.flushed) return Outcome.Flush;
+  const queued = min(floorFor(plain, tail, paramU32(Param.QueuedFrames) as u64), plain.flushed);
+  let evicted = false;
+  while (true) {
+    const c = furthest();
+    if (changetype<usize>(c) == 0 || c.done >= queued) break;
+    if (c.done >= floor) {
+      // Within the ring, but more frames behind than a client may be.
+      evictReader(c);
+      evicted = true;
+      continue;
+    }
+    if (engine.now - c.lastOut < param(Param.SlowGrace)) {
+      const half = (plain.capacity >> 1) as u64;
+      const behind = tail > half ? countBelow(tail - half) : 0;
+      if (behind * 2 > engine.openCount) {
+        if (engine.pausedSince == 0) engine.pausedSince = engine.now;
+        if (engine.now - engine.pausedSince < param(Param.SlowGrace)) {
+          return evicted ? Outcome.Evicted : Outcome.Wait;
+        }
+      }
+    }
+    evictReader(c);
+    evicted = true;
+  }
+  engine.pausedSince = 0;
+  return evicted ? Outcome.Evicted : Outcome.Ok;
+}
+
+function countPublication(length: u32): void {
+  add(Control.FramesPublished, 1);
+  add(Control.BytesPublished, length as f64);
+  add(Control.FramesDue, engine.openCount as f64);
+  setControl(Control.Committed, plain.committed as f64);
+  setControl(Control.Sequence, engine.sequence as f64);
+}
+
+/**
+ * Publishes a whole message to every open WebSocket.
+ * @returns Ok; Evicted, Flush (act, call again); Wait, TooLarge (nothing was staged)
+ */
+export function publish(flags: u32, payload: usize, length: u32): u32 {
+  takeTime();
+  if (length > plain.capacity - 10) return Outcome.TooLarge;
+  assert(plain.stageOpen == 0, "published while a stage is open");
+  const bytes = headerBytes(length) + length;
+  const offset = placeFor(plain, bytes);
+  const outcome = makeRoom(offset + (bytes as u64));
+  if (outcome != Outcome.Ok) return outcome;
+  put(plain, offset, payload, length, flags);
+  commit(plain, offset, bytes, flags, NONE, 0);
+  countPublication(length);
+  return Outcome.Ok;
+}
+
+// ---- the stage: a message built piece by piece -----------------------------------------------------------
+
+/** Bytes kept free in front of a staged payload, and the most a header takes. */
+const STAGE_HEADER: u32 = 4;
+const HEADER_LIMIT: u32 = 10;
+
+/**
+ * Makes room for `n` more bytes behind the open stage, opening one when there is none. It may move.
+ * @returns Ok (the address to write at in Control.Result); Evicted, Flush (act, call again); Wait, TooLarge,
+ * after which the stage is spoilt: calls do nothing until it is published (which reports it) or discarded
+ */
+export function stageReserve(n: u32): u32 {
+  takeTime();
+  if (plain.stageError != Outcome.Ok) return plain.stageError;
+  if (plain.stageOpen == 0) {
+    plain.stageOpen = 1;
+    plain.stageLength = 0;
+    plain.stageAt = plain.committed;
+  }
+  const total = (plain.stageLength as u64) + (n as u64) + (HEADER_LIMIT as u64);
+  if (total > (plain.capacity as u64)) {
+    plain.stageError = Outcome.TooLarge;
+    return Outcome.TooLarge;
+  }
+  const offset = placeFor(plain, total as u32);
+  const outcome = makeRoom(offset + total);
+  if (outcome != Outcome.Ok) {
+    if (outcome == Outcome.Wait) plain.stageError = outcome;
+    return outcome;
+  }
+  if (offset != plain.stageAt) {
+    memory.copy(
+      address(plain, offset) + STAGE_HEADER,
+      address(plain, plain.stageAt) + STAGE_HEADER,
+      plain.stageLength,
+    );
+    plain.stageAt = offset;
+  }
+  const target = address(plain, offset) + STAGE_HEADER + plain.stageLength;
+  setControl(Control.Result, target as f64);
+  return Outcome.Ok;
+}
+
+/** `n` bytes were written where `stageReserve` said. */
+export function stageAppend(n: u32): void {
+  if (plain.stageError == Outcome.Ok) plain.stageLength += n;
+}
+
+export function stageLength(): u32 {
+  return plain.stageLength;
+}
+
+export function stageTruncate(n: u32): void {
+  if (n < plain.stageLength) plain.stageLength = n;
+}
+
+/** Drops the open stage. Never evicts anybody. */
+export function stageDiscard(): void {
+  plain.stageOpen = 0;
+  plain.stageLength = 0;
+  plain.stageError = Outcome.Ok;
+}
+
+/** Publishes the open stage: the payload moves up to its header, so that frames touch. */
+export function stagePublish(flags: u32): u32 {
+  const failed = plain.stageError;
+  if (failed != Outcome.Ok || plain.stageOpen == 0) {
+    // Nothing was ever staged: an empty message.
+    stageDiscard();
+    return failed != Outcome.Ok ? failed : publish(flags, engine.scratch, 0);
+  }
+  const length = plain.stageLength;
+  const header = headerBytes(length);
+  const start = address(plain, plain.stageAt);
+  if (header != STAGE_HEADER) memory.copy(start + header, start + STAGE_HEADER, length);
+  putHeader(start, firstByte(flags), length);
+  const offset = plain.stageAt;
+  stageDiscard();
+  commit(plain, offset, header + length, flags, NONE, 0);
+  countPublication(length);
+  return Outcome.Ok;
+}
+
+/** Sends the open stage to one client: it moves to that client's queue. */
+export function stageSend(slot: u32, generation: u32, flags: u32): u32 {
+  const failed = plain.stageError;
+  const from = address(plain, plain.stageAt) + STAGE_HEADER;
+  const length = plain.stageLength;
+  stageDiscard();
+  return failed != Outcome.Ok ? failed : send(slot, generation, flags, from, length);
+}
+
+// ---- the inbox -------------------------------------------------------------------------------------------
+
+/**
+ * Carries out the records of a batch at the start of the scratch region.
+ * @returns bytes of the records that are done; Control.Result holds the Outcome that stopped it (Ok at the
+ * end of the batch). After Evicted and Flush: act, then call again with the rest.
+ */
+export function drain(from: u32, to: u32): u32 {
+  takeTime();
+  takeEvents();
+  let record = engine.scratch + from;
+  const end = engine.scratch + to;
+  let outcome: u32 = Outcome.Ok;
+  while (record < end) {
+    const payload = record + RECORD_BYTES;
+    const length = load<u32>(record, RECORD_LENGTH);
+    const word = load<u32>(record, RECORD_KIND);
+    const slot = load<u32>(record, RECORD_SLOT);
+    const generation = load<u32>(record, RECORD_GENERATION);
+    const flags = (word >> 8) & 0xff;
+    switch (word & 0xff) {
+      case RecordKind.Broadcast:
+        outcome = publish(flags, payload, length);
+        break;
+      case RecordKind.Send:
+        // The client alone pays for a full queue.
+        send(slot, generation, flags, payload, length);
+        break;
+      case RecordKind.Ping:
+        ping(slot, generation, payload, length);
+        break;
+      case RecordKind.Close:
+        if (word >> 16 == 1006) {
+          const c = live(slot, generation);
+          if (changetype<usize>(c) != 0) kill(c, CloseReason.Application, Shut.Reset);
+        } else {
+          const c = live(slot, generation);
+          if (changetype<usize>(c) != 0 && !isWebSocket(c))
+            kill(c, CloseReason.Application, Shut.Destroy);
+          else close(slot, generation, word >> 16, payload, length, CloseReason.Application);
+        }
+        break;
+      case RecordKind.Transferred:
+        outcome = Outcome.Transferred;
+        break;
+      default:
+        break;
+    }
+    if (outcome == Outcome.TooLarge) outcome = Outcome.Ok;
+    if (outcome != Outcome.Ok) break;
+    record += load<u32>(record, RECORD_TOTAL);
+  }
+  setControl(Control.Result, outcome as f64);
+  return (record - engine.scratch) as u32;
+}
+
+// ---- time ------------------------------------------------------------------------------------------------
+
+/** The connection that holds the largest pooled buffer pays for the one that waited too long. */
+function largestHolder(): Conn {
+  let found = changetype<Conn>(0);
+  for (let i: u32 = 0; i < engine.allSlots; i++) {
+    const c = at(i);
+    if (c.state == State.Free || c.state == State.Dead || c.buffer == 0) continue;
+    if (changetype<usize>(found) == 0 || c.order > found.order) found = c;
+  }
+  return found;
+}
+
+function expire(c: Conn): void {
+  const now = engine.now;
+  if (c.writing != 0 && now >= c.lastOut + param(Param.WriteTimeout)) {
+    kill(c, CloseReason.WriteTimeout, Shut.Reset);
+    return;
+  }
+  if (has(c, Flag.Waiting)) {
+    if (now < c.waitSince + param(Param.BufferTimeout)) return;
+    const holder = largestHolder();
+    c.waitSince = now;
+    if (changetype<usize>(holder) == 0) return;
+    if (isWebSocket(holder)) fail(holder, CloseReason.NoBuffer);
+    else if (holder.state == State.Request) kill(holder, CloseReason.NoBuffer, Shut.Reset);
+    else refuse(holder, CloseReason.NoBuffer);
+    return;
+  }
+  switch (c.state) {
+    case State.Head:
+      if (c.list == List.Idle) kill(c, CloseReason.KeepAliveTimeout, Shut.Destroy);
+      else refuse(c, CloseReason.HeadTimeout);
+      break;
+    case State.Body:
+      refuse(c, CloseReason.RequestTimeout);
+      break;
+    case State.Open:
+      if (has(c, Flag.Pinged) || paramU32(Param.SendPings) == 0) {
+        kill(c, CloseReason.IdleTimeout, Shut.Reset);
+      } else {
+        c.flags |= Flag.Pinged;
+        ping(c.slot, c.generation, engine.scratch, 0);
+      }
+      break;
+    case State.Closing:
+      kill(c, CloseReason.CloseTimeout, Shut.Destroy);
+      break;
+    case State.Linger:
+      kill(c, c.reason, Shut.Destroy);
+      break;
+    default:
+      break;
+  }
+}
+
+/** Acts on the deadlines that have passed. Returns the ms to the next one, −1 when there is none. */
+export function tick(): f64 {
+  takeTime();
+  takeEvents();
+  while (true) {
+    const c = first();
+    if (changetype<usize>(c) == 0) return -1;
+    if (c.due > engine.now) return c.due - engine.now;
+    const due = deadline(c);
+    if (due <= engine.now) {
+      expire(c);
+      if (c.timerAt == 0) continue;
+    }
+    const next = deadline(c);
+    if (next == Infinity) disarm(c);
+    // At least a millisecond on, whatever expire did: a tick must end.
+    else postpone(c, max(next, engine.now + 1));
+  }
+}
+
+// ---- gauges and invariants -------------------------------------------------------------------------------
+
+/** Brings the gauges of the control table up to date. */
+export function gauge(): void {
+  const c = furthest();
+  const oldest = changetype<usize>(c) != 0 && c.done < plain.flushed ? c.done : plain.flushed;
+  setControl(Control.Committed, plain.committed as f64);
+  setControl(Control.RingUsed, (plain.committed - oldest) as f64);
+  setControl(Control.Sequence, engine.sequence as f64);
+  setControl(Control.ReceivePoolUsed, receivePool.used as f64);
+  setControl(Control.ReplyPoolUsed, replyPool.used as f64);
+}
+
+/** How far a client is behind: frames in the return value, bytes in Control.LagBytes. */
+export function lag(slot: u32, generation: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
+  setControl(Control.LagBytes, plain.committed > c.done ? ((plain.committed - c.done) as f64) : 0);
+  return (engine.sequence - c.sequence) as u32;
+}
+
+/**
+ * Checks what must always hold; for tests, after each step.
+ * @returns 0, or the number of the first rule that does not
+ */
+export function check(): u32 {
+  let open: u32 = 0;
+  let ordered: u32 = 0;
+  let dead: u32 = 0;
+  let buffers: u32 = 0;
+  for (let i: u32 = 0; i < engine.allSlots; i++) {
+    const c = at(i);
+    if (c.state == State.Free) continue;
+    if (c.buffer != 0) buffers += 1 << (c.order + 10);
+    if (c.state == State.Dead) {
+      dead++;
+      continue;
+    }
+    if (!isWebSocket(c)) {
+      if (i >= engine.httpSlots) return 1;
+      continue;
+    }
+    if (i < engine.httpSlots) return 2;
+    if (!has(c, Flag.CloseQueued)) open++;
+    if (has(c, Flag.Ordered)) ordered++;
+    // done <= handed <= committed
+    if (c.done > c.handed) return 3;
+    if (c.handed > plain.committed && c.handed != plain.skipTo) return 4;
+    // committed <= min(done) + capacity, for those the ring is still read for
+    if (
+      c.writing != 0 &&
+      plain.committed - c.done > (plain.capacity as u64) &&
+      c.done < plain.committed
+    )
+      return 5;
+    if (c.writing != 0 && !has(c, Flag.Ordered) && engine.rowCount == 0) return 6;
+    if (c.writing == 0 && has(c, Flag.Ordered)) return 7;
+    if (
+      c.writing == 0 &&
+      engine.rowCount == 0 &&
+      !has(c, Flag.CloseQueued) &&
+      c.handed < plain.flushed
+    ) {
+      if (!(c.handed >= plain.skipFrom && plain.skipTo >= plain.flushed)) return 8;
+    }
+  }
+  if (open != engine.openCount) return 9;
+  if (ordered != orderedCount()) return 10;
+  if (dead != (load<f64>(engine.control + Control.DeadCount * 8) as u32)) return 11;
+  if (buffers != receivePool.used) return 12;
+  for (let i: u32 = 0; i < engine.openCount; i++) if (openAt(i).listAt != i) return 13;
+  // The index is in order, and each frame begins where the one before ends or at the start of a lap.
+  if (plain.committed - plain.flushed > (plain.capacity as u64)) return 14;
+  if (engine.sequence > engine.firstSequence) {
+    const last = frame(engine.sequence - 1);
+    if (last.offset + (last.length as u64) != plain.committed) return 15;
+  }
+  return 0;
+}
+
+/** Fails a WebSocket that is open, refuses an HTTP request that is out; for the host's own errors. */
+export function abandon(slot: u32, generation: u32, reason: i32): u32 {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return Outcome.Gone;
+  if (isWebSocket(c)) {
+    if (c.state == State.Open) fail(c, reason);
+  } else if (c.state == State.Request || c.state == State.Head || c.state == State.Body) {
+    refuse(c, reason);
+  }
+  return Outcome.Ok;
+}
+
+/** Copies within the memory; for hosts that keep a message. */
+export function move(target: usize, source: usize, length: u32): void {
+  copy(target, source, length);
+}
+
+export const REASONS: u32 = CLOSE_REASONS;
+export const KNOWN_FLAGS: u32 = FrameFlag.Binary | FrameFlag.Compress;
+export { Pool };

@@ -1,0 +1,76 @@
+// The engine's exports: its manual. The engine is sans-I/O: bytes, writability and time go in; events and
+// rows to write come out. It never calls the host and never allocates after `new`.
+//
+// A turn of the host:
+//   write Control.Now; read the socket into the window; feed; handle the events; resume or retain
+//   drain the inbox (at most an eighth of the ring)
+//   flush; write each row, set its state; flush again, until it returns 0
+//   done(slot) when a write that was outstanding completes; tick when its time has come
+//
+// After any call: when Control.EventCount is not 0, drain the table and set it to 0 before calling on.
+
+import { PARAMS } from "./engine";
+import { methodName } from "./http";
+import { finishWrite } from "./output";
+import { live, takeEvents, takeTime } from "./conn";
+
+/** Address of the parameter table: Param.COUNT f64. */
+export function params(): usize {
+  return PARAMS;
+}
+
+/** Lowest address at which a region may be formatted: behind the module's own data. */
+export function base(): usize {
+  return (__heap_base + 63) & ~63;
+}
+
+/** Address of a method's name: one byte of length, then its letters. */
+export function method(index: u32): usize {
+  return methodName(index);
+}
+
+/** The outstanding write of a connection has completed: the host no longer reads its memory. */
+export function done(slot: u32, generation: u32): void {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) != 0) finishWrite(c);
+}
+
+export {
+  abandon,
+  accept,
+  align,
+  check,
+  create as new,
+  destroy as delete,
+  drain,
+  footprint,
+  gauge,
+  join,
+  lag,
+  leave,
+  publish,
+  stageAppend,
+  stageDiscard,
+  stageLength,
+  stagePublish,
+  stageReserve,
+  stageSend,
+  stageTruncate,
+  tick,
+} from "./engine";
+export { feed, hold, peerEnded, resume, retain, terminate, upgrade } from "./input";
+export {
+  close,
+  dismiss,
+  flush,
+  free,
+  ping,
+  respond,
+  respondStatic,
+  send,
+  sendBegin,
+  sendBytes,
+  stop,
+} from "./output";

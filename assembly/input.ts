@@ -1,0 +1,627 @@
+// Bytes in: from the receive window, or from a connection's pooled buffer, to events.
+//
+// Invariant: between two reads of different connections nothing unparsed is left in the window. An idle
+// connection owns no buffer. What `feed` does not consume the host keeps, and stops reading, until Drain.
+//
+//   HTTP        buffer  | head table | head, body, what follows |      start … end, from behind the table
+//   WebSocket   buffer  | message so far | unparsed |              0 … message, start … end
+
+import {
+  CloseReason,
+  Control,
+  EventKind,
+  HEADER_ENTRY_BYTES,
+  Outcome,
+  Param,
+  Shut,
+  Trait,
+} from "./abi";
+import { unmask } from "./bytes";
+import {
+  Conn,
+  Flag,
+  List,
+  State,
+  add,
+  addOpen,
+  at,
+  delist,
+  dropDirty,
+  emit,
+  engine,
+  enlist,
+  eventsFull,
+  has,
+  isWebSocket,
+  live,
+  markDirty,
+  paramU32,
+  putFree,
+  receivePool,
+  setControl,
+  takeEvents,
+  takeTime,
+  takeWebSocket,
+} from "./conn";
+import { DONE, MORE, beginHead, parseBody, parseHead, wantsContinue } from "./http";
+import { furthest } from "./order";
+import {
+  answerClose,
+  dropBuffer,
+  dropInput,
+  fail,
+  finishWith,
+  kill,
+  leaveQueue,
+  queuePong,
+  queueSwitch,
+  rearm,
+  refuse,
+  sendContinue,
+} from "./output";
+import { blockBytes, give, orderFor, take } from "./pool";
+import { plain } from "./ring";
+import { disarm } from "./timers";
+import { UTF8_BAD, UTF8_START, validate } from "./utf8";
+import {
+  Opcode,
+  closePayload,
+  headBytes,
+  headFinal,
+  headOpcode,
+  parseFrameHead,
+  payloadLength,
+  payloadMask,
+} from "./ws";
+import { HEADROOM_BYTES } from "./plan";
+
+// ---- buffers -----------------------------------------------------------------------------------------
+
+/** Queues a connection for a buffer: first come, first served. */
+function waitForBuffer(c: Conn, order: u32): void {
+  c.waitBytes = order;
+  if (has(c, Flag.Waiting)) return;
+  c.flags |= Flag.Waiting;
+  c.waitSince = engine.now;
+  c.waitNext = 0;
+  c.waitBack = engine.waitTail;
+  if (engine.waitTail != 0) at(engine.waitTail - 1).waitNext = c.slot + 1;
+  else engine.waitHead = c.slot + 1;
+  engine.waitTail = c.slot + 1;
+  rearm(c);
+}
+
+/**
+ * Sees to it that the buffer holds `bytes`, moving the `used` ones over when it has to be another.
+ * @returns false when none is free: the connection waits then
+ */
+function ensure(c: Conn, used: u32, bytes: u32): bool {
+  if (c.buffer != 0 && blockBytes(receivePool, c.order) >= bytes) return true;
+  const order = orderFor(receivePool, bytes);
+  const found = take(receivePool, order);
+  if (found == 0) {
+    waitForBuffer(c, order);
+    return false;
+  }
+  if (c.buffer != 0) {
+    memory.copy(found, c.buffer as usize, used);
+    give(receivePool, c.buffer as usize, c.order as u32);
+    engine.buffersGiven = 1;
+  }
+  c.buffer = found as u32;
+  c.order = order as u8;
+  return true;
+}
+
+/** Address of an HTTP connection's bytes. */
+function dataOf(c: Conn): usize {
+  return has(c, Flag.InWindow) ? engine.window : (c.buffer as usize) + engine.tableBytes;
+}
+
+function tableOf(c: Conn): usize {
+  return has(c, Flag.InWindow) ? engine.headTable : (c.buffer as usize);
+}
+
+/** Sets the addresses the host reads a request by. */
+function locate(c: Conn): void {
+  c.head = (dataOf(c) + c.start) as u32;
+  c.table = tableOf(c) as u32;
+  c.body = c.head + c.headLength;
+}
+
+/** Moves the HTTP bytes in the window, with their table, to a pooled buffer. */
+function keepHttp(c: Conn): bool {
+  const length = c.end - c.start;
+  if (!ensure(c, 0, engine.tableBytes + length)) return false;
+  memory.copy(c.buffer as usize, engine.headTable, (c.headers as usize) * HEADER_ENTRY_BYTES);
+  memory.copy((c.buffer as usize) + engine.tableBytes, engine.window + c.start, length);
+  c.flags &= ~Flag.InWindow;
+  engine.fedSlot = 0;
+  c.start = 0;
+  c.end = length;
+  locate(c);
+  return true;
+}
+
+/** Moves the WebSocket bytes in the window behind the message in the pooled buffer. */
+function keepFrames(c: Conn): bool {
+  const length = engine.sourceEnd - engine.source;
+  const from = max(c.message, c.end);
+  if (!ensure(c, from, from + length)) return false;
+  memory.copy((c.buffer as usize) + from, engine.source as usize, length);
+  c.start = c.end > c.start ? c.start : from;
+  c.end = from + length;
+  c.flags &= ~Flag.InWindow;
+  engine.fedSlot = 0;
+  return true;
+}
+
+// ---- HTTP --------------------------------------------------------------------------------------------
+
+/** Appends the first `n` bytes of the window to an HTTP connection's buffer. */
+function append(c: Conn, n: u32): bool {
+  const capacity = blockBytes(receivePool, c.order);
+  if (c.start > 0 && engine.tableBytes + c.end + n > capacity) {
+    const data = (c.buffer as usize) + engine.tableBytes;
+    memory.copy(data, data + c.start, c.end - c.start);
+    c.end -= c.start;
+    c.start = 0;
+  }
+  if (!ensure(c, engine.tableBytes + c.end, engine.tableBytes + c.end + n)) return false;
+  memory.copy((c.buffer as usize) + engine.tableBytes + c.end, engine.window, n);
+  c.end += n;
+  if (c.state == State.Request) locate(c);
+  return true;
+}
+
+/** Parses until a request is out, more is needed, or the connection is through. */
+function parseHttp(c: Conn): void {
+  while (c.state == State.Head || c.state == State.Body) {
+    if (has(c, Flag.Held) || eventsFull()) return;
+    if (c.backlog > paramU32(Param.Backlog)) {
+      c.flags |= Flag.Clogged;
+      return;
+    }
+    if (c.state == State.Head) {
+      if (c.start == c.end) break;
+      if (c.list != List.Reading) {
+        c.since = engine.now;
+        enlist(c, List.Reading);
+        rearm(c);
+      }
+      const result = parseHead(c, dataOf(c), tableOf(c));
+      if (result == MORE) break;
+      if (result != DONE) {
+        refuse(c, result);
+        return;
+      }
+      c.state = State.Body;
+      delist(c);
+    }
+    const result = parseBody(c, dataOf(c));
+    if (result == MORE) {
+      if (wantsContinue(c) && !has(c, Flag.Continued)) {
+        // Only when the client has not begun to send by itself (RFC 9110 10.1.1).
+        if (c.end - c.start == (c.headLength as u32)) sendContinue(c);
+        c.flags |= Flag.Continued;
+      }
+      rearm(c);
+      break;
+    }
+    if (result != DONE) {
+      refuse(c, result);
+      return;
+    }
+    c.state = State.Request;
+    locate(c);
+    emit(EventKind.Request, c, c.head, c.headLength, c.traits);
+    return;
+  }
+  if (c.state != State.Head && c.state != State.Body) return;
+  // More bytes are needed: keep what there is, or own nothing.
+  if (has(c, Flag.PeerEnded)) {
+    finishWith(c, c.start == c.end ? CloseReason.PeerClosed : CloseReason.PeerEnded);
+  } else if (c.start == c.end) {
+    dropInput(c);
+  } else if (has(c, Flag.InWindow) && !keepHttp(c)) {
+    // The host keeps the bytes of this head; it is parsed from its start when there is a buffer.
+    c.state = State.Head;
+    c.flags &= ~(Flag.InWindow | Flag.Continued);
+    engine.fedSlot = 0;
+    beginHead(c);
+  }
+}
+
+function feedHttp(c: Conn, n: u32): u32 {
+  if (c.buffer != 0) {
+    if (!append(c, n)) return 0;
+    parseHttp(c);
+    return n;
+  }
+  c.flags |= Flag.InWindow;
+  engine.fedSlot = c.slot + 1;
+  c.start = 0;
+  c.end = n;
+  if (c.scan != 0 && c.state == State.Head) beginHead(c);
+  parseHttp(c);
+  if (has(c, Flag.Waiting)) {
+    const consumed = c.start;
+    c.start = 0;
+    c.end = 0;
+    return consumed;
+  }
+  return n - leftover(c);
+}
+
+// ---- WebSocket ---------------------------------------------------------------------------------------
+
+/** A control frame, whole and unmasked. */
+function control(c: Conn, opcode: u32, payload: usize, length: u32): void {
+  if (opcode == Opcode.Ping) {
+    add(Control.PingsIn, 1);
+    queuePong(c, payload, length);
+    emit(EventKind.Ping, c, payload, length, 0);
+  } else if (opcode == Opcode.Pong) {
+    emit(EventKind.Pong, c, payload, length, 0);
+  } else {
+    const code = closePayload(payload, length);
+    if (code == 0) {
+      fail(c, CloseReason.WsBadClosePayload);
+      return;
+    }
+    const text: u32 = length > 2 ? length - 2 : 0;
+    if (validate(payload + 2, text, UTF8_START) != UTF8_START) {
+      fail(c, CloseReason.WsBadUtf8);
+      return;
+    }
+    emit(EventKind.PeerClose, c, payload + 2, text, code);
+    answerClose(c, code);
+  }
+}
+
+/** A whole message; the next frame starts a new one. */
+function message(c: Conn, payload: usize, length: u32): void {
+  add(Control.MessagesIn, 1);
+  emit(EventKind.Message, c, payload, length, c.opcode);
+  c.opcode = 0;
+  c.fragments = 0;
+  c.message = 0;
+  c.frameOpen = 0;
+}
+
+/** Checks the text that arrived; false when the connection failed. */
+function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
+  if (c.opcode != Opcode.Text) return true;
+  c.utf8 = validate(at, length, c.utf8);
+  if (c.utf8 == UTF8_BAD || (complete && c.utf8 != UTF8_START)) {
+    fail(c, CloseReason.WsBadUtf8);
+    return false;
+  }
+  return true;
+}
+
+/** Parses frames from engine.source to engine.sourceEnd until it must stop; true when it needs more bytes. */
+function parseFrames(c: Conn): bool {
+  while (c.state == State.Open || c.state == State.Closing) {
+    if (has(c, Flag.Held | Flag.MessageOut) || eventsFull()) return false;
+    if (c.frameOpen == 0) {
+      const result = parseFrameHead(c, engine.source as usize, engine.sourceEnd as usize);
+      if (result == MORE) return true;
+      if (result != DONE) {
+        fail(c, result);
+        return false;
+      }
+      if (headOpcode >= 8) {
+        const payload = (engine.source + headBytes) as usize;
+        if (engine.sourceEnd - engine.source < headBytes + payloadLength) return true;
+        unmask(payload, payload, payloadLength, payloadMask);
+        engine.source += headBytes + payloadLength;
+        control(c, headOpcode, payload, payloadLength);
+        continue;
+      }
+      c.fragments++;
+      if (c.fragments > paramU32(Param.Fragments)) {
+        fail(c, CloseReason.WsTooManyFragments);
+        return false;
+      }
+      if (headOpcode != Opcode.Continuation) {
+        c.opcode = headOpcode as u8;
+        c.utf8 = UTF8_START;
+      }
+      c.frameLeft = payloadLength;
+      c.mask = payloadMask;
+      c.frameFinal = headFinal ? 1 : 0;
+      c.frameOpen = 1;
+      engine.source += headBytes;
+    }
+    const source = engine.source as usize;
+    const n = min(c.frameLeft, engine.sourceEnd - engine.source);
+    const complete = n == c.frameLeft && c.frameFinal != 0;
+    if (complete && c.message == 0) {
+      // The common case: the whole message lies here. It is unmasked and handed out in place.
+      unmask(source, source, n, c.mask);
+      engine.source += n;
+      if (!checkText(c, source, n, true)) return false;
+      message(c, source, n);
+      continue;
+    }
+    if (n == 0 && c.frameLeft != 0) return true;
+    // Assembled at the start of the buffer. When the bytes come from the same buffer they lie behind.
+    if (has(c, Flag.InWindow) && !ensure(c, c.message, max(c.message + n, 1))) return false;
+    const target = (c.buffer as usize) + c.message;
+    c.mask = unmask(target, source, n, c.mask);
+    engine.source += n;
+    c.message += n;
+    c.frameLeft -= n;
+    if (!checkText(c, target, n, complete)) return false;
+    if (c.frameLeft == 0) c.frameOpen = 0;
+    if (complete) {
+      message(c, c.buffer as usize, c.message);
+      c.flags |= Flag.MessageOut;
+    }
+  }
+  return false;
+}
+
+/** Writes back where the unparsed bytes are, when they are in the buffer. */
+function storeSource(c: Conn): void {
+  if (has(c, Flag.InWindow) || c.buffer == 0) return;
+  c.start = engine.source - c.buffer;
+  c.end = engine.sourceEnd - c.buffer;
+}
+
+/** Parses from the window or the buffer; what is left is kept where it may stay. */
+function runFrames(c: Conn): void {
+  const starved = parseFrames(c);
+  if (c.state != State.Open && c.state != State.Closing) return;
+  storeSource(c);
+  if (!starved) return;
+  if (has(c, Flag.InWindow)) {
+    if (engine.source == engine.sourceEnd) {
+      c.flags &= ~Flag.InWindow;
+      engine.fedSlot = 0;
+    } else {
+      // The head of a frame, or a control frame, that was cut: at most CONTROL_LIMIT bytes.
+      c.start = c.message;
+      c.end = c.message;
+      if (!keepFrames(c)) return;
+    }
+  }
+  if (c.start == c.end) {
+    c.start = c.message;
+    c.end = c.message;
+    if (c.message == 0) dropBuffer(c);
+  }
+}
+
+function feedFrames(c: Conn, n: u32): u32 {
+  const kept = c.end - c.start;
+  if (has(c, Flag.MessageOut | Flag.Held) || kept > (HEADROOM_BYTES as u32)) {
+    // Unparsed bytes lie in the buffer already: these go behind them.
+    engine.source = engine.window as u32;
+    engine.sourceEnd = (engine.window as u32) + n;
+    if (c.end == 0) c.end = c.start = c.message;
+    if (!keepFrames(c)) return 0;
+    if (has(c, Flag.MessageOut | Flag.Held)) return n;
+    engine.source = c.buffer + c.start;
+    engine.sourceEnd = c.buffer + c.end;
+  } else {
+    // A cut head goes back in front of the window.
+    if (kept > 0) memory.copy(engine.window - kept, (c.buffer as usize) + c.start, kept);
+    c.start = 0;
+    c.end = 0;
+    engine.source = (engine.window as u32) - kept;
+    engine.sourceEnd = (engine.window as u32) + n;
+    c.flags |= Flag.InWindow;
+    engine.fedSlot = c.slot + 1;
+  }
+  runFrames(c);
+  if (!has(c, Flag.Waiting)) return n - min(n, leftover(c));
+  const left = min(n, engine.sourceEnd - engine.source);
+  c.flags &= ~Flag.InWindow;
+  engine.fedSlot = 0;
+  return n - left;
+}
+
+// ---- both --------------------------------------------------------------------------------------------
+
+/** Unparsed bytes of a connection. */
+function leftover(c: Conn): u32 {
+  if (c.state == State.Dead || c.state == State.Finishing || c.state == State.Linger) return 0;
+  if (isWebSocket(c)) {
+    if (has(c, Flag.InWindow)) return engine.sourceEnd - engine.source;
+    return has(c, Flag.MessageOut | Flag.Held) ? c.end - c.start : 0;
+  }
+  if (c.state == State.Request) return c.end - c.start - c.scan;
+  if (c.state == State.Head && has(c, Flag.InWindow | Flag.Clogged | Flag.Held))
+    return c.end - c.start;
+  return 0;
+}
+
+/**
+ * Takes in `n` bytes of a connection, which the host has read into the receive window.
+ * @returns how many were consumed. When fewer than `n`: drain the events and call `resume` until it makes
+ * no more progress; then `retain`. When the connection waits for a buffer the host keeps the rest, stops
+ * reading, and feeds it again after Drain.
+ */
+export function feed(slot: u32, generation: u32, n: u32): u32 {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return n;
+  assert(engine.fedSlot == 0, "bytes of another connection are still in the window");
+  add(Control.BytesIn, n as f64);
+  c.lastIn = engine.now;
+  c.flags &= ~Flag.Pinged;
+  if (has(c, Flag.Waiting)) leaveQueue(c);
+  if (c.state == State.Finishing || c.state == State.Linger) return n;
+  return isWebSocket(c) ? feedFrames(c, n) : feedHttp(c, n);
+}
+
+/**
+ * Goes on with a connection's unparsed bytes after its events have been handled.
+ * @returns unparsed bytes left; the same as before when it is held, or its request is not answered
+ */
+export function resume(slot: u32, generation: u32): u32 {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return 0;
+  if (!isWebSocket(c)) {
+    if (c.state == State.Head || c.state == State.Body) parseHttp(c);
+    return leftover(c);
+  }
+  if (c.state != State.Open && c.state != State.Closing) return 0;
+  c.flags &= ~Flag.MessageOut;
+  if (!has(c, Flag.InWindow)) {
+    if (c.buffer == 0) return 0;
+    engine.source = c.buffer + c.start;
+    engine.sourceEnd = c.buffer + c.end;
+  }
+  if (!has(c, Flag.Held)) runFrames(c);
+  return leftover(c);
+}
+
+/**
+ * Moves what a connection still has in the window to a buffer of its own: its request is not answered yet,
+ * or it is held.
+ * @returns 1; 0 when no buffer was free: it is answered 503, or closed with 1013 (NoBuffer)
+ */
+export function retain(slot: u32, generation: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return 0;
+  if (!has(c, Flag.InWindow)) return 1;
+  if (isWebSocket(c)) {
+    if (c.end == c.start) {
+      c.start = c.message;
+      c.end = c.message;
+    }
+    if (keepFrames(c)) return 1;
+    leaveQueue(c);
+    fail(c, CloseReason.NoBuffer);
+    return 0;
+  }
+  if (keepHttp(c)) return 1;
+  leaveQueue(c);
+  refuse(c, CloseReason.NoBuffer);
+  return 0;
+}
+
+/** Stops, goes on with the parsing of a connection. Call `resume` after letting go. */
+export function hold(slot: u32, generation: u32, held: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return;
+  if (held != 0) c.flags |= Flag.Held;
+  else c.flags &= ~Flag.Held;
+}
+
+/** The peer ended its side (FIN). What it asked for before is still answered. */
+export function peerEnded(slot: u32, generation: u32): void {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return;
+  c.flags |= Flag.PeerEnded;
+  switch (c.state) {
+    case State.Linger:
+      kill(c, c.reason, Shut.Destroy);
+      break;
+    case State.Head:
+    case State.Body:
+      if (!has(c, Flag.Clogged | Flag.Held)) parseHttp(c);
+      break;
+    case State.Open:
+    case State.Closing:
+      kill(c, CloseReason.PeerEnded, Shut.Destroy);
+      break;
+    default:
+      break;
+  }
+}
+
+/** The transport lost the connection, or the host ends it. */
+export function terminate(slot: u32, generation: u32, reason: i32): u32 {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return Outcome.Gone;
+  kill(c, reason, reason == CloseReason.PeerReset ? Shut.Destroy : Shut.Reset);
+  return Outcome.Ok;
+}
+
+/**
+ * Answers an opening handshake: the connection moves to a WebSocket slot, its cursor to `committed`.
+ * @param fieldsLength bytes of field records at the start of the scratch region
+ * @returns Ok (the new slot in Control.Result, its generation in Control.Generation), Evicted (act on the
+ * events, call again), Full (refused: 503), Gone, TooLarge (a field is refused)
+ */
+export function upgrade(slot: u32, generation: u32, fieldsLength: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
+  if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
+  if (engine.freeWebSocket == 0) {
+    const victim = furthest();
+    if (paramU32(Param.EvictWhenFull) != 0 && changetype<usize>(victim) != 0) {
+      add(Control.Evicted, 1);
+      kill(victim, CloseReason.Evicted, Shut.Reset);
+      return Outcome.Evicted;
+    }
+    refuse(c, CloseReason.NoRoom);
+    return Outcome.Full;
+  }
+  const queued = queueSwitch(c, fieldsLength);
+  if (queued == Outcome.TooLarge) return queued;
+  if (queued == Outcome.Full) {
+    kill(c, CloseReason.NoBuffer, Shut.Destroy);
+    return queued;
+  }
+  const w = takeWebSocket();
+  const newSlot = w.slot;
+  const newGeneration = w.generation;
+  disarm(c);
+  delist(c);
+  dropDirty(c);
+  memory.copy(changetype<usize>(w), changetype<usize>(c), offsetof<Conn>());
+  w.slot = newSlot;
+  w.generation = newGeneration;
+  w.flags = (w.flags & (Flag.InWindow | Flag.PeerEnded | Flag.Held)) | Flag.WebSocket;
+  const rest = c.start + c.scan;
+  if (has(w, Flag.InWindow)) {
+    engine.fedSlot = newSlot + 1;
+    engine.source = (engine.window as u32) + rest;
+    engine.sourceEnd = (engine.window as u32) + w.end;
+    w.start = 0;
+    w.end = 0;
+  } else if (w.buffer != 0) {
+    w.start = engine.tableBytes + rest;
+    w.end = engine.tableBytes + w.end;
+  }
+  w.state = State.Open;
+  w.opcode = 0;
+  w.frameOpen = 0;
+  w.frameLeft = 0;
+  w.message = 0;
+  w.fragments = 0;
+  w.left = 0;
+  w.right = 0;
+  w.timerAt = 0;
+  w.done = plain.committed;
+  w.handed = plain.committed;
+  w.sequence = engine.sequence;
+  w.lastIn = engine.now;
+  w.since = engine.now;
+  w.closeCode = 1006;
+  c.buffer = 0;
+  c.replyHead = 0;
+  c.replyTail = 0;
+  putFree(c);
+  addOpen(w);
+  markDirty(w);
+  rearm(w);
+  add(Control.ConnectionCount, -1);
+  add(Control.Upgraded, 1);
+  add(Control.Requests, 1);
+  setControl(Control.Result, newSlot as f64);
+  setControl(Control.Generation, newGeneration as f64);
+  return Outcome.Ok;
+}

@@ -1,0 +1,142 @@
+// Who is furthest behind: a treap of the WebSockets that have a write outstanding, by `done` and, among
+// equals, by slot. It counts, so that "how many are near the tail" is O(log n) too.
+//
+// Invariant: in order by (done, slot); a heap by priority; `count` is the size of the subtree.
+
+import { Conn, Flag, at, engine } from "./conn";
+
+// Links are slot + 1; 0 is the empty tree.
+
+function size(link: u32): u32 {
+  return link == 0 ? 0 : at(link - 1).count;
+}
+
+function sum(c: Conn): void {
+  c.count = 1 + size(c.left) + size(c.right);
+}
+
+function before(a: Conn, b: Conn): bool {
+  return a.done < b.done || (a.done == b.done && a.slot < b.slot);
+}
+
+function random(): u32 {
+  let x = engine.random;
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  engine.random = x;
+  return x;
+}
+
+let splitLeft: u32 = 0;
+let splitRight: u32 = 0;
+
+/** Splits a tree into those before `key` and the others, in `splitLeft` and `splitRight`. */
+function split(link: u32, key: Conn): void {
+  if (link == 0) {
+    splitLeft = 0;
+    splitRight = 0;
+    return;
+  }
+  const c = at(link - 1);
+  if (before(c, key)) {
+    split(c.right, key);
+    c.right = splitLeft;
+    splitLeft = link;
+  } else {
+    split(c.left, key);
+    c.left = splitRight;
+    splitRight = link;
+  }
+  sum(c);
+}
+
+function merge(a: u32, b: u32): u32 {
+  if (a == 0) return b;
+  if (b == 0) return a;
+  const left = at(a - 1);
+  const right = at(b - 1);
+  if (left.priority > right.priority) {
+    left.right = merge(left.right, b);
+    sum(left);
+    return a;
+  }
+  right.left = merge(a, right.left);
+  sum(right);
+  return b;
+}
+
+function insertAt(link: u32, c: Conn): u32 {
+  if (link == 0) {
+    c.left = 0;
+    c.right = 0;
+    c.count = 1;
+    return c.slot + 1;
+  }
+  const root = at(link - 1);
+  if (c.priority > root.priority) {
+    split(link, c);
+    c.left = splitLeft;
+    c.right = splitRight;
+    sum(c);
+    return c.slot + 1;
+  }
+  if (before(c, root)) root.left = insertAt(root.left, c);
+  else root.right = insertAt(root.right, c);
+  sum(root);
+  return link;
+}
+
+function removeAt(link: u32, c: Conn): u32 {
+  assert(link != 0, "not in the treap");
+  if (link == c.slot + 1) return merge(c.left, c.right);
+  const root = at(link - 1);
+  if (before(c, root)) root.left = removeAt(root.left, c);
+  else root.right = removeAt(root.right, c);
+  sum(root);
+  return link;
+}
+
+export function insert(c: Conn): void {
+  if (c.flags & Flag.Ordered) return;
+  c.flags |= Flag.Ordered;
+  c.priority = random();
+  engine.treap = insertAt(engine.treap, c);
+}
+
+/** Takes one out; `done` must be what it was when it went in. */
+export function remove(c: Conn): void {
+  if (!(c.flags & Flag.Ordered)) return;
+  engine.treap = removeAt(engine.treap, c);
+  c.flags &= ~Flag.Ordered;
+  c.left = 0;
+  c.right = 0;
+}
+
+/** The one furthest behind; 0 when the treap is empty. */
+export function furthest(): Conn {
+  let link = engine.treap;
+  if (link == 0) return changetype<Conn>(0);
+  while (at(link - 1).left != 0) link = at(link - 1).left;
+  return at(link - 1);
+}
+
+/** How many in the treap have `done` below an offset. */
+export function countBelow(offset: u64): u32 {
+  let link = engine.treap;
+  let total: u32 = 0;
+  while (link != 0) {
+    const c = at(link - 1);
+    if (c.done < offset) {
+      total += 1 + size(c.left);
+      link = c.right;
+    } else {
+      link = c.left;
+    }
+  }
+  return total;
+}
+
+export function orderedCount(): u32 {
+  return size(engine.treap);
+}

@@ -1,0 +1,154 @@
+// Footprint arithmetic: how many bytes each region of the memory takes. Compiled by asc for
+// `footprint` and `new`, and by esbuild for `plan()`, so that the plan a user sees is the layout itself.
+//
+// Invariant: regions follow each other in the order of `Region`, each a multiple of REGION_ALIGN, and
+// each is sized by at most two parameters: aligned(first * a + second * b + c).
+
+import {
+  CONN_BYTES,
+  Control,
+  EVENT_BYTES,
+  EVENT_LIMIT,
+  HEADER_ENTRY_BYTES,
+  Param,
+  ROW_BYTES,
+} from "./abi";
+
+/** Regions start at multiples of this many bytes. */
+export const REGION_ALIGN: f64 = 64;
+/** Bytes behind an input region that SIMD loads may read and nobody writes. */
+export const PAD_BYTES: f64 = 64;
+/** Bytes before the receive window, where the cut head of a frame is put back before the next read. */
+export const HEADROOM_BYTES: f64 = 256;
+/** Bytes of an entry of the frame index. */
+export const FRAME_BYTES: f64 = 48;
+/** Smallest buffer of the receive pool. */
+export const RECEIVE_UNIT: f64 = 1024;
+/** Smallest block of the reply pool. */
+export const REPLY_UNIT: f64 = 512;
+/** Bytes of a topic, of a subscription. */
+export const TOPIC_BYTES: f64 = 64;
+export const SUBSCRIPTION_BYTES: f64 = 16;
+
+export enum Region {
+  Control,
+  HttpSlots,
+  WebSocketSlots,
+  WebSocketList,
+  Timers,
+  ReceivePoolMap,
+  ReplyPoolMap,
+  FrameIndex,
+  Topics,
+  Events,
+  Rows,
+  HeadTable,
+  Window,
+  Scratch,
+  ReceivePool,
+  ReplyPool,
+  Ring,
+  DeflateRing,
+  COUNT,
+}
+
+/** The parameter that sizes a region, −1 when it has a fixed size. */
+export function firstParam(region: i32): i32 {
+  switch (region) {
+    case Region.HttpSlots:
+    case Region.Timers:
+    case Region.Events:
+    case Region.Rows:
+      return Param.Connections;
+    case Region.WebSocketSlots:
+    case Region.WebSocketList:
+      return Param.WebSockets;
+    case Region.ReceivePoolMap:
+    case Region.ReceivePool:
+      return Param.ReceivePoolBytes;
+    case Region.ReplyPoolMap:
+    case Region.ReplyPool:
+      return Param.ReplyPoolBytes;
+    case Region.FrameIndex:
+      return Param.Frames;
+    case Region.Topics:
+      return Param.Topics;
+    case Region.HeadTable:
+      return Param.Headers;
+    case Region.Window:
+      return Param.WindowBytes;
+    case Region.Scratch:
+      return Param.ScratchBytes;
+    case Region.Ring:
+      return Param.RingBytes;
+    case Region.DeflateRing:
+      return Param.DeflateRingBytes;
+    default:
+      return -1;
+  }
+}
+
+/** The other parameter that sizes a region, −1 when there is none. */
+export function secondParam(region: i32): i32 {
+  switch (region) {
+    case Region.Timers:
+    case Region.Events:
+    case Region.Rows:
+      return Param.WebSockets;
+    case Region.Topics:
+      return Param.Subscriptions;
+    default:
+      return -1;
+  }
+}
+
+function aligned(bytes: f64): f64 {
+  return Math.ceil(bytes / REGION_ALIGN) * REGION_ALIGN;
+}
+
+/**
+ * Bytes of a region.
+ * @param first value of its `firstParam`, 0 when it has none
+ * @param second value of its `secondParam`, 0 when it has none
+ */
+export function regionBytes(region: i32, first: f64, second: f64): f64 {
+  switch (region) {
+    case Region.Control:
+      return aligned((Control.COUNT as f64) * 8 + 2048);
+    case Region.HttpSlots:
+    case Region.WebSocketSlots:
+      return aligned(first * (CONN_BYTES as f64));
+    case Region.WebSocketList:
+      return aligned(first * 4);
+    case Region.Timers:
+      return aligned((first + second) * 4);
+    case Region.ReceivePoolMap:
+      return aligned(Math.ceil(first / RECEIVE_UNIT));
+    case Region.ReplyPoolMap:
+      return aligned(Math.ceil(first / REPLY_UNIT));
+    case Region.FrameIndex:
+      return aligned(first * FRAME_BYTES);
+    case Region.Topics:
+      return aligned(first * TOPIC_BYTES + second * SUBSCRIPTION_BYTES);
+    case Region.Events:
+      // One Closed for each slot, one Drain or End for each, and EVENT_LIMIT others.
+      return aligned(
+        (first + second) * (EVENT_BYTES as f64) * 2 + (EVENT_LIMIT as f64) * (EVENT_BYTES as f64),
+      );
+    case Region.Rows:
+      return aligned((first + second) * (ROW_BYTES as f64));
+    case Region.HeadTable:
+      return aligned(first * (HEADER_ENTRY_BYTES as f64));
+    case Region.Window:
+      return aligned(HEADROOM_BYTES + first + PAD_BYTES);
+    case Region.DeflateRing:
+      return first == 0 ? 0 : aligned(first + PAD_BYTES);
+    case Region.Scratch:
+    case Region.ReceivePool:
+    case Region.ReplyPool:
+    case Region.Ring:
+      return aligned(first + PAD_BYTES);
+    default:
+      return 0;
+  }
+}

@@ -1,0 +1,159 @@
+// A pool of buffers of power-of-two sizes over one region: a buddy allocator. One serves the receive
+// buffers, one the reply blocks.
+//
+// Invariant: each unit of the region belongs to exactly one block, free or taken; a block of order k
+// starts at a multiple of 2^k units; no two free buddies stand side by side; `used` is the bytes taken.
+//
+//   map   one byte a unit: at a block's first unit its order, | FREE when free; elsewhere undefined
+//   free  a doubly linked list for each order, its links in the first 8 bytes of the free block
+
+const FREE: u8 = 0x80;
+/** Orders 0 … 20: a unit of 512 bytes up to half a gigabyte. */
+const ORDERS: u32 = 21;
+const NIL: u32 = 0;
+
+@unmanaged
+export class Pool {
+  base: usize;
+  map: usize;
+  /** Bytes of a unit, as a shift. */
+  shift: u32;
+  /** Units of the region. */
+  units: u32;
+  /** Bytes taken. */
+  used: u32;
+  /** Bytes blocks over SMALL units may take together; the rest is kept for small ones. */
+  largeLimit: u32;
+  largeUsed: u32;
+  /** Blocks of up to this many bytes are small. */
+  small: u32;
+}
+
+/** Bytes of a Pool record with its list heads. */
+export const POOL_BYTES: usize = 32 + (ORDERS as usize) * 4;
+
+function head(pool: Pool, order: u32): usize {
+  return changetype<usize>(pool) + 32 + order * 4;
+}
+
+function unitOf(pool: Pool, block: usize): u32 {
+  return ((block - pool.base) >> pool.shift) as u32;
+}
+
+function push(pool: Pool, block: usize, order: u32): void {
+  const list = head(pool, order);
+  const first = load<u32>(list);
+  store<u32>(block, first);
+  store<u32>(block, NIL, 4);
+  if (first != NIL) store<u32>(first as usize, block as u32, 4);
+  store<u32>(list, block as u32);
+  store<u8>(pool.map + unitOf(pool, block), (order as u8) | FREE);
+}
+
+function unlink(pool: Pool, block: usize, order: u32): void {
+  const next = load<u32>(block);
+  const prev = load<u32>(block, 4);
+  if (prev != NIL) store<u32>(prev as usize, next);
+  else store<u32>(head(pool, order), next);
+  if (next != NIL) store<u32>(next as usize, prev, 4);
+}
+
+/**
+ * Formats a pool.
+ * @param base multiple of 16 @param bytes of the region @param shift log2 of a unit, ≥ 4
+ * @param small a quarter of the region is kept for blocks of at most this many bytes; 0: nothing is kept
+ */
+export function formatPool(
+  pool: Pool,
+  base: usize,
+  map: usize,
+  bytes: u32,
+  shift: u32,
+  small: u32,
+): void {
+  pool.base = base;
+  pool.map = map;
+  pool.shift = shift;
+  pool.units = bytes >> shift;
+  pool.used = 0;
+  pool.small = small;
+  pool.largeUsed = 0;
+  pool.largeLimit = small == 0 ? bytes : bytes - (bytes >> 2);
+  for (let order: u32 = 0; order < ORDERS; order++) store<u32>(head(pool, order), NIL);
+  memory.fill(map, 0, pool.units);
+  // The largest aligned blocks first, so that the region need not be a power of two.
+  let unit: u32 = 0;
+  while (unit < pool.units) {
+    let order: u32 = unit == 0 ? ORDERS - 1 : min<u32>(ctz(unit), ORDERS - 1);
+    while (unit + (1 << order) > pool.units) order--;
+    push(pool, base + ((unit as usize) << shift), order);
+    unit += 1 << order;
+  }
+}
+
+/** Smallest order whose blocks hold `bytes`. */
+export function orderFor(pool: Pool, bytes: u32): u32 {
+  const units = (bytes + (1 << pool.shift) - 1) >> pool.shift;
+  return units <= 1 ? 0 : 32 - clz(units - 1);
+}
+
+/** Bytes of a block of an order. */
+export function blockBytes(pool: Pool, order: u32): u32 {
+  return 1 << (order + pool.shift);
+}
+
+/** Takes a block of an order; 0 when there is none. */
+export function take(pool: Pool, order: u32): usize {
+  if (order >= ORDERS) return 0;
+  const bytes = blockBytes(pool, order);
+  const large = bytes > pool.small;
+  if (large && pool.largeUsed + bytes > pool.largeLimit) return 0;
+  let from = order;
+  while (from < ORDERS && load<u32>(head(pool, from)) == NIL) from++;
+  if (from == ORDERS) return 0;
+  const block = load<u32>(head(pool, from)) as usize;
+  unlink(pool, block, from);
+  while (from > order) {
+    from--;
+    push(pool, block + blockBytes(pool, from), from);
+  }
+  store<u8>(pool.map + unitOf(pool, block), order as u8);
+  pool.used += bytes;
+  if (large) pool.largeUsed += bytes;
+  return block;
+}
+
+/** Gives a block back and joins it with its free buddies. */
+export function give(pool: Pool, block: usize, order: u32): void {
+  const bytes = blockBytes(pool, order);
+  assert(load<u8>(pool.map + unitOf(pool, block)) == (order as u8), "block given twice");
+  pool.used -= bytes;
+  if (bytes > pool.small) pool.largeUsed -= bytes;
+  let unit = unitOf(pool, block);
+  while (order < ORDERS - 1) {
+    const buddy = unit ^ (1 << order);
+    if (buddy + (1 << order) > pool.units) break;
+    if (load<u8>(pool.map + buddy) != ((order as u8) | FREE)) break;
+    const other = pool.base + ((buddy as usize) << pool.shift);
+    // A byte inside a larger block may look like a free head: it is one only if a list holds it, and
+    // every map byte inside a taken or joined block is cleared, so it cannot.
+    unlink(pool, other, order);
+    store<u8>(pool.map + max(unit, buddy), 0);
+    unit = min(unit, buddy);
+    order++;
+  }
+  push(pool, pool.base + ((unit as usize) << pool.shift), order);
+}
+
+/** Sum of the free blocks, for the invariants. */
+export function freeBytes(pool: Pool): u32 {
+  let total: u32 = 0;
+  for (let order: u32 = 0; order < ORDERS; order++) {
+    let block = load<u32>(head(pool, order));
+    while (block != NIL) {
+      total += blockBytes(pool, order);
+      block = load<u32>(block as usize);
+    }
+  }
+  return total;
+}

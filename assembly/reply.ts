@@ -1,0 +1,190 @@
+// Reply queues: what one client alone gets. Answers, `send`, echo, Close, in blocks from the reply pool.
+//
+// Invariant: the queue of a connection is the list of blocks from replyHead to replyTail, each with bytes
+// in [start, end); `backlog` is their sum. A block carries the ring offset at which its bytes were
+// queued: the ring goes out up to there before them.
+//
+//   block   next | order flags | start | end | at (u64) | body | capacity | bytes …
+
+import { copy } from "./bytes";
+import { Conn, replyPool } from "./conn";
+import { blockBytes, give, orderFor, take } from "./pool";
+
+@unmanaged
+export class Block {
+  next: u32;
+  order: u16;
+  flags: u16;
+  /** Unsent bytes: offsets in the block, or in the static body. */
+  start: u32;
+  end: u32;
+  at: u64;
+  /** Number of the static body. */
+  body: u32;
+  capacity: u32;
+}
+
+export const BLOCK_HEADER: u32 = 32;
+/** Bytes of an ordinary block: so that pipelined answers share one, and one write. */
+const BLOCK_BYTES: u32 = 4096;
+/** Bytes of the largest block. */
+const BLOCK_LIMIT: u32 = 262144;
+
+export namespace BlockFlag {
+  /** The bytes are those of a static body. */
+  export const Static: u16 = 1;
+  /** The frame goes on in the next block. */
+  export const Continued: u16 = 2;
+}
+
+export function block(address: u32): Block {
+  return changetype<Block>(address as usize);
+}
+
+/** Takes a block with room for `bytes`, or as much as a block may have; 0 when the pool is empty. */
+export function takeBlock(bytes: u32, least: u32): Block {
+  let order = orderFor(replyPool, min(max(bytes + BLOCK_HEADER, least), BLOCK_LIMIT));
+  let found = take(replyPool, order);
+  while (found == 0 && order > 0) {
+    order--;
+    found = take(replyPool, order);
+  }
+  const b = changetype<Block>(found);
+  if (found == 0) return b;
+  b.next = 0;
+  b.order = order as u16;
+  b.flags = 0;
+  b.start = BLOCK_HEADER;
+  b.end = BLOCK_HEADER;
+  b.at = 0;
+  b.body = 0;
+  b.capacity = blockBytes(replyPool, order);
+  return b;
+}
+
+export function giveBlock(b: Block): void {
+  give(replyPool, changetype<usize>(b), b.order as u32);
+}
+
+// The writer: where the next bytes of the reservation go.
+let writeBlock = changetype<Block>(0);
+
+function link(c: Conn, b: Block): void {
+  const address = changetype<usize>(b) as u32;
+  if (c.replyTail != 0) block(c.replyTail).next = address;
+  else c.replyHead = address;
+  c.replyTail = address;
+}
+
+/**
+ * Reserves `total` bytes at the end of the queue, all or nothing, for `write` to fill at once.
+ * @param at the ring offset up to which the ring goes first
+ * @returns false when the pool has not enough
+ */
+export function reserve(c: Conn, total: u32, at: u64): bool {
+  const tail = block(c.replyTail);
+  let room: u32 = 0;
+  if (c.replyTail != 0 && !(tail.flags & BlockFlag.Static) && tail.at == at) {
+    room = tail.capacity - tail.end;
+  }
+  if (total <= room) {
+    writeBlock = tail;
+    c.backlog += total;
+    return true;
+  }
+  let left = total - room;
+  let first = changetype<Block>(0);
+  let last = first;
+  while (left > 0) {
+    const b = takeBlock(left, BLOCK_BYTES);
+    if (changetype<usize>(b) == 0) {
+      while (changetype<usize>(first) != 0) {
+        const next = block(first.next);
+        giveBlock(first);
+        first = next;
+      }
+      return false;
+    }
+    b.at = at;
+    if (changetype<usize>(first) == 0) first = b;
+    else {
+      last.next = changetype<usize>(b) as u32;
+      last.flags |= BlockFlag.Continued;
+    }
+    last = b;
+    const holds = b.capacity - BLOCK_HEADER;
+    left = left > holds ? left - holds : 0;
+  }
+  if (room > 0) {
+    tail.flags |= BlockFlag.Continued;
+    writeBlock = tail;
+  } else {
+    writeBlock = first;
+  }
+  link(c, first);
+  c.replyTail = changetype<usize>(last) as u32;
+  c.backlog += total;
+  return true;
+}
+
+/** Copies the next bytes of the reservation. */
+export function write(source: usize, length: u32): void {
+  while (length > 0) {
+    let b = writeBlock;
+    if (b.end == b.capacity) {
+      b = block(b.next);
+      writeBlock = b;
+    }
+    const n = min(b.capacity - b.end, length);
+    copy(changetype<usize>(b) + b.end, source, n);
+    b.end += n;
+    source += n;
+    length -= n;
+  }
+}
+
+/** Queues bytes of a static body. Returns false when the pool is empty. */
+export function reserveStatic(c: Conn, body: u32, offset: u32, length: u32, at: u64): bool {
+  const b = takeBlock(0, 0);
+  if (changetype<usize>(b) == 0) return false;
+  b.flags = BlockFlag.Static;
+  b.body = body;
+  b.start = offset;
+  b.end = offset + length;
+  b.at = at;
+  link(c, b);
+  c.backlog += length;
+  return true;
+}
+
+/** Takes `length` bytes off the front of the queue: they are written, or copied. */
+export function consume(c: Conn, length: u32): void {
+  const b = block(c.replyHead);
+  b.start += length;
+  c.backlog -= length;
+  if (b.start == b.end) {
+    c.replyHead = b.next;
+    if (c.replyHead == 0) c.replyTail = 0;
+    giveBlock(b);
+  }
+}
+
+/** Gives back the whole queue but, when `keepFirst`, its first block: the transport still reads it. */
+export function dropQueue(c: Conn, keepFirst: bool): void {
+  let b = block(c.replyHead);
+  if (keepFirst && c.replyHead != 0) {
+    const kept = b;
+    b = block(kept.next);
+    kept.next = 0;
+    c.replyTail = c.replyHead;
+  } else {
+    c.replyHead = 0;
+    c.replyTail = 0;
+  }
+  while (changetype<usize>(b) != 0) {
+    const next = block(b.next);
+    giveBlock(b);
+    b = next;
+  }
+  c.backlog = 0;
+}

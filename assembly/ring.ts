@@ -1,0 +1,189 @@
+// The ring: what is published to many. Each frame stands in it once, header in front of payload, and is
+// read from where it lies; frames that follow each other are one run of bytes.
+//
+// Offsets are monotone u64; the address is base + (offset & mask). Always, for each reader:
+//
+//   done <= handed <= committed <= tail <= min(done over readers) + capacity
+//
+// A record never straddles the end of the ring: the rest of a lap is skipped. Only one skip can lie
+// within a ring's length of the tail, so one pair of offsets tells where it is:
+//
+//   |....  frames of this lap  ....|      free      |..  frames of the lap before  ..| skipped |
+//   base                       committed                                         skipFrom    skipTo
+//
+// The open stage stands behind `committed` and may be moved; committed bytes never are.
+
+import { FrameFlag, Outcome } from "./abi";
+import { copy, storeBe16, storeBe64 } from "./bytes";
+import { engine } from "./conn";
+import { FRAME_BYTES } from "./plan";
+
+@unmanaged
+export class Ring {
+  base: usize;
+  /** A power of two. */
+  capacity: u32;
+  committed: u64;
+  /** What `committed` was at the last flush pass: clients without a write outstanding have all before it. */
+  flushed: u64;
+  skipFrom: u64;
+  skipTo: u64;
+  /** The open stage: its record's offset, payload bytes, whether it is open, a sticky Outcome. */
+  stageAt: u64;
+  stageLength: u32;
+  stageOpen: u32;
+  stageError: u32;
+}
+
+export const RING_RECORD_BYTES: usize = 96;
+
+/** An entry of the frame index. */
+@unmanaged
+export class Frame {
+  offset: u64;
+  length: u32;
+  /** Topic number; 0: everyone. */
+  topic: u32;
+  /** Sequence distance to the next frame of the topic. */
+  next: u32;
+  /** A slot that does not get it, and its generation; NONE for nobody. */
+  except: u32;
+  exceptGeneration: u32;
+  flags: u32;
+  /** The compressed form in the other ring. */
+  deflateOffset: u64;
+  deflateLength: u32;
+  spare: u32;
+}
+
+/** The ring of plain frames, and the ring of their compressed forms. */
+export let plain = changetype<Ring>(0);
+export let deflated = changetype<Ring>(0);
+
+let frameMask: u64 = 0;
+
+export function setRings(plainAt: usize, deflatedAt: usize, frames: u32): void {
+  plain = changetype<Ring>(plainAt);
+  deflated = changetype<Ring>(deflatedAt);
+  frameMask = (frames - 1) as u64;
+}
+
+export function formatRing(ring: Ring, base: usize, capacity: u32, first: u64): void {
+  ring.base = base;
+  ring.capacity = capacity;
+  ring.committed = first;
+  ring.flushed = first;
+  ring.skipFrom = first;
+  ring.skipTo = first;
+  ring.stageOpen = 0;
+  ring.stageLength = 0;
+  ring.stageError = Outcome.Ok;
+}
+
+export function address(ring: Ring, offset: u64): usize {
+  return ring.base + ((offset & ((ring.capacity - 1) as u64)) as usize);
+}
+
+/** Where a record of `length` bytes would start: at `committed`, or at the start of the next lap. */
+export function placeFor(ring: Ring, length: u32): u64 {
+  const within = (ring.committed & ((ring.capacity - 1) as u64)) as u32;
+  return within + length > ring.capacity
+    ? ring.committed + ((ring.capacity - within) as u64)
+    : ring.committed;
+}
+
+/** The frame index entry of a sequence number. */
+export function frame(sequence: u64): Frame {
+  return changetype<Frame>(
+    engine.frames + ((sequence & frameMask) as usize) * (FRAME_BYTES as usize),
+  );
+}
+
+/** Bytes of the header of an unmasked frame (RFC 6455 5.2). */
+export function headerBytes(length: u32): u32 {
+  return length < 126 ? 2 : length < 65536 ? 4 : 10;
+}
+
+/** Writes the header of an unmasked frame; returns its end. */
+export function putHeader(at: usize, first: u32, length: u32): usize {
+  store<u8>(at, first as u8);
+  if (length < 126) {
+    store<u8>(at, length as u8, 1);
+    return at + 2;
+  }
+  if (length < 65536) {
+    store<u8>(at, 126, 1);
+    storeBe16(at + 2, length);
+    return at + 4;
+  }
+  store<u8>(at, 127, 1);
+  storeBe64(at + 2, length as u64);
+  return at + 10;
+}
+
+/**
+ * The oldest offset a reader may still need if the ring's tail moves to `tail` and one more entry goes
+ * into the index: a reader whose `done` is before it would be lapped.
+ * @param frames index entries a reader may be behind
+ */
+export function floorFor(ring: Ring, tail: u64, frames: u64): u64 {
+  let floor: u64 = tail > (ring.capacity as u64) ? tail - (ring.capacity as u64) : 0;
+  if (engine.sequence - engine.firstSequence >= frames) {
+    const oldest = frame(engine.sequence - frames);
+    const end = oldest.offset + (oldest.length as u64);
+    if (end > floor) floor = end;
+  }
+  return floor;
+}
+
+/** Makes the record at `offset`, `length` bytes, part of the ring and of the index. */
+export function commit(
+  ring: Ring,
+  offset: u64,
+  length: u32,
+  flags: u32,
+  except: u32,
+  exceptGeneration: u32,
+): void {
+  if ((offset & ((ring.capacity - 1) as u64)) == 0) {
+    ring.skipFrom = ring.committed;
+    ring.skipTo = offset;
+  }
+  const f = frame(engine.sequence);
+  f.offset = offset;
+  f.length = length;
+  f.topic = 0;
+  f.next = 0;
+  f.except = except;
+  f.exceptGeneration = exceptGeneration;
+  f.flags = flags;
+  f.deflateLength = 0;
+  engine.sequence++;
+  ring.committed = offset + (length as u64);
+}
+
+/** First byte of a data frame: FIN and the opcode. */
+export function firstByte(flags: u32): u32 {
+  return flags & FrameFlag.Binary ? 0x82 : 0x81;
+}
+
+/** Writes one whole frame at `offset`, for which room has been made. */
+export function put(ring: Ring, offset: u64, payload: usize, length: u32, flags: u32): u32 {
+  const start = address(ring, offset);
+  const at = putHeader(start, firstByte(flags), length);
+  copy(at, payload, length);
+  return ((at - start) as u32) + length;
+}
+
+/** The sequence of the frame that holds the byte at `offset`, which is before `committed`. */
+export function sequenceAt(offset: u64): u64 {
+  const count = frameMask + 1;
+  let high = engine.sequence;
+  let low = high - engine.firstSequence > count ? high - count : engine.firstSequence;
+  while (low + 1 < high) {
+    const middle = low + ((high - low) >> 1);
+    if (frame(middle).offset <= offset) low = middle;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,107 @@
+// WebSocket frames (RFC 6455 5): heads decoded, control frames encoded, close payloads checked, the
+// opening handshake's answer.
+//
+// Invariant: a head is accepted only when everything it says is allowed where it stands; what can be
+// judged from its first two bytes is judged as soon as they are there.
+
+import { CloseReason, Param } from "./abi";
+import { encode } from "./base64";
+import { copy, loadBe16, loadBe64 } from "./bytes";
+import { Conn, paramU32 } from "./conn";
+import { MORE } from "./http";
+import { sha1 } from "./sha1";
+import { putText } from "./text";
+
+export enum Opcode {
+  Continuation = 0,
+  Text = 1,
+  Binary = 2,
+  Close = 8,
+  Ping = 9,
+  Pong = 10,
+}
+
+/** Bytes of the longest frame head, of the longest control frame with its mask. */
+export const HEAD_LIMIT: u32 = 14;
+export const CONTROL_LIMIT: u32 = 131;
+
+// The head that `parseFrameHead` decoded.
+export let headBytes: u32 = 0;
+export let payloadLength: u32 = 0;
+export let payloadMask: u32 = 0;
+export let headOpcode: u32 = 0;
+export let headFinal: bool = false;
+
+/**
+ * Decodes the head of a client's frame at [at, end).
+ * @returns MORE, DONE (1), or the CloseReason for which the connection fails
+ */
+export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
+  const have = (end - at) as u32;
+  if (have == 0) return MORE;
+  const first: u32 = load<u8>(at);
+  if (first & 0x70) return CloseReason.WsReservedBits;
+  headOpcode = first & 15;
+  headFinal = (first & 0x80) != 0;
+  const control = headOpcode >= 8;
+  if (control) {
+    if (headOpcode > (Opcode.Pong as u32)) return CloseReason.WsUnknownOpcode;
+    if (!headFinal) return CloseReason.WsFragmentedControl;
+  } else {
+    if (headOpcode > (Opcode.Binary as u32)) return CloseReason.WsUnknownOpcode;
+    if (headOpcode == Opcode.Continuation) {
+      if (c.opcode == 0) return CloseReason.WsExpectedText;
+    } else if (c.opcode != 0) {
+      return CloseReason.WsExpectedCont;
+    }
+  }
+  if (have == 1) return MORE;
+  const second: u32 = load<u8>(at, 1);
+  if (!(second & 0x80)) return CloseReason.WsBadMask;
+  let length: u64 = second & 0x7f;
+  if (control && length > 125) return CloseReason.WsControlFrameTooLarge;
+  headBytes = length < 126 ? 6 : length == 126 ? 8 : 14;
+  if (length == 126) {
+    if (have < 4) return MORE;
+    length = loadBe16(at + 2) as u64;
+    if (length < 126) return CloseReason.WsBadLength;
+  } else if (length == 127) {
+    if (have < 10) return MORE;
+    length = loadBe64(at + 2);
+    if (length < 65536 || length >> 63 != 0) return CloseReason.WsBadLength;
+  }
+  if (!control) {
+    const limit = paramU32(Param.PayloadBytes) as u64;
+    if (length > limit) return CloseReason.WsOversizeFrame;
+    if (length + (c.message as u64) > limit) return CloseReason.WsMessageTooLarge;
+  }
+  if (have < headBytes) return MORE;
+  payloadLength = length as u32;
+  payloadMask = load<u32>(at + headBytes - 4);
+  return 1;
+}
+
+/** True for a code that an endpoint may put into a Close frame (RFC 6455 7.4, IANA registry). */
+export function isCloseCode(code: u32): bool {
+  if (code >= 3000) return code < 5000;
+  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
+}
+
+/** Code of a Close frame's payload, 1005 when it is empty; 0 when it is not valid (its text aside). */
+export function closePayload(at: usize, length: u32): u32 {
+  if (length == 0) return 1005;
+  if (length == 1) return 0;
+  const code = loadBe16(at);
+  return isCloseCode(code) ? code : 0;
+}
+
+const KEY_AND_GUID = memory.data(64, 8);
+const DIGEST = memory.data(32, 8);
+
+/** Writes the Sec-WebSocket-Accept of a key of 24 characters (RFC 6455 4.2.2): 28 characters. */
+export function putAccept(at: usize, key: usize): usize {
+  copy(KEY_AND_GUID, key, 24);
+  putText(KEY_AND_GUID + 24, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+  sha1(DIGEST, KEY_AND_GUID, 60);
+  return encode(at, DIGEST, 20);
+}
