@@ -1,0 +1,309 @@
+// The binding: instantiates the engine's wasm, sizes its memory once, and is the only TypeScript that
+// touches that memory. No I/O, no timers: bytes, time and writability go in, events and rows come out.
+//
+// Invariant: the memory grows exactly once, in the constructor, before the first view is made.
+
+import {
+  CONN_BACKLOG,
+  CONN_BODY,
+  CONN_BODY_LENGTH,
+  CONN_BYTES,
+  CONN_FLAGS,
+  CONN_HEAD,
+  CONN_HEADER_COUNT,
+  CONN_HEAD_LENGTH,
+  CONN_METHOD,
+  CONN_MINOR,
+  CONN_TABLE,
+  CONN_TARGET,
+  CONN_TARGET_LENGTH,
+  CONN_TRAITS,
+  Control,
+  FLAG_WAITING,
+  Param,
+} from "../assembly/abi";
+
+/** The functions of the wasm module; `assembly/index.ts` documents each. */
+export interface EngineExports {
+  memory: WebAssembly.Memory;
+  base(): number;
+  params(): number;
+  align(): number;
+  footprint(): number;
+  "new"(base: number): number;
+  join(base: number): number;
+  leave(): number;
+  delete(base: number): number;
+  method(index: number): number;
+  accept(): number;
+  feed(slot: number, generation: number, n: number): number;
+  resume(slot: number, generation: number): number;
+  retain(slot: number, generation: number): number;
+  hold(slot: number, generation: number, held: number): void;
+  peerEnded(slot: number, generation: number): void;
+  terminate(slot: number, generation: number, reason: number): number;
+  abandon(slot: number, generation: number, reason: number): number;
+  upgrade(slot: number, generation: number, fieldsLength: number): number;
+  respond(
+    slot: number,
+    generation: number,
+    status: number,
+    flags: number,
+    fieldsLength: number,
+    bodyLength: number,
+  ): number;
+  respondStatic(
+    slot: number,
+    generation: number,
+    status: number,
+    flags: number,
+    fieldsLength: number,
+    body: number,
+    length: number,
+  ): number;
+  send(slot: number, generation: number, flags: number, from: number, length: number): number;
+  sendBegin(slot: number, generation: number, first: number, length: number): number;
+  sendBytes(from: number, length: number): void;
+  ping(slot: number, generation: number, from: number, length: number): number;
+  close(
+    slot: number,
+    generation: number,
+    code: number,
+    text: number,
+    textLength: number,
+    reason: number,
+  ): number;
+  dismiss(slot: number, generation: number): void;
+  stop(): void;
+  free(slot: number, generation: number): void;
+  publish(flags: number, payload: number, length: number): number;
+  stageReserve(n: number): number;
+  stageAppend(n: number): void;
+  stageLength(): number;
+  stageTruncate(n: number): void;
+  stageDiscard(): void;
+  stagePublish(flags: number): number;
+  stageSend(slot: number, generation: number, flags: number): number;
+  drain(from: number, to: number): number;
+  flush(): number;
+  done(slot: number, generation: number): void;
+  tick(): number;
+  gauge(): void;
+  lag(slot: number, generation: number): number;
+  check(): number;
+}
+
+/** Parameters by the names of `Param`; what is missing is 0. */
+export type EngineParams = Partial<Record<keyof typeof Param, number>>;
+
+const ascii: readonly string[] = Array.from({ length: 128 }, (_, i) => String.fromCharCode(i));
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** What Node's Buffer has and its types keep quiet about: no view is made for each call. */
+interface FastBuffer extends Uint8Array {
+  latin1Slice(from: number, to: number): string;
+  utf8Slice(from: number, to: number): string;
+  utf8Write(text: string, at: number, limit: number): number;
+}
+
+const hasFast = typeof Buffer === "function" && "utf8Write" in Buffer.prototype;
+
+function isFast(bytes: Uint8Array): bytes is FastBuffer {
+  return hasFast && bytes instanceof Buffer;
+}
+
+/** Decodes bytes as Latin-1, as field values are (RFC 9110 5.5). */
+export function latin1(bytes: Uint8Array, from: number, length: number): string {
+  if (isFast(bytes)) return bytes.latin1Slice(from, from + length);
+  let text = "";
+  for (let i = from; i < from + length; i++) {
+    const c = bytes[i] as number;
+    text += ascii[c] ?? String.fromCharCode(c);
+  }
+  return text;
+}
+
+/** Decodes valid UTF-8. */
+export function utf8(bytes: Uint8Array, from: number, length: number): string {
+  if (isFast(bytes)) return bytes.utf8Slice(from, from + length);
+  return decoder.decode(bytes.subarray(from, from + length));
+}
+
+/** Writes a string as UTF-8 at `at`; returns the bytes written, −1 when they do not fit. */
+export function putUtf8(bytes: Uint8Array, at: number, limit: number, text: string): number {
+  if (text.length > limit) return -1;
+  if (text.length * 3 > limit && byteLength(text) > limit) return -1;
+  if (isFast(bytes)) return bytes.utf8Write(text, at, limit);
+  return encoder.encodeInto(text, bytes.subarray(at, at + limit)).written;
+}
+
+/** Bytes of a string in UTF-8. */
+export function byteLength(text: string): number {
+  return hasFast ? Buffer.byteLength(text, "utf8") : encoder.encode(text).length;
+}
+
+/** Bytes of a string or of bytes, as a view. */
+export function toBytes(data: string | Uint8Array | ArrayBuffer): Uint8Array {
+  if (typeof data === "string") return encoder.encode(data);
+  return data instanceof Uint8Array ? data : new Uint8Array(data);
+}
+
+/** An engine with its memory. */
+export class Engine {
+  readonly x: EngineExports;
+  /** The whole memory: a Buffer where there is one, so that slices of it are cheap to write. */
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  /** The control table, by `Control`. */
+  readonly control: Float64Array;
+  /** Addresses. */
+  readonly window: number;
+  readonly scratch: number;
+  readonly events: number;
+  readonly rows: number;
+  readonly slots: number;
+  /** Bytes of the window, of the scratch region, of all regions. */
+  readonly windowBytes: number;
+  readonly scratchBytes: number;
+  readonly footprint: number;
+  readonly params: Float64Array;
+  readonly #methods: string[] = [];
+
+  /**
+   * @param module the engine's wasm
+   * @param params region sizes, limits and times
+   * @throws RangeError when the memory cannot be had
+   */
+  constructor(module: WebAssembly.Module, params: EngineParams) {
+    const x = new WebAssembly.Instance(module).exports as unknown as EngineExports;
+    this.x = x;
+    const table = new Float64Array(x.memory.buffer, x.params(), Param.COUNT);
+    for (const [name, value] of Object.entries(params)) {
+      table[Param[name as keyof typeof Param]] = value;
+    }
+    const base = x.base();
+    this.footprint = x.footprint();
+    const pages = Math.ceil((base + this.footprint) / 65536);
+    if (pages > 65536) throw new RangeError(`the engine needs ${this.footprint} bytes, over 4 GiB`);
+    const grow = pages - x.memory.buffer.byteLength / 65536;
+    if (grow > 0) x.memory.grow(grow);
+    const buffer = x.memory.buffer;
+    const address = x.new(base);
+    if (address === 0 || x.join(address) === 0) {
+      throw new Error("the engine could not be formatted: another ABI version");
+    }
+    this.u8 = hasFast ? Buffer.from(buffer) : new Uint8Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.control = new Float64Array(buffer, address, Control.COUNT);
+    this.params = new Float64Array(buffer, x.params(), Param.COUNT).slice();
+    this.window = this.get(Control.WindowAddress);
+    this.scratch = this.get(Control.ScratchAddress);
+    this.events = this.get(Control.EventsAddress) >>> 2;
+    this.rows = this.get(Control.RowsAddress) >>> 2;
+    this.slots = this.get(Control.SlotsAddress);
+    this.windowBytes = this.params[Param.WindowBytes] as number;
+    this.scratchBytes = this.params[Param.ScratchBytes] as number;
+    for (let i = 0; ; i++) {
+      const at = x.method(i);
+      const length = this.u8[at] as number;
+      if (length === 0) break;
+      this.#methods.push(latin1(this.u8, at + 1, length));
+    }
+  }
+
+  get(index: Control): number {
+    return this.control[index] as number;
+  }
+
+  set(index: Control, value: number): void {
+    this.control[index] = value;
+  }
+
+  /** The receive window as bytes to read a socket into. */
+  windowView(): Uint8Array {
+    return this.u8.subarray(this.window, this.window + this.windowBytes);
+  }
+
+  /** Bytes queued for one client. */
+  backlog(slot: number): number {
+    return this.u32[(this.slots + slot * CONN_BYTES + CONN_BACKLOG) >>> 2] as number;
+  }
+
+  /** True when a connection waits for a pooled buffer. */
+  isWaiting(slot: number): boolean {
+    return (
+      ((this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number) & FLAG_WAITING) !==
+      0
+    );
+  }
+
+  /** The name of a method by its number; undefined for one that there is not. */
+  methodName(index: number): string | undefined {
+    return this.#methods[index];
+  }
+
+  /**
+   * Writes field records for `respond` and `upgrade` at the start of the scratch region.
+   * @returns bytes written, −1 when they do not fit
+   */
+  putFields(fields: Iterable<readonly [string, string]>): number {
+    let at = this.scratch;
+    const limit = this.scratch + (this.scratchBytes >>> 2);
+    for (const [name, value] of fields) {
+      const end = at + 4 + name.length + value.length;
+      if (end > limit || name.length > 65535 || value.length > 65535) return -1;
+      this.u8[at] = name.length & 255;
+      this.u8[at + 1] = name.length >> 8;
+      this.u8[at + 2] = value.length & 255;
+      this.u8[at + 3] = value.length >> 8;
+      at += 4;
+      at = this.#putLatin1(at, name);
+      at = this.#putLatin1(at, value);
+    }
+    return at - this.scratch;
+  }
+
+  #putLatin1(at: number, text: string): number {
+    for (let i = 0; i < text.length; i++) this.u8[at + i] = text.charCodeAt(i);
+    return at + text.length;
+  }
+
+  /** The request that is out on a slot, as offsets into the memory. */
+  head(slot: number): RequestHead {
+    const at = this.slots + slot * CONN_BYTES;
+    const { u16, u32, u8 } = this;
+    return {
+      head: u32[(at + CONN_HEAD) >>> 2] as number,
+      headLength: u16[(at + CONN_HEAD_LENGTH) >>> 1] as number,
+      table: u32[(at + CONN_TABLE) >>> 2] as number,
+      fields: u16[(at + CONN_HEADER_COUNT) >>> 1] as number,
+      body: u32[(at + CONN_BODY) >>> 2] as number,
+      bodyLength: u32[(at + CONN_BODY_LENGTH) >>> 2] as number,
+      method: u8[at + CONN_METHOD] as number,
+      minor: u8[at + CONN_MINOR] as number,
+      target: u16[(at + CONN_TARGET) >>> 1] as number,
+      targetLength: u16[(at + CONN_TARGET_LENGTH) >>> 1] as number,
+      traits: u32[(at + CONN_TRAITS) >>> 2] as number,
+    };
+  }
+}
+
+/** Where a request lies: addresses, lengths, and what its fields said. */
+export interface RequestHead {
+  head: number;
+  headLength: number;
+  table: number;
+  fields: number;
+  body: number;
+  bodyLength: number;
+  method: number;
+  minor: number;
+  target: number;
+  targetLength: number;
+  traits: number;
+}

@@ -1,0 +1,229 @@
+// The consumer's side of the inbox: records in shared memory become calls of the engine, a batch at a time.
+//
+// Invariant: the tail moves behind a record only when it has been carried out; a record is carried out
+// once, in order. The producer sees room only behind the tail.
+
+import {
+  Control,
+  INBOX_ASLEEP,
+  INBOX_HEAD,
+  INBOX_TAIL,
+  INBOX_WAITING,
+  INBOX_WORDS,
+  Outcome,
+  RECORD_BYTES,
+  RECORD_KIND,
+  RECORD_LENGTH,
+  RECORD_TOTAL,
+  RECORD_VALUE,
+  RecordKind,
+} from "../assembly/abi";
+import type { Pump } from "./server";
+
+/** A source of records that the pump drains. */
+export interface Inbox {
+  /**
+   * Carries out records of about `share` bytes at most.
+   * @returns true when there is more to do at once
+   */
+  drain(pump: Pump, share: number): boolean;
+  /** The turn ends; `more`: another follows at once. */
+  rest(more: boolean): void;
+}
+
+export interface InboxPort {
+  /** Tells the producer that there is room again. */
+  room(): void;
+  /** Wakes the pump in `ms`: the ring had no room. */
+  retry(ms: number): void;
+}
+
+export class SharedInbox implements Inbox {
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #units: number;
+  readonly #view: DataView;
+  readonly #port: InboxPort;
+  /** Buffers that were transferred because they did not fit, by number. */
+  readonly #transferred = new Map<number, Uint8Array>();
+  #blocked = false;
+
+  constructor(memory: SharedArrayBuffer, port: InboxPort) {
+    const header = INBOX_WORDS * 4;
+    this.#words = new Int32Array(memory, 0, INBOX_WORDS);
+    this.#bytes = new Uint8Array(memory, header);
+    this.#view = new DataView(memory, header);
+    this.#units = this.#bytes.length / 8;
+    this.#port = port;
+  }
+
+  /** A record's payload arrived as a message of its own. */
+  give(number: number, bytes: Uint8Array): void {
+    this.#transferred.set(number, bytes);
+  }
+
+  drain(pump: Pump, share: number): boolean {
+    const { engine } = pump;
+    const words = this.#words;
+    let left = share;
+    this.#blocked = false;
+    let tail = Atomics.load(words, INBOX_TAIL) >>> 0;
+    const head = Atomics.load(words, INBOX_HEAD) >>> 0;
+    while (tail !== head && left > 0) {
+      const from = (tail % this.#units) * 8;
+      // Up to the end of the byte ring, of what there is, of the scratch region, of the share.
+      const run = Math.min(((head - tail) >>> 0) * 8, this.#bytes.length - from);
+      const batch = this.#whole(from, Math.min(run, engine.scratchBytes, Math.max(left, 64)), run);
+      if (batch === 0) {
+        const done = this.#drainLarge(pump, from);
+        if (done === 0) break;
+        tail = this.#advance(tail, done);
+        left -= done;
+        continue;
+      }
+      engine.u8.set(this.#bytes.subarray(from, from + batch), engine.scratch);
+      const done = this.#carryOut(pump, batch);
+      tail = this.#advance(tail, done);
+      left -= done;
+      if (done < batch && !this.#isTransferred(from + done)) break;
+    }
+    return tail !== head && !this.#blocked;
+  }
+
+  /** Bytes of the whole records in the next `limit` bytes; 0 when the first is larger. */
+  #whole(from: number, limit: number, run: number): number {
+    let bytes = 0;
+    while (bytes < run) {
+      const total = this.#view.getUint32(from + bytes + RECORD_TOTAL, true);
+      if (bytes + total > limit) break;
+      bytes += total;
+    }
+    return bytes;
+  }
+
+  #isTransferred(at: number): boolean {
+    return (
+      !this.#blocked &&
+      (this.#view.getUint32(at + RECORD_KIND, true) & 255) === RecordKind.Transferred
+    );
+  }
+
+  /** Carries out the records at the start of the scratch region; returns the bytes that are done. */
+  #carryOut(pump: Pump, batch: number): number {
+    const { engine } = pump;
+    let done = 0;
+    while (done < batch) {
+      let stopped: Outcome = Outcome.Ok;
+      const outcome = pump.publishing(() => {
+        done = engine.x.drain(done, batch);
+        stopped = engine.get(Control.Result) as Outcome;
+        // What the batch evicted is acted upon, and its flush made, before it goes on.
+        return stopped;
+      });
+      if (outcome === Outcome.Wait) {
+        this.#wait();
+        return done;
+      }
+      if (outcome === Outcome.Transferred) {
+        const at = engine.scratch + done;
+        const finished = this.#publishTransferred(pump, at);
+        if (finished === 0) return done;
+        done += finished;
+      }
+    }
+    return done;
+  }
+
+  /** The ring has no room: try again soon, and let the inbox fill meanwhile. */
+  #wait(): void {
+    this.#blocked = true;
+    this.#port.retry(2);
+  }
+
+  /** Publishes the buffer that stands for the record at `at` in the engine's memory; 0 when it must wait. */
+  #publishTransferred(pump: Pump, at: number): number {
+    const { u32 } = pump.engine;
+    const number = u32[(at + RECORD_VALUE) >>> 2] as number;
+    const bytes = this.#transferred.get(number);
+    if (!bytes) {
+      // Its message is still on the way; its arrival wakes the pump.
+      this.#blocked = true;
+      return 0;
+    }
+    const kind = u32[(at + RECORD_KIND) >>> 2] as number;
+    const flags = (kind >>> 8) & 255;
+    const outcome =
+      kind >>> 16 === RecordKind.Broadcast
+        ? pump.publishLarge(bytes, flags)
+        : pump.sendLarge(
+            u32[(at + 12) >>> 2] as number,
+            u32[(at + 16) >>> 2] as number,
+            bytes,
+            flags,
+          );
+    if (outcome === Outcome.Wait) {
+      this.#wait();
+      return 0;
+    }
+    this.#transferred.delete(number);
+    return u32[(at + RECORD_TOTAL) >>> 2] as number;
+  }
+
+  /** One record that is larger than the scratch region: its payload goes straight to the ring. */
+  #drainLarge(pump: Pump, from: number): number {
+    const view = this.#view;
+    const total = view.getUint32(from + RECORD_TOTAL, true);
+    const length = view.getUint32(from + RECORD_LENGTH, true);
+    const kind = view.getUint32(from + RECORD_KIND, true);
+    if ((kind & 255) === RecordKind.Pad) return total;
+    const bytes = this.#bytes.subarray(from + RECORD_BYTES, from + RECORD_BYTES + length);
+    const flags = (kind >>> 8) & 255;
+    const outcome =
+      (kind & 255) === RecordKind.Broadcast
+        ? pump.publishLarge(bytes, flags)
+        : pump.sendLarge(
+            view.getUint32(from + 12, true),
+            view.getUint32(from + 16, true),
+            bytes,
+            flags,
+          );
+    if (outcome === Outcome.Wait) {
+      this.#wait();
+      return 0;
+    }
+    return total;
+  }
+
+  #advance(tail: number, bytes: number): number {
+    const next = (tail + bytes / 8) >>> 0;
+    Atomics.store(this.#words, INBOX_TAIL, next | 0);
+    if (Atomics.load(this.#words, INBOX_WAITING) === 1) {
+      const used = ((Atomics.load(this.#words, INBOX_HEAD) >>> 0) - next) >>> 0;
+      // Half of it free: so that a waiting producer does not wake for every record.
+      if (
+        used <= this.#units / 2 &&
+        Atomics.compareExchange(this.#words, INBOX_WAITING, 1, 0) === 1
+      )
+        this.#port.room();
+    }
+    return next;
+  }
+
+  /** True when there is something to carry out. */
+  get ready(): boolean {
+    return Atomics.load(this.#words, INBOX_TAIL) !== Atomics.load(this.#words, INBOX_HEAD);
+  }
+
+  rest(more: boolean): void {
+    if (more) return;
+    Atomics.store(this.#words, INBOX_ASLEEP, 1);
+    // A record that came between the last look and the flag: its producer saw no sleeper.
+    if (
+      this.ready &&
+      !this.#blocked &&
+      Atomics.compareExchange(this.#words, INBOX_ASLEEP, 1, 0) === 1
+    ) {
+      this.#port.retry(0);
+    }
+  }
+}

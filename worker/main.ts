@@ -1,0 +1,152 @@
+// The worker's entry: the engine, the pump and the transport behind Comlink. Control comes as calls;
+// messages come through the inbox.
+
+import * as Comlink from "comlink";
+import { parentPort, workerData } from "node:worker_threads";
+import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
+import type { Handler, HandlerModule, Stats } from "../host/handler";
+import type { Eviction, Settings } from "../host/options";
+import { engineParams } from "../host/options";
+import { Engine } from "./engine";
+import { SharedInbox } from "./inbox";
+import type { Listener } from "./net";
+import { nodeClock, nodeTransport } from "./net/node";
+import { Pump, toError } from "./server";
+import { wasmModule } from "./wasm";
+
+/** What the host gives the worker at its start. */
+export interface WorkerData {
+  readonly settings: Settings;
+  readonly handler: string | undefined;
+  readonly inbox: SharedArrayBuffer;
+  /** Read sockets by 'data' events even where reads into the window work. */
+  readonly stream: boolean;
+}
+
+/** Messages of the worker beside Comlink's. */
+export type Notice =
+  | { readonly ringcast: "room" }
+  | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
+  | {
+      readonly ringcast: "error";
+      readonly message: string;
+      readonly stack: string;
+      readonly where: string;
+    };
+
+/** Messages to the worker beside Comlink's: 0 is the doorbell. */
+export type Ring =
+  | 0
+  | { readonly ringcast: "buffer"; readonly number: number; readonly bytes: Uint8Array };
+
+const port = parentPort;
+if (!port) throw new Error("ringcast/worker runs in a worker thread");
+const data = workerData as WorkerData;
+const notify = (notice: Notice): void => port.postMessage(notice);
+
+const report = (error: Error, where: string): void => {
+  notify({ ringcast: "error", message: error.message, stack: error.stack ?? "", where });
+};
+
+const pump = new Pump({
+  engine: new Engine(wasmModule(), engineParams(data.settings)),
+  clock: nodeClock,
+  flushInterval: data.settings.values.flushInterval,
+  failed: report,
+  evicted: (evictions) => notify({ ringcast: "evicted", evictions }),
+});
+
+const inbox = new SharedInbox(data.inbox, {
+  room: () => notify({ ringcast: "room" }),
+  retry: (ms) => {
+    setTimeout(() => pump.schedule(), ms);
+  },
+});
+pump.addInbox(inbox);
+
+port.on("message", (message: Ring) => {
+  if (message === 0) {
+    pump.schedule();
+  } else if (message.ringcast === "buffer") {
+    inbox.give(message.number, message.bytes);
+    pump.schedule();
+  }
+});
+
+let listener: Listener | undefined;
+
+/** Imports the handler module. @throws with the cause when it does not export a handler */
+async function load(url: string): Promise<Handler> {
+  const module = (await import(url)) as { default?: HandlerModule };
+  const exported = module.default;
+  const handler = typeof exported === "function" ? await exported(pump) : exported;
+  if (typeof handler !== "object" || handler === null) {
+    throw new TypeError(`handler: ${url} has no default export that is a handler`);
+  }
+  return handler;
+}
+
+/** Errors lose their code on the way to the host; it goes along in the message. */
+function withCode(thrown: unknown): Error {
+  const error = toError(thrown);
+  const { code } = error as NodeJS.ErrnoException;
+  return code === undefined || error.message.includes(code)
+    ? error
+    : new Error(`${code}: ${error.message}`);
+}
+
+/** Waits until everything sent before a call has been carried out. */
+function afterInbox(): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (!inbox.ready) resolve();
+      else {
+        pump.schedule();
+        setTimeout(look, 1);
+      }
+    };
+    look();
+  });
+}
+
+const control = {
+  /** Loads the handler and listens. */
+  async listen(): Promise<{ hostname: string; port: number }> {
+    if (data.handler !== undefined) pump.setHandler(await load(data.handler));
+    const { hostname, values } = data.settings;
+    try {
+      listener = await nodeTransport(!data.stream).listen(
+        { hostname, port: values.port, backlog: values.backlog },
+        pump.engine.windowView(),
+        pump.accept,
+        (error) => {
+          pump.acceptErrors++;
+          report(error, "accept");
+        },
+      );
+    } catch (thrown) {
+      throw withCode(thrown);
+    }
+    return { hostname: listener.hostname, port: listener.port };
+  },
+
+  async stats(): Promise<Stats> {
+    return pump.stats();
+  },
+
+  /** Stops accepting, closes WebSockets with 1001, answers what is under way; after `timeout` ms resets the rest. */
+  async shutdown(timeout: number): Promise<void> {
+    await afterInbox();
+    listener?.close();
+    pump.beginShutdown();
+    const timer = setTimeout(() => pump.endAll(), timeout);
+    await pump.idle();
+    clearTimeout(timer);
+    pump.stop();
+  },
+};
+
+/** The control plane, as the host sees it. */
+export type ControlPlane = typeof control;
+
+Comlink.expose(control, nodeEndpoint(port));

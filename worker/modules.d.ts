@@ -1,0 +1,10 @@
+declare module "*.wasm" {
+  const bytes: Uint8Array<ArrayBuffer>;
+  export default bytes;
+}
+
+declare module "comlink/dist/esm/node-adapter.mjs" {
+  import type { Endpoint } from "comlink";
+  import type { MessagePort } from "node:worker_threads";
+  export default function nodeEndpoint(port: MessagePort): Endpoint;
+}

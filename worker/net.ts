@@ -1,0 +1,76 @@
+// The transport interface: what the pump needs of a platform's sockets. Types only; one thin file for
+// each platform implements them in net/.
+
+/** One accepted connection. */
+export interface Link {
+  /** The peer's address without port, "" when it is not known. */
+  readonly remoteAddress: string;
+  /**
+   * Writes bytes of the engine's memory, which the transport may hold until it is through with them.
+   * @returns true when it is through on return; else `sink.written()` follows, unless the link ends
+   */
+  write(view: Uint8Array): boolean;
+  /** Half-closes behind what was written. */
+  end(): void;
+  /** Stops, goes on with reading. A stopped reader notices no FIN. */
+  pause(): void;
+  resume(): void;
+  /** Closes; the kernel sends what it has. */
+  destroy(): void;
+  /** Closes and drops what was written: afterwards the memory is not read any more. */
+  reset(): void;
+}
+
+/** What a link tells the pump. */
+export interface Sink {
+  /** `n` bytes lie in the receive window. The pump has taken them in on return. */
+  read(n: number): void;
+  /** The write that was outstanding is complete. */
+  written(): void;
+  /** The peer ended its side. */
+  ended(): void;
+  /** The link is gone, without the pump having asked for it. */
+  lost(error: Error | undefined): void;
+}
+
+/** Takes in a connection; undefined: there is no room, the link has been closed. */
+export type Accept = (link: Link) => Sink | undefined;
+
+export interface ListenOptions {
+  port: number;
+  hostname: string;
+  backlog: number;
+}
+
+/** A listening socket. */
+export interface Listener {
+  readonly hostname: string;
+  readonly port: number;
+  /** Accepts no more. Connections stay. */
+  close(): void;
+}
+
+export interface Transport {
+  /**
+   * @param window where the links read to
+   * @param failed told of errors of single accepts; the listener goes on
+   */
+  listen(
+    options: ListenOptions,
+    window: Uint8Array,
+    accept: Accept,
+    failed: (error: Error) => void,
+  ): Promise<Listener>;
+}
+
+/** The pump's clock and its end of turn; virtual in tests. */
+export interface Clock {
+  /** Monotonic ms. */
+  now(): number;
+  /** Unix ms. */
+  date(): number;
+  /** Runs `fn` at the end of this turn of the event loop. */
+  defer(fn: () => void): void;
+  /** Runs `fn` in `ms`; returns a function that cancels it. */
+  after(ms: number, fn: () => void): () => void;
+}

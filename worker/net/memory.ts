@@ -1,0 +1,319 @@
+// Sockets in memory, under a virtual clock: for tests, and for servers that need no port.
+//
+// Invariant: like a kernel, a socket takes in what fits into its buffer and no more; like Node, a write
+// that did not fit keeps reading the writer's memory until it has, so a ring that overwrites too early is
+// seen. Nothing happens by itself: time moves when `advance` is called.
+
+import type { Accept, Clock, Link, Listener, Sink, Transport } from "../net";
+
+interface Timer {
+  at: number;
+  sequence: number;
+  /** undefined when it was cancelled or has run. */
+  fn: (() => void) | undefined;
+}
+
+/** A clock that moves when told to. */
+export class VirtualClock implements Clock {
+  #now = 0;
+  #sequence = 0;
+  #deferred: (() => void)[] = [];
+  #timers: Timer[] = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  date(): number {
+    return 1767225600000 + this.#now;
+  }
+
+  defer(fn: () => void): void {
+    this.#deferred.push(fn);
+  }
+
+  after(ms: number, fn: () => void): () => void {
+    const timer: Timer = { at: this.#now + ms, sequence: this.#sequence++, fn };
+    this.#timers.push(timer);
+    return () => {
+      timer.fn = undefined;
+    };
+  }
+
+  /** Runs what was deferred, until nothing is. @returns false when there was nothing */
+  run(): boolean {
+    let ran = false;
+    for (let turns = 0; this.#deferred.length > 0; turns++) {
+      if (turns > 100000) throw new Error("the deferred work never ends");
+      const batch = this.#deferred;
+      this.#deferred = [];
+      for (const fn of batch) fn();
+      ran = true;
+    }
+    return ran;
+  }
+
+  /** Moves time on by `ms`, running timers in their order. */
+  advance(ms: number): void {
+    const end = this.#now + ms;
+    this.run();
+    for (;;) {
+      this.#timers = this.#timers.filter((timer) => timer.fn !== undefined);
+      let next: Timer | undefined;
+      for (const timer of this.#timers) {
+        if (timer.at > end) continue;
+        if (!next || timer.at < next.at || (timer.at === next.at && timer.sequence < next.sequence))
+          next = timer;
+      }
+      if (!next) break;
+      this.#now = Math.max(this.#now, next.at);
+      const fn = next.fn;
+      next.fn = undefined;
+      fn?.();
+      this.run();
+    }
+    this.#now = end;
+  }
+}
+
+/** The client's end of a connection. */
+export interface MemorySocket {
+  /** Sends bytes; the server sees them in pieces of at most its window. */
+  send(bytes: Uint8Array): void;
+  /** Takes up to `limit` bytes that have arrived. */
+  read(limit?: number): Uint8Array;
+  /** Bytes that have arrived and were not read. */
+  readonly available: number;
+  /** Half-closes. */
+  end(): void;
+  reset(): void;
+  /** The server half-closed, and everything was read. */
+  readonly ended: boolean;
+  /** The connection is gone. "reset": what was not read is lost. */
+  readonly gone: "" | "closed" | "reset";
+}
+
+class Pair implements Link {
+  readonly remoteAddress: string;
+  readonly #limit: number;
+  readonly #clock: VirtualClock;
+  readonly #window: Uint8Array;
+  #sink: Sink | undefined;
+  /** Bytes in the kernel, to the client. */
+  #arrived: Uint8Array[] = [];
+  #arrivedBytes = 0;
+  /** The write the server has outstanding: a view of its memory. */
+  #pending: Uint8Array | undefined;
+  #endPending = false;
+  #serverEnded = false;
+  /** Bytes in the kernel, to the server. */
+  #sent: Uint8Array[] = [];
+  #clientEnded = false;
+  #endTold = false;
+  #paused = false;
+  #delivering = false;
+  gone: "" | "closed" | "reset" = "";
+
+  constructor(address: string, limit: number, clock: VirtualClock, window: Uint8Array) {
+    this.remoteAddress = address;
+    this.#limit = limit;
+    this.#clock = clock;
+    this.#window = window;
+  }
+
+  attach(sink: Sink): void {
+    this.#sink = sink;
+  }
+
+  // The server's end.
+
+  write(view: Uint8Array): boolean {
+    if (this.#pending) throw new Error("a write is outstanding already");
+    if (this.#serverEnded || this.#endPending) throw new Error("written after the end");
+    this.#pending = view;
+    this.#fill();
+    return this.#pending === undefined;
+  }
+
+  #fill(): void {
+    const pending = this.#pending;
+    if (!pending) return;
+    const room = this.#limit - this.#arrivedBytes;
+    const n = Math.min(room, pending.length);
+    if (n > 0) {
+      this.#arrived.push(pending.slice(0, n));
+      this.#arrivedBytes += n;
+    }
+    this.#pending = n === pending.length ? undefined : pending.subarray(n);
+  }
+
+  end(): void {
+    if (this.#pending) this.#endPending = true;
+    else this.#serverEnded = true;
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#clock.defer(() => this.deliver());
+  }
+
+  destroy(): void {
+    if (this.gone) return;
+    this.gone = "closed";
+    this.#pending = undefined;
+    this.#serverEnded = true;
+    this.#sink = undefined;
+  }
+
+  reset(): void {
+    if (this.gone) return;
+    this.gone = "reset";
+    this.#arrived = [];
+    this.#arrivedBytes = 0;
+    this.#pending = undefined;
+    this.#sink = undefined;
+  }
+
+  // The client's end.
+
+  get available(): number {
+    return this.#arrivedBytes;
+  }
+
+  get ended(): boolean {
+    return this.#serverEnded && this.#arrivedBytes === 0;
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.gone || this.#clientEnded) return;
+    this.#sent.push(bytes.slice());
+    this.#clock.defer(() => this.deliver());
+  }
+
+  read(limit = Number.POSITIVE_INFINITY): Uint8Array {
+    const parts: Uint8Array[] = [];
+    let taken = 0;
+    while (this.#arrived.length > 0 && taken < limit) {
+      const first = this.#arrived[0] as Uint8Array;
+      const n = Math.min(first.length, limit - taken);
+      parts.push(first.subarray(0, n));
+      taken += n;
+      if (n === first.length) this.#arrived.shift();
+      else this.#arrived[0] = first.subarray(n);
+    }
+    this.#arrivedBytes -= taken;
+    if (taken > 0 && this.#pending) {
+      this.#fill();
+      if (!this.#pending) {
+        if (this.#endPending) this.#serverEnded = true;
+        this.#clock.defer(() => this.#sink?.written());
+      }
+    }
+    const out = new Uint8Array(taken);
+    let at = 0;
+    for (const part of parts) {
+      out.set(part, at);
+      at += part.length;
+    }
+    return out;
+  }
+
+  endClient(): void {
+    if (this.gone || this.#clientEnded) return;
+    this.#clientEnded = true;
+    this.#clock.defer(() => this.deliver());
+  }
+
+  resetClient(): void {
+    if (this.gone) return;
+    this.gone = "reset";
+    this.#pending = undefined;
+    const sink = this.#sink;
+    this.#sink = undefined;
+    this.#clock.defer(() => sink?.lost(new Error("ECONNRESET")));
+  }
+
+  /** Gives the server what was sent, a window at a time, for as long as it reads. */
+  deliver(): void {
+    if (this.#delivering) return;
+    this.#delivering = true;
+    while (this.#sink && !this.#paused && this.#sent.length > 0) {
+      const first = this.#sent[0] as Uint8Array;
+      const n = Math.min(first.length, this.#window.length);
+      if (n === first.length) this.#sent.shift();
+      else this.#sent[0] = first.subarray(n);
+      this.#window.set(first.subarray(0, n));
+      this.#sink.read(n);
+    }
+    this.#delivering = false;
+    if (
+      this.#sink &&
+      !this.#paused &&
+      this.#clientEnded &&
+      !this.#endTold &&
+      this.#sent.length === 0
+    ) {
+      this.#endTold = true;
+      this.#sink.ended();
+    }
+  }
+}
+
+/** A network of one server. */
+export class MemoryNet implements Transport {
+  readonly #clock: VirtualClock;
+  #accept: Accept | undefined;
+  #window: Uint8Array | undefined;
+  #next = 1;
+
+  constructor(clock: VirtualClock) {
+    this.#clock = clock;
+  }
+
+  async listen(_options: unknown, window: Uint8Array, accept: Accept): Promise<Listener> {
+    this.#window = window;
+    this.#accept = accept;
+    return {
+      hostname: "memory",
+      port: 0,
+      close: () => {
+        this.#accept = undefined;
+      },
+    };
+  }
+
+  /**
+   * Connects.
+   * @param bufferBytes what the kernels hold on the way to the client
+   * @returns undefined when nobody listens or there is no room
+   */
+  connect(bufferBytes = 65536): MemorySocket | undefined {
+    const accept = this.#accept;
+    const window = this.#window;
+    if (!accept || !window) return undefined;
+    const n = this.#next++;
+    const pair = new Pair(`10.0.${(n >> 8) & 255}.${n & 255}`, bufferBytes, this.#clock, window);
+    const sink = accept(pair);
+    if (!sink) return undefined;
+    pair.attach(sink);
+    return {
+      send: (bytes) => pair.send(bytes),
+      read: (limit) => pair.read(limit),
+      end: () => pair.endClient(),
+      reset: () => pair.resetClient(),
+      get available() {
+        return pair.available;
+      },
+      get ended() {
+        return pair.ended;
+      },
+      get gone() {
+        return pair.gone;
+      },
+    };
+  }
+}

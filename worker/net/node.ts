@@ -1,0 +1,178 @@
+// Node's `net`. Reads go straight into the engine's receive window where the platform lets them
+// (`onread` over the accepted handle); else 'data' events are copied into it.
+//
+// Invariant: `written` is told exactly once for a write that was not through on return. `writableLength`
+// is 0 on return when it was; otherwise an empty write is queued behind it, and its callback is the
+// completion. 'drain' is silent below the high-water mark and never relied on.
+
+import * as net from "node:net";
+import type { Accept, Clock, Link, Listener, ListenOptions, Sink, Transport } from "../net";
+
+const EMPTY = new Uint8Array(0);
+
+/** A handle-bearing socket, as Node has it: undocumented, so it is tested for. */
+interface Handled {
+  _handle?: unknown;
+}
+
+class NodeLink implements Link {
+  readonly remoteAddress: string;
+  readonly #socket: net.Socket;
+  #sink: Sink | undefined;
+  readonly #written = (): void => {
+    this.#sink?.written();
+  };
+
+  constructor(socket: net.Socket) {
+    this.#socket = socket;
+    this.remoteAddress = socket.remoteAddress ?? "";
+    socket.on("error", (error: Error) => this.#lose(error));
+    socket.on("close", () => this.#lose(undefined));
+    socket.on("end", () => this.#sink?.ended());
+  }
+
+  attach(sink: Sink): void {
+    this.#sink = sink;
+  }
+
+  #lose(error: Error | undefined): void {
+    const sink = this.#sink;
+    this.#sink = undefined;
+    sink?.lost(error);
+  }
+
+  write(view: Uint8Array): boolean {
+    const socket = this.#socket;
+    if (socket.destroyed) return false;
+    socket.write(view);
+    if (socket.writableLength === 0) return true;
+    socket.write(EMPTY, this.#written);
+    return false;
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  destroy(): void {
+    this.#sink = undefined;
+    this.#socket.destroy();
+  }
+
+  reset(): void {
+    this.#sink = undefined;
+    this.#socket.resetAndDestroy();
+  }
+}
+
+/**
+ * Node's sockets.
+ * @param onread false: read by 'data' events even where `onread` works (tests run both)
+ */
+export function nodeTransport(onread = true): Transport {
+  return {
+    listen(options, window, accept, failed) {
+      return listen(options, window, accept, failed, onread && canRead());
+    },
+  };
+}
+
+/** True when an accepted handle can be given to a socket of ours. */
+function canRead(): boolean {
+  return (
+    typeof process === "object" &&
+    process.versions.node !== undefined &&
+    !("bun" in process.versions)
+  );
+}
+
+function listen(
+  options: ListenOptions,
+  window: Uint8Array,
+  accept: Accept,
+  failed: (error: Error) => void,
+  onread: boolean,
+): Promise<Listener> {
+  const server = net.createServer(
+    { pauseOnConnect: onread, allowHalfOpen: true, noDelay: true, highWaterMark: 65536 },
+    (accepted) => {
+      const handle = (accepted as unknown as Handled)._handle;
+      if (onread && handle) takeRaw(handle, window, accept);
+      else takeStream(accepted, window, accept);
+    },
+  );
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ port: options.port, host: options.hostname, backlog: options.backlog }, () => {
+      server.off("error", reject);
+      // EMFILE and its kin concern one connection; the listener goes on.
+      server.on("error", failed);
+      const address = server.address() as net.AddressInfo;
+      resolve({
+        hostname: address.address,
+        port: address.port,
+        close() {
+          server.close();
+        },
+      });
+    });
+  });
+}
+
+function takeRaw(handle: unknown, window: Uint8Array, accept: Accept): void {
+  let sink: Sink | undefined;
+  const init = {
+    handle,
+    allowHalfOpen: true,
+    onread: {
+      buffer: window,
+      callback(n: number): boolean {
+        sink?.read(n);
+        return true;
+      },
+    },
+  };
+  const socket = new net.Socket(init as unknown as net.SocketConstructorOpts);
+  const link = new NodeLink(socket);
+  sink = accept(link);
+  if (sink === undefined) return;
+  link.attach(sink);
+  socket.resume();
+}
+
+function takeStream(socket: net.Socket, window: Uint8Array, accept: Accept): void {
+  const link = new NodeLink(socket);
+  const sink = accept(link);
+  if (sink === undefined) return;
+  link.attach(sink);
+  socket.on("data", (bytes: Uint8Array) => {
+    for (let at = 0; at < bytes.length; at += window.length) {
+      const part = bytes.subarray(at, at + window.length);
+      window.set(part);
+      sink.read(part.length);
+    }
+  });
+  socket.resume();
+}
+
+/** The real clock. */
+export const nodeClock: Clock = {
+  now: () => performance.now(),
+  date: () => Date.now(),
+  defer: (fn) => {
+    setImmediate(fn);
+  },
+  after(ms, fn) {
+    const timer = setTimeout(fn, ms);
+    timer.unref?.();
+    return () => clearTimeout(timer);
+  },
+};

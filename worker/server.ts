@@ -1,0 +1,1157 @@
+// The pump: read -> feed -> events -> handler -> flush. It owns the links and the handler; the engine owns
+// the protocol. It knows no platform: sockets come through net.ts, time through a Clock.
+//
+// Invariants
+//   Events are handled in one place, `handleEvents`, which is never entered twice; closes that must be
+//   acted upon at once (a reader is evicted, its memory is about to be overwritten) are taken out of turn
+//   by `actOnCloses`, and the handler hears of them later.
+//   Between `flush` and the last write of its table nothing is published and no user code runs.
+//   A peer's slot is freed after its link is closed, so nothing reads memory that is given away.
+
+import {
+  Answer,
+  CloseReason,
+  Control,
+  EVENT_BYTES,
+  EVENT_EXTRA,
+  EVENT_GENERATION,
+  EVENT_KIND,
+  EVENT_LENGTH,
+  EVENT_POINTER,
+  EVENT_SLOT,
+  EVENT_VALUE,
+  EventKind,
+  FrameFlag,
+  NONE,
+  Outcome,
+  Param,
+  ROW_BODY,
+  ROW_BYTES,
+  ROW_KIND,
+  ROW_LENGTH,
+  ROW_OFFSET,
+  ROW_SLOT,
+  ROW_STATE,
+  RowKind,
+  RowState,
+  SLOT_LIMIT,
+  Shut,
+} from "../assembly/abi";
+import { CLOSE_TABLE, reasonName } from "../host/close";
+import type {
+  CloseInfo,
+  Connection,
+  Data,
+  Handler,
+  HandlerServer,
+  SendOptions,
+  Stats,
+} from "../host/handler";
+import type { Eviction } from "../host/options";
+import type { Engine } from "./engine";
+import { putUtf8, toBytes, utf8 } from "./engine";
+import type { Inbox } from "./inbox";
+import type { Clock, Link, Sink } from "./net";
+import { RequestImpl, ResponseImpl, StaticBodyImpl, copyBytes } from "./request";
+import { WebSocketImpl, checkClose } from "./socket";
+import { StageImpl } from "./stage";
+
+/** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
+export class Peer implements Sink, Connection {
+  slot: number;
+  generation: number;
+  readonly link: Link;
+  readonly #pump: Pump;
+  response: ResponseImpl | undefined;
+  ws: WebSocketImpl | undefined;
+  /** Bodies the host holds for this connection's answers, by number. */
+  bodies: Map<number, Uint8Array> | undefined;
+  /** Bytes the engine has not taken in: they wait for a buffer. */
+  rest: Uint8Array | undefined;
+  /** Reasons why nothing is read: the user's pause, an unanswered request or a pending open, a buffer. */
+  paused = false;
+  held = false;
+  reading = true;
+  closing = false;
+  /** A Close frame's reason text. */
+  closeText = "";
+  dead = false;
+
+  constructor(pump: Pump, link: Link, slot: number, generation: number) {
+    this.#pump = pump;
+    this.link = link;
+    this.slot = slot;
+    this.generation = generation;
+  }
+
+  get id(): number {
+    return this.generation * SLOT_LIMIT + this.slot;
+  }
+
+  get remoteAddress(): string {
+    return this.link.remoteAddress;
+  }
+
+  read(n: number): void {
+    if (!this.dead) this.#pump.read(this, n);
+  }
+
+  written(): void {
+    if (!this.dead) this.#pump.written(this);
+  }
+
+  ended(): void {
+    if (!this.dead) this.#pump.peerEnded(this);
+  }
+
+  lost(_error: Error | undefined): void {
+    if (!this.dead) this.#pump.terminate(this, CloseReason.PeerReset);
+  }
+}
+
+/** Turns an unknown throw into an Error. */
+export function toError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    typeof (value as PromiseLike<unknown>).then === "function"
+  );
+}
+
+export interface PumpOptions {
+  readonly engine: Engine;
+  readonly clock: Clock;
+  readonly flushInterval?: number;
+  /** Told of errors of the handler. */
+  readonly failed?: (error: Error, where: string) => void;
+  /** Told of evicted clients, once a turn. */
+  readonly evicted?: (evictions: Eviction[]) => void;
+}
+
+/** Bytes of a body up to which it is copied into the engine; a larger one is sent from the host's copy. */
+const INLINE_BODY = 65536;
+
+export class Pump implements HandlerServer {
+  readonly engine: Engine;
+  readonly #clock: Clock;
+  readonly #flushInterval: number;
+  readonly #failed: (error: Error, where: string) => void;
+  readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
+  #handler: Handler = {};
+  readonly #peers: (Peer | undefined)[] = [];
+  readonly #statics: StaticBodyImpl[] = [];
+  /** Bodies of single answers have numbers from here on. */
+  #nextBody = SLOT_LIMIT;
+  readonly #inboxes: Inbox[] = [];
+  #scheduled = false;
+  #handling = false;
+  /** The peer whose bytes are being parsed. */
+  #fed: Peer | undefined;
+  #eventAt = 0;
+  #flushing = false;
+  #lastFlush = Number.NEGATIVE_INFINITY;
+  #cancelFlush: (() => void) | undefined;
+  #cancelTick: (() => void) | undefined;
+  #tickAt = Number.POSITIVE_INFINITY;
+  /** What the handler is still to be told of. */
+  #later: (() => void)[] = [];
+  #resumes: Peer[] = [];
+  #evictions: Eviction[] = [];
+  #restBytes = 0;
+  #stage: StageImpl | undefined;
+  #idleWaiters: (() => void)[] = [];
+  #stopped = false;
+  handlerErrors = 0;
+  acceptErrors = 0;
+
+  constructor(options: PumpOptions) {
+    this.engine = options.engine;
+    this.#clock = options.clock;
+    this.#flushInterval = options.flushInterval ?? 0;
+    this.#failed = options.failed ?? (() => undefined);
+    this.#evicted = options.evicted;
+  }
+
+  setHandler(handler: Handler): void {
+    this.#handler = handler;
+  }
+
+  addInbox(inbox: Inbox): void {
+    this.#inboxes.push(inbox);
+    this.schedule();
+  }
+
+  /** The clock, for the engine: before each call that depends on time. */
+  #time(): void {
+    this.engine.set(Control.Now, this.#clock.now());
+  }
+
+  // ---- accepting and reading -------------------------------------------------------------------------
+
+  accept = (link: Link): Sink | undefined => {
+    const { engine } = this;
+    if (this.#stopped) {
+      link.destroy();
+      return undefined;
+    }
+    this.#time();
+    let slot = engine.x.accept();
+    if (slot >>> 0 === NONE) {
+      this.#actOnCloses();
+      slot = engine.x.accept();
+      if (slot >>> 0 === NONE) {
+        link.destroy();
+        this.schedule();
+        return undefined;
+      }
+    }
+    const peer = new Peer(this, link, slot, engine.get(Control.Generation));
+    this.#peers[slot] = peer;
+    if (this.#handler.connect) this.#guard("connect", () => this.#handler.connect?.(peer));
+    this.schedule();
+    return peer;
+  };
+
+  read(peer: Peer, n: number): void {
+    const { x } = this.engine;
+    this.#time();
+    const consumed = x.feed(peer.slot, peer.generation, n);
+    this.#progress(peer, n - consumed, this.engine.window + consumed);
+    this.schedule();
+  }
+
+  /** Handles the events of a feed or a resume, and goes on until nothing more can be parsed. */
+  #progress(peer: Peer, left: number, at: number): void {
+    const { engine } = this;
+    const { x } = engine;
+    this.#fed = peer;
+    this.handleEvents();
+    if (left > 0 && !peer.dead && engine.isWaiting(peer.slot)) {
+      // Not consumed for want of a buffer: kept here, since the window is for the next connection.
+      this.#keepRest(peer, at, left);
+    } else {
+      let before = -1;
+      while (!peer.dead) {
+        const rest = x.resume(peer.slot, peer.generation);
+        this.handleEvents();
+        if (rest === before || rest === 0) {
+          before = rest;
+          break;
+        }
+        before = rest;
+      }
+      const keep = before > 0 || peer.response !== undefined || peer.held;
+      if (keep && !peer.dead && x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
+    }
+    this.#fed = undefined;
+    this.#setReading(peer);
+  }
+
+  #keepRest(peer: Peer, at: number, length: number): void {
+    if (this.#restBytes + length > (this.engine.params[Param.ReceivePoolBytes] as number) / 4) {
+      this.engine.x.abandon(peer.slot, peer.generation, CloseReason.NoBuffer);
+      this.handleEvents();
+      return;
+    }
+    peer.rest = copyBytes(this.engine.u8, at, length);
+    this.#restBytes += length;
+    this.#setReading(peer);
+  }
+
+  #dropRest(peer: Peer): Uint8Array | undefined {
+    const rest = peer.rest;
+    if (rest) this.#restBytes -= rest.length;
+    peer.rest = undefined;
+    return rest;
+  }
+
+  /** Reads a connection, or stops, as its state says. */
+  #setReading(peer: Peer): void {
+    const wanted =
+      !peer.paused &&
+      !peer.held &&
+      peer.rest === undefined &&
+      (peer.closing || peer.response === undefined) &&
+      !peer.dead;
+    if (wanted === peer.reading) return;
+    peer.reading = wanted;
+    if (wanted) peer.link.resume();
+    else peer.link.pause();
+  }
+
+  /** Goes on with a connection that was held: at the end of this turn, so that no handler is entered from another. */
+  #resumeLater(peer: Peer): void {
+    this.#resumes.push(peer);
+    this.schedule();
+  }
+
+  #resumeNow(peer: Peer): void {
+    if (peer.dead) return;
+    this.#time();
+    const rest = this.#dropRest(peer);
+    if (rest) {
+      this.engine.u8.set(rest, this.engine.window);
+      const consumed = this.engine.x.feed(peer.slot, peer.generation, rest.length);
+      this.#progress(peer, rest.length - consumed, this.engine.window + consumed);
+    } else {
+      this.#progress(peer, 0, 0);
+    }
+    this.#setReading(peer);
+  }
+
+  written(peer: Peer): void {
+    this.#time();
+    this.engine.x.done(peer.slot, peer.generation);
+    this.schedule();
+  }
+
+  peerEnded(peer: Peer): void {
+    this.#time();
+    this.engine.x.peerEnded(peer.slot, peer.generation);
+    this.handleEvents();
+    this.schedule();
+  }
+
+  terminate(peer: Peer, reason: CloseReason): boolean {
+    if (peer.dead) return false;
+    this.#time();
+    const ended = this.engine.x.terminate(peer.slot, peer.generation, reason) === Outcome.Ok;
+    this.#actOnCloses();
+    this.schedule();
+    return ended;
+  }
+
+  // ---- events ----------------------------------------------------------------------------------------
+
+  #peerOf(at: number): Peer | undefined {
+    const { u32 } = this.engine;
+    const peer = this.#peers[u32[at + (EVENT_SLOT >>> 2)] as number];
+    return peer && peer.generation === u32[at + (EVENT_GENERATION >>> 2)] ? peer : undefined;
+  }
+
+  /** Handles the events in the table, those that come while it does included. */
+  handleEvents(): void {
+    if (this.#handling) return;
+    const { engine } = this;
+    if (engine.get(Control.EventCount) === 0) return;
+    this.#handling = true;
+    for (this.#eventAt = 0; this.#eventAt < engine.get(Control.EventCount); this.#eventAt++) {
+      this.#handle(engine.events + this.#eventAt * (EVENT_BYTES >>> 2));
+    }
+    engine.set(Control.EventCount, 0);
+    this.#eventAt = 0;
+    this.#handling = false;
+  }
+
+  /** Acts on the closes in the table at once; the handler is told later. */
+  #actOnCloses(): void {
+    const { engine } = this;
+    const count = engine.get(Control.EventCount);
+    for (let i = this.#eventAt; i < count; i++) {
+      const at = engine.events + i * (EVENT_BYTES >>> 2);
+      if (engine.u32[at + (EVENT_KIND >>> 2)] !== EventKind.Closed) continue;
+      this.#handleClosed(at);
+      engine.u32[at + (EVENT_KIND >>> 2)] = 0;
+    }
+    this.schedule();
+  }
+
+  #handle(at: number): void {
+    const { u32, i32 } = this.engine;
+    const kind = u32[at + (EVENT_KIND >>> 2)] as EventKind;
+    if (kind === EventKind.Closed) {
+      this.#handleClosed(at);
+      return;
+    }
+    const peer = this.#peerOf(at);
+    if (!peer) return;
+    const pointer = u32[at + (EVENT_POINTER >>> 2)] as number;
+    const length = u32[at + (EVENT_LENGTH >>> 2)] as number;
+    const value = i32[at + (EVENT_VALUE >>> 2)] as number;
+    switch (kind) {
+      case EventKind.Request:
+        this.#handleRequest(peer);
+        break;
+      case EventKind.Message:
+        this.#handleMessage(peer, pointer, length, value);
+        break;
+      case EventKind.Ping:
+      case EventKind.Pong:
+        this.#handleControl(peer, kind, pointer, length);
+        break;
+      case EventKind.PeerClose:
+        peer.closing = true;
+        peer.closeText = utf8(this.engine.u8, pointer, length);
+        break;
+      case EventKind.Drain:
+        this.#handleDrain(peer, value);
+        break;
+      case EventKind.End:
+        peer.closing = true;
+        peer.link.end();
+        this.#setReading(peer);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #handleClosed(at: number): void {
+    const { u32, i32 } = this.engine;
+    const peer = this.#peerOf(at);
+    if (!peer) return;
+    const reason = i32[at + (EVENT_VALUE >>> 2)] as number;
+    const lagBytes = u32[at + (EVENT_POINTER >>> 2)] as number;
+    const code = u32[at + (EVENT_EXTRA >>> 2)] as number;
+    peer.dead = true;
+    this.#peers[peer.slot] = undefined;
+    if (u32[at + (EVENT_LENGTH >>> 2)] === Shut.Reset) peer.link.reset();
+    else peer.link.destroy();
+    peer.response?.request.detach();
+    peer.response = undefined;
+    peer.bodies = undefined;
+    this.#dropRest(peer);
+    this.engine.x.free(peer.slot, peer.generation);
+    this.#tellClosed(peer, reason, lagBytes, code);
+    if (this.#idleWaiters.length > 0) this.schedule();
+  }
+
+  #tellClosed(peer: Peer, reason: number, lagBytes: number, code: number): void {
+    const cause = reasonName(reason);
+    if (reason === CloseReason.WsClientTooSlow || reason === CloseReason.Evicted) {
+      this.#evictions.push({ id: peer.id, remoteAddress: peer.remoteAddress, cause, lagBytes });
+    }
+    const { close, disconnect } = this.#handler;
+    const ws = peer.ws;
+    peer.closing = true;
+    const row = CLOSE_TABLE[cause];
+    const info: CloseInfo = {
+      code: ws ? code : row.status,
+      reason: peer.closeText || row.text,
+      cause,
+      lagBytes,
+    };
+    if (ws && close)
+      this.#later.push(() => this.#guard("close", () => close.call(this.#handler, ws, info)));
+    if (!ws && disconnect) {
+      this.#later.push(() =>
+        this.#guard("disconnect", () => disconnect.call(this.#handler, peer, info)),
+      );
+    }
+    peer.ws = ws;
+  }
+
+  /** Runs user code; what it throws is reported and counted. @returns what it returned */
+  #guard(where: string, fn: () => unknown): unknown {
+    try {
+      const result = fn();
+      if (isThenable(result))
+        result.then(undefined, (thrown: unknown) => this.#fail(thrown, where));
+      return result;
+    } catch (thrown) {
+      this.#fail(thrown, where);
+      return undefined;
+    } finally {
+      this.#dropStage();
+    }
+  }
+
+  #fail(thrown: unknown, where: string): void {
+    this.handlerErrors++;
+    this.#failed(toError(thrown), where);
+  }
+
+  // ---- requests --------------------------------------------------------------------------------------
+
+  #handleRequest(peer: Peer): void {
+    const request = new RequestImpl(this.engine, peer.slot, peer.id, peer.remoteAddress);
+    const response = new ResponseImpl(this, peer, request);
+    peer.response = response;
+    const { request: handle } = this.#handler;
+    if (!handle) {
+      response.send(404, "text/plain", "Not Found\n");
+      return;
+    }
+    let result: unknown;
+    try {
+      result = handle.call(this.#handler, request, response);
+    } catch (thrown) {
+      this.#failRequest(peer, response, thrown);
+    }
+    this.#dropStage();
+    if (!isThenable(result)) return;
+    if (response.sent) request.detach();
+    result.then(
+      () => {
+        if (!response.sent)
+          this.#failRequest(peer, response, new Error("the handler settled without an answer"));
+      },
+      (thrown: unknown) => this.#failRequest(peer, response, thrown),
+    );
+  }
+
+  #failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
+    this.#fail(thrown, "request");
+    if (response.sent || peer.response !== response) return;
+    response.request.detach();
+    peer.response = undefined;
+    this.#time();
+    this.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
+    this.schedule();
+    this.handleEvents();
+    this.#setReading(peer);
+  }
+
+  /** The request is answered: its connection goes on, now or at the end of the turn. */
+  #answered(peer: Peer, request: RequestImpl): void {
+    peer.response = undefined;
+    if (this.#fed !== peer) {
+      request.detach();
+      this.#resumeLater(peer);
+    }
+    this.schedule();
+  }
+
+  respond(
+    peer: Peer,
+    request: RequestImpl,
+    status: number,
+    fields: (readonly [string, string])[],
+    body: Data,
+    close: boolean,
+  ): boolean {
+    const { engine } = this;
+    this.#time();
+    const fieldsLength = engine.putFields(fields);
+    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
+    const at = engine.scratch + fieldsLength;
+    let length: number;
+    if (typeof body === "string") {
+      length = body.length > INLINE_BODY ? -1 : putUtf8(engine.u8, at, INLINE_BODY, body);
+      if (length < 0)
+        return this.#respondLarge(peer, request, status, fieldsLength, toBytes(body), close);
+    } else {
+      const bytes = toBytes(body);
+      length = bytes.length;
+      if (length > INLINE_BODY) {
+        return this.#respondLarge(peer, request, status, fieldsLength, bytes.slice(), close);
+      }
+      engine.u8.set(bytes, at);
+    }
+    this.#prepareAnswer(request);
+    const outcome = engine.x.respond(
+      peer.slot,
+      peer.generation,
+      status,
+      close ? Answer.Close : 0,
+      fieldsLength,
+      length,
+    );
+    this.#answered(peer, request);
+    return outcome === Outcome.Ok;
+  }
+
+  /** Before the engine lets go of a request's bytes: those of a handler that runs on are kept for it. */
+  #prepareAnswer(request: RequestImpl): void {
+    if (
+      this.#fed?.response?.request === request &&
+      request.isIn(this.engine.window, this.engine.windowBytes)
+    ) {
+      request.freeze();
+    } else {
+      request.detach();
+    }
+  }
+
+  #respondLarge(
+    peer: Peer,
+    request: RequestImpl,
+    status: number,
+    fieldsLength: number,
+    bytes: Uint8Array,
+    close: boolean,
+  ): boolean {
+    const number = this.#nextBody++;
+    if (this.#nextBody > 0x7fffffff) this.#nextBody = SLOT_LIMIT;
+    peer.bodies ??= new Map();
+    peer.bodies.set(number, bytes);
+    return this.#respondBody(peer, request, status, fieldsLength, number, bytes.length, close);
+  }
+
+  respondStatic(
+    peer: Peer,
+    request: RequestImpl,
+    status: number,
+    fields: (readonly [string, string])[],
+    body: StaticBodyImpl,
+    close: boolean,
+  ): boolean {
+    this.#time();
+    const fieldsLength = this.engine.putFields(fields);
+    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
+    return this.#respondBody(peer, request, status, fieldsLength, body.number, body.length, close);
+  }
+
+  #respondBody(
+    peer: Peer,
+    request: RequestImpl,
+    status: number,
+    fieldsLength: number,
+    body: number,
+    length: number,
+    close: boolean,
+  ): boolean {
+    this.#prepareAnswer(request);
+    const flags = close ? Answer.Close : 0;
+    const { x } = this.engine;
+    const outcome = x.respondStatic(
+      peer.slot,
+      peer.generation,
+      status,
+      flags,
+      fieldsLength,
+      body,
+      length,
+    );
+    this.#answered(peer, request);
+    return outcome === Outcome.Ok;
+  }
+
+  upgrade(
+    peer: Peer,
+    request: RequestImpl,
+    fields: (readonly [string, string])[],
+    protocol: string,
+    data: unknown,
+  ): boolean {
+    const { engine } = this;
+    this.#time();
+    const fieldsLength = engine.putFields(fields);
+    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
+    this.#prepareAnswer(request);
+    let outcome = engine.x.upgrade(peer.slot, peer.generation, fieldsLength);
+    if (outcome === Outcome.Evicted) {
+      this.#actOnCloses();
+      outcome = engine.x.upgrade(peer.slot, peer.generation, fieldsLength);
+    }
+    if (outcome !== Outcome.Ok) {
+      peer.response = undefined;
+      this.schedule();
+      return false;
+    }
+    this.#peers[peer.slot] = undefined;
+    peer.slot = engine.get(Control.Result);
+    peer.generation = engine.get(Control.Generation);
+    this.#peers[peer.slot] = peer;
+    const ws = new WebSocketImpl(this, peer, protocol, data);
+    peer.ws = ws;
+    // Messages wait until `open` has run; it runs when the request's handler has returned.
+    peer.held = true;
+    engine.x.hold(peer.slot, peer.generation, 1);
+    this.#answered(peer, request);
+    this.#later.push(() => this.#open(peer, ws));
+    this.schedule();
+    return true;
+  }
+
+  #open(peer: Peer, ws: WebSocketImpl): void {
+    if (peer.dead) return;
+    const release = (): void => {
+      if (peer.dead) return;
+      peer.held = false;
+      if (!peer.paused) this.engine.x.hold(peer.slot, peer.generation, 0);
+      this.#resumeLater(peer);
+    };
+    const failed = (thrown: unknown): void => {
+      this.#fail(thrown, "open");
+      release();
+      this.#abandon(peer);
+    };
+    let result: unknown;
+    try {
+      result = this.#handler.open?.(ws);
+    } catch (thrown) {
+      failed(thrown);
+      return;
+    } finally {
+      this.#dropStage();
+    }
+    if (isThenable(result)) result.then(release, failed);
+    else release();
+  }
+
+  /** Closes a WebSocket whose handler failed: 1011. */
+  #abandon(peer: Peer): void {
+    if (peer.dead) return;
+    peer.closing = true;
+    this.#time();
+    this.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
+    this.schedule();
+  }
+
+  // ---- WebSockets ------------------------------------------------------------------------------------
+
+  #handleMessage(peer: Peer, pointer: number, length: number, opcode: number): void {
+    const { message } = this.#handler;
+    const ws = peer.ws;
+    if (!message || !ws) return;
+    const { u8 } = this.engine;
+    const isBinary = opcode === 2;
+    const data = isBinary ? copyBytes(u8, pointer, length) : utf8(u8, pointer, length);
+    const failed = (thrown: unknown): void => {
+      this.#fail(thrown, "message");
+      this.#abandon(peer);
+    };
+    try {
+      const result = message.call(this.#handler, ws, data, isBinary);
+      if (isThenable(result)) result.then(undefined, failed);
+    } catch (thrown) {
+      failed(thrown);
+    }
+    this.#dropStage();
+  }
+
+  #handleControl(peer: Peer, kind: EventKind, pointer: number, length: number): void {
+    const handle = kind === EventKind.Ping ? this.#handler.ping : this.#handler.pong;
+    const ws = peer.ws;
+    if (!handle || !ws) return;
+    const data = copyBytes(this.engine.u8, pointer, length);
+    this.#guard(kind === EventKind.Ping ? "ping" : "pong", () =>
+      handle.call(this.#handler, ws, data),
+    );
+  }
+
+  #handleDrain(peer: Peer, value: number): void {
+    const ws = peer.ws;
+    if (value === 1 || !ws) {
+      this.#resumeLater(peer);
+      return;
+    }
+    const { drain } = this.#handler;
+    if (drain) this.#guard("drain", () => drain.call(this.#handler, ws));
+  }
+
+  sendTo(peer: Peer, data: Data, options: SendOptions | undefined): Outcome {
+    if (peer.dead || !peer.ws) return Outcome.Gone;
+    const { engine } = this;
+    const { x, scratch } = engine;
+    this.#time();
+    const flags = (options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0;
+    const length = this.#encode(data);
+    const outcome =
+      length >= 0
+        ? x.send(peer.slot, peer.generation, flags, scratch, length)
+        : this.sendLarge(peer.slot, peer.generation, toBytes(data), flags);
+    this.schedule();
+    return outcome;
+  }
+
+  /** Sends a message that is too large for the scratch region, a piece at a time. */
+  sendLarge(slot: number, generation: number, bytes: Uint8Array, flags: number): Outcome {
+    const { engine } = this;
+    const { x, scratch, scratchBytes } = engine;
+    const outcome = x.sendBegin(
+      slot,
+      generation,
+      flags & FrameFlag.Binary ? 0x82 : 0x81,
+      bytes.length,
+    );
+    if (outcome !== Outcome.Ok) return outcome;
+    for (let at = 0; at < bytes.length; at += scratchBytes) {
+      const part = bytes.subarray(at, at + scratchBytes);
+      engine.u8.set(part, scratch);
+      x.sendBytes(scratch, part.length);
+    }
+    return outcome;
+  }
+
+  /** Puts a message at the start of the scratch region; −1 when it is too large for it. */
+  #encode(data: Data): number {
+    const { engine } = this;
+    if (typeof data === "string")
+      return putUtf8(engine.u8, engine.scratch, engine.scratchBytes, data);
+    const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+    if (bytes.length > engine.scratchBytes) return -1;
+    engine.u8.set(bytes, engine.scratch);
+    return bytes.length;
+  }
+
+  closePeer(peer: Peer, code: number, reason: string): boolean {
+    if (peer.dead || !peer.ws || peer.closing) return false;
+    const { engine } = this;
+    this.#time();
+    const length = putUtf8(engine.u8, engine.scratch, 123, reason);
+    const { x, scratch } = engine;
+    const outcome = x.close(
+      peer.slot,
+      peer.generation,
+      code,
+      scratch,
+      length,
+      CloseReason.Application,
+    );
+    peer.closing = true;
+    this.schedule();
+    return outcome === Outcome.Ok;
+  }
+
+  pingPeer(peer: Peer, data: Data): boolean {
+    if (peer.dead || !peer.ws) return false;
+    const bytes = toBytes(data);
+    if (bytes.length > 125) throw new RangeError(`ping: ${bytes.length} bytes are more than 125`);
+    const { engine } = this;
+    this.#time();
+    engine.u8.set(bytes, engine.scratch);
+    const outcome = engine.x.ping(peer.slot, peer.generation, engine.scratch, bytes.length);
+    this.schedule();
+    return outcome === Outcome.Ok;
+  }
+
+  pausePeer(peer: Peer, paused: boolean): void {
+    if (peer.dead || peer.paused === paused) return;
+    peer.paused = paused;
+    if (!peer.held) this.engine.x.hold(peer.slot, peer.generation, paused ? 1 : 0);
+    if (paused) this.#setReading(peer);
+    else this.#resumeLater(peer);
+  }
+
+  lagOf(peer: Peer): { bytes: number; frames: number; queued: number } {
+    if (peer.dead || !peer.ws) return { bytes: 0, frames: 0, queued: 0 };
+    const frames = this.engine.x.lag(peer.slot, peer.generation);
+    return {
+      bytes: this.engine.get(Control.LagBytes),
+      frames,
+      queued: this.engine.backlog(peer.slot),
+    };
+  }
+
+  // ---- what a handler sees of the server ---------------------------------------------------------------
+
+  /** Carries out a publication: evictions are acted upon, a flush is made, when it asks for them. */
+  publishing(attempt: () => Outcome): Outcome {
+    if (this.#flushing) throw new Error("published from within a flush");
+    for (;;) {
+      this.#time();
+      const outcome = attempt();
+      if (outcome === Outcome.Evicted) this.#actOnCloses();
+      else if (outcome === Outcome.Flush) this.flush();
+      else return outcome;
+    }
+  }
+
+  broadcast(data: Data, options?: SendOptions): boolean {
+    if (this.#stage) throw new Error("broadcast: a stage is open; finish it first");
+    const { engine } = this;
+    const flags = (options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0;
+    const length = this.#encode(data);
+    let outcome: Outcome;
+    if (length >= 0) {
+      outcome = this.publishing(() => engine.x.publish(flags, engine.scratch, length));
+    } else {
+      outcome = this.publishLarge(toBytes(data), flags);
+    }
+    this.schedule();
+    if (outcome === Outcome.TooLarge) {
+      throw new RangeError(
+        `broadcast: the message is larger than the ring (${engine.params[Param.RingBytes]} bytes)`,
+      );
+    }
+    return outcome === Outcome.Ok;
+  }
+
+  /** Publishes a message that is too large for the scratch region: straight into the ring. */
+  publishLarge(bytes: Uint8Array, flags: number): Outcome {
+    const { engine } = this;
+    const reserved = this.publishing(() => engine.x.stageReserve(bytes.length));
+    if (reserved === Outcome.Ok) {
+      engine.u8.set(bytes, engine.get(Control.Result));
+      engine.x.stageAppend(bytes.length);
+      return engine.x.stagePublish(flags);
+    }
+    engine.x.stageDiscard();
+    return reserved;
+  }
+
+  send(id: number, data: Data, options?: SendOptions): boolean {
+    const peer = this.peer(id);
+    return (
+      peer?.ws !== undefined && !peer.closing && this.sendTo(peer, data, options) === Outcome.Ok
+    );
+  }
+
+  /** The connection of an id; undefined when it is stale. */
+  peer(id: number): Peer | undefined {
+    const peer = this.#peers[id % SLOT_LIMIT];
+    return peer && peer.id === id ? peer : undefined;
+  }
+
+  closeConnection(id: number, code = 1000, reason = ""): boolean {
+    checkClose(code, reason);
+    const peer = this.peer(id);
+    if (!peer) return false;
+    return peer.ws
+      ? this.closePeer(peer, code, reason)
+      : this.terminate(peer, CloseReason.Application);
+  }
+
+  stage(): StageImpl {
+    if (this.#stage) throw new Error("stage: one is open already; finish or discard it first");
+    this.#stage = new StageImpl(this, () => {
+      this.#stage = undefined;
+    });
+    return this.#stage;
+  }
+
+  /** A stage left open at the end of a handler's run is discarded. */
+  #dropStage(): void {
+    this.#stage?.discard();
+  }
+
+  each(fn: (ws: WebSocketImpl) => void): void {
+    for (const peer of this.#peers) {
+      if (peer?.ws && !peer.closing) fn(peer.ws);
+    }
+  }
+
+  count(): number {
+    return this.engine.get(Control.WebSocketCount);
+  }
+
+  body(data: string | Uint8Array, type: string): StaticBodyImpl {
+    const bytes = typeof data === "string" ? toBytes(data) : data.slice();
+    const body = new StaticBodyImpl(this.#statics.length, bytes, type);
+    this.#statics.push(body);
+    return body;
+  }
+
+  stats(): Stats {
+    const { engine } = this;
+    engine.x.gauge();
+    const get = (index: Control): number => engine.get(index);
+    const closed: Record<string, number> = {};
+    for (const name of Object.keys(CLOSE_TABLE) as (keyof typeof CLOSE_TABLE)[]) {
+      const count = engine.control[Control.CloseCount - CloseReason[name]] as number;
+      if (count > 0) closed[name] = count;
+    }
+    const param = (index: Param): number => engine.params[index] as number;
+    return {
+      connections: get(Control.ConnectionCount),
+      webSockets: get(Control.WebSocketCount),
+      accepted: get(Control.Accepted),
+      upgraded: get(Control.Upgraded),
+      requests: get(Control.Requests),
+      bytesIn: get(Control.BytesIn),
+      bytesOut: get(Control.BytesOut),
+      messagesIn: get(Control.MessagesIn),
+      messagesSent: get(Control.MessagesSent),
+      framesPublished: get(Control.FramesPublished),
+      bytesPublished: get(Control.BytesPublished),
+      framesDue: get(Control.FramesDue),
+      evicted: get(Control.Evicted),
+      closed,
+      ring: { bytes: param(Param.RingBytes), used: get(Control.RingUsed) },
+      receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
+      replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },
+      memory: engine.u8.length,
+      handlerErrors: this.handlerErrors,
+      acceptErrors: this.acceptErrors,
+    };
+  }
+
+  // ---- the turn --------------------------------------------------------------------------------------
+
+  /** Sees to it that a turn comes. */
+  schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#clock.defer(this.#turn);
+  }
+
+  readonly #turn = (): void => {
+    this.#scheduled = false;
+    this.#time();
+    this.engine.set(Control.Date, Math.floor(this.#clock.date() / 1000));
+    this.#runLater();
+    if (this.#resumes.length > 0) {
+      const resumes = this.#resumes;
+      this.#resumes = [];
+      for (const peer of resumes) this.#resumeNow(peer);
+    }
+    const share = (this.engine.params[Param.RingBytes] as number) / 8;
+    let more = false;
+    for (const inbox of this.#inboxes) more = inbox.drain(this, share) || more;
+    this.engine.x.tick();
+    this.handleEvents();
+    this.#flushWhenDue();
+    this.handleEvents();
+    this.#runLater();
+    if (this.#evictions.length > 0 && this.#evicted) {
+      const evictions = this.#evictions;
+      this.#evictions = [];
+      this.#evicted(evictions);
+    }
+    this.#arm();
+    for (const inbox of this.#inboxes) inbox.rest(more);
+    if (more) this.schedule();
+    if (this.#idleWaiters.length > 0 && this.#isIdle()) {
+      const waiters = this.#idleWaiters;
+      this.#idleWaiters = [];
+      for (const resolve of waiters) resolve();
+    }
+  };
+
+  #runLater(): void {
+    while (this.#later.length > 0) {
+      const later = this.#later;
+      this.#later = [];
+      for (const fn of later) fn();
+    }
+  }
+
+  #flushWhenDue(): void {
+    if (this.#flushInterval > 0) {
+      const wait = this.#lastFlush + this.#flushInterval - this.#clock.now();
+      if (wait > 0) {
+        this.#cancelFlush ??= this.#clock.after(wait, () => {
+          this.#cancelFlush = undefined;
+          this.schedule();
+        });
+        return;
+      }
+    }
+    this.flush();
+  }
+
+  /** Hands over what is due: until the engine has no more rows. */
+  flush(): void {
+    const { engine } = this;
+    const { x, u32, rows } = engine;
+    this.#flushing = true;
+    this.#lastFlush = this.#clock.now();
+    let lastOffset = -1;
+    let lastLength = -1;
+    let view: Uint8Array = engine.u8;
+    for (let count = x.flush(); count > 0; count = x.flush()) {
+      for (let i = 0; i < count; i++) {
+        const at = rows + i * (ROW_BYTES >>> 2);
+        const peer = this.#peers[u32[at + (ROW_SLOT >>> 2)] as number];
+        if (!peer) continue;
+        const offset = u32[at + (ROW_OFFSET >>> 2)] as number;
+        const length = u32[at + (ROW_LENGTH >>> 2)] as number;
+        let bytes: Uint8Array;
+        if (u32[at + (ROW_KIND >>> 2)] === RowKind.Static) {
+          bytes = this.#bodyOf(peer, u32[at + (ROW_BODY >>> 2)] as number).subarray(
+            offset,
+            offset + length,
+          );
+        } else {
+          // One view serves all clients of the same run.
+          if (offset !== lastOffset || length !== lastLength) {
+            view = engine.u8.subarray(offset, offset + length);
+            lastOffset = offset;
+            lastLength = length;
+          }
+          bytes = view;
+        }
+        if (peer.link.write(bytes)) u32[at + (ROW_STATE >>> 2)] = RowState.Complete;
+      }
+    }
+    this.#flushing = false;
+  }
+
+  #bodyOf(peer: Peer, number: number): Uint8Array {
+    if (number < SLOT_LIMIT) return (this.#statics[number] as StaticBodyImpl).bytes;
+    return peer.bodies?.get(number) as Uint8Array;
+  }
+
+  /** One timer for all deadlines, none when there are none. */
+  #arm(): void {
+    const next = this.engine.x.tick();
+    if (this.engine.get(Control.EventCount) > 0) {
+      this.handleEvents();
+      this.schedule();
+    }
+    const at = next < 0 ? Number.POSITIVE_INFINITY : this.#clock.now() + next;
+    if (Math.abs(at - this.#tickAt) < 1) return;
+    if (at > this.#tickAt && this.#cancelTick) return;
+    this.#cancelTick?.();
+    this.#cancelTick = undefined;
+    this.#tickAt = at;
+    if (at === Number.POSITIVE_INFINITY) return;
+    this.#cancelTick = this.#clock.after(Math.max(1, Math.ceil(next)), () => {
+      this.#cancelTick = undefined;
+      this.#tickAt = Number.POSITIVE_INFINITY;
+      this.schedule();
+    });
+  }
+
+  // ---- the end ---------------------------------------------------------------------------------------
+
+  #isIdle(): boolean {
+    const { engine } = this;
+    return (
+      engine.get(Control.ConnectionCount) === 0 &&
+      engine.get(Control.DeadCount) === 0 &&
+      this.#peers.every((peer) => peer === undefined)
+    );
+  }
+
+  /** Accepts no more, says goodbye to every WebSocket (1001), lets requests be answered. */
+  beginShutdown(): void {
+    this.#stopped = true;
+    const { shutdown } = this.#handler;
+    this.#time();
+    for (const peer of [...this.#peers]) {
+      if (!peer || peer.dead) continue;
+      const ws = peer.ws;
+      if (ws) {
+        if (shutdown && !peer.closing)
+          this.#guard("shutdown", () => shutdown.call(this.#handler, ws));
+        this.#closeForShutdown(peer);
+      } else if (peer.response === undefined) {
+        this.engine.x.dismiss(peer.slot, peer.generation);
+      }
+    }
+    this.engine.x.stop();
+    this.handleEvents();
+    this.schedule();
+  }
+
+  #closeForShutdown(peer: Peer): void {
+    if (peer.closing) return;
+    peer.closing = true;
+    const { engine } = this;
+    engine.x.close(peer.slot, peer.generation, 1001, engine.scratch, 0, CloseReason.Shutdown);
+  }
+
+  /** Ends what is left, with a reset. */
+  endAll(): void {
+    this.#stopped = true;
+    for (const peer of [...this.#peers]) {
+      if (peer && !peer.dead) this.terminate(peer, CloseReason.Shutdown);
+    }
+    this.handleEvents();
+    this.#runLater();
+    this.schedule();
+  }
+
+  /** Resolves when no connection is left. */
+  idle(): Promise<void> {
+    if (this.#isIdle()) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#idleWaiters.push(resolve);
+      this.schedule();
+    });
+  }
+
+  /** Stops the timers; nothing happens any more. */
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelTick?.();
+    this.#cancelFlush?.();
+  }
+}

@@ -1,0 +1,71 @@
+// A WebSocket as the handler sees it.
+
+import { CloseReason, Outcome } from "../assembly/abi";
+import type { Data, SendOptions, WebSocket } from "../host/handler";
+import { byteLength } from "./engine";
+import type { Peer, Pump } from "./server";
+
+/** Checks a close code and reason. @throws RangeError, TypeError */
+export function checkClose(code: number, reason: string): void {
+  const valid =
+    Number.isInteger(code) &&
+    ((code >= 1000 && code <= 1003) ||
+      (code >= 1007 && code <= 1014) ||
+      (code >= 3000 && code <= 4999));
+  if (!valid) throw new RangeError(`code: ${code} is not 1000–1003, 1007–1014 or 3000–4999`);
+  if (typeof reason !== "string") throw new TypeError("reason: not a string");
+  if (byteLength(reason) > 123) throw new RangeError("reason: longer than 123 bytes");
+}
+
+export class WebSocketImpl implements WebSocket {
+  readonly id: number;
+  readonly protocol: string;
+  data: unknown;
+  readonly #pump: Pump;
+  readonly #peer: Peer;
+
+  constructor(pump: Pump, peer: Peer, protocol: string, data: unknown) {
+    this.#pump = pump;
+    this.#peer = peer;
+    this.id = peer.id;
+    this.protocol = protocol;
+    this.data = data;
+  }
+
+  get remoteAddress(): string {
+    return this.#peer.link.remoteAddress;
+  }
+
+  get open(): boolean {
+    return this.#peer.ws === this && !this.#peer.closing;
+  }
+
+  get lag(): { bytes: number; frames: number; queued: number } {
+    return this.#pump.lagOf(this.#peer);
+  }
+
+  send(data: Data, options?: SendOptions): boolean {
+    return this.open && this.#pump.sendTo(this.#peer, data, options) === Outcome.Ok;
+  }
+
+  close(code = 1000, reason = ""): boolean {
+    checkClose(code, reason);
+    return this.open && this.#pump.closePeer(this.#peer, code, reason);
+  }
+
+  terminate(): boolean {
+    return this.#peer.ws === this && this.#pump.terminate(this.#peer, CloseReason.Application);
+  }
+
+  ping(data: Data = ""): boolean {
+    return this.open && this.#pump.pingPeer(this.#peer, data);
+  }
+
+  pause(): void {
+    if (this.#peer.ws === this) this.#pump.pausePeer(this.#peer, true);
+  }
+
+  resume(): void {
+    if (this.#peer.ws === this) this.#pump.pausePeer(this.#peer, false);
+  }
+}
