@@ -1,0 +1,199 @@
+// What the demo measures: the machine (CPU, memory, load), the application itself (delay of its
+// event loop) and the server (rates from differences of its counters). `Sampler.sample()` returns
+// one plain object, the message of /live; page.html draws it.
+
+import { cpus, freemem, loadavg, totalmem } from "node:os";
+import { monitorEventLoopDelay, performance } from "node:perf_hooks";
+import type { Stats } from "../handler.js";
+
+/** The server's part of a sample. */
+export interface ServerSample {
+  /** Open HTTP connections. */
+  connections: number;
+  webSockets: number;
+  /** Messages delivered per second: each publication counts once for every client it is due to. */
+  messagesPerSecond: number;
+  /** Bytes written to sockets per second. */
+  bytesPerSecond: number;
+  /** Bytes published into the ring per second. */
+  publishedPerSecond: number;
+  ring: {
+    bytes: number;
+    used: number;
+    /** Seconds of publications the ring holds; null when nothing is being published. */
+    horizon: number | null;
+  };
+  /** Clients dropped since the start because they fell behind. */
+  evicted: number;
+  /** Closed connections since the start by the name of their reason. */
+  closed: Readonly<Record<string, number>>;
+}
+
+/** One message of /live. */
+export interface Sample {
+  /** Unix time in ms. */
+  time: number;
+  /** Seconds since the application started. */
+  uptime: number;
+  /** Percent busy, for each core. */
+  cpu: number[];
+  /** Bytes: the machine's memory, what of it is in use, and the resident set of this process. */
+  memory: { total: number; used: number; process: number };
+  /** Load averages over 1, 5 and 15 minutes. */
+  load: number[];
+  /** Delay of the application's event loop since the previous sample, in ms. */
+  loop: { mean: number; p99: number };
+  /** null until the server's counters were read twice, and while they cannot be read. */
+  server: ServerSample | null;
+}
+
+/** How far apart the two snapshots of a CPU figure are, ms: ticks are 10 ms, so 500 give 2 %. */
+const CPU_WINDOW = 500;
+/** Time between two readings of the server's counters, ms, and the length of a rate's window. */
+const STATS_EVERY = 500;
+const STATS_WINDOW = 1000;
+/** Timer interval of the event loop's delay monitor, ms. */
+const RESOLUTION = 10;
+
+interface Ticks {
+  readonly busy: number;
+  readonly total: number;
+}
+
+/** Values seen at times, of which `slide` keeps those that a window still needs. */
+interface Seen<T> {
+  readonly at: number;
+  readonly value: T;
+}
+
+/** Adds `next` and drops from the front what is not needed to look back `span` ms. */
+function slide<T>(list: Seen<T>[], next: Seen<T>, span: number): void {
+  list.push(next);
+  // The 5 % let a window of 500 ms begin at a timer that fired a little late.
+  while (list[1] && next.at - list[1].at >= span * 0.95) list.shift();
+}
+
+function round(value: number, digits: number): number {
+  const scale = 10 ** digits;
+  return Math.round(value * scale) / scale;
+}
+
+export class Sampler {
+  readonly #readStats: () => Promise<Stats>;
+  readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION });
+  readonly #ticks: Seen<Ticks[]>[] = [];
+  readonly #stats: Seen<Stats>[] = [];
+  #ticksDue = 0;
+  #statsDue = 0;
+  #asking = false;
+
+  /** @param readStats such as `() => server.stats()`; never called while a call is pending */
+  constructor(readStats: () => Promise<Stats>) {
+    this.#readStats = readStats;
+    this.#delay.enable();
+    this.#readTicks();
+  }
+
+  /** Stops measuring the event loop, which otherwise keeps a timer going. */
+  close(): void {
+    this.#delay.disable();
+  }
+
+  sample(): Sample {
+    const now = performance.now();
+    if (now >= this.#ticksDue) this.#readTicks();
+    if (now >= this.#statsDue && !this.#asking) void this.#ask();
+    const total = totalmem();
+    return {
+      time: Date.now(),
+      uptime: Math.round(process.uptime()),
+      cpu: this.#cpu(),
+      memory: {
+        total,
+        // On Linux libuv reads MemAvailable, so caches count as free.
+        used: total - freemem(),
+        process: process.memoryUsage.rss(),
+      },
+      load: loadavg().map((value) => round(value, 2)),
+      loop: this.#loop(),
+      server: this.#server(),
+    };
+  }
+
+  #readTicks(): void {
+    const begin = performance.now();
+    const value = cpus().map(({ times }) => {
+      const busy = times.user + times.nice + times.sys + times.irq;
+      return { busy, total: busy + times.idle };
+    });
+    const end = performance.now();
+    slide(this.#ticks, { at: begin, value }, CPU_WINDOW);
+    // With many cores this call takes milliseconds; it may have one percent of the loop's time.
+    this.#ticksDue = end + (end - begin) * 99;
+  }
+
+  #cpu(): number[] {
+    const first = this.#ticks[0]?.value ?? [];
+    const last = this.#ticks.at(-1)?.value ?? [];
+    return last.map((core, i) => {
+      const from = first[i] ?? core;
+      const total = core.total - from.total;
+      if (total <= 0) return 0;
+      return round(Math.min(100, Math.max(0, (100 * (core.busy - from.busy)) / total)), 1);
+    });
+  }
+
+  #loop(): Sample["loop"] {
+    const delay = this.#delay;
+    // The monitor measures from one firing of its timer to the next, so the interval is in it; and
+    // it has about ten values per sample, so p99 is the worst of them.
+    const beyond = (ns: number) => round(Math.max(0, ns / 1e6 - RESOLUTION), 2);
+    const loop =
+      delay.count > 0
+        ? { mean: beyond(delay.mean), p99: beyond(delay.percentile(99)) }
+        : { mean: 0, p99: 0 };
+    delay.reset();
+    return loop;
+  }
+
+  async #ask(): Promise<void> {
+    this.#asking = true;
+    const begin = performance.now();
+    // The sampler is called by a timer that fires late more often than early.
+    this.#statsDue = begin + STATS_EVERY * 0.95;
+    try {
+      const value = await this.#readStats();
+      // The counters were read somewhere between the question and the answer.
+      slide(this.#stats, { at: (begin + performance.now()) / 2, value }, STATS_WINDOW);
+    } catch {
+      // A server that has ended says so through `finished`; here the figures are unknown.
+      this.#stats.length = 0;
+    } finally {
+      this.#asking = false;
+    }
+  }
+
+  #server(): ServerSample | null {
+    const first = this.#stats[0];
+    const last = this.#stats.at(-1);
+    if (!first || !last || last.at <= first.at) return null;
+    const a = first.value;
+    const b = last.value;
+    const rate = (difference: number) => round((1000 * difference) / (last.at - first.at), 1);
+    const published = rate(b.bytesPublished - a.bytesPublished);
+    return {
+      connections: b.connections,
+      webSockets: b.webSockets,
+      messagesPerSecond: rate(b.framesDue + b.messagesSent - a.framesDue - a.messagesSent),
+      bytesPerSecond: rate(b.bytesOut - a.bytesOut),
+      publishedPerSecond: published,
+      ring: {
+        bytes: b.ring.bytes,
+        used: b.ring.used,
+        horizon: published > 0 ? round(b.ring.bytes / published, 2) : null,
+      },
+      evicted: b.evicted,
+      closed: b.closed,
+    };
+  }
+}

@@ -1,0 +1,227 @@
+// The types a user implements and receives: Handler, Request, Response, WebSocket, and the server as a
+// handler sees it. Types only; the worker implements them in worker/server.ts.
+
+/** Data of a message: a string for text (RFC 6455 opcode 1), bytes for binary (opcode 2). */
+export type Data = string | Uint8Array | ArrayBuffer;
+
+/** Options of one message. */
+export interface SendOptions {
+  /** Send a string as binary, or bytes as text. Default: strings are text, bytes are binary. */
+  binary?: boolean;
+}
+
+/**
+ * A connection's id: generation · 2^20 + slot, a safe integer. It names one connection for ever; a stale
+ * id is a no-op that returns false.
+ */
+export type ConnectionId = number;
+
+/** An HTTP connection, as `connect` and `disconnect` see it. */
+export interface Connection {
+  readonly id: ConnectionId;
+  /** The peer's address as the socket reports it, without port. */
+  readonly remoteAddress: string;
+}
+
+/** Why a connection ended. */
+export interface CloseInfo {
+  /**
+   * WebSockets: the close code of RFC 6455 7.4 (1005: the peer's Close had none; 1006: no Close arrived).
+   * HTTP: the status that was sent when the server refused, else 0.
+   */
+  readonly code: number;
+  /** The reason text of the peer's Close frame, else the text of `cause`. */
+  readonly reason: string;
+  /** The enumerated cause, a name of `CloseReason`, such as "WsClientTooSlow". */
+  readonly cause: string;
+  /** Bytes of the ring that were published and not delivered. */
+  readonly lagBytes: number;
+}
+
+/** A request. Valid until the handler settles; everything is read from the connection's buffer on demand. */
+export interface Request {
+  readonly id: ConnectionId;
+  /** The method token, such as "GET" (RFC 9110 9.1). */
+  readonly method: string;
+  /** The request target as sent (RFC 9112 3.2), such as "/a?b=c" or "*". */
+  readonly url: string;
+  /** The path of the target, without query, not percent-decoded. */
+  readonly path: string;
+  /** The query of the target without "?", "" when there is none. */
+  readonly query: string;
+  /** "1.0" or "1.1". */
+  readonly httpVersion: string;
+  /** A field's value by its case-insensitive name; several fields are joined by ", ". */
+  header(name: string): string | undefined;
+  /** All fields in the order of arrival, names in lower case. */
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
+  /** The body, a copy; empty when there is none. */
+  readonly body: Uint8Array;
+  /** The body as UTF-8 text. */
+  text(): string;
+  /** The body parsed as JSON. @throws SyntaxError */
+  json(): unknown;
+  readonly remoteAddress: string;
+  /** True for a valid WebSocket opening handshake: answer with `res.upgrade()`, or refuse with any other answer. */
+  readonly upgrade: boolean;
+  /** Subprotocols the client offers, in its order of preference. */
+  readonly protocols: readonly string[];
+}
+
+/** Header fields of an answer; a value list gives one field for each. */
+export type HeaderFields = Readonly<Record<string, string | number | readonly string[]>>;
+
+/** A body that outlives the server and is sent from where it lies: `server.body(bytes, type)`. */
+export interface StaticBody {
+  readonly type: string;
+  readonly length: number;
+}
+
+/** Options of an upgrade. */
+export interface UpgradeOptions<User = unknown> {
+  /** Becomes `ws.data`. */
+  data?: User;
+  /** The chosen subprotocol; must be one the client offered (RFC 6455 4.2.2). */
+  protocol?: string;
+  /** Further fields of the 101. */
+  headers?: HeaderFields;
+}
+
+/** The answer to one request. Exactly one of `send`, `static`, `upgrade` is called, once. */
+export interface Response {
+  /** True once the request has been answered, or its connection has gone. */
+  readonly sent: boolean;
+  /** Sets a field of the answer. CR, LF and NUL are refused. @throws TypeError */
+  header(name: string, value: string | number | readonly string[]): this;
+  /**
+   * Answers.
+   * @param status 200 … 599
+   * @param type Content-Type; "" for none
+   * @param body strings are sent as UTF-8; bytes are copied
+   * @returns false when the connection has gone
+   */
+  send(status: number, type?: string, body?: Data, headers?: HeaderFields): boolean;
+  /** Answers with a static body, without copying it. */
+  static(body: StaticBody, status?: number, headers?: HeaderFields): boolean;
+  /** Ends the connection after this answer. */
+  close(): this;
+  /** Answers the opening handshake with 101. @returns false when it was refused (no room) or the client has gone */
+  upgrade(options?: UpgradeOptions): boolean;
+}
+
+/** A WebSocket. Stays valid after it closed; then every call is a no-op that returns false. */
+export interface WebSocket<User = unknown> {
+  readonly id: ConnectionId;
+  /** What the upgrade was given. */
+  data: User;
+  /** The subprotocol, "" for none. */
+  readonly protocol: string;
+  readonly remoteAddress: string;
+  readonly open: boolean;
+  /** How far behind: bytes and frames of the ring published and not yet delivered, and bytes of its own queue. */
+  readonly lag: { readonly bytes: number; readonly frames: number; readonly queued: number };
+  /**
+   * Queues a message for this client alone, in the order of the calls, publications included.
+   * @returns true when queued; false when gone, or when its queue is over `maxBacklog` (`drain` follows)
+   */
+  send(data: Data, options?: SendOptions): boolean;
+  /**
+   * Sends what is queued, then a Close frame, and waits for the peer's (RFC 6455 7.1.2).
+   * @param code 1000, 1001, 1003, 1007–1014 or 3000–4999 @param reason at most 123 bytes of UTF-8
+   */
+  close(code?: number, reason?: string): boolean;
+  /** Ends the connection now, with a reset. */
+  terminate(): boolean;
+  /** Sends a ping. @param data at most 125 bytes */
+  ping(data?: Data): boolean;
+  /** Stops, goes on with reading this connection: real backpressure. */
+  pause(): void;
+  resume(): void;
+}
+
+/** A message built piece by piece. Errors are sticky: publishing reports them once and clears them. */
+export interface Stage {
+  text(value: string | number | boolean | bigint): this;
+  bytes(data: Uint8Array | ArrayBuffer): this;
+  /** Lets `fill` write up to `n` bytes in place; it returns how many it wrote. The view dies with the call. */
+  reserve(n: number, fill: (view: Uint8Array) => number): this;
+  /** Bytes staged so far. */
+  readonly length: number;
+  truncate(n: number): this;
+  discard(): void;
+  /** @returns false when staging failed or there is no room; nothing was sent then */
+  broadcast(options?: SendOptions): boolean;
+  send(id: ConnectionId, options?: SendOptions): boolean;
+}
+
+/** The server as seen from where the handler runs. */
+export interface HandlerServer {
+  /** Publishes to every open WebSocket. @returns false when there is no room: nothing was staged */
+  broadcast(data: Data, options?: SendOptions): boolean;
+  send(id: ConnectionId, data: Data, options?: SendOptions): boolean;
+  /** Starts a message built piece by piece. Finish it in the same synchronous run. */
+  stage(): Stage;
+  /** Calls `fn` for each open WebSocket. */
+  each(fn: (ws: WebSocket) => void): void;
+  /** Open WebSockets. */
+  count(): number;
+  stats(): Stats;
+  /** Makes bytes a static body: sent from where they lie, for as long as the server runs. */
+  body(data: string | Uint8Array, type: string): StaticBody;
+}
+
+/** A user's handler. Every member is optional; without `request` every request is 404. */
+export interface Handler<User = unknown> {
+  /** A request; sync or async. A throw or rejection is 500, logged. */
+  request?(req: Request, res: Response): unknown;
+  /** A TCP connection was accepted. */
+  connect?(connection: Connection): void;
+  /** An HTTP connection ended, without having become a WebSocket. */
+  disconnect?(connection: Connection, info: CloseInfo): void;
+  /** A WebSocket opened; sync or async: its messages wait for the promise. A throw is close 1011. */
+  open?(ws: WebSocket<User>): unknown;
+  /** A message; `data` is a string for text, a copy of the bytes for binary. */
+  message?(ws: WebSocket<User>, data: string | Uint8Array, isBinary: boolean): unknown;
+  /** There is room again after `send` returned false. */
+  drain?(ws: WebSocket<User>): void;
+  ping?(ws: WebSocket<User>, data: Uint8Array): void;
+  pong?(ws: WebSocket<User>, data: Uint8Array): void;
+  close?(ws: WebSocket<User>, info: CloseInfo): void;
+  /** The server shuts down; called for each open WebSocket before its Close frame. */
+  shutdown?(ws: WebSocket<User>): void;
+}
+
+/** What a handler module exports by default. */
+export type HandlerModule<User = unknown> =
+  | Handler<User>
+  | ((server: HandlerServer) => Handler<User> | Promise<Handler<User>>);
+
+/** Counters and gauges; all counters are since the start. */
+export interface Stats {
+  readonly connections: number;
+  readonly webSockets: number;
+  readonly accepted: number;
+  readonly upgraded: number;
+  readonly requests: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly messagesIn: number;
+  /** Messages queued for single clients. */
+  readonly messagesSent: number;
+  /** Frames and bytes published into the ring. */
+  readonly framesPublished: number;
+  readonly bytesPublished: number;
+  /** Each publication times the clients open at that moment. */
+  readonly framesDue: number;
+  readonly evicted: number;
+  /** Closed connections by the name of their reason. */
+  readonly closed: Readonly<Record<string, number>>;
+  readonly ring: { readonly bytes: number; readonly used: number };
+  readonly receivePool: { readonly bytes: number; readonly used: number };
+  readonly replyPool: { readonly bytes: number; readonly used: number };
+  /** Bytes of the engine's memory; constant. */
+  readonly memory: number;
+  /** Errors a handler threw, or accept failures. */
+  readonly handlerErrors: number;
+  readonly acceptErrors: number;
+}

@@ -1,0 +1,189 @@
+// The producer's side of the inbox: messages become records in shared memory.
+//
+// Invariant: a record is whole before the head moves over it; nothing is half sent. When there is no room
+// the caller is told at once. Room is what the consumer has left behind its tail.
+
+import {
+  INBOX_ASLEEP,
+  INBOX_HEAD,
+  INBOX_TAIL,
+  INBOX_WAITING,
+  INBOX_WORDS,
+  RECORD_BYTES,
+  RECORD_GENERATION,
+  RECORD_KIND,
+  RECORD_LENGTH,
+  RECORD_SLOT,
+  RECORD_TOTAL,
+  RECORD_VALUE,
+  RecordKind,
+} from "../assembly/abi";
+
+const encoder = new TextEncoder();
+
+/** Sends the doorbell, or a buffer that is too large for the inbox. */
+export interface Bell {
+  ring(): void;
+  transfer(number: number, bytes: Uint8Array): void;
+}
+
+export class InboxWriter {
+  readonly memory: SharedArrayBuffer;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #u32: Uint32Array;
+  readonly #size: number;
+  readonly #bell: Bell;
+  #head = 0;
+  /** Bytes of the ring before which nothing has to be looked up: the tail as last seen. */
+  #tail = 0;
+  #transfers = 0;
+  #waiters: (() => void)[] = [];
+
+  /** @param size bytes, a power of two */
+  constructor(size: number, bell: Bell) {
+    this.memory = new SharedArrayBuffer(INBOX_WORDS * 4 + size);
+    this.#words = new Int32Array(this.memory, 0, INBOX_WORDS);
+    this.#bytes = new Uint8Array(this.memory, INBOX_WORDS * 4);
+    this.#u32 = new Uint32Array(this.memory, INBOX_WORDS * 4);
+    this.#size = size;
+    this.#bell = bell;
+  }
+
+  /** Finds room for a record of at most `total` bytes; its offset, −1 when there is none. */
+  #place(total: number): number {
+    const units = this.#size / 8;
+    let at = (this.#head % units) * 8;
+    let skip = 0;
+    if (at + total > this.#size) {
+      skip = this.#size - at;
+      at = 0;
+    }
+    const needed = (skip + total) / 8;
+    if (needed > units) return -1;
+    if (((this.#head - this.#tail) >>> 0) + needed > units) {
+      this.#tail = Atomics.load(this.#words, INBOX_TAIL) >>> 0;
+      if (((this.#head - this.#tail) >>> 0) + needed > units) return -1;
+    }
+    if (skip > 0) {
+      const pad = (this.#head % units) * 2;
+      this.#u32[pad + (RECORD_TOTAL >>> 2)] = skip;
+      this.#u32[pad + (RECORD_LENGTH >>> 2)] = 0;
+      this.#u32[pad + (RECORD_KIND >>> 2)] = RecordKind.Pad;
+      this.#head = (this.#head + skip / 8) >>> 0;
+    }
+    return at;
+  }
+
+  #commit(
+    at: number,
+    kind: number,
+    length: number,
+    slot: number,
+    generation: number,
+    value: number,
+  ): void {
+    const total = (RECORD_BYTES + length + 7) & ~7;
+    const word = at >>> 2;
+    const u32 = this.#u32;
+    u32[word + (RECORD_TOTAL >>> 2)] = total;
+    u32[word + (RECORD_LENGTH >>> 2)] = length;
+    u32[word + (RECORD_KIND >>> 2)] = kind;
+    u32[word + (RECORD_SLOT >>> 2)] = slot;
+    u32[word + (RECORD_GENERATION >>> 2)] = generation;
+    u32[word + (RECORD_VALUE >>> 2)] = value;
+    this.#head = (this.#head + total / 8) >>> 0;
+    Atomics.store(this.#words, INBOX_HEAD, this.#head | 0);
+    if (
+      Atomics.load(this.#words, INBOX_ASLEEP) === 1 &&
+      Atomics.compareExchange(this.#words, INBOX_ASLEEP, 1, 0) === 1
+    ) {
+      this.#bell.ring();
+    }
+  }
+
+  /**
+   * Writes a record.
+   * @param kind RecordKind | flags << 8 | value << 16
+   * @returns false when there is no room
+   */
+  put(kind: number, data: string | Uint8Array, slot = 0, generation = 0): boolean {
+    const text = typeof data === "string";
+    // A character takes at most three bytes; only a text that might not fit is measured.
+    let most = text ? data.length * 3 : data.length;
+    const limit = this.#size / 4;
+    if (most > limit && text) most = Buffer.byteLength(data);
+    if (most > limit)
+      return this.#transfer(kind, text ? encoder.encode(data) : data.slice(), slot, generation);
+    const at = this.#place((RECORD_BYTES + most + 7) & ~7);
+    if (at < 0) return false;
+    const from = at + RECORD_BYTES;
+    let length = most;
+    if (text) length = encoder.encodeInto(data, this.#bytes.subarray(from, from + most)).written;
+    else this.#bytes.set(data, from);
+    this.#commit(at, kind, length, slot, generation, 0);
+    return true;
+  }
+
+  /** A record that does not fit goes as a message of its own; a placeholder holds its place. */
+  #transfer(kind: number, bytes: Uint8Array, slot: number, generation: number): boolean {
+    const at = this.#place(RECORD_BYTES);
+    if (at < 0) return false;
+    // At most an inbox's worth of them is on the way: the inbox bounds the memory they take.
+    if (this.#onTheWay + bytes.length > Math.max(this.#size, bytes.length)) return false;
+    this.#transfers = (this.#transfers + 1) >>> 0;
+    this.#sizes.push({ head: this.#head, bytes: bytes.length });
+    this.#onTheWay += bytes.length;
+    this.#bell.transfer(this.#transfers, bytes);
+    const flags = (kind >>> 8) & 255;
+    const word = RecordKind.Transferred | (flags << 8) | ((kind & 255) << 16);
+    this.#commit(at, word, 0, slot, generation, this.#transfers);
+    return true;
+  }
+
+  /** Bytes of the buffers whose placeholders the consumer has not passed. */
+  readonly #sizes: { head: number; bytes: number }[] = [];
+  #sum = 0;
+
+  get #onTheWay(): number {
+    const tail = Atomics.load(this.#words, INBOX_TAIL) >>> 0;
+    const units = this.#size / 8;
+    while (this.#sizes.length > 0) {
+      const first = this.#sizes[0] as { head: number; bytes: number };
+      // Passed when the placeholder's position is not within [tail, tail + units).
+      if ((first.head - tail) >>> 0 < units) break;
+      this.#sum -= first.bytes;
+      this.#sizes.shift();
+    }
+    return this.#sum;
+  }
+
+  set #onTheWay(value: number) {
+    this.#sum = value;
+  }
+
+  /** True when half of the inbox is free. */
+  get roomy(): boolean {
+    this.#tail = Atomics.load(this.#words, INBOX_TAIL) >>> 0;
+    return (this.#head - this.#tail) >>> 0 <= this.#size / 16;
+  }
+
+  /** Resolves when half of the inbox is free. */
+  ready(): Promise<void> {
+    if (this.roomy) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiters.push(resolve);
+      Atomics.store(this.#words, INBOX_WAITING, 1);
+      // It may have become roomy before the flag stood.
+      if (this.roomy && Atomics.compareExchange(this.#words, INBOX_WAITING, 1, 0) === 1)
+        this.told();
+    });
+  }
+
+  /** The consumer says that there is room, or that it is gone. */
+  told(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const resolve of waiters) resolve();
+  }
+}

@@ -1,0 +1,316 @@
+// `serve`: starts a server in a worker thread and gives the application its end of it.
+//
+// Invariant: a message costs the application shared memory and no call. Calls are for control alone, and
+// each of them, like `finished`, is rejected when the worker dies.
+
+import { Worker } from "node:worker_threads";
+import * as Comlink from "comlink";
+import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
+import { FrameFlag, RecordKind, SLOT_LIMIT } from "../assembly/abi";
+import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/main";
+import type { Data, SendOptions, Stage, Stats } from "./handler";
+import { InboxWriter } from "./inbox";
+import { type Eviction, type Options, type Plan, planOf, refusePlan, settle } from "./options";
+import { BufferStage } from "./stage";
+
+export type * from "./handler";
+export { CLOSE_TABLE, type CloseRow } from "./close";
+export {
+  OPTIONS,
+  type Eviction,
+  type OptionRow,
+  type Options,
+  type Plan,
+  type PlanRow,
+  plan,
+} from "./options";
+
+/** A running server, as the application sees it. */
+export interface Server extends AsyncDisposable {
+  /** Where it listens. */
+  readonly address: { readonly hostname: string; readonly port: number };
+  /** The memory it takes. */
+  readonly plan: Plan;
+  /** Settles when the server has ended: rejected when its worker died. */
+  readonly finished: Promise<void>;
+  /**
+   * Publishes to every open WebSocket.
+   * @returns false when the inbox is full: nothing was sent; `ready()` resolves when there is room
+   */
+  broadcast(data: Data, options?: SendOptions): boolean;
+  /** Sends to one client; to a stale id it does nothing. @returns as `broadcast` */
+  send(id: number, data: Data, options?: SendOptions): boolean;
+  /** Starts a message built piece by piece, in a buffer of its own. */
+  stage(): Stage;
+  /** Closes one connection in order. @returns as `broadcast` */
+  closeConnection(id: number, code?: number, reason?: string): boolean;
+  /** Counters and gauges. */
+  stats(): Promise<Stats>;
+  /** Resolves when at least half of the inbox is free. */
+  ready(): Promise<void>;
+  /**
+   * Accepts no more, answers the requests under way, closes WebSockets with 1001 after what is queued for
+   * them; what has not ended after `timeout` ms (default 10,000) is reset.
+   */
+  shutdown(options?: { timeout?: number }): Promise<void>;
+  /** Ends everything now. */
+  close(): Promise<void>;
+  /** Told about clients that were evicted, in batches. May be set at any time. */
+  onEvict: ((evictions: readonly Eviction[]) => void) | undefined;
+}
+
+function handlerUrl(handler: Options["handler"]): string | undefined {
+  if (handler === undefined) return undefined;
+  if (handler instanceof URL) return handler.href;
+  if (typeof handler === "string") {
+    if (/^(file|data|https?|node):/.test(handler)) return handler;
+    throw new TypeError(
+      `handler: ${JSON.stringify(handler)} is not a URL; use new URL("./handler.js", import.meta.url)`,
+    );
+  }
+  throw new TypeError("handler: must be the URL of a module that exports a handler");
+}
+
+function checkCallbacks(options: Options): void {
+  for (const name of ["onEvict", "onError"] as const) {
+    const value = options[name];
+    if (value !== undefined && typeof value !== "function")
+      throw new TypeError(`${name}: not a function`);
+  }
+  const { signal } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new TypeError("signal: not an AbortSignal");
+}
+
+/** Checks data and options, and gives the record's flags. */
+export function flagsOf(data: unknown, options: SendOptions | undefined): number {
+  if (typeof data !== "string" && !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
+    throw new TypeError(
+      `data: ${data === null ? "null" : typeof data} is not a string, Uint8Array or ArrayBuffer`,
+    );
+  }
+  return (options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0;
+}
+
+class RunningServer implements Server {
+  readonly plan: Plan;
+  readonly finished: Promise<void>;
+  address = { hostname: "", port: 0 };
+  onEvict: Options["onEvict"];
+  readonly #worker: Worker;
+  readonly #inbox: InboxWriter;
+  readonly #control: Comlink.Remote<ControlPlane>;
+  readonly #ringBytes: number;
+  readonly #onError: (error: Error, where: string) => void;
+  #dead: Error | undefined;
+  #ended = false;
+  #ending: Promise<void> | undefined;
+  #resolve: () => void = () => undefined;
+  #reject: (error: Error) => void = () => undefined;
+
+  constructor(options: Options) {
+    checkCallbacks(options);
+    const handler = handlerUrl(options.handler);
+    const settings = settle(options);
+    refusePlan(settings);
+    this.plan = planOf(settings);
+    this.onEvict = options.onEvict;
+    this.#onError =
+      options.onError ?? ((error, where) => console.error(`ringcast: ${where}:`, error));
+    this.#ringBytes = settings.values.ring;
+    this.#inbox = new InboxWriter(settings.values.inbox, {
+      ring: () => this.#post(0),
+      transfer: (number, bytes) => {
+        this.#worker.postMessage({ ringcast: "buffer", number, bytes } satisfies Ring, [
+          bytes.buffer as ArrayBuffer,
+        ]);
+      },
+    });
+    this.finished = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // Nobody need listen to it.
+    this.finished.catch(() => undefined);
+    const stream = process.env.RINGCAST_STREAM === "1";
+    const data: WorkerData = { settings, handler, inbox: this.#inbox.memory, stream };
+    this.#worker = new Worker(new URL("./worker.js", import.meta.url), {
+      workerData: data,
+      name: "ringcast",
+    });
+    this.#worker.on("message", (notice: Notice) => this.#hear(notice));
+    this.#worker.on("error", (error) => this.#die(error));
+    this.#worker.on("exit", (code) => this.#exit(code));
+    this.#control = Comlink.wrap<ControlPlane>(nodeEndpoint(this.#worker as never));
+  }
+
+  #post(message: Ring): void {
+    this.#worker.postMessage(message);
+  }
+
+  #hear(notice: Notice): void {
+    switch (notice.ringcast) {
+      case "room":
+        this.#inbox.told();
+        break;
+      case "evicted":
+        this.onEvict?.(notice.evictions);
+        break;
+      case "error": {
+        const error = new Error(notice.message);
+        error.stack = notice.stack;
+        this.#onError(error, notice.where);
+        break;
+      }
+      default:
+        break;
+    }
+  }
+
+  #die(error: Error): void {
+    this.#dead ??= error;
+    this.#reject(this.#dead);
+    this.#inbox.told();
+  }
+
+  #exit(code: number): void {
+    if (this.#ended || this.#ending) this.#resolve();
+    else this.#die(new Error(`the server's worker exited with code ${code}`));
+    this.#ended = true;
+    this.#inbox.told();
+  }
+
+  /** A call that is rejected when the worker dies before it answers. */
+  async #call<T>(call: Promise<T>): Promise<T> {
+    if (this.#dead) throw this.#dead;
+    return Promise.race([
+      call,
+      this.finished.then(() => Promise.reject(new Error("the server has ended"))),
+    ]);
+  }
+
+  async listen(): Promise<void> {
+    try {
+      this.address = await this.#call(this.#control.listen());
+    } catch (error) {
+      this.#ending = Promise.resolve();
+      await this.#worker.terminate();
+      throw error;
+    }
+  }
+
+  #open(): boolean {
+    return this.#dead === undefined && !this.#ended && !this.#ending;
+  }
+
+  #put(kind: number, data: Data, slot = 0, generation = 0): boolean {
+    if (!this.#open()) return false;
+    return this.#inbox.put(
+      kind,
+      data instanceof ArrayBuffer ? new Uint8Array(data) : data,
+      slot,
+      generation,
+    );
+  }
+
+  broadcast(data: Data, options?: SendOptions): boolean {
+    const flags = flagsOf(data, options);
+    const length = typeof data === "string" ? data.length : data.byteLength;
+    if (length > this.#ringBytes - 10) {
+      throw new RangeError(
+        `broadcast: the message is larger than the ring (${this.#ringBytes} bytes)`,
+      );
+    }
+    return this.#put(RecordKind.Broadcast | (flags << 8), data);
+  }
+
+  send(id: number, data: Data, options?: SendOptions): boolean {
+    const flags = flagsOf(data, options);
+    return this.#put(
+      RecordKind.Send | (flags << 8),
+      data,
+      id % SLOT_LIMIT,
+      Math.floor(id / SLOT_LIMIT),
+    );
+  }
+
+  stage(): Stage {
+    return new BufferStage(
+      (data, binary) => this.broadcast(data, { binary }),
+      (id, data, binary) => this.send(id, data, { binary }),
+      this.#ringBytes,
+    );
+  }
+
+  closeConnection(id: number, code = 1000, reason = ""): boolean {
+    const valid =
+      Number.isInteger(code) &&
+      ((code >= 1000 && code <= 1003) ||
+        (code >= 1007 && code <= 1014) ||
+        (code >= 3000 && code <= 4999));
+    if (!valid) throw new RangeError(`code: ${code} is not 1000–1003, 1007–1014 or 3000–4999`);
+    if (typeof reason !== "string") throw new TypeError("reason: not a string");
+    if (Buffer.byteLength(reason) > 123) throw new RangeError("reason: longer than 123 bytes");
+    return this.#put(
+      RecordKind.Close | (code << 16),
+      reason,
+      id % SLOT_LIMIT,
+      Math.floor(id / SLOT_LIMIT),
+    );
+  }
+
+  stats(): Promise<Stats> {
+    return this.#call(this.#control.stats());
+  }
+
+  async ready(): Promise<void> {
+    if (this.#dead) throw this.#dead;
+    await this.#inbox.ready();
+    if (this.#dead) throw this.#dead;
+  }
+
+  async #end(timeout: number): Promise<void> {
+    if (this.#dead) throw this.#dead;
+    const stopped = this.#call(this.#control.shutdown(timeout));
+    await stopped;
+    this.#control[Comlink.releaseProxy]();
+    await this.#worker.terminate();
+    this.#ended = true;
+    this.#resolve();
+  }
+
+  shutdown(options: { timeout?: number } = {}): Promise<void> {
+    const { timeout = 10000 } = options;
+    if (!Number.isFinite(timeout) || timeout < 0)
+      throw new RangeError(`timeout: ${timeout} is not a number of ms`);
+    this.#ending ??= this.#end(timeout);
+    return this.#ending;
+  }
+
+  close(): Promise<void> {
+    return this.shutdown({ timeout: 0 });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/**
+ * Starts a server in a worker thread.
+ * @throws TypeError, RangeError for a wrong option, naming it, the value and the range; the error of the
+ * handler module or of listening otherwise. Nothing is left behind then.
+ */
+export async function serve(options: Options = {}): Promise<Server> {
+  const { signal } = options;
+  const server = new RunningServer(options);
+  await server.listen();
+  if (signal) {
+    const abort = (): void => {
+      server.shutdown().catch(() => undefined);
+    };
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  }
+  return server;
+}

@@ -1,0 +1,546 @@
+// Every option: name, unit, default, range, and the region of memory it sizes. One table; validation, the
+// memory plan, the README's table and the worker's parameters come from it.
+
+import { Param } from "../assembly/abi";
+import { Region, firstParam, regionBytes, secondParam } from "../assembly/plan";
+import type { Handler } from "./handler";
+
+/** Options of `serve`. All but `handler` have defaults. */
+export interface Options {
+  /** URL of the handler module, which the worker imports. */
+  handler?: URL | string | Handler;
+  /** Port to listen on; 0 picks a free one. */
+  port?: number;
+  /** Address to listen on. */
+  hostname?: string;
+  /** Connections the kernel holds before they are accepted. */
+  backlog?: number;
+  /** Shuts the server down, as `shutdown()` does, when it aborts. */
+  signal?: AbortSignal;
+  /** Told about clients that were evicted, in batches. */
+  onEvict?: (evictions: readonly Eviction[]) => void;
+  /** Told of errors: what a handler threw, what accepting failed with. Default: console.error. */
+  onError?: (error: Error, where: string) => void;
+  maxConnections?: number;
+  maxWebSockets?: number;
+  whenFull?: "refuse" | "evict";
+  ring?: number;
+  maxFrames?: number;
+  maxQueuedFrames?: number;
+  maxRunBytes?: number;
+  slowGrace?: number;
+  flushInterval?: number;
+  inbox?: number;
+  receiveBuffers?: number;
+  replyBuffers?: number;
+  maxBacklog?: number;
+  maxMemory?: number;
+  maxHeadLength?: number;
+  maxHeaders?: number;
+  maxTargetLength?: number;
+  maxBodyLength?: number;
+  maxRequestsPerSocket?: number;
+  requireContentLength?: boolean;
+  maxPayloadLength?: number;
+  maxFragments?: number;
+  headersTimeout?: number;
+  requestTimeout?: number;
+  keepAliveTimeout?: number;
+  writeTimeout?: number;
+  idleTimeout?: number;
+  sendPings?: boolean;
+  closeTimeout?: number;
+  bufferTimeout?: number;
+}
+
+/** A client that was evicted. */
+export interface Eviction {
+  readonly id: number;
+  readonly remoteAddress: string;
+  /** The enumerated cause, such as "WsClientTooSlow". */
+  readonly cause: string;
+  /** Bytes of the ring it had not been delivered. */
+  readonly lagBytes: number;
+}
+
+/** Names of the options that are plain numbers, flags and words. */
+export type OptionName = Exclude<
+  keyof Options,
+  "handler" | "signal" | "onEvict" | "onError" | "hostname"
+>;
+
+export interface OptionRow {
+  readonly name: OptionName;
+  readonly unit: "bytes" | "ms" | "s" | "count" | "flag" | "word" | "port";
+  readonly default: number | boolean | string;
+  /** Whole numbers from `min` to `max`; for words the list of them. */
+  readonly min?: number;
+  readonly max?: number;
+  readonly words?: readonly string[];
+  /** Must be a power of two. */
+  readonly power?: boolean;
+  /** The engine's parameter, and what one unit of the option is in it. */
+  readonly param?: keyof typeof Param;
+  readonly scale?: number;
+  readonly text: string;
+}
+
+const MiB = 1048576;
+const DAY = 86400000;
+
+export const OPTIONS: readonly OptionRow[] = [
+  {
+    name: "port",
+    unit: "port",
+    default: 8080,
+    min: 0,
+    max: 65535,
+    text: "Port to listen on; 0 picks a free one.",
+  },
+  {
+    name: "backlog",
+    unit: "count",
+    default: 511,
+    min: 1,
+    max: 65535,
+    text: "Connections the kernel holds before they are accepted.",
+  },
+  {
+    name: "maxConnections",
+    unit: "count",
+    default: 1000,
+    min: 1,
+    max: 524288,
+    param: "Connections",
+    text: "HTTP connections; when all are taken the oldest lingering, idle or unfinished one goes.",
+  },
+  {
+    name: "maxWebSockets",
+    unit: "count",
+    default: 10000,
+    min: 1,
+    max: 524288,
+    param: "WebSockets",
+    text: "WebSockets; see `whenFull`.",
+  },
+  {
+    name: "whenFull",
+    unit: "word",
+    default: "refuse",
+    words: ["refuse", "evict"],
+    text: "When `maxWebSockets` are open: refuse the upgrade with 503, or evict the client furthest behind.",
+  },
+  {
+    name: "ring",
+    unit: "bytes",
+    default: 16 * MiB,
+    min: 4096,
+    max: 1024 * MiB,
+    power: true,
+    param: "RingBytes",
+    text: "The ring. A client that falls this far behind is evicted.",
+  },
+  {
+    name: "maxFrames",
+    unit: "count",
+    default: 65536,
+    min: 16,
+    max: 16777216,
+    power: true,
+    param: "Frames",
+    text: "Frames the ring's index holds; a client further behind is evicted.",
+  },
+  {
+    name: "maxQueuedFrames",
+    unit: "count",
+    default: 65536,
+    min: 1,
+    max: 16777216,
+    param: "QueuedFrames",
+    text: "Frames a client may be behind, at most `maxFrames`.",
+  },
+  {
+    name: "maxRunBytes",
+    unit: "bytes",
+    default: 262144,
+    min: 1024,
+    max: 16 * MiB,
+    param: "RunBytes",
+    text: "Bytes of one write to one client.",
+  },
+  {
+    name: "slowGrace",
+    unit: "ms",
+    default: 250,
+    min: 1,
+    max: DAY,
+    param: "SlowGrace",
+    text: "How long a client without progress, or a publisher that is too fast for most clients, is waited for.",
+  },
+  {
+    name: "flushInterval",
+    unit: "ms",
+    default: 0,
+    min: 0,
+    max: 10000,
+    text: "Least time between two flushes: fewer, longer writes for that much latency. 0: every turn.",
+  },
+  {
+    name: "inbox",
+    unit: "bytes",
+    default: 8 * MiB,
+    min: 65536,
+    max: 1024 * MiB,
+    power: true,
+    text: "Shared memory between the application and the worker.",
+  },
+  {
+    name: "receiveBuffers",
+    unit: "bytes",
+    default: 64 * MiB,
+    min: 65536,
+    max: 2048 * MiB,
+    param: "ReceivePoolBytes",
+    text: "Buffers for requests and messages that are not complete; a quarter is kept for small ones.",
+  },
+  {
+    name: "replyBuffers",
+    unit: "bytes",
+    default: 64 * MiB,
+    min: 65536,
+    max: 2048 * MiB,
+    param: "ReplyPoolBytes",
+    text: "Answers and messages for single clients, of all clients together.",
+  },
+  {
+    name: "maxBacklog",
+    unit: "bytes",
+    default: MiB,
+    min: 1024,
+    max: 1024 * MiB,
+    param: "Backlog",
+    text: "Bytes queued for one client above which `send` returns false. One message may be larger.",
+  },
+  {
+    name: "maxMemory",
+    unit: "bytes",
+    default: 1024 * MiB,
+    min: MiB,
+    max: 4096 * MiB,
+    text: "Most the engine's memory and the inbox may take together.",
+  },
+  {
+    name: "maxHeadLength",
+    unit: "bytes",
+    default: 16384,
+    min: 256,
+    max: 65535,
+    param: "HeadBytes",
+    text: "A request's line and fields; more is 431.",
+  },
+  {
+    name: "maxHeaders",
+    unit: "count",
+    default: 100,
+    min: 4,
+    max: 4096,
+    param: "Headers",
+    text: "Fields of a request; more is 431.",
+  },
+  {
+    name: "maxTargetLength",
+    unit: "bytes",
+    default: 8192,
+    min: 16,
+    max: 65000,
+    param: "TargetBytes",
+    text: "A request's target; more is 414.",
+  },
+  {
+    name: "maxBodyLength",
+    unit: "bytes",
+    default: MiB,
+    min: 0,
+    max: 1024 * MiB,
+    param: "BodyBytes",
+    text: "A request's body; more is 413.",
+  },
+  {
+    name: "maxRequestsPerSocket",
+    unit: "count",
+    default: 0,
+    min: 0,
+    max: 4294967295,
+    param: "RequestsPerSocket",
+    text: "Requests on one connection, then it closes; 0: no limit.",
+  },
+  {
+    name: "requireContentLength",
+    unit: "flag",
+    default: false,
+    param: "RequireContentLength",
+    text: "POST, PUT and PATCH without a length are 411 instead of having no body.",
+  },
+  {
+    name: "maxPayloadLength",
+    unit: "bytes",
+    default: 16 * MiB,
+    min: 125,
+    max: 1024 * MiB,
+    param: "PayloadBytes",
+    text: "A message from a client; more is close 1009.",
+  },
+  {
+    name: "maxFragments",
+    unit: "count",
+    default: 131072,
+    min: 1,
+    max: 4294967295,
+    param: "Fragments",
+    text: "Frames of one message from a client; more is close 1008.",
+  },
+  {
+    name: "headersTimeout",
+    unit: "ms",
+    default: 60000,
+    min: 1,
+    max: DAY,
+    param: "HeadTimeout",
+    text: "For a request's head; more is 408.",
+  },
+  {
+    name: "requestTimeout",
+    unit: "ms",
+    default: 300000,
+    min: 1,
+    max: DAY,
+    param: "RequestTimeout",
+    text: "For a whole request; more is 408.",
+  },
+  {
+    name: "keepAliveTimeout",
+    unit: "ms",
+    default: 5000,
+    min: 1,
+    max: DAY,
+    param: "KeepAliveTimeout",
+    text: "Between two requests on a connection.",
+  },
+  {
+    name: "writeTimeout",
+    unit: "ms",
+    default: 30000,
+    min: 1,
+    max: DAY,
+    param: "WriteTimeout",
+    text: "Without progress of a write.",
+  },
+  {
+    name: "idleTimeout",
+    unit: "s",
+    default: 120,
+    min: 0,
+    max: 86400,
+    param: "IdleTimeout",
+    scale: 1000,
+    text: "Without a byte from a WebSocket client; 0: no limit.",
+  },
+  {
+    name: "sendPings",
+    unit: "flag",
+    default: true,
+    param: "SendPings",
+    text: "Ping a WebSocket client at half of `idleTimeout`.",
+  },
+  {
+    name: "closeTimeout",
+    unit: "ms",
+    default: 2000,
+    min: 1,
+    max: DAY,
+    param: "CloseTimeout",
+    text: "For the closing handshake, and for a client to end after our last byte.",
+  },
+  {
+    name: "bufferTimeout",
+    unit: "ms",
+    default: 10000,
+    min: 1,
+    max: DAY,
+    param: "BufferTimeout",
+    text: "How long a connection waits for a buffer before the holder of the largest is closed.",
+  },
+];
+
+/** Validated options as plain data, which can be sent to a worker. */
+export interface Settings {
+  readonly hostname: string;
+  readonly values: Readonly<Record<OptionName, number>>;
+}
+
+/** Prints a value in an error message. */
+function show(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
+}
+
+function readNumber(row: OptionRow, value: unknown): number {
+  if (row.unit === "flag") {
+    if (typeof value !== "boolean")
+      throw new TypeError(`${row.name}: ${show(value)} is not a boolean`);
+    return value ? 1 : 0;
+  }
+  if (row.words) {
+    const at = typeof value === "string" ? row.words.indexOf(value) : -1;
+    if (at < 0)
+      throw new TypeError(
+        `${row.name}: ${show(value)} is not one of ${row.words.map(show).join(", ")}`,
+      );
+    return at;
+  }
+  if (typeof value !== "number") throw new TypeError(`${row.name}: ${show(value)} is not a number`);
+  const { min = 0, max = Number.MAX_SAFE_INTEGER } = row;
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new RangeError(`${row.name}: ${value} is not a whole number from ${min} to ${max}`);
+  }
+  if (row.power && (value & (value - 1)) !== 0) {
+    throw new RangeError(`${row.name}: ${value} is not a power of two`);
+  }
+  return value;
+}
+
+/** Options that are not in the table. */
+const OTHERS = new Set(["handler", "signal", "onEvict", "onError", "hostname"]);
+
+/**
+ * Checks options and fills in defaults.
+ * @throws TypeError, RangeError naming the option, the value and the range
+ */
+export function settle(options: Options): Settings {
+  const values = {} as Record<OptionName, number>;
+  const given = options as Readonly<Record<string, unknown>>;
+  const known = new Set<string>(OPTIONS.map((row) => row.name));
+  for (const name of Object.keys(given)) {
+    if (!known.has(name) && !OTHERS.has(name))
+      throw new TypeError(`${name}: there is no such option`);
+  }
+  for (const row of OPTIONS) {
+    const value = given[row.name];
+    values[row.name] = readNumber(row, value === undefined ? row.default : value);
+  }
+  const { hostname = "127.0.0.1" } = options;
+  if (typeof hostname !== "string" || hostname === "") {
+    throw new TypeError(`hostname: ${show(hostname)} is not a host name or address`);
+  }
+  if (given.maxQueuedFrames === undefined) values.maxQueuedFrames = values.maxFrames;
+  refuseContradictions(values);
+  return { hostname, values };
+}
+
+function atMost(
+  values: Record<OptionName, number>,
+  small: OptionName,
+  large: OptionName,
+  limit: number,
+): void {
+  if (values[small] > limit) {
+    throw new RangeError(
+      `${small}: ${values[small]} is more than ${large} (${values[large]}) allows, ${limit}`,
+    );
+  }
+}
+
+function refuseContradictions(values: Record<OptionName, number>): void {
+  atMost(values, "maxQueuedFrames", "maxFrames", values.maxFrames);
+  atMost(values, "maxTargetLength", "maxHeadLength", values.maxHeadLength - 16);
+  // Buffers double as they grow, and three quarters of the pool are for large ones.
+  const room = (bytes: number): number => 2 ** Math.ceil(Math.log2(bytes + 8192));
+  const large = Math.floor((values.receiveBuffers * 3) / 4);
+  for (const name of ["maxPayloadLength", "maxBodyLength"] as const) {
+    if (room(values[name]) > large) {
+      throw new RangeError(
+        `${name}: ${values[name]} needs receiveBuffers of at least ${Math.ceil((room(values[name]) * 4) / 3)}, not ${values.receiveBuffers}`,
+      );
+    }
+  }
+}
+
+/** The engine's parameters for settings. */
+export function engineParams(settings: Settings): Record<keyof typeof Param, number> {
+  const params = {} as Record<keyof typeof Param, number>;
+  for (const row of OPTIONS) {
+    if (row.param) params[row.param] = settings.values[row.name] * (row.scale ?? 1);
+  }
+  params.WindowBytes = 65536;
+  params.ScratchBytes = 1048576;
+  params.EvictWhenFull = settings.values.whenFull;
+  params.DeflateRingBytes = 0;
+  params.Topics = 0;
+  params.Subscriptions = 0;
+  params.FirstSequence = 0;
+  params.Seed = 1;
+  return params;
+}
+
+/** Bytes of one region, and the option that buys them. */
+export interface PlanRow {
+  readonly region: string;
+  readonly bytes: number;
+  readonly options: readonly string[];
+}
+
+/** What the server will take, before anything starts. */
+export interface Plan {
+  readonly regions: readonly PlanRow[];
+  /** Bytes of the engine's memory and of the inbox. Pages that are never touched cost nothing. */
+  readonly total: number;
+  /** File descriptors for connections. */
+  readonly descriptors: number;
+}
+
+/** The memory plan for options. @throws as `serve` does */
+export function plan(options: Options = {}): Plan {
+  return planOf(settle(options));
+}
+
+export function planOf(settings: Settings): Plan {
+  const params = engineParams(settings);
+  const names = Object.keys(Param).filter((key) =>
+    Number.isNaN(Number(key)),
+  ) as (keyof typeof Param)[];
+  const paramOf = (index: number): number =>
+    index < 0 ? 0 : (params[names[index] as keyof typeof Param] ?? 0);
+  const optionOf = (index: number): string[] =>
+    OPTIONS.filter((row) => row.param !== undefined && Param[row.param] === index).map(
+      (row) => row.name,
+    );
+  const regions: PlanRow[] = [];
+  for (let region = 0; region < Region.COUNT; region++) {
+    const first = firstParam(region);
+    const second = secondParam(region);
+    const bytes = regionBytes(region, paramOf(first), paramOf(second));
+    regions.push({
+      region: Region[region] as string,
+      bytes,
+      options: [...optionOf(first), ...optionOf(second)],
+    });
+  }
+  regions.push({ region: "Inbox", bytes: settings.values.inbox, options: ["inbox"] });
+  const total = regions.reduce((sum, row) => sum + row.bytes, 0);
+  return {
+    regions,
+    total,
+    descriptors: settings.values.maxConnections + settings.values.maxWebSockets,
+  };
+}
+
+/** Refuses a plan that does not fit, with the arithmetic in the message. @throws RangeError */
+export function refusePlan(settings: Settings): void {
+  const { regions, total } = planOf(settings);
+  const limit = Math.min(settings.values.maxMemory, 4294967296 - 65536);
+  if (total <= limit) return;
+  const sum = regions
+    .filter((row) => row.bytes > total / 100)
+    .map((row) => `${row.region} ${row.bytes}`)
+    .join(" + ");
+  throw new RangeError(`maxMemory: the plan takes ${total} bytes (${sum}), more than ${limit}`);
+}

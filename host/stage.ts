@@ -1,0 +1,97 @@
+// A message built piece by piece on the application's thread, in a buffer of its own.
+
+import type { SendOptions, Stage } from "./handler";
+
+const encoder = new TextEncoder();
+
+export class BufferStage implements Stage {
+  readonly #broadcast: (data: Uint8Array, binary: boolean) => boolean;
+  readonly #send: (id: number, data: Uint8Array, binary: boolean) => boolean;
+  readonly #limit: number;
+  #bytes = new Uint8Array(256);
+  #length = 0;
+  #failed = false;
+  #done = false;
+
+  /** @param limit bytes of the ring: a larger message fails */
+  constructor(
+    broadcast: (data: Uint8Array, binary: boolean) => boolean,
+    send: (id: number, data: Uint8Array, binary: boolean) => boolean,
+    limit: number,
+  ) {
+    this.#broadcast = broadcast;
+    this.#send = send;
+    this.#limit = limit - 10;
+  }
+
+  #room(n: number): boolean {
+    if (this.#done) throw new Error("stage: it is finished");
+    if (this.#failed || this.#length + n > this.#limit) {
+      this.#failed = true;
+      return false;
+    }
+    if (this.#length + n > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + n));
+      larger.set(this.#bytes.subarray(0, this.#length));
+      this.#bytes = larger;
+    }
+    return true;
+  }
+
+  text(value: string | number | boolean | bigint): this {
+    const bytes = encoder.encode(String(value));
+    return this.bytes(bytes);
+  }
+
+  bytes(data: Uint8Array | ArrayBuffer): this {
+    const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+    if (this.#room(bytes.length)) {
+      this.#bytes.set(bytes, this.#length);
+      this.#length += bytes.length;
+    }
+    return this;
+  }
+
+  reserve(n: number, fill: (view: Uint8Array) => number): this {
+    if (!Number.isInteger(n) || n < 0)
+      throw new RangeError(`reserve: ${n} is not a number of bytes`);
+    if (!this.#room(n)) return this;
+    const view = new Uint8Array(n);
+    const used = fill(view);
+    if (!Number.isInteger(used) || used < 0 || used > n) {
+      throw new RangeError(`reserve: ${used} is not a whole number from 0 to ${n}`);
+    }
+    return this.bytes(view.subarray(0, used));
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  truncate(n: number): this {
+    if (!Number.isInteger(n) || n < 0)
+      throw new RangeError(`truncate: ${n} is not a number of bytes`);
+    this.#length = Math.min(this.#length, n);
+    return this;
+  }
+
+  discard(): void {
+    this.#done = true;
+  }
+
+  #take(): Uint8Array | undefined {
+    if (this.#done) throw new Error("stage: it is finished");
+    this.#done = true;
+    return this.#failed ? undefined : this.#bytes.subarray(0, this.#length);
+  }
+
+  broadcast(options?: SendOptions): boolean {
+    const bytes = this.#take();
+    return bytes !== undefined && this.#broadcast(bytes, options?.binary ?? false);
+  }
+
+  send(id: number, options?: SendOptions): boolean {
+    const bytes = this.#take();
+    return bytes !== undefined && this.#send(id, bytes, options?.binary ?? false);
+  }
+}
