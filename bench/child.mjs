@@ -1,0 +1,93 @@
+// The bench"s side of its processes: each is pinned to a core, answers within a time limit, and is
+// killed by its handle when the bench ends, whichever way it ends.
+
+import { fork, spawnSync } from "node:child_process";
+
+/** False where there is no taskset: then the processes run where the system puts them. */
+export const PINS = spawnSync("taskset", ["-V"]).status === 0;
+
+/** @type {Set<import("node:child_process").ChildProcess>} */
+const running = new Set();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+for (const [signal, number] of [
+  ["SIGINT", 2],
+  ["SIGTERM", 15],
+  ["SIGHUP", 1],
+]) {
+  process.on(signal, () => process.exit(128 + number));
+}
+
+export class Child {
+  #process;
+  /** @type {Map<string, { resolve: (message: object) => void, reject: (e: Error) => void }>} */
+  #waiting = new Map();
+  /** @type {Error | undefined} */
+  #failure;
+
+  /**
+   * @param {string} name for messages
+   * @param {number} core
+   * @param {string} file beside this one
+   * @param {string[]} args
+   */
+  constructor(name, core, file, args) {
+    this.name = name;
+    const script = new URL(file, import.meta.url).pathname;
+    // taskset executes node in its place, so the handle and the IPC channel are node"s.
+    const pin = PINS ? { execPath: "taskset", execArgv: ["-c", `${core}`, process.execPath] } : {};
+    // What a server prints is no part of the table: it goes to our standard error.
+    const child = fork(script, args, { ...pin, stdio: ["ignore", 2, 2, "ipc"] });
+    this.#process = child;
+    running.add(child);
+    child.on("error", (error) => this.#fail(error.message));
+    child.on("exit", (code, signal) => {
+      running.delete(child);
+      this.#fail(`exited: ${signal ?? code}`);
+    });
+    child.on("message", (message) => {
+      if (message.type === "failed") return this.#fail(message.reason);
+      this.#waiting.get(message.type)?.resolve(message);
+      this.#waiting.delete(message.type);
+    });
+  }
+
+  #fail(reason) {
+    this.#failure ??= new Error(`${this.name}: ${reason}`);
+    for (const { reject } of this.#waiting.values()) reject(this.#failure);
+    this.#waiting.clear();
+  }
+
+  /**
+   * The next message of one of the types.
+   * @param {string[]} types
+   * @param {number} limit milliseconds
+   * @returns {Promise<any>}
+   */
+  async next(types, limit) {
+    if (this.#failure) throw this.#failure;
+    let timer;
+    try {
+      return await new Promise((resolve, reject) => {
+        for (const type of types) this.#waiting.set(type, { resolve, reject });
+        const late = () =>
+          reject(new Error(`${this.name}: no ${types.join(" or ")} in ${limit} ms`));
+        timer = setTimeout(late, limit);
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Sends a message and waits for the answer of type `type`. */
+  ask(message, type, limit) {
+    const answer = this.next([type], limit);
+    if (this.#process.connected) this.#process.send(message);
+    return answer;
+  }
+
+  kill() {
+    this.#process.kill("SIGKILL");
+  }
+}
