@@ -316,11 +316,14 @@ export const INBOX_ASLEEP: u32 = 17;
 /** 1: the producer waits for room; whoever changes it to 0 tells it. */
 export const INBOX_WAITING: u32 = 32;
 
-/** Record header: total bytes (multiple of 8), payload bytes, kind | flags << 8 | value << 16, slot, generation, spare. */
+/**
+ * Record header: total bytes (multiple of 8), kind | flags << 8 | value << 16, payload bytes, slot,
+ * generation, value. A Pad may be as short as the first two.
+ */
 export const RECORD_BYTES: u32 = 24;
 export const RECORD_TOTAL: u32 = 0;
-export const RECORD_LENGTH: u32 = 4;
-export const RECORD_KIND: u32 = 8;
+export const RECORD_KIND: u32 = 4;
+export const RECORD_LENGTH: u32 = 8;
 export const RECORD_SLOT: u32 = 12;
 export const RECORD_GENERATION: u32 = 16;
 /** Frames that an application-side stage or a test wants counted; number of a transferred buffer. */

@@ -192,7 +192,8 @@ export class Conn {
   /** Neighbours in the queue for buffers. */
   waitNext: u32;
   waitBack: u32;
-  spare3: u32;
+  /** Block with the end of the 101, until it is handed over: no pong goes before it. */
+  switching: u32;
   spare4: u64;
 }
 

@@ -48,7 +48,7 @@ import {
   takeTime,
 } from "./conn";
 import { beginHead } from "./http";
-import { countBelow, furthest, orderedCount } from "./order";
+import { countBelow, furthest, insert, orderedCount, remove } from "./order";
 import { close, deadline, fail, kill, ping, rearm, refuse, send } from "./output";
 import {
   HEADROOM_BYTES,
@@ -265,6 +265,14 @@ function makeRoom(tail: u64): u32 {
   while (true) {
     const c = furthest();
     if (changetype<usize>(c) == 0 || c.done >= queued) break;
+    if (c.done >= plain.skipFrom && c.done < plain.skipTo) {
+      // It has all there is before the skipped end of a lap: it stands behind it.
+      remove(c);
+      c.done = plain.skipTo;
+      if (c.handed < c.done) c.handed = c.done;
+      insert(c);
+      continue;
+    }
     if (c.done >= floor) {
       // Within the ring, but more frames behind than a client may be.
       evictReader(c);
@@ -587,12 +595,9 @@ export function check(): u32 {
     if (c.done > c.handed) return 3;
     if (c.handed > plain.committed && c.handed != plain.skipTo) return 4;
     // committed <= min(done) + capacity, for those the ring is still read for
-    if (
-      c.writing != 0 &&
-      plain.committed - c.done > (plain.capacity as u64) &&
-      c.done < plain.committed
-    )
-      return 5;
+    const skipped = c.done >= plain.skipFrom && c.done < plain.skipTo;
+    const behind = plain.committed - (skipped ? plain.skipTo : c.done);
+    if (c.writing != 0 && c.done < plain.committed && behind > (plain.capacity as u64)) return 5;
     if (c.writing != 0 && !has(c, Flag.Ordered) && engine.rowCount == 0) return 6;
     if (c.writing == 0 && has(c, Flag.Ordered)) return 7;
     if (
@@ -604,6 +609,8 @@ export function check(): u32 {
       if (!(c.handed >= plain.skipFrom && plain.skipTo >= plain.flushed)) return 8;
     }
   }
+  // Between two reads the window holds nothing.
+  if (engine.fedSlot != 0) return 16;
   if (open != engine.openCount) return 9;
   if (ordered != orderedCount()) return 10;
   if (dead != (load<f64>(engine.control + Control.DeadCount * 8) as u32)) return 11;

@@ -45,7 +45,7 @@ function peek(c: Conn, runBytes: u32): bool {
   isPong = false;
   body = 0;
   last = 0;
-  if (c.pong != 0 && !has(c, Flag.MidFrame | Flag.MidReply)) {
+  if (c.pong != 0 && c.switching == 0 && !has(c, Flag.MidFrame | Flag.MidReply)) {
     const b = block(c.pong);
     kind = RowKind.Block;
     from = changetype<usize>(b) + b.start;
@@ -106,6 +106,7 @@ function advance(c: Conn): void {
 
 /** Notes whether the reply block that goes out leaves its frame unfinished. */
 function markReply(c: Conn, b: Block, n: u32): void {
+  if (c.switching == (changetype<usize>(b) as u32) && b.start + n == b.end) c.switching = 0;
   if (b.flags & BlockFlag.Continued || b.start + n < b.end) c.flags |= Flag.MidReply;
   else c.flags &= ~Flag.MidReply;
 }

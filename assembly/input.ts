@@ -44,7 +44,7 @@ import {
   takeWebSocket,
 } from "./conn";
 import { DONE, MORE, beginHead, parseBody, parseHead, wantsContinue } from "./http";
-import { furthest } from "./order";
+import { furthest, insert } from "./order";
 import {
   answerClose,
   dropBuffer,
@@ -178,12 +178,13 @@ function append(c: Conn, n: u32): bool {
 function parseHttp(c: Conn): void {
   while (c.state == State.Head || c.state == State.Body) {
     if (has(c, Flag.Held) || eventsFull()) return;
-    if (c.backlog > paramU32(Param.Backlog)) {
-      c.flags |= Flag.Clogged;
-      return;
-    }
     if (c.state == State.Head) {
       if (c.start == c.end) break;
+      if (c.backlog > paramU32(Param.Backlog)) {
+        // It does not read its answers: no further request until it does.
+        c.flags |= Flag.Clogged;
+        return;
+      }
       if (c.list != List.Reading) {
         c.since = engine.now;
         enlist(c, List.Reading);
@@ -224,6 +225,12 @@ function parseHttp(c: Conn): void {
   } else if (c.start == c.end) {
     dropInput(c);
   } else if (has(c, Flag.InWindow) && !keepHttp(c)) {
+    if (c.bodyLength > 0) {
+      // A chunked body was decoded in place: it cannot be parsed again.
+      leaveQueue(c);
+      refuse(c, CloseReason.NoBuffer);
+      return;
+    }
     // The host keeps the bytes of this head; it is parsed from its start when there is a buffer.
     c.state = State.Head;
     c.flags &= ~(Flag.InWindow | Flag.Continued);
@@ -244,13 +251,7 @@ function feedHttp(c: Conn, n: u32): u32 {
   c.end = n;
   if (c.scan != 0 && c.state == State.Head) beginHead(c);
   parseHttp(c);
-  if (has(c, Flag.Waiting)) {
-    const consumed = c.start;
-    c.start = 0;
-    c.end = 0;
-    return consumed;
-  }
-  return n - leftover(c);
+  return n - (has(c, Flag.Waiting) ? handBack(c) : leftover(c));
 }
 
 // ---- WebSocket ---------------------------------------------------------------------------------------
@@ -416,14 +417,22 @@ function feedFrames(c: Conn, n: u32): u32 {
     engine.fedSlot = c.slot + 1;
   }
   runFrames(c);
-  if (!has(c, Flag.Waiting)) return n - min(n, leftover(c));
-  const left = min(n, engine.sourceEnd - engine.source);
-  c.flags &= ~Flag.InWindow;
-  engine.fedSlot = 0;
-  return n - left;
+  return n - min(n, has(c, Flag.Waiting) ? handBack(c) : leftover(c));
 }
 
 // ---- both --------------------------------------------------------------------------------------------
+
+/** Gives the unparsed bytes in the window back to the host: no buffer was free. Returns how many. */
+function handBack(c: Conn): u32 {
+  const left = isWebSocket(c) ? engine.sourceEnd - engine.source : c.end - c.start;
+  c.flags &= ~Flag.InWindow;
+  engine.fedSlot = 0;
+  if (!isWebSocket(c)) {
+    c.start = 0;
+    c.end = 0;
+  }
+  return left;
+}
 
 /** Unparsed bytes of a connection. */
 function leftover(c: Conn): u32 {
@@ -433,9 +442,8 @@ function leftover(c: Conn): u32 {
     return has(c, Flag.MessageOut | Flag.Held) ? c.end - c.start : 0;
   }
   if (c.state == State.Request) return c.end - c.start - c.scan;
-  if (c.state == State.Head && has(c, Flag.InWindow | Flag.Clogged | Flag.Held))
-    return c.end - c.start;
-  return 0;
+  const isHead = c.state == State.Head || c.state == State.Body;
+  return isHead && has(c, Flag.InWindow | Flag.Clogged | Flag.Held) ? c.end - c.start : 0;
 }
 
 /**
@@ -460,7 +468,8 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
 
 /**
  * Goes on with a connection's unparsed bytes after its events have been handled.
- * @returns unparsed bytes left; the same as before when it is held, or its request is not answered
+ * @returns unparsed bytes left; the same as before when it is held, or its request is not answered. When it
+ * waits for a buffer now, these are the last ones that were fed: the host keeps them, as after `feed`
  */
 export function resume(slot: u32, generation: u32): u32 {
   takeTime();
@@ -468,10 +477,11 @@ export function resume(slot: u32, generation: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return 0;
   if (!isWebSocket(c)) {
+    if (has(c, Flag.Waiting)) return 0;
     if (c.state == State.Head || c.state == State.Body) parseHttp(c);
-    return leftover(c);
+    return has(c, Flag.Waiting) ? handBack(c) : leftover(c);
   }
-  if (c.state != State.Open && c.state != State.Closing) return 0;
+  if (has(c, Flag.Waiting) || (c.state != State.Open && c.state != State.Closing)) return 0;
   c.flags &= ~Flag.MessageOut;
   if (!has(c, Flag.InWindow)) {
     if (c.buffer == 0) return 0;
@@ -479,7 +489,7 @@ export function resume(slot: u32, generation: u32): u32 {
     engine.sourceEnd = c.buffer + c.end;
   }
   if (!has(c, Flag.Held)) runFrames(c);
-  return leftover(c);
+  return has(c, Flag.Waiting) ? handBack(c) : leftover(c);
 }
 
 /**
@@ -584,7 +594,8 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32): u32 {
   memory.copy(changetype<usize>(w), changetype<usize>(c), offsetof<Conn>());
   w.slot = newSlot;
   w.generation = newGeneration;
-  w.flags = (w.flags & (Flag.InWindow | Flag.PeerEnded | Flag.Held)) | Flag.WebSocket;
+  w.flags =
+    (w.flags & (Flag.InWindow | Flag.PeerEnded | Flag.Held | Flag.MidReply)) | Flag.WebSocket;
   const rest = c.start + c.scan;
   if (has(w, Flag.InWindow)) {
     engine.fedSlot = newSlot + 1;
@@ -611,11 +622,14 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32): u32 {
   w.lastIn = engine.now;
   w.since = engine.now;
   w.closeCode = 1006;
+  w.switching = w.replyTail;
   c.buffer = 0;
   c.replyHead = 0;
   c.replyTail = 0;
   putFree(c);
   addOpen(w);
+  // An answer to an earlier request may be outstanding: from now on it stands among the readers.
+  if (w.writing != 0) insert(w);
   markDirty(w);
   rearm(w);
   add(Control.ConnectionCount, -1);

@@ -470,6 +470,14 @@ export function ping(slot: u32, generation: u32, from: usize, length: u32): u32 
 /** Queues a Close frame; nothing follows it. */
 function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
   const length: u32 = code == 1005 ? 0 : 2 + textLength;
+  if (c.pong != 0) {
+    // Nothing follows a Close: the pong that is pending goes before it.
+    const pong = block(c.pong);
+    const bytes = pong.end - pong.start;
+    if (reserve(c, bytes, plain.committed)) write(changetype<usize>(pong) + pong.start, bytes);
+    giveBlock(pong);
+    c.pong = 0;
+  }
   if (!reserve(c, 2 + length, plain.committed)) return false;
   store<u8>(HEADER, 0x88);
   store<u8>(HEADER, length as u8, 1);

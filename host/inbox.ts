@@ -68,7 +68,6 @@ export class InboxWriter {
     if (skip > 0) {
       const pad = (this.#head % units) * 2;
       this.#u32[pad + (RECORD_TOTAL >>> 2)] = skip;
-      this.#u32[pad + (RECORD_LENGTH >>> 2)] = 0;
       this.#u32[pad + (RECORD_KIND >>> 2)] = RecordKind.Pad;
       this.#head = (this.#head + skip / 8) >>> 0;
     }
@@ -114,7 +113,12 @@ export class InboxWriter {
     const limit = this.#size / 4;
     if (most > limit && text) most = Buffer.byteLength(data);
     if (most > limit)
-      return this.#transfer(kind, text ? encoder.encode(data) : data.slice(), slot, generation);
+      return this.#transfer(
+        kind,
+        text ? encoder.encode(data) : new Uint8Array(data),
+        slot,
+        generation,
+      );
     const at = this.#place((RECORD_BYTES + most + 7) & ~7);
     if (at < 0) return false;
     const from = at + RECORD_BYTES;

@@ -173,9 +173,9 @@ export class SharedInbox implements Inbox {
   #drainLarge(pump: Pump, from: number): number {
     const view = this.#view;
     const total = view.getUint32(from + RECORD_TOTAL, true);
-    const length = view.getUint32(from + RECORD_LENGTH, true);
     const kind = view.getUint32(from + RECORD_KIND, true);
     if ((kind & 255) === RecordKind.Pad) return total;
+    const length = view.getUint32(from + RECORD_LENGTH, true);
     const bytes = this.#bytes.subarray(from + RECORD_BYTES, from + RECORD_BYTES + length);
     const flags = (kind >>> 8) & 255;
     const outcome =

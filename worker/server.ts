@@ -220,32 +220,30 @@ export class Pump implements HandlerServer {
     const { x } = this.engine;
     this.#time();
     const consumed = x.feed(peer.slot, peer.generation, n);
-    this.#progress(peer, n - consumed, this.engine.window + consumed);
+    this.#progress(peer, n, n - consumed);
     this.schedule();
   }
 
-  /** Handles the events of a feed or a resume, and goes on until nothing more can be parsed. */
-  #progress(peer: Peer, left: number, at: number): void {
+  /**
+   * Handles the events of a feed or a resume, and goes on until nothing more can be parsed.
+   * @param fed bytes in the window @param left those of them that were not consumed
+   */
+  #progress(peer: Peer, fed: number, left: number): void {
     const { engine } = this;
     const { x } = engine;
     this.#fed = peer;
     this.handleEvents();
-    if (left > 0 && !peer.dead && engine.isWaiting(peer.slot)) {
+    let rest = left;
+    for (let before = -1; !peer.dead && !engine.isWaiting(peer.slot) && rest !== before; ) {
+      before = rest;
+      rest = x.resume(peer.slot, peer.generation);
+      this.handleEvents();
+    }
+    if (!peer.dead && engine.isWaiting(peer.slot)) {
       // Not consumed for want of a buffer: kept here, since the window is for the next connection.
-      this.#keepRest(peer, at, left);
-    } else {
-      let before = -1;
-      while (!peer.dead) {
-        const rest = x.resume(peer.slot, peer.generation);
-        this.handleEvents();
-        if (rest === before || rest === 0) {
-          before = rest;
-          break;
-        }
-        before = rest;
-      }
-      const keep = before > 0 || peer.response !== undefined || peer.held;
-      if (keep && !peer.dead && x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
+      if (rest > 0) this.#keepRest(peer, engine.window + fed - rest, rest);
+    } else if (!peer.dead && (rest > 0 || peer.response !== undefined || peer.held)) {
+      if (x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
     }
     this.#fed = undefined;
     this.#setReading(peer);
@@ -296,7 +294,7 @@ export class Pump implements HandlerServer {
     if (rest) {
       this.engine.u8.set(rest, this.engine.window);
       const consumed = this.engine.x.feed(peer.slot, peer.generation, rest.length);
-      this.#progress(peer, rest.length - consumed, this.engine.window + consumed);
+      this.#progress(peer, rest.length, rest.length - consumed);
     } else {
       this.#progress(peer, 0, 0);
     }
@@ -538,7 +536,14 @@ export class Pump implements HandlerServer {
       const bytes = toBytes(body);
       length = bytes.length;
       if (length > INLINE_BODY) {
-        return this.#respondLarge(peer, request, status, fieldsLength, bytes.slice(), close);
+        return this.#respondLarge(
+          peer,
+          request,
+          status,
+          fieldsLength,
+          new Uint8Array(bytes),
+          close,
+        );
       }
       engine.u8.set(bytes, at);
     }
@@ -922,7 +927,7 @@ export class Pump implements HandlerServer {
   }
 
   body(data: string | Uint8Array, type: string): StaticBodyImpl {
-    const bytes = typeof data === "string" ? toBytes(data) : data.slice();
+    const bytes = typeof data === "string" ? toBytes(data) : new Uint8Array(data);
     const body = new StaticBodyImpl(this.#statics.length, bytes, type);
     this.#statics.push(body);
     return body;

@@ -49,7 +49,7 @@ export default ((server) => {
           return res.static(iconBody, 200, iconHeaders);
         case "/live":
           if (req.upgrade) return res.upgrade();
-          return refuse(res, 426, "This is a WebSocket endpoint.", { Upgrade: "websocket" });
+          return refuse(res, 426, "This is a WebSocket endpoint.");
         case "/stats":
           return res.send(200, "application/json", JSON.stringify(server.stats()), statsHeaders);
         default:

@@ -141,7 +141,8 @@ class Pair implements Link {
     const room = this.#limit - this.#arrivedBytes;
     const n = Math.min(room, pending.length);
     if (n > 0) {
-      this.#arrived.push(pending.slice(0, n));
+      // Not `slice`: a Buffer's shares its memory.
+      this.#arrived.push(new Uint8Array(pending.subarray(0, n)));
       this.#arrivedBytes += n;
     }
     this.#pending = n === pending.length ? undefined : pending.subarray(n);
@@ -190,7 +191,7 @@ class Pair implements Link {
 
   send(bytes: Uint8Array): void {
     if (this.gone || this.#clientEnded) return;
-    this.#sent.push(bytes.slice());
+    this.#sent.push(new Uint8Array(bytes));
     this.#clock.defer(() => this.deliver());
   }
 

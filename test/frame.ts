@@ -1,0 +1,89 @@
+// WebSocket frames (RFC 6455 5.2) as a client makes and reads them: written from the RFC, slowly.
+
+import { type Bytes, octets } from "./drive";
+
+export interface FrameOptions {
+  readonly final?: number;
+  /** The three reserved bits. */
+  readonly reserved?: number;
+  /** 0 leaves the mask out. */
+  readonly masked?: number;
+  readonly mask?: readonly number[];
+  /** Bytes of the extended length: 0, 2 or 8; the shortest that fits when left out. */
+  readonly form?: number;
+  /** The length the head tells, when it is not the payload's. */
+  readonly length?: bigint;
+}
+
+/** A client's frame. */
+export function frame(opcode: number, payload: Bytes = "", options: FrameOptions = {}): Uint8Array {
+  const bytes = octets(payload);
+  const { final = 1, reserved = 0, masked = 1, mask = [0x37, 0xfa, 0x21, 0x3d] } = options;
+  const length = options.length ?? BigInt(bytes.length);
+  const form = options.form ?? (length < 126n ? 0 : length < 65536n ? 2 : 8);
+  const head = [(final << 7) | (reserved << 4) | opcode];
+  head.push((masked << 7) | (form === 0 ? Number(length) : form === 2 ? 126 : 127));
+  for (let i = form - 1; i >= 0; i--) head.push(Number((length >> BigInt(8 * i)) & 255n));
+  if (masked) head.push(...mask);
+  const body = masked ? bytes.map((byte, i) => byte ^ (mask[i % 4] as number)) : bytes;
+  return Buffer.concat([Uint8Array.from(head), body]);
+}
+
+export const text = (payload: Bytes, options?: FrameOptions): Uint8Array =>
+  frame(1, payload, options);
+
+/** A Close frame with a code and a reason. */
+export function closeFrame(code: number, reason: Bytes = ""): Uint8Array {
+  return frame(8, Buffer.concat([Uint8Array.of(code >> 8, code & 255), octets(reason)]));
+}
+
+export interface Received {
+  readonly final: boolean;
+  readonly opcode: number;
+  readonly payload: Uint8Array;
+}
+
+/** A server's frames, strictly: no mask, no reserved bit, the shortest length. @throws Error */
+export function received(bytes: Uint8Array): Received[] {
+  const found: Received[] = [];
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 0;
+  while (at < bytes.length) {
+    const first = view.getUint8(at);
+    const second = view.getUint8(at + 1);
+    if (first & 0x70) throw new Error("a reserved bit is set");
+    if (second & 0x80) throw new Error("a server's frame is masked");
+    at += 2;
+    let length = second;
+    if (second === 126) {
+      length = view.getUint16(at);
+      at += 2;
+      if (length < 126) throw new Error("a length is not in its shortest form");
+    } else if (second === 127) {
+      length = Number(view.getBigUint64(at));
+      at += 8;
+      if (length < 65536) throw new Error("a length is not in its shortest form");
+    }
+    if (at + length > bytes.length) throw new Error("a frame is cut");
+    const opcode = first & 15;
+    if (opcode >= 8 && (length > 125 || !(first & 0x80))) throw new Error("a bad control frame");
+    found.push({ final: (first & 0x80) !== 0, opcode, payload: bytes.slice(at, at + length) });
+    at += length;
+  }
+  return found;
+}
+
+const NAMES: Record<number, string> = { 0: "cont", 1: "text", 2: "binary", 9: "ping", 10: "pong" };
+
+/** A server's frames, a line each: "text hello", "close 1002", "pong x". */
+export function lines(bytes: Uint8Array): string[] {
+  return received(bytes).map(({ final, opcode, payload }) => {
+    if (opcode !== 8) {
+      const text = Buffer.from(payload).toString("latin1");
+      return `${NAMES[opcode] ?? opcode}${final ? "" : "…"} ${text}`.trimEnd();
+    }
+    if (payload.length === 0) return "close";
+    const code = ((payload[0] as number) << 8) | (payload[1] as number);
+    return `close ${code} ${Buffer.from(payload.subarray(2)).toString()}`.trimEnd();
+  });
+}
