@@ -339,7 +339,7 @@ export enum RecordKind {
   Publish,
   Subscribe,
   Unsubscribe,
-  /** The payload is transferred buffer number RECORD_VALUE; RECORD_LENGTH is its length; the real kind in the flags' high half. */
+  /** The payload is the transferred buffer of number RECORD_VALUE; the real kind stands in the value. */
   Transferred,
 }
 

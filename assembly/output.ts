@@ -383,7 +383,10 @@ export function stop(): void {
   engine.stopping = 1;
 }
 
-/** Ends an HTTP connection for a shutdown: an idle one at once, an unfinished request with 503. One that is out is answered first. */
+/**
+ * Ends an HTTP connection for a shutdown: an idle one at once, an unfinished request with 503. One that is
+ * out is answered first.
+ */
 export function dismiss(slot: u32, generation: u32): void {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return;
@@ -391,7 +394,10 @@ export function dismiss(slot: u32, generation: u32): void {
   else if (c.state == State.Head || c.state == State.Body) refuse(c, CloseReason.Shutdown);
 }
 
-/** Queues the 101 of an opening handshake (RFC 6455 4.2.2). Returns false when it could not, true when done; fields refused: see `fieldsRefused`. */
+/**
+ * Queues the 101 of an opening handshake (RFC 6455 4.2.2).
+ * @returns Ok; Full when the reply pool is empty, TooLarge when a field is refused: nothing is queued then
+ */
 export function queueSwitch(c: Conn, fieldsLength: u32): u32 {
   const head = (engine.scratch + fieldsLength + 15) & ~15;
   let at = putText(

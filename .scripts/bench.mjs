@@ -1,0 +1,16 @@
+// `npm run bench`: builds, installs the peers below bench/ when they are missing, runs the fan-out.
+
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { root } from "./build.mjs";
+
+const run = (command, args, cwd) => {
+  const { status } = spawnSync(command, args, { cwd, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+};
+
+const bench = path.join(root, "bench");
+run(process.execPath, [path.join(root, ".scripts/build.mjs"), "--if-needed", "--quick"], root);
+if (!existsSync(path.join(bench, "node_modules"))) run("npm", ["ci"], bench);
+run(process.execPath, ["fanout.mjs", ...process.argv.slice(2)], bench);

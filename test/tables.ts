@@ -1,0 +1,45 @@
+// The README's tables, made from the tables of the code.
+
+import { CloseReason } from "../assembly/abi";
+import { CLOSE_TABLE } from "../host/close";
+import { OPTIONS, type OptionRow } from "../host/options";
+
+function sizeText(value: number): string {
+  if (value >= 1048576 && value % 1048576 === 0) return `${value / 1048576} MiB`;
+  if (value >= 1024 && value % 1024 === 0) return `${value / 1024} KiB`;
+  return String(value);
+}
+
+function valueText(row: OptionRow, value: number | boolean | string): string {
+  if (typeof value === "number" && row.unit === "bytes") return sizeText(value);
+  if (typeof value === "number" && (row.unit === "ms" || row.unit === "s"))
+    return `${value} ${row.unit}`;
+  return typeof value === "string" ? `"${value}"` : String(value);
+}
+
+function rangeText(row: OptionRow): string {
+  if (row.words) return row.words.map((word) => `"${word}"`).join(", ");
+  if (row.unit === "flag") return "true, false";
+  const range = `${valueText(row, row.min ?? 0)} … ${valueText(row, row.max ?? 0)}`;
+  return row.power ? `${range}, a power of two` : range;
+}
+
+export function optionsTable(): string {
+  const rows = OPTIONS.map(
+    (row) =>
+      `| \`${row.name}\` | ${valueText(row, row.default)} | ${rangeText(row)} | ${row.text} |`,
+  );
+  return ["| option | default | range | what it does |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+export function reasonsTable(): string {
+  const rows = (Object.keys(CLOSE_TABLE) as (keyof typeof CLOSE_TABLE)[]).map((name) => {
+    const { text, status, code } = CLOSE_TABLE[name];
+    return `| ${CloseReason[name]} | \`${name}\` | ${status || ""} | ${code || ""} | ${text} |`;
+  });
+  return [
+    "| number | cause | status | close code | meaning |",
+    "|---|---|---|---|---|",
+    ...rows,
+  ].join("\n");
+}

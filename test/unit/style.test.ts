@@ -1,0 +1,206 @@
+// What the tree must look like: who may import whom, no cycles, what is in the wasm and how large it is,
+// and a README whose tables and first example are true.
+
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { optionsTable, reasonsTable } from "../tables";
+import { BUILDS } from "../wasm";
+
+const root = process.cwd();
+const style = suite("style");
+const WASM_LIMIT = 48 * 1024;
+
+function sources(dir: string): string[] {
+  return readdirSync(path.join(root, dir), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && /\.ts$/.test(entry.name) && !entry.name.endsWith(".d.ts"))
+    .map((entry) => path.relative(root, path.join(entry.parentPath ?? entry.path, entry.name)))
+    .map((file) => file.split(path.sep).join("/"))
+    .sort();
+}
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+/** Imports of files of the project, and of packages by their name. */
+function importsOf(file: string): Import[] {
+  const text = readFileSync(path.join(root, file), "utf8");
+  const found: Import[] = [];
+  for (const match of text.matchAll(/^(?:import|export)\s([^;]*?)from "([^"]+)";/gms)) {
+    const clause = match[1] as string;
+    const target = match[2] as string;
+    const names = /\{([^}]*)\}/
+      .exec(clause)?.[1]
+      ?.split(",")
+      .map((name) => name.trim());
+    const allTypes = names?.filter(Boolean).every((name) => name.startsWith("type ")) ?? false;
+    const typeOnly = /^type\s/.test(clause) || (allTypes && clause.trim().startsWith("{"));
+    const to = target.startsWith(".")
+      ? path.posix.normalize(path.posix.join(path.posix.dirname(file), target)).replace(/\.js$/, "")
+      : target;
+    found.push({ from: file, to, typeOnly });
+  }
+  return found;
+}
+
+const files = [...sources("assembly"), ...sources("worker"), ...sources("host")];
+const imports = files.flatMap(importsOf);
+const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(entry.to));
+
+/** True when `from` may import `to` (DESIGN of the folders; the README's "How it works" tells it). */
+function allowed({ from, to, typeOnly }: Import): boolean {
+  if (from.startsWith("assembly/")) return to.startsWith("assembly/");
+  if (from.startsWith("worker/net/")) return to === "worker/net";
+  if (from.startsWith("worker/")) {
+    if (to.startsWith("worker/") || to === "assembly/abi" || to === "dist/engine.wasm") return true;
+    // The host's tables: reasons and options are data that both sides read.
+    return to.startsWith("host/") && (typeOnly || to === "host/close" || to === "host/options");
+  }
+  if (from.startsWith("host/demo/")) return to.startsWith("host/");
+  if (to.startsWith("host/") || to === "assembly/abi" || to === "assembly/plan") return true;
+  return to === "worker/main" && typeOnly;
+}
+
+style("imports follow the rules of the folders", () => {
+  const bad = local
+    .filter((entry) => !allowed(entry))
+    .map((entry) => `${entry.from} -> ${entry.to}`);
+  assert.equal(bad, []);
+});
+
+style("the engine and the pump import no platform", () => {
+  const platform = (file: string): boolean =>
+    file.startsWith("worker/net/") || file === "worker/main.ts";
+  const bad = imports
+    .filter((entry) => /^(worker|assembly)\//.test(entry.from) && !platform(entry.from))
+    .filter((entry) => !/^(assembly|worker|host|dist)\//.test(entry.to))
+    .map((entry) => `${entry.from} -> ${entry.to}`);
+  assert.equal(bad, []);
+});
+
+style("there is no import cycle", () => {
+  const next = new Map<string, string[]>();
+  for (const { from, to, typeOnly } of local) {
+    if (typeOnly) continue;
+    const name = from.replace(/\.ts$/, "");
+    next.set(name, [...(next.get(name) ?? []), to]);
+  }
+  const state = new Map<string, "open" | "done">();
+  const visit = (name: string, trail: string[]): void => {
+    if (state.get(name) === "done") return;
+    if (state.get(name) === "open") assert.unreachable(`cycle: ${[...trail, name].join(" -> ")}`);
+    state.set(name, "open");
+    for (const to of next.get(name) ?? []) visit(to, [...trail, name]);
+    state.set(name, "done");
+  };
+  for (const name of next.keys()) visit(name, []);
+});
+
+style("the engine has no managed object", () => {
+  for (const file of sources("assembly")) {
+    const text = readFileSync(path.join(root, file), "utf8").replace(
+      /\/\/.*$|\/\*[\s\S]*?\*\//gm,
+      "",
+    );
+    assert.not.match(text, /\bnew\s+[A-Z]|\bthrow\b|=>/, file);
+    for (const match of text.matchAll(/^(.*)\n\s*export class|^(.*)\n\s*class/gm)) {
+      assert.match(match[1] ?? match[2] ?? "", /@unmanaged/, file);
+    }
+  }
+});
+
+for (const build of ["release", "debug"] as const) {
+  style(`the ${build} wasm imports nothing and holds no runtime`, () => {
+    const module = new WebAssembly.Module(BUILDS[build]);
+    assert.equal(WebAssembly.Module.imports(module), []);
+    const names = WebAssembly.Module.exports(module).map((entry) => entry.name);
+    assert.equal(
+      names.filter((name) => name.startsWith("__")),
+      [],
+    );
+    const text = Buffer.from(BUILDS[build]).toString("latin1");
+    assert.not.ok(/~lib\/rt\/(stub|itcms|tcms|tlsf)|__alloc|__retain|__pin/.test(text), "runtime");
+  });
+}
+
+style("the release wasm is small", () => {
+  console.log(`engine.wasm: ${BUILDS.release.length} bytes of at most ${WASM_LIMIT}`);
+  assert.ok(BUILDS.release.length <= WASM_LIMIT);
+});
+
+style("nothing is longer than 100 columns", () => {
+  const bad: string[] = [];
+  for (const file of files) {
+    const lines = readFileSync(path.join(root, file), "utf8").split("\n");
+    lines.forEach((line, i) => {
+      // Texts that a user reads are not cut.
+      if (line.length > 120 && !/["'`].{60,}/.test(line)) bad.push(`${file}:${i + 1}`);
+    });
+  }
+  assert.equal(bad, []);
+});
+
+const readme = readFileSync(path.join(root, "README.md"), "utf8");
+
+/** The text between two marks of the README. */
+function marked(name: string): string {
+  const found = new RegExp(`<!-- ${name} -->\\n([sS]*?)<!-- /${name} -->`).exec(readme)?.[1];
+  assert.ok(found, `README.md has no mark ${name}`);
+  return found as string;
+}
+
+style("README's tables are those of the code (node .scripts/readme.mjs writes them)", () => {
+  assert.is(marked("options"), `\n${optionsTable()}\n`);
+  assert.is(marked("reasons"), `\n${reasonsTable()}\n`);
+});
+
+/** The first code block of a language. */
+function block(language: string, index = 0): string {
+  const blocks = [...readme.matchAll(new RegExp(`\`\`\`${language}\\n([sS]*?)\`\`\``, "g"))];
+  return blocks[index]?.[1] ?? assert.unreachable(`README.md has no ${language} block ${index}`);
+}
+
+style("README's first example runs", async () => {
+  const dir = path.join(root, ".cache/readme");
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(path.join(dir, "app.js"), block("js", 0).replace("port: 8080", "port: 0"));
+  writeFileSync(path.join(dir, "handler.js"), block("js", 1));
+  const child = spawn(process.execPath, ["app.js"], {
+    cwd: dir,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  try {
+    const port = await new Promise<number>((resolve, reject) => {
+      let text = "";
+      child.stdout.on("data", (bytes) => {
+        text += bytes;
+        const found = /:(\d+)/.exec(text);
+        if (found) resolve(Number(found[1]));
+      });
+      child.once("exit", (code) => reject(new Error(`the example ended with ${code}: ${text}`)));
+    });
+    const { WebSocket } = await import("ws");
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
+    const messages: string[] = [];
+    await new Promise<void>((resolve, reject) => {
+      socket.on("message", (data) => {
+        messages.push(String(data));
+        if (messages.length === 3) resolve();
+      });
+      socket.on("error", reject);
+    });
+    socket.terminate();
+    for (const message of messages) assert.type(JSON.parse(message).time, "number");
+    const answer = await fetch(`http://127.0.0.1:${port}/`);
+    assert.is(answer.status, 200);
+  } finally {
+    child.kill();
+  }
+});
+
+style.run();
