@@ -149,7 +149,7 @@ const readme = readFileSync(path.join(root, "README.md"), "utf8");
 
 /** The text between two marks of the README. */
 function marked(name: string): string {
-  const found = new RegExp(`<!-- ${name} -->\\n([sS]*?)<!-- /${name} -->`).exec(readme)?.[1];
+  const found = new RegExp(`<!-- ${name} -->\\n([\\s\\S]*?)<!-- /${name} -->`).exec(readme)?.[1];
   assert.ok(found, `README.md has no mark ${name}`);
   return found as string;
 }
@@ -161,7 +161,7 @@ style("README's tables are those of the code (node .scripts/readme.mjs writes th
 
 /** The first code block of a language. */
 function block(language: string, index = 0): string {
-  const blocks = [...readme.matchAll(new RegExp(`\`\`\`${language}\\n([sS]*?)\`\`\``, "g"))];
+  const blocks = [...readme.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, "g"))];
   return blocks[index]?.[1] ?? assert.unreachable(`README.md has no ${language} block ${index}`);
 }
 
