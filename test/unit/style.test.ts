@@ -2,7 +2,7 @@
 // and a README whose tables and first example are true.
 
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -167,6 +167,7 @@ function block(language: string, index = 0): string {
 
 style("README's first example runs", async () => {
   const dir = path.join(root, ".cache/readme");
+  rmSync(dir, { recursive: true, force: true });
   mkdirSync(dir, { recursive: true });
   writeFileSync(path.join(dir, "app.js"), block("js", 0).replace("port: 8080", "port: 0"));
   writeFileSync(path.join(dir, "handler.js"), block("js", 1));
