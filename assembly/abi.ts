@@ -269,6 +269,8 @@ export const CONN_BACKLOG: u32 = 164;
 
 /** Bit of `CONN_FLAGS`: the connection waits for a pooled buffer; the host keeps what was not consumed. */
 export const FLAG_WAITING: u32 = 128;
+/** Bit of `CONN_FLAGS`: a message of the pooled buffer is out; `resume` takes the buffer back. */
+export const FLAG_MESSAGE_OUT: u32 = 16384;
 
 /** What a request's fields said: bits of `CONN_TRAITS`. */
 export enum Trait {

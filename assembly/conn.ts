@@ -33,6 +33,7 @@ import {
   EVENT_SLOT,
   EVENT_VALUE,
   EventKind,
+  FLAG_MESSAGE_OUT,
   FLAG_WAITING,
 } from "./abi";
 import { Pool } from "./pool";
@@ -259,6 +260,7 @@ export const ENGINE_BYTES: usize = 512;
 if (offsetof<Conn>() != CONN_BYTES) ERROR("Conn is not CONN_BYTES long");
 if (offsetof<Conn>("flags") != CONN_FLAGS) ERROR("CONN_FLAGS");
 if ((Flag.Waiting as u32) != FLAG_WAITING) ERROR("FLAG_WAITING");
+if ((Flag.MessageOut as u32) != FLAG_MESSAGE_OUT) ERROR("FLAG_MESSAGE_OUT");
 if (offsetof<Conn>("generation") != CONN_GENERATION) ERROR("CONN_GENERATION");
 if (offsetof<Conn>("head") != CONN_HEAD) ERROR("CONN_HEAD");
 if (offsetof<Conn>("table") != CONN_TABLE) ERROR("CONN_TABLE");

@@ -243,7 +243,8 @@ function feedHttp(c: Conn, n: u32): u32 {
   if (c.buffer != 0) {
     if (!append(c, n)) return 0;
     parseHttp(c);
-    return n;
+    // Nothing is left in the window; what is left in the buffer is told all the same: `resume` follows.
+    return n - min(n, leftover(c));
   }
   c.flags |= Flag.InWindow;
   engine.fedSlot = c.slot + 1;

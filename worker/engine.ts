@@ -19,6 +19,7 @@ import {
   CONN_TARGET_LENGTH,
   CONN_TRAITS,
   Control,
+  FLAG_MESSAGE_OUT,
   FLAG_WAITING,
   Param,
 } from "../assembly/abi";
@@ -232,6 +233,12 @@ export class Engine {
   /** Bytes queued for one client. */
   backlog(slot: number): number {
     return this.u32[(this.slots + slot * CONN_BYTES + CONN_BACKLOG) >>> 2] as number;
+  }
+
+  /** True when `resume` has to be called even though nothing is left to parse. */
+  isMessageOut(slot: number): boolean {
+    const flags = this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number;
+    return (flags & FLAG_MESSAGE_OUT) !== 0;
   }
 
   /** True when a connection waits for a pooled buffer. */

@@ -226,7 +226,8 @@ export class Pump implements HandlerServer {
 
   /**
    * Handles the events of a feed or a resume, and goes on until nothing more can be parsed.
-   * @param fed bytes in the window @param left those of them that were not consumed
+   * @param fed bytes in the window, 0 when a connection that was held goes on
+   * @param left those of them that were not consumed
    */
   #progress(peer: Peer, fed: number, left: number): void {
     const { engine } = this;
@@ -234,10 +235,12 @@ export class Pump implements HandlerServer {
     this.#fed = peer;
     this.handleEvents();
     let rest = left;
-    for (let before = -1; !peer.dead && !engine.isWaiting(peer.slot) && rest !== before; ) {
-      before = rest;
-      rest = x.resume(peer.slot, peer.generation);
-      this.handleEvents();
+    if (left > 0 || fed === 0 || engine.isMessageOut(peer.slot)) {
+      for (let before = -1; !peer.dead && !engine.isWaiting(peer.slot) && rest !== before; ) {
+        before = rest;
+        rest = x.resume(peer.slot, peer.generation);
+        this.handleEvents();
+      }
     }
     if (!peer.dead && engine.isWaiting(peer.slot)) {
       // Not consumed for want of a buffer: kept here, since the window is for the next connection.
