@@ -10,6 +10,7 @@ import { FrameFlag, RecordKind, SLOT_LIMIT } from "../assembly/abi";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/main";
 import type { Data, SendOptions, Stage, Stats } from "./handler";
 import { InboxWriter } from "./inbox";
+import { descriptorLimit, fitDescriptors } from "./limits";
 import { type Eviction, type Options, type Plan, planOf, refusePlan, settle } from "./options";
 import { BufferStage } from "./stage";
 
@@ -111,7 +112,9 @@ class RunningServer implements Server {
   constructor(options: Options) {
     checkCallbacks(options);
     const handler = handlerUrl(options.handler);
-    const settings = settle(options);
+    // Wrong values are named before numbers are compared with what the system has.
+    const { values } = settle(options);
+    const settings = settle(fitDescriptors(options, values, descriptorLimit()));
     refusePlan(settings);
     this.plan = planOf(settings);
     this.onEvict = options.onEvict;
