@@ -301,7 +301,7 @@ export function putHead(
   // RFC 9110 8.6: no Content-Length in 1xx and 204; 304 has no body, and we do not know its length.
   if (status != 204 && status != 304) {
     at = putText(at, "Content-Length: ");
-    at = storeDecimal(at, bodyLength as u64);
+    at = storeDecimal(at, status == 205 ? 0 : (bodyLength as u64));
     at = putText(at, "\r\n");
   }
   if (status == 426) {

@@ -504,6 +504,7 @@ export function eventsFull(): bool {
 
 /** Appends an event. Inbound kinds are limited by `eventsFull`; the others have a place for each slot. */
 export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32): void {
+  takeEvents();
   const e = engine.events + (engine.eventCount as usize) * EVENT_BYTES;
   store<u32>(e, kind, EVENT_KIND);
   store<u32>(e, c.slot, EVENT_SLOT);

@@ -26,6 +26,9 @@ const TRAILERS: u32 = 6;
 /** Bytes of a chunk's size line, extensions included. */
 const CHUNK_LINE_BYTES: u32 = 1024;
 
+/** No registered method is longer. */
+const METHOD_BYTES: u32 = 32;
+
 const CR: u8 = 13;
 const CRLF: u16 = 0x0a0d;
 
@@ -122,12 +125,12 @@ export function parseHead(c: Conn, data: usize, table: usize): i32 {
     // The end of the line is the first control octet, and must be CR LF: so one pass finds it and
     // refuses NUL, bare CR, bare LF and the others (RFC 9112 2.2, RFC 9110 5.5).
     const stop = findControl(head + c.scan, end);
-    if (stop - head > limit) return tooLong(c);
+    if (stop - head > limit) return tooLong(c, head, stop);
     if (stop + 1 >= end) {
       if (stop < end && load<u8>(stop) != CR) return CloseReason.BadRequest;
       c.scan = (stop - head) as u32;
       if (c.chunk == REQUEST_LINE && c.scan > paramU32(Param.TargetBytes) + 64) {
-        return CloseReason.PathTooLong;
+        return tooLong(c, head, stop);
       }
       return MORE;
     }
@@ -146,7 +149,7 @@ export function parseHead(c: Conn, data: usize, table: usize): i32 {
       if (failed != 0) return failed;
       c.chunk = FIELDS;
     } else if (line == stop) {
-      if (next > limit) return tooLong(c);
+      if (next > limit) return CloseReason.LargeHead;
       c.headLength = next as u16;
       c.scan = next;
       return finishHead(c);
@@ -159,8 +162,12 @@ export function parseHead(c: Conn, data: usize, table: usize): i32 {
   }
 }
 
-function tooLong(c: Conn): i32 {
-  return c.chunk == REQUEST_LINE ? CloseReason.PathTooLong : CloseReason.LargeHead;
+/** What is too long: the method, the target or the fields. */
+function tooLong(c: Conn, head: usize, stop: usize): i32 {
+  if (c.chunk != REQUEST_LINE) return CloseReason.LargeHead;
+  const methodEnd = skipToken(head, stop);
+  if (methodEnd == stop || methodEnd - head > METHOD_BYTES) return CloseReason.UnknownMethod;
+  return load<u8>(methodEnd) == 0x20 ? CloseReason.PathTooLong : CloseReason.BadRequest;
 }
 
 /** method SP request-target SP HTTP-version (RFC 9112 3). */
@@ -204,7 +211,7 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
 /** "http://" or "https://" (ws and wss too) and a valid authority. */
 function isAbsolute(at: usize, end: usize): bool {
   const start = at;
-  while (at < end && (load<u8>(at) | 0x20) - 97 < 26) at++;
+  while (at < end && ((load<u8>(at) as u32) | 0x20) - 97 < 26) at++;
   if (at == start || end - at < 4) return false;
   if (load<u8>(at) != 0x3a || load<u16>(at + 1) != 0x2f2f) return false;
   at += 3;
@@ -301,15 +308,16 @@ function takeHost(c: Conn, at: usize, end: usize): i32 {
 function isHost(at: usize, end: usize): bool {
   if (at == end) return false;
   if (load<u8>(at) == 0x5b) {
-    // IP-literal: hex digits, colons, dots; or IPvFuture.
+    // IPv6address: at least two colons among hex digits and dots. IPvFuture has no use yet: refused.
     at++;
-    const start = at;
+    let colons: u32 = 0;
     while (at < end && load<u8>(at) != 0x5d) {
       const c: u32 = load<u8>(at);
-      if (!(c - 48 < 10 || (c | 0x20) - 97 < 26 || c == 0x3a || c == 0x2e)) return false;
+      if (c == 0x3a) colons++;
+      else if (hexDigit(c) > 15 && c != 0x2e) return false;
       at++;
     }
-    if (at == end || at == start) return false;
+    if (at == end || colons < 2) return false;
     at++;
   } else {
     const start = at;
@@ -413,8 +421,9 @@ function finishHead(c: Conn): i32 {
   if (traits & Trait.TransferEncoding) {
     // RFC 9112 6.1, 6.3: both framings, or any transfer coding from 1.0, is an attempt at smuggling.
     if (traits & Trait.ContentLength || c.minor == 0) return CloseReason.BadTransferEncoding;
-    if (c.chunk != FIELDS || !(traits & Trait.Chunked))
-      return CloseReason.UnsupportedTransferEncoding;
+    // RFC 9112 6.3: not chunked at the end is 400; RFC 9112 6.1: a coding that is not known is 501.
+    if (!(traits & Trait.Chunked)) return CloseReason.BadTransferEncoding;
+    if (c.chunk != FIELDS) return CloseReason.UnsupportedTransferEncoding;
   } else if (!(traits & Trait.ContentLength)) {
     const m = c.method;
     if (paramU32(Param.RequireContentLength) != 0) {
@@ -458,6 +467,27 @@ function checkHandshake(c: Conn): i32 {
  * @returns MORE, DONE, or a CloseReason
  */
 export function parseBody(c: Conn, data: usize): i32 {
+  const result = decodeBody(c, data);
+  if (result == MORE && c.chunk >= CHUNK_SIZE) closeUp(c, data + c.start);
+  return result;
+}
+
+/** Moves the bytes that are not decoded up to those that are: framing takes no room. */
+function closeUp(c: Conn, head: usize): void {
+  const inLine = c.chunk == CHUNK_SIZE || c.chunk == TRAILERS;
+  const from = inLine ? c.line : c.scan;
+  const to = (c.headLength as u32) + c.bodyLength;
+  if (from <= to) return;
+  const gap = from - to;
+  memory.copy(head + to, head + from, c.end - c.start - from);
+  c.end -= gap;
+  c.scan -= gap;
+  c.line -= gap;
+  // Where the trailers began; wraps, as the difference that is taken of it does.
+  if (c.chunk == TRAILERS) c.bodyLeft -= gap;
+}
+
+function decodeBody(c: Conn, data: usize): i32 {
   const head = data + c.start;
   const end = data + c.end;
   if (c.chunk == PLAIN_BODY) {

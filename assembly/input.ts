@@ -185,13 +185,16 @@ function parseHttp(c: Conn): void {
         c.flags |= Flag.Clogged;
         return;
       }
-      if (c.list != List.Reading) {
-        c.since = engine.now;
-        enlist(c, List.Reading);
-        rearm(c);
-      }
+      if (c.list == List.Idle) c.since = engine.now;
       const result = parseHead(c, dataOf(c), tableOf(c));
-      if (result == MORE) break;
+      if (result == MORE) {
+        // Empty lines do not begin a request.
+        if (c.list != List.Reading && c.start != c.end) {
+          enlist(c, List.Reading);
+          rearm(c);
+        }
+        break;
+      }
       if (result != DONE) {
         refuse(c, result);
         return;
@@ -233,7 +236,7 @@ function parseHttp(c: Conn): void {
     }
     // The host keeps the bytes of this head; it is parsed from its start when there is a buffer.
     c.state = State.Head;
-    c.flags &= ~(Flag.InWindow | Flag.Continued);
+    c.flags &= ~Flag.InWindow;
     engine.fedSlot = 0;
     beginHead(c);
   }
@@ -348,7 +351,12 @@ function parseFrames(c: Conn): bool {
       continue;
     }
     if (n == 0 && c.frameLeft != 0) return true;
-    // Assembled at the start of the buffer. When the bytes come from the same buffer they lie behind.
+    // Assembled at the start of the buffer. When the bytes come from the same buffer they lie behind, and
+    // so may messages that are out: those are handled first.
+    if (!has(c, Flag.InWindow) && engine.inboundEvents > 0) {
+      c.flags |= Flag.MessageOut;
+      return false;
+    }
     if (has(c, Flag.InWindow) && !ensure(c, c.message, max(c.message + n, 1))) return false;
     const target = (c.buffer as usize) + c.message;
     c.mask = unmask(target, source, n, c.mask);
@@ -431,8 +439,16 @@ function handBack(c: Conn): u32 {
   if (!isWebSocket(c)) {
     c.start = 0;
     c.end = 0;
+    return left;
   }
-  return left;
+  const window = engine.window as u32;
+  if (engine.source >= window) return left;
+  // A cut head that was put in front of the window goes back behind the message.
+  const kept = window - engine.source;
+  memory.copy((c.buffer as usize) + c.message, engine.source as usize, kept);
+  c.start = c.message;
+  c.end = c.message + kept;
+  return left - kept;
 }
 
 /** Unparsed bytes of a connection. */
@@ -570,6 +586,11 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
+  if (has(c, Flag.PeerEnded)) {
+    // A WebSocket needs both directions.
+    kill(c, CloseReason.PeerEnded, Shut.Destroy);
+    return Outcome.Gone;
+  }
   if (engine.freeWebSocket == 0) {
     const victim = furthest();
     if (paramU32(Param.EvictWhenFull) != 0 && changetype<usize>(victim) != 0) {

@@ -69,7 +69,12 @@ export function deadline(c: Conn): f64 {
   let due = FOREVER;
   switch (c.state) {
     case State.Head:
-      due = c.since + param(c.list == List.Idle ? Param.KeepAliveTimeout : Param.HeadTimeout);
+      if (c.list == List.Idle) {
+        // A client that still reads its answer is not idle.
+        if (c.writing == 0 && c.replyHead == 0) due = c.since + param(Param.KeepAliveTimeout);
+      } else if (!has(c, Flag.Clogged)) {
+        due = c.since + param(Param.HeadTimeout);
+      }
       break;
     case State.Body:
       due = c.since + param(Param.RequestTimeout);
@@ -220,7 +225,10 @@ export function afterWrite(c: Conn): void {
   if (c.writing != 0) return;
   if (c.backlog <= paramU32(Param.Backlog) >> 1) {
     if (has(c, Flag.WantDrain | Flag.Clogged)) {
+      // The time it took to read its answers is not held against its next head.
+      if (has(c, Flag.Clogged)) c.since = engine.now;
       c.flags &= ~(Flag.WantDrain | Flag.Clogged);
+      rearm(c);
       emit(EventKind.Drain, c, 0, 0, 0);
     }
   }
@@ -228,7 +236,7 @@ export function afterWrite(c: Conn): void {
     markDirty(c);
   } else if (c.state == State.Finishing) {
     linger(c);
-  } else if (c.state == State.Closing) {
+  } else if (c.state == State.Closing || c.list == List.Idle) {
     c.since = engine.now;
     rearm(c);
   }
@@ -300,6 +308,11 @@ function persistence(c: Conn, flags: u32): u32 {
   return c.minor == 0 ? 2 : 1;
 }
 
+/** True for an answer without a body (RFC 9110 6.4.1; 205: 15.3.6). */
+function isBare(c: Conn, status: u32): bool {
+  return c.method == Method.HEAD || status == 204 || status == 205 || status == 304;
+}
+
 /** The request is answered: on to the next, or to the end. */
 function finishRequest(c: Conn, persistent: bool): void {
   if (c.state == State.Dead) return;
@@ -347,7 +360,7 @@ export function respond(
   const head = (body + bodyLength + 15) & ~15;
   const end = putHead(head, status, persistent, bodyLength, engine.scratch, fieldsLength);
   if (end == 0) return Outcome.TooLarge;
-  const bare = c.method == Method.HEAD || status == 204 || status == 304;
+  const bare = isBare(c, status);
   if (queue(c, head, end, body, bare ? 0 : bodyLength)) finishRequest(c, persistent != 0);
   return Outcome.Ok;
 }
@@ -368,7 +381,7 @@ export function respondStatic(
   const head = (engine.scratch + fieldsLength + 15) & ~15;
   const end = putHead(head, status, persistent, length, engine.scratch, fieldsLength);
   if (end == 0) return Outcome.TooLarge;
-  const bare = c.method == Method.HEAD || status == 204 || status == 304 || length == 0;
+  const bare = isBare(c, status) || length == 0;
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
   if (!bare && !reserveStatic(c, body, 0, length, plain.committed)) {
     kill(c, CloseReason.NoBuffer, Shut.Destroy);

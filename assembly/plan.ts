@@ -26,6 +26,8 @@ export const FRAME_BYTES: f64 = 48;
 export const RECEIVE_UNIT: f64 = 1024;
 /** Smallest block of the reply pool. */
 export const REPLY_UNIT: f64 = 512;
+/** Bytes of a pool's map for each unit: one of the map, eight of links. */
+export const MAP_BYTES: f64 = 9;
 /** Bytes of a topic, of a subscription. */
 export const TOPIC_BYTES: f64 = 64;
 export const SUBSCRIPTION_BYTES: f64 = 16;
@@ -123,9 +125,9 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
     case Region.Timers:
       return aligned((first + second) * 4);
     case Region.ReceivePoolMap:
-      return aligned(Math.ceil(first / RECEIVE_UNIT));
+      return aligned(Math.ceil(first / RECEIVE_UNIT) * MAP_BYTES);
     case Region.ReplyPoolMap:
-      return aligned(Math.ceil(first / REPLY_UNIT));
+      return aligned(Math.ceil(first / REPLY_UNIT) * MAP_BYTES);
     case Region.FrameIndex:
       return aligned(first * FRAME_BYTES);
     case Region.Topics:

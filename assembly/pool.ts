@@ -4,18 +4,23 @@
 // Invariant: each unit of the region belongs to exactly one block, free or taken; a block of order k
 // starts at a multiple of 2^k units; no two free buddies stand side by side; `used` is the bytes taken.
 //
-//   map   one byte a unit: at a block's first unit its order, | FREE when free; elsewhere undefined
-//   free  a doubly linked list for each order, its links in the first 8 bytes of the free block
+//   map    one byte a unit: at a block's first unit its order, | FREE when free; elsewhere 0
+//   links  8 bytes a unit: the list of free blocks of each order, doubly linked by unit number + 1
+//
+// Nothing is written into a free block: what an event points to stays readable until it is taken again,
+// and pages that were never used stay untouched.
 
 const FREE: u8 = 0x80;
 /** Orders 0 … 20: a unit of 512 bytes up to half a gigabyte. */
 const ORDERS: u32 = 21;
+/** No unit; links are unit numbers + 1. */
 const NIL: u32 = 0;
 
 @unmanaged
 export class Pool {
   base: usize;
   map: usize;
+  links: usize;
   /** Bytes of a unit, as a shift. */
   shift: u32;
   /** Units of the region. */
@@ -30,49 +35,57 @@ export class Pool {
 }
 
 /** Bytes of a Pool record with its list heads. */
-export const POOL_BYTES: usize = 32 + (ORDERS as usize) * 4;
+export const POOL_BYTES: usize = 48 + (ORDERS as usize) * 4;
 
 function head(pool: Pool, order: u32): usize {
-  return changetype<usize>(pool) + 32 + order * 4;
+  return changetype<usize>(pool) + 48 + order * 4;
 }
 
 function unitOf(pool: Pool, block: usize): u32 {
   return ((block - pool.base) >> pool.shift) as u32;
 }
 
-function push(pool: Pool, block: usize, order: u32): void {
-  const list = head(pool, order);
-  const first = load<u32>(list);
-  store<u32>(block, first);
-  store<u32>(block, NIL, 4);
-  if (first != NIL) store<u32>(first as usize, block as u32, 4);
-  store<u32>(list, block as u32);
-  store<u8>(pool.map + unitOf(pool, block), (order as u8) | FREE);
+function linkAt(pool: Pool, link: u32): usize {
+  return pool.links + (((link - 1) as usize) << 3);
 }
 
-function unlink(pool: Pool, block: usize, order: u32): void {
-  const next = load<u32>(block);
-  const prev = load<u32>(block, 4);
-  if (prev != NIL) store<u32>(prev as usize, next);
+function push(pool: Pool, unit: u32, order: u32): void {
+  const list = head(pool, order);
+  const next = load<u32>(list);
+  const own = linkAt(pool, unit + 1);
+  store<u32>(own, next);
+  store<u32>(own, NIL, 4);
+  if (next != NIL) store<u32>(linkAt(pool, next), unit + 1, 4);
+  store<u32>(list, unit + 1);
+  store<u8>(pool.map + unit, (order as u8) | FREE);
+}
+
+function unlink(pool: Pool, unit: u32, order: u32): void {
+  const own = linkAt(pool, unit + 1);
+  const next = load<u32>(own);
+  const prev = load<u32>(own, 4);
+  if (prev != NIL) store<u32>(linkAt(pool, prev), next);
   else store<u32>(head(pool, order), next);
-  if (next != NIL) store<u32>(next as usize, prev, 4);
+  if (next != NIL) store<u32>(linkAt(pool, next), prev, 4);
 }
 
 /**
  * Formats a pool.
- * @param base multiple of 16 @param bytes of the region @param shift log2 of a unit, ≥ 4
+ * @param base multiple of 16 @param links 9 bytes for each unit
+ * @param bytes of the region @param shift log2 of a unit, ≥ 4
  * @param small a quarter of the region is kept for blocks of at most this many bytes; 0: nothing is kept
  */
 export function formatPool(
   pool: Pool,
   base: usize,
-  map: usize,
+  links: usize,
   bytes: u32,
   shift: u32,
   small: u32,
 ): void {
   pool.base = base;
-  pool.map = map;
+  pool.links = links;
+  pool.map = links + (((bytes >> shift) as usize) << 3);
   pool.shift = shift;
   pool.units = bytes >> shift;
   pool.used = 0;
@@ -80,13 +93,13 @@ export function formatPool(
   pool.largeUsed = 0;
   pool.largeLimit = small == 0 ? bytes : bytes - (bytes >> 2);
   for (let order: u32 = 0; order < ORDERS; order++) store<u32>(head(pool, order), NIL);
-  memory.fill(map, 0, pool.units);
+  memory.fill(pool.map, 0, pool.units);
   // The largest aligned blocks first, so that the region need not be a power of two.
   let unit: u32 = 0;
   while (unit < pool.units) {
     let order: u32 = unit == 0 ? ORDERS - 1 : min<u32>(ctz(unit), ORDERS - 1);
     while (unit + (1 << order) > pool.units) order--;
-    push(pool, base + ((unit as usize) << shift), order);
+    push(pool, unit, order);
     unit += 1 << order;
   }
 }
@@ -111,16 +124,16 @@ export function take(pool: Pool, order: u32): usize {
   let from = order;
   while (from < ORDERS && load<u32>(head(pool, from)) == NIL) from++;
   if (from == ORDERS) return 0;
-  const block = load<u32>(head(pool, from)) as usize;
-  unlink(pool, block, from);
+  const unit = load<u32>(head(pool, from)) - 1;
+  unlink(pool, unit, from);
   while (from > order) {
     from--;
-    push(pool, block + blockBytes(pool, from), from);
+    push(pool, unit + (1 << from), from);
   }
-  store<u8>(pool.map + unitOf(pool, block), order as u8);
+  store<u8>(pool.map + unit, order as u8);
   pool.used += bytes;
   if (large) pool.largeUsed += bytes;
-  return block;
+  return pool.base + ((unit as usize) << pool.shift);
 }
 
 /** Gives a block back and joins it with its free buddies. */
@@ -134,26 +147,10 @@ export function give(pool: Pool, block: usize, order: u32): void {
     const buddy = unit ^ (1 << order);
     if (buddy + (1 << order) > pool.units) break;
     if (load<u8>(pool.map + buddy) != ((order as u8) | FREE)) break;
-    const other = pool.base + ((buddy as usize) << pool.shift);
-    // A byte inside a larger block may look like a free head: it is one only if a list holds it, and
-    // every map byte inside a taken or joined block is cleared, so it cannot.
-    unlink(pool, other, order);
+    unlink(pool, buddy, order);
     store<u8>(pool.map + max(unit, buddy), 0);
     unit = min(unit, buddy);
     order++;
   }
-  push(pool, pool.base + ((unit as usize) << pool.shift), order);
-}
-
-/** Sum of the free blocks, for the invariants. */
-export function freeBytes(pool: Pool): u32 {
-  let total: u32 = 0;
-  for (let order: u32 = 0; order < ORDERS; order++) {
-    let block = load<u32>(head(pool, order));
-    while (block != NIL) {
-      total += blockBytes(pool, order);
-      block = load<u32>(block as usize);
-    }
-  }
-  return total;
+  push(pool, unit, order);
 }

@@ -293,29 +293,28 @@ export class Drive {
     engine.u8.set(piece, engine.window);
     const consumed = engine.x.feed(wire.slot, wire.generation, piece.length);
     assert.ok(consumed >= 0 && consumed <= piece.length, `${consumed} of ${piece.length} consumed`);
-    this.#progress(wire, piece.length - consumed, consumed);
+    this.#progress(wire, piece.length, piece.length - consumed);
   }
 
-  #progress(wire: Wire, left: number, at: number): void {
+  /**
+   * Handles the events of a feed or a resume, and goes on until nothing more can be parsed.
+   * @param fed bytes in the window @param left those of them that were not consumed
+   */
+  #progress(wire: Wire, fed: number, left: number): void {
     const { engine } = this;
     const { x } = engine;
     this.#fed = wire;
     this.handle();
-    if (left > 0 && !wire.dead && engine.isWaiting(wire.slot)) {
-      wire.rest = copied(engine.u8, engine.window + at, left);
-    } else {
-      let before = -1;
-      while (!wire.dead) {
-        const rest = x.resume(wire.slot, wire.generation);
-        this.handle();
-        if (rest === before || rest === 0) {
-          before = rest;
-          break;
-        }
-        before = rest;
-      }
-      const keep = before > 0 || wire.open || wire.held;
-      if (keep && !wire.dead && x.retain(wire.slot, wire.generation) === 0) this.handle();
+    let rest = left;
+    for (let before = -1; !wire.dead && !engine.isWaiting(wire.slot) && rest !== before; ) {
+      before = rest;
+      rest = x.resume(wire.slot, wire.generation);
+      this.handle();
+    }
+    if (!wire.dead && engine.isWaiting(wire.slot)) {
+      if (rest > 0) wire.rest = copied(engine.u8, engine.window + fed - rest, rest);
+    } else if (!wire.dead && (rest > 0 || wire.open || wire.held)) {
+      if (x.retain(wire.slot, wire.generation) === 0) this.handle();
     }
     this.#fed = undefined;
     this.check();

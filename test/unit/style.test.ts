@@ -162,7 +162,9 @@ style("README's tables are those of the code (node .scripts/readme.mjs writes th
 /** The first code block of a language. */
 function block(language: string, index = 0): string {
   const blocks = [...readme.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, "g"))];
-  return blocks[index]?.[1] ?? assert.unreachable(`README.md has no ${language} block ${index}`);
+  const found = blocks[index]?.[1];
+  if (found === undefined) throw new Error(`README.md has no ${language} block ${index}`);
+  return found;
 }
 
 style("README's first example runs", async () => {

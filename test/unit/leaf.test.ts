@@ -1,0 +1,181 @@
+// Leaf kernels, seen through frames: UTF-8 against a slow, obvious validator; the mask at every
+// alignment and length.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Drive } from "../drive";
+import { frame, lines, text } from "../frame";
+import { Random } from "../random";
+
+const leaf = suite("leaf");
+
+/** The well-formed byte sequences, row by row (Unicode, table 3-7). */
+const ROWS: readonly (readonly (readonly [number, number])[])[] = [
+  [[0x00, 0x7f]],
+  [
+    [0xc2, 0xdf],
+    [0x80, 0xbf],
+  ],
+  [
+    [0xe0, 0xe0],
+    [0xa0, 0xbf],
+    [0x80, 0xbf],
+  ],
+  [
+    [0xe1, 0xec],
+    [0x80, 0xbf],
+    [0x80, 0xbf],
+  ],
+  [
+    [0xed, 0xed],
+    [0x80, 0x9f],
+    [0x80, 0xbf],
+  ],
+  [
+    [0xee, 0xef],
+    [0x80, 0xbf],
+    [0x80, 0xbf],
+  ],
+  [
+    [0xf0, 0xf0],
+    [0x90, 0xbf],
+    [0x80, 0xbf],
+    [0x80, 0xbf],
+  ],
+  [
+    [0xf1, 0xf3],
+    [0x80, 0xbf],
+    [0x80, 0xbf],
+    [0x80, 0xbf],
+  ],
+  [
+    [0xf4, 0xf4],
+    [0x80, 0x8f],
+    [0x80, 0xbf],
+    [0x80, 0xbf],
+  ],
+];
+
+function isUtf8(bytes: Uint8Array): boolean {
+  let at = 0;
+  while (at < bytes.length) {
+    const row = ROWS.find((ranges) =>
+      ranges.every(([low, high], i) => {
+        const byte = bytes[at + i];
+        return byte !== undefined && byte >= low && byte <= high;
+      }),
+    );
+    if (!row) return false;
+    at += row.length;
+  }
+  return true;
+}
+
+const source = new Random(20260101);
+const random = (n: number): number => source.int(0, n - 1);
+
+/** Whether the engine takes a text, in one frame or in two. */
+function takes(drive: Drive, payload: Uint8Array, cut: number): boolean {
+  const wire = drive.webSocket();
+  if (cut === 0) wire.send(text(payload));
+  else wire.send(text(payload.subarray(0, cut), { final: 0 }), frame(0, payload.subarray(cut)));
+  const taken = wire.messages.length === 1;
+  if (taken) assert.ok(Buffer.from(wire.messages[0] as Uint8Array).equals(payload));
+  else assert.equal(lines(wire.take()), ["close 1007"]);
+  wire.lose();
+  return taken;
+}
+
+function compare(drive: Drive, payload: Uint8Array, cut = 0): void {
+  const hex = Buffer.from(payload).toString("hex");
+  assert.is(takes(drive, payload, cut), isUtf8(payload), `${hex} cut at ${cut}`);
+}
+
+leaf("utf-8: every one and two bytes are judged as the table says", () => {
+  const drive = new Drive();
+  for (let a = 0; a < 256; a++) {
+    compare(drive, Uint8Array.of(a));
+    for (const b of [0, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc2, 0xe0, 0xff]) {
+      compare(drive, Uint8Array.of(a, b));
+      compare(drive, Uint8Array.of(a, b), 1);
+    }
+  }
+  drive.end();
+});
+
+leaf("utf-8: boundaries of three and four bytes are judged as the table says", () => {
+  const drive = new Drive();
+  const leads = [0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5];
+  const seconds = [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0];
+  const thirds = [0x7f, 0x80, 0xbf, 0xc0];
+  for (const a of leads) {
+    for (const b of seconds) {
+      for (const c of thirds) {
+        compare(drive, Uint8Array.of(a, b, c));
+        compare(drive, Uint8Array.of(a, b, c), 2);
+        for (const d of thirds) compare(drive, Uint8Array.of(a, b, c, d), random(4));
+      }
+    }
+  }
+  drive.end();
+});
+
+leaf("utf-8: random texts with a byte changed are judged as the table says", () => {
+  const drive = new Drive();
+  const kinds = ["a", "\u00e4", "\u20ac", "\u{1d11e}", "\ud7ff", "\u0800", "\u{10ffff}"];
+  for (let i = 0; i < 4000; i++) {
+    let value = "x".repeat(random(40));
+    for (let k = random(8); k > 0; k--) {
+      value += `${kinds[random(kinds.length)]}${"y".repeat(random(3) ? 0 : random(20))}`;
+    }
+    const bytes = Buffer.from(value);
+    if (random(2) && bytes.length > 0) bytes[random(bytes.length)] = random(256);
+    compare(drive, bytes, random(bytes.length + 1));
+  }
+  drive.end();
+});
+
+leaf("mask: every alignment and length is unmasked", () => {
+  const drive = new Drive();
+  const wire = drive.webSocket();
+  const masks = [
+    [1, 2, 3, 4],
+    [0, 0, 0, 0],
+    [255, 0, 255, 0],
+    [0x37, 0xfa, 0x21, 0x3d],
+  ];
+  for (let pad = 0; pad < 18; pad++) {
+    for (let length = 0; length < 100; length++) {
+      const payload = Uint8Array.from({ length }, () => random(256));
+      const mask = masks[random(masks.length)];
+      // A pong in front moves the payload within the window.
+      wire.send(Buffer.concat([frame(10, "p".repeat(pad)), frame(2, payload, { mask })]));
+      const got = wire.messages.pop() as Uint8Array;
+      assert.ok(Buffer.from(got).equals(payload), `${length} bytes at ${pad}`);
+    }
+  }
+  drive.end();
+});
+
+leaf("mask: a payload cut into pieces goes on with the right byte of the mask", () => {
+  const drive = new Drive();
+  const wire = drive.webSocket();
+  for (let i = 0; i < 1500; i++) {
+    const payload = Uint8Array.from({ length: 1 + random(200) }, () => random(256));
+    const input = Buffer.concat([
+      frame(2, payload.subarray(0, random(payload.length)), { final: 0 }),
+      frame(0, payload, { mask: [random(256), random(256), random(256), random(256)] }),
+    ]);
+    const first = input.length;
+    for (let at = 0; at < first; ) {
+      const n = 1 + random(60);
+      wire.send(input.subarray(at, at + n));
+      at += n;
+    }
+    const got = Buffer.from(wire.messages.pop() as Uint8Array);
+    assert.ok(got.subarray(got.length - payload.length).equals(payload));
+  }
+  drive.end();
+});
+
+leaf.run();

@@ -1,0 +1,333 @@
+// The life of the engine's region: footprint, new, join, leave, delete; what the module asks of
+// its host; ids that are stale.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { CloseReason, Control, Outcome, Param } from "../../assembly/abi";
+import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
+import type { Engine, EngineExports } from "../../worker/engine";
+import { Drive, HANDSHAKE } from "../drive";
+import { text } from "../frame";
+import { BUILDS, SMALL, testEngine } from "../wasm";
+
+const lifecycle = suite("lifecycle");
+
+for (const build of ["release", "debug"] as const) {
+  lifecycle(`the ${build} module imports nothing`, () => {
+    const module = new WebAssembly.Module(BUILDS[build]);
+    assert.equal(WebAssembly.Module.imports(module), []);
+  });
+
+  lifecycle(`the ${build} module exports functions and one memory, no runtime`, () => {
+    const module = new WebAssembly.Module(BUILDS[build]);
+    const found = WebAssembly.Module.exports(module);
+    const others = found.filter((one) => one.kind !== "function");
+    assert.equal(
+      others.map((one) => one.name),
+      ["memory"],
+    );
+    for (const { name } of found) assert.not.match(name, /^__/);
+  });
+}
+
+lifecycle("the footprint is the sum of the regions", () => {
+  const cases = [
+    {},
+    { RingBytes: 1 << 20 },
+    { DeflateRingBytes: 4096 },
+    { Connections: 1000, Topics: 7, Subscriptions: 9 },
+  ];
+  for (const params of cases) {
+    const { footprint } = testEngine(params);
+    const all: Partial<Record<string, number>> = { ...SMALL, ...params };
+    const value = (index: number): number => (index < 0 ? 0 : (all[Param[index] as string] ?? 0));
+    let sum = 0;
+    for (let region = 0; region < Region.COUNT; region++) {
+      const bytes = regionBytes(region, value(firstParam(region)), value(secondParam(region)));
+      assert.is(bytes % 64, 0, "regions are aligned");
+      sum += bytes;
+    }
+    assert.is(footprint, sum);
+  }
+});
+
+lifecycle("all addresses lie within the footprint", () => {
+  const engine = testEngine({ DeflateRingBytes: 4096 });
+  const base = engine.control.byteOffset;
+  for (const at of [
+    engine.window,
+    engine.scratch,
+    engine.slots,
+    engine.events * 4,
+    engine.rows * 4,
+  ]) {
+    assert.ok(at > base && at < base + engine.footprint);
+  }
+  assert.ok(engine.u8.length >= base + engine.footprint);
+});
+
+interface Region64 {
+  readonly x: EngineExports;
+  readonly base: number;
+}
+
+/** A fresh instance with room for a region at `base`. */
+function fresh(): Region64 {
+  const module = new WebAssembly.Module(BUILDS.release);
+  const x = new WebAssembly.Instance(module).exports as unknown as EngineExports;
+  const table = new Float64Array(x.memory.buffer, x.params(), Param.COUNT);
+  for (const [name, value] of Object.entries(SMALL)) {
+    table[Param[name as keyof typeof Param]] = value as number;
+  }
+  const base = x.base();
+  const bytes = base + x.footprint() + 4096;
+  x.memory.grow(Math.ceil(bytes / 65536) - x.memory.buffer.byteLength / 65536);
+  return { x, base };
+}
+
+lifecycle("new, join, leave, join, leave, delete", () => {
+  const { x, base } = fresh();
+  assert.is(x.new(base), base);
+  assert.is(x.join(base), base);
+  assert.is(x.leave(), base);
+  assert.is(x.join(base), base);
+  assert.is(x.accept() >= 0, true);
+  assert.is(x.leave(), base);
+  assert.is(x.delete(base), base);
+  assert.is(x.join(base), 0, "what is deleted cannot be joined");
+  assert.is(x.delete(base), 0, "nor deleted again");
+});
+
+lifecycle("a region survives leave and join", () => {
+  const { x, base } = fresh();
+  x.new(base);
+  x.join(base);
+  const slot = x.accept();
+  const control = new Float64Array(x.memory.buffer, base, Control.COUNT);
+  const generation = control[Control.Generation] as number;
+  x.leave();
+  x.join(base);
+  assert.is(control[Control.ConnectionCount], 1);
+  assert.is(x.terminate(slot, generation, CloseReason.PeerReset), Outcome.Ok);
+  assert.is(x.check(), 0);
+});
+
+lifecycle("misaligned regions are refused", () => {
+  const { x, base } = fresh();
+  assert.is(x.align(), 64);
+  assert.is(base % 64, 0);
+  for (const offset of [1, 2, 4, 8, 16, 32, 63]) {
+    assert.is(x.new(base + offset), 0);
+    assert.is(x.join(base + offset), 0);
+  }
+  assert.is(x.new(0), 0);
+  assert.is(x.join(0), 0);
+  assert.is(x.delete(0), 0);
+  x.new(base);
+  assert.is(x.join(base + 64), 0, "a region that was not formatted");
+  assert.is(x.new(base + 64), base + 64, "another place will do");
+});
+
+lifecycle("a wrong magic or version is refused", () => {
+  const { x, base } = fresh();
+  x.new(base);
+  const words = new Uint32Array(x.memory.buffer, base, 2);
+  const [magic = 0, version = 0] = words;
+  assert.is(magic, 0x474e4952);
+  words[0] = magic ^ 1;
+  assert.is(x.join(base), 0);
+  words[0] = magic;
+  words[1] = version + 1;
+  assert.is(x.join(base), 0);
+  words[1] = version;
+  assert.is(x.join(base), base);
+});
+
+lifecycle("the binding says why an engine cannot be had", () => {
+  assert.throws(() => testEngine({ RingBytes: 2 ** 32 }), /over 4 GiB/);
+});
+
+lifecycle("the memory never grows after construction, whatever happens", () => {
+  const drive = new Drive();
+  const { engine } = drive;
+  const { memory } = engine.x;
+  const { buffer } = memory;
+  const bytes = buffer.byteLength;
+  for (let i = 0; i < 30; i++) {
+    const wire = drive.webSocket();
+    wire.stalled = i % 3 === 0;
+    wire.send(text("x".repeat(20000)).subarray(0, i % 2 ? 20008 : 10000));
+    for (let k = 0; k < 20; k++) drive.publish("y".repeat(300));
+    drive
+      .connect()
+      .send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n${"z".repeat(8000)}`);
+    drive.after(500);
+    if (i % 4 === 3) for (const other of drive.wires) other.lose();
+  }
+  assert.is(memory.buffer, buffer, "no view was detached");
+  assert.is(memory.buffer.byteLength, bytes);
+  drive.end();
+});
+
+lifecycle("slots are used again under other ids, each once", () => {
+  const drive = new Drive();
+  const seen = new Set<string>();
+  for (let i = 0; i < 100; i++) {
+    const wire = drive.connect();
+    if (i % 2) wire.send(HANDSHAKE);
+    const id = `${wire.slot} ${wire.generation}`;
+    assert.not(seen.has(id), id);
+    seen.add(id);
+    wire.lose();
+  }
+  drive.end();
+});
+
+/** Every export that takes an id, with arguments that would do something. */
+function calls(engine: Engine, slot: number, generation: number): Record<string, () => unknown> {
+  const { x, scratch } = engine;
+  return {
+    feed: () => x.feed(slot, generation, 16),
+    resume: () => x.resume(slot, generation),
+    retain: () => x.retain(slot, generation),
+    hold: () => x.hold(slot, generation, 1),
+    peerEnded: () => x.peerEnded(slot, generation),
+    terminate: () => x.terminate(slot, generation, CloseReason.PeerReset),
+    abandon: () => x.abandon(slot, generation, CloseReason.HandlerError),
+    upgrade: () => x.upgrade(slot, generation, 0),
+    respond: () => x.respond(slot, generation, 200, 0, 0, 0),
+    respondStatic: () => x.respondStatic(slot, generation, 200, 0, 0, 1, 5),
+    send: () => x.send(slot, generation, 0, scratch, 3),
+    sendBegin: () => x.sendBegin(slot, generation, 0x81, 3),
+    ping: () => x.ping(slot, generation, scratch, 0),
+    close: () => x.close(slot, generation, 1000, scratch, 0, CloseReason.Application),
+    dismiss: () => x.dismiss(slot, generation),
+    free: () => x.free(slot, generation),
+    stageSend: () => x.stageSend(slot, generation, 0),
+    done: () => x.done(slot, generation),
+    lag: () => x.lag(slot, generation),
+  };
+}
+
+/** What each answers when the id names nobody. */
+const NOBODY: Record<string, unknown> = {
+  feed: 16,
+  resume: 0,
+  retain: 0,
+  terminate: Outcome.Gone,
+  abandon: Outcome.Gone,
+  upgrade: Outcome.Gone,
+  respond: Outcome.Gone,
+  respondStatic: Outcome.Gone,
+  send: Outcome.Gone,
+  sendBegin: Outcome.Gone,
+  ping: Outcome.Gone,
+  close: Outcome.Gone,
+  stageSend: Outcome.Gone,
+  lag: 0,
+};
+
+lifecycle("every export that takes an id is tried", () => {
+  const { x } = testEngine();
+  const tried = Object.keys(calls(testEngine(), 0, 0));
+  const others = [
+    ...["memory", "base", "params", "align", "footprint", "new", "join", "leave", "delete"],
+    ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
+    ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
+    ...["gauge", "check"],
+  ];
+  assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
+});
+
+/** The bytes of all regions but the event and control tables. */
+function snapshot(engine: Engine): Buffer {
+  engine.x.gauge();
+  engine.set(Control.LagBytes, 0);
+  const from = engine.control.byteOffset;
+  return Buffer.from(Uint8Array.from(engine.u8.subarray(from, from + engine.footprint)));
+}
+
+lifecycle("a stale id is a no-op everywhere", () => {
+  const drive = new Drive();
+  const { engine } = drive;
+  drive.connect();
+  const live = drive.webSocket();
+  const gone = drive.connect();
+  const was = { slot: gone.slot, generation: gone.generation };
+  gone.lose();
+  const lost = drive.webSocket();
+  const then = { slot: lost.slot, generation: lost.generation };
+  lost.lose();
+  const again = drive.connect();
+  assert.is(again.slot, was.slot, "the slot is used again");
+  const stale: [number, number][] = [
+    [was.slot, was.generation],
+    [then.slot, then.generation],
+    [then.slot, then.generation + 1],
+    [live.slot, live.generation + 1],
+    [live.slot, live.generation - 1],
+    [16, 1],
+    [1 << 20, 1],
+    [-1, 1],
+  ];
+  engine.x.tick();
+  for (const [slot, generation] of stale) {
+    const before = snapshot(engine);
+    for (const [name, call] of Object.entries(calls(engine, slot, generation))) {
+      const answer = call();
+      assert.is(answer, NOBODY[name], `${name}(${slot}, ${generation})`);
+      assert.is(engine.get(Control.EventCount), 0, name);
+      assert.is(engine.x.check(), 0, name);
+      assert.ok(
+        snapshot(engine).equals(before),
+        `${name}(${slot}, ${generation}) changed something`,
+      );
+    }
+  }
+  live.send(text("still here"));
+  assert.is(live.log.at(-1), 'text "still here"');
+  drive.end();
+});
+
+lifecycle("a slot that the host has not freed answers to nothing but free", () => {
+  const drive = new Drive();
+  const { engine } = drive;
+  const slot = engine.x.accept();
+  const generation = engine.get(Control.Generation);
+  engine.x.terminate(slot, generation, CloseReason.PeerReset);
+  engine.set(Control.EventCount, 0);
+  assert.is(engine.get(Control.DeadCount), 1);
+  for (const [name, call] of Object.entries(calls(engine, slot, generation))) {
+    if (name === "free") continue;
+    assert.is(call(), NOBODY[name], name);
+    assert.is(engine.get(Control.EventCount), 0, name);
+  }
+  engine.x.free(slot, generation);
+  engine.x.free(slot, generation);
+  assert.is(engine.get(Control.DeadCount), 0);
+  drive.end();
+});
+
+lifecycle("a full table gives up the oldest idle connection, and says so", () => {
+  const drive = new Drive();
+  const wires = Array.from({ length: 8 }, () => drive.connect());
+  wires[3]?.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  assert.is(drive.tryConnect(), undefined);
+  assert.equal(wires[3]?.log, ["GET / 1.1", "closed Evicted"], "idle ones go before heads");
+  drive.connect();
+  assert.is(drive.tryConnect(), undefined);
+  assert.equal(wires[0]?.log, ["closed Evicted"], "then the oldest head");
+  drive.end();
+});
+
+lifecycle("a table of busy connections accepts nobody", () => {
+  const drive = new Drive({ Connections: 2 });
+  drive.answer = () => undefined;
+  for (let i = 0; i < 2; i++) drive.connect().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  assert.is(drive.tryConnect(), undefined);
+  assert.is(drive.tryConnect(), undefined);
+  assert.is(drive.wires.length, 2);
+  drive.end();
+});
+
+lifecycle.run();
