@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 1;
+export const ABI_VERSION: u32 = 2;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -29,6 +29,8 @@ export enum Param {
   RingBytes,
   /** Bytes of the ring of compressed forms; 0 when compression is off. */
   DeflateRingBytes,
+  /** Bytes from which a message is worth compressing. */
+  DeflateThreshold,
   /** Entries of the frame index, a power of two. */
   Frames,
   /** Frames a client may be behind before it is evicted, at most `Frames`. */
@@ -115,8 +117,12 @@ export enum Control {
   Generation,
   /** Address of the result of the last call that has one besides its return value. */
   Result,
+  /** Address of the open stage's payload. */
+  StageAddress,
   /** Open WebSockets, HTTP connections, and slots the host has not freed. */
   WebSocketCount,
+  /** Those of them that take compressed messages. */
+  DeflateCount,
   ConnectionCount,
   DeadCount,
   /** Ring: bytes committed since the start, bytes that the slowest reader still needs. */
@@ -135,6 +141,8 @@ export enum Control {
   BytesOut,
   MessagesIn,
   MessagesSent,
+  /** Messages for single clients that were refused: a queue was full. */
+  MessagesRefused,
   FramesPublished,
   BytesPublished,
   /** Publications times the clients open at that moment. */
@@ -348,7 +356,10 @@ export enum RecordKind {
 /** Bits of a frame's flags, in records and in index entries. */
 export enum FrameFlag {
   Binary = 1,
-  Compress = 2,
+  /** The payload is compressed (RFC 7692 6): RSV1 is set. */
+  Compressed = 2,
+  /** Not to be compressed, whatever its length. */
+  Plain = 4,
 }
 
 // ---- outcomes ------------------------------------------------------------------------------------
@@ -371,6 +382,8 @@ export enum Outcome {
   Full = 6,
   /** A transferred buffer is next: publish it, then go on. */
   Transferred = 7,
+  /** A message to compress is next: publish it, then go on. */
+  Compress = 8,
 }
 
 // ---- close reasons -------------------------------------------------------------------------------
@@ -438,7 +451,8 @@ export enum CloseReason {
   Application = -55,
   NetworkError = -56,
   Configured = -57,
+  WsBadDeflate = -58,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 57;
+export const CLOSE_REASONS: u32 = 58;

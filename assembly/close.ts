@@ -68,6 +68,7 @@ export function closeCode(reason: i32): u32 {
     case CloseReason.WsBadClosePayload:
       return 1002;
     case CloseReason.WsBadUtf8:
+    case CloseReason.WsBadDeflate:
       return 1007;
     case CloseReason.WsTooManyFragments:
     case CloseReason.Rate:

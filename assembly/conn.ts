@@ -96,6 +96,12 @@ export enum Flag {
   EndSent = 65536,
   /** A block of a reply went out and its frame goes on in the next. */
   MidReply = 131072,
+  /** Reads the ring of compressed forms. */
+  Deflate = 262144,
+  /** The message that arrives is compressed. */
+  Inflating = 524288,
+  /** permessage-deflate was negotiated: compressed messages are taken. */
+  Deflates = 1048576,
 }
 
 @unmanaged
@@ -195,7 +201,8 @@ export class Conn {
   waitBack: u32;
   /** Block with the end of the 101, until it is handed over: no pong goes before it. */
   switching: u32;
-  spare4: u64;
+  /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
+  heldSince: f64;
 }
 
 /** The engine's own state; stands behind the control table. */
@@ -227,6 +234,9 @@ export class Engine {
   /** Inbound events since the table was drained. */
   inboundEvents: u32;
   treap: u32;
+  deflateTreap: u32;
+  /** Open WebSockets that read the ring of compressed forms. */
+  deflateCount: u32;
   random: u32;
   /** Queue for buffers, and whether one was given back since it was last looked at. */
   waitHead: u32;
@@ -340,6 +350,11 @@ export function isWebSocket(c: Conn): bool {
   return (c.flags & Flag.WebSocket) != 0;
 }
 
+/** 1 for a reader of the ring of compressed forms, 0 for one of the plain ring. */
+export function readsDeflated(c: Conn): u32 {
+  return has(c, Flag.Deflate) ? 1 : 0;
+}
+
 export function formatSlots(): void {
   engine.freeHttp = 0;
   engine.freeWebSocket = 0;
@@ -450,10 +465,16 @@ export function openAt(i: u32): Conn {
   return at(load<u32>(engine.webSockets + ((i as usize) << 2)));
 }
 
+function countDeflate(change: i32): void {
+  engine.deflateCount += change;
+  setControl(Control.DeflateCount, engine.deflateCount as f64);
+}
+
 export function addOpen(c: Conn): void {
   c.listAt = engine.openCount;
   store<u32>(engine.webSockets + ((engine.openCount as usize) << 2), c.slot);
   engine.openCount++;
+  countDeflate(readsDeflated(c) as i32);
   setControl(Control.WebSocketCount, engine.openCount as f64);
 }
 
@@ -462,6 +483,7 @@ export function removeOpen(c: Conn): void {
   store<u32>(engine.webSockets + ((c.listAt as usize) << 2), last);
   at(last).listAt = c.listAt;
   engine.openCount--;
+  countDeflate(-(readsDeflated(c) as i32));
   setControl(Control.WebSocketCount, engine.openCount as f64);
 }
 

@@ -18,7 +18,6 @@ import {
   RECORD_TOTAL,
   RecordKind,
   Shut,
-  CLOSE_REASONS,
 } from "./abi";
 import { copy } from "./bytes";
 import {
@@ -49,7 +48,7 @@ import {
 } from "./conn";
 import { beginHead } from "./http";
 import { countBelow, furthest, insert, orderedCount, remove } from "./order";
-import { close, deadline, fail, kill, ping, rearm, refuse, send } from "./output";
+import { close, deadline, fail, kill, lagBytes, ping, rearm, refuse, send } from "./output";
 import {
   HEADROOM_BYTES,
   RECEIVE_UNIT,
@@ -60,12 +59,14 @@ import {
   regionBytes,
   secondParam,
 } from "./plan";
-import { POOL_BYTES, Pool, formatPool } from "./pool";
+import { POOL_BYTES, formatPool } from "./pool";
 import {
   RING_RECORD_BYTES,
   Ring,
   address,
-  commit,
+  deflated,
+  enter,
+  extend,
   firstByte,
   floorFor,
   formatRing,
@@ -75,6 +76,7 @@ import {
   plain,
   put,
   putHeader,
+  ringOf,
   setRings,
 } from "./ring";
 import { disarm, first, postpone } from "./timers";
@@ -167,13 +169,8 @@ export function create(base: usize): usize {
   next += bytesOf(Region.Ring) as usize;
 
   setRings(base + RING_AT, base + DEFLATE_RING_AT, paramU32(Param.Frames));
-  formatRing(plain, ringAt, paramU32(Param.RingBytes), engine.firstSequence);
-  formatRing(
-    changetype<Ring>(base + DEFLATE_RING_AT),
-    next,
-    paramU32(Param.DeflateRingBytes),
-    engine.firstSequence,
-  );
+  formatRing(plain, 0, ringAt, paramU32(Param.RingBytes), engine.firstSequence);
+  formatRing(deflated, 1, next, paramU32(Param.DeflateRingBytes), engine.firstSequence);
   formatSlots();
   setControl(Control.SlotsAddress, engine.slots as f64);
   setControl(Control.WindowAddress, engine.window as f64);
@@ -249,52 +246,71 @@ function evictReader(c: Conn): void {
   kill(c, CloseReason.WsClientTooSlow, Shut.Reset);
 }
 
+/** True while more than half of a ring's readers are over half a ring behind, for SlowGrace at most. */
+function isPublisherTooFast(ring: Ring, tail: u64): bool {
+  const readers = ring.index == 0 ? engine.openCount - engine.deflateCount : engine.deflateCount;
+  const half = (ring.capacity >> 1) as u64;
+  const behind = tail > half ? countBelow(ring.index, tail - half) : 0;
+  if (behind * 2 <= readers) return false;
+  if (engine.pausedSince == 0) engine.pausedSince = engine.now;
+  return engine.now - engine.pausedSince < param(Param.SlowGrace);
+}
+
 /**
  * Makes room for a record that ends at `tail`, at the cost of who is too far behind:
  * (a) a reader without progress for SlowGrace goes at once;
- * (b) when at least half of the readers are within half a ring of the tail, the few that would be lapped go;
- * (c) else the publisher is too fast for the many: it waits, for at most SlowGrace, then the furthest go.
+ * (b) one that makes progress is waited for, but for SlowGrace only, until it is within half a ring of the
+ *     tail again: a reader that drips cannot hold the publisher up for ever, one that was unlucky recovers;
+ * (c) when more than half of the readers are over half a ring behind, the publisher is too fast for the
+ *     many: it waits, for at most SlowGrace, then the furthest behind go.
  */
-function makeRoom(tail: u64): u32 {
+function makeRoom(ring: Ring, tail: u64): u32 {
   // A record that does not fit behind `committed` may need more than a ring's length, the skipped bytes
   // included: then nobody may be behind at all.
-  const floor = min(floorFor(plain, tail, paramU32(Param.Frames) as u64), plain.committed);
-  if (floor > plain.flushed) return Outcome.Flush;
-  const queued = min(floorFor(plain, tail, paramU32(Param.QueuedFrames) as u64), plain.flushed);
+  const floor = min(floorFor(ring, tail, paramU32(Param.Frames) as u64), ring.committed);
+  if (floor > ring.flushed) return Outcome.Flush;
+  const queued = min(floorFor(ring, tail, paramU32(Param.QueuedFrames) as u64), ring.flushed);
   let evicted = false;
   while (true) {
-    const c = furthest();
+    const c = furthest(ring.index);
     if (changetype<usize>(c) == 0 || c.done >= queued) break;
-    if (c.done >= plain.skipFrom && c.done < plain.skipTo) {
+    if (c.done >= ring.skipFrom && c.done < ring.skipTo) {
       // It has all there is before the skipped end of a lap: it stands behind it.
       remove(c);
-      c.done = plain.skipTo;
+      c.done = ring.skipTo;
       if (c.handed < c.done) c.handed = c.done;
       insert(c);
       continue;
     }
-    if (c.done >= floor) {
-      // Within the ring, but more frames behind than a client may be.
-      evictReader(c);
-      evicted = true;
-      continue;
-    }
-    if (engine.now - c.lastOut < param(Param.SlowGrace)) {
-      const half = (plain.capacity >> 1) as u64;
-      const behind = tail > half ? countBelow(tail - half) : 0;
-      if (behind * 2 > engine.openCount) {
-        if (engine.pausedSince == 0) engine.pausedSince = engine.now;
-        if (engine.now - engine.pausedSince < param(Param.SlowGrace)) {
-          return evicted ? Outcome.Evicted : Outcome.Wait;
-        }
-      }
+    // One that is within the ring, but more frames behind than a client may be, is not waited for.
+    if (c.done < floor && engine.now - c.lastOut < param(Param.SlowGrace)) {
+      if (c.heldSince == 0) c.heldSince = engine.now;
+      const held = engine.now - c.heldSince < param(Param.SlowGrace);
+      if (held || isPublisherTooFast(ring, tail)) return evicted ? Outcome.Evicted : Outcome.Wait;
     }
     evictReader(c);
     evicted = true;
   }
-  engine.pausedSince = 0;
   return evicted ? Outcome.Evicted : Outcome.Ok;
 }
+
+/**
+ * Makes room for a record of `bytes` in the plain ring, and for its other form when anybody reads that.
+ * `plainAt` and `deflateAt` say where.
+ */
+function makePlaces(bytes: u32, deflateBytes: u32): u32 {
+  plainAt = placeFor(plain, bytes);
+  let outcome = makeRoom(plain, plainAt + (bytes as u64));
+  if (outcome == Outcome.Ok && engine.deflateCount != 0) {
+    deflateAt = placeFor(deflated, deflateBytes);
+    outcome = makeRoom(deflated, deflateAt + (deflateBytes as u64));
+  }
+  if (outcome == Outcome.Ok) engine.pausedSince = 0;
+  return outcome;
+}
+
+let plainAt: u64 = 0;
+let deflateAt: u64 = 0;
 
 function countPublication(length: u32): void {
   add(Control.FramesPublished, 1);
@@ -304,20 +320,42 @@ function countPublication(length: u32): void {
   setControl(Control.Sequence, engine.sequence as f64);
 }
 
+/** Bytes of the form of a message that readers of the other ring get: compressed, or plain. */
+function otherBytes(bytes: u32, deflateLength: u32): u32 {
+  return deflateLength == 0 ? bytes : headerBytes(deflateLength) + deflateLength;
+}
+
+/** Puts a message's other form into its ring, when anybody reads that; `bytes` of the plain frame stand at `plainAt`. */
+function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u32 {
+  if (engine.deflateCount == 0) return 0;
+  const length = otherBytes(bytes, deflateLength);
+  if (deflateLength == 0) copy(address(deflated, deflateAt), address(plain, plainAt), bytes);
+  else put(deflated, deflateAt, deflate, deflateLength, flags | FrameFlag.Compressed);
+  extend(deflated, deflateAt, length);
+  return length;
+}
+
 /**
  * Publishes a whole message to every open WebSocket.
+ * @param deflate its compressed form, `deflateLength` bytes; 0: there is none
  * @returns Ok; Evicted, Flush (act, call again); Wait, TooLarge (nothing was staged)
  */
-export function publish(flags: u32, payload: usize, length: u32): u32 {
+export function publish(
+  flags: u32,
+  payload: usize,
+  length: u32,
+  deflate: usize,
+  deflateLength: u32,
+): u32 {
   takeTime();
-  if (length > plain.capacity - 10) return Outcome.TooLarge;
+  if (length > plain.capacity - HEADER_LIMIT) return Outcome.TooLarge;
   assert(plain.stageOpen == 0, "published while a stage is open");
   const bytes = headerBytes(length) + length;
-  const offset = placeFor(plain, bytes);
-  const outcome = makeRoom(offset + (bytes as u64));
+  const outcome = makePlaces(bytes, otherBytes(bytes, deflateLength));
   if (outcome != Outcome.Ok) return outcome;
-  put(plain, offset, payload, length, flags);
-  commit(plain, offset, bytes, flags, NONE, 0);
+  put(plain, plainAt, payload, length, flags);
+  extend(plain, plainAt, bytes);
+  enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
   countPublication(length);
   return Outcome.Ok;
 }
@@ -347,11 +385,12 @@ export function stageReserve(n: u32): u32 {
     return Outcome.TooLarge;
   }
   const offset = placeFor(plain, total as u32);
-  const outcome = makeRoom(offset + total);
+  const outcome = makeRoom(plain, offset + total);
   if (outcome != Outcome.Ok) {
     if (outcome == Outcome.Wait) plain.stageError = outcome;
     return outcome;
   }
+  engine.pausedSince = 0;
   if (offset != plain.stageAt) {
     memory.copy(
       address(plain, offset) + STAGE_HEADER,
@@ -360,8 +399,9 @@ export function stageReserve(n: u32): u32 {
     );
     plain.stageAt = offset;
   }
-  const target = address(plain, offset) + STAGE_HEADER + plain.stageLength;
-  setControl(Control.Result, target as f64);
+  const payload = address(plain, offset) + STAGE_HEADER;
+  setControl(Control.StageAddress, payload as f64);
+  setControl(Control.Result, (payload + plain.stageLength) as f64);
   return Outcome.Ok;
 }
 
@@ -385,22 +425,36 @@ export function stageDiscard(): void {
   plain.stageError = Outcome.Ok;
 }
 
-/** Publishes the open stage: the payload moves up to its header, so that frames touch. */
-export function stagePublish(flags: u32): u32 {
+/**
+ * Publishes the open stage: the payload moves up to its header, so that frames touch.
+ * @param deflate its compressed form, `deflateLength` bytes; 0: there is none
+ * @returns as `publish`; after Evicted and Flush the stage is still open
+ */
+export function stagePublish(flags: u32, deflate: usize, deflateLength: u32): u32 {
+  takeTime();
   const failed = plain.stageError;
   if (failed != Outcome.Ok || plain.stageOpen == 0) {
     // Nothing was ever staged: an empty message.
     stageDiscard();
-    return failed != Outcome.Ok ? failed : publish(flags, engine.scratch, 0);
+    return failed != Outcome.Ok ? failed : publish(flags, engine.scratch, 0, 0, 0);
   }
   const length = plain.stageLength;
   const header = headerBytes(length);
-  const start = address(plain, plain.stageAt);
+  const bytes = header + length;
+  if (engine.deflateCount != 0) {
+    const other = otherBytes(bytes, deflateLength);
+    deflateAt = placeFor(deflated, other);
+    const outcome = makeRoom(deflated, deflateAt + (other as u64));
+    if (outcome == Outcome.Wait) stageDiscard();
+    if (outcome != Outcome.Ok) return outcome;
+  }
+  plainAt = plain.stageAt;
+  const start = address(plain, plainAt);
   if (header != STAGE_HEADER) memory.copy(start + header, start + STAGE_HEADER, length);
   putHeader(start, firstByte(flags), length);
-  const offset = plain.stageAt;
   stageDiscard();
-  commit(plain, offset, header + length, flags, NONE, 0);
+  extend(plain, plainAt, bytes);
+  enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
   countPublication(length);
   return Outcome.Ok;
 }
@@ -415,6 +469,15 @@ export function stageSend(slot: u32, generation: u32, flags: u32): u32 {
 }
 
 // ---- the inbox -------------------------------------------------------------------------------------------
+
+/** True when a message should be compressed, by the host, for somebody. */
+function isWorthDeflating(flags: u32, length: u32): bool {
+  return (
+    engine.deflateCount != 0 &&
+    !(flags & FrameFlag.Plain) &&
+    length >= paramU32(Param.DeflateThreshold)
+  );
+}
 
 /**
  * Carries out the records of a batch at the start of the scratch region.
@@ -436,11 +499,14 @@ export function drain(from: u32, to: u32): u32 {
     const flags = (word >> 8) & 0xff;
     switch (word & 0xff) {
       case RecordKind.Broadcast:
-        outcome = publish(flags, payload, length);
+        outcome = isWorthDeflating(flags, length)
+          ? Outcome.Compress
+          : publish(flags, payload, length, 0, 0);
         break;
       case RecordKind.Send:
+        if (isWorthDeflating(flags, length)) outcome = Outcome.Compress;
         // The client alone pays for a full queue.
-        send(slot, generation, flags, payload, length);
+        else send(slot, generation, flags, payload, length);
         break;
       case RecordKind.Ping:
         ping(slot, generation, payload, length);
@@ -550,7 +616,7 @@ export function tick(): f64 {
 
 /** Brings the gauges of the control table up to date. */
 export function gauge(): void {
-  const c = furthest();
+  const c = furthest(0);
   const oldest = changetype<usize>(c) != 0 && c.done < plain.flushed ? c.done : plain.flushed;
   setControl(Control.Committed, plain.committed as f64);
   setControl(Control.RingUsed, (plain.committed - oldest) as f64);
@@ -563,7 +629,7 @@ export function gauge(): void {
 export function lag(slot: u32, generation: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
-  setControl(Control.LagBytes, plain.committed > c.done ? ((plain.committed - c.done) as f64) : 0);
+  setControl(Control.LagBytes, lagBytes(c) as f64);
   return (engine.sequence - c.sequence) as u32;
 }
 
@@ -591,22 +657,20 @@ export function check(): u32 {
     if (i < engine.httpSlots) return 2;
     if (!has(c, Flag.CloseQueued)) open++;
     if (has(c, Flag.Ordered)) ordered++;
+    const ring = ringOf(c);
     // done <= handed <= committed
     if (c.done > c.handed) return 3;
-    if (c.handed > plain.committed && c.handed != plain.skipTo) return 4;
+    if (c.handed > ring.committed && c.handed != ring.skipTo) return 4;
     // committed <= min(done) + capacity, for those the ring is still read for
-    const skipped = c.done >= plain.skipFrom && c.done < plain.skipTo;
-    const behind = plain.committed - (skipped ? plain.skipTo : c.done);
-    if (c.writing != 0 && c.done < plain.committed && behind > (plain.capacity as u64)) return 5;
-    if (c.writing != 0 && !has(c, Flag.Ordered) && engine.rowCount == 0) return 6;
-    if (c.writing == 0 && has(c, Flag.Ordered)) return 7;
-    if (
-      c.writing == 0 &&
-      engine.rowCount == 0 &&
-      !has(c, Flag.CloseQueued) &&
-      c.handed < plain.flushed
-    ) {
-      if (!(c.handed >= plain.skipFrom && plain.skipTo >= plain.flushed)) return 8;
+    const skipped = c.done >= ring.skipFrom && c.done < ring.skipTo;
+    const behind = ring.committed - (skipped ? ring.skipTo : c.done);
+    if (c.writing != 0 && c.done < ring.committed && behind > (ring.capacity as u64)) return 5;
+    if (engine.rowCount != 0) continue;
+    if (c.writing != 0 && !has(c, Flag.Ordered)) return 6;
+    if (c.writing == 0 && has(c, Flag.Ordered) && c.done >= ring.flushed) return 7;
+    // Who does not stand in the treap has everything before `flushed`.
+    if (!has(c, Flag.Ordered | Flag.CloseQueued) && c.handed < ring.flushed) {
+      if (!(c.handed >= ring.skipFrom && ring.skipTo >= ring.flushed)) return 8;
     }
   }
   // Between two reads the window holds nothing.
@@ -638,12 +702,3 @@ export function abandon(slot: u32, generation: u32, reason: i32): u32 {
   }
   return Outcome.Ok;
 }
-
-/** Copies within the memory; for hosts that keep a message. */
-export function move(target: usize, source: usize, length: u32): void {
-  copy(target, source, length);
-}
-
-export const REASONS: u32 = CLOSE_REASONS;
-export const KNOWN_FLAGS: u32 = FrameFlag.Binary | FrameFlag.Compress;
-export { Pool };

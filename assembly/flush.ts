@@ -20,7 +20,7 @@ import {
 import { copy } from "./bytes";
 import { Conn, Flag, add, engine, has, isWebSocket } from "./conn";
 import { BLOCK_HEADER, Block, BlockFlag, block, consume, giveBlock, takeBlock } from "./reply";
-import { address, frame, plain, sequenceAt } from "./ring";
+import { Ring, address, frame, offsetIn, ringOf, sequenceAt } from "./ring";
 
 /** Pieces below this do not deserve a write of their own when another follows. */
 const GATHER_PIECE: u32 = 512;
@@ -36,8 +36,8 @@ let last: u32 = 0;
 let isPong: bool = false;
 
 /** Moves a cursor over the skipped end of a lap. */
-function normalize(c: Conn): void {
-  if (c.handed >= plain.skipFrom && c.handed < plain.skipTo) c.handed = plain.skipTo;
+function normalize(c: Conn, ring: Ring): void {
+  if (c.handed >= ring.skipFrom && c.handed < ring.skipTo) c.handed = ring.skipTo;
 }
 
 /** Finds the next piece of a client's bytes; false when it has none. `runBytes` limits it. */
@@ -70,13 +70,14 @@ function peek(c: Conn, runBytes: u32): bool {
   }
   if (!isWebSocket(c)) return false;
   if (c.replyHead == 0 && has(c, Flag.CloseQueued)) return false;
-  normalize(c);
-  end = c.replyHead != 0 ? b.at : plain.committed;
+  const ring = ringOf(c);
+  normalize(c, ring);
+  end = c.replyHead != 0 ? b.at : ring.committed;
   if (c.handed >= end) return false;
-  if (c.handed < plain.skipFrom && end > plain.skipFrom) end = plain.skipFrom;
+  if (c.handed < ring.skipFrom && end > ring.skipFrom) end = ring.skipFrom;
   if (end - c.handed > (runBytes as u64)) end = c.handed + (runBytes as u64);
-  kind = RowKind.Ring;
-  from = address(plain, c.handed);
+  kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
+  from = address(ring, c.handed);
   length = (end - c.handed) as u32;
   return true;
 }
@@ -84,23 +85,25 @@ function peek(c: Conn, runBytes: u32): bool {
 /** True when a piece that ends where the peeked one does is followed by another. */
 function follows(c: Conn): bool {
   if (kind == RowKind.Static) return false;
-  if (isPong) return c.replyHead != 0 || c.handed < plain.committed;
+  const committed = ringOf(c).committed;
+  if (isPong) return c.replyHead != 0 || c.handed < committed;
   if (kind == RowKind.Block) {
-    return block(c.replyHead).next != 0 || (isWebSocket(c) && c.handed < plain.committed);
+    return block(c.replyHead).next != 0 || (isWebSocket(c) && c.handed < committed);
   }
-  return (c.replyHead != 0 && block(c.replyHead).at <= end) || end < plain.committed;
+  return (c.replyHead != 0 && block(c.replyHead).at <= end) || end < committed;
 }
 
 /** Moves the ring cursor to the end of the peeked run. */
 function advance(c: Conn): void {
+  const ring = ringOf(c);
   c.handed = end;
-  if (end == plain.committed) {
+  if (end == ring.committed) {
     c.sequence = engine.sequence;
     c.flags &= ~Flag.MidFrame;
     return;
   }
-  c.sequence = end == plain.skipFrom ? sequenceAt(plain.skipTo) : sequenceAt(end);
-  if (end != plain.skipFrom && frame(c.sequence).offset < end) c.flags |= Flag.MidFrame;
+  c.sequence = sequenceAt(ring, end == ring.skipFrom ? ring.skipTo : end);
+  if (end != ring.skipFrom && offsetIn(ring, frame(c.sequence)) < end) c.flags |= Flag.MidFrame;
   else c.flags &= ~Flag.MidFrame;
 }
 
@@ -143,6 +146,10 @@ function gather(c: Conn, runBytes: u32): bool {
   return true;
 }
 
+function isRing(row: u32): bool {
+  return row == RowKind.Ring || row == RowKind.DeflateRing;
+}
+
 /** Adds the client's next row to the table; false when it has nothing to write or a write is outstanding. */
 export function nextRow(c: Conn, runBytes: u32): bool {
   if (c.writing != 0 || !peek(c, runBytes)) return false;
@@ -150,7 +157,7 @@ export function nextRow(c: Conn, runBytes: u32): bool {
     if (isPong) {
       c.sending = c.pong;
       c.pong = 0;
-    } else if (kind == RowKind.Ring) {
+    } else if (isRing(kind)) {
       advance(c);
     } else {
       markReply(c, block(c.replyHead), length);
@@ -178,7 +185,7 @@ export function complete(c: Conn): void {
   if (c.sending != 0) {
     giveBlock(block(c.sending));
     c.sending = 0;
-  } else if (c.writing != RowKind.Ring) {
+  } else if (!isRing(c.writing)) {
     consume(c, c.writingBytes);
   }
   c.done = c.handed;

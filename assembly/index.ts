@@ -62,6 +62,7 @@ export {
 } from "./engine";
 export { feed, hold, peerEnded, resume, retain, terminate, upgrade } from "./input";
 export {
+  checkUtf8,
   close,
   dismiss,
   flush,

@@ -60,13 +60,14 @@ import {
   sendContinue,
 } from "./output";
 import { blockBytes, give, orderFor, take } from "./pool";
-import { plain } from "./ring";
+import { ringOf } from "./ring";
 import { disarm } from "./timers";
 import { UTF8_BAD, UTF8_START, validate } from "./utf8";
 import {
   Opcode,
   closePayload,
   headBytes,
+  headDeflated,
   headFinal,
   headOpcode,
   parseFrameHead,
@@ -287,7 +288,14 @@ function control(c: Conn, opcode: u32, payload: usize, length: u32): void {
 /** A whole message; the next frame starts a new one. */
 function message(c: Conn, payload: usize, length: u32): void {
   add(Control.MessagesIn, 1);
-  emit(EventKind.Message, c, payload, length, c.opcode);
+  emit(
+    has(c, Flag.Inflating) ? EventKind.Inflate : EventKind.Message,
+    c,
+    payload,
+    length,
+    c.opcode,
+  );
+  c.flags &= ~Flag.Inflating;
   c.opcode = 0;
   c.fragments = 0;
   c.message = 0;
@@ -296,7 +304,7 @@ function message(c: Conn, payload: usize, length: u32): void {
 
 /** Checks the text that arrived; false when the connection failed. */
 function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
-  if (c.opcode != Opcode.Text) return true;
+  if (c.opcode != Opcode.Text || has(c, Flag.Inflating)) return true;
   c.utf8 = validate(at, length, c.utf8);
   if (c.utf8 == UTF8_BAD || (complete && c.utf8 != UTF8_START)) {
     fail(c, CloseReason.WsBadUtf8);
@@ -332,6 +340,7 @@ function parseFrames(c: Conn): bool {
       if (headOpcode != Opcode.Continuation) {
         c.opcode = headOpcode as u8;
         c.utf8 = UTF8_START;
+        if (headDeflated) c.flags |= Flag.Inflating;
       }
       c.frameLeft = payloadLength;
       c.mask = payloadMask;
@@ -579,10 +588,12 @@ export function terminate(slot: u32, generation: u32, reason: i32): u32 {
 /**
  * Answers an opening handshake: the connection moves to a WebSocket slot, its cursor to `committed`.
  * @param fieldsLength bytes of field records at the start of the scratch region
+ * @param deflate 0: no compression; 1: permessage-deflate was negotiated (RFC 7692); 2: it was, but the
+ * client wants a smaller window than broadcasts are compressed with, and reads the plain ring
  * @returns Ok (the new slot in Control.Result, its generation in Control.Generation), Evicted (act on the
  * events, call again), Full (refused: 503), Gone, TooLarge (a field is refused)
  */
-export function upgrade(slot: u32, generation: u32, fieldsLength: u32): u32 {
+export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
@@ -592,7 +603,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32): u32 {
     return Outcome.Gone;
   }
   if (engine.freeWebSocket == 0) {
-    const victim = furthest();
+    const victim = furthest(0);
     if (paramU32(Param.EvictWhenFull) != 0 && changetype<usize>(victim) != 0) {
       add(Control.Evicted, 1);
       kill(victim, CloseReason.Evicted, Shut.Reset);
@@ -629,6 +640,8 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32): u32 {
     w.start = engine.tableBytes + rest;
     w.end = engine.tableBytes + w.end;
   }
+  if (deflate != 0) w.flags |= Flag.Deflates;
+  if (deflate == 1 && paramU32(Param.DeflateRingBytes) != 0) w.flags |= Flag.Deflate;
   w.state = State.Open;
   w.opcode = 0;
   w.frameOpen = 0;
@@ -638,8 +651,9 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32): u32 {
   w.left = 0;
   w.right = 0;
   w.timerAt = 0;
-  w.done = plain.committed;
-  w.handed = plain.committed;
+  const ring = ringOf(w);
+  w.done = ring.committed;
+  w.handed = ring.committed;
   w.sequence = engine.sequence;
   w.lastIn = engine.now;
   w.since = engine.now;

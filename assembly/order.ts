@@ -1,9 +1,9 @@
 // Who is furthest behind: a treap of the WebSockets that have a write outstanding, by `done` and, among
-// equals, by slot. It counts, so that "how many are near the tail" is O(log n) too.
+// equals, by slot; one for each ring. It counts, so that "how many are near the tail" is O(log n) too.
 //
 // Invariant: in order by (done, slot); a heap by priority; `count` is the size of the subtree.
 
-import { Conn, Flag, at, engine } from "./conn";
+import { Conn, Flag, at, engine, readsDeflated } from "./conn";
 
 // Links are slot + 1; 0 is the empty tree.
 
@@ -97,33 +97,45 @@ function removeAt(link: u32, c: Conn): u32 {
   return link;
 }
 
+/** The root of the treap of a ring's readers: 0 the plain ring, 1 that of compressed forms. */
+function rootOf(ring: u32): u32 {
+  return ring == 0 ? engine.treap : engine.deflateTreap;
+}
+
+function setRoot(ring: u32, link: u32): void {
+  if (ring == 0) engine.treap = link;
+  else engine.deflateTreap = link;
+}
+
 export function insert(c: Conn): void {
   if (c.flags & Flag.Ordered) return;
   c.flags |= Flag.Ordered;
   c.priority = random();
-  engine.treap = insertAt(engine.treap, c);
+  const ring = readsDeflated(c);
+  setRoot(ring, insertAt(rootOf(ring), c));
 }
 
 /** Takes one out; `done` must be what it was when it went in. */
 export function remove(c: Conn): void {
   if (!(c.flags & Flag.Ordered)) return;
-  engine.treap = removeAt(engine.treap, c);
+  const ring = readsDeflated(c);
+  setRoot(ring, removeAt(rootOf(ring), c));
   c.flags &= ~Flag.Ordered;
   c.left = 0;
   c.right = 0;
 }
 
-/** The one furthest behind; 0 when the treap is empty. */
-export function furthest(): Conn {
-  let link = engine.treap;
+/** The one furthest behind in a ring; 0 when the treap is empty. */
+export function furthest(ring: u32): Conn {
+  let link = rootOf(ring);
   if (link == 0) return changetype<Conn>(0);
   while (at(link - 1).left != 0) link = at(link - 1).left;
   return at(link - 1);
 }
 
 /** How many in the treap have `done` below an offset. */
-export function countBelow(offset: u64): u32 {
-  let link = engine.treap;
+export function countBelow(ring: u32, offset: u64): u32 {
+  let link = rootOf(ring);
   let total: u32 = 0;
   while (link != 0) {
     const c = at(link - 1);
@@ -138,5 +150,5 @@ export function countBelow(offset: u64): u32 {
 }
 
 export function orderedCount(): u32 {
-  return size(engine.treap);
+  return size(engine.treap) + size(engine.deflateTreap);
 }

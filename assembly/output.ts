@@ -9,7 +9,6 @@ import {
   CloseReason,
   Control,
   EventKind,
-  FrameFlag,
   Method,
   Outcome,
   Param,
@@ -55,9 +54,10 @@ import { beginHead } from "./http";
 import { insert, remove } from "./order";
 import { give, take } from "./pool";
 import { block, dropQueue, giveBlock, reserve, reserveStatic, takeBlock, write } from "./reply";
-import { firstByte, headerBytes, plain, putHeader } from "./ring";
+import { deflated, firstByte, headerBytes, plain, putHeader, ringOf } from "./ring";
 import { putText } from "./text";
 import { arm, disarm } from "./timers";
+import { validate } from "./utf8";
 import { Opcode, putAccept } from "./ws";
 
 const FOREVER: f64 = Infinity;
@@ -132,7 +132,8 @@ export function leaveQueue(c: Conn): void {
 
 /** Bytes of the ring a client has not been delivered. */
 export function lagBytes(c: Conn): u64 {
-  return isWebSocket(c) && plain.committed > c.done ? plain.committed - c.done : 0;
+  const committed = ringOf(c).committed;
+  return isWebSocket(c) && committed > c.done ? committed - c.done : 0;
 }
 
 /** Forgets where a connection's unparsed bytes are. */
@@ -247,6 +248,12 @@ export function finishWrite(c: Conn): void {
   if (c.writing == 0) return;
   remove(c);
   complete(c);
+  if (isWebSocket(c)) {
+    // Until the next pass hands it more, a reader that is behind stands in the treap: publishing must see it.
+    const ring = ringOf(c);
+    if (c.done < ring.flushed) insert(c);
+    if (ring.committed - c.done <= ((ring.capacity >> 1) as u64)) c.heldSince = 0;
+  }
   afterWrite(c);
 }
 
@@ -255,7 +262,7 @@ export function finishWrite(c: Conn): void {
 /** Queues a head and a body; false when the reply pool is empty: the connection is ended then. */
 function queue(c: Conn, head: usize, headEnd: usize, body: usize, bodyLength: u32): bool {
   const headLength = (headEnd - head) as u32;
-  if (!reserve(c, headLength + bodyLength, plain.committed)) {
+  if (!reserve(c, headLength + bodyLength, 0)) {
     kill(c, CloseReason.NoBuffer, Shut.Destroy);
     return false;
   }
@@ -383,7 +390,7 @@ export function respondStatic(
   if (end == 0) return Outcome.TooLarge;
   const bare = isBare(c, status) || length == 0;
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
-  if (!bare && !reserveStatic(c, body, 0, length, plain.committed)) {
+  if (!bare && !reserveStatic(c, body, 0, length, 0)) {
     kill(c, CloseReason.NoBuffer, Shut.Destroy);
     return Outcome.Ok;
   }
@@ -424,7 +431,7 @@ export function queueSwitch(c: Conn, fieldsLength: u32): u32 {
   at = putDate(at);
   at = putText(at, "\r\n");
   const length = (at - head) as u32;
-  if (!reserve(c, length, plain.committed)) return Outcome.Full;
+  if (!reserve(c, length, 0)) return Outcome.Full;
   write(head, length);
   return Outcome.Ok;
 }
@@ -448,13 +455,15 @@ export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): 
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
   if (c.backlog > paramU32(Param.Backlog)) {
     c.flags |= Flag.WantDrain;
+    add(Control.MessagesRefused, 1);
     return Outcome.Full;
   }
   const header = headerBytes(length);
   // Checked before the sum, which must not wrap.
-  if (length > 0x7fffffff || !reserve(c, header + length, plain.committed)) {
+  if (length > 0x7fffffff || !reserve(c, header + length, ringOf(c).committed)) {
     c.flags |= Flag.WantDrain;
     engine.replyFull = 1;
+    add(Control.MessagesRefused, 1);
     return Outcome.Full;
   }
   putHeader(HEADER, first, length);
@@ -470,6 +479,11 @@ export function sendBytes(from: usize, length: u32): void {
   assert(length <= sendLeft, "more than was announced");
   write(from, min(length, sendLeft));
   sendLeft -= min(length, sendLeft);
+}
+
+/** Goes on checking UTF-8 from `state` (0 at the start of a text): for messages the host inflated. Returns the new state; all ones: not valid. */
+export function checkUtf8(from: usize, length: u32, state: u32): u32 {
+  return validate(from, length, state);
 }
 
 /** A whole data message. */
@@ -493,11 +507,11 @@ function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
     // Nothing follows a Close: the pong that is pending goes before it.
     const pong = block(c.pong);
     const bytes = pong.end - pong.start;
-    if (reserve(c, bytes, plain.committed)) write(changetype<usize>(pong) + pong.start, bytes);
+    if (reserve(c, bytes, ringOf(c).committed)) write(changetype<usize>(pong) + pong.start, bytes);
     giveBlock(pong);
     c.pong = 0;
   }
-  if (!reserve(c, 2 + length, plain.committed)) return false;
+  if (!reserve(c, 2 + length, ringOf(c).committed)) return false;
   store<u8>(HEADER, 0x88);
   store<u8>(HEADER, length as u8, 1);
   storeBe16(HEADER + 2, code);
@@ -645,6 +659,7 @@ export function flush(): u32 {
   if (plain.flushed != plain.committed) {
     for (let i: u32 = 0; i < engine.openCount; i++) nextRow(openAt(i), runBytes);
     plain.flushed = plain.committed;
+    deflated.flushed = deflated.committed;
   }
   while (engine.dirtyHead != 0) {
     const c = takeDirty();
@@ -652,6 +667,3 @@ export function flush(): u32 {
   }
   return engine.rowCount;
 }
-
-/** Bits of a frame's flags that the engine knows. */
-export const FLAG_MASK: u32 = FrameFlag.Binary | FrameFlag.Compress;

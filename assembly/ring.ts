@@ -13,14 +13,16 @@
 //
 // The open stage stands behind `committed` and may be moved; committed bytes never are.
 
-import { FrameFlag, Outcome } from "./abi";
+import { FrameFlag, NONE, Outcome } from "./abi";
 import { copy, storeBe16, storeBe64 } from "./bytes";
-import { engine } from "./conn";
+import { Conn, engine, readsDeflated } from "./conn";
 import { FRAME_BYTES } from "./plan";
 
 @unmanaged
 export class Ring {
   base: usize;
+  /** 0 the plain ring, 1 that of compressed forms. */
+  index: u32;
   /** A power of two. */
   capacity: u32;
   committed: u64;
@@ -60,6 +62,11 @@ export class Frame {
 export let plain = changetype<Ring>(0);
 export let deflated = changetype<Ring>(0);
 
+/** The ring a client reads. */
+export function ringOf(c: Conn): Ring {
+  return readsDeflated(c) == 0 ? plain : deflated;
+}
+
 let frameMask: u64 = 0;
 
 export function setRings(plainAt: usize, deflatedAt: usize, frames: u32): void {
@@ -68,7 +75,8 @@ export function setRings(plainAt: usize, deflatedAt: usize, frames: u32): void {
   frameMask = (frames - 1) as u64;
 }
 
-export function formatRing(ring: Ring, base: usize, capacity: u32, first: u64): void {
+export function formatRing(ring: Ring, index: u32, base: usize, capacity: u32, first: u64): void {
+  ring.index = index;
   ring.base = base;
   ring.capacity = capacity;
   ring.committed = first;
@@ -121,6 +129,15 @@ export function putHeader(at: usize, first: u32, length: u32): usize {
   return at + 10;
 }
 
+/** Where a frame starts and how long it is in a ring. */
+export function offsetIn(ring: Ring, f: Frame): u64 {
+  return ring.index == 0 ? f.offset : f.deflateOffset;
+}
+
+export function lengthIn(ring: Ring, f: Frame): u32 {
+  return ring.index == 0 ? f.length : f.deflateLength;
+}
+
 /**
  * The oldest offset a reader may still need if the ring's tail moves to `tail` and one more entry goes
  * into the index: a reader whose `done` is before it would be lapped.
@@ -130,41 +147,40 @@ export function floorFor(ring: Ring, tail: u64, frames: u64): u64 {
   let floor: u64 = tail > (ring.capacity as u64) ? tail - (ring.capacity as u64) : 0;
   if (engine.sequence - engine.firstSequence >= frames) {
     const oldest = frame(engine.sequence - frames);
-    const end = oldest.offset + (oldest.length as u64);
+    const end = offsetIn(ring, oldest) + (lengthIn(ring, oldest) as u64);
     if (end > floor) floor = end;
   }
   return floor;
 }
 
-/** Makes the record at `offset`, `length` bytes, part of the ring and of the index. */
-export function commit(
-  ring: Ring,
-  offset: u64,
-  length: u32,
-  flags: u32,
-  except: u32,
-  exceptGeneration: u32,
-): void {
+/** Makes the record at `offset` part of the ring. */
+export function extend(ring: Ring, offset: u64, length: u32): void {
   if ((offset & ((ring.capacity - 1) as u64)) == 0) {
     ring.skipFrom = ring.committed;
     ring.skipTo = offset;
   }
+  ring.committed = offset + (length as u64);
+}
+
+/** Enters the frame that both rings end with into the index; `deflateLength` 0: nobody reads the other ring. */
+export function enter(length: u32, deflateLength: u32, flags: u32): void {
   const f = frame(engine.sequence);
-  f.offset = offset;
+  f.offset = plain.committed - (length as u64);
   f.length = length;
   f.topic = 0;
   f.next = 0;
-  f.except = except;
-  f.exceptGeneration = exceptGeneration;
+  f.except = NONE;
+  f.exceptGeneration = 0;
   f.flags = flags;
-  f.deflateLength = 0;
+  f.deflateOffset = deflated.committed - (deflateLength as u64);
+  f.deflateLength = deflateLength;
   engine.sequence++;
-  ring.committed = offset + (length as u64);
 }
 
 /** First byte of a data frame: FIN and the opcode. */
 export function firstByte(flags: u32): u32 {
-  return flags & FrameFlag.Binary ? 0x82 : 0x81;
+  const opcode: u32 = flags & FrameFlag.Binary ? 2 : 1;
+  return 0x80 | (flags & FrameFlag.Compressed ? 0x40 : 0) | opcode;
 }
 
 /** Writes one whole frame at `offset`, for which room has been made. */
@@ -176,13 +192,13 @@ export function put(ring: Ring, offset: u64, payload: usize, length: u32, flags:
 }
 
 /** The sequence of the frame that holds the byte at `offset`, which is before `committed`. */
-export function sequenceAt(offset: u64): u64 {
+export function sequenceAt(ring: Ring, offset: u64): u64 {
   const count = frameMask + 1;
   let high = engine.sequence;
   let low = high - engine.firstSequence > count ? high - count : engine.firstSequence;
   while (low + 1 < high) {
     const middle = low + ((high - low) >> 1);
-    if (frame(middle).offset <= offset) low = middle;
+    if (offsetIn(ring, frame(middle)) <= offset) low = middle;
     else high = middle;
   }
   return low;

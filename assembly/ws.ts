@@ -7,7 +7,7 @@
 import { CloseReason, Param } from "./abi";
 import { encode } from "./base64";
 import { copy, loadBe16, loadBe64 } from "./bytes";
-import { Conn, paramU32 } from "./conn";
+import { Conn, Flag, has, paramU32 } from "./conn";
 import { MORE } from "./http";
 import { sha1 } from "./sha1";
 import { putText } from "./text";
@@ -31,6 +31,7 @@ export let payloadLength: u32 = 0;
 export let payloadMask: u32 = 0;
 export let headOpcode: u32 = 0;
 export let headFinal: bool = false;
+export let headDeflated: bool = false;
 
 /**
  * Decodes the head of a client's frame at [at, end).
@@ -40,8 +41,13 @@ export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
   const have = (end - at) as u32;
   if (have == 0) return MORE;
   const first: u32 = load<u8>(at);
-  if (first & 0x70) return CloseReason.WsReservedBits;
   headOpcode = first & 15;
+  // RFC 7692 6: RSV1 on the first frame of a message says that it is compressed.
+  headDeflated = (first & 0x40) != 0;
+  const starts = headOpcode == Opcode.Text || headOpcode == Opcode.Binary;
+  if (first & 0x30 || (headDeflated && !(has(c, Flag.Deflates) && starts))) {
+    return CloseReason.WsReservedBits;
+  }
   headFinal = (first & 0x80) != 0;
   const control = headOpcode >= 8;
   if (control) {

@@ -71,6 +71,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   Application: row("closed by the application"),
   NetworkError: row("the network failed"),
   Configured: row("closed by a change of configuration"),
+  WsBadDeflate: row("a compressed message cannot be inflated", 0, 1007),
 };
 
 /** The name of a reason, as it stands in counters and infos. */

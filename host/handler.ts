@@ -8,6 +8,8 @@ export type Data = string | Uint8Array | ArrayBuffer;
 export interface SendOptions {
   /** Send a string as binary, or bytes as text. Default: strings are text, bytes are binary. */
   binary?: boolean;
+  /** false: not compressed, whatever its length. Default: from `deflateThreshold` on, where negotiated. */
+  compress?: boolean;
 }
 
 /**
@@ -208,6 +210,8 @@ export interface Stats {
   readonly messagesIn: number;
   /** Messages queued for single clients. */
   readonly messagesSent: number;
+  /** Messages for single clients that were refused: the client's queue, or the pool, was full. */
+  readonly messagesRefused: number;
   /** Frames and bytes published into the ring. */
   readonly framesPublished: number;
   readonly bytesPublished: number;

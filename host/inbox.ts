@@ -166,10 +166,10 @@ export class InboxWriter {
     this.#sum = value;
   }
 
-  /** True when half of the inbox is free. */
+  /** True when half of the inbox is free and no buffer is on the way: then a message of any size may go. */
   get roomy(): boolean {
     this.#tail = Atomics.load(this.#words, INBOX_TAIL) >>> 0;
-    return (this.#head - this.#tail) >>> 0 <= this.#size / 16;
+    return (this.#head - this.#tail) >>> 0 <= this.#size / 16 && this.#onTheWay === 0;
   }
 
   /** Resolves when half of the inbox is free. */
@@ -177,15 +177,18 @@ export class InboxWriter {
     if (this.roomy) return Promise.resolve();
     return new Promise((resolve) => {
       this.#waiters.push(resolve);
-      Atomics.store(this.#words, INBOX_WAITING, 1);
-      // It may have become roomy before the flag stood.
-      if (this.roomy && Atomics.compareExchange(this.#words, INBOX_WAITING, 1, 0) === 1)
-        this.told();
+      this.told();
     });
   }
 
-  /** The consumer says that there is room, or that it is gone. */
-  told(): void {
+  /** The consumer says that there is room, or `ended`: it is gone and nobody need wait any more. */
+  told(ended = false): void {
+    while (!ended && this.#waiters.length > 0 && !this.roomy) {
+      Atomics.store(this.#words, INBOX_WAITING, 1);
+      // It may have become roomy before the flag stood; else the consumer says so.
+      if (!this.roomy) return;
+      Atomics.compareExchange(this.#words, INBOX_WAITING, 1, 0);
+    }
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const resolve of waiters) resolve();

@@ -90,8 +90,12 @@ export function flagsOf(data: unknown, options: SendOptions | undefined): number
       `data: ${data === null ? "null" : typeof data} is not a string, Uint8Array or ArrayBuffer`,
     );
   }
-  return (options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0;
+  const plain = options?.compress === false ? FrameFlag.Plain : 0;
+  return ((options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0) | plain;
 }
+
+/** ms that a worker may take beyond the timeout of a shutdown before it is terminated. */
+const END_GRACE = 1000;
 
 class RunningServer implements Server {
   readonly plan: Plan;
@@ -173,19 +177,21 @@ class RunningServer implements Server {
   #die(error: Error): void {
     this.#dead ??= error;
     this.#reject(this.#dead);
-    this.#inbox.told();
+    this.#inbox.told(true);
   }
 
   #exit(code: number): void {
     if (this.#ended || this.#ending) this.#resolve();
     else this.#die(new Error(`the server's worker exited with code ${code}`));
     this.#ended = true;
-    this.#inbox.told();
+    this.#inbox.told(true);
   }
 
   /** A call that is rejected when the worker dies before it answers. */
-  async #call<T>(call: Promise<T>): Promise<T> {
+  async #call<T>(start: () => Promise<T>): Promise<T> {
     if (this.#dead) throw this.#dead;
+    if (this.#ended) throw new Error("the server has ended");
+    const call = start();
     return Promise.race([
       call,
       this.finished.then(() => Promise.reject(new Error("the server has ended"))),
@@ -194,7 +200,7 @@ class RunningServer implements Server {
 
   async listen(): Promise<void> {
     try {
-      this.address = await this.#call(this.#control.listen());
+      this.address = await this.#call(() => this.#control.listen());
     } catch (error) {
       this.#ending = Promise.resolve();
       await this.#worker.terminate();
@@ -218,7 +224,8 @@ class RunningServer implements Server {
 
   broadcast(data: Data, options?: SendOptions): boolean {
     const flags = flagsOf(data, options);
-    const length = typeof data === "string" ? data.length : data.byteLength;
+    let length = typeof data === "string" ? data.length * 3 : data.byteLength;
+    if (length > this.#ringBytes - 10 && typeof data === "string") length = Buffer.byteLength(data);
     if (length > this.#ringBytes - 10) {
       throw new RangeError(
         `broadcast: the message is larger than the ring (${this.#ringBytes} bytes)`,
@@ -263,7 +270,7 @@ class RunningServer implements Server {
   }
 
   stats(): Promise<Stats> {
-    return this.#call(this.#control.stats());
+    return this.#call(() => this.#control.stats());
   }
 
   async ready(): Promise<void> {
@@ -274,11 +281,17 @@ class RunningServer implements Server {
 
   async #end(timeout: number): Promise<void> {
     if (this.#dead) throw this.#dead;
-    const stopped = this.#call(this.#control.shutdown(timeout));
-    await stopped;
+    const stopped = this.#call(() => this.#control.shutdown(timeout));
+    // A worker that a handler keeps busy does not answer: it is ended all the same.
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeout + END_GRACE);
+    });
+    await Promise.race([stopped, late]).finally(() => clearTimeout(timer));
+    stopped.catch(() => undefined);
+    this.#ended = true;
     this.#control[Comlink.releaseProxy]();
     await this.#worker.terminate();
-    this.#ended = true;
     this.#resolve();
   }
 
@@ -291,6 +304,7 @@ class RunningServer implements Server {
   }
 
   close(): Promise<void> {
+    if (this.#ending && !this.#ended) this.#control.end().catch(() => undefined);
     return this.shutdown({ timeout: 0 });
   }
 

@@ -7,6 +7,8 @@ import type { Handler } from "./handler";
 
 /** Options of `serve`. All but `handler` have defaults. */
 export interface Options {
+  perMessageDeflate?: boolean;
+  deflateThreshold?: number;
   /** URL of the handler module, which the worker imports. */
   handler?: URL | string | Handler;
   /** Port to listen on; 0 picks a free one. */
@@ -300,6 +302,21 @@ export const OPTIONS: readonly OptionRow[] = [
     text: "Frames of one message from a client; more is close 1008.",
   },
   {
+    name: "perMessageDeflate",
+    unit: "flag",
+    default: false,
+    text: "Compression of messages (RFC 7692), for clients that ask for it. Takes a second ring.",
+  },
+  {
+    name: "deflateThreshold",
+    unit: "bytes",
+    default: 1024,
+    min: 0,
+    max: 1024 * MiB,
+    param: "DeflateThreshold",
+    text: "Messages from this length on are compressed.",
+  },
+  {
     name: "headersTimeout",
     unit: "ms",
     default: 60000,
@@ -473,7 +490,7 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
   params.WindowBytes = 65536;
   params.ScratchBytes = 1048576;
   params.EvictWhenFull = settings.values.whenFull;
-  params.DeflateRingBytes = 0;
+  params.DeflateRingBytes = settings.values.perMessageDeflate ? settings.values.ring : 0;
   params.Topics = 0;
   params.Subscriptions = 0;
   params.FirstSequence = 0;

@@ -344,10 +344,10 @@ export class Drive {
     const { engine } = this;
     const length = engine.putFields(fields);
     wire.open = false;
-    let outcome = engine.x.upgrade(wire.slot, wire.generation, length);
+    let outcome = engine.x.upgrade(wire.slot, wire.generation, length, 0);
     if (outcome === Outcome.Evicted) {
       this.actOnCloses();
-      outcome = engine.x.upgrade(wire.slot, wire.generation, length);
+      outcome = engine.x.upgrade(wire.slot, wire.generation, length, 0);
     }
     if (outcome === Outcome.Ok) {
       this.#wires[wire.slot] = undefined;
@@ -366,7 +366,7 @@ export class Drive {
     for (;;) {
       this.time();
       engine.u8.set(bytes, engine.scratch);
-      const outcome = engine.x.publish(flags, engine.scratch, bytes.length) as Outcome;
+      const outcome = engine.x.publish(flags, engine.scratch, bytes.length, 0, 0) as Outcome;
       if (outcome === Outcome.Evicted) this.actOnCloses();
       else if (outcome === Outcome.Flush) this.flush();
       else return outcome;

@@ -13,6 +13,7 @@ import { Control, ROW_BYTES, ROW_STATE, RowState } from "../assembly/abi";
 import type { Handler, Request, Response, WebSocket } from "../host/handler";
 import type { Engine } from "../worker/engine";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../worker/net/memory";
+import { zlibCodec } from "../worker/net/zlib";
 import { Pump } from "../worker/server";
 import { Random } from "./random";
 import { testEngine } from "./wasm";
@@ -28,6 +29,14 @@ export type Bug =
   | "lost-read";
 
 export const BUGS: readonly Bug[] = ["none", "early-done", "forgetful-model", "lost-read"];
+
+/** What a client offers with its upgrade. */
+const EXTENSIONS = [
+  "",
+  "",
+  "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+  "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n",
+];
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -62,6 +71,8 @@ interface Client {
   partial: Uint8Array[];
   /** A refusal arrived, or the connection was to end: answers may be missing. */
   refused: boolean;
+  /** Its upgrade was accepted: what is published from then on is for it. */
+  joined: boolean;
   ws: WebSocket | undefined;
   cause: string;
 }
@@ -164,6 +175,8 @@ export class Simulation {
       Backlog: r.pick([2048, 16384]),
       WindowBytes: r.pick([512, 4096, 65536]),
       EvictWhenFull: r.int(0, 1),
+      DeflateRingBytes: r.chance(0.5) ? ring : 0,
+      DeflateThreshold: r.pick([0, 200]),
       FirstSequence: r.pick([0, 2 ** 32 - 500, 2 ** 53 - 1000]),
       Seed: r.int(1, 1e9),
     };
@@ -173,6 +186,7 @@ export class Simulation {
     this.#pump = new Pump({
       engine: this.#engine,
       clock: this.#clock,
+      codec: params.DeflateRingBytes === 0 ? undefined : zlibCodec,
       failed: (error, where) => {
         if (error.message !== "as asked") this.#errors.push(`${where}: ${error.stack}`);
       },
@@ -205,7 +219,7 @@ export class Simulation {
         const client = this.#byPath.get(req.path);
         this.#requests++;
         if (req.upgrade) {
-          if (!res.upgrade({ data: client })) return undefined;
+          if (res.upgrade({ data: client }) && client) client.joined = true;
           return undefined;
         }
         const kind = req.query;
@@ -233,6 +247,9 @@ export class Simulation {
       message: (ws: WebSocket, data, isBinary) => {
         const client = ws.data as Client;
         const bytes = typeof data === "string" ? encoder.encode(data) : data;
+        // Between a write that completed and the next flush.
+        const burst = this.#random.chance(0.3) ? this.#random.int(1, 12) : 0;
+        for (let i = 0; i < burst; i++) this.log.push(`within: ${this.#publish()}`);
         if (ws.send(data)) client.frames.push({ opcode: isBinary ? 2 : 1, payload: bytes });
       },
       close: (ws: WebSocket, info) => {
@@ -344,6 +361,12 @@ export class Simulation {
   }
 
   #takeFrame(client: Client, first: number, payload: Uint8Array): void {
+    if ((first & 0x40) !== 0) {
+      const whole = zlibCodec.inflate(payload, 1 << 20);
+      if (typeof whole === "string") this.#fail(`client ${client.name}: a frame that is ${whole}`);
+      this.#takeFrame(client, first & ~0x40, whole);
+      return;
+    }
     if (client.closed) this.#fail(`client ${client.name}: a frame after Close`);
     if (first === 0x88) {
       client.closed = true;
@@ -406,6 +429,7 @@ export class Simulation {
       closed: false,
       partial: [],
       refused: false,
+      joined: false,
       ws: undefined,
       cause: "",
     };
@@ -445,7 +469,8 @@ export class Simulation {
     client.kind = "opening";
     const text =
       `GET /${client.name} HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
+      `${this.#random.pick(EXTENSIONS)}\r\n`;
     this.#send(client, encoder.encode(text));
     return `upgrade ${client.name}`;
   }
@@ -457,7 +482,7 @@ export class Simulation {
     const payload = r.bytes(Math.min(size, 64));
     const whole = new Uint8Array(size);
     for (let i = 0; i < size; i++) whole[i] = ((payload[i % payload.length] as number) + i) & 255;
-    const to = this.#clients.filter((c) => c.ws?.open);
+    const to = this.#clients.filter((c) => c.joined && c.ws?.open !== false);
     let sent: boolean;
     const staged = r.chance(0.2);
     try {
@@ -679,6 +704,8 @@ export class Simulation {
     await this.start();
     for (let i = 0; i < this.#options.steps; i++) {
       this.log.push(`${i}: ${this.#step()}`);
+      // Sometimes several things happen in one turn.
+      if (this.#random.chance(0.3)) continue;
       this.#clock.run();
       if (i % 4 === 0) await Promise.resolve();
       this.#clock.run();

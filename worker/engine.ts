@@ -44,7 +44,7 @@ export interface EngineExports {
   peerEnded(slot: number, generation: number): void;
   terminate(slot: number, generation: number, reason: number): number;
   abandon(slot: number, generation: number, reason: number): number;
-  upgrade(slot: number, generation: number, fieldsLength: number): number;
+  upgrade(slot: number, generation: number, fieldsLength: number, deflate: number): number;
   respond(
     slot: number,
     generation: number,
@@ -77,13 +77,20 @@ export interface EngineExports {
   dismiss(slot: number, generation: number): void;
   stop(): void;
   free(slot: number, generation: number): void;
-  publish(flags: number, payload: number, length: number): number;
+  publish(
+    flags: number,
+    payload: number,
+    length: number,
+    deflate: number,
+    deflateLength: number,
+  ): number;
+  checkUtf8(from: number, length: number, state: number): number;
   stageReserve(n: number): number;
   stageAppend(n: number): void;
   stageLength(): number;
   stageTruncate(n: number): void;
   stageDiscard(): void;
-  stagePublish(flags: number): number;
+  stagePublish(flags: number, deflate: number, deflateLength: number): number;
   stageSend(slot: number, generation: number, flags: number): number;
   drain(from: number, to: number): number;
   flush(): number;

@@ -12,8 +12,10 @@ import {
   INBOX_WORDS,
   Outcome,
   RECORD_BYTES,
+  RECORD_GENERATION,
   RECORD_KIND,
   RECORD_LENGTH,
+  RECORD_SLOT,
   RECORD_TOTAL,
   RECORD_VALUE,
   RecordKind,
@@ -73,7 +75,7 @@ export class SharedInbox implements Inbox {
       const from = (tail % this.#units) * 8;
       // Up to the end of the byte ring, of what there is, of the scratch region, of the share.
       const run = Math.min(((head - tail) >>> 0) * 8, this.#bytes.length - from);
-      const batch = this.#whole(from, Math.min(run, engine.scratchBytes, Math.max(left, 64)), run);
+      const batch = this.#whole(from, left, engine.scratchBytes, run);
       if (batch === 0) {
         const done = this.#drainLarge(pump, from);
         if (done === 0) break;
@@ -85,27 +87,20 @@ export class SharedInbox implements Inbox {
       const done = this.#carryOut(pump, batch);
       tail = this.#advance(tail, done);
       left -= done;
-      if (done < batch && !this.#isTransferred(from + done)) break;
+      if (this.#blocked || done === 0) break;
     }
     return tail !== head && !this.#blocked;
   }
 
-  /** Bytes of the whole records in the next `limit` bytes; 0 when the first is larger. */
-  #whole(from: number, limit: number, run: number): number {
+  /** Bytes of the whole records in the next `share` bytes, of one at least; 0 when that is over `limit`. */
+  #whole(from: number, share: number, limit: number, run: number): number {
     let bytes = 0;
     while (bytes < run) {
       const total = this.#view.getUint32(from + bytes + RECORD_TOTAL, true);
-      if (bytes + total > limit) break;
+      if (bytes + total > limit || (bytes > 0 && bytes + total > share)) break;
       bytes += total;
     }
     return bytes;
-  }
-
-  #isTransferred(at: number): boolean {
-    return (
-      !this.#blocked &&
-      (this.#view.getUint32(at + RECORD_KIND, true) & 255) === RecordKind.Transferred
-    );
   }
 
   /** Carries out the records at the start of the scratch region; returns the bytes that are done. */
@@ -124,14 +119,36 @@ export class SharedInbox implements Inbox {
         this.#wait();
         return done;
       }
+      if (outcome === Outcome.Compress) {
+        // It uses the scratch region, where the batch is: the rest is taken in anew.
+        return done + this.#publishPacked(pump, engine.scratch + done);
+      }
       if (outcome === Outcome.Transferred) {
         const at = engine.scratch + done;
-        const finished = this.#publishTransferred(pump, at);
-        if (finished === 0) return done;
-        done += finished;
+        // As above: a send goes through the scratch region.
+        return done + this.#publishTransferred(pump, at);
       }
     }
     return done;
+  }
+
+  /** Carries out the record at `at`, whose message is to be compressed; 0 when it must wait. */
+  #publishPacked(pump: Pump, at: number): number {
+    const { u8, u32 } = pump.engine;
+    const total = u32[(at + RECORD_TOTAL) >>> 2] as number;
+    const length = u32[(at + RECORD_LENGTH) >>> 2] as number;
+    const kind = u32[(at + RECORD_KIND) >>> 2] as number;
+    const slot = u32[(at + RECORD_SLOT) >>> 2] as number;
+    const generation = u32[(at + RECORD_GENERATION) >>> 2] as number;
+    const flags = (kind >>> 8) & 255;
+    const bytes = new Uint8Array(u8.subarray(at + RECORD_BYTES, at + RECORD_BYTES + length));
+    if ((kind & 255) === RecordKind.Send) {
+      pump.sendPacked(slot, generation, bytes, flags);
+      return total;
+    }
+    if (pump.publishLarge(bytes, flags) !== Outcome.Wait) return total;
+    this.#wait();
+    return 0;
   }
 
   /** The ring has no room: try again soon, and let the inbox fill meanwhile. */
@@ -150,14 +167,15 @@ export class SharedInbox implements Inbox {
       this.#blocked = true;
       return 0;
     }
+    const total = u32[(at + RECORD_TOTAL) >>> 2] as number;
     const kind = u32[(at + RECORD_KIND) >>> 2] as number;
     const flags = (kind >>> 8) & 255;
     const outcome =
       kind >>> 16 === RecordKind.Broadcast
         ? pump.publishLarge(bytes, flags)
         : pump.sendLarge(
-            u32[(at + 12) >>> 2] as number,
-            u32[(at + 16) >>> 2] as number,
+            u32[(at + RECORD_SLOT) >>> 2] as number,
+            u32[(at + RECORD_GENERATION) >>> 2] as number,
             bytes,
             flags,
           );
@@ -166,7 +184,7 @@ export class SharedInbox implements Inbox {
       return 0;
     }
     this.#transferred.delete(number);
-    return u32[(at + RECORD_TOTAL) >>> 2] as number;
+    return total;
   }
 
   /** One record that is larger than the scratch region: its payload goes straight to the ring. */
@@ -182,8 +200,8 @@ export class SharedInbox implements Inbox {
       (kind & 255) === RecordKind.Broadcast
         ? pump.publishLarge(bytes, flags)
         : pump.sendLarge(
-            view.getUint32(from + 12, true),
-            view.getUint32(from + 16, true),
+            view.getUint32(from + RECORD_SLOT, true),
+            view.getUint32(from + RECORD_GENERATION, true),
             bytes,
             flags,
           );

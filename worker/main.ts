@@ -11,6 +11,7 @@ import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
 import type { Listener } from "./net";
 import { nodeClock, nodeTransport } from "./net/node";
+import { zlibCodec } from "./net/zlib";
 import { Pump, toError } from "./server";
 import { wasmModule } from "./wasm";
 
@@ -52,6 +53,7 @@ const pump = new Pump({
   engine: new Engine(wasmModule(), engineParams(data.settings)),
   clock: nodeClock,
   flushInterval: data.settings.values.flushInterval,
+  codec: data.settings.values.perMessageDeflate ? zlibCodec : undefined,
   failed: report,
   evicted: (evictions) => notify({ ringcast: "evicted", evictions }),
 });
@@ -136,13 +138,20 @@ const control = {
 
   /** Stops accepting, closes WebSockets with 1001, answers what is under way; after `timeout` ms resets the rest. */
   async shutdown(timeout: number): Promise<void> {
-    await afterInbox();
+    const timer = setTimeout(() => pump.endAll(), timeout);
+    // What was sent before the call goes out first, but it does not make the call last longer.
+    await Promise.race([afterInbox(), new Promise((resolve) => setTimeout(resolve, timeout))]);
     listener?.close();
     pump.beginShutdown();
-    const timer = setTimeout(() => pump.endAll(), timeout);
     await pump.idle();
     clearTimeout(timer);
     pump.stop();
+  },
+
+  /** Ends a shutdown that is under way: resets what is left. */
+  async end(): Promise<void> {
+    listener?.close();
+    pump.endAll();
   },
 };
 

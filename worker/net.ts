@@ -63,6 +63,17 @@ export interface Transport {
   ): Promise<Listener>;
 }
 
+/**
+ * Raw deflate without context (RFC 7692 7.2). Where a platform has none that is synchronous, compression is
+ * declined.
+ */
+export interface Codec {
+  /** Compresses a whole message, without the four octets of the tail. @param windowBits 9 … 15 */
+  deflate(data: Uint8Array, windowBits: number): Uint8Array;
+  /** Inflates a whole message; "large": over `limit` bytes, "bad": not deflate. */
+  inflate(data: Uint8Array, limit: number): Uint8Array | "large" | "bad";
+}
+
 /** The pump's clock and its end of turn; virtual in tests. */
 export interface Clock {
   /** Monotonic ms. */

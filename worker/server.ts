@@ -49,9 +49,10 @@ import type {
 } from "../host/handler";
 import type { Eviction } from "../host/options";
 import type { Engine } from "./engine";
-import { putUtf8, toBytes, utf8 } from "./engine";
+import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
-import type { Clock, Link, Sink } from "./net";
+import { WINDOW_BITS, negotiate } from "./deflate";
+import type { Clock, Codec, Link, Sink } from "./net";
 import { RequestImpl, ResponseImpl, StaticBodyImpl, copyBytes } from "./request";
 import { WebSocketImpl, checkClose } from "./socket";
 import { StageImpl } from "./stage";
@@ -75,6 +76,8 @@ export class Peer implements Sink, Connection {
   closing = false;
   /** A Close frame's reason text. */
   closeText = "";
+  /** Window of what is compressed for this client; 0: nothing is. */
+  windowBits = 0;
   dead = false;
 
   constructor(pump: Pump, link: Link, slot: number, generation: number) {
@@ -114,6 +117,22 @@ export function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
+/** First byte of a whole data frame. */
+function firstByte(flags: number): number {
+  const opcode = flags & FrameFlag.Binary ? 2 : 1;
+  return 0x80 | (flags & FrameFlag.Compressed ? 0x40 : 0) | opcode;
+}
+
+/** Flags of a message's frame. */
+function flagsOf(data: Data, options: SendOptions | undefined): number {
+  const plain = options?.compress === false ? FrameFlag.Plain : 0;
+  return ((options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0) | plain;
+}
+
+function byteLengthOf(data: Data): number {
+  return typeof data === "string" ? byteLength(data) : data.byteLength;
+}
+
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     typeof value === "object" &&
@@ -126,6 +145,8 @@ export interface PumpOptions {
   readonly engine: Engine;
   readonly clock: Clock;
   readonly flushInterval?: number;
+  /** Compression, where it is switched on and the platform has it. */
+  readonly codec?: Codec | undefined;
   /** Told of errors of the handler. */
   readonly failed?: (error: Error, where: string) => void;
   /** Told of evicted clients, once a turn. */
@@ -139,6 +160,8 @@ export class Pump implements HandlerServer {
   readonly engine: Engine;
   readonly #clock: Clock;
   readonly #flushInterval: number;
+  readonly #codec: Codec | undefined;
+  readonly #threshold: number;
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   #handler: Handler = {};
@@ -172,6 +195,8 @@ export class Pump implements HandlerServer {
     this.engine = options.engine;
     this.#clock = options.clock;
     this.#flushInterval = options.flushInterval ?? 0;
+    this.#codec = options.codec;
+    this.#threshold = this.engine.params[Param.DeflateThreshold] as number;
     this.#failed = options.failed ?? (() => undefined);
     this.#evicted = options.evicted;
   }
@@ -379,6 +404,9 @@ export class Pump implements HandlerServer {
         break;
       case EventKind.Message:
         this.#handleMessage(peer, pointer, length, value);
+        break;
+      case EventKind.Inflate:
+        this.#handleInflate(peer, pointer, length, value);
         break;
       case EventKind.Ping:
       case EventKind.Pong:
@@ -638,13 +666,27 @@ export class Pump implements HandlerServer {
   ): boolean {
     const { engine } = this;
     this.#time();
-    const fieldsLength = engine.putFields(fields);
+    const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
+    const agreed = offered === undefined ? undefined : negotiate(offered);
+    if (agreed === "malformed") {
+      this.#prepareAnswer(request);
+      peer.response = undefined;
+      engine.x.abandon(peer.slot, peer.generation, CloseReason.BadRequest);
+      this.schedule();
+      return false;
+    }
+    const all = agreed ? [...fields, ["Sec-WebSocket-Extensions", agreed.field] as const] : fields;
+    const fieldsLength = engine.putFields(all);
     if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
     this.#prepareAnswer(request);
-    let outcome = engine.x.upgrade(peer.slot, peer.generation, fieldsLength);
+    peer.windowBits = agreed?.windowBits ?? 0;
+    // Broadcasts are compressed with one window; who wants a smaller one gets them plain.
+    const deflate = agreed === undefined ? 0 : agreed.windowBits === WINDOW_BITS ? 1 : 2;
+    const { x } = engine;
+    let outcome = x.upgrade(peer.slot, peer.generation, fieldsLength, deflate);
     if (outcome === Outcome.Evicted) {
       this.#actOnCloses();
-      outcome = engine.x.upgrade(peer.slot, peer.generation, fieldsLength);
+      outcome = x.upgrade(peer.slot, peer.generation, fieldsLength, deflate);
     }
     if (outcome !== Outcome.Ok) {
       peer.response = undefined;
@@ -704,12 +746,52 @@ export class Pump implements HandlerServer {
   // ---- WebSockets ------------------------------------------------------------------------------------
 
   #handleMessage(peer: Peer, pointer: number, length: number, opcode: number): void {
+    const { u8 } = this.engine;
+    if (!this.#handler.message) return;
+    const isBinary = opcode === 2;
+    this.#deliver(
+      peer,
+      isBinary ? copyBytes(u8, pointer, length) : utf8(u8, pointer, length),
+      isBinary,
+    );
+  }
+
+  /** A compressed message: inflated here, up to the limit, then checked as any other. */
+  #handleInflate(peer: Peer, pointer: number, length: number, opcode: number): void {
+    const { engine } = this;
+    if (peer.closing || !this.#codec) return;
+    const packed = engine.u8.subarray(pointer, pointer + length);
+    const limit = engine.params[Param.PayloadBytes] as number;
+    const data = this.#codec.inflate(packed, limit);
+    if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
+    else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
+    else if (opcode === 2) this.#deliver(peer, copyBytes(data, 0, data.length), true);
+    else if (!this.#isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
+    else this.#deliver(peer, utf8(data, 0, data.length), false);
+  }
+
+  #refuseMessage(peer: Peer, reason: CloseReason): void {
+    peer.closing = true;
+    this.#time();
+    this.engine.x.abandon(peer.slot, peer.generation, reason);
+    this.schedule();
+  }
+
+  #isUtf8(data: Uint8Array): boolean {
+    const { engine } = this;
+    let state = 0;
+    for (let at = 0; at < data.length && state !== -1; at += engine.scratchBytes) {
+      const part = data.subarray(at, at + engine.scratchBytes);
+      engine.u8.set(part, engine.scratch);
+      state = engine.x.checkUtf8(engine.scratch, part.length, state);
+    }
+    return state === 0;
+  }
+
+  #deliver(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
     const { message } = this.#handler;
     const ws = peer.ws;
     if (!message || !ws) return;
-    const { u8 } = this.engine;
-    const isBinary = opcode === 2;
-    const data = isBinary ? copyBytes(u8, pointer, length) : utf8(u8, pointer, length);
     const failed = (thrown: unknown): void => {
       this.#fail(thrown, "message");
       this.#abandon(peer);
@@ -748,26 +830,47 @@ export class Pump implements HandlerServer {
     const { engine } = this;
     const { x, scratch } = engine;
     this.#time();
-    const flags = (options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0;
-    const length = this.#encode(data);
+    const flags = flagsOf(data, options);
+    let length = this.#encode(data);
+    let packed: Uint8Array | undefined;
+    if (peer.windowBits !== 0 && !(flags & FrameFlag.Plain)) {
+      const size = length >= 0 ? length : byteLengthOf(data);
+      if (size >= this.#threshold) {
+        const bytes = length >= 0 ? engine.u8.subarray(scratch, scratch + length) : toBytes(data);
+        packed = this.#pack(bytes, peer.windowBits);
+        if (packed) length = this.#encode(packed);
+      }
+    }
+    const frame = packed ? flags | FrameFlag.Compressed : flags;
     const outcome =
       length >= 0
-        ? x.send(peer.slot, peer.generation, flags, scratch, length)
-        : this.sendLarge(peer.slot, peer.generation, toBytes(data), flags);
+        ? x.send(peer.slot, peer.generation, frame, scratch, length)
+        : this.sendLarge(peer.slot, peer.generation, packed ?? toBytes(data), frame);
     this.schedule();
     return outcome;
+  }
+
+  /** The compressed form of a message; undefined when it is not smaller. */
+  #pack(bytes: Uint8Array, windowBits: number): Uint8Array | undefined {
+    const packed = this.#codec?.deflate(bytes, windowBits);
+    return packed && packed.length < bytes.length ? packed : undefined;
+  }
+
+  /** Sends a message from the inbox, compressed when its client takes it so. */
+  sendPacked(slot: number, generation: number, bytes: Uint8Array, flags: number): void {
+    const peer = this.#peers[slot];
+    if (peer?.generation !== generation) return;
+    this.sendTo(peer, bytes, {
+      binary: (flags & FrameFlag.Binary) !== 0,
+      compress: !(flags & FrameFlag.Plain),
+    });
   }
 
   /** Sends a message that is too large for the scratch region, a piece at a time. */
   sendLarge(slot: number, generation: number, bytes: Uint8Array, flags: number): Outcome {
     const { engine } = this;
     const { x, scratch, scratchBytes } = engine;
-    const outcome = x.sendBegin(
-      slot,
-      generation,
-      flags & FrameFlag.Binary ? 0x82 : 0x81,
-      bytes.length,
-    );
+    const outcome = x.sendBegin(slot, generation, firstByte(flags), bytes.length);
     if (outcome !== Outcome.Ok) return outcome;
     for (let at = 0; at < bytes.length; at += scratchBytes) {
       const part = bytes.subarray(at, at + scratchBytes);
@@ -854,34 +957,56 @@ export class Pump implements HandlerServer {
   broadcast(data: Data, options?: SendOptions): boolean {
     if (this.#stage) throw new Error("broadcast: a stage is open; finish it first");
     const { engine } = this;
-    const flags = (options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0;
+    const flags = flagsOf(data, options);
     const length = this.#encode(data);
-    let outcome: Outcome;
-    if (length >= 0) {
-      outcome = this.publishing(() => engine.x.publish(flags, engine.scratch, length));
-    } else {
-      outcome = this.publishLarge(toBytes(data), flags);
-    }
+    const outcome =
+      length < 0 || this.isWorthPacking(flags, length)
+        ? this.publishLarge(toBytes(data), flags)
+        : this.publishing(() => engine.x.publish(flags, engine.scratch, length, 0, 0));
     this.schedule();
     if (outcome === Outcome.TooLarge) {
-      throw new RangeError(
-        `broadcast: the message is larger than the ring (${engine.params[Param.RingBytes]} bytes)`,
-      );
+      const ring = engine.params[Param.RingBytes];
+      throw new RangeError(`broadcast: the message is larger than the ring (${ring} bytes)`);
     }
     return outcome === Outcome.Ok;
   }
 
-  /** Publishes a message that is too large for the scratch region: straight into the ring. */
+  /** True when a publication is to be compressed for somebody. */
+  isWorthPacking(flags: number, length: number): boolean {
+    return (
+      length >= this.#threshold &&
+      !(flags & FrameFlag.Plain) &&
+      this.engine.get(Control.DeflateCount) > 0
+    );
+  }
+
+  /** Publishes a message straight into the ring, compressed once for those who take it so. */
   publishLarge(bytes: Uint8Array, flags: number): Outcome {
     const { engine } = this;
-    const reserved = this.publishing(() => engine.x.stageReserve(bytes.length));
-    if (reserved === Outcome.Ok) {
-      engine.u8.set(bytes, engine.get(Control.Result));
-      engine.x.stageAppend(bytes.length);
-      return engine.x.stagePublish(flags);
+    const { x } = engine;
+    const reserved = this.publishing(() => x.stageReserve(bytes.length));
+    if (reserved !== Outcome.Ok) {
+      x.stageDiscard();
+      return reserved;
     }
-    engine.x.stageDiscard();
-    return reserved;
+    engine.u8.set(bytes, engine.get(Control.Result));
+    x.stageAppend(bytes.length);
+    return this.publishing(() => this.publishStage(flags));
+  }
+
+  /** Publishes the open stage, compressed once for those who take it so. */
+  publishStage(flags: number): Outcome {
+    const { engine } = this;
+    const { x, scratch } = engine;
+    const length = x.stageLength();
+    let packed: Uint8Array | undefined;
+    if (this.isWorthPacking(flags, length)) {
+      const at = engine.get(Control.StageAddress);
+      packed = this.#pack(engine.u8.subarray(at, at + length), WINDOW_BITS);
+    }
+    if (!packed || packed.length > engine.scratchBytes) return x.stagePublish(flags, 0, 0);
+    engine.u8.set(packed, scratch);
+    return x.stagePublish(flags, scratch, packed.length);
   }
 
   send(id: number, data: Data, options?: SendOptions): boolean {
@@ -956,6 +1081,7 @@ export class Pump implements HandlerServer {
       bytesOut: get(Control.BytesOut),
       messagesIn: get(Control.MessagesIn),
       messagesSent: get(Control.MessagesSent),
+      messagesRefused: get(Control.MessagesRefused),
       framesPublished: get(Control.FramesPublished),
       bytesPublished: get(Control.BytesPublished),
       framesDue: get(Control.FramesDue),

@@ -98,7 +98,7 @@ export class StageImpl implements Stage {
 
   broadcast(options?: SendOptions): boolean {
     const flags = options?.binary ? FrameFlag.Binary : 0;
-    return this.#publish(() => this.#pump.engine.x.stagePublish(flags));
+    return this.#publish(() => this.#pump.publishStage(flags));
   }
 
   send(id: number, options?: SendOptions): boolean {

@@ -194,7 +194,7 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     peerEnded: () => x.peerEnded(slot, generation),
     terminate: () => x.terminate(slot, generation, CloseReason.PeerReset),
     abandon: () => x.abandon(slot, generation, CloseReason.HandlerError),
-    upgrade: () => x.upgrade(slot, generation, 0),
+    upgrade: () => x.upgrade(slot, generation, 0, 0),
     respond: () => x.respond(slot, generation, 200, 0, 0, 0),
     respondStatic: () => x.respondStatic(slot, generation, 200, 0, 0, 1, 5),
     send: () => x.send(slot, generation, 0, scratch, 3),
@@ -234,7 +234,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["memory", "base", "params", "align", "footprint", "new", "join", "leave", "delete"],
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
     ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
-    ...["gauge", "check"],
+    ...["gauge", "check", "checkUtf8"],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
 });

@@ -130,6 +130,8 @@ class Pair implements Link {
   write(view: Uint8Array): boolean {
     if (this.#pending) throw new Error("a write is outstanding already");
     if (this.#serverEnded || this.#endPending) throw new Error("written after the end");
+    // The client has reset: the server hears of it in a moment.
+    if (this.gone) return false;
     this.#pending = view;
     this.#fill();
     return this.#pending === undefined;

@@ -1,0 +1,127 @@
+// Negotiation of permessage-deflate (RFC 7692) from a Sec-WebSocket-Extensions field (RFC 6455 9.1).
+//
+// The server always answers server_no_context_takeover and client_no_context_takeover: each message
+// stands alone, so a broadcast is compressed once for all and a client costs no context.
+
+/** The largest window, with which broadcasts are compressed. */
+export const WINDOW_BITS = 15;
+
+/** What was agreed upon. */
+export interface Agreement {
+  /** The field of the 101. */
+  readonly field: string;
+  /** Window of what the server sends to this client, 9 … 15. */
+  readonly windowBits: number;
+}
+
+type Param = readonly [name: string, value: string | undefined];
+
+interface Offer {
+  readonly name: string;
+  readonly params: readonly Param[];
+}
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+/;
+
+/** Splits a field value to its grammar; undefined when it does not follow it. */
+export function parseExtensions(value: string): Offer[] | undefined {
+  const offers: Offer[] = [];
+  let rest = value;
+  const blank = (): void => {
+    rest = rest.replace(/^[ \t]+/, "");
+  };
+  const token = (): string | undefined => {
+    blank();
+    const found = TOKEN.exec(rest)?.[0];
+    if (found !== undefined) rest = rest.slice(found.length);
+    blank();
+    return found;
+  };
+  const quoted = (): string | undefined => {
+    // RFC 6455 9.1: the value of a quoted-string must be a token too.
+    const found = /^"((?:[^"\\]|\\.)*)"/.exec(rest);
+    if (!found) return undefined;
+    rest = rest.slice(found[0].length);
+    blank();
+    const text = (found[1] as string).replace(/\\(.)/g, "$1");
+    return TOKEN.exec(text)?.[0] === text ? text : undefined;
+  };
+  for (;;) {
+    blank();
+    if (rest.startsWith(",")) {
+      // Empty elements of a list are ignored (RFC 9110 5.6.1).
+      rest = rest.slice(1);
+      continue;
+    }
+    if (rest === "") return offers.length > 0 ? offers : undefined;
+    const name = token();
+    if (name === undefined) return undefined;
+    const params: Param[] = [];
+    while (rest.startsWith(";")) {
+      rest = rest.slice(1);
+      const param = token();
+      if (param === undefined) return undefined;
+      let set: string | undefined;
+      if (rest.startsWith("=")) {
+        rest = rest.slice(1);
+        blank();
+        set = rest.startsWith('"') ? quoted() : token();
+        if (set === undefined) return undefined;
+      }
+      params.push([param, set]);
+    }
+    if (rest !== "" && !rest.startsWith(",")) return undefined;
+    offers.push({ name, params });
+  }
+}
+
+/** A window size as RFC 7692 7.1.2 spells it: 8 … 15 without leading zero; NaN for anything else. */
+function windowOf(value: string | undefined): number {
+  return value !== undefined && /^([89]|1[0-5])$/.test(value) ? Number(value) : Number.NaN;
+}
+
+/** Judges one offer; undefined when it has to be declined (RFC 7692 7.1). */
+function judge(params: readonly Param[]): Agreement | undefined {
+  const seen = new Set<string>();
+  let windowBits = WINDOW_BITS;
+  let asked = false;
+  for (const [name, value] of params) {
+    if (seen.has(name)) return undefined;
+    seen.add(name);
+    switch (name) {
+      case "server_no_context_takeover":
+      case "client_no_context_takeover":
+        if (value !== undefined) return undefined;
+        break;
+      case "server_max_window_bits":
+        windowBits = windowOf(value);
+        asked = true;
+        // zlib makes no raw deflate stream with a window of 2^8.
+        if (!(windowBits > 8)) return undefined;
+        break;
+      case "client_max_window_bits":
+        if (value !== undefined && Number.isNaN(windowOf(value))) return undefined;
+        break;
+      default:
+        return undefined;
+    }
+  }
+  const window = asked ? `; server_max_window_bits=${windowBits}` : "";
+  const field = `permessage-deflate; server_no_context_takeover; client_no_context_takeover${window}`;
+  return { field, windowBits };
+}
+
+/**
+ * Chooses among a client's offers: the first that can be accepted.
+ * @returns undefined: none, the connection goes without; "malformed": the field breaks its grammar
+ */
+export function negotiate(value: string): Agreement | undefined | "malformed" {
+  const offers = parseExtensions(value);
+  if (!offers) return "malformed";
+  for (const { name, params } of offers) {
+    if (name.toLowerCase() !== "permessage-deflate") continue;
+    const agreement = judge(params);
+    if (agreement) return agreement;
+  }
+  return undefined;
+}
