@@ -1,0 +1,437 @@
+// The other end of the wire: sockets that say exactly what they got, and a server for one test.
+//
+// Invariant: nothing waits without a limit; `serving` ends its server whichever way the test ends.
+
+import { randomBytes } from "node:crypto";
+import * as net from "node:net";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Options, type Server, serve } from "ringcast";
+
+/** Longest that anything is waited for, in ms. Nothing but a failure takes that long. */
+export const LIMIT = 20000;
+
+/** A promise that is rejected when it takes too long. */
+export function within<T>(promise: Promise<T>, what: string, ms = LIMIT): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${ms} ms`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Waits until a condition holds. */
+export async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  ms = LIMIT,
+): Promise<void> {
+  const end = Date.now() + ms;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`${what}: not within ${ms} ms`);
+    await sleep(5);
+  }
+}
+
+/** URL of a file below this folder, wherever the test was bundled to. */
+export function fileUrl(name: string): URL {
+  return pathToFileURL(path.resolve("test/e2e", name));
+}
+
+/** Errors the servers of this process reported, the last ones. */
+export const reported: { where: string; message: string }[] = [];
+
+/** A server for the time of one test; it is closed however that ends. */
+export async function serving(
+  handler: string,
+  options: Options,
+  body: (server: Server, port: number) => Promise<void>,
+): Promise<void> {
+  reported.length = 0;
+  const server = await within(
+    serve({
+      port: 0,
+      handler: fileUrl(`handlers/${handler}.mjs`),
+      onError: (error, where) => reported.push({ where, message: error.message }),
+      ...options,
+    }),
+    "serve",
+  );
+  try {
+    await body(server, server.address.port);
+  } finally {
+    await within(server.close(), "close").catch((error: unknown) => {
+      // Its worker would keep this process for ever.
+      setTimeout(() => process.exit(1), 3 * LIMIT).unref();
+      throw error;
+    });
+  }
+}
+
+/** A TCP client that keeps all it got. */
+export class Wire {
+  readonly socket: net.Socket;
+  #parts: Buffer[] = [];
+  #length = 0;
+  #changed: () => void = () => undefined;
+  /** 'data' events so far. */
+  reads = 0;
+  ended = false;
+  closed = false;
+  error: Error | undefined;
+
+  constructor(socket: net.Socket) {
+    this.socket = socket;
+    socket.setNoDelay(true);
+    socket.on("data", (bytes: Buffer) => {
+      this.reads++;
+      this.#parts.push(bytes);
+      this.#length += bytes.length;
+      this.#changed();
+    });
+    socket.on("end", () => {
+      this.ended = true;
+      this.#changed();
+    });
+    socket.on("error", (error) => {
+      this.error = error;
+    });
+    socket.on("close", () => {
+      this.closed = true;
+      this.#changed();
+    });
+  }
+
+  static open(port: number, allowHalfOpen = true): Promise<Wire> {
+    const opened = new Promise<Wire>((resolve, reject) => {
+      const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen });
+      socket.once("error", reject);
+      socket.once("connect", () => {
+        socket.off("error", reject);
+        resolve(new Wire(socket));
+      });
+    });
+    return within(opened, "connect");
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  write(data: string | Uint8Array): this {
+    this.socket.write(data);
+    return this;
+  }
+
+  /** All that has come and was not taken. */
+  peek(): Buffer {
+    const all = this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts);
+    this.#parts = [all];
+    return all;
+  }
+
+  /** Waits until a condition holds that only arriving bytes or the end can change. */
+  async #wait(what: string, holds: () => boolean): Promise<void> {
+    const end = Date.now() + LIMIT;
+    while (!holds()) {
+      const left = end - Date.now();
+      if (left <= 0) throw new Error(`${what}: not within ${LIMIT} ms, ${this.#length} bytes here`);
+      const changed = new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+      await within(changed, what, left);
+    }
+  }
+
+  /** Takes `n` bytes. */
+  async take(n: number): Promise<Buffer> {
+    await this.#wait(`${n} bytes`, () => this.#length >= n || this.ended || this.closed);
+    if (this.#length < n) throw new Error(`ended after ${this.#length} of ${n} bytes`);
+    const all = this.peek();
+    this.#parts = [all.subarray(n)];
+    this.#length -= n;
+    return all.subarray(0, n);
+  }
+
+  /** Takes all up to and with `mark`. */
+  async takeThrough(mark: string): Promise<string> {
+    const here = (): boolean => this.ended || this.closed || this.peek().includes(mark);
+    await this.#wait(JSON.stringify(mark), here);
+    const at = this.peek().indexOf(mark);
+    if (at < 0) throw new Error(`ended before ${JSON.stringify(mark)}: ${this.error ?? "FIN"}`);
+    return (await this.take(at + mark.length)).toString("latin1");
+  }
+
+  /** Takes all up to the server's end of the stream. */
+  async takeAll(): Promise<Buffer> {
+    await this.#wait("end", () => this.ended || this.closed);
+    return this.take(this.#length);
+  }
+
+  /** Waits for the socket to be closed. */
+  async gone(): Promise<void> {
+    await this.#wait("close", () => this.ended || this.closed);
+    this.destroy();
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  reset(): void {
+    this.socket.resetAndDestroy();
+  }
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly head: string;
+  readonly fields: ReadonlyMap<string, string>;
+  readonly body: Buffer;
+}
+
+/** Reads one answer; of one to HEAD, 204 and 304 no body is read. */
+export async function takeAnswer(wire: Wire, method = "GET"): Promise<Answer> {
+  const head = await wire.takeThrough("\r\n\r\n");
+  const lines = head.slice(0, -4).split("\r\n");
+  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(lines[0] as string)?.[1]);
+  const fields = new Map<string, string>();
+  for (const line of lines.slice(1)) {
+    const colon = line.indexOf(":");
+    const name = line.slice(0, colon).toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    const before = fields.get(name);
+    fields.set(name, before === undefined ? value : `${before}, ${value}`);
+  }
+  const bare = method === "HEAD" || status < 200 || status === 204 || status === 304;
+  const length = bare ? 0 : Number(fields.get("content-length") ?? 0);
+  return { status, head, fields, body: await wire.take(length) };
+}
+
+export interface Frame {
+  readonly final: boolean;
+  readonly opcode: number;
+  readonly payload: Buffer;
+}
+
+export const TEXT = 1;
+export const BINARY = 2;
+export const CLOSE = 8;
+export const PING = 9;
+export const PONG = 10;
+
+/** Bytes into frames of a server: RFC 6455 5.2, without mask. */
+export class Frames {
+  #parts: Buffer[] = [];
+  #length = 0;
+  #needed = 2;
+
+  /** Bytes of a frame that is not complete. */
+  get rest(): Buffer {
+    return Buffer.concat(this.#parts);
+  }
+
+  push(bytes: Buffer): Frame[] {
+    this.#parts.push(bytes);
+    this.#length += bytes.length;
+    const frames: Frame[] = [];
+    if (this.#length < this.#needed) return frames;
+    const all = this.#parts.length === 1 ? bytes : Buffer.concat(this.#parts);
+    let at = 0;
+    for (;;) {
+      const left = all.length - at;
+      this.#needed = this.#sizeOf(all, at, left);
+      if (left < this.#needed) break;
+      const first = all[at] as number;
+      const short = (all[at + 1] as number) & 127;
+      const header = short === 127 ? 10 : short === 126 ? 4 : 2;
+      frames.push({
+        final: (first & 0x80) !== 0,
+        opcode: first & 0x7f,
+        payload: all.subarray(at + header, at + this.#needed),
+      });
+      at += this.#needed;
+    }
+    this.#parts = at === all.length ? [] : [all.subarray(at)];
+    this.#length = all.length - at;
+    return frames;
+  }
+
+  /** Bytes of the frame at `at`, or as many as its length needs. */
+  #sizeOf(all: Buffer, at: number, left: number): number {
+    if (left < 2) return 2;
+    const second = all[at + 1] as number;
+    if (second & 0x80) throw new Error("a frame of the server is masked");
+    if (second === 126) return left < 4 ? 4 : 4 + all.readUInt16BE(at + 2);
+    if (second === 127) return left < 10 ? 10 : 10 + Number(all.readBigUInt64BE(at + 2));
+    return 2 + second;
+  }
+}
+
+/** A client's frame: masked. */
+export function clientFrame(
+  opcode: number,
+  data: string | Uint8Array = "",
+  last: "final" | "more" = "final",
+): Buffer {
+  const payload = Buffer.from(data);
+  const n = payload.length;
+  const header = Buffer.alloc(n > 65535 ? 14 : n > 125 ? 8 : 6);
+  header[0] = opcode | (last === "final" ? 0x80 : 0);
+  if (n > 65535) {
+    header[1] = 0xff;
+    header.writeBigUInt64BE(BigInt(n), 2);
+  } else if (n > 125) {
+    header[1] = 0xfe;
+    header.writeUInt16BE(n, 2);
+  } else {
+    header[1] = 0x80 | n;
+  }
+  const mask = randomBytes(4);
+  mask.copy(header, header.length - 4);
+  for (let i = 0; i < n; i++) payload[i] = (payload[i] as number) ^ (mask[i & 3] as number);
+  return Buffer.concat([header, payload]);
+}
+
+export function handshake(target: string, fields = ""): string {
+  return (
+    `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+    `Sec-WebSocket-Key: ${randomBytes(16).toString("base64")}\r\n` +
+    `Sec-WebSocket-Version: 13\r\n${fields}\r\n`
+  );
+}
+
+/** A WebSocket client down to its bytes. Handles frames as they come; answers no ping by itself. */
+export class WsWire {
+  readonly socket: net.Socket;
+  /** Frames that were not taken; unless `onFrame` is set. */
+  readonly frames: Frame[] = [];
+  readonly parser = new Frames();
+  onFrame: ((frame: Frame) => void) | undefined;
+  ended = false;
+  closed = false;
+  error: Error | undefined;
+  #changed: () => void = () => undefined;
+
+  private constructor(socket: net.Socket) {
+    this.socket = socket;
+    socket.on("data", (bytes: Buffer) => this.#feed(bytes));
+    socket.on("end", () => {
+      this.ended = true;
+      this.#changed();
+    });
+    socket.on("error", (error) => {
+      this.error = error;
+    });
+    socket.on("close", () => {
+      this.closed = true;
+      this.#changed();
+    });
+  }
+
+  /** Opens one; `first` is written with the handshake. @throws when it is not upgraded */
+  static async open(port: number, target = "/", first?: Uint8Array): Promise<WsWire> {
+    const wire = await Wire.open(port);
+    wire.write(Buffer.concat([Buffer.from(handshake(target)), first ?? Buffer.alloc(0)]));
+    const head = await wire.takeThrough("\r\n\r\n");
+    if (!head.startsWith("HTTP/1.1 101 ")) {
+      wire.destroy();
+      throw new Error(`not upgraded: ${head}`);
+    }
+    const rest = wire.peek();
+    wire.socket.removeAllListeners("data");
+    wire.socket.removeAllListeners("end");
+    wire.socket.removeAllListeners("close");
+    const ws = new WsWire(wire.socket);
+    ws.ended = wire.ended;
+    ws.closed = wire.closed;
+    ws.#feed(rest);
+    return ws;
+  }
+
+  #feed(bytes: Buffer): void {
+    for (const frame of this.parser.push(bytes)) {
+      if (this.onFrame) this.onFrame(frame);
+      else this.frames.push(frame);
+    }
+    this.#changed();
+  }
+
+  /** Hands frames to `onFrame` from now on, those that are here first. */
+  listen(onFrame: (frame: Frame) => void): this {
+    for (const frame of this.frames.splice(0)) onFrame(frame);
+    this.onFrame = onFrame;
+    return this;
+  }
+
+  send(opcode: number, data?: string | Uint8Array, last?: "final" | "more"): this {
+    this.socket.write(clientFrame(opcode, data, last));
+    return this;
+  }
+
+  async #wait(what: string, holds: () => boolean): Promise<void> {
+    const end = Date.now() + LIMIT;
+    while (!holds()) {
+      const left = end - Date.now();
+      if (left <= 0) throw new Error(`${what}: not within ${LIMIT} ms`);
+      const changed = new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+      await within(changed, what, left);
+    }
+  }
+
+  /** Takes the next frame. */
+  async next(): Promise<Frame> {
+    await this.#wait("frame", () => this.frames.length > 0 || this.ended || this.closed);
+    const frame = this.frames.shift();
+    if (!frame) throw new Error(`ended before a frame: ${this.error ?? "FIN"}`);
+    return frame;
+  }
+
+  /** Takes the next frame's payload as text. */
+  async text(): Promise<string> {
+    return (await this.next()).payload.toString();
+  }
+
+  /** Waits for the end of the stream, then closes. */
+  async gone(): Promise<void> {
+    await this.#wait("end", () => this.ended || this.closed);
+    this.destroy();
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+}
+
+/** Code and reason of a Close frame. */
+export function closeOf(frame: Frame): { code: number; reason: string } {
+  if (frame.opcode !== CLOSE) throw new Error(`opcode ${frame.opcode} is not Close`);
+  if (frame.payload.length === 0) return { code: 1005, reason: "" };
+  return { code: frame.payload.readUInt16BE(0), reason: frame.payload.subarray(2).toString() };
+}
+
+/** Bytes that tell their position: no run of them equals another that is shifted. */
+export function pattern(n: number, seed = 1): Buffer {
+  const bytes = Buffer.allocUnsafe(n);
+  let x = (seed * 2654435761 + 12345) >>> 0;
+  for (let i = 0; i < n; i++) {
+    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
+    bytes[i] = x >>> 24;
+  }
+  return bytes;
+}
+
+/** Text of `n` characters, of one to four bytes each. */
+export function textPattern(n: number, seed = 1): string {
+  const alphabet = ["a", "Z", "7", " ", "é", "ß", "€", "語", "𝄞", "\n", '"'];
+  const bytes = pattern(n, seed);
+  let text = "";
+  for (const byte of bytes) text += alphabet[byte % alphabet.length];
+  return text;
+}
