@@ -452,7 +452,8 @@ export enum CloseReason {
   NetworkError = -56,
   Configured = -57,
   WsBadDeflate = -58,
+  HostRefused = -59,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 58;
+export const CLOSE_REASONS: u32 = 59;

@@ -46,6 +46,8 @@ export function closeStatus(reason: i32): u32 {
       return 500;
     case CloseReason.OriginRefused:
       return 403;
+    case CloseReason.HostRefused:
+      return 421;
     case CloseReason.AddressLimit:
     case CloseReason.Rate:
       return 429;

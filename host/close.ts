@@ -72,6 +72,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   NetworkError: row("the network failed"),
   Configured: row("closed by a change of configuration"),
   WsBadDeflate: row("a compressed message cannot be inflated", 0, 1007),
+  HostRefused: row("the request's host is not one of `hosts`", 421),
 };
 
 /** The name of a reason, as it stands in counters and infos. */

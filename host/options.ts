@@ -7,6 +7,16 @@ import type { Handler } from "./handler";
 
 /** Options of `serve`. All but `handler` have defaults. */
 export interface Options {
+  /** Origins whose pages may open WebSockets; "*" for any. Default: the page's own host and port. */
+  origins?: readonly string[];
+  /** Hosts that requests may name, with or without port; default any. Guards against DNS rebinding. */
+  hosts?: readonly string[];
+  /** Subprotocols, of which the first that a client offers is chosen when its upgrade names none. */
+  protocols?: readonly string[];
+  requireOrigin?: boolean;
+  noDelay?: boolean;
+  tcpKeepAlive?: number;
+  ipv6Only?: boolean;
   perMessageDeflate?: boolean;
   deflateThreshold?: number;
   /** URL of the handler module, which the worker imports. */
@@ -68,8 +78,12 @@ export interface Eviction {
 /** Names of the options that are plain numbers, flags and words. */
 export type OptionName = Exclude<
   keyof Options,
-  "handler" | "signal" | "onEvict" | "onError" | "hostname"
+  "handler" | "signal" | "onEvict" | "onError" | "hostname" | ListName
 >;
+
+/** Options that are lists of words. */
+export type ListName = "origins" | "hosts" | "protocols";
+const LISTS: readonly ListName[] = ["origins", "hosts", "protocols"];
 
 export interface OptionRow {
   readonly name: OptionName;
@@ -302,6 +316,32 @@ export const OPTIONS: readonly OptionRow[] = [
     text: "Frames of one message from a client; more is close 1008.",
   },
   {
+    name: "requireOrigin",
+    unit: "flag",
+    default: false,
+    text: "Refuse upgrades without an Origin, which come from clients that are not browsers.",
+  },
+  {
+    name: "noDelay",
+    unit: "flag",
+    default: true,
+    text: "TCP_NODELAY: small messages leave at once.",
+  },
+  {
+    name: "tcpKeepAlive",
+    unit: "ms",
+    default: 0,
+    min: 0,
+    max: DAY,
+    text: "Idle time before TCP keep-alive probes; 0: none.",
+  },
+  {
+    name: "ipv6Only",
+    unit: "flag",
+    default: false,
+    text: "A listener on :: takes no IPv4.",
+  },
+  {
     name: "perMessageDeflate",
     unit: "flag",
     default: false,
@@ -393,6 +433,7 @@ export const OPTIONS: readonly OptionRow[] = [
 export interface Settings {
   readonly hostname: string;
   readonly values: Readonly<Record<OptionName, number>>;
+  readonly lists: Readonly<Partial<Record<ListName, readonly string[]>>>;
 }
 
 /** Prints a value in an error message. */
@@ -425,8 +466,39 @@ function readNumber(row: OptionRow, value: unknown): number {
   return value;
 }
 
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** True for an origin as a browser sends it (RFC 6454 7.1). */
+function isOrigin(word: string): boolean {
+  if (word === "*" || word === "null") return true;
+  return /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+$/i.test(word);
+}
+
+const WORDS: Readonly<Record<ListName, readonly [(word: string) => boolean, string]>> = {
+  origins: [isOrigin, 'an origin such as "https://example.org"'],
+  hosts: [(word) => word !== "" && !/[\s/@]/.test(word), "a host"],
+  protocols: [(word) => TOKEN.test(word), "a token"],
+};
+
+function readLists(options: Options): Partial<Record<ListName, readonly string[]>> {
+  const lists: Partial<Record<ListName, readonly string[]>> = {};
+  for (const name of LISTS) {
+    const list = options[name];
+    if (list === undefined) continue;
+    if (!Array.isArray(list)) throw new TypeError(`${name}: ${show(list)} is not a list`);
+    const [isWord, what] = WORDS[name];
+    for (const word of list as unknown[]) {
+      if (typeof word !== "string" || !isWord(word)) {
+        throw new TypeError(`${name}: ${show(word)} is not ${what}`);
+      }
+    }
+    lists[name] = name === "protocols" ? [...list] : list.map((word: string) => word.toLowerCase());
+  }
+  return lists;
+}
+
 /** Options that are not in the table. */
-const OTHERS = new Set(["handler", "signal", "onEvict", "onError", "hostname"]);
+const OTHERS = new Set(["handler", "signal", "onEvict", "onError", "hostname", ...LISTS]);
 
 /**
  * Checks options and fills in defaults.
@@ -450,7 +522,7 @@ export function settle(options: Options): Settings {
   }
   if (given.maxQueuedFrames === undefined) values.maxQueuedFrames = values.maxFrames;
   refuseContradictions(values);
-  return { hostname, values };
+  return { hostname, values, lists: readLists(options) };
 }
 
 function atMost(

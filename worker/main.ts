@@ -53,6 +53,12 @@ const pump = new Pump({
   engine: new Engine(wasmModule(), engineParams(data.settings)),
   clock: nodeClock,
   flushInterval: data.settings.values.flushInterval,
+  rules: {
+    origins: data.settings.lists.origins,
+    requireOrigin: data.settings.values.requireOrigin === 1,
+    hosts: data.settings.lists.hosts ?? [],
+  },
+  protocols: data.settings.lists.protocols ?? [],
   codec: data.settings.values.perMessageDeflate ? zlibCodec : undefined,
   failed: report,
   evicted: (evictions) => notify({ ringcast: "evicted", evictions }),
@@ -118,7 +124,14 @@ const control = {
     const { hostname, values } = data.settings;
     try {
       listener = await nodeTransport(!data.stream).listen(
-        { hostname, port: values.port, backlog: values.backlog },
+        {
+          hostname,
+          port: values.port,
+          backlog: values.backlog,
+          noDelay: values.noDelay === 1,
+          keepAlive: values.tcpKeepAlive,
+          ipv6Only: values.ipv6Only === 1,
+        },
         pump.engine.windowView(),
         pump.accept,
         (error) => {

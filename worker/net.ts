@@ -40,6 +40,10 @@ export interface ListenOptions {
   port: number;
   hostname: string;
   backlog: number;
+  noDelay: boolean;
+  /** ms before TCP keep-alive probes; 0: none. */
+  keepAlive: number;
+  ipv6Only: boolean;
 }
 
 /** A listening socket. */

@@ -109,6 +109,14 @@ export class RequestImpl implements Request {
     return rest[start] === "/" ? rest.slice(start) : `/${rest.slice(start)}`;
   }
 
+  /** The host the request is for: its target's, else its Host field's (RFC 9112 3.3). */
+  get host(): string {
+    if (!(this.#head.traits & Trait.Absolute)) return this.header("host") ?? "";
+    const rest = this.url.slice(this.url.indexOf("://") + 3);
+    const end = rest.search(/[/?#]/);
+    return end < 0 ? rest : rest.slice(0, end);
+  }
+
   get httpVersion(): string {
     return this.#head.minor === 0 ? "1.0" : "1.1";
   }
@@ -300,8 +308,8 @@ export class ResponseImpl implements Response {
     }
     const fields = this.#take("", options.headers);
     if (this.sent) return false;
-    const all =
-      protocol === "" ? fields : [...fields, ["Sec-WebSocket-Protocol", protocol] as const];
+    const all = [...fields];
+    if (protocol !== "") all.push(["Sec-WebSocket-Protocol", protocol]);
     const done = this.#pump.upgrade(this.#peer, this.request, all, protocol, options.data);
     this.#sent = true;
     return done;

@@ -52,6 +52,7 @@ import type { Engine } from "./engine";
 import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
 import { WINDOW_BITS, negotiate } from "./deflate";
+import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Clock, Codec, Link, Sink } from "./net";
 import { RequestImpl, ResponseImpl, StaticBodyImpl, copyBytes } from "./request";
 import { WebSocketImpl, checkClose } from "./socket";
@@ -145,6 +146,10 @@ export interface PumpOptions {
   readonly engine: Engine;
   readonly clock: Clock;
   readonly flushInterval?: number;
+  /** Who may connect. */
+  readonly rules?: OriginRules;
+  /** Subprotocols to choose from. */
+  readonly protocols?: readonly string[];
   /** Compression, where it is switched on and the platform has it. */
   readonly codec?: Codec | undefined;
   /** Told of errors of the handler. */
@@ -161,6 +166,8 @@ export class Pump implements HandlerServer {
   readonly #clock: Clock;
   readonly #flushInterval: number;
   readonly #codec: Codec | undefined;
+  readonly #rules: OriginRules;
+  readonly #protocols: readonly string[];
   readonly #threshold: number;
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
@@ -196,6 +203,8 @@ export class Pump implements HandlerServer {
     this.#clock = options.clock;
     this.#flushInterval = options.flushInterval ?? 0;
     this.#codec = options.codec;
+    this.#rules = options.rules ?? {};
+    this.#protocols = options.protocols ?? [];
     this.#threshold = this.engine.params[Param.DeflateThreshold] as number;
     this.#failed = options.failed ?? (() => undefined);
     this.#evicted = options.evicted;
@@ -500,6 +509,12 @@ export class Pump implements HandlerServer {
     const request = new RequestImpl(this.engine, peer.slot, peer.id, peer.remoteAddress);
     const response = new ResponseImpl(this, peer, request);
     peer.response = response;
+    const refusal = this.#judge(request);
+    if (refusal !== 0) {
+      peer.response = undefined;
+      this.engine.x.abandon(peer.slot, peer.generation, refusal);
+      return;
+    }
     const { request: handle } = this.#handler;
     if (!handle) {
       response.send(404, "text/plain", "Not Found\n");
@@ -521,6 +536,17 @@ export class Pump implements HandlerServer {
       },
       (thrown: unknown) => this.#failRequest(peer, response, thrown),
     );
+  }
+
+  /** Why a request may not even reach the handler; 0: it may. */
+  #judge(request: RequestImpl): CloseReason | 0 {
+    const { hosts = [] } = this.#rules;
+    if (hosts.length === 0 && !request.upgrade) return 0;
+    const { host } = request;
+    if (!isHostAllowed(host, this.#rules)) return CloseReason.HostRefused;
+    if (!request.upgrade) return 0;
+    const allowed = isOriginAllowed(request.header("origin"), host, this.#rules);
+    return allowed ? 0 : CloseReason.OriginRefused;
   }
 
   #failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
@@ -666,6 +692,11 @@ export class Pump implements HandlerServer {
   ): boolean {
     const { engine } = this;
     this.#time();
+    let chosen = protocol;
+    if (chosen === "" && this.#protocols.length > 0) {
+      chosen = request.protocols.find((name) => this.#protocols.includes(name)) ?? "";
+      if (chosen !== "") fields.push(["Sec-WebSocket-Protocol", chosen]);
+    }
     const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
     const agreed = offered === undefined ? undefined : negotiate(offered);
     if (agreed === "malformed") {
@@ -697,7 +728,7 @@ export class Pump implements HandlerServer {
     peer.slot = engine.get(Control.Result);
     peer.generation = engine.get(Control.Generation);
     this.#peers[peer.slot] = peer;
-    const ws = new WebSocketImpl(this, peer, protocol, data);
+    const ws = new WebSocketImpl(this, peer, chosen, data);
     peer.ws = ws;
     // Messages wait until `open` has run; it runs when the request's handler has returned.
     peer.held = true;

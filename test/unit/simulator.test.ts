@@ -37,7 +37,7 @@ for (const bug of BUGS.filter((name) => name !== "none")) {
       );
     }
     assert.ok(found, "no seed shows it");
-    console.log(`${bug}: ${found}`);
+    console.log(`${bug}: ${found.replace(/[^ -~]/g, "?")}`);
   });
 }
 

@@ -102,7 +102,13 @@ function listen(
   onread: boolean,
 ): Promise<Listener> {
   const server = net.createServer(
-    { pauseOnConnect: onread, allowHalfOpen: true, noDelay: true, highWaterMark: 65536 },
+    {
+      pauseOnConnect: onread,
+      allowHalfOpen: true,
+      noDelay: options.noDelay,
+      keepAlive: options.keepAlive > 0,
+      keepAliveInitialDelay: options.keepAlive,
+    },
     (accepted) => {
       const handle = (accepted as unknown as Handled)._handle;
       if (onread && handle) takeRaw(handle, window, accept);
@@ -111,7 +117,8 @@ function listen(
   );
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ port: options.port, host: options.hostname, backlog: options.backlog }, () => {
+    const { port, hostname: host, backlog, ipv6Only } = options;
+    server.listen({ port, host, backlog, ipv6Only }, () => {
       server.off("error", reject);
       // EMFILE and its kin concern one connection; the listener goes on.
       server.on("error", failed);

@@ -1,0 +1,88 @@
+// Origins, hosts and subprotocols over real sockets.
+
+import { type Options, type Server, serve } from "ringcast";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { WebSocket } from "ws";
+
+const origin = suite("origin");
+const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/echo.mjs`);
+
+/** What comes of an upgrade: "101" with the subprotocol, or the status of the refusal. */
+function outcome(server: Server, options: object, protocols: string[] = []): Promise<string> {
+  const socket = new WebSocket(`ws://127.0.0.1:${server.address.port}/`, protocols, options);
+  return new Promise((resolve, reject) => {
+    socket.on("error", reject);
+    socket.once("unexpected-response", (_, response) => {
+      resolve(String(response.statusCode));
+      response.resume();
+      socket.terminate();
+    });
+    socket.once("open", () => {
+      resolve(`101 ${socket.protocol}`.trim());
+      socket.terminate();
+    });
+  });
+}
+
+async function withServer(options: Options, fn: (server: Server) => Promise<void>): Promise<void> {
+  const server = await serve({ port: 0, handler, ...options });
+  try {
+    await fn(server);
+  } finally {
+    await server.close();
+  }
+}
+
+origin("a page connects to its own origin alone", () =>
+  withServer({}, async (server) => {
+    const own = `http://127.0.0.1:${server.address.port}`;
+    assert.is(await outcome(server, {}), "101");
+    assert.is(await outcome(server, { origin: own }), "101");
+    assert.is(await outcome(server, { origin: "http://evil.example" }), "403");
+    assert.is(await outcome(server, { origin: "null" }), "403");
+    assert.is((await server.stats()).closed.OriginRefused, 2);
+  }),
+);
+
+origin("origins widens it, requireOrigin narrows it", () =>
+  withServer({ origins: ["https://a.example"], requireOrigin: true }, async (server) => {
+    assert.is(await outcome(server, { origin: "https://a.example" }), "101");
+    assert.is(await outcome(server, { origin: "https://b.example" }), "403");
+    assert.is(await outcome(server, {}), "403");
+  }),
+);
+
+origin("a host that is not listed is 421", () =>
+  withServer({ hosts: ["good.example"] }, async (server) => {
+    assert.is(await outcome(server, { headers: { Host: "good.example" } }), "101");
+    assert.is(await outcome(server, { headers: { Host: "rebound.example" } }), "421");
+    const answer = await fetch(`http://127.0.0.1:${server.address.port}/`);
+    assert.is(answer.status, 421);
+  }),
+);
+
+origin("the first subprotocol of the client's that is listed is chosen", () =>
+  withServer({ protocols: ["b", "c"] }, async (server) => {
+    assert.is(await outcome(server, {}, ["a", "c", "b"]), "101 c");
+    assert.is(await outcome(server, {}), "101");
+  }),
+);
+
+for (const [name, options] of [
+  ["origins", { origins: ["a.example"] }],
+  ["origins", { origins: "https://a.example" }],
+  ["hosts", { hosts: ["a b"] }],
+  ["protocols", { protocols: ["a,b"] }],
+] as const) {
+  origin(`${JSON.stringify(options)} is refused by name`, async () => {
+    const error = await serve(options as unknown as Options).then(
+      () => undefined,
+      (thrown: Error) => thrown,
+    );
+    assert.instance(error, TypeError);
+    assert.match(error?.message ?? "", new RegExp(`^${name}:`));
+  });
+}
+
+origin.run();
