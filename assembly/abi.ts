@@ -308,8 +308,8 @@ export enum Trait {
 export enum Answer {
   /** Close the connection after this answer. */
   Close = 1,
-  /** The head says how long the body is but none follows (HEAD). */
-  NoBody = 2,
+  /** The body comes piece by piece: chunked for 1.1, up to the end of the connection for 1.0. */
+  Stream = 2,
 }
 
 // ---- inbox ---------------------------------------------------------------------------------------

@@ -277,18 +277,28 @@ export function putFields(at: usize, fields: usize, length: u32): usize {
   return at;
 }
 
+/** How a body's end is told (RFC 9112 6.3). */
+export enum Framing {
+  Length,
+  Chunked,
+  /** The end of the connection, or no body at all. */
+  None,
+}
+
 /** Bytes the engine adds to a head, at most, beside the caller's fields. */
 export const HEAD_EXTRA: u32 = 256;
 
 /**
  * Writes a response head.
  * @param at room for HEAD_EXTRA + the fields as lines
+ * @param framing what says where the body ends: a Framing
  * @param persistent 0: the connection ends; 1: it stays open; 2: it does, and HTTP/1.0 must be told so
  * @returns the end, or 0 when a field of the caller's is refused
  */
 export function putHead(
   at: usize,
   status: u32,
+  framing: u32,
   persistent: u32,
   bodyLength: u32,
   fields: usize,
@@ -299,7 +309,9 @@ export function putHead(
   if (at == 0) return 0;
   if (!hasDate) at = putDate(at);
   // RFC 9110 8.6: no Content-Length in 1xx and 204; 304 has no body, and we do not know its length.
-  if (status != 204 && status != 304) {
+  if (framing == Framing.Chunked) {
+    at = putText(at, "Transfer-Encoding: chunked\r\n");
+  } else if (framing == Framing.Length && status != 204 && status != 304) {
     at = putText(at, "Content-Length: ");
     at = storeDecimal(at, status == 205 ? 0 : (bodyLength as u64));
     at = putText(at, "\r\n");

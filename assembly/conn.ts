@@ -102,6 +102,12 @@ export enum Flag {
   Inflating = 524288,
   /** permessage-deflate was negotiated: compressed messages are taken. */
   Deflates = 1048576,
+  /** An answer is being sent piece by piece. */
+  Streaming = 2097152,
+  /** Its pieces are chunks. */
+  Chunking = 4194304,
+  /** It has no body (HEAD): its pieces are dropped. */
+  Bare = 8388608,
 }
 
 @unmanaged

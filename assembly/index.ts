@@ -74,4 +74,8 @@ export {
   sendBegin,
   sendBytes,
   stop,
+  streamBegin,
+  streamEnd,
+  streamNext,
+  streamWrite,
 } from "./output";

@@ -20,7 +20,15 @@ import {
   Shut,
   Trait,
 } from "./abi";
-import { HEAD_EXTRA, putDate, putFields, putHead, putPhrase, putStatusLine } from "./answer";
+import {
+  Framing,
+  HEAD_EXTRA,
+  putDate,
+  putFields,
+  putHead,
+  putPhrase,
+  putStatusLine,
+} from "./answer";
 import { copy, storeBe16, storeDecimal } from "./bytes";
 import { closeCode, closeStatus } from "./close";
 import {
@@ -277,6 +285,11 @@ const SHORT = memory.data(512, 16);
 
 /** Refuses a request: an answer with the reason's status, then the end. */
 export function refuse(c: Conn, reason: i32): void {
+  if (has(c, Flag.Streaming)) {
+    // Its head is out: a body that breaks off says that something went wrong (RFC 9112 8).
+    kill(c, reason, Shut.Reset);
+    return;
+  }
   const status = closeStatus(reason);
   if (status == 0) {
     kill(c, reason, Shut.Reset);
@@ -365,7 +378,15 @@ export function respond(
   const persistent = persistence(c, flags);
   const body = engine.scratch + fieldsLength;
   const head = (body + bodyLength + 15) & ~15;
-  const end = putHead(head, status, persistent, bodyLength, engine.scratch, fieldsLength);
+  const end = putHead(
+    head,
+    status,
+    Framing.Length,
+    persistent,
+    bodyLength,
+    engine.scratch,
+    fieldsLength,
+  );
   if (end == 0) return Outcome.TooLarge;
   const bare = isBare(c, status);
   if (queue(c, head, end, body, bare ? 0 : bodyLength)) finishRequest(c, persistent != 0);
@@ -386,7 +407,15 @@ export function respondStatic(
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   const persistent = persistence(c, flags);
   const head = (engine.scratch + fieldsLength + 15) & ~15;
-  const end = putHead(head, status, persistent, length, engine.scratch, fieldsLength);
+  const end = putHead(
+    head,
+    status,
+    Framing.Length,
+    persistent,
+    length,
+    engine.scratch,
+    fieldsLength,
+  );
   if (end == 0) return Outcome.TooLarge;
   const bare = isBare(c, status) || length == 0;
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
@@ -395,6 +424,93 @@ export function respondStatic(
     return Outcome.Ok;
   }
   finishRequest(c, persistent != 0);
+  return Outcome.Ok;
+}
+
+/**
+ * Begins an answer that comes piece by piece. The request stays out until `streamEnd`.
+ * @returns Ok, Gone, or TooLarge when a field is refused (nothing is sent then)
+ */
+export function streamBegin(
+  slot: u32,
+  generation: u32,
+  status: u32,
+  flags: u32,
+  fieldsLength: u32,
+): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Request || has(c, Flag.Streaming)) {
+    return Outcome.Gone;
+  }
+  const bare = isBare(c, status);
+  const chunked = c.minor == 1;
+  // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+  const persistent = chunked || bare ? persistence(c, flags) : 0;
+  const framing: u32 =
+    chunked && !(status == 204 || status == 205 || status == 304) ? Framing.Chunked : Framing.None;
+  const head = (engine.scratch + fieldsLength + 15) & ~15;
+  const end = putHead(head, status, framing, persistent, 0, engine.scratch, fieldsLength);
+  if (end == 0) return Outcome.TooLarge;
+  if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
+  c.flags |= Flag.Streaming;
+  if (chunked) c.flags |= Flag.Chunking;
+  if (bare) c.flags |= Flag.Bare;
+  if (persistent == 0) c.flags |= Flag.LastAnswer;
+  return Outcome.Ok;
+}
+
+const HEX = memory.data<u8>([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 97, 98, 99, 100, 101, 102]);
+
+/**
+ * Begins a piece of `length` bytes, at least 1; `sendBytes` follows until all are there, then `streamNext`.
+ * @returns Ok; Full: nothing was queued, a Drain follows; Gone; TooLarge: this answer has no body, the piece
+ * is dropped
+ */
+export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !has(c, Flag.Streaming)) return Outcome.Gone;
+  if (has(c, Flag.Bare)) return Outcome.TooLarge;
+  let at = HEADER as usize;
+  if (has(c, Flag.Chunking)) {
+    let shift: i32 = 28;
+    while (shift > 0 && length >> shift == 0) shift -= 4;
+    for (; shift >= 0; shift -= 4) store<u8>(at++, load<u8>(HEX + ((length >> shift) & 15)));
+    store<u16>(at, 0x0a0d);
+    at += 2;
+  }
+  const head = (at - HEADER) as u32;
+  const room = head + length + (head == 0 ? 0 : 2);
+  if (c.backlog > paramU32(Param.Backlog) || length > 0x7fffffff || !reserve(c, room, 0)) {
+    c.flags |= Flag.WantDrain;
+    // With nothing queued of its own it waits for the pool; its write is tried again with the others'.
+    if (c.backlog == 0) engine.replyFull = 1;
+    return Outcome.Full;
+  }
+  write(HEADER, head);
+  sendLeft = length;
+  markDirty(c);
+  return Outcome.Ok;
+}
+
+/** Ends a piece. */
+export function streamNext(slot: u32, generation: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !has(c, Flag.Chunking)) return;
+  store<u16>(HEADER, 0x0a0d);
+  write(HEADER, 2);
+}
+
+/** Ends an answer that came piece by piece: the connection goes on, or ends with it. */
+export function streamEnd(slot: u32, generation: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !has(c, Flag.Streaming)) return Outcome.Gone;
+  if (has(c, Flag.Chunking) && !has(c, Flag.Bare)) {
+    const end = putText(SHORT, "0\r\n\r\n");
+    if (!queue(c, SHORT, end, 0, 0)) return Outcome.Ok;
+  }
+  const persistent = !has(c, Flag.LastAnswer);
+  c.flags &= ~(Flag.Streaming | Flag.Chunking | Flag.Bare | Flag.LastAnswer);
+  finishRequest(c, persistent);
   return Outcome.Ok;
 }
 
@@ -641,6 +757,13 @@ function wakeSenders(): void {
   for (let i: u32 = 0; i < engine.openCount; i++) {
     const c = openAt(i);
     if (has(c, Flag.WantDrain) && c.backlog <= paramU32(Param.Backlog) >> 1) {
+      c.flags &= ~Flag.WantDrain;
+      emit(EventKind.Drain, c, 0, 0, 0);
+    }
+  }
+  for (let i: u32 = 0; i < engine.httpSlots; i++) {
+    const c = at(i);
+    if (c.state == State.Request && has(c, Flag.WantDrain) && c.backlog == 0) {
       c.flags &= ~Flag.WantDrain;
       emit(EventKind.Drain, c, 0, 0, 0);
     }

@@ -89,7 +89,7 @@ export interface UpgradeOptions<User = unknown> {
   headers?: HeaderFields;
 }
 
-/** The answer to one request. Exactly one of `send`, `static`, `upgrade` is called, once. */
+/** The answer to one request. Exactly one of `send`, `static`, `stream`, `begin`, `upgrade` is called, once. */
 export interface Response {
   /** True once the request has been answered, or its connection has gone. */
   readonly sent: boolean;
@@ -105,6 +105,31 @@ export interface Response {
   send(status: number, type?: string, body?: Data, headers?: HeaderFields): boolean;
   /** Answers with a static body, without copying it. */
   static(body: StaticBody, status?: number, headers?: HeaderFields): boolean;
+  /**
+   * Begins an answer whose body comes piece by piece: chunked for HTTP/1.1, up to the end of the connection for
+   * HTTP/1.0. `write` and `end` follow.
+   */
+  begin(status: number, type?: string, headers?: HeaderFields): boolean;
+  /**
+   * Queues a piece of the body.
+   * @returns true when queued; false when the client is gone (`sent` is true then) or its queue is over
+   * `maxBacklog`: nothing was queued, `ready()` resolves when there is room
+   */
+  write(data: Data): boolean;
+  /** Resolves when `write` may have room again, or the client is gone. */
+  ready(): Promise<void>;
+  /** Ends the body, after a last piece. */
+  end(data?: Data): Promise<void>;
+  /**
+   * Answers with the pieces of an iterable, as fast as the client takes them. When the client goes the
+   * iterable is returned from; when it throws the connection is reset.
+   */
+  stream(
+    status: number,
+    type: string,
+    body: AsyncIterable<Data> | Iterable<Data>,
+    headers?: HeaderFields,
+  ): Promise<void>;
   /** Ends the connection after this answer. */
   close(): this;
   /** Answers the opening handshake with 101. @returns false when it was refused (no room) or the client has gone */

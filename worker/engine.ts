@@ -62,6 +62,16 @@ export interface EngineExports {
     body: number,
     length: number,
   ): number;
+  streamBegin(
+    slot: number,
+    generation: number,
+    status: number,
+    flags: number,
+    fieldsLength: number,
+  ): number;
+  streamWrite(slot: number, generation: number, length: number): number;
+  streamNext(slot: number, generation: number): void;
+  streamEnd(slot: number, generation: number): number;
   send(slot: number, generation: number, flags: number, from: number, length: number): number;
   sendBegin(slot: number, generation: number, first: number, length: number): number;
   sendBytes(from: number, length: number): void;

@@ -5,7 +5,7 @@
 // the engine says the request lies; when it has been answered in the run of the handler, where it lay
 // (nothing else is parsed before that run ends); later, from a copy.
 
-import { HEADER_ENTRY_BYTES, Trait } from "../assembly/abi";
+import { CloseReason, HEADER_ENTRY_BYTES, Trait } from "../assembly/abi";
 import type {
   Data,
   HeaderFields,
@@ -228,6 +228,8 @@ export class ResponseImpl implements Response {
   #fields: (readonly [string, string])[] | undefined;
   #close = false;
   #sent = false;
+  #streaming = false;
+  #waiters: (() => void)[] = [];
 
   constructor(pump: Pump, peer: Peer, request: RequestImpl) {
     this.#pump = pump;
@@ -261,7 +263,7 @@ export class ResponseImpl implements Response {
   }
 
   #begin(status: number): void {
-    if (this.#sent) throw new Error("the request has been answered already");
+    if (this.#sent || this.#streaming) throw new Error("the request has been answered already");
     if (!Number.isInteger(status) || status < 200 || status > 599) {
       throw new RangeError(`status: ${status} is not a whole number from 200 to 599`);
     }
@@ -291,6 +293,64 @@ export class ResponseImpl implements Response {
     );
     this.#sent = true;
     return sent;
+  }
+
+  begin(status: number, type = "", headers?: HeaderFields): boolean {
+    this.#begin(status);
+    const fields = this.#take(type, headers);
+    if (this.sent) return false;
+    this.#streaming = this.#pump.streamBegin(this.#peer, status, fields, this.#close);
+    return this.#streaming;
+  }
+
+  write(data: Data): boolean {
+    if (!this.#streaming) throw new Error("write: begin() comes first");
+    return !this.sent && this.#pump.streamWrite(this.#peer, data);
+  }
+
+  ready(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.sent) resolve();
+      else this.#waiters.push(resolve);
+    });
+  }
+
+  /** There is room again, or the client is gone. */
+  wake(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const resolve of waiters) resolve();
+  }
+
+  async end(data?: Data): Promise<void> {
+    if (!this.#streaming) throw new Error("end: begin() comes first");
+    if (data !== undefined) await this.#writeWhole(data);
+    if (this.sent) return;
+    this.#pump.streamEnd(this.#peer, this.request);
+    this.#sent = true;
+  }
+
+  async #writeWhole(data: Data): Promise<void> {
+    while (!this.sent && !this.write(data)) await this.ready();
+  }
+
+  async stream(
+    status: number,
+    type: string,
+    body: AsyncIterable<Data> | Iterable<Data>,
+    headers?: HeaderFields,
+  ): Promise<void> {
+    if (!this.begin(status, type, headers)) return;
+    try {
+      for await (const piece of body) {
+        await this.#writeWhole(piece);
+        if (this.sent) return;
+      }
+    } catch (error) {
+      this.#pump.terminate(this.#peer, CloseReason.HandlerError);
+      throw error;
+    }
+    await this.end();
   }
 
   close(): this {

@@ -73,6 +73,8 @@ export class Peer implements Sink, Connection {
   /** Reasons why nothing is read: the user's pause, an unanswered request or a pending open, a buffer. */
   paused = false;
   held = false;
+  /** Bytes that wait to be parsed. */
+  unparsed = 0;
   reading = true;
   closing = false;
   /** A Close frame's reason text. */
@@ -283,6 +285,7 @@ export class Pump implements HandlerServer {
       if (x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
     }
     this.#fed = undefined;
+    peer.unparsed = peer.dead ? 0 : rest;
     this.#setReading(peer);
   }
 
@@ -306,12 +309,11 @@ export class Pump implements HandlerServer {
 
   /** Reads a connection, or stops, as its state says. */
   #setReading(peer: Peer): void {
+    // While a request is out, or its answers are not read, reading goes on for one window: so that a
+    // disconnect is seen, and no more is taken in than that.
+    const busy = peer.unparsed >= this.engine.windowBytes;
     const wanted =
-      !peer.paused &&
-      !peer.held &&
-      peer.rest === undefined &&
-      (peer.closing || peer.response === undefined) &&
-      !peer.dead;
+      !peer.dead && !peer.paused && !peer.held && !peer.rest && (!busy || peer.closing);
     if (wanted === peer.reading) return;
     peer.reading = wanted;
     if (wanted) peer.link.resume();
@@ -449,8 +451,10 @@ export class Pump implements HandlerServer {
     this.#peers[peer.slot] = undefined;
     if (u32[at + (EVENT_LENGTH >>> 2)] === Shut.Reset) peer.link.reset();
     else peer.link.destroy();
-    peer.response?.request.detach();
+    const response = peer.response;
     peer.response = undefined;
+    response?.request.detach();
+    response?.wake();
     peer.bodies = undefined;
     this.#dropRest(peer);
     this.engine.x.free(peer.slot, peer.generation);
@@ -683,6 +687,48 @@ export class Pump implements HandlerServer {
     return outcome === Outcome.Ok;
   }
 
+  streamBegin(
+    peer: Peer,
+    status: number,
+    fields: (readonly [string, string])[],
+    close: boolean,
+  ): boolean {
+    this.#time();
+    const fieldsLength = this.engine.putFields(fields);
+    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
+    const flags = Answer.Stream | (close ? Answer.Close : 0);
+    const { x } = this.engine;
+    const outcome = x.streamBegin(peer.slot, peer.generation, status, flags, fieldsLength);
+    this.schedule();
+    return outcome === Outcome.Ok && !peer.dead;
+  }
+
+  streamWrite(peer: Peer, data: Data): boolean {
+    const { engine } = this;
+    const { x, scratch, scratchBytes } = engine;
+    const bytes = toBytes(data);
+    if (bytes.length === 0) return true;
+    this.#time();
+    const outcome = x.streamWrite(peer.slot, peer.generation, bytes.length);
+    // An answer without a body takes its pieces and drops them.
+    if (outcome !== Outcome.Ok) return outcome === Outcome.TooLarge;
+    for (let at = 0; at < bytes.length; at += scratchBytes) {
+      const part = bytes.subarray(at, at + scratchBytes);
+      engine.u8.set(part, scratch);
+      x.sendBytes(scratch, part.length);
+    }
+    x.streamNext(peer.slot, peer.generation);
+    this.schedule();
+    return true;
+  }
+
+  streamEnd(peer: Peer, request: RequestImpl): void {
+    this.#time();
+    this.#prepareAnswer(request);
+    this.engine.x.streamEnd(peer.slot, peer.generation);
+    this.#answered(peer, request);
+  }
+
   upgrade(
     peer: Peer,
     request: RequestImpl,
@@ -848,6 +894,7 @@ export class Pump implements HandlerServer {
 
   #handleDrain(peer: Peer, value: number): void {
     const ws = peer.ws;
+    peer.response?.wake();
     if (value === 1 || !ws) {
       this.#resumeLater(peer);
       return;

@@ -1,0 +1,127 @@
+// Answers that come piece by piece: chunked, to the end of the connection, with backpressure, cancelled.
+
+import { once } from "node:events";
+import * as net from "node:net";
+import { type Server, serve } from "ringcast";
+import { Client } from "undici";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+
+const streams = suite("streams");
+const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/streams.mjs`);
+
+async function withServer(fn: (server: Server, origin: string) => Promise<void>): Promise<void> {
+  const errors: string[] = [];
+  const onError = (error: Error): void => {
+    errors.push(error.message);
+  };
+  const server = await serve({ port: 0, handler, onError });
+  try {
+    await fn(server, `http://127.0.0.1:${server.address.port}`);
+  } finally {
+    await server.close();
+  }
+  assert.equal(
+    errors.filter((message) => message !== "as asked"),
+    [],
+  );
+}
+
+/** Sends bytes and reads to the end. */
+async function raw(server: Server, text: string): Promise<string> {
+  const socket = net.connect(server.address.port, "127.0.0.1");
+  let received = "";
+  socket.on("data", (bytes) => {
+    received += bytes.toString("latin1");
+  });
+  socket.write(text);
+  await once(socket, "close");
+  return received;
+}
+
+streams("pieces arrive as chunks, and the connection goes on", () =>
+  withServer(async (_, origin) => {
+    const client = new Client(origin, { pipelining: 4 });
+    const paths = ["/pieces?3", "/pieces?0", "/iterable?5", "/pieces?20000"];
+    const answers = await Promise.all(
+      paths.map(async (path) => {
+        const answer = await client.request({ path, method: "GET" });
+        assert.is(answer.headers["transfer-encoding"], "chunked");
+        return answer.body.text();
+      }),
+    );
+    const pieces = (n: number): string =>
+      Array.from({ length: n }, (_, i) => `piece ${i}\n`).join("");
+    assert.is(answers[0], pieces(3));
+    assert.is(answers[1], "");
+    assert.is(answers[2], ["A", "B", "C", "D", "E"].map((c) => c.repeat(100000)).join(""));
+    assert.is(answers[3], pieces(20000));
+    await client.close();
+  }),
+);
+
+streams("HTTP/1.0 gets the body up to the end of the connection", () =>
+  withServer(async (server) => {
+    const text = await raw(server, "GET /pieces?2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert.match(text, /^HTTP\/1\.1 200 OK\r\n/);
+    assert.not.match(text, /transfer-encoding|content-length/i);
+    assert.match(text, /Connection: close/);
+    assert.ok(text.endsWith("\r\n\r\npiece 0\npiece 1\n"));
+  }),
+);
+
+streams("HEAD and 204 have no body, and do not end the connection", () =>
+  withServer(async (server) => {
+    const request = (line: string, close = ""): string =>
+      `${line} HTTP/1.1\r\nHost: a\r\n${close}\r\n`;
+    const text = await raw(
+      server,
+      request("HEAD /pieces?2") +
+        request("GET /empty") +
+        request("GET /pieces?1", "Connection: close\r\n"),
+    );
+    assert.is(text.match(/HTTP\/1\.1/g)?.length, 3);
+    assert.ok(text.endsWith("8\r\npiece 0\n\r\n0\r\n\r\n"), text);
+    assert.is(text.match(/piece/g)?.length, 1);
+  }),
+);
+
+streams("an iterable that throws breaks the body off", () =>
+  withServer(async (server) => {
+    const socket = net.connect(server.address.port, "127.0.0.1");
+    let received = "";
+    socket.on("data", (bytes) => {
+      received += bytes.toString("latin1");
+    });
+    socket.on("error", () => undefined);
+    socket.write("GET /throws HTTP/1.1\r\nHost: a\r\n\r\n");
+    await new Promise((resolve) => socket.once("close", resolve));
+    assert.match(received, /one/);
+    assert.not.match(received, /\r\n0\r\n\r\n$/);
+    assert.is((await server.stats()).closed.HandlerError, 1);
+  }),
+);
+
+for (const how of ["reset", "end"] as const) {
+  streams(`a body without end is bounded, and cancelled when the client goes (${how})`, () =>
+    withServer(async (server, origin) => {
+      const socket = net.connect(server.address.port, "127.0.0.1");
+      socket.on("error", () => undefined);
+      socket.write("GET /forever HTTP/1.1\r\nHost: a\r\n\r\n");
+      await once(socket, "readable");
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      const { replyPool } = await server.stats();
+      assert.ok(replyPool.used < 4 << 20, `${replyPool.used} bytes are queued`);
+      if (how === "reset") socket.resetAndDestroy();
+      else socket.destroy();
+      for (let i = 0; i < 200; i++) {
+        const { left } = (await (await fetch(`${origin}/left`)).json()) as { left: string[] };
+        if (left.length === 1) return;
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+      assert.unreachable("the iterable was not returned from");
+    }),
+  );
+}
+
+streams.run();
