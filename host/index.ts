@@ -3,6 +3,7 @@
 // Invariant: a message costs the application shared memory and no call. Calls are for control alone, and
 // each of them, like `finished`, is rejected when the worker dies.
 
+import { type SecureContextOptions, createSecureContext } from "node:tls";
 import { Worker } from "node:worker_threads";
 import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
@@ -29,7 +30,7 @@ export {
 /** A running server, as the application sees it. */
 export interface Server extends AsyncDisposable {
   /** Where it listens. */
-  readonly address: { readonly hostname: string; readonly port: number };
+  readonly address: { readonly hostname: string; readonly port: number; readonly path?: string };
   /** The memory it takes. */
   readonly plan: Plan;
   /** Settles when the server has ended: rejected when its worker died. */
@@ -83,6 +84,18 @@ function checkCallbacks(options: Options): void {
     throw new TypeError("signal: not an AbortSignal");
 }
 
+/** Refuses a key or certificate that does not fit, before anything starts. @throws TypeError */
+function checkTls(options: Options["tls"]): void {
+  if (!options) return;
+  if (!options.pfx && !(options.key && options.cert))
+    throw new TypeError("tls: key and cert are missing");
+  try {
+    createSecureContext(options as SecureContextOptions);
+  } catch (error) {
+    throw new TypeError(`tls: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /** Checks data and options, and gives the record's flags. */
 export function flagsOf(data: unknown, options: SendOptions | undefined): number {
   if (typeof data !== "string" && !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
@@ -100,7 +113,7 @@ const END_GRACE = 1000;
 class RunningServer implements Server {
   readonly plan: Plan;
   readonly finished: Promise<void>;
-  address = { hostname: "", port: 0 };
+  address: Server["address"] = { hostname: "", port: 0 };
   onEvict: Options["onEvict"];
   readonly #worker: Worker;
   readonly #inbox: InboxWriter;
@@ -120,6 +133,7 @@ class RunningServer implements Server {
     const { values } = settle(options);
     const settings = settle(fitDescriptors(options, values, descriptorLimit()));
     refusePlan(settings);
+    checkTls(settings.tls);
     this.plan = planOf(settings);
     this.onEvict = options.onEvict;
     this.#onError =

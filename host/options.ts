@@ -3,10 +3,15 @@
 
 import { Param } from "../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../assembly/plan";
+import type { TlsOptions } from "../worker/net";
 import type { Handler } from "./handler";
 
 /** Options of `serve`. All but `handler` have defaults. */
 export interface Options {
+  /** A Unix socket to listen on, instead of hostname and port. */
+  path?: string;
+  /** TLS with this key and certificate; the rest as node:tls takes it. */
+  tls?: TlsOptions;
   /** Origins whose pages may open WebSockets; "*" for any. Default: the page's own host and port. */
   origins?: readonly string[];
   /** Hosts that requests may name, with or without port; default any. Guards against DNS rebinding. */
@@ -78,7 +83,7 @@ export interface Eviction {
 /** Names of the options that are plain numbers, flags and words. */
 export type OptionName = Exclude<
   keyof Options,
-  "handler" | "signal" | "onEvict" | "onError" | "hostname" | ListName
+  "handler" | "signal" | "onEvict" | "onError" | "hostname" | "path" | "tls" | ListName
 >;
 
 /** Options that are lists of words. */
@@ -434,6 +439,8 @@ export interface Settings {
   readonly hostname: string;
   readonly values: Readonly<Record<OptionName, number>>;
   readonly lists: Readonly<Partial<Record<ListName, readonly string[]>>>;
+  readonly path?: string | undefined;
+  readonly tls?: TlsOptions | undefined;
 }
 
 /** Prints a value in an error message. */
@@ -498,7 +505,16 @@ function readLists(options: Options): Partial<Record<ListName, readonly string[]
 }
 
 /** Options that are not in the table. */
-const OTHERS = new Set(["handler", "signal", "onEvict", "onError", "hostname", ...LISTS]);
+const OTHERS = new Set([
+  "handler",
+  "signal",
+  "onEvict",
+  "onError",
+  "hostname",
+  "path",
+  "tls",
+  ...LISTS,
+]);
 
 /**
  * Checks options and fills in defaults.
@@ -522,7 +538,14 @@ export function settle(options: Options): Settings {
   }
   if (given.maxQueuedFrames === undefined) values.maxQueuedFrames = values.maxFrames;
   refuseContradictions(values);
-  return { hostname, values, lists: readLists(options) };
+  const { path, tls } = options;
+  if (path !== undefined && (typeof path !== "string" || path === "")) {
+    throw new TypeError(`path: ${show(path)} is not a path`);
+  }
+  if (tls !== undefined && (typeof tls !== "object" || tls === null)) {
+    throw new TypeError(`tls: ${show(tls)} is not an object with key and cert`);
+  }
+  return { hostname, values, lists: readLists(options), path, tls };
 }
 
 function atMost(
@@ -559,6 +582,8 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
   for (const row of OPTIONS) {
     if (row.param) params[row.param] = settings.values[row.name] * (row.scale ?? 1);
   }
+  // TLS copies what is written: a long run for each stalled client would be memory.
+  if (settings.tls) params.RunBytes = Math.min(params.RunBytes, 65536);
   params.WindowBytes = 65536;
   params.ScratchBytes = 1048576;
   params.EvictWhenFull = settings.values.whenFull;

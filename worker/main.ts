@@ -119,7 +119,7 @@ function afterInbox(): Promise<void> {
 
 const control = {
   /** Loads the handler and listens. */
-  async listen(): Promise<{ hostname: string; port: number }> {
+  async listen(): Promise<{ hostname: string; port: number; path?: string }> {
     if (data.handler !== undefined) pump.setHandler(await load(data.handler));
     const { hostname, values } = data.settings;
     try {
@@ -131,6 +131,9 @@ const control = {
           noDelay: values.noDelay === 1,
           keepAlive: values.tcpKeepAlive,
           ipv6Only: values.ipv6Only === 1,
+          path: data.settings.path,
+          tls: data.settings.tls,
+          handshakeTimeout: values.headersTimeout,
         },
         pump.engine.windowView(),
         pump.accept,
@@ -142,7 +145,9 @@ const control = {
     } catch (thrown) {
       throw withCode(thrown);
     }
-    return { hostname: listener.hostname, port: listener.port };
+    const { close, ...address } = listener;
+    void close;
+    return address;
   },
 
   async stats(): Promise<Stats> {

@@ -33,6 +33,20 @@ export interface Sink {
   lost(error: Error | undefined): void;
 }
 
+/** What TLS needs: PEM texts or DER bytes, as node:tls takes them. */
+export interface TlsOptions {
+  readonly key?: string | Uint8Array;
+  readonly cert?: string | Uint8Array;
+  readonly ca?: string | Uint8Array;
+  readonly pfx?: Uint8Array;
+  readonly passphrase?: string;
+  readonly ciphers?: string;
+  readonly minVersion?: "TLSv1.2" | "TLSv1.3";
+  readonly maxVersion?: "TLSv1.2" | "TLSv1.3";
+  /** Ask clients for a certificate, and refuse those without a valid one. */
+  readonly requestCert?: boolean;
+}
+
 /** Takes in a connection; undefined: there is no room, the link has been closed. */
 export type Accept = (link: Link) => Sink | undefined;
 
@@ -44,12 +58,19 @@ export interface ListenOptions {
   /** ms before TCP keep-alive probes; 0: none. */
   keepAlive: number;
   ipv6Only: boolean;
+  /** A Unix socket instead of host and port. */
+  path?: string | undefined;
+  /** TLS with these options. */
+  tls?: TlsOptions | undefined;
+  /** ms for a TLS handshake. */
+  handshakeTimeout: number;
 }
 
 /** A listening socket. */
 export interface Listener {
   readonly hostname: string;
   readonly port: number;
+  readonly path?: string;
   /** Accepts no more. Connections stay. */
   close(): void;
 }

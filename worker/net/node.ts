@@ -6,6 +6,7 @@
 // completion. 'drain' is silent below the high-water mark and never relied on.
 
 import * as net from "node:net";
+import * as tls from "node:tls";
 import type { Accept, Clock, Link, Listener, ListenOptions, Sink, Transport } from "../net";
 
 const EMPTY = new Uint8Array(0);
@@ -69,7 +70,18 @@ class NodeLink implements Link {
 
   reset(): void {
     this.#sink = undefined;
-    this.#socket.resetAndDestroy();
+    const socket = this.#socket;
+    if (socket instanceof tls.TLSSocket) {
+      // TLS has copied what was written, so nothing of the engine's memory is read any more.
+      const parent = (socket as unknown as { _parent?: net.Socket })._parent;
+      if (parent && !parent.destroyed) parent.resetAndDestroy();
+      socket.destroy();
+    } else if (socket.remoteFamily === undefined) {
+      // A Unix socket knows no reset.
+      socket.destroy();
+    } else {
+      socket.resetAndDestroy();
+    }
   }
 }
 
@@ -94,6 +106,43 @@ function canRead(): boolean {
   );
 }
 
+/** A net or TLS server that gives its connections to `accept`. */
+function createServer(
+  options: ListenOptions,
+  window: Uint8Array,
+  accept: Accept,
+  onread: boolean,
+): net.Server {
+  const common = {
+    allowHalfOpen: true,
+    noDelay: options.noDelay,
+    keepAlive: options.keepAlive > 0,
+    keepAliveInitialDelay: options.keepAlive,
+  };
+  if (options.tls) {
+    const { requestCert = false, ...rest } = options.tls;
+    const server = tls.createServer(
+      {
+        ...common,
+        ...(rest as tls.TlsOptions),
+        requestCert,
+        rejectUnauthorized: requestCert,
+        ALPNProtocols: ["http/1.1"],
+        handshakeTimeout: options.handshakeTimeout,
+      },
+      (socket) => takeStream(socket, window, accept),
+    );
+    // A handshake that fails concerns its client alone.
+    server.on("tlsClientError", (_, socket) => socket.destroy());
+    return server;
+  }
+  return net.createServer({ ...common, pauseOnConnect: onread }, (accepted) => {
+    const handle = (accepted as unknown as Handled)._handle;
+    if (onread && handle) takeRaw(handle, window, accept);
+    else takeStream(accepted, window, accept);
+  });
+}
+
 function listen(
   options: ListenOptions,
   window: Uint8Array,
@@ -101,36 +150,24 @@ function listen(
   failed: (error: Error) => void,
   onread: boolean,
 ): Promise<Listener> {
-  const server = net.createServer(
-    {
-      pauseOnConnect: onread,
-      allowHalfOpen: true,
-      noDelay: options.noDelay,
-      keepAlive: options.keepAlive > 0,
-      keepAliveInitialDelay: options.keepAlive,
-    },
-    (accepted) => {
-      const handle = (accepted as unknown as Handled)._handle;
-      if (onread && handle) takeRaw(handle, window, accept);
-      else takeStream(accepted, window, accept);
-    },
-  );
+  const server = createServer(options, window, accept, onread);
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    const { port, hostname: host, backlog, ipv6Only } = options;
-    server.listen({ port, host, backlog, ipv6Only }, () => {
-      server.off("error", reject);
-      // EMFILE and its kin concern one connection; the listener goes on.
-      server.on("error", failed);
-      const address = server.address() as net.AddressInfo;
-      resolve({
-        hostname: address.address,
-        port: address.port,
-        close() {
-          server.close();
-        },
-      });
-    });
+    const { path, port, hostname: host, backlog, ipv6Only } = options;
+    server.listen(
+      path === undefined ? { port, host, backlog, ipv6Only } : { path, backlog },
+      () => {
+        server.off("error", reject);
+        // EMFILE and its kin concern one connection; the listener goes on.
+        server.on("error", failed);
+        const address = server.address();
+        const where =
+          typeof address === "string" || address === null
+            ? { hostname: "", port: 0, path: address ?? "" }
+            : { hostname: address.address, port: address.port };
+        resolve({ ...where, close: () => void server.close() });
+      },
+    );
   });
 }
 
