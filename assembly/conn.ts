@@ -165,7 +165,7 @@ export class Conn {
   key: u16;
   traits: u32;
   requests: u32;
-  /** State of the chunk parser. */
+  /** HTTP: state of the parser. WebSocket: the reason for which it fails once its events are handled. */
   chunk: u32;
   /** WebSocket: bytes of the current frame still to come, its mask for the next one. */
   frameLeft: u32;
@@ -205,8 +205,7 @@ export class Conn {
   /** Neighbours in the queue for buffers. */
   waitNext: u32;
   waitBack: u32;
-  /** Block with the end of the 101, until it is handed over: no pong goes before it. */
-  switching: u32;
+  spare3: u32;
   /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
   heldSince: f64;
 }

@@ -163,7 +163,14 @@ export function create(base: usize): usize {
     4096,
   );
   next += bytesOf(Region.ReceivePool) as usize;
-  formatPool(replyPool, next, replyMap, paramU32(Param.ReplyPoolBytes), ctz(REPLY_UNIT as u32), 0);
+  formatPool(
+    replyPool,
+    next,
+    replyMap,
+    paramU32(Param.ReplyPoolBytes),
+    ctz(REPLY_UNIT as u32),
+    4096,
+  );
   next += bytesOf(Region.ReplyPool) as usize;
   const ringAt = next;
   next += bytesOf(Region.Ring) as usize;

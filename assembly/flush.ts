@@ -45,14 +45,6 @@ function peek(c: Conn, runBytes: u32): bool {
   isPong = false;
   body = 0;
   last = 0;
-  if (c.pong != 0 && c.switching == 0 && !has(c, Flag.MidFrame | Flag.MidReply)) {
-    const b = block(c.pong);
-    kind = RowKind.Block;
-    from = changetype<usize>(b) + b.start;
-    length = b.end - b.start;
-    isPong = true;
-    return true;
-  }
   const b = block(c.replyHead);
   if (c.replyHead != 0 && !has(c, Flag.MidFrame) && (!isWebSocket(c) || b.at <= c.handed)) {
     length = b.end - b.start;
@@ -66,6 +58,14 @@ function peek(c: Conn, runBytes: u32): bool {
       kind = RowKind.Block;
       from = changetype<usize>(b) + b.start;
     }
+    return true;
+  }
+  if (c.pong != 0 && !has(c, Flag.MidFrame | Flag.MidReply)) {
+    const pong = block(c.pong);
+    kind = RowKind.Block;
+    from = changetype<usize>(pong) + pong.start;
+    length = pong.end - pong.start;
+    isPong = true;
     return true;
   }
   if (!isWebSocket(c)) return false;
@@ -86,7 +86,7 @@ function peek(c: Conn, runBytes: u32): bool {
 function follows(c: Conn): bool {
   if (kind == RowKind.Static) return false;
   const committed = ringOf(c).committed;
-  if (isPong) return c.replyHead != 0 || c.handed < committed;
+  if (isPong) return c.handed < committed;
   if (kind == RowKind.Block) {
     return block(c.replyHead).next != 0 || (isWebSocket(c) && c.handed < committed);
   }
@@ -109,7 +109,6 @@ function advance(c: Conn): void {
 
 /** Notes whether the reply block that goes out leaves its frame unfinished. */
 function markReply(c: Conn, b: Block, n: u32): void {
-  if (c.switching == (changetype<usize>(b) as u32) && b.start + n == b.end) c.switching = 0;
   if (b.flags & BlockFlag.Continued || b.start + n < b.end) c.flags |= Flag.MidReply;
   else c.flags &= ~Flag.MidReply;
 }

@@ -51,6 +51,7 @@ import {
   dropInput,
   fail,
   finishWith,
+  isScarce,
   kill,
   leaveQueue,
   queuePong,
@@ -181,15 +182,15 @@ function parseHttp(c: Conn): void {
     if (has(c, Flag.Held) || eventsFull()) return;
     if (c.state == State.Head) {
       if (c.start == c.end) break;
-      if (c.backlog > paramU32(Param.Backlog)) {
+      if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce())) {
         // It does not read its answers: no further request until it does.
         c.flags |= Flag.Clogged;
         return;
       }
-      if (c.list == List.Idle) c.since = engine.now;
       const result = parseHead(c, dataOf(c), tableOf(c));
+      // Empty lines do not begin a request.
+      if (c.list == List.Idle && c.start != c.end) c.since = engine.now;
       if (result == MORE) {
-        // Empty lines do not begin a request.
         if (c.list != List.Reading && c.start != c.end) {
           enlist(c, List.Reading);
           rearm(c);
@@ -307,26 +308,45 @@ function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
   if (c.opcode != Opcode.Text || has(c, Flag.Inflating)) return true;
   c.utf8 = validate(at, length, c.utf8);
   if (c.utf8 == UTF8_BAD || (complete && c.utf8 != UTF8_START)) {
-    fail(c, CloseReason.WsBadUtf8);
+    failInOrder(c, CloseReason.WsBadUtf8);
     return false;
   }
   return true;
+}
+
+/** Fails a WebSocket once the messages before the fault have been handled: their answers go out first. */
+function failInOrder(c: Conn, reason: i32): void {
+  if (engine.inboundEvents == 0) {
+    fail(c, reason);
+    return;
+  }
+  c.chunk = reason as u32;
+  c.flags |= Flag.MessageOut;
 }
 
 /** Parses frames from engine.source to engine.sourceEnd until it must stop; true when it needs more bytes. */
 function parseFrames(c: Conn): bool {
   while (c.state == State.Open || c.state == State.Closing) {
     if (has(c, Flag.Held | Flag.MessageOut) || eventsFull()) return false;
+    if (c.chunk != 0) {
+      failInOrder(c, c.chunk as i32);
+      return false;
+    }
     if (c.frameOpen == 0) {
       const result = parseFrameHead(c, engine.source as usize, engine.sourceEnd as usize);
       if (result == MORE) return true;
       if (result != DONE) {
-        fail(c, result);
+        failInOrder(c, result);
         return false;
       }
       if (headOpcode >= 8) {
         const payload = (engine.source + headBytes) as usize;
         if (engine.sourceEnd - engine.source < headBytes + payloadLength) return true;
+        if (headOpcode == Opcode.Close && engine.inboundEvents > 0) {
+          // Messages before a Close are handled, and answered, before it is.
+          c.flags |= Flag.MessageOut;
+          return false;
+        }
         unmask(payload, payload, payloadLength, payloadMask);
         engine.source += headBytes + payloadLength;
         control(c, headOpcode, payload, payloadLength);
@@ -334,7 +354,7 @@ function parseFrames(c: Conn): bool {
       }
       c.fragments++;
       if (c.fragments > paramU32(Param.Fragments)) {
-        fail(c, CloseReason.WsTooManyFragments);
+        failInOrder(c, CloseReason.WsTooManyFragments);
         return false;
       }
       if (headOpcode != Opcode.Continuation) {
@@ -644,6 +664,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   if (deflate == 1 && paramU32(Param.DeflateRingBytes) != 0) w.flags |= Flag.Deflate;
   w.state = State.Open;
   w.opcode = 0;
+  w.chunk = 0;
   w.frameOpen = 0;
   w.frameLeft = 0;
   w.message = 0;
@@ -658,7 +679,6 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   w.lastIn = engine.now;
   w.since = engine.now;
   w.closeCode = 1006;
-  w.switching = w.replyTail;
   c.buffer = 0;
   c.replyHead = 0;
   c.replyTail = 0;

@@ -559,6 +559,12 @@ export const HEAD_ROOM: u32 = HEAD_EXTRA + 256;
 
 const HEADER = memory.data(16, 8);
 
+/** True when the reply pool is nearly used up: what is left is for those who read what they get. */
+export function isScarce(): bool {
+  const bytes = paramU32(Param.ReplyPoolBytes);
+  return replyPool.used > bytes - (bytes >> 2);
+}
+
 /** Bytes of a `sendBegin` still to be written. */
 let sendLeft: u32 = 0;
 
@@ -569,7 +575,7 @@ let sendLeft: u32 = 0;
 export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
-  if (c.backlog > paramU32(Param.Backlog)) {
+  if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce())) {
     c.flags |= Flag.WantDrain;
     add(Control.MessagesRefused, 1);
     return Outcome.Full;
@@ -692,9 +698,26 @@ export function answerClose(c: Conn, code: u32): void {
   finishWith(c, CloseReason.PeerClosed);
 }
 
-/** Queues the pong to a ping; the newest wins (RFC 6455 5.5.3). */
+/** Bytes of a client's queue up to which each ping gets its pong. */
+const PONG_BACKLOG: u32 = 8192;
+
+/**
+ * Queues the pong to a ping. A client that reads gets one for each; one that does not, or is behind in the
+ * ring, gets the newest alone, ahead of what it is behind with (RFC 6455 5.5.3).
+ */
 export function queuePong(c: Conn, payload: usize, length: u32): void {
   if (has(c, Flag.CloseQueued)) return;
+  const committed = ringOf(c).committed;
+  if (c.pong == 0 && c.handed >= committed && c.backlog < PONG_BACKLOG) {
+    store<u8>(HEADER, 0x80 | Opcode.Pong);
+    store<u8>(HEADER, length as u8, 1);
+    if (reserve(c, 2 + length, committed)) {
+      write(HEADER, 2);
+      write(payload, length);
+      markDirty(c);
+      return;
+    }
+  }
   if (c.pong != 0) {
     giveBlock(block(c.pong));
     c.pong = 0;

@@ -525,24 +525,29 @@ define("ping", [
   { name: "a pong is not answered", input: frame(10, "x"), log: taken('pong "x"') },
 ]);
 
-ws("ping: the newest of those that came together is answered", () => {
+ws("ping: those that came together are answered each, in order", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
   wire.send(join(frame(9, "1"), frame(9, "2"), text("x"), frame(9, "3")));
-  assert.equal(lines(wire.take()), ["pong 3"]);
-  assert.is(drive.engine.get(Control.PongsDropped), 2);
+  assert.equal(lines(wire.take()), ["pong 1", "pong 2", "pong 3"]);
+  assert.is(drive.engine.get(Control.PongsDropped), 0);
   drive.end();
 });
 
-ws("ping: a client that does not read is answered once, with the newest", () => {
+ws("ping: a client that does not read is answered up to a bound, then with the newest", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
   wire.stalled = true;
   wire.push("first");
   drive.turn();
-  for (let i = 0; i < 1000; i++) wire.send(frame(9, `${i}`));
+  for (let i = 0; i < 5000; i++) wire.send(frame(9, `${i}`));
+  assert.ok(drive.engine.backlog(wire.slot) < 8192 + 200);
   wire.unstall();
-  assert.equal(lines(wire.take()), ["text first", "pong 999"]);
+  const got = lines(wire.take());
+  assert.is(got[0], "text first");
+  assert.is(got[1], "pong 0");
+  assert.is(got.at(-1), "pong 4999");
+  assert.ok(got.length < 3000, `${got.length} pongs`);
   drive.end();
 });
 
@@ -558,6 +563,28 @@ ws("ping: the pong goes between frames, never into one", () => {
   const got = lines(wire.take()).map((line) => line.slice(0, 6));
   assert.equal([...got].sort(), ["pong p", "text a", "text b"]);
   assert.is(got[0], "text a");
+  drive.end();
+});
+
+ws("close: messages before it in the same read are handled and answered first", () => {
+  const drive = new Drive();
+  const wire = drive.webSocket();
+  wire.send(join(text("a"), text("b"), closeFrame(1000, "bye")));
+  assert.equal(lines(wire.take()).slice(-1), ["close 1000"]);
+  const seen = wire.log.map((line) => line.split(" ")[0]);
+  assert.ok(seen.lastIndexOf("text") < seen.findIndex((word) => /close|end/.test(word ?? "")));
+  drive.end();
+});
+
+ws("a fault after messages in the same read fails the connection after they are handled", () => {
+  const drive = new Drive();
+  const wire = drive.webSocket();
+  wire.send(join(text("a"), new Uint8Array([0x83, 0x80, 0, 0, 0, 0]), text("b")));
+  assert.equal(
+    wire.log.filter((line) => line.startsWith("text")),
+    ['text "a"'],
+  );
+  assert.equal(lines(wire.take()), ["close 1002"]);
   drive.end();
 });
 
