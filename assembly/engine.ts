@@ -48,7 +48,9 @@ import {
 } from "./conn";
 import { beginHead } from "./http";
 import { countBelow, furthest, insert, orderedCount, remove } from "./order";
-import { close, deadline, fail, kill, lagBytes, ping, rearm, refuse, send } from "./output";
+import { deadline, kill, lagBytes, rearm } from "./output";
+import { refuse } from "./respond";
+import { close, fail, ping, send } from "./send";
 import {
   HEADROOM_BYTES,
   RECEIVE_UNIT,
@@ -112,7 +114,10 @@ export function align(): u32 {
   return REGION_ALIGN as u32;
 }
 
-/** Formats a region of `footprint()` bytes, aligned to `align()`, that is all zero. Returns its address, 0 when it is misaligned. */
+/**
+ * Formats a region of `footprint()` bytes, aligned to `align()`, that is all zero.
+ * @returns its address, 0 when it is misaligned
+ */
 export function create(base: usize): usize {
   if (base == 0 || (base & (align() - 1)) != 0) return 0;
   memory.fill(base, 0, bytesOf(Region.Control) as usize);
@@ -332,7 +337,10 @@ function otherBytes(bytes: u32, deflateLength: u32): u32 {
   return deflateLength == 0 ? bytes : headerBytes(deflateLength) + deflateLength;
 }
 
-/** Puts a message's other form into its ring, when anybody reads that; `bytes` of the plain frame stand at `plainAt`. */
+/**
+ * Puts a message's other form into its ring, when anybody reads that; `bytes` of the plain frame stand at
+ * `plainAt`. Returns its length there.
+ */
 function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u32 {
   if (engine.deflateCount == 0) return 0;
   const length = otherBytes(bytes, deflateLength);

@@ -61,21 +61,15 @@ export {
   tick,
 } from "./engine";
 export { feed, hold, peerEnded, resume, retain, terminate, upgrade } from "./input";
+export { flush, free } from "./output";
 export {
-  checkUtf8,
-  close,
   dismiss,
-  flush,
-  free,
-  ping,
   respond,
   respondStatic,
-  send,
-  sendBegin,
-  sendBytes,
   stop,
   streamBegin,
   streamEnd,
   streamNext,
   streamWrite,
-} from "./output";
+} from "./respond";
+export { checkUtf8, close, ping, send, sendBegin, sendBytes } from "./send";

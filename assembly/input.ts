@@ -45,21 +45,10 @@ import {
 } from "./conn";
 import { DONE, MORE, beginHead, parseBody, parseHead, wantsContinue } from "./http";
 import { furthest, insert } from "./order";
-import {
-  answerClose,
-  dropBuffer,
-  dropInput,
-  fail,
-  finishWith,
-  isScarce,
-  kill,
-  leaveQueue,
-  queuePong,
-  queueSwitch,
-  rearm,
-  refuse,
-  sendContinue,
-} from "./output";
+import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./output";
+import { isScarce } from "./reply";
+import { queueSwitch, refuse, sendContinue } from "./respond";
+import { answerClose, fail, queuePong } from "./send";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { ringOf } from "./ring";
 import { disarm } from "./timers";

@@ -6,8 +6,9 @@
 //
 //   block   next | order flags | start | end | at (u64) | body | capacity | bytes …
 
+import { Param } from "./abi";
 import { copy } from "./bytes";
-import { Conn, replyPool } from "./conn";
+import { Conn, paramU32, replyPool } from "./conn";
 import { blockBytes, give, orderFor, take } from "./pool";
 
 @unmanaged
@@ -187,4 +188,10 @@ export function dropQueue(c: Conn, keepFirst: bool): void {
     b = next;
   }
   c.backlog = 0;
+}
+
+/** True when the reply pool is nearly used up: what is left is for those who read what they get. */
+export function isScarce(): bool {
+  const bytes = paramU32(Param.ReplyPoolBytes);
+  return replyPool.used > bytes - (bytes >> 2);
 }

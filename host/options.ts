@@ -570,7 +570,8 @@ function refuseContradictions(values: Record<OptionName, number>): void {
   for (const name of ["maxPayloadLength", "maxBodyLength"] as const) {
     if (room(values[name]) > large) {
       throw new RangeError(
-        `${name}: ${values[name]} needs receiveBuffers of at least ${Math.ceil((room(values[name]) * 4) / 3)}, not ${values.receiveBuffers}`,
+        `${name}: ${values[name]} needs receiveBuffers of at least ` +
+          `${Math.ceil((room(values[name]) * 4) / 3)}, not ${values.receiveBuffers}`,
       );
     }
   }

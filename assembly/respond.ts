@@ -1,0 +1,326 @@
+// Answers to HTTP requests: refusals, whole answers, answers that stream, the 101 of an upgrade.
+//
+// Invariant: a request that is out is answered once; then its connection goes on to the next, or ends.
+
+import { Answer, CloseReason, Control, Method, Outcome, Param, Shut, Trait } from "./abi";
+import {
+  Framing,
+  HEAD_EXTRA,
+  putDate,
+  putFields,
+  putHead,
+  putPhrase,
+  putStatusLine,
+} from "./answer";
+import { storeDecimal } from "./bytes";
+import { closeStatus } from "./close";
+import {
+  Conn,
+  Flag,
+  List,
+  State,
+  add,
+  engine,
+  enlist,
+  has,
+  live,
+  markDirty,
+  paramU32,
+} from "./conn";
+import { beginHead } from "./http";
+import { dropInput, finishWith, kill, rearm } from "./output";
+import { reserve, reserveStatic, write } from "./reply";
+import { announce } from "./send";
+import { putText } from "./text";
+import { putAccept } from "./ws";
+
+/** Queues a head and a body; false when the reply pool is empty: the connection is ended then. */
+function queue(c: Conn, head: usize, headEnd: usize, body: usize, bodyLength: u32): bool {
+  const headLength = (headEnd - head) as u32;
+  if (!reserve(c, headLength + bodyLength, 0)) {
+    kill(c, CloseReason.NoBuffer, Shut.Destroy);
+    return false;
+  }
+  write(head, headLength);
+  if (bodyLength > 0) write(body, bodyLength);
+  markDirty(c);
+  return true;
+}
+
+/** A refusal's head and body, its text and the 100 (Continue) are put together here. */
+const SHORT = memory.data(512, 16);
+
+/** Refuses a request: an answer with the reason's status, then the end. */
+export function refuse(c: Conn, reason: i32): void {
+  if (has(c, Flag.Streaming)) {
+    // Its head is out: a body that breaks off says that something went wrong (RFC 9112 8).
+    kill(c, reason, Shut.Reset);
+    return;
+  }
+  const status = closeStatus(reason);
+  if (status == 0) {
+    kill(c, reason, Shut.Reset);
+    return;
+  }
+  const text = SHORT + 384;
+  const textEnd = putText(putPhrase(text, status), "\n");
+  let at = putStatusLine(SHORT, status);
+  at = putDate(at);
+  at = putText(at, "Content-Type: text/plain\r\nContent-Length: ");
+  at = storeDecimal(at, (textEnd - text) as u64);
+  if (status == 426) {
+    at = putText(
+      at,
+      "\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n",
+    );
+  } else if (status == 503) {
+    at = putText(at, "\r\nRetry-After: 1\r\nConnection: close\r\n\r\n");
+  } else {
+    at = putText(at, "\r\nConnection: close\r\n\r\n");
+  }
+  const isHead = c.line > 0 && c.method == Method.HEAD;
+  if (queue(c, SHORT, at, text, isHead ? 0 : ((textEnd - text) as u32))) finishWith(c, reason);
+}
+
+/** Tells the client to send its body (RFC 9110 10.1.1). */
+export function sendContinue(c: Conn): void {
+  queue(c, SHORT, putText(SHORT, "HTTP/1.1 100 Continue\r\n\r\n"), 0, 0);
+}
+
+/** How `putHead` is to speak of the connection, and whether it ends with this answer. */
+function persistence(c: Conn, flags: u32): u32 {
+  const limit = paramU32(Param.RequestsPerSocket);
+  if (!(c.traits & Trait.Persistent) || flags & Answer.Close || engine.stopping != 0) return 0;
+  if (limit != 0 && c.requests + 1 >= limit) return 0;
+  return c.minor == 0 ? 2 : 1;
+}
+
+/** True for an answer without a body (RFC 9110 6.4.1; 205: 15.3.6). */
+function isBare(c: Conn, status: u32): bool {
+  return c.method == Method.HEAD || status == 204 || status == 205 || status == 304;
+}
+
+/** The request is answered: on to the next, or to the end. */
+function finishRequest(c: Conn, persistent: bool): void {
+  if (c.state == State.Dead) return;
+  c.requests++;
+  add(Control.Requests, 1);
+  if (!persistent) {
+    finishWith(c, CloseReason.Ok);
+    return;
+  }
+  c.start += c.scan;
+  beginHead(c);
+  c.state = State.Head;
+  c.since = engine.now;
+  c.flags &= ~Flag.Continued;
+  if (c.start >= c.end) {
+    dropInput(c);
+    if (has(c, Flag.PeerEnded)) {
+      finishWith(c, CloseReason.PeerClosed);
+      return;
+    }
+    enlist(c, List.Idle);
+  } else {
+    enlist(c, List.Reading);
+  }
+  rearm(c);
+}
+
+/**
+ * Answers the request that is out.
+ * @param fieldsLength bytes of field records at the start of the scratch region, the body behind them
+ * @returns Ok, Gone, or TooLarge when a field is refused (nothing is sent then)
+ */
+export function respond(
+  slot: u32,
+  generation: u32,
+  status: u32,
+  flags: u32,
+  fieldsLength: u32,
+  bodyLength: u32,
+): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
+  const persistent = persistence(c, flags);
+  const body = engine.scratch + fieldsLength;
+  const head = (body + bodyLength + 15) & ~15;
+  const end = putHead(
+    head,
+    status,
+    Framing.Length,
+    persistent,
+    bodyLength,
+    engine.scratch,
+    fieldsLength,
+  );
+  if (end == 0) return Outcome.TooLarge;
+  const bare = isBare(c, status);
+  if (queue(c, head, end, body, bare ? 0 : bodyLength)) finishRequest(c, persistent != 0);
+  return Outcome.Ok;
+}
+
+/** Answers with `length` bytes of a body that the host holds. */
+export function respondStatic(
+  slot: u32,
+  generation: u32,
+  status: u32,
+  flags: u32,
+  fieldsLength: u32,
+  body: u32,
+  length: u32,
+): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
+  const persistent = persistence(c, flags);
+  const head = (engine.scratch + fieldsLength + 15) & ~15;
+  const end = putHead(
+    head,
+    status,
+    Framing.Length,
+    persistent,
+    length,
+    engine.scratch,
+    fieldsLength,
+  );
+  if (end == 0) return Outcome.TooLarge;
+  const bare = isBare(c, status) || length == 0;
+  if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
+  if (!bare && !reserveStatic(c, body, 0, length, 0)) {
+    kill(c, CloseReason.NoBuffer, Shut.Destroy);
+    return Outcome.Ok;
+  }
+  finishRequest(c, persistent != 0);
+  return Outcome.Ok;
+}
+
+/**
+ * Begins an answer that comes piece by piece. The request stays out until `streamEnd`.
+ * @returns Ok, Gone, or TooLarge when a field is refused (nothing is sent then)
+ */
+export function streamBegin(
+  slot: u32,
+  generation: u32,
+  status: u32,
+  flags: u32,
+  fieldsLength: u32,
+): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Request || has(c, Flag.Streaming)) {
+    return Outcome.Gone;
+  }
+  const bare = isBare(c, status);
+  const chunked = c.minor == 1;
+  // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+  const persistent = chunked || bare ? persistence(c, flags) : 0;
+  const framing: u32 =
+    chunked && !(status == 204 || status == 205 || status == 304) ? Framing.Chunked : Framing.None;
+  const head = (engine.scratch + fieldsLength + 15) & ~15;
+  const end = putHead(head, status, framing, persistent, 0, engine.scratch, fieldsLength);
+  if (end == 0) return Outcome.TooLarge;
+  if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
+  c.flags |= Flag.Streaming;
+  if (chunked) c.flags |= Flag.Chunking;
+  if (bare) c.flags |= Flag.Bare;
+  if (persistent == 0) c.flags |= Flag.LastAnswer;
+  return Outcome.Ok;
+}
+
+/** The head of a chunk. */
+const CHUNK_HEAD = memory.data(16, 8);
+
+const HEX = memory.data<u8>([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 97, 98, 99, 100, 101, 102]);
+
+/**
+ * Begins a piece of `length` bytes, at least 1; `sendBytes` follows until all are there, then `streamNext`.
+ * @returns Ok; Full: nothing was queued, a Drain follows; Gone; TooLarge: this answer has no body, the piece
+ * is dropped
+ */
+export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !has(c, Flag.Streaming)) return Outcome.Gone;
+  if (has(c, Flag.Bare)) return Outcome.TooLarge;
+  let at = CHUNK_HEAD as usize;
+  if (has(c, Flag.Chunking)) {
+    let shift: i32 = 28;
+    while (shift > 0 && length >> shift == 0) shift -= 4;
+    for (; shift >= 0; shift -= 4) store<u8>(at++, load<u8>(HEX + ((length >> shift) & 15)));
+    store<u16>(at, 0x0a0d);
+    at += 2;
+  }
+  const head = (at - CHUNK_HEAD) as u32;
+  const room = head + length + (head == 0 ? 0 : 2);
+  if (c.backlog > paramU32(Param.Backlog) || length > 0x7fffffff || !reserve(c, room, 0)) {
+    c.flags |= Flag.WantDrain;
+    // With nothing queued of its own it waits for the pool; its write is tried again with the others'.
+    if (c.backlog == 0) engine.replyFull = 1;
+    return Outcome.Full;
+  }
+  write(CHUNK_HEAD, head);
+  announce(length);
+  markDirty(c);
+  return Outcome.Ok;
+}
+
+/** Ends a piece. */
+export function streamNext(slot: u32, generation: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !has(c, Flag.Chunking)) return;
+  store<u16>(CHUNK_HEAD, 0x0a0d);
+  write(CHUNK_HEAD, 2);
+}
+
+/** Ends an answer that came piece by piece: the connection goes on, or ends with it. */
+export function streamEnd(slot: u32, generation: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !has(c, Flag.Streaming)) return Outcome.Gone;
+  if (has(c, Flag.Chunking) && !has(c, Flag.Bare)) {
+    const end = putText(SHORT, "0\r\n\r\n");
+    if (!queue(c, SHORT, end, 0, 0)) return Outcome.Ok;
+  }
+  const persistent = !has(c, Flag.LastAnswer);
+  c.flags &= ~(Flag.Streaming | Flag.Chunking | Flag.Bare | Flag.LastAnswer);
+  finishRequest(c, persistent);
+  return Outcome.Ok;
+}
+
+/** No connection persists from now on: the server shuts down. */
+export function stop(): void {
+  engine.stopping = 1;
+}
+
+/**
+ * Ends an HTTP connection for a shutdown: an idle one at once, an unfinished request with 503. One that is
+ * out is answered first.
+ */
+export function dismiss(slot: u32, generation: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return;
+  if (c.state == State.Head && c.start == c.end) finishWith(c, CloseReason.Shutdown);
+  else if (c.state == State.Head || c.state == State.Body) refuse(c, CloseReason.Shutdown);
+}
+
+/**
+ * Queues the 101 of an opening handshake (RFC 6455 4.2.2).
+ * @returns Ok; Full when the reply pool is empty, TooLarge when a field is refused: nothing is queued then
+ */
+export function queueSwitch(c: Conn, fieldsLength: u32): u32 {
+  const head = (engine.scratch + fieldsLength + 15) & ~15;
+  let at = putText(
+    head,
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+  );
+  at = putAccept(at, (c.head as usize) + (c.key as usize));
+  at = putText(at, "\r\n");
+  at = putFields(at, engine.scratch, fieldsLength);
+  if (at == 0) return Outcome.TooLarge;
+  at = putDate(at);
+  at = putText(at, "\r\n");
+  const length = (at - head) as u32;
+  if (!reserve(c, length, 0)) return Outcome.Full;
+  write(head, length);
+  return Outcome.Ok;
+}
+
+/** Bytes of scratch that an answer's head needs beside its fields and body. */
+export const HEAD_ROOM: u32 = HEAD_EXTRA + 256;

@@ -1,0 +1,196 @@
+// What one WebSocket alone is sent: messages, pings, pongs, and the closing handshake.
+//
+// Invariant: a message is queued whole or not at all, and nothing follows a Close.
+
+import { CloseReason, Control, Outcome, Param, Shut } from "./abi";
+import { copy, storeBe16 } from "./bytes";
+import { closeCode } from "./close";
+import { Conn, Flag, State, add, engine, has, live, markDirty, paramU32, removeOpen } from "./conn";
+import { finishWith, kill } from "./output";
+import { block, giveBlock, isScarce, reserve, takeBlock, write } from "./reply";
+import { firstByte, headerBytes, putHeader, ringOf } from "./ring";
+import { validate } from "./utf8";
+import { Opcode } from "./ws";
+
+const HEADER = memory.data(16, 8);
+
+/** Bytes of a `sendBegin` still to be written. */
+let sendLeft: u32 = 0;
+
+/**
+ * Starts a message of `length` bytes for one client; `sendBytes` follows until all are there, at once.
+ * @returns Ok, Gone, Full (a Drain follows)
+ */
+export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
+  if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce())) {
+    c.flags |= Flag.WantDrain;
+    add(Control.MessagesRefused, 1);
+    return Outcome.Full;
+  }
+  const header = headerBytes(length);
+  // Checked before the sum, which must not wrap.
+  if (length > 0x7fffffff || !reserve(c, header + length, ringOf(c).committed)) {
+    c.flags |= Flag.WantDrain;
+    engine.replyFull = 1;
+    add(Control.MessagesRefused, 1);
+    return Outcome.Full;
+  }
+  putHeader(HEADER, first, length);
+  write(HEADER, header);
+  sendLeft = length;
+  markDirty(c);
+  if ((first & 15) < 8) add(Control.MessagesSent, 1);
+  return Outcome.Ok;
+}
+
+/** `sendBytes` will bring this many bytes. */
+export function announce(length: u32): void {
+  sendLeft = length;
+}
+
+/** Copies the next bytes of the message that `sendBegin` started. */
+export function sendBytes(from: usize, length: u32): void {
+  assert(length <= sendLeft, "more than was announced");
+  write(from, min(length, sendLeft));
+  sendLeft -= min(length, sendLeft);
+}
+
+/**
+ * Goes on checking UTF-8: for messages the host inflated.
+ * @param state 0 at the start of a text, then what the call before returned
+ * @returns 0 at the end of a valid text; all ones: not valid
+ */
+export function checkUtf8(from: usize, length: u32, state: u32): u32 {
+  return validate(from, length, state);
+}
+
+/** A whole data message. */
+export function send(slot: u32, generation: u32, flags: u32, from: usize, length: u32): u32 {
+  const outcome = sendBegin(slot, generation, firstByte(flags), length);
+  if (outcome == Outcome.Ok) sendBytes(from, length);
+  return outcome;
+}
+
+/** A ping with at most 125 bytes (RFC 6455 5.5.2). */
+export function ping(slot: u32, generation: u32, from: usize, length: u32): u32 {
+  const outcome = sendBegin(slot, generation, 0x80 | Opcode.Ping, length);
+  if (outcome == Outcome.Ok) sendBytes(from, length);
+  return outcome;
+}
+
+/** Queues a Close frame; nothing follows it. */
+function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
+  const length: u32 = code == 1005 ? 0 : 2 + textLength;
+  if (c.pong != 0) {
+    // Nothing follows a Close: the pong that is pending goes before it.
+    const pong = block(c.pong);
+    const bytes = pong.end - pong.start;
+    if (reserve(c, bytes, ringOf(c).committed)) write(changetype<usize>(pong) + pong.start, bytes);
+    giveBlock(pong);
+    c.pong = 0;
+  }
+  if (!reserve(c, 2 + length, ringOf(c).committed)) return false;
+  store<u8>(HEADER, 0x88);
+  store<u8>(HEADER, length as u8, 1);
+  storeBe16(HEADER + 2, code);
+  write(HEADER, length == 0 ? 2 : 4);
+  if (length > 2) write(text, textLength);
+  c.flags |= Flag.CloseQueued;
+  removeOpen(c);
+  markDirty(c);
+  return true;
+}
+
+/** Fails a WebSocket (RFC 6455 7.1.7): a Close frame with the reason's code, then the end. */
+export function fail(c: Conn, reason: i32): void {
+  const code = closeCode(reason);
+  if (c.state == State.Closing) {
+    finishWith(c, reason);
+    return;
+  }
+  c.closeCode = code as u16;
+  if (code == 0 || !queueClose(c, code, 0, 0)) {
+    kill(c, reason, Shut.Reset);
+    return;
+  }
+  finishWith(c, reason);
+}
+
+/** Starts the closing handshake (RFC 6455 7.1.2); the text stands at `text`. */
+export function close(
+  slot: u32,
+  generation: u32,
+  code: u32,
+  text: usize,
+  textLength: u32,
+  reason: i32,
+): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
+  if (!queueClose(c, code, text, textLength)) {
+    kill(c, CloseReason.NoBuffer, Shut.Reset);
+    return Outcome.Full;
+  }
+  c.state = State.Closing;
+  c.reason = reason;
+  c.closeCode = 1006;
+  c.since = engine.now;
+  return Outcome.Ok;
+}
+
+/** The peer's Close frame arrived, with a valid payload. */
+export function answerClose(c: Conn, code: u32): void {
+  c.flags |= Flag.CloseSeen;
+  c.closeCode = code as u16;
+  if (c.state == State.Closing) {
+    finishWith(c, c.reason);
+    return;
+  }
+  // RFC 6455 5.5.1: the code received is echoed.
+  if (!queueClose(c, code, 0, 0)) {
+    kill(c, CloseReason.NoBuffer, Shut.Reset);
+    return;
+  }
+  finishWith(c, CloseReason.PeerClosed);
+}
+
+/** Bytes of a client's queue up to which each ping gets its pong. */
+const PONG_BACKLOG: u32 = 8192;
+
+/**
+ * Queues the pong to a ping. A client that reads gets one for each; one that does not, or is behind in the
+ * ring, gets the newest alone, ahead of what it is behind with (RFC 6455 5.5.3).
+ */
+export function queuePong(c: Conn, payload: usize, length: u32): void {
+  if (has(c, Flag.CloseQueued)) return;
+  const committed = ringOf(c).committed;
+  if (c.pong == 0 && c.handed >= committed && c.backlog < PONG_BACKLOG) {
+    store<u8>(HEADER, 0x80 | Opcode.Pong);
+    store<u8>(HEADER, length as u8, 1);
+    if (reserve(c, 2 + length, committed)) {
+      write(HEADER, 2);
+      write(payload, length);
+      markDirty(c);
+      return;
+    }
+  }
+  if (c.pong != 0) {
+    giveBlock(block(c.pong));
+    c.pong = 0;
+    add(Control.PongsDropped, 1);
+  }
+  const b = takeBlock(2 + length, 0);
+  if (changetype<usize>(b) == 0) {
+    add(Control.PongsDropped, 1);
+    return;
+  }
+  const start = changetype<usize>(b) + b.start;
+  store<u8>(start, 0x80 | Opcode.Pong);
+  store<u8>(start, length as u8, 1);
+  copy(start + 2, payload, length);
+  b.end += 2 + length;
+  c.pong = changetype<usize>(b) as u32;
+  markDirty(c);
+}
