@@ -79,3 +79,16 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
 export function reasonName(reason: number): keyof typeof CloseReason {
   return CloseReason[reason] as keyof typeof CloseReason;
 }
+
+/** Checks a close code and reason. @throws RangeError, TypeError */
+export function checkClose(code: number, reason: string): void {
+  const valid =
+    Number.isInteger(code) &&
+    ((code >= 1000 && code <= 1003) ||
+      (code >= 1007 && code <= 1014) ||
+      (code >= 3000 && code <= 4999));
+  if (!valid) throw new RangeError(`code: ${code} is not 1000–1003, 1007–1014 or 3000–4999`);
+  if (typeof reason !== "string") throw new TypeError("reason: not a string");
+  if (new TextEncoder().encode(reason).length > 123)
+    throw new RangeError("reason: longer than 123 bytes");
+}

@@ -9,6 +9,7 @@ import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { FrameFlag, RecordKind, SLOT_LIMIT } from "../assembly/abi";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/main";
+import { checkClose } from "./close";
 import type { Data, SendOptions, Stage, Stats } from "./handler";
 import { InboxWriter } from "./inbox";
 import { descriptorLimit, fitDescriptors } from "./limits";
@@ -267,14 +268,7 @@ class RunningServer implements Server {
   }
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {
-    const valid =
-      Number.isInteger(code) &&
-      ((code >= 1000 && code <= 1003) ||
-        (code >= 1007 && code <= 1014) ||
-        (code >= 3000 && code <= 4999));
-    if (!valid) throw new RangeError(`code: ${code} is not 1000–1003, 1007–1014 or 3000–4999`);
-    if (typeof reason !== "string") throw new TypeError("reason: not a string");
-    if (Buffer.byteLength(reason) > 123) throw new RangeError("reason: longer than 123 bytes");
+    checkClose(code, reason);
     return this.#put(
       RecordKind.Close | (code << 16),
       reason,

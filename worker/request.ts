@@ -16,7 +16,8 @@ import type {
 } from "../host/handler";
 import type { Engine, RequestHead } from "./engine";
 import { latin1, utf8 } from "./engine";
-import type { Peer, Pump } from "./server";
+import type { Peer } from "./peer";
+import type { Pump } from "./server";
 
 /** Copies of bytes as a plain Uint8Array, whatever the view was. */
 export function copyBytes(bytes: Uint8Array, from: number, length: number): Uint8Array {
@@ -273,7 +274,14 @@ export class ResponseImpl implements Response {
     this.#begin(status);
     const fields = this.#take(type, headers);
     if (this.sent) return false;
-    const sent = this.#pump.respond(this.#peer, this.request, status, fields, body, this.#close);
+    const sent = this.#pump.answers.respond(
+      this.#peer,
+      this.request,
+      status,
+      fields,
+      body,
+      this.#close,
+    );
     this.#sent = true;
     return sent;
   }
@@ -283,7 +291,7 @@ export class ResponseImpl implements Response {
     if (!(body instanceof StaticBodyImpl)) throw new TypeError("body: not made by server.body()");
     const fields = this.#take(body.type, headers);
     if (this.sent) return false;
-    const sent = this.#pump.respondStatic(
+    const sent = this.#pump.answers.respondStatic(
       this.#peer,
       this.request,
       status,
@@ -299,13 +307,13 @@ export class ResponseImpl implements Response {
     this.#begin(status);
     const fields = this.#take(type, headers);
     if (this.sent) return false;
-    this.#streaming = this.#pump.streamBegin(this.#peer, status, fields, this.#close);
+    this.#streaming = this.#pump.answers.streamBegin(this.#peer, status, fields, this.#close);
     return this.#streaming;
   }
 
   write(data: Data): boolean {
     if (!this.#streaming) throw new Error("write: begin() comes first");
-    return !this.sent && this.#pump.streamWrite(this.#peer, data);
+    return !this.sent && this.#pump.answers.streamWrite(this.#peer, data);
   }
 
   ready(): Promise<void> {
@@ -326,7 +334,7 @@ export class ResponseImpl implements Response {
     if (!this.#streaming) throw new Error("end: begin() comes first");
     if (data !== undefined) await this.#writeWhole(data);
     if (this.sent) return;
-    this.#pump.streamEnd(this.#peer, this.request);
+    this.#pump.answers.streamEnd(this.#peer, this.request);
     this.#sent = true;
   }
 
@@ -370,7 +378,7 @@ export class ResponseImpl implements Response {
     if (this.sent) return false;
     const all = [...fields];
     if (protocol !== "") all.push(["Sec-WebSocket-Protocol", protocol]);
-    const done = this.#pump.upgrade(this.#peer, this.request, all, protocol, options.data);
+    const done = this.#pump.answers.upgrade(this.#peer, this.request, all, protocol, options.data);
     this.#sent = true;
     return done;
   }

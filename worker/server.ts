@@ -9,7 +9,6 @@
 //   A peer's slot is freed after its link is closed, so nothing reads memory that is given away.
 
 import {
-  Answer,
   CloseReason,
   Control,
   EVENT_BYTES,
@@ -37,83 +36,21 @@ import {
   SLOT_LIMIT,
   Shut,
 } from "../assembly/abi";
-import { CLOSE_TABLE, reasonName } from "../host/close";
-import type {
-  CloseInfo,
-  Connection,
-  Data,
-  Handler,
-  HandlerServer,
-  SendOptions,
-  Stats,
-} from "../host/handler";
+import { CLOSE_TABLE, checkClose, reasonName } from "../host/close";
+import type { CloseInfo, Data, Handler, HandlerServer, SendOptions, Stats } from "../host/handler";
 import type { Eviction } from "../host/options";
 import type { Engine } from "./engine";
 import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
-import { WINDOW_BITS, negotiate } from "./deflate";
+import { Answers } from "./answers";
+import { WINDOW_BITS } from "./deflate";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Clock, Codec, Link, Sink } from "./net";
+import { Peer } from "./peer";
 import { RequestImpl, ResponseImpl, StaticBodyImpl, copyBytes } from "./request";
-import { WebSocketImpl, checkClose } from "./socket";
+import type { WebSocketImpl } from "./socket";
+import { statsOf } from "./stats";
 import { StageImpl } from "./stage";
-
-/** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
-export class Peer implements Sink, Connection {
-  slot: number;
-  generation: number;
-  readonly link: Link;
-  readonly #pump: Pump;
-  response: ResponseImpl | undefined;
-  ws: WebSocketImpl | undefined;
-  /** Bodies the host holds for this connection's answers, by number. */
-  bodies: Map<number, Uint8Array> | undefined;
-  /** Bytes the engine has not taken in: they wait for a buffer. */
-  rest: Uint8Array | undefined;
-  /** Reasons why nothing is read: the user's pause, an unanswered request or a pending open, a buffer. */
-  paused = false;
-  held = false;
-  /** Bytes that wait to be parsed. */
-  unparsed = 0;
-  reading = true;
-  closing = false;
-  /** A Close frame's reason text. */
-  closeText = "";
-  /** Window of what is compressed for this client; 0: nothing is. */
-  windowBits = 0;
-  dead = false;
-
-  constructor(pump: Pump, link: Link, slot: number, generation: number) {
-    this.#pump = pump;
-    this.link = link;
-    this.slot = slot;
-    this.generation = generation;
-  }
-
-  get id(): number {
-    return this.generation * SLOT_LIMIT + this.slot;
-  }
-
-  get remoteAddress(): string {
-    return this.link.remoteAddress;
-  }
-
-  read(n: number): void {
-    if (!this.dead) this.#pump.read(this, n);
-  }
-
-  written(): void {
-    if (!this.dead) this.#pump.written(this);
-  }
-
-  ended(): void {
-    if (!this.dead) this.#pump.peerEnded(this);
-  }
-
-  lost(_error: Error | undefined): void {
-    if (!this.dead) this.#pump.terminate(this, CloseReason.PeerReset);
-  }
-}
 
 /** Turns an unknown throw into an Error. */
 export function toError(thrown: unknown): Error {
@@ -160,24 +97,19 @@ export interface PumpOptions {
   readonly evicted?: (evictions: Eviction[]) => void;
 }
 
-/** Bytes of a body up to which it is copied into the engine; a larger one is sent from the host's copy. */
-const INLINE_BODY = 65536;
-
 export class Pump implements HandlerServer {
   readonly engine: Engine;
+  readonly answers: Answers;
   readonly #clock: Clock;
   readonly #flushInterval: number;
   readonly #codec: Codec | undefined;
   readonly #rules: OriginRules;
-  readonly #protocols: readonly string[];
   readonly #threshold: number;
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   #handler: Handler = {};
   readonly #peers: (Peer | undefined)[] = [];
   readonly #statics: StaticBodyImpl[] = [];
-  /** Bodies of single answers have numbers from here on. */
-  #nextBody = SLOT_LIMIT;
   readonly #inboxes: Inbox[] = [];
   #scheduled = false;
   #handling = false;
@@ -206,7 +138,7 @@ export class Pump implements HandlerServer {
     this.#flushInterval = options.flushInterval ?? 0;
     this.#codec = options.codec;
     this.#rules = options.rules ?? {};
-    this.#protocols = options.protocols ?? [];
+    this.answers = new Answers(this, options.codec, options.protocols ?? []);
     this.#threshold = this.engine.params[Param.DeflateThreshold] as number;
     this.#failed = options.failed ?? (() => undefined);
     this.#evicted = options.evicted;
@@ -222,7 +154,7 @@ export class Pump implements HandlerServer {
   }
 
   /** The clock, for the engine: before each call that depends on time. */
-  #time(): void {
+  time(): void {
     this.engine.set(Control.Now, this.#clock.now());
   }
 
@@ -234,10 +166,10 @@ export class Pump implements HandlerServer {
       link.destroy();
       return undefined;
     }
-    this.#time();
+    this.time();
     let slot = engine.x.accept();
     if (slot >>> 0 === NONE) {
-      this.#actOnCloses();
+      this.actOnCloses();
       slot = engine.x.accept();
       if (slot >>> 0 === NONE) {
         link.destroy();
@@ -254,7 +186,7 @@ export class Pump implements HandlerServer {
 
   read(peer: Peer, n: number): void {
     const { x } = this.engine;
-    this.#time();
+    this.time();
     const consumed = x.feed(peer.slot, peer.generation, n);
     this.#progress(peer, n, n - consumed);
     this.schedule();
@@ -328,7 +260,7 @@ export class Pump implements HandlerServer {
 
   #resumeNow(peer: Peer): void {
     if (peer.dead) return;
-    this.#time();
+    this.time();
     const rest = this.#dropRest(peer);
     if (rest) {
       this.engine.u8.set(rest, this.engine.window);
@@ -341,13 +273,13 @@ export class Pump implements HandlerServer {
   }
 
   written(peer: Peer): void {
-    this.#time();
+    this.time();
     this.engine.x.done(peer.slot, peer.generation);
     this.schedule();
   }
 
   peerEnded(peer: Peer): void {
-    this.#time();
+    this.time();
     this.engine.x.peerEnded(peer.slot, peer.generation);
     this.handleEvents();
     this.schedule();
@@ -355,9 +287,9 @@ export class Pump implements HandlerServer {
 
   terminate(peer: Peer, reason: CloseReason): boolean {
     if (peer.dead) return false;
-    this.#time();
+    this.time();
     const ended = this.engine.x.terminate(peer.slot, peer.generation, reason) === Outcome.Ok;
-    this.#actOnCloses();
+    this.actOnCloses();
     this.schedule();
     return ended;
   }
@@ -385,7 +317,7 @@ export class Pump implements HandlerServer {
   }
 
   /** Acts on the closes in the table at once; the handler is told later. */
-  #actOnCloses(): void {
+  actOnCloses(): void {
     const { engine } = this;
     const count = engine.get(Control.EventCount);
     for (let i = this.#eventAt; i < count; i++) {
@@ -558,7 +490,7 @@ export class Pump implements HandlerServer {
     if (response.sent || peer.response !== response) return;
     response.request.detach();
     peer.response = undefined;
-    this.#time();
+    this.time();
     this.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
     this.schedule();
     this.handleEvents();
@@ -566,7 +498,7 @@ export class Pump implements HandlerServer {
   }
 
   /** The request is answered: its connection goes on, now or at the end of the turn. */
-  #answered(peer: Peer, request: RequestImpl): void {
+  answered(peer: Peer, request: RequestImpl): void {
     peer.response = undefined;
     if (this.#fed !== peer) {
       request.detach();
@@ -575,214 +507,26 @@ export class Pump implements HandlerServer {
     this.schedule();
   }
 
-  respond(
-    peer: Peer,
-    request: RequestImpl,
-    status: number,
-    fields: (readonly [string, string])[],
-    body: Data,
-    close: boolean,
-  ): boolean {
-    const { engine } = this;
-    this.#time();
-    const fieldsLength = engine.putFields(fields);
-    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
-    const at = engine.scratch + fieldsLength;
-    let length: number;
-    if (typeof body === "string") {
-      length = body.length > INLINE_BODY ? -1 : putUtf8(engine.u8, at, INLINE_BODY, body);
-      if (length < 0)
-        return this.#respondLarge(peer, request, status, fieldsLength, toBytes(body), close);
-    } else {
-      const bytes = toBytes(body);
-      length = bytes.length;
-      if (length > INLINE_BODY) {
-        return this.#respondLarge(
-          peer,
-          request,
-          status,
-          fieldsLength,
-          new Uint8Array(bytes),
-          close,
-        );
-      }
-      engine.u8.set(bytes, at);
-    }
-    this.#prepareAnswer(request);
-    const outcome = engine.x.respond(
-      peer.slot,
-      peer.generation,
-      status,
-      close ? Answer.Close : 0,
-      fieldsLength,
-      length,
-    );
-    this.#answered(peer, request);
-    return outcome === Outcome.Ok;
+  /** True when the request's bytes are the ones that are being parsed. */
+  isFed(request: RequestImpl): boolean {
+    return this.#fed?.response?.request === request;
   }
 
-  /** Before the engine lets go of a request's bytes: those of a handler that runs on are kept for it. */
-  #prepareAnswer(request: RequestImpl): void {
-    if (
-      this.#fed?.response?.request === request &&
-      request.isIn(this.engine.window, this.engine.windowBytes)
-    ) {
-      request.freeze();
-    } else {
-      request.detach();
-    }
-  }
-
-  #respondLarge(
-    peer: Peer,
-    request: RequestImpl,
-    status: number,
-    fieldsLength: number,
-    bytes: Uint8Array,
-    close: boolean,
-  ): boolean {
-    const number = this.#nextBody++;
-    if (this.#nextBody > 0x7fffffff) this.#nextBody = SLOT_LIMIT;
-    peer.bodies ??= new Map();
-    peer.bodies.set(number, bytes);
-    return this.#respondBody(peer, request, status, fieldsLength, number, bytes.length, close);
-  }
-
-  respondStatic(
-    peer: Peer,
-    request: RequestImpl,
-    status: number,
-    fields: (readonly [string, string])[],
-    body: StaticBodyImpl,
-    close: boolean,
-  ): boolean {
-    this.#time();
-    const fieldsLength = this.engine.putFields(fields);
-    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
-    return this.#respondBody(peer, request, status, fieldsLength, body.number, body.length, close);
-  }
-
-  #respondBody(
-    peer: Peer,
-    request: RequestImpl,
-    status: number,
-    fieldsLength: number,
-    body: number,
-    length: number,
-    close: boolean,
-  ): boolean {
-    this.#prepareAnswer(request);
-    const flags = close ? Answer.Close : 0;
-    const { x } = this.engine;
-    const outcome = x.respondStatic(
-      peer.slot,
-      peer.generation,
-      status,
-      flags,
-      fieldsLength,
-      body,
-      length,
-    );
-    this.#answered(peer, request);
-    return outcome === Outcome.Ok;
-  }
-
-  streamBegin(
-    peer: Peer,
-    status: number,
-    fields: (readonly [string, string])[],
-    close: boolean,
-  ): boolean {
-    this.#time();
-    const fieldsLength = this.engine.putFields(fields);
-    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
-    const flags = Answer.Stream | (close ? Answer.Close : 0);
-    const { x } = this.engine;
-    const outcome = x.streamBegin(peer.slot, peer.generation, status, flags, fieldsLength);
-    this.schedule();
-    return outcome === Outcome.Ok && !peer.dead;
-  }
-
-  streamWrite(peer: Peer, data: Data): boolean {
-    const { engine } = this;
-    const { x, scratch, scratchBytes } = engine;
-    const bytes = toBytes(data);
-    if (bytes.length === 0) return true;
-    this.#time();
-    const outcome = x.streamWrite(peer.slot, peer.generation, bytes.length);
-    // An answer without a body takes its pieces and drops them.
-    if (outcome !== Outcome.Ok) return outcome === Outcome.TooLarge;
-    for (let at = 0; at < bytes.length; at += scratchBytes) {
-      const part = bytes.subarray(at, at + scratchBytes);
-      engine.u8.set(part, scratch);
-      x.sendBytes(scratch, part.length);
-    }
-    x.streamNext(peer.slot, peer.generation);
-    this.schedule();
-    return true;
-  }
-
-  streamEnd(peer: Peer, request: RequestImpl): void {
-    this.#time();
-    this.#prepareAnswer(request);
-    this.engine.x.streamEnd(peer.slot, peer.generation);
-    this.#answered(peer, request);
-  }
-
-  upgrade(
-    peer: Peer,
-    request: RequestImpl,
-    fields: (readonly [string, string])[],
-    protocol: string,
-    data: unknown,
-  ): boolean {
-    const { engine } = this;
-    this.#time();
-    let chosen = protocol;
-    if (chosen === "" && this.#protocols.length > 0) {
-      chosen = request.protocols.find((name) => this.#protocols.includes(name)) ?? "";
-      if (chosen !== "") fields.push(["Sec-WebSocket-Protocol", chosen]);
-    }
-    const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
-    const agreed = offered === undefined ? undefined : negotiate(offered);
-    if (agreed === "malformed") {
-      this.#prepareAnswer(request);
-      peer.response = undefined;
-      engine.x.abandon(peer.slot, peer.generation, CloseReason.BadRequest);
-      this.schedule();
-      return false;
-    }
-    const all = agreed ? [...fields, ["Sec-WebSocket-Extensions", agreed.field] as const] : fields;
-    const fieldsLength = engine.putFields(all);
-    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
-    this.#prepareAnswer(request);
-    peer.windowBits = agreed?.windowBits ?? 0;
-    // Broadcasts are compressed with one window; who wants a smaller one gets them plain.
-    const deflate = agreed === undefined ? 0 : agreed.windowBits === WINDOW_BITS ? 1 : 2;
-    const { x } = engine;
-    let outcome = x.upgrade(peer.slot, peer.generation, fieldsLength, deflate);
-    if (outcome === Outcome.Evicted) {
-      this.#actOnCloses();
-      outcome = x.upgrade(peer.slot, peer.generation, fieldsLength, deflate);
-    }
-    if (outcome !== Outcome.Ok) {
-      peer.response = undefined;
-      this.schedule();
-      return false;
-    }
+  /** A connection has another slot now. */
+  move(peer: Peer, slot: number, generation: number): void {
     this.#peers[peer.slot] = undefined;
-    peer.slot = engine.get(Control.Result);
-    peer.generation = engine.get(Control.Generation);
-    this.#peers[peer.slot] = peer;
-    const ws = new WebSocketImpl(this, peer, chosen, data);
+    peer.slot = slot;
+    peer.generation = generation;
+    this.#peers[slot] = peer;
+  }
+
+  /** A WebSocket has been accepted: its messages wait until `open` has run, which it does after the request's handler. */
+  opened(peer: Peer, ws: WebSocketImpl): void {
     peer.ws = ws;
-    // Messages wait until `open` has run; it runs when the request's handler has returned.
     peer.held = true;
-    engine.x.hold(peer.slot, peer.generation, 1);
-    this.#answered(peer, request);
+    this.engine.x.hold(peer.slot, peer.generation, 1);
     this.#later.push(() => this.#open(peer, ws));
     this.schedule();
-    return true;
   }
 
   #open(peer: Peer, ws: WebSocketImpl): void {
@@ -815,7 +559,7 @@ export class Pump implements HandlerServer {
   #abandon(peer: Peer): void {
     if (peer.dead) return;
     peer.closing = true;
-    this.#time();
+    this.time();
     this.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
     this.schedule();
   }
@@ -849,7 +593,7 @@ export class Pump implements HandlerServer {
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {
     peer.closing = true;
-    this.#time();
+    this.time();
     this.engine.x.abandon(peer.slot, peer.generation, reason);
     this.schedule();
   }
@@ -907,7 +651,7 @@ export class Pump implements HandlerServer {
     if (peer.dead || !peer.ws) return Outcome.Gone;
     const { engine } = this;
     const { x, scratch } = engine;
-    this.#time();
+    this.time();
     const flags = flagsOf(data, options);
     let length = this.#encode(data);
     let packed: Uint8Array | undefined;
@@ -972,7 +716,7 @@ export class Pump implements HandlerServer {
   closePeer(peer: Peer, code: number, reason: string): boolean {
     if (peer.dead || !peer.ws || peer.closing) return false;
     const { engine } = this;
-    this.#time();
+    this.time();
     const length = putUtf8(engine.u8, engine.scratch, 123, reason);
     const { x, scratch } = engine;
     const outcome = x.close(
@@ -993,7 +737,7 @@ export class Pump implements HandlerServer {
     const bytes = toBytes(data);
     if (bytes.length > 125) throw new RangeError(`ping: ${bytes.length} bytes are more than 125`);
     const { engine } = this;
-    this.#time();
+    this.time();
     engine.u8.set(bytes, engine.scratch);
     const outcome = engine.x.ping(peer.slot, peer.generation, engine.scratch, bytes.length);
     this.schedule();
@@ -1024,9 +768,9 @@ export class Pump implements HandlerServer {
   publishing(attempt: () => Outcome): Outcome {
     if (this.#flushing) throw new Error("published from within a flush");
     for (;;) {
-      this.#time();
+      this.time();
       const outcome = attempt();
-      if (outcome === Outcome.Evicted) this.#actOnCloses();
+      if (outcome === Outcome.Evicted) this.actOnCloses();
       else if (outcome === Outcome.Flush) this.flush();
       else return outcome;
     }
@@ -1140,38 +884,7 @@ export class Pump implements HandlerServer {
   }
 
   stats(): Stats {
-    const { engine } = this;
-    engine.x.gauge();
-    const get = (index: Control): number => engine.get(index);
-    const closed: Record<string, number> = {};
-    for (const name of Object.keys(CLOSE_TABLE) as (keyof typeof CLOSE_TABLE)[]) {
-      const count = engine.control[Control.CloseCount - CloseReason[name]] as number;
-      if (count > 0) closed[name] = count;
-    }
-    const param = (index: Param): number => engine.params[index] as number;
-    return {
-      connections: get(Control.ConnectionCount),
-      webSockets: get(Control.WebSocketCount),
-      accepted: get(Control.Accepted),
-      upgraded: get(Control.Upgraded),
-      requests: get(Control.Requests),
-      bytesIn: get(Control.BytesIn),
-      bytesOut: get(Control.BytesOut),
-      messagesIn: get(Control.MessagesIn),
-      messagesSent: get(Control.MessagesSent),
-      messagesRefused: get(Control.MessagesRefused),
-      framesPublished: get(Control.FramesPublished),
-      bytesPublished: get(Control.BytesPublished),
-      framesDue: get(Control.FramesDue),
-      evicted: get(Control.Evicted),
-      closed,
-      ring: { bytes: param(Param.RingBytes), used: get(Control.RingUsed) },
-      receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
-      replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },
-      memory: engine.u8.length,
-      handlerErrors: this.handlerErrors,
-      acceptErrors: this.acceptErrors,
-    };
+    return statsOf(this.engine, this.handlerErrors, this.acceptErrors);
   }
 
   // ---- the turn --------------------------------------------------------------------------------------
@@ -1185,7 +898,7 @@ export class Pump implements HandlerServer {
 
   readonly #turn = (): void => {
     this.#scheduled = false;
-    this.#time();
+    this.time();
     this.engine.set(Control.Date, Math.floor(this.#clock.date() / 1000));
     this.#runLater();
     if (this.#resumes.length > 0) {
@@ -1316,7 +1029,7 @@ export class Pump implements HandlerServer {
   beginShutdown(): void {
     this.#stopped = true;
     const { shutdown } = this.#handler;
-    this.#time();
+    this.time();
     for (const peer of [...this.#peers]) {
       if (!peer || peer.dead) continue;
       const ws = peer.ws;

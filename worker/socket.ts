@@ -1,21 +1,10 @@
 // A WebSocket as the handler sees it.
 
 import { CloseReason, Outcome } from "../assembly/abi";
+import { checkClose } from "../host/close";
 import type { Data, SendOptions, WebSocket } from "../host/handler";
-import { byteLength } from "./engine";
-import type { Peer, Pump } from "./server";
-
-/** Checks a close code and reason. @throws RangeError, TypeError */
-export function checkClose(code: number, reason: string): void {
-  const valid =
-    Number.isInteger(code) &&
-    ((code >= 1000 && code <= 1003) ||
-      (code >= 1007 && code <= 1014) ||
-      (code >= 3000 && code <= 4999));
-  if (!valid) throw new RangeError(`code: ${code} is not 1000–1003, 1007–1014 or 3000–4999`);
-  if (typeof reason !== "string") throw new TypeError("reason: not a string");
-  if (byteLength(reason) > 123) throw new RangeError("reason: longer than 123 bytes");
-}
+import type { Peer } from "./peer";
+import type { Pump } from "./server";
 
 export class WebSocketImpl implements WebSocket {
   readonly id: number;

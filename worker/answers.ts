@@ -1,0 +1,233 @@
+// Answers to requests, from the host's side: fields and bodies go to the engine, what it has no room for
+// stays here until it is sent; upgrades are negotiated.
+//
+// Invariant: a request is answered once. Before the engine lets go of its bytes, those that its handler may
+// still read are kept for it.
+
+import { Answer, CloseReason, Control, Outcome, SLOT_LIMIT } from "../assembly/abi";
+import type { Data } from "../host/handler";
+import { WINDOW_BITS, negotiate } from "./deflate";
+import { putUtf8, toBytes } from "./engine";
+import type { Codec } from "./net";
+import type { Peer } from "./peer";
+import type { RequestImpl, StaticBodyImpl } from "./request";
+import type { Pump } from "./server";
+import { WebSocketImpl } from "./socket";
+
+/** Bytes of a body up to which it is copied into the engine; a larger one is sent from the host's copy. */
+const INLINE_BODY = 65536;
+
+export class Answers {
+  readonly #pump: Pump;
+  readonly #codec: Codec | undefined;
+  readonly #protocols: readonly string[];
+  /** Bodies of single answers have numbers from here on. */
+  #nextBody = SLOT_LIMIT;
+
+  constructor(pump: Pump, codec: Codec | undefined, protocols: readonly string[]) {
+    this.#pump = pump;
+    this.#codec = codec;
+    this.#protocols = protocols;
+  }
+
+  respond(
+    peer: Peer,
+    request: RequestImpl,
+    status: number,
+    fields: (readonly [string, string])[],
+    body: Data,
+    close: boolean,
+  ): boolean {
+    const { engine } = this.#pump;
+    this.#pump.time();
+    const fieldsLength = engine.putFields(fields);
+    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
+    const at = engine.scratch + fieldsLength;
+    let length: number;
+    if (typeof body === "string") {
+      length = body.length > INLINE_BODY ? -1 : putUtf8(engine.u8, at, INLINE_BODY, body);
+      if (length < 0)
+        return this.#respondLarge(peer, request, status, fieldsLength, toBytes(body), close);
+    } else {
+      const bytes = toBytes(body);
+      length = bytes.length;
+      if (length > INLINE_BODY) {
+        return this.#respondLarge(
+          peer,
+          request,
+          status,
+          fieldsLength,
+          new Uint8Array(bytes),
+          close,
+        );
+      }
+      engine.u8.set(bytes, at);
+    }
+    this.#prepareAnswer(request);
+    const outcome = engine.x.respond(
+      peer.slot,
+      peer.generation,
+      status,
+      close ? Answer.Close : 0,
+      fieldsLength,
+      length,
+    );
+    this.#pump.answered(peer, request);
+    return outcome === Outcome.Ok;
+  }
+
+  /** Before the engine lets go of a request's bytes: those of a handler that runs on are kept for it. */
+  #prepareAnswer(request: RequestImpl): void {
+    if (
+      this.#pump.isFed(request) &&
+      request.isIn(this.#pump.engine.window, this.#pump.engine.windowBytes)
+    ) {
+      request.freeze();
+    } else {
+      request.detach();
+    }
+  }
+
+  #respondLarge(
+    peer: Peer,
+    request: RequestImpl,
+    status: number,
+    fieldsLength: number,
+    bytes: Uint8Array,
+    close: boolean,
+  ): boolean {
+    const number = this.#nextBody++;
+    if (this.#nextBody > 0x7fffffff) this.#nextBody = SLOT_LIMIT;
+    peer.bodies ??= new Map();
+    peer.bodies.set(number, bytes);
+    return this.#respondBody(peer, request, status, fieldsLength, number, bytes.length, close);
+  }
+
+  respondStatic(
+    peer: Peer,
+    request: RequestImpl,
+    status: number,
+    fields: (readonly [string, string])[],
+    body: StaticBodyImpl,
+    close: boolean,
+  ): boolean {
+    this.#pump.time();
+    const fieldsLength = this.#pump.engine.putFields(fields);
+    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
+    return this.#respondBody(peer, request, status, fieldsLength, body.number, body.length, close);
+  }
+
+  #respondBody(
+    peer: Peer,
+    request: RequestImpl,
+    status: number,
+    fieldsLength: number,
+    body: number,
+    length: number,
+    close: boolean,
+  ): boolean {
+    this.#prepareAnswer(request);
+    const flags = close ? Answer.Close : 0;
+    const { x } = this.#pump.engine;
+    const outcome = x.respondStatic(
+      peer.slot,
+      peer.generation,
+      status,
+      flags,
+      fieldsLength,
+      body,
+      length,
+    );
+    this.#pump.answered(peer, request);
+    return outcome === Outcome.Ok;
+  }
+
+  streamBegin(
+    peer: Peer,
+    status: number,
+    fields: (readonly [string, string])[],
+    close: boolean,
+  ): boolean {
+    this.#pump.time();
+    const fieldsLength = this.#pump.engine.putFields(fields);
+    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
+    const flags = Answer.Stream | (close ? Answer.Close : 0);
+    const { x } = this.#pump.engine;
+    const outcome = x.streamBegin(peer.slot, peer.generation, status, flags, fieldsLength);
+    this.#pump.schedule();
+    return outcome === Outcome.Ok && !peer.dead;
+  }
+
+  streamWrite(peer: Peer, data: Data): boolean {
+    const { engine } = this.#pump;
+    const { x, scratch, scratchBytes } = engine;
+    const bytes = toBytes(data);
+    if (bytes.length === 0) return true;
+    this.#pump.time();
+    const outcome = x.streamWrite(peer.slot, peer.generation, bytes.length);
+    // An answer without a body takes its pieces and drops them.
+    if (outcome !== Outcome.Ok) return outcome === Outcome.TooLarge;
+    for (let at = 0; at < bytes.length; at += scratchBytes) {
+      const part = bytes.subarray(at, at + scratchBytes);
+      engine.u8.set(part, scratch);
+      x.sendBytes(scratch, part.length);
+    }
+    x.streamNext(peer.slot, peer.generation);
+    this.#pump.schedule();
+    return true;
+  }
+
+  streamEnd(peer: Peer, request: RequestImpl): void {
+    this.#pump.time();
+    this.#prepareAnswer(request);
+    this.#pump.engine.x.streamEnd(peer.slot, peer.generation);
+    this.#pump.answered(peer, request);
+  }
+
+  upgrade(
+    peer: Peer,
+    request: RequestImpl,
+    fields: (readonly [string, string])[],
+    protocol: string,
+    data: unknown,
+  ): boolean {
+    const { engine } = this.#pump;
+    this.#pump.time();
+    let chosen = protocol;
+    if (chosen === "" && this.#protocols.length > 0) {
+      chosen = request.protocols.find((name) => this.#protocols.includes(name)) ?? "";
+      if (chosen !== "") fields.push(["Sec-WebSocket-Protocol", chosen]);
+    }
+    const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
+    const agreed = offered === undefined ? undefined : negotiate(offered);
+    if (agreed === "malformed") {
+      this.#prepareAnswer(request);
+      peer.response = undefined;
+      engine.x.abandon(peer.slot, peer.generation, CloseReason.BadRequest);
+      this.#pump.schedule();
+      return false;
+    }
+    const all = agreed ? [...fields, ["Sec-WebSocket-Extensions", agreed.field] as const] : fields;
+    const fieldsLength = engine.putFields(all);
+    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
+    this.#prepareAnswer(request);
+    peer.windowBits = agreed?.windowBits ?? 0;
+    // Broadcasts are compressed with one window; who wants a smaller one gets them plain.
+    const deflate = agreed === undefined ? 0 : agreed.windowBits === WINDOW_BITS ? 1 : 2;
+    const { x } = engine;
+    let outcome = x.upgrade(peer.slot, peer.generation, fieldsLength, deflate);
+    if (outcome === Outcome.Evicted) {
+      this.#pump.actOnCloses();
+      outcome = x.upgrade(peer.slot, peer.generation, fieldsLength, deflate);
+    }
+    if (outcome !== Outcome.Ok) {
+      peer.response = undefined;
+      this.#pump.schedule();
+      return false;
+    }
+    this.#pump.move(peer, engine.get(Control.Result), engine.get(Control.Generation));
+    this.#pump.answered(peer, request);
+    this.#pump.opened(peer, new WebSocketImpl(this.#pump, peer, chosen, data));
+    return true;
+  }
+}

@@ -1,0 +1,41 @@
+// Counters and gauges, out of the engine's control table.
+
+import { CloseReason, Control, Param } from "../assembly/abi";
+import { CLOSE_TABLE } from "../host/close";
+import type { Stats } from "../host/handler";
+import type { Engine } from "./engine";
+
+/** The statistics of an engine, with the host's own two counters. */
+export function statsOf(engine: Engine, handlerErrors: number, acceptErrors: number): Stats {
+  engine.x.gauge();
+  const get = (index: Control): number => engine.get(index);
+  const closed: Record<string, number> = {};
+  for (const name of Object.keys(CLOSE_TABLE) as (keyof typeof CLOSE_TABLE)[]) {
+    const count = engine.control[Control.CloseCount - CloseReason[name]] as number;
+    if (count > 0) closed[name] = count;
+  }
+  const param = (index: Param): number => engine.params[index] as number;
+  return {
+    connections: get(Control.ConnectionCount),
+    webSockets: get(Control.WebSocketCount),
+    accepted: get(Control.Accepted),
+    upgraded: get(Control.Upgraded),
+    requests: get(Control.Requests),
+    bytesIn: get(Control.BytesIn),
+    bytesOut: get(Control.BytesOut),
+    messagesIn: get(Control.MessagesIn),
+    messagesSent: get(Control.MessagesSent),
+    messagesRefused: get(Control.MessagesRefused),
+    framesPublished: get(Control.FramesPublished),
+    bytesPublished: get(Control.BytesPublished),
+    framesDue: get(Control.FramesDue),
+    evicted: get(Control.Evicted),
+    closed,
+    ring: { bytes: param(Param.RingBytes), used: get(Control.RingUsed) },
+    receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
+    replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },
+    memory: engine.u8.length,
+    handlerErrors: handlerErrors,
+    acceptErrors: acceptErrors,
+  };
+}
