@@ -1,0 +1,113 @@
+// Compressed messages from a hand-made client: fragments, reserved bits where they may not be, data that
+// is no deflate, text that is no UTF-8.
+
+import { once } from "node:events";
+import * as net from "node:net";
+import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
+import { type Server, serve } from "ringcast";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+
+const inflate = suite("inflate");
+const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/echo.mjs`);
+
+function pack(data: string | Buffer): Buffer {
+  const packed = deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH });
+  return packed.subarray(0, packed.length - 4);
+}
+
+/** A masked frame whose first byte is given. */
+function frame(first: number, payload: Buffer): Buffer {
+  const length = payload.length;
+  const head = length < 126 ? [first, 0x80 | length] : [first, 0xfe, length >> 8, length & 255];
+  const mask = [1, 2, 3, 4];
+  const masked = payload.map((byte, i) => byte ^ (mask[i & 3] as number));
+  return Buffer.concat([Buffer.from([...head, ...mask]), masked]);
+}
+
+/** Sends frames after an upgrade; the server's frames as "opcode payload", until its Close. */
+async function exchange(server: Server, frames: Buffer[]): Promise<string[]> {
+  const socket = net.connect(server.address.port, "127.0.0.1");
+  let received = Buffer.alloc(0);
+  socket.on("data", (bytes) => {
+    received = Buffer.concat([received, bytes]);
+  });
+  socket.on("error", () => undefined);
+  socket.write(
+    "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
+      "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",
+  );
+  for (const bytes of frames) socket.write(bytes);
+  socket.write(frame(0x88, Buffer.from([3, 232])));
+  await once(socket, "end");
+  socket.destroy();
+  let at = received.indexOf("\r\n\r\n") + 4;
+  const log: string[] = [];
+  while (at < received.length) {
+    const first = received[at] as number;
+    let length = received[at + 1] as number;
+    at += 2;
+    if (length === 126) {
+      length = received.readUInt16BE(at);
+      at += 2;
+    }
+    let payload = received.subarray(at, at + length);
+    at += length;
+    if (first & 0x40) {
+      payload = inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 255, 255])]), {
+        finishFlush: constants.Z_SYNC_FLUSH,
+      });
+    }
+    const isClose = (first & 15) === 8;
+    log.push(`${first & 15} ${isClose ? payload.readUInt16BE(0) : payload.toString()}`);
+  }
+  return log;
+}
+
+const hello = pack("hello hello hello hello");
+const cases: [name: string, frames: Buffer[], log: string[]][] = [
+  ["whole", [frame(0xc1, hello)], ["1 hello hello hello hello", "8 1000"]],
+  [
+    "in fragments, with a ping between",
+    [
+      frame(0x41, hello.subarray(0, 3)),
+      frame(0x89, Buffer.from("p")),
+      frame(0x00, hello.subarray(3, 3)),
+      frame(0x80, hello.subarray(3)),
+    ],
+    ["10 p", "1 hello hello hello hello", "8 1000"],
+  ],
+  ["empty", [frame(0xc1, Buffer.from([0]))], ["1 ", "8 1000"]],
+  ["of no octets", [frame(0xc1, Buffer.alloc(0))], ["1 ", "8 1000"]],
+  [
+    "beside plain ones",
+    [frame(0x81, Buffer.from("plain")), frame(0xc2, hello), frame(0x81, Buffer.from("again"))],
+    ["1 plain", "2 hello hello hello hello", "1 again", "8 1000"],
+  ],
+  ["with RSV1 on a continuation: 1002", [frame(0x41, hello), frame(0xc0, hello)], ["8 1002"]],
+  ["with RSV1 on a ping: 1002", [frame(0xc9, Buffer.from("p"))], ["8 1002"]],
+  ["with RSV2: 1002", [frame(0xe1, hello)], ["8 1002"]],
+  ["that is no deflate: 1007", [frame(0xc1, Buffer.from([255, 255, 255]))], ["8 1007"]],
+  ["that is no UTF-8: 1007", [frame(0xc1, pack(Buffer.from([0x61, 0xff])))], ["8 1007"]],
+  [
+    "that ends within a character: 1007",
+    [frame(0xc1, pack(Buffer.from([0xe2, 0x82])))],
+    ["8 1007"],
+  ],
+  ["of bytes that are no UTF-8", [frame(0xc2, pack(Buffer.from([0x41])))], ["2 A", "8 1000"]],
+];
+
+for (const [name, frames, log] of cases) {
+  inflate(`a compressed message ${name}`, async () => {
+    const server = await serve({ port: 0, handler, perMessageDeflate: true, deflateThreshold: 0 });
+    try {
+      assert.equal(await exchange(server, frames), log);
+      assert.is((await server.stats()).handlerErrors, 0);
+    } finally {
+      await server.close();
+    }
+  });
+}
+
+inflate.run();
