@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 2;
+export const ABI_VERSION: u32 = 3;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -61,6 +61,8 @@ export enum Param {
   PayloadBytes,
   /** Frames of an inbound message. */
   Fragments,
+  /** 1: messages are handed out in pieces as they arrive, whatever their length; compressed ones whole. */
+  Pieces,
   /** Bytes of one write of ring or static memory. */
   RunBytes,
   /** 1: a full WebSocket table evicts the client furthest behind; 0: 503. */
@@ -169,7 +171,10 @@ export enum EventKind {
   BodyEnd,
   /** A whole message: `pointer`, `length` its payload, `value` the opcode. Valid until the next call that parses. */
   Message,
-  /** A piece of a message, for hosts that asked for pieces. `value`: opcode | first << 8 | last << 9. */
+  /**
+   * A piece of a message, for hosts that asked for pieces. `value`: opcode | first << 8 | last << 9, the extra
+   * field the bytes of its frame still to come.
+   */
   Fragment,
   /** A compressed message to inflate; answer with `inflated`. */
   Inflate,

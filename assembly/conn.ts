@@ -108,6 +108,8 @@ export enum Flag {
   Chunking = 4194304,
   /** It has no body (HEAD): its pieces are dropped. */
   Bare = 8388608,
+  /** A piece of the message that arrives is out already. */
+  Begun = 16777216,
 }
 
 @unmanaged
@@ -543,6 +545,11 @@ export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32
   engine.eventCount++;
   if (kind < (EventKind.Drain as u32)) engine.inboundEvents++;
   setControl(Control.EventCount, engine.eventCount as f64);
+}
+
+/** Sets the extra field of the event appended last. */
+export function setExtra(value: u32): void {
+  store<u32>(engine.events + ((engine.eventCount - 1) as usize) * EVENT_BYTES, value, EVENT_EXTRA);
 }
 
 /** Sees whether the host has drained the table. */

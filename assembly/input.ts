@@ -38,6 +38,7 @@ import {
   paramU32,
   putFree,
   receivePool,
+  setExtra,
   setControl,
   takeEvents,
   takeTime,
@@ -303,6 +304,29 @@ function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
   return true;
 }
 
+/** Hands out a piece of a message in place; false when the connection failed. */
+function piece(c: Conn, source: usize, n: u32, last: bool): bool {
+  c.mask = unmask(source, source, n, c.mask);
+  engine.source += n;
+  c.frameLeft -= n;
+  if (!checkText(c, source, n, last)) return false;
+  // An empty frame in the middle of a message is no piece.
+  if (n > 0 || last) {
+    const first: u32 = has(c, Flag.Begun) ? 0 : 0x100;
+    emit(EventKind.Fragment, c, source, n, (c.opcode as u32) | first | (last ? 0x200 : 0));
+    setExtra(c.frameLeft);
+    c.flags |= Flag.Begun;
+  }
+  if (c.frameLeft == 0) c.frameOpen = 0;
+  if (last) {
+    c.flags &= ~Flag.Begun;
+    c.opcode = 0;
+    c.fragments = 0;
+    add(Control.MessagesIn, 1);
+  }
+  return true;
+}
+
 /** Fails a WebSocket once the messages before the fault have been handled: their answers go out first. */
 function failInOrder(c: Conn, reason: i32): void {
   if (engine.inboundEvents == 0) {
@@ -360,6 +384,11 @@ function parseFrames(c: Conn): bool {
     const source = engine.source as usize;
     const n = min(c.frameLeft, engine.sourceEnd - engine.source);
     const complete = n == c.frameLeft && c.frameFinal != 0;
+    if (paramU32(Param.Pieces) != 0 && !has(c, Flag.Inflating)) {
+      if (n == 0 && c.frameLeft != 0) return true;
+      if (!piece(c, source, n, complete)) return false;
+      continue;
+    }
     if (complete && c.message == 0) {
       // The common case: the whole message lies here. It is unmasked and handed out in place.
       unmask(source, source, n, c.mask);

@@ -76,7 +76,10 @@ export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
     length = loadBe64(at + 2);
     if (length < 65536 || length >> 63 != 0) return CloseReason.WsBadLength;
   }
-  if (!control) {
+  // In pieces a message may be of any length; a compressed one has to be whole.
+  const whole = paramU32(Param.Pieces) == 0 || headDeflated || has(c, Flag.Inflating);
+  if (!control && !whole && length > 0xffffffff) return CloseReason.WsOversizeFrame;
+  if (!control && whole) {
     const limit = paramU32(Param.PayloadBytes) as u64;
     if (length > limit) return CloseReason.WsOversizeFrame;
     if (length + (c.message as u64) > limit) return CloseReason.WsMessageTooLarge;

@@ -197,6 +197,15 @@ export interface HandlerServer {
   body(data: string | Uint8Array, type: string): StaticBody;
 }
 
+/** Where a piece stands in its message. */
+export interface FragmentInfo {
+  readonly first: boolean;
+  readonly last: boolean;
+  readonly isBinary: boolean;
+  /** Bytes of the piece's frame still to come; the message may have further frames. */
+  readonly remaining: number;
+}
+
 /** A user's handler. Every member is optional; without `request` every request is 404. */
 export interface Handler<User = unknown> {
   /** A request; sync or async. A throw or rejection is 500, logged. */
@@ -209,6 +218,11 @@ export interface Handler<User = unknown> {
   open?(ws: WebSocket<User>): unknown;
   /** A message; `data` is a string for text, a copy of the bytes for binary. */
   message?(ws: WebSocket<User>, data: string | Uint8Array, isBinary: boolean): unknown;
+  /**
+   * A piece of a message, instead of `message`, when the option `fragments` is on: a copy of its bytes, for text
+   * too (valid UTF-8 so far, cut anywhere). Together with `ws.pause()` for messages larger than memory.
+   */
+  fragment?(ws: WebSocket<User>, data: Uint8Array, info: FragmentInfo): unknown;
   /** There is room again after `send` returned false. */
   drain?(ws: WebSocket<User>): void;
   ping?(ws: WebSocket<User>, data: Uint8Array): void;

@@ -60,6 +60,7 @@ export interface Options {
   requireContentLength?: boolean;
   maxPayloadLength?: number;
   maxFragments?: number;
+  fragments?: boolean;
   headersTimeout?: number;
   requestTimeout?: number;
   keepAliveTimeout?: number;
@@ -360,6 +361,13 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 1024 * MiB,
     param: "DeflateThreshold",
     text: "Messages from this length on are compressed.",
+  },
+  {
+    name: "fragments",
+    unit: "flag",
+    default: false,
+    param: "Pieces",
+    text: "Hand messages to `fragment` in pieces as they arrive, whatever their length.",
   },
   {
     name: "headersTimeout",

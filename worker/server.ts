@@ -37,7 +37,15 @@ import {
   Shut,
 } from "../assembly/abi";
 import { CLOSE_TABLE, checkClose, reasonName } from "../host/close";
-import type { CloseInfo, Data, Handler, HandlerServer, SendOptions, Stats } from "../host/handler";
+import type {
+  CloseInfo,
+  Data,
+  FragmentInfo,
+  Handler,
+  HandlerServer,
+  SendOptions,
+  Stats,
+} from "../host/handler";
 import type { Eviction } from "../host/options";
 import type { Engine } from "./engine";
 import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
@@ -348,6 +356,14 @@ export class Pump implements HandlerServer {
       case EventKind.Message:
         this.#handleMessage(peer, pointer, length, value);
         break;
+      case EventKind.Fragment:
+        this.#fragment(peer, copyBytes(this.engine.u8, pointer, length), {
+          first: (value & 0x100) !== 0,
+          last: (value & 0x200) !== 0,
+          isBinary: (value & 15) === 2,
+          remaining: u32[at + (EVENT_EXTRA >>> 2)] as number,
+        });
+        break;
       case EventKind.Inflate:
         this.#handleInflate(peer, pointer, length, value);
         break;
@@ -612,18 +628,43 @@ export class Pump implements HandlerServer {
   #deliver(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
     const { message } = this.#handler;
     const ws = peer.ws;
-    if (!message || !ws) return;
-    const failed = (thrown: unknown): void => {
-      this.#fail(thrown, "message");
-      this.#abandon(peer);
-    };
+    if (!ws) return;
+    if ((this.engine.params[Param.Pieces] as number) !== 0) {
+      const info = { first: true, last: true, isBinary, remaining: 0 };
+      this.#fragment(peer, toBytes(data), info);
+    } else if (message) {
+      try {
+        this.#settleMessage(peer, message.call(this.#handler, ws, data, isBinary));
+      } catch (thrown) {
+        this.#failMessage(peer, thrown);
+      }
+      this.#dropStage();
+    }
+  }
+
+  #fragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
+    const { fragment } = this.#handler;
+    const ws = peer.ws;
+    if (!fragment || !ws) return;
     try {
-      const result = message.call(this.#handler, ws, data, isBinary);
-      if (isThenable(result)) result.then(undefined, failed);
+      this.#settleMessage(peer, fragment.call(this.#handler, ws, data, info));
     } catch (thrown) {
-      failed(thrown);
+      this.#failMessage(peer, thrown);
     }
     this.#dropStage();
+  }
+
+  /** A handler of messages may answer later: it may fail later too. */
+  #settleMessage(peer: Peer, result: unknown): void {
+    if (isThenable(result)) {
+      result.then(undefined, (thrown: unknown) => this.#failMessage(peer, thrown));
+    }
+  }
+
+  /** Closes a WebSocket whose message's handler failed: 1011. */
+  #failMessage(peer: Peer, thrown: unknown): void {
+    this.#fail(thrown, "message");
+    this.#abandon(peer);
   }
 
   #handleControl(peer: Peer, kind: EventKind, pointer: number, length: number): void {

@@ -1,0 +1,115 @@
+// The option `fragments`: messages of any length, handed out as they arrive.
+
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { type Server, serve } from "ringcast";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { WebSocket } from "ws";
+
+const pieces = suite("pieces");
+const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/pieces.mjs`);
+const MiB = 1 << 20;
+
+async function withServer(fn: (server: Server) => Promise<void>, options = {}): Promise<void> {
+  const server = await serve({
+    port: 0,
+    handler,
+    fragments: true,
+    maxPayloadLength: MiB,
+    receiveBuffers: 4 * MiB,
+    perMessageDeflate: true,
+    ...options,
+  });
+  try {
+    await fn(server);
+  } finally {
+    await server.close();
+  }
+}
+
+interface Reply {
+  pieces: number;
+  bytes: number;
+  sum: string;
+  isBinary: boolean;
+  left: number;
+}
+
+async function ask(socket: WebSocket, send: () => void): Promise<Reply> {
+  const reply = once(socket, "message");
+  send();
+  return JSON.parse(String((await reply)[0])) as Reply;
+}
+
+function sha1(data: Buffer): string {
+  return createHash("sha1").update(data).digest("hex");
+}
+
+async function connect(server: Server, path = "/", deflate = false): Promise<WebSocket> {
+  const url = `ws://127.0.0.1:${server.address.port}${path}`;
+  const socket = new WebSocket(url, { perMessageDeflate: deflate && { threshold: 0 } });
+  await once(socket, "open");
+  return socket;
+}
+
+pieces("a message larger than every buffer arrives in pieces", () =>
+  withServer(async (server) => {
+    const socket = await connect(server);
+    for (const size of [0, 1, 70000, 64 * MiB]) {
+      const data = Buffer.alloc(size, "abcdefghijk");
+      const reply = await ask(socket, () => socket.send(data));
+      assert.is(reply.bytes, size);
+      assert.is(reply.sum, sha1(data));
+      assert.is(reply.left, 0);
+      assert.ok(reply.isBinary);
+    }
+    const { receivePool } = await server.stats();
+    assert.is(receivePool.used, 0);
+    socket.terminate();
+  }),
+);
+
+pieces("text in many frames is one message", () =>
+  withServer(async (server) => {
+    const socket = await connect(server);
+    const reply = await ask(socket, () => {
+      for (let i = 0; i < 1000; i++) socket.send("déjà ", { fin: i === 999 });
+    });
+    assert.is(reply.bytes, Buffer.byteLength("déjà ") * 1000);
+    assert.is(reply.pieces, 1000);
+    assert.not.ok(reply.isBinary);
+    socket.terminate();
+  }),
+);
+
+pieces("pausing at every piece holds the client back, and loses nothing", () =>
+  withServer(async (server) => {
+    const socket = await connect(server, "/slow");
+    const data = Buffer.alloc(20 * MiB, "0123456789");
+    const reply = await ask(socket, () => socket.send(data));
+    assert.is(reply.sum, sha1(data));
+    socket.terminate();
+  }),
+);
+
+pieces("a compressed message arrives whole, and has a limit", () =>
+  withServer(async (server) => {
+    const socket = await connect(server, "/", true);
+    const data = Buffer.alloc(MiB, "x");
+    const reply = await ask(socket, () => socket.send(data));
+    assert.equal([reply.pieces, reply.sum], [1, sha1(data)]);
+    socket.send(Buffer.alloc(MiB + 1, "x"));
+    assert.is((await once(socket, "close"))[0], 1009);
+  }),
+);
+
+pieces("text that is no UTF-8 fails as fast as ever", () =>
+  withServer(async (server) => {
+    const socket = await connect(server);
+    socket.send(Buffer.from([0x61, 0xff]), { binary: false, fin: false });
+    assert.is((await once(socket, "close"))[0], 1007);
+  }),
+);
+
+pieces.run();
