@@ -811,21 +811,34 @@ export class Pump implements HandlerServer {
     for (;;) {
       this.time();
       const outcome = attempt();
-      if (outcome === Outcome.Evicted) this.actOnCloses();
-      else if (outcome === Outcome.Flush) this.flush();
-      else return outcome;
+      if (outcome !== Outcome.Evicted && outcome !== Outcome.Flush) return outcome;
+      this.#makeRoom(outcome);
     }
+  }
+
+  /** Does what the engine asks for before it publishes. */
+  #makeRoom(outcome: Outcome): void {
+    if (outcome === Outcome.Evicted) this.actOnCloses();
+    else this.flush();
   }
 
   broadcast(data: Data, options?: SendOptions): boolean {
     if (this.#stage) throw new Error("broadcast: a stage is open; finish it first");
+    if (this.#flushing) throw new Error("published from within a flush");
     const { engine } = this;
     const flags = flagsOf(data, options);
     const length = this.#encode(data);
-    const outcome =
-      length < 0 || this.isWorthPacking(flags, length)
-        ? this.publishLarge(toBytes(data), flags)
-        : this.publishing(() => engine.x.publish(flags, engine.scratch, length, 0, 0));
+    let outcome: Outcome;
+    if (length < 0 || this.isWorthPacking(flags, length)) {
+      outcome = this.publishLarge(toBytes(data), flags);
+    } else {
+      this.time();
+      outcome = engine.x.publish(flags, engine.scratch, length, 0, 0);
+      if (outcome === Outcome.Evicted || outcome === Outcome.Flush) {
+        this.#makeRoom(outcome);
+        outcome = this.publishing(() => engine.x.publish(flags, engine.scratch, length, 0, 0));
+      }
+    }
     this.schedule();
     if (outcome === Outcome.TooLarge) {
       const ring = engine.params[Param.RingBytes];
