@@ -121,17 +121,16 @@ export function parseHead(c: Conn, data: usize, table: usize): i32 {
   let head = data + c.start;
   const end = data + c.end;
   const limit = paramU32(Param.HeadBytes);
+  // The longest line that can be right, wherever it is cut: a method, the target, the version.
+  const lineLimit = min(limit, paramU32(Param.TargetBytes) + 64);
   while (true) {
     // The end of the line is the first control octet, and must be CR LF: so one pass finds it and
     // refuses NUL, bare CR, bare LF and the others (RFC 9112 2.2, RFC 9110 5.5).
     const stop = findControl(head + c.scan, end);
-    if (stop - head > limit) return tooLong(c, head, stop);
+    if (stop - head > (c.chunk == REQUEST_LINE ? lineLimit : limit)) return tooLong(c, head, stop);
     if (stop + 1 >= end) {
       if (stop < end && load<u8>(stop) != CR) return CloseReason.BadRequest;
       c.scan = (stop - head) as u32;
-      if (c.chunk == REQUEST_LINE && c.scan > paramU32(Param.TargetBytes) + 64) {
-        return tooLong(c, head, stop);
-      }
       return MORE;
     }
     if (load<u16>(stop) != CRLF) return CloseReason.BadRequest;

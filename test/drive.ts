@@ -306,7 +306,8 @@ export class Drive {
     this.#fed = wire;
     this.handle();
     let rest = left;
-    for (let before = -1; !wire.dead && !engine.isWaiting(wire.slot) && rest !== before; ) {
+    const goesOn = (): boolean => !wire.dead && !engine.isWaiting(wire.slot);
+    for (let before = -1; goesOn() && (rest !== before || engine.isMessageOut(wire.slot)); ) {
       before = rest;
       rest = x.resume(wire.slot, wire.generation);
       this.handle();

@@ -211,12 +211,22 @@ export class Pump implements HandlerServer {
     this.#fed = peer;
     this.handleEvents();
     let rest = left;
-    if (left > 0 || fed === 0 || engine.isMessageOut(peer.slot)) {
-      for (let before = -1; !peer.dead && !engine.isWaiting(peer.slot) && rest !== before; ) {
+    if (
+      !peer.dead &&
+      !engine.isWaiting(peer.slot) &&
+      (left > 0 || fed === 0 || engine.isMessageOut(peer.slot))
+    ) {
+      let before = -1;
+      do {
         before = rest;
         rest = x.resume(peer.slot, peer.generation);
         this.handleEvents();
-      }
+        // A message may have gone out without a byte being taken: an empty last fragment.
+      } while (
+        !peer.dead &&
+        !engine.isWaiting(peer.slot) &&
+        (rest !== before || engine.isMessageOut(peer.slot))
+      );
     }
     if (!peer.dead && engine.isWaiting(peer.slot)) {
       // Not consumed for want of a buffer: kept here, since the window is for the next connection.

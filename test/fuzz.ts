@@ -1,0 +1,32 @@
+// `npm run fuzz -- --seed N --seconds S [http|ws]`: engine against models, from seed N on.
+
+import { fuzzHttp } from "./fuzz/http";
+import { fuzzWs } from "./fuzz/ws";
+
+function option(name: string, fallback: number): number {
+  const at = process.argv.indexOf(`--${name}`);
+  if (at < 0) return fallback;
+  const value = Number(process.argv[at + 1]);
+  if (!Number.isInteger(value) || value < 0) {
+    console.error(`--${name}: ${process.argv[at + 1]} is not a whole number`);
+    process.exit(2);
+  }
+  return value;
+}
+
+const FUZZERS = { http: fuzzHttp, ws: fuzzWs };
+const seed = option("seed", Date.now() % 1000000000);
+const seconds = option("seconds", 60);
+const named = process.argv.slice(2).filter((word) => word in FUZZERS);
+console.log(`seed ${seed}, ${seconds} s each`);
+
+for (const [name, run] of Object.entries(FUZZERS)) {
+  if (named.length > 0 && !named.includes(name)) continue;
+  try {
+    const { inputs, ends } = run({ seed, seconds });
+    console.log(`${name}: ${inputs} inputs, no difference;`, ends);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  }
+}

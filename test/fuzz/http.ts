@@ -1,0 +1,629 @@
+// HTTP/1.1 requests against a slow model. The model holds the whole input as one text, takes it
+// apart with regular expressions from the grammars of RFC 9110 and 9112, and knows nothing of
+// pieces: so whatever the split, the engine must come to the same.
+//
+// The octets of the input are the characters of a string, as Latin-1.
+
+import { Trait } from "../../assembly/abi";
+import { type Asked, Drive, type Wire } from "../drive";
+import { Random } from "../random";
+import { type Fuzzed, type Span, cutRandomly, escaped, fuzz, mutateOctets } from "./common";
+
+interface Limits {
+  readonly HeadBytes: number;
+  readonly Headers: number;
+  readonly TargetBytes: number;
+  readonly BodyBytes: number;
+}
+
+/** How an input ends: with a refusal's status, or one of the others. */
+type End = number | "last" | "clean" | "cut";
+
+interface Outcome {
+  /** The requests, a line each. */
+  readonly asked: readonly string[];
+  readonly end: End;
+}
+
+// ---- the model --------------------------------------------------------------------------------
+
+const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
+const HOST_NAME = "(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+";
+const IP_LITERAL = "\\[(?=[^\\]]*:[^\\]]*:)[0-9A-Fa-f:.]+\\]";
+const HOST = `(?:${IP_LITERAL}|${HOST_NAME})(?::(\\d*))?`;
+
+const REQUEST_LINE = new RegExp(`^(${TOKEN}) ([\\x21-\\x7e]+) HTTP/(\\d)\\.(\\d)$`);
+const FIELD = new RegExp(`^(${TOKEN}):[ \\t]*([^]*?)[ \\t]*$`);
+const ABSOLUTE = new RegExp(`^[A-Za-z]+://(${HOST})(?:[/?#].*)?$`);
+const HOST_VALUE = new RegExp(`^${HOST}$`);
+const QUOTED = '"(?:[^"\\\\]|\\\\[^])*"';
+const EXTENSION = `[ \\t]*;[ \\t]*${TOKEN}(?:[ \\t]*=[ \\t]*(?:${TOKEN}|${QUOTED}))?`;
+const CHUNK = new RegExp(`^([0-9A-Fa-f]+)(?:${EXTENSION})*$`);
+const KEY = /^[A-Za-z0-9+/]{22}==$/;
+
+/** IANA HTTP Method Registry without CONNECT, which a server of resources does not implement. */
+const METHODS = (
+  "GET HEAD POST PUT DELETE OPTIONS PATCH TRACE ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY " +
+  "LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH " +
+  "PROPFIND PROPPATCH QUERY REBIND REPORT SEARCH UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE " +
+  "UPDATEREDIRECTREF VERSION-CONTROL"
+).split(" ");
+
+/** Octets of a chunk's size line. */
+const CHUNK_LINE = 1024;
+/** Octets that a request line has room for beside its target. */
+const LINE_ROOM = 64;
+/** Octets of a method. */
+const METHOD_ROOM = 32;
+
+/** Thrown by the model: the input is refused, or ends too early. */
+class Ended extends Error {
+  readonly end: End;
+  constructor(end: End) {
+    super(String(end));
+    this.end = end;
+  }
+}
+
+/** The input, and how far it has been read. */
+class Reader {
+  readonly text: string;
+  at = 0;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /**
+   * A line up to CR LF: no other control octet but HTAB (RFC 9112 2.2, RFC 9110 5.5).
+   * @param judge sees the octets up to the first control octet, and may refuse
+   */
+  line(judge: (octets: string) => void, partial: (octets: string) => void = () => {}): string {
+    const rest = this.text.slice(this.at);
+    const octets = (/^[\t\x20-\x7e\x80-\xff]*/.exec(rest) as RegExpExecArray)[0];
+    const after = rest.slice(octets.length, octets.length + 2);
+    judge(octets);
+    if (after === "" || after === "\r") {
+      partial(octets);
+      throw new Ended("cut");
+    }
+    if (after !== "\r\n") throw new Ended(400);
+    this.at += octets.length + 2;
+    return octets;
+  }
+}
+
+/** A comma-separated list without its empty elements (RFC 9110 5.6.1). */
+function listOf(value: string): string[] {
+  const words = value.split(",").map((word) => word.replace(/^[ \t]+|[ \t]+$/g, ""));
+  return words.filter((word) => word !== "");
+}
+
+/** uri-host [ ":" port ] (RFC 9110 7.2), the port in range. */
+function isHost(text: string): boolean {
+  const parts = HOST_VALUE.exec(text);
+  return parts !== null && Number(parts[1] ?? 0) <= 65535;
+}
+
+function requestLine(
+  reader: Reader,
+  limits: Limits,
+): { method: string; target: string; minor: number } {
+  const line = reader.line((octets) => {
+    // A line without an end in sight: what is too long is what it is refused for.
+    if (octets.length <= Math.min(limits.TargetBytes + LINE_ROOM, limits.HeadBytes)) return;
+    const method = (new RegExp(`^(?:${TOKEN})?`).exec(octets) as RegExpExecArray)[0];
+    if (method.length > METHOD_ROOM) throw new Ended(501);
+    throw new Ended(octets[method.length] === " " ? 414 : 400);
+  });
+  const start = new RegExp(`^${TOKEN} ([\\x21-\\x7e]*)`).exec(line);
+  if (start && (start[1] as string).length > limits.TargetBytes) throw new Ended(414);
+  const parts = REQUEST_LINE.exec(line);
+  if (!parts) throw new Ended(400);
+  const [, method = "", target = "", major, minor] = parts;
+  if (major !== "1") throw new Ended(505);
+  if (!METHODS.includes(method)) throw new Ended(501);
+  const star = target === "*" && method === "OPTIONS";
+  if (!target.startsWith("/") && !star) {
+    const authority = ABSOLUTE.exec(target)?.[1];
+    if (authority === undefined || !isHost(authority)) throw new Ended(400);
+  }
+  return { method, target, minor: minor === "0" ? 0 : 1 };
+}
+
+/** Fields up to the empty line; each is judged where it stands. */
+function fieldLines(reader: Reader, start: number, limits: Limits): [string, string][] {
+  const fields: [string, string][] = [];
+  const codings: string[] = [];
+  const seen = (name: string): boolean => fields.some(([other]) => other.toLowerCase() === name);
+  for (;;) {
+    const line = reader.line((octets) => {
+      if (reader.at + octets.length - start > limits.HeadBytes) throw new Ended(431);
+    });
+    if (line === "") {
+      if (reader.at - start > limits.HeadBytes) throw new Ended(431);
+      return fields;
+    }
+    const parts = FIELD.exec(line);
+    if (!parts) throw new Ended(400);
+    if (fields.length === limits.Headers) throw new Ended(431);
+    const [, name = "", value = ""] = parts;
+    const lower = name.toLowerCase();
+    if (lower === "host" && (seen(lower) || !isHost(value))) throw new Ended(400);
+    if (lower === "content-length") {
+      if (seen(lower) || !/^\d+$/.test(value)) throw new Ended(400);
+      // What no number of JavaScript holds is no length.
+      if (BigInt(value) > BigInt(Number.MAX_SAFE_INTEGER)) throw new Ended(400);
+    }
+    if (lower === "transfer-encoding") {
+      const words = listOf(value);
+      if (words.length === 0) throw new Ended(400);
+      for (const word of words) {
+        if (!new RegExp(`^${TOKEN}$`).test(word)) throw new Ended(400);
+        if (codings.includes("chunked")) throw new Ended(400);
+        codings.push(word.toLowerCase());
+      }
+    }
+    fields.push([name, value]);
+  }
+}
+
+/** What the fields say together (RFC 9112 6, RFC 9110 10.1.1, RFC 6455 4.2.1). */
+function judgeHead(
+  method: string,
+  minor: number,
+  fields: readonly [string, string][],
+  limits: Limits,
+): { length: number; chunked: boolean; persistent: boolean; upgrade: boolean } {
+  const values = (name: string): string[] =>
+    fields.filter(([other]) => other.toLowerCase() === name).map(([, value]) => value);
+  const words = (name: string): string[] =>
+    values(name).flatMap((value) => listOf(value.toLowerCase()));
+  if (minor === 1 && values("host").length === 0) throw new Ended(400);
+  const codings = words("transfer-encoding");
+  const length = Number(values("content-length")[0] ?? 0);
+  if (codings.length > 0) {
+    if (values("content-length").length > 0 || minor === 0) throw new Ended(400);
+    if (codings.at(-1) !== "chunked") throw new Ended(400);
+    if (codings.length > 1) throw new Ended(501);
+  }
+  if (values("expect").some((value) => value.toLowerCase() !== "100-continue")) {
+    throw new Ended(417);
+  }
+  if (length > limits.BodyBytes) throw new Ended(413);
+  const connection = words("connection");
+  const persistent =
+    !connection.includes("close") && (minor === 1 || connection.includes("keep-alive"));
+  let upgrade = false;
+  if (minor === 1 && connection.includes("upgrade")) {
+    const keys = values("sec-websocket-key");
+    const versions = values("sec-websocket-version");
+    if (words("upgrade").includes("websocket")) {
+      if (method !== "GET") throw new Ended(400);
+      if (versions.length === 0 || versions.some((value) => value !== "13")) throw new Ended(426);
+      if (keys.length !== 1 || !KEY.test(keys[0] as string)) throw new Ended(400);
+      upgrade = true;
+    } else if (keys.length > 0) {
+      throw new Ended(400);
+    }
+  }
+  return { length, chunked: codings.length > 0, persistent, upgrade };
+}
+
+/** A chunked body (RFC 9112 7.1); its trailers are checked and dropped. */
+function chunkedBody(reader: Reader, limits: Limits): string {
+  let body = "";
+  for (;;) {
+    const line = reader.line(
+      (octets) => {
+        if (octets.length > CHUNK_LINE) throw new Ended(400);
+      },
+      (octets) => {
+        // What cannot become a size is not waited for.
+        const started = /^[0-9A-Fa-f]+(?:[; \t]|$)/.test(octets);
+        if (octets !== "" && !started) throw new Ended(400);
+      },
+    );
+    const parts = CHUNK.exec(line);
+    if (!parts) throw new Ended(400);
+    const size = BigInt(`0x${parts[1]}`);
+    if (size > 0xffffffffffffn) throw new Ended(400);
+    if (size === 0n) break;
+    if (BigInt(body.length) + size > BigInt(limits.BodyBytes)) throw new Ended(413);
+    const data = reader.text.slice(reader.at, reader.at + Number(size));
+    if (data.length < Number(size)) throw new Ended("cut");
+    body += data;
+    reader.at += data.length;
+    const end = reader.text.slice(reader.at, reader.at + 2);
+    if (!"\r\n".startsWith(end)) throw new Ended(400);
+    if (end.length < 2) throw new Ended("cut");
+    reader.at += 2;
+  }
+  const start = reader.at;
+  for (;;) {
+    const line = reader.line((octets) => {
+      if (reader.at + octets.length - start > limits.HeadBytes) throw new Ended(431);
+    });
+    if (line === "") return body;
+    if (!FIELD.test(line)) throw new Ended(400);
+  }
+}
+
+function oneRequest(reader: Reader, limits: Limits): { asked: string; persistent: boolean } {
+  const start = reader.at;
+  const { method, target, minor } = requestLine(reader, limits);
+  const fields = fieldLines(reader, start, limits);
+  const told = judgeHead(method, minor, fields, limits);
+  let body = "";
+  if (told.chunked) {
+    body = chunkedBody(reader, limits);
+  } else {
+    body = reader.text.slice(reader.at, reader.at + told.length);
+    if (body.length < told.length) throw new Ended("cut");
+    reader.at += body.length;
+  }
+  const { persistent, upgrade } = told;
+  const absolute = !target.startsWith("/") && target !== "*";
+  const asked = JSON.stringify({
+    method,
+    target,
+    minor,
+    fields,
+    body,
+    persistent,
+    upgrade,
+    absolute,
+  });
+  return { asked, persistent };
+}
+
+/** What is to be made of an input. */
+export function model(text: string, limits: Limits): Outcome {
+  const reader = new Reader(text);
+  const asked: string[] = [];
+  try {
+    for (;;) {
+      // Empty lines before a request are ignored (RFC 9112 2.2).
+      while (text.startsWith("\r\n", reader.at)) reader.at += 2;
+      if (reader.at === text.length) return { asked, end: "clean" };
+      const one = oneRequest(reader, limits);
+      asked.push(one.asked);
+      if (!one.persistent) return { asked, end: "last" };
+    }
+  } catch (error) {
+    if (!(error instanceof Ended)) throw error;
+    return { asked, end: error.end };
+  }
+}
+
+// ---- the engine -------------------------------------------------------------------------------
+
+function line({ method, target, minor, traits, fields, body }: Asked): string {
+  const has = (trait: Trait): boolean => (traits & trait) !== 0;
+  const persistent = has(Trait.Persistent);
+  const upgrade = has(Trait.Upgrade);
+  const absolute = has(Trait.Absolute);
+  return JSON.stringify({ method, target, minor, fields, body, persistent, upgrade, absolute });
+}
+
+/** What the engine made of the bytes of a wire that has ended. */
+function outcome(wire: Wire): Outcome {
+  const asked = wire.asked.map(line);
+  // Answers have no body, and the text of a refusal looks like none of them.
+  const statuses = [...wire.text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map((match) => Number(match[1]));
+  const finals = statuses.filter((status) => status !== 100);
+  const ends = wire.log.filter((entry) => /^(?:end|closed) /.test(entry));
+  const reason = (ends[0] ?? "").replace(/^\w+ /, "");
+  const answers = finals.splice(0, asked.length);
+  if (answers.some((status) => status !== 200) || answers.length < asked.length) {
+    throw new Error(`answers ${answers.join(" ")} to ${asked.length} requests`);
+  }
+  if (finals.length > 1) throw new Error(`two refusals: ${finals.join(" ")}`);
+  if (finals.length === 1) return { asked, end: finals[0] as number };
+  const ended: Record<string, End> = { Ok: "last", PeerClosed: "clean", PeerEnded: "cut" };
+  const end = ended[reason];
+  if (end === undefined) throw new Error(`ended with ${wire.log.join(", ")}`);
+  return { asked, end };
+}
+
+/** How the host behaves while it feeds. */
+type Manner = "prompt" | "late" | "held";
+
+function feed(
+  drive: Drive,
+  inputs: readonly string[][],
+  manner: Manner,
+  random: Random,
+): Outcome[] {
+  const wires = inputs.map(() => drive.connect());
+  drive.answer = (wire) => {
+    if (manner !== "late") wire.respond();
+  };
+  const longest = Math.max(...inputs.map((pieces) => pieces.length));
+  const answer = (wire: Wire): void => {
+    wire.respond();
+    drive.turn();
+  };
+  for (let i = 0; i < longest; i++) {
+    wires.forEach((wire, w) => {
+      const piece = inputs[w]?.[i];
+      if (piece === undefined) return;
+      if (manner === "held" && !wire.dead && random.chance(0.3)) drive.hold(wire, !wire.held);
+      if (!wire.dead) wire.send(piece);
+      if (wire.open && random.chance(0.4)) answer(wire);
+    });
+  }
+  const early = random.chance(0.3);
+  for (const wire of wires) {
+    if (early && !wire.dead) wire.finish();
+    if (wire.held && !wire.dead) drive.hold(wire, false);
+    while (wire.open) answer(wire);
+    if (!wire.dead) wire.finish();
+    if (!wire.dead) throw new Error(`does not end: ${wire.log.join(", ")}`);
+  }
+  return wires.map(outcome);
+}
+
+/** Small limits are reached by short inputs. */
+const SIZES: readonly (Limits & { readonly WindowBytes: number })[] = [
+  { HeadBytes: 4096, Headers: 32, TargetBytes: 1024, BodyBytes: 16384, WindowBytes: 4096 },
+  { HeadBytes: 512, Headers: 8, TargetBytes: 64, BodyBytes: 64, WindowBytes: 4096 },
+  { HeadBytes: 256, Headers: 6, TargetBytes: 300, BodyBytes: 2000, WindowBytes: 512 },
+];
+
+class Subject {
+  readonly limits: Limits;
+  readonly #params: Limits & { readonly WindowBytes: number };
+  #drive: Drive | undefined;
+
+  constructor(index: number) {
+    this.#params = SIZES[index] as Limits & { readonly WindowBytes: number };
+    this.limits = this.#params;
+  }
+
+  /**
+   * Feeds an input in several ways.
+   * @returns what differs from the model; empty when nothing does
+   */
+  judge(input: string): string {
+    const expected = model(input, this.limits);
+    const random = new Random(input.length);
+    const bytewise = Array.from(input);
+    const ways: [string, Manner, string[][]][] = [
+      ["whole", "prompt", [[input]]],
+      ["octet by octet", "prompt", [bytewise]],
+      ["cut", "prompt", [cutRandomly(input, random)]],
+      ["two cut, together", "prompt", [cutRandomly(input, random), cutRandomly(input, random)]],
+      ["answered late", "late", [cutRandomly(input, random), cutRandomly(input, random)]],
+      ["held", "held", [cutRandomly(input, random), cutRandomly(input, random)]],
+    ];
+    for (const [name, manner, inputs] of ways) {
+      let failure = "";
+      try {
+        this.#drive ??= new Drive({ ...this.#params });
+        for (const got of feed(this.#drive, inputs, manner, random)) {
+          const same = JSON.stringify(got) === JSON.stringify(expected);
+          if (!same) failure ||= `got ${JSON.stringify(got)}`;
+        }
+        this.#drive.end();
+      } catch (error) {
+        failure ||= error instanceof Error ? (error.stack ?? error.message) : String(error);
+      }
+      if (failure === "") continue;
+      this.#drive = undefined;
+      const pieces = inputs.map((one) => one.map(escaped).join(" "));
+      return [
+        `limits ${JSON.stringify(this.#params)}`,
+        `${name}: ${pieces.join("\n  and ").slice(0, 2000)}`,
+        `expected ${JSON.stringify(expected)}`,
+        failure,
+      ].join("\n");
+    }
+    return "";
+  }
+}
+
+// ---- inputs -----------------------------------------------------------------------------------
+
+const NAMES = [
+  ..."Accept User-Agent Cookie X-A x!#$%&'*+.^_`|~-y Hosts Connection Upgrade Expect TE".split(" "),
+  ..."Content-Length Transfer-Encoding Host Sec-WebSocket-Key Sec-WebSocket-Version".split(" "),
+];
+const VALUES = [
+  ..."a chunked close keep-alive 100-continue 0 3 007 13 websocket upgrade a:80 [::1]".split(" "),
+  ..."gzip gzip,chunked chunked, ,chunked chunked,chunked a@b a,b a/b 99999999999999999999".split(
+    " ",
+  ),
+  ..."18446744073709551616 +1 -1 0x1 1,1 Upgrade,close 200-ok a:65536 a:99 %41 %4 [::1 []".split(
+    " ",
+  ),
+  ..."dGhlIHNhbXBsZSBub25jZQ== dGhlIHNhbXBsZSBub25jZQ=".split(" "),
+  "",
+  "a b",
+  "a\tb",
+  "\xe9\xff",
+  "Keep-Alive , Upgrade",
+  "chunked ;q=1",
+  "chunked chunked",
+];
+const TARGETS = [
+  ..."/ /a /a?b=c#d * http://a/ https://a:80?x http://a@b/ HTTP://[::1]:8/ http:///x".split(" "),
+  ...'a:80 a ws://a#f ://a http://a:65536/ http://% http://%41 /%zz /" //'.split(" "),
+];
+const EXTENSIONS = [
+  "",
+  "",
+  "",
+  ";a",
+  " ; a = b",
+  ';a="b\\"c"',
+  ';a="',
+  ";a=",
+  ";",
+  " ",
+  ";a ",
+  "; a=b;c",
+];
+const ODD_LINES = [
+  " folded",
+  "A : b",
+  ": b",
+  "A",
+  "A\r: b",
+  "A: b\n",
+  "A: \0",
+  "\tA: b",
+  "\xe9: b",
+];
+
+function fieldsFor(random: Random): string[] {
+  const fields: string[] = [];
+  for (let n = random.int(0, 3); n > 0; n--) {
+    const blank = random.pick(["", " ", " ", " ", "\t", "  "]);
+    const name = random.chance(0.95) ? random.pick(NAMES.slice(0, 6)) : random.pick(NAMES);
+    const value = random.chance(0.9) ? "v".repeat(random.size(40)) : random.pick(VALUES);
+    fields.push(`${name}:${blank}${value}${random.pick(["", "", " ", "\t"])}`);
+  }
+  return fields;
+}
+
+function octetsOf(random: Random, length: number): string {
+  return Buffer.from(random.bytes(length)).toString("latin1");
+}
+
+function chunks(random: Random): string {
+  let body = "";
+  for (let n = random.int(0, 4); n > 0; n--) {
+    const data = octetsOf(random, 1 + random.size(random.pick([4, 20, 100])));
+    let size = data.length.toString(16);
+    if (random.chance(0.3)) size = size.toUpperCase().padStart(random.int(1, 20), "0");
+    const extension = random.chance(0.85) ? "" : random.pick(EXTENSIONS);
+    body += `${size}${extension}\r\n${data}\r\n`;
+  }
+  body += `0${random.chance(0.8) ? "" : random.pick(EXTENSIONS)}\r\n`;
+  for (let n = random.chance(0.3) ? random.int(1, 3) : 0; n > 0; n--) {
+    body += `${random.pick(NAMES)}: ${"t".repeat(random.size(60))}\r\n`;
+  }
+  return `${body}\r\n`;
+}
+
+function request(random: Random): string {
+  const method = random.chance(0.6) ? random.pick(["GET", "POST", "HEAD"]) : random.pick(METHODS);
+  let target = random.chance(0.9) ? random.pick(["/", "/a", "/b?c"]) : random.pick(TARGETS);
+  if (target === "*" && random.chance(0.5)) target = "/*";
+  if (random.chance(0.05)) target += "x".repeat(random.size(1200));
+  const version = random.chance(0.85) ? "HTTP/1.1" : random.pick(["HTTP/1.0", "HTTP/1.2"]);
+  const fields = [...fieldsFor(random)];
+  const add = (field: string): void => {
+    fields.splice(random.int(0, fields.length), 0, field);
+  };
+  if (version !== "HTTP/1.0" || random.chance(0.3)) {
+    add(`${random.pick(["Host", "host", "HOST"])}: ${random.pick(["a", "a:80", "[::1]"])}`);
+  }
+  if (random.chance(0.1))
+    add(`Connection: ${random.pick(["close", "keep-alive", "Keep-Alive, x"])}`);
+  if (random.chance(0.1)) add("Expect: 100-continue");
+  if (random.chance(0.1)) {
+    add("Connection: Upgrade");
+    add("Upgrade: websocket");
+    add("Sec-WebSocket-Version: 13");
+    add("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
+  }
+  let body = "";
+  if (random.chance(0.3)) {
+    const size = random.chance(0.9) ? random.size(80) : random.size(20000);
+    body = octetsOf(random, size);
+    add(`Content-Length: ${random.chance(0.9) ? "" : "00"}${size}`);
+  } else if (random.chance(0.5) && version !== "HTTP/1.0") {
+    body = chunks(random);
+    add(`Transfer-Encoding: ${random.pick(["chunked", "Chunked", ", chunked ,"])}`);
+  }
+  const empty = random.chance(0.9) ? "" : "\r\n".repeat(random.int(1, 3));
+  const lines = [`${method} ${target} ${version}`, ...fields, "", body];
+  return empty + lines.join("\r\n");
+}
+
+/** A mutation that knows lines, digits and line ends. */
+function mutateLines(input: string, random: Random): string {
+  const lines = input.split("\r\n");
+  const at = random.int(0, lines.length - 1);
+  const from = random.int(0, lines.length - 1);
+  switch (random.int(0, 9)) {
+    case 0:
+      lines.splice(at, 1);
+      return lines.join("\r\n");
+    case 1:
+      lines.splice(at, 0, lines[from] as string);
+      return lines.join("\r\n");
+    case 2:
+      [lines[at], lines[from]] = [lines[from] as string, lines[at] as string];
+      return lines.join("\r\n");
+    case 3: {
+      const end = random.pick([
+        "\n",
+        "\r",
+        "\r\r\n",
+        "\n\r",
+        "\r\n\r\n",
+        "\r\n ",
+        " \r\n",
+        "\0\r\n",
+      ]);
+      const head = lines.slice(0, at + 1).join("\r\n");
+      return at + 1 < lines.length ? `${head}${end}${lines.slice(at + 1).join("\r\n")}` : head;
+    }
+    case 4:
+      return input.replace(/\d/g, (d) => (random.chance(0.1) ? String(random.int(0, 9)) : d));
+    case 5:
+      lines.splice(at, 0, `${random.pick(NAMES)}: ${random.pick(VALUES)}`);
+      return lines.join("\r\n");
+    case 6:
+      lines.splice(at, 0, random.pick(ODD_LINES));
+      return lines.join("\r\n");
+    case 7: {
+      const line = lines[at] as string;
+      const cut = random.int(0, line.length);
+      const stuff = random.pick([" ", "\t", ",", ":", "x", "0", ";", '"']);
+      lines[at] = line.slice(0, cut) + stuff.repeat(1 + random.size(1500)) + line.slice(cut);
+      return lines.join("\r\n");
+    }
+    case 8: {
+      const line = lines[at] as string;
+      lines[at] = random.chance(0.5) ? line.toLowerCase() : line.replace(" ", "  ");
+      return lines.join("\r\n");
+    }
+    default:
+      return input.slice(0, random.int(0, input.length));
+  }
+}
+
+function generate(seed: number): string {
+  const random = new Random(seed);
+  let input = "";
+  for (let n = random.int(1, 4); n > 0; n--) input += request(random);
+  const mutations = random.chance(0.3) ? 0 : random.int(0, 3);
+  for (let i = 0; i < mutations; i++) {
+    const mutate = random.chance(0.5) ? mutateOctets : mutateLines;
+    input = mutate(input, random);
+  }
+  return input;
+}
+
+/**
+ * Requests from a seed on, for a while.
+ * @throws Error at the first difference between engine and model
+ */
+export function fuzzHttp(span: Span): Fuzzed {
+  const subjects = SIZES.map((_, index) => new Subject(index));
+  const ends: Record<string, number> = {};
+  const inputs = fuzz("http", span, generate, (input) => {
+    for (const subject of subjects) {
+      const { end } = model(input, subject.limits);
+      ends[end] = (ends[end] ?? 0) + 1;
+      const difference = subject.judge(input);
+      if (difference !== "") return difference;
+    }
+    return "";
+  });
+  return { inputs, ends };
+}
