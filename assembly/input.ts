@@ -545,8 +545,8 @@ export function resume(slot: u32, generation: u32): u32 {
     if (c.state == State.Head || c.state == State.Body) parseHttp(c);
     return has(c, Flag.Waiting) ? handBack(c) : leftover(c);
   }
-  if (has(c, Flag.Waiting) || (c.state != State.Open && c.state != State.Closing)) return 0;
   c.flags &= ~Flag.MessageOut;
+  if (has(c, Flag.Waiting) || (c.state != State.Open && c.state != State.Closing)) return 0;
   if (!has(c, Flag.InWindow)) {
     if (c.buffer == 0) return 0;
     engine.source = c.buffer + c.start;

@@ -128,6 +128,7 @@ function forgetInput(c: Conn): void {
     c.flags &= ~Flag.InWindow;
     engine.fedSlot = 0;
   }
+  c.flags &= ~Flag.MessageOut;
   c.start = 0;
   c.end = 0;
   leaveQueue(c);

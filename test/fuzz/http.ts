@@ -438,6 +438,7 @@ const VALUES = [
     " ",
   ),
   ..."dGhlIHNhbXBsZSBub25jZQ== dGhlIHNhbXBsZSBub25jZQ=".split(" "),
+  ..."xchunked chunkedx chunke closed close;a keep-alivex upgrades websockets".split(" "),
   "",
   "a b",
   "a\tb",
@@ -521,7 +522,7 @@ function request(random: Random): string {
     add(`${random.pick(["Host", "host", "HOST"])}: ${random.pick(["a", "a:80", "[::1]"])}`);
   }
   if (random.chance(0.1))
-    add(`Connection: ${random.pick(["close", "keep-alive", "Keep-Alive, x"])}`);
+    add(`Connection: ${random.pick(["close", "keep-alive", "Keep-Alive, x", "closed"])}`);
   if (random.chance(0.1)) add("Expect: 100-continue");
   if (random.chance(0.1)) {
     add("Connection: Upgrade");

@@ -50,8 +50,8 @@ class More extends Error {}
 
 /**
  * True when octets can begin a UTF-8 text: each sequence but the last whole, the last one
- * completable. The numbers that a lead octet and some of those behind it can still become are one interval; it
- * must meet those that have this length and are no surrogates (RFC 3629 3, 4).
+ * completable. The numbers that a lead octet and some of those behind it can still become are one
+ * interval; it must meet those that have this length and are no surrogates (RFC 3629 3, 4).
  * @param whole nothing may be missing
  */
 function isUtf8(text: string, whole: boolean): boolean {
