@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 3;
+export const ABI_VERSION: u32 = 4;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -14,6 +14,8 @@ export const MAGIC: u32 = 0x474e4952;
 
 /** Slots, of both kinds together, are below this. */
 export const SLOT_LIMIT: u32 = 1 << 20;
+/** Bytes of the longest name of a topic. */
+export const TOPIC_NAME_BYTES: u32 = 200;
 /** "No slot". */
 export const NONE: u32 = 0xffffffff;
 
@@ -152,9 +154,13 @@ export enum Control {
   PingsIn,
   PongsDropped,
   Evicted,
-  /** Bytes, frames by which the last evicted client was behind. */
+  /** Bytes by which a client is behind: what `lag` found. */
   LagBytes,
-  LagFrames,
+  /** Topics, and subscriptions of all clients. */
+  TopicCount,
+  SubscriptionCount,
+  /** Length of the name at Control.Result. */
+  NameLength,
   /** Closed connections by reason: CloseCount - reason. */
   CloseCount,
   COUNT = CloseCount + 64,

@@ -110,6 +110,8 @@ export enum Flag {
   Bare = 8388608,
   /** A piece of the message that arrives is out already. */
   Begun = 16777216,
+  /** A broadcast is due: `sequence` says which. */
+  CastDue = 33554432,
 }
 
 @unmanaged
@@ -151,7 +153,7 @@ export class Conn {
   line: u32;
   /** WebSocket: state of utf8.ts. */
   utf8: u32;
-  /** Address of the request's head, its table, its body. */
+  /** HTTP: address of the request's head, its table, its body. WebSocket: see Subscriber. */
   head: u32;
   table: u32;
   body: u32;
@@ -187,10 +189,10 @@ export class Conn {
   pong: u32;
   /** Block that the outstanding write reads from and that nobody else owns. */
   sending: u32;
-  /** Ring offsets: delivered to the kernel, handed to the transport. */
+  /** Ring offsets: the first byte it may still need, while it stands in the treap; the end of what was handed over. */
   done: u64;
   handed: u64;
-  /** The frame that the next run starts in. */
+  /** The broadcast that is due next; when none is, broadcasts before this one are not for it. */
   sequence: u64;
   /** Treap links of a WebSocket; list links of an HTTP connection. */
   left: u32;
@@ -270,6 +272,22 @@ export class Engine {
   /** Next frame sequence. */
   sequence: u64;
   firstSequence: u64;
+  /** The topic table: its records, buckets of names and of pairs, subscriptions. */
+  topics: usize;
+  topicBuckets: usize;
+  pairBuckets: usize;
+  subscriptions: usize;
+  topicMask: u32;
+  pairMask: u32;
+  /** Records that were ever taken, those that are free of them, those that are in use. */
+  topicsUsed: u32;
+  freeTopic: u32;
+  topicCount: u32;
+  subscriptionsUsed: u32;
+  freeSubscription: u32;
+  subscriptionCount: u32;
+  /** List of the topics published to since the last flush pass: number + 1. */
+  dirtyTopics: u32;
 }
 
 export const ENGINE_BYTES: usize = 512;

@@ -17,6 +17,7 @@ import {
   RECORD_SLOT,
   RECORD_TOTAL,
   RecordKind,
+  RowKind,
   Shut,
 } from "./abi";
 import { copy } from "./bytes";
@@ -31,6 +32,7 @@ import {
   engine,
   enlist,
   formatSlots,
+  getControl,
   has,
   isWebSocket,
   live,
@@ -46,18 +48,23 @@ import {
   takeHttp,
   takeTime,
 } from "./conn";
+import { NEVER, dueOffset, dueSequence } from "./due";
 import { beginHead } from "./http";
-import { countBelow, furthest, insert, orderedCount, remove } from "./order";
+import { countBelow, furthest, orderedCount } from "./order";
 import { deadline, kill, lagBytes, rearm } from "./output";
 import { refuse } from "./respond";
 import { close, fail, ping, send } from "./send";
 import {
+  BUCKET_BYTES,
   HEADROOM_BYTES,
   RECEIVE_UNIT,
   REGION_ALIGN,
   REPLY_UNIT,
   Region,
+  SUBSCRIPTION_BYTES,
+  TOPIC_BYTES,
   firstParam,
+  powerOver,
   regionBytes,
   secondParam,
 } from "./plan";
@@ -70,6 +77,7 @@ import {
   enter,
   extend,
   firstByte,
+  audience,
   floorFor,
   formatRing,
   frame,
@@ -82,6 +90,16 @@ import {
   setRings,
 } from "./ring";
 import { disarm, first, postpone } from "./timers";
+import {
+  chain,
+  checkTopics,
+  findTopic,
+  isExcept,
+  subscribe,
+  topic,
+  unflushed,
+  unsubscribe,
+} from "./topics";
 
 // ---- lifecycle ---------------------------------------------------------------------------------------
 
@@ -148,6 +166,15 @@ export function create(base: usize): usize {
   next += bytesOf(Region.ReplyPoolMap) as usize;
   engine.frames = next;
   next += bytesOf(Region.FrameIndex) as usize;
+  engine.topics = next;
+  engine.subscriptions =
+    engine.topics + ((paramU32(Param.Topics) + 1) as usize) * (TOPIC_BYTES as usize);
+  engine.topicBuckets =
+    engine.subscriptions + (paramU32(Param.Subscriptions) as usize) * (SUBSCRIPTION_BYTES as usize);
+  const topicBuckets = powerOver(param(Param.Topics)) as u32;
+  engine.topicMask = topicBuckets - 1;
+  engine.pairBuckets = engine.topicBuckets + (topicBuckets as usize) * (BUCKET_BYTES as usize);
+  engine.pairMask = (powerOver(param(Param.Subscriptions)) as u32) - 1;
   next += bytesOf(Region.Topics) as usize;
   engine.events = next;
   next += bytesOf(Region.Events) as usize;
@@ -286,14 +313,6 @@ function makeRoom(ring: Ring, tail: u64): u32 {
   while (true) {
     const c = furthest(ring.index);
     if (changetype<usize>(c) == 0 || c.done >= queued) break;
-    if (c.done >= ring.skipFrom && c.done < ring.skipTo) {
-      // It has all there is before the skipped end of a lap: it stands behind it.
-      remove(c);
-      c.done = ring.skipTo;
-      if (c.handed < c.done) c.handed = c.done;
-      insert(c);
-      continue;
-    }
     // One that is within the ring, but more frames behind than a client may be, is not waited for.
     if (c.done < floor && engine.now - c.lastOut < param(Param.SlowGrace)) {
       if (c.heldSince == 0) c.heldSince = engine.now;
@@ -307,16 +326,23 @@ function makeRoom(ring: Ring, tail: u64): u32 {
 }
 
 /**
- * Makes room for a record of `bytes` in the plain ring, and for its other form when anybody reads that.
- * `plainAt` and `deflateAt` say where.
+ * Makes room for a message's other form, `bytes` long, when anybody is to get it; `deflateAt` says where. Its
+ * index entry needs room too: one that gets no more, since its Close is queued, may still be behind.
+ */
+function makeOtherPlace(bytes: u32): u32 {
+  const isRead = deflateReaders() != 0;
+  if (!isRead && engine.deflateTreap == 0) return Outcome.Ok;
+  deflateAt = isRead ? placeFor(deflated, bytes) : deflated.committed;
+  return makeRoom(deflated, deflateAt + (isRead ? (bytes as u64) : 0));
+}
+
+/**
+ * Makes room for a record of `bytes` in the plain ring, and for its other form. `plainAt` says where.
  */
 function makePlaces(bytes: u32, deflateBytes: u32): u32 {
   plainAt = placeFor(plain, bytes);
   let outcome = makeRoom(plain, plainAt + (bytes as u64));
-  if (outcome == Outcome.Ok && engine.deflateCount != 0) {
-    deflateAt = placeFor(deflated, deflateBytes);
-    outcome = makeRoom(deflated, deflateAt + (deflateBytes as u64));
-  }
+  if (outcome == Outcome.Ok) outcome = makeOtherPlace(deflateBytes);
   if (outcome == Outcome.Ok) engine.pausedSince = 0;
   return outcome;
 }
@@ -324,10 +350,30 @@ function makePlaces(bytes: u32, deflateBytes: u32): u32 {
 let plainAt: u64 = 0;
 let deflateAt: u64 = 0;
 
-function countPublication(length: u32): void {
+/** How many of a topic's subscribers, or for 0 of all, take compressed messages. */
+export function deflateCount(number: u32): u32 {
+  return number == 0 ? engine.deflateCount : topic(number).deflateCount;
+}
+
+/** Those of the audience that read the ring of compressed forms. */
+function deflateReaders(): u32 {
+  return deflateCount(audience.topic);
+}
+
+/** How many get what is published now. */
+function readers(): u32 {
+  const number = audience.topic;
+  const count = number == 0 ? engine.openCount : topic(number).count;
+  const isLess = isExcept(number, audience.except, audience.exceptGeneration);
+  return isLess ? count - 1 : count;
+}
+
+/** The frame is in the ring: its topic's subscribers get it with the next flush pass. */
+function finishPublication(length: u32): void {
+  chain(audience.topic);
   add(Control.FramesPublished, 1);
   add(Control.BytesPublished, length as f64);
-  add(Control.FramesDue, engine.openCount as f64);
+  add(Control.FramesDue, readers() as f64);
   setControl(Control.Committed, plain.committed as f64);
   setControl(Control.Sequence, engine.sequence as f64);
 }
@@ -342,7 +388,7 @@ function otherBytes(bytes: u32, deflateLength: u32): u32 {
  * `plainAt`. Returns its length there.
  */
 function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u32 {
-  if (engine.deflateCount == 0) return 0;
+  if (deflateReaders() == 0) return 0;
   const length = otherBytes(bytes, deflateLength);
   if (deflateLength == 0) copy(address(deflated, deflateAt), address(plain, plainAt), bytes);
   else put(deflated, deflateAt, deflate, deflateLength, flags | FrameFlag.Compressed);
@@ -350,9 +396,19 @@ function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u
   return length;
 }
 
+/** Says who gets what is published now; false when nobody does. */
+function reach(number: u32, except: u32, exceptGeneration: u32): bool {
+  audience.topic = number;
+  audience.except = except;
+  audience.exceptGeneration = exceptGeneration;
+  return number == 0 || (number <= engine.topicsUsed && topic(number).count != 0);
+}
+
 /**
- * Publishes a whole message to every open WebSocket.
+ * Publishes a whole message.
  * @param deflate its compressed form, `deflateLength` bytes; 0: there is none
+ * @param number topic as `findTopic` tells it; 0: every open WebSocket
+ * @param except slot of a client that does not get it, and its generation; 0 for nobody
  * @returns Ok; Evicted, Flush (act, call again); Wait, TooLarge (nothing was staged)
  */
 export function publish(
@@ -361,8 +417,12 @@ export function publish(
   length: u32,
   deflate: usize,
   deflateLength: u32,
+  number: u32,
+  except: u32,
+  exceptGeneration: u32,
 ): u32 {
   takeTime();
+  if (!reach(number, except, exceptGeneration)) return Outcome.Ok;
   if (length > plain.capacity - HEADER_LIMIT) return Outcome.TooLarge;
   assert(plain.stageOpen == 0, "published while a stage is open");
   const bytes = headerBytes(length) + length;
@@ -371,7 +431,7 @@ export function publish(
   put(plain, plainAt, payload, length, flags);
   extend(plain, plainAt, bytes);
   enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
-  countPublication(length);
+  finishPublication(length);
   return Outcome.Ok;
 }
 
@@ -443,26 +503,35 @@ export function stageDiscard(): void {
 /**
  * Publishes the open stage: the payload moves up to its header, so that frames touch.
  * @param deflate its compressed form, `deflateLength` bytes; 0: there is none
+ * @param number, except, exceptGeneration as for `publish`
  * @returns as `publish`; after Evicted and Flush the stage is still open
  */
-export function stagePublish(flags: u32, deflate: usize, deflateLength: u32): u32 {
+export function stagePublish(
+  flags: u32,
+  deflate: usize,
+  deflateLength: u32,
+  number: u32,
+  except: u32,
+  exceptGeneration: u32,
+): u32 {
   takeTime();
   const failed = plain.stageError;
   if (failed != Outcome.Ok || plain.stageOpen == 0) {
     // Nothing was ever staged: an empty message.
     stageDiscard();
-    return failed != Outcome.Ok ? failed : publish(flags, engine.scratch, 0, 0, 0);
+    if (failed != Outcome.Ok) return failed;
+    return publish(flags, engine.scratch, 0, 0, 0, number, except, exceptGeneration);
+  }
+  if (!reach(number, except, exceptGeneration)) {
+    stageDiscard();
+    return Outcome.Ok;
   }
   const length = plain.stageLength;
   const header = headerBytes(length);
   const bytes = header + length;
-  if (engine.deflateCount != 0) {
-    const other = otherBytes(bytes, deflateLength);
-    deflateAt = placeFor(deflated, other);
-    const outcome = makeRoom(deflated, deflateAt + (other as u64));
-    if (outcome == Outcome.Wait) stageDiscard();
-    if (outcome != Outcome.Ok) return outcome;
-  }
+  const outcome = makeOtherPlace(otherBytes(bytes, deflateLength));
+  if (outcome == Outcome.Wait) stageDiscard();
+  if (outcome != Outcome.Ok) return outcome;
   plainAt = plain.stageAt;
   const start = address(plain, plainAt);
   if (header != STAGE_HEADER) memory.copy(start + header, start + STAGE_HEADER, length);
@@ -470,7 +539,7 @@ export function stagePublish(flags: u32, deflate: usize, deflateLength: u32): u3
   stageDiscard();
   extend(plain, plainAt, bytes);
   enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
-  countPublication(length);
+  finishPublication(length);
   return Outcome.Ok;
 }
 
@@ -485,13 +554,20 @@ export function stageSend(slot: u32, generation: u32, flags: u32): u32 {
 
 // ---- the inbox -------------------------------------------------------------------------------------------
 
-/** True when a message should be compressed, by the host, for somebody. */
-function isWorthDeflating(flags: u32, length: u32): bool {
-  return (
-    engine.deflateCount != 0 &&
-    !(flags & FrameFlag.Plain) &&
-    length >= paramU32(Param.DeflateThreshold)
-  );
+/** True when a message should be compressed, by the host, for one of `count` clients. */
+function isWorthDeflating(count: u32, flags: u32, length: u32): bool {
+  return count != 0 && !(flags & FrameFlag.Plain) && length >= paramU32(Param.DeflateThreshold);
+}
+
+/** A publication to a topic: one byte of length, the name, the message. */
+function publishRecord(flags: u32, at: usize, length: u32, slot: u32, generation: u32): u32 {
+  const nameLength: u32 = length == 0 ? 0 : load<u8>(at);
+  if (nameLength + 1 > length) return Outcome.Ok;
+  const number = findTopic(at + 1, nameLength);
+  if (number == 0) return Outcome.Ok;
+  const bytes = length - 1 - nameLength;
+  if (isWorthDeflating(topic(number).deflateCount, flags, bytes)) return Outcome.Compress;
+  return publish(flags, at + 1 + nameLength, bytes, 0, 0, number, slot, generation);
 }
 
 /**
@@ -514,12 +590,23 @@ export function drain(from: u32, to: u32): u32 {
     const flags = (word >> 8) & 0xff;
     switch (word & 0xff) {
       case RecordKind.Broadcast:
-        outcome = isWorthDeflating(flags, length)
+        outcome = isWorthDeflating(engine.deflateCount, flags, length)
           ? Outcome.Compress
-          : publish(flags, payload, length, 0, 0);
+          : publish(flags, payload, length, 0, 0, 0, slot, generation);
+        break;
+      case RecordKind.Publish:
+        outcome = publishRecord(flags, payload, length, slot, generation);
+        break;
+      case RecordKind.Subscribe:
+        // A table is full: the host tells the application, and goes on behind the record.
+        outcome = subscribe(slot, generation, payload, length);
+        if (outcome != Outcome.Full) outcome = Outcome.Ok;
+        break;
+      case RecordKind.Unsubscribe:
+        unsubscribe(slot, generation, payload, length);
         break;
       case RecordKind.Send:
-        if (isWorthDeflating(flags, length)) outcome = Outcome.Compress;
+        if (isWorthDeflating(engine.deflateCount, flags, length)) outcome = Outcome.Compress;
         // The client alone pays for a full queue.
         else send(slot, generation, flags, payload, length);
         break;
@@ -547,6 +634,7 @@ export function drain(from: u32, to: u32): u32 {
     if (outcome != Outcome.Ok) break;
     record += load<u32>(record, RECORD_TOTAL);
   }
+  if (outcome == Outcome.Full) setControl(Control.NameLength, getControl(Control.Result));
   setControl(Control.Result, outcome as f64);
   return (record - engine.scratch) as u32;
 }
@@ -645,7 +733,9 @@ export function lag(slot: u32, generation: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
   setControl(Control.LagBytes, lagBytes(c) as f64);
-  return (engine.sequence - c.sequence) as u32;
+  let sequence = dueSequence(c);
+  if (sequence == NEVER) sequence = unflushed(c);
+  return sequence == NEVER ? 0 : ((engine.sequence - sequence) as u32);
 }
 
 /**
@@ -673,21 +763,26 @@ export function check(): u32 {
     if (!has(c, Flag.CloseQueued)) open++;
     if (has(c, Flag.Ordered)) ordered++;
     const ring = ringOf(c);
-    // done <= handed <= committed
-    if (c.done > c.handed) return 3;
-    if (c.handed > ring.committed && c.handed != ring.skipTo) return 4;
-    // committed <= min(done) + capacity, for those the ring is still read for
-    const skipped = c.done >= ring.skipFrom && c.done < ring.skipTo;
-    const behind = ring.committed - (skipped ? ring.skipTo : c.done);
-    if (c.writing != 0 && c.done < ring.committed && behind > (ring.capacity as u64)) return 5;
+    const due = dueOffset(c);
+    if (due != NEVER && due >= ring.committed) return 3;
+    if (c.handed > ring.committed) return 4;
     if (engine.rowCount != 0) continue;
-    if (c.writing != 0 && !has(c, Flag.Ordered)) return 6;
-    if (c.writing == 0 && has(c, Flag.Ordered) && c.done >= ring.flushed) return 7;
-    // Who does not stand in the treap has everything before `flushed`.
-    if (!has(c, Flag.Ordered | Flag.CloseQueued) && c.handed < ring.flushed) {
-      if (!(c.handed >= ring.skipFrom && ring.skipTo >= ring.flushed)) return 8;
+    const isReading = c.writing == RowKind.Ring || c.writing == RowKind.DeflateRing;
+    if (has(c, Flag.Ordered)) {
+      // committed <= min(done) + capacity
+      if (ring.committed - c.done > (ring.capacity as u64)) return 5;
+      if (engine.sequence - dueSequence(c) > (paramU32(Param.Frames) as u64) && due != NEVER) {
+        return 6;
+      }
+      // It stands under the first byte that it, or the transport for it, may still read.
+      if (isReading ? c.done >= c.handed || due < c.handed : c.done != due) return 7;
+    } else if (isReading || (due != NEVER && due < ring.flushed)) {
+      // Who does not stand in the treap needs nothing before `flushed`.
+      if (!has(c, Flag.CloseQueued)) return 8;
     }
   }
+  const topics = checkTopics();
+  if (topics != 0) return 32 + topics;
   // Between two reads the window holds nothing.
   if (engine.fedSlot != 0) return 16;
   if (open != engine.openCount) return 9;

@@ -19,8 +19,10 @@ import {
 } from "./abi";
 import { copy } from "./bytes";
 import { Conn, Flag, add, engine, has, isWebSocket } from "./conn";
+import { NEVER, dueBytes, dueOffset, dueSequence, takeDue } from "./due";
+import { remove } from "./order";
 import { BLOCK_HEADER, Block, BlockFlag, block, consume, giveBlock, takeBlock } from "./reply";
-import { Ring, address, frame, offsetIn, ringOf, sequenceAt } from "./ring";
+import { address, ringOf } from "./ring";
 
 /** Pieces below this do not deserve a write of their own when another follows. */
 const GATHER_PIECE: u32 = 512;
@@ -30,23 +32,18 @@ const GATHER_BYTES: u32 = 4096;
 let kind: u32 = 0;
 let from: usize = 0;
 let length: u32 = 0;
-let end: u64 = 0;
 let body: u32 = 0;
 let last: u32 = 0;
 let isPong: bool = false;
-
-/** Moves a cursor over the skipped end of a lap. */
-function normalize(c: Conn, ring: Ring): void {
-  if (c.handed >= ring.skipFrom && c.handed < ring.skipTo) c.handed = ring.skipTo;
-}
 
 /** Finds the next piece of a client's bytes; false when it has none. `runBytes` limits it. */
 function peek(c: Conn, runBytes: u32): bool {
   isPong = false;
   body = 0;
   last = 0;
+  const due = isWebSocket(c) ? dueOffset(c) : NEVER;
   const b = block(c.replyHead);
-  if (c.replyHead != 0 && !has(c, Flag.MidFrame) && (!isWebSocket(c) || b.at <= c.handed)) {
+  if (c.replyHead != 0 && !has(c, Flag.MidFrame) && b.at <= due) {
     length = b.end - b.start;
     if (b.flags & BlockFlag.Static) {
       kind = RowKind.Static;
@@ -68,43 +65,20 @@ function peek(c: Conn, runBytes: u32): bool {
     isPong = true;
     return true;
   }
-  if (!isWebSocket(c)) return false;
-  if (c.replyHead == 0 && has(c, Flag.CloseQueued)) return false;
+  if (due == NEVER || (c.replyHead == 0 && has(c, Flag.CloseQueued))) return false;
   const ring = ringOf(c);
-  normalize(c, ring);
-  end = c.replyHead != 0 ? b.at : ring.committed;
-  if (c.handed >= end) return false;
-  if (c.handed < ring.skipFrom && end > ring.skipFrom) end = ring.skipFrom;
-  if (end - c.handed > (runBytes as u64)) end = c.handed + (runBytes as u64);
   kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
-  from = address(ring, c.handed);
-  length = (end - c.handed) as u32;
+  from = address(ring, due);
+  length = min(dueBytes(c, ring, due), runBytes as u64) as u32;
   return true;
 }
 
-/** True when a piece that ends where the peeked one does is followed by another. */
+/** True when something may follow the piece at hand. */
 function follows(c: Conn): bool {
   if (kind == RowKind.Static) return false;
-  const committed = ringOf(c).committed;
-  if (isPong) return c.handed < committed;
-  if (kind == RowKind.Block) {
-    return block(c.replyHead).next != 0 || (isWebSocket(c) && c.handed < committed);
-  }
-  return (c.replyHead != 0 && block(c.replyHead).at <= end) || end < committed;
-}
-
-/** Moves the ring cursor to the end of the peeked run. */
-function advance(c: Conn): void {
-  const ring = ringOf(c);
-  c.handed = end;
-  if (end == ring.committed) {
-    c.sequence = engine.sequence;
-    c.flags &= ~Flag.MidFrame;
-    return;
-  }
-  c.sequence = sequenceAt(ring, end == ring.skipFrom ? ring.skipTo : end);
-  if (end != ring.skipFrom && offsetIn(ring, frame(c.sequence)) < end) c.flags |= Flag.MidFrame;
-  else c.flags &= ~Flag.MidFrame;
+  if (isWebSocket(c) && dueSequence(c) != NEVER) return true;
+  if (kind == RowKind.Block && !isPong) return block(c.replyHead).next != 0;
+  return c.replyHead != 0;
 }
 
 /** Notes whether the reply block that goes out leaves its frame unfinished. */
@@ -113,13 +87,26 @@ function markReply(c: Conn, b: Block, n: u32): void {
   else c.flags &= ~Flag.MidReply;
 }
 
-/** Copies small pieces that do not touch into one block, and hands that over. */
+/**
+ * Copies small pieces that do not touch into one block, and hands that over. The first is the piece at hand;
+ * one of the ring has been taken already.
+ */
 function gather(c: Conn, runBytes: u32): bool {
   const b = takeBlock(GATHER_BYTES - BLOCK_HEADER, 0);
   if (changetype<usize>(b) == 0) return false;
+  if (length > b.capacity - b.end) {
+    giveBlock(b);
+    return false;
+  }
+  let isTaken = isRing(kind);
   do {
-    if (kind == RowKind.Static || length > b.capacity - b.end) break;
-    if (length > GATHER_PIECE && b.end > BLOCK_HEADER) break;
+    const room = b.capacity - b.end;
+    if (!isTaken) {
+      if (kind == RowKind.Static || length > room) break;
+      if (length > GATHER_PIECE && b.end > BLOCK_HEADER) break;
+      if (isRing(kind)) length = takeDue(c, room, true);
+    }
+    isTaken = false;
     copy(changetype<usize>(b) + b.end, from, length);
     b.end += length;
     if (isPong) {
@@ -128,20 +115,15 @@ function gather(c: Conn, runBytes: u32): bool {
     } else if (kind == RowKind.Block) {
       markReply(c, block(c.replyHead), length);
       consume(c, length);
-    } else {
-      advance(c);
     }
   } while (peek(c, runBytes));
-  if (b.end == BLOCK_HEADER) {
-    giveBlock(b);
-    return peek(c, runBytes) && false;
-  }
   c.sending = changetype<usize>(b) as u32;
   kind = RowKind.Block;
   from = changetype<usize>(b) + b.start;
   length = b.end - b.start;
   body = 0;
   last = 0;
+  isPong = false;
   return true;
 }
 
@@ -152,13 +134,14 @@ function isRing(row: u32): bool {
 /** Adds the client's next row to the table; false when it has nothing to write or a write is outstanding. */
 export function nextRow(c: Conn, runBytes: u32): bool {
   if (c.writing != 0 || !peek(c, runBytes)) return false;
+  // What it needs changes: it is placed anew when the row is settled.
+  remove(c);
+  if (isRing(kind)) length = takeDue(c, runBytes, false);
   if (length >= GATHER_PIECE || !follows(c) || !gather(c, runBytes)) {
     if (isPong) {
       c.sending = c.pong;
       c.pong = 0;
-    } else if (isRing(kind)) {
-      advance(c);
-    } else {
+    } else if (!isRing(kind)) {
       markReply(c, block(c.replyHead), length);
     }
   }
@@ -187,7 +170,6 @@ export function complete(c: Conn): void {
   } else if (!isRing(c.writing)) {
     consume(c, c.writingBytes);
   }
-  c.done = c.handed;
   c.writing = 0;
   c.writingBytes = 0;
 }

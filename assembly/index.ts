@@ -43,6 +43,7 @@ export {
   align,
   check,
   create as new,
+  deflateCount,
   destroy as delete,
   drain,
   footprint,
@@ -72,4 +73,12 @@ export {
   streamNext,
   streamWrite,
 } from "./respond";
+export {
+  findTopic,
+  isSubscribed,
+  nextTopic,
+  subscribe,
+  subscriberCount,
+  unsubscribe,
+} from "./topics";
 export { checkUtf8, close, ping, send, sendBegin, sendBytes } from "./send";

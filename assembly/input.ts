@@ -45,13 +45,14 @@ import {
   takeWebSocket,
 } from "./conn";
 import { DONE, MORE, beginHead, parseBody, parseHead, wantsContinue } from "./http";
-import { furthest, insert } from "./order";
+import { furthest } from "./order";
 import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./output";
 import { isScarce } from "./reply";
 import { queueSwitch, refuse, sendContinue } from "./respond";
 import { answerClose, fail, queuePong } from "./send";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { ringOf } from "./ring";
+import { Subscriber, subscriber } from "./subscription";
 import { disarm } from "./timers";
 import { UTF8_BAD, UTF8_START, validate } from "./utf8";
 import {
@@ -694,6 +695,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   w.done = ring.committed;
   w.handed = ring.committed;
   w.sequence = engine.sequence;
+  memory.fill(changetype<usize>(subscriber(w)), 0, offsetof<Subscriber>());
   w.lastIn = engine.now;
   w.since = engine.now;
   w.closeCode = 1006;
@@ -702,8 +704,6 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   c.replyTail = 0;
   putFree(c);
   addOpen(w);
-  // An answer to an earlier request may be outstanding: from now on it stands among the readers.
-  if (w.writing != 0) insert(w);
   markDirty(w);
   rearm(w);
   add(Control.ConnectionCount, -1);

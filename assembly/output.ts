@@ -40,11 +40,13 @@ import {
   takeDirty,
 } from "./conn";
 import { complete, hasMore, nextRow } from "./flush";
-import { insert, remove } from "./order";
+import { NEVER, castDue, dueSequence, place } from "./due";
+import { remove } from "./order";
 import { give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
-import { deflated, plain, ringOf } from "./ring";
+import { deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import { arm, disarm } from "./timers";
+import { forget, unflushed, wakeSubscribers } from "./topics";
 
 // ---- deadlines -------------------------------------------------------------------------------------
 
@@ -116,10 +118,19 @@ export function leaveQueue(c: Conn): void {
 
 // ---- ends ------------------------------------------------------------------------------------------
 
+/** True when a client has not been handed all that was published to it. */
+export function isBehind(c: Conn): bool {
+  return dueSequence(c) != NEVER || unflushed(c) != NEVER;
+}
+
 /** Bytes of the ring a client has not been delivered. */
 export function lagBytes(c: Conn): u64 {
-  const committed = ringOf(c).committed;
-  return isWebSocket(c) && committed > c.done ? committed - c.done : 0;
+  if (!isWebSocket(c)) return 0;
+  const ring = ringOf(c);
+  if (has(c, Flag.Ordered)) return ring.committed - c.done;
+  let sequence = dueSequence(c);
+  if (sequence == NEVER) sequence = unflushed(c);
+  return sequence == NEVER ? 0 : ring.committed - offsetIn(ring, frame(sequence));
 }
 
 /** Forgets where a connection's unparsed bytes are. */
@@ -149,6 +160,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
   countClose(reason);
   if (isWebSocket(c)) {
     remove(c);
+    forget(c);
     if (!has(c, Flag.CloseQueued)) removeOpen(c);
   } else {
     delist(c);
@@ -238,8 +250,10 @@ export function finishWrite(c: Conn): void {
   if (isWebSocket(c)) {
     // Until the next pass hands it more, a reader that is behind stands in the treap: publishing must see it.
     const ring = ringOf(c);
-    if (c.done < ring.flushed) insert(c);
-    if (ring.committed - c.done <= ((ring.capacity >> 1) as u64)) c.heldSince = 0;
+    place(c);
+    if (!has(c, Flag.Ordered) || ring.committed - c.done <= ((ring.capacity >> 1) as u64)) {
+      c.heldSince = 0;
+    }
   }
   afterWrite(c);
 }
@@ -257,7 +271,7 @@ function settle(): void {
     if (load<u32>(row, ROW_STATE) == RowState.Complete) {
       finishWrite(c);
     } else {
-      if (isWebSocket(c)) insert(c);
+      place(c);
       rearm(c);
     }
   }
@@ -300,6 +314,15 @@ function wakeSenders(): void {
   }
 }
 
+/** The broadcasts from `first` on are due to everyone. */
+function castAll(first: u64, runBytes: u32): void {
+  for (let i: u32 = 0; i < engine.openCount; i++) {
+    const c = openAt(i);
+    castDue(c, first);
+    if (!nextRow(c, runBytes)) place(c);
+  }
+}
+
 /**
  * Takes in the states of the rows before and fills the table anew. Call it, write the rows, call it
  * again, until it returns 0. Publishing and user code wait meanwhile.
@@ -310,13 +333,16 @@ export function flush(): u32 {
   if (engine.replyFull != 0 && replyPool.used < paramU32(Param.ReplyPoolBytes) >> 1) wakeSenders();
   const runBytes = paramU32(Param.RunBytes);
   if (plain.flushed != plain.committed) {
-    for (let i: u32 = 0; i < engine.openCount; i++) nextRow(openAt(i), runBytes);
+    const everyone = wakeSubscribers();
+    if (everyone != NEVER) castAll(everyone, runBytes);
     plain.flushed = plain.committed;
     deflated.flushed = deflated.committed;
   }
   while (engine.dirtyHead != 0) {
     const c = takeDirty();
-    if (!nextRow(c, runBytes)) afterWrite(c);
+    if (nextRow(c, runBytes)) continue;
+    place(c);
+    afterWrite(c);
   }
   return engine.rowCount;
 }

@@ -21,16 +21,17 @@ export const PAD_BYTES: f64 = 64;
 /** Bytes before the receive window, where the cut head of a frame is put back before the next read. */
 export const HEADROOM_BYTES: f64 = 256;
 /** Bytes of an entry of the frame index. */
-export const FRAME_BYTES: f64 = 48;
+export const FRAME_BYTES: f64 = 56;
 /** Smallest buffer of the receive pool. */
 export const RECEIVE_UNIT: f64 = 1024;
 /** Smallest block of the reply pool. */
 export const REPLY_UNIT: f64 = 512;
 /** Bytes of a pool's map for each unit: one of the map, eight of links. */
 export const MAP_BYTES: f64 = 9;
-/** Bytes of a topic, of a subscription. */
-export const TOPIC_BYTES: f64 = 64;
-export const SUBSCRIPTION_BYTES: f64 = 16;
+/** Bytes of a topic, its name included; of a subscription; of a bucket of their tables. */
+export const TOPIC_BYTES: f64 = 256;
+export const SUBSCRIPTION_BYTES: f64 = 64;
+export const BUCKET_BYTES: f64 = 4;
 
 export enum Region {
   Control,
@@ -104,6 +105,13 @@ export function secondParam(region: i32): i32 {
   }
 }
 
+/** The least power of two that is not below `count`. */
+export function powerOver(count: f64): f64 {
+  let power: f64 = 1;
+  while (power < count) power *= 2;
+  return power;
+}
+
 function aligned(bytes: f64): f64 {
   return Math.ceil(bytes / REGION_ALIGN) * REGION_ALIGN;
 }
@@ -131,7 +139,12 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
     case Region.FrameIndex:
       return aligned(first * FRAME_BYTES);
     case Region.Topics:
-      return aligned(first * TOPIC_BYTES + second * SUBSCRIPTION_BYTES);
+      // Number 0 is everyone.
+      return aligned(
+        (first + 1) * TOPIC_BYTES +
+          second * SUBSCRIPTION_BYTES +
+          (powerOver(first) + powerOver(second)) * BUCKET_BYTES,
+      );
     case Region.Events:
       // One Closed for each slot, one Drain or End for each, and EVENT_LIMIT others.
       return aligned(

@@ -13,7 +13,7 @@
 //
 // The open stage stands behind `committed` and may be moved; committed bytes never are.
 
-import { FrameFlag, NONE, Outcome } from "./abi";
+import { FrameFlag, Outcome } from "./abi";
 import { copy, storeBe16, storeBe64 } from "./bytes";
 import { Conn, engine, readsDeflated } from "./conn";
 import { FRAME_BYTES } from "./plan";
@@ -46,17 +46,22 @@ export class Frame {
   length: u32;
   /** Topic number; 0: everyone. */
   topic: u32;
-  /** Sequence distance to the next frame of the topic. */
+  /** Sequence distance to the next frame of the topic; 0: there is none yet. */
   next: u32;
-  /** A slot that does not get it, and its generation; NONE for nobody. */
+  /** A slot that does not get it, and its generation; 0 for nobody. */
   except: u32;
   exceptGeneration: u32;
   flags: u32;
   /** The compressed form in the other ring. */
   deflateOffset: u64;
   deflateLength: u32;
+  /** Sequence distance back to the first frame of its run, and there the run's frames. */
+  runBack: u32;
+  runFrames: u32;
   spare: u32;
 }
+
+if (offsetof<Frame>() != (FRAME_BYTES as usize)) ERROR("FRAME_BYTES");
 
 /** The ring of plain frames, and the ring of their compressed forms. */
 export let plain = changetype<Ring>(0);
@@ -153,28 +158,76 @@ export function floorFor(ring: Ring, tail: u64, frames: u64): u64 {
   return floor;
 }
 
+/** True for an offset at which a lap begins: what ends there does not touch it. */
+export function isLapStart(ring: Ring, offset: u64): bool {
+  return (offset & ((ring.capacity - 1) as u64)) == 0;
+}
+
 /** Makes the record at `offset` part of the ring. */
 export function extend(ring: Ring, offset: u64, length: u32): void {
-  if ((offset & ((ring.capacity - 1) as u64)) == 0) {
+  if (isLapStart(ring, offset)) {
     ring.skipFrom = ring.committed;
     ring.skipTo = offset;
   }
   ring.committed = offset + (length as u64);
 }
 
+/** Who a frame is for. */
+@unmanaged
+export class Audience {
+  /** Topic number; 0: everyone. */
+  topic: u32;
+  /** A slot that does not get it, and its generation; 0 for nobody. */
+  except: u32;
+  exceptGeneration: u32;
+}
+
+/** The audience of what is published next. */
+export const audience = changetype<Audience>(memory.data(16, 8));
+
+/** True when a frame goes on with the run of the one before: same topic, and they touch in both rings. */
+function continues(f: Frame, before: Frame): bool {
+  if (before.topic != f.topic || before.exceptGeneration != 0 || f.exceptGeneration != 0)
+    return false;
+  if (before.offset + (before.length as u64) != f.offset || isLapStart(plain, f.offset))
+    return false;
+  if (f.deflateLength == 0) return before.deflateLength == 0;
+  return (
+    before.deflateOffset + (before.deflateLength as u64) == f.deflateOffset &&
+    !isLapStart(deflated, f.deflateOffset)
+  );
+}
+
 /** Enters the frame that both rings end with into the index; `deflateLength` 0: nobody reads the other ring. */
 export function enter(length: u32, deflateLength: u32, flags: u32): void {
-  const f = frame(engine.sequence);
+  const sequence = engine.sequence;
+  const f = frame(sequence);
   f.offset = plain.committed - (length as u64);
   f.length = length;
-  f.topic = 0;
+  f.topic = audience.topic;
   f.next = 0;
-  f.except = NONE;
-  f.exceptGeneration = 0;
+  f.except = audience.except;
+  f.exceptGeneration = audience.exceptGeneration;
   f.flags = flags;
   f.deflateOffset = deflated.committed - (deflateLength as u64);
   f.deflateLength = deflateLength;
-  engine.sequence++;
+  f.runBack = 0;
+  f.runFrames = 1;
+  engine.sequence = sequence + 1;
+  if (sequence == engine.firstSequence) return;
+  const before = frame(sequence - 1);
+  // A run is no longer than half the index: so that its first entry stays for as long as it has readers.
+  if (!continues(f, before) || (before.runBack as u64) + 1 >= (frameMask + 1) >> 1) return;
+  f.runBack = before.runBack + 1;
+  frame(sequence - (f.runBack as u64)).runFrames = f.runBack + 1;
+}
+
+/** The last frame of the run that a frame stands in. */
+export function runLast(sequence: u64): u64 {
+  const first = sequence - (frame(sequence).runBack as u64);
+  // The first entry has been written over: the run is taken a frame at a time.
+  if (engine.sequence - first > frameMask + 1) return sequence;
+  return first + (frame(first).runFrames as u64) - 1;
 }
 
 /** First byte of a data frame: FIN and the opcode. */

@@ -6,9 +6,10 @@ import { CloseReason, Control, Outcome, Param, Shut } from "./abi";
 import { copy, storeBe16 } from "./bytes";
 import { closeCode } from "./close";
 import { Conn, Flag, State, add, engine, has, live, markDirty, paramU32, removeOpen } from "./conn";
-import { finishWith, kill } from "./output";
+import { finishWith, isBehind, kill } from "./output";
 import { block, giveBlock, isScarce, reserve, takeBlock, write } from "./reply";
 import { firstByte, headerBytes, putHeader, ringOf } from "./ring";
+import { retire } from "./topics";
 import { validate } from "./utf8";
 import { Opcode } from "./ws";
 
@@ -98,6 +99,7 @@ function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
   write(HEADER, length == 0 ? 2 : 4);
   if (length > 2) write(text, textLength);
   c.flags |= Flag.CloseQueued;
+  retire(c);
   removeOpen(c);
   markDirty(c);
   return true;
@@ -166,7 +168,7 @@ const PONG_BACKLOG: u32 = 8192;
 export function queuePong(c: Conn, payload: usize, length: u32): void {
   if (has(c, Flag.CloseQueued)) return;
   const committed = ringOf(c).committed;
-  if (c.pong == 0 && c.handed >= committed && c.backlog < PONG_BACKLOG) {
+  if (c.pong == 0 && !isBehind(c) && c.backlog < PONG_BACKLOG) {
     store<u8>(HEADER, 0x80 | Opcode.Pong);
     store<u8>(HEADER, length as u8, 1);
     if (reserve(c, 2 + length, committed)) {

@@ -12,6 +12,12 @@ export interface SendOptions {
   compress?: boolean;
 }
 
+/** Options of one publication. */
+export interface PublishOptions extends SendOptions {
+  /** Id of a client that does not get it. */
+  except?: ConnectionId;
+}
+
 /**
  * A connection's id: generation · 2^20 + slot, a safe integer. It names one connection for ever; a stale
  * id is a no-op that returns false.
@@ -153,6 +159,20 @@ export interface WebSocket<User = unknown> {
    */
   send(data: Data, options?: SendOptions): boolean;
   /**
+   * Subscribes to a topic: what is published to it from now on is sent to this client, until it unsubscribes or
+   * ends. Subscribing again does nothing.
+   * @param topic an exact name of 1 to 200 bytes
+   * @returns false when gone @throws RangeError when `maxTopics` or `maxSubscriptions` are taken
+   */
+  subscribe(topic: string): boolean;
+  /** Ends a subscription; what was published before still arrives. @returns false when there was none */
+  unsubscribe(topic: string): boolean;
+  isSubscribed(topic: string): boolean;
+  /** The topics it subscribes to. */
+  readonly subscriptions: readonly string[];
+  /** Publishes to a topic's subscribers but this client. @returns false when there is no room: nothing was staged */
+  publish(topic: string, data: Data, options?: SendOptions): boolean;
+  /**
    * Sends what is queued, then a Close frame, and waits for the peer's (RFC 6455 7.1.2).
    * @param code 1000, 1001, 1003, 1007–1014 or 3000–4999 @param reason at most 123 bytes of UTF-8
    */
@@ -177,14 +197,22 @@ export interface Stage {
   truncate(n: number): this;
   discard(): void;
   /** @returns false when staging failed or there is no room; nothing was sent then */
-  broadcast(options?: SendOptions): boolean;
+  broadcast(options?: PublishOptions): boolean;
+  publish(topic: string, options?: PublishOptions): boolean;
   send(id: ConnectionId, options?: SendOptions): boolean;
 }
 
 /** The server as seen from where the handler runs. */
 export interface HandlerServer {
   /** Publishes to every open WebSocket. @returns false when there is no room: nothing was staged */
-  broadcast(data: Data, options?: SendOptions): boolean;
+  broadcast(data: Data, options?: PublishOptions): boolean;
+  /** Publishes to a topic's subscribers; to a topic without any it does nothing. @returns as `broadcast` */
+  publish(topic: string, data: Data, options?: PublishOptions): boolean;
+  /** As `ws.subscribe`, `ws.unsubscribe`. */
+  subscribe(id: ConnectionId, topic: string): boolean;
+  unsubscribe(id: ConnectionId, topic: string): boolean;
+  /** How many subscribe to a topic. */
+  subscriberCount(topic: string): number;
   send(id: ConnectionId, data: Data, options?: SendOptions): boolean;
   /** Starts a message built piece by piece. Finish it in the same synchronous run. */
   stage(): Stage;
@@ -257,6 +285,9 @@ export interface Stats {
   /** Each publication times the clients open at that moment. */
   readonly framesDue: number;
   readonly evicted: number;
+  /** Topics that somebody subscribes to, and subscriptions of all clients. */
+  readonly topics: number;
+  readonly subscriptions: number;
   /** Closed connections by the name of their reason. */
   readonly closed: Readonly<Record<string, number>>;
   readonly ring: { readonly bytes: number; readonly used: number };

@@ -20,6 +20,7 @@ import {
 } from "../assembly/abi";
 
 const encoder = new TextEncoder();
+const EMPTY = new Uint8Array(0);
 
 /** Sends the doorbell, or a buffer that is too large for the inbox. */
 export interface Bell {
@@ -104,28 +105,36 @@ export class InboxWriter {
   /**
    * Writes a record.
    * @param kind RecordKind | flags << 8 | value << 16
+   * @param prefix bytes that go before the data
    * @returns false when there is no room
    */
-  put(kind: number, data: string | Uint8Array, slot = 0, generation = 0): boolean {
+  put(
+    kind: number,
+    data: string | Uint8Array,
+    slot = 0,
+    generation = 0,
+    prefix: Uint8Array = EMPTY,
+  ): boolean {
     const text = typeof data === "string";
     // A character takes at most three bytes; only a text that might not fit is measured.
     let most = text ? data.length * 3 : data.length;
     const limit = this.#size / 4;
     if (most > limit && text) most = Buffer.byteLength(data);
-    if (most > limit)
-      return this.#transfer(
-        kind,
-        text ? encoder.encode(data) : new Uint8Array(data),
-        slot,
-        generation,
-      );
-    const at = this.#place((RECORD_BYTES + most + 7) & ~7);
+    if (most > limit) {
+      const bytes = new Uint8Array(prefix.length + most);
+      bytes.set(prefix);
+      if (text) encoder.encodeInto(data, bytes.subarray(prefix.length));
+      else bytes.set(data, prefix.length);
+      return this.#transfer(kind, bytes, slot, generation);
+    }
+    const at = this.#place((RECORD_BYTES + prefix.length + most + 7) & ~7);
     if (at < 0) return false;
-    const from = at + RECORD_BYTES;
+    this.#bytes.set(prefix, at + RECORD_BYTES);
+    const from = at + RECORD_BYTES + prefix.length;
     let length = most;
     if (text) length = encoder.encodeInto(data, this.#bytes.subarray(from, from + most)).written;
     else this.#bytes.set(data, from);
-    this.#commit(at, kind, length, slot, generation, 0);
+    this.#commit(at, kind, prefix.length + length, slot, generation, 0);
     return true;
   }
 

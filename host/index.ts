@@ -10,11 +10,12 @@ import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { FrameFlag, RecordKind, SLOT_LIMIT } from "../assembly/abi";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/main";
 import { checkClose } from "./close";
-import type { Data, SendOptions, Stage, Stats } from "./handler";
+import type { Data, PublishOptions, SendOptions, Stage, Stats } from "./handler";
 import { InboxWriter } from "./inbox";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import { type Eviction, type Options, type Plan, planOf, refusePlan, settle } from "./options";
 import { BufferStage } from "./stage";
+import { checkTopic, topicPrefix } from "./topic";
 
 export type * from "./handler";
 export { CLOSE_TABLE, type CloseRow } from "./close";
@@ -40,7 +41,18 @@ export interface Server extends AsyncDisposable {
    * Publishes to every open WebSocket.
    * @returns false when the inbox is full: nothing was sent; `ready()` resolves when there is room
    */
-  broadcast(data: Data, options?: SendOptions): boolean;
+  broadcast(data: Data, options?: PublishOptions): boolean;
+  /** Publishes to a topic's subscribers; to a topic without any it does nothing. @returns as `broadcast` */
+  publish(topic: string, data: Data, options?: PublishOptions): boolean;
+  /**
+   * Subscribes a WebSocket to a topic, of 1 to 200 bytes; for a stale id it does nothing. When `maxTopics` or
+   * `maxSubscriptions` are taken, `onError` is told. @returns as `broadcast`
+   */
+  subscribe(id: number, topic: string): boolean;
+  /** Ends a subscription; what was published before still arrives. @returns as `broadcast` */
+  unsubscribe(id: number, topic: string): boolean;
+  /** How many subscribe to a topic. */
+  subscriberCount(topic: string): Promise<number>;
   /** Sends to one client; to a stale id it does nothing. @returns as `broadcast` */
   send(id: number, data: Data, options?: SendOptions): boolean;
   /** Starts a message built piece by piece, in a buffer of its own. */
@@ -111,6 +123,9 @@ export function flagsOf(data: unknown, options: SendOptions | undefined): number
 /** ms that a worker may take beyond the timeout of a shutdown before it is terminated. */
 const END_GRACE = 1000;
 
+/** Names of topics that are kept as bytes. */
+const PREFIXES = 4096;
+
 class RunningServer implements Server {
   readonly plan: Plan;
   readonly finished: Promise<void>;
@@ -120,6 +135,7 @@ class RunningServer implements Server {
   readonly #inbox: InboxWriter;
   readonly #control: Comlink.Remote<ControlPlane>;
   readonly #ringBytes: number;
+  readonly #prefixes = new Map<string, Uint8Array>();
   readonly #onError: (error: Error, where: string) => void;
   #dead: Error | undefined;
   #ended = false;
@@ -227,54 +243,72 @@ class RunningServer implements Server {
     return this.#dead === undefined && !this.#ended && !this.#ending;
   }
 
-  #put(kind: number, data: Data, slot = 0, generation = 0): boolean {
+  /** @param id of the client it concerns, 0 for none @param prefix bytes that go before the data */
+  #put(kind: number, data: Data, id = 0, prefix?: Uint8Array): boolean {
     if (!this.#open()) return false;
     return this.#inbox.put(
       kind,
       data instanceof ArrayBuffer ? new Uint8Array(data) : data,
-      slot,
-      generation,
+      id % SLOT_LIMIT,
+      Math.floor(id / SLOT_LIMIT),
+      prefix,
     );
   }
 
-  broadcast(data: Data, options?: SendOptions): boolean {
-    const flags = flagsOf(data, options);
+  /** @throws RangeError for a message that is larger than the ring */
+  #checkLength(what: string, data: Data): void {
     let length = typeof data === "string" ? data.length * 3 : data.byteLength;
-    if (length > this.#ringBytes - 10 && typeof data === "string") length = Buffer.byteLength(data);
-    if (length > this.#ringBytes - 10) {
-      throw new RangeError(
-        `broadcast: the message is larger than the ring (${this.#ringBytes} bytes)`,
-      );
+    if (length <= this.#ringBytes - 10) return;
+    if (typeof data === "string") length = Buffer.byteLength(data);
+    if (length <= this.#ringBytes - 10) return;
+    throw new RangeError(`${what}: the message is larger than the ring (${this.#ringBytes} bytes)`);
+  }
+
+  broadcast(data: Data, options?: PublishOptions): boolean {
+    const flags = flagsOf(data, options);
+    this.#checkLength("broadcast", data);
+    return this.#put(RecordKind.Broadcast | (flags << 8), data, options?.except);
+  }
+
+  publish(topic: string, data: Data, options?: PublishOptions): boolean {
+    const flags = flagsOf(data, options);
+    let prefix = this.#prefixes.get(topic);
+    if (!prefix) {
+      prefix = topicPrefix(topic);
+      if (this.#prefixes.size >= PREFIXES) this.#prefixes.clear();
+      this.#prefixes.set(topic, prefix);
     }
-    return this.#put(RecordKind.Broadcast | (flags << 8), data);
+    this.#checkLength("publish", data);
+    return this.#put(RecordKind.Publish | (flags << 8), data, options?.except, prefix);
+  }
+
+  subscribe(id: number, topic: string): boolean {
+    checkTopic(topic);
+    return this.#put(RecordKind.Subscribe, topic, id);
+  }
+
+  unsubscribe(id: number, topic: string): boolean {
+    checkTopic(topic);
+    return this.#put(RecordKind.Unsubscribe, topic, id);
+  }
+
+  async subscriberCount(topic: string): Promise<number> {
+    checkTopic(topic);
+    return this.#call(() => this.#control.subscriberCount(topic));
   }
 
   send(id: number, data: Data, options?: SendOptions): boolean {
     const flags = flagsOf(data, options);
-    return this.#put(
-      RecordKind.Send | (flags << 8),
-      data,
-      id % SLOT_LIMIT,
-      Math.floor(id / SLOT_LIMIT),
-    );
+    return this.#put(RecordKind.Send | (flags << 8), data, id);
   }
 
   stage(): Stage {
-    return new BufferStage(
-      (data, binary) => this.broadcast(data, { binary }),
-      (id, data, binary) => this.send(id, data, { binary }),
-      this.#ringBytes,
-    );
+    return new BufferStage(this, this.#ringBytes);
   }
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {
     checkClose(code, reason);
-    return this.#put(
-      RecordKind.Close | (code << 16),
-      reason,
-      id % SLOT_LIMIT,
-      Math.floor(id / SLOT_LIMIT),
-    );
+    return this.#put(RecordKind.Close | (code << 16), reason, id);
   }
 
   stats(): Promise<Stats> {

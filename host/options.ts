@@ -51,6 +51,8 @@ export interface Options {
   receiveBuffers?: number;
   replyBuffers?: number;
   maxBacklog?: number;
+  maxTopics?: number;
+  maxSubscriptions?: number;
   maxMemory?: number;
   maxHeadLength?: number;
   maxHeaders?: number;
@@ -242,6 +244,24 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 1024 * MiB,
     param: "Backlog",
     text: "Bytes queued for one client above which `send` returns false. One message may be larger.",
+  },
+  {
+    name: "maxTopics",
+    unit: "count",
+    default: 16384,
+    min: 0,
+    max: 1048576,
+    param: "Topics",
+    text: "Topics that are subscribed to at a time.",
+  },
+  {
+    name: "maxSubscriptions",
+    unit: "count",
+    default: 131072,
+    min: 0,
+    max: 16777216,
+    param: "Subscriptions",
+    text: "Subscriptions of all clients together.",
   },
   {
     name: "maxMemory",
@@ -597,8 +617,6 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
   params.ScratchBytes = 1048576;
   params.EvictWhenFull = settings.values.whenFull;
   params.DeflateRingBytes = settings.values.perMessageDeflate ? settings.values.ring : 0;
-  params.Topics = 0;
-  params.Subscriptions = 0;
   params.FirstSequence = 0;
   params.Seed = 1;
   return params;

@@ -1,12 +1,18 @@
 // A message built piece by piece on the application's thread, in a buffer of its own.
 
-import type { SendOptions, Stage } from "./handler";
+import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
+
+/** Where a finished message goes. */
+export interface StageTarget {
+  broadcast(data: Data, options?: PublishOptions): boolean;
+  publish(topic: string, data: Data, options?: PublishOptions): boolean;
+  send(id: number, data: Data, options?: SendOptions): boolean;
+}
 
 const encoder = new TextEncoder();
 
 export class BufferStage implements Stage {
-  readonly #broadcast: (data: Uint8Array, binary: boolean) => boolean;
-  readonly #send: (id: number, data: Uint8Array, binary: boolean) => boolean;
+  readonly #out: StageTarget;
   readonly #limit: number;
   #bytes = new Uint8Array(256);
   #length = 0;
@@ -14,13 +20,8 @@ export class BufferStage implements Stage {
   #done = false;
 
   /** @param limit bytes of the ring: a larger message fails */
-  constructor(
-    broadcast: (data: Uint8Array, binary: boolean) => boolean,
-    send: (id: number, data: Uint8Array, binary: boolean) => boolean,
-    limit: number,
-  ) {
-    this.#broadcast = broadcast;
-    this.#send = send;
+  constructor(out: StageTarget, limit: number) {
+    this.#out = out;
     this.#limit = limit - 10;
   }
 
@@ -85,13 +86,18 @@ export class BufferStage implements Stage {
     return this.#failed ? undefined : this.#bytes.subarray(0, this.#length);
   }
 
-  broadcast(options?: SendOptions): boolean {
+  broadcast(options?: PublishOptions): boolean {
     const bytes = this.#take();
-    return bytes !== undefined && this.#broadcast(bytes, options?.binary ?? false);
+    return bytes !== undefined && this.#out.broadcast(bytes, { binary: false, ...options });
+  }
+
+  publish(topic: string, options?: PublishOptions): boolean {
+    const bytes = this.#take();
+    return bytes !== undefined && this.#out.publish(topic, bytes, { binary: false, ...options });
   }
 
   send(id: number, options?: SendOptions): boolean {
     const bytes = this.#take();
-    return bytes !== undefined && this.#send(id, bytes, options?.binary ?? false);
+    return bytes !== undefined && this.#out.send(id, bytes, { binary: false, ...options });
   }
 }

@@ -360,18 +360,44 @@ export class Drive {
     return outcome;
   }
 
-  /** Publishes to every WebSocket, evicting and flushing as asked. */
-  publish(data: Bytes, flags = 0): Outcome {
+  /** Publishes to every WebSocket, or a topic's subscribers, evicting and flushing as asked. */
+  publish(data: Bytes, flags = 0, topic?: string, except?: Wire): Outcome {
     const { engine } = this;
     const bytes = octets(data);
     for (;;) {
       this.time();
-      engine.u8.set(bytes, engine.scratch);
-      const outcome = engine.x.publish(flags, engine.scratch, bytes.length, 0, 0) as Outcome;
+      const { scratch, x } = engine;
+      const number = topic === undefined ? 0 : x.findTopic(scratch, engine.putTopic(topic));
+      if (topic !== undefined && number === 0) return Outcome.Ok;
+      engine.u8.set(bytes, scratch);
+      const slot = except?.slot ?? 0;
+      const generation = except?.generation ?? 0;
+      const outcome: Outcome = x.publish(
+        flags,
+        scratch,
+        bytes.length,
+        0,
+        0,
+        number,
+        slot,
+        generation,
+      );
       if (outcome === Outcome.Evicted) this.actOnCloses();
       else if (outcome === Outcome.Flush) this.flush();
       else return outcome;
     }
+  }
+
+  subscribe(wire: Wire, topic: string): Outcome {
+    const { engine } = this;
+    const length = engine.putTopic(topic);
+    return engine.x.subscribe(wire.slot, wire.generation, engine.scratch, length);
+  }
+
+  unsubscribe(wire: Wire, topic: string): Outcome {
+    const { engine } = this;
+    const length = engine.putTopic(topic);
+    return engine.x.unsubscribe(wire.slot, wire.generation, engine.scratch, length);
   }
 
   /** Time passes. @returns ms to the next deadline, −1 when there is none */

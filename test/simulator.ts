@@ -10,7 +10,7 @@
 //      comes, and must have its whole list.
 
 import { Control, ROW_BYTES, ROW_STATE, RowState } from "../assembly/abi";
-import type { Handler, Request, Response, WebSocket } from "../host/handler";
+import type { Handler, PublishOptions, Request, Response, WebSocket } from "../host/handler";
 import type { Engine } from "../worker/engine";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../worker/net/memory";
 import { zlibCodec } from "../worker/net/zlib";
@@ -37,6 +37,8 @@ const EXTENSIONS = [
   "Sec-WebSocket-Extensions: permessage-deflate\r\n",
   "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n",
 ];
+
+const TOPICS = ["a", "b", "c", "topic/with/a/long/name/".repeat(8), "\u{1f98a}", "z"];
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -74,6 +76,8 @@ interface Client {
   /** Its upgrade was accepted: what is published from then on is for it. */
   joined: boolean;
   ws: WebSocket | undefined;
+  /** What it subscribes to. */
+  topics: Set<string>;
   cause: string;
 }
 
@@ -179,6 +183,8 @@ export class Simulation {
       DeflateThreshold: r.pick([0, 200]),
       FirstSequence: r.pick([0, 2 ** 32 - 500, 2 ** 53 - 1000]),
       Seed: r.int(1, 1e9),
+      Topics: r.pick([3, 16]),
+      Subscriptions: r.pick([6, 64]),
     };
     this.#engine = testEngine({ ...params, QueuedFrames: params.Frames }, options.build);
     this.#net = new MemoryNet(this.#clock);
@@ -430,6 +436,7 @@ export class Simulation {
       partial: [],
       refused: false,
       joined: false,
+      topics: new Set(),
       ws: undefined,
       cause: "",
     };
@@ -482,11 +489,23 @@ export class Simulation {
     const payload = r.bytes(Math.min(size, 64));
     const whole = new Uint8Array(size);
     for (let i = 0; i < size; i++) whole[i] = ((payload[i % payload.length] as number) + i) & 255;
-    const to = this.#clients.filter((c) => c.joined && c.ws?.open !== false);
+    const topic = r.chance(0.5) ? r.pick(TOPICS) : undefined;
+    const except = r.chance(0.2) ? this.#some((c) => c.ws !== undefined) : undefined;
+    const to = this.#clients.filter(
+      (c) =>
+        c.joined &&
+        c !== except &&
+        c.ws?.open !== false &&
+        (topic === undefined || c.topics.has(topic)),
+    );
     let sent: boolean;
     const staged = r.chance(0.2);
+    const options = except?.ws ? { binary: true, except: except.ws.id } : { binary: true };
     try {
-      sent = staged ? this.#publishStaged(whole) : this.#pump.broadcast(whole);
+      if (staged) sent = this.#publishStaged(whole, topic, options);
+      else if (topic === undefined) sent = this.#pump.broadcast(whole, options);
+      else if (except?.ws?.open && r.chance(0.5)) sent = except.ws.publish(topic, whole);
+      else sent = this.#pump.publish(topic, whole, options);
     } catch (error) {
       if (!(error instanceof RangeError) || size <= ring - 10) throw error;
       return `publish ${size}: too large`;
@@ -499,10 +518,50 @@ export class Simulation {
     if (this.#options.bug === "forgetful-model" && this.#published === 5)
       return "publish: forgotten";
     for (const client of to) client.frames.push({ opcode: 2, payload: whole });
-    return `publish ${size}${staged ? " staged" : ""}`;
+    const where = `${topic === undefined ? "" : ` to ${topic.slice(0, 5)}`}${except ? ` but ${except.name}` : ""}`;
+    return `publish ${size}${staged ? " staged" : ""}${where}`;
   }
 
-  #publishStaged(whole: Uint8Array): boolean {
+  #subscribe(): string {
+    const client = this.#some((c) => c.ws?.open === true);
+    if (!client?.ws) return "subscribe: nobody";
+    const topic = this.#random.pick(TOPICS);
+    const name = topic.slice(0, 5);
+    if (client.topics.has(topic) && this.#random.chance(0.8)) {
+      if (!client.ws.unsubscribe(topic)) this.#fail("it did subscribe");
+      client.topics.delete(topic);
+      return `unsubscribe ${client.name} ${name}`;
+    }
+    try {
+      if (!client.ws.subscribe(topic)) this.#fail("it is open");
+    } catch (error) {
+      if (error instanceof RangeError && / are taken$/.test(error.message))
+        return `subscribe ${client.name} ${name}: full`;
+      throw error;
+    }
+    client.topics.add(topic);
+    return `subscribe ${client.name} ${name}`;
+  }
+
+  /** Who subscribes to what is what the model says. */
+  #checkTopics(): void {
+    const open = this.#clients.filter((c) => c.ws?.open === true);
+    // One that broke the protocol has been failed before its handler hears of it.
+    const sure = open.filter((c) => !c.quit);
+    for (const client of sure) {
+      const told = [...(client.ws as WebSocket).subscriptions].sort().join();
+      if (told !== [...client.topics].sort().join())
+        this.#fail(`client ${client.name} subscribes to ${told}`);
+    }
+    for (const topic of TOPICS) {
+      const count = this.#pump.subscriberCount(topic);
+      const least = sure.filter((c) => c.topics.has(topic)).length;
+      const most = open.filter((c) => c.topics.has(topic)).length;
+      if (count < least || count > most) this.#fail(`${topic} has ${count}, not ${least}`);
+    }
+  }
+
+  #publishStaged(whole: Uint8Array, topic: string | undefined, options: PublishOptions): boolean {
     const stage = this.#pump.stage();
     const r = this.#random;
     let at = 0;
@@ -515,7 +574,7 @@ export class Simulation {
       stage.discard();
       return false;
     }
-    return stage.broadcast({ binary: true });
+    return topic === undefined ? stage.broadcast(options) : stage.publish(topic, options);
   }
 
   #sendOne(): string {
@@ -631,7 +690,8 @@ export class Simulation {
     if (draw < 47) return this.#publish();
     if (draw < 53) return this.#sendOne();
     if (draw < 62) return this.#clientMessage();
-    if (draw < 84) return this.#readStep();
+    if (draw < 78) return this.#readStep();
+    if (draw < 84) return this.#subscribe();
     if (draw < 86) return this.#leave();
     if (draw < 88) return this.#stall();
     if (draw < 94) return this.#time();
@@ -644,6 +704,7 @@ export class Simulation {
     if (this.#errors.length > 0) this.#fail(this.#errors.join("\n"));
     const rule = this.#engine.x.check();
     if (rule !== 0) this.#fail(`the engine's rule ${rule} does not hold`);
+    this.#checkTopics();
     if (this.#engine.x.memory.buffer.byteLength !== this.#memory)
       this.#fail("the memory has grown");
   }
@@ -694,6 +755,7 @@ export class Simulation {
     if (get(Control.ReplyPoolUsed) !== 0) this.#fail("a reply block leaked");
     if (get(Control.ConnectionCount) !== 0 || get(Control.WebSocketCount) !== 0)
       this.#fail("a slot leaked");
+    if (get(Control.SubscriptionCount) !== 0) this.#fail("a subscription leaked");
     if (get(Control.DeadCount) !== 0) this.#fail("a dead slot was not freed");
     const { closed, accepted } = this.#pump.stats();
     const sum = Object.values(closed).reduce((a, b) => a + b, 0);

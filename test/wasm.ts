@@ -37,6 +37,8 @@ export const SMALL: EngineParams = {
   CloseTimeout: 2000,
   BufferTimeout: 3000,
   SlowGrace: 250,
+  Topics: 8,
+  Subscriptions: 32,
   FirstSequence: 0,
   Seed: 1,
 };

@@ -3,6 +3,7 @@
 //
 // Invariant: the memory grows exactly once, in the constructor, before the first view is made.
 
+import { checkTopic } from "../host/topic";
 import {
   CONN_BACKLOG,
   CONN_BODY,
@@ -22,6 +23,7 @@ import {
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
   Param,
+  TOPIC_NAME_BYTES,
 } from "../assembly/abi";
 
 /** The functions of the wasm module; `assembly/index.ts` documents each. */
@@ -93,14 +95,31 @@ export interface EngineExports {
     length: number,
     deflate: number,
     deflateLength: number,
+    topic: number,
+    except: number,
+    exceptGeneration: number,
   ): number;
+  deflateCount(topic: number): number;
+  findTopic(name: number, length: number): number;
+  subscribe(slot: number, generation: number, name: number, length: number): number;
+  unsubscribe(slot: number, generation: number, name: number, length: number): number;
+  isSubscribed(slot: number, generation: number, name: number, length: number): number;
+  nextTopic(slot: number, generation: number, after: number): number;
+  subscriberCount(name: number, length: number): number;
   checkUtf8(from: number, length: number, state: number): number;
   stageReserve(n: number): number;
   stageAppend(n: number): void;
   stageLength(): number;
   stageTruncate(n: number): void;
   stageDiscard(): void;
-  stagePublish(flags: number, deflate: number, deflateLength: number): number;
+  stagePublish(
+    flags: number,
+    deflate: number,
+    deflateLength: number,
+    topic: number,
+    except: number,
+    exceptGeneration: number,
+  ): number;
   stageSend(slot: number, generation: number, flags: number): number;
   drain(from: number, to: number): number;
   flush(): number;
@@ -290,6 +309,15 @@ export class Engine {
       at = this.#putLatin1(at, value);
     }
     return at - this.scratch;
+  }
+
+  /**
+   * Writes a topic's name at the start of the scratch region.
+   * @returns its bytes @throws TypeError, RangeError for what is not a name
+   */
+  putTopic(name: string): number {
+    checkTopic(name);
+    return putUtf8(this.u8, this.scratch, TOPIC_NAME_BYTES, name);
   }
 
   #putLatin1(at: number, text: string): number {

@@ -10,6 +10,7 @@ import {
   INBOX_TAIL,
   INBOX_WAITING,
   INBOX_WORDS,
+  NONE,
   Outcome,
   RECORD_BYTES,
   RECORD_GENERATION,
@@ -119,6 +120,10 @@ export class SharedInbox implements Inbox {
         this.#wait();
         return done;
       }
+      if (outcome === Outcome.Full) {
+        pump.refuseSubscription(engine.get(Control.NameLength));
+        done += engine.u32[(engine.scratch + done + RECORD_TOTAL) >>> 2] as number;
+      }
       if (outcome === Outcome.Compress) {
         // It uses the scratch region, where the batch is: the rest is taken in anew.
         return done + this.#publishPacked(pump, engine.scratch + done);
@@ -146,9 +151,32 @@ export class SharedInbox implements Inbox {
       pump.sendPacked(slot, generation, bytes, flags);
       return total;
     }
-    if (pump.publishLarge(bytes, flags) !== Outcome.Wait) return total;
+    return this.#publish(pump, kind & 255, bytes, flags, slot, generation) ? total : 0;
+  }
+
+  /** Carries out a record of which the payload stands outside of the scratch region; false when it must wait. */
+  #publish(
+    pump: Pump,
+    kind: RecordKind,
+    bytes: Uint8Array,
+    flags: number,
+    slot: number,
+    generation: number,
+  ): boolean {
+    let outcome: Outcome = Outcome.Ok;
+    if (kind === RecordKind.Send) {
+      outcome = pump.sendLarge(slot, generation, bytes, flags);
+    } else if (kind === RecordKind.Broadcast) {
+      outcome = pump.publishLarge(bytes, flags, 0, slot, generation);
+    } else if (kind === RecordKind.Publish) {
+      const start = 1 + (bytes[0] as number);
+      const topic = pump.topicOf(bytes.subarray(1, start));
+      if (topic !== NONE)
+        outcome = pump.publishLarge(bytes.subarray(start), flags, topic, slot, generation);
+    }
+    if (outcome !== Outcome.Wait) return true;
     this.#wait();
-    return 0;
+    return false;
   }
 
   /** The ring has no room: try again soon, and let the inbox fill meanwhile. */
@@ -170,19 +198,9 @@ export class SharedInbox implements Inbox {
     const total = u32[(at + RECORD_TOTAL) >>> 2] as number;
     const kind = u32[(at + RECORD_KIND) >>> 2] as number;
     const flags = (kind >>> 8) & 255;
-    const outcome =
-      kind >>> 16 === RecordKind.Broadcast
-        ? pump.publishLarge(bytes, flags)
-        : pump.sendLarge(
-            u32[(at + RECORD_SLOT) >>> 2] as number,
-            u32[(at + RECORD_GENERATION) >>> 2] as number,
-            bytes,
-            flags,
-          );
-    if (outcome === Outcome.Wait) {
-      this.#wait();
-      return 0;
-    }
+    const slot = u32[(at + RECORD_SLOT) >>> 2] as number;
+    const generation = u32[(at + RECORD_GENERATION) >>> 2] as number;
+    if (!this.#publish(pump, kind >>> 16, bytes, flags, slot, generation)) return 0;
     this.#transferred.delete(number);
     return total;
   }
@@ -196,20 +214,9 @@ export class SharedInbox implements Inbox {
     const length = view.getUint32(from + RECORD_LENGTH, true);
     const bytes = this.#bytes.subarray(from + RECORD_BYTES, from + RECORD_BYTES + length);
     const flags = (kind >>> 8) & 255;
-    const outcome =
-      (kind & 255) === RecordKind.Broadcast
-        ? pump.publishLarge(bytes, flags)
-        : pump.sendLarge(
-            view.getUint32(from + RECORD_SLOT, true),
-            view.getUint32(from + RECORD_GENERATION, true),
-            bytes,
-            flags,
-          );
-    if (outcome === Outcome.Wait) {
-      this.#wait();
-      return 0;
-    }
-    return total;
+    const slot = view.getUint32(from + RECORD_SLOT, true);
+    const generation = view.getUint32(from + RECORD_GENERATION, true);
+    return this.#publish(pump, kind & 255, bytes, flags, slot, generation) ? total : 0;
   }
 
   #advance(tail: number, bytes: number): number {

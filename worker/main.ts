@@ -2,6 +2,7 @@
 // messages come through the inbox.
 
 import * as Comlink from "comlink";
+import { randomInt } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { Handler, HandlerModule, Stats } from "../host/handler";
@@ -50,7 +51,8 @@ const report = (error: Error, where: string): void => {
 };
 
 const pump = new Pump({
-  engine: new Engine(wasmModule(), engineParams(data.settings)),
+  // Nobody who picks names of topics can foresee where they stand.
+  engine: new Engine(wasmModule(), { ...engineParams(data.settings), Seed: randomInt(1, 2 ** 32) }),
   clock: nodeClock,
   flushInterval: data.settings.values.flushInterval,
   rules: {
@@ -152,6 +154,11 @@ const control = {
 
   async stats(): Promise<Stats> {
     return pump.stats();
+  },
+
+  async subscriberCount(topic: string): Promise<number> {
+    await afterInbox();
+    return pump.subscriberCount(topic);
   },
 
   /** Stops accepting, closes WebSockets with 1001, answers what is under way; after `timeout` ms resets the rest. */

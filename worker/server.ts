@@ -43,6 +43,7 @@ import type {
   FragmentInfo,
   Handler,
   HandlerServer,
+  PublishOptions,
   SendOptions,
   Stats,
 } from "../host/handler";
@@ -75,6 +76,15 @@ function firstByte(flags: number): number {
 function flagsOf(data: Data, options: SendOptions | undefined): number {
   const plain = options?.compress === false ? FrameFlag.Plain : 0;
   return ((options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0) | plain;
+}
+
+/** Why a subscription was not made. @param which 1: the table of topics is full, 2: that of subscriptions */
+function tableFull(engine: Engine, which: number): RangeError {
+  const [what, name, param] =
+    which === 1
+      ? (["topics", "maxTopics", Param.Topics] as const)
+      : (["subscriptions", "maxSubscriptions", Param.Subscriptions] as const);
+  return new RangeError(`subscribe: all ${engine.params[param]} ${what} (${name}) are taken`);
 }
 
 function byteLengthOf(data: Data): number {
@@ -832,42 +842,81 @@ export class Pump implements HandlerServer {
     else this.flush();
   }
 
-  broadcast(data: Data, options?: SendOptions): boolean {
-    if (this.#stage) throw new Error("broadcast: a stage is open; finish it first");
+  broadcast(data: Data, options?: PublishOptions): boolean {
+    return this.#publish("broadcast", 0, data, options, options?.except ?? 0);
+  }
+
+  publish(topic: string, data: Data, options?: PublishOptions): boolean {
+    return this.publishExcept(topic, data, options, options?.except ?? 0);
+  }
+
+  /** Publishes to a topic. @param except id of a client that does not get it; 0 for nobody */
+  publishExcept(
+    topic: string,
+    data: Data,
+    options: SendOptions | undefined,
+    except: number,
+  ): boolean {
+    const { engine } = this;
+    const number = engine.x.findTopic(engine.scratch, engine.putTopic(topic));
+    return this.#publish("publish", number === 0 ? NONE : number, data, options, except);
+  }
+
+  /** @param topic its number; 0: everyone; NONE: nobody */
+  #publish(
+    what: string,
+    topic: number,
+    data: Data,
+    options: SendOptions | undefined,
+    except: number,
+  ): boolean {
+    if (this.#stage) throw new Error(`${what}: a stage is open; finish it first`);
     if (this.#flushing) throw new Error("published from within a flush");
     const { engine } = this;
     const flags = flagsOf(data, options);
+    if (topic === NONE) return true;
+    const slot = except % SLOT_LIMIT;
+    const generation = Math.floor(except / SLOT_LIMIT);
     const length = this.#encode(data);
     let outcome: Outcome;
-    if (length < 0 || this.isWorthPacking(flags, length)) {
-      outcome = this.publishLarge(toBytes(data), flags);
+    if (length < 0 || this.isWorthPacking(flags, length, topic)) {
+      outcome = this.publishLarge(toBytes(data), flags, topic, slot, generation);
     } else {
+      const { scratch } = engine;
       this.time();
-      outcome = engine.x.publish(flags, engine.scratch, length, 0, 0);
-      if (outcome === Outcome.Evicted || outcome === Outcome.Flush) {
+      outcome = engine.x.publish(flags, scratch, length, 0, 0, topic, slot, generation);
+      while (outcome === Outcome.Evicted || outcome === Outcome.Flush) {
         this.#makeRoom(outcome);
-        outcome = this.publishing(() => engine.x.publish(flags, engine.scratch, length, 0, 0));
+        this.time();
+        outcome = engine.x.publish(flags, scratch, length, 0, 0, topic, slot, generation);
       }
     }
     this.schedule();
     if (outcome === Outcome.TooLarge) {
       const ring = engine.params[Param.RingBytes];
-      throw new RangeError(`broadcast: the message is larger than the ring (${ring} bytes)`);
+      throw new RangeError(`${what}: the message is larger than the ring (${ring} bytes)`);
     }
     return outcome === Outcome.Ok;
   }
 
-  /** True when a publication is to be compressed for somebody. */
-  isWorthPacking(flags: number, length: number): boolean {
+  /** True when a publication to a topic, 0 for everyone, is to be compressed for somebody. */
+  isWorthPacking(flags: number, length: number, topic: number): boolean {
     return (
       length >= this.#threshold &&
       !(flags & FrameFlag.Plain) &&
-      this.engine.get(Control.DeflateCount) > 0
+      this.engine.get(Control.DeflateCount) > 0 &&
+      this.engine.x.deflateCount(topic) > 0
     );
   }
 
   /** Publishes a message straight into the ring, compressed once for those who take it so. */
-  publishLarge(bytes: Uint8Array, flags: number): Outcome {
+  publishLarge(
+    bytes: Uint8Array,
+    flags: number,
+    topic: number,
+    except: number,
+    exceptGeneration: number,
+  ): Outcome {
     const { engine } = this;
     const { x } = engine;
     const reserved = this.publishing(() => x.stageReserve(bytes.length));
@@ -877,22 +926,83 @@ export class Pump implements HandlerServer {
     }
     engine.u8.set(bytes, engine.get(Control.Result));
     x.stageAppend(bytes.length);
-    return this.publishing(() => this.publishStage(flags));
+    return this.publishing(() => this.publishStage(flags, topic, except, exceptGeneration));
   }
 
   /** Publishes the open stage, compressed once for those who take it so. */
-  publishStage(flags: number): Outcome {
+  publishStage(flags: number, topic: number, except: number, exceptGeneration: number): Outcome {
     const { engine } = this;
     const { x, scratch } = engine;
     const length = x.stageLength();
     let packed: Uint8Array | undefined;
-    if (this.isWorthPacking(flags, length)) {
+    if (this.isWorthPacking(flags, length, topic)) {
       const at = engine.get(Control.StageAddress);
       packed = this.#pack(engine.u8.subarray(at, at + length), WINDOW_BITS);
     }
-    if (!packed || packed.length > engine.scratchBytes) return x.stagePublish(flags, 0, 0);
-    engine.u8.set(packed, scratch);
-    return x.stagePublish(flags, scratch, packed.length);
+    const size = packed && packed.length <= engine.scratchBytes ? packed.length : 0;
+    if (packed && size > 0) engine.u8.set(packed, scratch);
+    return x.stagePublish(flags, scratch, size, topic, except, exceptGeneration);
+  }
+
+  // ---- topics ------------------------------------------------------------------------------------------
+
+  subscribe(id: number, topic: string): boolean {
+    const { engine } = this;
+    const length = engine.putTopic(topic);
+    const peer = this.peer(id);
+    if (!peer?.ws || peer.closing) return false;
+    const outcome = engine.x.subscribe(peer.slot, peer.generation, engine.scratch, length);
+    if (outcome === Outcome.Full) throw tableFull(engine, engine.get(Control.Result));
+    return outcome === Outcome.Ok;
+  }
+
+  unsubscribe(id: number, topic: string): boolean {
+    const { engine } = this;
+    const length = engine.putTopic(topic);
+    const peer = this.peer(id);
+    if (!peer) return false;
+    const { x, scratch } = engine;
+    return x.unsubscribe(peer.slot, peer.generation, scratch, length) === Outcome.Ok;
+  }
+
+  isSubscribed(id: number, topic: string): boolean {
+    const { engine } = this;
+    const length = engine.putTopic(topic);
+    const peer = this.peer(id);
+    if (!peer) return false;
+    return engine.x.isSubscribed(peer.slot, peer.generation, engine.scratch, length) === 1;
+  }
+
+  /** The topics a WebSocket subscribes to. */
+  subscriptions(id: number): string[] {
+    const { engine } = this;
+    const names: string[] = [];
+    const peer = this.peer(id);
+    if (!peer) return names;
+    let link = 0;
+    for (;;) {
+      link = engine.x.nextTopic(peer.slot, peer.generation, link);
+      if (link === 0) return names;
+      names.push(utf8(engine.u8, engine.get(Control.Result), engine.get(Control.NameLength)));
+    }
+  }
+
+  subscriberCount(topic: string): number {
+    const { engine } = this;
+    return engine.x.subscriberCount(engine.scratch, engine.putTopic(topic));
+  }
+
+  /** The number of the topic whose name an inbox record begins with; NONE: nobody subscribes to it. */
+  topicOf(name: Uint8Array): number {
+    const { engine } = this;
+    engine.u8.set(name, engine.scratch);
+    const number = engine.x.findTopic(engine.scratch, name.length);
+    return number === 0 ? NONE : number;
+  }
+
+  /** Tells the application that a subscription it asked for was not made. */
+  refuseSubscription(which: number): void {
+    this.#failed(tableFull(this.engine, which), "subscribe");
   }
 
   send(id: number, data: Data, options?: SendOptions): boolean {

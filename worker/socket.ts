@@ -37,6 +37,26 @@ export class WebSocketImpl implements WebSocket {
     return this.open && this.#pump.sendTo(this.#peer, data, options) === Outcome.Ok;
   }
 
+  subscribe(topic: string): boolean {
+    return this.#pump.subscribe(this.id, topic);
+  }
+
+  unsubscribe(topic: string): boolean {
+    return this.#pump.unsubscribe(this.id, topic);
+  }
+
+  isSubscribed(topic: string): boolean {
+    return this.#pump.isSubscribed(this.id, topic);
+  }
+
+  get subscriptions(): string[] {
+    return this.#pump.subscriptions(this.id);
+  }
+
+  publish(topic: string, data: Data, options?: SendOptions): boolean {
+    return this.#pump.publishExcept(topic, data, options, this.id);
+  }
+
   close(code = 1000, reason = ""): boolean {
     checkClose(code, reason);
     return this.open && this.#pump.closePeer(this.#peer, code, reason);

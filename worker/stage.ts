@@ -3,8 +3,8 @@
 // Invariant: at most one stage is open, and nothing else is published while it is. Errors are sticky:
 // after one, calls do nothing, and publishing reports it once.
 
-import { Control, FrameFlag, Outcome, SLOT_LIMIT } from "../assembly/abi";
-import type { SendOptions, Stage } from "../host/handler";
+import { Control, FrameFlag, NONE, Outcome, SLOT_LIMIT } from "../assembly/abi";
+import type { PublishOptions, SendOptions, Stage } from "../host/handler";
 import { byteLength, putUtf8 } from "./engine";
 import type { Pump } from "./server";
 
@@ -96,9 +96,23 @@ export class StageImpl implements Stage {
     return outcome === Outcome.Ok;
   }
 
-  broadcast(options?: SendOptions): boolean {
-    const flags = options?.binary ? FrameFlag.Binary : 0;
-    return this.#publish(() => this.#pump.publishStage(flags));
+  broadcast(options?: PublishOptions): boolean {
+    return this.#publishTo(0, options);
+  }
+
+  publish(topic: string, options?: PublishOptions): boolean {
+    const { engine } = this.#pump;
+    const number = engine.x.findTopic(engine.scratch, engine.putTopic(topic));
+    // A number that there is not: nobody gets it.
+    return this.#publishTo(number === 0 ? NONE : number, options);
+  }
+
+  #publishTo(topic: number, options: PublishOptions | undefined): boolean {
+    const { binary = false, compress = true, except = 0 } = options ?? {};
+    const flags = (binary ? FrameFlag.Binary : 0) | (compress ? 0 : FrameFlag.Plain);
+    const slot = except % SLOT_LIMIT;
+    const generation = Math.floor(except / SLOT_LIMIT);
+    return this.#publish(() => this.#pump.publishStage(flags, topic, slot, generation));
   }
 
   send(id: number, options?: SendOptions): boolean {

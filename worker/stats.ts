@@ -31,6 +31,8 @@ export function statsOf(engine: Engine, handlerErrors: number, acceptErrors: num
     framesDue: get(Control.FramesDue),
     evicted: get(Control.Evicted),
     closed,
+    topics: get(Control.TopicCount),
+    subscriptions: get(Control.SubscriptionCount),
     ring: { bytes: param(Param.RingBytes), used: get(Control.RingUsed) },
     receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
     replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },

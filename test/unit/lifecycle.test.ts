@@ -210,6 +210,10 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     stageSend: () => x.stageSend(slot, generation, 0),
     done: () => x.done(slot, generation),
     lag: () => x.lag(slot, generation),
+    subscribe: () => x.subscribe(slot, generation, scratch, 3),
+    unsubscribe: () => x.unsubscribe(slot, generation, scratch, 3),
+    isSubscribed: () => x.isSubscribed(slot, generation, scratch, 3),
+    nextTopic: () => x.nextTopic(slot, generation, 0),
   };
 }
 
@@ -223,6 +227,10 @@ const NOBODY: Record<string, unknown> = {
   upgrade: Outcome.Gone,
   respond: Outcome.Gone,
   respondStatic: Outcome.Gone,
+  subscribe: Outcome.Gone,
+  unsubscribe: Outcome.Gone,
+  isSubscribed: 0,
+  nextTopic: 0,
   streamBegin: Outcome.Gone,
   streamWrite: Outcome.Gone,
   streamEnd: Outcome.Gone,
@@ -241,6 +249,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["memory", "base", "params", "align", "footprint", "new", "join", "leave", "delete"],
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
     ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
+    ...["deflateCount", "findTopic", "subscriberCount"],
     ...["gauge", "check", "checkUtf8"],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());

@@ -1,0 +1,190 @@
+// What of the ring is due to a client: a cursor among the broadcasts and, for its topics, a heap of
+// subscriptions, both by sequence. What comes next is the smaller of the two.
+//
+// Invariant: between two flush passes a client that is not due anything has had, or was not meant to have,
+// every frame before `flushed`. One that is due something, or reads the ring by a write that is outstanding,
+// stands in the treap under the first byte it may still need.
+//
+// Frames of one topic that lie one behind the other are a run, and are taken at once:
+//
+//   sequence   10 11 12 13 14 15 16        index entries point to the first of their run, which counts it
+//   topic       0  0  0  7  0  0  9        a broadcast's reader: 10 … 12, then 14 … 15
+//   run        |--------|--|-----|--|      a subscriber of 7: 13
+
+import { RowKind } from "./abi";
+import { Conn, Flag, engine, has, isWebSocket } from "./conn";
+import { insert } from "./order";
+import { block } from "./reply";
+import {
+  Frame,
+  Ring,
+  frame,
+  isLapStart,
+  lengthIn,
+  offsetIn,
+  ringOf,
+  runLast,
+  sequenceAt,
+} from "./ring";
+import {
+  Mark,
+  popDue,
+  pushDue,
+  releaseSubscription,
+  subscriber,
+  subscription,
+} from "./subscription";
+
+/** "No frame", "no offset". */
+export const NEVER: u64 = u64.MAX_VALUE;
+
+/** The next frame of the same topic. */
+function nextOf(sequence: u64): u64 {
+  const distance = frame(sequence).next;
+  return distance == 0 ? NEVER : sequence + (distance as u64);
+}
+
+function isExcepted(f: Frame, c: Conn): bool {
+  return f.exceptGeneration == c.generation && f.except == c.slot;
+}
+
+/** The first frame for a client among those of a topic, from `sequence` on and not before `bound`. */
+export function firstFrom(sequence: u64, bound: u64, c: Conn): u64 {
+  let s = sequence;
+  while (s != NEVER) {
+    const last = runLast(s);
+    if (last < bound) {
+      s = nextOf(last);
+      continue;
+    }
+    if (s < bound) s = bound;
+    if (!isExcepted(frame(s), c)) return s;
+    s = nextOf(s);
+  }
+  return NEVER;
+}
+
+function isTopicNext(c: Conn): bool {
+  const root = subscriber(c).due;
+  if (root == 0) return false;
+  return !has(c, Flag.CastDue) || subscription(root).sequence < c.sequence;
+}
+
+/** The frame that comes next for a client. */
+export function dueSequence(c: Conn): u64 {
+  if (isTopicNext(c)) return subscription(subscriber(c).due).sequence;
+  return has(c, Flag.CastDue) ? c.sequence : NEVER;
+}
+
+/** The first byte of the ring that is due to a client. */
+export function dueOffset(c: Conn): u64 {
+  if (has(c, Flag.MidFrame)) return c.handed;
+  const sequence = dueSequence(c);
+  return sequence == NEVER ? NEVER : offsetIn(ringOf(c), frame(sequence));
+}
+
+/** The last frame of the run that comes next: up to it all are for this client. */
+function dueLast(c: Conn): u64 {
+  if (!isTopicNext(c)) return runLast(c.sequence);
+  const s = subscription(subscriber(c).due);
+  const last = runLast(s.sequence);
+  return s.flags & Mark.Active || last < s.until ? last : s.until - 1;
+}
+
+/** Bytes of the run that comes next, from `from` on. */
+export function dueBytes(c: Conn, ring: Ring, from: u64): u64 {
+  const f = frame(dueLast(c));
+  return offsetIn(ring, f) + (lengthIn(ring, f) as u64) - from;
+}
+
+/** Within the run that comes next, goes on at `sequence`. */
+function setDue(c: Conn, sequence: u64): void {
+  if (isTopicNext(c)) subscription(subscriber(c).due).sequence = sequence;
+  else c.sequence = sequence;
+}
+
+/** The run that comes next is handed over up to `last`. */
+function passDue(c: Conn, last: u64): void {
+  let next = firstFrom(nextOf(last), 0, c);
+  if (!isTopicNext(c)) {
+    const isOver = has(c, Flag.CloseQueued) && (((next as u32) - subscriber(c).until) as i32) >= 0;
+    if (isOver) next = NEVER;
+    if (next == NEVER) c.flags &= ~Flag.CastDue;
+    c.sequence = next == NEVER ? last + 1 : next;
+    return;
+  }
+  const s = popDue(c);
+  const isActive = (s.flags & Mark.Active) != 0;
+  if (next != NEVER && (isActive || next < s.until)) pushDue(c, s, next);
+  else if (isActive) s.sequence = last + 1;
+  else releaseSubscription(s);
+}
+
+/** Broadcasts from `first` on are due to a client, those published since it joined. */
+export function castDue(c: Conn, first: u64): void {
+  if (has(c, Flag.CastDue)) return;
+  const sequence = firstFrom(first, c.sequence, c);
+  if (sequence == NEVER) return;
+  c.sequence = sequence;
+  c.flags |= Flag.CastDue;
+}
+
+/**
+ * Hands over what comes next: run after run, as long as they touch, up to the offset at which the client's
+ * next reply was queued.
+ * @param limit bytes at most @param whole take whole runs only
+ * @returns bytes, which begin at `dueOffset` as it was
+ */
+export function takeDue(c: Conn, limit: u32, whole: bool): u32 {
+  const ring = ringOf(c);
+  const stop = c.replyHead != 0 ? block(c.replyHead).at : NEVER;
+  const start = dueOffset(c);
+  const most = start + (limit as u64);
+  let end = start;
+  while (end < stop) {
+    const sequence = dueSequence(c);
+    if (sequence == NEVER) break;
+    if (end > start) {
+      const offset = offsetIn(ring, frame(sequence));
+      if (offset != end || isLapStart(ring, offset)) break;
+    }
+    let last = dueLast(c);
+    let to = offsetIn(ring, frame(last)) + (lengthIn(ring, frame(last)) as u64);
+    if (to > stop) {
+      to = stop;
+      last = sequenceAt(ring, stop) - 1;
+    }
+    if (to > most) {
+      if (whole) break;
+      end = most;
+      const cut = sequenceAt(ring, end);
+      setDue(c, cut);
+      if (offsetIn(ring, frame(cut)) < end) c.flags |= Flag.MidFrame;
+      else c.flags &= ~Flag.MidFrame;
+      break;
+    }
+    passDue(c, last);
+    c.flags &= ~Flag.MidFrame;
+    end = to;
+  }
+  c.done = start;
+  c.handed = end;
+  return (end - start) as u32;
+}
+
+/** Puts a client into the treap when it needs the ring. */
+export function place(c: Conn): void {
+  if (!isWebSocket(c) || has(c, Flag.Ordered)) return;
+  if (c.writing != (RowKind.Ring as u8) && c.writing != (RowKind.DeflateRing as u8)) {
+    const due = dueOffset(c);
+    if (due == NEVER) return;
+    c.done = due;
+  }
+  insert(c);
+}
+
+/** Frames a client is behind. */
+export function dueFrames(c: Conn): u64 {
+  const sequence = dueSequence(c);
+  return sequence == NEVER ? 0 : engine.sequence - sequence;
+}

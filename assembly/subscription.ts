@@ -1,0 +1,150 @@
+// Subscriptions: one record for each topic of each client, and what of it is still due.
+//
+// Invariant: a record is free, or stands in its client's list. An Active one stands in its topic's list and in
+// the table of pairs too; one that was given up stays in its client's list while frames published before are
+// due. A Due one stands in its client's heap, under the sequence of the frame that comes next.
+
+import { Conn, at, engine } from "./conn";
+import { SUBSCRIPTION_BYTES } from "./plan";
+
+/** Bits of `Subscription.flags`. */
+export namespace Mark {
+  /** Frames that are published from now on are for it. */
+  export const Active: u32 = 1;
+  /** In its client's heap. */
+  export const Due: u32 = 2;
+}
+
+/** Links are a record's number + 1; 0 is none. */
+@unmanaged
+export class Subscription {
+  slot: u32;
+  topic: u32;
+  flags: u32;
+  /** Next of the same bucket of pairs, or of the free list. */
+  pairNext: u32;
+  /** Neighbours in the topic's list. */
+  topicNext: u32;
+  topicBack: u32;
+  /** Neighbours in the client's list. */
+  ownNext: u32;
+  ownBack: u32;
+  /** Leftist heap of the client's records that are due. */
+  left: u32;
+  right: u32;
+  rank: u32;
+  spare: u32;
+  /** Due: the frame that comes next. Else: frames before this one are not for it. */
+  sequence: u64;
+  /** Given up: the first frame that is not for it. */
+  until: u64;
+}
+
+if (offsetof<Subscription>() != (SUBSCRIPTION_BYTES as usize)) ERROR("SUBSCRIPTION_BYTES");
+
+/** A WebSocket's topics: they stand where an HTTP connection keeps the addresses of its request. */
+@unmanaged
+export class Subscriber {
+  /** Its list, and the root of its heap. */
+  first: u32;
+  due: u32;
+  /** Active ones. */
+  count: u32;
+  /** Low bits of the first broadcast that is not for it, once its Close is queued. */
+  until: u32;
+}
+
+export function subscriber(c: Conn): Subscriber {
+  return changetype<Subscriber>(changetype<usize>(c) + offsetof<Conn>("head"));
+}
+
+export function subscription(link: u32): Subscription {
+  return changetype<Subscription>(
+    engine.subscriptions + ((link - 1) as usize) * (SUBSCRIPTION_BYTES as usize),
+  );
+}
+
+export function linkOf(s: Subscription): u32 {
+  return (
+    (((changetype<usize>(s) - engine.subscriptions) / (SUBSCRIPTION_BYTES as usize)) as u32) + 1
+  );
+}
+
+/** Takes a record for a client, in no topic yet; the caller has seen that there is one. */
+export function takeSubscription(c: Conn): Subscription {
+  let link = engine.freeSubscription;
+  if (link != 0) {
+    engine.freeSubscription = subscription(link).pairNext;
+  } else {
+    engine.subscriptionsUsed++;
+    link = engine.subscriptionsUsed;
+  }
+  const s = subscription(link);
+  const own = subscriber(c);
+  s.slot = c.slot;
+  s.flags = Mark.Active;
+  s.ownBack = 0;
+  s.ownNext = own.first;
+  if (own.first != 0) subscription(own.first).ownBack = link;
+  own.first = link;
+  own.count++;
+  engine.subscriptionCount++;
+  return s;
+}
+
+/** Gives a record back that is neither Active nor Due. */
+export function releaseSubscription(s: Subscription): void {
+  const link = linkOf(s);
+  if (s.ownBack != 0) subscription(s.ownBack).ownNext = s.ownNext;
+  else subscriber(at(s.slot)).first = s.ownNext;
+  if (s.ownNext != 0) subscription(s.ownNext).ownBack = s.ownBack;
+  s.flags = 0;
+  s.pairNext = engine.freeSubscription;
+  engine.freeSubscription = link;
+  engine.subscriptionCount--;
+}
+
+// ---- the heap of what is due -------------------------------------------------------------------------
+
+function rankOf(link: u32): u32 {
+  return link == 0 ? 0 : subscription(link).rank;
+}
+
+/** Melds two heaps; as deep as their right spines, which are logarithmic. */
+function meld(a: u32, b: u32): u32 {
+  if (a == 0) return b;
+  if (b == 0) return a;
+  if (subscription(b).sequence < subscription(a).sequence) {
+    const other = a;
+    a = b;
+    b = other;
+  }
+  const root = subscription(a);
+  root.right = meld(root.right, b);
+  if (rankOf(root.left) < rankOf(root.right)) {
+    const other = root.left;
+    root.left = root.right;
+    root.right = other;
+  }
+  root.rank = rankOf(root.right) + 1;
+  return a;
+}
+
+/** Puts a record into its client's heap, under `sequence`. */
+export function pushDue(c: Conn, s: Subscription, sequence: u64): void {
+  s.sequence = sequence;
+  s.flags |= Mark.Due;
+  s.left = 0;
+  s.right = 0;
+  s.rank = 1;
+  subscriber(c).due = meld(subscriber(c).due, linkOf(s));
+}
+
+/** Takes the first out of a client's heap. */
+export function popDue(c: Conn): Subscription {
+  const own = subscriber(c);
+  const s = subscription(own.due);
+  own.due = meld(s.left, s.right);
+  s.flags &= ~Mark.Due;
+  return s;
+}

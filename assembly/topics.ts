@@ -1,0 +1,433 @@
+// Topics: names, who subscribes to each, and the chain of frames published to it.
+//
+// Invariant: a topic has subscribers, or was published to since the last flush pass and is forgotten by it.
+// Publishing touches no client: it links the frame to the topic's last one and marks the topic dirty; the
+// flush pass makes the frames due to the subscribers. Number 0 is everyone.
+
+import { Control, Outcome, Param, TOPIC_NAME_BYTES } from "./abi";
+import {
+  Conn,
+  Flag,
+  State,
+  at,
+  engine,
+  getControl,
+  live,
+  isWebSocket,
+  markDirty,
+  paramU32,
+  readsDeflated,
+  setControl,
+} from "./conn";
+import { NEVER, castDue, firstFrom } from "./due";
+import { TOPIC_BYTES } from "./plan";
+import { frame } from "./ring";
+import {
+  Mark,
+  Subscription,
+  linkOf,
+  pushDue,
+  releaseSubscription,
+  subscriber,
+  subscription,
+  takeSubscription,
+} from "./subscription";
+
+@unmanaged
+export class Topic {
+  /** Next of the same bucket, or of the free list. */
+  next: u32;
+  /** Next that is dirty; its number. */
+  dirtyNext: u32;
+  /** Its list: link of the first record. */
+  subscribers: u32;
+  count: u32;
+  /** Subscribers that read the ring of compressed forms. */
+  deflateCount: u32;
+  hash: u32;
+  length: u32;
+  /** 1: published to since the last flush pass. */
+  dirty: u32;
+  /** 1: `last` is a frame of this topic. */
+  published: u32;
+  spare: u32;
+  /** First frame since the last flush pass, and the last one. */
+  first: u64;
+  last: u64;
+}
+
+const NAME_AT: usize = offsetof<Topic>();
+
+if (NAME_AT + (TOPIC_NAME_BYTES as usize) != (TOPIC_BYTES as usize)) ERROR("TOPIC_BYTES");
+
+export function topic(number: u32): Topic {
+  return changetype<Topic>(engine.topics + (number as usize) * (TOPIC_BYTES as usize));
+}
+
+function nameAt(number: u32): usize {
+  return engine.topics + (number as usize) * (TOPIC_BYTES as usize) + NAME_AT;
+}
+
+// ---- names -------------------------------------------------------------------------------------------
+
+/** Mixed with the engine's seed: who picks names cannot pick their buckets. */
+function hashName(name: usize, length: u32): u32 {
+  let hash: u64 = ((paramU32(Param.Seed) as u64) << 32) ^ (length as u64);
+  let i: u32 = 0;
+  while (i + 8 <= length) {
+    hash = (hash ^ load<u64>(name + i)) * 0x1b873593cc9e2d;
+    hash ^= hash >> 29;
+    i += 8;
+  }
+  while (i < length) {
+    hash = (hash ^ (load<u8>(name + i) as u64)) * 0x1b873593cc9e2d;
+    i++;
+  }
+  hash ^= hash >> 32;
+  hash *= 0x16a09e667f3bcd;
+  return (hash >> 32) as u32;
+}
+
+function bucketOf(hash: u32): usize {
+  return engine.topicBuckets + (((hash & engine.topicMask) as usize) << 2);
+}
+
+/**
+ * The number of a topic that somebody subscribes to, or did since the last flush pass; 0: there is none. It is
+ * good until the next call that may end a connection or a subscription.
+ */
+export function findTopic(name: usize, length: u32): u32 {
+  if (engine.topicCount == 0 || length > TOPIC_NAME_BYTES) return 0;
+  const hash = hashName(name, length);
+  let number = load<u32>(bucketOf(hash));
+  while (number != 0) {
+    const t = topic(number);
+    if (t.hash == hash && t.length == length && memory.compare(nameAt(number), name, length) == 0) {
+      return number;
+    }
+    number = t.next;
+  }
+  return 0;
+}
+
+/** A new topic; 0 when the table is full. */
+function addTopic(name: usize, length: u32): u32 {
+  let number = engine.freeTopic;
+  if (number != 0) {
+    engine.freeTopic = topic(number).next;
+  } else {
+    if (engine.topicsUsed == paramU32(Param.Topics)) return 0;
+    engine.topicsUsed++;
+    number = engine.topicsUsed;
+  }
+  const t = topic(number);
+  const hash = hashName(name, length);
+  const bucket = bucketOf(hash);
+  memory.fill(changetype<usize>(t), 0, NAME_AT);
+  t.hash = hash;
+  t.length = length;
+  t.next = load<u32>(bucket);
+  store<u32>(bucket, number);
+  memory.copy(nameAt(number), name, length);
+  engine.topicCount++;
+  setControl(Control.TopicCount, engine.topicCount as f64);
+  return number;
+}
+
+/** Forgets a topic that nobody subscribes to; a dirty one is forgotten by the flush pass. */
+function dropTopic(number: u32): void {
+  const t = topic(number);
+  if (t.count != 0 || t.dirty != 0) return;
+  let link = bucketOf(t.hash);
+  while (load<u32>(link) != number) {
+    link = changetype<usize>(topic(load<u32>(link))) + offsetof<Topic>("next");
+  }
+  store<u32>(link, t.next);
+  t.next = engine.freeTopic;
+  engine.freeTopic = number;
+  engine.topicCount--;
+  setControl(Control.TopicCount, engine.topicCount as f64);
+}
+
+// ---- pairs: which client subscribes to which topic -----------------------------------------------------
+
+function pairBucket(slot: u32, number: u32): usize {
+  let hash = slot * 0x9e3779b1 + number * 0x85ebca6b;
+  hash ^= hash >> 15;
+  return engine.pairBuckets + (((hash & engine.pairMask) as usize) << 2);
+}
+
+/** A client's record of a topic; 0 when it does not subscribe to it. */
+function findPair(c: Conn, number: u32): Subscription {
+  let link = load<u32>(pairBucket(c.slot, number));
+  while (link != 0) {
+    const s = subscription(link);
+    if (s.slot == c.slot && s.topic == number) return s;
+    link = s.pairNext;
+  }
+  return changetype<Subscription>(0);
+}
+
+function unlinkPair(s: Subscription): void {
+  const number = linkOf(s);
+  let link = pairBucket(s.slot, s.topic);
+  while (load<u32>(link) != number) {
+    link = changetype<usize>(subscription(load<u32>(link))) + offsetof<Subscription>("pairNext");
+  }
+  store<u32>(link, s.pairNext);
+}
+
+// ---- subscribing ---------------------------------------------------------------------------------------
+
+/** True when no further subscription can be had. */
+function isFull(): bool {
+  return engine.freeSubscription == 0 && engine.subscriptionsUsed == paramU32(Param.Subscriptions);
+}
+
+/**
+ * Subscribes an open WebSocket: it gets what is published to the topic from now on. Subscribing again does
+ * nothing.
+ * @returns Ok, Gone, TooLarge (a name of 0 or more than TOPIC_NAME_BYTES bytes); Full: a table is full, Control.Result
+ * says which: 1 topics, 2 subscriptions
+ */
+export function subscribe(slot: u32, generation: u32, name: usize, length: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
+  if (length == 0 || length > TOPIC_NAME_BYTES) return Outcome.TooLarge;
+  let number = findTopic(name, length);
+  if (number != 0 && changetype<usize>(findPair(c, number)) != 0) return Outcome.Ok;
+  if (isFull()) {
+    setControl(Control.Result, 2);
+    return Outcome.Full;
+  }
+  if (number == 0) number = addTopic(name, length);
+  if (number == 0) {
+    setControl(Control.Result, 1);
+    return Outcome.Full;
+  }
+  const t = topic(number);
+  const s = takeSubscription(c);
+  const link = linkOf(s);
+  const bucket = pairBucket(slot, number);
+  s.topic = number;
+  s.sequence = engine.sequence;
+  s.until = NEVER;
+  s.pairNext = load<u32>(bucket);
+  store<u32>(bucket, link);
+  s.topicBack = 0;
+  s.topicNext = t.subscribers;
+  if (t.subscribers != 0) subscription(t.subscribers).topicBack = link;
+  t.subscribers = link;
+  t.count++;
+  t.deflateCount += readsDeflated(c);
+  setControl(Control.SubscriptionCount, getControl(Control.SubscriptionCount) + 1);
+  return Outcome.Ok;
+}
+
+/** Makes what was published since the last pass due; true when there is something. */
+function makeDue(c: Conn, s: Subscription): bool {
+  if (s.flags & Mark.Due) return false;
+  const sequence = firstFrom(topic(s.topic).first, s.sequence, c);
+  if (sequence == NEVER) return false;
+  pushDue(c, s, sequence);
+  return true;
+}
+
+/** Takes a record out of its topic; the topic may be forgotten. */
+function leave(c: Conn, s: Subscription): void {
+  const t = topic(s.topic);
+  unlinkPair(s);
+  if (s.topicBack != 0) subscription(s.topicBack).topicNext = s.topicNext;
+  else t.subscribers = s.topicNext;
+  if (s.topicNext != 0) subscription(s.topicNext).topicBack = s.topicBack;
+  s.flags &= ~Mark.Active;
+  s.until = engine.sequence;
+  t.count--;
+  t.deflateCount -= readsDeflated(c);
+  subscriber(c).count--;
+  setControl(Control.SubscriptionCount, getControl(Control.SubscriptionCount) - 1);
+  dropTopic(s.topic);
+}
+
+/** Gives a subscription up: what was published before is still due. */
+function giveUp(c: Conn, s: Subscription): void {
+  if (topic(s.topic).dirty != 0 && makeDue(c, s)) markDirty(c);
+  leave(c, s);
+  if (!(s.flags & Mark.Due)) releaseSubscription(s);
+}
+
+/** Ends a subscription. @returns Ok; Gone: the id is stale, or it does not subscribe to the topic */
+export function unsubscribe(slot: u32, generation: u32, name: usize, length: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return Outcome.Gone;
+  const number = findTopic(name, length);
+  const s = number == 0 ? changetype<Subscription>(0) : findPair(c, number);
+  if (changetype<usize>(s) == 0) return Outcome.Gone;
+  giveUp(c, s);
+  return Outcome.Ok;
+}
+
+/** 1 when an open WebSocket subscribes to a topic. */
+export function isSubscribed(slot: u32, generation: u32, name: usize, length: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
+  const number = findTopic(name, length);
+  return number != 0 && changetype<usize>(findPair(c, number)) != 0 ? 1 : 0;
+}
+
+/**
+ * Lists a WebSocket's topics: call with 0, then with what the call before returned.
+ * @returns 0 at the end; else Control.Result is the address of a name, its length in Control.NameLength
+ */
+export function nextTopic(slot: u32, generation: u32, after: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
+  let link = after == 0 ? subscriber(c).first : subscription(after).ownNext;
+  while (link != 0 && !(subscription(link).flags & Mark.Active)) link = subscription(link).ownNext;
+  if (link == 0) return 0;
+  const number = subscription(link).topic;
+  setControl(Control.Result, nameAt(number) as f64);
+  setControl(Control.NameLength, topic(number).length as f64);
+  return link;
+}
+
+/** How many subscribe to a topic. */
+export function subscriberCount(name: usize, length: u32): u32 {
+  const number = findTopic(name, length);
+  return number == 0 ? 0 : topic(number).count;
+}
+
+/** A WebSocket takes no more of what is published: what was is due to it still. */
+export function retire(c: Conn): void {
+  subscriber(c).until = engine.sequence as u32;
+  if (topic(0).dirty != 0) castDue(c, topic(0).first);
+  let link = subscriber(c).first;
+  while (link != 0) {
+    const s = subscription(link);
+    link = s.ownNext;
+    if (s.flags & Mark.Active) giveUp(c, s);
+  }
+}
+
+/** A connection has ended: nothing is due to it any more. */
+export function forget(c: Conn): void {
+  const own = subscriber(c);
+  own.due = 0;
+  c.flags &= ~(Flag.CastDue | Flag.MidFrame);
+  while (own.first != 0) {
+    const s = subscription(own.first);
+    if (s.flags & Mark.Active) leave(c, s);
+    s.flags &= ~Mark.Due;
+    releaseSubscription(s);
+  }
+}
+
+// ---- publishing ----------------------------------------------------------------------------------------
+
+/** True when the client that a publication is not for would get it. */
+export function isExcept(number: u32, slot: u32, generation: u32): bool {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Open) return false;
+  return number == 0 || changetype<usize>(findPair(c, number)) != 0;
+}
+
+/** Links the frame that was entered last to its topic. */
+export function chain(number: u32): void {
+  const t = topic(number);
+  const sequence = engine.sequence - 1;
+  const distance = sequence - t.last;
+  // An entry that has been written over has no reader.
+  if (t.published != 0 && distance < (paramU32(Param.Frames) as u64)) {
+    frame(t.last).next = distance as u32;
+  }
+  t.published = 1;
+  t.last = sequence;
+  if (t.dirty != 0) return;
+  t.dirty = 1;
+  t.first = sequence;
+  t.dirtyNext = engine.dirtyTopics;
+  engine.dirtyTopics = number + 1;
+}
+
+/**
+ * What was published since the last pass becomes due to the subscribers.
+ * @returns the first of the broadcasts, which are due to everyone; NEVER when there was none
+ */
+export function wakeSubscribers(): u64 {
+  let everyone = NEVER;
+  while (engine.dirtyTopics != 0) {
+    const number = engine.dirtyTopics - 1;
+    const t = topic(number);
+    engine.dirtyTopics = t.dirtyNext;
+    t.dirty = 0;
+    if (number == 0) {
+      everyone = t.first;
+      continue;
+    }
+    for (let link = t.subscribers; link != 0; ) {
+      const s = subscription(link);
+      const c = at(s.slot);
+      if (makeDue(c, s)) markDirty(c);
+      link = s.topicNext;
+    }
+    dropTopic(number);
+  }
+  return everyone;
+}
+
+/** What of the broadcasts since the last pass is for a client that is due nothing else; NEVER for none. */
+export function unflushed(c: Conn): u64 {
+  return topic(0).dirty != 0 ? firstFrom(topic(0).first, c.sequence, c) : NEVER;
+}
+
+/** Checks the tables, for tests. @returns 0, or the number of the first rule that does not hold */
+export function checkTopics(): u32 {
+  let active: u32 = 0;
+  let records: u32 = 0;
+  for (let i: u32 = engine.httpSlots; i < engine.allSlots; i++) {
+    const c = at(i);
+    if (c.state == State.Free || c.state == State.Dead) continue;
+    const own = subscriber(c);
+    let mine: u32 = 0;
+    let due: u32 = 0;
+    for (let link = own.first; link != 0; link = subscription(link).ownNext) {
+      const s = subscription(link);
+      records++;
+      if (s.slot != i) return 1;
+      if (s.flags & Mark.Due) due++;
+      if (!(s.flags & Mark.Active)) {
+        if (!(s.flags & Mark.Due)) return 2;
+        continue;
+      }
+      mine++;
+      if (changetype<usize>(findPair(c, s.topic)) != changetype<usize>(s)) return 3;
+    }
+    if (mine != own.count) return 4;
+    if (countHeap(own.due) != due) return 5;
+    active += mine;
+  }
+  if (records != engine.subscriptionCount) return 6;
+  if (active != (getControl(Control.SubscriptionCount) as u32)) return 7;
+  let topics: u32 = 0;
+  for (let number: u32 = 1; number <= engine.topicsUsed; number++) {
+    const t = topic(number);
+    if (t.count == 0 && t.dirty == 0) continue;
+    topics++;
+    let count: u32 = 0;
+    for (let link = t.subscribers; link != 0; link = subscription(link).topicNext) count++;
+    if (count != t.count) return 8;
+    if (findTopic(nameAt(number), t.length) != number) return 9;
+  }
+  return topics == engine.topicCount ? 0 : 10;
+}
+
+/** Records in a heap that is in order; far too many when it is not. */
+function countHeap(link: u32): u32 {
+  if (link == 0) return 0;
+  const s = subscription(link);
+  for (let child = 0; child < 2; child++) {
+    const below = child == 0 ? s.left : s.right;
+    if (below != 0 && subscription(below).sequence < s.sequence) return 0x10000000;
+  }
+  return 1 + countHeap(s.left) + countHeap(s.right);
+}
