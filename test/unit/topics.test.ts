@@ -198,23 +198,20 @@ topics("frames that fill a lap to its last byte go on at the start of the next",
   const [drive, a] = start(1, { Frames: 256, RunBytes: 65536 }) as [Drive, Wire];
   drive.subscribe(a, "t");
   for (let lap = 0; lap < 3; lap++) {
+    drive.publish("s".repeat(2000), 0, "t");
+    drive.turn();
     a.stalled = true;
     drive.publish("first", 0, "t");
     drive.turn();
+    // While the client is behind: a frame that ends where the ring does, and others at its start.
     const used = count(drive, Control.Committed) % 4096;
-    // A frame that ends where the ring does, then one at its start, while the client is behind.
     drive.publish("f".repeat(4096 - used - 4), 0, "t");
     assert.is(count(drive, Control.Committed) % 4096, 0);
-    a.unstall();
-    a.stalled = true;
     drive.publish("x", 0, "t");
-    drive.turn();
-    drive.publish("next", 0, "t");
     drive.publish("all");
+    drive.turn();
     a.unstall();
-    const all = got(a);
-    assert.is(all.length, 5);
-    assert.equal(all.slice(2), ["text x", "text next", "text all"]);
+    assert.equal(got(a).slice(-2), ["text x", "text all"]);
   }
   drive.end();
 });
