@@ -6,6 +6,7 @@ import { type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
+import { SERVER_TLS, TRUST, wsUrl } from "./peer";
 
 const pieces = suite("pieces");
 const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/pieces.mjs`);
@@ -19,6 +20,7 @@ async function withServer(fn: (server: Server) => Promise<void>, options = {}): 
     maxPayloadLength: MiB,
     receiveBuffers: 4 * MiB,
     perMessageDeflate: true,
+    ...SERVER_TLS,
     ...options,
   });
   try {
@@ -47,8 +49,8 @@ function sha1(data: Buffer): string {
 }
 
 async function connect(server: Server, path = "/", deflate = false): Promise<WebSocket> {
-  const url = `ws://127.0.0.1:${server.address.port}${path}`;
-  const socket = new WebSocket(url, { perMessageDeflate: deflate && { threshold: 0 } });
+  const perMessageDeflate = deflate && { threshold: 0 };
+  const socket = new WebSocket(wsUrl(server.address.port, path), { perMessageDeflate, ...TRUST });
   await once(socket, "open");
   return socket;
 }
