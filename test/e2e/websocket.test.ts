@@ -22,6 +22,7 @@ import {
   pattern,
   reported,
   serving,
+  sleep,
   takeAnswer,
   textPattern,
   until,
@@ -437,6 +438,56 @@ websocket("pause holds the sender up, and resume loses nothing", () =>
     ws.destroy();
   }),
 );
+
+/** Two ways for a message to end in a frame without a byte: after bytes, after nothing. */
+const EMPTY_LAST: readonly [name: string, text: string, frames: Buffer][] = [
+  ["after bytes", "ab", Buffer.concat([clientFrame(TEXT, "ab", "more"), clientFrame(0)])],
+  [
+    "after nothing",
+    "",
+    Buffer.concat([clientFrame(TEXT, "", "more"), clientFrame(0, "", "more"), clientFrame(0)]),
+  ],
+];
+
+for (const [name, text, frames] of EMPTY_LAST) {
+  websocket(`an empty last fragment ${name} that comes during a pause ends its message once`, () =>
+    serving("websocket", {}, async (server, port) => {
+      for (let cut = 0; cut <= frames.length; cut++) {
+        const ws = await WsWire.open(port, "/hold");
+        const before = (await server.stats()).bytesIn;
+        if (cut > 0) ws.socket.write(frames.subarray(0, cut));
+        await until("first part", async () => (await server.stats()).bytesIn === before + cut);
+        await tell(port, "/pause");
+        ws.socket.write(frames.subarray(cut));
+        ws.send(TEXT, "end");
+        await sleep(2);
+        if (cut < frames.length) assert.is(ws.frames.length, 0, `cut at ${cut}: paused`);
+        await tell(port, "/resume");
+        assert.is(await ws.text(), text, `cut at ${cut}`);
+        assert.is(await ws.text(), "end", `cut at ${cut}`);
+        ws.destroy();
+      }
+    }),
+  );
+
+  websocket(`an empty last fragment ${name} in one read with a pause ends its message once`, () =>
+    serving("websocket", {}, async (server, port) => {
+      const first = clientFrame(TEXT, "pause");
+      const all = Buffer.concat([first, frames, clientFrame(TEXT, "end")]);
+      for (let cut = first.length; cut <= all.length; cut++) {
+        const ws = await WsWire.open(port, "/hold");
+        const before = (await server.stats()).bytesIn;
+        ws.socket.write(all.subarray(0, cut));
+        await until("pause", async () => (await server.stats()).bytesIn === before + cut);
+        ws.socket.write(all.subarray(cut));
+        await tell(port, "/resume");
+        assert.is(await ws.text(), text, `cut at ${cut}`);
+        assert.is(await ws.text(), "end", `cut at ${cut}`);
+        ws.destroy();
+      }
+    }),
+  );
+}
 
 websocket("a message over maxPayloadLength is 1009, whole or in fragments", () =>
   serving("websocket", { maxPayloadLength: 1000 }, async (_server, port) => {
