@@ -226,6 +226,8 @@ export class Drive {
     if (asked.traits & Trait.Upgrade) wire.upgrade();
     else wire.respond();
   };
+  /** What is done with a message. */
+  message: (wire: Wire, data: Uint8Array, isText: boolean) => void = () => undefined;
   readonly #wires: (Wire | undefined)[] = [];
   #resumes: Wire[] = [];
   #eventAt = 0;
@@ -511,6 +513,7 @@ export class Drive {
         const data = bytes();
         wire.messages.push(data);
         wire.log.push(value === 1 ? `text ${quote(data, true)}` : `binary ${quote(data, false)}`);
+        this.message(wire, data, value === 1);
         break;
       }
       case EventKind.Ping:

@@ -6,6 +6,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { Random } from "../random";
+import { SERVER_TLS, TRUST, wsUrl } from "./peer";
 
 const deflate = suite("deflate");
 const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/echo.mjs`);
@@ -17,7 +18,7 @@ interface Client {
 }
 
 async function connect(server: Server, perMessageDeflate: object | boolean): Promise<Client> {
-  const socket = new WebSocket(`ws://127.0.0.1:${server.address.port}/`, { perMessageDeflate });
+  const socket = new WebSocket(wsUrl(server.address.port), { perMessageDeflate, ...TRUST });
   const received: (string | Buffer)[] = [];
   const waiters: ((data: string | Buffer) => void)[] = [];
   socket.on("message", (data, isBinary) => {
@@ -48,7 +49,13 @@ async function connect(server: Server, perMessageDeflate: object | boolean): Pro
 }
 
 async function withServer(fn: (server: Server) => Promise<void>, options = {}): Promise<void> {
-  const server = await serve({ port: 0, handler, perMessageDeflate: true, ...options });
+  const server = await serve({
+    port: 0,
+    handler,
+    perMessageDeflate: true,
+    ...SERVER_TLS,
+    ...options,
+  });
   try {
     await fn(server);
   } finally {

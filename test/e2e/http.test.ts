@@ -3,7 +3,19 @@
 import { Agent, request } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type Answer, Wire, pattern, reported, serving, sleep, takeAnswer, until } from "./peer";
+import {
+  type Answer,
+  CONNECT,
+  SERVER_TLS,
+  Wire,
+  httpUrl,
+  pattern,
+  reported,
+  serving,
+  sleep,
+  takeAnswer,
+  until,
+} from "./peer";
 
 const http = suite("http");
 const MiB = 1048576;
@@ -37,7 +49,7 @@ function filled(n: number, seed: number): Buffer {
 
 /** What the handler noted since the last look. */
 async function takeLog(port: number): Promise<unknown[][]> {
-  const { body } = await request(`http://127.0.0.1:${port}/log`, { reset: true });
+  const { body } = await request(httpUrl(port, "/log"), { reset: true });
   return (await body.json()) as unknown[][];
 }
 
@@ -205,7 +217,7 @@ http("a body over maxBodyLength is refused with an answer the client can read", 
       const { status, ended } = await ask(port, bytes);
       assert.equal([status, ended], [413, true]);
     }
-    const { statusCode, body: text } = await request(`http://127.0.0.1:${port}/echo`, {
+    const { statusCode, body: text } = await request(httpUrl(port, "/echo"), {
       method: "POST",
       body: Buffer.alloc(MiB),
       reset: true,
@@ -422,8 +434,8 @@ http("a handler that fails is 500, and its error is reported", () =>
 
 http("a request lives until its handler settles, whatever goes on beside it", () =>
   serving("http", {}, async (_server, port) => {
-    const dispatcher = new Agent({ connections: 200, pipelining: 1 });
-    const origin = `http://127.0.0.1:${port}`;
+    const dispatcher = new Agent({ connections: 200, pipelining: 1, ...CONNECT });
+    const origin = httpUrl(port);
     let noise = true;
     const noisy = Array.from({ length: 8 }, async (_, n) => {
       const wire = await Wire.open(port);
@@ -525,7 +537,7 @@ http("when the table is full, the connection that is idle the longest makes room
 
 http("a server without handler answers 404", async () => {
   const { serve } = await import("ringcast");
-  const server = await serve({ port: 0 });
+  const server = await serve({ port: 0, ...SERVER_TLS });
   try {
     const { status } = await ask(server.address.port, get("/"));
     assert.is(status, 404);
@@ -536,8 +548,8 @@ http("a server without handler answers 404", async () => {
 
 http("undici, with keep-alive and pipelining, gets what it asks for", () =>
   serving("http", {}, async (_server, port) => {
-    const dispatcher = new Agent({ connections: 4, pipelining: 8 });
-    const origin = `http://127.0.0.1:${port}`;
+    const dispatcher = new Agent({ connections: 4, pipelining: 8, ...CONNECT });
+    const origin = httpUrl(port);
     const answers = Array.from({ length: 300 }, async (_, i) => {
       const size = (i * 997) % 90000;
       const { statusCode, body } = await request(`${origin}/size?n=${size}&kind=string`, {

@@ -1,15 +1,43 @@
 // The other end of the wire: sockets that say exactly what they got, and a server for one test.
 //
 // Invariant: nothing waits without a limit; `serving` ends its server whichever way the test ends.
+//
+// With RINGCAST_TLS=1 in the environment all of it, servers and clients, speaks TLS.
 
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import * as net from "node:net";
 import path from "node:path";
+import * as nodeTls from "node:tls";
 import { pathToFileURL } from "node:url";
 import { type Options, type Server, serve } from "ringcast";
+import { Agent, setGlobalDispatcher } from "undici";
 
 /** Longest that anything is waited for, in ms. Nothing but a failure takes that long. */
 export const LIMIT = 20000;
+
+/** True when servers and clients speak TLS. */
+export const SECURE = process.env.RINGCAST_TLS === "1";
+/** The certificate of 127.0.0.1 is for these tests alone, and its own authority. */
+export const CERTIFICATE = {
+  key: readFileSync("test/e2e/tls/key.pem", "utf8"),
+  cert: readFileSync("test/e2e/tls/cert.pem", "utf8"),
+};
+/** What a server needs to speak as its clients do. */
+export const SERVER_TLS: Options = SECURE ? { tls: CERTIFICATE } : {};
+/** What a client of node:tls, and so `ws`, needs to trust the server. */
+export const TRUST = SECURE ? { ca: CERTIFICATE.cert } : {};
+/** The same for an Agent or Client of undici; its `request` and `fetch` are told here. */
+export const CONNECT = SECURE ? { connect: TRUST } : {};
+if (SECURE) setGlobalDispatcher(new Agent(CONNECT));
+
+export function httpUrl(port: number, target = ""): string {
+  return `${SECURE ? "https" : "http"}://127.0.0.1:${port}${target}`;
+}
+
+export function wsUrl(port: number, target = "/"): string {
+  return `${SECURE ? "wss" : "ws"}://127.0.0.1:${port}${target}`;
+}
 
 /** A promise that is rejected when it takes too long. */
 export function within<T>(promise: Promise<T>, what: string, ms = LIMIT): Promise<T> {
@@ -57,6 +85,7 @@ export async function serving(
       port: 0,
       handler: fileUrl(`handlers/${handler}.mjs`),
       onError: (error, where) => reported.push({ where, message: error.message }),
+      ...SERVER_TLS,
       ...options,
     }),
     "serve",
@@ -72,8 +101,33 @@ export async function serving(
   }
 }
 
-/** A TCP client that keeps all it got. */
+/** A connection to a server: TCP, and the stream in it that TLS may be around. */
+interface Line {
+  readonly socket: net.Socket;
+  readonly tcp: net.Socket;
+}
+
+function connect(port: number, allowHalfOpen: boolean): Promise<Line> {
+  const opened = new Promise<Line>((resolve, reject) => {
+    const tcp = net.connect({ port, host: "127.0.0.1", allowHalfOpen });
+    const socket = SECURE ? nodeTls.connect({ socket: tcp, ...TRUST }) : tcp;
+    socket.once("error", reject);
+    socket.once(SECURE ? "secureConnect" : "connect", () => {
+      socket.off("error", reject);
+      resolve({ socket, tcp });
+    });
+  });
+  return within(opened, "connect");
+}
+
+/** Sends a TCP reset: TLS has no such thing, and ends with the connection below. */
+function resetLine({ tcp }: Line): void {
+  tcp.resetAndDestroy();
+}
+
+/** A client that keeps all it got. */
 export class Wire {
+  readonly line: Line;
   readonly socket: net.Socket;
   #parts: Buffer[] = [];
   #length = 0;
@@ -84,9 +138,11 @@ export class Wire {
   closed = false;
   error: Error | undefined;
 
-  constructor(socket: net.Socket) {
+  constructor(line: Line) {
+    this.line = line;
+    const { socket } = line;
     this.socket = socket;
-    socket.setNoDelay(true);
+    line.tcp.setNoDelay(true);
     socket.on("data", (bytes: Buffer) => {
       this.reads++;
       this.#parts.push(bytes);
@@ -106,16 +162,8 @@ export class Wire {
     });
   }
 
-  static open(port: number, allowHalfOpen = true): Promise<Wire> {
-    const opened = new Promise<Wire>((resolve, reject) => {
-      const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen });
-      socket.once("error", reject);
-      socket.once("connect", () => {
-        socket.off("error", reject);
-        resolve(new Wire(socket));
-      });
-    });
-    return within(opened, "connect");
+  static async open(port: number, allowHalfOpen = true): Promise<Wire> {
+    return new Wire(await connect(port, allowHalfOpen));
   }
 
   get length(): number {
@@ -183,7 +231,7 @@ export class Wire {
   }
 
   reset(): void {
-    this.socket.resetAndDestroy();
+    resetLine(this.line);
   }
 }
 
@@ -307,6 +355,7 @@ export function handshake(target: string, fields = ""): string {
 
 /** A WebSocket client down to its bytes. Handles frames as they come; answers no ping by itself. */
 export class WsWire {
+  readonly #line: Line;
   readonly socket: net.Socket;
   /** Frames that were not taken; unless `onFrame` is set. */
   readonly frames: Frame[] = [];
@@ -317,7 +366,9 @@ export class WsWire {
   error: Error | undefined;
   #changed: () => void = () => undefined;
 
-  private constructor(socket: net.Socket) {
+  private constructor(line: Line) {
+    this.#line = line;
+    const { socket } = line;
     this.socket = socket;
     socket.on("data", (bytes: Buffer) => this.#feed(bytes));
     socket.on("end", () => {
@@ -346,7 +397,7 @@ export class WsWire {
     wire.socket.removeAllListeners("data");
     wire.socket.removeAllListeners("end");
     wire.socket.removeAllListeners("close");
-    const ws = new WsWire(wire.socket);
+    const ws = new WsWire(wire.line);
     ws.ended = wire.ended;
     ws.closed = wire.closed;
     ws.#feed(rest);
@@ -406,6 +457,10 @@ export class WsWire {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  reset(): void {
+    resetLine(this.#line);
   }
 }
 

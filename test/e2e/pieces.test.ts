@@ -6,6 +6,7 @@ import { type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
+import { SERVER_TLS, TEXT, TRUST, WsWire, clientFrame, sleep, wsUrl } from "./peer";
 
 const pieces = suite("pieces");
 const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/pieces.mjs`);
@@ -19,6 +20,7 @@ async function withServer(fn: (server: Server) => Promise<void>, options = {}): 
     maxPayloadLength: MiB,
     receiveBuffers: 4 * MiB,
     perMessageDeflate: true,
+    ...SERVER_TLS,
     ...options,
   });
   try {
@@ -47,8 +49,8 @@ function sha1(data: Buffer): string {
 }
 
 async function connect(server: Server, path = "/", deflate = false): Promise<WebSocket> {
-  const url = `ws://127.0.0.1:${server.address.port}${path}`;
-  const socket = new WebSocket(url, { perMessageDeflate: deflate && { threshold: 0 } });
+  const perMessageDeflate = deflate && { threshold: 0 };
+  const socket = new WebSocket(wsUrl(server.address.port, path), { perMessageDeflate, ...TRUST });
   await once(socket, "open");
   return socket;
 }
@@ -91,6 +93,32 @@ pieces("pausing at every piece holds the client back, and loses nothing", () =>
     assert.is(reply.sum, sha1(data));
     socket.terminate();
   }),
+);
+
+pieces(
+  "an empty last fragment ends its message once, whatever the cut, paused at every piece",
+  () =>
+    withServer(async (server) => {
+      const frames = Buffer.concat([
+        clientFrame(TEXT, "ab", "more"),
+        clientFrame(0, "", "more"),
+        clientFrame(0),
+        clientFrame(TEXT, "end"),
+      ]);
+      for (let cut = 1; cut <= frames.length; cut++) {
+        const wire = await WsWire.open(server.address.port, "/slow");
+        wire.socket.write(frames.subarray(0, cut));
+        await sleep(2);
+        wire.socket.write(frames.subarray(cut));
+        for (const text of ["ab", "end"]) {
+          const reply = JSON.parse(await wire.text()) as Reply;
+          const got = [reply.bytes, reply.sum, reply.left];
+          assert.equal(got, [text.length, sha1(Buffer.from(text)), 0], `cut at ${cut}`);
+        }
+        wire.destroy();
+      }
+      assert.is((await server.stats()).handlerErrors, 0);
+    }),
 );
 
 pieces("a compressed message arrives whole, and has a limit", () =>

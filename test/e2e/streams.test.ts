@@ -1,11 +1,10 @@
 // Answers that come piece by piece: chunked, to the end of the connection, with backpressure, cancelled.
 
-import { once } from "node:events";
-import * as net from "node:net";
 import { type Server, serve } from "ringcast";
-import { Client } from "undici";
+import { Client, fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { CONNECT, SERVER_TLS, Wire, httpUrl, sleep, until } from "./peer";
 
 const streams = suite("streams");
 const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/streams.mjs`);
@@ -15,9 +14,9 @@ async function withServer(fn: (server: Server, origin: string) => Promise<void>)
   const onError = (error: Error): void => {
     errors.push(error.message);
   };
-  const server = await serve({ port: 0, handler, onError });
+  const server = await serve({ port: 0, handler, onError, ...SERVER_TLS });
   try {
-    await fn(server, `http://127.0.0.1:${server.address.port}`);
+    await fn(server, httpUrl(server.address.port));
   } finally {
     await server.close();
   }
@@ -29,19 +28,15 @@ async function withServer(fn: (server: Server, origin: string) => Promise<void>)
 
 /** Sends bytes and reads to the end. */
 async function raw(server: Server, text: string): Promise<string> {
-  const socket = net.connect(server.address.port, "127.0.0.1");
-  let received = "";
-  socket.on("data", (bytes) => {
-    received += bytes.toString("latin1");
-  });
-  socket.write(text);
-  await once(socket, "close");
-  return received;
+  const wire = await Wire.open(server.address.port);
+  const all = await wire.write(text).takeAll();
+  wire.destroy();
+  return all.toString("latin1");
 }
 
 streams("pieces arrive as chunks, and the connection goes on", () =>
   withServer(async (_, origin) => {
-    const client = new Client(origin, { pipelining: 4 });
+    const client = new Client(origin, { pipelining: 4, ...CONNECT });
     const paths = ["/pieces?3", "/pieces?0", "/iterable?5", "/pieces?20000"];
     const answers = await Promise.all(
       paths.map(async (path) => {
@@ -88,14 +83,7 @@ streams("HEAD and 204 have no body, and do not end the connection", () =>
 
 streams("an iterable that throws breaks the body off", () =>
   withServer(async (server) => {
-    const socket = net.connect(server.address.port, "127.0.0.1");
-    let received = "";
-    socket.on("data", (bytes) => {
-      received += bytes.toString("latin1");
-    });
-    socket.on("error", () => undefined);
-    socket.write("GET /throws HTTP/1.1\r\nHost: a\r\n\r\n");
-    await new Promise((resolve) => socket.once("close", resolve));
+    const received = await raw(server, "GET /throws HTTP/1.1\r\nHost: a\r\n\r\n");
     assert.match(received, /one/);
     assert.not.match(received, /\r\n0\r\n\r\n$/);
     assert.is((await server.stats()).closed.HandlerError, 1);
@@ -105,21 +93,19 @@ streams("an iterable that throws breaks the body off", () =>
 for (const how of ["reset", "end"] as const) {
   streams(`a body without end is bounded, and cancelled when the client goes (${how})`, () =>
     withServer(async (server, origin) => {
-      const socket = net.connect(server.address.port, "127.0.0.1");
-      socket.on("error", () => undefined);
-      socket.write("GET /forever HTTP/1.1\r\nHost: a\r\n\r\n");
-      await once(socket, "readable");
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      const wire = await Wire.open(server.address.port);
+      wire.socket.pause();
+      wire.write("GET /forever HTTP/1.1\r\nHost: a\r\n\r\n");
+      await until("answer", async () => (await server.stats()).bytesIn > 0);
+      await sleep(300);
       const { replyPool } = await server.stats();
       assert.ok(replyPool.used < 4 << 20, `${replyPool.used} bytes are queued`);
-      if (how === "reset") socket.resetAndDestroy();
-      else socket.destroy();
-      for (let i = 0; i < 200; i++) {
+      if (how === "reset") wire.reset();
+      else wire.destroy();
+      await until("the iterable is returned from", async () => {
         const { left } = (await (await fetch(`${origin}/left`)).json()) as { left: string[] };
-        if (left.length === 1) return;
-        await new Promise((resolve) => setTimeout(resolve, 25));
-      }
-      assert.unreachable("the iterable was not returned from");
+        return left.length === 1;
+      });
     }),
   );
 }

@@ -10,19 +10,24 @@ import {
   CLOSE,
   PING,
   PONG,
+  SECURE,
   TEXT,
+  TRUST,
   Wire,
   WsWire,
   clientFrame,
   closeOf,
   handshake,
+  httpUrl,
   pattern,
   reported,
   serving,
+  sleep,
   takeAnswer,
   textPattern,
   until,
   within,
+  wsUrl,
 } from "./peer";
 
 const websocket = suite("websocket");
@@ -30,7 +35,7 @@ const MiB = 1048576;
 
 /** What the handler noted since the last look. */
 async function takeLog(port: number): Promise<unknown[][]> {
-  const { body } = await request(`http://127.0.0.1:${port}/log`, { reset: true });
+  const { body } = await request(httpUrl(port, "/log"), { reset: true });
   return (await body.json()) as unknown[][];
 }
 
@@ -46,7 +51,7 @@ async function closedLog(port: number): Promise<unknown[]> {
 }
 
 async function tell(port: number, path: string): Promise<void> {
-  const { statusCode, body } = await request(`http://127.0.0.1:${port}${path}`, { reset: true });
+  const { statusCode, body } = await request(httpUrl(port, path), { reset: true });
   assert.is(statusCode, 200);
   await body.dump();
 }
@@ -63,7 +68,7 @@ function once<T>(ws: WebSocket, event: string): Promise<T> {
 }
 
 async function openWs(port: number, path: string, protocols: string[] = []): Promise<WebSocket> {
-  const ws = new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols);
+  const ws = new WebSocket(wsUrl(port, path), protocols, TRUST);
   await once(ws, "open");
   return ws;
 }
@@ -180,7 +185,7 @@ websocket("frames that trickle in byte by byte are as good as any", () =>
 
 websocket("a handler may refuse an upgrade with any answer", () =>
   serving("websocket", {}, async (server, port) => {
-    const ws = new WebSocket(`ws://127.0.0.1:${port}/refuse`);
+    const ws = new WebSocket(wsUrl(port, "/refuse"), TRUST);
     const refused = once<unknown>(ws, "unexpected-response");
     await refused;
     ws.on("error", () => undefined);
@@ -197,7 +202,7 @@ websocket("a handler may refuse an upgrade with any answer", () =>
 
 websocket("the subprotocol is one the client offered", () =>
   serving("websocket", {}, async (_server, port) => {
-    const ws = new WebSocket(`ws://127.0.0.1:${port}/protocol`, ["a", "b", "c"]);
+    const ws = new WebSocket(wsUrl(port, "/protocol"), ["a", "b", "c"], TRUST);
     const message = once<Buffer>(ws, "message");
     const head = await once<{ headers: Record<string, string> }>(ws, "upgrade");
     assert.is(head.headers["x-who"], "ringcast");
@@ -208,7 +213,7 @@ websocket("the subprotocol is one the client offered", () =>
     const wire = await Wire.open(port);
     wire.write(handshake("/wrong-protocol"));
     assert.is((await takeAnswer(wire)).status, 500);
-    assert.match(reported.at(-1)?.message ?? "", /did not offer/);
+    await until("report", () => reported.some(({ message }) => /did not offer/.test(message)));
     wire.destroy();
   }),
 );
@@ -269,9 +274,11 @@ websocket("a close of the client is answered with its code, and the handler hear
 websocket("a client that vanishes is 1006", () =>
   serving("websocket", {}, async (_server, port) => {
     const reset = await WsWire.open(port, "/echo");
-    reset.socket.resetAndDestroy();
+    reset.reset();
     const [code, , cause] = await closedLog(port);
-    assert.equal([code, cause], [1006, "PeerReset"]);
+    assert.is(code, 1006);
+    // node:tls tells now and then of a reset as of an end.
+    if (!SECURE || cause !== "PeerEnded") assert.is(cause, "PeerReset");
     const ended = await WsWire.open(port, "/echo");
     ended.socket.end();
     await ended.gone();
@@ -431,6 +438,56 @@ websocket("pause holds the sender up, and resume loses nothing", () =>
     ws.destroy();
   }),
 );
+
+/** Two ways for a message to end in a frame without a byte: after bytes, after nothing. */
+const EMPTY_LAST: readonly [name: string, text: string, frames: Buffer][] = [
+  ["after bytes", "ab", Buffer.concat([clientFrame(TEXT, "ab", "more"), clientFrame(0)])],
+  [
+    "after nothing",
+    "",
+    Buffer.concat([clientFrame(TEXT, "", "more"), clientFrame(0, "", "more"), clientFrame(0)]),
+  ],
+];
+
+for (const [name, text, frames] of EMPTY_LAST) {
+  websocket(`an empty last fragment ${name} that comes during a pause ends its message once`, () =>
+    serving("websocket", {}, async (server, port) => {
+      for (let cut = 0; cut <= frames.length; cut++) {
+        const ws = await WsWire.open(port, "/hold");
+        const before = (await server.stats()).bytesIn;
+        if (cut > 0) ws.socket.write(frames.subarray(0, cut));
+        await until("first part", async () => (await server.stats()).bytesIn === before + cut);
+        await tell(port, "/pause");
+        ws.socket.write(frames.subarray(cut));
+        ws.send(TEXT, "end");
+        await sleep(2);
+        if (cut < frames.length) assert.is(ws.frames.length, 0, `cut at ${cut}: paused`);
+        await tell(port, "/resume");
+        assert.is(await ws.text(), text, `cut at ${cut}`);
+        assert.is(await ws.text(), "end", `cut at ${cut}`);
+        ws.destroy();
+      }
+    }),
+  );
+
+  websocket(`an empty last fragment ${name} in one read with a pause ends its message once`, () =>
+    serving("websocket", {}, async (server, port) => {
+      const first = clientFrame(TEXT, "pause");
+      const all = Buffer.concat([first, frames, clientFrame(TEXT, "end")]);
+      for (let cut = first.length; cut <= all.length; cut++) {
+        const ws = await WsWire.open(port, "/hold");
+        const before = (await server.stats()).bytesIn;
+        ws.socket.write(all.subarray(0, cut));
+        await until("pause", async () => (await server.stats()).bytesIn === before + cut);
+        ws.socket.write(all.subarray(cut));
+        await tell(port, "/resume");
+        assert.is(await ws.text(), text, `cut at ${cut}`);
+        assert.is(await ws.text(), "end", `cut at ${cut}`);
+        ws.destroy();
+      }
+    }),
+  );
+}
 
 websocket("a message over maxPayloadLength is 1009, whole or in fragments", () =>
   serving("websocket", { maxPayloadLength: 1000 }, async (_server, port) => {

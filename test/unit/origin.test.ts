@@ -1,8 +1,7 @@
-// Which origins and hosts may connect, and what is negotiated of permessage-deflate.
+// Which origins and hosts may connect.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { negotiate, parseExtensions } from "../../worker/deflate";
 import { isHostAllowed, isOriginAllowed } from "../../worker/origin";
 
 const origin = suite("origin");
@@ -59,57 +58,4 @@ origin("hosts match with and without port", () => {
   assert.ok(isHostAllowed("anything", {}));
 });
 
-const deflate = suite("negotiation");
-const ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-
-const offers: [offer: string, answer: string | undefined][] = [
-  ["permessage-deflate", ANSWER],
-  ["permessage-deflate; client_max_window_bits", ANSWER],
-  ["permessage-deflate; client_max_window_bits=10", ANSWER],
-  ['permessage-deflate; client_max_window_bits="10"', ANSWER],
-  ["permessage-deflate; client_no_context_takeover; server_no_context_takeover", ANSWER],
-  ["permessage-deflate; server_max_window_bits=10", `${ANSWER}; server_max_window_bits=10`],
-  ["permessage-deflate; server_max_window_bits=15", `${ANSWER}; server_max_window_bits=15`],
-  ["permessage-deflate; server_max_window_bits=8", undefined],
-  ["permessage-deflate; server_max_window_bits=8, permessage-deflate", ANSWER],
-  ["permessage-deflate; server_max_window_bits", undefined],
-  ["permessage-deflate; server_max_window_bits=16", undefined],
-  ["permessage-deflate; server_max_window_bits=010", undefined],
-  ["permessage-deflate; client_max_window_bits=7", undefined],
-  ["permessage-deflate; server_no_context_takeover=1", undefined],
-  ["permessage-deflate; client_no_context_takeover; client_no_context_takeover", undefined],
-  ["permessage-deflate; unknown", undefined],
-  ["x-webkit-deflate-frame", undefined],
-  ["other; a=b, permessage-deflate", ANSWER],
-  [" , permessage-deflate ,, ", ANSWER],
-];
-
-for (const [offer, answer] of offers) {
-  deflate(`${offer} -> ${answer ?? "declined"}`, () => {
-    const agreement = negotiate(offer);
-    assert.is.not(agreement, "malformed");
-    assert.is((agreement as { field: string } | undefined)?.field, answer);
-  });
-}
-
-for (const offer of [
-  "",
-  ",",
-  ";",
-  "a;",
-  "a;b=",
-  "a b",
-  'a;b="c',
-  'a;b="c d"',
-  "a;=b",
-  "@",
-  "a;b=c d",
-]) {
-  deflate(`${JSON.stringify(offer)} is malformed`, () => {
-    assert.is(parseExtensions(offer), undefined);
-    assert.is(negotiate(offer), "malformed");
-  });
-}
-
 origin.run();
-deflate.run();

@@ -71,11 +71,14 @@ class NodeLink implements Link {
   reset(): void {
     this.#sink = undefined;
     const socket = this.#socket;
-    if (socket instanceof tls.TLSSocket) {
-      // TLS has copied what was written, so nothing of the engine's memory is read any more.
+    if (isShuttingDown(socket)) {
+      socket.destroy();
+    } else if (socket instanceof tls.TLSSocket) {
+      // TLS has copied what was written, so nothing of the engine's memory is read any more. The socket ends
+      // with the one below; ended here as well, within a callback of its own, it crashes the process.
       const parent = (socket as unknown as { _parent?: net.Socket })._parent;
       if (parent && !parent.destroyed) parent.resetAndDestroy();
-      socket.destroy();
+      else socket.destroy();
     } else if (socket.remoteFamily === undefined) {
       // A Unix socket knows no reset.
       socket.destroy();
@@ -83,6 +86,15 @@ class NodeLink implements Link {
       socket.resetAndDestroy();
     }
   }
+}
+
+/**
+ * True between the last byte that the kernel took and its FIN. A reset is refused then (EINVAL), and the
+ * handle that asked for it is never closed: it leaks, and a worker that has it cannot be ended. Nothing
+ * of the engine's memory is read any more, so that closing will do.
+ */
+function isShuttingDown(socket: net.Socket): boolean {
+  return socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
 }
 
 /**

@@ -1,8 +1,15 @@
 // WebSockets whose path says how they behave. GET /log answers with what happened since the last;
-// GET /resume goes on with every paused WebSocket.
+// GET /pause pauses those on /hold, GET /resume goes on with every paused WebSocket.
 
 const log = [];
 const paused = new Set();
+const holdable = new Set();
+
+function pause(ws) {
+  ws.pause();
+  paused.add(ws);
+}
+
 let release = () => undefined;
 
 const behaviours = {
@@ -66,13 +73,14 @@ const behaviours = {
   },
   "/pause": {
     message(ws, data) {
-      if (data === "pause") {
-        ws.pause();
-        paused.add(ws);
-      }
+      if (data === "pause") pause(ws);
       ws.seen = (ws.seen ?? 0) + 1;
       if (data === "count") ws.send(`${ws.seen}`);
     },
+  },
+  "/hold": {
+    open: (ws) => void holdable.add(ws),
+    message: (ws, data) => (data === "pause" ? pause(ws) : ws.send(data)),
   },
   "/ping": {
     message(ws, data) {
@@ -119,6 +127,7 @@ export default {
       return res.send(200, "application/json", answer);
     }
     if (req.path === "/release") release();
+    if (req.path === "/pause") for (const ws of holdable) pause(ws);
     if (req.path === "/resume") {
       for (const ws of paused) ws.resume();
       paused.clear();
@@ -137,6 +146,7 @@ export default {
   pong: (ws, data) => ws.behaviour.pong?.(ws, data),
   close(ws, info) {
     paused.delete(ws);
+    holdable.delete(ws);
     log.push(["close", info.code, info.reason, info.cause, ws.open, ws.send("x")]);
   },
 };

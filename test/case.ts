@@ -1,0 +1,74 @@
+// Test documents: what goes over the wire, and what comes of it. Each area of the protocols has one in
+// cases/; test/unit/cases.test.ts runs them.
+//
+// An input is text of octets, one for each character; for frames it is in a notation of octets:
+//
+//   81 85 37fa213d 7f9f4d5158      hexadecimal, spaces are free
+//   81 85 37fa213d "\x7f\x9f…"     a text of octets
+//   81 85 37fa213d ~"Hello"        the same, masked with the four octets in front of it (RFC 6455 5.3)
+//   ~"x"*125                       repeated
+//
+// A log tells the events in order, then all that the client got, in lines that begin with "> ": the
+// octets of frames in the same notation; of an answer its status and its fields, Date, Content-Type and
+// Content-Length aside.
+
+import type { EngineParams } from "../worker/engine";
+
+/** How a case ends, and how its answers are read. */
+export interface CaseOptions {
+  /** The client ends its side after the input. */
+  readonly fin?: true;
+  /** Indices of the answers to HEAD. */
+  readonly heads?: readonly number[];
+}
+
+export type Case = readonly [
+  /** What holds, unlike those of the area's other cases. */
+  name: string,
+  /** "RFC 9112 2.2"; several are separated by commas. */
+  clause: string,
+  input: string,
+  log: readonly string[],
+  options?: CaseOptions,
+];
+
+export interface Area {
+  readonly name: string;
+  /** What the input is: requests, handshakes that offer extensions, frames behind a handshake. */
+  readonly of: "requests" | "offers" | "frames";
+  readonly limits?: EngineParams;
+  readonly cases: readonly Case[];
+}
+
+const TOKEN = /\s+|(~?)"([^"]*)"(?:\*(\d+))?|((?:[0-9a-f]{2})+)/gy;
+
+/** Octets of the notation. @throws Error at what it does not know */
+export function octetsOf(notation: string): Uint8Array {
+  let found = Buffer.alloc(0);
+  let end = 0;
+  for (const match of notation.matchAll(TOKEN)) {
+    end = match.index + match[0].length;
+    const [, masked, text, times = "1", hex] = match;
+    if (hex !== undefined) found = Buffer.concat([found, Buffer.from(hex, "hex")]);
+    if (text === undefined) continue;
+    const plain = Buffer.from(text.repeat(Number(times)), "latin1");
+    const mask = found.subarray(-4);
+    const octets = masked ? plain.map((octet, i) => octet ^ (mask[i % 4] as number)) : plain;
+    found = Buffer.concat([found, octets]);
+  }
+  if (end !== notation.length) throw new Error(`not in the notation: ${notation.slice(end)}`);
+  return found;
+}
+
+/** A request's head: its lines, then the empty one. */
+export const head = (...lines: string[]): string => `${lines.join("\r\n")}\r\n\r\n`;
+
+/** The log of a connection that fails: the reason, and the Close with its code. */
+export function failed(code: number, reason: string): string[] {
+  return [`end ${reason}`, `> 88 02 ${code.toString(16).padStart(4, "0")}`];
+}
+
+/** The log of a request that is refused. */
+export function refused(status: number, reason: string): string[] {
+  return [`end ${reason}`, `> ${status} | Connection: close`];
+}

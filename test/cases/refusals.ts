@@ -1,0 +1,185 @@
+// HTTP/1.1 requests that are refused: what would be read in two ways is read in none (RFC 9112 11.2).
+
+import { type Area, type Case, head, refused } from "../case";
+
+const get = (...fields: string[]): string => head("GET / HTTP/1.1", "Host: a", ...fields);
+const post = (...fields: string[]): string =>
+  `${head("POST / HTTP/1.1", "Host: a", ...fields)}0\r\n\r\n`;
+
+/** A refusal; what follows it is not read. */
+const no = (name: string, clause: string, input: string, status: number, reason: string): Case => [
+  name,
+  clause,
+  `${input}GET /not-read HTTP/1.1\r\nHost: a\r\n\r\n`,
+  refused(status, reason),
+];
+
+export const refusals: Area = {
+  name: "refusals",
+  of: "requests",
+  limits: { TargetBytes: 64, HeadBytes: 512, Headers: 8 },
+  cases: [
+    no("no Host", "RFC 9112 3.2", head("GET / HTTP/1.1"), 400, "MissingHost"),
+    no("two Hosts", "RFC 9112 3.2", get("Host: a"), 400, "BadHost"),
+    no("an empty Host", "RFC 9110 4.2.1", head("GET / HTTP/1.1", "Host:"), 400, "BadHost"),
+    no("userinfo in Host", "RFC 9110 4.2.4", head("GET / HTTP/1.1", "Host: u@a"), 400, "BadHost"),
+    no("a path in Host", "RFC 9110 7.2", head("GET / HTTP/1.1", "Host: a/b"), 400, "BadHost"),
+    no(
+      "a port over 65535",
+      "RFC 3986 3.2.3",
+      head("GET / HTTP/1.1", "Host: a:65536"),
+      400,
+      "BadHost",
+    ),
+    no("a space before the colon", "RFC 9112 5.1", get("X : 1"), 400, "BadRequest"),
+    no("obs-fold", "RFC 9112 5.2", get("X: 1", " 2"), 400, "BadRequest"),
+    no(
+      "white space before the first field",
+      "RFC 9112 2.2",
+      head("GET / HTTP/1.1", " Host: a"),
+      400,
+      "BadRequest",
+    ),
+    no("NUL in a value", "RFC 9110 5.5", get("X: a\0b"), 400, "BadRequest"),
+    no("a bare CR", "RFC 9112 2.2", get("X: a\rb"), 400, "BadRequest"),
+    no("a bare LF", "RFC 9112 2.2", get("X: a\nY: b"), 400, "BadRequest"),
+    no("a separator in a name", "RFC 9110 5.6.2", get("X@: 1"), 400, "BadRequest"),
+    no(
+      "two spaces in the request line",
+      "RFC 9112 3",
+      head("GET  / HTTP/1.1", "Host: a"),
+      400,
+      "BadRequest",
+    ),
+    no(
+      "a space in the target",
+      "RFC 9112 3.2",
+      head("GET /a b HTTP/1.1", "Host: a"),
+      400,
+      "BadRequest",
+    ),
+    no(
+      "asterisk-form for GET",
+      "RFC 9112 3.2.4",
+      head("GET * HTTP/1.1", "Host: a"),
+      400,
+      "BadRequest",
+    ),
+    no(
+      "authority-form for GET",
+      "RFC 9112 3.2.3",
+      head("GET a:80 HTTP/1.1", "Host: a"),
+      400,
+      "BadRequest",
+    ),
+    no(
+      "userinfo in absolute-form",
+      "RFC 9110 4.2.4",
+      head("GET http://u@a/ HTTP/1.1", "Host: a"),
+      400,
+      "BadRequest",
+    ),
+    no(
+      "a name in lower case",
+      "RFC 9112 2.3",
+      head("GET / http/1.1", "Host: a"),
+      400,
+      "BadRequest",
+    ),
+    no("HTTP/2.0", "RFC 9110 15.6.6", head("GET / HTTP/2.0", "Host: a"), 505, "UnsupportedVersion"),
+    no(
+      "an unknown method",
+      "RFC 9110 9.1",
+      head("BREW / HTTP/1.1", "Host: a"),
+      501,
+      "UnknownMethod",
+    ),
+    no(
+      "CONNECT",
+      "RFC 9110 9.3.6",
+      head("CONNECT a:80 HTTP/1.1", "Host: a:80"),
+      501,
+      "UnknownMethod",
+    ),
+    no(
+      "a target over the limit",
+      "RFC 9110 15.5.15",
+      head(`GET /${"x".repeat(64)} HTTP/1.1`, "Host: a"),
+      414,
+      "PathTooLong",
+    ),
+    no("a head over the limit", "RFC 6585 5", get(`X: ${"x".repeat(500)}`), 431, "LargeHead"),
+    no(
+      "more fields than the limit",
+      "RFC 6585 5",
+      get(..."12345678".split("").map((n) => `X: ${n}`)),
+      431,
+      "TooManyHeaders",
+    ),
+    no(
+      "another expectation",
+      "RFC 9110 10.1.1",
+      get("Expect: the-best"),
+      417,
+      "UnsupportedExpectation",
+    ),
+    no(
+      "two lengths that differ",
+      "RFC 9112 6.3",
+      post("Content-Length: 1", "Content-Length: 2"),
+      400,
+      "BadContentLength",
+    ),
+    no("a list of lengths", "RFC 9110 8.6", post("Content-Length: 5, 5"), 400, "BadContentLength"),
+    no("a negative length", "RFC 9110 8.6", post("Content-Length: -1"), 400, "BadContentLength"),
+    no(
+      "a length over 2^64",
+      "RFC 9110 8.6",
+      post("Content-Length: 18446744073709551617"),
+      400,
+      "BadContentLength",
+    ),
+    no(
+      "length and coding",
+      "RFC 9112 6.1",
+      post("Content-Length: 5", "Transfer-Encoding: chunked"),
+      400,
+      "BadTransferEncoding",
+    ),
+    no(
+      "coding and length",
+      "RFC 9112 6.1",
+      post("Transfer-Encoding: chunked", "Content-Length: 5"),
+      400,
+      "BadTransferEncoding",
+    ),
+    no(
+      "chunked that is not last",
+      "RFC 9112 6.3",
+      post("Transfer-Encoding: chunked, gzip"),
+      400,
+      "BadTransferEncoding",
+    ),
+    no(
+      "chunked twice",
+      "RFC 9112 7.1",
+      post("Transfer-Encoding: chunked, chunked"),
+      400,
+      "BadTransferEncoding",
+    ),
+    no(
+      "another coding",
+      "RFC 9112 6.1",
+      post("Transfer-Encoding: gzip, chunked"),
+      501,
+      "UnsupportedTransferEncoding",
+    ),
+    no(
+      "a coding in HTTP/1.0",
+      "RFC 9112 6.1",
+      `${head("POST / HTTP/1.0", "Transfer-Encoding: chunked")}0\r\n\r\n`,
+      400,
+      "BadTransferEncoding",
+    ),
+  ],
+};

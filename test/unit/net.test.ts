@@ -1,0 +1,125 @@
+// Node's sockets as the pump uses them: whatever is asked of a link, in whatever order, its handle is
+// closed, and its client learns of the end.
+
+import { readFileSync } from "node:fs";
+import * as net from "node:net";
+import * as tls from "node:tls";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Link, Sink } from "../../worker/net";
+import { nodeTransport } from "../../worker/net/node";
+
+const links = suite("links");
+
+const CERTIFICATE = {
+  key: readFileSync("test/e2e/tls/key.pem", "utf8"),
+  cert: readFileSync("test/e2e/tls/cert.pem", "utf8"),
+};
+
+/** Handles of TCP connections that this process has. */
+function handles(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
+}
+
+type Action = (link: Link) => void;
+
+/** What is done with a link, and from where. */
+interface Actions {
+  readonly accepted?: Action;
+  readonly read?: Action;
+  readonly later?: (link: Link) => Promise<void>;
+}
+
+/** Accepts a connection that says "hi", acts, and sees that its client and its handle are gone. */
+async function leavesNothing(isSecure: boolean, actions: Actions): Promise<void> {
+  let accepted: Action = () => undefined;
+  const found = new Promise<Link>((resolve) => {
+    accepted = resolve;
+  });
+  const accept = (link: Link): Sink => {
+    accepted(link);
+    actions.accepted?.(link);
+    return {
+      read: () => actions.read?.(link),
+      written: () => undefined,
+      ended: () => undefined,
+      lost: () => undefined,
+    };
+  };
+  const options = { port: 0, hostname: "127.0.0.1", backlog: 8, noDelay: true, keepAlive: 0 };
+  const listener = await nodeTransport().listen(
+    {
+      ...options,
+      ipv6Only: false,
+      handshakeTimeout: 5000,
+      tls: isSecure ? CERTIFICATE : undefined,
+    },
+    new Uint8Array(65536),
+    accept,
+    () => undefined,
+  );
+  const origin = { port: listener.port, host: "127.0.0.1", allowHalfOpen: true };
+  const client = isSecure ? tls.connect({ ...origin, ca: CERTIFICATE.cert }) : net.connect(origin);
+  const gone = new Promise((resolve) => {
+    for (const event of ["end", "error", "close"]) client.once(event, resolve);
+  });
+  client.on("error", () => undefined);
+  client.write("hi");
+  client.resume();
+  await actions.later?.(await found);
+  await gone;
+  client.destroy();
+  listener.close();
+  const until = Date.now() + 2000;
+  while (handles() > 0 && Date.now() < until) await turn();
+  assert.is(handles(), 0);
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+const MOMENTS: Record<string, () => Promise<void>> = {
+  "at once": async () => undefined,
+  "a turn later": turn,
+  "20 ms later": () => new Promise((resolve) => setTimeout(resolve, 20)),
+};
+
+const WAYS: Record<string, Action> = {
+  "a write": (link) => void link.write(Buffer.from("bye")),
+  "an end": (link) => link.end(),
+  "a write and an end": (link) => {
+    link.write(Buffer.from("bye"));
+    link.end();
+  },
+  nothing: () => undefined,
+};
+
+for (const isSecure of [false, true]) {
+  for (const how of ["reset", "destroy"] as const) {
+    for (const [before, act] of Object.entries(WAYS)) {
+      const name = `${isSecure ? "TLS" : "TCP"}: ${how} after ${before}`;
+      const both: Action = (link) => {
+        act(link);
+        link[how]();
+      };
+      links(`${name}, within accept, leaves no handle`, () =>
+        leavesNothing(isSecure, { accepted: both }),
+      );
+      links(`${name}, within a read, leaves no handle`, () =>
+        leavesNothing(isSecure, { read: both }),
+      );
+      for (const [moment, wait] of Object.entries(MOMENTS)) {
+        links(`${name}, ${moment}, leaves no handle`, () =>
+          leavesNothing(isSecure, {
+            async later(link) {
+              act(link);
+              await wait();
+              link[how]();
+            },
+          }),
+        );
+      }
+    }
+  }
+}
+
+links.run();
