@@ -286,6 +286,8 @@ function message(c: Conn, payload: usize, length: u32): void {
     length,
     c.opcode,
   );
+  // Whether a compressed message is in order the host finds out: until then nothing behind it is parsed.
+  if (has(c, Flag.Inflating)) c.flags |= Flag.MessageOut;
   c.flags &= ~Flag.Inflating;
   c.opcode = 0;
   c.fragments = 0;
