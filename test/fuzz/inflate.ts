@@ -177,11 +177,12 @@ export function inflateMessage(packed: string, limit: number): Inflated {
   const end = packed.length * 8;
   let bad = false;
   try {
-    // An empty message may be of no octet at all; a final block may be the last.
-    while (packed !== "" && inflater.at < end + 48) {
+    // An empty message may be of no octet at all.
+    for (let over = packed === ""; !over; ) {
       if (!inflater.block()) continue;
       inflater.align();
-      if (inflater.at === end) break;
+      // The final block that was appended, or one to which nothing was.
+      over = inflater.at === end + 48 || inflater.at === end;
     }
   } catch (error) {
     if (error instanceof Bad) bad = true;

@@ -31,12 +31,12 @@ export const SESSIONS: readonly SessionRules[] = [
   { ...AMPLE, PayloadBytes: 200, Fragments: 6, deflate: true, WindowBytes: 512 },
   { ...AMPLE, PayloadBytes: 5000, Fragments: 50, deflate: true, pieces: true },
   {
-    PayloadBytes: 20000,
+    PayloadBytes: 5000,
     Fragments: 50,
     deflate: true,
-    WindowBytes: 2048,
-    ReceivePoolBytes: 65536,
-    clients: 6,
+    WindowBytes: 1024,
+    ReceivePoolBytes: 22528,
+    clients: 8,
     scarce: true,
   },
 ];
@@ -326,14 +326,13 @@ function dataOf(frames: readonly ServerFrame[]): ServerFrame[] {
     });
 }
 
-/** Pongs: the newest ping has one, those before it may (RFC 6455 5.5.3). */
+/** Pongs: those before the newest ping may have one (RFC 6455 5.5.3). */
 function comparePongs(pongs: readonly string[], pings: readonly string[]): void {
   let at = 0;
   for (const pong of pongs) {
     at = pings.indexOf(pong, at) + 1;
     if (at === 0) throw new Error(`a pong to no ping: ${escaped(pong)}`);
   }
-  differ("the last pong", pongs.at(-1), pings.at(-1));
 }
 
 /** Throws what differs between what a client saw and what is due. */
@@ -359,14 +358,29 @@ function compare(client: Client, expected: Decoded, rules: SessionRules): void {
   const frames = framesOf(client.received);
   const payloadsOf = (opcode: number): string[] =>
     frames.filter(({ first }) => first === (0x80 | opcode)).map(({ payload }) => payload);
-  differ("data", dataOf(frames), client.sent);
-  comparePongs(payloadsOf(10), expected.pings);
+  const data = dataOf(frames);
+  const pongs = payloadsOf(10);
+  comparePongs(pongs, expected.pings);
+  if (rules.scarce && cause === "PeerEnded") {
+    // It ended its side while it waited for a buffer: what it was sent then it may not have got.
+    differ("data", data, client.sent.slice(0, data.length));
+  } else {
+    differ("data", data, client.sent);
+    differ("the last pong", pongs.at(-1), expected.pings.at(-1));
+  }
   const { code } = expected;
   const close = code === 1005 ? "" : String.fromCharCode(code >> 8, code & 255);
   differ("close frames", payloadsOf(8), code === 0 ? [] : [close]);
   if (code !== 0) differ("the last frame", frames.at(-1)?.first, 0x88);
   const known = frames.every(({ first }) => [1, 2, 8, 10].includes(first & 15) && first >= 128);
   if (!known) throw new Error("a frame that is not due");
+}
+
+/** Cuts into a number of pieces. */
+function cutInto(input: string, pieces: number, random: Random): string[] {
+  const cuts = Array.from({ length: pieces - 1 }, () => random.int(0, input.length));
+  const ends = [...cuts.sort((a, b) => a - b), input.length];
+  return ends.map((end, i) => input.slice(ends[i - 1] ?? 0, end));
 }
 
 export class Sessions {
@@ -425,7 +439,8 @@ export class Sessions {
   }
 
   #feed(server: Server, input: string, random: Random): Client[] {
-    const count = random.int(1, this.limits.clients);
+    const { clients: most, scarce } = this.limits;
+    const count = scarce ? most : random.int(1, most);
     const clients = Array.from({ length: count }, () => {
       const manner: Manner = {
         pauses: random.pick([0, 0.2, 1]),
@@ -436,7 +451,11 @@ export class Sessions {
       return new Client(manner, random.int(0, 1e9));
     });
     for (const client of clients) server.connect(client, this.#names++);
-    const inputs = clients.map(() => cutRandomly(input, random));
+    // At the same pace everybody needs a buffer at the same time.
+    const pieces = scarce && random.chance(0.7) ? random.int(2, 10) : 0;
+    const cut = (): string[] =>
+      pieces > 0 ? cutInto(input, pieces, random) : cutRandomly(input, random);
+    const inputs = clients.map(cut);
     const longest = Math.max(...inputs.map((pieces) => pieces.length));
     for (let i = 0; i < longest; i++) {
       clients.forEach((client, c) => {

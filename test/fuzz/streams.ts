@@ -172,12 +172,18 @@ interface Manner {
   readonly odd: number;
   /** The chance that a message is compressed. */
   readonly packed: number;
+  /** The chance that a message takes a buffer of some size. */
+  readonly bulky: number;
 }
 
-function oneMessage({ odd, packed }: Manner, earlier: string, random: Random): string {
+function oneMessage({ odd, packed, bulky }: Manner, earlier: string, random: Random): string {
   const isText = random.chance(0.6);
   const reserved = random.chance(packed) ? 4 : 0;
   let payload = isText ? textOf(random) : binaryOf(random);
+  if (random.chance(bulky)) {
+    const length = random.int(1000, 5000);
+    payload = isText ? "b".repeat(length) : latin(random.bytes(length));
+  }
   if (reserved !== 0) {
     if (random.chance(0.02)) payload = bombOf(random);
     payload = compress(payload, earlier, odd * 2, random);
@@ -199,7 +205,8 @@ function oneMessage({ odd, packed }: Manner, earlier: string, random: Random): s
 export function generate(seed: number): string {
   const random = new Random(seed);
   const odd = random.chance(0.5) ? 0 : 0.03;
-  const manner = { odd, packed: random.pick([0, 0, 0.3, 0.9]) };
+  const bulky = random.chance(0.15) ? 0.8 : 0;
+  const manner = { odd, packed: random.pick([0, 0, 0.3, 0.9]), bulky };
   let stream = "";
   let last = "";
   for (let n = random.int(1, 6); n > 0; n--) {
