@@ -49,10 +49,11 @@ interface Manner {
   readonly echoes: boolean;
   /** `open` settles later. */
   readonly opensLate: boolean;
-  readonly end: "fin" | "reset";
+  /** It ends its side when all is done, or at once behind its last octet; or it is lost, at any time. */
+  readonly end: "late" | "early" | "reset";
 }
 
-const PROMPT: Manner = { pauses: 0, echoes: false, opensLate: false, end: "fin" };
+const PROMPT: Manner = { pauses: 0, echoes: false, opensLate: false, end: "late" };
 
 /** A message in pieces. */
 interface Pieces {
@@ -106,6 +107,7 @@ class Client {
   /** What was sent back. */
   readonly sent: ServerFrame[] = [];
   ended: CloseInfo | undefined;
+  lost = false;
   received = "";
 
   constructor(manner: Manner, seed: number) {
@@ -135,6 +137,12 @@ class Client {
     if (!this.paused) return;
     this.paused = false;
     this.ws?.resume();
+  }
+
+  reset(): void {
+    if (this.ended || this.socket?.gone) return;
+    this.lost = true;
+    this.socket?.reset();
   }
 
   /** Reads what has come; behind the server's last octet it ends its side too. */
@@ -278,9 +286,9 @@ class Server {
   /** Ends the clients, and sees that nothing is left of them. */
   end(clients: readonly Client[]): void {
     this.settle(clients);
-    for (const { socket, manner } of clients) {
-      if (manner.end === "reset") socket?.reset();
-      else socket?.end();
+    for (const client of clients) {
+      if (client.manner.end === "reset") client.reset();
+      else client.socket?.end();
     }
     this.settle(clients);
     // Who waits for a buffer waits for a time.
@@ -339,16 +347,15 @@ function comparePongs(pongs: readonly string[], pings: readonly string[]): void 
 function compare(client: Client, expected: Decoded, rules: SessionRules): void {
   const { log, messages, ended, manner } = client;
   const due = expected.messages.map(({ octets }) => octets);
-  const lost = ended?.cause === "PeerReset" && manner.end === "reset";
   const starved = rules.scarce && ended?.cause === "NoBuffer";
-  if (lost || starved) {
+  if (client.lost || starved) {
     startsWith("log", log, toldOf(expected));
     startsWith("messages", messages, due);
     return;
   }
   differ("log", log, toldOf(expected));
   differ("messages", messages, due);
-  const cause = expected.reason || (manner.end === "reset" ? "PeerReset" : "PeerEnded");
+  const cause = expected.reason || "PeerEnded";
   differ("cause", ended?.cause, cause);
   // RFC 6455 7.1.5: the code that came, else the one with which it failed, else 1006.
   differ("code", ended?.code, expected.code || 1006);
@@ -361,8 +368,8 @@ function compare(client: Client, expected: Decoded, rules: SessionRules): void {
   const data = dataOf(frames);
   const pongs = payloadsOf(10);
   comparePongs(pongs, expected.pings);
-  if (rules.scarce && cause === "PeerEnded") {
-    // It ended its side while it waited for a buffer: what it was sent then it may not have got.
+  if ((rules.scarce || manner.end === "early") && cause === "PeerEnded") {
+    // It ended its side before it was answered: what it was sent then it may not have got.
     differ("data", data, client.sent.slice(0, data.length));
   } else {
     differ("data", data, client.sent);
@@ -446,7 +453,7 @@ export class Sessions {
         pauses: random.pick([0, 0.2, 1]),
         echoes: random.chance(0.3),
         opensLate: random.chance(0.2),
-        end: random.chance(0.2) ? "reset" : "fin",
+        end: random.pick(["late", "late", "early", "reset"]),
       };
       return new Client(manner, random.int(0, 1e9));
     });
@@ -461,6 +468,9 @@ export class Sessions {
       clients.forEach((client, c) => {
         const piece = inputs[c]?.[i];
         if (piece !== undefined) client.socket?.send(Buffer.from(piece, "latin1"));
+        if (i + 1 === inputs[c]?.length && client.manner.end === "early") client.socket?.end();
+        if (client.manner.end === "reset" && random.chance(0.05)) client.reset();
+        if (client.ws && random.chance(0.1)) client.maybePause(client.ws);
         if (random.chance(0.3)) client.resume();
         if (random.chance(0.05)) {
           client.release?.();
