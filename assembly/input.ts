@@ -287,6 +287,8 @@ function message(c: Conn, payload: usize, length: u32): void {
     length,
     c.opcode,
   );
+  // Whether a compressed message is in order the host finds out: until then nothing behind it is parsed.
+  if (has(c, Flag.Inflating)) c.flags |= Flag.MessageOut;
   c.flags &= ~Flag.Inflating;
   c.opcode = 0;
   c.fragments = 0;
@@ -428,23 +430,28 @@ function storeSource(c: Conn): void {
   c.end = engine.sourceEnd - c.buffer;
 }
 
+/** Lets go of the window when nothing of a WebSocket is left in it; also when it is held. */
+function leaveWindow(c: Conn): bool {
+  if (engine.source != engine.sourceEnd) return false;
+  c.flags &= ~Flag.InWindow;
+  engine.fedSlot = 0;
+  c.start = c.message;
+  c.end = c.message;
+  return true;
+}
+
 /** Parses from the window or the buffer; what is left is kept where it may stay. */
 function runFrames(c: Conn): void {
   const starved = parseFrames(c);
   if (c.state != State.Open && c.state != State.Closing) return;
   storeSource(c);
-  if (!starved) return;
-  if (has(c, Flag.InWindow)) {
-    if (engine.source == engine.sourceEnd) {
-      c.flags &= ~Flag.InWindow;
-      engine.fedSlot = 0;
-    } else {
-      // The head of a frame, or a control frame, that was cut: at most CONTROL_LIMIT bytes.
-      c.start = c.message;
-      c.end = c.message;
-      if (!keepFrames(c)) return;
-    }
+  if (has(c, Flag.InWindow) && !leaveWindow(c) && starved) {
+    // The head of a frame, or a control frame, that was cut: at most CONTROL_LIMIT bytes.
+    c.start = c.message;
+    c.end = c.message;
+    if (!keepFrames(c)) return;
   }
+  if (!starved) return;
   if (c.start == c.end) {
     c.start = c.message;
     c.end = c.message;
@@ -549,7 +556,8 @@ export function resume(slot: u32, generation: u32): u32 {
   c.flags &= ~Flag.MessageOut;
   if (has(c, Flag.Waiting) || (c.state != State.Open && c.state != State.Closing)) return 0;
   if (!has(c, Flag.InWindow)) {
-    if (c.buffer == 0) return 0;
+    // Without bytes there may still be a fault that waits for the messages before it.
+    if (c.buffer == 0 && c.chunk == 0) return 0;
     engine.source = c.buffer + c.start;
     engine.sourceEnd = c.buffer + c.end;
   }
@@ -567,6 +575,7 @@ export function retain(slot: u32, generation: u32): u32 {
   if (changetype<usize>(c) == 0) return 0;
   if (!has(c, Flag.InWindow)) return 1;
   if (isWebSocket(c)) {
+    if (leaveWindow(c)) return 1;
     if (c.end == c.start) {
       c.start = c.message;
       c.end = c.message;

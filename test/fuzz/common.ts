@@ -96,8 +96,8 @@ export function fuzz(
     const least = reduced(input, judge);
     const lines = [
       `${name}: seed ${at}`,
-      `input: ${escaped(input)}`,
-      `reduced: ${escaped(least)}`,
+      `input: ${escaped(input).slice(0, 2000)}`,
+      `reduced: ${escaped(least).slice(0, 4000)}`,
       judge(least) || difference,
     ];
     throw new Error(lines.join("\n"));

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { fuzzHttp } from "../fuzz/http";
 import { fuzzWs } from "../fuzz/ws";
 
-const SECONDS = 5;
+const SECONDS = 10;
 const seed = Number(process.env.RINGCAST_SEED ?? Date.now() % 1000000000);
 
 const fuzzers = suite("fuzz");

@@ -4,8 +4,54 @@
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import type { Codec } from "../net";
 
-/** What a sender leaves off a compressed message, and a receiver puts back (RFC 7692 7.2.1). */
-const TAIL = new Uint8Array([0, 0, 0xff, 0xff]);
+/** Octets that a sender leaves off a compressed message, and a receiver puts back (RFC 7692 7.2.1). */
+const TAIL_BYTES = 4;
+/** These, and an empty final block behind them: a message that is cut does not get to its end. */
+const END = new Uint8Array([0, 0, 0xff, 0xff, 3, 0]);
+/** Octets behind which a block cannot refer (RFC 1951 2). */
+const WINDOW_BYTES = 32768;
+/** Final blocks in one message: each costs a call. */
+const FINAL_BLOCKS = 1000;
+
+/** What `info: true` makes inflateRawSync return. */
+interface Inflated {
+  readonly buffer: Uint8Array;
+  readonly engine: { readonly bytesWritten: number };
+}
+
+/** One run of blocks up to a final one. @throws an Error with a code of zlib or of maxOutputLength */
+function inflateRun(packed: Uint8Array, limit: number, dictionary: Uint8Array): Inflated {
+  const options = { info: true, maxOutputLength: Math.max(limit, 1) };
+  const known = dictionary.length > 0 ? { ...options, dictionary } : options;
+  return inflateRawSync(packed, known) as unknown as Inflated;
+}
+
+/**
+ * All blocks of a message. Blocks may be final in the middle of it; the next one begins at an octet boundary
+ * (RFC 7692 7.2.1). @throws as `inflateRun`
+ */
+function inflateBlocks(data: Uint8Array, limit: number): Uint8Array | "large" | "bad" {
+  const whole = new Uint8Array(data.length + END.length);
+  whole.set(data);
+  whole.set(END, data.length);
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  let known: Uint8Array = new Uint8Array(0);
+  let at = 0;
+  while (parts.length < FINAL_BLOCKS) {
+    const { buffer, engine } = inflateRun(whole.subarray(at), limit - length, known);
+    parts.push(buffer);
+    length += buffer.length;
+    if (length > limit) return "large";
+    at += engine.bytesWritten;
+    // Also when the last block of the message is final and nothing is appended to it.
+    if (at === whole.length || at === data.length) {
+      return parts.length === 1 ? buffer : Buffer.concat(parts, length);
+    }
+    known = Buffer.concat([known, buffer.subarray(-WINDOW_BYTES)]).subarray(-WINDOW_BYTES);
+  }
+  return "bad";
+}
 
 export const zlibCodec: Codec = {
   deflate(data, windowBits) {
@@ -15,18 +61,14 @@ export const zlibCodec: Codec = {
       // A context lives for one call: a small one is made faster.
       memLevel: data.length < 16384 ? 5 : 8,
     });
-    return out.subarray(0, out.length - TAIL.length);
+    return out.subarray(0, out.length - TAIL_BYTES);
   },
 
   inflate(data, limit) {
-    const whole = new Uint8Array(data.length + TAIL.length);
-    whole.set(data);
-    whole.set(TAIL, data.length);
+    // Some senders leave off all of an empty message.
+    if (data.length === 0) return data;
     try {
-      return inflateRawSync(whole, {
-        finishFlush: constants.Z_SYNC_FLUSH,
-        maxOutputLength: Math.max(limit, 1),
-      });
+      return inflateBlocks(data, limit);
     } catch (error) {
       return (error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE" ? "large" : "bad";
     }

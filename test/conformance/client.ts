@@ -1,0 +1,332 @@
+// A WebSocket client for conformance cases: it sends whatever a case wants, octet for octet, and is strict
+// with what comes back. It never ends its side of the TCP connection before the server has (RFC 6455 7.1.1).
+//
+// Invariant: nothing that the server does wrong is passed over; it is written down in `faults`.
+
+import { createHash, randomBytes } from "node:crypto";
+import * as net from "node:net";
+import { setImmediate as turn } from "node:timers/promises";
+import { Deflater } from "./deflater";
+
+export const TEXT = 1;
+export const BINARY = 2;
+export const CLOSE = 8;
+export const PING = 9;
+export const PONG = 10;
+
+/** ms that anything may take; nothing but a failure takes that long. */
+const LIMIT = 30000;
+
+/** What came: a whole message, or a control frame. */
+export interface Event {
+  readonly opcode: number;
+  readonly payload: Buffer;
+}
+
+export function text(payload: string | Buffer): Event {
+  return { opcode: TEXT, payload: Buffer.from(payload) };
+}
+
+export function binary(payload: string | Buffer): Event {
+  return { opcode: BINARY, payload: Buffer.from(payload) };
+}
+
+export function pong(payload: string | Buffer = ""): Event {
+  return { opcode: PONG, payload: Buffer.from(payload) };
+}
+
+export interface FrameOptions {
+  readonly final?: boolean;
+  /** The three reserved bits. */
+  readonly reserved?: number;
+}
+
+/** A client's frame. */
+export function frame(
+  opcode: number,
+  payload: string | Buffer = "",
+  { final = true, reserved = 0 }: FrameOptions = {},
+): Buffer {
+  const data = Buffer.from(payload);
+  const n = data.length;
+  const extended = n > 65535 ? 8 : n > 125 ? 2 : 0;
+  const out = Buffer.allocUnsafe(6 + extended + n);
+  out[0] = (final ? 0x80 : 0) | (reserved << 4) | opcode;
+  out[1] = 0x80 | (extended === 8 ? 127 : extended === 2 ? 126 : n);
+  if (extended === 8) out.writeBigUInt64BE(BigInt(n), 2);
+  else if (extended === 2) out.writeUInt16BE(n, 2);
+  const mask = randomBytes(4);
+  mask.copy(out, 2 + extended);
+  const at = 6 + extended;
+  for (let i = 0; i < n; i++) out[at + i] = (data[i] as number) ^ (mask[i & 3] as number);
+  return out;
+}
+
+/** A message in frames of at most `size` octets each. */
+export function fragmented(event: Event, size: number, reserved = 0): Buffer[] {
+  const { opcode, payload } = event;
+  const frames: Buffer[] = [];
+  for (let at = 0; at === 0 || at < payload.length; at += size) {
+    frames.push(
+      frame(at === 0 ? opcode : 0, payload.subarray(at, at + size), {
+        final: at + size >= payload.length,
+        reserved: at === 0 ? reserved : 0,
+      }),
+    );
+  }
+  return frames;
+}
+
+export function closePayload(code: number, reason: string | Buffer = ""): Buffer {
+  return Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]);
+}
+
+const isUtf8 = (data: Buffer): boolean => {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(data);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** One frame at the front of `bytes`; undefined when it is not whole. */
+function takeFrame(bytes: Buffer): { first: number; payload: Buffer; size: number } | undefined {
+  if (bytes.length < 2) return undefined;
+  const second = bytes.readUInt8(1);
+  if (second & 0x80) throw new Error("a frame of the server is masked");
+  const head = second === 127 ? 10 : second === 126 ? 4 : 2;
+  if (bytes.length < head) return undefined;
+  let length = second;
+  if (head === 4) length = bytes.readUInt16BE(2);
+  if (head === 10) length = Number(bytes.readBigUInt64BE(2));
+  if ((head === 4 && length < 126) || (head === 10 && length < 65536)) {
+    throw new Error("a length that is not the shortest");
+  }
+  const size = head + length;
+  if (bytes.length < size) return undefined;
+  return { first: bytes.readUInt8(0), payload: bytes.subarray(head, size), size };
+}
+
+export class Client {
+  readonly #socket: net.Socket;
+  readonly #deflater: Deflater | undefined;
+  /** Value of the answer's Sec-WebSocket-Extensions; "" without. */
+  readonly extensions: string;
+  /** Octets that are not a whole frame. */
+  #parts: Buffer[] = [];
+  #length = 0;
+  #needed = 2;
+  /** The message under way: its opcode, 0 when there is none. */
+  #opcode = 0;
+  #packed = false;
+  #fragments: Buffer[] = [];
+  #changed: () => void = () => undefined;
+  /** What came, but the Close. */
+  readonly events: Event[] = [];
+  /** What the server did wrong. */
+  readonly faults: string[] = [];
+  /** Code of the server's Close, 1005 when it has none; 0: it has not come. */
+  closeCode = 0;
+  /** Whose Close was first. */
+  closer: "" | "client" | "server" = "";
+  #closeSent = false;
+  /** The server ended its side, or the connection is gone. */
+  ended = false;
+  broken = false;
+
+  private constructor(socket: net.Socket, extensions: string, rest: Buffer, offered: string) {
+    this.#socket = socket;
+    this.extensions = extensions;
+    this.#deflater = extensions === "" ? undefined : new Deflater(extensions, offered);
+    socket.on("data", (bytes: Buffer) => this.#take(bytes));
+    socket.on("end", () => this.#end());
+    socket.on("error", () => {
+      this.broken = true;
+    });
+    socket.on("close", () => this.#end());
+    if (rest.length > 0) this.#take(rest);
+  }
+
+  /**
+   * Opens a WebSocket.
+   * @param offer Sec-WebSocket-Extensions; "" without
+   * @throws Error when the server's answer is not right
+   */
+  static async open(port: number, offer = ""): Promise<Client> {
+    const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.setNoDelay(true);
+    const key = randomBytes(16).toString("base64");
+    const extensions = offer === "" ? "" : `Sec-WebSocket-Extensions: ${offer}\r\n`;
+    socket.write(
+      `GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+        `Sec-WebSocket-Key: ${key}\r\nSec-WebSocket-Version: 13\r\n${extensions}\r\n`,
+    );
+    const [head, rest] = await headOf(socket);
+    const digest = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
+    const accept = /^sec-websocket-accept: (.*)$/im.exec(head)?.[1];
+    if (!head.startsWith("HTTP/1.1 101 ") || accept !== digest.digest("base64")) {
+      socket.destroy();
+      throw new Error(`not upgraded: ${head.split("\r\n")[0]}`);
+    }
+    const agreed = /^sec-websocket-extensions: (.*)$/im.exec(head)?.[1] ?? "";
+    return new Client(socket, agreed, rest, offer);
+  }
+
+  #end(): void {
+    this.ended = true;
+    this.#changed();
+  }
+
+  #take(bytes: Buffer): void {
+    this.#parts.push(bytes);
+    this.#length += bytes.length;
+    if (this.#length < this.#needed) return;
+    let all = Buffer.concat(this.#parts);
+    try {
+      for (let found = takeFrame(all); found; found = takeFrame(all)) {
+        this.#frame(found.first, found.payload);
+        all = all.subarray(found.size);
+      }
+    } catch (error) {
+      this.faults.push(String(error));
+      all = Buffer.alloc(0);
+    }
+    this.#parts = [all];
+    this.#length = all.length;
+    // A long message is put together once.
+    this.#needed = all.length < 10 || all[1] !== 127 ? 2 : Number(all.readBigUInt64BE(2)) + 10;
+    this.#changed();
+  }
+
+  #frame(first: number, payload: Buffer): void {
+    const opcode = first & 15;
+    const final = first >= 128;
+    if (this.closeCode !== 0) this.faults.push(`a frame behind the Close: ${first}`);
+    const starts = opcode === TEXT || opcode === BINARY;
+    const packed = (first & 0x40) !== 0;
+    if (first & 0x30 || (packed && !(starts && this.#deflater))) this.faults.push("a reserved bit");
+    if (opcode >= 8) {
+      if (!final || payload.length > 125) this.faults.push("a bad control frame");
+      if (opcode === CLOSE) this.#close(payload);
+      else if (opcode === PING || opcode === PONG) this.events.push({ opcode, payload });
+      else this.faults.push(`opcode ${opcode}`);
+      return;
+    }
+    if (starts === (this.#opcode !== 0)) this.faults.push(`opcode ${opcode} is out of order`);
+    if (starts) {
+      this.#opcode = opcode;
+      this.#packed = packed;
+    }
+    this.#fragments.push(payload);
+    if (!final) return;
+    const whole = Buffer.concat(this.#fragments);
+    const data = this.#packed && this.#deflater ? this.#deflater.inflate(whole) : whole;
+    if (this.#opcode === TEXT && !isUtf8(data)) this.faults.push("text that is no UTF-8");
+    this.events.push({ opcode: this.#opcode, payload: data });
+    this.#fragments = [];
+    this.#opcode = 0;
+  }
+
+  #close(payload: Buffer): void {
+    if (payload.length === 1) this.faults.push("a Close of one octet");
+    if (!isUtf8(payload.subarray(2))) this.faults.push("a reason that is no UTF-8");
+    this.closeCode = payload.length < 2 ? 1005 : payload.readUInt16BE(0);
+    this.closer ||= "server";
+    // RFC 6455 5.5.1: it is answered with the same code.
+    if (!this.#closeSent) this.close(this.closeCode === 1005 ? undefined : this.closeCode);
+  }
+
+  /** Sends octets as they are. */
+  write(...pieces: Buffer[]): void {
+    for (const bytes of pieces) {
+      if (this.#socket.writable && !this.broken) this.#socket.write(bytes);
+    }
+  }
+
+  /** Sends octets in TCP segments of at most `size`, as far as that can be had. */
+  async chopped(bytes: Buffer, size: number): Promise<void> {
+    for (let at = 0; at < bytes.length && !this.ended; at += size) {
+      this.write(bytes.subarray(at, at + size));
+      await turn();
+    }
+  }
+
+  /** Sends each piece by itself. */
+  async separately(...pieces: Buffer[]): Promise<void> {
+    for (const bytes of pieces) {
+      this.write(bytes);
+      await turn();
+    }
+  }
+
+  /** Sends a message as it was agreed upon: compressed, when it was. */
+  message(event: Event, size = Number.POSITIVE_INFINITY): void {
+    if (!this.#deflater) this.write(...fragmented(event, size));
+    else {
+      const payload = this.#deflater.deflate(event.payload);
+      this.write(Buffer.concat(fragmented({ opcode: event.opcode, payload }, size, 4)));
+    }
+  }
+
+  /** From now on messages refer to `known`, whatever was agreed upon. */
+  keepContext(known: Buffer): void {
+    this.#deflater?.keep(known);
+  }
+
+  /** Sends a Close; what stands in it a case may choose. */
+  closeWith(payload: Buffer): void {
+    this.#closeSent = true;
+    this.closer ||= "client";
+    this.write(frame(CLOSE, payload));
+  }
+
+  close(code: number | undefined = 1000): void {
+    this.closeWith(code === undefined ? Buffer.alloc(0) : closePayload(code));
+  }
+
+  /** Waits until something holds that only what the server does can change. @returns whether it does */
+  async until(holds: () => boolean, ms = LIMIT): Promise<boolean> {
+    const end = Date.now() + ms;
+    while (!holds() && Date.now() < end) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, end - Date.now());
+        this.#changed = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    return holds();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
+
+/** The head of the server's answer, and what came behind it. */
+function headOf(socket: net.Socket): Promise<[string, Buffer]> {
+  return new Promise((resolve, reject) => {
+    let received = Buffer.alloc(0);
+    const finish = (): void => {
+      socket.removeAllListeners();
+      clearTimeout(timer);
+    };
+    const fail = (error?: Error): void => {
+      finish();
+      socket.destroy();
+      reject(error ?? new Error("ended before its answer"));
+    };
+    const timer = setTimeout(() => fail(new Error("no answer")), LIMIT);
+    socket.on("error", fail);
+    socket.on("end", () => fail());
+    socket.on("data", (bytes: Buffer) => {
+      received = Buffer.concat([received, bytes]);
+      const at = received.indexOf("\r\n\r\n");
+      if (at < 0) return;
+      finish();
+      resolve([received.subarray(0, at + 2).toString("latin1"), received.subarray(at + 4)]);
+    });
+  });
+}

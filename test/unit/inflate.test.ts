@@ -1,0 +1,70 @@
+// Compressed messages (RFC 7692 7.2) whose blocks are laid out in every way that is allowed, and in ways
+// that are not.
+
+import { constants, deflateRawSync } from "node:zlib";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { zlibCodec } from "../../worker/net/zlib";
+
+const inflate = suite("inflate");
+
+const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(" ", ""), "hex");
+const said = (data: Uint8Array, limit = 1000): string => {
+  const whole = zlibCodec.inflate(data, limit);
+  return typeof whole === "string" ? whole : `"${Buffer.from(whole).toString()}"`;
+};
+const final = (data: string): Buffer => deflateRawSync(data);
+const open = (data: string): Buffer =>
+  deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+
+// The examples of RFC 7692 7.2.3.
+for (const [name, hex, text] of [
+  ["one block", "f2 48 cd c9 c9 07 00", "Hello"],
+  ["a stored block", "00 05 00 fa ff 48 65 6c 6c 6f 00", "Hello"],
+  ["a final block", "f3 48 cd c9 c9 07 00 00", "Hello"],
+  ["two blocks", "f2 48 05 00 00 00 ff ff ca c9 c9 07 00", "Hello"],
+  ["nothing", "00", ""],
+  ["no octet", "", ""],
+] as const) {
+  inflate(`reads ${name}`, () => {
+    assert.is(said(bytes(hex)), `"${text}"`);
+  });
+}
+
+inflate("reads on behind a final block", () => {
+  assert.is(said(Buffer.concat([final("one, "), open("two")])), '"one, two"');
+  assert.is(said(Buffer.concat([final("a"), final("b"), final("c"), bytes("00")])), '"abc"');
+});
+
+inflate("lets a block refer to what stood before a final one", () => {
+  const dictionary = Buffer.from("the same words again");
+  const again = deflateRawSync(dictionary, { dictionary, finishFlush: constants.Z_SYNC_FLUSH });
+  const both = Buffer.concat([final(dictionary.toString()), again.subarray(0, -4)]);
+  assert.is(said(both), `"${dictionary}${dictionary}"`);
+});
+
+inflate("takes a final block to which nothing is appended", () => {
+  assert.is(said(final("Hello")), '"Hello"');
+});
+
+inflate("refuses a message that is cut, wherever that is", () => {
+  const whole = open("a message of several words, several words, and a few more");
+  for (let length = 1; length < whole.length; length++) {
+    assert.is(said(whole.subarray(0, length)), "bad", `cut to ${length}`);
+  }
+});
+
+inflate("stops at the limit, in the first run of blocks and behind it", () => {
+  assert.is(said(open("x".repeat(1000)), 1000), `"${"x".repeat(1000)}"`);
+  assert.is(said(open("x".repeat(1001)), 1000), "large");
+  const two = Buffer.concat([final("x".repeat(600)), open("y".repeat(401))]);
+  assert.is(said(two, 1001), `"${"x".repeat(600)}${"y".repeat(401)}"`);
+  assert.is(said(two, 1000), "large");
+});
+
+inflate("bounds the final blocks of a message", () => {
+  const blocks = Buffer.alloc(2 << 20, bytes("03 00"));
+  assert.is(said(blocks), "bad");
+});
+
+inflate.run();
