@@ -156,8 +156,8 @@ export class Conn {
   table: u32;
   body: u32;
   bodyLength: u32;
-  /** Bytes of the body, or of the chunk, still to come. */
-  bodyLeft: u32;
+  /** Octets of a chunk's size line, or of the trailers, so far. */
+  lineBytes: u32;
   headLength: u16;
   headers: u16;
   method: u8;
@@ -187,10 +187,10 @@ export class Conn {
   pong: u32;
   /** Block that the outstanding write reads from and that nobody else owns. */
   sending: u32;
-  /** Ring offsets: delivered to the kernel, handed to the transport. */
+  /** Ring offsets: delivered to the kernel, handed to the transport. HTTP: `bodyTotal` in the second. */
   done: u64;
   handed: u64;
-  /** The frame that the next run starts in. */
+  /** The frame that the next run starts in. HTTP: `bodyLeft`. */
   sequence: u64;
   /** Treap links of a WebSocket; list links of an HTTP connection. */
   left: u32;
@@ -210,6 +210,22 @@ export class Conn {
   spare3: u32;
   /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
   heldSince: f64;
+
+  /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
+  get bodyLeft(): u64 {
+    return this.sequence;
+  }
+  set bodyLeft(bytes: u64) {
+    this.sequence = bytes;
+  }
+
+  /** HTTP: bytes of the chunks so far, of the one that arrives included. */
+  get bodyTotal(): u64 {
+    return this.handed;
+  }
+  set bodyTotal(bytes: u64) {
+    this.handed = bytes;
+  }
 }
 
 /** The engine's own state; stands behind the control table. */

@@ -44,7 +44,7 @@ import {
   takeTime,
   takeWebSocket,
 } from "./conn";
-import { DONE, MORE, beginHead, parseBody, parseHead, wantsContinue } from "./http";
+import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "./http";
 import { furthest, insert } from "./order";
 import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./output";
 import { isScarce } from "./reply";
@@ -231,6 +231,8 @@ function parseHttp(c: Conn): void {
     c.flags &= ~Flag.InWindow;
     engine.fedSlot = 0;
     beginHead(c);
+  } else if (c.state == State.Body) {
+    closeUp(c);
   }
 }
 

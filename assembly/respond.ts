@@ -78,7 +78,7 @@ export function refuse(c: Conn, reason: i32): void {
   } else {
     at = putText(at, "\r\nConnection: close\r\n\r\n");
   }
-  const isHead = c.line > 0 && c.method == Method.HEAD;
+  const isHead = c.method == Method.HEAD;
   if (queue(c, SHORT, at, text, isHead ? 0 : ((textEnd - text) as u32))) finishWith(c, reason);
 }
 

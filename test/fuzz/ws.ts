@@ -123,12 +123,17 @@ export function decode(input: string, limits: Limits): Decoded {
     if (second < 128) throw new Ended("WsBadMask", 1002);
     let length = BigInt(second & 127);
     if (kind >= 8 && length > 125n) throw new Ended("WsControlFrameTooLarge", 1002);
+    if (kind === 8 && length === 1n) throw new Ended("WsBadClosePayload", 1002);
     if (length === 126n) {
       length = number(2);
       if (length < 126n) throw new Ended("WsBadLength", 1002);
     } else if (length === 127n) {
-      length = number(8);
-      if (length < 65536n || length >= 1n << 63n) throw new Ended("WsBadLength", 1002);
+      // The octet that proves it is the first of eight, or the sixth.
+      const high = number(1);
+      if (high >= 128n) throw new Ended("WsBadLength", 1002);
+      const upper = high * 256n ** 5n + number(5);
+      if (upper === 0n) throw new Ended("WsBadLength", 1002);
+      length = upper * 65536n + number(2);
     }
     if (kind < 8) {
       const limit = BigInt(limits.PayloadBytes);
