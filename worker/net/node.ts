@@ -76,8 +76,9 @@ class NodeLink implements Link {
       const parent = (socket as unknown as { _parent?: net.Socket })._parent;
       if (parent && !parent.destroyed) parent.resetAndDestroy();
       socket.destroy();
-    } else if (socket.remoteFamily === undefined) {
-      // A Unix socket knows no reset.
+    } else if (socket.remoteFamily === undefined || socket.writableEnded) {
+      // A Unix socket knows no reset. Nor does libuv while a half-close is under way: its handle would never be
+      // closed, and the worker never end; all that was written is through then.
       socket.destroy();
     } else {
       socket.resetAndDestroy();
