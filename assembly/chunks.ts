@@ -89,6 +89,12 @@ export function decodeChunks(c: Conn, at: usize, end: usize, to: usize, limit: u
   return result;
 }
 
+/** Notes that a body which is not chunked was read up to an address. */
+export function passPlain(to: usize): void {
+  readTo = to;
+  decodedTo = to;
+}
+
 function isBlank(octet: u32): bool {
   return octet == 0x20 || octet == 0x09;
 }

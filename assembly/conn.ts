@@ -88,7 +88,7 @@ export enum Flag {
   InWindow = 4096,
   /** Close after the answer. */
   LastAnswer = 8192,
-  /** A message from the pooled buffer is out; `resume` frees it. */
+  /** A message from the pooled buffer is out; `resume` frees it. HTTP: `resume` goes on with the body. */
   MessageOut = 16384,
   /** 100 (Continue) was sent or is not needed. */
   Continued = 32768,
@@ -110,6 +110,12 @@ export enum Flag {
   Bare = 8388608,
   /** A piece of the message that arrives is out already. */
   Begun = 16777216,
+  /** The head of a request is out, and what becomes of its body is not decided. */
+  Asking = 33554432,
+  /** The body of the request that is out is streamed, and not at its end. */
+  Upload = 67108864,
+  /** The host waits for a piece of it. */
+  Pulling = 134217728,
 }
 
 @unmanaged
@@ -269,6 +275,8 @@ export class Engine {
   replyFull: u32;
   /** The server shuts down: no connection persists. */
   stopping: u32;
+  /** The host is asked what becomes of each body. */
+  streams: u32;
   /** The slot whose bytes lie in the window, and where the unparsed ones are. */
   fedSlot: u32;
   source: u32;
@@ -480,6 +488,13 @@ export function oldestHttp(): Conn {
     if (first != 0) return at(first - 1);
   }
   return changetype<Conn>(0);
+}
+
+// ---- where an HTTP connection's bytes are ----------------------------------------------------------
+
+/** Address of an HTTP connection's bytes. */
+export function dataOf(c: Conn): usize {
+  return has(c, Flag.InWindow) ? engine.window : (c.buffer as usize) + engine.tableBytes;
 }
 
 // ---- the dense list of open WebSockets -------------------------------------------------------------

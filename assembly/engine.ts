@@ -82,6 +82,7 @@ import {
   setRings,
 } from "./ring";
 import { disarm, first, postpone } from "./timers";
+import { breakUpload } from "./upload";
 
 // ---- lifecycle ---------------------------------------------------------------------------------------
 
@@ -587,6 +588,9 @@ function expire(c: Conn): void {
       break;
     case State.Body:
       refuse(c, CloseReason.RequestTimeout);
+      break;
+    case State.Request:
+      if (has(c, Flag.Pulling)) breakUpload(c, CloseReason.RequestTimeout);
       break;
     case State.Open:
       if (has(c, Flag.Pinged) || paramU32(Param.SendPings) == 0) {

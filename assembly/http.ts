@@ -9,8 +9,17 @@ import { CloseReason, HEADER_ENTRY_BYTES, Method, Param, Trait } from "./abi";
 import { isHost } from "./authority";
 import { equalFold, findControl, isTchar, skipBlank, skipToken, trimBlank } from "./bytes";
 import { isKey } from "./base64";
-import { DONE, MORE, beginChunks, decodeChunks, decodedTo, isChunked, readTo } from "./chunks";
-import { Conn, paramU32 } from "./conn";
+import {
+  DONE,
+  MORE,
+  beginChunks,
+  decodeChunks,
+  decodedTo,
+  isChunked,
+  passPlain,
+  readTo,
+} from "./chunks";
+import { Conn, engine, param, paramU32 } from "./conn";
 
 export { DONE, MORE };
 
@@ -414,12 +423,15 @@ function finishHead(c: Conn): i32 {
     }
   }
   if (traits & Trait.ExpectOther) return CloseReason.UnsupportedExpectation;
-  if (!isLengthAllowed(c)) return CloseReason.LargeRequest;
   // RFC 9112 9.3: 1.1 persists unless told not to, 1.0 only when asked to.
   if (!(traits & Trait.Close) && (c.minor == 1 || traits & Trait.KeepAlive))
     c.traits |= Trait.Persistent;
   const failed = checkHandshake(c);
   if (failed != 0) return failed;
+  // Where bodies may be streamed, what becomes of this one decides what limits it.
+  const isAsked = engine.streams != 0 && !(c.traits & Trait.Upgrade);
+  if (isAsked && (traits & Trait.Chunked || c.bodyLeft != 0)) c.traits |= Trait.BodyToCome;
+  else if (!isLengthAllowed(c)) return CloseReason.LargeRequest;
   c.bodyLength = 0;
   if (traits & Trait.Chunked) beginChunks(c);
   else c.chunk = PLAIN_BODY;
@@ -474,6 +486,29 @@ export function closeUp(c: Conn): void {
   if (!isChunked(c)) return;
   c.scan = (c.headLength as u32) + c.bodyLength;
   c.end = c.start + c.scan;
+}
+
+/** Bytes that a streamed body may have. */
+function streamLimit(): u64 {
+  const limit = param(Param.StreamBytes) as u64;
+  return limit == 0 ? LENGTH_LIMIT : limit;
+}
+
+/** False when the Content-Length is over the limit of a body that is streamed. */
+export function isStreamAllowed(c: Conn): bool {
+  return !(c.traits & Trait.ContentLength) || c.bodyLeft <= streamLimit();
+}
+
+/**
+ * Goes on with a streamed body, in place: what is decoded stands from `at` to `decodedTo`.
+ * @returns MORE, DONE (the body ends at `readTo`), or a CloseReason
+ */
+export function parseStream(c: Conn, at: usize, end: usize): i32 {
+  if (isChunked(c)) return decodeChunks(c, at, end, at, streamLimit());
+  const n = min<u64>((end - at) as u64, c.bodyLeft);
+  c.bodyLeft -= n;
+  passPlain(at + (n as usize));
+  return c.bodyLeft == 0 ? DONE : MORE;
 }
 
 /** True when the request expects 100 (Continue) and its body has not come along. */

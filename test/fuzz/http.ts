@@ -209,7 +209,6 @@ function judgeHead(
   if (values("expect").some((value) => value.toLowerCase() !== "100-continue")) {
     throw new Ended(417);
   }
-  if (length > limits.BodyBytes) throw new Ended(413);
   const connection = words("connection");
   const persistent =
     !connection.includes("close") && (minor === 1 || connection.includes("keep-alive"));
@@ -226,6 +225,7 @@ function judgeHead(
       throw new Ended(400);
     }
   }
+  if (length > limits.BodyBytes) throw new Ended(413);
   return { length, chunked: codings.length > 0, persistent, upgrade };
 }
 
@@ -351,7 +351,7 @@ function outcome(wire: Wire): Outcome {
 }
 
 /** How the host behaves while it feeds. */
-type Manner = "prompt" | "late" | "held";
+type Manner = "prompt" | "late" | "held" | "streamed" | "some";
 
 function feed(
   drive: Drive,
@@ -363,6 +363,8 @@ function feed(
   drive.answer = (wire) => {
     if (manner !== "late") wire.respond();
   };
+  if (manner === "streamed") drive.streamed(() => true);
+  else drive.streamed(manner === "some" ? () => random.chance(0.5) : undefined);
   const longest = Math.max(...inputs.map((pieces) => pieces.length));
   const answer = (wire: Wire): void => {
     wire.respond();
@@ -374,14 +376,14 @@ function feed(
       if (piece === undefined) return;
       if (manner === "held" && !wire.dead && random.chance(0.3)) drive.hold(wire, !wire.held);
       if (!wire.dead) wire.send(piece);
-      if (wire.open && random.chance(0.4)) answer(wire);
+      if (wire.open && !wire.upload && random.chance(0.4)) answer(wire);
     });
   }
   const early = random.chance(0.3);
   for (const wire of wires) {
     if (early && !wire.dead) wire.finish();
     if (wire.held && !wire.dead) drive.hold(wire, false);
-    while (wire.open) answer(wire);
+    while (wire.open && !wire.upload) answer(wire);
     if (!wire.dead) wire.finish();
     if (!wire.dead) throw new Error(`does not end: ${wire.log.join(", ")}`);
   }
@@ -420,11 +422,14 @@ class Subject {
       ["two cut, together", "prompt", [cutRandomly(input, random), cutRandomly(input, random)]],
       ["answered late", "late", [cutRandomly(input, random), cutRandomly(input, random)]],
       ["held", "held", [cutRandomly(input, random), cutRandomly(input, random)]],
+      ["streamed", "streamed", [[input], cutRandomly(input, random), cutRandomly(input, random)]],
+      ["streamed octet by octet", "streamed", [bytewise]],
+      ["some streamed", "some", [cutRandomly(input, random), cutRandomly(input, random)]],
     ];
     for (const [name, manner, inputs] of ways) {
       let failure = "";
       try {
-        this.#drive ??= new Drive({ ...this.#params });
+        this.#drive ??= new Drive({ ...this.#params, StreamBytes: this.#params.BodyBytes });
         for (const got of feed(this.#drive, inputs, manner, random)) {
           const same = JSON.stringify(got) === JSON.stringify(expected);
           if (!same) failure ||= `got ${JSON.stringify(got)}`;

@@ -54,9 +54,14 @@ function observe(drive: Drive, pieces: readonly Uint8Array[], one: Case): string
 function define(group: string, cases: readonly Case[], params: object = {}): void {
   for (const one of cases) {
     http(`${group}: ${one.name}`, () => {
-      const drive = new Drive({ ...LIMITS, ...params });
-      for (const pieces of splits(Buffer.from(one.input, "latin1"))) {
-        assert.equal(observe(drive, pieces, one), one.log, describeSplit(pieces));
+      const drive = new Drive({ ...LIMITS, StreamBytes: LIMITS.BodyBytes, ...params });
+      // Bodies that are collected, streamed, or collected when the host was asked.
+      for (const decide of [undefined, () => true, () => false]) {
+        drive.streamed(decide);
+        const how = decide ? (decide() ? ", streamed" : ", collected") : "";
+        for (const pieces of splits(Buffer.from(one.input, "latin1"))) {
+          assert.equal(observe(drive, pieces, one), one.log, describeSplit(pieces) + how);
+        }
       }
       drive.end();
     });
