@@ -95,6 +95,8 @@ export enum Param {
   FirstSequence,
   /** Seed of the treap's priorities, 1 … 2^32 - 1. */
   Seed,
+  /** Bytes of a request body that is streamed, below 2^53; 0 is no limit. */
+  StreamBytes,
   COUNT,
 }
 
@@ -169,11 +171,14 @@ export enum Control {
 // ---- events --------------------------------------------------------------------------------------
 
 export enum EventKind {
-  /** A whole request: `pointer` its head table, `length` bytes of head. Parsing of the connection stops. */
+  /**
+   * A whole request: `pointer` its head, `length` bytes of it, `value` its traits. Parsing of the connection
+   * stops. With Trait.BodyToCome it is a head alone: answer with `stream` or `collect` before anything else.
+   */
   Request = 1,
-  /** A piece of a streamed body. */
+  /** A piece of a streamed body, at `pointer`, decoded; valid until the next call that parses. */
   BodyChunk,
-  /** The end of a streamed body. */
+  /** The end of a streamed body. `value` 0: it is whole; else the reason for which it broke off. */
   BodyEnd,
   /** A whole message: `pointer`, `length` its payload, `value` the opcode. Valid until the next call that parses. */
   Message,
@@ -313,6 +318,8 @@ export enum Trait {
   Persistent = 8192,
   Absolute = 16384,
   ExpectOther = 32768,
+  /** The head of a request whose body the host may want streamed. */
+  BodyToCome = 65536,
 }
 
 /** Bits of `respond`'s flags. */

@@ -5,7 +5,7 @@
 
 import { Control } from "./abi";
 import { copy, equalFold, findControl, storeDecimal } from "./bytes";
-import { getControl } from "./conn";
+import { engine, getControl } from "./conn";
 import { isToken } from "./http";
 import { putText } from "./text";
 
@@ -246,8 +246,41 @@ const TRANSFER_ENCODING = memory.data<u8>([
   116, 114, 97, 110, 115, 102, 101, 114, 45, 101, 110, 99, 111, 100, 105, 110, 103,
 ]);
 const DATE_NAME = memory.data<u8>([100, 97, 116, 101]);
+const SERVER_NAME = memory.data<u8>([115, 101, 114, 118, 101, 114]);
 
 let hasDate: bool = false;
+let hasServer: bool = false;
+
+/** Bytes of the Server field's value. */
+export const SERVER_LIMIT: u32 = 256;
+/** "Server: …\r\n", as long as `serverBytes`; 0 for none. */
+const SERVER = memory.data(272, 8);
+let serverBytes: u32 = 0;
+
+/**
+ * Sets the Server field of all answers: `length` bytes at the start of the scratch region, 0 for none.
+ * @returns 1; 0 when it is too long or no field value: nothing is changed then
+ */
+export function server(length: u32): u32 {
+  const from = engine.scratch;
+  if (length > SERVER_LIMIT || findControl(from, from + length) != from + length) return 0;
+  const value = putText(SERVER, "Server: ");
+  copy(value, from, length);
+  const end = putText(value + length, "\r\n");
+  serverBytes = length == 0 ? 0 : ((end - SERVER) as u32);
+  return 1;
+}
+
+export function putServer(at: usize): usize {
+  copy(at, SERVER, serverBytes);
+  return at + serverBytes;
+}
+
+/** The fields that the caller's, which were put last, do not have: Date, and Server when there is one. */
+export function putMissing(at: usize): usize {
+  if (!hasDate) at = putDate(at);
+  return hasServer ? at : putServer(at);
+}
 
 /**
  * Copies the caller's fields as lines.
@@ -257,6 +290,7 @@ let hasDate: bool = false;
 export function putFields(at: usize, fields: usize, length: u32): usize {
   const end = fields + length;
   hasDate = false;
+  hasServer = false;
   while (fields < end) {
     const nameLength: u32 = load<u16>(fields);
     const valueLength: u32 = load<u16>(fields, 2);
@@ -266,6 +300,7 @@ export function putFields(at: usize, fields: usize, length: u32): usize {
     if (fields > end || !isToken(name, value) || isFraming(name, nameLength)) return 0;
     if (findControl(value, fields) != fields) return 0;
     if (nameLength == 4 && equalFold(name, DATE_NAME, 4)) hasDate = true;
+    if (nameLength == 6 && equalFold(name, SERVER_NAME, 6)) hasServer = true;
     copy(at, name, nameLength);
     at += nameLength;
     store<u16>(at, 0x203a);
@@ -286,7 +321,7 @@ export enum Framing {
 }
 
 /** Bytes the engine adds to a head, at most, beside the caller's fields. */
-export const HEAD_EXTRA: u32 = 256;
+export const HEAD_EXTRA: u32 = 256 + 16 + SERVER_LIMIT;
 
 /**
  * Writes a response head.
@@ -307,7 +342,7 @@ export function putHead(
   at = putStatusLine(at, status);
   at = putFields(at, fields, fieldsLength);
   if (at == 0) return 0;
-  if (!hasDate) at = putDate(at);
+  at = putMissing(at);
   // RFC 9110 8.6: no Content-Length in 1xx and 204; 304 has no body, and we do not know its length.
   if (framing == Framing.Chunked) {
     at = putText(at, "Transfer-Encoding: chunked\r\n");

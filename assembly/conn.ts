@@ -88,7 +88,7 @@ export enum Flag {
   InWindow = 4096,
   /** Close after the answer. */
   LastAnswer = 8192,
-  /** A message from the pooled buffer is out; `resume` frees it. */
+  /** A message from the pooled buffer is out; `resume` frees it. HTTP: `resume` goes on with the body. */
   MessageOut = 16384,
   /** 100 (Continue) was sent or is not needed. */
   Continued = 32768,
@@ -112,6 +112,12 @@ export enum Flag {
   Begun = 16777216,
   /** A broadcast is due: `sequence` says which. */
   CastDue = 33554432,
+  /** The head of a request is out, and what becomes of its body is not decided. */
+  Asking = 67108864,
+  /** The body of the request that is out is streamed, and not at its end. */
+  Upload = 134217728,
+  /** The host waits for a piece of it. */
+  Pulling = 268435456,
 }
 
 @unmanaged
@@ -158,8 +164,8 @@ export class Conn {
   table: u32;
   body: u32;
   bodyLength: u32;
-  /** Bytes of the body, or of the chunk, still to come. */
-  bodyLeft: u32;
+  /** Octets of a chunk's size line, or of the trailers, so far. */
+  lineBytes: u32;
   headLength: u16;
   headers: u16;
   method: u8;
@@ -189,10 +195,13 @@ export class Conn {
   pong: u32;
   /** Block that the outstanding write reads from and that nobody else owns. */
   sending: u32;
-  /** Ring offsets: the first byte it may still need, while it stands in the treap; the end of what was handed over. */
+  /**
+   * Ring offsets: the first byte it may still need, while it stands in the treap; the end of what was handed
+   * over. HTTP: `bodyTotal` in the second.
+   */
   done: u64;
   handed: u64;
-  /** The broadcast that is due next; when none is, broadcasts before this one are not for it. */
+  /** The broadcast that is due next; when none is, broadcasts before this one are not for it. HTTP: `bodyLeft`. */
   sequence: u64;
   /** Treap links of a WebSocket; list links of an HTTP connection. */
   left: u32;
@@ -212,6 +221,22 @@ export class Conn {
   spare3: u32;
   /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
   heldSince: f64;
+
+  /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
+  get bodyLeft(): u64 {
+    return this.sequence;
+  }
+  set bodyLeft(bytes: u64) {
+    this.sequence = bytes;
+  }
+
+  /** HTTP: bytes of the chunks so far, of the one that arrives included. */
+  get bodyTotal(): u64 {
+    return this.handed;
+  }
+  set bodyTotal(bytes: u64) {
+    this.handed = bytes;
+  }
 }
 
 /** The engine's own state; stands behind the control table. */
@@ -255,6 +280,8 @@ export class Engine {
   replyFull: u32;
   /** The server shuts down: no connection persists. */
   stopping: u32;
+  /** The host is asked what becomes of each body. */
+  streams: u32;
   /** The slot whose bytes lie in the window, and where the unparsed ones are. */
   fedSlot: u32;
   source: u32;
@@ -482,6 +509,13 @@ export function oldestHttp(): Conn {
     if (first != 0) return at(first - 1);
   }
   return changetype<Conn>(0);
+}
+
+// ---- where an HTTP connection's bytes are ----------------------------------------------------------
+
+/** Address of an HTTP connection's bytes. */
+export function dataOf(c: Conn): usize {
+  return has(c, Flag.InWindow) ? engine.window : (c.buffer as usize) + engine.tableBytes;
 }
 
 // ---- the dense list of open WebSockets -------------------------------------------------------------

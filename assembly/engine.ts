@@ -100,6 +100,7 @@ import {
   unflushed,
   unsubscribe,
 } from "./topics";
+import { breakUpload } from "./upload";
 
 // ---- lifecycle ---------------------------------------------------------------------------------------
 
@@ -675,6 +676,9 @@ function expire(c: Conn): void {
       break;
     case State.Body:
       refuse(c, CloseReason.RequestTimeout);
+      break;
+    case State.Request:
+      if (has(c, Flag.Pulling)) breakUpload(c, CloseReason.RequestTimeout);
       break;
     case State.Open:
       if (has(c, Flag.Pinged) || paramU32(Param.SendPings) == 0) {

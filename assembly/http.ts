@@ -6,25 +6,33 @@
 // that comes in one piece. Offsets are from the head's first byte and below 65,536.
 
 import { CloseReason, HEADER_ENTRY_BYTES, Method, Param, Trait } from "./abi";
+import { isHost } from "./authority";
 import { equalFold, findControl, isTchar, skipBlank, skipToken, trimBlank } from "./bytes";
 import { isKey } from "./base64";
-import { Conn, paramU32 } from "./conn";
+import {
+  DONE,
+  MORE,
+  beginChunks,
+  decodeChunks,
+  decodedTo,
+  isChunked,
+  passPlain,
+  readTo,
+} from "./chunks";
+import { Conn, engine, param, paramU32 } from "./conn";
 
-/** What the parsers return beside a CloseReason. */
-export const MORE: i32 = 0;
-export const DONE: i32 = 1;
+export { DONE, MORE };
 
-// Phases of a head, in Conn.chunk; then those of a body.
+// Phases of a head, in Conn.chunk, and that of a body which is not chunked; the others stand in chunks.ts.
 const REQUEST_LINE: u32 = 0;
 const FIELDS: u32 = 1;
 const PLAIN_BODY: u32 = 2;
-const CHUNK_SIZE: u32 = 3;
-const CHUNK_DATA: u32 = 4;
-const CHUNK_END: u32 = 5;
-const TRAILERS: u32 = 6;
 
-/** Bytes of a chunk's size line, extensions included. */
-const CHUNK_LINE_BYTES: u32 = 1024;
+/** Content-Length, like any length that JavaScript counts with, is below 2^53. */
+const LENGTH_LIMIT: u64 = 0x1fffffffffffff;
+
+/** "HEAD", as a word. */
+const HEAD_WORD: u32 = 0x44414548;
 
 /** No registered method is longer. */
 const METHOD_BYTES: u32 = 32;
@@ -58,6 +66,10 @@ const WEBSOCKET = memory.data<u8>([119, 101, 98, 115, 111, 99, 107, 101, 116]);
 const CHUNKED = memory.data<u8>([99, 104, 117, 110, 107, 101, 100]);
 const CONTINUE = memory.data<u8>([49, 48, 48, 45, 99, 111, 110, 116, 105, 110, 117, 101]);
 
+// Schemes; without their last letter they are schemes too.
+const HTTPS = memory.data<u8>([104, 116, 116, 112, 115]);
+const WSS = memory.data<u8>([119, 115, 115]);
+
 // The registered methods (IANA HTTP Method Registry) after those of `Method`: length, then letters.
 // ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL
 // MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH PROPFIND PROPPATCH QUERY REBIND REPORT SEARCH UNBIND
@@ -88,6 +100,9 @@ export function methodName(method: u32): usize {
   return at;
 }
 
+/** The method of a head that has not got so far. */
+const NO_METHOD: u8 = 255;
+
 function findMethod(at: usize, length: u32): i32 {
   if (length == 3 && load<u16>(at) == 0x4547 && load<u8>(at + 2) == 0x54) return Method.GET;
   let entry = METHODS;
@@ -104,6 +119,7 @@ export function beginHead(c: Conn): void {
   c.scan = 0;
   c.line = 0;
   c.chunk = REQUEST_LINE;
+  c.method = NO_METHOD;
   c.traits = 0;
   c.headers = 0;
   c.headLength = 0;
@@ -124,6 +140,10 @@ export function parseHead(c: Conn, data: usize, table: usize): i32 {
   // The longest line that can be right, wherever it is cut: a method, the target, the version.
   const lineLimit = min(limit, paramU32(Param.TargetBytes) + 64);
   while (true) {
+    // Whatever becomes of the head, its refusal must know whether it may have a body (RFC 9110 9.3.2).
+    if (c.chunk == REQUEST_LINE && end - head >= 5) {
+      if (load<u32>(head) == HEAD_WORD && load<u8>(head, 4) == 0x20) c.method = Method.HEAD as u8;
+    }
     // The end of the line is the first control octet, and must be CR LF: so one pass finds it and
     // refuses NUL, bare CR, bare LF and the others (RFC 9112 2.2, RFC 9110 5.5).
     const stop = findControl(head + c.scan, end);
@@ -207,17 +227,33 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
   return CloseReason.BadRequest;
 }
 
-/** "http://" or "https://" (ws and wss too) and a valid authority. */
+/**
+ * absolute-form (RFC 9112 3.2.2) of the schemes that this server can be the origin of: http, https, ws or wss,
+ * "://" and a valid authority.
+ */
 function isAbsolute(at: usize, end: usize): bool {
   const start = at;
   while (at < end && ((load<u8>(at) as u32) | 0x20) - 97 < 26) at++;
-  if (at == start || end - at < 4) return false;
+  if (!isScheme(start, (at - start) as u32) || end - at < 4) return false;
   if (load<u8>(at) != 0x3a || load<u16>(at + 1) != 0x2f2f) return false;
   at += 3;
   let stop = at;
   while (stop < end && load<u8>(stop) != 0x2f && load<u8>(stop) != 0x3f && load<u8>(stop) != 0x23)
     stop++;
   return isHost(at, stop);
+}
+
+function isScheme(at: usize, length: u32): bool {
+  switch (length) {
+    case 2:
+    case 3:
+      return equalFold(at, WSS, length);
+    case 4:
+    case 5:
+      return equalFold(at, HTTPS, length);
+    default:
+      return false;
+  }
 }
 
 /** field-name ":" OWS field-value OWS (RFC 9112 5). A line that starts with white space is obs-fold: refused. */
@@ -303,80 +339,6 @@ function takeHost(c: Conn, at: usize, end: usize): i32 {
   return 0;
 }
 
-/** uri-host [ ":" port ], not empty, without userinfo (RFC 9110 7.2, RFC 3986 3.2.2). */
-function isHost(at: usize, end: usize): bool {
-  if (at == end) return false;
-  if (load<u8>(at) == 0x5b) {
-    // IPv6address: at least two colons among hex digits and dots. IPvFuture has no use yet: refused.
-    at++;
-    let colons: u32 = 0;
-    while (at < end && load<u8>(at) != 0x5d) {
-      const c: u32 = load<u8>(at);
-      if (c == 0x3a) colons++;
-      else if (hexDigit(c) > 15 && c != 0x2e) return false;
-      at++;
-    }
-    if (at == end || colons < 2) return false;
-    at++;
-  } else {
-    const start = at;
-    while (at < end && load<u8>(at) != 0x3a) {
-      const c: u32 = load<u8>(at);
-      if (c == 0x25) {
-        if (end - at < 3 || hexDigit(load<u8>(at + 1)) > 15 || hexDigit(load<u8>(at + 2)) > 15) {
-          return false;
-        }
-      } else if (!isRegName(c)) {
-        return false;
-      }
-      at++;
-    }
-    if (at == start) return false;
-  }
-  if (at == end) return true;
-  if (load<u8>(at) != 0x3a) return false;
-  at++;
-  let port: u32 = 0;
-  while (at < end) {
-    const digit: u32 = (load<u8>(at) as u32) - 48;
-    if (digit > 9) return false;
-    port = port * 10 + digit;
-    if (port > 65535) return false;
-    at++;
-  }
-  return true;
-}
-
-/** unreserved / sub-delims of RFC 3986, but for the comma: a list of hosts is refused. */
-function isRegName(c: u32): bool {
-  if (c - 48 < 10 || (c | 0x20) - 97 < 26) return true;
-  switch (c) {
-    case 0x2d: // -
-    case 0x2e: // .
-    case 0x5f: // _
-    case 0x7e: // ~
-    case 0x21: // !
-    case 0x24: // $
-    case 0x26: // &
-    case 0x27: // '
-    case 0x28: // (
-    case 0x29: // )
-    case 0x2a: // *
-    case 0x2b: // +
-    case 0x3b: // ;
-    case 0x3d: // =
-      return true;
-    default:
-      return false;
-  }
-}
-
-function hexDigit(c: u32): u32 {
-  if (c - 48 < 10) return c - 48;
-  const letter = (c | 0x20) - 97;
-  return letter < 6 ? letter + 10 : 255;
-}
-
 /** 1*DIGIT, once (RFC 9110 8.6). Lists and repetitions are refused even when they agree. */
 function takeContentLength(c: Conn, at: usize, end: usize): i32 {
   if (c.traits & Trait.ContentLength || at == end) return CloseReason.BadContentLength;
@@ -384,33 +346,63 @@ function takeContentLength(c: Conn, at: usize, end: usize): i32 {
   while (at < end) {
     const digit: u32 = (load<u8>(at) as u32) - 48;
     if (digit > 9) return CloseReason.BadContentLength;
-    value = value * 10 + (digit as u64);
-    if (value > 0x1fffffffffffff) return CloseReason.BadContentLength;
+    // One that no number holds is a length all the same: too large.
+    value = value > LENGTH_LIMIT ? value : value * 10 + (digit as u64);
     at++;
   }
   c.traits |= Trait.ContentLength;
-  c.bodyLeft = value > 0xffffffff ? 0xffffffff : (value as u32);
+  c.bodyLeft = value;
   return 0;
 }
 
-/** transfer-coding list (RFC 9112 6.1): chunked, once and last, is the only one known. */
+/** transfer-coding list (RFC 9112 6.1, 7): chunked, once, last and without parameters, is the only one known. */
 function takeTransferEncoding(c: Conn, at: usize, end: usize): i32 {
   c.traits |= Trait.TransferEncoding;
   let found = false;
   while (at < end) {
     const from = skipBlank(at, end);
     const to = skipToken(from, end);
-    const after = skipBlank(to, end);
-    if (after < end && load<u8>(after) != 0x2c) return CloseReason.BadTransferEncoding;
+    const behind = to > from ? skipParameters(to, end) : to;
+    const after: usize = behind == 0 ? 0 : skipBlank(behind, end);
+    if (after == 0 || (after < end && load<u8>(after) != 0x2c)) {
+      return CloseReason.BadTransferEncoding;
+    }
     if (to > from) {
       found = true;
       if (c.traits & Trait.Chunked) return CloseReason.BadTransferEncoding;
-      if (to - from == 7 && equalFold(from, CHUNKED, 7)) c.traits |= Trait.Chunked;
-      else c.chunk = FIELDS | 0x100; // a coding we do not know, seen by finishHead
+      if (to - from == 7 && equalFold(from, CHUNKED, 7)) {
+        // RFC 9112 7.1: chunked has no parameters; to have them is an error.
+        if (behind != to) return CloseReason.BadTransferEncoding;
+        c.traits |= Trait.Chunked;
+      } else {
+        c.chunk = FIELDS | 0x100; // a coding we do not know, seen by finishHead
+      }
     }
     at = after + 1;
   }
   return found ? 0 : CloseReason.BadTransferEncoding;
+}
+
+/** *( OWS ";" OWS token BWS "=" BWS ( token / quoted-string ) ); where it ends, 0 when it is malformed. */
+function skipParameters(at: usize, end: usize): usize {
+  while (true) {
+    const semicolon = skipBlank(at, end);
+    if (semicolon == end || load<u8>(semicolon) != 0x3b) return at;
+    const name = skipBlank(semicolon + 1, end);
+    const nameEnd = skipToken(name, end);
+    const equals = skipBlank(nameEnd, end);
+    if (nameEnd == name || equals == end || load<u8>(equals) != 0x3d) return 0;
+    const value = skipBlank(equals + 1, end);
+    at =
+      value < end && load<u8>(value) == 0x22 ? skipQuoted(value + 1, end) : skipToken(value, end);
+    if (at == 0 || at == value) return 0;
+  }
+}
+
+/** Behind the closing quote of a quoted-string that began before `at`; 0 when there is none. */
+function skipQuoted(at: usize, end: usize): usize {
+  while (at < end && load<u8>(at) != 0x22) at += load<u8>(at) == 0x5c ? 2 : 1;
+  return at < end ? at + 1 : 0;
 }
 
 /** What the fields say together. Sets up the body. */
@@ -431,17 +423,24 @@ function finishHead(c: Conn): i32 {
     }
   }
   if (traits & Trait.ExpectOther) return CloseReason.UnsupportedExpectation;
-  if (c.bodyLeft > paramU32(Param.BodyBytes)) return CloseReason.LargeRequest;
   // RFC 9112 9.3: 1.1 persists unless told not to, 1.0 only when asked to.
   if (!(traits & Trait.Close) && (c.minor == 1 || traits & Trait.KeepAlive))
     c.traits |= Trait.Persistent;
   const failed = checkHandshake(c);
   if (failed != 0) return failed;
+  // Where bodies may be streamed, what becomes of this one decides what limits it.
+  const isAsked = engine.streams != 0 && !(c.traits & Trait.Upgrade);
+  if (isAsked && (traits & Trait.Chunked || c.bodyLeft != 0)) c.traits |= Trait.BodyToCome;
+  else if (!isLengthAllowed(c)) return CloseReason.LargeRequest;
   c.bodyLength = 0;
-  if (traits & Trait.Chunked) c.chunk = CHUNK_SIZE;
+  if (traits & Trait.Chunked) beginChunks(c);
   else c.chunk = PLAIN_BODY;
-  c.line = c.scan;
   return DONE;
+}
+
+/** False when the Content-Length is over the limit of a body that is collected. */
+export function isLengthAllowed(c: Conn): bool {
+  return !(c.traits & Trait.ContentLength) || c.bodyLeft <= (paramU32(Param.BodyBytes) as u64);
 }
 
 /** RFC 6455 4.2.1. An Upgrade that is not ours, or from 1.0, is ignored (RFC 9110 7.8). */
@@ -466,150 +465,50 @@ function checkHandshake(c: Conn): i32 {
  * @returns MORE, DONE, or a CloseReason
  */
 export function parseBody(c: Conn, data: usize): i32 {
-  const result = decodeBody(c, data);
-  if (result == MORE && c.chunk >= CHUNK_SIZE) closeUp(c, data + c.start);
+  const head = data + c.start;
+  const end = data + c.end;
+  const body = head + c.headLength;
+  if (!isChunked(c)) {
+    if (((end - body) as u64) < c.bodyLeft) return MORE;
+    c.bodyLength = c.bodyLeft as u32;
+    c.scan = (c.headLength as u32) + c.bodyLength;
+    return DONE;
+  }
+  const limit = paramU32(Param.BodyBytes) as u64;
+  const result = decodeChunks(c, head + c.scan, end, body + c.bodyLength, limit);
+  c.scan = (readTo - head) as u32;
+  c.bodyLength = (decodedTo - body) as u32;
   return result;
 }
 
-/** Moves the bytes that are not decoded up to those that are: framing takes no room. */
-function closeUp(c: Conn, head: usize): void {
-  const inLine = c.chunk == CHUNK_SIZE || c.chunk == TRAILERS;
-  const from = inLine ? c.line : c.scan;
-  const to = (c.headLength as u32) + c.bodyLength;
-  if (from <= to) return;
-  const gap = from - to;
-  memory.copy(head + to, head + from, c.end - c.start - from);
-  c.end -= gap;
-  c.scan -= gap;
-  c.line -= gap;
-  // Where the trailers began; wraps, as the difference that is taken of it does.
-  if (c.chunk == TRAILERS) c.bodyLeft -= gap;
+/** Of a chunked body that is not whole only what is decoded stays: framing takes no room. */
+export function closeUp(c: Conn): void {
+  if (!isChunked(c)) return;
+  c.scan = (c.headLength as u32) + c.bodyLength;
+  c.end = c.start + c.scan;
 }
 
-function decodeBody(c: Conn, data: usize): i32 {
-  const head = data + c.start;
-  const end = data + c.end;
-  if (c.chunk == PLAIN_BODY) {
-    const have = ((end - head) as u32) - (c.headLength as u32);
-    if (have < c.bodyLeft) return MORE;
-    c.bodyLength = c.bodyLeft;
-    c.scan = (c.headLength as u32) + c.bodyLeft;
-    return DONE;
-  }
-  while (true) {
-    const at = head + c.scan;
-    if (c.chunk == CHUNK_DATA) {
-      const n = min((end - at) as u32, c.bodyLeft);
-      if (n == 0) return MORE;
-      memory.copy(head + c.headLength + c.bodyLength, at, n);
-      c.bodyLength += n;
-      c.bodyLeft -= n;
-      c.scan += n;
-      if (c.bodyLeft > 0) return MORE;
-      c.chunk = CHUNK_END;
-      continue;
-    }
-    if (c.chunk == CHUNK_END) {
-      if (end - at < 2) return at < end && load<u8>(at) != CR ? CloseReason.BadChunk : MORE;
-      if (load<u16>(at) != CRLF) return CloseReason.BadChunk;
-      c.scan += 2;
-      c.chunk = CHUNK_SIZE;
-      c.line = c.scan;
-      continue;
-    }
-    // A line: a chunk's size, or a trailer field. `line` is where it starts.
-    const stop = findControl(at, end);
-    const line = head + c.line;
-    if (c.chunk == CHUNK_SIZE && stop - line > CHUNK_LINE_BYTES) return CloseReason.BadChunk;
-    if (c.chunk == TRAILERS && stop - head - c.bodyLeft > paramU32(Param.HeadBytes))
-      return CloseReason.LargeHead;
-    if (stop + 1 >= end) {
-      if (stop < end && load<u8>(stop) != CR) return CloseReason.BadChunk;
-      if (c.chunk == CHUNK_SIZE && stop > line && !isSizeStart(line, stop))
-        return CloseReason.BadChunk;
-      c.scan = (stop - head) as u32;
-      return MORE;
-    }
-    if (load<u16>(stop) != CRLF) return CloseReason.BadChunk;
-    c.scan = (stop + 2 - head) as u32;
-    c.line = c.scan;
-    if (c.chunk == CHUNK_SIZE) {
-      const failed = takeChunkSize(c, line, stop);
-      if (failed != 0) return failed;
-    } else if (line == stop) {
-      return DONE;
-    } else {
-      // A trailer field is checked and dropped (RFC 9110 6.5.1).
-      const nameEnd = skipToken(line, stop);
-      if (nameEnd == line || nameEnd == stop || load<u8>(nameEnd) != 0x3a)
-        return CloseReason.BadChunk;
-    }
-  }
+/** Bytes that a streamed body may have. */
+function streamLimit(): u64 {
+  const limit = param(Param.StreamBytes) as u64;
+  return limit == 0 ? LENGTH_LIMIT : limit;
 }
 
-/** False when the start of a size line can already not become one: so that garbage is refused at once. */
-function isSizeStart(at: usize, stop: usize): bool {
-  let digits: u32 = 0;
-  while (at < stop && hexDigit(load<u8>(at)) < 16) {
-    at++;
-    digits++;
-  }
-  if (digits == 0) return false;
-  if (at == stop) return true;
-  const c = load<u8>(at);
-  return c == 0x3b || c == 0x20 || c == 0x09;
+/** False when the Content-Length is over the limit of a body that is streamed. */
+export function isStreamAllowed(c: Conn): bool {
+  return !(c.traits & Trait.ContentLength) || c.bodyLeft <= streamLimit();
 }
 
-/** chunk-size [ chunk-ext ] (RFC 9112 7.1), to the grammar. */
-function takeChunkSize(c: Conn, at: usize, stop: usize): i32 {
-  const start = at;
-  let size: u64 = 0;
-  while (at < stop) {
-    const digit = hexDigit(load<u8>(at));
-    if (digit > 15) break;
-    size = (size << 4) | (digit as u64);
-    if (size > 0xffffffffffff) return CloseReason.BadChunk;
-    at++;
-  }
-  if (at == start || !isExtensions(at, stop)) return CloseReason.BadChunk;
-  if (size == 0) {
-    c.chunk = TRAILERS;
-    // Where the trailers begin, to bound them.
-    c.bodyLeft = c.scan;
-    return 0;
-  }
-  if ((c.bodyLength as u64) + size > (paramU32(Param.BodyBytes) as u64))
-    return CloseReason.LargeRequest;
-  c.bodyLeft = size as u32;
-  c.chunk = CHUNK_DATA;
-  return 0;
-}
-
-/** *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ), nothing behind it. */
-function isExtensions(at: usize, stop: usize): bool {
-  while (at < stop) {
-    at = skipBlank(at, stop);
-    if (at == stop || load<u8>(at) != 0x3b) return false;
-    at = skipBlank(at + 1, stop);
-    const name = at;
-    at = skipToken(at, stop);
-    if (at == name) return false;
-    const after = skipBlank(at, stop);
-    if (after == stop || load<u8>(after) != 0x3d) continue;
-    at = skipBlank(after + 1, stop);
-    if (at == stop) return false;
-    if (load<u8>(at) == 0x22) {
-      at++;
-      while (at < stop && load<u8>(at) != 0x22) at += load<u8>(at) == 0x5c ? 2 : 1;
-      if (at >= stop) return false;
-      at++;
-    } else {
-      const value = at;
-      at = skipToken(at, stop);
-      if (at == value) return false;
-    }
-  }
-  return true;
+/**
+ * Goes on with a streamed body, in place: what is decoded stands from `at` to `decodedTo`.
+ * @returns MORE, DONE (the body ends at `readTo`), or a CloseReason
+ */
+export function parseStream(c: Conn, at: usize, end: usize): i32 {
+  if (isChunked(c)) return decodeChunks(c, at, end, at, streamLimit());
+  const n = min<u64>((end - at) as u64, c.bodyLeft);
+  c.bodyLeft -= n;
+  passPlain(at + (n as usize));
+  return c.bodyLeft == 0 ? DONE : MORE;
 }
 
 /** True when the request expects 100 (Continue) and its body has not come along. */

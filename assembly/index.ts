@@ -37,6 +37,7 @@ export function done(slot: u32, generation: u32): void {
   if (changetype<usize>(c) != 0) finishWrite(c);
 }
 
+export { server } from "./answer";
 export {
   abandon,
   accept,
@@ -81,4 +82,5 @@ export {
   subscriberCount,
   unsubscribe,
 } from "./topics";
+export { collect, pull, stream, streams } from "./upload";
 export { checkUtf8, close, ping, send, sendBegin, sendBytes } from "./send";

@@ -25,6 +25,7 @@ import {
   add,
   addOpen,
   at,
+  dataOf,
   delist,
   dropDirty,
   emit,
@@ -44,7 +45,7 @@ import {
   takeTime,
   takeWebSocket,
 } from "./conn";
-import { DONE, MORE, beginHead, parseBody, parseHead, wantsContinue } from "./http";
+import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "./http";
 import { furthest } from "./order";
 import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./output";
 import { isScarce } from "./reply";
@@ -54,6 +55,7 @@ import { blockBytes, give, orderFor, take } from "./pool";
 import { ringOf } from "./ring";
 import { Subscriber, subscriber } from "./subscription";
 import { disarm } from "./timers";
+import { breakUpload, parseUpload } from "./upload";
 import { UTF8_BAD, UTF8_START, validate } from "./utf8";
 import {
   Opcode,
@@ -104,11 +106,6 @@ function ensure(c: Conn, used: u32, bytes: u32): bool {
   c.buffer = found as u32;
   c.order = order as u8;
   return true;
-}
-
-/** Address of an HTTP connection's bytes. */
-function dataOf(c: Conn): usize {
-  return has(c, Flag.InWindow) ? engine.window : (c.buffer as usize) + engine.tableBytes;
 }
 
 function tableOf(c: Conn): usize {
@@ -167,6 +164,12 @@ function append(c: Conn, n: u32): bool {
   return true;
 }
 
+/** Hands out a request, or its head. */
+function ask(c: Conn): void {
+  locate(c);
+  emit(EventKind.Request, c, c.head, c.headLength, c.traits);
+}
+
 /** Parses until a request is out, more is needed, or the connection is through. */
 function parseHttp(c: Conn): void {
   while (c.state == State.Head || c.state == State.Body) {
@@ -192,8 +195,14 @@ function parseHttp(c: Conn): void {
         refuse(c, result);
         return;
       }
-      c.state = State.Body;
       delist(c);
+      if (c.traits & Trait.BodyToCome) {
+        c.state = State.Request;
+        c.flags |= Flag.Asking;
+        ask(c);
+        return;
+      }
+      c.state = State.Body;
     }
     const result = parseBody(c, dataOf(c));
     if (result == MORE) {
@@ -210,8 +219,7 @@ function parseHttp(c: Conn): void {
       return;
     }
     c.state = State.Request;
-    locate(c);
-    emit(EventKind.Request, c, c.head, c.headLength, c.traits);
+    ask(c);
     return;
   }
   if (c.state != State.Head && c.state != State.Body) return;
@@ -232,6 +240,8 @@ function parseHttp(c: Conn): void {
     c.flags &= ~Flag.InWindow;
     engine.fedSlot = 0;
     beginHead(c);
+  } else if (c.state == State.Body) {
+    closeUp(c);
   }
 }
 
@@ -247,7 +257,8 @@ function feedHttp(c: Conn, n: u32): u32 {
   c.start = 0;
   c.end = n;
   if (c.scan != 0 && c.state == State.Head) beginHead(c);
-  parseHttp(c);
+  if (has(c, Flag.Upload)) parseUpload(c);
+  else parseHttp(c);
   return n - (has(c, Flag.Waiting) ? handBack(c) : leftover(c));
 }
 
@@ -550,7 +561,9 @@ export function resume(slot: u32, generation: u32): u32 {
   if (changetype<usize>(c) == 0) return 0;
   if (!isWebSocket(c)) {
     if (has(c, Flag.Waiting)) return 0;
-    if (c.state == State.Head || c.state == State.Body) parseHttp(c);
+    c.flags &= ~Flag.MessageOut;
+    if (has(c, Flag.Upload)) parseUpload(c);
+    else if (c.state == State.Head || c.state == State.Body) parseHttp(c);
     return has(c, Flag.Waiting) ? handBack(c) : leftover(c);
   }
   c.flags &= ~Flag.MessageOut;
@@ -613,6 +626,9 @@ export function peerEnded(slot: u32, generation: u32): void {
     case State.Head:
     case State.Body:
       if (!has(c, Flag.Clogged | Flag.Held)) parseHttp(c);
+      break;
+    case State.Request:
+      if (has(c, Flag.Upload)) breakUpload(c, CloseReason.PeerEnded);
       break;
     case State.Open:
     case State.Closing:

@@ -67,6 +67,10 @@ export function deadline(c: Conn): f64 {
     case State.Body:
       due = c.since + param(Param.RequestTimeout);
       break;
+    case State.Request:
+      // Only while the host waits for a piece of the body: each byte is progress.
+      if (has(c, Flag.Pulling)) due = max(c.since, c.lastIn) + param(Param.RequestTimeout);
+      break;
     case State.Open: {
       const idle = param(Param.IdleTimeout);
       if (idle > 0) {
@@ -200,6 +204,7 @@ export function free(slot: u32, generation: u32): void {
 export function finishWith(c: Conn, reason: i32): void {
   c.reason = reason;
   dropInput(c);
+  c.flags &= ~(Flag.Asking | Flag.Upload | Flag.Pulling);
   if (!isWebSocket(c)) delist(c);
   c.state = State.Finishing;
   c.since = engine.now;

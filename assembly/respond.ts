@@ -9,7 +9,9 @@ import {
   putDate,
   putFields,
   putHead,
+  putMissing,
   putPhrase,
+  putServer,
   putStatusLine,
 } from "./answer";
 import { storeDecimal } from "./bytes";
@@ -27,7 +29,7 @@ import {
   markDirty,
   paramU32,
 } from "./conn";
-import { beginHead } from "./http";
+import { beginHead, wantsContinue } from "./http";
 import { dropInput, finishWith, kill, rearm } from "./output";
 import { reserve, reserveStatic, write } from "./reply";
 import { announce } from "./send";
@@ -48,7 +50,7 @@ function queue(c: Conn, head: usize, headEnd: usize, body: usize, bodyLength: u3
 }
 
 /** A refusal's head and body, its text and the 100 (Continue) are put together here. */
-const SHORT = memory.data(512, 16);
+const SHORT = memory.data(1024, 16);
 
 /** Refuses a request: an answer with the reason's status, then the end. */
 export function refuse(c: Conn, reason: i32): void {
@@ -62,10 +64,10 @@ export function refuse(c: Conn, reason: i32): void {
     kill(c, reason, Shut.Reset);
     return;
   }
-  const text = SHORT + 384;
+  const text = SHORT + 768;
   const textEnd = putText(putPhrase(text, status), "\n");
   let at = putStatusLine(SHORT, status);
-  at = putDate(at);
+  at = putServer(putDate(at));
   at = putText(at, "Content-Type: text/plain\r\nContent-Length: ");
   at = storeDecimal(at, (textEnd - text) as u64);
   if (status == 426) {
@@ -78,7 +80,7 @@ export function refuse(c: Conn, reason: i32): void {
   } else {
     at = putText(at, "\r\nConnection: close\r\n\r\n");
   }
-  const isHead = c.line > 0 && c.method == Method.HEAD;
+  const isHead = c.method == Method.HEAD;
   if (queue(c, SHORT, at, text, isHead ? 0 : ((textEnd - text) as u32))) finishWith(c, reason);
 }
 
@@ -87,12 +89,37 @@ export function sendContinue(c: Conn): void {
   queue(c, SHORT, putText(SHORT, "HTTP/1.1 100 Continue\r\n\r\n"), 0, 0);
 }
 
+/** The host wants the body: the client is told to send it, unless it has begun, or its answer has. */
+export function invite(c: Conn): void {
+  if (!wantsContinue(c) || has(c, Flag.Continued)) return;
+  c.flags |= Flag.Continued;
+  if (!has(c, Flag.Streaming)) sendContinue(c);
+}
+
+/**
+ * An answer begins that comes piece by piece: the body of its request may be read while it goes on. When the
+ * client waits to be asked for it, a 2xx asks now, since no 100 can follow; any other status says that it is
+ * not wanted.
+ * @returns false when the connection ends with this answer
+ */
+function expectBody(c: Conn, status: u32): bool {
+  if (!has(c, Flag.Upload) || !wantsContinue(c) || has(c, Flag.Continued)) return true;
+  if (status >= 300) return false;
+  invite(c);
+  return true;
+}
+
 /** How `putHead` is to speak of the connection, and whether it ends with this answer. */
 function persistence(c: Conn, flags: u32): u32 {
   const limit = paramU32(Param.RequestsPerSocket);
   if (!(c.traits & Trait.Persistent) || flags & Answer.Close || engine.stopping != 0) return 0;
   if (limit != 0 && c.requests + 1 >= limit) return 0;
   return c.minor == 0 ? 2 : 1;
+}
+
+/** As `persistence`, of a whole answer: with it the rest of a streamed body will not be read any more. */
+function lastPersistence(c: Conn, flags: u32): u32 {
+  return has(c, Flag.Upload) ? 0 : persistence(c, flags);
 }
 
 /** True for an answer without a body (RFC 9110 6.4.1; 205: 15.3.6). */
@@ -142,7 +169,7 @@ export function respond(
 ): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
-  const persistent = persistence(c, flags);
+  const persistent = lastPersistence(c, flags);
   const body = engine.scratch + fieldsLength;
   const head = (body + bodyLength + 15) & ~15;
   const end = putHead(
@@ -172,7 +199,7 @@ export function respondStatic(
 ): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
-  const persistent = persistence(c, flags);
+  const persistent = lastPersistence(c, flags);
   const head = (engine.scratch + fieldsLength + 15) & ~15;
   const end = putHead(
     head,
@@ -212,7 +239,9 @@ export function streamBegin(
   const bare = isBare(c, status);
   const chunked = c.minor == 1;
   // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
-  const persistent = chunked || bare ? persistence(c, flags) : 0;
+  let persistent = chunked || bare ? persistence(c, flags) : 0;
+  if (!expectBody(c, status)) persistent = 0;
+  if (c.state != State.Request) return Outcome.Ok;
   const framing: u32 =
     chunked && !(status == 204 || status == 205 || status == 304) ? Framing.Chunked : Framing.None;
   const head = (engine.scratch + fieldsLength + 15) & ~15;
@@ -278,7 +307,7 @@ export function streamEnd(slot: u32, generation: u32): u32 {
     const end = putText(SHORT, "0\r\n\r\n");
     if (!queue(c, SHORT, end, 0, 0)) return Outcome.Ok;
   }
-  const persistent = !has(c, Flag.LastAnswer);
+  const persistent = !has(c, Flag.LastAnswer | Flag.Upload);
   c.flags &= ~(Flag.Streaming | Flag.Chunking | Flag.Bare | Flag.LastAnswer);
   finishRequest(c, persistent);
   return Outcome.Ok;
@@ -314,7 +343,7 @@ export function queueSwitch(c: Conn, fieldsLength: u32): u32 {
   at = putText(at, "\r\n");
   at = putFields(at, engine.scratch, fieldsLength);
   if (at == 0) return Outcome.TooLarge;
-  at = putDate(at);
+  at = putMissing(at);
   at = putText(at, "\r\n");
   const length = (at - head) as u32;
   if (!reserve(c, length, 0)) return Outcome.Full;

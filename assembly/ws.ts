@@ -1,8 +1,8 @@
 // WebSocket frames (RFC 6455 5): heads decoded, control frames encoded, close payloads checked, the
 // opening handshake's answer.
 //
-// Invariant: a head is accepted only when everything it says is allowed where it stands; what can be
-// judged from its first two bytes is judged as soon as they are there.
+// Invariant: a head is accepted only when everything it says is allowed where it stands, and refused at the
+// first byte that proves it is not.
 
 import { CloseReason, Param } from "./abi";
 import { encode } from "./base64";
@@ -66,15 +66,18 @@ export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
   if (!(second & 0x80)) return CloseReason.WsBadMask;
   let length: u64 = second & 0x7f;
   if (control && length > 125) return CloseReason.WsControlFrameTooLarge;
+  if (headOpcode == Opcode.Close && length == 1) return CloseReason.WsBadClosePayload;
   headBytes = length < 126 ? 6 : length == 126 ? 8 : 14;
   if (length == 126) {
     if (have < 4) return MORE;
     length = loadBe16(at + 2) as u64;
     if (length < 126) return CloseReason.WsBadLength;
   } else if (length == 127) {
+    // The first bit is not set, and one of the first six octets is not 0.
+    if (have > 2 && load<u8>(at, 2) & 0x80) return CloseReason.WsBadLength;
+    if (have > 7 && (loadBe64(at) & 0xffffffffffff) == 0) return CloseReason.WsBadLength;
     if (have < 10) return MORE;
     length = loadBe64(at + 2);
-    if (length < 65536 || length >> 63 != 0) return CloseReason.WsBadLength;
   }
   // In pieces a message may be of any length; a compressed one has to be whole.
   const whole = paramU32(Param.Pieces) == 0 || headDeflated || has(c, Flag.Inflating);

@@ -19,7 +19,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   TooSlow: row("the client read its answer too slowly"),
   ExpectedEof: row("bytes arrived after the last request"),
   PeerReset: row("the client reset the connection"),
-  LargeRequest: row("the request's body is larger than maxBodyLength", 413),
+  LargeRequest: row("the request's body is larger than maxBodyLength or maxStreamLength", 413),
   BadRequest: row("the request is malformed", 400),
   MissingContentLength: row("the request has no Content-Length", 411),
   UnknownMethod: row("the request's method is not known", 501),

@@ -63,12 +63,29 @@ export interface Request {
   header(name: string): string | undefined;
   /** All fields in the order of arrival, names in lower case. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
-  /** The body, a copy; empty when there is none. */
+  /** The body, a copy; empty when there is none. @throws Error when the body is streamed */
   readonly body: Uint8Array;
-  /** The body as UTF-8 text. */
+  /** The body as UTF-8 text. @throws Error when the body is streamed */
   text(): string;
-  /** The body parsed as JSON. @throws SyntaxError */
+  /** The body parsed as JSON. @throws SyntaxError; Error when the body is streamed */
   json(): unknown;
+  /**
+   * The body in pieces, copies of the bytes as they came: for bodies larger than memory, see `Handler.streams`. The
+   * client is read no faster than the pieces are taken. A body that is not streamed is one piece, an empty one none,
+   * so a handler can be written one way. Once for each request; not read to its end, it ends the connection behind
+   * the answer.
+   *
+   * When the body breaks off the iterator throws an Error named "BodyError" whose `cause` is the enumerated one:
+   * "PeerReset", "PeerEnded", "BadChunk", "LargeRequest", "RequestTimeout", …; the request has been refused or has
+   * gone then; "Ok": the handler has answered before.
+   * @throws Error when it was called before
+   */
+  stream(): AsyncIterableIterator<Uint8Array>;
+  /**
+   * The body in one, whether it is streamed or not: `stream()` to its end.
+   * @param limit bytes; default `maxBodyLength` @throws RangeError when it has more
+   */
+  collect(limit?: number): Promise<Uint8Array>;
   readonly remoteAddress: string;
   /** True for a valid WebSocket opening handshake: answer with `res.upgrade()`, or refuse with any other answer. */
   readonly upgrade: boolean;
@@ -238,6 +255,18 @@ export interface FragmentInfo {
 export interface Handler<User = unknown> {
   /** A request; sync or async. A throw or rejection is 500, logged. */
   request?(req: Request, res: Response): unknown;
+  /**
+   * Which requests with a body are handed to `request` as soon as their head has come, to read the body with
+   * `req.stream()`: all of them, or those for which a function of the head returns true. The others, and upgrades, come
+   * when they are whole. A client that expects 100 (Continue) is told so when the body is asked for. A throw is 500.
+   */
+  streams?: boolean | ((req: Request) => boolean);
+  /**
+   * The subprotocol for an upgrade whose `res.upgrade()` names none: one of `req.protocols`. undefined: the first
+   * offered one of the option `protocols`, or none. @throws what it throws, and a TypeError for one that was not
+   * offered, comes out of `res.upgrade()`
+   */
+  protocol?(req: Request): string | undefined;
   /** A TCP connection was accepted. */
   connect?(connection: Connection): void;
   /** An HTTP connection ended, without having become a WebSocket. */

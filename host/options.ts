@@ -18,6 +18,8 @@ export interface Options {
   hosts?: readonly string[];
   /** Subprotocols, of which the first that a client offers is chosen when its upgrade names none. */
   protocols?: readonly string[];
+  /** Value of a Server field in every answer, at most 256 characters; default "": none. */
+  serverHeader?: string;
   requireOrigin?: boolean;
   noDelay?: boolean;
   tcpKeepAlive?: number;
@@ -58,6 +60,7 @@ export interface Options {
   maxHeaders?: number;
   maxTargetLength?: number;
   maxBodyLength?: number;
+  maxStreamLength?: number;
   maxRequestsPerSocket?: number;
   requireContentLength?: boolean;
   maxPayloadLength?: number;
@@ -86,7 +89,15 @@ export interface Eviction {
 /** Names of the options that are plain numbers, flags and words. */
 export type OptionName = Exclude<
   keyof Options,
-  "handler" | "signal" | "onEvict" | "onError" | "hostname" | "path" | "tls" | ListName
+  | "handler"
+  | "signal"
+  | "onEvict"
+  | "onError"
+  | "hostname"
+  | "path"
+  | "tls"
+  | "serverHeader"
+  | ListName
 >;
 
 /** Options that are lists of words. */
@@ -305,7 +316,16 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1024 * MiB,
     param: "BodyBytes",
-    text: "A request's body; more is 413.",
+    text: "A request's body that is handed out whole; more is 413.",
+  },
+  {
+    name: "maxStreamLength",
+    unit: "bytes",
+    default: 0,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    param: "StreamBytes",
+    text: "A request's body that is streamed; more is 413. 0: no limit.",
   },
   {
     name: "maxRequestsPerSocket",
@@ -469,6 +489,7 @@ export interface Settings {
   readonly lists: Readonly<Partial<Record<ListName, readonly string[]>>>;
   readonly path?: string | undefined;
   readonly tls?: TlsOptions | undefined;
+  readonly serverHeader: string;
 }
 
 /** Prints a value in an error message. */
@@ -541,6 +562,7 @@ const OTHERS = new Set([
   "hostname",
   "path",
   "tls",
+  "serverHeader",
   ...LISTS,
 ]);
 
@@ -573,7 +595,21 @@ export function settle(options: Options): Settings {
   if (tls !== undefined && (typeof tls !== "object" || tls === null)) {
     throw new TypeError(`tls: ${show(tls)} is not an object with key and cert`);
   }
-  return { hostname, values, lists: readLists(options), path, tls };
+  const serverHeader = readServerHeader(options.serverHeader);
+  return { hostname, values, lists: readLists(options), path, tls, serverHeader };
+}
+
+/** A field value (RFC 9110 5.5) in ASCII. */
+function readServerHeader(value: unknown = ""): string {
+  if (typeof value !== "string")
+    throw new TypeError(`serverHeader: ${show(value)} is not a string`);
+  if (value.length > 256) {
+    throw new RangeError(`serverHeader: ${value.length} characters are more than 256`);
+  }
+  if (!/^(?:[!-~](?:[\t -~]*[!-~])?)?$/.test(value)) {
+    throw new TypeError(`serverHeader: ${show(value)} is not a field value`);
+  }
+  return value;
 }
 
 function atMost(

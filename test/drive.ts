@@ -74,6 +74,12 @@ interface Row {
   readonly body: number;
 }
 
+/** A request whose body is streamed. */
+interface Upload {
+  readonly asked: Asked;
+  readonly pieces: Uint8Array[];
+}
+
 /** One connection, from accept to free. */
 export class Wire {
   readonly drive: Drive;
@@ -83,6 +89,10 @@ export class Wire {
   readonly log: string[] = [];
   readonly asked: Asked[] = [];
   readonly messages: Uint8Array[] = [];
+  /** The request whose body comes piece by piece, until that is at its end. */
+  upload: Upload | undefined;
+  /** Why streamed bodies broke off. */
+  readonly broken: string[] = [];
   readonly #out: Uint8Array[] = [];
   /** Rows are taken but not completed until `deliver`. */
   stalled = false;
@@ -159,6 +169,40 @@ export class Wire {
     return outcome;
   }
 
+  /** Begins an answer that comes piece by piece. */
+  begin(status = 200, flags = 0): Outcome {
+    const { x } = this.drive.engine;
+    return x.streamBegin(this.slot, this.generation, status, flags, 0);
+  }
+
+  /** Queues a piece of the answer's body. */
+  piece(data: Bytes): Outcome {
+    const { engine } = this.drive;
+    const { slot, generation } = this;
+    const bytes = octets(data);
+    const outcome = engine.x.streamWrite(slot, generation, bytes.length) as Outcome;
+    if (outcome !== Outcome.Ok) return outcome;
+    engine.u8.set(bytes, engine.scratch);
+    engine.x.sendBytes(engine.scratch, bytes.length);
+    engine.x.streamNext(slot, generation);
+    return outcome;
+  }
+
+  /** Ends the answer that came piece by piece. */
+  conclude(): Outcome {
+    this.open = false;
+    const outcome = this.drive.engine.x.streamEnd(this.slot, this.generation);
+    this.drive.resumeLater(this);
+    return outcome;
+  }
+
+  /** The host waits for a piece of the request's body. */
+  pull(): this {
+    this.drive.time();
+    this.drive.engine.x.pull(this.slot, this.generation);
+    return this;
+  }
+
   upgrade(fields: Fields = []): Outcome {
     return this.drive.upgrade(this, fields);
   }
@@ -228,6 +272,15 @@ export class Drive {
   };
   /** What is done with a message. */
   message: (wire: Wire, data: Uint8Array, isText: boolean) => void = () => undefined;
+  /** What is done when the head of a request is out whose body is streamed. */
+  began: (wire: Wire, asked: Asked) => void = (wire) => {
+    wire.pull();
+  };
+  /** What is done with a piece of such a body. */
+  came: (wire: Wire, piece: Uint8Array) => void = (wire) => {
+    wire.pull();
+  };
+  #isStreamed: ((asked: Asked) => boolean) | undefined;
   readonly #wires: (Wire | undefined)[] = [];
   #resumes: Wire[] = [];
   #eventAt = 0;
@@ -242,6 +295,13 @@ export class Drive {
 
   time(): void {
     this.engine.set(Control.Now, this.now);
+  }
+
+  /** From now on bodies are streamed when `decide` says so; without it they are collected unasked. */
+  streamed(decide?: (asked: Asked) => boolean): this {
+    this.#isStreamed = decide;
+    this.engine.x.streams(decide ? 1 : 0);
+    return this;
   }
 
   /** The wires that are open, by slot. */
@@ -507,7 +567,14 @@ export class Drive {
     const bytes = (): Uint8Array => copied(u8, pointer, length);
     switch (kind) {
       case EventKind.Request:
-        this.#ask(wire);
+        if (value & Trait.BodyToCome) this.#decide(wire);
+        else this.#ask(wire, this.#request(wire));
+        break;
+      case EventKind.BodyChunk:
+        this.#takePiece(wire, bytes());
+        break;
+      case EventKind.BodyEnd:
+        this.#endUpload(wire, value);
         break;
       case EventKind.Message: {
         const data = bytes();
@@ -539,6 +606,7 @@ export class Drive {
         wire.code = u32[at + (EVENT_EXTRA >>> 2)] as number;
         wire.lag = pointer;
         wire.pending = undefined;
+        wire.upload = undefined;
         wire.open = false;
         wire.log.push(`closed ${reasonName(value)}`);
         this.#wires[wire.slot] = undefined;
@@ -553,7 +621,8 @@ export class Drive {
     return this.engine.params[0] as number;
   }
 
-  #ask(wire: Wire): void {
+  /** The request that is out. */
+  #request(wire: Wire): Asked {
     const { engine } = this;
     const { u8, u16 } = engine;
     const at = engine.head(wire.slot);
@@ -563,7 +632,7 @@ export class Drive {
       const word = (n: number): number => u16[entry + n] as number;
       fields.push([latin1(u8, at.head + word(0), word(1)), latin1(u8, at.head + word(2), word(3))]);
     }
-    const asked: Asked = {
+    return {
       method: engine.methodName(at.method) ?? "?",
       target: latin1(u8, at.head + at.target, at.targetLength),
       minor: at.minor,
@@ -571,12 +640,49 @@ export class Drive {
       fields,
       body: latin1(u8, at.body, at.bodyLength),
     };
+  }
+
+  #ask(wire: Wire, asked: Asked): void {
     wire.asked.push(asked);
     const body = asked.body === "" ? "" : ` ${quote(octets(asked.body), false)}`;
     const last = asked.traits & Trait.Persistent ? "" : " last";
     wire.log.push(`${asked.method} ${brief(asked.target)} 1.${asked.minor}${body}${last}`);
     wire.open = true;
     this.answer(wire, asked);
+  }
+
+  /** Says what becomes of a body. */
+  #decide(wire: Wire): void {
+    const { x } = this.engine;
+    const asked = this.#request(wire);
+    assert.is(asked.body, "", "a head comes with a body");
+    if (!this.#isStreamed?.(asked)) {
+      x.collect(wire.slot, wire.generation);
+    } else if (x.stream(wire.slot, wire.generation) === Outcome.Ok) {
+      wire.upload = { asked, pieces: [] };
+      wire.open = true;
+      this.began(wire, asked);
+    }
+  }
+
+  #takePiece(wire: Wire, piece: Uint8Array): void {
+    assert.ok(wire.upload, "a piece of no body");
+    assert.ok(piece.length > 0, "an empty piece");
+    wire.upload?.pieces.push(piece);
+    this.came(wire, piece);
+  }
+
+  #endUpload(wire: Wire, reason: number): void {
+    const { upload } = wire;
+    assert.ok(upload, "the end of no body");
+    wire.upload = undefined;
+    if (reason !== 0) {
+      wire.broken.push(reasonName(reason));
+      wire.open = false;
+    } else if (upload) {
+      const body = Buffer.concat(upload.pieces).toString("latin1");
+      this.#ask(wire, { ...upload.asked, body });
+    }
   }
 
   check(): void {

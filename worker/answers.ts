@@ -184,6 +184,19 @@ export class Answers {
     this.#pump.answered(peer, request);
   }
 
+  /**
+   * The subprotocol of an upgrade that names none: the handler's choice, else the first offered one of the list.
+   * @throws TypeError when the handler chose what was not offered
+   */
+  #choose(request: RequestImpl): string {
+    const chosen = this.#pump.chooseProtocol(request) ?? "";
+    const offered = request.protocols;
+    if (chosen !== "" && !offered.includes(chosen)) {
+      throw new TypeError(`protocol: the client did not offer ${JSON.stringify(chosen)}`);
+    }
+    return chosen || (offered.find((name) => this.#protocols.includes(name)) ?? "");
+  }
+
   upgrade(
     peer: Peer,
     request: RequestImpl,
@@ -193,11 +206,8 @@ export class Answers {
   ): boolean {
     const { engine } = this.#pump;
     this.#pump.time();
-    let chosen = protocol;
-    if (chosen === "" && this.#protocols.length > 0) {
-      chosen = request.protocols.find((name) => this.#protocols.includes(name)) ?? "";
-      if (chosen !== "") fields.push(["Sec-WebSocket-Protocol", chosen]);
-    }
+    const chosen = protocol === "" ? this.#choose(request) : protocol;
+    if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
     const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
     const agreed = offered === undefined ? undefined : negotiate(offered);
     if (agreed === "malformed") {

@@ -74,6 +74,11 @@ export interface EngineExports {
   streamWrite(slot: number, generation: number, length: number): number;
   streamNext(slot: number, generation: number): void;
   streamEnd(slot: number, generation: number): number;
+  server(length: number): number;
+  streams(wanted: number): void;
+  collect(slot: number, generation: number): number;
+  stream(slot: number, generation: number): number;
+  pull(slot: number, generation: number): void;
   send(slot: number, generation: number, flags: number, from: number, length: number): number;
   sendBegin(slot: number, generation: number, first: number, length: number): number;
   sendBytes(from: number, length: number): void;
@@ -318,6 +323,17 @@ export class Engine {
   putTopic(name: string): number {
     checkTopic(name);
     return putUtf8(this.u8, this.scratch, TOPIC_NAME_BYTES, name);
+  }
+
+  /**
+   * Sets the Server field of every answer from now on; "" for none.
+   * @throws RangeError when it is no field value, or too long
+   */
+  setServer(text: string): void {
+    this.#putLatin1(this.scratch, text);
+    if (this.x.server(text.length) === 0) {
+      throw new RangeError(`serverHeader: ${JSON.stringify(text)} cannot be sent`);
+    }
   }
 
   #putLatin1(at: number, text: string): number {

@@ -61,6 +61,7 @@ const pump = new Pump({
     hosts: data.settings.lists.hosts ?? [],
   },
   protocols: data.settings.lists.protocols ?? [],
+  serverHeader: data.settings.serverHeader,
   codec: data.settings.values.perMessageDeflate ? zlibCodec : undefined,
   failed: report,
   evicted: (evictions) => notify({ ringcast: "evicted", evictions }),

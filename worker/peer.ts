@@ -6,6 +6,7 @@ import type { Link, Sink } from "./net";
 import type { ResponseImpl } from "./request";
 import type { Pump } from "./server";
 import type { WebSocketImpl } from "./socket";
+import type { Upload } from "./upload";
 
 /** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
 export class Peer implements Sink, Connection {
@@ -14,6 +15,8 @@ export class Peer implements Sink, Connection {
   readonly link: Link;
   readonly #pump: Pump;
   response: ResponseImpl | undefined;
+  /** The body of its request, while it is streamed and not at its end. */
+  upload: Upload | undefined;
   ws: WebSocketImpl | undefined;
   /** Bodies the host holds for this connection's answers, by number. */
   bodies: Map<number, Uint8Array> | undefined;

@@ -5,7 +5,7 @@
 // the engine says the request lies; when it has been answered in the run of the handler, where it lay
 // (nothing else is parsed before that run ends); later, from a copy.
 
-import { CloseReason, HEADER_ENTRY_BYTES, Trait } from "../assembly/abi";
+import { CloseReason, HEADER_ENTRY_BYTES, Param, Trait } from "../assembly/abi";
 import type {
   Data,
   HeaderFields,
@@ -18,6 +18,7 @@ import type { Engine, RequestHead } from "./engine";
 import { latin1, utf8 } from "./engine";
 import type { Peer } from "./peer";
 import type { Pump } from "./server";
+import { type Upload, gather, whole } from "./upload";
 
 /** Copies of bytes as a plain Uint8Array, whatever the view was. */
 export function copyBytes(bytes: Uint8Array, from: number, length: number): Uint8Array {
@@ -34,6 +35,8 @@ export class RequestImpl implements Request {
   #at: RequestHead;
   #bytes: Uint8Array;
   #state: "out" | "answered" | "copied" = "out";
+  #upload: Upload | undefined;
+  #isRead = false;
 
   constructor(engine: Engine, slot: number, id: number, remoteAddress: string) {
     this.#engine = engine;
@@ -157,18 +160,46 @@ export class RequestImpl implements Request {
     return list;
   }
 
+  /** Its body is streamed: the engine lets go of the head, which is kept here. */
+  streams(upload: Upload): void {
+    this.detach();
+    this.#upload = upload;
+  }
+
+  /** Where the head is, of a request whose body is here. @throws Error when it is streamed */
+  #whole(what: string): RequestHead {
+    if (this.#upload) {
+      throw new Error(`${what}: the body is streamed; read it with stream() or collect()`);
+    }
+    return this.#head;
+  }
+
   get body(): Uint8Array {
-    const at = this.#head;
+    const at = this.#whole("body");
     return copyBytes(this.#bytes, at.body, at.bodyLength);
   }
 
   text(): string {
-    const at = this.#head;
+    const at = this.#whole("text");
     return utf8(this.#bytes, at.body, at.bodyLength);
   }
 
   json(): unknown {
-    return JSON.parse(this.text());
+    const at = this.#whole("json");
+    return JSON.parse(utf8(this.#bytes, at.body, at.bodyLength));
+  }
+
+  stream(): AsyncIterableIterator<Uint8Array> {
+    if (this.#isRead) throw new Error("stream: the body has a reader already");
+    this.#isRead = true;
+    return this.#upload ?? whole(this.body);
+  }
+
+  async collect(limit = this.#engine.params[Param.BodyBytes] as number): Promise<Uint8Array> {
+    if (!Number.isInteger(limit) || limit < 0) {
+      throw new RangeError(`limit: ${limit} is not a number of bytes`);
+    }
+    return gather(this.stream(), limit);
   }
 
   get upgrade(): boolean {

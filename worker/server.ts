@@ -35,6 +35,7 @@ import {
   RowState,
   SLOT_LIMIT,
   Shut,
+  Trait,
 } from "../assembly/abi";
 import { CLOSE_TABLE, checkClose, reasonName } from "../host/close";
 import type {
@@ -60,6 +61,7 @@ import { RequestImpl, ResponseImpl, StaticBodyImpl, copyBytes } from "./request"
 import type { WebSocketImpl } from "./socket";
 import { statsOf } from "./stats";
 import { StageImpl } from "./stage";
+import { BodyError, Upload } from "./upload";
 
 /** Turns an unknown throw into an Error. */
 export function toError(thrown: unknown): Error {
@@ -107,6 +109,8 @@ export interface PumpOptions {
   readonly rules?: OriginRules;
   /** Subprotocols to choose from. */
   readonly protocols?: readonly string[];
+  /** Value of the Server field; "" for none. */
+  readonly serverHeader?: string;
   /** Compression, where it is switched on and the platform has it. */
   readonly codec?: Codec | undefined;
   /** Told of errors of the handler. */
@@ -160,10 +164,17 @@ export class Pump implements HandlerServer {
     this.#threshold = this.engine.params[Param.DeflateThreshold] as number;
     this.#failed = options.failed ?? (() => undefined);
     this.#evicted = options.evicted;
+    this.engine.setServer(options.serverHeader ?? "");
   }
 
   setHandler(handler: Handler): void {
     this.#handler = handler;
+    this.engine.x.streams(handler.streams ? 1 : 0);
+  }
+
+  /** The subprotocol that the handler chooses; undefined when it does not. */
+  chooseProtocol(request: RequestImpl): string | undefined {
+    return this.#handler.protocol?.(request);
   }
 
   addInbox(inbox: Inbox): void {
@@ -272,12 +283,25 @@ export class Pump implements HandlerServer {
     // While a request is out, or its answers are not read, reading goes on for one window: so that a
     // disconnect is seen, and no more is taken in than that.
     const busy = peer.unparsed >= this.engine.windowBytes;
-    const wanted =
-      !peer.dead && !peer.paused && !peer.held && !peer.rest && (!busy || peer.closing);
+    const kept = peer.held || peer.rest !== undefined || peer.upload?.full === true;
+    const wanted = !peer.dead && !peer.paused && !kept && (!busy || peer.closing);
     if (wanted === peer.reading) return;
     peer.reading = wanted;
     if (wanted) peer.link.resume();
     else peer.link.pause();
+  }
+
+  /** The reader of a body has taken a piece of it. */
+  readOn(peer: Peer): void {
+    if (!peer.dead) this.#setReading(peer);
+  }
+
+  /** The reader of a body waits for a piece of it. */
+  pullBody(peer: Peer): void {
+    if (peer.dead) return;
+    this.time();
+    this.engine.x.pull(peer.slot, peer.generation);
+    this.schedule();
   }
 
   /** Goes on with a connection that was held: at the end of this turn, so that no handler is entered from another. */
@@ -371,7 +395,14 @@ export class Pump implements HandlerServer {
     const value = i32[at + (EVENT_VALUE >>> 2)] as number;
     switch (kind) {
       case EventKind.Request:
-        this.#handleRequest(peer);
+        if (value & Trait.BodyToCome) this.#handleHead(peer);
+        else this.#handleRequest(peer);
+        break;
+      case EventKind.BodyChunk:
+        peer.upload?.push(copyBytes(this.engine.u8, pointer, length));
+        break;
+      case EventKind.BodyEnd:
+        this.#handleBodyEnd(peer, value);
         break;
       case EventKind.Message:
         this.#handleMessage(peer, pointer, length, value);
@@ -423,6 +454,7 @@ export class Pump implements HandlerServer {
     peer.response = undefined;
     response?.request.detach();
     response?.wake();
+    this.#leaveBody(peer, reason);
     peer.bodies = undefined;
     this.#dropRest(peer);
     this.engine.x.free(peer.slot, peer.generation);
@@ -479,14 +511,68 @@ export class Pump implements HandlerServer {
 
   #handleRequest(peer: Peer): void {
     const request = new RequestImpl(this.engine, peer.slot, peer.id, peer.remoteAddress);
-    const response = new ResponseImpl(this, peer, request);
-    peer.response = response;
+    if (this.#admit(peer, request)) this.#answer(peer, request);
+  }
+
+  /** False when a request may not even reach the handler: it is refused. */
+  #admit(peer: Peer, request: RequestImpl): boolean {
     const refusal = this.#judge(request);
-    if (refusal !== 0) {
-      peer.response = undefined;
-      this.engine.x.abandon(peer.slot, peer.generation, refusal);
+    if (refusal !== 0) this.engine.x.abandon(peer.slot, peer.generation, refusal);
+    return refusal === 0;
+  }
+
+  /** The head of a request with a body: the handler says whether that is streamed. */
+  #handleHead(peer: Peer): void {
+    const { x } = this.engine;
+    const { slot, generation } = peer;
+    const request = new RequestImpl(this.engine, slot, peer.id, peer.remoteAddress);
+    if (!this.#admit(peer, request)) return;
+    const { streams } = this.#handler;
+    let isWanted = streams === true;
+    try {
+      if (typeof streams === "function") isWanted = streams.call(this.#handler, request);
+    } catch (thrown) {
+      this.#fail(thrown, "streams");
+      x.abandon(slot, generation, CloseReason.HandlerError);
+      return;
+    } finally {
+      this.#dropStage();
+    }
+    if (!isWanted) {
+      x.collect(slot, generation);
       return;
     }
+    const upload = new Upload(this, peer);
+    request.streams(upload);
+    if (x.stream(slot, generation) !== Outcome.Ok) return;
+    peer.upload = upload;
+    this.#answer(peer, request);
+  }
+
+  /** A streamed body is at its end, or broke off: then its request has been refused. */
+  #handleBodyEnd(peer: Peer, reason: number): void {
+    const { upload, response } = peer;
+    if (reason !== 0) {
+      peer.response = undefined;
+      this.#leaveBody(peer, reason);
+      response?.wake();
+      return;
+    }
+    peer.upload = undefined;
+    upload?.end();
+  }
+
+  /** No more is taken of a body that is streamed. */
+  #leaveBody(peer: Peer, reason: CloseReason): void {
+    const { upload } = peer;
+    peer.upload = undefined;
+    upload?.fail(reason);
+  }
+
+  /** Runs the handler of a request. */
+  #answer(peer: Peer, request: RequestImpl): void {
+    const response = new ResponseImpl(this, peer, request);
+    peer.response = response;
     const { request: handle } = this.#handler;
     if (!handle) {
       response.send(404, "text/plain", "Not Found\n");
@@ -522,10 +608,13 @@ export class Pump implements HandlerServer {
   }
 
   #failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
+    // A body that broke off is no error of the handler's, and its request is refused already.
+    if (thrown instanceof BodyError && thrown.cause !== "Ok" && response.sent) return;
     this.#fail(thrown, "request");
     if (response.sent || peer.response !== response) return;
     response.request.detach();
     peer.response = undefined;
+    this.#leaveBody(peer, CloseReason.HandlerError);
     this.time();
     this.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
     this.schedule();
@@ -536,6 +625,7 @@ export class Pump implements HandlerServer {
   /** The request is answered: its connection goes on, now or at the end of the turn. */
   answered(peer: Peer, request: RequestImpl): void {
     peer.response = undefined;
+    this.#leaveBody(peer, CloseReason.Ok);
     if (this.#fed !== peer) {
       request.detach();
       this.#resumeLater(peer);

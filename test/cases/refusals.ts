@@ -136,8 +136,8 @@ export const refusals: Area = {
       "a length over 2^64",
       "RFC 9110 8.6",
       post("Content-Length: 18446744073709551617"),
-      400,
-      "BadContentLength",
+      413,
+      "LargeRequest",
     ),
     no(
       "length and coding",

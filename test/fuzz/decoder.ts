@@ -161,12 +161,17 @@ class Decoder {
     if (second < 128) throw new Ended("WsBadMask", 1002);
     let length = BigInt(second & 127);
     if (kind >= 8 && length > 125n) throw new Ended("WsControlFrameTooLarge", 1002);
+    if (kind === 8 && length === 1n) throw new Ended("WsBadClosePayload", 1002);
     if (length === 126n) {
       length = this.#number(2);
       if (length < 126n) throw new Ended("WsBadLength", 1002);
     } else if (length === 127n) {
-      length = this.#number(8);
-      if (length < 65536n || length >= 1n << 63n) throw new Ended("WsBadLength", 1002);
+      // The octet that proves it is the first of eight, or the sixth.
+      const high = this.#number(1);
+      if (high >= 128n) throw new Ended("WsBadLength", 1002);
+      const upper = high * 256n ** 5n + this.#number(5);
+      if (upper === 0n) throw new Ended("WsBadLength", 1002);
+      length = upper * 65536n + this.#number(2);
     }
     if (kind < 8) this.#limit(length, packed);
     const mask = [this.#octet(), this.#octet(), this.#octet(), this.#octet()];

@@ -4,6 +4,7 @@
 //
 // The octets of the input are the characters of a string, as Latin-1.
 
+import { isIPv6 } from "node:net";
 import { Trait } from "../../assembly/abi";
 import { type Asked, Drive, type Wire } from "../drive";
 import { Random } from "../random";
@@ -31,16 +32,24 @@ interface Outcome {
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const HOST_NAME = "(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+";
-const IP_LITERAL = "\\[(?=[^\\]]*:[^\\]]*:)[0-9A-Fa-f:.]+\\]";
+const IP_LITERAL = "\\[([0-9A-Fa-f:.]+)\\]";
 const HOST = `(?:${IP_LITERAL}|${HOST_NAME})(?::(\\d*))?`;
 
 const REQUEST_LINE = new RegExp(`^(${TOKEN}) ([\\x21-\\x7e]+) HTTP/(\\d)\\.(\\d)$`);
 const FIELD = new RegExp(`^(${TOKEN}):[ \\t]*([^]*?)[ \\t]*$`);
-const ABSOLUTE = new RegExp(`^[A-Za-z]+://(${HOST})(?:[/?#].*)?$`);
+const ABSOLUTE = new RegExp(`^(?:https?|wss?)://(${HOST})(?:[/?#].*)?$`, "i");
 const HOST_VALUE = new RegExp(`^${HOST}$`);
 const QUOTED = '"(?:[^"\\\\]|\\\\[^])*"';
 const EXTENSION = `[ \\t]*;[ \\t]*${TOKEN}(?:[ \\t]*=[ \\t]*(?:${TOKEN}|${QUOTED}))?`;
 const CHUNK = new RegExp(`^([0-9A-Fa-f]+)(?:${EXTENSION})*$`);
+/** The longest start of a size line: an octet behind it can stand in none. */
+const CHUNK_START = new RegExp(
+  `^[0-9A-Fa-f]+(?:${EXTENSION})*` +
+    `(?:[ \\t]*(?:;[ \\t]*(?:${TOKEN}[ \\t]*(?:=[ \\t]*(?:"(?:[^"\\\\]|\\\\[^])*\\\\?)?)?)?)?)?`,
+);
+const TRAILER_START = new RegExp(`^(?:${TOKEN}(?::[^]*)?)?`);
+const PARAMETER = `[ \\t]*;[ \\t]*${TOKEN}[ \\t]*=[ \\t]*(?:${TOKEN}|${QUOTED})`;
+const CODING = new RegExp(`^[ \\t]*(?:(${TOKEN})((?:${PARAMETER})*))?[ \\t]*(?:,|$)`);
 const KEY = /^[A-Za-z0-9+/]{22}==$/;
 
 /** IANA HTTP Method Registry without CONNECT, which a server of resources does not implement. */
@@ -101,10 +110,27 @@ function listOf(value: string): string[] {
   return words.filter((word) => word !== "");
 }
 
+/** The codings of a Transfer-Encoding (RFC 9112 6.1, 7). */
+function codingsOf(value: string): string[] {
+  const codings: string[] = [];
+  for (let rest = value; rest !== ""; ) {
+    const parts = CODING.exec(rest);
+    if (!parts) throw new Ended(400);
+    const [whole, name, parameters] = parts;
+    const coding = name?.toLowerCase();
+    if (coding === "chunked" && parameters !== "") throw new Ended(400);
+    if (coding !== undefined) codings.push(coding);
+    rest = rest.slice(whole.length);
+  }
+  if (codings.length === 0) throw new Ended(400);
+  return codings;
+}
+
 /** uri-host [ ":" port ] (RFC 9110 7.2), the port in range. */
 function isHost(text: string): boolean {
   const parts = HOST_VALUE.exec(text);
-  return parts !== null && Number(parts[1] ?? 0) <= 65535;
+  if (parts === null || Number(parts[2] ?? 0) > 65535) return false;
+  return parts[1] === undefined || isIPv6(parts[1]);
 }
 
 function requestLine(
@@ -154,17 +180,10 @@ function fieldLines(reader: Reader, start: number, limits: Limits): [string, str
     if (lower === "host" && (seen(lower) || !isHost(value))) throw new Ended(400);
     if (lower === "content-length") {
       if (seen(lower) || !/^\d+$/.test(value)) throw new Ended(400);
-      // What no number of JavaScript holds is no length.
-      if (BigInt(value) > BigInt(Number.MAX_SAFE_INTEGER)) throw new Ended(400);
     }
     if (lower === "transfer-encoding") {
-      const words = listOf(value);
-      if (words.length === 0) throw new Ended(400);
-      for (const word of words) {
-        if (!new RegExp(`^${TOKEN}$`).test(word)) throw new Ended(400);
-        if (codings.includes("chunked")) throw new Ended(400);
-        codings.push(word.toLowerCase());
-      }
+      codings.push(...codingsOf(value));
+      if (codings.slice(0, -1).includes("chunked")) throw new Ended(400);
     }
     fields.push([name, value]);
   }
@@ -182,7 +201,7 @@ function judgeHead(
   const words = (name: string): string[] =>
     values(name).flatMap((value) => listOf(value.toLowerCase()));
   if (minor === 1 && values("host").length === 0) throw new Ended(400);
-  const codings = words("transfer-encoding");
+  const codings = values("transfer-encoding").flatMap(codingsOf);
   const length = Number(values("content-length")[0] ?? 0);
   if (codings.length > 0) {
     if (values("content-length").length > 0 || minor === 0) throw new Ended(400);
@@ -192,7 +211,6 @@ function judgeHead(
   if (values("expect").some((value) => value.toLowerCase() !== "100-continue")) {
     throw new Ended(417);
   }
-  if (length > limits.BodyBytes) throw new Ended(413);
   const connection = words("connection");
   const persistent =
     !connection.includes("close") && (minor === 1 || connection.includes("keep-alive"));
@@ -209,6 +227,7 @@ function judgeHead(
       throw new Ended(400);
     }
   }
+  if (length > limits.BodyBytes) throw new Ended(413);
   const chunked = codings.length > 0;
   const waits = minor === 1 && values("expect").length > 0 && (chunked || length > 0);
   return { length, chunked, persistent, upgrade, waits };
@@ -223,9 +242,10 @@ function chunkedBody(reader: Reader, limits: Limits): string {
         if (octets.length > CHUNK_LINE) throw new Ended(400);
       },
       (octets) => {
-        // What cannot become a size is not waited for.
-        const started = /^[0-9A-Fa-f]+(?:[; \t]|$)/.test(octets);
-        if (octets !== "" && !started) throw new Ended(400);
+        // What cannot become a size line is not waited for.
+        if (octets === "") return;
+        if (CHUNK_START.exec(octets)?.[0] !== octets) throw new Ended(400);
+        if (BigInt(`0x${/^[0-9A-Fa-f]+/.exec(octets)}`) > 0xffffffffffffn) throw new Ended(400);
       },
     );
     const parts = CHUNK.exec(line);
@@ -246,7 +266,11 @@ function chunkedBody(reader: Reader, limits: Limits): string {
   const start = reader.at;
   for (;;) {
     const line = reader.line((octets) => {
-      if (reader.at + octets.length - start > limits.HeadBytes) throw new Ended(431);
+      // An octet that no trailer field can have is refused where it stands, if the limit does not come first.
+      const room = limits.HeadBytes - (reader.at - start);
+      const good = (TRAILER_START.exec(octets) as RegExpExecArray)[0].length;
+      if (good < octets.length && good < room) throw new Ended(400);
+      if (octets.length > room) throw new Ended(431);
     });
     if (line === "") return body;
     if (!FIELD.test(line)) throw new Ended(400);
@@ -381,7 +405,7 @@ function respond(wire: Wire): void {
 }
 
 /** How the host behaves while it feeds. */
-type Manner = "prompt" | "late" | "held";
+type Manner = "prompt" | "late" | "held" | "streamed" | "some";
 
 function feed(
   drive: Drive,
@@ -393,6 +417,8 @@ function feed(
   drive.answer = (wire) => {
     if (manner !== "late") respond(wire);
   };
+  if (manner === "streamed") drive.streamed(() => true);
+  else drive.streamed(manner === "some" ? () => random.chance(0.5) : undefined);
   const longest = Math.max(...inputs.map((pieces) => pieces.length));
   const answer = (wire: Wire): void => {
     respond(wire);
@@ -404,14 +430,14 @@ function feed(
       if (piece === undefined) return;
       if (manner === "held" && !wire.dead && random.chance(0.3)) drive.hold(wire, !wire.held);
       if (!wire.dead) wire.send(piece);
-      if (wire.open && random.chance(0.4)) answer(wire);
+      if (wire.open && !wire.upload && random.chance(0.4)) answer(wire);
     });
   }
   const early = random.chance(0.3);
   for (const wire of wires) {
     if (early && !wire.dead) wire.finish();
     if (wire.held && !wire.dead) drive.hold(wire, false);
-    while (wire.open) answer(wire);
+    while (wire.open && !wire.upload) answer(wire);
     if (!wire.dead) wire.finish();
     if (!wire.dead) throw new Error(`does not end: ${wire.log.join(", ")}`);
   }
@@ -467,11 +493,14 @@ class Subject {
       ["two cut, together", "prompt", [cutRandomly(input, random), cutRandomly(input, random)]],
       ["answered late", "late", [cutRandomly(input, random), cutRandomly(input, random)]],
       ["held", "held", [cutRandomly(input, random), cutRandomly(input, random)]],
+      ["streamed", "streamed", [[input], cutRandomly(input, random), cutRandomly(input, random)]],
+      ["streamed octet by octet", "streamed", [bytewise]],
+      ["some streamed", "some", [cutRandomly(input, random), cutRandomly(input, random)]],
     ];
     for (const [name, manner, inputs] of ways) {
       let failure = "";
       try {
-        this.#drive ??= new Drive({ ...this.#params });
+        this.#drive ??= new Drive({ ...this.#params, StreamBytes: this.#params.BodyBytes });
         for (const got of feed(this.#drive, inputs, manner, random)) {
           // Who sends its body unasked is not told to.
           const exact = name === "octet by octet";
@@ -527,6 +556,12 @@ const VALUES = [
   "\xe9\xff",
   "Keep-Alive , Upgrade",
   "chunked ;q=1",
+  "gzip;q=1, chunked",
+  'gzip ; q = "a,\\"b" ,chunked',
+  "gzip;q, chunked",
+  "[1:2:]",
+  "[1::2:3.4.5.6]",
+  "[:::]:1",
   "chunked chunked",
 ];
 const TARGETS = [

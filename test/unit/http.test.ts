@@ -54,9 +54,14 @@ function observe(drive: Drive, pieces: readonly Uint8Array[], one: Case): string
 function define(group: string, cases: readonly Case[], params: object = {}): void {
   for (const one of cases) {
     http(`${group}: ${one.name}`, () => {
-      const drive = new Drive({ ...LIMITS, ...params });
-      for (const pieces of splits(Buffer.from(one.input, "latin1"))) {
-        assert.equal(observe(drive, pieces, one), one.log, describeSplit(pieces));
+      const drive = new Drive({ ...LIMITS, StreamBytes: LIMITS.BodyBytes, ...params });
+      // Bodies that are collected, streamed, or collected when the host was asked.
+      for (const decide of [undefined, () => true, () => false]) {
+        drive.streamed(decide);
+        const how = decide ? (decide() ? ", streamed" : ", collected") : "";
+        for (const pieces of splits(Buffer.from(one.input, "latin1"))) {
+          assert.equal(observe(drive, pieces, one), one.log, describeSplit(pieces) + how);
+        }
       }
       drive.end();
     });
@@ -155,6 +160,16 @@ define("target", [
     input: target("HTTP://b/"),
     log: taken("GET HTTP://b/ 1.1"),
   },
+  ...["https://b/", "ws://b/", "WSS://b/"].map((text) => ({
+    name: `${text} is taken`,
+    input: target(text),
+    log: taken(`GET ${text} 1.1`),
+  })),
+  ...["ftp://b/", "h://b/", "httpx://b/", "http:b/", "wsss://b/"].map((text) => ({
+    name: `${text} is refused`,
+    input: target(text),
+    log: bad,
+  })),
   { name: "absolute-form without a host is refused", input: target("http:///c"), log: bad },
   { name: "absolute-form with userinfo is refused", input: target("http://u@b/"), log: bad },
   { name: "absolute-form with a bad port is refused", input: target("http://b:x/"), log: bad },
@@ -366,6 +381,26 @@ define("Host", [
   ...["a", "a.b-c_d~e", "a:80", "a:", "a:65535", "127.0.0.1", "[::1]", "[fe80::1]:443"].map(
     (value) => ({ name: `${value} is taken`, input: host(value), log: taken("GET / 1.1") }),
   ),
+  ...[
+    ..."1:2:3:4:5:6:7:8 :: 1:: ::1 1::8 1:2:3:4:5:6:7:: ::2:3:4:5:6:7:8 abCD::EF01".split(" "),
+    ..."1:2:3:4:5:6:1.2.3.4 ::1.2.3.4 ::ffff:255.255.255.0 1::6:7.8.9.10".split(" "),
+  ].map((value) => ({
+    name: `[${value}] is an address`,
+    input: host(`[${value}]`),
+    log: taken("GET / 1.1"),
+  })),
+  ...[
+    ..."1:2: :1:2 : ::: ::::: 1:::2 1::2::3 1:2:3:4:5:6:7 1:2:3:4:5:6:7:8:9".split(" "),
+    ..."1:2:3:4:5:6:7::8 ::1:2:3:4:5:6:7:8 12345::1 ::g 1.2.3.4 1:2:3:4:5:6:7:1.2.3.4".split(" "),
+    ..."::1.2.3 ::1.2.3.4.5 ::01.2.3.4 ::256.1.1.1 ::1.2.3.4:5 ::1.2.3. ::.1.2.3 ::1..2.3".split(
+      " ",
+    ),
+    ..."1:2:3:4:5:6:7:8: fe80::1%25a v1.x ::1000.1.1.1".split(" "),
+  ].map((value) => ({
+    name: `[${value}] is none`,
+    input: host(`[${value}]`),
+    log: badHost,
+  })),
   {
     name: "escapes and sub-delims are taken",
     input: host("a%4Fb!$&'()*+;="),
@@ -417,8 +452,21 @@ define("Content-Length", [
     input: `${post("Content-Length: 5", "Content-Length: 5")}hello`,
     log: badLength,
   },
-  { name: "over 2^53 is refused", input: length("9007199254740992"), log: badLength },
-  { name: "over 2^64 is refused", input: length("18446744073709551617", "x"), log: badLength },
+  {
+    name: "over 2^53 is too large",
+    input: length("9007199254740992"),
+    log: refused(413, "LargeRequest"),
+  },
+  {
+    name: "over 2^64 is too large",
+    input: length("18446744073709551617", "x"),
+    log: refused(413, "LargeRequest"),
+  },
+  {
+    name: "over 2^64 and a letter is refused",
+    input: length("18446744073709551617x"),
+    log: badLength,
+  },
   {
     name: "the limit is taken",
     input: length("64", "x".repeat(64)),
@@ -460,6 +508,20 @@ define("Transfer-Encoding", [
   { name: "an empty value is refused", input: coding(""), log: badCoding },
   { name: "a list of nothing is refused", input: coding(", ,"), log: badCoding },
   { name: "parameters are refused", input: coding("chunked;a=b"), log: badCoding },
+  ...["gzip;q=1, chunked", 'gzip ; q = "a,b\\"" ;r=2 , chunked', "gzip;q=1,,chunked"].map(
+    (value) => ({
+      name: `${value} is not implemented`,
+      input: coding(value),
+      log: unknownCoding,
+    }),
+  ),
+  ...[
+    "gzip;, chunked",
+    "gzip;q, chunked",
+    "gzip;q=, chunked",
+    'gzip;q="a, chunked',
+    ";q=1, chunked",
+  ].map((value) => ({ name: `${value} is malformed`, input: coding(value), log: badCoding })),
   { name: "a quoted name is refused", input: coding('"chunked"'), log: badCoding },
   { name: "two words are refused", input: coding("chunked gzip"), log: badCoding },
   { name: "a control octet is refused", input: coding("\x0bchunked"), log: bad },
@@ -623,6 +685,41 @@ define("chunked", [
     log: refused(413, "LargeRequest"),
   },
 ]);
+
+http("HEAD: a refusal has no body once the method is there", () => {
+  const drive = new Drive(LIMITS);
+  for (const text of [
+    head("HEAD / HTTP/1.1"),
+    head("HEAD / HTTP/3.0", "Host: a"),
+    "HEAD /\0",
+    "HEAD a",
+    `HEAD /${"x".repeat(100)} HTTP/1.1\r\n`,
+    `\r\nHEAD /${"x".repeat(300)}`,
+    head("HEAD / HTTP/1.1", "Host: a", "Host: b"),
+  ]) {
+    for (const pieces of splits(Buffer.from(text, "latin1"))) {
+      const wire = drive.connect();
+      for (const piece of pieces) wire.send(piece);
+      if (!wire.dead && wire.log.length === 0) drive.after(20000);
+      assert.match(wire.text, /^HTTP\/1\.1 [45][\s\S]*\r\n\r\n$/, describeSplit(pieces));
+      assert.is(replies(wire.text, [0]).length, 1, describeSplit(pieces));
+      if (!wire.dead) wire.lose();
+    }
+  }
+  for (const text of ["HEAD\0", "HEA / HTTP/1.1\r\n", "HEADS / HTTP/1.1\r\n"]) {
+    const wire = drive.connect().send(text);
+    assert.match(wire.text, /\r\n\r\n./, JSON.stringify(text));
+    wire.lose();
+  }
+  drive.end();
+});
+
+http("HEAD: the request before does not count", () => {
+  const drive = new Drive(LIMITS);
+  const wire = drive.connect().send(target("/", "HEAD"), "\0");
+  assert.is(replies(wire.text, [0])[1]?.body, "Bad Request\n");
+  drive.end();
+});
 
 http("chunked: a size line over 1024 octets is refused", () => {
   const drive = new Drive();

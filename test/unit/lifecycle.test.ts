@@ -201,6 +201,9 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     streamWrite: () => x.streamWrite(slot, generation, 5),
     streamNext: () => x.streamNext(slot, generation),
     streamEnd: () => x.streamEnd(slot, generation),
+    collect: () => x.collect(slot, generation),
+    stream: () => x.stream(slot, generation),
+    pull: () => x.pull(slot, generation),
     send: () => x.send(slot, generation, 0, scratch, 3),
     sendBegin: () => x.sendBegin(slot, generation, 0x81, 3),
     ping: () => x.ping(slot, generation, scratch, 0),
@@ -234,6 +237,8 @@ const NOBODY: Record<string, unknown> = {
   streamBegin: Outcome.Gone,
   streamWrite: Outcome.Gone,
   streamEnd: Outcome.Gone,
+  collect: Outcome.Gone,
+  stream: Outcome.Gone,
   send: Outcome.Gone,
   sendBegin: Outcome.Gone,
   ping: Outcome.Gone,
@@ -250,7 +255,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
     ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount"],
-    ...["gauge", "check", "checkUtf8"],
+    ...["gauge", "check", "checkUtf8", "streams", "server"],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
 });

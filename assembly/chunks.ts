@@ -1,0 +1,213 @@
+// Chunked bodies (RFC 9112 7.1), octet by octet but for the data itself.
+//
+// Invariant: every octet that was given is taken in at once, so that nothing of the framing is ever kept; and
+// the first octet that can be no part of a chunked body refuses it, however the bytes are cut.
+
+import { CloseReason, Param } from "./abi";
+import { hexDigit } from "./authority";
+import { isTchar } from "./bytes";
+import { Conn, paramU32 } from "./conn";
+
+/** What the parsers return beside a CloseReason. */
+export const MORE: i32 = 0;
+export const DONE: i32 = 1;
+
+/** Where a chunked body stands: the values of `Conn.chunk` from FIRST_PHASE on. */
+namespace Phase {
+  /** The first digit of a size. */
+  export const Size: u32 = 16;
+  export const Digits: u32 = 17;
+  /** Blanks before a semicolon. */
+  export const Blank: u32 = 18;
+  /** Behind a semicolon: blanks, then a name. */
+  export const Name: u32 = 19;
+  export const InName: u32 = 20;
+  /** Blanks behind a name: an equals sign or a semicolon follows. */
+  export const AfterName: u32 = 21;
+  export const Value: u32 = 22;
+  export const InValue: u32 = 23;
+  export const Quoted: u32 = 24;
+  export const Escaped: u32 = 25;
+  export const AfterQuoted: u32 = 26;
+  export const SizeEnd: u32 = 27;
+  export const Data: u32 = 28;
+  export const DataCr: u32 = 29;
+  export const DataLf: u32 = 30;
+  /** The first octet of a trailer field, or of the empty line that ends the body. */
+  export const Trailer: u32 = 31;
+  export const TrailerName: u32 = 32;
+  export const TrailerValue: u32 = 33;
+  export const TrailerEnd: u32 = 34;
+  export const LastLf: u32 = 35;
+}
+
+/** Octets of a chunk's size line, extensions included. */
+const CHUNK_LINE_BYTES: u32 = 1024;
+/** Chunk sizes are at most 48 bits long. */
+const SIZE_LIMIT: u64 = 0xffffffffffff;
+
+/** Where the last call stopped reading, and where what it decoded ends. */
+export let readTo: usize = 0;
+export let decodedTo: usize = 0;
+
+/** Readies a connection for a chunked body. */
+export function beginChunks(c: Conn): void {
+  c.chunk = Phase.Size;
+  c.bodyLeft = 0;
+  c.bodyTotal = 0;
+  c.lineBytes = 0;
+}
+
+/** True while a connection's body is a chunked one. */
+export function isChunked(c: Conn): bool {
+  return c.chunk >= Phase.Size;
+}
+
+/**
+ * Decodes the octets of [at, end) to `to`, which lies at or before `at`.
+ * @param limit bytes of the whole decoded body
+ * @returns MORE: all of it was taken in; DONE: the body ends at `readTo`; or a CloseReason. What was decoded
+ * before ends at `decodedTo`, whatever the result
+ */
+export function decodeChunks(c: Conn, at: usize, end: usize, to: usize, limit: u64): i32 {
+  let result = MORE;
+  while (at < end && result == MORE) {
+    if (c.chunk == Phase.Data) {
+      const n = min<u64>((end - at) as u64, c.bodyLeft) as usize;
+      if (to != at) memory.copy(to, at, n);
+      to += n;
+      at += n;
+      c.bodyLeft -= n as u64;
+      if (c.bodyLeft == 0) c.chunk = Phase.DataCr;
+      continue;
+    }
+    result = c.chunk >= Phase.Trailer ? trailer(c, load<u8>(at)) : line(c, load<u8>(at), limit);
+    at++;
+  }
+  readTo = at;
+  decodedTo = to;
+  return result;
+}
+
+/** Notes that a body which is not chunked was read up to an address. */
+export function passPlain(to: usize): void {
+  readTo = to;
+  decodedTo = to;
+}
+
+function isBlank(octet: u32): bool {
+  return octet == 0x20 || octet == 0x09;
+}
+
+function isControl(octet: u32): bool {
+  return (octet < 0x20 && octet != 0x09) || octet == 0x7f;
+}
+
+/** An octet of chunk-size *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ) CRLF, or behind data. */
+function line(c: Conn, octet: u32, limit: u64): i32 {
+  switch (c.chunk) {
+    case Phase.SizeEnd:
+      return octet == 0x0a ? takeSize(c, limit) : CloseReason.BadChunk;
+    case Phase.DataCr:
+      c.chunk = Phase.DataLf;
+      return octet == 0x0d ? MORE : CloseReason.BadChunk;
+    case Phase.DataLf:
+      c.chunk = Phase.Size;
+      c.lineBytes = 0;
+      return octet == 0x0a ? MORE : CloseReason.BadChunk;
+    default:
+      break;
+  }
+  if (octet != 0x0d) c.lineBytes++;
+  if (c.lineBytes > CHUNK_LINE_BYTES) return CloseReason.BadChunk;
+  const next = nextPhase(c, octet);
+  c.chunk = next;
+  return next == 0 ? CloseReason.BadChunk : MORE;
+}
+
+/** The phase behind an octet of a size line; 0: the octet cannot stand there. */
+function nextPhase(c: Conn, octet: u32): u32 {
+  const digit = hexDigit(octet);
+  switch (c.chunk) {
+    case Phase.Size:
+    case Phase.Digits:
+      if (digit > 15) return c.chunk == Phase.Digits ? behindPart(octet) : 0;
+      c.bodyLeft = (c.bodyLeft << 4) | (digit as u64);
+      return c.bodyLeft > SIZE_LIMIT ? 0 : Phase.Digits;
+    case Phase.Blank:
+      return isBlank(octet) ? Phase.Blank : octet == 0x3b ? Phase.Name : 0;
+    case Phase.Name:
+      return isBlank(octet) ? Phase.Name : isTchar(octet) ? Phase.InName : 0;
+    case Phase.InName:
+      if (isTchar(octet)) return Phase.InName;
+      if (isBlank(octet)) return Phase.AfterName;
+      return octet == 0x3d ? Phase.Value : behindPart(octet);
+    case Phase.AfterName:
+      if (isBlank(octet)) return Phase.AfterName;
+      return octet == 0x3d ? Phase.Value : octet == 0x3b ? Phase.Name : 0;
+    case Phase.Value:
+      if (isBlank(octet)) return Phase.Value;
+      return octet == 0x22 ? Phase.Quoted : isTchar(octet) ? Phase.InValue : 0;
+    case Phase.InValue:
+      return isTchar(octet) ? Phase.InValue : behindPart(octet);
+    case Phase.Quoted:
+      if (octet == 0x22) return Phase.AfterQuoted;
+      return isControl(octet) ? 0 : octet == 0x5c ? Phase.Escaped : Phase.Quoted;
+    case Phase.Escaped:
+      return isControl(octet) ? 0 : Phase.Quoted;
+    case Phase.AfterQuoted:
+      return behindPart(octet);
+    default:
+      return 0;
+  }
+}
+
+/** What may follow a size, a name or a value: the end of the line, or another extension. */
+function behindPart(octet: u32): u32 {
+  if (octet == 0x0d) return Phase.SizeEnd;
+  return isBlank(octet) ? Phase.Blank : octet == 0x3b ? Phase.Name : 0;
+}
+
+function takeSize(c: Conn, limit: u64): i32 {
+  c.lineBytes = 0;
+  if (c.bodyLeft == 0) {
+    c.chunk = Phase.Trailer;
+    return MORE;
+  }
+  // Neither is over 2^54: the sum does not wrap.
+  if (c.bodyTotal + c.bodyLeft > limit) return CloseReason.LargeRequest;
+  c.bodyTotal += c.bodyLeft;
+  c.chunk = Phase.Data;
+  return MORE;
+}
+
+/** An octet of the trailers: fields are checked and dropped (RFC 9110 6.5.1). */
+function trailer(c: Conn, octet: u32): i32 {
+  const limit = paramU32(Param.HeadBytes);
+  if (isControl(octet) || c.chunk >= Phase.TrailerEnd) return trailerLine(c, octet, limit);
+  c.lineBytes++;
+  if (c.lineBytes > limit) return CloseReason.LargeHead;
+  if (c.chunk == Phase.TrailerValue) return MORE;
+  if (isTchar(octet) && (c.chunk == Phase.Trailer || c.chunk == Phase.TrailerName)) {
+    c.chunk = Phase.TrailerName;
+    return MORE;
+  }
+  if (octet != 0x3a || c.chunk != Phase.TrailerName) return CloseReason.BadChunk;
+  c.chunk = Phase.TrailerValue;
+  return MORE;
+}
+
+/** The end of a trailer field, or of the body. */
+function trailerLine(c: Conn, octet: u32, limit: u32): i32 {
+  if (octet == 0x0d) {
+    if (c.chunk != Phase.Trailer && c.chunk != Phase.TrailerValue) return CloseReason.BadChunk;
+    c.chunk = c.chunk == Phase.Trailer ? Phase.LastLf : Phase.TrailerEnd;
+    return MORE;
+  }
+  if (octet != 0x0a) return CloseReason.BadChunk;
+  if (c.chunk == Phase.LastLf) return DONE;
+  if (c.chunk != Phase.TrailerEnd) return CloseReason.BadChunk;
+  c.chunk = Phase.Trailer;
+  c.lineBytes += 2;
+  return c.lineBytes > limit ? CloseReason.LargeHead : MORE;
+}
