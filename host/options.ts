@@ -425,7 +425,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "RequestTimeout",
-    text: "For a whole request; more is 408.",
+    text: "For a whole request, and without a byte of a body that is streamed; more is 408.",
   },
   {
     name: "keepAliveTimeout",

@@ -3,7 +3,7 @@
 //
 // How it works
 //   1. A step is drawn from the seed: connect, send a request or a frame, whole or split, publish, send,
-//      read a little, stall, reset, half-close, close, let time pass.
+//      upload, read a little, stall, reset, half-close, close, let time pass.
 //   2. The model notes what each client must receive: a list of frames or answers, nothing else.
 //   3. After each step the engine's invariants are checked, and the bytes each client has read are decoded
 //      and compared with the front of its list. At the end every client that is alive reads until nothing
@@ -221,9 +221,11 @@ export class Simulation {
 
   #handler(): Handler {
     return {
+      streams: (req: Request) => req.query.startsWith("stream"),
       request: (req: Request, res: Response) => {
         const client = this.#byPath.get(req.path);
         this.#requests++;
+        if (req.query.startsWith("stream")) return this.#upload(req, res);
         if (req.upgrade) {
           if (res.upgrade({ data: client }) && client) client.joined = true;
           return undefined;
@@ -262,6 +264,27 @@ export class Simulation {
         (ws.data as Client).cause = info.cause;
       },
     };
+  }
+
+  /** Reads a body piece by piece, sometimes late, sometimes not at all, and answers with it. */
+  async #upload(req: Request, res: Response): Promise<void> {
+    if (req.query === "stream-early") {
+      res.send(200, "text/plain", `${req.method} ${req.path} early`);
+      return;
+    }
+    let body = "";
+    try {
+      for await (const piece of req.stream()) {
+        body += decoder.decode(piece);
+        if (req.query !== "stream-late" || res.sent) continue;
+        const key = `${req.path}#${req.header("x-number")}`;
+        await new Promise<void>((resolve) => this.#pending.set(key, resolve));
+      }
+    } catch (thrown) {
+      if (!res.sent) this.#errors.push(`a body broke off, its request did not: ${thrown}`);
+      return;
+    }
+    res.send(200, "text/plain", `${req.method} ${req.path} ${body}`);
   }
 
   async start(): Promise<void> {
@@ -454,11 +477,12 @@ export class Simulation {
     for (let i = 0; i < count; i++) {
       const post = r.chance(0.4);
       const body = post ? "b".repeat(r.size(6000)) : "";
-      const query = r.chance(0.2) ? "?later" : r.chance(0.03) ? "?throw" : "";
+      const streamed = post && r.chance(0.5) ? r.pick(["?stream", "?stream-late"]) : "";
+      const query = streamed || (r.chance(0.2) ? "?later" : r.chance(0.03) ? "?throw" : "");
       const method = post ? "POST" : "GET";
       const number = this.#names++;
       text += `${method} /${client.name}${query} HTTP/1.1\r\nHost: sim\r\nX-Number: ${number}\r\n`;
-      text += post ? `Content-Length: ${body.length}\r\n\r\n${body}` : "\r\n";
+      text += post ? this.#framed(body) : "\r\n";
       if (query === "?throw") client.answers.push({ status: 500, body: "Internal Server Error\n" });
       else client.answers.push({ status: 200, body: `${method} /${client.name} ${body}` });
       if (query === "?throw") {
@@ -468,6 +492,50 @@ export class Simulation {
     }
     this.#send(client, encoder.encode(text));
     return `request ${client.name} x${count}`;
+  }
+
+  /** A body, and the end of the head that says how long it is. */
+  #framed(body: string): string {
+    const r = this.#random;
+    if (r.chance(0.6)) return `Content-Length: ${body.length}\r\n\r\n${body}`;
+    let text = "Transfer-Encoding: chunked\r\n\r\n";
+    for (let at = 0; at < body.length; ) {
+      const piece = body.slice(at, at + 1 + r.size(900));
+      text += `${piece.length.toString(16)}\r\n${piece}\r\n`;
+      at += piece.length;
+    }
+    return `${text}0\r\n\r\n`;
+  }
+
+  /** An upload that is answered too early, or whose client leaves within it. */
+  #brokenUpload(): string {
+    const client = this.#some((c) => c.kind === "http" && !c.refused);
+    if (!client) return "broken upload: nobody";
+    const r = this.#random;
+    const how = r.pick(["early", "end", "reset", "bad"] as const);
+    const query = how === "early" ? "?stream-early" : "?stream";
+    const line = `POST /${client.name}${query} HTTP/1.1\r\nHost: sim\r\n`;
+    const part = "b".repeat(r.size(3000) + 1);
+    client.refused = true;
+    if (how === "early") {
+      client.answers.push({ status: 200, body: `POST /${client.name} early` });
+      const more = "GET / HTTP/1.1\r\nHost: sim\r\n\r\n".repeat(3);
+      const text = `${line}Content-Length: ${part.length + 1000}\r\n\r\n${part}${more}`;
+      this.#send(client, encoder.encode(text));
+      return `early answer ${client.name}`;
+    }
+    const size = part.length.toString(16);
+    const text = `${line}Transfer-Encoding: chunked\r\n\r\n${size}\r\n${part}`;
+    this.#send(client, encoder.encode(text));
+    if (how === "bad") {
+      this.#send(client, encoder.encode("x"));
+      client.answers.push({ status: 400, body: "Bad Request\n" });
+    } else {
+      client.quit = true;
+      if (how === "end") client.socket.end();
+      else client.socket.reset();
+    }
+    return `${how} in the upload of ${client.name}`;
   }
 
   #upgrade(): string {
@@ -696,8 +764,9 @@ export class Simulation {
     if (draw < 88) return this.#stall();
     if (draw < 94) return this.#time();
     if (draw < 99) return this.#answerPending();
-    if (draw < 99.6) return this.#badFrame();
-    return this.#badRequest();
+    if (draw < 99.4) return this.#badFrame();
+    if (draw < 99.7) return this.#badRequest();
+    return this.#brokenUpload();
   }
 
   #checkAll(): void {
@@ -717,8 +786,8 @@ export class Simulation {
         this.#answerPending();
         moved = true;
       }
-      await Promise.resolve();
-      await Promise.resolve();
+      // An iterator of a body takes a few of them for each piece.
+      for (let i = 0; i < 20; i++) await Promise.resolve();
       for (const client of this.#clients) {
         if (client.socket.available > 0) {
           this.#read(client, Number.POSITIVE_INFINITY);
@@ -769,7 +838,7 @@ export class Simulation {
       // Sometimes several things happen in one turn.
       if (this.#random.chance(0.3)) continue;
       this.#clock.run();
-      if (i % 4 === 0) await Promise.resolve();
+      if (i % 4 === 0) for (let k = 0; k < 8; k++) await Promise.resolve();
       this.#clock.run();
       this.#checkAll();
     }

@@ -1,4 +1,4 @@
-// Origins, hosts and subprotocols over real sockets.
+// Origins, hosts, subprotocols and the Server field over real sockets.
 
 import { type Options, type Server, serve } from "ringcast";
 import { suite } from "uvu";
@@ -69,7 +69,50 @@ origin("the first subprotocol of the client's that is listed is chosen", () =>
   }),
 );
 
+origin("the handler's choice of a subprotocol comes before the list's", () =>
+  withServer(
+    {
+      protocols: ["b", "c"],
+      handler: new URL("protocol.mjs", handler),
+      onError: () => undefined,
+    },
+    async (server) => {
+      const choose = (name: string): object => ({ headers: { "X-Choose": name } });
+      assert.is(await outcome(server, choose("c"), ["b", "c", "d"]), "101 c");
+      assert.is(await outcome(server, choose("d"), ["b", "c", "d"]), "101 d");
+      assert.is(await outcome(server, choose("e"), ["c", "b", "d"]), "101 c");
+      assert.is(await outcome(server, choose("d")), "101");
+      assert.is(await outcome(server, choose("bad"), ["b"]), "500");
+    },
+  ),
+);
+
+for (const serverHeader of ["", "Ringcast", `a${"b".repeat(254)}c`]) {
+  origin(`serverHeader of ${serverHeader.length} characters is in every answer`, () =>
+    withServer({ serverHeader }, async (server) => {
+      const expected = serverHeader === "" ? null : serverHeader;
+      const at = `http://127.0.0.1:${server.address.port}/`;
+      assert.is((await fetch(at)).headers.get("server"), expected);
+      const refused = await fetch(at, {
+        headers: { "X-Long": "x".repeat(20000) },
+      });
+      assert.is(refused.status, 431);
+      assert.is(refused.headers.get("server"), expected);
+      const socket = new WebSocket(at.replace("http", "ws"));
+      const { headers } = await new Promise<{ headers: Record<string, unknown> }>((resolve) =>
+        socket.once("upgrade", resolve),
+      );
+      assert.is(headers.server ?? null, expected);
+      socket.terminate();
+    }),
+  );
+}
+
 for (const [name, options] of [
+  ["serverHeader", { serverHeader: "a\r\nb" }],
+  ["serverHeader", { serverHeader: " a" }],
+  ["serverHeader", { serverHeader: "\u00e9" }],
+  ["serverHeader", { serverHeader: 1 }],
   ["origins", { origins: ["a.example"] }],
   ["origins", { origins: "https://a.example" }],
   ["hosts", { hosts: ["a b"] }],
@@ -84,5 +127,14 @@ for (const [name, options] of [
     assert.match(error?.message ?? "", new RegExp(`^${name}:`));
   });
 }
+
+origin("a serverHeader that is too long is a RangeError", async () => {
+  const error = await serve({ serverHeader: "a".repeat(257) }).then(
+    () => undefined,
+    (thrown: Error) => thrown,
+  );
+  assert.instance(error, RangeError);
+  assert.match(error?.message ?? "", /^serverHeader: 257 /);
+});
 
 origin.run();

@@ -259,6 +259,39 @@ answer("a request is answered once", () => {
   drive.end();
 });
 
+answer("the Server field is in every answer, unless the caller sets one", () => {
+  const drive = new Drive();
+  const { engine } = drive;
+  const text = `${"s".repeat(255)}/`;
+  engine.setServer(text);
+  const servers = (...requests: string[]): (string | undefined)[] => {
+    const wire = drive.connect().send(...requests);
+    return replies(wire.text).map((found) => fieldOf(found, "server"));
+  };
+  assert.equal(servers(head("GET"), "\0"), [text, text]);
+  drive.answer = (wire) => {
+    wire.respond(200, { fields: [["sErVeR", "mine"]] });
+  };
+  assert.equal(servers(head("GET")), ["mine"]);
+  const fields = "Sec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  const handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+  assert.equal(servers(`${handshake}${fields}\r\n`), [text]);
+  drive.answer = (wire) => {
+    wire.upgrade();
+  };
+  assert.equal(servers(`${handshake}${fields.replace("12", "13")}\r\n`), [text]);
+  engine.setServer("");
+  drive.answer = (wire) => {
+    wire.respond();
+  };
+  assert.equal(servers(head("GET"), "\0"), [undefined, undefined]);
+  for (const bad of ["a\r\nb", "a\0", "x".repeat(257)]) {
+    assert.throws(() => engine.setServer(bad), /serverHeader/);
+  }
+  assert.equal(servers(head("GET")), [undefined]);
+  drive.end();
+});
+
 // ---- bodies that the host holds ---------------------------------------------------------------
 
 function withBody(length: number): { drive: Drive; wire: Wire; body: string } {
