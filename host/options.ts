@@ -61,6 +61,7 @@ export interface Options {
   maxPayloadLength?: number;
   maxFragments?: number;
   fragments?: boolean;
+  ordered?: boolean;
   headersTimeout?: number;
   requestTimeout?: number;
   keepAliveTimeout?: number;
@@ -368,6 +369,12 @@ export const OPTIONS: readonly OptionRow[] = [
     default: false,
     param: "Pieces",
     text: "Hand messages to `fragment` in pieces as they arrive, whatever their length.",
+  },
+  {
+    name: "ordered",
+    unit: "flag",
+    default: true,
+    text: "A connection's next message waits until the handler of the one before has settled.",
   },
   {
     name: "headersTimeout",

@@ -59,6 +59,7 @@ const pump = new Pump({
     hosts: data.settings.lists.hosts ?? [],
   },
   protocols: data.settings.lists.protocols ?? [],
+  ordered: data.settings.values.ordered === 1,
   codec: data.settings.values.perMessageDeflate ? zlibCodec : undefined,
   failed: report,
   evicted: (evictions) => notify({ ringcast: "evicted", evictions }),

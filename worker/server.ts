@@ -54,7 +54,7 @@ import { Answers } from "./answers";
 import { WINDOW_BITS } from "./deflate";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Clock, Codec, Link, Sink } from "./net";
-import { Peer } from "./peer";
+import { Hold, Peer } from "./peer";
 import { RequestImpl, ResponseImpl, StaticBodyImpl, copyBytes } from "./request";
 import type { WebSocketImpl } from "./socket";
 import { statsOf } from "./stats";
@@ -99,6 +99,8 @@ export interface PumpOptions {
   readonly protocols?: readonly string[];
   /** Compression, where it is switched on and the platform has it. */
   readonly codec?: Codec | undefined;
+  /** The next message of a connection waits until the handler of the one before has settled. Default: true. */
+  readonly ordered?: boolean;
   /** Told of errors of the handler. */
   readonly failed?: (error: Error, where: string) => void;
   /** Told of evicted clients, once a turn. */
@@ -113,6 +115,7 @@ export class Pump implements HandlerServer {
   readonly #codec: Codec | undefined;
   readonly #rules: OriginRules;
   readonly #threshold: number;
+  readonly #ordered: boolean;
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   #handler: Handler = {};
@@ -148,6 +151,7 @@ export class Pump implements HandlerServer {
     this.#rules = options.rules ?? {};
     this.answers = new Answers(this, options.codec, options.protocols ?? []);
     this.#threshold = this.engine.params[Param.DeflateThreshold] as number;
+    this.#ordered = options.ordered ?? true;
     this.#failed = options.failed ?? (() => undefined);
     this.#evicted = options.evicted;
   }
@@ -231,7 +235,7 @@ export class Pump implements HandlerServer {
     if (!peer.dead && engine.isWaiting(peer.slot)) {
       // Not consumed for want of a buffer: kept here, since the window is for the next connection.
       if (rest > 0) this.#keepRest(peer, engine.window + fed - rest, rest);
-    } else if (!peer.dead && (rest > 0 || peer.response !== undefined || peer.held)) {
+    } else if (!peer.dead && (rest > 0 || peer.response !== undefined || peer.held !== 0)) {
       if (x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
     }
     this.#fed = undefined;
@@ -263,11 +267,30 @@ export class Pump implements HandlerServer {
     // disconnect is seen, and no more is taken in than that.
     const busy = peer.unparsed >= this.engine.windowBytes;
     const wanted =
-      !peer.dead && !peer.paused && !peer.held && !peer.rest && (!busy || peer.closing);
+      !peer.dead && !peer.paused && peer.held === 0 && !peer.rest && (!busy || peer.closing);
     if (wanted === peer.reading) return;
     peer.reading = wanted;
     if (wanted) peer.link.resume();
     else peer.link.pause();
+  }
+
+  /** Keeps a WebSocket from being parsed and read until it is released. */
+  hold(peer: Peer, why: Hold): void {
+    if (peer.dead) return;
+    const before = peer.held;
+    peer.held |= why;
+    if (before === 0 && !peer.paused) this.engine.x.hold(peer.slot, peer.generation, 1);
+    // The pass that parses it sees to its reading at its end.
+    if (this.#fed !== peer) this.#setReading(peer);
+  }
+
+  /** One reason to hold a WebSocket is over; after the last it goes on. */
+  release(peer: Peer, why: Hold): void {
+    if (peer.dead || (peer.held & why) === 0) return;
+    peer.held &= ~why;
+    if (peer.held !== 0) return;
+    if (!peer.paused) this.engine.x.hold(peer.slot, peer.generation, 0);
+    this.#resumeLater(peer);
   }
 
   /** Goes on with a connection that was held: at the end of this turn, so that no handler is entered from another. */
@@ -367,7 +390,7 @@ export class Pump implements HandlerServer {
         this.#handleMessage(peer, pointer, length, value);
         break;
       case EventKind.Fragment:
-        this.#fragment(peer, copyBytes(this.engine.u8, pointer, length), {
+        this.#deliverFragment(peer, copyBytes(this.engine.u8, pointer, length), {
           first: (value & 0x100) !== 0,
           last: (value & 0x200) !== 0,
           isBinary: (value & 15) === 2,
@@ -435,8 +458,12 @@ export class Pump implements HandlerServer {
       cause,
       lagBytes,
     };
-    if (ws && close)
-      this.#later.push(() => this.#guard("close", () => close.call(this.#handler, ws, info)));
+    if (ws && close) {
+      // After the messages that are still to be handled.
+      (peer.queue ?? this.#later).push(() => {
+        this.#guard("close", () => close.call(this.#handler, ws, info));
+      });
+    }
     if (!ws && disconnect) {
       this.#later.push(() =>
         this.#guard("disconnect", () => disconnect.call(this.#handler, peer, info)),
@@ -549,20 +576,14 @@ export class Pump implements HandlerServer {
   /** A WebSocket has been accepted: its messages wait until `open` has run, which it does after the request's handler. */
   opened(peer: Peer, ws: WebSocketImpl): void {
     peer.ws = ws;
-    peer.held = true;
-    this.engine.x.hold(peer.slot, peer.generation, 1);
+    this.hold(peer, Hold.Open);
     this.#later.push(() => this.#open(peer, ws));
     this.schedule();
   }
 
   #open(peer: Peer, ws: WebSocketImpl): void {
     if (peer.dead) return;
-    const release = (): void => {
-      if (peer.dead) return;
-      peer.held = false;
-      if (!peer.paused) this.engine.x.hold(peer.slot, peer.generation, 0);
-      this.#resumeLater(peer);
-    };
+    const release = (): void => this.release(peer, Hold.Open);
     const failed = (thrown: unknown): void => {
       this.#fail(thrown, "open");
       release();
@@ -603,21 +624,32 @@ export class Pump implements HandlerServer {
     );
   }
 
-  /** A compressed message: inflated here, up to the limit, then checked as any other. */
   #handleInflate(peer: Peer, pointer: number, length: number, opcode: number): void {
+    const packed = this.engine.u8.subarray(pointer, pointer + length);
+    if (peer.queue) {
+      // It waits as it is: what it inflates to may be large.
+      const copy = copyBytes(packed, 0, length);
+      peer.queue.push(() => this.#inflate(peer, copy, opcode));
+    } else {
+      this.#inflate(peer, packed, opcode);
+    }
+  }
+
+  /** A compressed message: inflated here, up to the limit, then checked as any other. */
+  #inflate(peer: Peer, packed: Uint8Array, opcode: number): void {
     const { engine } = this;
-    if (peer.closing || !this.#codec) return;
-    const packed = engine.u8.subarray(pointer, pointer + length);
+    if (peer.refused || !this.#codec) return;
     const limit = engine.params[Param.PayloadBytes] as number;
     const data = this.#codec.inflate(packed, limit);
     if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
-    else if (opcode === 2) this.#deliver(peer, copyBytes(data, 0, data.length), true);
+    else if (opcode === 2) this.#tell(peer, copyBytes(data, 0, data.length), true);
     else if (!this.#isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
-    else this.#deliver(peer, utf8(data, 0, data.length), false);
+    else this.#tell(peer, utf8(data, 0, data.length), false);
   }
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {
+    peer.refused = true;
     peer.closing = true;
     this.time();
     this.engine.x.abandon(peer.slot, peer.generation, reason);
@@ -635,13 +667,19 @@ export class Pump implements HandlerServer {
     return state === 0;
   }
 
+  /** Hands a message to the handler, or lets it wait for the one before. */
   #deliver(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
+    if (peer.queue) peer.queue.push(() => this.#tell(peer, data, isBinary));
+    else this.#tell(peer, data, isBinary);
+  }
+
+  #tell(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
     const { message } = this.#handler;
     const ws = peer.ws;
     if (!ws) return;
     if ((this.engine.params[Param.Pieces] as number) !== 0) {
       const info = { first: true, last: true, isBinary, remaining: 0 };
-      this.#fragment(peer, toBytes(data), info);
+      this.#tellFragment(peer, toBytes(data), info);
     } else if (message) {
       try {
         this.#settleMessage(peer, message.call(this.#handler, ws, data, isBinary));
@@ -652,7 +690,12 @@ export class Pump implements HandlerServer {
     }
   }
 
-  #fragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
+  #deliverFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
+    if (peer.queue) peer.queue.push(() => this.#tellFragment(peer, data, info));
+    else this.#tellFragment(peer, data, info);
+  }
+
+  #tellFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
     const { fragment } = this.#handler;
     const ws = peer.ws;
     if (!fragment || !ws) return;
@@ -664,11 +707,33 @@ export class Pump implements HandlerServer {
     this.#dropStage();
   }
 
-  /** A handler of messages may answer later: it may fail later too. */
+  /** A handler of messages may settle later, and fail later: the connection's next message waits for it. */
   #settleMessage(peer: Peer, result: unknown): void {
-    if (isThenable(result)) {
+    if (!isThenable(result)) return;
+    if (!this.#ordered) {
       result.then(undefined, (thrown: unknown) => this.#failMessage(peer, thrown));
+      return;
     }
+    peer.busy = true;
+    peer.queue ??= [];
+    this.hold(peer, Hold.Order);
+    result.then(
+      () => this.#next(peer),
+      (thrown: unknown) => {
+        this.#failMessage(peer, thrown);
+        this.#next(peer);
+      },
+    );
+  }
+
+  /** The handler of a message has settled: on with what waits behind it, then with the connection. */
+  #next(peer: Peer): void {
+    peer.busy = false;
+    const queue = peer.queue ?? [];
+    while (!peer.busy && queue.length > 0) queue.shift()?.();
+    if (peer.busy) return;
+    peer.queue = undefined;
+    this.release(peer, Hold.Order);
   }
 
   /** Closes a WebSocket whose message's handler failed: 1011. */
@@ -682,9 +747,13 @@ export class Pump implements HandlerServer {
     const ws = peer.ws;
     if (!handle || !ws) return;
     const data = copyBytes(this.engine.u8, pointer, length);
-    this.#guard(kind === EventKind.Ping ? "ping" : "pong", () =>
-      handle.call(this.#handler, ws, data),
-    );
+    const tell = (): void => {
+      this.#guard(kind === EventKind.Ping ? "ping" : "pong", () =>
+        handle.call(this.#handler, ws, data),
+      );
+    };
+    if (peer.queue) peer.queue.push(tell);
+    else tell();
   }
 
   #handleDrain(peer: Peer, value: number): void {
@@ -798,7 +867,7 @@ export class Pump implements HandlerServer {
   pausePeer(peer: Peer, paused: boolean): void {
     if (peer.dead || peer.paused === paused) return;
     peer.paused = paused;
-    if (!peer.held) this.engine.x.hold(peer.slot, peer.generation, paused ? 1 : 0);
+    if (peer.held === 0) this.engine.x.hold(peer.slot, peer.generation, paused ? 1 : 0);
     if (paused) this.#setReading(peer);
     else this.#resumeLater(peer);
   }
