@@ -47,6 +47,7 @@ import type {
   Stats,
 } from "../host/handler";
 import type { Eviction } from "../host/options";
+import { copyBytes } from "../host/text";
 import type { Engine } from "./engine";
 import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
@@ -55,7 +56,7 @@ import { WINDOW_BITS } from "./deflate";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Clock, Codec, Link, Sink } from "./net";
 import { Hold, Peer } from "./peer";
-import { RequestImpl, ResponseImpl, StaticBodyImpl, copyBytes } from "./request";
+import { RequestImpl, ResponseImpl, StaticBodyImpl } from "./request";
 import type { WebSocketImpl } from "./socket";
 import { statsOf } from "./stats";
 import { StageImpl } from "./stage";

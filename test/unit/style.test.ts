@@ -52,14 +52,18 @@ const files = [...sources("assembly"), ...sources("worker"), ...sources("host")]
 const imports = files.flatMap(importsOf);
 const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(entry.to));
 
+/** What of the host the worker uses too: tables, and what is the same wherever a handler runs. */
+const BOTH = new Set(
+  ["close", "options", "request", "response", "text", "wire"].map((name) => `host/${name}`),
+);
+
 /** True when `from` may import `to` (DESIGN of the folders; the README's "How it works" tells it). */
 function allowed({ from, to, typeOnly }: Import): boolean {
   if (from.startsWith("assembly/")) return to.startsWith("assembly/");
   if (from.startsWith("worker/net/")) return to === "worker/net";
   if (from.startsWith("worker/")) {
     if (to.startsWith("worker/") || to === "assembly/abi" || to === "dist/engine.wasm") return true;
-    // The host's tables: reasons and options are data that both sides read.
-    return to.startsWith("host/") && (typeOnly || to === "host/close" || to === "host/options");
+    return to.startsWith("host/") && (typeOnly || BOTH.has(to));
   }
   if (from.startsWith("host/demo/")) return to.startsWith("host/");
   if (to.startsWith("host/") || to === "assembly/abi" || to === "assembly/plan") return true;
