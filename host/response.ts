@@ -51,6 +51,8 @@ export abstract class Answering implements Response {
   #close = false;
   #sent = false;
   #streaming = false;
+  /** The last piece found no room. */
+  #full = false;
   #waiters: (() => void)[] = [];
 
   /** True when nobody waits for this answer any more. */
@@ -133,18 +135,27 @@ export abstract class Answering implements Response {
 
   write(data: Data): boolean {
     if (!this.#streaming) throw new Error("write: begin() comes first");
-    return !this.sent && this.streamWrite(data);
+    if (this.sent) return false;
+    this.#full = !this.streamWrite(data);
+    return !this.#full;
   }
 
   ready(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.sent) resolve();
+      if (this.sent || !this.#full) resolve();
       else this.#waiters.push(resolve);
     });
   }
 
+  /** As `ready`, for a piece that was written past `write` and found no room. */
+  stalled(): Promise<void> {
+    this.#full = true;
+    return this.ready();
+  }
+
   /** There is room again, or the client is gone. */
   wake(): void {
+    this.#full = false;
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const resolve of waiters) resolve();

@@ -115,6 +115,9 @@ export interface EngineExports {
   check(): number;
 }
 
+/** Fields of an answer: checked, or encoded already. */
+export type Fields = readonly (readonly [string, string])[] | Uint8Array;
+
 /** Parameters by the names of `Param`; what is missing is 0. */
 export type EngineParams = Partial<Record<keyof typeof Param, number>>;
 
@@ -226,8 +229,13 @@ export class Engine {
    * Writes field records for `respond` and `upgrade` at the start of the scratch region.
    * @returns bytes written, −1 when they do not fit
    */
-  putFields(fields: Iterable<readonly [string, string]>): number {
+  putFields(fields: Fields): number {
     let at = this.scratch;
+    if (fields instanceof Uint8Array) {
+      if (fields.length > this.scratchBytes >>> 2) return -1;
+      this.u8.set(fields, at);
+      return fields.length;
+    }
     const limit = this.scratch + (this.scratchBytes >>> 2);
     for (const [name, value] of fields) {
       const end = at + 4 + name.length + value.length;

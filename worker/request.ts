@@ -97,6 +97,11 @@ export class StaticBodyImpl implements StaticBody {
   }
 }
 
+/** Sheds a request that nobody has room for; its connection goes on. */
+export function refuse(response: ResponseImpl): void {
+  response.header("Retry-After", 1).send(503, "text/plain", "Service Unavailable\n");
+}
+
 export class ResponseImpl extends Answering {
   readonly #pump: Pump;
   readonly #peer: Peer;

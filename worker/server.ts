@@ -47,6 +47,7 @@ import type {
   Stats,
 } from "../host/handler";
 import type { Eviction } from "../host/options";
+import { isThenable, toError } from "../host/result";
 import { copyBytes } from "../host/text";
 import type { Engine } from "./engine";
 import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
@@ -60,11 +61,6 @@ import { RequestImpl, ResponseImpl, StaticBodyImpl } from "./request";
 import type { WebSocketImpl } from "./socket";
 import { statsOf } from "./stats";
 import { StageImpl } from "./stage";
-
-/** Turns an unknown throw into an Error. */
-export function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
-}
 
 /** First byte of a whole data frame. */
 function firstByte(flags: number): number {
@@ -80,14 +76,6 @@ function flagsOf(data: Data, options: SendOptions | undefined): number {
 
 function byteLengthOf(data: Data): number {
   return typeof data === "string" ? byteLength(data) : data.byteLength;
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    typeof (value as PromiseLike<unknown>).then === "function"
-  );
 }
 
 export interface PumpOptions {
@@ -116,10 +104,13 @@ export class Pump implements HandlerServer {
   readonly #codec: Codec | undefined;
   readonly #rules: OriginRules;
   readonly #threshold: number;
-  readonly #ordered: boolean;
+  #ordered: boolean;
+  #turned: (() => void) | undefined;
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   #handler: Handler = {};
+  /** Messages are handed to the handler as bytes that are valid for the call, whatever they are. */
+  #raw = false;
   readonly #peers: (Peer | undefined)[] = [];
   readonly #statics: StaticBodyImpl[] = [];
   readonly #inboxes: Inbox[] = [];
@@ -142,6 +133,8 @@ export class Pump implements HandlerServer {
   #idleWaiters: (() => void)[] = [];
   #stopped = false;
   handlerErrors = 0;
+  /** Requests answered 503 because there was no room for them. */
+  shed = 0;
   acceptErrors = 0;
 
   constructor(options: PumpOptions) {
@@ -159,6 +152,14 @@ export class Pump implements HandlerServer {
 
   setHandler(handler: Handler): void {
     this.#handler = handler;
+  }
+
+  /** A handler that passes messages on as bytes. `turned` is called at the end of each turn. */
+  setRelay(handler: Handler, turned: () => void): void {
+    this.#handler = handler;
+    this.#raw = true;
+    this.#ordered = true;
+    this.#turned = turned;
   }
 
   addInbox(inbox: Inbox): void {
@@ -292,6 +293,15 @@ export class Pump implements HandlerServer {
     if (peer.held !== 0) return;
     if (!peer.paused) this.engine.x.hold(peer.slot, peer.generation, 0);
     this.#resumeLater(peer);
+  }
+
+  /** Holds or releases every WebSocket. */
+  holdAll(why: Hold, held: boolean): void {
+    for (const peer of this.#peers) {
+      if (!peer?.ws) continue;
+      if (held) this.hold(peer, why);
+      else this.release(peer, why);
+    }
   }
 
   /** Goes on with a connection that was held: at the end of this turn, so that no handler is entered from another. */
@@ -514,7 +524,7 @@ export class Pump implements HandlerServer {
     try {
       result = handle.call(this.#handler, request, response);
     } catch (thrown) {
-      this.#failRequest(peer, response, thrown);
+      this.failRequest(peer, response, thrown);
     }
     this.#dropStage();
     if (!isThenable(result)) return;
@@ -522,9 +532,9 @@ export class Pump implements HandlerServer {
     result.then(
       () => {
         if (!response.sent)
-          this.#failRequest(peer, response, new Error("the handler settled without an answer"));
+          this.failRequest(peer, response, new Error("the handler settled without an answer"));
       },
-      (thrown: unknown) => this.#failRequest(peer, response, thrown),
+      (thrown: unknown) => this.failRequest(peer, response, thrown),
     );
   }
 
@@ -539,8 +549,14 @@ export class Pump implements HandlerServer {
     return allowed ? 0 : CloseReason.OriginRefused;
   }
 
-  #failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
+  /** A request's handler failed: that is reported, and answered as far as it can be. */
+  failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
     this.#fail(thrown, "request");
+    this.failAnswer(peer, response);
+  }
+
+  /** Answers 500 to a request that is still out; an answer that has begun breaks off. */
+  failAnswer(peer: Peer, response: ResponseImpl): void {
     if (response.sent || peer.response !== response) return;
     response.request.detach();
     peer.response = undefined;
@@ -588,7 +604,7 @@ export class Pump implements HandlerServer {
     const failed = (thrown: unknown): void => {
       this.#fail(thrown, "open");
       release();
-      this.#abandon(peer);
+      this.abandon(peer, CloseReason.HandlerError);
     };
     let result: unknown;
     try {
@@ -603,12 +619,12 @@ export class Pump implements HandlerServer {
     else release();
   }
 
-  /** Closes a WebSocket whose handler failed: 1011. */
-  #abandon(peer: Peer): void {
+  /** Fails a connection: a WebSocket is closed with the code of the reason, an answer that has begun breaks off. */
+  abandon(peer: Peer, reason: CloseReason): void {
     if (peer.dead) return;
     peer.closing = true;
     this.time();
-    this.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
+    this.engine.x.abandon(peer.slot, peer.generation, reason);
     this.schedule();
   }
 
@@ -618,11 +634,13 @@ export class Pump implements HandlerServer {
     const { u8 } = this.engine;
     if (!this.#handler.message) return;
     const isBinary = opcode === 2;
-    this.#deliver(
-      peer,
-      isBinary ? copyBytes(u8, pointer, length) : utf8(u8, pointer, length),
-      isBinary,
-    );
+    if (this.#raw && !peer.queue) {
+      this.#tell(peer, u8.subarray(pointer, pointer + length), isBinary);
+    } else if (this.#raw || isBinary) {
+      this.#deliver(peer, copyBytes(u8, pointer, length), isBinary);
+    } else {
+      this.#deliver(peer, utf8(u8, pointer, length), isBinary);
+    }
   }
 
   #handleInflate(peer: Peer, pointer: number, length: number, opcode: number): void {
@@ -646,7 +664,7 @@ export class Pump implements HandlerServer {
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
     else if (opcode === 2) this.#tell(peer, copyBytes(data, 0, data.length), true);
     else if (!this.#isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
-    else this.#tell(peer, utf8(data, 0, data.length), false);
+    else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
   }
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {
@@ -740,7 +758,7 @@ export class Pump implements HandlerServer {
   /** Closes a WebSocket whose message's handler failed: 1011. */
   #failMessage(peer: Peer, thrown: unknown): void {
     this.#fail(thrown, "message");
-    this.#abandon(peer);
+    this.abandon(peer, CloseReason.HandlerError);
   }
 
   #handleControl(peer: Peer, kind: EventKind, pointer: number, length: number): void {
@@ -1018,7 +1036,7 @@ export class Pump implements HandlerServer {
   }
 
   stats(): Stats {
-    return statsOf(this.engine, this.handlerErrors, this.acceptErrors);
+    return statsOf(this.engine, this);
   }
 
   // ---- the turn --------------------------------------------------------------------------------------
@@ -1035,14 +1053,14 @@ export class Pump implements HandlerServer {
     this.time();
     this.engine.set(Control.Date, Math.floor(this.#clock.date() / 1000));
     this.#runLater();
+    const share = (this.engine.params[Param.RingBytes] as number) / 8;
+    let more = false;
+    for (const inbox of this.#inboxes) more = inbox.drain(this, share) || more;
     if (this.#resumes.length > 0) {
       const resumes = this.#resumes;
       this.#resumes = [];
       for (const peer of resumes) this.#resumeNow(peer);
     }
-    const share = (this.engine.params[Param.RingBytes] as number) / 8;
-    let more = false;
-    for (const inbox of this.#inboxes) more = inbox.drain(this, share) || more;
     this.engine.x.tick();
     this.handleEvents();
     this.#flushWhenDue();
@@ -1053,6 +1071,7 @@ export class Pump implements HandlerServer {
       this.#evictions = [];
       this.#evicted(evictions);
     }
+    this.#turned?.();
     this.#arm();
     for (const inbox of this.#inboxes) inbox.rest(more);
     if (more) this.schedule();

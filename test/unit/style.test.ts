@@ -54,7 +54,9 @@ const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(en
 
 /** What of the host the worker uses too: tables, and what is the same wherever a handler runs. */
 const BOTH = new Set(
-  ["close", "options", "request", "response", "text", "wire"].map((name) => `host/${name}`),
+  ["close", "options", "request", "response", "result", "text", "wire"].map(
+    (name) => `host/${name}`,
+  ),
 );
 
 /** True when `from` may import `to` (DESIGN of the folders; the README's "How it works" tells it). */
