@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 4;
+export const ABI_VERSION: u32 = 5;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -369,6 +369,8 @@ export enum RecordKind {
   Unsubscribe,
   /** The payload is the transferred buffer of number RECORD_VALUE; the real kind stands in the value. */
   Transferred,
+  /** For the worker's own code, which carries it out: an operation of a handler on the application's thread. */
+  Host,
 }
 
 /** Bits of a frame's flags, in records and in index entries. */

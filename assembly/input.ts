@@ -604,12 +604,22 @@ export function retain(slot: u32, generation: u32): u32 {
   return 0;
 }
 
-/** Stops, goes on with the parsing of a connection. Call `resume` after letting go. */
+/**
+ * Stops, goes on with the parsing of a connection; call `resume` after letting go. A WebSocket that is held is
+ * not idle: it is not read.
+ */
 export function hold(slot: u32, generation: u32, held: u32): void {
+  takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return;
-  if (held != 0) c.flags |= Flag.Held;
-  else c.flags &= ~Flag.Held;
+  if (held != 0) {
+    c.flags |= Flag.Held;
+    return;
+  }
+  if (!has(c, Flag.Held)) return;
+  c.flags &= ~(Flag.Held | Flag.Pinged);
+  c.lastIn = engine.now;
+  rearm(c);
 }
 
 /** The peer ended its side (FIN). What it asked for before is still answered. */

@@ -73,7 +73,8 @@ export function deadline(c: Conn): f64 {
       break;
     case State.Open: {
       const idle = param(Param.IdleTimeout);
-      if (idle > 0) {
+      // Who is not read cannot be heard.
+      if (idle > 0 && !has(c, Flag.Held)) {
         const ping = paramU32(Param.SendPings) != 0 && !has(c, Flag.Pinged);
         due = c.lastIn + (ping ? idle / 2 : idle);
       }

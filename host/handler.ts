@@ -237,7 +237,8 @@ export interface HandlerServer {
   each(fn: (ws: WebSocket) => void): void;
   /** Open WebSockets. */
   count(): number;
-  stats(): Stats;
+  /** Counters and gauges: at once in the worker, a promise on the application's thread. */
+  stats(): Stats | Promise<Stats>;
   /** Makes bytes a static body: sent from where they lie, for as long as the server runs. */
   body(data: string | Uint8Array, type: string): StaticBody;
 }
@@ -327,4 +328,6 @@ export interface Stats {
   /** Errors a handler threw, or accept failures. */
   readonly handlerErrors: number;
   readonly acceptErrors: number;
+  /** Requests answered 503 because the application's thread, or the pool, had no room for them. */
+  readonly shed: number;
 }

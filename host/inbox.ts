@@ -18,6 +18,7 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../assembly/abi";
+import { OP_BYTES, type Op } from "./wire";
 
 const encoder = new TextEncoder();
 const EMPTY = new Uint8Array(0);
@@ -39,6 +40,8 @@ export class InboxWriter {
   /** Bytes of the ring before which nothing has to be looked up: the tail as last seen. */
   #tail = 0;
   #transfers = 0;
+  /** Bytes of the tail of the operation that was put last. */
+  tailBytes = 0;
   #waiters: (() => void)[] = [];
 
   /** @param size bytes, a power of two */
@@ -136,6 +139,65 @@ export class InboxWriter {
     else this.#bytes.set(data, from);
     this.#commit(at, kind, prefix.length + length, slot, generation, 0);
     return true;
+  }
+
+  /**
+   * Writes an operation for the worker's own code.
+   * @param fields encoded fields, or what stands for them @param tail a body, a message, a name
+   * @returns false when there is no room
+   */
+  putOp(
+    op: Op,
+    slot: number,
+    generation: number,
+    first: number,
+    second: number,
+    fields: Uint8Array,
+    tail: string | Uint8Array,
+  ): boolean {
+    const kind = RecordKind.Host | (op << 8);
+    const text = typeof tail === "string";
+    const front = OP_BYTES + fields.length;
+    let most = text ? tail.length * 3 : tail.length;
+    const limit = this.#size / 4 - front;
+    if (most > limit && text) most = Buffer.byteLength(tail);
+    if (most > limit) {
+      const bytes = new Uint8Array(front + most);
+      new Uint32Array(bytes.buffer, 0, 3).set([first, second, fields.length]);
+      bytes.set(fields, OP_BYTES);
+      if (text) encoder.encodeInto(tail, bytes.subarray(front));
+      else bytes.set(tail, front);
+      this.tailBytes = most;
+      return this.#transfer(kind, bytes, slot, generation);
+    }
+    const at = this.#place((RECORD_BYTES + front + most + 7) & ~7);
+    if (at < 0) return false;
+    const from = at + RECORD_BYTES;
+    const word = from >>> 2;
+    this.#u32[word] = first;
+    this.#u32[word + 1] = second;
+    this.#u32[word + 2] = fields.length;
+    this.#bytes.set(fields, from + OP_BYTES);
+    let length = most;
+    if (text) {
+      const target = this.#bytes.subarray(from + front, from + front + most);
+      length = encoder.encodeInto(tail, target).written;
+    } else {
+      this.#bytes.set(tail, from + front);
+    }
+    this.tailBytes = length;
+    this.#commit(at, kind, front + length, slot, generation, 0);
+    return true;
+  }
+
+  /** Words of the header, which both sides count in. */
+  get words(): Int32Array {
+    return this.#words;
+  }
+
+  /** Wakes the consumer if it sleeps. */
+  wake(): void {
+    this.#bell.ring();
   }
 
   /** A record that does not fit goes as a message of its own; a placeholder holds its place. */

@@ -7,10 +7,20 @@ import { type SecureContextOptions, createSecureContext } from "node:tls";
 import { Worker } from "node:worker_threads";
 import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
-import { FrameFlag, RecordKind, SLOT_LIMIT } from "../assembly/abi";
+import { RecordKind, SLOT_LIMIT } from "../assembly/abi";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/main";
+import { Application, membersOf } from "./application";
 import { checkClose } from "./close";
-import type { Data, PublishOptions, SendOptions, Stage, Stats } from "./handler";
+import { flagsOf } from "./flags";
+import type {
+  Data,
+  HandlerModule,
+  HandlerServer,
+  PublishOptions,
+  SendOptions,
+  Stage,
+  Stats,
+} from "./handler";
 import { InboxWriter } from "./inbox";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import { type Eviction, type Options, type Plan, planOf, refusePlan, settle } from "./options";
@@ -74,16 +84,25 @@ export interface Server extends AsyncDisposable {
   onEvict: ((evictions: readonly Eviction[]) => void) | undefined;
 }
 
-function handlerUrl(handler: Options["handler"]): string | undefined {
-  if (handler === undefined) return undefined;
-  if (handler instanceof URL) return handler.href;
+/** Where the handler lives: the URL of a module for the worker, or functions on this thread. */
+function placeOf(handler: Options["handler"]): {
+  readonly url?: string;
+  readonly local?: HandlerModule;
+} {
+  if (handler === undefined) return {};
+  if (handler instanceof URL) return { url: handler.href };
   if (typeof handler === "string") {
-    if (/^(file|data|https?|node):/.test(handler)) return handler;
+    if (/^(file|data|https?|node):/.test(handler)) return { url: handler };
     throw new TypeError(
       `handler: ${JSON.stringify(handler)} is not a URL; use new URL("./handler.js", import.meta.url)`,
     );
   }
-  throw new TypeError("handler: must be the URL of a module that exports a handler");
+  if (typeof handler === "function") return { local: handler };
+  if (typeof handler === "object" && handler !== null) {
+    membersOf(handler);
+    return { local: handler };
+  }
+  throw new TypeError("handler: must be the URL of a module that exports a handler, or a handler");
 }
 
 function checkCallbacks(options: Options): void {
@@ -109,17 +128,6 @@ function checkTls(options: Options["tls"]): void {
   }
 }
 
-/** Checks data and options, and gives the record's flags. */
-export function flagsOf(data: unknown, options: SendOptions | undefined): number {
-  if (typeof data !== "string" && !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
-    throw new TypeError(
-      `data: ${data === null ? "null" : typeof data} is not a string, Uint8Array or ArrayBuffer`,
-    );
-  }
-  const plain = options?.compress === false ? FrameFlag.Plain : 0;
-  return ((options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0) | plain;
-}
-
 /** ms that a worker may take beyond the timeout of a shutdown before it is terminated. */
 const END_GRACE = 1000;
 
@@ -137,6 +145,9 @@ class RunningServer implements Server {
   readonly #ringBytes: number;
   readonly #prefixes = new Map<string, Uint8Array>();
   readonly #onError: (error: Error, where: string) => void;
+  /** The handler that lives on this thread. */
+  readonly #local: HandlerModule | undefined;
+  readonly #application: Application | undefined;
   #dead: Error | undefined;
   #ended = false;
   #ending: Promise<void> | undefined;
@@ -145,7 +156,7 @@ class RunningServer implements Server {
 
   constructor(options: Options) {
     checkCallbacks(options);
-    const handler = handlerUrl(options.handler);
+    const { url: handler, local } = placeOf(options.handler);
     // Wrong values are named before numbers are compared with what the system has.
     const { values } = settle(options);
     const settings = settle(fitDescriptors(options, values, descriptorLimit()));
@@ -164,6 +175,17 @@ class RunningServer implements Server {
         ]);
       },
     });
+    this.#local = local;
+    if (local) {
+      this.#application = new Application({
+        inbox: this.#inbox,
+        ordered: settings.values.ordered === 1,
+        backlog: settings.values.maxBacklog,
+        publish: (topic, data, options) => this.publish(topic, data, options),
+        pendingBytes: settings.values.maxPendingBytes,
+        failed: this.#onError,
+      });
+    }
     this.finished = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -187,6 +209,10 @@ class RunningServer implements Server {
   }
 
   #hear(notice: Notice): void {
+    if (notice instanceof ArrayBuffer) {
+      this.#application?.hear(notice);
+      return;
+    }
     switch (notice.ringcast) {
       case "room":
         this.#inbox.told();
@@ -208,6 +234,7 @@ class RunningServer implements Server {
   #die(error: Error): void {
     this.#dead ??= error;
     this.#reject(this.#dead);
+    this.#application?.end();
     this.#inbox.told(true);
   }
 
@@ -215,6 +242,7 @@ class RunningServer implements Server {
     if (this.#ended || this.#ending) this.#resolve();
     else this.#die(new Error(`the server's worker exited with code ${code}`));
     this.#ended = true;
+    this.#application?.end();
     this.#inbox.told(true);
   }
 
@@ -229,9 +257,44 @@ class RunningServer implements Server {
     ]);
   }
 
+  /** Makes the handler that lives on this thread; the bits of its members. */
+  async #startLocal(): Promise<number | undefined> {
+    const local = this.#local;
+    if (!local || !this.#application) return undefined;
+    const handler = typeof local === "function" ? await local(this.#facade()) : local;
+    return this.#application.setHandler(handler);
+  }
+
+  /** This server as its handler sees it. */
+  #facade(): HandlerServer {
+    const application = this.#application as Application;
+    // All open WebSockets are known here: an id that is none of theirs is stale.
+    const send: HandlerServer["send"] = (id, data, options) => {
+      flagsOf(data, options);
+      return application.socket(id)?.send(data, options) ?? false;
+    };
+    const broadcast: HandlerServer["broadcast"] = (data, options) => this.broadcast(data, options);
+    const publish: HandlerServer["publish"] = (topic, data, options) =>
+      this.publish(topic, data, options);
+    return {
+      broadcast,
+      publish,
+      send,
+      subscribe: (id, topic) => application.socket(id)?.subscribe(topic) ?? false,
+      unsubscribe: (id, topic) => application.socket(id)?.unsubscribe(topic) ?? false,
+      subscriberCount: (topic) => application.subscriberCount(topic),
+      stage: () => new BufferStage({ broadcast, publish, send }, this.#ringBytes),
+      each: (fn) => application.each(fn),
+      count: () => application.count(),
+      stats: () => this.stats(),
+      body: (data, type) => application.body(data, type),
+    };
+  }
+
   async listen(): Promise<void> {
     try {
-      this.address = await this.#call(() => this.#control.listen());
+      const members = await this.#startLocal();
+      this.address = await this.#call(() => this.#control.listen(members));
     } catch (error) {
       this.#ending = Promise.resolve();
       await this.#worker.terminate();
@@ -246,6 +309,8 @@ class RunningServer implements Server {
   /** @param id of the client it concerns, 0 for none @param prefix bytes that go before the data */
   #put(kind: number, data: Data, id = 0, prefix?: Uint8Array): boolean {
     if (!this.#open()) return false;
+    // Nothing overtakes an answer that waits for room.
+    if (this.#application && !this.#application.outlet.isClear) return false;
     return this.#inbox.put(
       kind,
       data instanceof ArrayBuffer ? new Uint8Array(data) : data,
@@ -284,11 +349,15 @@ class RunningServer implements Server {
 
   subscribe(id: number, topic: string): boolean {
     checkTopic(topic);
+    const ws = this.#application?.socket(id);
+    if (ws) return ws.subscribe(topic);
     return this.#put(RecordKind.Subscribe, topic, id);
   }
 
   unsubscribe(id: number, topic: string): boolean {
     checkTopic(topic);
+    const ws = this.#application?.socket(id);
+    if (ws) return ws.unsubscribe(topic);
     return this.#put(RecordKind.Unsubscribe, topic, id);
   }
 
@@ -299,6 +368,8 @@ class RunningServer implements Server {
 
   send(id: number, data: Data, options?: SendOptions): boolean {
     const flags = flagsOf(data, options);
+    const ws = this.#application?.socket(id);
+    if (ws) return ws.send(data, options);
     return this.#put(RecordKind.Send | (flags << 8), data, id);
   }
 
@@ -308,11 +379,15 @@ class RunningServer implements Server {
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {
     checkClose(code, reason);
+    const ws = this.#application?.socket(id);
+    if (ws) return ws.close(code, reason);
     return this.#put(RecordKind.Close | (code << 16), reason, id);
   }
 
-  stats(): Promise<Stats> {
-    return this.#call(() => this.#control.stats());
+  async stats(): Promise<Stats> {
+    const stats = await this.#call(() => this.#control.stats());
+    const errors = this.#application?.errors ?? 0;
+    return errors === 0 ? stats : { ...stats, handlerErrors: stats.handlerErrors + errors };
   }
 
   async ready(): Promise<void> {
@@ -323,6 +398,7 @@ class RunningServer implements Server {
 
   async #end(timeout: number): Promise<void> {
     if (this.#dead) throw this.#dead;
+    this.#application?.shutdown();
     const stopped = this.#call(() => this.#control.shutdown(timeout));
     // A worker that a handler keeps busy does not answer: it is ended all the same.
     let timer: NodeJS.Timeout | undefined;
@@ -334,6 +410,7 @@ class RunningServer implements Server {
     this.#ended = true;
     this.#control[Comlink.releaseProxy]();
     await this.#worker.terminate();
+    this.#application?.end();
     this.#resolve();
   }
 

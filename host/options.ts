@@ -4,7 +4,7 @@
 import { Param } from "../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../assembly/plan";
 import type { TlsOptions } from "../worker/net";
-import type { Handler } from "./handler";
+import type { HandlerModule } from "./handler";
 
 /** Options of `serve`. All but `handler` have defaults. */
 export interface Options {
@@ -26,8 +26,11 @@ export interface Options {
   ipv6Only?: boolean;
   perMessageDeflate?: boolean;
   deflateThreshold?: number;
-  /** URL of the handler module, which the worker imports. */
-  handler?: URL | string | Handler;
+  /**
+   * The handler: the URL of its module, which the worker imports and runs; or its functions, or a function
+   * `(server) => handler`, which stay on this thread.
+   */
+  handler?: URL | string | HandlerModule;
   /** Port to listen on; 0 picks a free one. */
   port?: number;
   /** Address to listen on. */
@@ -66,6 +69,9 @@ export interface Options {
   maxPayloadLength?: number;
   maxFragments?: number;
   fragments?: boolean;
+  ordered?: boolean;
+  maxPendingRequests?: number;
+  maxPendingBytes?: number;
   headersTimeout?: number;
   requestTimeout?: number;
   keepAliveTimeout?: number;
@@ -408,6 +414,28 @@ export const OPTIONS: readonly OptionRow[] = [
     default: false,
     param: "Pieces",
     text: "Hand messages to `fragment` in pieces as they arrive, whatever their length.",
+  },
+  {
+    name: "ordered",
+    unit: "flag",
+    default: true,
+    text: "A connection's next message waits until the handler of the one before has settled.",
+  },
+  {
+    name: "maxPendingRequests",
+    unit: "count",
+    default: 1024,
+    min: 1,
+    max: 1048576,
+    text: "Requests that a handler on the application's thread has not answered; more are 503 at once.",
+  },
+  {
+    name: "maxPendingBytes",
+    unit: "bytes",
+    default: 4 * MiB,
+    min: 65536,
+    max: 1024 * MiB,
+    text: "Events that such a handler has not come to; beyond that WebSockets are not read.",
   },
   {
     name: "headersTimeout",

@@ -7,7 +7,7 @@
 import { Answer, CloseReason, Control, Outcome, SLOT_LIMIT } from "../assembly/abi";
 import type { Data } from "../host/handler";
 import { WINDOW_BITS, negotiate } from "./deflate";
-import { putUtf8, toBytes } from "./engine";
+import { type Fields, putUtf8, toBytes } from "./engine";
 import type { Codec } from "./net";
 import type { Peer } from "./peer";
 import type { RequestImpl, StaticBodyImpl } from "./request";
@@ -34,7 +34,7 @@ export class Answers {
     peer: Peer,
     request: RequestImpl,
     status: number,
-    fields: (readonly [string, string])[],
+    fields: Fields,
     body: Data,
     close: boolean,
   ): boolean {
@@ -107,7 +107,7 @@ export class Answers {
     peer: Peer,
     request: RequestImpl,
     status: number,
-    fields: (readonly [string, string])[],
+    fields: Fields,
     body: StaticBodyImpl,
     close: boolean,
   ): boolean {
@@ -142,12 +142,7 @@ export class Answers {
     return outcome === Outcome.Ok;
   }
 
-  streamBegin(
-    peer: Peer,
-    status: number,
-    fields: (readonly [string, string])[],
-    close: boolean,
-  ): boolean {
+  streamBegin(peer: Peer, status: number, fields: Fields, close: boolean): boolean {
     this.#pump.time();
     const fieldsLength = this.#pump.engine.putFields(fields);
     if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");

@@ -25,6 +25,10 @@ import {
   Param,
   TOPIC_NAME_BYTES,
 } from "../assembly/abi";
+import type { RequestHead } from "../host/request";
+import { latin1, putLatin1, putUtf8, viewOf } from "../host/text";
+
+export { byteLength, latin1, putUtf8, toBytes, utf8 } from "../host/text";
 
 /** The functions of the wasm module; `assembly/index.ts` documents each. */
 export interface EngineExports {
@@ -135,61 +139,11 @@ export interface EngineExports {
   check(): number;
 }
 
+/** Fields of an answer: checked, or encoded already. */
+export type Fields = readonly (readonly [string, string])[] | Uint8Array;
+
 /** Parameters by the names of `Param`; what is missing is 0. */
 export type EngineParams = Partial<Record<keyof typeof Param, number>>;
-
-const ascii: readonly string[] = Array.from({ length: 128 }, (_, i) => String.fromCharCode(i));
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-const encoder = new TextEncoder();
-
-/** What Node's Buffer has and its types keep quiet about: no view is made for each call. */
-interface FastBuffer extends Uint8Array {
-  latin1Slice(from: number, to: number): string;
-  utf8Slice(from: number, to: number): string;
-  utf8Write(text: string, at: number, limit: number): number;
-}
-
-const hasFast = typeof Buffer === "function" && "utf8Write" in Buffer.prototype;
-
-function isFast(bytes: Uint8Array): bytes is FastBuffer {
-  return hasFast && bytes instanceof Buffer;
-}
-
-/** Decodes bytes as Latin-1, as field values are (RFC 9110 5.5). */
-export function latin1(bytes: Uint8Array, from: number, length: number): string {
-  if (isFast(bytes)) return bytes.latin1Slice(from, from + length);
-  let text = "";
-  for (let i = from; i < from + length; i++) {
-    const c = bytes[i] as number;
-    text += ascii[c] ?? String.fromCharCode(c);
-  }
-  return text;
-}
-
-/** Decodes valid UTF-8. */
-export function utf8(bytes: Uint8Array, from: number, length: number): string {
-  if (isFast(bytes)) return bytes.utf8Slice(from, from + length);
-  return decoder.decode(bytes.subarray(from, from + length));
-}
-
-/** Writes a string as UTF-8 at `at`; returns the bytes written, −1 when they do not fit. */
-export function putUtf8(bytes: Uint8Array, at: number, limit: number, text: string): number {
-  if (text.length > limit) return -1;
-  if (text.length * 3 > limit && byteLength(text) > limit) return -1;
-  if (isFast(bytes)) return bytes.utf8Write(text, at, limit);
-  return encoder.encodeInto(text, bytes.subarray(at, at + limit)).written;
-}
-
-/** Bytes of a string in UTF-8. */
-export function byteLength(text: string): number {
-  return hasFast ? Buffer.byteLength(text, "utf8") : encoder.encode(text).length;
-}
-
-/** Bytes of a string or of bytes, as a view. */
-export function toBytes(data: string | Uint8Array | ArrayBuffer): Uint8Array {
-  if (typeof data === "string") return encoder.encode(data);
-  return data instanceof Uint8Array ? data : new Uint8Array(data);
-}
 
 /** An engine with its memory. */
 export class Engine {
@@ -237,7 +191,7 @@ export class Engine {
     if (address === 0 || x.join(address) === 0) {
       throw new Error("the engine could not be formatted: another ABI version");
     }
-    this.u8 = hasFast ? Buffer.from(buffer) : new Uint8Array(buffer);
+    this.u8 = viewOf(buffer);
     this.u16 = new Uint16Array(buffer);
     this.u32 = new Uint32Array(buffer);
     this.i32 = new Int32Array(buffer);
@@ -299,8 +253,13 @@ export class Engine {
    * Writes field records for `respond` and `upgrade` at the start of the scratch region.
    * @returns bytes written, −1 when they do not fit
    */
-  putFields(fields: Iterable<readonly [string, string]>): number {
+  putFields(fields: Fields): number {
     let at = this.scratch;
+    if (fields instanceof Uint8Array) {
+      if (fields.length > this.scratchBytes >>> 2) return -1;
+      this.u8.set(fields, at);
+      return fields.length;
+    }
     const limit = this.scratch + (this.scratchBytes >>> 2);
     for (const [name, value] of fields) {
       const end = at + 4 + name.length + value.length;
@@ -310,8 +269,8 @@ export class Engine {
       this.u8[at + 2] = value.length & 255;
       this.u8[at + 3] = value.length >> 8;
       at += 4;
-      at = this.#putLatin1(at, name);
-      at = this.#putLatin1(at, value);
+      at = putLatin1(this.u8, at, name);
+      at = putLatin1(this.u8, at, value);
     }
     return at - this.scratch;
   }
@@ -330,15 +289,10 @@ export class Engine {
    * @throws RangeError when it is no field value, or too long
    */
   setServer(text: string): void {
-    this.#putLatin1(this.scratch, text);
+    putLatin1(this.u8, this.scratch, text);
     if (this.x.server(text.length) === 0) {
       throw new RangeError(`serverHeader: ${JSON.stringify(text)} cannot be sent`);
     }
-  }
-
-  #putLatin1(at: number, text: string): number {
-    for (let i = 0; i < text.length; i++) this.u8[at + i] = text.charCodeAt(i);
-    return at + text.length;
   }
 
   /** The request that is out on a slot, as offsets into the memory. */
@@ -359,19 +313,4 @@ export class Engine {
       traits: u32[(at + CONN_TRAITS) >>> 2] as number,
     };
   }
-}
-
-/** Where a request lies: addresses, lengths, and what its fields said. */
-export interface RequestHead {
-  head: number;
-  headLength: number;
-  table: number;
-  fields: number;
-  body: number;
-  bodyLength: number;
-  method: number;
-  minor: number;
-  target: number;
-  targetLength: number;
-  traits: number;
 }

@@ -21,6 +21,7 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../assembly/abi";
+import { viewOf } from "../host/text";
 import type { Pump } from "./server";
 
 /** A source of records that the pump drains. */
@@ -41,6 +42,19 @@ export interface InboxPort {
   retry(ms: number): void;
 }
 
+/** Carries out operations of a handler that runs elsewhere: records of kind Host. */
+export interface Host {
+  /** @param bytes holds the payload at [at, at + length); valid for the call */
+  carryOut(
+    op: number,
+    slot: number,
+    generation: number,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void;
+}
+
 export class SharedInbox implements Inbox {
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
@@ -50,14 +64,21 @@ export class SharedInbox implements Inbox {
   /** Buffers that were transferred because they did not fit, by number. */
   readonly #transferred = new Map<number, Uint8Array>();
   #blocked = false;
+  /** Whom records of kind Host are for. */
+  host: Host | undefined;
 
   constructor(memory: SharedArrayBuffer, port: InboxPort) {
     const header = INBOX_WORDS * 4;
     this.#words = new Int32Array(memory, 0, INBOX_WORDS);
-    this.#bytes = new Uint8Array(memory, header);
+    this.#bytes = viewOf(memory, header);
     this.#view = new DataView(memory, header);
     this.#units = this.#bytes.length / 8;
     this.#port = port;
+  }
+
+  /** Words of the header, which both sides count in. */
+  get words(): Int32Array {
+    return this.#words;
   }
 
   /** A record's payload arrived as a message of its own. */
@@ -74,6 +95,12 @@ export class SharedInbox implements Inbox {
     const head = Atomics.load(words, INBOX_HEAD) >>> 0;
     while (tail !== head && left > 0) {
       const from = (tail % this.#units) * 8;
+      if (this.#isHost(from)) {
+        const done = this.#tellHost(from);
+        tail = this.#advance(tail, done);
+        left -= done;
+        continue;
+      }
       // Up to the end of the byte ring, of what there is, of the scratch region, of the share.
       const run = Math.min(((head - tail) >>> 0) * 8, this.#bytes.length - from);
       const batch = this.#whole(from, left, engine.scratchBytes, run);
@@ -93,12 +120,31 @@ export class SharedInbox implements Inbox {
     return tail !== head && !this.#blocked;
   }
 
+  #isHost(at: number): boolean {
+    return (this.#view.getUint32(at + RECORD_KIND, true) & 255) === RecordKind.Host;
+  }
+
+  /** Has the operation at `from` carried out, where it lies; returns its bytes. */
+  #tellHost(from: number): number {
+    const view = this.#view;
+    this.host?.carryOut(
+      view.getUint32(from + RECORD_KIND, true) >>> 8,
+      view.getUint32(from + RECORD_SLOT, true),
+      view.getUint32(from + RECORD_GENERATION, true),
+      this.#bytes,
+      from + RECORD_BYTES,
+      view.getUint32(from + RECORD_LENGTH, true),
+    );
+    return view.getUint32(from + RECORD_TOTAL, true);
+  }
+
   /** Bytes of the whole records in the next `share` bytes, of one at least; 0 when that is over `limit`. */
   #whole(from: number, share: number, limit: number, run: number): number {
     let bytes = 0;
     while (bytes < run) {
       const total = this.#view.getUint32(from + bytes + RECORD_TOTAL, true);
       if (bytes + total > limit || (bytes > 0 && bytes + total > share)) break;
+      if (this.#isHost(from + bytes)) break;
       bytes += total;
     }
     return bytes;
@@ -200,6 +246,11 @@ export class SharedInbox implements Inbox {
     const flags = (kind >>> 8) & 255;
     const slot = u32[(at + RECORD_SLOT) >>> 2] as number;
     const generation = u32[(at + RECORD_GENERATION) >>> 2] as number;
+    if (kind >>> 16 === RecordKind.Host) {
+      this.#transferred.delete(number);
+      this.host?.carryOut(flags, slot, generation, bytes, 0, bytes.length);
+      return total;
+    }
     if (!this.#publish(pump, kind >>> 16, bytes, flags, slot, generation)) return 0;
     this.#transferred.delete(number);
     return total;

@@ -8,25 +8,29 @@ import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { Handler, HandlerModule, Stats } from "../host/handler";
 import type { Eviction, Settings } from "../host/options";
 import { engineParams } from "../host/options";
+import { toError } from "../host/result";
 import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
 import type { Listener } from "./net";
 import { nodeClock, nodeTransport } from "./net/node";
 import { zlibCodec } from "./net/zlib";
-import { Pump, toError } from "./server";
+import { Remote } from "./remote";
+import { Pump } from "./server";
 import { wasmModule } from "./wasm";
 
 /** What the host gives the worker at its start. */
 export interface WorkerData {
   readonly settings: Settings;
+  /** URL of the handler module; undefined: there is none, or it lives on the application's thread. */
   readonly handler: string | undefined;
   readonly inbox: SharedArrayBuffer;
   /** Read sockets by 'data' events even where reads into the window work. */
   readonly stream: boolean;
 }
 
-/** Messages of the worker beside Comlink's. */
+/** Messages of the worker beside Comlink's; a buffer is a batch of events for the application's handler. */
 export type Notice =
+  | ArrayBuffer
   | { readonly ringcast: "room" }
   | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
   | {
@@ -44,7 +48,7 @@ export type Ring =
 const port = parentPort;
 if (!port) throw new Error("ringcast/worker runs in a worker thread");
 const data = workerData as WorkerData;
-const notify = (notice: Notice): void => port.postMessage(notice);
+const notify = (notice: Exclude<Notice, ArrayBuffer>): void => port.postMessage(notice);
 
 const report = (error: Error, where: string): void => {
   notify({ ringcast: "error", message: error.message, stack: error.stack ?? "", where });
@@ -62,6 +66,7 @@ const pump = new Pump({
   },
   protocols: data.settings.lists.protocols ?? [],
   serverHeader: data.settings.serverHeader,
+  ordered: data.settings.values.ordered === 1,
   codec: data.settings.values.perMessageDeflate ? zlibCodec : undefined,
   failed: report,
   evicted: (evictions) => notify({ ringcast: "evicted", evictions }),
@@ -74,6 +79,15 @@ const inbox = new SharedInbox(data.inbox, {
   },
 });
 pump.addInbox(inbox);
+
+const { maxPendingRequests, maxPendingBytes } = data.settings.values;
+const remote = new Remote(
+  pump,
+  { requests: maxPendingRequests, bytes: maxPendingBytes },
+  inbox.words,
+  { post: (batch) => port.postMessage(batch, [batch]) },
+);
+inbox.host = remote;
 
 port.on("message", (message: Ring) => {
   if (message === 0) {
@@ -121,9 +135,15 @@ function afterInbox(): Promise<void> {
 }
 
 const control = {
-  /** Loads the handler and listens. */
-  async listen(): Promise<{ hostname: string; port: number; path?: string }> {
+  /**
+   * Loads the handler and listens.
+   * @param members those of the handler that lives on the application's thread
+   */
+  async listen(
+    members: number | undefined,
+  ): Promise<{ hostname: string; port: number; path?: string }> {
     if (data.handler !== undefined) pump.setHandler(await load(data.handler));
+    if (members !== undefined) pump.setRelay(remote.handler(members), remote.turned);
     const { hostname, values } = data.settings;
     try {
       listener = await nodeTransport(!data.stream).listen(
@@ -171,6 +191,8 @@ const control = {
     pump.beginShutdown();
     await pump.idle();
     clearTimeout(timer);
+    // The last events.
+    remote.turned();
     pump.stop();
   },
 

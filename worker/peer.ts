@@ -8,6 +8,16 @@ import type { Pump } from "./server";
 import type { WebSocketImpl } from "./socket";
 import type { Upload } from "./upload";
 
+/** Why the host keeps a connection from being parsed: bits of `Peer.held`. */
+export enum Hold {
+  /** `open` has not settled. */
+  Open = 1,
+  /** The handler of a message has not settled. */
+  Order = 2,
+  /** Whoever handles messages has not come to those it was given. */
+  Flow = 4,
+}
+
 /** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
 export class Peer implements Sink, Connection {
   slot: number;
@@ -22,13 +32,19 @@ export class Peer implements Sink, Connection {
   bodies: Map<number, Uint8Array> | undefined;
   /** Bytes the engine has not taken in: they wait for a buffer. */
   rest: Uint8Array | undefined;
-  /** Reasons why nothing is read: the user's pause, an unanswered request or a pending open, a buffer. */
+  /** Reasons why nothing is read: the user's pause, the host's own (bits of `Hold`), a buffer. */
   paused = false;
-  held = false;
+  held = 0;
+  /** What the handler is to be told once that of the message before has settled; undefined: it has. */
+  queue: (() => void)[] | undefined;
+  /** The handler of a message has not settled. */
+  busy = false;
   /** Bytes that wait to be parsed. */
   unparsed = 0;
   reading = true;
   closing = false;
+  /** A message that could not be inflated ended it: what came behind is not looked at. */
+  refused = false;
   /** A Close frame's reason text. */
   closeText = "";
   /** Window of what is compressed for this client; 0: nothing is. */

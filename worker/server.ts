@@ -49,6 +49,8 @@ import type {
   Stats,
 } from "../host/handler";
 import type { Eviction } from "../host/options";
+import { isThenable, toError } from "../host/result";
+import { copyBytes } from "../host/text";
 import type { Engine } from "./engine";
 import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
@@ -56,17 +58,12 @@ import { Answers } from "./answers";
 import { WINDOW_BITS } from "./deflate";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Clock, Codec, Link, Sink } from "./net";
-import { Peer } from "./peer";
-import { RequestImpl, ResponseImpl, StaticBodyImpl, copyBytes } from "./request";
+import { Hold, Peer } from "./peer";
+import { RequestImpl, ResponseImpl, StaticBodyImpl } from "./request";
 import type { WebSocketImpl } from "./socket";
 import { statsOf } from "./stats";
 import { StageImpl } from "./stage";
 import { BodyError, Upload } from "./upload";
-
-/** Turns an unknown throw into an Error. */
-export function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
-}
 
 /** First byte of a whole data frame. */
 function firstByte(flags: number): number {
@@ -93,14 +90,6 @@ function byteLengthOf(data: Data): number {
   return typeof data === "string" ? byteLength(data) : data.byteLength;
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    typeof (value as PromiseLike<unknown>).then === "function"
-  );
-}
-
 export interface PumpOptions {
   readonly engine: Engine;
   readonly clock: Clock;
@@ -113,6 +102,8 @@ export interface PumpOptions {
   readonly serverHeader?: string;
   /** Compression, where it is switched on and the platform has it. */
   readonly codec?: Codec | undefined;
+  /** The next message of a connection waits until the handler of the one before has settled. Default: true. */
+  readonly ordered?: boolean;
   /** Told of errors of the handler. */
   readonly failed?: (error: Error, where: string) => void;
   /** Told of evicted clients, once a turn. */
@@ -127,9 +118,13 @@ export class Pump implements HandlerServer {
   readonly #codec: Codec | undefined;
   readonly #rules: OriginRules;
   readonly #threshold: number;
+  #ordered: boolean;
+  #turned: (() => void) | undefined;
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   #handler: Handler = {};
+  /** Messages are handed to the handler as bytes that are valid for the call, whatever they are. */
+  #raw = false;
   readonly #peers: (Peer | undefined)[] = [];
   readonly #statics: StaticBodyImpl[] = [];
   readonly #inboxes: Inbox[] = [];
@@ -152,6 +147,8 @@ export class Pump implements HandlerServer {
   #idleWaiters: (() => void)[] = [];
   #stopped = false;
   handlerErrors = 0;
+  /** Requests answered 503 because there was no room for them. */
+  shed = 0;
   acceptErrors = 0;
 
   constructor(options: PumpOptions) {
@@ -162,6 +159,7 @@ export class Pump implements HandlerServer {
     this.#rules = options.rules ?? {};
     this.answers = new Answers(this, options.codec, options.protocols ?? []);
     this.#threshold = this.engine.params[Param.DeflateThreshold] as number;
+    this.#ordered = options.ordered ?? true;
     this.#failed = options.failed ?? (() => undefined);
     this.#evicted = options.evicted;
     this.engine.setServer(options.serverHeader ?? "");
@@ -175,6 +173,14 @@ export class Pump implements HandlerServer {
   /** The subprotocol that the handler chooses; undefined when it does not. */
   chooseProtocol(request: RequestImpl): string | undefined {
     return this.#handler.protocol?.(request);
+  }
+
+  /** A handler that passes messages on as bytes. `turned` is called at the end of each turn. */
+  setRelay(handler: Handler, turned: () => void): void {
+    this.#handler = handler;
+    this.#raw = true;
+    this.#ordered = true;
+    this.#turned = turned;
   }
 
   addInbox(inbox: Inbox): void {
@@ -252,7 +258,7 @@ export class Pump implements HandlerServer {
     if (!peer.dead && engine.isWaiting(peer.slot)) {
       // Not consumed for want of a buffer: kept here, since the window is for the next connection.
       if (rest > 0) this.#keepRest(peer, engine.window + fed - rest, rest);
-    } else if (!peer.dead && (rest > 0 || peer.response !== undefined || peer.held)) {
+    } else if (!peer.dead && (rest > 0 || peer.response !== undefined || peer.held !== 0)) {
       if (x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
     }
     this.#fed = undefined;
@@ -283,7 +289,7 @@ export class Pump implements HandlerServer {
     // While a request is out, or its answers are not read, reading goes on for one window: so that a
     // disconnect is seen, and no more is taken in than that.
     const busy = peer.unparsed >= this.engine.windowBytes;
-    const kept = peer.held || peer.rest !== undefined || peer.upload?.full === true;
+    const kept = peer.held !== 0 || peer.rest !== undefined || peer.upload?.full === true;
     const wanted = !peer.dead && !peer.paused && !kept && (!busy || peer.closing);
     if (wanted === peer.reading) return;
     peer.reading = wanted;
@@ -302,6 +308,34 @@ export class Pump implements HandlerServer {
     this.time();
     this.engine.x.pull(peer.slot, peer.generation);
     this.schedule();
+  }
+
+  /** Keeps a WebSocket from being parsed and read until it is released. */
+  hold(peer: Peer, why: Hold): void {
+    if (peer.dead) return;
+    const before = peer.held;
+    peer.held |= why;
+    if (before === 0 && !peer.paused) this.engine.x.hold(peer.slot, peer.generation, 1);
+    // The pass that parses it sees to its reading at its end.
+    if (this.#fed !== peer) this.#setReading(peer);
+  }
+
+  /** One reason to hold a WebSocket is over; after the last it goes on. */
+  release(peer: Peer, why: Hold): void {
+    if (peer.dead || (peer.held & why) === 0) return;
+    peer.held &= ~why;
+    if (peer.held !== 0) return;
+    if (!peer.paused) this.engine.x.hold(peer.slot, peer.generation, 0);
+    this.#resumeLater(peer);
+  }
+
+  /** Holds or releases every WebSocket. */
+  holdAll(why: Hold, held: boolean): void {
+    for (const peer of this.#peers) {
+      if (!peer?.ws) continue;
+      if (held) this.hold(peer, why);
+      else this.release(peer, why);
+    }
   }
 
   /** Goes on with a connection that was held: at the end of this turn, so that no handler is entered from another. */
@@ -408,7 +442,7 @@ export class Pump implements HandlerServer {
         this.#handleMessage(peer, pointer, length, value);
         break;
       case EventKind.Fragment:
-        this.#fragment(peer, copyBytes(this.engine.u8, pointer, length), {
+        this.#deliverFragment(peer, copyBytes(this.engine.u8, pointer, length), {
           first: (value & 0x100) !== 0,
           last: (value & 0x200) !== 0,
           isBinary: (value & 15) === 2,
@@ -477,8 +511,12 @@ export class Pump implements HandlerServer {
       cause,
       lagBytes,
     };
-    if (ws && close)
-      this.#later.push(() => this.#guard("close", () => close.call(this.#handler, ws, info)));
+    if (ws && close) {
+      // After the messages that are still to be handled.
+      (peer.queue ?? this.#later).push(() => {
+        this.#guard("close", () => close.call(this.#handler, ws, info));
+      });
+    }
     if (!ws && disconnect) {
       this.#later.push(() =>
         this.#guard("disconnect", () => disconnect.call(this.#handler, peer, info)),
@@ -582,7 +620,7 @@ export class Pump implements HandlerServer {
     try {
       result = handle.call(this.#handler, request, response);
     } catch (thrown) {
-      this.#failRequest(peer, response, thrown);
+      this.failRequest(peer, response, thrown);
     }
     this.#dropStage();
     if (!isThenable(result)) return;
@@ -590,9 +628,9 @@ export class Pump implements HandlerServer {
     result.then(
       () => {
         if (!response.sent)
-          this.#failRequest(peer, response, new Error("the handler settled without an answer"));
+          this.failRequest(peer, response, new Error("the handler settled without an answer"));
       },
-      (thrown: unknown) => this.#failRequest(peer, response, thrown),
+      (thrown: unknown) => this.failRequest(peer, response, thrown),
     );
   }
 
@@ -607,10 +645,16 @@ export class Pump implements HandlerServer {
     return allowed ? 0 : CloseReason.OriginRefused;
   }
 
-  #failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
+  /** A request's handler failed: that is reported, and answered as far as it can be. */
+  failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
     // A body that broke off is no error of the handler's, and its request is refused already.
     if (thrown instanceof BodyError && thrown.cause !== "Ok" && response.sent) return;
     this.#fail(thrown, "request");
+    this.failAnswer(peer, response);
+  }
+
+  /** Answers 500 to a request that is still out; an answer that has begun breaks off. */
+  failAnswer(peer: Peer, response: ResponseImpl): void {
     if (response.sent || peer.response !== response) return;
     response.request.detach();
     peer.response = undefined;
@@ -649,24 +693,18 @@ export class Pump implements HandlerServer {
   /** A WebSocket has been accepted: its messages wait until `open` has run, which it does after the request's handler. */
   opened(peer: Peer, ws: WebSocketImpl): void {
     peer.ws = ws;
-    peer.held = true;
-    this.engine.x.hold(peer.slot, peer.generation, 1);
+    this.hold(peer, Hold.Open);
     this.#later.push(() => this.#open(peer, ws));
     this.schedule();
   }
 
   #open(peer: Peer, ws: WebSocketImpl): void {
     if (peer.dead) return;
-    const release = (): void => {
-      if (peer.dead) return;
-      peer.held = false;
-      if (!peer.paused) this.engine.x.hold(peer.slot, peer.generation, 0);
-      this.#resumeLater(peer);
-    };
+    const release = (): void => this.release(peer, Hold.Open);
     const failed = (thrown: unknown): void => {
       this.#fail(thrown, "open");
       release();
-      this.#abandon(peer);
+      this.abandon(peer, CloseReason.HandlerError);
     };
     let result: unknown;
     try {
@@ -681,12 +719,12 @@ export class Pump implements HandlerServer {
     else release();
   }
 
-  /** Closes a WebSocket whose handler failed: 1011. */
-  #abandon(peer: Peer): void {
+  /** Fails a connection: a WebSocket is closed with the code of the reason, an answer that has begun breaks off. */
+  abandon(peer: Peer, reason: CloseReason): void {
     if (peer.dead) return;
     peer.closing = true;
     this.time();
-    this.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
+    this.engine.x.abandon(peer.slot, peer.generation, reason);
     this.schedule();
   }
 
@@ -696,28 +734,41 @@ export class Pump implements HandlerServer {
     const { u8 } = this.engine;
     if (!this.#handler.message) return;
     const isBinary = opcode === 2;
-    this.#deliver(
-      peer,
-      isBinary ? copyBytes(u8, pointer, length) : utf8(u8, pointer, length),
-      isBinary,
-    );
+    if (this.#raw && !peer.queue) {
+      this.#tell(peer, u8.subarray(pointer, pointer + length), isBinary);
+    } else if (this.#raw || isBinary) {
+      this.#deliver(peer, copyBytes(u8, pointer, length), isBinary);
+    } else {
+      this.#deliver(peer, utf8(u8, pointer, length), isBinary);
+    }
+  }
+
+  #handleInflate(peer: Peer, pointer: number, length: number, opcode: number): void {
+    const packed = this.engine.u8.subarray(pointer, pointer + length);
+    if (peer.queue) {
+      // It waits as it is: what it inflates to may be large.
+      const copy = copyBytes(packed, 0, length);
+      peer.queue.push(() => this.#inflate(peer, copy, opcode));
+    } else {
+      this.#inflate(peer, packed, opcode);
+    }
   }
 
   /** A compressed message: inflated here, up to the limit, then checked as any other. */
-  #handleInflate(peer: Peer, pointer: number, length: number, opcode: number): void {
+  #inflate(peer: Peer, packed: Uint8Array, opcode: number): void {
     const { engine } = this;
-    if (peer.closing || !this.#codec) return;
-    const packed = engine.u8.subarray(pointer, pointer + length);
+    if (peer.refused || !this.#codec) return;
     const limit = engine.params[Param.PayloadBytes] as number;
     const data = this.#codec.inflate(packed, limit);
     if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
-    else if (opcode === 2) this.#deliver(peer, copyBytes(data, 0, data.length), true);
+    else if (opcode === 2) this.#tell(peer, copyBytes(data, 0, data.length), true);
     else if (!this.#isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
-    else this.#deliver(peer, utf8(data, 0, data.length), false);
+    else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
   }
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {
+    peer.refused = true;
     peer.closing = true;
     this.time();
     this.engine.x.abandon(peer.slot, peer.generation, reason);
@@ -735,13 +786,19 @@ export class Pump implements HandlerServer {
     return state === 0;
   }
 
+  /** Hands a message to the handler, or lets it wait for the one before. */
   #deliver(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
+    if (peer.queue) peer.queue.push(() => this.#tell(peer, data, isBinary));
+    else this.#tell(peer, data, isBinary);
+  }
+
+  #tell(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
     const { message } = this.#handler;
     const ws = peer.ws;
     if (!ws) return;
     if ((this.engine.params[Param.Pieces] as number) !== 0) {
       const info = { first: true, last: true, isBinary, remaining: 0 };
-      this.#fragment(peer, toBytes(data), info);
+      this.#tellFragment(peer, toBytes(data), info);
     } else if (message) {
       try {
         this.#settleMessage(peer, message.call(this.#handler, ws, data, isBinary));
@@ -752,7 +809,12 @@ export class Pump implements HandlerServer {
     }
   }
 
-  #fragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
+  #deliverFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
+    if (peer.queue) peer.queue.push(() => this.#tellFragment(peer, data, info));
+    else this.#tellFragment(peer, data, info);
+  }
+
+  #tellFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
     const { fragment } = this.#handler;
     const ws = peer.ws;
     if (!fragment || !ws) return;
@@ -764,17 +826,39 @@ export class Pump implements HandlerServer {
     this.#dropStage();
   }
 
-  /** A handler of messages may answer later: it may fail later too. */
+  /** A handler of messages may settle later, and fail later: the connection's next message waits for it. */
   #settleMessage(peer: Peer, result: unknown): void {
-    if (isThenable(result)) {
+    if (!isThenable(result)) return;
+    if (!this.#ordered) {
       result.then(undefined, (thrown: unknown) => this.#failMessage(peer, thrown));
+      return;
     }
+    peer.busy = true;
+    peer.queue ??= [];
+    this.hold(peer, Hold.Order);
+    result.then(
+      () => this.#next(peer),
+      (thrown: unknown) => {
+        this.#failMessage(peer, thrown);
+        this.#next(peer);
+      },
+    );
+  }
+
+  /** The handler of a message has settled: on with what waits behind it, then with the connection. */
+  #next(peer: Peer): void {
+    peer.busy = false;
+    const queue = peer.queue ?? [];
+    while (!peer.busy && queue.length > 0) queue.shift()?.();
+    if (peer.busy) return;
+    peer.queue = undefined;
+    this.release(peer, Hold.Order);
   }
 
   /** Closes a WebSocket whose message's handler failed: 1011. */
   #failMessage(peer: Peer, thrown: unknown): void {
     this.#fail(thrown, "message");
-    this.#abandon(peer);
+    this.abandon(peer, CloseReason.HandlerError);
   }
 
   #handleControl(peer: Peer, kind: EventKind, pointer: number, length: number): void {
@@ -782,9 +866,13 @@ export class Pump implements HandlerServer {
     const ws = peer.ws;
     if (!handle || !ws) return;
     const data = copyBytes(this.engine.u8, pointer, length);
-    this.#guard(kind === EventKind.Ping ? "ping" : "pong", () =>
-      handle.call(this.#handler, ws, data),
-    );
+    const tell = (): void => {
+      this.#guard(kind === EventKind.Ping ? "ping" : "pong", () =>
+        handle.call(this.#handler, ws, data),
+      );
+    };
+    if (peer.queue) peer.queue.push(tell);
+    else tell();
   }
 
   #handleDrain(peer: Peer, value: number): void {
@@ -898,7 +986,7 @@ export class Pump implements HandlerServer {
   pausePeer(peer: Peer, paused: boolean): void {
     if (peer.dead || peer.paused === paused) return;
     peer.paused = paused;
-    if (!peer.held) this.engine.x.hold(peer.slot, peer.generation, paused ? 1 : 0);
+    if (peer.held === 0) this.engine.x.hold(peer.slot, peer.generation, paused ? 1 : 0);
     if (paused) this.#setReading(peer);
     else this.#resumeLater(peer);
   }
@@ -1090,6 +1178,15 @@ export class Pump implements HandlerServer {
     return number === 0 ? NONE : number;
   }
 
+  /** Subscribes for the application: when it cannot be, `failed` is told. */
+  subscribeFor(peer: Peer, topic: string): void {
+    try {
+      this.subscribe(peer.id, topic);
+    } catch (thrown) {
+      this.#failed(toError(thrown), "subscribe");
+    }
+  }
+
   /** Tells the application that a subscription it asked for was not made. */
   refuseSubscription(which: number): void {
     this.#failed(tableFull(this.engine, which), "subscribe");
@@ -1148,7 +1245,7 @@ export class Pump implements HandlerServer {
   }
 
   stats(): Stats {
-    return statsOf(this.engine, this.handlerErrors, this.acceptErrors);
+    return statsOf(this.engine, this);
   }
 
   // ---- the turn --------------------------------------------------------------------------------------
@@ -1165,14 +1262,14 @@ export class Pump implements HandlerServer {
     this.time();
     this.engine.set(Control.Date, Math.floor(this.#clock.date() / 1000));
     this.#runLater();
+    const share = (this.engine.params[Param.RingBytes] as number) / 8;
+    let more = false;
+    for (const inbox of this.#inboxes) more = inbox.drain(this, share) || more;
     if (this.#resumes.length > 0) {
       const resumes = this.#resumes;
       this.#resumes = [];
       for (const peer of resumes) this.#resumeNow(peer);
     }
-    const share = (this.engine.params[Param.RingBytes] as number) / 8;
-    let more = false;
-    for (const inbox of this.#inboxes) more = inbox.drain(this, share) || more;
     this.engine.x.tick();
     this.handleEvents();
     this.#flushWhenDue();
@@ -1183,6 +1280,7 @@ export class Pump implements HandlerServer {
       this.#evictions = [];
       this.#evicted(evictions);
     }
+    this.#turned?.();
     this.#arm();
     for (const inbox of this.#inboxes) inbox.rest(more);
     if (more) this.schedule();

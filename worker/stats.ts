@@ -5,8 +5,11 @@ import { CLOSE_TABLE } from "../host/close";
 import type { Stats } from "../host/handler";
 import type { Engine } from "./engine";
 
-/** The statistics of an engine, with the host's own two counters. */
-export function statsOf(engine: Engine, handlerErrors: number, acceptErrors: number): Stats {
+/** The host's own counters. */
+export type HostCounters = Pick<Stats, "handlerErrors" | "acceptErrors" | "shed">;
+
+/** The statistics of an engine, with the host's own counters. */
+export function statsOf(engine: Engine, host: HostCounters): Stats {
   engine.x.gauge();
   const get = (index: Control): number => engine.get(index);
   const closed: Record<string, number> = {};
@@ -37,7 +40,8 @@ export function statsOf(engine: Engine, handlerErrors: number, acceptErrors: num
     receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
     replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },
     memory: engine.u8.length,
-    handlerErrors: handlerErrors,
-    acceptErrors: acceptErrors,
+    handlerErrors: host.handlerErrors,
+    acceptErrors: host.acceptErrors,
+    shed: host.shed,
   };
 }

@@ -113,32 +113,3 @@ export class Upload implements AsyncIterableIterator<Uint8Array> {
     return Promise.resolve(DONE);
   }
 }
-
-/** A body that is whole, as a stream. */
-export async function* whole(body: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-  if (body.length > 0) yield body;
-}
-
-/**
- * Gathers the pieces of a body.
- * @throws RangeError when it has more than `limit` bytes; its rest is not read then
- */
-export async function gather(
-  pieces: AsyncIterable<Uint8Array>,
-  limit: number,
-): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of pieces) {
-    length += piece.length;
-    if (length > limit) throw new RangeError(`collect: the body has more than ${limit} bytes`);
-    parts.push(piece);
-  }
-  const body = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    body.set(part, at);
-    at += part.length;
-  }
-  return body;
-}

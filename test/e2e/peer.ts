@@ -10,7 +10,7 @@ import * as net from "node:net";
 import path from "node:path";
 import * as nodeTls from "node:tls";
 import { pathToFileURL } from "node:url";
-import { type Options, type Server, serve } from "ringcast";
+import { type HandlerModule, type Options, type Server, serve } from "ringcast";
 import { Agent, setGlobalDispatcher } from "undici";
 
 /** Longest that anything is waited for, in ms. Nothing but a failure takes that long. */
@@ -73,6 +73,16 @@ export function fileUrl(name: string): URL {
 /** Errors the servers of this process reported, the last ones. */
 export const reported: { where: string; message: string }[] = [];
 
+/** Where the handlers of `serving` run: in the worker, or, when a test file says so, on this thread. */
+export const placement = process.env.RINGCAST_HANDLER === "application" ? "application" : "worker";
+
+/** A handler module, for the worker or loaded anew for this thread. */
+export async function handlerOf(name: string, where = placement): Promise<Options["handler"]> {
+  const url = fileUrl(`handlers/${name}.mjs`);
+  if (where === "worker") return url;
+  return ((await import(`${url}?${Math.random()}`)) as { default: HandlerModule }).default;
+}
+
 /** A server for the time of one test; it is closed however that ends. */
 export async function serving(
   handler: string,
@@ -83,7 +93,7 @@ export async function serving(
   const server = await within(
     serve({
       port: 0,
-      handler: fileUrl(`handlers/${handler}.mjs`),
+      handler: await handlerOf(handler),
       onError: (error, where) => reported.push({ where, message: error.message }),
       ...SERVER_TLS,
       ...options,
@@ -385,9 +395,9 @@ export class WsWire {
   }
 
   /** Opens one; `first` is written with the handshake. @throws when it is not upgraded */
-  static async open(port: number, target = "/", first?: Uint8Array): Promise<WsWire> {
+  static async open(port: number, target = "/", first?: Uint8Array, fields = ""): Promise<WsWire> {
     const wire = await Wire.open(port);
-    wire.write(Buffer.concat([Buffer.from(handshake(target)), first ?? Buffer.alloc(0)]));
+    wire.write(Buffer.concat([Buffer.from(handshake(target, fields)), first ?? Buffer.alloc(0)]));
     const head = await wire.takeThrough("\r\n\r\n");
     if (!head.startsWith("HTTP/1.1 101 ")) {
       wire.destroy();

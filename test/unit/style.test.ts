@@ -52,16 +52,20 @@ const files = [...sources("assembly"), ...sources("worker"), ...sources("host")]
 const imports = files.flatMap(importsOf);
 const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(entry.to));
 
-/** True when `from` may import `to` (DESIGN of the folders; the README's "How it works" tells it). */
-/** What both sides read: tables and checks. */
-const SHARED = ["host/close", "host/options", "host/topic"];
+/** What of the host the worker uses too: tables, and what is the same wherever a handler runs. */
+const BOTH = new Set(
+  ["body", "close", "options", "request", "response", "result", "text", "topic", "wire"].map(
+    (name) => `host/${name}`,
+  ),
+);
 
+/** True when `from` may import `to` (DESIGN of the folders; the README's "How it works" tells it). */
 function allowed({ from, to, typeOnly }: Import): boolean {
   if (from.startsWith("assembly/")) return to.startsWith("assembly/");
   if (from.startsWith("worker/net/")) return to === "worker/net";
   if (from.startsWith("worker/")) {
     if (to.startsWith("worker/") || to === "assembly/abi" || to === "dist/engine.wasm") return true;
-    return to.startsWith("host/") && (typeOnly || SHARED.includes(to));
+    return to.startsWith("host/") && (typeOnly || BOTH.has(to));
   }
   if (from.startsWith("host/demo/")) return to.startsWith("host/");
   if (to.startsWith("host/") || to === "assembly/abi" || to === "assembly/plan") return true;

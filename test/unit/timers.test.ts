@@ -201,6 +201,20 @@ timers("an idle time of 0 is no limit", () => {
   drive.end();
 });
 
+timers("a WebSocket that is held is not idle; let go, it has its whole time again", () => {
+  const drive = new Drive({ IdleTimeout: 1000, SendPings: 0 });
+  const wire = drive.webSocket();
+  drive.after(600);
+  drive.hold(wire, true);
+  drive.after(1e6);
+  assert.not(wire.dead);
+  assert.is(drive.after(0), -1);
+  drive.hold(wire, false);
+  waits(drive, wire, 1000);
+  assert.is(wire.log.at(-1), "closed IdleTimeout");
+  drive.end();
+});
+
 timers("a closing handshake that is not answered ends", () => {
   const drive = new Drive();
   const wire = drive.webSocket();

@@ -28,6 +28,15 @@ const behaviours = {
     },
     message: (ws, data) => ws.send(data),
   },
+  "/later": {
+    async message(ws, data) {
+      log.push(["begin", data]);
+      await new Promise((resolve) => setTimeout(resolve, Number(data)));
+      ws.send(data);
+      log.push(["end", data]);
+    },
+    ping: (_ws, data) => log.push(["ping", Buffer.from(data).toString()]),
+  },
   "/throw": {
     message(_ws, data) {
       throw new Error(`thrown for ${data}`);

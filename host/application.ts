@@ -1,0 +1,464 @@
+// A handler that lives on the application's thread: batches of events become its calls, one after the other
+// for each connection.
+//
+// Invariant: an event counts as handled once: when its call has returned, for messages when it has settled
+// (`ordered`), for requests when they are answered. The worker bounds what is not handled.
+
+import type {
+  CloseInfo,
+  Connection,
+  Data,
+  FragmentInfo,
+  Handler,
+  PublishOptions,
+  Request,
+  StaticBody,
+  WebSocket,
+} from "./handler";
+import { RemoteBody, RemoteRequest, RemoteResponse } from "./exchange";
+import type { InboxWriter } from "./inbox";
+import { Outlet } from "./outlet";
+import { isThenable, toError } from "./result";
+import { RemoteSocket } from "./socket";
+import { copyBytes, latin1, toBytes, utf8, viewOf } from "./text";
+import {
+  CLOSE_BYTES,
+  type Event,
+  HANDLED_BYTES,
+  HANDLED_REQUESTS,
+  HANDLED_WAITING,
+  MEMBERS,
+  Op,
+  TOLD_BINARY,
+  TOLD_FIRST,
+  TOLD_LAST,
+  Told,
+  laneBytes,
+  readBatch,
+  wordAt,
+} from "./wire";
+
+/** The members that a handler has, as bits. @throws TypeError when one is not a function */
+export function membersOf(handler: Handler): number {
+  let members = 0;
+  MEMBERS.forEach((name, bit) => {
+    const member: unknown = handler[name];
+    if (member === undefined) return;
+    if (typeof member !== "function") throw new TypeError(`handler.${name}: not a function`);
+    members |= 1 << bit;
+  });
+  if (handler.streams) {
+    throw new TypeError("handler.streams: bodies are streamed where the handler is a module");
+  }
+  return members;
+}
+
+export interface ApplicationOptions {
+  readonly inbox: InboxWriter;
+  readonly ordered: boolean;
+  /** Bytes that may be under way to one client. */
+  readonly backlog: number;
+  readonly publish: (topic: string, data: Data, options: PublishOptions) => boolean;
+  /** Bytes of events not handled beyond which the worker holds back. */
+  readonly pendingBytes: number;
+  /** Told of errors of the handler. */
+  readonly failed: (error: Error, where: string) => void;
+}
+
+export class Application {
+  readonly outlet: Outlet;
+  readonly backlog: number;
+  readonly laneBytes: number;
+  readonly publish: ApplicationOptions["publish"];
+  readonly #inbox: InboxWriter;
+  readonly #ordered: boolean;
+  readonly #half: number;
+  readonly #failed: (error: Error, where: string) => void;
+  #handler: Handler = {};
+  /** Requests whose client can still go, by the id of their connection. */
+  readonly #requests = new Map<number, RemoteResponse>();
+  /** Upgrades under way, by the number of their request. */
+  readonly #upgrades = new Map<number, RemoteResponse>();
+  readonly #sockets = new Map<number, RemoteSocket>();
+  /** HTTP connections the handler was told of. */
+  readonly #connections = new Map<number, Connection>();
+  #bodies = 0;
+  /** Bytes of events that came, that were handled; requests that were. All wrap at 2^32. */
+  #came = 0;
+  #handled = 0;
+  #handledRequests = 0;
+  errors = 0;
+
+  constructor(options: ApplicationOptions) {
+    this.#inbox = options.inbox;
+    this.outlet = new Outlet(options.inbox);
+    this.publish = options.publish;
+    this.backlog = options.backlog;
+    this.laneBytes = laneBytes(options.pendingBytes);
+    this.#half = options.pendingBytes / 2;
+    this.#ordered = options.ordered;
+    this.#failed = options.failed;
+  }
+
+  /** @returns the bits of its members @throws TypeError when it is not a handler */
+  setHandler(handler: Handler): number {
+    if (typeof handler !== "object" || handler === null)
+      throw new TypeError("handler: the function gave no object of handler functions");
+    const members = membersOf(handler);
+    this.#handler = handler;
+    return members;
+  }
+
+  // ---- what the handler sees of the server ---------------------------------------------------------------
+
+  socket(id: number): RemoteSocket | undefined {
+    return this.#sockets.get(id);
+  }
+
+  each(fn: (ws: WebSocket) => void): void {
+    for (const ws of [...this.#sockets.values()]) if (ws.open) fn(ws);
+  }
+
+  count(): number {
+    let count = 0;
+    for (const ws of this.#sockets.values()) if (ws.open) count++;
+    return count;
+  }
+
+  subscriberCount(topic: string): number {
+    let count = 0;
+    for (const ws of this.#sockets.values()) if (ws.isSubscribed(topic)) count++;
+    return count;
+  }
+
+  body(data: string | Uint8Array, type: string): StaticBody {
+    const bytes = toBytes(data);
+    const body = new RemoteBody(this.#bodies++, type, bytes.length);
+    this.outlet.post(Op.Body, 0, 0, body.number, 0, toBytes(type), bytes);
+    return body;
+  }
+
+  // ---- counting ----------------------------------------------------------------------------------------
+
+  #count(bytes: number): void {
+    this.#handled = (this.#handled + bytes) >>> 0;
+    const { words } = this.#inbox;
+    Atomics.store(words, HANDLED_BYTES, this.#handled | 0);
+    if (
+      Atomics.load(words, HANDLED_WAITING) === 1 &&
+      (this.#came - this.#handled) >>> 0 <= this.#half &&
+      Atomics.compareExchange(words, HANDLED_WAITING, 1, 0) === 1
+    ) {
+      this.#inbox.wake();
+    }
+  }
+
+  handledRequest(bytes: number): void {
+    this.#handledRequests = (this.#handledRequests + 1) >>> 0;
+    Atomics.store(this.#inbox.words, HANDLED_REQUESTS, this.#handledRequests | 0);
+    this.#count(bytes);
+  }
+
+  #handledMessage(ws: RemoteSocket, bytes: number): void {
+    this.#count(bytes);
+    ws.handled(bytes);
+  }
+
+  // ---- events ------------------------------------------------------------------------------------------
+
+  /** Takes a batch in. */
+  hear(batch: ArrayBuffer): void {
+    const bytes = viewOf(batch);
+    // All of it is here, whether handled or not.
+    readBatch(batch, (_, size) => {
+      this.#came = (this.#came + size) >>> 0;
+    });
+    readBatch(batch, (event, size) => this.#tell(event, size, bytes));
+  }
+
+  #tell(event: Event, size: number, bytes: Uint8Array): void {
+    switch (event.kind) {
+      case Told.Request:
+        this.#request(event, size, bytes);
+        return;
+      case Told.Message:
+      case Told.Fragment:
+      case Told.Ping:
+      case Told.Pong:
+        this.#inbound(event, size, bytes);
+        return;
+      case Told.Gone:
+        this.#gone(event);
+        break;
+      case Told.Open:
+        this.#open(event, bytes);
+        break;
+      case Told.Connect:
+        this.#connect(event, bytes);
+        break;
+      case Told.Disconnect:
+        this.#disconnect(event, bytes);
+        break;
+      case Told.Room: {
+        const ws = this.#sockets.get(event.id);
+        const { value, at } = event;
+        if (ws?.left(value, wordAt(bytes, at), wordAt(bytes, at + 4))) this.drained(ws);
+        break;
+      }
+      case Told.AnswerRoom:
+        this.#requests.get(event.id)?.left(event.value);
+        break;
+      case Told.Close:
+        this.#close(event, bytes);
+        break;
+      default:
+        break;
+    }
+    this.#count(size);
+  }
+
+  /** Runs user code; what it throws is reported. */
+  #guard(where: string, fn: () => unknown): void {
+    try {
+      const result = fn();
+      if (isThenable(result))
+        result.then(undefined, (thrown: unknown) => this.#fail(thrown, where));
+    } catch (thrown) {
+      this.#fail(thrown, where);
+    }
+  }
+
+  #fail(thrown: unknown, where: string): void {
+    this.errors++;
+    try {
+      this.#failed(toError(thrown), where);
+    } catch (error) {
+      // What reports errors fails itself: it is nobody's, and the events go on.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+
+  #request(event: Event, size: number, bytes: Uint8Array): void {
+    const request = new RemoteRequest(event.id, bytes, event.at);
+    const response = new RemoteResponse(this, request, event, size);
+    this.#requests.set(request.id, response);
+    const failed = (thrown: unknown): void => {
+      this.#fail(thrown, "request");
+      response.fail();
+    };
+    let result: unknown;
+    try {
+      result = this.#handler.request?.(request, response);
+    } catch (thrown) {
+      failed(thrown);
+    }
+    if (!isThenable(result)) return;
+    result.then(() => {
+      if (!response.sent) failed(new Error("the handler settled without an answer"));
+    }, failed);
+  }
+
+  /** A request needs to hear of its client no more. */
+  forget(response: RemoteResponse): void {
+    const { id } = response.request;
+    if (this.#requests.get(id) === response) this.#requests.delete(id);
+  }
+
+  /** The subprotocol of an upgrade that names none; "" when the handler does not choose. */
+  chooseProtocol(request: Request): string {
+    const chosen = this.#handler.protocol?.(request) ?? "";
+    if (chosen !== "" && !request.protocols.includes(chosen)) {
+      throw new TypeError(`protocol: the client did not offer ${JSON.stringify(chosen)}`);
+    }
+    return chosen;
+  }
+
+  /** A request is becoming a WebSocket. */
+  upgrading(response: RemoteResponse): void {
+    this.#upgrades.set(response.number, response);
+  }
+
+  #gone(event: Event): void {
+    const response = this.#requests.get(event.id);
+    if (response?.number === event.value) response.leave();
+    this.#upgrades.delete(event.value);
+  }
+
+  #connect(event: Event, bytes: Uint8Array): void {
+    const remoteAddress = latin1(bytes, event.at, event.length);
+    const connection = { id: event.id, remoteAddress };
+    this.#connections.set(connection.id, connection);
+    this.#guard("connect", () => this.#handler.connect?.(connection));
+  }
+
+  /** Code, cause and reason of an end, and the address that stands beside it. */
+  #endOf(event: Event, bytes: Uint8Array): { info: CloseInfo; address: string } {
+    const { at, length } = event;
+    const causeLength = bytes[at + 8] as number;
+    const addressLength = bytes[at + 9] as number;
+    const address = at + CLOSE_BYTES + causeLength;
+    const reason = address + addressLength;
+    const info = {
+      code: wordAt(bytes, at),
+      reason: utf8(bytes, reason, at + length - reason),
+      cause: latin1(bytes, at + CLOSE_BYTES, causeLength),
+      lagBytes: wordAt(bytes, at + 4),
+    };
+    return { info, address: latin1(bytes, address, addressLength) };
+  }
+
+  #disconnect(event: Event, bytes: Uint8Array): void {
+    const { id } = event;
+    const { info, address } = this.#endOf(event, bytes);
+    const connection = this.#connections.get(id) ?? { id, remoteAddress: address };
+    this.#connections.delete(id);
+    this.#guard("disconnect", () => this.#handler.disconnect?.(connection, info));
+  }
+
+  #open(event: Event, bytes: Uint8Array): void {
+    const response = this.#upgrades.get(event.value);
+    if (!response) return;
+    this.#upgrades.delete(event.value);
+    this.#connections.delete(response.request.id);
+    const protocol = latin1(bytes, event.at, event.length);
+    const { remoteAddress } = response.request;
+    const ws = new RemoteSocket(this, event.id, protocol, remoteAddress, response.data);
+    this.#sockets.set(ws.id, ws);
+    if (!this.#handler.open) return;
+    const failed = (thrown: unknown): void => {
+      this.#fail(thrown, "open");
+      ws.opened();
+      ws.abandon();
+    };
+    try {
+      const result: unknown = this.#handler.open(ws);
+      if (isThenable(result)) result.then(() => ws.opened(), failed);
+      else ws.opened();
+    } catch (thrown) {
+      failed(thrown);
+    }
+  }
+
+  /** What a WebSocket's client sent: at once, or behind the message that is being handled. */
+  #inbound(event: Event, size: number, bytes: Uint8Array): void {
+    const ws = this.#sockets.get(event.id);
+    if (!ws) {
+      this.#count(size);
+      return;
+    }
+    const { kind, flags, value, at, length } = event;
+    const isBinary = (flags & TOLD_BINARY) !== 0;
+    if (kind === Told.Message) {
+      const data = isBinary ? copyBytes(bytes, at, length) : utf8(bytes, at, length);
+      if (ws.queue) ws.queue.push(() => this.#message(ws, data, isBinary, size));
+      else this.#message(ws, data, isBinary, size);
+      return;
+    }
+    const data = copyBytes(bytes, at, length);
+    const first = (flags & TOLD_FIRST) !== 0;
+    const last = (flags & TOLD_LAST) !== 0;
+    const tell = (): void => {
+      if (kind === Told.Fragment)
+        this.#fragment(ws, data, { first, last, isBinary, remaining: value }, size);
+      else this.#control(ws, kind === Told.Ping ? "ping" : "pong", data, size);
+    };
+    if (ws.queue) ws.queue.push(tell);
+    else tell();
+  }
+
+  #message(ws: RemoteSocket, data: string | Uint8Array, isBinary: boolean, size: number): void {
+    let result: unknown;
+    try {
+      result = this.#handler.message?.(ws, data, isBinary);
+    } catch (thrown) {
+      this.#failMessage(ws, thrown);
+    }
+    this.#settle(ws, result, size);
+  }
+
+  #fragment(ws: RemoteSocket, data: Uint8Array, info: FragmentInfo, size: number): void {
+    let result: unknown;
+    try {
+      result = this.#handler.fragment?.(ws, data, info);
+    } catch (thrown) {
+      this.#failMessage(ws, thrown);
+    }
+    this.#settle(ws, result, size);
+  }
+
+  #control(ws: RemoteSocket, name: "ping" | "pong", data: Uint8Array, size: number): void {
+    this.#guard(name, () => this.#handler[name]?.(ws, data));
+    this.#handledMessage(ws, size);
+  }
+
+  #failMessage(ws: RemoteSocket, thrown: unknown): void {
+    this.#fail(thrown, "message");
+    ws.abandon();
+  }
+
+  /** A handler of messages may settle later, and fail later: the connection's next message waits for it. */
+  #settle(ws: RemoteSocket, result: unknown, size: number): void {
+    if (!isThenable(result)) {
+      this.#handledMessage(ws, size);
+      return;
+    }
+    if (!this.#ordered) {
+      result.then(undefined, (thrown: unknown) => this.#failMessage(ws, thrown));
+      this.#handledMessage(ws, size);
+      return;
+    }
+    ws.busy = true;
+    ws.queue ??= [];
+    const next = (): void => {
+      this.#handledMessage(ws, size);
+      this.#next(ws);
+    };
+    result.then(next, (thrown: unknown) => {
+      this.#failMessage(ws, thrown);
+      next();
+    });
+  }
+
+  #next(ws: RemoteSocket): void {
+    ws.busy = false;
+    const queue = ws.queue ?? [];
+    while (!ws.busy && queue.length > 0) queue.shift()?.();
+    if (!ws.busy) ws.queue = undefined;
+  }
+
+  /** There is room again after a send was refused. */
+  drained(ws: RemoteSocket): void {
+    if (ws.open) this.#guard("drain", () => this.#handler.drain?.(ws));
+  }
+
+  #close(event: Event, bytes: Uint8Array): void {
+    const ws = this.#sockets.get(event.id);
+    if (!ws) return;
+    const { info } = this.#endOf(event, bytes);
+    ws.ended();
+    this.#sockets.delete(ws.id);
+    const tell = (): void => this.#guard("close", () => this.#handler.close?.(ws, info));
+    // After the messages that are still to be handled.
+    if (ws.queue) ws.queue.push(tell);
+    else tell();
+  }
+
+  // ---- the end -----------------------------------------------------------------------------------------
+
+  /** Tells the handler of the shutdown, for each open WebSocket, before their Close frames. */
+  shutdown(): void {
+    this.each((ws) => this.#guard("shutdown", () => this.#handler.shutdown?.(ws)));
+  }
+
+  /** The worker is gone: nobody waits for it any more. */
+  end(): void {
+    this.outlet.end();
+    for (const response of [...this.#requests.values()]) response.leave();
+    for (const ws of this.#sockets.values()) ws.ended();
+    this.#sockets.clear();
+    this.#upgrades.clear();
+    this.#connections.clear();
+  }
+}

@@ -1,0 +1,224 @@
+// A request and its answer on the application's thread. The request is read from the batch it came in; the
+// answer goes to the worker as operations.
+//
+// Invariant: a request counts as pending until it is answered, or its answer has begun, or it failed, or its
+// client has gone; then exactly once it does not.
+
+import type { Application } from "./application";
+import type { Data, Request, StaticBody } from "./handler";
+import { Credit, type Thirsty } from "./outlet";
+import { type RequestHead, RequestReader } from "./request";
+import { Answering, type Field, type Upgrade } from "./response";
+import { latin1, toBytes } from "./text";
+import {
+  ANSWER_CLOSE,
+  type Event,
+  Op,
+  PIECE_COST,
+  REQUEST_ADDRESS_LENGTH,
+  REQUEST_BODY_LENGTH,
+  REQUEST_BYTES,
+  REQUEST_FIELDS,
+  REQUEST_HEAD_LENGTH,
+  REQUEST_METHOD,
+  REQUEST_MINOR,
+  REQUEST_TARGET,
+  REQUEST_TARGET_LENGTH,
+  REQUEST_TRAITS,
+  encodeFields,
+  wordAt,
+} from "./wire";
+import { HEADER_ENTRY_BYTES } from "../assembly/abi";
+
+const NONE = new Uint8Array(0);
+
+/** Where the parts of a request lie in a batch. */
+function readHead(bytes: Uint8Array, at: number): RequestHead {
+  const u16 = (offset: number): number =>
+    (bytes[at + offset] as number) | ((bytes[at + offset + 1] as number) << 8);
+  const fields = u16(REQUEST_FIELDS);
+  const headLength = u16(REQUEST_HEAD_LENGTH);
+  const table = at + REQUEST_BYTES;
+  const head = table + fields * HEADER_ENTRY_BYTES;
+  return {
+    head,
+    headLength,
+    table,
+    fields,
+    body: head + headLength,
+    bodyLength: wordAt(bytes, at + REQUEST_BODY_LENGTH),
+    method: bytes[at + REQUEST_METHOD] as number,
+    minor: bytes[at + REQUEST_MINOR] as number,
+    target: u16(REQUEST_TARGET),
+    targetLength: u16(REQUEST_TARGET_LENGTH),
+    traits: wordAt(bytes, at + REQUEST_TRAITS),
+  };
+}
+
+export class RemoteRequest extends RequestReader {
+  protected override readonly bytes: Uint8Array;
+  protected override readonly head: RequestHead;
+
+  /** @param bytes the batch, with a request's payload at `at` */
+  constructor(id: number, bytes: Uint8Array, at: number) {
+    const head = readHead(bytes, at);
+    const length =
+      (bytes[at + REQUEST_ADDRESS_LENGTH] as number) |
+      ((bytes[at + REQUEST_ADDRESS_LENGTH + 1] as number) << 8);
+    super(id, latin1(bytes, head.body + head.bodyLength, length));
+    this.bytes = bytes;
+    this.head = head;
+  }
+}
+
+/** A static body that the worker has, by its number. */
+export class RemoteBody implements StaticBody {
+  readonly number: number;
+  readonly type: string;
+  readonly length: number;
+
+  constructor(number: number, type: string, length: number) {
+    this.number = number;
+    this.type = type;
+    this.length = length;
+  }
+}
+
+export class RemoteResponse extends Answering implements Thirsty {
+  override readonly request: Request;
+  readonly #application: Application;
+  readonly slot: number;
+  readonly generation: number;
+  readonly number: number;
+  readonly #credit: Credit;
+  /** What `ws.data` will be. */
+  data: unknown;
+  /** Bytes of the event it came with; 0: it is not pending any more. */
+  #bytes: number;
+  #gone = false;
+
+  constructor(application: Application, request: Request, event: Event, bytes: number) {
+    super();
+    this.#application = application;
+    this.request = request;
+    this.slot = event.slot;
+    this.generation = event.generation;
+    this.number = event.value;
+    this.#bytes = bytes;
+    this.#credit = new Credit(application.backlog);
+  }
+
+  protected override get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** It is not pending any more. */
+  #settle(): void {
+    if (this.#bytes === 0) return;
+    this.#application.handledRequest(this.#bytes);
+    this.#bytes = 0;
+  }
+
+  #post(op: Op, second: number, fields: readonly Field[], tail: Data): void {
+    const bytes = fields.length === 0 ? NONE : encodeFields(fields);
+    const { outlet } = this.#application;
+    const { slot, generation, number } = this;
+    const data = tail instanceof ArrayBuffer ? new Uint8Array(tail) : tail;
+    outlet.post(op, slot, generation, number, second, bytes, data);
+  }
+
+  /** The request is answered: nothing is expected of its client any more. */
+  #finish(): void {
+    this.#application.forget(this);
+    this.#settle();
+  }
+
+  protected override respond(status: number, fields: Field[], body: Data, close: boolean): boolean {
+    this.#post(Op.Answer, close ? status | ANSWER_CLOSE : status, fields, body);
+    this.#finish();
+    return true;
+  }
+
+  protected override checkStatic(body: StaticBody): void {
+    if (!(body instanceof RemoteBody)) throw new TypeError("body: not made by server.body()");
+  }
+
+  protected override respondStatic(
+    status: number,
+    fields: Field[],
+    body: StaticBody,
+    close: boolean,
+  ): boolean {
+    const number = new Uint8Array(new Uint32Array([(body as RemoteBody).number]).buffer);
+    this.#post(Op.Static, close ? status | ANSWER_CLOSE : status, fields, number);
+    this.#finish();
+    return true;
+  }
+
+  protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
+    this.#post(Op.Begin, close ? status | ANSWER_CLOSE : status, fields, NONE);
+    this.#settle();
+    return true;
+  }
+
+  protected override streamWrite(data: Data): boolean {
+    const bytes = typeof data === "string" ? data : toBytes(data);
+    if (bytes.length === 0) return true;
+    const credit = this.#credit;
+    const { outlet } = this.#application;
+    if (credit.isSpent) {
+      credit.refused = true;
+      return false;
+    }
+    const { slot, generation, number } = this;
+    if (!outlet.offer(Op.Write, slot, generation, number, 0, NONE, bytes)) {
+      outlet.whenRoom(this);
+      return false;
+    }
+    credit.used += outlet.tailBytes + PIECE_COST;
+    return true;
+  }
+
+  protected override streamEnd(): void {
+    this.#post(Op.End, 0, [], NONE);
+    this.#finish();
+  }
+
+  protected override streamFail(): void {
+    this.#post(Op.Break, 0, [], NONE);
+    this.leave();
+  }
+
+  protected override accept({ fields, protocol, data }: Upgrade): boolean {
+    const chosen = protocol === "" ? this.#application.chooseProtocol(this.request) : protocol;
+    if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
+    this.data = data;
+    this.#post(Op.Upgrade, 0, fields, chosen);
+    this.#application.upgrading(this);
+    this.#finish();
+    return true;
+  }
+
+  /** Its handler failed: 500, or the end of an answer that has begun. */
+  fail(): void {
+    if (this.sent) return;
+    this.#post(Op.Fail, 0, [], NONE);
+    this.leave();
+  }
+
+  /** The client has gone, or nothing more is to be said to it. */
+  leave(): void {
+    this.#gone = true;
+    this.#finish();
+    this.wake();
+  }
+
+  /** Bytes of its pieces have left the client's queue. */
+  left(bytes: number): void {
+    if (this.#credit.give(bytes)) this.wake();
+  }
+
+  room(): void {
+    this.wake();
+  }
+}

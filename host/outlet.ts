@@ -1,0 +1,144 @@
+// The way of a handler's operations from the application's thread to the worker: the inbox, and a queue in
+// front of it for those that must not be lost when it is full.
+//
+// Invariant: nothing overtakes what is queued. What may be refused is refused while something is queued, so
+// the queue holds at most an answer for each request, and a few operations for each WebSocket.
+
+import type { InboxWriter } from "./inbox";
+import { copyBytes } from "./text";
+import type { Op } from "./wire";
+
+/** An operation that waits for room. */
+export interface Kept {
+  op: Op;
+  readonly slot: number;
+  readonly generation: number;
+  readonly first: number;
+  readonly second: number;
+  readonly fields: Uint8Array;
+  readonly tail: string | Uint8Array;
+  sent: boolean;
+}
+
+/** Is told when there is room again. */
+export interface Thirsty {
+  room(): void;
+}
+
+/** How many bytes may be under way to one client; the worker says when some have left its queue. */
+export class Credit {
+  readonly #limit: number;
+  used = 0;
+  /** Something was refused: its owner is to be told when there is room. */
+  refused = false;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get isSpent(): boolean {
+    return this.used > this.#limit;
+  }
+
+  /** @returns true when the owner is to be told of it */
+  give(bytes: number): boolean {
+    this.used -= bytes;
+    if (!this.refused || this.used > this.#limit / 2) return false;
+    this.refused = false;
+    return true;
+  }
+}
+
+export class Outlet {
+  readonly #inbox: InboxWriter;
+  #queue: Kept[] = [];
+  readonly #thirsty = new Set<Thirsty>();
+  #waiting = false;
+  #ended = false;
+
+  constructor(inbox: InboxWriter) {
+    this.#inbox = inbox;
+  }
+
+  /** True when nothing waits: what is put into the inbox now keeps its place. */
+  get isClear(): boolean {
+    return this.#queue.length === 0;
+  }
+
+  /** Bytes of the tail of the operation that was offered last, as it went. */
+  get tailBytes(): number {
+    return this.#inbox.tailBytes;
+  }
+
+  /** Sends an operation if there is room. */
+  offer(
+    op: Op,
+    slot: number,
+    generation: number,
+    first: number,
+    second: number,
+    fields: Uint8Array,
+    tail: string | Uint8Array,
+  ): boolean {
+    if (this.#queue.length > 0) return false;
+    return this.#inbox.putOp(op, slot, generation, first, second, fields, tail);
+  }
+
+  /** Sends an operation, later when there is no room. @returns what waits, if it does */
+  post(
+    op: Op,
+    slot: number,
+    generation: number,
+    first: number,
+    second: number,
+    fields: Uint8Array,
+    tail: string | Uint8Array,
+  ): Kept | undefined {
+    if (this.offer(op, slot, generation, first, second, fields, tail)) return undefined;
+    const own = typeof tail === "string" ? tail : copyBytes(tail, 0, tail.length);
+    const kept = { op, slot, generation, first, second, fields, tail: own, sent: false };
+    this.#queue.push(kept);
+    this.#wait();
+    return kept;
+  }
+
+  /** Tells `who` once when there is room, and nothing waits. */
+  whenRoom(who: Thirsty): void {
+    this.#thirsty.add(who);
+    this.#wait();
+  }
+
+  #wait(): void {
+    if (this.#waiting || this.#ended) return;
+    this.#waiting = true;
+    this.#inbox.ready().then(() => {
+      this.#waiting = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const queue = this.#queue;
+    let at = 0;
+    for (; at < queue.length; at++) {
+      const { op, slot, generation, first, second, fields, tail } = queue[at] as Kept;
+      if (!this.#inbox.putOp(op, slot, generation, first, second, fields, tail)) break;
+      (queue[at] as Kept).sent = true;
+    }
+    this.#queue = queue.slice(at);
+    if (this.#queue.length > 0) {
+      this.#wait();
+      return;
+    }
+    const thirsty = [...this.#thirsty];
+    this.#thirsty.clear();
+    for (const who of thirsty) who.room();
+  }
+
+  /** The worker is gone: nothing is waited for. */
+  end(): void {
+    this.#ended = true;
+    this.#queue = [];
+    this.#thirsty.clear();
+  }
+}

@@ -1,0 +1,178 @@
+// A request read out of bytes on demand: those of the engine's memory in the worker, those of a batch of
+// events on the application's thread, those of a message in a pool's thread.
+
+import { HEADER_ENTRY_BYTES, Method, Trait } from "../assembly/abi";
+import type { Request } from "./handler";
+import { gather, whole } from "./body";
+import { copyBytes, latin1, utf8 } from "./text";
+
+/** Where a request lies: addresses, lengths, and what its fields said. */
+export interface RequestHead {
+  head: number;
+  headLength: number;
+  table: number;
+  fields: number;
+  body: number;
+  bodyLength: number;
+  method: number;
+  minor: number;
+  target: number;
+  targetLength: number;
+  traits: number;
+}
+
+export abstract class RequestReader implements Request {
+  readonly id: number;
+  readonly remoteAddress: string;
+
+  constructor(id: number, remoteAddress: string) {
+    this.id = id;
+    this.remoteAddress = remoteAddress;
+  }
+
+  /** Where the request lies now. */
+  protected abstract readonly head: RequestHead;
+  /** The bytes it lies in. */
+  protected abstract readonly bytes: Uint8Array;
+  #isRead = false;
+
+  /** Its body, when that is streamed. */
+  protected get upload(): AsyncIterableIterator<Uint8Array> | undefined {
+    return undefined;
+  }
+
+  /** Bytes of a body that is gathered whole; one that is whole already has been bounded before. */
+  protected get bodyLimit(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
+  get method(): string {
+    return Method[this.head.method] ?? "";
+  }
+
+  get url(): string {
+    const at = this.head;
+    return latin1(this.bytes, at.head + at.target, at.targetLength);
+  }
+
+  get path(): string {
+    const target = this.#origin();
+    const end = target.search(/[?#]/);
+    return end < 0 ? target : target.slice(0, end);
+  }
+
+  get query(): string {
+    const target = this.#origin();
+    const hash = target.indexOf("#");
+    const whole = hash < 0 ? target : target.slice(0, hash);
+    const start = whole.indexOf("?");
+    return start < 0 ? "" : whole.slice(start + 1);
+  }
+
+  /** The target without scheme and authority. */
+  #origin(): string {
+    const url = this.url;
+    if (!(this.head.traits & Trait.Absolute)) return url;
+    const rest = url.slice(url.indexOf("://") + 3);
+    const start = rest.search(/[/?#]/);
+    if (start < 0) return "/";
+    return rest[start] === "/" ? rest.slice(start) : `/${rest.slice(start)}`;
+  }
+
+  /** The host the request is for: its target's, else its Host field's (RFC 9112 3.3). */
+  get host(): string {
+    if (!(this.head.traits & Trait.Absolute)) return this.header("host") ?? "";
+    const rest = this.url.slice(this.url.indexOf("://") + 3);
+    const end = rest.search(/[/?#]/);
+    return end < 0 ? rest : rest.slice(0, end);
+  }
+
+  get httpVersion(): string {
+    return this.head.minor === 0 ? "1.0" : "1.1";
+  }
+
+  #field(at: RequestHead, i: number, which: 0 | 4): string {
+    const entry = at.table + i * HEADER_ENTRY_BYTES + which;
+    const bytes = this.bytes;
+    const offset = (bytes[entry] as number) | ((bytes[entry + 1] as number) << 8);
+    const length = (bytes[entry + 2] as number) | ((bytes[entry + 3] as number) << 8);
+    return latin1(bytes, at.head + offset, length);
+  }
+
+  #nameLength(at: RequestHead, i: number): number {
+    const entry = at.table + i * HEADER_ENTRY_BYTES + 2;
+    return (this.bytes[entry] as number) | ((this.bytes[entry + 1] as number) << 8);
+  }
+
+  header(name: string): string | undefined {
+    const at = this.head;
+    const wanted = name.toLowerCase();
+    let found: string | undefined;
+    for (let i = 0; i < at.fields; i++) {
+      if (this.#nameLength(at, i) !== wanted.length) continue;
+      if (this.#field(at, i, 0).toLowerCase() !== wanted) continue;
+      const value = this.#field(at, i, 4);
+      found = found === undefined ? value : `${found}, ${value}`;
+    }
+    return found;
+  }
+
+  get headers(): ReadonlyArray<readonly [string, string]> {
+    const at = this.head;
+    const list: [string, string][] = [];
+    for (let i = 0; i < at.fields; i++) {
+      list.push([this.#field(at, i, 0).toLowerCase(), this.#field(at, i, 4)]);
+    }
+    return list;
+  }
+
+  /** Where the head is, of a request whose body is here. @throws Error when it is streamed */
+  #whole(what: string): RequestHead {
+    if (this.upload) {
+      throw new Error(`${what}: the body is streamed; read it with stream() or collect()`);
+    }
+    return this.head;
+  }
+
+  get body(): Uint8Array {
+    const at = this.#whole("body");
+    return copyBytes(this.bytes, at.body, at.bodyLength);
+  }
+
+  text(): string {
+    const at = this.#whole("text");
+    return utf8(this.bytes, at.body, at.bodyLength);
+  }
+
+  json(): unknown {
+    const at = this.#whole("json");
+    return JSON.parse(utf8(this.bytes, at.body, at.bodyLength));
+  }
+
+  stream(): AsyncIterableIterator<Uint8Array> {
+    if (this.#isRead) throw new Error("stream: the body has a reader already");
+    this.#isRead = true;
+    return this.upload ?? whole(this.body);
+  }
+
+  async collect(limit = this.bodyLimit): Promise<Uint8Array> {
+    if (!(limit >= 0) || (limit !== Number.POSITIVE_INFINITY && !Number.isInteger(limit))) {
+      throw new RangeError(`limit: ${limit} is not a number of bytes`);
+    }
+    return gather(this.stream(), limit);
+  }
+
+  get upgrade(): boolean {
+    return (this.head.traits & Trait.Upgrade) !== 0;
+  }
+
+  get protocols(): readonly string[] {
+    const offered = this.header("sec-websocket-protocol");
+    return offered === undefined
+      ? []
+      : offered
+          .split(",")
+          .map((name) => name.trim())
+          .filter(Boolean);
+  }
+}

@@ -1,0 +1,198 @@
+// A WebSocket on the application's thread: its messages come in batches, what it sends goes to the worker as
+// operations of the inbox.
+//
+// Invariant: `send` says true only for what will be queued for the client, in the order of the calls; at most
+// `maxBacklog` bytes of it are under way or queued.
+
+import { SLOT_LIMIT } from "../assembly/abi";
+import type { Application } from "./application";
+import { checkClose } from "./close";
+import { flagsOf } from "./flags";
+import type { Data, SendOptions, WebSocket } from "./handler";
+import { Credit, type Kept, type Thirsty } from "./outlet";
+import { toBytes } from "./text";
+import { checkTopic } from "./topic";
+import { Op, PIECE_COST } from "./wire";
+
+const NONE = new Uint8Array(0);
+
+export class RemoteSocket implements WebSocket, Thirsty {
+  readonly id: number;
+  readonly protocol: string;
+  readonly remoteAddress: string;
+  data: unknown;
+  readonly #application: Application;
+  readonly #slot: number;
+  readonly #generation: number;
+  readonly #credit: Credit;
+  readonly #topics = new Set<string>();
+  #state: "open" | "closing" | "closed" = "open";
+  #paused = false;
+  /** A pause or its end that waits for room. */
+  #flow: Kept | undefined;
+  #lagBytes = 0;
+  #lagFrames = 0;
+  /** What its handler is to be told once that of the message before has settled; undefined: it has. */
+  queue: (() => void)[] | undefined;
+  /** The handler of a message has not settled. */
+  busy = false;
+  /** Bytes of messages handled since the worker was told. */
+  #taken = 0;
+
+  constructor(
+    application: Application,
+    id: number,
+    protocol: string,
+    remoteAddress: string,
+    data: unknown,
+  ) {
+    this.#application = application;
+    this.id = id;
+    this.protocol = protocol;
+    this.remoteAddress = remoteAddress;
+    this.data = data;
+    this.#slot = id % SLOT_LIMIT;
+    this.#generation = Math.floor(id / SLOT_LIMIT);
+    this.#credit = new Credit(application.backlog);
+  }
+
+  get open(): boolean {
+    return this.#state === "open";
+  }
+
+  /** `queued` is what was sent and is not known to have left; the rest is as the worker said last. */
+  get lag(): { bytes: number; frames: number; queued: number } {
+    if (this.#state === "closed") return { bytes: 0, frames: 0, queued: 0 };
+    return { bytes: this.#lagBytes, frames: this.#lagFrames, queued: this.#credit.used };
+  }
+
+  #post(op: Op, first = 0, tail: string | Uint8Array = NONE): Kept | undefined {
+    return this.#application.outlet.post(op, this.#slot, this.#generation, first, 0, NONE, tail);
+  }
+
+  send(data: Data, options?: SendOptions): boolean {
+    const flags = flagsOf(data, options);
+    if (this.#state !== "open") return false;
+    const credit = this.#credit;
+    if (credit.isSpent) {
+      credit.refused = true;
+      return false;
+    }
+    const { outlet } = this.#application;
+    const tail = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+    if (!outlet.offer(Op.Send, this.#slot, this.#generation, flags, 0, NONE, tail)) {
+      outlet.whenRoom(this);
+      return false;
+    }
+    credit.used += outlet.tailBytes + PIECE_COST;
+    return true;
+  }
+
+  /** When a table is full, `onError` is told; a subscription that was not made still counts as one here. */
+  subscribe(topic: string): boolean {
+    checkTopic(topic);
+    if (this.#state !== "open") return false;
+    if (!this.#topics.has(topic)) this.#post(Op.Subscribe, 0, topic);
+    this.#topics.add(topic);
+    return true;
+  }
+
+  unsubscribe(topic: string): boolean {
+    checkTopic(topic);
+    if (!this.#topics.delete(topic)) return false;
+    this.#post(Op.Unsubscribe, 0, topic);
+    return true;
+  }
+
+  isSubscribed(topic: string): boolean {
+    checkTopic(topic);
+    return this.#topics.has(topic);
+  }
+
+  get subscriptions(): string[] {
+    return [...this.#topics];
+  }
+
+  publish(topic: string, data: Data, options?: SendOptions): boolean {
+    return this.#application.publish(topic, data, { ...options, except: this.id });
+  }
+
+  close(code = 1000, reason = ""): boolean {
+    checkClose(code, reason);
+    if (this.#state !== "open") return false;
+    this.#state = "closing";
+    this.#topics.clear();
+    this.#post(Op.Close, code, reason);
+    return true;
+  }
+
+  terminate(): boolean {
+    if (this.#state === "closed") return false;
+    this.ended();
+    this.#post(Op.Terminate);
+    return true;
+  }
+
+  ping(data: Data = ""): boolean {
+    const bytes = toBytes(data);
+    if (bytes.length > 125) throw new RangeError(`ping: ${bytes.length} bytes are more than 125`);
+    if (this.#state !== "open") return false;
+    const { outlet } = this.#application;
+    return outlet.offer(Op.Ping, this.#slot, this.#generation, 0, 0, NONE, bytes);
+  }
+
+  pause(): void {
+    this.#setPaused(true);
+  }
+
+  resume(): void {
+    this.#setPaused(false);
+  }
+
+  #setPaused(paused: boolean): void {
+    if (this.#state === "closed" || this.#paused === paused) return;
+    this.#paused = paused;
+    const op = paused ? Op.Pause : Op.Resume;
+    if (this.#flow && !this.#flow.sent) this.#flow.op = op;
+    else this.#flow = this.#post(op);
+  }
+
+  // ---- the application's side of it --------------------------------------------------------------------
+
+  /** `open` has settled: messages may come. */
+  opened(): void {
+    this.#post(Op.Opened);
+  }
+
+  /** Its handler failed. */
+  abandon(): void {
+    if (this.#state === "open") this.#state = "closing";
+    this.#post(Op.Abandon);
+  }
+
+  /** The connection has ended. */
+  ended(): void {
+    this.#state = "closed";
+    this.#topics.clear();
+  }
+
+  /** Messages of so many bytes have been handled; the worker is told now and then. */
+  handled(bytes: number): void {
+    this.#taken += bytes;
+    if (this.#taken * 2 < this.#application.laneBytes) return;
+    this.#post(Op.Taken, this.#taken);
+    this.#taken = 0;
+  }
+
+  /** Bytes have left its queue. @returns true when `drain` is due */
+  left(bytes: number, lagBytes: number, lagFrames: number): boolean {
+    this.#lagBytes = lagBytes;
+    this.#lagFrames = lagFrames;
+    return this.#credit.give(bytes);
+  }
+
+  room(): void {
+    if (this.#state === "open" && !this.#credit.isSpent) this.#application.drained(this);
+    else this.#credit.refused = true;
+  }
+}

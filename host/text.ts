@@ -1,0 +1,75 @@
+// Text as bytes, both ways: Latin-1 for fields, UTF-8 for the rest. Uses Node's Buffer where there is one,
+// because it makes no view for each call.
+
+const ascii: readonly string[] = Array.from({ length: 128 }, (_, i) => String.fromCharCode(i));
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** What Node's Buffer has and its types keep quiet about. */
+interface FastBuffer extends Uint8Array {
+  latin1Slice(from: number, to: number): string;
+  utf8Slice(from: number, to: number): string;
+  utf8Write(text: string, at: number, limit: number): number;
+}
+
+const hasFast = typeof Buffer === "function" && "utf8Write" in Buffer.prototype;
+
+function isFast(bytes: Uint8Array): bytes is FastBuffer {
+  return hasFast && bytes instanceof Buffer;
+}
+
+/** A view of a whole memory: a Buffer where there is one, so that slices of it are cheap. */
+export function viewOf(memory: ArrayBufferLike, from = 0, length?: number): Uint8Array {
+  return hasFast
+    ? Buffer.from(memory as ArrayBuffer, from, length)
+    : new Uint8Array(memory, from, length);
+}
+
+/** Decodes bytes as Latin-1, as field values are (RFC 9110 5.5). */
+export function latin1(bytes: Uint8Array, from: number, length: number): string {
+  if (isFast(bytes)) return bytes.latin1Slice(from, from + length);
+  let text = "";
+  for (let i = from; i < from + length; i++) {
+    const c = bytes[i] as number;
+    text += ascii[c] ?? String.fromCharCode(c);
+  }
+  return text;
+}
+
+/** Writes a text of Latin-1 characters; returns where it ends. */
+export function putLatin1(bytes: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
+  return at + text.length;
+}
+
+/** Decodes valid UTF-8. */
+export function utf8(bytes: Uint8Array, from: number, length: number): string {
+  if (isFast(bytes)) return bytes.utf8Slice(from, from + length);
+  return decoder.decode(bytes.slice(from, from + length));
+}
+
+/** Writes a string as UTF-8 at `at`; returns the bytes written, −1 when they do not fit. */
+export function putUtf8(bytes: Uint8Array, at: number, limit: number, text: string): number {
+  if (text.length > limit) return -1;
+  if (text.length * 3 > limit && byteLength(text) > limit) return -1;
+  if (isFast(bytes)) return bytes.utf8Write(text, at, limit);
+  return encoder.encodeInto(text, bytes.subarray(at, at + limit)).written;
+}
+
+/** Bytes of a string in UTF-8. */
+export function byteLength(text: string): number {
+  return hasFast ? Buffer.byteLength(text, "utf8") : encoder.encode(text).length;
+}
+
+/** Bytes of a string or of bytes, as a view. */
+export function toBytes(data: string | Uint8Array | ArrayBuffer): Uint8Array {
+  if (typeof data === "string") return encoder.encode(data);
+  return data instanceof Uint8Array ? data : new Uint8Array(data);
+}
+
+/** Copies of bytes as a plain Uint8Array, whatever the view was. */
+export function copyBytes(bytes: Uint8Array, from: number, length: number): Uint8Array {
+  const copy = new Uint8Array(length);
+  copy.set(bytes.subarray(from, from + length));
+  return copy;
+}

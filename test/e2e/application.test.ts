@@ -1,0 +1,382 @@
+// What is particular to handlers on the application's thread: what it has not come to is bounded, and its own
+// publications keep their place.
+
+import { readFileSync } from "node:fs";
+import { type Handler, type HandlerServer, type Options, type Response, serve } from "ringcast";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import WebSocket from "ws";
+import { Child } from "./child";
+import {
+  BINARY,
+  LIMIT,
+  TEXT,
+  Wire,
+  WsWire,
+  clientFrame,
+  pattern,
+  reported,
+  serving,
+  sleep,
+  takeAnswer,
+  until,
+  within,
+} from "./peer";
+
+const application = suite("application");
+const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+function upgrading(handler: Handler): Handler {
+  return {
+    request: (req, res) => (req.upgrade ? res.upgrade() : res.send(404)),
+    ...handler,
+  };
+}
+
+application("a snapshot and the broadcasts behind it leave no gap", async () => {
+  let n = 0;
+  const handler = (server: HandlerServer): Handler =>
+    upgrading({
+      open(ws) {
+        ws.send(`at ${n}`);
+        n++;
+        server.broadcast(`${n}`);
+      },
+    });
+  await serving("", { handler }, async (server, port) => {
+    const clients: WsWire[] = [];
+    for (let i = 0; i < 20; i++) {
+      clients.push(await WsWire.open(port));
+      n++;
+      server.broadcast(`${n}`);
+    }
+    await until("all", () => n === 40);
+    for (const ws of clients) {
+      let at = 0;
+      while (at < 40) {
+        const text = await ws.text();
+        if (text.startsWith("at ")) at = Number(text.slice(3));
+        else if (at > 0) assert.is(Number(text), ++at);
+      }
+      ws.destroy();
+    }
+  });
+});
+
+application("answers that find the inbox full wait in order, and lose nothing", async () => {
+  const held: Response[] = [];
+  const bodies = Array.from({ length: 64 }, (_, i) => pattern(i === 7 ? 300000 : 10000, i + 1));
+  let allowed: boolean[] = [];
+  const handler = {
+    async request(_req: unknown, res: Response): Promise<void> {
+      held.push(res);
+      if (held.length < 64) return new Promise((resolve) => setTimeout(resolve, LIMIT).unref());
+      held.forEach((one, i) => {
+        assert.ok(one.send(200, "", bodies[i]));
+      });
+      allowed = [broadcast()];
+    },
+  };
+  let broadcast = (): boolean => true;
+  await serving("", { handler, inbox: 65536 }, async (server, port) => {
+    broadcast = () => server.broadcast("behind the answers");
+    const wires: Wire[] = [];
+    for (let i = 0; i < 64; i++) {
+      const wire = await Wire.open(port);
+      wires.push(wire.write(GET));
+      await until("request", () => held.length === i + 1);
+    }
+    for (const [i, wire] of wires.entries()) {
+      assert.ok((await takeAnswer(wire)).body.equals(bodies[i] as Buffer), `answer ${i}`);
+      wire.destroy();
+    }
+    // Nothing may overtake an answer that waits.
+    assert.equal(allowed, [false]);
+    await within(server.ready(), "ready");
+    assert.ok(server.broadcast("now"));
+    assert.equal(reported, []);
+  });
+});
+
+application(
+  "requests beyond `maxPendingRequests` are 503 at once, and room comes back",
+  async () => {
+    const held: Response[] = [];
+    const handler = {
+      request: (_req: unknown, res: Response): void => void held.push(res),
+    };
+    await serving("", { handler, maxPendingRequests: 4 }, async (server, port) => {
+      const wires: Wire[] = [];
+      for (let i = 0; i < 4; i++) {
+        wires.push((await Wire.open(port)).write(GET));
+        await until("request", () => held.length === i + 1);
+      }
+      const other = await Wire.open(port);
+      for (let i = 0; i < 3; i++) {
+        const { status, fields } = await takeAnswer(other.write(GET));
+        assert.equal([status, fields.get("retry-after")], [503, "1"]);
+      }
+      assert.is((await server.stats()).shed, 3);
+      // A client goes, another is answered: two more may come.
+      wires[0]?.reset();
+      await until("gone", () => held[0]?.sent === true);
+      held[1]?.send(200);
+      assert.is((await takeAnswer(wires[1] as Wire)).status, 200);
+      other.write(GET);
+      await until("a fifth", () => held.length === 5);
+      (wires[1] as Wire).write(GET);
+      await until("a sixth", () => held.length === 6);
+      for (const res of held) res.sent || res.send(204);
+      assert.is((await takeAnswer(other)).status, 204);
+      assert.is((await takeAnswer(wires[1] as Wire)).status, 204);
+      for (const wire of [...wires, other]) wire.destroy();
+    });
+  },
+);
+
+application(
+  "a client that goes is seen: `sent`, `ready()`, and what is sent later is dropped",
+  async () => {
+    let res: Response | undefined;
+    const handler = {
+      request(req: { path: string }, response: Response): void {
+        if (req.path !== "/") response.send(200, "text/plain", req.path);
+        else res = response;
+      },
+    };
+    await serving("", { handler }, async (_server, port) => {
+      for (const begins of [false, true]) {
+        res = undefined;
+        const wire = await Wire.open(port);
+        wire.write(GET);
+        await until("request", () => res !== undefined);
+        const response = res as unknown as Response;
+        let waited: Promise<void> = Promise.resolve();
+        if (begins) {
+          assert.ok(response.begin(200));
+          while (response.write(new Uint8Array(65536)));
+          waited = within(response.ready(), "ready");
+        }
+        wire.reset();
+        await until("gone", () => response.sent);
+        await waited;
+        if (begins) {
+          assert.is(response.write("late"), false);
+          await within(response.end("late"), "end");
+        } else {
+          assert.is(response.send(200, "", "late"), false);
+          await within(response.ready(), "ready");
+        }
+      }
+      const next = await Wire.open(port);
+      const answer = await takeAnswer(next.write(GET.replace("/", "/next")));
+      assert.is(answer.body.toString(), "/next");
+      next.destroy();
+      assert.equal(reported, []);
+    });
+  },
+);
+
+application("a handler that does not settle holds its own client alone", async () => {
+  let handled = 0;
+  const handler = upgrading({
+    open: (ws) => {
+      ws.data = undefined;
+    },
+    message(ws, data) {
+      if (typeof data === "string") {
+        if (data === "stick") ws.data = "stuck";
+        else ws.send(data);
+        return undefined;
+      }
+      handled++;
+      return ws.data === "stuck" ? new Promise(() => undefined) : undefined;
+    },
+  });
+  await serving("", { handler, maxPendingBytes: 65536 }, async (_server, port) => {
+    const stuck = await WsWire.open(port);
+    const alive = await WsWire.open(port);
+    stuck.send(TEXT, "stick");
+    const frame = clientFrame(BINARY, pattern(1000));
+    // Far more than may be with the application.
+    for (let i = 0; i < 5000; i++) stuck.socket.write(frame);
+    for (let i = 0; i < 500; i++) {
+      alive.send(TEXT, `${i}`);
+      assert.is(await alive.text(), `${i}`);
+    }
+    assert.is(handled, 1);
+    for (let i = 0; i < 2000; i++) alive.socket.write(frame);
+    await until("handled", () => handled === 2001);
+    stuck.destroy();
+    alive.destroy();
+  });
+});
+
+application("the server as its handler sees it", async () => {
+  let seen: HandlerServer | undefined;
+  const handler = async (server: HandlerServer): Promise<Handler> => {
+    await sleep(1);
+    seen = server;
+    return upgrading({
+      request: (req, res) => (req.upgrade ? res.upgrade({ data: req.query }) : res.send(404)),
+    });
+  };
+  await serving("", { handler }, async (_server, port) => {
+    const server = seen as unknown as HandlerServer;
+    assert.is(server.count(), 0);
+    const clients = [await WsWire.open(port, "/?a"), await WsWire.open(port, "/?b")];
+    await until("both", () => server.count() === 2);
+    const ids = new Map<unknown, number>();
+    server.each((ws) => ids.set(ws.data, ws.id));
+    assert.equal([...ids.keys()].sort(), ["a", "b"]);
+    const b = ids.get("b") as number;
+    assert.ok(server.send(b, "to b"));
+    assert.ok(server.stage().text("staged ").text(1).send(b));
+    assert.ok(server.stage().text("all").broadcast());
+    assert.is((await server.stats()).webSockets, 2);
+    assert.is(await (clients[0] as WsWire).text(), "all");
+    for (const due of ["to b", "staged 1", "all"])
+      assert.is(await (clients[1] as WsWire).text(), due);
+    for (const ws of clients) ws.destroy();
+    await until("none", () => server.count() === 0);
+    assert.is(server.send(b, "to nobody"), false);
+  });
+});
+
+application("a handler that is none is refused, and leaves nothing behind", async () => {
+  const wrong: readonly [unknown, RegExp][] = [
+    [{ request: 5 }, /^TypeError: handler\.request: not a function/],
+    [{ open: "x" }, /^TypeError: handler\.open: not a function/],
+    [() => 5, /^TypeError: handler: /],
+    [async () => undefined, /^TypeError: handler: /],
+    [() => ({ close: 1 }), /^TypeError: handler\.close: not a function/],
+    [
+      () => {
+        throw new Error("will not start");
+      },
+      /^Error: will not start/,
+    ],
+    [5, /^TypeError: handler: /],
+    [null, /^TypeError: handler: /],
+  ];
+  for (const [handler, pattern] of wrong) {
+    const error = await serve({ port: 0, handler } as Options).then(
+      () => assert.unreachable("it started"),
+      (thrown: Error) => thrown,
+    );
+    assert.match(String(error), pattern);
+  }
+});
+
+/** Bytes a process has in memory; Linux alone says. */
+function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
+}
+
+/** A client that sends as fast as it is let; what it sent. */
+class Flooder {
+  sent = 0;
+  #on = true;
+  readonly ws: WsWire;
+  readonly #frame = clientFrame(BINARY, pattern(10000));
+
+  constructor(ws: WsWire) {
+    this.ws = ws;
+    ws.socket.on("drain", () => this.#fill());
+    this.#fill();
+  }
+
+  #fill(): void {
+    while (this.#on) {
+      this.sent++;
+      if (!this.ws.socket.write(this.#frame)) return;
+    }
+  }
+
+  stop(): void {
+    this.#on = false;
+  }
+}
+
+interface Ready {
+  readonly own: number;
+  readonly other: number;
+  readonly pid: number;
+}
+
+application("a blocked application slows its own clients, and nobody else", async () => {
+  const child = new Child("blocked");
+  try {
+    const { own, other, pid } = await child.next<Ready>(LIMIT);
+    const ticks: { n: number; at: number }[] = [];
+    const ticker = new WebSocket(`ws://127.0.0.1:${other}/`);
+    ticker.on("message", (data) => ticks.push({ n: Number(String(data)), at: Date.now() }));
+    const quiet = new WebSocket(`ws://127.0.0.1:${own}/`);
+    let quietEnded = false;
+    quiet.on("close", () => {
+      quietEnded = true;
+    });
+    const flooding = await Promise.all(Array.from({ length: 40 }, () => WsWire.open(own)));
+    const wires = await Promise.all(Array.from({ length: 60 }, () => Wire.open(own)));
+    await until("ticks", () => ticks.length > 10 && quiet.readyState === WebSocket.OPEN);
+    const before = residentBytes(pid);
+    child.tell({ block: 5000 });
+    assert.is(await child.next(LIMIT), "blocking");
+    const began = Date.now();
+    await sleep(100);
+    const flooders = flooding.map((ws) => new Flooder(ws));
+    const answers = wires.map((wire) => takeAnswer(wire.write(GET)));
+    let peak = 0;
+    let asked = 0;
+    while (Date.now() - began < 4500) {
+      const wire = await Wire.open(other);
+      const from = Date.now();
+      assert.is((await takeAnswer(wire.write(GET))).status, 200);
+      assert.ok(Date.now() - from < 2000, "another server answers meanwhile");
+      wire.destroy();
+      asked++;
+      peak = Math.max(peak, residentBytes(pid));
+      await sleep(50);
+    }
+    const during = ticks.filter(({ at }) => at > began && at < began + 4500);
+    assert.is(await child.next(LIMIT), "back");
+    for (const flooder of flooders) flooder.stop();
+    const statuses = (await Promise.all(answers)).map(({ status }) => status);
+    const count = (status: number): number => statuses.filter((one) => one === status).length;
+    assert.equal([count(200), count(503)], [50, 10]);
+    const numbers = during.map(({ n }) => n);
+    const first = numbers[0] as number;
+    assert.equal(
+      numbers,
+      numbers.map((_, i) => first + i),
+      "no broadcast is missing",
+    );
+    const gap = Math.max(...during.slice(1).map(({ at }, i) => at - (during[i]?.at ?? 0)));
+    const grown = peak - before;
+    const mega = (grown / 1e6).toFixed(1);
+    console.log(
+      `\n  ${during.length} ticks, at most ${gap} ms apart; ${asked} answers; ${mega} MB more`,
+    );
+    assert.ok(during.length > 100 && gap < 2000, `${during.length} ticks, ${gap} ms`);
+    assert.ok(grown < 48e6, `${mega} MB more`);
+    assert.is(quietEnded, false, "an idle client that answers pings stays");
+    // All that was sent arrives, once.
+    const counter = await WsWire.open(own);
+    const sent = flooders.reduce((sum, flooder) => sum + flooder.sent, 0);
+    await until("everything", async () => {
+      counter.send(TEXT, "count");
+      const [messages = 0, bytes = 0] = (await counter.text()).split(" ").map(Number);
+      const texts = messages - sent;
+      return texts > 0 && bytes === sent * 10000 + texts * 5;
+    });
+    for (const ws of [...flooding, counter]) ws.destroy();
+    for (const wire of wires) wire.destroy();
+    ticker.terminate();
+    quiet.terminate();
+  } finally {
+    child.end();
+  }
+});
+
+application.run();

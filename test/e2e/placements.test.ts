@@ -1,0 +1,10 @@
+// One body of tests for every place a handler may run.
+
+import { handlerOf } from "./peer";
+import { placementTests } from "./placements";
+
+placementTests("in the worker", async () => ({ handler: await handlerOf("placements", "worker") }));
+
+placementTests("on the application's thread", async () => ({
+  handler: await handlerOf("placements", "application"),
+}));

@@ -1,0 +1,578 @@
+// A handler that lives on the application's thread, as the worker sees it: an ordinary handler whose events
+// go out in batches, and whose answers come back as operations of the inbox.
+//
+// Invariant: a request is told once, and answered, refused or told to be gone. What the application has not
+// handled is bounded: by requests (then 503), by bytes (then WebSockets are not read, requests wait where
+// they were received), by the bytes of one WebSocket (then it alone is not read).
+
+import { CloseReason, FrameFlag, HEADER_ENTRY_BYTES, Outcome, Param } from "../assembly/abi";
+import type {
+  CloseInfo,
+  Connection,
+  FragmentInfo,
+  Handler,
+  Request,
+  Response,
+  WebSocket,
+} from "../host/handler";
+import { latin1, putLatin1, toBytes, utf8 } from "../host/text";
+import {
+  ANSWER_CLOSE,
+  CLOSE_BYTES,
+  HANDLED_BYTES,
+  HANDLED_REQUESTS,
+  HANDLED_WAITING,
+  MEMBERS,
+  type Member,
+  OP_BYTES,
+  Op,
+  REQUEST_ADDRESS_LENGTH,
+  REQUEST_BODY_LENGTH,
+  REQUEST_BYTES,
+  REQUEST_FIELDS,
+  REQUEST_HEAD_LENGTH,
+  REQUEST_METHOD,
+  REQUEST_MINOR,
+  REQUEST_TARGET,
+  REQUEST_TARGET_LENGTH,
+  REQUEST_TRAITS,
+  TOLD_BINARY,
+  TOLD_FIRST,
+  TOLD_LAST,
+  Told,
+  decodeFields,
+  idOf,
+  laneBytes,
+  wordAt,
+} from "../host/wire";
+import { Batch } from "./batch";
+import type { Host } from "./inbox";
+import { type Fate, Lane } from "./lane";
+import { Hold, type Peer } from "./peer";
+import { type ResponseImpl, type StaticBodyImpl, refuse } from "./request";
+import type { Pump } from "./server";
+
+/** Bytes of all clients that may wait here for want of room in their queues. */
+const KEPT_LIMIT = 8 * 1048576;
+
+export interface RemoteLimits {
+  /** Requests with the application, above which they are answered 503. */
+  readonly requests: number;
+  /** Bytes of events it has not handled. */
+  readonly bytes: number;
+}
+
+export interface RemotePort {
+  /** Sends a batch; the buffer is transferred. */
+  post(batch: ArrayBuffer): void;
+}
+
+/** A request that the application has, or will be told of. */
+interface Pending {
+  readonly number: number;
+  readonly peer: Peer;
+  readonly response: ResponseImpl;
+  /** Its answer's pieces. */
+  lane?: Lane;
+}
+
+export class Remote implements Host {
+  readonly #pump: Pump;
+  readonly #limits: RemoteLimits;
+  readonly #port: RemotePort;
+  /** The inbox's header, where the application counts what it has handled. */
+  readonly #words: Int32Array;
+  readonly #batch = new Batch();
+  readonly #pending = new Map<Peer, Pending>();
+  /** Requests and connections that are told when there is room. */
+  readonly #waiting = new Set<Pending>();
+  readonly #strangers = new Set<Peer>();
+  readonly #lanes = new Map<number, Lane>();
+  /** Lanes of which enough is owed to be worth a report. */
+  readonly #watched = new Set<Lane>();
+  /** Lanes whose connection waits for the application. */
+  readonly #stalled = new Set<Lane>();
+  readonly #statics = new Map<number, StaticBodyImpl>();
+  readonly #laneBytes: number;
+  readonly #quarter: number;
+  #members = new Set<Member>();
+  #number = 0;
+  /** Requests told, a u32 that wraps. */
+  #told = 0;
+  #keptBytes = 0;
+  #blocked = false;
+
+  constructor(pump: Pump, limits: RemoteLimits, words: Int32Array, port: RemotePort) {
+    this.#pump = pump;
+    this.#limits = limits;
+    this.#words = words;
+    this.#port = port;
+    this.#laneBytes = laneBytes(limits.bytes);
+    this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
+  }
+
+  /** The handler for the pump. @param members bits of `MEMBERS` that the application's handler has */
+  handler(members: number): Handler {
+    this.#members = new Set(MEMBERS.filter((_, bit) => members & (1 << bit)));
+    const has = (name: Member): boolean => this.#members.has(name);
+    const handler: Handler = {
+      disconnect: (connection, info) => this.#disconnect(connection, info),
+      open: (ws) => this.#open(ws),
+      drain: (ws) => this.#drain(ws),
+      close: (ws, info) => this.#close(ws, info),
+    };
+    if (has("request")) handler.request = (req, res) => this.#request(req, res);
+    if (has("connect")) handler.connect = (connection) => this.#connect(connection);
+    if (has("message"))
+      handler.message = (ws, data, isBinary) => this.#message(ws, toBytes(data), isBinary);
+    if (has("fragment")) handler.fragment = (ws, data, info) => this.#fragment(ws, data, info);
+    if (has("ping")) handler.ping = (ws, data) => this.#control(Told.Ping, ws, data);
+    if (has("pong")) handler.pong = (ws, data) => this.#control(Told.Pong, ws, data);
+    return handler;
+  }
+
+  // ---- room -------------------------------------------------------------------------------------------
+
+  /** Bytes of events that the application has not handled. */
+  get #unhandled(): number {
+    return (this.#batch.total - Atomics.load(this.#words, HANDLED_BYTES)) >>> 0;
+  }
+
+  /** Requests the application has not answered. */
+  get requests(): number {
+    const told = (this.#told - Atomics.load(this.#words, HANDLED_REQUESTS)) >>> 0;
+    return told + this.#waiting.size;
+  }
+
+  /** True when nothing more may be told until the application has come on. */
+  #isFull(): boolean {
+    if (!this.#blocked && this.#unhandled > this.#limits.bytes) {
+      this.#blocked = true;
+      this.#pump.holdAll(Hold.Flow, true);
+      this.#pump.schedule();
+    }
+    return this.#blocked;
+  }
+
+  /** The turn ends: reports what has left, looks whether there is room again, sends the batch. */
+  readonly turned = (): void => {
+    if (this.#blocked) this.#unblock();
+    for (const lane of this.#watched) this.#report(lane);
+    const batch = this.#batch.take();
+    if (batch) this.#port.post(batch);
+  };
+
+  #unblock(): void {
+    const half = this.#limits.bytes / 2;
+    if (this.#unhandled > half) {
+      Atomics.store(this.#words, HANDLED_WAITING, 1);
+      // The application may have come on before the flag stood.
+      if (this.#unhandled > half) return;
+      Atomics.store(this.#words, HANDLED_WAITING, 0);
+    }
+    this.#blocked = false;
+    for (const peer of this.#strangers) this.#tellConnect(peer);
+    this.#strangers.clear();
+    for (const pending of this.#waiting) {
+      if (this.#isFull()) break;
+      this.#waiting.delete(pending);
+      this.#tellRequest(pending);
+    }
+    if (this.#blocked) return;
+    this.#pump.holdAll(Hold.Flow, false);
+    for (const lane of this.#stalled) this.#release(lane);
+  }
+
+  /** Counts a message's bytes; what it returns lets the next one of that client wait. */
+  #pace(lane: Lane, bytes: number): Promise<void> | undefined {
+    lane.told += bytes;
+    if (!this.#isFull() && lane.told < this.#laneBytes) return undefined;
+    return new Promise((resolve) => {
+      lane.release = resolve;
+      this.#stalled.add(lane);
+    });
+  }
+
+  #release(lane: Lane): void {
+    if (this.#blocked || lane.told >= this.#laneBytes) return;
+    this.#stalled.delete(lane);
+    const { release } = lane;
+    lane.release = undefined;
+    release?.();
+  }
+
+  // ---- events -----------------------------------------------------------------------------------------
+
+  #connect(connection: Connection): void {
+    const peer = connection as Peer;
+    if (this.#isFull()) this.#strangers.add(peer);
+    else this.#tellConnect(peer);
+  }
+
+  #tellConnect(peer: Peer): void {
+    const { remoteAddress: address } = peer;
+    const batch = this.#batch;
+    const at = batch.begin(Told.Connect, 0, peer.slot, peer.generation, 0, address.length);
+    putLatin1(batch.bytes, at, address);
+  }
+
+  #disconnect(connection: Connection, info: CloseInfo): void {
+    const peer = connection as Peer;
+    const pending = this.#pending.get(peer);
+    if (pending) {
+      this.#pending.delete(peer);
+      if (pending.lane) this.#forget(pending.lane);
+      if (!this.#waiting.delete(pending)) this.#tellGone(peer, pending.number);
+    }
+    if (this.#strangers.delete(peer)) return;
+    if (this.#members.has("disconnect")) {
+      this.#tellEnd(Told.Disconnect, peer, info, peer.remoteAddress);
+    }
+  }
+
+  #tellGone(peer: Peer, number: number): void {
+    this.#batch.begin(Told.Gone, 0, peer.slot, peer.generation, number, 0);
+    this.#pump.schedule();
+  }
+
+  #tellEnd(kind: Told, peer: Peer, info: CloseInfo, address: string): void {
+    const reason = toBytes(info.reason);
+    const batch = this.#batch;
+    const length = CLOSE_BYTES + info.cause.length + address.length + reason.length;
+    let at = batch.begin(kind, 0, peer.slot, peer.generation, 0, length);
+    put32(batch.bytes, at, info.code);
+    put32(batch.bytes, at + 4, info.lagBytes);
+    batch.bytes[at + 8] = info.cause.length;
+    batch.bytes[at + 9] = address.length;
+    at = putLatin1(batch.bytes, at + CLOSE_BYTES, info.cause);
+    batch.bytes.set(reason, putLatin1(batch.bytes, at, address));
+    this.#pump.schedule();
+  }
+
+  #request(req: Request, res: Response): void {
+    const response = res as ResponseImpl;
+    const peer = this.#pump.peer(req.id);
+    if (!peer) return;
+    if (this.requests >= this.#limits.requests) {
+      refuse(response);
+      this.#pump.shed++;
+      return;
+    }
+    // The application gets a copy.
+    response.request.forget();
+    this.#number = (this.#number + 1) >>> 0;
+    const pending = { number: this.#number, peer, response };
+    this.#pending.set(peer, pending);
+    if (this.#isFull()) this.#waiting.add(pending);
+    else this.#tellRequest(pending);
+  }
+
+  #tellRequest({ number, peer }: Pending): void {
+    this.#told = (this.#told + 1) >>> 0;
+    const { engine } = this.#pump;
+    const head = engine.head(peer.slot);
+    const { remoteAddress: address, slot, generation } = peer;
+    const table = head.fields * HEADER_ENTRY_BYTES;
+    const length = REQUEST_BYTES + table + head.headLength + head.bodyLength + address.length;
+    const batch = this.#batch;
+    const at = batch.begin(Told.Request, 0, slot, generation, number, length);
+    const { bytes } = batch;
+    bytes[at + REQUEST_METHOD] = head.method;
+    bytes[at + REQUEST_MINOR] = head.minor;
+    put16(bytes, at + REQUEST_FIELDS, head.fields);
+    put16(bytes, at + REQUEST_TARGET, head.target);
+    put16(bytes, at + REQUEST_TARGET_LENGTH, head.targetLength);
+    put32(bytes, at + REQUEST_TRAITS, head.traits);
+    put16(bytes, at + REQUEST_HEAD_LENGTH, head.headLength);
+    put16(bytes, at + REQUEST_ADDRESS_LENGTH, address.length);
+    put32(bytes, at + REQUEST_BODY_LENGTH, head.bodyLength);
+    let to = at + REQUEST_BYTES;
+    const { u8 } = engine;
+    bytes.set(u8.subarray(head.table, head.table + table), to);
+    to += table;
+    bytes.set(u8.subarray(head.head, head.head + head.headLength), to);
+    to += head.headLength;
+    if (head.bodyLength > 0) bytes.set(u8.subarray(head.body, head.body + head.bodyLength), to);
+    putLatin1(bytes, to + head.bodyLength, address);
+  }
+
+  #open(ws: WebSocket): Promise<void> | undefined {
+    const { peer } = ws.data as Pending;
+    const lane = this.#laneOf(ws, peer);
+    this.#tellOpen(ws, peer);
+    if (this.#blocked) this.#pump.hold(peer, Hold.Flow);
+    if (!this.#members.has("open")) return undefined;
+    return new Promise((resolve) => {
+      lane.opened = resolve;
+    });
+  }
+
+  #laneOf(ws: WebSocket, peer: Peer): Lane {
+    const lane = new Lane(peer, (bytes, flags) => {
+      const outcome = this.#pump.sendTo(peer, bytes, {
+        binary: (flags & FrameFlag.Binary) !== 0,
+        compress: !(flags & FrameFlag.Plain),
+      });
+      return outcome === Outcome.Ok ? "sent" : outcome === Outcome.Full ? "full" : "gone";
+    });
+    this.#lanes.set(ws.id, lane);
+    return lane;
+  }
+
+  #tellOpen(ws: WebSocket, peer: Peer): void {
+    const { slot, generation } = peer;
+    const { number } = ws.data as Pending;
+    const { length } = ws.protocol;
+    const at = this.#batch.begin(Told.Open, 0, slot, generation, number, length);
+    putLatin1(this.#batch.bytes, at, ws.protocol);
+  }
+
+  #message(ws: WebSocket, data: Uint8Array, isBinary: boolean): Promise<void> | undefined {
+    const flags = isBinary ? TOLD_BINARY : 0;
+    return this.#tellMessage(Told.Message, ws, data, flags, 0);
+  }
+
+  #fragment(ws: WebSocket, data: Uint8Array, info: FragmentInfo): Promise<void> | undefined {
+    const flags =
+      (info.isBinary ? TOLD_BINARY : 0) |
+      (info.first ? TOLD_FIRST : 0) |
+      (info.last ? TOLD_LAST : 0);
+    return this.#tellMessage(Told.Fragment, ws, data, flags, info.remaining);
+  }
+
+  #control(kind: Told, ws: WebSocket, data: Uint8Array): void {
+    const lane = this.#lanes.get(ws.id);
+    if (!lane) return;
+    const { slot, generation } = lane.peer;
+    const at = this.#batch.begin(kind, 0, slot, generation, 0, data.length);
+    this.#batch.bytes.set(data, at);
+    lane.told += Batch.cost(data.length);
+  }
+
+  #tellMessage(
+    kind: Told,
+    ws: WebSocket,
+    data: Uint8Array,
+    flags: number,
+    value: number,
+  ): Promise<void> | undefined {
+    const lane = this.#lanes.get(ws.id);
+    if (!lane) return undefined;
+    const { slot, generation } = lane.peer;
+    const at = this.#batch.begin(kind, flags, slot, generation, value, data.length);
+    this.#batch.bytes.set(data, at);
+    this.#pump.schedule();
+    return this.#pace(lane, Batch.cost(data.length));
+  }
+
+  #drain(ws: WebSocket): void {
+    const lane = this.#lanes.get(ws.id);
+    if (lane) this.#flush(lane);
+  }
+
+  #close(ws: WebSocket, info: CloseInfo): void {
+    const lane = this.#lanes.get(ws.id);
+    const { peer } = ws.data as Pending;
+    // It ended before its `open` came: the application hears of both.
+    if (!lane) this.#tellOpen(ws, peer);
+    else this.#forget(lane);
+    this.#lanes.delete(ws.id);
+    this.#tellEnd(Told.Close, peer, info, "");
+  }
+
+  // ---- what the application sends ---------------------------------------------------------------------
+
+  /** Nothing more is sent on a lane. */
+  #forget(lane: Lane): void {
+    this.#keptBytes -= lane.keptBytes;
+    lane.clear();
+    this.#watched.delete(lane);
+    this.#stalled.delete(lane);
+  }
+
+  #send(lane: Lane, bytes: Uint8Array, flags: number): void {
+    const before = lane.keptBytes;
+    lane.take(bytes, flags);
+    this.#keptBytes += lane.keptBytes - before;
+    if (lane.owed >= this.#quarter) this.#watched.add(lane);
+    // What was said to be queued cannot be kept any more: the client pays, not the others.
+    if (this.#keptBytes > KEPT_LIMIT) this.#pump.abandon(lane.peer, CloseReason.NoBuffer);
+  }
+
+  #flush(lane: Lane): boolean {
+    const before = lane.keptBytes;
+    const through = lane.flush();
+    this.#keptBytes += lane.keptBytes - before;
+    return through;
+  }
+
+  /** Tells the application what has left a client's queue, when it is worth it. */
+  #report(lane: Lane): void {
+    const { peer } = lane;
+    const { engine } = this.#pump;
+    if (peer.dead) {
+      this.#watched.delete(lane);
+      return;
+    }
+    const free = lane.settle(engine.backlog(peer.slot), this.#quarter);
+    if (free > 0) this.#tellRoom(peer, free);
+    if (lane.owed < this.#quarter) this.#watched.delete(lane);
+  }
+
+  #tellRoom(peer: Peer, free: number): void {
+    const { slot, generation } = peer;
+    const lag = this.#pump.lagOf(peer);
+    const kind = peer.ws ? Told.Room : Told.AnswerRoom;
+    const at = this.#batch.begin(kind, 0, slot, generation, free, 8);
+    put32(this.#batch.bytes, at, lag.bytes);
+    put32(this.#batch.bytes, at + 4, lag.frames);
+  }
+
+  carryOut(
+    op: number,
+    slot: number,
+    generation: number,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void {
+    const first = wordAt(bytes, at);
+    const second = wordAt(bytes, at + 4);
+    const fieldsLength = wordAt(bytes, at + 8);
+    const fields = bytes.subarray(at + OP_BYTES, at + OP_BYTES + fieldsLength);
+    const tail = bytes.subarray(at + OP_BYTES + fieldsLength, at + length);
+    const id = idOf(slot, generation);
+    if (op === Op.Body) {
+      const type = latin1(fields, 0, fields.length);
+      this.#statics.set(first, this.#pump.body(tail, type));
+    } else if (op < Op.Body) {
+      const peer = this.#pump.peer(id);
+      const pending = peer && this.#pending.get(peer);
+      if (!peer || pending?.number !== first) return;
+      try {
+        this.#answer(op, pending, second, fields, tail);
+      } catch (thrown) {
+        this.#pump.failRequest(peer, pending.response, thrown);
+      }
+    } else {
+      const lane = this.#lanes.get(id);
+      if (lane) this.#operate(op, lane, first, tail);
+    }
+  }
+
+  /** Operations on a request. */
+  #answer(op: Op, pending: Pending, second: number, fields: Uint8Array, tail: Uint8Array): void {
+    const { peer, response } = pending;
+    const { request } = response;
+    const { answers } = this.#pump;
+    const status = second & 0xffff;
+    const close = (second & ANSWER_CLOSE) !== 0;
+    if (op !== Op.Begin && op !== Op.Write && op !== Op.End) this.#pending.delete(peer);
+    switch (op) {
+      case Op.Answer:
+        answers.respond(peer, request, status, fields, tail, close);
+        break;
+      case Op.Static: {
+        const body = this.#statics.get(wordAt(tail, 0));
+        if (!body) throw new Error("no such static body");
+        answers.respondStatic(peer, request, status, fields, body, close);
+        break;
+      }
+      case Op.Begin:
+        if (answers.streamBegin(peer, status, fields, close)) pending.lane = this.#stream(pending);
+        break;
+      case Op.Write:
+        if (pending.lane) this.#send(pending.lane, tail, 0);
+        break;
+      case Op.End:
+        pending.lane?.behind(() => {
+          if (pending.lane) this.#forget(pending.lane);
+          this.#pending.delete(peer);
+          answers.streamEnd(peer, request);
+        });
+        break;
+      case Op.Break:
+        if (pending.lane) this.#forget(pending.lane);
+        this.#pump.terminate(peer, CloseReason.HandlerError);
+        break;
+      case Op.Upgrade: {
+        const list = decodeFields(fields, 0, fields.length);
+        const protocol = latin1(tail, 0, tail.length);
+        if (!answers.upgrade(peer, request, list, protocol, pending))
+          this.#tellGone(peer, pending.number);
+        break;
+      }
+      default:
+        this.#pump.failAnswer(peer, response);
+        break;
+    }
+  }
+
+  /** The lane of an answer that comes piece by piece. */
+  #stream({ peer, response }: Pending): Lane {
+    const lane: Lane = new Lane(peer, (bytes): Fate => {
+      if (peer.dead || peer.response !== response) return "gone";
+      if (this.#pump.answers.streamWrite(peer, bytes)) return "sent";
+      response.stalled().then(() => this.#flush(lane));
+      return "full";
+    });
+    return lane;
+  }
+
+  /** Operations on a WebSocket. */
+  #operate(op: Op, lane: Lane, first: number, tail: Uint8Array): void {
+    const { peer } = lane;
+    const { ws } = peer;
+    switch (op) {
+      case Op.Send:
+        this.#send(lane, tail, first);
+        break;
+      case Op.Close: {
+        const reason = utf8(tail, 0, tail.length);
+        lane.behind(() => ws?.close(first, reason));
+        break;
+      }
+      case Op.Terminate:
+        ws?.terminate();
+        break;
+      case Op.Ping:
+        ws?.ping(tail);
+        break;
+      case Op.Pause:
+        ws?.pause();
+        break;
+      case Op.Resume:
+        ws?.resume();
+        break;
+      case Op.Opened:
+        lane.opened?.();
+        lane.opened = undefined;
+        break;
+      case Op.Abandon:
+        this.#pump.abandon(peer, CloseReason.HandlerError);
+        break;
+      case Op.Subscribe:
+        this.#pump.subscribeFor(peer, utf8(tail, 0, tail.length));
+        break;
+      case Op.Unsubscribe:
+        this.#pump.unsubscribe(peer.id, utf8(tail, 0, tail.length));
+        break;
+      case Op.Taken:
+        lane.told -= first;
+        if (this.#stalled.has(lane)) this.#release(lane);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+function put16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value & 255;
+  bytes[at + 1] = value >> 8;
+}
+
+function put32(bytes: Uint8Array, at: number, value: number): void {
+  put16(bytes, at, value & 0xffff);
+  put16(bytes, at + 2, value >>> 16);
+}
