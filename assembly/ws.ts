@@ -80,10 +80,13 @@ export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
     length = loadBe64(at + 2);
   }
   // In pieces a message may be of any length; a compressed one has to be whole.
-  const whole = paramU32(Param.Pieces) == 0 || headDeflated || has(c, Flag.Inflating);
+  const deflated = headDeflated || has(c, Flag.Inflating);
+  const whole = paramU32(Param.Pieces) == 0 || deflated;
   if (!control && !whole && length > 0xffffffff) return CloseReason.WsOversizeFrame;
   if (!control && whole) {
-    const limit = paramU32(Param.PayloadBytes) as u64;
+    let limit = paramU32(Param.PayloadBytes) as u64;
+    // Deflate grows what it cannot shrink. How large such a message is shows when it is inflated.
+    if (deflated) limit += (limit >> 3) + 256;
     if (length > limit) return CloseReason.WsOversizeFrame;
     if (length + (c.message as u64) > limit) return CloseReason.WsMessageTooLarge;
   }

@@ -135,6 +135,25 @@ deflate("compressed and plain messages keep their order, from both threads", () 
   }),
 );
 
+deflate("a message of maxPayloadLength is taken although compression makes it larger", () =>
+  withServer(
+    async (server) => {
+      for (const size of [125, 20000, 65536]) {
+        const client = await connect(server, { threshold: 0, zlibDeflateOptions: { memLevel: 1 } });
+        const data = Buffer.from(new Random(size).bytes(size));
+        client.socket.send(data);
+        assert.ok(data.equals((await client.next()) as Buffer), `${size} bytes`);
+        client.socket.terminate();
+      }
+      const client = await connect(server, { threshold: 0 });
+      client.socket.send(Buffer.from(new Random(1).bytes(65537)));
+      const code = await new Promise((resolve) => client.socket.once("close", resolve));
+      assert.is(code, 1009);
+    },
+    { maxPayloadLength: 65536 },
+  ),
+);
+
 deflate("a decompression bomb is stopped at maxPayloadLength: 1009", () =>
   withServer(
     async (server) => {

@@ -1,0 +1,68 @@
+// Headless Chromium for tests: a browser for the time of one test, whose pages may report no error.
+//
+// Invariant: whichever way the test ends, the browser is closed and its profile removed. It is driven over a
+// pipe, so it ends with this process too.
+
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { type Page, chromium } from "playwright-core";
+
+const EXECUTABLE = process.env.RINGCAST_CHROMIUM ?? "/usr/bin/chromium";
+
+/** Longest for a launch, and for a step on a page, in ms. */
+const LIMIT = 60000;
+
+const ARGS = [
+  ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+];
+
+export interface Browser {
+  /** Opens a page. What it throws, or writes to its console as an error, fails the test. */
+  open(url: string): Promise<Page>;
+}
+
+/**
+ * A fresh browser for the time of `body`.
+ * @throws Error when there is no Chromium, with the command that installs it; when a page reported an error
+ */
+export async function withBrowser(body: (browser: Browser) => Promise<void>): Promise<void> {
+  if (!existsSync(EXECUTABLE)) {
+    throw new Error(
+      `no Chromium at ${EXECUTABLE}: apt-get install -y --no-install-recommends chromium, ` +
+        "or name another in RINGCAST_CHROMIUM",
+    );
+  }
+  const profile = await mkdtemp(path.join(os.tmpdir(), "ringcast-chromium-"));
+  const errors: string[] = [];
+  try {
+    const context = await chromium.launchPersistentContext(profile, {
+      executablePath: EXECUTABLE,
+      headless: true,
+      args: ARGS,
+      timeout: LIMIT,
+    });
+    try {
+      context.setDefaultTimeout(LIMIT);
+      await body({
+        async open(url) {
+          const page = await context.newPage();
+          page.on("pageerror", (error) => errors.push(String(error)));
+          page.on("crash", () => errors.push(`${url} crashed`));
+          page.on("console", (message) => {
+            if (message.type() === "error") errors.push(`console: ${message.text()}`);
+          });
+          await page.goto(url);
+          return page;
+        },
+      });
+    } finally {
+      await context.close();
+    }
+  } finally {
+    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+  if (errors.length > 0) throw new Error(`a page reported errors:\n${errors.join("\n")}`);
+}
