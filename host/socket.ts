@@ -9,7 +9,8 @@ import type { Application } from "./application";
 import { checkClose } from "./close";
 import { flagsOf } from "./flags";
 import type { Data, SendOptions, WebSocket } from "./handler";
-import { Credit, type Kept, type Thirsty } from "./outlet";
+import { Credit } from "./credit";
+import type { Kept, Thirsty } from "./outlet";
 import { toBytes } from "./text";
 import { Op, PIECE_COST } from "./wire";
 

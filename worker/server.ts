@@ -43,6 +43,7 @@ import type {
   FragmentInfo,
   Handler,
   HandlerServer,
+  PoolStats,
   SendOptions,
   Stats,
 } from "../host/handler";
@@ -135,6 +136,8 @@ export class Pump implements HandlerServer {
   handlerErrors = 0;
   /** Requests answered 503 because there was no room for them. */
   shed = 0;
+  /** Statistics of the pool, where there is one. */
+  pool: (() => PoolStats) | undefined;
   acceptErrors = 0;
 
   constructor(options: PumpOptions) {
@@ -150,21 +153,27 @@ export class Pump implements HandlerServer {
     this.#evicted = options.evicted;
   }
 
-  setHandler(handler: Handler): void {
+  /** @param turned called at the end of each turn */
+  setHandler(handler: Handler, turned?: () => void): void {
     this.#handler = handler;
+    this.#turned = turned;
   }
 
-  /** A handler that passes messages on as bytes. `turned` is called at the end of each turn. */
+  /** A handler that passes messages on as bytes. */
   setRelay(handler: Handler, turned: () => void): void {
-    this.#handler = handler;
+    this.setHandler(handler, turned);
     this.#raw = true;
     this.#ordered = true;
-    this.#turned = turned;
   }
 
   addInbox(inbox: Inbox): void {
     this.#inboxes.push(inbox);
     this.schedule();
+  }
+
+  /** Runs `fn` in `ms` by the pump's clock; returns what cancels it. */
+  after(ms: number, fn: () => void): () => void {
+    return this.#clock.after(ms, fn);
   }
 
   /** The clock, for the engine: before each call that depends on time. */
@@ -487,18 +496,18 @@ export class Pump implements HandlerServer {
   #guard(where: string, fn: () => unknown): unknown {
     try {
       const result = fn();
-      if (isThenable(result))
-        result.then(undefined, (thrown: unknown) => this.#fail(thrown, where));
+      if (isThenable(result)) result.then(undefined, (thrown: unknown) => this.fail(thrown, where));
       return result;
     } catch (thrown) {
-      this.#fail(thrown, where);
+      this.fail(thrown, where);
       return undefined;
     } finally {
       this.#dropStage();
     }
   }
 
-  #fail(thrown: unknown, where: string): void {
+  /** Reports and counts what user code threw. */
+  fail(thrown: unknown, where: string): void {
     this.handlerErrors++;
     this.#failed(toError(thrown), where);
   }
@@ -551,7 +560,7 @@ export class Pump implements HandlerServer {
 
   /** A request's handler failed: that is reported, and answered as far as it can be. */
   failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
-    this.#fail(thrown, "request");
+    this.fail(thrown, "request");
     this.failAnswer(peer, response);
   }
 
@@ -602,7 +611,7 @@ export class Pump implements HandlerServer {
     if (peer.dead) return;
     const release = (): void => this.release(peer, Hold.Open);
     const failed = (thrown: unknown): void => {
-      this.#fail(thrown, "open");
+      this.fail(thrown, "open");
       release();
       this.abandon(peer, CloseReason.HandlerError);
     };
@@ -757,7 +766,7 @@ export class Pump implements HandlerServer {
 
   /** Closes a WebSocket whose message's handler failed: 1011. */
   #failMessage(peer: Peer, thrown: unknown): void {
-    this.#fail(thrown, "message");
+    this.fail(thrown, "message");
     this.abandon(peer, CloseReason.HandlerError);
   }
 
@@ -1036,7 +1045,8 @@ export class Pump implements HandlerServer {
   }
 
   stats(): Stats {
-    return statsOf(this.engine, this);
+    const stats = statsOf(this.engine, this);
+    return this.pool ? { ...stats, pool: this.pool() } : stats;
   }
 
   // ---- the turn --------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "nod
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { optionsTable, reasonsTable } from "../tables";
+import { optionsTable, poolTable, reasonsTable } from "../tables";
 import { BUILDS } from "../wasm";
 
 const root = process.cwd();
@@ -54,7 +54,7 @@ const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(en
 
 /** What of the host the worker uses too: tables, and what is the same wherever a handler runs. */
 const BOTH = new Set(
-  ["close", "options", "request", "response", "result", "text", "wire"].map(
+  ["close", "credit", "options", "request", "response", "result", "text", "wire"].map(
     (name) => `host/${name}`,
   ),
 );
@@ -81,7 +81,7 @@ style("imports follow the rules of the folders", () => {
 
 style("the engine and the pump import no platform", () => {
   const platform = (file: string): boolean =>
-    file.startsWith("worker/net/") || file === "worker/main.ts";
+    file.startsWith("worker/net/") || file === "worker/main.ts" || file === "worker/thread.ts";
   const bad = imports
     .filter((entry) => /^(worker|assembly)\//.test(entry.from) && !platform(entry.from))
     .filter((entry) => !/^(assembly|worker|host|dist)\//.test(entry.to))
@@ -162,6 +162,7 @@ function marked(name: string): string {
 
 style("README's tables are those of the code (node .scripts/readme.mjs writes them)", () => {
   assert.is(marked("options"), `\n${optionsTable()}\n`);
+  assert.is(marked("pool"), `\n${poolTable()}\n`);
   assert.is(marked("reasons"), `\n${reasonsTable()}\n`);
 });
 
