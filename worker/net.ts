@@ -124,6 +124,8 @@ export interface Threads {
     readonly utilization: number;
     readonly runTime: { readonly mean: number; readonly p99: number; readonly max: number };
   };
+  /** Forgets what tasks took so far. */
+  resetTimes(): void;
   /** Ends all threads. */
   destroy(): Promise<void>;
 }

@@ -75,6 +75,7 @@ export class Pool {
     const signal = new AbortController().signal;
     const outcome = (await this.#threads.run(task, [], signal)) as Outcome;
     if (outcome.error) throw errorOf(outcome.error);
+    this.#threads.resetTimes();
   }
 
   /** The handler for the pump: the worker's own, but for `request`. */

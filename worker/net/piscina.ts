@@ -35,6 +35,7 @@ export function piscinaThreads(options: PiscinaOptions): Threads {
       const { completed, utilization } = pool;
       return { threads: pool.threads.length, completed, utilization, runTime };
     },
+    resetTimes: () => pool.histogram.resetRunTime(),
     destroy: () => pool.destroy(),
   };
   pool.on("message", (message: unknown) => self.onMessage?.(message));
