@@ -1,4 +1,5 @@
-// `npm run bench`: builds, installs the peers below bench/ when they are missing, runs the fan-out.
+// `npm run bench`: builds, installs the peers below bench/ when they are missing, runs the fan-out and the
+// placements. `npm run bench -- placements`: those alone; other arguments are the fan-out's.
 
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -13,4 +14,10 @@ const run = (command, args, cwd) => {
 const bench = path.join(root, "bench");
 run(process.execPath, [path.join(root, ".scripts/build.mjs"), "--if-needed", "--quick"], root);
 if (!existsSync(path.join(bench, "node_modules"))) run("npm", ["ci"], bench);
-run(process.execPath, ["fanout.mjs", ...process.argv.slice(2)], bench);
+const [first, ...rest] = process.argv.slice(2);
+if (first === "placements") {
+  run(process.execPath, ["placements.mjs", ...rest], bench);
+} else {
+  run(process.execPath, ["fanout.mjs", ...process.argv.slice(2)], bench);
+  if (first === undefined) run(process.execPath, ["placements.mjs"], bench);
+}

@@ -63,7 +63,7 @@ export async function buildBundles() {
   await build({
     ...common,
     external,
-    entryPoints: { index: "host/index.ts", worker: "worker/main.ts" },
+    entryPoints: { index: "host/index.ts", worker: "worker/main.ts", pool: "worker/thread.ts" },
   });
   await build({
     ...common,

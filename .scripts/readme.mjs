@@ -15,11 +15,12 @@ await build({
   format: "esm",
   logLevel: "warning",
 });
-const { optionsTable, reasonsTable } = await import(pathToFileURL(outfile).href);
+const { optionsTable, poolTable, reasonsTable } = await import(pathToFileURL(outfile).href);
 const file = path.join(root, "README.md");
 let text = await readFile(file, "utf8");
 for (const [name, table] of [
   ["options", optionsTable()],
+  ["pool", poolTable()],
   ["reasons", reasonsTable()],
 ]) {
   const mark = new RegExp(`(<!-- ${name} -->\\n)[^]*?(<!-- /${name} -->)`);

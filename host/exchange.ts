@@ -6,7 +6,8 @@
 
 import type { Application } from "./application";
 import type { Data, Request, StaticBody } from "./handler";
-import { Credit, type Thirsty } from "./outlet";
+import { Credit } from "./credit";
+import type { Thirsty } from "./outlet";
 import { type RequestHead, RequestReader } from "./request";
 import { Answering, type Field, type Upgrade } from "./response";
 import { latin1, toBytes } from "./text";

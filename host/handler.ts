@@ -330,4 +330,20 @@ export interface Stats {
   readonly acceptErrors: number;
   /** Requests answered 503 because the application's thread, or the pool, had no room for them. */
   readonly shed: number;
+  /** The threads of `pool`, as Piscina counts them. */
+  readonly pool?: PoolStats;
+}
+
+/** A pool of threads. */
+export interface PoolStats {
+  readonly threads: number;
+  /** Requests in a thread, requests that wait for one. */
+  readonly running: number;
+  readonly queueSize: number;
+  /** Requests that are through, failed ones included. */
+  readonly completed: number;
+  /** Share of the threads' time since the start that they were handling requests, 0 … 1. */
+  readonly utilization: number;
+  /** ms in a thread. */
+  readonly runTime: { readonly mean: number; readonly p99: number; readonly max: number };
 }

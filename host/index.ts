@@ -31,9 +31,11 @@ export type * from "./handler";
 export { CLOSE_TABLE, type CloseRow } from "./close";
 export {
   OPTIONS,
+  POOL_OPTIONS,
   type Eviction,
   type OptionRow,
   type Options,
+  type PoolOptions,
   type Plan,
   type PlanRow,
   plan,

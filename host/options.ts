@@ -70,6 +70,8 @@ export interface Options {
   maxFragments?: number;
   fragments?: boolean;
   ordered?: boolean;
+  /** Runs `request` of a handler module in a pool of threads; the other events run in the worker's copy of it. */
+  pool?: PoolOptions;
   maxPendingRequests?: number;
   maxPendingBytes?: number;
   headersTimeout?: number;
@@ -80,6 +82,14 @@ export interface Options {
   sendPings?: boolean;
   closeTimeout?: number;
   bufferTimeout?: number;
+}
+
+/** Options of a pool of threads. */
+export interface PoolOptions {
+  threads?: number;
+  backlog?: number;
+  handlerTimeout?: number;
+  heap?: number;
 }
 
 /** A client that was evicted. */
@@ -96,6 +106,7 @@ export interface Eviction {
 export type OptionName = Exclude<
   keyof Options,
   | "handler"
+  | "pool"
   | "signal"
   | "onEvict"
   | "onError"
@@ -110,9 +121,9 @@ export type OptionName = Exclude<
 export type ListName = "origins" | "hosts" | "protocols";
 const LISTS: readonly ListName[] = ["origins", "hosts", "protocols"];
 
-export interface OptionRow {
-  readonly name: OptionName;
-  readonly unit: "bytes" | "ms" | "s" | "count" | "flag" | "word" | "port";
+export interface OptionRow<Name extends string = OptionName> {
+  readonly name: Name;
+  readonly unit: "bytes" | "MiB" | "ms" | "s" | "count" | "flag" | "word" | "port";
   readonly default: number | boolean | string;
   /** Whole numbers from `min` to `max`; for words the list of them. */
   readonly min?: number;
@@ -510,6 +521,42 @@ export const OPTIONS: readonly OptionRow[] = [
   },
 ];
 
+/** Options of `pool`. */
+export const POOL_OPTIONS: readonly OptionRow<keyof PoolOptions>[] = [
+  {
+    name: "threads",
+    unit: "count",
+    default: 4,
+    min: 1,
+    max: 1024,
+    text: "Threads; each handles one request at a time.",
+  },
+  {
+    name: "backlog",
+    unit: "count",
+    default: 64,
+    min: 0,
+    max: 1048576,
+    text: "Requests that wait for a thread; more are 503 at once.",
+  },
+  {
+    name: "handlerTimeout",
+    unit: "ms",
+    default: 30000,
+    min: 0,
+    max: DAY,
+    text: "Until `request` has settled; then its thread is ended and the answer is 500. 0: no limit.",
+  },
+  {
+    name: "heap",
+    unit: "MiB",
+    default: 0,
+    min: 0,
+    max: 1048576,
+    text: "MiB of old objects in a thread's heap; a thread that needs more ends. 0: the runtime's own limit.",
+  },
+];
+
 /** Validated options as plain data, which can be sent to a worker. */
 export interface Settings {
   readonly hostname: string;
@@ -518,6 +565,7 @@ export interface Settings {
   readonly path?: string | undefined;
   readonly tls?: TlsOptions | undefined;
   readonly serverHeader: string;
+  readonly pool?: Readonly<Record<keyof PoolOptions, number>> | undefined;
 }
 
 /** Prints a value in an error message. */
@@ -525,27 +573,27 @@ function show(value: unknown): string {
   return typeof value === "string" ? JSON.stringify(value) : String(value);
 }
 
-function readNumber(row: OptionRow, value: unknown): number {
+/** @param name as it is printed, where it is not the row's own */
+function readNumber(row: OptionRow<string>, value: unknown, name = row.name): number {
   if (row.unit === "flag") {
-    if (typeof value !== "boolean")
-      throw new TypeError(`${row.name}: ${show(value)} is not a boolean`);
+    if (typeof value !== "boolean") throw new TypeError(`${name}: ${show(value)} is not a boolean`);
     return value ? 1 : 0;
   }
   if (row.words) {
     const at = typeof value === "string" ? row.words.indexOf(value) : -1;
     if (at < 0)
       throw new TypeError(
-        `${row.name}: ${show(value)} is not one of ${row.words.map(show).join(", ")}`,
+        `${name}: ${show(value)} is not one of ${row.words.map(show).join(", ")}`,
       );
     return at;
   }
-  if (typeof value !== "number") throw new TypeError(`${row.name}: ${show(value)} is not a number`);
+  if (typeof value !== "number") throw new TypeError(`${name}: ${show(value)} is not a number`);
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = row;
   if (!Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(`${row.name}: ${value} is not a whole number from ${min} to ${max}`);
+    throw new RangeError(`${name}: ${value} is not a whole number from ${min} to ${max}`);
   }
   if (row.power && (value & (value - 1)) !== 0) {
-    throw new RangeError(`${row.name}: ${value} is not a power of two`);
+    throw new RangeError(`${name}: ${value} is not a power of two`);
   }
   return value;
 }
@@ -563,6 +611,29 @@ const WORDS: Readonly<Record<ListName, readonly [(word: string) => boolean, stri
   hosts: [(word) => word !== "" && !/[\s/@]/.test(word), "a host"],
   protocols: [(word) => TOKEN.test(word), "a token"],
 };
+
+function readPool(options: Options): Record<keyof PoolOptions, number> | undefined {
+  const { pool, handler } = options;
+  if (pool === undefined) return undefined;
+  if (typeof pool !== "object" || pool === null)
+    throw new TypeError(`pool: ${show(pool)} is not an object of options`);
+  if (!(handler instanceof URL) && typeof handler !== "string")
+    throw new TypeError("pool: its threads import the handler, which must be the URL of a module");
+  const given = pool as Readonly<Record<string, unknown>>;
+  for (const name of Object.keys(given)) {
+    if (!POOL_OPTIONS.some((row) => row.name === name))
+      throw new TypeError(`pool.${name}: there is no such option`);
+  }
+  const values = {} as Record<keyof PoolOptions, number>;
+  for (const row of POOL_OPTIONS) {
+    values[row.name] = readNumber(
+      row,
+      given[row.name] === undefined ? row.default : given[row.name],
+      `pool.${row.name}`,
+    );
+  }
+  return values;
+}
 
 function readLists(options: Options): Partial<Record<ListName, readonly string[]>> {
   const lists: Partial<Record<ListName, readonly string[]>> = {};
@@ -584,6 +655,7 @@ function readLists(options: Options): Partial<Record<ListName, readonly string[]
 /** Options that are not in the table. */
 const OTHERS = new Set([
   "handler",
+  "pool",
   "signal",
   "onEvict",
   "onError",
@@ -624,7 +696,15 @@ export function settle(options: Options): Settings {
     throw new TypeError(`tls: ${show(tls)} is not an object with key and cert`);
   }
   const serverHeader = readServerHeader(options.serverHeader);
-  return { hostname, values, lists: readLists(options), path, tls, serverHeader };
+  return {
+    hostname,
+    values,
+    lists: readLists(options),
+    path,
+    tls,
+    serverHeader,
+    pool: readPool(options),
+  };
 }
 
 /** A field value (RFC 9110 5.5) in ASCII. */

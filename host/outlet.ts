@@ -25,30 +25,6 @@ export interface Thirsty {
   room(): void;
 }
 
-/** How many bytes may be under way to one client; the worker says when some have left its queue. */
-export class Credit {
-  readonly #limit: number;
-  used = 0;
-  /** Something was refused: its owner is to be told when there is room. */
-  refused = false;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  get isSpent(): boolean {
-    return this.used > this.#limit;
-  }
-
-  /** @returns true when the owner is to be told of it */
-  give(bytes: number): boolean {
-    this.used -= bytes;
-    if (!this.refused || this.used > this.#limit / 2) return false;
-    this.refused = false;
-    return true;
-  }
-}
-
 export class Outlet {
   readonly #inbox: InboxWriter;
   #queue: Kept[] = [];

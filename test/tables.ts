@@ -2,7 +2,7 @@
 
 import { CloseReason } from "../assembly/abi";
 import { CLOSE_TABLE } from "../host/close";
-import { OPTIONS, type OptionRow } from "../host/options";
+import { OPTIONS, type OptionRow, POOL_OPTIONS } from "../host/options";
 
 function sizeText(value: number): string {
   if (value >= 1048576 && value % 1048576 === 0) return `${value / 1048576} MiB`;
@@ -10,14 +10,14 @@ function sizeText(value: number): string {
   return String(value);
 }
 
-function valueText(row: OptionRow, value: number | boolean | string): string {
+function valueText(row: OptionRow<string>, value: number | boolean | string): string {
   if (typeof value === "number" && row.unit === "bytes") return sizeText(value);
-  if (typeof value === "number" && (row.unit === "ms" || row.unit === "s"))
+  if (typeof value === "number" && (row.unit === "ms" || row.unit === "s" || row.unit === "MiB"))
     return `${value} ${row.unit}`;
   return typeof value === "string" ? `"${value}"` : String(value);
 }
 
-function rangeText(row: OptionRow): string {
+function rangeText(row: OptionRow<string>): string {
   if (row.words) return row.words.map((word) => `"${word}"`).join(", ");
   if (row.unit === "flag") return "true, false";
   const range = `${valueText(row, row.min ?? 0)} … ${valueText(row, row.max ?? 0)}`;
@@ -25,7 +25,15 @@ function rangeText(row: OptionRow): string {
 }
 
 export function optionsTable(): string {
-  const rows = OPTIONS.map(
+  return tableOf(OPTIONS);
+}
+
+export function poolTable(): string {
+  return tableOf(POOL_OPTIONS);
+}
+
+function tableOf(options: readonly OptionRow<string>[]): string {
+  const rows = options.map(
     (row) =>
       `| \`${row.name}\` | ${valueText(row, row.default)} | ${rangeText(row)} | ${row.text} |`,
   );

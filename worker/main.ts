@@ -13,9 +13,12 @@ import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
 import type { Listener } from "./net";
 import { nodeClock, nodeTransport } from "./net/node";
+import { piscinaThreads } from "./net/piscina";
 import { zlibCodec } from "./net/zlib";
+import { Pool } from "./pool";
 import { Remote } from "./remote";
 import { Pump } from "./server";
+import type { ThreadData } from "./task";
 import { wasmModule } from "./wasm";
 
 /** What the host gives the worker at its start. */
@@ -99,6 +102,7 @@ port.on("message", (message: Ring) => {
 });
 
 let listener: Listener | undefined;
+let pool: Pool | undefined;
 
 /** Imports the handler module. @throws with the cause when it does not export a handler */
 async function load(url: string): Promise<Handler> {
@@ -109,6 +113,28 @@ async function load(url: string): Promise<Handler> {
     throw new TypeError(`handler: ${url} has no default export that is a handler`);
   }
   return handler;
+}
+
+/** Loads the handler into the worker, and into the pool's threads where there are some. */
+async function place(url: string): Promise<void> {
+  const handler = await load(url);
+  const { pool: limits } = data.settings;
+  if (!limits) {
+    pump.setHandler(handler);
+    return;
+  }
+  const workerData: ThreadData = { handler: url, backlog: data.settings.values.maxBacklog };
+  const threads = piscinaThreads({
+    filename: new URL("./pool.js", import.meta.url).href,
+    threads: limits.threads,
+    heap: limits.heap,
+    workerData,
+    failed: (error) => report(error, "pool"),
+  });
+  pool = new Pool(pump, threads, limits);
+  await pool.load();
+  pump.pool = () => (pool as Pool).stats();
+  pump.setHandler(pool.handler(handler), pool.turned);
 }
 
 /** Errors lose their code on the way to the host; it goes along in the message. */
@@ -142,7 +168,7 @@ const control = {
   async listen(
     members: number | undefined,
   ): Promise<{ hostname: string; port: number; path?: string }> {
-    if (data.handler !== undefined) pump.setHandler(await load(data.handler));
+    if (data.handler !== undefined) await place(data.handler);
     if (members !== undefined) pump.setRelay(remote.handler(members), remote.turned);
     const { hostname, values } = data.settings;
     try {
@@ -194,6 +220,7 @@ const control = {
     // The last events.
     remote.turned();
     pump.stop();
+    await pool?.destroy();
   },
 
   /** Ends a shutdown that is under way: resets what is left. */

@@ -110,3 +110,30 @@ export interface Clock {
   /** Runs `fn` in `ms`; returns a function that cancels it. */
   after(ms: number, fn: () => void): () => void;
 }
+
+/** Threads that requests are handled in; the platform has them or not. */
+export interface Threads {
+  /** Handles one task. Rejected when its thread ends, or when `signal` aborts it: then the thread is ended. */
+  run(task: unknown, transfer: readonly ArrayBuffer[], signal: AbortSignal): Promise<unknown>;
+  /** Told of messages that a thread sends beside the results of its tasks. */
+  onMessage: ((message: unknown) => void) | undefined;
+  /** Threads there are, tasks done, the share of their time they were busy, ms that tasks took. */
+  stats(): {
+    readonly threads: number;
+    readonly completed: number;
+    readonly utilization: number;
+    readonly runTime: { readonly mean: number; readonly p99: number; readonly max: number };
+  };
+  /** Forgets what tasks took so far. */
+  resetTimes(): void;
+  /** Ends all threads. */
+  destroy(): Promise<void>;
+}
+
+/** A thread's end of what it sends piece by piece. */
+export interface PiecePort {
+  postMessage(message: unknown): void;
+  on(event: "message", listener: (message: unknown) => void): unknown;
+  on(event: "close", listener: () => void): unknown;
+  close(): void;
+}

@@ -61,6 +61,17 @@ export class RequestImpl extends RequestReader {
     this.#forgotten = true;
   }
 
+  /** A copy of its bytes, and where what lies in it. */
+  copy(): { readonly head: RequestHead; readonly bytes: Uint8Array } {
+    const at = this.head;
+    const table = at.fields * HEADER_ENTRY_BYTES;
+    const bytes = new Uint8Array(table + at.headLength + at.bodyLength);
+    bytes.set(this.#bytes.subarray(at.table, at.table + table));
+    bytes.set(this.#bytes.subarray(at.head, at.head + at.headLength), table);
+    bytes.set(this.#bytes.subarray(at.body, at.body + at.bodyLength), table + at.headLength);
+    return { head: { ...at, table: 0, head: table, body: table + at.headLength }, bytes };
+  }
+
   /** The handler goes on after the request was answered: its bytes are kept for it. */
   detach(): void {
     if (this.#state === "copied") return;
@@ -71,13 +82,9 @@ export class RequestImpl extends RequestReader {
       this.#state = "copied";
       return;
     }
-    const table = at.fields * HEADER_ENTRY_BYTES;
-    const copy = new Uint8Array(table + at.headLength + at.bodyLength);
-    copy.set(this.#bytes.subarray(at.table, at.table + table));
-    copy.set(this.#bytes.subarray(at.head, at.head + at.headLength), table);
-    copy.set(this.#bytes.subarray(at.body, at.body + at.bodyLength), table + at.headLength);
-    this.#at = { ...at, table: 0, head: table, body: table + at.headLength };
-    this.#bytes = copy;
+    const { head, bytes } = this.copy();
+    this.#at = head;
+    this.#bytes = bytes;
     this.#state = "copied";
   }
 

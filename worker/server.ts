@@ -44,6 +44,7 @@ import type {
   FragmentInfo,
   Handler,
   HandlerServer,
+  PoolStats,
   PublishOptions,
   SendOptions,
   Stats,
@@ -149,6 +150,8 @@ export class Pump implements HandlerServer {
   handlerErrors = 0;
   /** Requests answered 503 because there was no room for them. */
   shed = 0;
+  /** Statistics of the pool, where there is one. */
+  pool: (() => PoolStats) | undefined;
   acceptErrors = 0;
 
   constructor(options: PumpOptions) {
@@ -165,8 +168,10 @@ export class Pump implements HandlerServer {
     this.engine.setServer(options.serverHeader ?? "");
   }
 
-  setHandler(handler: Handler): void {
+  /** @param turned called at the end of each turn */
+  setHandler(handler: Handler, turned?: () => void): void {
     this.#handler = handler;
+    this.#turned = turned;
     this.engine.x.streams(handler.streams ? 1 : 0);
   }
 
@@ -175,17 +180,21 @@ export class Pump implements HandlerServer {
     return this.#handler.protocol?.(request);
   }
 
-  /** A handler that passes messages on as bytes. `turned` is called at the end of each turn. */
+  /** A handler that passes messages on as bytes. */
   setRelay(handler: Handler, turned: () => void): void {
-    this.#handler = handler;
+    this.setHandler(handler, turned);
     this.#raw = true;
     this.#ordered = true;
-    this.#turned = turned;
   }
 
   addInbox(inbox: Inbox): void {
     this.#inboxes.push(inbox);
     this.schedule();
+  }
+
+  /** Runs `fn` in `ms` by the pump's clock; returns what cancels it. */
+  after(ms: number, fn: () => void): () => void {
+    return this.#clock.after(ms, fn);
   }
 
   /** The clock, for the engine: before each call that depends on time. */
@@ -529,18 +538,18 @@ export class Pump implements HandlerServer {
   #guard(where: string, fn: () => unknown): unknown {
     try {
       const result = fn();
-      if (isThenable(result))
-        result.then(undefined, (thrown: unknown) => this.#fail(thrown, where));
+      if (isThenable(result)) result.then(undefined, (thrown: unknown) => this.fail(thrown, where));
       return result;
     } catch (thrown) {
-      this.#fail(thrown, where);
+      this.fail(thrown, where);
       return undefined;
     } finally {
       this.#dropStage();
     }
   }
 
-  #fail(thrown: unknown, where: string): void {
+  /** Reports and counts what user code threw. */
+  fail(thrown: unknown, where: string): void {
     this.handlerErrors++;
     this.#failed(toError(thrown), where);
   }
@@ -570,7 +579,7 @@ export class Pump implements HandlerServer {
     try {
       if (typeof streams === "function") isWanted = streams.call(this.#handler, request);
     } catch (thrown) {
-      this.#fail(thrown, "streams");
+      this.fail(thrown, "streams");
       x.abandon(slot, generation, CloseReason.HandlerError);
       return;
     } finally {
@@ -649,7 +658,7 @@ export class Pump implements HandlerServer {
   failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
     // A body that broke off is no error of the handler's, and its request is refused already.
     if (thrown instanceof BodyError && thrown.cause !== "Ok" && response.sent) return;
-    this.#fail(thrown, "request");
+    this.fail(thrown, "request");
     this.failAnswer(peer, response);
   }
 
@@ -702,7 +711,7 @@ export class Pump implements HandlerServer {
     if (peer.dead) return;
     const release = (): void => this.release(peer, Hold.Open);
     const failed = (thrown: unknown): void => {
-      this.#fail(thrown, "open");
+      this.fail(thrown, "open");
       release();
       this.abandon(peer, CloseReason.HandlerError);
     };
@@ -857,7 +866,7 @@ export class Pump implements HandlerServer {
 
   /** Closes a WebSocket whose message's handler failed: 1011. */
   #failMessage(peer: Peer, thrown: unknown): void {
-    this.#fail(thrown, "message");
+    this.fail(thrown, "message");
     this.abandon(peer, CloseReason.HandlerError);
   }
 
@@ -1245,7 +1254,8 @@ export class Pump implements HandlerServer {
   }
 
   stats(): Stats {
-    return statsOf(this.engine, this);
+    const stats = statsOf(this.engine, this);
+    return this.pool ? { ...stats, pool: this.pool() } : stats;
   }
 
   // ---- the turn --------------------------------------------------------------------------------------

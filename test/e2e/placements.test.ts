@@ -8,3 +8,8 @@ placementTests("in the worker", async () => ({ handler: await handlerOf("placeme
 placementTests("on the application's thread", async () => ({
   handler: await handlerOf("placements", "application"),
 }));
+
+placementTests("in a pool of threads", async () => ({
+  handler: await handlerOf("placements", "worker"),
+  pool: { threads: 2, backlog: 256 },
+}));

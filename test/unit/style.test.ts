@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "nod
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { optionsTable, reasonsTable } from "../tables";
+import { optionsTable, poolTable, reasonsTable } from "../tables";
 import { BUILDS } from "../wasm";
 
 const root = process.cwd();
@@ -54,9 +54,10 @@ const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(en
 
 /** What of the host the worker uses too: tables, and what is the same wherever a handler runs. */
 const BOTH = new Set(
-  ["body", "close", "options", "request", "response", "result", "text", "topic", "wire"].map(
-    (name) => `host/${name}`,
-  ),
+  [
+    ...["body", "close", "credit", "options", "request"],
+    ...["response", "result", "text", "topic", "wire"],
+  ].map((name) => `host/${name}`),
 );
 
 /** True when `from` may import `to` (DESIGN of the folders; the README's "How it works" tells it). */
@@ -81,7 +82,7 @@ style("imports follow the rules of the folders", () => {
 
 style("the engine and the pump import no platform", () => {
   const platform = (file: string): boolean =>
-    file.startsWith("worker/net/") || file === "worker/main.ts";
+    file.startsWith("worker/net/") || file === "worker/main.ts" || file === "worker/thread.ts";
   const bad = imports
     .filter((entry) => /^(worker|assembly)\//.test(entry.from) && !platform(entry.from))
     .filter((entry) => !/^(assembly|worker|host|dist)\//.test(entry.to))
@@ -162,6 +163,7 @@ function marked(name: string): string {
 
 style("README's tables are those of the code (node .scripts/readme.mjs writes them)", () => {
   assert.is(marked("options"), `\n${optionsTable()}\n`);
+  assert.is(marked("pool"), `\n${poolTable()}\n`);
   assert.is(marked("reasons"), `\n${reasonsTable()}\n`);
 });
 
@@ -173,13 +175,19 @@ function block(language: string, index = 0): string {
   return found;
 }
 
-style("README's first example runs", async () => {
-  const dir = path.join(root, ".cache/readme");
+/** Runs an example of the README, whose first file says where it listens. */
+async function running(
+  name: string,
+  files: Readonly<Record<string, string>>,
+  body: (port: number) => Promise<void>,
+): Promise<void> {
+  const dir = path.join(root, ".cache/readme", name);
   rmSync(dir, { recursive: true, force: true });
   mkdirSync(dir, { recursive: true });
-  writeFileSync(path.join(dir, "app.js"), block("js", 0).replace("port: 8080", "port: 0"));
-  writeFileSync(path.join(dir, "handler.js"), block("js", 1));
-  const child = spawn(process.execPath, ["app.js"], {
+  for (const [file, text] of Object.entries(files)) {
+    writeFileSync(path.join(dir, file), text.replace("port: 8080", "port: 0"));
+  }
+  const child = spawn(process.execPath, [Object.keys(files)[0] as string], {
     cwd: dir,
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -193,23 +201,61 @@ style("README's first example runs", async () => {
       });
       child.once("exit", (code) => reject(new Error(`the example ended with ${code}: ${text}`)));
     });
-    const { WebSocket } = await import("ws");
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
-    const messages: string[] = [];
-    await new Promise<void>((resolve, reject) => {
-      socket.on("message", (data) => {
-        messages.push(String(data));
-        if (messages.length === 3) resolve();
-      });
-      socket.on("error", reject);
-    });
-    socket.terminate();
-    for (const message of messages) assert.type(JSON.parse(message).time, "number");
-    const answer = await fetch(`http://127.0.0.1:${port}/`);
-    assert.is(answer.status, 200);
+    await body(port);
   } finally {
     child.kill();
   }
+}
+
+/** A WebSocket's first messages; `send` goes out when it opens. */
+async function listen(url: string, count: number, send?: string): Promise<string[]> {
+  const { WebSocket } = await import("ws");
+  const socket = new WebSocket(url);
+  const messages: string[] = [];
+  await new Promise<void>((resolve, reject) => {
+    socket.on("open", () => {
+      if (send !== undefined) socket.send(send);
+    });
+    socket.on("message", (data) => {
+      messages.push(String(data));
+      if (messages.length === count) resolve();
+    });
+    socket.on("error", reject);
+  });
+  socket.terminate();
+  return messages;
+}
+
+/** The code block that begins with a comment. */
+function fileBlock(name: string): string {
+  for (let i = 0; ; i++) {
+    const text = block("js", i);
+    if (text.startsWith(`// ${name}`)) return text;
+  }
+}
+
+style("README's first example runs", () =>
+  running("first", { "app.js": block("js", 0), "handler.js": block("js", 1) }, async (port) => {
+    const messages = await listen(`ws://127.0.0.1:${port}/`, 3);
+    for (const message of messages) assert.type(JSON.parse(message).time, "number");
+    assert.is((await fetch(`http://127.0.0.1:${port}/`)).status, 200);
+  }),
+);
+
+style("README's example of a handler on the application's thread runs", () =>
+  running("chat", { "chat.js": fileBlock("chat.js") }, async (port) => {
+    const messages = await listen(`ws://127.0.0.1:${port}/?ada`, 2, "hello");
+    assert.equal(messages, ["0 lines so far", "ada: hello"]);
+    assert.is(await (await fetch(`http://127.0.0.1:${port}/`)).text(), "ada: hello");
+  }),
+);
+
+style("README's example of a pool runs", () => {
+  const files = { "hash.js": fileBlock("hash.js"), "work.js": fileBlock("work.js") };
+  return running("pool", files, async (port) => {
+    const answer = await fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "secret" });
+    assert.match(await answer.text(), /^[0-9a-f]{64}$/);
+  });
 });
 
 style.run();

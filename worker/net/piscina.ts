@@ -1,0 +1,43 @@
+// Node's threads, by Piscina. It starts them, replaces those that end, and ends those whose task is aborted;
+// which task comes next is decided before it (worker/pool.ts).
+
+import { Piscina } from "piscina";
+import type { Threads } from "../net";
+
+export interface PiscinaOptions {
+  /** URL of the module that the threads run. */
+  readonly filename: string;
+  readonly threads: number;
+  /** MiB of a thread's heap; 0: the runtime's own limit. */
+  readonly heap: number;
+  readonly workerData: unknown;
+  /** Told of errors of threads that were handling nothing. */
+  readonly failed: (error: Error) => void;
+}
+
+export function piscinaThreads(options: PiscinaOptions): Threads {
+  const { filename, threads, heap, workerData, failed } = options;
+  const pool = new Piscina({
+    filename,
+    minThreads: threads,
+    maxThreads: threads,
+    workerData,
+    ...(heap > 0 ? { resourceLimits: { maxOldGenerationSizeMb: heap } } : {}),
+  });
+  pool.on("error", failed);
+  const self: Threads = {
+    onMessage: undefined,
+    run: (task, transfer, signal) => pool.run(task, { transferList: [...transfer], signal }),
+    stats() {
+      const { mean, p99, max } = pool.histogram.runTime;
+      // Without a task there is no mean.
+      const runTime = Number.isNaN(mean) ? { mean: 0, p99: 0, max: 0 } : { mean, p99, max };
+      const { completed, utilization } = pool;
+      return { threads: pool.threads.length, completed, utilization, runTime };
+    },
+    resetTimes: () => pool.histogram.resetRunTime(),
+    destroy: () => pool.destroy(),
+  };
+  pool.on("message", (message: unknown) => self.onMessage?.(message));
+  return self;
+}

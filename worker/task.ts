@@ -1,0 +1,64 @@
+// What the worker and a thread of its pool say to each other about one request. Types only.
+
+import type { RequestHead } from "../host/request";
+import type { Field } from "../host/response";
+import type { PiecePort } from "./net";
+
+/** What a thread is started with. */
+export interface ThreadData {
+  /** URL of the handler module. */
+  readonly handler: string;
+  /** Bytes of an answer's pieces that may be under way. */
+  readonly backlog: number;
+}
+
+/** A request to handle; "load" imports the handler and answers nothing. */
+export type Task =
+  | "load"
+  | {
+      readonly number: number;
+      readonly id: number;
+      readonly remoteAddress: string;
+      readonly head: RequestHead;
+      readonly bytes: Uint8Array;
+    };
+
+/** An error as it travels. */
+export interface ToldError {
+  readonly message: string;
+  readonly stack: string;
+}
+
+/** What became of a task; an error beside an answer was thrown behind it. */
+export type Outcome = (
+  | { readonly kind: "loaded" }
+  /** `request` threw, rejected, or did not answer. */
+  | { readonly kind: "failed"; readonly error: ToldError }
+  | {
+      readonly kind: "answer";
+      readonly status: number;
+      readonly fields: Field[];
+      readonly body: string | Uint8Array;
+      readonly close: boolean;
+    }
+  | {
+      readonly kind: "upgrade";
+      readonly fields: Field[];
+      readonly protocol: string;
+      readonly data: unknown;
+    }
+  /** It came, or still comes, in pieces. */
+  | { readonly kind: "streamed" }
+) & { readonly error?: ToldError };
+
+/** A thread begins an answer in pieces: they come through the port, bytes that have left go back. */
+export interface Beginning {
+  readonly number: number;
+  readonly status: number;
+  readonly fields: Field[];
+  readonly close: boolean;
+  readonly port: PiecePort;
+}
+
+/** What comes through the port: a piece, or the end. */
+export type Piece = string | Uint8Array | "end" | "break";

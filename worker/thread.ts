@@ -1,0 +1,223 @@
+// A thread of the pool: it imports the handler module and runs its `request` for one task at a time.
+//
+// Invariant: a task gives one outcome that can be cloned, whatever the handler did; nothing else leaves the
+// thread but the pieces of an answer, through a port of their own.
+
+import { MessageChannel, type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { move, transferableSymbol, valueSymbol } from "piscina";
+import { Credit } from "../host/credit";
+import type { Data, Handler, HandlerModule, HandlerServer, StaticBody } from "../host/handler";
+import { type RequestHead, RequestReader } from "../host/request";
+import { Answering, type Field, type Upgrade } from "../host/response";
+import { toError } from "../host/result";
+import { byteLength, copyBytes, toBytes } from "../host/text";
+import { PIECE_COST } from "../host/wire";
+import type { Beginning, Outcome, Piece, Task, ThreadData, ToldError } from "./task";
+
+const { handler: url, backlog } = workerData as ThreadData;
+
+type Asked = Exclude<Task, "load">;
+
+class ThreadRequest extends RequestReader {
+  protected override readonly head: RequestHead;
+  protected override readonly bytes: Uint8Array;
+
+  constructor(task: Asked) {
+    super(task.id, task.remoteAddress);
+    this.head = task.head;
+    // A Buffer's slices are the fast ones; its memory is the task's own.
+    this.bytes = Buffer.from(task.bytes.buffer);
+  }
+}
+
+/** A static body in this thread: sent as a copy. */
+class ThreadBody implements StaticBody {
+  readonly bytes: Uint8Array;
+  readonly type: string;
+
+  constructor(bytes: Uint8Array, type: string) {
+    this.bytes = bytes;
+    this.type = type;
+  }
+
+  get length(): number {
+    return this.bytes.length;
+  }
+}
+
+class ThreadResponse extends Answering {
+  override readonly request: ThreadRequest;
+  readonly #number: number;
+  readonly #credit = new Credit(backlog);
+  #port: MessagePort | undefined;
+  #broken = false;
+  /** What is to become of the task. */
+  outcome: Outcome | undefined;
+
+  constructor(request: ThreadRequest, number: number) {
+    super();
+    this.request = request;
+    this.#number = number;
+  }
+
+  // A client that goes ends the thread.
+  protected override get gone(): boolean {
+    return this.#broken;
+  }
+
+  protected override respond(status: number, fields: Field[], data: Data, close: boolean): boolean {
+    const body = typeof data === "string" ? data : new Uint8Array(toBytes(data));
+    this.outcome = { kind: "answer", status, fields, body, close };
+    return true;
+  }
+
+  protected override checkStatic(body: StaticBody): void {
+    if (!(body instanceof ThreadBody)) throw new TypeError("body: not made by server.body()");
+  }
+
+  protected override respondStatic(
+    status: number,
+    fields: Field[],
+    body: StaticBody,
+    close: boolean,
+  ): boolean {
+    return this.respond(status, fields, (body as ThreadBody).bytes, close);
+  }
+
+  protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
+    const { port1, port2 } = new MessageChannel();
+    const beginning: Beginning = { number: this.#number, status, fields, close, port: port2 };
+    parentPort?.postMessage(beginning, [port2]);
+    port1.on("message", (free: number) => {
+      if (this.#credit.give(free)) this.wake();
+    });
+    this.#port = port1;
+    this.outcome = { kind: "streamed" };
+    return true;
+  }
+
+  #post(piece: Piece): void {
+    this.#port?.postMessage(piece);
+  }
+
+  protected override streamWrite(data: Data): boolean {
+    const credit = this.#credit;
+    if (credit.isSpent) {
+      credit.refused = true;
+      return false;
+    }
+    const piece = toBytes(data);
+    if (piece.length === 0) return true;
+    credit.used += piece.length + PIECE_COST;
+    // The piece is the caller's: it is cloned, which a slice of its memory is to be alone.
+    this.#post(copyBytes(piece, 0, piece.length));
+    return true;
+  }
+
+  protected override streamEnd(): void {
+    this.#post("end");
+  }
+
+  protected override streamFail(): void {
+    this.#post("break");
+    this.#broken = true;
+  }
+
+  protected override accept({ fields, protocol, data }: Upgrade): boolean {
+    // What cannot be cloned throws here, where the handler sees it.
+    this.outcome = { kind: "upgrade", fields, protocol, data: structuredClone(data) };
+    return true;
+  }
+}
+
+/** What a thread cannot do: it does not have the connections. */
+function elsewhere(name: string): never {
+  throw new Error(
+    `${name}: a pool's thread handles requests alone; publish from the application, or from the events of WebSockets`,
+  );
+}
+
+/** The server as `request` in a thread sees it. */
+const server: HandlerServer = {
+  broadcast: () => elsewhere("broadcast"),
+  publish: () => elsewhere("publish"),
+  subscribe: () => elsewhere("subscribe"),
+  unsubscribe: () => elsewhere("unsubscribe"),
+  subscriberCount: () => elsewhere("subscriberCount"),
+  send: () => elsewhere("send"),
+  stage: () => elsewhere("stage"),
+  each: () => elsewhere("each"),
+  count: () => elsewhere("count"),
+  stats: () => elsewhere("stats"),
+  body: (data, type) =>
+    new ThreadBody(typeof data === "string" ? toBytes(data) : new Uint8Array(data), type),
+};
+
+let loading: Promise<Handler> | undefined;
+
+/** The handler, imported once. */
+function loaded(): Promise<Handler> {
+  loading ??= load();
+  return loading;
+}
+
+async function load(): Promise<Handler> {
+  const module = (await import(url)) as { default?: HandlerModule };
+  const exported = module.default;
+  const handler = typeof exported === "function" ? await exported(server) : exported;
+  if (typeof handler !== "object" || handler === null) {
+    throw new TypeError(`handler: ${url} has no default export that is a handler`);
+  }
+  return handler;
+}
+
+function tell(thrown: unknown): ToldError {
+  const { message, stack = "" } = toError(thrown);
+  return { message, stack };
+}
+
+async function handle(task: Asked): Promise<Outcome> {
+  const handler = await loaded();
+  const response = new ThreadResponse(new ThreadRequest(task), task.number);
+  let error: ToldError | undefined;
+  try {
+    await handler.request?.(response.request, response);
+  } catch (thrown) {
+    error = tell(thrown);
+  }
+  const { outcome, sent } = response;
+  if (sent && outcome) return error ? { ...outcome, error } : outcome;
+  return {
+    kind: "failed",
+    error: error ?? tell(new Error("the handler settled without an answer")),
+  };
+}
+
+/** A large text is encoded here rather than in the worker. */
+const LARGE = 65536;
+
+/** Lets a body's memory travel instead of being copied. */
+function movable(outcome: Outcome): unknown {
+  if (outcome.kind !== "answer") return outcome;
+  const { body } = outcome;
+  if (typeof body === "string" && (body.length < LARGE || byteLength(body) < LARGE)) return outcome;
+  const bytes = toBytes(body);
+  const value = { ...outcome, body: bytes };
+  return move({
+    [transferableSymbol]: bytes.buffer,
+    [valueSymbol]: value,
+  } as unknown as Parameters<typeof move>[0]);
+}
+
+/** What Piscina calls for each task. */
+export default async function run(task: Task): Promise<unknown> {
+  try {
+    if (task === "load") {
+      await loaded();
+      return { kind: "loaded" } satisfies Outcome;
+    }
+    return movable(await handle(task));
+  } catch (thrown) {
+    return { kind: "failed", error: tell(thrown) } satisfies Outcome;
+  }
+}
