@@ -179,8 +179,11 @@ class Decoder {
   }
 
   #limit(length: bigint, packed: boolean): void {
-    const whole = !this.#rules.pieces || packed || this.#packed;
-    const limit = whole ? BigInt(this.#rules.PayloadBytes) : 0xffffffffn;
+    const isPacked = packed || this.#packed;
+    const whole = !this.#rules.pieces || isPacked;
+    let limit = whole ? BigInt(this.#rules.PayloadBytes) : 0xffffffffn;
+    // Deflate grows what it cannot shrink.
+    if (isPacked) limit += limit / 8n + 256n;
     if (length > limit) throw new Ended("WsOversizeFrame", 1009);
     if (!whole) return;
     if (length + BigInt(this.#message.length) > limit) throw new Ended("WsMessageTooLarge", 1009);
