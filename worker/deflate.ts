@@ -10,7 +10,7 @@ export const WINDOW_BITS = 15;
 export interface Agreement {
   /** The field of the 101. */
   readonly field: string;
-  /** Window of what the server sends to this client, 9 … 15. */
+  /** Window of what the server sends to this client, 8 … 15. */
   readonly windowBits: number;
 }
 
@@ -96,8 +96,7 @@ function judge(params: readonly Param[]): Agreement | undefined {
       case "server_max_window_bits":
         windowBits = windowOf(value);
         asked = true;
-        // zlib makes no raw deflate stream with a window of 2^8.
-        if (!(windowBits > 8)) return undefined;
+        if (Number.isNaN(windowBits)) return undefined;
         break;
       case "client_max_window_bits":
         if (value !== undefined && Number.isNaN(windowOf(value))) return undefined;

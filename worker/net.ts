@@ -93,7 +93,7 @@ export interface Transport {
  * declined.
  */
 export interface Codec {
-  /** Compresses a whole message, without the four octets of the tail. @param windowBits 9 … 15 */
+  /** Compresses a whole message, without the four octets of the tail. @param windowBits 8 … 15 */
   deflate(data: Uint8Array, windowBits: number): Uint8Array;
   /** Inflates a whole message; "large": over `limit` bytes, "bad": not deflate. */
   inflate(data: Uint8Array, limit: number): Uint8Array | "large" | "bad";

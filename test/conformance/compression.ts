@@ -161,15 +161,14 @@ export const NEGOTIATIONS: readonly (readonly [offer: string, answer: string])[]
     `${P}; client_max_window_bits=${bits}`,
     ALWAYS,
   ]),
-  ...[9, 10, 11, 12, 13, 14, 15].map((bits): [string, string] => [
+  ...[8, 9, 10, 11, 12, 13, 14, 15].map((bits): [string, string] => [
     `${P}; server_max_window_bits=${bits}`,
     `${ALWAYS}; server_max_window_bits=${bits}`,
   ]),
   [`${P}; server_max_window_bits="10"`, `${ALWAYS}; server_max_window_bits=10`],
   [`${P}; client_max_window_bits="12"`, ALWAYS],
-  // zlib has no raw window of 2^8: declined, and the next offer is taken.
-  [`${P}; server_max_window_bits=8`, ""],
-  [`${P}; server_max_window_bits=8, ${P}`, ALWAYS],
+  // Declined, and the next offer is taken.
+  [`${P}; server_max_window_bits=7, ${P}`, ALWAYS],
   [
     `${P}; server_max_window_bits=11, ${P}; server_max_window_bits=12`,
     `${ALWAYS}; server_max_window_bits=11`,

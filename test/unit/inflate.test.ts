@@ -1,7 +1,7 @@
 // Compressed messages (RFC 7692 7.2) whose blocks are laid out in every way that is allowed, and in ways
 // that are not.
 
-import { constants, deflateRawSync } from "node:zlib";
+import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { zlibCodec } from "../../worker/net/zlib";
@@ -16,6 +16,21 @@ const said = (data: Uint8Array, limit = 1000): string => {
 const final = (data: string): Buffer => deflateRawSync(data);
 const open = (data: string): Buffer =>
   deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+
+for (const windowBits of [8, 9, 12, 15]) {
+  inflate(`what is sent with a window of 2^${windowBits} needs no larger one`, () => {
+    // Repeated at distances from 1 to 40,000, so that a larger window would be used.
+    const words = Array.from(
+      { length: 3000 },
+      (_, i) => `word ${(i * i) % 977} ${"=".repeat(i % 50)}`,
+    );
+    const text = words.join("\n").repeat(3);
+    const packed = zlibCodec.deflate(Buffer.from(text), windowBits);
+    assert.ok(packed.length < text.length);
+    const whole = Buffer.concat([packed, bytes("00 00 ff ff 03 00")]);
+    assert.is(inflateRawSync(whole, { windowBits }).toString(), text);
+  });
+}
 
 // The examples of RFC 7692 7.2.3.
 for (const [name, hex, text] of [

@@ -57,7 +57,9 @@ export const zlibCodec: Codec = {
   deflate(data, windowBits) {
     const out = deflateRawSync(data, {
       finishFlush: constants.Z_SYNC_FLUSH,
-      windowBits,
+      windowBits: Math.max(windowBits, 9),
+      // zlib makes no raw stream with a window of 2^8; runs refer back by one octet, which any window holds.
+      strategy: windowBits < 9 ? constants.Z_RLE : constants.Z_DEFAULT_STRATEGY,
       // A context lives for one call: a small one is made faster.
       memLevel: data.length < 16384 ? 5 : 8,
     });
