@@ -29,6 +29,11 @@ export interface Bell {
   transfer(number: number, bytes: Uint8Array): void;
 }
 
+/** Memory for an inbox. @param size bytes, a power of two */
+export function inboxMemory(size: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(INBOX_WORDS * 4 + size);
+}
+
 export class InboxWriter {
   readonly memory: SharedArrayBuffer;
   readonly #words: Int32Array;
@@ -44,13 +49,13 @@ export class InboxWriter {
   tailBytes = 0;
   #waiters: (() => void)[] = [];
 
-  /** @param size bytes, a power of two */
-  constructor(size: number, bell: Bell) {
-    this.memory = new SharedArrayBuffer(INBOX_WORDS * 4 + size);
-    this.#words = new Int32Array(this.memory, 0, INBOX_WORDS);
-    this.#bytes = new Uint8Array(this.memory, INBOX_WORDS * 4);
-    this.#u32 = new Uint32Array(this.memory, INBOX_WORDS * 4);
-    this.#size = size;
+  /** @param memory what `inboxMemory` made; this is its only producer */
+  constructor(memory: SharedArrayBuffer, bell: Bell) {
+    this.memory = memory;
+    this.#words = new Int32Array(memory, 0, INBOX_WORDS);
+    this.#bytes = new Uint8Array(memory, INBOX_WORDS * 4);
+    this.#u32 = new Uint32Array(memory, INBOX_WORDS * 4);
+    this.#size = this.#bytes.length;
     this.#bell = bell;
   }
 

@@ -4,13 +4,11 @@
 // each of them, like `finished`, is rejected when the worker dies.
 
 import { type SecureContextOptions, createSecureContext } from "node:tls";
-import { Worker } from "node:worker_threads";
+import { MessageChannel, Worker } from "node:worker_threads";
 import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
-import { RecordKind, SLOT_LIMIT } from "../assembly/abi";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/main";
 import { Application, membersOf } from "./application";
-import { checkClose } from "./close";
 import { flagsOf } from "./flags";
 import type {
   Data,
@@ -21,14 +19,18 @@ import type {
   Stage,
   Stats,
 } from "./handler";
-import { InboxWriter } from "./inbox";
+import { InboxWriter, inboxMemory } from "./inbox";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import { type Eviction, type Options, type Plan, planOf, refusePlan, settle } from "./options";
+import { type Messages, MessageWriter } from "./messages";
+import type { PublisherHandle } from "./publisher";
 import { BufferStage } from "./stage";
-import { checkTopic, topicPrefix } from "./topic";
+import { checkTopic } from "./topic";
 
 export type * from "./handler";
 export { CLOSE_TABLE, type CloseRow } from "./close";
+export type { Messages } from "./messages";
+export { type Publisher, type PublisherHandle, openPublisher } from "./publisher";
 export {
   OPTIONS,
   POOL_OPTIONS,
@@ -42,39 +44,23 @@ export {
 } from "./options";
 
 /** A running server, as the application sees it. */
-export interface Server extends AsyncDisposable {
+export interface Server extends Messages, AsyncDisposable {
   /** Where it listens. */
   readonly address: { readonly hostname: string; readonly port: number; readonly path?: string };
   /** The memory it takes. */
   readonly plan: Plan;
   /** Settles when the server has ended: rejected when its worker died. */
   readonly finished: Promise<void>;
-  /**
-   * Publishes to every open WebSocket.
-   * @returns false when the inbox is full: nothing was sent; `ready()` resolves when there is room
-   */
-  broadcast(data: Data, options?: PublishOptions): boolean;
-  /** Publishes to a topic's subscribers; to a topic without any it does nothing. @returns as `broadcast` */
-  publish(topic: string, data: Data, options?: PublishOptions): boolean;
-  /**
-   * Subscribes a WebSocket to a topic, of 1 to 200 bytes; for a stale id it does nothing. When `maxTopics` or
-   * `maxSubscriptions` are taken, `onError` is told. @returns as `broadcast`
-   */
-  subscribe(id: number, topic: string): boolean;
-  /** Ends a subscription; what was published before still arrives. @returns as `broadcast` */
-  unsubscribe(id: number, topic: string): boolean;
   /** How many subscribe to a topic. */
   subscriberCount(topic: string): Promise<number>;
-  /** Sends to one client; to a stale id it does nothing. @returns as `broadcast` */
-  send(id: number, data: Data, options?: SendOptions): boolean;
-  /** Starts a message built piece by piece, in a buffer of its own. */
-  stage(): Stage;
-  /** Closes one connection in order. @returns as `broadcast` */
-  closeConnection(id: number, code?: number, reason?: string): boolean;
+  /**
+   * A way to the server for another thread of the application, with an inbox of its own of `inbox` bytes: send it
+   * there, its port transferred (`worker.postMessage(handle, [handle.port])`), and open it with `openPublisher`.
+   * @throws Error when the server has ended
+   */
+  publisher(): PublisherHandle;
   /** Counters and gauges. */
   stats(): Promise<Stats>;
-  /** Resolves when at least half of the inbox is free. */
-  ready(): Promise<void>;
   /**
    * Accepts no more, answers the requests under way, closes WebSockets with 1001 after what is queued for
    * them; what has not ended after `timeout` ms (default 10,000) is reset.
@@ -133,9 +119,6 @@ function checkTls(options: Options["tls"]): void {
 /** ms that a worker may take beyond the timeout of a shutdown before it is terminated. */
 const END_GRACE = 1000;
 
-/** Names of topics that are kept as bytes. */
-const PREFIXES = 4096;
-
 class RunningServer implements Server {
   readonly plan: Plan;
   readonly finished: Promise<void>;
@@ -145,7 +128,8 @@ class RunningServer implements Server {
   readonly #inbox: InboxWriter;
   readonly #control: Comlink.Remote<ControlPlane>;
   readonly #ringBytes: number;
-  readonly #prefixes = new Map<string, Uint8Array>();
+  readonly #inboxBytes: number;
+  readonly #messages: MessageWriter;
   readonly #onError: (error: Error, where: string) => void;
   /** The handler that lives on this thread. */
   readonly #local: HandlerModule | undefined;
@@ -169,7 +153,8 @@ class RunningServer implements Server {
     this.#onError =
       options.onError ?? ((error, where) => console.error(`ringcast: ${where}:`, error));
     this.#ringBytes = settings.values.ring;
-    this.#inbox = new InboxWriter(settings.values.inbox, {
+    this.#inboxBytes = settings.values.inbox;
+    this.#inbox = new InboxWriter(inboxMemory(this.#inboxBytes), {
       ring: () => this.#post(0),
       transfer: (number, bytes) => {
         this.#worker.postMessage({ ringcast: "buffer", number, bytes } satisfies Ring, [
@@ -177,6 +162,12 @@ class RunningServer implements Server {
         ]);
       },
     });
+    this.#messages = new MessageWriter(
+      this.#inbox,
+      this.#ringBytes,
+      // Nothing overtakes an answer that waits for room.
+      () => this.#open() && (this.#application?.outlet.isClear ?? true),
+    );
     this.#local = local;
     if (local) {
       this.#application = new Application({
@@ -308,71 +299,27 @@ class RunningServer implements Server {
     return this.#dead === undefined && !this.#ended && !this.#ending;
   }
 
-  /** @param id of the client it concerns, 0 for none @param prefix bytes that go before the data */
-  #put(kind: number, data: Data, id = 0, prefix?: Uint8Array): boolean {
-    if (!this.#open()) return false;
-    // Nothing overtakes an answer that waits for room.
-    if (this.#application && !this.#application.outlet.isClear) return false;
-    return this.#inbox.put(
-      kind,
-      data instanceof ArrayBuffer ? new Uint8Array(data) : data,
-      id % SLOT_LIMIT,
-      Math.floor(id / SLOT_LIMIT),
-      prefix,
-    );
-  }
-
-  /** @throws RangeError for a message that is larger than the ring */
-  #checkLength(what: string, data: Data): void {
-    let length = typeof data === "string" ? data.length * 3 : data.byteLength;
-    if (length <= this.#ringBytes - 10) return;
-    if (typeof data === "string") length = Buffer.byteLength(data);
-    if (length <= this.#ringBytes - 10) return;
-    throw new RangeError(`${what}: the message is larger than the ring (${this.#ringBytes} bytes)`);
-  }
-
   broadcast(data: Data, options?: PublishOptions): boolean {
-    const flags = flagsOf(data, options);
-    this.#checkLength("broadcast", data);
-    return this.#put(RecordKind.Broadcast | (flags << 8), data, options?.except);
+    return this.#messages.broadcast(data, options);
   }
 
   publish(topic: string, data: Data, options?: PublishOptions): boolean {
-    const flags = flagsOf(data, options);
-    let prefix = this.#prefixes.get(topic);
-    if (!prefix) {
-      prefix = topicPrefix(topic);
-      if (this.#prefixes.size >= PREFIXES) this.#prefixes.clear();
-      this.#prefixes.set(topic, prefix);
-    }
-    this.#checkLength("publish", data);
-    return this.#put(RecordKind.Publish | (flags << 8), data, options?.except, prefix);
+    return this.#messages.publish(topic, data, options);
   }
 
   subscribe(id: number, topic: string): boolean {
-    checkTopic(topic);
     const ws = this.#application?.socket(id);
-    if (ws) return ws.subscribe(topic);
-    return this.#put(RecordKind.Subscribe, topic, id);
+    return ws ? ws.subscribe(topic) : this.#messages.subscribe(id, topic);
   }
 
   unsubscribe(id: number, topic: string): boolean {
-    checkTopic(topic);
     const ws = this.#application?.socket(id);
-    if (ws) return ws.unsubscribe(topic);
-    return this.#put(RecordKind.Unsubscribe, topic, id);
-  }
-
-  async subscriberCount(topic: string): Promise<number> {
-    checkTopic(topic);
-    return this.#call(() => this.#control.subscriberCount(topic));
+    return ws ? ws.unsubscribe(topic) : this.#messages.unsubscribe(id, topic);
   }
 
   send(id: number, data: Data, options?: SendOptions): boolean {
-    const flags = flagsOf(data, options);
     const ws = this.#application?.socket(id);
-    if (ws) return ws.send(data, options);
-    return this.#put(RecordKind.Send | (flags << 8), data, id);
+    return ws ? ws.send(data, options) : this.#messages.send(id, data, options);
   }
 
   stage(): Stage {
@@ -380,10 +327,23 @@ class RunningServer implements Server {
   }
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {
-    checkClose(code, reason);
     const ws = this.#application?.socket(id);
-    if (ws) return ws.close(code, reason);
-    return this.#put(RecordKind.Close | (code << 16), reason, id);
+    return ws ? ws.close(code, reason) : this.#messages.closeConnection(id, code, reason);
+  }
+
+  async subscriberCount(topic: string): Promise<number> {
+    checkTopic(topic);
+    return this.#call(() => this.#control.subscriberCount(topic));
+  }
+
+  publisher(): PublisherHandle {
+    if (!this.#open()) throw new Error("publisher: the server has ended");
+    const { port1, port2 } = new MessageChannel();
+    const memory = inboxMemory(this.#inboxBytes);
+    this.#worker.postMessage({ ringcast: "publisher", memory, port: port1 } satisfies Ring, [
+      port1,
+    ]);
+    return { ringcast: "publisher", memory, port: port2, ringBytes: this.#ringBytes };
   }
 
   async stats(): Promise<Stats> {

@@ -64,6 +64,10 @@ export class SharedInbox implements Inbox {
   /** Buffers that were transferred because they did not fit, by number. */
   readonly #transferred = new Map<number, Uint8Array>();
   #blocked = false;
+  /** The next record's buffer has not come. */
+  #isLost = false;
+  /** The producer has gone: called once all it said has been carried out. */
+  last: (() => void) | undefined;
   /** Whom records of kind Host are for. */
   host: Host | undefined;
 
@@ -91,6 +95,7 @@ export class SharedInbox implements Inbox {
     const words = this.#words;
     let left = share;
     this.#blocked = false;
+    this.#isLost = false;
     let tail = Atomics.load(words, INBOX_TAIL) >>> 0;
     const head = Atomics.load(words, INBOX_HEAD) >>> 0;
     while (tail !== head && left > 0) {
@@ -239,6 +244,7 @@ export class SharedInbox implements Inbox {
     if (!bytes) {
       // Its message is still on the way; its arrival wakes the pump.
       this.#blocked = true;
+      this.#isLost = true;
       return 0;
     }
     const total = u32[(at + RECORD_TOTAL) >>> 2] as number;
@@ -292,6 +298,11 @@ export class SharedInbox implements Inbox {
 
   rest(more: boolean): void {
     if (more) return;
+    // A buffer that never came is waited for no more.
+    if (this.last && (!this.ready || this.#isLost)) {
+      this.last();
+      return;
+    }
     Atomics.store(this.#words, INBOX_ASLEEP, 1);
     // A record that came between the last look and the flag: its producer saw no sleeper.
     if (

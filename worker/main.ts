@@ -3,11 +3,12 @@
 
 import * as Comlink from "comlink";
 import { randomInt } from "node:crypto";
-import { parentPort, workerData } from "node:worker_threads";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { Handler, HandlerModule, Stats } from "../host/handler";
 import type { Eviction, Settings } from "../host/options";
 import { engineParams } from "../host/options";
+import type { PublisherNotice, PublisherRing } from "../host/publisher";
 import { toError } from "../host/result";
 import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
@@ -46,6 +47,11 @@ export type Notice =
 /** Messages to the worker beside Comlink's: 0 is the doorbell. */
 export type Ring =
   | 0
+  | {
+      readonly ringcast: "publisher";
+      readonly memory: SharedArrayBuffer;
+      readonly port: MessagePort;
+    }
   | { readonly ringcast: "buffer"; readonly number: number; readonly bytes: Uint8Array };
 
 const port = parentPort;
@@ -92,12 +98,33 @@ const remote = new Remote(
 );
 inbox.host = remote;
 
+/** Another thread publishes through an inbox of its own, until it ends. */
+function takePublisher(memory: SharedArrayBuffer, producer: MessagePort): void {
+  const own = new SharedInbox(memory, {
+    room: () => producer.postMessage("room" satisfies PublisherNotice),
+    retry: (ms) => {
+      setTimeout(() => pump.schedule(), ms);
+    },
+  });
+  pump.addInbox(own);
+  producer.on("message", (message: PublisherRing) => {
+    if (message !== 0) own.give(message.number, message.bytes);
+    pump.schedule();
+  });
+  producer.on("close", () => {
+    own.last = () => pump.removeInbox(own);
+    pump.schedule();
+  });
+}
+
 port.on("message", (message: Ring) => {
   if (message === 0) {
     pump.schedule();
   } else if (message.ringcast === "buffer") {
     inbox.give(message.number, message.bytes);
     pump.schedule();
+  } else if (message.ringcast === "publisher") {
+    takePublisher(message.memory, message.port);
   }
 });
 

@@ -128,7 +128,7 @@ export class Pump implements HandlerServer {
   #raw = false;
   readonly #peers: (Peer | undefined)[] = [];
   readonly #statics: StaticBodyImpl[] = [];
-  readonly #inboxes: Inbox[] = [];
+  #inboxes: readonly Inbox[] = [];
   #scheduled = false;
   #handling = false;
   /** The peer whose bytes are being parsed. */
@@ -188,8 +188,13 @@ export class Pump implements HandlerServer {
   }
 
   addInbox(inbox: Inbox): void {
-    this.#inboxes.push(inbox);
+    this.#inboxes = [...this.#inboxes, inbox];
     this.schedule();
+  }
+
+  removeInbox(inbox: Inbox): void {
+    // Another list: this one may be gone through.
+    this.#inboxes = this.#inboxes.filter((one) => one !== inbox);
   }
 
   /** Runs `fn` in `ms` by the pump's clock; returns what cancels it. */
@@ -1272,7 +1277,7 @@ export class Pump implements HandlerServer {
     this.time();
     this.engine.set(Control.Date, Math.floor(this.#clock.date() / 1000));
     this.#runLater();
-    const share = (this.engine.params[Param.RingBytes] as number) / 8;
+    const share = (this.engine.params[Param.RingBytes] as number) / 8 / this.#inboxes.length;
     let more = false;
     for (const inbox of this.#inboxes) more = inbox.drain(this, share) || more;
     if (this.#resumes.length > 0) {

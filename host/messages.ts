@@ -1,0 +1,118 @@
+// Messages on their way to the worker: what one producing thread says, through its own inbox.
+//
+// Invariant: a call costs shared memory and nothing else, and what does not fit is not half sent: `false`.
+
+import { RecordKind, SLOT_LIMIT } from "../assembly/abi";
+import { checkClose } from "./close";
+import { flagsOf } from "./flags";
+import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
+import type { InboxWriter } from "./inbox";
+import { BufferStage } from "./stage";
+import { byteLength } from "./text";
+import { checkTopic, topicPrefix } from "./topic";
+
+/** What can be said from any thread of the application. */
+export interface Messages {
+  /**
+   * Publishes to every open WebSocket.
+   * @returns false when the inbox is full: nothing was sent; `ready()` resolves when there is room
+   */
+  broadcast(data: Data, options?: PublishOptions): boolean;
+  /** Publishes to a topic's subscribers; to a topic without any it does nothing. @returns as `broadcast` */
+  publish(topic: string, data: Data, options?: PublishOptions): boolean;
+  /**
+   * Subscribes a WebSocket to a topic, of 1 to 200 bytes; for a stale id it does nothing. When `maxTopics` or
+   * `maxSubscriptions` are taken, `onError` is told. @returns as `broadcast`
+   */
+  subscribe(id: number, topic: string): boolean;
+  /** Ends a subscription; what was published before still arrives. @returns as `broadcast` */
+  unsubscribe(id: number, topic: string): boolean;
+  /** Sends to one client; to a stale id it does nothing. @returns as `broadcast` */
+  send(id: number, data: Data, options?: SendOptions): boolean;
+  /** Starts a message built piece by piece, in a buffer of its own. */
+  stage(): Stage;
+  /** Closes one connection in order. @returns as `broadcast` */
+  closeConnection(id: number, code?: number, reason?: string): boolean;
+  /** Resolves when at least half of the inbox is free. */
+  ready(): Promise<void>;
+}
+
+/** Names of topics that are kept as bytes. */
+const PREFIXES = 4096;
+
+export class MessageWriter {
+  readonly #inbox: InboxWriter;
+  readonly #ringBytes: number;
+  readonly #isOpen: () => boolean;
+  readonly #prefixes = new Map<string, Uint8Array>();
+
+  /** @param isOpen false: nothing may be sent now */
+  constructor(inbox: InboxWriter, ringBytes: number, isOpen: () => boolean) {
+    this.#inbox = inbox;
+    this.#ringBytes = ringBytes;
+    this.#isOpen = isOpen;
+  }
+
+  /** @param id of the client it concerns, 0 for none @param prefix bytes that go before the data */
+  #put(kind: number, data: Data, id = 0, prefix?: Uint8Array): boolean {
+    if (!this.#isOpen()) return false;
+    return this.#inbox.put(
+      kind,
+      data instanceof ArrayBuffer ? new Uint8Array(data) : data,
+      id % SLOT_LIMIT,
+      Math.floor(id / SLOT_LIMIT),
+      prefix,
+    );
+  }
+
+  /** @throws RangeError for a message that is larger than the ring */
+  #checkLength(what: string, data: Data): void {
+    let length = typeof data === "string" ? data.length * 3 : data.byteLength;
+    if (length <= this.#ringBytes - 10) return;
+    if (typeof data === "string") length = byteLength(data);
+    if (length <= this.#ringBytes - 10) return;
+    throw new RangeError(`${what}: the message is larger than the ring (${this.#ringBytes} bytes)`);
+  }
+
+  broadcast(data: Data, options?: PublishOptions): boolean {
+    const flags = flagsOf(data, options);
+    this.#checkLength("broadcast", data);
+    return this.#put(RecordKind.Broadcast | (flags << 8), data, options?.except);
+  }
+
+  publish(topic: string, data: Data, options?: PublishOptions): boolean {
+    const flags = flagsOf(data, options);
+    let prefix = this.#prefixes.get(topic);
+    if (!prefix) {
+      prefix = topicPrefix(topic);
+      if (this.#prefixes.size >= PREFIXES) this.#prefixes.clear();
+      this.#prefixes.set(topic, prefix);
+    }
+    this.#checkLength("publish", data);
+    return this.#put(RecordKind.Publish | (flags << 8), data, options?.except, prefix);
+  }
+
+  subscribe(id: number, topic: string): boolean {
+    checkTopic(topic);
+    return this.#put(RecordKind.Subscribe, topic, id);
+  }
+
+  unsubscribe(id: number, topic: string): boolean {
+    checkTopic(topic);
+    return this.#put(RecordKind.Unsubscribe, topic, id);
+  }
+
+  send(id: number, data: Data, options?: SendOptions): boolean {
+    const flags = flagsOf(data, options);
+    return this.#put(RecordKind.Send | (flags << 8), data, id);
+  }
+
+  stage(): Stage {
+    return new BufferStage(this, this.#ringBytes);
+  }
+
+  closeConnection(id: number, code = 1000, reason = ""): boolean {
+    checkClose(code, reason);
+    return this.#put(RecordKind.Close | (code << 16), reason, id);
+  }
+}

@@ -1,0 +1,87 @@
+// A publisher: an inbox of its own for another thread of the application, which then needs nothing of the
+// thread that started the server.
+//
+// Invariant: order is kept for each publisher. When its thread ends, what it has said is still carried out,
+// then the worker lets go of its inbox.
+
+import type { MessagePort } from "node:worker_threads";
+import { InboxWriter } from "./inbox";
+import { type Messages, MessageWriter } from "./messages";
+
+/** What `server.publisher()` gives: send it to a thread, its `port` in the list of what is transferred. */
+export interface PublisherHandle {
+  readonly ringcast: "publisher";
+  readonly memory: SharedArrayBuffer;
+  readonly port: MessagePort;
+  readonly ringBytes: number;
+}
+
+/** A thread's own way to the server. */
+export interface Publisher extends Messages, Disposable {
+  /** False once the server has ended, or `close` was called: then nothing is sent any more. */
+  readonly open: boolean;
+  /** Lets go of the server, behind what was said. Else it keeps the thread from ending no longer than it lives. */
+  close(): void;
+}
+
+/** The worker to a publisher: there is room again. */
+export type PublisherNotice = "room";
+/** A publisher to the worker: the doorbell, or a buffer that does not fit its inbox. */
+export type PublisherRing = 0 | { readonly number: number; readonly bytes: Uint8Array };
+
+class OpenPublisher extends MessageWriter implements Publisher {
+  readonly #inbox: InboxWriter;
+  readonly #port: MessagePort;
+  readonly #state: { open: boolean };
+
+  constructor({ memory, port, ringBytes }: PublisherHandle) {
+    const state = { open: true };
+    const inbox = new InboxWriter(memory, {
+      ring: () => port.postMessage(0 satisfies PublisherRing),
+      transfer: (number, bytes) => {
+        port.postMessage({ number, bytes } satisfies PublisherRing, [bytes.buffer as ArrayBuffer]);
+      },
+    });
+    super(inbox, ringBytes, () => state.open);
+    this.#inbox = inbox;
+    this.#port = port;
+    this.#state = state;
+    port.on("message", (_: PublisherNotice) => inbox.told());
+    port.on("close", () => this.#end());
+    // It does not keep its thread alive.
+    port.unref();
+  }
+
+  #end(): void {
+    this.#state.open = false;
+    this.#inbox.told(true);
+  }
+
+  get open(): boolean {
+    return this.#state.open;
+  }
+
+  ready(): Promise<void> {
+    return this.#state.open ? this.#inbox.ready() : Promise.resolve();
+  }
+
+  close(): void {
+    this.#end();
+    this.#port.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Opens, in the thread that got it, what `server.publisher()` gave.
+ * @throws TypeError when it is not that
+ */
+export function openPublisher(handle: PublisherHandle): Publisher {
+  if (typeof handle !== "object" || handle === null || handle.ringcast !== "publisher") {
+    throw new TypeError("handle: not what server.publisher() gave");
+  }
+  return new OpenPublisher(handle);
+}

@@ -1,0 +1,23 @@
+// A thread that publishes by itself: opens what it is given, sends what it is told, says how it went.
+
+import { parentPort } from "node:worker_threads";
+import { openPublisher } from "ringcast";
+
+let publisher;
+parentPort.on("message", async ({ handle, count, size, name, close }) => {
+  if (handle) publisher = openPublisher(handle);
+  let refused = 0;
+  for (let i = 0; i < (count ?? 0); i++) {
+    const data = `${name} ${i} `.padEnd(size, ".");
+    while (!publisher.publish("t", data)) {
+      if (!publisher.open) {
+        parentPort.postMessage({ ended: i });
+        return;
+      }
+      refused++;
+      await publisher.ready();
+    }
+  }
+  if (close) publisher.close();
+  parentPort.postMessage({ done: count, refused, open: publisher.open });
+});
