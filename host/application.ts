@@ -1,8 +1,8 @@
 // A handler that lives on the application's thread: batches of events become its calls, one after the other
 // for each connection.
 //
-// Invariant: an event counts as handled once: when its call has returned, for messages when it has settled
-// (`ordered`), for requests when they are answered. The worker bounds what is not handled.
+// Invariant: an event's bytes count as handled once: when its call has returned, for messages when that has
+// settled (`ordered`). A request counts as pending until it is answered. The worker bounds both.
 
 import type {
   CloseInfo,
@@ -153,10 +153,9 @@ export class Application {
     }
   }
 
-  handledRequest(bytes: number): void {
+  handledRequest(): void {
     this.#handledRequests = (this.#handledRequests + 1) >>> 0;
     Atomics.store(this.#inbox.words, HANDLED_REQUESTS, this.#handledRequests | 0);
-    this.#count(bytes);
   }
 
   #handledMessage(ws: RemoteSocket, bytes: number): void {
@@ -179,8 +178,8 @@ export class Application {
   #tell(event: Event, size: number, bytes: Uint8Array): void {
     switch (event.kind) {
       case Told.Request:
-        this.#request(event, size, bytes);
-        return;
+        this.#request(event, bytes);
+        break;
       case Told.Message:
       case Told.Fragment:
       case Told.Ping:
@@ -240,9 +239,9 @@ export class Application {
     }
   }
 
-  #request(event: Event, size: number, bytes: Uint8Array): void {
+  #request(event: Event, bytes: Uint8Array): void {
     const request = new RemoteRequest(event.id, bytes, event.at);
-    const response = new RemoteResponse(this, request, event, size);
+    const response = new RemoteResponse(this, request, event);
     this.#requests.set(request.id, response);
     const failed = (thrown: unknown): void => {
       this.#fail(thrown, "request");

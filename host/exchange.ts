@@ -94,18 +94,16 @@ export class RemoteResponse extends Answering implements Thirsty {
   readonly #credit: Credit;
   /** What `ws.data` will be. */
   data: unknown;
-  /** Bytes of the event it came with; 0: it is not pending any more. */
-  #bytes: number;
+  #pending = true;
   #gone = false;
 
-  constructor(application: Application, request: Request, event: Event, bytes: number) {
+  constructor(application: Application, request: Request, event: Event) {
     super();
     this.#application = application;
     this.request = request;
     this.slot = event.slot;
     this.generation = event.generation;
     this.number = event.value;
-    this.#bytes = bytes;
     this.#credit = new Credit(application.backlog);
   }
 
@@ -115,9 +113,9 @@ export class RemoteResponse extends Answering implements Thirsty {
 
   /** It is not pending any more. */
   #settle(): void {
-    if (this.#bytes === 0) return;
-    this.#application.handledRequest(this.#bytes);
-    this.#bytes = 0;
+    if (!this.#pending) return;
+    this.#pending = false;
+    this.#application.handledRequest();
   }
 
   #post(op: Op, second: number, fields: readonly Field[], tail: Data): void {

@@ -14,6 +14,14 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const FRAMING = new Set(["connection", "content-length", "transfer-encoding", "upgrade"]);
 const TYPES = new Map<string, Field>();
 
+/** Refuses what is no text and no bytes. @throws TypeError */
+function checkBody(body: unknown): void {
+  if (typeof body === "string" || body instanceof Uint8Array || body instanceof ArrayBuffer) return;
+  throw new TypeError(
+    `body: ${body === null ? "null" : typeof body} is not a string, Uint8Array or ArrayBuffer`,
+  );
+}
+
 /** A field as it goes into a response. @throws TypeError when it would break the message */
 export function checkField(name: string, value: string | number): Field {
   const text = String(value);
@@ -108,6 +116,7 @@ export abstract class Answering implements Response {
 
   send(status: number, type = "", body: Data = "", headers?: HeaderFields): boolean {
     this.#begin(status);
+    checkBody(body);
     const fields = this.#take(type, headers);
     if (this.sent) return false;
     const sent = this.respond(status, fields, body, this.#close);
@@ -135,6 +144,7 @@ export abstract class Answering implements Response {
 
   write(data: Data): boolean {
     if (!this.#streaming) throw new Error("write: begin() comes first");
+    checkBody(data);
     if (this.sent) return false;
     this.#full = !this.streamWrite(data);
     return !this.#full;

@@ -347,6 +347,7 @@ export class Remote implements Host {
     const at = this.#batch.begin(kind, 0, slot, generation, 0, data.length);
     this.#batch.bytes.set(data, at);
     lane.told += Batch.cost(data.length);
+    this.#pump.schedule();
   }
 
   #tellMessage(

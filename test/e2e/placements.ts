@@ -160,6 +160,8 @@ export function placementTests(name: string, options: () => Promise<Options>): v
       "RangeError: status: 99 is not a whole number from 200 to 599",
       "RangeError: status: 200 is not a whole number from 200 to 599",
       "TypeError: header: the value of Content-Type holds an octet that no field value may hold",
+      "TypeError: body: number is not a string, Uint8Array or ArrayBuffer",
+      "TypeError: body: null is not a string, Uint8Array or ArrayBuffer",
       "TypeError: body: not made by server.body()",
       "TypeError: upgrade: the request is not a WebSocket handshake",
       "Error: write: begin() comes first",

@@ -21,6 +21,8 @@ function mistakes(res) {
     () => res.send(99),
     () => res.send("200"),
     () => res.send(200, "text/\nplain"),
+    () => res.send(200, "text/plain", 5),
+    () => res.send(200, "text/plain", null),
     () => res.static({ length: 1, type: "text/plain" }),
     () => res.upgrade(),
     () => res.write("early"),

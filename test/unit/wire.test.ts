@@ -1,0 +1,139 @@
+// What crosses between the worker and a handler elsewhere: events in batches, fields, and the books that are
+// kept on what is under way.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Credit } from "../../host/credit";
+import { latin1, viewOf } from "../../host/text";
+import { Told, decodeFields, encodeFields, readBatch, wordAt } from "../../host/wire";
+import { Batch } from "../../worker/batch";
+import { type Fate, Lane } from "../../worker/lane";
+import type { Peer } from "../../worker/peer";
+import { Random } from "../random";
+
+const wire = suite("wire");
+
+interface Seen {
+  readonly kind: number;
+  readonly flags: number;
+  readonly id: number;
+  readonly value: number;
+  readonly payload: string;
+}
+
+function read(memory: ArrayBuffer): { events: Seen[]; bytes: number } {
+  const bytes = viewOf(memory);
+  const events: Seen[] = [];
+  let sum = 0;
+  readBatch(memory, (event, size) => {
+    const { kind, flags, id, value, at, length } = event;
+    events.push({ kind, flags, id, value, payload: latin1(bytes, at, length) });
+    sum += size;
+  });
+  return { events, bytes: sum };
+}
+
+wire("a batch says what was put in, however large it grew, and is used again", () => {
+  const random = new Random(7);
+  const batch = new Batch();
+  let total = 0;
+  for (const most of [0, 10, 3000, 100000, 5]) {
+    const due: Seen[] = [];
+    const count = random.int(1, 100);
+    for (let i = 0; i < count; i++) {
+      const length = random.int(0, most);
+      const payload = String.fromCharCode(97 + (i % 26)).repeat(length);
+      const kind = Told.Request + random.int(0, 11);
+      const flags = random.int(0, 7);
+      const value = random.int(0, 2 ** 32 - 1);
+      const at = batch.begin(kind, flags, i, 3, value, length);
+      batch.bytes.set(Buffer.from(payload), at);
+      due.push({ kind, flags, id: 3 * 2 ** 20 + i, value, payload });
+    }
+    const memory = batch.take();
+    assert.ok(memory);
+    const { events, bytes } = read(memory as ArrayBuffer);
+    assert.equal(events, due);
+    total += bytes;
+    assert.is(batch.total, total, "both sides count the same");
+    assert.is(batch.take(), undefined);
+  }
+});
+
+wire("fields are the same on the other side; too much of them is refused", () => {
+  const fields = [
+    ["Content-Type", "text/plain"],
+    ["Set-Cookie", "a=1"],
+    ["X-Latin", "\xe9\xff"],
+    ["X-Empty", ""],
+    ["X-Long", "y".repeat(65535)],
+  ] as const;
+  const bytes = encodeFields(fields);
+  assert.equal(decodeFields(bytes, 0, bytes.length), fields);
+  assert.equal(decodeFields(encodeFields([]), 0, 0), []);
+  const one = [fields[0]];
+  assert.is(encodeFields(one), encodeFields(one), "a single field is encoded once");
+  for (const wrong of [[["X", "y".repeat(65536)]], Array(5).fill(fields[4])] as [
+    string,
+    string,
+  ][][])
+    assert.throws(
+      () => encodeFields(wrong),
+      (error: Error) => error instanceof RangeError,
+    );
+  assert.is(wordAt(new Uint8Array([0, 1, 2, 3, 255]), 1), 0xff030201);
+});
+
+wire("a lane loses nothing, keeps the order, and reports each byte once", () => {
+  for (let seed = 1; seed <= 200; seed++) {
+    const random = new Random(seed);
+    const sent: number[] = [];
+    let room = 0;
+    let queued = 0;
+    let closed = 0;
+    const lane = new Lane({} as Peer, (bytes): Fate => {
+      if (room < bytes.length) return "full";
+      room -= bytes.length;
+      queued += bytes.length;
+      sent.push(bytes[0] as number);
+      return "sent";
+    });
+    const credit = new Credit(1000);
+    let n = 0;
+    let reported = 0;
+    for (let step = 0; step < 200; step++) {
+      const what = random.int(0, 2);
+      if (what === 0 && !credit.isSpent) {
+        const bytes = new Uint8Array(random.int(1, 300)).fill(n++ & 255);
+        lane.take(bytes, 0);
+        credit.used += bytes.length + 16;
+        bytes.fill(0);
+      } else if (what === 1) {
+        room += random.int(0, 500);
+        lane.flush();
+        queued = random.int(0, queued);
+      } else {
+        const free = lane.settle(queued, 250);
+        assert.ok(free === 0 || free >= 250);
+        reported += free;
+        credit.give(free);
+      }
+      assert.ok(lane.owed >= queued + lane.keptBytes);
+      assert.is(credit.used, lane.owed);
+    }
+    lane.behind(() => closed++);
+    room = 1e9;
+    assert.ok(lane.flush());
+    assert.is(closed, 1, "what is to come last comes last");
+    assert.equal(
+      sent,
+      Array.from({ length: n }, (_, i) => i & 255),
+    );
+    reported += lane.settle(0, 0);
+    credit.give(lane.owed);
+    assert.equal([lane.owed, lane.keptBytes], [0, 0]);
+    assert.ok(reported > 0);
+  }
+});
+
+wire.run();
