@@ -159,7 +159,7 @@ export class Conn {
   line: u32;
   /** WebSocket: state of utf8.ts. */
   utf8: u32;
-  /** HTTP: address of the request's head, its table, its body. WebSocket: see Subscriber. */
+  /** HTTP: address of the request's head, its table, its body. WebSocket: see Session. */
   head: u32;
   table: u32;
   body: u32;

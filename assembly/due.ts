@@ -26,14 +26,7 @@ import {
   runLast,
   sequenceAt,
 } from "./ring";
-import {
-  Mark,
-  popDue,
-  pushDue,
-  releaseSubscription,
-  subscriber,
-  subscription,
-} from "./subscription";
+import { Mark, popDue, pushDue, releaseSubscription, session, subscription } from "./subscription";
 
 /** "No frame", "no offset". */
 export const NEVER: u64 = u64.MAX_VALUE;
@@ -65,14 +58,14 @@ export function firstFrom(sequence: u64, bound: u64, c: Conn): u64 {
 }
 
 function isTopicNext(c: Conn): bool {
-  const root = subscriber(c).due;
+  const root = session(c).due;
   if (root == 0) return false;
   return !has(c, Flag.CastDue) || subscription(root).sequence < c.sequence;
 }
 
 /** The frame that comes next for a client. */
 export function dueSequence(c: Conn): u64 {
-  if (isTopicNext(c)) return subscription(subscriber(c).due).sequence;
+  if (isTopicNext(c)) return subscription(session(c).due).sequence;
   return has(c, Flag.CastDue) ? c.sequence : NEVER;
 }
 
@@ -86,7 +79,7 @@ export function dueOffset(c: Conn): u64 {
 /** The last frame of the run that comes next: up to it all are for this client. */
 function dueLast(c: Conn): u64 {
   if (!isTopicNext(c)) return runLast(c.sequence);
-  const s = subscription(subscriber(c).due);
+  const s = subscription(session(c).due);
   const last = runLast(s.sequence);
   return s.flags & Mark.Active || last < s.until ? last : s.until - 1;
 }
@@ -99,7 +92,7 @@ export function dueBytes(c: Conn, ring: Ring, from: u64): u64 {
 
 /** Within the run that comes next, goes on at `sequence`. */
 function setDue(c: Conn, sequence: u64): void {
-  if (isTopicNext(c)) subscription(subscriber(c).due).sequence = sequence;
+  if (isTopicNext(c)) subscription(session(c).due).sequence = sequence;
   else c.sequence = sequence;
 }
 
@@ -107,7 +100,7 @@ function setDue(c: Conn, sequence: u64): void {
 function passDue(c: Conn, last: u64): void {
   let next = firstFrom(nextOf(last), 0, c);
   if (!isTopicNext(c)) {
-    const isOver = has(c, Flag.CloseQueued) && (((next as u32) - subscriber(c).until) as i32) >= 0;
+    const isOver = has(c, Flag.CloseQueued) && (((next as u32) - session(c).until) as i32) >= 0;
     if (isOver) next = NEVER;
     if (next == NEVER) c.flags &= ~Flag.CastDue;
     c.sequence = next == NEVER ? last + 1 : next;

@@ -224,6 +224,19 @@ export function create(base: usize): usize {
   return base;
 }
 
+/**
+ * Changes a parameter from now on; for WebSockets' own limits, those of the ones that open from now on.
+ * @returns 1; 0 for one that sizes a region, and stays as it is
+ */
+export function configure(index: u32, value: f64): u32 {
+  if (index >= (Param.COUNT as u32)) return 0;
+  for (let region = 0; region < (Region.COUNT as i32); region++) {
+    if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
+  }
+  store<f64>(engine.params + ((index as usize) << 3), value);
+  return 1;
+}
+
 /** Joins a formatted region; 0 when the magic or the version differ. */
 export function join(base: usize): usize {
   if (base == 0 || (base & (align() - 1)) != 0) return 0;

@@ -43,6 +43,7 @@ export {
   accept,
   align,
   check,
+  configure,
   create as new,
   deflateCount,
   destroy as delete,
@@ -62,7 +63,7 @@ export {
   stageTruncate,
   tick,
 } from "./engine";
-export { feed, hold, peerEnded, resume, retain, terminate, upgrade } from "./input";
+export { feed, hold, limit, peerEnded, resume, retain, terminate, upgrade } from "./input";
 export { flush, free } from "./output";
 export {
   dismiss,

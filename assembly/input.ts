@@ -53,7 +53,7 @@ import { queueSwitch, refuse, sendContinue } from "./respond";
 import { answerClose, fail, queuePong } from "./send";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { ringOf } from "./ring";
-import { Subscriber, subscriber } from "./subscription";
+import { Session, session } from "./subscription";
 import { disarm } from "./timers";
 import { breakUpload, parseUpload } from "./upload";
 import { UTF8_BAD, UTF8_START, validate } from "./utf8";
@@ -660,6 +660,18 @@ export function terminate(slot: u32, generation: u32, reason: i32): u32 {
 }
 
 /**
+ * Gives one WebSocket limits of its own.
+ * @param idle ms of inbound silence, 0 for no limit @param payload bytes of an inbound message
+ */
+export function limit(slot: u32, generation: u32, idle: u32, payload: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !isWebSocket(c)) return;
+  session(c).idle = idle;
+  session(c).payload = payload;
+  rearm(c);
+}
+
+/**
  * Answers an opening handshake: the connection moves to a WebSocket slot, its cursor to `committed`.
  * @param fieldsLength bytes of field records at the start of the scratch region
  * @param deflate 0: no compression; 1: permessage-deflate was negotiated (RFC 7692); 2: it was, but the
@@ -730,7 +742,9 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   w.done = ring.committed;
   w.handed = ring.committed;
   w.sequence = engine.sequence;
-  memory.fill(changetype<usize>(subscriber(w)), 0, offsetof<Subscriber>());
+  memory.fill(changetype<usize>(session(w)), 0, offsetof<Session>());
+  session(w).idle = paramU32(Param.IdleTimeout);
+  session(w).payload = paramU32(Param.PayloadBytes);
   w.lastIn = engine.now;
   w.since = engine.now;
   w.closeCode = 1006;

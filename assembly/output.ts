@@ -45,6 +45,7 @@ import { remove } from "./order";
 import { give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
 import { deflated, frame, offsetIn, plain, ringOf } from "./ring";
+import { session } from "./subscription";
 import { arm, disarm } from "./timers";
 import { forget, unflushed, wakeSubscribers } from "./topics";
 
@@ -72,7 +73,7 @@ export function deadline(c: Conn): f64 {
       if (has(c, Flag.Pulling)) due = max(c.since, c.lastIn) + param(Param.RequestTimeout);
       break;
     case State.Open: {
-      const idle = param(Param.IdleTimeout);
+      const idle = session(c).idle as f64;
       // Who is not read cannot be heard.
       if (idle > 0 && !has(c, Flag.Held)) {
         const ping = paramU32(Param.SendPings) != 0 && !has(c, Flag.Pinged);

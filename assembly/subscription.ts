@@ -42,20 +42,23 @@ export class Subscription {
 
 if (offsetof<Subscription>() != (SUBSCRIPTION_BYTES as usize)) ERROR("SUBSCRIPTION_BYTES");
 
-/** A WebSocket's topics: they stand where an HTTP connection keeps the addresses of its request. */
+/** What only a WebSocket has: it stands where an HTTP connection keeps the addresses of its request. */
 @unmanaged
-export class Subscriber {
-  /** Its list, and the root of its heap. */
+export class Session {
+  /** Its subscriptions: the list, and the root of the heap of those that are due. */
   first: u32;
   due: u32;
   /** Active ones. */
   count: u32;
   /** Low bits of the first broadcast that is not for it, once its Close is queued. */
   until: u32;
+  /** ms of inbound silence, 0 for no limit; bytes of an inbound message. */
+  idle: u32;
+  payload: u32;
 }
 
-export function subscriber(c: Conn): Subscriber {
-  return changetype<Subscriber>(changetype<usize>(c) + offsetof<Conn>("head"));
+export function session(c: Conn): Session {
+  return changetype<Session>(changetype<usize>(c) + offsetof<Conn>("head"));
 }
 
 export function subscription(link: u32): Subscription {
@@ -80,7 +83,7 @@ export function takeSubscription(c: Conn): Subscription {
     link = engine.subscriptionsUsed;
   }
   const s = subscription(link);
-  const own = subscriber(c);
+  const own = session(c);
   s.slot = c.slot;
   s.flags = Mark.Active;
   s.ownBack = 0;
@@ -96,7 +99,7 @@ export function takeSubscription(c: Conn): Subscription {
 export function releaseSubscription(s: Subscription): void {
   const link = linkOf(s);
   if (s.ownBack != 0) subscription(s.ownBack).ownNext = s.ownNext;
-  else subscriber(at(s.slot)).first = s.ownNext;
+  else session(at(s.slot)).first = s.ownNext;
   if (s.ownNext != 0) subscription(s.ownNext).ownBack = s.ownBack;
   s.flags = 0;
   s.pairNext = engine.freeSubscription;
@@ -137,12 +140,12 @@ export function pushDue(c: Conn, s: Subscription, sequence: u64): void {
   s.left = 0;
   s.right = 0;
   s.rank = 1;
-  subscriber(c).due = meld(subscriber(c).due, linkOf(s));
+  session(c).due = meld(session(c).due, linkOf(s));
 }
 
 /** Takes the first out of a client's heap. */
 export function popDue(c: Conn): Subscription {
-  const own = subscriber(c);
+  const own = session(c);
   const s = subscription(own.due);
   own.due = meld(s.left, s.right);
   s.flags &= ~Mark.Due;

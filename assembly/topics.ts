@@ -28,7 +28,7 @@ import {
   linkOf,
   pushDue,
   releaseSubscription,
-  subscriber,
+  session,
   subscription,
   takeSubscription,
 } from "./subscription";
@@ -244,7 +244,7 @@ function leave(c: Conn, s: Subscription): void {
   s.until = engine.sequence;
   t.count--;
   t.deflateCount -= readsDeflated(c);
-  subscriber(c).count--;
+  session(c).count--;
   setControl(Control.SubscriptionCount, getControl(Control.SubscriptionCount) - 1);
   dropTopic(s.topic);
 }
@@ -282,7 +282,7 @@ export function isSubscribed(slot: u32, generation: u32, name: usize, length: u3
 export function nextTopic(slot: u32, generation: u32, after: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
-  let link = after == 0 ? subscriber(c).first : subscription(after).ownNext;
+  let link = after == 0 ? session(c).first : subscription(after).ownNext;
   while (link != 0 && !(subscription(link).flags & Mark.Active)) link = subscription(link).ownNext;
   if (link == 0) return 0;
   const number = subscription(link).topic;
@@ -299,9 +299,9 @@ export function subscriberCount(name: usize, length: u32): u32 {
 
 /** A WebSocket takes no more of what is published: what was is due to it still. */
 export function retire(c: Conn): void {
-  subscriber(c).until = engine.sequence as u32;
+  session(c).until = engine.sequence as u32;
   if (topic(0).dirty != 0) castDue(c, topic(0).first);
-  let link = subscriber(c).first;
+  let link = session(c).first;
   while (link != 0) {
     const s = subscription(link);
     link = s.ownNext;
@@ -311,7 +311,7 @@ export function retire(c: Conn): void {
 
 /** A connection has ended: nothing is due to it any more. */
 export function forget(c: Conn): void {
-  const own = subscriber(c);
+  const own = session(c);
   own.due = 0;
   c.flags &= ~(Flag.CastDue | Flag.MidFrame);
   while (own.first != 0) {
@@ -387,7 +387,7 @@ export function checkTopics(): u32 {
   for (let i: u32 = engine.httpSlots; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free || c.state == State.Dead) continue;
-    const own = subscriber(c);
+    const own = session(c);
     let mine: u32 = 0;
     let due: u32 = 0;
     for (let link = own.first; link != 0; link = subscription(link).ownNext) {

@@ -10,6 +10,7 @@ import { copy, loadBe16, loadBe64 } from "./bytes";
 import { Conn, Flag, has, paramU32 } from "./conn";
 import { MORE } from "./http";
 import { sha1 } from "./sha1";
+import { session } from "./subscription";
 import { putText } from "./text";
 
 export enum Opcode {
@@ -84,7 +85,7 @@ export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
   const whole = paramU32(Param.Pieces) == 0 || deflated;
   if (!control && !whole && length > 0xffffffff) return CloseReason.WsOversizeFrame;
   if (!control && whole) {
-    let limit = paramU32(Param.PayloadBytes) as u64;
+    let limit = session(c).payload as u64;
     // Deflate grows what it cannot shrink. How large such a message is shows when it is inflated.
     if (deflated) limit += (limit >> 3) + 256;
     if (length > limit) return CloseReason.WsOversizeFrame;

@@ -188,11 +188,12 @@ export class RemoteResponse extends Answering implements Thirsty {
     this.leave();
   }
 
-  protected override accept({ fields, protocol, data }: Upgrade): boolean {
+  protected override accept(upgrade: Upgrade): boolean {
+    const { fields, protocol, data, idleTimeout = "", maxPayloadLength = "" } = upgrade;
     const chosen = protocol === "" ? this.#application.chooseProtocol(this.request) : protocol;
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
     this.data = data;
-    this.#post(Op.Upgrade, 0, fields, chosen);
+    this.#post(Op.Upgrade, 0, fields, `${chosen} ${idleTimeout} ${maxPayloadLength}`);
     this.#application.upgrading(this);
     this.#finish();
     return true;

@@ -110,6 +110,10 @@ export interface UpgradeOptions<User = unknown> {
   protocol?: string;
   /** Further fields of the 101. */
   headers?: HeaderFields;
+  /** Seconds of inbound silence for this client, 0 … 86,400; 0: no limit. Default: the option of this name. */
+  idleTimeout?: number;
+  /** Bytes of a message from this client, at most what the server started with. Default: the option of this name. */
+  maxPayloadLength?: number;
 }
 
 /** The answer to one request. Exactly one of `send`, `static`, `stream`, `begin`, `upgrade` is called, once. */

@@ -21,7 +21,16 @@ import type {
 } from "./handler";
 import { InboxWriter, inboxMemory } from "./inbox";
 import { descriptorLimit, fitDescriptors } from "./limits";
-import { type Eviction, type Options, type Plan, planOf, refusePlan, settle } from "./options";
+import {
+  type Eviction,
+  type LiveOptions,
+  type Options,
+  type Plan,
+  planOf,
+  refusePlan,
+  settle,
+  settleChanges,
+} from "./options";
 import { type Messages, MessageWriter } from "./messages";
 import type { PublisherHandle } from "./publisher";
 import { BufferStage } from "./stage";
@@ -35,6 +44,7 @@ export {
   OPTIONS,
   POOL_OPTIONS,
   type Eviction,
+  type LiveOptions,
   type OptionRow,
   type Options,
   type PoolOptions,
@@ -59,6 +69,20 @@ export interface Server extends Messages, AsyncDisposable {
    * @throws Error when the server has ended
    */
   publisher(): PublisherHandle;
+  /**
+   * Swaps the handler without dropping a connection: what comes from then on is its. Requests that the handler
+   * before has are answered by it, `open` is not called again, `ws.data` stays.
+   * @param handler the URL of a module, also one that has been loaded before: it is imported anew, what it imports
+   * is not. For a handler on this thread: functions. Default: the module there is.
+   * @throws TypeError when it is of the other kind; what the module throws: the handler before stays then
+   */
+  reload(handler?: Options["handler"]): Promise<void>;
+  /**
+   * Changes limits and times while the server runs. Those of a WebSocket (`idleTimeout`, `maxPayloadLength`) hold
+   * for the ones that open from then on.
+   * @throws TypeError, RangeError naming the option, the value and the range; nothing changes then
+   */
+  configure(options: LiveOptions): Promise<void>;
   /** Counters and gauges. */
   stats(): Promise<Stats>;
   /**
@@ -131,6 +155,10 @@ class RunningServer implements Server {
   readonly #inboxBytes: number;
   readonly #messages: MessageWriter;
   readonly #onError: (error: Error, where: string) => void;
+  #options: Options;
+  /** The handler module. */
+  #url: string | undefined;
+  #reloads = 0;
   /** The handler that lives on this thread. */
   readonly #local: HandlerModule | undefined;
   readonly #application: Application | undefined;
@@ -145,7 +173,10 @@ class RunningServer implements Server {
     const { url: handler, local } = placeOf(options.handler);
     // Wrong values are named before numbers are compared with what the system has.
     const { values } = settle(options);
-    const settings = settle(fitDescriptors(options, values, descriptorLimit()));
+    const fitting = fitDescriptors(options, values, descriptorLimit());
+    const settings = settle(fitting);
+    this.#options = fitting;
+    this.#url = handler;
     refusePlan(settings);
     checkTls(settings.tls);
     this.plan = planOf(settings);
@@ -344,6 +375,38 @@ class RunningServer implements Server {
       port1,
     ]);
     return { ringcast: "publisher", memory, port: port2, ringBytes: this.#ringBytes };
+  }
+
+  async reload(handler?: Options["handler"]): Promise<void> {
+    const { url, local } = placeOf(handler ?? this.#url);
+    if (local) {
+      if (!this.#application)
+        throw new TypeError("handler: the server's handler is a module; give the URL of one");
+      const made = typeof local === "function" ? await local(this.#facade()) : local;
+      const members = this.#application.setHandler(made);
+      await this.#call(() => this.#control.relay(members));
+      return;
+    }
+    if (url === undefined) throw new TypeError("handler: there is none to reload");
+    if (this.#application)
+      throw new TypeError("handler: the server's handler lives on this thread; give functions");
+    await this.#call(() => this.#control.reload(this.#fresh(url)));
+    this.#url = url;
+  }
+
+  /** A URL under which a module has not been imported yet. */
+  #fresh(url: string): string {
+    this.#reloads++;
+    if (url.startsWith("data:")) return url;
+    const fresh = new URL(url);
+    fresh.searchParams.set("reload", String(this.#reloads));
+    return fresh.href;
+  }
+
+  async configure(options: LiveOptions): Promise<void> {
+    const changed = settleChanges(this.#options, options);
+    await this.#call(() => this.#control.configure(changed));
+    this.#options = { ...this.#options, ...options };
   }
 
   async stats(): Promise<Stats> {

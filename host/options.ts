@@ -131,6 +131,8 @@ export interface OptionRow<Name extends string = OptionName> {
   readonly words?: readonly string[];
   /** Must be a power of two. */
   readonly power?: boolean;
+  /** May be changed while the server runs, by `configure`. */
+  readonly live?: boolean;
   /** The engine's parameter, and what one unit of the option is in it. */
   readonly param?: keyof typeof Param;
   readonly scale?: number;
@@ -204,6 +206,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "maxQueuedFrames",
+    live: true,
     unit: "count",
     default: 65536,
     min: 1,
@@ -213,6 +216,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "maxRunBytes",
+    live: true,
     unit: "bytes",
     default: 262144,
     min: 1024,
@@ -222,6 +226,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "slowGrace",
+    live: true,
     unit: "ms",
     default: 250,
     min: 1,
@@ -231,6 +236,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "flushInterval",
+    live: true,
     unit: "ms",
     default: 0,
     min: 0,
@@ -328,6 +334,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "maxBodyLength",
+    live: true,
     unit: "bytes",
     default: MiB,
     min: 0,
@@ -337,6 +344,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "maxStreamLength",
+    live: true,
     unit: "bytes",
     default: 0,
     min: 0,
@@ -346,6 +354,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "maxRequestsPerSocket",
+    live: true,
     unit: "count",
     default: 0,
     min: 0,
@@ -355,6 +364,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "requireContentLength",
+    live: true,
     unit: "flag",
     default: false,
     param: "RequireContentLength",
@@ -362,6 +372,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "maxPayloadLength",
+    live: true,
     unit: "bytes",
     default: 16 * MiB,
     min: 125,
@@ -371,6 +382,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "maxFragments",
+    live: true,
     unit: "count",
     default: 131072,
     min: 1,
@@ -450,6 +462,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "headersTimeout",
+    live: true,
     unit: "ms",
     default: 60000,
     min: 1,
@@ -459,6 +472,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "requestTimeout",
+    live: true,
     unit: "ms",
     default: 300000,
     min: 1,
@@ -468,6 +482,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "keepAliveTimeout",
+    live: true,
     unit: "ms",
     default: 5000,
     min: 1,
@@ -477,6 +492,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "writeTimeout",
+    live: true,
     unit: "ms",
     default: 30000,
     min: 1,
@@ -486,6 +502,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "idleTimeout",
+    live: true,
     unit: "s",
     default: 120,
     min: 0,
@@ -496,6 +513,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "sendPings",
+    live: true,
     unit: "flag",
     default: true,
     param: "SendPings",
@@ -503,6 +521,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "closeTimeout",
+    live: true,
     unit: "ms",
     default: 2000,
     min: 1,
@@ -512,6 +531,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "bufferTimeout",
+    live: true,
     unit: "ms",
     default: 10000,
     min: 1,
@@ -720,6 +740,51 @@ function readServerHeader(value: unknown = ""): string {
   return value;
 }
 
+/** Options that `configure` may change. */
+export type LiveOptions = Pick<Options, LiveName>;
+export type LiveName =
+  | "maxQueuedFrames"
+  | "maxRunBytes"
+  | "slowGrace"
+  | "flushInterval"
+  | "maxBodyLength"
+  | "maxStreamLength"
+  | "maxRequestsPerSocket"
+  | "requireContentLength"
+  | "maxPayloadLength"
+  | "maxFragments"
+  | "headersTimeout"
+  | "requestTimeout"
+  | "keepAliveTimeout"
+  | "writeTimeout"
+  | "idleTimeout"
+  | "sendPings"
+  | "closeTimeout"
+  | "bufferTimeout";
+
+/**
+ * Checks changes of a running server's options.
+ * @param options what it runs with now
+ * @returns the values that change @throws TypeError, RangeError as `settle`, and for what cannot change
+ */
+export function settleChanges(
+  options: Options,
+  changes: LiveOptions,
+): Partial<Record<OptionName, number>> {
+  if (typeof changes !== "object" || changes === null)
+    throw new TypeError(`options: ${show(changes)} is not an object`);
+  for (const name of Object.keys(changes)) {
+    const row = OPTIONS.find((one) => one.name === name);
+    if (row && !row.live) throw new TypeError(`${name}: cannot change while the server runs`);
+  }
+  const { values } = settle({ ...options, ...changes });
+  const changed: Partial<Record<OptionName, number>> = {};
+  for (const name of Object.keys(changes) as LiveName[]) {
+    if (changes[name] !== undefined) changed[name] = values[name];
+  }
+  return changed;
+}
+
 function atMost(
   values: Record<OptionName, number>,
   small: OptionName,
@@ -749,6 +814,9 @@ function refuseContradictions(values: Record<OptionName, number>): void {
   }
 }
 
+/** Longest run of bytes in one write over TLS. */
+export const TLS_RUN_BYTES = 65536;
+
 /** The engine's parameters for settings. */
 export function engineParams(settings: Settings): Record<keyof typeof Param, number> {
   const params = {} as Record<keyof typeof Param, number>;
@@ -756,7 +824,7 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
     if (row.param) params[row.param] = settings.values[row.name] * (row.scale ?? 1);
   }
   // TLS copies what is written: a long run for each stalled client would be memory.
-  if (settings.tls) params.RunBytes = Math.min(params.RunBytes, 65536);
+  if (settings.tls) params.RunBytes = Math.min(params.RunBytes, TLS_RUN_BYTES);
   params.WindowBytes = 65536;
   params.ScratchBytes = 1048576;
   params.EvictWhenFull = settings.values.whenFull;

@@ -51,6 +51,18 @@ export interface Upgrade {
   /** The subprotocol, "" to let the server choose. */
   readonly protocol: string;
   readonly data: unknown;
+  /** Seconds; undefined: as for all. */
+  readonly idleTimeout: number | undefined;
+  /** Bytes; undefined: as for all. */
+  readonly maxPayloadLength: number | undefined;
+}
+
+/** @throws RangeError for what is not a whole number from 0 to `max` */
+function checkLimit(name: string, value: number | undefined, max: number): number | undefined {
+  if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= max)) {
+    throw new RangeError(`${name}: ${value} is not a whole number from 0 to ${max}`);
+  }
+  return value;
 }
 
 export abstract class Answering implements Response {
@@ -215,10 +227,18 @@ export abstract class Answering implements Response {
     if (protocol !== "" && !this.request.protocols.includes(protocol)) {
       throw new TypeError(`protocol: the client did not offer ${JSON.stringify(protocol)}`);
     }
+    const idleTimeout = checkLimit("idleTimeout", options.idleTimeout, 86400);
+    const maxPayloadLength = checkLimit("maxPayloadLength", options.maxPayloadLength, 2 ** 31);
     const fields = [...this.#take("", options.headers)];
     if (this.sent) return false;
     if (protocol !== "") fields.push(["Sec-WebSocket-Protocol", protocol]);
-    const done = this.accept({ fields, protocol, data: options.data });
+    const done = this.accept({
+      fields,
+      protocol,
+      data: options.data,
+      idleTimeout,
+      maxPayloadLength,
+    });
     this.#sent = true;
     return done;
   }

@@ -92,7 +92,7 @@ export enum Op {
   End,
   /** The pieces break off. */
   Break,
-  /** Fields; the tail is the subprotocol. */
+  /** Fields; the tail is the subprotocol, idleTimeout and maxPayloadLength, "" for the usual, with blanks between. */
   Upgrade,
   /** The handler of request `first` failed: 500. */
   Fail,

@@ -35,7 +35,7 @@ export function poolTable(): string {
 function tableOf(options: readonly OptionRow<string>[]): string {
   const rows = options.map(
     (row) =>
-      `| \`${row.name}\` | ${valueText(row, row.default)} | ${rangeText(row)} | ${row.text} |`,
+      `| \`${row.name}\`${row.live ? " ¹" : ""} | ${valueText(row, row.default)} | ${rangeText(row)} | ${row.text} |`,
   );
   return ["| option | default | range | what it does |", "|---|---|---|---|", ...rows].join("\n");
 }

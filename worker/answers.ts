@@ -4,8 +4,9 @@
 // Invariant: a request is answered once. Before the engine lets go of its bytes, those that its handler may
 // still read are kept for it.
 
-import { Answer, CloseReason, Control, Outcome, SLOT_LIMIT } from "../assembly/abi";
+import { Answer, CloseReason, Control, Outcome, Param, SLOT_LIMIT } from "../assembly/abi";
 import type { Data } from "../host/handler";
+import type { Upgrade } from "../host/response";
 import { WINDOW_BITS, negotiate } from "./deflate";
 import { type Fields, putUtf8, toBytes } from "./engine";
 import type { Codec } from "./net";
@@ -21,6 +22,8 @@ export class Answers {
   readonly #pump: Pump;
   readonly #codec: Codec | undefined;
   readonly #protocols: readonly string[];
+  /** Bytes of a message that there are buffers for. */
+  readonly #payloadBytes: number;
   /** Bodies of single answers have numbers from here on. */
   #nextBody = SLOT_LIMIT;
 
@@ -28,6 +31,7 @@ export class Answers {
     this.#pump = pump;
     this.#codec = codec;
     this.#protocols = protocols;
+    this.#payloadBytes = pump.engine.params[Param.PayloadBytes] as number;
   }
 
   respond(
@@ -195,12 +199,16 @@ export class Answers {
   upgrade(
     peer: Peer,
     request: RequestImpl,
-    fields: (readonly [string, string])[],
-    protocol: string,
-    data: unknown,
+    { fields, protocol, data, idleTimeout, maxPayloadLength }: Upgrade,
   ): boolean {
     const { engine } = this.#pump;
     this.#pump.time();
+    const most = this.#payloadBytes;
+    if (maxPayloadLength !== undefined && maxPayloadLength > most) {
+      throw new RangeError(
+        `maxPayloadLength: ${maxPayloadLength} is more than the server's ${most}`,
+      );
+    }
     const chosen = protocol === "" ? this.#choose(request) : protocol;
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
     const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
@@ -231,6 +239,10 @@ export class Answers {
       return false;
     }
     this.#pump.move(peer, engine.get(Control.Result), engine.get(Control.Generation));
+    const idle = idleTimeout === undefined ? undefined : idleTimeout * 1000;
+    peer.payloadBytes = maxPayloadLength ?? (engine.params[Param.PayloadBytes] as number);
+    const ms = idle ?? (engine.params[Param.IdleTimeout] as number);
+    x.limit(peer.slot, peer.generation, ms, peer.payloadBytes);
     this.#pump.answered(peer, request);
     this.#pump.opened(peer, new WebSocketImpl(this.#pump, peer, chosen, data));
     return true;

@@ -95,6 +95,8 @@ export interface EngineExports {
     textLength: number,
     reason: number,
   ): number;
+  limit(slot: number, generation: number, idle: number, payload: number): void;
+  configure(param: number, value: number): number;
   dismiss(slot: number, generation: number): void;
   stop(): void;
   free(slot: number, generation: number): void;
@@ -273,6 +275,12 @@ export class Engine {
       at = putLatin1(this.u8, at, value);
     }
     return at - this.scratch;
+  }
+
+  /** Changes a parameter that sizes no region. */
+  configure(param: Param, value: number): void {
+    if (this.x.configure(param, value) === 0) throw new RangeError(`${Param[param]} is fixed`);
+    this.params[param] = value;
   }
 
   /**

@@ -7,9 +7,10 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { Handler, HandlerModule, Stats } from "../host/handler";
 import type { Eviction, Settings } from "../host/options";
-import { engineParams } from "../host/options";
+import { OPTIONS, type OptionName, TLS_RUN_BYTES, engineParams } from "../host/options";
 import type { PublisherNotice, PublisherRing } from "../host/publisher";
 import { toError } from "../host/result";
+import { Param } from "../assembly/abi";
 import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
 import type { Listener } from "./net";
@@ -147,10 +148,10 @@ async function place(url: string): Promise<void> {
   const handler = await load(url);
   const { pool: limits } = data.settings;
   if (!limits) {
-    pump.setHandler(handler);
+    swap(handler);
     return;
   }
-  const workerData: ThreadData = { handler: url, backlog: data.settings.values.maxBacklog };
+  const workerData: ThreadData = { backlog: data.settings.values.maxBacklog };
   const threads = piscinaThreads({
     filename: new URL("./pool.js", import.meta.url).href,
     threads: limits.threads,
@@ -159,9 +160,15 @@ async function place(url: string): Promise<void> {
     failed: (error) => report(error, "pool"),
   });
   pool = new Pool(pump, threads, limits);
-  await pool.load();
+  await pool.load(url);
   pump.pool = () => (pool as Pool).stats();
-  pump.setHandler(pool.handler(handler), pool.turned);
+  swap(handler);
+}
+
+/** From now on events are this handler's. */
+function swap(handler: Handler): void {
+  if (pool) pump.setHandler(pool.handler(handler), pool.turned);
+  else pump.setHandler(handler);
 }
 
 /** Errors lose their code on the way to the host; it goes along in the message. */
@@ -224,6 +231,31 @@ const control = {
     const { close, ...address } = listener;
     void close;
     return address;
+  },
+
+  /** Swaps the handler module: nothing changes when it cannot be loaded. */
+  async reload(url: string): Promise<void> {
+    const handler = await load(url);
+    await pool?.load(url);
+    swap(handler);
+  },
+
+  /** The handler on the application's thread has these members now. */
+  async relay(members: number): Promise<void> {
+    pump.setRelay(remote.handler(members), remote.turned);
+  },
+
+  /** Changes options that may change. */
+  async configure(changed: Partial<Record<OptionName, number>>): Promise<void> {
+    for (const { name, param, scale = 1 } of OPTIONS) {
+      const value = changed[name];
+      if (value === undefined) continue;
+      if (name === "flushInterval") pump.flushInterval = value;
+      // TLS copies what is written: a long run for each stalled client would be memory.
+      const most = name === "maxRunBytes" && data.settings.tls ? TLS_RUN_BYTES : value;
+      if (param) pump.engine.configure(Param[param], Math.min(value, most) * scale);
+    }
+    pump.schedule();
   },
 
   async stats(): Promise<Stats> {

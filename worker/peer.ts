@@ -47,6 +47,8 @@ export class Peer implements Sink, Connection {
   refused = false;
   /** A Close frame's reason text. */
   closeText = "";
+  /** Bytes of a message from this client. */
+  payloadBytes = 0;
   /** Window of what is compressed for this client; 0: nothing is. */
   windowBits = 0;
   dead = false;

@@ -59,6 +59,8 @@ export class Pool {
   #running = 0;
   /** Tasks that were no requests. */
   #loads = 0;
+  /** The handler module. */
+  #url = "";
 
   constructor(pump: Pump, threads: Threads, limits: PoolLimits) {
     this.#pump = pump;
@@ -68,13 +70,14 @@ export class Pool {
     threads.onMessage = (message) => this.#begin(message as Beginning);
   }
 
-  /** Imports the handler module in a thread. @throws what that throws there */
-  async load(): Promise<void> {
+  /** Imports a handler module in a thread; requests are for it from then on. @throws what that throws there */
+  async load(url: string): Promise<void> {
     this.#loads++;
-    const task: Task = "load";
+    const task: Task = { load: url };
     const signal = new AbortController().signal;
     const outcome = (await this.#threads.run(task, [], signal)) as Outcome;
     if (outcome.error) throw errorOf(outcome.error);
+    this.#url = url;
     this.#threads.resetTimes();
   }
 
@@ -137,7 +140,13 @@ export class Pool {
     this.#running++;
     this.#numbers.set(job.number, job);
     const { id, remoteAddress } = job.response.request;
-    const task: Task = { number: job.number, id, remoteAddress, ...job.response.request.copy() };
+    const task: Task = {
+      handler: this.#url,
+      number: job.number,
+      id,
+      remoteAddress,
+      ...job.response.request.copy(),
+    };
     const { abort } = job;
     const { handlerTimeout } = this.#limits;
     let late = false;
@@ -224,8 +233,7 @@ export class Pool {
       const { status, fields, body, close } = outcome;
       answers.respond(peer, request, status, fields, body, close);
     } else if (outcome.kind === "upgrade") {
-      const { fields, protocol, data } = outcome;
-      answers.upgrade(peer, request, fields, protocol, data);
+      answers.upgrade(peer, request, outcome);
     }
   }
 

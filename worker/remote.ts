@@ -498,9 +498,15 @@ export class Remote implements Host {
         break;
       case Op.Upgrade: {
         const list = decodeFields(fields, 0, fields.length);
-        const protocol = latin1(tail, 0, tail.length);
-        if (!answers.upgrade(peer, request, list, protocol, pending))
-          this.#tellGone(peer, pending.number);
+        const [protocol = "", idle, payload] = latin1(tail, 0, tail.length).split(" ");
+        const upgrade = {
+          fields: list,
+          protocol,
+          data: pending,
+          idleTimeout: idle ? Number(idle) : undefined,
+          maxPayloadLength: payload ? Number(payload) : undefined,
+        };
+        if (!answers.upgrade(peer, request, upgrade)) this.#tellGone(peer, pending.number);
         break;
       }
       default:

@@ -176,7 +176,7 @@ export class ResponseImpl extends Answering {
     this.#pump.terminate(this.#peer, CloseReason.HandlerError);
   }
 
-  protected override accept({ fields, protocol, data }: Upgrade): boolean {
-    return this.#pump.answers.upgrade(this.#peer, this.request, fields, protocol, data);
+  protected override accept(upgrade: Upgrade): boolean {
+    return this.#pump.answers.upgrade(this.#peer, this.request, upgrade);
   }
 }

@@ -115,7 +115,8 @@ export class Pump implements HandlerServer {
   readonly engine: Engine;
   readonly answers: Answers;
   readonly #clock: Clock;
-  readonly #flushInterval: number;
+  /** ms between flush passes, 0: each turn has one. */
+  flushInterval: number;
   readonly #codec: Codec | undefined;
   readonly #rules: OriginRules;
   readonly #threshold: number;
@@ -157,7 +158,7 @@ export class Pump implements HandlerServer {
   constructor(options: PumpOptions) {
     this.engine = options.engine;
     this.#clock = options.clock;
-    this.#flushInterval = options.flushInterval ?? 0;
+    this.flushInterval = options.flushInterval ?? 0;
     this.#codec = options.codec;
     this.#rules = options.rules ?? {};
     this.answers = new Answers(this, options.codec, options.protocols ?? []);
@@ -770,9 +771,8 @@ export class Pump implements HandlerServer {
 
   /** A compressed message: inflated here, up to the limit, then checked as any other. */
   #inflate(peer: Peer, packed: Uint8Array, opcode: number): void {
-    const { engine } = this;
     if (peer.refused || !this.#codec) return;
-    const limit = engine.params[Param.PayloadBytes] as number;
+    const limit = peer.payloadBytes;
     const data = this.#codec.inflate(packed, limit);
     if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
@@ -1315,8 +1315,8 @@ export class Pump implements HandlerServer {
   }
 
   #flushWhenDue(): void {
-    if (this.#flushInterval > 0) {
-      const wait = this.#lastFlush + this.#flushInterval - this.#clock.now();
+    if (this.flushInterval > 0) {
+      const wait = this.#lastFlush + this.flushInterval - this.#clock.now();
       if (wait > 0) {
         this.#cancelFlush ??= this.#clock.after(wait, () => {
           this.#cancelFlush = undefined;

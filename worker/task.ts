@@ -1,21 +1,21 @@
 // What the worker and a thread of its pool say to each other about one request. Types only.
 
 import type { RequestHead } from "../host/request";
-import type { Field } from "../host/response";
+import type { Field, Upgrade } from "../host/response";
 import type { PiecePort } from "./net";
 
 /** What a thread is started with. */
 export interface ThreadData {
-  /** URL of the handler module. */
-  readonly handler: string;
   /** Bytes of an answer's pieces that may be under way. */
   readonly backlog: number;
 }
 
-/** A request to handle; "load" imports the handler and answers nothing. */
+/** A handler module to import, or a request for one. */
 export type Task =
-  | "load"
+  | { readonly load: string }
   | {
+      /** URL of the handler module. */
+      readonly handler: string;
       readonly number: number;
       readonly id: number;
       readonly remoteAddress: string;
@@ -41,12 +41,7 @@ export type Outcome = (
       readonly body: string | Uint8Array;
       readonly close: boolean;
     }
-  | {
-      readonly kind: "upgrade";
-      readonly fields: Field[];
-      readonly protocol: string;
-      readonly data: unknown;
-    }
+  | ({ readonly kind: "upgrade" } & Upgrade)
   /** It came, or still comes, in pieces. */
   | { readonly kind: "streamed" }
 ) & { readonly error?: ToldError };

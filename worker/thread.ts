@@ -14,9 +14,9 @@ import { byteLength, copyBytes, toBytes } from "../host/text";
 import { PIECE_COST } from "../host/wire";
 import type { Beginning, Outcome, Piece, Task, ThreadData, ToldError } from "./task";
 
-const { handler: url, backlog } = workerData as ThreadData;
+const { backlog } = workerData as ThreadData;
 
-type Asked = Exclude<Task, "load">;
+type Asked = Exclude<Task, { load: string }>;
 
 class ThreadRequest extends RequestReader {
   protected override readonly head: RequestHead;
@@ -123,9 +123,9 @@ class ThreadResponse extends Answering {
     this.#broken = true;
   }
 
-  protected override accept({ fields, protocol, data }: Upgrade): boolean {
+  protected override accept(upgrade: Upgrade): boolean {
     // What cannot be cloned throws here, where the handler sees it.
-    this.outcome = { kind: "upgrade", fields, protocol, data: structuredClone(data) };
+    this.outcome = { kind: "upgrade", ...upgrade, data: structuredClone(upgrade.data) };
     return true;
   }
 }
@@ -153,15 +153,20 @@ const server: HandlerServer = {
     new ThreadBody(typeof data === "string" ? toBytes(data) : new Uint8Array(data), type),
 };
 
+/** The handler module that is in use, and what it gave. */
+let current = "";
 let loading: Promise<Handler> | undefined;
 
 /** The handler, imported once. */
-function loaded(): Promise<Handler> {
-  loading ??= load();
+function loaded(url: string): Promise<Handler> {
+  if (!loading || url !== current) {
+    current = url;
+    loading = load(url);
+  }
   return loading;
 }
 
-async function load(): Promise<Handler> {
+async function load(url: string): Promise<Handler> {
   const module = (await import(url)) as { default?: HandlerModule };
   const exported = module.default;
   const handler = typeof exported === "function" ? await exported(server) : exported;
@@ -177,7 +182,7 @@ function tell(thrown: unknown): ToldError {
 }
 
 async function handle(task: Asked): Promise<Outcome> {
-  const handler = await loaded();
+  const handler = await loaded(task.handler);
   const response = new ThreadResponse(new ThreadRequest(task), task.number);
   let error: ToldError | undefined;
   try {
@@ -212,8 +217,8 @@ function movable(outcome: Outcome): unknown {
 /** What Piscina calls for each task. */
 export default async function run(task: Task): Promise<unknown> {
   try {
-    if (task === "load") {
-      await loaded();
+    if ("load" in task) {
+      await loaded(task.load);
       return { kind: "loaded" } satisfies Outcome;
     }
     return movable(await handle(task));

@@ -213,6 +213,7 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     stageSend: () => x.stageSend(slot, generation, 0),
     done: () => x.done(slot, generation),
     lag: () => x.lag(slot, generation),
+    limit: () => x.limit(slot, generation, 1, 1),
     subscribe: () => x.subscribe(slot, generation, scratch, 3),
     unsubscribe: () => x.unsubscribe(slot, generation, scratch, 3),
     isSubscribed: () => x.isSubscribed(slot, generation, scratch, 3),
@@ -254,7 +255,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["memory", "base", "params", "align", "footprint", "new", "join", "leave", "delete"],
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
     ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
-    ...["deflateCount", "findTopic", "subscriberCount"],
+    ...["deflateCount", "findTopic", "subscriberCount", "configure"],
     ...["gauge", "check", "checkUtf8", "streams", "server"],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
