@@ -160,6 +160,7 @@ class RunningServer implements Server {
         ordered: settings.values.ordered === 1,
         backlog: settings.values.maxBacklog,
         pendingBytes: settings.values.maxPendingBytes,
+        closeTimeout: settings.values.closeTimeout,
         failed: this.#onError,
       });
     }

@@ -166,7 +166,7 @@ const control = {
     members: number | undefined,
   ): Promise<{ hostname: string; port: number; path?: string }> {
     if (data.handler !== undefined) await place(data.handler);
-    if (members !== undefined) pump.setRelay(remote.handler(members), remote.turned);
+    if (members !== undefined) pump.setRelay(remote.handler(members), remote.turned, remote.ended);
     const { hostname, values } = data.settings;
     try {
       listener = await nodeTransport(!data.stream).listen(
