@@ -61,6 +61,8 @@ export interface ApplicationOptions {
   readonly publish: (topic: string, data: Data, options: PublishOptions) => boolean;
   /** Bytes of events not handled beyond which the worker holds back. */
   readonly pendingBytes: number;
+  /** ms that `close` waits for the messages before it. */
+  readonly closeTimeout: number;
   /** Told of errors of the handler. */
   readonly failed: (error: Error, where: string) => void;
 }
@@ -73,6 +75,7 @@ export class Application {
   readonly #inbox: InboxWriter;
   readonly #ordered: boolean;
   readonly #half: number;
+  readonly #closeTimeout: number;
   readonly #failed: (error: Error, where: string) => void;
   #handler: Handler = {};
   /** Requests whose client can still go, by the id of their connection. */
@@ -80,6 +83,8 @@ export class Application {
   /** Upgrades under way, by the number of their request. */
   readonly #upgrades = new Map<number, RemoteResponse>();
   readonly #sockets = new Map<number, RemoteSocket>();
+  /** Those that have ended while their messages are still being handled. */
+  readonly #ending = new Set<RemoteSocket>();
   /** HTTP connections the handler was told of. */
   readonly #connections = new Map<number, Connection>();
   #bodies = 0;
@@ -97,6 +102,7 @@ export class Application {
     this.laneBytes = laneBytes(options.pendingBytes);
     this.#half = options.pendingBytes / 2;
     this.#ordered = options.ordered;
+    this.#closeTimeout = options.closeTimeout;
     this.#failed = options.failed;
   }
 
@@ -209,6 +215,9 @@ export class Application {
         break;
       case Told.Close:
         this.#close(event, bytes);
+        break;
+      case Told.Ended:
+        this.#ended(event);
         break;
       default:
         break;
@@ -353,6 +362,7 @@ export class Application {
       const data = isBinary ? copyBytes(bytes, at, length) : utf8(bytes, at, length);
       if (ws.queue) ws.queue.push(() => this.#message(ws, data, isBinary, size));
       else this.#message(ws, data, isBinary, size);
+      if (ws.hasEnded) this.#awaitEnd(ws);
       return;
     }
     const data = copyBytes(bytes, at, length);
@@ -365,6 +375,7 @@ export class Application {
     };
     if (ws.queue) ws.queue.push(tell);
     else tell();
+    if (ws.hasEnded) this.#awaitEnd(ws);
   }
 
   #message(ws: RemoteSocket, data: string | Uint8Array, isBinary: boolean, size: number): void {
@@ -408,12 +419,14 @@ export class Application {
       this.#handledMessage(ws, size);
       return;
     }
-    ws.busy = true;
     ws.queue ??= [];
     const next = (): void => {
+      if (ws.skip !== next) return;
+      ws.skip = undefined;
       this.#handledMessage(ws, size);
       this.#next(ws);
     };
+    ws.skip = next;
     result.then(next, (thrown: unknown) => {
       this.#failMessage(ws, thrown);
       next();
@@ -421,10 +434,26 @@ export class Application {
   }
 
   #next(ws: RemoteSocket): void {
-    ws.busy = false;
     const queue = ws.queue ?? [];
-    while (!ws.busy && queue.length > 0) queue.shift()?.();
-    if (!ws.busy) ws.queue = undefined;
+    while (!ws.skip && queue.length > 0) queue.shift()?.();
+    if (ws.skip) return;
+    ws.queue = undefined;
+    this.#ending.delete(ws);
+  }
+
+  /** Messages of a WebSocket that has ended are still being handled: they are waited for, but not for ever. */
+  #awaitEnd(ws: RemoteSocket): void {
+    if (!ws.queue || this.#ending.has(ws)) return;
+    this.#ending.add(ws);
+    const timer = setTimeout(() => {
+      this.#hurry(ws);
+    }, this.#closeTimeout);
+    if (typeof timer === "object") timer.unref();
+  }
+
+  #hurry(ws: RemoteSocket): void {
+    if (!this.#ending.delete(ws)) return;
+    while (ws.skip) ws.skip();
   }
 
   /** There is room again after a send was refused. */
@@ -442,6 +471,14 @@ export class Application {
     // After the messages that are still to be handled.
     if (ws.queue) ws.queue.push(tell);
     else tell();
+    this.#awaitEnd(ws);
+  }
+
+  #ended(event: Event): void {
+    const ws = this.#sockets.get(event.id);
+    if (!ws) return;
+    ws.ended();
+    this.#awaitEnd(ws);
   }
 
   // ---- the end -----------------------------------------------------------------------------------------
@@ -456,6 +493,7 @@ export class Application {
     this.outlet.end();
     for (const response of [...this.#requests.values()]) response.leave();
     for (const ws of this.#sockets.values()) ws.ended();
+    for (const ws of this.#ending) this.#hurry(ws);
     this.#sockets.clear();
     this.#upgrades.clear();
     this.#connections.clear();

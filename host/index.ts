@@ -207,6 +207,7 @@ class RunningServer implements Server {
         backlog: settings.values.maxBacklog,
         publish: (topic, data, options) => this.publish(topic, data, options),
         pendingBytes: settings.values.maxPendingBytes,
+        closeTimeout: settings.values.closeTimeout,
         failed: this.#onError,
       });
     }

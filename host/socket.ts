@@ -35,8 +35,10 @@ export class RemoteSocket implements WebSocket, Thirsty {
   #lagFrames = 0;
   /** What its handler is to be told once that of the message before has settled; undefined: it has. */
   queue: (() => void)[] | undefined;
-  /** The handler of a message has not settled. */
-  busy = false;
+  /** Goes on without waiting for the handler of a message that has not settled; undefined: there is none. */
+  skip: (() => void) | undefined;
+  /** Its connection has ended, by whomever. */
+  hasEnded = false;
   /** Bytes of messages handled since the worker was told. */
   #taken = 0;
 
@@ -175,6 +177,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
   ended(): void {
     this.#state = "closed";
     this.#topics.clear();
+    this.hasEnded = true;
   }
 
   /** Messages of so many bytes have been handled; the worker is told now and then. */

@@ -58,6 +58,8 @@ export enum Told {
   AnswerRoom,
   /** Payload: code, bytes of lag, length of the cause; the cause, the reason. */
   Close,
+  /** The WebSocket has ended; messages it sent before, and its Close, are still to come. */
+  Ended,
 }
 
 /** Flags of Message and Fragment. */

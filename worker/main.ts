@@ -203,7 +203,7 @@ const control = {
     members: number | undefined,
   ): Promise<{ hostname: string; port: number; path?: string }> {
     if (data.handler !== undefined) await place(data.handler);
-    if (members !== undefined) pump.setRelay(remote.handler(members), remote.turned);
+    if (members !== undefined) pump.setRelay(remote.handler(members), remote.turned, remote.ended);
     const { hostname, values } = data.settings;
     try {
       listener = await nodeTransport(!data.stream).listen(
@@ -242,7 +242,7 @@ const control = {
 
   /** The handler on the application's thread has these members now. */
   async relay(members: number): Promise<void> {
-    pump.setRelay(remote.handler(members), remote.turned);
+    pump.setRelay(remote.handler(members), remote.turned, remote.ended);
   },
 
   /** Changes options that may change. */

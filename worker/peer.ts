@@ -37,8 +37,8 @@ export class Peer implements Sink, Connection {
   held = 0;
   /** What the handler is to be told once that of the message before has settled; undefined: it has. */
   queue: (() => void)[] | undefined;
-  /** The handler of a message has not settled. */
-  busy = false;
+  /** Goes on without waiting for the handler of a message that has not settled; undefined: there is none. */
+  skip: (() => void) | undefined;
   /** Bytes that wait to be parsed. */
   unparsed = 0;
   reading = true;

@@ -371,6 +371,13 @@ export class Remote implements Host {
     if (lane) this.#flush(lane);
   }
 
+  /** A WebSocket has ended; its Close is told behind the messages that wait. */
+  readonly ended = (ws: WebSocket): void => {
+    const { peer } = ws.data as Pending;
+    this.#batch.begin(Told.Ended, 0, peer.slot, peer.generation, 0, 0);
+    this.#pump.schedule();
+  };
+
   #close(ws: WebSocket, info: CloseInfo): void {
     const lane = this.#lanes.get(ws.id);
     const { peer } = ws.data as Pending;

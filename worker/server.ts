@@ -122,6 +122,9 @@ export class Pump implements HandlerServer {
   readonly #threshold: number;
   #ordered: boolean;
   #turned: (() => void) | undefined;
+  #ended: ((ws: WebSocketImpl) => void) | undefined;
+  /** Connections that have ended while their messages are still being handled. */
+  readonly #ending = new Set<Peer>();
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   #handler: Handler = {};
@@ -181,9 +184,13 @@ export class Pump implements HandlerServer {
     return this.#handler.protocol?.(request);
   }
 
-  /** A handler that passes messages on as bytes. */
-  setRelay(handler: Handler, turned: () => void): void {
+  /**
+   * A handler that passes messages on as bytes.
+   * @param ended told at once of a WebSocket that ended while messages wait, in front of which `close` is not told
+   */
+  setRelay(handler: Handler, turned: () => void, ended: (ws: WebSocketImpl) => void): void {
     this.setHandler(handler, turned);
+    this.#ended = ended;
     this.#raw = true;
     this.#ordered = true;
   }
@@ -526,11 +533,11 @@ export class Pump implements HandlerServer {
       cause,
       lagBytes,
     };
-    if (ws && close) {
+    if (ws) {
       // After the messages that are still to be handled.
-      (peer.queue ?? this.#later).push(() => {
-        this.#guard("close", () => close.call(this.#handler, ws, info));
-      });
+      const list = peer.queue ?? this.#later;
+      if (close) list.push(() => this.#guard("close", () => close.call(this.#handler, ws, info)));
+      if (peer.queue) this.#awaitEnd(peer, ws);
     }
     if (!ws && disconnect) {
       this.#later.push(() =>
@@ -847,26 +854,43 @@ export class Pump implements HandlerServer {
       result.then(undefined, (thrown: unknown) => this.#failMessage(peer, thrown));
       return;
     }
-    peer.busy = true;
     peer.queue ??= [];
     this.hold(peer, Hold.Order);
-    result.then(
-      () => this.#next(peer),
-      (thrown: unknown) => {
-        this.#failMessage(peer, thrown);
-        this.#next(peer);
-      },
-    );
+    const next = (): void => {
+      if (peer.skip !== next) return;
+      peer.skip = undefined;
+      this.#next(peer);
+    };
+    peer.skip = next;
+    result.then(next, (thrown: unknown) => {
+      this.#failMessage(peer, thrown);
+      next();
+    });
   }
 
   /** The handler of a message has settled: on with what waits behind it, then with the connection. */
   #next(peer: Peer): void {
-    peer.busy = false;
     const queue = peer.queue ?? [];
-    while (!peer.busy && queue.length > 0) queue.shift()?.();
-    if (peer.busy) return;
+    while (!peer.skip && queue.length > 0) queue.shift()?.();
+    if (peer.skip) return;
     peer.queue = undefined;
+    this.#ending.delete(peer);
     this.release(peer, Hold.Order);
+  }
+
+  /** Messages of a connection that has ended are still being handled: they are waited for, but not for ever. */
+  #awaitEnd(peer: Peer, ws: WebSocketImpl): void {
+    if (this.#ended) {
+      this.#ended(ws);
+      return;
+    }
+    this.#ending.add(peer);
+    this.after(this.engine.params[Param.CloseTimeout] as number, () => this.#hurry(peer));
+  }
+
+  #hurry(peer: Peer): void {
+    if (!this.#ending.delete(peer)) return;
+    while (peer.skip) peer.skip();
   }
 
   /** Closes a WebSocket whose message's handler failed: 1011. */
@@ -1453,6 +1477,7 @@ export class Pump implements HandlerServer {
   /** Stops the timers; nothing happens any more. */
   stop(): void {
     this.#stopped = true;
+    for (const peer of this.#ending) this.#hurry(peer);
     this.#cancelTick?.();
     this.#cancelFlush?.();
   }

@@ -269,6 +269,86 @@ application("a handler that is none is refused, and leaves nothing behind", asyn
   }
 });
 
+/** A WebSocket client that sends numbered messages, checks their echoes, and may quit before the end. */
+function chatter(port: number, count: number, quits: boolean): Promise<string> {
+  return new Promise((resolve) => {
+    const ws = new WebSocket(`ws://127.0.0.1:${port}/`);
+    let got = 0;
+    let wrong = "";
+    ws.on("open", () => {
+      for (let i = 0; i < count; i++) ws.send(`${i} ${"z".repeat((i * 37) % 3000)}`);
+    });
+    ws.on("message", (data) => {
+      if (Number.parseInt(String(data), 10) !== got)
+        wrong ||= `${String(data).slice(0, 9)} for ${got}`;
+      got++;
+      if (quits && got === count >> 1) ws.terminate();
+      else if (got === count) ws.close();
+    });
+    ws.on("error", (error) => {
+      wrong ||= error.message;
+    });
+    ws.on("close", () => resolve(wrong || (quits || got === count ? "" : `${got} of ${count}`)));
+  });
+}
+
+application(
+  "with little room everywhere, whatever clients do, nothing is lost or left",
+  async () => {
+    let opened = 0;
+    let closed = 0;
+    const echo = async (
+      ws: import("ringcast").WebSocket,
+      data: string | Uint8Array,
+    ): Promise<void> => {
+      while (ws.open && !ws.send(data)) {
+        await new Promise<void>((resolve) => {
+          ws.data = resolve;
+        });
+      }
+    };
+    const handler: Handler = {
+      async request(req, res) {
+        if (opened % 3 === 0) await sleep(1);
+        if (req.upgrade) return res.upgrade();
+        const pieces = Array.from({ length: 20 }, () => "x".repeat(5000));
+        if (req.path === "/stream") return res.stream(200, "text/plain", pieces);
+        return res.send(200, "text/plain", "y".repeat(30000));
+      },
+      async open() {
+        opened++;
+        if (opened % 2 === 0) await sleep(2);
+      },
+      message: (ws, data) =>
+        data.length % 5 === 0 ? sleep(1).then(() => echo(ws, data)) : echo(ws, data),
+      drain: (ws) => (ws.data as (() => void) | undefined)?.(),
+      close: () => {
+        closed++;
+      },
+    };
+    const small = { maxPendingBytes: 65536, maxBacklog: 16384, inbox: 65536, closeTimeout: 500 };
+    await serving("", { handler, ...small }, async (server, port) => {
+      const clients = Array.from({ length: 30 }, async (_, k) => {
+        for (let round = 0; round < 3; round++) {
+          assert.is(await chatter(port, 100 + k * 7, (k + round) % 4 === 0), "", `client ${k}`);
+        }
+      });
+      const requests = Array.from({ length: 10 }, async (_, k) => {
+        for (let i = 0; i < 30; i++) {
+          const answer = await fetch(`http://127.0.0.1:${port}/${k % 2 === 0 ? "stream" : ""}`);
+          assert.is((await answer.text()).length, k % 2 === 0 ? 100000 : 30000);
+        }
+      });
+      await within(Promise.all([...clients, ...requests]), "all", 60000);
+      await until("closed", () => closed === 90);
+      assert.is(opened, 90);
+      const { webSockets, replyPool, receivePool, shed } = await server.stats();
+      assert.equal([webSockets, replyPool.used, receivePool.used, shed], [0, 0, 0, 0]);
+      assert.equal(reported, []);
+    });
+  },
+);
+
 /** Bytes a process has in memory; Linux alone says. */
 function residentBytes(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");

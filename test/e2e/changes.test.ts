@@ -111,11 +111,12 @@ changes(
       await server.configure({ maxPayloadLength: 125, idleTimeout: 1, sendPings: false });
       const after = await WsWire.open(port);
       await after.text();
-      before.send(TEXT, "eleven octs");
-      assert.match(await before.text(), /^eleven octs to one/);
-      after.send(TEXT, "ten octets");
-      assert.match(await after.text(), /^ten octets to one/);
-      after.send(TEXT, "eleven octs");
+      const long = "x".repeat(126);
+      before.send(TEXT, long);
+      assert.match(await before.text(), /^x{126} to one/);
+      after.send(TEXT, long.slice(1));
+      assert.match(await after.text(), /^x{125} to one/);
+      after.send(TEXT, long);
       assert.is(closeOf(await after.next()).code, 1009);
       const idle = await WsWire.open(port);
       await idle.text();

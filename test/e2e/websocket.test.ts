@@ -395,6 +395,31 @@ websocket("messages in front of a Close are handled before `close` is told", () 
   }),
 );
 
+websocket("a handler that waits in vain does not keep `close` from being told", () =>
+  serving("websocket", { closeTimeout: 300, maxBacklog: 65536 }, async (_server, port) => {
+    const first = ["x", "y", "z"].map((text) => clientFrame(TEXT, text));
+    const ws = await WsWire.open(port, "/wait", Buffer.concat(first));
+    ws.socket.pause();
+    const log: unknown[][] = [];
+    await until("x", async () => {
+      log.push(...(await takeLog(port)));
+      return log.length > 0;
+    });
+    ws.socket.resetAndDestroy();
+    await until("close", async () => {
+      log.push(...(await takeLog(port)));
+      return log.filter(([what]) => what === "close" || what === "end").length === 4;
+    });
+    assert.equal(
+      log
+        .filter(([what]) => what !== "end")
+        .map(([what, text]) => (what === "begin" ? text : what)),
+      ["x", "y", "z", "close"],
+    );
+    for (const [what, , open] of log) if (what === "end") assert.is(open, false);
+  }),
+);
+
 websocket("with `ordered: false` messages are handled as they come", () =>
   serving("websocket", { ordered: false }, async (_server, port) => {
     const ws = await WsWire.open(port, "/later", hurry(clientFrame(PING, "q")));

@@ -37,6 +37,20 @@ const behaviours = {
     },
     ping: (_ws, data) => log.push(["ping", Buffer.from(data).toString()]),
   },
+  "/wait": {
+    async message(ws, data) {
+      log.push(["begin", data]);
+      while (ws.open) {
+        while (ws.send(new Uint8Array(10000)));
+        await new Promise((resolve) => {
+          ws.resolve = resolve;
+        });
+      }
+      log.push(["end", data, ws.open]);
+    },
+    drain: (ws) => ws.resolve?.(),
+    close: (ws) => ws.resolve?.(),
+  },
   "/throw": {
     message(_ws, data) {
       throw new Error(`thrown for ${data}`);
@@ -156,6 +170,7 @@ export default {
   close(ws, info) {
     paused.delete(ws);
     holdable.delete(ws);
+    ws.behaviour.close?.(ws);
     log.push(["close", info.code, info.reason, info.cause, ws.open, ws.send("x")]);
   },
 };
