@@ -405,7 +405,7 @@ websocket("a handler that waits in vain does not keep `close` from being told", 
       log.push(...(await takeLog(port)));
       return log.length > 0;
     });
-    ws.socket.resetAndDestroy();
+    ws.reset();
     await until("close", async () => {
       log.push(...(await takeLog(port)));
       return log.filter(([what]) => what === "close" || what === "end").length === 4;
