@@ -1,5 +1,5 @@
-// `npm run bench`: builds, installs the peers below bench/ when they are missing, runs the fan-out and the
-// placements. `npm run bench -- placements`: those alone; other arguments are the fan-out's.
+// `npm run bench`: builds, installs the peers below bench/ when they are missing, runs every bench.
+// `npm run bench -- NAME …`: one of them, with the arguments behind it; other arguments are the fan-out's.
 
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -15,9 +15,11 @@ const bench = path.join(root, "bench");
 run(process.execPath, [path.join(root, ".scripts/build.mjs"), "--if-needed", "--quick"], root);
 if (!existsSync(path.join(bench, "node_modules"))) run("npm", ["ci"], bench);
 const [first, ...rest] = process.argv.slice(2);
-if (first === "placements") {
-  run(process.execPath, ["placements.mjs", ...rest], bench);
+const names = ["fanout", "topics", "placements", "cost"];
+if (names.includes(first)) {
+  run(process.execPath, [`${first}.mjs`, ...rest], bench);
+} else if (first !== undefined) {
+  run(process.execPath, ["fanout.mjs", first, ...rest], bench);
 } else {
-  run(process.execPath, ["fanout.mjs", ...process.argv.slice(2)], bench);
-  if (first === undefined) run(process.execPath, ["placements.mjs"], bench);
+  for (const name of names) run(process.execPath, [`${name}.mjs`], bench);
 }

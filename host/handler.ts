@@ -117,7 +117,7 @@ export interface UpgradeOptions<User = unknown> {
 }
 
 /** The answer to one request. Exactly one of `send`, `static`, `stream`, `begin`, `upgrade` is called, once. */
-export interface Response {
+export interface Response<User = unknown> {
   /** True once the request has been answered, or its connection has gone. */
   readonly sent: boolean;
   /** Sets a field of the answer. CR, LF and NUL are refused. @throws TypeError */
@@ -160,7 +160,7 @@ export interface Response {
   /** Ends the connection after this answer. */
   close(): this;
   /** Answers the opening handshake with 101. @returns false when it was refused (no room) or the client has gone */
-  upgrade(options?: UpgradeOptions): boolean;
+  upgrade(options?: UpgradeOptions<User>): boolean;
 }
 
 /** A WebSocket. Stays valid after it closed; then every call is a no-op that returns false. */
@@ -224,7 +224,7 @@ export interface Stage {
 }
 
 /** The server as seen from where the handler runs. */
-export interface HandlerServer {
+export interface HandlerServer<User = unknown> {
   /** Publishes to every open WebSocket. @returns false when there is no room: nothing was staged */
   broadcast(data: Data, options?: PublishOptions): boolean;
   /** Publishes to a topic's subscribers; to a topic without any it does nothing. @returns as `broadcast` */
@@ -238,7 +238,7 @@ export interface HandlerServer {
   /** Starts a message built piece by piece. Finish it in the same synchronous run. */
   stage(): Stage;
   /** Calls `fn` for each open WebSocket. */
-  each(fn: (ws: WebSocket) => void): void;
+  each(fn: (ws: WebSocket<User>) => void): void;
   /** Open WebSockets. */
   count(): number;
   /** Counters and gauges: at once in the worker, a promise on the application's thread. */
@@ -259,7 +259,7 @@ export interface FragmentInfo {
 /** A user's handler. Every member is optional; without `request` every request is 404. */
 export interface Handler<User = unknown> {
   /** A request; sync or async. A throw or rejection is 500, logged. */
-  request?(req: Request, res: Response): unknown;
+  request?(req: Request, res: Response<User>): unknown;
   /**
    * Which requests with a body are handed to `request` as soon as their head has come, to read the body with
    * `req.stream()`: all of them, or those for which a function of the head returns true. The others, and upgrades, come
@@ -297,7 +297,7 @@ export interface Handler<User = unknown> {
 /** What a handler module exports by default. */
 export type HandlerModule<User = unknown> =
   | Handler<User>
-  | ((server: HandlerServer) => Handler<User> | Promise<Handler<User>>);
+  | ((server: HandlerServer<User>) => Handler<User> | Promise<Handler<User>>);
 
 /** Counters and gauges; all counters are since the start. */
 export interface Stats {

@@ -18,6 +18,7 @@ import type {
   SendOptions,
   Stage,
   Stats,
+  WebSocket,
 } from "./handler";
 import { InboxWriter, inboxMemory } from "./inbox";
 import { descriptorLimit, fitDescriptors } from "./limits";
@@ -54,13 +55,20 @@ export {
 } from "./options";
 
 /** A running server, as the application sees it. */
-export interface Server extends Messages, AsyncDisposable {
+export interface Server<User = unknown> extends Messages, AsyncDisposable {
   /** Where it listens. */
   readonly address: { readonly hostname: string; readonly port: number; readonly path?: string };
   /** The memory it takes. */
   readonly plan: Plan;
   /** Settles when the server has ended: rejected when its worker died. */
   readonly finished: Promise<void>;
+  /** Open WebSockets. */
+  count(): Promise<number>;
+  /**
+   * Calls `fn` for each open WebSocket of a handler that lives on this thread.
+   * @throws TypeError when the handler is a module: its WebSockets are where it runs
+   */
+  each(fn: (ws: WebSocket<User>) => void): void;
   /** How many subscribe to a topic. */
   subscriberCount(topic: string): Promise<number>;
   /**
@@ -76,7 +84,7 @@ export interface Server extends Messages, AsyncDisposable {
    * is not. For a handler on this thread: functions. Default: the module there is.
    * @throws TypeError when it is of the other kind; what the module throws: the handler before stays then
    */
-  reload(handler?: Options["handler"]): Promise<void>;
+  reload(handler?: Options<User>["handler"]): Promise<void>;
   /**
    * Changes limits and times while the server runs. Those of a WebSocket (`idleTimeout`, `maxPayloadLength`) hold
    * for the ones that open from then on.
@@ -363,6 +371,17 @@ class RunningServer implements Server {
     return ws ? ws.close(code, reason) : this.#messages.closeConnection(id, code, reason);
   }
 
+  async count(): Promise<number> {
+    return this.#application?.count() ?? (await this.stats()).webSockets;
+  }
+
+  each(fn: (ws: WebSocket) => void): void {
+    if (!this.#application) {
+      throw new TypeError("each: the handler is a module; its server has the WebSockets");
+    }
+    this.#application.each(fn);
+  }
+
   async subscriberCount(topic: string): Promise<number> {
     checkTopic(topic);
     return this.#call(() => this.#control.subscriberCount(topic));
@@ -459,13 +478,14 @@ class RunningServer implements Server {
 }
 
 /**
- * Starts a server in a worker thread.
+ * Starts a server in a worker thread. `User` is the type of `ws.data`, which an upgrade gives.
  * @throws TypeError, RangeError for a wrong option, naming it, the value and the range; the error of the
  * handler module or of listening otherwise. Nothing is left behind then.
  */
-export async function serve(options: Options = {}): Promise<Server> {
+export async function serve<User = unknown>(options: Options<User> = {}): Promise<Server<User>> {
   const { signal } = options;
-  const server = new RunningServer(options);
+  // What `ws.data` is, the handler's own upgrades decide.
+  const server = new RunningServer(options as Options);
   await server.listen();
   if (signal) {
     const abort = (): void => {
@@ -474,5 +494,5 @@ export async function serve(options: Options = {}): Promise<Server> {
     if (signal.aborted) abort();
     else signal.addEventListener("abort", abort, { once: true });
   }
-  return server;
+  return server as unknown as Server<User>;
 }

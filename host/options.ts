@@ -7,7 +7,7 @@ import type { TlsOptions } from "../worker/net";
 import type { HandlerModule } from "./handler";
 
 /** Options of `serve`. All but `handler` have defaults. */
-export interface Options {
+export interface Options<User = unknown> {
   /** A Unix socket to listen on, instead of hostname and port. */
   path?: string;
   /** TLS with this key and certificate; the rest as node:tls takes it. */
@@ -30,7 +30,7 @@ export interface Options {
    * The handler: the URL of its module, which the worker imports and runs; or its functions, or a function
    * `(server) => handler`, which stay on this thread.
    */
-  handler?: URL | string | HandlerModule;
+  handler?: URL | string | HandlerModule<User>;
   /** Port to listen on; 0 picks a free one. */
   port?: number;
   /** Address to listen on. */

@@ -1,6 +1,6 @@
 // What changes while the server runs: its handler, its limits and times, and those of one WebSocket.
 
-import type { Handler } from "ringcast";
+import { type Handler, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
@@ -185,6 +185,43 @@ for (const [where, options] of placed) {
     }),
   );
 }
+
+changes("`ws.data` is typed through, readable and writable; `each` and `count`", async () => {
+  interface User {
+    name: string;
+    said: number;
+  }
+  const handler: Handler<User> = {
+    request: (req, res) => res.upgrade({ data: { name: req.query, said: 0 } }),
+    open: (ws) => ws.send(`hello ${ws.data.name}`),
+    message(ws) {
+      ws.data.said++;
+      ws.send(`${ws.data.name} ${ws.data.said}`);
+    },
+  };
+  const server = await serve<User>({ port: 0, handler });
+  const { port } = server.address;
+  const wires = [await WsWire.open(port, "/?ann"), await WsWire.open(port, "/?bob")];
+  for (const [i, name] of ["ann", "bob"].entries()) {
+    assert.is(await wires[i]?.text(), `hello ${name}`);
+    wires[i]?.send(TEXT, "x").send(TEXT, "y");
+    assert.is(await wires[i]?.text(), `${name} 1`);
+    assert.is(await wires[i]?.text(), `${name} 2`);
+  }
+  const names: string[] = [];
+  server.each((ws) => names.push(`${ws.data.name}:${ws.data.said}`));
+  assert.equal(names, ["ann:2", "bob:2"]);
+  assert.is(await server.count(), 2);
+  for (const wire of wires) wire.destroy();
+  await server.close();
+  await serving("", { handler: versions("one") }, async (module, itsPort) => {
+    const ws = await WsWire.open(itsPort);
+    await ws.text();
+    assert.is(await module.count(), 1);
+    assert.throws(() => module.each(() => undefined), /^each: the handler is a module/);
+    ws.destroy();
+  });
+});
 
 changes("wrong limits of an upgrade are the handler's error", async () => {
   const handler: Handler = {
