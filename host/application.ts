@@ -15,6 +15,7 @@ import type {
   StaticBody,
   WebSocket,
 } from "./handler";
+import { CLOSE_TABLE } from "./close";
 import { RemoteBody, RemoteRequest, RemoteResponse } from "./exchange";
 import type { InboxWriter } from "./inbox";
 import { Outlet } from "./outlet";
@@ -193,7 +194,7 @@ export class Application {
         this.#inbound(event, size, bytes);
         return;
       case Told.Gone:
-        this.#gone(event);
+        this.#gone(event, bytes);
         break;
       case Told.Open:
         this.#open(event, bytes);
@@ -288,10 +289,19 @@ export class Application {
     this.#upgrades.set(response.number, response);
   }
 
-  #gone(event: Event): void {
+  #gone(event: Event, bytes: Uint8Array): void {
     const response = this.#requests.get(event.id);
     if (response?.number === event.value) response.leave();
+    const upgrade = this.#upgrades.get(event.value);
+    if (!upgrade) return;
+    // `close` lets go of what the WebSocket was given, as after any other end.
     this.#upgrades.delete(event.value);
+    const { remoteAddress } = upgrade.request;
+    const ws = new RemoteSocket(this, event.id, "", remoteAddress, upgrade.data);
+    ws.ended();
+    const cause = latin1(bytes, event.at, event.length) as keyof typeof CLOSE_TABLE;
+    const info = { code: 1006, reason: CLOSE_TABLE[cause].text, cause, lagBytes: 0 };
+    this.#guard("close", () => this.#handler.close?.(ws, info));
   }
 
   #connect(event: Event, bytes: Uint8Array): void {

@@ -289,6 +289,7 @@ export interface Handler<User = unknown> {
   drain?(ws: WebSocket<User>): void;
   ping?(ws: WebSocket<User>, data: Uint8Array): void;
   pong?(ws: WebSocket<User>, data: Uint8Array): void;
+  /** A WebSocket ended; also one whose upgrade failed, so that what it was given can be let go of. */
   close?(ws: WebSocket<User>, info: CloseInfo): void;
   /** The server shuts down; called for each open WebSocket before its Close frame. */
   shutdown?(ws: WebSocket<User>): void;

@@ -38,7 +38,7 @@ export type Member = (typeof MEMBERS)[number];
 export enum Told {
   /** `value`: the request's number; payload: REQUEST_BYTES, header table, head, body, address. */
   Request = 1,
-  /** The client of request `value` has gone, or its upgrade failed. */
+  /** The client of request `value` has gone, or its upgrade failed; payload: the cause. */
   Gone,
   /** Request `value` became the WebSocket of the id; payload: its subprotocol. */
   Open,

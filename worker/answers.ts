@@ -24,6 +24,8 @@ export class Answers {
   readonly #protocols: readonly string[];
   /** Bytes of a message that there are buffers for. */
   readonly #payloadBytes: number;
+  /** Why the last upgrade that failed did. */
+  refusal: CloseReason = CloseReason.Ok;
   /** Bodies of single answers have numbers from here on. */
   #nextBody = SLOT_LIMIT;
 
@@ -196,6 +198,14 @@ export class Answers {
     return chosen || (offered.find((name) => this.#protocols.includes(name)) ?? "");
   }
 
+  /** An upgrade failed. */
+  #refuse(peer: Peer, protocol: string, data: unknown, reason: CloseReason): false {
+    this.refusal = reason;
+    this.#pump.refused(new WebSocketImpl(this.#pump, peer, protocol, data), reason);
+    this.#pump.schedule();
+    return false;
+  }
+
   upgrade(
     peer: Peer,
     request: RequestImpl,
@@ -217,8 +227,7 @@ export class Answers {
       this.#prepareAnswer(request);
       peer.response = undefined;
       engine.x.abandon(peer.slot, peer.generation, CloseReason.BadRequest);
-      this.#pump.schedule();
-      return false;
+      return this.#refuse(peer, chosen, data, CloseReason.BadRequest);
     }
     const all = agreed ? [...fields, ["Sec-WebSocket-Extensions", agreed.field] as const] : fields;
     const fieldsLength = engine.putFields(all);
@@ -235,8 +244,9 @@ export class Answers {
     }
     if (outcome !== Outcome.Ok) {
       peer.response = undefined;
-      this.#pump.schedule();
-      return false;
+      const isFull = outcome === Outcome.Full;
+      const reason = isFull ? CloseReason.NoRoom : CloseReason.PeerEnded;
+      return this.#refuse(peer, chosen, data, reason);
     }
     this.#pump.move(peer, engine.get(Control.Result), engine.get(Control.Generation));
     const idle = idleTimeout === undefined ? undefined : idleTimeout * 1000;

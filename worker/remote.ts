@@ -15,6 +15,7 @@ import type {
   Response,
   WebSocket,
 } from "../host/handler";
+import { reasonName } from "../host/close";
 import { latin1, putLatin1, toBytes, utf8 } from "../host/text";
 import {
   ANSWER_CLOSE,
@@ -222,7 +223,7 @@ export class Remote implements Host {
     if (pending) {
       this.#pending.delete(peer);
       if (pending.lane) this.#forget(pending.lane);
-      if (!this.#waiting.delete(pending)) this.#tellGone(peer, pending.number);
+      if (!this.#waiting.delete(pending)) this.#tellGone(peer, pending.number, info.cause);
     }
     if (this.#strangers.delete(peer)) return;
     if (this.#members.has("disconnect")) {
@@ -230,8 +231,10 @@ export class Remote implements Host {
     }
   }
 
-  #tellGone(peer: Peer, number: number): void {
-    this.#batch.begin(Told.Gone, 0, peer.slot, peer.generation, number, 0);
+  #tellGone(peer: Peer, number: number, cause: string): void {
+    const { slot, generation } = peer;
+    const at = this.#batch.begin(Told.Gone, 0, slot, generation, number, cause.length);
+    putLatin1(this.#batch.bytes, at, cause);
     this.#pump.schedule();
   }
 
@@ -513,7 +516,8 @@ export class Remote implements Host {
           idleTimeout: idle ? Number(idle) : undefined,
           maxPayloadLength: payload ? Number(payload) : undefined,
         };
-        if (!answers.upgrade(peer, request, upgrade)) this.#tellGone(peer, pending.number);
+        if (!answers.upgrade(peer, request, upgrade))
+          this.#tellGone(peer, pending.number, reasonName(answers.refusal));
         break;
       }
       default:

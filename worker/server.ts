@@ -547,6 +547,15 @@ export class Pump implements HandlerServer {
     peer.ws = ws;
   }
 
+  /** An upgrade failed: `close` lets go of what its WebSocket was given, as after any other end. */
+  refused(ws: WebSocketImpl, reason: CloseReason): void {
+    const { close } = this.#handler;
+    if (!close || this.#raw) return;
+    const cause = reasonName(reason);
+    const info = { code: 1006, reason: CLOSE_TABLE[cause].text, cause, lagBytes: 0 };
+    this.#later.push(() => this.#guard("close", () => close.call(this.#handler, ws, info)));
+  }
+
   /** Runs user code; what it throws is reported and counted. @returns what it returned */
   #guard(where: string, fn: () => unknown): unknown {
     try {

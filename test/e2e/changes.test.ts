@@ -9,6 +9,7 @@ import {
   WsWire,
   closeOf,
   fileUrl,
+  handshake,
   reported,
   serving,
   takeAnswer,
@@ -222,6 +223,42 @@ changes("`ws.data` is typed through, readable and writable; `each` and `count`",
     ws.destroy();
   });
 });
+
+for (const where of ["inline", "on the application's thread"]) {
+  changes(`\`close\` is called after an upgrade that failed, ${where}`, async () => {
+    const lines: string[] = [];
+    const handler: Handler = {
+      request: (req, res) => res.upgrade({ data: req.query }),
+      close: (ws, info) => lines.push(`${ws.data} ${info.code} ${info.cause} ${ws.open}`),
+    };
+    const options = where === "inline" ? { handler: fileUrl("handlers/refused.mjs") } : { handler };
+    const all = { ...options, maxWebSockets: 1, perMessageDeflate: true };
+    await serving("", all, async (_, port) => {
+      const first = await WsWire.open(port, "/?first");
+      const second = await WsWire.open(port, "/?second").then(
+        () => "",
+        (error: Error) => error.message,
+      );
+      assert.match(second, /^not upgraded: HTTP\/1.1 503 /);
+      const wire = await Wire.open(port);
+      wire.write(handshake("/?third", "Sec-WebSocket-Extensions: ;bad\r\n"));
+      assert.is((await takeAnswer(wire)).status, 400);
+      wire.destroy();
+      const expected = ["second 1006 NoRoom false", "third 1006 BadRequest false"];
+      if (where === "inline") {
+        await until("they are told", () => reported.length >= 2);
+        assert.equal(
+          reported.map(({ message }) => message),
+          expected,
+        );
+      } else {
+        await until("they are told", () => lines.length >= 2);
+        assert.equal(lines, expected);
+      }
+      first.destroy();
+    });
+  });
+}
 
 changes("wrong limits of an upgrade are the handler's error", async () => {
   const handler: Handler = {
