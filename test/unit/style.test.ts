@@ -250,6 +250,14 @@ style("README's example of a handler on the application's thread runs", () =>
   }),
 );
 
+style("README's example of topics runs", () =>
+  running("rooms", { "rooms.js": fileBlock("rooms.js") }, async (port) => {
+    const messages = await listen(`ws://127.0.0.1:${port}/?lobby`, 2, "to nobody else");
+    assert.is(messages[0], "welcome to lobby");
+    assert.match(messages[1] as string, /^it is \d{4}-/);
+  }),
+);
+
 style("README's example of a pool runs", () => {
   const files = { "hash.js": fileBlock("hash.js"), "work.js": fileBlock("work.js") };
   return running("pool", files, async (port) => {
