@@ -1,0 +1,251 @@
+// What runs in a worker: the engine, the pump, the handler and the control plane, on what a platform gives
+// them. Control comes as calls; messages come through the inbox.
+
+import type { Handler, HandlerModule, Stats } from "../host/handler";
+import type { Eviction, PoolOptions, Settings } from "../host/options";
+import { engineParams } from "../host/options";
+import { toError } from "../host/result";
+import { Engine } from "./engine";
+import { SharedInbox } from "./inbox";
+import type { Clock, Codec, Listener, Threads, Transport } from "./net";
+import { Pool } from "./pool";
+import { Remote } from "./remote";
+import { Pump } from "./server";
+
+/** What the host gives the worker at its start. */
+export interface WorkerData {
+  readonly settings: Settings;
+  /** URL of the handler module; undefined: there is none, or it lives on the application's thread. */
+  readonly handler: string | undefined;
+  readonly inbox: SharedArrayBuffer;
+}
+
+/** Messages of the worker beside Comlink's; a buffer is a batch of events for the application's handler. */
+export type Notice =
+  | ArrayBuffer
+  | { readonly ringcast: "room" }
+  | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
+  | {
+      readonly ringcast: "error";
+      readonly message: string;
+      readonly stack: string;
+      readonly where: string;
+    };
+
+/** Messages to the worker beside Comlink's: 0 is the doorbell. */
+export type Ring =
+  | 0
+  | { readonly ringcast: "buffer"; readonly number: number; readonly bytes: Uint8Array };
+
+/** What a platform gives a worker. */
+export interface Platform {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly codec: Codec | undefined;
+  readonly module: WebAssembly.Module;
+  /** Nobody who picks names of topics can foresee it. */
+  readonly seed: number;
+  post(notice: Notice, transfer?: readonly ArrayBuffer[]): void;
+  /** Starts threads that handle requests; undefined where the platform has none. */
+  readonly threads:
+    | ((
+        handler: string,
+        limits: Readonly<Record<keyof PoolOptions, number>>,
+        failed: (error: Error) => void,
+      ) => Threads)
+    | undefined;
+}
+
+/** Imports the handler module. @throws with the cause when it does not export a handler */
+async function load(url: string, pump: Pump): Promise<Handler> {
+  const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ url)) as {
+    default?: HandlerModule;
+  };
+  const exported = module.default;
+  const handler = typeof exported === "function" ? await exported(pump) : exported;
+  if (typeof handler !== "object" || handler === null) {
+    throw new TypeError(`handler: ${url} has no default export that is a handler`);
+  }
+  return handler;
+}
+
+/** Errors lose their code on the way to the host; it goes along in the message. */
+function withCode(thrown: unknown): Error {
+  const error = toError(thrown);
+  const { code } = error as { code?: unknown };
+  return code === undefined || error.message.includes(String(code))
+    ? error
+    : new Error(`${code}: ${error.message}`);
+}
+
+/** The control plane, as the host sees it. */
+export type ControlPlane = Worker["control"];
+
+/** A worker's parts, put together. */
+export class Worker {
+  readonly pump: Pump;
+  readonly inbox: SharedInbox;
+  readonly #data: WorkerData;
+  readonly #platform: Platform;
+  readonly #remote: Remote;
+  #listener: Listener | undefined;
+  #pool: Pool | undefined;
+
+  constructor(data: WorkerData, platform: Platform) {
+    this.#data = data;
+    this.#platform = platform;
+    const { settings } = data;
+    const { values, lists } = settings;
+    this.pump = new Pump({
+      engine: new Engine(platform.module, { ...engineParams(settings), Seed: platform.seed }),
+      clock: platform.clock,
+      flushInterval: values.flushInterval,
+      rules: {
+        origins: lists.origins,
+        requireOrigin: values.requireOrigin === 1,
+        hosts: lists.hosts ?? [],
+      },
+      protocols: lists.protocols ?? [],
+      serverHeader: settings.serverHeader,
+      ordered: values.ordered === 1,
+      codec: values.perMessageDeflate ? platform.codec : undefined,
+      failed: this.#report,
+      evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
+    });
+    this.inbox = new SharedInbox(data.inbox, {
+      room: () => platform.post({ ringcast: "room" }),
+      retry: (ms) => {
+        setTimeout(() => this.pump.schedule(), ms);
+      },
+    });
+    this.pump.addInbox(this.inbox);
+    this.#remote = new Remote(
+      this.pump,
+      { requests: values.maxPendingRequests, bytes: values.maxPendingBytes },
+      this.inbox.words,
+      { post: (batch) => platform.post(batch, [batch]) },
+    );
+    this.inbox.host = this.#remote;
+  }
+
+  readonly #report = (error: Error, where: string): void => {
+    const { message, stack = "" } = error;
+    this.#platform.post({ ringcast: "error", message, stack, where });
+  };
+
+  /** Takes a message of the host's in. */
+  hear(message: Ring): void {
+    if (message !== 0) this.inbox.give(message.number, message.bytes);
+    this.pump.schedule();
+  }
+
+  /** Loads the handler into the worker, and into the pool's threads where there are some. */
+  async #place(url: string): Promise<void> {
+    const { pump } = this;
+    const handler = await load(url, pump);
+    const { pool: limits } = this.#data.settings;
+    const { threads } = this.#platform;
+    if (!limits || !threads) {
+      pump.setHandler(handler);
+      return;
+    }
+    const pool = new Pool(
+      pump,
+      threads(url, limits, (error) => this.#report(error, "pool")),
+      limits,
+    );
+    this.#pool = pool;
+    await pool.load();
+    pump.pool = () => pool.stats();
+    pump.setHandler(pool.handler(handler), pool.turned);
+  }
+
+  /** Waits until everything sent before a call has been carried out. */
+  #afterInbox(): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!this.inbox.ready) resolve();
+        else {
+          this.pump.schedule();
+          setTimeout(look, 1);
+        }
+      };
+      look();
+    });
+  }
+
+  /** What the host calls. */
+  readonly control = {
+    /**
+     * Loads the handler and listens.
+     * @param members those of the handler that lives on the application's thread
+     */
+    listen: async (
+      members: number | undefined,
+    ): Promise<{ hostname: string; port: number; path?: string }> => {
+      const { settings, handler } = this.#data;
+      if (handler !== undefined) await this.#place(handler);
+      const remote = this.#remote;
+      if (members !== undefined) this.pump.setRelay(remote.handler(members), remote.turned);
+      const { hostname, values } = settings;
+      try {
+        this.#listener = await this.#platform.transport.listen(
+          {
+            hostname,
+            port: values.port,
+            backlog: values.backlog,
+            noDelay: values.noDelay === 1,
+            keepAlive: values.tcpKeepAlive,
+            ipv6Only: values.ipv6Only === 1,
+            path: settings.path,
+            tls: settings.tls,
+            handshakeTimeout: values.headersTimeout,
+          },
+          this.pump.engine.windowView(),
+          this.pump.accept,
+          (error) => {
+            this.pump.acceptErrors++;
+            this.#report(error, "accept");
+          },
+        );
+      } catch (thrown) {
+        throw withCode(thrown);
+      }
+      const { close, ...address } = this.#listener;
+      void close;
+      return address;
+    },
+
+    stats: async (): Promise<Stats> => this.pump.stats(),
+
+    subscriberCount: async (topic: string): Promise<number> => {
+      await this.#afterInbox();
+      return this.pump.subscriberCount(topic);
+    },
+
+    /** Stops accepting, closes WebSockets with 1001, answers what is under way; after `timeout` ms resets the rest. */
+    shutdown: async (timeout: number): Promise<void> => {
+      const { pump } = this;
+      const timer = setTimeout(() => pump.endAll(), timeout);
+      // What was sent before the call goes out first, but it does not make the call last longer.
+      await Promise.race([
+        this.#afterInbox(),
+        new Promise((resolve) => setTimeout(resolve, timeout)),
+      ]);
+      this.#listener?.close();
+      pump.beginShutdown();
+      await pump.idle();
+      clearTimeout(timer);
+      // The last events.
+      this.#remote.turned();
+      pump.stop();
+      await this.#pool?.destroy();
+    },
+
+    /** Ends a shutdown that is under way: resets what is left. */
+    end: async (): Promise<void> => {
+      this.#listener?.close();
+      this.pump.endAll();
+    },
+  };
+}
