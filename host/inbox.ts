@@ -18,6 +18,7 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../assembly/abi";
+import { byteLength } from "./text";
 import { OP_BYTES, type Op } from "./wire";
 
 const encoder = new TextEncoder();
@@ -127,7 +128,7 @@ export class InboxWriter {
     // A character takes at most three bytes; only a text that might not fit is measured.
     let most = text ? data.length * 3 : data.length;
     const limit = this.#size / 4;
-    if (most > limit && text) most = Buffer.byteLength(data);
+    if (most > limit && text) most = byteLength(data);
     if (most > limit) {
       const bytes = new Uint8Array(prefix.length + most);
       bytes.set(prefix);
@@ -165,7 +166,7 @@ export class InboxWriter {
     const front = OP_BYTES + fields.length;
     let most = text ? tail.length * 3 : tail.length;
     const limit = this.#size / 4 - front;
-    if (most > limit && text) most = Buffer.byteLength(tail);
+    if (most > limit && text) most = byteLength(tail);
     if (most > limit) {
       const bytes = new Uint8Array(front + most);
       new Uint32Array(bytes.buffer, 0, 3).set([first, second, fields.length]);

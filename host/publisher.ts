@@ -4,9 +4,19 @@
 // Invariant: order is kept for each publisher. When its thread ends, what it has said is still carried out,
 // then the worker lets go of its inbox.
 
-import type { MessagePort } from "node:worker_threads";
 import { InboxWriter } from "./inbox";
 import { type Messages, MessageWriter } from "./messages";
+
+/** What is needed of a MessagePort, a platform's own. */
+export interface PublisherPort {
+  postMessage(message: unknown, transfer?: Transferable[]): void;
+  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
+  addEventListener(type: "close", listener: () => void): void;
+  start(): void;
+  close(): void;
+  /** Node: it does not keep its thread alive. */
+  unref?(): void;
+}
 
 /** What `server.publisher()` gives: send it to a thread, its `port` in the list of what is transferred. */
 export interface PublisherHandle {
@@ -31,10 +41,12 @@ export type PublisherRing = 0 | { readonly number: number; readonly bytes: Uint8
 
 class OpenPublisher extends MessageWriter implements Publisher {
   readonly #inbox: InboxWriter;
-  readonly #port: MessagePort;
+  readonly #port: PublisherPort;
   readonly #state: { open: boolean };
 
-  constructor({ memory, port, ringBytes }: PublisherHandle) {
+  constructor(handle: PublisherHandle) {
+    const { memory, ringBytes } = handle;
+    const port = handle.port as unknown as PublisherPort;
     const state = { open: true };
     const inbox = new InboxWriter(memory, {
       ring: () => port.postMessage(0 satisfies PublisherRing),
@@ -46,10 +58,10 @@ class OpenPublisher extends MessageWriter implements Publisher {
     this.#inbox = inbox;
     this.#port = port;
     this.#state = state;
-    port.on("message", (_: PublisherNotice) => inbox.told());
-    port.on("close", () => this.#end());
-    // It does not keep its thread alive.
-    port.unref();
+    port.addEventListener("message", () => inbox.told());
+    port.addEventListener("close", () => this.#end());
+    port.start();
+    port.unref?.();
   }
 
   #end(): void {

@@ -70,7 +70,7 @@ function allowed({ from, to, typeOnly }: Import): boolean {
   }
   if (from.startsWith("host/demo/")) return to.startsWith("host/");
   if (to.startsWith("host/") || to === "assembly/abi" || to === "assembly/plan") return true;
-  return (to === "worker/main" || to === "worker/net") && typeOnly;
+  return (to === "worker/control" || to === "worker/net") && typeOnly;
 }
 
 style("imports follow the rules of the folders", () => {

@@ -1,0 +1,466 @@
+// A server that runs in a thread of its own, as the application sees it: messages go through the inbox,
+// control as calls. What the thread is, and where it listens, is the platform's: a worker thread of Node's, or
+// a page's Web Worker.
+//
+// Invariant: a message costs the application shared memory and no call. Calls are for control alone, and
+// each of them, like `finished`, is rejected when the worker dies.
+
+import * as Comlink from "comlink";
+import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
+import { Application, membersOf } from "./application";
+import { flagsOf } from "./flags";
+import type {
+  Data,
+  HandlerModule,
+  HandlerServer,
+  PublishOptions,
+  SendOptions,
+  Stage,
+  Stats,
+  WebSocket,
+} from "./handler";
+import { InboxWriter, inboxMemory } from "./inbox";
+import { type Messages, MessageWriter } from "./messages";
+import {
+  type Eviction,
+  type LiveOptions,
+  type Options,
+  type Plan,
+  type Settings,
+  planOf,
+  settleChanges,
+} from "./options";
+import type { PublisherHandle } from "./publisher";
+import { BufferStage } from "./stage";
+import { checkTopic } from "./topic";
+
+/** A running server, as the application sees it. */
+export interface Server<User = unknown> extends Messages, AsyncDisposable {
+  /** Where it listens. */
+  readonly address: { readonly hostname: string; readonly port: number; readonly path?: string };
+  /** The memory it takes. */
+  readonly plan: Plan;
+  /** Settles when the server has ended: rejected when its worker died. */
+  readonly finished: Promise<void>;
+  /** Open WebSockets. */
+  count(): Promise<number>;
+  /**
+   * Calls `fn` for each open WebSocket of a handler that lives on this thread.
+   * @throws TypeError when the handler is a module: its WebSockets are where it runs
+   */
+  each(fn: (ws: WebSocket<User>) => void): void;
+  /** How many subscribe to a topic. */
+  subscriberCount(topic: string): Promise<number>;
+  /**
+   * A way to the server for another thread of the application, with an inbox of its own of `inbox` bytes: send it
+   * there, its port transferred (`worker.postMessage(handle, [handle.port])`), and open it with `openPublisher`.
+   * @throws Error when the server has ended
+   */
+  publisher(): PublisherHandle;
+  /**
+   * Swaps the handler without dropping a connection: what comes from then on is its. Requests that the handler
+   * before has are answered by it, `open` is not called again, `ws.data` stays.
+   * @param handler the URL of a module, also one that has been loaded before: it is imported anew, what it imports
+   * is not. For a handler on this thread: functions. Default: the module there is.
+   * @throws TypeError when it is of the other kind; what the module throws: the handler before stays then
+   */
+  reload(handler?: Options<User>["handler"]): Promise<void>;
+  /**
+   * Changes limits and times while the server runs. Those of a WebSocket (`idleTimeout`, `maxPayloadLength`) hold
+   * for the ones that open from then on.
+   * @throws TypeError, RangeError naming the option, the value and the range; nothing changes then
+   */
+  configure(options: LiveOptions): Promise<void>;
+  /** Counters and gauges. */
+  stats(): Promise<Stats>;
+  /**
+   * Accepts no more, answers the requests under way, closes WebSockets with 1001 after what is queued for
+   * them; what has not ended after `timeout` ms (default 10,000) is reset.
+   */
+  shutdown(options?: { timeout?: number }): Promise<void>;
+  /** Ends everything now. */
+  close(): Promise<void>;
+  /** Told about clients that were evicted, in batches. May be set at any time. */
+  onEvict: ((evictions: readonly Eviction[]) => void) | undefined;
+}
+
+/** Where the handler lives: the URL of a module for the worker, or functions on this thread. */
+function placeOf(handler: Options["handler"]): {
+  readonly url?: string;
+  readonly local?: HandlerModule;
+} {
+  if (handler === undefined) return {};
+  if (handler instanceof URL) return { url: handler.href };
+  if (typeof handler === "string") {
+    if (/^(file|data|https?|node):/.test(handler)) return { url: handler };
+    throw new TypeError(
+      `handler: ${JSON.stringify(handler)} is not a URL; use new URL("./handler.js", import.meta.url)`,
+    );
+  }
+  if (typeof handler === "function") return { local: handler };
+  if (typeof handler === "object" && handler !== null) {
+    membersOf(handler);
+    return { local: handler };
+  }
+  throw new TypeError("handler: must be the URL of a module that exports a handler, or a handler");
+}
+
+/** @throws TypeError for a callback or signal that is none */
+export function checkCallbacks(options: Options): void {
+  for (const name of ["onEvict", "onError"] as const) {
+    const value = options[name];
+    if (value !== undefined && typeof value !== "function")
+      throw new TypeError(`${name}: not a function`);
+  }
+  const { signal } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new TypeError("signal: not an AbortSignal");
+}
+
+/** ms that a worker may take beyond the timeout of a shutdown before it is terminated. */
+const END_GRACE = 1000;
+
+/** The thread that a server runs in, as the platform has it. */
+export interface Thread {
+  /** What Comlink speaks through. */
+  readonly endpoint: Comlink.Endpoint;
+  post(message: Ring, transfer?: readonly Transferable[]): void;
+  /** Ends it now. */
+  terminate(): Promise<void>;
+}
+
+/** What a thread tells. */
+export interface ThreadEvents {
+  notice(notice: Notice): void;
+  /** It failed: nothing more comes of it. */
+  failed(error: Error): void;
+  exited(code: number): void;
+}
+
+/** Starts a thread. */
+export type StartThread = (data: WorkerData, events: ThreadEvents) => Thread;
+
+export class RunningServer implements Server {
+  readonly plan: Plan;
+  readonly finished: Promise<void>;
+  address: Server["address"] = { hostname: "", port: 0 };
+  onEvict: Options["onEvict"];
+  readonly #thread: Thread;
+  readonly #inbox: InboxWriter;
+  readonly #control: Comlink.Remote<ControlPlane>;
+  readonly #ringBytes: number;
+  readonly #inboxBytes: number;
+  readonly #messages: MessageWriter;
+  readonly #onError: (error: Error, where: string) => void;
+  #options: Options;
+  /** The handler module. */
+  #url: string | undefined;
+  #reloads = 0;
+  /** The handler that lives on this thread. */
+  readonly #local: HandlerModule | undefined;
+  readonly #application: Application | undefined;
+  #dead: Error | undefined;
+  #ended = false;
+  #ending: Promise<void> | undefined;
+  #resolve: () => void = () => undefined;
+  #reject: (error: Error) => void = () => undefined;
+
+  /** @param settings those of `options`, checked */
+  constructor(options: Options, settings: Settings, start: StartThread) {
+    const { url: handler, local } = placeOf(options.handler);
+    this.plan = planOf(settings);
+    this.#options = options;
+    this.#url = handler;
+    this.onEvict = options.onEvict;
+    this.#onError =
+      options.onError ?? ((error, where) => console.error(`ringcast: ${where}:`, error));
+    this.#ringBytes = settings.values.ring;
+    this.#inboxBytes = settings.values.inbox;
+    this.#inbox = new InboxWriter(inboxMemory(this.#inboxBytes), {
+      ring: () => this.#post(0),
+      transfer: (number, bytes) => {
+        this.#post({ ringcast: "buffer", number, bytes }, [bytes.buffer as ArrayBuffer]);
+      },
+    });
+    this.#messages = new MessageWriter(
+      this.#inbox,
+      this.#ringBytes,
+      // Nothing overtakes an answer that waits for room.
+      () => this.#open() && (this.#application?.outlet.isClear ?? true),
+    );
+    this.#local = local;
+    if (local) {
+      this.#application = new Application({
+        inbox: this.#inbox,
+        ordered: settings.values.ordered === 1,
+        backlog: settings.values.maxBacklog,
+        publish: (topic, data, options) => this.publish(topic, data, options),
+        pendingBytes: settings.values.maxPendingBytes,
+        closeTimeout: settings.values.closeTimeout,
+        failed: this.#onError,
+      });
+    }
+    this.finished = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // Nobody need listen to it.
+    this.finished.catch(() => undefined);
+    this.#thread = start(
+      { settings, handler, inbox: this.#inbox.memory },
+      {
+        notice: (notice) => this.#hear(notice),
+        failed: (error) => this.#die(error),
+        exited: (code) => this.#exit(code),
+      },
+    );
+    this.#control = Comlink.wrap<ControlPlane>(this.#thread.endpoint);
+  }
+
+  #post(message: Ring, transfer?: readonly Transferable[]): void {
+    this.#thread.post(message, transfer);
+  }
+
+  #hear(notice: Notice): void {
+    if (notice instanceof ArrayBuffer) {
+      this.#application?.hear(notice);
+      return;
+    }
+    switch (notice.ringcast) {
+      case "room":
+        this.#inbox.told();
+        break;
+      case "evicted":
+        this.onEvict?.(notice.evictions);
+        break;
+      case "error": {
+        const error = new Error(notice.message);
+        error.stack = notice.stack;
+        this.#onError(error, notice.where);
+        break;
+      }
+      default:
+        break;
+    }
+  }
+
+  #die(error: Error): void {
+    this.#dead ??= error;
+    this.#reject(this.#dead);
+    this.#application?.end();
+    this.#inbox.told(true);
+  }
+
+  #exit(code: number): void {
+    if (this.#ended || this.#ending) this.#resolve();
+    else this.#die(new Error(`the server's worker exited with code ${code}`));
+    this.#ended = true;
+    this.#application?.end();
+    this.#inbox.told(true);
+  }
+
+  /** A call that is rejected when the worker dies before it answers. */
+  async #call<T>(start: () => Promise<T>): Promise<T> {
+    if (this.#dead) throw this.#dead;
+    if (this.#ended) throw new Error("the server has ended");
+    const call = start();
+    return Promise.race([
+      call,
+      this.finished.then(() => Promise.reject(new Error("the server has ended"))),
+    ]);
+  }
+
+  /** Makes the handler that lives on this thread; the bits of its members. */
+  async #startLocal(): Promise<number | undefined> {
+    const local = this.#local;
+    if (!local || !this.#application) return undefined;
+    const handler = typeof local === "function" ? await local(this.#facade()) : local;
+    return this.#application.setHandler(handler);
+  }
+
+  /** This server as its handler sees it. */
+  #facade(): HandlerServer {
+    const application = this.#application as Application;
+    // All open WebSockets are known here: an id that is none of theirs is stale.
+    const send: HandlerServer["send"] = (id, data, options) => {
+      flagsOf(data, options);
+      return application.socket(id)?.send(data, options) ?? false;
+    };
+    const broadcast: HandlerServer["broadcast"] = (data, options) => this.broadcast(data, options);
+    const publish: HandlerServer["publish"] = (topic, data, options) =>
+      this.publish(topic, data, options);
+    return {
+      broadcast,
+      publish,
+      send,
+      subscribe: (id, topic) => application.socket(id)?.subscribe(topic) ?? false,
+      unsubscribe: (id, topic) => application.socket(id)?.unsubscribe(topic) ?? false,
+      subscriberCount: (topic) => application.subscriberCount(topic),
+      stage: () => new BufferStage({ broadcast, publish, send }, this.#ringBytes),
+      each: (fn) => application.each(fn),
+      count: () => application.count(),
+      stats: () => this.stats(),
+      body: (data, type) => application.body(data, type),
+    };
+  }
+
+  async listen(): Promise<void> {
+    try {
+      const members = await this.#startLocal();
+      this.address = await this.#call(() => this.#control.listen(members));
+    } catch (error) {
+      this.#ending = Promise.resolve();
+      await this.#thread.terminate();
+      throw error;
+    }
+  }
+
+  #open(): boolean {
+    return this.#dead === undefined && !this.#ended && !this.#ending;
+  }
+
+  broadcast(data: Data, options?: PublishOptions): boolean {
+    return this.#messages.broadcast(data, options);
+  }
+
+  publish(topic: string, data: Data, options?: PublishOptions): boolean {
+    return this.#messages.publish(topic, data, options);
+  }
+
+  subscribe(id: number, topic: string): boolean {
+    const ws = this.#application?.socket(id);
+    return ws ? ws.subscribe(topic) : this.#messages.subscribe(id, topic);
+  }
+
+  unsubscribe(id: number, topic: string): boolean {
+    const ws = this.#application?.socket(id);
+    return ws ? ws.unsubscribe(topic) : this.#messages.unsubscribe(id, topic);
+  }
+
+  send(id: number, data: Data, options?: SendOptions): boolean {
+    const ws = this.#application?.socket(id);
+    return ws ? ws.send(data, options) : this.#messages.send(id, data, options);
+  }
+
+  stage(): Stage {
+    return new BufferStage(this, this.#ringBytes);
+  }
+
+  closeConnection(id: number, code = 1000, reason = ""): boolean {
+    const ws = this.#application?.socket(id);
+    return ws ? ws.close(code, reason) : this.#messages.closeConnection(id, code, reason);
+  }
+
+  async count(): Promise<number> {
+    return this.#application?.count() ?? (await this.stats()).webSockets;
+  }
+
+  each(fn: (ws: WebSocket) => void): void {
+    if (!this.#application) {
+      throw new TypeError("each: the handler is a module; its server has the WebSockets");
+    }
+    this.#application.each(fn);
+  }
+
+  async subscriberCount(topic: string): Promise<number> {
+    checkTopic(topic);
+    return this.#call(() => this.#control.subscriberCount(topic));
+  }
+
+  publisher(): PublisherHandle {
+    if (!this.#open()) throw new Error("publisher: the server has ended");
+    const { port1, port2 } = new MessageChannel();
+    const memory = inboxMemory(this.#inboxBytes);
+    this.#post({ ringcast: "publisher", memory, port: port1 }, [port1]);
+    return { ringcast: "publisher", memory, port: port2, ringBytes: this.#ringBytes };
+  }
+
+  async reload(handler?: Options["handler"]): Promise<void> {
+    const { url, local } = placeOf(handler ?? this.#url);
+    if (local) {
+      if (!this.#application)
+        throw new TypeError("handler: the server's handler is a module; give the URL of one");
+      const made = typeof local === "function" ? await local(this.#facade()) : local;
+      const members = this.#application.setHandler(made);
+      await this.#call(() => this.#control.relay(members));
+      return;
+    }
+    if (url === undefined) throw new TypeError("handler: there is none to reload");
+    if (this.#application)
+      throw new TypeError("handler: the server's handler lives on this thread; give functions");
+    await this.#call(() => this.#control.reload(this.#fresh(url)));
+    this.#url = url;
+  }
+
+  /** A URL under which a module has not been imported yet. */
+  #fresh(url: string): string {
+    this.#reloads++;
+    if (url.startsWith("data:")) return url;
+    const fresh = new URL(url);
+    fresh.searchParams.set("reload", String(this.#reloads));
+    return fresh.href;
+  }
+
+  async configure(options: LiveOptions): Promise<void> {
+    const changed = settleChanges(this.#options, options);
+    await this.#call(() => this.#control.configure(changed));
+    this.#options = { ...this.#options, ...options };
+  }
+
+  async stats(): Promise<Stats> {
+    const stats = await this.#call(() => this.#control.stats());
+    const errors = this.#application?.errors ?? 0;
+    return errors === 0 ? stats : { ...stats, handlerErrors: stats.handlerErrors + errors };
+  }
+
+  async ready(): Promise<void> {
+    if (this.#dead) throw this.#dead;
+    await this.#inbox.ready();
+    if (this.#dead) throw this.#dead;
+  }
+
+  async #end(timeout: number): Promise<void> {
+    if (this.#dead) throw this.#dead;
+    this.#application?.shutdown();
+    const stopped = this.#call(() => this.#control.shutdown(timeout));
+    // A worker that a handler keeps busy does not answer: it is ended all the same.
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeout + END_GRACE);
+    });
+    await Promise.race([stopped, late]).finally(() => clearTimeout(timer));
+    stopped.catch(() => undefined);
+    this.#ended = true;
+    this.#control[Comlink.releaseProxy]();
+    await this.#thread.terminate();
+    this.#application?.end();
+    this.#resolve();
+  }
+
+  shutdown(options: { timeout?: number } = {}): Promise<void> {
+    const { timeout = 10000 } = options;
+    if (!Number.isFinite(timeout) || timeout < 0)
+      throw new RangeError(`timeout: ${timeout} is not a number of ms`);
+    this.#ending ??= this.#end(timeout);
+    return this.#ending;
+  }
+
+  close(): Promise<void> {
+    if (this.#ending && !this.#ended) this.#control.end().catch(() => undefined);
+    return this.shutdown({ timeout: 0 });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Shuts a server down when its signal aborts. */
+export function heed(signal: AbortSignal | undefined, server: Server): void {
+  if (!signal) return;
+  const abort = (): void => {
+    server.shutdown().catch(() => undefined);
+  };
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
+}

@@ -1,0 +1,318 @@
+// What runs in a worker: the engine, the pump, the handler and the control plane, on what a platform gives
+// them. Control comes as calls; messages come through the inbox.
+
+import type { Handler, HandlerModule, Stats } from "../host/handler";
+import { Param } from "../assembly/abi";
+import type { Eviction, OptionName, PoolOptions, Settings } from "../host/options";
+import { OPTIONS, TLS_RUN_BYTES, engineParams } from "../host/options";
+import type { PublisherNotice, PublisherPort, PublisherRing } from "../host/publisher";
+import { toError } from "../host/result";
+import { Engine } from "./engine";
+import { SharedInbox } from "./inbox";
+import type { Clock, Codec, Listener, Threads, Transport } from "./net";
+import { Pool } from "./pool";
+import { Remote } from "./remote";
+import { Pump } from "./server";
+
+/** What the host gives the worker at its start. */
+export interface WorkerData {
+  readonly settings: Settings;
+  /** URL of the handler module; undefined: there is none, or it lives on the application's thread. */
+  readonly handler: string | undefined;
+  readonly inbox: SharedArrayBuffer;
+}
+
+/** Messages of the worker beside Comlink's; a buffer is a batch of events for the application's handler. */
+export type Notice =
+  | ArrayBuffer
+  | { readonly ringcast: "room" }
+  | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
+  | {
+      readonly ringcast: "error";
+      readonly message: string;
+      readonly stack: string;
+      readonly where: string;
+    };
+
+/** Messages to the worker beside Comlink's: 0 is the doorbell. */
+export type Ring =
+  | 0
+  | {
+      readonly ringcast: "publisher";
+      readonly memory: SharedArrayBuffer;
+      readonly port: PublisherPort;
+    }
+  | { readonly ringcast: "buffer"; readonly number: number; readonly bytes: Uint8Array };
+
+/** What a platform gives a worker. */
+export interface Platform {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly codec: Codec | undefined;
+  readonly module: WebAssembly.Module;
+  /** Nobody who picks names of topics can foresee it. */
+  readonly seed: number;
+  post(notice: Notice, transfer?: readonly ArrayBuffer[]): void;
+  /** Starts threads that handle requests; undefined where the platform has none. */
+  readonly threads:
+    | ((
+        limits: Readonly<Record<keyof PoolOptions, number>>,
+        failed: (error: Error) => void,
+      ) => Threads)
+    | undefined;
+}
+
+/** Imports the handler module. @throws with the cause when it does not export a handler */
+async function load(url: string, pump: Pump): Promise<Handler> {
+  const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ url)) as {
+    default?: HandlerModule;
+  };
+  const exported = module.default;
+  const handler = typeof exported === "function" ? await exported(pump) : exported;
+  if (typeof handler !== "object" || handler === null) {
+    throw new TypeError(`handler: ${url} has no default export that is a handler`);
+  }
+  return handler;
+}
+
+/** Errors lose their code on the way to the host; it goes along in the message. */
+function withCode(thrown: unknown): Error {
+  const error = toError(thrown);
+  const { code } = error as { code?: unknown };
+  return code === undefined || error.message.includes(String(code))
+    ? error
+    : new Error(`${code}: ${error.message}`);
+}
+
+/** The control plane, as the host sees it. */
+export type ControlPlane = Worker["control"];
+
+/** A worker's parts, put together. */
+export class Worker {
+  readonly pump: Pump;
+  readonly inbox: SharedInbox;
+  readonly #data: WorkerData;
+  readonly #platform: Platform;
+  readonly #remote: Remote;
+  #listener: Listener | undefined;
+  #pool: Pool | undefined;
+
+  constructor(data: WorkerData, platform: Platform) {
+    this.#data = data;
+    this.#platform = platform;
+    const { settings } = data;
+    const { values, lists } = settings;
+    this.pump = new Pump({
+      engine: new Engine(platform.module, { ...engineParams(settings), Seed: platform.seed }),
+      clock: platform.clock,
+      flushInterval: values.flushInterval,
+      rules: {
+        origins: lists.origins,
+        requireOrigin: values.requireOrigin === 1,
+        hosts: lists.hosts ?? [],
+      },
+      protocols: lists.protocols ?? [],
+      serverHeader: settings.serverHeader,
+      ordered: values.ordered === 1,
+      codec: values.perMessageDeflate ? platform.codec : undefined,
+      failed: this.#report,
+      evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
+    });
+    this.inbox = new SharedInbox(data.inbox, {
+      room: () => platform.post({ ringcast: "room" }),
+      retry: (ms) => {
+        setTimeout(() => this.pump.schedule(), ms);
+      },
+    });
+    this.pump.addInbox(this.inbox);
+    this.#remote = new Remote(
+      this.pump,
+      { requests: values.maxPendingRequests, bytes: values.maxPendingBytes },
+      this.inbox.words,
+      { post: (batch) => platform.post(batch, [batch]) },
+    );
+    this.inbox.host = this.#remote;
+  }
+
+  readonly #report = (error: Error, where: string): void => {
+    const { message, stack = "" } = error;
+    this.#platform.post({ ringcast: "error", message, stack, where });
+  };
+
+  /** Takes a message of the host's in. */
+  hear(message: Ring): void {
+    if (message !== 0 && message.ringcast === "publisher") {
+      this.#takePublisher(message.memory, message.port);
+      return;
+    }
+    if (message !== 0) this.inbox.give(message.number, message.bytes);
+    this.pump.schedule();
+  }
+
+  /** Another thread publishes through an inbox of its own, until it ends. */
+  #takePublisher(memory: SharedArrayBuffer, port: PublisherPort): void {
+    const { pump } = this;
+    const own = new SharedInbox(memory, {
+      room: () => port.postMessage("room" satisfies PublisherNotice),
+      retry: (ms) => {
+        setTimeout(() => pump.schedule(), ms);
+      },
+    });
+    pump.addInbox(own);
+    port.addEventListener("message", ({ data }) => {
+      const ring = data as PublisherRing;
+      if (ring !== 0) own.give(ring.number, ring.bytes);
+      pump.schedule();
+    });
+    port.addEventListener("close", () => {
+      own.last = () => pump.removeInbox(own);
+      pump.schedule();
+    });
+    port.start();
+  }
+
+  /** Loads the handler into the worker, and into the pool's threads where there are some. */
+  async #place(url: string): Promise<void> {
+    const { pump } = this;
+    const handler = await load(url, pump);
+    const { pool: limits } = this.#data.settings;
+    const { threads } = this.#platform;
+    if (limits && threads) {
+      const pool = new Pool(
+        pump,
+        threads(limits, (error) => this.#report(error, "pool")),
+        limits,
+      );
+      this.#pool = pool;
+      await pool.load(url);
+      pump.pool = () => pool.stats();
+    }
+    this.#swap(handler);
+  }
+
+  /** From now on events are this handler's. */
+  #swap(handler: Handler): void {
+    const pool = this.#pool;
+    if (pool) this.pump.setHandler(pool.handler(handler), pool.turned);
+    else this.pump.setHandler(handler);
+  }
+
+  /** Waits until everything sent before a call has been carried out. */
+  #afterInbox(): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!this.inbox.ready) resolve();
+        else {
+          this.pump.schedule();
+          setTimeout(look, 1);
+        }
+      };
+      look();
+    });
+  }
+
+  /** The handler on the application's thread has these members. */
+  #relay(members: number): void {
+    const remote = this.#remote;
+    this.pump.setRelay(remote.handler(members), remote.turned, remote.ended);
+  }
+
+  /** What the host calls. */
+  readonly control = {
+    /**
+     * Loads the handler and listens.
+     * @param members those of the handler that lives on the application's thread
+     */
+    listen: async (
+      members: number | undefined,
+    ): Promise<{ hostname: string; port: number; path?: string }> => {
+      const { settings, handler } = this.#data;
+      if (handler !== undefined) await this.#place(handler);
+      if (members !== undefined) this.#relay(members);
+      const { hostname, values } = settings;
+      try {
+        this.#listener = await this.#platform.transport.listen(
+          {
+            hostname,
+            port: values.port,
+            backlog: values.backlog,
+            noDelay: values.noDelay === 1,
+            keepAlive: values.tcpKeepAlive,
+            ipv6Only: values.ipv6Only === 1,
+            path: settings.path,
+            tls: settings.tls,
+            handshakeTimeout: values.headersTimeout,
+          },
+          this.pump.engine.windowView(),
+          this.pump.accept,
+          (error) => {
+            this.pump.acceptErrors++;
+            this.#report(error, "accept");
+          },
+        );
+      } catch (thrown) {
+        throw withCode(thrown);
+      }
+      const { close, ...address } = this.#listener;
+      void close;
+      return address;
+    },
+
+    /** Swaps the handler module: nothing changes when it cannot be loaded. */
+    reload: async (url: string): Promise<void> => {
+      const handler = await load(url, this.pump);
+      await this.#pool?.load(url);
+      this.#swap(handler);
+    },
+
+    /** Swaps the handler on the application's thread. */
+    relay: async (members: number): Promise<void> => this.#relay(members),
+
+    /** Changes options that may change. */
+    configure: async (changed: Partial<Record<OptionName, number>>): Promise<void> => {
+      const { pump } = this;
+      for (const { name, param, scale = 1 } of OPTIONS) {
+        const value = changed[name];
+        if (value === undefined) continue;
+        if (name === "flushInterval") pump.flushInterval = value;
+        // TLS copies what is written: a long run for each stalled client would be memory.
+        const isRun = name === "maxRunBytes" && this.#data.settings.tls !== undefined;
+        const most = isRun ? TLS_RUN_BYTES : value;
+        if (param) pump.engine.configure(Param[param], Math.min(value, most) * scale);
+      }
+      pump.schedule();
+    },
+
+    stats: async (): Promise<Stats> => this.pump.stats(),
+
+    subscriberCount: async (topic: string): Promise<number> => {
+      await this.#afterInbox();
+      return this.pump.subscriberCount(topic);
+    },
+
+    /** Stops accepting, closes WebSockets with 1001, answers what is under way; after `timeout` ms resets the rest. */
+    shutdown: async (timeout: number): Promise<void> => {
+      const { pump } = this;
+      const timer = setTimeout(() => pump.endAll(), timeout);
+      // What was sent before the call goes out first, but it does not make the call last longer.
+      await Promise.race([
+        this.#afterInbox(),
+        new Promise((resolve) => setTimeout(resolve, timeout)),
+      ]);
+      this.#listener?.close();
+      pump.beginShutdown();
+      await pump.idle();
+      clearTimeout(timer);
+      // The last events.
+      this.#remote.turned();
+      pump.stop();
+      await this.#pool?.destroy();
+    },
+
+    /** Ends a shutdown that is under way: resets what is left. */
+    end: async (): Promise<void> => {
+      this.#listener?.close();
+      this.pump.endAll();
+    },
+  };
+}
