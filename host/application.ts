@@ -47,7 +47,8 @@ export function membersOf(handler: Handler): number {
     if (typeof member !== "function") throw new TypeError(`handler.${name}: not a function`);
     members |= 1 << bit;
   });
-  if (handler.streams) {
+  const { streams } = handler;
+  if (streams && !(typeof streams === "function" && streams.optional)) {
     throw new TypeError("handler.streams: bodies are streamed where the handler is a module");
   }
   return members;
@@ -211,6 +212,11 @@ export class Application {
       case Told.Close:
         this.#close(event, bytes);
         break;
+      case Told.Ended: {
+        const response = this.#requests.get(event.id);
+        if (response?.number === event.value) response.clientEnded();
+        break;
+      }
       default:
         break;
     }

@@ -58,6 +58,8 @@ export enum Told {
   AnswerRoom,
   /** Payload: code, bytes of lag, length of the cause; the cause, the reason. */
   Close,
+  /** The client of request `value` ended its side. */
+  Ended,
 }
 
 /** Flags of Message and Fragment. */

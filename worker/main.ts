@@ -69,6 +69,7 @@ const pump = new Pump({
   },
   protocols: data.settings.lists.protocols ?? [],
   serverHeader: data.settings.serverHeader,
+  secure: data.settings.tls !== undefined,
   ordered: data.settings.values.ordered === 1,
   codec: data.settings.values.perMessageDeflate ? zlibCodec : undefined,
   failed: report,

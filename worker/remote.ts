@@ -109,6 +109,7 @@ export class Remote implements Host {
     this.#port = port;
     this.#laneBytes = laneBytes(limits.bytes);
     this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
+    pump.onPeerEnded = (peer) => this.#peerEnded(peer);
   }
 
   /** The handler for the pump. @param members bits of `MEMBERS` that the application's handler has */
@@ -232,6 +233,14 @@ export class Remote implements Host {
 
   #tellGone(peer: Peer, number: number): void {
     this.#batch.begin(Told.Gone, 0, peer.slot, peer.generation, number, 0);
+    this.#pump.schedule();
+  }
+
+  /** A client ended its side; the application is told if it has its request. */
+  #peerEnded(peer: Peer): void {
+    const pending = this.#pending.get(peer);
+    if (!pending || this.#waiting.has(pending)) return;
+    this.#batch.begin(Told.Ended, 0, peer.slot, peer.generation, pending.number, 0);
     this.#pump.schedule();
   }
 
