@@ -317,10 +317,12 @@ class Source implements AsyncIterable<Uint8Array> {
    * @returns true when that is all of it
    */
   async gather(isSmall: boolean): Promise<boolean> {
-    if (isSmall) this.#watch();
     for (let length = 0; length <= SMALL; ) {
       this.#next = this.#reader.read();
-      if (!isSmall && !(await isHere(this.#next))) return false;
+      if (!(await isHere(this.#next))) {
+        if (!isSmall) return false;
+        this.#watch();
+      }
       const { done, value } = await this.#take();
       if (done) return true;
       this.pieces.push(checkPiece(value));

@@ -250,6 +250,17 @@ for (const place of ["worker", "application"] as const) {
     );
   }
 
+  serving("a client that has ended its side gets an answer that is no stream", async (port) => {
+    for (const path of ["/here", "/cookies", "/205", "/later"]) {
+      const wire = await Wire.open(port);
+      wire.write(get(path));
+      wire.socket.end();
+      const { status } = await takeAnswer(wire);
+      assert.equal([path, status], [path, path === "/205" ? 205 : 200]);
+      wire.destroy();
+    }
+  });
+
   serving("a stream is held back by a client that does not read", async (port, _, server) => {
     const wire = await Wire.open(port);
     wire.socket.pause();

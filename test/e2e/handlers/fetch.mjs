@@ -97,6 +97,10 @@ const routes = {
         },
       }),
     ),
+  async "/later"({ signal }) {
+    while (!signal.aborted) await sleep(1);
+    return new Response("late");
+  },
   "/blob": () => new Response(new Blob(["a", "b"], { type: "text/x" })),
   "/forever": () => new Response(forever("forever")),
   "/quiet": () => new Response(quiet("quiet")),
