@@ -65,6 +65,7 @@ export async function buildBundles() {
     external,
     entryPoints: { index: "host/index.ts", worker: "worker/main.ts", pool: "worker/thread.ts" },
   });
+  await build({ ...common, platform: "neutral", entryPoints: { fetch: "host/fetch.ts" } });
   await build({
     ...common,
     external: [...external, "../index.js"],

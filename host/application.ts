@@ -48,7 +48,8 @@ export function membersOf(handler: Handler): number {
     if (typeof member !== "function") throw new TypeError(`handler.${name}: not a function`);
     members |= 1 << bit;
   });
-  if (handler.streams) {
+  const { streams } = handler;
+  if (streams && !(typeof streams === "function" && streams.optional)) {
     throw new TypeError("handler.streams: bodies are streamed where the handler is a module");
   }
   return members;
@@ -220,6 +221,11 @@ export class Application {
       case Told.Ended:
         this.#ended(event);
         break;
+      case Told.HalfClosed: {
+        const response = this.#requests.get(event.id);
+        if (response?.number === event.value) response.clientEnded();
+        break;
+      }
       default:
         break;
     }

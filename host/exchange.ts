@@ -210,7 +210,7 @@ export class RemoteResponse extends Answering implements Thirsty {
   leave(): void {
     this.#gone = true;
     this.#finish();
-    this.wake();
+    this.lose();
   }
 
   /** Bytes of its pieces have left the client's queue. */

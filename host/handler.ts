@@ -86,7 +86,11 @@ export interface Request {
    * @param limit bytes; default `maxBodyLength` @throws RangeError when it has more
    */
   collect(limit?: number): Promise<Uint8Array>;
+  /** True when the body is streamed, see `Handler.streams`: `body`, `text` and `json` throw then. */
+  readonly streamed: boolean;
   readonly remoteAddress: string;
+  /** True when it came over TLS. */
+  readonly secure: boolean;
   /** True for a valid WebSocket opening handshake: answer with `res.upgrade()`, or refuse with any other answer. */
   readonly upgrade: boolean;
   /** Subprotocols the client offers, in its order of preference. */
@@ -120,6 +124,12 @@ export interface UpgradeOptions<User = unknown> {
 export interface Response<User = unknown> {
   /** True once the request has been answered, or its connection has gone. */
   readonly sent: boolean;
+  /**
+   * Aborted when the client goes, or its request fails, before the answer is complete. Also when the client has ended
+   * its side alone: few that do so still read, and those get the answer. In a pool it never is: a client that has gone
+   * ends the thread there.
+   */
+  readonly signal: AbortSignal;
   /** Sets a field of the answer. CR, LF and NUL are refused. @throws TypeError */
   header(name: string, value: string | number | readonly string[]): this;
   /**
@@ -256,6 +266,12 @@ export interface FragmentInfo {
   readonly remaining: number;
 }
 
+/**
+ * Says of a request's head whether the body is to be streamed. With `optional` the handler may also run where bodies
+ * cannot be streamed; they come whole there.
+ */
+export type StreamChoice = ((req: Request) => boolean) & { readonly optional?: boolean };
+
 /** A user's handler. Every member is optional; without `request` every request is 404. */
 export interface Handler<User = unknown> {
   /** A request; sync or async. A throw or rejection is 500, logged. */
@@ -265,7 +281,7 @@ export interface Handler<User = unknown> {
    * `req.stream()`: all of them, or those for which a function of the head returns true. The others, and upgrades, come
    * when they are whole. A client that expects 100 (Continue) is told so when the body is asked for. A throw is 500.
    */
-  streams?: boolean | ((req: Request) => boolean);
+  streams?: boolean | StreamChoice;
   /**
    * The subprotocol for an upgrade whose `res.upgrade()` names none: one of `req.protocols`. undefined: the first
    * offered one of the option `protocols`, or none. @throws what it throws, and a TypeError for one that was not

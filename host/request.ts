@@ -6,6 +6,9 @@ import type { Request } from "./handler";
 import { gather, whole } from "./body";
 import { copyBytes, latin1, utf8 } from "./text";
 
+/** Beside the engine's traits of a request, the host's own: it came over TLS. */
+export const SECURE_TRAIT = 1 << 30;
+
 /** Where a request lies: addresses, lengths, and what its fields said. */
 export interface RequestHead {
   head: number;
@@ -160,6 +163,14 @@ export abstract class RequestReader implements Request {
       throw new RangeError(`limit: ${limit} is not a number of bytes`);
     }
     return gather(this.stream(), limit);
+  }
+
+  get streamed(): boolean {
+    return this.upload !== undefined;
+  }
+
+  get secure(): boolean {
+    return (this.head.traits & SECURE_TRAIT) !== 0;
   }
 
   get upgrade(): boolean {

@@ -74,6 +74,8 @@ export abstract class Answering implements Response {
   /** The last piece found no room. */
   #full = false;
   #waiters: (() => void)[] = [];
+  #aborted = false;
+  #abort: AbortController | undefined;
 
   /** True when nobody waits for this answer any more. */
   protected abstract readonly gone: boolean;
@@ -95,6 +97,28 @@ export abstract class Answering implements Response {
 
   get sent(): boolean {
     return this.#sent || this.gone;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      this.#abort = new AbortController();
+      if (this.#aborted) this.#abort.abort();
+    }
+    return this.#abort.signal;
+  }
+
+  /** The client has ended its side: it may still read, but most have gone. */
+  clientEnded(): void {
+    if (this.#sent || this.#aborted) return;
+    this.#aborted = true;
+    // Listeners are user code, and this may be the midst of a flush.
+    queueMicrotask(() => this.#abort?.abort());
+  }
+
+  /** Nobody waits for the answer any more, and it is not complete. */
+  lose(): void {
+    this.wake();
+    this.clientEnded();
   }
 
   /** True while pieces of the answer are to come. */

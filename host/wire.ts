@@ -60,6 +60,8 @@ export enum Told {
   Close,
   /** The WebSocket has ended; messages it sent before, and its Close, are still to come. */
   Ended,
+  /** The client of request `value` ended its side. */
+  HalfClosed,
 }
 
 /** Flags of Message and Fragment. */

@@ -113,6 +113,7 @@ export class Worker {
       },
       protocols: lists.protocols ?? [],
       serverHeader: settings.serverHeader,
+      secure: settings.tls !== undefined,
       ordered: values.ordered === 1,
       codec: values.perMessageDeflate ? platform.codec : undefined,
       failed: this.#report,

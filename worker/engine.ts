@@ -169,6 +169,8 @@ export class Engine {
   readonly footprint: number;
   readonly params: Float64Array;
   readonly #methods: string[] = [];
+  /** Traits of every request that the engine does not know of. */
+  hostTraits = 0;
 
   /**
    * @param module the engine's wasm
@@ -318,7 +320,7 @@ export class Engine {
       minor: u8[at + CONN_MINOR] as number,
       target: u16[(at + CONN_TARGET) >>> 1] as number,
       targetLength: u16[(at + CONN_TARGET_LENGTH) >>> 1] as number,
-      traits: u32[(at + CONN_TRAITS) >>> 2] as number,
+      traits: (u32[(at + CONN_TRAITS) >>> 2] as number) | this.hostTraits,
     };
   }
 }

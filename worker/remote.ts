@@ -110,6 +110,7 @@ export class Remote implements Host {
     this.#port = port;
     this.#laneBytes = laneBytes(limits.bytes);
     this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
+    pump.onPeerEnded = (peer) => this.#peerEnded(peer);
   }
 
   /** The handler for the pump. @param members bits of `MEMBERS` that the application's handler has */
@@ -235,6 +236,14 @@ export class Remote implements Host {
     const { slot, generation } = peer;
     const at = this.#batch.begin(Told.Gone, 0, slot, generation, number, cause.length);
     putLatin1(this.#batch.bytes, at, cause);
+    this.#pump.schedule();
+  }
+
+  /** A client ended its side; the application is told if it has its request. */
+  #peerEnded(peer: Peer): void {
+    const pending = this.#pending.get(peer);
+    if (!pending || this.#waiting.has(pending)) return;
+    this.#batch.begin(Told.HalfClosed, 0, peer.slot, peer.generation, pending.number, 0);
     this.#pump.schedule();
   }
 

@@ -50,6 +50,7 @@ import type {
   Stats,
 } from "../host/handler";
 import type { Eviction } from "../host/options";
+import { SECURE_TRAIT } from "../host/request";
 import { isThenable, toError } from "../host/result";
 import { copyBytes } from "../host/text";
 import type { Engine } from "./engine";
@@ -101,6 +102,8 @@ export interface PumpOptions {
   readonly protocols?: readonly string[];
   /** Value of the Server field; "" for none. */
   readonly serverHeader?: string;
+  /** The links are TLS. */
+  readonly secure?: boolean;
   /** Compression, where it is switched on and the platform has it. */
   readonly codec?: Codec | undefined;
   /** The next message of a connection waits until the handler of the one before has settled. Default: true. */
@@ -157,6 +160,8 @@ export class Pump implements HandlerServer {
   /** Statistics of the pool, where there is one. */
   pool: (() => PoolStats) | undefined;
   acceptErrors = 0;
+  /** Told of a client that ended its side while its request is out. */
+  onPeerEnded: ((peer: Peer) => void) | undefined;
 
   constructor(options: PumpOptions) {
     this.engine = options.engine;
@@ -170,6 +175,7 @@ export class Pump implements HandlerServer {
     this.#failed = options.failed ?? (() => undefined);
     this.#evicted = options.evicted;
     this.engine.setServer(options.serverHeader ?? "");
+    this.engine.hostTraits = options.secure ? SECURE_TRAIT : 0;
   }
 
   /** @param turned called at the end of each turn */
@@ -390,6 +396,10 @@ export class Pump implements HandlerServer {
     this.time();
     this.engine.x.peerEnded(peer.slot, peer.generation);
     this.handleEvents();
+    if (peer.response) {
+      peer.response.clientEnded();
+      this.onPeerEnded?.(peer);
+    }
     this.schedule();
   }
 
@@ -509,7 +519,7 @@ export class Pump implements HandlerServer {
     const response = peer.response;
     peer.response = undefined;
     response?.request.detach();
-    response?.wake();
+    response?.lose();
     this.#leaveBody(peer, reason);
     peer.bodies = undefined;
     this.#dropRest(peer);
@@ -624,7 +634,7 @@ export class Pump implements HandlerServer {
     if (reason !== 0) {
       peer.response = undefined;
       this.#leaveBody(peer, reason);
-      response?.wake();
+      response?.lose();
       return;
     }
     peer.upload = undefined;
@@ -689,6 +699,7 @@ export class Pump implements HandlerServer {
     if (response.sent || peer.response !== response) return;
     response.request.detach();
     peer.response = undefined;
+    response.lose();
     this.#leaveBody(peer, CloseReason.HandlerError);
     this.time();
     this.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);

@@ -262,7 +262,9 @@ export function placementTests(name: string, options: () => Promise<Options>): v
         "X-Path: /room/7",
         "Sec-WebSocket-Protocol: b",
       ]) {
-        assert.ok(head.includes(`\r\n${field}\r\n`), `${field} in ${head}`);
+        // A name's case says nothing (RFC 9110 5.1).
+        const line = `\r\n${field}\r\n`.toLowerCase();
+        assert.ok(head.toLowerCase().includes(line), `${field} in ${head}`);
       }
       wire.destroy();
       const ws = await WsWire.open(

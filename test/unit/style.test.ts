@@ -266,4 +266,17 @@ style("README's example of a pool runs", () => {
   });
 });
 
+style("README's example of a web-standard handler runs", () =>
+  running("hono", { "hono.js": fileBlock("hono.js") }, async (port) => {
+    const hello = await fetch(`http://127.0.0.1:${port}/hello/ada`);
+    assert.equal(await hello.json(), { hello: "ada" });
+    assert.equal(await listen(`ws://127.0.0.1:${port}/chat?name=ada`, 1, "hi"), ["ada: hi"]);
+  }),
+);
+
+style("the entry for web-standard handlers needs no platform", () => {
+  const text = readFileSync(path.join(root, "dist/fetch.js"), "utf8");
+  assert.not.match(text, /^import\b|\bimport\(|\brequire\(|\bBuffer\b|\bprocess\b/m);
+});
+
 style.run();
