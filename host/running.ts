@@ -6,7 +6,7 @@
 // each of them, like `finished`, is rejected when the worker dies.
 
 import * as Comlink from "comlink";
-import { RecordKind, SLOT_LIMIT } from "../assembly/abi";
+import { INBOX_WORDS, RecordKind, SLOT_LIMIT } from "../assembly/abi";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
 import { Application, membersOf } from "./application";
 import { checkClose } from "./close";
@@ -21,6 +21,7 @@ import type {
   Stats,
 } from "./handler";
 import { InboxWriter } from "./inbox";
+import { Mirror } from "./mirror";
 import { type Eviction, type Options, type Plan, type Settings, planOf } from "./options";
 import { BufferStage } from "./stage";
 import { byteLength } from "./text";
@@ -79,7 +80,7 @@ function placeOf(handler: Options["handler"]): {
   if (handler === undefined) return {};
   if (handler instanceof URL) return { url: handler.href };
   if (typeof handler === "string") {
-    if (/^(file|data|https?|node):/.test(handler)) return { url: handler };
+    if (/^(file|data|blob|https?|node):/.test(handler)) return { url: handler };
     throw new TypeError(
       `handler: ${JSON.stringify(handler)} is not a URL; use new URL("./handler.js", import.meta.url)`,
     );
@@ -137,6 +138,7 @@ export class RunningServer implements Server {
   onEvict: Options["onEvict"];
   readonly #thread: Thread;
   readonly #inbox: InboxWriter;
+  readonly #mirror: Mirror | undefined;
   readonly #control: Comlink.Remote<ControlPlane>;
   readonly #ringBytes: number;
   readonly #prefixes = new Map<string, Uint8Array>();
@@ -150,20 +152,36 @@ export class RunningServer implements Server {
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  /** @param settings those of `options`, checked */
-  constructor(options: Options, settings: Settings, start: StartThread) {
+  /**
+   * @param settings those of `options`, checked
+   * @param sharing whether the thread can have memory in common with this one; else messages go as copies
+   */
+  constructor(
+    options: Options,
+    settings: Settings,
+    start: StartThread,
+    sharing: "shared" | "copied" = "shared",
+  ) {
     const { url: handler, local } = placeOf(options.handler);
     this.plan = planOf(settings);
     this.onEvict = options.onEvict;
     this.#onError =
       options.onError ?? ((error, where) => console.error(`ringcast: ${where}:`, error));
     this.#ringBytes = settings.values.ring;
-    this.#inbox = new InboxWriter(settings.values.inbox, {
-      ring: () => this.#post(0),
-      transfer: (number, bytes) => {
-        this.#post({ ringcast: "buffer", number, bytes }, [bytes.buffer as ArrayBuffer]);
-      },
-    });
+    const transfer = (number: number, bytes: Uint8Array): void => {
+      this.#post({ ringcast: "buffer", number, bytes }, [bytes.buffer as ArrayBuffer]);
+    };
+    let inbox: WorkerData["inbox"] = settings.values.inbox;
+    if (sharing === "shared") {
+      inbox = new SharedArrayBuffer(INBOX_WORDS * 4 + inbox);
+      this.#inbox = new InboxWriter(inbox, { ring: () => this.#post(0), transfer });
+    } else {
+      const mirror = new Mirror(inbox, (records) =>
+        this.#post(records, [records.bytes.buffer as ArrayBuffer]),
+      );
+      this.#mirror = mirror;
+      this.#inbox = new InboxWriter(mirror.memory, { ring: () => mirror.ring(), transfer });
+    }
     this.#local = local;
     if (local) {
       this.#application = new Application({
@@ -182,7 +200,7 @@ export class RunningServer implements Server {
     // Nobody need listen to it.
     this.finished.catch(() => undefined);
     this.#thread = start(
-      { settings, handler, inbox: this.#inbox.memory },
+      { settings, handler, inbox },
       {
         notice: (notice) => this.#hear(notice),
         failed: (error) => this.#die(error),
@@ -203,6 +221,10 @@ export class RunningServer implements Server {
     }
     switch (notice.ringcast) {
       case "room":
+        this.#inbox.told();
+        break;
+      case "passed":
+        this.#mirror?.passed(notice.tail);
         this.#inbox.told();
         break;
       case "evicted":
@@ -238,6 +260,7 @@ export class RunningServer implements Server {
   async #call<T>(start: () => Promise<T>): Promise<T> {
     if (this.#dead) throw this.#dead;
     if (this.#ended) throw new Error("the server has ended");
+    this.#mirror?.flush();
     const call = start();
     return Promise.race([
       call,
