@@ -66,6 +66,8 @@ export interface BrowserServer extends Omit<Server, "address"> {
   install(options?: InstallOptions): () => void;
   /** Puts back what `install` replaced; the end of the server does so too. */
   uninstall(): void;
+  /** Connects a client of bytes. @internal */
+  connect(user: LineUser): Line;
 }
 
 /** ms for what the worker said last to come, once it has ended. */
@@ -160,7 +162,7 @@ class PageServer extends RunningServer implements BrowserServer {
     super(options, settle(options), threadOf(worker, module), sharing);
     this.origin = origin;
     this.#worker = worker;
-    const dialler = { origin, connect: (user: LineUser) => this.#connect(user) };
+    const dialler = { origin, connect: (user: LineUser) => this.connect(user) };
     this.WebSocket = webSocketOf(dialler);
     this.fetch = new Fetcher(dialler, (request) => {
       if (!this.#elsewhere || this.#isOwn(new URL(request.url))) return undefined;
@@ -170,7 +172,7 @@ class PageServer extends RunningServer implements BrowserServer {
     this.finished.then(ended, ended);
   }
 
-  #connect(user: LineUser): Line {
+  connect(user: LineUser): Line {
     const { port1, port2 } = new MessageChannel();
     const line = new Line(port1, user, (left) => this.#lines.delete(left));
     if (this.#hasEnded) {

@@ -29,8 +29,8 @@ class Visit {
 
   async begin(target: string): Promise<void> {
     await build({
-      entryPoints: ["test/page/main.ts"],
-      outfile: ".cache/page/main.js",
+      entryPoints: { main: "test/page/main.ts", "suite-handler": "test/suite-handler.ts" },
+      outdir: ".cache/page",
       bundle: true,
       format: "esm",
       platform: "browser",
@@ -86,6 +86,17 @@ for (const mode of ["plain", "isolated"]) {
       });
     }
   }
+  tests("the server suite", async () => {
+    const results = await within(
+      visit.page.evaluate(() => globalThis.page.suite()),
+      "the server suite",
+      100000,
+    );
+    const failed = results.filter(({ passed }) => !passed);
+    console.log(`${results.length} checks`);
+    assert.ok(results.length > 100);
+    assert.equal(failed, []);
+  });
   tests("no page reported an error", () => visit.end());
   tests.run();
 }

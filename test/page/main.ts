@@ -1,17 +1,24 @@
 // The page's side of the tests: what the browser is asked to run, by name.
 
 import { type BrowserServer, serve } from "ringcast/browser";
+import { type Result, runSuite } from "../suite";
+import { closures } from "../suite-handler";
 import { type Kit, TESTS } from "./api";
 import { SCENARIOS } from "./compare";
+import { pagePlatform } from "./platform";
 
 export interface PageTests {
   /** Runs one test; what is wrong, "" when nothing is. */
   test(name: string): Promise<string>;
   /** Plays a scenario against the page's own WebSocket and ours. */
   compare(name: string): Promise<{ native: string[]; ours: string[] }>;
+  /** Runs the server suite; its results. */
+  suite(): Promise<Result[]>;
 }
 
 const HANDLER = new URL("/files/test/e2e/handlers/scenarios.mjs", location.href);
+
+const SUITE_HANDLER = new URL("/files/.cache/page/suite-handler.js", location.href);
 
 /** Servers for the time of `body`. */
 async function withServers<T>(body: (kit: Kit) => Promise<T>): Promise<T> {
@@ -52,6 +59,8 @@ const page: PageTests = {
     });
     return { native, ours };
   },
+
+  suite: () => runSuite(pagePlatform(SUITE_HANDLER, closures)),
 };
 
 Object.assign(globalThis, { page });
