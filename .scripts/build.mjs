@@ -66,6 +66,15 @@ export async function buildBundles() {
     entryPoints: { index: "host/index.ts", worker: "worker/main.ts", pool: "worker/thread.ts" },
   });
   await build({ ...common, platform: "neutral", entryPoints: { fetch: "host/fetch.ts" } });
+  // A page has no packages: nothing is left to import.
+  await build({
+    ...common,
+    platform: "browser",
+    target: "es2022",
+    minifySyntax: true,
+    minifyWhitespace: true,
+    entryPoints: { browser: "host/browser.ts", "browser-worker": "worker/page.ts" },
+  });
   await build({
     ...common,
     external: [...external, "../index.js"],

@@ -18,10 +18,9 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../assembly/abi";
-import { byteLength } from "./text";
+import { byteLength, encodeInto } from "./text";
 import { OP_BYTES, type Op } from "./wire";
 
-const encoder = new TextEncoder();
 const EMPTY = new Uint8Array(0);
 
 /** Sends the doorbell, or a buffer that is too large for the inbox. */
@@ -36,7 +35,6 @@ export function inboxMemory(size: number): SharedArrayBuffer {
 }
 
 export class InboxWriter {
-  readonly memory: SharedArrayBuffer;
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
   readonly #u32: Uint32Array;
@@ -50,13 +48,13 @@ export class InboxWriter {
   tailBytes = 0;
   #waiters: (() => void)[] = [];
 
-  /** @param memory what `inboxMemory` made; this is its only producer */
-  constructor(memory: SharedArrayBuffer, bell: Bell) {
-    this.memory = memory;
+  /** @param memory as `inboxMemory` makes it, or as large; this is its only producer */
+  constructor(memory: ArrayBufferLike, bell: Bell) {
+    const size = memory.byteLength - INBOX_WORDS * 4;
     this.#words = new Int32Array(memory, 0, INBOX_WORDS);
     this.#bytes = new Uint8Array(memory, INBOX_WORDS * 4);
     this.#u32 = new Uint32Array(memory, INBOX_WORDS * 4);
-    this.#size = this.#bytes.length;
+    this.#size = size;
     this.#bell = bell;
   }
 
@@ -132,7 +130,7 @@ export class InboxWriter {
     if (most > limit) {
       const bytes = new Uint8Array(prefix.length + most);
       bytes.set(prefix);
-      if (text) encoder.encodeInto(data, bytes.subarray(prefix.length));
+      if (text) encodeInto(data, bytes.subarray(prefix.length));
       else bytes.set(data, prefix.length);
       return this.#transfer(kind, bytes, slot, generation);
     }
@@ -141,7 +139,7 @@ export class InboxWriter {
     this.#bytes.set(prefix, at + RECORD_BYTES);
     const from = at + RECORD_BYTES + prefix.length;
     let length = most;
-    if (text) length = encoder.encodeInto(data, this.#bytes.subarray(from, from + most)).written;
+    if (text) length = encodeInto(data, this.#bytes.subarray(from, from + most));
     else this.#bytes.set(data, from);
     this.#commit(at, kind, prefix.length + length, slot, generation, 0);
     return true;
@@ -171,7 +169,7 @@ export class InboxWriter {
       const bytes = new Uint8Array(front + most);
       new Uint32Array(bytes.buffer, 0, 3).set([first, second, fields.length]);
       bytes.set(fields, OP_BYTES);
-      if (text) encoder.encodeInto(tail, bytes.subarray(front));
+      if (text) encodeInto(tail, bytes.subarray(front));
       else bytes.set(tail, front);
       this.tailBytes = most;
       return this.#transfer(kind, bytes, slot, generation);
@@ -187,7 +185,7 @@ export class InboxWriter {
     let length = most;
     if (text) {
       const target = this.#bytes.subarray(from + front, from + front + most);
-      length = encoder.encodeInto(tail, target).written;
+      length = encodeInto(tail, target);
     } else {
       this.#bytes.set(tail, from + front);
     }

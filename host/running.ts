@@ -21,6 +21,7 @@ import type {
 } from "./handler";
 import { InboxWriter, inboxMemory } from "./inbox";
 import { type Messages, MessageWriter } from "./messages";
+import { Mirror } from "./mirror";
 import {
   type Eviction,
   type LiveOptions,
@@ -92,7 +93,7 @@ function placeOf(handler: Options["handler"]): {
   if (handler === undefined) return {};
   if (handler instanceof URL) return { url: handler.href };
   if (typeof handler === "string") {
-    if (/^(file|data|https?|node):/.test(handler)) return { url: handler };
+    if (/^(file|data|blob|https?|node):/.test(handler)) return { url: handler };
     throw new TypeError(
       `handler: ${JSON.stringify(handler)} is not a URL; use new URL("./handler.js", import.meta.url)`,
     );
@@ -147,6 +148,7 @@ export class RunningServer implements Server {
   onEvict: Options["onEvict"];
   readonly #thread: Thread;
   readonly #inbox: InboxWriter;
+  readonly #mirror: Mirror | undefined;
   readonly #control: Comlink.Remote<ControlPlane>;
   readonly #ringBytes: number;
   readonly #inboxBytes: number;
@@ -165,8 +167,16 @@ export class RunningServer implements Server {
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  /** @param settings those of `options`, checked */
-  constructor(options: Options, settings: Settings, start: StartThread) {
+  /**
+   * @param settings those of `options`, checked
+   * @param sharing whether the thread can have memory in common with this one; else messages go as copies
+   */
+  constructor(
+    options: Options,
+    settings: Settings,
+    start: StartThread,
+    sharing: "shared" | "copied" = "shared",
+  ) {
     const { url: handler, local } = placeOf(options.handler);
     this.plan = planOf(settings);
     this.#options = options;
@@ -175,13 +185,21 @@ export class RunningServer implements Server {
     this.#onError =
       options.onError ?? ((error, where) => console.error(`ringcast: ${where}:`, error));
     this.#ringBytes = settings.values.ring;
+    const transfer = (number: number, bytes: Uint8Array): void => {
+      this.#post({ ringcast: "buffer", number, bytes }, [bytes.buffer as ArrayBuffer]);
+    };
     this.#inboxBytes = settings.values.inbox;
-    this.#inbox = new InboxWriter(inboxMemory(this.#inboxBytes), {
-      ring: () => this.#post(0),
-      transfer: (number, bytes) => {
-        this.#post({ ringcast: "buffer", number, bytes }, [bytes.buffer as ArrayBuffer]);
-      },
-    });
+    let inbox: WorkerData["inbox"] = this.#inboxBytes;
+    if (sharing === "shared") {
+      inbox = inboxMemory(this.#inboxBytes);
+      this.#inbox = new InboxWriter(inbox, { ring: () => this.#post(0), transfer });
+    } else {
+      const mirror = new Mirror(inbox, (records) =>
+        this.#post(records, [records.bytes.buffer as ArrayBuffer]),
+      );
+      this.#mirror = mirror;
+      this.#inbox = new InboxWriter(mirror.memory, { ring: () => mirror.ring(), transfer });
+    }
     this.#messages = new MessageWriter(
       this.#inbox,
       this.#ringBytes,
@@ -207,7 +225,7 @@ export class RunningServer implements Server {
     // Nobody need listen to it.
     this.finished.catch(() => undefined);
     this.#thread = start(
-      { settings, handler, inbox: this.#inbox.memory },
+      { settings, handler, inbox },
       {
         notice: (notice) => this.#hear(notice),
         failed: (error) => this.#die(error),
@@ -228,6 +246,10 @@ export class RunningServer implements Server {
     }
     switch (notice.ringcast) {
       case "room":
+        this.#inbox.told();
+        break;
+      case "passed":
+        this.#mirror?.passed(notice.tail);
         this.#inbox.told();
         break;
       case "evicted":
@@ -263,6 +285,7 @@ export class RunningServer implements Server {
   async #call<T>(start: () => Promise<T>): Promise<T> {
     if (this.#dead) throw this.#dead;
     if (this.#ended) throw new Error("the server has ended");
+    this.#mirror?.flush();
     const call = start();
     return Promise.race([
       call,
@@ -369,6 +392,7 @@ export class RunningServer implements Server {
 
   publisher(): PublisherHandle {
     if (!this.#open()) throw new Error("publisher: the server has ended");
+    if (this.#mirror) throw new Error("publisher: threads share no memory here");
     const { port1, port2 } = new MessageChannel();
     const memory = inboxMemory(this.#inboxBytes);
     this.#post({ ringcast: "publisher", memory, port: port1 }, [port1]);

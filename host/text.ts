@@ -56,6 +56,31 @@ export function putUtf8(bytes: Uint8Array, at: number, limit: number, text: stri
   return encoder.encodeInto(text, bytes.subarray(at, at + limit)).written;
 }
 
+/** Browsers do not encode into memory that is shared. */
+const encodesShared = ((): boolean => {
+  if (typeof SharedArrayBuffer !== "function") return true;
+  try {
+    encoder.encodeInto("", new Uint8Array(new SharedArrayBuffer(1)));
+    return true;
+  } catch {
+    return false;
+  }
+})();
+let between = new Uint8Array(0);
+
+/**
+ * Writes a string as UTF-8 into memory that may be shared.
+ * @param target has room for it: three bytes for each character will do
+ * @returns bytes written
+ */
+export function encodeInto(text: string, target: Uint8Array): number {
+  if (encodesShared) return encoder.encodeInto(text, target).written;
+  if (between.length < target.length) between = new Uint8Array(target.length * 2);
+  const { written } = encoder.encodeInto(text, between);
+  target.set(between.subarray(0, written));
+  return written;
+}
+
 /** Bytes of a string in UTF-8. */
 export function byteLength(text: string): number {
   return hasFast ? Buffer.byteLength(text, "utf8") : encoder.encode(text).length;

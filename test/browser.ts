@@ -20,8 +20,11 @@ const ARGS = [
 ];
 
 export interface Browser {
-  /** Opens a page. What it throws, or writes to its console as an error, fails the test. */
-  open(url: string): Promise<Page>;
+  /**
+   * Opens a page. What it throws, or writes to its console as an error, fails the test.
+   * @param expected errors on its console that do not
+   */
+  open(url: string, expected?: RegExp): Promise<Page>;
 }
 
 /**
@@ -47,12 +50,14 @@ export async function withBrowser(body: (browser: Browser) => Promise<void>): Pr
     try {
       context.setDefaultTimeout(LIMIT);
       await body({
-        async open(url) {
+        async open(url, expected) {
           const page = await context.newPage();
           page.on("pageerror", (error) => errors.push(String(error)));
           page.on("crash", () => errors.push(`${url} crashed`));
           page.on("console", (message) => {
-            if (message.type() === "error") errors.push(`console: ${message.text()}`);
+            const text = message.text();
+            if (message.type() !== "error" || expected?.test(text)) return;
+            errors.push(`console: ${text}`);
           });
           await page.goto(url);
           return page;

@@ -1,14 +1,15 @@
 // What runs in a worker: the engine, the pump, the handler and the control plane, on what a platform gives
 // them. Control comes as calls; messages come through the inbox.
 
+import { INBOX_WORDS, Param } from "../assembly/abi";
 import type { Handler, HandlerModule, Stats } from "../host/handler";
-import { Param } from "../assembly/abi";
 import type { Eviction, OptionName, PoolOptions, Settings } from "../host/options";
 import { OPTIONS, TLS_RUN_BYTES, engineParams } from "../host/options";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../host/publisher";
 import { toError } from "../host/result";
 import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
+import { MirroredInbox } from "./mirror";
 import type { Clock, Codec, Listener, Threads, Transport } from "./net";
 import { Pool } from "./pool";
 import { Remote } from "./remote";
@@ -19,13 +20,15 @@ export interface WorkerData {
   readonly settings: Settings;
   /** URL of the handler module; undefined: there is none, or it lives on the application's thread. */
   readonly handler: string | undefined;
-  readonly inbox: SharedArrayBuffer;
+  /** Shared memory; bytes of it, where none can be shared: then records come as messages. */
+  readonly inbox: SharedArrayBuffer | number;
 }
 
 /** Messages of the worker beside Comlink's; a buffer is a batch of events for the application's handler. */
 export type Notice =
   | ArrayBuffer
   | { readonly ringcast: "room" }
+  | { readonly ringcast: "passed"; readonly tail: number }
   | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
   | {
       readonly ringcast: "error";
@@ -33,6 +36,16 @@ export type Notice =
       readonly stack: string;
       readonly where: string;
     };
+
+/** Records of an inbox that is not shared, and what the application has counted (HANDLED_BYTES and the next). */
+export interface Records {
+  readonly ringcast: "records";
+  /** Where they lie, in units of 8 bytes since the start. */
+  readonly from: number;
+  readonly bytes: Uint8Array;
+  readonly handledBytes: number;
+  readonly handledRequests: number;
+}
 
 /** Messages to the worker beside Comlink's: 0 is the doorbell. */
 export type Ring =
@@ -42,6 +55,7 @@ export type Ring =
       readonly memory: SharedArrayBuffer;
       readonly port: PublisherPort;
     }
+  | Records
   | { readonly ringcast: "buffer"; readonly number: number; readonly bytes: Uint8Array };
 
 /** What a platform gives a worker. */
@@ -93,6 +107,7 @@ export class Worker {
   readonly inbox: SharedInbox;
   readonly #data: WorkerData;
   readonly #platform: Platform;
+  readonly #mirrored: MirroredInbox | undefined;
   readonly #remote: Remote;
   #listener: Listener | undefined;
   #pool: Pool | undefined;
@@ -119,13 +134,19 @@ export class Worker {
       failed: this.#report,
       evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
     });
-    this.inbox = new SharedInbox(data.inbox, {
+    const memory =
+      typeof data.inbox === "number" ? new ArrayBuffer(INBOX_WORDS * 4 + data.inbox) : data.inbox;
+    this.inbox = new SharedInbox(memory, {
       room: () => platform.post({ ringcast: "room" }),
       retry: (ms) => {
         setTimeout(() => this.pump.schedule(), ms);
       },
     });
-    this.pump.addInbox(this.inbox);
+    if (typeof data.inbox === "number") {
+      const passed = (tail: number): void => platform.post({ ringcast: "passed", tail });
+      this.#mirrored = new MirroredInbox(this.inbox, memory, passed);
+    }
+    this.pump.addInbox(this.#mirrored ?? this.inbox);
     this.#remote = new Remote(
       this.pump,
       { requests: values.maxPendingRequests, bytes: values.maxPendingBytes },
@@ -142,11 +163,11 @@ export class Worker {
 
   /** Takes a message of the host's in. */
   hear(message: Ring): void {
-    if (message !== 0 && message.ringcast === "publisher") {
-      this.#takePublisher(message.memory, message.port);
-      return;
+    if (message !== 0) {
+      if (message.ringcast === "records") this.#mirrored?.give(message);
+      else if (message.ringcast === "buffer") this.inbox.give(message.number, message.bytes);
+      else this.#takePublisher(message.memory, message.port);
     }
-    if (message !== 0) this.inbox.give(message.number, message.bytes);
     this.pump.schedule();
   }
 

@@ -71,7 +71,7 @@ export class SharedInbox implements Inbox {
   /** Whom records of kind Host are for. */
   host: Host | undefined;
 
-  constructor(memory: SharedArrayBuffer, port: InboxPort) {
+  constructor(memory: ArrayBufferLike, port: InboxPort) {
     const header = INBOX_WORDS * 4;
     this.#words = new Int32Array(memory, 0, INBOX_WORDS);
     this.#bytes = viewOf(memory, header);

@@ -137,3 +137,9 @@ export interface PiecePort {
   on(event: "close", listener: () => void): unknown;
   close(): void;
 }
+
+/**
+ * What goes over a page's byte channel, either way: bytes, which are transferred; how many of them have been
+ * taken in; the end of the sender's side behind its bytes ("end"), of both sides ("close"), at once ("reset").
+ */
+export type ChannelMessage = ArrayBuffer | number | "end" | "close" | "reset";

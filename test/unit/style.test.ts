@@ -70,7 +70,8 @@ function allowed({ from, to, typeOnly }: Import): boolean {
   }
   if (from.startsWith("host/demo/")) return to.startsWith("host/");
   if (to.startsWith("host/") || to === "assembly/abi" || to === "assembly/plan") return true;
-  return (to === "worker/control" || to === "worker/net") && typeOnly;
+  const told = new Set(["worker/control", "worker/net", "worker/page"]);
+  return told.has(to) && typeOnly;
 }
 
 style("imports follow the rules of the folders", () => {
@@ -82,7 +83,7 @@ style("imports follow the rules of the folders", () => {
 
 style("the engine and the pump import no platform", () => {
   const platform = (file: string): boolean =>
-    file.startsWith("worker/net/") || file === "worker/main.ts" || file === "worker/thread.ts";
+    file.startsWith("worker/net/") || /^worker\/(main|page|thread)\.ts$/.test(file);
   const bad = imports
     .filter((entry) => /^(worker|assembly)\//.test(entry.from) && !platform(entry.from))
     .filter((entry) => !/^(assembly|worker|host|dist)\//.test(entry.to))

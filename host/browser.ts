@@ -1,0 +1,234 @@
+// `ringcast/browser`: the server within a page, for tests of a front end. The engine runs in a Web Worker; the
+// page's WebSockets and fetches go to it as real frames and real HTTP, over byte channels instead of sockets.
+//
+// Invariant: nothing of the page is changed until `install`, and all of it is as before after `uninstall` and
+// after the end of the server.
+
+import type { Connect, Start } from "../worker/page";
+import type { Notice } from "../worker/control";
+import type { Options } from "./options";
+import { refusePlan, settle } from "./options";
+import { Fetcher } from "./page/fetch";
+import { type Match, install, matcherOf } from "./page/install";
+import { BUFFER_BYTES, Line, type LineUser } from "./page/line";
+import { webSocketOf } from "./page/websocket";
+import { RunningServer, type Server, type StartThread, checkCallbacks, heed } from "./running";
+
+export type * from "./handler";
+export { CLOSE_TABLE, type CloseRow } from "./close";
+export { type Eviction, type Plan, type PlanRow, plan } from "./options";
+export type { Match } from "./page/install";
+export type { Server } from "./running";
+
+/** Options that are about sockets, files and threads, which a page has none of. */
+const FOREIGN = [
+  ...["port", "hostname", "backlog", "path", "tls", "noDelay", "tcpKeepAlive", "ipv6Only"],
+  "pool",
+] as const;
+
+type Foreign =
+  | ("port" | "hostname" | "backlog" | "path" | "tls" | "noDelay" | "tcpKeepAlive" | "ipv6Only")
+  | "pool";
+
+/** Options of `serve` in a page: those of the server, but for sockets, files and pools. */
+export interface BrowserOptions extends Omit<Options, Foreign> {
+  /**
+   * The origin that the server is at: where relative URLs are meant from, what `install` takes over, and the
+   * Origin its clients send. Default "http://ringcast.test"; `location.origin` for a front end that asks its own.
+   */
+  origin?: string | URL;
+  /** Where the worker's module is, "ringcast/browser/worker", when a bundler moved it; or how to start it. */
+  worker?: string | URL | (() => Worker);
+  /** The engine: compiled, or the URL of engine.wasm. Default: the one embedded in the worker's module. */
+  wasm?: WebAssembly.Module | string | URL;
+}
+
+/** What `install` takes over. */
+export interface InstallOptions {
+  /**
+   * URLs that go to the server: of an origin or several (ws counts as http, wss as https), those that a pattern
+   * matches, those that a function says yes to. Default: the server's `origin`.
+   */
+  match?: Match;
+}
+
+/** A server within the page. */
+export interface BrowserServer extends Omit<Server, "address"> {
+  readonly origin: string;
+  /** The standard WebSocket, connecting to this server whatever the host of its URL. */
+  readonly WebSocket: typeof WebSocket;
+  /** The standard fetch, asking this server whatever the host of its URL. */
+  readonly fetch: typeof fetch;
+  /**
+   * Replaces the page's WebSocket and fetch for URLs that match; the others go on to what was there before.
+   * @returns what `uninstall` does @throws TypeError for a match that is none; Error when it is installed already
+   */
+  install(options?: InstallOptions): () => void;
+  /** Puts back what `install` replaced; the end of the server does so too. */
+  uninstall(): void;
+  /** Connects a client of bytes. @internal */
+  connect(user: LineUser): Line;
+}
+
+/** ms for what the worker said last to come, once it has ended. */
+const LAST_WORDS = 100;
+
+/** @throws TypeError */
+function readOrigin(value: string | URL = "http://ringcast.test"): string {
+  let url: URL | undefined;
+  try {
+    url = new URL(value);
+  } catch {
+    // Told below.
+  }
+  if (!url || !/^https?:$/.test(url.protocol))
+    throw new TypeError(
+      `origin: ${JSON.stringify(String(value))} is not an origin of http or https`,
+    );
+  return url.origin;
+}
+
+/** Compiles the engine, unless the embedded one is to be used. @throws TypeError, CompileError */
+async function readModule(wasm: BrowserOptions["wasm"]): Promise<WebAssembly.Module | undefined> {
+  if (wasm === undefined || wasm instanceof WebAssembly.Module) return wasm;
+  if (typeof wasm !== "string" && !(wasm instanceof URL))
+    throw new TypeError("wasm: must be a WebAssembly.Module or the URL of engine.wasm");
+  const response = await fetch(wasm);
+  if (!response.ok) throw new TypeError(`wasm: ${response.url} is answered ${response.status}`);
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** Starts the worker of a module that stands beside this one, or where the user says. @throws TypeError */
+function startWorker(worker: BrowserOptions["worker"]): Worker {
+  if (worker === undefined)
+    return new Worker(new URL("./browser-worker.js", import.meta.url), { type: "module" });
+  if (typeof worker === "function") return worker();
+  if (typeof worker !== "string" && !(worker instanceof URL))
+    throw new TypeError("worker: must be the URL of ringcast/browser/worker, or start it");
+  return new Worker(worker, { type: "module" });
+}
+
+/** The options as the server knows them. @throws TypeError for one that a page has not */
+function serverOptions(options: BrowserOptions): Options {
+  const { origin, worker, wasm, ...rest } = options;
+  for (const name of FOREIGN) {
+    if ((rest as Options)[name] !== undefined)
+      throw new TypeError(`${name}: a page has no sockets, files or pools`);
+  }
+  return rest;
+}
+
+/** A thread of a page's: a Web Worker. */
+function threadOf(worker: Worker, module: WebAssembly.Module | undefined): StartThread {
+  return (data, events) => {
+    worker.addEventListener("message", ({ data }: MessageEvent<Notice>) => {
+      // Those without the mark are Comlink's.
+      if (data instanceof ArrayBuffer || "ringcast" in data) events.notice(data);
+    });
+    worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      worker.terminate();
+      events.failed(new Error(event.message ?? "the worker's module could not be loaded"));
+    });
+    worker.postMessage({ ringcast: "start", data, module } satisfies Start);
+    return {
+      endpoint: worker,
+      post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
+      async terminate() {
+        worker.terminate();
+      },
+    };
+  };
+}
+
+class PageServer extends RunningServer implements BrowserServer {
+  readonly origin: string;
+  readonly WebSocket: typeof WebSocket;
+  readonly fetch: typeof fetch;
+  readonly #worker: Worker;
+  readonly #lines = new Set<Line>();
+  #hasEnded = false;
+  #isOwn: (url: URL) => boolean = () => true;
+  #elsewhere: typeof fetch | undefined;
+  #restore: (() => void) | undefined;
+
+  constructor(
+    options: Options,
+    origin: string,
+    worker: Worker,
+    module: WebAssembly.Module | undefined,
+  ) {
+    const sharing = globalThis.crossOriginIsolated ? "shared" : "copied";
+    super(options, settle(options), threadOf(worker, module), sharing);
+    this.origin = origin;
+    this.#worker = worker;
+    const dialler = { origin, connect: (user: LineUser) => this.connect(user) };
+    this.WebSocket = webSocketOf(dialler);
+    this.fetch = new Fetcher(dialler, (request) => {
+      if (!this.#elsewhere || this.#isOwn(new URL(request.url))) return undefined;
+      return this.#elsewhere.call(globalThis, request);
+    }).fetch;
+    const ended = (): void => this.#leave();
+    this.finished.then(ended, ended);
+  }
+
+  connect(user: LineUser): Line {
+    const { port1, port2 } = new MessageChannel();
+    const line = new Line(port1, user, (left) => this.#lines.delete(left));
+    if (this.#hasEnded) {
+      setTimeout(() => line.lost());
+      return line;
+    }
+    this.#lines.add(line);
+    const message: Connect = { ringcast: "connect", port: port2, bufferBytes: BUFFER_BYTES };
+    this.#worker.postMessage(message, [port2]);
+    return line;
+  }
+
+  /** The server has ended. */
+  #leave(): void {
+    this.uninstall();
+    this.#hasEnded = true;
+    setTimeout(() => {
+      for (const line of this.#lines) line.lost();
+    }, LAST_WORDS);
+  }
+
+  install({ match = this.origin }: InstallOptions = {}): () => void {
+    if (this.#restore) throw new Error("install: it is installed already");
+    this.#isOwn = matcherOf(match);
+    this.#elsewhere = globalThis.fetch;
+    this.#restore = install(globalThis, this, this.#isOwn);
+    return () => this.uninstall();
+  }
+
+  uninstall(): void {
+    this.#restore?.();
+    this.#restore = undefined;
+    this.#elsewhere = undefined;
+    this.#isOwn = () => true;
+  }
+}
+
+/**
+ * Starts a server in a Web Worker of this page. A handler module is imported there; functions stay on the page.
+ * @throws as `serve` of "ringcast"
+ */
+export async function serve(options: BrowserOptions = {}): Promise<BrowserServer> {
+  const origin = readOrigin(options.origin);
+  const own = serverOptions(options);
+  checkCallbacks(own);
+  refusePlan(settle(own));
+  const module = await readModule(options.wasm);
+  const worker = startWorker(options.worker);
+  let server: PageServer;
+  try {
+    server = new PageServer(own, origin, worker, module);
+  } catch (error) {
+    worker.terminate();
+    throw error;
+  }
+  await server.listen();
+  heed(own.signal, server);
+  return server;
+}

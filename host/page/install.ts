@@ -1,0 +1,88 @@
+// Puts a server's WebSocket and fetch in the place of the page's, for URLs that are the server's.
+//
+// Invariant: what is put in place passes on what does not match, and everything once it is taken away, so that
+// code which has kept it goes on.
+
+/** Which URLs are a server's: those of origins, those that match, those that a function says yes to. */
+export type Match = string | URL | RegExp | readonly (string | URL)[] | ((url: URL) => boolean);
+
+/** What is replaced. */
+export interface Scope {
+  WebSocket: typeof WebSocket;
+  fetch: typeof fetch;
+}
+
+/** A URL's origin, ws counted as http and wss as https. */
+function originOf(url: URL): string {
+  return url.origin.replace(/^ws/, "http");
+}
+
+function originOption(value: unknown): string {
+  try {
+    const url = new URL(String(value));
+    if (/^(https?|wss?):$/.test(url.protocol)) return originOf(url);
+  } catch {
+    // Told below.
+  }
+  throw new TypeError(
+    `match: ${JSON.stringify(String(value))} is not an origin of http, https, ws or wss`,
+  );
+}
+
+/** @throws TypeError for what matches nothing */
+export function matcherOf(match: Match): (url: URL) => boolean {
+  if (typeof match === "function") return match;
+  if (match instanceof RegExp) {
+    return (url) => {
+      match.lastIndex = 0;
+      return match.test(url.href);
+    };
+  }
+  const list = typeof match === "string" || match instanceof URL ? [match] : match;
+  const origins = Array.from(list, originOption);
+  return (url) => origins.includes(originOf(url));
+}
+
+/** The URL that a page's code means, undefined for one that is none. */
+export function urlOf(input: unknown): URL | undefined {
+  const text = input instanceof Request ? input.url : String(input);
+  try {
+    return new URL(text, globalThis.document?.baseURI ?? globalThis.location?.href);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Replaces; the function returned restores. */
+export function install(scope: Scope, own: Scope, isOwn: (url: URL) => boolean): () => void {
+  const { WebSocket: nativeSocket, fetch: nativeFetch } = scope;
+  let isIn = true;
+  const matches = (input: unknown): URL | undefined => {
+    const url = isIn ? urlOf(input) : undefined;
+    return url && isOwn(url) ? url : undefined;
+  };
+  const fetch: Scope["fetch"] = (input, init) => {
+    const url = matches(input);
+    if (!url) return nativeFetch.call(globalThis, input, init);
+    return own.fetch(input instanceof Request ? input : url, init);
+  };
+  const WebSocket: Scope["WebSocket"] = new Proxy(own.WebSocket, {
+    construct(target, args: unknown[], newTarget: unknown): object {
+      const url = args.length > 0 ? matches(args[0]) : undefined;
+      const made = newTarget === WebSocket ? undefined : (newTarget as typeof target);
+      if (!url) return Reflect.construct(nativeSocket, args, made ?? nativeSocket);
+      return Reflect.construct(target, [url, ...args.slice(1)], made ?? target);
+    },
+    get(target, key, receiver) {
+      if (key !== Symbol.hasInstance) return Reflect.get(target, key, receiver);
+      return (value: unknown) => value instanceof target || value instanceof nativeSocket;
+    },
+  });
+  scope.fetch = fetch;
+  scope.WebSocket = WebSocket;
+  return () => {
+    isIn = false;
+    if (scope.fetch === fetch) scope.fetch = nativeFetch;
+    if (scope.WebSocket === WebSocket) scope.WebSocket = nativeSocket;
+  };
+}
