@@ -63,7 +63,8 @@ await mkdir(outdir, { recursive: true });
 const files = (await Promise.all(suites.map(find))).flat();
 await build({
   absWorkingDir: root,
-  entryPoints: files,
+  // The suite's handler is a module of its own.
+  entryPoints: [...files, "test/suite-handler.ts"],
   outbase: "test",
   outdir,
   outExtension: { ".js": ".mjs" },

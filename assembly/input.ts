@@ -354,7 +354,12 @@ function failInOrder(c: Conn, reason: i32): void {
 /** Parses frames from engine.source to engine.sourceEnd until it must stop; true when it needs more bytes. */
 function parseFrames(c: Conn): bool {
   while (c.state == State.Open || c.state == State.Closing) {
-    if (has(c, Flag.Held | Flag.MessageOut) || eventsFull()) return false;
+    if (has(c, Flag.Held | Flag.MessageOut)) return false;
+    if (eventsFull()) {
+      // What is left may lie in a buffer of its own: it goes on when the events have been handled.
+      c.flags |= Flag.MessageOut;
+      return false;
+    }
     if (c.chunk != 0) {
       failInOrder(c, c.chunk as i32);
       return false;

@@ -1,0 +1,228 @@
+// The handler of the server suite, for every platform and place: web standards alone, and no import that
+// is left at run time. Its log tells each client's events under the client's name: GET /log?name.
+//
+// The default export is the module's, beside the engine; `closures` is the same on the application's thread,
+// where bodies are not streamed.
+
+import type { Handler, HandlerServer, Request, Response, WebSocket } from "ringcast";
+
+interface User {
+  readonly name: string;
+  readonly via: string;
+  /** Messages that its queue took in a flood. */
+  flooded: number;
+}
+
+type Socket = WebSocket<User>;
+
+/** A piece of an answer in pieces: its number stands in front. */
+const PIECE = 50000;
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+class Log {
+  readonly #entries = new Map<string, unknown[][]>();
+
+  note(name: string, ...entry: unknown[]): void {
+    const entries = this.#entries.get(name) ?? [];
+    entries.push(entry);
+    this.#entries.set(name, entries);
+  }
+
+  take(name: string): unknown[][] {
+    const entries = this.#entries.get(name) ?? [];
+    this.#entries.delete(name);
+    return entries;
+  }
+}
+
+function describe(req: Request): string {
+  const { method, url, path, query, httpVersion, headers, upgrade } = req;
+  const lower = req.header("x-test");
+  return JSON.stringify({ method, url, path, query, httpVersion, headers, upgrade, lower });
+}
+
+async function* pieces(count: number): AsyncGenerator<string> {
+  for (let i = 0; i < count; i++) {
+    if (i % 8 === 7) await sleep(1);
+    yield `${i}`.padStart(8) + "x".repeat(PIECE);
+  }
+}
+
+/** Writes pieces by hand, as fast as the client takes them. */
+async function writePieces(res: Response, count: number): Promise<void> {
+  res.begin(200, "text/plain", { "X-Pieces": count });
+  for (let i = 0; i < count && !res.sent; i++) {
+    const piece = `${i}`.padStart(8) + "x".repeat(PIECE);
+    while (!res.sent && !res.write(piece)) await res.ready();
+  }
+  await res.end("end");
+}
+
+type Route = (req: Request, res: Response) => unknown;
+
+function routesOf(server: HandlerServer, log: Log): Record<string, Route> {
+  const body = server.body("static\n", "text/plain");
+  const json = (res: Response, value: unknown): unknown =>
+    res.send(200, "application/json", JSON.stringify(value));
+  return {
+    "/hello": (_req, res) => res.send(200, "text/plain", "hello\n"),
+    "/all": (req, res) => res.send(200, "application/json", describe(req)),
+    "/echo": (req, res) => res.send(200, req.header("content-type") ?? "", req.body),
+    "/text": (req, res) => res.send(200, "text/plain", req.text()),
+    "/large": (req, res) => res.send(200, "", new Uint8Array(Number(req.query)).fill(7)),
+    "/static": (_req, res) => res.static(body, 200, { "X-Static": "yes" }),
+    "/none": (_req, res) => res.send(204),
+    "/close": (_req, res) => res.close().send(200, "text/plain", "bye"),
+    "/headers": (_req, res) =>
+      res
+        .header("Set-Cookie", ["a=1", "b=2"])
+        .send(201, "text/plain", "made", { "X-Latin": "\xe9", Location: "/made" }),
+    "/throw"() {
+      throw new Error("thrown");
+    },
+    async "/reject"() {
+      await sleep(1);
+      throw new RangeError("rejected");
+    },
+    async "/late"(req, res) {
+      const before = describe(req);
+      await sleep(Number(req.query));
+      const after = describe(req);
+      return res.send(200, "text/plain", before === after ? req.url : `changed: ${after}`);
+    },
+    "/stream": (_req, res) => res.stream(200, "text/plain", ["one,", "two,", "three"]),
+    "/pieces": (req, res) => writePieces(res, Number(req.query)),
+    "/generated": (req, res) => res.stream(200, "text/plain", pieces(Number(req.query))),
+    "/log": (req, res) => json(res, log.take(req.query)),
+    async "/upload/count"(req, res) {
+      let bytes = 0;
+      let sum = 0;
+      for await (const piece of req.stream()) {
+        bytes += piece.length;
+        for (const byte of piece) sum = (sum * 31 + byte) >>> 0;
+      }
+      return res.send(200, "text/plain", `${bytes} ${sum}`);
+    },
+    "/upload/echo": (req, res) => res.stream(200, "", req.stream()),
+    async "/upload/broken"(req, res) {
+      try {
+        for await (const piece of req.stream()) log.note(req.query, "piece", piece.length > 0);
+      } catch (error) {
+        log.note(req.query, "broken", (error as Error).name, (error as Error).cause);
+      }
+      return res.send(200);
+    },
+  };
+}
+
+/** What a client asks for by a text that begins with "!": a word, then its arguments. */
+type Asked = (ws: Socket, ...words: string[]) => unknown;
+
+function askedOf(server: HandlerServer, log: Log): Record<string, Asked> {
+  const tell = (ws: Socket, value: unknown): boolean => ws.send(JSON.stringify(value));
+  return {
+    id: (ws) => tell(ws, ws.id),
+    who: (ws) => tell(ws, [ws.data.name, ws.data.via, ws.protocol, ws.open]),
+    close: (ws, code, ...words) => ws.close(code ? Number(code) : undefined, words.join(" ")),
+    terminate: (ws) => ws.terminate(),
+    ping: (ws, data) => ws.ping(data),
+    binary: (ws, text) => ws.send(text ?? "", { binary: true }),
+    bytes: (ws, n) => ws.send(new Uint8Array(Number(n)).fill(66)),
+    fail() {
+      throw new Error("failed as asked");
+    },
+    async late(ws, ms, text) {
+      await sleep(Number(ms));
+      ws.send(text ?? "");
+    },
+    subscribe: (ws, topic = "") => tell(ws, [ws.subscribe(topic), [...ws.subscriptions].sort()]),
+    unsubscribe: (ws, topic = "") => tell(ws, [ws.unsubscribe(topic), ws.isSubscribed(topic)]),
+    publish: (ws, topic = "", text = "") => tell(ws, ws.publish(topic, text)),
+    broadcast: (ws, text = "") => tell(ws, server.broadcast(text)),
+    except: (ws, text = "") => server.broadcast(text, { except: ws.id }),
+    stage(ws) {
+      const stage = server.stage().text('{"n":').text(41).truncate(5).text(42n);
+      stage.text(',"b":').reserve(4, (view) => {
+        view.set([116, 114, 117, 101]);
+        return 4;
+      });
+      stage.text("}").broadcast();
+      server.stage().text("dropped").discard();
+      server
+        .stage()
+        .bytes(Uint8Array.of(1, 2, 3))
+        .send(ws.id, { binary: true });
+    },
+    each(ws) {
+      const names: string[] = [];
+      server.each((other) => names.push((other as Socket).data.name));
+      return tell(ws, [server.count(), names.sort()]);
+    },
+    mixed(ws, count) {
+      for (let i = 0; i < Number(count); i++) {
+        server.broadcast(`all ${i}`);
+        ws.send(`one ${i}`);
+      }
+    },
+    flood(ws) {
+      const message = new Uint8Array(10000);
+      let sent = 0;
+      while (sent < 5000 && ws.send(message)) sent++;
+      ws.data.flooded = sent;
+      log.note(ws.data.name, "flood", sent < 5000, ws.lag.queued > 0);
+    },
+  };
+}
+
+function accept(req: Request, res: Response): boolean {
+  const data: User = { name: req.query, via: req.path, flooded: 0 };
+  const protocol = req.protocols.includes("b") ? "b" : "";
+  return res.upgrade({ data, protocol, headers: { "Set-Cookie": ["a=1", "b=2"] } });
+}
+
+/** As an authentication would that asks somebody. */
+async function authenticate(req: Request, res: Response): Promise<boolean> {
+  await sleep(5);
+  if (req.path === "/refused") return res.send(401, "text/plain", "who?\n", { "X-Why": "x" });
+  return accept(req, res);
+}
+
+function make(server: HandlerServer): Handler<User> {
+  const log = new Log();
+  const routes = routesOf(server, log);
+  const asked = askedOf(server, log);
+  const text = (data: Uint8Array): string => new TextDecoder().decode(data);
+  return {
+    request(req, res) {
+      if (req.upgrade) return req.path === "/ws" ? accept(req, res) : authenticate(req, res);
+      const route = routes[req.path];
+      return route ? route(req, res) : res.send(404, "text/plain", "Not Found\n");
+    },
+    async open(ws) {
+      if (ws.data.via === "/async") await sleep(20);
+      if (ws.data.via !== "/ws") ws.send(`welcome ${ws.data.name}`);
+    },
+    message(ws, data) {
+      if (typeof data !== "string" || !data.startsWith("!")) return ws.send(data);
+      const [word = "", ...rest] = data.slice(1).split(" ");
+      const ask = asked[word];
+      if (!ask) throw new Error(`${data}: unknown`);
+      return ask(ws, ...rest);
+    },
+    drain: (ws) => ws.send(`drained ${ws.data.flooded}`),
+    ping: (ws, data) => log.note(ws.data.name, "ping", text(data)),
+    pong: (ws, data) => log.note(ws.data.name, "pong", text(data)),
+    close: (ws, info) =>
+      log.note(ws.data.name, "close", info.code, info.reason, info.cause, ws.open),
+    shutdown: (ws) => ws.send("shutdown"),
+  };
+}
+
+/** For the application's thread. */
+export const closures = make;
+
+/** For a module beside the engine: bodies of /upload are streamed. */
+export default function module(server: HandlerServer): Handler<User> {
+  return { ...make(server), streams: (req) => req.path.startsWith("/upload/") };
+}

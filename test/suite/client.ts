@@ -1,0 +1,160 @@
+// An HTTP client down to its bytes: it keeps what arrives and takes answers apart, strictly.
+
+import { type Bytes, bytesOf, concat, find, latin1Of, octetsOf } from "./bytes";
+import type { RawClient } from "./platform";
+
+export interface Answer {
+  readonly status: number;
+  readonly head: string;
+  /** By lower-case name; several of one name are joined by ", ". */
+  readonly fields: ReadonlyMap<string, string>;
+  readonly body: Uint8Array;
+}
+
+/** A request's octets. @param fields lines, each with its CR LF */
+export function get(target: string, fields = "", method = "GET"): string {
+  return `${method} ${target} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`;
+}
+
+/** A POST with a body of a length that is told. */
+export function post(target: string, body: Bytes, fields = ""): Uint8Array {
+  const bytes = bytesOf(body);
+  const head = get(target, `Content-Length: ${bytes.length}\r\n${fields}`, "POST");
+  return concat([octetsOf(head), bytes]);
+}
+
+/** A body in chunks of these sizes, the last size again and again; ends with `trailer`. */
+export function chunked(body: Uint8Array, sizes: readonly number[], trailer = ""): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (let at = 0, i = 0; at < body.length; i++) {
+    const size = sizes[Math.min(i, sizes.length - 1)] as number;
+    const piece = body.subarray(at, at + size);
+    parts.push(octetsOf(`${piece.length.toString(16)}\r\n`), piece, octetsOf("\r\n"));
+    at += size;
+  }
+  return concat([...parts, octetsOf(`0\r\n${trailer}\r\n`)]);
+}
+
+export class Wire {
+  readonly client: RawClient;
+  #parts: Uint8Array[] = [];
+  #length = 0;
+
+  constructor(client: RawClient) {
+    this.client = client;
+  }
+
+  /** Text is sent as octets, one for each character. */
+  send(data: Bytes): this {
+    this.client.send(typeof data === "string" ? octetsOf(data) : data);
+    return this;
+  }
+
+  end(): this {
+    this.client.end();
+    return this;
+  }
+
+  reset(): void {
+    this.client.reset();
+  }
+
+  /** Bytes that are here and were not taken. */
+  get length(): number {
+    return this.#length;
+  }
+
+  #all(): Uint8Array {
+    if (this.#parts.length !== 1) this.#parts = [concat(this.#parts)];
+    return this.#parts[0] as Uint8Array;
+  }
+
+  /** Reads once; false at the end. */
+  async more(): Promise<boolean> {
+    const bytes = await this.client.read();
+    if (!bytes) return false;
+    this.#parts.push(bytes);
+    this.#length += bytes.length;
+    return true;
+  }
+
+  #cut(n: number): Uint8Array {
+    const all = this.#all();
+    this.#parts = [all.subarray(n)];
+    this.#length -= n;
+    return all.subarray(0, n);
+  }
+
+  /** Takes `n` bytes. @throws Error when it ends before */
+  async take(n: number): Promise<Uint8Array> {
+    while (this.#length < n) {
+      if (!(await this.more()))
+        throw new Error(`${this.client.ended} after ${this.#length} of ${n} bytes`);
+    }
+    return this.#cut(n);
+  }
+
+  /** Takes all up to and with `mark`, of octets. @throws Error when it ends before */
+  async takeThrough(mark: string): Promise<string> {
+    for (;;) {
+      const at = find(this.#all(), octetsOf(mark));
+      if (at >= 0) return latin1Of(this.#cut(at + mark.length));
+      if (await this.more()) continue;
+      const rest = JSON.stringify(latin1Of(this.#all()).slice(0, 200));
+      throw new Error(`${this.client.ended} before ${JSON.stringify(mark)}, after ${rest}`);
+    }
+  }
+
+  /** Takes what is here. */
+  takeHere(): Uint8Array {
+    return this.#cut(this.#length);
+  }
+
+  /** Takes all up to the end of the stream. */
+  async takeAll(): Promise<Uint8Array> {
+    while (await this.more());
+    return this.takeHere();
+  }
+
+  /** Takes one answer; of one to HEAD, 1xx, 204 and 304 no body. */
+  async answer(method = "GET"): Promise<Answer> {
+    const head = await this.takeThrough("\r\n\r\n");
+    const lines = head.slice(0, -4).split("\r\n");
+    const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(lines[0] as string)?.[1]);
+    const fields = new Map<string, string>();
+    for (const line of lines.slice(1)) {
+      const colon = line.indexOf(":");
+      const name = line.slice(0, colon).toLowerCase();
+      const value = line.slice(colon + 1).trim();
+      const before = fields.get(name);
+      fields.set(name, before === undefined ? value : `${before}, ${value}`);
+    }
+    const bare = method === "HEAD" || status < 200 || status === 204 || status === 304;
+    const body = bare ? new Uint8Array(0) : await this.#body(fields);
+    return { status, head, fields, body };
+  }
+
+  async #body(fields: ReadonlyMap<string, string>): Promise<Uint8Array> {
+    if (fields.get("transfer-encoding") === "chunked") return this.#chunks();
+    const length = fields.get("content-length");
+    return length === undefined ? this.takeAll() : this.take(Number(length));
+  }
+
+  async #chunks(): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    for (;;) {
+      const line = await this.takeThrough("\r\n");
+      if (!/^[0-9a-fA-F]+\r\n$/.test(line)) throw new Error(`not a chunk: ${JSON.stringify(line)}`);
+      const size = Number.parseInt(line, 16);
+      parts.push(await this.take(size));
+      const end = latin1Of(await this.take(2));
+      if (end !== "\r\n") throw new Error(`a chunk of ${size} bytes does not end: ${end}`);
+      if (size === 0) return concat(parts);
+    }
+  }
+
+  /** Sends a request, takes its answer. */
+  async ask(request: Bytes, method = "GET"): Promise<Answer> {
+    return this.send(request).answer(method);
+  }
+}
