@@ -60,6 +60,10 @@ const common = {
 };
 
 export async function buildBundles() {
+  // Names with a hash: what was built before would stay.
+  for (const name of await readdir(path.join(root, "dist"))) {
+    if (name.startsWith("shared-")) await rm(path.join(root, "dist", name));
+  }
   await build({
     ...common,
     external,
@@ -75,6 +79,15 @@ export async function buildBundles() {
     minifyWhitespace: true,
     entryPoints: { browser: "host/browser.ts", "browser-worker": "worker/page.ts" },
   });
+  // What runs in any runtime: imports nothing. The wasm is in the chunk that both share.
+  await build({
+    ...common,
+    platform: "neutral",
+    splitting: true,
+    chunkNames: "shared-[hash]",
+    entryPoints: { engine: "worker/embed.ts", testing: "host/testing.ts" },
+  });
+  await build({ ...common, external, entryPoints: { zlib: "worker/net/zlib.ts" } });
   await build({
     ...common,
     external: [...external, "../index.js"],

@@ -75,7 +75,7 @@ await build({
   sourcemap: "linked",
   packages: "external",
   // The package itself, as its user imports it.
-  external: ["ringcast"],
+  external: ["ringcast", "ringcast/*"],
   loader: { ".wasm": "binary" },
   logLevel: "warning",
 });

@@ -50,7 +50,9 @@ export abstract class RequestReader implements Request {
   }
 
   get method(): string {
-    return Method[this.head.method] ?? "";
+    const at = this.head;
+    // The rarer ones have no number of their own here: the token stands in front, one space before the target.
+    return Method[at.method] ?? latin1(this.bytes, at.head, at.target - 1);
   }
 
   get url(): string {

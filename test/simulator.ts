@@ -15,7 +15,7 @@ import type { Engine } from "../worker/engine";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../worker/net/memory";
 import { zlibCodec } from "../worker/net/zlib";
 import { Pump } from "../worker/server";
-import { Random } from "./random";
+import { Random } from "../host/testing/random";
 import { testEngine } from "./wasm";
 
 /** Bugs that can be put in, to see them found. */

@@ -1,12 +1,13 @@
 // What runs in a worker: the engine, the pump, the handler and the control plane, on what a platform gives
 // them. Control comes as calls; messages come through the inbox.
 
-import { INBOX_WORDS, Param } from "../assembly/abi";
+import { INBOX_WORDS } from "../assembly/abi";
 import type { Handler, HandlerModule, Stats } from "../host/handler";
 import type { Eviction, OptionName, PoolOptions, Settings } from "../host/options";
-import { OPTIONS, TLS_RUN_BYTES, engineParams } from "../host/options";
+import { engineParams } from "../host/options";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../host/publisher";
 import { toError } from "../host/result";
+import { configure } from "./configure";
 import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
 import { MirroredInbox } from "./mirror";
@@ -292,17 +293,7 @@ export class Worker {
 
     /** Changes options that may change. */
     configure: async (changed: Partial<Record<OptionName, number>>): Promise<void> => {
-      const { pump } = this;
-      for (const { name, param, scale = 1 } of OPTIONS) {
-        const value = changed[name];
-        if (value === undefined) continue;
-        if (name === "flushInterval") pump.flushInterval = value;
-        // TLS copies what is written: a long run for each stalled client would be memory.
-        const isRun = name === "maxRunBytes" && this.#data.settings.tls !== undefined;
-        const most = isRun ? TLS_RUN_BYTES : value;
-        if (param) pump.engine.configure(Param[param], Math.min(value, most) * scale);
-      }
-      pump.schedule();
+      configure(this.pump, changed, this.#data.settings.tls !== undefined);
     },
 
     stats: async (): Promise<Stats> => this.pump.stats(),

@@ -27,6 +27,7 @@ import {
   ROW_BODY,
   ROW_BYTES,
   ROW_KIND,
+  ROW_LAST,
   ROW_LENGTH,
   ROW_OFFSET,
   ROW_SLOT,
@@ -1390,10 +1391,10 @@ export class Pump implements HandlerServer {
         const length = u32[at + (ROW_LENGTH >>> 2)] as number;
         let bytes: Uint8Array;
         if (u32[at + (ROW_KIND >>> 2)] === RowKind.Static) {
-          bytes = this.#bodyOf(peer, u32[at + (ROW_BODY >>> 2)] as number).subarray(
-            offset,
-            offset + length,
-          );
+          const number = u32[at + (ROW_BODY >>> 2)] as number;
+          bytes = this.#bodyOf(peer, number).subarray(offset, offset + length);
+          // What is written keeps it from now on.
+          if (u32[at + (ROW_LAST >>> 2)] === 1) peer.bodies?.delete(number);
         } else {
           // One view serves all clients of the same run.
           if (offset !== lastOffset || length !== lastLength) {

@@ -4,7 +4,7 @@
 import { type Case, answered } from "./cases";
 import { Client, type Event, binary, text } from "./client";
 import { pattern } from "../e2e/peer";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 
 /** Sizes of messages, of their fragments; 0: whole. */
 const SIZES: readonly (readonly [size: number, fragment: number])[] = [

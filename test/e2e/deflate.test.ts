@@ -5,7 +5,7 @@ import { type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 import { SERVER_TLS, TRUST, wsUrl } from "./peer";
 
 const deflate = suite("deflate");

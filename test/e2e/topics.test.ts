@@ -3,7 +3,7 @@
 import type { Server } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 import { type Frame, TEXT, WsWire, pattern, reported, serving, sleep, until, within } from "./peer";
 
 const topics = suite("topics");

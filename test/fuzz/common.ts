@@ -1,6 +1,6 @@
 // What the fuzzers share: inputs as text of octets, ways to cut them, and a reducer.
 
-import type { Random } from "../random";
+import type { Random } from "../../host/testing/random";
 
 /** What a fuzzer says about one input: empty when engine and model agree. */
 export type Judge = (input: string) => string;

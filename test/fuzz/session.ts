@@ -9,7 +9,7 @@ import type { CloseInfo, Handler, WebSocket } from "../../host/handler";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { zlibCodec } from "../../worker/net/zlib";
 import { Pump } from "../../worker/server";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 import { testEngine } from "../wasm";
 import { cutRandomly, escaped } from "./common";
 import { type Decoded, type Rules, decode, quote } from "./decoder";

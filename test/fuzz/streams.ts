@@ -4,7 +4,7 @@
 
 import { constants, type ZlibOptions, deflateRawSync } from "node:zlib";
 import { closeFrame, frame } from "../frame";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 import { mutateOctets } from "./common";
 
 const latin = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");

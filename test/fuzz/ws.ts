@@ -3,7 +3,7 @@
 
 import { Drive, type Wire } from "../drive";
 import { lines, received } from "../frame";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 import { type Fuzzed, type Span, cutRandomly, escaped, fuzz } from "./common";
 import { type Decoded, type Happened, type Rules, decode } from "./decoder";
 import { SESSIONS, Sessions } from "./session";

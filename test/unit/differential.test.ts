@@ -14,7 +14,7 @@ import { type WebSocket, WebSocketServer } from "ws";
 import { BINARY, Drive } from "../drive";
 import { closeFrame, frame, received } from "../frame";
 import { cutRandomly } from "../fuzz/common";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 
 const differential = suite("differential");
 const SECONDS = 4;

@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Drive } from "../drive";
 import { frame, lines, text } from "../frame";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 
 const leaf = suite("leaf");
 

@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "nod
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { HANDSHAKE } from "../drive";
 import { optionsTable, poolTable, reasonsTable } from "../tables";
 import { BUILDS } from "../wasm";
 
@@ -69,6 +70,7 @@ function allowed({ from, to, typeOnly }: Import): boolean {
     return to.startsWith("host/") && (typeOnly || BOTH.has(to));
   }
   if (from.startsWith("host/demo/")) return to.startsWith("host/");
+  if (/^host\/testing[./]/.test(from) && to.startsWith("worker/")) return true;
   if (to.startsWith("host/") || to === "assembly/abi" || to === "assembly/plan") return true;
   const told = new Set(["worker/control", "worker/net", "worker/page"]);
   return told.has(to) && typeOnly;
@@ -108,6 +110,23 @@ style("there is no import cycle", () => {
   };
   for (const name of next.keys()) visit(name, []);
 });
+
+/** What a bundle of dist/ imports, and all that those import. */
+function bundleImports(file: string): string[] {
+  const text = readFileSync(path.join(root, "dist", file), "utf8");
+  const found = [
+    ...text.matchAll(/^(?:import|export)\s[^;]*?from\s*"([^"]+)";|\bimport\("([^"]+)"\)/gm),
+  ];
+  const bare = [...text.matchAll(/^import\s*"([^"]+)";|\brequire\("([^"]+)"\)/gm)];
+  const names = [...found, ...bare].map((match) => (match[1] ?? match[2]) as string);
+  return names.flatMap((name) => (/^\.\/shared-/.test(name) ? bundleImports(name.slice(2)) : name));
+}
+
+for (const entry of ["engine", "testing"]) {
+  style(`ringcast/${entry} imports nothing of any platform`, () => {
+    assert.equal(bundleImports(`${entry}.js`), []);
+  });
+}
 
 style("the engine has no managed object", () => {
   for (const file of sources("assembly")) {
@@ -278,6 +297,79 @@ style("README's example of a web-standard handler runs", () =>
 style("the entry for web-standard handlers needs no platform", () => {
   const text = readFileSync(path.join(root, "dist/fetch.js"), "utf8");
   assert.not.match(text, /^import\b|\bimport\(|\brequire\(|\bBuffer\b|\bprocess\b/m);
+});
+
+/** Runs an example that ends by itself; returns what it prints. @param before modules that are imported first */
+function output(
+  name: string,
+  files: Readonly<Record<string, string>>,
+  before = "",
+): Promise<string> {
+  const dir = path.join(root, ".cache/readme", name);
+  rmSync(dir, { recursive: true, force: true });
+  mkdirSync(dir, { recursive: true });
+  for (const [file, text] of Object.entries(files)) writeFileSync(path.join(dir, file), text);
+  const child = spawn(
+    process.execPath,
+    [...(before ? ["--import", before] : []), ...Object.keys(files).slice(0, 1)],
+    {
+      cwd: dir,
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
+  return new Promise((resolve, reject) => {
+    let text = "";
+    child.stdout.on("data", (bytes) => {
+      text += bytes;
+    });
+    child.once("close", (code) => {
+      if (code === 0) resolve(text);
+      else reject(new Error(`the example ended with ${code}: ${text}`));
+    });
+  });
+}
+
+style("README's example of a server in memory runs", async () => {
+  assert.is(await output("testing", { "testing.js": fileBlock("testing.js") }), "all is well\n");
+});
+
+/** Nothing but what every runtime has. */
+const BARE = `data:text/javascript,${encodeURIComponent(
+  "delete globalThis.Buffer; delete globalThis.setImmediate; delete globalThis.require;",
+)}`;
+
+style("README's example of the engine alone serves requests and echoes", async () => {
+  const script = `
+    import { serve } from "./engine.js";
+    const pipe = () => {
+      const [up, down] = [new TransformStream(), new TransformStream()];
+      return [{ readable: up.readable, writable: down.writable }, up.writable.getWriter(), down.readable];
+    };
+    const text = async (readable, enough) => {
+      let all = "";
+      for await (const bytes of readable) {
+        all += Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+        if (enough(all)) break;
+      }
+      return all;
+    };
+    const octets = (string) => Uint8Array.from(string, (character) => character.charCodeAt(0));
+    const [end, writer, readable] = pipe();
+    serve(end).catch(() => {});
+    await writer.write(octets("GET /a HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n"));
+    console.log((await text(readable, () => false)).split("\\r\\n\\r\\n")[1].trim());
+    await writer.close();
+    const [end2, writer2, readable2] = pipe();
+    serve(end2).catch(() => {});
+    await writer2.write(octets(${JSON.stringify(HANDSHAKE)} + "\\x81\\x85\\0\\0\\0\\0hello"));
+    console.log((await text(readable2, (all) => all.endsWith("hello"))).slice(-5));
+    await writer2.write(octets("\\x88\\x82\\0\\0\\0\\0\\x03\\xe8"));
+    await writer2.close();
+    setTimeout(() => process.exit(0), 200);
+  `.replaceAll("\\\\", "\\");
+  const files = { "main.js": script, "engine.js": fileBlock("engine.js") };
+  const lines = (await output("engine", files, BARE)).split("\n");
+  assert.equal(lines.slice(0, 2), ["hello /a", "0 Ok"]);
 });
 
 style.run();

@@ -9,7 +9,7 @@ import { Told, decodeFields, encodeFields, readBatch, wordAt } from "../../host/
 import { Batch } from "../../worker/batch";
 import { type Fate, Lane } from "../../worker/lane";
 import type { Peer } from "../../worker/peer";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 
 const wire = suite("wire");
 

@@ -13,12 +13,62 @@ interface Timer {
   fn: (() => void) | undefined;
 }
 
+function isBefore(a: Timer, b: Timer): boolean {
+  return a.at < b.at || (a.at === b.at && a.sequence < b.sequence);
+}
+
+/** Timers, the next one first: a binary heap. Those that were cancelled are dropped when they come up. */
+class Timers {
+  readonly #heap: Timer[] = [];
+
+  add(timer: Timer): void {
+    const heap = this.#heap;
+    let i = heap.length;
+    heap.push(timer);
+    while (i > 0) {
+      const up = (i - 1) >> 1;
+      const parent = heap[up] as Timer;
+      if (!isBefore(timer, parent)) break;
+      heap[i] = parent;
+      i = up;
+    }
+    heap[i] = timer;
+  }
+
+  /** The next one that was not cancelled. */
+  get first(): Timer | undefined {
+    while (this.#heap.length > 0 && (this.#heap[0] as Timer).fn === undefined) this.take();
+    return this.#heap[0];
+  }
+
+  /** Takes the first one off. */
+  take(): void {
+    const heap = this.#heap;
+    const last = heap.pop();
+    const count = heap.length;
+    if (!last || count === 0) return;
+    let i = 0;
+    for (;;) {
+      let down = 2 * i + 1;
+      if (down >= count) break;
+      if (down + 1 < count && isBefore(heap[down + 1] as Timer, heap[down] as Timer)) down++;
+      if (!isBefore(heap[down] as Timer, last)) break;
+      heap[i] = heap[down] as Timer;
+      i = down;
+    }
+    heap[i] = last;
+  }
+}
+
 /** A clock that moves when told to. */
 export class VirtualClock implements Clock {
   #now = 0;
   #sequence = 0;
   #deferred: (() => void)[] = [];
-  #timers: Timer[] = [];
+  #running = false;
+  readonly #timers = new Timers();
+  /** Told when something is to be done, while nothing is being run. */
+  onWork: (() => void) | undefined;
 
   now(): number {
     return this.#now;
@@ -30,49 +80,65 @@ export class VirtualClock implements Clock {
 
   defer(fn: () => void): void {
     this.#deferred.push(fn);
+    if (!this.#running && this.#deferred.length === 1) this.onWork?.();
   }
 
   after(ms: number, fn: () => void): () => void {
     const timer: Timer = { at: this.#now + ms, sequence: this.#sequence++, fn };
-    this.#timers.push(timer);
+    this.#timers.add(timer);
     return () => {
       timer.fn = undefined;
     };
   }
 
+  /** True when nothing is deferred: `run` would do nothing. */
+  get idle(): boolean {
+    return this.#deferred.length === 0;
+  }
+
+  /** When the next timer runs; Infinity when there is none. */
+  get next(): number {
+    return this.#timers.first?.at ?? Number.POSITIVE_INFINITY;
+  }
+
   /** Runs what was deferred, until nothing is. @returns false when there was nothing */
   run(): boolean {
     let ran = false;
-    for (let turns = 0; this.#deferred.length > 0; turns++) {
-      if (turns > 100000) throw new Error("the deferred work never ends");
-      const batch = this.#deferred;
-      this.#deferred = [];
-      for (const fn of batch) fn();
-      ran = true;
+    this.#running = true;
+    try {
+      for (let turns = 0; this.#deferred.length > 0; turns++) {
+        if (turns > 100000) throw new Error("the deferred work never ends");
+        const batch = this.#deferred;
+        this.#deferred = [];
+        for (const fn of batch) fn();
+        ran = true;
+      }
+    } finally {
+      this.#running = false;
     }
     return ran;
+  }
+
+  /** Moves time on to the next timer, at most to `end`, and runs it. @returns false when there is none by then */
+  step(end: number): boolean {
+    const { first } = this.#timers;
+    if (!first || first.at > end) {
+      this.#now = Math.max(this.#now, end);
+      return false;
+    }
+    this.#timers.take();
+    this.#now = Math.max(this.#now, first.at);
+    const { fn } = first;
+    first.fn = undefined;
+    fn?.();
+    return true;
   }
 
   /** Moves time on by `ms`, running timers in their order. */
   advance(ms: number): void {
     const end = this.#now + ms;
     this.run();
-    for (;;) {
-      this.#timers = this.#timers.filter((timer) => timer.fn !== undefined);
-      let next: Timer | undefined;
-      for (const timer of this.#timers) {
-        if (timer.at > end) continue;
-        if (!next || timer.at < next.at || (timer.at === next.at && timer.sequence < next.sequence))
-          next = timer;
-      }
-      if (!next) break;
-      this.#now = Math.max(this.#now, next.at);
-      const fn = next.fn;
-      next.fn = undefined;
-      fn?.();
-      this.run();
-    }
-    this.#now = end;
+    while (this.step(end)) this.run();
   }
 }
 
@@ -91,6 +157,13 @@ export interface MemorySocket {
   readonly ended: boolean;
   /** The connection is gone. "reset": what was not read is lost. */
   readonly gone: "" | "closed" | "reset";
+  /** Bytes that were sent and that the server has not read. */
+  readonly unread: number;
+  /**
+   * Told, from within the server's own run, when bytes have arrived or the server's side has ended. It must not
+   * call into the server, or this socket: it notes that, and defers what is to be done.
+   */
+  notify: (() => void) | undefined;
 }
 
 class Pair implements Link {
@@ -108,10 +181,14 @@ class Pair implements Link {
   #serverEnded = false;
   /** Bytes in the kernel, to the server. */
   #sent: Uint8Array[] = [];
+  unread = 0;
+  notify: (() => void) | undefined;
   #clientEnded = false;
   #endTold = false;
   #paused = false;
   #delivering = false;
+  readonly #deliver = (): void => this.deliver();
+  readonly #written = (): void => this.#sink?.written();
   gone: "" | "closed" | "reset" = "";
 
   constructor(address: string, limit: number, clock: VirtualClock, window: Uint8Array) {
@@ -134,6 +211,7 @@ class Pair implements Link {
     if (this.gone) return false;
     this.#pending = view;
     this.#fill();
+    this.notify?.();
     return this.#pending === undefined;
   }
 
@@ -153,6 +231,7 @@ class Pair implements Link {
   end(): void {
     if (this.#pending) this.#endPending = true;
     else this.#serverEnded = true;
+    this.notify?.();
   }
 
   pause(): void {
@@ -161,7 +240,7 @@ class Pair implements Link {
 
   resume(): void {
     this.#paused = false;
-    this.#clock.defer(() => this.deliver());
+    this.#clock.defer(this.#deliver);
   }
 
   destroy(): void {
@@ -170,6 +249,7 @@ class Pair implements Link {
     this.#pending = undefined;
     this.#serverEnded = true;
     this.#sink = undefined;
+    this.notify?.();
   }
 
   reset(): void {
@@ -179,6 +259,7 @@ class Pair implements Link {
     this.#arrivedBytes = 0;
     this.#pending = undefined;
     this.#sink = undefined;
+    this.notify?.();
   }
 
   // The client's end.
@@ -194,7 +275,8 @@ class Pair implements Link {
   send(bytes: Uint8Array): void {
     if (this.gone || this.#clientEnded) return;
     this.#sent.push(new Uint8Array(bytes));
-    this.#clock.defer(() => this.deliver());
+    this.unread += bytes.length;
+    this.#clock.defer(this.#deliver);
   }
 
   read(limit = Number.POSITIVE_INFINITY): Uint8Array {
@@ -211,11 +293,14 @@ class Pair implements Link {
     this.#arrivedBytes -= taken;
     if (taken > 0 && this.#pending) {
       this.#fill();
+      this.notify?.();
       if (!this.#pending) {
         if (this.#endPending) this.#serverEnded = true;
-        this.#clock.defer(() => this.#sink?.written());
+        this.#clock.defer(this.#written);
       }
     }
+    // What lies here is a copy already.
+    if (parts.length === 1) return parts[0] as Uint8Array;
     const out = new Uint8Array(taken);
     let at = 0;
     for (const part of parts) {
@@ -228,7 +313,7 @@ class Pair implements Link {
   endClient(): void {
     if (this.gone || this.#clientEnded) return;
     this.#clientEnded = true;
-    this.#clock.defer(() => this.deliver());
+    this.#clock.defer(this.#deliver);
   }
 
   resetClient(): void {
@@ -250,6 +335,7 @@ class Pair implements Link {
       if (n === first.length) this.#sent.shift();
       else this.#sent[0] = first.subarray(n);
       this.#window.set(first.subarray(0, n));
+      this.unread -= n;
       this.#sink.read(n);
     }
     this.#delivering = false;
@@ -266,6 +352,55 @@ class Pair implements Link {
   }
 }
 
+/** The client's end of a pair. */
+class Client implements MemorySocket {
+  readonly #pair: Pair;
+
+  constructor(pair: Pair) {
+    this.#pair = pair;
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#pair.send(bytes);
+  }
+
+  read(limit?: number): Uint8Array {
+    return this.#pair.read(limit);
+  }
+
+  end(): void {
+    this.#pair.endClient();
+  }
+
+  reset(): void {
+    this.#pair.resetClient();
+  }
+
+  get available(): number {
+    return this.#pair.available;
+  }
+
+  get ended(): boolean {
+    return this.#pair.ended;
+  }
+
+  get gone(): "" | "closed" | "reset" {
+    return this.#pair.gone;
+  }
+
+  get unread(): number {
+    return this.#pair.unread;
+  }
+
+  set notify(fn: (() => void) | undefined) {
+    this.#pair.notify = fn;
+  }
+
+  get notify(): (() => void) | undefined {
+    return this.#pair.notify;
+  }
+}
+
 /** A network of one server. */
 export class MemoryNet implements Transport {
   readonly #clock: VirtualClock;
@@ -278,6 +413,11 @@ export class MemoryNet implements Transport {
   }
 
   async listen(_options: unknown, window: Uint8Array, accept: Accept): Promise<Listener> {
+    return this.open(window, accept);
+  }
+
+  /** Listens from now on. */
+  open(window: Uint8Array, accept: Accept): Listener {
     this.#window = window;
     this.#accept = accept;
     return {
@@ -289,34 +429,27 @@ export class MemoryNet implements Transport {
     };
   }
 
+  /** True while somebody listens. */
+  get listening(): boolean {
+    return this.#accept !== undefined;
+  }
+
   /**
    * Connects.
    * @param bufferBytes what the kernels hold on the way to the client
+   * @param address the client's; the next of 10.0.0.0/8 by default
    * @returns undefined when nobody listens or there is no room
    */
-  connect(bufferBytes = 65536): MemorySocket | undefined {
+  connect(bufferBytes = 65536, address?: string): MemorySocket | undefined {
     const accept = this.#accept;
     const window = this.#window;
     if (!accept || !window) return undefined;
     const n = this.#next++;
-    const pair = new Pair(`10.0.${(n >> 8) & 255}.${n & 255}`, bufferBytes, this.#clock, window);
+    const from = address ?? `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`;
+    const pair = new Pair(from, bufferBytes, this.#clock, window);
     const sink = accept(pair);
     if (!sink) return undefined;
     pair.attach(sink);
-    return {
-      send: (bytes) => pair.send(bytes),
-      read: (limit) => pair.read(limit),
-      end: () => pair.endClient(),
-      reset: () => pair.resetClient(),
-      get available() {
-        return pair.available;
-      },
-      get ended() {
-        return pair.ended;
-      },
-      get gone() {
-        return pair.gone;
-      },
-    };
+    return new Client(pair);
   }
 }

@@ -1,0 +1,279 @@
+// `ringcast/testing`: a whole server in memory. The same engine, pump, handlers and options as behind `serve`; clients
+// that are scripts; a clock that moves when it is told to; nothing of a platform.
+//
+// Invariant: two runs with the same seed and the same calls are the same, message by message, on every runtime.
+
+import { Engine } from "../worker/engine";
+import type { Codec } from "../worker/net";
+import { MemoryNet, VirtualClock } from "../worker/net/memory";
+import { Pump } from "../worker/server";
+import { pumpSettings } from "../worker/settings";
+import { wasmModule } from "../worker/wasm";
+import type { Handler, HandlerModule } from "./handler";
+import type { Server } from "./index";
+import { type Options, type Settings, engineParams, refusePlan, settle } from "./options";
+import { isThenable, toError } from "./result";
+import { type ConnectOptions, TestClient } from "./testing/client";
+import { memoryFetch } from "./testing/fetch";
+import type { Network } from "./testing/network";
+import { Random } from "./testing/random";
+import { Runner } from "./testing/run";
+import { MemoryServer } from "./testing/server";
+import { type SocketOptions, TestSocket } from "./testing/socket";
+
+export type * from "./handler";
+export type { Server } from "./index";
+export type { Options } from "./options";
+export type { Codec } from "../worker/net";
+export type { TestAnswer } from "./testing/answer";
+export type { FrameOptions } from "./testing/frames";
+export type { Split, WriteOptions, SocketOptions } from "./testing/socket";
+export type { ConnectOptions, MessageOptions } from "./testing/client";
+export { TestClient } from "./testing/client";
+export { TestSocket } from "./testing/socket";
+export { Random } from "./testing/random";
+
+/**
+ * Options of a server in memory: those of `serve`, checked alike. Those of a socket or a worker (`port`, `tls`, `noDelay`,
+ * `inbox`, `maxPendingBytes`, …) change nothing.
+ */
+export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "pool"> {
+  /** The handler, or a function that makes it: what a handler module exports. It runs inline. */
+  handler?: HandlerModule<User>;
+  /** 0 … 2^32 - 1: what masks, random cuts and the engine's own choices come from. Default 1. */
+  seed?: number;
+  /** Bytes that the kernels hold on the way to a client; default 64 KiB. */
+  socketBuffer?: number;
+  /** Compression for `perMessageDeflate`: `zlibCodec` of "ringcast/zlib", or one's own. Without it none is agreed upon. */
+  codec?: Codec;
+  /** The engine's wasm, where its bytes in the package may not be compiled. */
+  wasm?: WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffer>;
+}
+
+/** Virtual time, in ms since the start. */
+export interface TestClock {
+  now(): number;
+  /**
+   * Lets time pass, timer by timer; what each leads to happens before the next.
+   * @param ms from 0 on @throws RangeError
+   */
+  advance(ms: number): Promise<void>;
+  /** Runs `fn` in `ms`; returns what cancels it. */
+  after(ms: number, fn: () => void): () => void;
+  /** Resolves in `ms`: for handlers and scripts that wait. */
+  sleep(ms: number): Promise<void>;
+}
+
+/** A server in memory, and its world. */
+export interface TestServer extends AsyncDisposable {
+  /** The server, as `serve` gives it. */
+  readonly server: Server;
+  readonly clock: TestClock;
+  /** Resolves when the handler is there: at once, unless the function that makes it is asynchronous. */
+  readonly ready: Promise<void>;
+  /** What handlers threw. */
+  readonly errors: readonly { readonly error: Error; readonly where: string }[];
+  /** Random numbers from the seed, for scripts. */
+  readonly random: Random;
+  /** Opens a WebSocket: it is open, or refused, after the next `settle`. */
+  connect(path?: string, options?: ConnectOptions): TestClient;
+  /** Opens a connection for bytes. */
+  socket(options?: SocketOptions): TestSocket;
+  /** Sends a request on a connection of its own; runs the server until the answer is whole. */
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+  /**
+   * Lets everything happen that can happen without time moving on, and without the runtime's own timers and I/O:
+   * bytes arrive, handlers run, promises settle, what follows from that too.
+   */
+  settle(): Promise<void>;
+  /** Settles again and again, until a promise has: for what waits for the runtime's own timers and I/O. */
+  until<T>(promise: PromiseLike<T>): Promise<T>;
+  /** What all clients got, a line each, in the order of their connections. */
+  log(): string[];
+  /** Ends everything now. */
+  close(): Promise<void>;
+}
+
+/** What is options of ours, and not of `serve`. */
+function split<User>(options: TestOptions<User>): {
+  own: TestOptions<User>;
+  settings: Settings;
+  rest: Options;
+} {
+  const { handler, seed, socketBuffer, codec, wasm, ...rest } = options;
+  const own = { handler, seed, socketBuffer, codec, wasm } as TestOptions<User>;
+  if ("pool" in rest && rest.pool !== undefined)
+    throw new TypeError("pool: a server in memory has no threads");
+  const settings = settle(rest);
+  refusePlan(settings);
+  return { own, settings, rest };
+}
+
+function readSize(
+  name: string,
+  value: unknown,
+  standard: number,
+  min: number,
+  max: number,
+): number {
+  if (value === undefined) return standard;
+  if (typeof value !== "number") throw new TypeError(`${name}: ${String(value)} is not a number`);
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new RangeError(`${name}: ${value} is not a whole number from ${min} to ${max}`);
+  return value;
+}
+
+function checkCallbacks(options: Options): void {
+  for (const name of ["onEvict", "onError"] as const) {
+    const value = options[name];
+    if (value !== undefined && typeof value !== "function")
+      throw new TypeError(`${name}: not a function`);
+  }
+}
+
+function checkHandler(handler: unknown): asserts handler is Handler {
+  if (typeof handler !== "object" || handler === null || handler instanceof URL)
+    throw new TypeError("handler: must be a handler, or a function that makes one");
+}
+
+class MemoryTestServer implements TestServer {
+  readonly server: MemoryServer;
+  readonly clock: TestClock;
+  readonly ready: Promise<void>;
+  readonly errors: { error: Error; where: string }[] = [];
+  readonly random: Random;
+  readonly #runner: Runner;
+  readonly #network: Network;
+  readonly #clients: { describe(): string[] }[] = [];
+  readonly #onError: Options["onError"];
+  #isReady = false;
+
+  constructor(options: TestOptions) {
+    checkCallbacks(options as Options);
+    const { own, settings, rest } = split(options);
+    const seed = readSize("seed", own.seed, 1, 0, 4294967295);
+    const socketBuffer = readSize("socketBuffer", own.socketBuffer, 65536, 1, 2 ** 30);
+    const clock = new VirtualClock();
+    const net = new MemoryNet(clock);
+    this.random = new Random(seed);
+    this.#runner = new Runner(clock);
+    this.clock = {
+      now: () => clock.now(),
+      advance: (ms) => this.#runner.advance(ms),
+      after: (ms, fn) => clock.after(ms, fn),
+      sleep: (ms) => new Promise((resolve) => void clock.after(ms, resolve)),
+    };
+    this.#network = {
+      ...{ net, clock, random: this.random, socketBuffer, codec: own.codec },
+      register: (client) => this.#clients.push(client),
+    };
+    const pump = this.#pump(own, settings, clock);
+    const listener = net.open(pump.engine.windowView(), pump.accept);
+    this.server = new MemoryServer(pump, this.#runner, listener, settings, rest, (handler) =>
+      this.#place(pump, handler),
+    );
+    this.server.onEvict = options.onEvict;
+    this.#onError = options.onError;
+    this.ready = this.#place(pump, own.handler ?? {});
+    // Who uses the server before it is ready is told.
+    this.ready.catch(() => undefined);
+    this.#follow(options.signal);
+  }
+
+  #pump(own: TestOptions, settings: Settings, clock: VirtualClock): Pump {
+    const { wasm, codec } = own;
+    const module =
+      wasm === undefined || wasm instanceof WebAssembly.Module
+        ? (wasm ?? wasmModule())
+        : new WebAssembly.Module(wasm);
+    const params = engineParams(settings);
+    if (!codec) params.DeflateRingBytes = 0;
+    return new Pump({
+      ...pumpSettings(settings),
+      engine: new Engine(module, { ...params, Seed: this.random.int(1, 4294967295) }),
+      clock,
+      codec: params.DeflateRingBytes > 0 ? codec : undefined,
+      failed: (error, where) => this.#fail(error, where),
+      evicted: (evictions) => this.server.onEvict?.(evictions),
+    });
+  }
+
+  #fail(error: Error, where: string): void {
+    this.errors.push({ error, where });
+    if (this.#onError) this.#onError(error, where);
+    else console.error(`ringcast: ${where}:`, error);
+  }
+
+  /** Gives the server its handler: at once, unless the function that makes it says later. */
+  #place(pump: Pump, handler: HandlerModule): Promise<void> {
+    const set = (made: unknown): void => {
+      checkHandler(made);
+      pump.setHandler(made);
+      this.#isReady = true;
+    };
+    const made: unknown = typeof handler === "function" ? handler(pump) : handler;
+    if (isThenable(made)) return Promise.resolve(made).then(set);
+    set(made);
+    return Promise.resolve();
+  }
+
+  #follow(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return;
+    if (!(signal instanceof AbortSignal)) throw new TypeError("signal: not an AbortSignal");
+    const abort = (): void => {
+      this.server.shutdown().catch((thrown) => this.#fail(toError(thrown), "shutdown"));
+    };
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  }
+
+  #checkReady(what: string): void {
+    if (!this.#isReady) throw new Error(`${what}: the handler is not there yet; await t.ready`);
+  }
+
+  connect(path = "/", options?: ConnectOptions): TestClient {
+    this.#checkReady("connect");
+    return new TestClient(this.#network, path, options);
+  }
+
+  socket(options?: SocketOptions): TestSocket {
+    this.#checkReady("socket");
+    return new TestSocket(this.#network, options);
+  }
+
+  async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    this.#checkReady("fetch");
+    return memoryFetch(this.#network, (promise) => this.until(promise), input, init);
+  }
+
+  settle(): Promise<void> {
+    return this.#runner.settle();
+  }
+
+  until<T>(promise: PromiseLike<T>): Promise<T> {
+    return this.#runner.until(promise);
+  }
+
+  log(): string[] {
+    return this.#clients.flatMap((client, i) =>
+      client.describe().map((line) => `#${i + 1} ${line}`),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.server.close();
+    await this.settle();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/**
+ * A server in memory.
+ * @throws TypeError, RangeError for a wrong option, naming it, the value and the range
+ */
+export function createTestServer<User = unknown>(options: TestOptions<User> = {}): TestServer {
+  return new MemoryTestServer(options as TestOptions);
+}

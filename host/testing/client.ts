@@ -1,0 +1,269 @@
+// A WebSocket client: frames over a client of bytes, and what came of them, decoded.
+
+import { AnswerReader, type TestAnswer, concat, fieldOf } from "./answer";
+import { type Frame, type FrameOptions, FrameReader, OPCODE, encodeFrame } from "./frames";
+import type { Network } from "./network";
+import { type SocketOptions, type Split, TestSocket } from "./socket";
+
+/** A key, and what it is answered with (RFC 6455 1.3). */
+const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+/** Octets that are put back behind a compressed message (the codec does it), and the most it may inflate to. */
+const INFLATE_LIMIT = 2 ** 30;
+
+export interface ConnectOptions extends SocketOptions {
+  /** Subprotocols to offer. */
+  readonly protocols?: readonly string[];
+  /** Further fields of the handshake; Host is "ringcast.test" by default. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Offers permessage-deflate. */
+  readonly deflate?: boolean;
+  /** false: answers neither pings nor Closes by itself, and does not end when it was refused. */
+  readonly automatic?: boolean;
+  /** How the handshake is cut. */
+  readonly split?: Split;
+}
+
+export interface MessageOptions {
+  readonly split?: Split;
+  /** Bytes of a frame's payload: a longer message is sent in several frames. */
+  readonly fragment?: number;
+  /** Send a string as binary, or bytes as text. */
+  readonly binary?: boolean;
+  /** Compressed, where that was agreed upon. */
+  readonly compress?: boolean;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function bytesOf(data: string | Uint8Array): Uint8Array {
+  return typeof data === "string" ? encoder.encode(data) : data;
+}
+
+export class TestClient extends TestSocket {
+  /** The answer to the handshake: 101, or another one. */
+  answer: TestAnswer | undefined;
+  /** The subprotocol that was chosen, "" for none. */
+  protocol = "";
+  /** Messages that arrived: text as strings, binary as bytes. */
+  readonly messages: (string | Uint8Array)[] = [];
+  readonly pings: Uint8Array[] = [];
+  readonly pongs: Uint8Array[] = [];
+  /** The server's Close frame: its code, 1005 for none, and its reason. */
+  closing: { readonly code: number; readonly reason: string } | undefined;
+  /** How it ended: the code is 1006 when no Close arrived; clean: both sides have closed. */
+  closed: { readonly code: number; readonly reason: string; readonly clean: boolean } | undefined;
+  /** Called for each message. */
+  onMessage: ((data: string | Uint8Array) => void) | undefined;
+  readonly path: string;
+  readonly #automatic: boolean;
+  readonly #answers = new AnswerReader();
+  readonly #frames = new FrameReader();
+  #parts: Uint8Array[] = [];
+  #opcode = 0;
+  #packed = false;
+  #isDeflated = false;
+  #sentClose = false;
+  readonly #frame = (frame: Frame): void => this.#take(frame);
+
+  /** @internal */
+  constructor(network: Network, path: string, options: ConnectOptions = {}) {
+    super(network, options);
+    this.path = path;
+    this.#automatic = options.automatic ?? true;
+    const { protocols = [], headers = {}, deflate = false, split } = options;
+    const fields: Record<string, string> = {
+      Host: "ringcast.test",
+      Upgrade: "websocket",
+      Connection: "Upgrade",
+      "Sec-WebSocket-Key": KEY,
+      "Sec-WebSocket-Version": "13",
+    };
+    if (protocols.length > 0) fields["Sec-WebSocket-Protocol"] = protocols.join(", ");
+    if (deflate) fields["Sec-WebSocket-Extensions"] = "permessage-deflate";
+    for (const [name, value] of Object.entries(headers)) {
+      const known = Object.keys(fields).find((key) => key.toLowerCase() === name.toLowerCase());
+      fields[known ?? name] = value;
+    }
+    const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
+    const head = `GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`;
+    this.write(head, split === undefined ? {} : { split });
+  }
+
+  /** True from the 101 to the first Close. */
+  get isOpen(): boolean {
+    return this.answer?.status === 101 && !this.#sentClose && !this.closing && !this.closed;
+  }
+
+  // ---- sending -----------------------------------------------------------------------------------------
+
+  /**
+   * Sends a message.
+   * @returns false when it is closed @throws Error before it is open
+   */
+  send(data: string | Uint8Array, options: MessageOptions = {}): boolean {
+    this.#checkOpened("send");
+    if (!this.isOpen) return false;
+    const isText = !(options.binary ?? typeof data !== "string");
+    let bytes = bytesOf(data);
+    let reserved = 0;
+    if (options.compress && this.#isDeflated && this.network.codec) {
+      bytes = this.network.codec.deflate(bytes, 15);
+      reserved = 4;
+    }
+    const { fragment = Number.POSITIVE_INFINITY, split } = options;
+    if (!(fragment > 0)) throw new RangeError(`fragment: ${fragment} is not a number of bytes`);
+    let opcode: number = isText ? OPCODE.text : OPCODE.binary;
+    let at = 0;
+    do {
+      const payload = bytes.subarray(at, at + fragment);
+      at += fragment;
+      this.frame(opcode, payload, { final: at >= bytes.length, reserved }, split);
+      opcode = OPCODE.continuation;
+      reserved = 0;
+    } while (at < bytes.length);
+    return true;
+  }
+
+  /** Sends a frame, whatever it is. @param opcode 0 … 15 */
+  frame(
+    opcode: number,
+    payload: string | Uint8Array = "",
+    options?: FrameOptions,
+    split?: Split,
+  ): this {
+    const bytes = encodeFrame(opcode, bytesOf(payload), this.network.random.bytes(4), options);
+    return this.write(bytes, split === undefined ? {} : { split });
+  }
+
+  /** Sends a ping. */
+  ping(data: string | Uint8Array = ""): boolean {
+    this.#checkOpened("ping");
+    if (this.isOpen) this.frame(OPCODE.ping, data);
+    return this.isOpen;
+  }
+
+  /** Sends a Close; the server answers it, and ends the connection. @param code without one it has no payload */
+  close(code?: number, reason = ""): boolean {
+    this.#checkOpened("close");
+    if (this.#sentClose || this.closed) return false;
+    this.#sentClose = true;
+    this.frame(OPCODE.close, this.#closePayload(code, reason));
+    return true;
+  }
+
+  #closePayload(code: number | undefined, reason: string): Uint8Array {
+    if (code === undefined) return new Uint8Array(0);
+    return concat([Uint8Array.of(code >> 8, code & 255), encoder.encode(reason)]);
+  }
+
+  #checkOpened(what: string): void {
+    if (this.answer === undefined && this.state === "open")
+      throw new Error(`${what}: it is not open yet; await settle() first`);
+  }
+
+  // ---- reading -----------------------------------------------------------------------------------------
+
+  protected override arrived(bytes: Uint8Array): void {
+    if (this.answer) {
+      if (this.answer.status === 101) this.#frames.push(bytes, this.#frame);
+      else super.arrived(bytes);
+      return;
+    }
+    this.#answers.push(bytes);
+    const [answer] = this.#answers.answers;
+    if (!answer) return;
+    this.answer = answer;
+    if (answer.status === 101) {
+      this.#open(answer);
+      this.#frames.push(this.#answers.rest, this.#frame);
+    } else if (this.#automatic) {
+      this.end();
+    }
+  }
+
+  #open(answer: TestAnswer): void {
+    if (fieldOf(answer, "sec-websocket-accept") !== ACCEPT)
+      throw new Error("the server did not accept the key");
+    this.protocol = fieldOf(answer, "sec-websocket-protocol") ?? "";
+    this.#isDeflated = /permessage-deflate/.test(fieldOf(answer, "sec-websocket-extensions") ?? "");
+  }
+
+  #take(frame: Frame): void {
+    switch (frame.opcode) {
+      case OPCODE.continuation:
+      case OPCODE.text:
+      case OPCODE.binary:
+        this.#takeData(frame);
+        break;
+      case OPCODE.close:
+        this.#takeClose(frame.payload);
+        break;
+      case OPCODE.ping:
+        this.pings.push(frame.payload.slice());
+        if (this.#automatic && this.isOpen) this.frame(OPCODE.pong, frame.payload);
+        break;
+      case OPCODE.pong:
+        this.pongs.push(frame.payload.slice());
+        break;
+      default:
+        throw new Error(`the server sent a frame of opcode ${frame.opcode}`);
+    }
+  }
+
+  #takeData({ opcode, final, packed, payload }: Frame): void {
+    if ((opcode === OPCODE.continuation) === (this.#opcode === 0))
+      throw new Error("the server's frames do not make messages");
+    if (packed && !(this.#isDeflated && opcode !== OPCODE.continuation))
+      throw new Error("the server compressed what it may not");
+    if (opcode !== OPCODE.continuation) {
+      this.#opcode = opcode;
+      this.#packed = packed;
+    }
+    this.#parts.push(payload);
+    if (!final) return;
+    const whole = this.#inflate(concat(this.#parts));
+    const message = this.#opcode === OPCODE.text ? decoder.decode(whole) : whole.slice();
+    this.#parts = [];
+    this.#opcode = 0;
+    this.messages.push(message);
+    this.onMessage?.(message);
+  }
+
+  #inflate(bytes: Uint8Array): Uint8Array {
+    if (!this.#packed) return bytes;
+    const data = this.network.codec?.inflate(bytes, INFLATE_LIMIT);
+    if (!(data instanceof Uint8Array)) throw new Error("the server's compression cannot be undone");
+    return data;
+  }
+
+  #takeClose(payload: Uint8Array): void {
+    const code = payload.length < 2 ? 1005 : ((payload[0] as number) << 8) | (payload[1] as number);
+    this.closing ??= { code, reason: decoder.decode(payload.subarray(2)) };
+    if (this.#sentClose || !this.#automatic) return;
+    this.#sentClose = true;
+    this.frame(OPCODE.close, payload.slice(0, 2));
+  }
+
+  protected override ended(): void {
+    const { closing = { code: 1006, reason: "" } } = this;
+    const clean = this.closing !== undefined && this.#sentClose && this.state !== "reset";
+    this.closed ??= { ...closing, clean };
+  }
+
+  override describe(): string[] {
+    const shown = (data: string | Uint8Array): string =>
+      typeof data === "string" ? `text ${JSON.stringify(data)}` : `binary ${data.join(" ")}`;
+    const { answer, closed } = this;
+    return [
+      `${this.path} ${answer?.status ?? "unanswered"} ${this.protocol}`.trimEnd(),
+      ...this.messages.map(shown),
+      ...this.pings.map((data) => `ping ${data.join(" ")}`),
+      ...this.pongs.map((data) => `pong ${data.join(" ")}`),
+      ...(closed
+        ? [`closed ${closed.code} ${closed.reason}${closed.clean ? "" : ", not clean"}`]
+        : []),
+    ];
+  }
+}

@@ -1,0 +1,185 @@
+// The application's end of a server in memory: what `serve` gives, without a worker behind it. Calls take effect at
+// once; what they lead to happens when the server runs.
+
+import type {
+  Data,
+  HandlerModule,
+  PublishOptions,
+  SendOptions,
+  Stage,
+  Stats,
+  WebSocket,
+} from "../handler";
+import { checkClose } from "../close";
+import { flagsOf } from "../flags";
+import {
+  type Eviction,
+  type LiveOptions,
+  type Options,
+  type Plan,
+  type Settings,
+  planOf,
+  settleChanges,
+} from "../options";
+import type { PublisherHandle } from "../publisher";
+import type { Server } from "../running";
+import { BufferStage } from "../stage";
+import { checkTopic } from "../topic";
+import { configure } from "../../worker/configure";
+import type { Listener } from "../../worker/net";
+import type { Pump } from "../../worker/server";
+import type { Runner } from "./run";
+
+export class MemoryServer implements Server {
+  readonly address = { hostname: "memory", port: 0 };
+  readonly plan: Plan;
+  readonly finished: Promise<void>;
+  onEvict: ((evictions: readonly Eviction[]) => void) | undefined;
+  readonly #pump: Pump;
+  readonly #runner: Runner;
+  readonly #listener: Listener;
+  readonly #ringBytes: number;
+  readonly #place: (handler: HandlerModule) => Promise<void>;
+  #options: Options;
+  /** The last publication found no room. */
+  #isFull = false;
+  #ending: Promise<void> | undefined;
+  #resolve: () => void = () => undefined;
+
+  /**
+   * @param options what `settings` come from
+   * @param place gives the server another handler
+   */
+  constructor(
+    pump: Pump,
+    runner: Runner,
+    listener: Listener,
+    settings: Settings,
+    options: Options,
+    place: (handler: HandlerModule) => Promise<void>,
+  ) {
+    this.#options = options;
+    this.#place = place;
+    this.#pump = pump;
+    this.#runner = runner;
+    this.#listener = listener;
+    this.#ringBytes = settings.values.ring;
+    this.plan = planOf(settings);
+    this.finished = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  #note(isSent: boolean): boolean {
+    this.#isFull = !isSent;
+    return isSent;
+  }
+
+  broadcast(data: Data, options?: PublishOptions): boolean {
+    flagsOf(data, options);
+    return !this.#ending && this.#note(this.#pump.broadcast(data, options));
+  }
+
+  publish(topic: string, data: Data, options?: PublishOptions): boolean {
+    flagsOf(data, options);
+    checkTopic(topic);
+    return !this.#ending && this.#note(this.#pump.publish(topic, data, options));
+  }
+
+  subscribe(id: number, topic: string): boolean {
+    checkTopic(topic);
+    const peer = this.#pump.peer(id);
+    if (peer) this.#pump.subscribeFor(peer, topic);
+    return !this.#ending;
+  }
+
+  unsubscribe(id: number, topic: string): boolean {
+    this.#pump.unsubscribe(id, topic);
+    return !this.#ending;
+  }
+
+  async subscriberCount(topic: string): Promise<number> {
+    return this.#pump.subscriberCount(topic);
+  }
+
+  send(id: number, data: Data, options?: SendOptions): boolean {
+    flagsOf(data, options);
+    if (this.#ending) return false;
+    // As over an inbox: to who has gone it does nothing.
+    return this.#pump.peer(id)?.ws ? this.#pump.send(id, data, options) : true;
+  }
+
+  stage(): Stage {
+    return new BufferStage(this, this.#ringBytes);
+  }
+
+  closeConnection(id: number, code = 1000, reason = ""): boolean {
+    checkClose(code, reason);
+    this.#pump.closeConnection(id, code, reason);
+    return !this.#ending;
+  }
+
+  async count(): Promise<number> {
+    return this.#pump.count();
+  }
+
+  each(fn: (ws: WebSocket) => void): void {
+    this.#pump.each(fn);
+  }
+
+  publisher(): PublisherHandle {
+    throw new Error("publisher: a server in memory has no threads");
+  }
+
+  async reload(handler?: Options["handler"]): Promise<void> {
+    if (handler === undefined) throw new TypeError("handler: there is none to reload");
+    await this.#place(handler as HandlerModule);
+  }
+
+  async configure(options: LiveOptions): Promise<void> {
+    configure(this.#pump, settleChanges(this.#options, options), false);
+    this.#options = { ...this.#options, ...options };
+  }
+
+  async stats(): Promise<Stats> {
+    return this.#pump.stats();
+  }
+
+  /** As over an inbox; when the last publication found no room, a millisecond passes. */
+  async ready(): Promise<void> {
+    if (this.#isFull) await this.#runner.advance(1);
+  }
+
+  async #end(timeout: number): Promise<void> {
+    const pump = this.#pump;
+    this.#listener.close();
+    const cancel = this.#runner.clock.after(timeout, () => pump.endAll());
+    pump.beginShutdown();
+    if (timeout === 0) pump.endAll();
+    await this.#runner.until(pump.idle());
+    cancel();
+    pump.stop();
+    this.#resolve();
+  }
+
+  /**
+   * As that of `serve`. It settles by itself when all clients end in order; what would have to be waited for takes
+   * `clock.advance`.
+   */
+  shutdown(options: { timeout?: number } = {}): Promise<void> {
+    const { timeout = 10000 } = options;
+    if (!Number.isFinite(timeout) || timeout < 0)
+      throw new RangeError(`timeout: ${timeout} is not a number of ms`);
+    this.#ending ??= this.#end(timeout);
+    return this.#ending;
+  }
+
+  close(): Promise<void> {
+    if (this.#ending) this.#pump.endAll();
+    return this.shutdown({ timeout: 0 });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,439 @@
+// The driver of `ringcast/engine`: the documents of test/cases through it, and what only it does: bytes kept
+// when a connection stops reading, evictions acted upon at once, callbacks that throw.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Control, Param } from "../../assembly/abi";
+import { type Area, type Case, octetsOf } from "../case";
+import { bodies } from "../cases/bodies";
+import { close } from "../cases/close";
+import { control } from "../cases/control";
+import { fragmentation } from "../cases/fragmentation";
+import { framing } from "../cases/framing";
+import { handshake } from "../cases/handshake";
+import { heads } from "../cases/heads";
+import { persistence } from "../cases/persistence";
+import { refusals } from "../cases/refusals";
+import { utf8 } from "../cases/utf8";
+import { HANDSHAKE } from "../drive";
+import { closeFrame, frame, lines, received, text } from "../frame";
+import { type End, Pipe, type Piped } from "../pipe";
+import { replies } from "../reply";
+import { describeSplit, splits } from "../split";
+import { loadEngine } from "../../worker/embed";
+import { BUILDS } from "../wasm";
+
+const AREAS: readonly Area[] = [
+  ...[heads, bodies, refusals, persistence, handshake],
+  ...[framing, control, fragmentation, utf8, close],
+];
+const driver = suite("driver");
+const UNTOLD = ["date", "content-type", "content-length"];
+const end = (wire: Piped): End => wire.user as End;
+
+function brief(value: string): string {
+  return value.length > 40 ? `(${value.length})` : JSON.stringify(value);
+}
+
+/** What the driver tells of a document, in its words: no ends, and not what is the last request. */
+function toldBy(area: Area): Pipe {
+  const note = (wire: Piped, line: string): void => void end(wire).log.push(line);
+  const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
+  return new Pipe(area.limits, {
+    request(wire, request) {
+      const target = request.url.length > 40 ? `(${request.url.length})` : request.url;
+      const body = latin1(request.body);
+      const shown = body === "" ? "" : ` ${brief(body)}`;
+      note(wire, `${request.method} ${target} ${request.httpVersion}${shown}`);
+      if (request.upgrade) wire.upgrade();
+      else wire.respond(200);
+    },
+    message(wire, data) {
+      const isText = typeof data === "string";
+      const size = Buffer.byteLength(data);
+      const shown = size > 40 ? `(${size})` : JSON.stringify(isText ? data : latin1(data));
+      note(wire, `${isText ? "text" : "binary"} ${shown}`);
+    },
+    ping: (wire, data) => note(wire, `ping ${brief(latin1(data))}`),
+    pong: (wire, data) => note(wire, `pong ${brief(latin1(data))}`),
+  });
+}
+
+function expected(area: Area, [, , , log]: Case): string[] {
+  const events = log
+    .filter((line) => !/^(> |end |closed |peer close)/.test(line))
+    .map((line) => line.replace(/ last$/, ""));
+  const sent = log.filter((line) => line.startsWith("> "));
+  if (area.of !== "frames") return [...events, ...sent];
+  const octets = sent.map((line) => Buffer.from(octetsOf(line.slice(2))).toString("hex")).join("");
+  return octets === "" ? events : [...events, octets];
+}
+
+function written(area: Area, out: Uint8Array, [, , , , options = {}]: Case): string[] {
+  if (area.of === "frames") return out.length > 0 ? [Buffer.from(out).toString("hex")] : [];
+  return replies(Buffer.from(out).toString("latin1"), options.heads).map(({ status, fields }) => {
+    const shown = fields.filter(([name]) => !UNTOLD.includes(name.toLowerCase()));
+    return [`> ${status}`, ...shown.map(([name, value]) => `${name}: ${value}`)].join(" | ");
+  });
+}
+
+for (const area of AREAS) {
+  driver(`${area.name}: the documents leave the log they tell, however they are cut`, () => {
+    const pipe = toldBy(area);
+    for (const one of area.cases) {
+      const octets = area.of === "frames" ? octetsOf(one[2]) : Buffer.from(one[2], "latin1");
+      for (const pieces of splits(octets)) {
+        const wire = pipe.connect();
+        if (area.of === "frames") pipe.send(wire, HANDSHAKE);
+        end(wire).log.length = 0;
+        end(wire).out.length = 0;
+        for (const piece of pieces) if (wire.isReading) pipe.send(wire, piece);
+        if (one[4]?.fin) wire.ended();
+        pipe.turn();
+        const log = [...end(wire).log, ...written(area, end(wire).bytes, one)];
+        assert.equal(log, expected(area, one), `${one[0]}: ${describeSplit(pieces)}`);
+        if (!wire.isDead) wire.terminate();
+      }
+    }
+    nothingLeft(pipe);
+  });
+}
+
+/** Ends every wire; then nothing may be left. */
+function nothingLeft({ driver: host, engine, turn }: Pipe): void {
+  host.endAll();
+  host.turn();
+  void turn;
+  engine.x.gauge();
+  for (const index of [
+    ...[Control.ReceivePoolUsed, Control.ReplyPoolUsed, Control.ConnectionCount],
+    ...[Control.WebSocketCount, Control.DeadCount, Control.SubscriptionCount],
+  ]) {
+    assert.is(engine.get(index), 0, Control[index]);
+  }
+}
+
+function webSocket(pipe: Pipe): Piped {
+  const wire = pipe.connect();
+  pipe.send(wire, HANDSHAKE);
+  assert.match(Buffer.from(end(wire).take()).toString("latin1"), /^HTTP\/1\.1 101 /);
+  assert.ok(wire.isOpen);
+  return wire;
+}
+
+driver("bytes are kept when a connection stops reading, and taken in when it goes on", () => {
+  let waiting: Piped | undefined;
+  let told = 0;
+  const pipe = new Pipe(
+    {},
+    {
+      request(wire) {
+        waiting = wire;
+      },
+      reading() {
+        told++;
+      },
+    },
+  );
+  const wire = pipe.connect();
+  const one = "GET /abcdefgh HTTP/1.1\r\nHost: a\r\n\r\n";
+  const all = one.repeat(1000);
+  // The first is out; all the others come in one call, more than the window.
+  assert.is(wire.feed(Buffer.from(one)), true);
+  assert.is(wire.feed(Buffer.from(all)), false);
+  assert.throws(() => wire.feed(Buffer.from("x")), /does not read now/);
+  wire.ended();
+  for (let i = 0; i < 1001; i++) {
+    const next = waiting;
+    assert.ok(next, `request ${i}`);
+    waiting = undefined;
+    assert.ok(next?.respond(200, [["X-Number", String(i)]], "hello"));
+    assert.not(next?.respond(200), "answered twice");
+    pipe.turn();
+  }
+  const answers = replies(end(wire).text);
+  assert.is(answers.length, 1001);
+  assert.is(answers[1000]?.fields.find(([name]) => name === "X-Number")?.[1], "1000");
+  assert.ok(end(wire).hasEnded || wire.isDead);
+  assert.is(told, 0, "an ended connection does not read again");
+  nothingLeft(pipe);
+});
+
+driver("reading is told when a paused connection goes on", () => {
+  let told = 0;
+  const got: string[] = [];
+  const pipe = new Pipe(
+    {},
+    {
+      reading() {
+        told++;
+      },
+      message: (_, data) => void got.push(String(data)),
+    },
+  );
+  const wire = webSocket(pipe);
+  wire.pause();
+  assert.not(wire.isReading);
+  assert.throws(() => wire.feed(text("a")), /does not read/);
+  wire.resume();
+  pipe.turn();
+  assert.is(told, 1);
+  pipe.send(wire, text("a"));
+  assert.equal(got, ["a"]);
+  nothingLeft(pipe);
+});
+
+driver("large bodies are sent from outside, whole, and let go of", () => {
+  const body = Buffer.alloc(300000, "0123456789");
+  const pipe = new Pipe({}, { request: (wire) => void wire.respond(200, [], body) });
+  const wire = pipe.connect();
+  end(wire).isStalled = true;
+  pipe.send(wire, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  while (end(wire).held) pipe.release(wire);
+  assert.is(replies(end(wire).text)[0]?.body, body.toString("latin1"));
+  assert.is(wire.bodies.size, 0);
+  nothingLeft(pipe);
+});
+
+driver("answers in pieces wait for room, and end", () => {
+  let drained = 0;
+  const pipe = new Pipe(
+    {},
+    {
+      request: (wire) => void wire.begin(200, [["Content-Type", "text/plain"]]),
+      drain: () => void drained++,
+    },
+  );
+  const wire = pipe.connect();
+  end(wire).isStalled = true;
+  pipe.send(wire, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  const piece = "x".repeat(5000);
+  let count = 0;
+  while (wire.write(piece)) count++;
+  assert.ok(count > 1);
+  while (end(wire).held) pipe.release(wire);
+  assert.is(drained, 1);
+  assert.ok(wire.write("last"));
+  assert.ok(wire.end());
+  pipe.turn();
+  while (end(wire).held) pipe.release(wire);
+  const [, body = ""] = end(wire).text.split("\r\n\r\n");
+  const hex = piece.length.toString(16);
+  const chunks = `${hex}\r\n${piece}\r\n`.repeat(count);
+  assert.is(end(wire).text.slice(-5), "0\r\n\r\n");
+  assert.is(`${body}\r\n\r\n`, `${chunks}4\r\nlast\r\n0\r\n\r\n`);
+  nothingLeft(pipe);
+});
+
+driver("bodies are streamed when they are asked for, to their end or where they break off", () => {
+  const told: string[] = [];
+  const pipe = new Pipe(
+    {},
+    {
+      streams: (_, request) => request.path === "/up",
+      request(wire, request) {
+        told.push(`${request.method} ${request.path}`);
+        if (request.path === "/up") wire.pull();
+        else wire.respond(200, [], request.body);
+      },
+      body(wire, bytes) {
+        told.push(Buffer.from(bytes).toString());
+        wire.pull();
+      },
+      bodyEnd(wire, cause) {
+        told.push(cause ?? "whole");
+        if (cause === undefined) wire.respond(200, [], "got it");
+      },
+    },
+  );
+  const wire = pipe.connect();
+  const head = "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n";
+  pipe.send(wire, head, "abc", "def");
+  pipe.send(wire, "PUT /whole HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nxyz");
+  assert.equal(
+    replies(end(wire).text).map(({ body }) => body),
+    ["got it", "xyz"],
+  );
+  pipe.send(wire, head, "abc");
+  wire.lost();
+  pipe.turn();
+  assert.equal(told, [
+    "POST /up",
+    "abc",
+    "def",
+    "whole",
+    "PUT /whole",
+    "POST /up",
+    "abc",
+    "PeerReset",
+  ]);
+  assert.is(end(wire).info?.cause, "PeerReset");
+  nothingLeft(pipe);
+});
+
+driver("publications reach everyone, topics their subscribers, and nobody who is excepted", () => {
+  const pipe = new Pipe();
+  const [a, b, c] = [webSocket(pipe), webSocket(pipe), webSocket(pipe)];
+  assert.ok(a.subscribe("t") && c.subscribe("t") && c.subscribe("u") && c.unsubscribe("u"));
+  assert.ok(pipe.driver.broadcast("all"));
+  assert.ok(pipe.driver.publish("t", Uint8Array.of(1), { except: a }));
+  assert.ok(pipe.driver.publish("u", "nobody"));
+  assert.ok(b.send("one"));
+  pipe.turn();
+  const got = (wire: Piped): string[] => lines(end(wire).bytes);
+  assert.equal(got(a), ["text all"]);
+  assert.equal(got(b), ["text all", "text one"]);
+  assert.equal(got(c), ["text all", "binary \x01"]);
+  nothingLeft(pipe);
+});
+
+driver("messages larger than the scratch region are sent and published whole", () => {
+  const pipe = new Pipe({ RingBytes: 262144, ReplyPoolBytes: 1048576, Backlog: 200000 });
+  const wire = webSocket(pipe);
+  const large = Buffer.alloc(150000, "abc");
+  assert.ok(pipe.driver.broadcast(large));
+  assert.ok(wire.send(large));
+  assert.throws(() => pipe.driver.broadcast(new Uint8Array(300000)), /larger than the ring/);
+  pipe.turn();
+  assert.equal(
+    received(end(wire).bytes).map(({ payload }) => Buffer.from(payload).equals(large)),
+    [true, true],
+  );
+  nothingLeft(pipe);
+});
+
+driver("who falls a ring behind is shut by reset, at once, and told of with the next turn", () => {
+  const pipe = new Pipe();
+  const [fast, slow] = [webSocket(pipe), webSocket(pipe)];
+  end(slow).isStalled = true;
+  const more = webSocket(pipe);
+  for (let i = 0; i < 40 && !slow.isDead; i++) {
+    // Refused while the slow one has its grace.
+    pipe.driver.broadcast("x".repeat(500));
+    if (!slow.isDead) pipe.turn(50);
+  }
+  assert.ok(slow.isDead);
+  assert.is(end(slow).shut, "reset");
+  assert.is(end(slow).info, undefined);
+  pipe.turn();
+  assert.is(end(slow).info?.cause, "WsClientTooSlow");
+  assert.ok(fast.isOpen && more.isOpen);
+  assert.not(slow.send("late"));
+  nothingLeft(pipe);
+});
+
+driver("what callbacks throw is thrown when everything else is done", () => {
+  const got: string[] = [];
+  const pipe = new Pipe(
+    {},
+    {
+      message(_, data) {
+        got.push(String(data));
+        if (data === "bad") throw new Error("as asked");
+      },
+    },
+  );
+  const wire = webSocket(pipe);
+  const frames = Buffer.concat([text("bad"), text("good"), text("bad")]);
+  assert.throws(() => wire.feed(frames), /callbacks threw/);
+  assert.equal(got, ["bad", "good", "bad"]);
+  assert.throws(() => wire.feed(text("bad")), /as asked/);
+  pipe.send(wire, text("on"));
+  assert.is(got.pop(), "on");
+  nothingLeft(pipe);
+});
+
+driver("what the transport tells from within a callback is taken in with the next turn", () => {
+  const got: string[] = [];
+  let other: Piped | undefined;
+  const pipe = new Pipe(
+    {},
+    {
+      message(wire, data) {
+        got.push(String(data));
+        if (data !== "go") return;
+        assert.ok(!other?.feed(text("inner")), "asks to wait");
+        assert.throws(() => pipe.driver.turn(), /within a callback/);
+        assert.throws(() => pipe.driver.accept(), /within a callback/);
+        wire.ended();
+        got.push("went");
+      },
+    },
+  );
+  const wire = webSocket(pipe);
+  other = webSocket(pipe);
+  pipe.send(wire, text("go"));
+  assert.equal(got, ["go", "went", "inner"]);
+  assert.is(end(wire).info?.cause, "PeerEnded");
+  nothingLeft(pipe);
+});
+
+driver("a closing handshake, a ping, and deadlines", () => {
+  const pongs: string[] = [];
+  const pipe = new Pipe({}, { pong: (_, data) => void pongs.push(Buffer.from(data).toString()) });
+  const wire = webSocket(pipe);
+  assert.throws(() => wire.close(1005), RangeError);
+  assert.throws(() => wire.ping(new Uint8Array(126)), RangeError);
+  assert.ok(wire.ping("hey"));
+  pipe.send(wire, frame(10, "hey"));
+  assert.equal(pongs, ["hey"]);
+  assert.ok(wire.close(3000, "enough"));
+  assert.not(wire.isOpen);
+  pipe.send(wire, closeFrame(3000));
+  assert.equal(lines(end(wire).bytes), ["ping hey", "close 3000 enough"]);
+  assert.ok(end(wire).hasEnded);
+  const late = pipe.connect();
+  pipe.send(late, "GET / HT");
+  const next = pipe.turn();
+  assert.ok(next > 0 && next <= 10000, `${next} ms`);
+  pipe.turn(10000);
+  assert.is(replies(end(late).text)[0]?.status, 408);
+  assert.is(end(wire).info?.code, 3000);
+  nothingLeft(pipe);
+});
+
+driver("answers are checked before anything is sent", () => {
+  const pipe = new Pipe({}, { request: () => undefined });
+  const wire = pipe.connect();
+  pipe.send(wire, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  assert.throws(() => wire.respond(99), RangeError);
+  assert.throws(() => wire.respond(200, [["a b", "c"]]), TypeError);
+  assert.throws(() => wire.respond(200, [["a", "b\r\nc: d"]]), TypeError);
+  assert.throws(() => wire.respond(200, [["Content-Length", "5"]]), TypeError);
+  assert.ok(wire.respond(204));
+  pipe.turn();
+  assert.is(replies(end(wire).text)[0]?.status, 204);
+  nothingLeft(pipe);
+});
+
+driver("loads from bytes, a module, a Response or a URL, and names what is wrong", async () => {
+  const bytes = BUILDS.release;
+  const url = `data:application/wasm;base64,${Buffer.from(bytes).toString("base64")}`;
+  const sources = [
+    ...[undefined, bytes, new WebAssembly.Module(bytes), new Response(bytes)],
+    ...[url, new URL(url), bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)],
+  ];
+  const few = { maxConnections: 10, maxWebSockets: 10, ring: 4096 };
+  for (const wasm of sources) {
+    const engine = await loadEngine(wasm === undefined ? few : { ...few, wasm });
+    assert.is(engine.params[Param.Connections], 10);
+    assert.is(engine.params[Param.RingBytes], 4096);
+    assert.ok((engine.params[Param.Seed] as number) > 0);
+  }
+  const fails = async (options: object, message: RegExp): Promise<void> => {
+    const error = await loadEngine(options).then(
+      () => undefined,
+      (thrown: Error) => thrown,
+    );
+    assert.match(error?.message ?? "nothing was thrown", message);
+  };
+  await fails({ ring: 5000 }, /^ring: 5000 is not a power of two/);
+  await fails({ port: 80 }, /^port: an engine has no such option/);
+  await fails({ perMessageDeflate: true }, /^perMessageDeflate: an engine has no such option/);
+  await fails({ params: { Nothing: 1 } }, /^params.Nothing: there is no such parameter/);
+  await fails({ wasm: 5 }, /^wasm: must be/);
+  await fails({ wasm: new Response("", { status: 404 }) }, /^wasm: .*404/);
+  assert.is((await loadEngine({ ...few, params: { Seed: 7 } })).params[Param.Seed], 7);
+});
+
+driver.run();

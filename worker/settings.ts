@@ -1,0 +1,23 @@
+// What of validated options goes to the pump, the same wherever it runs; the engine's part is `engineParams`.
+
+import type { Settings } from "../host/options";
+import type { PumpOptions } from "./server";
+
+export type PumpSettings = Pick<
+  PumpOptions,
+  "flushInterval" | "rules" | "protocols" | "serverHeader" | "ordered"
+>;
+
+export function pumpSettings({ values, lists, serverHeader }: Settings): PumpSettings {
+  return {
+    flushInterval: values.flushInterval,
+    rules: {
+      origins: lists.origins,
+      requireOrigin: values.requireOrigin === 1,
+      hosts: lists.hosts ?? [],
+    },
+    protocols: lists.protocols ?? [],
+    serverHeader,
+    ordered: values.ordered === 1,
+  };
+}
