@@ -7,6 +7,7 @@ import type { Notice } from "../worker/control";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import { type Options, refusePlan, settle } from "./options";
 import { RunningServer, type Server, type StartThread, checkCallbacks, heed } from "./running";
+import { variableOf } from "./permission";
 
 export type * from "./handler";
 export type { Server } from "./running";
@@ -39,7 +40,7 @@ function checkTls(options: Options["tls"]): void {
 }
 
 const startThread: StartThread = (data, events) => {
-  const stream = process.env.RINGCAST_STREAM === "1";
+  const stream = variableOf("RINGCAST_STREAM") === "1";
   const worker = new Worker(new URL("./worker.js", import.meta.url), {
     workerData: { ...data, stream },
     name: "ringcast",

@@ -4,19 +4,25 @@ import { Param } from "../assembly/abi";
 import { OPTIONS, type OptionName, TLS_RUN_BYTES } from "../host/options";
 import type { Pump } from "./server";
 
-/** Changes options that may change. @param secure over TLS, which copies what is written */
+/** Longest run of bytes that one write may have. @param transport where what is written is copied */
+export function runLimit(secure: boolean, transport?: { readonly maxRunBytes?: number }): number {
+  const copied = transport?.maxRunBytes ?? Number.POSITIVE_INFINITY;
+  return secure ? Math.min(copied, TLS_RUN_BYTES) : copied;
+}
+
+/** Changes options that may change. @param maxRunBytes as `runLimit` tells it */
 export function configure(
   pump: Pump,
   changed: Partial<Record<OptionName, number>>,
-  secure: boolean,
+  maxRunBytes: number,
 ): void {
   for (const { name, param, scale = 1 } of OPTIONS) {
     const value = changed[name];
     if (value === undefined) continue;
     if (name === "flushInterval") pump.flushInterval = value;
-    // A long run for each stalled client would be memory.
-    const most = name === "maxRunBytes" && secure ? TLS_RUN_BYTES : value;
-    if (param) pump.engine.configure(Param[param], Math.min(value, most) * scale);
+    // Where it is copied, a long run for each stalled client would be memory.
+    const used = name === "maxRunBytes" ? Math.min(value, maxRunBytes) : value;
+    if (param) pump.engine.configure(Param[param], used * scale);
   }
   pump.schedule();
 }

@@ -7,7 +7,7 @@ import type { Eviction, OptionName, PoolOptions, Settings } from "../host/option
 import { engineParams } from "../host/options";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../host/publisher";
 import { toError } from "../host/result";
-import { configure } from "./configure";
+import { configure, runLimit } from "./configure";
 import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
 import { MirroredInbox } from "./mirror";
@@ -73,7 +73,7 @@ export interface Platform {
     | ((
         limits: Readonly<Record<keyof PoolOptions, number>>,
         failed: (error: Error) => void,
-      ) => Threads)
+      ) => Threads | Promise<Threads>)
     | undefined;
 }
 
@@ -110,6 +110,7 @@ export class Worker {
   readonly #platform: Platform;
   readonly #mirrored: MirroredInbox | undefined;
   readonly #remote: Remote;
+  readonly #runLimit: number;
   #listener: Listener | undefined;
   #pool: Pool | undefined;
 
@@ -117,9 +118,12 @@ export class Worker {
     this.#data = data;
     this.#platform = platform;
     const { settings } = data;
+    this.#runLimit = runLimit(settings.tls !== undefined, platform.transport);
+    const params = engineParams(settings);
+    params.RunBytes = Math.min(params.RunBytes, this.#runLimit);
     const { values, lists } = settings;
     this.pump = new Pump({
-      engine: new Engine(platform.module, { ...engineParams(settings), Seed: platform.seed }),
+      engine: new Engine(platform.module, { ...params, Seed: platform.seed }),
       clock: platform.clock,
       flushInterval: values.flushInterval,
       rules: {
@@ -203,7 +207,7 @@ export class Worker {
     if (limits && threads) {
       const pool = new Pool(
         pump,
-        threads(limits, (error) => this.#report(error, "pool")),
+        await threads(limits, (error) => this.#report(error, "pool")),
         limits,
       );
       this.#pool = pool;
@@ -293,7 +297,7 @@ export class Worker {
 
     /** Changes options that may change. */
     configure: async (changed: Partial<Record<OptionName, number>>): Promise<void> => {
-      configure(this.pump, changed, this.#data.settings.tls !== undefined);
+      configure(this.pump, changed, this.#runLimit);
     },
 
     stats: async (): Promise<Stats> => this.pump.stats(),

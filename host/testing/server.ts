@@ -137,7 +137,7 @@ export class MemoryServer implements Server {
   }
 
   async configure(options: LiveOptions): Promise<void> {
-    configure(this.#pump, settleChanges(this.#options, options), false);
+    configure(this.#pump, settleChanges(this.#options, options), Number.POSITIVE_INFINITY);
     this.#options = { ...this.#options, ...options };
   }
 
