@@ -37,8 +37,10 @@ async function user(name) {
       element.querySelector("input").value = text;
       element.querySelector("form").requestSubmit();
     },
+    /** On both sides: the server's `open` may run a moment after the page's. */
     async connected() {
-      await until(`${name} connected`, () => this.status() === "connected");
+      const isKnown = () => [...connected.values()].includes(name);
+      await until(`${name} connected`, () => this.status() === "connected" && isKnown());
       return this;
     },
   };
@@ -83,17 +85,17 @@ test("10,000 ticks a burst leave the last price on show", async (server) => {
   await until("last price", () => ada.prices() === "TIN 100.00");
 });
 
-test("/quit leaves for good", async (server) => {
+test("/quit leaves for good", async () => {
   const ada = await (await user("ada")).connected();
   ada.say("/quit");
   await until("left", () => ada.status() === "left: good bye");
-  equal((await server.stats()).webSockets, 0);
+  await until("the server heard", () => connected.size === 0);
 });
 
 test("a connection that is lost is made again", async (server) => {
   const ada = await (await user("ada")).connected();
   // The server of this page says who is connected: it closes that one.
-  for (const id of connected) server.closeConnection(id, 1011, "restart");
+  for (const id of connected.keys()) server.closeConnection(id, 1011, "restart");
   await until("lost", () => ada.status() === "lost, connecting again …");
   await ada.connected();
   equal((await server.stats()).upgraded, 2);
@@ -104,8 +106,8 @@ test("a page that is not there is a 404, another origin is not touched", async (
   equal((await fetch(location.href)).status, 200);
 });
 
-/** Ids of open WebSockets. */
-const connected = new Set();
+/** Names of those who are connected, by the ids of their WebSockets. */
+const connected = new Map();
 
 /** The handler of the example, on the page, so that tests know who is connected. */
 async function handlerOf(server) {
@@ -114,7 +116,7 @@ async function handlerOf(server) {
   return {
     ...handler,
     open(ws) {
-      connected.add(ws.id);
+      connected.set(ws.id, ws.data.name);
       handler.open(ws);
     },
     close: (ws) => connected.delete(ws.id),

@@ -487,6 +487,14 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
     assert.match((await failure(missing)).message, /wasm: .* is answered 404/);
   },
 
+  async "a worker that may not compile is given the engine compiled"(kit) {
+    const worker = new URL("/files/dist/browser-worker.js?strict", location.href);
+    assert.match((await failure(kit.serve({ worker }))).message, /WebAssembly/);
+    const wasm = await WebAssembly.compileStreaming(fetch("/files/dist/engine.wasm"));
+    const server = await kit.serve({ worker, wasm });
+    assert.is((await server.fetch("/empty")).status, 204);
+  },
+
   async "wrong options are refused by name"(kit) {
     const refused = async (options: object): Promise<string> => {
       const error = await failure(kit.serve(options as BrowserOptions));

@@ -39,8 +39,12 @@ export default (server) => {
   };
 };
 
+/** A policy under which no WebAssembly is compiled. */
+const STRICT = { "Content-Security-Policy": "script-src 'self'" };
+
 /** Pages and their workers, when the page was asked for as isolated or the request comes from one. */
 function isolation(req) {
   const from = req.header("referer") ?? "";
-  return req.query === "isolated" || from.includes("isolated") ? ISOLATED : {};
+  const fields = req.query === "isolated" || from.includes("isolated") ? ISOLATED : {};
+  return req.query === "strict" ? { ...fields, ...STRICT } : fields;
 }
