@@ -47,6 +47,16 @@ export async function buildWasm() {
 /** What the runtime provides, or npm installs beside the package. */
 const external = ["node:*", "comlink", "comlink/*", "piscina"];
 
+/** The engine's bytes stand in the package once: dist/wasm.js, which the bundles beside it import. */
+const sharedWasm = {
+  name: "shared wasm",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/engine\.wasm$/ }, ({ kind }) =>
+      kind === "entry-point" ? undefined : { path: "./wasm.js", external: true },
+    );
+  },
+};
+
 const common = {
   absWorkingDir: root,
   bundle: true,
@@ -54,30 +64,36 @@ const common = {
   platform: "node",
   target: "node20",
   outdir: "dist",
+  plugins: [sharedWasm],
   loader: { ".wasm": "binary", ".html": "text" },
   logLevel: "warning",
   legalComments: "none",
+  // Small to install, and stack traces still say whose function it was.
+  minifyWhitespace: true,
+  minifySyntax: true,
 };
 
 export async function buildBundles() {
-  // Names with a hash: what was built before would stay.
+  // Decoded as a browser can, too.
+  await build({ ...common, platform: "browser", entryPoints: { wasm: "./dist/engine.wasm" } });
+  // What several of them have in common stands in chunks: once in the package.
   for (const name of await readdir(path.join(root, "dist"))) {
     if (name.startsWith("shared-")) await rm(path.join(root, "dist", name));
   }
   await build({
     ...common,
     external,
-    entryPoints: { index: "host/index.ts", worker: "worker/main.ts", pool: "worker/thread.ts" },
-  });
-  // What runs in any runtime: imports nothing. The wasm is in the chunk that both share.
-  await build({
-    ...common,
-    platform: "neutral",
     splitting: true,
     chunkNames: "shared-[hash]",
-    entryPoints: { engine: "worker/embed.ts", testing: "host/testing.ts" },
+    entryPoints: {
+      index: "host/index.ts",
+      worker: "worker/main.ts",
+      pool: "worker/thread.ts",
+      engine: "worker/embed.ts",
+      testing: "host/testing.ts",
+      zlib: "worker/net/zlib.ts",
+    },
   });
-  await build({ ...common, external, entryPoints: { zlib: "worker/net/zlib.ts" } });
   await build({
     ...common,
     external: [...external, "../index.js"],
@@ -85,14 +101,28 @@ export async function buildBundles() {
   });
 }
 
+/** The declarations that those of the package's entry points need, by what they import. */
+async function neededTypes(types) {
+  const { exports } = JSON.parse(await readFile(path.join(root, "package.json"), "utf8"));
+  const queue = Object.values(exports).flatMap((entry) => entry.types ?? []);
+  const needed = new Set(queue.map((file) => path.join(root, file)));
+  for (const file of needed) {
+    for (const [, target] of (await readFile(file, "utf8")).matchAll(/["'](\.[^"']*)\.js["']/g)) {
+      needed.add(`${path.resolve(path.dirname(file), target)}.d.ts`);
+    }
+  }
+  return [...needed].filter((file) => file.startsWith(types));
+}
+
 /** Declarations of the public types: asc's number types become `number`, imports get their extension. */
 export async function buildTypes() {
   const types = path.join(root, "dist/types");
   await rm(types, { recursive: true, force: true });
   await run(bin("tsc"), ["-p", "tsconfig.types.json"], { cwd: root });
-  for (const entry of await readdir(types, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    const file = path.join(entry.parentPath ?? entry.path, entry.name);
+  const files = (await readdir(types, { withFileTypes: true, recursive: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name));
+  for (const file of files) {
     const text = await readFile(file, "utf8");
     const extended = text.replace(/(from "\.[^"]*?)(\.js)?"/g, '$1.js"');
     const inAssembly = file.includes(`${path.sep}assembly${path.sep}`);
@@ -101,6 +131,10 @@ export async function buildTypes() {
       inAssembly ? extended.replace(/\b(u8|u16|u32|u64|i32|f64)\b/g, "number") : extended,
     );
   }
+  // Of the modules that threads run: they export nothing.
+  await writeFile(path.join(types, "script.d.ts"), "export {};\n");
+  const needed = await neededTypes(types);
+  for (const file of files) if (!needed.includes(file)) await rm(file);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

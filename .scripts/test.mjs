@@ -1,6 +1,6 @@
 // Bundles test files and runs each in a process of its own, one after the other.
 //
-//   node .scripts/test.mjs unit|e2e|all [name …]     names select files
+//   node .scripts/test.mjs unit|e2e|runtimes|all [name …]     names select files
 //
 // The last line says "N passed, N failed". A file that dies, hangs or runs no test counts as failed.
 
@@ -61,10 +61,12 @@ function run(file) {
 for (const name of suites) await rm(path.join(outdir, name), { recursive: true, force: true });
 await mkdir(outdir, { recursive: true });
 const files = (await Promise.all(suites.map(find))).flat();
+/** Not tests, but what tests run: the suite's handler, and what other runtimes run. */
+const modules = ["test/suite-handler.ts"];
+if (suites.includes("runtimes")) modules.push("test/runtimes/suite.ts", "test/runtimes/more.ts");
 await build({
   absWorkingDir: root,
-  // The suite's handler is a module of its own.
-  entryPoints: [...files, "test/suite-handler.ts"],
+  entryPoints: [...files, ...modules],
   outbase: "test",
   outdir,
   outExtension: { ".js": ".mjs" },

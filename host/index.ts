@@ -24,6 +24,7 @@ import type {
 import { InboxWriter } from "./inbox";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import { type Eviction, type Options, type Plan, planOf, refusePlan, settle } from "./options";
+import { variableOf } from "./permission";
 import { BufferStage } from "./stage";
 import { checkTopic, topicPrefix } from "./topic";
 
@@ -194,7 +195,7 @@ class RunningServer implements Server {
     });
     // Nobody need listen to it.
     this.finished.catch(() => undefined);
-    const stream = process.env.RINGCAST_STREAM === "1";
+    const stream = variableOf("RINGCAST_STREAM") === "1";
     const data: WorkerData = { settings, handler, inbox: this.#inbox.memory, stream };
     this.#worker = new Worker(new URL("./worker.js", import.meta.url), {
       workerData: data,

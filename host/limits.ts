@@ -2,14 +2,18 @@
 
 import { readFileSync } from "node:fs";
 import type { Options } from "./options";
+import { mayRead } from "./permission";
 
 /** Descriptors a process needs beside its connections: its files, pipes, the listener, epoll. */
 const OTHER_DESCRIPTORS = 64;
 
+const LIMITS = "/proc/self/limits";
+
 /** File descriptors this process may open; Infinity where the system does not say. */
 export function descriptorLimit(): number {
+  if (!mayRead(LIMITS)) return Number.POSITIVE_INFINITY;
   try {
-    const limits = readFileSync("/proc/self/limits", "utf8");
+    const limits = readFileSync(LIMITS, "utf8");
     const soft = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
     return soft === undefined || soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft);
   } catch {

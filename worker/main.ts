@@ -57,9 +57,15 @@ const report = (error: Error, where: string): void => {
   notify({ ringcast: "error", message: error.message, stack: error.stack ?? "", where });
 };
 
+const transport = nodeTransport(!data.stream);
+const params = engineParams(data.settings);
 const pump = new Pump({
   // Nobody who picks names of topics can foresee where they stand.
-  engine: new Engine(wasmModule(), { ...engineParams(data.settings), Seed: randomInt(1, 2 ** 32) }),
+  engine: new Engine(wasmModule(), {
+    ...params,
+    RunBytes: Math.min(params.RunBytes, transport.maxRunBytes ?? params.RunBytes),
+    Seed: randomInt(1, 2 ** 32),
+  }),
   clock: nodeClock,
   flushInterval: data.settings.values.flushInterval,
   rules: {
@@ -124,7 +130,7 @@ async function place(url: string): Promise<void> {
     return;
   }
   const workerData: ThreadData = { handler: url, backlog: data.settings.values.maxBacklog };
-  const threads = piscinaThreads({
+  const threads = await piscinaThreads({
     filename: new URL("./pool.js", import.meta.url).href,
     threads: limits.threads,
     heap: limits.heap,
@@ -172,7 +178,7 @@ const control = {
     if (members !== undefined) pump.setRelay(remote.handler(members), remote.turned);
     const { hostname, values } = data.settings;
     try {
-      listener = await nodeTransport(!data.stream).listen(
+      listener = await transport.listen(
         {
           hostname,
           port: values.port,

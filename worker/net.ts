@@ -76,6 +76,8 @@ export interface Listener {
 }
 
 export interface Transport {
+  /** Where what cannot be written at once is copied, a long run for each stalled client would be memory. */
+  readonly maxRunBytes?: number;
   /**
    * @param window where the links read to
    * @param failed told of errors of single accepts; the listener goes on

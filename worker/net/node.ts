@@ -103,20 +103,17 @@ function isShuttingDown(socket: net.Socket): boolean {
  */
 export function nodeTransport(onread = true): Transport {
   return {
+    ...(isBun ? { maxRunBytes: COPIED_BYTES } : {}),
     listen(options, window, accept, failed) {
-      return listen(options, window, accept, failed, onread && canRead());
+      return listen(options, window, accept, failed, onread && !isBun);
     },
   };
 }
 
-/** True when an accepted handle can be given to a socket of ours. */
-function canRead(): boolean {
-  return (
-    typeof process === "object" &&
-    process.versions.node !== undefined &&
-    !("bun" in process.versions)
-  );
-}
+/** Bun's sockets have no handle to give away, and copy what the kernel does not take at once. */
+const isBun = "bun" in process.versions;
+/** Longest run where writes are copied. */
+const COPIED_BYTES = 65536;
 
 /** A net or TLS server that gives its connections to `accept`. */
 function createServer(

@@ -1,7 +1,6 @@
 // Node's threads, by Piscina. It starts them, replaces those that end, and ends those whose task is aborted;
 // which task comes next is decided before it (worker/pool.ts).
 
-import { Piscina } from "piscina";
 import type { Threads } from "../net";
 
 export interface PiscinaOptions {
@@ -15,7 +14,9 @@ export interface PiscinaOptions {
   readonly failed: (error: Error) => void;
 }
 
-export function piscinaThreads(options: PiscinaOptions): Threads {
+/** Starts the threads. Piscina looks at the machine when it is imported, so it is only when there is a pool. */
+export async function piscinaThreads(options: PiscinaOptions): Promise<Threads> {
+  const { Piscina } = await import("piscina");
   const { filename, threads, heap, workerData, failed } = options;
   const pool = new Piscina({
     filename,

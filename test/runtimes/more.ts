@@ -1,0 +1,128 @@
+// What the suite does not ask of a runtime: a pool, TLS, a Unix socket, and the ends of a server. Run by the
+// runtime itself, over the installed package; the last line of its output is the list of results, as JSON.
+
+import { readFileSync } from "node:fs";
+import * as net from "node:net";
+import * as os from "node:os";
+import * as path from "node:path";
+import * as tls from "node:tls";
+import { type Options, type Server, serve } from "ringcast";
+
+const [name = "", folder = ""] = process.argv.slice(2);
+const handler = new URL("./handler.mjs", import.meta.url);
+const REQUEST = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/** All that a server says to a request. */
+function ask(socket: net.Socket): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    socket.on("data", (bytes) => {
+      text += bytes;
+    });
+    socket.on("end", () => resolve(text));
+    socket.on("error", reject);
+    socket.write(REQUEST);
+  });
+}
+
+function expect(holds: boolean, what: string): void {
+  if (!holds) throw new Error(what);
+}
+
+async function serving(options: Options, body: (server: Server) => Promise<void>): Promise<void> {
+  const server = await serve({ port: 0, handler, onError: () => undefined, ...options });
+  try {
+    await body(server);
+  } finally {
+    await server.close();
+  }
+}
+
+/** Text of the error that a promise is rejected with. */
+async function failure(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => "none",
+    (error: Error) => `${error.name}: ${error.message}`,
+  );
+}
+
+const checks: Record<string, () => Promise<void>> = {
+  "requests are handled in a pool of threads": () =>
+    serving({ pool: { threads: 2 } }, async (server) => {
+      const url = `http://127.0.0.1:${server.address.port}`;
+      const texts = await Promise.all(
+        Array.from({ length: 20 }, async (_, i) => (await fetch(`${url}/thread?${i}`)).text()),
+      );
+      expect(
+        texts.every((text, i) => text === `thread ${i}`),
+        JSON.stringify(texts),
+      );
+      const broken = await fetch(`${url}/exit`);
+      expect(broken.status === 500, `a thread that ends is ${broken.status}`);
+      expect((await (await fetch(`${url}/thread?1`)).text()) === "thread 1", "it is replaced");
+      const { pool } = await server.stats();
+      expect(pool?.threads === 2 && pool.completed >= 21, JSON.stringify(pool));
+    }),
+
+  "TLS carries requests, and large answers": async () => {
+    const key = readFileSync(path.join(folder, "key.pem"), "utf8");
+    const cert = readFileSync(path.join(folder, "cert.pem"), "utf8");
+    await serving({ tls: { key, cert } }, async (server) => {
+      const socket = tls.connect({ port: server.address.port, host: "127.0.0.1", ca: cert });
+      await new Promise((resolve, reject) => {
+        socket.once("secureConnect", resolve);
+        socket.once("error", reject);
+      });
+      expect((await ask(socket)).endsWith("\r\n\r\nhello\n"), "an answer");
+    });
+  },
+
+  "a Unix socket carries requests": () => {
+    const socketPath = path.join(folder, "socket");
+    return serving({ path: socketPath }, async () => {
+      expect((await ask(net.connect(socketPath))).endsWith("\r\n\r\nhello\n"), "an answer");
+    });
+  },
+
+  "a handler that cannot be loaded, or a port that is taken, is told": () =>
+    serving({}, async (server) => {
+      const missing = new URL("./missing.mjs", import.meta.url);
+      expect((await failure(serve({ port: 0, handler: missing }))) !== "none", "a missing handler");
+      const taken = await failure(serve({ port: server.address.port, handler }));
+      expect(taken.includes("EADDRINUSE"), taken);
+    }),
+
+  "a worker that dies is told": async () => {
+    const server = await serve({ port: 0, handler, onError: () => undefined });
+    const ended = failure(server.finished);
+    const text = await failure(fetch(`http://127.0.0.1:${server.address.port}/exit`));
+    expect(text !== "none", "the request has no answer");
+    expect((await ended) !== "none", "finished is rejected");
+    expect(server.broadcast("x") === false, "nothing is sent");
+    expect((await failure(server.stats())) !== "none", "calls are rejected");
+  },
+
+  "a signal ends a server, and its process may end": async () => {
+    const abort = new AbortController();
+    const server = await serve({ port: 0, handler, signal: abort.signal });
+    abort.abort();
+    await server.finished;
+    expect(server.broadcast("x") === false, "nothing is sent");
+  },
+};
+
+const results: { name: string; passed: boolean; error: string }[] = [];
+for (const [title, check] of Object.entries(checks)) {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("not within 10 s")), 10000);
+  });
+  const error = await Promise.race([check(), late]).then(
+    () => "",
+    (thrown: Error) => thrown.stack ?? thrown.message,
+  );
+  clearTimeout(timer);
+  results.push({ name: `${name}, ${title}`, passed: error === "", error });
+}
+console.log(`on ${os.platform()}`);
+console.log(JSON.stringify(results));

@@ -1,0 +1,180 @@
+// The package as its user gets it: what is in it, its types, and what bundlers make of it. All of it follows
+// the `exports` of package.json.
+
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { example, giveAs, makeApp, programOf, read, root, run } from "./app";
+
+const test = suite("package");
+const SIZE_LIMIT = 150000;
+
+interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly exports: Readonly<Record<string, string | { types?: string; default: string }>>;
+  readonly scripts?: Readonly<Record<string, string>>;
+}
+
+const app = makeApp();
+const installed = path.join(app.folder, "node_modules/ringcast");
+const manifest = JSON.parse(readFileSync(path.join(installed, "package.json"), "utf8")) as Manifest;
+const entries = Object.entries(manifest.exports).flatMap(([name, entry]) =>
+  typeof entry === "string" ? [] : [{ name: name.replace(".", manifest.name), ...entry }],
+);
+/** Entry points that one imports; the others are for threads. */
+const libraries = entries.filter(({ types }) => !types?.endsWith("/script.d.ts"));
+/** Those that run where there is no page. */
+const onServers = libraries.filter(({ name }) => !name.includes("/browser"));
+
+/** Files that modules name: by an import, or by a URL beside them. */
+function namedIn(file: string): string[] {
+  const text = readFileSync(path.join(installed, file), "utf8");
+  const names = file.endsWith(".d.ts")
+    ? [...text.matchAll(/["'](\.[^"']*)\.js["']/g)].map(([, name]) => `${name}.d.ts`)
+    : [...text.matchAll(/["'`](\.\/[\w.-]+\.js)["'`]/g)].map(([, name]) => name as string);
+  const found = names.map((name) => path.posix.join(path.posix.dirname(file), name));
+  // Messages name files, too. One that is missing is missed by those who run it.
+  return found.filter((name) => existsSync(path.join(installed, name)));
+}
+
+test("it holds what its entry points need, and nothing else", () => {
+  const needed = new Set(
+    entries.flatMap((entry) => [entry.default, entry.types ?? []].flat()).map(path.posix.normalize),
+  );
+  for (const file of needed) for (const name of namedIn(file)) needed.add(name);
+  const due = ["LICENSE", "README.md", "package.json", ...needed].sort();
+  assert.equal(app.packed.files, due);
+  assert.ok(libraries.length > 0 && libraries.every(({ types }) => types), "all have types");
+});
+
+test(`it is smaller than ${SIZE_LIMIT / 1000} kB`, () => {
+  console.log(`# packed: ${app.packed.size} bytes of at most ${SIZE_LIMIT}`);
+  assert.ok(app.packed.size < SIZE_LIMIT, `${app.packed.size} bytes`);
+});
+
+test("it installs without a script of its own or of others", () => {
+  const lock = JSON.parse(read(app, "package-lock.json")) as {
+    packages: Record<string, { hasInstallScript?: boolean; version?: string }>;
+  };
+  const scripted = Object.entries(lock.packages).filter(([, entry]) => entry.hasInstallScript);
+  assert.equal(scripted, []);
+  assert.is(lock.packages["node_modules/ringcast"]?.version, manifest.version);
+  for (const name of ["preinstall", "install", "postinstall", "prepare"]) {
+    assert.not.ok(name in (manifest.scripts ?? {}), name);
+  }
+});
+
+test("publint and are-the-types-wrong have nothing to say", async () => {
+  const lint = path.join(root, "test/runtimes/lint.mjs");
+  const { code, output } = await run(
+    [process.execPath, lint, app.packed.file, installed],
+    app.folder,
+  );
+  assert.is(code, 0, output);
+  assert.equal(JSON.parse(output), []);
+});
+
+/** A program that names everything that is exported, and uses some of it wrongly. */
+function consumer(): string {
+  const imports = libraries.map(({ name }, i) => `import * as entry${i} from "${name}";`);
+  const uses = libraries.map((_, i) => `export type Names${i} = keyof typeof entry${i};`);
+  return [
+    ...imports,
+    ...uses,
+    'import { type Handler, type Server, serve } from "ringcast";',
+    "export const handler: Handler<{ user: string }> = {",
+    '  request: (req, res) => res.send(200, "text/plain", req.path),',
+    "  message: (ws, data) => void ws.send(ws.data.user + String(data)),",
+    "};",
+    "export const started: Promise<Server> = serve({ port: 0, handler: handler as Handler });",
+    "// @ts-expect-error: a port is a number",
+    'serve({ port: "0" });',
+  ].join("\n");
+}
+
+for (const [resolution, module] of [
+  ["nodenext", "nodenext"],
+  ["bundler", "esnext"],
+] as const) {
+  test(`its types check under ${resolution}`, async () => {
+    writeFileSync(path.join(app.folder, "consumer.ts"), consumer());
+    const flags = `--noEmit --strict --target es2022 --lib es2023,dom,esnext.disposable --types node`;
+    const typeRoots = path.join(root, "node_modules/@types");
+    const tsc = path.join(root, "node_modules/typescript/bin/tsc");
+    const { code, output } = await run(
+      [
+        ...[process.execPath, tsc, ...flags.split(" "), "--typeRoots", typeRoots],
+        ...["--module", module, "--moduleResolution", resolution, "consumer.ts"],
+      ],
+      app.folder,
+    );
+    assert.is(code, 0, output);
+  });
+}
+
+const nodes = [process.execPath, programOf("node-24/bin/node"), programOf("node-26/bin/node")];
+
+test("each entry point can be imported, and required where Node can", async () => {
+  const names = JSON.stringify(onServers.map(({ name }) => name));
+  writeFileSync(
+    path.join(app.folder, "required.cjs"),
+    `for (const name of ${names}) if (Object.keys(require(name)).length === 0) throw new Error(name);
+     const { serve } = require("ringcast");
+     const handler = { request: (req, res) => res.send(200, "text/plain", "required") };
+     (async () => {
+       for (const name of ${names}) await import(name);
+       const server = await serve({ port: 0, handler });
+       const url = "http://127.0.0.1:" + server.address.port;
+       console.log(await (await fetch(url)).text());
+       await server.close();
+     })();`,
+  );
+  for (const node of nodes) {
+    const { code, output } = await run([node, "--no-warnings", "required.cjs"], app.folder);
+    assert.equal([code, output.trim()], [0, "required"], node);
+  }
+});
+
+/** Runs what a bundler made in out/; each of its three servers answers. */
+async function checkBundle(): Promise<void> {
+  const files = readdirSync(path.join(app.folder, "out"));
+  for (const name of ["app.js", "handler.js", "worker.js", "pool.js"]) {
+    assert.ok(files.includes(name), `${name} of ${files}`);
+  }
+  for (const file of files.filter((name) => name.endsWith(".js"))) {
+    const text = read(app, `out/${file}`);
+    assert.not.match(text, /(from|import)\s*["'](ringcast|comlink)/, `${file} is whole`);
+  }
+  for (const node of nodes) {
+    const { code, output } = await run([node, "out/app.js"], app.folder);
+    assert.equal(
+      [code, output.trim().split("\n")],
+      [0, ["200 thread 1", "200 from a closure", "200 thread 1"]],
+      `${node}: ${output}`,
+    );
+  }
+  rmSync(path.join(app.folder, "out"), { recursive: true });
+}
+
+giveAs(app, "test/runtimes/places.mjs", "app.js");
+giveAs(app, "test/runtimes/handler.mjs", "handler.js");
+
+test("esbuild bundles it as the README says, worker and all", async () => {
+  const esbuild = path.join(root, "node_modules/esbuild/bin/esbuild");
+  const [, ...args] = example("esbuild ").replace("\\\n", "").trim().split(/\s+/);
+  const { code, output } = await run([esbuild, ...args], app.folder);
+  assert.is(code, 0, output);
+  await checkBundle();
+});
+
+test("Vite bundles it as the README says, worker and all", async () => {
+  writeFileSync(path.join(app.folder, "vite.config.js"), example("// vite.config.js"));
+  const vite = programOf("vite/bin/vite.js");
+  const { code, output } = await run([process.execPath, vite, "build"], app.folder);
+  assert.is(code, 0, output);
+  await checkBundle();
+});
+
+test.run();
