@@ -74,35 +74,36 @@ const common = {
 };
 
 export async function buildBundles() {
-  // Names with a hash: what was built before would stay.
-  for (const name of await readdir(path.join(root, "dist"))) {
-    if (name.startsWith("shared-")) await rm(path.join(root, "dist", name));
-  }
   // Decoded as a browser can, too.
   await build({ ...common, platform: "browser", entryPoints: { wasm: "./dist/engine.wasm" } });
-  await build({
-    ...common,
-    external,
-    entryPoints: { index: "host/index.ts", worker: "worker/main.ts", pool: "worker/thread.ts" },
-  });
   await build({ ...common, platform: "neutral", entryPoints: { fetch: "host/fetch.ts" } });
   // A page has no packages: nothing is left to import.
   await build({
     ...common,
     plugins: [],
+    minify: true,
     platform: "browser",
     target: "es2022",
     entryPoints: { browser: "host/browser.ts", "browser-worker": "worker/page.ts" },
   });
-  // What runs in any runtime: imports nothing. The wasm is in the chunk that both share.
+  // What several of them have in common stands in chunks: once in the package.
+  for (const name of await readdir(path.join(root, "dist"))) {
+    if (name.startsWith("shared-")) await rm(path.join(root, "dist", name));
+  }
   await build({
     ...common,
-    platform: "neutral",
+    external,
     splitting: true,
     chunkNames: "shared-[hash]",
-    entryPoints: { engine: "worker/embed.ts", testing: "host/testing.ts" },
+    entryPoints: {
+      index: "host/index.ts",
+      worker: "worker/main.ts",
+      pool: "worker/thread.ts",
+      engine: "worker/embed.ts",
+      testing: "host/testing.ts",
+      zlib: "worker/net/zlib.ts",
+    },
   });
-  await build({ ...common, external, entryPoints: { zlib: "worker/net/zlib.ts" } });
   await build({
     ...common,
     external: [...external, "../index.js"],

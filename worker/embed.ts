@@ -16,6 +16,7 @@ export {
   EngineDriver,
 } from "./driver";
 export { Engine, type EngineExports, type EngineParams } from "./engine";
+export { wasmBytes } from "./wasm";
 export { Wire, type WireFields } from "./wire";
 
 /** Where the wasm comes from: bytes, or what they are fetched from; or compiled. */

@@ -9,3 +9,8 @@ export function wasmModule(): WebAssembly.Module {
   compiled ??= new WebAssembly.Module(bytes);
   return compiled;
 }
+
+/** The bytes, a copy: for who puts them where they can be fetched from. */
+export function wasmBytes(): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes);
+}

@@ -141,6 +141,14 @@ export class TestSocket {
     return this;
   }
 
+  /** Reads up to `limit` bytes of what has arrived, now: for a client that has stopped reading by itself. */
+  read(limit = Number.POSITIVE_INFINITY): this {
+    const socket = this.#socket;
+    if (socket && socket.available > 0 && limit > 0) this.arrived(socket.read(limit));
+    this.#lookForEnd();
+    return this;
+  }
+
   /** All bytes that were read and not taken. */
   get received(): Uint8Array {
     if (this.#parts.length !== 1) this.#parts = [concat(this.#parts)];
@@ -185,7 +193,8 @@ export class TestSocket {
     } else if (this.#rate > 0 && socket.available > 0) {
       this.#cancelStep ??= this.network.clock.after(this.#stepTime, () => this.#step());
     }
-    this.#lookForEnd();
+    // Who does not read does not notice.
+    if (this.#rate > 0) this.#lookForEnd();
   }
 
   get #stepTime(): number {
@@ -204,8 +213,7 @@ export class TestSocket {
 
   #lookForEnd(): void {
     const socket = this.#socket;
-    // Who does not read does not notice.
-    if (!socket || this.#rate === 0) return;
+    if (!socket) return;
     if (socket.gone === "reset") this.#finish("reset");
     else if (socket.available === 0) {
       if (socket.gone === "closed") this.#finish("closed");

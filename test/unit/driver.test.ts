@@ -20,7 +20,7 @@ import { closeFrame, frame, lines, received, text } from "../frame";
 import { type End, Pipe, type Piped } from "../pipe";
 import { replies } from "../reply";
 import { describeSplit, splits } from "../split";
-import { loadEngine } from "../../worker/embed";
+import { loadEngine, wasmBytes } from "../../worker/embed";
 import { BUILDS } from "../wasm";
 
 const AREAS: readonly Area[] = [
@@ -411,7 +411,12 @@ driver("loads from bytes, a module, a Response or a URL, and names what is wrong
   const url = `data:application/wasm;base64,${Buffer.from(bytes).toString("base64")}`;
   const sources = [
     ...[undefined, bytes, new WebAssembly.Module(bytes), new Response(bytes)],
-    ...[url, new URL(url), bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)],
+    ...[
+      wasmBytes(),
+      url,
+      new URL(url),
+      bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length),
+    ],
   ];
   const few = { maxConnections: 10, maxWebSockets: 10, ring: 4096 };
   for (const wasm of sources) {

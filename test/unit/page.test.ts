@@ -22,7 +22,7 @@ import { matcherOf } from "../../host/page/install";
 import { sha1 } from "../../host/page/sha1";
 import { SharedInbox } from "../../worker/inbox";
 import { MirroredInbox } from "../../worker/mirror";
-import { Random } from "../random";
+import { Random } from "../../host/testing/random";
 import { splits } from "../split";
 
 const page = suite("page");
