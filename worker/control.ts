@@ -15,6 +15,7 @@ import type { Clock, Codec, Listener, Threads, Transport } from "./net";
 import { Pool } from "./pool";
 import { Remote } from "./remote";
 import { Pump } from "./server";
+import { pumpSettings } from "./settings";
 
 /** What the host gives the worker at its start. */
 export interface WorkerData {
@@ -121,20 +122,11 @@ export class Worker {
     this.#runLimit = runLimit(settings.tls !== undefined, platform.transport);
     const params = engineParams(settings);
     params.RunBytes = Math.min(params.RunBytes, this.#runLimit);
-    const { values, lists } = settings;
+    const { values } = settings;
     this.pump = new Pump({
+      ...pumpSettings(settings),
       engine: new Engine(platform.module, { ...params, Seed: platform.seed }),
       clock: platform.clock,
-      flushInterval: values.flushInterval,
-      rules: {
-        origins: lists.origins,
-        requireOrigin: values.requireOrigin === 1,
-        hosts: lists.hosts ?? [],
-      },
-      protocols: lists.protocols ?? [],
-      serverHeader: settings.serverHeader,
-      secure: settings.tls !== undefined,
-      ordered: values.ordered === 1,
       codec: values.perMessageDeflate ? platform.codec : undefined,
       failed: this.#report,
       evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),

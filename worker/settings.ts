@@ -5,10 +5,10 @@ import type { PumpOptions } from "./server";
 
 export type PumpSettings = Pick<
   PumpOptions,
-  "flushInterval" | "rules" | "protocols" | "serverHeader" | "ordered"
+  "flushInterval" | "rules" | "protocols" | "serverHeader" | "secure" | "ordered"
 >;
 
-export function pumpSettings({ values, lists, serverHeader }: Settings): PumpSettings {
+export function pumpSettings({ values, lists, serverHeader, tls }: Settings): PumpSettings {
   return {
     flushInterval: values.flushInterval,
     rules: {
@@ -18,6 +18,7 @@ export function pumpSettings({ values, lists, serverHeader }: Settings): PumpSet
     },
     protocols: lists.protocols ?? [],
     serverHeader,
+    secure: tls !== undefined,
     ordered: values.ordered === 1,
   };
 }
