@@ -47,7 +47,7 @@ import { block, dropQueue, giveBlock } from "./reply";
 import { deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import { session } from "./subscription";
 import { arm, disarm } from "./timers";
-import { forget, unflushed, wakeSubscribers } from "./topics";
+import { forget, hasUnflushed, unflushed, wakeSubscribers } from "./topics";
 
 // ---- deadlines -------------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ export function leaveQueue(c: Conn): void {
 
 /** True when a client has not been handed all that was published to it. */
 export function isBehind(c: Conn): bool {
-  return dueSequence(c) != NEVER || unflushed(c) != NEVER;
+  return dueSequence(c) != NEVER || hasUnflushed(c);
 }
 
 /** Bytes of the ring a client has not been delivered. */

@@ -380,6 +380,22 @@ export function unflushed(c: Conn): u64 {
   return topic(0).dirty != 0 ? firstFrom(topic(0).first, c.sequence, c) : NEVER;
 }
 
+/** Subscriptions up to which it is looked whether something unflushed is for a client. */
+const LOOK_LIMIT: u32 = 64;
+
+/** True when something published since the last pass is for a client, or may be: one of many topics was. */
+export function hasUnflushed(c: Conn): bool {
+  if (unflushed(c) != NEVER) return true;
+  if (engine.dirtyTopics == 0) return false;
+  if (session(c).count > LOOK_LIMIT) return true;
+  for (let link = session(c).first; link != 0; link = subscription(link).ownNext) {
+    const s = subscription(link);
+    if (!(s.flags & Mark.Active) || topic(s.topic).dirty == 0) continue;
+    if (firstFrom(topic(s.topic).first, s.sequence, c) != NEVER) return true;
+  }
+  return false;
+}
+
 /** Checks the tables, for tests. @returns 0, or the number of the first rule that does not hold */
 export function checkTopics(): u32 {
   let active: u32 = 0;

@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Outcome, TOPIC_NAME_BYTES } from "../../assembly/abi";
 import { BINARY, Drive, type Wire } from "../drive";
-import { lines } from "../frame";
+import { frame, lines } from "../frame";
 
 const topics = suite("topics");
 
@@ -312,6 +312,23 @@ topics(
     drive.end();
   },
 );
+
+topics("pongs keep their order, also when one comes behind what is not flushed yet", () => {
+  const [drive, a] = start(1) as [Drive, Wire];
+  drive.subscribe(a, "t");
+  a.stalled = true;
+  a.push("held up");
+  drive.turn();
+  drive.publish("x".repeat(300), 0, "t");
+  a.send(frame(9, "one"));
+  drive.turn();
+  a.send(frame(9, "two"));
+  a.unstall();
+  const pongs = got(a).filter((line) => line.startsWith("pong"));
+  assert.is(pongs.at(-1), "pong two");
+  assert.ok(pongs.length === 1 || pongs[0] === "pong one");
+  drive.end();
+});
 
 topics("a thousand topics of one client are merged in order", () => {
   const params = {
