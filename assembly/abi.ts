@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 5;
+export const ABI_VERSION: u32 = 6;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -163,6 +163,8 @@ export enum Control {
   SubscriptionCount,
   /** Length of the name at Control.Result. */
   NameLength,
+  /** 1: the pass before left what was published for a later one. */
+  Withheld,
   /** Closed connections by reason: CloseCount - reason. */
   CloseCount,
   COUNT = CloseCount + 64,

@@ -36,6 +36,7 @@ import {
   putFree,
   receivePool,
   removeOpen,
+  setControl,
   replyPool,
   takeDirty,
 } from "./conn";
@@ -44,7 +45,7 @@ import { NEVER, castDue, dueSequence, place } from "./due";
 import { remove } from "./order";
 import { give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
-import { deflated, frame, offsetIn, plain, ringOf } from "./ring";
+import { Ring, deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import { session } from "./subscription";
 import { arm, disarm } from "./timers";
 import { forget, hasUnflushed, unflushed, wakeSubscribers } from "./topics";
@@ -330,26 +331,66 @@ function castAll(first: u64, runBytes: u32): void {
   }
 }
 
+/** True when more than an eighth of a ring is to be handed out: a longer run saves nothing, and takes room. */
+function isMuch(ring: Ring): bool {
+  return ring.committed - ring.flushed > ((ring.capacity >> 3) as u64);
+}
+
+/**
+ * True when what was published may wait for a later pass: none of the WebSockets that have something to write
+ * has an answer or a pong, which may stand behind it.
+ */
+function canWait(): bool {
+  if (isMuch(plain) || isMuch(deflated)) return false;
+  for (let link = engine.dirtyHead; link != 0; link = at(link - 1).link) {
+    const c = at(link - 1);
+    if (isWebSocket(c) && (c.replyHead != 0 || c.pong != 0)) return false;
+  }
+  return true;
+}
+
+/** Hands over what is due to a connection that was on the list. */
+function serve(c: Conn, runBytes: u32): void {
+  if (nextRow(c, runBytes)) return;
+  place(c);
+  afterWrite(c);
+}
+
+/** Serves what is not a WebSocket. WebSockets stay on the list: their next frames may be ones that wait. */
+function serveAnswers(runBytes: u32): void {
+  for (let link = engine.dirtyHead; link != 0; ) {
+    const c = at(link - 1);
+    link = c.link;
+    if (isWebSocket(c)) continue;
+    dropDirty(c);
+    serve(c, runBytes);
+  }
+}
+
 /**
  * Takes in the states of the rows before and fills the table anew. Call it, write the rows, call it
  * again, until it returns 0. Publishing and user code wait meanwhile.
+ * @param withhold 1: what was published since the pass before may wait for a later one, unless an answer
+ *   that is due stands behind it; Control.Withheld tells
  */
-export function flush(): u32 {
+export function flush(withhold: u32): u32 {
   settle();
   if (engine.buffersGiven != 0) wakeWaiters();
   if (engine.replyFull != 0 && replyPool.used < paramU32(Param.ReplyPoolBytes) >> 1) wakeSenders();
   const runBytes = paramU32(Param.RunBytes);
-  if (plain.flushed != plain.committed) {
+  const isNew = plain.flushed != plain.committed;
+  const waits = isNew && withhold != 0 && canWait();
+  setControl(Control.Withheld, waits ? 1 : 0);
+  if (waits) {
+    serveAnswers(runBytes);
+    return engine.rowCount;
+  }
+  if (isNew) {
     const everyone = wakeSubscribers();
     if (everyone != NEVER) castAll(everyone, runBytes);
     plain.flushed = plain.committed;
     deflated.flushed = deflated.committed;
   }
-  while (engine.dirtyHead != 0) {
-    const c = takeDirty();
-    if (nextRow(c, runBytes)) continue;
-    place(c);
-    afterWrite(c);
-  }
+  while (engine.dirtyHead != 0) serve(takeDirty(), runBytes);
   return engine.rowCount;
 }

@@ -241,7 +241,7 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 0,
     min: 0,
     max: 10000,
-    text: "Least time between two flushes: fewer, longer writes for that much latency. 0: every turn.",
+    text: "Least time between two passes that hand out what is published: fewer, longer writes for that much latency. Answers do not wait. 0: every turn, spaced under saturation.",
   },
   {
     name: "inbox",

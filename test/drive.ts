@@ -501,7 +501,7 @@ export class Drive {
   flush(): void {
     const { engine } = this;
     const { u32, x } = engine;
-    for (let count = x.flush(); count > 0; count = x.flush()) {
+    for (let count = x.flush(0); count > 0; count = x.flush(0)) {
       for (let i = 0; i < count; i++) {
         const at = engine.rows + i * (ROW_BYTES >>> 2);
         const field = (offset: number): number => u32[at + (offset >>> 2)] as number;

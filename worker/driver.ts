@@ -638,7 +638,7 @@ export class EngineDriver<User = unknown> {
     const { engine } = this;
     const { u32, x } = engine;
     this.#flushing = true;
-    for (let count = x.flush(); count > 0; count = x.flush()) {
+    for (let count = x.flush(0); count > 0; count = x.flush(0)) {
       for (let i = 0; i < count; i++) {
         const at = engine.rows + i * (ROW_BYTES >>> 2);
         this.#attempt(() => this.#writeRow(at, u32));

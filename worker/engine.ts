@@ -133,7 +133,7 @@ export interface EngineExports {
   ): number;
   stageSend(slot: number, generation: number, flags: number): number;
   drain(from: number, to: number): number;
-  flush(): number;
+  flush(withhold: number): number;
   done(slot: number, generation: number): void;
   tick(): number;
   gauge(): void;

@@ -68,6 +68,17 @@ import { statsOf } from "./stats";
 import { StageImpl } from "./stage";
 import { BodyError, Upload } from "./upload";
 
+/**
+ * The part of a pass's time for which what is published afterwards waits. A pass takes the longer the more
+ * clients there are, however little each gets; under saturation, and only then, the messages of several turns
+ * share a pass that way.
+ */
+const PASS_SPACING = 1 / 8;
+/** ms: what a few writes take. */
+const SPACING_MIN_MILLIS = 0.05;
+/** ms: for less the loop is gone round, a timer would be late. */
+const TIMER_MIN_MILLIS = 2;
+
 /** First byte of a whole data frame. */
 function firstByte(flags: number): number {
   const opcode = flags & FrameFlag.Binary ? 2 : 1;
@@ -143,7 +154,9 @@ export class Pump implements HandlerServer {
   #fed: Peer | undefined;
   #eventAt = 0;
   #flushing = false;
-  #lastFlush = Number.NEGATIVE_INFINITY;
+  /** The last pass that handed over what was published: when it began, and until when the next one waits. */
+  #passBegan = Number.NEGATIVE_INFINITY;
+  #spacedUntil = Number.NEGATIVE_INFINITY;
   #cancelFlush: (() => void) | undefined;
   #cancelTick: (() => void) | undefined;
   #tickAt = Number.POSITIVE_INFINITY;
@@ -1359,30 +1372,36 @@ export class Pump implements HandlerServer {
     }
   }
 
+  /** What was published waits until the pass before is far enough back; answers do not. */
   #flushWhenDue(): void {
-    if (this.flushInterval > 0) {
-      const wait = this.#lastFlush + this.flushInterval - this.#clock.now();
-      if (wait > 0) {
-        this.#cancelFlush ??= this.#clock.after(wait, () => {
-          this.#cancelFlush = undefined;
-          this.schedule();
-        });
-        return;
-      }
+    const due = Math.max(this.#passBegan + this.flushInterval, this.#spacedUntil);
+    const wait = due - this.#clock.now();
+    this.flush(wait > 0);
+    if (this.engine.get(Control.Withheld) === 0) return;
+    if (due === this.#spacedUntil && wait < TIMER_MIN_MILLIS) {
+      this.schedule();
+      return;
     }
-    this.flush();
+    this.#cancelFlush ??= this.#clock.after(wait, () => {
+      this.#cancelFlush = undefined;
+      this.schedule();
+    });
   }
 
-  /** Hands over what is due: until the engine has no more rows. */
-  flush(): void {
+  /**
+   * Hands over what is due: until the engine has no more rows.
+   * @param withhold what was published may wait for the next pass
+   */
+  flush(withhold = false): void {
     const { engine } = this;
     const { x, u32, rows } = engine;
+    const wanted = withhold ? 1 : 0;
+    const began = this.#clock.now();
     this.#flushing = true;
-    this.#lastFlush = this.#clock.now();
     let lastOffset = -1;
     let lastLength = -1;
     let view: Uint8Array = engine.u8;
-    for (let count = x.flush(); count > 0; count = x.flush()) {
+    for (let count = x.flush(wanted); count > 0; count = x.flush(wanted)) {
       for (let i = 0; i < count; i++) {
         const at = rows + i * (ROW_BYTES >>> 2);
         const peer = this.#peers[u32[at + (ROW_SLOT >>> 2)] as number];
@@ -1408,6 +1427,14 @@ export class Pump implements HandlerServer {
       }
     }
     this.#flushing = false;
+    if (engine.get(Control.Withheld) === 0) {
+      const ended = this.#clock.now();
+      const spent = ended - began;
+      // A clock that stands still has no part of a pass's time.
+      const spacing = spent === 0 ? 0 : Math.max(spent * PASS_SPACING, SPACING_MIN_MILLIS);
+      this.#passBegan = began;
+      this.#spacedUntil = ended + spacing;
+    }
   }
 
   #bodyOf(peer: Peer, number: number): Uint8Array {

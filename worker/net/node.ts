@@ -1,31 +1,71 @@
 // Node's `net`. Reads go straight into the engine's receive window where the platform lets them
 // (`onread` over the accepted handle); else 'data' events are copied into it.
 //
-// Invariant: `written` is told exactly once for a write that was not through on return. `writableLength`
-// is 0 on return when it was; otherwise an empty write is queued behind it, and its callback is the
-// completion. 'drain' is silent below the high-water mark and never relied on.
+// Invariant: `written` is told exactly once for a write that was not through on return. Where Node lets it be,
+// a write goes to the socket's handle itself: what of it the kernel took shows in the length of the handle's
+// queue. Else, and for a handle's first write, it goes through the stream: `writableLength` is 0 on return when
+// it was through; otherwise an empty write is queued behind it, and its callback is the completion. A write
+// is never begun while another is outstanding. 'drain' is silent below the high-water mark and never relied on.
 
 import * as net from "node:net";
 import * as tls from "node:tls";
+import { getSystemErrorMap } from "node:util";
 import type { Accept, Clock, Link, Listener, ListenOptions, Sink, Transport } from "../net";
 
 const EMPTY = new Uint8Array(0);
 
-/** A handle-bearing socket, as Node has it: undocumented, so it is tested for. */
+/** A socket's handle, as Node has it: undocumented, so each part of it is tested for. */
+interface Handle {
+  /** @returns 0, or a negative error number. What the kernel does not take at once is completed by `request`. */
+  writeBuffer?(request: WriteRequest, bytes: Uint8Array): number;
+  /** Bytes that were not written yet. */
+  readonly writeQueueSize?: number;
+}
+
+interface WriteRequest {
+  oncomplete?: (status: number) => void;
+  /** Kept from being collected. */
+  buffer?: Uint8Array;
+}
+
 interface Handled {
-  _handle?: unknown;
+  _handle?: Handle | null;
+}
+
+/** Node's class of write requests, once a first write through the stream has shown it. */
+let Request: (new () => WriteRequest) | undefined;
+/** For the next write: one that is through on return leaves it unused. */
+let spare: WriteRequest = {};
+
+/** Learns the class of write requests from a write that is being made. */
+function learn(handle: Handle, write: () => void): void {
+  const { writeBuffer } = handle;
+  handle.writeBuffer = (request, bytes) => {
+    Request = request.constructor as new () => WriteRequest;
+    return (writeBuffer as NonNullable<Handle["writeBuffer"]>).call(handle, request, bytes);
+  };
+  try {
+    write();
+  } finally {
+    // What it inherits shows again.
+    delete handle.writeBuffer;
+  }
+  if (Request) spare = new Request();
 }
 
 class NodeLink implements Link {
   readonly remoteAddress: string;
-  readonly #socket: net.Socket;
+  readonly #socket: net.Socket & Handled;
+  /** Writes may go to the handle itself. */
+  readonly #direct: boolean;
   #sink: Sink | undefined;
   readonly #written = (): void => {
     this.#sink?.written();
   };
 
-  constructor(socket: net.Socket) {
+  constructor(socket: net.Socket, direct: boolean) {
     this.#socket = socket;
+    this.#direct = direct;
     this.remoteAddress = socket.remoteAddress ?? "";
     socket.on("error", (error: Error) => this.#lose(error));
     socket.on("close", () => this.#lose(undefined));
@@ -43,8 +83,36 @@ class NodeLink implements Link {
   }
 
   write(view: Uint8Array): boolean {
+    if (this.#socket.destroyed) return false;
+    const handle = this.#direct ? this.#socket._handle : undefined;
+    if (!handle) return this.#stream(view);
+    if (Request === undefined) {
+      let isThrough = false;
+      learn(handle, () => {
+        isThrough = this.#stream(view);
+      });
+      return isThrough;
+    }
+    const error = (handle.writeBuffer as NonNullable<Handle["writeBuffer"]>)(spare, view);
+    if (error !== 0) {
+      this.#socket.destroy(writeError(error));
+      return false;
+    }
+    if (handle.writeQueueSize === 0) return true;
+    spare.buffer = view;
+    spare.oncomplete = this.#completed;
+    spare = new Request();
+    return false;
+  }
+
+  /** Told by the handle that a write is complete, or has failed. */
+  readonly #completed = (status: number): void => {
+    if (status >= 0) this.#sink?.written();
+    else if (this.#sink) this.#socket.destroy(writeError(status));
+  };
+
+  #stream(view: Uint8Array): boolean {
     const socket = this.#socket;
-    if (socket.destroyed) return false;
     socket.write(view);
     if (socket.writableLength === 0) return true;
     socket.write(EMPTY, this.#written);
@@ -115,6 +183,20 @@ const isBun = "bun" in process.versions;
 /** Longest run where writes are copied. */
 const COPIED_BYTES = 65536;
 
+function writeError(errno: number): Error {
+  const [code, text] = getSystemErrorMap().get(errno) ?? [`error ${errno}`, "the write failed"];
+  return Object.assign(new Error(`write ${code}: ${text}`), { code, errno, syscall: "write" });
+}
+
+/** True where a handle's own writes are what they are in Node. */
+function isDirect(handle: Handle): boolean {
+  return (
+    !("deno" in process.versions) &&
+    typeof handle.writeBuffer === "function" &&
+    handle.writeQueueSize === 0
+  );
+}
+
 /** A net or TLS server that gives its connections to `accept`. */
 function createServer(
   options: ListenOptions,
@@ -180,7 +262,7 @@ function listen(
   });
 }
 
-function takeRaw(handle: unknown, window: Uint8Array, accept: Accept): void {
+function takeRaw(handle: Handle, window: Uint8Array, accept: Accept): void {
   let sink: Sink | undefined;
   const init = {
     handle,
@@ -194,7 +276,7 @@ function takeRaw(handle: unknown, window: Uint8Array, accept: Accept): void {
     },
   };
   const socket = new net.Socket(init as unknown as net.SocketConstructorOpts);
-  const link = new NodeLink(socket);
+  const link = new NodeLink(socket, isDirect(handle));
   sink = accept(link);
   if (sink === undefined) return;
   link.attach(sink);
@@ -202,7 +284,7 @@ function takeRaw(handle: unknown, window: Uint8Array, accept: Accept): void {
 }
 
 function takeStream(socket: net.Socket, window: Uint8Array, accept: Accept): void {
-  const link = new NodeLink(socket);
+  const link = new NodeLink(socket, false);
   const sink = accept(link);
   if (sink === undefined) return;
   link.attach(sink);

@@ -1,0 +1,240 @@
+// When what is published is handed over: each turn; under saturation, or with `flushInterval`, later.
+// Answers do not wait, and nothing overtakes.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Param } from "../../assembly/abi";
+import type { Handler } from "../../host/handler";
+import type { Clock, Link, Sink } from "../../worker/net";
+import { Pump } from "../../worker/server";
+import { HANDSHAKE, octets } from "../drive";
+import { lines, text } from "../frame";
+import { testEngine } from "../wasm";
+
+const passes = suite("passes");
+
+/** Time passes by writing alone, `cost` ms for each. */
+class Scene implements Clock {
+  cost = 0;
+  time = 1000;
+  writes = 0;
+  readonly pump: Pump;
+  #turns: (() => void)[] = [];
+  #timers: { at: number; fn: () => void }[] = [];
+
+  constructor(flushInterval = 0, handler: Handler = {}) {
+    this.pump = new Pump({ engine: testEngine(), clock: this, flushInterval });
+    this.pump.setHandler({
+      request: (req, res) => (req.upgrade ? res.upgrade() : res.send(200, "text/plain", "hi")),
+      ...handler,
+    });
+  }
+
+  now(): number {
+    return this.time;
+  }
+
+  date(): number {
+    return 0;
+  }
+
+  defer(fn: () => void): void {
+    this.#turns.push(fn);
+  }
+
+  after(ms: number, fn: () => void): () => void {
+    const timer = { at: this.time + ms, fn };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((one) => one !== timer);
+    };
+  }
+
+  /** One turn of the event loop. @returns false when nothing was to be done */
+  turn(): boolean {
+    const turns = this.#turns;
+    this.#turns = [];
+    for (const fn of turns) fn();
+    return turns.length > 0;
+  }
+
+  /** Turns until nothing is left to do without time going on. */
+  settle(): void {
+    for (let i = 0; this.turn(); i++) assert.ok(i < 100, "the turns never end");
+  }
+
+  /** Moves time on, then runs the timers that are due. */
+  advance(ms: number): void {
+    this.time += ms;
+    const due = this.#timers.filter(({ at }) => at <= this.time);
+    this.#timers = this.#timers.filter(({ at }) => at > this.time);
+    for (const { fn } of due) fn();
+  }
+
+  client(): Client {
+    return new Client(this);
+  }
+
+  /** A WebSocket. */
+  webSocket(): Client {
+    const client = this.client();
+    client.send(octets(HANDSHAKE));
+    this.settle();
+    // The passes of the handshake are over.
+    this.advance(1000);
+    client.bytes = [];
+    return client;
+  }
+}
+
+class Client implements Link {
+  readonly remoteAddress = "192.0.2.1";
+  bytes: number[] = [];
+  readonly #scene: Scene;
+  readonly #sink: Sink;
+
+  constructor(scene: Scene) {
+    this.#scene = scene;
+    this.#sink = scene.pump.accept(this) as Sink;
+  }
+
+  write(view: Uint8Array): boolean {
+    this.bytes.push(...view);
+    this.#scene.writes++;
+    this.#scene.time += this.#scene.cost;
+    return true;
+  }
+
+  end(): void {}
+  pause(): void {}
+  resume(): void {}
+  destroy(): void {}
+  reset(): void {}
+
+  send(bytes: Uint8Array): void {
+    const { engine } = this.#scene.pump;
+    engine.u8.set(bytes, engine.window);
+    this.#sink.read(bytes.length);
+  }
+
+  get frames(): string[] {
+    return lines(Uint8Array.from(this.bytes));
+  }
+}
+
+const GET = octets("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+
+passes("each turn has a pass while time is no object", () => {
+  const scene = new Scene();
+  const one = scene.webSocket();
+  for (let i = 0; i < 3; i++) {
+    scene.pump.broadcast(`${i}`);
+    scene.settle();
+    assert.is(one.frames.length, i + 1);
+  }
+});
+
+passes("under saturation the turns of an eighth of a pass's time share the next one", () => {
+  const scene = new Scene();
+  const clients = Array.from({ length: 8 }, () => scene.webSocket());
+  scene.cost = 1;
+  scene.writes = 0;
+  scene.pump.broadcast("first");
+  scene.turn();
+  assert.is(scene.writes, 8, "the first pass waits for nothing");
+  // It took 8 ms: the next one is due 1 ms after it.
+  for (let i = 0; i < 10; i++) {
+    scene.pump.broadcast(`${i}`);
+    scene.turn();
+    scene.time += 0.09;
+  }
+  assert.is(scene.writes, 8);
+  scene.time += 0.2;
+  scene.settle();
+  assert.is(scene.writes, 16, "one write for ten messages");
+  for (const client of clients) assert.is(client.frames.length, 11);
+  scene.time += 1.1;
+  scene.pump.broadcast("last");
+  scene.turn();
+  assert.is(scene.writes, 24, "a message that comes later waits for nothing");
+});
+
+passes("a long wait is the timer's, and ends", () => {
+  const scene = new Scene();
+  const one = scene.webSocket();
+  scene.cost = 80;
+  scene.pump.broadcast("first");
+  scene.settle();
+  scene.pump.broadcast("second");
+  scene.settle();
+  assert.is(one.frames.length, 1);
+  scene.advance(9.9);
+  scene.settle();
+  assert.is(one.frames.length, 1);
+  scene.advance(0.2);
+  scene.settle();
+  assert.is(one.frames.length, 2);
+});
+
+passes("with flushInterval broadcasts wait for it, answers do not", () => {
+  const scene = new Scene(10);
+  const one = scene.webSocket();
+  const http = scene.client();
+  scene.pump.broadcast("1");
+  scene.settle();
+  scene.pump.broadcast("2");
+  scene.advance(9);
+  http.send(GET);
+  scene.settle();
+  assert.match(Buffer.from(http.bytes).toString("latin1"), /^HTTP\/1.1 200 OK\r\n[\s\S]*hi$/);
+  assert.is(one.frames.length, 1);
+  scene.advance(1);
+  scene.settle();
+  assert.is(one.frames.length, 2);
+});
+
+passes("an answer to a client brings along what was published before it", () => {
+  const scene = new Scene(10, { message: (ws, data) => ws.send(data) });
+  const one = scene.webSocket();
+  const other = scene.webSocket();
+  scene.pump.broadcast("1");
+  scene.settle();
+  scene.pump.broadcast("2");
+  scene.settle();
+  assert.is(one.frames.length, 1);
+  one.send(text("echo"));
+  scene.settle();
+  assert.equal(one.frames, ["text 1", "text 2", "text echo"]);
+  assert.equal(other.frames, ["text 1", "text 2"]);
+});
+
+passes("an eighth of the ring waits for nothing", () => {
+  const scene = new Scene(1000);
+  const one = scene.webSocket();
+  const ring = scene.pump.engine.params[Param.RingBytes] as number;
+  scene.pump.broadcast("1");
+  scene.settle();
+  let sent = 0;
+  while (one.frames.length === 1) {
+    scene.pump.broadcast("x".repeat(100));
+    sent += 102;
+    scene.settle();
+    assert.ok(sent < ring, "the ring is full");
+  }
+  assert.ok(sent > ring / 8 && sent < ring / 8 + 204);
+});
+
+passes("an interval that is taken back ends the wait", () => {
+  const scene = new Scene(10000);
+  const one = scene.webSocket();
+  scene.pump.broadcast("1");
+  scene.settle();
+  scene.pump.broadcast("2");
+  scene.settle();
+  scene.pump.flushInterval = 0;
+  scene.pump.broadcast("3");
+  scene.settle();
+  assert.is(one.frames.length, 3);
+});
+
+passes.run();
