@@ -73,7 +73,7 @@ export abstract class Answering implements Response {
   #streaming = false;
   /** The last piece found no room. */
   #full = false;
-  #waiters: (() => void)[] = [];
+  #waiters: (() => void)[] | undefined;
   #aborted = false;
   #abort: AbortController | undefined;
 
@@ -189,7 +189,10 @@ export abstract class Answering implements Response {
   ready(): Promise<void> {
     return new Promise((resolve) => {
       if (this.sent || !this.#full) resolve();
-      else this.#waiters.push(resolve);
+      else {
+        this.#waiters ??= [];
+        this.#waiters.push(resolve);
+      }
     });
   }
 
@@ -203,8 +206,8 @@ export abstract class Answering implements Response {
   wake(): void {
     this.#full = false;
     const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const resolve of waiters) resolve();
+    this.#waiters = undefined;
+    for (const resolve of waiters ?? []) resolve();
   }
 
   async end(data?: Data): Promise<void> {

@@ -5,6 +5,11 @@ const ascii: readonly string[] = Array.from({ length: 128 }, (_, i) => String.fr
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 
+/** Node's Buffer, which as a global is a getter. */
+const NodeBuffer = typeof Buffer === "function" ? Buffer : undefined;
+/** Characters up to which a loop is quicker than a call out of the engine of JavaScript. */
+const LOOP_LENGTH = 32;
+
 /** What Node's Buffer has and its types keep quiet about. */
 interface FastBuffer extends Uint8Array {
   latin1Slice(from: number, to: number): string;
@@ -12,16 +17,16 @@ interface FastBuffer extends Uint8Array {
   utf8Write(text: string, at: number, limit: number): number;
 }
 
-const hasFast = typeof Buffer === "function" && "utf8Write" in Buffer.prototype;
+const Fast = NodeBuffer && "utf8Write" in NodeBuffer.prototype ? NodeBuffer : undefined;
 
 function isFast(bytes: Uint8Array): bytes is FastBuffer {
-  return hasFast && bytes instanceof Buffer;
+  return Fast !== undefined && bytes instanceof Fast;
 }
 
 /** A view of a whole memory: a Buffer where there is one, so that slices of it are cheap. */
 export function viewOf(memory: ArrayBufferLike, from = 0, length?: number): Uint8Array {
-  return hasFast
-    ? Buffer.from(memory as ArrayBuffer, from, length)
+  return Fast
+    ? Fast.from(memory as ArrayBuffer, from, length)
     : new Uint8Array(memory, from, length);
 }
 
@@ -48,9 +53,23 @@ export function utf8(bytes: Uint8Array, from: number, length: number): string {
   return decoder.decode(bytes.slice(from, from + length));
 }
 
+/** Writes a text of ASCII characters; returns where it ends, −1 at the first that is another. */
+function putAscii(bytes: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c > 127) return -1;
+    bytes[at + i] = c;
+  }
+  return at + text.length;
+}
+
 /** Writes a string as UTF-8 at `at`; returns the bytes written, −1 when they do not fit. */
 export function putUtf8(bytes: Uint8Array, at: number, limit: number, text: string): number {
   if (text.length > limit) return -1;
+  if (text.length <= LOOP_LENGTH) {
+    const end = putAscii(bytes, at, text);
+    if (end >= 0) return end - at;
+  }
   if (text.length * 3 > limit && byteLength(text) > limit) return -1;
   if (isFast(bytes)) return bytes.utf8Write(text, at, limit);
   return encoder.encodeInto(text, bytes.subarray(at, at + limit)).written;
@@ -83,7 +102,7 @@ export function encodeInto(text: string, target: Uint8Array): number {
 
 /** Bytes of a string in UTF-8. */
 export function byteLength(text: string): number {
-  return hasFast ? Buffer.byteLength(text, "utf8") : encoder.encode(text).length;
+  return Fast ? Fast.byteLength(text, "utf8") : encoder.encode(text).length;
 }
 
 /** Bytes of a string or of bytes, as a view. */

@@ -84,14 +84,8 @@ export class Answers {
 
   /** Before the engine lets go of a request's bytes: those of a handler that runs on are kept for it. */
   #prepareAnswer(request: RequestImpl): void {
-    if (
-      this.#pump.isFed(request) &&
-      request.isIn(this.#pump.engine.window, this.#pump.engine.windowBytes)
-    ) {
-      request.freeze();
-    } else {
-      request.detach();
-    }
+    if (this.#pump.isFed(request) && request.isInWindow) request.freeze();
+    else request.detach();
   }
 
   #respondLarge(

@@ -26,7 +26,9 @@ import {
   TOPIC_NAME_BYTES,
 } from "../assembly/abi";
 import type { RequestHead } from "../host/request";
+import type { Field } from "../host/response";
 import { latin1, putLatin1, putUtf8, viewOf } from "../host/text";
+import { encodeFields } from "../host/wire";
 
 export { byteLength, latin1, putUtf8, toBytes, utf8 } from "../host/text";
 
@@ -147,6 +149,9 @@ export type Fields = readonly (readonly [string, string])[] | Uint8Array;
 /** Parameters by the names of `Param`; what is missing is 0. */
 export type EngineParams = Partial<Record<keyof typeof Param, number>>;
 
+/** Views that are kept, a power of two. */
+const VIEWS = 1024;
+
 /** An engine with its memory. */
 export class Engine {
   readonly x: EngineExports;
@@ -169,6 +174,7 @@ export class Engine {
   readonly footprint: number;
   readonly params: Float64Array;
   readonly #methods: string[] = [];
+  readonly #views: Uint8Array[];
   /** Traits of every request that the engine does not know of. */
   hostTraits = 0;
 
@@ -196,6 +202,7 @@ export class Engine {
       throw new Error("the engine could not be formatted: another ABI version");
     }
     this.u8 = viewOf(buffer);
+    this.#views = new Array<Uint8Array>(VIEWS).fill(this.u8);
     this.u16 = new Uint16Array(buffer);
     this.u32 = new Uint32Array(buffer);
     this.i32 = new Int32Array(buffer);
@@ -229,6 +236,19 @@ export class Engine {
     return this.u8.subarray(this.window, this.window + this.windowBytes);
   }
 
+  /**
+   * A view of bytes to write. One serves all clients of a run, and answers that come to lie where others of
+   * their length did: making one costs more than the rest of a row.
+   */
+  view(offset: number, length: number): Uint8Array {
+    const at = (offset >>> 8) & (VIEWS - 1);
+    const kept = this.#views[at] as Uint8Array;
+    if (kept.byteOffset === offset && kept.length === length) return kept;
+    const view = this.u8.subarray(offset, offset + length);
+    this.#views[at] = view;
+    return view;
+  }
+
   /** Bytes queued for one client. */
   backlog(slot: number): number {
     return this.u32[(this.slots + slot * CONN_BYTES + CONN_BACKLOG) >>> 2] as number;
@@ -259,13 +279,14 @@ export class Engine {
    */
   putFields(fields: Fields): number {
     let at = this.scratch;
-    if (fields instanceof Uint8Array) {
-      if (fields.length > this.scratchBytes >>> 2) return -1;
-      this.u8.set(fields, at);
-      return fields.length;
+    const encoded = fields.length === 1 ? encodeFields(fields as readonly Field[]) : fields;
+    if (encoded instanceof Uint8Array) {
+      if (encoded.length > this.scratchBytes >>> 2) return -1;
+      this.u8.set(encoded, at);
+      return encoded.length;
     }
     const limit = this.scratch + (this.scratchBytes >>> 2);
-    for (const [name, value] of fields) {
+    for (const [name, value] of encoded) {
       const end = at + 4 + name.length + value.length;
       if (end > limit || name.length > 65535 || value.length > 65535) return -1;
       this.u8[at] = name.length & 255;
@@ -305,6 +326,18 @@ export class Engine {
     }
   }
 
+  /** What is said of the request that is out on a slot: bits of `Trait`, and the host's own. */
+  traits(slot: number): number {
+    return (
+      (this.u32[(this.slots + slot * CONN_BYTES + CONN_TRAITS) >>> 2] as number) | this.hostTraits
+    );
+  }
+
+  /** Where the request that is out on a slot begins. */
+  headAddress(slot: number): number {
+    return this.u32[(this.slots + slot * CONN_BYTES + CONN_HEAD) >>> 2] as number;
+  }
+
   /** The request that is out on a slot, as offsets into the memory. */
   head(slot: number): RequestHead {
     const at = this.slots + slot * CONN_BYTES;
@@ -320,7 +353,7 @@ export class Engine {
       minor: u8[at + CONN_MINOR] as number,
       target: u16[(at + CONN_TARGET) >>> 1] as number,
       targetLength: u16[(at + CONN_TARGET_LENGTH) >>> 1] as number,
-      traits: (u32[(at + CONN_TRAITS) >>> 2] as number) | this.hostTraits,
+      traits: this.traits(slot),
     };
   }
 }

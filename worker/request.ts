@@ -5,7 +5,7 @@
 // the engine says the request lies; when it has been answered in the run of the handler, where it lay
 // (nothing else is parsed before that run ends); later, from a copy.
 
-import { CloseReason, HEADER_ENTRY_BYTES, Param } from "../assembly/abi";
+import { CloseReason, HEADER_ENTRY_BYTES, Param, Trait } from "../assembly/abi";
 import type { Data, StaticBody } from "../host/handler";
 import { type RequestHead, RequestReader } from "../host/request";
 import { Answering, type Field, type Upgrade } from "../host/response";
@@ -19,7 +19,7 @@ const NOTHING = new Uint8Array(0);
 export class RequestImpl extends RequestReader {
   readonly #engine: Engine;
   readonly #slot: number;
-  #at: RequestHead;
+  #at: RequestHead | undefined;
   #bytes: Uint8Array;
   #state: "out" | "answered" | "copied" = "out";
   #forgotten = false;
@@ -30,23 +30,27 @@ export class RequestImpl extends RequestReader {
     this.#engine = engine;
     this.#slot = slot;
     this.#bytes = engine.u8;
-    this.#at = engine.head(slot);
   }
 
   /** Where the request lies now. */
   protected override get head(): RequestHead {
-    if (this.#state === "out") this.#at = this.#engine.head(this.#slot);
-    return this.#at;
+    return this.#at ?? this.#engine.head(this.#slot);
+  }
+
+  override get upgrade(): boolean {
+    const traits = this.#at ? this.#at.traits : this.#engine.traits(this.#slot);
+    return (traits & Trait.Upgrade) !== 0;
   }
 
   protected override get bytes(): Uint8Array {
     return this.#bytes;
   }
 
-  /** True when the request lies in [from, from + length) of the memory. */
-  isIn(from: number, length: number): boolean {
-    const at = this.head.head;
-    return at >= from && at < from + length;
+  /** True when the request lies in the receive window. */
+  get isInWindow(): boolean {
+    const { window, windowBytes } = this.#engine;
+    const at = this.#at ? this.#at.head : this.#engine.headAddress(this.#slot);
+    return at >= window && at < window + windowBytes;
   }
 
   /** The request is about to be answered, from the run of its handler. */

@@ -230,8 +230,12 @@ export class Pump implements HandlerServer {
     return this.#clock.after(ms, fn);
   }
 
-  /** The clock, for the engine: before each call that depends on time. */
+  /**
+   * The clock, for the engine: before each call that depends on time. While events are handled it stands still:
+   * whoever is behind can get no further in that time, and looking at it costs as much as a small answer.
+   */
   time(): void {
+    if (this.#handling) return;
     this.engine.set(Control.Now, this.#clock.now());
   }
 
@@ -1398,9 +1402,6 @@ export class Pump implements HandlerServer {
     const wanted = withhold ? 1 : 0;
     const began = this.#clock.now();
     this.#flushing = true;
-    let lastOffset = -1;
-    let lastLength = -1;
-    let view: Uint8Array = engine.u8;
     for (let count = x.flush(wanted); count > 0; count = x.flush(wanted)) {
       for (let i = 0; i < count; i++) {
         const at = rows + i * (ROW_BYTES >>> 2);
@@ -1415,13 +1416,7 @@ export class Pump implements HandlerServer {
           // What is written keeps it from now on.
           if (u32[at + (ROW_LAST >>> 2)] === 1) peer.bodies?.delete(number);
         } else {
-          // One view serves all clients of the same run.
-          if (offset !== lastOffset || length !== lastLength) {
-            view = engine.u8.subarray(offset, offset + length);
-            lastOffset = offset;
-            lastLength = length;
-          }
-          bytes = view;
+          bytes = engine.view(offset, length);
         }
         if (peer.link.write(bytes)) u32[at + (ROW_STATE >>> 2)] = RowState.Complete;
       }
