@@ -4,8 +4,9 @@
 // Invariant: nothing of the page is changed until `install`, and all of it is as before after `uninstall` and
 // after the end of the server.
 
+import * as Comlink from "comlink";
 import type { Connect, Start } from "../worker/page";
-import type { Notice } from "../worker/control";
+import type { ControlPlane, Notice } from "../worker/control";
 import type { Options } from "./options";
 import { refusePlan, settle } from "./options";
 import { Fetcher } from "./page/fetch";
@@ -39,7 +40,7 @@ export interface BrowserOptions extends Omit<Options, Foreign> {
   origin?: string | URL;
   /** Where the worker's module is, "ringcast/browser/worker", when a bundler moved it; or how to start it. */
   worker?: string | URL | (() => Worker);
-  /** The engine: compiled, or the URL of engine.wasm. Default: the one embedded in the worker's module. */
+  /** The engine: compiled, or the URL of engine.wasm. Default: the one that the worker's module imports. */
   wasm?: WebAssembly.Module | string | URL;
 }
 
@@ -131,10 +132,12 @@ function threadOf(worker: Worker, module: WebAssembly.Module | undefined): Start
       events.failed(new Error(event.message ?? "the worker's module could not be loaded"));
     });
     worker.postMessage({ ringcast: "start", data, module } satisfies Start);
+    const control = Comlink.wrap<ControlPlane>(worker);
     return {
-      endpoint: worker,
+      control,
       post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
       async terminate() {
+        control[Comlink.releaseProxy]();
         worker.terminate();
       },
     };

@@ -2,8 +2,9 @@
 
 import { type SecureContextOptions, createSecureContext } from "node:tls";
 import { Worker } from "node:worker_threads";
+import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
-import type { Notice } from "../worker/control";
+import type { ControlPlane, Notice } from "../worker/control";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import { type Options, refusePlan, settle } from "./options";
 import { RunningServer, type Server, type StartThread, checkCallbacks, heed } from "./running";
@@ -48,10 +49,12 @@ const startThread: StartThread = (data, events) => {
   worker.on("message", (notice: Notice) => events.notice(notice));
   worker.on("error", (error) => events.failed(error));
   worker.on("exit", (code) => events.exited(code));
+  const control = Comlink.wrap<ControlPlane>(nodeEndpoint(worker as never));
   return {
-    endpoint: nodeEndpoint(worker as never),
+    control,
     post: (message, transfer) => worker.postMessage(message, transfer as ArrayBuffer[] | undefined),
     async terminate() {
+      control[Comlink.releaseProxy]();
       await worker.terminate();
     },
   };

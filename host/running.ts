@@ -5,7 +5,7 @@
 // Invariant: a message costs the application shared memory and no call. Calls are for control alone, and
 // each of them, like `finished`, is rejected when the worker dies.
 
-import * as Comlink from "comlink";
+import type { Remote } from "comlink";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
 import { Application, membersOf } from "./application";
 import { flagsOf } from "./flags";
@@ -123,10 +123,10 @@ const END_GRACE = 1000;
 
 /** The thread that a server runs in, as the platform has it. */
 export interface Thread {
-  /** What Comlink speaks through. */
-  readonly endpoint: Comlink.Endpoint;
+  /** Its control plane, through Comlink. */
+  readonly control: Remote<ControlPlane>;
   post(message: Ring, transfer?: readonly Transferable[]): void;
-  /** Ends it now. */
+  /** Ends it now, and lets go of its control plane. */
   terminate(): Promise<void>;
 }
 
@@ -149,7 +149,7 @@ export class RunningServer implements Server {
   readonly #thread: Thread;
   readonly #inbox: InboxWriter;
   readonly #mirror: Mirror | undefined;
-  readonly #control: Comlink.Remote<ControlPlane>;
+  readonly #control: Remote<ControlPlane>;
   readonly #ringBytes: number;
   readonly #inboxBytes: number;
   readonly #messages: MessageWriter;
@@ -232,7 +232,7 @@ export class RunningServer implements Server {
         exited: (code) => this.#exit(code),
       },
     );
-    this.#control = Comlink.wrap<ControlPlane>(this.#thread.endpoint);
+    this.#control = this.#thread.control;
   }
 
   #post(message: Ring, transfer?: readonly Transferable[]): void {
@@ -455,7 +455,6 @@ export class RunningServer implements Server {
     await Promise.race([stopped, late]).finally(() => clearTimeout(timer));
     stopped.catch(() => undefined);
     this.#ended = true;
-    this.#control[Comlink.releaseProxy]();
     await this.#thread.terminate();
     this.#application?.end();
     this.#resolve();

@@ -56,7 +56,7 @@ export async function withBrowser(body: (browser: Browser) => Promise<void>): Pr
           page.on("crash", () => errors.push(`${url} crashed`));
           page.on("console", (message) => {
             const text = message.text();
-            if (message.type() !== "error" || expected?.test(text)) return;
+            if (!["error", "assert"].includes(message.type()) || expected?.test(text)) return;
             errors.push(`console: ${text}`);
           });
           await page.goto(url);

@@ -1,5 +1,5 @@
-// The entry of a page's Web Worker, a module without imports. It waits for what the page gives it; the engine is
-// embedded, unless the page brings a compiled one.
+// The entry of a page's Web Worker. It waits for what the page gives it; the engine is the one of the package, unless
+// the page brings a compiled one.
 
 import * as Comlink from "comlink";
 import { type Notice, type Ring, Worker, type WorkerData } from "./control";

@@ -52,6 +52,7 @@ function* cut(bytes: Uint8Array, split: Split | undefined, network: Network) {
 export class TestSocket {
   /** Number of the connection, from 1 on. */
   readonly number: number;
+  /** @internal */
   protected readonly network: Network;
   readonly #socket: MemorySocket | undefined;
   readonly #allowHalfOpen: boolean;

@@ -1,7 +1,6 @@
 // `ringcast/browser` in headless Chromium: its API in a page that a real server serves, plainly and cross-origin
 // isolated, and its WebSocket beside the page's own.
 
-import { readFileSync } from "node:fs";
 import { build } from "esbuild";
 import type { Page } from "playwright-core";
 import { suite } from "uvu";
@@ -100,15 +99,3 @@ for (const mode of ["plain", "isolated"]) {
   tests("no page reported an error", () => visit.end());
   tests.run();
 }
-
-const bundles = suite("browser bundles");
-
-bundles("import nothing", () => {
-  for (const name of ["browser", "browser-worker"]) {
-    const text = readFileSync(`dist/${name}.js`, "utf8");
-    assert.not.match(text, /\bnode:/, name);
-    assert.not.match(text, /(^|[;}\n])import\s*["'{*\w]|\bfrom\s*["']|\brequire\(/, name);
-  }
-});
-
-bundles.run();

@@ -1,14 +1,25 @@
 // The package as its user gets it: what is in it, its types, and what bundlers make of it. All of it follows
 // the `exports` of package.json.
 
-import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:http";
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { withBrowser } from "../browser";
 import { example, giveAs, makeApp, programOf, read, root, run } from "./app";
 
 const test = suite("package");
-const SIZE_LIMIT = 250000;
+const SIZE_LIMIT = 150000;
 
 interface Manifest {
   readonly name: string;
@@ -175,6 +186,64 @@ test("Vite bundles it as the README says, worker and all", async () => {
   const { code, output } = await run([process.execPath, vite, "build"], app.folder);
   assert.is(code, 0, output);
   await checkBundle();
+});
+
+const pages = path.join(app.folder, "pages");
+const TYPES: Readonly<Record<string, string>> = { ".html": "text/html", ".js": "text/javascript" };
+
+/** Opens in Chromium what a bundler made of a page in out/: it comes to its end, and no file is missing. */
+async function checkPage(): Promise<void> {
+  const server = createServer((req, res) => {
+    const file = path.join(pages, "out", new URL(req.url ?? "/", "http://a").pathname);
+    const type = TYPES[path.extname(file)];
+    if (!type || !existsSync(file)) res.writeHead(404).end();
+    else res.writeHead(200, { "Content-Type": type }).end(readFileSync(file));
+  });
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  try {
+    await withBrowser(async (browser) => {
+      const { port } = server.address() as AddressInfo;
+      const page = await browser.open(`http://127.0.0.1:${port}/page.html`);
+      await page.waitForFunction(() => "passed" in globalThis);
+    });
+  } finally {
+    server.closeAllConnections();
+    server.close();
+    rmSync(path.join(pages, "out"), { recursive: true });
+  }
+}
+
+const PAGE =
+  '<!doctype html><link rel="icon" href="data:,"><script type="module" src="./page.js"></script>';
+mkdirSync(pages);
+for (const [name, text] of Object.entries({
+  "page.html": PAGE,
+  "page.js": 'import "./chat.test.js";\nglobalThis.passed = true;\n',
+  "chat.test.js": example("// chat.test.js"),
+  "handler.js": example("// handler.js"),
+  "vite.config.js":
+    'export default { build: { outDir: "out", rollupOptions: { input: "page.html" } } };\n',
+})) {
+  writeFileSync(path.join(pages, name), text);
+}
+
+test("esbuild bundles a page as the README says, worker and engine and all", async () => {
+  const esbuild = path.join(root, "node_modules/esbuild/bin/esbuild");
+  const readme = read(app, "node_modules/ringcast/README.md");
+  const command = /`esbuild (page\.js [^`]+)`/.exec(readme)?.[1] ?? "";
+  const { code, output } = await run([esbuild, ...command.split(/\s+/)], pages);
+  assert.is(code, 0, output);
+  for (const name of ["handler.js", "page.html"]) {
+    cpSync(path.join(pages, name), path.join(pages, "out", name));
+  }
+  await checkPage();
+});
+
+test("Vite bundles a page, worker and engine and all", async () => {
+  const vite = programOf("vite/bin/vite.js");
+  const { code, output } = await run([process.execPath, vite, "build"], pages);
+  assert.is(code, 0, output);
+  await checkPage();
 });
 
 test.run();

@@ -122,10 +122,12 @@ function bundleImports(file: string, seen = new Set<string>()): string[] {
   );
 }
 
-style("ringcast/engine and ringcast/testing import nothing of any platform", () => {
-  assert.ok(bundleImports("index.js").includes("node:worker_threads"), "imports are seen");
-  assert.equal(bundleImports("engine.js"), []);
-  assert.equal(bundleImports("testing.js"), []);
+style("what runs anywhere, or in a page, imports nothing of any platform and no package", () => {
+  const seen = bundleImports("index.js");
+  assert.ok(seen.includes("node:worker_threads") && seen.includes("comlink"), "imports are seen");
+  for (const name of ["engine", "testing", "browser", "browser-worker"]) {
+    assert.equal(bundleImports(`${name}.js`), [], name);
+  }
 });
 
 style("the engine has no managed object", () => {
@@ -295,8 +297,12 @@ style("README's example of a web-standard handler runs", () =>
 );
 
 style("the entry for web-standard handlers needs no platform", () => {
-  const text = readFileSync(path.join(root, "dist/fetch.js"), "utf8");
-  assert.not.match(text, /^import\b|\bimport\(|\brequire\(|\bBuffer\b|\bprocess\b/m);
+  const bundles = new Set<string>();
+  assert.equal(bundleImports("fetch.js", bundles), []);
+  for (const file of bundles) {
+    const text = readFileSync(path.join(root, "dist", file), "utf8");
+    assert.not.match(text, /\bimport\(|\brequire\(|\bBuffer\b|\bprocess\b/m, file);
+  }
 });
 
 /** Runs an example that ends by itself; returns what it prints. @param before modules that are imported first */
