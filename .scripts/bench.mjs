@@ -1,8 +1,8 @@
-// `npm run bench`: builds, installs the peers below bench/ when they are missing, runs every bench.
-// `npm run bench -- NAME …`: one of them, with the arguments behind it; other arguments are the fan-out's.
+// `npm run bench`: builds, installs the peers below bench/ when they are missing, runs every case.
+// `npm run bench -- CASE …`: some of them. `npm run bench -- cost`, `-- placements`: these, with what follows.
 
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import path from "node:path";
 import { root } from "./build.mjs";
 
@@ -12,14 +12,17 @@ const run = (command, args, cwd) => {
 };
 
 const bench = path.join(root, "bench");
+const timeOf = (file) => statSync(path.join(bench, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+
 run(process.execPath, [path.join(root, ".scripts/build.mjs"), "--if-needed", "--quick"], root);
-if (!existsSync(path.join(bench, "node_modules"))) run("npm", ["ci"], bench);
-const [first, ...rest] = process.argv.slice(2);
-const names = ["fanout", "topics", "placements", "cost"];
-if (names.includes(first)) {
-  run(process.execPath, [`${first}.mjs`, ...rest], bench);
-} else if (first !== undefined) {
-  run(process.execPath, ["fanout.mjs", first, ...rest], bench);
+if (timeOf("node_modules/.package-lock.json") < timeOf("package-lock.json")) {
+  run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], bench);
+}
+const names = process.argv.slice(2);
+const alone = ["placements", "cost"];
+if (alone.includes(names[0])) {
+  run(process.execPath, [`${names[0]}.mjs`, ...names.slice(1)], bench);
 } else {
-  for (const name of names) run(process.execPath, [`${name}.mjs`], bench);
+  run(process.execPath, ["main.mjs", ...names], bench);
+  if (names.length === 0) for (const name of alone) run(process.execPath, [`${name}.mjs`], bench);
 }

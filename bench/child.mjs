@@ -1,7 +1,8 @@
-// The bench"s side of its processes: each is pinned to a core, answers within a time limit, and is
+// The bench's side of its processes: each is pinned to a core, answers within a time limit, and is
 // killed by its handle when the bench ends, whichever way it ends.
 
-import { fork, spawnSync } from "node:child_process";
+import { fork, spawn, spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 
 /** False where there is no taskset: then the processes run where the system puts them. */
 export const PINS = spawnSync("taskset", ["-V"]).status === 0;
@@ -19,29 +20,44 @@ for (const [signal, number] of [
   process.on(signal, () => process.exit(128 + number));
 }
 
+/**
+ * Starts a program on some cores. taskset executes it in its own place, so the handle is the program's.
+ * @param {string} cores such as "0" or "0-1"
+ * @param {string[]} command the program and its arguments
+ */
+export function start(cores, command) {
+  const [program, ...args] = PINS ? ["taskset", "-c", cores, ...command] : command;
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", 2] });
+  running.add(child);
+  child.on("close", () => running.delete(child));
+  return child;
+}
+
 export class Child {
   #process;
   /** @type {Map<string, { resolve: (message: object) => void, reject: (e: Error) => void }>} */
   #waiting = new Map();
   /** @type {Error | undefined} */
   #failure;
+  #exited;
 
   /**
    * @param {string} name for messages
-   * @param {number} core
+   * @param {string} cores such as "0" or "0-1"
    * @param {string} file beside this one
    * @param {string[]} args
+   * @param {string[]} runtime what runs the file, such as ["deno", "run"]
    */
-  constructor(name, core, file, args) {
+  constructor(name, cores, file, args, runtime = [process.execPath]) {
     this.name = name;
-    const script = new URL(file, import.meta.url).pathname;
-    // taskset executes node in its place, so the handle and the IPC channel are node"s.
-    const pin = PINS ? { execPath: "taskset", execArgv: ["-c", `${core}`, process.execPath] } : {};
+    const script = fileURLToPath(new URL(file, import.meta.url));
+    const [execPath, ...execArgv] = PINS ? ["taskset", "-c", cores, ...runtime] : runtime;
     // What a server prints is no part of the table: it goes to our standard error.
-    const child = fork(script, args, { ...pin, stdio: ["ignore", 2, 2, "ipc"] });
+    const child = fork(script, args, { execPath, execArgv, stdio: ["ignore", 2, 2, "ipc"] });
     this.#process = child;
     running.add(child);
     child.on("error", (error) => this.#fail(error.message));
+    this.#exited = new Promise((resolve) => child.on("exit", resolve));
     child.on("exit", (code, signal) => {
       running.delete(child);
       this.#fail(`exited: ${signal ?? code}`);
@@ -51,6 +67,10 @@ export class Child {
       this.#waiting.get(message.type)?.resolve(message);
       this.#waiting.delete(message.type);
     });
+  }
+
+  get pid() {
+    return this.#process.pid;
   }
 
   #fail(reason) {
@@ -87,7 +107,9 @@ export class Child {
     return answer;
   }
 
-  kill() {
+  /** Ends it; resolves when it has ended. */
+  async kill() {
     this.#process.kill("SIGKILL");
+    await this.#exited;
   }
 }

@@ -2,7 +2,7 @@
 // from header to header. It has to cost a few nanoseconds a frame, or it would be what is measured.
 
 /** Longest frame that can be expected; a cut frame is put back in front of the next read. */
-export const FRAME_BYTES_MAX = 4 + 65_535;
+export const FRAME_BYTES_MAX = 10 + (1 << 20);
 
 const BINARY = 0x82;
 const PING = 0x89;
@@ -13,16 +13,18 @@ const CLOSE = 0x88;
 export class Expected {
   /**
    * @param {number} n messages
-   * @param {number} size bytes of a message, 4 … 65,535
+   * @param {number} size bytes of a message, 4 … 1 MiB
+   * @param {(stamp: number) => void} [onStamp] told the time at which each message was due, its bytes 4 … 12
    */
-  constructor(n, size) {
+  constructor(n, size, onStamp) {
     this.n = n;
     this.size = size;
-    this.headBytes = size < 126 ? 2 : 4;
+    this.onStamp = onStamp;
+    this.headBytes = size < 126 ? 2 : size < 65_536 ? 4 : 10;
     this.frameBytes = this.headBytes + size;
     // The first and the last two bytes of the header: the same two when it has no more.
-    this.headFirst = (BINARY << 8) | Math.min(size, 126);
-    this.headLast = size < 126 ? this.headFirst : size;
+    this.headFirst = (BINARY << 8) | (size < 65_536 ? Math.min(size, 126) : 127);
+    this.headLast = size < 126 ? this.headFirst : size & 0xffff;
   }
 }
 
@@ -56,7 +58,7 @@ export class Frames {
    * @throws {Error} for anything that is not the next frame
    */
   read(room, view, begin, end) {
-    const { n, headBytes, frameBytes, headFirst, headLast } = this.expected;
+    const { n, headBytes, frameBytes, headFirst, headLast, onStamp } = this.expected;
     let at = begin - this.#cutBytes;
     if (this.#cutBytes !== 0) this.#cut.copy(room, at, 0, this.#cutBytes);
     this.#cutBytes = 0;
@@ -68,6 +70,7 @@ export class Frames {
         view.getUint16(at + headBytes - 2) === headLast &&
         view.getUint32(at + headBytes, true) === sequence
       ) {
+        onStamp?.(view.getFloat64(at + headBytes + 4, true));
         at += frameBytes;
         sequence++;
       }

@@ -1,9 +1,13 @@
-// The clients, in a process of their own: N WebSockets over `net` that read into one shared buffer,
-// so that a read allocates nothing. It says when every client has received a whole burst, in order.
+// The clients, in a process of their own: N WebSockets over `net` that read into one shared buffer, so that a
+// read allocates nothing. It says when every client has received all that was published, in order; or has each
+// client keep some messages on the way to be echoed.
 
 import { createHash, randomBytes } from "node:crypto";
 import { connect } from "node:net";
+import { Echo } from "./echo.mjs";
 import { Expected, FRAME_BYTES_MAX, Frames } from "./frames.mjs";
+import { Latencies } from "./latencies.mjs";
+import { micros } from "./servers/publish.mjs";
 
 const READ_BYTES = 256 << 10;
 const ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 1.3
@@ -16,11 +20,15 @@ const room = Buffer.alloc(FRAME_BYTES_MAX + READ_BYTES);
 const view = new DataView(room.buffer, room.byteOffset, room.length);
 const reads = room.subarray(FRAME_BYTES_MAX);
 
-/** @type {Frames[]} */
+/** @typedef {{ socket: import("node:net").Socket, frames: Frames }} Client */
+
+/** @type {Client[]} */
 const clients = [];
 let opened = 0;
 let complete = 0;
-let cpuBefore = process.cpuUsage();
+/** @type {Echo | undefined} */
+let echo;
+const latencies = new Latencies();
 
 /** @param {string} reason */
 function fail(reason) {
@@ -28,10 +36,21 @@ function fail(reason) {
 }
 
 function finish() {
-  const lastMicros = Number(process.hrtime.bigint() / 1000n);
-  const { user, system } = process.cpuUsage(cpuBefore);
-  const deliveries = clients.reduce((sum, client) => sum + client.received, 0);
-  process.send({ type: "received", deliveries, lastMicros, cpuMicros: user + system });
+  const messages = clients.reduce((sum, { frames }) => sum + frames.received, 0);
+  process.send({ type: "received", messages, lastMicros: micros(), ...latencies.percentiles() });
+}
+
+/**
+ * What a client does when it got messages.
+ * @param {Client} client
+ * @param {number} count new messages
+ */
+function got(client, count) {
+  if (echo) {
+    if (echo.answered(client, count)) process.send({ type: "echoed", ...echo.result() });
+  } else if (client.frames.received === client.frames.expected.n) {
+    if (++complete === clients.length) finish();
+  }
 }
 
 /** @param {number} port @param {number} index */
@@ -39,7 +58,6 @@ function open(port, index) {
   let head = "";
   let upgraded = false;
   const frames = new Frames((payload) => socket.write(pong(payload)));
-  clients.push(frames);
 
   const callback = (bytes) => {
     let begin = FRAME_BYTES_MAX;
@@ -56,15 +74,18 @@ function open(port, index) {
         begin += headEnd + 4 - before;
       }
       const already = frames.received;
+      latencies.arrive();
       frames.read(room, view, begin, end);
-      const { n } = frames.expected;
-      if (frames.received === n && already < n && ++complete === clients.length) finish();
+      if (frames.received > already) got(client, frames.received - already);
     } catch (error) {
       fail(`client ${index}: ${error.message}`);
     }
     return true;
   };
   const socket = connect({ port, host: "127.0.0.1", onread: { buffer: reads, callback } });
+  const client = { socket, frames };
+  clients.push(client);
+  socket.setNoDelay(true);
   socket.on("error", (error) => fail(`client ${index}: ${error.message}`));
   socket.on("close", () => fail(`client ${index}: closed after ${frames.received} messages`));
   socket.write(
@@ -86,19 +107,35 @@ function pong(payload) {
   return Buffer.concat([Buffer.from([0x8a, 0x80 | payload.length, 0, 0, 0, 0]), payload]);
 }
 
-process.on("disconnect", () => process.exit()); // no orphans, however the bench ended
-process.on("message", (message) => {
-  if (message.type === "connect") {
-    for (let i = 0; i < message.clients; i++) open(message.port, i);
-  } else if (message.type === "expect") {
-    const expected = new Expected(message.job.n, message.job.size);
-    for (const client of clients) client.expect(expected);
-    complete = 0;
-    cpuBefore = process.cpuUsage();
+/** Makes every client expect the messages of a job. */
+function expect({ n, size, perSecond }, clockMicros) {
+  latencies.start(perSecond ? clockMicros : undefined);
+  const onStamp = perSecond ? (stamp) => latencies.add(stamp) : undefined;
+  const expected = new Expected(n, size, onStamp);
+  for (const { frames } of clients) frames.expect(expected);
+  complete = 0;
+  echo = undefined;
+}
+
+const ACTIONS = {
+  connect({ port, count }) {
+    for (let i = 0; i < count; i++) open(port, i);
+  },
+  expect({ job, clockMicros }) {
+    expect(job, clockMicros);
     process.send({ type: "expecting" });
-  } else if (message.type === "progress") {
-    const received = clients.map((client) => client.received);
-    const least = Math.min(...received);
-    process.send({ type: "progress", least, most: Math.max(...received), opened });
-  }
-});
+  },
+  echo({ job }) {
+    expect({ n: Number.POSITIVE_INFINITY, size: job.size }, 0);
+    echo = new Echo(job, clients);
+  },
+  progress() {
+    const received = clients.map(({ frames }) => frames.received);
+    const [least, most] = [Math.min(...received), Math.max(...received)];
+    process.send({ type: "progress", least, most, opened });
+  },
+  clock: () => process.send({ type: "clock", micros: micros() }),
+};
+
+process.on("disconnect", () => process.exit()); // no orphans, however the bench ended
+process.on("message", (message) => ACTIONS[message.type](message));

@@ -1,82 +1,126 @@
-// A server process and the process of its clients, connected: runs bursts and checks what arrived.
+// A server process and the process of its clients, connected: has messages published or echoed, and checks what
+// arrived.
 
 import { Child } from "./child.mjs";
+import { LOAD_CORE, START_LIMIT, startServer } from "./servers.mjs";
+import { cpuOf } from "./usage.mjs";
 
-/** @typedef {import("./servers/burst.mjs").Job} Job */
-/** @typedef {{ name: string, file: string, args: string[] }} Server */
+/** @typedef {import("./servers/publish.mjs").Job} Job */
 
 /**
- * @typedef {object} Round what one burst came to
- * @property {number} rate deliveries a second
- * @property {number} serverNanos CPU time of the server for a delivery
+ * @typedef {object} Round what one run came to
+ * @property {number} rate messages a second, of all clients together
+ * @property {number} serverNanos CPU time of the server for one of them
+ * @property {number} appNanos of its application's thread alone
  * @property {number} serverShare CPU time of the server over elapsed time
+ * @property {number} appShare of its application's thread alone
  * @property {number} loadShare CPU time of the clients' process over elapsed time
- * @property {number} waits how many times the publisher waited for clients
  */
 
-const SERVER_CORE = 0;
-const LOAD_CORE = 1;
-const START_LIMIT = 20_000; // milliseconds
-const BURST_LIMIT = 60_000;
+const RUN_LIMIT = 60_000; // milliseconds
 const PROGRESS_LIMIT = 1_000;
+const CLOCK_ASKS = 20;
+const SAME_CLOCK_MICROS = 1_000;
+
+/** A process's clock less ours, in µs: from the answer that came soonest. @param {Child} child */
+async function clockOf(child) {
+  let best = { took: Number.POSITIVE_INFINITY, ahead: 0 };
+  for (let i = 0; i < CLOCK_ASKS; i++) {
+    const from = Number(process.hrtime.bigint()) / 1000;
+    const { micros } = await child.ask({ type: "clock" }, "clock", START_LIMIT);
+    const to = Number(process.hrtime.bigint()) / 1000;
+    if (to - from < best.took) best = { took: to - from, ahead: micros - (from + to) / 2 };
+  }
+  return Math.abs(best.ahead) < SAME_CLOCK_MICROS ? 0 : best.ahead;
+}
 
 export class Pair {
   #server;
   #load;
   #clients;
+  #ahead;
 
-  /** @param {string} name @param {Child} server @param {Child} load @param {number} clients */
-  constructor(name, server, load, clients) {
-    this.name = name;
+  /** @param {Child} server @param {Child} load @param {number} clients @param {number} ahead */
+  constructor(server, load, clients, ahead) {
+    this.name = server.name;
     this.#server = server;
     this.#load = load;
     this.#clients = clients;
+    this.#ahead = ahead;
+  }
+
+  get pid() {
+    return this.#server.pid;
   }
 
   /**
    * Starts a server and connects its clients.
-   * @param {Server} server
+   * @param {import("./servers.mjs").Server} server
    * @param {number} clients
-   * @returns {Promise<Pair | { reason: string }>} the reason why the server cannot run here
+   * @throws {import("./servers.mjs").Unavailable} when the server cannot run here
    */
-  static async open({ name, file, args }, clients) {
-    const server = new Child(name, SERVER_CORE, file, args);
-    const started = await server.next(["listening", "unavailable"], START_LIMIT);
-    if (started.type === "unavailable") {
-      server.kill();
-      return started;
-    }
-    const load = new Child(`clients of ${name}`, LOAD_CORE, "load.mjs", []);
-    await load.ask({ type: "connect", port: started.port, clients }, "connected", START_LIMIT);
-    return new Pair(name, server, load, clients);
+  static async open(server, clients) {
+    const { child, port } = await startServer(server);
+    const load = new Child(`clients of ${server.name}`, LOAD_CORE, "load.mjs", []);
+    await load.ask({ type: "connect", port, count: clients }, "connected", START_LIMIT);
+    // How far the clients' clock is ahead of the server's.
+    const ahead = (await clockOf(load)) - (await clockOf(child));
+    return new Pair(child, load, clients, ahead);
   }
 
   /**
-   * Runs one burst.
+   * CPU time of both processes while something runs.
+   * @template {{ messages: number, micros: number }} Result
+   * @param {() => Promise<Result>} run
+   * @returns {Promise<Round & Result>}
+   */
+  async #measure(run) {
+    const before = [this.#server, this.#load].map(({ pid }) => cpuOf(pid));
+    const result = await run();
+    const after = [this.#server, this.#load].map(({ pid }) => cpuOf(pid));
+    const { messages, micros } = result;
+    const [server, load] = after.map(({ all }, i) => all - before[i].all);
+    const app = after[0].main - before[0].main;
+    return {
+      ...result,
+      rate: (messages / micros) * 1e6,
+      serverNanos: (server / messages) * 1e3,
+      appNanos: (app / messages) * 1e3,
+      serverShare: server / micros,
+      appShare: app / micros,
+      loadShare: load / micros,
+    };
+  }
+
+  /**
+   * Has messages published to every client.
    * @param {Job} job
-   * @returns {Promise<Round & { micros: number }>}
    * @throws {Error} when a client got anything but the n messages in their order, or not in time
    */
-  async run(job) {
-    await this.#load.ask({ type: "expect", job }, "expecting", START_LIMIT);
-    const received = this.#load.next(["received"], BURST_LIMIT).catch((e) => this.#explain(e));
-    const staged = this.#server.ask({ type: "burst", job }, "staged", BURST_LIMIT);
-    const [{ startMicros, waits }, result] = await Promise.all([staged, received]);
-    const { cpuMicros } = await this.#server.ask({ type: "cpu" }, "cpu", START_LIMIT);
-    const { deliveries } = result;
-    const due = job.n * this.#clients;
-    if (deliveries !== due) throw new Error(`${this.name}: ${deliveries} deliveries of ${due}`);
-    // From the command, not from the first byte: a server that keeps a whole turn back before it
-    // writes would get that time for free. Both processes read the system's monotonic clock.
-    const micros = result.lastMicros - startMicros;
-    return {
-      micros,
-      rate: (deliveries / micros) * 1e6,
-      serverNanos: (cpuMicros / deliveries) * 1e3,
-      serverShare: cpuMicros / micros,
-      loadShare: result.cpuMicros / micros,
-      waits,
-    };
+  async publish(job) {
+    const expected = { type: "expect", job, clockMicros: this.#ahead };
+    await this.#load.ask(expected, "expecting", START_LIMIT);
+    return this.#measure(async () => {
+      const received = this.#load.next(["received"], RUN_LIMIT).catch((e) => this.#explain(e));
+      const staged = this.#server.ask({ type: "publish", job }, "published", RUN_LIMIT);
+      const [{ startMicros, waits }, result] = await Promise.all([staged, received]);
+      const { messages, lastMicros } = result;
+      const due = job.n * this.#clients;
+      if (messages !== due) throw new Error(`${this.name}: ${messages} messages of ${due}`);
+      // From the command, not from the first byte: a server that keeps a whole turn back before it
+      // writes would get that time for free.
+      const micros = lastMicros - this.#ahead - startMicros;
+      return { ...result, micros, waits };
+    });
+  }
+
+  /**
+   * Has every client keep `depth` messages on their way to be echoed.
+   * @param {{ size: number, depth: number, millis: number }} job
+   * @throws {Error} when anything but the messages comes back, each once and in order, or not in time
+   */
+  echo(job) {
+    return this.#measure(() => this.#load.ask({ type: "echo", job }, "echoed", RUN_LIMIT));
   }
 
   /**
@@ -86,7 +130,7 @@ export class Pair {
   async fit(size, batch, millis) {
     let turns = 1;
     for (let elapsed = 0; elapsed < millis / 3; ) {
-      const { micros } = await this.run({ n: turns * batch, size, batch });
+      const { micros } = await this.publish({ n: turns * batch, size, batch });
       elapsed = micros / 1e3;
       turns = Math.max(1, Math.round(turns * Math.min(16, millis / elapsed)));
     }
@@ -99,8 +143,9 @@ export class Pair {
     throw new Error(`${error.message}; clients have from ${least} to ${most} messages`);
   }
 
-  close() {
-    this.#server.kill();
-    this.#load.kill();
+  /** Ends both processes. */
+  async close() {
+    await this.#load.kill();
+    await this.#server.kill();
   }
 }

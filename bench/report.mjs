@@ -1,4 +1,4 @@
-// What the bench prints: one header, then a table for each case.
+// What every bench prints: the header that says what ran and on what, medians, cells in columns.
 
 import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
@@ -32,49 +32,13 @@ export function header() {
   ].join(" · ");
 }
 
-/** @param {number} rate deliveries a second */
-function millions(rate) {
-  return (rate / 1e6).toPrecision(3);
-}
-
-/** @param {number[]} shares */
-function percent(shares) {
-  return `${(100 * median(shares)).toFixed(0)}%`;
-}
-
-/** The median of the ratios of `a`'s rounds to those of `b`, which took turns. */
-function ratio(a, b) {
-  if (a === undefined || a === b) return "–";
-  return median(a.map((round, i) => round.rate / b[i].rate)).toFixed(2);
-}
-
 /**
- * The table of one case.
- * @param {string} title
- * @param {{ name: string, n: number, rounds: import("./pair.mjs").Round[] }[]} results
+ * Cells in columns: the first to the left, the others to the right.
+ * @param {string[][]} rows the first is the head
  */
-export function table(title, results) {
-  const roundsOf = (name) => results.find((result) => result.name === name)?.rounds;
-  const worker = roundsOf("ringcast");
-  const app = roundsOf("ringcast-app");
-  const head = [title, "M/s", "min–max", "ringcast ÷", "app ÷", "ns", "busy", "load", "waits", "n"];
-  const rows = results.map(({ name, n, rounds }) => {
-    const rates = rounds.map((round) => round.rate);
-    return [
-      name,
-      millions(median(rates)),
-      `${millions(Math.min(...rates))}–${millions(Math.max(...rates))}`,
-      ratio(worker, rounds),
-      ratio(app, rounds),
-      median(rounds.map((round) => round.serverNanos)).toFixed(0),
-      percent(rounds.map((round) => round.serverShare)),
-      percent(rounds.map((round) => round.loadShare)),
-      `${median(rounds.map((round) => round.waits))}`,
-      `${n}`,
-    ];
-  });
-  const widths = [14, 6, 14, 10, 6, 6, 5, 5, 6, 8];
+export function grid(rows) {
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
   const line = (row) =>
-    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join(" ");
-  return [head, ...rows].map(line).join("\n");
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join("  ");
+  return rows.map(line).join("\n");
 }

@@ -1,37 +1,41 @@
-// A server process's side of the conversation with the bench: it says where it listens, runs
-// bursts, and tells the CPU time a burst took. The other side is pair.mjs.
+// A server process's side of the conversation with the bench: it says where it listens, and publishes when it
+// is told to. The same on Node, Bun and Deno. The other side is pair.mjs.
 
-/** @typedef {import("./burst.mjs").Job} Job */
+import { micros } from "./publish.mjs";
 
-/** Why a server cannot run here, through no fault of its own: the bench skips it. */
+/** @typedef {import("./publish.mjs").Job} Job */
+
+/** Why a server cannot run here, through no fault of its own: the bench leaves it out. */
 export class Unavailable extends Error {}
 
 /**
+ * @typedef {object} Running
+ * @property {number} port
+ * @property {(job: Job) => Promise<number>} [publish] resolves when all is staged, with the number of waits for
+ *   clients
+ */
+
+/**
  * Runs a server under the bench's control.
- * @param {() => Promise<{ port: number, burst: (job: Job) => Promise<number> }>} start `burst`
- *   resolves when all is staged, with the number of waits for clients
+ * @param {(settings: Record<string, any>) => Promise<Running>} start
  */
 export async function control(start) {
   process.on("disconnect", () => process.exit()); // no orphans, however the bench ended
   let server;
   try {
-    server = await start();
+    server = await start(JSON.parse(process.argv[2] ?? "{}"));
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error;
     process.send({ type: "unavailable", reason: error.message });
     return;
   }
-  let cpuBefore = process.cpuUsage();
-  process.on("message", async (message) => {
-    if (message.type === "burst") {
-      const startMicros = Number(process.hrtime.bigint() / 1000n);
-      cpuBefore = process.cpuUsage();
-      const waits = await server.burst(message.job);
-      process.send({ type: "staged", startMicros, waits });
-    } else if (message.type === "cpu") {
-      // Asked for when everything has arrived: much is still to be sent when the last is staged.
-      const { user, system } = process.cpuUsage(cpuBefore);
-      process.send({ type: "cpu", cpuMicros: user + system });
+  process.on("message", async ({ type, job }) => {
+    if (type === "publish") {
+      const startMicros = micros();
+      const waits = await server.publish(job);
+      process.send({ type: "published", startMicros, waits });
+    } else if (type === "clock") {
+      process.send({ type: "clock", micros: micros() });
     }
   });
   process.send({ type: "listening", port: server.port });
@@ -48,7 +52,7 @@ export async function peer(load) {
     return await load();
   } catch (error) {
     const [reason] = error.message.split("\n");
-    throw new Unavailable(`${reason} (run npm install in bench/)`);
+    throw new Unavailable(`${reason} (run npm ci in bench/)`);
   }
 }
 

@@ -4,8 +4,8 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { burst } from "./burst.mjs";
 import { control, most } from "./control.mjs";
+import { publish } from "./publish.mjs";
 
 const ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 1.3
 
@@ -52,5 +52,6 @@ await control(async () => {
   });
   await once(server.listen(0, "127.0.0.1"), "listening");
   const behind = () => most(sockets, (socket) => socket.writableLength);
-  return { port: server.address().port, burst: (job) => burst(job, { stage, flush, behind }) };
+  const sink = { stage, flush, behind };
+  return { port: server.address().port, publish: (job) => publish(job, sink) };
 });

@@ -1,10 +1,10 @@
-// Ringcast's handler, in its worker: it upgrades, and runs a burst for GET /burst?n=&size=&batch=&topics=.
+// Ringcast's handler, in its worker: it answers, echoes, and publishes a job that is posted to /publish.
 
-import { burst } from "./burst.mjs";
 import { setClients, toGroups, topicsOf } from "./groups.mjs";
+import { publish } from "./publish.mjs";
 
-const clients = Number(new URL(import.meta.url).searchParams.get("clients"));
-if (clients > 0) setClients(clients);
+const grouped = Number(new URL(import.meta.url).searchParams.get("grouped"));
+if (grouped > 0) setClients(grouped);
 
 /** @typedef {import("../../host/handler.ts").HandlerServer} HandlerServer */
 /** @typedef {import("../../host/handler.ts").Handler} Handler */
@@ -19,20 +19,25 @@ export default (server) => {
     return most;
   };
   const broadcast = (message) => server.broadcast(message);
-  const publish = (message) => toGroups(message, (topic, data) => server.publish(topic, data));
+  const toTopics = (message) => toGroups(message, (topic, data) => server.publish(topic, data));
+  const stage = grouped > 0 ? toTopics : broadcast;
+
+  const run = async (req, res) => {
+    const waits = await publish(req.json(), { stage, behind });
+    return res.send(200, "text/plain", `done ${waits}`);
+  };
 
   return {
     open(client) {
+      if (grouped === 0) return;
       for (const topic of topicsOf(server.count() - 1)) client.subscribe(topic);
     },
-    async request(req, res) {
+    request(req, res) {
       if (req.upgrade) return res.upgrade();
-      if (req.path !== "/burst") return res.send(404, "text/plain", "not found\n");
-      const query = new URLSearchParams(req.query);
-      const [n, size, batch] = ["n", "size", "batch"].map((name) => Number(query.get(name)));
-      const stage = query.get("topics") === "1" ? publish : broadcast;
-      const waits = await burst({ n, size, batch }, { stage, behind });
-      return res.send(200, "text/plain", `done ${waits}`);
+      if (req.method !== "POST") return res.send(200, "text/plain", "hello\n");
+      if (req.path === "/publish") return run(req, res);
+      return res.send(200, "text/plain", `${req.body.length}\n`);
     },
+    message: (client, data) => client.send(data),
   };
 };

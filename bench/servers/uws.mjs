@@ -2,17 +2,15 @@
 // sending to each client within a cork.
 
 import { createRequire } from "node:module";
-import { burst } from "./burst.mjs";
 import { control, most, peer } from "./control.mjs";
 import { setClients, toGroups, topicsOf } from "./groups.mjs";
+import { publish } from "./publish.mjs";
 
 const PENDING_BYTES_MAX = 64 << 20; // never reached: past it uWS drops messages
 // A topic holds 32 messages and is then sent out, so with more of them a turn corking is faster:
 // measured 200x32 5.1 M/s published, 3.6 corked; 200x512 5.5 and 6.7; 10x128 4.9 and 6.1.
 const PUBLISHED_BATCH_MAX = 32;
 const TOPIC = "all";
-const grouped = process.argv[2] === "topics";
-if (grouped) setClients(Number(process.argv[3]));
 
 function native() {
   const { platform, arch, versions } = process;
@@ -20,13 +18,32 @@ function native() {
   return createRequire(import.meta.url)(file);
 }
 
-await control(async () => {
+function answer(response, body) {
+  response.cork(() => response.writeHeader("Content-Type", "text/plain").end(body));
+}
+
+/** Answers with the length of the body. */
+function post(response) {
+  let bytes = 0;
+  response.onAborted(() => {});
+  response.onData((piece, isLast) => {
+    bytes += piece.byteLength;
+    if (isLast) answer(response, `${bytes}\n`);
+  });
+}
+
+await control(async ({ grouped = 0 }) => {
   const uws = await peer(native);
+  if (grouped > 0) setClients(grouped);
   const clients = new Set();
-  const app = uws.App().ws("/*", {
+  const app = uws.App();
+  app.get("/*", (response) => response.writeHeader("Content-Type", "text/plain").end("hello\n"));
+  app.post("/*", post);
+  app.ws("/*", {
     compression: uws.DISABLED,
     idleTimeout: 0,
     maxBackpressure: PENDING_BYTES_MAX,
+    message: (client, data, isBinary) => client.send(data, isBinary),
     open(client) {
       for (const topic of grouped ? topicsOf(clients.size) : [TOPIC]) client.subscribe(topic);
       clients.add(client);
@@ -38,16 +55,16 @@ await control(async () => {
   const listener = await new Promise((resolve) => app.listen("127.0.0.1", 0, resolve));
   if (!listener) throw new Error("uWS cannot listen");
 
-  const publish = (message) => app.publish(TOPIC, message, true);
-  const publishGrouped = (message) =>
-    toGroups(message, (topic, data) => {
-      app.publish(topic, data, true);
-      return true;
-    });
+  const behind = () => most(clients, (client) => client.getBufferedAmount());
+  const toTopic = (topic, message) => {
+    app.publish(topic, message, true);
+    return true;
+  };
+  const published = { stage: (message) => toTopic(TOPIC, message), behind };
+  const topics = { stage: (message) => toGroups(message, toTopic), behind };
 
   /** @type {Uint8Array[]} */
   let messages = [];
-  const keep = (message) => messages.push(new Uint8Array(message)) > 0;
   const sendCorked = () => {
     for (const client of clients) {
       client.cork(() => {
@@ -56,15 +73,12 @@ await control(async () => {
     }
     messages = [];
   };
+  const stage = (message) => messages.push(new Uint8Array(message)) > 0;
+  const corked = { stage, flush: sendCorked, behind };
 
-  const behind = () => most(clients, (client) => client.getBufferedAmount());
+  const ungrouped = (batch) => (batch <= PUBLISHED_BATCH_MAX ? published : corked);
   return {
     port: uws.us_socket_local_port(listener),
-    burst: (job) => {
-      if (grouped) return burst(job, { stage: publishGrouped, behind });
-      return job.batch <= PUBLISHED_BATCH_MAX
-        ? burst(job, { stage: publish, behind })
-        : burst(job, { stage: keep, flush: sendCorked, behind });
-    },
+    publish: (job) => publish(job, grouped ? topics : ungrouped(job.batch)),
   };
 });

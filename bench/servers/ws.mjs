@@ -1,39 +1,64 @@
-// ws: one Buffer for each message and `send` for each client, as its README has it. `ws.mjs corked`
+// node:http and ws: one Buffer for each message and `send` for each client, as ws's README has it. `corked`
 // also corks the clients' sockets for the turn: faster, but `_socket` is not in ws's interface.
 
 import { once } from "node:events";
-import { burst } from "./burst.mjs";
+import { createServer } from "node:http";
 import { control, most, peer } from "./control.mjs";
+import { publish } from "./publish.mjs";
 
 const BINARY = { binary: true };
 
-await control(async () => {
+/** @param {import("node:http").ServerResponse} response @param {string} body */
+function answer(response, body) {
+  response.writeHead(200, { "Content-Type": "text/plain", "Content-Length": body.length });
+  response.end(body);
+}
+
+/** @type {import("node:http").RequestListener} */
+function request(incoming, response) {
+  if (incoming.method !== "POST") return answer(response, "hello\n");
+  let bytes = 0;
+  incoming.on("data", (piece) => {
+    bytes += piece.length;
+  });
+  incoming.on("end", () => answer(response, `${bytes}\n`));
+}
+
+await control(async ({ corked }) => {
   const { WebSocketServer } = await peer(() => import("ws"));
-  const server = new WebSocketServer({ port: 0, host: "127.0.0.1", perMessageDeflate: false });
-  await once(server, "listening");
+  const http = createServer(request);
+  const server = new WebSocketServer({ server: http, perMessageDeflate: false });
+  await once(http.listen(0, "127.0.0.1"), "listening");
   const { clients } = server;
 
+  /** Sockets that are corked until the end of the turn. */
+  const held = new Set();
+  const uncork = () => {
+    for (const socket of held) socket.uncork();
+    held.clear();
+  };
+  const cork = (client) => {
+    if (!corked || held.has(client._socket)) return;
+    if (held.size === 0) setImmediate(uncork);
+    client._socket.cork();
+    held.add(client._socket);
+  };
+
+  server.on("connection", (client) => {
+    client.on("message", (data) => {
+      cork(client);
+      client.send(data, BINARY);
+    });
+  });
   const stage = (message) => {
     const kept = Buffer.from(message); // ws keeps what it is given until it is written
-    for (const client of clients) client.send(kept, BINARY);
+    for (const client of clients) {
+      cork(client);
+      client.send(kept, BINARY);
+    }
     return true;
   };
-
-  let isCorked = false;
-  const stageCorked = (message) => {
-    if (!isCorked) for (const client of clients) client._socket.cork();
-    isCorked = true;
-    return stage(message);
-  };
-  const uncork = () => {
-    for (const client of clients) client._socket.uncork();
-    isCorked = false;
-  };
-
   const behind = () => most(clients, (client) => client.bufferedAmount);
-  const sink =
-    process.argv[2] === "corked"
-      ? { stage: stageCorked, flush: uncork, behind }
-      : { stage, behind };
-  return { port: server.address().port, burst: (job) => burst(job, sink) };
+  const sink = { stage, flush: uncork, behind };
+  return { port: http.address().port, publish: (job) => publish(job, sink) };
 });

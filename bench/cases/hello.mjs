@@ -1,0 +1,45 @@
+// Requests over HTTP, by wrk.
+
+import { APP_MICROS, BUSY, LOAD, P99, SERVER_MICROS, THOUSANDS } from "../figures.mjs";
+import { server, startServer } from "../servers.mjs";
+import { needWrk, requests } from "../wrk.mjs";
+
+const CONNECTIONS = 64;
+
+/** @type {import("../contest.mjs").Case} */
+export default {
+  name: "hello",
+  title: `HTTP requests on ${CONNECTIONS} connections`,
+  need: needWrk,
+  variants: [
+    {
+      name: "GET",
+      depth: 1,
+      bodyBytes: 0,
+      targets: [
+        { row: "ringcast", key: "rate", peer: "uws", atLeast: 0.9 },
+        { row: "ringcast", key: "rate", peer: "node:http", atLeast: 3.5 },
+      ],
+    },
+    {
+      name: "GET, pipelined x16",
+      depth: 16,
+      bodyBytes: 0,
+      targets: [
+        { row: "ringcast", key: "rate", peer: "uws", atLeast: 1 },
+        { row: "ringcast", key: "rate", peer: "node:http", atLeast: 8 },
+      ],
+    },
+    { name: "POST of 1 KiB", depth: 1, bodyBytes: 1024 },
+  ],
+  servers: () =>
+    ["node:http", "fastify", "uws", "bun", "deno", "ringcast"].map((name) => server(name)),
+  async open(row, { depth, bodyBytes }, smoke) {
+    const running = await startServer(row);
+    const millis = smoke ? 50 : 1000;
+    const run = () => requests(running, { connections: CONNECTIONS, depth, bodyBytes, millis });
+    await run();
+    return { run, close: () => running.child.kill() };
+  },
+  figures: [THOUSANDS, SERVER_MICROS, APP_MICROS, P99, BUSY, LOAD],
+};

@@ -1,0 +1,110 @@
+// How a case runs: its servers are made ready, take turns round by round, and are compared within each round;
+// then the table of medians, and how the figures stand against the targets.
+
+import { grid, median } from "./report.mjs";
+import { Unavailable } from "./servers.mjs";
+
+/**
+ * @typedef {Record<string, number>} Figures what one round of a server came to
+ *
+ * @typedef {object} Session a server made ready, and warm
+ * @property {() => Promise<Figures>} run one round. It throws when what was received is not what was due
+ * @property {() => Promise<void>} close
+ *
+ * @typedef {object} Target what a row is to reach
+ * @property {string} row
+ * @property {string} key the figure
+ * @property {string} [peer] the row that it is compared to: the target is their ratio, else the figure itself
+ * @property {number} [atLeast]
+ * @property {number} [atMost]
+ *
+ * @typedef {{ name: string, targets?: Target[] }} Variant and what `open` wants to know
+ *
+ * @typedef {object} Case
+ * @property {string} name
+ * @property {string} title what is measured
+ * @property {Variant[]} variants
+ * @property {(variant: any) => import("./servers.mjs").Server[]} servers the rows
+ * @property {(server: import("./servers.mjs").Server, variant: any, smoke: boolean) => Promise<Session>} open
+ * @property {import("./figures.mjs").Figure[]} figures the columns; the first is the one that rows are compared by
+ * @property {() => void} [need] throws when something is not there that the case needs
+ *
+ * @typedef {{ server: import("./servers.mjs").Server, session: Session, rounds: Figures[] }} Row
+ */
+
+const ROUNDS = 5;
+const COMPARED = ["ringcast", "ringcast-app"];
+
+/** Opens a variant's servers; those that cannot run here are told of. */
+async function openAll({ servers, open }, variant, smoke) {
+  /** @type {Row[]} */
+  const rows = [];
+  const missing = [];
+  for (const server of servers(variant)) {
+    try {
+      rows.push({ server, session: await open(server, variant, smoke), rounds: [] });
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error;
+      missing.push(`without ${server.name}: ${error.message}`);
+    }
+  }
+  return { rows, missing };
+}
+
+/** A figure of one row over that of another, round by round. @param {Row} a @param {Row} b */
+function ratios(a, b, key) {
+  return a.rounds.map((figures, i) => figures[key] / b.rounds[i][key]);
+}
+
+const twoDigits = (value) => value.toFixed(2);
+
+/** @param {Row[]} rows @param {import("./figures.mjs").Figure[]} figures */
+function table(title, rows, [main, ...others]) {
+  const compared = rows.filter(({ server }) => COMPARED.includes(server.name));
+  const head = [title, main.head, "min–max", ...compared.map(({ server }) => `${server.name} ÷`)];
+  const lines = rows.map((row) => {
+    const values = row.rounds.map((figures) => figures[main.key]);
+    const range = `${main.show(Math.min(...values))}–${main.show(Math.max(...values))}`;
+    const ratio = (one) => (one === row ? "–" : twoDigits(median(ratios(one, row, main.key))));
+    const middle = ({ key, show }) => show(median(row.rounds.map((figures) => figures[key])));
+    const cells = [main.show(median(values)), range, ...compared.map(ratio)];
+    return [row.server.name, ...cells, ...others.map(middle)];
+  });
+  return grid([[...head, ...others.map(({ head }) => head)], ...lines]);
+}
+
+/**
+ * How a target stands.
+ * @param {Target} target @param {Row[]} rows @param {import("./figures.mjs").Figure[]} figures
+ */
+function verdict({ row, key, peer, atLeast, atMost }, rows, figures) {
+  const rowOf = (name) => rows.find(({ server }) => server.name === name);
+  const { head, show } = figures.find((figure) => figure.key === key);
+  const [mine, theirs] = [rowOf(row), rowOf(peer)];
+  const what = `${row}${peer ? ` ÷ ${peer}` : ""}, ${head}`;
+  const [limit, word] = atLeast === undefined ? [atMost, "at most"] : [atLeast, "at least"];
+  const write = peer ? twoDigits : show;
+  const target = `${word} ${write(limit)}`;
+  if (!mine || (peer && !theirs)) return { what, target, reached: "–", rounds: "", met: "not run" };
+  const values = peer ? ratios(mine, theirs, key) : mine.rounds.map((figures) => figures[key]);
+  const value = median(values);
+  const met = atLeast === undefined ? value <= limit : value >= limit;
+  const rounds = values.map(write).join(" ");
+  return { what, target, reached: write(value), rounds, met: met ? "met" : "NOT MET" };
+}
+
+/**
+ * Runs one variant of a case.
+ * @param {Case} one
+ * @param {Variant} variant
+ * @param {boolean} smoke one short round: whether it works, not what it comes to
+ */
+export async function contest(one, variant, smoke) {
+  const { rows, missing } = await openAll(one, variant, smoke);
+  for (let round = 0; round < (smoke ? 1 : ROUNDS); round++) {
+    for (const { session, rounds } of rows) rounds.push(await session.run());
+  }
+  for (const { session } of rows) await session.close();
+  const verdicts = (variant.targets ?? []).map((target) => verdict(target, rows, one.figures));
+  return { text: [table(variant.name, rows, one.figures), ...missing].join("\n"), verdicts };
+}
