@@ -122,23 +122,38 @@ export function trimBlank(at: usize, end: usize): usize {
  * @returns the key for the byte that follows
  */
 export function unmask(target: usize, source: usize, length: u32, mask: u32): u32 {
-  let at: u32 = 0;
-  if (length >= 16) {
-    const wide = i32x4.splat(mask as i32);
-    const stop = length - 16;
-    while (at <= stop) {
-      v128.store(target + at, v128.xor(v128.load(source + at), wide));
-      at += 16;
-    }
+  const wide = i32x4.splat(mask as i32);
+  while (length >= 64) {
+    const first = v128.load(source);
+    const second = v128.load(source, 16);
+    const third = v128.load(source, 32);
+    const fourth = v128.load(source, 48);
+    v128.store(target, v128.xor(first, wide));
+    v128.store(target, v128.xor(second, wide), 16);
+    v128.store(target, v128.xor(third, wide), 32);
+    v128.store(target, v128.xor(fourth, wide), 48);
+    source += 64;
+    target += 64;
+    length -= 64;
   }
-  while (at + 4 <= length) {
-    store<u32>(target + at, load<u32>(source + at) ^ mask);
-    at += 4;
+  while (length >= 16) {
+    v128.store(target, v128.xor(v128.load(source), wide));
+    source += 16;
+    target += 16;
+    length -= 16;
   }
-  while (at < length) {
-    store<u8>(target + at, load<u8>(source + at) ^ (mask as u8));
+  while (length >= 4) {
+    store<u32>(target, load<u32>(source) ^ mask);
+    source += 4;
+    target += 4;
+    length -= 4;
+  }
+  while (length > 0) {
+    store<u8>(target, load<u8>(source) ^ (mask as u8));
     mask = rotr(mask, 8);
-    at++;
+    source++;
+    target++;
+    length--;
   }
   return mask;
 }

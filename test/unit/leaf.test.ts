@@ -135,6 +135,73 @@ leaf("utf-8: random texts with a byte changed are judged as the table says", () 
   drive.end();
 });
 
+/** What of bytes is whole characters, and whether a character begins behind them; undefined: impossible. */
+function wholeOf(bytes: Uint8Array): number | undefined {
+  for (let cut = 0; cut < 4 && cut <= bytes.length; cut++) {
+    const whole = bytes.length - cut;
+    if (!isUtf8(bytes.subarray(0, whole))) continue;
+    const open = bytes.subarray(whole);
+    const begins = ROWS.some(
+      (row) =>
+        row.length > cut &&
+        open.every((byte, i) => {
+          const [low, high] = row[i] as readonly [number, number];
+          return byte >= low && byte <= high;
+        }),
+    );
+    return begins ? whole : undefined;
+  }
+  return undefined;
+}
+
+/** Texts of which runs of ASCII and of other characters reach over every edge of 16 and 64 bytes. */
+function someText(limit: number): Uint8Array {
+  const kinds = ["a", "\u00e4", "\u20ac", "\u{1d11e}", "\ud7ff", "\u0800", "\u{10ffff}", "\ue000"];
+  let value = "";
+  while (value.length < limit) {
+    const run = random(3) === 0 ? random(90) : random(6);
+    value += (kinds[random(2) ? 0 : random(kinds.length)] as string).repeat(run);
+  }
+  const bytes = Buffer.from(value);
+  return bytes.subarray(0, random(Math.min(limit, bytes.length) + 1));
+}
+
+leaf(
+  "utf-8: at every alignment and cut anywhere, what is not a beginning of a text is refused at once",
+  () => {
+    const { engine } = new Drive();
+    const refused = 0xffffffff;
+    const around = [0x41, 0x80, 0xbf, 0xc3, 0xe4, 0xf0, 0xff];
+    let bad = 0;
+    for (let i = 0; i < 30000; i++) {
+      const bytes = Uint8Array.from(someText(i % 10 === 0 ? 400 : 150));
+      // Half of them with a fault, most of those within the bytes that a wrong edge would miss.
+      if (i & 1 && bytes.length > 0) bytes[random(bytes.length)] = random(256);
+      const at = engine.scratch + 64 + (i % 64);
+      // What lies around is none of it.
+      engine.u8.fill(around[random(around.length)] as number, at - 32, at + bytes.length + 32);
+      engine.u8.set(bytes, at);
+      let state = 0;
+      for (let from = 0, last = false; !last; ) {
+        const to = random(3) ? bytes.length : from + random(bytes.length - from + 1);
+        last = to === bytes.length;
+        state = engine.x.checkUtf8(at + from, to - from, state) >>> 0;
+        const whole = wholeOf(bytes.subarray(0, to));
+        const hex = `${Buffer.from(bytes).toString("hex")} up to ${to} at ${at & 63}`;
+        if (whole === undefined) assert.is(state, refused, hex);
+        else assert.is(state === 0, whole === to, hex);
+        if (whole !== undefined) assert.is.not(state, refused, hex);
+        if (whole === undefined) {
+          bad++;
+          break;
+        }
+        from = to;
+      }
+    }
+    assert.ok(bad > 5000 && bad < 25000, `${bad} are refused`);
+  },
+);
+
 leaf("mask: every alignment and length is unmasked", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
@@ -145,7 +212,7 @@ leaf("mask: every alignment and length is unmasked", () => {
     [0x37, 0xfa, 0x21, 0x3d],
   ];
   for (let pad = 0; pad < 18; pad++) {
-    for (let length = 0; length < 100; length++) {
+    for (let length = 0; length < 210; length++) {
       const payload = Uint8Array.from({ length }, () => random(256));
       const mask = masks[random(masks.length)];
       // A pong in front moves the payload within the window.
