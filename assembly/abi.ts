@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 5;
+export const ABI_VERSION: u32 = 6;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -97,6 +97,8 @@ export enum Param {
   Seed,
   /** Bytes of a request body that is streamed, below 2^53; 0 is no limit. */
   StreamBytes,
+  /** Connections of one address, of IPv6 one /64; 0 is no limit. */
+  AddressConnections,
   COUNT,
 }
 
@@ -163,9 +165,11 @@ export enum Control {
   SubscriptionCount,
   /** Length of the name at Control.Result. */
   NameLength,
+  /** Addresses that connections are counted under. */
+  AddressCount,
   /** Closed connections by reason: CloseCount - reason. */
   CloseCount,
-  COUNT = CloseCount + 64,
+  COUNT = CloseCount + 96,
 }
 
 // ---- events --------------------------------------------------------------------------------------
@@ -275,7 +279,7 @@ export enum Method {
 }
 
 // Fields of a slot that the host reads; asserted against conn.ts.
-export const CONN_BYTES: u32 = 256;
+export const CONN_BYTES: u32 = 320;
 export const CONN_FLAGS: u32 = 4;
 export const CONN_GENERATION: u32 = 8;
 export const CONN_HEAD: u32 = 92;

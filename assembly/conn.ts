@@ -221,6 +221,16 @@ export class Conn {
   spare3: u32;
   /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
   heldSince: f64;
+  /** Number of the tally it is counted in; 0: none. */
+  address: u32;
+  spare4: u32;
+  spare5: u64;
+  spare6: u64;
+  spare7: u64;
+  spare8: u64;
+  spare9: u64;
+  spare10: u64;
+  spare11: u64;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {
@@ -315,6 +325,13 @@ export class Engine {
   subscriptionCount: u32;
   /** List of the topics published to since the last flush pass: number + 1. */
   dirtyTopics: u32;
+  /** The table of addresses: its records, its buckets, records that were ever taken, free ones, those in use. */
+  tallies: usize;
+  tallyBuckets: usize;
+  tallyMask: u32;
+  talliesUsed: u32;
+  freeTally: u32;
+  tallyCount: u32;
 }
 
 export const ENGINE_BYTES: usize = 512;

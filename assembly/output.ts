@@ -46,6 +46,7 @@ import { give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
 import { deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import { session } from "./subscription";
+import { discharge, forgetAddress } from "./tally";
 import { arm, disarm } from "./timers";
 import { forget, hasUnflushed, unflushed, wakeSubscribers } from "./topics";
 
@@ -164,6 +165,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
   if (c.state == State.Dead || c.state == State.Free) return;
   const lag = lagBytes(c);
   countClose(reason);
+  discharge(c);
   if (isWebSocket(c)) {
     remove(c);
     forget(c);
@@ -198,6 +200,7 @@ export function free(slot: u32, generation: u32): void {
   c.replyHead = 0;
   c.sending = 0;
   dropBuffer(c);
+  forgetAddress(c);
   add(Control.DeadCount, -1);
   putFree(c);
 }

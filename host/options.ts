@@ -45,6 +45,7 @@ export interface Options<User = unknown> {
   onError?: (error: Error, where: string) => void;
   maxConnections?: number;
   maxWebSockets?: number;
+  maxConnectionsPerAddress?: number;
   whenFull?: "refuse" | "evict";
   ring?: number;
   maxFrames?: number;
@@ -176,6 +177,16 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 524288,
     param: "WebSockets",
     text: "WebSockets; see `whenFull`.",
+  },
+  {
+    name: "maxConnectionsPerAddress",
+    live: true,
+    unit: "count",
+    default: 0,
+    min: 0,
+    max: 1048576,
+    param: "AddressConnections",
+    text: "Connections from one address, of IPv6 one /64; more are reset. 0: no limit, as behind a proxy.",
   },
   {
     name: "whenFull",
@@ -743,6 +754,7 @@ function readServerHeader(value: unknown = ""): string {
 /** Options that `configure` may change. */
 export type LiveOptions = Pick<Options, LiveName>;
 export type LiveName =
+  | "maxConnectionsPerAddress"
   | "maxQueuedFrames"
   | "maxRunBytes"
   | "slowGrace"

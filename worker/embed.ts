@@ -33,6 +33,7 @@ export type EngineOptions = Pick<
   Options,
   | "maxConnections"
   | "maxWebSockets"
+  | "maxConnectionsPerAddress"
   | "whenFull"
   | "ring"
   | "maxFrames"
