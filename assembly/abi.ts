@@ -99,6 +99,16 @@ export enum Param {
   StreamBytes,
   /** Connections of one address, of IPv6 one /64; 0 is no limit. */
   AddressConnections,
+  /** Messages a second, pings and pongs included, that a WebSocket may send; 0 is no limit. */
+  MessageRate,
+  /** Messages that may come at once; 0: as many as in a second. */
+  MessageBurst,
+  /** Bytes a second at which a body, or a message in pieces, has to come; 0 is no limit. */
+  ReceiveRate,
+  /** Bytes a second at which a client has to read; 0 is no limit. */
+  SendRate,
+  /** ms for which it may be slower. */
+  RateGrace,
   COUNT,
 }
 
@@ -477,7 +487,9 @@ export enum CloseReason {
   Configured = -57,
   WsBadDeflate = -58,
   HostRefused = -59,
+  /** A body or message came too slowly. */
+  ReceiveTooSlow = -60,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 59;
+export const CLOSE_REASONS: u32 = 60;

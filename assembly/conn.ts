@@ -212,7 +212,8 @@ export class Conn {
   writingBytes: u32;
   closeCode: u16;
   spare2: u16;
-  waitSince: f64;
+  /** When the client that reads is too slow; 0: nothing is held against it. */
+  outDue: f64;
   /** Bytes of buffer it waits for. */
   waitBytes: u32;
   /** Neighbours in the queue for buffers. */
@@ -224,13 +225,17 @@ export class Conn {
   /** Number of the tally it is counted in; 0: none. */
   address: u32;
   spare4: u32;
+  /** When the body or message that arrives is too slow; 0: none does. */
+  inDue: f64;
+  /** Since when it waits for a buffer. */
+  waitSince: f64;
+  /** See pace.ts: the time of its messages; until when time that was given back counts. */
+  messageTime: f64;
+  creditEnd: f64;
+  /** Since when it is held, or a piece of its body is with the host. */
+  parkedSince: f64;
   spare5: u64;
   spare6: u64;
-  spare7: u64;
-  spare8: u64;
-  spare9: u64;
-  spare10: u64;
-  spare11: u64;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {

@@ -55,6 +55,7 @@ import { NEVER, dueOffset, dueSequence } from "./due";
 import { beginHead } from "./http";
 import { countBelow, furthest, orderedCount } from "./order";
 import { deadline, kill, lagBytes, rearm } from "./output";
+import { forgetPaces, isSlowIn, slowOutAt } from "./pace";
 import { refuse } from "./respond";
 import { close, fail, ping, send } from "./send";
 import {
@@ -244,6 +245,7 @@ export function configure(index: u32, value: f64): u32 {
     if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
   }
   store<f64>(engine.params + ((index as usize) << 3), value);
+  if (index == Param.ReceiveRate || index == Param.SendRate) forgetPaces();
   return 1;
 }
 
@@ -701,6 +703,10 @@ function expire(c: Conn): void {
     kill(c, CloseReason.WriteTimeout, Shut.Reset);
     return;
   }
+  if (c.writing != 0 && now >= slowOutAt(c)) {
+    kill(c, CloseReason.TooSlow, Shut.Reset);
+    return;
+  }
   if (has(c, Flag.Waiting)) {
     if (now < c.waitSince + param(Param.BufferTimeout)) return;
     const holder = largestHolder();
@@ -717,13 +723,16 @@ function expire(c: Conn): void {
       else refuse(c, CloseReason.HeadTimeout);
       break;
     case State.Body:
-      refuse(c, CloseReason.RequestTimeout);
+      refuse(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
       break;
     case State.Request:
-      if (has(c, Flag.Pulling)) breakUpload(c, CloseReason.RequestTimeout);
+      if (has(c, Flag.Pulling))
+        breakUpload(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
       break;
     case State.Open:
-      if (has(c, Flag.Pinged) || paramU32(Param.SendPings) == 0) {
+      if (isSlowIn(c)) {
+        fail(c, CloseReason.ReceiveTooSlow);
+      } else if (has(c, Flag.Pinged) || paramU32(Param.SendPings) == 0) {
         kill(c, CloseReason.IdleTimeout, Shut.Reset);
       } else {
         c.flags |= Flag.Pinged;

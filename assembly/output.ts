@@ -42,6 +42,7 @@ import {
 import { complete, hasMore, nextRow } from "./flush";
 import { NEVER, castDue, dueSequence, place } from "./due";
 import { remove } from "./order";
+import { endPaceOut, paceOut, pardon, slowInAt, slowOutAt } from "./pace";
 import { give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
 import { deflated, frame, offsetIn, plain, ringOf } from "./ring";
@@ -67,19 +68,22 @@ export function deadline(c: Conn): f64 {
       }
       break;
     case State.Body:
-      due = c.since + param(Param.RequestTimeout);
+      due = min(c.since + param(Param.RequestTimeout), slowInAt(c));
       break;
     case State.Request:
       // Only while the host waits for a piece of the body: each byte is progress.
-      if (has(c, Flag.Pulling)) due = max(c.since, c.lastIn) + param(Param.RequestTimeout);
+      if (has(c, Flag.Pulling))
+        due = min(max(c.since, c.lastIn) + param(Param.RequestTimeout), slowInAt(c));
       break;
     case State.Open: {
       const idle = session(c).idle as f64;
       // Who is not read cannot be heard.
-      if (idle > 0 && !has(c, Flag.Held)) {
+      if (has(c, Flag.Held)) break;
+      if (idle > 0) {
         const ping = paramU32(Param.SendPings) != 0 && !has(c, Flag.Pinged);
         due = c.lastIn + (ping ? idle / 2 : idle);
       }
+      due = min(due, slowInAt(c));
       break;
     }
     case State.Closing:
@@ -95,7 +99,9 @@ export function deadline(c: Conn): f64 {
     // While a connection waits for a buffer nothing else can be held against it.
     due = c.waitSince + param(Param.BufferTimeout);
   }
-  if (c.writing != 0) due = min(due, c.lastOut + param(Param.WriteTimeout));
+  if (c.writing != 0) {
+    due = min(due, min(c.lastOut + param(Param.WriteTimeout), slowOutAt(c)));
+  }
   return due;
 }
 
@@ -117,6 +123,7 @@ export function dropBuffer(c: Conn): void {
 export function leaveQueue(c: Conn): void {
   if (!has(c, Flag.Waiting)) return;
   c.flags &= ~Flag.Waiting;
+  pardon(c, c.waitSince);
   if (c.waitBack != 0) at(c.waitBack - 1).waitNext = c.waitNext;
   else engine.waitHead = c.waitNext;
   if (c.waitNext != 0) at(c.waitNext - 1).waitBack = c.waitBack;
@@ -244,7 +251,10 @@ export function afterWrite(c: Conn): void {
   }
   if (hasMore(c)) {
     markDirty(c);
-  } else if (c.state == State.Finishing) {
+    return;
+  }
+  endPaceOut(c);
+  if (c.state == State.Finishing) {
     linger(c);
   } else if (c.state == State.Closing || c.list == List.Idle) {
     c.since = engine.now;
@@ -279,9 +289,11 @@ function settle(): void {
     const c = at(load<u32>(row, ROW_SLOT));
     if (c.state == State.Dead || c.writing == 0) continue;
     if (load<u32>(row, ROW_STATE) == RowState.Complete) {
+      endPaceOut(c);
       finishWrite(c);
     } else {
       place(c);
+      paceOut(c);
       rearm(c);
     }
   }

@@ -55,6 +55,8 @@ export type EngineOptions = Pick<
   | "requireContentLength"
   | "maxPayloadLength"
   | "maxFragments"
+  | "messageRate"
+  | "messageBurst"
   | "fragments"
   | "headersTimeout"
   | "requestTimeout"
@@ -64,6 +66,9 @@ export type EngineOptions = Pick<
   | "sendPings"
   | "closeTimeout"
   | "bufferTimeout"
+  | "minReceiveRate"
+  | "minSendRate"
+  | "rateGrace"
 > & {
   /** Default: the bytes that are part of the package. */
   wasm?: WasmSource;

@@ -3,7 +3,18 @@
 import * as net from "node:net";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Wire, WsWire, serving, takeAnswer, until, within } from "./peer";
+import {
+  TEXT,
+  Wire,
+  WsWire,
+  clientFrame,
+  closeOf,
+  serving,
+  sleep,
+  takeAnswer,
+  until,
+  within,
+} from "./peer";
 
 const limits = suite("limits");
 
@@ -56,6 +67,73 @@ limits("a WebSocket is a connection of its address until it has gone", () =>
       await until("no connection", async () => (await server.stats()).addresses === 0);
     }
     assert.is((await server.stats()).closed.AddressLimit, 3);
+  }),
+);
+
+limits("messages over the rate are close 1008; those before it are answered", () =>
+  serving("echo", { messageRate: 50, messageBurst: 20 }, async (server, port) => {
+    const wild = await WsWire.open(port);
+    const calm = await WsWire.open(port);
+    wild.socket.write(
+      Buffer.concat(Array.from({ length: 30 }, (_, i) => clientFrame(TEXT, `${i}`))),
+    );
+    for (let i = 0; i < 20; i++) assert.is(await wild.text(), `${i}`);
+    assert.is(closeOf(await wild.next()).code, 1008);
+    for (let i = 0; i < 30; i++) {
+      calm.send(TEXT, `${i}`);
+      assert.is(await calm.text(), `${i}`);
+      await sleep(25);
+    }
+    wild.destroy();
+    await until("the end", async () => (await server.stats()).closed.Rate === 1);
+    calm.destroy();
+  }),
+);
+
+limits("a body, and a message, that come too slowly end; those that keep to the rate do not", () =>
+  serving("http", { minReceiveRate: 1000, rateGrace: 400 }, async (server, port) => {
+    const slow = (await Wire.open(port)).write(
+      "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n",
+    );
+    const steady = (await Wire.open(port)).write(
+      "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n",
+    );
+    let isOver = false;
+    const answer = takeAnswer(slow).finally(() => {
+      isOver = true;
+    });
+    for (let i = 0; i < 10; i++) {
+      steady.write("x".repeat(300));
+      if (!isOver) slow.write("x");
+      await sleep(100);
+    }
+    assert.is((await answer).status, 408);
+    assert.is((await takeAnswer(steady)).body.length, 3000);
+    slow.destroy();
+    await until("the end", async () => (await server.stats()).closed.ReceiveTooSlow === 1);
+    steady.destroy();
+  }),
+);
+
+limits("a message of which no more comes is close 1008", () =>
+  serving("echo", { minReceiveRate: 1000, rateGrace: 200 }, async (server, port) => {
+    const ws = await WsWire.open(port);
+    ws.socket.write(clientFrame(TEXT, "hello").subarray(0, 8));
+    assert.is(closeOf(await ws.next()).code, 1008);
+    ws.destroy();
+    await until("the end", async () => (await server.stats()).closed.ReceiveTooSlow === 1);
+  }),
+);
+
+limits("who hardly reads its answers is reset, and holds no reply blocks", () =>
+  serving("http", { minSendRate: 10_000_000, rateGrace: 300 }, async (server, port) => {
+    const wire = await Wire.open(port);
+    wire.socket.pause();
+    const ask = "GET /size?n=60000 HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (let i = 0; i < 200; i++) wire.write(ask);
+    await until("a reset", async () => (await server.stats()).closed.TooSlow === 1);
+    assert.is((await server.stats()).replyPool.used, 0);
+    wire.destroy();
   }),
 );
 
