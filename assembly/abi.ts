@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 6;
+export const ABI_VERSION: u32 = 7;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -97,6 +97,18 @@ export enum Param {
   Seed,
   /** Bytes of a request body that is streamed, below 2^53; 0 is no limit. */
   StreamBytes,
+  /** Connections of one address, of IPv6 one /64; 0 is no limit. */
+  AddressConnections,
+  /** Messages a second, pings and pongs included, that a WebSocket may send; 0 is no limit. */
+  MessageRate,
+  /** Messages that may come at once; 0: as many as in a second. */
+  MessageBurst,
+  /** Bytes a second at which a body, or a message in pieces, has to come; 0 is no limit. */
+  ReceiveRate,
+  /** Bytes a second at which a client has to read; 0 is no limit. */
+  SendRate,
+  /** ms for which it may be slower. */
+  RateGrace,
   COUNT,
 }
 
@@ -165,9 +177,11 @@ export enum Control {
   NameLength,
   /** 1: the pass before left what was published for a later one. */
   Withheld,
+  /** Addresses that connections are counted under. */
+  AddressCount,
   /** Closed connections by reason: CloseCount - reason. */
   CloseCount,
-  COUNT = CloseCount + 64,
+  COUNT = CloseCount + 96,
 }
 
 // ---- events --------------------------------------------------------------------------------------
@@ -277,7 +291,7 @@ export enum Method {
 }
 
 // Fields of a slot that the host reads; asserted against conn.ts.
-export const CONN_BYTES: u32 = 256;
+export const CONN_BYTES: u32 = 320;
 export const CONN_FLAGS: u32 = 4;
 export const CONN_GENERATION: u32 = 8;
 export const CONN_HEAD: u32 = 92;
@@ -475,7 +489,9 @@ export enum CloseReason {
   Configured = -57,
   WsBadDeflate = -58,
   HostRefused = -59,
+  /** A body or message came too slowly. */
+  ReceiveTooSlow = -60,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 59;
+export const CLOSE_REASONS: u32 = 60;

@@ -3,12 +3,7 @@
 // Invariant: what is taken can be read in one way only. Userinfo, lists of hosts, zone ids and IPvFuture
 // are refused.
 
-/** Value of a hexadecimal digit; 255 for another octet. */
-export function hexDigit(c: u32): u32 {
-  if (c - 48 < 10) return c - 48;
-  const letter = (c | 0x20) - 97;
-  return letter < 6 ? letter + 10 : 255;
-}
+import { hexDigit, readIPv6 } from "./address";
 
 /** True when [at, end) is a host that is not empty, with or without a port. */
 export function isHost(at: usize, end: usize): bool {
@@ -16,7 +11,7 @@ export function isHost(at: usize, end: usize): bool {
   let stop = at;
   if (load<u8>(at) == 0x5b) {
     while (stop < end && load<u8>(stop) != 0x5d) stop++;
-    if (stop == end || !isIPv6(at + 1, stop)) return false;
+    if (stop == end || !readIPv6(at + 1, stop)) return false;
     stop++;
   } else {
     while (stop < end && load<u8>(stop) != 0x3a) stop++;
@@ -36,55 +31,6 @@ function isPort(at: usize, end: usize): bool {
     at++;
   }
   return true;
-}
-
-/** IPv6address: eight groups of 16 bits, the last two perhaps as IPv4; "::" once, for at least one of them. */
-function isIPv6(at: usize, end: usize): bool {
-  let groups: u32 = 0;
-  let shortened = false;
-  if (end - at >= 2 && load<u16>(at) == 0x3a3a) {
-    shortened = true;
-    at += 2;
-  }
-  while (at < end) {
-    const start = at;
-    while (at < end && hexDigit(load<u8>(at)) < 16) at++;
-    if (at < end && load<u8>(at) == 0x2e) {
-      if (!isIPv4(start, end)) return false;
-      groups += 2;
-      break;
-    }
-    if (at == start || at - start > 4) return false;
-    groups++;
-    if (at == end) break;
-    if (load<u8>(at) != 0x3a) return false;
-    at++;
-    if (at == end) return false;
-    if (load<u8>(at) == 0x3a) {
-      if (shortened) return false;
-      shortened = true;
-      at++;
-    }
-  }
-  return shortened ? groups < 8 : groups == 8;
-}
-
-/** Four dec-octets without leading zeros. */
-function isIPv4(at: usize, end: usize): bool {
-  for (let i = 0; i < 4; i++) {
-    const start = at;
-    let value: u32 = 0;
-    while (at < end && (load<u8>(at) as u32) - 48 < 10) {
-      value = value * 10 + (load<u8>(at) as u32) - 48;
-      at++;
-      if (value > 255 || at - start > 3) return false;
-    }
-    if (at == start || (load<u8>(start) == 48 && at - start > 1)) return false;
-    if (i == 3) return at == end;
-    if (at == end || load<u8>(at) != 0x2e) return false;
-    at++;
-  }
-  return false;
 }
 
 /** *( unreserved / pct-encoded / sub-delims ), but for the comma: a list of hosts is refused. */

@@ -4,7 +4,7 @@
 // the first octet that can be no part of a chunked body refuses it, however the bytes are cut.
 
 import { CloseReason, Param } from "./abi";
-import { hexDigit } from "./authority";
+import { hexDigit } from "./address";
 import { isTchar } from "./bytes";
 import { Conn, paramU32 } from "./conn";
 

@@ -37,6 +37,7 @@ export function closeStatus(reason: i32): u32 {
       return 417;
     case CloseReason.HeadTimeout:
     case CloseReason.RequestTimeout:
+    case CloseReason.ReceiveTooSlow:
       return 408;
     case CloseReason.NoBuffer:
     case CloseReason.NoRoom:
@@ -75,6 +76,7 @@ export function closeCode(reason: i32): u32 {
     case CloseReason.WsTooManyFragments:
     case CloseReason.Rate:
     case CloseReason.AddressLimit:
+    case CloseReason.ReceiveTooSlow:
       return 1008;
     case CloseReason.WsOversizeFrame:
     case CloseReason.WsMessageTooLarge:

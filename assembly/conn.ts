@@ -212,7 +212,8 @@ export class Conn {
   writingBytes: u32;
   closeCode: u16;
   spare2: u16;
-  waitSince: f64;
+  /** When the client that reads is too slow; 0: nothing is held against it. */
+  outDue: f64;
   /** Bytes of buffer it waits for. */
   waitBytes: u32;
   /** Neighbours in the queue for buffers. */
@@ -221,6 +222,20 @@ export class Conn {
   spare3: u32;
   /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
   heldSince: f64;
+  /** Number of the tally it is counted in; 0: none. */
+  address: u32;
+  spare4: u32;
+  /** When the body or message that arrives is too slow; 0: none does. */
+  inDue: f64;
+  /** Since when it waits for a buffer. */
+  waitSince: f64;
+  /** See pace.ts: the time of its messages; until when time that was given back counts. */
+  messageTime: f64;
+  creditEnd: f64;
+  /** Since when it is held, or a piece of its body is with the host. */
+  parkedSince: f64;
+  spare5: u64;
+  spare6: u64;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {
@@ -315,6 +330,13 @@ export class Engine {
   subscriptionCount: u32;
   /** List of the topics published to since the last flush pass: number + 1. */
   dirtyTopics: u32;
+  /** The table of addresses: its records, its buckets, records that were ever taken, free ones, those in use. */
+  tallies: usize;
+  tallyBuckets: usize;
+  tallyMask: u32;
+  talliesUsed: u32;
+  freeTally: u32;
+  tallyCount: u32;
 }
 
 export const ENGINE_BYTES: usize = 512;

@@ -3,6 +3,7 @@
 
 import {
   ABI_VERSION,
+  CONN_BYTES,
   CloseReason,
   Control,
   FrameFlag,
@@ -20,6 +21,7 @@ import {
   RowKind,
   Shut,
 } from "./abi";
+import { ADDRESS_TEXT, readAddress } from "./address";
 import { copy } from "./bytes";
 import {
   Conn,
@@ -29,6 +31,7 @@ import {
   State,
   add,
   at,
+  countClose,
   engine,
   enlist,
   formatSlots,
@@ -52,6 +55,7 @@ import { NEVER, dueOffset, dueSequence } from "./due";
 import { beginHead } from "./http";
 import { countBelow, furthest, orderedCount } from "./order";
 import { deadline, kill, lagBytes, rearm } from "./output";
+import { forgetPaces, isSlowIn, slowOutAt } from "./pace";
 import { refuse } from "./respond";
 import { close, fail, ping, send } from "./send";
 import {
@@ -62,6 +66,7 @@ import {
   REPLY_UNIT,
   Region,
   SUBSCRIPTION_BYTES,
+  TALLY_BYTES,
   TOPIC_BYTES,
   firstParam,
   powerOver,
@@ -89,6 +94,7 @@ import {
   ringOf,
   setRings,
 } from "./ring";
+import { checkTallies, enroll, isAddressFull } from "./tally";
 import { disarm, first, postpone } from "./timers";
 import {
   chain,
@@ -155,7 +161,7 @@ export function create(base: usize): usize {
   engine.slots = next;
   next += bytesOf(Region.HttpSlots) as usize;
   // The two tables are one array: slot numbers run on.
-  assert(engine.slots + (engine.httpSlots as usize) * 256 == next);
+  assert(engine.slots + (engine.httpSlots as usize) * CONN_BYTES == next);
   next += bytesOf(Region.WebSocketSlots) as usize;
   engine.webSockets = next;
   next += bytesOf(Region.WebSocketList) as usize;
@@ -207,10 +213,15 @@ export function create(base: usize): usize {
   next += bytesOf(Region.ReplyPool) as usize;
   const ringAt = next;
   next += bytesOf(Region.Ring) as usize;
+  const deflateRingAt = next;
+  next += bytesOf(Region.DeflateRing) as usize;
+  engine.tallies = next;
+  engine.tallyBuckets = next + ((engine.allSlots + 1) as usize) * (TALLY_BYTES as usize);
+  engine.tallyMask = (powerOver(engine.allSlots as f64) as u32) - 1;
 
   setRings(base + RING_AT, base + DEFLATE_RING_AT, paramU32(Param.Frames));
   formatRing(plain, 0, ringAt, paramU32(Param.RingBytes), engine.firstSequence);
-  formatRing(deflated, 1, next, paramU32(Param.DeflateRingBytes), engine.firstSequence);
+  formatRing(deflated, 1, deflateRingAt, paramU32(Param.DeflateRingBytes), engine.firstSequence);
   formatSlots();
   setControl(Control.SlotsAddress, engine.slots as f64);
   setControl(Control.WindowAddress, engine.window as f64);
@@ -234,6 +245,7 @@ export function configure(index: u32, value: f64): u32 {
     if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
   }
   store<f64>(engine.params + ((index as usize) << 3), value);
+  if (index == Param.ReceiveRate || index == Param.SendRate) forgetPaces();
   return 1;
 }
 
@@ -262,14 +274,32 @@ export function destroy(base: usize): usize {
 
 // ---- accepting -----------------------------------------------------------------------------------------
 
+/** Where the host leaves the text of an address: 64 bytes. */
+export function addressText(): usize {
+  return ADDRESS_TEXT;
+}
+
+/** Counts a connection that ends before it has a slot. */
+function decline(reason: i32): u32 {
+  add(Control.Accepted, 1);
+  countClose(reason);
+  setControl(Control.Result, reason as f64);
+  return NONE;
+}
+
 /**
  * A connection was accepted.
- * @returns its slot (generation in Control.Generation), or NONE: the table is full. When events wait then,
- * the oldest idle one was ended to make room: act on them, call again.
+ * @param addressLength bytes of the peer's address, at `addressText`; 0: it is counted under none
+ * @returns its slot (generation in Control.Generation), or NONE. Then Control.Result is the reason for which it
+ * is refused, and counted, or 0: the table is full. When events wait then, the oldest idle one was ended to make
+ * room: act on them, call again.
  */
-export function accept(): u32 {
+export function accept(addressLength: u32): u32 {
   takeTime();
   takeEvents();
+  const isKnown = addressLength != 0 && readAddress(ADDRESS_TEXT, addressLength);
+  if (isKnown && isAddressFull()) return decline(CloseReason.AddressLimit);
+  setControl(Control.Result, 0);
   const c = takeHttp();
   if (changetype<usize>(c) == 0) {
     const oldest = oldestHttp();
@@ -283,6 +313,7 @@ export function accept(): u32 {
   c.since = engine.now;
   c.lastIn = engine.now;
   c.closeCode = 0;
+  if (isKnown) enroll(c);
   beginHead(c);
   enlist(c, List.Reading);
   rearm(c);
@@ -672,6 +703,10 @@ function expire(c: Conn): void {
     kill(c, CloseReason.WriteTimeout, Shut.Reset);
     return;
   }
+  if (c.writing != 0 && now >= slowOutAt(c)) {
+    kill(c, CloseReason.TooSlow, Shut.Reset);
+    return;
+  }
   if (has(c, Flag.Waiting)) {
     if (now < c.waitSince + param(Param.BufferTimeout)) return;
     const holder = largestHolder();
@@ -688,13 +723,16 @@ function expire(c: Conn): void {
       else refuse(c, CloseReason.HeadTimeout);
       break;
     case State.Body:
-      refuse(c, CloseReason.RequestTimeout);
+      refuse(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
       break;
     case State.Request:
-      if (has(c, Flag.Pulling)) breakUpload(c, CloseReason.RequestTimeout);
+      if (has(c, Flag.Pulling))
+        breakUpload(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
       break;
     case State.Open:
-      if (has(c, Flag.Pinged) || paramU32(Param.SendPings) == 0) {
+      if (isSlowIn(c)) {
+        fail(c, CloseReason.ReceiveTooSlow);
+      } else if (has(c, Flag.Pinged) || paramU32(Param.SendPings) == 0) {
         kill(c, CloseReason.IdleTimeout, Shut.Reset);
       } else {
         c.flags |= Flag.Pinged;
@@ -800,6 +838,8 @@ export function check(): u32 {
   }
   const topics = checkTopics();
   if (topics != 0) return 32 + topics;
+  const tallies = checkTallies();
+  if (tallies != 0) return 64 + tallies;
   // Between two reads the window holds nothing.
   if (engine.fedSlot != 0) return 16;
   if (open != engine.openCount) return 9;

@@ -41,6 +41,7 @@ export { server } from "./answer";
 export {
   abandon,
   accept,
+  addressText,
   align,
   check,
   configure,

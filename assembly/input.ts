@@ -51,6 +51,7 @@ import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./ou
 import { isScarce } from "./reply";
 import { queueSwitch, refuse, sendContinue } from "./respond";
 import { answerClose, fail, queuePong } from "./send";
+import { endPaceIn, isFlooding, noteFed, paceIn, pardon } from "./pace";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { ringOf } from "./ring";
 import { Session, session } from "./subscription";
@@ -203,9 +204,11 @@ function parseHttp(c: Conn): void {
         return;
       }
       c.state = State.Body;
+      endPaceIn(c);
     }
     const result = parseBody(c, dataOf(c));
     if (result == MORE) {
+      paceIn(c);
       if (wantsContinue(c) && !has(c, Flag.Continued)) {
         // Only when the client has not begun to send by itself (RFC 9110 10.1.1).
         if (c.end - c.start == (c.headLength as u32)) sendContinue(c);
@@ -288,6 +291,9 @@ function control(c: Conn, opcode: u32, payload: usize, length: u32): void {
   }
 }
 
+/** A message has become whole since parsing began. */
+let isWhole: bool = false;
+
 /** A whole message; the next frame starts a new one. */
 function message(c: Conn, payload: usize, length: u32): void {
   add(Control.MessagesIn, 1);
@@ -305,6 +311,7 @@ function message(c: Conn, payload: usize, length: u32): void {
   c.fragments = 0;
   c.message = 0;
   c.frameOpen = 0;
+  isWhole = true;
 }
 
 /** Checks the text that arrived; false when the connection failed. */
@@ -336,6 +343,7 @@ function piece(c: Conn, source: usize, n: u32, last: bool): bool {
     c.flags &= ~Flag.Begun;
     c.opcode = 0;
     c.fragments = 0;
+    isWhole = true;
     add(Control.MessagesIn, 1);
   }
   return true;
@@ -379,6 +387,10 @@ function parseFrames(c: Conn): bool {
           c.flags |= Flag.MessageOut;
           return false;
         }
+        if (headOpcode != Opcode.Close && isFlooding(c)) {
+          failInOrder(c, CloseReason.Rate);
+          return false;
+        }
         unmask(payload, payload, payloadLength, payloadMask);
         engine.source += headBytes + payloadLength;
         control(c, headOpcode, payload, payloadLength);
@@ -390,6 +402,10 @@ function parseFrames(c: Conn): bool {
         return false;
       }
       if (headOpcode != Opcode.Continuation) {
+        if (isFlooding(c)) {
+          failInOrder(c, CloseReason.Rate);
+          return false;
+        }
         c.opcode = headOpcode as u8;
         c.utf8 = UTF8_START;
         if (headDeflated) c.flags |= Flag.Inflating;
@@ -458,7 +474,9 @@ function leaveWindow(c: Conn): bool {
 
 /** Parses from the window or the buffer; what is left is kept where it may stay. */
 function runFrames(c: Conn): void {
+  isWhole = false;
   const starved = parseFrames(c);
+  if (isWhole) endPaceIn(c);
   if (c.state != State.Open && c.state != State.Closing) return;
   storeSource(c);
   if (has(c, Flag.InWindow) && !leaveWindow(c) && starved) {
@@ -473,6 +491,8 @@ function runFrames(c: Conn): void {
     c.end = c.message;
     if (c.message == 0) dropBuffer(c);
   }
+  if (c.opcode == 0 && c.start == c.end) endPaceIn(c);
+  else if (paceIn(c)) rearm(c);
 }
 
 function feedFrames(c: Conn, n: u32): u32 {
@@ -549,6 +569,7 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
   add(Control.BytesIn, n as f64);
   c.lastIn = engine.now;
   c.flags &= ~Flag.Pinged;
+  noteFed(n);
   if (has(c, Flag.Waiting)) leaveQueue(c);
   if (c.state == State.Finishing || c.state == State.Linger) return n;
   return isWebSocket(c) ? feedFrames(c, n) : feedHttp(c, n);
@@ -564,6 +585,7 @@ export function resume(slot: u32, generation: u32): u32 {
   takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return 0;
+  noteFed(0);
   if (!isWebSocket(c)) {
     if (has(c, Flag.Waiting)) return 0;
     c.flags &= ~Flag.MessageOut;
@@ -618,11 +640,13 @@ export function hold(slot: u32, generation: u32, held: u32): void {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return;
   if (held != 0) {
+    if (!has(c, Flag.Held)) c.parkedSince = engine.now;
     c.flags |= Flag.Held;
     return;
   }
   if (!has(c, Flag.Held)) return;
   c.flags &= ~(Flag.Held | Flag.Pinged);
+  pardon(c, c.parkedSince);
   c.lastIn = engine.now;
   rearm(c);
 }
@@ -752,6 +776,9 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   session(w).payload = paramU32(Param.PayloadBytes);
   w.lastIn = engine.now;
   w.since = engine.now;
+  w.inDue = 0;
+  w.messageTime = 0;
+  w.creditEnd = 0;
   w.closeCode = 1006;
   c.buffer = 0;
   c.replyHead = 0;

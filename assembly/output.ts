@@ -43,10 +43,12 @@ import {
 import { complete, hasMore, nextRow } from "./flush";
 import { NEVER, castDue, dueSequence, place } from "./due";
 import { remove } from "./order";
+import { endPaceOut, paceOut, pardon, slowInAt, slowOutAt } from "./pace";
 import { give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
 import { Ring, deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import { session } from "./subscription";
+import { discharge, forgetAddress } from "./tally";
 import { arm, disarm } from "./timers";
 import { forget, hasUnflushed, unflushed, wakeSubscribers } from "./topics";
 
@@ -67,19 +69,22 @@ export function deadline(c: Conn): f64 {
       }
       break;
     case State.Body:
-      due = c.since + param(Param.RequestTimeout);
+      due = min(c.since + param(Param.RequestTimeout), slowInAt(c));
       break;
     case State.Request:
       // Only while the host waits for a piece of the body: each byte is progress.
-      if (has(c, Flag.Pulling)) due = max(c.since, c.lastIn) + param(Param.RequestTimeout);
+      if (has(c, Flag.Pulling))
+        due = min(max(c.since, c.lastIn) + param(Param.RequestTimeout), slowInAt(c));
       break;
     case State.Open: {
       const idle = session(c).idle as f64;
       // Who is not read cannot be heard.
-      if (idle > 0 && !has(c, Flag.Held)) {
+      if (has(c, Flag.Held)) break;
+      if (idle > 0) {
         const ping = paramU32(Param.SendPings) != 0 && !has(c, Flag.Pinged);
         due = c.lastIn + (ping ? idle / 2 : idle);
       }
+      due = min(due, slowInAt(c));
       break;
     }
     case State.Closing:
@@ -95,7 +100,9 @@ export function deadline(c: Conn): f64 {
     // While a connection waits for a buffer nothing else can be held against it.
     due = c.waitSince + param(Param.BufferTimeout);
   }
-  if (c.writing != 0) due = min(due, c.lastOut + param(Param.WriteTimeout));
+  if (c.writing != 0) {
+    due = min(due, min(c.lastOut + param(Param.WriteTimeout), slowOutAt(c)));
+  }
   return due;
 }
 
@@ -117,6 +124,7 @@ export function dropBuffer(c: Conn): void {
 export function leaveQueue(c: Conn): void {
   if (!has(c, Flag.Waiting)) return;
   c.flags &= ~Flag.Waiting;
+  pardon(c, c.waitSince);
   if (c.waitBack != 0) at(c.waitBack - 1).waitNext = c.waitNext;
   else engine.waitHead = c.waitNext;
   if (c.waitNext != 0) at(c.waitNext - 1).waitBack = c.waitBack;
@@ -165,6 +173,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
   if (c.state == State.Dead || c.state == State.Free) return;
   const lag = lagBytes(c);
   countClose(reason);
+  discharge(c);
   if (isWebSocket(c)) {
     remove(c);
     forget(c);
@@ -199,6 +208,7 @@ export function free(slot: u32, generation: u32): void {
   c.replyHead = 0;
   c.sending = 0;
   dropBuffer(c);
+  forgetAddress(c);
   add(Control.DeadCount, -1);
   putFree(c);
 }
@@ -242,7 +252,10 @@ export function afterWrite(c: Conn): void {
   }
   if (hasMore(c)) {
     markDirty(c);
-  } else if (c.state == State.Finishing) {
+    return;
+  }
+  endPaceOut(c);
+  if (c.state == State.Finishing) {
     linger(c);
   } else if (c.state == State.Closing || c.list == List.Idle) {
     c.since = engine.now;
@@ -277,9 +290,11 @@ function settle(): void {
     const c = at(load<u32>(row, ROW_SLOT));
     if (c.state == State.Dead || c.writing == 0) continue;
     if (load<u32>(row, ROW_STATE) == RowState.Complete) {
+      endPaceOut(c);
       finishWrite(c);
     } else {
       place(c);
+      paceOut(c);
       rearm(c);
     }
   }

@@ -32,6 +32,8 @@ export const MAP_BYTES: f64 = 9;
 export const TOPIC_BYTES: f64 = 256;
 export const SUBSCRIPTION_BYTES: f64 = 64;
 export const BUCKET_BYTES: f64 = 4;
+/** Bytes of what is counted for an address. */
+export const TALLY_BYTES: f64 = 24;
 
 export enum Region {
   Control,
@@ -52,6 +54,7 @@ export enum Region {
   ReplyPool,
   Ring,
   DeflateRing,
+  Addresses,
   COUNT,
 }
 
@@ -62,6 +65,7 @@ export function firstParam(region: i32): i32 {
     case Region.Timers:
     case Region.Events:
     case Region.Rows:
+    case Region.Addresses:
       return Param.Connections;
     case Region.WebSocketSlots:
     case Region.WebSocketList:
@@ -97,6 +101,7 @@ export function secondParam(region: i32): i32 {
     case Region.Timers:
     case Region.Events:
     case Region.Rows:
+    case Region.Addresses:
       return Param.WebSockets;
     case Region.Topics:
       return Param.Subscriptions;
@@ -152,6 +157,9 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
       );
     case Region.Rows:
       return aligned((first + second) * (ROW_BYTES as f64));
+    case Region.Addresses:
+      // Each connection may come from an address of its own. Number 0 is none.
+      return aligned((first + second + 1) * TALLY_BYTES + powerOver(first + second) * BUCKET_BYTES);
     case Region.HeadTable:
       return aligned(first * (HEADER_ENTRY_BYTES as f64));
     case Region.Window:

@@ -9,6 +9,7 @@ import { CloseReason, EVENT_LIMIT, EventKind, Outcome, Shut, Trait } from "./abi
 import { Conn, Flag, State, dataOf, emit, engine, has, live, takeEvents, takeTime } from "./conn";
 import { decodedTo, readTo } from "./chunks";
 import { DONE, MORE, isLengthAllowed, isStreamAllowed, parseStream } from "./http";
+import { endPaceIn, paceIn, pardon } from "./pace";
 import { dropInput, finishWith, kill, rearm } from "./output";
 import { invite, refuse } from "./respond";
 
@@ -41,6 +42,7 @@ export function collect(slot: u32, generation: u32): u32 {
     return Outcome.TooLarge;
   }
   c.state = State.Body;
+  endPaceIn(c);
   c.traits &= ~Trait.BodyToCome;
   c.flags |= Flag.MessageOut;
   return Outcome.Ok;
@@ -64,6 +66,7 @@ export function stream(slot: u32, generation: u32): u32 {
   if (c.start != c.end) c.flags |= Flag.Continued;
   c.scan = 0;
   c.headers = 0;
+  endPaceIn(c);
   return Outcome.Ok;
 }
 
@@ -73,6 +76,9 @@ export function pull(slot: u32, generation: u32): void {
   takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !has(c, Flag.Upload)) return;
+  // What a body has in hand it keeps: the time that the host took counts for nothing.
+  if (c.inDue == 0) paceIn(c);
+  else if (!has(c, Flag.Pulling)) pardon(c, c.parkedSince);
   c.flags |= Flag.Pulling;
   c.since = engine.now;
   rearm(c);
@@ -90,6 +96,8 @@ export function parseUpload(c: Conn): void {
   c.start = (readTo - data) as u32;
   if (length > 0) {
     c.flags &= ~Flag.Pulling;
+    if (c.inDue != 0) paceIn(c);
+    c.parkedSince = engine.now;
     emit(EventKind.BodyChunk, c, from, length, 0);
   }
   if (result == DONE) {

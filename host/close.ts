@@ -16,7 +16,7 @@ const row = (text: string, status = 0, code = 0): CloseRow => ({ text, status, c
 export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> = {
   Ok: row("served to the end"),
   Evicted: row("evicted to make room for a new connection"),
-  TooSlow: row("the client read its answer too slowly"),
+  TooSlow: row("the client read slower than minSendRate"),
   ExpectedEof: row("bytes arrived after the last request"),
   PeerReset: row("the client reset the connection"),
   LargeRequest: row("the request's body is larger than maxBodyLength or maxStreamLength", 413),
@@ -65,7 +65,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   NoRoom: row("no slot was free", 503, 1013),
   OriginRefused: row("the origin is not allowed", 403),
   AddressLimit: row("too many connections from this address", 429, 1008),
-  Rate: row("messages arrived too fast", 429, 1008),
+  Rate: row("messages arrived faster than messageRate", 429, 1008),
   Shutdown: row("the server shuts down", 503, 1001),
   HandlerError: row("the handler failed", 500, 1011),
   Application: row("closed by the application"),
@@ -73,6 +73,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   Configured: row("closed by a change of configuration"),
   WsBadDeflate: row("a compressed message cannot be inflated", 0, 1007),
   HostRefused: row("the request's host is not one of `hosts`", 421),
+  ReceiveTooSlow: row("a body or message came slower than minReceiveRate", 408, 1008),
 };
 
 /** The name of a reason, as it stands in counters and infos. */

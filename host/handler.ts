@@ -341,6 +341,8 @@ export interface Stats {
   readonly subscriptions: number;
   /** Closed connections by the name of their reason. */
   readonly closed: Readonly<Record<string, number>>;
+  /** Addresses that connections are counted under (`maxConnectionsPerAddress`). */
+  readonly addresses: number;
   readonly ring: { readonly bytes: number; readonly used: number };
   readonly receivePool: { readonly bytes: number; readonly used: number };
   readonly replyPool: { readonly bytes: number; readonly used: number };

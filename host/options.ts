@@ -45,6 +45,7 @@ export interface Options<User = unknown> {
   onError?: (error: Error, where: string) => void;
   maxConnections?: number;
   maxWebSockets?: number;
+  maxConnectionsPerAddress?: number;
   whenFull?: "refuse" | "evict";
   ring?: number;
   maxFrames?: number;
@@ -68,6 +69,8 @@ export interface Options<User = unknown> {
   requireContentLength?: boolean;
   maxPayloadLength?: number;
   maxFragments?: number;
+  messageRate?: number;
+  messageBurst?: number;
   fragments?: boolean;
   ordered?: boolean;
   /** Runs `request` of a handler module in a pool of threads; the other events run in the worker's copy of it. */
@@ -82,6 +85,9 @@ export interface Options<User = unknown> {
   sendPings?: boolean;
   closeTimeout?: number;
   bufferTimeout?: number;
+  minReceiveRate?: number;
+  minSendRate?: number;
+  rateGrace?: number;
 }
 
 /** Options of a pool of threads. */
@@ -176,6 +182,16 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 524288,
     param: "WebSockets",
     text: "WebSockets; see `whenFull`.",
+  },
+  {
+    name: "maxConnectionsPerAddress",
+    live: true,
+    unit: "count",
+    default: 0,
+    min: 0,
+    max: 1048576,
+    param: "AddressConnections",
+    text: "Connections from one address, of IPv6 one /64; more are reset. 0: no limit, as behind a proxy.",
   },
   {
     name: "whenFull",
@@ -391,6 +407,26 @@ export const OPTIONS: readonly OptionRow[] = [
     text: "Frames of one message from a client; more is close 1008.",
   },
   {
+    name: "messageRate",
+    live: true,
+    unit: "count",
+    default: 0,
+    min: 0,
+    max: 1000000,
+    param: "MessageRate",
+    text: "Messages, pings and pongs a second from one WebSocket; more are close 1008. 0: no limit.",
+  },
+  {
+    name: "messageBurst",
+    live: true,
+    unit: "count",
+    default: 0,
+    min: 0,
+    max: 1000000,
+    param: "MessageBurst",
+    text: "Those of them that may come at once, after silence. 0: as many as `messageRate`.",
+  },
+  {
     name: "requireOrigin",
     unit: "flag",
     default: false,
@@ -538,6 +574,36 @@ export const OPTIONS: readonly OptionRow[] = [
     max: DAY,
     param: "BufferTimeout",
     text: "How long a connection waits for a buffer before the holder of the largest is closed.",
+  },
+  {
+    name: "minReceiveRate",
+    live: true,
+    unit: "bytes",
+    default: 240,
+    min: 0,
+    max: 1024 * MiB,
+    param: "ReceiveRate",
+    text: "Bytes a second of a body, or of a message in pieces; less is 408, close 1008. 0: no limit.",
+  },
+  {
+    name: "minSendRate",
+    live: true,
+    unit: "bytes",
+    default: 240,
+    min: 0,
+    max: 1024 * MiB,
+    param: "SendRate",
+    text: "Bytes a second that a client reads of what waits for it; less is a reset. 0: no limit.",
+  },
+  {
+    name: "rateGrace",
+    live: true,
+    unit: "ms",
+    default: 30000,
+    min: 1,
+    max: DAY,
+    param: "RateGrace",
+    text: "How long a client may be slower than `minReceiveRate` or `minSendRate`.",
   },
 ];
 
@@ -743,6 +809,7 @@ function readServerHeader(value: unknown = ""): string {
 /** Options that `configure` may change. */
 export type LiveOptions = Pick<Options, LiveName>;
 export type LiveName =
+  | "maxConnectionsPerAddress"
   | "maxQueuedFrames"
   | "maxRunBytes"
   | "slowGrace"
@@ -759,8 +826,13 @@ export type LiveName =
   | "writeTimeout"
   | "idleTimeout"
   | "sendPings"
+  | "messageRate"
+  | "messageBurst"
   | "closeTimeout"
-  | "bufferTimeout";
+  | "bufferTimeout"
+  | "minReceiveRate"
+  | "minSendRate"
+  | "rateGrace";
 
 /**
  * Checks changes of a running server's options.

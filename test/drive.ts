@@ -309,10 +309,10 @@ export class Drive {
     return this.#wires.filter((wire) => wire !== undefined);
   }
 
-  /** A connection is accepted; undefined when the table is full. */
-  tryConnect(): Wire | undefined {
+  /** A connection is accepted; undefined when the table, or its address, is full. */
+  tryConnect(address = ""): Wire | undefined {
     this.time();
-    const slot = this.engine.x.accept() >>> 0;
+    const slot = this.engine.accept(address);
     if (slot === NONE) {
       this.handle();
       return undefined;
@@ -324,15 +324,15 @@ export class Drive {
     return wire;
   }
 
-  connect(): Wire {
-    const wire = this.tryConnect() ?? this.tryConnect();
+  connect(address = ""): Wire {
+    const wire = this.tryConnect(address) ?? this.tryConnect(address);
     assert.ok(wire, "no slot is free");
     return wire as Wire;
   }
 
   /** A connection whose opening handshake is done. */
-  webSocket(): Wire {
-    const wire = this.connect();
+  webSocket(address = ""): Wire {
+    const wire = this.connect(address);
     wire.send(HANDSHAKE);
     assert.match(Buffer.from(wire.take()).toString("latin1"), /^HTTP\/1\.1 101 /);
     return wire;
@@ -700,6 +700,7 @@ export class Drive {
     assert.is(left(Control.ConnectionCount), 0, "connections are left");
     assert.is(left(Control.WebSocketCount), 0, "WebSockets are left");
     assert.is(left(Control.DeadCount), 0, "dead slots are left");
+    assert.is(left(Control.AddressCount), 0, "addresses are left");
     assert.is(this.engine.x.tick(), -1, "deadlines are left");
     this.check();
   }

@@ -39,6 +39,7 @@ export const SMALL: EngineParams = {
   SlowGrace: 250,
   Topics: 8,
   Subscriptions: 32,
+  AddressConnections: 0,
   FirstSequence: 0,
   Seed: 1,
 };

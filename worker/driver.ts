@@ -140,17 +140,18 @@ export class EngineDriver<User = unknown> {
 
   /**
    * Takes in a connection.
-   * @returns undefined when all are taken and none gives way: close it
+   * @param remoteAddress the peer's, under which it is counted; "" for none
+   * @returns undefined when all are taken and none gives way, or its address has as many as it may: close it
    */
   accept(remoteAddress = ""): Wire<User> | undefined {
     this.#refuseWithin("accept");
     this.time();
     const { engine } = this;
-    let slot = engine.x.accept() >>> 0;
-    if (slot === NONE) {
+    let slot = engine.accept(remoteAddress);
+    if (slot === NONE && engine.get(Control.Result) === 0) {
       // The oldest that is idle has been closed.
       this.#handleEvents();
-      slot = engine.x.accept() >>> 0;
+      slot = engine.accept(remoteAddress);
     }
     if (slot === NONE) return undefined;
     const wire = new Wire<User>(this, slot, engine.get(Control.Generation), remoteAddress);

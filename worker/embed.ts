@@ -33,6 +33,7 @@ export type EngineOptions = Pick<
   Options,
   | "maxConnections"
   | "maxWebSockets"
+  | "maxConnectionsPerAddress"
   | "whenFull"
   | "ring"
   | "maxFrames"
@@ -54,6 +55,8 @@ export type EngineOptions = Pick<
   | "requireContentLength"
   | "maxPayloadLength"
   | "maxFragments"
+  | "messageRate"
+  | "messageBurst"
   | "fragments"
   | "headersTimeout"
   | "requestTimeout"
@@ -63,6 +66,9 @@ export type EngineOptions = Pick<
   | "sendPings"
   | "closeTimeout"
   | "bufferTimeout"
+  | "minReceiveRate"
+  | "minSendRate"
+  | "rateGrace"
 > & {
   /** Default: the bytes that are part of the package. */
   wasm?: WasmSource;

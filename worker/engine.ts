@@ -44,7 +44,8 @@ export interface EngineExports {
   leave(): number;
   delete(base: number): number;
   method(index: number): number;
-  accept(): number;
+  accept(addressLength?: number): number;
+  addressText(): number;
   feed(slot: number, generation: number, n: number): number;
   resume(slot: number, generation: number): number;
   retain(slot: number, generation: number): number;
@@ -175,6 +176,7 @@ export class Engine {
   readonly params: Float64Array;
   readonly #methods: string[] = [];
   readonly #views: Uint8Array[];
+  readonly #addressText: number;
   /** Traits of every request that the engine does not know of. */
   hostTraits = 0;
 
@@ -213,6 +215,7 @@ export class Engine {
     this.events = this.get(Control.EventsAddress) >>> 2;
     this.rows = this.get(Control.RowsAddress) >>> 2;
     this.slots = this.get(Control.SlotsAddress);
+    this.#addressText = x.addressText();
     this.windowBytes = this.params[Param.WindowBytes] as number;
     this.scratchBytes = this.params[Param.ScratchBytes] as number;
     for (let i = 0; ; i++) {
@@ -229,6 +232,21 @@ export class Engine {
 
   set(index: Control, value: number): void {
     this.control[index] = value;
+  }
+
+  /** Leaves an address for the engine; returns its length. */
+  #putAddress(address: string): number {
+    const text = address.slice(0, 64);
+    return putLatin1(this.u8, this.#addressText, text) - this.#addressText;
+  }
+
+  /**
+   * Takes a connection in.
+   * @param address the peer's; "": it is counted under none
+   * @returns its slot, NONE: see `accept` of assembly/engine.ts
+   */
+  accept(address: string): number {
+    return this.x.accept(this.#putAddress(address)) >>> 0;
   }
 
   /** The receive window as bytes to read a socket into. */

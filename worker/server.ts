@@ -248,11 +248,15 @@ export class Pump implements HandlerServer {
       return undefined;
     }
     this.time();
-    let slot = engine.x.accept();
-    if (slot >>> 0 === NONE) {
+    let slot = engine.accept(link.remoteAddress);
+    if (slot === NONE && engine.get(Control.Result) !== 0) {
+      link.reset();
+      return undefined;
+    }
+    if (slot === NONE) {
       this.actOnCloses();
-      slot = engine.x.accept();
-      if (slot >>> 0 === NONE) {
+      slot = engine.accept(link.remoteAddress);
+      if (slot === NONE) {
         link.destroy();
         this.schedule();
         return undefined;

@@ -34,6 +34,7 @@ export function statsOf(engine: Engine, host: HostCounters): Stats {
     framesDue: get(Control.FramesDue),
     evicted: get(Control.Evicted),
     closed,
+    addresses: get(Control.AddressCount),
     topics: get(Control.TopicCount),
     subscriptions: get(Control.SubscriptionCount),
     ring: { bytes: param(Param.RingBytes), used: get(Control.RingUsed) },

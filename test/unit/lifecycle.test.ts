@@ -256,7 +256,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
     ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure"],
-    ...["gauge", "check", "checkUtf8", "streams", "server"],
+    ...["gauge", "check", "checkUtf8", "streams", "server", "addressText"],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
 });

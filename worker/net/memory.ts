@@ -438,7 +438,7 @@ export class MemoryNet implements Transport {
    * Connects.
    * @param bufferBytes what the kernels hold on the way to the client
    * @param address the client's; the next of 10.0.0.0/8 by default
-   * @returns undefined when nobody listens or there is no room
+   * @returns undefined when nobody listens or there is no room; a socket that was reset when it was refused
    */
   connect(bufferBytes = 65536, address?: string): MemorySocket | undefined {
     const accept = this.#accept;
@@ -448,7 +448,7 @@ export class MemoryNet implements Transport {
     const from = address ?? `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`;
     const pair = new Pair(from, bufferBytes, this.#clock, window);
     const sink = accept(pair);
-    if (!sink) return undefined;
+    if (!sink) return pair.gone === "reset" ? new Client(pair) : undefined;
     pair.attach(sink);
     return new Client(pair);
   }

@@ -1,0 +1,104 @@
+// Addresses in text (RFC 3986 3.2.2, RFC 4007 11) to sixteen octets.
+//
+// Invariant: an IPv4 address and the IPv6 address it is mapped to (::ffff:a.b.c.d) are the same octets.
+
+import { findByte, storeBe16 } from "./bytes";
+
+/** The address that was read last. */
+export const ADDRESS = memory.data(16, 8);
+/** Where the host leaves the text of an address, and bytes of the longest: IPv6 with the name of a zone. */
+export const ADDRESS_TEXT = memory.data(64, 8);
+const TEXT_LIMIT: u32 = 64;
+
+const GROUPS: u32 = 8;
+/** "No gap". */
+const NOWHERE: u32 = 9;
+
+/** Value of a hexadecimal digit; 255 for another octet. */
+export function hexDigit(c: u32): u32 {
+  if (c - 48 < 10) return c - 48;
+  const letter = (c | 0x20) - 97;
+  return letter < 6 ? letter + 10 : 255;
+}
+
+/** Reads four dec-octets without leading zeros to `to`. */
+function readOctets(at: usize, end: usize, to: usize): bool {
+  for (let i: u32 = 0; i < 4; i++) {
+    const start = at;
+    let value: u32 = 0;
+    while (at < end && (load<u8>(at) as u32) - 48 < 10) {
+      value = value * 10 + (load<u8>(at) as u32) - 48;
+      at++;
+      if (value > 255 || at - start > 3) return false;
+    }
+    if (at == start || (load<u8>(start) == 48 && at - start > 1)) return false;
+    store<u8>(to + i, value as u8);
+    if (i == 3) return at == end;
+    if (at == end || load<u8>(at) != 0x2e) return false;
+    at++;
+  }
+  return false;
+}
+
+/** Notes that the four octets at the end of ADDRESS are an IPv4 address. */
+export function mapIPv4(): void {
+  store<u64>(ADDRESS, 0);
+  store<u32>(ADDRESS, 0xffff0000, 8);
+}
+
+/** IPv4address. */
+export function readIPv4(at: usize, end: usize): bool {
+  mapIPv4();
+  return readOctets(at, end, ADDRESS + 12);
+}
+
+/** IPv6address: eight groups of 16 bits, the last two perhaps as IPv4; "::" once, for at least one of them. */
+export function readIPv6(at: usize, end: usize): bool {
+  let groups: u32 = 0;
+  // Groups before "::".
+  let gap: u32 = NOWHERE;
+  if (end - at >= 2 && load<u16>(at) == 0x3a3a) {
+    gap = 0;
+    at += 2;
+  }
+  while (at < end) {
+    if (groups == GROUPS) return false;
+    const start = at;
+    let value: u32 = 0;
+    for (; at < end && hexDigit(load<u8>(at)) < 16; at++)
+      value = (value << 4) | hexDigit(load<u8>(at));
+    if (at < end && load<u8>(at) == 0x2e) {
+      if (groups > GROUPS - 2 || !readOctets(start, end, ADDRESS + (groups << 1))) return false;
+      groups += 2;
+      break;
+    }
+    if (at == start || at - start > 4) return false;
+    storeBe16(ADDRESS + (groups << 1), value);
+    groups++;
+    if (at == end) break;
+    if (load<u8>(at) != 0x3a) return false;
+    at++;
+    if (at == end) return false;
+    if (load<u8>(at) == 0x3a) {
+      if (gap != NOWHERE) return false;
+      gap = groups;
+      at++;
+    }
+  }
+  if (gap == NOWHERE) return groups == GROUPS;
+  if (groups == GROUPS) return false;
+  // What stands behind "::" goes to the end.
+  const from = ADDRESS + (gap << 1);
+  const behind = (groups - gap) << 1;
+  const to = ADDRESS + 16 - behind;
+  memory.copy(to, from, behind);
+  memory.fill(from, 0, to - from);
+  return true;
+}
+
+/** Reads an address; the zone of one is left out. */
+export function readAddress(at: usize, length: u32): bool {
+  if (length > TEXT_LIMIT) return false;
+  const end = findByte(at, at + length, 0x25);
+  return findByte(at, end, 0x3a) == end ? readIPv4(at, end) : readIPv6(at, end);
+}

@@ -1,0 +1,160 @@
+// What is counted for an address: its connections. A table of fixed size: a record for each address that
+// has a slot, found by its hash.
+//
+// Invariant: a connection is counted in at most one tally, from `enroll` until `discharge` (it ends) and
+// `forgetAddress` (its slot is freed). IPv6 is counted by its /64: who has one has all of it. Two addresses never
+// share a tally, whatever their hashes.
+
+import { Control, Param } from "./abi";
+import { ADDRESS } from "./address";
+import { Conn, State, at, engine, paramU32, setControl } from "./conn";
+import { TALLY_BYTES } from "./plan";
+
+@unmanaged
+export class Tally {
+  /** The IPv4 address, or the first half of the IPv6 one. */
+  key: u64;
+  /** 1: IPv4. */
+  isIPv4: u32;
+  /** Next of the same bucket, or of the free list; 0: none. */
+  next: u32;
+  /** Slots that are taken by it; dead ones included. With the last one it is forgotten. */
+  slots: u32;
+  /** Those of them whose connection has not ended. */
+  connections: u32;
+}
+
+if (offsetof<Tally>() != (TALLY_BYTES as usize)) ERROR("TALLY_BYTES");
+
+function tally(number: u32): Tally {
+  return changetype<Tally>(engine.tallies + (number as usize) * (TALLY_BYTES as usize));
+}
+
+/** Mixed with the engine's seed: who picks addresses cannot pick their buckets. */
+function bucketOf(key: u64, isIPv4: u32): usize {
+  let hash = (key ^ ((paramU32(Param.Seed) as u64) << 32) ^ (isIPv4 as u64)) * 0x1b873593cc9e2d;
+  hash ^= hash >> 29;
+  hash *= 0x16a09e667f3bcd;
+  hash ^= hash >> 32;
+  return engine.tallyBuckets + (((hash as u32) & engine.tallyMask) << 2);
+}
+
+// The address that was read last, as a key.
+let key: u64 = 0;
+let isIPv4: u32 = 0;
+
+function takeKey(): void {
+  key = load<u64>(ADDRESS);
+  isIPv4 = key == 0 && load<u32>(ADDRESS, 8) == 0xffff0000 ? 1 : 0;
+  if (isIPv4 != 0) key = load<u32>(ADDRESS, 12) as u64;
+}
+
+/** The number of the tally of a key in its bucket; 0: there is none. */
+function findTally(bucket: usize): u32 {
+  let number = load<u32>(bucket);
+  while (number != 0) {
+    const t = tally(number);
+    if (t.key == key && t.isIPv4 == isIPv4) break;
+    number = t.next;
+  }
+  return number;
+}
+
+function noteCount(change: i32): void {
+  engine.tallyCount += change;
+  setControl(Control.AddressCount, engine.tallyCount as f64);
+}
+
+/** A new tally. There is always room: each one that is taken has a slot of its own. */
+function addTally(bucket: usize): u32 {
+  let number = engine.freeTally;
+  if (number != 0) {
+    engine.freeTally = tally(number).next;
+  } else {
+    engine.talliesUsed++;
+    number = engine.talliesUsed;
+  }
+  const t = tally(number);
+  memory.fill(changetype<usize>(t), 0, TALLY_BYTES as usize);
+  t.key = key;
+  t.isIPv4 = isIPv4;
+  t.next = load<u32>(bucket);
+  store<u32>(bucket, number);
+  noteCount(1);
+  return number;
+}
+
+function dropTally(number: u32): void {
+  const t = tally(number);
+  let link = bucketOf(t.key, t.isIPv4);
+  while (load<u32>(link) != number)
+    link = changetype<usize>(tally(load<u32>(link))) + offsetof<Tally>("next");
+  store<u32>(link, t.next);
+  t.next = engine.freeTally;
+  engine.freeTally = number;
+  noteCount(-1);
+}
+
+/** True when the address that was read last has as many connections as it may. */
+export function isAddressFull(): bool {
+  const limit = paramU32(Param.AddressConnections);
+  if (limit == 0) return false;
+  takeKey();
+  const number = findTally(bucketOf(key, isIPv4));
+  return number != 0 && tally(number).connections >= limit;
+}
+
+/** Counts a connection that is not counted yet under the address that was read last. */
+export function enroll(c: Conn): void {
+  takeKey();
+  const bucket = bucketOf(key, isIPv4);
+  const found = findTally(bucket);
+  const number = found != 0 ? found : addTally(bucket);
+  const t = tally(number);
+  t.slots++;
+  t.connections++;
+  c.address = number;
+}
+
+/** A connection has ended. */
+export function discharge(c: Conn): void {
+  if (c.address != 0) tally(c.address).connections--;
+}
+
+/** The slot of a connection that has ended is freed. */
+export function forgetAddress(c: Conn): void {
+  if (c.address == 0) return;
+  const t = tally(c.address);
+  t.slots--;
+  if (t.slots == 0) dropTally(c.address);
+  c.address = 0;
+}
+
+/** Checks one tally against the slots. */
+function checkTally(number: u32): u32 {
+  const t = tally(number);
+  let slots: u32 = 0;
+  let connections: u32 = 0;
+  for (let i: u32 = 0; i < engine.allSlots; i++) {
+    const c = at(i);
+    if (c.state == State.Free || c.address != number) continue;
+    slots++;
+    if (c.state != State.Dead) connections++;
+  }
+  if (slots == 0 || slots != t.slots) return 1;
+  return connections == t.connections ? 0 : 2;
+}
+
+/** Checks the table; 0, or the number of the first rule that does not hold. */
+export function checkTallies(): u32 {
+  let count: u32 = 0;
+  for (let bucket: u32 = 0; bucket <= engine.tallyMask; bucket++) {
+    const first = engine.tallyBuckets + ((bucket as usize) << 2);
+    for (let number = load<u32>(first); number != 0; number = tally(number).next) {
+      const failed = checkTally(number);
+      if (failed != 0) return failed;
+      count++;
+    }
+  }
+  return count == engine.tallyCount ? 0 : 3;
+}
