@@ -9,10 +9,16 @@
 //
 // After any call: when Control.EventCount is not 0, drain the table and set it to 0 before calling on.
 
+import { ABI_VERSION } from "./abi";
 import { PARAMS } from "./engine";
 import { methodName } from "./http";
 import { finishWrite } from "./output";
 import { live, takeEvents, takeTime } from "./conn";
+
+/** The ABI that this engine speaks: a host that speaks another must not call anything else. */
+export function abi(): u32 {
+  return ABI_VERSION;
+}
 
 /** Address of the parameter table: Param.COUNT f64. */
 export function params(): usize {

@@ -18,6 +18,7 @@ import type {
 import { CLOSE_TABLE } from "./close";
 import { RemoteBody, RemoteRequest, RemoteResponse } from "./exchange";
 import type { InboxWriter } from "./inbox";
+import { checkHandler } from "./members";
 import { Outlet } from "./outlet";
 import { isThenable, toError } from "./result";
 import { RemoteSocket } from "./socket";
@@ -41,12 +42,10 @@ import {
 
 /** The members that a handler has, as bits. @throws TypeError when one is not a function */
 export function membersOf(handler: Handler): number {
+  checkHandler(handler);
   let members = 0;
   MEMBERS.forEach((name, bit) => {
-    const member: unknown = handler[name];
-    if (member === undefined) return;
-    if (typeof member !== "function") throw new TypeError(`handler.${name}: not a function`);
-    members |= 1 << bit;
+    if (handler[name]) members |= 1 << bit;
   });
   const { streams } = handler;
   if (streams && !(typeof streams === "function" && streams.optional)) {
@@ -110,8 +109,6 @@ export class Application {
 
   /** @returns the bits of its members @throws TypeError when it is not a handler */
   setHandler(handler: Handler): number {
-    if (typeof handler !== "object" || handler === null)
-      throw new TypeError("handler: the function gave no object of handler functions");
     const members = membersOf(handler);
     this.#handler = handler;
     return members;

@@ -13,7 +13,7 @@ import { Fetcher } from "./page/fetch";
 import { type Match, install, matcherOf } from "./page/install";
 import { BUFFER_BYTES, Line, type LineUser } from "./page/line";
 import { webSocketOf } from "./page/websocket";
-import { RunningServer, type Server, type StartThread, checkCallbacks, heed } from "./running";
+import { RunningServer, type Server, type StartThread, heed } from "./running";
 
 export type * from "./handler";
 export { CLOSE_TABLE, type CloseRow } from "./close";
@@ -220,7 +220,6 @@ class PageServer extends RunningServer implements BrowserServer {
 export async function serve(options: BrowserOptions = {}): Promise<BrowserServer> {
   const origin = readOrigin(options.origin);
   const own = serverOptions(options);
-  checkCallbacks(own);
   refusePlan(settle(own));
   const module = await readModule(options.wasm);
   const worker = startWorker(options.worker);

@@ -348,7 +348,7 @@ export interface Stats {
   readonly replyPool: { readonly bytes: number; readonly used: number };
   /** Bytes of the engine's memory; constant. */
   readonly memory: number;
-  /** Errors a handler threw, or accept failures. */
+  /** Errors a handler threw; failures to accept, and warnings of them. */
   readonly handlerErrors: number;
   readonly acceptErrors: number;
   /** Requests answered 503 because the application's thread, or the pool, had no room for them. */

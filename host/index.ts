@@ -7,7 +7,7 @@ import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { ControlPlane, Notice } from "../worker/control";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import { type Options, refusePlan, settle } from "./options";
-import { RunningServer, type Server, type StartThread, checkCallbacks, heed } from "./running";
+import { RunningServer, type Server, type StartThread, heed } from "./running";
 import { variableOf } from "./permission";
 
 export type * from "./handler";
@@ -42,9 +42,11 @@ function checkTls(options: Options["tls"]): void {
 
 const startThread: StartThread = (data, events) => {
   const stream = variableOf("RINGCAST_STREAM") === "1";
+  const { heap } = data.settings.values;
   const worker = new Worker(new URL("./worker.js", import.meta.url), {
-    workerData: { ...data, stream },
+    workerData: { ...data, stream, descriptors: descriptorLimit() },
     name: "ringcast",
+    ...(heap > 0 ? { resourceLimits: { maxOldGenerationSizeMb: heap } } : {}),
   });
   worker.on("message", (notice: Notice) => events.notice(notice));
   worker.on("error", (error) => events.failed(error));
@@ -68,7 +70,6 @@ const startThread: StartThread = (data, events) => {
 export async function serve<User = unknown>(options: Options<User> = {}): Promise<Server<User>> {
   // What `ws.data` is, the handler's own upgrades decide.
   const given = options as Options;
-  checkCallbacks(given);
   // Wrong values are named before numbers are compared with what the system has.
   const { values } = settle(given);
   const fitting = fitDescriptors(given, values, descriptorLimit());

@@ -88,6 +88,8 @@ export interface Options<User = unknown> {
   minReceiveRate?: number;
   minSendRate?: number;
   rateGrace?: number;
+  loadTimeout?: number;
+  heap?: number;
 }
 
 /** Options of a pool of threads. */
@@ -605,6 +607,22 @@ export const OPTIONS: readonly OptionRow[] = [
     param: "RateGrace",
     text: "How long a client may be slower than `minReceiveRate` or `minSendRate`.",
   },
+  {
+    name: "loadTimeout",
+    unit: "ms",
+    default: 30000,
+    min: 0,
+    max: DAY,
+    text: "For a handler to be there, at the start and by `reload`: its module imported, its function settled. 0: no limit.",
+  },
+  {
+    name: "heap",
+    unit: "MiB",
+    default: 0,
+    min: 0,
+    max: 1048576,
+    text: "MiB of old objects in the worker's heap; a handler in it that needs more ends the server. 0: the runtime's own limit.",
+  },
 ];
 
 /** Options of `pool`. */
@@ -655,8 +673,23 @@ export interface Settings {
 }
 
 /** Prints a value in an error message. */
-function show(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object" || value === null) return String(value);
+  return Array.isArray(value) ? "an array" : "an object";
+}
+
+/** @throws TypeError for a callback or signal that is none */
+function checkCallbacks(options: Options): void {
+  for (const name of ["onEvict", "onError"] as const) {
+    const value = options[name];
+    if (value !== undefined && typeof value !== "function")
+      throw new TypeError(`${name}: ${show(value)} is not a function`);
+  }
+  const { signal } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new TypeError(`signal: ${show(signal)} is not an AbortSignal`);
 }
 
 /** @param name as it is printed, where it is not the row's own */
@@ -757,6 +790,8 @@ const OTHERS = new Set([
  * @throws TypeError, RangeError naming the option, the value and the range
  */
 export function settle(options: Options): Settings {
+  if (typeof options !== "object" || options === null)
+    throw new TypeError(`options: ${show(options)} is not an object`);
   const values = {} as Record<OptionName, number>;
   const given = options as Readonly<Record<string, unknown>>;
   const known = new Set<string>(OPTIONS.map((row) => row.name));
@@ -764,6 +799,7 @@ export function settle(options: Options): Settings {
     if (!known.has(name) && !OTHERS.has(name))
       throw new TypeError(`${name}: there is no such option`);
   }
+  checkCallbacks(options);
   for (const row of OPTIONS) {
     const value = given[row.name];
     values[row.name] = readNumber(row, value === undefined ? row.default : value);
@@ -847,7 +883,8 @@ export function settleChanges(
     throw new TypeError(`options: ${show(changes)} is not an object`);
   for (const name of Object.keys(changes)) {
     const row = OPTIONS.find((one) => one.name === name);
-    if (row && !row.live) throw new TypeError(`${name}: cannot change while the server runs`);
+    if (row ? !row.live : OTHERS.has(name))
+      throw new TypeError(`${name}: cannot change while the server runs`);
   }
   const { values } = settle({ ...options, ...changes });
   const changed: Partial<Record<OptionName, number>> = {};

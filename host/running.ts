@@ -20,6 +20,7 @@ import type {
   WebSocket,
 } from "./handler";
 import { InboxWriter, inboxMemory } from "./inbox";
+import { tooLate } from "./members";
 import { type Messages, MessageWriter } from "./messages";
 import { Mirror } from "./mirror";
 import {
@@ -30,6 +31,7 @@ import {
   type Settings,
   planOf,
   settleChanges,
+  show,
 } from "./options";
 import type { PublisherHandle } from "./publisher";
 import { BufferStage } from "./stage";
@@ -103,19 +105,13 @@ function placeOf(handler: Options["handler"]): {
     membersOf(handler);
     return { local: handler };
   }
-  throw new TypeError("handler: must be the URL of a module that exports a handler, or a handler");
+  throw new TypeError(`handler: ${show(handler)} is neither the URL of a module nor a handler`);
 }
 
-/** @throws TypeError for a callback or signal that is none */
-export function checkCallbacks(options: Options): void {
-  for (const name of ["onEvict", "onError"] as const) {
-    const value = options[name];
-    if (value !== undefined && typeof value !== "function")
-      throw new TypeError(`${name}: not a function`);
-  }
-  const { signal } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw new TypeError("signal: not an AbortSignal");
+/** An error of the system's again has the `code` that its message begins with. */
+function withCode(thrown: unknown): unknown {
+  const code = thrown instanceof Error && /^(?:[a-z]+ )?(E[A-Z_]{3,})\b/.exec(thrown.message)?.[1];
+  return code && !("code" in thrown) ? Object.assign(thrown, { code }) : thrown;
 }
 
 /** ms that a worker may take beyond the timeout of a shutdown before it is terminated. */
@@ -152,6 +148,7 @@ export class RunningServer implements Server {
   readonly #control: Remote<ControlPlane>;
   readonly #ringBytes: number;
   readonly #inboxBytes: number;
+  readonly #loadTimeout: number;
   readonly #messages: MessageWriter;
   readonly #onError: (error: Error, where: string) => void;
   #options: Options;
@@ -162,6 +159,7 @@ export class RunningServer implements Server {
   readonly #local: HandlerModule | undefined;
   readonly #application: Application | undefined;
   #dead: Error | undefined;
+  #isListening = false;
   #ended = false;
   #ending: Promise<void> | undefined;
   #resolve: () => void = () => undefined;
@@ -185,6 +183,7 @@ export class RunningServer implements Server {
     this.#onError =
       options.onError ?? ((error, where) => console.error(`ringcast: ${where}:`, error));
     this.#ringBytes = settings.values.ring;
+    this.#loadTimeout = settings.values.loadTimeout;
     const transfer = (number: number, bytes: Uint8Array): void => {
       this.#post({ ringcast: "buffer", number, bytes }, [bytes.buffer as ArrayBuffer]);
     };
@@ -261,14 +260,24 @@ export class RunningServer implements Server {
         this.#onError(error, notice.where);
         break;
       }
+      case "trapped": {
+        const error = new Error(`the engine trapped: ${notice.message}`);
+        error.stack = notice.stack.replace(/^.*/, String(error));
+        this.#die(error);
+        void this.#thread.terminate();
+        break;
+      }
       default:
         break;
     }
   }
 
   #die(error: Error): void {
+    const isNew = this.#dead === undefined;
     this.#dead ??= error;
     this.#reject(this.#dead);
+    // Before it listens, `serve` tells; and an end that was asked for is none to be told of.
+    if (isNew && this.#isListening && !this.#ending) this.#onError(error, "worker");
     this.#application?.end();
     this.#inbox.told(true);
   }
@@ -327,15 +336,39 @@ export class RunningServer implements Server {
     };
   }
 
+  /**
+   * Starts it. Nothing is left of it when that fails.
+   * @throws the error of the handler, or of listening, with its `code`; Error when it takes longer than `loadTimeout`;
+   * the reason of the signal when that aborts meanwhile
+   */
   async listen(): Promise<void> {
+    const { signal } = this.#options;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let abort: () => void = () => undefined;
+    const stopped = new Promise<never>((_, reject) => {
+      const ms = this.#loadTimeout;
+      if (ms > 0) timer = setTimeout(() => reject(tooLate(ms)), ms);
+      abort = () => reject(signal?.reason);
+      signal?.addEventListener("abort", abort, { once: true });
+    });
     try {
-      const members = await this.#startLocal();
-      this.address = await this.#call(() => this.#control.listen(members));
+      this.address = await Promise.race([this.#start(), stopped]);
+      this.#isListening = true;
     } catch (error) {
       this.#ending = Promise.resolve();
       await this.#thread.terminate();
       throw error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
     }
+  }
+
+  async #start(): Promise<Server["address"]> {
+    const members = await this.#startLocal();
+    return this.#call(() => this.#control.listen(members)).catch((error: unknown) => {
+      throw withCode(error);
+    });
   }
 
   #open(): boolean {

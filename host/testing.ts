@@ -9,8 +9,9 @@ import { MemoryNet, VirtualClock } from "../worker/net/memory";
 import { Pump } from "../worker/server";
 import { pumpSettings } from "../worker/settings";
 import { wasmModule } from "../worker/wasm";
-import type { Handler, HandlerModule } from "./handler";
+import type { HandlerModule } from "./handler";
 import type { Server } from "./index";
+import { checkHandler } from "./members";
 import { type Options, type Settings, engineParams, refusePlan, settle } from "./options";
 import { isThenable, toError } from "./result";
 import { type ConnectOptions, TestClient } from "./testing/client";
@@ -123,19 +124,6 @@ function readSize(
   return value;
 }
 
-function checkCallbacks(options: Options): void {
-  for (const name of ["onEvict", "onError"] as const) {
-    const value = options[name];
-    if (value !== undefined && typeof value !== "function")
-      throw new TypeError(`${name}: not a function`);
-  }
-}
-
-function checkHandler(handler: unknown): asserts handler is Handler {
-  if (typeof handler !== "object" || handler === null || handler instanceof URL)
-    throw new TypeError("handler: must be a handler, or a function that makes one");
-}
-
 class MemoryTestServer implements TestServer {
   readonly server: MemoryServer;
   readonly clock: TestClock;
@@ -149,7 +137,6 @@ class MemoryTestServer implements TestServer {
   #isReady = false;
 
   constructor(options: TestOptions) {
-    checkCallbacks(options as Options);
     const { own, settings, rest } = split(options);
     const seed = readSize("seed", own.seed, 1, 0, 4294967295);
     const socketBuffer = readSize("socketBuffer", own.socketBuffer, 65536, 1, 2 ** 30);
@@ -207,6 +194,8 @@ class MemoryTestServer implements TestServer {
   /** Gives the server its handler: at once, unless the function that makes it says later. */
   #place(pump: Pump, handler: HandlerModule): Promise<void> {
     const set = (made: unknown): void => {
+      if (made instanceof URL || typeof made === "string")
+        throw new TypeError("handler: must be a handler, or a function that makes one");
       checkHandler(made);
       pump.setHandler(made);
       this.#isReady = true;
@@ -219,7 +208,6 @@ class MemoryTestServer implements TestServer {
 
   #follow(signal: AbortSignal | undefined): void {
     if (signal === undefined) return;
-    if (!(signal instanceof AbortSignal)) throw new TypeError("signal: not an AbortSignal");
     const abort = (): void => {
       this.server.shutdown().catch((thrown) => this.#fail(toError(thrown), "shutdown"));
     };

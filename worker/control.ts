@@ -2,14 +2,17 @@
 // them. Control comes as calls; messages come through the inbox.
 
 import { INBOX_WORDS } from "../assembly/abi";
-import type { Handler, HandlerModule, Stats } from "../host/handler";
+import type { Handler, Stats } from "../host/handler";
 import type { Eviction, OptionName, PoolOptions, Settings } from "../host/options";
 import { engineParams } from "../host/options";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../host/publisher";
+import { tooLate } from "../host/members";
 import { toError } from "../host/result";
+import { Complaints } from "./complaints";
 import { configure, runLimit } from "./configure";
 import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
+import { loadHandler } from "./load";
 import { MirroredInbox } from "./mirror";
 import type { Clock, Codec, Listener, Threads, Transport } from "./net";
 import { Pool } from "./pool";
@@ -37,7 +40,9 @@ export type Notice =
       readonly message: string;
       readonly stack: string;
       readonly where: string;
-    };
+    }
+  /** The engine trapped: the worker ends. */
+  | { readonly ringcast: "trapped"; readonly message: string; readonly stack: string };
 
 /** Records of an inbox that is not shared, and what the application has counted (HANDLED_BYTES and the next). */
 export interface Records {
@@ -69,6 +74,8 @@ export interface Platform {
   /** Nobody who picks names of topics can foresee it. */
   readonly seed: number;
   post(notice: Notice, transfer?: readonly ArrayBuffer[]): void;
+  /** Ends the worker now, behind what was posted. */
+  exit(): void;
   /** Starts threads that handle requests; undefined where the platform has none. */
   readonly threads:
     | ((
@@ -76,19 +83,6 @@ export interface Platform {
         failed: (error: Error) => void,
       ) => Threads | Promise<Threads>)
     | undefined;
-}
-
-/** Imports the handler module. @throws with the cause when it does not export a handler */
-async function load(url: string, pump: Pump): Promise<Handler> {
-  const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ url)) as {
-    default?: HandlerModule;
-  };
-  const exported = module.default;
-  const handler = typeof exported === "function" ? await exported(pump) : exported;
-  if (typeof handler !== "object" || handler === null) {
-    throw new TypeError(`handler: ${url} has no default export that is a handler`);
-  }
-  return handler;
 }
 
 /** Errors lose their code on the way to the host; it goes along in the message. */
@@ -112,6 +106,7 @@ export class Worker {
   readonly #mirrored: MirroredInbox | undefined;
   readonly #remote: Remote;
   readonly #runLimit: number;
+  readonly #complaints: Complaints;
   #listener: Listener | undefined;
   #pool: Pool | undefined;
 
@@ -129,8 +124,13 @@ export class Worker {
       clock: platform.clock,
       codec: values.perMessageDeflate ? platform.codec : undefined,
       failed: this.#report,
+      trapped: (trap) => this.die(trap),
       evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
     });
+    this.#complaints = new Complaints(
+      () => platform.clock.now(),
+      (error) => this.#report(error, "accept"),
+    );
     const memory =
       typeof data.inbox === "number" ? new ArrayBuffer(INBOX_WORDS * 4 + data.inbox) : data.inbox;
     this.inbox = new SharedInbox(memory, {
@@ -157,6 +157,12 @@ export class Worker {
     const { message, stack = "" } = error;
     this.#platform.post({ ringcast: "error", message, stack, where });
   };
+
+  /** Ends it for a trap of the engine: whatever its memory holds, nobody is to get it. */
+  die({ message, stack = "" }: Error): void {
+    this.#platform.post({ ringcast: "trapped", message, stack });
+    this.#platform.exit();
+  }
 
   /** Takes a message of the host's in. */
   hear(message: Ring): void {
@@ -193,7 +199,7 @@ export class Worker {
   /** Loads the handler into the worker, and into the pool's threads where there are some. */
   async #place(url: string): Promise<void> {
     const { pump } = this;
-    const handler = await load(url, pump);
+    const handler = await loadHandler(url, pump);
     const { pool: limits } = this.#data.settings;
     const { threads } = this.#platform;
     if (limits && threads) {
@@ -206,13 +212,24 @@ export class Worker {
       await pool.load(url);
       pump.pool = () => pool.stats();
     }
-    this.#swap(handler);
+    this.#swap(handler, url);
+  }
+
+  /** @throws RangeError when a handler is not there within `loadTimeout` */
+  #inTime<T>(loaded: Promise<T>): Promise<T> {
+    const { loadTimeout } = this.#data.settings.values;
+    if (loadTimeout === 0) return loaded;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(tooLate(loadTimeout)), loadTimeout);
+    });
+    return Promise.race([loaded, late]).finally(() => clearTimeout(timer));
   }
 
   /** From now on events are this handler's. */
-  #swap(handler: Handler): void {
+  #swap(handler: Handler, url: string): void {
     const pool = this.#pool;
-    if (pool) this.pump.setHandler(pool.handler(handler), pool.turned);
+    if (pool) this.pump.setHandler(pool.handler(handler, url), pool.turned);
     else this.pump.setHandler(handler);
   }
 
@@ -236,8 +253,23 @@ export class Worker {
     this.pump.setRelay(remote.handler(members), remote.turned, remote.ended);
   }
 
+  /** Lets a call of the host's find a trap of the engine: its answer would be the last anybody heard of it. */
+  #watch<Calls extends Record<string, (...args: never[]) => Promise<unknown>>>(
+    calls: Calls,
+  ): Calls {
+    const watched = Object.entries(calls).map(([name, call]) => [
+      name,
+      (...args: never[]) =>
+        call(...args).catch((thrown: unknown) => {
+          if (this.pump.engine.isTrap(thrown)) this.die(thrown);
+          throw thrown;
+        }),
+    ]);
+    return Object.fromEntries(watched) as Calls;
+  }
+
   /** What the host calls. */
-  readonly control = {
+  readonly control = this.#watch({
     /**
      * Loads the handler and listens.
      * @param members those of the handler that lives on the application's thread
@@ -266,7 +298,7 @@ export class Worker {
           this.pump.accept,
           (error) => {
             this.pump.acceptErrors++;
-            this.#report(error, "accept");
+            this.#complaints.add(error);
           },
         );
       } catch (thrown) {
@@ -279,9 +311,12 @@ export class Worker {
 
     /** Swaps the handler module: nothing changes when it cannot be loaded. */
     reload: async (url: string): Promise<void> => {
-      const handler = await load(url, this.pump);
-      await this.#pool?.load(url);
-      this.#swap(handler);
+      const loading = async (): Promise<Handler> => {
+        const handler = await loadHandler(url, this.pump);
+        await this.#pool?.load(url);
+        return handler;
+      };
+      this.#swap(await this.#inTime(loading()), url);
     },
 
     /** Swaps the handler on the application's thread. */
@@ -323,5 +358,5 @@ export class Worker {
       this.#listener?.close();
       this.pump.endAll();
     },
-  };
+  });
 }

@@ -110,6 +110,7 @@ export class EngineDriver<User = unknown> {
   readonly #events: DriverEvents<User>;
   readonly #now: () => number;
   readonly #date: () => number;
+  #dateUntil = Number.NEGATIVE_INFINITY;
   readonly #wires: (Wire<User> | undefined)[] = [];
   #resumes: Wire<User>[] = [];
   #later: (() => void)[] = [];
@@ -168,7 +169,6 @@ export class EngineDriver<User = unknown> {
     this.#refuseWithin("turn");
     const { engine } = this;
     this.time();
-    engine.set(Control.Date, Math.floor(this.#date() / 1000));
     do {
       this.#runLater();
       const resumes = this.#resumes;
@@ -224,7 +224,13 @@ export class EngineDriver<User = unknown> {
 
   /** @internal */
   time(): void {
-    this.engine.set(Control.Now, this.#now());
+    const now = this.#now();
+    this.engine.set(Control.Now, now);
+    if (now < this.#dateUntil) return;
+    // The Date of answers, until its second is over.
+    const date = this.#date();
+    this.engine.set(Control.Date, Math.floor(date / 1000));
+    this.#dateUntil = now + 1000 - (date % 1000);
   }
 
   /** @internal */

@@ -5,6 +5,7 @@
 
 import { checkTopic } from "../host/topic";
 import {
+  ABI_VERSION,
   CONN_BACKLOG,
   CONN_BODY,
   CONN_BODY_LENGTH,
@@ -35,6 +36,7 @@ export { byteLength, latin1, putUtf8, toBytes, utf8 } from "../host/text";
 /** The functions of the wasm module; `assembly/index.ts` documents each. */
 export interface EngineExports {
   memory: WebAssembly.Memory;
+  abi(): number;
   base(): number;
   params(): number;
   align(): number;
@@ -152,6 +154,28 @@ export type EngineParams = Partial<Record<keyof typeof Param, number>>;
 
 /** Views that are kept, a power of two. */
 const VIEWS = 1024;
+/** Starts a module. @throws TypeError when it is no engine, or one of another version of the ABI */
+function instantiate(module: WebAssembly.Module): EngineExports {
+  const names = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
+  const isEngine = WebAssembly.Module.imports(module).length === 0 && names.has("footprint");
+  if (!isEngine) throw new TypeError("wasm: the module is not Ringcast's engine");
+  const x = new WebAssembly.Instance(module).exports as unknown as EngineExports;
+  // Nothing else is called, or read, before this is known.
+  const version = names.has("abi") ? x.abi() : "an older one";
+  if (version === ABI_VERSION) return x;
+  throw new TypeError(
+    `wasm: the engine's ABI version is ${version}, this package's ${ABI_VERSION}`,
+  );
+}
+
+/** What of a stack names a wasm module, where the runtime tells: V8 does. */
+const MODULE = /wasm:\/\/wasm\/[^:\s)]+/;
+
+/** The module that a frame of an error's stack belongs to, the innermost one by default. */
+function moduleOf({ stack = "" }: Error, frame = 0): string | undefined {
+  const frames = stack.match(/^.*(?:@|\bat ).*$/gm);
+  return MODULE.exec(frames?.[frame] ?? "")?.[0];
+}
 
 /** An engine with its memory. */
 export class Engine {
@@ -183,10 +207,10 @@ export class Engine {
   /**
    * @param module the engine's wasm
    * @param params region sizes, limits and times
-   * @throws RangeError when the memory cannot be had
+   * @throws RangeError when the memory cannot be had; TypeError when the module is not this package's engine
    */
   constructor(module: WebAssembly.Module, params: EngineParams) {
-    const x = new WebAssembly.Instance(module).exports as unknown as EngineExports;
+    const x = instantiate(module);
     this.x = x;
     const table = new Float64Array(x.memory.buffer, x.params(), Param.COUNT);
     for (const [name, value] of Object.entries(params)) {
@@ -201,7 +225,7 @@ export class Engine {
     const buffer = x.memory.buffer;
     const address = x.new(base);
     if (address === 0 || x.join(address) === 0) {
-      throw new Error("the engine could not be formatted: another ABI version");
+      throw new Error("the engine's memory could not be formatted");
     }
     this.u8 = viewOf(buffer);
     this.#views = new Array<Uint8Array>(VIEWS).fill(this.u8);
@@ -223,6 +247,27 @@ export class Engine {
       const length = this.u8[at] as number;
       if (length === 0) break;
       this.#methods.push(latin1(this.u8, at + 1, length));
+    }
+  }
+
+  /**
+   * True for a trap of this engine, or a call stack that ended within it: nothing it holds can be trusted any more.
+   * A trap of another module, such as a handler's own, is not; where the runtime does not tell them apart, none is.
+   */
+  isTrap(thrown: unknown): thrown is Error {
+    if (!(thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError)) return false;
+    // A stack that was full when the engine was called has changed nothing of it.
+    const module = moduleOf(thrown, thrown instanceof RangeError ? 1 : 0);
+    return module !== undefined && module === this.#module();
+  }
+
+  /** What a stack calls this module: told by a trap that reads beyond all memory, and changes nothing. */
+  #module(): string | undefined {
+    try {
+      this.x.checkUtf8(0xffffff00, 64, 0);
+      return undefined;
+    } catch (trap) {
+      return moduleOf(trap as Error);
     }
   }
 

@@ -14,16 +14,20 @@ import { wasmModule } from "./wasm";
 const port = parentPort;
 if (!port) throw new Error("ringcast/worker runs in a worker thread");
 
-/** With how to read sockets: by 'data' events even where reads into the window work. */
-const data = workerData as WorkerData & { readonly stream: boolean };
+/**
+ * With how to read sockets, by 'data' events even where reads into the window work; and with the descriptors that
+ * this process may have.
+ */
+const data = workerData as WorkerData & { readonly stream: boolean; readonly descriptors: number };
 
 const worker = new Worker(data, {
-  transport: nodeTransport(!data.stream),
+  transport: nodeTransport(!data.stream, data.descriptors),
   clock: nodeClock,
   codec: zlibCodec,
   module: wasmModule(),
   seed: randomInt(1, 2 ** 32),
   post: (notice, transfer) => port.postMessage(notice, transfer),
+  exit: () => process.exit(1),
   threads(limits, failed) {
     const backlog = data.settings.values.maxBacklog;
     return piscinaThreads({
@@ -39,5 +43,9 @@ const worker = new Worker(data, {
 port.on("message", (message: Ring) => {
   // Comlink's are its own.
   if (message === 0 || "ringcast" in message) worker.hear(message);
+});
+// A listener of the handler's for 'uncaughtException' must not keep a damaged engine going.
+process.on("uncaughtExceptionMonitor", (error) => {
+  if (worker.pump.engine.isTrap(error)) worker.die(error);
 });
 Comlink.expose(worker.control, nodeEndpoint(port));

@@ -80,7 +80,7 @@ export interface Transport {
   readonly maxRunBytes?: number;
   /**
    * @param window where the links read to
-   * @param failed told of errors of single accepts; the listener goes on
+   * @param failed told of errors of single accepts, and of what will make them fail; the listener goes on
    */
   listen(
     options: ListenOptions,

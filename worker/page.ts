@@ -26,6 +26,7 @@ export interface Connect {
 interface Scope {
   addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
   postMessage(message: Notice, transfer: ArrayBuffer[]): void;
+  close(): void;
 }
 
 const scope = globalThis as unknown as Scope & Comlink.Endpoint;
@@ -43,6 +44,7 @@ function start({ data, module }: Start): void {
     module: module ?? wasmModule(),
     seed: Math.max(1, seed),
     post: (notice, transfer = []) => scope.postMessage(notice, [...transfer]),
+    exit: () => scope.close(),
     threads: undefined,
   });
   Comlink.expose(worker.control, scope);

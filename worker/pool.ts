@@ -70,19 +70,19 @@ export class Pool {
     threads.onMessage = (message) => this.#begin(message as Beginning);
   }
 
-  /** Imports a handler module in a thread; requests are for it from then on. @throws what that throws there */
+  /** Imports a handler module in a thread. @throws what that throws there */
   async load(url: string): Promise<void> {
     this.#loads++;
     const task: Task = { load: url };
     const signal = new AbortController().signal;
     const outcome = (await this.#threads.run(task, [], signal)) as Outcome;
     if (outcome.error) throw errorOf(outcome.error);
-    this.#url = url;
     this.#threads.resetTimes();
   }
 
-  /** The handler for the pump: the worker's own, but for `request`. */
-  handler(own: Handler): Handler {
+  /** The handler for the pump: the worker's own, but for `request`. @param url its module, for requests from now on */
+  handler(own: Handler, url: string): Handler {
+    this.#url = url;
     const handler: Record<string, unknown> = {};
     for (const name of MEMBERS) {
       const member = own[name] as ((...args: unknown[]) => unknown) | undefined;

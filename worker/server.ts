@@ -124,6 +124,8 @@ export interface PumpOptions {
   readonly failed?: (error: Error, where: string) => void;
   /** Told of evicted clients, once a turn. */
   readonly evicted?: (evictions: Eviction[]) => void;
+  /** Told of a trap of the engine that came up within user code: whoever it is ends the pump. */
+  readonly trapped?: (trap: Error) => void;
 }
 
 export class Pump implements HandlerServer {
@@ -142,6 +144,7 @@ export class Pump implements HandlerServer {
   readonly #ending = new Set<Peer>();
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
+  readonly #trapped: ((trap: Error) => void) | undefined;
   #handler: Handler = {};
   /** Messages are handed to the handler as bytes that are valid for the call, whatever they are. */
   #raw = false;
@@ -160,6 +163,8 @@ export class Pump implements HandlerServer {
   #cancelFlush: (() => void) | undefined;
   #cancelTick: (() => void) | undefined;
   #tickAt = Number.POSITIVE_INFINITY;
+  /** When the Date of answers has to be looked up again. */
+  #dateUntil = Number.NEGATIVE_INFINITY;
   /** What the handler is still to be told of. */
   #later: (() => void)[] = [];
   #resumes: Peer[] = [];
@@ -188,6 +193,7 @@ export class Pump implements HandlerServer {
     this.#ordered = options.ordered ?? true;
     this.#failed = options.failed ?? (() => undefined);
     this.#evicted = options.evicted;
+    this.#trapped = options.trapped;
     this.engine.setServer(options.serverHeader ?? "");
     this.engine.hostTraits = options.secure ? SECURE_TRAIT : 0;
   }
@@ -236,7 +242,16 @@ export class Pump implements HandlerServer {
    */
   time(): void {
     if (this.#handling) return;
-    this.engine.set(Control.Now, this.#clock.now());
+    const now = this.#clock.now();
+    this.engine.set(Control.Now, now);
+    if (now >= this.#dateUntil) this.#setDate(now);
+  }
+
+  /** The Date of answers, until the second is over. */
+  #setDate(now: number): void {
+    const date = this.#clock.date();
+    this.engine.set(Control.Date, Math.floor(date / 1000));
+    this.#dateUntil = now + 1000 - (date % 1000);
   }
 
   // ---- accepting and reading -------------------------------------------------------------------------
@@ -604,6 +619,7 @@ export class Pump implements HandlerServer {
 
   /** Reports and counts what user code threw. */
   fail(thrown: unknown, where: string): void {
+    if (this.#trapped && this.engine.isTrap(thrown)) this.#trapped(thrown);
     this.handlerErrors++;
     this.#failed(toError(thrown), where);
   }
@@ -1341,7 +1357,6 @@ export class Pump implements HandlerServer {
   readonly #turn = (): void => {
     this.#scheduled = false;
     this.time();
-    this.engine.set(Control.Date, Math.floor(this.#clock.date() / 1000));
     this.#runLater();
     const share = (this.engine.params[Param.RingBytes] as number) / 8 / this.#inboxes.length;
     let more = false;

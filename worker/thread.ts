@@ -6,12 +6,13 @@
 import { MessageChannel, type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { Credit } from "../host/credit";
-import type { Data, Handler, HandlerModule, HandlerServer, StaticBody } from "../host/handler";
+import type { Data, Handler, HandlerServer, StaticBody } from "../host/handler";
 import { type RequestHead, RequestReader } from "../host/request";
 import { Answering, type Field, type Upgrade } from "../host/response";
 import { toError } from "../host/result";
 import { byteLength, copyBytes, toBytes } from "../host/text";
 import { PIECE_COST } from "../host/wire";
+import { loadHandler } from "./load";
 import type { Beginning, Outcome, Piece, Task, ThreadData, ToldError } from "./task";
 
 const { backlog } = workerData as ThreadData;
@@ -161,19 +162,9 @@ let loading: Promise<Handler> | undefined;
 function loaded(url: string): Promise<Handler> {
   if (!loading || url !== current) {
     current = url;
-    loading = load(url);
+    loading = loadHandler(url, server);
   }
   return loading;
-}
-
-async function load(url: string): Promise<Handler> {
-  const module = (await import(url)) as { default?: HandlerModule };
-  const exported = module.default;
-  const handler = typeof exported === "function" ? await exported(server) : exported;
-  if (typeof handler !== "object" || handler === null) {
-    throw new TypeError(`handler: ${url} has no default export that is a handler`);
-  }
-  return handler;
 }
 
 function tell(thrown: unknown): ToldError {

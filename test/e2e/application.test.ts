@@ -246,11 +246,11 @@ application("the server as its handler sees it", async () => {
 
 application("a handler that is none is refused, and leaves nothing behind", async () => {
   const wrong: readonly [unknown, RegExp][] = [
-    [{ request: 5 }, /^TypeError: handler\.request: not a function/],
-    [{ open: "x" }, /^TypeError: handler\.open: not a function/],
+    [{ request: 5 }, /^TypeError: handler\.request: a number is not a function/],
+    [{ open: "x" }, /^TypeError: handler\.open: a string is not a function/],
     [() => 5, /^TypeError: handler: /],
     [async () => undefined, /^TypeError: handler: /],
-    [() => ({ close: 1 }), /^TypeError: handler\.close: not a function/],
+    [() => ({ close: 1 }), /^TypeError: handler\.close: a number is not a function/],
     [
       () => {
         throw new Error("will not start");

@@ -1,23 +1,46 @@
 // Processes beside the test's: clients or an application it talks to by messages; they end with it.
 
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { fileUrl, within } from "./peer";
+
+interface ChildOptions {
+  /** Its arguments. */
+  readonly args?: readonly string[];
+  /** What it may have of descriptors; default: as many as this process. */
+  readonly descriptors?: number;
+  /** Descriptors that it gets as 4 and above. */
+  readonly fds?: readonly number[];
+}
 
 export class Child {
   readonly #process: ChildProcess;
   readonly #messages: unknown[] = [];
   #changed: () => void = () => undefined;
   #exited: string | undefined;
+  /** What it wrote as errors. */
+  errors = "";
+  /** How it ended: its code, or the signal that ended it. */
+  readonly ended: Promise<number | string>;
 
-  constructor(name: string) {
-    this.#process = fork(fileURLToPath(fileUrl(`children/${name}.mjs`)));
+  constructor(name: string, { args = [], descriptors, fds = [] }: ChildOptions = {}) {
+    const command = [process.execPath, fileURLToPath(fileUrl(`children/${name}.mjs`)), ...args];
+    const limited = ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...command];
+    const [file = "", ...rest] = descriptors === undefined ? command : limited;
+    const stdio: StdioOptions = ["ignore", "inherit", "pipe", "ipc", ...fds];
+    this.#process = spawn(file, rest, { stdio });
+    this.#process.stderr?.on("data", (bytes) => {
+      this.errors += bytes;
+    });
+    this.ended = new Promise((resolve) => {
+      this.#process.on("close", (code, signal) => resolve(signal ?? code ?? -1));
+    });
     this.#process.on("message", (message) => {
       this.#messages.push(message);
       this.#changed();
     });
     this.#process.on("exit", (code, signal) => {
-      this.#exited = `${name} exited: ${signal ?? code}`;
+      this.#exited = `${name} exited: ${signal ?? code} ${this.errors}`;
       this.#changed();
     });
   }
@@ -38,6 +61,19 @@ export class Child {
       return this.#messages.shift() as T;
     };
     return within(wait(), "message of the child", ms);
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  /** True when a message is here. */
+  get hasMessage(): boolean {
+    return this.#messages.length > 0;
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#process.kill(name);
   }
 
   end(): void {

@@ -3,9 +3,9 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { CloseReason, Control, Outcome, Param } from "../../assembly/abi";
+import { ABI_VERSION, CloseReason, Control, Outcome, Param } from "../../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
-import type { Engine, EngineExports } from "../../worker/engine";
+import { Engine, type EngineExports } from "../../worker/engine";
 import { Drive, HANDSHAKE } from "../drive";
 import { text } from "../frame";
 import { BUILDS, SMALL, testEngine } from "../wasm";
@@ -29,6 +29,57 @@ for (const build of ["release", "debug"] as const) {
     for (const { name } of found) assert.not.match(name, /^__/);
   });
 }
+
+/** A module of functions that give a number each, and a memory. */
+function moduleOf(functions: Readonly<Record<string, number>>): WebAssembly.Module {
+  const names = Object.entries(functions);
+  const section = (id: number, ...bytes: number[]): number[] => [id, bytes.length, ...bytes];
+  const exported = (name: string, kind: number, index: number): number[] => [
+    ...[name.length, ...Buffer.from(name)],
+    ...[kind, index],
+  ];
+  return new WebAssembly.Module(
+    Uint8Array.from([
+      ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      ...section(1, 1, 0x60, 0, 1, 0x7f),
+      ...section(3, names.length, ...names.map(() => 0)),
+      ...section(5, 1, 0, 1),
+      ...section(
+        7,
+        names.length + 1,
+        ...exported("memory", 2, 0),
+        ...names.flatMap(([name], i) => exported(name, 0, i)),
+      ),
+      ...section(10, names.length, ...names.flatMap(([, value]) => [4, 0, 0x41, value, 0x0b])),
+    ]),
+  );
+}
+
+lifecycle(
+  "a wasm that is none of ours, or of another version, is refused before it is used",
+  () => {
+    const refused = (module: WebAssembly.Module, message: RegExp): void =>
+      void assert.throws(
+        () => new Engine(module, SMALL),
+        (error: Error) => {
+          assert.instance(error, TypeError);
+          assert.match(error.message, message);
+          return true;
+        },
+      );
+    refused(moduleOf({ add: 1 }), /^wasm: the module is not Ringcast's engine$/);
+    refused(moduleOf({ footprint: 1 }), /^wasm: the engine's ABI version is an older one, this/);
+    refused(
+      moduleOf({ footprint: 1, abi: 63 }),
+      new RegExp(`^wasm: the engine's ABI version is 63, this package's ${ABI_VERSION}$`),
+    );
+    const importing = Uint8Array.from([
+      ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0],
+      ...[2, 7, 1, 1, 0x61, 1, 0x62, 0, 0],
+    ]);
+    refused(new WebAssembly.Module(importing), /^wasm: the module is not Ringcast's engine$/);
+  },
+);
 
 lifecycle("the footprint is the sum of the regions", () => {
   const cases = [
@@ -256,7 +307,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
     ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure"],
-    ...["gauge", "check", "checkUtf8", "streams", "server", "addressText"],
+    ...["abi", "gauge", "check", "checkUtf8", "streams", "server", "addressText"],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
 });

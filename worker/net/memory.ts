@@ -69,13 +69,15 @@ export class VirtualClock implements Clock {
   readonly #timers = new Timers();
   /** Told when something is to be done, while nothing is being run. */
   onWork: (() => void) | undefined;
+  /** What the wall clock shows when `now` is 0; may be set like one. */
+  epoch = 1767225600000;
 
   now(): number {
     return this.#now;
   }
 
   date(): number {
-    return 1767225600000 + this.#now;
+    return this.epoch + this.#now;
   }
 
   defer(fn: () => void): void {
@@ -132,6 +134,11 @@ export class VirtualClock implements Clock {
     first.fn = undefined;
     fn?.();
     return true;
+  }
+
+  /** Time jumps by `ms`, as when the machine was suspended: what is due by then runs late, with the next `advance`. */
+  jump(ms: number): void {
+    this.#now += ms;
   }
 
   /** Moves time on by `ms`, running timers in their order. */

@@ -168,14 +168,51 @@ function isShuttingDown(socket: net.Socket): boolean {
 /**
  * Node's sockets.
  * @param onread false: read by 'data' events even where `onread` works (tests run both)
+ * @param descriptors that this process may have
  */
-export function nodeTransport(onread = true): Transport {
+export function nodeTransport(onread = true, descriptors = Number.POSITIVE_INFINITY): Transport {
   return {
     ...(isBun ? { maxRunBytes: COPIED_BYTES } : {}),
     listen(options, window, accept, failed) {
-      return listen(options, window, accept, failed, onread && !isBun);
+      const scarcity = new Scarcity(descriptors, failed);
+      const taking = (socket: net.Socket): void => scarcity.look(socket);
+      return listen(options, window, accept, failed, taking, onread && !isBun);
     },
   };
+}
+
+/** Descriptors left at which that is told, and at which it may be told again. */
+const FEW = 16;
+const PLENTY = 64;
+
+/**
+ * Tells that descriptors run out while there still are some: without any, libuv closes new connections at once,
+ * and tells nobody. A descriptor is the lowest number that is free, so the one of an accepted socket says how many
+ * there are left at most.
+ */
+class Scarcity {
+  readonly #limit: number;
+  readonly #failed: (error: Error) => void;
+  #isTold = false;
+
+  constructor(limit: number, failed: (error: Error) => void) {
+    this.#limit = limit;
+    this.#failed = failed;
+  }
+
+  look(socket: net.Socket): void {
+    const fd = (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
+    const left = this.#limit - 1 - fd;
+    if (left > PLENTY) this.#isTold = false;
+    if (left > FEW || this.#isTold) return;
+    this.#isTold = true;
+    this.#failed(
+      new Error(
+        `at most ${left} of this process's ${this.#limit} file descriptors are left (ulimit -n); ` +
+          "without any, new connections are closed at once",
+      ),
+    );
+  }
 }
 
 /** Bun's sockets have no handle to give away, and copy what the kernel does not take at once. */
@@ -202,6 +239,7 @@ function createServer(
   options: ListenOptions,
   window: Uint8Array,
   accept: Accept,
+  taking: (socket: net.Socket) => void,
   onread: boolean,
 ): net.Server {
   const common = {
@@ -212,7 +250,7 @@ function createServer(
   };
   if (options.tls) {
     const { requestCert = false, ...rest } = options.tls;
-    const server = tls.createServer(
+    const server: tls.Server = tls.createServer(
       {
         ...common,
         ...(rest as tls.TlsOptions),
@@ -225,9 +263,11 @@ function createServer(
     );
     // A handshake that fails concerns its client alone.
     server.on("tlsClientError", (_, socket) => socket.destroy());
+    server.on("connection", taking);
     return server;
   }
   return net.createServer({ ...common, pauseOnConnect: onread }, (accepted) => {
+    taking(accepted);
     const handle = (accepted as unknown as Handled)._handle;
     if (onread && handle) takeRaw(handle, window, accept);
     else takeStream(accepted, window, accept);
@@ -239,9 +279,10 @@ function listen(
   window: Uint8Array,
   accept: Accept,
   failed: (error: Error) => void,
+  taking: (socket: net.Socket) => void,
   onread: boolean,
 ): Promise<Listener> {
-  const server = createServer(options, window, accept, onread);
+  const server = createServer(options, window, accept, taking, onread);
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     const { path, port, hostname: host, backlog, ipv6Only } = options;

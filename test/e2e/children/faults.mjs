@@ -1,0 +1,94 @@
+// An application that something befalls: `faults.mjs CASE [JSON of options]`. It says by messages what it sees, and does
+// what it is told.
+
+import { closeSync, openSync } from "node:fs";
+import { serve } from "ringcast";
+
+const [name, json = "{}"] = process.argv.slice(2);
+const options = JSON.parse(json);
+const handler = new URL("../handlers/faults.mjs", import.meta.url);
+const say = (message) => process.send(message);
+const told = ({ name, message, code }) => ({ name, message, code });
+
+const taken = [];
+
+/** What it does when it is told to. */
+const orders = {
+  throw() {
+    setImmediate(() => {
+      throw new Error("thrown by the application");
+    });
+  },
+  exit: () => process.exit(7),
+  block({ ms }) {
+    say("blocking");
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+    say("blocked");
+  },
+  /** Takes all descriptors but some. */
+  take({ left }) {
+    try {
+      for (;;) taken.push(openSync("/dev/null"));
+    } catch (error) {
+      if (error.code !== "EMFILE") throw error;
+    }
+    for (let i = 0; i < left; i++) closeSync(taken.pop());
+    say(taken.length);
+  },
+  give() {
+    for (const fd of taken.splice(0)) closeSync(fd);
+    say("given");
+  },
+  async cpu({ ms }) {
+    const before = process.cpuUsage();
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    const { user, system } = process.cpuUsage(before);
+    say((user + system) / 1000);
+  },
+};
+
+/** A server; its application tells of everything, and ends by itself when the server has. */
+async function serving(more) {
+  const server = await serve({
+    port: 0,
+    handler,
+    onError: (error, where) => say({ where, error: told(error) }),
+    ...more,
+  });
+  const ended = (how) => {
+    say(how);
+    process.disconnect();
+  };
+  server.finished.then(
+    () => ended({ finished: true }),
+    (error) => ended({ dead: told(error) }),
+  );
+  process.on("message", ({ order, ...rest }) => orders[order](rest));
+  say({ port: server.address.port });
+  return server;
+}
+
+const cases = {
+  serving: () => serving(options),
+  pool: () => serving({ pool: { threads: 2 } }),
+  /** With the handlers of signals that the README shows. */
+  signals() {
+    const stop = new AbortController();
+    for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
+    return serving({ signal: stop.signal });
+  },
+  /** As somebody without privileges. */
+  async nobody() {
+    if (process.getuid() === 0) {
+      process.setgid(65534);
+      process.setuid(65534);
+    }
+    await serve({ handler, ...options }).then(
+      () => say("served"),
+      (error) => say(told(error)),
+    );
+    process.disconnect();
+  },
+};
+
+await cases[name]();

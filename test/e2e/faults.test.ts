@@ -1,0 +1,480 @@
+// What befalls a server, its worker or its application: each ends in a clear error or goes on, and leaves no process,
+// no port and no half-started worker behind.
+
+import { createServer, connect } from "node:net";
+import type { AddressInfo } from "node:net";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { type Options, type Server, serve } from "ringcast";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Child } from "./child";
+import {
+  TEXT,
+  Wire,
+  WsWire,
+  fileUrl,
+  reported,
+  serving,
+  sleep,
+  takeAnswer,
+  until,
+  within,
+} from "./peer";
+
+const faults = suite("faults");
+const handler = fileUrl("handlers/faults.mjs");
+
+const GET = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`;
+
+/** Worker threads of this process. */
+function workers(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === "MessagePort").length;
+}
+
+/** What a promise is rejected with. */
+async function rejection(promise: Promise<unknown>, what: string): Promise<Error> {
+  const settled = promise.then(
+    () => new Error(`${what} was not rejected`),
+    (error: unknown) => error as Error,
+  );
+  return within(settled, what);
+}
+
+/** Starts a server that must not start; nothing of it may be left. */
+async function refusal(options: Options): Promise<Error & { code?: string }> {
+  const before = workers();
+  const error = await rejection(serve({ port: 0, ...options }), JSON.stringify(options));
+  assert.is(workers(), before, "no half-started worker is left");
+  return error;
+}
+
+/** True when nobody has the port: it can be listened on. */
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
+
+/** True while there is a process of this id. */
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+async function status(port: number, target = "/"): Promise<number> {
+  const wire = await Wire.open(port);
+  try {
+    return (await takeAnswer(wire.write(GET(target)))).status;
+  } finally {
+    wire.destroy();
+  }
+}
+
+// ---- listening -------------------------------------------------------------------------------------------
+
+faults(
+  "a port that is taken, and an address that is not there, are errors with a code",
+  async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => void other.listen(0, "127.0.0.1", resolve));
+    const { port } = other.address() as AddressInfo;
+    const taken = await refusal({ port });
+    assert.is(taken.code, "EADDRINUSE");
+    assert.match(taken.message, new RegExp(`EADDRINUSE.*127\\.0\\.0\\.1:${port}`));
+    other.close();
+    // An address for documentation (RFC 5737): no machine has it.
+    const gone = await refusal({ hostname: "192.0.2.1" });
+    assert.is(gone.code, "EADDRNOTAVAIL");
+    assert.match(gone.message, /EADDRNOTAVAIL.*192\.0\.2\.1/);
+    const nowhere = await refusal({ hostname: "nowhere.invalid" });
+    assert.match(nowhere.message, /nowhere\.invalid/);
+    assert.ok(/^(ENOTFOUND|EAI_AGAIN)$/.test(nowhere.code ?? ""), nowhere.code);
+  },
+);
+
+/** The highest port that takes a privilege; 0 when this machine has none. */
+async function privilegedPort(): Promise<number> {
+  const { readFile } = await import("node:fs/promises");
+  const start = await readFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8").catch(
+    () => "1024",
+  );
+  return Number(start) - 1;
+}
+
+faults("what one may not listen on is an error with a code", async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "ringcast-faults-"));
+  chmodSync(folder, 0o555);
+  const port = await privilegedPort();
+  const cases = [{ path: path.join(folder, "socket") }, ...(port > 0 ? [{ port }] : [])];
+  try {
+    for (const options of cases) {
+      const child = new Child("faults", { args: ["nobody", JSON.stringify(options)] });
+      try {
+        const { code, message } = await child.next<{ code: string; message: string }>(20000);
+        assert.is(code, "EACCES", message);
+        assert.match(message, options.path ? /EACCES.*socket/ : /EACCES.*127\.0\.0\.1/);
+        assert.is(await within(child.ended, "it exits by itself"), 0);
+      } finally {
+        child.end();
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+// ---- the handler -----------------------------------------------------------------------------------------
+
+const module = (text: string): URL => new URL(`data:text/javascript,${encodeURIComponent(text)}`);
+
+faults("a module that gives no handler is an error that names it and what is wrong", async () => {
+  const cases: readonly [URL, RegExp][] = [
+    [fileUrl("handlers/missing.mjs"), /^handler: file:.*missing\.mjs: .*annot find module/],
+    [fileUrl("handlers/throws.mjs"), /^handler: file:.*throws\.mjs: thrown at import$/],
+    [module("export default {;"), /^handler: data:.*: SyntaxError: /],
+    [module("throw undefined"), /^handler: data:.*: undefined$/],
+    [module("await import('node:nothing')"), /^handler: data:.*node:nothing/],
+    [module(""), /no default export that is a handler/],
+    [module("export default 5"), /: a number is not an object of handler functions/],
+    [module("export default []"), /: an array is not an object/],
+    [module("export default () => null"), /: null is not an object/],
+    [module("export default { request: 5 }"), /\.request: a number is not a function/],
+    [module("export default { open: {} }"), /\.open: a object is not a function/],
+    [module("export default { protocol: 'a' }"), /\.protocol: a string is not a function/],
+    [module("export default { streams: 1 }"), /\.streams: a number is neither a boolean nor/],
+    [module("export default async () => { throw new Error('no') }"), /^handler: data:.*: no$/],
+  ];
+  for (const [url, pattern] of cases) {
+    for (const pool of [undefined, { threads: 1 }]) {
+      const { message } = await refusal({ handler: url, ...(pool ? { pool } : {}) });
+      assert.match(message, pattern);
+    }
+  }
+});
+
+faults("a handler that never comes is not waited for longer than `loadTimeout`", async () => {
+  const never: readonly Options["handler"][] = [
+    module("await new Promise(() => {})"),
+    module("export default () => new Promise(() => {})"),
+    module("for (;;);"),
+    () => new Promise<never>(() => undefined),
+  ];
+  for (const one of never) {
+    const { message } = await refusal({ handler: one, loadTimeout: 300 });
+    assert.match(message, /^loadTimeout: the handler was not there within 300 ms/);
+  }
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(new Error("enough")), 300);
+  const given = await refusal({ handler: never[0], loadTimeout: 0, signal: stop.signal });
+  assert.is(given.message, "enough");
+});
+
+for (const pool of [undefined, { threads: 1 }]) {
+  faults(
+    `a reload that never comes leaves the handler there is, ${pool ? "in a pool" : "inline"}`,
+    () =>
+      serving(
+        "",
+        { handler, loadTimeout: 1000, ...(pool ? { pool } : {}) },
+        async (server, port) => {
+          const error = await rejection(
+            server.reload(module("await new Promise(() => {})")),
+            "reload",
+          );
+          assert.match(error.message, /^loadTimeout: /);
+          assert.is(await status(port), 200);
+          await server.reload(module("export default { request: (_, res) => res.send(202) }"));
+          assert.is(await status(port), 202);
+        },
+      ),
+  );
+}
+
+faults("what a handler throws, rejects, or never settles concerns its own request", () =>
+  serving("", { handler }, async (server, port) => {
+    const never = await Wire.open(port);
+    never.write(GET("/never"));
+    assert.is(await status(port, "/throw"), 500);
+    assert.is(await status(port, "/own-trap"), 500, "a trap of a module of the handler's own");
+    assert.is(await status(port), 200);
+    assert.equal(
+      reported.map(({ where, message }) => `${where}: ${message}`),
+      ["request: thrown by the handler", "request: unreachable"],
+    );
+    await within(server.shutdown({ timeout: 200 }), "shutdown");
+    await never.gone();
+  }),
+);
+
+// ---- the worker ------------------------------------------------------------------------------------------
+
+/** What kills a worker: a request's target, and what `finished` is rejected with. */
+const DEATHS: readonly [target: string, message: RegExp, options?: Options][] = [
+  ["/exit?3", /exited with code 3/],
+  ["/reject", /rejected, and nobody heard/],
+  ["/trap", /^the engine trapped: .*memory access out of bounds/],
+  ["/damage", /^the engine trapped: /],
+  ["/deaf", /^the engine trapped: /],
+  ["/stats", /^the engine trapped: /],
+  ["/allocate", /memory/, { heap: 48 }],
+];
+
+/** Does to a server what kills it. */
+async function kill(server: Server, port: number, target: string): Promise<void> {
+  const wire = await Wire.open(port);
+  wire.write(GET(target));
+  await Promise.race([wire.gone(), takeAnswer(wire)]).catch(() => undefined);
+  // What is damaged is found by who comes next.
+  const next = connect(port, "127.0.0.1");
+  next.on("error", () => undefined);
+  next.end(GET("/"));
+  await server.stats().catch(() => undefined);
+}
+
+for (const [target, message, options] of DEATHS) {
+  faults(`a worker that dies by ${target}: all is told, nothing is left`, async () => {
+    const told: string[] = [];
+    const server = await serve({
+      port: 0,
+      handler,
+      ...options,
+      onError: (error, where) => told.push(`${where}: ${error.message}`),
+    });
+    const { port } = server.address;
+    const ws = await WsWire.open(port);
+    const finished = rejection(server.finished, "finished");
+    await kill(server, port, target);
+    assert.match((await finished).message, message);
+    await ws.gone();
+    assert.match((await rejection(server.stats(), "stats")).message, message);
+    assert.is(server.broadcast("x"), false);
+    await until("the port is free", () => isFree(port));
+    const worker = told.filter((line) => line.startsWith("worker: "));
+    assert.is(worker.length, 1, told.join("\n"));
+    assert.match((worker[0] as string).slice(8), message);
+    await server.close().catch(() => undefined);
+  });
+}
+
+faults("a heap that is too small to start in is an error", async () => {
+  const { message, code } = await refusal({ handler, heap: 1 });
+  assert.match(message, /memory limit/);
+  assert.is(code, "ERR_WORKER_OUT_OF_MEMORY");
+});
+
+// ---- the application -------------------------------------------------------------------------------------
+
+interface End {
+  readonly name: string;
+  readonly case: string;
+  readonly act: (child: Child, port: number) => unknown;
+  /** Its exit code, or the signal. */
+  readonly ended: number | string;
+  /** What it says before. */
+  readonly says?: RegExp;
+}
+
+const order = (what: string) => (child: Child) => child.tell({ order: what });
+const signal = (name: NodeJS.Signals) => (child: Child) => child.signal(name);
+const ask = (target: string) => async (_: Child, port: number) => {
+  const wire = await Wire.open(port);
+  wire.write(GET(target));
+  await wire.gone().catch(() => undefined);
+};
+
+const ENDS: readonly End[] = [
+  { name: "throws", case: "serving", act: order("throw"), ended: 1 },
+  { name: "exits", case: "serving", act: order("exit"), ended: 7 },
+  { name: "is killed", case: "serving", act: signal("SIGKILL"), ended: "SIGKILL" },
+  { name: "gets Ctrl-C", case: "serving", act: signal("SIGINT"), ended: "SIGINT" },
+  { name: "gets SIGTERM", case: "serving", act: signal("SIGTERM"), ended: "SIGTERM" },
+  { name: "is killed, with a pool", case: "pool", act: signal("SIGKILL"), ended: "SIGKILL" },
+  { name: "exits, with a pool", case: "pool", act: order("exit"), ended: 7 },
+  {
+    ...{ name: "heeds Ctrl-C", case: "signals", act: signal("SIGINT"), ended: 0 },
+    says: /"finished":true/,
+  },
+  {
+    ...{ name: "heeds SIGTERM", case: "signals", act: signal("SIGTERM"), ended: 0 },
+    says: /"finished":true/,
+  },
+  {
+    ...{ name: "has an engine that traps", case: "serving", act: ask("/trap"), ended: 0 },
+    says: /"dead":.*the engine trapped/,
+  },
+];
+
+for (const end of ENDS) {
+  faults(
+    `an application that ${end.name} leaves no process, and its port is free at once`,
+    async () => {
+      const child = new Child("faults", { args: [end.case] });
+      try {
+        const { port } = await child.next<{ port: number }>(20000);
+        const ws = await WsWire.open(port);
+        ws.send(TEXT, "hello");
+        assert.is(await ws.text(), "hello");
+        await end.act(child, port);
+        const said: unknown[] = [];
+        if (end.says) {
+          // A goodbye is answered, so that it does not have to be waited for.
+          ws.listen(({ opcode }) => {
+            if (opcode === 8) ws.send(8, Buffer.from([3, 233]));
+          });
+        }
+        assert.is(await within(child.ended, "its end"), end.ended, child.errors);
+        while (child.hasMessage) said.push(await child.next(1000));
+        if (end.says) assert.match(JSON.stringify(said), end.says);
+        assert.not(isAlive(child.pid));
+        assert.ok(await isFree(port), "the port is free at once");
+        await ws.gone().catch(() => undefined);
+      } finally {
+        child.end();
+      }
+    },
+  );
+}
+
+faults(
+  "an application that is blocked for seconds does not slow a handler in the worker",
+  async () => {
+    const child = new Child("faults", { args: ["serving"] });
+    try {
+      const { port } = await child.next<{ port: number }>(20000);
+      const ws = await WsWire.open(port);
+      const ms = 5000;
+      child.tell({ order: "block", ms });
+      assert.is(await child.next(5000), "blocking");
+      const end = Date.now() + ms - 500;
+      let slowest = 0;
+      let served = 0;
+      while (Date.now() < end) {
+        const before = performance.now();
+        ws.send(TEXT, `${served}`);
+        assert.is(await ws.text(), `${served}`);
+        assert.is(await status(port), 200);
+        slowest = Math.max(slowest, performance.now() - before);
+        served++;
+        await sleep(20);
+      }
+      assert.not(child.hasMessage, "it was blocked all the time");
+      assert.ok(served > 50, `${served} served`);
+      assert.ok(slowest < 1000, `${slowest} ms`);
+      console.log(
+        `blocked for ${ms} ms: ${served} served, the slowest in ${slowest.toFixed(1)} ms`,
+      );
+      assert.is(await child.next(20000), "blocked");
+      ws.destroy();
+    } finally {
+      child.end();
+    }
+  },
+);
+
+// ---- what runs out ---------------------------------------------------------------------------------------
+
+faults(
+  "an inbox that is full for seconds: `false`, then `ready()`; nothing is lost or half sent",
+  () =>
+    serving("", { handler, inbox: 65536, ring: 1 << 20 }, async (server, port) => {
+      const ws = await WsWire.open(port);
+      const busy = await Wire.open(port);
+      const ms = 2000;
+      busy.write(GET(`/spin?${ms}`));
+      await sleep(200);
+      // Its own length tells whether a message is whole.
+      const message = (i: number): string => `${i}:${"x".repeat((i * 37) % 900)}`;
+      let sent = 0;
+      while (server.broadcast(message(sent))) sent++;
+      assert.ok(sent > 20, `${sent} fit`);
+      const before = performance.now();
+      for (let i = 0; i < 1000; i++) assert.is(server.broadcast(message(sent)), false);
+      await within(server.ready(), "ready");
+      const waited = performance.now() - before;
+      assert.ok(waited > ms / 4, `${waited} ms`);
+      for (const last = sent + 50; sent < last; sent++) {
+        while (!server.broadcast(message(sent))) await server.ready();
+      }
+      for (let i = 0; i < sent; i++) assert.is(await ws.text(), message(i));
+      console.log(`inbox full: ${sent - 50} fit, ready() after ${waited.toFixed(0)} ms`);
+      assert.is((await takeAnswer(busy)).status, 200);
+      ws.destroy();
+      busy.destroy();
+    }),
+);
+
+faults(
+  "without descriptors new connections are closed, the others go on; one line says so",
+  async () => {
+    const options = { maxConnections: 20, maxWebSockets: 20 };
+    const child = new Child("faults", {
+      args: ["serving", JSON.stringify(options)],
+      descriptors: 256,
+    });
+    const open: Wire[] = [];
+    try {
+      const { port } = await child.next<{ port: number }>(20000);
+      const ws = await WsWire.open(port);
+      const http = await Wire.open(port);
+      const works = async (): Promise<void> => {
+        ws.send(TEXT, "still here");
+        assert.is(await ws.text(), "still here");
+        assert.is((await takeAnswer(http.write(GET("/")))).status, 200);
+      };
+      child.tell({ order: "take", left: 3 });
+      assert.ok((await child.next<number>(5000)) > 100);
+      // The last ones are taken by clients; the first of them is the warning.
+      for (let i = 0; i < 3; i++) {
+        const wire = await Wire.open(port);
+        open.push(wire);
+        assert.is((await takeAnswer(wire.write(GET("/")))).status, 200);
+      }
+      const warning = await child.next<{ where: string; error: Error }>(5000);
+      assert.is(warning.where, "accept");
+      assert.match(
+        warning.error.message,
+        /^at most \d+ of this process's 256 file descriptors are left/,
+      );
+      let closed = 0;
+      for (let i = 0; i < 50; i++) {
+        const wire = await Wire.open(port);
+        await wire.gone();
+        closed++;
+      }
+      await works();
+      child.tell({ order: "cpu", ms: 500 });
+      const cpu = await child.next<number>(5000);
+      assert.ok(cpu < 250, `${cpu} ms of the processor in 500: it spins`);
+      // One who leaves makes room for one.
+      open.pop()?.destroy();
+      await until("one is accepted again", async () => {
+        const wire = await Wire.open(port);
+        const answer = await takeAnswer(wire.write(GET("/"))).catch(() => undefined);
+        if (answer) open.push(wire);
+        return answer?.status === 200;
+      });
+      child.tell({ order: "give" });
+      assert.is(await child.next(5000), "given");
+      assert.is(await status(port), 200);
+      await works();
+      assert.not(child.hasMessage, "nothing else is told");
+      console.log(
+        `no descriptors: ${closed} of 50 closed, ${cpu.toFixed(1)} ms of the processor in 500`,
+      );
+      ws.destroy();
+      http.destroy();
+    } finally {
+      for (const wire of open) wire.destroy();
+      child.end();
+    }
+  },
+);
+
+faults.run();

@@ -1,0 +1,146 @@
+// Clocks that jump: hours in which the machine was suspended, and a wall clock that is set.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
+import { Pump } from "../../worker/server";
+import { HANDSHAKE } from "../drive";
+import { text } from "../frame";
+import { testEngine } from "../wasm";
+
+const clock = suite("clock");
+const HOUR = 3600000;
+const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/** A server under a clock, and what its clients got. */
+class World {
+  readonly clock = new VirtualClock();
+  readonly net = new MemoryNet(this.clock);
+  readonly causes: string[] = [];
+  readonly pump: Pump;
+  /** Turns that ran. */
+  turns = 0;
+
+  constructor() {
+    const engine = testEngine();
+    this.pump = new Pump({ engine, clock: this.clock });
+    const turned = (): void => {
+      this.turns++;
+    };
+    this.pump.setHandler(
+      {
+        request: (req, res) => (req.upgrade ? res.upgrade() : res.send(200, "", "ok")),
+        message: (ws, data) => ws.send(data),
+        close: (_, { cause }) => this.causes.push(cause),
+        disconnect: (_, { cause }) => this.causes.push(cause),
+      },
+      turned,
+    );
+    void this.net.listen({}, engine.windowView(), this.pump.accept);
+  }
+
+  connect(bytes: string | Uint8Array): MemorySocket {
+    const socket = this.net.connect();
+    if (!socket) throw new Error("not connected");
+    this.send(socket, bytes);
+    return socket;
+  }
+
+  send(socket: MemorySocket, bytes: string | Uint8Array): void {
+    socket.send(Buffer.from(bytes as string, "latin1"));
+    this.clock.run();
+  }
+
+  webSocket(): MemorySocket {
+    const socket = this.connect(HANDSHAKE);
+    assert.match(take(socket), /^HTTP\/1\.1 101 /);
+    return socket;
+  }
+}
+
+function take(socket: MemorySocket): string {
+  return Buffer.from(socket.read()).toString("latin1");
+}
+
+clock("hours that are missing end what has run out, and nothing else", () => {
+  const world = new World();
+  const idle = world.connect(GET);
+  assert.match(take(idle), /^HTTP\/1\.1 200 /);
+  const half = world.connect("GET / HT");
+  const silent = world.webSocket();
+  const talking = world.webSocket();
+  const { turns } = world;
+  // What a client sent meanwhile is there when the machine wakes.
+  world.clock.jump(10 * HOUR);
+  talking.send(text("still here"));
+  idle.send(Buffer.from(GET));
+  world.clock.advance(0);
+  assert.is(take(talking), "\x81\x0astill here", "it has sent something: it is alive");
+  assert.match(take(idle), /^HTTP\/1\.1 200 /);
+  assert.match(take(half), /^HTTP\/1\.1 408 /);
+  // Its ping was due, then its answer to it.
+  world.clock.advance(2);
+  assert.equal(world.causes, ["IdleTimeout"]);
+  assert.not(silent.gone === "");
+  assert.ok(world.turns - turns < 20, `${world.turns - turns} turns: time is not caught up with`);
+  // Deadlines hold from then on as they did before.
+  const fresh = world.connect(GET);
+  take(fresh);
+  world.clock.advance(4000);
+  assert.is(idle.gone, "");
+  assert.is(fresh.gone, "");
+  world.clock.advance(2000);
+  assert.ok(world.causes.filter((cause) => cause === "KeepAliveTimeout").length === 2);
+  assert.is(talking.gone, "");
+  assert.is(world.pump.engine.x.check(), 0);
+});
+
+clock(
+  "a jump in the midst of an eviction's grace evicts who does not read, and nobody else",
+  () => {
+    const world = new World();
+    const reader = world.webSocket();
+    const slow = world.webSocket();
+    const data = new Uint8Array(1000);
+    let got = 0;
+    let sent = 0;
+    for (let i = 0; i < 2000 && slow.gone === ""; i++) {
+      if (world.pump.broadcast(data)) sent++;
+      if (i === 70) world.clock.jump(10000);
+      world.clock.advance(1);
+      got += reader.read().length;
+    }
+    assert.is(slow.gone, "reset");
+    assert.is(reader.gone, "");
+    world.clock.advance(1);
+    got += reader.read().length;
+    assert.is(got, sent * 1004);
+    assert.equal(world.causes, ["WsClientTooSlow"]);
+  },
+);
+
+clock("a wall clock that is set changes the Date of answers, and no deadline", () => {
+  const world = new World();
+  const ws = world.webSocket();
+  const idle = world.connect(GET);
+  const date = (answer: string): string => /^Date: (.*)\r$/m.exec(answer)?.[1] ?? "";
+  assert.is(date(take(idle)), "Thu, 01 Jan 2026 00:00:00 GMT");
+  for (const [year, expected] of [
+    [2001, "Mon, 01 Jan 2001 00:00:01 GMT"],
+    [2037, "Thu, 01 Jan 2037 00:00:02 GMT"],
+    [1970, "Thu, 01 Jan 1970 00:00:03 GMT"],
+  ] as const) {
+    world.clock.epoch = Date.UTC(year, 0, 1);
+    world.clock.advance(1000);
+    world.send(idle, GET);
+    assert.is(date(take(idle)), expected);
+  }
+  assert.equal(world.causes, []);
+  world.clock.advance(4900);
+  assert.is(idle.gone, "");
+  world.clock.advance(200);
+  assert.equal(world.causes, ["KeepAliveTimeout"]);
+  assert.is(ws.gone, "");
+});
+
+clock.run();

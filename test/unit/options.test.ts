@@ -1,0 +1,200 @@
+// Every option of `serve`, wrong in every way there is: the message names the option, the value and the range, and it
+// is told before anything starts.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import {
+  OPTIONS,
+  type OptionRow,
+  type Options,
+  POOL_OPTIONS,
+  plan,
+  settle,
+  settleChanges,
+} from "../../host/options";
+
+const options = suite("options");
+
+/** A wrong value, the kind of error, and what its message has. */
+type Wrong = readonly [
+  value: unknown,
+  kind: typeof TypeError | typeof RangeError,
+  ...has: string[],
+];
+
+/** What is not even of the type. */
+const FOREIGN: readonly (readonly [value: unknown, shown: string])[] = [
+  [null, "null"],
+  [{}, "an object"],
+  [[], "an array"],
+  [() => 1, "a function"],
+  [1n, "1"],
+  [Symbol("s"), "Symbol(s)"],
+];
+
+/** Wrong values of an option that stands in a table. */
+function wrongOf(row: OptionRow<string>): Wrong[] {
+  const foreign: Wrong[] = FOREIGN.map(([value, shown]) => [value, TypeError, shown]);
+  if (row.unit === "flag") {
+    const values: Wrong[] = [
+      [1, TypeError, "1", "boolean"],
+      ["true", TypeError, '"true"', "boolean"],
+    ];
+    return [...foreign, ...values];
+  }
+  if (row.words) {
+    const words = row.words.map((word) => JSON.stringify(word));
+    const values = ["", "nonsense", row.words[0]?.toUpperCase()];
+    const wrong: Wrong[] = values.map((value) => [
+      value,
+      TypeError,
+      JSON.stringify(value),
+      ...words,
+    ]);
+    return [...foreign, [0, TypeError, "0", ...words], [true, TypeError, "true"], ...wrong];
+  }
+  const { min = 0, max = 0 } = row;
+  const range = [`${min}`, `${max}`];
+  const beyond: Wrong[] = [min - 1, max + 1, min + 0.5, Number.NaN, 1 / 0, -1 / 0]
+    // What is no safe integer cannot be told from its neighbour.
+    .filter((value) => value !== max)
+    .map((value) => [value, RangeError, String(value), ...range]);
+  const odd: Wrong[] = row.power ? [[min + 1, RangeError, `${min + 1}`, "power of two"]] : [];
+  return [
+    ...foreign,
+    [`${min}`, TypeError, `"${min}"`],
+    [true, TypeError, "true"],
+    ...beyond,
+    ...odd,
+  ];
+}
+
+function refused(given: object, kind: typeof TypeError | typeof RangeError): string {
+  for (const start of [settle, plan]) {
+    try {
+      start(given as Options);
+    } catch (thrown) {
+      assert.ok(thrown instanceof kind, `${thrown}`);
+      if (start === plan) return (thrown as Error).message;
+      continue;
+    }
+    assert.unreachable(`accepted: ${Object.keys(given).join()}`);
+  }
+  return "";
+}
+
+options("each option of the table is refused for type, range, fraction and NaN", () => {
+  let count = 0;
+  for (const row of OPTIONS) {
+    for (const [value, kind, ...has] of wrongOf(row)) {
+      const message = refused({ [row.name]: value }, kind);
+      assert.ok(message.startsWith(`${row.name}: `), message);
+      for (const part of has) assert.ok(message.includes(part), `${message} has no ${part}`);
+      count++;
+    }
+  }
+  for (const row of POOL_OPTIONS) {
+    for (const [value, kind, ...has] of wrongOf(row)) {
+      const handler = "file:///handler.js";
+      const message = refused({ handler, pool: { [row.name]: value } }, kind);
+      assert.ok(message.startsWith(`pool.${row.name}: `), message);
+      for (const part of has) assert.ok(message.includes(part), `${message} has no ${part}`);
+      count++;
+    }
+  }
+  console.log(`${count} wrong values refused`);
+});
+
+options("the ends of each range are taken", () => {
+  for (const row of OPTIONS) {
+    const values = row.words ?? (row.unit === "flag" ? [true, false] : [row.min, row.max]);
+    for (const value of values) {
+      // What another option has to make room for is told of that other one.
+      try {
+        settle({ [row.name]: value } as Options);
+      } catch (thrown) {
+        assert.ok(thrown instanceof RangeError, row.name);
+        assert.match(thrown.message, /needs receiveBuffers|allows/, `${row.name}: ${value}`);
+      }
+    }
+  }
+});
+
+/** Options that stand in no table, and what the message says. */
+const OTHERS: readonly (readonly [given: object, kind: typeof TypeError, message: RegExp])[] = [
+  [{ prot: 80 }, TypeError, /^prot: there is no such option$/],
+  [{ hostname: "" }, TypeError, /^hostname: "" is not a host name or address$/],
+  [{ hostname: 5 }, TypeError, /^hostname: 5 is not/],
+  [{ path: "" }, TypeError, /^path: "" is not a path$/],
+  [{ path: {} }, TypeError, /^path: an object is not a path$/],
+  [{ onEvict: 5 }, TypeError, /^onEvict: 5 is not a function$/],
+  [{ onError: "x" }, TypeError, /^onError: "x" is not a function$/],
+  [{ signal: {} }, TypeError, /^signal: an object is not an AbortSignal$/],
+  [{ serverHeader: 5 }, TypeError, /^serverHeader: 5 is not a string$/],
+  [{ serverHeader: "a\r\nb" }, TypeError, /^serverHeader: "a\\r\\nb" is not a field value$/],
+  [
+    { serverHeader: "x".repeat(257) },
+    RangeError,
+    /^serverHeader: 257 characters are more than 256$/,
+  ],
+  [{ origins: "*" }, TypeError, /^origins: "\*" is not a list$/],
+  [{ origins: ["example.org"] }, TypeError, /^origins: "example.org" is not an origin/],
+  [{ hosts: [5] }, TypeError, /^hosts: 5 is not a host$/],
+  [{ hosts: ["a/b"] }, TypeError, /^hosts: "a\/b" is not a host$/],
+  [{ protocols: ["a b"] }, TypeError, /^protocols: "a b" is not a token$/],
+  [{ handler: "file:///a.js", pool: 5 }, TypeError, /^pool: 5 is not an object of options$/],
+  [{ handler: "file:///a.js", pool: { thread: 1 } }, TypeError, /^pool\.thread: there is no such/],
+  [{ handler: {}, pool: {} }, TypeError, /^pool: its threads import the handler/],
+  [{ tls: 5 }, TypeError, /^tls: 5 is not an object/],
+];
+
+options("the others are refused likewise", () => {
+  for (const [given, kind, message] of OTHERS) assert.match(refused(given, kind), message);
+  for (const wrong of [null, 5, "8080"]) {
+    assert.throws(() => settle(wrong as never), /^options: .* is not an object$/);
+  }
+});
+
+/** Options that are right one by one. */
+const CONTRADICTIONS: readonly (readonly [given: Options, message: RegExp])[] = [
+  [{ maxFrames: 64, maxQueuedFrames: 65 }, /^maxQueuedFrames: 65 is more than maxFrames \(64\)/],
+  [
+    { maxHeadLength: 256, maxTargetLength: 8192 },
+    /^maxTargetLength: 8192 is more than maxHeadLength \(256\) allows, 240$/,
+  ],
+  [{ receiveBuffers: 65536 }, /^maxPayloadLength: 16777216 needs receiveBuffers of at least \d+/],
+  [
+    { receiveBuffers: 65536, maxPayloadLength: 1000 },
+    /^maxBodyLength: 1048576 needs receiveBuffers of at least \d+, not 65536$/,
+  ],
+];
+
+options("options that contradict each other are refused, naming both", () => {
+  for (const [given, message] of CONTRADICTIONS) {
+    assert.match(refused(given, RangeError), message);
+  }
+});
+
+options("changes of a running server are refused likewise, and what cannot change", () => {
+  const changed = (given: object): string => {
+    try {
+      settleChanges({ maxFrames: 64 }, given);
+    } catch (thrown) {
+      return (thrown as Error).message;
+    }
+    return "";
+  };
+  for (const row of OPTIONS) {
+    for (const [value, , ...has] of wrongOf(row)) {
+      const message = changed({ [row.name]: value });
+      assert.ok(message.startsWith(`${row.name}: `), message);
+      if (!row.live) assert.match(message, /: cannot change while the server runs$/);
+      else for (const part of has) assert.ok(message.includes(part), `${message} has no ${part}`);
+    }
+  }
+  assert.match(changed({ maxQueuedFrames: 65 }), /^maxQueuedFrames: 65 is more than maxFrames/);
+  assert.match(changed({ hostname: "a" }), /^hostname: cannot change while the server runs$/);
+  assert.match(changed(null as never), /^options: null is not an object$/);
+});
+
+options.run();

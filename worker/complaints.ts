@@ -1,0 +1,31 @@
+// Errors that may come by the thousand, such as those of accepting: the first is told at once, of those that follow
+// only how many there were, when the next is due.
+
+/** ms within which only the first is told. */
+const QUIET = 10000;
+
+export class Complaints {
+  readonly #tell: (error: Error) => void;
+  readonly #now: () => number;
+  #last = Number.NEGATIVE_INFINITY;
+  #untold = 0;
+
+  /** @param now monotonic ms */
+  constructor(now: () => number, tell: (error: Error) => void) {
+    this.#now = now;
+    this.#tell = tell;
+  }
+
+  add(error: Error): void {
+    const now = this.#now();
+    if (now - this.#last < QUIET) {
+      this.#untold++;
+      return;
+    }
+    const more = this.#untold > 0 ? ` (and ${this.#untold} more before it)` : "";
+    this.#last = now;
+    this.#untold = 0;
+    error.message += more;
+    this.#tell(error);
+  }
+}
