@@ -57,6 +57,7 @@ function readHead(bytes: Uint8Array, at: number): RequestHead {
 }
 
 export class RemoteRequest extends RequestReader {
+  static override readonly name = "Request";
   protected override readonly bytes: Uint8Array;
   protected override readonly head: RequestHead;
 
@@ -74,6 +75,7 @@ export class RemoteRequest extends RequestReader {
 
 /** A static body that the worker has, by its number. */
 export class RemoteBody implements StaticBody {
+  static readonly name = "StaticBody";
   readonly number: number;
   readonly type: string;
   readonly length: number;
@@ -86,6 +88,7 @@ export class RemoteBody implements StaticBody {
 }
 
 export class RemoteResponse extends Answering implements Thirsty {
+  static override readonly name = "Response";
   override readonly request: Request;
   readonly #application: Application;
   readonly slot: number;

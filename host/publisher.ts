@@ -40,6 +40,7 @@ export type PublisherNotice = "room";
 export type PublisherRing = 0 | { readonly number: number; readonly bytes: Uint8Array };
 
 class OpenPublisher extends MessageWriter implements Publisher {
+  static override readonly name = "Publisher";
   readonly #inbox: InboxWriter;
   readonly #port: PublisherPort;
   readonly #state: { open: boolean };

@@ -138,6 +138,7 @@ export interface ThreadEvents {
 export type StartThread = (data: WorkerData, events: ThreadEvents) => Thread;
 
 export class RunningServer implements Server {
+  static readonly name = "Server";
   readonly plan: Plan;
   readonly finished: Promise<void>;
   address: Server["address"] = { hostname: "", port: 0 };

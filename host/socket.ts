@@ -18,6 +18,7 @@ import { Op, PIECE_COST } from "./wire";
 const NONE = new Uint8Array(0);
 
 export class RemoteSocket implements WebSocket, Thirsty {
+  static readonly name = "WebSocket";
   readonly id: number;
   readonly protocol: string;
   readonly remoteAddress: string;

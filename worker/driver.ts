@@ -106,6 +106,7 @@ export interface DriverPublish {
 }
 
 export class EngineDriver<User = unknown> {
+  static readonly name = "EngineDriver";
   readonly engine: Engine;
   readonly #events: DriverEvents<User>;
   readonly #now: () => number;

@@ -179,6 +179,7 @@ function moduleOf({ stack = "" }: Error, frame = 0): string | undefined {
 
 /** An engine with its memory. */
 export class Engine {
+  static readonly name = "Engine";
   readonly x: EngineExports;
   /** The whole memory: a Buffer where there is one, so that slices of it are cheap to write. */
   readonly u8: Uint8Array;

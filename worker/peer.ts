@@ -20,6 +20,7 @@ export enum Hold {
 
 /** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
 export class Peer implements Sink, Connection {
+  static readonly name = "Connection";
   slot: number;
   generation: number;
   readonly link: Link;

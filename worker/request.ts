@@ -17,6 +17,7 @@ import type { Upload } from "./upload";
 const NOTHING = new Uint8Array(0);
 
 export class RequestImpl extends RequestReader {
+  static override readonly name = "Request";
   readonly #engine: Engine;
   readonly #slot: number;
   #at: RequestHead | undefined;
@@ -109,6 +110,7 @@ export class RequestImpl extends RequestReader {
 
 /** A static body: registered once, sent from where it lies. */
 export class StaticBodyImpl implements StaticBody {
+  static readonly name = "StaticBody";
   readonly number: number;
   readonly bytes: Uint8Array;
   readonly type: string;
@@ -130,6 +132,7 @@ export function refuse(response: ResponseImpl): void {
 }
 
 export class ResponseImpl extends Answering {
+  static override readonly name = "Response";
   readonly #pump: Pump;
   readonly #peer: Peer;
   override readonly request: RequestImpl;

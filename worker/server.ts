@@ -129,6 +129,7 @@ export interface PumpOptions {
 }
 
 export class Pump implements HandlerServer {
+  static readonly name = "Server";
   readonly engine: Engine;
   readonly answers: Answers;
   readonly #clock: Clock;

@@ -7,6 +7,7 @@ import type { Peer } from "./peer";
 import type { Pump } from "./server";
 
 export class WebSocketImpl implements WebSocket {
+  static readonly name = "WebSocket";
   readonly id: number;
   readonly protocol: string;
   data: unknown;

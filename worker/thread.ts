@@ -20,6 +20,7 @@ const { backlog } = workerData as ThreadData;
 type Asked = Exclude<Task, { load: string }>;
 
 class ThreadRequest extends RequestReader {
+  static override readonly name = "Request";
   protected override readonly head: RequestHead;
   protected override readonly bytes: Uint8Array;
 
@@ -33,6 +34,7 @@ class ThreadRequest extends RequestReader {
 
 /** A static body in this thread: sent as a copy. */
 class ThreadBody implements StaticBody {
+  static readonly name = "StaticBody";
   readonly bytes: Uint8Array;
   readonly type: string;
 
@@ -47,6 +49,7 @@ class ThreadBody implements StaticBody {
 }
 
 class ThreadResponse extends Answering {
+  static override readonly name = "Response";
   override readonly request: ThreadRequest;
   readonly #number: number;
   readonly #credit = new Credit(backlog);

@@ -26,6 +26,7 @@ function checkStatus(status: number): void {
 
 /** One connection, from `accept` to `shut`. */
 export class Wire<User = unknown> {
+  static readonly name = "Wire";
   /** Yours. */
   user: User | undefined;
   /** What it is called in the log of its host: an address, or "". */

@@ -20,7 +20,9 @@ export interface AnswerUser {
 }
 
 /** An answer that breaks the protocol. */
-export class AnswerError extends Error {}
+export class AnswerError extends Error {
+  override readonly name = "AnswerError";
+}
 
 const HEAD_LIMIT = 262144;
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d) ([\t\x20-\x7e\x80-\xff]*)$/;

@@ -21,6 +21,7 @@ export interface FrameUser {
 
 /** The server breaks the protocol. */
 export class FrameError extends Error {
+  override readonly name = "FrameError";
   /** The code of the Close that says so. */
   readonly code: number;
 

@@ -69,6 +69,7 @@ function clamped(value: unknown): number {
 const encoder = new TextEncoder();
 
 class Socket extends EventTarget implements WebSocket {
+  static override readonly name = "WebSocket";
   static readonly CONNECTING = CONNECTING;
   static readonly OPEN = OPEN;
   static readonly CLOSING = CLOSING;

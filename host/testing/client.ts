@@ -42,6 +42,7 @@ function bytesOf(data: string | Uint8Array): Uint8Array {
 }
 
 export class TestClient extends TestSocket {
+  static override readonly name = "TestClient";
   /** The answer to the handshake: 101, or another one. */
   answer: TestAnswer | undefined;
   /** The subprotocol that was chosen, "" for none. */

@@ -2,6 +2,7 @@
 
 /** A generator with 32 bits of state (mulberry32). */
 export class Random {
+  static readonly name = "Random";
   #state: number;
 
   constructor(seed: number) {

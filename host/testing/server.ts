@@ -31,6 +31,7 @@ import type { Pump } from "../../worker/server";
 import type { Runner } from "./run";
 
 export class MemoryServer implements Server {
+  static readonly name = "TestServer";
   readonly address = { hostname: "memory", port: 0 };
   readonly plan: Plan;
   readonly finished: Promise<void>;

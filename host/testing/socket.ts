@@ -50,6 +50,7 @@ function* cut(bytes: Uint8Array, split: Split | undefined, network: Network) {
 }
 
 export class TestSocket {
+  static readonly name: string = "TestSocket";
   /** Number of the connection, from 1 on. */
   readonly number: number;
   /** @internal */

@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { HANDSHAKE } from "../drive";
@@ -334,6 +335,19 @@ function output(
     });
   });
 }
+
+style("classes keep their names where identifiers are short: in consoles and errors", async () => {
+  let classes = 0;
+  for (const entry of ["engine", "testing"]) {
+    const exported = await import(pathToFileURL(path.join(root, `dist/${entry}.js`)).href);
+    for (const [name, value] of Object.entries(exported)) {
+      if (!/^class\b/.test(String(value))) continue;
+      classes++;
+      assert.is((value as { name: string }).name, name);
+    }
+  }
+  assert.ok(classes >= 6, `${classes} classes`);
+});
 
 style("README's example of a server in memory runs", async () => {
   assert.is(await output("testing", { "testing.js": fileBlock("testing.js") }), "all is well\n");

@@ -16,14 +16,19 @@ const EMPTY = new Uint8Array(0);
 
 /** A socket's handle, as Node has it: undocumented, so each part of it is tested for. */
 interface Handle {
-  /** @returns 0, or a negative error number. What the kernel does not take at once is completed by `request`. */
-  writeBuffer?(request: WriteRequest, bytes: Uint8Array): number;
+  /**
+   * @param request completes what the kernel does not take at once; null where handles make it themselves
+   * @returns 0, a negative error number, or the request that was made
+   */
+  writeBuffer?(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
   /** Bytes that were not written yet. */
   readonly writeQueueSize?: number;
 }
 
 interface WriteRequest {
   oncomplete?: (status: number) => void;
+  /** What it came to when that was before `oncomplete` could be set. */
+  writeStatus?: number | null;
   /** Kept from being collected. */
   buffer?: Uint8Array;
 }
@@ -32,16 +37,19 @@ interface Handled {
   _handle?: Handle | null;
 }
 
-/** Node's class of write requests, once a first write through the stream has shown it. */
-let Request: (new () => WriteRequest) | undefined;
+/**
+ * Node's class of write requests, once a first write through the stream has shown it; null where handles make
+ * requests themselves, when one is needed (Node 26).
+ */
+let Request: (new () => WriteRequest) | null | undefined;
 /** For the next write: one that is through on return leaves it unused. */
-let spare: WriteRequest = {};
+let spare: WriteRequest | null = null;
 
-/** Learns the class of write requests from a write that is being made. */
+/** Learns how writes are requested from one that is being made. */
 function learn(handle: Handle, write: () => void): void {
   const { writeBuffer } = handle;
   handle.writeBuffer = (request, bytes) => {
-    Request = request.constructor as new () => WriteRequest;
+    Request = request && (request.constructor as new () => WriteRequest);
     return (writeBuffer as NonNullable<Handle["writeBuffer"]>).call(handle, request, bytes);
   };
   try {
@@ -50,7 +58,7 @@ function learn(handle: Handle, write: () => void): void {
     // What it inherits shows again.
     delete handle.writeBuffer;
   }
-  if (Request) spare = new Request();
+  spare = Request ? new Request() : null;
 }
 
 class NodeLink implements Link {
@@ -93,16 +101,24 @@ class NodeLink implements Link {
       });
       return isThrough;
     }
-    const error = (handle.writeBuffer as NonNullable<Handle["writeBuffer"]>)(spare, view);
-    if (error !== 0) {
-      this.#socket.destroy(writeError(error));
+    const result = (handle.writeBuffer as NonNullable<Handle["writeBuffer"]>)(spare, view);
+    if (result === 0 && (spare === null || handle.writeQueueSize === 0)) return true;
+    if (typeof result === "number" && result !== 0) {
+      this.#socket.destroy(writeError(result));
       return false;
     }
-    if (handle.writeQueueSize === 0) return true;
-    spare.buffer = view;
-    spare.oncomplete = this.#completed;
-    spare = new Request();
-    return false;
+    return this.#await(result === 0 ? (spare as WriteRequest) : (result as WriteRequest), view);
+  }
+
+  /** What the kernel has not taken is under way. @returns true when it is through by now */
+  #await(request: WriteRequest, view: Uint8Array): boolean {
+    if (Request) spare = new Request();
+    request.buffer = view;
+    request.oncomplete = this.#completed;
+    const status = request.writeStatus ?? 1;
+    if (status > 0) return false;
+    if (status < 0) this.#socket.destroy(writeError(status));
+    return status === 0;
   }
 
   /** Told by the handle that a write is complete, or has failed. */
