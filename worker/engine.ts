@@ -183,6 +183,8 @@ export class Engine {
   readonly x: EngineExports;
   /** The whole memory: a Buffer where there is one, so that slices of it are cheap to write. */
   readonly u8: Uint8Array;
+  /** The same, whatever `u8` is: its slices are copies. */
+  readonly bytes: Uint8Array;
   readonly u16: Uint16Array;
   readonly u32: Uint32Array;
   readonly i32: Int32Array;
@@ -230,6 +232,7 @@ export class Engine {
     }
     this.u8 = viewOf(buffer);
     this.#views = new Array<Uint8Array>(VIEWS).fill(this.u8);
+    this.bytes = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.u32 = new Uint32Array(buffer);
     this.i32 = new Int32Array(buffer);

@@ -818,7 +818,7 @@ export class Pump implements HandlerServer {
     if (this.#raw && !peer.queue) {
       this.#tell(peer, u8.subarray(pointer, pointer + length), isBinary);
     } else if (this.#raw || isBinary) {
-      this.#deliver(peer, copyBytes(u8, pointer, length), isBinary);
+      this.#deliver(peer, this.engine.bytes.slice(pointer, pointer + length), isBinary);
     } else {
       this.#deliver(peer, utf8(u8, pointer, length), isBinary);
     }

@@ -91,9 +91,10 @@ class NodeLink implements Link {
   }
 
   write(view: Uint8Array): boolean {
-    if (this.#socket.destroyed) return false;
-    const handle = this.#direct ? this.#socket._handle : undefined;
-    if (!handle) return this.#stream(view);
+    if (!this.#direct) return this.#stream(view);
+    const handle = this.#socket._handle;
+    // It has been destroyed: its loss is told.
+    if (!handle) return false;
     if (Request === undefined) {
       let isThrough = false;
       learn(handle, () => {
@@ -129,6 +130,7 @@ class NodeLink implements Link {
 
   #stream(view: Uint8Array): boolean {
     const socket = this.#socket;
+    if (socket.destroyed) return false;
     socket.write(view);
     if (socket.writableLength === 0) return true;
     socket.write(EMPTY, this.#written);
