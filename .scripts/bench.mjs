@@ -1,5 +1,5 @@
-// `npm run bench`: builds, installs the peers below bench/ when they are missing, runs every case.
-// `npm run bench -- CASE …`: some of them. `npm run bench -- cost`, `-- placements`: these, with what follows.
+// `npm run bench`: builds, installs the peers below bench/ when they are missing or others are pinned, and runs
+// every case; `npm run bench -- CASE …` some, `npm run bench -- --smoke` one short round of each.
 
 import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
@@ -18,11 +18,4 @@ run(process.execPath, [path.join(root, ".scripts/build.mjs"), "--if-needed", "--
 if (timeOf("node_modules/.package-lock.json") < timeOf("package-lock.json")) {
   run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], bench);
 }
-const names = process.argv.slice(2);
-const alone = ["placements", "cost"];
-if (alone.includes(names[0])) {
-  run(process.execPath, [`${names[0]}.mjs`, ...names.slice(1)], bench);
-} else {
-  run(process.execPath, ["main.mjs", ...names], bench);
-  if (names.length === 0) for (const name of alone) run(process.execPath, [`${name}.mjs`], bench);
-}
+run(process.execPath, ["main.mjs", ...process.argv.slice(2)], bench);

@@ -9,9 +9,12 @@ export const PINS = spawnSync("taskset", ["-V"]).status === 0;
 
 /** @type {Set<import("node:child_process").ChildProcess>} */
 const running = new Set();
-process.on("exit", () => {
+
+/** Ends whatever runs. */
+export function endAll() {
   for (const child of running) child.kill("SIGKILL");
-});
+}
+process.on("exit", endAll);
 for (const [signal, number] of [
   ["SIGINT", 2],
   ["SIGTERM", 15],

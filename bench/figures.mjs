@@ -30,3 +30,6 @@ export const WAITS = figure("waits", "waits", digits(0));
 export const P50 = figure("p50", "p50 ms", digits(2));
 export const P99 = figure("p99", "p99 ms", digits(2));
 export const P999 = figure("p999", "p99.9 ms", digits(2));
+export const MEGABYTES = figure("peakBytes", "peak MB", (bytes) => (bytes / 1e6).toFixed(1));
+export const RATE_MEGABYTES = figure("bytesPerSecond", "MB/s", (bytes) => (bytes / 1e6).toFixed(0));
+export const KILOBYTES = figure("bytesEach", "kB", (bytes) => (bytes / 1e3).toFixed(1));

@@ -1,11 +1,12 @@
 // The clients, in a process of their own: N WebSockets over `net` that read into one shared buffer, so that a
 // read allocates nothing. It says when every client has received all that was published, in order; or has each
-// client keep some messages on the way to be echoed.
+// client keep some messages on the way to be echoed. Some may be told to read nothing once they are open.
 
 import { createHash, randomBytes } from "node:crypto";
 import { connect } from "node:net";
+import { Deflated, DeflatedFrames } from "./deflated.mjs";
 import { Echo } from "./echo.mjs";
-import { Expected, FRAME_BYTES_MAX, Frames } from "./frames.mjs";
+import { Expected, Frames, HELD_BYTES_MAX, Texts } from "./frames.mjs";
 import { Latencies } from "./latencies.mjs";
 import { micros } from "./servers/publish.mjs";
 
@@ -15,16 +16,20 @@ const KEY = randomBytes(16).toString("base64");
 const ACCEPT = createHash("sha1")
   .update(KEY + ACCEPT_GUID)
   .digest("base64");
+/** Each message alone (RFC 7692 7.1.1), so that a server may compress it once for all. */
+const OFFER =
+  "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
 
-const room = Buffer.alloc(FRAME_BYTES_MAX + READ_BYTES);
+const room = Buffer.alloc(HELD_BYTES_MAX + READ_BYTES);
 const view = new DataView(room.buffer, room.byteOffset, room.length);
-const reads = room.subarray(FRAME_BYTES_MAX);
+const reads = room.subarray(HELD_BYTES_MAX);
 
-/** @typedef {{ socket: import("node:net").Socket, frames: Frames }} Client */
+/** @typedef {{ socket: import("node:net").Socket, frames: Frames | DeflatedFrames | Texts }} Client */
 
-/** @type {Client[]} */
+/** @type {Client[]} those that read */
 const clients = [];
 let opened = 0;
+let due = 0;
 let complete = 0;
 /** @type {Echo | undefined} */
 let echo;
@@ -53,26 +58,47 @@ function got(client, count) {
   }
 }
 
-/** @param {number} port @param {number} index */
-function open(port, index) {
+/** What checks the messages of a client. */
+const KINDS = {
+  binary: (onPing) => new Frames(onPing),
+  deflated: () => new DeflatedFrames(clients.length === 0),
+  text: () => new Texts(),
+};
+
+/**
+ * @typedef {object} Clients
+ * @property {number} port
+ * @property {number} count
+ * @property {number} [stalled] how many of them read nothing once they are open
+ * @property {keyof typeof KINDS} [kind] what they take
+ *
+ * @param {Clients} options
+ * @param {number} index
+ */
+function open({ port, kind = "binary", stalled = 0 }, index) {
+  const isReader = index >= stalled;
   let head = "";
   let upgraded = false;
-  const frames = new Frames((payload) => socket.write(pong(payload)));
+  const frames = KINDS[kind]((payload) => socket.write(pong(payload)));
 
+  /** Reads the answer to the handshake. @returns {number} where the frames behind it begin; -1: not complete */
+  const upgrade = (begin, end) => {
+    const before = head.length;
+    head += room.latin1Slice(begin, end);
+    const headEnd = head.indexOf("\r\n\r\n");
+    if (headEnd < 0) return -1;
+    checkUpgrade(head, kind);
+    upgraded = true;
+    if (!isReader) socket.pause();
+    if (++opened === due) process.send({ type: "connected" });
+    return begin + headEnd + 4 - before;
+  };
   const callback = (bytes) => {
-    let begin = FRAME_BYTES_MAX;
+    let begin = HELD_BYTES_MAX;
     const end = begin + bytes;
     try {
-      if (!upgraded) {
-        const before = head.length;
-        head += room.latin1Slice(begin, end);
-        const headEnd = head.indexOf("\r\n\r\n");
-        if (headEnd < 0) return true;
-        checkUpgrade(head);
-        upgraded = true;
-        if (++opened === clients.length) process.send({ type: "connected" });
-        begin += headEnd + 4 - before;
-      }
+      if (!upgraded) begin = upgrade(begin, end);
+      if (begin < 0 || !isReader) return true;
       const already = frames.received;
       latencies.arrive();
       frames.read(room, view, begin, end);
@@ -84,21 +110,27 @@ function open(port, index) {
   };
   const socket = connect({ port, host: "127.0.0.1", onread: { buffer: reads, callback } });
   const client = { socket, frames };
-  clients.push(client);
+  if (isReader) clients.push(client);
   socket.setNoDelay(true);
-  socket.on("error", (error) => fail(`client ${index}: ${error.message}`));
-  socket.on("close", () => fail(`client ${index}: closed after ${frames.received} messages`));
+  const lost = (why) => (isReader || !upgraded) && fail(`client ${index}: ${why}`);
+  socket.on("error", (error) => lost(error.message));
+  socket.on("close", () => lost(`closed after ${frames.received} messages`));
   socket.write(
     `GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-      `Sec-WebSocket-Key: ${KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n`,
+      `Sec-WebSocket-Key: ${KEY}\r\nSec-WebSocket-Version: 13\r\n${kind === "deflated" ? OFFER : ""}\r\n`,
   );
 }
 
-/** @param {string} head */
-function checkUpgrade(head) {
+/** @param {string} head @param {keyof typeof KINDS} kind */
+function checkUpgrade(head, kind) {
   const accept = /^sec-websocket-accept: *(\S+)/im.exec(head)?.[1];
-  if (!head.startsWith("HTTP/1.1 101 ") || accept !== ACCEPT) {
-    throw new Error(`not upgraded: ${head.slice(0, head.indexOf("\r\n"))}`);
+  const extension = /^sec-websocket-extensions: *permessage-deflate/im.test(head);
+  if (
+    !head.startsWith("HTTP/1.1 101 ") ||
+    accept !== ACCEPT ||
+    extension !== (kind === "deflated")
+  ) {
+    throw new Error(`not upgraded as asked: ${head}`);
   }
 }
 
@@ -108,18 +140,20 @@ function pong(payload) {
 }
 
 /** Makes every client expect the messages of a job. */
-function expect({ n, size, perSecond }, clockMicros) {
+function expect(job, clockMicros) {
+  const { n, size, perSecond, json } = job;
   latencies.start(perSecond ? clockMicros : undefined);
   const onStamp = perSecond ? (stamp) => latencies.add(stamp) : undefined;
-  const expected = new Expected(n, size, onStamp);
+  const expected = json ? new Deflated(n, size) : new Expected(n, size, onStamp);
   for (const { frames } of clients) frames.expect(expected);
   complete = 0;
   echo = undefined;
 }
 
 const ACTIONS = {
-  connect({ port, count }) {
-    for (let i = 0; i < count; i++) open(port, i);
+  connect(options) {
+    due += options.count;
+    for (let i = 0; i < options.count; i++) open(options, i);
   },
   expect({ job, clockMicros }) {
     expect(job, clockMicros);

@@ -1,17 +1,42 @@
-// Runs cases one after the other, prints their tables.
+// Runs cases one after the other and prints their tables. When all of them ran, it writes bench/results.md.
 //
-//   node main.mjs [--smoke] [CASE …]     --smoke: one short round, without figures that mean anything
+//   node main.mjs [--smoke] [CASE …]     --smoke: one short round of each, without figures that mean anything
 
+import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import application from "./cases/application.mjs";
+import compressed from "./cases/compressed.mjs";
+import cost from "./cases/cost.mjs";
 import echo from "./cases/echo.mjs";
 import fanout from "./cases/fanout.mjs";
 import hello from "./cases/hello.mjs";
+import idle from "./cases/idle.mjs";
 import paced from "./cases/paced.mjs";
+import placements from "./cases/placements.mjs";
+import saturated from "./cases/saturated.mjs";
+import stalled from "./cases/stalled.mjs";
+import startup from "./cases/startup.mjs";
 import topics from "./cases/topics.mjs";
+import { endAll } from "./child.mjs";
 import { contest } from "./contest.mjs";
-import { header } from "./report.mjs";
+import { grid, header } from "./report.mjs";
 
-const CASES = [fanout, paced, echo, hello, topics];
+const CASES = [
+  fanout,
+  saturated,
+  paced,
+  echo,
+  hello,
+  compressed,
+  stalled,
+  idle,
+  application,
+  cost,
+  topics,
+  placements,
+  startup,
+];
+const RESULTS = new URL("results.md", import.meta.url);
 
 function chosen(names) {
   const unknown = names.filter((name) => !CASES.some((one) => one.name === name));
@@ -21,28 +46,81 @@ function chosen(names) {
   return CASES.filter(({ name }) => names.length === 0 || names.includes(name));
 }
 
-/** @param {import("./contest.mjs").Case} one @param {boolean} smoke */
-async function runCase(one, smoke) {
-  one.need?.();
-  console.log(`\n${one.name}: ${one.title}`);
-  for (const variant of smoke ? one.variants.slice(0, 1) : one.variants) {
-    const { text, verdicts } = await contest(one, variant, smoke);
-    console.log(`\n${text}`);
-    if (smoke) continue;
-    for (const { what, target, reached, rounds, met } of verdicts) {
-      console.log(`${what}: ${reached} (${rounds}), ${target}: ${met}`);
-    }
+/** What is compared, and when. */
+function about() {
+  const { dependencies } = JSON.parse(
+    readFileSync(new URL("package.json", import.meta.url), "utf8"),
+  );
+  const peers = Object.entries(dependencies).map(([name, version]) => `${name} ${version}`);
+  return `${header()}\n${peers.join(" · ")} · ${new Date().toISOString().slice(0, 10)}`;
+}
+
+/** Prints, and keeps for the file. */
+class Output {
+  text = "";
+
+  /** @param {string} text */
+  print(text) {
+    console.log(text);
+    this.text += `${text}\n`;
   }
 }
 
-try {
+/** A variant's table, and how its targets stand. A failure is told in their place. */
+async function runVariant(one, variant, smoke) {
+  try {
+    const { text, verdicts } = await contest(one, variant, smoke);
+    const lines = verdicts.map(
+      ({ what, target, reached, rounds, met }) =>
+        `${what}: ${reached} (${rounds}), ${target}: ${met}`,
+    );
+    return { text: [text, ...lines].join("\n"), verdicts };
+  } catch (error) {
+    endAll();
+    process.exitCode = 1;
+    return { text: `${variant.name}: FAILED: ${error.message}`, verdicts: [] };
+  }
+}
+
+/**
+ * @param {import("./contest.mjs").Case} one
+ * @param {boolean} smoke
+ * @param {Output} output
+ * @returns {Promise<string[][]>} a row for each target
+ */
+async function runCase(one, smoke, output) {
+  const targets = [];
+  output.print(`\n${one.name}: ${one.title}`);
+  for (const variant of smoke ? one.variants.slice(0, 1) : one.variants) {
+    const { text, verdicts } = await runVariant(one, variant, smoke);
+    output.print(`\n${text}`);
+    for (const { what, target, reached, met } of verdicts) {
+      targets.push([`${one.name}, ${variant.name}: ${what}`, target, reached, met]);
+    }
+  }
+  return targets;
+}
+
+async function main() {
   const { values, positionals } = parseArgs({
     options: { smoke: { type: "boolean", default: false } },
     allowPositionals: true,
   });
   const cases = chosen(positionals);
-  console.log(header());
-  for (const one of cases) await runCase(one, values.smoke);
+  const output = new Output();
+  output.print(about());
+  const targets = [["target", "wanted", "reached", ""]];
+  for (const one of cases) targets.push(...(await runCase(one, values.smoke, output)));
+  if (values.smoke) return;
+  output.print(`\n${grid(targets)}`);
+  if (positionals.length > 0) return;
+  const command =
+    "`npm run bench` on a machine that does nothing else; README.md says how to read it.";
+  writeFileSync(RESULTS, `# Results\n\n${command}\n\n\`\`\`\n${output.text}\`\`\`\n`);
+}
+
+try {
+  await main();
 } catch (error) {
   console.error(error.message);
   process.exitCode = 1;

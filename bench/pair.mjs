@@ -36,14 +36,16 @@ async function clockOf(child) {
 
 export class Pair {
   #server;
+  #port;
   #load;
   #clients;
   #ahead;
 
-  /** @param {Child} server @param {Child} load @param {number} clients @param {number} ahead */
-  constructor(server, load, clients, ahead) {
-    this.name = server.name;
-    this.#server = server;
+  /** @param {{ child: Child, port: number }} server @param {Child} load @param {number} clients @param {number} ahead */
+  constructor({ child, port }, load, clients, ahead) {
+    this.name = child.name;
+    this.#server = child;
+    this.#port = port;
     this.#load = load;
     this.#clients = clients;
     this.#ahead = ahead;
@@ -56,16 +58,24 @@ export class Pair {
   /**
    * Starts a server and connects its clients.
    * @param {import("./servers.mjs").Server} server
-   * @param {number} clients
+   * @param {number} count clients
+   * @param {{ stalled?: number, kind?: string, cores?: string }} [options] how many never read; what they take:
+   *   "binary", "deflated" or "text" messages; the server's cores
    * @throws {import("./servers.mjs").Unavailable} when the server cannot run here
    */
-  static async open(server, clients) {
-    const { child, port } = await startServer(server);
+  static async open(server, count, { stalled = 0, kind, cores } = {}) {
+    const { child, port } = await startServer(server, cores);
     const load = new Child(`clients of ${server.name}`, LOAD_CORE, "load.mjs", []);
-    await load.ask({ type: "connect", port, count: clients }, "connected", START_LIMIT);
+    await load.ask({ type: "connect", port, count, stalled, kind }, "connected", START_LIMIT);
     // How far the clients' clock is ahead of the server's.
     const ahead = (await clockOf(load)) - (await clockOf(child));
-    return new Pair(child, load, clients, ahead);
+    return new Pair({ child, port }, load, count - stalled, ahead);
+  }
+
+  /** Connects more clients. @param {number} count */
+  async connect(count) {
+    this.#clients += count;
+    await this.#load.ask({ type: "connect", port: this.#port, count }, "connected", START_LIMIT);
   }
 
   /**
@@ -74,7 +84,7 @@ export class Pair {
    * @param {() => Promise<Result>} run
    * @returns {Promise<Round & Result>}
    */
-  async #measure(run) {
+  async #during(run) {
     const before = [this.#server, this.#load].map(({ pid }) => cpuOf(pid));
     const result = await run();
     const after = [this.#server, this.#load].map(({ pid }) => cpuOf(pid));
@@ -100,18 +110,28 @@ export class Pair {
   async publish(job) {
     const expected = { type: "expect", job, clockMicros: this.#ahead };
     await this.#load.ask(expected, "expecting", START_LIMIT);
-    return this.#measure(async () => {
+    return this.#during(async () => {
       const received = this.#load.next(["received"], RUN_LIMIT).catch((e) => this.#explain(e));
       const staged = this.#server.ask({ type: "publish", job }, "published", RUN_LIMIT);
-      const [{ startMicros, waits }, result] = await Promise.all([staged, received]);
+      const [{ startMicros, figures }, result] = await Promise.all([staged, received]);
       const { messages, lastMicros } = result;
       const due = job.n * this.#clients;
       if (messages !== due) throw new Error(`${this.name}: ${messages} messages of ${due}`);
       // From the command, not from the first byte: a server that keeps a whole turn back before it
       // writes would get that time for free.
       const micros = lastMicros - this.#ahead - startMicros;
-      return { ...result, micros, waits };
+      return { ...result, ...figures, micros };
     });
+  }
+
+  /** 99th percentile of the event loop's delay in the application's thread since this was asked before, ms. */
+  async delays() {
+    return (await this.#server.ask({ type: "delays" }, "delays", START_LIMIT)).p99;
+  }
+
+  /** What the server measures itself. */
+  async measure(job) {
+    return (await this.#server.ask({ type: "measure", job }, "measured", RUN_LIMIT)).figures;
   }
 
   /**
@@ -120,17 +140,20 @@ export class Pair {
    * @throws {Error} when anything but the messages comes back, each once and in order, or not in time
    */
   echo(job) {
-    return this.#measure(() => this.#load.ask({ type: "echo", job }, "echoed", RUN_LIMIT));
+    return this.#during(() => this.#load.ask({ type: "echo", job }, "echoed", RUN_LIMIT));
   }
 
   /**
    * Warms both processes up.
+   * @param {Omit<Job, "n">} job
+   * @param {number} millis
    * @returns {Promise<number>} the n, whole turns, with which a burst takes about `millis`
    */
-  async fit(size, batch, millis) {
+  async fit(job, millis) {
+    const { batch } = job;
     let turns = 1;
     for (let elapsed = 0; elapsed < millis / 3; ) {
-      const { micros } = await this.publish({ n: turns * batch, size, batch });
+      const { micros } = await this.publish({ ...job, n: turns * batch });
       elapsed = micros / 1e3;
       turns = Math.max(1, Math.round(turns * Math.min(16, millis / elapsed)));
     }

@@ -23,16 +23,16 @@ export function needWrk() {
  * @property {number} connections
  * @property {number} depth requests on their way in each
  * @property {number} bodyBytes 0: GET; else POST
- * @property {number} millis
+ * @property {number} seconds whole ones
  */
 
 /**
  * The bytes of one answer.
  * @param {number} port
- * @param {Requests} requests
+ * @param {Pick<Requests, "bodyBytes">} requests
  * @throws {Error} when it is not the right one
  */
-async function answerBytes(port, { bodyBytes }) {
+export async function answerBytes(port, { bodyBytes }) {
   const expected = bodyBytes > 0 ? `${bodyBytes}\n` : "hello\n";
   const head = `${bodyBytes > 0 ? "POST" : "GET"} / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n`;
   const fields = `Content-Type: text/plain\r\nContent-Length: ${bodyBytes}\r\n`;
@@ -53,17 +53,15 @@ async function answerBytes(port, { bodyBytes }) {
 }
 
 /** Runs wrk. @returns {Promise<number[]>} the numbers that wrk.lua prints */
-async function counts(port, { connections, depth, bodyBytes, millis }) {
+async function counts(port, { connections, depth, bodyBytes, seconds }) {
   const url = `http://127.0.0.1:${port}/`;
-  const options = ["-t1", `-c${connections}`, "-d600", "-s", SCRIPT, url];
+  const options = ["-t1", `-c${connections}`, `-d${seconds}`, "-s", SCRIPT, url];
   const child = start(LOAD_CORE, ["wrk", ...options, "--", `${depth}`, `${bodyBytes}`]);
   let text = "";
   child.stdout.on("data", (bytes) => {
     text += bytes;
   });
-  const timer = setTimeout(() => child.kill("SIGINT"), millis); // it ends, and tells its counts
   await once(child, "close");
-  clearTimeout(timer);
   const found = /^counts (.*)$/m.exec(text)?.[1];
   if (found === undefined) throw new Error(`wrk: ${text}`);
   return found.split(" ").map(Number);

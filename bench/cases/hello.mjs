@@ -36,9 +36,9 @@ export default {
     ["node:http", "fastify", "uws", "bun", "deno", "ringcast"].map((name) => server(name)),
   async open(row, { depth, bodyBytes }, smoke) {
     const running = await startServer(row);
-    const millis = smoke ? 50 : 1000;
-    const run = () => requests(running, { connections: CONNECTIONS, depth, bodyBytes, millis });
-    await run();
+    const job = { connections: CONNECTIONS, depth, bodyBytes, seconds: 1 };
+    const run = () => requests(running, job);
+    if (!smoke) await run(); // warm
     return { run, close: () => running.child.kill() };
   },
   figures: [THOUSANDS, SERVER_MICROS, APP_MICROS, P99, BUSY, LOAD],

@@ -35,13 +35,13 @@ export default {
     // ws takes a tenth of 1,000 messages a second; uWebSockets.js and Bun are late, and then send what has
     // gathered: they are measured as they are, and with as many at once as Ringcast's interval gathers.
     const peers = (batch === 1 ? ["ws", "uws", "bun"] : ["uws", "bun"]).map((name) => server(name));
-    const gathered = batch === 1 ? [] : [server("uws", { batch }, `uws, ${batch} at once`)];
+    const gathered = batch === 1 ? [] : [{ ...server("uws", {}, `uws, ${batch} at once`), batch }];
     const own = ["ringcast", "ringcast-app"].map((name) => server(name, options));
     return [...peers, ...gathered, ...own];
   },
   async open(row, { perSecond }, smoke) {
     const pair = await Pair.open(row, smoke ? 20 : CLIENTS);
-    const { batch = 1 } = row.settings;
+    const { batch = 1 } = row;
     const seconds = smoke ? 0.05 : ROUND_SECONDS;
     const run = () => pair.publish({ n: seconds * perSecond, size: SIZE, batch, perSecond });
     await run();

@@ -28,7 +28,7 @@ export default {
   async open(row, { clients }, smoke) {
     const batch = setClients(clients);
     const pair = await Pair.open(row, clients);
-    const n = smoke ? 2 * batch : await pair.fit(SIZE, batch, ROUND_MILLIS);
+    const n = smoke ? 2 * batch : await pair.fit({ size: SIZE, batch }, ROUND_MILLIS);
     const run = () => pair.publish({ n, size: SIZE, batch });
     return { run, close: () => pair.close() };
   },

@@ -11,9 +11,24 @@ export class Unavailable extends Error {}
 /**
  * @typedef {object} Running
  * @property {number} port
- * @property {(job: Job) => Promise<number>} [publish] resolves when all is staged, with the number of waits for
- *   clients
+ * @property {(job: Job) => Promise<Record<string, number>>} [publish] resolves when all is staged, with figures of it
+ * @property {(job: any) => Promise<Record<string, number>> | Record<string, number>} [measure] what it measures itself
  */
+
+const RESOLUTION = 10; // ms between two looks at the event loop
+let histogram;
+
+/** How late the event loop of this thread was since it was asked the last time: ms, the 99th percentile. */
+async function delays() {
+  if (!histogram) {
+    const { monitorEventLoopDelay } = await import("node:perf_hooks");
+    histogram = monitorEventLoopDelay({ resolution: RESOLUTION });
+    histogram.enable();
+  }
+  const p99 = histogram.percentile(99) / 1e6 - RESOLUTION;
+  histogram.reset();
+  return p99;
+}
 
 /**
  * Runs a server under the bench's control.
@@ -32,8 +47,12 @@ export async function control(start) {
   process.on("message", async ({ type, job }) => {
     if (type === "publish") {
       const startMicros = micros();
-      const waits = await server.publish(job);
-      process.send({ type: "published", startMicros, waits });
+      const figures = await server.publish(job);
+      process.send({ type: "published", startMicros, figures });
+    } else if (type === "measure") {
+      process.send({ type: "measured", figures: await server.measure(job) });
+    } else if (type === "delays") {
+      process.send({ type: "delays", p99: await delays() });
     } else if (type === "clock") {
       process.send({ type: "clock", micros: micros() });
     }
@@ -54,16 +73,4 @@ export async function peer(load) {
     const [reason] = error.message.split("\n");
     throw new Unavailable(`${reason} (run npm ci in bench/)`);
   }
-}
-
-/**
- * The largest figure of the clients.
- * @template T
- * @param {Iterable<T>} clients
- * @param {(client: T) => number} figure
- */
-export function most(clients, figure) {
-  let largest = 0;
-  for (const client of clients) largest = Math.max(largest, figure(client));
-  return largest;
 }

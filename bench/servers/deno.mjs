@@ -1,8 +1,8 @@
 // Deno's own server, on Deno: requests of Deno.serve, WebSockets of Deno.upgradeWebSocket, a message sent to
 // each of them.
 
-import { control, most } from "./control.mjs";
-import { publish } from "./publish.mjs";
+import { control } from "./control.mjs";
+import { pacer, publish } from "./publish.mjs";
 
 const HEADERS = { "Content-Type": "text/plain" };
 
@@ -27,7 +27,7 @@ async function handler(request) {
   return new Response("hello\n", { headers: HEADERS });
 }
 
-await control(async () => {
+await control(async (settings) => {
   // A client that goes while it sends is no news; a 500 is one for wrk, which counts it.
   const onError = () => new Response(null, { status: 500 });
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {}, onError }, handler);
@@ -36,6 +36,6 @@ await control(async () => {
     for (const client of clients) client.send(kept);
     return true;
   };
-  const behind = () => most(clients, (client) => client.bufferedAmount);
+  const behind = pacer(settings, clients, (client) => client.bufferedAmount);
   return { port: server.addr.port, publish: (job) => publish(job, { stage, behind }) };
 });

@@ -4,8 +4,8 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { control, most } from "./control.mjs";
-import { publish } from "./publish.mjs";
+import { control } from "./control.mjs";
+import { pacer, publish } from "./publish.mjs";
 
 const ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 1.3
 
@@ -14,10 +14,17 @@ const sockets = new Set();
 /** @type {Buffer[]} */
 let frames = [];
 
-/** @param {Uint8Array} payload 4 … 65,535 bytes */
+/** The head of a frame. @param {number} length bytes of the payload, less than 2^24 */
+function headOf(length) {
+  if (length < 126) return [0x82, length];
+  if (length < 65_536) return [0x82, 126, length >> 8, length & 0xff];
+  return [0x82, 127, 0, 0, 0, 0, 0, length >> 16, (length >> 8) & 0xff, length & 0xff];
+}
+
+/** @param {Uint8Array} payload */
 function stage(payload) {
   const { length } = payload;
-  const head = length < 126 ? [0x82, length] : [0x82, 126, length >> 8, length & 0xff];
+  const head = headOf(length);
   const frame = Buffer.allocUnsafe(head.length + length);
   frame.set(head, 0);
   frame.set(payload, head.length);
@@ -44,14 +51,14 @@ function upgrade(socket, head) {
   sockets.add(socket);
 }
 
-await control(async () => {
+await control(async (settings) => {
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on("error", () => {}); // "close" follows
     socket.on("close", () => sockets.delete(socket));
     socket.once("data", (head) => upgrade(socket, head));
   });
   await once(server.listen(0, "127.0.0.1"), "listening");
-  const behind = () => most(sockets, (socket) => socket.writableLength);
+  const behind = pacer(settings, sockets, (socket) => socket.writableLength);
   const sink = { stage, flush, behind };
   return { port: server.address().port, publish: (job) => publish(job, sink) };
 });

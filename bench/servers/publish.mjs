@@ -2,7 +2,7 @@
 // them in a turn of the event loop. Each has its number in its first 4 bytes; a paced one has the time at which
 // it was due, on this process's clock, in the next 8.
 //
-// Invariant: before a turn starts, no client is more than BEHIND_BYTES_MAX behind, as far as the
+// Invariant: before a turn starts, no client is more than `behindMax` bytes behind, as far as the
 // server can tell.
 
 import { setImmediate as turn, setTimeout as pause } from "node:timers/promises";
@@ -16,18 +16,58 @@ const LATE_MAX = 512; // messages a turn, when they are late
  * @property {number} size bytes of a message, at least 4; paced, 12
  * @property {number} batch messages staged in a turn
  * @property {number} [perSecond] messages a second; without it as many as clients take
+ * @property {boolean} [json] messages are JSON, with the number in it; not paced
+ * @property {boolean} [text] messages are texts of any content, of which clients check the length
+ * @property {number} [behindMax] bytes that a client may be behind before a turn starts; default 8 MiB
  *
  * @typedef {object} Sink how a server sends
  * @property {(message: Uint8Array) => boolean} stage sends to all clients; it must not keep
  *   `message`, which is used again. false: no room, nothing was sent
  * @property {() => void} [flush] ends a turn
- * @property {() => number} [behind] bytes not yet sent to the slowest client
+ * @property {() => number} [behind] bytes not yet sent to the client that paces it, which is the slowest
  * @property {() => Promise<unknown>} [ready] resolves when `stage` may have room again
  */
+
+/** A JSON message of a size, whose number `setNumber` sets. @param {number} size at least 64 */
+export function json(size) {
+  const item = (i) =>
+    `{"id":${1000 + i * 37},"price":${(i * 7919) % 9973}.25,"open":${i % 3 === 0}}`;
+  let text = '{"number":"0000000000","items":[';
+  for (let i = 0; text.length + item(i).length + 20 < size; i++)
+    text += `${i > 0 ? "," : ""}${item(i)}`;
+  text += "]";
+  return Buffer.from(`${text}${" ".repeat(size - text.length - 1)}}`);
+}
+
+const NUMBER_AT = '{"number":"'.length;
+
+/** Sets the number of a JSON message, ten digits. @param {Buffer} message @param {number} number */
+export function setNumber(message, number) {
+  for (let at = NUMBER_AT + 9, rest = number; at >= NUMBER_AT; at--) {
+    message[at] = 0x30 + (rest % 10);
+    rest = Math.floor(rest / 10);
+  }
+}
 
 /** Monotonic time in µs. */
 export function micros() {
   return Number(process.hrtime.bigint()) / 1000;
+}
+
+/**
+ * How far behind the client is that paces the publisher: the slowest; or where some never read, the fastest.
+ * @template T
+ * @param {Record<string, any>} settings
+ * @param {Iterable<T>} clients
+ * @param {(client: T) => number} figure bytes that are not yet sent
+ */
+export function pacer({ stalled = false }, clients, figure) {
+  const pick = stalled ? Math.min : Math.max;
+  return () => {
+    let behind;
+    for (const client of clients) behind = pick(behind ?? figure(client), figure(client));
+    return behind ?? 0;
+  };
 }
 
 /**
@@ -62,12 +102,13 @@ function source({ n, batch, perSecond }) {
  * Sends a job's messages; resolves when the last was staged.
  * @param {Job} job
  * @param {Sink} sink
- * @returns {Promise<number>} how many times it had to wait for clients
+ * @returns {Promise<{ waits: number }>} how many times it had to wait for clients
  */
 export async function publish(job, { stage, flush, behind, ready = turn }) {
-  const { n, size, perSecond } = job;
+  const { n, size, perSecond, behindMax = BEHIND_BYTES_MAX } = job;
   const { stamp, next } = source(job);
-  const message = Buffer.alloc(size);
+  const message = job.json ? json(size) : Buffer.alloc(size);
+  const number = job.json ? setNumber : (message, i) => message.writeUInt32LE(i, 0);
   let waits = 0;
   // Bytes that may be staged before the slowest client has to be looked for again; looking in each
   // turn would be measured too.
@@ -76,13 +117,13 @@ export async function publish(job, { stage, flush, behind, ready = turn }) {
     const end = await next(i);
     const bytes = (end - i) * size;
     while (room < bytes) {
-      room = BEHIND_BYTES_MAX - behind();
+      room = behindMax - behind();
       if (room >= bytes) break;
       waits++;
       await turn();
     }
     for (; i < end; i++) {
-      message.writeUInt32LE(i, 0);
+      number(message, i);
       stamp(message, i);
       if (!stage(message)) break;
       room -= size;
@@ -93,5 +134,5 @@ export async function publish(job, { stage, flush, behind, ready = turn }) {
       await ready();
     } else if (!perSecond) await turn();
   }
-  return waits;
+  return { waits };
 }

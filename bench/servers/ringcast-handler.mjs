@@ -1,9 +1,10 @@
 // Ringcast's handler, in its worker: it answers, echoes, and publishes a job that is posted to /publish.
 
 import { setClients, toGroups, topicsOf } from "./groups.mjs";
-import { publish } from "./publish.mjs";
+import { pacer, publish } from "./publish.mjs";
 
-const grouped = Number(new URL(import.meta.url).searchParams.get("grouped"));
+const settings = JSON.parse(new URL(import.meta.url).searchParams.get("settings"));
+const { grouped } = settings;
 if (grouped > 0) setClients(grouped);
 
 /** @typedef {import("../../host/handler.ts").HandlerServer} HandlerServer */
@@ -12,19 +13,17 @@ if (grouped > 0) setClients(grouped);
 /** @type {(server: HandlerServer) => Handler} */
 export default (server) => {
   const behind = () => {
-    let most = 0;
-    server.each((client) => {
-      most = Math.max(most, client.lag.bytes);
-    });
-    return most;
+    const lags = [];
+    server.each(({ lag }) => lags.push(lag.bytes));
+    return pacer(settings, lags, (bytes) => bytes)();
   };
   const broadcast = (message) => server.broadcast(message);
   const toTopics = (message) => toGroups(message, (topic, data) => server.publish(topic, data));
   const stage = grouped > 0 ? toTopics : broadcast;
 
   const run = async (req, res) => {
-    const waits = await publish(req.json(), { stage, behind });
-    return res.send(200, "text/plain", `done ${waits}`);
+    const figures = await publish(req.json(), { stage, behind });
+    return res.send(200, "application/json", JSON.stringify(figures));
   };
 
   return {

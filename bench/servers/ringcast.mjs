@@ -1,34 +1,45 @@
 // Ringcast: messages are published by its handler, beside the engine, or with `application` by the
-// application's thread, which shares the core with the worker. With `grouped` clients they go to topics.
+// application's thread. With `grouped` clients they go to topics. `place` says where the handler runs: in the
+// worker, "application" or "pool". All other settings are Ringcast's own options.
 
 import { existsSync } from "node:fs";
 import { control, Unavailable } from "./control.mjs";
 import { setClients, toGroups } from "./groups.mjs";
-import { publish } from "./publish.mjs";
+import { micros, publish } from "./publish.mjs";
 
 const ENTRY = new URL("../../dist/index.js", import.meta.url);
 const RING_BYTES = 64 << 20;
+const POOL = { threads: 1, backlog: 1024 };
 
-await control(async ({ application = false, grouped = 0, ...options }) => {
+/** The handler in its place, as options. @param {string | undefined} place @param {Record<string, any>} settings */
+async function handlerIn(place, settings) {
+  const url = new URL("./ringcast-handler.mjs", import.meta.url);
+  url.searchParams.set("settings", JSON.stringify(settings));
+  if (place === "application") return { handler: (await import(url.href)).default };
+  return place === "pool" ? { handler: url, pool: POOL } : { handler: url };
+}
+
+await control(async ({ application = false, place, grouped = 0, stalled = false, ...options }) => {
   if (!existsSync(ENTRY)) throw new Unavailable("dist/index.js is missing (run npm run build)");
-  const { serve } = await import(ENTRY.href);
+  const { plan, serve } = await import(ENTRY.href);
   if (grouped > 0) setClients(grouped);
-  const server = await serve({
+  const asked = {
     port: 0,
     hostname: "127.0.0.1",
-    handler: new URL(`./ringcast-handler.mjs?grouped=${grouped}`, import.meta.url),
     ring: RING_BYTES,
     ...options,
-  });
+    ...(await handlerIn(place, { grouped, stalled })),
+  };
+  const before = micros();
+  const server = await serve(asked);
+  const listenMillis = (micros() - before) / 1000;
   const { port } = server.address;
 
   const inHandler = async (job) => {
     const url = `http://127.0.0.1:${port}/publish`;
     const answer = await fetch(url, { method: "POST", body: JSON.stringify(job) });
-    const text = await answer.text();
-    const waits = /^done (\d+)$/.exec(text)?.[1];
-    if (waits === undefined) throw new Error(`${url}: ${answer.status} ${text}`);
-    return Number(waits);
+    if (answer.status !== 200) throw new Error(`${url}: ${answer.status} ${await answer.text()}`);
+    return answer.json();
   };
   // No `behind`: the application sees only whether there is room.
   const stage = grouped
@@ -36,5 +47,11 @@ await control(async ({ application = false, grouped = 0, ...options }) => {
     : (message) => server.broadcast(message);
   const inApplication = (job) => publish(job, { stage, ready: () => server.ready() });
 
-  return { port, publish: application ? inApplication : inHandler };
+  /** What an idle WebSocket has of the engine's memory; how long `serve` took. */
+  const measure = () => {
+    const region = ({ region }) => region === "WebSocketSlots";
+    const { bytes } = plan({ ...asked, maxWebSockets: 10_000 }).regions.find(region);
+    return { slotBytes: bytes / 10_000, listenMillis };
+  };
+  return { port, publish: application ? inApplication : inHandler, measure };
 });

@@ -2,11 +2,11 @@
 // sending to each client within a cork.
 
 import { createRequire } from "node:module";
-import { control, most, peer } from "./control.mjs";
+import { control, peer } from "./control.mjs";
 import { setClients, toGroups, topicsOf } from "./groups.mjs";
-import { publish } from "./publish.mjs";
+import { pacer, publish } from "./publish.mjs";
 
-const PENDING_BYTES_MAX = 64 << 20; // never reached: past it uWS drops messages
+const PENDING_BYTES_MAX = 64 << 20; // never reached: past it uWS drops messages, or with a `limit` the client
 // A topic holds 32 messages and is then sent out, so with more of them a turn corking is faster:
 // measured 200x32 5.1 M/s published, 3.6 corked; 200x512 5.5 and 6.7; 10x128 4.9 and 6.1.
 const PUBLISHED_BATCH_MAX = 32;
@@ -32,7 +32,8 @@ function post(response) {
   });
 }
 
-await control(async ({ grouped = 0 }) => {
+await control(async (settings) => {
+  const { grouped = 0, compress = false, limit } = settings;
   const uws = await peer(native);
   if (grouped > 0) setClients(grouped);
   const clients = new Set();
@@ -40,9 +41,10 @@ await control(async ({ grouped = 0 }) => {
   app.get("/*", (response) => response.writeHeader("Content-Type", "text/plain").end("hello\n"));
   app.post("/*", post);
   app.ws("/*", {
-    compression: uws.DISABLED,
+    compression: compress ? uws.SHARED_COMPRESSOR : uws.DISABLED,
     idleTimeout: 0,
-    maxBackpressure: PENDING_BYTES_MAX,
+    maxBackpressure: limit ?? PENDING_BYTES_MAX,
+    closeOnBackpressureLimit: limit !== undefined,
     message: (client, data, isBinary) => client.send(data, isBinary),
     open(client) {
       for (const topic of grouped ? topicsOf(clients.size) : [TOPIC]) client.subscribe(topic);
@@ -55,9 +57,9 @@ await control(async ({ grouped = 0 }) => {
   const listener = await new Promise((resolve) => app.listen("127.0.0.1", 0, resolve));
   if (!listener) throw new Error("uWS cannot listen");
 
-  const behind = () => most(clients, (client) => client.getBufferedAmount());
+  const behind = pacer(settings, clients, (client) => client.getBufferedAmount());
   const toTopic = (topic, message) => {
-    app.publish(topic, message, true);
+    app.publish(topic, message, true, compress);
     return true;
   };
   const published = { stage: (message) => toTopic(TOPIC, message), behind };
@@ -68,7 +70,7 @@ await control(async ({ grouped = 0 }) => {
   const sendCorked = () => {
     for (const client of clients) {
       client.cork(() => {
-        for (const message of messages) client.send(message, true);
+        for (const message of messages) client.send(message, true, compress);
       });
     }
     messages = [];

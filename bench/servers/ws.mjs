@@ -1,12 +1,15 @@
 // node:http and ws: one Buffer for each message and `send` for each client, as ws's README has it. `corked`
-// also corks the clients' sockets for the turn: faster, but `_socket` is not in ws's interface.
+// also corks the clients' sockets for the turn: faster, but `_socket` is not in ws's interface. `limit` ends
+// clients that are so many bytes behind, as an application would have to.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { control, most, peer } from "./control.mjs";
-import { publish } from "./publish.mjs";
+import { control, peer } from "./control.mjs";
+import { pacer, publish } from "./publish.mjs";
 
 const BINARY = { binary: true };
+/** Each message alone, which costs a client no window; all messages, whatever their length. */
+const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 0 };
 
 /** @param {import("node:http").ServerResponse} response @param {string} body */
 function answer(response, body) {
@@ -24,10 +27,11 @@ function request(incoming, response) {
   incoming.on("end", () => answer(response, `${bytes}\n`));
 }
 
-await control(async ({ corked }) => {
+await control(async (settings) => {
+  const { corked, compress = false, limit = Number.POSITIVE_INFINITY } = settings;
   const { WebSocketServer } = await peer(() => import("ws"));
   const http = createServer(request);
-  const server = new WebSocketServer({ server: http, perMessageDeflate: false });
+  const server = new WebSocketServer({ server: http, perMessageDeflate: compress && DEFLATE });
   await once(http.listen(0, "127.0.0.1"), "listening");
   const { clients } = server;
 
@@ -55,10 +59,11 @@ await control(async ({ corked }) => {
     for (const client of clients) {
       cork(client);
       client.send(kept, BINARY);
+      if (client.bufferedAmount > limit) client.terminate();
     }
     return true;
   };
-  const behind = () => most(clients, (client) => client.bufferedAmount);
+  const behind = pacer(settings, clients, (client) => client.bufferedAmount);
   const sink = { stage, flush: uncork, behind };
   return { port: http.address().port, publish: (job) => publish(job, sink) };
 });
