@@ -22,6 +22,8 @@ export const PAD_BYTES: f64 = 64;
 export const HEADROOM_BYTES: f64 = 256;
 /** Bytes of an entry of the frame index. */
 export const FRAME_BYTES: f64 = 56;
+/** Bytes behind the control table for the engine's own records. */
+export const CONTROL_EXTRA: f64 = 2048;
 /** Smallest buffer of the receive pool. */
 export const RECEIVE_UNIT: f64 = 1024;
 /** Smallest block of the reply pool. */
@@ -124,7 +126,7 @@ function aligned(bytes: f64): f64 {
 export function regionBytes(region: i32, first: f64, second: f64): f64 {
   switch (region) {
     case Region.Control:
-      return aligned((Control.COUNT as f64) * 8 + 2048);
+      return aligned((Control.COUNT as f64) * 8 + CONTROL_EXTRA);
     case Region.HttpSlots:
     case Region.WebSocketSlots:
       return aligned(first * (CONN_BYTES as f64));
