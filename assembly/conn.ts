@@ -301,6 +301,9 @@ export class Engine {
   /** Next frame sequence. */
   sequence: u64;
   firstSequence: u64;
+  /** The flush pass at hand: the first broadcast that is new with it, and open WebSockets not looked at yet. */
+  castFirst: u64;
+  castLeft: u32;
   /** The topic table: its records, buckets of names and of pairs, subscriptions. */
   topics: usize;
   topicBuckets: usize;

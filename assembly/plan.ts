@@ -12,6 +12,7 @@ import {
   HEADER_ENTRY_BYTES,
   Param,
   ROW_BYTES,
+  ROW_LIMIT,
 } from "./abi";
 
 /** Regions start at multiples of this many bytes. */
@@ -63,7 +64,6 @@ export function firstParam(region: i32): i32 {
     case Region.HttpSlots:
     case Region.Timers:
     case Region.Events:
-    case Region.Rows:
       return Param.Connections;
     case Region.WebSocketSlots:
     case Region.WebSocketList:
@@ -98,7 +98,6 @@ export function secondParam(region: i32): i32 {
   switch (region) {
     case Region.Timers:
     case Region.Events:
-    case Region.Rows:
       return Param.WebSockets;
     case Region.Topics:
       return Param.Subscriptions;
@@ -153,7 +152,7 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
         (first + second) * (EVENT_BYTES as f64) * 2 + (EVENT_LIMIT as f64) * (EVENT_BYTES as f64),
       );
     case Region.Rows:
-      return aligned((first + second) * (ROW_BYTES as f64));
+      return (ROW_LIMIT as f64) * (ROW_BYTES as f64);
     case Region.HeadTable:
       return aligned(first * (HEADER_ENTRY_BYTES as f64));
     case Region.Window:
