@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 7;
+export const ABI_VERSION: u32 = 8;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -262,6 +262,8 @@ export enum RowState {
   Complete = 1,
 }
 
+/** Rows of the table; a pass that has more fills it again. */
+export const ROW_LIMIT: u32 = 512;
 export const ROW_BYTES: u32 = 32;
 export const ROW_SLOT: u32 = 0;
 export const ROW_KIND: u32 = 4;

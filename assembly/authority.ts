@@ -4,6 +4,7 @@
 // are refused.
 
 import { hexDigit, readIPv6 } from "./address";
+import { skipName } from "./bytes";
 
 /** True when [at, end) is a host that is not empty, with or without a port. */
 export function isHost(at: usize, end: usize): bool {
@@ -14,8 +15,8 @@ export function isHost(at: usize, end: usize): bool {
     if (stop == end || !readIPv6(at + 1, stop)) return false;
     stop++;
   } else {
-    while (stop < end && load<u8>(stop) != 0x3a) stop++;
-    if (stop == at || !isRegName(at, stop)) return false;
+    stop = skipRegName(at, end);
+    if (stop == at) return false;
   }
   return stop == end || (load<u8>(stop) == 0x3a && isPort(stop + 1, end));
 }
@@ -33,41 +34,15 @@ function isPort(at: usize, end: usize): bool {
   return true;
 }
 
-/** *( unreserved / pct-encoded / sub-delims ), but for the comma: a list of hosts is refused. */
-function isRegName(at: usize, end: usize): bool {
-  while (at < end) {
-    const c: u32 = load<u8>(at);
-    if (c == 0x25) {
-      if (end - at < 3 || hexDigit(load<u8>(at + 1)) > 15 || hexDigit(load<u8>(at + 2)) > 15) {
-        return false;
-      }
-    } else if (!isNameOctet(c)) {
-      return false;
-    }
-    at++;
-  }
-  return true;
-}
-
-function isNameOctet(c: u32): bool {
-  if (c - 48 < 10 || (c | 0x20) - 97 < 26) return true;
-  switch (c) {
-    case 0x2d: // -
-    case 0x2e: // .
-    case 0x5f: // _
-    case 0x7e: // ~
-    case 0x21: // !
-    case 0x24: // $
-    case 0x26: // &
-    case 0x27: // '
-    case 0x28: // (
-    case 0x29: // )
-    case 0x2a: // *
-    case 0x2b: // +
-    case 0x3b: // ;
-    case 0x3d: // =
-      return true;
-    default:
-      return false;
+/**
+ * *( unreserved / pct-encoded / sub-delims ), but for the comma: a list of hosts is refused.
+ * @returns the first octet that is no part of it, `end` if none
+ */
+function skipRegName(at: usize, end: usize): usize {
+  while (true) {
+    const stop = skipName(at, end);
+    if (end - stop < 3 || load<u8>(stop) != 0x25) return stop;
+    if (hexDigit(load<u8>(stop + 1)) > 15 || hexDigit(load<u8>(stop + 2)) > 15) return stop;
+    at = stop + 3;
   }
 }

@@ -33,44 +33,131 @@ export function copy(target: usize, source: usize, length: u32): void {
   if (length & 1) store<u8>(target, load<u8>(source));
 }
 
+/** A bit for each of 16 bytes that no field value may hold: below 0x20 except HTAB, or DEL. */
+function controlsAt(at: usize): i32 {
+  const bytes = v128.load(at);
+  const low = i8x16.lt_u(bytes, i8x16.splat(0x20));
+  const tab = i8x16.eq(bytes, i8x16.splat(0x09));
+  const del = i8x16.eq(bytes, i8x16.splat(0x7f));
+  return i8x16.bitmask(v128.or(v128.andnot(low, tab), del));
+}
+
 /** First byte in [at, end) that no field value may hold: below 0x20 except HTAB, or DEL; `end` if none. */
 export function findControl(at: usize, end: usize): usize {
   while (at < end) {
-    const v = v128.load(at);
-    const low = i8x16.lt_u(v, i8x16.splat(0x20));
-    const tab = i8x16.eq(v, i8x16.splat(0x09));
-    const del = i8x16.eq(v, i8x16.splat(0x7f));
-    const mask = i8x16.bitmask(v128.or(v128.andnot(low, tab), del));
-    if (mask != 0) {
-      const found = at + ctz(mask);
-      return found < end ? found : end;
+    // One comparison finds these, HTAB and what is not ASCII; the first of them is nearly always the CR.
+    const next = i8x16.add(v128.load(at), i8x16.splat(1));
+    const some = i8x16.bitmask(i8x16.lt_s(next, i8x16.splat(0x21)));
+    if (some != 0) {
+      const found = at + ctz(some);
+      if (load<u8>(found) == 0x0d) return min(found, end);
+      const mask = controlsAt(at);
+      if (mask != 0) return min(at + ctz(mask), end);
     }
     at += 16;
   }
   return end;
 }
 
-/** First byte equal to `value` in [at, end); `end` if none. */
-export function findByte(at: usize, end: usize, value: u8): usize {
+/** First byte in [at, end) that is not visible ASCII, 0x21 … 0x7e; `end` if none. */
+export function skipVisible(at: usize, end: usize): usize {
   while (at < end) {
-    const mask = i8x16.bitmask(i8x16.eq(v128.load(at), i8x16.splat(value as i8)));
-    if (mask != 0) {
-      const found = at + ctz(mask);
-      return found < end ? found : end;
-    }
+    const next = i8x16.add(v128.load(at), i8x16.splat(1));
+    const mask = i8x16.bitmask(i8x16.lt_s(next, i8x16.splat(0x22)));
+    if (mask != 0) return min(at + ctz(mask), end);
     at += 16;
   }
   return end;
 }
 
-/** True when the `length` bytes at `a` equal those at `lower` but for ASCII case; `lower` is in lower case. */
-export function equalFold(a: usize, lower: usize, length: u32): bool {
-  for (let i: u32 = 0; i < length; i++) {
-    let c: u32 = load<u8>(a + i);
-    if (c - 65 < 26) c |= 0x20;
-    if (c != load<u8>(lower + i)) return false;
+/**
+ * True when the `length` bytes at `at`, none of them a control octet, equal those at `lower` but for ASCII case;
+ * `lower` holds lower-case letters, digits and hyphens.
+ */
+export function equalFold(at: usize, lower: usize, length: u32): bool {
+  while (true) {
+    const folded = v128.or(v128.load(at), i8x16.splat(0x20));
+    const other = ~i8x16.bitmask(i8x16.eq(folded, v128.load(lower)));
+    // Bits from 16 on are set: 16 that are equal end there.
+    if (length <= 16) return (ctz(other) as u32) >= length;
+    if (ctz(other) != 16) return false;
+    at += 16;
+    lower += 16;
+    length -= 16;
   }
-  return true;
+}
+
+// Classes of octets: a bit for each high nibble from 2 to 7, and for each low nibble the bits of those with which it
+// makes an octet of the class.
+const HIGH_NIBBLE = i8x16(0, 0, 1, 2, 4, 8, 16, 32, 0, 0, 0, 0, 0, 0, 0, 0);
+/** tchar (RFC 9110 5.6.2). */
+// prettier-ignore
+const TCHARS = i8x16(
+  0x3a,
+  0x3f,
+  0x3e,
+  0x3f,
+  0x3f,
+  0x3f,
+  0x3f,
+  0x3f,
+  0x3e,
+  0x3e,
+  0x3d,
+  0x15,
+  0x34,
+  0x15,
+  0x3d,
+  0x1c,
+);
+/** unreserved / sub-delims (RFC 3986 2.2, 2.3) but for the comma. */
+// prettier-ignore
+const NAME_OCTETS = i8x16(
+  0x2a,
+  0x3f,
+  0x3e,
+  0x3e,
+  0x3f,
+  0x3e,
+  0x3f,
+  0x3f,
+  0x3f,
+  0x3f,
+  0x3d,
+  0x17,
+  0x14,
+  0x17,
+  0x35,
+  0x1c,
+);
+
+/** A bit for each of 16 bytes that is not of a class. */
+function othersAt(at: usize, lowNibble: v128): i32 {
+  const bytes = v128.load(at);
+  const high = v128.and(i16x8.shr_u(bytes, 4), i8x16.splat(15));
+  const low = v128.and(bytes, i8x16.splat(15));
+  const kind = v128.and(i8x16.swizzle(HIGH_NIBBLE, high), i8x16.swizzle(lowNibble, low));
+  return i8x16.bitmask(i8x16.eq(kind, i8x16.splat(0)));
+}
+
+/** First octet in [at, end) that is not a tchar; `end` if none. */
+export function skipToken(at: usize, end: usize): usize {
+  while (at < end) {
+    const mask = othersAt(at, TCHARS);
+    if (mask != 0) return min(at + ctz(mask), end);
+    at += 16;
+  }
+  return end;
+}
+
+/** First octet in [at, end) that a host's name may not hold as it is; `end` if none. */
+export function skipName(at: usize, end: usize): usize {
+  while (at < end) {
+    const mask = othersAt(at, NAME_OCTETS);
+    if (mask != 0) return min(at + ctz(mask), end);
+    at += 16;
+  }
+  return end;
 }
 
 /** 1 for the octets of a token (RFC 9110 5.6.2). */
@@ -83,16 +170,6 @@ const TCHAR = memory.data<u8>([
 
 export function isTchar(c: u32): bool {
   return c < 128 && load<u8>(TCHAR + c) != 0;
-}
-
-/** First octet in [at, end) that is not a tchar; `end` if none. */
-export function skipToken(at: usize, end: usize): usize {
-  while (at < end) {
-    const c: u32 = load<u8>(at);
-    if (c >= 128 || load<u8>(TCHAR + c) == 0) return at;
-    at++;
-  }
-  return end;
 }
 
 /** First octet in [at, end) that is neither SP nor HTAB (RFC 9110 5.6.3). */

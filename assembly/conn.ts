@@ -258,7 +258,9 @@ export class Conn {
 @unmanaged
 export class Engine {
   control: usize;
+  /** Parameters as f64, and those that are counts as u32. */
   params: usize;
+  counts: usize;
   slots: usize;
   timers: usize;
   webSockets: usize;
@@ -314,6 +316,9 @@ export class Engine {
   /** Next frame sequence. */
   sequence: u64;
   firstSequence: u64;
+  /** The flush pass at hand: the first broadcast that is new with it, and open WebSockets not looked at yet. */
+  castFirst: u64;
+  castLeft: u32;
   /** The topic table: its records, buckets of names and of pairs, subscriptions. */
   topics: usize;
   topicBuckets: usize;
@@ -377,8 +382,16 @@ export function param(index: i32): f64 {
   return load<f64>(engine.params + ((index as usize) << 3));
 }
 
+/** A parameter that is a whole number: 0 … 2^32 - 1. */
 export function paramU32(index: i32): u32 {
-  return param(index) as u32;
+  return load<u32>(engine.counts + ((index as usize) << 2));
+}
+
+export function setParam(index: i32, value: f64): void {
+  store<f64>(engine.params + ((index as usize) << 3), value);
+  // Read for each field of a head, each frame and each row: converted once.
+  const count: u32 = value > 4294967295 ? 0xffffffff : value > 0 ? (value as u32) : 0;
+  store<u32>(engine.counts + ((index as usize) << 2), count);
 }
 
 export function setControl(index: i32, value: f64): void {

@@ -12,20 +12,10 @@
 //   run        |--------|--|-----|--|      a subscriber of 7: 13
 
 import { RowKind } from "./abi";
-import { Conn, Flag, engine, has, isWebSocket } from "./conn";
+import { Conn, Flag, has, isWebSocket } from "./conn";
 import { insert } from "./order";
 import { block } from "./reply";
-import {
-  Frame,
-  Ring,
-  frame,
-  isLapStart,
-  lengthIn,
-  offsetIn,
-  ringOf,
-  runLast,
-  sequenceAt,
-} from "./ring";
+import { Frame, frame, isLapStart, lengthIn, offsetIn, ringOf, runLast, sequenceAt } from "./ring";
 import { Mark, popDue, pushDue, releaseSubscription, session, subscription } from "./subscription";
 
 /** "No frame", "no offset". */
@@ -76,30 +66,55 @@ export function dueOffset(c: Conn): u64 {
   return sequence == NEVER ? NEVER : offsetIn(ringOf(c), frame(sequence));
 }
 
-/** The last frame of the run that comes next: up to it all are for this client. */
-function dueLast(c: Conn): u64 {
-  if (!isTopicNext(c)) return runLast(c.sequence);
-  const s = subscription(session(c).due);
-  const last = runLast(s.sequence);
-  return s.flags & Mark.Active || last < s.until ? last : s.until - 1;
+/** The run that `look` found for a client: its bytes in the client's ring that are due, its first and last frame. */
+export let runFrom: u64 = 0;
+export let runTo: u64 = 0;
+let runFirst: u64 = 0;
+let runLimit: u64 = 0;
+/** Link of the subscription it is due by; 0 for broadcasts. */
+let runRecord: u32 = 0;
+
+/**
+ * Finds the run that comes next for a WebSocket: up to its last frame all are for this client.
+ * @returns false when nothing is due. What it found holds until something else is due, or taken.
+ */
+export function look(c: Conn): bool {
+  const root = session(c).due;
+  const isCast = has(c, Flag.CastDue);
+  runRecord = 0;
+  runFirst = c.sequence;
+  if (root != 0) {
+    const sequence = subscription(root).sequence;
+    if (!isCast || sequence < runFirst) {
+      runRecord = root;
+      runFirst = sequence;
+    }
+  } else if (!isCast) {
+    return false;
+  }
+  let last = runLast(runFirst);
+  if (runRecord != 0) {
+    const s = subscription(runRecord);
+    if (!(s.flags & Mark.Active) && last >= s.until) last = s.until - 1;
+  }
+  runLimit = last;
+  const ring = ringOf(c);
+  const f = frame(last);
+  runTo = offsetIn(ring, f) + (lengthIn(ring, f) as u64);
+  runFrom = has(c, Flag.MidFrame) ? c.handed : offsetIn(ring, frame(runFirst));
+  return true;
 }
 
-/** Bytes of the run that comes next, from `from` on. */
-export function dueBytes(c: Conn, ring: Ring, from: u64): u64 {
-  const f = frame(dueLast(c));
-  return offsetIn(ring, f) + (lengthIn(ring, f) as u64) - from;
-}
-
-/** Within the run that comes next, goes on at `sequence`. */
+/** Within the run that was found, goes on at `sequence`. */
 function setDue(c: Conn, sequence: u64): void {
-  if (isTopicNext(c)) subscription(session(c).due).sequence = sequence;
+  if (runRecord != 0) subscription(runRecord).sequence = sequence;
   else c.sequence = sequence;
 }
 
-/** The run that comes next is handed over up to `last`. */
+/** The run that was found is handed over up to `last`. */
 function passDue(c: Conn, last: u64): void {
   let next = firstFrom(nextOf(last), 0, c);
-  if (!isTopicNext(c)) {
+  if (runRecord == 0) {
     const isOver = has(c, Flag.CloseQueued) && (((next as u32) - session(c).until) as i32) >= 0;
     if (isOver) next = NEVER;
     if (next == NEVER) c.flags &= ~Flag.CastDue;
@@ -122,27 +137,25 @@ export function castDue(c: Conn, first: u64): void {
   c.flags |= Flag.CastDue;
 }
 
+/** What `takeDue` took: bytes, which began at `runFrom` as it was. */
+export let taken: u32 = 0;
+
 /**
- * Hands over what comes next: run after run, as long as they touch, up to the offset at which the client's
- * next reply was queued.
+ * Hands over what `look` found, and run after run as long as they touch, up to the offset at which the client's
+ * next reply was queued. `taken` says how much.
  * @param limit bytes at most @param whole take whole runs only
- * @returns bytes, which begin at `dueOffset` as it was
+ * @returns as `look`, which it has called, for what comes next
  */
-export function takeDue(c: Conn, limit: u32, whole: bool): u32 {
+export function takeDue(c: Conn, limit: u32, whole: bool): bool {
   const ring = ringOf(c);
   const stop = c.replyHead != 0 ? block(c.replyHead).at : NEVER;
-  const start = dueOffset(c);
+  const start = runFrom;
   const most = start + (limit as u64);
   let end = start;
-  while (end < stop) {
-    const sequence = dueSequence(c);
-    if (sequence == NEVER) break;
-    if (end > start) {
-      const offset = offsetIn(ring, frame(sequence));
-      if (offset != end || isLapStart(ring, offset)) break;
-    }
-    let last = dueLast(c);
-    let to = offsetIn(ring, frame(last)) + (lengthIn(ring, frame(last)) as u64);
+  let isDue: bool = true;
+  while (isDue && end < stop && (end == start || (runFrom == end && !isLapStart(ring, end)))) {
+    let last = runLimit;
+    let to = runTo;
     if (to > stop) {
       to = stop;
       last = sequenceAt(ring, stop) - 1;
@@ -154,15 +167,19 @@ export function takeDue(c: Conn, limit: u32, whole: bool): u32 {
       setDue(c, cut);
       if (offsetIn(ring, frame(cut)) < end) c.flags |= Flag.MidFrame;
       else c.flags &= ~Flag.MidFrame;
+      c.handed = end;
+      isDue = look(c);
       break;
     }
     passDue(c, last);
     c.flags &= ~Flag.MidFrame;
     end = to;
+    isDue = look(c);
   }
   c.done = start;
   c.handed = end;
-  return (end - start) as u32;
+  taken = (end - start) as u32;
+  return isDue;
 }
 
 /** Puts a client into the treap when it needs the ring. */
@@ -174,10 +191,4 @@ export function place(c: Conn): void {
     c.done = due;
   }
   insert(c);
-}
-
-/** Frames a client is behind. */
-export function dueFrames(c: Conn): u64 {
-  const sequence = dueSequence(c);
-  return sequence == NEVER ? 0 : engine.sequence - sequence;
 }

@@ -47,6 +47,7 @@ import {
   replyPool,
   setControl,
   setEngine,
+  setParam,
   takeEvents,
   takeHttp,
   takeTime,
@@ -60,6 +61,7 @@ import { refuse } from "./respond";
 import { close, fail, ping, send } from "./send";
 import {
   BUCKET_BYTES,
+  CONTROL_EXTRA,
   HEADROOM_BYTES,
   RECEIVE_UNIT,
   REGION_ALIGN,
@@ -119,6 +121,8 @@ const REPLY_POOL_AT: usize = RECEIVE_POOL_AT + ((POOL_BYTES + 15) & ~15);
 const RING_AT: usize = REPLY_POOL_AT + ((POOL_BYTES + 15) & ~15);
 const DEFLATE_RING_AT: usize = RING_AT + RING_RECORD_BYTES;
 const PARAMS_AT: usize = DEFLATE_RING_AT + RING_RECORD_BYTES;
+const COUNTS_AT: usize = PARAMS_AT + Param.COUNT * 8;
+if (COUNTS_AT + Param.COUNT * 4 > ENGINE_AT + (CONTROL_EXTRA as usize)) ERROR("CONTROL_EXTRA");
 
 function wanted(index: i32): f64 {
   return index < 0 ? 0 : load<f64>(PARAMS + ((index as usize) << 3));
@@ -146,10 +150,11 @@ export function align(): u32 {
 export function create(base: usize): usize {
   if (base == 0 || (base & (align() - 1)) != 0) return 0;
   memory.fill(base, 0, bytesOf(Region.Control) as usize);
-  memory.copy(base + PARAMS_AT, PARAMS, Param.COUNT * 8);
   setEngine(base + ENGINE_AT, base + RECEIVE_POOL_AT, base + REPLY_POOL_AT);
   engine.control = base;
   engine.params = base + PARAMS_AT;
+  engine.counts = base + COUNTS_AT;
+  for (let i = 0; i < (Param.COUNT as i32); i++) setParam(i, wanted(i));
   engine.httpSlots = paramU32(Param.Connections);
   engine.allSlots = engine.httpSlots + paramU32(Param.WebSockets);
   engine.random = max<u32>(paramU32(Param.Seed), 1);
@@ -244,7 +249,7 @@ export function configure(index: u32, value: f64): u32 {
   for (let region = 0; region < (Region.COUNT as i32); region++) {
     if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
   }
-  store<f64>(engine.params + ((index as usize) << 3), value);
+  setParam(index, value);
   if (index == Param.ReceiveRate || index == Param.SendRate) forgetPaces();
   return 1;
 }

@@ -11,6 +11,7 @@ import {
   ROW_KIND,
   ROW_LAST,
   ROW_LENGTH,
+  ROW_LIMIT,
   ROW_OFFSET,
   ROW_SLOT,
   ROW_STATE,
@@ -18,30 +19,38 @@ import {
   RowState,
 } from "./abi";
 import { copy } from "./bytes";
-import { Conn, Flag, add, engine, has, isWebSocket } from "./conn";
-import { NEVER, dueBytes, dueOffset, dueSequence, takeDue } from "./due";
+import { Conn, Flag, State, add, engine, has, isWebSocket } from "./conn";
+import { NEVER, look, runFrom, runTo, takeDue, taken } from "./due";
 import { remove } from "./order";
 import { BLOCK_HEADER, Block, BlockFlag, block, consume, giveBlock, takeBlock } from "./reply";
-import { address, ringOf } from "./ring";
+import { address, frame, lengthIn, offsetIn, ringOf, runLast } from "./ring";
+import { session } from "./subscription";
 
 /** Pieces below this do not deserve a write of their own when another follows. */
 const GATHER_PIECE: u32 = 512;
 const GATHER_BYTES: u32 = 4096;
 
-// The piece that `peek` found.
+// The piece that `choose` found, and whether a run of the ring is due: what `look` or `takeDue` said.
 let kind: u32 = 0;
 let from: usize = 0;
 let length: u32 = 0;
 let body: u32 = 0;
 let last: u32 = 0;
 let isPong: bool = false;
+let isDue: bool = false;
 
 /** Finds the next piece of a client's bytes; false when it has none. `runBytes` limits it. */
 function peek(c: Conn, runBytes: u32): bool {
+  isDue = isWebSocket(c) && look(c);
+  return choose(c, runBytes);
+}
+
+/** As `peek`, when the run that is due has been looked for. */
+function choose(c: Conn, runBytes: u32): bool {
   isPong = false;
   body = 0;
   last = 0;
-  const due = isWebSocket(c) ? dueOffset(c) : NEVER;
+  const due = isDue ? runFrom : NEVER;
   const b = block(c.replyHead);
   if (c.replyHead != 0 && !has(c, Flag.MidFrame) && b.at <= due) {
     length = b.end - b.start;
@@ -65,18 +74,24 @@ function peek(c: Conn, runBytes: u32): bool {
     isPong = true;
     return true;
   }
-  if (due == NEVER || (c.replyHead == 0 && has(c, Flag.CloseQueued))) return false;
+  if (!isDue || (c.replyHead == 0 && has(c, Flag.CloseQueued))) return false;
   const ring = ringOf(c);
   kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
   from = address(ring, due);
-  length = min(dueBytes(c, ring, due), runBytes as u64) as u32;
+  length = min(runTo - due, runBytes as u64) as u32;
   return true;
+}
+
+/** Takes the piece of the ring that was chosen, and what touches it: `limit` bytes at most. */
+function takeRing(c: Conn, limit: u32, whole: bool): void {
+  isDue = takeDue(c, limit, whole);
+  length = taken;
 }
 
 /** True when something may follow the piece at hand. */
 function follows(c: Conn): bool {
   if (kind == RowKind.Static) return false;
-  if (isWebSocket(c) && dueSequence(c) != NEVER) return true;
+  if (isDue) return true;
   if (kind == RowKind.Block && !isPong) return block(c.replyHead).next != 0;
   return c.replyHead != 0;
 }
@@ -104,7 +119,7 @@ function gather(c: Conn, runBytes: u32): bool {
     if (!isTaken) {
       if (kind == RowKind.Static || length > room) break;
       if (length > GATHER_PIECE && b.end > BLOCK_HEADER) break;
-      if (isRing(kind)) length = takeDue(c, room, true);
+      if (isRing(kind)) takeRing(c, room, true);
     }
     isTaken = false;
     copy(changetype<usize>(b) + b.end, from, length);
@@ -116,7 +131,7 @@ function gather(c: Conn, runBytes: u32): bool {
       markReply(c, block(c.replyHead), length);
       consume(c, length);
     }
-  } while (peek(c, runBytes));
+  } while (choose(c, runBytes));
   c.sending = changetype<usize>(b) as u32;
   kind = RowKind.Block;
   from = changetype<usize>(b) + b.start;
@@ -136,7 +151,7 @@ export function nextRow(c: Conn, runBytes: u32): bool {
   if (c.writing != 0 || !peek(c, runBytes)) return false;
   // What it needs changes: it is placed anew when the row is settled.
   remove(c);
-  if (isRing(kind)) length = takeDue(c, runBytes, false);
+  if (isRing(kind)) takeRing(c, runBytes, false);
   if (length >= GATHER_PIECE || !follows(c) || !gather(c, runBytes)) {
     if (isPong) {
       c.sending = c.pong;
@@ -145,9 +160,16 @@ export function nextRow(c: Conn, runBytes: u32): bool {
       markReply(c, block(c.replyHead), length);
     }
   }
+  putRow(c);
+  return true;
+}
+
+/** Adds a row for the piece at hand. */
+function putRow(c: Conn): void {
   c.writing = kind as u8;
   c.writingBytes = length;
   c.lastOut = engine.now;
+  assert(engine.rowCount < ROW_LIMIT, "the table is full");
   const row = engine.rows + (engine.rowCount as usize) * ROW_BYTES;
   store<u32>(row, c.slot, ROW_SLOT);
   store<u32>(row, kind, ROW_KIND);
@@ -157,7 +179,58 @@ export function nextRow(c: Conn, runBytes: u32): bool {
   store<u32>(row, body, ROW_BODY);
   store<u32>(row, last, ROW_LAST);
   engine.rowCount++;
+}
+
+// ---- the common case: a client that has had everything, and new broadcasts that are one run ------------------
+
+/** What a client has that is given more than new broadcasts, or is owed more than to be told of none. */
+const BUSY: u32 =
+  Flag.CastDue | Flag.MidFrame | Flag.Ordered | Flag.CloseQueued | Flag.WantDrain | Flag.Clogged;
+
+/** True for an open WebSocket to which nothing is due. */
+export function isQuiet(c: Conn): bool {
+  return (c.flags & BUSY) == 0 && (c.replyHead | c.pong | session(c).due) == 0;
+}
+
+let castLast: u64 = 0;
+let isOneRun: bool = false;
+
+/** Readies `castRow` for the broadcasts from `engine.castFirst` to `until`. */
+export function beginCast(until: u64): void {
+  castLast = until;
+  isOneRun = runLast(engine.castFirst) == until && frame(engine.castFirst).exceptGeneration == 0;
+}
+
+/** Adds the row of a client to which new broadcasts alone are due; false when it is not as simple as that. */
+export function castRow(c: Conn, runBytes: u32): bool {
+  const first = engine.castFirst;
+  if (!isOneRun || c.writing != 0 || c.sequence > first || !isQuiet(c)) return false;
+  const ring = ringOf(c);
+  const start = offsetIn(ring, frame(first));
+  const f = frame(castLast);
+  const end = offsetIn(ring, f) + (lengthIn(ring, f) as u64);
+  if (end == start || end - start > (runBytes as u64)) return false;
+  c.sequence = castLast + 1;
+  c.done = start;
+  c.handed = end;
+  kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
+  from = address(ring, start);
+  length = (end - start) as u32;
+  body = 0;
+  last = 0;
+  putRow(c);
   return true;
+}
+
+/** The write of a client that is quiet, a run of the ring, is through. Returns its bytes, 0 for another client. */
+export function completeQuiet(c: Conn): u32 {
+  if (!isRing(c.writing) || c.state != State.Open || !isQuiet(c)) return 0;
+  const bytes = c.writingBytes;
+  c.lastOut = engine.now;
+  c.writing = 0;
+  c.writingBytes = 0;
+  c.heldSince = 0;
+  return bytes;
 }
 
 /** The outstanding write is through: the transport lets go of its memory. */

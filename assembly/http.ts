@@ -7,7 +7,15 @@
 
 import { CloseReason, HEADER_ENTRY_BYTES, Method, Param, Trait } from "./abi";
 import { isHost } from "./authority";
-import { equalFold, findControl, isTchar, skipBlank, skipToken, trimBlank } from "./bytes";
+import {
+  equalFold,
+  findControl,
+  isTchar,
+  skipBlank,
+  skipToken,
+  skipVisible,
+  trimBlank,
+} from "./bytes";
 import { isKey } from "./base64";
 import {
   DONE,
@@ -134,56 +142,80 @@ export function beginHead(c: Conn): void {
  * @returns MORE, DONE, or a CloseReason
  */
 export function parseHead(c: Conn, data: usize, table: usize): i32 {
-  let head = data + c.start;
   const end = data + c.end;
-  const limit = paramU32(Param.HeadBytes);
+  if (c.chunk == REQUEST_LINE) {
+    const result = parseFirstLine(c, data, end);
+    if (result != DONE) return result;
+  }
+  return parseFields(c, data + c.start, end, table);
+}
+
+/** Goes on with the request line, and empty lines before it; `c.line` and `c.scan` are behind it when DONE. */
+function parseFirstLine(c: Conn, data: usize, end: usize): i32 {
   // The longest line that can be right, wherever it is cut: a method, the target, the version.
-  const lineLimit = min(limit, paramU32(Param.TargetBytes) + 64);
+  const limit = min(paramU32(Param.HeadBytes), paramU32(Param.TargetBytes) + 64);
   while (true) {
+    const head = data + c.start;
     // Whatever becomes of the head, its refusal must know whether it may have a body (RFC 9110 9.3.2).
-    if (c.chunk == REQUEST_LINE && end - head >= 5) {
+    if (end - head >= 5) {
       if (load<u32>(head) == HEAD_WORD && load<u8>(head, 4) == 0x20) c.method = Method.HEAD as u8;
     }
-    // The end of the line is the first control octet, and must be CR LF: so one pass finds it and
-    // refuses NUL, bare CR, bare LF and the others (RFC 9112 2.2, RFC 9110 5.5).
     const stop = findControl(head + c.scan, end);
-    if (stop - head > (c.chunk == REQUEST_LINE ? lineLimit : limit)) return tooLong(c, head, stop);
-    if (stop + 1 >= end) {
-      if (stop < end && load<u8>(stop) != CR) return CloseReason.BadRequest;
-      c.scan = (stop - head) as u32;
-      return MORE;
-    }
+    if (stop - head > limit) return tooLong(head, stop);
+    c.scan = (stop - head) as u32;
+    if (stop + 1 >= end) return cutAt(stop, end);
     if (load<u16>(stop) != CRLF) return CloseReason.BadRequest;
-    const line = head + c.line;
-    const next = (stop + 2 - head) as u32;
-    if (c.chunk == REQUEST_LINE) {
-      if (line == stop) {
-        // Empty lines before a request are ignored (RFC 9112 2.2).
-        c.start += 2;
-        head += 2;
-        c.scan = 0;
-        continue;
-      }
+    if (stop != head) {
       const failed = parseRequestLine(c, head, stop);
       if (failed != 0) return failed;
       c.chunk = FIELDS;
-    } else if (line == stop) {
-      if (next > limit) return CloseReason.LargeHead;
-      c.headLength = next as u16;
-      c.scan = next;
-      return finishHead(c);
-    } else {
-      const failed = parseField(c, head, line, stop, table);
-      if (failed != 0) return failed;
+      c.line = (stop + 2 - head) as u32;
+      c.scan = c.line;
+      return DONE;
     }
-    c.line = next;
-    c.scan = next;
+    // Empty lines before a request are ignored (RFC 9112 2.2).
+    c.start += 2;
+    c.scan = 0;
   }
 }
 
-/** What is too long: the method, the target or the fields. */
-function tooLong(c: Conn, head: usize, stop: usize): i32 {
-  if (c.chunk != REQUEST_LINE) return CloseReason.LargeHead;
+/** What becomes of a line whose end is not there yet, but for the control octet that may be its first. */
+function cutAt(stop: usize, end: usize): i32 {
+  return stop < end && load<u8>(stop) != CR ? CloseReason.BadRequest : MORE;
+}
+
+/** Goes on with the fields, up to the empty line. */
+function parseFields(c: Conn, head: usize, end: usize, table: usize): i32 {
+  const limit = paramU32(Param.HeadBytes);
+  let line = head + c.line;
+  let scan = head + c.scan;
+  while (true) {
+    // The end of the line is the first control octet, and must be CR LF: so one pass finds it and
+    // refuses NUL, bare CR, bare LF and the others (RFC 9112 2.2, RFC 9110 5.5).
+    const stop = findControl(scan, end);
+    if (stop - head > limit) return CloseReason.LargeHead;
+    if (stop + 1 >= end) {
+      c.line = (line - head) as u32;
+      c.scan = (stop - head) as u32;
+      return cutAt(stop, end);
+    }
+    if (load<u16>(stop) != CRLF) return CloseReason.BadRequest;
+    const next = stop + 2;
+    if (line == stop) {
+      if (next - head > limit) return CloseReason.LargeHead;
+      c.headLength = (next - head) as u16;
+      c.scan = (next - head) as u32;
+      return finishHead(c);
+    }
+    const failed = parseField(c, head, line, stop, table);
+    if (failed != 0) return failed;
+    line = next;
+    scan = next;
+  }
+}
+
+/** What of a request line is too long: the method or the target. */
+function tooLong(head: usize, stop: usize): i32 {
   const methodEnd = skipToken(head, stop);
   if (methodEnd == stop || methodEnd - head > METHOD_BYTES) return CloseReason.UnknownMethod;
   return load<u8>(methodEnd) == 0x20 ? CloseReason.PathTooLong : CloseReason.BadRequest;
@@ -196,8 +228,7 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
     return CloseReason.BadRequest;
   }
   const target = methodEnd + 1;
-  let at = target;
-  while (at < stop && load<u8>(at) > 0x20 && load<u8>(at) < 0x7f) at++;
+  const at = skipVisible(target, stop);
   const targetLength = (at - target) as u32;
   if (targetLength > paramU32(Param.TargetBytes)) return CloseReason.PathTooLong;
   // What follows is exactly SP "HTTP/" DIGIT "." DIGIT.
@@ -256,20 +287,26 @@ function isScheme(at: usize, length: u32): bool {
   }
 }
 
+function isBlank(c: u32): bool {
+  return c == 0x20 || c == 0x09;
+}
+
 /** field-name ":" OWS field-value OWS (RFC 9112 5). A line that starts with white space is obs-fold: refused. */
 function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize): i32 {
   const nameEnd = skipToken(line, stop);
   if (nameEnd == line || nameEnd == stop || load<u8>(nameEnd) != 0x3a)
     return CloseReason.BadRequest;
   if ((c.headers as u32) >= paramU32(Param.Headers)) return CloseReason.TooManyHeaders;
-  const value = skipBlank(nameEnd + 1, stop);
-  const valueEnd = trimBlank(value, stop);
+  // One space in front and none behind is what nearly everybody sends.
+  let value = nameEnd + 1;
+  if (load<u8>(value) == 0x20) value++;
+  if (isBlank(load<u8>(value))) value = skipBlank(value, stop);
+  let valueEnd = stop;
+  if (isBlank(load<u8>(stop - 1))) valueEnd = trimBlank(value, stop);
   const nameLength = (nameEnd - line) as u32;
   const entry = table + (c.headers as usize) * HEADER_ENTRY_BYTES;
-  store<u16>(entry, (line - head) as u16);
-  store<u16>(entry, nameLength as u16, 2);
-  store<u16>(entry, (value - head) as u16, 4);
-  store<u16>(entry, (valueEnd - value) as u16, 6);
+  store<u32>(entry, ((line - head) as u32) | (nameLength << 16));
+  store<u32>(entry, ((value - head) as u32) | (((valueEnd - value) as u32) << 16), 4);
   c.headers++;
   switch (nameLength) {
     case 4:
@@ -287,11 +324,7 @@ function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize
       }
       break;
     case 10:
-      if (equalFold(line, CONNECTION, 10)) {
-        if (hasWord(value, valueEnd, CLOSE, 5)) c.traits |= Trait.Close;
-        if (hasWord(value, valueEnd, KEEP_ALIVE, 10)) c.traits |= Trait.KeepAlive;
-        if (hasWord(value, valueEnd, UPGRADE, 7)) c.traits |= Trait.ConnectionUpgrade;
-      }
+      if (equalFold(line, CONNECTION, 10)) c.traits |= connectionTraits(value, valueEnd);
       break;
     case 14:
       if (equalFold(line, CONTENT_LENGTH, 14)) return takeContentLength(c, value, valueEnd);
@@ -320,17 +353,37 @@ function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize
   return 0;
 }
 
+/** End of the element of a comma-separated list that begins at `at`: its comma, or `end`. */
+function elementEnd(at: usize, end: usize): usize {
+  while (at < end && load<u8>(at) != 0x2c) at++;
+  return at;
+}
+
 /** True when a comma-separated list holds a word, whatever its case. */
 function hasWord(at: usize, end: usize, word: usize, length: u32): bool {
   while (at < end) {
-    let stop = at;
-    while (stop < end && load<u8>(stop) != 0x2c) stop++;
+    const stop = elementEnd(at, end);
     const from = skipBlank(at, stop);
     const to = trimBlank(from, stop);
     if (to - from == length && equalFold(from, word, length)) return true;
     at = stop + 1;
   }
   return false;
+}
+
+/** The options of a Connection field that are known (RFC 9110 7.6.1). */
+function connectionTraits(at: usize, end: usize): u32 {
+  let traits: u32 = 0;
+  while (at < end) {
+    const stop = elementEnd(at, end);
+    const from = skipBlank(at, stop);
+    const length = (trimBlank(from, stop) - from) as u32;
+    if (length == 5 && equalFold(from, CLOSE, 5)) traits |= Trait.Close;
+    if (length == 7 && equalFold(from, UPGRADE, 7)) traits |= Trait.ConnectionUpgrade;
+    if (length == 10 && equalFold(from, KEEP_ALIVE, 10)) traits |= Trait.KeepAlive;
+    at = stop + 1;
+  }
+  return traits;
 }
 
 function takeHost(c: Conn, at: usize, end: usize): i32 {

@@ -8,6 +8,7 @@ import {
   EventKind,
   Param,
   ROW_BYTES,
+  ROW_LIMIT,
   ROW_SLOT,
   ROW_STATE,
   RowKind,
@@ -40,7 +41,7 @@ import {
   replyPool,
   takeDirty,
 } from "./conn";
-import { complete, hasMore, nextRow } from "./flush";
+import { beginCast, castRow, complete, completeQuiet, hasMore, nextRow } from "./flush";
 import { NEVER, castDue, dueSequence, place } from "./due";
 import { remove } from "./order";
 import { endPaceOut, paceOut, pardon, slowInAt, slowOutAt } from "./pace";
@@ -50,7 +51,7 @@ import { Ring, deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import { session } from "./subscription";
 import { discharge, forgetAddress } from "./tally";
 import { arm, disarm } from "./timers";
-import { forget, hasUnflushed, unflushed, wakeSubscribers } from "./topics";
+import { forget, hasUnflushed, topic, unflushed, wakeSubscribers } from "./topics";
 
 // ---- deadlines -------------------------------------------------------------------------------------
 
@@ -285,19 +286,23 @@ export function finishWrite(c: Conn): void {
 function settle(): void {
   const rows = engine.rowCount;
   engine.rowCount = 0;
+  let quietBytes: f64 = 0;
   for (let i: u32 = 0; i < rows; i++) {
     const row = engine.rows + (i as usize) * ROW_BYTES;
     const c = at(load<u32>(row, ROW_SLOT));
     if (c.state == State.Dead || c.writing == 0) continue;
     if (load<u32>(row, ROW_STATE) == RowState.Complete) {
       endPaceOut(c);
-      finishWrite(c);
+      const bytes = completeQuiet(c);
+      if (bytes == 0) finishWrite(c);
+      quietBytes += bytes as f64;
     } else {
       place(c);
       paceOut(c);
       rearm(c);
     }
   }
+  add(Control.BytesOut, quietBytes);
 }
 
 /** Tells the first of the queue that a buffer may be had. */
@@ -337,11 +342,17 @@ function wakeSenders(): void {
   }
 }
 
-/** The broadcasts from `first` on are due to everyone. */
-function castAll(first: u64, runBytes: u32): void {
-  for (let i: u32 = 0; i < engine.openCount; i++) {
-    const c = openAt(i);
-    castDue(c, first);
+/** Makes the new broadcasts due to those who have not been looked at yet, as long as there is room for their rows. */
+function castOn(runBytes: u32): void {
+  if (engine.castLeft == 0) return;
+  beginCast(topic(0).last);
+  while (engine.castLeft > 0 && engine.rowCount < ROW_LIMIT) {
+    engine.castLeft--;
+    // From the last to the first: of those that end meanwhile, the place is taken by one that has been looked at.
+    if (engine.castLeft >= engine.openCount) continue;
+    const c = openAt(engine.castLeft);
+    if (castRow(c, runBytes)) continue;
+    castDue(c, engine.castFirst);
     if (!nextRow(c, runBytes)) place(c);
   }
 }
@@ -373,7 +384,7 @@ function serve(c: Conn, runBytes: u32): void {
 
 /** Serves what is not a WebSocket. WebSockets stay on the list: their next frames may be ones that wait. */
 function serveAnswers(runBytes: u32): void {
-  for (let link = engine.dirtyHead; link != 0; ) {
+  for (let link = engine.dirtyHead; link != 0 && engine.rowCount < ROW_LIMIT; ) {
     const c = at(link - 1);
     link = c.link;
     if (isWebSocket(c)) continue;
@@ -402,10 +413,14 @@ export function flush(withhold: u32): u32 {
   }
   if (isNew) {
     const everyone = wakeSubscribers();
-    if (everyone != NEVER) castAll(everyone, runBytes);
+    if (everyone != NEVER) {
+      if (engine.castLeft == 0) engine.castFirst = everyone;
+      engine.castLeft = engine.openCount;
+    }
     plain.flushed = plain.committed;
     deflated.flushed = deflated.committed;
   }
-  while (engine.dirtyHead != 0) serve(takeDirty(), runBytes);
+  castOn(runBytes);
+  while (engine.dirtyHead != 0 && engine.rowCount < ROW_LIMIT) serve(takeDirty(), runBytes);
   return engine.rowCount;
 }

@@ -12,6 +12,7 @@ import {
   HEADER_ENTRY_BYTES,
   Param,
   ROW_BYTES,
+  ROW_LIMIT,
 } from "./abi";
 
 /** Regions start at multiples of this many bytes. */
@@ -22,6 +23,8 @@ export const PAD_BYTES: f64 = 64;
 export const HEADROOM_BYTES: f64 = 256;
 /** Bytes of an entry of the frame index. */
 export const FRAME_BYTES: f64 = 56;
+/** Bytes behind the control table for the engine's own records. */
+export const CONTROL_EXTRA: f64 = 2048;
 /** Smallest buffer of the receive pool. */
 export const RECEIVE_UNIT: f64 = 1024;
 /** Smallest block of the reply pool. */
@@ -64,7 +67,6 @@ export function firstParam(region: i32): i32 {
     case Region.HttpSlots:
     case Region.Timers:
     case Region.Events:
-    case Region.Rows:
     case Region.Addresses:
       return Param.Connections;
     case Region.WebSocketSlots:
@@ -100,7 +102,6 @@ export function secondParam(region: i32): i32 {
   switch (region) {
     case Region.Timers:
     case Region.Events:
-    case Region.Rows:
     case Region.Addresses:
       return Param.WebSockets;
     case Region.Topics:
@@ -129,7 +130,7 @@ function aligned(bytes: f64): f64 {
 export function regionBytes(region: i32, first: f64, second: f64): f64 {
   switch (region) {
     case Region.Control:
-      return aligned((Control.COUNT as f64) * 8 + 2048);
+      return aligned((Control.COUNT as f64) * 8 + CONTROL_EXTRA);
     case Region.HttpSlots:
     case Region.WebSocketSlots:
       return aligned(first * (CONN_BYTES as f64));
@@ -156,7 +157,7 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
         (first + second) * (EVENT_BYTES as f64) * 2 + (EVENT_LIMIT as f64) * (EVENT_BYTES as f64),
       );
     case Region.Rows:
-      return aligned((first + second) * (ROW_BYTES as f64));
+      return (ROW_LIMIT as f64) * (ROW_BYTES as f64);
     case Region.Addresses:
       // Each connection may come from an address of its own. Number 0 is none.
       return aligned((first + second + 1) * TALLY_BYTES + powerOver(first + second) * BUCKET_BYTES);

@@ -224,10 +224,11 @@ export function subscribe(slot: u32, generation: u32, name: usize, length: u32):
   return Outcome.Ok;
 }
 
-/** Makes what was published since the last pass due; true when there is something. */
-function makeDue(c: Conn, s: Subscription): bool {
+/** Makes what was published from `first` on, since the last pass, due; true when there is something. */
+function makeDue(c: Conn, s: Subscription, first: u64): bool {
   if (s.flags & Mark.Due) return false;
-  const sequence = firstFrom(topic(s.topic).first, s.sequence, c);
+  const isFirst = s.sequence <= first && frame(first).exceptGeneration == 0;
+  const sequence = isFirst ? first : firstFrom(first, s.sequence, c);
   if (sequence == NEVER) return false;
   pushDue(c, s, sequence);
   return true;
@@ -251,7 +252,8 @@ function leave(c: Conn, s: Subscription): void {
 
 /** Gives a subscription up: what was published before is still due. */
 function giveUp(c: Conn, s: Subscription): void {
-  if (topic(s.topic).dirty != 0 && makeDue(c, s)) markDirty(c);
+  const t = topic(s.topic);
+  if (t.dirty != 0 && makeDue(c, s, t.first)) markDirty(c);
   leave(c, s);
   if (!(s.flags & Mark.Due)) releaseSubscription(s);
 }
@@ -300,7 +302,7 @@ export function subscriberCount(name: usize, length: u32): u32 {
 /** A WebSocket takes no more of what is published: what was is due to it still. */
 export function retire(c: Conn): void {
   session(c).until = engine.sequence as u32;
-  if (topic(0).dirty != 0) castDue(c, topic(0).first);
+  if (newBroadcasts() != NEVER) castDue(c, newBroadcasts());
   let link = session(c).first;
   while (link != 0) {
     const s = subscription(link);
@@ -367,7 +369,7 @@ export function wakeSubscribers(): u64 {
     for (let link = t.subscribers; link != 0; ) {
       const s = subscription(link);
       const c = at(s.slot);
-      if (makeDue(c, s)) markDirty(c);
+      if (makeDue(c, s, t.first)) markDirty(c);
       link = s.topicNext;
     }
     dropTopic(number);
@@ -375,9 +377,15 @@ export function wakeSubscribers(): u64 {
   return everyone;
 }
 
+/** The first broadcast that the flush pass has not made due to everyone; NEVER when there is none. */
+function newBroadcasts(): u64 {
+  if (engine.castLeft != 0) return engine.castFirst;
+  return topic(0).dirty != 0 ? topic(0).first : NEVER;
+}
+
 /** What of the broadcasts since the last pass is for a client that is due nothing else; NEVER for none. */
 export function unflushed(c: Conn): u64 {
-  return topic(0).dirty != 0 ? firstFrom(topic(0).first, c.sequence, c) : NEVER;
+  return firstFrom(newBroadcasts(), c.sequence, c);
 }
 
 /** Subscriptions up to which it is looked whether something unflushed is for a client. */

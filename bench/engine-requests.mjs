@@ -4,7 +4,8 @@
 // Each parser gets the same Buffer, copies it to where it parses (http-parser-js reads it in place), and stops when
 // JavaScript has all of the head in one of three forms:
 //
-//   offsets   where each part begins and ends, as numbers: all that the engine and llhttp tell by themselves
+//   offsets   where each part begins and ends, as numbers in memory that JavaScript reads: all that the engine and
+//             llhttp tell by themselves, the one in its table, the other by a call for each part
 //   views     a Buffer of each part, as undici makes them
 //   strings   a string of each part: the only form of http-parser-js
 
@@ -82,15 +83,10 @@ const takers = {
   /** @param {Host} host */
   offsets(host, slot, keep) {
     const { engine } = host;
-    const { u16 } = engine;
     const at = engine.head(slot);
-    let sum = at.target + at.targetLength;
-    keep?.push(at.target, at.targetLength);
-    for (let i = 0, entry = at.table >>> 1; i < at.fields * 4; i++, entry++) {
-      sum += u16[entry];
-      keep?.push(u16[entry]);
-    }
-    sink.value += sum;
+    const entry = at.table >>> 1;
+    keep?.push(at.target, at.targetLength, ...engine.u16.subarray(entry, entry + at.fields * 4));
+    sink.value += at.targetLength + at.fields;
     return engine.methodName(at.method);
   },
   views(host, slot, keep) {

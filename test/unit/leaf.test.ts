@@ -3,7 +3,8 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Drive } from "../drive";
+import { Trait } from "../../assembly/abi";
+import { type Asked, Drive } from "../drive";
 import { frame, lines, text } from "../frame";
 import { Random } from "../../host/testing/random";
 
@@ -241,6 +242,124 @@ leaf("mask: a payload cut into pieces goes on with the right byte of the mask", 
     }
     const got = Buffer.from(wire.messages.pop() as Uint8Array);
     assert.ok(got.subarray(got.length - payload.length).equals(payload));
+  }
+  drive.end();
+});
+
+// ---- octets of a request head -------------------------------------------------------------------
+
+/** The request that a head is taken for; undefined when it is refused. */
+function taken(drive: Drive, head: string): Asked | undefined {
+  const wire = drive.connect();
+  wire.send(Buffer.from(head, "latin1"));
+  const asked = wire.asked[0];
+  if (!asked) assert.match(wire.text, /^HTTP\/1\.1 4/);
+  wire.lose();
+  return asked;
+}
+
+/** `text` with one octet of it replaced. */
+function changed(text: string, at: number, octet: number): string {
+  return text.slice(0, at) + String.fromCharCode(octet) + text.slice(at + 1);
+}
+
+/** Puts each octet at each place of a text; what lies in front moves it over every edge of 16 bytes. */
+function eachOctet(length: number, look: (text: string, octet: number, pad: string) => void): void {
+  const text = "Abcdefghijklmnopqrstuvwxyz-0123456789-".repeat(2).slice(0, length);
+  for (let at = 0; at < length; at++) {
+    for (let octet = 0; octet < 256; octet++) {
+      look(changed(text, at, octet), octet, "p".repeat((at + octet) % 19));
+    }
+  }
+}
+
+leaf("a field's name holds tchars alone, wherever they stand", () => {
+  const drive = new Drive();
+  eachOctet(35, (name, octet, pad) => {
+    const asked = taken(drive, `GET / HTTP/1.1\r\nHost: a\r\nP: ${pad}\r\n${name}: v\r\n\r\n`);
+    const is = /[!#$%&'*+.^_`|~0-9A-Za-z-]/.test(String.fromCharCode(octet));
+    // A colon ends the name earlier, but for the one in front of which there would be none.
+    const isColon = octet === 0x3a && name[0] !== ":";
+    assert.is(asked !== undefined, is || isColon, `${octet} in ${name}`);
+    if (asked && is) assert.equal(asked.fields[2], [name, "v"]);
+  });
+  drive.end();
+});
+
+leaf("a field's value holds no control octet but HTAB, wherever it stands", () => {
+  const drive = new Drive();
+  eachOctet(50, (value, octet, pad) => {
+    const asked = taken(drive, `GET / HTTP/1.1\r\nHost: a\r\nP: ${pad}\r\nv: ${value}\r\n\r\n`);
+    const is = octet === 9 || (octet >= 0x20 && octet !== 0x7f);
+    assert.is(asked !== undefined, is, `${octet} in ${value}`);
+    if (asked) assert.equal(asked.fields[2], ["v", value.replace(/^[ \t]+|[ \t]+$/g, "")]);
+  });
+  drive.end();
+});
+
+leaf("a target holds visible ASCII alone, wherever it stands", () => {
+  const drive = new Drive();
+  eachOctet(35, (path, octet, pad) => {
+    const target = `/${pad}${path}`;
+    const asked = taken(drive, `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    assert.is(asked !== undefined, octet > 0x20 && octet < 0x7f, `${octet} in ${target}`);
+    if (asked) assert.is(asked.target, target);
+  });
+  drive.end();
+});
+
+leaf("a host's name holds unreserved octets, sub-delims but the comma, and whole escapes", () => {
+  const drive = new Drive();
+  eachOctet(35, (name, octet) => {
+    for (const host of [name, `%4a${name}`, `${name}:80`]) {
+      const asked = taken(drive, `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+      const value = host.replace(/^[ \t]+|[ \t]+$/g, "");
+      const found = /^(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+(?::(\d*))?$/.exec(value);
+      const is = found !== null && Number(found[1] ?? 0) < 65536;
+      assert.is(asked !== undefined, is, `${octet} in ${host}`);
+    }
+  });
+  drive.end();
+});
+
+leaf("names and words are known in any case, and no others are taken for them", () => {
+  const drive = new Drive();
+  const cases: [name: string, value: string, trait: Trait][] = [
+    ["Expect", "100-continue", Trait.Expect],
+    ["Connection", "keep-alive", Trait.KeepAlive],
+    ["Connection", "close", Trait.Close],
+    ["Connection", "upgrade", Trait.ConnectionUpgrade],
+    ["Upgrade", "websocket", Trait.UpgradeWebSocket],
+    ["Content-Length", "0", Trait.ContentLength],
+    ["Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==", Trait.Key],
+    ["Sec-WebSocket-Version", "13", Trait.Version13],
+  ];
+  const look = (name: string, value: string, trait: Trait, is: boolean): void => {
+    // From 1.0, so that a handshake that is not whole is no reason to refuse it.
+    const asked = taken(drive, `GET / HTTP/1.0\r\n${name}: ${value}\r\n\r\n`);
+    if (asked) assert.is((asked.traits & trait) !== 0, is, `${name}: ${value}`);
+  };
+  for (const [name, value, trait] of cases) {
+    look(name, value, trait, true);
+    look(name.toUpperCase(), value, trait, true);
+    look(name.toLowerCase(), value, trait, true);
+    for (let at = 0; at < name.length; at++) {
+      for (let octet = 0x21; octet < 0x7f; octet++) {
+        const other = changed(name, at, octet);
+        look(other, value, trait, other.toLowerCase() === name.toLowerCase());
+      }
+    }
+    if (!/^[a-z]/.test(value) || trait === Trait.Key) continue;
+    for (let at = 0; at < value.length; at++) {
+      for (let octet = 0x21; octet < 0x100; octet++) {
+        if (octet === 0x7f || octet === 0x2c) continue;
+        const other = changed(value, at, octet);
+        // Latin-1 letters have no case here.
+        const is = octet < 0x80 && other.toLowerCase() === value;
+        look(name, other, trait, is);
+        look(name, `a, ${other} ,b`, trait, is);
+      }
+    }
   }
   drive.end();
 });
