@@ -11,6 +11,7 @@ import { Latencies } from "./latencies.mjs";
 import { micros } from "./servers/publish.mjs";
 
 const READ_BYTES = 256 << 10;
+const AT_ONCE = 100; // clients that are connecting: no server's backlog is at stake
 const ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 1.3
 const KEY = randomBytes(16).toString("base64");
 const ACCEPT = createHash("sha1")
@@ -30,6 +31,8 @@ const reads = room.subarray(HELD_BYTES_MAX);
 const clients = [];
 let opened = 0;
 let due = 0;
+/** Opens the next of the clients that are still to be opened. */
+let connectNext = () => {};
 let complete = 0;
 /** @type {Echo | undefined} */
 let echo;
@@ -91,6 +94,7 @@ function open({ port, kind = "binary", stalled = 0 }, index) {
     upgraded = true;
     if (!isReader) socket.pause();
     if (++opened === due) process.send({ type: "connected" });
+    else connectNext();
     return begin + headEnd + 4 - before;
   };
   const callback = (bytes) => {
@@ -153,7 +157,9 @@ function expect(job, clockMicros) {
 const ACTIONS = {
   connect(options) {
     due += options.count;
-    for (let i = 0; i < options.count; i++) open(options, i);
+    let index = 0;
+    connectNext = () => index < options.count && open(options, index++);
+    for (let i = 0; i < AT_ONCE; i++) connectNext();
   },
   expect({ job, clockMicros }) {
     expect(job, clockMicros);

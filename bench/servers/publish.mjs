@@ -55,18 +55,17 @@ export function micros() {
 }
 
 /**
- * How far behind the client is that paces the publisher: the slowest; or where some never read, the fastest.
+ * How far behind the client is that paces the publisher: the slowest; or where only so many read, the slowest of
+ * those, who are the ones least behind.
  * @template T
- * @param {Record<string, any>} settings
+ * @param {{ readers?: number }} settings
  * @param {Iterable<T>} clients
  * @param {(client: T) => number} figure bytes that are not yet sent
  */
-export function pacer({ stalled = false }, clients, figure) {
-  const pick = stalled ? Math.min : Math.max;
+export function pacer({ readers = Number.POSITIVE_INFINITY }, clients, figure) {
   return () => {
-    let behind;
-    for (const client of clients) behind = pick(behind ?? figure(client), figure(client));
-    return behind ?? 0;
+    const all = Array.from(clients, figure).sort((a, b) => a - b);
+    return all[Math.min(readers, all.length) - 1] ?? 0;
   };
 }
 

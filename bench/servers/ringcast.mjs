@@ -19,7 +19,7 @@ async function handlerIn(place, settings) {
   return place === "pool" ? { handler: url, pool: POOL } : { handler: url };
 }
 
-await control(async ({ application = false, place, grouped = 0, stalled = false, ...options }) => {
+await control(async ({ application = false, place, grouped = 0, readers, ...options }) => {
   if (!existsSync(ENTRY)) throw new Unavailable("dist/index.js is missing (run npm run build)");
   const { plan, serve } = await import(ENTRY.href);
   if (grouped > 0) setClients(grouped);
@@ -28,7 +28,7 @@ await control(async ({ application = false, place, grouped = 0, stalled = false,
     hostname: "127.0.0.1",
     ring: RING_BYTES,
     ...options,
-    ...(await handlerIn(place, { grouped, stalled })),
+    ...(await handlerIn(place, { grouped, readers })),
   };
   const before = micros();
   const server = await serve(asked);

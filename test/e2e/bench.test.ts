@@ -46,8 +46,8 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 bench("runs a short round of every case with every peer", async () => {
-  const { state, ended } = start(".scripts/bench.mjs", "--smoke");
-  const code = await within(ended, "end of the bench", SMOKE_LIMIT);
+  const { child, state, ended } = start(".scripts/bench.mjs", "--smoke");
+  const code = await within(ended, "end of the bench", SMOKE_LIMIT).finally(() => child.kill());
   assert.is(code, 0, `${state.output}${state.errors}`);
   for (const name of CASES) assert.match(state.output, new RegExp(`^${name}: `, "m"));
   for (const peer of [
