@@ -96,9 +96,10 @@ export function readIPv6(at: usize, end: usize): bool {
   return true;
 }
 
-/** Reads an address; the zone of one is left out. */
+/** Reads an address; the zone of an IPv6 one is left out. */
 export function readAddress(at: usize, length: u32): bool {
   if (length > TEXT_LIMIT) return false;
-  const end = findByte(at, at + length, 0x25);
-  return findByte(at, end, 0x3a) == end ? readIPv4(at, end) : readIPv6(at, end);
+  const end = at + length;
+  if (findByte(at, end, 0x3a) == end) return readIPv4(at, end);
+  return readIPv6(at, findByte(at, end, 0x25));
 }

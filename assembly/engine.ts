@@ -94,7 +94,7 @@ import {
   ringOf,
   setRings,
 } from "./ring";
-import { checkTallies, enroll, isAddressFull } from "./tally";
+import { checkTallies, enroll, isAddressFull, move } from "./tally";
 import { disarm, first, postpone } from "./timers";
 import {
   chain,
@@ -321,6 +321,23 @@ export function accept(addressLength: u32): u32 {
   add(Control.ConnectionCount, 1);
   setControl(Control.Generation, c.generation as f64);
   return c.slot;
+}
+
+/**
+ * Counts an HTTP connection under the address of its client, which the host has found out.
+ * @param addressLength bytes of it, at `addressText`; for what is no address it is counted under none
+ * @returns Ok; Full: there are as many of it as there may be, and the request is refused, or, when none is
+ * out, the connection reset; Gone
+ */
+export function setAddress(slot: u32, generation: u32, addressLength: u32): u32 {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || isWebSocket(c)) return Outcome.Gone;
+  if (!readAddress(ADDRESS_TEXT, addressLength) || move(c)) return Outcome.Ok;
+  if (c.state == State.Request) refuse(c, CloseReason.AddressLimit);
+  else kill(c, CloseReason.AddressLimit, Shut.Reset);
+  return Outcome.Full;
 }
 
 // ---- publishing, and who pays --------------------------------------------------------------------------

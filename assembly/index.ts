@@ -55,6 +55,7 @@ export {
   lag,
   leave,
   publish,
+  setAddress,
   stageAppend,
   stageDiscard,
   stageLength,

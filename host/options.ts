@@ -4,6 +4,7 @@
 import { Param } from "../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../assembly/plan";
 import type { TlsOptions } from "../worker/net";
+import { isRange } from "./address";
 import type { HandlerModule } from "./handler";
 
 /** Options of `serve`. All but `handler` have defaults. */
@@ -20,6 +21,12 @@ export interface Options<User = unknown> {
   protocols?: readonly string[];
   /** Value of a Server field in every answer, at most 256 characters; default "": none. */
   serverHeader?: string;
+  /**
+   * Peers that are believed to pass requests on for others: addresses, ranges such as "10.0.0.0/8", or "loopback",
+   * "linklocal", "uniquelocal", "unix" (the peers of a Unix socket). Default: none.
+   */
+  trustProxy?: readonly string[];
+  forwardedHeader?: "x-forwarded-for" | "forwarded";
   requireOrigin?: boolean;
   noDelay?: boolean;
   tcpKeepAlive?: number;
@@ -124,8 +131,8 @@ export type OptionName = Exclude<
 >;
 
 /** Options that are lists of words. */
-export type ListName = "origins" | "hosts" | "protocols";
-const LISTS: readonly ListName[] = ["origins", "hosts", "protocols"];
+export type ListName = "origins" | "hosts" | "protocols" | "trustProxy";
+const LISTS: readonly ListName[] = ["origins", "hosts", "protocols", "trustProxy"];
 
 export interface OptionRow<Name extends string = OptionName> {
   readonly name: Name;
@@ -433,6 +440,13 @@ export const OPTIONS: readonly OptionRow[] = [
     text: "Refuse upgrades without an Origin, which come from clients that are not browsers.",
   },
   {
+    name: "forwardedHeader",
+    unit: "word",
+    default: "x-forwarded-for",
+    words: ["x-forwarded-for", "forwarded"],
+    text: "The field by which peers of `trustProxy` name the client; the other one is not looked at.",
+  },
+  {
     name: "noDelay",
     unit: "flag",
     default: true,
@@ -696,6 +710,10 @@ const WORDS: Readonly<Record<ListName, readonly [(word: string) => boolean, stri
   origins: [isOrigin, 'an origin such as "https://example.org"'],
   hosts: [(word) => word !== "" && !/[\s/@]/.test(word), "a host"],
   protocols: [(word) => TOKEN.test(word), "a token"],
+  trustProxy: [
+    isRange,
+    'an address, a range such as "10.0.0.0/8", or one of "loopback", "linklocal", "uniquelocal", "unix"',
+  ],
 };
 
 function readPool(options: Options): Record<keyof PoolOptions, number> | undefined {

@@ -44,6 +44,7 @@ export interface EngineExports {
   method(index: number): number;
   accept(addressLength?: number): number;
   addressText(): number;
+  setAddress(slot: number, generation: number, length: number): number;
   feed(slot: number, generation: number, n: number): number;
   resume(slot: number, generation: number): number;
   retain(slot: number, generation: number): number;
@@ -240,6 +241,11 @@ export class Engine {
    */
   accept(address: string): number {
     return this.x.accept(this.#putAddress(address)) >>> 0;
+  }
+
+  /** Counts a connection under its client's address. @returns an Outcome: see `setAddress` of assembly/engine.ts */
+  setAddress(slot: number, generation: number, address: string): number {
+    return this.x.setAddress(slot, generation, this.#putAddress(address));
   }
 
   /** The receive window as bytes to read a socket into. */

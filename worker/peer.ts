@@ -52,20 +52,24 @@ export class Peer implements Sink, Connection {
   /** Window of what is compressed for this client; 0: nothing is. */
   windowBits = 0;
   dead = false;
+  /** Who connected. */
+  readonly peerAddress: string;
+  /** The same; of a WebSocket that came through a trusted proxy, its client. */
+  remoteAddress: string;
+  /** Whoever connected is trusted to tell whom it passes requests on for. */
+  forwards = false;
 
   constructor(pump: Pump, link: Link, slot: number, generation: number) {
     this.#pump = pump;
     this.link = link;
     this.slot = slot;
     this.generation = generation;
+    this.peerAddress = link.remoteAddress;
+    this.remoteAddress = link.remoteAddress;
   }
 
   get id(): number {
     return this.generation * SLOT_LIMIT + this.slot;
-  }
-
-  get remoteAddress(): string {
-    return this.link.remoteAddress;
   }
 
   read(n: number): void {

@@ -59,6 +59,7 @@ import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
 import { Answers } from "./answers";
 import { WINDOW_BITS } from "./deflate";
+import { type ForwardRules, clientOf } from "./forwarded";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Clock, Codec, Link, Sink } from "./net";
 import { Hold, Peer } from "./peer";
@@ -99,6 +100,8 @@ export interface PumpOptions {
   readonly flushInterval?: number;
   /** Who may connect. */
   readonly rules?: OriginRules;
+  /** Who is believed to pass requests on for others; undefined: nobody. */
+  readonly forwarding?: ForwardRules | undefined;
   /** Subprotocols to choose from. */
   readonly protocols?: readonly string[];
   /** Value of the Server field; "" for none. */
@@ -123,6 +126,7 @@ export class Pump implements HandlerServer {
   flushInterval: number;
   readonly #codec: Codec | undefined;
   readonly #rules: OriginRules;
+  readonly #forwarding: ForwardRules | undefined;
   readonly #threshold: number;
   #ordered: boolean;
   #turned: (() => void) | undefined;
@@ -170,6 +174,7 @@ export class Pump implements HandlerServer {
     this.flushInterval = options.flushInterval ?? 0;
     this.#codec = options.codec;
     this.#rules = options.rules ?? {};
+    this.#forwarding = options.forwarding;
     this.answers = new Answers(this, options.codec, options.protocols ?? []);
     this.#threshold = this.engine.params[Param.DeflateThreshold] as number;
     this.#ordered = options.ordered ?? true;
@@ -231,14 +236,17 @@ export class Pump implements HandlerServer {
       return undefined;
     }
     this.time();
-    let slot = engine.accept(link.remoteAddress);
+    // Connections of a trusted proxy are many clients': each WebSocket is counted under its own.
+    const forwards = this.#forwarding?.trusted.has(link.remoteAddress) ?? false;
+    const address = forwards ? "" : link.remoteAddress;
+    let slot = engine.accept(address);
     if (slot === NONE && engine.get(Control.Result) !== 0) {
       link.reset();
       return undefined;
     }
     if (slot === NONE) {
       this.actOnCloses();
-      slot = engine.accept(link.remoteAddress);
+      slot = engine.accept(address);
       if (slot === NONE) {
         link.destroy();
         this.schedule();
@@ -246,6 +254,7 @@ export class Pump implements HandlerServer {
       }
     }
     const peer = new Peer(this, link, slot, engine.get(Control.Generation));
+    peer.forwards = forwards;
     this.#peers[slot] = peer;
     if (this.#handler.connect) this.#guard("connect", () => this.#handler.connect?.(peer));
     this.schedule();
@@ -593,8 +602,23 @@ export class Pump implements HandlerServer {
 
   // ---- requests --------------------------------------------------------------------------------------
 
+  #requestOf(peer: Peer): RequestImpl {
+    const request = new RequestImpl(this.engine, peer.slot, peer.id, peer.peerAddress);
+    if (this.#forwarding && peer.forwards) {
+      const field = request.header(this.#forwarding.field);
+      request.remoteAddress = clientOf(peer.peerAddress, field, this.#forwarding);
+    }
+    return request;
+  }
+
+  /** An upgrade is about to be answered. @returns false when its client's address has as many as it may */
+  isAddressFree(peer: Peer, address: string): boolean {
+    if (!peer.forwards || this.#forwarding?.trusted.has(address)) return true;
+    return this.engine.setAddress(peer.slot, peer.generation, address) !== Outcome.Full;
+  }
+
   #handleRequest(peer: Peer): void {
-    const request = new RequestImpl(this.engine, peer.slot, peer.id, peer.remoteAddress);
+    const request = this.#requestOf(peer);
     if (this.#admit(peer, request)) this.#answer(peer, request);
   }
 
@@ -609,7 +633,7 @@ export class Pump implements HandlerServer {
   #handleHead(peer: Peer): void {
     const { x } = this.engine;
     const { slot, generation } = peer;
-    const request = new RequestImpl(this.engine, slot, peer.id, peer.remoteAddress);
+    const request = this.#requestOf(peer);
     if (!this.#admit(peer, request)) return;
     const { streams } = this.#handler;
     let isWanted = streams === true;

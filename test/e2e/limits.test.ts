@@ -9,6 +9,7 @@ import {
   WsWire,
   clientFrame,
   closeOf,
+  handlerOf,
   serving,
   sleep,
   takeAnswer,
@@ -136,5 +137,28 @@ limits("who hardly reads its answers is reset, and holds no reply blocks", () =>
     wire.destroy();
   }),
 );
+
+for (const where of ["worker", "application"] as const) {
+  limits(
+    `a trusted proxy tells who asks, and others do not; the handler is in the ${where}`,
+    async () => {
+      const handler = await handlerOf("http", where);
+      await serving("http", { handler, trustProxy: ["127.0.0.1"] }, async (_server, port) => {
+        const proxy = await Wire.open(port);
+        const stranger = await from(port, "127.0.0.2");
+        const ask = async (wire: Wire, client: string): Promise<string> => {
+          wire.write(`GET /all HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ${client}\r\n\r\n`);
+          return JSON.parse((await takeAnswer(wire)).body.toString()).remoteAddress;
+        };
+        assert.is(await ask(proxy, "6.6.6.6, 2001:db8::1"), "2001:db8::1");
+        assert.is(await ask(proxy, "192.0.2.1, 127.0.0.1"), "192.0.2.1");
+        assert.is(await ask(proxy, "unknown"), "127.0.0.1");
+        assert.is(await ask(stranger, "192.0.2.1"), "127.0.0.2");
+        proxy.destroy();
+        stranger.destroy();
+      });
+    },
+  );
+}
 
 limits.run();
