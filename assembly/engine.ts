@@ -3,6 +3,7 @@
 
 import {
   ABI_VERSION,
+  Arrival,
   CONN_BYTES,
   CloseReason,
   Control,
@@ -279,8 +280,8 @@ export function addressText(): usize {
   return ADDRESS_TEXT;
 }
 
-/** Counts a connection that ends before it has a slot. */
-function decline(reason: i32): u32 {
+/** Counts a connection that is refused before it has a slot. Returns NONE. */
+export function decline(reason: i32): u32 {
   add(Control.Accepted, 1);
   countClose(reason);
   setControl(Control.Result, reason as f64);
@@ -290,11 +291,12 @@ function decline(reason: i32): u32 {
 /**
  * A connection was accepted.
  * @param addressLength bytes of the peer's address, at `addressText`; 0: it is counted under none
+ * @param flags bits of Arrival
  * @returns its slot (generation in Control.Generation), or NONE. Then Control.Result is the reason for which it
  * is refused, and counted, or 0: the table is full. When events wait then, the oldest idle one was ended to make
  * room: act on them, call again.
  */
-export function accept(addressLength: u32): u32 {
+export function accept(addressLength: u32, flags: u32): u32 {
   takeTime();
   takeEvents();
   const isKnown = addressLength != 0 && readAddress(ADDRESS_TEXT, addressLength);
@@ -314,6 +316,8 @@ export function accept(addressLength: u32): u32 {
   c.lastIn = engine.now;
   c.closeCode = 0;
   if (isKnown) enroll(c);
+  if (flags & Arrival.Proxied) c.flags |= Flag.Proxied;
+  if (flags & Arrival.Unsecured) c.flags |= Flag.Unsecured;
   beginHead(c);
   enlist(c, List.Reading);
   rearm(c);
@@ -321,6 +325,12 @@ export function accept(addressLength: u32): u32 {
   add(Control.ConnectionCount, 1);
   setControl(Control.Generation, c.generation as f64);
   return c.slot;
+}
+
+/** TLS is established: the bytes that are fed from now on are a request's. */
+export function secured(slot: u32, generation: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) != 0) c.flags &= ~Flag.Unsecured;
 }
 
 /**

@@ -53,6 +53,30 @@ function parseAddress(text: string): Address | undefined {
   return [...before, ...new Array<number>(8 - before.length - behind.length).fill(0), ...behind];
 }
 
+/** An address as text (RFC 5952), of sixteen octets in memory. */
+export function formatAddress(bytes: Uint8Array, at: number): string {
+  const groups = Array.from(
+    { length: 8 },
+    (_, i) => ((bytes[at + 2 * i] as number) << 8) | (bytes[at + 2 * i + 1] as number),
+  );
+  if (MAPPED.every((group, i) => groups[i] === group))
+    return bytes.subarray(at + 12, at + 16).join(".");
+  const text = (part: readonly number[]): string =>
+    part.map((group) => group.toString(16)).join(":");
+  // The longest run of zeros, of at least two; the first of equals.
+  let start = -1;
+  let length = 1;
+  for (let i = 0; i < 8; i++) {
+    let n = 0;
+    while (groups[i + n] === 0) n++;
+    if (n <= length) continue;
+    start = i;
+    length = n;
+  }
+  if (start < 0) return text(groups);
+  return `${text(groups.slice(0, start))}::${text(groups.slice(start + length))}`;
+}
+
 /** True for an address, without port or brackets. */
 export function isAddress(text: string): boolean {
   return parseAddress(text) !== undefined;

@@ -53,11 +53,16 @@ export class Peer implements Sink, Connection {
   windowBits = 0;
   dead = false;
   /** Who connected. */
-  readonly peerAddress: string;
+  peerAddress: string;
   /** The same; of a WebSocket that came through a trusted proxy, its client. */
   remoteAddress: string;
   /** Whoever connected is trusted to tell whom it passes requests on for. */
   forwards = false;
+  /** Its PROXY header has not come; its TLS is not established. */
+  isProxied = false;
+  isUnsecured = false;
+  /** The handler has been told of it. */
+  isTold = false;
 
   constructor(pump: Pump, link: Link, slot: number, generation: number) {
     this.#pump = pump;
@@ -84,7 +89,12 @@ export class Peer implements Sink, Connection {
     if (!this.dead) this.#pump.peerEnded(this);
   }
 
-  lost(_error: Error | undefined): void {
-    if (!this.dead) this.#pump.terminate(this, CloseReason.PeerReset);
+  secured(): void {
+    if (!this.dead) this.#pump.secured(this);
+  }
+
+  lost(_error: Error | undefined, why?: "handshake"): void {
+    const reason = why === "handshake" ? CloseReason.TlsFailed : CloseReason.PeerReset;
+    if (!this.dead) this.#pump.terminate(this, reason);
   }
 }

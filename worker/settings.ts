@@ -6,7 +6,14 @@ import type { PumpOptions } from "./server";
 
 export type PumpSettings = Pick<
   PumpOptions,
-  "flushInterval" | "rules" | "forwarding" | "protocols" | "serverHeader" | "secure" | "ordered"
+  | "flushInterval"
+  | "rules"
+  | "forwarding"
+  | "proxies"
+  | "protocols"
+  | "serverHeader"
+  | "secure"
+  | "ordered"
 >;
 
 export function pumpSettings({ values, lists, serverHeader, tls }: Settings): PumpSettings {
@@ -21,6 +28,7 @@ export function pumpSettings({ values, lists, serverHeader, tls }: Settings): Pu
       trusted: new AddressSet(lists.trustProxy),
       field: values.forwardedHeader === 0 ? "x-forwarded-for" : "forwarded",
     },
+    proxies: lists.proxyProtocol && new AddressSet(lists.proxyProtocol),
     protocols: lists.protocols ?? [],
     serverHeader,
     secure: tls !== undefined,

@@ -208,6 +208,7 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     sendBegin: () => x.sendBegin(slot, generation, 0x81, 3),
     ping: () => x.ping(slot, generation, scratch, 0),
     close: () => x.close(slot, generation, 1000, scratch, 0, CloseReason.Application),
+    secured: () => x.secured(slot, generation),
     setAddress: () => x.setAddress(slot, generation, 0),
     dismiss: () => x.dismiss(slot, generation),
     free: () => x.free(slot, generation),
@@ -258,7 +259,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
     ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure"],
-    ...["gauge", "check", "checkUtf8", "streams", "server", "addressText"],
+    ...["gauge", "check", "checkUtf8", "streams", "server", "addressText", "decline"],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
 });
