@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 8;
+export const ABI_VERSION: u32 = 9;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -220,6 +220,16 @@ export enum EventKind {
   End,
   /** The engine is through with the connection: act by `Shut` in `length`, then `free` the slot. `value`: reason. */
   Closed,
+  /** A PROXY header was taken: `length` 16: the client's address, as of IPv6, at `pointer`; 0: it names none. */
+  Proxied,
+}
+
+/** Bits of `accept`'s flags. */
+export enum Arrival {
+  /** A PROXY header comes first. */
+  Proxied = 1,
+  /** TLS is to be negotiated, behind the header: nothing is said before `secured`. */
+  Unsecured = 2,
 }
 
 /** How a Closed connection's socket ends. */
@@ -493,7 +503,10 @@ export enum CloseReason {
   HostRefused = -59,
   /** A body or message came too slowly. */
   ReceiveTooSlow = -60,
+  BadProxyHeader = -61,
+  ProxyRefused = -62,
+  TlsFailed = -63,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 60;
+export const CLOSE_REASONS: u32 = 63;

@@ -2,7 +2,7 @@
 //
 // Invariant: an IPv4 address and the IPv6 address it is mapped to (::ffff:a.b.c.d) are the same octets.
 
-import { storeBe16 } from "./bytes";
+import { findByte, storeBe16 } from "./bytes";
 
 /** The address that was read last. */
 export const ADDRESS = memory.data(16, 8);
@@ -13,12 +13,6 @@ const TEXT_LIMIT: u32 = 64;
 const GROUPS: u32 = 8;
 /** "No gap". */
 const NOWHERE: u32 = 9;
-
-/** The first octet of [at, end) that is `octet`; `end` if none is. */
-function find(at: usize, end: usize, octet: u32): usize {
-  while (at < end && load<u8>(at) != octet) at++;
-  return at;
-}
 
 /** Value of a hexadecimal digit; 255 for another octet. */
 export function hexDigit(c: u32): u32 {
@@ -102,9 +96,10 @@ export function readIPv6(at: usize, end: usize): bool {
   return true;
 }
 
-/** Reads an address; the zone of one is left out. */
+/** Reads an address; the zone of an IPv6 one is left out. */
 export function readAddress(at: usize, length: u32): bool {
   if (length > TEXT_LIMIT) return false;
-  const end = find(at, at + length, 0x25);
-  return find(at, end, 0x3a) == end ? readIPv4(at, end) : readIPv6(at, end);
+  const end = at + length;
+  if (findByte(at, end, 0x3a) == end) return readIPv4(at, end);
+  return readIPv6(at, findByte(at, end, 0x25));
 }

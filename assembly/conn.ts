@@ -118,6 +118,10 @@ export enum Flag {
   Upload = 134217728,
   /** The host waits for a piece of it. */
   Pulling = 268435456,
+  /** Its PROXY header has not come. */
+  Proxied = 536870912,
+  /** TLS is not established. */
+  Unsecured = 1073741824,
 }
 
 @unmanaged
@@ -630,7 +634,7 @@ export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32
   store<i32>(e, value, EVENT_VALUE);
   store<u32>(e, c.closeCode as u32, EVENT_EXTRA);
   engine.eventCount++;
-  if (kind < (EventKind.Drain as u32)) engine.inboundEvents++;
+  if (kind < (EventKind.Drain as u32) || kind == EventKind.Proxied) engine.inboundEvents++;
   setControl(Control.EventCount, engine.eventCount as f64);
 }
 

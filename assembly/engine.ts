@@ -3,6 +3,7 @@
 
 import {
   ABI_VERSION,
+  Arrival,
   CONN_BYTES,
   CloseReason,
   Control,
@@ -96,7 +97,7 @@ import {
   ringOf,
   setRings,
 } from "./ring";
-import { checkTallies, enroll, isAddressFull } from "./tally";
+import { checkTallies, enroll, isAddressFull, move } from "./tally";
 import { disarm, first, postpone } from "./timers";
 import {
   chain,
@@ -284,8 +285,8 @@ export function addressText(): usize {
   return ADDRESS_TEXT;
 }
 
-/** Counts a connection that ends before it has a slot. */
-function decline(reason: i32): u32 {
+/** Counts a connection that is refused before it has a slot. Returns NONE. */
+export function decline(reason: i32): u32 {
   add(Control.Accepted, 1);
   countClose(reason);
   setControl(Control.Result, reason as f64);
@@ -295,11 +296,12 @@ function decline(reason: i32): u32 {
 /**
  * A connection was accepted.
  * @param addressLength bytes of the peer's address, at `addressText`; 0: it is counted under none
+ * @param flags bits of Arrival
  * @returns its slot (generation in Control.Generation), or NONE. Then Control.Result is the reason for which it
  * is refused, and counted, or 0: the table is full. When events wait then, the oldest idle one was ended to make
  * room: act on them, call again.
  */
-export function accept(addressLength: u32): u32 {
+export function accept(addressLength: u32, flags: u32): u32 {
   takeTime();
   takeEvents();
   const isKnown = addressLength != 0 && readAddress(ADDRESS_TEXT, addressLength);
@@ -319,6 +321,8 @@ export function accept(addressLength: u32): u32 {
   c.lastIn = engine.now;
   c.closeCode = 0;
   if (isKnown) enroll(c);
+  if (flags & Arrival.Proxied) c.flags |= Flag.Proxied;
+  if (flags & Arrival.Unsecured) c.flags |= Flag.Unsecured;
   beginHead(c);
   enlist(c, List.Reading);
   rearm(c);
@@ -326,6 +330,29 @@ export function accept(addressLength: u32): u32 {
   add(Control.ConnectionCount, 1);
   setControl(Control.Generation, c.generation as f64);
   return c.slot;
+}
+
+/** TLS is established: the bytes that are fed from now on are a request's. */
+export function secured(slot: u32, generation: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) != 0) c.flags &= ~Flag.Unsecured;
+}
+
+/**
+ * Counts an HTTP connection under the address of its client, which the host has found out.
+ * @param addressLength bytes of it, at `addressText`; for what is no address it is counted under none
+ * @returns Ok; Full: there are as many of it as there may be, and the request is refused, or, when none is
+ * out, the connection reset; Gone
+ */
+export function setAddress(slot: u32, generation: u32, addressLength: u32): u32 {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || isWebSocket(c)) return Outcome.Gone;
+  if (!readAddress(ADDRESS_TEXT, addressLength) || move(c)) return Outcome.Ok;
+  if (c.state == State.Request) refuse(c, CloseReason.AddressLimit);
+  else kill(c, CloseReason.AddressLimit, Shut.Reset);
+  return Outcome.Full;
 }
 
 // ---- publishing, and who pays --------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import {
   Shut,
   Trait,
 } from "./abi";
+import { ADDRESS } from "./address";
 import { unmask } from "./bytes";
 import {
   Conn,
@@ -53,6 +54,7 @@ import { queueSwitch, refuse, sendContinue } from "./respond";
 import { answerClose, fail, queuePong } from "./send";
 import { endPaceIn, isFlooding, noteFed, paceIn, pardon } from "./pace";
 import { blockBytes, give, orderFor, take } from "./pool";
+import { hasClient, parseProxy, proxyBytes } from "./proxy";
 import { ringOf } from "./ring";
 import { Session, session } from "./subscription";
 import { disarm } from "./timers";
@@ -171,12 +173,38 @@ function ask(c: Conn): void {
   emit(EventKind.Request, c, c.head, c.headLength, c.traits);
 }
 
+/** Bytes behind a PROXY header that are not for the engine: TLS begins with them. */
+let behindHeader: u32 = 0;
+
+/** Takes the PROXY header; false when it is not whole yet. */
+function takeProxy(c: Conn): bool {
+  const data = dataOf(c);
+  const result = parseProxy(data + c.start, data + c.end);
+  if (result == MORE) return false;
+  if (result != DONE) {
+    kill(c, result, Shut.Reset);
+    return true;
+  }
+  c.start += proxyBytes;
+  c.flags &= ~Flag.Proxied;
+  if (has(c, Flag.Unsecured)) {
+    behindHeader = c.end - c.start;
+    dropInput(c);
+  } else {
+    // The host says under what address it is counted before a request is looked at.
+    c.flags |= Flag.MessageOut;
+  }
+  emit(EventKind.Proxied, c, ADDRESS, hasClient ? 16 : 0, 0);
+  return true;
+}
+
 /** Parses until a request is out, more is needed, or the connection is through. */
 function parseHttp(c: Conn): void {
+  if (has(c, Flag.Proxied) && c.start != c.end && !eventsFull() && takeProxy(c)) return;
   while (c.state == State.Head || c.state == State.Body) {
     if (has(c, Flag.Held) || eventsFull()) return;
     if (c.state == State.Head) {
-      if (c.start == c.end) break;
+      if (c.start == c.end || has(c, Flag.Proxied)) break;
       if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce())) {
         // It does not read its answers: no further request until it does.
         c.flags |= Flag.Clogged;
@@ -249,11 +277,12 @@ function parseHttp(c: Conn): void {
 }
 
 function feedHttp(c: Conn, n: u32): u32 {
+  behindHeader = 0;
   if (c.buffer != 0) {
     if (!append(c, n)) return 0;
     parseHttp(c);
     // Nothing is left in the window; what is left in the buffer is told all the same: `resume` follows.
-    return n - min(n, leftover(c));
+    return n - min(n, behindHeader + leftover(c));
   }
   c.flags |= Flag.InWindow;
   engine.fedSlot = c.slot + 1;
@@ -262,7 +291,7 @@ function feedHttp(c: Conn, n: u32): u32 {
   if (c.scan != 0 && c.state == State.Head) beginHead(c);
   if (has(c, Flag.Upload)) parseUpload(c);
   else parseHttp(c);
-  return n - (has(c, Flag.Waiting) ? handBack(c) : leftover(c));
+  return n - (has(c, Flag.Waiting) ? handBack(c) : behindHeader + leftover(c));
 }
 
 // ---- WebSocket ---------------------------------------------------------------------------------------
@@ -684,7 +713,8 @@ export function terminate(slot: u32, generation: u32, reason: i32): u32 {
   takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return Outcome.Gone;
-  kill(c, reason, reason == CloseReason.PeerReset ? Shut.Destroy : Shut.Reset);
+  const isOver = reason == CloseReason.PeerReset || reason == CloseReason.TlsFailed;
+  kill(c, reason, isOver ? Shut.Destroy : Shut.Reset);
   return Outcome.Ok;
 }
 

@@ -60,7 +60,8 @@ export function refuse(c: Conn, reason: i32): void {
     return;
   }
   const status = closeStatus(reason);
-  if (status == 0) {
+  // Whoever has not said who is asking, or cannot read it yet, is told nothing.
+  if (status == 0 || has(c, Flag.Proxied | Flag.Unsecured)) {
     kill(c, reason, Shut.Reset);
     return;
   }
@@ -325,7 +326,8 @@ export function stop(): void {
 export function dismiss(slot: u32, generation: u32): void {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return;
-  if (c.state == State.Head && c.start == c.end) finishWith(c, CloseReason.Shutdown);
+  if (has(c, Flag.Proxied | Flag.Unsecured)) refuse(c, CloseReason.Shutdown);
+  else if (c.state == State.Head && c.start == c.end) finishWith(c, CloseReason.Shutdown);
   else if (c.state == State.Head || c.state == State.Body) refuse(c, CloseReason.Shutdown);
 }
 

@@ -116,6 +116,18 @@ export function enroll(c: Conn): void {
   c.address = number;
 }
 
+/**
+ * Counts a connection under the address that was read last, and under no other any more.
+ * @returns false: that has as many as it may, it is counted under none
+ */
+export function move(c: Conn): bool {
+  discharge(c);
+  forgetAddress(c);
+  if (isAddressFull()) return false;
+  enroll(c);
+  return true;
+}
+
 /** A connection has ended. */
 export function discharge(c: Conn): void {
   if (c.address != 0) tally(c.address).connections--;

@@ -73,6 +73,9 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   Configured: row("closed by a change of configuration"),
   WsBadDeflate: row("a compressed message cannot be inflated", 0, 1007),
   HostRefused: row("the request's host is not one of `hosts`", 421),
+  BadProxyHeader: row("the PROXY header is missing or not valid"),
+  ProxyRefused: row("the peer is not one that `proxyProtocol` names"),
+  TlsFailed: row("the TLS handshake failed, or took longer than handshakeTimeout"),
   ReceiveTooSlow: row("a body or message came slower than minReceiveRate", 408, 1008),
 };
 

@@ -4,6 +4,7 @@
 import { Param } from "../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../assembly/plan";
 import type { TlsOptions } from "../worker/net";
+import { ANY, isRange } from "./address";
 import type { HandlerModule } from "./handler";
 
 /** Options of `serve`. All but `handler` have defaults. */
@@ -20,6 +21,14 @@ export interface Options<User = unknown> {
   protocols?: readonly string[];
   /** Value of a Server field in every answer, at most 256 characters; default "": none. */
   serverHeader?: string;
+  /**
+   * Peers that are believed to pass requests on for others: addresses, ranges such as "10.0.0.0/8", or "loopback",
+   * "linklocal", "uniquelocal", "unix" (the peers of a Unix socket). Default: none.
+   */
+  trustProxy?: readonly string[];
+  /** Peers that begin each connection with a PROXY header, named as in `trustProxy`; true: all. Others are refused. */
+  proxyProtocol?: boolean | readonly string[];
+  forwardedHeader?: "x-forwarded-for" | "forwarded";
   requireOrigin?: boolean;
   noDelay?: boolean;
   tcpKeepAlive?: number;
@@ -77,6 +86,7 @@ export interface Options<User = unknown> {
   pool?: PoolOptions;
   maxPendingRequests?: number;
   maxPendingBytes?: number;
+  handshakeTimeout?: number;
   headersTimeout?: number;
   requestTimeout?: number;
   keepAliveTimeout?: number;
@@ -126,8 +136,8 @@ export type OptionName = Exclude<
 >;
 
 /** Options that are lists of words. */
-export type ListName = "origins" | "hosts" | "protocols";
-const LISTS: readonly ListName[] = ["origins", "hosts", "protocols"];
+export type ListName = "origins" | "hosts" | "protocols" | "trustProxy" | "proxyProtocol";
+const LISTS: readonly ListName[] = ["origins", "hosts", "protocols", "trustProxy", "proxyProtocol"];
 
 export interface OptionRow<Name extends string = OptionName> {
   readonly name: Name;
@@ -435,6 +445,13 @@ export const OPTIONS: readonly OptionRow[] = [
     text: "Refuse upgrades without an Origin, which come from clients that are not browsers.",
   },
   {
+    name: "forwardedHeader",
+    unit: "word",
+    default: "x-forwarded-for",
+    words: ["x-forwarded-for", "forwarded"],
+    text: "The field by which peers of `trustProxy` name the client; the other one is not looked at.",
+  },
+  {
     name: "noDelay",
     unit: "flag",
     default: true,
@@ -497,6 +514,14 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 65536,
     max: 1024 * MiB,
     text: "Events that such a handler has not come to; beyond that WebSockets are not read.",
+  },
+  {
+    name: "handshakeTimeout",
+    unit: "ms",
+    default: 10000,
+    min: 1,
+    max: DAY,
+    text: "For a TLS handshake.",
   },
   {
     name: "headersTimeout",
@@ -725,10 +750,15 @@ function isOrigin(word: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+$/i.test(word);
 }
 
+const RANGES =
+  'an address, a range such as "10.0.0.0/8", or one of "loopback", "linklocal", "uniquelocal", "unix"';
+
 const WORDS: Readonly<Record<ListName, readonly [(word: string) => boolean, string]>> = {
   origins: [isOrigin, 'an origin such as "https://example.org"'],
   hosts: [(word) => word !== "" && !/[\s/@]/.test(word), "a host"],
   protocols: [(word) => TOKEN.test(word), "a token"],
+  trustProxy: [isRange, RANGES],
+  proxyProtocol: [isRange, RANGES],
 };
 
 function readPool(options: Options): Record<keyof PoolOptions, number> | undefined {
@@ -757,8 +787,12 @@ function readPool(options: Options): Record<keyof PoolOptions, number> | undefin
 function readLists(options: Options): Partial<Record<ListName, readonly string[]>> {
   const lists: Partial<Record<ListName, readonly string[]>> = {};
   for (const name of LISTS) {
-    const list = options[name];
+    const list: unknown = options[name];
     if (list === undefined) continue;
+    if (name === "proxyProtocol" && typeof list === "boolean") {
+      if (list) lists[name] = [ANY];
+      continue;
+    }
     if (!Array.isArray(list)) throw new TypeError(`${name}: ${show(list)} is not a list`);
     const [isWord, what] = WORDS[name];
     for (const word of list as unknown[]) {
@@ -766,7 +800,8 @@ function readLists(options: Options): Partial<Record<ListName, readonly string[]
         throw new TypeError(`${name}: ${show(word)} is not ${what}`);
       }
     }
-    lists[name] = name === "protocols" ? [...list] : list.map((word: string) => word.toLowerCase());
+    const words = list as string[];
+    lists[name] = name === "protocols" ? [...words] : words.map((word) => word.toLowerCase());
   }
   return lists;
 }

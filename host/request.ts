@@ -26,7 +26,7 @@ export interface RequestHead {
 
 export abstract class RequestReader implements Request {
   readonly id: number;
-  readonly remoteAddress: string;
+  remoteAddress: string;
 
   constructor(id: number, remoteAddress: string) {
     this.id = id;

@@ -33,6 +33,7 @@ import {
   Shut,
   Trait,
 } from "../assembly/abi";
+import { formatAddress } from "../host/address";
 import { reasonName } from "../host/close";
 import { type Engine, type EngineParams, latin1, utf8 } from "../worker/engine";
 import { testEngine } from "./wasm";
@@ -310,9 +311,9 @@ export class Drive {
   }
 
   /** A connection is accepted; undefined when the table, or its address, is full. */
-  tryConnect(address = ""): Wire | undefined {
+  tryConnect(address = "", flags = 0): Wire | undefined {
     this.time();
-    const slot = this.engine.accept(address);
+    const slot = this.engine.accept(address, flags);
     if (slot === NONE) {
       this.handle();
       return undefined;
@@ -324,8 +325,8 @@ export class Drive {
     return wire;
   }
 
-  connect(address = ""): Wire {
-    const wire = this.tryConnect(address) ?? this.tryConnect(address);
+  connect(address = "", flags = 0): Wire {
+    const wire = this.tryConnect(address, flags) ?? this.tryConnect(address, flags);
     assert.ok(wire, "no slot is free");
     return wire as Wire;
   }
@@ -593,6 +594,9 @@ export class Drive {
       case EventKind.Drain:
         wire.drains++;
         if (value === 1 || wire.slot < this.#httpSlots) this.#resumes.push(wire);
+        break;
+      case EventKind.Proxied:
+        wire.log.push(`proxied ${length === 0 ? "" : formatAddress(u8, pointer)}`.trimEnd());
         break;
       case EventKind.End:
         wire.ended = true;

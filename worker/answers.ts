@@ -230,6 +230,10 @@ export class Answers {
     peer.windowBits = agreed?.windowBits ?? 0;
     // Broadcasts are compressed with one window; who wants a smaller one gets them plain.
     const deflate = agreed === undefined ? 0 : agreed.windowBits === WINDOW_BITS ? 1 : 2;
+    if (!this.#pump.isAddressFree(peer, request.remoteAddress)) {
+      peer.response = undefined;
+      return this.#refuse(peer, chosen, data, CloseReason.AddressLimit);
+    }
     const { x } = engine;
     let outcome = x.upgrade(peer.slot, peer.generation, fieldsLength, deflate);
     if (outcome === Outcome.Evicted) {
@@ -242,6 +246,7 @@ export class Answers {
       const reason = isFull ? CloseReason.NoRoom : CloseReason.PeerEnded;
       return this.#refuse(peer, chosen, data, reason);
     }
+    peer.remoteAddress = request.remoteAddress;
     this.#pump.move(peer, engine.get(Control.Result), engine.get(Control.Generation));
     const idle = idleTimeout === undefined ? undefined : idleTimeout * 1000;
     peer.payloadBytes = maxPayloadLength ?? (engine.params[Param.PayloadBytes] as number);

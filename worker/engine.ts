@@ -46,8 +46,11 @@ export interface EngineExports {
   leave(): number;
   delete(base: number): number;
   method(index: number): number;
-  accept(addressLength?: number): number;
+  accept(addressLength?: number, flags?: number): number;
+  decline(reason: number): number;
+  secured(slot: number, generation: number): void;
   addressText(): number;
+  setAddress(slot: number, generation: number, length: number): number;
   feed(slot: number, generation: number, n: number): number;
   resume(slot: number, generation: number): number;
   retain(slot: number, generation: number): number;
@@ -292,10 +295,16 @@ export class Engine {
   /**
    * Takes a connection in.
    * @param address the peer's; "": it is counted under none
+   * @param flags bits of Arrival
    * @returns its slot, NONE: see `accept` of assembly/engine.ts
    */
-  accept(address: string): number {
-    return this.x.accept(this.#putAddress(address)) >>> 0;
+  accept(address: string, flags = 0): number {
+    return this.x.accept(this.#putAddress(address), flags) >>> 0;
+  }
+
+  /** Counts a connection under its client's address. @returns an Outcome: see `setAddress` of assembly/engine.ts */
+  setAddress(slot: number, generation: number, address: string): number {
+    return this.x.setAddress(slot, generation, this.#putAddress(address));
   }
 
   /** The receive window as bytes to read a socket into. */

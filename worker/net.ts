@@ -19,18 +19,28 @@ export interface Link {
   destroy(): void;
   /** Closes and drops what was written: afterwards the memory is not read any more. */
   reset(): void;
+  /**
+   * Negotiates TLS; `sink.secured()` follows, or `sink.lost`. Only a link that is accepted before that has it.
+   * @param first bytes of the handshake that have been read already
+   */
+  secure?(first: Uint8Array): void;
 }
 
 /** What a link tells the pump. */
 export interface Sink {
   /** `n` bytes lie in the receive window. The pump has taken them in on return. */
   read(n: number): void;
+  /** TLS is established. */
+  secured(): void;
   /** The write that was outstanding is complete. */
   written(): void;
   /** The peer ended its side. */
   ended(): void;
-  /** The link is gone, without the pump having asked for it. */
-  lost(error: Error | undefined): void;
+  /**
+   * The link is gone, without the pump having asked for it.
+   * @param why "handshake": TLS could not be negotiated
+   */
+  lost(error: Error | undefined, why?: "handshake"): void;
 }
 
 /** What TLS needs: PEM texts or DER bytes, as node:tls takes them. */
@@ -64,6 +74,8 @@ export interface ListenOptions {
   tls?: TlsOptions | undefined;
   /** ms for a TLS handshake. */
   handshakeTimeout: number;
+  /** A PROXY header comes before TLS: the pump calls `secure` behind it. */
+  proxied: boolean;
 }
 
 /** A listening socket. */

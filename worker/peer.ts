@@ -53,20 +53,29 @@ export class Peer implements Sink, Connection {
   /** Window of what is compressed for this client; 0: nothing is. */
   windowBits = 0;
   dead = false;
+  /** Who connected. */
+  peerAddress: string;
+  /** The same; of a WebSocket that came through a trusted proxy, its client. */
+  remoteAddress: string;
+  /** Whoever connected is trusted to tell whom it passes requests on for. */
+  forwards = false;
+  /** Its PROXY header has not come; its TLS is not established. */
+  isProxied = false;
+  isUnsecured = false;
+  /** The handler has been told of it. */
+  isTold = false;
 
   constructor(pump: Pump, link: Link, slot: number, generation: number) {
     this.#pump = pump;
     this.link = link;
     this.slot = slot;
     this.generation = generation;
+    this.peerAddress = link.remoteAddress;
+    this.remoteAddress = link.remoteAddress;
   }
 
   get id(): number {
     return this.generation * SLOT_LIMIT + this.slot;
-  }
-
-  get remoteAddress(): string {
-    return this.link.remoteAddress;
   }
 
   read(n: number): void {
@@ -81,7 +90,12 @@ export class Peer implements Sink, Connection {
     if (!this.dead) this.#pump.peerEnded(this);
   }
 
-  lost(_error: Error | undefined): void {
-    if (!this.dead) this.#pump.terminate(this, CloseReason.PeerReset);
+  secured(): void {
+    if (!this.dead) this.#pump.secured(this);
+  }
+
+  lost(_error: Error | undefined, why?: "handshake"): void {
+    const reason = why === "handshake" ? CloseReason.TlsFailed : CloseReason.PeerReset;
+    if (!this.dead) this.#pump.terminate(this, reason);
   }
 }

@@ -279,11 +279,12 @@ export class Remote implements Host {
     else this.#tellRequest(pending);
   }
 
-  #tellRequest({ number, peer }: Pending): void {
+  #tellRequest({ number, peer, response }: Pending): void {
     this.#told = (this.#told + 1) >>> 0;
     const { engine } = this.#pump;
     const head = engine.head(peer.slot);
-    const { remoteAddress: address, slot, generation } = peer;
+    const { slot, generation } = peer;
+    const { remoteAddress: address } = response.request;
     const table = head.fields * HEADER_ENTRY_BYTES;
     const length = REQUEST_BYTES + table + head.headLength + head.bodyLength + address.length;
     const batch = this.#batch;

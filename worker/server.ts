@@ -9,6 +9,7 @@
 //   A peer's slot is freed after its link is closed, so nothing reads memory that is given away.
 
 import {
+  Arrival,
   CloseReason,
   Control,
   EVENT_BYTES,
@@ -50,6 +51,7 @@ import type {
   SendOptions,
   Stats,
 } from "../host/handler";
+import { type AddressSet, formatAddress } from "../host/address";
 import type { Eviction } from "../host/options";
 import { SECURE_TRAIT } from "../host/request";
 import { isThenable, toError } from "../host/result";
@@ -59,6 +61,7 @@ import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
 import { Answers } from "./answers";
 import { WINDOW_BITS } from "./deflate";
+import { type ForwardRules, clientOf } from "./forwarded";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Clock, Codec, Link, Sink } from "./net";
 import { Hold, Peer } from "./peer";
@@ -110,6 +113,10 @@ export interface PumpOptions {
   readonly flushInterval?: number;
   /** Who may connect. */
   readonly rules?: OriginRules;
+  /** Who is believed to pass requests on for others; undefined: nobody. */
+  readonly forwarding?: ForwardRules | undefined;
+  /** Who connects, and begins with a PROXY header; undefined: nobody does. */
+  readonly proxies?: AddressSet | undefined;
   /** Subprotocols to choose from. */
   readonly protocols?: readonly string[];
   /** Value of the Server field; "" for none. */
@@ -137,6 +144,8 @@ export class Pump implements HandlerServer {
   flushInterval: number;
   readonly #codec: Codec | undefined;
   readonly #rules: OriginRules;
+  readonly #forwarding: ForwardRules | undefined;
+  readonly #proxies: AddressSet | undefined;
   readonly #threshold: number;
   #ordered: boolean;
   #turned: (() => void) | undefined;
@@ -189,6 +198,8 @@ export class Pump implements HandlerServer {
     this.flushInterval = options.flushInterval ?? 0;
     this.#codec = options.codec;
     this.#rules = options.rules ?? {};
+    this.#forwarding = options.forwarding;
+    this.#proxies = options.proxies;
     this.answers = new Answers(this, options.codec, options.protocols ?? []);
     this.#threshold = this.engine.params[Param.DeflateThreshold] as number;
     this.#ordered = options.ordered ?? true;
@@ -264,14 +275,24 @@ export class Pump implements HandlerServer {
       return undefined;
     }
     this.time();
-    let slot = engine.accept(link.remoteAddress);
+    const proxies = this.#proxies;
+    if (proxies && !proxies.has(link.remoteAddress)) {
+      engine.x.decline(CloseReason.ProxyRefused);
+      link.reset();
+      return undefined;
+    }
+    // Connections of a trusted proxy are many clients': each WebSocket is counted under its own.
+    const forwards = this.#isForwarder(link.remoteAddress);
+    const address = forwards || proxies ? "" : link.remoteAddress;
+    const flags = (proxies ? Arrival.Proxied : 0) | (link.secure ? Arrival.Unsecured : 0);
+    let slot = engine.accept(address, flags);
     if (slot === NONE && engine.get(Control.Result) !== 0) {
       link.reset();
       return undefined;
     }
     if (slot === NONE) {
       this.actOnCloses();
-      slot = engine.accept(link.remoteAddress);
+      slot = engine.accept(address, flags);
       if (slot === NONE) {
         link.destroy();
         this.schedule();
@@ -279,17 +300,64 @@ export class Pump implements HandlerServer {
       }
     }
     const peer = new Peer(this, link, slot, engine.get(Control.Generation));
+    peer.forwards = forwards;
+    peer.isProxied = proxies !== undefined;
+    peer.isUnsecured = link.secure !== undefined;
     this.#peers[slot] = peer;
-    if (this.#handler.connect) this.#guard("connect", () => this.#handler.connect?.(peer));
+    this.#tellConnect(peer);
     this.schedule();
     return peer;
   };
+
+  #isForwarder(address: string): boolean {
+    return this.#forwarding?.trusted.has(address) ?? false;
+  }
+
+  /** Tells the handler of a connection, once it is known whose it is. */
+  #tellConnect(peer: Peer): void {
+    if (peer.isProxied || peer.isUnsecured) return;
+    peer.isTold = true;
+    if (this.#handler.connect) this.#guard("connect", () => this.#handler.connect?.(peer));
+  }
+
+  /** A PROXY header has come. @param length of the client's address in memory; 0: it names none */
+  #handleProxied(peer: Peer, pointer: number, length: number): void {
+    peer.isProxied = false;
+    if (length > 0) {
+      const address = formatAddress(this.engine.u8, pointer);
+      peer.peerAddress = address;
+      peer.remoteAddress = address;
+      peer.forwards = this.#isForwarder(address);
+      const { slot, generation } = peer;
+      if (!peer.forwards && this.engine.setAddress(slot, generation, address) !== Outcome.Ok)
+        return;
+    }
+    this.#tellConnect(peer);
+  }
+
+  /** TLS is established. */
+  secured(peer: Peer): void {
+    peer.isUnsecured = false;
+    this.engine.x.secured(peer.slot, peer.generation);
+    this.#tellConnect(peer);
+  }
+
+  /** Bytes before TLS: those of the PROXY header; what is behind them is TLS's. */
+  #readHeader(peer: Peer, n: number, consumed: number): void {
+    this.handleEvents();
+    if (peer.dead) return;
+    const { u8, window } = this.engine;
+    if (!peer.isProxied) peer.link.secure?.(copyBytes(u8, window + consumed, n - consumed));
+    // Without a buffer for its header it goes.
+    else if (consumed < n) this.abandon(peer, CloseReason.NoBuffer);
+  }
 
   read(peer: Peer, n: number): void {
     const { x } = this.engine;
     this.time();
     const consumed = x.feed(peer.slot, peer.generation, n);
-    this.#progress(peer, n, n - consumed);
+    if (peer.isUnsecured) this.#readHeader(peer, n, consumed);
+    else this.#progress(peer, n, n - consumed);
     this.schedule();
   }
 
@@ -533,6 +601,9 @@ export class Pump implements HandlerServer {
       case EventKind.Drain:
         this.#handleDrain(peer, value);
         break;
+      case EventKind.Proxied:
+        this.#handleProxied(peer, pointer, length);
+        break;
       case EventKind.End:
         peer.closing = true;
         peer.link.end();
@@ -587,7 +658,7 @@ export class Pump implements HandlerServer {
       if (close) list.push(() => this.#guard("close", () => close.call(this.#handler, ws, info)));
       if (peer.queue) this.#awaitEnd(peer, ws);
     }
-    if (!ws && disconnect) {
+    if (!ws && disconnect && peer.isTold) {
       this.#later.push(() =>
         this.#guard("disconnect", () => disconnect.call(this.#handler, peer, info)),
       );
@@ -627,8 +698,23 @@ export class Pump implements HandlerServer {
 
   // ---- requests --------------------------------------------------------------------------------------
 
+  #requestOf(peer: Peer): RequestImpl {
+    const request = new RequestImpl(this.engine, peer.slot, peer.id, peer.peerAddress);
+    if (this.#forwarding && peer.forwards) {
+      const field = request.header(this.#forwarding.field);
+      request.remoteAddress = clientOf(peer.peerAddress, field, this.#forwarding);
+    }
+    return request;
+  }
+
+  /** An upgrade is about to be answered. @returns false when its client's address has as many as it may */
+  isAddressFree(peer: Peer, address: string): boolean {
+    if (!peer.forwards || this.#isForwarder(address)) return true;
+    return this.engine.setAddress(peer.slot, peer.generation, address) !== Outcome.Full;
+  }
+
   #handleRequest(peer: Peer): void {
-    const request = new RequestImpl(this.engine, peer.slot, peer.id, peer.remoteAddress);
+    const request = this.#requestOf(peer);
     if (this.#admit(peer, request)) this.#answer(peer, request);
   }
 
@@ -643,7 +729,7 @@ export class Pump implements HandlerServer {
   #handleHead(peer: Peer): void {
     const { x } = this.engine;
     const { slot, generation } = peer;
-    const request = new RequestImpl(this.engine, slot, peer.id, peer.remoteAddress);
+    const request = this.#requestOf(peer);
     if (!this.#admit(peer, request)) return;
     const { streams } = this.#handler;
     let isWanted = streams === true;

@@ -1,11 +1,19 @@
 // What of validated options goes to the pump, the same wherever it runs; the engine's part is `engineParams`.
 
 import type { Settings } from "../host/options";
+import { AddressSet } from "../host/address";
 import type { PumpOptions } from "./server";
 
 export type PumpSettings = Pick<
   PumpOptions,
-  "flushInterval" | "rules" | "protocols" | "serverHeader" | "secure" | "ordered"
+  | "flushInterval"
+  | "rules"
+  | "forwarding"
+  | "proxies"
+  | "protocols"
+  | "serverHeader"
+  | "secure"
+  | "ordered"
 >;
 
 export function pumpSettings({ values, lists, serverHeader, tls }: Settings): PumpSettings {
@@ -16,6 +24,11 @@ export function pumpSettings({ values, lists, serverHeader, tls }: Settings): Pu
       requireOrigin: values.requireOrigin === 1,
       hosts: lists.hosts ?? [],
     },
+    forwarding: lists.trustProxy && {
+      trusted: new AddressSet(lists.trustProxy),
+      field: values.forwardedHeader === 0 ? "x-forwarded-for" : "forwarded",
+    },
+    proxies: lists.proxyProtocol && new AddressSet(lists.proxyProtocol),
     protocols: lists.protocols ?? [],
     serverHeader,
     secure: tls !== undefined,

@@ -23,7 +23,7 @@ export class WebSocketImpl implements WebSocket {
   }
 
   get remoteAddress(): string {
-    return this.#peer.link.remoteAddress;
+    return this.#peer.remoteAddress;
   }
 
   get open(): boolean {

@@ -1,14 +1,17 @@
 // Limits over TCP: what a client sees of them, and what the counters say.
 
 import * as net from "node:net";
+import * as tls from "node:tls";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
+  CERTIFICATE,
   TEXT,
   Wire,
   WsWire,
   clientFrame,
   closeOf,
+  handlerOf,
   serving,
   sleep,
   takeAnswer,
@@ -33,12 +36,23 @@ function from(port: number, localAddress: string): Promise<Wire> {
   return within(opened, "connect");
 }
 
+/** How a connection ends at once that may not be: it may be reset before it is known to be there. */
+function endOf(port: number, first = ""): Promise<string> {
+  const ended = new Promise<string>((resolve) => {
+    const tcp = net.connect({ port, host: "127.0.0.1" });
+    tcp.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? ""));
+    tcp.on("close", () => resolve("closed"));
+    tcp.on("end", () => resolve("FIN"));
+    tcp.resume();
+    if (first !== "") tcp.write(first);
+  });
+  return within(ended, "end");
+}
+
 limits("connections over those of one address are reset, others are not", () =>
   serving("http", { maxConnectionsPerAddress: 3 }, async (server, port) => {
     const mine = [await Wire.open(port), await Wire.open(port), await Wire.open(port)];
-    const fourth = await Wire.open(port);
-    await until("reset", () => fourth.closed);
-    assert.is((fourth.error as NodeJS.ErrnoException | undefined)?.code, "ECONNRESET");
+    assert.is(await endOf(port), "ECONNRESET");
     const other = await from(port, "127.0.0.2");
     for (const wire of [...mine, other]) {
       wire.write(GET);
@@ -59,8 +73,7 @@ limits("a WebSocket is a connection of its address until it has gone", () =>
   serving("echo", { maxConnectionsPerAddress: 1 }, async (server, port) => {
     for (let i = 0; i < 3; i++) {
       const ws = await WsWire.open(port);
-      const refused = await Wire.open(port);
-      await until("reset", () => refused.closed);
+      assert.is(await endOf(port), "ECONNRESET");
       ws.send(1, "still here");
       assert.is(await ws.text(), "still here");
       ws.destroy();
@@ -135,6 +148,106 @@ limits("who hardly reads its answers is reset, and holds no reply blocks", () =>
     assert.is((await server.stats()).replyPool.used, 0);
     wire.destroy();
   }),
+);
+
+for (const where of ["worker", "application"] as const) {
+  limits(
+    `a trusted proxy tells who asks, and others do not; the handler is in the ${where}`,
+    async () => {
+      const handler = await handlerOf("http", where);
+      await serving("http", { handler, trustProxy: ["127.0.0.1"] }, async (_server, port) => {
+        const proxy = await Wire.open(port);
+        const stranger = await from(port, "127.0.0.2");
+        const ask = async (wire: Wire, client: string): Promise<string> => {
+          wire.write(`GET /all HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ${client}\r\n\r\n`);
+          return JSON.parse((await takeAnswer(wire)).body.toString()).remoteAddress;
+        };
+        assert.is(await ask(proxy, "6.6.6.6, 2001:db8::1"), "2001:db8::1");
+        assert.is(await ask(proxy, "192.0.2.1, 127.0.0.1"), "192.0.2.1");
+        assert.is(await ask(proxy, "unknown"), "127.0.0.1");
+        assert.is(await ask(stranger, "192.0.2.1"), "127.0.0.2");
+        proxy.destroy();
+        stranger.destroy();
+      });
+    },
+  );
+}
+
+limits("a PROXY header says who connects, cut anywhere; without one a connection is reset", () =>
+  serving("http", { proxyProtocol: ["loopback"] }, async (server, port) => {
+    const ask = "GET /all HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (const cut of [0, 1, 20, 41, 42, 60]) {
+      const wire = await Wire.open(port);
+      const all = `PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\n${ask}`;
+      wire.write(all.slice(0, cut));
+      await sleep(20);
+      wire.write(all.slice(cut));
+      const { body } = await takeAnswer(wire);
+      assert.is(JSON.parse(body.toString()).remoteAddress, "192.0.2.1");
+      wire.destroy();
+    }
+    assert.is(await endOf(port, ask), "ECONNRESET");
+    assert.is((await server.stats()).closed.BadProxyHeader, 1);
+  }),
+);
+
+/** A request over TLS behind a header, whose last `late` bytes come with those of the handshake. */
+async function askBehind(port: number, header: string, late: number): Promise<string> {
+  const tcp = net.connect({ port, host: "127.0.0.1" });
+  tcp.setNoDelay(true);
+  tcp.write(header.slice(0, header.length - late));
+  await sleep(20);
+  if (late > 0) {
+    tcp.cork();
+    tcp.write(header.slice(header.length - late));
+    setImmediate(() => tcp.uncork());
+  }
+  const socket = tls.connect({ socket: tcp, ca: CERTIFICATE.cert });
+  const answer = new Promise<string>((resolve, reject) => {
+    let text = "";
+    socket.on("data", (bytes: Buffer) => {
+      text += bytes.toString("latin1");
+    });
+    socket.on("end", () => resolve(text));
+    socket.on("error", reject);
+  });
+  socket.write("GET /all HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  const text = await within(answer, "answer");
+  return JSON.parse(text.slice(text.indexOf("\r\n\r\n"))).remoteAddress;
+}
+
+limits("a PROXY header comes before TLS", () =>
+  serving("http", { tls: CERTIFICATE, proxyProtocol: true }, async (server, port) => {
+    const header = "PROXY TCP6 2001:db8::1 ::1 4711 443\r\n";
+    for (const late of [0, 1, 20, header.length])
+      assert.is(await askBehind(port, header, late), "2001:db8::1", `${late} late`);
+    assert.is(await askBehind(port, "PROXY UNKNOWN\r\n", 0), "127.0.0.1");
+    assert.is(await endOf(port, "\x16\x03\x01 a handshake"), "ECONNRESET");
+    await until("ends", async () => (await server.stats()).connections === 0);
+    const { accepted, addresses, closed } = await server.stats();
+    assert.equal([accepted, addresses], [6, 0]);
+    assert.is(closed.BadProxyHeader, 1);
+  }),
+);
+
+limits("a TLS handshake is a connection of its address, and has its time", () =>
+  serving(
+    "http",
+    { tls: CERTIFICATE, maxConnectionsPerAddress: 2, handshakeTimeout: 500 },
+    async (server, port) => {
+      const silent = [net.connect(port, "127.0.0.1"), net.connect(port, "127.0.0.1")];
+      const ended = silent.map((socket) => new Promise((resolve) => socket.on("close", resolve)));
+      for (const socket of silent) socket.on("error", () => undefined).resume();
+      await until("connections", async () => (await server.stats()).connections === 2);
+      assert.is(await endOf(port), "ECONNRESET");
+      await within(Promise.all(ended), "the time of a handshake");
+      assert.equal((await server.stats()).closed, { AddressLimit: 1, TlsFailed: 2 });
+      assert.is(await askBehind(port, "", 0), "127.0.0.1");
+      await endOf(port, "nonsense\r\n\r\n");
+      await until("ends", async () => (await server.stats()).connections === 0);
+      assert.is((await server.stats()).closed.TlsFailed, 3);
+    },
+  ),
 );
 
 limits.run();

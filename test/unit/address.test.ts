@@ -3,6 +3,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CloseReason, Control, NONE, Param } from "../../assembly/abi";
+import { isAddress } from "../../host/address";
 import { Random } from "../../host/testing/random";
 import { Drive, HANDSHAKE, type Wire } from "../drive";
 import { text } from "../frame";
@@ -89,6 +90,36 @@ for (const bad of [
     drive.end();
   });
 }
+
+address("the engine and the host read the same addresses", () => {
+  const random = new Random(7);
+  const drive = new Drive({ AddressConnections: 1 });
+  const parts = [
+    ":",
+    "::",
+    ".",
+    "1",
+    "0",
+    "255",
+    "256",
+    "a",
+    "ffff",
+    "%e",
+    "1.2.3.4",
+    "1:2:3:4:5:6",
+  ];
+  let good = 0;
+  for (let i = 0; i < 20000; i++) {
+    let text = "";
+    for (let n = random.int(1, 9); n > 0; n--) text += random.pick(parts);
+    const wire = drive.connect(text);
+    assert.is(known(drive) === 1, isAddress(text), text);
+    good += known(drive);
+    wire.lose();
+  }
+  assert.ok(good > 300, `${good} of them were addresses`);
+  drive.end();
+});
 
 address(
   "an upgrade takes its place along; the place is free once, when the connection has ended",

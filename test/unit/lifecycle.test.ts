@@ -259,6 +259,8 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     sendBegin: () => x.sendBegin(slot, generation, 0x81, 3),
     ping: () => x.ping(slot, generation, scratch, 0),
     close: () => x.close(slot, generation, 1000, scratch, 0, CloseReason.Application),
+    secured: () => x.secured(slot, generation),
+    setAddress: () => x.setAddress(slot, generation, 0),
     dismiss: () => x.dismiss(slot, generation),
     free: () => x.free(slot, generation),
     stageSend: () => x.stageSend(slot, generation, 0),
@@ -280,6 +282,7 @@ const NOBODY: Record<string, unknown> = {
   terminate: Outcome.Gone,
   abandon: Outcome.Gone,
   upgrade: Outcome.Gone,
+  setAddress: Outcome.Gone,
   respond: Outcome.Gone,
   respondStatic: Outcome.Gone,
   subscribe: Outcome.Gone,
@@ -307,7 +310,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
     ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure"],
-    ...["abi", "gauge", "check", "checkUtf8", "streams", "server", "addressText"],
+    ...["abi", "gauge", "check", "checkUtf8", "streams", "server", "addressText", "decline"],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
 });

@@ -25,6 +25,8 @@ type Action = (link: Link) => void;
 
 /** What is done with a link, and from where. */
 interface Actions {
+  /** Before TLS. */
+  readonly early?: Action;
   readonly accepted?: Action;
   readonly read?: Action;
   readonly later?: (link: Link) => Promise<void>;
@@ -37,9 +39,18 @@ async function leavesNothing(isSecure: boolean, actions: Actions): Promise<void>
     accepted = resolve;
   });
   const accept = (link: Link): Sink => {
-    accepted(link);
-    actions.accepted?.(link);
+    const begin = (): void => {
+      accepted(link);
+      actions.accepted?.(link);
+    };
+    if (!isSecure) {
+      begin();
+    } else if (actions.early) {
+      accepted(link);
+      actions.early(link);
+    }
     return {
+      secured: begin,
       read: () => actions.read?.(link),
       written: () => undefined,
       ended: () => undefined,
@@ -52,6 +63,7 @@ async function leavesNothing(isSecure: boolean, actions: Actions): Promise<void>
       ...options,
       ipv6Only: false,
       handshakeTimeout: 5000,
+      proxied: false,
       tls: isSecure ? CERTIFICATE : undefined,
     },
     new Uint8Array(65536),
@@ -119,6 +131,24 @@ for (const isSecure of [false, true]) {
         );
       }
     }
+  }
+}
+
+for (const how of ["reset", "destroy", "end"] as const) {
+  links(`TLS: ${how} before the handshake leaves no handle`, () =>
+    leavesNothing(true, { early: (link) => link[how]() }),
+  );
+  for (const [moment, wait] of Object.entries(MOMENTS)) {
+    links(`TLS: ${how} ${moment}, whatever has come of the handshake, leaves no handle`, () =>
+      leavesNothing(true, {
+        early: () => undefined,
+        async later(link) {
+          await wait();
+          link[how]();
+          link.destroy();
+        },
+      }),
+    );
   }
 }
 

@@ -57,7 +57,7 @@ const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(en
 /** What of the host the worker uses too: tables, and what is the same wherever a handler runs. */
 const BOTH = new Set(
   [
-    ...["body", "close", "credit", "members", "options", "request"],
+    ...["address", "body", "close", "credit", "members", "options", "request"],
     ...["response", "result", "text", "topic", "wire"],
   ].map((name) => `host/${name}`),
 );

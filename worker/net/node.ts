@@ -63,7 +63,7 @@ function learn(handle: Handle, write: () => void): void {
 
 class NodeLink implements Link {
   readonly remoteAddress: string;
-  readonly #socket: net.Socket & Handled;
+  #socket: net.Socket & Handled;
   /** Writes may go to the handle itself. */
   readonly #direct: boolean;
   #sink: Sink | undefined;
@@ -75,9 +75,27 @@ class NodeLink implements Link {
     this.#socket = socket;
     this.#direct = direct;
     this.remoteAddress = socket.remoteAddress ?? "";
+    this.#listen(socket);
+  }
+
+  #listen(socket: net.Socket): void {
     socket.on("error", (error: Error) => this.#lose(error));
     socket.on("close", () => this.#lose(undefined));
     socket.on("end", () => this.#sink?.ended());
+  }
+
+  /** From now on this is the stream: TLS within the socket so far. */
+  protected adopt(socket: net.Socket): Sink | undefined {
+    this.#socket = socket;
+    this.#listen(socket);
+    return this.#sink;
+  }
+
+  /** TLS could not be negotiated. */
+  fail(error: Error): void {
+    const sink = this.#sink;
+    this.#sink = undefined;
+    sink?.lost(error, "handshake");
   }
 
   attach(sink: Sink): void {
@@ -252,6 +270,100 @@ function isDirect(handle: Handle): boolean {
   );
 }
 
+/** Sockets on whose way to TLS the server's own code can be put off: those of Node itself. */
+const canDefer = !isBun && !("deno" in process.versions);
+
+/** A connection that is accepted before TLS is negotiated: its handshake has a slot, and counts for its address. */
+class SecureLink extends NodeLink {
+  readonly #raw: net.Socket;
+  readonly #window: Uint8Array;
+  readonly #start: (raw: net.Socket) => void;
+  #isPaused = false;
+  #isSecured = false;
+
+  /** @param start begins the handshake on a socket that nothing was read of, or whose bytes were put back */
+  constructor(raw: net.Socket, window: Uint8Array, start: (raw: net.Socket) => void) {
+    super(raw, false);
+    this.#raw = raw;
+    this.#window = window;
+    this.#start = start;
+  }
+
+  /** Reads what comes before TLS. */
+  readHeader(sink: Sink): void {
+    this.#raw.on("data", (bytes: Uint8Array) => giveBytes(bytes, this.#window, sink));
+  }
+
+  secure(first: Uint8Array): void {
+    const raw = this.#raw;
+    raw.removeAllListeners("data");
+    raw.removeAllListeners("end");
+    if (raw.destroyed) return;
+    if (first.length > 0) {
+      raw.pause();
+      raw.unshift(first);
+    }
+    this.#start(raw);
+  }
+
+  /** The handshake is through. */
+  take(socket: tls.TLSSocket): void {
+    this.#isSecured = true;
+    const sink = this.adopt(socket);
+    if (!sink) {
+      socket.destroy();
+      return;
+    }
+    sink.secured();
+    socket.on("data", (bytes: Uint8Array) => giveBytes(bytes, this.#window, sink));
+    if (!this.#isPaused) socket.resume();
+  }
+
+  override end(): void {
+    if (this.#isSecured) super.end();
+    else this.destroy();
+  }
+
+  override pause(): void {
+    this.#isPaused = true;
+    if (this.#isSecured) super.pause();
+  }
+
+  override resume(): void {
+    this.#isPaused = false;
+    if (this.#isSecured) super.resume();
+  }
+}
+
+/** Connections of a TLS server are accepted before it negotiates. */
+function acceptBefore(
+  server: tls.Server,
+  window: Uint8Array,
+  accept: Accept,
+  { proxied }: ListenOptions,
+): void {
+  const links = new WeakMap<net.Socket, SecureLink>();
+  const linkOf = (socket: tls.TLSSocket): SecureLink | undefined => {
+    const parent = (socket as unknown as { _parent?: net.Socket })._parent;
+    return parent && links.get(parent);
+  };
+  const negotiate = server.listeners("connection") as ((raw: net.Socket) => void)[];
+  server.removeAllListeners("connection");
+  server.on("connection", (raw: net.Socket) => {
+    const link = new SecureLink(raw, window, (socket) => {
+      for (const listener of negotiate) listener.call(server, socket);
+    });
+    links.set(raw, link);
+    const sink = accept(link);
+    if (!sink) return;
+    link.attach(sink);
+    if (proxied) link.readHeader(sink);
+    else link.secure(EMPTY);
+  });
+  server.on("secureConnection", (socket) => linkOf(socket)?.take(socket));
+  server.on("tlsClientError", (error, socket) => linkOf(socket)?.fail(error));
+}
+
 /** A net or TLS server that gives its connections to `accept`. */
 function createServer(
   options: ListenOptions,
@@ -277,10 +389,11 @@ function createServer(
         ALPNProtocols: ["http/1.1"],
         handshakeTimeout: options.handshakeTimeout,
       },
-      (socket) => takeStream(socket, window, accept),
+      canDefer ? undefined : (socket) => takeStream(socket, window, accept),
     );
     // A handshake that fails concerns its client alone.
     server.on("tlsClientError", (_, socket) => socket.destroy());
+    if (canDefer) acceptBefore(server, window, accept, options);
     server.on("connection", taking);
     return server;
   }
@@ -300,6 +413,10 @@ function listen(
   taking: (socket: net.Socket) => void,
   onread: boolean,
 ): Promise<Listener> {
+  if (options.proxied && options.tls && !canDefer) {
+    const text = "proxyProtocol: a header before TLS can be read on Node alone";
+    return Promise.reject(new TypeError(text));
+  }
   const server = createServer(options, window, accept, taking, onread);
   return new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -347,14 +464,17 @@ function takeStream(socket: net.Socket, window: Uint8Array, accept: Accept): voi
   const sink = accept(link);
   if (sink === undefined) return;
   link.attach(sink);
-  socket.on("data", (bytes: Uint8Array) => {
-    for (let at = 0; at < bytes.length; at += window.length) {
-      const part = bytes.subarray(at, at + window.length);
-      window.set(part);
-      sink.read(part.length);
-    }
-  });
+  socket.on("data", (bytes: Uint8Array) => giveBytes(bytes, window, sink));
   socket.resume();
+}
+
+/** Copies bytes into the window, as many as it holds at a time. */
+function giveBytes(bytes: Uint8Array, window: Uint8Array, sink: Sink): void {
+  for (let at = 0; at < bytes.length; at += window.length) {
+    const part = bytes.subarray(at, at + window.length);
+    window.set(part);
+    sink.read(part.length);
+  }
 }
 
 /** As a global it is a getter. */

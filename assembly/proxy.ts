@@ -1,0 +1,117 @@
+// The PROXY protocol of HAProxy, versions 1 and 2: who connected to the proxy that has connected here.
+//
+// Invariant: a header is taken whole or refused, at the first octet that proves it wrong. What is behind it is not
+// looked at.
+
+import { CloseReason } from "./abi";
+import { ADDRESS, mapIPv4, readIPv4, readIPv6 } from "./address";
+import { findByte, loadBe16 } from "./bytes";
+import { DONE, MORE } from "./http";
+
+/** Octets of the longest line of version 1, and of the longest header of version 2 that is taken. */
+const LINE_LIMIT: u32 = 107;
+const HEADER_LIMIT: u32 = 4096;
+
+/** "PROXY ", and what a header of version 2 begins with. */
+const PROXY = memory.data<u8>([80, 82, 79, 88, 89, 32]);
+const SIGNATURE = memory.data<u8>([13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10]);
+const UNKNOWN = memory.data<u8>([85, 78, 75, 78, 79, 87, 78]);
+
+/** "TCP4", "TCP6" as words. */
+const TCP4: u32 = 0x34504354;
+const TCP6: u32 = 0x36504354;
+
+/** Octets of the header that was parsed last; true when it names a client: ADDRESS is its address. */
+export let proxyBytes: u32 = 0;
+export let hasClient: bool = false;
+
+/** True when [at, end) is the beginning of `mark`, or begins with it. */
+function agrees(at: usize, end: usize, mark: usize, length: u32): bool {
+  return memory.compare(at, mark, min(end - at, length as usize)) == 0;
+}
+
+/**
+ * Parses the header that a connection begins with, at [at, end), which is not empty.
+ * @returns MORE, DONE, or a CloseReason
+ */
+export function parseProxy(at: usize, end: usize): i32 {
+  hasClient = false;
+  return load<u8>(at) == 0x50 ? parseLine(at, end) : parseBinary(at, end);
+}
+
+/** A port without leading zeros. */
+function isPort(at: usize, end: usize): bool {
+  let port: u32 = 0;
+  if (at == end || (load<u8>(at) == 48 && end - at > 1)) return false;
+  for (; at < end; at++) {
+    const digit: u32 = (load<u8>(at) as u32) - 48;
+    port = port * 10 + digit;
+    if (digit > 9 || port > 65535) return false;
+  }
+  return true;
+}
+
+function readOf(family: u32, at: usize, end: usize): bool {
+  return family == TCP4 ? readIPv4(at, end) : readIPv6(at, end);
+}
+
+/** "PROXY" SP ( "TCP4" / "TCP6" ) SP source SP destination SP port SP port CRLF; or "PROXY UNKNOWN" and anything. */
+function parseLine(at: usize, end: usize): i32 {
+  if (!agrees(at, end, PROXY, 6)) return CloseReason.BadProxyHeader;
+  const limit = at + LINE_LIMIT - 1;
+  const stop = findByte(at, min(end, limit), 13);
+  if (stop == limit || (stop + 1 < end && load<u8>(stop + 1) != 10))
+    return CloseReason.BadProxyHeader;
+  if (stop + 1 >= end) return MORE;
+  proxyBytes = (stop + 2 - at) as u32;
+  const family = load<u32>(at, 6);
+  if (stop - at >= 13 && memory.compare(at + 6, UNKNOWN, 7) == 0) {
+    return stop - at == 13 || load<u8>(at, 13) == 0x20 ? DONE : CloseReason.BadProxyHeader;
+  }
+  if (stop - at < 11 || (family != TCP4 && family != TCP6) || load<u8>(at, 10) != 0x20) {
+    return CloseReason.BadProxyHeader;
+  }
+  const source = at + 11;
+  const sourceEnd = findByte(source, stop, 0x20);
+  const targetEnd = findByte(min(sourceEnd + 1, stop), stop, 0x20);
+  const portEnd = findByte(min(targetEnd + 1, stop), stop, 0x20);
+  if (portEnd == stop) return CloseReason.BadProxyHeader;
+  // The source last: its address stays.
+  hasClient =
+    readOf(family, sourceEnd + 1, targetEnd) &&
+    isPort(targetEnd + 1, portEnd) &&
+    isPort(portEnd + 1, stop) &&
+    readOf(family, source, sourceEnd);
+  return hasClient ? DONE : CloseReason.BadProxyHeader;
+}
+
+/** Octets of the addresses of a family, 0 … 3. */
+function addressBytes(family: u32): u32 {
+  return family == 0 ? 0 : family == 1 ? 12 : family == 2 ? 36 : 216;
+}
+
+/** Twelve octets of signature, version and command, family and transport, length, addresses, anything. */
+function parseBinary(at: usize, end: usize): i32 {
+  if (!agrees(at, end, SIGNATURE, 12)) return CloseReason.BadProxyHeader;
+  if (end - at < 16) return MORE;
+  const command: u32 = load<u8>(at, 12);
+  const kind: u32 = load<u8>(at, 13);
+  const length = loadBe16(at + 14);
+  const isLocal = command == 0x20;
+  if (!isLocal && command != 0x21) return CloseReason.BadProxyHeader;
+  if (kind >> 4 > 3 || (kind & 15) > 2 || length + 16 > HEADER_LIMIT) {
+    return CloseReason.BadProxyHeader;
+  }
+  if (!isLocal && length < addressBytes(kind >> 4)) return CloseReason.BadProxyHeader;
+  proxyBytes = length + 16;
+  if (end - at < (proxyBytes as usize)) return MORE;
+  // Of what is no TCP over IP, and of the proxy's own connections, nothing is taken.
+  hasClient = !isLocal && (kind == 0x11 || kind == 0x21);
+  if (kind == 0x11) {
+    mapIPv4();
+    store<u32>(ADDRESS, load<u32>(at, 16), 12);
+  } else {
+    v128.store(ADDRESS, v128.load(at + 16));
+  }
+  return DONE;
+}
