@@ -218,6 +218,13 @@ export class Application {
       case Told.Ended:
         this.#ended(event);
         break;
+      case Told.Shutdown: {
+        const ws = this.#sockets.get(event.id);
+        if (ws?.open) this.#guard("shutdown", () => this.#handler.shutdown?.(ws));
+        // One that it closes itself needs no other Close.
+        if (ws?.open) ws.leave();
+        break;
+      }
       case Told.HalfClosed: {
         const response = this.#requests.get(event.id);
         if (response?.number === event.value) response.clientEnded();

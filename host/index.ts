@@ -22,6 +22,7 @@ export {
   type OptionRow,
   type Options,
   type PoolOptions,
+  type ShutdownOptions,
   type Plan,
   type PlanRow,
   plan,

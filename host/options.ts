@@ -10,6 +10,11 @@ import type { HandlerModule } from "./handler";
 export interface Options<User = unknown> {
   /** A Unix socket to listen on, instead of hostname and port. */
   path?: string;
+  /**
+   * A listening socket that this process was given, by its descriptor, instead of hostname, port and path: of systemd
+   * (LISTEN_FDS) it is 3. The server closes it when it ends.
+   */
+  fd?: number;
   /** TLS with this key and certificate; the rest as node:tls takes it. */
   tls?: TlsOptions;
   /** Origins whose pages may open WebSockets; "*" for any. Default: the page's own host and port. */
@@ -114,6 +119,7 @@ export type OptionName = Exclude<
   | "onError"
   | "hostname"
   | "path"
+  | "fd"
   | "tls"
   | "serverHeader"
   | ListName
@@ -601,6 +607,7 @@ export interface Settings {
   readonly values: Readonly<Record<OptionName, number>>;
   readonly lists: Readonly<Partial<Record<ListName, readonly string[]>>>;
   readonly path?: string | undefined;
+  readonly fd?: number | undefined;
   readonly tls?: TlsOptions | undefined;
   readonly serverHeader: string;
   readonly pool?: Readonly<Record<keyof PoolOptions, number>> | undefined;
@@ -714,6 +721,7 @@ const OTHERS = new Set([
   "onError",
   "hostname",
   "path",
+  "fd",
   "tls",
   "serverHeader",
   ...LISTS,
@@ -757,10 +765,23 @@ export function settle(options: Options): Settings {
     values,
     lists: readLists(options),
     path,
+    fd: readDescriptor(options),
     tls,
     serverHeader,
     pool: readPool(options),
   };
+}
+
+const MAX_DESCRIPTOR = 2147483647;
+
+function readDescriptor({ fd, path }: Options): number | undefined {
+  if (fd === undefined) return undefined;
+  if (typeof fd !== "number") throw new TypeError(`fd: ${show(fd)} is not a number`);
+  if (!Number.isInteger(fd) || fd < 0 || fd > MAX_DESCRIPTOR)
+    throw new RangeError(`fd: ${fd} is not a whole number from 0 to ${MAX_DESCRIPTOR}`);
+  if (path !== undefined)
+    throw new TypeError(`fd: ${fd} and path ${show(path)} exclude each other`);
+  return fd;
 }
 
 /** A field value (RFC 9110 5.5) in ASCII. */
@@ -774,6 +795,33 @@ function readServerHeader(value: unknown = ""): string {
     throw new TypeError(`serverHeader: ${show(value)} is not a field value`);
   }
   return value;
+}
+
+/** How a server ends. */
+export interface ShutdownOptions {
+  /** ms, 0 … 86,400,000, for requests and closing handshakes to end in order, behind `drainMs`; default 10,000. */
+  timeout?: number;
+  /** ms, 0 … 86,400,000, over which the WebSockets are closed; default 0: all at once. */
+  drainMs?: number;
+}
+
+/** @throws TypeError, RangeError naming the option, the value and the range */
+export function settleShutdown(options: ShutdownOptions = {}): Required<ShutdownOptions> {
+  if (typeof options !== "object" || options === null)
+    throw new TypeError(`options: ${show(options)} is not an object`);
+  const settled = { timeout: 10000, drainMs: 0 };
+  const given = options as Readonly<Record<string, unknown>>;
+  for (const name of Object.keys(given)) {
+    const value = given[name];
+    if (name !== "timeout" && name !== "drainMs")
+      throw new TypeError(`${name}: there is no such option`);
+    if (value === undefined) continue;
+    if (typeof value !== "number") throw new TypeError(`${name}: ${show(value)} is not a number`);
+    if (!(value >= 0 && value <= DAY))
+      throw new RangeError(`${name}: ${value} is not a number of ms from 0 to ${DAY}`);
+    settled[name] = value;
+  }
+  return settled;
 }
 
 /** Options that `configure` may change. */

@@ -62,6 +62,8 @@ export enum Told {
   Ended,
   /** The client of request `value` ended its side. */
   HalfClosed,
+  /** The server is about to close the WebSocket: it does when it hears Left. */
+  Shutdown,
 }
 
 /** Flags of Message and Fragment. */
@@ -119,6 +121,8 @@ export enum Op {
   /** The tail is the topic. */
   Subscribe,
   Unsubscribe,
+  /** `shutdown` has been told of it. */
+  Left,
 }
 
 /** Bit of an answer's `second`, above its status: the connection ends behind it. */

@@ -291,6 +291,7 @@ export class Worker {
             keepAlive: values.tcpKeepAlive,
             ipv6Only: values.ipv6Only === 1,
             path: settings.path,
+            fd: settings.fd,
             tls: settings.tls,
             handshakeTimeout: values.headersTimeout,
           },
@@ -334,17 +335,21 @@ export class Worker {
       return this.pump.subscriberCount(topic);
     },
 
-    /** Stops accepting, closes WebSockets with 1001, answers what is under way; after `timeout` ms resets the rest. */
-    shutdown: async (timeout: number): Promise<void> => {
+    /**
+     * Stops accepting, answers what is under way, closes WebSockets with 1001, or with 1012 over `drainMs`;
+     * `timeout` ms behind that resets the rest.
+     */
+    shutdown: async (timeout: number, drainMs: number): Promise<void> => {
       const { pump } = this;
-      const timer = setTimeout(() => pump.endAll(), timeout);
+      const timer = setTimeout(() => pump.endAll(), drainMs + timeout);
       // What was sent before the call goes out first, but it does not make the call last longer.
       await Promise.race([
         this.#afterInbox(),
         new Promise((resolve) => setTimeout(resolve, timeout)),
       ]);
       this.#listener?.close();
-      pump.beginShutdown();
+      this.#remote.isDraining = drainMs > 0;
+      pump.beginShutdown(drainMs);
       await pump.idle();
       clearTimeout(timer);
       // The last events.

@@ -60,6 +60,8 @@ export interface ListenOptions {
   ipv6Only: boolean;
   /** A Unix socket instead of host and port. */
   path?: string | undefined;
+  /** A listening socket's descriptor, instead of the others. */
+  fd?: number | undefined;
   /** TLS with these options. */
   tls?: TlsOptions | undefined;
   /** ms for a TLS handshake. */

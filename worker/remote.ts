@@ -102,6 +102,8 @@ export class Remote implements Host {
   #told = 0;
   #keptBytes = 0;
   #blocked = false;
+  /** The server shuts down client by client: `shutdown` is told of each from here. */
+  isDraining = false;
 
   constructor(pump: Pump, limits: RemoteLimits, words: Int32Array, port: RemotePort) {
     this.#pump = pump;
@@ -122,6 +124,7 @@ export class Remote implements Host {
       open: (ws) => this.#open(ws),
       drain: (ws) => this.#drain(ws),
       close: (ws, info) => this.#close(ws, info),
+      shutdown: (ws) => this.#shutdown(ws),
     };
     if (has("request")) handler.request = (req, res) => this.#request(req, res);
     if (has("connect")) handler.connect = (connection) => this.#connect(connection);
@@ -400,6 +403,17 @@ export class Remote implements Host {
     this.#tellEnd(Told.Close, peer, info, "");
   }
 
+  /** Tells that a client is about to be closed. @returns what settles when the application has said goodbye */
+  #shutdown(ws: WebSocket): Promise<void> | undefined {
+    const lane = this.#lanes.get(ws.id);
+    if (!lane || !this.isDraining || !this.#members.has("shutdown")) return undefined;
+    this.#batch.begin(Told.Shutdown, 0, lane.peer.slot, lane.peer.generation, 0, 0);
+    this.#pump.schedule();
+    return new Promise((resolve) => {
+      lane.left = resolve;
+    });
+  }
+
   // ---- what the application sends ---------------------------------------------------------------------
 
   /** Nothing more is sent on a lane. */
@@ -583,6 +597,9 @@ export class Remote implements Host {
         break;
       case Op.Unsubscribe:
         this.#pump.unsubscribe(peer.id, utf8(tail, 0, tail.length));
+        break;
+      case Op.Left:
+        lane.behind(() => lane.left?.());
         break;
       case Op.Taken:
         lane.told -= first;

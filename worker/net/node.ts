@@ -202,23 +202,30 @@ function listen(
 ): Promise<Listener> {
   const server = createServer(options, window, accept, taking, onread);
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    const { path, port, hostname: host, backlog, ipv6Only } = options;
-    server.listen(
-      path === undefined ? { port, host, backlog, ipv6Only } : { path, backlog },
-      () => {
-        server.off("error", reject);
-        // EMFILE and its kin concern one connection; the listener goes on.
-        server.on("error", failed);
-        const address = server.address();
-        const where =
-          typeof address === "string" || address === null
-            ? { hostname: "", port: 0, path: address ?? "" }
-            : { hostname: address.address, port: address.port };
-        resolve({ ...where, close: () => void server.close() });
-      },
-    );
+    const refuse = (error: Error): void => {
+      const { fd } = options;
+      if (fd !== undefined) error.message = `fd: ${fd} is not a listening socket: ${error.message}`;
+      reject(error);
+    };
+    server.once("error", refuse);
+    server.listen(whereOf(options), () => {
+      server.off("error", refuse);
+      // EMFILE and its kin concern one connection; the listener goes on.
+      server.on("error", failed);
+      const address = server.address();
+      const where =
+        typeof address === "string" || address === null
+          ? { hostname: "", port: 0, path: address ?? "" }
+          : { hostname: address.address, port: address.port };
+      resolve({ ...where, close: () => void server.close() });
+    });
   });
+}
+
+/** What Node's `listen` takes. */
+function whereOf({ fd, path, port, hostname: host, backlog, ipv6Only }: ListenOptions): object {
+  if (fd !== undefined) return { fd, backlog };
+  return path === undefined ? { port, host, backlog, ipv6Only } : { path, backlog };
 }
 
 function takeRaw(handle: unknown, window: Uint8Array, accept: Accept): void {
