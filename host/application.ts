@@ -260,7 +260,7 @@ export class Application {
   }
 
   #request(event: Event, bytes: Uint8Array): void {
-    const request = new RemoteRequest(event.id, bytes, event.at);
+    const request = new RemoteRequest(event.id, bytes, event.at, event.at + event.length);
     const response = new RemoteResponse(this, request, event);
     this.#requests.set(request.id, response);
     const failed = (thrown: unknown): void => {

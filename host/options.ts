@@ -5,6 +5,8 @@ import { Param } from "../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../assembly/plan";
 import type { TlsOptions } from "../worker/net";
 import type { HandlerModule } from "./handler";
+import { show } from "./show";
+import { checkTlsChange, readTls } from "./tls";
 
 /** Options of `serve`. All but `handler` have defaults. */
 export interface Options<User = unknown> {
@@ -15,7 +17,7 @@ export interface Options<User = unknown> {
    * (LISTEN_FDS) it is 3. The server closes it when it ends.
    */
   fd?: number;
-  /** TLS with this key and certificate; the rest as node:tls takes it. */
+  /** TLS with this key and certificate, and others by the name that clients ask for; the rest as node:tls takes it. */
   tls?: TlsOptions;
   /** Origins whose pages may open WebSockets; "*" for any. Default: the page's own host and port. */
   origins?: readonly string[];
@@ -613,14 +615,6 @@ export interface Settings {
   readonly pool?: Readonly<Record<keyof PoolOptions, number>> | undefined;
 }
 
-/** Prints a value in an error message. */
-export function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "function") return "a function";
-  if (typeof value !== "object" || value === null) return String(value);
-  return Array.isArray(value) ? "an array" : "an object";
-}
-
 /** @throws TypeError for a callback or signal that is none */
 function checkCallbacks(options: Options): void {
   for (const name of ["onEvict", "onError"] as const) {
@@ -756,9 +750,6 @@ export function settle(options: Options): Settings {
   if (path !== undefined && (typeof path !== "string" || path === "")) {
     throw new TypeError(`path: ${show(path)} is not a path`);
   }
-  if (tls !== undefined && (typeof tls !== "object" || tls === null)) {
-    throw new TypeError(`tls: ${show(tls)} is not an object with key and cert`);
-  }
   const serverHeader = readServerHeader(options.serverHeader);
   return {
     hostname,
@@ -766,7 +757,7 @@ export function settle(options: Options): Settings {
     lists: readLists(options),
     path,
     fd: readDescriptor(options),
-    tls,
+    tls: readTls(tls),
     serverHeader,
     pool: readPool(options),
   };
@@ -825,7 +816,7 @@ export function settleShutdown(options: ShutdownOptions = {}): Required<Shutdown
 }
 
 /** Options that `configure` may change. */
-export type LiveOptions = Pick<Options, LiveName>;
+export type LiveOptions = Pick<Options, LiveName | "tls">;
 export type LiveName =
   | "maxQueuedFrames"
   | "maxRunBytes"
@@ -859,13 +850,14 @@ export function settleChanges(
     throw new TypeError(`options: ${show(changes)} is not an object`);
   for (const name of Object.keys(changes)) {
     const row = OPTIONS.find((one) => one.name === name);
-    if (row ? !row.live : OTHERS.has(name))
+    if (row ? !row.live : OTHERS.has(name) && name !== "tls")
       throw new TypeError(`${name}: cannot change while the server runs`);
   }
-  const { values } = settle({ ...options, ...changes });
+  const { values, tls } = settle({ ...options, ...changes });
+  if (changes.tls && tls) checkTlsChange(options.tls, tls);
   const changed: Partial<Record<OptionName, number>> = {};
   for (const name of Object.keys(changes) as LiveName[]) {
-    if (changes[name] !== undefined) changed[name] = values[name];
+    if (name in values && changes[name] !== undefined) changed[name] = values[name];
   }
   return changed;
 }

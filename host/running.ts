@@ -7,6 +7,7 @@
 
 import * as Comlink from "comlink";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
+import type { TlsOptions } from "../worker/net";
 import { Application, membersOf } from "./application";
 import { flagsOf } from "./flags";
 import type {
@@ -33,10 +34,11 @@ import {
   planOf,
   settleChanges,
   settleShutdown,
-  show,
 } from "./options";
 import type { PublisherHandle } from "./publisher";
+import { show } from "./show";
 import { BufferStage } from "./stage";
+import { readTls } from "./tls";
 import { checkTopic } from "./topic";
 
 /** A running server, as the application sees it. */
@@ -71,8 +73,9 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
    */
   reload(handler?: Options<User>["handler"]): Promise<void>;
   /**
-   * Changes limits and times while the server runs. Those of a WebSocket (`idleTimeout`, `maxPayloadLength`) hold
-   * for the ones that open from then on.
+   * Changes limits, times and certificates while the server runs. Those of a WebSocket (`idleTimeout`,
+   * `maxPayloadLength`) hold for the ones that open from then on. `tls` takes the place of all that was given
+   * before, but for `requestCert` and `rejectUnauthorized`, which stay: new handshakes get it, connections go on.
    * @throws TypeError, RangeError naming the option, the value and the range; nothing changes then
    */
   configure(options: LiveOptions): Promise<void>;
@@ -467,9 +470,16 @@ export class RunningServer implements Server {
     return fresh.href;
   }
 
+  /** Refuses a key or certificate that does not fit, where the platform can tell. @throws TypeError */
+  protected checkTls(_tls: TlsOptions): void {
+    return;
+  }
+
   async configure(options: LiveOptions): Promise<void> {
     const changed = settleChanges(this.#options, options);
-    await this.#call(() => this.#control.configure(changed));
+    const tls = readTls(options.tls);
+    if (tls) this.checkTls(tls);
+    await this.#call(() => this.#control.configure(changed, tls));
     this.#options = { ...this.#options, ...options };
   }
 

@@ -14,7 +14,7 @@ import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
 import { loadHandler } from "./load";
 import { MirroredInbox } from "./mirror";
-import type { Clock, Codec, Listener, Threads, Transport } from "./net";
+import type { Clock, Codec, Listener, Threads, TlsOptions, Transport } from "./net";
 import { Pool } from "./pool";
 import { Remote } from "./remote";
 import { Pump } from "./server";
@@ -305,9 +305,8 @@ export class Worker {
       } catch (thrown) {
         throw withCode(thrown);
       }
-      const { close, ...address } = this.#listener;
-      void close;
-      return address;
+      const { hostname: name, port, path } = this.#listener;
+      return path === undefined ? { hostname: name, port } : { hostname: name, port, path };
     },
 
     /** Swaps the handler module: nothing changes when it cannot be loaded. */
@@ -324,7 +323,14 @@ export class Worker {
     relay: async (members: number): Promise<void> => this.#relay(members),
 
     /** Changes options that may change. */
-    configure: async (changed: Partial<Record<OptionName, number>>): Promise<void> => {
+    configure: async (
+      changed: Partial<Record<OptionName, number>>,
+      tls: TlsOptions | undefined,
+    ): Promise<void> => {
+      if (tls) {
+        if (!this.#listener?.setTls) throw new Error("tls: cannot change on this platform");
+        this.#listener.setTls(tls);
+      }
       configure(this.pump, changed, this.#runLimit);
     },
 

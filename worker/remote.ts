@@ -42,6 +42,7 @@ import {
   TOLD_LAST,
   Told,
   decodeFields,
+  encodeCertificate,
   idOf,
   laneBytes,
   wordAt,
@@ -288,7 +289,11 @@ export class Remote implements Host {
     const head = engine.head(peer.slot);
     const { remoteAddress: address, slot, generation } = peer;
     const table = head.fields * HEADER_ENTRY_BYTES;
-    const length = REQUEST_BYTES + table + head.headLength + head.bodyLength + address.length;
+    const certificate = encodeCertificate(peer.link.peerCertificate);
+    const length =
+      REQUEST_BYTES +
+      (table + head.headLength + head.bodyLength) +
+      (address.length + certificate.length);
     const batch = this.#batch;
     const at = batch.begin(Told.Request, 0, slot, generation, number, length);
     const { bytes } = batch;
@@ -308,7 +313,7 @@ export class Remote implements Host {
     bytes.set(u8.subarray(head.head, head.head + head.headLength), to);
     to += head.headLength;
     if (head.bodyLength > 0) bytes.set(u8.subarray(head.body, head.body + head.bodyLength), to);
-    putLatin1(bytes, to + head.bodyLength, address);
+    bytes.set(certificate, putLatin1(bytes, to + head.bodyLength, address));
   }
 
   #open(ws: WebSocket): Promise<void> | undefined {

@@ -611,8 +611,12 @@ export class Pump implements HandlerServer {
 
   // ---- requests --------------------------------------------------------------------------------------
 
+  #requestOf({ slot, id, remoteAddress, link }: Peer): RequestImpl {
+    return new RequestImpl(this.engine, slot, id, remoteAddress, link.peerCertificate);
+  }
+
   #handleRequest(peer: Peer): void {
-    const request = new RequestImpl(this.engine, peer.slot, peer.id, peer.remoteAddress);
+    const request = this.#requestOf(peer);
     if (this.#admit(peer, request)) this.#answer(peer, request);
   }
 
@@ -627,7 +631,7 @@ export class Pump implements HandlerServer {
   #handleHead(peer: Peer): void {
     const { x } = this.engine;
     const { slot, generation } = peer;
-    const request = new RequestImpl(this.engine, slot, peer.id, peer.remoteAddress);
+    const request = this.#requestOf(peer);
     if (!this.#admit(peer, request)) return;
     const { streams } = this.#handler;
     let isWanted = streams === true;

@@ -7,7 +7,18 @@
 
 import * as net from "node:net";
 import * as tls from "node:tls";
-import type { Accept, Clock, Link, Listener, ListenOptions, Sink, Transport } from "../net";
+import type {
+  Accept,
+  CertificateNames,
+  Clock,
+  Link,
+  Listener,
+  ListenOptions,
+  PeerCertificate,
+  Sink,
+  TlsOptions,
+  Transport,
+} from "../net";
 
 const EMPTY = new Uint8Array(0);
 
@@ -16,8 +27,29 @@ interface Handled {
   _handle?: unknown;
 }
 
+/** Names of a certificate as plain data. */
+function namesOf(names: tls.Certificate): CertificateNames {
+  return { ...(names as unknown as CertificateNames) };
+}
+
+/** The certificate that a client has shown; undefined when it has not. */
+function certificateOf(socket: tls.TLSSocket): PeerCertificate | undefined {
+  const certificate: Partial<tls.PeerCertificate> | undefined = socket.getPeerCertificate();
+  const { subject, issuer, fingerprint256 } = certificate ?? {};
+  if (!subject || !issuer || !fingerprint256) return undefined;
+  const { authorized, authorizationError } = socket;
+  return {
+    subject: namesOf(subject),
+    issuer: namesOf(issuer),
+    fingerprint256,
+    authorized,
+    error: authorized ? "" : String(authorizationError),
+  };
+}
+
 class NodeLink implements Link {
   readonly remoteAddress: string;
+  readonly peerCertificate: PeerCertificate | undefined;
   readonly #socket: net.Socket;
   #sink: Sink | undefined;
   readonly #written = (): void => {
@@ -27,6 +59,7 @@ class NodeLink implements Link {
   constructor(socket: net.Socket) {
     this.#socket = socket;
     this.remoteAddress = socket.remoteAddress ?? "";
+    this.peerCertificate = socket instanceof tls.TLSSocket ? certificateOf(socket) : undefined;
     socket.on("error", (error: Error) => this.#lose(error));
     socket.on("close", () => this.#lose(undefined));
     socket.on("end", () => this.#sink?.ended());
@@ -152,44 +185,82 @@ const isBun = "bun" in process.versions;
 /** Longest run where writes are copied. */
 const COPIED_BYTES = 65536;
 
-/** A net or TLS server that gives its connections to `accept`. */
+/** The certificates of a TLS server, which may change while it runs. */
+class Certificates {
+  #sni = new Map<string, tls.SecureContext>();
+
+  /** Takes other ones: a name's own context, the rest of it as for everybody. @returns that of everybody */
+  set({ sni = {}, ...main }: TlsOptions): tls.SecureContextOptions {
+    const contexts = Object.entries(sni).map(([name, context]) => {
+      const options = { ...main, ...context } as tls.SecureContextOptions;
+      return [name, tls.createSecureContext(options)] as const;
+    });
+    this.#sni = new Map(contexts);
+    return main as tls.SecureContextOptions;
+  }
+
+  /** The context for the name that a client asks for; undefined: that of everybody. */
+  find(host: string): tls.SecureContext | undefined {
+    const name = host.toLowerCase();
+    return this.#sni.get(name) ?? this.#sni.get(name.replace(/^[^.]*/, "*"));
+  }
+}
+
+/** A net or TLS server; for the latter what changes its certificates. */
+interface NodeServer {
+  readonly server: net.Server;
+  readonly setTls?: (tls: TlsOptions) => void;
+}
+
+/** What net and TLS servers have in common. */
+function commonOf({ noDelay, keepAlive }: ListenOptions) {
+  const keepAliveInitialDelay = keepAlive;
+  return { allowHalfOpen: true, noDelay, keepAlive: keepAlive > 0, keepAliveInitialDelay };
+}
+
+function createTlsServer(
+  options: ListenOptions,
+  own: TlsOptions,
+  take: (socket: tls.TLSSocket) => void,
+): NodeServer {
+  const { requestCert = false, rejectUnauthorized = requestCert } = own;
+  const certificates = new Certificates();
+  const all: tls.TlsOptions = {
+    ...commonOf(options),
+    ...certificates.set(own),
+    requestCert,
+    rejectUnauthorized,
+    ALPNProtocols: ["http/1.1"],
+    handshakeTimeout: options.handshakeTimeout,
+    SNICallback: (name, done) => done(null, certificates.find(name)),
+  };
+  const server = tls.createServer(all, take);
+  // A handshake that fails concerns its client alone.
+  server.on("tlsClientError", (_, socket) => socket.destroy());
+  return { server, setTls: (changed) => server.setSecureContext(certificates.set(changed)) };
+}
+
+/** A net or TLS server that gives its connections to `accept`. @param taking told of each before */
 function createServer(
   options: ListenOptions,
   window: Uint8Array,
   accept: Accept,
   taking: (socket: net.Socket) => void,
   onread: boolean,
-): net.Server {
-  const common = {
-    allowHalfOpen: true,
-    noDelay: options.noDelay,
-    keepAlive: options.keepAlive > 0,
-    keepAliveInitialDelay: options.keepAlive,
-  };
+): NodeServer {
   if (options.tls) {
-    const { requestCert = false, ...rest } = options.tls;
-    const server: tls.Server = tls.createServer(
-      {
-        ...common,
-        ...(rest as tls.TlsOptions),
-        requestCert,
-        rejectUnauthorized: requestCert,
-        ALPNProtocols: ["http/1.1"],
-        handshakeTimeout: options.handshakeTimeout,
-      },
-      (socket) => takeStream(socket, window, accept),
-    );
-    // A handshake that fails concerns its client alone.
-    server.on("tlsClientError", (_, socket) => socket.destroy());
-    server.on("connection", taking);
-    return server;
+    const take = (socket: tls.TLSSocket): void => takeStream(socket, window, accept);
+    const made = createTlsServer(options, options.tls, take);
+    made.server.on("connection", taking);
+    return made;
   }
-  return net.createServer({ ...common, pauseOnConnect: onread }, (accepted) => {
+  const server = net.createServer({ ...commonOf(options), pauseOnConnect: onread }, (accepted) => {
     taking(accepted);
     const handle = (accepted as unknown as Handled)._handle;
     if (onread && handle) takeRaw(handle, window, accept);
     else takeStream(accepted, window, accept);
   });
+  return { server };
 }
 
 function listen(
@@ -200,7 +271,7 @@ function listen(
   taking: (socket: net.Socket) => void,
   onread: boolean,
 ): Promise<Listener> {
-  const server = createServer(options, window, accept, taking, onread);
+  const { server, setTls } = createServer(options, window, accept, taking, onread);
   return new Promise((resolve, reject) => {
     const refuse = (error: Error): void => {
       const { fd } = options;
@@ -217,7 +288,8 @@ function listen(
         typeof address === "string" || address === null
           ? { hostname: "", port: 0, path: address ?? "" }
           : { hostname: address.address, port: address.port };
-      resolve({ ...where, close: () => void server.close() });
+      const close = (): void => void server.close();
+      resolve({ ...where, close, ...(setTls ? { setTls } : {}) });
     });
   });
 }
