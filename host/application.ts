@@ -218,6 +218,13 @@ export class Application {
       case Told.Ended:
         this.#ended(event);
         break;
+      case Told.Shutdown: {
+        const ws = this.#sockets.get(event.id);
+        if (ws?.open) this.#guard("shutdown", () => this.#handler.shutdown?.(ws));
+        // One that it closes itself needs no other Close.
+        if (ws?.open) ws.leave();
+        break;
+      }
       case Told.HalfClosed: {
         const response = this.#requests.get(event.id);
         if (response?.number === event.value) response.clientEnded();
@@ -253,7 +260,7 @@ export class Application {
   }
 
   #request(event: Event, bytes: Uint8Array): void {
-    const request = new RemoteRequest(event.id, bytes, event.at);
+    const request = new RemoteRequest(event.id, bytes, event.at, event.at + event.length);
     const response = new RemoteResponse(this, request, event);
     this.#requests.set(request.id, response);
     const failed = (thrown: unknown): void => {

@@ -23,12 +23,22 @@ export type { Server } from "./running";
 
 /** Options that are about sockets, files and threads, which a page has none of. */
 const FOREIGN = [
-  ...["port", "hostname", "backlog", "path", "tls", "noDelay", "tcpKeepAlive", "ipv6Only"],
+  ...["port", "hostname", "backlog", "path", "fd", "tls", "noDelay", "tcpKeepAlive", "ipv6Only"],
   "pool",
 ] as const;
 
 type Foreign =
-  | ("port" | "hostname" | "backlog" | "path" | "tls" | "noDelay" | "tcpKeepAlive" | "ipv6Only")
+  | (
+      | "port"
+      | "hostname"
+      | "backlog"
+      | "path"
+      | "fd"
+      | "tls"
+      | "noDelay"
+      | "tcpKeepAlive"
+      | "ipv6Only"
+    )
   | "pool";
 
 /** Options of `serve` in a page: those of the server, but for sockets, files and pools. */

@@ -26,6 +26,7 @@ import {
   REQUEST_TARGET,
   REQUEST_TARGET_LENGTH,
   REQUEST_TRAITS,
+  decodeCertificate,
   encodeFields,
   wordAt,
 } from "./wire";
@@ -61,13 +62,14 @@ export class RemoteRequest extends RequestReader {
   protected override readonly bytes: Uint8Array;
   protected override readonly head: RequestHead;
 
-  /** @param bytes the batch, with a request's payload at `at` */
-  constructor(id: number, bytes: Uint8Array, at: number) {
+  /** @param bytes the batch, with a request's payload in [at, end) */
+  constructor(id: number, bytes: Uint8Array, at: number, end: number) {
     const head = readHead(bytes, at);
     const length =
       (bytes[at + REQUEST_ADDRESS_LENGTH] as number) |
       ((bytes[at + REQUEST_ADDRESS_LENGTH + 1] as number) << 8);
-    super(id, latin1(bytes, head.body + head.bodyLength, length));
+    const address = head.body + head.bodyLength;
+    super(id, latin1(bytes, address, length), decodeCertificate(bytes, address + length, end));
     this.bytes = bytes;
     this.head = head;
   }

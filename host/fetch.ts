@@ -6,6 +6,7 @@
 import type {
   Handler,
   HeaderFields,
+  PeerCertificate,
   Request as Incoming,
   Response as Answer,
   StreamChoice,
@@ -17,6 +18,8 @@ import { isThenable } from "./result";
 export interface FetchInfo<User = unknown> {
   /** The peer's address as the socket reports it, without port. */
   readonly remoteAddress: string;
+  /** The certificate that the client has shown, as `req.peerCertificate`. */
+  readonly peerCertificate: PeerCertificate | undefined;
   /**
    * Makes the Response that accepts an opening handshake: return it, and the connection becomes a WebSocket, with the
    * fields that were set on it meanwhile. Any other Response refuses. For a request that is no opening handshake it is
@@ -210,6 +213,10 @@ class Exchange<User> implements FetchInfo<User> {
     this.#req = req;
     this.#res = res;
     this.remoteAddress = req.remoteAddress;
+  }
+
+  get peerCertificate(): PeerCertificate | undefined {
+    return this.#req.peerCertificate;
   }
 
   upgrade(options: UpgradeOptions<User> = {}): Response {

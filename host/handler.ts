@@ -46,6 +46,21 @@ export interface CloseInfo {
   readonly lagBytes: number;
 }
 
+/** Names out of a certificate, such as `{ O: "Example", CN: "alice" }`; a name that occurs again is a list. */
+export type CertificateNames = Readonly<Record<string, string | readonly string[]>>;
+
+/** A certificate that a client has shown, see `tls.requestCert`. */
+export interface PeerCertificate {
+  readonly subject: CertificateNames;
+  readonly issuer: CertificateNames;
+  /** SHA-256 of it, "AB:CD:…": names it for ever, whatever it says of itself. */
+  readonly fingerprint256: string;
+  /** True when it comes from one of `tls.ca` and is valid. Nothing that it says is to be believed otherwise. */
+  readonly authorized: boolean;
+  /** Why it is not authorized, such as "CERT_HAS_EXPIRED"; "". */
+  readonly error: string;
+}
+
 /** A request. Valid until the handler settles; everything is read from the connection's buffer on demand. */
 export interface Request {
   readonly id: ConnectionId;
@@ -91,6 +106,8 @@ export interface Request {
   readonly remoteAddress: string;
   /** True when it came over TLS. */
   readonly secure: boolean;
+  /** The certificate that the client has shown; undefined when it has not, or was not asked. */
+  readonly peerCertificate: PeerCertificate | undefined;
   /** True for a valid WebSocket opening handshake: answer with `res.upgrade()`, or refuse with any other answer. */
   readonly upgrade: boolean;
   /** Subprotocols the client offers, in its order of preference. */

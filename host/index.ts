@@ -5,6 +5,7 @@ import { Worker } from "node:worker_threads";
 import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { ControlPlane, Notice } from "../worker/control";
+import type { TlsOptions } from "../worker/net";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import { type Options, refusePlan, settle } from "./options";
 import { RunningServer, type Server, type StartThread, heed } from "./running";
@@ -12,6 +13,7 @@ import { variableOf } from "./permission";
 
 export type * from "./handler";
 export type { Server } from "./running";
+export type { TlsContext, TlsOptions } from "../worker/net";
 export { CLOSE_TABLE, type CloseRow } from "./close";
 export type { Messages } from "./messages";
 export { type Publisher, type PublisherHandle, openPublisher } from "./publisher";
@@ -23,20 +25,31 @@ export {
   type OptionRow,
   type Options,
   type PoolOptions,
+  type ShutdownOptions,
   type Plan,
   type PlanRow,
   plan,
 } from "./options";
 
-/** Refuses a key or certificate that does not fit, before anything starts. @throws TypeError */
-function checkTls(options: Options["tls"]): void {
-  if (!options) return;
-  if (!options.pfx && !(options.key && options.cert))
-    throw new TypeError("tls: key and cert are missing");
-  try {
-    createSecureContext(options as SecureContextOptions);
-  } catch (error) {
-    throw new TypeError(`tls: ${(error as Error).message}`, { cause: error });
+/** Refuses a key or certificate that does not fit. @throws TypeError naming where it stands */
+function checkTls(tls: TlsOptions): void {
+  const { sni = {}, ...main } = tls;
+  const all: [string, object][] = [["tls", main]];
+  for (const [host, context] of Object.entries(sni)) {
+    all.push([`tls.sni[${JSON.stringify(host)}]`, { ...main, ...context }]);
+  }
+  for (const [name, context] of all) {
+    try {
+      createSecureContext(context as SecureContextOptions);
+    } catch (error) {
+      throw new TypeError(`${name}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
+class NodeServer extends RunningServer {
+  protected override checkTls(tls: TlsOptions): void {
+    checkTls(tls);
   }
 }
 
@@ -75,8 +88,8 @@ export async function serve<User = unknown>(options: Options<User> = {}): Promis
   const fitting = fitDescriptors(given, values, descriptorLimit());
   const settings = settle(fitting);
   refusePlan(settings);
-  checkTls(settings.tls);
-  const server = new RunningServer(fitting, settings, startThread);
+  if (settings.tls) checkTls(settings.tls);
+  const server = new NodeServer(fitting, settings, startThread);
   await server.listen();
   heed(given.signal, server);
   return server as unknown as Server<User>;

@@ -6,12 +6,19 @@ import { Region, firstParam, regionBytes, secondParam } from "../assembly/plan";
 import type { TlsOptions } from "../worker/net";
 import { ANY, isRange } from "./address";
 import type { HandlerModule } from "./handler";
+import { show } from "./show";
+import { checkTlsChange, readTls } from "./tls";
 
 /** Options of `serve`. All but `handler` have defaults. */
 export interface Options<User = unknown> {
   /** A Unix socket to listen on, instead of hostname and port. */
   path?: string;
-  /** TLS with this key and certificate; the rest as node:tls takes it. */
+  /**
+   * A listening socket that this process was given, by its descriptor, instead of hostname, port and path: of systemd
+   * (LISTEN_FDS) it is 3. The server closes it when it ends.
+   */
+  fd?: number;
+  /** TLS with this key and certificate, and others by the name that clients ask for; the rest as node:tls takes it. */
   tls?: TlsOptions;
   /** Origins whose pages may open WebSockets; "*" for any. Default: the page's own host and port. */
   origins?: readonly string[];
@@ -130,6 +137,7 @@ export type OptionName = Exclude<
   | "onError"
   | "hostname"
   | "path"
+  | "fd"
   | "tls"
   | "serverHeader"
   | ListName
@@ -692,17 +700,10 @@ export interface Settings {
   readonly values: Readonly<Record<OptionName, number>>;
   readonly lists: Readonly<Partial<Record<ListName, readonly string[]>>>;
   readonly path?: string | undefined;
+  readonly fd?: number | undefined;
   readonly tls?: TlsOptions | undefined;
   readonly serverHeader: string;
   readonly pool?: Readonly<Record<keyof PoolOptions, number>> | undefined;
-}
-
-/** Prints a value in an error message. */
-export function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "function") return "a function";
-  if (typeof value !== "object" || value === null) return String(value);
-  return Array.isArray(value) ? "an array" : "an object";
 }
 
 /** @throws TypeError for a callback or signal that is none */
@@ -815,6 +816,7 @@ const OTHERS = new Set([
   "onError",
   "hostname",
   "path",
+  "fd",
   "tls",
   "serverHeader",
   ...LISTS,
@@ -849,19 +851,29 @@ export function settle(options: Options): Settings {
   if (path !== undefined && (typeof path !== "string" || path === "")) {
     throw new TypeError(`path: ${show(path)} is not a path`);
   }
-  if (tls !== undefined && (typeof tls !== "object" || tls === null)) {
-    throw new TypeError(`tls: ${show(tls)} is not an object with key and cert`);
-  }
   const serverHeader = readServerHeader(options.serverHeader);
   return {
     hostname,
     values,
     lists: readLists(options),
     path,
-    tls,
+    fd: readDescriptor(options),
+    tls: readTls(tls),
     serverHeader,
     pool: readPool(options),
   };
+}
+
+const MAX_DESCRIPTOR = 2147483647;
+
+function readDescriptor({ fd, path }: Options): number | undefined {
+  if (fd === undefined) return undefined;
+  if (typeof fd !== "number") throw new TypeError(`fd: ${show(fd)} is not a number`);
+  if (!Number.isInteger(fd) || fd < 0 || fd > MAX_DESCRIPTOR)
+    throw new RangeError(`fd: ${fd} is not a whole number from 0 to ${MAX_DESCRIPTOR}`);
+  if (path !== undefined)
+    throw new TypeError(`fd: ${fd} and path ${show(path)} exclude each other`);
+  return fd;
 }
 
 /** A field value (RFC 9110 5.5) in ASCII. */
@@ -877,8 +889,35 @@ function readServerHeader(value: unknown = ""): string {
   return value;
 }
 
+/** How a server ends. */
+export interface ShutdownOptions {
+  /** ms, 0 … 86,400,000, for requests and closing handshakes to end in order, behind `drainMs`; default 10,000. */
+  timeout?: number;
+  /** ms, 0 … 86,400,000, over which the WebSockets are closed; default 0: all at once. */
+  drainMs?: number;
+}
+
+/** @throws TypeError, RangeError naming the option, the value and the range */
+export function settleShutdown(options: ShutdownOptions = {}): Required<ShutdownOptions> {
+  if (typeof options !== "object" || options === null)
+    throw new TypeError(`options: ${show(options)} is not an object`);
+  const settled = { timeout: 10000, drainMs: 0 };
+  const given = options as Readonly<Record<string, unknown>>;
+  for (const name of Object.keys(given)) {
+    const value = given[name];
+    if (name !== "timeout" && name !== "drainMs")
+      throw new TypeError(`${name}: there is no such option`);
+    if (value === undefined) continue;
+    if (typeof value !== "number") throw new TypeError(`${name}: ${show(value)} is not a number`);
+    if (!(value >= 0 && value <= DAY))
+      throw new RangeError(`${name}: ${value} is not a number of ms from 0 to ${DAY}`);
+    settled[name] = value;
+  }
+  return settled;
+}
+
 /** Options that `configure` may change. */
-export type LiveOptions = Pick<Options, LiveName>;
+export type LiveOptions = Pick<Options, LiveName | "tls">;
 export type LiveName =
   | "maxConnectionsPerAddress"
   | "maxQueuedFrames"
@@ -918,13 +957,14 @@ export function settleChanges(
     throw new TypeError(`options: ${show(changes)} is not an object`);
   for (const name of Object.keys(changes)) {
     const row = OPTIONS.find((one) => one.name === name);
-    if (row ? !row.live : OTHERS.has(name))
+    if (row ? !row.live : OTHERS.has(name) && name !== "tls")
       throw new TypeError(`${name}: cannot change while the server runs`);
   }
-  const { values } = settle({ ...options, ...changes });
+  const { values, tls } = settle({ ...options, ...changes });
+  if (changes.tls && tls) checkTlsChange(options.tls, tls);
   const changed: Partial<Record<OptionName, number>> = {};
   for (const name of Object.keys(changes) as LiveName[]) {
-    if (changes[name] !== undefined) changed[name] = values[name];
+    if (name in values && changes[name] !== undefined) changed[name] = values[name];
   }
   return changed;
 }

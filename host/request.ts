@@ -2,7 +2,7 @@
 // events on the application's thread, those of a message in a pool's thread.
 
 import { HEADER_ENTRY_BYTES, Method, Trait } from "../assembly/abi";
-import type { Request } from "./handler";
+import type { PeerCertificate, Request } from "./handler";
 import { gather, whole } from "./body";
 import { copyBytes, latin1, utf8 } from "./text";
 
@@ -27,10 +27,12 @@ export interface RequestHead {
 export abstract class RequestReader implements Request {
   readonly id: number;
   remoteAddress: string;
+  readonly peerCertificate: PeerCertificate | undefined;
 
-  constructor(id: number, remoteAddress: string) {
+  constructor(id: number, remoteAddress: string, peerCertificate?: PeerCertificate) {
     this.id = id;
     this.remoteAddress = remoteAddress;
+    this.peerCertificate = peerCertificate;
   }
 
   /** Where the request lies now. */

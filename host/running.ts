@@ -7,6 +7,7 @@
 
 import type { Remote } from "comlink";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
+import type { TlsOptions } from "../worker/net";
 import { Application, membersOf } from "./application";
 import { flagsOf } from "./flags";
 import type {
@@ -29,12 +30,15 @@ import {
   type Options,
   type Plan,
   type Settings,
+  type ShutdownOptions,
   planOf,
   settleChanges,
-  show,
+  settleShutdown,
 } from "./options";
 import type { PublisherHandle } from "./publisher";
+import { show } from "./show";
 import { BufferStage } from "./stage";
+import { readTls } from "./tls";
 import { checkTopic } from "./topic";
 
 /** A running server, as the application sees it. */
@@ -69,8 +73,9 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
    */
   reload(handler?: Options<User>["handler"]): Promise<void>;
   /**
-   * Changes limits and times while the server runs. Those of a WebSocket (`idleTimeout`, `maxPayloadLength`) hold
-   * for the ones that open from then on.
+   * Changes limits, times and certificates while the server runs. Those of a WebSocket (`idleTimeout`,
+   * `maxPayloadLength`) hold for the ones that open from then on. `tls` takes the place of all that was given
+   * before, but for `requestCert` and `rejectUnauthorized`, which stay: new handshakes get it, connections go on.
    * @throws TypeError, RangeError naming the option, the value and the range; nothing changes then
    */
   configure(options: LiveOptions): Promise<void>;
@@ -79,8 +84,12 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
   /**
    * Accepts no more, answers the requests under way, closes WebSockets with 1001 after what is queued for
    * them; what has not ended after `timeout` ms (default 10,000) is reset.
+   *
+   * With `drainMs` WebSockets are closed with 1012 (Service Restart), in random order, evenly over that time: their
+   * clients do not come back all at once. Until then they are served, messages to them too; `timeout` follows.
+   * @throws TypeError, RangeError naming the option, the value and the range
    */
-  shutdown(options?: { timeout?: number }): Promise<void>;
+  shutdown(options?: ShutdownOptions): Promise<void>;
   /** Ends everything now. */
   close(): Promise<void>;
   /** Told about clients that were evicted, in batches. May be set at any time. */
@@ -162,6 +171,8 @@ export class RunningServer implements Server {
   #dead: Error | undefined;
   #isListening = false;
   #ended = false;
+  /** It ends, but clients are still served until their turn comes. */
+  #isDraining = false;
   #ending: Promise<void> | undefined;
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
@@ -373,7 +384,8 @@ export class RunningServer implements Server {
   }
 
   #open(): boolean {
-    return this.#dead === undefined && !this.#ended && !this.#ending;
+    const isServing = !this.#ending || this.#isDraining;
+    return isServing && this.#dead === undefined && !this.#ended;
   }
 
   broadcast(data: Data, options?: PublishOptions): boolean {
@@ -459,9 +471,16 @@ export class RunningServer implements Server {
     return fresh.href;
   }
 
+  /** Refuses a key or certificate that does not fit, where the platform can tell. @throws TypeError */
+  protected checkTls(_tls: TlsOptions): void {
+    return;
+  }
+
   async configure(options: LiveOptions): Promise<void> {
     const changed = settleChanges(this.#options, options);
-    await this.#call(() => this.#control.configure(changed));
+    const tls = readTls(options.tls);
+    if (tls) this.checkTls(tls);
+    await this.#call(() => this.#control.configure(changed, tls));
     this.#options = { ...this.#options, ...options };
   }
 
@@ -477,16 +496,21 @@ export class RunningServer implements Server {
     if (this.#dead) throw this.#dead;
   }
 
-  async #end(timeout: number): Promise<void> {
+  async #end(timeout: number, drainMs: number): Promise<void> {
     if (this.#dead) throw this.#dead;
-    this.#application?.shutdown();
-    const stopped = this.#call(() => this.#control.shutdown(timeout));
+    // Who drains is told of each client when its turn comes.
+    if (drainMs === 0) this.#application?.shutdown();
+    const stopped = this.#call(() => this.#control.shutdown(timeout, drainMs));
+    const drained = this.#drained(drainMs);
     // A worker that a handler keeps busy does not answer: it is ended all the same.
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeout + END_GRACE);
+      timer = setTimeout(resolve, drainMs + timeout + END_GRACE);
     });
-    await Promise.race([stopped, late]).finally(() => clearTimeout(timer));
+    await Promise.race([stopped, late]).finally(() => {
+      clearTimeout(timer);
+      drained();
+    });
     stopped.catch(() => undefined);
     this.#ended = true;
     await this.#thread.terminate();
@@ -494,15 +518,26 @@ export class RunningServer implements Server {
     this.#resolve();
   }
 
-  shutdown(options: { timeout?: number } = {}): Promise<void> {
-    const { timeout = 10000 } = options;
-    if (!Number.isFinite(timeout) || timeout < 0)
-      throw new RangeError(`timeout: ${timeout} is not a number of ms`);
-    this.#ending ??= this.#end(timeout);
+  /** Clients are served for so many ms more, or until what is returned is called. */
+  #drained(ms: number): () => void {
+    if (ms === 0) return () => undefined;
+    this.#isDraining = true;
+    const end = (): void => {
+      this.#isDraining = false;
+      clearTimeout(timer);
+    };
+    const timer = setTimeout(end, ms);
+    return end;
+  }
+
+  shutdown(options?: ShutdownOptions): Promise<void> {
+    const { timeout, drainMs } = settleShutdown(options);
+    this.#ending ??= this.#end(timeout, drainMs);
     return this.#ending;
   }
 
   close(): Promise<void> {
+    this.#isDraining = false;
     if (this.#ending && !this.#ended) this.#control.end().catch(() => undefined);
     return this.shutdown({ timeout: 0 });
   }

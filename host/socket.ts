@@ -168,6 +168,11 @@ export class RemoteSocket implements WebSocket, Thirsty {
     this.#post(Op.Opened);
   }
 
+  /** The server may close it: its handler has been told. */
+  leave(): void {
+    this.#post(Op.Left);
+  }
+
   /** Its handler failed. */
   abandon(): void {
     if (this.#state === "open") this.#state = "closing";

@@ -14,8 +14,11 @@ import {
   RECORD_VALUE,
   SLOT_LIMIT,
 } from "../assembly/abi";
+import type { PeerCertificate } from "./handler";
 import type { Field } from "./response";
-import { latin1, putLatin1 } from "./text";
+import { latin1, putLatin1, toBytes, utf8 } from "./text";
+
+const NOTHING = new Uint8Array(0);
 
 /** Members of a handler: bits of the set that the application's handler has. */
 export const MEMBERS = [
@@ -36,7 +39,7 @@ export type Member = (typeof MEMBERS)[number];
 
 /** What happened, for the application: kind of a batch's record. */
 export enum Told {
-  /** `value`: the request's number; payload: REQUEST_BYTES, header table, head, body, address. */
+  /** `value`: the request's number; payload: REQUEST_BYTES, header table, head, body, address, certificate. */
   Request = 1,
   /** The client of request `value` has gone, or its upgrade failed; payload: the cause. */
   Gone,
@@ -62,6 +65,8 @@ export enum Told {
   Ended,
   /** The client of request `value` ended its side. */
   HalfClosed,
+  /** The server is about to close the WebSocket: it does when it hears Left. */
+  Shutdown,
 }
 
 /** Flags of Message and Fragment. */
@@ -119,6 +124,8 @@ export enum Op {
   /** The tail is the topic. */
   Subscribe,
   Unsubscribe,
+  /** `shutdown` has been told of it. */
+  Left,
 }
 
 /** Bit of an answer's `second`, above its status: the connection ends behind it. */
@@ -196,6 +203,20 @@ export function decodeFields(bytes: Uint8Array, at: number, length: number): Fie
     from += 4 + name.length + value.length;
   }
   return fields;
+}
+
+/** A certificate behind a request's address; nothing where there is none. */
+export function encodeCertificate(certificate: PeerCertificate | undefined): Uint8Array {
+  return certificate ? toBytes(JSON.stringify(certificate)) : NOTHING;
+}
+
+/** What `encodeCertificate` wrote at [at, end). */
+export function decodeCertificate(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+): PeerCertificate | undefined {
+  return at < end ? (JSON.parse(utf8(bytes, at, end - at)) as PeerCertificate) : undefined;
 }
 
 /** A word at any place. */

@@ -29,9 +29,13 @@ export interface Browser {
 
 /**
  * A fresh browser for the time of `body`.
+ * @param args that it is started with beside ours
  * @throws Error when there is no Chromium, with the command that installs it; when a page reported an error
  */
-export async function withBrowser(body: (browser: Browser) => Promise<void>): Promise<void> {
+export async function withBrowser(
+  body: (browser: Browser) => Promise<void>,
+  args: readonly string[] = [],
+): Promise<void> {
   if (!existsSync(EXECUTABLE)) {
     throw new Error(
       `no Chromium at ${EXECUTABLE}: apt-get install -y --no-install-recommends chromium, ` +
@@ -44,7 +48,7 @@ export async function withBrowser(body: (browser: Browser) => Promise<void>): Pr
     const context = await chromium.launchPersistentContext(profile, {
       executablePath: EXECUTABLE,
       headless: true,
-      args: ARGS,
+      args: [...ARGS, ...args],
       timeout: LIMIT,
     });
     try {

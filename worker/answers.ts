@@ -217,11 +217,13 @@ export class Answers {
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
     const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
     const agreed = offered === undefined ? undefined : negotiate(offered);
-    if (agreed === "malformed") {
+    // Who shuts down opens nothing any more.
+    if (agreed === "malformed" || this.#pump.isStopping) {
+      const reason = this.#pump.isStopping ? CloseReason.Shutdown : CloseReason.BadRequest;
       this.#prepareAnswer(request);
       peer.response = undefined;
-      engine.x.abandon(peer.slot, peer.generation, CloseReason.BadRequest);
-      return this.#refuse(peer, chosen, data, CloseReason.BadRequest);
+      engine.x.abandon(peer.slot, peer.generation, reason);
+      return this.#refuse(peer, chosen, data, reason);
     }
     const all = agreed ? [...fields, ["Sec-WebSocket-Extensions", agreed.field] as const] : fields;
     const fieldsLength = engine.putFields(all);

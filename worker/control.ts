@@ -14,7 +14,7 @@ import { Engine } from "./engine";
 import { SharedInbox } from "./inbox";
 import { loadHandler } from "./load";
 import { MirroredInbox } from "./mirror";
-import type { Clock, Codec, Listener, Threads, Transport } from "./net";
+import type { Clock, Codec, Listener, Threads, TlsOptions, Transport } from "./net";
 import { Pool } from "./pool";
 import { Remote } from "./remote";
 import { Pump } from "./server";
@@ -291,6 +291,7 @@ export class Worker {
             keepAlive: values.tcpKeepAlive,
             ipv6Only: values.ipv6Only === 1,
             path: settings.path,
+            fd: settings.fd,
             tls: settings.tls,
             handshakeTimeout: values.handshakeTimeout,
             proxied: settings.lists.proxyProtocol !== undefined,
@@ -305,9 +306,8 @@ export class Worker {
       } catch (thrown) {
         throw withCode(thrown);
       }
-      const { close, ...address } = this.#listener;
-      void close;
-      return address;
+      const { hostname: name, port, path } = this.#listener;
+      return path === undefined ? { hostname: name, port } : { hostname: name, port, path };
     },
 
     /** Swaps the handler module: nothing changes when it cannot be loaded. */
@@ -324,7 +324,14 @@ export class Worker {
     relay: async (members: number): Promise<void> => this.#relay(members),
 
     /** Changes options that may change. */
-    configure: async (changed: Partial<Record<OptionName, number>>): Promise<void> => {
+    configure: async (
+      changed: Partial<Record<OptionName, number>>,
+      tls: TlsOptions | undefined,
+    ): Promise<void> => {
+      if (tls) {
+        if (!this.#listener?.setTls) throw new Error("tls: cannot change on this platform");
+        this.#listener.setTls(tls);
+      }
       configure(this.pump, changed, this.#runLimit);
     },
 
@@ -335,17 +342,21 @@ export class Worker {
       return this.pump.subscriberCount(topic);
     },
 
-    /** Stops accepting, closes WebSockets with 1001, answers what is under way; after `timeout` ms resets the rest. */
-    shutdown: async (timeout: number): Promise<void> => {
+    /**
+     * Stops accepting, answers what is under way, closes WebSockets with 1001, or with 1012 over `drainMs`;
+     * `timeout` ms behind that resets the rest.
+     */
+    shutdown: async (timeout: number, drainMs: number): Promise<void> => {
       const { pump } = this;
-      const timer = setTimeout(() => pump.endAll(), timeout);
+      const timer = setTimeout(() => pump.endAll(), drainMs + timeout);
       // What was sent before the call goes out first, but it does not make the call last longer.
       await Promise.race([
         this.#afterInbox(),
         new Promise((resolve) => setTimeout(resolve, timeout)),
       ]);
       this.#listener?.close();
-      pump.beginShutdown();
+      this.#remote.isDraining = drainMs > 0;
+      pump.beginShutdown(drainMs);
       await pump.idle();
       clearTimeout(timer);
       // The last events.

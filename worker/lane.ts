@@ -25,6 +25,8 @@ export class Lane {
   release: (() => void) | undefined;
   /** `open` has settled on the application's side. */
   opened: (() => void) | undefined;
+  /** `shutdown` has been told, on the application's side. */
+  left: (() => void) | undefined;
   readonly #send: (bytes: Uint8Array, flags: number) => Fate;
   #kept: { readonly bytes: Uint8Array; readonly flags: number }[] = [];
 

@@ -1,10 +1,16 @@
 // The transport interface: what the pump needs of a platform's sockets. Types only; one thin file for
 // each platform implements them in net/.
 
+import type { PeerCertificate } from "../host/handler";
+
+export type { CertificateNames, PeerCertificate } from "../host/handler";
+
 /** One accepted connection. */
 export interface Link {
   /** The peer's address without port, "" when it is not known. */
   readonly remoteAddress: string;
+  /** The certificate that the peer has shown. */
+  readonly peerCertificate?: PeerCertificate | undefined;
   /**
    * Writes bytes of the engine's memory, which the transport may hold until it is through with them.
    * @returns true when it is through on return; else `sink.written()` follows, unless the link ends
@@ -43,18 +49,31 @@ export interface Sink {
   lost(error: Error | undefined, why?: "handshake"): void;
 }
 
-/** What TLS needs: PEM texts or DER bytes, as node:tls takes them. */
-export interface TlsOptions {
+/** A key and its certificate: PEM texts or DER bytes, as node:tls takes them. */
+export interface TlsContext {
   readonly key?: string | Uint8Array;
   readonly cert?: string | Uint8Array;
-  readonly ca?: string | Uint8Array;
+  /** Authorities that clients' certificates may come from. */
+  readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[];
   readonly pfx?: Uint8Array;
   readonly passphrase?: string;
+}
+
+/** What TLS needs. It travels to the worker, so there are no functions in it. */
+export interface TlsOptions extends TlsContext {
   readonly ciphers?: string;
   readonly minVersion?: "TLSv1.2" | "TLSv1.3";
   readonly maxVersion?: "TLSv1.2" | "TLSv1.3";
-  /** Ask clients for a certificate, and refuse those without a valid one. */
+  /**
+   * Other keys and certificates by the host that a client names (SNI): "a.example", or "*.example" for one label
+   * in front of it. Who names none of them, or nothing, gets the one above. Their `ca` is the one above unless they
+   * have one.
+   */
+  readonly sni?: Readonly<Record<string, TlsContext>>;
+  /** Ask clients for a certificate: `req.peerCertificate`. */
   readonly requestCert?: boolean;
+  /** Refuse those without a valid one. Default: as `requestCert`; false: the handler looks at `authorized`. */
+  readonly rejectUnauthorized?: boolean;
 }
 
 /** Takes in a connection; undefined: there is no room, the link has been closed. */
@@ -70,6 +89,8 @@ export interface ListenOptions {
   ipv6Only: boolean;
   /** A Unix socket instead of host and port. */
   path?: string | undefined;
+  /** A listening socket's descriptor, instead of the others. */
+  fd?: number | undefined;
   /** TLS with these options. */
   tls?: TlsOptions | undefined;
   /** ms for a TLS handshake. */
@@ -85,6 +106,8 @@ export interface Listener {
   readonly path?: string;
   /** Accepts no more. Connections stay. */
   close(): void;
+  /** New handshakes use these certificates. @throws Error where the platform cannot */
+  setTls?(tls: TlsOptions): void;
 }
 
 export interface Transport {

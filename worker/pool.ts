@@ -139,12 +139,13 @@ export class Pool {
   async #run(job: Job): Promise<void> {
     this.#running++;
     this.#numbers.set(job.number, job);
-    const { id, remoteAddress } = job.response.request;
+    const { id, remoteAddress, peerCertificate } = job.response.request;
     const task: Task = {
       handler: this.#url,
       number: job.number,
       id,
       remoteAddress,
+      peerCertificate,
       ...job.response.request.copy(),
     };
     const { abort } = job;

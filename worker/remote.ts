@@ -42,6 +42,7 @@ import {
   TOLD_LAST,
   Told,
   decodeFields,
+  encodeCertificate,
   idOf,
   laneBytes,
   wordAt,
@@ -102,6 +103,8 @@ export class Remote implements Host {
   #told = 0;
   #keptBytes = 0;
   #blocked = false;
+  /** The server shuts down client by client: `shutdown` is told of each from here. */
+  isDraining = false;
 
   constructor(pump: Pump, limits: RemoteLimits, words: Int32Array, port: RemotePort) {
     this.#pump = pump;
@@ -122,6 +125,7 @@ export class Remote implements Host {
       open: (ws) => this.#open(ws),
       drain: (ws) => this.#drain(ws),
       close: (ws, info) => this.#close(ws, info),
+      shutdown: (ws) => this.#shutdown(ws),
     };
     if (has("request")) handler.request = (req, res) => this.#request(req, res);
     if (has("connect")) handler.connect = (connection) => this.#connect(connection);
@@ -286,7 +290,11 @@ export class Remote implements Host {
     const { slot, generation } = peer;
     const { remoteAddress: address } = response.request;
     const table = head.fields * HEADER_ENTRY_BYTES;
-    const length = REQUEST_BYTES + table + head.headLength + head.bodyLength + address.length;
+    const certificate = encodeCertificate(peer.link.peerCertificate);
+    const length =
+      REQUEST_BYTES +
+      (table + head.headLength + head.bodyLength) +
+      (address.length + certificate.length);
     const batch = this.#batch;
     const at = batch.begin(Told.Request, 0, slot, generation, number, length);
     const { bytes } = batch;
@@ -306,7 +314,7 @@ export class Remote implements Host {
     bytes.set(u8.subarray(head.head, head.head + head.headLength), to);
     to += head.headLength;
     if (head.bodyLength > 0) bytes.set(u8.subarray(head.body, head.body + head.bodyLength), to);
-    putLatin1(bytes, to + head.bodyLength, address);
+    bytes.set(certificate, putLatin1(bytes, to + head.bodyLength, address));
   }
 
   #open(ws: WebSocket): Promise<void> | undefined {
@@ -399,6 +407,17 @@ export class Remote implements Host {
     else this.#forget(lane);
     this.#lanes.delete(ws.id);
     this.#tellEnd(Told.Close, peer, info, "");
+  }
+
+  /** Tells that a client is about to be closed. @returns what settles when the application has said goodbye */
+  #shutdown(ws: WebSocket): Promise<void> | undefined {
+    const lane = this.#lanes.get(ws.id);
+    if (!lane || !this.isDraining || !this.#members.has("shutdown")) return undefined;
+    this.#batch.begin(Told.Shutdown, 0, lane.peer.slot, lane.peer.generation, 0, 0);
+    this.#pump.schedule();
+    return new Promise((resolve) => {
+      lane.left = resolve;
+    });
   }
 
   // ---- what the application sends ---------------------------------------------------------------------
@@ -584,6 +603,9 @@ export class Remote implements Host {
         break;
       case Op.Unsubscribe:
         this.#pump.unsubscribe(peer.id, utf8(tail, 0, tail.length));
+        break;
+      case Op.Left:
+        lane.behind(() => lane.left?.());
         break;
       case Op.Taken:
         lane.told -= first;

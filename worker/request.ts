@@ -6,7 +6,7 @@
 // (nothing else is parsed before that run ends); later, from a copy.
 
 import { CloseReason, HEADER_ENTRY_BYTES, Param, Trait } from "../assembly/abi";
-import type { Data, StaticBody } from "../host/handler";
+import type { Data, PeerCertificate, StaticBody } from "../host/handler";
 import { type RequestHead, RequestReader } from "../host/request";
 import { Answering, type Field, type Upgrade } from "../host/response";
 import type { Engine } from "./engine";
@@ -26,8 +26,14 @@ export class RequestImpl extends RequestReader {
   #forgotten = false;
   #upload: Upload | undefined;
 
-  constructor(engine: Engine, slot: number, id: number, remoteAddress: string) {
-    super(id, remoteAddress);
+  constructor(
+    engine: Engine,
+    slot: number,
+    id: number,
+    remoteAddress: string,
+    peerCertificate?: PeerCertificate,
+  ) {
+    super(id, remoteAddress, peerCertificate);
     this.#engine = engine;
     this.#slot = slot;
     this.#bytes = engine.u8;

@@ -61,6 +61,7 @@ import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
 import { Answers } from "./answers";
 import { WINDOW_BITS } from "./deflate";
+import { Drain } from "./drain";
 import { type ForwardRules, clientOf } from "./forwarded";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Clock, Codec, Link, Sink } from "./net";
@@ -183,6 +184,11 @@ export class Pump implements HandlerServer {
   #stage: StageImpl | undefined;
   #idleWaiters: (() => void)[] = [];
   #stopped = false;
+  #drain: Drain<Peer> | undefined;
+  /** It stops, but what was accepted before, a TLS handshake ago, may still bring a request. */
+  #isDraining = false;
+  /** Those whose `shutdown` has not settled: their Close waits for it. */
+  readonly #leaving = new Set<Peer>();
   handlerErrors = 0;
   /** Requests answered 503 because there was no room for them. */
   shed = 0;
@@ -270,7 +276,7 @@ export class Pump implements HandlerServer {
 
   accept = (link: Link): Sink | undefined => {
     const { engine } = this;
-    if (this.#stopped) {
+    if (this.#stopped && !this.#isDraining) {
       link.destroy();
       return undefined;
     }
@@ -699,7 +705,8 @@ export class Pump implements HandlerServer {
   // ---- requests --------------------------------------------------------------------------------------
 
   #requestOf(peer: Peer): RequestImpl {
-    const request = new RequestImpl(this.engine, peer.slot, peer.id, peer.peerAddress);
+    const { slot, id, peerAddress, link } = peer;
+    const request = new RequestImpl(this.engine, slot, id, peerAddress, link.peerCertificate);
     if (this.#forwarding && peer.forwards) {
       const field = request.header(this.#forwarding.field);
       request.remoteAddress = clientOf(peer.peerAddress, field, this.#forwarding);
@@ -1575,37 +1582,91 @@ export class Pump implements HandlerServer {
     );
   }
 
-  /** Accepts no more, says goodbye to every WebSocket (1001), lets requests be answered. */
-  beginShutdown(): void {
+  /** True when nothing new begins: no connection, no WebSocket. */
+  get isStopping(): boolean {
+    return this.#stopped;
+  }
+
+  /**
+   * Accepts no more, lets requests be answered, says goodbye to every WebSocket: with 1001 now, or with 1012 (Service
+   * Restart) one after the other.
+   * @param drainMs ms over which that happens. Until its turn a WebSocket is served as before; a connection may still
+   * bring a request, whose answer ends it, so that none is refused that was on its way.
+   */
+  beginShutdown(drainMs = 0): void {
     this.#stopped = true;
-    const { shutdown } = this.#handler;
-    this.time();
-    for (const peer of [...this.#peers]) {
-      if (!peer || peer.dead) continue;
-      const ws = peer.ws;
-      if (ws) {
-        if (shutdown && !peer.closing)
-          this.#guard("shutdown", () => shutdown.call(this.#handler, ws));
-        this.#closeForShutdown(peer);
-      } else if (peer.response === undefined) {
-        this.engine.x.dismiss(peer.slot, peer.generation);
-      }
-    }
     this.engine.x.stop();
+    const open = this.#peers.filter((peer): peer is Peer => peer?.ws !== undefined);
+    if (drainMs > 0) this.#spread(open, drainMs);
+    else for (const peer of open) this.#leave(peer, 1001);
+    if (drainMs === 0) this.#dismissIdle();
     this.handleEvents();
     this.schedule();
   }
 
-  #closeForShutdown(peer: Peer): void {
-    if (peer.closing) return;
+  /** Ends the connections that have no request out. */
+  #dismissIdle(): void {
+    this.time();
+    for (const peer of [...this.#peers]) {
+      const isIdle = peer && !peer.dead && !peer.ws && peer.response === undefined;
+      if (isIdle) this.engine.x.dismiss(peer.slot, peer.generation);
+    }
+    this.handleEvents();
+    this.schedule();
+  }
+
+  #spread(open: readonly Peer[], ms: number): void {
+    this.#isDraining = true;
+    this.#drain = new Drain(open, {
+      ms,
+      seed: this.engine.params[Param.Seed] as number,
+      now: () => this.#clock.now(),
+      after: (wait, fn) => this.#clock.after(wait, fn),
+      end: (peer) => this.#leave(peer, 1012),
+    });
+    this.#clock.after(ms, () => {
+      this.#isDraining = false;
+      this.#dismissIdle();
+    });
+    // Handlers that do not settle hold no Close up for longer.
+    const grace = this.engine.params[Param.CloseTimeout] as number;
+    this.#clock.after(ms + grace, () => {
+      for (const peer of this.#leaving) this.#closeForShutdown(peer, 1012);
+      this.#leaving.clear();
+    });
+  }
+
+  /** Tells the handler of the shutdown, then closes; when that settles later, behind it. */
+  #leave(peer: Peer, code: number): void {
+    const { ws } = peer;
+    const { shutdown } = this.#handler;
+    if (peer.dead || peer.closing || !ws) return;
+    const told = shutdown && this.#guard("shutdown", () => shutdown.call(this.#handler, ws));
+    if (code === 1001 || !isThenable(told)) {
+      this.#closeForShutdown(peer, code);
+      return;
+    }
+    this.#leaving.add(peer);
+    const settled = (): void => {
+      if (this.#leaving.delete(peer)) this.#closeForShutdown(peer, code);
+    };
+    told.then(settled, settled);
+  }
+
+  #closeForShutdown(peer: Peer, code: number): void {
+    if (peer.dead || peer.closing) return;
     peer.closing = true;
+    this.time();
     const { engine } = this;
-    engine.x.close(peer.slot, peer.generation, 1001, engine.scratch, 0, CloseReason.Shutdown);
+    engine.x.close(peer.slot, peer.generation, code, engine.scratch, 0, CloseReason.Shutdown);
+    this.schedule();
   }
 
   /** Ends what is left, with a reset. */
   endAll(): void {
     this.#stopped = true;
+    this.#isDraining = false;
+    this.#drain?.stop();
     for (const peer of [...this.#peers]) {
       if (peer && !peer.dead) this.terminate(peer, CloseReason.Shutdown);
     }
@@ -1626,6 +1687,8 @@ export class Pump implements HandlerServer {
   /** Stops the timers; nothing happens any more. */
   stop(): void {
     this.#stopped = true;
+    this.#isDraining = false;
+    this.#drain?.stop();
     for (const peer of this.#ending) this.#hurry(peer);
     this.#cancelTick?.();
     this.#cancelFlush?.();

@@ -1,5 +1,6 @@
 // What the worker and a thread of its pool say to each other about one request. Types only.
 
+import type { PeerCertificate } from "../host/handler";
 import type { RequestHead } from "../host/request";
 import type { Field, Upgrade } from "../host/response";
 import type { PiecePort } from "./net";
@@ -19,6 +20,7 @@ export type Task =
       readonly number: number;
       readonly id: number;
       readonly remoteAddress: string;
+      readonly peerCertificate: PeerCertificate | undefined;
       readonly head: RequestHead;
       readonly bytes: Uint8Array;
     };

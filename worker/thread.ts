@@ -25,7 +25,7 @@ class ThreadRequest extends RequestReader {
   protected override readonly bytes: Uint8Array;
 
   constructor(task: Asked) {
-    super(task.id, task.remoteAddress);
+    super(task.id, task.remoteAddress, task.peerCertificate);
     this.head = task.head;
     // A Buffer's slices are the fast ones; its memory is the task's own.
     this.bytes = Buffer.from(task.bytes.buffer);

@@ -18,8 +18,10 @@ import {
   type Options,
   type Plan,
   type Settings,
+  type ShutdownOptions,
   planOf,
   settleChanges,
+  settleShutdown,
 } from "../options";
 import type { PublisherHandle } from "../publisher";
 import type { Server } from "../running";
@@ -45,6 +47,8 @@ export class MemoryServer implements Server {
   /** The last publication found no room. */
   #isFull = false;
   #ending: Promise<void> | undefined;
+  /** When the last client's turn to be closed is over. */
+  #servedUntil = 0;
   #resolve: () => void = () => undefined;
 
   /**
@@ -71,6 +75,10 @@ export class MemoryServer implements Server {
     });
   }
 
+  get #isOpen(): boolean {
+    return !this.#ending || this.#runner.clock.now() < this.#servedUntil;
+  }
+
   #note(isSent: boolean): boolean {
     this.#isFull = !isSent;
     return isSent;
@@ -78,25 +86,25 @@ export class MemoryServer implements Server {
 
   broadcast(data: Data, options?: PublishOptions): boolean {
     flagsOf(data, options);
-    return !this.#ending && this.#note(this.#pump.broadcast(data, options));
+    return this.#isOpen && this.#note(this.#pump.broadcast(data, options));
   }
 
   publish(topic: string, data: Data, options?: PublishOptions): boolean {
     flagsOf(data, options);
     checkTopic(topic);
-    return !this.#ending && this.#note(this.#pump.publish(topic, data, options));
+    return this.#isOpen && this.#note(this.#pump.publish(topic, data, options));
   }
 
   subscribe(id: number, topic: string): boolean {
     checkTopic(topic);
     const peer = this.#pump.peer(id);
     if (peer) this.#pump.subscribeFor(peer, topic);
-    return !this.#ending;
+    return this.#isOpen;
   }
 
   unsubscribe(id: number, topic: string): boolean {
     this.#pump.unsubscribe(id, topic);
-    return !this.#ending;
+    return this.#isOpen;
   }
 
   async subscriberCount(topic: string): Promise<number> {
@@ -105,7 +113,7 @@ export class MemoryServer implements Server {
 
   send(id: number, data: Data, options?: SendOptions): boolean {
     flagsOf(data, options);
-    if (this.#ending) return false;
+    if (!this.#isOpen) return false;
     // As over an inbox: to who has gone it does nothing.
     return this.#pump.peer(id)?.ws ? this.#pump.send(id, data, options) : true;
   }
@@ -117,7 +125,7 @@ export class MemoryServer implements Server {
   closeConnection(id: number, code = 1000, reason = ""): boolean {
     checkClose(code, reason);
     this.#pump.closeConnection(id, code, reason);
-    return !this.#ending;
+    return this.#isOpen;
   }
 
   async count(): Promise<number> {
@@ -151,12 +159,14 @@ export class MemoryServer implements Server {
     if (this.#isFull) await this.#runner.advance(1);
   }
 
-  async #end(timeout: number): Promise<void> {
+  async #end(timeout: number, drainMs: number): Promise<void> {
     const pump = this.#pump;
+    const { clock } = this.#runner;
     this.#listener.close();
-    const cancel = this.#runner.clock.after(timeout, () => pump.endAll());
-    pump.beginShutdown();
-    if (timeout === 0) pump.endAll();
+    this.#servedUntil = clock.now() + drainMs;
+    const cancel = clock.after(drainMs + timeout, () => pump.endAll());
+    pump.beginShutdown(drainMs);
+    if (timeout + drainMs === 0) pump.endAll();
     await this.#runner.until(pump.idle());
     cancel();
     pump.stop();
@@ -167,15 +177,14 @@ export class MemoryServer implements Server {
    * As that of `serve`. It settles by itself when all clients end in order; what would have to be waited for takes
    * `clock.advance`.
    */
-  shutdown(options: { timeout?: number } = {}): Promise<void> {
-    const { timeout = 10000 } = options;
-    if (!Number.isFinite(timeout) || timeout < 0)
-      throw new RangeError(`timeout: ${timeout} is not a number of ms`);
-    this.#ending ??= this.#end(timeout);
+  shutdown(options?: ShutdownOptions): Promise<void> {
+    const { timeout, drainMs } = settleShutdown(options);
+    this.#ending ??= this.#end(timeout, drainMs);
     return this.#ending;
   }
 
   close(): Promise<void> {
+    this.#servedUntil = 0;
     if (this.#ending) this.#pump.endAll();
     return this.shutdown({ timeout: 0 });
   }

@@ -146,6 +146,9 @@ const OTHERS: readonly (readonly [given: object, kind: typeof TypeError, message
   [{ handler: "file:///a.js", pool: { thread: 1 } }, TypeError, /^pool\.thread: there is no such/],
   [{ handler: {}, pool: {} }, TypeError, /^pool: its threads import the handler/],
   [{ tls: 5 }, TypeError, /^tls: 5 is not an object/],
+  [{ fd: "3" }, TypeError, /^fd: "3" is not a number$/],
+  [{ fd: -1 }, RangeError, /^fd: -1 is not a whole number from 0 to 2147483647$/],
+  [{ fd: 3, path: "/a" }, TypeError, /^fd: 3 and path "\/a" exclude each other$/],
 ];
 
 options("the others are refused likewise", () => {

@@ -10,7 +10,18 @@
 import * as net from "node:net";
 import * as tls from "node:tls";
 import { getSystemErrorMap } from "node:util";
-import type { Accept, Clock, Link, Listener, ListenOptions, Sink, Transport } from "../net";
+import type {
+  Accept,
+  CertificateNames,
+  Clock,
+  Link,
+  Listener,
+  ListenOptions,
+  PeerCertificate,
+  Sink,
+  TlsOptions,
+  Transport,
+} from "../net";
 
 const EMPTY = new Uint8Array(0);
 
@@ -61,8 +72,29 @@ function learn(handle: Handle, write: () => void): void {
   spare = Request ? new Request() : null;
 }
 
+/** Names of a certificate as plain data. */
+function namesOf(names: tls.Certificate): CertificateNames {
+  return { ...(names as unknown as CertificateNames) };
+}
+
+/** The certificate that a client has shown; undefined when it has not. */
+function certificateOf(socket: tls.TLSSocket): PeerCertificate | undefined {
+  const certificate: Partial<tls.PeerCertificate> | undefined = socket.getPeerCertificate();
+  const { subject, issuer, fingerprint256 } = certificate ?? {};
+  if (!subject || !issuer || !fingerprint256) return undefined;
+  const { authorized, authorizationError } = socket;
+  return {
+    subject: namesOf(subject),
+    issuer: namesOf(issuer),
+    fingerprint256,
+    authorized,
+    error: authorized ? "" : String(authorizationError),
+  };
+}
+
 class NodeLink implements Link {
   readonly remoteAddress: string;
+  #peerCertificate: PeerCertificate | undefined;
   #socket: net.Socket & Handled;
   /** Writes may go to the handle itself. */
   readonly #direct: boolean;
@@ -75,7 +107,12 @@ class NodeLink implements Link {
     this.#socket = socket;
     this.#direct = direct;
     this.remoteAddress = socket.remoteAddress ?? "";
+    if (socket instanceof tls.TLSSocket) this.#peerCertificate = certificateOf(socket);
     this.#listen(socket);
+  }
+
+  get peerCertificate(): PeerCertificate | undefined {
+    return this.#peerCertificate;
   }
 
   #listen(socket: net.Socket): void {
@@ -85,8 +122,9 @@ class NodeLink implements Link {
   }
 
   /** From now on this is the stream: TLS within the socket so far. */
-  protected adopt(socket: net.Socket): Sink | undefined {
+  protected adopt(socket: tls.TLSSocket): Sink | undefined {
     this.#socket = socket;
+    this.#peerCertificate = certificateOf(socket);
     this.#listen(socket);
     return this.#sink;
   }
@@ -364,45 +402,83 @@ function acceptBefore(
   server.on("tlsClientError", (error, socket) => linkOf(socket)?.fail(error));
 }
 
-/** A net or TLS server that gives its connections to `accept`. */
+/** The certificates of a TLS server, which may change while it runs. */
+class Certificates {
+  #sni = new Map<string, tls.SecureContext>();
+
+  /** Takes other ones: a name's own context, the rest of it as for everybody. @returns that of everybody */
+  set({ sni = {}, ...main }: TlsOptions): tls.SecureContextOptions {
+    const contexts = Object.entries(sni).map(([name, context]) => {
+      const options = { ...main, ...context } as tls.SecureContextOptions;
+      return [name, tls.createSecureContext(options)] as const;
+    });
+    this.#sni = new Map(contexts);
+    return main as tls.SecureContextOptions;
+  }
+
+  /** The context for the name that a client asks for; undefined: that of everybody. */
+  find(host: string): tls.SecureContext | undefined {
+    const name = host.toLowerCase();
+    return this.#sni.get(name) ?? this.#sni.get(name.replace(/^[^.]*/, "*"));
+  }
+}
+
+/** A net or TLS server; for the latter what changes its certificates. */
+interface NodeServer {
+  readonly server: net.Server;
+  readonly setTls?: (tls: TlsOptions) => void;
+}
+
+/** What net and TLS servers have in common. */
+function commonOf({ noDelay, keepAlive }: ListenOptions) {
+  const keepAliveInitialDelay = keepAlive;
+  return { allowHalfOpen: true, noDelay, keepAlive: keepAlive > 0, keepAliveInitialDelay };
+}
+
+function createTlsServer(
+  options: ListenOptions,
+  own: TlsOptions,
+  take: ((socket: tls.TLSSocket) => void) | undefined,
+): NodeServer {
+  const { requestCert = false, rejectUnauthorized = requestCert } = own;
+  const certificates = new Certificates();
+  const all: tls.TlsOptions = {
+    ...commonOf(options),
+    ...certificates.set(own),
+    requestCert,
+    rejectUnauthorized,
+    ALPNProtocols: ["http/1.1"],
+    handshakeTimeout: options.handshakeTimeout,
+    SNICallback: (name, done) => done(null, certificates.find(name)),
+  };
+  const server = tls.createServer(all, take);
+  // A handshake that fails concerns its client alone.
+  server.on("tlsClientError", (_, socket) => socket.destroy());
+  return { server, setTls: (changed) => server.setSecureContext(certificates.set(changed)) };
+}
+
+/** A net or TLS server that gives its connections to `accept`. @param taking told of each before */
 function createServer(
   options: ListenOptions,
   window: Uint8Array,
   accept: Accept,
   taking: (socket: net.Socket) => void,
   onread: boolean,
-): net.Server {
-  const common = {
-    allowHalfOpen: true,
-    noDelay: options.noDelay,
-    keepAlive: options.keepAlive > 0,
-    keepAliveInitialDelay: options.keepAlive,
-  };
+): NodeServer {
   if (options.tls) {
-    const { requestCert = false, ...rest } = options.tls;
-    const server: tls.Server = tls.createServer(
-      {
-        ...common,
-        ...(rest as tls.TlsOptions),
-        requestCert,
-        rejectUnauthorized: requestCert,
-        ALPNProtocols: ["http/1.1"],
-        handshakeTimeout: options.handshakeTimeout,
-      },
-      canDefer ? undefined : (socket) => takeStream(socket, window, accept),
-    );
-    // A handshake that fails concerns its client alone.
-    server.on("tlsClientError", (_, socket) => socket.destroy());
-    if (canDefer) acceptBefore(server, window, accept, options);
-    server.on("connection", taking);
-    return server;
+    const take = (socket: tls.TLSSocket): void => takeStream(socket, window, accept);
+    const made = createTlsServer(options, options.tls, canDefer ? undefined : take);
+    if (canDefer) acceptBefore(made.server as tls.Server, window, accept, options);
+    made.server.on("connection", taking);
+    return made;
   }
-  return net.createServer({ ...common, pauseOnConnect: onread }, (accepted) => {
+  const server = net.createServer({ ...commonOf(options), pauseOnConnect: onread }, (accepted) => {
     taking(accepted);
     const handle = (accepted as unknown as Handled)._handle;
     if (onread && handle) takeRaw(handle, window, accept);
     else takeStream(accepted, window, accept);
   });
+  return { server };
 }
 
 function listen(
@@ -417,25 +493,33 @@ function listen(
     const text = "proxyProtocol: a header before TLS can be read on Node alone";
     return Promise.reject(new TypeError(text));
   }
-  const server = createServer(options, window, accept, taking, onread);
+  const { server, setTls } = createServer(options, window, accept, taking, onread);
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    const { path, port, hostname: host, backlog, ipv6Only } = options;
-    server.listen(
-      path === undefined ? { port, host, backlog, ipv6Only } : { path, backlog },
-      () => {
-        server.off("error", reject);
-        // EMFILE and its kin concern one connection; the listener goes on.
-        server.on("error", failed);
-        const address = server.address();
-        const where =
-          typeof address === "string" || address === null
-            ? { hostname: "", port: 0, path: address ?? "" }
-            : { hostname: address.address, port: address.port };
-        resolve({ ...where, close: () => void server.close() });
-      },
-    );
+    const refuse = (error: Error): void => {
+      const { fd } = options;
+      if (fd !== undefined) error.message = `fd: ${fd} is not a listening socket: ${error.message}`;
+      reject(error);
+    };
+    server.once("error", refuse);
+    server.listen(whereOf(options), () => {
+      server.off("error", refuse);
+      // EMFILE and its kin concern one connection; the listener goes on.
+      server.on("error", failed);
+      const address = server.address();
+      const where =
+        typeof address === "string" || address === null
+          ? { hostname: "", port: 0, path: address ?? "" }
+          : { hostname: address.address, port: address.port };
+      const close = (): void => void server.close();
+      resolve({ ...where, close, ...(setTls ? { setTls } : {}) });
+    });
   });
+}
+
+/** What Node's `listen` takes. */
+function whereOf({ fd, path, port, hostname: host, backlog, ipv6Only }: ListenOptions): object {
+  if (fd !== undefined) return { fd, backlog };
+  return path === undefined ? { port, host, backlog, ipv6Only } : { path, backlog };
 }
 
 function takeRaw(handle: Handle, window: Uint8Array, accept: Accept): void {
