@@ -1447,6 +1447,11 @@ export class Pump implements HandlerServer {
     );
   }
 
+  /** It accepts no more: a shutdown is under way, or all has ended. */
+  get isStopping(): boolean {
+    return this.#stopped;
+  }
+
   /** Accepts no more, says goodbye to every WebSocket (1001), lets requests be answered. */
   beginShutdown(): void {
     this.#stopped = true;
