@@ -880,7 +880,8 @@ export function check(): u32 {
   if (buffers != receivePool.used) return 12;
   for (let i: u32 = 0; i < engine.openCount; i++) if (openAt(i).listAt != i) return 13;
   // The index is in order, and each frame begins where the one before ends or at the start of a lap.
-  if (plain.committed - plain.flushed > (plain.capacity as u64)) return 14;
+  const unflushedAt = plain.flushed == plain.skipFrom ? plain.skipTo : plain.flushed;
+  if (plain.committed - unflushedAt > (plain.capacity as u64)) return 14;
   if (engine.sequence > engine.firstSequence) {
     const last = frame(engine.sequence - 1);
     if (last.offset + (last.length as u64) != plain.committed) return 15;

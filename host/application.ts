@@ -66,6 +66,13 @@ export interface ApplicationOptions {
   readonly closeTimeout: number;
   /** Told of errors of the handler. */
   readonly failed: (error: Error, where: string) => void;
+  /** Runs `fn` in `ms`; default: by a timer that does not keep the runtime from ending. */
+  readonly after?: (ms: number, fn: () => void) => void;
+}
+
+function afterTimer(ms: number, fn: () => void): void {
+  const timer = setTimeout(fn, ms);
+  if (typeof timer === "object") timer.unref();
 }
 
 export class Application {
@@ -78,6 +85,7 @@ export class Application {
   readonly #half: number;
   readonly #closeTimeout: number;
   readonly #failed: (error: Error, where: string) => void;
+  readonly #after: (ms: number, fn: () => void) => void;
   #handler: Handler = {};
   /** Requests whose client can still go, by the id of their connection. */
   readonly #requests = new Map<number, RemoteResponse>();
@@ -105,6 +113,7 @@ export class Application {
     this.#ordered = options.ordered;
     this.#closeTimeout = options.closeTimeout;
     this.#failed = options.failed;
+    this.#after = options.after ?? afterTimer;
   }
 
   /** @returns the bits of its members @throws TypeError when it is not a handler */
@@ -465,10 +474,7 @@ export class Application {
   #awaitEnd(ws: RemoteSocket): void {
     if (!ws.queue || this.#ending.has(ws)) return;
     this.#ending.add(ws);
-    const timer = setTimeout(() => {
-      this.#hurry(ws);
-    }, this.#closeTimeout);
-    if (typeof timer === "object") timer.unref();
+    this.#after(this.#closeTimeout, () => this.#hurry(ws));
   }
 
   #hurry(ws: RemoteSocket): void {

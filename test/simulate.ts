@@ -1,6 +1,7 @@
-// `npm run simulate -- --seed N --steps S --count C --bug NAME`: seeds N, N + 1, … of the simulator.
+// `npm run simulate -- --seeds N --from M --steps S`: the seeds M, M + 1, … of the simulator; `--debug`: on the
+// debug wasm, whose assertions are on. .scripts/simulate.mjs bundles it, and knows of the mutants.
 
-import { BUGS, type Bug, simulate } from "./simulator";
+import { type SimulationResult, simulate } from "./simulator";
 
 function option(name: string, fallback: number): number {
   const at = process.argv.indexOf(`--${name}`);
@@ -13,25 +14,27 @@ function option(name: string, fallback: number): number {
   return value;
 }
 
-const seed = option("seed", 1);
-const steps = option("steps", 1000);
-const count = option("count", 1);
-const named = process.argv.indexOf("--bug");
-const bug = (named < 0 ? "none" : process.argv[named + 1]) as Bug;
-if (!BUGS.includes(bug)) {
-  console.error(`--bug: one of ${BUGS.join(", ")}`);
-  process.exit(2);
-}
+const seeds = option("seeds", 1);
+const from = option("from", 1);
+const steps = option("steps", 400);
+const shrinkFor = option("shrink", 20000);
 const build = process.argv.includes("--debug") ? "debug" : "release";
 
-for (let i = 0; i < count; i++) {
+const totals: Record<string, number> = {};
+
+function count(result: SimulationResult): void {
+  const { place, closed, ...counts } = result;
+  const all = { [place]: 1, ...counts, ...closed };
+  for (const [name, value] of Object.entries(all)) totals[name] = (totals[name] ?? 0) + value;
+}
+
+for (let seed = from; seed < from + seeds; seed++) {
   try {
-    const result = await simulate({ seed: seed + i, steps, bug, build });
-    if (count === 1) console.log(`seed ${seed}:`, result);
+    count(await simulate({ seed, steps, build, shrinkFor }));
   } catch (error) {
-    console.error(error instanceof Error ? error.stack : error);
+    console.error(error instanceof Error ? error.message : error);
     process.exit(1);
   }
 }
-if (count > 1)
-  console.log(`seeds ${seed} … ${seed + count - 1}, ${steps} steps each: no difference`);
+console.log(`seeds ${from} … ${from + seeds - 1}, ${steps} steps each: no difference`);
+console.log(totals);

@@ -311,6 +311,38 @@ testing("a shutdown says 1001 and waits for who answers; time ends the rest", ()
   }),
 );
 
+testing("an upgrade that comes too late for a shutdown is refused, which ends at once", () => {
+  const waiting: (() => void)[] = [];
+  const ends: string[] = [];
+  return within(
+    {
+      handler: {
+        request: (_, res) =>
+          new Promise<void>((resolve) => {
+            waiting.push(() => {
+              assert.not(res.upgrade());
+              resolve();
+            });
+          }),
+        open: () => assert.unreachable("nobody says goodbye to it"),
+        close: (_, { cause }) => void ends.push(cause),
+      },
+    },
+    async (t) => {
+      const late = t.connect();
+      await t.settle();
+      const ended = t.server.shutdown({ timeout: 60000 });
+      await t.settle();
+      waiting[0]?.();
+      await t.settle();
+      assert.is(late.answer?.status, 503);
+      assert.equal(ends, ["Shutdown"], "what it was given can be let go of");
+      await ended;
+      assert.is(t.clock.now(), 0);
+    },
+  );
+});
+
 testing("the server's calls: topics, stages, single clients, closes", () => {
   const ids: number[] = [];
   return within(

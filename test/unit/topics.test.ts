@@ -216,6 +216,18 @@ topics("frames that fill a lap to its last byte go on at the start of the next",
   drive.end();
 });
 
+topics("a publication that skips the rest of a lap, with nobody behind, breaks no rule", () => {
+  const [drive, a] = start(1, { Frames: 256, RunBytes: 65536 }) as [Drive, Wire];
+  drive.publish("s".repeat(1700));
+  drive.turn();
+  // More than a ring's length from the last pass to the end of this, what is skipped included.
+  drive.publish("l".repeat(2900));
+  drive.check();
+  drive.turn();
+  assert.equal(got(a), [`text ${"s".repeat(1700)}`, `text ${"l".repeat(2900)}`]);
+  drive.end();
+});
+
 topics("a topic without subscribers costs nothing and is forgotten", () => {
   const [drive, a] = start(1, { Topics: 2 }) as [Drive, Wire];
   const before = count(drive, Control.Committed);

@@ -1,0 +1,324 @@
+// The handler of a run: it does with each request and message what their steps say, and sees to it that they
+// are those that were sent.
+//
+// Invariant: a request is handled once, messages in the order in which they were sent, both whole; whoever has
+// ended is told once.
+
+import type {
+  CloseInfo,
+  FragmentInfo,
+  Handler,
+  Request,
+  Response,
+  WebSocket,
+} from "../../host/handler";
+import { latin1, toBytes, utf8 } from "../../host/text";
+import { bodyOf } from "./content";
+import type { Client } from "./model";
+import { ThreadEnd } from "./places";
+import type { Ask, OpenHow, Say } from "./steps";
+
+/** What handlers throw when they are asked to. */
+export const AS_ASKED = "as asked";
+/** Bytes of the body that answers name, and of one that is larger than a block. */
+export const STATIC_TEXT = bodyOf(0, 5000);
+const LARGE = 70000;
+
+/** A request on its way. */
+export interface Asked {
+  readonly client: Client;
+  readonly ask?: Ask;
+  readonly open?: OpenHow;
+  isHandled: boolean;
+}
+
+/** What the handler knows of the run. */
+export interface Scene {
+  /** The next message of a client waits until the handler of the one before has settled. */
+  readonly isOrdered: boolean;
+  /** The number of the handler that is in use; what comes may be for a newer one already. */
+  readonly version: number;
+  readonly asks: Map<number, Asked>;
+  readonly says: Map<number, Say>;
+  /** What waits for a Settle step, by tag. */
+  readonly pending: Map<number, () => void>;
+  /** WebSockets that have opened, by client. */
+  readonly sockets: Map<number, WebSocket>;
+  /** Pieces of messages that are not whole, by client. */
+  readonly parts: Map<Client, Uint8Array[]>;
+  /** Errors that handlers have thrown. */
+  thrown: number;
+  clientAt(address: string): Client;
+  note(error: string): void;
+  echo(client: Client, ws: WebSocket, data: string | Uint8Array): void;
+  /** Publishes now, from within the handler. */
+  publishWithin(tag: number): void;
+  readonly staticBody: () => Parameters<Response["static"]>[0];
+}
+
+/** Pieces of an answer that comes in pieces. */
+export function piecesOf(tag: number): string[] {
+  return [1, 3000, 17, 700].map((size, i) => bodyOf(tag + i, size));
+}
+
+export function largeOf(tag: number): string {
+  return bodyOf(tag, LARGE);
+}
+
+class Doer implements Handler {
+  readonly #scene: Scene;
+  readonly #version: number;
+
+  constructor(scene: Scene, version: number) {
+    this.#scene = scene;
+    this.#version = version;
+  }
+
+  #fresh(): void {
+    if (this.#version < this.#scene.version)
+      this.#scene.note("a handler that is not in use any more");
+  }
+
+  #throw(): never {
+    this.#scene.thrown++;
+    throw new Error(AS_ASKED);
+  }
+
+  /** Waits for the Settle step of a tag, and does something then. */
+  #wait(tag: number, fn: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#scene.pending.set(tag, () => {
+        try {
+          fn();
+          resolve();
+        } catch (thrown) {
+          reject(thrown);
+        }
+      });
+    });
+  }
+
+  #known(req: Request): Asked | undefined {
+    const asked = this.#scene.asks.get(Number(req.header("x-tag")));
+    const wanted = asked?.ask?.method ?? "GET";
+    if (!asked || req.path !== `/${asked.client.id}` || req.method !== wanted || asked.isHandled) {
+      this.#scene.note(`a request that nobody made: ${req.method} ${req.url}`);
+      return undefined;
+    }
+    asked.isHandled = true;
+    return asked;
+  }
+
+  streams(req: Request): boolean {
+    return req.query.startsWith("up");
+  }
+
+  request(req: Request, res: Response): unknown {
+    this.#fresh();
+    const asked = this.#known(req);
+    if (!asked) return undefined;
+    return asked.ask ? this.#answer(asked.ask, req, res) : this.#upgrade(asked, res);
+  }
+
+  #upgrade({ client, open }: Asked, res: Response): unknown {
+    if (open === "refuse") return res.send(403, "text/plain", "no");
+    return res.upgrade({ data: client.id });
+  }
+
+  #answer(ask: Ask, req: Request, res: Response): unknown {
+    const { tag, how } = ask;
+    if (how.startsWith("up")) return this.#upload(ask, req, res);
+    const body = req.text();
+    if (body !== bodyOf(tag, ask.size))
+      this.#scene.note(`a body that is not the one of request ${tag}`);
+    const echo = `${tag} ${body}`;
+    switch (how) {
+      case "static":
+        return res.static(this.#scene.staticBody());
+      case "large":
+        return res.send(200, "text/plain", largeOf(tag));
+      case "pieces":
+        return res.stream(200, "text/plain", piecesOf(tag));
+      case "close":
+        return res.close().send(200, "text/plain", echo);
+      case "later":
+        return this.#wait(tag, () => {
+          if (!res.sent && req.text() !== body) this.#scene.note(`request ${tag} has changed`);
+          res.send(200, "text/plain", echo);
+        });
+      case "reject":
+        return this.#wait(tag, () => this.#throw());
+      case "never":
+        return new Promise(() => undefined);
+      case "throw":
+        return this.#throw();
+      case "empty":
+        this.#scene.thrown++;
+        return Promise.resolve();
+      case "break":
+        return this.#break(res);
+      case "die":
+        this.#scene.thrown++;
+        throw new ThreadEnd(AS_ASKED);
+      default:
+        return res.send(200, "text/plain", echo);
+    }
+  }
+
+  async #break(res: Response): Promise<void> {
+    const scene = this.#scene;
+    const pieces = function* (): Generator<string> {
+      yield "begun";
+      scene.thrown++;
+      throw new Error(AS_ASKED);
+    };
+    await res.stream(200, "text/plain", pieces());
+  }
+
+  async #upload({ tag, how, size }: Ask, req: Request, res: Response): Promise<void> {
+    if (how === "up-early") {
+      res.send(200, "text/plain", "early");
+      return;
+    }
+    const parts: Uint8Array[] = [];
+    try {
+      for await (const part of req.stream()) {
+        parts.push(part);
+        if (how === "up-late" && parts.length === 1) await this.#wait(tag, () => undefined);
+      }
+    } catch (thrown) {
+      if (!res.sent)
+        this.#scene.note(`the body of ${tag} broke off, its request did not: ${thrown}`);
+      return;
+    }
+    const body = latin1(Buffer.concat(parts), 0, size);
+    if (body !== bodyOf(tag, size))
+      this.#scene.note(`a body that is not the one of request ${tag}`);
+    res.send(200, "text/plain", `${tag} ${body}`);
+  }
+
+  // ---- WebSockets --------------------------------------------------------------------------------------
+
+  open(ws: WebSocket): unknown {
+    this.#fresh();
+    const client = this.#scene.clientAt(ws.remoteAddress);
+    if (ws.data !== client.id) this.#scene.note(`${client} opens with the data of ${ws.data}`);
+    if (this.#scene.sockets.has(client.id)) this.#scene.note(`${client} opens twice`);
+    this.#scene.sockets.set(client.id, ws);
+    const [tag, asked] =
+      [...this.#scene.asks].find(([, one]) => one.client === client && !one.ask) ?? [];
+    if (tag === undefined || !asked) return this.#scene.note(`${client} never asked to open`);
+    switch (asked.open) {
+      case "throw":
+        return this.#fails(client, () => this.#throw());
+      case "later":
+        return this.#wait(tag, () => undefined);
+      case "reject":
+        return this.#wait(tag, () => this.#fails(client, () => this.#throw()));
+      case "never":
+        client.isStuck = true;
+        return new Promise(() => undefined);
+      default:
+        return undefined;
+    }
+  }
+
+  /** A handler of the client's fails: 1011, behind what was owed before. */
+  #fails(client: Client, fn: () => void): void {
+    client.farewell(1011, "HandlerError");
+    client.isDone = true;
+    fn();
+  }
+
+  message(ws: WebSocket, data: string | Uint8Array, isBinary: boolean): unknown {
+    this.#fresh();
+    if ((typeof data === "string") === isBinary) this.#scene.note("a message of two kinds");
+    return this.#hear(ws, toBytes(data), isBinary);
+  }
+
+  fragment(ws: WebSocket, data: Uint8Array, info: FragmentInfo): unknown {
+    this.#fresh();
+    const client = this.#scene.clientAt(ws.remoteAddress);
+    const parts = info.first ? [] : this.#scene.parts.get(client);
+    if (!parts) return this.#scene.note(`${client}: a piece of no message`);
+    parts.push(data);
+    this.#scene.parts.set(client, parts);
+    if (!info.last) return undefined;
+    this.#scene.parts.delete(client);
+    return this.#hear(ws, Buffer.concat(parts), info.isBinary);
+  }
+
+  /** A whole message: the next that its client sent. */
+  #hear(ws: WebSocket, bytes: Uint8Array, isBinary: boolean): unknown {
+    const scene = this.#scene;
+    const client = scene.clientAt(ws.remoteAddress);
+    const said = client.said.shift();
+    const say = said && scene.says.get(said.tag);
+    if (!said || !say) return scene.note(`${client}: a message that nobody sent`);
+    if (said.opcode !== (isBinary ? 2 : 1) || Buffer.compare(said.payload, bytes) !== 0)
+      return scene.note(`${client}: message ${said.tag} is another than was sent`);
+    if (client.isBusy && ws.open && scene.isOrdered)
+      scene.note(`${client}: message ${said.tag} came before its turn`);
+    const result = this.#reply(client, ws, say, isBinary ? bytes : utf8(bytes, 0, bytes.length));
+    client.isBusy = result instanceof Promise;
+    const rest = (): void => {
+      client.isBusy = false;
+    };
+    if (result instanceof Promise) result.then(rest, rest);
+    return result;
+  }
+
+  #reply(client: Client, ws: WebSocket, say: Say, data: string | Uint8Array): unknown {
+    const scene = this.#scene;
+    switch (say.how) {
+      case "echo":
+        return scene.echo(client, ws, data);
+      case "burst":
+        scene.publishWithin(say.tag);
+        return scene.echo(client, ws, data);
+      case "later":
+        return this.#wait(say.tag, () => scene.echo(client, ws, data));
+      case "reject":
+        return this.#wait(say.tag, () => this.#fails(client, () => this.#throw()));
+      case "throw":
+        return this.#fails(client, () => this.#throw());
+      case "never":
+        client.isStuck = true;
+        return new Promise(() => undefined);
+      default:
+        return undefined;
+    }
+  }
+
+  drain(ws: WebSocket): void {
+    this.#scene.clientAt(ws.remoteAddress).isThirsty = false;
+  }
+
+  close(ws: WebSocket, info: CloseInfo): void {
+    const client = this.#scene.clientAt(ws.remoteAddress);
+    // Before it opened its upgrade has failed, or it ended: which of them shows in whether `disconnect` follows.
+    if (this.#scene.sockets.has(client.id)) client.end(info.cause);
+    else client.lapse(info.cause);
+    if (this.#scene.sockets.get(client.id)?.open)
+      this.#scene.note(`${client} is open after its end`);
+  }
+
+  disconnect(connection: { readonly remoteAddress: string }, info: CloseInfo): void {
+    this.#scene.clientAt(connection.remoteAddress).end(info.cause);
+  }
+}
+
+/** A handler as modules export them. */
+export function handlerOf(scene: Scene, version: number): Handler {
+  const doer = new Doer(scene, version);
+  return {
+    streams: (req) => doer.streams(req),
+    request: (req, res) => doer.request(req, res),
+    open: (ws) => doer.open(ws),
+    message: (ws, data, isBinary) => doer.message(ws, data, isBinary),
+    fragment: (ws, data, info) => doer.fragment(ws, data, info),
+    drain: (ws) => doer.drain(ws),
+    close: (ws, info) => doer.close(ws, info),
+    disconnect: (connection, info) => doer.disconnect(connection, info),
+  };
+}

@@ -1,0 +1,387 @@
+// Where the handler runs, each with its boundaries: inline, on the application's thread, `request` in a pool of
+// threads. The classes on either side are the real ones; what goes between them takes a while of virtual time.
+//
+// Invariant: what one side says arrives at the other whole and in order.
+
+import type { Data, Handler, StaticBody } from "../../host/handler";
+import { Application } from "../../host/application";
+import { Credit } from "../../host/credit";
+import type { InboxWriter } from "../../host/inbox";
+import { type RequestHead, RequestReader } from "../../host/request";
+import { Answering, type Field, type Upgrade } from "../../host/response";
+import { copyBytes, toBytes } from "../../host/text";
+import { PIECE_COST } from "../../host/wire";
+import type { SharedInbox } from "../../worker/inbox";
+import type { PiecePort, Threads } from "../../worker/net";
+import type { VirtualClock } from "../../worker/net/memory";
+import { Pool } from "../../worker/pool";
+import { Remote } from "../../worker/remote";
+import type { Pump } from "../../worker/server";
+import type { Beginning, Outcome, Task } from "../../worker/task";
+import type { SimulatedSettings } from "./steps";
+
+/** A way for messages that takes time. */
+export class Line {
+  readonly #clock: VirtualClock;
+  readonly #delay: number;
+  #last = 0;
+
+  constructor(clock: VirtualClock, delay: number) {
+    this.#clock = clock;
+    this.#delay = delay;
+  }
+
+  /** Delivers behind what was sent before. */
+  send(deliver: () => void): void {
+    const now = this.#clock.now();
+    this.#last = Math.max(this.#last, now + this.#delay);
+    if (this.#last <= now) this.#clock.defer(deliver);
+    else this.#clock.after(this.#last - now, deliver);
+  }
+
+  /** Nothing arrives for so many ms. */
+  block(ms: number): void {
+    this.#last = Math.max(this.#last, this.#clock.now() + ms);
+  }
+}
+
+/** What a placement is made of. */
+export interface Ground {
+  readonly settings: SimulatedSettings;
+  readonly clock: VirtualClock;
+  readonly pump: Pump;
+  readonly inbox: SharedInbox;
+  readonly writer: InboxWriter;
+  readonly backlog: number;
+  failed(error: Error, where: string): void;
+}
+
+export interface Place {
+  /** From now on events are this handler's. */
+  use(handler: Handler): Promise<void>;
+  /** A body that answers may name. */
+  body(text: string): StaticBody;
+  /** Nothing is handled for so many ms. */
+  block(ms: number): void;
+  /** The server shuts down: the handler hears of it. */
+  shutdown(): void;
+  end(): void;
+  /** Errors counted elsewhere than by the pump. */
+  readonly errors: number;
+}
+
+export class InlinePlace implements Place {
+  readonly errors = 0;
+  readonly #pump: Pump;
+
+  constructor({ pump }: Ground) {
+    this.#pump = pump;
+  }
+
+  async use(handler: Handler): Promise<void> {
+    this.#pump.setHandler(handler);
+  }
+
+  body(text: string): StaticBody {
+    return this.#pump.body(text, "text/plain");
+  }
+
+  block(): void {}
+  shutdown(): void {}
+  end(): void {}
+}
+
+export class ApplicationPlace implements Place {
+  readonly application: Application;
+  readonly #pump: Pump;
+  readonly #remote: Remote;
+  readonly #batches: Line;
+
+  constructor({ settings, clock, pump, inbox, writer, backlog, failed }: Ground) {
+    this.#pump = pump;
+    this.#batches = new Line(clock, settings.delay);
+    this.#remote = new Remote(pump, settings.pending, inbox.words, {
+      post: (batch) => this.#batches.send(() => this.application.hear(batch)),
+    });
+    inbox.host = this.#remote;
+    this.application = new Application({
+      ...{ inbox: writer, ordered: settings.ordered, backlog, failed, closeTimeout: 2000 },
+      pendingBytes: settings.pending.bytes,
+      publish: () => false,
+      after: (ms, fn) => void clock.after(ms, fn),
+    });
+  }
+
+  async use(handler: Handler): Promise<void> {
+    const { streams, ...rest } = handler;
+    void streams;
+    const members = this.application.setHandler(rest);
+    this.#pump.setRelay(this.#remote.handler(members), this.#remote.turned, this.#remote.ended);
+  }
+
+  body(text: string): StaticBody {
+    return this.application.body(text, "text/plain");
+  }
+
+  block(ms: number): void {
+    this.#batches.block(ms);
+  }
+
+  shutdown(): void {
+    this.application.shutdown();
+  }
+
+  end(): void {
+    this.application.end();
+  }
+
+  get errors(): number {
+    return this.application.errors;
+  }
+}
+
+type Asked = Exclude<Task, { load: string }>;
+
+class ThreadRequest extends RequestReader {
+  protected override readonly head: RequestHead;
+  protected override readonly bytes: Uint8Array;
+
+  constructor(task: Asked) {
+    super(task.id, task.remoteAddress);
+    this.head = task.head;
+    this.bytes = task.bytes;
+  }
+}
+
+class ThreadBody implements StaticBody {
+  readonly bytes: Uint8Array;
+  readonly type = "text/plain";
+
+  constructor(text: string) {
+    this.bytes = toBytes(text);
+  }
+
+  get length(): number {
+    return this.bytes.length;
+  }
+}
+
+/** What a thread and the worker have in common while an answer comes in pieces. */
+class Pieces implements PiecePort {
+  readonly #toWorker: Line;
+  readonly #toThread: Line;
+  readonly #told: (free: number) => void;
+  #heard: ((message: unknown) => void) | undefined;
+  #closed: (() => void) | undefined;
+  #isOver = false;
+
+  constructor(toWorker: Line, toThread: Line, told: (free: number) => void) {
+    this.#toWorker = toWorker;
+    this.#toThread = toThread;
+    this.#told = told;
+  }
+
+  /** The thread sends. */
+  send(piece: unknown): void {
+    this.#toWorker.send(() => this.#heard?.(piece));
+  }
+
+  /** The thread ends. */
+  drop(): void {
+    this.#toWorker.send(() => {
+      if (!this.#isOver) this.#closed?.();
+      this.close();
+    });
+  }
+
+  postMessage(free: unknown): void {
+    this.#toThread.send(() => this.#told(free as number));
+  }
+
+  on(event: "message" | "close", listener: (message: unknown) => void): void {
+    if (event === "message") this.#heard = listener;
+    else this.#closed = () => listener(undefined);
+  }
+
+  close(): void {
+    this.#isOver = true;
+    this.#heard = undefined;
+  }
+}
+
+class ThreadResponse extends Answering {
+  override readonly request: ThreadRequest;
+  readonly #number: number;
+  readonly #credit: Credit;
+  readonly #threads: SimulatedThreads;
+  port: Pieces | undefined;
+  outcome: Outcome | undefined;
+  isGone = false;
+
+  constructor(task: Asked, credit: Credit, threads: SimulatedThreads) {
+    super();
+    this.request = new ThreadRequest(task);
+    this.#number = task.number;
+    this.#credit = credit;
+    this.#threads = threads;
+  }
+
+  protected override get gone(): boolean {
+    return this.isGone;
+  }
+
+  protected override respond(status: number, fields: Field[], data: Data, close: boolean): boolean {
+    const body = typeof data === "string" ? data : new Uint8Array(toBytes(data));
+    this.outcome = { kind: "answer", status, fields, body, close };
+    return true;
+  }
+
+  protected override checkStatic(): void {}
+
+  protected override respondStatic(
+    status: number,
+    fields: Field[],
+    body: StaticBody,
+    close: boolean,
+  ): boolean {
+    return this.respond(status, fields, (body as ThreadBody).bytes, close);
+  }
+
+  protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
+    const port = this.#threads.pieces((free) => {
+      if (this.#credit.give(free)) this.wake();
+    });
+    this.port = port;
+    this.#threads.say({ number: this.#number, status, fields, close, port });
+    this.outcome = { kind: "streamed" };
+    return true;
+  }
+
+  protected override streamWrite(data: Data): boolean {
+    if (this.#credit.isSpent) {
+      this.#credit.refused = true;
+      return false;
+    }
+    const piece = toBytes(data);
+    this.#credit.used += piece.length + PIECE_COST;
+    this.port?.send(copyBytes(piece, 0, piece.length));
+    return true;
+  }
+
+  protected override streamEnd(): void {
+    this.port?.send("end");
+  }
+
+  protected override streamFail(): void {
+    this.port?.send("break");
+    this.isGone = true;
+  }
+
+  protected override accept(upgrade: Upgrade): boolean {
+    this.outcome = { kind: "upgrade", ...upgrade };
+    return true;
+  }
+}
+
+/** A handler asks for its thread to end by throwing this. */
+export class ThreadEnd extends Error {}
+
+/** Threads that are none: each task runs here, a while later. */
+class SimulatedThreads implements Threads {
+  onMessage: ((message: unknown) => void) | undefined;
+  handler: Handler = {};
+  readonly #toWorker: Line;
+  readonly #toThreads: Line;
+  readonly #backlog: number;
+  #completed = 0;
+
+  constructor(clock: VirtualClock, delay: number, backlog: number) {
+    this.#toWorker = new Line(clock, delay);
+    this.#toThreads = new Line(clock, delay);
+    this.#backlog = backlog;
+  }
+
+  say(beginning: Beginning): void {
+    this.#toWorker.send(() => this.onMessage?.(beginning));
+  }
+
+  pieces(told: (free: number) => void): Pieces {
+    return new Pieces(this.#toWorker, this.#toThreads, told);
+  }
+
+  run(task: unknown, _transfer: readonly ArrayBuffer[], signal: AbortSignal): Promise<unknown> {
+    const asked = task as Task;
+    if ("load" in asked) return Promise.resolve({ kind: "loaded" } satisfies Outcome);
+    const response = new ThreadResponse(asked, new Credit(this.#backlog), this);
+    return new Promise((resolve, reject) => {
+      const die = (error: Error): void => {
+        response.isGone = true;
+        response.port?.drop();
+        this.#toWorker.send(() => reject(error));
+      };
+      signal.addEventListener("abort", () => die(new Error("aborted")));
+      this.#toThreads.send(() => {
+        this.#handle(response).then((outcome) => {
+          this.#completed++;
+          this.#toWorker.send(() => resolve(outcome));
+        }, die);
+      });
+    });
+  }
+
+  async #handle(response: ThreadResponse): Promise<Outcome> {
+    let error: { message: string; stack: string } | undefined;
+    try {
+      await this.handler.request?.(response.request, response);
+    } catch (thrown) {
+      if (thrown instanceof ThreadEnd) throw thrown;
+      error = { message: (thrown as Error).message, stack: "" };
+    }
+    const { outcome, sent } = response;
+    if (sent && outcome) return error ? { ...outcome, error } : outcome;
+    return {
+      kind: "failed",
+      error: error ?? { message: "the handler settled without an answer", stack: "" },
+    };
+  }
+
+  stats(): ReturnType<Threads["stats"]> {
+    const runTime = { mean: 0, p99: 0, max: 0 };
+    return { threads: 1, completed: this.#completed, utilization: 0, runTime };
+  }
+
+  resetTimes(): void {}
+
+  async destroy(): Promise<void> {}
+}
+
+export class PoolPlace implements Place {
+  readonly errors = 0;
+  readonly #pump: Pump;
+  readonly #threads: SimulatedThreads;
+  readonly #pool: Pool;
+
+  constructor({ settings, clock, pump, backlog }: Ground) {
+    this.#pump = pump;
+    this.#threads = new SimulatedThreads(clock, settings.delay, backlog);
+    this.#pool = new Pool(pump, this.#threads, settings.pool);
+  }
+
+  async use(handler: Handler): Promise<void> {
+    this.#threads.handler = handler;
+    await this.#pool.load("handler");
+    this.#pump.setHandler(this.#pool.handler(handler), this.#pool.turned);
+  }
+
+  body(text: string): StaticBody {
+    return new ThreadBody(text);
+  }
+
+  block(): void {}
+  shutdown(): void {}
+  end(): void {}
+
+  stats(): ReturnType<Pool["stats"]> {
+    return this.#pool.stats();
+  }
+}

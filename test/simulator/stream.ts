@@ -1,0 +1,112 @@
+// A client's bytes taken apart, strictly: answers and frames, each as soon as it is whole. What no server may
+// send is refused. Written from RFC 9112 and RFC 6455, slowly.
+
+import { latin1, utf8 } from "../../host/text";
+
+/** An answer that has arrived. */
+export interface Arrived {
+  readonly status: number;
+  readonly fields: ReadonlyMap<string, string>;
+  readonly body: string;
+  /** Octets it took. */
+  readonly length: number;
+}
+
+function headEnd(bytes: Uint8Array): number {
+  for (let i = 3; i < bytes.length; i++) {
+    if (bytes[i] === 10 && bytes[i - 1] === 13 && bytes[i - 2] === 10 && bytes[i - 3] === 13)
+      return i + 1;
+  }
+  return -1;
+}
+
+function fieldsOf(lines: readonly string[]): Map<string, string> {
+  const fields = new Map<string, string>();
+  for (const line of lines) {
+    const parts = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([\t\x20-\x7e]*)$/.exec(line);
+    if (!parts) throw new Error(`not a field: ${JSON.stringify(line)}`);
+    const name = (parts[1] as string).toLowerCase();
+    if (fields.has(name)) throw new Error(`${name} is repeated`);
+    fields.set(name, parts[2] as string);
+  }
+  return fields;
+}
+
+/** A chunked body from `at` on; undefined while it is not whole. */
+function chunked(bytes: Uint8Array, at: number): { text: string; end: number } | undefined {
+  let text = "";
+  for (let from = at; ; ) {
+    const line = bytes.indexOf(10, from);
+    if (line < 0) return undefined;
+    const size = /^([0-9a-f]+)\r$/.exec(latin1(bytes, from, line - from));
+    if (!size) throw new Error(`not a chunk: ${JSON.stringify(latin1(bytes, from, line - from))}`);
+    const length = Number.parseInt(size[1] as string, 16);
+    const end = line + 1 + length;
+    if (bytes.length < end + 2) return undefined;
+    if (bytes[end] !== 13 || bytes[end + 1] !== 10) throw new Error("a chunk has no end");
+    if (length === 0) return { text, end: end + 2 };
+    text += utf8(bytes, line + 1, length);
+    from = end + 2;
+  }
+}
+
+/**
+ * The answer at the front of a stream; undefined while it is not whole.
+ * @param isHead it has no body, whatever its fields say @param ended nothing follows any more
+ * @throws Error for octets that are no answer
+ */
+export function takeAnswer(
+  bytes: Uint8Array,
+  isHead: boolean,
+  ended: boolean,
+): Arrived | undefined {
+  const at = headEnd(bytes);
+  if (at < 0) return undefined;
+  const [first = "", ...lines] = latin1(bytes, 0, at - 4).split("\r\n");
+  const status = Number(/^HTTP\/1\.1 ([1-5]\d\d) [\x20-\x7e]*$/.exec(first)?.[1] ?? 0);
+  if (status === 0) throw new Error(`not an answer: ${JSON.stringify(first)}`);
+  const fields = fieldsOf(lines);
+  const head = { status, fields, body: "", length: at };
+  if (isHead || status < 200 || status === 204 || status === 304) return head;
+  if (fields.has("transfer-encoding")) {
+    if (fields.has("content-length")) throw new Error("an answer with two lengths");
+    const body = chunked(bytes, at);
+    return body && { ...head, body: body.text, length: body.end };
+  }
+  const told = fields.get("content-length");
+  if (told === undefined && !ended) return undefined;
+  const length = told === undefined ? bytes.length - at : Number(told);
+  if (bytes.length < at + length) return undefined;
+  return { ...head, body: utf8(bytes, at, length), length: at + length };
+}
+
+/** A frame that has arrived. */
+export interface Frame {
+  readonly opcode: number;
+  readonly packed: boolean;
+  readonly payload: Uint8Array;
+  readonly length: number;
+}
+
+/** The frame at the front of a stream; undefined while it is not whole. @throws Error for what is none of a server's */
+export function takeFrame(bytes: Uint8Array): Frame | undefined {
+  if (bytes.length < 2) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const first = view.getUint8(0);
+  const second = view.getUint8(1);
+  const opcode = first & 15;
+  if ((first & 0xb0) !== 0x80) throw new Error(`a frame that begins with ${first.toString(16)}`);
+  if (![1, 2, 8, 9, 10].includes(opcode)) throw new Error(`a frame of opcode ${opcode}`);
+  if (second & 0x80) throw new Error("a masked frame");
+  if (opcode >= 8 && (second > 125 || first & 0x40))
+    throw new Error("a control frame that is none");
+  const extended = second === 126 ? 2 : second === 127 ? 8 : 0;
+  if (bytes.length < 2 + extended) return undefined;
+  const length =
+    extended === 0 ? second : extended === 2 ? view.getUint16(2) : Number(view.getBigUint64(2));
+  if (extended > 0 && length < (extended === 2 ? 126 : 65536)) throw new Error("a length too long");
+  const at = 2 + extended;
+  if (bytes.length < at + length) return undefined;
+  const payload = bytes.slice(at, at + length);
+  return { opcode, packed: (first & 0x40) !== 0, payload, length: at + length };
+}

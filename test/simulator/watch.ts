@@ -1,0 +1,125 @@
+// Between the pump and the sockets in memory: sees to it that nobody writes to memory while the transport holds it.
+//
+// Invariant: the bytes of a write that is outstanding are, until it completes, those that were handed over. This is
+// what the ring's invariant is for: tail <= min(done) + capacity.
+
+import type { Accept, Link, Sink } from "../../worker/net";
+
+class WatchedLink implements Link, Sink {
+  readonly #link: Link;
+  readonly #watch: Watch;
+  #sink: Sink | undefined;
+  /** The memory that the transport holds, and what it held at first. */
+  #held: { readonly view: Uint8Array; readonly copy: Uint8Array } | undefined;
+
+  constructor(link: Link, watch: Watch) {
+    this.#link = link;
+    this.#watch = watch;
+  }
+
+  attach(sink: Sink): this {
+    this.#sink = sink;
+    return this;
+  }
+
+  check(): void {
+    const held = this.#held;
+    if (held && Buffer.compare(held.view, held.copy) !== 0)
+      throw new Error(`${this.remoteAddress}: memory that a write holds has been overwritten`);
+  }
+
+  #let(): void {
+    this.check();
+    this.#held = undefined;
+  }
+
+  get remoteAddress(): string {
+    return this.#link.remoteAddress;
+  }
+
+  write(view: Uint8Array): boolean {
+    if (this.#held) throw new Error(`${this.remoteAddress}: a second write is outstanding`);
+    const copy = new Uint8Array(view);
+    if (this.#link.write(view)) {
+      this.#watch.written += view.length;
+      return true;
+    }
+    this.#held = { view, copy };
+    return false;
+  }
+
+  end(): void {
+    this.#link.end();
+  }
+
+  pause(): void {
+    this.#link.pause();
+  }
+
+  resume(): void {
+    this.#link.resume();
+  }
+
+  destroy(): void {
+    this.#let();
+    this.#watch.forget(this);
+    this.#link.destroy();
+  }
+
+  reset(): void {
+    this.#let();
+    this.#watch.forget(this);
+    this.#link.reset();
+  }
+
+  read(n: number): void {
+    this.#watch.read += n;
+    this.#sink?.read(n);
+  }
+
+  written(): void {
+    this.#watch.written += this.#held?.view.length ?? 0;
+    this.#let();
+    this.#sink?.written();
+  }
+
+  ended(): void {
+    this.#sink?.ended();
+  }
+
+  lost(error: Error | undefined): void {
+    this.#sink?.lost(error);
+  }
+}
+
+export class Watch {
+  readonly #links = new Set<WatchedLink>();
+  /** Bytes of the writes that are complete, and bytes that were read. */
+  written = 0;
+  read = 0;
+
+  /** An `Accept` whose links are watched. */
+  over(accept: Accept): Accept {
+    return (link) => {
+      const watched = new WatchedLink(link, this);
+      const sink = accept(watched);
+      if (!sink) return undefined;
+      this.#links.add(watched);
+      return watched.attach(sink);
+    };
+  }
+
+  forget(link: WatchedLink): void {
+    this.#links.delete(link);
+  }
+
+  /** @throws Error when memory that is held has changed */
+  check(): void {
+    for (const link of this.#links) link.check();
+  }
+
+  /** Connections that are not closed. */
+  get open(): number {
+    return this.#links.size;
+  }
+}
