@@ -327,6 +327,7 @@ function makeRoom(ring: Ring, tail: u64): u32 {
   // included: then nobody may be behind at all.
   const floor = min(floorFor(ring, tail, paramU32(Param.Frames) as u64), ring.committed);
   if (floor > ring.flushed) return Outcome.Flush;
+  if (changetype<usize>(furthest(ring.index)) == 0) return Outcome.Ok;
   const queued = min(floorFor(ring, tail, paramU32(Param.QueuedFrames) as u64), ring.flushed);
   let evicted = false;
   while (true) {
@@ -383,8 +384,9 @@ function deflateReaders(): u32 {
 function readers(): u32 {
   const number = audience.topic;
   const count = number == 0 ? engine.openCount : topic(number).count;
-  const isLess = isExcept(number, audience.except, audience.exceptGeneration);
-  return isLess ? count - 1 : count;
+  // Generations begin with 1.
+  if (audience.exceptGeneration == 0) return count;
+  return isExcept(number, audience.except, audience.exceptGeneration) ? count - 1 : count;
 }
 
 /** The frame is in the ring: its topic's subscribers get it with the next flush pass. */
@@ -393,8 +395,9 @@ function finishPublication(length: u32): void {
   add(Control.FramesPublished, 1);
   add(Control.BytesPublished, length as f64);
   add(Control.FramesDue, readers() as f64);
-  setControl(Control.Committed, plain.committed as f64);
-  setControl(Control.Sequence, engine.sequence as f64);
+  // Both are below 2^63: a signed conversion is one instruction.
+  setControl(Control.Committed, plain.committed as i64 as f64);
+  setControl(Control.Sequence, engine.sequence as i64 as f64);
 }
 
 /** Bytes of the form of a message that readers of the other ring get: compressed, or plain. */
