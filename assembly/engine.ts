@@ -31,11 +31,13 @@ import {
   at,
   engine,
   enlist,
+  eventsFull,
   formatSlots,
   getControl,
   has,
   isWebSocket,
   live,
+  noticesFull,
   oldestHttp,
   openAt,
   param,
@@ -151,7 +153,7 @@ export function create(base: usize): usize {
   for (let i = 0; i < (Param.COUNT as i32); i++) setParam(i, wanted(i));
   engine.httpSlots = paramU32(Param.Connections);
   engine.allSlots = engine.httpSlots + paramU32(Param.WebSockets);
-  engine.random = max<u32>(paramU32(Param.Seed), 1);
+  engine.seed = paramU32(Param.Seed);
   engine.firstSequence = param(Param.FirstSequence) as u64;
   engine.sequence = engine.firstSequence;
   engine.tableBytes = ((bytesOf(Region.HeadTable) as u32) + 15) & ~15;
@@ -159,8 +161,7 @@ export function create(base: usize): usize {
   let next = base + (bytesOf(Region.Control) as usize);
   engine.slots = next;
   next += bytesOf(Region.HttpSlots) as usize;
-  // The two tables are one array: slot numbers run on.
-  assert(engine.slots + (engine.httpSlots as usize) * 256 == next);
+  // The two tables are one array: slot numbers run on, and what the first leaves of its last 64 bytes is at its end.
   next += bytesOf(Region.WebSocketSlots) as usize;
   engine.webSockets = next;
   next += bytesOf(Region.WebSocketList) as usize;
@@ -720,16 +721,22 @@ function expire(c: Conn): void {
   }
 }
 
-/** Acts on the deadlines that have passed. Returns the ms to the next one, −1 when there is none. */
+/**
+ * Acts on the deadlines that have passed.
+ * @returns the ms to the next one, −1 when there is none; 0: drain the events, flush, and call again
+ */
 export function tick(): f64 {
   takeTime();
   takeEvents();
   while (true) {
     const c = first();
+    if (engine.noticesOwed != 0) return 0;
     if (changetype<usize>(c) == 0) return -1;
     if (c.due > engine.now) return c.due - engine.now;
     const due = deadline(c);
     if (due <= engine.now) {
+      // Each tells of one body that broke off, or one end.
+      if (eventsFull() || noticesFull()) return 0;
       expire(c);
       if (c.timerAt == 0) continue;
     }

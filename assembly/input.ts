@@ -74,7 +74,7 @@ import { HEADROOM_BYTES } from "./plan";
 
 /** Queues a connection for a buffer: first come, first served. */
 function waitForBuffer(c: Conn, order: u32): void {
-  c.waitBytes = order;
+  c.waitOrder = order as u8;
   if (has(c, Flag.Waiting)) return;
   c.flags |= Flag.Waiting;
   c.waitSince = engine.now;
