@@ -95,7 +95,7 @@ export const MUTANTS = {
   "topic-leave": {
     about: "topics: what was published before an unsubscription in the same turn is lost",
     file: "assembly/topics.ts",
-    from: "if (topic(s.topic).dirty != 0 && makeDue(c, s)) markDirty(c);",
+    from: "if (t.dirty != 0 && makeDue(c, s, t.first)) markDirty(c);",
     to: "",
   },
   "topic-until": {
@@ -215,7 +215,7 @@ export const MUTANTS = {
   "shutdown-close": {
     about: "shutdown: WebSockets are not told of it",
     file: "worker/server.ts",
-    from: "    engine.x.close(peer.slot, peer.generation, 1001, engine.scratch, 0, CloseReason.Shutdown);\n",
+    from: "    engine.x.close(peer.slot, peer.generation, code, engine.scratch, 0, CloseReason.Shutdown);\n",
     to: "",
   },
   "shutdown-late": {

@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 9;
+export const ABI_VERSION: u32 = 10;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -240,8 +240,10 @@ export enum Shut {
   Destroy,
 }
 
-/** Request, Message and other inbound events the table holds beside Closed, Drain and End for each slot. */
+/** Request, Message and other inbound events the table holds beside a Closed for each slot. */
 export const EVENT_LIMIT: u32 = 256;
+/** Drain and End that it holds; who finds no place is told when the table has been drained. */
+export const NOTICE_LIMIT: u32 = 512;
 export const EVENT_BYTES: u32 = 32;
 export const EVENT_KIND: u32 = 0;
 export const EVENT_SLOT: u32 = 4;
@@ -303,21 +305,21 @@ export enum Method {
 }
 
 // Fields of a slot that the host reads; asserted against conn.ts.
-export const CONN_BYTES: u32 = 320;
+export const CONN_BYTES: u32 = 264;
 export const CONN_FLAGS: u32 = 4;
 export const CONN_GENERATION: u32 = 8;
-export const CONN_HEAD: u32 = 92;
-export const CONN_TABLE: u32 = 96;
-export const CONN_BODY: u32 = 100;
-export const CONN_BODY_LENGTH: u32 = 104;
-export const CONN_HEAD_LENGTH: u32 = 112;
-export const CONN_HEADER_COUNT: u32 = 114;
-export const CONN_METHOD: u32 = 116;
-export const CONN_MINOR: u32 = 117;
-export const CONN_TARGET: u32 = 118;
-export const CONN_TARGET_LENGTH: u32 = 120;
-export const CONN_TRAITS: u32 = 124;
-export const CONN_BACKLOG: u32 = 164;
+export const CONN_HEAD: u32 = 48;
+export const CONN_TABLE: u32 = 52;
+export const CONN_BODY: u32 = 56;
+export const CONN_BODY_LENGTH: u32 = 60;
+export const CONN_HEAD_LENGTH: u32 = 68;
+export const CONN_HEADER_COUNT: u32 = 70;
+export const CONN_METHOD: u32 = 72;
+export const CONN_MINOR: u32 = 73;
+export const CONN_TARGET: u32 = 74;
+export const CONN_TARGET_LENGTH: u32 = 76;
+export const CONN_TRAITS: u32 = 80;
+export const CONN_BACKLOG: u32 = 104;
 
 /** Bit of `CONN_FLAGS`: the connection waits for a pooled buffer; the host keeps what was not consumed. */
 export const FLAG_WAITING: u32 = 128;

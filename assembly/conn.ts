@@ -35,6 +35,7 @@ import {
   EventKind,
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
+  NOTICE_LIMIT,
 } from "./abi";
 import { Pool } from "./pool";
 
@@ -124,6 +125,10 @@ export enum Flag {
   Unsecured = 1073741824,
 }
 
+/**
+ * One connection. What only a WebSocket has stands where an HTTP connection keeps its request: see the accessors,
+ * and Session in subscription.ts.
+ */
 @unmanaged
 export class Conn {
   state: u8;
@@ -138,22 +143,12 @@ export class Conn {
   slot: u32;
   /** Next on the free list or the dirty list. */
   link: u32;
-  /** Position in the list of open WebSockets. */
-  listAt: u32;
-  /** Position in the heap of deadlines, plus 1; 0 when there is none. */
-  timerAt: u32;
-  reason: i32;
-  /** When the heap looks at this connection. */
-  due: f64;
-  lastIn: f64;
-  /** Last progress of the outstanding write. */
-  lastOut: f64;
-  /** When the present state began: the request, the closing handshake, the linger. */
-  since: f64;
-  /** Pooled buffer, 0 for none. */
-  buffer: u32;
   /** Previous on the dirty list. */
   linkBack: u32;
+  /** Position in the heap of deadlines, plus 1; 0 when there is none. */
+  timerAt: u32;
+  /** Pooled buffer, 0 for none. */
+  buffer: u32;
   /** HTTP: offset of the current head. WebSocket: offset of the unparsed bytes. */
   start: u32;
   /** Offset behind the last byte. */
@@ -161,8 +156,6 @@ export class Conn {
   /** HTTP, from the head's start: bytes looked at, start of the current line. */
   scan: u32;
   line: u32;
-  /** WebSocket: state of utf8.ts. */
-  utf8: u32;
   /** HTTP: address of the request's head, its table, its body. WebSocket: see Session. */
   head: u32;
   table: u32;
@@ -181,16 +174,11 @@ export class Conn {
   requests: u32;
   /** HTTP: state of the parser. WebSocket: the reason for which it fails once its events are handled. */
   chunk: u32;
-  /** WebSocket: bytes of the current frame still to come, its mask for the next one. */
-  frameLeft: u32;
-  mask: u32;
-  /** WebSocket: bytes of the message assembled at the start of the buffer. */
-  message: u32;
-  fragments: u32;
   opcode: u8;
-  frameOpcode: u8;
   frameFinal: u8;
   frameOpen: u8;
+  /** Order of the buffer it waits for. */
+  waitOrder: u8;
   /** The reply queue: first and last block, bytes. */
   replyHead: u32;
   replyTail: u32;
@@ -199,6 +187,32 @@ export class Conn {
   pong: u32;
   /** Block that the outstanding write reads from and that nobody else owns. */
   sending: u32;
+  /** Bytes of the outstanding write. */
+  writingBytes: u32;
+  /** Treap links of a WebSocket; list links of an HTTP connection. */
+  left: u32;
+  right: u32;
+  count: u32;
+  closeCode: u16;
+  /** A CloseReason. */
+  reason: i16;
+  /** Neighbours in the queue for buffers. */
+  waitNext: u32;
+  waitBack: u32;
+  /** When the heap looks at this connection. */
+  due: f64;
+  lastIn: f64;
+  /** Last progress of the outstanding write. */
+  lastOut: f64;
+  /** When the client that reads is too slow; 0: nothing is held against it. */
+  outDue: f64;
+  /** When the body or message that arrives is too slow; 0: none does. */
+  inDue: f64;
+  /** When the present state began: the request, the closing handshake, the linger. */
+  since: f64;
+  waitSince: f64;
+  /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
+  heldSince: f64;
   /**
    * Ring offsets: the first byte it may still need, while it stands in the treap; the end of what was handed
    * over. HTTP: `bodyTotal` in the second.
@@ -207,39 +221,14 @@ export class Conn {
   handed: u64;
   /** The broadcast that is due next; when none is, broadcasts before this one are not for it. HTTP: `bodyLeft`. */
   sequence: u64;
-  /** Treap links of a WebSocket; list links of an HTTP connection. */
-  left: u32;
-  right: u32;
-  priority: u32;
-  count: u32;
-  /** Bytes of the outstanding write. */
-  writingBytes: u32;
-  closeCode: u16;
-  spare2: u16;
-  /** When the client that reads is too slow; 0: nothing is held against it. */
-  outDue: f64;
-  /** Bytes of buffer it waits for. */
-  waitBytes: u32;
-  /** Neighbours in the queue for buffers. */
-  waitNext: u32;
-  waitBack: u32;
-  spare3: u32;
-  /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
-  heldSince: f64;
-  /** Number of the tally it is counted in; 0: none. */
-  address: u32;
-  spare4: u32;
-  /** When the body or message that arrives is too slow; 0: none does. */
-  inDue: f64;
-  /** Since when it waits for a buffer. */
-  waitSince: f64;
   /** See pace.ts: the time of its messages; until when time that was given back counts. */
   messageTime: f64;
   creditEnd: f64;
   /** Since when it is held, or a piece of its body is with the host. */
   parkedSince: f64;
-  spare5: u64;
-  spare6: u64;
+  /** Number of the tally it is counted in; 0: none. */
+  address: u32;
+  spare: u32;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {
@@ -256,7 +245,59 @@ export class Conn {
   set bodyTotal(bytes: u64) {
     this.handed = bytes;
   }
+
+  /** WebSocket: state of utf8.ts. */
+  get utf8(): u32 {
+    return this.scan;
+  }
+  set utf8(state: u32) {
+    this.scan = state;
+  }
+
+  /** WebSocket: bytes of the current frame still to come. */
+  get frameLeft(): u32 {
+    return this.line;
+  }
+  set frameLeft(bytes: u32) {
+    this.line = bytes;
+  }
+
+  /** WebSocket: the current frame's mask for the next byte. */
+  get mask(): u32 {
+    return load<u32>(changetype<usize>(this), MASK_AT);
+  }
+  set mask(mask: u32) {
+    store<u32>(changetype<usize>(this), mask, MASK_AT);
+  }
+
+  /** WebSocket: bytes of the message assembled at the start of the buffer. */
+  get message(): u32 {
+    return load<u32>(changetype<usize>(this), MESSAGE_AT);
+  }
+  set message(bytes: u32) {
+    store<u32>(changetype<usize>(this), bytes, MESSAGE_AT);
+  }
+
+  /** WebSocket: frames of the message that arrives. */
+  get fragments(): u32 {
+    return this.traits;
+  }
+  set fragments(count: u32) {
+    this.traits = count;
+  }
+
+  /** WebSocket: position in the list of open ones. */
+  get listAt(): u32 {
+    return this.requests;
+  }
+  set listAt(position: u32) {
+    this.requests = position;
+  }
 }
+
+/** Of a request line: its method to its key. */
+const MASK_AT: usize = offsetof<Conn>("method");
+const MESSAGE_AT: usize = offsetof<Conn>("targetLength");
 
 /** The engine's own state; stands behind the control table. */
 @unmanaged
@@ -286,13 +327,17 @@ export class Engine {
   dirtyTail: u32;
   rowCount: u32;
   eventCount: u32;
-  /** Inbound events since the table was drained. */
+  /** Inbound events since the table was drained; Drain and End. */
   inboundEvents: u32;
+  notices: u32;
+  /** Some found no place: the next flush pass tells them. */
+  noticesOwed: u32;
   treap: u32;
   deflateTreap: u32;
   /** Open WebSockets that read the ring of compressed forms. */
   deflateCount: u32;
-  random: u32;
+  /** Of the treap's priorities. */
+  seed: u32;
   /** Queue for buffers, and whether one was given back since it was last looked at. */
   waitHead: u32;
   waitTail: u32;
@@ -622,7 +667,17 @@ export function eventsFull(): bool {
   return engine.inboundEvents >= EVENT_LIMIT;
 }
 
-/** Appends an event. Inbound kinds are limited by `eventsFull`; the others have a place for each slot. */
+/** True when the table has no room for another Drain or End: it is owed then. */
+export function noticesFull(): bool {
+  if (engine.notices < NOTICE_LIMIT) return false;
+  engine.noticesOwed = 1;
+  return true;
+}
+
+/**
+ * Appends an event. Inbound kinds are limited by `eventsFull`, Drain and End by `noticesFull`; a Closed has its place
+ * for each slot.
+ */
 export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32): void {
   takeEvents();
   const e = engine.events + (engine.eventCount as usize) * EVENT_BYTES;
@@ -635,6 +690,7 @@ export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32
   store<u32>(e, c.closeCode as u32, EVENT_EXTRA);
   engine.eventCount++;
   if (kind < (EventKind.Drain as u32) || kind == EventKind.Proxied) engine.inboundEvents++;
+  else if (kind < (EventKind.Closed as u32)) engine.notices++;
   setControl(Control.EventCount, engine.eventCount as f64);
 }
 
@@ -648,6 +704,7 @@ export function takeEvents(): void {
   if (getControl(Control.EventCount) == 0) {
     engine.eventCount = 0;
     engine.inboundEvents = 0;
+    engine.notices = 0;
   }
 }
 

@@ -4,7 +4,6 @@
 import {
   ABI_VERSION,
   Arrival,
-  CONN_BYTES,
   CloseReason,
   Control,
   FrameFlag,
@@ -35,11 +34,13 @@ import {
   countClose,
   engine,
   enlist,
+  eventsFull,
   formatSlots,
   getControl,
   has,
   isWebSocket,
   live,
+  noticesFull,
   oldestHttp,
   openAt,
   param,
@@ -158,7 +159,7 @@ export function create(base: usize): usize {
   for (let i = 0; i < (Param.COUNT as i32); i++) setParam(i, wanted(i));
   engine.httpSlots = paramU32(Param.Connections);
   engine.allSlots = engine.httpSlots + paramU32(Param.WebSockets);
-  engine.random = max<u32>(paramU32(Param.Seed), 1);
+  engine.seed = paramU32(Param.Seed);
   engine.firstSequence = param(Param.FirstSequence) as u64;
   engine.sequence = engine.firstSequence;
   engine.tableBytes = ((bytesOf(Region.HeadTable) as u32) + 15) & ~15;
@@ -166,8 +167,7 @@ export function create(base: usize): usize {
   let next = base + (bytesOf(Region.Control) as usize);
   engine.slots = next;
   next += bytesOf(Region.HttpSlots) as usize;
-  // The two tables are one array: slot numbers run on.
-  assert(engine.slots + (engine.httpSlots as usize) * CONN_BYTES == next);
+  // The two tables are one array: slot numbers run on, and what the first leaves of its last 64 bytes is at its end.
   next += bytesOf(Region.WebSocketSlots) as usize;
   engine.webSockets = next;
   next += bytesOf(Region.WebSocketList) as usize;
@@ -385,6 +385,7 @@ function makeRoom(ring: Ring, tail: u64): u32 {
   // included: then nobody may be behind at all.
   const floor = min(floorFor(ring, tail, paramU32(Param.Frames) as u64), ring.committed);
   if (floor > ring.flushed) return Outcome.Flush;
+  if (changetype<usize>(furthest(ring.index)) == 0) return Outcome.Ok;
   const queued = min(floorFor(ring, tail, paramU32(Param.QueuedFrames) as u64), ring.flushed);
   let evicted = false;
   while (true) {
@@ -441,8 +442,9 @@ function deflateReaders(): u32 {
 function readers(): u32 {
   const number = audience.topic;
   const count = number == 0 ? engine.openCount : topic(number).count;
-  const isLess = isExcept(number, audience.except, audience.exceptGeneration);
-  return isLess ? count - 1 : count;
+  // Generations begin with 1.
+  if (audience.exceptGeneration == 0) return count;
+  return isExcept(number, audience.except, audience.exceptGeneration) ? count - 1 : count;
 }
 
 /** The frame is in the ring: its topic's subscribers get it with the next flush pass. */
@@ -451,8 +453,9 @@ function finishPublication(length: u32): void {
   add(Control.FramesPublished, 1);
   add(Control.BytesPublished, length as f64);
   add(Control.FramesDue, readers() as f64);
-  setControl(Control.Committed, plain.committed as f64);
-  setControl(Control.Sequence, engine.sequence as f64);
+  // Both are below 2^63: a signed conversion is one instruction.
+  setControl(Control.Committed, plain.committed as i64 as f64);
+  setControl(Control.Sequence, engine.sequence as i64 as f64);
 }
 
 /** Bytes of the form of a message that readers of the other ring get: compressed, or plain. */
@@ -782,16 +785,22 @@ function expire(c: Conn): void {
   }
 }
 
-/** Acts on the deadlines that have passed. Returns the ms to the next one, −1 when there is none. */
+/**
+ * Acts on the deadlines that have passed.
+ * @returns the ms to the next one, −1 when there is none; 0: drain the events, flush, and call again
+ */
 export function tick(): f64 {
   takeTime();
   takeEvents();
   while (true) {
     const c = first();
+    if (engine.noticesOwed != 0) return 0;
     if (changetype<usize>(c) == 0) return -1;
     if (c.due > engine.now) return c.due - engine.now;
     const due = deadline(c);
     if (due <= engine.now) {
+      // Each tells of one body that broke off, or one end.
+      if (eventsFull() || noticesFull()) return 0;
       expire(c);
       if (c.timerAt == 0) continue;
     }

@@ -77,7 +77,7 @@ import { HEADROOM_BYTES } from "./plan";
 
 /** Queues a connection for a buffer: first come, first served. */
 function waitForBuffer(c: Conn, order: u32): void {
-  c.waitBytes = order;
+  c.waitOrder = order as u8;
   if (has(c, Flag.Waiting)) return;
   c.flags |= Flag.Waiting;
   c.waitSince = engine.now;
@@ -524,6 +524,39 @@ function runFrames(c: Conn): void {
   else if (paceIn(c)) rearm(c);
 }
 
+/** True when the next byte of a WebSocket begins a message that nobody counts, and nothing of it lies in a buffer. */
+function isBetween(c: Conn): bool {
+  if ((c.opcode | c.frameOpen) != 0 || (c.chunk | c.buffer) != 0) return false;
+  return paramU32(Param.Pieces) == 0 && paramU32(Param.MessageRate) == 0;
+}
+
+/**
+ * Hands out messages of one short frame each, which most are, as long as they lie whole in [at, end): without the
+ * state that others need. The first that is not as simple is left to `parseFrames`.
+ * @returns where they end
+ */
+function shortMessages(c: Conn, at: usize, end: usize): usize {
+  const limit = min<u32>(session(c).payload, 125);
+  while (at + 6 <= end && !eventsFull()) {
+    // FIN and no reserved bit; a mask and a length that needs no more bytes.
+    const opcode = (load<u8>(at) as u32) ^ 0x80;
+    const length = (load<u8>(at, 1) as u32) ^ 0x80;
+    const payload = at + 6;
+    if (opcode - (Opcode.Text as u32) > 1 || length > limit || payload + length > end) break;
+    const mask = load<u32>(at, 2);
+    unmask(payload, payload, length, mask);
+    if (opcode == Opcode.Text && validate(payload, length, UTF8_START) != UTF8_START) {
+      // As it came: it fails in the order of what was before it.
+      unmask(payload, payload, length, mask);
+      break;
+    }
+    add(Control.MessagesIn, 1);
+    emit(EventKind.Message, c, payload, length, opcode);
+    at = payload + length;
+  }
+  return at;
+}
+
 function feedFrames(c: Conn, n: u32): u32 {
   const kept = c.end - c.start;
   if (has(c, Flag.MessageOut | Flag.Held) || kept > (HEADROOM_BYTES as u32)) {
@@ -536,12 +569,15 @@ function feedFrames(c: Conn, n: u32): u32 {
     engine.source = c.buffer + c.start;
     engine.sourceEnd = c.buffer + c.end;
   } else {
+    const end = engine.window + n;
+    const at = isBetween(c) ? shortMessages(c, engine.window, end) : engine.window;
+    if (at == end) return n;
     // A cut head goes back in front of the window.
     if (kept > 0) memory.copy(engine.window - kept, (c.buffer as usize) + c.start, kept);
     c.start = 0;
     c.end = 0;
-    engine.source = (engine.window as u32) - kept;
-    engine.sourceEnd = (engine.window as u32) + n;
+    engine.source = (at as u32) - kept;
+    engine.sourceEnd = end as u32;
     c.flags |= Flag.InWindow;
     engine.fedSlot = c.slot + 1;
   }

@@ -19,13 +19,12 @@ function before(a: Conn, b: Conn): bool {
   return a.done < b.done || (a.done == b.done && a.slot < b.slot);
 }
 
-function random(): u32 {
-  let x = engine.random;
-  x ^= x << 13;
-  x ^= x >> 17;
-  x ^= x << 5;
-  engine.random = x;
-  return x;
+/** A slot's own, and no other's; nobody who does not know the seed can tell it. */
+function priority(c: Conn): u32 {
+  let x = (c.slot + engine.seed) * 0x9e3779b1;
+  x = (x ^ (x >> 15)) * 0x85ebca6b;
+  x = (x ^ (x >> 13)) * 0xc2b2ae35;
+  return x ^ (x >> 16);
 }
 
 let splitLeft: u32 = 0;
@@ -56,7 +55,7 @@ function merge(a: u32, b: u32): u32 {
   if (b == 0) return a;
   const left = at(a - 1);
   const right = at(b - 1);
-  if (left.priority > right.priority) {
+  if (priority(left) > priority(right)) {
     left.right = merge(left.right, b);
     sum(left);
     return a;
@@ -74,7 +73,7 @@ function insertAt(link: u32, c: Conn): u32 {
     return c.slot + 1;
   }
   const root = at(link - 1);
-  if (c.priority > root.priority) {
+  if (priority(c) > priority(root)) {
     split(link, c);
     c.left = splitLeft;
     c.right = splitRight;
@@ -110,7 +109,6 @@ function setRoot(ring: u32, link: u32): void {
 export function insert(c: Conn): void {
   if (c.flags & Flag.Ordered) return;
   c.flags |= Flag.Ordered;
-  c.priority = random();
   const ring = readsDeflated(c);
   setRoot(ring, insertAt(rootOf(ring), c));
 }

@@ -31,6 +31,7 @@ import {
   has,
   isWebSocket,
   markDirty,
+  noticesFull,
   openAt,
   param,
   paramU32,
@@ -40,6 +41,7 @@ import {
   setControl,
   replyPool,
   takeDirty,
+  takeEvents,
 } from "./conn";
 import { beginCast, castRow, complete, completeQuiet, hasMore, nextRow } from "./flush";
 import { NEVER, castDue, dueSequence, place } from "./due";
@@ -194,7 +196,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
     c.pong = 0;
   }
   c.state = State.Dead;
-  c.reason = reason;
+  c.reason = reason as i16;
   add(Control.DeadCount, 1);
   emit(EventKind.Closed, c, lag > 0xffffffff ? 0xffffffff : (lag as usize), shut, reason);
 }
@@ -216,7 +218,7 @@ export function free(slot: u32, generation: u32): void {
 
 /** Takes no more input, sends what is queued, then half-closes and lingers. */
 export function finishWith(c: Conn, reason: i32): void {
-  c.reason = reason;
+  c.reason = reason as i16;
   dropInput(c);
   c.flags &= ~(Flag.Asking | Flag.Upload | Flag.Pulling);
   if (!isWebSocket(c)) delist(c);
@@ -231,6 +233,10 @@ function linger(c: Conn): void {
     kill(c, c.reason, Shut.Destroy);
     return;
   }
+  if (noticesFull()) {
+    markDirty(c);
+    return;
+  }
   c.state = State.Linger;
   c.since = engine.now;
   c.flags |= Flag.EndSent;
@@ -242,8 +248,10 @@ function linger(c: Conn): void {
 /** What follows when a connection has no write outstanding. */
 export function afterWrite(c: Conn): void {
   if (c.writing != 0) return;
-  if (c.backlog <= paramU32(Param.Backlog) >> 1) {
-    if (has(c, Flag.WantDrain | Flag.Clogged)) {
+  if (has(c, Flag.WantDrain | Flag.Clogged) && c.backlog <= paramU32(Param.Backlog) >> 1) {
+    if (noticesFull()) {
+      markDirty(c);
+    } else {
       // The time it took to read its answers is not held against its next head.
       if (has(c, Flag.Clogged)) c.since = engine.now;
       c.flags &= ~(Flag.WantDrain | Flag.Clogged);
@@ -307,10 +315,11 @@ function settle(): void {
 
 /** Tells the first of the queue that a buffer may be had. */
 function wakeWaiters(): void {
+  if (noticesFull()) return;
   engine.buffersGiven = 0;
   while (engine.waitHead != 0) {
     const c = at(engine.waitHead - 1);
-    const order = c.waitBytes;
+    const order = c.waitOrder as u32;
     const found = take(receivePool, order);
     if (found == 0) return;
     give(receivePool, found, order);
@@ -329,6 +338,10 @@ function wakeSenders(): void {
   for (let i: u32 = 0; i < engine.openCount; i++) {
     const c = openAt(i);
     if (has(c, Flag.WantDrain) && c.backlog <= paramU32(Param.Backlog) >> 1) {
+      if (noticesFull()) {
+        engine.replyFull = 1;
+        return;
+      }
       c.flags &= ~Flag.WantDrain;
       emit(EventKind.Drain, c, 0, 0, 0);
     }
@@ -336,6 +349,10 @@ function wakeSenders(): void {
   for (let i: u32 = 0; i < engine.httpSlots; i++) {
     const c = at(i);
     if (c.state == State.Request && has(c, Flag.WantDrain) && c.backlog == 0) {
+      if (noticesFull()) {
+        engine.replyFull = 1;
+        return;
+      }
       c.flags &= ~Flag.WantDrain;
       emit(EventKind.Drain, c, 0, 0, 0);
     }
@@ -384,12 +401,15 @@ function serve(c: Conn, runBytes: u32): void {
 
 /** Serves what is not a WebSocket. WebSockets stay on the list: their next frames may be ones that wait. */
 function serveAnswers(runBytes: u32): void {
+  const last = engine.dirtyTail;
   for (let link = engine.dirtyHead; link != 0 && engine.rowCount < ROW_LIMIT; ) {
     const c = at(link - 1);
     link = c.link;
-    if (isWebSocket(c)) continue;
-    dropDirty(c);
-    serve(c, runBytes);
+    if (!isWebSocket(c)) {
+      dropDirty(c);
+      serve(c, runBytes);
+    }
+    if (c.slot + 1 == last) break;
   }
 }
 
@@ -400,6 +420,8 @@ function serveAnswers(runBytes: u32): void {
  *   that is due stands behind it; Control.Withheld tells
  */
 export function flush(withhold: u32): u32 {
+  takeEvents();
+  engine.noticesOwed = 0;
   settle();
   if (engine.buffersGiven != 0) wakeWaiters();
   if (engine.replyFull != 0 && replyPool.used < paramU32(Param.ReplyPoolBytes) >> 1) wakeSenders();
@@ -421,6 +443,11 @@ export function flush(withhold: u32): u32 {
     deflated.flushed = deflated.committed;
   }
   castOn(runBytes);
-  while (engine.dirtyHead != 0 && engine.rowCount < ROW_LIMIT) serve(takeDirty(), runBytes);
+  // Those that are put back, since they are owed a notice, stand behind those that were there.
+  for (let last = engine.dirtyTail; engine.dirtyHead != 0 && engine.rowCount < ROW_LIMIT; ) {
+    const c = takeDirty();
+    serve(c, runBytes);
+    if (c.slot + 1 == last) break;
+  }
   return engine.rowCount;
 }

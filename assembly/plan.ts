@@ -10,6 +10,7 @@ import {
   EVENT_BYTES,
   EVENT_LIMIT,
   HEADER_ENTRY_BYTES,
+  NOTICE_LIMIT,
   Param,
   ROW_BYTES,
   ROW_LIMIT,
@@ -152,9 +153,9 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
           (powerOver(first) + powerOver(second)) * BUCKET_BYTES,
       );
     case Region.Events:
-      // One Closed for each slot, one Drain or End for each, and EVENT_LIMIT others.
+      // One Closed for each slot, and room for what `peerEnded` may tell when the others are full.
       return aligned(
-        (first + second) * (EVENT_BYTES as f64) * 2 + (EVENT_LIMIT as f64) * (EVENT_BYTES as f64),
+        (first + second + (EVENT_LIMIT as f64) * 2 + (NOTICE_LIMIT as f64)) * (EVENT_BYTES as f64),
       );
     case Region.Rows:
       return (ROW_LIMIT as f64) * (ROW_BYTES as f64);

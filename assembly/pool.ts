@@ -1,16 +1,22 @@
 // A pool of buffers of power-of-two sizes over one region: a buddy allocator. One serves the receive
 // buffers, one the reply blocks.
 //
-// Invariant: each unit of the region belongs to exactly one block, free or taken; a block of order k
+// Invariant: each unit of the region belongs to exactly one block, free, kept or taken; a block of order k
 // starts at a multiple of 2^k units; no two free buddies stand side by side; `used` is the bytes taken.
+// Small blocks that are given back are kept as they are, for the next who takes one: joining them with their
+// buddies, up to the whole region, and cutting it up again would cost more than what is done with them. They
+// are joined when something else is wanted and nothing is free.
 //
-//   map    one byte a unit: at a block's first unit its order, | FREE when free; elsewhere 0
-//   links  8 bytes a unit: the list of free blocks of each order, doubly linked by unit number + 1
+//   map    one byte a unit: at a block's first unit its order, | FREE when free, | KEPT when kept; elsewhere 0
+//   links  8 bytes a unit: the list of free blocks of each order, doubly linked by unit number + 1; kept ones singly
 //
 // Nothing is written into a free block: what an event points to stays readable until it is taken again,
 // and pages that were never used stay untouched.
 
 const FREE: u8 = 0x80;
+const KEPT: u8 = 0x40;
+/** Blocks of orders below this are kept: of up to 4 KiB for replies, 8 KiB for input. */
+const KEPT_ORDERS: u32 = 4;
 /** Orders 0 … 20: a unit of 512 bytes up to half a gigabyte. */
 const ORDERS: u32 = 21;
 /** No unit; links are unit numbers + 1. */
@@ -34,11 +40,15 @@ export class Pool {
   small: u32;
 }
 
-/** Bytes of a Pool record with its list heads. */
-export const POOL_BYTES: usize = 48 + (ORDERS as usize) * 4;
+/** Bytes of a Pool record with its list heads: of free blocks, then of kept ones. */
+export const POOL_BYTES: usize = 48 + ((ORDERS + KEPT_ORDERS) as usize) * 4;
 
 function head(pool: Pool, order: u32): usize {
   return changetype<usize>(pool) + 48 + order * 4;
+}
+
+function keptHead(pool: Pool, order: u32): usize {
+  return head(pool, ORDERS + order);
 }
 
 function unitOf(pool: Pool, block: usize): u32 {
@@ -92,7 +102,7 @@ export function formatPool(
   pool.small = small;
   pool.largeUsed = 0;
   pool.largeLimit = small == 0 ? bytes : bytes - (bytes >> 2);
-  for (let order: u32 = 0; order < ORDERS; order++) store<u32>(head(pool, order), NIL);
+  for (let list: u32 = 0; list < ORDERS + KEPT_ORDERS; list++) store<u32>(head(pool, list), NIL);
   memory.fill(pool.map, 0, pool.units);
   // The largest aligned blocks first, so that the region need not be a power of two.
   let unit: u32 = 0;
@@ -115,34 +125,22 @@ export function blockBytes(pool: Pool, order: u32): u32 {
   return 1 << (order + pool.shift);
 }
 
-/** Takes a block of an order; 0 when there is none. */
-export function take(pool: Pool, order: u32): usize {
-  if (order >= ORDERS) return 0;
-  const bytes = blockBytes(pool, order);
-  const large = bytes > pool.small;
-  if (large && pool.largeUsed + bytes > pool.largeLimit) return 0;
+/** Cuts a block of an order out of the free ones: its unit + 1; NIL when there is none. */
+function cut(pool: Pool, order: u32): u32 {
   let from = order;
   while (from < ORDERS && load<u32>(head(pool, from)) == NIL) from++;
-  if (from == ORDERS) return 0;
+  if (from == ORDERS) return NIL;
   const unit = load<u32>(head(pool, from)) - 1;
   unlink(pool, unit, from);
   while (from > order) {
     from--;
     push(pool, unit + (1 << from), from);
   }
-  store<u8>(pool.map + unit, order as u8);
-  pool.used += bytes;
-  if (large) pool.largeUsed += bytes;
-  return pool.base + ((unit as usize) << pool.shift);
+  return unit + 1;
 }
 
-/** Gives a block back and joins it with its free buddies. */
-export function give(pool: Pool, block: usize, order: u32): void {
-  const bytes = blockBytes(pool, order);
-  assert(load<u8>(pool.map + unitOf(pool, block)) == (order as u8), "block given twice");
-  pool.used -= bytes;
-  if (bytes > pool.small) pool.largeUsed -= bytes;
-  let unit = unitOf(pool, block);
+/** Makes a block free, joined with its free buddies. */
+function join(pool: Pool, unit: u32, order: u32): void {
   while (order < ORDERS - 1) {
     const buddy = unit ^ (1 << order);
     if (buddy + (1 << order) > pool.units) break;
@@ -153,4 +151,58 @@ export function give(pool: Pool, block: usize, order: u32): void {
     order++;
   }
   push(pool, unit, order);
+}
+
+/** Takes the kept block of an order that was given back last: its unit + 1; NIL when there is none. */
+function takeKept(pool: Pool, order: u32): u32 {
+  if (order >= KEPT_ORDERS) return NIL;
+  const list = keptHead(pool, order);
+  const link = load<u32>(list);
+  if (link != NIL) store<u32>(list, load<u32>(linkAt(pool, link)));
+  return link;
+}
+
+/** Makes all kept blocks free. */
+function joinKept(pool: Pool): void {
+  for (let order: u32 = 0; order < KEPT_ORDERS; order++) {
+    for (let link = takeKept(pool, order); link != NIL; link = takeKept(pool, order)) {
+      join(pool, link - 1, order);
+    }
+  }
+}
+
+/** Takes a block of an order; 0 when there is none. */
+export function take(pool: Pool, order: u32): usize {
+  if (order >= ORDERS) return 0;
+  const bytes = blockBytes(pool, order);
+  const large = bytes > pool.small;
+  if (large && pool.largeUsed + bytes > pool.largeLimit) return 0;
+  let link = takeKept(pool, order);
+  if (link == NIL) link = cut(pool, order);
+  if (link == NIL) {
+    joinKept(pool);
+    link = cut(pool, order);
+  }
+  if (link == NIL) return 0;
+  store<u8>(pool.map + link - 1, order as u8);
+  pool.used += bytes;
+  if (large) pool.largeUsed += bytes;
+  return pool.base + (((link - 1) as usize) << pool.shift);
+}
+
+/** Gives a block back. */
+export function give(pool: Pool, block: usize, order: u32): void {
+  const bytes = blockBytes(pool, order);
+  const unit = unitOf(pool, block);
+  assert(load<u8>(pool.map + unit) == (order as u8), "block given twice");
+  pool.used -= bytes;
+  if (bytes > pool.small) pool.largeUsed -= bytes;
+  if (order >= KEPT_ORDERS) {
+    join(pool, unit, order);
+    return;
+  }
+  const list = keptHead(pool, order);
+  store<u32>(linkAt(pool, unit + 1), load<u32>(list));
+  store<u32>(list, unit + 1);
+  store<u8>(pool.map + unit, (order as u8) | KEPT);
 }

@@ -136,7 +136,7 @@ export function close(
     return Outcome.Full;
   }
   c.state = State.Closing;
-  c.reason = reason;
+  c.reason = reason as i16;
   c.closeCode = 1006;
   c.since = engine.now;
   return Outcome.Ok;

@@ -370,7 +370,7 @@ export class PoolPlace implements Place {
   async use(handler: Handler): Promise<void> {
     this.#threads.handler = handler;
     await this.#pool.load("handler");
-    this.#pump.setHandler(this.#pool.handler(handler), this.#pool.turned);
+    this.#pump.setHandler(this.#pool.handler(handler, "handler"), this.#pool.turned);
   }
 
   body(text: string): StaticBody {

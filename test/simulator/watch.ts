@@ -48,6 +48,10 @@ class WatchedLink implements Link, Sink {
     return false;
   }
 
+  secured(): void {
+    this.#sink?.secured();
+  }
+
   end(): void {
     this.#link.end();
   }

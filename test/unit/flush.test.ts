@@ -1,9 +1,17 @@
 // Flush passes of more rows than the table has: everybody gets everything once, whatever happens between two tables.
+// And more to tell than the event table holds: everybody is told once, when there is room.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
   CloseReason,
+  Control,
+  EVENT_BYTES,
+  EVENT_KIND,
+  EVENT_LIMIT,
+  EventKind,
+  NOTICE_LIMIT,
+  Outcome,
   ROW_BYTES,
   ROW_KIND,
   ROW_LENGTH,
@@ -131,5 +139,92 @@ flush("who does not read, and who has more to get, is served beside the others",
   });
   drive.end();
 });
+
+/** Events of a kind in the table. */
+function told({ engine }: Drive, kind: EventKind): number {
+  let count = 0;
+  for (let i = 0; i < engine.get(Control.EventCount); i++) {
+    if (engine.u32[engine.events + ((i * EVENT_BYTES + EVENT_KIND) >>> 2)] === kind) count++;
+  }
+  return count;
+}
+
+/** A pass in which every write completes; nothing is drained. */
+function write({ engine }: Drive): void {
+  for (let count = engine.x.flush(0); count > 0; count = engine.x.flush(0)) {
+    for (let i = 0; i < count; i++) {
+      engine.u32[engine.rows + ((i * ROW_BYTES + ROW_STATE) >>> 2)] = RowState.Complete;
+    }
+  }
+}
+
+flush("more ends than the event table holds are told when it has been drained", () => {
+  const count = NOTICE_LIMIT + 100;
+  const drive = new Drive({ Connections: count, ReplyPoolBytes: 1 << 23 });
+  const { engine } = drive;
+  const { x } = engine;
+  const wires = Array.from({ length: count }, () => drive.connect());
+  for (const { slot, generation } of wires) {
+    engine.u8.set(Buffer.from("?\r\n\r\n"), engine.window);
+    x.feed(slot, generation, 5);
+  }
+  write(drive);
+  assert.is(told(drive, EventKind.End), NOTICE_LIMIT);
+  // Not before: the others would have no place.
+  write(drive);
+  assert.is(told(drive, EventKind.End), NOTICE_LIMIT);
+  drive.handle();
+  assert.is(x.tick(), 0, "there is more to tell");
+  write(drive);
+  assert.is(told(drive, EventKind.End), 100);
+  drive.handle();
+  assert.ok(x.tick() > 0, "all is told");
+  for (const wire of wires) assert.equal(wire.log, ["end BadRequest"]);
+  drive.end();
+});
+
+flush("more bodies break off at once than the event table holds", () => {
+  const count = EVENT_LIMIT * 3;
+  const drive = new Drive({ Connections: count, ReplyPoolBytes: 1 << 23, StreamBytes: 1000 });
+  drive.streamed(() => true);
+  const wires = Array.from({ length: count }, () => drive.connect());
+  for (const wire of wires) wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+  drive.now += 20000;
+  drive.time();
+  const { x } = drive.engine;
+  let ticks = 0;
+  for (; x.tick() === 0; ticks++) {
+    assert.ok(told(drive, EventKind.BodyEnd) <= EVENT_LIMIT, "each has its place");
+    assert.ok(ticks < 10, "it ends");
+    drive.turn();
+  }
+  drive.turn();
+  assert.ok(ticks >= 2);
+  for (const wire of wires) assert.is(wire.broken.length, 1);
+  drive.end();
+});
+
+flush(
+  "who is refused and written to again and again, with nothing drained, is owed one Drain",
+  () => {
+    const drive = new Drive({ Backlog: 1000, Connections: 2, WebSockets: 2 });
+    const { engine } = drive;
+    const { slot, generation } = drive.webSocket();
+    const send = (): Outcome => engine.x.send(slot, generation, 0, engine.scratch, 600);
+    for (let i = 0; i < 3 * NOTICE_LIMIT; i++) {
+      while (send() === Outcome.Ok);
+      write(drive);
+      assert.is(told(drive, EventKind.Drain), Math.min(i + 1, NOTICE_LIMIT));
+    }
+    const wire = drive.wires[0] as Wire;
+    drive.handle();
+    assert.is(wire.drains, NOTICE_LIMIT);
+    assert.is(engine.x.tick(), 0, "another is owed");
+    drive.turn();
+    assert.is(wire.drains, NOTICE_LIMIT + 1);
+    assert.ok(engine.x.tick() > 0);
+    drive.end();
+  },
+);
 
 flush.run();
