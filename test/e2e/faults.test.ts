@@ -428,14 +428,15 @@ faults(
         assert.is(await ws.text(), "still here");
         assert.is((await takeAnswer(http.write(GET("/")))).status, 200);
       };
-      child.tell({ order: "take", left: 3 });
+      child.tell({ order: "take", left: 5 });
       assert.ok((await child.next<number>(5000)) > 100);
-      // The last ones are taken by clients; the first of them is the warning.
-      for (let i = 0; i < 3; i++) {
+      // Clients take the last ones, but for what the process itself may need meanwhile.
+      for (;;) {
         const wire = await Wire.open(port);
+        if (!(await takeAnswer(wire.write(GET("/"))).catch(() => undefined))) break;
         open.push(wire);
-        assert.is((await takeAnswer(wire.write(GET("/")))).status, 200);
       }
+      assert.ok(open.length >= 1 && open.length <= 5, `${open.length} accepted`);
       const warning = await child.next<{ where: string; error: Error }>(5000);
       assert.is(warning.where, "accept");
       assert.match(
