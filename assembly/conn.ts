@@ -218,7 +218,8 @@ export class Conn {
   /** Neighbours in the queue for buffers. */
   waitNext: u32;
   waitBack: u32;
-  spare3: u32;
+  /** Bytes that were given back for want of a buffer: the host feeds them again. */
+  returned: u32;
   /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
   heldSince: f64;
 
