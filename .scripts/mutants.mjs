@@ -233,7 +233,7 @@ async function patched({ file, from, to }) {
   return text.replace(from, () => to);
 }
 
-/** The engine with a mutant in it, optimized less than the real one: it is built in a third of the time. */
+/** The engine with a mutant in it, optimized less than the real one: it is built in half of the time. */
 async function buildEngine(dir, { file }, text) {
   await cp(path.join(root, "assembly"), path.join(dir, "assembly"), { recursive: true });
   await cp(path.join(root, "asconfig.json"), path.join(dir, "asconfig.json"));

@@ -2,12 +2,11 @@
 //
 //   --seeds N --from M --steps S     so many seeds; --jobs J: in so many processes
 //   --debug                          on the debug wasm
-//   --shrink MS                      how long a list that fails may be made shorter
+//   --shrink RUNS                    in how many runs a list that fails may be made shorter
 //   --mutant NAME                    with a bug put in, until a seed finds it
 //   --mutants                        with each of them, and a table of what found it
 
-import { spawn } from "node:child_process";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import path from "node:path";
 import { root } from "./build.mjs";
 import { MUTANTS, bundleSimulator, hunt } from "./mutants.mjs";
@@ -44,7 +43,7 @@ async function simulate() {
   let failed = false;
   const tasks = Array.from({ length: Math.ceil(seeds / share) }, (_, i) => async () => {
     const count = Math.min(share, seeds - i * share);
-    const own = { seeds: count, from: from + i * share, steps, shrink: option("shrink", 20000) };
+    const own = { seeds: count, from: from + i * share, steps, shrink: option("shrink", 600) };
     const args = Object.entries(own).flatMap(([key, value]) => [`--${key}`, String(value)]);
     const child = spawn(process.execPath, ["--enable-source-maps", outfile, ...args, ...rest], {
       stdio: "inherit",
@@ -59,7 +58,7 @@ async function simulate() {
 /** Mutants: which seed finds each, and in how few steps. */
 async function hunts(names) {
   let failed = false;
-  const settings = { seeds: option("seeds", 300), from, steps, shrink: option("shrink", 5000) };
+  const settings = { seeds: option("seeds", 300), from, steps, shrink: option("shrink", 300) };
   const tasks = names.map((name) => async () => {
     const { found, ms } = await hunt(name, settings);
     const seconds = `${(ms / 1000).toFixed(1)} s`;

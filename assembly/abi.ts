@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 10;
+export const ABI_VERSION: u32 = 11;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 

@@ -228,7 +228,8 @@ export class Conn {
   parkedSince: f64;
   /** Number of the tally it is counted in; 0: none. */
   address: u32;
-  spare: u32;
+  /** Bytes that were given back for want of a buffer: the host feeds them again. */
+  returned: u32;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {

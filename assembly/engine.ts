@@ -59,6 +59,7 @@ import { beginHead } from "./http";
 import { countBelow, furthest, orderedCount } from "./order";
 import { deadline, kill, lagBytes, rearm } from "./output";
 import { forgetPaces, isSlowIn, slowOutAt } from "./pace";
+import { replyBytes } from "./reply";
 import { refuse } from "./respond";
 import { close, fail, ping, send } from "./send";
 import {
@@ -843,10 +844,12 @@ export function check(): u32 {
   let ordered: u32 = 0;
   let dead: u32 = 0;
   let buffers: u32 = 0;
+  let blocks: u32 = 0;
   for (let i: u32 = 0; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free) continue;
     if (c.buffer != 0) buffers += 1 << (c.order + 10);
+    blocks += replyBytes(c);
     if (c.state == State.Dead) {
       dead++;
       continue;
@@ -887,6 +890,7 @@ export function check(): u32 {
   if (ordered != orderedCount()) return 10;
   if (dead != (load<f64>(engine.control + Control.DeadCount * 8) as u32)) return 11;
   if (buffers != receivePool.used) return 12;
+  if (blocks != replyPool.used) return 17;
   for (let i: u32 = 0; i < engine.openCount; i++) if (openAt(i).listAt != i) return 13;
   // The index is in order, and each frame begins where the one before ends or at the start of a lap.
   const unflushedAt = plain.flushed == plain.skipFrom ? plain.skipTo : plain.flushed;

@@ -631,13 +631,26 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return n;
   assert(engine.fedSlot == 0, "bytes of another connection are still in the window");
-  add(Control.BytesIn, n as f64);
+  // What was given back has been counted.
+  const again = min(n, c.returned);
+  c.returned -= again;
+  add(Control.BytesIn, (n - again) as f64);
   c.lastIn = engine.now;
   c.flags &= ~Flag.Pinged;
   noteFed(n);
   if (has(c, Flag.Waiting)) leaveQueue(c);
   if (c.state == State.Finishing || c.state == State.Linger) return n;
-  return isWebSocket(c) ? feedFrames(c, n) : feedHttp(c, n);
+  const consumed = isWebSocket(c) ? feedFrames(c, n) : feedHttp(c, n);
+  if (has(c, Flag.Waiting)) c.returned += n - consumed;
+  return consumed;
+}
+
+/** What `resume` says of a connection: unparsed bytes, or those that are given back. */
+function remainder(c: Conn): u32 {
+  if (!has(c, Flag.Waiting)) return leftover(c);
+  const left = handBack(c);
+  c.returned += left;
+  return left;
 }
 
 /**
@@ -656,7 +669,7 @@ export function resume(slot: u32, generation: u32): u32 {
     c.flags &= ~Flag.MessageOut;
     if (has(c, Flag.Upload)) parseUpload(c);
     else if (c.state == State.Head || c.state == State.Body) parseHttp(c);
-    return has(c, Flag.Waiting) ? handBack(c) : leftover(c);
+    return remainder(c);
   }
   c.flags &= ~Flag.MessageOut;
   if (has(c, Flag.Waiting) || (c.state != State.Open && c.state != State.Closing)) return 0;
@@ -667,7 +680,7 @@ export function resume(slot: u32, generation: u32): u32 {
     engine.sourceEnd = c.buffer + c.end;
   }
   if (!has(c, Flag.Held)) runFrames(c);
-  return has(c, Flag.Waiting) ? handBack(c) : leftover(c);
+  return remainder(c);
 }
 
 /**

@@ -190,6 +190,17 @@ export function dropQueue(c: Conn, keepFirst: bool): void {
   c.backlog = 0;
 }
 
+/** Bytes of the reply pool that a connection has, for tests. */
+export function replyBytes(c: Conn): u32 {
+  let bytes: u32 = 0;
+  for (let b = c.replyHead; b != 0; b = block(b).next) {
+    bytes += blockBytes(replyPool, block(b).order as u32);
+  }
+  if (c.pong != 0) bytes += blockBytes(replyPool, block(c.pong).order as u32);
+  if (c.sending != 0) bytes += blockBytes(replyPool, block(c.sending).order as u32);
+  return bytes;
+}
+
 /** True when the reply pool is nearly used up: what is left is for those who read what they get. */
 export function isScarce(): bool {
   const bytes = paramU32(Param.ReplyPoolBytes);

@@ -17,7 +17,7 @@ function option(name: string, fallback: number): number {
 const seeds = option("seeds", 1);
 const from = option("from", 1);
 const steps = option("steps", 400);
-const shrinkFor = option("shrink", 20000);
+const shrinks = option("shrink", 600);
 const build = process.argv.includes("--debug") ? "debug" : "release";
 
 const totals: Record<string, number> = {};
@@ -30,7 +30,7 @@ function count(result: SimulationResult): void {
 
 for (let seed = from; seed < from + seeds; seed++) {
   try {
-    count(await simulate({ seed, steps, build, shrinkFor }));
+    count(await simulate({ seed, steps, build, shrinks }));
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     process.exit(1);

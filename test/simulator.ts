@@ -30,8 +30,8 @@ export interface SimulationOptions {
   readonly seed: number;
   readonly steps: number;
   readonly build?: "release" | "debug";
-  /** ms that a failing list may be made shorter for; 0: it is told as it is. */
-  readonly shrinkFor?: number;
+  /** Runs in which a list that fails may be made shorter; 0: it is told as it is. */
+  readonly shrinks?: number;
 }
 
 /** What a run came to: an eye on what the steps reach. */
@@ -123,27 +123,25 @@ const LISTS: Readonly<Partial<Record<Step["kind"], string>>> = {
   },
 };
 
-/** A script that fails, as short as it can be made. */
+/** A script that fails, as short as so many runs can make it. */
 export async function shortened(
   script: Script,
-  budget: number,
+  runs: number,
   build?: "release" | "debug",
 ): Promise<Script> {
+  let left = runs;
   const failing = async (steps: readonly Step[]): Promise<boolean> =>
-    isFailure(await perform({ ...script, steps }, build));
-  const until = Date.now() + budget;
-  let steps = await shrink(script.steps, failing, budget);
+    left-- > 0 && isFailure(await perform({ ...script, steps }, build));
+  let steps = await shrink(script.steps, failing);
   // Then what is many within one step.
   for (let i = 0; i < steps.length; i++) {
     const whole = steps[i] as Step;
     const field = LISTS[whole.kind];
     if (!field) continue;
-    const list = (whole as unknown as Record<string, readonly unknown[]>)[
-      field
-    ] as readonly unknown[];
+    const list = (whole as unknown as Readonly<Record<string, readonly unknown[]>>)[field] ?? [];
     const withList = (part: readonly unknown[]): Step[] =>
       steps.map((step, at) => (at === i ? ({ ...whole, [field]: part } as Step) : step));
-    steps = withList(await shrink(list, (part) => failing(withList(part)), until - Date.now()));
+    steps = withList(await shrink(list, (part) => failing(withList(part))));
   }
   return { ...script, steps };
 }
@@ -167,14 +165,14 @@ export async function simulate({
   seed,
   steps,
   build,
-  shrinkFor = 20000,
+  shrinks = 600,
 }: SimulationOptions): Promise<SimulationResult> {
   const script = scriptOf(seed, steps);
   const result = await perform(script, build);
   if (!isFailure(result)) return result;
   const most = script.steps.slice(0, result.steps);
   // What came behind the step that failed is not needed, unless it failed at the end.
-  const short = await shortened({ ...script, steps: most }, shrinkFor, build);
+  const short = await shortened({ ...script, steps: most }, shrinks, build);
   const failure = await perform(short, build);
   if (!isFailure(failure))
     throw new Error(`seed ${seed}: it fails in one of two runs: ${result.message}`);

@@ -28,7 +28,7 @@ for (const name of [
   "write-early",
 ]) {
   mutants(`${name} is found within 60 seeds, and shown in few steps`, async () => {
-    const { found } = await hunt(name, { seeds: 60, from: 1, steps: 400, shrink: 3000 });
+    const { found } = await hunt(name, { seeds: 60, from: 1, steps: 400, shrink: 200 });
     assert.ok(found, "no seed finds it");
     console.log(`${name}: ${found?.seeds} seeds, ${found?.length} steps`);
     assert.ok((found?.length ?? 0) <= 40);

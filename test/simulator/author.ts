@@ -168,7 +168,7 @@ class Author {
       case "wait":
         return { kind };
       case "block":
-        return { kind, ms: r.size(4000) };
+        return { kind, ms: r.size(2000) };
       case "stale": {
         const stale = this.#client(this.#gone);
         return stale === undefined

@@ -71,7 +71,6 @@ export function checkStep(world: World, memory: number, isSettled: boolean): voi
 
 /** Everybody has read all there is, and no time limit has passed: who is open has what it is owed. */
 export function checkDelivered(world: World): void {
-  const isScarce = (world.settings.params.ReplyPoolBytes as number) <= 65536;
   for (const { client, socket } of world.guests) {
     if (client.why !== undefined || client.phase !== "frames" || socket.gone !== "") continue;
     const ws = world.audience().get(client);
@@ -81,7 +80,7 @@ export function checkDelivered(world: World): void {
     if (bytes + frames + queued > 0)
       fail(`${client} has all, and lags by ${bytes}, ${frames}, ${queued}`);
     if (client.isThirsty) fail(`${client} was not told that there is room again`);
-    if (client.isUnanswered && !client.isStuck && !isScarce)
+    if (client.isUnanswered && !client.isStuck && !world.rules.isStarved)
       fail(`${client}: its last ping has no answer`);
   }
 }
@@ -91,8 +90,9 @@ export function checkPunctual(world: World, quiet: number): void {
   for (const { client, socket } of world.guests) {
     if (socket.gone !== "" || client.isStuck || client.why !== undefined) continue;
     const isOver = client.phase === "closed" || client.phase === "over";
+    const since = Math.min(quiet, world.clock.now() - client.phaseAt);
     const isLate = isOver
-      ? quiet > 10000
+      ? since > 10000
       : quiet > 40000 && (client.phase === "http" || world.isStopping);
     if (isLate) fail(`${client} is still connected after ${quiet} ms`);
   }

@@ -47,6 +47,8 @@ export interface Rules {
   readonly sheds: boolean;
   /** Buffers are few: a request may wait for one for as long as its time limit. */
   readonly isScarce: boolean;
+  /** Blocks for what is sent are few: a Close may find none, the end is a reset then. */
+  readonly isStarved: boolean;
   now(): number;
 }
 
@@ -75,8 +77,9 @@ export class Client {
   readonly id: number;
   readonly isPrompt: boolean;
   readonly #rules: Rules;
-  /** "over": nothing may arrive any more. */
-  phase: "http" | "frames" | "closed" | "over" = "http";
+  #phase: "http" | "frames" | "closed" | "over" = "http";
+  /** When it came into its phase. */
+  phaseAt = 0;
   #received: Uint8Array = new Uint8Array(0);
   /** Bytes that may still arrive when it is over. */
   #spare = 0;
@@ -126,6 +129,16 @@ export class Client {
     this.spokeAt = this.#cameAt;
     if (!isPrompt) this.mayEnd("WsClientTooSlow", "WriteTimeout");
     this.mayEnd("KeepAliveTimeout", "IdleTimeout");
+  }
+
+  /** "over": nothing may arrive any more. */
+  get phase(): "http" | "frames" | "closed" | "over" {
+    return this.#phase;
+  }
+
+  #enter(phase: Client["phase"]): void {
+    this.#phase = phase;
+    this.phaseAt = this.#rules.now();
   }
 
   #fail(text: string): never {
@@ -218,7 +231,7 @@ export class Client {
       if (!closes && owed.end === "end" && status !== 101) this.#fail(`${status} is not the last`);
       if (closes) this.mayEnd("Ok");
       if (status === 101) {
-        this.phase = "frames";
+        this.#enter("frames");
         this.deflates = fields.has("sec-websocket-extensions");
         return;
       }
@@ -240,7 +253,7 @@ export class Client {
   #endAnswers(): void {
     this.#answers = [];
     this.isDone = true;
-    this.phase = "over";
+    this.#enter("over");
   }
 
   #judgeFrame(frame: Frame): void {
@@ -264,7 +277,7 @@ export class Client {
     if (!this.#codes.has(code)) this.#fail(`a Close of ${code}, not one of ${[...this.#codes]}`);
     const lacks = this.#frames.filter((owed) => owed.at < this.#owed && !this.#isOptional(owed));
     if (lacks.length > 0 && code !== 1013) this.#fail(`Close came ${lacks.length} frames early`);
-    this.phase = "closed";
+    this.#enter("closed");
   }
 
   /** The newest wins: those before it are answered no more. */
@@ -327,6 +340,7 @@ export class Client {
   get lack(): string {
     if (this.hasReset || this.phase === "over" || this.phase === "closed") return "";
     if (this.why !== undefined && CUTS.has(this.why)) return "";
+    if (this.why?.startsWith("Ws") && this.#rules.isStarved) return "";
     const [first] = this.#answers;
     if (first && !(first.but && first.but !== "fails"))
       return `${this.#answers.length} answers, the first ${first.status} ${brief(first.body)}`;

@@ -2,25 +2,23 @@
 // left still fails.
 
 /**
- * @param fails whether a list fails @param budget ms that it may take
+ * @param fails whether a list fails; false, too, when it may not be asked any more
  * @returns a list that fails, in which no element is known to be needless
  */
 export async function shrink<T>(
   list: readonly T[],
   fails: (list: readonly T[]) => Promise<boolean>,
-  budget: number,
 ): Promise<readonly T[]> {
-  const until = Date.now() + budget;
   let found = list;
   for (let length = Math.max(1, list.length >> 1); ; ) {
     const before = found.length;
-    for (let at = 0; at < found.length && Date.now() < until; ) {
+    for (let at = 0; at < found.length; ) {
       const shorter = [...found.slice(0, at), ...found.slice(at + length)];
-      if (shorter.length < found.length && (await fails(shorter))) found = shorter;
+      if (await fails(shorter)) found = shorter;
       else at += length;
     }
     // Single ones again and again, until none can be left out.
-    if (Date.now() >= until || (length === 1 && found.length === before)) return found;
+    if (length === 1 && found.length === before) return found;
     length = Math.max(1, length >> 1);
   }
 }

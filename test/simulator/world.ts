@@ -95,6 +95,7 @@ export class World implements Scene {
       isLoose: () => place === "application" && this.pump.stats().messagesRefused > 0,
       sheds: place !== "inline",
       isScarce: (params.ReceivePoolBytes as number) <= 131072,
+      isStarved: (params.ReplyPoolBytes as number) <= 65536,
       now: () => this.clock.now(),
     };
     this.post = new Post(this.pump, this.clock, settings, {

@@ -50,6 +50,23 @@ pool("a request that finds no buffer waits, and goes on when there is one", () =
   drive.end();
 });
 
+pool("bytes that wait for a buffer count once", () => {
+  const drive = new Drive(SMALL_POOL);
+  const holders = fill(drive);
+  const before = drive.engine.get(Control.BytesIn);
+  const late = drive.connect().send(START);
+  // One that is answered, and behind it one that has to wait.
+  const next = drive.connect().send(`GET / HTTP/1.1\r\nHost: a\r\n\r\n${START}`);
+  assert.ok(isWaiting(late) && isWaiting(next));
+  for (const wire of holders) wire.send(REST);
+  for (const wire of [late, next]) wire.send(REST);
+  assert.equal(statuses(next), [200, 200]);
+  const sent = 2 * START.length + 6 * REST.length + "GET / HTTP/1.1\r\nHost: a\r\n\r\n".length;
+  assert.is(drive.engine.get(Control.BytesIn) - before, sent);
+  for (const wire of drive.wires) wire.lose();
+  drive.end();
+});
+
 pool("a request that is whole needs no buffer", () => {
   const drive = new Drive(SMALL_POOL);
   fill(drive);
