@@ -109,6 +109,9 @@ export enum Param {
   SendRate,
   /** ms for which it may be slower. */
   RateGrace,
+  /** Bytes of the receive pool, of the reply pool, that connections of one address hold; 0 is no limit. */
+  AddressReceiveBytes,
+  AddressReplyBytes,
   COUNT,
 }
 
@@ -502,7 +505,9 @@ export enum CloseReason {
   BadProxyHeader = -61,
   ProxyRefused = -62,
   TlsFailed = -63,
+  /** Its address holds as much of a pool as it may. */
+  AddressBuffers = -64,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 63;
+export const CLOSE_REASONS: u32 = 64;

@@ -228,7 +228,8 @@ export class Conn {
   heldSince: f64;
   /** Number of the tally it is counted in; 0: none. */
   address: u32;
-  spare4: u32;
+  /** Bytes of reply blocks it holds, while those of addresses are bounded. */
+  replyBytes: u32;
   /** When the body or message that arrives is too slow; 0: none does. */
   inDue: f64;
   /** Since when it waits for a buffer. */
@@ -621,7 +622,7 @@ export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32
   store<i32>(e, value, EVENT_VALUE);
   store<u32>(e, c.closeCode as u32, EVENT_EXTRA);
   engine.eventCount++;
-  if (kind < (EventKind.Drain as u32) || kind == EventKind.Proxied) engine.inboundEvents++;
+  if (kind < (EventKind.Drain as u32)) engine.inboundEvents++;
   setControl(Control.EventCount, engine.eventCount as f64);
 }
 

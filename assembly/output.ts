@@ -43,11 +43,11 @@ import { complete, hasMore, nextRow } from "./flush";
 import { NEVER, castDue, dueSequence, place } from "./due";
 import { remove } from "./order";
 import { endPaceOut, paceOut, pardon, slowInAt, slowOutAt } from "./pace";
-import { give, take } from "./pool";
+import { blockBytes, give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
 import { deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import { session } from "./subscription";
-import { discharge, forgetAddress } from "./tally";
+import { countBuffer, discharge, forgetAddress, isReceiveFull, putDrainOff } from "./tally";
 import { arm, disarm } from "./timers";
 import { forget, hasUnflushed, unflushed, wakeSubscribers } from "./topics";
 
@@ -115,6 +115,7 @@ export function rearm(c: Conn): void {
 
 export function dropBuffer(c: Conn): void {
   if (c.buffer == 0) return;
+  countBuffer(c, -(blockBytes(receivePool, c.order) as i32));
   give(receivePool, c.buffer as usize, c.order as u32);
   c.buffer = 0;
   engine.buffersGiven = 1;
@@ -188,7 +189,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
   if (c.state != State.Request) dropBuffer(c);
   dropQueue(c, c.writing == RowKind.Block && c.sending == 0);
   if (c.pong != 0) {
-    giveBlock(block(c.pong));
+    giveBlock(c, block(c.pong));
     c.pong = 0;
   }
   c.state = State.Dead;
@@ -202,8 +203,8 @@ export function free(slot: u32, generation: u32): void {
   if (slot >= engine.allSlots) return;
   const c = at(slot);
   if (c.state != State.Dead || c.generation != generation) return;
-  if (c.replyHead != 0) giveBlock(block(c.replyHead));
-  if (c.sending != 0) giveBlock(block(c.sending));
+  if (c.replyHead != 0) giveBlock(c, block(c.replyHead));
+  if (c.sending != 0) giveBlock(c, block(c.sending));
   c.replyHead = 0;
   c.sending = 0;
   dropBuffer(c);
@@ -241,7 +242,7 @@ function linger(c: Conn): void {
 export function afterWrite(c: Conn): void {
   if (c.writing != 0) return;
   if (c.backlog <= paramU32(Param.Backlog) >> 1) {
-    if (has(c, Flag.WantDrain | Flag.Clogged)) {
+    if (has(c, Flag.Clogged) || (has(c, Flag.WantDrain) && !putDrainOff(c))) {
       // The time it took to read its answers is not held against its next head.
       if (has(c, Flag.Clogged)) c.since = engine.now;
       c.flags &= ~(Flag.WantDrain | Flag.Clogged);
@@ -299,12 +300,15 @@ function settle(): void {
   }
 }
 
-/** Tells the first of the queue that a buffer may be had. */
+/** Tells the first of the queue that a buffer may be had. Who waits for others of its address holds nobody up. */
 function wakeWaiters(): void {
   engine.buffersGiven = 0;
-  while (engine.waitHead != 0) {
-    const c = at(engine.waitHead - 1);
+  let next = engine.waitHead;
+  while (next != 0) {
+    const c = at(next - 1);
     const order = c.waitBytes;
+    next = c.waitNext;
+    if (isReceiveFull(c, order)) continue;
     const found = take(receivePool, order);
     if (found == 0) return;
     give(receivePool, found, order);
@@ -322,14 +326,16 @@ function wakeSenders(): void {
   engine.replyFull = 0;
   for (let i: u32 = 0; i < engine.openCount; i++) {
     const c = openAt(i);
-    if (has(c, Flag.WantDrain) && c.backlog <= paramU32(Param.Backlog) >> 1) {
+    if (!has(c, Flag.WantDrain) || putDrainOff(c)) continue;
+    if (c.backlog <= paramU32(Param.Backlog) >> 1) {
       c.flags &= ~Flag.WantDrain;
       emit(EventKind.Drain, c, 0, 0, 0);
     }
   }
   for (let i: u32 = 0; i < engine.httpSlots; i++) {
     const c = at(i);
-    if (c.state == State.Request && has(c, Flag.WantDrain) && c.backlog == 0) {
+    if (c.state != State.Request || !has(c, Flag.WantDrain) || putDrainOff(c)) continue;
+    if (c.backlog == 0) {
       c.flags &= ~Flag.WantDrain;
       emit(EventKind.Drain, c, 0, 0, 0);
     }
