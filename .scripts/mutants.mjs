@@ -59,7 +59,7 @@ export const MUTANTS = {
   "pool-sending": {
     about: "pool: the block of a write that was under way at the end is lost",
     file: "assembly/output.ts",
-    from: "  if (c.sending != 0) giveBlock(block(c.sending));\n",
+    from: "  if (c.sending != 0) giveBlock(c, block(c.sending));\n",
     to: "",
   },
   "pool-buddy": {
@@ -125,8 +125,8 @@ export const MUTANTS = {
   "pong-newest": {
     about: "pong slot: a pong that is pending stays, the newest is dropped",
     file: "assembly/send.ts",
-    from: "  if (c.pong != 0) {\n    giveBlock(block(c.pong));\n",
-    to: "  if (c.pong != 0) return;\n  if (c.pong != 0) {\n    giveBlock(block(c.pong));\n",
+    from: "  if (c.pong != 0) {\n    giveBlock(c, block(c.pong));\n",
+    to: "  if (c.pong != 0) return;\n  if (c.pong != 0) {\n    giveBlock(c, block(c.pong));\n",
   },
   "deflate-room": {
     about: "compressed ring: nobody makes room in it",

@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 11;
+export const ABI_VERSION: u32 = 12;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -109,6 +109,9 @@ export enum Param {
   SendRate,
   /** ms for which it may be slower. */
   RateGrace,
+  /** Bytes of the receive pool, of the reply pool, that connections of one address hold; 0 is no limit. */
+  AddressReceiveBytes,
+  AddressReplyBytes,
   COUNT,
 }
 
@@ -305,7 +308,7 @@ export enum Method {
 }
 
 // Fields of a slot that the host reads; asserted against conn.ts.
-export const CONN_BYTES: u32 = 264;
+export const CONN_BYTES: u32 = 272;
 export const CONN_FLAGS: u32 = 4;
 export const CONN_GENERATION: u32 = 8;
 export const CONN_HEAD: u32 = 48;
@@ -508,7 +511,9 @@ export enum CloseReason {
   BadProxyHeader = -61,
   ProxyRefused = -62,
   TlsFailed = -63,
+  /** Its address holds as much of a pool as it may. */
+  AddressBuffers = -64,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 63;
+export const CLOSE_REASONS: u32 = 64;

@@ -2,7 +2,7 @@
 //
 // Invariant: an IPv4 address and the IPv6 address it is mapped to (::ffff:a.b.c.d) are the same octets.
 
-import { findByte, storeBe16 } from "./bytes";
+import { storeBe16 } from "./bytes";
 
 /** The address that was read last. */
 export const ADDRESS = memory.data(16, 8);
@@ -13,6 +13,12 @@ const TEXT_LIMIT: u32 = 64;
 const GROUPS: u32 = 8;
 /** "No gap". */
 const NOWHERE: u32 = 9;
+
+/** First octet in [at, end) that is this one; `end` if none. For a few octets: see `findByte` for more. */
+export function upTo(at: usize, end: usize, octet: u32): usize {
+  while (at < end && load<u8>(at) != octet) at++;
+  return at;
+}
 
 /** Value of a hexadecimal digit; 255 for another octet. */
 export function hexDigit(c: u32): u32 {
@@ -100,6 +106,6 @@ export function readIPv6(at: usize, end: usize): bool {
 export function readAddress(at: usize, length: u32): bool {
   if (length > TEXT_LIMIT) return false;
   const end = at + length;
-  if (findByte(at, end, 0x3a) == end) return readIPv4(at, end);
-  return readIPv6(at, findByte(at, end, 0x25));
+  if (upTo(at, end, 0x3a) == end) return readIPv4(at, end);
+  return readIPv6(at, upTo(at, end, 0x25));
 }

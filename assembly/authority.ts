@@ -22,7 +22,7 @@ export function isHost(at: usize, end: usize): bool {
 }
 
 /** *DIGIT, in range. */
-function isPort(at: usize, end: usize): bool {
+export function isPort(at: usize, end: usize): bool {
   let port: u32 = 0;
   while (at < end) {
     const digit: u32 = (load<u8>(at) as u32) - 48;

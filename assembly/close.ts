@@ -50,6 +50,7 @@ export function closeStatus(reason: i32): u32 {
     case CloseReason.HostRefused:
       return 421;
     case CloseReason.AddressLimit:
+    case CloseReason.AddressBuffers:
     case CloseReason.Rate:
       return 429;
     default:
@@ -85,6 +86,7 @@ export function closeCode(reason: i32): u32 {
       return 1011;
     case CloseReason.NoBuffer:
     case CloseReason.NoRoom:
+    case CloseReason.AddressBuffers:
       return 1013;
     case CloseReason.Shutdown:
       return 1001;

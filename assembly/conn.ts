@@ -230,6 +230,9 @@ export class Conn {
   address: u32;
   /** Bytes that were given back for want of a buffer: the host feeds them again. */
   returned: u32;
+  /** Bytes of reply blocks it holds, while those of addresses are bounded. */
+  replyBytes: u32;
+  spare: u32;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {

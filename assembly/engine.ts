@@ -59,7 +59,7 @@ import { beginHead } from "./http";
 import { countBelow, furthest, orderedCount } from "./order";
 import { deadline, kill, lagBytes, rearm } from "./output";
 import { forgetPaces, isSlowIn, slowOutAt } from "./pace";
-import { replyBytes } from "./reply";
+import { heldReply } from "./reply";
 import { refuse } from "./respond";
 import { close, fail, ping, send } from "./send";
 import {
@@ -99,7 +99,7 @@ import {
   ringOf,
   setRings,
 } from "./ring";
-import { checkTallies, enroll, isAddressFull, move } from "./tally";
+import { checkTallies, enroll, isAddressFull, move, noBuffer } from "./tally";
 import { disarm, first, postpone } from "./timers";
 import {
   chain,
@@ -244,10 +244,12 @@ export function create(base: usize): usize {
 
 /**
  * Changes a parameter from now on; for WebSockets' own limits, those of the ones that open from now on.
- * @returns 1; 0 for one that sizes a region, and stays as it is
+ * @returns 1; 0 for one that is fixed
  */
 export function configure(index: u32, value: f64): u32 {
   if (index >= (Param.COUNT as u32)) return 0;
+  // What addresses hold is counted from the start, or not at all.
+  if (index == Param.AddressReceiveBytes || index == Param.AddressReplyBytes) return 0;
   for (let region = 0; region < (Region.COUNT as i32); region++) {
     if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
   }
@@ -722,12 +724,16 @@ export function drain(from: u32, to: u32): u32 {
 
 // ---- time ------------------------------------------------------------------------------------------------
 
-/** The connection that holds the largest pooled buffer pays for the one that waited too long. */
-function largestHolder(): Conn {
+/**
+ * The connection that holds the largest pooled buffer pays for the one that waited too long.
+ * @param address among those of this tally; 0: among all
+ */
+function largestHolder(address: u32): Conn {
   let found = changetype<Conn>(0);
   for (let i: u32 = 0; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free || c.state == State.Dead || c.buffer == 0) continue;
+    if (address != 0 && c.address != address) continue;
     if (changetype<usize>(found) == 0 || c.order > found.order) found = c;
   }
   return found;
@@ -745,12 +751,14 @@ function expire(c: Conn): void {
   }
   if (has(c, Flag.Waiting)) {
     if (now < c.waitSince + param(Param.BufferTimeout)) return;
-    const holder = largestHolder();
+    // Who waits for others of its address is no matter of anybody else's.
+    const reason = noBuffer(c);
+    const holder = largestHolder(reason == CloseReason.AddressBuffers ? c.address : 0);
     c.waitSince = now;
     if (changetype<usize>(holder) == 0) return;
-    if (isWebSocket(holder)) fail(holder, CloseReason.NoBuffer);
-    else if (holder.state == State.Request) kill(holder, CloseReason.NoBuffer, Shut.Reset);
-    else refuse(holder, CloseReason.NoBuffer);
+    if (isWebSocket(holder)) fail(holder, reason);
+    else if (holder.state == State.Request) kill(holder, reason, Shut.Reset);
+    else refuse(holder, reason);
     return;
   }
   switch (c.state) {
@@ -849,7 +857,8 @@ export function check(): u32 {
     const c = at(i);
     if (c.state == State.Free) continue;
     if (c.buffer != 0) buffers += 1 << (c.order + 10);
-    blocks += replyBytes(c);
+    blocks += heldReply(c);
+    if (paramU32(Param.AddressReplyBytes) != 0 && heldReply(c) != c.replyBytes) return 18;
     if (c.state == State.Dead) {
       dead++;
       continue;

@@ -107,10 +107,10 @@ function markReply(c: Conn, b: Block, n: u32): void {
  * one of the ring has been taken already.
  */
 function gather(c: Conn, runBytes: u32): bool {
-  const b = takeBlock(GATHER_BYTES - BLOCK_HEADER, 0);
+  const b = takeBlock(c, GATHER_BYTES - BLOCK_HEADER, 0);
   if (changetype<usize>(b) == 0) return false;
   if (length > b.capacity - b.end) {
-    giveBlock(b);
+    giveBlock(c, b);
     return false;
   }
   let isTaken = isRing(kind);
@@ -125,7 +125,7 @@ function gather(c: Conn, runBytes: u32): bool {
     copy(changetype<usize>(b) + b.end, from, length);
     b.end += length;
     if (isPong) {
-      giveBlock(block(c.pong));
+      giveBlock(c, block(c.pong));
       c.pong = 0;
     } else if (kind == RowKind.Block) {
       markReply(c, block(c.replyHead), length);
@@ -238,7 +238,7 @@ export function complete(c: Conn): void {
   c.lastOut = engine.now;
   add(Control.BytesOut, c.writingBytes as f64);
   if (c.sending != 0) {
-    giveBlock(block(c.sending));
+    giveBlock(c, block(c.sending));
     c.sending = 0;
   } else if (!isRing(c.writing)) {
     consume(c, c.writingBytes);

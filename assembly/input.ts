@@ -37,6 +37,7 @@ import {
   isWebSocket,
   live,
   markDirty,
+  param,
   paramU32,
   putFree,
   receivePool,
@@ -56,6 +57,7 @@ import { endPaceIn, isFlooding, noteFed, paceIn, pardon } from "./pace";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { hasClient, parseProxy, proxyBytes } from "./proxy";
 import { ringOf } from "./ring";
+import { countBuffer, isReceiveFull, noBlock, noBuffer } from "./tally";
 import { Session, session } from "./subscription";
 import { disarm } from "./timers";
 import { breakUpload, parseUpload } from "./upload";
@@ -96,12 +98,14 @@ function waitForBuffer(c: Conn, order: u32): void {
 function ensure(c: Conn, used: u32, bytes: u32): bool {
   if (c.buffer != 0 && blockBytes(receivePool, c.order) >= bytes) return true;
   const order = orderFor(receivePool, bytes);
-  const found = take(receivePool, order);
+  const found: usize = isReceiveFull(c, order) ? 0 : take(receivePool, order);
   if (found == 0) {
     waitForBuffer(c, order);
     return false;
   }
+  countBuffer(c, blockBytes(receivePool, order));
   if (c.buffer != 0) {
+    countBuffer(c, -(blockBytes(receivePool, c.order) as i32));
     memory.copy(found, c.buffer as usize, used);
     give(receivePool, c.buffer as usize, c.order as u32);
     engine.buffersGiven = 1;
@@ -195,6 +199,8 @@ function takeProxy(c: Conn): bool {
     c.flags |= Flag.MessageOut;
   }
   emit(EventKind.Proxied, c, ADDRESS, hasClient ? 16 : 0, 0);
+  // It takes the place of one that `eventsFull` limits.
+  engine.inboundEvents++;
   return true;
 }
 
@@ -205,7 +211,7 @@ function parseHttp(c: Conn): void {
     if (has(c, Flag.Held) || eventsFull()) return;
     if (c.state == State.Head) {
       if (c.start == c.end || has(c, Flag.Proxied)) break;
-      if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce())) {
+      if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c))) {
         // It does not read its answers: no further request until it does.
         c.flags |= Flag.Clogged;
         return;
@@ -263,7 +269,7 @@ function parseHttp(c: Conn): void {
     if (c.bodyLength > 0) {
       // A chunked body was decoded in place: it cannot be parsed again.
       leaveQueue(c);
-      refuse(c, CloseReason.NoBuffer);
+      refuse(c, noBuffer(c));
       return;
     }
     // The host keeps the bytes of this head; it is parsed from its start when there is a buffer.
@@ -390,6 +396,7 @@ function failInOrder(c: Conn, reason: i32): void {
 
 /** Parses frames from engine.source to engine.sourceEnd until it must stop; true when it needs more bytes. */
 function parseFrames(c: Conn): bool {
+  const isLimited = param(Param.MessageRate) != 0;
   while (c.state == State.Open || c.state == State.Closing) {
     if (has(c, Flag.Held | Flag.MessageOut)) return false;
     if (eventsFull()) {
@@ -416,7 +423,7 @@ function parseFrames(c: Conn): bool {
           c.flags |= Flag.MessageOut;
           return false;
         }
-        if (headOpcode != Opcode.Close && isFlooding(c)) {
+        if (isLimited && headOpcode != Opcode.Close && isFlooding(c)) {
           failInOrder(c, CloseReason.Rate);
           return false;
         }
@@ -431,7 +438,7 @@ function parseFrames(c: Conn): bool {
         return false;
       }
       if (headOpcode != Opcode.Continuation) {
-        if (isFlooding(c)) {
+        if (isLimited && isFlooding(c)) {
           failInOrder(c, CloseReason.Rate);
           return false;
         }
@@ -686,7 +693,7 @@ export function resume(slot: u32, generation: u32): u32 {
 /**
  * Moves what a connection still has in the window to a buffer of its own: its request is not answered yet,
  * or it is held.
- * @returns 1; 0 when no buffer was free: it is answered 503, or closed with 1013 (NoBuffer)
+ * @returns 1; 0 when no buffer was free: it is answered 503, or closed with 1013 (NoBuffer; AddressBuffers: 429)
  */
 export function retain(slot: u32, generation: u32): u32 {
   const c = live(slot, generation);
@@ -700,12 +707,12 @@ export function retain(slot: u32, generation: u32): u32 {
     }
     if (keepFrames(c)) return 1;
     leaveQueue(c);
-    fail(c, CloseReason.NoBuffer);
+    fail(c, noBuffer(c));
     return 0;
   }
   if (keepHttp(c)) return 1;
   leaveQueue(c);
-  refuse(c, CloseReason.NoBuffer);
+  refuse(c, noBuffer(c));
   return 0;
 }
 
@@ -809,7 +816,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   const queued = queueSwitch(c, fieldsLength);
   if (queued == Outcome.TooLarge) return queued;
   if (queued == Outcome.Full) {
-    kill(c, CloseReason.NoBuffer, Shut.Destroy);
+    kill(c, noBlock(), Shut.Destroy);
     return queued;
   }
   const w = takeWebSocket();

@@ -47,11 +47,11 @@ import { beginCast, castRow, complete, completeQuiet, hasMore, nextRow } from ".
 import { NEVER, castDue, dueSequence, place } from "./due";
 import { remove } from "./order";
 import { endPaceOut, paceOut, pardon, slowInAt, slowOutAt } from "./pace";
-import { give, take } from "./pool";
+import { blockBytes, give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
 import { Ring, deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import { session } from "./subscription";
-import { discharge, forgetAddress } from "./tally";
+import { countBuffer, discharge, forgetAddress, isReceiveFull, putDrainOff } from "./tally";
 import { arm, disarm } from "./timers";
 import { forget, hasUnflushed, topic, unflushed, wakeSubscribers } from "./topics";
 
@@ -119,6 +119,7 @@ export function rearm(c: Conn): void {
 
 export function dropBuffer(c: Conn): void {
   if (c.buffer == 0) return;
+  countBuffer(c, -(blockBytes(receivePool, c.order) as i32));
   give(receivePool, c.buffer as usize, c.order as u32);
   c.buffer = 0;
   engine.buffersGiven = 1;
@@ -192,7 +193,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
   if (c.state != State.Request) dropBuffer(c);
   dropQueue(c, c.writing == RowKind.Block && c.sending == 0);
   if (c.pong != 0) {
-    giveBlock(block(c.pong));
+    giveBlock(c, block(c.pong));
     c.pong = 0;
   }
   c.state = State.Dead;
@@ -206,8 +207,8 @@ export function free(slot: u32, generation: u32): void {
   if (slot >= engine.allSlots) return;
   const c = at(slot);
   if (c.state != State.Dead || c.generation != generation) return;
-  if (c.replyHead != 0) giveBlock(block(c.replyHead));
-  if (c.sending != 0) giveBlock(block(c.sending));
+  if (c.replyHead != 0) giveBlock(c, block(c.replyHead));
+  if (c.sending != 0) giveBlock(c, block(c.sending));
   c.replyHead = 0;
   c.sending = 0;
   dropBuffer(c);
@@ -248,7 +249,8 @@ function linger(c: Conn): void {
 /** What follows when a connection has no write outstanding. */
 export function afterWrite(c: Conn): void {
   if (c.writing != 0) return;
-  if (has(c, Flag.WantDrain | Flag.Clogged) && c.backlog <= paramU32(Param.Backlog) >> 1) {
+  const isLow = c.backlog <= paramU32(Param.Backlog) >> 1;
+  if (isLow && (has(c, Flag.Clogged) || (has(c, Flag.WantDrain) && !putDrainOff(c)))) {
     if (noticesFull()) {
       markDirty(c);
     } else {
@@ -313,13 +315,16 @@ function settle(): void {
   add(Control.BytesOut, quietBytes);
 }
 
-/** Tells the first of the queue that a buffer may be had. */
+/** Tells the first of the queue that a buffer may be had. Who waits for others of its address holds nobody up. */
 function wakeWaiters(): void {
   if (noticesFull()) return;
   engine.buffersGiven = 0;
-  while (engine.waitHead != 0) {
-    const c = at(engine.waitHead - 1);
+  let next = engine.waitHead;
+  while (next != 0) {
+    const c = at(next - 1);
     const order = c.waitOrder as u32;
+    next = c.waitNext;
+    if (isReceiveFull(c, order)) continue;
     const found = take(receivePool, order);
     if (found == 0) return;
     give(receivePool, found, order);
@@ -337,7 +342,8 @@ function wakeSenders(): void {
   engine.replyFull = 0;
   for (let i: u32 = 0; i < engine.openCount; i++) {
     const c = openAt(i);
-    if (has(c, Flag.WantDrain) && c.backlog <= paramU32(Param.Backlog) >> 1) {
+    if (!has(c, Flag.WantDrain) || putDrainOff(c)) continue;
+    if (c.backlog <= paramU32(Param.Backlog) >> 1) {
       if (noticesFull()) {
         engine.replyFull = 1;
         return;
@@ -348,7 +354,8 @@ function wakeSenders(): void {
   }
   for (let i: u32 = 0; i < engine.httpSlots; i++) {
     const c = at(i);
-    if (c.state == State.Request && has(c, Flag.WantDrain) && c.backlog == 0) {
+    if (c.state != State.Request || !has(c, Flag.WantDrain) || putDrainOff(c)) continue;
+    if (c.backlog == 0) {
       if (noticesFull()) {
         engine.replyFull = 1;
         return;

@@ -21,10 +21,9 @@ function msOf(bytes: f64, rate: f64): f64 {
 /** What floating point may lose, in ms. */
 const SLACK: f64 = 0.001;
 
-/** Takes a message in; true when it is one too many. */
+/** Takes a message in, where their rate is limited; true when it is one too many. */
 export function isFlooding(c: Conn): bool {
   const rate = param(Param.MessageRate);
-  if (rate == 0) return false;
   const burst = param(Param.MessageBurst);
   const each = 1000 / rate;
   const now = engine.now;

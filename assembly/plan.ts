@@ -37,7 +37,7 @@ export const TOPIC_BYTES: f64 = 256;
 export const SUBSCRIPTION_BYTES: f64 = 64;
 export const BUCKET_BYTES: f64 = 4;
 /** Bytes of what is counted for an address. */
-export const TALLY_BYTES: f64 = 24;
+export const TALLY_BYTES: f64 = 40;
 
 export enum Region {
   Control,

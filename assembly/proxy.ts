@@ -4,8 +4,9 @@
 // looked at.
 
 import { CloseReason } from "./abi";
-import { ADDRESS, mapIPv4, readIPv4, readIPv6 } from "./address";
-import { findByte, loadBe16 } from "./bytes";
+import { ADDRESS, mapIPv4, readIPv4, readIPv6, upTo } from "./address";
+import { isPort } from "./authority";
+import { loadBe16 } from "./bytes";
 import { DONE, MORE } from "./http";
 
 /** Octets of the longest line of version 1, and of the longest header of version 2 that is taken. */
@@ -15,11 +16,12 @@ const HEADER_LIMIT: u32 = 4096;
 /** "PROXY ", and what a header of version 2 begins with. */
 const PROXY = memory.data<u8>([80, 82, 79, 88, 89, 32]);
 const SIGNATURE = memory.data<u8>([13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10]);
-const UNKNOWN = memory.data<u8>([85, 78, 75, 78, 79, 87, 78]);
 
-/** "TCP4", "TCP6" as words. */
+/** "TCP4", "TCP6", and both halves of "UNKNOWN" as words. */
 const TCP4: u32 = 0x34504354;
 const TCP6: u32 = 0x36504354;
+const UNKN: u32 = 0x4e4b4e55;
+const NOWN: u32 = 0x4e574f4e;
 
 /** Octets of the header that was parsed last; true when it names a client: ADDRESS is its address. */
 export let proxyBytes: u32 = 0;
@@ -27,7 +29,10 @@ export let hasClient: bool = false;
 
 /** True when [at, end) is the beginning of `mark`, or begins with it. */
 function agrees(at: usize, end: usize, mark: usize, length: u32): bool {
-  return memory.compare(at, mark, min(end - at, length as usize)) == 0;
+  for (let i: u32 = 0; i < length && at + i < end; i++) {
+    if (load<u8>(at + i) != load<u8>(mark + i)) return false;
+  }
+  return true;
 }
 
 /**
@@ -39,16 +44,9 @@ export function parseProxy(at: usize, end: usize): i32 {
   return load<u8>(at) == 0x50 ? parseLine(at, end) : parseBinary(at, end);
 }
 
-/** A port without leading zeros. */
-function isPort(at: usize, end: usize): bool {
-  let port: u32 = 0;
-  if (at == end || (load<u8>(at) == 48 && end - at > 1)) return false;
-  for (; at < end; at++) {
-    const digit: u32 = (load<u8>(at) as u32) - 48;
-    port = port * 10 + digit;
-    if (digit > 9 || port > 65535) return false;
-  }
-  return true;
+/** A port, with neither leading zeros nor nothing. */
+function isPlainPort(at: usize, end: usize): bool {
+  return at != end && !(load<u8>(at) == 48 && end - at > 1) && isPort(at, end);
 }
 
 function readOf(family: u32, at: usize, end: usize): bool {
@@ -59,28 +57,28 @@ function readOf(family: u32, at: usize, end: usize): bool {
 function parseLine(at: usize, end: usize): i32 {
   if (!agrees(at, end, PROXY, 6)) return CloseReason.BadProxyHeader;
   const limit = at + LINE_LIMIT - 1;
-  const stop = findByte(at, min(end, limit), 13);
+  const stop = upTo(at, min(end, limit), 13);
   if (stop == limit || (stop + 1 < end && load<u8>(stop + 1) != 10))
     return CloseReason.BadProxyHeader;
   if (stop + 1 >= end) return MORE;
   proxyBytes = (stop + 2 - at) as u32;
   const family = load<u32>(at, 6);
-  if (stop - at >= 13 && memory.compare(at + 6, UNKNOWN, 7) == 0) {
+  if (stop - at >= 13 && family == UNKN && load<u32>(at, 9) == NOWN) {
     return stop - at == 13 || load<u8>(at, 13) == 0x20 ? DONE : CloseReason.BadProxyHeader;
   }
   if (stop - at < 11 || (family != TCP4 && family != TCP6) || load<u8>(at, 10) != 0x20) {
     return CloseReason.BadProxyHeader;
   }
   const source = at + 11;
-  const sourceEnd = findByte(source, stop, 0x20);
-  const targetEnd = findByte(min(sourceEnd + 1, stop), stop, 0x20);
-  const portEnd = findByte(min(targetEnd + 1, stop), stop, 0x20);
+  const sourceEnd = upTo(source, stop, 0x20);
+  const targetEnd = upTo(min(sourceEnd + 1, stop), stop, 0x20);
+  const portEnd = upTo(min(targetEnd + 1, stop), stop, 0x20);
   if (portEnd == stop) return CloseReason.BadProxyHeader;
   // The source last: its address stays.
   hasClient =
     readOf(family, sourceEnd + 1, targetEnd) &&
-    isPort(targetEnd + 1, portEnd) &&
-    isPort(portEnd + 1, stop) &&
+    isPlainPort(targetEnd + 1, portEnd) &&
+    isPlainPort(portEnd + 1, stop) &&
     readOf(family, source, sourceEnd);
   return hasClient ? DONE : CloseReason.BadProxyHeader;
 }

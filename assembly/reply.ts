@@ -10,6 +10,7 @@ import { Param } from "./abi";
 import { copy } from "./bytes";
 import { Conn, paramU32, replyPool } from "./conn";
 import { blockBytes, give, orderFor, take } from "./pool";
+import { giveReply, isReplyScarce, notePoolEmpty, takeReply } from "./tally";
 
 @unmanaged
 export class Block {
@@ -42,13 +43,22 @@ export function block(address: u32): Block {
   return changetype<Block>(address as usize);
 }
 
-/** Takes a block with room for `bytes`, or as much as a block may have; 0 when the pool is empty. */
-export function takeBlock(bytes: u32, least: u32): Block {
+/**
+ * Takes a block with room for `bytes`, or as much as a block may have; 0 when the pool is empty, or the connection's
+ * address holds as much as it may.
+ */
+export function takeBlock(c: Conn, bytes: u32, least: u32): Block {
   let order = orderFor(replyPool, min(max(bytes + BLOCK_HEADER, least), BLOCK_LIMIT));
   let found = take(replyPool, order);
   while (found == 0 && order > 0) {
     order--;
     found = take(replyPool, order);
+  }
+  if (found == 0) {
+    notePoolEmpty();
+  } else if (!takeReply(c, blockBytes(replyPool, order))) {
+    give(replyPool, found, order);
+    found = 0;
   }
   const b = changetype<Block>(found);
   if (found == 0) return b;
@@ -63,7 +73,8 @@ export function takeBlock(bytes: u32, least: u32): Block {
   return b;
 }
 
-export function giveBlock(b: Block): void {
+export function giveBlock(c: Conn, b: Block): void {
+  giveReply(c, b.capacity);
   give(replyPool, changetype<usize>(b), b.order as u32);
 }
 
@@ -97,11 +108,11 @@ export function reserve(c: Conn, total: u32, at: u64): bool {
   let first = changetype<Block>(0);
   let last = first;
   while (left > 0) {
-    const b = takeBlock(left, BLOCK_BYTES);
+    const b = takeBlock(c, left, BLOCK_BYTES);
     if (changetype<usize>(b) == 0) {
       while (changetype<usize>(first) != 0) {
         const next = block(first.next);
-        giveBlock(first);
+        giveBlock(c, first);
         first = next;
       }
       return false;
@@ -146,7 +157,7 @@ export function write(source: usize, length: u32): void {
 
 /** Queues bytes of a static body. Returns false when the pool is empty. */
 export function reserveStatic(c: Conn, body: u32, offset: u32, length: u32, at: u64): bool {
-  const b = takeBlock(0, 0);
+  const b = takeBlock(c, 0, 0);
   if (changetype<usize>(b) == 0) return false;
   b.flags = BlockFlag.Static;
   b.body = body;
@@ -166,7 +177,7 @@ export function consume(c: Conn, length: u32): void {
   if (b.start == b.end) {
     c.replyHead = b.next;
     if (c.replyHead == 0) c.replyTail = 0;
-    giveBlock(b);
+    giveBlock(c, b);
   }
 }
 
@@ -184,25 +195,27 @@ export function dropQueue(c: Conn, keepFirst: bool): void {
   }
   while (changetype<usize>(b) != 0) {
     const next = block(b.next);
-    giveBlock(b);
+    giveBlock(c, b);
     b = next;
   }
   c.backlog = 0;
 }
 
-/** Bytes of the reply pool that a connection has, for tests. */
-export function replyBytes(c: Conn): u32 {
-  let bytes: u32 = 0;
-  for (let b = c.replyHead; b != 0; b = block(b).next) {
-    bytes += blockBytes(replyPool, block(b).order as u32);
-  }
-  if (c.pong != 0) bytes += blockBytes(replyPool, block(c.pong).order as u32);
-  if (c.sending != 0) bytes += blockBytes(replyPool, block(c.sending).order as u32);
-  return bytes;
-}
-
-/** True when the reply pool is nearly used up: what is left is for those who read what they get. */
-export function isScarce(): bool {
+/**
+ * True when the reply pool is nearly used up, or what a connection's address may have of it: what is left is for
+ * those who read what they get.
+ */
+export function isScarce(c: Conn): bool {
+  if (isReplyScarce(c)) return true;
   const bytes = paramU32(Param.ReplyPoolBytes);
   return replyPool.used > bytes - (bytes >> 2);
+}
+
+/** Bytes of the blocks that a connection holds. */
+export function heldReply(c: Conn): u32 {
+  let held: u32 = 0;
+  for (let b = c.replyHead; b != 0; b = block(b).next) held += block(b).capacity;
+  if (c.sending != 0) held += block(c.sending).capacity;
+  if (c.pong != 0) held += block(c.pong).capacity;
+  return held;
 }

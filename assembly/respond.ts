@@ -33,6 +33,7 @@ import { beginHead, wantsContinue } from "./http";
 import { dropInput, finishWith, kill, rearm } from "./output";
 import { reserve, reserveStatic, write } from "./reply";
 import { announce } from "./send";
+import { noBlock } from "./tally";
 import { putText } from "./text";
 import { putAccept } from "./ws";
 
@@ -40,7 +41,7 @@ import { putAccept } from "./ws";
 function queue(c: Conn, head: usize, headEnd: usize, body: usize, bodyLength: u32): bool {
   const headLength = (headEnd - head) as u32;
   if (!reserve(c, headLength + bodyLength, 0)) {
-    kill(c, CloseReason.NoBuffer, Shut.Destroy);
+    kill(c, noBlock(), Shut.Destroy);
     return false;
   }
   write(head, headLength);
@@ -215,7 +216,7 @@ export function respondStatic(
   const bare = isBare(c, status) || length == 0;
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
   if (!bare && !reserveStatic(c, body, 0, length, 0)) {
-    kill(c, CloseReason.NoBuffer, Shut.Destroy);
+    kill(c, noBlock(), Shut.Destroy);
     return Outcome.Ok;
   }
   finishRequest(c, persistent != 0);
@@ -283,7 +284,7 @@ export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
   if (c.backlog > paramU32(Param.Backlog) || length > 0x7fffffff || !reserve(c, room, 0)) {
     c.flags |= Flag.WantDrain;
     // With nothing queued of its own it waits for the pool; its write is tried again with the others'.
-    if (c.backlog == 0) engine.replyFull = 1;
+    if (c.backlog == 0 && noBlock() == CloseReason.NoBuffer) engine.replyFull = 1;
     return Outcome.Full;
   }
   write(CHUNK_HEAD, head);

@@ -9,6 +9,7 @@ import { Conn, Flag, State, add, engine, has, live, markDirty, paramU32, removeO
 import { finishWith, isBehind, kill } from "./output";
 import { block, giveBlock, isScarce, reserve, takeBlock, write } from "./reply";
 import { firstByte, headerBytes, putHeader, ringOf } from "./ring";
+import { noBlock } from "./tally";
 import { retire } from "./topics";
 import { validate } from "./utf8";
 import { Opcode } from "./ws";
@@ -25,7 +26,7 @@ let sendLeft: u32 = 0;
 export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
-  if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce())) {
+  if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c))) {
     c.flags |= Flag.WantDrain;
     add(Control.MessagesRefused, 1);
     return Outcome.Full;
@@ -34,7 +35,8 @@ export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): 
   // Checked before the sum, which must not wrap.
   if (length > 0x7fffffff || !reserve(c, header + length, ringOf(c).committed)) {
     c.flags |= Flag.WantDrain;
-    engine.replyFull = 1;
+    // Where the address holds too much, Drain is owed when it holds less.
+    if (noBlock() == CloseReason.NoBuffer) engine.replyFull = 1;
     add(Control.MessagesRefused, 1);
     return Outcome.Full;
   }
@@ -89,7 +91,7 @@ function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
     const pong = block(c.pong);
     const bytes = pong.end - pong.start;
     if (reserve(c, bytes, ringOf(c).committed)) write(changetype<usize>(pong) + pong.start, bytes);
-    giveBlock(pong);
+    giveBlock(c, pong);
     c.pong = 0;
   }
   if (!reserve(c, 2 + length, ringOf(c).committed)) return false;
@@ -132,7 +134,7 @@ export function close(
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
   if (!queueClose(c, code, text, textLength)) {
-    kill(c, CloseReason.NoBuffer, Shut.Reset);
+    kill(c, noBlock(), Shut.Reset);
     return Outcome.Full;
   }
   c.state = State.Closing;
@@ -152,7 +154,7 @@ export function answerClose(c: Conn, code: u32): void {
   }
   // RFC 6455 5.5.1: the code received is echoed.
   if (!queueClose(c, code, 0, 0)) {
-    kill(c, CloseReason.NoBuffer, Shut.Reset);
+    kill(c, noBlock(), Shut.Reset);
     return;
   }
   finishWith(c, CloseReason.PeerClosed);
@@ -179,11 +181,11 @@ export function queuePong(c: Conn, payload: usize, length: u32): void {
     }
   }
   if (c.pong != 0) {
-    giveBlock(block(c.pong));
+    giveBlock(c, block(c.pong));
     c.pong = 0;
     add(Control.PongsDropped, 1);
   }
-  const b = takeBlock(2 + length, 0);
+  const b = takeBlock(c, 2 + length, 0);
   if (changetype<usize>(b) == 0) {
     add(Control.PongsDropped, 1);
     return;

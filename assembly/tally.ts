@@ -1,14 +1,16 @@
-// What is counted for an address: its connections. A table of fixed size: a record for each address that
-// has a slot, found by its hash.
+// What is counted for an address: its connections, and the bytes of the pools they hold. A table of fixed size: a
+// record for each address that has a slot, found by its hash.
 //
 // Invariant: a connection is counted in at most one tally, from `enroll` until `discharge` (it ends) and
 // `forgetAddress` (its slot is freed). IPv6 is counted by its /64: who has one has all of it. Two addresses never
-// share a tally, whatever their hashes.
+// share a tally, whatever their hashes. Bytes are counted where they are bounded: those of all its slots, as they are
+// taken and given back.
 
-import { Control, Param } from "./abi";
+import { CloseReason, Control, Param } from "./abi";
 import { ADDRESS } from "./address";
-import { Conn, State, at, engine, paramU32, setControl } from "./conn";
+import { Conn, State, at, engine, param, paramU32, receivePool, setControl } from "./conn";
 import { TALLY_BYTES } from "./plan";
+import { blockBytes } from "./pool";
 
 @unmanaged
 export class Tally {
@@ -22,6 +24,12 @@ export class Tally {
   slots: u32;
   /** Those of them whose connection has not ended. */
   connections: u32;
+  /** Bytes that its slots hold of the receive pool, of the reply pool. */
+  receive: u32;
+  reply: u32;
+  /** 1: a block was refused: Drain is owed when it holds half of what it may. */
+  wanted: u32;
+  spare: u32;
 }
 
 if (offsetof<Tally>() != (TALLY_BYTES as usize)) ERROR("TALLY_BYTES");
@@ -49,9 +57,10 @@ function takeKey(): void {
   if (isIPv4 != 0) key = load<u32>(ADDRESS, 12) as u64;
 }
 
-/** The number of the tally of a key in its bucket; 0: there is none. */
-function findTally(bucket: usize): u32 {
-  let number = load<u32>(bucket);
+/** The number of the tally of the address that was read last; 0: there is none. */
+function findTally(): u32 {
+  takeKey();
+  let number = load<u32>(bucketOf(key, isIPv4));
   while (number != 0) {
     const t = tally(number);
     if (t.key == key && t.isIPv4 == isIPv4) break;
@@ -65,8 +74,9 @@ function noteCount(change: i32): void {
   setControl(Control.AddressCount, engine.tallyCount as f64);
 }
 
-/** A new tally. There is always room: each one that is taken has a slot of its own. */
-function addTally(bucket: usize): u32 {
+/** A new tally, for the key at hand. There is always room: each one that is taken has a slot of its own. */
+function addTally(): u32 {
+  const bucket = bucketOf(key, isIPv4);
   let number = engine.freeTally;
   if (number != 0) {
     engine.freeTally = tally(number).next;
@@ -99,20 +109,19 @@ function dropTally(number: u32): void {
 export function isAddressFull(): bool {
   const limit = paramU32(Param.AddressConnections);
   if (limit == 0) return false;
-  takeKey();
-  const number = findTally(bucketOf(key, isIPv4));
+  const number = findTally();
   return number != 0 && tally(number).connections >= limit;
 }
 
 /** Counts a connection that is not counted yet under the address that was read last. */
 export function enroll(c: Conn): void {
-  takeKey();
-  const bucket = bucketOf(key, isIPv4);
-  const found = findTally(bucket);
-  const number = found != 0 ? found : addTally(bucket);
+  const found = findTally();
+  const number = found != 0 ? found : addTally();
   const t = tally(number);
   t.slots++;
   t.connections++;
+  if (paramU32(Param.AddressReceiveBytes) != 0) t.receive += heldBuffer(c);
+  t.reply += c.replyBytes;
   c.address = number;
 }
 
@@ -138,8 +147,92 @@ export function forgetAddress(c: Conn): void {
   if (c.address == 0) return;
   const t = tally(c.address);
   t.slots--;
+  if (paramU32(Param.AddressReceiveBytes) != 0) t.receive -= heldBuffer(c);
+  t.reply -= c.replyBytes;
   if (t.slots == 0) dropTally(c.address);
   c.address = 0;
+}
+
+// ---- bytes -------------------------------------------------------------------------------------------
+
+/** Bytes of a connection's receive buffer. */
+function heldBuffer(c: Conn): u32 {
+  return c.buffer == 0 ? 0 : blockBytes(receivePool, c.order);
+}
+
+/** True when a connection may not have a receive buffer of an order, for what its address holds. */
+export function isReceiveFull(c: Conn, order: u32): bool {
+  const limit = paramU32(Param.AddressReceiveBytes);
+  if (limit == 0 || c.address == 0) return false;
+  return tally(c.address).receive - heldBuffer(c) + blockBytes(receivePool, order) > limit;
+}
+
+/** A connection has a receive buffer more, or for a negative number one less. */
+export function countBuffer(c: Conn, bytes: i32): void {
+  if (paramU32(Param.AddressReceiveBytes) != 0 && c.address != 0) tally(c.address).receive += bytes;
+}
+
+/** Why a connection that asked for a receive buffer has none. */
+export function noBuffer(c: Conn): i32 {
+  return isReceiveFull(c, c.waitOrder as u32) ? CloseReason.AddressBuffers : CloseReason.NoBuffer;
+}
+
+/** The last reply block that was not to be had was refused for what its address holds. */
+let isRefused: bool = false;
+
+/** The pool has no reply block. */
+export function notePoolEmpty(): void {
+  isRefused = false;
+}
+
+/** Why there was no reply block. */
+export function noBlock(): i32 {
+  return isRefused ? CloseReason.AddressBuffers : CloseReason.NoBuffer;
+}
+
+/** Takes note of a reply block; false when the address holds as much as it may. */
+export function takeReply(c: Conn, bytes: u32): bool {
+  // Most often there is no bound: that costs a compare.
+  if (param(Param.AddressReplyBytes) == 0) return true;
+  isRefused = false;
+  if (c.address != 0) {
+    const t = tally(c.address);
+    isRefused = t.reply + bytes > paramU32(Param.AddressReplyBytes);
+    if (isRefused) {
+      t.wanted = 1;
+      return false;
+    }
+    t.reply += bytes;
+  }
+  c.replyBytes += bytes;
+  return true;
+}
+
+/** A reply block is given back. */
+export function giveReply(c: Conn, bytes: u32): void {
+  if (param(Param.AddressReplyBytes) == 0) return;
+  c.replyBytes -= bytes;
+  if (c.address == 0) return;
+  const t = tally(c.address);
+  t.reply -= bytes;
+  if (t.wanted == 0 || t.reply > paramU32(Param.AddressReplyBytes) >> 1) return;
+  t.wanted = 0;
+  engine.replyFull = 1;
+}
+
+/** True when an address holds more than three quarters of the reply blocks it may. */
+export function isReplyScarce(c: Conn): bool {
+  if (param(Param.AddressReplyBytes) == 0 || c.address == 0) return false;
+  const limit = paramU32(Param.AddressReplyBytes);
+  return tally(c.address).reply > limit - (limit >> 2);
+}
+
+/** True when Drain has to wait until an address holds half of what it may: it is told then. */
+export function putDrainOff(c: Conn): bool {
+  if (param(Param.AddressReplyBytes) == 0 || c.address == 0) return false;
+  if (tally(c.address).reply <= paramU32(Param.AddressReplyBytes) >> 1) return false;
+  tally(c.address).wanted = 1;
+  return true;
 }
 
 /** Checks one tally against the slots. */
@@ -147,12 +240,18 @@ function checkTally(number: u32): u32 {
   const t = tally(number);
   let slots: u32 = 0;
   let connections: u32 = 0;
+  let receive: u32 = 0;
+  let reply: u32 = 0;
   for (let i: u32 = 0; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free || c.address != number) continue;
     slots++;
     if (c.state != State.Dead) connections++;
+    receive += heldBuffer(c);
+    reply += c.replyBytes;
   }
+  if (paramU32(Param.AddressReceiveBytes) != 0 && receive != t.receive) return 4;
+  if (reply != t.reply) return 5;
   if (slots == 0 || slots != t.slots) return 1;
   return connections == t.connections ? 0 : 2;
 }

@@ -76,6 +76,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   BadProxyHeader: row("the PROXY header is missing or not valid"),
   ProxyRefused: row("the peer is not one that `proxyProtocol` names"),
   TlsFailed: row("the TLS handshake failed, or took longer than handshakeTimeout"),
+  AddressBuffers: row("this address held as many buffers as it may", 429, 1013),
   ReceiveTooSlow: row("a body or message came slower than minReceiveRate", 408, 1008),
 };
 

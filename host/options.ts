@@ -62,6 +62,8 @@ export interface Options<User = unknown> {
   maxConnections?: number;
   maxWebSockets?: number;
   maxConnectionsPerAddress?: number;
+  maxReceivePerAddress?: number;
+  maxReplyPerAddress?: number;
   whenFull?: "refuse" | "evict";
   ring?: number;
   maxFrames?: number;
@@ -212,6 +214,24 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 1048576,
     param: "AddressConnections",
     text: "Connections from one address, of IPv6 one /64; more are reset. 0: no limit, as behind a proxy.",
+  },
+  {
+    name: "maxReceivePerAddress",
+    unit: "bytes",
+    default: 0,
+    min: 0,
+    max: 2048 * MiB,
+    param: "AddressReceiveBytes",
+    text: "Bytes of `receiveBuffers` that one address holds; more wait, at most `bufferTimeout`. 0: no limit.",
+  },
+  {
+    name: "maxReplyPerAddress",
+    unit: "bytes",
+    default: 0,
+    min: 0,
+    max: 2048 * MiB,
+    param: "AddressReplyBytes",
+    text: "Bytes of `replyBuffers` that one address holds; `send` is false, an answer a reset. 0: no limit.",
   },
   {
     name: "whenFull",
@@ -982,6 +1002,20 @@ function atMost(
   }
 }
 
+/** Refuses a limit, 0 for none, under which the other option could not be used. */
+function atLeast(
+  values: Record<OptionName, number>,
+  limit: OptionName,
+  other: OptionName,
+  least: number,
+): void {
+  if (values[limit] !== 0 && values[limit] < least) {
+    throw new RangeError(
+      `${limit}: ${values[limit]} is less than ${other} (${values[other]}) needs, ${least}`,
+    );
+  }
+}
+
 function refuseContradictions(values: Record<OptionName, number>): void {
   atMost(values, "maxQueuedFrames", "maxFrames", values.maxFrames);
   atMost(values, "maxTargetLength", "maxHeadLength", values.maxHeadLength - 16);
@@ -995,7 +1029,9 @@ function refuseContradictions(values: Record<OptionName, number>): void {
           `${Math.ceil((room(values[name]) * 4) / 3)}, not ${values.receiveBuffers}`,
       );
     }
+    atLeast(values, "maxReceivePerAddress", name, room(values[name]));
   }
+  atLeast(values, "maxReplyPerAddress", "maxBacklog", Math.max(values.maxBacklog, 262144));
 }
 
 /** Longest run of bytes in one write over TLS. */

@@ -34,6 +34,8 @@ export type EngineOptions = Pick<
   | "maxConnections"
   | "maxWebSockets"
   | "maxConnectionsPerAddress"
+  | "maxReceivePerAddress"
+  | "maxReplyPerAddress"
   | "whenFull"
   | "ring"
   | "maxFrames"
