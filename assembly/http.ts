@@ -39,7 +39,9 @@ const PLAIN_BODY: u32 = 2;
 /** Content-Length, like any length that JavaScript counts with, is below 2^53. */
 const LENGTH_LIMIT: u64 = 0x1fffffffffffff;
 
-/** "HEAD", as a word. */
+/** "HTTP", "/1.1" and "HEAD", as words. */
+const HTTP_WORD: u32 = 0x50545448;
+const VERSION_WORD: u32 = 0x312e312f;
 const HEAD_WORD: u32 = 0x44414548;
 
 /** No registered method is longer. */
@@ -223,25 +225,24 @@ function tooLong(head: usize, stop: usize): i32 {
 
 /** method SP request-target SP HTTP-version (RFC 9112 3). */
 function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
+  // At `stop` stands a CR: neither a method nor a space.
   const methodEnd = skipToken(head, stop);
-  if (methodEnd == head || methodEnd == stop || load<u8>(methodEnd) != 0x20) {
-    return CloseReason.BadRequest;
-  }
+  if (methodEnd == head) return CloseReason.BadRequest;
+  if (load<u8>(methodEnd) != 0x20) return CloseReason.BadRequest;
   const target = methodEnd + 1;
   const at = skipVisible(target, stop);
   const targetLength = (at - target) as u32;
   if (targetLength > paramU32(Param.TargetBytes)) return CloseReason.PathTooLong;
   // What follows is exactly SP "HTTP/" DIGIT "." DIGIT.
-  if (targetLength == 0 || stop - at != 9 || load<u8>(at) != 0x20) return CloseReason.BadRequest;
-  if (load<u32>(at + 1) != 0x50545448 || load<u8>(at + 5) != 0x2f || load<u8>(at + 7) != 0x2e) {
-    return CloseReason.BadRequest;
+  if (stop - at != 9) return CloseReason.BadRequest;
+  if (targetLength == 0) return CloseReason.BadRequest;
+  if (load<u8>(at) != 0x20) return CloseReason.BadRequest;
+  if (((load<u32>(at, 1) ^ HTTP_WORD) | (load<u32>(at, 5) ^ VERSION_WORD)) == 0) {
+    c.minor = 1;
+  } else {
+    const failed = parseVersion(c, at + 1);
+    if (failed != 0) return failed;
   }
-  const major: u32 = (load<u8>(at + 6) as u32) - 48;
-  const minor: u32 = (load<u8>(at + 8) as u32) - 48;
-  if (major > 9 || minor > 9) return CloseReason.BadRequest;
-  if (major != 1) return CloseReason.UnsupportedVersion;
-  // A higher minor version is read as the highest known (RFC 9110 2.5).
-  c.minor = minor == 0 ? 0 : 1;
   const method = findMethod(head, (methodEnd - head) as u32);
   if (method < 0 || method == Method.CONNECT) return CloseReason.UnknownMethod;
   c.method = method as u8;
@@ -256,6 +257,20 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
     return 0;
   }
   return CloseReason.BadRequest;
+}
+
+/** "HTTP/" DIGIT "." DIGIT (RFC 9112 2.3). */
+function parseVersion(c: Conn, at: usize): i32 {
+  if (load<u32>(at) != HTTP_WORD || load<u8>(at, 4) != 0x2f || load<u8>(at, 6) != 0x2e) {
+    return CloseReason.BadRequest;
+  }
+  const major: u32 = (load<u8>(at, 5) as u32) - 48;
+  const minor: u32 = (load<u8>(at, 7) as u32) - 48;
+  if (major > 9 || minor > 9) return CloseReason.BadRequest;
+  if (major != 1) return CloseReason.UnsupportedVersion;
+  // A higher minor version is read as the highest known (RFC 9110 2.5).
+  c.minor = minor == 0 ? 0 : 1;
+  return 0;
 }
 
 /**
@@ -287,22 +302,19 @@ function isScheme(at: usize, length: u32): bool {
   }
 }
 
-function isBlank(c: u32): bool {
-  return c == 0x20 || c == 0x09;
-}
-
 /** field-name ":" OWS field-value OWS (RFC 9112 5). A line that starts with white space is obs-fold: refused. */
 function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize): i32 {
+  // At `stop` stands a CR: neither a name nor a colon.
   const nameEnd = skipToken(line, stop);
-  if (nameEnd == line || nameEnd == stop || load<u8>(nameEnd) != 0x3a)
-    return CloseReason.BadRequest;
+  if (nameEnd == line) return CloseReason.BadRequest;
+  if (load<u8>(nameEnd) != 0x3a) return CloseReason.BadRequest;
   if ((c.headers as u32) >= paramU32(Param.Headers)) return CloseReason.TooManyHeaders;
-  // One space in front and none behind is what nearly everybody sends.
+  // One space in front and none behind is what nearly everybody sends; up to 0x20 there are blanks and that CR.
   let value = nameEnd + 1;
   if (load<u8>(value) == 0x20) value++;
-  if (isBlank(load<u8>(value))) value = skipBlank(value, stop);
+  if (load<u8>(value) <= 0x20) value = skipBlank(value, stop);
   let valueEnd = stop;
-  if (isBlank(load<u8>(stop - 1))) valueEnd = trimBlank(value, stop);
+  if (load<u8>(stop - 1) <= 0x20) valueEnd = trimBlank(value, stop);
   const nameLength = (nameEnd - line) as u32;
   const entry = table + (c.headers as usize) * HEADER_ENTRY_BYTES;
   store<u32>(entry, ((line - head) as u32) | (nameLength << 16));
