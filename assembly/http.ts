@@ -39,8 +39,9 @@ const PLAIN_BODY: u32 = 2;
 /** Content-Length, like any length that JavaScript counts with, is below 2^53. */
 const LENGTH_LIMIT: u64 = 0x1fffffffffffff;
 
-/** "HTTP/1.1" and "HEAD", as words. */
-const HTTP_1_1: u64 = 0x312e312f50545448;
+/** "HTTP", "/1.1" and "HEAD", as words. */
+const HTTP_WORD: u32 = 0x50545448;
+const VERSION_WORD: u32 = 0x312e312f;
 const HEAD_WORD: u32 = 0x44414548;
 
 /** No registered method is longer. */
@@ -236,7 +237,7 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
   if (stop - at != 9) return CloseReason.BadRequest;
   if (targetLength == 0) return CloseReason.BadRequest;
   if (load<u8>(at) != 0x20) return CloseReason.BadRequest;
-  if (load<u64>(at, 1) == HTTP_1_1) {
+  if (((load<u32>(at, 1) ^ HTTP_WORD) | (load<u32>(at, 5) ^ VERSION_WORD)) == 0) {
     c.minor = 1;
   } else {
     const failed = parseVersion(c, at + 1);
@@ -260,7 +261,7 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
 
 /** "HTTP/" DIGIT "." DIGIT (RFC 9112 2.3). */
 function parseVersion(c: Conn, at: usize): i32 {
-  if (load<u32>(at) != 0x50545448 || load<u8>(at, 4) != 0x2f || load<u8>(at, 6) != 0x2e) {
+  if (load<u32>(at) != HTTP_WORD || load<u8>(at, 4) != 0x2f || load<u8>(at, 6) != 0x2e) {
     return CloseReason.BadRequest;
   }
   const major: u32 = (load<u8>(at, 5) as u32) - 48;
