@@ -2,6 +2,7 @@
 //
 //   node main.mjs [--smoke] [CASE …]     --smoke: one short round of each, without figures that mean anything
 
+import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import application from "./cases/application.mjs";
@@ -36,13 +37,14 @@ const CASES = [
   placements,
   startup,
 ];
+/** The engine alone has a process of its own: engine.mjs. */
+const ENGINE = "engine";
 const RESULTS = new URL("results.md", import.meta.url);
 
 function chosen(names) {
-  const unknown = names.filter((name) => !CASES.some((one) => one.name === name));
-  if (unknown.length > 0) {
-    throw new Error(`no case ${unknown}; there are ${CASES.map(({ name }) => name).join(" ")}`);
-  }
+  const known = [...CASES.map(({ name }) => name), ENGINE];
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new Error(`no case ${unknown}; there are ${known.join(" ")}`);
   return CASES.filter(({ name }) => names.length === 0 || names.includes(name));
 }
 
@@ -101,6 +103,15 @@ async function runCase(one, smoke, output) {
   return targets;
 }
 
+/** @param {boolean} smoke @param {Output} output */
+function runEngine(smoke, output) {
+  const file = new URL("engine.mjs", import.meta.url).pathname;
+  const options = { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] };
+  const run = spawnSync(process.execPath, [file, ...(smoke ? ["--smoke"] : [])], options);
+  output.print(`\n${ENGINE}: what it takes by itself\n\n${run.stdout.trim()}`);
+  if (run.status !== 0) process.exitCode = 1;
+}
+
 async function main() {
   const { values, positionals } = parseArgs({
     options: { smoke: { type: "boolean", default: false } },
@@ -111,6 +122,7 @@ async function main() {
   output.print(about());
   const targets = [["target", "wanted", "reached", ""]];
   for (const one of cases) targets.push(...(await runCase(one, values.smoke, output)));
+  if (positionals.length === 0 || positionals.includes(ENGINE)) runEngine(values.smoke, output);
   if (values.smoke) return;
   output.print(`\n${grid(targets)}`);
   if (positionals.length > 0) return;
