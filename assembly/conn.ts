@@ -33,6 +33,7 @@ import {
   EVENT_SLOT,
   EVENT_VALUE,
   EventKind,
+  FLAG_DEAF,
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
 } from "./abi";
@@ -118,6 +119,8 @@ export enum Flag {
   Upload = 134217728,
   /** The host waits for a piece of it. */
   Pulling = 268435456,
+  /** More has been discarded than a client can have had under way: no more is read. */
+  Deaf = 536870912,
 }
 
 @unmanaged
@@ -235,7 +238,8 @@ export class Conn {
   /** Since when it is held, or a piece of its body is with the host. */
   parkedSince: f64;
   spare5: u64;
-  spare6: u64;
+  /** Bytes that came when no more input was wanted. */
+  discarded: u64;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {
@@ -345,6 +349,7 @@ if (offsetof<Conn>() != CONN_BYTES) ERROR("Conn is not CONN_BYTES long");
 if (offsetof<Conn>("flags") != CONN_FLAGS) ERROR("CONN_FLAGS");
 if ((Flag.Waiting as u32) != FLAG_WAITING) ERROR("FLAG_WAITING");
 if ((Flag.MessageOut as u32) != FLAG_MESSAGE_OUT) ERROR("FLAG_MESSAGE_OUT");
+if ((Flag.Deaf as u32) != FLAG_DEAF) ERROR("FLAG_DEAF");
 if (offsetof<Conn>("generation") != CONN_GENERATION) ERROR("CONN_GENERATION");
 if (offsetof<Conn>("head") != CONN_HEAD) ERROR("CONN_HEAD");
 if (offsetof<Conn>("table") != CONN_TABLE) ERROR("CONN_TABLE");
