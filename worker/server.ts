@@ -106,6 +106,13 @@ function tableFull(engine: Engine, which: number): RangeError {
   return new RangeError(`subscribe: all ${engine.params[param]} ${what} (${name}) are taken`);
 }
 
+/** Bytes that have their memory for themselves, as a handler may keep them. */
+function ownBytes(data: Uint8Array): Uint8Array {
+  return data.length >= LARGE_BYTES && data.length === data.buffer.byteLength
+    ? new Uint8Array(data.buffer)
+    : copyBytes(data, 0, data.length);
+}
+
 function byteLengthOf(data: Data): number {
   return typeof data === "string" ? byteLength(data) : data.byteLength;
 }
@@ -899,7 +906,7 @@ export class Pump implements HandlerServer {
     if (data.length >= LARGE_BYTES) this.#awaitTurn(peer);
     if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
-    else if (opcode === 2) this.#tell(peer, copyBytes(data, 0, data.length), true);
+    else if (opcode === 2) this.#tell(peer, ownBytes(data), true);
     else if (!this.#isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
     else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
   }
