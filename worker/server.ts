@@ -916,6 +916,8 @@ export class Pump implements HandlerServer {
     this.hold(peer, Hold.Turn);
     this.#later.push(() => this.release(peer, Hold.Turn));
     this.schedule();
+    // The time that it took the next read would see: the turn comes before that.
+    this.#dueSince = Number.NEGATIVE_INFINITY;
   }
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {

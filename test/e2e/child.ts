@@ -11,8 +11,6 @@ interface ChildOptions {
   readonly descriptors?: number;
   /** Descriptors that it gets as 4 and above. */
   readonly fds?: readonly number[];
-  /** Its environment, beside this process's. */
-  readonly env?: Readonly<Record<string, string>>;
 }
 
 export class Child {
@@ -25,12 +23,12 @@ export class Child {
   /** How it ended: its code, or the signal that ended it. */
   readonly ended: Promise<number | string>;
 
-  constructor(name: string, { args = [], descriptors, fds = [], env = {} }: ChildOptions = {}) {
+  constructor(name: string, { args = [], descriptors, fds = [] }: ChildOptions = {}) {
     const command = [process.execPath, fileURLToPath(fileUrl(`children/${name}.mjs`)), ...args];
     const limited = ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...command];
     const [file = "", ...rest] = descriptors === undefined ? command : limited;
     const stdio: StdioOptions = ["ignore", "inherit", "pipe", "ipc", ...fds];
-    this.#process = spawn(file, rest, { stdio, env: { ...process.env, ...env } });
+    this.#process = spawn(file, rest, { stdio });
     this.#process.stderr?.on("data", (bytes) => {
       this.errors += bytes;
     });
