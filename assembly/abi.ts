@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 12;
+export const ABI_VERSION: u32 = 13;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -328,6 +328,8 @@ export const CONN_BACKLOG: u32 = 104;
 export const FLAG_WAITING: u32 = 128;
 /** Bit of `CONN_FLAGS`: a message of the pooled buffer is out; `resume` takes the buffer back. */
 export const FLAG_MESSAGE_OUT: u32 = 16384;
+/** Bit of `CONN_FLAGS`: it has ended, and its peer goes on and on: the host reads it no more. */
+export const FLAG_DEAF: u32 = 2147483648;
 
 /** What a request's fields said: bits of `CONN_TRAITS`. */
 export enum Trait {

@@ -33,6 +33,7 @@ import {
   EVENT_SLOT,
   EVENT_VALUE,
   EventKind,
+  FLAG_DEAF,
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
   NOTICE_LIMIT,
@@ -123,6 +124,8 @@ export enum Flag {
   Proxied = 536870912,
   /** TLS is not established. */
   Unsecured = 1073741824,
+  /** More has been discarded than a client can have had under way: no more is read. The sign bit. */
+  Deaf = -2147483648,
 }
 
 /**
@@ -232,7 +235,8 @@ export class Conn {
   returned: u32;
   /** Bytes of reply blocks it holds, while those of addresses are bounded. */
   replyBytes: u32;
-  spare: u32;
+  /** Bytes that came when no more input was wanted. */
+  discarded: u32;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {
@@ -403,6 +407,7 @@ if (offsetof<Conn>() != CONN_BYTES) ERROR("Conn is not CONN_BYTES long");
 if (offsetof<Conn>("flags") != CONN_FLAGS) ERROR("CONN_FLAGS");
 if ((Flag.Waiting as u32) != FLAG_WAITING) ERROR("FLAG_WAITING");
 if ((Flag.MessageOut as u32) != FLAG_MESSAGE_OUT) ERROR("FLAG_MESSAGE_OUT");
+if ((Flag.Deaf as u32) != FLAG_DEAF) ERROR("FLAG_DEAF");
 if (offsetof<Conn>("generation") != CONN_GENERATION) ERROR("CONN_GENERATION");
 if (offsetof<Conn>("head") != CONN_HEAD) ERROR("CONN_HEAD");
 if (offsetof<Conn>("table") != CONN_TABLE) ERROR("CONN_TABLE");

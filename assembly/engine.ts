@@ -296,6 +296,16 @@ export function decline(reason: i32): u32 {
   return NONE;
 }
 
+/** Ends a connection to make room for another. One that lingers has had its answer, and a reason of its own. */
+function giveUp(c: Conn): void {
+  if (c.state == State.Linger) {
+    kill(c, c.reason, Shut.Destroy);
+    return;
+  }
+  add(Control.Evicted, 1);
+  kill(c, CloseReason.Evicted, Shut.Destroy);
+}
+
 /**
  * A connection was accepted.
  * @param addressLength bytes of the peer's address, at `addressText`; 0: it is counted under none
@@ -313,10 +323,7 @@ export function accept(addressLength: u32, flags: u32): u32 {
   const c = takeHttp();
   if (changetype<usize>(c) == 0) {
     const oldest = oldestHttp();
-    if (changetype<usize>(oldest) != 0) {
-      add(Control.Evicted, 1);
-      kill(oldest, CloseReason.Evicted, Shut.Destroy);
-    }
+    if (changetype<usize>(oldest) != 0) giveUp(oldest);
     return NONE;
   }
   c.state = State.Head;

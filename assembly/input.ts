@@ -326,7 +326,7 @@ function control(c: Conn, opcode: u32, payload: usize, length: u32): void {
   }
 }
 
-/** A message has become whole since parsing began. */
+/** A message, or a control frame that stands alone, has become whole since parsing began. */
 let isWhole: bool = false;
 
 /** A whole message; the next frame starts a new one. */
@@ -430,6 +430,8 @@ function parseFrames(c: Conn): bool {
         unmask(payload, payload, payloadLength, payloadMask);
         engine.source += headBytes + payloadLength;
         control(c, headOpcode, payload, payloadLength);
+        // Behind it another begins, unless it stands within a message.
+        if (c.opcode == 0) isWhole = true;
         continue;
       }
       c.fragments++;
@@ -626,6 +628,16 @@ function leftover(c: Conn): u32 {
   return isHead && has(c, Flag.InWindow | Flag.Clogged | Flag.Held) ? c.end - c.start : 0;
 }
 
+/** Bytes that are read of who has been told its end: so that a client that sends before it reads can read that. */
+const DISCARD_LIMIT: u32 = 16777216;
+
+/** No more input is wanted: what comes is dropped, and from some point on left in the network. */
+function discard(c: Conn, n: u32): u32 {
+  c.discarded += n;
+  if (c.discarded > DISCARD_LIMIT) c.flags |= Flag.Deaf;
+  return n;
+}
+
 /**
  * Takes in `n` bytes of a connection, which the host has read into the receive window.
  * @returns how many were consumed. When fewer than `n`: drain the events and call `resume` until it makes
@@ -646,7 +658,7 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
   c.flags &= ~Flag.Pinged;
   noteFed(n);
   if (has(c, Flag.Waiting)) leaveQueue(c);
-  if (c.state == State.Finishing || c.state == State.Linger) return n;
+  if (c.state == State.Finishing || c.state == State.Linger) return discard(c, n);
   const consumed = isWebSocket(c) ? feedFrames(c, n) : feedHttp(c, n);
   if (has(c, Flag.Waiting)) c.returned += n - consumed;
   return consumed;
@@ -670,7 +682,8 @@ export function resume(slot: u32, generation: u32): u32 {
   takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return 0;
-  noteFed(0);
+  // What lies in the window has just been fed.
+  if (!has(c, Flag.InWindow)) noteFed(0);
   if (!isWebSocket(c)) {
     if (has(c, Flag.Waiting)) return 0;
     c.flags &= ~Flag.MessageOut;

@@ -21,6 +21,7 @@ import {
   CONN_TARGET_LENGTH,
   CONN_TRAITS,
   Control,
+  FLAG_DEAF,
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
   Param,
@@ -342,6 +343,12 @@ export class Engine {
       ((this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number) & FLAG_WAITING) !==
       0
     );
+  }
+
+  /** True when a connection that has ended is not to be read any more. */
+  isDeaf(slot: number): boolean {
+    const flags = this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number;
+    return (flags & FLAG_DEAF) !== 0;
   }
 
   /** The name of a method by its number; undefined for one that there is not. */

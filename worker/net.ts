@@ -132,7 +132,7 @@ export interface Transport {
 export interface Codec {
   /** Compresses a whole message, without the four octets of the tail. @param windowBits 8 … 15 */
   deflate(data: Uint8Array, windowBits: number): Uint8Array;
-  /** Inflates a whole message; "large": over `limit` bytes, "bad": not deflate. */
+  /** Inflates a whole message, which is the caller's to keep; "large": over `limit` bytes, "bad": not deflate. */
   inflate(data: Uint8Array, limit: number): Uint8Array | "large" | "bad";
 }
 

@@ -16,6 +16,8 @@ export enum Hold {
   Order = 2,
   /** Whoever handles messages has not come to those it was given. */
   Flow = 4,
+  /** It has taken its share of this turn. */
+  Turn = 8,
 }
 
 /** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
@@ -43,6 +45,8 @@ export class Peer implements Sink, Connection {
   /** Bytes that wait to be parsed. */
   unparsed = 0;
   reading = true;
+  /** It has more to read, and waits for the others. */
+  yields = false;
   closing = false;
   /** A message that could not be inflated ended it: what came behind is not looked at. */
   refused = false;

@@ -82,6 +82,12 @@ const PASS_SPACING = 1 / 8;
 const SPACING_MIN_MILLIS = 0.05;
 /** ms: for less the loop is gone round, a timer would be late. */
 const TIMER_MIN_MILLIS = 2;
+/** ms that a turn may be due: a loop that has much to read comes round late, then a turn comes between two reads. */
+const TURN_MILLIS = 5;
+/** Bytes of a read by which a connection has taken its share of a loop that is late. */
+const SHARE_BYTES = 4096;
+/** Bytes of a message from which on the next that has to be inflated waits for another turn. */
+const LARGE_BYTES = 1048576;
 
 /** First byte of a whole data frame. */
 function firstByte(flags: number): number {
@@ -102,6 +108,13 @@ function tableFull(engine: Engine, which: number): RangeError {
       ? (["topics", "maxTopics", Param.Topics] as const)
       : (["subscriptions", "maxSubscriptions", Param.Subscriptions] as const);
   return new RangeError(`subscribe: all ${engine.params[param]} ${what} (${name}) are taken`);
+}
+
+/** Bytes that have their memory for themselves, as a handler may keep them. */
+function ownBytes(data: Uint8Array): Uint8Array {
+  return data.length >= LARGE_BYTES && data.length === data.buffer.byteLength
+    ? new Uint8Array(data.buffer)
+    : copyBytes(data, 0, data.length);
 }
 
 function byteLengthOf(data: Data): number {
@@ -174,6 +187,10 @@ export class Pump implements HandlerServer {
   #cancelFlush: (() => void) | undefined;
   #cancelTick: (() => void) | undefined;
   #tickAt = Number.POSITIVE_INFINITY;
+  /** Since when a turn is due. */
+  #dueSince = 0;
+  /** Those that are not read until it is their turn. */
+  #yielding: Peer[] = [];
   /** When the Date of answers has to be looked up again. */
   #dateUntil = Number.NEGATIVE_INFINITY;
   /** What the handler is still to be told of. */
@@ -365,6 +382,31 @@ export class Pump implements HandlerServer {
     if (peer.isUnsecured) this.#readHeader(peer, n, consumed);
     else this.#progress(peer, n, n - consumed);
     this.schedule();
+    if (this.#isOverdue()) this.#catchUp(peer, n);
+  }
+
+  /**
+   * A turn is overdue: it comes now. Who has taken much of the time is read again when it is its turn, one after
+   * the other, each time the loop has come round: else each of many would be read for as long as it sends, before
+   * anybody else is.
+   */
+  #catchUp(peer: Peer, n: number): void {
+    if (n >= SHARE_BYTES && !peer.dead && !peer.yields) {
+      peer.yields = true;
+      this.#yielding.push(peer);
+      this.#setReading(peer);
+    }
+    this.#goRound("between reads");
+  }
+
+  /** The loop has come round: the next of those that wait for it is read. */
+  #readNext(): void {
+    const peer = this.#yielding.shift();
+    if (peer) {
+      peer.yields = false;
+      this.#setReading(peer);
+    }
+    if (this.#yielding.length > 0) this.schedule();
   }
 
   /**
@@ -429,7 +471,12 @@ export class Pump implements HandlerServer {
     // While a request is out, or its answers are not read, reading goes on for one window: so that a
     // disconnect is seen, and no more is taken in than that.
     const busy = peer.unparsed >= this.engine.windowBytes;
-    const kept = peer.held !== 0 || peer.rest !== undefined || peer.upload?.full === true;
+    const kept =
+      peer.held !== 0 ||
+      peer.yields ||
+      peer.rest !== undefined ||
+      peer.upload?.full === true ||
+      this.engine.isDeaf(peer.slot);
     const wanted = !peer.dead && !peer.paused && !kept && (!busy || peer.closing);
     if (wanted === peer.reading) return;
     peer.reading = wanted;
@@ -482,6 +529,23 @@ export class Pump implements HandlerServer {
   #resumeLater(peer: Peer): void {
     this.#resumes.push(peer);
     this.schedule();
+  }
+
+  /** Goes on with those that were held; in the next turn with who is left when this one has taken long. */
+  #resumeAll(): void {
+    const resumes = this.#resumes;
+    this.#resumes = [];
+    let done = 0;
+    while (done < resumes.length && !(done > 0 && this.#isOverdue())) {
+      this.#resumeNow(resumes[done++] as Peer);
+      this.time();
+    }
+    this.#resumes.unshift(...resumes.slice(done));
+  }
+
+  /** True when this turn, or the next, is later than it may be. */
+  #isOverdue(): boolean {
+    return this.engine.get(Control.Now) - this.#dueSince > TURN_MILLIS;
   }
 
   #resumeNow(peer: Peer): void {
@@ -933,11 +997,21 @@ export class Pump implements HandlerServer {
     if (peer.refused || !this.#codec) return;
     const limit = peer.payloadBytes;
     const data = this.#codec.inflate(packed, limit);
+    if (data.length >= LARGE_BYTES) this.#awaitTurn(peer);
     if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
-    else if (opcode === 2) this.#tell(peer, copyBytes(data, 0, data.length), true);
+    else if (opcode === 2) this.#tell(peer, ownBytes(data), true);
     else if (!this.#isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
     else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
+  }
+
+  /** Goes on with a connection in the next turn: one that has little to read may have much to be done. */
+  #awaitTurn(peer: Peer): void {
+    this.hold(peer, Hold.Turn);
+    this.#later.push(() => this.release(peer, Hold.Turn));
+    this.schedule();
+    // The time that it took the next read would see: the turn comes before that.
+    this.#dueSince = Number.NEGATIVE_INFINITY;
   }
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {
@@ -1445,20 +1519,26 @@ export class Pump implements HandlerServer {
   schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
+    this.#dueSince = this.#clock.now();
     this.#clock.defer(this.#turn);
   }
 
   readonly #turn = (): void => {
     this.#scheduled = false;
+    this.#goRound("in turn");
+    if (this.#yielding.length > 0) this.#readNext();
+  };
+
+  /** What a turn has to do; between reads those that were held wait for one of their own. */
+  #goRound(when: "in turn" | "between reads"): void {
     this.time();
+    this.#dueSince = this.engine.get(Control.Now);
     this.#runLater();
-    const share = (this.engine.params[Param.RingBytes] as number) / 8 / this.#inboxes.length;
-    let more = false;
-    for (const inbox of this.#inboxes) more = inbox.drain(this, share) || more;
-    if (this.#resumes.length > 0) {
-      const resumes = this.#resumes;
-      this.#resumes = [];
-      for (const peer of resumes) this.#resumeNow(peer);
+    let more = this.#drainInboxes();
+    if (when === "in turn" && this.#resumes.length > 0) {
+      this.#resumeAll();
+      // What was published meanwhile is not to wait for as long again.
+      if (this.#isOverdue()) more = this.#drainInboxes();
     }
     this.engine.x.tick();
     this.handleEvents();
@@ -1473,13 +1553,21 @@ export class Pump implements HandlerServer {
     this.#turned?.();
     this.#arm();
     for (const inbox of this.#inboxes) inbox.rest(more);
-    if (more) this.schedule();
+    if (more || this.#resumes.length > 0) this.schedule();
     if (this.#idleWaiters.length > 0 && this.#isIdle()) {
       const waiters = this.#idleWaiters;
       this.#idleWaiters = [];
       for (const resolve of waiters) resolve();
     }
-  };
+  }
+
+  /** @returns true when there is more */
+  #drainInboxes(): boolean {
+    const share = (this.engine.params[Param.RingBytes] as number) / 8 / this.#inboxes.length;
+    let more = false;
+    for (const inbox of this.#inboxes) more = inbox.drain(this, share) || more;
+    return more;
+  }
 
   #runLater(): void {
     while (this.#later.length > 0) {

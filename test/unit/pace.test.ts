@@ -272,6 +272,24 @@ pace("pings between its fragments do not save it, a message that is whole begins
   drive.end();
 });
 
+pace("who sends pings and messages without end is not slow, wherever its reads are cut", () => {
+  for (const each of [frame(9, "ping"), text("hello")]) {
+    const drive = new Drive(SLOW);
+    const wire = drive.webSocket();
+    // One read, more than one table of events, and the head of a frame at the end of each read.
+    const block = Buffer.concat(Array.from({ length: 300 }, () => each));
+    wire.send(each.subarray(0, 3));
+    for (let i = 0; i < 30; i++) {
+      wire.send(Buffer.concat([each.subarray(3), block, each.subarray(0, 3)]));
+      drive.after(100);
+    }
+    assert.not(wire.ended);
+    drive.after(900);
+    assert.is(wire.log.at(-1), "end ReceiveTooSlow");
+    drive.end();
+  }
+});
+
 pace("a WebSocket that is silent between messages, or held, is not slow", () => {
   const drive = new Drive(SLOW);
   const wire = drive.webSocket().send(text("x"));

@@ -90,6 +90,7 @@ class Scene implements Clock {
 class Client implements Link {
   readonly remoteAddress = "192.0.2.1";
   bytes: number[] = [];
+  isRead = true;
   readonly #scene: Scene;
   readonly #sink: Sink;
 
@@ -106,8 +107,12 @@ class Client implements Link {
   }
 
   end(): void {}
-  pause(): void {}
-  resume(): void {}
+  pause(): void {
+    this.isRead = false;
+  }
+  resume(): void {
+    this.isRead = true;
+  }
   destroy(): void {}
   reset(): void {}
 
@@ -235,6 +240,85 @@ passes("an interval that is taken back ends the wait", () => {
   scene.pump.broadcast("3");
   scene.settle();
   assert.is(one.frames.length, 3);
+});
+
+// ---- a loop that comes round late ----------------------------------------------------------------------
+
+passes(
+  "between reads that take long there are turns: what is published waits for none of them",
+  () => {
+    const scene = new Scene(0, {
+      message: (_, data) => {
+        scene.time += 2;
+        if (data === "tell") scene.pump.broadcast("news");
+      },
+    });
+    const clients = Array.from({ length: 8 }, () => scene.webSocket());
+    const got = (): number[] => clients.map((client) => client.frames.length);
+    clients[0]?.send(text("tell"));
+    for (let i = 1; i <= 4; i++) {
+      assert.equal(got(), Array(8).fill(0), `${2 * i} ms are no long time`);
+      clients[i]?.send(text("x"));
+    }
+    assert.equal(got(), Array(8).fill(1), "though the loop has not come round");
+  },
+);
+
+passes(
+  "who takes much of a late loop is read again in its turn, one each time, whoever has little at once",
+  () => {
+    const scene = new Scene(0, {
+      message: () => {
+        scene.time += 6;
+      },
+    });
+    const heavy = Array.from({ length: 3 }, () => scene.webSocket());
+    const light = scene.webSocket();
+    light.send(text("first"));
+    const block = text("x".repeat(5000));
+    for (const client of heavy) {
+      client.send(block);
+      if (client.isRead) client.send(block);
+    }
+    light.send(text("x"));
+    const read = (): boolean[] => heavy.map((client) => client.isRead);
+    assert.equal(read(), [false, false, false]);
+    assert.ok(light.isRead);
+    for (const seen of [
+      [true, false, false],
+      [true, true, false],
+      [true, true, true],
+    ]) {
+      scene.turn();
+      assert.equal(read(), seen);
+    }
+    heavy[0]?.send(block);
+    assert.ok(heavy[0]?.isRead, "a loop that is in time asks nobody to wait");
+    scene.settle();
+  },
+);
+
+passes("of those that were held a turn goes on with as many as its time allows", () => {
+  const scene = new Scene(0, {
+    message: () => {
+      scene.time += 6;
+    },
+  });
+  const clients = Array.from({ length: 3 }, () => scene.webSocket());
+  const ids: number[] = [];
+  scene.pump.each((ws) => ids.push(ws.id));
+  const all = ids.map((id) => scene.pump.peer(id)).filter((peer) => peer !== undefined);
+  for (const peer of all) scene.pump.pausePeer(peer, true);
+  for (const client of clients) client.send(text("hello"));
+  scene.settle();
+  const before = scene.time;
+  for (const peer of all) scene.pump.pausePeer(peer, false);
+  for (const passed of [6, 12, 18]) {
+    scene.turn();
+    assert.is(scene.time - before, passed);
+  }
+  scene.settle();
+  assert.is(scene.pump.stats().messagesIn, 3);
 });
 
 passes.run();

@@ -1,0 +1,47 @@
+// A server that is flooded, in a process of its own: `flooded.mjs JSON of options`. It broadcasts the time every
+// PACE ms, to everybody; told "stats" it says them, told "gc" it forgets what is garbage, told { firehose } it
+// publishes that many bytes a message to the topic "firehose" as well.
+
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { PACE, stamped } from "./pace.mjs";
+
+// Before the worker starts: it has a collector of its own.
+setFlagsFromString("--expose-gc");
+const gc = runInNewContext("gc");
+const { serve } = await import("ringcast");
+
+const evicted = {};
+const server = await serve({
+  port: 0,
+  handler: new URL("../handlers/floods.mjs", import.meta.url),
+  ...JSON.parse(process.argv[2]),
+  onEvict(evictions) {
+    for (const { cause } of evictions) evicted[cause] = (evicted[cause] ?? 0) + 1;
+  },
+});
+let published = 0;
+let refused = 0;
+let firehose;
+setInterval(() => {
+  if (server.broadcast(stamped(published))) published++;
+  else refused++;
+  if (firehose) server.publish("firehose", firehose);
+}, PACE);
+
+const orders = {
+  async stats() {
+    process.send({ ...(await server.stats()), published, refused, evictions: evicted });
+  },
+  gc() {
+    gc();
+    process.send("gc");
+  },
+  firehose({ bytes }) {
+    firehose = bytes > 0 ? new Uint8Array(bytes) : undefined;
+    process.send("firehose");
+  },
+};
+process.on("message", ({ order, ...rest }) => orders[order](rest));
+process.on("disconnect", () => process.exit());
+process.send({ port: server.address.port });

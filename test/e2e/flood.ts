@@ -1,0 +1,306 @@
+// One flood as a test: a server in a process of its own, bystanders in another, the flood in a third that yields to
+// both. It runs twice: the first round warms what is made once, the second is measured.
+//
+// Invariant: what the counters say of the measured round is the flood's ends, and the bystanders' requests, to the
+// last one. Beside the server's stream the bystanders watch one that has nothing to do with it, in the same seconds:
+// where the machine itself is late, the server may be, too.
+
+import { readFileSync } from "node:fs";
+import type { Options, Stats } from "ringcast";
+import * as assert from "uvu/assert";
+import { Child } from "./child";
+import { Wire, sleep, until } from "./peer";
+
+/** ms that a message may take to a bystander, 99 times of 100. */
+const LATE = 100;
+/** How much later than the machine itself it may be, where that alone is late. */
+const SLACK = 3;
+/** Bytes that may be resident after a flood and were not before. */
+const GROWN = 8 * 1048576;
+/** WebSockets of the bystanders. */
+const BYSTANDERS = 4;
+/** ms in which the quiet before a flood is measured. */
+const QUIET = 600;
+/**
+ * How often a flood may be tried for its time, and for what is resident: others may have had the processors, and
+ * glibc keeps some of what was freed. What is late or leaks by itself is late, or leaks, each time.
+ */
+const ROUNDS = 3;
+const LIMIT = 60000;
+
+export interface Flood {
+  readonly name: string;
+  readonly options?: Options;
+  /** The function of children/floods, and what it is told. */
+  readonly flood: string;
+  readonly args: Readonly<Record<string, number>>;
+  /** What is less in the round that warms. */
+  readonly warm?: Readonly<Record<string, number>>;
+  /** How often each cause ends a connection; of causes joined by "|" together. */
+  readonly ends: Readonly<Record<string, number>>;
+  /** Bytes of each message to the topic "firehose". */
+  readonly firehose?: number;
+  readonly secure?: boolean;
+  /** Looks at the counters after the measured round. */
+  readonly check?: (after: ServerStats, before: ServerStats) => void;
+  /** What the README says of it. */
+  readonly figures?: (did: Did, seconds: number) => string;
+}
+
+export type Did = Readonly<Record<string, number>>;
+
+export interface ServerStats extends Stats {
+  /** Messages of the paced stream, and how often there was no room for one. */
+  readonly published: number;
+  readonly refused: number;
+  /** Causes that `onEvict` told. */
+  readonly evictions: Readonly<Record<string, number>>;
+}
+
+/** What bystanders saw. */
+export interface Report {
+  readonly count: number;
+  readonly lost: number;
+  readonly ended: number;
+  readonly answered: number;
+  readonly failed: number;
+  /** ms: of the stream, of the machine, of requests. */
+  readonly p99: number;
+  readonly machine: number;
+  readonly answer: number;
+  readonly max: number;
+}
+
+/** Bytes of a process that are resident. */
+export function residentBytes(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1]) * 1024;
+}
+
+const rows: string[] = [];
+
+/** Prints the table of all floods so far. */
+export function printFloods(): void {
+  const head = [
+    "flood | ends as | figures | RSS | p99 before, during (the machine's)",
+    "---|---|---|---|---",
+  ];
+  console.log(`\n${[...head, ...rows].map((row) => `| ${row} |`).join("\n")}`);
+}
+
+/** Connections that have ended. */
+function endedOf(stats: Stats): number {
+  return Object.values(stats.closed).reduce((sum, count) => sum + count, 0);
+}
+
+/** The processes of one file's floods. */
+export class World {
+  readonly #bystander = new Child("bystander");
+  readonly #flooding = new Child("flooding", { descriptors: 8192 });
+  readonly #metronome = new Child("metronome");
+  #listening = false;
+
+  end(): void {
+    for (const child of [this.#bystander, this.#flooding, this.#metronome]) child.end();
+  }
+
+  async watch(port: number, secure: boolean): Promise<void> {
+    let metronome = 0;
+    if (!this.#listening) metronome = (await this.#metronome.next<{ port: number }>(LIMIT)).port;
+    this.#listening = true;
+    this.#bystander.tell({ order: "watch", port, secure, metronome });
+    assert.is(await this.#bystander.next(LIMIT), "open");
+  }
+
+  async begin(): Promise<void> {
+    this.#bystander.tell({ order: "begin" });
+    assert.is(await this.#bystander.next(LIMIT), "begun");
+  }
+
+  async report(): Promise<Report> {
+    this.#bystander.tell({ order: "report" });
+    return this.#bystander.next<Report>(LIMIT);
+  }
+
+  async flood(order: object): Promise<Did> {
+    this.#flooding.tell(order);
+    const { did, error } = await this.#flooding.next<{ did?: Did; error?: string }>(2 * LIMIT);
+    if (!did) throw new Error(error);
+    return did;
+  }
+}
+
+/** A flooded server. */
+export class Flooded {
+  readonly #child: Child;
+  readonly #secure: boolean;
+  port = 0;
+
+  constructor(options: Options, secure = false) {
+    this.#child = new Child("flooded", { args: [JSON.stringify(options)], descriptors: 8192 });
+    this.#secure = secure;
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  async started(): Promise<void> {
+    this.port = (await this.#child.next<{ port: number }>(LIMIT)).port;
+  }
+
+  async stats(): Promise<ServerStats> {
+    this.#child.tell({ order: "stats" });
+    return this.#child.next<ServerStats>(LIMIT);
+  }
+
+  async firehose(bytes: number): Promise<void> {
+    this.#child.tell({ order: "firehose", bytes });
+    assert.is(await this.#child.next(LIMIT), "firehose");
+  }
+
+  /** Collects the garbage of both threads. */
+  async collect(): Promise<void> {
+    this.#child.tell({ order: "gc" });
+    assert.is(await this.#child.next(LIMIT), "gc");
+    if (this.#secure) return;
+    const wire = await Wire.open(this.port);
+    wire.write("GET /gc HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    await wire.gone();
+  }
+
+  /** Waits until nothing but the bystanders is left. */
+  async settled(): Promise<ServerStats> {
+    let stats = await this.stats();
+    await until(
+      "nothing is left of the flood",
+      async () => {
+        stats = await this.stats();
+        return (
+          stats.connections === 0 &&
+          stats.webSockets === BYSTANDERS &&
+          // One whose Close is out is open no more, but has not ended.
+          stats.accepted === endedOf(stats) + BYSTANDERS &&
+          stats.receivePool.used === 0 &&
+          stats.replyPool.used === 0
+        );
+      },
+      LIMIT,
+    );
+    return stats;
+  }
+
+  /** Bytes resident once the garbage is gone; waits a while for `most`. */
+  async resident(most = 0): Promise<number> {
+    const end = Date.now() + 2000;
+    for (;;) {
+      await this.collect();
+      await sleep(50);
+      await this.settled();
+      const bytes = residentBytes(this.pid);
+      if (bytes <= most || Date.now() > end || most === 0) return bytes;
+    }
+  }
+
+  end(): void {
+    this.#child.end();
+  }
+}
+
+/** How often each cause ended a connection between two looks. */
+function endsBetween(before: Stats, after: Stats): Map<string, number> {
+  const ends = new Map<string, number>();
+  for (const [cause, count] of Object.entries(after.closed)) {
+    const more = count - (before.closed[cause] ?? 0);
+    if (more > 0) ends.set(cause, more);
+  }
+  return ends;
+}
+
+/** Compares what ended with what was to; the bystanders' requests are served to the end. */
+function checkEnds(
+  ends: Map<string, number>,
+  wanted: Readonly<Record<string, number>>,
+  asked: number,
+): void {
+  const all = { ...wanted, Ok: (wanted.Ok ?? 0) + asked };
+  const found: Record<string, number> = {};
+  for (const causes of Object.keys(all)) {
+    found[causes] = 0;
+    for (const cause of causes.split("|")) {
+      found[causes] += ends.get(cause) ?? 0;
+      ends.delete(cause);
+    }
+  }
+  assert.equal({ ...found, ...Object.fromEntries(ends) }, all);
+}
+
+const ms = (value: number): string => (value < 10 ? value.toFixed(1) : value.toFixed(0));
+const mega = (bytes: number): string =>
+  `${bytes < 0 ? "−" : "+"}${Math.abs(bytes / 1e6).toFixed(1)} MB`;
+
+/** What a round came to. */
+interface Round {
+  readonly seen: Report;
+  /** Bytes that are resident after it and were not before. */
+  readonly grown: number;
+  readonly figures: string;
+}
+
+/** ms that a message may be late. */
+function mostLate({ machine }: Report): number {
+  return Math.max(LATE, SLACK * machine);
+}
+
+/** A measured round: what must hold whatever the machine does is checked here. */
+async function endure(world: World, flood: Flood, server: Flooded): Promise<Round> {
+  const resident = await server.resident();
+  const before = await server.settled();
+  await world.begin();
+  const began = performance.now();
+  const did = await world.flood({ flood: flood.flood, port: server.port, ...flood.args });
+  const seconds = (performance.now() - began) / 1000;
+  const seen = await world.report();
+  const after = await server.settled();
+  const grown = (await server.resident(resident + GROWN / 2)) - resident;
+  const done = flood.figures?.(did, seconds) ?? `${did.connections} connections`;
+  const figures = `${done} in ${seconds.toFixed(1)} s`;
+  console.log(
+    `\n  ${flood.name}: ${figures}; ${mega(grown)}; p99 ${ms(seen.p99)} ms (the machine ` +
+      `${ms(seen.machine)}), longest ${ms(seen.max)} ms, answers ${ms(seen.answer)} ms`,
+  );
+  checkEnds(endsBetween(before, after), flood.ends, seen.answered);
+  assert.is(after.accepted - before.accepted, (did.connections ?? 0) + seen.answered);
+  flood.check?.(after, before);
+  assert.equal([seen.lost, seen.ended, seen.failed], [0, 0, 0], "bystanders lose nothing");
+  assert.is(after.refused, 0, "there was always room to publish");
+  assert.ok(seen.count > 0 && seen.answered > 0);
+  return { seen, grown, figures };
+}
+
+/** Lets a flood come over a server, and checks that it ends as it should and that nobody else notices. */
+export async function withstand(world: World, flood: Flood): Promise<void> {
+  const server = new Flooded(flood.options ?? {}, flood.secure);
+  try {
+    await server.started();
+    await world.watch(server.port, flood.secure ?? false);
+    if (flood.firehose) await server.firehose(flood.firehose);
+    await world.begin();
+    await sleep(QUIET);
+    const quiet = await world.report();
+    await world.flood({ flood: flood.flood, port: server.port, ...flood.args, ...flood.warm });
+    await server.settled();
+    let round = await endure(world, flood, server);
+    const isCalm = (): boolean => round.seen.p99 < mostLate(round.seen) && round.grown <= GROWN;
+    for (let i = 1; i < ROUNDS && !isCalm(); i++) round = await endure(world, flood, server);
+    const { seen, grown, figures } = round;
+    const what = Object.keys(flood.ends).join(", ").replaceAll("|", ", ");
+    const late = `${ms(quiet.p99)}, ${ms(seen.p99)} ms (${ms(seen.machine)})`;
+    rows.push(`${flood.name} | ${what} | ${figures} | ${mega(grown)} | ${late}`);
+    assert.ok(grown <= GROWN, `${mega(grown)} more are resident`);
+    const most = mostLate(seen);
+    assert.ok(seen.p99 < most, `p99 of ${ms(seen.p99)} ms, at most ${ms(most)} are allowed`);
+  } finally {
+    server.end();
+  }
+}

@@ -1,0 +1,85 @@
+// Floods of connections: many, slow, silent, or over before they began. Nobody else notices.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type Flood, World, printFloods, withstand } from "./flood";
+
+const floods = suite("floods of connections");
+
+/** Times that a test can wait for. */
+const QUICK = { headersTimeout: 1000, closeTimeout: 500, rateGrace: 1000 };
+
+const FLOODS: readonly Flood[] = [
+  {
+    name: "slow heads, a byte every 250 ms",
+    options: { ...QUICK, maxConnections: 2100 },
+    flood: "slowHeads",
+    args: { count: 2000, ms: 250 },
+    ends: { HeadTimeout: 2000 },
+  },
+  {
+    name: "slow heads, four times `maxConnections`",
+    options: { ...QUICK, maxConnections: 500 },
+    flood: "slowHeads",
+    args: { count: 2000, ms: 250 },
+    // The oldest goes for each that comes; the bystanders' requests are the youngest.
+    ends: { "Evicted|HeadTimeout": 2000 },
+    check: (after, before) => assert.ok(after.evicted - before.evicted >= 1500),
+  },
+  {
+    name: "slow bodies, a byte every 250 ms",
+    options: { ...QUICK, maxConnections: 2100 },
+    flood: "slowBodies",
+    args: { count: 2000, ms: 250 },
+    ends: { ReceiveTooSlow: 2000 },
+  },
+  {
+    name: "churn: reset, ended, a request, a WebSocket, in turn",
+    options: { maxConnections: 2000 },
+    flood: "churn",
+    args: { count: 50000 },
+    warm: { count: 5000 },
+    ends: { PeerReset: 12500, PeerClosed: 25000, Ok: 12500 },
+    figures: (_, seconds) => `50000 connections, ${(50 / seconds).toFixed(1)} k/s,`,
+  },
+  {
+    name: "connections without a byte",
+    options: { ...QUICK, maxConnections: 2100 },
+    flood: "noBytes",
+    args: { count: 2000 },
+    ends: { HeadTimeout: 2000 },
+  },
+  {
+    name: "halves of opening handshakes",
+    options: { ...QUICK, maxConnections: 2100 },
+    flood: "halfHandshakes",
+    args: { count: 2000 },
+    ends: { HeadTimeout: 2000 },
+  },
+  {
+    name: "upgrade, then silence",
+    options: { maxWebSockets: 2100, idleTimeout: 1 },
+    flood: "silence",
+    args: { count: 1000 },
+    ends: { IdleTimeout: 1000 },
+  },
+  {
+    name: "one address, connections over its limit",
+    options: { ...QUICK, maxConnectionsPerAddress: 100 },
+    flood: "oneAddress",
+    args: { count: 5000 },
+    ends: { "HeadTimeout|AddressLimit": 5000 },
+    check: (after, before) => {
+      const limited = (after.closed.AddressLimit ?? 0) - (before.closed.AddressLimit ?? 0);
+      assert.ok(limited > 3000, `${limited}`);
+    },
+  },
+];
+
+const world = new World();
+for (const flood of FLOODS) floods(flood.name, () => withstand(world, flood));
+floods.after(() => {
+  world.end();
+  printFloods();
+});
+floods.run();
