@@ -285,7 +285,9 @@ certificates("without `rejectUnauthorized: false` only who has a valid one comes
       );
       assert.match(await failure(port, name), /closed|ECONNRESET|ALERT/i);
     }
-    assert.is((await server.stats()).accepted, 2, "the others have not come to the server");
+    const { accepted, closed } = await server.stats();
+    assert.is(accepted, 6);
+    assert.is(closed.TlsFailed, 4, "the others have not come further than the handshake");
     // Who may come in changes as well.
     await server.configure({ tls: { ...CERTIFICATE, ca: read("stranger"), requestCert: true } });
     const stranger = await open(port, both("stranger"));
@@ -304,7 +306,9 @@ certificates("a version that is too old, and a client that speaks HTTP/2 alone, 
     assert.is(socket.getProtocol(), "TLSv1.3");
     assert.is(await answer(socket), null);
     socket.destroy();
-    assert.is((await server.stats()).accepted, 1);
+    const { accepted, closed } = await server.stats();
+    assert.is(accepted, 3);
+    assert.is(closed.TlsFailed, 2);
   }),
 );
 

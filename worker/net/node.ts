@@ -92,6 +92,25 @@ function certificateOf(socket: tls.TLSSocket): PeerCertificate | undefined {
   };
 }
 
+/** Which link a socket belongs to: so that all have the same listeners, and an idle one holds no closures. */
+const LINK = Symbol("link");
+
+interface Linked {
+  [LINK]?: NodeLink;
+}
+
+function onError(this: net.Socket & Linked, error: Error): void {
+  this[LINK]?.lose(error);
+}
+
+function onClose(this: net.Socket & Linked): void {
+  this[LINK]?.lose(undefined);
+}
+
+function onEnd(this: net.Socket & Linked): void {
+  this[LINK]?.ended();
+}
+
 class NodeLink implements Link {
   readonly remoteAddress: string;
   #peerCertificate: PeerCertificate | undefined;
@@ -99,9 +118,9 @@ class NodeLink implements Link {
   /** Writes may go to the handle itself. */
   readonly #direct: boolean;
   #sink: Sink | undefined;
-  readonly #written = (): void => {
-    this.#sink?.written();
-  };
+  /** Called when a write is complete that was not through on return: most never are. */
+  #written: (() => void) | undefined;
+  #completed: ((status: number) => void) | undefined;
 
   constructor(socket: net.Socket, direct: boolean) {
     this.#socket = socket;
@@ -116,9 +135,10 @@ class NodeLink implements Link {
   }
 
   #listen(socket: net.Socket): void {
-    socket.on("error", (error: Error) => this.#lose(error));
-    socket.on("close", () => this.#lose(undefined));
-    socket.on("end", () => this.#sink?.ended());
+    (socket as Linked)[LINK] = this;
+    socket.on("error", onError);
+    socket.on("close", onClose);
+    socket.on("end", onEnd);
   }
 
   /** From now on this is the stream: TLS within the socket so far. */
@@ -140,7 +160,12 @@ class NodeLink implements Link {
     this.#sink = sink;
   }
 
-  #lose(error: Error | undefined): void {
+  ended(): void {
+    this.#sink?.ended();
+  }
+
+  /** The socket is gone. */
+  lose(error: Error | undefined): void {
     const sink = this.#sink;
     this.#sink = undefined;
     sink?.lost(error);
@@ -171,6 +196,7 @@ class NodeLink implements Link {
   #await(request: WriteRequest, view: Uint8Array): boolean {
     if (Request) spare = new Request();
     request.buffer = view;
+    this.#completed ??= (code) => this.#complete(code);
     request.oncomplete = this.#completed;
     const status = request.writeStatus ?? 1;
     if (status > 0) return false;
@@ -179,16 +205,17 @@ class NodeLink implements Link {
   }
 
   /** Told by the handle that a write is complete, or has failed. */
-  readonly #completed = (status: number): void => {
+  #complete(status: number): void {
     if (status >= 0) this.#sink?.written();
     else if (this.#sink) this.#socket.destroy(writeError(status));
-  };
+  }
 
   #stream(view: Uint8Array): boolean {
     const socket = this.#socket;
     if (socket.destroyed) return false;
     socket.write(view);
     if (socket.writableLength === 0) return true;
+    this.#written ??= () => this.#sink?.written();
     socket.write(EMPTY, this.#written);
     return false;
   }
