@@ -99,7 +99,8 @@ export class Peer implements Sink, Connection {
   }
 
   lost(_error: Error | undefined, why?: "handshake"): void {
-    const reason = why === "handshake" ? CloseReason.TlsFailed : CloseReason.PeerReset;
+    const isHandshake = why === "handshake" || this.isUnsecured;
+    const reason = isHandshake ? CloseReason.TlsFailed : CloseReason.PeerReset;
     if (!this.dead) this.#pump.terminate(this, reason);
   }
 }
