@@ -221,8 +221,8 @@ export const MUTANTS = {
   "shutdown-late": {
     about: "shutdown: an upgrade that was under way opens all the same",
     file: "worker/answers.ts",
-    from: "if (this.#pump.isStopping) {",
-    to: "if (this.#pump.isStopping && agreed) {",
+    from: 'if (agreed === "malformed" || this.#pump.isStopping) {',
+    to: 'if (agreed === "malformed") {',
   },
 };
 

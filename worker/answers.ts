@@ -225,13 +225,6 @@ export class Answers {
       engine.x.abandon(peer.slot, peer.generation, reason);
       return this.#refuse(peer, chosen, data, reason);
     }
-    if (this.#pump.isStopping) {
-      // Nobody would say goodbye to it any more.
-      this.#prepareAnswer(request);
-      peer.response = undefined;
-      engine.x.abandon(peer.slot, peer.generation, CloseReason.Shutdown);
-      return this.#refuse(peer, chosen, data, CloseReason.Shutdown);
-    }
     const all = agreed ? [...fields, ["Sec-WebSocket-Extensions", agreed.field] as const] : fields;
     const fieldsLength = engine.putFields(all);
     if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");

@@ -102,6 +102,19 @@ class Author {
     return { ...this.#action(), pause };
   }
 
+  /** The server shuts down; at times while an upgrade is under way. */
+  goodbye(): Step[] {
+    const r = this.#r;
+    const steps: Step[] = [];
+    if (r.chance(0.5)) {
+      const come = this.#connect();
+      const client = this.#http.at(-1) as number;
+      steps.push({ ...come, pause: 0 }, { ...this.#upgrade(client), pause: 0 });
+    }
+    steps.push({ kind: "shutdown", drainMs: r.pick([0, 0, 100, 3000]), pause: r.size(50) });
+    return steps;
+  }
+
   #cut(): Cut {
     const r = this.#r;
     const pieces = r.chance(0.6) ? 0 : r.chance(0.9) ? r.int(1, 4) : 60;
@@ -400,9 +413,11 @@ export function scriptOf(seed: number, count: number): Script {
   const r = new Random(seed);
   const settings = drawSettings(seed, r);
   const author = new Author(r, settings.pending.bytes === TIGHT);
-  const steps = Array.from({ length: count }, () => author.step());
-  // Some end in an orderly way, others are broken off, some go on behind it.
-  if (r.chance(0.4))
-    steps.splice(r.int(Math.floor(count * 0.8), count), 0, { kind: "shutdown", pause: 0 });
+  const end = r.chance(0.4) ? r.int(Math.floor(count * 0.8), count - 1) : count;
+  const steps: Step[] = [];
+  for (let i = 0; i < count; i++) {
+    if (i === end) steps.push(...author.goodbye());
+    steps.push(author.step());
+  }
   return { settings, steps };
 }

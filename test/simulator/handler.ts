@@ -153,8 +153,7 @@ class Doer implements Handler {
       case "throw":
         return this.#throw();
       case "empty":
-        this.#scene.thrown++;
-        return Promise.resolve();
+        return this.#forget(res);
       case "break":
         return this.#break(res);
       case "die":
@@ -163,6 +162,12 @@ class Doer implements Handler {
       default:
         return res.send(200, "text/plain", echo);
     }
+  }
+
+  /** Settles without an answer: an error, unless nobody waits for it any more. */
+  async #forget(res: Response): Promise<void> {
+    await undefined;
+    if (!res.sent) this.#scene.thrown++;
   }
 
   async #break(res: Response): Promise<void> {

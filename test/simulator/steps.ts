@@ -129,7 +129,8 @@ export type Action =
   | { readonly kind: "configure"; readonly name: Live; readonly value: number }
   | { readonly kind: "block"; readonly ms: number }
   | { readonly kind: "wait" }
-  | { readonly kind: "shutdown" };
+  /** At once, or spread over so many ms. */
+  | { readonly kind: "shutdown"; readonly drainMs: number };
 
 /** How a client behaves. */
 export interface Manners {

@@ -228,7 +228,7 @@ export class World implements Scene {
       case "block":
         return this.#place.block(step.ms);
       case "shutdown":
-        return this.#shutdown();
+        return this.#shutdown(step.drainMs);
       default:
         return undefined;
     }
@@ -247,18 +247,18 @@ export class World implements Scene {
     this.version = next;
   }
 
-  #shutdown(): void {
+  #shutdown(drainMs: number): void {
     if (this.isStopping) return;
     this.isStopping = true;
     for (const client of this.clients) {
       client.mayEnd("Shutdown", "CloseTimeout", "Ok");
-      if (client.phase === "frames" || this.sockets.has(client.id))
-        client.farewell(1001, "Shutdown");
+      if (drainMs > 0) client.mayCloseWith(1012);
+      else if (this.sockets.has(client.id)) client.farewell(1001, "Shutdown");
       else client.mayCloseWith(1001);
     }
     this.#place.shutdown();
     this.#listener?.close();
-    this.pump.beginShutdown();
+    this.pump.beginShutdown(drainMs);
   }
 
   /** Ends what is left, and the application. */
