@@ -2,8 +2,8 @@
 // (`onread` over the accepted handle); else 'data' events are copied into it.
 //
 // Invariant: `written` is told exactly once for a write that was not through on return. Where Node lets it be,
-// a write goes to the socket's handle itself: what of it the kernel took shows in the length of the handle's
-// queue. Else, and for a handle's first write, it goes through the stream: `writableLength` is 0 on return when
+// a write goes to the socket's handle itself: a request that it has not taken into use says that the kernel
+// took all. Else, and for a handle's first write, it goes through the stream: `writableLength` is 0 on return when
 // it was through; otherwise an empty write is queued behind it, and its callback is the completion. A write
 // is never begun while another is outstanding. 'drain' is silent below the high-water mark and never relied on.
 
@@ -32,12 +32,12 @@ interface Handle {
    * @returns 0, a negative error number, or the request that was made
    */
   writeBuffer?(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
-  /** Bytes that were not written yet. */
-  readonly writeQueueSize?: number;
 }
 
 interface WriteRequest {
   oncomplete?: (status: number) => void;
+  /** −1 until a write is under way by it. */
+  getAsyncId?(): number;
   /** What it came to when that was before `oncomplete` could be set. */
   writeStatus?: number | null;
   /** Kept from being collected. */
@@ -55,12 +55,15 @@ interface Handled {
 let Request: (new () => WriteRequest) | null | undefined;
 /** For the next write: one that is through on return leaves it unused. */
 let spare: WriteRequest | null = null;
+/** Requests do not tell whether they are in use: all writes go through streams. */
+let isUnfit = false;
 
 /** Learns how writes are requested from one that is being made. */
 function learn(handle: Handle, write: () => void): void {
   const { writeBuffer } = handle;
   handle.writeBuffer = (request, bytes) => {
     Request = request && (request.constructor as new () => WriteRequest);
+    isUnfit = request !== null && request.getAsyncId?.() !== -1;
     return (writeBuffer as NonNullable<Handle["writeBuffer"]>).call(handle, request, bytes);
   };
   try {
@@ -172,7 +175,7 @@ class NodeLink implements Link {
   }
 
   write(view: Uint8Array): boolean {
-    if (!this.#direct) return this.#stream(view);
+    if (!this.#direct || isUnfit) return this.#stream(view);
     const handle = this.#socket._handle;
     // It has been destroyed: its loss is told.
     if (!handle) return false;
@@ -184,7 +187,8 @@ class NodeLink implements Link {
       return isThrough;
     }
     const result = (handle.writeBuffer as NonNullable<Handle["writeBuffer"]>)(spare, view);
-    if (result === 0 && (spare === null || handle.writeQueueSize === 0)) return true;
+    // What libuv has tried again, with success, is complete later, though nothing is left in its queue.
+    if (result === 0 && (spare === null || spare.getAsyncId?.() === -1)) return true;
     if (typeof result === "number" && result !== 0) {
       this.#socket.destroy(writeError(result));
       return false;
@@ -328,11 +332,7 @@ function writeError(errno: number): Error {
 
 /** True where a handle's own writes are what they are in Node. */
 function isDirect(handle: Handle): boolean {
-  return (
-    !("deno" in process.versions) &&
-    typeof handle.writeBuffer === "function" &&
-    handle.writeQueueSize === 0
-  );
+  return !("deno" in process.versions) && typeof handle.writeBuffer === "function";
 }
 
 /** Sockets on whose way to TLS the server's own code can be put off: those of Node itself. */
