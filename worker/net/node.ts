@@ -2,8 +2,8 @@
 // (`onread` over the accepted handle); else 'data' events are copied into it.
 //
 // Invariant: `written` is told exactly once for a write that was not through on return. Where Node lets it be,
-// a write goes to the socket's handle itself: what of it the kernel took shows in the length of the handle's
-// queue. Else, and for a handle's first write, it goes through the stream: `writableLength` is 0 on return when
+// a write goes to the socket's handle itself: whether the kernel took all of it shows in the request, which is
+// unused then. Else, and for a handle's first write, it goes through the stream: `writableLength` is 0 on return when
 // it was through; otherwise an empty write is queued behind it, and its callback is the completion. A write
 // is never begun while another is outstanding. 'drain' is silent below the high-water mark and never relied on.
 
@@ -23,6 +23,11 @@ interface Handle {
 }
 
 interface WriteRequest {
+  /**
+   * −1 while no write is under way by it. The length of the handle's queue does not tell: libuv tries once more before
+   * it queues, and may get rid of everything; the request is in use all the same until its completion is told.
+   */
+  getAsyncId?(): number;
   oncomplete?: (status: number) => void;
   /** Kept from being collected. */
   buffer?: Uint8Array;
@@ -36,6 +41,8 @@ interface Handled {
 let Request: (new () => WriteRequest) | undefined;
 /** For the next write: one that is through on return leaves it unused. */
 let spare: WriteRequest = {};
+/** Requests tell whether they are in use; where they do not, writes go through the stream. */
+let isTold = true;
 
 /** Learns the class of write requests from a write that is being made. */
 function learn(handle: Handle, write: () => void): void {
@@ -50,7 +57,9 @@ function learn(handle: Handle, write: () => void): void {
     // What it inherits shows again.
     delete handle.writeBuffer;
   }
-  if (Request) spare = new Request();
+  if (!Request) return;
+  spare = new Request();
+  isTold = spare.getAsyncId?.() === -1;
 }
 
 class NodeLink implements Link {
@@ -84,7 +93,7 @@ class NodeLink implements Link {
 
   write(view: Uint8Array): boolean {
     if (this.#socket.destroyed) return false;
-    const handle = this.#direct ? this.#socket._handle : undefined;
+    const handle = this.#direct && isTold ? this.#socket._handle : undefined;
     if (!handle) return this.#stream(view);
     if (Request === undefined) {
       let isThrough = false;
@@ -98,7 +107,7 @@ class NodeLink implements Link {
       this.#socket.destroy(writeError(error));
       return false;
     }
-    if (handle.writeQueueSize === 0) return true;
+    if (spare.getAsyncId?.() === -1) return true;
     spare.buffer = view;
     spare.oncomplete = this.#completed;
     spare = new Request();
