@@ -5,7 +5,7 @@
 // last one. Beside the server's stream the bystanders watch one that has nothing to do with it, in the same seconds:
 // where the machine itself is late, the server may be, too.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import type { Options, Stats } from "ringcast";
 import * as assert from "uvu/assert";
 import { Child } from "./child";
@@ -18,9 +18,9 @@ const SLACK = 3;
 /** Bytes that may be resident after a flood and were not before. */
 const GROWN = 8 * 1048576;
 /** WebSockets of the bystanders. */
-const BYSTANDERS = 4;
+export const BYSTANDERS = 4;
 /** ms in which the quiet before a flood is measured. */
-const QUIET = 600;
+const QUIET = 400;
 /**
  * How often a flood may be tried for its time, and for what is resident: others may have had the processors, and
  * glibc keeps some of what was freed. What is late or leaks by itself is late, or leaks, each time.
@@ -71,6 +71,14 @@ export interface Report {
   readonly max: number;
 }
 
+/** How a thread is. */
+export interface Health {
+  readonly handles: number;
+  /** ms by which its loop was late, 99 times of 100 at most, and at most. */
+  readonly p99: number;
+  readonly max: number;
+}
+
 /** Bytes of a process that are resident. */
 export function residentBytes(pid: number): number {
   const text = readFileSync(`/proc/${pid}/status`, "utf8");
@@ -89,7 +97,7 @@ export function printFloods(): void {
 }
 
 /** Connections that have ended. */
-function endedOf(stats: Stats): number {
+export function endedOf(stats: Stats): number {
   return Object.values(stats.closed).reduce((sum, count) => sum + count, 0);
 }
 
@@ -152,6 +160,22 @@ export class Flooded {
   async stats(): Promise<ServerStats> {
     this.#child.tell({ order: "stats" });
     return this.#child.next<ServerStats>(LIMIT);
+  }
+
+  /** How the application's thread is, and the worker's. */
+  async health(): Promise<{ application: Health; worker: Health; descriptors: number }> {
+    this.#child.tell({ order: "health" });
+    const application = await this.#child.next<Health>(LIMIT);
+    const worker = (await this.#ask("/health")) as Health;
+    return { application, worker, descriptors: readdirSync(`/proc/${this.pid}/fd`).length };
+  }
+
+  /** Asks the handler; an answer that is JSON. */
+  async #ask(target: string): Promise<unknown> {
+    const response = await fetch(`http://127.0.0.1:${this.port}${target}`, {
+      headers: { connection: "close" },
+    });
+    return response.json();
   }
 
   async firehose(bytes: number): Promise<void> {

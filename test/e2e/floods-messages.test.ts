@@ -15,7 +15,7 @@ const FLOODS: readonly Flood[] = [
   {
     name: "pings, no pong is read",
     flood: "unreadPings",
-    args: { count: 50, ms: 2000 },
+    args: { count: 50, ms: 1500 },
     warm: { ms: 500 },
     ends: { PeerReset: 50 },
     figures: frames,
@@ -69,7 +69,7 @@ const FLOODS: readonly Flood[] = [
     options: { ring: 4 * MiB },
     flood: "slowSubscribers",
     firehose: 65536,
-    args: { count: 50, ms: 3000 },
+    args: { count: 50 },
     ends: { WsClientTooSlow: 50 },
     check: (after) => assert.equal(Object.keys(after.evictions), ["WsClientTooSlow"]),
   },

@@ -18,8 +18,8 @@ const FLOODS: readonly Flood[] = [
     name: "16 MiB asked for, a byte a second is read",
     options: { writeTimeout: 1000 },
     flood: "slowReaders",
-    args: { count: 200, ms: 3000 },
-    ends: { WriteTimeout: 200 },
+    args: { count: 100 },
+    ends: { WriteTimeout: 100 },
   },
   {
     name: "heads, targets, fields and bodies that are too large",

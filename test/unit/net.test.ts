@@ -152,4 +152,98 @@ for (const how of ["reset", "destroy", "end"] as const) {
   }
 }
 
+// ---- writes ------------------------------------------------------------------------------------------
+
+interface Handle {
+  writeBuffer(request: object, bytes: Uint8Array): number;
+}
+type Handled = net.Socket & { readonly _handle: Handle };
+
+/** A link, how often it was told of a completion, and its client. */
+async function connected(): Promise<{
+  link: Link;
+  told: () => number;
+  client: Handled;
+  end(): void;
+}> {
+  let accepted: Action = () => undefined;
+  const found = new Promise<Link>((resolve) => {
+    accepted = resolve;
+  });
+  let told = 0;
+  const accept = (link: Link): Sink => {
+    accepted(link);
+    const written = (): void => {
+      told++;
+    };
+    const nothing = (): void => undefined;
+    return { read: nothing, written, ended: nothing, lost: nothing, secured: nothing };
+  };
+  const options = { port: 0, hostname: "127.0.0.1", backlog: 8, noDelay: true, keepAlive: 0 };
+  const listener = await nodeTransport().listen(
+    { ...options, ipv6Only: false, handshakeTimeout: 5000, proxied: false },
+    new Uint8Array(65536),
+    accept,
+    () => undefined,
+  );
+  const client = net.connect(listener.port, "127.0.0.1") as Handled;
+  const link = await found;
+  const end = (): void => {
+    link.destroy();
+    client.destroy();
+    listener.close();
+  };
+  return { link, told: () => told, client, end };
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  const end = Date.now() + 5000;
+  while (!holds() && Date.now() < end) await turn();
+  assert.ok(holds());
+}
+
+links(
+  "a write of which libuv gets rid at its second try is complete when that is told",
+  async () => {
+    const one = await connected();
+    const other = await connected();
+    let got = "";
+    one.client.on("data", (bytes) => {
+      got += bytes;
+    });
+    // The first shows how writes are requested.
+    one.link.write(Buffer.from("first"));
+    await until(() => got === "first");
+    other.client.pause();
+    const prototype = Object.getPrototypeOf(Object.getPrototypeOf(one.client._handle)) as Handle;
+    const { writeBuffer } = prototype;
+    const seen: Handle[] = [];
+    prototype.writeBuffer = function (request, bytes) {
+      seen.push(this);
+      return writeBuffer.call(this, request, bytes);
+    };
+    try {
+      // A client that does not read: what is written to it stays under way.
+      assert.not(other.link.write(new Uint8Array(32 << 20)));
+      const [blocked] = seen as [Handle];
+      prototype.writeBuffer = function (request, bytes) {
+        // The request is in use, and the handle's own queue is empty.
+        writeBuffer.call(blocked, request, Buffer.from("x"));
+        const Request = request.constructor as new () => object;
+        return writeBuffer.call(this, new Request(), bytes);
+      };
+      assert.not(one.link.write(Buffer.from(", second")));
+    } finally {
+      prototype.writeBuffer = writeBuffer;
+    }
+    const before = one.told();
+    other.client.resume();
+    await until(() => one.told() === before + 1);
+    assert.ok(one.link.write(Buffer.from(", third")));
+    await until(() => got === "first, second, third");
+    one.end();
+    other.end();
+  },
+);
+
 links.run();

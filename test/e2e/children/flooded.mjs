@@ -4,6 +4,7 @@
 
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { health } from "./health.mjs";
 import { PACE, stamped } from "./pace.mjs";
 
 // Before the worker starts: it has a collector of its own.
@@ -32,6 +33,9 @@ setInterval(() => {
 const orders = {
   async stats() {
     process.send({ ...(await server.stats()), published, refused, evictions: evicted });
+  },
+  health() {
+    process.send(health());
   },
   gc() {
     gc();

@@ -1,5 +1,7 @@
 // What a flooded server serves: answers of any length, a large body, topics that clients name themselves.
 
+import { health } from "../children/health.mjs";
+
 const MiB = 1048576;
 
 export default (server) => {
@@ -19,8 +21,8 @@ export default (server) => {
         case "/large":
           large ??= server.body(new Uint8Array(16 * MiB), "application/octet-stream");
           return res.static(large);
-        case "/refused":
-          return res.send(200, "text/plain", `${refused}`);
+        case "/health":
+          return res.send(200, "application/json", JSON.stringify({ ...health(), refused }));
         default:
           return res.send(200, "text/plain", "x".repeat(Number(req.query)));
       }

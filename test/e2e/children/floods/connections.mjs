@@ -31,33 +31,38 @@ export function slowBodies({ port, count, ms }) {
   return drip(port, count, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", ms);
 }
 
-/** Opens connections, says `start` on each, and waits until the server has ended them. */
+/** Opens connections, says what `start` gives on each, and waits until the server has ended them. */
 async function leave(port, count, start, source = sourceOf) {
   const gone = [];
   await each(count, WIDTH, async (i) => {
     const socket = await open(port, source(i));
-    if (start.length > 0) socket.write(start);
+    if (start(i).length > 0) socket.write(start(i));
     gone.push(socket.gone);
   });
   await Promise.all(gone);
+}
+
+/** Connections without a byte, and others with half an opening handshake, in turn. */
+export async function halfHandshakes({ port, count }) {
+  await leave(port, count, (i) => (i % 2 === 0 ? "" : HANDSHAKE));
   return { connections: count };
 }
 
-export function noBytes({ port, count }) {
-  return leave(port, count, "");
+/** Records of TLS whose ClientHello never becomes whole. They are no connections yet. */
+export async function halfHellos({ port, count }) {
+  const hello = Buffer.from("16030102000100", "hex");
+  await leave(port, count, () => hello);
+  return { hellos: count };
 }
 
-export function halfHandshakes({ port, count }) {
-  return leave(port, count, HANDSHAKE);
-}
-
-/** A record of TLS whose ClientHello never becomes whole. */
-export function halfHellos({ port, count }) {
-  return leave(port, count, Buffer.from("16030102000100", "hex"));
-}
-
-export function oneAddress({ port, count }) {
-  return leave(port, count, "GET / HTTP/1.1\r\nHost: a\r\nX: ", () => sourceOf(0));
+export async function oneAddress({ port, count }) {
+  await leave(
+    port,
+    count,
+    () => "GET / HTTP/1.1\r\nHost: a\r\nX: ",
+    () => sourceOf(0),
+  );
+  return { connections: count };
 }
 
 /** WebSockets that answer nothing, also no ping. */

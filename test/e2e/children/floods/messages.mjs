@@ -101,12 +101,11 @@ export async function subscriptions({ port, count, topics }) {
   return { connections: count, messages: count * topics * 1.5 };
 }
 
-/** Subscribes to the firehose, and reads a byte a second of it, whatever becomes of it meanwhile. */
-export async function slowSubscribers({ port, count, ms }) {
+/** Subscribes to the firehose, and reads a byte a second of it. */
+export async function slowSubscribers({ port, count }) {
   await each(count, count, async (i) => {
-    const socket = await hardlyReading(port, sourceOf(i));
+    const socket = await hardlyReading(port, sourceOf(i), frame(10));
     socket.write(Buffer.concat([Buffer.from(`${HANDSHAKE}\r\n`), frame(1, "+firehose")]));
-    setTimeout(() => socket.destroy(), ms);
     await socket.gone;
   });
   return { connections: count };

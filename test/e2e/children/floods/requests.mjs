@@ -16,12 +16,11 @@ export async function unreadPipelines({ port, count }) {
   return { connections: count, bytes };
 }
 
-/** Asks for a large body, and reads a byte a second of it, whatever becomes of it meanwhile. */
-export async function slowReaders({ port, count, ms }) {
+/** Asks for a large body, and reads a byte a second of it. */
+export async function slowReaders({ port, count }) {
   await each(count, count, async (i) => {
-    const socket = await hardlyReading(port, sourceOf(i));
+    const socket = await hardlyReading(port, sourceOf(i), "\r\n");
     socket.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
-    setTimeout(() => socket.destroy(), ms);
     await socket.gone;
   });
   return { connections: count };

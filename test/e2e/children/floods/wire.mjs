@@ -37,10 +37,17 @@ export function open(port, source, onread) {
   });
 }
 
-/** As `open`, of a client that reads one byte a second. */
-export async function hardlyReading(port, source) {
+/**
+ * As `open`, of a client that reads one byte a second. What it has not read stands before its end: it notices that by
+ * the `sign` of life which it writes again and again.
+ */
+export async function hardlyReading(port, source, sign) {
   const socket = await open(port, source, { buffer: Buffer.alloc(1), callback: () => false });
-  const timer = setInterval(() => socket.resume(), 1000);
+  let ticks = 0;
+  const timer = setInterval(() => {
+    socket.write(sign);
+    if (++ticks % 4 === 0) socket.resume();
+  }, 250);
   socket.gone.then(() => clearInterval(timer));
   return socket;
 }
