@@ -32,6 +32,12 @@ export const MUTANTS = {
     from: "return (offset & ((ring.capacity - 1) as u64)) == 0;",
     to: "return ring.capacity == 0 && offset == 0;",
   },
+  "ring-dead": {
+    about: "ring: memory of who has ended is overwritten before it is reset",
+    file: "assembly/engine.ts",
+    from: "  if (engine.deadReaders != 0) return Outcome.Evicted;\n",
+    to: "",
+  },
   "treap-stay": {
     about: "treap: who has been written to stays where it stood",
     file: "assembly/output.ts",

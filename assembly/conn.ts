@@ -399,6 +399,8 @@ export class Engine {
   talliesUsed: u32;
   freeTally: u32;
   tallyCount: u32;
+  /** Dead connections whose last write is of a ring: the transport may read there until the host frees them. */
+  deadReaders: u32;
 }
 
 export const ENGINE_BYTES: usize = 512;

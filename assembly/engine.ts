@@ -391,6 +391,8 @@ function isPublisherTooFast(ring: Ring, tail: u64): bool {
  *     many: it waits, for at most SlowGrace, then the furthest behind go.
  */
 function makeRoom(ring: Ring, tail: u64): u32 {
+  // Whoever has ended otherwise is reset before anything of the ring is overwritten, too.
+  if (engine.deadReaders != 0) return Outcome.Evicted;
   // A record that does not fit behind `committed` may need more than a ring's length, the skipped bytes
   // included: then nobody may be behind at all.
   const floor = min(floorFor(ring, tail, paramU32(Param.Frames) as u64), ring.committed);

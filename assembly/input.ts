@@ -808,6 +808,7 @@ export function limit(slot: u32, generation: u32, idle: u32, payload: u32): void
  * events, call again), Full (refused: 503), Gone, TooLarge (a field is refused)
  */
 export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: u32): u32 {
+  takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;

@@ -169,6 +169,11 @@ export function dropInput(c: Conn): void {
   dropBuffer(c);
 }
 
+/** True while the transport may read a ring for a connection. */
+function readsRing(c: Conn): bool {
+  return c.writing == RowKind.Ring || c.writing == RowKind.DeflateRing;
+}
+
 /**
  * Ends a connection. Its place among the readers is free at once, its slot when the host calls `free`.
  * @param shut Shut.Reset when bytes of the ring that it was handed may be overwritten
@@ -196,6 +201,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
     giveBlock(c, block(c.pong));
     c.pong = 0;
   }
+  if (readsRing(c)) engine.deadReaders++;
   c.state = State.Dead;
   c.reason = reason as i16;
   add(Control.DeadCount, 1);
@@ -213,6 +219,7 @@ export function free(slot: u32, generation: u32): void {
   c.sending = 0;
   dropBuffer(c);
   forgetAddress(c);
+  if (readsRing(c)) engine.deadReaders--;
   add(Control.DeadCount, -1);
   putFree(c);
 }

@@ -28,6 +28,7 @@ import {
   live,
   markDirty,
   paramU32,
+  takeTime,
 } from "./conn";
 import { beginHead, wantsContinue } from "./http";
 import { dropInput, finishWith, kill, rearm } from "./output";
@@ -169,6 +170,7 @@ export function respond(
   fieldsLength: u32,
   bodyLength: u32,
 ): u32 {
+  takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   const persistent = lastPersistence(c, flags);
@@ -199,6 +201,7 @@ export function respondStatic(
   body: u32,
   length: u32,
 ): u32 {
+  takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   const persistent = lastPersistence(c, flags);
@@ -234,6 +237,7 @@ export function streamBegin(
   flags: u32,
   fieldsLength: u32,
 ): u32 {
+  takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request || has(c, Flag.Streaming)) {
     return Outcome.Gone;
@@ -303,6 +307,7 @@ export function streamNext(slot: u32, generation: u32): void {
 
 /** Ends an answer that came piece by piece: the connection goes on, or ends with it. */
 export function streamEnd(slot: u32, generation: u32): u32 {
+  takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !has(c, Flag.Streaming)) return Outcome.Gone;
   if (has(c, Flag.Chunking) && !has(c, Flag.Bare)) {
@@ -325,6 +330,7 @@ export function stop(): void {
  * out is answered first.
  */
 export function dismiss(slot: u32, generation: u32): void {
+  takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return;
   if (has(c, Flag.Proxied | Flag.Unsecured)) refuse(c, CloseReason.Shutdown);

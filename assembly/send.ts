@@ -5,7 +5,19 @@
 import { CloseReason, Control, Outcome, Param, Shut } from "./abi";
 import { copy, storeBe16 } from "./bytes";
 import { closeCode } from "./close";
-import { Conn, Flag, State, add, engine, has, live, markDirty, paramU32, removeOpen } from "./conn";
+import {
+  Conn,
+  Flag,
+  State,
+  add,
+  engine,
+  has,
+  live,
+  markDirty,
+  paramU32,
+  removeOpen,
+  takeTime,
+} from "./conn";
 import { finishWith, isBehind, kill } from "./output";
 import { block, giveBlock, isScarce, reserve, takeBlock, write } from "./reply";
 import { firstByte, headerBytes, putHeader, ringOf } from "./ring";
@@ -131,6 +143,7 @@ export function close(
   textLength: u32,
   reason: i32,
 ): u32 {
+  takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
   if (!queueClose(c, code, text, textLength)) {

@@ -110,7 +110,7 @@ export class Guests {
       from = Math.max(from, to);
       if (turns && part < 1) await this.#world.runner.settle();
     }
-    guest.client.spokeAt = this.#world.clock.now();
+    if (bytes.length > 0) guest.client.spokeAt = this.#world.clock.now();
   }
 
   /** An answer, as the handler will give it. */

@@ -58,6 +58,44 @@ timers("a head that trickles in is 408, counted from its first byte", () => {
   drive.end();
 });
 
+timers("the request behind an answer that came late has all of its time", () => {
+  const drive = new Drive();
+  let asked = 0;
+  // The first is answered by hand.
+  drive.answer = (one) => {
+    if (asked++ > 0) one.respond();
+  };
+  const wire = drive
+    .connect()
+    .send(`${GET}POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx`);
+  // Nothing happens for a minute, in which nobody tells the engine of the time.
+  drive.now += 60000;
+  drive.time();
+  wire.respond();
+  drive.turn();
+  assert.equal(statuses(wire), [200]);
+  drive.after(10000);
+  wire.send("y");
+  assert.equal(statuses(wire), [200, 200]);
+  drive.end();
+});
+
+timers("a WebSocket that opens late is not idle since its connection came", () => {
+  const drive = new Drive();
+  drive.answer = () => undefined;
+  const wire = drive.connect().send(HANDSHAKE);
+  drive.now += 59000;
+  drive.time();
+  wire.upgrade();
+  drive.turn();
+  wire.take();
+  drive.after(29999);
+  assert.equal(lines(wire.take()), []);
+  drive.after(1);
+  assert.equal(lines(wire.take()), ["ping"]);
+  drive.end();
+});
+
 timers("a body that trickles in is 408, counted from the request's first byte", () => {
   const drive = new Drive();
   const wire = drive.connect();

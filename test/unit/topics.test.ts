@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Control, Outcome, TOPIC_NAME_BYTES } from "../../assembly/abi";
+import { CloseReason, Control, Outcome, TOPIC_NAME_BYTES } from "../../assembly/abi";
 import { BINARY, Drive, type Wire } from "../drive";
 import { frame, lines } from "../frame";
 
@@ -227,6 +227,31 @@ topics("a publication that skips the rest of a lap, with nobody behind, breaks n
   assert.equal(got(a), [`text ${"s".repeat(1700)}`, `text ${"l".repeat(2900)}`]);
   drive.end();
 });
+
+topics(
+  "nothing of the ring is overwritten before who ended with a write of it has been reset",
+  () => {
+    const [drive, a, b] = start(2, { RunBytes: 65536 }) as [Drive, Wire, Wire];
+    const { x, scratch } = drive.engine;
+    a.stalled = true;
+    drive.publish("a".repeat(3000));
+    drive.turn();
+    assert.is(a.pending?.length, 3004);
+    // It ends by the way, as when its Close finds no block; the host has not looked at the events yet.
+    x.terminate(a.slot, a.generation, CloseReason.Application);
+    const held = Buffer.from(drive.engine.u8.subarray(a.pending?.offset ?? 0).subarray(0, 3004));
+    const attempt = (): Outcome => x.publish(0, scratch, 3000, 0, 0, 0, 0, 0);
+    assert.is(attempt(), Outcome.Evicted);
+    const now = drive.engine.u8.subarray(a.pending?.offset ?? 0).subarray(0, 3004);
+    assert.ok(held.equals(now), "its memory is as it was");
+    drive.actOnCloses();
+    assert.ok(a.dead);
+    assert.is(attempt(), Outcome.Ok);
+    drive.turn();
+    assert.is(got(b).length, 2);
+    drive.end();
+  },
+);
 
 topics("a topic without subscribers costs nothing and is forgotten", () => {
   const [drive, a] = start(1, { Topics: 2 }) as [Drive, Wire];
