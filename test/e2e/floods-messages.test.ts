@@ -17,7 +17,7 @@ const FLOODS: readonly Flood[] = [
     flood: "unreadPings",
     args: { count: 50, ms: 1500 },
     warm: { ms: 500 },
-    ends: { PeerReset: 50 },
+    ends: { "PeerReset|PeerEnded": 50 },
     figures: frames,
   },
   {
