@@ -14,7 +14,7 @@ const [suite = "all", ...names] = process.argv.slice(2);
 const suites = suite === "all" ? ["unit", "e2e"] : [suite];
 const outdir = path.join(root, ".cache/test");
 /** Longest a file may take, in ms. */
-const LIMIT = process.env.CONFORMANCE === "full" ? 7200000 : 120000;
+const LIMIT = process.env.CONFORMANCE === "full" ? 7200000 : 240000;
 
 async function find(dir) {
   const entries = await readdir(path.join(root, "test", dir)).catch(() => []);
