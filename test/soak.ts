@@ -31,9 +31,10 @@ const OPTIONS = {
   ...{ headersTimeout: 1000, rateGrace: 1000, writeTimeout: 1000, closeTimeout: 500 },
   ...{
     bufferTimeout: 1000,
-    idleTimeout: 1,
+    idleTimeout: 4,
     perMessageDeflate: true,
     ring: 4 * MiB,
+    maxFrames: 8192,
     maxPayloadLength: 16 * MiB,
   },
 };
@@ -87,6 +88,9 @@ interface Look {
   readonly workerHandles: number;
   readonly descriptors: number;
 }
+
+// What is freed of large blocks glibc gives back at once: else it keeps up to 64 MB of them, or does not.
+process.env.MALLOC_MMAP_THRESHOLD_ = "131072";
 
 const minutes = minutesOf(process.argv.slice(2));
 const world = new World();
@@ -207,6 +211,8 @@ async function soak(): Promise<void> {
 try {
   await soak();
 } catch (error) {
+  // A server that has died says how.
+  await server.stats().then(console.error, console.error);
   faults.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
 } finally {
   server.end();

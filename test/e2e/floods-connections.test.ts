@@ -51,7 +51,7 @@ const FLOODS: readonly Flood[] = [
   },
   {
     name: "upgrade, then silence",
-    options: { maxWebSockets: 2100, idleTimeout: 1 },
+    options: { maxWebSockets: 2100, idleTimeout: 2 },
     flood: "silence",
     args: { count: 1000 },
     ends: { IdleTimeout: 1000 },

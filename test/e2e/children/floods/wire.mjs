@@ -27,7 +27,10 @@ export function open(port, source, onread) {
     socket.gone = new Promise((end) => socket.once("close", end));
     socket.setNoDelay(true);
     socket.once("connect", () => resolve(socket));
-    socket.on("error", () => resolve(socket));
+    socket.on("error", (error) => {
+      socket.failure = error.code;
+      resolve(socket);
+    });
     socket.on("end", () => socket.end());
     if (!onread) {
       socket.on("data", (bytes) => {
@@ -70,8 +73,9 @@ export function got(socket, text) {
 export async function openWebSocket(port, source, fields = "") {
   const socket = await open(port, source);
   socket.write(`${HANDSHAKE}${fields}\r\n`);
-  if (!(await got(socket, "\r\n\r\n"))) throw new Error(`no 101: ${socket.kept}`);
-  if (!socket.kept.startsWith("HTTP/1.1 101")) throw new Error(socket.kept);
+  await got(socket, "\r\n\r\n");
+  if (!socket.kept.startsWith("HTTP/1.1 101"))
+    throw new Error(`no 101 but ${JSON.stringify(socket.kept)} ${socket.failure ?? "ended"}`);
   return socket;
 }
 
