@@ -24,6 +24,22 @@ function rangeText(row: OptionRow<string>): string {
   return row.power ? `${range}, a power of two` : range;
 }
 
+/** A row for the reference: what it does, its default and its range. */
+function rowText(row: OptionRow<string>): string {
+  const live = row.live ? " May change while the server runs." : "";
+  return `${row.text} Default ${valueText(row, row.default)}; ${rangeText(row)}.${live}`;
+}
+
+const textsOf = (rows: readonly OptionRow<string>[]): Record<string, string> =>
+  Object.fromEntries(rows.map((row) => [row.name, rowText(row)]));
+
+/** What the reference says of each option, and of each cause, by its name. */
+export const optionTexts = (): Record<string, string> => textsOf(OPTIONS);
+export const poolTexts = (): Record<string, string> => textsOf(POOL_OPTIONS);
+export function causeTexts(): Record<string, string> {
+  return Object.fromEntries(Object.entries(CLOSE_TABLE).map(([name, { text }]) => [name, text]));
+}
+
 export function optionsTable(): string {
   return tableOf(OPTIONS);
 }
