@@ -260,7 +260,7 @@ export interface Stage {
   truncate(n: number): this;
   /** Drops what is staged. */
   discard(): void;
-  /** Publishes it to every open WebSocket. @returns false when staging failed or there is no room; nothing was sent then */
+  /** Publishes it to every open WebSocket. @returns false: staging failed, or there is no room; nothing was sent */
   broadcast(options?: PublishOptions): boolean;
   /** Publishes it to a topic's subscribers. @returns as `broadcast` */
   publish(topic: string, options?: PublishOptions): boolean;
