@@ -196,7 +196,7 @@ function isCommand(command: string, files: ReadonlyMap<string, string>): boolean
   const file = words.filter((one) => !one.startsWith("-"))[program === "deno" ? 1 : 0] ?? "";
   if (program === "npm" && word === "run") return (words[1] as string) in scripts;
   if (program === "npm" && (word === "i" || word === "install")) return words[1] === name;
-  if (program === "npm") return word === "ci" || word in scripts;
+  if (program === "npm") return word === "ci" || word === "init" || word in scripts;
   if (program === "node" || program === "bun") return files.has(file) || existsSync(file);
   // By test/runtimes.
   return program === "deno" ? files.has(file) : program === "esbuild";
