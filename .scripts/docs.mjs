@@ -11,13 +11,13 @@ import { Application, Comment, Converter, ReflectionKind } from "typedoc";
 import { newest, root } from "./build.mjs";
 import { buildTypes } from "./types.mjs";
 
-const { exports } = JSON.parse(await readFile(path.join(root, "package.json"), "utf8"));
+const { exports, name } = JSON.parse(await readFile(path.join(root, "package.json"), "utf8"));
 
 /** Entry points by the files that declare them; modules that threads run export nothing. */
 const entries = new Map();
-for (const [name, { types }] of Object.entries(exports)) {
+for (const [entry, { types }] of Object.entries(exports)) {
   if (types && !types.endsWith("/script.d.ts"))
-    entries.set(path.join(root, types), name.replace(/^\./, "ringcast"));
+    entries.set(path.join(root, types), entry.replace(/^\./, name));
 }
 
 /** Declarations are made anew when a source is newer. */
@@ -56,12 +56,12 @@ async function readExports() {
 
 /** Gives what has no comment of its own the text of its table; modules are called as they are imported. */
 function explain({ converter }, { causeTexts, optionTexts, poolTexts }, exportTexts) {
-  const textOf = (name, parent = "") => {
-    if (parent === "CloseReason") return causeTexts[name];
-    if (parent === "PoolOptions") return poolTexts[name];
-    if (parent === "EngineExports") return exportTexts.get(name);
-    if (name === "COUNT") return "How many there are.";
-    return /Options$/.test(parent) ? optionTexts[name] : undefined;
+  const textOf = (member, parent = "") => {
+    if (parent === "CloseReason") return causeTexts[member];
+    if (parent === "PoolOptions") return poolTexts[member];
+    if (parent === "EngineExports") return exportTexts.get(member);
+    if (member === "COUNT") return "How many there are.";
+    return /Options$/.test(parent) ? optionTexts[member] : undefined;
   };
   converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
     for (const one of Object.values(project.reflections)) {
@@ -77,12 +77,14 @@ function explain({ converter }, { causeTexts, optionTexts, poolTexts }, exportTe
 /** Members of types that have no name: the comment in front of such a type tells of them. */
 function unnamed(project) {
   const isToTell = (one) =>
-    one.kindOf(ReflectionKind.Property) && !one.flags.isExternal && !one.hasComment();
+    one.kindOf(ReflectionKind.Property | ReflectionKind.ConstructorSignature) &&
+    project.getSymbolIdFromReflection(one)?.packageName === name &&
+    !one.hasComment();
   const isOfParameter = (one) =>
     one?.kindOf(ReflectionKind.Parameter) || (one?.parent && isOfParameter(one.parent));
   return Object.values(project.reflections)
     .filter((one) => one.parent?.name === "__type" && isToTell(one) && !isOfParameter(one))
-    .map((one) => one.getFullName());
+    .map((one) => one.getFriendlyFullName());
 }
 
 async function main() {

@@ -290,6 +290,8 @@ export interface HandlerServer<User = unknown> {
   count(): number;
   /** Counters and gauges: at once in the worker, a promise on the application's thread. */
   stats(): Stats | Promise<Stats>;
+  /** The same as OpenMetrics text: at once in the worker, a promise on the application's thread. */
+  metrics(): string | Promise<string>;
   /** Makes bytes a static body: sent from where they lie, for as long as the server runs. */
   body(data: string | Uint8Array, type: string): StaticBody;
 }
@@ -398,6 +400,12 @@ export interface Stats {
   readonly addresses: number;
   /** The ring, and what of it the furthest behind has not been sent. */
   readonly ring: { readonly bytes: number; readonly used: number };
+  /**
+   * How far the open WebSockets are behind, in bytes of the ring that were published and not delivered:
+   * `counts[i]` of them by at most `bounds[i]` and more than `bounds[i - 1]`. The bounds are 0, the powers of four
+   * from 1 KiB up, and the ring's size. Counted anew each time: it takes a look at each WebSocket.
+   */
+  readonly lag: { readonly bounds: readonly number[]; readonly counts: readonly number[] };
   /** `receiveBuffers`, and what of them is taken. */
   readonly receivePool: { readonly bytes: number; readonly used: number };
   /** `replyBuffers`, and what of them is taken. */
