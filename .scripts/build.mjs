@@ -14,7 +14,7 @@ export const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name) => path.join(root, "node_modules", ".bin", name);
 
 /** Newest modification below a folder. */
-async function newest(dir) {
+export async function newest(dir) {
   let latest = 0;
   for (const entry of await readdir(path.join(root, dir), {
     withFileTypes: true,
