@@ -92,8 +92,9 @@ const common = {
   minify: true,
 };
 
-/** Added to each byte of the wasm: of all numbers the one with which it packs best. */
-const SHIFT = 15;
+/** Each byte of the wasm is changed by these, an exclusive or and a sum: of all pairs the one with which it packs best. */
+const XOR = 35;
+const SHIFT = 4;
 
 /** How characters are written that cannot stand in a string, or not everywhere. */
 const ESCAPES = { "\0": "\\x00", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };
@@ -104,12 +105,12 @@ const ESCAPES = { "\0": "\\x00", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\
  */
 async function embedWasm() {
   const wasm = await readFile(path.join(root, "dist/engine.wasm"));
-  const text = wasm.map((byte) => byte + SHIFT).toString("latin1");
+  const text = wasm.map((byte) => (byte ^ XOR) + SHIFT).toString("latin1");
   const escaped = text.replace(/[\0\n\r"\\]/g, (character) => ESCAPES[character]);
   const lines = [
     `const text="${escaped}";`,
     "const bytes=new Uint8Array(text.length);",
-    `for(let i=0;i<bytes.length;i++)bytes[i]=text.charCodeAt(i)-${SHIFT};`,
+    `for(let i=0;i<bytes.length;i++)bytes[i]=text.charCodeAt(i)-${SHIFT}^${XOR};`,
     "export default bytes;",
   ];
   await writeFile(path.join(root, "dist", WASM), `${lines.join("\n")}\n`);
@@ -134,7 +135,7 @@ async function bundle(entryPoints) {
   });
 }
 
-export async function buildBundles() {
+export async function buildBundles({ isQuick = false } = {}) {
   const bundles = await bundle({
     index: "host/index.ts",
     fetch: "host/fetch.ts",
@@ -146,7 +147,7 @@ export async function buildBundles() {
     testing: "host/testing.ts",
     zlib: "worker/net/zlib.ts",
   });
-  const short = await shrink(bundles);
+  const short = await shrink(bundles, { isQuick });
   // Of an earlier build there may be others.
   for (const name of await readdir(path.join(root, "dist"))) {
     if (name.endsWith(".js")) await rm(path.join(root, "dist", name));
@@ -163,11 +164,9 @@ export async function buildBundles() {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (!(process.argv.includes("--if-needed") && (await isFresh()))) {
     try {
+      const isQuick = process.argv.includes("--quick");
       await buildWasm();
-      await Promise.all([
-        buildBundles(),
-        process.argv.includes("--quick") ? undefined : buildTypes(),
-      ]);
+      await Promise.all([buildBundles({ isQuick }), isQuick ? undefined : buildTypes()]);
       await cp(path.join(root, "LICENSE"), path.join(root, "dist/LICENSE"));
     } catch (error) {
       console.error(error.stdout || error.stderr || error);

@@ -65,10 +65,7 @@ function packed(text, dictionary) {
 
 /** Puts chunks in an order in which each has much in common with those before it. */
 function arrange(chunks) {
-  const left = chunks.map((chunk) => ({
-    chunk,
-    alone: packed(chunk.text, ""),
-  }));
+  const left = chunks.map((chunk) => ({ chunk, alone: packed(chunk.text, "") }));
   const order = [];
   let before = Buffer.alloc(0);
   while (left.length > 0) {
@@ -82,13 +79,37 @@ function arrange(chunks) {
   return order;
 }
 
+/** Tries each chunk at each place, in front of the entry points. Takes seconds. */
+function rearrange(chunks, entries) {
+  const sizeOf = (order) =>
+    deflateRawSync([...order, ...entries].map(({ text }) => text).join("")).length;
+  let order = chunks;
+  let least = sizeOf(order);
+  for (const chunk of chunks) {
+    const others = order.filter((other) => other !== chunk);
+    for (const place of chunks.keys()) {
+      const other = others.toSpliced(place, 0, chunk);
+      const size = sizeOf(other);
+      if (size >= least) continue;
+      least = size;
+      order = other;
+    }
+  }
+  return order;
+}
+
 /**
  * Names chunks by what they hold most of. npm sorts an archive by names: numbers put them in front of the entry
  * points, in the order that packs best.
  */
-function nameChunks(bundles) {
+function nameChunks(bundles, isQuick) {
+  const entries = bundles
+    .filter(({ isChunk }) => !isChunk)
+    .sort((a, b) => a.name.localeCompare(b.name, "en"));
+  const near = arrange(bundles.filter(({ isChunk }) => isChunk));
+  const order = isQuick ? near : rearrange(near, entries);
   const names = new Map();
-  for (const [i, { name, main }] of arrange(bundles.filter(({ isChunk }) => isChunk)).entries()) {
+  for (const [i, { name, main }] of order.entries()) {
     const number = String(i + 1).padStart(2, "0");
     names.set(name, `${number}-${path.basename(main).replace(/\.\w+$/, "")}.js`);
   }
@@ -102,11 +123,11 @@ function nameChunks(bundles) {
 
 /**
  * Makes bundles shorter, and names the chunks.
- * @param {Bundle[]} bundles @returns {Promise<Bundle[]>}
+ * @param {Bundle[]} bundles @param {{ isQuick: boolean }} options @returns {Promise<Bundle[]>}
  */
-export async function shrink(bundles) {
+export async function shrink(bundles, { isQuick }) {
   const short = await Promise.all(
     bundles.map(async (bundle) => ({ ...bundle, text: await shortenEnums(bundle.text) })),
   );
-  return nameChunks(short);
+  return nameChunks(short, isQuick);
 }
