@@ -142,23 +142,27 @@ function writeClosed(closed: Readonly<Record<string, number>>): void {
 /** Why clients are evicted, in a few words. */
 const WHY: Readonly<Record<string, string>> = { WsClientTooSlow: "too slow", Evicted: "no room" };
 
-let evictedKey = "";
+/** When the server that they are of began, the newest that is written, the newest that was read out. */
+let evictedSince = 0;
+let writtenNumber = 0;
 let saidNumber = 0;
 let saidAt = Number.NEGATIVE_INFINITY;
 
 function writeEvictions({ evictions, start }: Sample): void {
-  const [newest] = evictions;
-  const key = `${start} ${newest?.number}`;
-  if (!newest || key === evictedKey) return;
-  // What was evicted before this page came is no news.
-  if (evictedKey === "" || newest.number < saidNumber) saidNumber = newest.number;
-  evictedKey = key;
+  const newest = evictions[0]?.number ?? 0;
+  if (start !== evictedSince) {
+    // What was evicted before this page came is no news.
+    saidNumber = evictedSince === 0 ? newest : 0;
+    writtenNumber = 0;
+    evictedSince = start;
+  }
+  if (newest === writtenNumber) return;
+  writtenNumber = newest;
   const lines = evictions.slice(0, 7).map((e) => {
     const at = new Date(e.time).toLocaleTimeString("en-GB");
     const why = WHY[e.cause] ?? units.words(e.cause);
     const cells = [at, e.address, why, units.text(units.size(e.lag)), units.duration(e.age / 1000)];
-    const row = make("tr", ...cells.map((text) => make("td", text)));
-    return row;
+    return make("tr", ...cells.map((text) => make("td", text)));
   });
   $("rows").replaceChildren(...lines);
 }
