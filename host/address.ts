@@ -119,12 +119,13 @@ function isWithin(address: Address, { address: start, bits }: Range): boolean {
 /** A set of addresses, made of ranges. */
 export class AddressSet {
   readonly #ranges: readonly Range[];
-  readonly #isAny: boolean;
+  /** All are in it. */
+  readonly isAny: boolean;
   readonly #hasUnix: boolean;
 
   /** @param words as `isRange` allows them, and ANY */
   constructor(words: readonly string[]) {
-    this.#isAny = words.includes(ANY);
+    this.isAny = words.includes(ANY);
     this.#hasUnix = words.includes(UNIX);
     this.#ranges = words
       .flatMap((word) => (Object.hasOwn(PRESETS, word) ? (PRESETS[word] ?? []) : [word]))
@@ -133,7 +134,7 @@ export class AddressSet {
 
   /** @param text an address; "": a peer that has none */
   has(text: string): boolean {
-    if (this.#isAny) return true;
+    if (this.isAny) return true;
     if (text === "") return this.#hasUnix;
     const address = parseAddress(text);
     return address !== undefined && this.#ranges.some((range) => isWithin(address, range));

@@ -27,6 +27,7 @@ import {
   CLOSE_BYTES,
   type Event,
   HANDLED_BYTES,
+  HANDLED_ERRORS,
   HANDLED_REQUESTS,
   HANDLED_WAITING,
   MEMBERS,
@@ -258,6 +259,7 @@ export class Application {
 
   #fail(thrown: unknown, where: string): void {
     this.errors++;
+    Atomics.store(this.#inbox.words, HANDLED_ERRORS, this.errors | 0);
     try {
       this.#failed(toError(thrown), where);
     } catch (error) {

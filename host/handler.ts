@@ -270,6 +270,8 @@ export interface HandlerServer<User = unknown> {
   count(): number;
   /** Counters and gauges: at once in the worker, a promise on the application's thread. */
   stats(): Stats | Promise<Stats>;
+  /** The same as OpenMetrics text: at once in the worker, a promise on the application's thread. */
+  metrics(): string | Promise<string>;
   /** Makes bytes a static body: sent from where they lie, for as long as the server runs. */
   body(data: string | Uint8Array, type: string): StaticBody;
 }

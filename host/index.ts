@@ -15,6 +15,7 @@ export type * from "./handler";
 export type { Server } from "./running";
 export type { TlsContext, TlsOptions } from "../worker/net";
 export { CLOSE_TABLE, type CloseRow } from "./close";
+export type { LogFields, LogMethod, Logger } from "./log";
 export type { Messages } from "./messages";
 export { type Publisher, type PublisherHandle, openPublisher } from "./publisher";
 export {
@@ -22,6 +23,7 @@ export {
   POOL_OPTIONS,
   type Eviction,
   type LiveOptions,
+  type MetricsOptions,
   type OptionRow,
   type Options,
   type PoolOptions,

@@ -6,7 +6,7 @@
 
 import { INBOX_ASLEEP, INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../assembly/abi";
 import type { Records } from "../worker/control";
-import { HANDLED_BYTES, HANDLED_REQUESTS, HANDLED_WAITING } from "./wire";
+import { HANDLED_BYTES, HANDLED_ERRORS, HANDLED_REQUESTS, HANDLED_WAITING } from "./wire";
 
 export class Mirror {
   readonly memory: ArrayBuffer;
@@ -16,6 +16,7 @@ export class Mirror {
   #sent = 0;
   #handledBytes = 0;
   #handledRequests = 0;
+  #errors = 0;
   #scheduled = false;
 
   /** @param size bytes of records, a power of two */
@@ -47,19 +48,23 @@ export class Mirror {
     const head = (words[INBOX_HEAD] as number) >>> 0;
     const handledBytes = words[HANDLED_BYTES] as number;
     const handledRequests = words[HANDLED_REQUESTS] as number;
+    const handlerErrors = words[HANDLED_ERRORS] as number;
     this.#listen();
     if (
       head === this.#sent &&
       handledBytes === this.#handledBytes &&
-      handledRequests === this.#handledRequests
+      handledRequests === this.#handledRequests &&
+      handlerErrors === this.#errors
     ) {
       return;
     }
     const bytes = this.#copy(this.#sent, head);
-    this.#post({ ringcast: "records", from: this.#sent, bytes, handledBytes, handledRequests });
+    const handled = { handledBytes, handledRequests, handlerErrors };
+    this.#post({ ringcast: "records", from: this.#sent, bytes, ...handled });
     this.#sent = head;
     this.#handledBytes = handledBytes;
     this.#handledRequests = handledRequests;
+    this.#errors = handlerErrors;
   }
 
   /** Copies the records of [from, to), positions in units of 8 bytes. */

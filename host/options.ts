@@ -6,6 +6,7 @@ import { Region, firstParam, regionBytes, secondParam } from "../assembly/plan";
 import type { TlsOptions } from "../worker/net";
 import { ANY, isRange } from "./address";
 import type { HandlerModule } from "./handler";
+import { type Logger, checkLogger } from "./log";
 import { show } from "./show";
 import { checkTlsChange, readTls } from "./tls";
 
@@ -57,8 +58,15 @@ export interface Options<User = unknown> {
   signal?: AbortSignal;
   /** Told about clients that were evicted, in batches. */
   onEvict?: (evictions: readonly Eviction[]) => void;
-  /** Told of errors: what a handler threw, what accepting failed with. Default: console.error. */
+  /**
+   * Told of errors: what a handler threw, what accepting failed with, the end of the worker. Default: `logger`, and
+   * console.error where there is none.
+   */
   onError?: (error: Error, where: string) => void;
+  /** Told what happens to the server, as pino is: errors too, beside `onError`. Default: nothing is. */
+  logger?: Logger;
+  /** Serves the metrics (`server.metrics()`) from the worker, in front of the handler. Default: they are not served. */
+  metrics?: MetricsOptions;
   maxConnections?: number;
   maxWebSockets?: number;
   maxConnectionsPerAddress?: number;
@@ -119,6 +127,18 @@ export interface PoolOptions {
   heap?: number;
 }
 
+/** Options of metrics that are served. */
+export interface MetricsOptions {
+  /** The path of the URL; default "/metrics". */
+  path?: string;
+  /**
+   * Who may read them; others get 403. Addresses as in `trustProxy`; true: everybody. Default: ["loopback"], this
+   * machine, but for what a proxy on it passes on in the name of others (X-Forwarded-For, Forwarded), unless
+   * `trustProxy` names the proxy: then the client's address counts.
+   */
+  addresses?: boolean | readonly string[];
+}
+
 /** A client that was evicted. */
 export interface Eviction {
   readonly id: number;
@@ -139,6 +159,8 @@ export type OptionName = Exclude<
   | "signal"
   | "onEvict"
   | "onError"
+  | "logger"
+  | "metrics"
   | "hostname"
   | "path"
   | "fd"
@@ -726,6 +748,7 @@ export interface Settings {
   readonly tls?: TlsOptions | undefined;
   readonly serverHeader: string;
   readonly pool?: Readonly<Record<keyof PoolOptions, number>> | undefined;
+  readonly metrics?: { readonly path: string; readonly addresses: readonly string[] } | undefined;
 }
 
 /** @throws TypeError for a callback or signal that is none */
@@ -735,7 +758,8 @@ function checkCallbacks(options: Options): void {
     if (value !== undefined && typeof value !== "function")
       throw new TypeError(`${name}: ${show(value)} is not a function`);
   }
-  const { signal } = options;
+  const { signal, logger } = options;
+  if (logger !== undefined) checkLogger(logger);
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw new TypeError(`signal: ${show(signal)} is not an AbortSignal`);
 }
@@ -816,17 +840,40 @@ function readLists(options: Options): Partial<Record<ListName, readonly string[]
       if (list) lists[name] = [ANY];
       continue;
     }
-    if (!Array.isArray(list)) throw new TypeError(`${name}: ${show(list)} is not a list`);
-    const [isWord, what] = WORDS[name];
-    for (const word of list as unknown[]) {
-      if (typeof word !== "string" || !isWord(word)) {
-        throw new TypeError(`${name}: ${show(word)} is not ${what}`);
-      }
-    }
-    const words = list as string[];
-    lists[name] = name === "protocols" ? [...words] : words.map((word) => word.toLowerCase());
+    const words = readList(name, list, WORDS[name]);
+    lists[name] = name === "protocols" ? words : words.map((word) => word.toLowerCase());
   }
   return lists;
+}
+
+function readList(
+  name: string,
+  list: unknown,
+  [isWord, what]: readonly [(word: string) => boolean, string],
+): string[] {
+  if (!Array.isArray(list)) throw new TypeError(`${name}: ${show(list)} is not a list`);
+  for (const word of list as unknown[]) {
+    if (typeof word !== "string" || !isWord(word)) {
+      throw new TypeError(`${name}: ${show(word)} is not ${what}`);
+    }
+  }
+  return [...(list as string[])];
+}
+
+function readMetrics({ metrics }: Options): Settings["metrics"] {
+  if (metrics === undefined) return undefined;
+  if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics))
+    throw new TypeError(`metrics: ${show(metrics)} is not an object of options`);
+  for (const name of Object.keys(metrics)) {
+    if (name !== "path" && name !== "addresses")
+      throw new TypeError(`metrics.${name}: there is no such option`);
+  }
+  const { path = "/metrics", addresses = ["loopback"] } = metrics;
+  if (typeof path !== "string" || !/^\/[!-~]*$/.test(path) || /[?#]/.test(path))
+    throw new TypeError(`metrics.path: ${show(path)} is not the path of a URL`);
+  if (typeof addresses === "boolean") return { path, addresses: addresses ? [ANY] : [] };
+  const words = readList("metrics.addresses", addresses, WORDS.trustProxy);
+  return { path, addresses: words.map((word) => word.toLowerCase()) };
 }
 
 /** Options that are not in the table. */
@@ -836,6 +883,8 @@ const OTHERS = new Set([
   "signal",
   "onEvict",
   "onError",
+  "logger",
+  "metrics",
   "hostname",
   "path",
   "fd",
@@ -883,6 +932,7 @@ export function settle(options: Options): Settings {
     tls: readTls(tls),
     serverHeader,
     pool: readPool(options),
+    metrics: readMetrics(options),
   };
 }
 

@@ -21,6 +21,7 @@ import type {
   WebSocket,
 } from "./handler";
 import { InboxWriter, inboxMemory } from "./inbox";
+import { Log } from "./log";
 import { tooLate } from "./members";
 import { type Messages, MessageWriter } from "./messages";
 import { Mirror } from "./mirror";
@@ -81,6 +82,11 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
   configure(options: LiveOptions): Promise<void>;
   /** Counters and gauges. */
   stats(): Promise<Stats>;
+  /**
+   * The same, and the ring's horizon, as OpenMetrics text (1.0); its media type is
+   * "application/openmetrics-text; version=1.0.0; charset=utf-8". The option `metrics` serves it.
+   */
+  metrics(): Promise<string>;
   /**
    * Accepts no more, answers the requests under way, closes WebSockets with 1001 after what is queued for
    * them; what has not ended after `timeout` ms (default 10,000) is reset.
@@ -160,7 +166,7 @@ export class RunningServer implements Server {
   readonly #inboxBytes: number;
   readonly #loadTimeout: number;
   readonly #messages: MessageWriter;
-  readonly #onError: (error: Error, where: string) => void;
+  readonly #log: Log;
   #options: Options;
   /** The handler module. */
   #url: string | undefined;
@@ -192,8 +198,7 @@ export class RunningServer implements Server {
     this.#options = options;
     this.#url = handler;
     this.onEvict = options.onEvict;
-    this.#onError =
-      options.onError ?? ((error, where) => console.error(`ringcast: ${where}:`, error));
+    this.#log = new Log(options.logger, options.onError);
     this.#ringBytes = settings.values.ring;
     this.#loadTimeout = settings.values.loadTimeout;
     const transfer = (number: number, bytes: Uint8Array): void => {
@@ -226,7 +231,7 @@ export class RunningServer implements Server {
         publish: (topic, data, options) => this.publish(topic, data, options),
         pendingBytes: settings.values.maxPendingBytes,
         closeTimeout: settings.values.closeTimeout,
-        failed: this.#onError,
+        failed: (error, where) => this.#log.error(error, where),
       });
     }
     this.finished = new Promise((resolve, reject) => {
@@ -264,12 +269,13 @@ export class RunningServer implements Server {
         this.#inbox.told();
         break;
       case "evicted":
+        this.#log.evicted(notice.evictions);
         this.onEvict?.(notice.evictions);
         break;
       case "error": {
         const error = new Error(notice.message);
         error.stack = notice.stack;
-        this.#onError(error, notice.where);
+        this.#log.error(error, notice.where);
         break;
       }
       case "trapped": {
@@ -289,7 +295,7 @@ export class RunningServer implements Server {
     this.#dead ??= error;
     this.#reject(this.#dead);
     // Before it listens, `serve` tells; and an end that was asked for is none to be told of.
-    if (isNew && this.#isListening && !this.#ending) this.#onError(error, "worker");
+    if (isNew && this.#isListening && !this.#ending) this.#log.error(error, "worker");
     this.#application?.end();
     this.#inbox.told(true);
   }
@@ -344,6 +350,7 @@ export class RunningServer implements Server {
       each: (fn) => application.each(fn),
       count: () => application.count(),
       stats: () => this.stats(),
+      metrics: () => this.metrics(),
       body: (data, type) => application.body(data, type),
     };
   }
@@ -366,6 +373,7 @@ export class RunningServer implements Server {
     try {
       this.address = await Promise.race([this.#start(), stopped]);
       this.#isListening = true;
+      this.#log.listening(this.address);
     } catch (error) {
       this.#ending = Promise.resolve();
       await this.#thread.terminate();
@@ -445,7 +453,11 @@ export class RunningServer implements Server {
     return { ringcast: "publisher", memory, port: port2, ringBytes: this.#ringBytes };
   }
 
-  async reload(handler?: Options["handler"]): Promise<void> {
+  reload(handler?: Options["handler"]): Promise<void> {
+    return this.#log.reloading(this.#reload(handler), () => this.#url);
+  }
+
+  async #reload(handler: Options["handler"]): Promise<void> {
     const { url, local } = placeOf(handler ?? this.#url);
     if (local) {
       if (!this.#application)
@@ -482,12 +494,15 @@ export class RunningServer implements Server {
     if (tls) this.checkTls(tls);
     await this.#call(() => this.#control.configure(changed, tls));
     this.#options = { ...this.#options, ...options };
+    this.#log.configured(options);
   }
 
   async stats(): Promise<Stats> {
-    const stats = await this.#call(() => this.#control.stats());
-    const errors = this.#application?.errors ?? 0;
-    return errors === 0 ? stats : { ...stats, handlerErrors: stats.handlerErrors + errors };
+    return this.#call(() => this.#control.stats());
+  }
+
+  async metrics(): Promise<string> {
+    return this.#call(() => this.#control.metrics());
   }
 
   async ready(): Promise<void> {
@@ -515,6 +530,7 @@ export class RunningServer implements Server {
     this.#ended = true;
     await this.#thread.terminate();
     this.#application?.end();
+    this.#log.ended();
     this.#resolve();
   }
 
@@ -532,7 +548,10 @@ export class RunningServer implements Server {
 
   shutdown(options?: ShutdownOptions): Promise<void> {
     const { timeout, drainMs } = settleShutdown(options);
-    this.#ending ??= this.#end(timeout, drainMs);
+    if (!this.#ending) {
+      this.#log.ending(timeout, drainMs);
+      this.#ending = this.#end(timeout, drainMs);
+    }
     return this.#ending;
   }
 

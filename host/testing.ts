@@ -11,6 +11,7 @@ import { pumpSettings } from "../worker/settings";
 import { wasmModule } from "../worker/wasm";
 import type { HandlerModule } from "./handler";
 import type { Server } from "./index";
+import { Log } from "./log";
 import { checkHandler } from "./members";
 import { type Options, type Settings, engineParams, refusePlan, settle } from "./options";
 import { isThenable, toError } from "./result";
@@ -133,7 +134,7 @@ class MemoryTestServer implements TestServer {
   readonly #runner: Runner;
   readonly #network: Network;
   readonly #clients: { describe(): string[] }[] = [];
-  readonly #onError: Options["onError"];
+  readonly #log: Log;
   #isReady = false;
 
   constructor(options: TestOptions) {
@@ -160,7 +161,7 @@ class MemoryTestServer implements TestServer {
       this.#place(pump, handler),
     );
     this.server.onEvict = options.onEvict;
-    this.#onError = options.onError;
+    this.#log = new Log(options.logger, options.onError);
     this.ready = this.#place(pump, own.handler ?? {});
     // Who uses the server before it is ready is told.
     this.ready.catch(() => undefined);
@@ -181,14 +182,16 @@ class MemoryTestServer implements TestServer {
       clock,
       codec: params.DeflateRingBytes > 0 ? codec : undefined,
       failed: (error, where) => this.#fail(error, where),
-      evicted: (evictions) => this.server.onEvict?.(evictions),
+      evicted: (evictions) => {
+        this.#log.evicted(evictions);
+        this.server.onEvict?.(evictions);
+      },
     });
   }
 
   #fail(error: Error, where: string): void {
     this.errors.push({ error, where });
-    if (this.#onError) this.#onError(error, where);
-    else console.error(`ringcast: ${where}:`, error);
+    this.#log.error(error, where);
   }
 
   /** Gives the server its handler: at once, unless the function that makes it says later. */

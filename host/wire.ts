@@ -144,6 +144,8 @@ export const HANDLED_BYTES = 48;
 export const HANDLED_REQUESTS = 49;
 /** 1: the worker waits for the first to move on; whoever changes it to 0 wakes it. */
 export const HANDLED_WAITING = 50;
+/** Errors that the handler there has thrown. */
+export const HANDLED_ERRORS = 51;
 
 /** What an operation costs a client's queue beside its payload: at least its frame's or chunk's head. */
 export const PIECE_COST = 16;

@@ -44,7 +44,7 @@ export type Notice =
   /** The engine trapped: the worker ends. */
   | { readonly ringcast: "trapped"; readonly message: string; readonly stack: string };
 
-/** Records of an inbox that is not shared, and what the application has counted (HANDLED_BYTES and the next). */
+/** Records of an inbox that is not shared, and what the application has counted (HANDLED_BYTES and the others). */
 export interface Records {
   readonly ringcast: "records";
   /** Where they lie, in units of 8 bytes since the start. */
@@ -52,6 +52,7 @@ export interface Records {
   readonly bytes: Uint8Array;
   readonly handledBytes: number;
   readonly handledRequests: number;
+  readonly handlerErrors: number;
 }
 
 /** Messages to the worker beside Comlink's: 0 is the doorbell. */
@@ -336,6 +337,8 @@ export class Worker {
     },
 
     stats: async (): Promise<Stats> => this.pump.stats(),
+
+    metrics: async (): Promise<string> => this.pump.metrics(),
 
     subscriberCount: async (topic: string): Promise<number> => {
       await this.#afterInbox();

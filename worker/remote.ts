@@ -21,6 +21,7 @@ import {
   ANSWER_CLOSE,
   CLOSE_BYTES,
   HANDLED_BYTES,
+  HANDLED_ERRORS,
   HANDLED_REQUESTS,
   HANDLED_WAITING,
   MEMBERS,
@@ -114,6 +115,7 @@ export class Remote implements Host {
     this.#laneBytes = laneBytes(limits.bytes);
     this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
     pump.onPeerEnded = (peer) => this.#peerEnded(peer);
+    pump.applicationErrors = () => Atomics.load(words, HANDLED_ERRORS) >>> 0;
   }
 
   /** The handler for the pump. @param members bits of `MEMBERS` that the application's handler has */

@@ -63,6 +63,8 @@ import { Answers } from "./answers";
 import { WINDOW_BITS } from "./deflate";
 import { Drain } from "./drain";
 import { type ForwardRules, clientOf } from "./forwarded";
+import { Horizon } from "./horizon";
+import { type MetricsRules, answerMetrics, metricsText } from "./metrics";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Clock, Codec, Link, Sink } from "./net";
 import { Hold, Peer } from "./peer";
@@ -131,6 +133,8 @@ export interface PumpOptions {
   readonly forwarding?: ForwardRules | undefined;
   /** Who connects, and begins with a PROXY header; undefined: nobody does. */
   readonly proxies?: AddressSet | undefined;
+  /** Where metrics are served, and to whom; undefined: nowhere. */
+  readonly metrics?: MetricsRules | undefined;
   /** Subprotocols to choose from. */
   readonly protocols?: readonly string[];
   /** Value of the Server field; "" for none. */
@@ -160,6 +164,8 @@ export class Pump implements HandlerServer {
   readonly #rules: OriginRules;
   readonly #forwarding: ForwardRules | undefined;
   readonly #proxies: AddressSet | undefined;
+  readonly #metrics: MetricsRules | undefined;
+  readonly #horizon: Horizon;
   readonly #threshold: number;
   #ordered: boolean;
   #turned: (() => void) | undefined;
@@ -209,6 +215,8 @@ export class Pump implements HandlerServer {
   handlerErrors = 0;
   /** Requests answered 503 because there was no room for them. */
   shed = 0;
+  /** Errors of a handler on the application's thread. */
+  applicationErrors: () => number = () => 0;
   /** Statistics of the pool, where there is one. */
   pool: (() => PoolStats) | undefined;
   acceptErrors = 0;
@@ -223,6 +231,12 @@ export class Pump implements HandlerServer {
     this.#rules = options.rules ?? {};
     this.#forwarding = options.forwarding;
     this.#proxies = options.proxies;
+    this.#metrics = options.metrics;
+    const { params } = options.engine;
+    this.#horizon = new Horizon(
+      params[Param.RingBytes] as number,
+      params[Param.QueuedFrames] as number,
+    );
     this.answers = new Answers(this, options.codec, options.protocols ?? []);
     this.#threshold = this.engine.params[Param.DeflateThreshold] as number;
     this.#ordered = options.ordered ?? true;
@@ -850,6 +864,8 @@ export class Pump implements HandlerServer {
   #answer(peer: Peer, request: RequestImpl): void {
     const response = new ResponseImpl(this, peer, request);
     peer.response = response;
+    if (this.#metrics && !request.upgrade && this.#answerMetrics(this.#metrics, peer, response))
+      return;
     const { request: handle } = this.#handler;
     if (!handle) {
       response.send(404, "text/plain", "Not Found\n");
@@ -871,6 +887,12 @@ export class Pump implements HandlerServer {
       },
       (thrown: unknown) => this.failRequest(peer, response, thrown),
     );
+  }
+
+  /** @returns false when that is not what is asked for */
+  #answerMetrics(rules: MetricsRules, peer: Peer, response: ResponseImpl): boolean {
+    const { request } = response;
+    return answerMetrics(rules, request, peer.peerAddress, response, () => this.metrics());
   }
 
   /** Why a request may not even reach the handler; 0: it may. */
@@ -1511,8 +1533,21 @@ export class Pump implements HandlerServer {
   }
 
   stats(): Stats {
-    const stats = statsOf(this.engine, this);
+    const { acceptErrors, shed } = this;
+    const handlerErrors = this.handlerErrors + this.applicationErrors();
+    const stats = statsOf(this.engine, { handlerErrors, acceptErrors, shed });
     return this.pool ? { ...stats, pool: this.pool() } : stats;
+  }
+
+  metrics(): string {
+    return metricsText(this.stats(), this.horizon());
+  }
+
+  /** Seconds that a client may be away, as publishing has been last; Infinity: nothing is published. */
+  horizon(): number {
+    const { engine } = this;
+    const bytes = engine.get(Control.BytesPublished);
+    return this.#horizon.seconds(this.#clock.now(), bytes, engine.get(Control.FramesPublished));
   }
 
   // ---- the turn --------------------------------------------------------------------------------------
@@ -1535,6 +1570,11 @@ export class Pump implements HandlerServer {
   #goRound(when: "in turn" | "between reads"): void {
     this.time();
     this.#dueSince = this.engine.get(Control.Now);
+    this.#horizon.note(
+      this.#dueSince,
+      this.engine.get(Control.BytesPublished),
+      this.engine.get(Control.FramesPublished),
+    );
     this.#runLater();
     let more = this.#drainInboxes();
     if (when === "in turn" && this.#resumes.length > 0) {

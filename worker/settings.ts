@@ -10,13 +10,20 @@ export type PumpSettings = Pick<
   | "rules"
   | "forwarding"
   | "proxies"
+  | "metrics"
   | "protocols"
   | "serverHeader"
   | "secure"
   | "ordered"
 >;
 
-export function pumpSettings({ values, lists, serverHeader, tls }: Settings): PumpSettings {
+export function pumpSettings({
+  values,
+  lists,
+  metrics,
+  serverHeader,
+  tls,
+}: Settings): PumpSettings {
   return {
     flushInterval: values.flushInterval,
     rules: {
@@ -29,6 +36,7 @@ export function pumpSettings({ values, lists, serverHeader, tls }: Settings): Pu
       field: values.forwardedHeader === 0 ? "x-forwarded-for" : "forwarded",
     },
     proxies: lists.proxyProtocol && new AddressSet(lists.proxyProtocol),
+    metrics: metrics && { path: metrics.path, readers: new AddressSet(metrics.addresses) },
     protocols: lists.protocols ?? [],
     serverHeader,
     secure: tls !== undefined,

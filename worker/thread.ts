@@ -153,6 +153,7 @@ const server: HandlerServer = {
   each: () => elsewhere("each"),
   count: () => elsewhere("count"),
   stats: () => elsewhere("stats"),
+  metrics: () => elsewhere("metrics"),
   body: (data, type) =>
     new ThreadBody(typeof data === "string" ? toBytes(data) : new Uint8Array(data), type),
 };

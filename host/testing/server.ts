@@ -154,6 +154,10 @@ export class MemoryServer implements Server {
     return this.#pump.stats();
   }
 
+  async metrics(): Promise<string> {
+    return this.#pump.metrics();
+  }
+
   /** As over an inbox; when the last publication found no room, a millisecond passes. */
   async ready(): Promise<void> {
     if (this.#isFull) await this.#runner.advance(1);

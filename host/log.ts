@@ -1,0 +1,109 @@
+// What happens to a server, told to a logger that the user gives, in pino's way: fields, then a message.
+//
+// Invariant: an error is told to `onError` where there is one, to the logger where there is one, and to the console where
+// there is neither; everything else to the logger alone. A logger that throws changes nothing but for its own line.
+
+import type { Eviction, LiveOptions, ShutdownOptions } from "./options";
+import { show } from "./show";
+
+/** What is told of an event: its name, and more by its kind. Errors are `err`, as pino's serializers expect. */
+export type LogFields = Readonly<Record<string, unknown>> & { readonly event: string };
+export type LogMethod = (fields: LogFields, message: string) => void;
+
+/** A logger of pino's shape. A level that it has not is not told of. */
+export interface Logger {
+  debug?: LogMethod;
+  info?: LogMethod;
+  warn?: LogMethod;
+  error?: LogMethod;
+}
+
+type Level = keyof Logger;
+const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
+
+/** Clients of a batch of evictions that are named: there may be thousands. */
+const NAMED = 10;
+
+/** @throws TypeError for what is no logger */
+export function checkLogger(logger: unknown): asserts logger is Logger {
+  if (typeof logger !== "object" || logger === null)
+    throw new TypeError(`logger: ${show(logger)} is not a logger`);
+  const given = logger as Readonly<Record<Level, unknown>>;
+  for (const level of LEVELS) {
+    const method = given[level];
+    if (method !== undefined && typeof method !== "function")
+      throw new TypeError(`logger.${level}: ${show(method)} is not a function`);
+  }
+  if (LEVELS.every((level) => given[level] === undefined))
+    throw new TypeError(`logger: it has none of ${LEVELS.join(", ")}`);
+}
+
+interface Address {
+  readonly hostname: string;
+  readonly port: number;
+  readonly path?: string;
+}
+
+export class Log {
+  readonly #logger: Logger | undefined;
+  readonly #onError: ((error: Error, where: string) => void) | undefined;
+
+  constructor(
+    logger: Logger | undefined,
+    onError: ((error: Error, where: string) => void) | undefined,
+  ) {
+    this.#logger = logger;
+    this.#onError = onError;
+  }
+
+  #tell(level: Level, fields: LogFields, message: string): void {
+    try {
+      this.#logger?.[level]?.(fields, message);
+    } catch (thrown) {
+      console.error("ringcast: logger:", thrown);
+    }
+  }
+
+  /** @param where "request", "message", …: what of the handler threw; "accept", "pool", "worker" */
+  error(error: Error, where: string): void {
+    this.#tell("error", { event: "error", where, err: error }, `${where}: ${error.message}`);
+    if (this.#onError) this.#onError(error, where);
+    else if (!this.#logger?.error) console.error(`ringcast: ${where}:`, error);
+  }
+
+  listening({ hostname, port, path }: Address): void {
+    const where = path ?? `${hostname}:${port}`;
+    this.#tell("info", { event: "listening", hostname, port, path }, `listening on ${where}`);
+  }
+
+  evicted(evictions: readonly Eviction[]): void {
+    const { length } = evictions;
+    const clients = evictions.slice(0, NAMED);
+    this.#tell("warn", { event: "evicted", count: length, clients }, `evicted ${length}`);
+  }
+
+  /** Tells how a reload ends. @param url the module's, undefined for functions */
+  async reloading(reload: Promise<void>, url: () => string | undefined): Promise<void> {
+    try {
+      await reload;
+    } catch (err) {
+      this.#tell("warn", { event: "reload", err }, "the handler before stays");
+      throw err;
+    }
+    this.#tell("info", { event: "reload", handler: url() }, "the handler was reloaded");
+  }
+
+  configured({ tls, ...options }: LiveOptions): void {
+    // Keys are nobody's to read.
+    const changed = tls ? { ...options, tls: true } : options;
+    this.#tell("info", { event: "configured", options: changed }, "options were changed");
+  }
+
+  ending(timeout: ShutdownOptions["timeout"], drainMs: ShutdownOptions["drainMs"]): void {
+    this.#tell("info", { event: "shutdown", timeout, drainMs }, "shutting down");
+  }
+
+  ended(): void {
+    this.#tell("info", { event: "ended" }, "ended");
+  }
+}
