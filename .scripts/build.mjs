@@ -7,6 +7,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { page } from "./page.mjs";
 import { shrink } from "./shrink.mjs";
 import { buildTypes } from "./types.mjs";
 
@@ -84,7 +85,6 @@ const common = {
   target: ["node20", "es2022"],
   outdir: "dist",
   plugins: [sharedWasm, comlink],
-  loader: { ".html": "text" },
   logLevel: "warning",
   // Comlink's.
   legalComments: "inline",
@@ -158,8 +158,10 @@ export async function buildBundles({ isQuick = false } = {}) {
   await build({ ...common, target: ["es2020"], entryPoints: { client: "host/client.ts" } });
   await build({
     ...common,
-    external: [...external, "../index.js"],
-    entryPoints: { "demo/main": "host/demo/main.ts", "demo/handler": "host/demo/handler.ts" },
+    external: [...external, "../index.js", "./demo.js"],
+    entryPoints: ["main", "demo", "handler", "clients"].map((name) => `host/demo/${name}.ts`),
+    outdir: "dist/demo",
+    plugins: [page],
   });
 }
 
