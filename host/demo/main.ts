@@ -1,12 +1,7 @@
-// The demo's application, what `npm start` runs: it starts the server, measures ten times a second
-// and broadcasts what it measured. Environment: PORT (default 8080; 0 picks a free one) and HOST
-// (the address to listen on; the default is the server's).
+// What `npm start` runs: the demo, until it is told to end. Environment: PORT (default 8080; 0 picks a free one) and
+// HOST (the address to listen on; the default is the server's).
 
-import { serve } from "../index.js";
-import { Sampler } from "./sample.js";
-
-const INTERVAL = 100;
-const SHUTDOWN_TIMEOUT = 2000;
+import { startDemo } from "./demo.js";
 
 function fail(message: string, code: number): never {
   console.error(`ringcast: ${message}`);
@@ -33,39 +28,20 @@ function portOf(text: string | undefined): number {
   return port;
 }
 
-/** The host part of a URL that works on this machine. */
-function urlHost(hostname: string): string {
-  if (["0.0.0.0", "127.0.0.1", "::", "::1", ""].includes(hostname)) return "localhost";
-  return hostname.includes(":") ? `[${hostname}]` : hostname;
-}
-
 const { PORT, HOST: hostname } = process.env;
 const port = portOf(PORT);
 
-const server = await serve({
-  port,
-  ...(hostname ? { hostname } : {}),
-  handler: new URL("./handler.js", import.meta.url),
-}).catch((error: unknown) => {
-  if (isSystemError(error, "EADDRINUSE")) {
-    fail(`port ${port} is in use; choose another one with PORT=…`, 1);
-  }
-  if (isSystemError(error, "EACCES")) {
-    fail(`port ${port} needs more rights; choose another one with PORT=…`, 1);
-  }
-  fail(messageOf(error), 1);
-});
-
-const sampler = new Sampler(() => server.stats());
-const timer = setInterval(() => {
-  // False means there is no room. A newer sample is due in a moment, so this one is let go.
-  server.broadcast(JSON.stringify(sampler.sample()));
-}, INTERVAL);
-
-function stopSampling(): void {
-  clearInterval(timer);
-  sampler.close();
-}
+const demo = await startDemo({ port, ...(hostname ? { hostname } : {}) }).catch(
+  (error: unknown) => {
+    if (isSystemError(error, "EADDRINUSE")) {
+      fail(`port ${port} is in use; choose another one with PORT=…`, 1);
+    }
+    if (isSystemError(error, "EACCES")) {
+      fail(`port ${port} needs more rights; choose another one with PORT=…`, 1);
+    }
+    fail(messageOf(error), 1);
+  },
+);
 
 let stopping = false;
 
@@ -73,9 +49,8 @@ async function stop(): Promise<void> {
   // The second signal: the user does not want to wait.
   if (stopping) process.exit(130);
   stopping = true;
-  stopSampling();
   try {
-    await server.shutdown({ timeout: SHUTDOWN_TIMEOUT });
+    await demo.stop();
   } catch (error) {
     fail(messageOf(error), 1);
   }
@@ -85,10 +60,6 @@ async function stop(): Promise<void> {
 process.on("SIGINT", stop);
 process.on("SIGTERM", stop);
 
-server.finished.catch((error: unknown) => {
-  stopSampling();
-  fail(`the server ended: ${messageOf(error)}`, 1);
-});
+demo.server.finished.catch((error: unknown) => fail(`the server ended: ${messageOf(error)}`, 1));
 
-const { address } = server;
-console.log(`Ringcast is live on http://${urlHost(address.hostname)}:${address.port}`);
+console.log(`Ringcast is live on ${demo.url}`);
