@@ -70,6 +70,17 @@ const sharedWasm = {
   },
 };
 
+/** The live page's program is a bundle of its own, which the command line imports when it is to run. */
+const ownDemo = {
+  name: "own demo",
+  setup(bundle) {
+    bundle.onResolve({ filter: /\/demo\/demo\.js$/ }, () => ({
+      path: "./demo/demo.js",
+      external: true,
+    }));
+  },
+};
+
 const common = {
   absWorkingDir: root,
   bundle: true,
@@ -118,11 +129,13 @@ export async function buildBundles() {
   await build({
     ...common,
     external,
+    plugins: [...common.plugins, ownDemo],
     splitting: true,
     chunkNames: "shared-[hash]",
     entryPoints: {
       index: "host/index.ts",
       fetch: "host/fetch.ts",
+      cli: "host/cli.ts",
       worker: "worker/main.ts",
       pool: "worker/thread.ts",
       browser: "host/browser.ts",
@@ -135,7 +148,7 @@ export async function buildBundles() {
   await build({
     ...common,
     external: [...external, "../index.js"],
-    entryPoints: { "demo/main": "host/demo/main.ts", "demo/handler": "host/demo/handler.ts" },
+    entryPoints: { "demo/demo": "host/demo/demo.ts", "demo/handler": "host/demo/handler.ts" },
   });
 }
 
