@@ -145,6 +145,8 @@ export async function buildBundles() {
       zlib: "worker/net/zlib.ts",
     },
   });
+  // One file for browsers of some years ago, too.
+  await build({ ...common, target: ["es2020"], entryPoints: { client: "host/client.ts" } });
   await build({
     ...common,
     external: [...external, "../index.js"],

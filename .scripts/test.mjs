@@ -1,4 +1,5 @@
-// Bundles test files and runs each in a process of its own, one after the other.
+// Bundles test files and runs each in a process of its own, two at a time; those that measure time, memory or what
+// the machine can do, one after the other.
 //
 //   node .scripts/test.mjs unit|e2e|runtimes|all [name …]     names select files
 //
@@ -6,6 +7,7 @@
 
 import { spawn } from "node:child_process";
 import { mkdir, readdir, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import path from "node:path";
 import { build } from "esbuild";
 import { root } from "./build.mjs";
@@ -13,6 +15,11 @@ import { root } from "./build.mjs";
 const [suite = "all", ...names] = process.argv.slice(2);
 const suites = suite === "all" ? ["unit", "e2e"] : [suite];
 const outdir = path.join(root, ".cache/test");
+/** Two run at a time where there are two cores. */
+const LANES = Math.min(2, availableParallelism());
+/** Files that judge latency, memory or speed, or need all the machine has. */
+const ALONE =
+  /\/(application|bench|broadcast|clients|demo|faults|floods-\w+|load|lifecycle|memory|million|pool|restart|soak|stream|streams|testing|tls-broadcast|upload)\.test\.ts$/;
 /** Longest a file may take, in ms. */
 const LIMIT = process.env.CONFORMANCE === "full" ? 7200000 : 240000;
 
@@ -25,23 +32,24 @@ async function find(dir) {
     .map((name) => `test/${dir}/${name}`);
 }
 
-function run(file) {
+/** Runs a file; what it prints comes when it ends, so that two do not mix. */
+function run(file, built) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ["--enable-source-maps", file], {
+    const child = spawn(process.execPath, ["--enable-source-maps", built], {
       cwd: root,
       stdio: ["ignore", "pipe", "inherit"],
     });
     let output = "";
     const timer = setTimeout(() => {
-      console.log(`\n${file}: not done after ${LIMIT / 1000} s`);
+      output += `\n${file}: not done after ${LIMIT / 1000} s\n`;
       child.kill("SIGKILL");
     }, LIMIT);
     child.stdout.on("data", (bytes) => {
       output += bytes;
-      process.stdout.write(bytes);
     });
     child.on("close", (code) => {
       clearTimeout(timer);
+      process.stdout.write(`\n# ${file}\n${output}`);
       // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
       const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
       const sum = (label) =>
@@ -84,14 +92,20 @@ await build({
 
 let passed = 0;
 let failed = 0;
-for (const file of files) {
-  const started = Date.now();
-  const built = path.join(outdir, file.replace(/^test\//, "").replace(/\.ts$/, ".mjs"));
-  console.log(`\n# ${file}`);
-  const result = await run(built);
-  console.log(`# ${file}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
-  passed += result.passed;
-  failed += result.failed;
+
+async function runAll(queue) {
+  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+    const started = Date.now();
+    const built = path.join(outdir, file.replace(/^test\//, "").replace(/\.ts$/, ".mjs"));
+    const result = await run(file, built);
+    console.log(`# ${file}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
+    passed += result.passed;
+    failed += result.failed;
+  }
 }
+
+const together = files.filter((file) => !ALONE.test(file));
+await Promise.all(Array.from({ length: LANES }, () => runAll(together)));
+await runAll(files.filter((file) => ALONE.test(file)));
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exit(failed > 0 || passed === 0 ? 1 : 0);

@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 13;
+export const ABI_VERSION: u32 = 14;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -184,8 +184,14 @@ export enum Control {
   AddressCount,
   /** Closed connections by reason: CloseCount - reason. */
   CloseCount,
-  COUNT = CloseCount + 96,
+  /** Open WebSockets by how far they are behind, as of `gauge`: LAG_CLASSES counts, see `lagClass`. */
+  LagCount = CloseCount + 96,
+  COUNT = LagCount + 16,
 }
+
+/** Classes of lag: nothing; up to LAG_FIRST bytes; each of the others up to four times the one before. */
+export const LAG_CLASSES: u32 = 16;
+export const LAG_FIRST: u32 = 1024;
 
 // ---- events --------------------------------------------------------------------------------------
 

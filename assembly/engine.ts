@@ -7,6 +7,8 @@ import {
   CloseReason,
   Control,
   FrameFlag,
+  LAG_CLASSES,
+  LAG_FIRST,
   MAGIC,
   NONE,
   Outcome,
@@ -831,6 +833,22 @@ export function tick(): f64 {
 
 // ---- gauges and invariants -------------------------------------------------------------------------------
 
+/** The class of a client that is so many bytes behind. */
+function lagClass(bytes: u64): u32 {
+  if (bytes == 0) return 0;
+  let index: u32 = 1;
+  for (let bound: u64 = LAG_FIRST; bound < bytes && index < LAG_CLASSES - 1; bound <<= 2) index++;
+  return index;
+}
+
+/** Counts the open WebSockets by how far they are behind: O(n), so only when somebody asks. */
+function countLags(): void {
+  for (let i: u32 = 0; i < LAG_CLASSES; i++) setControl(Control.LagCount + i, 0);
+  for (let i: u32 = 0; i < engine.openCount; i++) {
+    add(Control.LagCount + lagClass(lagBytes(openAt(i))), 1);
+  }
+}
+
 /** Brings the gauges of the control table up to date. */
 export function gauge(): void {
   const c = furthest(0);
@@ -840,6 +858,7 @@ export function gauge(): void {
   setControl(Control.Sequence, engine.sequence as f64);
   setControl(Control.ReceivePoolUsed, receivePool.used as f64);
   setControl(Control.ReplyPoolUsed, replyPool.used as f64);
+  countLags();
 }
 
 /** How far a client is behind: frames in the return value, bytes in Control.LagBytes. */

@@ -161,8 +161,8 @@ export function evictionVariants({ binding, modules }, clients) {
     const { host, list } = hostWith(binding, module, clients, params);
     const { engine, x } = host;
     const victims = Math.min(clients >> 1, 500);
-    const { Control, EVENT_KIND, EVENT_SLOT, EVENT_VALUE, EventKind, Outcome, CloseReason } =
-      binding;
+    const { Control, EventKind, Outcome, CloseReason } = binding;
+    const { EVENT_KIND, EVENT_SLOT, EVENT_GENERATION, EVENT_VALUE } = binding;
     /** Publishes until `count` clients have been evicted; returns the nanoseconds of one. */
     const evict = (count) => {
       const order = [];
@@ -181,8 +181,11 @@ export function evictionVariants({ binding, modules }, clients) {
         for (let i = 0; i < host.events; i++) {
           if (host.event(i, EVENT_KIND) !== EventKind.Closed) continue;
           if ((host.event(i, EVENT_VALUE) | 0) !== CloseReason.WsClientTooSlow) continue;
-          order.push(host.event(i, EVENT_SLOT));
+          const slot = host.event(i, EVENT_SLOT);
+          order.push(slot);
           evicted++;
+          // Its connection has been reset: what it was handed may be overwritten.
+          x.free(slot, host.event(i, EVENT_GENERATION));
         }
         host.dropEvents();
       }

@@ -2,8 +2,9 @@
 //
 //   node main.mjs [--smoke] [CASE …]     --smoke: one short round of each, without figures that mean anything
 
-import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import application from "./cases/application.mjs";
 import compressed from "./cases/compressed.mjs";
@@ -18,7 +19,7 @@ import saturated from "./cases/saturated.mjs";
 import stalled from "./cases/stalled.mjs";
 import startup from "./cases/startup.mjs";
 import topics from "./cases/topics.mjs";
-import { endAll } from "./child.mjs";
+import { endAll, start } from "./child.mjs";
 import { contest } from "./contest.mjs";
 import { grid, header } from "./report.mjs";
 
@@ -71,12 +72,12 @@ class Output {
 /** A variant's table, and how its targets stand. A failure is told in their place. */
 async function runVariant(one, variant, smoke) {
   try {
-    const { text, verdicts } = await contest(one, variant, smoke);
+    const { text: table, verdicts } = await contest(one, variant, smoke);
     const lines = verdicts.map(
       ({ what, target, reached, rounds, met }) =>
         `${what}: ${reached} (${rounds}), ${target}: ${met}`,
     );
-    return { text: [text, ...lines].join("\n"), verdicts };
+    return { text: [table, ...lines].join("\n"), verdicts };
   } catch (error) {
     endAll();
     process.exitCode = 1;
@@ -94,8 +95,8 @@ async function runCase(one, smoke, output) {
   const targets = [];
   output.print(`\n${one.name}: ${one.title}`);
   for (const variant of smoke ? one.variants.slice(0, 1) : one.variants) {
-    const { text, verdicts } = await runVariant(one, variant, smoke);
-    output.print(`\n${text}`);
+    const { text: table, verdicts } = await runVariant(one, variant, smoke);
+    output.print(`\n${table}`);
     for (const { what, target, reached, met } of verdicts) {
       targets.push([`${one.name}, ${variant.name}: ${what}`, target, reached, met]);
     }
@@ -103,13 +104,23 @@ async function runCase(one, smoke, output) {
   return targets;
 }
 
+/** Longest that the engine alone may take, in ms. */
+const ENGINE_LIMIT = { smoke: 60_000, full: 900_000 };
+
 /** @param {boolean} smoke @param {Output} output */
-function runEngine(smoke, output) {
-  const file = new URL("engine.mjs", import.meta.url).pathname;
-  const options = { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] };
-  const run = spawnSync(process.execPath, [file, ...(smoke ? ["--smoke"] : [])], options);
-  output.print(`\n${ENGINE}: what it takes by itself\n\n${run.stdout.trim()}`);
-  if (run.status !== 0) process.exitCode = 1;
+async function runEngine(smoke, output) {
+  const file = fileURLToPath(new URL("engine.mjs", import.meta.url));
+  const child = start("0-1", [process.execPath, file, ...(smoke ? ["--smoke"] : [])]);
+  const limit = smoke ? ENGINE_LIMIT.smoke : ENGINE_LIMIT.full;
+  const timer = setTimeout(() => child.kill("SIGKILL"), limit);
+  const ended = new Promise((resolve) => child.on("close", resolve));
+  const printed = await text(child.stdout);
+  if ((await ended) !== 0) {
+    console.error(`${ENGINE}: failed, or not done in ${limit / 1000} s`);
+    process.exitCode = 1;
+  }
+  clearTimeout(timer);
+  output.print(`\n${ENGINE}: what it takes by itself\n\n${printed.trim()}`);
 }
 
 async function main() {
@@ -122,7 +133,8 @@ async function main() {
   output.print(about());
   const targets = [["target", "wanted", "reached", ""]];
   for (const one of cases) targets.push(...(await runCase(one, values.smoke, output)));
-  if (positionals.length === 0 || positionals.includes(ENGINE)) runEngine(values.smoke, output);
+  if (positionals.length === 0 || positionals.includes(ENGINE))
+    await runEngine(values.smoke, output);
   if (values.smoke) return;
   output.print(`\n${grid(targets)}`);
   if (positionals.length > 0) return;

@@ -363,6 +363,12 @@ export interface Stats {
   /** Addresses that connections are counted under (`maxConnectionsPerAddress`). */
   readonly addresses: number;
   readonly ring: { readonly bytes: number; readonly used: number };
+  /**
+   * How far the open WebSockets are behind, in bytes of the ring that were published and not delivered:
+   * `counts[i]` of them by at most `bounds[i]` and more than `bounds[i - 1]`. The bounds are 0, the powers of four
+   * from 1 KiB up, and the ring's size. Counted anew each time: it takes a look at each WebSocket.
+   */
+  readonly lag: { readonly bounds: readonly number[]; readonly counts: readonly number[] };
   readonly receivePool: { readonly bytes: number; readonly used: number };
   readonly replyPool: { readonly bytes: number; readonly used: number };
   /** Bytes of the engine's memory; constant. */

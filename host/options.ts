@@ -147,6 +147,8 @@ export interface Eviction {
   readonly cause: string;
   /** Bytes of the ring it had not been delivered. */
   readonly lagBytes: number;
+  /** How long ago its connection was accepted, in ms. */
+  readonly age: number;
 }
 
 /** Names of the options that are plain numbers, flags and words. */

@@ -1,6 +1,6 @@
 // One connection as the pump keeps it: its slot, its link, its handler's side.
 
-import { CloseReason, SLOT_LIMIT } from "../assembly/abi";
+import { CloseReason, Control, SLOT_LIMIT } from "../assembly/abi";
 import type { Connection } from "../host/handler";
 import type { Link, Sink } from "./net";
 import type { ResponseImpl } from "./request";
@@ -68,12 +68,15 @@ export class Peer implements Sink, Connection {
   isUnsecured = false;
   /** The handler has been told of it. */
   isTold = false;
+  /** When it was accepted, by the engine's clock. */
+  readonly since: number;
 
   constructor(pump: Pump, link: Link, slot: number, generation: number) {
     this.#pump = pump;
     this.link = link;
     this.slot = slot;
     this.generation = generation;
+    this.since = pump.engine.get(Control.Now);
     this.peerAddress = link.remoteAddress;
     this.remoteAddress = link.remoteAddress;
   }

@@ -724,7 +724,9 @@ export class Pump implements HandlerServer {
   #tellClosed(peer: Peer, reason: number, lagBytes: number, code: number): void {
     const cause = reasonName(reason);
     if (reason === CloseReason.WsClientTooSlow || reason === CloseReason.Evicted) {
-      this.#evictions.push({ id: peer.id, remoteAddress: peer.remoteAddress, cause, lagBytes });
+      const { id, remoteAddress } = peer;
+      const age = this.engine.get(Control.Now) - peer.since;
+      this.#evictions.push({ id, remoteAddress, cause, lagBytes, age });
     }
     const { close, disconnect } = this.#handler;
     const ws = peer.ws;

@@ -1,12 +1,27 @@
 // Counters and gauges, out of the engine's control table.
 
-import { CloseReason, Control, Param } from "../assembly/abi";
+import { CloseReason, Control, LAG_CLASSES, LAG_FIRST, Param } from "../assembly/abi";
 import { CLOSE_TABLE } from "../host/close";
 import type { Stats } from "../host/handler";
 import type { Engine } from "./engine";
 
 /** The host's own counters. */
 export type HostCounters = Pick<Stats, "handlerErrors" | "acceptErrors" | "shed">;
+
+/**
+ * How far the open WebSockets are behind, as `gauge` has counted them. The last class ends at the ring's size, and
+ * has what is beyond it: bytes that were skipped at the end of a lap.
+ */
+function lagOf(engine: Engine): Stats["lag"] {
+  const ring = engine.params[Param.RingBytes] as number;
+  const bounds = [0];
+  for (let bound = LAG_FIRST; bound < ring; bound *= 4) bounds.push(bound);
+  bounds.push(ring);
+  const classes = engine.control.subarray(Control.LagCount, Control.LagCount + LAG_CLASSES);
+  const last = bounds.length - 1;
+  const beyond = classes.subarray(last).reduce((sum, count) => sum + count, 0);
+  return { bounds, counts: [...classes.subarray(0, last), beyond] };
+}
 
 /** The statistics of an engine, with the host's own counters. */
 export function statsOf(engine: Engine, host: HostCounters): Stats {
@@ -38,6 +53,7 @@ export function statsOf(engine: Engine, host: HostCounters): Stats {
     topics: get(Control.TopicCount),
     subscriptions: get(Control.SubscriptionCount),
     ring: { bytes: param(Param.RingBytes), used: get(Control.RingUsed) },
+    lag: lagOf(engine),
     receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
     replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },
     memory: engine.u8.length,

@@ -6,7 +6,8 @@ import * as net from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import * as tls from "node:tls";
-import { type Options, type Server, serve } from "ringcast";
+import { type Handler, type Options, type Server, serve } from "ringcast";
+import { connect } from "ringcast/client";
 
 const [name = "", folder = ""] = process.argv.slice(2);
 const handler = new URL("./handler.mjs", import.meta.url);
@@ -100,6 +101,39 @@ const checks: Record<string, () => Promise<void>> = {
     expect((await ended) !== "none", "finished is rejected");
     expect(server.broadcast("x") === false, "nothing is sent");
     expect((await failure(server.stats())) !== "none", "calls are rejected");
+  },
+
+  "`ringcast/client` comes back by the runtime's own WebSocket": async () => {
+    const echo: Handler = {
+      request: (_req, res) => res.upgrade(),
+      message: (ws, data) => void ws.send(data),
+    };
+    const first = await serve({ port: 0, handler: echo });
+    const { port } = first.address;
+    const told: string[] = [];
+    let server: Promise<Server> | undefined;
+    await new Promise<void>((resolve) => {
+      const connection = connect(`http://127.0.0.1:${port}/`, {
+        delay: 20,
+        subscriptions: ["hello"],
+        onMessage: (data) => {
+          told.push(String(data));
+          if (server === undefined) return void first.shutdown();
+          connection.close();
+          resolve();
+        },
+        onLost: ({ code, attempt }) => {
+          told.push(`lost ${attempt === 1 ? code : "again"}`);
+          // Some tries fail before it is back.
+          if (attempt === 3) server = serve({ port, handler: echo });
+        },
+        onBack: ({ first }) => void told.push(first ? "first" : "back"),
+      });
+    });
+    await (await server)?.close();
+    const texts = ["first", "hello", "lost 1001", "lost again", "lost again"];
+    expect(told.slice(0, 5).join() === texts.join(), `${told}`);
+    expect(told.slice(-2).join() === "back,hello", `${told}`);
   },
 
   "a signal ends a server, and its process may end": async () => {

@@ -16,7 +16,7 @@ interface Result {
 
 /** Fewest checks that a run may tell of: it cannot have ended early. */
 const SUITE_CHECKS = 110;
-const MORE_CHECKS = 6;
+const MORE_CHECKS = 7;
 
 const deno = (): string => programOf("@deno/linux-x64-glibc/deno", "@deno/linux-arm64-glibc/deno");
 const bun = (): string =>

@@ -240,6 +240,16 @@ publish.add(
       running.evictions.every(({ lagBytes }) => lagBytes > 100000),
       "they lagged",
     );
+    ok(
+      running.evictions.every(({ age }) => age > 0 && age < 600000),
+      "they were there for a while",
+    );
+    const { lag, ring, webSockets } = await server.stats();
+    same([lag.bounds[0], lag.bounds.at(-1)], [0, ring.bytes]);
+    same(
+      lag.counts.reduce((sum, count) => sum + count, 0),
+      webSockets,
+    );
     await paced(scene, () => server.broadcast("end"));
     await within(Promise.all(readers.map(({ done }) => done)), "the readers");
     same(
