@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // The command line: `ringcast [handler.js]`, `ringcast plan`, `ringcast load`, `ringcast stats`.
 //
-// Invariant: a mistake of whoever typed the command is one line on stderr and exit code 2; what does not work is one line
-// and exit code 1. A stack is printed for a mistake of ours alone.
+// Invariant: a mistake of whoever typed the command is one line on stderr and exit code 2; what does not work is one
+// line and exit code 1. A stack is printed for a mistake of ours alone.
 
 import { readFileSync } from "node:fs";
 import { type Flag, type Given, flagsText, parseFlags } from "./cli/flags";

@@ -1,8 +1,8 @@
 // One WebSocket of `ringcast load`: it opens, hops from frame head to frame head in a buffer that all clients share, and
 // counts. RFC 6455, without extensions.
 //
-// Invariant: a message costs no object. Between two reads a client keeps at most a head that is cut (14 bytes), a control
-// frame's payload (125), or the end of an answer that is not whole (HEAD_BYTES).
+// Invariant: a message costs no object. Between two reads a client keeps at most a head that is cut (14 bytes), a
+// control frame's payload (125), or the end of an answer that is not whole (HEAD_BYTES).
 
 import { createHash, randomBytes } from "node:crypto";
 import { type Socket, connect } from "node:net";
@@ -41,7 +41,7 @@ export interface Watcher {
   read(bytes: number): void;
   /**
    * A whole message.
-   * @param buffer where its payload is, in [start, start + length), when it came in one frame and one read; else undefined
+   * @param buffer has its payload in [start, start + length) when it came in one frame and one read; else undefined
    */
   message(client: Client, length: number, buffer: Buffer | undefined, start: number): void;
 }

@@ -1,9 +1,9 @@
 // What `ringcast load` measures of messages: how long they were on the way, how far apart clients got the same one, and
 // whether somebody missed some.
 //
-// A message that carries its time says how long it was on the way. Without that, the first message behind a silence is a
-// probe: how much later than the first client each other one gets it is the spread. Who got fewer messages from one probe to
-// another than others did missed some. A stream that never rests has no probes.
+// A message that carries its time says how long it was on the way. Without that, the first message behind a silence
+// is a probe: how much later than the first client each other one gets it is the spread. Who got fewer messages from
+// one probe to another than others did missed some. A stream that never rests has no probes.
 //
 // Invariant: bounded, whatever arrives: one probe at a time, one message in so many is looked into.
 

@@ -1,6 +1,7 @@
 // `ringcast load URL`: many WebSockets to one server, what they get, and how soon.
 //
-// Invariant: at most AT_ONCE clients are opening at a time; memory is bounded by the number of clients, whatever arrives.
+// Invariant: at most AT_ONCE clients are opening at a time; memory is bounded by the number of clients, whatever
+// arrives.
 
 import { descriptorLimit } from "../limits";
 import { Client, type Target, type Watcher } from "./client";

@@ -120,11 +120,6 @@ async function serveDemo(options: Options): Promise<Running> {
   });
 }
 
-function timeOf(given: Given, name: string): number {
-  const text = textOf(given, name);
-  return text === undefined ? Number.NaN : parseTime(text, "ms");
-}
-
 /** How it ends. @throws UsageError */
 function endOf(given: Given): { timeout: number; drainMs: number } {
   const times = { timeout: 10000, drainMs: 0 };
@@ -133,7 +128,7 @@ function endOf(given: Given): { timeout: number; drainMs: number } {
     ["drain", "drainMs"],
   ] as const) {
     if (!given.has(flag)) continue;
-    times[name] = timeOf(given, flag);
+    times[name] = parseTime(textOf(given, flag) ?? "", "ms");
     try {
       settleShutdown(times);
     } catch (error) {
@@ -156,9 +151,9 @@ export async function runServe(
   commands: readonly string[],
 ): Promise<void> {
   const [word, ...more] = words;
-  if (more.length > 0) throw new UsageError(`${more[0]}: there is one handler`);
   const end = endOf(given);
   const file = word === undefined ? undefined : handlerFile(word, commands);
+  if (more.length > 0) throw new UsageError(`${more[0]}: there is one handler`);
   const isWatching = given.get("watch") === true;
   if (isWatching && !file) throw new UsageError("--watch: there is no handler to reload");
   const url = file && (isWatching ? watchedUrl(file, 0) : pathToFileURL(file).href);

@@ -87,8 +87,8 @@ async function get(url: URL): Promise<{ status: number; text: string; type: stri
     const length = Number(answer.headers.get("content-length") ?? 0);
     text = length > MOST_BYTES ? "" : await answer.text();
   } catch (error) {
-    const { cause, message } = error as Error & { cause?: { code?: string } };
-    throw new Failure(`${url.href}: ${cause?.code ?? message}`);
+    const { cause, message } = error as Error & { cause?: NodeJS.ErrnoException };
+    throw new Failure(`${url.href}: ${cause?.code ?? cause?.message ?? message}`);
   }
   return { status: answer.status, text, type: answer.headers.get("content-type") ?? "" };
 }

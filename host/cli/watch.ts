@@ -1,8 +1,8 @@
 // `--watch`: says when a module in the handler's folder has changed, and gives it a URL under which it, and what it
 // imports from there, is imported anew.
 //
-// Node imports a module once for each URL. So the handler is imported by a small module whose text has a number in it, and
-// a resolve hook gives that number to what a numbered module of the folder imports from the folder.
+// Node imports a module once for each URL. So the handler is imported by a small module whose text has a number in it,
+// and a resolve hook gives that number to what a numbered module of the folder imports from the folder.
 
 import { type FSWatcher, readdirSync, watch } from "node:fs";
 import path from "node:path";
