@@ -122,6 +122,7 @@ async function embedWasm() {
 
 export async function buildBundles() {
   await embedWasm();
+  await rm(path.join(root, "dist/demo"), { recursive: true, force: true });
   // What several of them have in common stands in chunks: once in the package.
   for (const name of await readdir(path.join(root, "dist"))) {
     if (name.startsWith("shared-")) await rm(path.join(root, "dist", name));
