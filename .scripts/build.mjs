@@ -7,6 +7,8 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { page } from "./page.mjs";
+import { shrink } from "./shrink.mjs";
 import { buildTypes } from "./types.mjs";
 
 const run = promisify(execFile);
@@ -14,7 +16,7 @@ export const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name) => path.join(root, "node_modules", ".bin", name);
 
 /** Newest modification below a folder. */
-async function newest(dir) {
+export async function newest(dir) {
   let latest = 0;
   for (const entry of await readdir(path.join(root, dir), {
     withFileTypes: true,
@@ -62,11 +64,16 @@ const comlink = {
   },
 };
 
-/** The engine's bytes stand in the package once: dist/wasm.js, which the bundles beside it import. */
+/**
+ * The engine's bytes stand in the package once: in this file of dist/, which the bundles beside it import. Its name
+ * puts it in front of them in the archive: nothing has anything in common with it.
+ */
+const WASM = "00-wasm.js";
+
 const sharedWasm = {
   name: "shared wasm",
   setup(bundle) {
-    bundle.onResolve({ filter: /\/engine\.wasm$/ }, () => ({ path: "./wasm.js", external: true }));
+    bundle.onResolve({ filter: /\/engine\.wasm$/ }, () => ({ path: `./${WASM}`, external: true }));
   },
 };
 
@@ -89,7 +96,6 @@ const common = {
   target: ["node20", "es2022"],
   outdir: "dist",
   plugins: [sharedWasm, comlink],
-  loader: { ".html": "text" },
   logLevel: "warning",
   // Comlink's.
   legalComments: "inline",
@@ -97,72 +103,87 @@ const common = {
   minify: true,
 };
 
-/** Added to each byte of the wasm: of all numbers the one with which it packs best. */
-const SHIFT = 15;
+/** Each byte of the wasm is changed by these, an exclusive or and a sum: of all pairs the one with which it packs best. */
+const XOR = 35;
+const SHIFT = 4;
 
 /** How characters are written that cannot stand in a string, or not everywhere. */
 const ESCAPES = { "\0": "\\x00", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };
 
 /**
- * Writes dist/wasm.js: the engine's bytes, a character each. Packed that is a fifth smaller than base64, which hides
+ * Writes the engine's bytes, a character each. Packed that is a fifth smaller than base64, which hides
  * from gzip what repeats.
  */
 async function embedWasm() {
   const wasm = await readFile(path.join(root, "dist/engine.wasm"));
-  const text = wasm.map((byte) => byte + SHIFT).toString("latin1");
+  const text = wasm.map((byte) => (byte ^ XOR) + SHIFT).toString("latin1");
   const escaped = text.replace(/[\0\n\r"\\]/g, (character) => ESCAPES[character]);
   const lines = [
     `const text="${escaped}";`,
     "const bytes=new Uint8Array(text.length);",
-    `for(let i=0;i<bytes.length;i++)bytes[i]=text.charCodeAt(i)-${SHIFT};`,
+    `for(let i=0;i<bytes.length;i++)bytes[i]=text.charCodeAt(i)-${SHIFT}^${XOR};`,
     "export default bytes;",
   ];
-  await writeFile(path.join(root, "dist/wasm.js"), `${lines.join("\n")}\n`);
+  await writeFile(path.join(root, "dist", WASM), `${lines.join("\n")}\n`);
 }
 
-export async function buildBundles() {
-  await embedWasm();
-  await rm(path.join(root, "dist/demo"), { recursive: true, force: true });
-  // What several of them have in common stands in chunks: once in the package.
-  for (const name of await readdir(path.join(root, "dist"))) {
-    if (name.startsWith("shared-")) await rm(path.join(root, "dist", name));
-  }
-  await build({
+/** Bundles, with what several of them have in common in chunks: once in the package. */
+async function bundle(entryPoints) {
+  const { outputFiles, metafile } = await build({
     ...common,
     external,
+    entryPoints,
     plugins: [...common.plugins, ownDemo],
     splitting: true,
     chunkNames: "shared-[hash]",
-    entryPoints: {
-      index: "host/index.ts",
-      fetch: "host/fetch.ts",
-      cli: "host/cli.ts",
-      worker: "worker/main.ts",
-      pool: "worker/thread.ts",
-      browser: "host/browser.ts",
-      "browser-worker": "worker/page.ts",
-      engine: "worker/embed.ts",
-      testing: "host/testing.ts",
-      zlib: "worker/net/zlib.ts",
-    },
+    metafile: true,
+    write: false,
   });
+  return outputFiles.map(({ path: file, text }) => {
+    const { inputs, entryPoint } = metafile.outputs[path.relative(root, file)];
+    const bySize = Object.entries(inputs).sort((a, b) => b[1].bytesInOutput - a[1].bytesInOutput);
+    const [main = ""] = bySize[0] ?? [];
+    return { name: path.basename(file), text, main, isChunk: entryPoint === undefined };
+  });
+}
+
+export async function buildBundles({ isQuick = false } = {}) {
+  const bundles = await bundle({
+    index: "host/index.ts",
+    fetch: "host/fetch.ts",
+    cli: "host/cli.ts",
+    worker: "worker/main.ts",
+    pool: "worker/thread.ts",
+    browser: "host/browser.ts",
+    "browser-worker": "worker/page.ts",
+    engine: "worker/embed.ts",
+    testing: "host/testing.ts",
+    zlib: "worker/net/zlib.ts",
+  });
+  const short = await shrink(bundles, { isQuick });
+  // Of an earlier build there may be others.
+  for (const name of await readdir(path.join(root, "dist"))) {
+    if (name.endsWith(".js")) await rm(path.join(root, "dist", name));
+  }
+  for (const { name, text } of short) await writeFile(path.join(root, "dist", name), text);
+  await embedWasm();
   // One file for browsers of some years ago, too.
   await build({ ...common, target: ["es2020"], entryPoints: { client: "host/client.ts" } });
   await build({
     ...common,
-    external: [...external, "../index.js"],
-    entryPoints: { "demo/demo": "host/demo/demo.ts", "demo/handler": "host/demo/handler.ts" },
+    external: [...external, "../index.js", "./demo.js"],
+    entryPoints: ["demo", "handler", "clients"].map((name) => `host/demo/${name}.ts`),
+    outdir: "dist/demo",
+    plugins: [page],
   });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (!(process.argv.includes("--if-needed") && (await isFresh()))) {
     try {
+      const isQuick = process.argv.includes("--quick");
       await buildWasm();
-      await Promise.all([
-        buildBundles(),
-        process.argv.includes("--quick") ? undefined : buildTypes(),
-      ]);
+      await Promise.all([buildBundles({ isQuick }), isQuick ? undefined : buildTypes()]);
       await cp(path.join(root, "LICENSE"), path.join(root, "dist/LICENSE"));
     } catch (error) {
       console.error(error.stdout || error.stderr || error);

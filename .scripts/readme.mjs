@@ -1,4 +1,5 @@
-// Writes the README's tables from the tables of the code; a test compares them.
+// Writes the README's tables from the tables of the code, and from what the bench found when bench/results.md is there.
+// A test compares them.
 
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -6,24 +7,23 @@ import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { root } from "./build.mjs";
 
-const outfile = path.join(root, ".cache/tables.mjs");
+const results = path.join(root, "bench/results.md");
+const outfile = path.join(root, ".cache/readme.mjs");
 await build({
   absWorkingDir: root,
-  entryPoints: ["test/tables.ts"],
+  entryPoints: ["test/generated.ts"],
   outfile,
   bundle: true,
   format: "esm",
   logLevel: "warning",
 });
-const { optionsTable, poolTable, reasonsTable } = await import(pathToFileURL(outfile).href);
+const { generatedTables } = await import(pathToFileURL(outfile).href);
 const file = path.join(root, "README.md");
 let text = await readFile(file, "utf8");
-for (const [name, table] of [
-  ["options", optionsTable()],
-  ["pool", poolTable()],
-  ["reasons", reasonsTable()],
-]) {
-  const mark = new RegExp(`(<!-- ${name} -->\\n)[^]*?(<!-- /${name} -->)`);
+const found = await readFile(results, "utf8").catch(() => undefined);
+for (const [name, table] of Object.entries(generatedTables(found))) {
+  const mark = new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- /${name} -->)`);
+  if (!mark.test(text)) throw new Error(`README.md has no mark ${name}`);
   text = text.replace(mark, (_, open, close) => `${open}\n${table}\n${close}`);
 }
 await writeFile(file, text);

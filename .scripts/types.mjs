@@ -1,9 +1,10 @@
-// Builds dist/types/: of what tsc declares, what the package's entry points lead to, and nothing else.
+// Builds dist/types/: of what tsc declares, what the package's entry points lead to, and nothing else. What stands in
+// other files than theirs is put into one: it packs better, and needs no imports.
 //
 // Invariant: whatever a statement that stays names is declared or imported where it stands.
 
 import { execFile } from "node:child_process";
-import { readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -139,22 +140,108 @@ class Declarations {
     else if (this.#origin(statement)?.need(name) === false) this.#refuse(specifier);
   }
 
-  /** What stays of the file; undefined when nothing does. */
-  get text() {
-    if (this.#kept.size === 0) return undefined;
+  /** Files all of whose exports it passes on. */
+  get passedOn() {
+    return this.#stars
+      .filter((star) => this.#kept.has(star))
+      .flatMap((star) => this.#origin(star)?.file ?? []);
+  }
+
+  /** Names that it declares. */
+  get declared() {
+    return [...this.#declared]
+      .filter(([, statements]) => statements.some((statement) => this.#kept.has(statement)))
+      .map(([name]) => name);
+  }
+
+  /** Names of types that it uses and neither declares nor imports: the platform's. */
+  get globals() {
+    const found = new Set();
+    const visit = (node) => {
+      if (ts.isTypeReferenceNode(node)) found.add(node.typeName.getText());
+      if (ts.isExpressionWithTypeArguments(node)) found.add(node.expression.getText());
+      if (ts.isTypeQueryNode(node)) found.add(node.exprName.getText());
+      ts.forEachChild(node, visit);
+    };
+    for (const statement of this.#kept.keys()) visit(statement);
+    return [...found].filter((name) => !this.#declared.has(name) && !this.#imported.has(name));
+  }
+
+  /** What stays of the file, a statement each: its text, what of it names others, and the file that these are in. */
+  get stays() {
     const all = this.source.text;
     return this.source.statements
       .filter((statement) => this.#kept.has(statement) || statement === this.#closed)
       .map((statement) => {
         const specifiers = this.#kept.get(statement);
         const text = all.slice(statement.getFullStart(), statement.end).trim();
-        if (!specifiers) return text;
-        const names = [...specifiers].map((specifier) => specifier.getText()).join(", ");
-        return text.replace(/\{[^}]*\}/, `{ ${names} }`);
-      })
-      .join("\n")
-      .concat("\n");
+        const module = statement.moduleSpecifier;
+        const origin = module && (this.#origin(statement)?.file ?? module.text);
+        if (!specifiers) return { statement, text, origin };
+        const names = [...specifiers].map((specifier) => specifier.getText());
+        return {
+          statement,
+          text: text.replace(/\{[^}]*\}/, `{ ${names.join(", ")} }`),
+          names,
+          origin,
+        };
+      });
   }
+}
+
+/** How a file names another one, or a package. */
+function specifierFrom(file, origin) {
+  if (!path.isAbsolute(origin)) return origin;
+  const relative = path.relative(path.dirname(file), origin).split(path.sep).join("/");
+  return `${relative.startsWith(".") ? "" : "./"}${relative.replace(/\.d\.ts$/, ".js")}`;
+}
+
+const withOrigin = (text, specifier) => text.replace(/(from )"[^"]*"/, `$1"${specifier}"`);
+
+/** The one file of what is not an entry point's. */
+const shared = path.join(types, "shared.d.ts");
+
+/** @throws Error when a name would mean something else in one file than it did in several */
+function checkNames(files) {
+  const places = new Map();
+  for (const { file, declared } of files) {
+    for (const name of declared) {
+      if (places.has(name)) throw new Error(`${name}: of ${places.get(name)} and of ${file}`);
+      places.set(name, file);
+    }
+  }
+  for (const { file, globals } of files) {
+    const clash = globals.find((name) => places.has(name));
+    if (clash) throw new Error(`${clash}: in ${file} it is not the one of ${places.get(clash)}`);
+  }
+}
+
+/** The text of the one file that several become. */
+function merge(files) {
+  checkNames(files);
+  const merged = new Set(files.map(({ file }) => file));
+  const imported = new Map();
+  const texts = [];
+  for (const { file, stays } of files) {
+    for (const { statement, text, names, origin } of stays) {
+      if (origin === undefined) {
+        if (!ts.isExportDeclaration(statement)) texts.push(forUsers(file, text));
+      } else if (!names || names.some((name) => / as /.test(name))) {
+        throw new Error(`${file}: it cannot be merged: ${text}`);
+      } else if (ts.isExportDeclaration(statement)) {
+        if (!merged.has(origin)) texts.push(withOrigin(text, specifierFrom(shared, origin)));
+      } else if (!merged.has(origin)) {
+        const specifier = specifierFrom(shared, origin);
+        const list = imported.get(specifier) ?? new Set();
+        for (const name of names) list.add(name.replace(/^type /, ""));
+        imported.set(specifier, list);
+      }
+    }
+  }
+  const imports = [...imported].map(
+    ([specifier, list]) => `import type { ${[...list].join(", ")} } from "${specifier}";`,
+  );
+  return [...imports, ...texts].join("\n");
 }
 
 /** Keeps of the declarations in a folder what the package's entry points lead to. */
@@ -166,12 +253,34 @@ async function prune() {
     const file = path.join(entry.parentPath ?? entry.path, entry.name);
     world.set(file, new Declarations(file, await readFile(file, "utf8"), world));
   }
-  const entries = Object.values(exports).flatMap((entry) => entry.types ?? []);
-  for (const name of entries) world.get(path.join(root, name))?.needAll();
-  for (const [file, { text }] of world) {
-    if (text === undefined) await rm(file);
-    else await writeFile(file, forUsers(file, text));
+  const entries = Object.values(exports).flatMap(
+    (entry) => world.get(path.join(root, entry.types ?? "")) ?? [],
+  );
+  for (const entry of entries) entry.needAll();
+  // What is passed on as a whole stays a file.
+  const whole = new Set([
+    ...entries.map(({ file }) => file),
+    ...entries.flatMap((e) => e.passedOn),
+  ]);
+  const files = [...world.values()].filter(({ stays }) => stays.length > 0);
+  const others = new Set(files.filter(({ file }) => !whole.has(file)));
+  const text = merge([...others]);
+  const isMerged = (origin) => others.has(world.get(origin));
+  await rm(types, { recursive: true });
+  await mkdir(types);
+  await writeFile(shared, tidy(text));
+  for (const { file, stays } of files.filter((declarations) => !others.has(declarations))) {
+    const texts = stays.map(({ text, origin }) =>
+      origin && isMerged(origin) ? withOrigin(text, specifierFrom(file, shared)) : text,
+    );
+    await mkdir(path.dirname(file), { recursive: true });
+    await writeFile(file, tidy(forUsers(file, texts.join("\n"))));
   }
+}
+
+/** Tabs instead of spaces, one newline at the end. */
+function tidy(text) {
+  return `${text.replace(/^(?: {4})+/gm, (spaces) => "\t".repeat(spaces.length / 4)).trimEnd()}\n`;
 }
 
 /** asc's number types become `number`, imports get their extension. */

@@ -22,6 +22,7 @@ export const NONE: u32 = 0xffffffff;
 // ---- parameters ----------------------------------------------------------------------------------
 // A table of f64 the host fills at `params()` before `footprint` and `new`; index by `Param`.
 
+/** Indices of the table of parameters. */
 export enum Param {
   /** HTTP slots, 1 … 2^19. */
   Connections,
@@ -109,8 +110,9 @@ export enum Param {
   SendRate,
   /** ms for which it may be slower. */
   RateGrace,
-  /** Bytes of the receive pool, of the reply pool, that connections of one address hold; 0 is no limit. */
+  /** Bytes of the receive pool that connections of one address hold; 0 is no limit. */
   AddressReceiveBytes,
+  /** Bytes of the reply pool that they hold; 0 is no limit. */
   AddressReplyBytes,
   COUNT,
 }
@@ -118,6 +120,7 @@ export enum Param {
 // ---- control block -------------------------------------------------------------------------------
 // A table of f64 at `join()`'s return value; index by `Control`. Addresses are bytes into the memory.
 
+/** Indices of the control table. */
 export enum Control {
   /** MAGIC and ABI_VERSION as two u32. */
   Magic,
@@ -125,14 +128,21 @@ export enum Control {
   Now,
   /** Unix seconds for the Date field; the host writes it. */
   Date,
+  /** Address of the slots. */
   SlotsAddress,
+  /** Of the receive window. */
   WindowAddress,
+  /** Of the scratch region. */
   ScratchAddress,
+  /** Of the event table. */
   EventsAddress,
   /** Events waiting in the table; the host sets it to 0 when it has drained them. */
   EventCount,
+  /** Of the write table. */
   RowsAddress,
+  /** Of the ring. */
   RingAddress,
+  /** Of the table of header fields. */
   TableAddress,
   /** Generation of the slot that `accept` or `upgrade` returned. */
   Generation,
@@ -140,41 +150,58 @@ export enum Control {
   Result,
   /** Address of the open stage's payload. */
   StageAddress,
-  /** Open WebSockets, HTTP connections, and slots the host has not freed. */
+  /** Open WebSockets. */
   WebSocketCount,
   /** Those of them that take compressed messages. */
   DeflateCount,
+  /** HTTP connections. */
   ConnectionCount,
+  /** Slots that the host has not freed yet. */
   DeadCount,
-  /** Ring: bytes committed since the start, bytes that the slowest reader still needs. */
+  /** Bytes of the ring committed since the start. */
   Committed,
+  /** Bytes of the ring that the slowest reader still needs. */
   RingUsed,
   /** Next frame sequence. */
   Sequence,
-  /** Bytes taken from each pool. */
+  /** Bytes taken from the receive pool. */
   ReceivePoolUsed,
+  /** Bytes taken from the reply pool. */
   ReplyPoolUsed,
   // Counters, monotone.
+  /** Connections, since the start. */
   Accepted,
+  /** Upgrades. */
   Upgraded,
+  /** Requests. */
   Requests,
+  /** Bytes read. */
   BytesIn,
+  /** Bytes written. */
   BytesOut,
+  /** Messages from clients. */
   MessagesIn,
+  /** Messages for single clients. */
   MessagesSent,
   /** Messages for single clients that were refused: a queue was full. */
   MessagesRefused,
+  /** Frames published. */
   FramesPublished,
+  /** Bytes published. */
   BytesPublished,
   /** Publications times the clients open at that moment. */
   FramesDue,
+  /** Pings from clients. */
   PingsIn,
+  /** Pongs for which a newer ping took the place. */
   PongsDropped,
+  /** Clients evicted. */
   Evicted,
   /** Bytes by which a client is behind: what `lag` found. */
   LagBytes,
-  /** Topics, and subscriptions of all clients. */
+  /** Topics that somebody subscribes to. */
   TopicCount,
+  /** Subscriptions of all clients. */
   SubscriptionCount,
   /** Length of the name at Control.Result. */
   NameLength,
@@ -195,6 +222,7 @@ export const LAG_FIRST: u32 = 1024;
 
 // ---- events --------------------------------------------------------------------------------------
 
+/** What an event tells. */
 export enum EventKind {
   /**
    * A whole request: `pointer` its head, `length` bytes of it, `value` its traits. Parsing of the connection
@@ -451,6 +479,7 @@ export enum Outcome {
 // The reference's numbers, −1 … −23; ours from −24 on. `close.ts` in host/ gives each its text, HTTP
 // status and WebSocket code; `closeStatus` and `closeCode` in assembly/close.ts the engine's side.
 
+/** Why a connection ended. */
 export enum CloseReason {
   Ok = -1,
   Evicted = -2,

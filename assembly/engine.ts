@@ -144,6 +144,7 @@ export function footprint(): f64 {
   return total;
 }
 
+/** Bytes to a multiple of which a region has to be placed. */
 export function align(): u32 {
   return REGION_ALIGN as u32;
 }
@@ -579,10 +580,12 @@ export function stageAppend(n: u32): void {
   if (plain.stageError == Outcome.Ok) plain.stageLength += n;
 }
 
+/** Bytes of the open stage. */
 export function stageLength(): u32 {
   return plain.stageLength;
 }
 
+/** Cuts the open stage to its first bytes. */
 export function stageTruncate(n: u32): void {
   if (n < plain.stageLength) plain.stageLength = n;
 }

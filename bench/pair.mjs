@@ -124,6 +124,18 @@ export class Pair {
     });
   }
 
+  /** Has a server that is mute go through the motions of a job: what publishing it costs without the sending. @param {Job} job */
+  pretend(job) {
+    return this.#during(async () => {
+      const from = Number(process.hrtime.bigint());
+      await this.#server.ask({ type: "publish", job }, "published", RUN_LIMIT);
+      return {
+        messages: job.n * this.#clients,
+        micros: (Number(process.hrtime.bigint()) - from) / 1000,
+      };
+    });
+  }
+
   /** 99th percentile of the event loop's delay in the application's thread since this was asked before, ms. */
   async delays() {
     return (await this.#server.ask({ type: "delays" }, "delays", START_LIMIT)).p99;

@@ -65,6 +65,7 @@ export interface InstallOptions {
 
 /** A server within the page. */
 export interface BrowserServer extends Omit<Server, "address"> {
+  /** Where it is. */
   readonly origin: string;
   /** The standard WebSocket, connecting to this server whatever the host of its URL. */
   readonly WebSocket: typeof WebSocket;

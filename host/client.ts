@@ -12,7 +12,9 @@ export type Subscription = Data | (() => Data);
 
 /** How a connection ended, or that none came about: then the code is 1006. */
 export interface Ending {
+  /** The close code (RFC 6455 7.4). */
   readonly code: number;
+  /** The text of the server's Close. */
   readonly reason: string;
 }
 
@@ -26,16 +28,25 @@ export interface Lost extends Ending {
 
 /** What of a WebSocket is used: those of browsers, Node, Deno, Bun and `ws` have it. */
 export interface Socket {
+  /** Set to "arraybuffer". */
   binaryType: string;
+  /** 1: open. */
   readonly readyState: number;
+  /** Told when it has opened. */
   onopen: ((event: never) => void) | null;
+  /** Told of each message: its `data`. */
   onmessage: ((event: never) => void) | null;
+  /** Told when it has ended: its `code` and `reason`. */
   onclose: ((event: never) => void) | null;
+  /** Told of errors; `onclose` follows. */
   onerror: ((event: never) => void) | null;
+  /** Sends a message. */
   send(data: Data): void;
+  /** Closes it. */
   close(code?: number, reason?: string): void;
 }
 
+/** Options of `connect`. */
 export interface ConnectOptions {
   /** Subprotocols to offer. */
   protocols?: string | string[];
@@ -67,6 +78,7 @@ export interface ConnectOptions {
   onBack?: (opening: { readonly first: boolean }) => void;
 }
 
+/** A WebSocket that comes back. */
 export interface Connection {
   /** True when `send` would send. */
   readonly isOpen: boolean;

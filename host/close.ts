@@ -2,6 +2,7 @@
 
 import { CloseReason } from "../assembly/abi";
 
+/** What a cause means. */
 export interface CloseRow {
   /** One line for logs. */
   readonly text: string;
@@ -13,6 +14,7 @@ export interface CloseRow {
 
 const row = (text: string, status = 0, code = 0): CloseRow => ({ text, status, code });
 
+/** What each cause means, by its name. */
 export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> = {
   Ok: row("served to the end"),
   Evicted: row("evicted to make room for a new connection"),

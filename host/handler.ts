@@ -26,6 +26,7 @@ export type ConnectionId = number;
 
 /** An HTTP connection, as `connect` and `disconnect` see it. */
 export interface Connection {
+  /** Its id, until it ends or becomes a WebSocket's. */
   readonly id: ConnectionId;
   /** The peer's address as the socket reports it, without port. */
   readonly remoteAddress: string;
@@ -51,7 +52,9 @@ export type CertificateNames = Readonly<Record<string, string | readonly string[
 
 /** A certificate that a client has shown, see `tls.requestCert`. */
 export interface PeerCertificate {
+  /** Whom it is about. */
   readonly subject: CertificateNames;
+  /** Who has signed it. */
   readonly issuer: CertificateNames;
   /** SHA-256 of it, "AB:CD:…": names it for ever, whatever it says of itself. */
   readonly fingerprint256: string;
@@ -63,6 +66,7 @@ export interface PeerCertificate {
 
 /** A request. Valid until the handler settles; everything is read from the connection's buffer on demand. */
 export interface Request {
+  /** The connection's id. */
   readonly id: ConnectionId;
   /** The method token, such as "GET" (RFC 9110 9.1). */
   readonly method: string;
@@ -103,6 +107,7 @@ export interface Request {
   collect(limit?: number): Promise<Uint8Array>;
   /** True when the body is streamed, see `Handler.streams`: `body`, `text` and `json` throw then. */
   readonly streamed: boolean;
+  /** The client's address, without port; behind a proxy that is trusted, the one it tells. */
   readonly remoteAddress: string;
   /** True when it came over TLS. */
   readonly secure: boolean;
@@ -119,7 +124,9 @@ export type HeaderFields = Readonly<Record<string, string | number | readonly st
 
 /** A body that outlives the server and is sent from where it lies: `server.body(bytes, type)`. */
 export interface StaticBody {
+  /** Its Content-Type. */
   readonly type: string;
+  /** Its bytes. */
   readonly length: number;
 }
 
@@ -192,12 +199,15 @@ export interface Response<User = unknown> {
 
 /** A WebSocket. Stays valid after it closed; then every call is a no-op that returns false. */
 export interface WebSocket<User = unknown> {
+  /** Its id, for `server.send` and the like. */
   readonly id: ConnectionId;
   /** What the upgrade was given. */
   data: User;
   /** The subprotocol, "" for none. */
   readonly protocol: string;
+  /** The client's address, as of its upgrade's request. */
   readonly remoteAddress: string;
+  /** False once it has ended, or a Close was sent or has arrived. */
   readonly open: boolean;
   /** How far behind: bytes and frames of the ring published and not yet delivered, and bytes of its own queue. */
   readonly lag: { readonly bytes: number; readonly frames: number; readonly queued: number };
@@ -215,6 +225,7 @@ export interface WebSocket<User = unknown> {
   subscribe(topic: string): boolean;
   /** Ends a subscription; what was published before still arrives. @returns false when there was none */
   unsubscribe(topic: string): boolean;
+  /** True for a topic that it subscribes to. */
   isSubscribed(topic: string): boolean;
   /** The topics it subscribes to. */
   readonly subscriptions: readonly string[];
@@ -229,24 +240,31 @@ export interface WebSocket<User = unknown> {
   terminate(): boolean;
   /** Sends a ping. @param data at most 125 bytes */
   ping(data?: Data): boolean;
-  /** Stops, goes on with reading this connection: real backpressure. */
+  /** Stops reading this connection: real backpressure. */
   pause(): void;
+  /** Goes on with reading it. */
   resume(): void;
 }
 
 /** A message built piece by piece. Errors are sticky: publishing reports them once and clears them. */
 export interface Stage {
+  /** Appends text, numbers and the like as they are written. */
   text(value: string | number | boolean | bigint): this;
+  /** Appends bytes, copied. */
   bytes(data: Uint8Array | ArrayBuffer): this;
   /** Lets `fill` write up to `n` bytes in place; it returns how many it wrote. The view dies with the call. */
   reserve(n: number, fill: (view: Uint8Array) => number): this;
   /** Bytes staged so far. */
   readonly length: number;
+  /** Cuts what is staged to its first `n` bytes. */
   truncate(n: number): this;
+  /** Drops what is staged. */
   discard(): void;
-  /** @returns false when staging failed or there is no room; nothing was sent then */
+  /** Publishes it to every open WebSocket. @returns false: staging failed, or there is no room; nothing was sent */
   broadcast(options?: PublishOptions): boolean;
+  /** Publishes it to a topic's subscribers. @returns as `broadcast` */
   publish(topic: string, options?: PublishOptions): boolean;
+  /** Sends it to one client. @returns as `broadcast` */
   send(id: ConnectionId, options?: SendOptions): boolean;
 }
 
@@ -256,11 +274,13 @@ export interface HandlerServer<User = unknown> {
   broadcast(data: Data, options?: PublishOptions): boolean;
   /** Publishes to a topic's subscribers; to a topic without any it does nothing. @returns as `broadcast` */
   publish(topic: string, data: Data, options?: PublishOptions): boolean;
-  /** As `ws.subscribe`, `ws.unsubscribe`. */
+  /** As `ws.subscribe`. */
   subscribe(id: ConnectionId, topic: string): boolean;
+  /** As `ws.unsubscribe`. */
   unsubscribe(id: ConnectionId, topic: string): boolean;
   /** How many subscribe to a topic. */
   subscriberCount(topic: string): number;
+  /** As `ws.send`. */
   send(id: ConnectionId, data: Data, options?: SendOptions): boolean;
   /** Starts a message built piece by piece. Finish it in the same synchronous run. */
   stage(): Stage;
@@ -278,8 +298,11 @@ export interface HandlerServer<User = unknown> {
 
 /** Where a piece stands in its message. */
 export interface FragmentInfo {
+  /** The first piece of its message. */
   readonly first: boolean;
+  /** The last one. */
   readonly last: boolean;
+  /** A piece of a binary message. */
   readonly isBinary: boolean;
   /** Bytes of the piece's frame still to come; the message may have further frames. */
   readonly remaining: number;
@@ -322,7 +345,9 @@ export interface Handler<User = unknown> {
   fragment?(ws: WebSocket<User>, data: Uint8Array, info: FragmentInfo): unknown;
   /** There is room again after `send` returned false. */
   drain?(ws: WebSocket<User>): void;
+  /** A ping arrived; its pong is on its way. */
   ping?(ws: WebSocket<User>, data: Uint8Array): void;
+  /** A pong arrived. */
   pong?(ws: WebSocket<User>, data: Uint8Array): void;
   /** A WebSocket ended; also one whose upgrade failed, so that what it was given can be let go of. */
   close?(ws: WebSocket<User>, info: CloseInfo): void;
@@ -337,31 +362,43 @@ export type HandlerModule<User = unknown> =
 
 /** Counters and gauges; all counters are since the start. */
 export interface Stats {
+  /** Open HTTP connections. */
   readonly connections: number;
+  /** Open WebSockets. */
   readonly webSockets: number;
+  /** Connections that were accepted. */
   readonly accepted: number;
+  /** Those of them that became WebSockets. */
   readonly upgraded: number;
+  /** Requests. */
   readonly requests: number;
+  /** Bytes read. */
   readonly bytesIn: number;
+  /** Bytes written. */
   readonly bytesOut: number;
+  /** Messages from clients. */
   readonly messagesIn: number;
   /** Messages queued for single clients. */
   readonly messagesSent: number;
   /** Messages for single clients that were refused: the client's queue, or the pool, was full. */
   readonly messagesRefused: number;
-  /** Frames and bytes published into the ring. */
+  /** Frames published into the ring. */
   readonly framesPublished: number;
+  /** Bytes published into the ring. */
   readonly bytesPublished: number;
   /** Each publication times the clients open at that moment. */
   readonly framesDue: number;
+  /** Clients that were evicted. */
   readonly evicted: number;
-  /** Topics that somebody subscribes to, and subscriptions of all clients. */
+  /** Topics that somebody subscribes to. */
   readonly topics: number;
+  /** Subscriptions of all clients. */
   readonly subscriptions: number;
   /** Closed connections by the name of their reason. */
   readonly closed: Readonly<Record<string, number>>;
   /** Addresses that connections are counted under (`maxConnectionsPerAddress`). */
   readonly addresses: number;
+  /** The ring, and what of it the furthest behind has not been sent. */
   readonly ring: { readonly bytes: number; readonly used: number };
   /**
    * How far the open WebSockets are behind, in bytes of the ring that were published and not delivered:
@@ -369,12 +406,15 @@ export interface Stats {
    * from 1 KiB up, and the ring's size. Counted anew each time: it takes a look at each WebSocket.
    */
   readonly lag: { readonly bounds: readonly number[]; readonly counts: readonly number[] };
+  /** `receiveBuffers`, and what of them is taken. */
   readonly receivePool: { readonly bytes: number; readonly used: number };
+  /** `replyBuffers`, and what of them is taken. */
   readonly replyPool: { readonly bytes: number; readonly used: number };
   /** Bytes of the engine's memory; constant. */
   readonly memory: number;
-  /** Errors a handler threw; failures to accept, and warnings of them. */
+  /** Errors that handlers threw. */
   readonly handlerErrors: number;
+  /** Failures to accept, and warnings of them. */
   readonly acceptErrors: number;
   /** Requests answered 503 because the application's thread, or the pool, had no room for them. */
   readonly shed: number;
@@ -384,9 +424,11 @@ export interface Stats {
 
 /** A pool of threads. */
 export interface PoolStats {
+  /** Threads there are. */
   readonly threads: number;
-  /** Requests in a thread, requests that wait for one. */
+  /** Requests in a thread. */
   readonly running: number;
+  /** Requests that wait for a thread. */
   readonly queueSize: number;
   /** Requests that are through, failed ones included. */
   readonly completed: number;

@@ -141,7 +141,9 @@ export interface MetricsOptions {
 
 /** A client that was evicted. */
 export interface Eviction {
+  /** The id it had. */
   readonly id: number;
+  /** Its address. */
   readonly remoteAddress: string;
   /** The enumerated cause, such as "WsClientTooSlow". */
   readonly cause: string;
@@ -173,27 +175,36 @@ export type OptionName = Exclude<
 export type ListName = "origins" | "hosts" | "protocols" | "trustProxy" | "proxyProtocol";
 const LISTS: readonly ListName[] = ["origins", "hosts", "protocols", "trustProxy", "proxyProtocol"];
 
+/** One option: a row of `OPTIONS`. */
 export interface OptionRow<Name extends string = OptionName> {
+  /** Its name. */
   readonly name: Name;
+  /** What its numbers count. */
   readonly unit: "bytes" | "MiB" | "ms" | "s" | "count" | "flag" | "word" | "port";
+  /** What it is when it is not given. */
   readonly default: number | boolean | string;
-  /** Whole numbers from `min` to `max`; for words the list of them. */
+  /** The smallest whole number it may be. */
   readonly min?: number;
+  /** The largest. */
   readonly max?: number;
+  /** What it may be, where it is a word. */
   readonly words?: readonly string[];
   /** Must be a power of two. */
   readonly power?: boolean;
   /** May be changed while the server runs, by `configure`. */
   readonly live?: boolean;
-  /** The engine's parameter, and what one unit of the option is in it. */
+  /** The engine's parameter that it sets. */
   readonly param?: keyof typeof Param;
+  /** What one unit of the option is in `param`; default 1. */
   readonly scale?: number;
+  /** What it does. */
   readonly text: string;
 }
 
 const MiB = 1048576;
 const DAY = 86400000;
 
+/** Every option of `serve` that is a number, a flag or a word. */
 export const OPTIONS: readonly OptionRow[] = [
   {
     name: "port",
@@ -990,6 +1001,7 @@ export function settleShutdown(options: ShutdownOptions = {}): Required<Shutdown
 
 /** Options that `configure` may change. */
 export type LiveOptions = Pick<Options, LiveName | "tls">;
+/** Names of the options that may change while the server runs. */
 export type LiveName =
   | "maxConnectionsPerAddress"
   | "maxQueuedFrames"
@@ -1108,13 +1120,17 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
 
 /** Bytes of one region, and the option that buys them. */
 export interface PlanRow {
+  /** Its name. */
   readonly region: string;
+  /** Its bytes. */
   readonly bytes: number;
+  /** The options that buy them. */
   readonly options: readonly string[];
 }
 
 /** What the server will take, before anything starts. */
 export interface Plan {
+  /** The regions of memory, one behind the other; the inbox last. */
   readonly regions: readonly PlanRow[];
   /** Bytes of the engine's memory and of the inbox. Pages that are never touched cost nothing. */
   readonly total: number;

@@ -20,9 +20,13 @@ export interface PublisherPort {
 
 /** What `server.publisher()` gives: send it to a thread, its `port` in the list of what is transferred. */
 export interface PublisherHandle {
+  /** Tells it from other messages. */
   readonly ringcast: "publisher";
+  /** The inbox. */
   readonly memory: SharedArrayBuffer;
+  /** Its port, to be transferred. */
   readonly port: MessagePort;
+  /** Bytes of the ring: no message may be larger. */
   readonly ringBytes: number;
 }
 

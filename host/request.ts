@@ -11,16 +11,27 @@ export const SECURE_TRAIT = 1 << 30;
 
 /** Where a request lies: addresses, lengths, and what its fields said. */
 export interface RequestHead {
+  /** Address of the head. */
   head: number;
+  /** Bytes of it. */
   headLength: number;
+  /** Address of the table of fields: four u16 each, offsets from the head. */
   table: number;
+  /** How many there are. */
   fields: number;
+  /** Address of the body. */
   body: number;
+  /** Bytes of it. */
   bodyLength: number;
+  /** Number of the method. */
   method: number;
+  /** The minor version: 0, 1. */
   minor: number;
+  /** Offset of the target from the head. */
   target: number;
+  /** Bytes of it. */
   targetLength: number;
+  /** Bits of what its fields said. */
   traits: number;
 }
 

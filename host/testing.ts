@@ -54,6 +54,7 @@ export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "
 
 /** Virtual time, in ms since the start. */
 export interface TestClock {
+  /** ms since the start. */
   now(): number;
   /**
    * Lets time pass, timer by timer; what each leads to happens before the next.
@@ -70,6 +71,7 @@ export interface TestClock {
 export interface TestServer extends AsyncDisposable {
   /** The server, as `serve` gives it. */
   readonly server: Server;
+  /** Its time, which stands still but for `advance`. */
   readonly clock: TestClock;
   /** Resolves when the handler is there: at once, unless the function that makes it is asynchronous. */
   readonly ready: Promise<void>;

@@ -2,7 +2,14 @@
 
 import { CloseReason } from "../assembly/abi";
 import { CLOSE_TABLE } from "../host/close";
-import { OPTIONS, type OptionRow, POOL_OPTIONS } from "../host/options";
+import {
+  OPTIONS,
+  type OptionName,
+  type OptionRow,
+  type Options,
+  POOL_OPTIONS,
+  plan,
+} from "../host/options";
 
 function sizeText(value: number): string {
   if (value >= 1048576 && value % 1048576 === 0) return `${value / 1048576} MiB`;
@@ -22,6 +29,22 @@ function rangeText(row: OptionRow<string>): string {
   if (row.unit === "flag") return "true, false";
   const range = `${valueText(row, row.min ?? 0)} … ${valueText(row, row.max ?? 0)}`;
   return row.power ? `${range}, a power of two` : range;
+}
+
+/** A row for the reference: what it does, its default and its range. */
+function rowText(row: OptionRow<string>): string {
+  const live = row.live ? " May change while the server runs." : "";
+  return `${row.text} Default ${valueText(row, row.default)}; ${rangeText(row)}.${live}`;
+}
+
+const textsOf = (rows: readonly OptionRow<string>[]): Record<string, string> =>
+  Object.fromEntries(rows.map((row) => [row.name, rowText(row)]));
+
+/** What the reference says of each option, and of each cause, by its name. */
+export const optionTexts = (): Record<string, string> => textsOf(OPTIONS);
+export const poolTexts = (): Record<string, string> => textsOf(POOL_OPTIONS);
+export function causeTexts(): Record<string, string> {
+  return Object.fromEntries(Object.entries(CLOSE_TABLE).map(([name, { text }]) => [name, text]));
 }
 
 export function optionsTable(): string {
@@ -49,5 +72,141 @@ export function reasonsTable(): string {
     "| number | cause | status | close code | meaning |",
     "|---|---|---|---|---|",
     ...rows,
+  ].join("\n");
+}
+
+/** What a client may have too much of. */
+interface Limit {
+  readonly what: string;
+  readonly options: readonly OptionName[];
+  readonly outcome: string;
+}
+
+const LIMITS: readonly Limit[] = [
+  {
+    what: "connections",
+    options: ["maxConnections", "maxWebSockets"],
+    outcome: "the oldest idle or unfinished one goes; an upgrade is 503",
+  },
+  {
+    what: "connections of one address, or IPv6 /64",
+    options: ["maxConnectionsPerAddress"],
+    outcome: "a reset; an upgrade through a proxy is 429",
+  },
+  {
+    what: "messages, pings, pongs a second",
+    options: ["messageRate"],
+    outcome: "close 1008",
+  },
+  {
+    what: "fragments of a message",
+    options: ["maxFragments"],
+    outcome: "close 1008",
+  },
+  {
+    what: "heads",
+    options: ["maxHeadLength", "maxHeaders", "maxTargetLength"],
+    outcome: "431; 414",
+  },
+  {
+    what: "bodies",
+    options: ["maxBodyLength", "maxStreamLength"],
+    outcome: "413",
+  },
+  {
+    what: "messages, inflated ones too",
+    options: ["maxPayloadLength"],
+    outcome: "close 1009",
+  },
+  {
+    what: "time for a handshake, a head, a request, a close",
+    options: ["handshakeTimeout", "headersTimeout", "requestTimeout", "closeTimeout"],
+    outcome: "408, or an end",
+  },
+  {
+    what: "silence",
+    options: ["keepAliveTimeout", "idleTimeout"],
+    outcome: "an end",
+  },
+  {
+    what: "slowness in sending",
+    options: ["minReceiveRate", "rateGrace"],
+    outcome: "408, close 1008",
+  },
+  {
+    what: "slowness in reading",
+    options: ["minSendRate", "rateGrace", "writeTimeout"],
+    outcome: "a reset",
+  },
+  {
+    what: "lag behind broadcasts",
+    options: ["ring", "maxFrames", "slowGrace"],
+    outcome: "a reset",
+  },
+  {
+    what: "unfinished requests and messages",
+    options: ["receiveBuffers", "maxReceivePerAddress", "bufferTimeout"],
+    outcome: "waiting, then 503, 429, close 1013 for the largest",
+  },
+  {
+    what: "answers and messages it has not read",
+    options: ["maxBacklog", "replyBuffers", "maxReplyPerAddress"],
+    outcome: "`send` is false, an answer a reset",
+  },
+  {
+    what: "requests and events for the application's thread",
+    options: ["maxPendingRequests", "maxPendingBytes"],
+    outcome: "503; WebSockets are not read",
+  },
+  {
+    what: "subscriptions",
+    options: ["maxTopics", "maxSubscriptions"],
+    outcome: "`subscribe` throws",
+  },
+];
+
+/** What bounds a client, with the defaults, and what happens there. */
+export function limitsTable(): string {
+  const defaultOf = (name: OptionName): string => {
+    const row = OPTIONS.find((one) => one.name === name) as OptionRow;
+    const perSecond = /^min.*Rate$/.test(name) ? " B/s" : "";
+    return `\`${name}\` (${row.default === 0 ? "off" : valueText(row, row.default) + perSecond})`;
+  };
+  const rows = LIMITS.map(
+    ({ what, options, outcome }) =>
+      `| ${what} | ${options.map(defaultOf).join(", ")} | ${outcome} |`,
+  );
+  return ["| a client's | bounded by (default) | then |", "|---|---|---|", ...rows].join("\n");
+}
+
+/** The options of the README's worked example. */
+const PLANNED: Options = {
+  maxWebSockets: 2000,
+  ring: 4194304,
+  inbox: 1048576,
+  maxPayloadLength: 65536,
+  receiveBuffers: 8388608,
+  replyBuffers: 8388608,
+};
+
+const mebi = (bytes: number): string => `${(bytes / 1048576).toFixed(2)} MiB`;
+
+/** Where the memory of the worked example goes: regions of a hundredth of it and more. */
+export function planTable(): string {
+  const { regions, total, descriptors } = plan(PLANNED);
+  const large = regions.filter(({ bytes }) => bytes >= total / 100);
+  const rest = total - large.reduce((sum, { bytes }) => sum + bytes, 0);
+  const rows = large
+    .toSorted((a, b) => b.bytes - a.bytes)
+    .map(({ region, bytes, options }) => {
+      const names = options.map((name) => `\`${name}\``).join(", ");
+      return `| ${region} | ${mebi(bytes)} | ${names || "always so"} |`;
+    });
+  return [
+    "| region | takes | bought by |",
+    "|---|---|---|",
+    ...rows,
+    `| ${regions.length - large.length} smaller ones | ${mebi(rest)} | |`,
+    `| **in all** | **${mebi(total)}** | and ${descriptors.toLocaleString("en")} descriptors |`,
   ].join("\n");
 }

@@ -82,8 +82,9 @@ export interface DriverEvents<User = unknown> {
   message?(wire: Wire<User>, data: string | Uint8Array, isBinary: boolean): void;
   /** A piece of one, with the option `fragments`, instead of `message`. */
   fragment?(wire: Wire<User>, data: Uint8Array, info: FragmentInfo): void;
-  /** A ping, whose pong is on its way; a pong. */
+  /** A ping, whose pong is on its way. */
   ping?(wire: Wire<User>, data: Uint8Array): void;
+  /** A pong. */
   pong?(wire: Wire<User>, data: Uint8Array): void;
   /** There is room again, after `send` or `write` has returned false. */
   drain?(wire: Wire<User>): void;
@@ -105,8 +106,11 @@ export interface DriverPublish {
   readonly except?: Wire;
 }
 
+/** Drives an engine: bytes and time go in by calls, what happens comes out by callbacks. */
 export class EngineDriver<User = unknown> {
+  /** @internal */
   static readonly name = "EngineDriver";
+  /** The engine that it drives. */
   readonly engine: Engine;
   readonly #events: DriverEvents<User>;
   readonly #now: () => number;

@@ -15,7 +15,8 @@ export {
   type DriverPublish,
   EngineDriver,
 } from "./driver";
-export { Engine, type EngineExports, type EngineParams } from "./engine";
+export { Engine, type EngineExports, type EngineParams, type Fields } from "./engine";
+export type { RequestHead } from "../host/request";
 export { wasmBytes } from "./wasm";
 export { Wire, type WireFields } from "./wire";
 

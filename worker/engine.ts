@@ -183,27 +183,39 @@ function moduleOf({ stack = "" }: Error, frame = 0): string | undefined {
 
 /** An engine with its memory. */
 export class Engine {
+  /** @internal */
   static readonly name = "Engine";
+  /** The functions of the wasm module. */
   readonly x: EngineExports;
   /** The whole memory: a Buffer where there is one, so that slices of it are cheap to write. */
   readonly u8: Uint8Array;
   /** The same, whatever `u8` is: its slices are copies. */
   readonly bytes: Uint8Array;
+  /** The memory as u16. */
   readonly u16: Uint16Array;
+  /** The memory as u32. */
   readonly u32: Uint32Array;
+  /** The memory as i32. */
   readonly i32: Int32Array;
   /** The control table, by `Control`. */
   readonly control: Float64Array;
-  /** Addresses. */
+  /** Address of the receive window. */
   readonly window: number;
+  /** Address of the scratch region. */
   readonly scratch: number;
+  /** Index into `u32` of the event table. */
   readonly events: number;
+  /** Index into `u32` of the write table. */
   readonly rows: number;
+  /** Address of the slots. */
   readonly slots: number;
-  /** Bytes of the window, of the scratch region, of all regions. */
+  /** Bytes of the window. */
   readonly windowBytes: number;
+  /** Bytes of the scratch region. */
   readonly scratchBytes: number;
+  /** Bytes of all regions. */
   readonly footprint: number;
+  /** What it was made with, by `Param`; `configure` changes it. */
   readonly params: Float64Array;
   readonly #methods: string[] = [];
   readonly #views: Uint8Array[];
@@ -279,10 +291,12 @@ export class Engine {
     }
   }
 
+  /** A value of the control table. */
   get(index: Control): number {
     return this.control[index] as number;
   }
 
+  /** Sets a value of the control table. */
   set(index: Control, value: number): void {
     this.control[index] = value;
   }

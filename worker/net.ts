@@ -51,18 +51,25 @@ export interface Sink {
 
 /** A key and its certificate: PEM texts or DER bytes, as node:tls takes them. */
 export interface TlsContext {
+  /** The private key. */
   readonly key?: string | Uint8Array;
+  /** Its certificate, and those that lead to the root. */
   readonly cert?: string | Uint8Array;
   /** Authorities that clients' certificates may come from. */
   readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[];
+  /** Key and certificate in one, as PKCS #12. */
   readonly pfx?: Uint8Array;
+  /** What `key` or `pfx` is encrypted with. */
   readonly passphrase?: string;
 }
 
 /** What TLS needs. It travels to the worker, so there are no functions in it. */
 export interface TlsOptions extends TlsContext {
+  /** As node:tls's. */
   readonly ciphers?: string;
+  /** The oldest version that is spoken; default TLS 1.2. */
   readonly minVersion?: "TLSv1.2" | "TLSv1.3";
+  /** The newest one. */
   readonly maxVersion?: "TLSv1.2" | "TLSv1.3";
   /**
    * Other keys and certificates by the host that a client names (SNI): "a.example", or "*.example" for one label

@@ -26,6 +26,7 @@ function checkStatus(status: number): void {
 
 /** One connection, from `accept` to `shut`. */
 export class Wire<User = unknown> {
+  /** @internal */
   static readonly name = "Wire";
   /** Yours. */
   user: User | undefined;
@@ -284,11 +285,12 @@ export class Wire<User = unknown> {
     this.#driver.lost(this, CloseReason.Application);
   }
 
-  /** Stops, goes on with taking in bytes. */
+  /** Stops taking in bytes. */
   pause(): void {
     this.#driver.pause(this, true);
   }
 
+  /** Goes on with taking in bytes. */
   resume(): void {
     this.#driver.pause(this, false);
   }

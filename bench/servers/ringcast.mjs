@@ -1,6 +1,6 @@
 // Ringcast: messages are published by its handler, beside the engine, or with `application` by the
 // application's thread. With `grouped` clients they go to topics. `place` says where the handler runs: in the
-// worker, "application" or "pool". All other settings are Ringcast's own options.
+// worker, "application" or "pool". A `mute` one sends nothing of what it publishes. All other settings are Ringcast's own options.
 
 import { existsSync } from "node:fs";
 import { control, Unavailable } from "./control.mjs";
@@ -19,39 +19,43 @@ async function handlerIn(place, settings) {
   return place === "pool" ? { handler: url, pool: POOL } : { handler: url };
 }
 
-await control(async ({ application = false, place, grouped = 0, readers, ...options }) => {
-  if (!existsSync(ENTRY)) throw new Unavailable("dist/index.js is missing (run npm run build)");
-  const { plan, serve } = await import(ENTRY.href);
-  if (grouped > 0) setClients(grouped);
-  const asked = {
-    port: 0,
-    hostname: "127.0.0.1",
-    ring: RING_BYTES,
-    ...options,
-    ...(await handlerIn(place, { grouped, readers })),
-  };
-  const before = micros();
-  const server = await serve(asked);
-  const listenMillis = (micros() - before) / 1000;
-  const { port } = server.address;
+await control(
+  async ({ application = false, mute = false, place, grouped = 0, readers, ...options }) => {
+    if (!existsSync(ENTRY)) throw new Unavailable("dist/index.js is missing (run npm run build)");
+    const { plan, serve } = await import(ENTRY.href);
+    if (grouped > 0) setClients(grouped);
+    const asked = {
+      port: 0,
+      hostname: "127.0.0.1",
+      ring: RING_BYTES,
+      ...options,
+      ...(await handlerIn(place, { grouped, readers })),
+    };
+    const before = micros();
+    const server = await serve(asked);
+    const listenMillis = (micros() - before) / 1000;
+    const { port } = server.address;
 
-  const inHandler = async (job) => {
-    const url = `http://127.0.0.1:${port}/publish`;
-    const answer = await fetch(url, { method: "POST", body: JSON.stringify(job) });
-    if (answer.status !== 200) throw new Error(`${url}: ${answer.status} ${await answer.text()}`);
-    return answer.json();
-  };
-  // No `behind`: the application sees only whether there is room.
-  const stage = grouped
-    ? (message) => toGroups(message, (topic, data) => server.publish(topic, data))
-    : (message) => server.broadcast(message);
-  const inApplication = (job) => publish(job, { stage, ready: () => server.ready() });
+    const inHandler = async (job) => {
+      const url = `http://127.0.0.1:${port}/publish`;
+      const answer = await fetch(url, { method: "POST", body: JSON.stringify(job) });
+      if (answer.status !== 200) throw new Error(`${url}: ${answer.status} ${await answer.text()}`);
+      return answer.json();
+    };
+    // No `behind`: the application sees only whether there is room.
+    const stage = grouped
+      ? (message) => toGroups(message, (topic, data) => server.publish(topic, data))
+      : (message) => server.broadcast(message);
+    const nowhere = () => true;
+    const inApplication = (job) =>
+      publish(job, { stage: mute ? nowhere : stage, ready: () => server.ready() });
 
-  /** What an idle WebSocket has of the engine's memory; how long `serve` took. */
-  const measure = () => {
-    const region = ({ region }) => region === "WebSocketSlots";
-    const { bytes } = plan({ ...asked, maxWebSockets: 10_000 }).regions.find(region);
-    return { slotBytes: bytes / 10_000, listenMillis };
-  };
-  return { port, publish: application ? inApplication : inHandler, measure };
-});
+    /** What an idle WebSocket has of the engine's memory; how long `serve` took. */
+    const measure = () => {
+      const region = ({ region }) => region === "WebSocketSlots";
+      const { bytes } = plan({ ...asked, maxWebSockets: 10_000 }).regions.find(region);
+      return { slotBytes: bytes / 10_000, listenMillis };
+    };
+    return { port, publish: application ? inApplication : inHandler, measure };
+  },
+);

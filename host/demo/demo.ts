@@ -1,18 +1,49 @@
-// The demo: a server that shows itself. It measures ten times a second and broadcasts what it measured.
+// The demo: a server that shows itself. It measures ten times a second, broadcasts what it measured, and lets a page
+// add clients. What `npm start` and `npx ringcast` run.
+//
+// Invariant: when it has stopped, or its server has ended, no timer, channel or process of it is left.
 
+import { randomUUID } from "node:crypto";
 import { type Options, type Server, serve } from "../index.js";
+import { Crowd, LIMITS } from "./crowd.js";
+import { Load } from "./load.js";
+import {
+  type CrowdSample,
+  type Delay,
+  type EvictedSample,
+  type Moment,
+  TOPIC,
+  momentOf,
+  parseCommand,
+} from "./message.js";
 import { Sampler } from "./sample.js";
 
 const INTERVAL = 100;
 const SHUTDOWN_TIMEOUT = 2000;
+/** Small, so that one sees somebody fall a whole ring behind. */
+const RING = 2 * 1024 * 1024;
+/** Bytes a second for the clients that a page adds, until it asks for others. */
+const LOAD = 512e3;
+/** Evictions that a page is told of. */
+const EVICTIONS = 8;
+/** Of so many samples one is kept for pages that come later, up to so many. */
+const KEEP_EVERY = 5;
+const KEPT = 120;
 
 /** A demo that runs. */
 export interface Demo {
   readonly server: Server;
   /** Where the page is. */
   readonly url: string;
-  /** Ends it. @throws Error when the server could not be shut down */
+  /**
+   * Ends the clients, then the server, and waits until both have ended.
+   * @throws Error when the server could not be shut down
+   */
   stop(): Promise<void>;
+}
+
+function isLoopback(hostname: string): boolean {
+  return /^(127(\.\d+){3}|::1|localhost)$/.test(hostname);
 }
 
 /** The host part of a URL that works on this machine. */
@@ -21,25 +52,102 @@ function urlHost(hostname: string): string {
   return hostname.includes(":") ? `[${hostname}]` : hostname;
 }
 
-/** Starts the demo. @param options those of `serve`; the handler is the demo's own @throws what `serve` throws */
+/** The clients that pages add, and what is published for them. */
+class Play {
+  readonly #crowd: Crowd;
+  readonly #load: Load;
+  #wanted = LOAD;
+
+  constructor(server: Server) {
+    const { hostname, port } = server.address;
+    this.#crowd = new Crowd(hostname, port);
+    this.#load = new Load((data) => server.publish(TOPIC, data));
+  }
+
+  /** Does what a page asks for. */
+  command(text: string): void {
+    const command = parseCommand(text);
+    if (command?.[0] === "add") this.#crowd.add(command[1], command[2]);
+    else if (command?.[0] === "clear") this.#crowd.clear();
+    else if (command?.[0] === "load") this.#wanted = command[1];
+  }
+
+  sample(): CrowdSample {
+    const { reading, stalled } = this.#crowd.counts;
+    this.#load.set(this.#wanted, reading, stalled);
+    return { reading, stalled, limits: LIMITS, load: this.#wanted, rate: this.#load.rate };
+  }
+
+  close(): Promise<void> {
+    this.#load.close();
+    return this.#crowd.close();
+  }
+}
+
+/**
+ * Starts the demo. Pages may add clients where the server listens on this machine alone, without TLS.
+ * @param options those of `serve`; the handler is the demo's own, the ring by default 2 MiB
+ * @throws what `serve` throws; nothing is left behind then
+ */
 export async function startDemo(options: Options = {}): Promise<Demo> {
-  const server = await serve({ ...options, handler: new URL("./handler.js", import.meta.url) });
+  const { hostname = "127.0.0.1", path, fd, tls, proxyProtocol } = options;
+  const isPlain = path === undefined && fd === undefined && !tls && !proxyProtocol;
+  const mayCommand = isPlain && isLoopback(hostname);
+  const name = `ringcast-demo-${randomUUID()}`;
+  const handler = new URL("./handler.js", import.meta.url);
+  handler.search = String(new URLSearchParams({ channel: name, commands: mayCommand ? "1" : "0" }));
+
+  let evicted = 0;
+  let evictions: EvictedSample[] = [];
+  const server = await serve({
+    ring: RING,
+    ...options,
+    handler,
+    onEvict(some) {
+      const time = Date.now();
+      const told = some.map(({ remoteAddress, cause, lagBytes, age }) => {
+        return { number: ++evicted, time, address: remoteAddress, cause, lag: lagBytes, age };
+      });
+      evictions = [...told.reverse(), ...evictions].slice(0, EVICTIONS);
+      options.onEvict?.(some);
+    },
+  });
+
+  const play = mayCommand ? new Play(server) : undefined;
   const sampler = new Sampler(() => server.stats());
+  const channel = new BroadcastChannel(name);
+  let worker: Delay | null = null;
+  const history: Moment[] = [];
+  channel.onmessage = ({ data }: { data: unknown }) => {
+    if (typeof data === "string") play?.command(data);
+    else if (typeof data === "number") server.send(data, JSON.stringify({ history }));
+    else worker = data as Delay;
+  };
+  let taken = 0;
   const timer = setInterval(() => {
+    const sample = { ...sampler.sample(), worker, evictions, crowd: play?.sample() ?? null };
+    if (taken++ % KEEP_EVERY === 0) history.push(momentOf(sample));
+    if (history.length > KEPT) history.shift();
     // False means there is no room. A newer sample is due in a moment, so this one is let go.
-    server.broadcast(JSON.stringify(sampler.sample()));
+    server.broadcast(JSON.stringify(sample));
   }, INTERVAL);
-  const close = (): void => {
+
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => {
     clearInterval(timer);
     sampler.close();
+    channel.close();
+    closed ??= play?.close() ?? Promise.resolve();
+    return closed;
   };
   server.finished.then(close, close);
+
   const { address } = server;
   return {
     server,
-    url: `${options.tls ? "https" : "http"}://${urlHost(address.hostname)}:${address.port}`,
+    url: `${tls ? "https" : "http"}://${urlHost(address.hostname)}:${address.port}`,
     async stop() {
-      close();
+      await close();
       await server.shutdown({ timeout: SHUTDOWN_TIMEOUT });
     },
   };

@@ -1,59 +1,16 @@
-// What the demo measures: the machine (CPU, memory, load), the application itself (delay of its
-// event loop) and the server (rates from differences of its counters). `Sampler.sample()` returns
-// one plain object, the message of /live; page.html draws it.
+// What the demo's application measures: the machine (CPU, memory), itself (delay of its event loop) and the server
+// (rates from differences of its counters).
 
-import { cpus, freemem, loadavg, totalmem } from "node:os";
-import { monitorEventLoopDelay, performance } from "node:perf_hooks";
+import { cpus, freemem, totalmem } from "node:os";
 import type { Stats } from "../handler.js";
-
-/** The server's part of a sample. */
-export interface ServerSample {
-  /** Open HTTP connections. */
-  connections: number;
-  webSockets: number;
-  /** Messages delivered per second: each publication counts once for every client it is due to. */
-  messagesPerSecond: number;
-  /** Bytes written to sockets per second. */
-  bytesPerSecond: number;
-  /** Bytes published into the ring per second. */
-  publishedPerSecond: number;
-  ring: {
-    bytes: number;
-    used: number;
-    /** Seconds of publications the ring holds; null when nothing is being published. */
-    horizon: number | null;
-  };
-  /** Clients dropped since the start because they fell behind. */
-  evicted: number;
-  /** Closed connections since the start by the name of their reason. */
-  closed: Readonly<Record<string, number>>;
-}
-
-/** One message of /live. */
-export interface Sample {
-  /** Unix time in ms. */
-  time: number;
-  /** Seconds since the application started. */
-  uptime: number;
-  /** Percent busy, for each core. */
-  cpu: number[];
-  /** Bytes: the machine's memory, what of it is in use, and the resident set of this process. */
-  memory: { total: number; used: number; process: number };
-  /** Load averages over 1, 5 and 15 minutes. */
-  load: number[];
-  /** Delay of the application's event loop since the previous sample, in ms. */
-  loop: { mean: number; p99: number };
-  /** null until the server's counters were read twice, and while they cannot be read. */
-  server: ServerSample | null;
-}
+import { DelayMonitor } from "./delay.js";
+import type { Sample, ServerSample } from "./message.js";
 
 /** How far apart the two snapshots of a CPU figure are, ms: ticks are 10 ms, so 500 give 2 %. */
 const CPU_WINDOW = 500;
 /** Time between two readings of the server's counters, ms, and the length of a rate's window. */
-const STATS_EVERY = 500;
+const STATS_EVERY = 100;
 const STATS_WINDOW = 1000;
-/** Timer interval of the event loop's delay monitor, ms. */
-const RESOLUTION = 10;
 
 interface Ticks {
   readonly busy: number;
@@ -80,7 +37,8 @@ function round(value: number, digits: number): number {
 
 export class Sampler {
   readonly #readStats: () => Promise<Stats>;
-  readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION });
+  readonly #delay = new DelayMonitor();
+  readonly #start = Date.now();
   readonly #ticks: Seen<Ticks[]>[] = [];
   readonly #stats: Seen<Stats>[] = [];
   #ticksDue = 0;
@@ -90,23 +48,22 @@ export class Sampler {
   /** @param readStats such as `() => server.stats()`; never called while a call is pending */
   constructor(readStats: () => Promise<Stats>) {
     this.#readStats = readStats;
-    this.#delay.enable();
     this.#readTicks();
   }
 
   /** Stops measuring the event loop, which otherwise keeps a timer going. */
   close(): void {
-    this.#delay.disable();
+    this.#delay.close();
   }
 
-  sample(): Sample {
+  sample(): Omit<Sample, "worker" | "evictions" | "crowd"> {
     const now = performance.now();
     if (now >= this.#ticksDue) this.#readTicks();
     if (now >= this.#statsDue && !this.#asking) void this.#ask();
     const total = totalmem();
     return {
       time: Date.now(),
-      uptime: Math.round(process.uptime()),
+      start: this.#start,
       cpu: this.#cpu(),
       memory: {
         total,
@@ -114,8 +71,7 @@ export class Sampler {
         used: total - freemem(),
         process: process.memoryUsage.rss(),
       },
-      load: loadavg().map((value) => round(value, 2)),
-      loop: this.#loop(),
+      application: this.#delay.take(),
       server: this.#server(),
     };
   }
@@ -141,19 +97,6 @@ export class Sampler {
       if (total <= 0) return 0;
       return round(Math.min(100, Math.max(0, (100 * (core.busy - from.busy)) / total)), 1);
     });
-  }
-
-  #loop(): Sample["loop"] {
-    const delay = this.#delay;
-    // The monitor measures from one firing of its timer to the next, so the interval is in it; and
-    // it has about ten values per sample, so p99 is the worst of them.
-    const beyond = (ns: number) => round(Math.max(0, ns / 1e6 - RESOLUTION), 2);
-    const loop =
-      delay.count > 0
-        ? { mean: beyond(delay.mean), p99: beyond(delay.percentile(99)) }
-        : { mean: 0, p99: 0 };
-    delay.reset();
-    return loop;
   }
 
   async #ask(): Promise<void> {
@@ -190,8 +133,10 @@ export class Sampler {
       ring: {
         bytes: b.ring.bytes,
         used: b.ring.used,
+        head: round((b.bytesPublished % b.ring.bytes) / b.ring.bytes, 4),
         horizon: published > 0 ? round(b.ring.bytes / published, 2) : null,
       },
+      lag: b.lag,
       evicted: b.evicted,
       closed: b.closed,
     };

@@ -6,11 +6,13 @@ import { copyBytes, latin1 } from "../text";
 
 /** One answer, whole. */
 export interface TestAnswer {
+  /** Its status. */
   readonly status: number;
   /** The reason phrase. */
   readonly phrase: string;
   /** Fields in the order they came, as they were spelled. */
   readonly fields: readonly (readonly [name: string, value: string])[];
+  /** Its body, of chunks without their framing. */
   readonly body: Uint8Array;
 }
 

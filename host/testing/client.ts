@@ -11,6 +11,7 @@ const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /** Octets that are put back behind a compressed message (the codec does it), and the most it may inflate to. */
 const INFLATE_LIMIT = 2 ** 30;
 
+/** Options of `connect`. */
 export interface ConnectOptions extends SocketOptions {
   /** Subprotocols to offer. */
   readonly protocols?: readonly string[];
@@ -24,7 +25,9 @@ export interface ConnectOptions extends SocketOptions {
   readonly split?: Split;
 }
 
+/** Options of a message. */
 export interface MessageOptions {
+  /** How its frames are cut. */
   readonly split?: Split;
   /** Bytes of a frame's payload: a longer message is sent in several frames. */
   readonly fragment?: number;
@@ -41,7 +44,9 @@ function bytesOf(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
 }
 
+/** A WebSocket client that is a script. */
 export class TestClient extends TestSocket {
+  /** @internal */
   static override readonly name = "TestClient";
   /** The answer to the handshake: 101, or another one. */
   answer: TestAnswer | undefined;
@@ -49,7 +54,9 @@ export class TestClient extends TestSocket {
   protocol = "";
   /** Messages that arrived: text as strings, binary as bytes. */
   readonly messages: (string | Uint8Array)[] = [];
+  /** Payloads of the pings that arrived. */
   readonly pings: Uint8Array[] = [];
+  /** Payloads of the pongs that arrived. */
   readonly pongs: Uint8Array[] = [];
   /** The server's Close frame: its code, 1005 for none, and its reason. */
   closing: { readonly code: number; readonly reason: string } | undefined;
@@ -57,6 +64,7 @@ export class TestClient extends TestSocket {
   closed: { readonly code: number; readonly reason: string; readonly clean: boolean } | undefined;
   /** Called for each message. */
   onMessage: ((data: string | Uint8Array) => void) | undefined;
+  /** The target of its handshake. */
   readonly path: string;
   readonly #automatic: boolean;
   readonly #answers = new AnswerReader();
@@ -166,6 +174,7 @@ export class TestClient extends TestSocket {
 
   // ---- reading -----------------------------------------------------------------------------------------
 
+  /** @internal */
   protected override arrived(bytes: Uint8Array): void {
     if (this.answer) {
       if (this.answer.status === 101) this.#frames.push(bytes, this.#frame);
@@ -247,6 +256,7 @@ export class TestClient extends TestSocket {
     this.frame(OPCODE.close, payload.slice(0, 2));
   }
 
+  /** @internal */
   protected override ended(): void {
     const { closing = { code: 1006, reason: "" } } = this;
     const clean = this.closing !== undefined && this.#sentClose && this.state !== "reset";

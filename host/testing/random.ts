@@ -2,6 +2,7 @@
 
 /** A generator with 32 bits of state (mulberry32). */
 export class Random {
+  /** @internal */
   static readonly name = "Random";
   #state: number;
 
@@ -28,6 +29,7 @@ export class Random {
     return this.next() < p;
   }
 
+  /** One of a list. */
   pick<T>(list: readonly T[]): T {
     return list[this.int(0, list.length - 1)] as T;
   }
@@ -37,6 +39,7 @@ export class Random {
     return Math.floor(Math.exp(this.next() * Math.log(limit + 1))) - 1;
   }
 
+  /** Random bytes. */
   bytes(length: number): Uint8Array {
     const out = new Uint8Array(length);
     for (let i = 0; i < length; i++) out[i] = this.int(0, 255);

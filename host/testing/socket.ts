@@ -10,11 +10,13 @@ import type { Network } from "./network";
 /** How bytes are cut: pieces of so many bytes, cuts at these offsets, or pieces of random sizes. */
 export type Split = number | readonly number[] | "random";
 
+/** Options of `write`. */
 export interface WriteOptions {
   /** Each piece arrives by itself; default: all at once. */
   readonly split?: Split;
 }
 
+/** Options of a connection. */
 export interface SocketOptions {
   /** Bytes that the kernels hold on the way to the client; default: those of the server. */
   readonly socketBuffer?: number;
@@ -49,7 +51,9 @@ function* cut(bytes: Uint8Array, split: Split | undefined, network: Network) {
   }
 }
 
+/** A client of bytes that is a script. */
 export class TestSocket {
+  /** @internal */
   static readonly name: string = "TestSocket";
   /** Number of the connection, from 1 on. */
   readonly number: number;

@@ -1,7 +1,7 @@
 // The example of `ringcast/browser`: a front end whose tests run in the browser. All of them pass there, and the
 // list of them can be read by light and by dark.
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../browser";
@@ -73,36 +73,4 @@ example("its page works without a backend", () =>
   ),
 );
 
-const readme = suite("README");
-
-readme("the example of a test in a page runs", () => {
-  const text = readFileSync("README.md", "utf8");
-  const blocks = [...text.matchAll(/```js\n([\s\S]*?)```/g)].map(([, block = ""]) => block);
-  const folder = ".cache/readme/browser";
-  mkdirSync(folder, { recursive: true });
-  for (const name of ["handler.js", "chat.test.js"]) {
-    const block = blocks.find((one) => one.startsWith(`// ${name}`));
-    if (!block) throw new Error(`README.md has no block of ${name}`);
-    writeFileSync(`${folder}/${name}`, block);
-  }
-  const imports = JSON.stringify({ imports: { "ringcast/browser": "/files/dist/browser.js" } });
-  writeFileSync(
-    `${folder}/index.html`,
-    `<!doctype html><link rel="icon" href="data:,"><script type="importmap">${imports}</script>
-    <script type="module">
-      const { fetch, WebSocket } = globalThis;
-      await import("./chat.test.js");
-      globalThis.restored = fetch === globalThis.fetch && WebSocket === globalThis.WebSocket;
-    </script>`,
-  );
-  return serving("pages", {}, (_server, port) =>
-    withBrowser(async (browser) => {
-      const page = await browser.open(httpUrl(port, `/files/${folder}/index.html`));
-      await page.waitForFunction(() => "restored" in globalThis);
-      assert.ok(await page.evaluate(() => (globalThis as { restored?: boolean }).restored));
-    }),
-  );
-});
-
 example.run();
-readme.run();

@@ -6,6 +6,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { blocksOf } from "../readme";
 
 export const root = process.cwd();
 const tools = path.join(root, "test/runtimes/node_modules");
@@ -127,13 +128,13 @@ export function giveAs(app: App, file: string, name: string): void {
   cpSync(path.join(root, file), path.join(app.folder, name));
 }
 
+const blocks = blocksOf(readFileSync(path.join(root, "README.md"), "utf8"));
+
 /** The README's code block that begins so. @throws Error when there is none */
 export function example(start: string): string {
-  const readme = readFileSync(path.join(root, "README.md"), "utf8");
-  const blocks = [...readme.matchAll(/```\w+\n([\s\S]*?)```/g)].map(([, text]) => text as string);
-  const found = blocks.find((text) => text.startsWith(start));
-  if (found === undefined) throw new Error(`README.md has no example that begins with ${start}`);
-  return found;
+  const found = blocks.find(({ text }) => text.startsWith(start));
+  if (!found) throw new Error(`README.md has no example that begins with ${start}`);
+  return found.text;
 }
 
 export function read(app: App, file: string): string {

@@ -234,7 +234,11 @@ test("Vite bundles it as the README says, worker and all", async () => {
 });
 
 const pages = path.join(app.folder, "pages");
-const TYPES: Readonly<Record<string, string>> = { ".html": "text/html", ".js": "text/javascript" };
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+};
 
 /** Opens in Chromium what a bundler made of a page in out/: it comes to its end, and no file is missing. */
 async function checkPage(): Promise<void> {
@@ -265,7 +269,7 @@ for (const [name, text] of Object.entries({
   "page.html": PAGE,
   "page.js": 'import "./chat.test.js";\nglobalThis.passed = true;\n',
   "chat.test.js": example("// chat.test.js"),
-  "handler.js": example("// handler.js"),
+  "handler.mjs": example("// handler.mjs"),
   "vite.config.js":
     'export default { build: { outDir: "out", rollupOptions: { input: "page.html" } } };\n',
 })) {
@@ -278,7 +282,7 @@ test("esbuild bundles a page as the README says, worker and engine and all", asy
   const command = /`esbuild (page\.js [^`]+)`/.exec(readme)?.[1] ?? "";
   const { code, output } = await run([esbuild, ...command.split(/\s+/)], pages);
   assert.is(code, 0, output);
-  for (const name of ["handler.js", "page.html"]) {
+  for (const name of ["handler.mjs", "page.html"]) {
     cpSync(path.join(pages, name), path.join(pages, "out", name));
   }
   await checkPage();

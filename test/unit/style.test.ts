@@ -1,14 +1,13 @@
 // What the tree must look like: who may import whom, no cycles, what is in the wasm and how large it is,
-// and a README whose tables and first example are true.
+// and a README whose tables, links and commands are true; test/e2e/readme.test.ts runs its examples.
 
-import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { HANDSHAKE } from "../drive";
-import { optionsTable, poolTable, reasonsTable } from "../tables";
+import { generatedTables } from "../generated";
+import { README, blocksOf, commandsOf, filesOf, wayOf } from "../readme";
 import { BUILDS } from "../wasm";
 
 const root = process.cwd();
@@ -175,127 +174,81 @@ style("nothing is longer than 100 columns", () => {
   assert.equal(bad, []);
 });
 
-const readme = readFileSync(path.join(root, "README.md"), "utf8");
-
 /** The text between two marks of the README. */
 function marked(name: string): string {
-  const found = new RegExp(`<!-- ${name} -->\\n([\\s\\S]*?)<!-- /${name} -->`).exec(readme)?.[1];
+  const found = new RegExp(`<!-- ${name} -->\\n([\\s\\S]*?)<!-- /${name} -->`).exec(README)?.[1];
   assert.ok(found, `README.md has no mark ${name}`);
   return found as string;
 }
 
 style("README's tables are those of the code (node .scripts/readme.mjs writes them)", () => {
-  assert.is(marked("options"), `\n${optionsTable()}\n`);
-  assert.is(marked("pool"), `\n${poolTable()}\n`);
-  assert.is(marked("reasons"), `\n${reasonsTable()}\n`);
+  const results = path.join(root, "bench/results.md");
+  const found = existsSync(results) ? readFileSync(results, "utf8") : undefined;
+  for (const [name, table] of Object.entries(generatedTables(found)))
+    assert.is(marked(name), `\n${table}\n`);
 });
 
-/** The first code block of a language. */
-function block(language: string, index = 0): string {
-  const blocks = [...readme.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, "g"))];
-  const found = blocks[index]?.[1];
-  if (found === undefined) throw new Error(`README.md has no ${language} block ${index}`);
-  return found;
+/** What may be run in a checkout, or where the package is installed. */
+function isCommand(command: string, files: ReadonlyMap<string, string>): boolean {
+  const [program = "", ...words] = command.split(/\s+/);
+  const { scripts, name } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+  const [word = ""] = words;
+  const file = words.filter((one) => !one.startsWith("-"))[program === "deno" ? 1 : 0] ?? "";
+  if (program === "npm" && word === "run") return (words[1] as string) in scripts;
+  if (program === "npm" && (word === "i" || word === "install")) return words[1] === name;
+  if (program === "npm") return word === "ci" || word === "init" || word in scripts;
+  if (program === "node" || program === "bun") return files.has(file) || existsSync(file);
+  // By test/runtimes.
+  return program === "deno" ? files.has(file) : program === "esbuild";
 }
 
-/** Runs an example of the README, whose first file says where it listens. */
-async function running(
-  name: string,
-  files: Readonly<Record<string, string>>,
-  body: (port: number) => Promise<void>,
-): Promise<void> {
-  const dir = path.join(root, ".cache/readme", name);
-  rmSync(dir, { recursive: true, force: true });
-  mkdirSync(dir, { recursive: true });
-  for (const [file, text] of Object.entries(files)) {
-    writeFileSync(path.join(dir, file), text.replace("port: 8080", "port: 0"));
+style("each code block of a README is run or checked, and its commands are there", () => {
+  const files = filesOf(blocksOf(README));
+  for (const name of ["README.md", "test/README.md", "bench/README.md"]) {
+    for (const block of blocksOf(readFileSync(path.join(root, name), "utf8"))) {
+      if (wayOf(block) !== "commands") continue;
+      for (const command of commandsOf(block)) {
+        const plain = command.replace(/^(?:[A-Z_]+=\S+ )+/, "");
+        for (const part of plain.split(/ && /))
+          assert.ok(isCommand(part, files), `${name}:${block.line}: ${part}`);
+      }
+    }
   }
-  const child = spawn(process.execPath, [Object.keys(files)[0] as string], {
-    cwd: dir,
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  try {
-    const port = await new Promise<number>((resolve, reject) => {
-      let text = "";
-      child.stdout.on("data", (bytes) => {
-        text += bytes;
-        const found = /:(\d+)/.exec(text);
-        if (found) resolve(Number(found[1]));
-      });
-      child.once("exit", (code) => reject(new Error(`the example ended with ${code}: ${text}`)));
-    });
-    await body(port);
-  } finally {
-    child.kill();
-  }
-}
-
-/** A WebSocket's first messages; `send` goes out when it opens. */
-async function listen(url: string, count: number, send?: string): Promise<string[]> {
-  const { WebSocket } = await import("ws");
-  const socket = new WebSocket(url);
-  const messages: string[] = [];
-  await new Promise<void>((resolve, reject) => {
-    socket.on("open", () => {
-      if (send !== undefined) socket.send(send);
-    });
-    socket.on("message", (data) => {
-      messages.push(String(data));
-      if (messages.length === count) resolve();
-    });
-    socket.on("error", reject);
-  });
-  socket.terminate();
-  return messages;
-}
-
-/** The code block that begins with a comment. */
-function fileBlock(name: string): string {
-  for (let i = 0; ; i++) {
-    const text = block("js", i);
-    if (text.startsWith(`// ${name}`)) return text;
-  }
-}
-
-style("README's first example runs", () =>
-  running("first", { "app.js": block("js", 0), "handler.js": block("js", 1) }, async (port) => {
-    const messages = await listen(`ws://127.0.0.1:${port}/`, 3);
-    for (const message of messages) assert.type(JSON.parse(message).time, "number");
-    assert.is((await fetch(`http://127.0.0.1:${port}/`)).status, 200);
-  }),
-);
-
-style("README's example of a handler on the application's thread runs", () =>
-  running("chat", { "chat.js": fileBlock("chat.js") }, async (port) => {
-    const messages = await listen(`ws://127.0.0.1:${port}/?ada`, 2, "hello");
-    assert.equal(messages, ["0 lines so far", "ada: hello"]);
-    assert.is(await (await fetch(`http://127.0.0.1:${port}/`)).text(), "ada: hello");
-  }),
-);
-
-style("README's example of topics runs", () =>
-  running("rooms", { "rooms.js": fileBlock("rooms.js") }, async (port) => {
-    const messages = await listen(`ws://127.0.0.1:${port}/?lobby`, 2, "to nobody else");
-    assert.is(messages[0], "welcome to lobby");
-    assert.match(messages[1] as string, /^it is \d{4}-/);
-  }),
-);
-
-style("README's example of a pool runs", () => {
-  const files = { "hash.js": fileBlock("hash.js"), "work.js": fileBlock("work.js") };
-  return running("pool", files, async (port) => {
-    const answer = await fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "secret" });
-    assert.match(await answer.text(), /^[0-9a-f]{64}$/);
-  });
 });
 
-style("README's example of a web-standard handler runs", () =>
-  running("hono", { "hono.js": fileBlock("hono.js") }, async (port) => {
-    const hello = await fetch(`http://127.0.0.1:${port}/hello/ada`);
-    assert.equal(await hello.json(), { hello: "ada" });
-    assert.equal(await listen(`ws://127.0.0.1:${port}/chat?name=ada`, 1, "hi"), ["ada: hi"]);
-  }),
-);
+style("a block that no test runs or checks is a mistake", () => {
+  const [bare, file, part, picture] = blocksOf(
+    "```js\nlet a;\n```\n```js\n// a.mjs\n```\n```ts check\na;\n```\n```text\n```\n",
+  ).map((block) => () => wayOf(block));
+  assert.throws(bare as () => void, /line 1: a block of js/);
+  assert.equal([file?.(), part?.(), picture?.()], ["run", "check", "picture"]);
+});
+
+/** The anchors of a page's headings, as GitHub and npm make them. */
+function anchorsOf(markdown: string): Set<string> {
+  const headings = [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) => text);
+  return new Set(
+    headings.map((text) =>
+      text
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+        .replaceAll(" ", "-"),
+    ),
+  );
+}
+
+style("README's links lead somewhere", () => {
+  const anchors = anchorsOf(README.replace(/^```[\s\S]*?^```/gm, ""));
+  const targets = [...README.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = ""]) => target);
+  assert.ok(targets.length > 10);
+  for (const target of targets) {
+    if (target.startsWith("#")) assert.ok(anchors.has(target.slice(1)), target);
+    else if (!/^https?:/.test(target)) assert.ok(existsSync(path.join(root, target)), target);
+  }
+  // Files that are named without a link.
+  for (const [, name = ""] of README.matchAll(/`((?:test|bench|host|worker|assembly)\/[\w./-]*)`/g))
+    assert.ok(existsSync(path.join(root, name)), name);
+});
 
 style("the entry for web-standard handlers needs no platform", () => {
   const bundles = new Set<string>();
@@ -305,36 +258,6 @@ style("the entry for web-standard handlers needs no platform", () => {
     assert.not.match(text, /\bimport\(|\brequire\(|\bBuffer\b|\bprocess\b/m, file);
   }
 });
-
-/** Runs an example that ends by itself; returns what it prints. @param before modules that are imported first */
-function output(
-  name: string,
-  files: Readonly<Record<string, string>>,
-  before = "",
-): Promise<string> {
-  const dir = path.join(root, ".cache/readme", name);
-  rmSync(dir, { recursive: true, force: true });
-  mkdirSync(dir, { recursive: true });
-  for (const [file, text] of Object.entries(files)) writeFileSync(path.join(dir, file), text);
-  const child = spawn(
-    process.execPath,
-    [...(before ? ["--import", before] : []), ...Object.keys(files).slice(0, 1)],
-    {
-      cwd: dir,
-      stdio: ["ignore", "pipe", "inherit"],
-    },
-  );
-  return new Promise((resolve, reject) => {
-    let text = "";
-    child.stdout.on("data", (bytes) => {
-      text += bytes;
-    });
-    child.once("close", (code) => {
-      if (code === 0) resolve(text);
-      else reject(new Error(`the example ended with ${code}: ${text}`));
-    });
-  });
-}
 
 style("classes keep their names where identifiers are short: in consoles and errors", async () => {
   let classes = 0;
@@ -347,49 +270,6 @@ style("classes keep their names where identifiers are short: in consoles and err
     }
   }
   assert.ok(classes >= 6, `${classes} classes`);
-});
-
-style("README's example of a server in memory runs", async () => {
-  assert.is(await output("testing", { "testing.js": fileBlock("testing.js") }), "all is well\n");
-});
-
-/** Nothing but what every runtime has. */
-const BARE = `data:text/javascript,${encodeURIComponent(
-  "delete globalThis.Buffer; delete globalThis.setImmediate; delete globalThis.require;",
-)}`;
-
-style("README's example of the engine alone serves requests and echoes", async () => {
-  const script = `
-    import { serve } from "./engine.js";
-    const pipe = () => {
-      const [up, down] = [new TransformStream(), new TransformStream()];
-      return [{ readable: up.readable, writable: down.writable }, up.writable.getWriter(), down.readable];
-    };
-    const text = async (readable, enough) => {
-      let all = "";
-      for await (const bytes of readable) {
-        all += Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
-        if (enough(all)) break;
-      }
-      return all;
-    };
-    const octets = (string) => Uint8Array.from(string, (character) => character.charCodeAt(0));
-    const [end, writer, readable] = pipe();
-    serve(end).catch(() => {});
-    await writer.write(octets("GET /a HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n"));
-    console.log((await text(readable, () => false)).split("\\r\\n\\r\\n")[1].trim());
-    await writer.close();
-    const [end2, writer2, readable2] = pipe();
-    serve(end2).catch(() => {});
-    await writer2.write(octets(${JSON.stringify(HANDSHAKE)} + "\\x81\\x85\\0\\0\\0\\0hello"));
-    console.log((await text(readable2, (all) => all.endsWith("hello"))).slice(-5));
-    await writer2.write(octets("\\x88\\x82\\0\\0\\0\\0\\x03\\xe8"));
-    await writer2.close();
-    setTimeout(() => process.exit(0), 200);
-  `.replaceAll("\\\\", "\\");
-  const files = { "main.js": script, "engine.js": fileBlock("engine.js") };
-  const lines = (await output("engine", files, BARE)).split("\n");
-  assert.equal(lines.slice(0, 2), ["hello /a", "0 Ok"]);
 });
 
 style.run();

@@ -60,6 +60,7 @@ function inflateBlocks(data: Uint8Array, limit: number): Uint8Array | "large" | 
   return "bad";
 }
 
+/** Raw deflate by node:zlib: `codec` of a server in memory. */
 export const zlibCodec: Codec = {
   deflate(data, windowBits) {
     const out = deflateRawSync(data, {

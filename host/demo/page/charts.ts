@@ -1,0 +1,235 @@
+// The charts: lines over the last minute, a cell for each core, and the ring. Each is drawn as a whole on its canvas.
+
+import type { Moment } from "../message.js";
+
+/** ms a chart shows. */
+export const SPAN = 60000;
+/** ms without a message that break a line. */
+const GAP = 1500;
+const FONT = "12px system-ui, sans-serif";
+/** Room for the labels at the right and below, px. */
+const RIGHT = 64;
+const BELOW = 18;
+
+/** What a line may show. */
+export type Line = Exclude<keyof Moment, "time" | "cpu">;
+
+type Box = readonly [x: number, y: number, width: number, height: number];
+
+export interface Chart {
+  /** Names of its lines, the first one filled. */
+  readonly lines: readonly Line[];
+  /** The top of the axis, or the least that it is. */
+  readonly top?: number | undefined;
+  readonly least?: number;
+  label(value: number): string;
+}
+
+const NAMES = ["bg", "ink", "muted", "line", "soft", "a", "b", "fill", "bad"] as const;
+const color = {} as Record<(typeof NAMES)[number], string>;
+
+/** Takes the colours of the theme. */
+export function readColors(): void {
+  const probe = document.body.appendChild(document.createElement("i"));
+  for (const name of NAMES) {
+    probe.style.color = `var(--${name})`;
+    color[name] = getComputedStyle(probe).color;
+  }
+  probe.remove();
+}
+
+/** A canvas made as large as it is shown, and empty. */
+function begin(canvas: HTMLCanvasElement): [CanvasRenderingContext2D, number, number] {
+  const { clientWidth: w, clientHeight: h } = canvas;
+  const d = devicePixelRatio;
+  const pw = Math.round(w * d);
+  const ph = Math.round(h * d);
+  // Setting a size, even the same, would allocate the bitmap anew.
+  if (canvas.width !== pw) canvas.width = pw;
+  if (canvas.height !== ph) canvas.height = ph;
+  const c = canvas.getContext("2d") as CanvasRenderingContext2D;
+  c.setTransform(d, 0, 0, d, 0, 0);
+  c.clearRect(0, 0, w, h);
+  c.lineJoin = "round";
+  c.font = FONT;
+  return [c, w, h];
+}
+
+/** The next of 1, 2, 5, 10, 20, … that is not below a value. */
+function ceiling(v: number): number {
+  const p = 10 ** Math.floor(Math.log10(v));
+  return p * ([1, 2, 5, 10].find((f) => f * p >= v * 0.9999) ?? 10);
+}
+
+/** Draws one line into a box; unknown values and long silences break it. */
+function line(
+  c: CanvasRenderingContext2D,
+  rows: readonly Moment[],
+  value: (row: Moment) => number | undefined,
+  [x, y, w, h]: Box,
+  top: number,
+  stroke: string,
+  fill?: string,
+): void {
+  const end = rows.at(-1)?.time ?? 0;
+  // Not more points than half pixels.
+  const step = Math.max(1, Math.floor(rows.length / (2 * w)));
+  let path: [number, number][] = [];
+  let before = 0;
+  const finish = (): void => {
+    const [first] = path;
+    const last = path.at(-1);
+    if (!first || !last) return;
+    c.beginPath();
+    for (const [px, py] of path) c.lineTo(px, py);
+    c.stroke();
+    if (fill) {
+      c.lineTo(last[0], y + h);
+      c.lineTo(first[0], y + h);
+      c.fillStyle = fill;
+      c.fill();
+    }
+    path = [];
+  };
+  c.strokeStyle = stroke;
+  c.lineWidth = 1.5;
+  for (let i = (rows.length - 1) % step; i < rows.length; i += step) {
+    const row = rows[i] as Moment;
+    const v = value(row);
+    if (v === undefined || row.time - before > GAP) finish();
+    if (v === undefined) continue;
+    path.push([x + w * (1 - (end - row.time) / SPAN), y + h * (1 - Math.min(1, v / top))]);
+    before = row.time;
+  }
+  finish();
+}
+
+/** Names the ends of the time axis. */
+function timeAxis(c: CanvasRenderingContext2D, w: number, h: number): void {
+  c.fillStyle = color.muted;
+  c.textBaseline = "bottom";
+  c.textAlign = "left";
+  c.fillText("60 s ago", 0, h);
+  c.textAlign = "right";
+  c.fillText("now", w, h);
+}
+
+/** Draws lines over time, with both axes. */
+export function drawLines(canvas: HTMLCanvasElement, chart: Chart, rows: readonly Moment[]): void {
+  const [c, width, height] = begin(canvas);
+  const { lines, label } = chart;
+  let top = chart.top ?? chart.least ?? 1;
+  if (chart.top === undefined) {
+    for (const row of rows) for (const name of lines) top = Math.max(top, row[name] ?? 0);
+    top = ceiling(top);
+  }
+  const y0 = 7;
+  const w = width - RIGHT;
+  const h = height - BELOW - y0 - 4;
+  timeAxis(c, w, height);
+  c.textAlign = "left";
+  c.textBaseline = "middle";
+  for (const f of [0, 0.5, 1]) {
+    const y = Math.round(y0 + h * f);
+    c.fillStyle = f === 1 ? color.muted : color.line;
+    c.fillRect(0, y, w, 1);
+    c.fillStyle = color.muted;
+    c.fillText(label(top * (1 - f)), w + 8, y + 0.5);
+  }
+  c.save();
+  c.beginPath();
+  c.rect(0, 0, w, height);
+  c.clip();
+  lines.forEach((name, i) => {
+    const stroke = i ? color.b : color.a;
+    const box: Box = [0, y0 + 0.5, w, h];
+    line(c, rows, (row) => row[name], box, top, stroke, i ? undefined : color.fill);
+  });
+  c.restore();
+}
+
+/** How many columns make cells nearest to three times as wide as high, with few places left empty. */
+function columnsFor(n: number, w: number, h: number): number {
+  let best = 1;
+  let least = Number.POSITIVE_INFINITY;
+  for (let k = 1; k <= n; k++) {
+    const below = Math.ceil(n / k);
+    const badness = Math.abs(Math.log(w / k / (h / below) / 3)) + (4 * (k * below - n)) / n;
+    if (badness < least) {
+      best = k;
+      least = badness;
+    }
+  }
+  return best;
+}
+
+/** Draws a cell for each core: its history from 0 to 100 %. */
+export function drawCores(canvas: HTMLCanvasElement, rows: readonly Moment[]): void {
+  const [c, w, height] = begin(canvas);
+  const cpu = rows.at(-1)?.cpu ?? [];
+  const n = cpu.length;
+  const h = height - BELOW;
+  timeAxis(c, w, height);
+  const space = n > 16 ? 4 : 8;
+  const columns = columnsFor(n, w, h);
+  const cw = (w + space) / columns - space;
+  const ch = (h + space - 4) / Math.ceil(n / columns) - space;
+  const isNamed = ch >= 34 && cw >= 72;
+  cpu.forEach((v, i) => {
+    const x = (i % columns) * (cw + space);
+    const y = Math.floor(i / columns) * (ch + space);
+    const head = isNamed ? 18 : 0;
+    c.save();
+    c.beginPath();
+    c.rect(x, y, cw, ch);
+    c.clip();
+    c.fillStyle = color.soft;
+    c.fillRect(x, y, cw, ch);
+    line(c, rows, (row) => row.cpu[i], [x, y + head, cw, ch - head], 100, color.a, color.fill);
+    c.restore();
+    if (!isNamed) return;
+    c.textBaseline = "top";
+    c.textAlign = "left";
+    c.fillStyle = color.muted;
+    c.fillText(`${i}`, x + 6, y + 4);
+    c.textAlign = "right";
+    c.fillStyle = color.ink;
+    c.fillText(`${Math.round(v)} %`, x + cw - 6, y + 4);
+  });
+}
+
+/**
+ * Draws the ring: a mark where the newest byte stands, and behind it what the client furthest behind still needs.
+ * @param head how far round, 0 … 1 @param used share of the ring, 0 … 1
+ */
+export function drawRing(canvas: HTMLCanvasElement, head: number, used: number): void {
+  const [c, w, h] = begin(canvas);
+  const r = Math.min(w, h) / 2 - 14;
+  const full = 2 * Math.PI;
+  c.translate(w / 2, h / 2);
+  c.rotate(-full / 4);
+  const arc = (from: number, to: number, width: number, stroke: string): void => {
+    c.beginPath();
+    c.arc(0, 0, r, from * full, to * full);
+    c.lineWidth = width;
+    c.strokeStyle = stroke;
+    c.stroke();
+  };
+  arc(0, 1, 14, color.line);
+  if (used > 0) arc(head - used, head, 14, used > 0.75 ? color.bad : color.a);
+  // A scale of sixteenths, as on an instrument.
+  for (let i = 0; i < 64; i++) {
+    const angle = (i / 64) * full;
+    const [x, y] = [Math.cos(angle), Math.sin(angle)];
+    const out = i % 4 ? 12 : 14;
+    c.beginPath();
+    c.moveTo(x * (r + 10), y * (r + 10));
+    c.lineTo(x * (r + out), y * (r + out));
+    c.lineWidth = 1;
+    c.strokeStyle = color.muted;
+    c.stroke();
+  }
+  c.rotate(head * full);
+  c.fillStyle = color.ink;
+  c.fillRect(r - 11, -1.5, 22, 3);
+}

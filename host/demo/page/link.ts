@@ -1,0 +1,91 @@
+// The page's connection: a WebSocket that comes back when it was lost, after delays that grow and are partly random.
+
+/** ms without a message after which the connection counts as lost. */
+const SILENT = 10000;
+/** The first delay and the longest, ms; a connection that lasts so long begins with the first again. */
+const FIRST = 1000;
+const LONGEST = 15000;
+const LASTING = 5000;
+
+export interface LinkEvents {
+  message(data: string): void;
+  /** @param retryAt when it tries again, by performance.now(); 0: it tries now */
+  lost(retryAt: number): void;
+  /** Nothing has come for so many ms; it is still open. */
+  quiet(ms: number): void;
+}
+
+export class Link {
+  readonly #events: LinkEvents;
+  #socket: WebSocket | undefined;
+  #isLive = false;
+  #tries = 0;
+  #timer = 0;
+  #retryAt = 0;
+  #heard = 0;
+  #opened = 0;
+
+  constructor(events: LinkEvents) {
+    this.#events = events;
+    setInterval(() => this.#watch(), 250);
+    // Moments at which a waiting page had better not wait.
+    const hurry = (): void => {
+      if (this.#retryAt && !document.hidden) this.connect();
+    };
+    addEventListener("online", hurry);
+    document.addEventListener("visibilitychange", hurry);
+    this.connect();
+  }
+
+  get isLive(): boolean {
+    return this.#isLive;
+  }
+
+  send(text: string): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(text);
+  }
+
+  connect(): void {
+    clearTimeout(this.#timer);
+    this.#retryAt = 0;
+    this.#heard = performance.now();
+    this.#drop();
+    const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}/live`);
+    socket.onmessage = ({ data }) => {
+      this.#heard = performance.now();
+      if (!this.#isLive) this.#opened = this.#heard;
+      this.#isLive = true;
+      this.#events.message(String(data));
+    };
+    socket.onclose = () => this.#lose();
+    this.#socket = socket;
+  }
+
+  #drop(): void {
+    const socket = this.#socket;
+    if (!socket) return;
+    socket.onmessage = null;
+    socket.onclose = null;
+    socket.close();
+    this.#socket = undefined;
+  }
+
+  #lose(): void {
+    this.#drop();
+    // One that broke soon after it had opened is no success: delays go on growing.
+    if (this.#isLive && performance.now() - this.#opened > LASTING) this.#tries = 0;
+    this.#isLive = false;
+    // Half of each delay is random, so that not all pages come back at the same moment.
+    const delay = Math.min(LONGEST, FIRST * 2 ** this.#tries++) * (0.5 + 0.5 * Math.random());
+    this.#retryAt = performance.now() + delay;
+    this.#timer = window.setTimeout(() => this.connect(), delay);
+    this.#events.lost(this.#retryAt);
+  }
+
+  #watch(): void {
+    const quiet = performance.now() - this.#heard;
+    if (this.#socket && quiet > SILENT) this.#lose();
+    else if (!this.#isLive) this.#events.lost(this.#retryAt);
+    else if (quiet > 2000) this.#events.quiet(quiet);
+  }
+}

@@ -1,0 +1,69 @@
+// The README as tests read it: its code blocks, and how each of them is held to be true.
+//
+// A block that begins with a comment that names a file is that file: test/e2e/readme.test.ts runs it. One whose fence
+// says `check` is part of something, and is type-checked in its place. Commands are looked up one by one. Anything else
+// is a mistake, but for pictures.
+
+import { readFileSync } from "node:fs";
+
+/** A code block. */
+export interface Block {
+  readonly language: string;
+  /** What its fence says behind the language. */
+  readonly info: string;
+  readonly text: string;
+  /** The line of its fence. */
+  readonly line: number;
+  /** The file that it is. */
+  readonly file?: string;
+}
+
+/** How a block is held to be true. */
+export type Way = "run" | "check" | "commands" | "picture";
+
+const FILE = /^(?:\/\/|#|<!--) ([\w.-]+\.(?:m?js|ts|html|conf))\b/;
+
+export function blocksOf(markdown: string): Block[] {
+  const blocks: Block[] = [];
+  const lines = markdown.split("\n");
+  for (let i = 0; i < lines.length; i++) {
+    const fence = /^\s*```(\w*) ?(.*)$/.exec(lines[i] as string);
+    if (!fence) continue;
+    const end = lines.findIndex((line, at) => at > i && /^\s*```\s*$/.test(line));
+    if (end < 0) throw new Error(`line ${i + 1}: the block has no end`);
+    const text = `${lines.slice(i + 1, end).join("\n")}\n`;
+    const file = FILE.exec(text)?.[1];
+    const [, language = "", info = ""] = fence;
+    blocks.push({ language, info, text, line: i + 1, ...(file ? { file } : {}) });
+    i = end;
+  }
+  return blocks;
+}
+
+/** @throws Error for a block that nothing would hold to be true */
+export function wayOf({ language, info, file, line }: Block): Way {
+  if (language === "sh") return "commands";
+  if (language === "text") return "picture";
+  if (info === "check" && ["js", "ts"].includes(language)) return "check";
+  if (file && info === "") return "run";
+  throw new Error(`line ${line}: a block of ${language || "nothing"} that no test runs or checks`);
+}
+
+export const README = readFileSync("README.md", "utf8");
+
+/** The README's blocks that are files, by their names. */
+export function filesOf(blocks: readonly Block[]): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const block of blocks) {
+    if (wayOf(block) !== "run" || !block.file) continue;
+    if (files.has(block.file)) throw new Error(`line ${block.line}: ${block.file} is there twice`);
+    files.set(block.file, block.text);
+  }
+  return files;
+}
+
+/** Commands of a block: a line each, without what is said of them. */
+export function commandsOf({ text }: Block): string[] {
+  const lines = text.replaceAll("\\\n", " ").split("\n");
+  return lines.map((line) => line.replace(/(^|\s)#.*/, "").trim()).filter((line) => line !== "");
+}
