@@ -77,6 +77,17 @@ const sharedWasm = {
   },
 };
 
+/** The live page's program is a bundle of its own, which the command line imports when it is to run. */
+const ownDemo = {
+  name: "own demo",
+  setup(bundle) {
+    bundle.onResolve({ filter: /\/demo\/demo\.js$/ }, () => ({
+      path: "./demo/demo.js",
+      external: true,
+    }));
+  },
+};
+
 const common = {
   absWorkingDir: root,
   bundle: true,
@@ -122,6 +133,7 @@ async function bundle(entryPoints) {
     ...common,
     external,
     entryPoints,
+    plugins: [...common.plugins, ownDemo],
     splitting: true,
     chunkNames: "shared-[hash]",
     metafile: true,
@@ -139,6 +151,7 @@ export async function buildBundles({ isQuick = false } = {}) {
   const bundles = await bundle({
     index: "host/index.ts",
     fetch: "host/fetch.ts",
+    cli: "host/cli.ts",
     worker: "worker/main.ts",
     pool: "worker/thread.ts",
     browser: "host/browser.ts",
@@ -159,7 +172,7 @@ export async function buildBundles({ isQuick = false } = {}) {
   await build({
     ...common,
     external: [...external, "../index.js", "./demo.js"],
-    entryPoints: ["main", "demo", "handler", "clients"].map((name) => `host/demo/${name}.ts`),
+    entryPoints: ["demo", "handler", "clients"].map((name) => `host/demo/${name}.ts`),
     outdir: "dist/demo",
     plugins: [page],
   });

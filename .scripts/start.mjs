@@ -1,4 +1,5 @@
-// `npm start`: builds when a source is newer than dist/, then runs the demo.
+// `npm start`: builds when a source is newer than dist/, then runs the command line, which without a handler shows the live
+// page. What stands behind `--` goes to it: `npm start -- --port 9000`.
 
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -9,4 +10,4 @@ const built = spawnSync(
   { stdio: "inherit" },
 );
 if (built.status !== 0) process.exit(built.status ?? 1);
-await import("../dist/demo/main.js");
+await import("../dist/cli.js");

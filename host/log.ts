@@ -1,7 +1,7 @@
 // What happens to a server, told to a logger that the user gives, in pino's way: fields, then a message.
 //
-// Invariant: an error is told to `onError` where there is one, to the logger where there is one, and to the console where
-// there is neither; everything else to the logger alone. A logger that throws changes nothing but for its own line.
+// Invariant: an error is told to `onError` where there is one, to the logger where there is one, and to the console
+// where there is neither; everything else to the logger alone. A logger that throws loses its own line, no more.
 
 import type { Eviction, LiveOptions, ShutdownOptions } from "./options";
 import { show } from "./show";

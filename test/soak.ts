@@ -28,7 +28,7 @@ const MiB = 1048576;
 
 const OPTIONS = {
   ...{ maxConnections: 1000, maxWebSockets: 1000, maxTopics: 5000, maxSubscriptions: 20000 },
-  ...{ headersTimeout: 1000, rateGrace: 1000, writeTimeout: 1000, closeTimeout: 500 },
+  ...{ headersTimeout: 3000, rateGrace: 2000, writeTimeout: 1000, closeTimeout: 500 },
   ...{
     bufferTimeout: 1000,
     idleTimeout: 4,

@@ -1,7 +1,7 @@
 // Counters and gauges as OpenMetrics text (1.0), and who gets it over HTTP.
 //
-// Invariant: labels are names of the code's own, which need no escaping; a family stands in one place, a counter ends in
-// _total, and a unit in the name that its UNIT line says.
+// Invariant: labels are names of the code's own, which need no escaping; a family stands in one place; a counter ends
+// in _total; a UNIT line names what the family's name ends in.
 
 import type { AddressSet } from "../host/address";
 import type { Request, Response, Stats } from "../host/handler";
@@ -116,27 +116,19 @@ function causesText(
 }
 
 /** How far clients are behind now: a histogram whose counts go up and down. */
-function lagText({ bounds, counts }: Lag): string {
+function lagText({ bounds, counts }: Stats["lag"]): string {
   let sum = 0;
   const samples = counts.map((count, i): [string, number] => {
     sum += count;
-    const bound = bounds[i];
-    // What is beyond the last bound is in the class of all.
-    return [`_bucket{le="${bound === undefined ? "+Inf" : `${bound}.0`}"}`, sum];
+    return [`_bucket{le="${bounds[i]}.0"}`, sum];
   });
-  if (samples.length <= bounds.length) samples.push(['_bucket{le="+Inf"}', sum]);
+  samples.push(['_bucket{le="+Inf"}', sum]);
   const help = "Open WebSockets by the bytes of the ring that they have not been delivered.";
   return familyText(["lag_bytes", help, undefined, "bytes"], "gaugehistogram", samples);
 }
 
-/** Open WebSockets by how far behind they are: `counts[i]` by at most `bounds[i]`. */
-interface Lag {
-  readonly bounds: readonly number[];
-  readonly counts: readonly number[];
-}
-
 /** @param horizon seconds; Infinity: nothing is published */
-export function metricsText(stats: Stats & { readonly lag?: Lag }, horizon: number): string {
+export function metricsText(stats: Stats, horizon: number): string {
   const { closed, pool, lag } = stats;
   let text = "";
   for (const row of GAUGES) text += familyText(row, "gauge", [["", row[2](stats)]]);
@@ -144,7 +136,7 @@ export function metricsText(stats: Stats & { readonly lag?: Lag }, horizon: numb
   text += familyText(["ring_horizon_seconds", help, undefined, "seconds"], "gauge", [
     ["", horizon],
   ]);
-  if (lag) text += lagText(lag);
+  text += lagText(lag);
   for (const row of COUNTERS) text += familyText(row, "counter", [["_total", row[2](stats)]]);
   const evictions = ["WsClientTooSlow", "Evicted"].map(
     (cause) => [cause, closed[cause] ?? 0] as const,

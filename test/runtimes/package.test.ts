@@ -16,7 +16,7 @@ import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../browser";
-import { example, giveAs, makeApp, programOf, read, root, run } from "./app";
+import { example, giveAs, makeApp, programOf, read, root, run, start } from "./app";
 
 const test = suite("package");
 const SIZE_LIMIT = 150000;
@@ -25,6 +25,7 @@ interface Manifest {
   readonly name: string;
   readonly version: string;
   readonly exports: Readonly<Record<string, string | { types?: string; default: string }>>;
+  readonly bin: Readonly<Record<string, string>>;
   readonly scripts?: Readonly<Record<string, string>>;
 }
 
@@ -44,15 +45,16 @@ function namedIn(file: string): string[] {
   const text = readFileSync(path.join(installed, file), "utf8");
   const names = file.endsWith(".d.ts")
     ? [...text.matchAll(/["'](\.[^"']*)\.js["']/g)].map(([, name]) => `${name}.d.ts`)
-    : [...text.matchAll(/["'`](\.\/[\w.-]+\.js)["'`]/g)].map(([, name]) => name as string);
+    : [...text.matchAll(/["'`](\.\.?\/[\w./-]+\.js)["'`]/g)].map(([, name]) => name as string);
   const found = names.map((name) => path.posix.join(path.posix.dirname(file), name));
   // Messages name files, too. One that is missing is missed by those who run it.
   return found.filter((name) => existsSync(path.join(installed, name)));
 }
 
 test("it holds what its entry points need, and nothing else", () => {
+  const entered = entries.flatMap((entry) => [entry.default, entry.types ?? []].flat());
   const needed = new Set(
-    entries.flatMap((entry) => [entry.default, entry.types ?? []].flat()).map(path.posix.normalize),
+    [...entered, ...Object.values(manifest.bin)].map((name) => path.posix.normalize(name)),
   );
   for (const file of needed) for (const name of namedIn(file)) needed.add(name);
   const texts = ["LICENSE", "README.md", "package.json"];
@@ -146,6 +148,48 @@ test("each entry point can be imported, and required where Node can", async () =
   for (const node of nodes) {
     const { code, output } = await run([node, "--no-warnings", "required.cjs"], app.folder);
     assert.equal([code, output.trim()], [0, "required"], node);
+  }
+});
+
+test("its command runs on Node, and as a program of Deno and Bun", async () => {
+  const bin = path.join(app.folder, "node_modules/.bin/ringcast");
+  const deno = programOf("@deno/linux-x64-glibc/deno", "@deno/linux-arm64-glibc/deno");
+  const bun = programOf("@oven/bun-linux-x64/bin/bun", "@oven/bun-linux-aarch64/bin/bun");
+  for (const command of [
+    [bin],
+    ...nodes.map((node) => [node, bin]),
+    [deno, "run", "--allow-read", "--allow-env", "--no-prompt", bin],
+    [bun, bin],
+  ]) {
+    const help = await run([...command, "--help"], app.folder);
+    assert.is(help.code, 0, help.output);
+    assert.match(help.output, /^Usage: ringcast \[handler\.js\]/);
+    const version = await run([...command, "--version"], app.folder);
+    assert.equal(version, { code: 0, output: `${manifest.version}\n` });
+    const mistake = await run([...command, "--rnig", "5"], app.folder);
+    assert.is(mistake.code, 2);
+    assert.match(mistake.output, /^ringcast: --rnig: .*did you mean --ring\?\n/);
+  }
+});
+
+test("its command serves a handler, and the live page", async () => {
+  const bin = path.join(app.folder, "node_modules/.bin/ringcast");
+  writeFileSync(
+    path.join(app.folder, "served.mjs"),
+    'export default { request: (req, res) => res.send(200, "text/plain", "served") };',
+  );
+  for (const [args, text] of [
+    [["served.mjs"], /^served$/],
+    [[], /<!doctype html>/i],
+  ] as const) {
+    for (const node of nodes) {
+      const { port, end } = await start([node, bin, ...args, "--port", "0"], app.folder);
+      try {
+        assert.match(await (await fetch(`http://127.0.0.1:${port}/`)).text(), text);
+      } finally {
+        await end();
+      }
+    }
   }
 });
 

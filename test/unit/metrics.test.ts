@@ -2,6 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { Stats } from "../../host/handler";
 import { Horizon } from "../../worker/horizon";
 import { metricsText } from "../../worker/metrics";
 import { readOpenMetrics, sampleOf } from "../openmetrics";
@@ -9,7 +10,7 @@ import { readOpenMetrics, sampleOf } from "../openmetrics";
 const metrics = suite("metrics");
 
 /** Statistics in which each figure is another. */
-const STATS: Parameters<typeof metricsText>[0] = {
+const STATS: Stats = {
   connections: 1,
   webSockets: 14,
   accepted: 3,

@@ -1,0 +1,108 @@
+#!/usr/bin/env node
+// The command line: `ringcast [handler.js]`, `ringcast plan`, `ringcast load`, `ringcast stats`.
+//
+// Invariant: a mistake of whoever typed the command is one line on stderr and exit code 2; what does not work is one
+// line and exit code 1. A stack is printed for a mistake of ours alone.
+
+import { readFileSync } from "node:fs";
+import { type Flag, type Given, flagsText, parseFlags } from "./cli/flags";
+import { LOAD_FLAGS, runLoad } from "./cli/load";
+import { PLAN_FLAGS, runPlan } from "./cli/plan";
+import { SERVE_FLAGS, runServe } from "./cli/serve";
+import { STATS_FLAGS, runStats } from "./cli/stats";
+import { bold, columns, red, say } from "./cli/terminal";
+import { Failure, UsageError } from "./cli/values";
+
+interface Command {
+  readonly usage: string;
+  readonly text: string;
+  readonly flags: readonly Flag[];
+  run(given: Given, words: readonly string[]): unknown;
+}
+
+/** @throws UsageError when there is more or less than one word */
+function theUrl(words: readonly string[]): string {
+  const [url, more] = words;
+  if (url === undefined) throw new UsageError("it needs the URL of a server");
+  if (more !== undefined) throw new UsageError(`${more}: there is one URL`);
+  return url;
+}
+
+function noWords([word]: readonly string[]): void {
+  if (word !== undefined) throw new UsageError(`${word}: it takes options alone`);
+}
+
+const SERVE: Command = {
+  usage: "ringcast [handler.js] [options]",
+  text: "Serves a handler module; without one, a live page that shows what this machine and this server do.",
+  flags: SERVE_FLAGS,
+  run: (given, words) => runServe(given, words, Object.keys(COMMANDS)),
+};
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  plan: {
+    usage: "ringcast plan [options]",
+    text: "Tells what a server with these options takes: memory, the time that a client may be away, descriptors.",
+    flags: PLAN_FLAGS,
+    run(given, words) {
+      noWords(words);
+      runPlan(given);
+    },
+  },
+  load: {
+    usage: "ringcast load URL [options]",
+    text: "Opens WebSockets to a server, of any kind, and tells what they get.",
+    flags: LOAD_FLAGS,
+    run: (given, words) => runLoad(theUrl(words), given),
+  },
+  stats: {
+    usage: "ringcast stats URL [options]",
+    text: "Shows the metrics of a running server: those at URL, or at its /metrics, or its /stats.",
+    flags: STATS_FLAGS,
+    run: (given, words) => runStats(theUrl(words), given),
+  },
+};
+
+const COMMON: readonly Flag[] = [
+  { name: "help", short: "h", text: "Show this." },
+  { name: "version", short: "v", text: "Show the version." },
+];
+
+function version(): string {
+  const file = new URL("../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}
+
+function help(command: Command): string {
+  const commands = Object.values(COMMANDS).map(
+    ({ usage, text }) => `  ${usage}\n        ${text}\n`,
+  );
+  return [
+    `Usage: ${bold(command.usage)}\n\n${command.text}\n`,
+    ...(command === SERVE ? [`\nOther commands, each with --help:\n${commands.join("")}`] : []),
+    "\nSizes are bytes, or such as 64k, 16MiB (of 1,024), 1MB (of 1,000); times such as 500ms, 30s, 5m.\n\n",
+    flagsText([...COMMON, ...command.flags], bold, columns()),
+  ].join("");
+}
+
+async function run(args: readonly string[]): Promise<void> {
+  const [first = ""] = args;
+  const named = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
+  const command = named ?? SERVE;
+  const { given, words } = parseFlags(named ? args.slice(1) : args, [...COMMON, ...command.flags]);
+  if (given.get("help")) process.stdout.write(help(command));
+  else if (given.get("version")) say(version());
+  else await command.run(given, words);
+}
+
+// Who reads the output may have had enough of it.
+process.stdout.on("error", () => process.exit(0));
+try {
+  await run(process.argv.slice(2));
+} catch (error) {
+  const isUsage = error instanceof UsageError;
+  if (!isUsage && !(error instanceof Failure)) throw error;
+  console.error(`${red("ringcast:")} ${error.message}`);
+  if (isUsage) console.error("Try ringcast --help.");
+  process.exitCode = isUsage ? 2 : 1;
+}

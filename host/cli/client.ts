@@ -1,0 +1,264 @@
+// One WebSocket of `ringcast load`: it opens, hops from frame head to frame head in a buffer that all clients share, and
+// counts. RFC 6455, without extensions.
+//
+// Invariant: a message costs no object. Between two reads a client keeps at most a head that is cut (14 bytes), a
+// control frame's payload (125), or the end of an answer that is not whole (HEAD_BYTES).
+
+import { createHash, randomBytes } from "node:crypto";
+import { type Socket, connect } from "node:net";
+import { connect as connectTls } from "node:tls";
+
+/** Bytes of a read. */
+const READ_BYTES = 262144;
+const HEAD_BYTES = 16384;
+/** ms for a Close to be answered. */
+const CLOSE_MILLIS = 1000;
+/** ms from one sign of life to the next of a client that does not read. */
+const ALIVE_MILLIS = 1000;
+const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 1.3
+const KEY = randomBytes(16).toString("base64");
+const ACCEPT = createHash("sha1")
+  .update(KEY + GUID)
+  .digest("base64");
+
+/** What all clients read into: whatever is in it is dealt with before the next read. */
+const shared = Buffer.allocUnsafe(READ_BYTES);
+
+/** Where clients connect to. */
+export interface Target {
+  readonly url: URL;
+  readonly headers: readonly string[];
+  /** TLS without a look at the certificate. */
+  readonly isInsecure: boolean;
+  readonly openMillis: number;
+}
+
+/** What a client tells. */
+export interface Watcher {
+  opened(client: Client): void;
+  /** It has ended. @param cause what a user reads: "close 1001", "reset", "HTTP 503" */
+  ended(client: Client, cause: string): void;
+  read(bytes: number): void;
+  /**
+   * A whole message.
+   * @param buffer has its payload in [start, start + length) when it came in one frame and one read; else undefined
+   */
+  message(client: Client, length: number, buffer: Buffer | undefined, start: number): void;
+}
+
+/** A short frame of a client's, masked with zeros. */
+function frame(opcode: number, payload: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(6 + payload.length);
+  bytes[0] = 0x80 | opcode;
+  bytes[1] = 0x80 | payload.length;
+  bytes.set(payload, 6);
+  return bytes;
+}
+
+const PONG = frame(10, Buffer.alloc(0));
+
+function requestOf({ url, headers }: Target): string {
+  return [
+    `GET ${url.pathname}${url.search} HTTP/1.1`,
+    `Host: ${url.host}`,
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    `Sec-WebSocket-Key: ${KEY}`,
+    ...headers,
+    "\r\n",
+  ].join("\r\n");
+}
+
+export class Client {
+  readonly #watcher: Watcher;
+  readonly #socket: Socket;
+  readonly #isSlow: boolean;
+  #state: "opening" | "open" | "ended" = "opening";
+  /** The beginning of an answer, of a frame's head or of a control frame. */
+  #held: Buffer | undefined;
+  /** Bytes of a data frame's payload that are to come; of its message so far. */
+  #left = 0;
+  #length = 0;
+  /** The frame whose payload comes is its message's last. */
+  #isLast = true;
+  #closeCode = 0;
+  #timer: NodeJS.Timeout | undefined;
+  /** It is open, or has been. */
+  isOpened = false;
+  messages = 0;
+  /** For `Latency`: how many messages it has got beyond others, and the last probe that it has seen. */
+  offset: number | undefined;
+  probe = 0;
+
+  /** @param pace "slow": it stops reading once it is open */
+  constructor(target: Target, watcher: Watcher, pace: "reading" | "slow") {
+    this.#watcher = watcher;
+    this.#isSlow = pace === "slow";
+    this.#socket = this.#connect(target);
+    this.#timer = setTimeout(() => this.#end("timeout of opening"), target.openMillis);
+  }
+
+  #connect(target: Target): Socket {
+    const { hostname, port, protocol } = target.url;
+    const isTls = protocol === "wss:";
+    const host = hostname.replace(/^\[|\]$/g, "");
+    const onread = {
+      buffer: shared,
+      callback: (length: number): boolean => {
+        this.#read(shared, length);
+        return true;
+      },
+    };
+    const to = { host, port: Number(port) || (isTls ? 443 : 80), onread };
+    const socket = isTls
+      ? connectTls({ ...to, rejectUnauthorized: !target.isInsecure, servername: host })
+      : connect(to);
+    socket.once(isTls ? "secureConnect" : "connect", () => socket.write(requestOf(target)));
+    // A runtime that does not know `onread` has it so.
+    socket.on("data", (bytes: Buffer) => this.#read(bytes, bytes.length));
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      const isReset = error.code === "ECONNRESET" || error.code === "EPIPE";
+      this.#end(isReset ? "reset" : (error.code ?? error.message));
+    });
+    socket.on("end", () => this.#end("ended without a Close"));
+    socket.on("close", () => this.#end("ended without a Close"));
+    return socket;
+  }
+
+  #read(buffer: Buffer, length: number): void {
+    if (this.#state === "ended") return;
+    this.#watcher.read(length);
+    if (this.#state === "opening") this.#readAnswer(buffer.subarray(0, length));
+    else this.#readFrames(buffer, 0, length);
+  }
+
+  #readAnswer(bytes: Buffer): void {
+    const all = this.#held ? Buffer.concat([this.#held, bytes]) : bytes;
+    const at = all.indexOf("\r\n\r\n");
+    if (at < 0) {
+      this.#held = Buffer.from(all);
+      if (all.length > HEAD_BYTES) this.#end("no HTTP answer");
+      return;
+    }
+    this.#held = undefined;
+    const head = all.toString("latin1", 0, at);
+    const status = /^HTTP\/1\.1 (\d{3})/.exec(head)?.[1];
+    const accept = /\r\nsec-websocket-accept:[ \t]*(\S+)/i.exec(head)?.[1];
+    if (status !== "101" || accept !== ACCEPT) {
+      this.#end(status ? `HTTP ${status}` : "no HTTP answer");
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#state = "open";
+    this.isOpened = true;
+    this.#watcher.opened(this);
+    if (this.#isSlow) this.#stall();
+    if (all.length > at + 4)
+      this.#readFrames(Buffer.from(all.subarray(at + 4)), 0, all.length - at - 4);
+  }
+
+  /** Reads no more. A socket that is not read does not see its end, but what is written to it fails then. */
+  #stall(): void {
+    this.#socket.pause();
+    this.#timer = setInterval(() => {
+      if (this.#socket.writableLength === 0) this.#socket.write(PONG);
+    }, ALIVE_MILLIS);
+  }
+
+  #readFrames(bytes: Buffer, from: number, to: number): void {
+    let buffer = bytes;
+    let at = from;
+    let end = to;
+    if (this.#held) {
+      buffer = Buffer.concat([this.#held, bytes.subarray(at, end)]);
+      this.#held = undefined;
+      at = 0;
+      end = buffer.length;
+    }
+    while (at < end) {
+      if (this.#left > 0) {
+        const n = Math.min(this.#left, end - at);
+        this.#left -= n;
+        at += n;
+        if (this.#left === 0) this.#frameEnded(undefined, 0);
+        continue;
+      }
+      const next = this.#readHead(buffer, at, end);
+      if (next === at) {
+        // Its head, or its control frame, is cut.
+        this.#held = Buffer.from(buffer.subarray(at, end));
+        return;
+      }
+      if (next < 0) return;
+      at = next;
+    }
+  }
+
+  /** @returns where to go on; `at` when more has to come, −1 when it has ended */
+  #readHead(buffer: Buffer, at: number, end: number): number {
+    if (end - at < 2) return at;
+    const first = buffer[at] as number;
+    let length = (buffer[at + 1] as number) & 127;
+    let body = at + 2;
+    if (length === 126) {
+      body += 2;
+      if (body > end) return at;
+      length = buffer.readUInt16BE(at + 2);
+    } else if (length === 127) {
+      body += 8;
+      if (body > end) return at;
+      length = buffer.readUInt32BE(at + 2) * 4294967296 + buffer.readUInt32BE(at + 6);
+    }
+    if (first & 8) {
+      if (body + length > end) return at;
+      return this.#control(first & 15, buffer.subarray(body, body + length)) ? body + length : -1;
+    }
+    const isFirst = (first & 15) !== 0;
+    this.#length = (isFirst ? 0 : this.#length) + length;
+    this.#isLast = (first & 0x80) !== 0;
+    if (body + length > end) {
+      this.#left = length - (end - body);
+      return end;
+    }
+    this.#frameEnded(isFirst ? buffer : undefined, body);
+    return body + length;
+  }
+
+  #frameEnded(buffer: Buffer | undefined, start: number): void {
+    if (!this.#isLast) return;
+    this.messages++;
+    this.#watcher.message(this, this.#length, buffer, start);
+  }
+
+  /** @returns false when it has ended */
+  #control(opcode: number, payload: Buffer): boolean {
+    if (opcode === 9) this.#socket.write(frame(10, payload));
+    if (opcode !== 8) return true;
+    this.#closeCode = payload.length >= 2 ? payload.readUInt16BE(0) : 1005;
+    this.#socket.end(frame(8, payload.subarray(0, 2)));
+    this.#end(`close ${this.#closeCode}`);
+    return false;
+  }
+
+  #end(cause: string): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    clearTimeout(this.#timer);
+    this.#watcher.ended(this, cause);
+    // An answer to a Close is still to go out.
+    if (this.#closeCode === 0) this.#socket.destroy();
+    else setTimeout(() => this.#socket.destroy(), CLOSE_MILLIS).unref();
+  }
+
+  /** Says goodbye, and goes. */
+  leave(): void {
+    if (this.#state === "open" && !this.#isSlow)
+      this.#socket.write(frame(8, Buffer.from([3, 232])));
+    const wasOpen = this.#state === "open";
+    this.#state = "ended";
+    clearTimeout(this.#timer);
+    if (!wasOpen || this.#isSlow) this.#socket.destroy();
+    else setTimeout(() => this.#socket.destroy(), 50).unref();
+  }
+}

@@ -1,0 +1,76 @@
+// `ringcast plan`: what a server with these options takes, before anything starts.
+
+import { descriptorLimit, fitDescriptors } from "../limits";
+import { type Options, planOf, settle } from "../options";
+import { type Flag, type Given, numberOf } from "./flags";
+import { SERVER_FLAGS, optionsOf } from "./server";
+import { bold, say, table } from "./terminal";
+import { UsageError, bytesText, countText, parseRate, parseSize, secondsText } from "./values";
+
+export const PLAN_FLAGS: readonly Flag[] = [
+  {
+    name: "rate",
+    value: "RATE",
+    text: "What is published, such as 1MB/s: for the horizon, how long a client may be away.",
+    range: "Default 1MB/s.",
+  },
+  {
+    name: "message",
+    value: "SIZE",
+    text: "A message's size: clients may be so many messages behind, too.",
+    range: "Default 200.",
+  },
+  ...SERVER_FLAGS,
+];
+
+/** The options as they fit this process. @throws UsageError */
+function fitted(options: Options, limit: number): Options {
+  try {
+    return fitDescriptors(options, settle(options).values, limit);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+/** Bytes of a frame's head. */
+function headBytes(length: number): number {
+  return length < 126 ? 2 : length < 65536 ? 4 : 10;
+}
+
+export function runPlan(given: Given): void {
+  const rate = numberOf(given, "rate", { read: parseRate, min: 1, standard: 1e6 });
+  const message = numberOf(given, "message", {
+    read: parseSize,
+    min: 0,
+    max: 2 ** 30,
+    standard: 200,
+  });
+  const limit = descriptorLimit();
+  const options = fitted(optionsOf(given, undefined), limit);
+  const { values } = settle(options);
+  const { regions, total, descriptors } = planOf(settle(options));
+  say(bold("Memory"));
+  const rows = regions
+    .filter(({ bytes }) => bytes > 0)
+    .map(({ region, bytes, options: names }): [string, string, string] => [
+      `  ${region}`,
+      bytesText(bytes),
+      names.join(", "),
+    ]);
+  const most = bytesText(values.maxMemory);
+  say(table([...rows, ["  total", bytesText(total), `of ${most} (maxMemory)`]]));
+  say("  Pages that are never touched cost nothing.");
+  if (total > values.maxMemory) say(bold("  It would be refused: raise maxMemory."));
+
+  const seconds = values.ring / rate;
+  const frames = (values.maxQueuedFrames * (message + headBytes(message))) / rate;
+  const what = frames < seconds ? "maxQueuedFrames" : "ring";
+  say(`\n${bold("Horizon")}, how long a client may be away`);
+  const each = `${countText(rate / (message + headBytes(message)))} messages a second`;
+  const at = `at ${countText(rate)}B/s, ${each}; ${what} is what counts`;
+  say(table([["  ", secondsText(Math.min(seconds, frames)), at]]));
+
+  say(`\n${bold("Descriptors")}`);
+  const have = Number.isFinite(limit) ? `${limit}` : "as many as the system lets it";
+  say(table([["  ", String(descriptors), `for connections; this process may have ${have}`]]));
+}

@@ -1,0 +1,182 @@
+// `ringcast [handler.js]`: serves a handler module, or without one the live page.
+
+import { statSync } from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Options, type Server, serve } from "../index";
+import { settleShutdown } from "../options";
+import { type Flag, type Given, nearest, textOf } from "./flags";
+import { SERVER_FLAGS, optionsOf } from "./server";
+import { bold, onSignal, say } from "./terminal";
+import { Failure, UsageError, parseTime } from "./values";
+import { watchModules, watchedUrl } from "./watch";
+
+export const SERVE_FLAGS: readonly Flag[] = [
+  { name: "watch", text: "Reload the handler when a module in its folder changes." },
+  {
+    name: "shutdown-timeout",
+    value: "TIME",
+    text: "How long requests and closing handshakes are waited for at the end.",
+    range: "Default 10000 ms.",
+  },
+  {
+    name: "drain",
+    value: "TIME",
+    text: "At the end, close the WebSockets one after the other over this time.",
+    range: "Default 0 ms.",
+  },
+  ...SERVER_FLAGS,
+];
+
+/** What runs. */
+interface Running {
+  readonly server: Server;
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** The handler's file. @throws UsageError for a command that was mistyped; Failure */
+function handlerFile(word: string, commands: readonly string[]): string {
+  const file = path.resolve(word);
+  if (statSync(file, { throwIfNoEntry: false })?.isFile()) return file;
+  const near = /[./\\]/.test(word) ? undefined : nearest(word, commands);
+  if (near)
+    throw new UsageError(`${word}: there is no such command or file; did you mean ${near}?`);
+  throw new Failure(`${word}: there is no such file`);
+}
+
+/** The host part of a URL that works on this machine. */
+function urlHost(hostname: string): string {
+  if (["0.0.0.0", "127.0.0.1", "::", "::1"].includes(hostname)) return "localhost";
+  return hostname.includes(":") ? `[${hostname}]` : hostname;
+}
+
+function urlOf({ address }: Server, tls: boolean): string {
+  if (address.path !== undefined) return `unix:${address.path}`;
+  return `${tls ? "https" : "http"}://${urlHost(address.hostname)}:${address.port}`;
+}
+
+/** Why it does not start, in words for who typed the command. */
+function explain(error: Error & { code?: string }, options: Options): string {
+  const { port = 8080, hostname = "127.0.0.1" } = options;
+  const where = options.path ?? `port ${port}`;
+  switch (error.code) {
+    case "EADDRINUSE":
+      return `${where} is in use; choose another one with --${options.path ? "path" : "port"}`;
+    case "EACCES":
+      return `${where} needs more rights; choose another one`;
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+      return `--hostname: ${hostname} is no address of this machine`;
+    default:
+      return error.message;
+  }
+}
+
+/** The first line of a stack that is in the handler's folder. */
+function placeOf(error: Error, file: string): string {
+  const own = pathToFileURL(path.dirname(file)).href;
+  const line = error.stack?.split("\n").find((one) => one.includes(own) && /^\s+at /.test(one));
+  return line ? `\n${line.replace(/\?watch=\d+/, "")}` : "";
+}
+
+/** What a handler's module threw, without the URL by which it was imported. */
+function loadError(error: Error, file: string): string {
+  const name = path.relative("", file) || file;
+  const message = error.message.replace(/^handler: (?:data|file):\S*?: /, "");
+  return `${name}: ${message.replace(/^handler: (?:data|file):\S+ /, "")}${placeOf(error, file)}`;
+}
+
+async function serveHandler(file: string, options: Options): Promise<Running> {
+  const isTls = options.tls !== undefined;
+  const server = await serve(options).catch((error: Error) => {
+    const isHandlers = error.message.startsWith("handler: ");
+    throw new Failure(isHandlers ? loadError(error, file) : explain(error, options));
+  });
+  return { server, url: urlOf(server, isTls), stop: () => server.close() };
+}
+
+/** Swaps the handler when its modules change, one reload after the other. */
+function reloading(server: Server, file: string): () => void {
+  let version = 0;
+  let last = Promise.resolve();
+  return watchModules(file, () => {
+    last = last.then(async () => {
+      try {
+        await server.reload(watchedUrl(file, ++version));
+        say(`${path.relative("", file)}: reloaded`);
+      } catch (error) {
+        console.error(`ringcast: ${loadError(error as Error, file)}`);
+        console.error("ringcast: the handler before goes on");
+      }
+    });
+  });
+}
+
+async function serveDemo(options: Options): Promise<Running> {
+  const { startDemo } = await import("../demo/demo.js");
+  return startDemo(options).catch((error: Error) => {
+    throw new Failure(explain(error, options));
+  });
+}
+
+/** How it ends. @throws UsageError */
+function endOf(given: Given): { timeout: number; drainMs: number } {
+  const times = { timeout: 10000, drainMs: 0 };
+  for (const [flag, name] of [
+    ["shutdown-timeout", "timeout"],
+    ["drain", "drainMs"],
+  ] as const) {
+    if (!given.has(flag)) continue;
+    times[name] = parseTime(textOf(given, flag) ?? "", "ms");
+    try {
+      settleShutdown(times);
+    } catch (error) {
+      throw new UsageError((error as Error).message.replace(/^\w+:/, `--${flag}:`));
+    }
+  }
+  return times;
+}
+
+/** The port of the environment, as platforms give it, where no flag says otherwise. */
+function withPort(given: Given): Given {
+  const { PORT } = process.env;
+  return PORT && !given.has("port") ? new Map([...given, ["port", [PORT]]]) : given;
+}
+
+/** @param commands what a word could have meant that is no file */
+export async function runServe(
+  given: Given,
+  words: readonly string[],
+  commands: readonly string[],
+): Promise<void> {
+  const [word, ...more] = words;
+  const end = endOf(given);
+  const file = word === undefined ? undefined : handlerFile(word, commands);
+  if (more.length > 0) throw new UsageError(`${more[0]}: there is one handler`);
+  const isWatching = given.get("watch") === true;
+  if (isWatching && !file) throw new UsageError("--watch: there is no handler to reload");
+  const url = file && (isWatching ? watchedUrl(file, 0) : pathToFileURL(file).href);
+  const options = optionsOf(withPort(given), url);
+  const running = await (file ? serveHandler(file, options) : serveDemo(options));
+  const { server } = running;
+  const unwatch = file && isWatching ? reloading(server, file) : undefined;
+
+  let ending: Promise<void> | undefined;
+  const off = onSignal(() => {
+    unwatch?.();
+    const stopped = file ? server.shutdown(end) : running.stop();
+    ending = stopped;
+    stopped.catch(() => undefined);
+  });
+  say(`Ringcast is live on ${bold(running.url)}`);
+  try {
+    await server.finished;
+    await ending;
+  } catch (error) {
+    throw new Failure(`the server ended: ${(error as Error).message}`);
+  } finally {
+    off();
+    unwatch?.();
+  }
+}

@@ -1,0 +1,182 @@
+// The options of `serve` as flags: those of the tables, named as node's own flags are, and those beside them.
+//
+// Invariant: every option that is no function has a flag; the option's own check judges its value, and its message
+// names the flag.
+
+import { readFileSync } from "node:fs";
+import {
+  OPTIONS,
+  type OptionRow,
+  type Options,
+  POOL_OPTIONS,
+  type PoolOptions,
+  plan,
+} from "../options";
+import { type Flag, type Given, textOf } from "./flags";
+import { Failure, UsageError, parseValue, rangeText, valueText } from "./values";
+
+type Row = OptionRow<string>;
+
+/** "maxWebSockets" as a flag: "max-web-sockets". */
+export function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** What stands for a value, by its unit. */
+const VALUES: Readonly<Record<Exclude<OptionRow["unit"], "flag">, string>> = {
+  bytes: "SIZE",
+  MiB: "MIB",
+  ms: "TIME",
+  s: "TIME",
+  count: "N",
+  word: "WORD",
+  port: "PORT",
+};
+
+function flagOf(row: Row, prefix = ""): Flag {
+  const { unit, text, name } = row;
+  const shared = { name: prefix + kebab(name), text };
+  const range = `Default ${valueText(row, row.default)}`;
+  if (unit === "flag")
+    return { ...shared, range: row.default === true ? `Default: on; --no-${shared.name}.` : "" };
+  const short = name === "port" ? { short: "p" } : {};
+  return { ...shared, ...short, value: VALUES[unit], range: `${range}; ${rangeText(row)}.` };
+}
+
+const LISTS: readonly (readonly [keyof Options, string, string])[] = [
+  ["origins", "ORIGIN", 'Origins whose pages may open WebSockets; "*" for any. Default: its own.'],
+  ["hosts", "HOST", "Hosts that requests may name. Default: any."],
+  ["protocols", "NAME", "Subprotocols, of which the first that a client offers is chosen."],
+  ["trustProxy", "ADDRESS", "Proxies that are believed: an address, a range, or loopback, unix, …"],
+  ["proxyProtocol", "ADDRESS", 'Peers that begin with a PROXY header, named likewise; "*": all.'],
+];
+
+const OTHERS: readonly Flag[] = [
+  {
+    name: "hostname",
+    value: "ADDRESS",
+    text: "Address to listen on.",
+    range: "Default 127.0.0.1.",
+  },
+  { name: "path", value: "FILE", text: "A Unix socket to listen on, instead." },
+  { name: "fd", value: "N", text: "A listening socket that this process was given, instead." },
+  { name: "tls-key", value: "FILE", text: "Key for TLS, in PEM." },
+  { name: "tls-cert", value: "FILE", text: "Certificate for TLS, in PEM." },
+  { name: "server-header", value: "TEXT", text: "Value of a Server field in every answer." },
+  { name: "metrics", value: "PATH", text: "Serve OpenMetrics at this path, such as /metrics." },
+  {
+    name: "metrics-addresses",
+    value: "ADDRESS",
+    isList: true,
+    text: 'Who may read them, as in --trust-proxy; "*": everybody.',
+    range: "Default loopback.",
+  },
+];
+
+/** All that a server takes. */
+export const SERVER_FLAGS: readonly Flag[] = [
+  ...OPTIONS.filter(({ name }) => name === "port").map((row) => flagOf(row)),
+  ...OTHERS,
+  ...LISTS.map(([name, value, text]) => ({ name: kebab(name), value, text, isList: true })),
+  ...OPTIONS.filter(({ name }) => name !== "port").map((row) => flagOf(row)),
+  ...POOL_OPTIONS.map((row) => flagOf(row, "pool-")),
+];
+
+/** What a flag gives an option of a table; undefined when it is not there. @throws UsageError */
+function readFlag(row: Row, given: Given, name: string): number | boolean | string | undefined {
+  const value = given.get(name);
+  if (value === undefined || typeof value === "boolean") return value;
+  const [text = ""] = value;
+  const read = parseValue(row, text);
+  if (Number.isNaN(read)) throw new UsageError(`--${name}: ${text} is not from ${rangeText(row)}`);
+  return read;
+}
+
+function tableOf<Name extends string>(
+  rows: readonly OptionRow<Name>[],
+  given: Given,
+  prefix = "",
+): Partial<Record<Name, number | boolean | string>> {
+  const values: Partial<Record<Name, number | boolean | string>> = {};
+  for (const row of rows) {
+    const value = readFlag(row, given, prefix + kebab(row.name));
+    if (value !== undefined) values[row.name] = value;
+  }
+  return values;
+}
+
+/** A file that a flag names. @throws Failure */
+function fileOf(given: Given, name: string): string | undefined {
+  const file = textOf(given, name);
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new Failure(`--${name}: ${(error as Error).message}`);
+  }
+}
+
+function tlsOf(given: Given): Options["tls"] {
+  const key = fileOf(given, "tls-key");
+  const cert = fileOf(given, "tls-cert");
+  if (key === undefined && cert === undefined) return undefined;
+  if (key === undefined || cert === undefined)
+    throw new UsageError("--tls-key, --tls-cert: one goes with the other");
+  return { key, cert };
+}
+
+function metricsOf(given: Given): Options["metrics"] {
+  const path = textOf(given, "metrics");
+  const addresses = listOf(given, "metrics-addresses");
+  if (path === undefined) {
+    if (addresses) throw new UsageError("--metrics-addresses: goes with --metrics");
+    return undefined;
+  }
+  return addresses ? { path, addresses } : { path };
+}
+
+/** A list of words; true for "*" where that means all. */
+function listOf(given: Given, name: string): readonly string[] | true | undefined {
+  const list = given.get(name);
+  if (!Array.isArray(list)) return undefined;
+  return list.includes("*") && name !== "origins" ? true : list;
+}
+
+/** The option's name in a message becomes its flag's. */
+function named(message: string): string {
+  return message.replace(
+    /^(?:(pool|metrics)\.)?([a-zA-Z]+):/,
+    (_, group: string | undefined, name: string) => {
+      if (group === "metrics") return name === "path" ? "--metrics:" : `--metrics-${name}:`;
+      return `--${group ? "pool-" : ""}${kebab(name)}:`;
+    },
+  );
+}
+
+/**
+ * The options that flags give, checked.
+ * @param handler URL of the module, if there is one
+ * @throws UsageError naming the flag, the value and the range; Failure for a file that cannot be read
+ */
+export function optionsOf(given: Given, handler: string | undefined): Options {
+  const pool = tableOf(POOL_OPTIONS, given, "pool-") as PoolOptions;
+  const fd = textOf(given, "fd");
+  const options: Record<string, unknown> = {
+    ...tableOf(OPTIONS, given),
+    handler,
+    hostname: textOf(given, "hostname"),
+    path: textOf(given, "path"),
+    fd: fd === undefined ? undefined : Number(fd),
+    tls: tlsOf(given),
+    serverHeader: textOf(given, "server-header"),
+    pool: Object.keys(pool).length > 0 ? pool : undefined,
+    metrics: metricsOf(given),
+  };
+  for (const [name] of LISTS) options[name] = listOf(given, kebab(name));
+  try {
+    plan(options as Options);
+  } catch (error) {
+    throw new UsageError(named((error as Error).message));
+  }
+  return options as Options;
+}

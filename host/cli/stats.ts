@@ -1,0 +1,164 @@
+// `ringcast stats URL`: the metrics of a running server, as OpenMetrics or as JSON, in words.
+
+import { type Flag, type Given, numberOf } from "./flags";
+import { bold, onSignal, say, table } from "./terminal";
+import { Failure, UsageError, bytesText, countText, parseTime, secondsText } from "./values";
+
+export const STATS_FLAGS: readonly Flag[] = [
+  { name: "watch", text: "Show them again and again, with what changed in a second." },
+  { name: "interval", value: "TIME", text: "How often, with --watch.", range: "Default 1 s." },
+];
+
+/** ms for an answer. */
+const TIMEOUT = 5000;
+/** Bytes of an answer. */
+const MOST_BYTES = 4194304;
+
+/** Figures by their names, in the order in which they came. */
+export type Figures = ReadonlyMap<string, number>;
+
+function flatten(value: object, prefix: string, into: Map<string, number>): void {
+  for (const [name, one] of Object.entries(value)) {
+    if (typeof one === "number") into.set(prefix + name, one);
+    // Lists have a meaning of their own, and no names.
+    else if (typeof one === "object" && one !== null && !Array.isArray(one))
+      flatten(one, `${prefix}${name}.`, into);
+  }
+}
+
+/** What an answer says. @throws Failure when it is neither */
+export function readFigures(text: string, type: string): Figures {
+  const figures = new Map<string, number>();
+  if (/json/.test(type)) {
+    try {
+      flatten(JSON.parse(text) as object, "", figures);
+    } catch {
+      // Told below.
+    }
+  } else {
+    for (const line of text.split("\n")) {
+      const [, name = "", value] = /^([a-zA-Z_:][\w:]*(?:\{[^}]*\})?) (\S+)/.exec(line) ?? [];
+      if (name) figures.set(name, Number(value?.replace("+Inf", "Infinity")));
+    }
+  }
+  if (figures.size === 0) throw new Failure("it answers with neither metrics nor statistics");
+  return figures;
+}
+
+function valueText(name: string, value: number): string {
+  if (/seconds/.test(name)) return secondsText(value);
+  if (/bytes|memory|[_.]used/i.test(name)) return bytesText(value);
+  return Number.isInteger(value) ? String(value) : value.toPrecision(3);
+}
+
+/** True for what only grows. */
+function isCounter(name: string, isJson: boolean): boolean {
+  const gauges =
+    /^(connections|webSockets|topics|subscriptions|addresses|memory|ring|receivePool|replyPool|pool)\b/;
+  return isJson ? !gauges.test(name) : /_total(\{|$)/.test(name);
+}
+
+/** Rows for a table. @param before the figures some seconds before, for what changes */
+export function rowsOf(
+  figures: Figures,
+  before: Figures | undefined,
+  seconds: number,
+): [string, string, string][] {
+  const isJson = !figures.has("ringcast_connections");
+  const rows: [string, string, string][] = [];
+  for (const [name, value] of figures) {
+    // What the distribution of lags is made of says little in a row of its own.
+    if (name.includes("_bucket{") && value === 0) continue;
+    const short = name.replace(/^ringcast_/, "").replace(/_total/, "");
+    const last = before?.get(name);
+    const rate = last === undefined ? 0 : (value - last) / seconds;
+    const per = /bytes/i.test(name) ? bytesText(rate) : countText(rate);
+    const change = rate > 0 && isCounter(name, isJson) ? `${per}/s` : "";
+    rows.push([`  ${short}`, valueText(name, value), change]);
+  }
+  return rows;
+}
+
+async function get(url: URL): Promise<{ status: number; text: string; type: string }> {
+  let answer: Response;
+  let text: string;
+  try {
+    answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT) });
+    const length = Number(answer.headers.get("content-length") ?? 0);
+    text = length > MOST_BYTES ? "" : await answer.text();
+  } catch (error) {
+    const { cause, message } = error as Error & { cause?: NodeJS.ErrnoException };
+    throw new Failure(`${url.href}: ${cause?.code ?? cause?.message ?? message}`);
+  }
+  return { status: answer.status, text, type: answer.headers.get("content-type") ?? "" };
+}
+
+/** Where to look: at the URL itself, or where servers have them. @throws UsageError */
+function candidates(text: string): URL[] {
+  try {
+    const url = new URL(/^[a-z]+:\/\//i.test(text) ? text : `http://${text}`);
+    url.protocol = url.protocol.replace(/^ws/, "http");
+    if (/^https?:$/.test(url.protocol)) {
+      if (url.pathname !== "/") return [url];
+      return ["/metrics", "/stats"].map((path) => new URL(path, url));
+    }
+  } catch {
+    // Told below.
+  }
+  throw new UsageError(`${text}: is not a URL such as http://localhost:8080/`);
+}
+
+/** The first of some URLs that has figures. @throws Failure */
+async function findFigures(urls: readonly URL[]): Promise<{ url: URL; figures: Figures }> {
+  let refused = "";
+  for (const url of urls) {
+    const { status, text, type } = await get(url);
+    if (status === 200 && /json|openmetrics|text\/plain/.test(type))
+      return { url, figures: readFigures(text, type) };
+    const hint = status === 403 ? " (metrics.addresses says who may read them)" : "";
+    refused ||= `${url.href}: is answered ${status}${hint}`;
+  }
+  throw new Failure(refused);
+}
+
+function show(url: URL, rows: readonly [string, string, string][]): void {
+  say(`${bold(url.href)}\n${table(rows)}`);
+}
+
+export async function runStats(text: string, given: Given): Promise<void> {
+  const read = (time: string): number => parseTime(time, "s");
+  const interval = numberOf(given, "interval", {
+    read,
+    min: 0.1,
+    max: 3600,
+    standard: 1,
+    whole: false,
+  });
+  let { url, figures } = await findFigures(candidates(text));
+  show(url, rowsOf(figures, undefined, 1));
+  if (given.get("watch") !== true) return;
+  let stop = (): void => undefined;
+  const stopped = new Promise<"stopped">((resolve) => {
+    stop = () => resolve("stopped");
+  });
+  const off = onSignal(stop);
+  let at = performance.now();
+  for (;;) {
+    let timer: NodeJS.Timeout | undefined;
+    const wait = new Promise<"on">((resolve) => {
+      timer = setTimeout(() => resolve("on"), interval * 1000);
+    });
+    if ((await Promise.race([wait, stopped])) === "stopped") {
+      clearTimeout(timer);
+      break;
+    }
+    const next = await findFigures([url]);
+    const now = performance.now();
+    if (process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
+    show(url, rowsOf(next.figures, figures, (now - at) / 1000));
+    figures = next.figures;
+    url = next.url;
+    at = now;
+  }
+  off();
+}

@@ -1,0 +1,74 @@
+// What the command line writes to: colours where there is a terminal that shows them, and lines that are written over.
+
+const { stdout, stderr } = process;
+
+/** Colours are for a terminal whose user has not said otherwise (no-color.org). */
+function styled(code: number, text: string, isTTY = stdout.isTTY): string {
+  const { NO_COLOR, TERM } = process.env;
+  return isTTY && !NO_COLOR && TERM !== "dumb" ? `\x1b[${code}m${text}\x1b[0m` : text;
+}
+
+export const bold = (text: string): string => styled(1, text);
+const dim = (text: string): string => styled(2, text);
+/** For stderr. */
+export const red = (text: string): string => styled(31, text, stderr.isTTY);
+
+export function columns(): number {
+  return Math.min(stdout.columns || 80, 100);
+}
+
+export function say(line: string): void {
+  stdout.write(`${line}\n`);
+}
+
+/** A line about progress: written over by the next on a terminal, else a line each few seconds. */
+export class Progress {
+  static readonly #EVERY = 5000;
+  #last = performance.now();
+
+  show(line: string): void {
+    if (stdout.isTTY) {
+      stdout.write(`\r\x1b[2K${line.slice(0, (stdout.columns || 80) - 1)}`);
+      return;
+    }
+    const now = performance.now();
+    if (now - this.#last < Progress.#EVERY) return;
+    this.#last = now;
+    say(line);
+  }
+
+  /** The line is no more. */
+  clear(): void {
+    if (stdout.isTTY) stdout.write("\r\x1b[2K");
+  }
+}
+
+/** Rows whose first column is as wide as its widest, the second to the right. */
+export function table(rows: readonly (readonly [string, string, string?])[]): string {
+  const widths = [0, 1].map((i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  const [first = 0, second = 0] = widths;
+  return rows
+    .map(([name, value, more = ""]) =>
+      `${name.padEnd(first)}  ${value.padStart(second)}  ${dim(more)}`.trimEnd(),
+    )
+    .join("\n");
+}
+
+/**
+ * Calls `end` at the first SIGINT or SIGTERM; a second one ends the process at once.
+ * @returns what stops listening
+ */
+export function onSignal(end: () => void): () => void {
+  let isEnding = false;
+  const signalled = (signal: NodeJS.Signals): void => {
+    if (isEnding) process.exit(signal === "SIGINT" ? 130 : 143);
+    isEnding = true;
+    end();
+  };
+  process.on("SIGINT", signalled);
+  process.on("SIGTERM", signalled);
+  return () => {
+    process.off("SIGINT", signalled);
+    process.off("SIGTERM", signalled);
+  };
+}

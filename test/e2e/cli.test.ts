@@ -1,0 +1,489 @@
+// The command line: each command against live servers, each mistake, exit codes, signals, and reloads.
+
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { createHash } from "node:crypto";
+import path from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { WebSocketServer } from "ws";
+import { Command, ran } from "./command";
+import { CERTIFICATE, serving, until } from "./peer";
+
+const cli = suite("cli");
+mkdirSync(".cache", { recursive: true });
+const folder = mkdtempSync(".cache/cli-");
+const HELLO = "test/e2e/handlers/metrics.mjs";
+
+/** A file in the tests' own folder. */
+function file(name: string, text: string): string {
+  const full = path.join(folder, name);
+  mkdirSync(path.dirname(full), { recursive: true });
+  writeFileSync(full, text);
+  return full;
+}
+
+const at = (port: number, target = "/"): Promise<string> =>
+  fetch(`http://127.0.0.1:${port}${target}`).then((answer) => answer.text());
+
+cli("--help of each command tells of its options, and colours nothing in a pipe", async () => {
+  for (const [args, wanted] of [
+    [
+      ["--help"],
+      ["ringcast [handler.js]", "--ring SIZE", "16 MiB", "--watch", "ringcast load URL"],
+    ],
+    [
+      ["plan", "-h"],
+      ["ringcast plan", "--rate RATE", "--ring SIZE"],
+    ],
+    [
+      ["load", "--help"],
+      ["ringcast load URL", "--clients N", "--slow N", "--seconds TIME"],
+    ],
+    [
+      ["stats", "--help"],
+      ["ringcast stats URL", "--watch", "--interval TIME"],
+    ],
+  ] as const) {
+    const { code, out, err } = await ran(args);
+    assert.equal([code, err], [0, ""]);
+    for (const text of wanted) assert.ok(out.includes(text), `${args}: ${text}`);
+    assert.not.ok(out.includes("\x1b"));
+    assert.ok(out.split("\n").every((line) => line.length <= 110));
+  }
+  const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
+  assert.equal(await ran(["--version"]), { code: 0, out: `${version}\n`, err: "" });
+});
+
+const MISTAKES: readonly (readonly [args: string, code: number, message: RegExp])[] = [
+  ["--rnig 64k", 2, /^ringcast: --rnig: .*did you mean --ring\?\nTry ringcast --help\.\n$/],
+  ["--ring 5000", 2, /^ringcast: --ring: 5000 is not a power of two\n/],
+  [`${HELLO} --port 70000`, 2, /^ringcast: --port: 70000 is not a whole number from 0 to 65535\n/],
+  ["laod http://localhost", 2, /^ringcast: laod: .*did you mean load\?\n/],
+  ["missing.mjs", 1, /^ringcast: missing\.mjs: there is no such file\n$/],
+  [`${HELLO} ${HELLO}`, 2, /there is one handler/],
+  ["--watch", 2, /--watch: there is no handler to reload/],
+  [`${HELLO} --tls-key nowhere.pem --tls-cert nowhere.pem`, 1, /--tls-key: .*no such file/],
+  [`${HELLO} --shutdown-timeout soon`, 2, /--shutdown-timeout: NaN is not a number of ms/],
+  [`${HELLO} --hostname 192.0.2.1`, 1, /--hostname: 192\.0\.2\.1 is no address of this machine/],
+  ["plan here", 2, /here: it takes options alone/],
+  ["plan --rate fast", 2, /--rate: fast is not a whole number from 1/],
+  ["load", 2, /needs the URL/],
+  ["load ftp://localhost", 2, /is none of ws:\/\/, wss:\/\/, http:\/\/, https:\/\//],
+  ["load http://[", 2, /is not a URL/],
+  ["load localhost:1 --clients 0", 2, /--clients: 0 is not a whole number from 1 to \d+/],
+  ["load localhost:1 --clients 5 --slow 6", 2, /--slow: 6 is not a whole number from 0 to 5/],
+  ["load localhost:1 --seconds long", 2, /--seconds: long is not a number from 0\.1 to 86400/],
+  ["load localhost:1 --header nothing", 2, /--header: "nothing" is not "Name: value"/],
+  ["stats", 2, /needs the URL/],
+  ["stats localhost:1", 1, /http:\/\/localhost:1\/metrics: (bad port|ECONNREFUSED)\n$/],
+];
+
+cli("each mistake is one line with an exit code, and no stack", async () => {
+  for (const [args, wanted, message] of MISTAKES) {
+    const { code, out, err } = await ran(args.split(" "));
+    assert.match(err, message, args);
+    assert.is(code, wanted, `${args}: ${err}`);
+    assert.not.match(`${out}${err}`, /\n\s+at /, args);
+  }
+});
+
+cli("a port in use, and a handler that fails, are told in a line", async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => taken.once("listening", resolve));
+  const { port } = taken.address() as AddressInfo;
+  for (const args of [[HELLO], []]) {
+    const { code, err } = await ran([...args, "--port", String(port)]);
+    const line = `ringcast: port ${port} is in use; choose another one with --port\n`;
+    assert.equal([code, err], [1, line]);
+  }
+  taken.close();
+  const broken = file("broken.mjs", "export default {\n");
+  const found = await ran([broken, "--port", "0"]);
+  assert.equal(
+    [found.code, found.err],
+    [1, `ringcast: ${broken}: SyntaxError: Unexpected end of input\n`],
+  );
+  const throws = file("throws.mjs", '\nthrow new Error("no database");\n');
+  const { code, err } = await ran([throws, "--port", "0", "--watch"]);
+  assert.is(code, 1);
+  assert.match(err, /^ringcast: \S+throws\.mjs: no database\n\s+at file:\S+throws\.mjs:2:7\n$/);
+});
+
+cli("a handler is served, with options, TLS and the port of the environment", async () => {
+  const command = new Command([HELLO, "--max-web-sockets=5", "--metrics", "/m"], { PORT: "0" });
+  try {
+    const port = await command.port();
+    assert.is(await at(port), "1");
+    assert.match(await at(port, "/m"), /# EOF\n$/);
+    command.signal("SIGTERM");
+    assert.equal(await command.ended(), { code: 0, out: command.out, err: "" });
+  } finally {
+    command.kill();
+  }
+  const tls = ["--tls-key", "test/e2e/tls/key.pem", "--tls-cert", "test/e2e/tls/cert.pem"];
+  const secure = new Command([HELLO, "--port", "0", ...tls], { PORT: "nonsense" });
+  try {
+    const port = await secure.port();
+    const trust = [
+      "load",
+      `https://127.0.0.1:${port}`,
+      "--clients",
+      "2",
+      "--seconds",
+      "0.2",
+      "--json",
+    ];
+    const plain = JSON.parse((await ran(trust)).out) as Summary;
+    assert.is(plain.connected, 0);
+    const insecure = await ran([...trust, "--insecure"]);
+    assert.equal([insecure.code, (JSON.parse(insecure.out) as Summary).connected], [0, 2]);
+    const trusted = await ran(trust, { NODE_EXTRA_CA_CERTS: "test/e2e/tls/cert.pem" });
+    assert.is((JSON.parse(trusted.out) as Summary).connected, 2, CERTIFICATE.cert.slice(0, 27));
+  } finally {
+    secure.kill();
+  }
+});
+
+cli("an end is orderly at the first signal, and at once at the second", async () => {
+  const slow = file(
+    "slow.mjs",
+    `export default { async request(req, res) {
+      if (req.upgrade) return res.upgrade();
+      await new Promise((resolve) => setTimeout(resolve, Number(req.path.slice(1))));
+      return res.send(200, "text/plain", "done");
+    } };`,
+  );
+  const command = new Command([slow, "--port", "0"]);
+  try {
+    const answer = at(await command.port(), "/500");
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    command.signal("SIGINT");
+    assert.is(await answer, "done");
+    assert.is((await command.ended()).code, 0);
+  } finally {
+    command.kill();
+  }
+  for (const [signal, code] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const) {
+    const hurried = new Command([slow, "--port", "0"]);
+    try {
+      const answer = at(await hurried.port(), "/20000").catch(() => "lost");
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      hurried.signal(signal);
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      hurried.signal(signal);
+      assert.is((await hurried.ended(3000)).code, code);
+      assert.is(await answer, "lost");
+    } finally {
+      hurried.kill();
+    }
+  }
+});
+
+cli(
+  "--watch reloads the handler when it, or what it imports from its folder, changes",
+  async () => {
+    const part = (text: string): string =>
+      file("watched/parts/part.mjs", `export const part = ${JSON.stringify(text)};`);
+    const handler = (text: string): string =>
+      file(
+        "watched/handler.mjs",
+        `import { part } from "./parts/part.mjs";
+      export default { request: (req, res) => res.send(200, "text/plain", part + ${text}) };`,
+      );
+    part("one");
+    const command = new Command([handler('"!"'), "--port", "0", "--watch"]);
+    try {
+      const port = await command.port();
+      const answers = (text: string): Promise<void> =>
+        until(text, async () => (await at(port)) === text);
+      await answers("one!");
+      part("two");
+      await answers("two!");
+      handler('"?"');
+      await answers("two?");
+      handler('"?');
+      await command.prints(/handler\.mjs: SyntaxError: .*\nringcast: the handler before goes on/);
+      await answers("two?");
+      handler('"."');
+      await answers("two.");
+      part("three");
+      await answers("three.");
+      command.signal("SIGINT");
+      assert.is((await command.ended()).code, 0);
+    } finally {
+      command.kill();
+    }
+  },
+);
+
+cli("without a handler it shows the live page", async () => {
+  const command = new Command(["--port", "0"]);
+  try {
+    const port = await command.port();
+    assert.match(await at(port), /<!doctype html>/i);
+    command.signal("SIGTERM");
+    assert.is((await command.ended()).code, 0);
+  } finally {
+    command.kill();
+  }
+});
+
+cli("plan tells of memory, the horizon and descriptors", async () => {
+  const { code, out } = await ran([
+    "plan",
+    "--ring",
+    "64MiB",
+    "--rate",
+    "1MB/s",
+    "--message",
+    "4k",
+  ]);
+  assert.is(code, 0);
+  assert.match(out, /^Memory\n/);
+  assert.match(out, /\n {2}Ring +64\.0 MiB +ring\n/);
+  assert.match(out, /\n {2}total +\S+ MiB +of 1 GiB \(maxMemory\)\n/);
+  assert.match(out, /\n +67\.1 s +at 1 MB\/s, 244 messages a second; ring is what counts\n/);
+  assert.match(out, /\n +11000 +for connections; this process may have \d+\n/);
+  const small = await ran([
+    "plan",
+    "--max-frames",
+    "1024",
+    "--message",
+    "100",
+    "--rate",
+    "102kB/s",
+  ]);
+  assert.match(
+    small.out,
+    /\n +1\.02 s +at 102 kB\/s, 1 k messages a second; maxQueuedFrames is what/,
+  );
+});
+
+interface Summary {
+  readonly connected: number;
+  readonly messages: number;
+  readonly messagesPerSecond: number;
+  readonly bytes: number;
+  readonly latency: { readonly kind: string; readonly p50: number; readonly p99: number };
+  readonly missed: number;
+  readonly failed: Readonly<Record<string, number>>;
+  readonly lost: Readonly<Record<string, number>>;
+  readonly lostSlow: Readonly<Record<string, number>>;
+}
+
+async function load(port: number, ...args: string[]): Promise<Summary & { code: number | null }> {
+  const { code, out, err } = await ran(["load", `ws://127.0.0.1:${port}`, "--json", ...args]);
+  assert.ok(out.startsWith("{"), `${out}${err}`);
+  return { ...(JSON.parse(out) as Summary), code };
+}
+
+cli("load counts what clients get, and slow ones are evicted without loss to others", async () => {
+  await serving("metrics", { ring: 65536, slowGrace: 1 }, async (server, port) => {
+    const text = "x".repeat(8000);
+    const timer = setInterval(() => {
+      for (let i = 0; i < 4; i++) server.broadcast(JSON.stringify({ time: Date.now(), text }));
+    }, 10);
+    try {
+      const args = ["--clients", "20", "--slow", "4", "--seconds", "4"];
+      const got = await load(port, ...args);
+      assert.equal([got.code, got.connected, got.failed], [0, 20, {}]);
+      assert.equal([got.lost, got.missed], [{}, 0]);
+      assert.equal(got.lostSlow, { reset: 4 });
+      assert.ok(got.messagesPerSecond > 1000, `${got.messagesPerSecond}`);
+      assert.ok(got.bytes > got.messages * 8000);
+      assert.is(got.latency.kind, "sent");
+      assert.ok(got.latency.p50 <= got.latency.p99 && got.latency.p99 < 2000);
+      assert.is((await server.stats()).closed.WsClientTooSlow, 4);
+    } finally {
+      clearInterval(timer);
+    }
+  });
+});
+
+cli("load tells the spread where messages carry no time, and why clients were lost", async () => {
+  await serving("metrics", {}, async (server, port) => {
+    let n = 0;
+    const timer = setInterval(() => server.broadcast(`message ${n++}`), 50);
+    const close = setTimeout(() => void server.shutdown(), 1500);
+    try {
+      const got = await load(port, "--clients", "10", "--seconds", "10", "--path", "/any?x=1");
+      assert.equal([got.code, got.connected, got.missed], [0, 10, 0]);
+      assert.is(got.latency.kind, "spread");
+      assert.equal(got.lost, { "close 1001": 10 });
+    } finally {
+      clearInterval(timer);
+      clearTimeout(close);
+    }
+  });
+});
+
+cli("load fails when nobody could connect, and says why", async () => {
+  const none = await ran(["load", "localhost:1", "--clients", "3"]);
+  assert.is(none.code, 1);
+  assert.match(none.out, /not connected +3 × ECONNREFUSED/);
+  assert.match(none.err, /^ringcast: no client connected to ws:\/\/localhost:1\/\n$/);
+  await serving("refused", { requireOrigin: true }, async (_server, port) => {
+    const got = await load(port, "--clients", "3");
+    assert.equal([got.code, got.failed], [1, { "HTTP 403": 3 }]);
+    const origin = `Origin: http://127.0.0.1:${port}`;
+    const allowed = await load(port, "--clients", "3", "--seconds", "0.1", "--header", origin);
+    assert.not.equal(allowed.failed, { "HTTP 403": 3 });
+  });
+});
+
+cli("load opens no more clients a second than --rate", async () => {
+  await serving("metrics", {}, async (_server, port) => {
+    const started = Date.now();
+    const got = await load(port, "--clients", "21", "--rate", "20", "--seconds", "0.1");
+    assert.is(got.connected, 21);
+    assert.ok(Date.now() - started >= 1000);
+  });
+});
+
+cli("load is ended by a signal, and tells what it has seen", async () => {
+  await serving("metrics", {}, async (_server, port) => {
+    const command = new Command(["load", `http://127.0.0.1:${port}`, "--clients", "3"]);
+    await until("connected", async () => (await at(port, "/")) !== "" && connectedTo(_server, 3));
+    command.signal("SIGINT");
+    const { code, out } = await command.ended();
+    assert.is(code, 0);
+    assert.match(out, /connected +3 of 3\n/);
+    assert.match(out, /latency +–\n/);
+  });
+});
+
+async function connectedTo(server: { count(): Promise<number> }, count: number): Promise<boolean> {
+  return (await server.count()) === count;
+}
+
+/** A server that sends some bytes behind its 101, cut as `cuts` says. */
+async function sending(
+  bytes: Buffer,
+  cut: number,
+  body: (port: number) => Promise<void>,
+): Promise<void> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.setNoDelay(true).on("error", () => undefined);
+    socket.once("data", async (request: Buffer) => {
+      const key = /Sec-WebSocket-Key: (\S+)/.exec(request.toString())?.[1];
+      const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
+      const head =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+        `Sec-WebSocket-Accept: ${accept.digest("base64")}\r\n\r\n`;
+      const all = Buffer.concat([Buffer.from(head), bytes]);
+      for (let at = 0; at < all.length; at += cut) {
+        socket.write(all.subarray(at, at + cut));
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    });
+  }).listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  try {
+    await body((server.address() as AddressInfo).port);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  }
+}
+
+function frameOf(first: number, length: number): Buffer {
+  const payload = Buffer.alloc(length, 97);
+  const head =
+    length < 126
+      ? [first, length]
+      : length < 65536
+        ? [first, 126, length >> 8, length & 255]
+        : [first, 127, 0, 0, 0, 0, 0, length >> 16, (length >> 8) & 255, length & 255];
+  return Buffer.concat([Buffer.from(head), payload]);
+}
+
+cli(
+  "load reads frames of each length, in fragments, with pings between, however they are cut",
+  async () => {
+    const frames = Buffer.concat([
+      frameOf(0x81, 0),
+      frameOf(0x82, 125),
+      frameOf(0x81, 126),
+      frameOf(0x89, 5),
+      frameOf(0x01, 300),
+      frameOf(0x8a, 0),
+      frameOf(0x00, 0),
+      frameOf(0x80, 7),
+      frameOf(0x81, 1),
+      frameOf(0x88, 0),
+    ]);
+    for (const cut of [1, 3, 7, 100000]) {
+      await sending(frames, cut, async (port) => {
+        const got = await load(port, "--clients", "2", "--seconds", "5");
+        assert.equal([got.connected, got.lost], [2, { "close 1005": 2 }], `cut at ${cut}`);
+      });
+    }
+    // It counts from when all are open: what comes later is counted whole.
+    const large = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+    await new Promise((resolve) => large.once("listening", resolve));
+    large.on("connection", (socket) => {
+      setTimeout(() => {
+        socket.send("x".repeat(1000000));
+        for (let i = 0; i < 9; i++) socket.send("short");
+        setTimeout(() => socket.close(4000), 300);
+      }, 300);
+    });
+    const got = await load(
+      (large.address() as AddressInfo).port,
+      "--clients",
+      "3",
+      "--seconds",
+      "5",
+    );
+    assert.equal([got.messages, got.lost], [30, { "close 4000": 3 }]);
+    assert.is(got.bytes, 3 * (1000000 + 10 + 9 * 7 + 4));
+    large.close();
+  },
+);
+
+cli("stats shows a server's metrics, or its statistics, once or again and again", async () => {
+  await serving("metrics", { metrics: {} }, async (server, port) => {
+    const once = await ran(["stats", `http://127.0.0.1:${port}`]);
+    assert.equal([once.code, once.err], [0, ""]);
+    assert.match(once.out, /\/metrics\n/);
+    assert.match(once.out, /\n {2}ring_capacity_bytes +16 MiB\n/);
+    assert.match(once.out, /\n {2}ring_horizon_seconds +no end\n/);
+    assert.match(once.out, /\n {2}lag_bytes_bucket|\n {2}websockets +0\n/);
+    const watching = new Command(["stats", `127.0.0.1:${port}`, "--watch", "--interval", "200ms"]);
+    const timer = setInterval(() => server.broadcast("x"), 10);
+    try {
+      await watching.prints(/\n {2}frames_published +\d+ +[\d.]+\/s\n/);
+      watching.signal("SIGINT");
+      assert.is((await watching.ended()).code, 0);
+    } finally {
+      clearInterval(timer);
+      watching.kill();
+    }
+  });
+  await serving("metrics", { metrics: { addresses: false } }, async (_server, port) => {
+    const { code, err } = await ran(["stats", `127.0.0.1:${port}/metrics`]);
+    assert.is(code, 1);
+    assert.match(
+      err,
+      /\/metrics: is answered 403 \(metrics\.addresses says who may read them\)\n$/,
+    );
+  });
+  const command = new Command(["--port", "0"]);
+  try {
+    const { out } = await ran(["stats", `127.0.0.1:${await command.port()}`]);
+    assert.match(out, /\/stats\n/);
+    assert.match(out, /\n {2}ring\.bytes +\d+ MiB\n/);
+  } finally {
+    command.kill();
+  }
+});
+
+cli.after(() => rmSync(folder, { recursive: true, force: true }));
+cli.run();
