@@ -219,7 +219,12 @@ class Exchange<User> implements FetchInfo<User> {
     return this.#req.peerCertificate;
   }
 
-  upgrade(options: UpgradeOptions<User> = {}): Response {
+  /** Works by itself, too: functions take it out of their second argument. */
+  get upgrade(): (options?: UpgradeOptions<User>) => Response {
+    return (options = {}) => this.#accept(options);
+  }
+
+  #accept(options: UpgradeOptions<User>): Response {
     const { protocol = "" } = options;
     if (!this.#req.upgrade) {
       return new Response("Expected a WebSocket handshake\n", { status: 400 });
@@ -398,7 +403,10 @@ async function settled(answer: PromiseLike<unknown>, res: Answer): Promise<void>
   }
 }
 
-async function answerLater(made: PromiseLike<unknown>, exchange: Exchange<unknown>): Promise<void> {
+async function answerLater<User>(
+  made: PromiseLike<unknown>,
+  exchange: Exchange<User>,
+): Promise<void> {
   await exchange.answer(await made);
 }
 

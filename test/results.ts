@@ -10,7 +10,7 @@ interface Shown {
   readonly unit: string;
 }
 
-const SHOWN: readonly (Shown & { readonly case: string })[] = [
+export const SHOWN: readonly (Shown & { readonly case: string })[] = [
   ...(
     [
       ["200 x 64 B, 1 a turn", "200 clients, 1 message a turn"],

@@ -100,8 +100,8 @@ export async function startDemo(options: Options = {}): Promise<Demo> {
   let evicted = 0;
   let evictions: EvictedSample[] = [];
   const server = await serve({
-    ring: RING,
     ...options,
+    ring: options.ring ?? RING,
     handler,
     onEvict(some) {
       const time = Date.now();

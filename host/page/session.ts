@@ -3,7 +3,7 @@
 //
 // Invariant: `closed` is told once and last; nothing is written behind a Close.
 
-import { type AnswerHead, AnswerReader, type AnswerUser, fieldOf } from "./answer";
+import { type AnswerHead, AnswerReader, type AnswerUser, fieldOf } from "../answer";
 import {
   CLOSE,
   FrameError,

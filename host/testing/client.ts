@@ -1,6 +1,7 @@
 // A WebSocket client: frames over a client of bytes, and what came of them, decoded.
 
-import { AnswerReader, type TestAnswer, concat, fieldOf } from "./answer";
+import { concat } from "../text";
+import { AnswerReader, type TestAnswer, fieldOf } from "./answer";
 import { type Frame, type FrameOptions, FrameReader, OPCODE, encodeFrame } from "./frames";
 import type { Network } from "./network";
 import { type SocketOptions, type Split, TestSocket } from "./socket";

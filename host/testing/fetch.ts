@@ -45,7 +45,7 @@ class FetchSocket extends TestSocket {
 
   protected override ended(): void {
     try {
-      if (this.state !== "reset") this.#reader.end();
+      if (this.state !== "reset") this.#reader.close();
       this.#look();
     } catch {
       // It is told below.

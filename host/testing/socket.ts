@@ -4,7 +4,8 @@
 // server, which sees a slow reader.
 
 import type { MemorySocket } from "../../worker/net/memory";
-import { AnswerReader, type TestAnswer, concat } from "./answer";
+import { concat } from "../text";
+import { AnswerReader, type TestAnswer } from "./answer";
 import type { Network } from "./network";
 
 /** How bytes are cut: pieces of so many bytes, cuts at these offsets, or pieces of random sizes. */
@@ -180,7 +181,7 @@ export class TestSocket {
   answers(methods: readonly string[] = []): TestAnswer[] {
     const reader = new AnswerReader(methods);
     reader.push(this.received);
-    if (this.#state !== "open") reader.end();
+    if (this.#state !== "open") reader.close();
     return reader.answers;
   }
 

@@ -5,7 +5,8 @@
 // last one. Beside the server's stream the bystanders watch one that has nothing to do with it, in the same seconds:
 // where the machine itself is late, the server may be, too.
 
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import type { Options, Stats } from "ringcast";
 import * as assert from "uvu/assert";
 import { Child } from "./child";
@@ -86,9 +87,13 @@ export function residentBytes(pid: number): number {
 }
 
 const rows: string[] = [];
+/** The same as the README has them: `node .scripts/readme.mjs --floods` takes them from .cache. */
+const told: string[] = [];
 
 /** Prints the table of all floods so far. */
 export function printFloods(): void {
+  const file = path.basename(process.argv[1] as string, ".test.mjs");
+  writeFileSync(`.cache/${file}.rows`, `${told.join("\n")}\n`);
   const head = [
     "flood | ends as | figures | RSS | p99 before, during (the machine's)",
     "---|---|---|---|---",
@@ -321,6 +326,10 @@ export async function withstand(world: World, flood: Flood): Promise<void> {
     const what = Object.keys(flood.ends).join(", ").replaceAll("|", ", ");
     const late = `${ms(quiet.p99)}, ${ms(seen.p99)} ms (${ms(seen.machine)})`;
     rows.push(`${flood.name} | ${what} | ${figures} | ${mega(grown)} | ${late}`);
+    const causes = what.replace(/\w+/g, "`$&`");
+    const short = figures.replace(/,? in [\d.]+ s$/, "");
+    const measured = `${short}; ${ms(quiet.p99)} → ${ms(seen.p99)} ms, ${mega(grown)}`;
+    told.push(`| ${flood.name} | ${causes} | ${measured} |`);
     assert.ok(grown <= GROWN, `${mega(grown)} more are resident`);
     const most = mostLate(seen);
     assert.ok(seen.p99 < most, `p99 of ${ms(seen.p99)} ms, at most ${ms(most)} are allowed`);

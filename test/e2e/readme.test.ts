@@ -14,7 +14,7 @@ import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { withBrowser } from "../browser";
 import { HANDSHAKE } from "../drive";
-import { README, blocksOf, filesOf, wayOf } from "../readme";
+import { README, blocksOf, commandsOf, filesOf, wayOf } from "../readme";
 import { planTable } from "../tables";
 import { httpUrl, serving, until, within } from "./peer";
 
@@ -216,6 +216,40 @@ readme("the plan is the table's", async () => {
     `${total}\n${table}`,
   );
   assert.ok(table.includes(`${Number(descriptors).toLocaleString("en")} descriptors`));
+});
+
+/** Arguments of the README's commands that begin so, with another port in them. */
+function argumentsOf(start: string, port: number): string[] {
+  const commands = blocks.filter((block) => wayOf(block) === "commands").flatMap(commandsOf);
+  const found = commands.filter((command) => command.startsWith(`npx ringcast${start}`));
+  assert.is(found.length, 1, start);
+  const [, , ...words] = (found[0] as string).replace("8080", String(port)).split(" ");
+  return [path.join(root, "dist/cli.js"), ...words];
+}
+
+readme("the command line serves, plans, loads and shows what is going on", async () => {
+  const dir = folderOf("cli", ["handler.mjs"]);
+  const server = new Program(dir, argumentsOf(" handler.mjs", 0));
+  try {
+    const port = await server.port();
+    const does = async (start: string, change = (one: string): string => one): Promise<string> => {
+      const program = new Program(dir, argumentsOf(start, port).map(change));
+      assert.is(await within(program.ended, start), 0, program.output);
+      return program.output;
+    };
+    assert.match(await does(" plan"), /Horizon[\s\S]* s /);
+    const few: Readonly<Record<string, string>> = { "1000": "5", "10": "1", "30": "1" };
+    assert.match(await does(" load", (one) => few[one] ?? one), /5 of 5, 1 slow/);
+    // Without --watch: once.
+    assert.match(
+      await does(" stats", (one) => (one === "--watch" ? "--interval=1s" : one)),
+      /websockets/i,
+    );
+    server.kill("SIGTERM");
+    assert.is(await within(server.ended, "its end"), 0, server.output);
+  } finally {
+    await server.end();
+  }
 });
 
 readme("a web-standard handler is Hono's", () =>
@@ -457,6 +491,7 @@ declare const server: import("ringcast").Server;
 declare const handler: import("ringcast").Handler;
 declare const message: string;
 declare const n: number;
+declare const pino: typeof import("pino").default;
 declare const rows: Uint8Array[];
 declare function authenticate(cookie: string | undefined): Promise<{ name: string } | undefined>;
 `;

@@ -16,7 +16,7 @@ import {
 } from "../../assembly/abi";
 import { InboxWriter } from "../../host/inbox";
 import { Mirror } from "../../host/mirror";
-import { AnswerError, AnswerReader } from "../../host/page/answer";
+import { AnswerError, AnswerReader } from "../../host/answer";
 import { FrameError, FrameReader, closePayload, frameOf } from "../../host/page/frames";
 import { matcherOf } from "../../host/page/install";
 import { sha1 } from "../../host/page/sha1";
@@ -73,32 +73,32 @@ const ANSWERS: readonly (readonly [name: string, bytes: string, log: string, met
   [
     "a length",
     "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
-    '200 OK content-length,3 | end "abc"',
+    '200 OK Content-Length,3 | end "abc"',
   ],
-  ["no body", "HTTP/1.1 204 No Content\r\nA: b\r\n\r\n", '204 No Content a,b | end ""'],
+  ["no body", "HTTP/1.1 204 No Content\r\nA: b\r\n\r\n", '204 No Content A,b | end ""'],
   [
     "HEAD",
     "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
-    '200 OK content-length,3 | end ""',
+    '200 OK Content-Length,3 | end ""',
     "HEAD",
   ],
   [
     "an empty reason",
     "HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n",
-    '404  content-length,0 | end ""',
+    '404  Content-Length,0 | end ""',
   ],
   [
     "an interim answer",
     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
-    '304 Not Modified content-length,9 | end ""',
+    '304 Not Modified Content-Length,9 | end ""',
   ],
   [
     "chunks and trailers",
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0A\r\n0123456789\r\n0\r\nT: x\r\n\r\n",
-    '200 OK transfer-encoding,chunked | end "abc0123456789"',
+    '200 OK Transfer-Encoding,chunked | end "abc0123456789"',
   ],
   ["up to the end", "HTTP/1.1 200 OK\r\n\r\nabc", '200 OK  | end "abc"'],
-  ["spaces around a value", "HTTP/1.1 204 X\r\nA: \t b c \t\r\n\r\n", '204 X a,b c | end ""'],
+  ["spaces around a value", "HTTP/1.1 204 X\r\nA: \t b c \t\r\n\r\n", '204 X A,b c | end ""'],
 ];
 
 const BAD_ANSWERS: readonly (readonly [bytes: string, error: RegExp])[] = [

@@ -198,6 +198,8 @@ function isCommand(command: string, files: ReadonlyMap<string, string>): boolean
   if (program === "npm" && (word === "i" || word === "install")) return words[1] === name;
   if (program === "npm") return word === "ci" || word === "init" || word in scripts;
   if (program === "node" || program === "bun") return files.has(file) || existsSync(file);
+  // With its arguments by test/e2e/readme.test.ts.
+  if (program === "npx") return word === name;
   // By test/runtimes.
   return program === "deno" ? files.has(file) : program === "esbuild";
 }
@@ -223,6 +225,23 @@ style("a block that no test runs or checks is a mistake", () => {
   assert.throws(bare as () => void, /line 1: a block of js/);
   assert.equal([file?.(), part?.(), picture?.()], ["run", "check", "picture"]);
 });
+
+style(
+  "README's table has a row for each flood (node .scripts/readme.mjs --floods fills them in)",
+  () => {
+    let floods = 0;
+    for (const file of readdirSync("test/e2e").filter((name) =>
+      /^floods-.*\.test\.ts$/.test(name),
+    )) {
+      const text = readFileSync(path.join("test/e2e", file), "utf8");
+      for (const [, name] of text.matchAll(/^ {4}name: "(.*)",$/gm)) {
+        floods++;
+        assert.ok(README.includes(`\n| ${name} | `), name);
+      }
+    }
+    assert.ok(floods > 15);
+  },
+);
 
 /** The anchors of a page's headings, as GitHub and npm make them. */
 function anchorsOf(markdown: string): Set<string> {

@@ -148,19 +148,11 @@ export function drawLines(canvas: HTMLCanvasElement, chart: Chart, rows: readonl
   c.restore();
 }
 
-/** How many columns make cells nearest to three times as wide as high, with few places left empty. */
+/** How many columns make cells that are wider than high, with no place left empty. */
 function columnsFor(n: number, w: number, h: number): number {
-  let best = 1;
-  let least = Number.POSITIVE_INFINITY;
-  for (let k = 1; k <= n; k++) {
-    const below = Math.ceil(n / k);
-    const badness = Math.abs(Math.log(w / k / (h / below) / 3)) + (4 * (k * below - n)) / n;
-    if (badness < least) {
-      best = k;
-      least = badness;
-    }
-  }
-  return best;
+  let columns = Math.max(1, Math.round(Math.sqrt((n * w) / h / 2.6)));
+  while (n % columns) columns++;
+  return columns;
 }
 
 /** Draws a cell for each core: its history from 0 to 100 %. */

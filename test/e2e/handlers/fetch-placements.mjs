@@ -39,7 +39,7 @@ function threeWords() {
   });
 }
 
-async function upgrade(request, info, url) {
+async function upgrade(request, { upgrade: accept }, url) {
   await sleep(5);
   const user = /user=(\w+)/.exec(request.headers.get("cookie") ?? "")?.[1];
   if (user === undefined) {
@@ -48,7 +48,7 @@ async function upgrade(request, info, url) {
   }
   const offered = (request.headers.get("sec-websocket-protocol") ?? "").split(/, */);
   const path = url.pathname;
-  const response = info.upgrade({
+  const response = accept({
     data: { user, path, since: [1, 2, 3] },
     protocol: offered.includes("b") ? "b" : "",
     headers: { "Set-Cookie": [`seen=${user}`, "theme=dark"] },

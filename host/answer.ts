@@ -4,7 +4,7 @@
 // Invariant: bytes are looked at once; `data` gets views of what was pushed. After an error, or the end of an
 // answer, nothing more is read.
 
-/** A header field as it came, the name in lower case. */
+/** A header field as it came. */
 export type AnswerField = readonly [name: string, value: string];
 
 export interface AnswerHead {
@@ -39,9 +39,9 @@ type State =
   | "close"
   | "done";
 
-/** The values of a field, in one. */
+/** The values of a field, in one. @param name in lower case */
 export function fieldOf(fields: readonly AnswerField[], name: string): string | undefined {
-  const values = fields.filter(([key]) => key === name).map(([, value]) => value);
+  const values = fields.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
   return values.length === 0 ? undefined : values.join(", ");
 }
 
@@ -49,7 +49,7 @@ function parseField(line: string): AnswerField {
   const [, name, value] = FIELD.exec(line) ?? [];
   if (name === undefined || value === undefined)
     throw new AnswerError(`${JSON.stringify(line)} is not a header field`);
-  return [name.toLowerCase(), value];
+  return [name, value];
 }
 
 export class AnswerReader {

@@ -1,0 +1,49 @@
+// What the README tells of bench/results.md: found where the bench prints it, and missed when it is not there.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { SHOWN, benchTable } from "../results";
+
+const results = suite("results");
+
+/** A variant's table as the bench prints it: each server's figure is given. */
+function tableOf(variant: string, rates: Readonly<Record<string, number>>): string {
+  const line = ([first = "", ...cells]: string[]): string =>
+    [first.padEnd(24), ...cells.map((cell) => cell.padStart(10))].join("  ");
+  const rows = Object.entries(rates).map(([name, rate]) => {
+    const ratio = ((rates.ringcast ?? 0) / rate).toFixed(2);
+    return [name, String(rate), `${rate - 1}–${rate + 1}`, ratio, "98%"];
+  });
+  return [[variant, "M/s", "min–max", "ringcast ÷", "busy"], ...rows].map(line).join("\n");
+}
+
+/** Results of all that is shown, every case with a line that is no table's, as targets are. */
+function written(but?: string): string {
+  const lines = ["# Results", "", "```", "commit abc · node v20", "ws 8.0.0 · uws 20 · 2026-01-02"];
+  let last = "";
+  for (const shown of SHOWN) {
+    if (shown.variant === but) continue;
+    if (shown.case !== last) lines.push("", `${shown.case}: what it measures: all of it`);
+    last = shown.case;
+    const first: Record<string, number> =
+      shown.case === "hello" ? { "node:http": 5 } : { ws: 5, "ws-corked": 7 };
+    lines.push("", tableOf(shown.variant, { ...first, uws: 20, ringcast: 30, "ringcast-app": 40 }));
+    lines.push("ringcast ÷ uws, M/s: 1.50 (1.50), at least 1.00: met");
+  }
+  return [...lines, "```", ""].join("\n");
+}
+
+results("the table has a row for each variant that is shown, and the ratio of the rounds", () => {
+  const [about, , , , ...rows] = benchTable(written()).split("\n");
+  assert.is(about, "commit abc, node v20; ws 8.0.0, uws 20, 2026-01-02.");
+  assert.is(rows.length, SHOWN.length);
+  for (const [i, { what, unit }] of SHOWN.entries())
+    assert.is(rows[i], `| ${what}, ${unit} | 5 | 20 |  |  | 30 | 40 | 1.50 |`);
+});
+
+results("results without a variant that is shown are refused", () => {
+  assert.throws(() => benchTable(written("8x16")), /bench\/results.md has no echo: 8x16/);
+  assert.throws(() => benchTable(written().replace("commit", "")), /does not say what ran/);
+});
+
+results.run();
