@@ -1,6 +1,7 @@
 // The README's tables, made from the tables of the code.
 
 import { CloseReason } from "../assembly/abi";
+import { rangeText, valueText } from "../host/cli/values";
 import { CLOSE_TABLE } from "../host/close";
 import {
   OPTIONS,
@@ -10,26 +11,6 @@ import {
   POOL_OPTIONS,
   plan,
 } from "../host/options";
-
-function sizeText(value: number): string {
-  if (value >= 1048576 && value % 1048576 === 0) return `${value / 1048576} MiB`;
-  if (value >= 1024 && value % 1024 === 0) return `${value / 1024} KiB`;
-  return String(value);
-}
-
-function valueText(row: OptionRow<string>, value: number | boolean | string): string {
-  if (typeof value === "number" && row.unit === "bytes") return sizeText(value);
-  if (typeof value === "number" && (row.unit === "ms" || row.unit === "s" || row.unit === "MiB"))
-    return `${value} ${row.unit}`;
-  return typeof value === "string" ? `"${value}"` : String(value);
-}
-
-function rangeText(row: OptionRow<string>): string {
-  if (row.words) return row.words.map((word) => `"${word}"`).join(", ");
-  if (row.unit === "flag") return "true, false";
-  const range = `${valueText(row, row.min ?? 0)} … ${valueText(row, row.max ?? 0)}`;
-  return row.power ? `${range}, a power of two` : range;
-}
 
 /** A row for the reference: what it does, its default and its range. */
 function rowText(row: OptionRow<string>): string {

@@ -23,13 +23,12 @@ const TIME = /"(?:time|t)"\s*:\s*(\d{12,14}(?:\.\d+)?)\s*[,}]/;
 
 /** A histogram of times: each class is 9 % wider than the one before. */
 export class Times {
-  static readonly #MICROS = 1;
   readonly #counts = new Uint32Array(320);
   count = 0;
 
   /** @param ms below 0 counts as 0 */
   add(ms: number): void {
-    const micros = Math.max(Times.#MICROS, ms * 1000);
+    const micros = Math.max(1, ms * 1000);
     const at = Math.min(Math.floor(Math.log2(micros) * 8), this.#counts.length - 1);
     this.#counts[at] = (this.#counts[at] as number) + 1;
     this.count++;

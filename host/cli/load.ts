@@ -290,7 +290,7 @@ class Run implements Watcher {
 const KINDS: Readonly<Record<Summary["latency"]["kind"], string>> = {
   sent: "from a message's own time (clocks must agree)",
   spread: "behind the first client that got the same message",
-  none: "not measured: no message carries a time, or rests between them",
+  none: "not measured: messages carry no time, and come without a pause, or to one client",
 };
 
 function causesText(causes: Readonly<Record<string, number>>): string {
@@ -310,8 +310,8 @@ function print(summary: Summary): void {
       `${countText(summary.messagesPerSecond)}/s, ${bytesText(summary.bytesPerSecond)}/s`,
     ],
     ["", `${summary.messages} messages in ${secondsText(seconds)}`],
-    ["latency", `${times}`],
-    ["", KINDS[latency.kind]],
+    ["latency", times],
+    ["", summary.messages > 0 ? KINDS[latency.kind] : "no message came"],
     ["lost", causesText(summary.lost)],
     ...(slow > 0 ? [["lost, slow ones", causesText(summary.lostSlow)] as [string, string]] : []),
     ["missed", missed > 0 ? `${missed} messages` : "none seen"],
