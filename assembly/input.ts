@@ -163,6 +163,8 @@ function append(c: Conn, n: u32): bool {
     memory.copy(data, data + c.start, c.end - c.start);
     c.end -= c.start;
     c.start = 0;
+    // Also when no larger buffer is free now: the request that is out has moved.
+    if (c.state == State.Request) locate(c);
   }
   if (!ensure(c, engine.tableBytes + c.end, engine.tableBytes + c.end + n)) return false;
   memory.copy((c.buffer as usize) + engine.tableBytes + c.end, engine.window, n);

@@ -19,7 +19,8 @@ import { withBrowser } from "../browser";
 import { example, giveAs, makeApp, programOf, read, root, run, start } from "./app";
 
 const test = suite("package");
-const SIZE_LIMIT = 150000;
+/** Packed: 145 kB of server, engine, test tools and types; 36 kB of the live page, the command line, metrics and client. */
+const SIZE_LIMIT = 182000;
 
 interface Manifest {
   readonly name: string;
