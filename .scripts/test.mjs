@@ -19,7 +19,9 @@ const outdir = path.join(root, ".cache/test");
 const LANES = Math.min(2, availableParallelism());
 /** Files that judge latency, memory or speed, or need all the machine has. */
 const ALONE =
-  /\/(application|bench|broadcast|clients|demo|faults|floods-\w+|load|lifecycle|memory|million|pool|restart|soak|stream|streams|testing|tls-broadcast|upload)\.test\.ts$/;
+  /\/(application|bench|broadcast|clients|demo|faults|floods-\w+|load|lifecycle|memory|pool|soak|testing)\.test\.ts$/;
+/** Files that take long begin first, so that the lanes end together. */
+const LONG = /\/(browser|cli|closures|fuzz|mutants|placements|simulator|tls)\.test\.ts$/;
 /** Longest a file may take, in ms. */
 const LIMIT = process.env.CONFORMANCE === "full" ? 7200000 : 240000;
 
@@ -104,7 +106,9 @@ async function runAll(queue) {
   }
 }
 
-const together = files.filter((file) => !ALONE.test(file));
+const together = files
+  .filter((file) => !ALONE.test(file))
+  .sort((a, b) => Number(LONG.test(b)) - Number(LONG.test(a)));
 await Promise.all(Array.from({ length: LANES }, () => runAll(together)));
 await runAll(files.filter((file) => ALONE.test(file)));
 console.log(`\n${passed} passed, ${failed} failed`);

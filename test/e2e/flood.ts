@@ -6,11 +6,13 @@
 // where the machine itself is late, the server may be, too.
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import * as http from "node:http";
+import * as https from "node:https";
 import path from "node:path";
 import type { Options, Stats } from "ringcast";
 import * as assert from "uvu/assert";
 import { Child } from "./child";
-import { Wire, sleep, until } from "./peer";
+import { sleep, until, within } from "./peer";
 
 /** ms that a message may take to a bystander, 99 times of 100. */
 const LATE = 100;
@@ -171,16 +173,24 @@ export class Flooded {
   async health(): Promise<{ application: Health; worker: Health; descriptors: number }> {
     this.#child.tell({ order: "health" });
     const application = await this.#child.next<Health>(LIMIT);
-    const worker = (await this.#ask("/health")) as Health;
+    const worker = JSON.parse(await this.#ask("/health")) as Health;
     return { application, worker, descriptors: readdirSync(`/proc/${this.pid}/fd`).length };
   }
 
-  /** Asks the handler; an answer that is JSON. */
-  async #ask(target: string): Promise<unknown> {
-    const response = await fetch(`http://127.0.0.1:${this.port}${target}`, {
-      headers: { connection: "close" },
+  /** Asks the handler, on a connection of its own. */
+  #ask(target: string): Promise<string> {
+    const { get } = this.#secure ? https : http;
+    const where = { host: "127.0.0.1", port: this.port, path: target };
+    const asked = new Promise<string>((resolve, reject) => {
+      get({ ...where, agent: false, rejectUnauthorized: false }, (response) => {
+        let text = "";
+        response.on("data", (bytes) => {
+          text += bytes;
+        });
+        response.on("end", () => resolve(text));
+      }).on("error", reject);
     });
-    return response.json();
+    return within(asked, target, LIMIT);
   }
 
   async firehose(bytes: number): Promise<void> {
@@ -192,10 +202,7 @@ export class Flooded {
   async collect(): Promise<void> {
     this.#child.tell({ order: "gc" });
     assert.is(await this.#child.next(LIMIT), "gc");
-    if (this.#secure) return;
-    const wire = await Wire.open(this.port);
-    wire.write("GET /gc HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    await wire.gone();
+    await this.#ask("/gc");
   }
 
   /** Waits until nothing but the bystanders is left. */

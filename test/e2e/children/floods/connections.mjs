@@ -48,11 +48,11 @@ export async function halfHandshakes({ port, count }) {
   return { connections: count };
 }
 
-/** Records of TLS whose ClientHello never becomes whole. They are no connections yet. */
+/** Records of TLS whose ClientHello never becomes whole. */
 export async function halfHellos({ port, count }) {
   const hello = Buffer.from("16030102000100", "hex");
   await leave(port, count, () => hello);
-  return { hellos: count };
+  return { connections: count };
 }
 
 export async function oneAddress({ port, count }) {
