@@ -640,6 +640,13 @@ function discard(c: Conn, n: u32): u32 {
   return n;
 }
 
+/** Counts bytes that have come; what was given back has been counted. */
+function countIn(c: Conn, n: u32): void {
+  const again = min(n, c.returned);
+  c.returned -= again;
+  add(Control.BytesIn, (n - again) as f64);
+}
+
 /**
  * Takes in `n` bytes of a connection, which the host has read into the receive window.
  * @returns how many were consumed. When fewer than `n`: drain the events and call `resume` until it makes
@@ -649,13 +656,11 @@ function discard(c: Conn, n: u32): u32 {
 export function feed(slot: u32, generation: u32, n: u32): u32 {
   takeTime();
   takeEvents();
+  // Of one that has ended, too, before the host has come to its end.
+  if (slot < engine.allSlots && at(slot).generation == generation) countIn(at(slot), n);
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return n;
   assert(engine.fedSlot == 0, "bytes of another connection are still in the window");
-  // What was given back has been counted.
-  const again = min(n, c.returned);
-  c.returned -= again;
-  add(Control.BytesIn, (n - again) as f64);
   c.lastIn = engine.now;
   c.flags &= ~Flag.Pinged;
   noteFed(n);

@@ -21,7 +21,7 @@ const ROWS = ["ws", "ws-corked", "uws", "bun", "deno", "ringcast-app"];
 async function bestBatch(pair) {
   let best = { batch: 0, rate: 0 };
   for (const batch of BATCHES) {
-    if ((batch * CLIENTS) / best.rate > TURN_SECONDS_MAX) break;
+    if (batch * CLIENTS > best.rate * TURN_SECONDS_MAX && best.rate > 0) break;
     const n = await pair.fit({ size: SIZE, batch }, TRIAL_MILLIS);
     const { rate } = await pair.publish({ n, size: SIZE, batch });
     if (rate > best.rate) best = { batch, rate };

@@ -3,7 +3,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Flood, World, printFloods, withstand } from "./flood";
-import { CERTIFICATE } from "./peer";
 
 const floods = suite("floods of connections");
 
@@ -49,14 +48,6 @@ const FLOODS: readonly Flood[] = [
     flood: "halfHandshakes",
     args: { count: 2000 },
     ends: { HeadTimeout: 2000 },
-  },
-  {
-    name: "half a ClientHello of TLS",
-    options: { maxConnections: 2100, handshakeTimeout: 1000, tls: CERTIFICATE },
-    secure: true,
-    flood: "halfHellos",
-    args: { count: 1000 },
-    ends: { TlsFailed: 1000 },
   },
   {
     name: "upgrade, then silence",

@@ -20,7 +20,7 @@ import { example, giveAs, makeApp, programOf, read, root, run, start } from "./a
 
 const test = suite("package");
 /** Packed: 145 kB of server, engine, test tools and types; 36 kB of the live page, the command line, metrics and client. */
-const SIZE_LIMIT = 182000;
+const SIZE_LIMIT = 184000;
 
 interface Manifest {
   readonly name: string;

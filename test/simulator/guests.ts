@@ -33,6 +33,7 @@ export interface Guest {
 }
 
 export class Guests {
+  #pings = 0;
   readonly #world: World;
   readonly #all = new Map<number, Guest>();
   /** How many have been let in. */
@@ -280,10 +281,8 @@ export class Guests {
     const guest = this.#open(id);
     if (!guest) return;
     const { client } = guest;
-    const now = this.#world.clock.now();
-    const pings = Array.from({ length: count }, (_, i) =>
-      this.#ping(client, `ping ${i} at ${now}`),
-    );
+    // No two alike: a pong tells by its text which ping it answers.
+    const pings = Array.from({ length: count }, () => this.#ping(client, `ping ${this.#pings++}`));
     await this.#say(guest, Buffer.concat(pings), cut);
   }
 

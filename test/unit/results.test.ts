@@ -17,6 +17,8 @@ function tableOf(variant: string, rates: Readonly<Record<string, number>>): stri
   return [[variant, "M/s", "min–max", "ringcast ÷", "busy"], ...rows].map(line).join("\n");
 }
 
+const TARGET = "echo, 8x16: ringcast ÷ uws, k/s";
+
 /** Results of all that is shown, every case with a line that is no table's, as targets are. */
 function written(but?: string): string {
   const lines = ["# Results", "", "```", "commit abc · node v20", "ws 8.0.0 · uws 20 · 2026-01-02"];
@@ -30,20 +32,29 @@ function written(but?: string): string {
     lines.push("", tableOf(shown.variant, { ...first, uws: 20, ringcast: 30, "ringcast-app": 40 }));
     lines.push("ringcast ÷ uws, M/s: 1.50 (1.50), at least 1.00: met");
   }
+  lines.push("", "target  wanted  reached", `${TARGET}  at least 1.00  0.90  NOT MET`);
   return [...lines, "```", ""].join("\n");
 }
 
 results("the table has a row for each variant that is shown, and the ratio of the rounds", () => {
-  const [about, , , , ...rows] = benchTable(written()).split("\n");
+  const [about, , , , ...lines] = benchTable(written()).split("\n");
+  const rows = lines.slice(0, lines.indexOf(""));
   assert.is(about, "commit abc, node v20; ws 8.0.0, uws 20, 2026-01-02.");
   assert.is(rows.length, SHOWN.length);
   for (const [i, { what, unit }] of SHOWN.entries())
     assert.is(rows[i], `| ${what}, ${unit} | 5 | 20 |  |  | 30 | 40 | 1.50 |`);
 });
 
+results("each target has a row, which says when it is not met", () => {
+  const rows = benchTable(written()).split("\n").slice(-3);
+  assert.is(rows[0], "| target | wanted | reached | |");
+  assert.is(rows[2], `| ${TARGET} | at least 1.00 | 0.90 | **not met** |`);
+});
+
 results("results without a variant that is shown are refused", () => {
   assert.throws(() => benchTable(written("8x16")), /bench\/results.md has no echo: 8x16/);
   assert.throws(() => benchTable(written().replace("commit", "")), /does not say what ran/);
+  assert.throws(() => benchTable(written().replace("target", "")), /has no targets/);
 });
 
 results.run();
