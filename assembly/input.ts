@@ -656,11 +656,15 @@ function countIn(c: Conn, n: u32): void {
 export function feed(slot: u32, generation: u32, n: u32): u32 {
   takeTime();
   takeEvents();
-  // Of one that has ended, too, before the host has come to its end.
-  if (slot < engine.allSlots && at(slot).generation == generation) countIn(at(slot), n);
   const c = live(slot, generation);
-  if (changetype<usize>(c) == 0) return n;
+  if (changetype<usize>(c) == 0) {
+    // It has just ended, and the host has not come to that.
+    const isDead = slot < engine.allSlots && at(slot).state == State.Dead;
+    if (isDead && at(slot).generation == generation) countIn(at(slot), n);
+    return n;
+  }
   assert(engine.fedSlot == 0, "bytes of another connection are still in the window");
+  countIn(c, n);
   c.lastIn = engine.now;
   c.flags &= ~Flag.Pinged;
   noteFed(n);
