@@ -37,7 +37,7 @@ export interface Flood {
   /** The function of children/floods, and what it is told. */
   readonly flood: string;
   readonly args: Readonly<Record<string, number>>;
-  /** What is less in the round that warms. */
+  /** What is different in the round that warms. */
   readonly warm?: Readonly<Record<string, number>>;
   /** How often each cause ends a connection; of causes joined by "|" together. */
   readonly ends: Readonly<Record<string, number>>;

@@ -3,6 +3,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Flood, World, printFloods, withstand } from "./flood";
+import { CERTIFICATE } from "./peer";
 
 const floods = suite("floods of connections");
 
@@ -48,6 +49,16 @@ const FLOODS: readonly Flood[] = [
     flood: "halfHandshakes",
     args: { count: 2000 },
     ends: { HeadTimeout: 2000 },
+  },
+  {
+    name: "half a ClientHello of TLS",
+    options: { maxConnections: 2100, handshakeTimeout: 1000, tls: CERTIFICATE },
+    secure: true,
+    flood: "halfHellos",
+    args: { count: 200 },
+    // What TLS allocates for so many at a time stays with the allocator for the next.
+    warm: { count: 2000 },
+    ends: { TlsFailed: 200 },
   },
   {
     name: "upgrade, then silence",

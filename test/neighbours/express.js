@@ -1,5 +1,5 @@
 // An Express application with Ringcast beside it. Express keeps its port, its routes and its middleware; pages open
-// their WebSockets at Ringcast's port, and whatever a route has to tell everybody it broadcasts.
+// their WebSockets at Ringcast's port, and whatever a route has to tell everybody it publishes.
 
 import { fileURLToPath } from "node:url";
 import express from "express";
@@ -14,8 +14,11 @@ const stream = await serve({
   origins: [`http://localhost:${PORT}`],
   handler: {
     request: (req, res) => (req.upgrade ? res.upgrade() : res.send(426)),
-    // Before any news that follow: nothing is missed between the two.
-    open: (ws) => latest.forEach((news) => void ws.send(news)),
+    // In one run: whatever comes after these is published to it, and nothing twice.
+    open(ws) {
+      for (const news of latest) ws.send(news);
+      ws.subscribe("news");
+    },
   },
 });
 
@@ -27,10 +30,10 @@ app.get("/client.js", (_req, res) => {
 });
 app.post("/news", async (req, res) => {
   const news = JSON.stringify(req.body);
+  // False: the inbox is full, nothing was sent. There is room again when most of it has been drained.
+  while (!stream.publish("news", news)) await stream.ready();
   latest.push(news);
   if (latest.length > 10) latest.shift();
-  // False: the inbox is full, nothing was sent. There is room again when most of it has been drained.
-  while (!stream.broadcast(news)) await stream.ready();
   res.sendStatus(202);
 });
 
