@@ -250,9 +250,11 @@ class Decoder {
     let octets = this.#message;
     if (this.#packed) {
       const limit = this.#rules.PayloadBytes;
-      const { octets: inflated, bad, large } = inflateMessage(octets, limit);
-      const isBad = bad ? new Ended("WsBadDeflate", 1007) : undefined;
-      if (large) throw new Ended("WsMessageTooLarge", 1009, isBad);
+      const { octets: inflated, bad, large, cut } = inflateMessage(octets, limit);
+      // zlib reads on to the end of its own buffer, and may come upon the fault before it looks at the length.
+      const mayBeBad = bad || cut ? new Ended("WsBadDeflate", 1007) : undefined;
+      if (large) throw new Ended("WsMessageTooLarge", 1009, mayBeBad);
+      const isBad = bad ? mayBeBad : undefined;
       if (isBad) throw isBad;
       octets = inflated;
     }

@@ -164,6 +164,8 @@ export interface Inflated {
   /** It is no deflate, or too large. Both: what is said of it may be either. */
   readonly bad: boolean;
   readonly large: boolean;
+  /** It was left at the limit: what is behind it has not been read, and may be bad. */
+  readonly cut: boolean;
 }
 
 /**
@@ -176,6 +178,7 @@ export function inflateMessage(packed: string, limit: number): Inflated {
   const inflater = new Inflater(`${packed}\x00\x00\xff\xff\x03\x00`, limit);
   const end = packed.length * 8;
   let bad = false;
+  let cut = false;
   try {
     // An empty message may be of no octet at all.
     for (let over = packed === ""; !over; ) {
@@ -186,9 +189,10 @@ export function inflateMessage(packed: string, limit: number): Inflated {
     }
   } catch (error) {
     if (error instanceof Bad) bad = true;
-    else if (!(error instanceof Enough)) throw error;
+    else if (error instanceof Enough) cut = true;
+    else throw error;
   }
   const { out } = inflater;
   const octets = bad ? "" : Buffer.from(out).toString("latin1");
-  return { octets, bad, large: out.length > limit };
+  return { octets, bad, large: out.length > limit, cut };
 }

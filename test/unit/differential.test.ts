@@ -1,5 +1,5 @@
 // The engine beside the `ws` of npm, both as echo servers: from the same octets, cut anywhere, come the same
-// messages, pings and close codes, and go the same echoes, pongs and Close. RINGCAST_SEED repeats a run.
+// messages, pings and close codes, and go the same echoes, pongs and Close. RINGCAST_SEED tries other inputs.
 //
 // 1. A stream of frames is made from a seed, valid or with one fault in it, and cut at random.
 // 2. Both servers read it; what each saw and sent becomes a report.
@@ -18,7 +18,7 @@ import { Random } from "../../host/testing/random";
 
 const differential = suite("differential");
 const SECONDS = 4;
-const seed = Number(process.env.RINGCAST_SEED ?? Date.now() % 1000000000);
+const seed = Number(process.env.RINGCAST_SEED ?? 1);
 
 /** The same limits on both sides. */
 const PAYLOAD_BYTES = 1 << 17;

@@ -1,4 +1,5 @@
-// The parsers against slow models, for a few seconds from a seed; RINGCAST_SEED repeats a run.
+// The parsers against slow models, for a few seconds, the same inputs each time; RINGCAST_SEED tries others, and so does
+// `npm run fuzz`.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -6,7 +7,7 @@ import { fuzzHttp } from "../fuzz/http";
 import { fuzzWs } from "../fuzz/ws";
 
 const SECONDS = 10;
-const seed = Number(process.env.RINGCAST_SEED ?? Date.now() % 1000000000);
+const seed = Number(process.env.RINGCAST_SEED ?? 1);
 
 const fuzzers = suite("fuzz");
 
