@@ -4,6 +4,9 @@ import { byteLength } from "../../host/text";
 
 const encoder = new TextEncoder();
 
+/** Octets at the front that tell messages apart, in those that are long enough. */
+const NAME_BYTES = 4;
+
 /** Bytes of a message: every third does not shrink when it is compressed. */
 export function bytesOf(tag: number, size: number): Uint8Array {
   const bytes = new Uint8Array(size);
@@ -13,6 +16,7 @@ export function bytesOf(tag: number, size: number): Uint8Array {
     if (isNoise || i % 64 === 0) state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     bytes[i] = (state >>> 24) + (isNoise ? 0 : i & 7);
   }
+  if (size > NAME_BYTES) new DataView(bytes.buffer).setUint32(0, tag, true);
   return bytes;
 }
 
