@@ -20,7 +20,9 @@ import {
   secondsText,
   valueText,
 } from "../../host/cli/values";
-import { OPTIONS, type Options, POOL_OPTIONS, settle } from "../../host/options";
+import type { Options } from "../../host/options";
+import { settle } from "../../host/options/settle";
+import { OPTIONS, POOL_OPTIONS } from "../../host/options/table";
 
 const cli = suite("cli");
 

@@ -3,7 +3,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Arrival, CloseReason, Control } from "../../assembly/abi";
-import { settle } from "../../host/options";
+import { settle } from "../../host/options/settle";
 import { type TestOptions, createTestServer } from "../../host/testing";
 import { reasonName } from "../../host/close";
 import { type Bytes, Drive, HANDSHAKE, octets } from "../drive";
