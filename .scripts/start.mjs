@@ -1,5 +1,5 @@
-// `npm start`: builds when a source is newer than dist/, then runs the command line, which without a handler shows the live
-// page. What stands behind `--` goes to it: `npm start -- --port 9000`.
+// `npm start`: builds when a source is newer than dist/, then runs the command line, which without a handler shows the
+// live page. What stands behind `--` goes to it: `npm start -- --port 9000`.
 
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";

@@ -1,5 +1,5 @@
-// What an application may give to `serve`, and to a server that runs. Types alone: options/table.ts says what each option
-// is by default and may be, options/settle.ts reads them.
+// What an application may give to `serve`, and to a server that runs. Types alone: options/table.ts says what each
+// option is by default and may be, options/settle.ts reads them.
 
 import type { TlsOptions } from "../worker/net";
 import type { HandlerModule } from "./handler";

@@ -17,7 +17,10 @@ export function refuseUnknown(
   }
 }
 
-/** A flag as 1 or 0, a word as its place among the row's. @param name as it is printed, where it is not the row's own */
+/**
+ * A flag as 1 or 0, a word as its place among the row's.
+ * @param name as it is printed, where it is not the row's own
+ */
 export function readNumber(row: OptionRow<string>, value: unknown, name = row.name): number {
   if (value === undefined) return readNumber(row, row.default, name);
   if (row.unit === "flag") {

@@ -184,7 +184,9 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 0,
     min: 0,
     max: 10000,
-    text: "Least time between two passes that hand out what is published: fewer, longer writes for that much latency. Answers do not wait. 0: every turn, spaced under saturation.",
+    text:
+      "Least time between two passes that hand out what is published: fewer, longer writes for that much latency. " +
+      "Answers do not wait. 0: every turn, spaced under saturation.",
   },
   {
     name: "inbox",
@@ -553,7 +555,9 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 30000,
     min: 0,
     max: DAY,
-    text: "For a handler to be there, at the start and by `reload`: its module imported, its function settled. 0: no limit.",
+    text:
+      "For a handler to be there, at the start and by `reload`: its module imported, its function settled. " +
+      "0: no limit.",
   },
   {
     name: "heap",
@@ -561,7 +565,9 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 0,
     min: 0,
     max: 1048576,
-    text: "MiB of old objects in the worker's heap; a handler in it that needs more ends the server. 0: the runtime's own limit.",
+    text:
+      "MiB of old objects in the worker's heap; a handler in it that needs more ends the server. " +
+      "0: the runtime's own limit.",
   },
 ];
 

@@ -1,5 +1,5 @@
-// `ringcast/engine` and `ringcast/testing` in headless Chromium, from the built package: the server suite in memory, and a
-// run of a seed that is the same, message by message, as on Node.
+// `ringcast/engine` and `ringcast/testing` in headless Chromium, from the built package: the server suite in memory,
+// and a run of a seed that is the same, message by message, as on Node.
 
 import { type Server as HttpServer, createServer } from "node:http";
 import { readFile } from "node:fs/promises";

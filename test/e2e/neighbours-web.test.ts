@@ -13,7 +13,7 @@ const web = suite("neighbours: web servers");
 
 type Sent = Awaited<ReturnType<typeof fetch>>;
 
-/** Publishes until somebody has subscribed, which a handler's `open` does a little after the handshake; then once more. */
+/** Publishes until somebody has subscribed, which a handler's `open` does just after the handshake; then once more. */
 async function published(send: () => Promise<Sent>): Promise<void> {
   const listeners = async (): Promise<number> => {
     const answer = await send();

@@ -19,7 +19,7 @@ import { withBrowser } from "../browser";
 import { example, giveAs, makeApp, programOf, read, root, run, start } from "./app";
 
 const test = suite("package");
-/** Packed: 145 kB of server, engine, test tools and types; 36 kB of the live page, the command line, metrics and client. */
+/** Packed: 145 kB of server, engine, test tools and types; 36 kB of live page, command line, metrics and client. */
 const SIZE_LIMIT = 184000;
 
 interface Manifest {

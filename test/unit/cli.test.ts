@@ -1,5 +1,5 @@
-// The command line's parts: values as people write them, flags against the table of options, mistakes, and what the load
-// command makes of messages.
+// The command line's parts: values as people write them, flags against the table of options, mistakes, and what the
+// load command makes of messages.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
