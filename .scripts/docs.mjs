@@ -5,10 +5,9 @@
 
 import { readFile, readdir, stat } from "node:fs/promises";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
-import { build } from "esbuild";
 import { Application, Comment, Converter, ReflectionKind } from "typedoc";
 import { newest, root } from "./build.mjs";
+import { load } from "./programs.mjs";
 import { buildTypes } from "./types.mjs";
 
 const { exports, name } = JSON.parse(await readFile(path.join(root, "package.json"), "utf8"));
@@ -29,10 +28,7 @@ async function declare() {
 
 /** Texts that the code's tables have, by what they are of. */
 async function readTables() {
-  const outfile = path.join(root, ".cache/docs.mjs");
-  const entryPoint = path.join(root, "test/tables.ts");
-  await build({ entryPoints: [entryPoint], outfile, bundle: true, format: "esm" });
-  const { causeTexts, optionTexts, poolTexts } = await import(pathToFileURL(outfile).href);
+  const { causeTexts, optionTexts, poolTexts } = await load("tables");
   return { causeTexts: causeTexts(), optionTexts: optionTexts(), poolTexts: poolTexts() };
 }
 
