@@ -28,11 +28,12 @@ import {
   live,
   markDirty,
   paramU32,
+  setControl,
   takeTime,
 } from "./conn";
 import { beginHead, wantsContinue } from "./http";
 import { dropInput, finishWith, kill, rearm } from "./output";
-import { reserve, reserveStatic, write } from "./reply";
+import { mayHoldBody, reserve, reserveBody, write } from "./reply";
 import { announce } from "./send";
 import { noBlock } from "./tally";
 import { putText } from "./text";
@@ -191,7 +192,12 @@ export function respond(
   return Outcome.Ok;
 }
 
-/** Answers with `length` bytes of a body that the host holds. */
+/**
+ * Answers with `length` bytes of a body that the host holds.
+ * @param body its number: from SLOT_LIMIT on it is held for this answer alone
+ * @returns Ok (Control.Result: 1 when the host has to hold the body until its last row; 0: the answer has none), Full
+ * (too many are held: it was refused), Gone, or TooLarge when a field is refused (nothing is sent then)
+ */
 export function respondStatic(
   slot: u32,
   generation: u32,
@@ -217,12 +223,18 @@ export function respondStatic(
   );
   if (end == 0) return Outcome.TooLarge;
   const bare = isBare(c, status) || length == 0;
+  setControl(Control.Result, 0);
+  if (!bare && !mayHoldBody(c, body, length)) {
+    refuse(c, noBlock());
+    return Outcome.Full;
+  }
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
-  if (!bare && !reserveStatic(c, body, 0, length, 0)) {
+  if (!bare && !reserveBody(c, body, length)) {
     kill(c, noBlock(), Shut.Destroy);
     return Outcome.Ok;
   }
   finishRequest(c, persistent != 0);
+  setControl(Control.Result, bare ? 0 : 1);
   return Outcome.Ok;
 }
 

@@ -28,6 +28,8 @@ export class Answers {
   refusal: CloseReason = CloseReason.Ok;
   /** Bodies of single answers have numbers from here on. */
   #nextBody = SLOT_LIMIT;
+  /** The body of the answer that was made last is on its way. */
+  #isBodyQueued = false;
 
   constructor(pump: Pump, codec: Codec | undefined, protocols: readonly string[]) {
     this.#pump = pump;
@@ -98,9 +100,14 @@ export class Answers {
   ): boolean {
     const number = this.#nextBody++;
     if (this.#nextBody > 0x7fffffff) this.#nextBody = SLOT_LIMIT;
-    peer.bodies ??= new Map();
-    peer.bodies.set(number, bytes);
-    return this.#respondBody(peer, request, status, fieldsLength, number, bytes.length, close);
+    const { length } = bytes;
+    const sent = this.#respondBody(peer, request, status, fieldsLength, number, length, close);
+    // Answers to HEAD have none, and too many may be held.
+    if (sent && this.#isBodyQueued) {
+      peer.bodies ??= new Map();
+      peer.bodies.set(number, bytes);
+    }
+    return sent;
   }
 
   respondStatic(
@@ -138,6 +145,7 @@ export class Answers {
       body,
       length,
     );
+    this.#isBodyQueued = this.#pump.engine.get(Control.Result) !== 0;
     this.#pump.answered(peer, request);
     return outcome === Outcome.Ok;
   }

@@ -437,8 +437,22 @@ export class Remote implements Host {
     lane.take(bytes, flags);
     this.#keptBytes += lane.keptBytes - before;
     if (lane.owed >= this.#quarter) this.#watched.add(lane);
-    // What was said to be queued cannot be kept any more: the client pays, not the others.
-    if (this.#keptBytes > KEPT_LIMIT) this.#pump.abandon(lane.peer, CloseReason.NoBuffer);
+    if (this.#keptBytes > KEPT_LIMIT) this.#shed();
+  }
+
+  /**
+   * What was said to be queued cannot be kept any more. Those for whom the most is kept pay, until a quarter is free:
+   * so that it is not done for each message anew.
+   */
+  #shed(): void {
+    const answers = [...this.#pending.values()].map(({ lane }) => lane);
+    const lanes = [...this.#lanes.values(), ...answers].filter((lane) => lane !== undefined);
+    lanes.sort((a, b) => b.keptBytes - a.keptBytes);
+    for (const lane of lanes) {
+      if (this.#keptBytes <= KEPT_LIMIT * 0.75) return;
+      this.#forget(lane);
+      this.#pump.abandon(lane.peer, CloseReason.NoBuffer);
+    }
   }
 
   #flush(lane: Lane): boolean {

@@ -54,10 +54,11 @@ import type {
 import { type AddressSet, formatAddress } from "../host/address";
 import type { Eviction } from "../host/options";
 import { SECURE_TRAIT } from "../host/request";
+import { checkBody } from "../host/response";
 import { isThenable, toError } from "../host/result";
 import { copyBytes } from "../host/text";
 import type { Engine } from "./engine";
-import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
+import { byteLength, lengthOf, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
 import { Answers } from "./answers";
 import { WINDOW_BITS } from "./deflate";
@@ -203,7 +204,6 @@ export class Pump implements HandlerServer {
   #later: (() => void)[] = [];
   #resumes: Peer[] = [];
   #evictions: Eviction[] = [];
-  #restBytes = 0;
   #stage: StageImpl | undefined;
   #idleWaiters: (() => void)[] = [];
   #stopped = false;
@@ -453,31 +453,14 @@ export class Pump implements HandlerServer {
     }
     if (!peer.dead && engine.isWaiting(peer.slot)) {
       // Not consumed for want of a buffer: kept here, since the window is for the next connection.
-      if (rest > 0) this.#keepRest(peer, engine.window + fed - rest, rest);
+      const at = engine.window + fed - rest;
+      if (rest > 0) peer.rest = copyBytes(engine.u8, at, rest);
     } else if (!peer.dead && (rest > 0 || peer.response !== undefined || peer.held !== 0)) {
       if (x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
     }
     this.#fed = undefined;
     peer.unparsed = peer.dead ? 0 : rest;
     this.#setReading(peer);
-  }
-
-  #keepRest(peer: Peer, at: number, length: number): void {
-    if (this.#restBytes + length > (this.engine.params[Param.ReceivePoolBytes] as number) / 4) {
-      this.engine.x.abandon(peer.slot, peer.generation, CloseReason.NoBuffer);
-      this.handleEvents();
-      return;
-    }
-    peer.rest = copyBytes(this.engine.u8, at, length);
-    this.#restBytes += length;
-    this.#setReading(peer);
-  }
-
-  #dropRest(peer: Peer): Uint8Array | undefined {
-    const rest = peer.rest;
-    if (rest) this.#restBytes -= rest.length;
-    peer.rest = undefined;
-    return rest;
   }
 
   /** Reads a connection, or stops, as its state says. */
@@ -565,7 +548,8 @@ export class Pump implements HandlerServer {
   #resumeNow(peer: Peer): void {
     if (peer.dead) return;
     this.time();
-    const rest = this.#dropRest(peer);
+    const { rest } = peer;
+    peer.rest = undefined;
     if (rest) {
       this.engine.u8.set(rest, this.engine.window);
       const consumed = this.engine.x.feed(peer.slot, peer.generation, rest.length);
@@ -691,6 +675,8 @@ export class Pump implements HandlerServer {
       case EventKind.End:
         peer.closing = true;
         peer.link.end();
+        // What found no buffer is dropped, and what comes is read: so that its end is seen.
+        if (peer.rest) this.#resumeLater(peer);
         this.#setReading(peer);
         break;
       default:
@@ -715,7 +701,7 @@ export class Pump implements HandlerServer {
     response?.lose();
     this.#leaveBody(peer, reason);
     peer.bodies = undefined;
-    this.#dropRest(peer);
+    peer.rest = undefined;
     this.engine.x.free(peer.slot, peer.generation);
     this.#tellClosed(peer, reason, lagBytes, code);
     if (this.#idleWaiters.length > 0) this.schedule();
@@ -1219,7 +1205,7 @@ export class Pump implements HandlerServer {
   sendLarge(slot: number, generation: number, bytes: Uint8Array, flags: number): Outcome {
     const { engine } = this;
     const { x, scratch, scratchBytes } = engine;
-    const outcome = x.sendBegin(slot, generation, firstByte(flags), bytes.length);
+    const outcome = x.sendBegin(slot, generation, firstByte(flags), lengthOf(bytes.length));
     if (outcome !== Outcome.Ok) return outcome;
     for (let at = 0; at < bytes.length; at += scratchBytes) {
       const part = bytes.subarray(at, at + scratchBytes);
@@ -1385,7 +1371,7 @@ export class Pump implements HandlerServer {
   ): Outcome {
     const { engine } = this;
     const { x } = engine;
-    const reserved = this.publishing(() => x.stageReserve(bytes.length));
+    const reserved = this.publishing(() => x.stageReserve(lengthOf(bytes.length)));
     if (reserved !== Outcome.Ok) {
       x.stageDiscard();
       return reserved;
@@ -1526,6 +1512,7 @@ export class Pump implements HandlerServer {
   }
 
   body(data: string | Uint8Array, type: string): StaticBodyImpl {
+    checkBody(data);
     const bytes = typeof data === "string" ? toBytes(data) : new Uint8Array(data);
     const body = new StaticBodyImpl(this.#statics.length, bytes, type);
     this.#statics.push(body);

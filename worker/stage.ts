@@ -5,7 +5,7 @@
 
 import { Control, FrameFlag, NONE, Outcome, SLOT_LIMIT } from "../assembly/abi";
 import type { PublishOptions, SendOptions, Stage } from "../host/handler";
-import { byteLength, putUtf8 } from "./engine";
+import { byteLength, lengthOf, putUtf8 } from "./engine";
 import type { Pump } from "./server";
 
 export class StageImpl implements Stage {
@@ -24,7 +24,7 @@ export class StageImpl implements Stage {
     if (this.#done) throw new Error("stage: it is finished");
     if (this.#error !== Outcome.Ok) return 0;
     const { engine } = this.#pump;
-    this.#error = this.#pump.publishing(() => engine.x.stageReserve(n));
+    this.#error = this.#pump.publishing(() => engine.x.stageReserve(lengthOf(n)));
     return this.#error === Outcome.Ok ? engine.get(Control.Result) : 0;
   }
 
