@@ -40,7 +40,7 @@ async function isFresh() {
 }
 
 /** Both wasm modules. */
-export async function buildWasm() {
+async function buildWasm() {
   await mkdir(path.join(root, "dist"), { recursive: true });
   await Promise.all(
     ["release", "debug"].map((target) => run(bin("asc"), ["--target", target], { cwd: root })),
@@ -147,7 +147,7 @@ async function bundle(entryPoints) {
   });
 }
 
-export async function buildBundles({ isQuick = false } = {}) {
+async function buildBundles({ isQuick = false } = {}) {
   const bundles = await bundle({
     index: "host/index.ts",
     fetch: "host/fetch.ts",

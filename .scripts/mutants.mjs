@@ -282,7 +282,7 @@ export async function bundleSimulator(outfile, name) {
 }
 
 /** Calls `fn` with a folder that lives as long as the call. */
-export async function within(fn) {
+async function within(fn) {
   // Beside the cache, where packages are found.
   const base = path.join(root, ".cache");
   await mkdir(base, { recursive: true });

@@ -14,7 +14,7 @@ const GROUPS: u32 = 8;
 /** "No gap". */
 const NOWHERE: u32 = 9;
 
-/** First octet in [at, end) that is this one; `end` if none. For a few octets: see `findByte` for more. */
+/** First octet in [at, end) that is this one; `end` if none. For a few octets. */
 export function upTo(at: usize, end: usize, octet: u32): usize {
   while (at < end && load<u8>(at) != octet) at++;
   return at;

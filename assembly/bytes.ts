@@ -235,12 +235,6 @@ export function unmask(target: usize, source: usize, length: u32, mask: u32): u3
   return mask;
 }
 
-/** The first octet of [at, end) that is `octet`, `end` if none is: for short texts. */
-export function findByte(at: usize, end: usize, octet: u32): usize {
-  while (at < end && load<u8>(at) != octet) at++;
-  return at;
-}
-
 export function storeBe16(at: usize, value: u32): void {
   store<u16>(at, bswap<u16>(value as u16));
 }

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Child } from "./child.mjs";
 
-export const SERVER_CORE = "0";
+const SERVER_CORE = "0";
 export const LOAD_CORE = "1";
 export const START_LIMIT = 20_000; // milliseconds
 
@@ -31,8 +31,8 @@ function installed(...names) {
 
 const platform = `${process.platform}-${process.arch}`;
 const bunPlatform = platform.replace("arm64", "aarch64");
-export const bun = () => [installed(`@oven/bun-${bunPlatform}/bin/bun`)];
-export const deno = () => [
+const bun = () => [installed(`@oven/bun-${bunPlatform}/bin/bun`)];
+const deno = () => [
   installed(`@deno/${platform}-glibc/deno`, `@deno/${platform}/deno`),
   "run",
   "--allow-all",

@@ -5,7 +5,7 @@
 // answer, nothing more is read.
 
 /** A header field as it came. */
-export type AnswerField = readonly [name: string, value: string];
+type AnswerField = readonly [name: string, value: string];
 
 export interface AnswerHead {
   readonly status: number;

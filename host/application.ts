@@ -56,7 +56,7 @@ export function membersOf(handler: Handler): number {
   return members;
 }
 
-export interface ApplicationOptions {
+interface ApplicationOptions {
   readonly inbox: InboxWriter;
   readonly ordered: boolean;
   /** Bytes that may be under way to one client. */

@@ -24,7 +24,7 @@ import { OP_BYTES, type Op } from "./wire";
 const EMPTY = new Uint8Array(0);
 
 /** Sends the doorbell, or a buffer that is too large for the inbox. */
-export interface Bell {
+interface Bell {
   ring(): void;
   transfer(number: number, bytes: Uint8Array): void;
 }

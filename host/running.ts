@@ -125,7 +125,7 @@ function withCode(thrown: unknown): unknown {
 const END_GRACE = 1000;
 
 /** The thread that a server runs in, as the platform has it. */
-export interface Thread {
+interface Thread {
   /** Its control plane, through Comlink. */
   readonly control: Remote<ControlPlane>;
   post(message: Ring, transfer?: readonly Transferable[]): void;
@@ -134,7 +134,7 @@ export interface Thread {
 }
 
 /** What a thread tells. */
-export interface ThreadEvents {
+interface ThreadEvents {
   notice(notice: Notice): void;
   /** It failed: nothing more comes of it. */
   failed(error: Error): void;

@@ -3,7 +3,7 @@
 import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
 
 /** Where a finished message goes. */
-export interface StageTarget {
+interface StageTarget {
   broadcast(data: Data, options?: PublishOptions): boolean;
   publish(topic: string, data: Data, options?: PublishOptions): boolean;
   send(id: number, data: Data, options?: SendOptions): boolean;

@@ -23,11 +23,9 @@ function isFast(bytes: Uint8Array): bytes is FastBuffer {
   return Fast !== undefined && bytes instanceof Fast;
 }
 
-/** A view of a whole memory: a Buffer where there is one, so that slices of it are cheap. */
-export function viewOf(memory: ArrayBufferLike, from = 0, length?: number): Uint8Array {
-  return Fast
-    ? Fast.from(memory as ArrayBuffer, from, length)
-    : new Uint8Array(memory, from, length);
+/** A view of a memory from `from` on: a Buffer where there is one, so that slices of it are cheap. */
+export function viewOf(memory: ArrayBufferLike, from = 0): Uint8Array {
+  return Fast ? Fast.from(memory as ArrayBuffer, from) : new Uint8Array(memory, from);
 }
 
 /** Decodes bytes as Latin-1, as field values are (RFC 9110 5.5). */

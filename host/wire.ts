@@ -194,11 +194,11 @@ function encodeAll(fields: readonly Field[]): Uint8Array {
   return bytes;
 }
 
-/** What `encodeFields` wrote at [at, at + length). */
-export function decodeFields(bytes: Uint8Array, at: number, length: number): Field[] {
+/** What `encodeFields` wrote. */
+export function decodeFields(bytes: Uint8Array): Field[] {
   const fields: Field[] = [];
   const u16 = (i: number): number => (bytes[i] as number) | ((bytes[i + 1] as number) << 8);
-  for (let from = at; from < at + length; ) {
+  for (let from = 0; from < bytes.length; ) {
     const name = latin1(bytes, from + 4, u16(from));
     const value = latin1(bytes, from + 4 + name.length, u16(from + 2));
     fields.push([name, value]);

@@ -15,7 +15,7 @@
 import type { EngineParams } from "../worker/engine";
 
 /** How a case ends, and how its answers are read. */
-export interface CaseOptions {
+interface CaseOptions {
   /** The client ends its side after the input. */
   readonly fin?: true;
   /** Indices of the answers to HEAD. */

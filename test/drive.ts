@@ -35,11 +35,12 @@ import {
 } from "../assembly/abi";
 import { formatAddress } from "../host/address";
 import { reasonName } from "../host/close";
-import { type Engine, type EngineParams, latin1, utf8 } from "../worker/engine";
+import { latin1, utf8 } from "../host/text";
+import type { Engine, EngineParams } from "../worker/engine";
 import { testEngine } from "./wasm";
 
 export type Bytes = string | Uint8Array;
-export type Fields = readonly (readonly [string, string])[];
+type Fields = readonly (readonly [string, string])[];
 
 /** Bytes of a text, one for each character. */
 export function octets(text: Bytes): Uint8Array {

@@ -37,7 +37,7 @@ export function closeFrame(code: number, reason: Bytes = ""): Uint8Array {
   return frame(8, Buffer.concat([Uint8Array.of(code >> 8, code & 255), octets(reason)]));
 }
 
-export interface Received {
+interface Received {
   readonly final: boolean;
   readonly opcode: number;
   readonly payload: Uint8Array;

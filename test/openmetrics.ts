@@ -2,7 +2,7 @@
 
 import * as assert from "uvu/assert";
 
-export interface Family {
+interface Family {
   readonly name: string;
   readonly type: string;
   readonly unit: string;

@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 
 /** A code block. */
-export interface Block {
+interface Block {
   readonly language: string;
   /** What its fence says behind the language. */
   readonly info: string;
@@ -19,7 +19,7 @@ export interface Block {
 }
 
 /** How a block is held to be true. */
-export type Way = "run" | "check" | "commands" | "picture";
+type Way = "run" | "check" | "commands" | "picture";
 
 const FILE = /^(?:\/\/|#|<!--) ([\w.-]+\.(?:m?js|ts|html|conf))\b/;
 

@@ -26,7 +26,7 @@ import type { Script, Step } from "./simulator/steps";
 import { scriptOf } from "./simulator/author";
 import { World } from "./simulator/world";
 
-export interface SimulationOptions {
+interface SimulationOptions {
   readonly seed: number;
   readonly steps: number;
   readonly build?: "release" | "debug";
@@ -74,7 +74,7 @@ async function finish(world: World, memory: number): Promise<void> {
 }
 
 /** A run's failure. */
-export interface Failure {
+interface Failure {
   readonly message: string;
   /** Steps that were carried out. */
   readonly steps: number;
@@ -124,7 +124,7 @@ const LISTS: Readonly<Partial<Record<Step["kind"], string>>> = {
 };
 
 /** A script that fails, as short as so many runs can make it. */
-export async function shortened(
+async function shortened(
   script: Script,
   runs: number,
   build?: "release" | "debug",
@@ -147,7 +147,7 @@ export async function shortened(
 }
 
 /** A seed that fails. */
-export class SimulationError extends Error {
+class SimulationError extends Error {
   readonly steps: number;
 
   constructor(seed: number, failure: Failure, script: Script) {

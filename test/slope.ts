@@ -1,7 +1,7 @@
 // The slope of a line through points, by least squares.
 
 /** A value at a time. */
-export interface Point {
+interface Point {
   readonly x: number;
   readonly y: number;
 }

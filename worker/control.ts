@@ -69,7 +69,7 @@ export type Ring =
   | { readonly ringcast: "buffer"; readonly number: number; readonly bytes: Uint8Array };
 
 /** What a platform gives a worker. */
-export interface Platform {
+interface Platform {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly codec: Codec | undefined;

@@ -7,7 +7,7 @@
 export const WINDOW_BITS = 15;
 
 /** What was agreed upon. */
-export interface Agreement {
+interface Agreement {
   /** The field of the 101. */
   readonly field: string;
   /** Window of what the server sends to this client, 8 … 15. */
@@ -24,7 +24,7 @@ interface Offer {
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+/;
 
 /** Splits a field value to its grammar; undefined when it does not follow it. */
-export function parseExtensions(value: string): Offer[] | undefined {
+function parseExtensions(value: string): Offer[] | undefined {
   const offers: Offer[] = [];
   let rest = value;
   const blank = (): void => {

@@ -15,7 +15,7 @@ function next(random: number): number {
   return x >>> 0;
 }
 
-export interface DrainOptions<One> {
+interface DrainOptions<One> {
   /** ms over which they are spread. */
   readonly ms: number;
   /** 1 … 2^32 - 1: what their order comes from. */

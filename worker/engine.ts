@@ -33,7 +33,7 @@ import type { Field } from "../host/response";
 import { latin1, putLatin1, putUtf8, viewOf } from "../host/text";
 import { encodeFields } from "../host/wire";
 
-export { byteLength, latin1, putUtf8, toBytes, utf8 } from "../host/text";
+export { byteLength, putUtf8, toBytes, utf8 } from "../host/text";
 
 /** The functions of the wasm module; `assembly/index.ts` documents each. */
 export interface EngineExports {

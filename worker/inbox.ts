@@ -35,7 +35,7 @@ export interface Inbox {
   rest(more: boolean): void;
 }
 
-export interface InboxPort {
+interface InboxPort {
   /** Tells the producer that there is room again. */
   room(): void;
   /** Wakes the pump in `ms`: the ring had no room. */

@@ -17,7 +17,7 @@ import { type ResponseImpl, refuse } from "./request";
 import type { Pump } from "./server";
 import type { Beginning, Outcome, Piece, Task, ToldError } from "./task";
 
-export interface PoolLimits {
+interface PoolLimits {
   readonly threads: number;
   /** Requests that wait. */
   readonly backlog: number;

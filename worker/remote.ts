@@ -58,14 +58,14 @@ import type { Pump } from "./server";
 /** Bytes of all clients that may wait here for want of room in their queues. */
 const KEPT_LIMIT = 8 * 1048576;
 
-export interface RemoteLimits {
+interface RemoteLimits {
   /** Requests with the application, above which they are answered 503. */
   readonly requests: number;
   /** Bytes of events it has not handled. */
   readonly bytes: number;
 }
 
-export interface RemotePort {
+interface RemotePort {
   /** Sends a batch; the buffer is transferred. */
   post(batch: ArrayBuffer): void;
 }
@@ -552,7 +552,7 @@ export class Remote implements Host {
         this.#pump.terminate(peer, CloseReason.HandlerError);
         break;
       case Op.Upgrade: {
-        const list = decodeFields(fields, 0, fields.length);
+        const list = decodeFields(fields);
         const [protocol = "", idle, payload] = latin1(tail, 0, tail.length).split(" ");
         const upgrade = {
           fields: list,

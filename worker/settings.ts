@@ -4,7 +4,7 @@ import type { Settings } from "../host/options/settle";
 import { AddressSet } from "../host/address";
 import type { PumpOptions } from "./server";
 
-export type PumpSettings = Pick<
+type PumpSettings = Pick<
   PumpOptions,
   | "flushInterval"
   | "rules"

@@ -6,7 +6,7 @@ import type { Stats } from "../host/handler";
 import type { Engine } from "./engine";
 
 /** The host's own counters. */
-export type HostCounters = Pick<Stats, "handlerErrors" | "acceptErrors" | "shed">;
+type HostCounters = Pick<Stats, "handlerErrors" | "acceptErrors" | "shed">;
 
 /**
  * How far the open WebSockets are behind, as `gauge` has counted them. The last class ends at the ring's size, and

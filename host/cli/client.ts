@@ -130,7 +130,7 @@ export class Client {
     if (this.#state === "ended") return;
     this.#watcher.read(length);
     if (this.#state === "opening") this.#readAnswer(buffer.subarray(0, length));
-    else this.#readFrames(buffer, 0, length);
+    else this.#readFrames(buffer, length);
   }
 
   #readAnswer(bytes: Buffer): void {
@@ -155,7 +155,7 @@ export class Client {
     this.#watcher.opened(this);
     if (this.#isSlow) this.#stall();
     if (all.length > at + 4)
-      this.#readFrames(Buffer.from(all.subarray(at + 4)), 0, all.length - at - 4);
+      this.#readFrames(Buffer.from(all.subarray(at + 4)), all.length - at - 4);
   }
 
   /** Reads no more. A socket that is not read does not see its end, but what is written to it fails then. */
@@ -166,14 +166,13 @@ export class Client {
     }, ALIVE_MILLIS);
   }
 
-  #readFrames(bytes: Buffer, from: number, to: number): void {
+  #readFrames(bytes: Buffer, length: number): void {
     let buffer = bytes;
-    let at = from;
-    let end = to;
+    let at = 0;
+    let end = length;
     if (this.#held) {
-      buffer = Buffer.concat([this.#held, bytes.subarray(at, end)]);
+      buffer = Buffer.concat([this.#held, bytes.subarray(0, length)]);
       this.#held = undefined;
-      at = 0;
       end = buffer.length;
     }
     while (at < end) {

@@ -22,7 +22,7 @@ export interface Flag {
 /** What was given for each flag, by its name: the texts of its values, or whether it is on. */
 export type Given = ReadonlyMap<string, readonly string[] | boolean>;
 
-export interface Parsed {
+interface Parsed {
   readonly given: Given;
   readonly words: readonly string[];
 }

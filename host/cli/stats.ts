@@ -15,7 +15,7 @@ const TIMEOUT = 5000;
 const MOST_BYTES = 4194304;
 
 /** Figures by their names, in the order in which they came. */
-export type Figures = ReadonlyMap<string, number>;
+type Figures = ReadonlyMap<string, number>;
 
 function flatten(value: object, prefix: string, into: Map<string, number>): void {
   for (const [name, one] of Object.entries(value)) {

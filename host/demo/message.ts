@@ -118,10 +118,7 @@ export function momentOf({ time, cpu, memory, application, worker, server }: Sam
 export type Kind = "reading" | "stalled";
 
 /** What a page may ask for: more clients, none, another load. */
-export type Command =
-  | readonly ["add", Kind, number]
-  | readonly ["clear"]
-  | readonly ["load", number];
+type Command = readonly ["add", Kind, number] | readonly ["clear"] | readonly ["load", number];
 
 /** Characters of the longest command. */
 export const COMMAND_LENGTH = 64;

@@ -9,7 +9,7 @@ import { joined } from "../bytes";
 export const TEXT = 1;
 export const BINARY = 2;
 export const CLOSE = 8;
-export const PING = 9;
+const PING = 9;
 export const PONG = 10;
 
 /** A Close without a code. */

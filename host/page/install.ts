@@ -7,7 +7,7 @@
 export type Match = string | URL | RegExp | readonly (string | URL)[] | ((url: URL) => boolean);
 
 /** What is replaced. */
-export interface Scope {
+interface Scope {
   WebSocket: typeof WebSocket;
   fetch: typeof fetch;
 }
@@ -44,7 +44,7 @@ export function matcherOf(match: Match): (url: URL) => boolean {
 }
 
 /** The URL that a page's code means, undefined for one that is none. */
-export function urlOf(input: unknown): URL | undefined {
+function urlOf(input: unknown): URL | undefined {
   const text = input instanceof Request ? input.url : String(input);
   try {
     return new URL(text, globalThis.document?.baseURI ?? globalThis.location?.href);

@@ -33,7 +33,7 @@ export interface Ending {
   readonly failed: boolean;
 }
 
-export interface SessionUser {
+interface SessionUser {
   opened(protocol: string): void;
   message(data: string | Uint8Array<ArrayBuffer>): void;
   /** The server has begun to close. */

@@ -74,7 +74,7 @@ function judge(client: Client, { due, closer, codes }: Case): string[] {
  * Runs a case.
  * @returns "" when all is well, else what is not
  */
-export async function run(one: Case, port: number): Promise<string> {
+async function run(one: Case, port: number): Promise<string> {
   let client: Client;
   try {
     client = await Client.open(port, one.offer);

@@ -35,7 +35,7 @@ export function pong(payload: string | Buffer = ""): Event {
   return { opcode: PONG, payload: Buffer.from(payload) };
 }
 
-export interface FrameOptions {
+interface FrameOptions {
   readonly final?: boolean;
   /** The three reserved bits. */
   readonly reserved?: number;

@@ -9,7 +9,7 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 
 /** Text whose fragments end within characters: "x", then 16 octets again and again. */
-export function longText(length: number): Event {
+function longText(length: number): Event {
   const unit = Buffer.from("0123456é€𝄞");
   const payload = Buffer.alloc(length, unit);
   payload.copyWithin(1, 0);

@@ -3,9 +3,9 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { until, within } from "./peer";
 
-export const PROGRAM = "dist/cli.js";
+const PROGRAM = "dist/cli.js";
 
-export interface Ended {
+interface Ended {
   readonly code: number | null;
   readonly out: string;
   readonly err: string;

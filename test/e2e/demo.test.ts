@@ -89,8 +89,8 @@ class Watcher {
     this.socket.send(JSON.stringify(command));
   }
 
-  until(what: string, isSo: (sample: Sample) => boolean, ms?: number): Promise<void> {
-    return until(what, () => this.sample !== undefined && isSo(this.sample), ms);
+  until(what: string, isSo: (sample: Sample) => boolean): Promise<void> {
+    return until(what, () => this.sample !== undefined && isSo(this.sample));
   }
 }
 

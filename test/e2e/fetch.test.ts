@@ -38,10 +38,10 @@ function get(target: string, method = "GET", fields = ""): string {
 }
 
 /** One request on a connection of its own. */
-async function ask(port: number, text: string, method = "GET"): ReturnType<typeof takeAnswer> {
+async function ask(port: number, text: string): ReturnType<typeof takeAnswer> {
   const wire = await Wire.open(port);
   try {
-    return await takeAnswer(wire.write(text), method);
+    return await takeAnswer(wire.write(text));
   } finally {
     wire.destroy();
   }

@@ -76,7 +76,7 @@ export interface Report {
 }
 
 /** How a thread is. */
-export interface Health {
+interface Health {
   readonly handles: number;
   /** ms by which its loop was late, 99 times of 100 at most, and at most. */
   readonly p99: number;

@@ -31,7 +31,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-export interface Program {
+interface Program {
   readonly child: ChildProcess;
   /** What it has printed so far. */
   readonly output: string;

@@ -68,8 +68,8 @@ function once<T>(ws: WebSocket, event: string): Promise<T> {
   return within(happened, event);
 }
 
-async function openWs(port: number, path: string, protocols: string[] = []): Promise<WebSocket> {
-  const ws = new WebSocket(wsUrl(port, path), protocols, TRUST);
+async function openWs(port: number): Promise<WebSocket> {
+  const ws = new WebSocket(wsUrl(port, "/echo"), TRUST);
   await once(ws, "open");
   return ws;
 }
@@ -103,7 +103,7 @@ for (const [kind, make] of [
 ] as const) {
   websocket(`${kind} messages of every length form come back as they went`, () =>
     serving("websocket", {}, async (_server, port) => {
-      const ws = await openWs(port, "/echo");
+      const ws = await openWs(port);
       assert.is(ws.extensions, "", "compression was offered and declined");
       for (const size of [...SIZES, 5 * MiB, 16 * MiB]) {
         const message = make(size);
@@ -118,7 +118,7 @@ for (const [kind, make] of [
 
 websocket("text with characters of every length comes back as it went", () =>
   serving("websocket", {}, async (_server, port) => {
-    const ws = await openWs(port, "/echo");
+    const ws = await openWs(port);
     for (const n of [1, 2, 3, 10, 42, 63, 64, 100, 20000, 100000]) {
       const text = textPattern(n, n);
       assert.is((await echo(ws, text)).data.toString(), text);
@@ -678,7 +678,7 @@ websocket("whenFull evict: the client furthest behind makes room", async () => {
 
 websocket("an idle client is pinged, and lives while it answers", () =>
   serving("websocket", { idleTimeout: 1 }, async (server, port) => {
-    const alive = await openWs(port, "/echo");
+    const alive = await openWs(port);
     const silent = await WsWire.open(port, "/echo");
     let pings = 0;
     alive.on("ping", () => {

@@ -3,7 +3,7 @@
 import type { Random } from "../../host/testing/random";
 
 /** What a fuzzer says about one input: empty when engine and model agree. */
-export type Judge = (input: string) => string;
+type Judge = (input: string) => string;
 
 export interface Fuzzed {
   /** Inputs tried. */
@@ -42,7 +42,7 @@ export function cutRandomly(input: string, random: Random): string[] {
 }
 
 /** Leaves out runs of octets, ever shorter, for as long as there is a difference. */
-export function reduced(input: string, judge: Judge): string {
+function reduced(input: string, judge: Judge): string {
   let found = input;
   const until = Date.now() + 20000;
   for (let length = found.length >> 1; length > 0; length >>= 1) {

@@ -26,7 +26,7 @@ export interface Happened {
   readonly line: string;
 }
 
-export interface Message {
+interface Message {
   readonly isText: boolean;
   readonly octets: string;
 }

@@ -311,7 +311,7 @@ function oneRequest(
 }
 
 /** What is to be made of an input. */
-export function model(text: string, limits: Limits): Outcome {
+function model(text: string, limits: Limits): Outcome {
   const reader = new Reader(text);
   const asked: string[] = [];
   let waits = 0;

@@ -159,7 +159,7 @@ class Inflater {
   }
 }
 
-export interface Inflated {
+interface Inflated {
   readonly octets: string;
   /** It is no deflate, or too large. Both: what is said of it may be either. */
   readonly bad: boolean;

@@ -15,7 +15,7 @@ import { cutRandomly, escaped } from "./common";
 import { type Decoded, type Rules, decode, quote } from "./decoder";
 import { inflateMessage } from "./inflate";
 
-export interface SessionRules extends Rules {
+interface SessionRules extends Rules {
   readonly WindowBytes: number;
   readonly ReceivePoolBytes: number;
   /** Clients at the same time. */

@@ -20,7 +20,7 @@ export function programOf(...names: readonly string[]): string {
   return found;
 }
 
-export interface Ran {
+interface Ran {
   readonly code: number | null;
   /** Standard output and standard error. */
   readonly output: string;
@@ -77,7 +77,7 @@ export function start(
 }
 
 /** A folder that goes when this process ends. */
-export function temporary(): string {
+function temporary(): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), "ringcast-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   return folder;
@@ -86,7 +86,7 @@ export function temporary(): string {
 const npm = (args: readonly string[], cwd: string): string =>
   execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 
-export interface Packed {
+interface Packed {
   /** The tarball. */
   readonly file: string;
   /** Its bytes. */
@@ -96,7 +96,7 @@ export interface Packed {
 }
 
 /** Packs what has been built. */
-export function pack(folder: string): Packed {
+function pack(folder: string): Packed {
   const args = ["pack", "--ignore-scripts", "--json", "--pack-destination", folder];
   const [packed] = JSON.parse(npm(args, root)) as [
     { filename: string; size: number; files: { path: string }[] },

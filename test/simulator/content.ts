@@ -21,7 +21,7 @@ export function bytesOf(tag: number, size: number): Uint8Array {
 }
 
 /** A text of `size` characters, of one to four bytes each. */
-export function textOf(tag: number, size: number): string {
+function textOf(tag: number, size: number): string {
   const unit = `${tag} \u00e9\u20ac \u{1f98a}.`;
   return Array.from(unit.repeat(Math.ceil(size / 8)))
     .slice(0, size)

@@ -23,7 +23,7 @@ const REFUSALS = Object.entries(CLOSE_TABLE)
   .concat("UnknownMethod", "UnsupportedTransferEncoding", "UnsupportedVersion");
 
 /** A client's end of a connection, beside its model. */
-export interface Guest {
+interface Guest {
   readonly client: Client;
   readonly socket: MemorySocket;
   readonly isPolite: boolean;

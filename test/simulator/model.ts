@@ -31,7 +31,7 @@ interface Owed {
 }
 
 /** What a client has said and the handler has not heard. */
-export interface Said {
+interface Said {
   readonly tag: number;
   readonly opcode: number;
   readonly payload: Uint8Array;

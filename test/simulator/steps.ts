@@ -45,7 +45,7 @@ export interface Ask {
 }
 
 /** What the handler does with a message. */
-export type MessageHow = "echo" | "quiet" | "burst" | "later" | "reject" | "never" | "throw";
+type MessageHow = "echo" | "quiet" | "burst" | "later" | "reject" | "never" | "throw";
 export type OpenHow = "" | "throw" | "later" | "never" | "reject" | "refuse";
 
 export interface Say {
@@ -133,7 +133,7 @@ export type Action =
   | { readonly kind: "shutdown"; readonly drainMs: number };
 
 /** How a client behaves. */
-export interface Manners {
+interface Manners {
   /** It reads all that comes as it comes; another reads at Read steps alone. */
   readonly prompt: boolean;
   /** It answers a Close, and ends when the server does. */

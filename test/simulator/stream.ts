@@ -4,7 +4,7 @@
 import { latin1, utf8 } from "../../host/text";
 
 /** An answer that has arrived. */
-export interface Arrived {
+interface Arrived {
   readonly status: number;
   readonly fields: ReadonlyMap<string, string>;
   readonly body: string;

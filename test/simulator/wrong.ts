@@ -4,7 +4,7 @@ import { zlibCodec } from "../../worker/net/zlib";
 import { closeFrame, frame } from "../frame";
 
 /** A request that is refused, and the status. */
-export interface Broken {
+interface Broken {
   readonly text: string;
   readonly status: number;
 }
@@ -53,7 +53,7 @@ export const PHRASES: Readonly<Record<number, string>> = {
 };
 
 /** A frame that fails its WebSocket, and the code. */
-export interface Fault {
+interface Fault {
   readonly bytes: Uint8Array;
   readonly code: number;
   /** Only where compression was agreed upon. */

@@ -4,7 +4,7 @@ import { type Bytes, bytesOf, concat, find, latin1Of, octetsOf } from "./bytes";
 import { isBare, readHead } from "./head";
 import type { RawClient } from "./platform";
 
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly head: string;
   /** By lower-case name; several of one name are joined by ", ". */
@@ -145,7 +145,7 @@ export class Wire {
   }
 
   /** Sends a request, takes its answer. */
-  async ask(request: Bytes, method = "GET"): Promise<Answer> {
-    return this.send(request).answer(method);
+  async ask(request: Bytes): Promise<Answer> {
+    return this.send(request).answer();
   }
 }

@@ -10,7 +10,7 @@ import { Peer } from "./peer";
 /** Longest a check may take, in real ms. Nothing but a failure takes that long. */
 const LIMIT = 10000;
 
-export class CheckError extends Error {
+class CheckError extends Error {
   override readonly name = "CheckError";
 }
 
@@ -93,10 +93,10 @@ export class Scene {
   }
 
   /** Waits until a condition holds. */
-  async until(what: string, holds: () => boolean | Promise<boolean>, ms = LIMIT): Promise<void> {
-    const end = Date.now() + ms;
+  async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+    const end = Date.now() + LIMIT;
     while (!(await holds())) {
-      if (Date.now() > end) throw new CheckError(`${what}: not within ${ms} ms`);
+      if (Date.now() > end) throw new CheckError(`${what}: not within ${LIMIT} ms`);
       await this.running.wait(5);
     }
   }
@@ -120,7 +120,7 @@ export class Scene {
   }
 }
 
-export interface Check {
+interface Check {
   readonly name: string;
   /** undefined: it shares a server with the others. */
   readonly options: SuiteOptions | undefined;
@@ -129,7 +129,7 @@ export interface Check {
   readonly body: (scene: Scene) => Promise<void>;
 }
 
-export interface CheckOptions {
+interface CheckOptions {
   /** A server of its own with these options. */
   readonly options?: SuiteOptions;
   readonly when?: (platform: Platform, place: Place) => boolean;

@@ -12,7 +12,7 @@ export const PONG = 10;
 
 /** A key, and what it is answered with (RFC 6455 1.3). */
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
-export const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /** An opening handshake. @param fields lines, each with its CR LF */
 export function handshake(target: string, fields = ""): string {
@@ -22,7 +22,7 @@ export function handshake(target: string, fields = ""): string {
   );
 }
 
-export interface FrameOptions {
+interface FrameOptions {
   /** false: more of the message follows. */
   readonly final?: boolean;
   /** The three reserved bits; 4: compressed. */
@@ -54,7 +54,7 @@ export function closeFrame(code: number, reason = ""): Uint8Array {
   return frame(CLOSE, concat([Uint8Array.of(code >> 8, code & 255), bytesOf(reason)]));
 }
 
-export interface Frame {
+interface Frame {
   readonly opcode: number;
   /** The first reserved bit: compressed. */
   readonly packed: boolean;

@@ -69,8 +69,8 @@ wire("fields are the same on the other side; too much of them is refused", () =>
     ["X-Long", "y".repeat(65535)],
   ] as const;
   const bytes = encodeFields(fields);
-  assert.equal(decodeFields(bytes, 0, bytes.length), fields);
-  assert.equal(decodeFields(encodeFields([]), 0, 0), []);
+  assert.equal(decodeFields(bytes), fields);
+  assert.equal(decodeFields(encodeFields([])), []);
   const one = [fields[0]];
   assert.is(encodeFields(one), encodeFields(one), "a single field is encoded once");
   for (const wrong of [[["X", "y".repeat(65536)]], Array(5).fill(fields[4])] as [

@@ -3,7 +3,7 @@
 
 import type { Threads } from "../net";
 
-export interface PiscinaOptions {
+interface PiscinaOptions {
   /** URL of the module that the threads run. */
   readonly filename: string;
   readonly threads: number;

@@ -12,7 +12,7 @@ const RIGHT = 64;
 const BELOW = 18;
 
 /** What a line may show. */
-export type Line = Exclude<keyof Moment, "time" | "cpu">;
+type Line = Exclude<keyof Moment, "time" | "cpu">;
 
 type Box = readonly [x: number, y: number, width: number, height: number];
 

@@ -7,7 +7,7 @@ const FIRST = 1000;
 const LONGEST = 15000;
 const LASTING = 5000;
 
-export interface LinkEvents {
+interface LinkEvents {
   message(data: string): void;
   /** @param retryAt when it tries again, by performance.now(); 0: it tries now */
   lost(retryAt: number): void;
