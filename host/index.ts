@@ -19,7 +19,12 @@ export type { TlsContext, TlsOptions } from "../worker/net";
 export { CLOSE_TABLE, type CloseRow } from "./close";
 export type { LogFields, LogMethod, Logger } from "./log";
 export type { Messages } from "./messages";
-export { type Publisher, type PublisherHandle, openPublisher } from "./publisher";
+export {
+  type Publisher,
+  type PublisherHandle,
+  type TransferredPort,
+  openPublisher,
+} from "./publisher";
 export type * from "./options";
 export {
   OPTIONS,

@@ -18,6 +18,24 @@ export interface PublisherPort {
   unref?(): void;
 }
 
+type PortOf<Module> = Module extends { MessagePort: abstract new (...args: never) => infer Port }
+  ? Port
+  : never;
+
+/** Node's own MessagePort. It is found without an import of Node's modules, whose types a page does not have. */
+type NodePort = typeof globalThis extends {
+  process: { getBuiltinModule: { (id: never): infer Module; (id: never): unknown } };
+}
+  ? PortOf<Module>
+  : never;
+
+/**
+ * A MessagePort of the platform's. Where there are types of Node's and of the DOM's, two have that name, and each
+ * stands in lists of what is transferred by its own functions alone: this is both.
+ */
+export type TransferredPort = InstanceType<typeof MessagePort> &
+  ([NodePort] extends [never] ? unknown : NodePort);
+
 /** What `server.publisher()` gives: send it to a thread, its `port` in the list of what is transferred. */
 export interface PublisherHandle {
   /** Tells it from other messages. */
@@ -25,7 +43,7 @@ export interface PublisherHandle {
   /** The inbox. */
   readonly memory: SharedArrayBuffer;
   /** Its port, to be transferred. */
-  readonly port: MessagePort;
+  readonly port: TransferredPort;
   /** Bytes of the ring: no message may be larger. */
   readonly ringBytes: number;
 }

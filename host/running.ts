@@ -28,7 +28,7 @@ import { Mirror } from "./mirror";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options";
 import { type Plan, planOf } from "./options/plan";
 import { type Settings, settleChanges, settleShutdown } from "./options/settle";
-import type { PublisherHandle } from "./publisher";
+import type { PublisherHandle, TransferredPort } from "./publisher";
 import { show } from "./show";
 import { BufferStage } from "./stage";
 import { readTls } from "./tls";
@@ -442,7 +442,8 @@ export class RunningServer implements Server {
     const { port1, port2 } = new MessageChannel();
     const memory = inboxMemory(this.#inboxBytes);
     this.#post({ ringcast: "publisher", memory, port: port1 }, [port1]);
-    return { ringcast: "publisher", memory, port: port2, ringBytes: this.#ringBytes };
+    const port = port2 as TransferredPort;
+    return { ringcast: "publisher", memory, port, ringBytes: this.#ringBytes };
   }
 
   reload(handler?: Options["handler"]): Promise<void> {

@@ -106,27 +106,55 @@ function consumer(): string {
     "export const started: Promise<Server> = serve({ port: 0, handler: handler as Handler });",
     "// @ts-expect-error: a port is a number",
     'serve({ port: "0" });',
+    'import { MessagePort as NodePort, Worker as NodeWorker } from "node:worker_threads";',
+    "export async function threads(thread: NodeWorker): Promise<NodePort> {",
+    "  const handle = (await started).publisher();",
+    "  thread.postMessage(handle, [handle.port]);",
+    "  new MessageChannel().port1.postMessage(handle, [handle.port]);",
+    "  // @ts-expect-error: what it is, is known",
+    "  void (handle.port satisfies string);",
+    "  return handle.port;",
+    "}",
   ].join("\n");
 }
+
+/** What a page's tests import, where there are no types of Node's. */
+const PAGE_CONSUMER = [
+  'import { createTestServer } from "ringcast/testing";',
+  'import { serve } from "ringcast/browser";',
+  "export const all = [createTestServer, serve];",
+].join("\n");
+
+const NODE = ["--types", "node", "--typeRoots", path.join(root, "node_modules/@types")];
+
+/** What a project has types of, and the program that it checks. */
+const PROJECTS: readonly (readonly [of: string, flags: readonly string[], program: string])[] = [
+  ["Node and the DOM", ["--lib", "es2023,dom,esnext.disposable", ...NODE], "consumer.ts"],
+  // WebAssembly's are the DOM's.
+  ["Node", ["--lib", "es2023,esnext.disposable", ...NODE, "--skipLibCheck"], "consumer.ts"],
+  ["the DOM", ["--lib", "es2023,dom,esnext.disposable", "--typeRoots", "none"], "page.ts"],
+];
 
 for (const [resolution, module] of [
   ["nodenext", "nodenext"],
   ["bundler", "esnext"],
 ] as const) {
-  test(`its types check under ${resolution}`, async () => {
-    writeFileSync(path.join(app.folder, "consumer.ts"), consumer());
-    const flags = `--noEmit --strict --target es2022 --lib es2023,dom,esnext.disposable --types node`;
-    const typeRoots = path.join(root, "node_modules/@types");
-    const tsc = path.join(root, "node_modules/typescript/bin/tsc");
-    const { code, output } = await run(
-      [
-        ...[process.execPath, tsc, ...flags.split(" "), "--typeRoots", typeRoots],
-        ...["--module", module, "--moduleResolution", resolution, "consumer.ts"],
-      ],
-      app.folder,
-    );
-    assert.is(code, 0, output);
-  });
+  for (const [of, flags, program] of PROJECTS) {
+    test(`its types check under ${resolution}, with those of ${of}`, async () => {
+      writeFileSync(path.join(app.folder, "consumer.ts"), consumer());
+      writeFileSync(path.join(app.folder, "page.ts"), PAGE_CONSUMER);
+      const tsc = path.join(root, "node_modules/typescript/bin/tsc");
+      const { code, output } = await run(
+        [
+          ...[process.execPath, tsc, program, "--noEmit", "--strict", "--target", "es2022"],
+          ...["--module", module, "--moduleResolution", resolution],
+          ...flags,
+        ],
+        app.folder,
+      );
+      assert.is(code, 0, output);
+    });
+  }
 }
 
 const nodes = [process.execPath, programOf("node-24/bin/node"), programOf("node-26/bin/node")];
