@@ -1,4 +1,4 @@
-// What may be sent, and how its frame is to be.
+// What may be sent, and the flags of its record: whether its frame is text or binary, whether it may be compressed.
 
 import { FrameFlag } from "../assembly/abi";
 import type { SendOptions } from "./handler";

@@ -1,7 +1,7 @@
 // The options of `serve` as flags: those of the tables, named as node's own flags are, and those beside them.
 //
-// Invariant: every option that is no function has a flag; the option's own check judges its value, and its message
-// names the flag.
+// Invariant: every option that a line can say has a flag (a logger, a signal, callbacks and TLS by host name are for
+// programs); the option's own check judges its value, and its message names the flag.
 
 import { readFileSync } from "node:fs";
 import type { Options, PoolOptions } from "../options";

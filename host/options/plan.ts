@@ -1,6 +1,5 @@
-// The memory plan: what a server takes, before anything starts, and which options buy it.
-//
-// Invariant: the engine's memory is the sum of the regions, to the byte.
+// The memory plan: what a server takes, before anything starts, and which options buy it. The bytes of a region are
+// those that the engine itself lays out: the arithmetic is the same source (assembly/plan.ts).
 
 import { Param } from "../../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
