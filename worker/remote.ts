@@ -332,7 +332,7 @@ export class Remote implements Host {
 
   #laneOf(ws: WebSocket, peer: Peer): Lane {
     const lane = new Lane(peer, (bytes, flags) => {
-      const outcome = this.#pump.sendTo(peer, bytes, {
+      const outcome = this.#pump.outgoing.send(peer, bytes, {
         binary: (flags & FrameFlag.Binary) !== 0,
         compress: !(flags & FrameFlag.Plain),
       });
@@ -477,7 +477,7 @@ export class Remote implements Host {
 
   #tellRoom(peer: Peer, free: number): void {
     const { slot, generation } = peer;
-    const lag = this.#pump.lagOf(peer);
+    const lag = this.#pump.outgoing.lagOf(peer);
     const kind = peer.ws ? Told.Room : Told.AnswerRoom;
     const at = this.#batch.begin(kind, 0, slot, generation, free, 8);
     put32(this.#batch.bytes, at, lag.bytes);
@@ -508,7 +508,7 @@ export class Remote implements Host {
       try {
         this.#answer(op, pending, second, fields, tail);
       } catch (thrown) {
-        this.#pump.failRequest(peer, pending.response, thrown);
+        this.#pump.requests.failRequest(peer, pending.response, thrown);
       }
     } else {
       const lane = this.#lanes.get(id);
@@ -566,7 +566,7 @@ export class Remote implements Host {
         break;
       }
       default:
-        this.#pump.failAnswer(peer, response);
+        this.#pump.requests.failAnswer(peer, response);
         break;
     }
   }
@@ -615,7 +615,7 @@ export class Remote implements Host {
         this.#pump.abandon(peer, CloseReason.HandlerError);
         break;
       case Op.Subscribe:
-        this.#pump.subscribeFor(peer, utf8(tail, 0, tail.length));
+        this.#pump.topics.subscribeFor(peer, utf8(tail, 0, tail.length));
         break;
       case Op.Unsubscribe:
         this.#pump.unsubscribe(peer.id, utf8(tail, 0, tail.length));
