@@ -191,14 +191,28 @@ export class Remote implements Host {
     for (const lane of this.#stalled) this.#release(lane);
   }
 
+  /** Counts bytes that a client is the cause of. @returns true when it has to wait for the application */
+  #count(lane: Lane, bytes: number): boolean {
+    lane.told += bytes;
+    return this.#isFull() || lane.told >= this.#laneBytes;
+  }
+
   /** Counts a message's bytes; what it returns lets the next one of that client wait. */
   #pace(lane: Lane, bytes: number): Promise<void> | undefined {
-    lane.told += bytes;
-    if (!this.#isFull() && lane.told < this.#laneBytes) return undefined;
+    if (!this.#count(lane, bytes)) return undefined;
     return new Promise((resolve) => {
       lane.release = resolve;
       this.#stalled.add(lane);
     });
+  }
+
+  /** Counts a control frame's bytes: no handler of it is waited for, so the connection itself is held. */
+  #paceControl(lane: Lane, bytes: number): void {
+    if (!this.#count(lane, bytes)) return;
+    const { peer } = lane;
+    this.#pump.hold(peer, Hold.Flow);
+    lane.release ??= () => this.#pump.release(peer, Hold.Flow);
+    this.#stalled.add(lane);
   }
 
   #release(lane: Lane): void {
@@ -369,7 +383,7 @@ export class Remote implements Host {
     const { slot, generation } = lane.peer;
     const at = this.#batch.begin(kind, 0, slot, generation, 0, data.length);
     this.#batch.bytes.set(data, at);
-    lane.told += Batch.cost(data.length);
+    this.#paceControl(lane, Batch.cost(data.length));
     this.#pump.schedule();
   }
 

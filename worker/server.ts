@@ -654,7 +654,8 @@ export class Pump implements HandlerServer {
 
   #tellClosed(peer: Peer, reason: number, lagBytes: number, code: number): void {
     const cause = reasonName(reason);
-    if (reason === CloseReason.WsClientTooSlow || reason === CloseReason.Evicted) {
+    const isEvicted = reason === CloseReason.WsClientTooSlow || reason === CloseReason.Evicted;
+    if (isEvicted && this.#evicted) {
       const { id, remoteAddress } = peer;
       const age = this.engine.get(Control.Now) - peer.since;
       this.#evictions.push({ id, remoteAddress, cause, lagBytes, age });
@@ -917,10 +918,10 @@ export class Pump implements HandlerServer {
     this.#flushWhenDue();
     this.handleEvents();
     this.#runLater();
-    if (this.#evictions.length > 0 && this.#evicted) {
+    if (this.#evictions.length > 0) {
       const evictions = this.#evictions;
       this.#evictions = [];
-      this.#evicted(evictions);
+      this.#evicted?.(evictions);
     }
     this.#turned?.();
     this.#arm();
