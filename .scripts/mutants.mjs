@@ -7,8 +7,8 @@ import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { build } from "esbuild";
 import { root } from "./build.mjs";
+import { bundlePrograms } from "./programs.mjs";
 
 const run = promisify(execFile);
 
@@ -278,20 +278,7 @@ export async function bundleSimulator(outfile, name) {
       },
     });
   }
-  await build({
-    absWorkingDir: root,
-    entryPoints: ["test/simulate.ts"],
-    outfile,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    target: "node20",
-    sourcemap: "inline",
-    packages: "external",
-    loader: { ".wasm": "binary" },
-    plugins,
-    logLevel: "warning",
-  });
+  await bundlePrograms({ entryPoints: ["test/simulate.ts"], outfile, plugins });
 }
 
 /** Calls `fn` with a folder that lives as long as the call. */

@@ -9,8 +9,8 @@ import { spawn } from "node:child_process";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import path from "node:path";
-import { build } from "esbuild";
 import { root } from "./build.mjs";
+import { bundlePrograms } from "./programs.mjs";
 
 const [suite = "all", ...names] = process.argv.slice(2);
 const suites = suite === "all" ? ["unit", "e2e"] : [suite];
@@ -74,22 +74,14 @@ const files = (await Promise.all(suites.map(find))).flat();
 /** Not tests, but what tests run: the suite's handler, and what other runtimes run. */
 const modules = ["test/suite-handler.ts"];
 if (suites.includes("runtimes")) modules.push("test/runtimes/suite.ts", "test/runtimes/more.ts");
-await build({
-  absWorkingDir: root,
+await bundlePrograms({
   entryPoints: [...files, ...modules],
   outbase: "test",
   outdir,
   outExtension: { ".js": ".mjs" },
-  bundle: true,
-  format: "esm",
-  platform: "node",
-  target: "node20",
   sourcemap: "linked",
-  packages: "external",
   // The package itself, as its user imports it.
   external: ["ringcast", "ringcast/*"],
-  loader: { ".wasm": "binary" },
-  logLevel: "warning",
 });
 
 let passed = 0;

@@ -3,14 +3,9 @@
 import { CloseReason } from "../assembly/abi";
 import { rangeText, valueText } from "../host/cli/values";
 import { CLOSE_TABLE } from "../host/close";
-import {
-  OPTIONS,
-  type OptionName,
-  type OptionRow,
-  type Options,
-  POOL_OPTIONS,
-  plan,
-} from "../host/options";
+import type { Options } from "../host/options";
+import { plan } from "../host/options/plan";
+import { OPTIONS, type OptionName, type OptionRow, POOL_OPTIONS } from "../host/options/table";
 
 /** A row for the reference: what it does, its default and its range. */
 function rowText(row: OptionRow<string>): string {

@@ -3,8 +3,10 @@
 
 import { INBOX_WORDS } from "../assembly/abi";
 import type { Handler, Stats } from "../host/handler";
-import type { Eviction, OptionName, PoolOptions, Settings } from "../host/options";
-import { engineParams } from "../host/options";
+import type { Eviction, PoolOptions } from "../host/options";
+import { engineParams } from "../host/options/params";
+import type { Settings } from "../host/options/settle";
+import type { OptionName } from "../host/options/table";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../host/publisher";
 import { tooLate } from "../host/members";
 import { toError } from "../host/result";

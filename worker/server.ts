@@ -728,7 +728,7 @@ export class Pump implements HandlerServer {
     this.#peers[slot] = peer;
   }
 
-  /** A WebSocket has been accepted: its messages wait until `open` has run, which it does after the request's handler. */
+  /** A WebSocket has been accepted: its messages wait until `open` has run, which is after the request's handler. */
   opened(peer: Peer, ws: WebSocketImpl): void {
     peer.ws = ws;
     this.hold(peer, Hold.Open);

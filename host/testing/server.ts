@@ -12,17 +12,9 @@ import type {
 } from "../handler";
 import { checkClose } from "../close";
 import { flagsOf } from "../flags";
-import {
-  type Eviction,
-  type LiveOptions,
-  type Options,
-  type Plan,
-  type Settings,
-  type ShutdownOptions,
-  planOf,
-  settleChanges,
-  settleShutdown,
-} from "../options";
+import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options";
+import { type Plan, planOf } from "../options/plan";
+import { type Settings, settleChanges, settleShutdown } from "../options/settle";
 import type { PublisherHandle } from "../publisher";
 import type { Server } from "../running";
 import { BufferStage } from "../stage";

@@ -3,7 +3,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Outcome, Param, SLOT_LIMIT } from "../../assembly/abi";
-import { settle } from "../../host/options";
+import { settle } from "../../host/options/settle";
 import { Random } from "../../host/testing/random";
 import { createTestServer } from "../../host/testing";
 import { Drive, HANDSHAKE, type Wire } from "../drive";
