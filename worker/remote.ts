@@ -134,8 +134,8 @@ export class Remote implements Host {
     if (has("message"))
       handler.message = (ws, data, isBinary) => this.#message(ws, toBytes(data), isBinary);
     if (has("fragment")) handler.fragment = (ws, data, info) => this.#fragment(ws, data, info);
-    if (has("ping")) handler.ping = (ws, data) => this.#control(Told.Ping, ws, data);
-    if (has("pong")) handler.pong = (ws, data) => this.#control(Told.Pong, ws, data);
+    if (has("ping")) handler.ping = (ws, data) => this.#tellMessage(Told.Ping, ws, data, 0, 0);
+    if (has("pong")) handler.pong = (ws, data) => this.#tellMessage(Told.Pong, ws, data, 0, 0);
     return handler;
   }
 
@@ -361,16 +361,6 @@ export class Remote implements Host {
       (info.first ? TOLD_FIRST : 0) |
       (info.last ? TOLD_LAST : 0);
     return this.#tellMessage(Told.Fragment, ws, data, flags, info.remaining);
-  }
-
-  #control(kind: Told, ws: WebSocket, data: Uint8Array): void {
-    const lane = this.#lanes.get(ws.id);
-    if (!lane) return;
-    const { slot, generation } = lane.peer;
-    const at = this.#batch.begin(kind, 0, slot, generation, 0, data.length);
-    this.#batch.bytes.set(data, at);
-    lane.told += Batch.cost(data.length);
-    this.#pump.schedule();
   }
 
   #tellMessage(

@@ -1155,9 +1155,11 @@ export class Pump implements HandlerServer {
     if (!handle || !ws) return;
     const data = copyBytes(this.engine.u8, pointer, length);
     const tell = (): void => {
-      this.#guard(kind === EventKind.Ping ? "ping" : "pong", () =>
+      const told = this.#guard(kind === EventKind.Ping ? "ping" : "pong", () =>
         handle.call(this.#handler, ws, data),
       );
+      // On another thread they count as messages do.
+      if (this.#raw) this.#settleMessage(peer, told);
     };
     if (peer.queue) peer.queue.push(tell);
     else tell();
