@@ -439,8 +439,14 @@ export class Pump implements HandlerServer {
       !engine.isWaiting(peer.slot) &&
       (left > 0 || fed === 0 || engine.isMessageOut(peer.slot))
     ) {
+      const began = engine.get(Control.Now);
       let before = -1;
       do {
+        // What it sent may be little to read, and much to do: the others come in between.
+        if (this.#clock.now() - began > TURN_MILLIS) {
+          this.#awaitTurn(peer);
+          break;
+        }
         before = rest;
         rest = x.resume(peer.slot, peer.generation);
         this.handleEvents();
@@ -1031,8 +1037,12 @@ export class Pump implements HandlerServer {
 
   /** Goes on with a connection in the next turn: one that has little to read may have much to be done. */
   #awaitTurn(peer: Peer): void {
-    this.hold(peer, Hold.Turn);
-    this.#later.push(() => this.release(peer, Hold.Turn));
+    if (peer.ws) {
+      this.hold(peer, Hold.Turn);
+      this.#later.push(() => this.release(peer, Hold.Turn));
+    } else {
+      this.#resumeLater(peer);
+    }
     this.schedule();
     // The time that it took the next read would see: the turn comes before that.
     this.#dueSince = Number.NEGATIVE_INFINITY;
