@@ -81,20 +81,12 @@ export class Messages {
     if (peer.refused || !this.#codec) return;
     const limit = peer.payloadBytes;
     const data = this.#codec.inflate(packed, limit);
-    if (data.length >= LARGE_BYTES) this.#awaitTurn(peer);
+    if (data.length >= LARGE_BYTES) this.#pump.awaitTurn(peer);
     if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
     else if (opcode === 2) this.#tell(peer, ownBytes(data), true);
     else if (!this.#isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
     else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
-  }
-
-  /** Goes on with a connection in the next turn: one that has little to read may have much to be done. */
-  #awaitTurn(peer: Peer): void {
-    this.#pump.hold(peer, Hold.Turn);
-    this.#pump.later(() => this.#pump.release(peer, Hold.Turn));
-    // The time that it took the next read would see: the turn comes before that.
-    this.#pump.hasten();
   }
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {
@@ -216,9 +208,11 @@ export class Messages {
     if (!handle || !ws) return;
     const data = copyBytes(this.#pump.engine.u8, pointer, length);
     const tell = (): void => {
-      this.#pump.guard(kind === EventKind.Ping ? "ping" : "pong", () =>
+      const told = this.#pump.guard(kind === EventKind.Ping ? "ping" : "pong", () =>
         handle.call(this.#pump.handler, ws, data),
       );
+      // On another thread they count as messages do.
+      if (this.#raw) this.#settleMessage(peer, told);
     };
     if (peer.queue) peer.queue.push(tell);
     else tell();

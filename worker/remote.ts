@@ -134,8 +134,8 @@ export class Remote implements Host {
     if (has("message"))
       handler.message = (ws, data, isBinary) => this.#message(ws, toBytes(data), isBinary);
     if (has("fragment")) handler.fragment = (ws, data, info) => this.#fragment(ws, data, info);
-    if (has("ping")) handler.ping = (ws, data) => this.#control(Told.Ping, ws, data);
-    if (has("pong")) handler.pong = (ws, data) => this.#control(Told.Pong, ws, data);
+    if (has("ping")) handler.ping = (ws, data) => this.#tellMessage(Told.Ping, ws, data, 0, 0);
+    if (has("pong")) handler.pong = (ws, data) => this.#tellMessage(Told.Pong, ws, data, 0, 0);
     return handler;
   }
 
@@ -191,28 +191,14 @@ export class Remote implements Host {
     for (const lane of this.#stalled) this.#release(lane);
   }
 
-  /** Counts bytes that a client is the cause of. @returns true when it has to wait for the application */
-  #count(lane: Lane, bytes: number): boolean {
-    lane.told += bytes;
-    return this.#isFull() || lane.told >= this.#laneBytes;
-  }
-
   /** Counts a message's bytes; what it returns lets the next one of that client wait. */
   #pace(lane: Lane, bytes: number): Promise<void> | undefined {
-    if (!this.#count(lane, bytes)) return undefined;
+    lane.told += bytes;
+    if (!this.#isFull() && lane.told < this.#laneBytes) return undefined;
     return new Promise((resolve) => {
       lane.release = resolve;
       this.#stalled.add(lane);
     });
-  }
-
-  /** Counts a control frame's bytes: no handler of it is waited for, so the connection itself is held. */
-  #paceControl(lane: Lane, bytes: number): void {
-    if (!this.#count(lane, bytes)) return;
-    const { peer } = lane;
-    this.#pump.hold(peer, Hold.Flow);
-    lane.release ??= () => this.#pump.release(peer, Hold.Flow);
-    this.#stalled.add(lane);
   }
 
   #release(lane: Lane): void {
@@ -375,16 +361,6 @@ export class Remote implements Host {
       (info.first ? TOLD_FIRST : 0) |
       (info.last ? TOLD_LAST : 0);
     return this.#tellMessage(Told.Fragment, ws, data, flags, info.remaining);
-  }
-
-  #control(kind: Told, ws: WebSocket, data: Uint8Array): void {
-    const lane = this.#lanes.get(ws.id);
-    if (!lane) return;
-    const { slot, generation } = lane.peer;
-    const at = this.#batch.begin(kind, 0, slot, generation, 0, data.length);
-    this.#batch.bytes.set(data, at);
-    this.#paceControl(lane, Batch.cost(data.length));
-    this.#pump.schedule();
   }
 
   #tellMessage(

@@ -85,6 +85,10 @@ const SPACING_MIN_MILLIS = 0.05;
 const TIMER_MIN_MILLIS = 2;
 /** ms that a turn may be due: a loop that has much to read comes round late, then a turn comes between two reads. */
 const TURN_MILLIS = 5;
+/** ms without a turn behind which no deadline passes until the loop has looked at its sockets. */
+const STILL_MILLIS = 100;
+/** Of so many rounds of a connection one looks at the clock, less one: a small answer costs little more than that. */
+const ROUNDS_MASK = 3;
 /** Bytes of a read by which a connection has taken its share of a loop that is late. */
 const SHARE_BYTES = 4096;
 
@@ -147,6 +151,9 @@ export class Pump implements HandlerServer {
   #spacedUntil = Number.NEGATIVE_INFINITY;
   #cancelFlush: (() => void) | undefined;
   #cancelTick: (() => void) | undefined;
+  /** When it was last looked at the time for deadlines, and turns that are to come before they pass. */
+  #tickedAt = Number.NEGATIVE_INFINITY;
+  #turnsToTick = 0;
   #tickAt = Number.POSITIVE_INFINITY;
   /** Since when a turn is due. */
   #dueSince = 0;
@@ -384,8 +391,15 @@ export class Pump implements HandlerServer {
       !engine.isWaiting(peer.slot) &&
       (left > 0 || fed === 0 || engine.isMessageOut(peer.slot))
     ) {
+      const began = engine.get(Control.Now);
+      let rounds = 0;
       let before = -1;
       do {
+        // What it sent may be little to read, and much to do: the others come in between.
+        if ((++rounds & ROUNDS_MASK) === 0 && this.#clock.now() - began > TURN_MILLIS) {
+          this.awaitTurn(peer);
+          break;
+        }
         before = rest;
         rest = x.resume(peer.slot, peer.generation);
         this.handleEvents();
@@ -471,6 +485,19 @@ export class Pump implements HandlerServer {
   resumeLater(peer: Peer): void {
     this.#resumes.push(peer);
     this.schedule();
+  }
+
+  /** Goes on with a connection in the next turn: one that has little to read may have much to be done. */
+  awaitTurn(peer: Peer): void {
+    if (peer.ws) {
+      this.hold(peer, Hold.Turn);
+      this.later(() => this.release(peer, Hold.Turn));
+    } else {
+      this.resumeLater(peer);
+    }
+    this.schedule();
+    // The time that it took the next read would see: the turn comes before that.
+    this.#dueSince = Number.NEGATIVE_INFINITY;
   }
 
   /** Goes on with those that were held; in the next turn with who is left when this one has taken long. */
@@ -885,14 +912,11 @@ export class Pump implements HandlerServer {
     this.#clock.defer(this.#turn);
   }
 
-  /** Lets the turn come before the next read. */
-  hasten(): void {
-    this.schedule();
-    this.#dueSince = Number.NEGATIVE_INFINITY;
-  }
-
   readonly #turn = (): void => {
     this.#scheduled = false;
+    // However long turns take: then it has.
+    if (this.#turnsToTick > 0 && --this.#turnsToTick === 0)
+      this.#tickedAt = Number.POSITIVE_INFINITY;
     this.#goRound("in turn");
     if (this.#yielding.length > 0) this.#readNext();
   };
@@ -913,7 +937,7 @@ export class Pump implements HandlerServer {
       // What was published meanwhile is not to wait for as long again.
       if (this.#isOverdue()) more = this.#drainInboxes();
     }
-    this.engine.x.tick();
+    this.#tick();
     this.handleEvents();
     this.#flushWhenDue();
     this.handleEvents();
@@ -932,6 +956,21 @@ export class Pump implements HandlerServer {
       this.#idleWaiters = [];
       for (const resolve of waiters) resolve();
     }
+  }
+
+  /**
+   * Lets deadlines pass. Where user code, or the machine, held the loop up, not yet: what clients have sent meanwhile
+   * is in the kernel, and is read between this turn and the next.
+   * @returns ms to the next deadline; −1: there is none
+   */
+  #tick(): number {
+    const { engine } = this;
+    const now = engine.get(Control.Now);
+    if (now - this.#tickedAt > STILL_MILLIS) this.#turnsToTick = 2;
+    this.#tickedAt = now;
+    if (this.#turnsToTick === 0) return engine.x.tick();
+    this.schedule();
+    return -1;
   }
 
   /** @returns true when there is more */
@@ -980,8 +1019,10 @@ export class Pump implements HandlerServer {
     const { x, u32, rows } = engine;
     const wanted = withhold ? 1 : 0;
     const began = this.#clock.now();
+    let handed = 0;
     this.isFlushing = true;
     for (let count = x.flush(wanted); count > 0; count = x.flush(wanted)) {
+      handed += count;
       for (let i = 0; i < count; i++) {
         const at = rows + i * (ROW_BYTES >>> 2);
         const peer = this.#peers[u32[at + (ROW_SLOT >>> 2)] as number];
@@ -1001,7 +1042,7 @@ export class Pump implements HandlerServer {
       }
     }
     this.isFlushing = false;
-    if (engine.get(Control.Withheld) === 0) {
+    if (handed > 0 && engine.get(Control.Withheld) === 0) {
       const ended = this.#clock.now();
       const spent = ended - began;
       // A clock that stands still has no part of a pass's time.
@@ -1018,7 +1059,9 @@ export class Pump implements HandlerServer {
 
   /** One timer for all deadlines, none when there are none. */
   #arm(): void {
-    const next = this.engine.x.tick();
+    const next = this.#tick();
+    // The turn that comes arms it.
+    if (this.#turnsToTick > 0) return;
     if (this.engine.get(Control.EventCount) > 0) {
       this.handleEvents();
       this.schedule();
