@@ -60,7 +60,7 @@ import type { Engine } from "./engine";
 import { byteLength, putUtf8, toBytes, utf8 } from "./engine";
 import type { Inbox } from "./inbox";
 import { Answers } from "./answers";
-import { WINDOW_BITS } from "./deflate";
+import { WINDOW_BITS, isProtocolList } from "./deflate";
 import { Drain } from "./drain";
 import { type ForwardRules, clientOf } from "./forwarded";
 import { Horizon } from "./horizon";
@@ -903,7 +903,9 @@ export class Pump implements HandlerServer {
     if (!isHostAllowed(host, this.#rules)) return CloseReason.HostRefused;
     if (!request.upgrade) return 0;
     const allowed = isOriginAllowed(request.header("origin"), host, this.#rules);
-    return allowed ? 0 : CloseReason.OriginRefused;
+    if (!allowed) return CloseReason.OriginRefused;
+    const protocols = request.header("sec-websocket-protocol");
+    return protocols === undefined || isProtocolList(protocols) ? 0 : CloseReason.BadRequest;
   }
 
   /** A request's handler failed: that is reported, and answered as far as it can be. */
