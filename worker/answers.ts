@@ -223,8 +223,10 @@ export class Answers {
     }
     const chosen = protocol === "" ? this.#choose(request) : protocol;
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
-    const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
-    const agreed = offered === undefined ? undefined : negotiate(offered);
+    const offered = request.header("sec-websocket-extensions");
+    const judged = offered === undefined ? undefined : negotiate(offered);
+    // What breaks the grammar is refused also where nothing is compressed (RFC 6455 9.1).
+    const agreed = this.#codec || judged === "malformed" ? judged : undefined;
     // Who shuts down opens nothing any more.
     if (agreed === "malformed" || this.#pump.farewell.isBegun) {
       const reason = this.#pump.farewell.isBegun ? CloseReason.Shutdown : CloseReason.BadRequest;

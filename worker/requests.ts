@@ -5,6 +5,7 @@
 
 import { CloseReason, Outcome } from "../assembly/abi";
 import { isThenable } from "../host/result";
+import { isProtocolList } from "./deflate";
 import { type ForwardRules, clientOf } from "./forwarded";
 import { type MetricsRules, answerMetrics } from "./metrics";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
@@ -154,7 +155,9 @@ export class Requests {
     if (!isHostAllowed(host, this.#rules)) return CloseReason.HostRefused;
     if (!request.upgrade) return 0;
     const allowed = isOriginAllowed(request.header("origin"), host, this.#rules);
-    return allowed ? 0 : CloseReason.OriginRefused;
+    if (!allowed) return CloseReason.OriginRefused;
+    const protocols = request.header("sec-websocket-protocol");
+    return protocols === undefined || isProtocolList(protocols) ? 0 : CloseReason.BadRequest;
   }
 
   /** A request's handler failed: that is reported, and answered as far as it can be. */

@@ -31,7 +31,9 @@ class Scene {
     const params = { ReplyPoolBytes: 65536, Backlog: 1048576, WebSockets: 64, Connections: 64 };
     this.pump = new Pump({ engine: testEngine(params), clock: this.clock });
     const limits = { requests: 100, bytes: 1048576 };
-    const post = (batch: ArrayBuffer): void => void (this.told += batch.byteLength);
+    const post = (batch: ArrayBuffer): void => {
+      this.told += batch.byteLength;
+    };
     this.remote = new Remote(this.pump, limits, this.words, { post });
     const bits = ["request" as const, ...members].map((name) => 1 << MEMBERS.indexOf(name));
     const handler = this.remote.handler(bits.reduce((sum, bit) => sum | bit));
