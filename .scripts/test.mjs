@@ -19,7 +19,7 @@ const outdir = path.join(root, ".cache/test");
 const LANES = Math.min(2, availableParallelism());
 /** Files that judge latency, memory or speed, or need all the machine has. */
 const ALONE =
-  /\/(application|bench|broadcast|clients|demo|faults|floods-\w+|load|lifecycle|memory|pool|soak|testing)\.test\.ts$/;
+  /\/(application|bench|broadcast|clients|demo|faults|floods-\w+|load|lifecycle|memory|pool|shares|testing)\.test\.ts$/;
 /** Files that take long begin first, so that the lanes end together. */
 const LONG = /\/(browser|cli|closures|fuzz|mutants|placements|simulator|tls)\.test\.ts$/;
 /** Longest a file may take, in ms. */

@@ -330,7 +330,7 @@ export const ROW_LAST: u32 = 24;
 
 export const HEADER_ENTRY_BYTES: u32 = 8;
 
-/** Index in the table of methods that `method()` spells; the names are the registered ones. */
+/** Index in the table of methods that `methodName` spells: the registered ones, and some in use. */
 export enum Method {
   GET,
   HEAD,

@@ -253,9 +253,10 @@ function parseHttp(c: Conn): void {
     if (result == MORE) {
       paceIn(c);
       if (wantsContinue(c) && !has(c, Flag.Continued)) {
-        // Only when the client has not begun to send by itself (RFC 9110 10.1.1).
-        if (c.end - c.start == (c.headLength as u32)) sendContinue(c);
-        c.flags |= Flag.Continued;
+        // Only when the client has not begun to send by itself (RFC 9110 10.1.1); an upgrade goes after it anyway.
+        const begun = c.end - c.start != (c.headLength as u32);
+        if (!begun) sendContinue(c);
+        if (!begun || !(c.traits & Trait.Upgrade)) c.flags |= Flag.Continued;
       }
       rearm(c);
       break;

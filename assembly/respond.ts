@@ -88,9 +88,13 @@ export function refuse(c: Conn, reason: i32): void {
   if (queue(c, SHORT, at, text, isHead ? 0 : ((textEnd - text) as u32))) finishWith(c, reason);
 }
 
+function putContinue(at: usize): usize {
+  return putText(at, "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
 /** Tells the client to send its body (RFC 9110 10.1.1). */
 export function sendContinue(c: Conn): void {
-  queue(c, SHORT, putText(SHORT, "HTTP/1.1 100 Continue\r\n\r\n"), 0, 0);
+  queue(c, SHORT, putContinue(SHORT), 0, 0);
 }
 
 /** The host wants the body: the client is told to send it, unless it has begun, or its answer has. */
@@ -356,8 +360,10 @@ export function dismiss(slot: u32, generation: u32): void {
  */
 export function queueSwitch(c: Conn, fieldsLength: u32): u32 {
   const head = (engine.scratch + fieldsLength + 15) & ~15;
+  // RFC 9110 7.8: a 100 that is expected goes before a 101.
+  const isDue = wantsContinue(c) && !has(c, Flag.Continued);
   let at = putText(
-    head,
+    isDue ? putContinue(head) : head,
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
   );
   at = putAccept(at, (c.head as usize) + (c.key as usize));

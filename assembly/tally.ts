@@ -187,7 +187,7 @@ export function countReturned(c: Conn, bytes: i32): void {
   if (c.address != 0) tally(c.address).returned += bytes;
 }
 
-/** True when `held` and `bytes` exceed what the host may hold: a quarter of a bound, four windows at least. */
+/** True when `held` bytes and so many more exceed what the host may hold: a quarter of a bound, or four windows. */
 function overflows(held: u32, bytes: u32, bound: u32): bool {
   return held + bytes > max(paramU32(bound) >> 2, paramU32(Param.WindowBytes) << 2);
 }

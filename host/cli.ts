@@ -89,14 +89,17 @@ async function run(args: readonly string[]): Promise<void> {
   const [first = ""] = args;
   const named = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
   const command = named ?? SERVE;
+  // Who reads the output may have had enough of it, its disk may be full: that ends no server.
+  process.stdout.on("error", () => {
+    if (command !== SERVE) process.exit(0);
+  });
   const { given, words } = parseFlags(named ? args.slice(1) : args, [...COMMON, ...command.flags]);
   if (given.get("help")) process.stdout.write(help(command));
   else if (given.get("version")) say(version());
   else await command.run(given, words);
 }
 
-// Who reads the output may have had enough of it.
-process.stdout.on("error", () => process.exit(0));
+process.stderr.on("error", () => undefined);
 try {
   await run(process.argv.slice(2));
 } catch (error) {

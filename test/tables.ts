@@ -130,6 +130,11 @@ const LIMITS: readonly Limit[] = [
     outcome: "`send` is false, an answer a reset",
   },
   {
+    what: "answers over 64 KiB that were not read, as many bytes again",
+    options: ["replyBuffers", "maxReplyPerAddress"],
+    outcome: "503, 429; one alone may be larger",
+  },
+  {
     what: "requests and events for the application's thread",
     options: ["maxPendingRequests", "maxPendingBytes"],
     outcome: "503; WebSockets are not read",

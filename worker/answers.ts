@@ -80,7 +80,7 @@ export class Answers {
       fieldsLength,
       length,
     );
-    this.#pump.answered(peer, request);
+    this.#pump.requests.answered(peer, request);
     return outcome === Outcome.Ok;
   }
 
@@ -146,7 +146,7 @@ export class Answers {
       length,
     );
     this.#isBodyQueued = this.#pump.engine.get(Control.Result) !== 0;
-    this.#pump.answered(peer, request);
+    this.#pump.requests.answered(peer, request);
     return outcome === Outcome.Ok;
   }
 
@@ -184,7 +184,7 @@ export class Answers {
     this.#pump.time();
     this.#prepareAnswer(request);
     this.#pump.engine.x.streamEnd(peer.slot, peer.generation);
-    this.#pump.answered(peer, request);
+    this.#pump.requests.answered(peer, request);
   }
 
   /**
@@ -223,11 +223,13 @@ export class Answers {
     }
     const chosen = protocol === "" ? this.#choose(request) : protocol;
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
-    const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
-    const agreed = offered === undefined ? undefined : negotiate(offered);
+    const offered = request.header("sec-websocket-extensions");
+    const judged = offered === undefined ? undefined : negotiate(offered);
+    // What breaks the grammar is refused also where nothing is compressed (RFC 6455 9.1).
+    const agreed = this.#codec || judged === "malformed" ? judged : undefined;
     // Who shuts down opens nothing any more.
-    if (agreed === "malformed" || this.#pump.isStopping) {
-      const reason = this.#pump.isStopping ? CloseReason.Shutdown : CloseReason.BadRequest;
+    if (agreed === "malformed" || this.#pump.farewell.isBegun) {
+      const reason = this.#pump.farewell.isBegun ? CloseReason.Shutdown : CloseReason.BadRequest;
       this.#prepareAnswer(request);
       peer.response = undefined;
       engine.x.abandon(peer.slot, peer.generation, reason);
@@ -240,7 +242,7 @@ export class Answers {
     peer.windowBits = agreed?.windowBits ?? 0;
     // Broadcasts are compressed with one window; who wants a smaller one gets them plain.
     const deflate = agreed === undefined ? 0 : agreed.windowBits === WINDOW_BITS ? 1 : 2;
-    if (!this.#pump.isAddressFree(peer, request.remoteAddress)) {
+    if (!this.#pump.requests.isAddressFree(peer, request.remoteAddress)) {
       peer.response = undefined;
       return this.#refuse(peer, chosen, data, CloseReason.AddressLimit);
     }
@@ -262,7 +264,7 @@ export class Answers {
     peer.payloadBytes = maxPayloadLength ?? (engine.params[Param.PayloadBytes] as number);
     const ms = idle ?? (engine.params[Param.IdleTimeout] as number);
     x.limit(peer.slot, peer.generation, ms, peer.payloadBytes);
-    this.#pump.answered(peer, request);
+    this.#pump.requests.answered(peer, request);
     this.#pump.opened(peer, new WebSocketImpl(this.#pump, peer, chosen, data));
     return true;
   }

@@ -361,7 +361,7 @@ export class Worker {
       ]);
       this.#listener?.close();
       this.#remote.isDraining = drainMs > 0;
-      pump.beginShutdown(drainMs);
+      pump.farewell.begin(drainMs);
       await pump.idle();
       clearTimeout(timer);
       // The last events.

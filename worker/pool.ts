@@ -3,7 +3,7 @@
 //
 // Invariant: a request is with one thread at most, and answered once: by what its thread said, by 500 when
 // the thread ended or took too long, by 503 when there was no room. A client that goes ends the thread that
-// was busy for it; an answer for it is dropped.
+// is busy for it, unless that is done with it soon; an answer for it is dropped.
 
 import { CloseReason, Param } from "../assembly/abi";
 import type { CloseInfo, Connection, Handler, PoolStats, Request, Response } from "../host/handler";
@@ -16,6 +16,12 @@ import type { Peer } from "./peer";
 import { type ResponseImpl, refuse } from "./request";
 import type { Pump } from "./server";
 import type { Beginning, Outcome, Piece, Task, ToldError } from "./task";
+
+/**
+ * ms that a thread may be busy for a client that has gone. To start another one takes about as much: whoever asks and
+ * goes, again and again, takes no more of the processor than whoever stays.
+ */
+const FORSAKEN_MILLIS = 100;
 
 interface PoolLimits {
   readonly threads: number;
@@ -32,6 +38,8 @@ interface Job {
   readonly response: ResponseImpl;
   /** Ends its thread. */
   readonly abort: AbortController;
+  /** No thread has it any more. */
+  isOver: boolean;
   /** Its answer's pieces, and where they come from. */
   lane?: Lane;
   port?: PiecePort;
@@ -130,7 +138,8 @@ export class Pool {
     // Its thread gets a copy.
     response.request.forget();
     this.#number = (this.#number + 1) >>> 0;
-    const job = { number: this.#number, peer, response, abort: new AbortController() };
+    const abort = new AbortController();
+    const job: Job = { number: this.#number, peer, response, abort, isOver: false };
     this.#jobs.set(peer, job);
     if (this.#running < threads) void this.#run(job);
     else this.#queue.add(job);
@@ -168,6 +177,7 @@ export class Pool {
       this.#fail(job, new Error(text));
     } finally {
       cancel?.();
+      job.isOver = true;
       this.#running--;
       this.#next();
     }
@@ -196,16 +206,19 @@ export class Pool {
     this.#ports.delete(lane);
   }
 
-  /** The client has gone: its job is dropped, or its thread ended. */
+  /** The client has gone: its job is dropped, or its thread ended when it is not done with it soon. */
   #leave(peer: Peer): void {
     const job = this.#jobs.get(peer);
     if (!job) return;
     this.#forget(job);
-    if (!this.#queue.delete(job)) job.abort.abort();
+    if (this.#queue.delete(job)) return;
+    this.#pump.after(FORSAKEN_MILLIS, () => {
+      if (!job.isOver) job.abort.abort();
+    });
   }
 
   #fail(job: Job, error: Error): void {
-    if (this.#isWanted(job)) this.#pump.failRequest(job.peer, job.response, error);
+    if (this.#isWanted(job)) this.#pump.requests.failRequest(job.peer, job.response, error);
     this.#forget(job);
   }
 
@@ -221,7 +234,7 @@ export class Pool {
       try {
         this.#answer(job, outcome);
       } catch (thrown) {
-        this.#pump.failRequest(job.peer, job.response, thrown);
+        this.#pump.requests.failRequest(job.peer, job.response, thrown);
       }
     }
     this.#forget(job);

@@ -134,8 +134,8 @@ export class Remote implements Host {
     if (has("message"))
       handler.message = (ws, data, isBinary) => this.#message(ws, toBytes(data), isBinary);
     if (has("fragment")) handler.fragment = (ws, data, info) => this.#fragment(ws, data, info);
-    if (has("ping")) handler.ping = (ws, data) => this.#control(Told.Ping, ws, data);
-    if (has("pong")) handler.pong = (ws, data) => this.#control(Told.Pong, ws, data);
+    if (has("ping")) handler.ping = (ws, data) => this.#tellMessage(Told.Ping, ws, data, 0, 0);
+    if (has("pong")) handler.pong = (ws, data) => this.#tellMessage(Told.Pong, ws, data, 0, 0);
     return handler;
   }
 
@@ -332,7 +332,7 @@ export class Remote implements Host {
 
   #laneOf(ws: WebSocket, peer: Peer): Lane {
     const lane = new Lane(peer, (bytes, flags) => {
-      const outcome = this.#pump.sendTo(peer, bytes, {
+      const outcome = this.#pump.outgoing.send(peer, bytes, {
         binary: (flags & FrameFlag.Binary) !== 0,
         compress: !(flags & FrameFlag.Plain),
       });
@@ -361,16 +361,6 @@ export class Remote implements Host {
       (info.first ? TOLD_FIRST : 0) |
       (info.last ? TOLD_LAST : 0);
     return this.#tellMessage(Told.Fragment, ws, data, flags, info.remaining);
-  }
-
-  #control(kind: Told, ws: WebSocket, data: Uint8Array): void {
-    const lane = this.#lanes.get(ws.id);
-    if (!lane) return;
-    const { slot, generation } = lane.peer;
-    const at = this.#batch.begin(kind, 0, slot, generation, 0, data.length);
-    this.#batch.bytes.set(data, at);
-    lane.told += Batch.cost(data.length);
-    this.#pump.schedule();
   }
 
   #tellMessage(
@@ -477,7 +467,7 @@ export class Remote implements Host {
 
   #tellRoom(peer: Peer, free: number): void {
     const { slot, generation } = peer;
-    const lag = this.#pump.lagOf(peer);
+    const lag = this.#pump.outgoing.lagOf(peer);
     const kind = peer.ws ? Told.Room : Told.AnswerRoom;
     const at = this.#batch.begin(kind, 0, slot, generation, free, 8);
     put32(this.#batch.bytes, at, lag.bytes);
@@ -508,7 +498,7 @@ export class Remote implements Host {
       try {
         this.#answer(op, pending, second, fields, tail);
       } catch (thrown) {
-        this.#pump.failRequest(peer, pending.response, thrown);
+        this.#pump.requests.failRequest(peer, pending.response, thrown);
       }
     } else {
       const lane = this.#lanes.get(id);
@@ -566,7 +556,7 @@ export class Remote implements Host {
         break;
       }
       default:
-        this.#pump.failAnswer(peer, response);
+        this.#pump.requests.failAnswer(peer, response);
         break;
     }
   }
@@ -615,7 +605,7 @@ export class Remote implements Host {
         this.#pump.abandon(peer, CloseReason.HandlerError);
         break;
       case Op.Subscribe:
-        this.#pump.subscribeFor(peer, utf8(tail, 0, tail.length));
+        this.#pump.topics.subscribeFor(peer, utf8(tail, 0, tail.length));
         break;
       case Op.Unsubscribe:
         this.#pump.unsubscribe(peer.id, utf8(tail, 0, tail.length));

@@ -118,7 +118,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 2048 * MiB,
     param: "AddressReplyBytes",
-    text: "Bytes of `replyBuffers` that one address holds; `send` is false, an answer a reset. 0: no limit.",
+    text: "Answers and messages that one address holds; `send` is false, an answer 429 or a reset. 0: no limit.",
   },
   {
     name: "whenFull",
@@ -213,7 +213,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 65536,
     max: 2048 * MiB,
     param: "ReplyPoolBytes",
-    text: "Answers and messages for single clients, of all clients together.",
+    text: "Answers and messages for single clients, of all together; as much again for answers over 64 KiB.",
   },
   {
     name: "maxBacklog",

@@ -90,7 +90,7 @@ export class MemoryServer implements Server {
   subscribe(id: number, topic: string): boolean {
     checkTopic(topic);
     const peer = this.#pump.peer(id);
-    if (peer) this.#pump.subscribeFor(peer, topic);
+    if (peer) this.#pump.topics.subscribeFor(peer, topic);
     return this.#isOpen;
   }
 
@@ -161,7 +161,7 @@ export class MemoryServer implements Server {
     this.#listener.close();
     this.#servedUntil = clock.now() + drainMs;
     const cancel = clock.after(drainMs + timeout, () => pump.endAll());
-    pump.beginShutdown(drainMs);
+    pump.farewell.begin(drainMs);
     if (timeout + drainMs === 0) pump.endAll();
     await this.#runner.until(pump.idle());
     cancel();

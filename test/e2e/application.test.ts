@@ -10,6 +10,7 @@ import { Child } from "./child";
 import {
   BINARY,
   LIMIT,
+  PING,
   TEXT,
   Wire,
   WsWire,
@@ -360,10 +361,11 @@ class Flooder {
   sent = 0;
   #on = true;
   readonly ws: WsWire;
-  readonly #frame = clientFrame(BINARY, pattern(10000));
+  readonly #frame: Uint8Array;
 
-  constructor(ws: WsWire) {
+  constructor(ws: WsWire, frame: Uint8Array = clientFrame(BINARY, pattern(10000))) {
     this.ws = ws;
+    this.#frame = frame;
     ws.socket.on("drain", () => this.#fill());
     this.#fill();
   }
@@ -382,6 +384,7 @@ class Flooder {
 
 interface Ready {
   readonly own: number;
+  readonly pinged: number;
   readonly other: number;
   readonly pid: number;
 }
@@ -389,7 +392,7 @@ interface Ready {
 application("a blocked application slows its own clients, and nobody else", async () => {
   const child = new Child("blocked");
   try {
-    const { own, other, pid } = await child.next<Ready>(LIMIT);
+    const { own, pinged, other, pid } = await child.next<Ready>(LIMIT);
     const ticks: { n: number; at: number }[] = [];
     const ticker = new WebSocket(`ws://127.0.0.1:${other}/`);
     ticker.on("message", (data) => ticks.push({ n: Number(String(data)), at: Date.now() }));
@@ -399,6 +402,7 @@ application("a blocked application slows its own clients, and nobody else", asyn
       quietEnded = true;
     });
     const flooding = await Promise.all(Array.from({ length: 40 }, () => WsWire.open(own)));
+    const pinging = await Promise.all(Array.from({ length: 10 }, () => WsWire.open(pinged)));
     const wires = await Promise.all(Array.from({ length: 60 }, () => Wire.open(own)));
     await until("ticks", () => ticks.length > 10 && quiet.readyState === WebSocket.OPEN);
     const before = residentBytes(pid);
@@ -407,6 +411,8 @@ application("a blocked application slows its own clients, and nobody else", asyn
     const began = Date.now();
     await sleep(100);
     const flooders = flooding.map((ws) => new Flooder(ws));
+    const pings = Buffer.concat(new Array<Uint8Array>(2000).fill(clientFrame(PING, "")));
+    const pingers = pinging.map((ws) => new Flooder(ws, pings));
     const answers = wires.map((wire) => takeAnswer(wire.write(GET)));
     let peak = 0;
     let asked = 0;
@@ -422,7 +428,7 @@ application("a blocked application slows its own clients, and nobody else", asyn
     }
     const during = ticks.filter(({ at }) => at > began && at < began + 4500);
     assert.is(await child.next(LIMIT), "back");
-    for (const flooder of flooders) flooder.stop();
+    for (const flooder of [...flooders, ...pingers]) flooder.stop();
     const statuses = (await Promise.all(answers)).map(({ status }) => status);
     const count = (status: number): number => statuses.filter((one) => one === status).length;
     assert.equal([count(200), count(503)], [50, 10]);
@@ -451,7 +457,7 @@ application("a blocked application slows its own clients, and nobody else", asyn
       const texts = messages - sent;
       return texts > 0 && bytes === sent * 10000 + texts * 5;
     });
-    for (const ws of [...flooding, counter]) ws.destroy();
+    for (const ws of [...flooding, ...pinging, counter]) ws.destroy();
     for (const wire of wires) wire.destroy();
     ticker.terminate();
     quiet.terminate();

@@ -1,6 +1,15 @@
 // The command line: each command against live servers, each mistake, exit codes, signals, and reloads.
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { createHash } from "node:crypto";
@@ -9,7 +18,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocketServer } from "ws";
 import { Command, ran } from "./command";
-import { CERTIFICATE, serving, until } from "./peer";
+import { CERTIFICATE, serving, sleep, until, within } from "./peer";
 
 const cli = suite("cli");
 mkdirSync(".cache", { recursive: true });
@@ -483,6 +492,52 @@ cli("stats shows a server's metrics, or its statistics, once or again and again"
   } finally {
     command.kill();
   }
+});
+
+/** A port that nobody has. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+cli("a server goes on when what it prints to is full, or has gone", async () => {
+  const thrower = file(
+    "thrower.mjs",
+    `export default { request(req, res) {
+      if (req.path === "/throw") throw new Error("as told");
+      return res.send(200, "text/plain", "here");
+    } };`,
+  );
+  const full = openSync("/dev/full", "w");
+  for (const output of [full, "pipe"] as const) {
+    const port = await freePort();
+    const args = ["dist/cli.js", thrower, "--port", String(port)];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", output, output] });
+    child.stdout?.destroy();
+    child.stderr?.destroy();
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    try {
+      const isHere = (): Promise<boolean> =>
+        at(port).then(
+          (text) => text === "here",
+          () => false,
+        );
+      await until("it serves", isHere);
+      for (let i = 0; i < 5; i++) {
+        assert.is((await fetch(`http://127.0.0.1:${port}/throw`)).status, 500);
+        await sleep(20);
+      }
+      assert.ok(await isHere());
+      child.kill("SIGTERM");
+      assert.is(await within(ended, "its end"), 0);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  }
+  closeSync(full);
 });
 
 cli.after(() => rmSync(folder, { recursive: true, force: true }));

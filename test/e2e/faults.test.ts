@@ -378,6 +378,60 @@ faults(
   },
 );
 
+/** Clients that send something while nobody looks, and that the deadlines of all of them pass meanwhile. */
+async function outlast(port: number, standStill: () => Promise<unknown>): Promise<void> {
+  const asking = await Promise.all(Array.from({ length: 20 }, () => Wire.open(port)));
+  const sending = await Promise.all(Array.from({ length: 5 }, () => Wire.open(port)));
+  const talking = await Promise.all(Array.from({ length: 20 }, () => WsWire.open(port)));
+  for (const wire of asking) assert.is((await takeAnswer(wire.write(GET("/")))).status, 200);
+  for (const wire of sending) wire.write("GET / HTTP/1.1\r\nHo");
+  await sleep(50);
+  const still = standStill();
+  await sleep(100);
+  for (const wire of asking) wire.write(GET("/"));
+  for (const wire of sending) wire.write("st: a\r\n\r\n");
+  for (const ws of talking) ws.send(TEXT, "still here");
+  await still;
+  for (const wire of [...asking, ...sending]) assert.is((await takeAnswer(wire)).status, 200);
+  for (const ws of talking) assert.is(await ws.text(), "still here");
+  for (const one of [...asking, ...sending, ...talking]) one.destroy();
+}
+
+const SHORT = { keepAliveTimeout: 500, headersTimeout: 700, idleTimeout: 1, sendPings: false };
+
+faults("a handler that blocks its worker ends nobody who has sent something meanwhile", () =>
+  serving("", { handler, ...SHORT }, async (_, port) => {
+    for (let i = 0; i < 3; i++) {
+      await outlast(port, async () => {
+        assert.is(await status(port, "/spin?1500"), 200);
+      });
+    }
+    // Time passes for the others as it did before.
+    const idle = await Wire.open(port);
+    assert.is((await takeAnswer(idle.write(GET("/")))).status, 200);
+    await idle.gone();
+  }),
+);
+
+faults(
+  "a process that is stopped and goes on ends nobody who has sent something meanwhile",
+  async () => {
+    const child = new Child("faults", { args: ["serving", JSON.stringify(SHORT)] });
+    try {
+      const { port } = await child.next<{ port: number }>(20000);
+      for (let i = 0; i < 3; i++) {
+        await outlast(port, async () => {
+          process.kill(child.pid, "SIGSTOP");
+          await sleep(1500);
+          process.kill(child.pid, "SIGCONT");
+        });
+      }
+    } finally {
+      child.end();
+    }
+  },
+);
+
 // ---- what runs out ---------------------------------------------------------------------------------------
 
 faults(

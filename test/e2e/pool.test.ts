@@ -143,6 +143,25 @@ pool("a client that goes frees its thread, or its place", () =>
   }),
 );
 
+pool("clients that go at once end no thread whose handler is quick", () =>
+  serving("pool", { pool: { threads: 2 } }, async (server, port) => {
+    const threads = async (): Promise<string[]> => {
+      const answers = await Promise.all([1, 2, 3, 4].map(() => ask(port, "/block?50")));
+      return [...new Set(answers.map(({ body }) => body.toString().split(" ")[0] ?? ""))].sort();
+    };
+    const before = await threads();
+    assert.is(before.length, 2);
+    for (let i = 0; i < 20; i++) {
+      const wire = (await Wire.open(port)).write(get("/block?20"));
+      await until("running", async () => (await statsOf(server)).running === 1);
+      wire.reset();
+      await until("done", async () => (await statsOf(server)).running === 0);
+    }
+    assert.equal(await threads(), before);
+    assert.equal(reported, []);
+  }),
+);
+
 pool("what cannot be cloned is an error the handler's author is told of", () =>
   serving("pool", { pool: { threads: 1 } }, async (_server, port) => {
     const wire = await Wire.open(port);

@@ -13,8 +13,8 @@ const WINDOW_BYTES = 32768;
 /** Octets from which on a message may be much larger inflated: larger buffers take half the time then. */
 const LARGE_BYTES = 4096;
 const LARGE_CHUNK_BYTES = 262144;
-/** Final blocks in one message: each costs a call. */
-const FINAL_BLOCKS = 1000;
+/** Final blocks in one message: each costs a call, and nobody needs more than one. */
+const FINAL_BLOCKS = 64;
 
 /** What `info: true` makes inflateRawSync return. */
 interface Inflated {

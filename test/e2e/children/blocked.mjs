@@ -1,5 +1,5 @@
-// An application that blocks its thread: two servers, one with its handler on this thread, one whose handler
-// publishes from its worker. { block: ms } blocks.
+// An application that blocks its thread: three servers, two with their handlers on this thread, one whose
+// handler publishes from its worker. { block: ms } blocks.
 
 import { serve } from "ringcast";
 
@@ -19,6 +19,11 @@ const own = await serve({
     },
   },
 });
+const pinged = await serve({
+  port: 0,
+  maxPendingBytes: 1048576,
+  handler: { request: (_, res) => res.upgrade(), ping() {}, pong() {} },
+});
 const other = await serve({ port: 0, handler: new URL("../handlers/ticker.mjs", import.meta.url) });
 
 process.on("message", (message) => {
@@ -32,4 +37,5 @@ process.on("message", (message) => {
   }
 });
 
-process.send({ own: own.address.port, other: other.address.port, pid: process.pid });
+const ports = { own: own.address.port, pinged: pinged.address.port, other: other.address.port };
+process.send({ ...ports, pid: process.pid });
