@@ -88,6 +88,8 @@ const TIMER_MIN_MILLIS = 2;
 const TURN_MILLIS = 5;
 /** ms without a turn behind which no deadline passes until the loop has looked at its sockets. */
 const STILL_MILLIS = 100;
+/** ms that what a connection sent may take in a loop that is late: there may be many of them. */
+const LATE_MILLIS = 0.25;
 /** Bytes of a read by which a connection has taken its share of a loop that is late. */
 const SHARE_BYTES = 4096;
 /** Bytes of a message from which on the next that has to be inflated waits for another turn. */
@@ -198,8 +200,9 @@ export class Pump implements HandlerServer {
   #tickedAt = Number.NEGATIVE_INFINITY;
   #turnsToTick = 0;
   #tickAt = Number.POSITIVE_INFINITY;
-  /** Since when a turn is due. */
+  /** Since when a turn is due; since when the loop has been about what comes before it. */
   #dueSince = 0;
+  #loopSince = 0;
   /** Those that are not read until it is their turn. */
   #yielding: Peer[] = [];
   /** When the Date of answers has to be looked up again. */
@@ -445,10 +448,12 @@ export class Pump implements HandlerServer {
       (left > 0 || fed === 0 || engine.isMessageOut(peer.slot))
     ) {
       const began = engine.get(Control.Now);
+      const isLate = fed > 0 && this.#scheduled && began - this.#loopSince > TURN_MILLIS;
+      const until = began + (isLate ? LATE_MILLIS : TURN_MILLIS);
       let before = -1;
       do {
         // What it sent may be little to read, and much to do: the others come in between.
-        if (this.#clock.now() - began > TURN_MILLIS) {
+        if (this.#clock.now() > until) {
           this.#awaitTurn(peer);
           break;
         }
@@ -1574,6 +1579,7 @@ export class Pump implements HandlerServer {
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#dueSince = this.#clock.now();
+    this.#loopSince = this.#dueSince;
     this.#clock.defer(this.#turn);
   }
 
