@@ -5,17 +5,15 @@ import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import path from "node:path";
 import { root } from "./build.mjs";
-
-const run = (command, args, cwd) => {
-  const { status } = spawnSync(command, args, { cwd, stdio: "inherit" });
-  if (status !== 0) process.exit(status ?? 1);
-};
+import { needBuild } from "./programs.mjs";
 
 const bench = path.join(root, "bench");
 const timeOf = (file) => statSync(path.join(bench, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
-run(process.execPath, [path.join(root, ".scripts/build.mjs"), "--if-needed", "--quick"], root);
+needBuild();
 if (timeOf("node_modules/.package-lock.json") < timeOf("package-lock.json")) {
-  run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], bench);
+  const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+  const { status } = spawnSync("npm", args, { cwd: bench, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
 }
 await import("../bench/main.mjs"); // it reads the arguments, and ends this process

@@ -103,7 +103,7 @@ const common = {
   minify: true,
 };
 
-/** Each byte of the wasm is changed by these, an exclusive or and a sum: of all pairs the one with which it packs best. */
+/** Each byte of the wasm is changed by these, an exclusive or and a sum: of all pairs the one that packs best. */
 const XOR = 35;
 const SHIFT = 4;
 

@@ -1,14 +1,13 @@
 // `npm run docs`: the reference of the package's entry points, from its declarations, into dist/docs.
 //
-// What stands in a table of the code is told from there: options (host/options.ts), causes (host/close.ts), the engine's
-// exports (assembly/). Whatever is not documented, or leads nowhere, is an error.
+// What stands in a table of the code is told from there: options (host/options/table.ts), causes (host/close.ts), the
+// engine's exports (assembly/). Whatever is not documented, or leads nowhere, is an error.
 
 import { readFile, readdir, stat } from "node:fs/promises";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
-import { build } from "esbuild";
 import { Application, Comment, Converter, ReflectionKind } from "typedoc";
 import { newest, root } from "./build.mjs";
+import { load } from "./programs.mjs";
 import { buildTypes } from "./types.mjs";
 
 const { exports, name } = JSON.parse(await readFile(path.join(root, "package.json"), "utf8"));
@@ -29,10 +28,7 @@ async function declare() {
 
 /** Texts that the code's tables have, by what they are of. */
 async function readTables() {
-  const outfile = path.join(root, ".cache/docs.mjs");
-  const entryPoint = path.join(root, "test/tables.ts");
-  await build({ entryPoints: [entryPoint], outfile, bundle: true, format: "esm" });
-  const { causeTexts, optionTexts, poolTexts } = await import(pathToFileURL(outfile).href);
+  const { causeTexts, optionTexts, poolTexts } = await load("tables");
   return { causeTexts: causeTexts(), optionTexts: optionTexts(), poolTexts: poolTexts() };
 }
 

@@ -7,8 +7,8 @@ import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { build } from "esbuild";
 import { root } from "./build.mjs";
+import { bundlePrograms } from "./programs.mjs";
 
 const run = promisify(execFile);
 
@@ -154,8 +154,8 @@ export const MUTANTS = {
   },
   "http-next": {
     about: "pipelining: what follows a request that is answered late is not looked at",
-    file: "worker/server.ts",
-    from: "      request.detach();\n      this.#resumeLater(peer);\n",
+    file: "worker/requests.ts",
+    from: "      request.detach();\n      this.#pump.resumeLater(peer);\n",
     to: "      request.detach();\n",
   },
   "http-keep": {
@@ -214,20 +214,20 @@ export const MUTANTS = {
   },
   "order-hold": {
     about: "hand-over: a message is handled while the one before has not settled",
-    file: "worker/server.ts",
-    from: "    peer.queue ??= [];\n    this.hold(peer, Hold.Order);\n",
+    file: "worker/messages.ts",
+    from: "    peer.queue ??= [];\n    this.#pump.hold(peer, Hold.Order);\n",
     to: "",
   },
   "shutdown-close": {
     about: "shutdown: WebSockets are not told of it",
-    file: "worker/server.ts",
+    file: "worker/farewell.ts",
     from: "    engine.x.close(peer.slot, peer.generation, code, engine.scratch, 0, CloseReason.Shutdown);\n",
     to: "",
   },
   "shutdown-late": {
     about: "shutdown: an upgrade that was under way opens all the same",
     file: "worker/answers.ts",
-    from: 'if (agreed === "malformed" || this.#pump.isStopping) {',
+    from: 'if (agreed === "malformed" || this.#pump.farewell.isBegun) {',
     to: 'if (agreed === "malformed") {',
   },
 };
@@ -278,20 +278,7 @@ export async function bundleSimulator(outfile, name) {
       },
     });
   }
-  await build({
-    absWorkingDir: root,
-    entryPoints: ["test/simulate.ts"],
-    outfile,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    target: "node20",
-    sourcemap: "inline",
-    packages: "external",
-    loader: { ".wasm": "binary" },
-    plugins,
-    logLevel: "warning",
-  });
+  await bundlePrograms({ entryPoints: ["test/simulate.ts"], outfile, plugins });
 }
 
 /** Calls `fn` with a folder that lives as long as the call. */

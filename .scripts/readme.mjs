@@ -3,21 +3,11 @@
 
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
-import { build } from "esbuild";
 import { root } from "./build.mjs";
+import { load } from "./programs.mjs";
 
 const results = path.join(root, "bench/results.md");
-const outfile = path.join(root, ".cache/readme.mjs");
-await build({
-  absWorkingDir: root,
-  entryPoints: ["test/generated.ts"],
-  outfile,
-  bundle: true,
-  format: "esm",
-  logLevel: "warning",
-});
-const { generatedTables } = await import(pathToFileURL(outfile).href);
+const { generatedTables } = await load("generated");
 const file = path.join(root, "README.md");
 let text = await readFile(file, "utf8");
 const found = await readFile(results, "utf8").catch(() => undefined);

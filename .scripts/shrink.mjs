@@ -16,7 +16,7 @@ import { transform } from "esbuild";
 const ENUM = /\(([\w$]+)=>\(((?:\1\[\1\.\w+=-?\d+\]="\w+",)+)\1\)\)\([\w$]+\|\|\{\}\)/g;
 const MEMBER = /\.(\w+)=(-?\d+)\]/g;
 
-/** Becomes part of the bundles: an enum of names in order, each `step` from the one before, or what is said behind "=". */
+/** Part of the bundles: an enum of names in order, each `step` from the one before, or what stands behind "=". */
 function enumOf(names, before, step) {
   const made = {};
   let n = before;

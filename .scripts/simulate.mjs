@@ -6,10 +6,11 @@
 //   --mutant NAME                    with a bug put in, until a seed finds it
 //   --mutants                        with each of them, and a table of what found it
 
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import path from "node:path";
 import { root } from "./build.mjs";
 import { MUTANTS, bundleSimulator, hunt } from "./mutants.mjs";
+import { needBuild } from "./programs.mjs";
 
 function option(name, fallback) {
   const at = process.argv.indexOf(`--${name}`);
@@ -77,12 +78,7 @@ async function hunts(names) {
   return failed;
 }
 
-const ready = spawnSync(
-  process.execPath,
-  [path.join(root, ".scripts/build.mjs"), "--if-needed", "--quick"],
-  { stdio: "inherit" },
-);
-if (ready.status !== 0) process.exit(ready.status ?? 1);
+needBuild();
 const named = process.argv.indexOf("--mutant");
 let failed;
 if (process.argv.includes("--mutants")) failed = await hunts(Object.keys(MUTANTS));

@@ -9,8 +9,8 @@ import { spawn } from "node:child_process";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import path from "node:path";
-import { build } from "esbuild";
 import { root } from "./build.mjs";
+import { bundlePrograms } from "./programs.mjs";
 
 const [suite = "all", ...names] = process.argv.slice(2);
 const suites = suite === "all" ? ["unit", "e2e"] : [suite];
@@ -19,7 +19,7 @@ const outdir = path.join(root, ".cache/test");
 const LANES = Math.min(2, availableParallelism());
 /** Files that judge latency, memory or speed, or need all the machine has. */
 const ALONE =
-  /\/(application|bench|broadcast|clients|demo|faults|floods-\w+|load|lifecycle|memory|pool|shares|soak|testing)\.test\.ts$/;
+  /\/(application|bench|broadcast|clients|demo|faults|floods-\w+|load|lifecycle|memory|pool|shares|testing)\.test\.ts$/;
 /** Files that take long begin first, so that the lanes end together. */
 const LONG = /\/(browser|cli|closures|fuzz|mutants|placements|simulator|tls)\.test\.ts$/;
 /** Longest a file may take, in ms. */
@@ -74,22 +74,14 @@ const files = (await Promise.all(suites.map(find))).flat();
 /** Not tests, but what tests run: the suite's handler, and what other runtimes run. */
 const modules = ["test/suite-handler.ts"];
 if (suites.includes("runtimes")) modules.push("test/runtimes/suite.ts", "test/runtimes/more.ts");
-await build({
-  absWorkingDir: root,
+await bundlePrograms({
   entryPoints: [...files, ...modules],
   outbase: "test",
   outdir,
   outExtension: { ".js": ".mjs" },
-  bundle: true,
-  format: "esm",
-  platform: "node",
-  target: "node20",
   sourcemap: "linked",
-  packages: "external",
   // The package itself, as its user imports it.
   external: ["ringcast", "ringcast/*"],
-  loader: { ".wasm": "binary" },
-  logLevel: "warning",
 });
 
 let passed = 0;

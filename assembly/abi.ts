@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 14;
+export const ABI_VERSION: u32 = 15;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -209,6 +209,8 @@ export enum Control {
   Withheld,
   /** Addresses that connections are counted under. */
   AddressCount,
+  /** Bytes of bodies that the host holds, each for one answer. */
+  BodyBytes,
   /** Closed connections by reason: CloseCount - reason. */
   CloseCount,
   /** Open WebSockets by how far they are behind, as of `gauge`: LAG_CLASSES counts, see `lagClass`. */
@@ -328,7 +330,7 @@ export const ROW_LAST: u32 = 24;
 
 export const HEADER_ENTRY_BYTES: u32 = 8;
 
-/** Index in the table of methods that `method()` spells; the names are the registered ones. */
+/** Index in the table of methods that `methodName` spells: the registered ones, and some in use. */
 export enum Method {
   GET,
   HEAD,

@@ -350,8 +350,12 @@ export class Engine {
   waitHead: u32;
   waitTail: u32;
   buffersGiven: u32;
+  /** Bytes that the host holds, since they found no buffer. */
+  returned: u32;
   /** A reply was refused because the pool was empty: Drain is owed when it has room. */
   replyFull: u32;
+  /** Bytes of bodies that the host holds, each for one answer. */
+  bodyBytes: u32;
   /** The server shuts down: no connection persists. */
   stopping: u32;
   /** The host is asked what becomes of each body. */

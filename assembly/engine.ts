@@ -861,6 +861,7 @@ export function gauge(): void {
   setControl(Control.Sequence, engine.sequence as f64);
   setControl(Control.ReceivePoolUsed, receivePool.used as f64);
   setControl(Control.ReplyPoolUsed, replyPool.used as f64);
+  setControl(Control.BodyBytes, engine.bodyBytes as f64);
   countLags();
 }
 
@@ -872,6 +873,26 @@ export function lag(slot: u32, generation: u32): u32 {
   let sequence = dueSequence(c);
   if (sequence == NEVER) sequence = unflushed(c);
   return sequence == NEVER ? 0 : ((engine.sequence - sequence) as u32);
+}
+
+/** Checks the queue for buffers, and what the host holds; 0, or the first rule that does not hold. */
+function checkQueue(): u32 {
+  let waiting: u32 = 0;
+  let returned: u32 = 0;
+  for (let i: u32 = 0; i < engine.allSlots; i++) {
+    const c = at(i);
+    if (c.state == State.Free) continue;
+    returned += c.returned;
+    if (c.state != State.Dead && has(c, Flag.Waiting)) waiting++;
+  }
+  if (returned != engine.returned) return 19;
+  let back: u32 = 0;
+  for (let link = engine.waitHead; link != 0; link = at(link - 1).waitNext) {
+    const c = at(link - 1);
+    if (waiting-- == 0 || c.waitBack != back || !has(c, Flag.Waiting)) return 20;
+    back = link;
+  }
+  return waiting == 0 && back == engine.waitTail ? 0 : 20;
 }
 
 /**
@@ -920,6 +941,8 @@ export function check(): u32 {
       if (!has(c, Flag.CloseQueued)) return 8;
     }
   }
+  const queue = checkQueue();
+  if (queue != 0) return queue;
   const topics = checkTopics();
   if (topics != 0) return 32 + topics;
   const tallies = checkTallies();
@@ -930,7 +953,7 @@ export function check(): u32 {
   if (ordered != orderedCount()) return 10;
   if (dead != (load<f64>(engine.control + Control.DeadCount * 8) as u32)) return 11;
   if (buffers != receivePool.used) return 12;
-  if (blocks != replyPool.used) return 17;
+  if (blocks != replyPool.used + engine.bodyBytes) return 17;
   for (let i: u32 = 0; i < engine.openCount; i++) if (openAt(i).listAt != i) return 13;
   // The index is in order, and each frame begins where the one before ends or at the start of a lap.
   const unflushedAt = plain.flushed == plain.skipFrom ? plain.skipTo : plain.flushed;

@@ -44,7 +44,7 @@ const HTTP_WORD: u32 = 0x50545448;
 const VERSION_WORD: u32 = 0x312e312f;
 const HEAD_WORD: u32 = 0x44414548;
 
-/** No registered method is longer. */
+/** No method that is known is longer. */
 const METHOD_BYTES: u32 = 32;
 
 const CR: u8 = 13;
@@ -83,7 +83,8 @@ const WSS = memory.data<u8>([119, 115, 115]);
 // The registered methods (IANA HTTP Method Registry) after those of `Method`: length, then letters.
 // ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL
 // MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH PROPFIND PROPPATCH QUERY REBIND REPORT SEARCH UNBIND
-// UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL; GET … CONNECT first.
+// UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL; GET … CONNECT first. Then what is in use
+// without being registered, and taken by others: M-SEARCH NOTIFY PURGE SOURCE SUBSCRIBE UNSUBSCRIBE.
 const METHODS = memory.data<u8>([
   3, 71, 69, 84, 4, 72, 69, 65, 68, 4, 80, 79, 83, 84, 3, 80, 85, 84, 6, 68, 69, 76, 69, 84, 69, 7,
   79, 80, 84, 73, 79, 78, 83, 5, 80, 65, 84, 67, 72, 5, 84, 82, 65, 67, 69, 7, 67, 79, 78, 78, 69,
@@ -97,7 +98,9 @@ const METHODS = memory.data<u8>([
   6, 82, 69, 80, 79, 82, 84, 6, 83, 69, 65, 82, 67, 72, 6, 85, 78, 66, 73, 78, 68, 10, 85, 78, 67,
   72, 69, 67, 75, 79, 85, 84, 6, 85, 78, 76, 73, 78, 75, 6, 85, 78, 76, 79, 67, 75, 6, 85, 80, 68,
   65, 84, 69, 17, 85, 80, 68, 65, 84, 69, 82, 69, 68, 73, 82, 69, 67, 84, 82, 69, 70, 15, 86, 69,
-  82, 83, 73, 79, 78, 45, 67, 79, 78, 84, 82, 79, 76, 0,
+  82, 83, 73, 79, 78, 45, 67, 79, 78, 84, 82, 79, 76, 8, 77, 45, 83, 69, 65, 82, 67, 72, 6, 78, 79,
+  84, 73, 70, 89, 5, 80, 85, 82, 71, 69, 6, 83, 79, 85, 82, 67, 69, 9, 83, 85, 66, 83, 67, 82, 73,
+  66, 69, 11, 85, 78, 83, 85, 66, 83, 67, 82, 73, 66, 69, 0,
 ]);
 
 /** Address of a method's spelling: a byte of length, then the letters; the entry of length 0 ends the table. */
@@ -325,10 +328,7 @@ function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize
       if (equalFold(line, HOST, 4)) return takeHost(c, value, valueEnd);
       break;
     case 6:
-      if (equalFold(line, EXPECT, 6)) {
-        const known = valueEnd - value == 12 && equalFold(value, CONTINUE, 12);
-        c.traits |= known ? Trait.Expect : Trait.ExpectOther;
-      }
+      if (equalFold(line, EXPECT, 6)) c.traits |= expectTraits(value, valueEnd);
       break;
     case 7:
       if (equalFold(line, UPGRADE, 7) && hasWord(value, valueEnd, WEBSOCKET, 9)) {
@@ -355,8 +355,9 @@ function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize
       break;
     case 21:
       if (equalFold(line, WS_VERSION, 21)) {
+        // Two of them are a list, which none may be (RFC 6455 11.3.5).
         const is13 = valueEnd - value == 2 && load<u16>(value) == 0x3331;
-        c.traits |= is13 ? Trait.Version13 : Trait.VersionOther;
+        c.traits |= is13 && !(c.traits & Trait.Version13) ? Trait.Version13 : Trait.VersionOther;
       }
       break;
     default:
@@ -393,6 +394,20 @@ function connectionTraits(at: usize, end: usize): u32 {
     if (length == 5 && equalFold(from, CLOSE, 5)) traits |= Trait.Close;
     if (length == 7 && equalFold(from, UPGRADE, 7)) traits |= Trait.ConnectionUpgrade;
     if (length == 10 && equalFold(from, KEEP_ALIVE, 10)) traits |= Trait.KeepAlive;
+    at = stop + 1;
+  }
+  return traits;
+}
+
+/** The list of an Expect field (RFC 9110 10.1.1): 100-continue, and whether there is another. */
+function expectTraits(at: usize, end: usize): u32 {
+  let traits: u32 = 0;
+  while (at < end) {
+    const stop = elementEnd(at, end);
+    const from = skipBlank(at, stop);
+    const length = (trimBlank(from, stop) - from) as u32;
+    if (length == 12 && equalFold(from, CONTINUE, 12)) traits |= Trait.Expect;
+    else if (length > 0) traits |= Trait.ExpectOther;
     at = stop + 1;
   }
   return traits;
@@ -508,11 +523,15 @@ export function isLengthAllowed(c: Conn): bool {
   return !(c.traits & Trait.ContentLength) || c.bodyLeft <= (paramU32(Param.BodyBytes) as u64);
 }
 
-/** RFC 6455 4.2.1. An Upgrade that is not ours, or from 1.0, is ignored (RFC 9110 7.8). */
+/**
+ * RFC 6455 4.2.1. An Upgrade that is not ours, or from 1.0, is ignored (RFC 9110 7.8); a key with one of the two
+ * fields that ask for the upgrade is a handshake that lacks the other.
+ */
 function checkHandshake(c: Conn): i32 {
+  const asked = c.traits & (Trait.ConnectionUpgrade | Trait.UpgradeWebSocket);
+  if (c.minor == 0 || asked == 0) return 0;
   const traits = c.traits;
-  if (c.minor == 0 || !(traits & Trait.ConnectionUpgrade)) return 0;
-  if (!(traits & Trait.UpgradeWebSocket)) {
+  if (asked != (Trait.ConnectionUpgrade | Trait.UpgradeWebSocket)) {
     return traits & Trait.Key ? CloseReason.WsMissingUpgrade : 0;
   }
   if (c.method != Method.GET) return CloseReason.BadRequest;

@@ -57,7 +57,14 @@ import { endPaceIn, isFlooding, noteFed, paceIn, pardon } from "./pace";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { hasClient, parseProxy, proxyBytes } from "./proxy";
 import { ringOf } from "./ring";
-import { countBuffer, isReceiveFull, noBlock, noBuffer } from "./tally";
+import {
+  countBuffer,
+  countReturned,
+  isReceiveFull,
+  noBlock,
+  noBuffer,
+  returnRefusal,
+} from "./tally";
 import { Session, session } from "./subscription";
 import { disarm } from "./timers";
 import { breakUpload, parseUpload } from "./upload";
@@ -246,9 +253,10 @@ function parseHttp(c: Conn): void {
     if (result == MORE) {
       paceIn(c);
       if (wantsContinue(c) && !has(c, Flag.Continued)) {
-        // Only when the client has not begun to send by itself (RFC 9110 10.1.1).
-        if (c.end - c.start == (c.headLength as u32)) sendContinue(c);
-        c.flags |= Flag.Continued;
+        // Only when the client has not begun to send by itself (RFC 9110 10.1.1); an upgrade goes after it anyway.
+        const begun = c.end - c.start != (c.headLength as u32);
+        if (!begun) sendContinue(c);
+        if (!begun || !(c.traits & Trait.Upgrade)) c.flags |= Flag.Continued;
       }
       rearm(c);
       break;
@@ -640,10 +648,22 @@ function discard(c: Conn, n: u32): u32 {
   return n;
 }
 
+/** Leaves bytes that found no buffer to the host; the connection ends when that may hold no more. */
+function handOver(c: Conn, bytes: u32): void {
+  const reason = returnRefusal(c, bytes);
+  if (reason == 0) {
+    countReturned(c, bytes);
+    return;
+  }
+  leaveQueue(c);
+  if (isWebSocket(c)) fail(c, reason);
+  else refuse(c, reason);
+}
+
 /** Counts bytes that have come; what was given back has been counted. */
 function countIn(c: Conn, n: u32): void {
   const again = min(n, c.returned);
-  c.returned -= again;
+  countReturned(c, -(again as i32));
   add(Control.BytesIn, (n - again) as f64);
 }
 
@@ -671,7 +691,7 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
   if (has(c, Flag.Waiting)) leaveQueue(c);
   if (c.state == State.Finishing || c.state == State.Linger) return discard(c, n);
   const consumed = isWebSocket(c) ? feedFrames(c, n) : feedHttp(c, n);
-  if (has(c, Flag.Waiting)) c.returned += n - consumed;
+  if (has(c, Flag.Waiting)) handOver(c, n - consumed);
   return consumed;
 }
 
@@ -679,7 +699,7 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
 function remainder(c: Conn): u32 {
   if (!has(c, Flag.Waiting)) return leftover(c);
   const left = handBack(c);
-  c.returned += left;
+  handOver(c, left);
   return left;
 }
 
@@ -847,6 +867,8 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   const w = takeWebSocket();
   const newSlot = w.slot;
   const newGeneration = w.generation;
+  // What was sent too early, and found no buffer, the host feeds again: to the new slot.
+  leaveQueue(c);
   disarm(c);
   delist(c);
   dropDirty(c);

@@ -51,7 +51,14 @@ import { blockBytes, give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
 import { Ring, deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import { session } from "./subscription";
-import { countBuffer, discharge, forgetAddress, isReceiveFull, putDrainOff } from "./tally";
+import {
+  countBuffer,
+  countReturned,
+  discharge,
+  forgetAddress,
+  isReceiveFull,
+  putDrainOff,
+} from "./tally";
 import { arm, disarm } from "./timers";
 import { forget, hasUnflushed, topic, unflushed, wakeSubscribers } from "./topics";
 
@@ -218,6 +225,7 @@ export function free(slot: u32, generation: u32): void {
   c.replyHead = 0;
   c.sending = 0;
   dropBuffer(c);
+  countReturned(c, -(c.returned as i32));
   forgetAddress(c);
   if (readsRing(c)) engine.deadReaders--;
   add(Control.DeadCount, -1);

@@ -5,12 +5,15 @@
 // queued: the ring goes out up to there before them.
 //
 //   block   next | order flags | start | end | at (u64) | body | capacity | bytes …
+//
+// A body that the host holds lies in no block; the one that stands for it counts its bytes. Those that were made for
+// one answer (numbers from SLOT_LIMIT on) are bounded as the pool is, and counted in `engine.bodyBytes`.
 
-import { Param } from "./abi";
+import { Param, SLOT_LIMIT } from "./abi";
 import { copy } from "./bytes";
-import { Conn, paramU32, replyPool } from "./conn";
+import { Conn, engine, paramU32, replyPool } from "./conn";
 import { blockBytes, give, orderFor, take } from "./pool";
-import { giveReply, isReplyScarce, notePoolEmpty, takeReply } from "./tally";
+import { addReply, giveReply, isReplyScarce, mayHold, notePoolEmpty, takeReply } from "./tally";
 
 @unmanaged
 export class Block {
@@ -21,8 +24,9 @@ export class Block {
   start: u32;
   end: u32;
   at: u64;
-  /** Number of the static body. */
+  /** Number of the body that the host holds. */
   body: u32;
+  /** Bytes that it counts for: its own, and those of a body that the host holds for it alone. */
   capacity: u32;
 }
 
@@ -33,7 +37,7 @@ const BLOCK_BYTES: u32 = 4096;
 const BLOCK_LIMIT: u32 = 262144;
 
 export namespace BlockFlag {
-  /** The bytes are those of a static body. */
+  /** The bytes are those of a body that the host holds. */
   export const Static: u16 = 1;
   /** The frame goes on in the next block. */
   export const Continued: u16 = 2;
@@ -74,6 +78,7 @@ export function takeBlock(c: Conn, bytes: u32, least: u32): Block {
 }
 
 export function giveBlock(c: Conn, b: Block): void {
+  if (b.flags & BlockFlag.Static) engine.bodyBytes -= b.capacity - blockBytes(replyPool, b.order);
   giveReply(c, b.capacity);
   give(replyPool, changetype<usize>(b), b.order as u32);
 }
@@ -155,15 +160,34 @@ export function write(source: usize, length: u32): void {
   }
 }
 
-/** Queues bytes of a static body. Returns false when the pool is empty. */
-export function reserveStatic(c: Conn, body: u32, offset: u32, length: u32, at: u64): bool {
+/**
+ * True when the host may hold a body for an answer: those of the server's life, made once, always; the others take no
+ * more than the pool together, no more than an address may have. One that is alone may be larger.
+ */
+export function mayHoldBody(c: Conn, body: u32, length: u32): bool {
+  if (body < SLOT_LIMIT) return true;
+  const held = engine.bodyBytes;
+  if (held != 0 && (held as u64) + (length as u64) > (paramU32(Param.ReplyPoolBytes) as u64)) {
+    notePoolEmpty();
+    return false;
+  }
+  return mayHold(c, length);
+}
+
+/** Queues a body that the host holds. Returns false when the pool is empty. */
+export function reserveBody(c: Conn, body: u32, length: u32): bool {
   const b = takeBlock(c, 0, 0);
   if (changetype<usize>(b) == 0) return false;
   b.flags = BlockFlag.Static;
   b.body = body;
-  b.start = offset;
-  b.end = offset + length;
-  b.at = at;
+  b.start = 0;
+  b.end = length;
+  b.at = 0;
+  if (body >= SLOT_LIMIT) {
+    b.capacity += length;
+    engine.bodyBytes += length;
+    addReply(c, length);
+  }
   link(c, b);
   c.backlog += length;
   return true;
@@ -208,10 +232,10 @@ export function dropQueue(c: Conn, keepFirst: bool): void {
 export function isScarce(c: Conn): bool {
   if (isReplyScarce(c)) return true;
   const bytes = paramU32(Param.ReplyPoolBytes);
-  return replyPool.used > bytes - (bytes >> 2);
+  return max(replyPool.used, engine.bodyBytes) > bytes - (bytes >> 2);
 }
 
-/** Bytes of the blocks that a connection holds. */
+/** Bytes of the blocks that a connection holds, and of the bodies that the host holds for it. */
 export function heldReply(c: Conn): u32 {
   let held: u32 = 0;
   for (let b = c.replyHead; b != 0; b = block(b).next) held += block(b).capacity;

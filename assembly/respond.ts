@@ -28,11 +28,12 @@ import {
   live,
   markDirty,
   paramU32,
+  setControl,
   takeTime,
 } from "./conn";
 import { beginHead, wantsContinue } from "./http";
 import { dropInput, finishWith, kill, rearm } from "./output";
-import { reserve, reserveStatic, write } from "./reply";
+import { mayHoldBody, reserve, reserveBody, write } from "./reply";
 import { announce } from "./send";
 import { noBlock } from "./tally";
 import { putText } from "./text";
@@ -87,9 +88,13 @@ export function refuse(c: Conn, reason: i32): void {
   if (queue(c, SHORT, at, text, isHead ? 0 : ((textEnd - text) as u32))) finishWith(c, reason);
 }
 
+function putContinue(at: usize): usize {
+  return putText(at, "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
 /** Tells the client to send its body (RFC 9110 10.1.1). */
 export function sendContinue(c: Conn): void {
-  queue(c, SHORT, putText(SHORT, "HTTP/1.1 100 Continue\r\n\r\n"), 0, 0);
+  queue(c, SHORT, putContinue(SHORT), 0, 0);
 }
 
 /** The host wants the body: the client is told to send it, unless it has begun, or its answer has. */
@@ -191,7 +196,12 @@ export function respond(
   return Outcome.Ok;
 }
 
-/** Answers with `length` bytes of a body that the host holds. */
+/**
+ * Answers with `length` bytes of a body that the host holds.
+ * @param body its number: from SLOT_LIMIT on it is held for this answer alone
+ * @returns Ok (Control.Result: 1 when the host has to hold the body until its last row; 0: the answer has none), Full
+ * (too many are held: it was refused), Gone, or TooLarge when a field is refused (nothing is sent then)
+ */
 export function respondStatic(
   slot: u32,
   generation: u32,
@@ -217,12 +227,18 @@ export function respondStatic(
   );
   if (end == 0) return Outcome.TooLarge;
   const bare = isBare(c, status) || length == 0;
+  setControl(Control.Result, 0);
+  if (!bare && !mayHoldBody(c, body, length)) {
+    refuse(c, noBlock());
+    return Outcome.Full;
+  }
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
-  if (!bare && !reserveStatic(c, body, 0, length, 0)) {
+  if (!bare && !reserveBody(c, body, length)) {
     kill(c, noBlock(), Shut.Destroy);
     return Outcome.Ok;
   }
   finishRequest(c, persistent != 0);
+  setControl(Control.Result, bare ? 0 : 1);
   return Outcome.Ok;
 }
 
@@ -344,8 +360,10 @@ export function dismiss(slot: u32, generation: u32): void {
  */
 export function queueSwitch(c: Conn, fieldsLength: u32): u32 {
   const head = (engine.scratch + fieldsLength + 15) & ~15;
+  // RFC 9110 7.8: a 100 that is expected goes before a 101.
+  const isDue = wantsContinue(c) && !has(c, Flag.Continued);
   let at = putText(
-    head,
+    isDue ? putContinue(head) : head,
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
   );
   at = putAccept(at, (c.head as usize) + (c.key as usize));

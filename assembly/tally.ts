@@ -29,7 +29,8 @@ export class Tally {
   reply: u32;
   /** 1: a block was refused: Drain is owed when it holds half of what it may. */
   wanted: u32;
-  spare: u32;
+  /** Bytes that its slots have handed back to the host, for want of a buffer. */
+  returned: u32;
 }
 
 if (offsetof<Tally>() != (TALLY_BYTES as usize)) ERROR("TALLY_BYTES");
@@ -122,6 +123,7 @@ export function enroll(c: Conn): void {
   t.connections++;
   if (paramU32(Param.AddressReceiveBytes) != 0) t.receive += heldBuffer(c);
   t.reply += c.replyBytes;
+  t.returned += c.returned;
   c.address = number;
 }
 
@@ -149,11 +151,17 @@ export function forgetAddress(c: Conn): void {
   t.slots--;
   if (paramU32(Param.AddressReceiveBytes) != 0) t.receive -= heldBuffer(c);
   t.reply -= c.replyBytes;
+  t.returned -= c.returned;
   if (t.slots == 0) dropTally(c.address);
   c.address = 0;
 }
 
 // ---- bytes -------------------------------------------------------------------------------------------
+
+/** True when `held` bytes and so many more are more than a bound allows. */
+function exceeds(held: u32, bytes: u32, bound: u32): bool {
+  return (held as u64) + (bytes as u64) > (paramU32(bound) as u64);
+}
 
 /** Bytes of a connection's receive buffer. */
 function heldBuffer(c: Conn): u32 {
@@ -170,6 +178,27 @@ export function isReceiveFull(c: Conn, order: u32): bool {
 /** A connection has a receive buffer more, or for a negative number one less. */
 export function countBuffer(c: Conn, bytes: i32): void {
   if (paramU32(Param.AddressReceiveBytes) != 0 && c.address != 0) tally(c.address).receive += bytes;
+}
+
+/** The host holds so many bytes more for a connection, that found no buffer, or for a negative number so many less. */
+export function countReturned(c: Conn, bytes: i32): void {
+  c.returned += bytes;
+  engine.returned += bytes;
+  if (c.address != 0) tally(c.address).returned += bytes;
+}
+
+/** True when `held` bytes and so many more exceed what the host may hold: a quarter of a bound, or four windows. */
+function overflows(held: u32, bytes: u32, bound: u32): bool {
+  return held + bytes > max(paramU32(bound) >> 2, paramU32(Param.WindowBytes) << 2);
+}
+
+/** Why the host may not hold so many bytes more that found no buffer; 0: it may. */
+export function returnRefusal(c: Conn, bytes: u32): i32 {
+  const isBound = param(Param.AddressReceiveBytes) != 0 && c.address != 0;
+  if (isBound && overflows(tally(c.address).returned, bytes, Param.AddressReceiveBytes))
+    return CloseReason.AddressBuffers;
+  if (overflows(engine.returned, bytes, Param.ReceivePoolBytes)) return CloseReason.NoBuffer;
+  return 0;
 }
 
 /** Why a connection that asked for a receive buffer has none. */
@@ -197,15 +226,29 @@ export function takeReply(c: Conn, bytes: u32): bool {
   isRefused = false;
   if (c.address != 0) {
     const t = tally(c.address);
-    isRefused = t.reply + bytes > paramU32(Param.AddressReplyBytes);
+    isRefused = exceeds(t.reply, bytes, Param.AddressReplyBytes);
     if (isRefused) {
       t.wanted = 1;
       return false;
     }
-    t.reply += bytes;
   }
-  c.replyBytes += bytes;
+  addReply(c, bytes);
   return true;
+}
+
+/** Takes note of bytes that are held for a connection's answers, whatever its address holds. */
+export function addReply(c: Conn, bytes: u32): void {
+  if (param(Param.AddressReplyBytes) == 0) return;
+  if (c.address != 0) tally(c.address).reply += bytes;
+  c.replyBytes += bytes;
+}
+
+/** True when the host may hold so many bytes for an answer: an address that holds nothing else may be given any. */
+export function mayHold(c: Conn, bytes: u32): bool {
+  if (param(Param.AddressReplyBytes) == 0 || c.address == 0) return true;
+  const t = tally(c.address);
+  isRefused = t.reply != c.replyBytes && exceeds(t.reply, bytes, Param.AddressReplyBytes);
+  return !isRefused;
 }
 
 /** A reply block is given back. */
@@ -242,6 +285,7 @@ function checkTally(number: u32): u32 {
   let connections: u32 = 0;
   let receive: u32 = 0;
   let reply: u32 = 0;
+  let returned: u32 = 0;
   for (let i: u32 = 0; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free || c.address != number) continue;
@@ -249,9 +293,11 @@ function checkTally(number: u32): u32 {
     if (c.state != State.Dead) connections++;
     receive += heldBuffer(c);
     reply += c.replyBytes;
+    returned += c.returned;
   }
   if (paramU32(Param.AddressReceiveBytes) != 0 && receive != t.receive) return 4;
   if (reply != t.reply) return 5;
+  if (returned != t.returned) return 6;
   if (slots == 0 || slots != t.slots) return 1;
   return connections == t.connections ? 0 : 2;
 }

@@ -12,7 +12,10 @@ export class Latencies {
   #aheadMicros;
   #now = 0;
 
-  /** Begins anew. @param {number} [aheadMicros] what this clock is ahead of the publisher's; none: stamps are not read */
+  /**
+   * Begins anew.
+   * @param {number} [aheadMicros] what this clock is ahead of the publisher's; none: stamps are not read
+   */
   start(aheadMicros) {
     this.#aheadMicros = aheadMicros;
     this.#counts.fill(0);

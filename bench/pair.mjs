@@ -41,7 +41,10 @@ export class Pair {
   #clients;
   #ahead;
 
-  /** @param {{ child: Child, port: number }} server @param {Child} load @param {number} clients @param {number} ahead */
+  /**
+   * @param {{ child: Child, port: number }} server
+   * @param {Child} load @param {number} clients @param {number} ahead
+   */
   constructor({ child, port }, load, clients, ahead) {
     this.name = child.name;
     this.#server = child;
@@ -124,7 +127,10 @@ export class Pair {
     });
   }
 
-  /** Has a server that is mute go through the motions of a job: what publishing it costs without the sending. @param {Job} job */
+  /**
+   * Has a server that is mute go through the motions of a job: what publishing it costs without the sending.
+   * @param {Job} job
+   */
   pretend(job) {
     return this.#during(async () => {
       const from = Number(process.hrtime.bigint());

@@ -21,6 +21,7 @@ import type { InboxWriter } from "./inbox";
 import { checkHandler } from "./members";
 import { Outlet } from "./outlet";
 import { isThenable, toError } from "./result";
+import { checkBody } from "./response";
 import { RemoteSocket } from "./socket";
 import { copyBytes, latin1, toBytes, utf8, viewOf } from "./text";
 import {
@@ -147,6 +148,7 @@ export class Application {
   }
 
   body(data: string | Uint8Array, type: string): StaticBody {
+    checkBody(data);
     const bytes = toBytes(data);
     const body = new RemoteBody(this.#bodies++, type, bytes.length);
     this.outlet.post(Op.Body, 0, 0, body.number, 0, toBytes(type), bytes);

@@ -1,5 +1,7 @@
 // The body of a request as a stream: of one that is whole, and of any one gathered.
 
+import { joined } from "./bytes";
+
 /** A body that is whole, as a stream. */
 export async function* whole(body: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
   if (body.length > 0) yield body;
@@ -20,11 +22,5 @@ export async function gather(
     if (length > limit) throw new RangeError(`collect: the body has more than ${limit} bytes`);
     parts.push(piece);
   }
-  const body = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    body.set(part, at);
-    at += part.length;
-  }
-  return body;
+  return joined(parts);
 }

@@ -8,7 +8,8 @@ import * as Comlink from "comlink";
 import type { Connect, Start } from "../worker/page";
 import type { ControlPlane, Notice } from "../worker/control";
 import type { Options } from "./options";
-import { refusePlan, settle } from "./options";
+import { refusePlan } from "./options/plan";
+import { settle } from "./options/settle";
 import { Fetcher } from "./page/fetch";
 import { type Match, install, matcherOf } from "./page/install";
 import { BUFFER_BYTES, Line, type LineUser } from "./page/line";
@@ -17,7 +18,8 @@ import { RunningServer, type Server, type StartThread, heed } from "./running";
 
 export type * from "./handler";
 export { CLOSE_TABLE, type CloseRow } from "./close";
-export { type Eviction, type Plan, type PlanRow, plan } from "./options";
+export type { Eviction } from "./options";
+export { type Plan, type PlanRow, plan } from "./options/plan";
 export type { Match } from "./page/install";
 export type { Server } from "./running";
 

@@ -34,7 +34,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   WsUnknownOpcode: row("a frame has an unknown opcode", 0, 1002),
   WsOversizeFrame: row("a frame is larger than maxPayloadLength", 0, 1009),
   WsClientTooSlow: row("the client fell a ring behind"),
-  WsMissingUpgrade: row("the handshake has no Upgrade field", 400),
+  WsMissingUpgrade: row("the handshake has no Upgrade field, or no Connection: Upgrade", 400),
   WsExpectedCont: row("a new message began within a fragmented one", 0, 1002),
   WsExpectedText: row("a continuation without a message", 0, 1002),
   WsControlFrameTooLarge: row("a control frame is larger than 125 bytes", 0, 1002),

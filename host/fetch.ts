@@ -3,6 +3,7 @@
 // Invariant: what the function gave is sent whole or broken off, never cut short as if it were complete; a body
 // that nobody will read is cancelled. Nothing of a platform is imported.
 
+import { concat } from "./bytes";
 import type {
   Handler,
   HeaderFields,
@@ -178,18 +179,6 @@ function checkPiece(piece: unknown): Uint8Array {
   throw new TypeError(`body: its stream gave a ${typeof piece}, not a Uint8Array`);
 }
 
-function join(pieces: readonly Uint8Array[]): Uint8Array {
-  const [first] = pieces;
-  if (first && pieces.length === 1) return first;
-  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
-}
-
 /** True when a promise settles without anything else having to happen. */
 async function isHere(promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
@@ -284,7 +273,7 @@ class Exchange<User> implements FetchInfo<User> {
     const isSmall = stated !== null && Number(stated) <= SMALL;
     const source = new Source(body, this.#res);
     try {
-      if (await source.gather(isSmall)) this.#res.send(status, "", join(source.pieces));
+      if (await source.gather(isSmall)) this.#res.send(status, "", concat(source.pieces));
       else if (this.#req.method === "HEAD") await this.#endBare(status);
       else await this.#res.stream(status, "", source);
     } finally {

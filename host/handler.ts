@@ -410,6 +410,8 @@ export interface Stats {
   readonly receivePool: { readonly bytes: number; readonly used: number };
   /** `replyBuffers`, and what of them is taken. */
   readonly replyPool: { readonly bytes: number; readonly used: number };
+  /** Bytes of answers larger than 64 KiB that are on their way: beside `replyBuffers`, and bounded by as much. */
+  readonly bodyBytes: number;
   /** Bytes of the engine's memory; constant. */
   readonly memory: number;
   /** Errors that handlers threw. */

@@ -7,7 +7,9 @@ import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { ControlPlane, Notice } from "../worker/control";
 import type { TlsOptions } from "../worker/net";
 import { descriptorLimit, fitDescriptors } from "./limits";
-import { type Options, refusePlan, settle } from "./options";
+import type { Options } from "./options";
+import { refusePlan } from "./options/plan";
+import { settle } from "./options/settle";
 import { RunningServer, type Server, type StartThread, heed } from "./running";
 import { variableOf } from "./permission";
 
@@ -18,23 +20,15 @@ export { CLOSE_TABLE, type CloseRow } from "./close";
 export type { LogFields, LogMethod, Logger } from "./log";
 export type { Messages } from "./messages";
 export { type Publisher, type PublisherHandle, openPublisher } from "./publisher";
+export type * from "./options";
 export {
   OPTIONS,
   POOL_OPTIONS,
-  type Eviction,
-  type LiveName,
-  type LiveOptions,
   type ListName,
   type OptionName,
-  type MetricsOptions,
   type OptionRow,
-  type Options,
-  type PoolOptions,
-  type ShutdownOptions,
-  type Plan,
-  type PlanRow,
-  plan,
-} from "./options";
+} from "./options/table";
+export { type Plan, type PlanRow, plan } from "./options/plan";
 
 /** Refuses a key or certificate that does not fit. @throws TypeError naming where it stands */
 function checkTls(tls: TlsOptions): void {

@@ -93,7 +93,8 @@ export abstract class RequestReader implements Request {
     if (!(this.head.traits & Trait.Absolute)) return url;
     const rest = url.slice(url.indexOf("://") + 3);
     const start = rest.search(/[/?#]/);
-    if (start < 0) return "/";
+    // Without a path OPTIONS is about the server itself (RFC 9110 4.2.3).
+    if (start < 0) return this.method === "OPTIONS" ? "*" : "/";
     return rest[start] === "/" ? rest.slice(start) : `/${rest.slice(start)}`;
   }
 

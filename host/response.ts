@@ -14,9 +14,16 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const FRAMING = new Set(["connection", "content-length", "transfer-encoding", "upgrade"]);
 const TYPES = new Map<string, Field>();
 
-/** Refuses what is no text and no bytes. @throws TypeError */
-function checkBody(body: unknown): void {
-  if (typeof body === "string" || body instanceof Uint8Array || body instanceof ArrayBuffer) return;
+/** Bytes of the largest body, and of the largest piece of one. */
+const BODY_LIMIT = 2 ** 31 - 1;
+
+/** Refuses what is no text and no bytes. @throws TypeError, RangeError */
+export function checkBody(body: unknown): void {
+  if (typeof body === "string") return;
+  if (body instanceof Uint8Array || body instanceof ArrayBuffer) {
+    if (body.byteLength <= BODY_LIMIT) return;
+    throw new RangeError(`body: ${body.byteLength} bytes are more than ${BODY_LIMIT}`);
+  }
   throw new TypeError(
     `body: ${body === null ? "null" : typeof body} is not a string, Uint8Array or ArrayBuffer`,
   );

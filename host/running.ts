@@ -25,17 +25,9 @@ import { Log } from "./log";
 import { tooLate } from "./members";
 import { type Messages, MessageWriter } from "./messages";
 import { Mirror } from "./mirror";
-import {
-  type Eviction,
-  type LiveOptions,
-  type Options,
-  type Plan,
-  type Settings,
-  type ShutdownOptions,
-  planOf,
-  settleChanges,
-  settleShutdown,
-} from "./options";
+import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options";
+import { type Plan, planOf } from "./options/plan";
+import { type Settings, settleChanges, settleShutdown } from "./options/settle";
 import type { PublisherHandle } from "./publisher";
 import { show } from "./show";
 import { BufferStage } from "./stage";

@@ -13,7 +13,10 @@ import type { HandlerModule } from "./handler";
 import type { Server } from "./index";
 import { Log } from "./log";
 import { checkHandler } from "./members";
-import { type Options, type Settings, engineParams, refusePlan, settle } from "./options";
+import type { Options } from "./options";
+import { engineParams } from "./options/params";
+import { refusePlan } from "./options/plan";
+import { type Settings, settle } from "./options/settle";
 import { isThenable, toError } from "./result";
 import { type ConnectOptions, TestClient } from "./testing/client";
 import { memoryFetch } from "./testing/fetch";
@@ -36,8 +39,8 @@ export { TestSocket } from "./testing/socket";
 export { Random } from "./testing/random";
 
 /**
- * Options of a server in memory: those of `serve`, checked alike. Those of a socket or a worker (`port`, `tls`, `noDelay`,
- * `inbox`, `maxPendingBytes`, …) change nothing.
+ * Options of a server in memory: those of `serve`, checked alike. Those of a socket or a worker (`port`, `tls`,
+ * `noDelay`, `inbox`, `maxPendingBytes`, …) change nothing.
  */
 export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "pool"> {
   /** The handler, or a function that makes it: what a handler module exports. It runs inline. */
@@ -46,7 +49,7 @@ export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "
   seed?: number;
   /** Bytes that the kernels hold on the way to a client; default 64 KiB. */
   socketBuffer?: number;
-  /** Compression for `perMessageDeflate`: `zlibCodec` of "ringcast/zlib", or one's own. Without it none is agreed upon. */
+  /** Compression for `perMessageDeflate`: `zlibCodec` of "ringcast/zlib", or your own. Without it none is agreed on. */
   codec?: Codec;
   /** The engine's wasm, where its bytes in the package may not be compiled. */
   wasm?: WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffer>;

@@ -121,15 +121,3 @@ export function copyBytes(
   copy.set(bytes.subarray(from, from + length));
   return copy;
 }
-
-/** Some bytes behind each other; of a single part the part itself. */
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0] as Uint8Array;
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}

@@ -1,22 +1,12 @@
 // `npm run fuzz -- --seed N --seconds S [http|ws]`: engine against models, from seed N on.
 
+import { numberGiven } from "./arguments";
 import { fuzzHttp } from "./fuzz/http";
 import { fuzzWs } from "./fuzz/ws";
 
-function option(name: string, fallback: number): number {
-  const at = process.argv.indexOf(`--${name}`);
-  if (at < 0) return fallback;
-  const value = Number(process.argv[at + 1]);
-  if (!Number.isInteger(value) || value < 0) {
-    console.error(`--${name}: ${process.argv[at + 1]} is not a whole number`);
-    process.exit(2);
-  }
-  return value;
-}
-
 const FUZZERS = { http: fuzzHttp, ws: fuzzWs };
-const seed = option("seed", Date.now() % 1000000000);
-const seconds = option("seconds", 60);
+const seed = numberGiven("seed", Date.now() % 1000000000);
+const seconds = numberGiven("seconds", 60);
 const named = process.argv.slice(2).filter((word) => word in FUZZERS);
 console.log(`seed ${seed}, ${seconds} s each`);
 

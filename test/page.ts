@@ -1,5 +1,5 @@
-// What the Chromium test runs in its page: the server suite in memory, the engine from its URL, and a run that draws all
-// it does from a seed. Nothing of Node.
+// What the Chromium test runs in its page: the server suite in memory, the engine from its URL, and a run that draws
+// all it does from a seed. Nothing of Node.
 
 import { EngineDriver, loadEngine } from "ringcast/engine";
 import { createTestServer } from "ringcast/testing";

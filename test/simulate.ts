@@ -1,23 +1,13 @@
 // `npm run simulate -- --seeds N --from M --steps S`: the seeds M, M + 1, … of the simulator; `--debug`: on the
 // debug wasm, whose assertions are on. .scripts/simulate.mjs bundles it, and knows of the mutants.
 
+import { numberGiven } from "./arguments";
 import { type SimulationResult, simulate } from "./simulator";
 
-function option(name: string, fallback: number): number {
-  const at = process.argv.indexOf(`--${name}`);
-  if (at < 0) return fallback;
-  const value = Number(process.argv[at + 1]);
-  if (!Number.isInteger(value) || value < 0) {
-    console.error(`--${name}: ${process.argv[at + 1]} is not a whole number`);
-    process.exit(2);
-  }
-  return value;
-}
-
-const seeds = option("seeds", 1);
-const from = option("from", 1);
-const steps = option("steps", 400);
-const shrinks = option("shrink", 600);
+const seeds = numberGiven("seeds", 1);
+const from = numberGiven("from", 1);
+const steps = numberGiven("steps", 400);
+const shrinks = numberGiven("shrink", 600);
 const build = process.argv.includes("--debug") ? "debug" : "release";
 
 const totals: Record<string, number> = {};

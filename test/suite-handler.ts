@@ -65,9 +65,12 @@ function routesOf(server: HandlerServer, log: Log): Record<string, Route> {
   const body = server.body("static\n", "text/plain");
   const json = (res: Response, value: unknown): unknown =>
     res.send(200, "application/json", JSON.stringify(value));
+  const all: Route = (req, res) => res.send(200, "application/json", describe(req));
   return {
     "/hello": (_req, res) => res.send(200, "text/plain", "hello\n"),
-    "/all": (req, res) => res.send(200, "application/json", describe(req)),
+    "/all": all,
+    "/": all,
+    "*": all,
     "/echo": (req, res) => res.send(200, req.header("content-type") ?? "", req.body),
     "/text": (req, res) => res.send(200, "text/plain", req.text()),
     "/large": (req, res) => res.send(200, "", new Uint8Array(Number(req.query)).fill(7)),

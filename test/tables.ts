@@ -3,14 +3,9 @@
 import { CloseReason } from "../assembly/abi";
 import { rangeText, valueText } from "../host/cli/values";
 import { CLOSE_TABLE } from "../host/close";
-import {
-  OPTIONS,
-  type OptionName,
-  type OptionRow,
-  type Options,
-  POOL_OPTIONS,
-  plan,
-} from "../host/options";
+import type { Options } from "../host/options";
+import { plan } from "../host/options/plan";
+import { OPTIONS, type OptionName, type OptionRow, POOL_OPTIONS } from "../host/options/table";
 
 /** A row for the reference: what it does, its default and its range. */
 function rowText(row: OptionRow<string>): string {
@@ -133,6 +128,11 @@ const LIMITS: readonly Limit[] = [
     what: "answers and messages it has not read",
     options: ["maxBacklog", "replyBuffers", "maxReplyPerAddress"],
     outcome: "`send` is false, an answer a reset",
+  },
+  {
+    what: "answers over 64 KiB that were not read, as many bytes again",
+    options: ["replyBuffers", "maxReplyPerAddress"],
+    outcome: "503, 429; one alone may be larger",
   },
   {
     what: "requests and events for the application's thread",

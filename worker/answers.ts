@@ -28,6 +28,8 @@ export class Answers {
   refusal: CloseReason = CloseReason.Ok;
   /** Bodies of single answers have numbers from here on. */
   #nextBody = SLOT_LIMIT;
+  /** The body of the answer that was made last is on its way. */
+  #isBodyQueued = false;
 
   constructor(pump: Pump, codec: Codec | undefined, protocols: readonly string[]) {
     this.#pump = pump;
@@ -78,7 +80,7 @@ export class Answers {
       fieldsLength,
       length,
     );
-    this.#pump.answered(peer, request);
+    this.#pump.requests.answered(peer, request);
     return outcome === Outcome.Ok;
   }
 
@@ -98,9 +100,14 @@ export class Answers {
   ): boolean {
     const number = this.#nextBody++;
     if (this.#nextBody > 0x7fffffff) this.#nextBody = SLOT_LIMIT;
-    peer.bodies ??= new Map();
-    peer.bodies.set(number, bytes);
-    return this.#respondBody(peer, request, status, fieldsLength, number, bytes.length, close);
+    const { length } = bytes;
+    const sent = this.#respondBody(peer, request, status, fieldsLength, number, length, close);
+    // Answers to HEAD have none, and too many may be held.
+    if (sent && this.#isBodyQueued) {
+      peer.bodies ??= new Map();
+      peer.bodies.set(number, bytes);
+    }
+    return sent;
   }
 
   respondStatic(
@@ -138,7 +145,8 @@ export class Answers {
       body,
       length,
     );
-    this.#pump.answered(peer, request);
+    this.#isBodyQueued = this.#pump.engine.get(Control.Result) !== 0;
+    this.#pump.requests.answered(peer, request);
     return outcome === Outcome.Ok;
   }
 
@@ -176,7 +184,7 @@ export class Answers {
     this.#pump.time();
     this.#prepareAnswer(request);
     this.#pump.engine.x.streamEnd(peer.slot, peer.generation);
-    this.#pump.answered(peer, request);
+    this.#pump.requests.answered(peer, request);
   }
 
   /**
@@ -215,11 +223,13 @@ export class Answers {
     }
     const chosen = protocol === "" ? this.#choose(request) : protocol;
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
-    const offered = this.#codec ? request.header("sec-websocket-extensions") : undefined;
-    const agreed = offered === undefined ? undefined : negotiate(offered);
+    const offered = request.header("sec-websocket-extensions");
+    const judged = offered === undefined ? undefined : negotiate(offered);
+    // What breaks the grammar is refused also where nothing is compressed (RFC 6455 9.1).
+    const agreed = this.#codec || judged === "malformed" ? judged : undefined;
     // Who shuts down opens nothing any more.
-    if (agreed === "malformed" || this.#pump.isStopping) {
-      const reason = this.#pump.isStopping ? CloseReason.Shutdown : CloseReason.BadRequest;
+    if (agreed === "malformed" || this.#pump.farewell.isBegun) {
+      const reason = this.#pump.farewell.isBegun ? CloseReason.Shutdown : CloseReason.BadRequest;
       this.#prepareAnswer(request);
       peer.response = undefined;
       engine.x.abandon(peer.slot, peer.generation, reason);
@@ -232,7 +242,7 @@ export class Answers {
     peer.windowBits = agreed?.windowBits ?? 0;
     // Broadcasts are compressed with one window; who wants a smaller one gets them plain.
     const deflate = agreed === undefined ? 0 : agreed.windowBits === WINDOW_BITS ? 1 : 2;
-    if (!this.#pump.isAddressFree(peer, request.remoteAddress)) {
+    if (!this.#pump.requests.isAddressFree(peer, request.remoteAddress)) {
       peer.response = undefined;
       return this.#refuse(peer, chosen, data, CloseReason.AddressLimit);
     }
@@ -254,7 +264,7 @@ export class Answers {
     peer.payloadBytes = maxPayloadLength ?? (engine.params[Param.PayloadBytes] as number);
     const ms = idle ?? (engine.params[Param.IdleTimeout] as number);
     x.limit(peer.slot, peer.generation, ms, peer.payloadBytes);
-    this.#pump.answered(peer, request);
+    this.#pump.requests.answered(peer, request);
     this.#pump.opened(peer, new WebSocketImpl(this.#pump, peer, chosen, data));
     return true;
   }

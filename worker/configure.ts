@@ -1,7 +1,8 @@
 // Changes of options while a server runs.
 
 import { Param } from "../assembly/abi";
-import { OPTIONS, type OptionName, TLS_RUN_BYTES } from "../host/options";
+import { TLS_RUN_BYTES } from "../host/options/params";
+import { OPTIONS, type OptionName } from "../host/options/table";
 import type { Pump } from "./server";
 
 /** Longest run of bytes that one write may have. @param transport where what is written is copied */

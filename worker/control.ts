@@ -3,8 +3,10 @@
 
 import { INBOX_WORDS } from "../assembly/abi";
 import type { Handler, Stats } from "../host/handler";
-import type { Eviction, OptionName, PoolOptions, Settings } from "../host/options";
-import { engineParams } from "../host/options";
+import type { Eviction, PoolOptions } from "../host/options";
+import { engineParams } from "../host/options/params";
+import type { Settings } from "../host/options/settle";
+import type { OptionName } from "../host/options/table";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../host/publisher";
 import { tooLate } from "../host/members";
 import { toError } from "../host/result";
@@ -367,7 +369,7 @@ export class Worker {
       ]);
       this.#listener?.close();
       this.#remote.isDraining = drainMs > 0;
-      pump.beginShutdown(drainMs);
+      pump.farewell.begin(drainMs);
       await pump.idle();
       clearTimeout(timer);
       // The last events.

@@ -1,4 +1,5 @@
-// Negotiation of permessage-deflate (RFC 7692) from a Sec-WebSocket-Extensions field (RFC 6455 9.1).
+// Negotiation of permessage-deflate (RFC 7692) from a Sec-WebSocket-Extensions field (RFC 6455 9.1), and the
+// grammar of the other list that a client offers.
 //
 // The server always answers server_no_context_takeover and client_no_context_takeover: each message
 // stands alone, so a broadcast is compressed once for all and a client costs no context.
@@ -22,6 +23,13 @@ interface Offer {
 }
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+/;
+
+/** True for 1#token, each once: the value of a Sec-WebSocket-Protocol field (RFC 6455 4.1, 11.3.4). */
+export function isProtocolList(value: string): boolean {
+  const names = value.split(/[ \t]*,[ \t]*/).filter(Boolean);
+  const isToken = (name: string): boolean => TOKEN.exec(name)?.[0] === name;
+  return names.length > 0 && names.every(isToken) && new Set(names).size === names.length;
+}
 
 /** Splits a field value to its grammar; undefined when it does not follow it. */
 export function parseExtensions(value: string): Offer[] | undefined {

@@ -41,7 +41,7 @@ import {
 import { CLOSE_TABLE, reasonName } from "../host/close";
 import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../host/handler";
 import { copyBytes, toBytes, utf8 } from "../host/text";
-import type { Engine } from "./engine";
+import { type Engine, lengthOf } from "./engine";
 import { RequestImpl } from "./request";
 import { statsOf } from "./stats";
 import { Wire } from "./wire";
@@ -546,6 +546,8 @@ export class EngineDriver<User = unknown> {
         break;
       case EventKind.End:
         if (wire.state === "open") wire.state = "closing";
+        // What found no buffer is dropped, and what comes is read: so that its end is seen.
+        if (wire.rest.length > 0) this.#resumes.push(wire);
         events.end?.(wire);
         break;
       default:
@@ -618,7 +620,7 @@ export class EngineDriver<User = unknown> {
         return x.publish(flags, scratch, bytes.length, 0, 0, topic, slot, generation);
       });
     } else {
-      outcome = this.#room(() => x.stageReserve(bytes.length));
+      outcome = this.#room(() => x.stageReserve(lengthOf(bytes.length)));
       if (outcome === Outcome.Ok) {
         engine.u8.set(bytes, engine.get(Control.Result));
         x.stageAppend(bytes.length);

@@ -2,7 +2,11 @@
 // platform.
 
 import { Param } from "../assembly/abi";
-import { OPTIONS, type Options, engineParams, refusePlan, settle } from "../host/options";
+import type { Options } from "../host/options";
+import { engineParams } from "../host/options/params";
+import { refusePlan } from "../host/options/plan";
+import { settle } from "../host/options/settle";
+import { OPTIONS } from "../host/options/table";
 import { Engine, type EngineParams } from "./engine";
 import { wasmModule } from "./wasm";
 

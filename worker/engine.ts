@@ -24,6 +24,7 @@ import {
   FLAG_DEAF,
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
+  NONE,
   Param,
   TOPIC_NAME_BYTES,
 } from "../assembly/abi";
@@ -152,6 +153,11 @@ export interface EngineExports {
 
 /** Fields of an answer: checked, or encoded already. */
 export type Fields = readonly (readonly [string, string])[] | Uint8Array;
+
+/** A length as the engine takes it: one that no u32 holds is as large as that can be, and refused there. */
+export function lengthOf(bytes: number): number {
+  return Math.min(bytes, NONE);
+}
 
 /** Parameters by the names of `Param`; what is missing is 0. */
 export type EngineParams = Partial<Record<keyof typeof Param, number>>;

@@ -161,7 +161,7 @@ export class SharedInbox implements Inbox {
     let done = 0;
     while (done < batch) {
       let stopped: Outcome = Outcome.Ok;
-      const outcome = pump.publishing(() => {
+      const outcome = pump.outgoing.publishing(() => {
         done = engine.x.drain(done, batch);
         stopped = engine.get(Control.Result) as Outcome;
         // What the batch evicted is acted upon, and its flush made, before it goes on.
@@ -172,7 +172,7 @@ export class SharedInbox implements Inbox {
         return done;
       }
       if (outcome === Outcome.Full) {
-        pump.refuseSubscription(engine.get(Control.NameLength));
+        pump.topics.refuseSubscription(engine.get(Control.NameLength));
         done += engine.u32[(engine.scratch + done + RECORD_TOTAL) >>> 2] as number;
       }
       if (outcome === Outcome.Compress) {
@@ -199,7 +199,7 @@ export class SharedInbox implements Inbox {
     const flags = (kind >>> 8) & 255;
     const bytes = new Uint8Array(u8.subarray(at + RECORD_BYTES, at + RECORD_BYTES + length));
     if ((kind & 255) === RecordKind.Send) {
-      pump.sendPacked(slot, generation, bytes, flags);
+      pump.outgoing.sendPacked(slot, generation, bytes, flags);
       return total;
     }
     return this.#publish(pump, kind & 255, bytes, flags, slot, generation) ? total : 0;
@@ -216,14 +216,14 @@ export class SharedInbox implements Inbox {
   ): boolean {
     let outcome: Outcome = Outcome.Ok;
     if (kind === RecordKind.Send) {
-      outcome = pump.sendLarge(slot, generation, bytes, flags);
+      outcome = pump.outgoing.sendLarge(slot, generation, bytes, flags);
     } else if (kind === RecordKind.Broadcast) {
-      outcome = pump.publishLarge(bytes, flags, 0, slot, generation);
+      outcome = pump.outgoing.publishLarge(bytes, flags, 0, slot, generation);
     } else if (kind === RecordKind.Publish) {
       const start = 1 + (bytes[0] as number);
-      const topic = pump.topicOf(bytes.subarray(1, start));
+      const topic = pump.topics.topicOf(bytes.subarray(1, start));
       if (topic !== NONE)
-        outcome = pump.publishLarge(bytes.subarray(start), flags, topic, slot, generation);
+        outcome = pump.outgoing.publishLarge(bytes.subarray(start), flags, topic, slot, generation);
     }
     if (outcome !== Outcome.Wait) return true;
     this.#wait();

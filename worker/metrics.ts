@@ -43,6 +43,7 @@ const GAUGES: readonly Family[] = [
   ["receive_pool_used_bytes", "Receive buffers in use.", (s) => s.receivePool.used, "bytes"],
   ["reply_pool_capacity_bytes", "Size of the reply buffers.", (s) => s.replyPool.bytes, "bytes"],
   ["reply_pool_used_bytes", "Reply buffers in use.", (s) => s.replyPool.used, "bytes"],
+  ["body_bytes", "Answers larger than 64 KiB on their way.", (s) => s.bodyBytes, "bytes"],
   ["memory_bytes", "The engine's memory; constant.", (s) => s.memory, "bytes"],
 ];
 

@@ -218,7 +218,7 @@ export class Pool {
   }
 
   #fail(job: Job, error: Error): void {
-    if (this.#isWanted(job)) this.#pump.failRequest(job.peer, job.response, error);
+    if (this.#isWanted(job)) this.#pump.requests.failRequest(job.peer, job.response, error);
     this.#forget(job);
   }
 
@@ -234,7 +234,7 @@ export class Pool {
       try {
         this.#answer(job, outcome);
       } catch (thrown) {
-        this.#pump.failRequest(job.peer, job.response, thrown);
+        this.#pump.requests.failRequest(job.peer, job.response, thrown);
       }
     }
     this.#forget(job);

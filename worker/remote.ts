@@ -332,7 +332,7 @@ export class Remote implements Host {
 
   #laneOf(ws: WebSocket, peer: Peer): Lane {
     const lane = new Lane(peer, (bytes, flags) => {
-      const outcome = this.#pump.sendTo(peer, bytes, {
+      const outcome = this.#pump.outgoing.send(peer, bytes, {
         binary: (flags & FrameFlag.Binary) !== 0,
         compress: !(flags & FrameFlag.Plain),
       });
@@ -427,8 +427,22 @@ export class Remote implements Host {
     lane.take(bytes, flags);
     this.#keptBytes += lane.keptBytes - before;
     if (lane.owed >= this.#quarter) this.#watched.add(lane);
-    // What was said to be queued cannot be kept any more: the client pays, not the others.
-    if (this.#keptBytes > KEPT_LIMIT) this.#pump.abandon(lane.peer, CloseReason.NoBuffer);
+    if (this.#keptBytes > KEPT_LIMIT) this.#shed();
+  }
+
+  /**
+   * What was said to be queued cannot be kept any more. Those for whom the most is kept pay, until a quarter is free:
+   * so that it is not done for each message anew.
+   */
+  #shed(): void {
+    const answers = [...this.#pending.values()].map(({ lane }) => lane);
+    const lanes = [...this.#lanes.values(), ...answers].filter((lane) => lane !== undefined);
+    lanes.sort((a, b) => b.keptBytes - a.keptBytes);
+    for (const lane of lanes) {
+      if (this.#keptBytes <= KEPT_LIMIT * 0.75) return;
+      this.#forget(lane);
+      this.#pump.abandon(lane.peer, CloseReason.NoBuffer);
+    }
   }
 
   #flush(lane: Lane): boolean {
@@ -453,7 +467,7 @@ export class Remote implements Host {
 
   #tellRoom(peer: Peer, free: number): void {
     const { slot, generation } = peer;
-    const lag = this.#pump.lagOf(peer);
+    const lag = this.#pump.outgoing.lagOf(peer);
     const kind = peer.ws ? Told.Room : Told.AnswerRoom;
     const at = this.#batch.begin(kind, 0, slot, generation, free, 8);
     put32(this.#batch.bytes, at, lag.bytes);
@@ -484,7 +498,7 @@ export class Remote implements Host {
       try {
         this.#answer(op, pending, second, fields, tail);
       } catch (thrown) {
-        this.#pump.failRequest(peer, pending.response, thrown);
+        this.#pump.requests.failRequest(peer, pending.response, thrown);
       }
     } else {
       const lane = this.#lanes.get(id);
@@ -542,7 +556,7 @@ export class Remote implements Host {
         break;
       }
       default:
-        this.#pump.failAnswer(peer, response);
+        this.#pump.requests.failAnswer(peer, response);
         break;
     }
   }
@@ -591,7 +605,7 @@ export class Remote implements Host {
         this.#pump.abandon(peer, CloseReason.HandlerError);
         break;
       case Op.Subscribe:
-        this.#pump.subscribeFor(peer, utf8(tail, 0, tail.length));
+        this.#pump.topics.subscribeFor(peer, utf8(tail, 0, tail.length));
         break;
       case Op.Unsubscribe:
         this.#pump.unsubscribe(peer.id, utf8(tail, 0, tail.length));

@@ -1,6 +1,6 @@
 // What of validated options goes to the pump, the same wherever it runs; the engine's part is `engineParams`.
 
-import type { Settings } from "../host/options";
+import type { Settings } from "../host/options/settle";
 import { AddressSet } from "../host/address";
 import type { PumpOptions } from "./server";
 

@@ -31,11 +31,11 @@ export class WebSocketImpl implements WebSocket {
   }
 
   get lag(): { bytes: number; frames: number; queued: number } {
-    return this.#pump.lagOf(this.#peer);
+    return this.#pump.outgoing.lagOf(this.#peer);
   }
 
   send(data: Data, options?: SendOptions): boolean {
-    return this.open && this.#pump.sendTo(this.#peer, data, options) === Outcome.Ok;
+    return this.open && this.#pump.outgoing.send(this.#peer, data, options) === Outcome.Ok;
   }
 
   subscribe(topic: string): boolean {
@@ -47,20 +47,20 @@ export class WebSocketImpl implements WebSocket {
   }
 
   isSubscribed(topic: string): boolean {
-    return this.#pump.isSubscribed(this.id, topic);
+    return this.#pump.topics.isSubscribed(this.id, topic);
   }
 
   get subscriptions(): string[] {
-    return this.#pump.subscriptions(this.id);
+    return this.#pump.topics.subscriptions(this.id);
   }
 
   publish(topic: string, data: Data, options?: SendOptions): boolean {
-    return this.#pump.publishExcept(topic, data, options, this.id);
+    return this.#pump.outgoing.publish(topic, data, options, this.id);
   }
 
   close(code = 1000, reason = ""): boolean {
     checkClose(code, reason);
-    return this.open && this.#pump.closePeer(this.#peer, code, reason);
+    return this.open && this.#pump.outgoing.close(this.#peer, code, reason);
   }
 
   terminate(): boolean {
@@ -68,7 +68,7 @@ export class WebSocketImpl implements WebSocket {
   }
 
   ping(data: Data = ""): boolean {
-    return this.open && this.#pump.pingPeer(this.#peer, data);
+    return this.open && this.#pump.outgoing.ping(this.#peer, data);
   }
 
   pause(): void {

@@ -5,7 +5,7 @@
 
 import { Control, FrameFlag, NONE, Outcome, SLOT_LIMIT } from "../assembly/abi";
 import type { PublishOptions, SendOptions, Stage } from "../host/handler";
-import { byteLength, putUtf8 } from "./engine";
+import { byteLength, lengthOf, putUtf8 } from "./engine";
 import type { Pump } from "./server";
 
 export class StageImpl implements Stage {
@@ -24,7 +24,7 @@ export class StageImpl implements Stage {
     if (this.#done) throw new Error("stage: it is finished");
     if (this.#error !== Outcome.Ok) return 0;
     const { engine } = this.#pump;
-    this.#error = this.#pump.publishing(() => engine.x.stageReserve(n));
+    this.#error = this.#pump.outgoing.publishing(() => engine.x.stageReserve(lengthOf(n)));
     return this.#error === Outcome.Ok ? engine.get(Control.Result) : 0;
   }
 
@@ -90,7 +90,7 @@ export class StageImpl implements Stage {
     const failed = this.#error;
     const { x } = this.#pump.engine;
     if (failed !== Outcome.Ok) x.stageDiscard();
-    const outcome = failed === Outcome.Ok ? this.#pump.publishing(fn) : failed;
+    const outcome = failed === Outcome.Ok ? this.#pump.outgoing.publishing(fn) : failed;
     this.#finish();
     this.#pump.schedule();
     return outcome === Outcome.Ok;
@@ -112,7 +112,7 @@ export class StageImpl implements Stage {
     const flags = (binary ? FrameFlag.Binary : 0) | (compress ? 0 : FrameFlag.Plain);
     const slot = except % SLOT_LIMIT;
     const generation = Math.floor(except / SLOT_LIMIT);
-    return this.#publish(() => this.#pump.publishStage(flags, topic, slot, generation));
+    return this.#publish(() => this.#pump.outgoing.publishStage(flags, topic, slot, generation));
   }
 
   send(id: number, options?: SendOptions): boolean {

@@ -56,6 +56,7 @@ export function statsOf(engine: Engine, host: HostCounters): Stats {
     lag: lagOf(engine),
     receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
     replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },
+    bodyBytes: get(Control.BodyBytes),
     memory: engine.u8.length,
     handlerErrors: host.handlerErrors,
     acceptErrors: host.acceptErrors,

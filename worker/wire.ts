@@ -3,12 +3,13 @@
 // Invariant: after `shut` has been told every call is a no-op that returns false. Of the bytes it was fed
 // it keeps at most those of one call: it says then that it does not read, and refuses more.
 
-import { Answer, CloseReason, FrameFlag, Outcome, SLOT_LIMIT } from "../assembly/abi";
+import { Answer, CloseReason, Control, FrameFlag, Outcome, SLOT_LIMIT } from "../assembly/abi";
 import { checkClose } from "../host/close";
 import type { Data } from "../host/handler";
-import { checkField } from "../host/response";
+import { checkBody, checkField } from "../host/response";
 import { putUtf8, toBytes } from "../host/text";
 import type { EngineDriver } from "./driver";
+import { lengthOf } from "./engine";
 
 /** Bytes of a body up to which it is copied into the engine; a larger one is sent from a copy outside. */
 const INLINE_BODY = 65536;
@@ -135,6 +136,7 @@ export class Wire<User = unknown> {
     options: { close?: boolean } = {},
   ): boolean {
     checkStatus(status);
+    checkBody(body);
     const bytes = toBytes(body);
     const length = this.#putFields(fields);
     if (!this.isAsked) return false;
@@ -148,9 +150,11 @@ export class Wire<User = unknown> {
       outcome = engine.x.respond(slot, generation, status, flags, length, bytes.length);
     } else {
       const number = this.#driver.nextBody();
-      this.bodies.set(number, new Uint8Array(bytes));
+      const own = new Uint8Array(bytes);
       const { x } = engine;
-      outcome = x.respondStatic(slot, generation, status, flags, length, number, bytes.length);
+      outcome = x.respondStatic(slot, generation, status, flags, length, number, own.length);
+      // Answers to HEAD have none, and too many may be held.
+      if (outcome === Outcome.Ok && engine.get(Control.Result) !== 0) this.bodies.set(number, own);
     }
     this.#driver.answered(this);
     return outcome === Outcome.Ok;
@@ -167,6 +171,7 @@ export class Wire<User = unknown> {
 
   /** Queues a piece of the body. @returns false when the queue is full (`drain` follows) or it has gone */
   write(data: Data): boolean {
+    checkBody(data);
     if (!this.isAsked) return false;
     const { x } = this.#driver.engine;
     const bytes = toBytes(data);
@@ -229,7 +234,8 @@ export class Wire<User = unknown> {
       return engine.x.send(slot, generation, flags, engine.scratch, bytes.length) === Outcome.Ok;
     }
     const first = binary ? 0x82 : 0x81;
-    if (engine.x.sendBegin(slot, generation, first, bytes.length) !== Outcome.Ok) return false;
+    if (engine.x.sendBegin(slot, generation, first, lengthOf(bytes.length)) !== Outcome.Ok)
+      return false;
     this.#driver.putBytes(bytes);
     return true;
   }

@@ -20,7 +20,9 @@ const SLOW_GRACE = 1000;
 /** @type {import("../contest.mjs").Case} */
 export default {
   name: "stalled",
-  title: `400 MB published to ${CLIENTS} clients, ${STALLED} of which never read: most resident memory, over that at start`,
+  title:
+    `400 MB published to ${CLIENTS} clients, ${STALLED} of which never read: ` +
+    "most resident memory, over that at start",
   variants: [
     {
       name: `${STALLED} of ${CLIENTS}`,

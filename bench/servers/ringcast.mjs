@@ -1,6 +1,6 @@
-// Ringcast: messages are published by its handler, beside the engine, or with `application` by the
-// application's thread. With `grouped` clients they go to topics. `place` says where the handler runs: in the
-// worker, "application" or "pool". A `mute` one sends nothing of what it publishes. All other settings are Ringcast's own options.
+// Ringcast: messages are published by its handler, beside the engine, or with `application` by the application's
+// thread. With `grouped` clients they go to topics. `place` says where the handler runs: in the worker, "application"
+// or "pool". A `mute` one sends nothing of what it publishes. All other settings are Ringcast's own options.
 
 import { existsSync } from "node:fs";
 import { control, Unavailable } from "./control.mjs";

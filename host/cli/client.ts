@@ -1,5 +1,5 @@
-// One WebSocket of `ringcast load`: it opens, hops from frame head to frame head in a buffer that all clients share, and
-// counts. RFC 6455, without extensions.
+// One WebSocket of `ringcast load`: it opens, hops from frame head to frame head in a buffer that all clients share,
+// and counts. RFC 6455, without extensions.
 //
 // Invariant: a message costs no object. Between two reads a client keeps at most a head that is cut (14 bytes), a
 // control frame's payload (125), or the end of an answer that is not whole (HEAD_BYTES).

@@ -1,7 +1,9 @@
 // `ringcast plan`: what a server with these options takes, before anything starts.
 
 import { descriptorLimit, fitDescriptors } from "../limits";
-import { type Options, planOf, settle } from "../options";
+import type { Options } from "../options";
+import { planOf } from "../options/plan";
+import { settle } from "../options/settle";
 import { type Flag, type Given, numberOf } from "./flags";
 import { SERVER_FLAGS, optionsOf } from "./server";
 import { bold, say, table } from "./terminal";

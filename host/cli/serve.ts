@@ -4,7 +4,7 @@ import { statSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Options, type Server, serve } from "../index";
-import { settleShutdown } from "../options";
+import { settleShutdown } from "../options/settle";
 import { type Flag, type Given, nearest, textOf } from "./flags";
 import { SERVER_FLAGS, optionsOf } from "./server";
 import { bold, onSignal, say } from "./terminal";

@@ -4,14 +4,9 @@
 // names the flag.
 
 import { readFileSync } from "node:fs";
-import {
-  OPTIONS,
-  type OptionRow,
-  type Options,
-  POOL_OPTIONS,
-  type PoolOptions,
-  plan,
-} from "../options";
+import type { Options, PoolOptions } from "../options";
+import { plan } from "../options/plan";
+import { OPTIONS, type OptionRow, POOL_OPTIONS } from "../options/table";
 import { type Flag, type Given, textOf } from "./flags";
 import { Failure, UsageError, parseValue, rangeText, valueText } from "./values";
 

@@ -1,6 +1,6 @@
 // Values on the command line: sizes, times and rates as people write them, and options as they are printed.
 
-import type { OptionRow } from "../options";
+import type { OptionRow } from "../options/table";
 
 type Row = OptionRow<string>;
 

@@ -3,6 +3,8 @@
 // Invariant: a message is handed on whole, text only when it is valid UTF-8, checked as it comes. After an error
 // nothing more is read.
 
+import { joined } from "../bytes";
+
 /** Opcodes (5.2). */
 export const TEXT = 1;
 export const BINARY = 2;
@@ -206,15 +208,4 @@ export class FrameReader {
     this.#decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
     this.#user.closed(code, this.#decode(payload.subarray(2), false));
   }
-}
-
-function joined(parts: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

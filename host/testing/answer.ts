@@ -8,7 +8,8 @@ import {
   fieldOf as fieldIn,
   AnswerReader as OneAnswer,
 } from "../answer";
-import { concat, copyBytes } from "../text";
+import { concat } from "../bytes";
+import { copyBytes } from "../text";
 
 /** One answer, whole. */
 export interface TestAnswer {

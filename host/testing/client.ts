@@ -1,6 +1,6 @@
 // A WebSocket client: frames over a client of bytes, and what came of them, decoded.
 
-import { concat } from "../text";
+import { concat } from "../bytes";
 import { AnswerReader, type TestAnswer, fieldOf } from "./answer";
 import { type Frame, type FrameOptions, FrameReader, OPCODE, encodeFrame } from "./frames";
 import type { Network } from "./network";

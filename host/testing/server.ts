@@ -12,17 +12,9 @@ import type {
 } from "../handler";
 import { checkClose } from "../close";
 import { flagsOf } from "../flags";
-import {
-  type Eviction,
-  type LiveOptions,
-  type Options,
-  type Plan,
-  type Settings,
-  type ShutdownOptions,
-  planOf,
-  settleChanges,
-  settleShutdown,
-} from "../options";
+import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options";
+import { type Plan, planOf } from "../options/plan";
+import { type Settings, settleChanges, settleShutdown } from "../options/settle";
 import type { PublisherHandle } from "../publisher";
 import type { Server } from "../running";
 import { BufferStage } from "../stage";
@@ -98,7 +90,7 @@ export class MemoryServer implements Server {
   subscribe(id: number, topic: string): boolean {
     checkTopic(topic);
     const peer = this.#pump.peer(id);
-    if (peer) this.#pump.subscribeFor(peer, topic);
+    if (peer) this.#pump.topics.subscribeFor(peer, topic);
     return this.#isOpen;
   }
 
@@ -169,7 +161,7 @@ export class MemoryServer implements Server {
     this.#listener.close();
     this.#servedUntil = clock.now() + drainMs;
     const cancel = clock.after(drainMs + timeout, () => pump.endAll());
-    pump.beginShutdown(drainMs);
+    pump.farewell.begin(drainMs);
     if (timeout + drainMs === 0) pump.endAll();
     await this.#runner.until(pump.idle());
     cancel();

@@ -4,7 +4,7 @@
 // server, which sees a slow reader.
 
 import type { MemorySocket } from "../../worker/net/memory";
-import { concat } from "../text";
+import { concat } from "../bytes";
 import { AnswerReader, type TestAnswer } from "./answer";
 import type { Network } from "./network";
 

@@ -103,6 +103,18 @@ export const handshake: Area = {
       ],
     ),
     [
+      "two versions are refused, also when both are 13",
+      "RFC 6455 11.3.5",
+      shake().replace("Sec-", "Sec-WebSocket-Version: 13\r\nSec-"),
+      outdated("WsUnexpectedVersion"),
+    ],
+    [
+      "100 goes before 101 when it is expected",
+      "RFC 9110 7.8",
+      shake({ Expect: "100-continue" }),
+      ["GET / 1.1", "> 100", ...taken.slice(1)],
+    ],
+    [
       "no Upgrade is refused",
       "RFC 6455 4.2.1",
       shake({ Upgrade: "" }),
@@ -120,11 +132,24 @@ export const handshake: Area = {
       shake({ Upgrade: "h2c", "Sec-WebSocket-Key": "" }),
       plain,
     ],
-    ["no Connection is a plain request", "RFC 9110 7.8", shake({ Connection: "" }), plain],
+    ...["", "keep-alive", "upgraded", '"Upgrade"'].map(
+      (value): Case => [
+        `the Connection "${value}" is refused when there is a key`,
+        "RFC 6455 4.2.1",
+        shake({ Connection: value }),
+        refused(400, "WsMissingUpgrade"),
+      ],
+    ),
     [
-      "Connection without upgrade is a plain request",
+      "Connection without upgrade is a plain request when there is none",
       "RFC 9110 7.8",
-      shake({ Connection: "keep-alive" }),
+      shake({ Connection: "keep-alive", "Sec-WebSocket-Key": "" }),
+      plain,
+    ],
+    [
+      "a key alone is a plain request",
+      "RFC 9110 7.8",
+      shake({ Connection: "", Upgrade: "" }),
       plain,
     ],
     [

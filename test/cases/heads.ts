@@ -1,6 +1,6 @@
 // HTTP/1.1 heads: request line, target, version, fields, Host.
 
-import { type Area, head } from "../case";
+import { type Area, type Case, head } from "../case";
 
 const OK = "> 200";
 const LAST = ["end Ok", "> 200 | Connection: close"];
@@ -107,6 +107,14 @@ export const heads: Area = {
       head("GET / HTTP/1.1", "Host: a:"),
       ["GET / 1.1", OK],
     ],
+    ...["100-continue, 100-Continue", ",100-continue,", "", ","].map(
+      (value): Case => [
+        `the list of expectations "${value}" has no other`,
+        "RFC 9110 10.1.1, RFC 9110 5.6.1",
+        head("GET / HTTP/1.1", "Host: a", `Expect: ${value}`),
+        ["GET / 1.1", OK],
+      ],
+    ),
     [
       "100-continue without a body is no reason to wait",
       "RFC 9110 10.1.1",

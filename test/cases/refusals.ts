@@ -124,6 +124,13 @@ export const refusals: Area = {
       "UnsupportedExpectation",
     ),
     no(
+      "another expectation in the list",
+      "RFC 9110 10.1.1",
+      get("Expect: 100-continue, the-best"),
+      417,
+      "UnsupportedExpectation",
+    ),
+    no(
       "two lengths that differ",
       "RFC 9112 6.3",
       post("Content-Length: 1", "Content-Length: 2"),

@@ -8,10 +8,11 @@ import {
   BINARY,
   CLOSE,
   type Frame,
+  type Greeted,
   SECURE,
   TEXT,
-  WsWire,
   closeOf,
+  openGreeted,
   pattern,
   serving,
   textPattern,
@@ -25,22 +26,11 @@ const MiB = 1048576;
 /** Long enough that no scheduling delay makes a reader slow. */
 const PATIENT = 5000;
 
-interface Client {
-  readonly wire: WsWire;
-  readonly id: number;
-}
-
-/** Opens a client and takes its greeting. */
-async function openClient(port: number): Promise<Client> {
-  const wire = await WsWire.open(port);
-  return { wire, id: Number((await wire.text()).slice(3)) };
-}
-
-async function openClients(port: number, count: number): Promise<Client[]> {
-  const clients: Client[] = [];
+async function openClients(port: number, count: number): Promise<Greeted[]> {
+  const clients: Greeted[] = [];
   while (clients.length < count) {
     const some = Array.from({ length: Math.min(50, count - clients.length) }, () =>
-      openClient(port),
+      openGreeted(port),
     );
     clients.push(...(await Promise.all(some)));
   }
@@ -79,7 +69,7 @@ function assertFrame(frame: Frame, expected: string | Uint8Array, what: string):
 
 /** Lets a client compare what comes with what is due; counts it. */
 function expectAll(
-  client: Client,
+  client: Greeted,
   due: (i: number, id: number) => string | Uint8Array | undefined,
 ) {
   const state = { count: 0, failure: undefined as Error | undefined };
@@ -141,7 +131,7 @@ broadcast("a handler publishes and sends in between, and 200 clients get every b
     const due = (i: number, id: number): string | Uint8Array | undefined =>
       i % 2 === 0 ? messages[i / 2] : `${id}/${(i - 1) / 2}`;
     const states = clients.map((client) => expectAll(client, due));
-    const { wire } = clients[0] as Client;
+    const { wire } = clients[0] as Greeted;
     for (const message of messages) {
       if (typeof message === "string") wire.send(TEXT, `text ${message}`);
       else wire.send(BINARY, message);
@@ -153,7 +143,7 @@ broadcast("a handler publishes and sends in between, and 200 clients get every b
 
 broadcast("text with characters of every length arrives as it was", () =>
   serving("broadcast", {}, async (server, port) => {
-    const client = await openClient(port);
+    const client = await openGreeted(port);
     const texts = [1, 10, 40, 41, 42, 43, 100, 1000, 20000, 30000].map((n) => textPattern(n, n));
     const state = expectAll(client, (i) => texts[i]);
     for (const text of texts) await paced(server, () => server.broadcast(text));
@@ -164,7 +154,7 @@ broadcast("text with characters of every length arrives as it was", () =>
 
 broadcast("`binary` overrules what the data's type says", () =>
   serving("broadcast", {}, async (server, port) => {
-    const { wire } = await openClient(port);
+    const { wire } = await openGreeted(port);
     assert.ok(server.broadcast("as binary", { binary: true }));
     assert.ok(server.broadcast(Buffer.from("as text"), { binary: false }));
     assert.ok(server.broadcast(new Uint8Array([1, 2, 3]).buffer));
@@ -192,7 +182,7 @@ broadcast(
     const options = { ring: 256 * KiB, slowGrace: 1000, writeTimeout: 60000, onEvict };
     await serving("broadcast", options, async (server, port) => {
       const clients = await openClients(port, 199);
-      const stalled = await openClient(port);
+      const stalled = await openGreeted(port);
       stalled.wire.socket.pause();
       const payload = pattern(8 * KiB);
       const due = (i: number): Buffer => {
@@ -281,7 +271,7 @@ broadcast("a message larger than the ring is its sender's error and evicts nobod
       () => server.broadcast("x".repeat(65537)),
       (error: Error) => error instanceof RangeError && /larger than the ring/.test(error.message),
     );
-    const [{ wire: first }] = clients as [Client];
+    const [{ wire: first }] = clients as [Greeted];
     for (const size of [65536, 100000, 2000000]) {
       first.send(TEXT, `try x${size}`);
       assert.match(await first.text(), /^RangeError: .*larger than the ring/);
@@ -295,7 +285,7 @@ broadcast("a message larger than the ring is its sender's error and evicts nobod
 
 broadcast("a text's bytes, not its characters, are held against the ring", async () => {
   await serving("broadcast", { ring: 65536, inbox: 65536 }, async (server, port) => {
-    const { wire } = await openClient(port);
+    const { wire } = await openGreeted(port);
     // 30,000 characters, 90,000 bytes.
     assert.throws(
       () => server.broadcast("€".repeat(30000)),
@@ -310,7 +300,7 @@ broadcast("a text's bytes, not its characters, are held against the ring", async
 broadcast("the largest message that fits the ring gets through, again and again", async () => {
   const options = { ring: 65536, inbox: 65536, slowGrace: PATIENT };
   await serving("broadcast", options, async (server, port) => {
-    const client = await openClient(port);
+    const client = await openGreeted(port);
     const sizes = [65536 - 10, 1, 65536 - 10, 65536 - 10, 40000, 40000, 30000, 65000];
     const due = sizes.map((size, i) => new Uint8Array(pattern(size, i)));
     const state = expectAll(client, (i) => due[i]);
@@ -362,7 +352,7 @@ broadcast("messages that follow the inbox as buffers of their own keep their ord
 
 broadcast("bytes that were sent stay the sender's, to keep and to change", () =>
   serving("broadcast", { inbox: 64 * KiB }, async (server, port) => {
-    const { wire, id } = await openClient(port);
+    const { wire, id } = await openGreeted(port);
     for (const size of [100, 10000, 20000, 200000]) {
       for (const mine of [Buffer.alloc(size, 1), new Uint8Array(size).fill(1)]) {
         await paced(server, () => server.broadcast(mine));
@@ -385,11 +375,11 @@ broadcast(
     // A turn takes an eighth of the ring, 512 bytes: every boundary falls somewhere else.
     const options = { ring: 4096, inbox: 64 * KiB, slowGrace: PATIENT };
     await serving("broadcast", options, async (server, port) => {
-      const listener = await openClient(port);
+      const listener = await openGreeted(port);
       const due: Buffer[] = [];
       const state = expectAll(listener, (i) => due[i]);
       for (let size = 280; size <= 520; size += 4) {
-        const { wire, id } = await openClient(port);
+        const { wire, id } = await openGreeted(port);
         const message = pattern(size, size);
         due.push(message);
         await paced(server, () => server.broadcast(message));
@@ -408,7 +398,7 @@ broadcast(
 
 broadcast("the application stages a message piece by piece", () =>
   serving("broadcast", {}, async (server, port) => {
-    const { wire, id } = await openClient(port);
+    const { wire, id } = await openGreeted(port);
     const stage = server.stage();
     stage
       .text('{"slot":')
@@ -449,7 +439,7 @@ broadcast("the application stages a message piece by piece", () =>
 
 broadcast("a handler stages a message piece by piece", () =>
   serving("broadcast", { ring: MiB }, async (_server, port) => {
-    const { wire, id } = await openClient(port);
+    const { wire, id } = await openGreeted(port);
     wire.send(TEXT, "stage");
     assert.is(await wire.text(), '{"n":42,€!"ABCtrue');
     wire.send(TEXT, "stageBinary");
@@ -478,8 +468,8 @@ broadcast("a handler stages a message piece by piece", () =>
 
 broadcast("an id names one connection for ever", () =>
   serving("broadcast", { maxWebSockets: 2 }, async (server, port) => {
-    const old = await openClient(port);
-    const other = await openClient(port);
+    const old = await openGreeted(port);
+    const other = await openGreeted(port);
     assert.ok(server.send(old.id, "hello"));
     assert.is(await old.wire.text(), "hello");
     assert.ok(server.closeConnection(old.id, 4001, "go"));
@@ -487,7 +477,7 @@ broadcast("an id names one connection for ever", () =>
     old.wire.destroy();
     await until("free slot", async () => (await server.stats()).webSockets === 1);
     // The slot has a new tenant.
-    const fresh = await openClient(port);
+    const fresh = await openGreeted(port);
     assert.is.not(fresh.id, old.id);
     assert.is(fresh.id % 2 ** 20, old.id % 2 ** 20);
     server.send(old.id, "for the dead");
@@ -517,7 +507,7 @@ broadcast("while the inbox stays full the application is not kept busy by ready(
   // The ring waits for one reader that does not read; nothing may starve this thread meanwhile.
   const options = { ring: 64 * KiB, inbox: 64 * KiB, slowGrace: PATIENT, writeTimeout: 60000 };
   await serving("broadcast", options, async (server, port) => {
-    const { wire } = await openClient(port);
+    const { wire } = await openGreeted(port);
     wire.socket.pause();
     let turns = 0;
     const timer = setInterval(() => {

@@ -1,15 +1,14 @@
-// `ringcast/engine` and `ringcast/testing` in headless Chromium, from the built package: the server suite in memory, and a
-// run of a seed that is the same, message by message, as on Node.
+// `ringcast/engine` and `ringcast/testing` in headless Chromium, from the built package: the server suite in memory,
+// and a run of a seed that is the same, message by message, as on Node.
 
-import { type Server as HttpServer, createServer } from "node:http";
 import { readFile } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { type BuildOptions, build } from "esbuild";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../browser";
 import { type PageResults, scripted } from "../page";
+import { withWebServer } from "./web";
 
 const chromium = suite("chromium");
 const DIST = path.resolve("dist");
@@ -39,7 +38,7 @@ async function program(): Promise<string> {
 /** A web server of the page and of dist/. @param csp its Content-Security-Policy */
 async function serving(csp: string, body: (origin: string) => Promise<void>): Promise<void> {
   const script = await program();
-  const server: HttpServer = createServer(async (req, res) => {
+  await withWebServer(async (req, res) => {
     const { pathname } = new URL(req.url ?? "/", "http://a");
     const send = (type: string, data: string | Uint8Array): void => {
       res.writeHead(200, { "Content-Type": type, "Content-Security-Policy": csp }).end(data);
@@ -50,14 +49,7 @@ async function serving(csp: string, body: (origin: string) => Promise<void>): Pr
       const type = pathname.endsWith(".wasm") ? "application/wasm" : "text/javascript";
       send(type, await readFile(path.join(DIST, path.basename(pathname))));
     }
-  });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  try {
-    await body(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+  }, body);
 }
 
 chromium("the suite passes, the engine loads from a URL, a seed's run is that of Node", () =>

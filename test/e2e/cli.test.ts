@@ -506,7 +506,10 @@ async function freePort(): Promise<number> {
 cli("a server goes on when what it prints to is full, or has gone", async () => {
   const thrower = file(
     "thrower.mjs",
-    'export default { request(req, res) { if (req.path === "/throw") throw new Error("as told"); return res.send(200, "text/plain", "here"); } };',
+    `export default { request(req, res) {
+      if (req.path === "/throw") throw new Error("as told");
+      return res.send(200, "text/plain", "here");
+    } };`,
   );
   const full = openSync("/dev/full", "w");
   for (const output of [full, "pipe"] as const) {

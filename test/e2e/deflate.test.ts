@@ -1,15 +1,14 @@
 // permessage-deflate over real sockets, with the client of npm `ws`: negotiation, messages both ways,
 // broadcasts to clients with and without it.
 
-import { type Server, serve } from "ringcast";
+import type { Options, Server } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { Random } from "../../host/testing/random";
-import { SERVER_TLS, TRUST, wsUrl } from "./peer";
+import { TRUST, serving, wsUrl } from "./peer";
 
 const deflate = suite("deflate");
-const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/echo.mjs`);
 
 interface Client {
   readonly socket: WebSocket;
@@ -48,20 +47,8 @@ async function connect(server: Server, perMessageDeflate: object | boolean): Pro
   };
 }
 
-async function withServer(fn: (server: Server) => Promise<void>, options = {}): Promise<void> {
-  const server = await serve({
-    port: 0,
-    handler,
-    perMessageDeflate: true,
-    ...SERVER_TLS,
-    ...options,
-  });
-  try {
-    await fn(server);
-  } finally {
-    await server.close();
-  }
-}
+const withServer = (fn: (server: Server) => Promise<void>, options: Options = {}): Promise<void> =>
+  serving("echo", { perMessageDeflate: true, ...options }, fn);
 
 deflate("is off unless it is switched on", () =>
   withServer(

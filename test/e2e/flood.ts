@@ -10,6 +10,7 @@ import * as http from "node:http";
 import * as https from "node:https";
 import path from "node:path";
 import type { Options, Stats } from "ringcast";
+import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Child } from "./child";
 import { sleep, until, within } from "./peer";
@@ -93,7 +94,7 @@ const rows: string[] = [];
 const told: string[] = [];
 
 /** Prints the table of all floods so far. */
-export function printFloods(): void {
+function printFloods(): void {
   const file = path.basename(process.argv[1] as string, ".test.mjs");
   writeFileSync(`.cache/${file}.rows`, `${told.join("\n")}\n`);
   const head = [
@@ -315,7 +316,7 @@ async function endure(world: World, flood: Flood, server: Flooded): Promise<Roun
 }
 
 /** Lets a flood come over a server, and checks that it ends as it should and that nobody else notices. */
-export async function withstand(world: World, flood: Flood): Promise<void> {
+async function withstand(world: World, flood: Flood): Promise<void> {
   const server = new Flooded(flood.options ?? {}, flood.secure);
   try {
     await server.started();
@@ -343,4 +344,16 @@ export async function withstand(world: World, flood: Flood): Promise<void> {
   } finally {
     server.end();
   }
+}
+
+/** A test of each flood, all on the same clients. */
+export function runFloods(title: string, all: readonly Flood[]): void {
+  const floods = suite(title);
+  const world = new World();
+  for (const flood of all) floods(flood.name, () => withstand(world, flood));
+  floods.after(() => {
+    world.end();
+    printFloods();
+  });
+  floods.run();
 }

@@ -1,11 +1,8 @@
 // Floods of connections: many, slow, silent, or over before they began. Nobody else notices.
 
-import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type Flood, World, printFloods, withstand } from "./flood";
+import { type Flood, runFloods } from "./flood";
 import { CERTIFICATE } from "./peer";
-
-const floods = suite("floods of connections");
 
 /** Times that a test can wait for. */
 const QUICK = { headersTimeout: 1000, closeTimeout: 500, rateGrace: 1000 };
@@ -80,10 +77,4 @@ const FLOODS: readonly Flood[] = [
   },
 ];
 
-const world = new World();
-for (const flood of FLOODS) floods(flood.name, () => withstand(world, flood));
-floods.after(() => {
-  world.end();
-  printFloods();
-});
-floods.run();
+runFloods("floods of connections", FLOODS);

@@ -1,11 +1,9 @@
 // Floods over open WebSockets: pings, fragments, bombs, subscriptions, and clients that do not read or do not go on.
 // Nobody else notices.
 
-import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type Did, type Flood, World, printFloods, withstand } from "./flood";
+import { type Did, type Flood, runFloods } from "./flood";
 
-const floods = suite("floods of messages");
 const MiB = 1048576;
 
 const frames = (did: Did, seconds: number): string =>
@@ -82,10 +80,4 @@ const FLOODS: readonly Flood[] = [
   },
 ];
 
-const world = new World();
-for (const flood of FLOODS) floods(flood.name, () => withstand(world, flood));
-floods.after(() => {
-  world.end();
-  printFloods();
-});
-floods.run();
+runFloods("floods of messages", FLOODS);

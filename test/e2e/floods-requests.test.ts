@@ -1,9 +1,6 @@
 // Floods of requests: not read, hardly read, larger than may be. Nobody else notices.
 
-import { suite } from "uvu";
-import { type Flood, World, printFloods, withstand } from "./flood";
-
-const floods = suite("floods of requests");
+import { type Flood, runFloods } from "./flood";
 
 const FLOODS: readonly Flood[] = [
   {
@@ -37,10 +34,4 @@ const FLOODS: readonly Flood[] = [
   },
 ];
 
-const world = new World();
-for (const flood of FLOODS) floods(flood.name, () => withstand(world, flood));
-floods.after(() => {
-  world.end();
-  printFloods();
-});
-floods.run();
+runFloods("floods of requests", FLOODS);

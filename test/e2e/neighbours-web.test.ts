@@ -1,19 +1,19 @@
 // Beside Express and Fastify, and in front: of Hono's application, and of another web server.
 
-import { type IncomingMessage, createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage } from "node:http";
 import { fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../browser";
 import { Guest, freePort, runningNode, statusOf } from "./neighbour";
 import { until } from "./peer";
+import { withWebServer } from "./web";
 
 const web = suite("neighbours: web servers");
 
 type Sent = Awaited<ReturnType<typeof fetch>>;
 
-/** Publishes until somebody has subscribed, which a handler's `open` does a little after the handshake; then once more. */
+/** Publishes until somebody has subscribed, which a handler's `open` does just after the handshake; then once more. */
 async function published(send: () => Promise<Sent>): Promise<void> {
   const listeners = async (): Promise<number> => {
     const answer = await send();
@@ -97,24 +97,17 @@ web("in front with Hono: routes and WebSockets at one port", async () => {
 });
 
 /** A web server of before: it says what it was asked. */
-async function withUpstream(body: (url: string) => Promise<void>): Promise<void> {
+function withUpstream(body: (origin: string) => Promise<void>): Promise<void> {
   const said = async (req: IncomingMessage): Promise<string> => {
     let text = "";
     for await (const bytes of req) text += bytes;
     const { method, url, headers } = req;
     return JSON.stringify({ method, url, for: headers["x-forwarded-for"], text });
   };
-  const server = createServer(async (req, res) => {
+  return withWebServer(async (req, res) => {
     if (req.url === "/old") res.writeHead(301, { Location: "/new" }).end();
     else res.writeHead(200, { ...json, "Set-Cookie": ["a=1", "b=2"] }).end(await said(req));
-  });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  try {
-    await body(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+  }, body);
 }
 
 web("in front of a web server that stays as it is", () =>

@@ -4,9 +4,9 @@ import { type Options, type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
+import { fileUrl, serving } from "./peer";
 
 const origin = suite("origin");
-const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/echo.mjs`);
 
 /** What comes of an upgrade: "101" with the subprotocol, or the status of the refusal. */
 function outcome(server: Server, options: object, protocols: string[] = []): Promise<string> {
@@ -25,17 +25,8 @@ function outcome(server: Server, options: object, protocols: string[] = []): Pro
   });
 }
 
-async function withServer(options: Options, fn: (server: Server) => Promise<void>): Promise<void> {
-  const server = await serve({ port: 0, handler, ...options });
-  try {
-    await fn(server);
-  } finally {
-    await server.close();
-  }
-}
-
 origin("a page connects to its own origin alone", () =>
-  withServer({}, async (server) => {
+  serving("echo", {}, async (server) => {
     const own = `http://127.0.0.1:${server.address.port}`;
     assert.is(await outcome(server, {}), "101");
     assert.is(await outcome(server, { origin: own }), "101");
@@ -46,7 +37,7 @@ origin("a page connects to its own origin alone", () =>
 );
 
 origin("origins widens it, requireOrigin narrows it", () =>
-  withServer({ origins: ["https://a.example"], requireOrigin: true }, async (server) => {
+  serving("echo", { origins: ["https://a.example"], requireOrigin: true }, async (server) => {
     assert.is(await outcome(server, { origin: "https://a.example" }), "101");
     assert.is(await outcome(server, { origin: "https://b.example" }), "403");
     assert.is(await outcome(server, {}), "403");
@@ -54,7 +45,7 @@ origin("origins widens it, requireOrigin narrows it", () =>
 );
 
 origin("a host that is not listed is 421", () =>
-  withServer({ hosts: ["good.example"] }, async (server) => {
+  serving("echo", { hosts: ["good.example"] }, async (server) => {
     assert.is(await outcome(server, { headers: { Host: "good.example" } }), "101");
     assert.is(await outcome(server, { headers: { Host: "rebound.example" } }), "421");
     const answer = await fetch(`http://127.0.0.1:${server.address.port}/`);
@@ -63,17 +54,18 @@ origin("a host that is not listed is 421", () =>
 );
 
 origin("the first subprotocol of the client's that is listed is chosen", () =>
-  withServer({ protocols: ["b", "c"] }, async (server) => {
+  serving("echo", { protocols: ["b", "c"] }, async (server) => {
     assert.is(await outcome(server, {}, ["a", "c", "b"]), "101 c");
     assert.is(await outcome(server, {}), "101");
   }),
 );
 
 origin("the handler's choice of a subprotocol comes before the list's", () =>
-  withServer(
+  serving(
+    "echo",
     {
       protocols: ["b", "c"],
-      handler: new URL("protocol.mjs", handler),
+      handler: fileUrl("handlers/protocol.mjs"),
       onError: () => undefined,
     },
     async (server) => {
@@ -89,7 +81,7 @@ origin("the handler's choice of a subprotocol comes before the list's", () =>
 
 for (const serverHeader of ["", "Ringcast", `a${"b".repeat(254)}c`]) {
   origin(`serverHeader of ${serverHeader.length} characters is in every answer`, () =>
-    withServer({ serverHeader }, async (server) => {
+    serving("echo", { serverHeader }, async (server) => {
       const expected = serverHeader === "" ? null : serverHeader;
       const at = `http://127.0.0.1:${server.address.port}/`;
       assert.is((await fetch(at)).headers.get("server"), expected);

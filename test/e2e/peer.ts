@@ -12,6 +12,10 @@ import * as nodeTls from "node:tls";
 import { pathToFileURL } from "node:url";
 import { type HandlerModule, type Options, type Server, serve } from "ringcast";
 import { Agent, setGlobalDispatcher } from "undici";
+import { pattern as bytePattern } from "../suite/bytes";
+import { isBare, readHead } from "../suite/head";
+
+export { textPattern } from "../suite/bytes";
 
 /** Longest that anything is waited for, in ms. Nothing but a failure takes that long. */
 export const LIMIT = 20000;
@@ -130,46 +134,93 @@ function connect(port: number, allowHalfOpen: boolean): Promise<Line> {
   return within(opened, "connect");
 }
 
-/** Sends a TCP reset: TLS has no such thing, and ends with the connection below. */
-function resetLine({ tcp }: Line): void {
-  tcp.resetAndDestroy();
-}
-
-/** A client that keeps all it got. */
-export class Wire {
+/** A client: what is the same whether it reads bytes or frames. */
+abstract class Peer {
   readonly line: Line;
   readonly socket: net.Socket;
-  #parts: Buffer[] = [];
-  #length = 0;
-  #changed: () => void = () => undefined;
-  /** 'data' events so far. */
-  reads = 0;
   ended = false;
   closed = false;
   error: Error | undefined;
+  #changed: () => void = () => undefined;
 
   constructor(line: Line) {
     this.line = line;
     const { socket } = line;
     this.socket = socket;
-    line.tcp.setNoDelay(true);
-    socket.on("data", (bytes: Buffer) => {
-      this.reads++;
-      this.#parts.push(bytes);
-      this.#length += bytes.length;
-      this.#changed();
-    });
     socket.on("end", () => {
       this.ended = true;
-      this.#changed();
+      this.changed();
     });
     socket.on("error", (error) => {
       this.error = error;
     });
     socket.on("close", () => {
       this.closed = true;
-      this.#changed();
+      this.changed();
     });
+  }
+
+  /** What has come and was not taken, for a message. */
+  protected abstract readonly here: string;
+
+  get isOver(): boolean {
+    return this.ended || this.closed;
+  }
+
+  /** Something has come, or it is over. */
+  protected changed(): void {
+    this.#changed();
+  }
+
+  /** Waits until a condition holds that only arriving bytes or the end can change. */
+  protected async wait(what: string, holds: () => boolean): Promise<void> {
+    const end = Date.now() + LIMIT;
+    while (!holds()) {
+      const left = end - Date.now();
+      if (left <= 0) throw new Error(`${what}: not within ${LIMIT} ms, ${this.here} here`);
+      const changed = new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+      await within(changed, what, left);
+    }
+  }
+
+  /** Waits for the end of the stream, then closes. */
+  async gone(): Promise<void> {
+    await this.wait("end", () => this.isOver);
+    this.destroy();
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  /** Sends a TCP reset: TLS has no such thing, and ends with the connection below. */
+  reset(): void {
+    this.line.tcp.resetAndDestroy();
+  }
+}
+
+/** A client that keeps all it got. */
+export class Wire extends Peer {
+  #parts: Buffer[] = [];
+  #length = 0;
+  /** 'data' events so far. */
+  reads = 0;
+
+  constructor(line: Line) {
+    super(line);
+    line.tcp.setNoDelay(true);
+    this.socket.on("data", (bytes: Buffer) => {
+      this.reads++;
+      this.#parts.push(bytes);
+      this.#length += bytes.length;
+      this.changed();
+    });
+  }
+
+  protected override get here(): string {
+    return `${this.#length} bytes`;
   }
 
   static async open(port: number, allowHalfOpen = true): Promise<Wire> {
@@ -192,22 +243,9 @@ export class Wire {
     return all;
   }
 
-  /** Waits until a condition holds that only arriving bytes or the end can change. */
-  async #wait(what: string, holds: () => boolean): Promise<void> {
-    const end = Date.now() + LIMIT;
-    while (!holds()) {
-      const left = end - Date.now();
-      if (left <= 0) throw new Error(`${what}: not within ${LIMIT} ms, ${this.#length} bytes here`);
-      const changed = new Promise<void>((resolve) => {
-        this.#changed = resolve;
-      });
-      await within(changed, what, left);
-    }
-  }
-
   /** Takes `n` bytes. */
   async take(n: number): Promise<Buffer> {
-    await this.#wait(`${n} bytes`, () => this.#length >= n || this.ended || this.closed);
+    await this.wait(`${n} bytes`, () => this.#length >= n || this.isOver);
     if (this.#length < n) throw new Error(`ended after ${this.#length} of ${n} bytes`);
     const all = this.peek();
     this.#parts = [all.subarray(n)];
@@ -217,8 +255,7 @@ export class Wire {
 
   /** Takes all up to and with `mark`. */
   async takeThrough(mark: string): Promise<string> {
-    const here = (): boolean => this.ended || this.closed || this.peek().includes(mark);
-    await this.#wait(JSON.stringify(mark), here);
+    await this.wait(JSON.stringify(mark), () => this.isOver || this.peek().includes(mark));
     const at = this.peek().indexOf(mark);
     if (at < 0) throw new Error(`ended before ${JSON.stringify(mark)}: ${this.error ?? "FIN"}`);
     return (await this.take(at + mark.length)).toString("latin1");
@@ -226,22 +263,8 @@ export class Wire {
 
   /** Takes all up to the server's end of the stream. */
   async takeAll(): Promise<Buffer> {
-    await this.#wait("end", () => this.ended || this.closed);
+    await this.wait("end", () => this.isOver);
     return this.take(this.#length);
-  }
-
-  /** Waits for the socket to be closed. */
-  async gone(): Promise<void> {
-    await this.#wait("close", () => this.ended || this.closed);
-    this.destroy();
-  }
-
-  destroy(): void {
-    this.socket.destroy();
-  }
-
-  reset(): void {
-    resetLine(this.line);
   }
 }
 
@@ -255,18 +278,8 @@ export interface Answer {
 /** Reads one answer; of one to HEAD, 204 and 304 no body is read. */
 export async function takeAnswer(wire: Wire, method = "GET"): Promise<Answer> {
   const head = await wire.takeThrough("\r\n\r\n");
-  const lines = head.slice(0, -4).split("\r\n");
-  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(lines[0] as string)?.[1]);
-  const fields = new Map<string, string>();
-  for (const line of lines.slice(1)) {
-    const colon = line.indexOf(":");
-    const name = line.slice(0, colon).toLowerCase();
-    const value = line.slice(colon + 1).trim();
-    const before = fields.get(name);
-    fields.set(name, before === undefined ? value : `${before}, ${value}`);
-  }
-  const bare = method === "HEAD" || status < 200 || status === 204 || status === 304;
-  const length = bare ? 0 : Number(fields.get("content-length") ?? 0);
+  const { status, fields } = readHead(head);
+  const length = isBare(status, method) ? 0 : Number(fields.get("content-length") ?? 0);
   return { status, head, fields, body: await wire.take(length) };
 }
 
@@ -364,34 +377,19 @@ export function handshake(target: string, fields = ""): string {
 }
 
 /** A WebSocket client down to its bytes. Handles frames as they come; answers no ping by itself. */
-export class WsWire {
-  readonly #line: Line;
-  readonly socket: net.Socket;
+export class WsWire extends Peer {
   /** Frames that were not taken; unless `onFrame` is set. */
   readonly frames: Frame[] = [];
   readonly parser = new Frames();
   onFrame: ((frame: Frame) => void) | undefined;
-  ended = false;
-  closed = false;
-  error: Error | undefined;
-  #changed: () => void = () => undefined;
 
   private constructor(line: Line) {
-    this.#line = line;
-    const { socket } = line;
-    this.socket = socket;
-    socket.on("data", (bytes: Buffer) => this.#feed(bytes));
-    socket.on("end", () => {
-      this.ended = true;
-      this.#changed();
-    });
-    socket.on("error", (error) => {
-      this.error = error;
-    });
-    socket.on("close", () => {
-      this.closed = true;
-      this.#changed();
-    });
+    super(line);
+    this.socket.on("data", (bytes: Buffer) => this.#feed(bytes));
+  }
+
+  protected override get here(): string {
+    return `${this.frames.length} frames`;
   }
 
   /** Opens one; `first` is written with the handshake. @throws when it is not upgraded */
@@ -419,7 +417,7 @@ export class WsWire {
       if (this.onFrame) this.onFrame(frame);
       else this.frames.push(frame);
     }
-    this.#changed();
+    this.changed();
   }
 
   /** Hands frames to `onFrame` from now on, those that are here first. */
@@ -434,21 +432,9 @@ export class WsWire {
     return this;
   }
 
-  async #wait(what: string, holds: () => boolean): Promise<void> {
-    const end = Date.now() + LIMIT;
-    while (!holds()) {
-      const left = end - Date.now();
-      if (left <= 0) throw new Error(`${what}: not within ${LIMIT} ms`);
-      const changed = new Promise<void>((resolve) => {
-        this.#changed = resolve;
-      });
-      await within(changed, what, left);
-    }
-  }
-
   /** Takes the next frame. */
   async next(): Promise<Frame> {
-    await this.#wait("frame", () => this.frames.length > 0 || this.ended || this.closed);
+    await this.wait("frame", () => this.frames.length > 0 || this.isOver);
     const frame = this.frames.shift();
     if (!frame) throw new Error(`ended before a frame: ${this.error ?? "FIN"}`);
     return frame;
@@ -458,20 +444,18 @@ export class WsWire {
   async text(): Promise<string> {
     return (await this.next()).payload.toString();
   }
+}
 
-  /** Waits for the end of the stream, then closes. */
-  async gone(): Promise<void> {
-    await this.#wait("end", () => this.ended || this.closed);
-    this.destroy();
-  }
+/** A client whose handler tells it its id, "id N", when it opens. */
+export interface Greeted {
+  readonly wire: WsWire;
+  readonly id: number;
+}
 
-  destroy(): void {
-    this.socket.destroy();
-  }
-
-  reset(): void {
-    resetLine(this.#line);
-  }
+/** Opens a client and takes its greeting. */
+export async function openGreeted(port: number): Promise<Greeted> {
+  const wire = await WsWire.open(port);
+  return { wire, id: Number((await wire.text()).slice(3)) };
 }
 
 /** Code and reason of a Close frame. */
@@ -483,20 +467,5 @@ export function closeOf(frame: Frame): { code: number; reason: string } {
 
 /** Bytes that tell their position: no run of them equals another that is shifted. */
 export function pattern(n: number, seed = 1): Buffer {
-  const bytes = Buffer.allocUnsafe(n);
-  let x = (seed * 2654435761 + 12345) >>> 0;
-  for (let i = 0; i < n; i++) {
-    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
-    bytes[i] = x >>> 24;
-  }
-  return bytes;
-}
-
-/** Text of `n` characters, of one to four bytes each. */
-export function textPattern(n: number, seed = 1): string {
-  const alphabet = ["a", "Z", "7", " ", "é", "ß", "€", "語", "𝄞", "\n", '"'];
-  const bytes = pattern(n, seed);
-  let text = "";
-  for (const byte of bytes) text += alphabet[byte % alphabet.length];
-  return text;
+  return Buffer.from(bytePattern(n, seed).buffer);
 }

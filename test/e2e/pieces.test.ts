@@ -2,33 +2,24 @@
 
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { type Server, serve } from "ringcast";
+import type { Options, Server } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
-import { SERVER_TLS, TEXT, TRUST, WsWire, clientFrame, sleep, wsUrl } from "./peer";
+import { TEXT, TRUST, WsWire, clientFrame, serving, sleep, wsUrl } from "./peer";
 
 const pieces = suite("pieces");
-const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/pieces.mjs`);
 const MiB = 1 << 20;
 
-async function withServer(fn: (server: Server) => Promise<void>, options = {}): Promise<void> {
-  const server = await serve({
-    port: 0,
-    handler,
-    fragments: true,
-    maxPayloadLength: MiB,
-    receiveBuffers: 4 * MiB,
-    perMessageDeflate: true,
-    ...SERVER_TLS,
-    ...options,
-  });
-  try {
-    await fn(server);
-  } finally {
-    await server.close();
-  }
-}
+const OPTIONS: Options = {
+  fragments: true,
+  maxPayloadLength: MiB,
+  receiveBuffers: 4 * MiB,
+  perMessageDeflate: true,
+};
+
+const withServer = (fn: (server: Server) => Promise<void>): Promise<void> =>
+  serving("pieces", OPTIONS, fn);
 
 interface Reply {
   pieces: number;

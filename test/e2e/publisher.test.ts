@@ -5,7 +5,7 @@ import { Worker } from "node:worker_threads";
 import { openPublisher } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { TEXT, WsWire, fileUrl, serving, until, within } from "./peer";
+import { type Greeted, TEXT, fileUrl, openGreeted, serving, until, within } from "./peer";
 
 const publisher = suite("publisher");
 
@@ -27,12 +27,10 @@ function tell(thread: Worker, message: object, transfer: readonly object[] = [])
 }
 
 /** A client that subscribes to "t"; its greeting is taken. */
-async function subscriber(port: number): Promise<{ wire: WsWire; id: number }> {
-  const wire = await WsWire.open(port);
-  const id = Number((await wire.text()).slice(3));
-  wire.send(TEXT, "sub t");
-  await wire.text();
-  return { wire, id };
+async function subscriber(port: number): Promise<Greeted> {
+  const client = await openGreeted(port);
+  await client.wire.send(TEXT, "sub t").text();
+  return client;
 }
 
 const thread = (): Worker => new Worker(fileUrl("children/publishing.mjs"));

@@ -1,29 +1,17 @@
 // Answers that come piece by piece: chunked, to the end of the connection, with backpressure, cancelled.
 
-import { type Server, serve } from "ringcast";
+import type { Server } from "ringcast";
 import { Client, fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { CONNECT, SERVER_TLS, Wire, httpUrl, sleep, until } from "./peer";
+import { CONNECT, Wire, httpUrl, reported, serving, sleep, until } from "./peer";
 
 const streams = suite("streams");
-const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/streams.mjs`);
 
 async function withServer(fn: (server: Server, origin: string) => Promise<void>): Promise<void> {
-  const errors: string[] = [];
-  const onError = (error: Error): void => {
-    errors.push(error.message);
-  };
-  const server = await serve({ port: 0, handler, onError, ...SERVER_TLS });
-  try {
-    await fn(server, httpUrl(server.address.port));
-  } finally {
-    await server.close();
-  }
-  assert.equal(
-    errors.filter((message) => message !== "as asked"),
-    [],
-  );
+  await serving("streams", {}, (server, port) => fn(server, httpUrl(port)));
+  const wrong = reported.filter(({ message }) => message !== "as asked");
+  assert.equal(wrong, []);
 }
 
 /** Sends bytes and reads to the end. */

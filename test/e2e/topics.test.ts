@@ -4,29 +4,30 @@ import type { Server } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Random } from "../../host/testing/random";
-import { type Frame, TEXT, WsWire, pattern, reported, serving, sleep, until, within } from "./peer";
+import {
+  type Frame,
+  type Greeted,
+  TEXT,
+  openGreeted,
+  pattern,
+  reported,
+  serving,
+  sleep,
+  until,
+  within,
+} from "./peer";
 
 const topics = suite("topics");
 
-interface Client {
-  readonly wire: WsWire;
-  readonly id: number;
-}
-
-async function open(port: number): Promise<Client> {
-  const wire = await WsWire.open(port);
-  return { wire, id: Number((await wire.text()).slice(3)) };
-}
-
 /** Says a command; returns what is answered. */
-async function ask({ wire }: Client, command: string): Promise<string> {
+async function ask({ wire }: Greeted, command: string): Promise<string> {
   wire.send(TEXT, command);
   return (await wire.text()).replace(/^= /, "");
 }
 
 topics("a handler subscribes, publishes, counts and lists", async () => {
   await serving("topics", { maxTopics: 2, maxSubscriptions: 3 }, async (_, port) => {
-    const [a, b] = [await open(port), await open(port)] as const;
+    const [a, b] = [await openGreeted(port), await openGreeted(port)] as const;
     assert.is(await ask(a, "sub news"), "true");
     assert.is(await ask(a, "sub news"), "true");
     assert.is(await ask(b, "sub news"), "true");
@@ -56,7 +57,7 @@ topics("a handler subscribes, publishes, counts and lists", async () => {
 
 topics("a snapshot and a subscription in one run leave no gap", async () => {
   await serving("topics", {}, async (_, port) => {
-    const a = await open(port);
+    const a = await openGreeted(port);
     a.wire.send(TEXT, "join t");
     const got = [await a.wire.text(), await a.wire.text(), await a.wire.text()];
     assert.equal(got, ["snapshot", "first", "= joined"]);
@@ -66,7 +67,7 @@ topics("a snapshot and a subscription in one run leave no gap", async () => {
 
 topics("the application subscribes by id, publishes, leaves one out, counts", async () => {
   await serving("topics", {}, async (server, port) => {
-    const [a, b] = [await open(port), await open(port)] as const;
+    const [a, b] = [await openGreeted(port), await openGreeted(port)] as const;
     for (const { id } of [a, b]) assert.ok(server.subscribe(id, "t"));
     assert.is(await server.subscriberCount("t"), 2);
     server.publish("t", "both");
@@ -79,7 +80,7 @@ topics("the application subscribes by id, publishes, leaves one out, counts", as
     server.publish("t", "last");
     const text = ({ payload, opcode }: Frame): string =>
       `${opcode} ${opcode === TEXT ? payload.toString() : payload.toString("hex")}`;
-    const take = async ({ wire }: Client, n: number): Promise<string[]> => {
+    const take = async ({ wire }: Greeted, n: number): Promise<string[]> => {
       const all: string[] = [];
       while (all.length < n) all.push(text(await wire.next()));
       return all;
@@ -97,7 +98,7 @@ topics("the application subscribes by id, publishes, leaves one out, counts", as
 
 topics("a full table is told to onError; what follows is carried out", async () => {
   await serving("topics", { maxSubscriptions: 1 }, async (server, port) => {
-    const a = await open(port);
+    const a = await openGreeted(port);
     server.subscribe(a.id, "1");
     server.subscribe(a.id, "2");
     server.publish("1", "on");
@@ -116,7 +117,7 @@ topics("a full table is told to onError; what follows is carried out", async () 
 topics("publications of every size, also those that do not fit the inbox, in order", async () => {
   const options = { inbox: 65536, ring: 4194304, slowGrace: 5000 };
   await serving("topics", options, async (server, port) => {
-    const [a, b] = [await open(port), await open(port)] as const;
+    const [a, b] = [await openGreeted(port), await openGreeted(port)] as const;
     server.subscribe(a.id, "t");
     const sizes = [0, 1, 125, 126, 15000, 16000, 17000, 65536, 300000, 2000000, 3];
     for (const [i, size] of sizes.entries()) {
@@ -142,9 +143,9 @@ topics("1,000 clients, 5 random topics each, 10,000 publications: as a model say
   const options = { ring: 67108864, slowGrace: 10000, maxFrames: 65536 };
   await serving("topics", options, async (server, port) => {
     const random = new Random(20);
-    const clients: Client[] = [];
+    const clients: Greeted[] = [];
     while (clients.length < 1000) {
-      clients.push(...(await Promise.all(Array.from({ length: 100 }, () => open(port)))));
+      clients.push(...(await Promise.all(Array.from({ length: 100 }, () => openGreeted(port)))));
     }
     const names = Array.from({ length: 200 }, (_, i) => `topic/${i}`);
     const members = names.map(() => [] as number[]);
@@ -196,7 +197,7 @@ topics("topics with compression: each form to who takes it", async () => {
   const options = { perMessageDeflate: true, deflateThreshold: 100 };
   await serving("topics", options, async (server, port) => {
     const { WebSocket } = await import("ws");
-    const plain = await open(port);
+    const plain = await openGreeted(port);
     const packed = new WebSocket(`ws://127.0.0.1:${port}/`);
     const heard: string[] = [];
     packed.on("message", (data) => heard.push(data.toString()));
@@ -222,7 +223,7 @@ topics("topics with compression: each form to who takes it", async () => {
 
 topics("a full table is told of once, however often the application runs into it", async () => {
   await serving("topics", { maxTopics: 2 }, async (server, port) => {
-    const client = await open(port);
+    const client = await openGreeted(port);
     for (let i = 0; i < 500; i++) server.subscribe(client.id, `t${i}`);
     assert.is(await server.subscriberCount("t1"), 1);
     assert.is(await server.subscriberCount("t499"), 0);

@@ -1,33 +1,19 @@
-// Other transports: TLS (its writes never complete on return) and Unix sockets. The key in tls/ is for
-// these tests alone.
+// Other transports: TLS (its writes never complete on return) and Unix sockets.
 
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";
 import * as os from "node:os";
 import * as path from "node:path";
 import * as nodeTls from "node:tls";
-import { type Eviction, type Options, type Server, serve } from "ringcast";
+import { type Eviction, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
+import { CERTIFICATE as tls, fileUrl, serving } from "./peer";
 
 const transport = suite("transport");
-const handler = new URL(`file://${process.cwd()}/test/e2e/handlers/echo.mjs`);
-const tls = {
-  key: readFileSync("test/e2e/tls/key.pem", "utf8"),
-  cert: readFileSync("test/e2e/tls/cert.pem", "utf8"),
-};
-
-async function withServer(options: Options, fn: (server: Server) => Promise<void>): Promise<void> {
-  const server = await serve({ port: 0, handler, ...options });
-  try {
-    await fn(server);
-  } finally {
-    await server.close();
-  }
-}
+const handler = fileUrl("handlers/echo.mjs");
 
 async function post(request: http.ClientRequest, body: string): Promise<string> {
   request.end(body);
@@ -38,7 +24,7 @@ async function post(request: http.ClientRequest, body: string): Promise<string> 
 }
 
 transport("https answers bodies of every size, on one connection", () =>
-  withServer({ tls }, async (server) => {
+  serving("echo", { tls }, async (server) => {
     const agent = new https.Agent({ keepAlive: true, maxSockets: 1, ca: tls.cert });
     for (const size of [0, 1, 1000, 65536, 65537, 1000000]) {
       const body = "t".repeat(size);
@@ -51,7 +37,7 @@ transport("https answers bodies of every size, on one connection", () =>
 );
 
 transport("wss echoes, receives broadcasts in order, and closes", () =>
-  withServer({ tls, ring: 1 << 20 }, async (server) => {
+  serving("echo", { tls, ring: 1 << 20 }, async (server) => {
     const socket = new WebSocket(`wss://127.0.0.1:${server.address.port}/`, { ca: tls.cert });
     await once(socket, "open");
     for (const size of [0, 125, 65536, 3000000]) {
@@ -84,7 +70,7 @@ transport("a stalled reader over TLS is evicted", () => {
   const evicted = new Promise<readonly Eviction[]>((resolve) => {
     told = resolve;
   });
-  return withServer({ tls, ring: 1 << 18, onEvict: (list) => told(list) }, async (server) => {
+  return serving("echo", { tls, ring: 1 << 18, onEvict: (list) => told(list) }, async (server) => {
     const socket = nodeTls.connect({ port: server.address.port, host: "127.0.0.1", ca: tls.cert });
     await once(socket, "secureConnect");
     socket.on("error", () => undefined);
@@ -108,7 +94,7 @@ transport("a stalled reader over TLS is evicted", () => {
 });
 
 transport("garbage instead of a TLS handshake concerns nobody else", () =>
-  withServer({ tls }, async (server) => {
+  serving("echo", { tls }, async (server) => {
     const origin = { port: server.address.port, host: "127.0.0.1" };
     const plain = http.request({ ...origin, method: "POST" });
     plain.on("error", () => undefined);
@@ -132,7 +118,7 @@ transport("a key that is none is refused before anything starts", async () => {
 
 transport("a Unix socket serves, and a second server on it is refused", () => {
   const socketPath = path.join(os.tmpdir(), `ringcast-${process.pid}.sock`);
-  return withServer({ path: socketPath }, async (server) => {
+  return serving("echo", { path: socketPath }, async (server) => {
     assert.is(server.address.path, socketPath);
     assert.is(await post(http.request({ socketPath, method: "POST" }), "unix"), "200 unix");
     const error = await serve({ path: socketPath, handler }).then(

@@ -10,16 +10,16 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:http";
+import type { RequestListener } from "node:http";
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../browser";
+import { withWebServer } from "../e2e/web";
 import { example, giveAs, makeApp, programOf, read, root, run, start } from "./app";
 
 const test = suite("package");
-/** Packed: 145 kB of server, engine, test tools and types; 36 kB of the live page, the command line, metrics and client. */
+/** Packed: 145 kB of server, engine, test tools and types; 36 kB of live page, command line, metrics and client. */
 const SIZE_LIMIT = 184000;
 
 interface Manifest {
@@ -243,22 +243,20 @@ const TYPES: Readonly<Record<string, string>> = {
 
 /** Opens in Chromium what a bundler made of a page in out/: it comes to its end, and no file is missing. */
 async function checkPage(): Promise<void> {
-  const server = createServer((req, res) => {
+  const give: RequestListener = (req, res) => {
     const file = path.join(pages, "out", new URL(req.url ?? "/", "http://a").pathname);
     const type = TYPES[path.extname(file)];
     if (!type || !existsSync(file)) res.writeHead(404).end();
     else res.writeHead(200, { "Content-Type": type }).end(readFileSync(file));
-  });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  };
   try {
-    await withBrowser(async (browser) => {
-      const { port } = server.address() as AddressInfo;
-      const page = await browser.open(`http://127.0.0.1:${port}/page.html`);
-      await page.waitForFunction(() => "passed" in globalThis);
-    });
+    await withWebServer(give, (origin) =>
+      withBrowser(async (browser) => {
+        const page = await browser.open(`${origin}/page.html`);
+        await page.waitForFunction(() => "passed" in globalThis);
+      }),
+    );
   } finally {
-    server.closeAllConnections();
-    server.close();
     rmSync(path.join(pages, "out"), { recursive: true });
   }
 }

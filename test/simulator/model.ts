@@ -69,6 +69,10 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
+function firstBytes(payload: Uint8Array): string {
+  return Buffer.from(payload.subarray(0, 24)).toString("hex");
+}
+
 function brief(text: string): string {
   return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}… (${text.length})` : text);
 }
@@ -299,8 +303,8 @@ export class Client {
       if (owed.opcode === opcode && same(owed.payload, payload)) break;
       if (this.#isOptional(owed)) continue;
       this.#fail(
-        `a message ${opcode} of ${payload.length} (${Buffer.from(payload.subarray(0, 24)).toString("hex")}), ` +
-          `${owed.opcode} of ${owed.payload.length} (${Buffer.from(owed.payload.subarray(0, 24)).toString("hex")}) is owed`,
+        `a message ${opcode} of ${payload.length} (${firstBytes(payload)}), ` +
+          `${owed.opcode} of ${owed.payload.length} (${firstBytes(owed.payload)}) is owed`,
       );
     }
     if (i === this.#frames.length) this.#fail(`a message of ${payload.length}, none is owed`);

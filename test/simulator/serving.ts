@@ -188,7 +188,7 @@ export class Serving {
       const name = TOPICS[topic] as string;
       const note = (): void => {
         if (!this.#world.audience().has(client)) return;
-        if (this.#world.pump.isSubscribed(ws.id, name)) client.topics.add(topic);
+        if (this.#world.pump.topics.isSubscribed(ws.id, name)) client.topics.add(topic);
         else client.topics.delete(topic);
       };
       if (this.#world.application) this.#subscribeThere(kind, ws, name, note);

@@ -258,7 +258,7 @@ export class World implements Scene {
     }
     this.#place.shutdown();
     this.#listener?.close();
-    this.pump.beginShutdown(drainMs);
+    this.pump.farewell.begin(drainMs);
   }
 
   /** Ends what is left, and the application. */

@@ -1,6 +1,7 @@
 // An HTTP client down to its bytes: it keeps what arrives and takes answers apart, strictly.
 
 import { type Bytes, bytesOf, concat, find, latin1Of, octetsOf } from "./bytes";
+import { isBare, readHead } from "./head";
 import type { RawClient } from "./platform";
 
 export interface Answer {
@@ -119,18 +120,8 @@ export class Wire {
   /** Takes one answer; of one to HEAD, 1xx, 204 and 304 no body. */
   async answer(method = "GET"): Promise<Answer> {
     const head = await this.takeThrough("\r\n\r\n");
-    const lines = head.slice(0, -4).split("\r\n");
-    const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(lines[0] as string)?.[1]);
-    const fields = new Map<string, string>();
-    for (const line of lines.slice(1)) {
-      const colon = line.indexOf(":");
-      const name = line.slice(0, colon).toLowerCase();
-      const value = line.slice(colon + 1).trim();
-      const before = fields.get(name);
-      fields.set(name, before === undefined ? value : `${before}, ${value}`);
-    }
-    const bare = method === "HEAD" || status < 200 || status === 204 || status === 304;
-    const body = bare ? new Uint8Array(0) : await this.#body(fields);
+    const { status, fields } = readHead(head);
+    const body = isBare(status, method) ? new Uint8Array(0) : await this.#body(fields);
     return { status, head, fields, body };
   }
 

@@ -27,6 +27,22 @@ websocket.add("the handshake has its fields and its protocol", async (scene) => 
   same(JSON.parse(await peer.text("!who").line()), ["shake", "/ws", "b", true]);
 });
 
+websocket.add("offers that break their grammar are refused", async (scene) => {
+  for (const value of ["", ",", "a b", "a, a", "a/b", '"a"', "\xe9", "a;b"]) {
+    const { status } = await (await scene.connect()).ask(
+      handshake("/ws?offers", `Sec-WebSocket-Protocol: ${value}\r\n`),
+    );
+    same([value, status], [value, 400]);
+  }
+  for (const value of ["", ";", "a;", "a b", 'a;b="c d"']) {
+    const { status } = await (await scene.connect()).ask(
+      handshake("/ws?offers", `Sec-WebSocket-Extensions: ${value}\r\n`),
+    );
+    same([value, status], [value, 400]);
+  }
+  await scene.open("offers", "Sec-WebSocket-Protocol: c,, d\r\nSec-WebSocket-Protocol: e\r\n");
+});
+
 websocket.add("an upgrade may wait, or be refused by an ordinary answer", async (scene) => {
   const wire = await scene.connect();
   const { status, fields, body } = await wire.ask(handshake("/refused"));

@@ -1,5 +1,5 @@
-// The command line's parts: values as people write them, flags against the table of options, mistakes, and what the load
-// command makes of messages.
+// The command line's parts: values as people write them, flags against the table of options, mistakes, and what the
+// load command makes of messages.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -20,7 +20,9 @@ import {
   secondsText,
   valueText,
 } from "../../host/cli/values";
-import { OPTIONS, type Options, POOL_OPTIONS, settle } from "../../host/options";
+import type { Options } from "../../host/options";
+import { settle } from "../../host/options/settle";
+import { OPTIONS, POOL_OPTIONS } from "../../host/options/table";
 
 const cli = suite("cli");
 

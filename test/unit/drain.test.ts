@@ -3,7 +3,7 @@
 import { createTestServer } from "ringcast/testing";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { settleShutdown } from "../../host/options";
+import { settleShutdown } from "../../host/options/settle";
 import { Drain } from "../../worker/drain";
 import { VirtualClock } from "../../worker/net/memory";
 

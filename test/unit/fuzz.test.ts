@@ -1,5 +1,5 @@
-// The parsers against slow models, for a few seconds, the same inputs each time; RINGCAST_SEED tries others, and so does
-// `npm run fuzz`.
+// The parsers against slow models, for a few seconds, the same inputs each time; RINGCAST_SEED tries others, and so
+// does `npm run fuzz`.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -33,6 +33,7 @@ const STATS: Stats = {
   lag: { bounds: [0, 1024, 4096, 16384, 65536], counts: [8, 3, 0, 2, 1] },
   receivePool: { bytes: 20, used: 21 },
   replyPool: { bytes: 22, used: 23 },
+  bodyBytes: 230,
   memory: 24,
   handlerErrors: 25,
   acceptErrors: 26,

@@ -3,15 +3,10 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  OPTIONS,
-  type OptionRow,
-  type Options,
-  POOL_OPTIONS,
-  plan,
-  settle,
-  settleChanges,
-} from "../../host/options";
+import type { LiveName, Options } from "../../host/options";
+import { plan } from "../../host/options/plan";
+import { settle, settleChanges } from "../../host/options/settle";
+import { OPTIONS, type OptionRow, POOL_OPTIONS } from "../../host/options/table";
 
 const options = suite("options");
 
@@ -193,6 +188,39 @@ options("options that contradict each other are refused, naming both", () => {
   for (const [given, message] of CONTRADICTIONS) {
     assert.match(refused(given, RangeError), message);
   }
+});
+
+/** The names of `LiveOptions`, each once: a name more or less would be a type error. */
+const LIVE: Readonly<Record<LiveName, true>> = {
+  maxConnectionsPerAddress: true,
+  maxQueuedFrames: true,
+  maxRunBytes: true,
+  slowGrace: true,
+  flushInterval: true,
+  maxBodyLength: true,
+  maxStreamLength: true,
+  maxRequestsPerSocket: true,
+  requireContentLength: true,
+  maxPayloadLength: true,
+  maxFragments: true,
+  headersTimeout: true,
+  requestTimeout: true,
+  keepAliveTimeout: true,
+  writeTimeout: true,
+  idleTimeout: true,
+  sendPings: true,
+  messageRate: true,
+  messageBurst: true,
+  closeTimeout: true,
+  bufferTimeout: true,
+  minReceiveRate: true,
+  minSendRate: true,
+  rateGrace: true,
+};
+
+options("the type of changes names the options that the table says may change", () => {
+  const live = OPTIONS.filter((row) => row.live).map((row) => row.name);
+  assert.equal(live.sort(), Object.keys(LIVE).sort());
 });
 
 options("changes of a running server are refused likewise, and what cannot change", () => {

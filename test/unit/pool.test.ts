@@ -255,6 +255,45 @@ pool("frames that wait are read in order, cut anywhere", () => {
   }
 });
 
+pool("an upgrade takes along what was sent too early and waits; the queue stays whole", () => {
+  const drive = new Drive({ ...SMALL_POOL, PayloadBytes: 7000 });
+  drive.answer = (wire, asked) => void (asked.target === "/chat" || wire.respond());
+  const early = drive.connect().send(HANDSHAKE);
+  const holders = Array.from({ length: 3 }, () => drive.connect().send(START));
+  early.send(text("e".repeat(3500)));
+  const late = drive.connect().send(START);
+  assert.equal([early, late].map(isWaiting), [true, true]);
+  assert.is(early.upgrade(), Outcome.Ok);
+  drive.check();
+  // Its slot is another's now.
+  drive.connect();
+  for (const wire of holders) wire.send(REST);
+  late.send(REST);
+  assert.equal(statuses(late), [200]);
+  assert.equal(early.log, ["GET /chat 1.1", "text (3500)"]);
+  drive.end();
+});
+
+pool("what the host holds for want of a buffer is bounded: more is refused", () => {
+  const drive = new Drive(SMALL_POOL);
+  const holders = fill(drive);
+  const late = Array.from({ length: 8 }, () => drive.connect().send(START));
+  const held = late.filter(isWaiting);
+  assert.is(held.length, Math.floor(16384 / START.length), "four windows full");
+  for (const wire of late.slice(held.length)) {
+    assert.equal(statuses(wire), [503]);
+    assert.is(wire.log.at(-1), "end NoBuffer");
+  }
+  held[0]?.lose();
+  assert.ok(isWaiting(drive.connect().send(START)), "there is room for another");
+  for (const wire of holders) wire.send(REST);
+  for (const wire of held.slice(1)) {
+    wire.send(REST);
+    assert.equal(statuses(wire), [200]);
+  }
+  drive.end();
+});
+
 pool("a handler that takes its time without a buffer is 503", () => {
   const drive = new Drive(SMALL_POOL);
   fill(drive);

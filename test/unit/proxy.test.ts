@@ -3,7 +3,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Arrival, CloseReason, Control } from "../../assembly/abi";
-import { settle } from "../../host/options";
+import { settle } from "../../host/options/settle";
 import { type TestOptions, createTestServer } from "../../host/testing";
 import { reasonName } from "../../host/close";
 import { type Bytes, Drive, HANDSHAKE, octets } from "../drive";
@@ -255,8 +255,10 @@ function server(options: TestOptions) {
   return { t, seen };
 }
 
-const from = (address: string): string =>
-  `PROXY ${address.includes(":") ? "TCP6" : "TCP4"} ${address} ${address.includes(":") ? "::1" : "10.0.0.1"} 4711 80\r\n`;
+const from = (address: string): string => {
+  const [family, own] = address.includes(":") ? ["TCP6", "::1"] : ["TCP4", "10.0.0.1"];
+  return `PROXY ${family} ${address} ${own} 4711 80\r\n`;
+};
 
 proxy("requests and WebSockets are those of the client that the header names", async () => {
   const { t, seen } = server({ proxyProtocol: true });

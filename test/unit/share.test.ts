@@ -2,8 +2,8 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Control, Outcome, Param } from "../../assembly/abi";
-import { settle } from "../../host/options";
+import { Control, Outcome, Param, SLOT_LIMIT } from "../../assembly/abi";
+import { settle } from "../../host/options/settle";
 import { Random } from "../../host/testing/random";
 import { createTestServer } from "../../host/testing";
 import { Drive, HANDSHAKE, type Wire } from "../drive";
@@ -119,6 +119,26 @@ share("a handler that keeps a request waits for nobody: it is 429", () => {
   drive.end();
 });
 
+share("what waits outside of the pool is bounded for an address, too", () => {
+  const drive = new Drive({ ...RECEIVE, ReceivePoolBytes: 262144 });
+  const mine = Array.from({ length: 2 }, () => drive.connect(A).send(START));
+  const late = Array.from({ length: 7 }, () => drive.connect(A).send(START));
+  const held = late.filter(isWaiting);
+  assert.is(held.length, Math.floor(16384 / START.length));
+  for (const wire of late.slice(held.length)) {
+    assert.equal(statuses(wire), [429]);
+    assert.is(wire.log.at(-1), "end AddressBuffers");
+  }
+  assert.equal(statuses(drive.connect(B).send(START).send(REST)), [200]);
+  // A connection that turns out to be another's takes its share along.
+  const [first] = held as [Wire];
+  assert.is(drive.engine.setAddress(first.slot, first.generation, B), Outcome.Ok);
+  drive.check();
+  assert.ok(isWaiting(drive.connect(A).send(START)));
+  for (const wire of mine) wire.send(REST);
+  drive.end();
+});
+
 // ---- reply blocks --------------------------------------------------------------------------------------
 
 const REPLY = { AddressReplyBytes: 16384, ReplyPoolBytes: 262144, Backlog: 262144, IdleTimeout: 0 };
@@ -206,6 +226,117 @@ share(
     assert.not(wire.dead);
     wire.unstall();
     assert.equal(statuses(wire), new Array(20).fill(200));
+    drive.end();
+  },
+);
+
+function stalledAt(drive: Drive, address: string): Wire {
+  const wire = drive.connect(address);
+  wire.stalled = true;
+  return wire;
+}
+
+// ---- answers that the host holds -------------------------------------------------------------------------
+
+/** Bodies, each for one answer. */
+function bodies(drive: Drive, bytes = 100000): (wire: Wire, status?: number) => Outcome {
+  let number = SLOT_LIMIT;
+  return (wire, status) => {
+    number++;
+    drive.bodies.set(number, new Uint8Array(bytes));
+    return wire.respondStatic(number, status);
+  };
+}
+
+share("large answers are held for all clients together as far as the pool is large", () => {
+  const drive = new Drive({ Connections: 16, ReplyPoolBytes: 262144, RunBytes: 5000 });
+  const answer = bodies(drive);
+  const outcomes: Outcome[] = [];
+  drive.answer = (wire) => void outcomes.push(answer(wire));
+  const wires = Array.from({ length: 4 }, () => drive.connect());
+  for (const wire of wires) {
+    wire.stalled = true;
+    wire.send(GET);
+  }
+  assert.equal(outcomes, [Outcome.Ok, Outcome.Ok, Outcome.Full, Outcome.Full]);
+  assert.is(used(drive, Control.BodyBytes), 200000);
+  for (const wire of wires.slice(2)) {
+    wire.unstall();
+    assert.equal(statuses(wire), [503]);
+    assert.match(wire.text, /Retry-After: 1\r\nConnection: close/);
+    assert.is(wire.log.at(-1), "end NoBuffer");
+  }
+  wires[0]?.unstall();
+  assert.is(used(drive, Control.BodyBytes), 100000, "what has been read is held no more");
+  const next = drive.connect().send(GET);
+  assert.is(replies(next.text)[0]?.body.length, 100000);
+  wires[1]?.lose();
+  assert.is(used(drive, Control.BodyBytes), 0);
+  drive.end();
+});
+
+share("large answers count for their address", () => {
+  const drive = new Drive({ ...REPLY, RunBytes: 5000, AddressReplyBytes: 131072 });
+  const answer = bodies(drive);
+  drive.answer = (wire) => void answer(wire);
+  const [first, second, other] = [A, A, B].map((address) => stalledAt(drive, address)) as [
+    Wire,
+    Wire,
+    Wire,
+  ];
+  for (const wire of [first, second, other]) wire.send(GET);
+  second.unstall();
+  assert.equal(statuses(second), [429]);
+  assert.is(second.log.at(-1), "end AddressBuffers");
+  first.unstall();
+  other.unstall();
+  assert.equal([first, other].map(statuses), [[200], [200]]);
+  assert.equal(statuses(drive.connect(A).send(GET)), [200]);
+  drive.end();
+});
+
+share("an address that holds nothing else may be given an answer larger than that", () => {
+  const drive = new Drive({ ...REPLY, RunBytes: 5000, AddressReplyBytes: 65536 });
+  const answer = bodies(drive);
+  drive.answer = (wire) => void answer(wire);
+  const [first, second] = [stalledAt(drive, A), stalledAt(drive, A)];
+  first.send(GET);
+  second.send(GET);
+  assert.is(second.log.at(-1), "closed AddressBuffers", "there is no room for a word");
+  first.unstall();
+  assert.equal(statuses(first), [200]);
+  drive.end();
+});
+
+share(
+  "no body is held for an answer that has none, and none for those of the server's life",
+  () => {
+    const drive = new Drive({ ReplyPoolBytes: 262144, RunBytes: 5000 });
+    const answer = bodies(drive);
+    let status = 200;
+    drive.answer = (wire) => void answer(wire, status);
+    const wire = drive.connect();
+    wire.stalled = true;
+    wire.send(GET.replace("GET", "HEAD"));
+    assert.is(drive.engine.get(Control.Result), 0);
+    wire.deliver();
+    status = 304;
+    wire.send(GET);
+    assert.equal([drive.engine.get(Control.Result), used(drive, Control.BodyBytes)], [0, 0]);
+    wire.unstall();
+    assert.match(
+      wire.text,
+      /^HTTP\/1.1 200 OK\r\n.*\r\nHTTP\/1.1 304 Not Modified\r\n.*\r\n\r\n$/s,
+    );
+    drive.bodies.set(1, new Uint8Array(1e6));
+    drive.answer = (asked) => void asked.respondStatic(1);
+    const second = drive.connect();
+    second.stalled = true;
+    second.send(GET);
+    assert.is(used(drive, Control.BodyBytes), 0);
+    assert.is(drive.engine.get(Control.Result), 1, "it is on its way all the same");
+    second.unstall();
+    assert.is(replies(second.text)[0]?.body.length, 1e6);
     drive.end();
   },
 );

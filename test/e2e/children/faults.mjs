@@ -1,5 +1,5 @@
-// An application that something befalls: `faults.mjs CASE [JSON of options]`. It says by messages what it sees, and does
-// what it is told.
+// An application that something befalls: `faults.mjs CASE [JSON of options]`. It says by messages what it sees, and
+// does what it is told.
 
 import { closeSync, openSync } from "node:fs";
 import { serve } from "ringcast";

@@ -1,0 +1,190 @@
+// Reads options one by one. What is wrong is a TypeError or RangeError that names the option, the value and the range.
+
+import { ANY, isRange } from "../address";
+import { checkLogger } from "../log";
+import type { Options, PoolOptions } from "../options";
+import { show } from "../show";
+import { type ListName, type OptionRow, POOL_OPTIONS } from "./table";
+
+/** @param prefix what the names stand behind, such as "pool." @throws TypeError for a name that is none */
+export function refuseUnknown(
+  given: object,
+  isKnown: (name: string) => boolean,
+  prefix = "",
+): void {
+  for (const name of Object.keys(given)) {
+    if (!isKnown(name)) throw new TypeError(`${prefix}${name}: there is no such option`);
+  }
+}
+
+/**
+ * A flag as 1 or 0, a word as its place among the row's.
+ * @param name as it is printed, where it is not the row's own
+ */
+export function readNumber(row: OptionRow<string>, value: unknown, name = row.name): number {
+  if (value === undefined) return readNumber(row, row.default, name);
+  if (row.unit === "flag") {
+    if (typeof value !== "boolean") throw new TypeError(`${name}: ${show(value)} is not a boolean`);
+    return value ? 1 : 0;
+  }
+  if (row.words) {
+    const at = typeof value === "string" ? row.words.indexOf(value) : -1;
+    if (at < 0)
+      throw new TypeError(
+        `${name}: ${show(value)} is not one of ${row.words.map(show).join(", ")}`,
+      );
+    return at;
+  }
+  if (typeof value !== "number") throw new TypeError(`${name}: ${show(value)} is not a number`);
+  const { min = 0, max = Number.MAX_SAFE_INTEGER } = row;
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new RangeError(`${name}: ${value} is not a whole number from ${min} to ${max}`);
+  }
+  if (row.power && (value & (value - 1)) !== 0) {
+    throw new RangeError(`${name}: ${value} is not a power of two`);
+  }
+  return value;
+}
+
+// ---- lists of words -----------------------------------------------------------------------------------------
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** True for an origin as a browser sends it (RFC 6454 7.1). */
+function isOrigin(word: string): boolean {
+  if (word === "*" || word === "null") return true;
+  return /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+$/i.test(word);
+}
+
+/** What a list's words must be, and what that is called. */
+type Kind = readonly [isWord: (word: string) => boolean, what: string];
+
+const RANGE: Kind = [
+  isRange,
+  'an address, a range such as "10.0.0.0/8", or one of "loopback", "linklocal", "uniquelocal", "unix"',
+];
+
+const LISTS: Readonly<Record<ListName, Kind>> = {
+  origins: [isOrigin, 'an origin such as "https://example.org"'],
+  hosts: [(word) => word !== "" && !/[\s/@]/.test(word), "a host"],
+  protocols: [(word) => TOKEN.test(word), "a token"],
+  trustProxy: RANGE,
+  proxyProtocol: RANGE,
+};
+
+export const LIST_NAMES = Object.keys(LISTS) as ListName[];
+
+function readList(name: string, list: unknown, [isWord, what]: Kind): string[] {
+  if (!Array.isArray(list)) throw new TypeError(`${name}: ${show(list)} is not a list`);
+  for (const word of list as unknown[]) {
+    if (typeof word !== "string" || !isWord(word)) {
+      throw new TypeError(`${name}: ${show(word)} is not ${what}`);
+    }
+  }
+  return [...(list as string[])];
+}
+
+const lower = (words: readonly string[]): string[] => words.map((word) => word.toLowerCase());
+
+/** The lists that are given; all but `protocols` in lower case. */
+export function readLists(options: Options): Partial<Record<ListName, readonly string[]>> {
+  const lists: Partial<Record<ListName, readonly string[]>> = {};
+  for (const name of LIST_NAMES) {
+    const list: unknown = options[name];
+    if (list === undefined) continue;
+    if (name === "proxyProtocol" && typeof list === "boolean") {
+      if (list) lists[name] = [ANY];
+      continue;
+    }
+    const words = readList(name, list, LISTS[name]);
+    lists[name] = name === "protocols" ? words : lower(words);
+  }
+  return lists;
+}
+
+// ---- options of their own kind ------------------------------------------------------------------------------
+
+/** @throws TypeError for a callback, logger or signal that is none */
+export function checkCallbacks(options: Options): void {
+  for (const name of ["onEvict", "onError"] as const) {
+    const value = options[name];
+    if (value !== undefined && typeof value !== "function")
+      throw new TypeError(`${name}: ${show(value)} is not a function`);
+  }
+  const { signal, logger } = options;
+  if (logger !== undefined) checkLogger(logger);
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new TypeError(`signal: ${show(signal)} is not an AbortSignal`);
+}
+
+export function readHostname({ hostname = "127.0.0.1" }: Options): string {
+  if (typeof hostname !== "string" || hostname === "")
+    throw new TypeError(`hostname: ${show(hostname)} is not a host name or address`);
+  return hostname;
+}
+
+export function readPath({ path }: Options): string | undefined {
+  if (path !== undefined && (typeof path !== "string" || path === ""))
+    throw new TypeError(`path: ${show(path)} is not a path`);
+  return path;
+}
+
+const MAX_DESCRIPTOR = 2147483647;
+
+export function readDescriptor({ fd, path }: Options): number | undefined {
+  if (fd === undefined) return undefined;
+  if (typeof fd !== "number") throw new TypeError(`fd: ${show(fd)} is not a number`);
+  if (!Number.isInteger(fd) || fd < 0 || fd > MAX_DESCRIPTOR)
+    throw new RangeError(`fd: ${fd} is not a whole number from 0 to ${MAX_DESCRIPTOR}`);
+  if (path !== undefined)
+    throw new TypeError(`fd: ${fd} and path ${show(path)} exclude each other`);
+  return fd;
+}
+
+/** A field value (RFC 9110 5.5) in ASCII. */
+export function readServerHeader({ serverHeader: value = "" }: Options): string {
+  if (typeof value !== "string")
+    throw new TypeError(`serverHeader: ${show(value)} is not a string`);
+  if (value.length > 256) {
+    throw new RangeError(`serverHeader: ${value.length} characters are more than 256`);
+  }
+  if (!/^(?:[!-~](?:[\t -~]*[!-~])?)?$/.test(value)) {
+    throw new TypeError(`serverHeader: ${show(value)} is not a field value`);
+  }
+  return value;
+}
+
+/** Options of a pool: each has a value. */
+export type PoolSettings = Readonly<Record<keyof PoolOptions, number>>;
+
+export function readPool({ pool, handler }: Options): PoolSettings | undefined {
+  if (pool === undefined) return undefined;
+  if (typeof pool !== "object" || pool === null)
+    throw new TypeError(`pool: ${show(pool)} is not an object of options`);
+  if (!(handler instanceof URL) && typeof handler !== "string")
+    throw new TypeError("pool: its threads import the handler, which must be the URL of a module");
+  refuseUnknown(pool, (name) => POOL_OPTIONS.some((row) => row.name === name), "pool.");
+  const values = {} as Record<keyof PoolOptions, number>;
+  for (const row of POOL_OPTIONS) {
+    values[row.name] = readNumber(row, pool[row.name], `pool.${row.name}`);
+  }
+  return values;
+}
+
+/** Where metrics are served, and to whom. */
+export interface MetricsSettings {
+  readonly path: string;
+  readonly addresses: readonly string[];
+}
+
+export function readMetrics({ metrics }: Options): MetricsSettings | undefined {
+  if (metrics === undefined) return undefined;
+  if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics))
+    throw new TypeError(`metrics: ${show(metrics)} is not an object of options`);
+  refuseUnknown(metrics, (name) => name === "path" || name === "addresses", "metrics.");
+  const { path = "/metrics", addresses = ["loopback"] } = metrics;
+  if (typeof path !== "string" || !/^\/[!-~]*$/.test(path) || /[?#]/.test(path))
+    throw new TypeError(`metrics.path: ${show(path)} is not the path of a URL`);
+  if (typeof addresses === "boolean") return { path, addresses: addresses ? [ANY] : [] };
+  return { path, addresses: lower(readList("metrics.addresses", addresses, RANGE)) };
+}

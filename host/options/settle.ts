@@ -1,0 +1,127 @@
+// Options as a whole: what is given is checked, defaults fill in the rest, and what comes of it is plain data.
+//
+// Invariant: settings are whole and without contradiction, and name each option of the table.
+
+import type { TlsOptions } from "../../worker/net";
+import type { LiveName, LiveOptions, Options, ShutdownOptions } from "../options";
+import { show } from "../show";
+import { checkTlsChange, readTls } from "../tls";
+import { refuseContradictions } from "./contradictions";
+import {
+  LIST_NAMES,
+  type MetricsSettings,
+  type PoolSettings,
+  checkCallbacks,
+  readDescriptor,
+  readHostname,
+  readLists,
+  readMetrics,
+  readNumber,
+  readPath,
+  readPool,
+  readServerHeader,
+  refuseUnknown,
+} from "./read";
+import { DAY, type ListName, OPTIONS, type OptionName } from "./table";
+
+/** Validated options as plain data, which can be sent to a worker. */
+export interface Settings {
+  readonly hostname: string;
+  /** Of each option of the table: a flag as 1 or 0, a word as its place among the row's. */
+  readonly values: Readonly<Record<OptionName, number>>;
+  readonly lists: Readonly<Partial<Record<ListName, readonly string[]>>>;
+  readonly path?: string | undefined;
+  readonly fd?: number | undefined;
+  readonly tls?: TlsOptions | undefined;
+  readonly serverHeader: string;
+  readonly pool?: PoolSettings | undefined;
+  readonly metrics?: MetricsSettings | undefined;
+}
+
+/** Options that are not in the table. */
+const OTHERS = new Set<string>([
+  "handler",
+  "pool",
+  "signal",
+  "onEvict",
+  "onError",
+  "logger",
+  "metrics",
+  "hostname",
+  "path",
+  "fd",
+  "tls",
+  "serverHeader",
+  ...LIST_NAMES,
+] satisfies Exclude<keyof Options, OptionName>[]);
+
+const rowOf = (name: string) => OPTIONS.find((row) => row.name === name);
+
+function checkObject(options: unknown): void {
+  if (typeof options !== "object" || options === null)
+    throw new TypeError(`options: ${show(options)} is not an object`);
+}
+
+/**
+ * Checks options and fills in defaults.
+ * @throws TypeError, RangeError naming the option, the value and the range
+ */
+export function settle(options: Options): Settings {
+  checkObject(options);
+  refuseUnknown(options, (name) => OTHERS.has(name) || rowOf(name) !== undefined);
+  checkCallbacks(options);
+  const values = {} as Record<OptionName, number>;
+  for (const row of OPTIONS) values[row.name] = readNumber(row, options[row.name]);
+  if (options.maxQueuedFrames === undefined) values.maxQueuedFrames = values.maxFrames;
+  refuseContradictions(values);
+  return {
+    hostname: readHostname(options),
+    values,
+    path: readPath(options),
+    serverHeader: readServerHeader(options),
+    lists: readLists(options),
+    fd: readDescriptor(options),
+    tls: readTls(options.tls),
+    pool: readPool(options),
+    metrics: readMetrics(options),
+  };
+}
+
+/**
+ * Checks changes of a running server's options.
+ * @param options what it runs with now
+ * @returns the values that change @throws TypeError, RangeError as `settle`, and for what cannot change
+ */
+export function settleChanges(
+  options: Options,
+  changes: LiveOptions,
+): Partial<Record<OptionName, number>> {
+  checkObject(changes);
+  for (const name of Object.keys(changes)) {
+    const row = rowOf(name);
+    if (row ? !row.live : OTHERS.has(name) && name !== "tls")
+      throw new TypeError(`${name}: cannot change while the server runs`);
+  }
+  const { values, tls } = settle({ ...options, ...changes });
+  if (changes.tls && tls) checkTlsChange(options.tls, tls);
+  const changed: Partial<Record<OptionName, number>> = {};
+  for (const name of Object.keys(changes) as LiveName[]) {
+    if (name in values && changes[name] !== undefined) changed[name] = values[name];
+  }
+  return changed;
+}
+
+/** @throws TypeError, RangeError naming the option, the value and the range */
+export function settleShutdown(options: ShutdownOptions = {}): Required<ShutdownOptions> {
+  checkObject(options);
+  const settled = { timeout: 10000, drainMs: 0 };
+  refuseUnknown(options, (name) => name === "timeout" || name === "drainMs");
+  for (const [name, value] of Object.entries(options) as [keyof ShutdownOptions, unknown][]) {
+    if (value === undefined) continue;
+    if (typeof value !== "number") throw new TypeError(`${name}: ${show(value)} is not a number`);
+    if (!(value >= 0 && value <= DAY))
+      throw new RangeError(`${name}: ${value} is not a number of ms from 0 to ${DAY}`);
+    settled[name] = value;
+  }
+  return settled;
+}

@@ -1,0 +1,125 @@
+// What the worker keeps for a handler on the application's thread: bounded, and whoever has the most of it pays.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { INBOX_WORDS } from "../../assembly/abi";
+import { Runner } from "../../host/testing/run";
+import { HANDLED_BYTES, MEMBERS, type Member, OP_BYTES, Op } from "../../host/wire";
+import { VirtualClock } from "../../worker/net/memory";
+import type { Peer } from "../../worker/peer";
+import { Remote } from "../../worker/remote";
+import { Pump } from "../../worker/server";
+import { HANDSHAKE, octets } from "../drive";
+import { frame } from "../frame";
+import { testEngine } from "../wasm";
+
+const remote = suite("remote");
+
+/** A server whose handler is elsewhere, and whose clients do not read. */
+class Scene {
+  readonly clock = new VirtualClock();
+  readonly runner = new Runner(this.clock);
+  readonly pump: Pump;
+  readonly remote: Remote;
+  readonly words = new Int32Array(INBOX_WORDS);
+  /** Bytes that the application was told. */
+  told = 0;
+  #requests = 0;
+
+  /** @param members those that the handler has */
+  constructor(...members: Member[]) {
+    const params = { ReplyPoolBytes: 65536, Backlog: 1048576, WebSockets: 64, Connections: 64 };
+    this.pump = new Pump({ engine: testEngine(params), clock: this.clock });
+    const limits = { requests: 100, bytes: 1048576 };
+    const post = (batch: ArrayBuffer): void => {
+      this.told += batch.byteLength;
+    };
+    this.remote = new Remote(this.pump, limits, this.words, { post });
+    const bits = ["request" as const, ...members].map((name) => 1 << MEMBERS.indexOf(name));
+    const handler = this.remote.handler(bits.reduce((sum, bit) => sum | bit));
+    this.pump.setRelay(handler, this.remote.turned, this.remote.ended);
+  }
+
+  #carryOut(op: Op, peer: Peer, first: number, second: number, tail: Uint8Array): void {
+    const bytes = new Uint8Array(OP_BYTES + tail.length);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, first, true);
+    view.setUint32(4, second, true);
+    bytes.set(tail, OP_BYTES);
+    this.remote.carryOut(op, peer.slot, peer.generation, bytes, 0, bytes.length);
+  }
+
+  /** A WebSocket whose writes never come to an end. */
+  async webSocket(): Promise<Peer> {
+    const silent = { end() {}, pause() {}, resume() {}, reset() {}, destroy() {} };
+    const link = { remoteAddress: "192.0.2.1", write: () => false, ...silent };
+    const peer = this.pump.accept(link) as Peer;
+    await this.read(peer, octets(HANDSHAKE));
+    this.#carryOut(Op.Upgrade, peer, ++this.#requests, 0, new Uint8Array(0));
+    await this.runner.settle();
+    assert.ok(peer.ws, "it is open");
+    return peer;
+  }
+
+  async read(peer: Peer, bytes: Uint8Array): Promise<void> {
+    this.pump.engine.u8.set(bytes, this.pump.engine.window);
+    this.pump.read(peer, bytes.length);
+    await this.runner.settle();
+  }
+
+  /** The application has handled bytes of a client's events. */
+  handle(peer: Peer, bytes: number): void {
+    Atomics.add(this.words, HANDLED_BYTES, bytes);
+    this.#carryOut(Op.Taken, peer, bytes, 0, new Uint8Array(0));
+    this.pump.schedule();
+  }
+
+  send(peer: Peer, length: number): void {
+    this.#carryOut(Op.Send, peer, 0, 0, new Uint8Array(length));
+  }
+}
+
+remote("what is kept is bounded, and costs those for whom the most is kept", async () => {
+  const scene = new Scene();
+  const modest = await scene.webSocket();
+  const greedy: Peer[] = [];
+  for (let i = 0; i < 12; i++) greedy.push(await scene.webSocket());
+  // The pool is full: what follows is kept.
+  for (let i = 0; i < 20; i++) scene.send(greedy[0] as Peer, 4000);
+  scene.send(modest, 100);
+  for (let n = 0; n < 100; n++) for (const peer of greedy.slice(1)) scene.send(peer, 10000);
+  await scene.runner.settle();
+  const isOver = (peer: Peer): boolean => peer.dead || peer.closing;
+  const over = greedy.filter(isOver).length;
+  assert.ok(over >= 2 && over < 6, `${over} of ${greedy.length} ended`);
+  assert.not(isOver(modest), "who has little is not to blame");
+});
+
+for (const kind of [9, 10] as const) {
+  const name = kind === 9 ? "pings" : "pongs";
+  remote(
+    `${name} that the application has not come to are bounded: it is read no more`,
+    async () => {
+      const scene = new Scene("ping", "pong");
+      const [peer, other] = [await scene.webSocket(), await scene.webSocket()];
+      const frames = Buffer.concat(Array.from({ length: 100 }, () => frame(kind, "x".repeat(30))));
+      let reads = 0;
+      for (; peer.reading && reads < 10000; reads++) await scene.read(peer, frames);
+      assert.ok(!peer.reading && scene.told <= 1048576, `${reads} reads, ${scene.told} bytes told`);
+      assert.ok(other.reading, "others are");
+      scene.handle(peer, scene.told);
+      await scene.runner.settle();
+      assert.ok(peer.reading, "it goes on when they have been handled");
+      // Each has its share.
+      const many = [peer, other];
+      for (let i = 0; i < 10; i++) many.push(await scene.webSocket());
+      const before = scene.told;
+      for (let i = 0; i < 200; i++)
+        for (const one of many) if (one.reading) await scene.read(one, frames);
+      assert.ok(many.every((one) => !one.reading));
+      assert.ok(scene.told - before < 12 * 32768, `${scene.told - before} bytes told`);
+    },
+  );
+}
+
+remote.run();

@@ -1,0 +1,225 @@
+// What comes over WebSockets, on its way to the handler: inflated, checked, in order.
+//
+// Invariant: with `ordered`, the handler of a connection's next message is not called before that of the one before has
+// settled. What comes meanwhile waits in `peer.queue`, and the connection is held: so no more waits than what has been
+// read already. When the connection ends what waits is still told, `close` behind it.
+
+import { CloseReason, EventKind, Param } from "../assembly/abi";
+import type { FragmentInfo } from "../host/handler";
+import { isThenable } from "../host/result";
+import { copyBytes } from "../host/text";
+import { toBytes, utf8 } from "./engine";
+import type { Codec } from "./net";
+import { Hold, type Peer } from "./peer";
+import type { Pump } from "./server";
+import type { WebSocketImpl } from "./socket";
+
+/** Bytes of a message from which on the next that has to be inflated waits for another turn. */
+const LARGE_BYTES = 1048576;
+
+/** Bytes that have their memory for themselves, as a handler may keep them. */
+function ownBytes(data: Uint8Array): Uint8Array {
+  return data.length >= LARGE_BYTES && data.length === data.buffer.byteLength
+    ? new Uint8Array(data.buffer)
+    : copyBytes(data, 0, data.length);
+}
+
+export class Messages {
+  readonly #pump: Pump;
+  readonly #codec: Codec | undefined;
+  #ordered: boolean;
+  /** Messages are handed to the handler as bytes that are valid for the call, whatever they are. */
+  #raw = false;
+  #ended: ((ws: WebSocketImpl) => void) | undefined;
+  /** Connections that have ended while their messages are still being handled. */
+  readonly #ending = new Set<Peer>();
+
+  constructor(pump: Pump, codec: Codec | undefined, ordered: boolean) {
+    this.#pump = pump;
+    this.#codec = codec;
+    this.#ordered = ordered;
+  }
+
+  /** Passes messages on as bytes, in order. @param ended told at once of a WebSocket that ended while messages wait */
+  relay(ended: (ws: WebSocketImpl) => void): void {
+    this.#ended = ended;
+    this.#raw = true;
+    this.#ordered = true;
+  }
+
+  /** True when the handler passes messages on. */
+  get isRelay(): boolean {
+    return this.#raw;
+  }
+
+  take(peer: Peer, pointer: number, length: number, opcode: number): void {
+    const { u8 } = this.#pump.engine;
+    if (!this.#pump.handler.message) return;
+    const isBinary = opcode === 2;
+    if (this.#raw && !peer.queue) {
+      this.#tell(peer, u8.subarray(pointer, pointer + length), isBinary);
+    } else if (this.#raw || isBinary) {
+      this.#deliver(peer, this.#pump.engine.bytes.slice(pointer, pointer + length), isBinary);
+    } else {
+      this.#deliver(peer, utf8(u8, pointer, length), isBinary);
+    }
+  }
+
+  takePacked(peer: Peer, pointer: number, length: number, opcode: number): void {
+    const packed = this.#pump.engine.u8.subarray(pointer, pointer + length);
+    if (peer.queue) {
+      // It waits as it is: what it inflates to may be large.
+      const copy = copyBytes(packed, 0, length);
+      peer.queue.push(() => this.#inflate(peer, copy, opcode));
+    } else {
+      this.#inflate(peer, packed, opcode);
+    }
+  }
+
+  /** A compressed message: inflated here, up to the limit, then checked as any other. */
+  #inflate(peer: Peer, packed: Uint8Array, opcode: number): void {
+    if (peer.refused || !this.#codec) return;
+    const limit = peer.payloadBytes;
+    const data = this.#codec.inflate(packed, limit);
+    if (data.length >= LARGE_BYTES) this.#pump.awaitTurn(peer);
+    if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
+    else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
+    else if (opcode === 2) this.#tell(peer, ownBytes(data), true);
+    else if (!this.#isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
+    else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
+  }
+
+  #refuseMessage(peer: Peer, reason: CloseReason): void {
+    peer.refused = true;
+    peer.closing = true;
+    this.#pump.time();
+    this.#pump.engine.x.abandon(peer.slot, peer.generation, reason);
+    this.#pump.schedule();
+  }
+
+  #isUtf8(data: Uint8Array): boolean {
+    const { engine } = this.#pump;
+    let state = 0;
+    for (let at = 0; at < data.length && state !== -1; at += engine.scratchBytes) {
+      const part = data.subarray(at, at + engine.scratchBytes);
+      engine.u8.set(part, engine.scratch);
+      state = engine.x.checkUtf8(engine.scratch, part.length, state);
+    }
+    return state === 0;
+  }
+
+  /** Hands a message to the handler, or lets it wait for the one before. */
+  #deliver(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
+    if (peer.queue) peer.queue.push(() => this.#tell(peer, data, isBinary));
+    else this.#tell(peer, data, isBinary);
+  }
+
+  #tell(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
+    const { message } = this.#pump.handler;
+    const ws = peer.ws;
+    if (!ws) return;
+    if ((this.#pump.engine.params[Param.Pieces] as number) !== 0) {
+      const info = { first: true, last: true, isBinary, remaining: 0 };
+      this.#tellFragment(peer, toBytes(data), info);
+    } else if (message) {
+      try {
+        this.#settleMessage(peer, message.call(this.#pump.handler, ws, data, isBinary));
+      } catch (thrown) {
+        this.#failMessage(peer, thrown);
+      }
+      this.#pump.outgoing.dropStage();
+    }
+  }
+
+  takeFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
+    if (peer.queue) peer.queue.push(() => this.#tellFragment(peer, data, info));
+    else this.#tellFragment(peer, data, info);
+  }
+
+  #tellFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
+    const { fragment } = this.#pump.handler;
+    const ws = peer.ws;
+    if (!fragment || !ws) return;
+    try {
+      this.#settleMessage(peer, fragment.call(this.#pump.handler, ws, data, info));
+    } catch (thrown) {
+      this.#failMessage(peer, thrown);
+    }
+    this.#pump.outgoing.dropStage();
+  }
+
+  /** A handler of messages may settle later, and fail later: the connection's next message waits for it. */
+  #settleMessage(peer: Peer, result: unknown): void {
+    if (!isThenable(result)) return;
+    if (!this.#ordered) {
+      result.then(undefined, (thrown: unknown) => this.#failMessage(peer, thrown));
+      return;
+    }
+    peer.queue ??= [];
+    this.#pump.hold(peer, Hold.Order);
+    const next = (): void => {
+      if (peer.skip !== next) return;
+      peer.skip = undefined;
+      this.#next(peer);
+    };
+    peer.skip = next;
+    result.then(next, (thrown: unknown) => {
+      this.#failMessage(peer, thrown);
+      next();
+    });
+  }
+
+  /** The handler of a message has settled: on with what waits behind it, then with the connection. */
+  #next(peer: Peer): void {
+    const queue = peer.queue ?? [];
+    while (!peer.skip && queue.length > 0) queue.shift()?.();
+    if (peer.skip) return;
+    peer.queue = undefined;
+    this.#ending.delete(peer);
+    this.#pump.release(peer, Hold.Order);
+  }
+
+  /** Messages of a connection that has ended are still being handled: they are waited for, but not for ever. */
+  awaitEnd(peer: Peer, ws: WebSocketImpl): void {
+    if (this.#ended) {
+      this.#ended(ws);
+      return;
+    }
+    this.#ending.add(peer);
+    this.#pump.after(this.#pump.engine.params[Param.CloseTimeout] as number, () =>
+      this.#hurry(peer),
+    );
+  }
+
+  #hurry(peer: Peer): void {
+    if (!this.#ending.delete(peer)) return;
+    while (peer.skip) peer.skip();
+  }
+
+  /** Closes a WebSocket whose message's handler failed: 1011. */
+  #failMessage(peer: Peer, thrown: unknown): void {
+    this.#pump.fail(thrown, "message");
+    this.#pump.abandon(peer, CloseReason.HandlerError);
+  }
+
+  takeControl(peer: Peer, kind: EventKind, pointer: number, length: number): void {
+    const handle = kind === EventKind.Ping ? this.#pump.handler.ping : this.#pump.handler.pong;
+    const ws = peer.ws;
+    if (!handle || !ws) return;
+    const data = copyBytes(this.#pump.engine.u8, pointer, length);
+    const tell = (): void => {
+      const told = this.#pump.guard(kind === EventKind.Ping ? "ping" : "pong", () =>
+        handle.call(this.#pump.handler, ws, data),
+      );
+      // On another thread they count as messages do.
+      if (this.#raw) this.#settleMessage(peer, told);
+    };
+    if (peer.queue) peer.queue.push(tell);
+    else tell();
+  }
+
+  /** Nothing is waited for any more. */
+  stop(): void {
+    for (const peer of this.#ending) this.#hurry(peer);
+  }
+}

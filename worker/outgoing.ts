@@ -1,0 +1,275 @@
+// What goes out: messages to one client, publications to many, compressed once for those who take them so.
+//
+// Invariant: nothing is published from within a flush, nor while a stage is open. What the engine asks for before it
+// publishes, that evictions be acted upon or a flush be made, is done, and the publication tried again.
+
+import { CloseReason, Control, FrameFlag, NONE, Outcome, Param, SLOT_LIMIT } from "../assembly/abi";
+import type { Data, PublishOptions, SendOptions } from "../host/handler";
+import { idOf } from "../host/wire";
+import { WINDOW_BITS } from "./deflate";
+import { byteLength, lengthOf, putUtf8, toBytes } from "./engine";
+import type { Codec } from "./net";
+import type { Peer } from "./peer";
+import type { Pump } from "./server";
+import { StageImpl } from "./stage";
+
+/** First byte of a whole data frame. */
+function firstByte(flags: number): number {
+  const opcode = flags & FrameFlag.Binary ? 2 : 1;
+  return 0x80 | (flags & FrameFlag.Compressed ? 0x40 : 0) | opcode;
+}
+
+/** Flags of a message's frame. */
+function flagsOf(data: Data, options: SendOptions | undefined): number {
+  const plain = options?.compress === false ? FrameFlag.Plain : 0;
+  return ((options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0) | plain;
+}
+
+function byteLengthOf(data: Data): number {
+  return typeof data === "string" ? byteLength(data) : data.byteLength;
+}
+
+export class Outgoing {
+  readonly #pump: Pump;
+  readonly #codec: Codec | undefined;
+  readonly #threshold: number;
+  #stage: StageImpl | undefined;
+
+  constructor(pump: Pump, codec: Codec | undefined) {
+    this.#pump = pump;
+    this.#codec = codec;
+    this.#threshold = pump.engine.params[Param.DeflateThreshold] as number;
+  }
+
+  // ---- to one client -----------------------------------------------------------------------------------
+
+  send(peer: Peer, data: Data, options: SendOptions | undefined): Outcome {
+    if (peer.dead || !peer.ws) return Outcome.Gone;
+    const { engine } = this.#pump;
+    const { x, scratch } = engine;
+    this.#pump.time();
+    const flags = flagsOf(data, options);
+    let length = this.#encode(data);
+    let packed: Uint8Array | undefined;
+    if (peer.windowBits !== 0 && !(flags & FrameFlag.Plain)) {
+      const size = length >= 0 ? length : byteLengthOf(data);
+      if (size >= this.#threshold) {
+        const bytes = length >= 0 ? engine.u8.subarray(scratch, scratch + length) : toBytes(data);
+        packed = this.#pack(bytes, peer.windowBits);
+        if (packed) length = this.#encode(packed);
+      }
+    }
+    const frame = packed ? flags | FrameFlag.Compressed : flags;
+    const outcome =
+      length >= 0
+        ? x.send(peer.slot, peer.generation, frame, scratch, length)
+        : this.sendLarge(peer.slot, peer.generation, packed ?? toBytes(data), frame);
+    this.#pump.schedule();
+    return outcome;
+  }
+
+  /** The compressed form of a message; undefined when it is not smaller. */
+  #pack(bytes: Uint8Array, windowBits: number): Uint8Array | undefined {
+    const packed = this.#codec?.deflate(bytes, windowBits);
+    return packed && packed.length < bytes.length ? packed : undefined;
+  }
+
+  /** Sends a message from the inbox, compressed when its client takes it so. */
+  sendPacked(slot: number, generation: number, bytes: Uint8Array, flags: number): void {
+    const peer = this.#pump.peer(idOf(slot, generation));
+    if (!peer) return;
+    this.send(peer, bytes, {
+      binary: (flags & FrameFlag.Binary) !== 0,
+      compress: !(flags & FrameFlag.Plain),
+    });
+  }
+
+  /** Sends a message that is too large for the scratch region, a piece at a time. */
+  sendLarge(slot: number, generation: number, bytes: Uint8Array, flags: number): Outcome {
+    const { engine } = this.#pump;
+    const { x, scratch, scratchBytes } = engine;
+    const outcome = x.sendBegin(slot, generation, firstByte(flags), lengthOf(bytes.length));
+    if (outcome !== Outcome.Ok) return outcome;
+    for (let at = 0; at < bytes.length; at += scratchBytes) {
+      const part = bytes.subarray(at, at + scratchBytes);
+      engine.u8.set(part, scratch);
+      x.sendBytes(scratch, part.length);
+    }
+    return outcome;
+  }
+
+  /** Puts a message at the start of the scratch region; −1 when it is too large for it. */
+  #encode(data: Data): number {
+    const { engine } = this.#pump;
+    if (typeof data === "string")
+      return putUtf8(engine.u8, engine.scratch, engine.scratchBytes, data);
+    const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+    if (bytes.length > engine.scratchBytes) return -1;
+    engine.u8.set(bytes, engine.scratch);
+    return bytes.length;
+  }
+
+  close(peer: Peer, code: number, reason: string): boolean {
+    if (peer.dead || !peer.ws || peer.closing) return false;
+    const { engine } = this.#pump;
+    this.#pump.time();
+    const length = putUtf8(engine.u8, engine.scratch, 123, reason);
+    const { x, scratch } = engine;
+    const outcome = x.close(
+      peer.slot,
+      peer.generation,
+      code,
+      scratch,
+      length,
+      CloseReason.Application,
+    );
+    peer.closing = true;
+    this.#pump.schedule();
+    return outcome === Outcome.Ok;
+  }
+
+  ping(peer: Peer, data: Data): boolean {
+    if (peer.dead || !peer.ws) return false;
+    const bytes = toBytes(data);
+    if (bytes.length > 125) throw new RangeError(`ping: ${bytes.length} bytes are more than 125`);
+    const { engine } = this.#pump;
+    this.#pump.time();
+    engine.u8.set(bytes, engine.scratch);
+    const outcome = engine.x.ping(peer.slot, peer.generation, engine.scratch, bytes.length);
+    this.#pump.schedule();
+    return outcome === Outcome.Ok;
+  }
+
+  lagOf(peer: Peer): { bytes: number; frames: number; queued: number } {
+    if (peer.dead || !peer.ws) return { bytes: 0, frames: 0, queued: 0 };
+    const frames = this.#pump.engine.x.lag(peer.slot, peer.generation);
+    return {
+      bytes: this.#pump.engine.get(Control.LagBytes),
+      frames,
+      queued: this.#pump.engine.backlog(peer.slot),
+    };
+  }
+
+  /** Carries out a publication: evictions are acted upon, a flush is made, when it asks for them. */
+  publishing(attempt: () => Outcome): Outcome {
+    if (this.#pump.isFlushing) throw new Error("published from within a flush");
+    for (;;) {
+      this.#pump.time();
+      const outcome = attempt();
+      if (outcome !== Outcome.Evicted && outcome !== Outcome.Flush) return outcome;
+      this.#makeRoom(outcome);
+    }
+  }
+
+  /** Does what the engine asks for before it publishes. */
+  #makeRoom(outcome: Outcome): void {
+    if (outcome === Outcome.Evicted) this.#pump.actOnCloses();
+    else this.#pump.flush();
+  }
+
+  broadcast(data: Data, options?: PublishOptions): boolean {
+    return this.#publish("broadcast", 0, data, options, options?.except ?? 0);
+  }
+
+  /** Publishes to a topic. @param except id of a client that does not get it; 0 for nobody */
+  publish(topic: string, data: Data, options: SendOptions | undefined, except: number): boolean {
+    const { engine } = this.#pump;
+    const number = engine.x.findTopic(engine.scratch, engine.putTopic(topic));
+    return this.#publish("publish", number === 0 ? NONE : number, data, options, except);
+  }
+
+  /** @param topic its number; 0: everyone; NONE: nobody */
+  #publish(
+    what: string,
+    topic: number,
+    data: Data,
+    options: SendOptions | undefined,
+    except: number,
+  ): boolean {
+    if (this.#stage) throw new Error(`${what}: a stage is open; finish it first`);
+    if (this.#pump.isFlushing) throw new Error("published from within a flush");
+    const { engine } = this.#pump;
+    const flags = flagsOf(data, options);
+    if (topic === NONE) return true;
+    const slot = except % SLOT_LIMIT;
+    const generation = Math.floor(except / SLOT_LIMIT);
+    const length = this.#encode(data);
+    let outcome: Outcome;
+    if (length < 0 || this.isWorthPacking(flags, length, topic)) {
+      outcome = this.publishLarge(toBytes(data), flags, topic, slot, generation);
+    } else {
+      const { scratch } = engine;
+      this.#pump.time();
+      outcome = engine.x.publish(flags, scratch, length, 0, 0, topic, slot, generation);
+      while (outcome === Outcome.Evicted || outcome === Outcome.Flush) {
+        this.#makeRoom(outcome);
+        this.#pump.time();
+        outcome = engine.x.publish(flags, scratch, length, 0, 0, topic, slot, generation);
+      }
+    }
+    this.#pump.schedule();
+    if (outcome === Outcome.TooLarge) {
+      const ring = engine.params[Param.RingBytes];
+      throw new RangeError(`${what}: the message is larger than the ring (${ring} bytes)`);
+    }
+    return outcome === Outcome.Ok;
+  }
+
+  /** True when a publication to a topic, 0 for everyone, is to be compressed for somebody. */
+  isWorthPacking(flags: number, length: number, topic: number): boolean {
+    return (
+      length >= this.#threshold &&
+      !(flags & FrameFlag.Plain) &&
+      this.#pump.engine.get(Control.DeflateCount) > 0 &&
+      this.#pump.engine.x.deflateCount(topic) > 0
+    );
+  }
+
+  /** Publishes a message straight into the ring, compressed once for those who take it so. */
+  publishLarge(
+    bytes: Uint8Array,
+    flags: number,
+    topic: number,
+    except: number,
+    exceptGeneration: number,
+  ): Outcome {
+    const { engine } = this.#pump;
+    const { x } = engine;
+    const reserved = this.publishing(() => x.stageReserve(lengthOf(bytes.length)));
+    if (reserved !== Outcome.Ok) {
+      x.stageDiscard();
+      return reserved;
+    }
+    engine.u8.set(bytes, engine.get(Control.Result));
+    x.stageAppend(bytes.length);
+    return this.publishing(() => this.publishStage(flags, topic, except, exceptGeneration));
+  }
+
+  /** Publishes the open stage, compressed once for those who take it so. */
+  publishStage(flags: number, topic: number, except: number, exceptGeneration: number): Outcome {
+    const { engine } = this.#pump;
+    const { x, scratch } = engine;
+    const length = x.stageLength();
+    let packed: Uint8Array | undefined;
+    if (this.isWorthPacking(flags, length, topic)) {
+      const at = engine.get(Control.StageAddress);
+      packed = this.#pack(engine.u8.subarray(at, at + length), WINDOW_BITS);
+    }
+    const size = packed && packed.length <= engine.scratchBytes ? packed.length : 0;
+    if (packed && size > 0) engine.u8.set(packed, scratch);
+    return x.stagePublish(flags, scratch, size, topic, except, exceptGeneration);
+  }
+
+  stage(): StageImpl {
+    if (this.#stage) throw new Error("stage: one is open already; finish or discard it first");
+    this.#stage = new StageImpl(this.#pump, () => {
+      this.#stage = undefined;
+    });
+    return this.#stage;
+  }
+
+  /** A stage left open at the end of a handler's run is discarded. */
+  dropStage(): void {
+    this.#stage?.discard();
+  }
+}
