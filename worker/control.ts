@@ -109,7 +109,8 @@ export class Worker {
   readonly #mirrored: MirroredInbox | undefined;
   readonly #remote: Remote;
   readonly #runLimit: number;
-  readonly #complaints: Complaints;
+  readonly #accepting: Complaints;
+  readonly #subscribing: Complaints;
   #listener: Listener | undefined;
   #pool: Pool | undefined;
 
@@ -126,14 +127,21 @@ export class Worker {
       engine: new Engine(platform.module, { ...params, Seed: platform.seed }),
       clock: platform.clock,
       codec: values.perMessageDeflate ? platform.codec : undefined,
-      failed: this.#report,
+      failed: (error, where) => {
+        // It ends nobody's connection, so that a client can bring it about again and again.
+        if (where === "subscribe") this.#subscribing.add(error);
+        else this.#report(error, where);
+      },
       trapped: (trap) => this.die(trap),
       evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
     });
-    this.#complaints = new Complaints(
-      () => platform.clock.now(),
-      (error) => this.#report(error, "accept"),
-    );
+    const complaints = (where: string): Complaints =>
+      new Complaints(
+        () => platform.clock.now(),
+        (error) => this.#report(error, where),
+      );
+    this.#accepting = complaints("accept");
+    this.#subscribing = complaints("subscribe");
     const memory =
       typeof data.inbox === "number" ? new ArrayBuffer(INBOX_WORDS * 4 + data.inbox) : data.inbox;
     this.inbox = new SharedInbox(memory, {
@@ -303,7 +311,7 @@ export class Worker {
           this.pump.accept,
           (error) => {
             this.pump.acceptErrors++;
-            this.#complaints.add(error);
+            this.#accepting.add(error);
           },
         );
       } catch (thrown) {

@@ -14,7 +14,10 @@ export interface MetricsRules {
 
 const CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /** Fields by which a proxy says that it asks for somebody else. */
-const FORWARDED = ["forwarded", "x-forwarded-for"];
+const FORWARDED = [
+  ...["forwarded", "via", "x-real-ip"],
+  ...["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"],
+];
 
 type Family = readonly [name: string, help: string, value: (stats: Stats) => number, unit?: string];
 

@@ -87,7 +87,9 @@ const TIMER_MIN_MILLIS = 2;
 const TURN_MILLIS = 5;
 /** ms without a turn behind which no deadline passes until the loop has looked at its sockets. */
 const STILL_MILLIS = 100;
-/** Of so many rounds of a connection one looks at the clock, less one: a small answer costs little more than that. */
+/** ms that what a connection sent may take in a loop that is late: there may be many of them. */
+const LATE_MILLIS = 0.25;
+/** Of so many requests of a connection one looks at the clock, less one: a small answer costs little more than that. */
 const ROUNDS_MASK = 3;
 /** Bytes of a read by which a connection has taken its share of a loop that is late. */
 const SHARE_BYTES = 4096;
@@ -155,8 +157,9 @@ export class Pump implements HandlerServer {
   #tickedAt = Number.NEGATIVE_INFINITY;
   #turnsToTick = 0;
   #tickAt = Number.POSITIVE_INFINITY;
-  /** Since when a turn is due. */
+  /** Since when a turn is due; since when the loop has been about what comes before it. */
   #dueSince = 0;
+  #loopSince = 0;
   /** Those that are not read until it is their turn. */
   #yielding: Peer[] = [];
   /** When the Date of answers has to be looked up again. */
@@ -392,11 +395,14 @@ export class Pump implements HandlerServer {
       (left > 0 || fed === 0 || engine.isMessageOut(peer.slot))
     ) {
       const began = engine.get(Control.Now);
+      const isLate = fed > 0 && this.#scheduled && began - this.#loopSince > TURN_MILLIS;
+      const until = began + (isLate ? LATE_MILLIS : TURN_MILLIS);
       let rounds = 0;
       let before = -1;
       do {
-        // What it sent may be little to read, and much to do: the others come in between.
-        if ((++rounds & ROUNDS_MASK) === 0 && this.#clock.now() - began > TURN_MILLIS) {
+        // What it sent may be little to read, and much to do: the others come in between. Messages come by the hundred.
+        const isLook = peer.ws !== undefined || (++rounds & ROUNDS_MASK) === 0;
+        if (isLook && this.#clock.now() > until) {
           this.awaitTurn(peer);
           break;
         }
@@ -909,6 +915,7 @@ export class Pump implements HandlerServer {
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#dueSince = this.#clock.now();
+    this.#loopSince = this.#dueSince;
     this.#clock.defer(this.#turn);
   }
 

@@ -119,6 +119,8 @@ metrics("are for this machine alone, unless the option says otherwise", async ()
   assert.is(await answers({ metrics: {} }, {}), 200);
   assert.is(await answers({ metrics: {} }, other), 403, "a proxy asks for others");
   assert.is(await answers({ metrics: {} }, { forwarded: "for=192.0.2.1" }), 403);
+  assert.is(await answers({ metrics: {} }, { via: "1.1 proxy" }), 403);
+  assert.is(await answers({ metrics: {} }, { "x-real-ip": "192.0.2.1" }), 403);
   assert.is(await answers({ metrics: {}, ...trusted }, other), 403, "it asks for another machine");
   assert.is(await answers({ metrics: {}, ...trusted }, { "x-forwarded-for": "127.0.0.9" }), 200);
   const range = { metrics: { addresses: ["192.0.2.0/24"] } };

@@ -221,4 +221,18 @@ topics("topics with compression: each form to who takes it", async () => {
   });
 });
 
+topics("a full table is told of once, however often the application runs into it", async () => {
+  await serving("topics", { maxTopics: 2 }, async (server, port) => {
+    const client = await openGreeted(port);
+    for (let i = 0; i < 500; i++) server.subscribe(client.id, `t${i}`);
+    assert.is(await server.subscriberCount("t1"), 1);
+    assert.is(await server.subscriberCount("t499"), 0);
+    await until("it is told", () => reported.length > 0);
+    assert.equal(reported, [
+      { where: "subscribe", message: "subscribe: all 2 topics (maxTopics) are taken" },
+    ]);
+    client.wire.destroy();
+  });
+});
+
 topics.run();
