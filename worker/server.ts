@@ -222,6 +222,8 @@ export class Pump implements HandlerServer {
   acceptErrors = 0;
   /** Told of a client that ended its side while its request is out. */
   onPeerEnded: ((peer: Peer) => void) | undefined;
+  /** Told when what ends a WebSocket waits for the answers to its messages; `caughtUp` follows. */
+  onEndWaits: ((peer: Peer) => void) | undefined;
 
   constructor(options: PumpOptions) {
     this.engine = options.engine;
@@ -688,6 +690,9 @@ export class Pump implements HandlerServer {
       case EventKind.Proxied:
         this.#handleProxied(peer, pointer, length);
         break;
+      case EventKind.EndWaits:
+        this.#awaitAnswers(peer);
+        break;
       case EventKind.End:
         peer.closing = true;
         peer.link.end();
@@ -1020,7 +1025,7 @@ export class Pump implements HandlerServer {
 
   /** A compressed message: inflated here, up to the limit, then checked as any other. */
   #inflate(peer: Peer, packed: Uint8Array, opcode: number): void {
-    if (peer.refused || !this.#codec) return;
+    if (peer.refused !== undefined || !this.#codec) return;
     const limit = peer.payloadBytes;
     const data = this.#codec.inflate(packed, limit);
     if (data.length >= LARGE_BYTES) this.#awaitTurn(peer);
@@ -1041,11 +1046,31 @@ export class Pump implements HandlerServer {
   }
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {
-    peer.refused = true;
-    peer.closing = true;
-    this.time();
-    this.engine.x.abandon(peer.slot, peer.generation, reason);
-    this.schedule();
+    peer.refused = reason;
+    if (peer.relayed) this.#awaitAnswers(peer);
+    else this.abandon(peer, reason);
+  }
+
+  /** From now on what ends a WebSocket waits for the answers to its messages: another thread gives them. */
+  relay(peer: Peer): void {
+    if (peer.relayed || peer.dead) return;
+    peer.relayed = true;
+    this.engine.x.relay(peer.slot, peer.generation, 1);
+  }
+
+  /** What ends a relayed WebSocket has come: it waits, but not for ever. */
+  #awaitAnswers(peer: Peer): void {
+    this.hold(peer, Hold.End);
+    this.onEndWaits?.(peer);
+    this.after(this.engine.params[Param.CloseTimeout] as number, () => this.caughtUp(peer));
+  }
+
+  /** The messages of a WebSocket have been answered: on with what ends it. */
+  caughtUp(peer: Peer): void {
+    if (peer.dead || (peer.held & Hold.End) === 0) return;
+    this.engine.x.relay(peer.slot, peer.generation, 0);
+    this.release(peer, Hold.End);
+    if (peer.refused !== undefined) this.abandon(peer, peer.refused);
   }
 
   #isUtf8(data: Uint8Array): boolean {
