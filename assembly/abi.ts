@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 15;
+export const ABI_VERSION: u32 = 17;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -261,6 +261,8 @@ export enum EventKind {
   Closed,
   /** A PROXY header was taken: `length` 16: the client's address, as of IPv6, at `pointer`; 0: it names none. */
   Proxied,
+  /** What ends a WebSocket of `relay` has come, and it is held: let go of both when its messages are handled. */
+  EndWaits,
 }
 
 /** Bits of `accept`'s flags. */

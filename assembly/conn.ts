@@ -704,7 +704,7 @@ export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32
   store<i32>(e, value, EVENT_VALUE);
   store<u32>(e, c.closeCode as u32, EVENT_EXTRA);
   engine.eventCount++;
-  if (kind < (EventKind.Drain as u32) || kind == EventKind.Proxied) engine.inboundEvents++;
+  if (kind < (EventKind.Drain as u32) || kind >= (EventKind.Proxied as u32)) engine.inboundEvents++;
   else if (kind < (EventKind.Closed as u32)) engine.notices++;
   setControl(Control.EventCount, engine.eventCount as f64);
 }

@@ -73,7 +73,7 @@ export {
   stageTruncate,
   tick,
 } from "./engine";
-export { feed, hold, limit, peerEnded, resume, retain, terminate, upgrade } from "./input";
+export { feed, hold, limit, peerEnded, relay, resume, retain, terminate, upgrade } from "./input";
 export { flush, free } from "./output";
 export {
   dismiss,

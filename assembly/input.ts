@@ -82,6 +82,9 @@ import {
 } from "./ws";
 import { HEADROOM_BYTES } from "./plan";
 
+/** All bits are taken. Of a WebSocket, Asking says: its messages are handled elsewhere, what ends it waits for that. */
+const RELAYED: i32 = Flag.Asking;
+
 // ---- buffers -----------------------------------------------------------------------------------------
 
 /** Queues a connection for a buffer: first come, first served. */
@@ -394,14 +397,31 @@ function piece(c: Conn, source: usize, n: u32, last: bool): bool {
   return true;
 }
 
-/** Fails a WebSocket once the messages before the fault have been handled: their answers go out first. */
-function failInOrder(c: Conn, reason: i32): void {
-  if (engine.inboundEvents == 0) {
-    fail(c, reason);
+/** In the place of a fault that waits: a Close, which is parsed again. */
+const CLOSE_WAITS: u32 = 1;
+
+/** True when what ends a WebSocket has to wait for its messages. */
+function hasMessagesOut(c: Conn): bool {
+  return engine.inboundEvents > 0 || (has(c, RELAYED) && c.state == State.Open);
+}
+
+/** Nothing more is parsed until the messages that are out have been handled. @param end a fault, or CLOSE_WAITS */
+function awaitMessages(c: Conn, end: u32): void {
+  if (engine.inboundEvents > 0) {
+    if (end != CLOSE_WAITS) c.chunk = end;
+    c.flags |= Flag.MessageOut;
     return;
   }
-  c.chunk = reason as u32;
-  c.flags |= Flag.MessageOut;
+  c.chunk = end;
+  c.flags |= Flag.Held;
+  c.parkedSince = engine.now;
+  emit(EventKind.EndWaits, c, 0, 0, 0);
+}
+
+/** Fails a WebSocket once the messages before the fault have been handled: their answers go out first. */
+function failInOrder(c: Conn, reason: i32): void {
+  if (hasMessagesOut(c)) awaitMessages(c, reason as u32);
+  else fail(c, reason);
 }
 
 /** Parses frames from engine.source to engine.sourceEnd until it must stop; true when it needs more bytes. */
@@ -428,9 +448,9 @@ function parseFrames(c: Conn): bool {
       if (headOpcode >= 8) {
         const payload = (engine.source + headBytes) as usize;
         if (engine.sourceEnd - engine.source < headBytes + payloadLength) return true;
-        if (headOpcode == Opcode.Close && engine.inboundEvents > 0) {
+        if (headOpcode == Opcode.Close && hasMessagesOut(c)) {
           // Messages before a Close are handled, and answered, before it is.
-          c.flags |= Flag.MessageOut;
+          awaitMessages(c, CLOSE_WAITS);
           return false;
         }
         if (isLimited && headOpcode != Opcode.Close && isFlooding(c)) {
@@ -780,6 +800,21 @@ export function hold(slot: u32, generation: u32, held: u32): void {
   rearm(c);
 }
 
+/**
+ * Says that messages of a WebSocket are handled later than their events: a Close, or a fault, waits for them. The
+ * host is told by EndWaits; it calls this again, then lets go of the connection as after `hold`.
+ */
+export function relay(slot: u32, generation: u32, relayed: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !isWebSocket(c)) return;
+  if (relayed != 0) {
+    c.flags |= RELAYED;
+    return;
+  }
+  c.flags &= ~RELAYED;
+  if (c.chunk == CLOSE_WAITS) c.chunk = 0;
+}
+
 /** The peer ended its side (FIN). What it asked for before is still answered. */
 export function peerEnded(slot: u32, generation: u32): void {
   takeTime();
@@ -800,7 +835,8 @@ export function peerEnded(slot: u32, generation: u32): void {
       break;
     case State.Open:
     case State.Closing:
-      kill(c, CloseReason.PeerEnded, Shut.Destroy);
+      // It may have said why: what waits for its messages comes first.
+      if (c.chunk == 0 || !has(c, RELAYED)) kill(c, CloseReason.PeerEnded, Shut.Destroy);
       break;
     default:
       break;

@@ -237,6 +237,12 @@ export class Application {
         if (ws?.open) ws.leave();
         break;
       }
+      case Told.EndWaits: {
+        const ws = this.#sockets.get(event.id);
+        if (ws?.queue) ws.queue.push(() => ws.caughtUp());
+        else ws?.caughtUp();
+        break;
+      }
       case Told.HalfClosed: {
         const response = this.#requests.get(event.id);
         if (response?.number === event.value) response.clientEnded();

@@ -173,6 +173,11 @@ export class RemoteSocket implements WebSocket, Thirsty {
     this.#post(Op.Left);
   }
 
+  /** The messages before what ends it have been handled. */
+  caughtUp(): void {
+    this.#post(Op.Caught);
+  }
+
   /** Its handler failed. */
   abandon(): void {
     if (this.#state === "open") this.#state = "closing";

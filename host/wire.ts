@@ -67,6 +67,8 @@ export enum Told {
   HalfClosed,
   /** The server is about to close the WebSocket: it does when it hears Left. */
   Shutdown,
+  /** What ends the WebSocket waits until the messages before this are answered: it says Caught then. */
+  EndWaits,
 }
 
 /** Flags of Message and Fragment. */
@@ -126,6 +128,8 @@ export enum Op {
   Unsubscribe,
   /** `shutdown` has been told of it. */
   Left,
+  /** The WebSocket's messages have been handled, up to EndWaits. */
+  Caught,
 }
 
 /** Bit of an answer's `second`, above its status: the connection ends behind it. */

@@ -592,6 +592,9 @@ export class Drive {
       case EventKind.PeerClose:
         wire.log.push(`peer close ${value} ${quote(bytes(), true)}`);
         break;
+      case EventKind.EndWaits:
+        wire.log.push("end waits");
+        break;
       case EventKind.Drain:
         wire.drains++;
         if (value === 1 || wire.slot < this.#httpSlots) this.#resumes.push(wire);

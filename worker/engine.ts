@@ -57,6 +57,7 @@ export interface EngineExports {
   resume(slot: number, generation: number): number;
   retain(slot: number, generation: number): number;
   hold(slot: number, generation: number, held: number): void;
+  relay(slot: number, generation: number, relayed: number): void;
   peerEnded(slot: number, generation: number): void;
   terminate(slot: number, generation: number, reason: number): number;
   abandon(slot: number, generation: number, reason: number): number;

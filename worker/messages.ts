@@ -33,6 +33,8 @@ export class Messages {
   #ended: ((ws: WebSocketImpl) => void) | undefined;
   /** Connections that have ended while their messages are still being handled. */
   readonly #ending = new Set<Peer>();
+  /** Told when what ends a WebSocket waits for the answers to its messages; `caughtUp` follows. */
+  onEndWaits: ((peer: Peer) => void) | undefined;
 
   constructor(pump: Pump, codec: Codec | undefined, ordered: boolean) {
     this.#pump = pump;
@@ -41,7 +43,7 @@ export class Messages {
   }
 
   /** Passes messages on as bytes, in order. @param ended told at once of a WebSocket that ended while messages wait */
-  relay(ended: (ws: WebSocketImpl) => void): void {
+  passOn(ended: (ws: WebSocketImpl) => void): void {
     this.#ended = ended;
     this.#raw = true;
     this.#ordered = true;
@@ -78,7 +80,7 @@ export class Messages {
 
   /** A compressed message: inflated here, up to the limit, then checked as any other. */
   #inflate(peer: Peer, packed: Uint8Array, opcode: number): void {
-    if (peer.refused || !this.#codec) return;
+    if (peer.refused !== undefined || !this.#codec) return;
     const limit = peer.payloadBytes;
     const data = this.#codec.inflate(packed, limit);
     if (data.length >= LARGE_BYTES) this.#pump.awaitTurn(peer);
@@ -90,11 +92,9 @@ export class Messages {
   }
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {
-    peer.refused = true;
-    peer.closing = true;
-    this.#pump.time();
-    this.#pump.engine.x.abandon(peer.slot, peer.generation, reason);
-    this.#pump.schedule();
+    peer.refused = reason;
+    if (peer.relayed) this.awaitAnswers(peer);
+    else this.#pump.abandon(peer, reason);
   }
 
   #isUtf8(data: Uint8Array): boolean {
@@ -216,6 +216,29 @@ export class Messages {
     };
     if (peer.queue) peer.queue.push(tell);
     else tell();
+  }
+
+  /** From now on what ends a WebSocket waits for the answers to its messages: another thread gives them. */
+  relay(peer: Peer): void {
+    if (peer.relayed || peer.dead) return;
+    peer.relayed = true;
+    this.#pump.engine.x.relay(peer.slot, peer.generation, 1);
+  }
+
+  /** What ends a relayed WebSocket has come: it waits, but not for ever. */
+  awaitAnswers(peer: Peer): void {
+    const { engine } = this.#pump;
+    this.#pump.hold(peer, Hold.End);
+    this.onEndWaits?.(peer);
+    this.#pump.after(engine.params[Param.CloseTimeout] as number, () => this.caughtUp(peer));
+  }
+
+  /** The messages of a WebSocket have been answered: on with what ends it. */
+  caughtUp(peer: Peer): void {
+    if (peer.dead || (peer.held & Hold.End) === 0) return;
+    this.#pump.engine.x.relay(peer.slot, peer.generation, 0);
+    this.#pump.release(peer, Hold.End);
+    if (peer.refused !== undefined) this.#pump.abandon(peer, peer.refused);
   }
 
   /** Nothing is waited for any more. */

@@ -18,6 +18,8 @@ export enum Hold {
   Flow = 4,
   /** It has taken its share of this turn. */
   Turn = 8,
+  /** What ends it waits for the answers to its messages. */
+  End = 16,
 }
 
 /** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
@@ -48,8 +50,10 @@ export class Peer implements Sink, Connection {
   /** It has more to read, and waits for the others. */
   yields = false;
   closing = false;
-  /** A message that could not be inflated ended it: what came behind is not looked at. */
-  refused = false;
+  /** A message that could not be inflated ends it: what came behind is not looked at. */
+  refused: CloseReason | undefined;
+  /** Its messages are handled on another thread. */
+  relayed = false;
   /** A Close frame's reason text. */
   closeText = "";
   /** Bytes of a message from this client. */

@@ -115,6 +115,7 @@ export class Remote implements Host {
     this.#laneBytes = laneBytes(limits.bytes);
     this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
     pump.onPeerEnded = (peer) => this.#peerEnded(peer);
+    pump.messages.onEndWaits = (peer) => this.#endWaits(peer);
     pump.applicationErrors = () => Atomics.load(words, HANDLED_ERRORS) >>> 0;
   }
 
@@ -253,6 +254,12 @@ export class Remote implements Host {
     this.#pump.schedule();
   }
 
+  /** What ends a WebSocket has come: the application says when it has handled the messages before. */
+  #endWaits({ slot, generation }: Peer): void {
+    this.#batch.begin(Told.EndWaits, 0, slot, generation, 0, 0);
+    this.#pump.schedule();
+  }
+
   #tellEnd(kind: Told, peer: Peer, info: CloseInfo, address: string): void {
     const reason = toBytes(info.reason);
     const batch = this.#batch;
@@ -375,6 +382,7 @@ export class Remote implements Host {
     const { slot, generation } = lane.peer;
     const at = this.#batch.begin(kind, flags, slot, generation, value, data.length);
     this.#batch.bytes.set(data, at);
+    this.#pump.messages.relay(lane.peer);
     this.#pump.schedule();
     return this.#pace(lane, Batch.cost(data.length));
   }
@@ -612,6 +620,9 @@ export class Remote implements Host {
         break;
       case Op.Left:
         lane.behind(() => lane.left?.());
+        break;
+      case Op.Caught:
+        this.#pump.messages.caughtUp(peer);
         break;
       case Op.Taken:
         lane.told -= first;

@@ -222,7 +222,7 @@ export class Pump implements HandlerServer {
    */
   setRelay(handler: Handler, turned: () => void, ended: (ws: WebSocketImpl) => void): void {
     this.setHandler(handler, turned);
-    this.messages.relay(ended);
+    this.messages.passOn(ended);
   }
 
   addInbox(inbox: Inbox): void {
@@ -649,6 +649,9 @@ export class Pump implements HandlerServer {
         break;
       case EventKind.Proxied:
         this.#handleProxied(peer, pointer, length);
+        break;
+      case EventKind.EndWaits:
+        this.messages.awaitAnswers(peer);
         break;
       case EventKind.End:
         peer.closing = true;

@@ -9,12 +9,14 @@ import WebSocket from "ws";
 import { Child } from "./child";
 import {
   BINARY,
+  CLOSE,
   LIMIT,
   PING,
   TEXT,
   Wire,
   WsWire,
   clientFrame,
+  closeOf,
   pattern,
   reported,
   serving,
@@ -60,6 +62,33 @@ application("a snapshot and the broadcasts behind it leave no gap", async () => 
         if (text.startsWith("at ")) at = Number(text.slice(3));
         else if (at >= 0) assert.is(Number(text), ++at);
       }
+      ws.destroy();
+    }
+  });
+});
+
+application("a Close waits for the answers before it, but not for ever", async () => {
+  const closeTimeout = 300;
+  const handler = upgrading({
+    async message(ws, text) {
+      if (text === "never") await new Promise(() => undefined);
+      await sleep(20);
+      ws.send(text);
+    },
+  });
+  await serving("", { handler, closeTimeout }, async (_, port) => {
+    for (const [texts, least, most] of [
+      [["a", "b"], 40, 290],
+      [["never", "b"], 290, 2000],
+    ] as const) {
+      const ws = await WsWire.open(port);
+      const started = performance.now();
+      for (const text of texts) ws.send(TEXT, text);
+      ws.send(CLOSE, Buffer.of(3, 232));
+      if (texts[0] === "a") for (const text of texts) assert.is(await ws.text(), text);
+      assert.equal(closeOf(await ws.next()), { code: 1000, reason: "" });
+      const ms = performance.now() - started;
+      assert.ok(ms >= least && ms < most, `${texts}: after ${ms} ms`);
       ws.destroy();
     }
   });

@@ -3,7 +3,7 @@
 // suite does, which takes long.
 
 import { once } from "node:events";
-import { type Server, serve } from "ringcast";
+import { type Handler, type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Case, repeated, runAll } from "../conformance/cases";
@@ -17,6 +17,10 @@ import { fileUrl } from "./peer";
 const full = process.env.CONFORMANCE === "full";
 const conformance = suite("conformance");
 const handler = fileUrl("handlers/echo.mjs");
+const closures: Handler = {
+  request: (req, res) => (req.upgrade ? res.upgrade() : res.send(404)),
+  message: (ws, data) => void ws.send(data),
+};
 
 /** Cases of each family that the original suite has. */
 const COUNTS: Readonly<Record<string, number>> = {
@@ -77,6 +81,17 @@ for (const { name, cases, atOnce } of families) {
       assert.equal(await runAll(cases, server.address.port, atOnce), {});
       console.log(`${name}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
     }, options),
+  );
+}
+
+for (const [name, cases] of FAMILIES) {
+  conformance(`${name}, on the application's thread: ${cases.length} cases`, () =>
+    withServer(
+      async (server) => {
+        assert.equal(await runAll(cases, server.address.port, 16), {});
+      },
+      { handler: closures },
+    ),
   );
 }
 

@@ -56,6 +56,27 @@ websocket.add("an upgrade may wait, or be refused by an ordinary answer", async 
   sameBytes(await wire.take(7), concat([Uint8Array.of(0x81, 5), octetsOf("early")]), "2");
 });
 
+websocket.add(
+  "messages are answered before the Close, or the fault, behind them",
+  async (scene) => {
+    const faults = [
+      [closeFrame(1000), 1000],
+      [frame(3), 1002],
+      [frame(TEXT, Uint8Array.of(0xff)), 1007],
+    ] as const;
+    for (const [last, code] of faults) {
+      const peer = await scene.open("before");
+      peer.wire.send(
+        concat([frame(TEXT, "one"), frame(BINARY, "two"), frame(TEXT, "!late 5 3"), last]),
+      );
+      for (const due of ["one", "two", "3"])
+        sameBytes((await peer.next()).payload, due, "a message");
+      same(await peer.closing(), [code, ""]);
+      same(await peer.gone(), "fin");
+    }
+  },
+);
+
 websocket.add("messages wait until an asynchronous open has settled", async (scene) => {
   const wire = await scene.connect();
   wire.send(concat([octetsOf(handshake("/async?slow")), frame(TEXT, "early")]));

@@ -57,6 +57,29 @@ held("a fault behind a message is not forgotten", () => {
   drive.end();
 });
 
+for (const [what, bytes, log] of [
+  ["a Close", Uint8Array.of(0x88, 0x80, 0, 0, 0, 0), ['peer close 1005 ""', "end PeerClosed"]],
+  ["a fault", Uint8Array.of(0x83), ["end WsUnknownOpcode"]],
+] as const) {
+  held(`${what} waits for messages that are handled elsewhere`, () => {
+    const drive = new Drive();
+    const { engine } = drive;
+    const wire = drive.webSocket();
+    const { slot, generation } = wire;
+    engine.x.relay(slot, generation, 1);
+    wire.send(Buffer.concat([text("first"), text("second")]));
+    wire.send(bytes);
+    assert.equal(wire.log.slice(1), ['text "first"', 'text "second"', "end waits"]);
+    assert.is(wire.take().length, 0);
+    drive.check();
+    engine.x.relay(slot, generation, 0);
+    engine.x.hold(slot, generation, 0);
+    goOn(wire);
+    assert.equal(wire.log.slice(4), log);
+    drive.end();
+  });
+}
+
 held("bytes behind a message are kept", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
