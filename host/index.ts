@@ -25,7 +25,15 @@ export {
   type TransferredPort,
   openPublisher,
 } from "./publisher";
-export type * from "./options";
+export type {
+  Eviction,
+  LiveName,
+  LiveOptions,
+  MetricsOptions,
+  Options,
+  PoolOptions,
+  ShutdownOptions,
+} from "./options";
 export {
   OPTIONS,
   POOL_OPTIONS,

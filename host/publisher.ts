@@ -22,17 +22,14 @@ type PortOf<Module> = Module extends { MessagePort: abstract new (...args: never
   ? Port
   : never;
 
-/** Node's own MessagePort. It is found without an import of Node's modules, whose types a page does not have. */
+/** Node's own MessagePort, without an import, for which a page has no types. */
 type NodePort = typeof globalThis extends {
   process: { getBuiltinModule: { (id: never): infer Module; (id: never): unknown } };
 }
   ? PortOf<Module>
   : never;
 
-/**
- * A MessagePort of the platform's. Where there are types of Node's and of the DOM's, two have that name, and each
- * stands in lists of what is transferred by its own functions alone: this is both.
- */
+/** A MessagePort of the platform's: both types, where Node's and the DOM's are there, since neither takes the other. */
 export type TransferredPort = InstanceType<typeof MessagePort> &
   ([NodePort] extends [never] ? unknown : NodePort);
 
