@@ -52,12 +52,12 @@ const PARAMETER = `[ \\t]*;[ \\t]*${TOKEN}[ \\t]*=[ \\t]*(?:${TOKEN}|${QUOTED})`
 const CODING = new RegExp(`^[ \\t]*(?:(${TOKEN})((?:${PARAMETER})*))?[ \\t]*(?:,|$)`);
 const KEY = /^[A-Za-z0-9+/]{22}==$/;
 
-/** IANA HTTP Method Registry without CONNECT, which a server of resources does not implement. */
+/** IANA HTTP Method Registry without CONNECT, which a server of resources does not implement; and some in use. */
 const METHODS = (
   "GET HEAD POST PUT DELETE OPTIONS PATCH TRACE ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY " +
   "LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH " +
   "PROPFIND PROPPATCH QUERY REBIND REPORT SEARCH UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE " +
-  "UPDATEREDIRECTREF VERSION-CONTROL"
+  "UPDATEREDIRECTREF VERSION-CONTROL M-SEARCH NOTIFY PURGE SOURCE SUBSCRIBE UNSUBSCRIBE"
 ).split(" ");
 
 /** Octets of a chunk's size line. */
@@ -208,19 +208,18 @@ function judgeHead(
     if (codings.at(-1) !== "chunked") throw new Ended(400);
     if (codings.length > 1) throw new Ended(501);
   }
-  if (values("expect").some((value) => value.toLowerCase() !== "100-continue")) {
-    throw new Ended(417);
-  }
+  const expected = words("expect");
+  if (expected.some((word) => word !== "100-continue")) throw new Ended(417);
   const connection = words("connection");
   const persistent =
     !connection.includes("close") && (minor === 1 || connection.includes("keep-alive"));
   let upgrade = false;
-  if (minor === 1 && connection.includes("upgrade")) {
+  const asks = [connection.includes("upgrade"), words("upgrade").includes("websocket")];
+  if (minor === 1 && asks.includes(true)) {
     const keys = values("sec-websocket-key");
-    const versions = values("sec-websocket-version");
-    if (words("upgrade").includes("websocket")) {
+    if (!asks.includes(false)) {
       if (method !== "GET") throw new Ended(400);
-      if (versions.length === 0 || versions.some((value) => value !== "13")) throw new Ended(426);
+      if (values("sec-websocket-version").join() !== "13") throw new Ended(426);
       if (keys.length !== 1 || !KEY.test(keys[0] as string)) throw new Ended(400);
       upgrade = true;
     } else if (keys.length > 0) {
@@ -229,7 +228,7 @@ function judgeHead(
   }
   if (length > limits.BodyBytes) throw new Ended(413);
   const chunked = codings.length > 0;
-  const waits = minor === 1 && values("expect").length > 0 && (chunked || length > 0);
+  const waits = minor === 1 && expected.length > 0 && (chunked || length > 0);
   return { length, chunked, persistent, upgrade, waits };
 }
 
@@ -555,6 +554,7 @@ const VALUES = [
   "a\tb",
   "\xe9\xff",
   "Keep-Alive , Upgrade",
+  "100-Continue ,, 100-continue",
   "chunked ;q=1",
   "gzip;q=1, chunked",
   'gzip ; q = "a,\\"b" ,chunked',
