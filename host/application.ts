@@ -420,41 +420,47 @@ export class Application {
   #message(ws: RemoteSocket, data: string | Uint8Array, isBinary: boolean, size: number): void {
     let result: unknown;
     try {
-      result = this.#handler.message?.(ws, data, isBinary);
+      if (!ws.hasFailed) result = this.#handler.message?.(ws, data, isBinary);
     } catch (thrown) {
-      this.#failMessage(ws, thrown);
+      this.#abandon(ws, "message", thrown);
     }
-    this.#settle(ws, result, size);
+    this.#settle(ws, "message", result, size);
   }
 
   #fragment(ws: RemoteSocket, data: Uint8Array, info: FragmentInfo, size: number): void {
     let result: unknown;
     try {
-      result = this.#handler.fragment?.(ws, data, info);
+      if (!ws.hasFailed) result = this.#handler.fragment?.(ws, data, info);
     } catch (thrown) {
-      this.#failMessage(ws, thrown);
+      this.#abandon(ws, "fragment", thrown);
     }
-    this.#settle(ws, result, size);
+    this.#settle(ws, "fragment", result, size);
   }
 
   #control(ws: RemoteSocket, name: "ping" | "pong", data: Uint8Array, size: number): void {
-    this.#guard(name, () => this.#handler[name]?.(ws, data));
-    this.#handledMessage(ws, size);
+    let result: unknown;
+    try {
+      if (!ws.hasFailed) result = this.#handler[name]?.(ws, data);
+    } catch (thrown) {
+      this.#abandon(ws, name, thrown);
+    }
+    this.#settle(ws, name, result, size);
   }
 
-  #failMessage(ws: RemoteSocket, thrown: unknown): void {
-    this.#fail(thrown, "message");
+  /** Closes a WebSocket whose handler failed: 1011. */
+  #abandon(ws: RemoteSocket, where: string, thrown: unknown): void {
+    this.#fail(thrown, where);
     ws.abandon();
   }
 
-  /** A handler of messages may settle later, and fail later: the connection's next message waits for it. */
-  #settle(ws: RemoteSocket, result: unknown, size: number): void {
+  /** A handler may settle later, and fail later: what the connection sends next waits for it. */
+  #settle(ws: RemoteSocket, where: string, result: unknown, size: number): void {
     if (!isThenable(result)) {
       this.#handledMessage(ws, size);
       return;
     }
     if (!this.#ordered) {
-      result.then(undefined, (thrown: unknown) => this.#failMessage(ws, thrown));
+      result.then(undefined, (thrown: unknown) => this.#abandon(ws, where, thrown));
       this.#handledMessage(ws, size);
       return;
     }
@@ -467,7 +473,7 @@ export class Application {
     };
     ws.skip = next;
     result.then(next, (thrown: unknown) => {
-      this.#failMessage(ws, thrown);
+      this.#abandon(ws, where, thrown);
       next();
     });
   }

@@ -333,7 +333,10 @@ export interface Handler<User = unknown> {
   protocol?(req: Request): string | undefined;
   /** A TCP connection was accepted. */
   connect?(connection: Connection): void;
-  /** An HTTP connection ended, without having become a WebSocket. */
+  /**
+   * An HTTP connection ended, without having become a WebSocket. A handler on the application's thread is not told of
+   * one that came and ended while it was behind, as it was not of its `connect`.
+   */
   disconnect?(connection: Connection, info: CloseInfo): void;
   /** A WebSocket opened; sync or async: its messages wait for the promise. A throw is close 1011. */
   open?(ws: WebSocket<User>): unknown;
@@ -346,10 +349,10 @@ export interface Handler<User = unknown> {
   fragment?(ws: WebSocket<User>, data: Uint8Array, info: FragmentInfo): unknown;
   /** There is room again after `send` returned false. */
   drain?(ws: WebSocket<User>): void;
-  /** A ping arrived; its pong is on its way. */
-  ping?(ws: WebSocket<User>, data: Uint8Array): void;
+  /** A ping arrived; its pong is on its way. As after a message, a throw is close 1011. */
+  ping?(ws: WebSocket<User>, data: Uint8Array): unknown;
   /** A pong arrived. */
-  pong?(ws: WebSocket<User>, data: Uint8Array): void;
+  pong?(ws: WebSocket<User>, data: Uint8Array): unknown;
   /** A WebSocket ended; also one whose upgrade failed, so that what it was given can be let go of. */
   close?(ws: WebSocket<User>, info: CloseInfo): void;
   /** The server shuts down; called for each open WebSocket before its Close frame. */

@@ -40,6 +40,8 @@ export class RemoteSocket implements WebSocket, Thirsty {
   skip: (() => void) | undefined;
   /** Its connection has ended, by whomever. */
   hasEnded = false;
+  /** A handler of it has failed. */
+  hasFailed = false;
   /** Bytes of messages handled since the worker was told. */
   #taken = 0;
 
@@ -178,8 +180,9 @@ export class RemoteSocket implements WebSocket, Thirsty {
     this.#post(Op.Caught);
   }
 
-  /** Its handler failed. */
+  /** Its handler failed: what came behind is not told. */
   abandon(): void {
+    this.hasFailed = true;
     if (this.#state === "open") this.#state = "closing";
     this.#post(Op.Abandon);
   }

@@ -214,8 +214,14 @@ function make(server: HandlerServer): Handler<User> {
       return ask(ws, ...rest);
     },
     drain: (ws) => ws.send(`drained ${ws.data.flooded}`),
-    ping: (ws, data) => log.note(ws.data.name, "ping", text(data)),
-    pong: (ws, data) => log.note(ws.data.name, "pong", text(data)),
+    ping(ws, data) {
+      if (text(data) === "fail") throw new Error("failed as asked");
+      log.note(ws.data.name, "ping", text(data));
+    },
+    async pong(ws, data) {
+      log.note(ws.data.name, "pong", text(data));
+      if (text(data) === "fail") throw new Error("failed as asked");
+    },
     close: (ws, info) =>
       log.note(ws.data.name, "close", info.code, info.reason, info.cause, ws.open),
     shutdown: (ws) => ws.send("shutdown"),

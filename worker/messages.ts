@@ -117,15 +117,15 @@ export class Messages {
   #tell(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
     const { message } = this.#pump.handler;
     const ws = peer.ws;
-    if (!ws) return;
+    if (!ws || peer.refused !== undefined) return;
     if ((this.#pump.engine.params[Param.Pieces] as number) !== 0) {
       const info = { first: true, last: true, isBinary, remaining: 0 };
       this.#tellFragment(peer, toBytes(data), info);
     } else if (message) {
       try {
-        this.#settleMessage(peer, message.call(this.#pump.handler, ws, data, isBinary));
+        this.#settle(peer, "message", message.call(this.#pump.handler, ws, data, isBinary));
       } catch (thrown) {
-        this.#failMessage(peer, thrown);
+        this.#fail(peer, "message", thrown);
       }
       this.#pump.outgoing.dropStage();
     }
@@ -139,20 +139,20 @@ export class Messages {
   #tellFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
     const { fragment } = this.#pump.handler;
     const ws = peer.ws;
-    if (!fragment || !ws) return;
+    if (!fragment || !ws || peer.refused !== undefined) return;
     try {
-      this.#settleMessage(peer, fragment.call(this.#pump.handler, ws, data, info));
+      this.#settle(peer, "fragment", fragment.call(this.#pump.handler, ws, data, info));
     } catch (thrown) {
-      this.#failMessage(peer, thrown);
+      this.#fail(peer, "fragment", thrown);
     }
     this.#pump.outgoing.dropStage();
   }
 
-  /** A handler of messages may settle later, and fail later: the connection's next message waits for it. */
-  #settleMessage(peer: Peer, result: unknown): void {
+  /** A handler may settle later, and fail later: what the connection sends next waits for it. */
+  #settle(peer: Peer, where: string, result: unknown): void {
     if (!isThenable(result)) return;
     if (!this.#ordered) {
-      result.then(undefined, (thrown: unknown) => this.#failMessage(peer, thrown));
+      result.then(undefined, (thrown: unknown) => this.#fail(peer, where, thrown));
       return;
     }
     peer.queue ??= [];
@@ -164,7 +164,7 @@ export class Messages {
     };
     peer.skip = next;
     result.then(next, (thrown: unknown) => {
-      this.#failMessage(peer, thrown);
+      this.#fail(peer, where, thrown);
       next();
     });
   }
@@ -196,23 +196,27 @@ export class Messages {
     while (peer.skip) peer.skip();
   }
 
-  /** Closes a WebSocket whose message's handler failed: 1011. */
-  #failMessage(peer: Peer, thrown: unknown): void {
-    this.#pump.fail(thrown, "message");
+  /** Closes a WebSocket whose handler failed: 1011. What came behind is not told. */
+  #fail(peer: Peer, where: string, thrown: unknown): void {
+    peer.refused ??= CloseReason.HandlerError;
+    this.#pump.fail(thrown, where);
     this.#pump.abandon(peer, CloseReason.HandlerError);
   }
 
   takeControl(peer: Peer, kind: EventKind, pointer: number, length: number): void {
-    const handle = kind === EventKind.Ping ? this.#pump.handler.ping : this.#pump.handler.pong;
+    const name = kind === EventKind.Ping ? "ping" : "pong";
+    const handle = this.#pump.handler[name];
     const ws = peer.ws;
     if (!handle || !ws) return;
     const data = copyBytes(this.#pump.engine.u8, pointer, length);
     const tell = (): void => {
-      const told = this.#pump.guard(kind === EventKind.Ping ? "ping" : "pong", () =>
-        handle.call(this.#pump.handler, ws, data),
-      );
-      // On another thread they count as messages do.
-      if (this.#raw) this.#settleMessage(peer, told);
+      if (peer.refused !== undefined) return;
+      try {
+        this.#settle(peer, name, handle.call(this.#pump.handler, ws, data));
+      } catch (thrown) {
+        this.#fail(peer, name, thrown);
+      }
+      this.#pump.outgoing.dropStage();
     };
     if (peer.queue) peer.queue.push(tell);
     else tell();

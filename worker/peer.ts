@@ -50,7 +50,7 @@ export class Peer implements Sink, Connection {
   /** It has more to read, and waits for the others. */
   yields = false;
   closing = false;
-  /** A message that could not be inflated ends it: what came behind is not looked at. */
+  /** A message that could not be inflated, or handled, ends it: what came behind is not looked at. */
   refused: CloseReason | undefined;
   /** Its messages are handled on another thread. */
   relayed = false;

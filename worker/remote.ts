@@ -131,7 +131,9 @@ export class Remote implements Host {
       shutdown: (ws) => this.#shutdown(ws),
     };
     if (has("request")) handler.request = (req, res) => this.#request(req, res);
-    if (has("connect")) handler.connect = (connection) => this.#connect(connection);
+    // Of who is told of neither, nothing is kept.
+    if (has("connect") || has("disconnect"))
+      handler.connect = (connection) => this.#connect(connection);
     if (has("message"))
       handler.message = (ws, data, isBinary) => this.#message(ws, toBytes(data), isBinary);
     if (has("fragment")) handler.fragment = (ws, data, info) => this.#fragment(ws, data, info);
@@ -219,6 +221,7 @@ export class Remote implements Host {
   }
 
   #tellConnect(peer: Peer): void {
+    if (!this.#members.has("connect")) return;
     const { remoteAddress: address } = peer;
     const batch = this.#batch;
     const at = batch.begin(Told.Connect, 0, peer.slot, peer.generation, 0, address.length);

@@ -19,8 +19,8 @@ import { withWebServer } from "../e2e/web";
 import { example, giveAs, makeApp, programOf, read, root, run, start } from "./app";
 
 const test = suite("package");
-/** Packed: 145 kB of server, engine, test tools and types; 36 kB of live page, command line, metrics and client. */
-const SIZE_LIMIT = 184000;
+/** Packed: 148 kB of server, engine, test tools and types; 36 kB of live page, command line, metrics and client. */
+const SIZE_LIMIT = 186000;
 
 interface Manifest {
   readonly name: string;

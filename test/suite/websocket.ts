@@ -217,10 +217,18 @@ websocket.add("a client that goes without a Close is 1006", async (scene) => {
 
 websocket.add("what a handler throws is close 1011, and reported", async (scene) => {
   const before = scene.running.errors.length;
-  const peer = await scene.open("failing");
-  same((await peer.text("!fail").closing())[0], 1011);
-  await scene.until("report", () => scene.running.errors.length > before);
-  same(scene.running.errors.slice(before), [{ where: "message", message: "failed as asked" }]);
+  const message = await scene.open("failing");
+  same((await message.text("!fail").text("!fail").closing())[0], 1011);
+  const pong = await scene.open("failing");
+  same((await pong.send(PONG, "fail").closing())[0], 1011);
+  const ping = await scene.open("failing");
+  ping.send(PING, "fail");
+  sameBytes(await ping.message(PONG), "fail", "pong");
+  same((await ping.closing())[0], 1011);
+  await scene.until("report", () => scene.running.errors.length > before + 2);
+  const where = ["message", "pong", "ping"];
+  const told = where.map((name) => ({ where: name, message: "failed as asked" }));
+  same(scene.running.errors.slice(before), told);
 });
 
 /** Octets of text that is not UTF-8. */

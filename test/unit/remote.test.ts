@@ -5,6 +5,7 @@ import * as assert from "uvu/assert";
 import { INBOX_WORDS } from "../../assembly/abi";
 import { Runner } from "../../host/testing/run";
 import { HANDLED_BYTES, MEMBERS, type Member, OP_BYTES, Op } from "../../host/wire";
+import type { Link } from "../../worker/net";
 import { VirtualClock } from "../../worker/net/memory";
 import type { Peer } from "../../worker/peer";
 import { Remote } from "../../worker/remote";
@@ -14,6 +15,12 @@ import { frame } from "../frame";
 import { testEngine } from "../wasm";
 
 const remote = suite("remote");
+
+/** One whose writes never come to an end. */
+function link(): Link {
+  const silent = { end() {}, pause() {}, resume() {}, reset() {}, destroy() {} };
+  return { remoteAddress: "192.0.2.1", write: () => false, ...silent };
+}
 
 /** A server whose handler is elsewhere, and whose clients do not read. */
 class Scene {
@@ -26,11 +33,11 @@ class Scene {
   told = 0;
   #requests = 0;
 
-  /** @param members those that the handler has */
-  constructor(...members: Member[]) {
+  /** @param members those that the handler has @param bytes by which the application may be behind */
+  constructor(members: Member[] = [], bytes = 1048576) {
     const params = { ReplyPoolBytes: 65536, Backlog: 1048576, WebSockets: 64, Connections: 64 };
     this.pump = new Pump({ engine: testEngine(params), clock: this.clock });
-    const limits = { requests: 100, bytes: 1048576 };
+    const limits = { requests: 100, bytes };
     const post = (batch: ArrayBuffer): void => {
       this.told += batch.byteLength;
     };
@@ -51,9 +58,7 @@ class Scene {
 
   /** A WebSocket whose writes never come to an end. */
   async webSocket(): Promise<Peer> {
-    const silent = { end() {}, pause() {}, resume() {}, reset() {}, destroy() {} };
-    const link = { remoteAddress: "192.0.2.1", write: () => false, ...silent };
-    const peer = this.pump.accept(link) as Peer;
+    const peer = this.pump.accept(link()) as Peer;
     await this.read(peer, octets(HANDSHAKE));
     this.#carryOut(Op.Upgrade, peer, ++this.#requests, 0, new Uint8Array(0));
     await this.runner.settle();
@@ -95,12 +100,29 @@ remote("what is kept is bounded, and costs those for whom the most is kept", asy
   assert.not(isOver(modest), "who has little is not to blame");
 });
 
+remote(
+  "connections that come and go while the application is behind leave nothing behind",
+  async () => {
+    const scene = new Scene(["disconnect", "message"], 65536);
+    const peers: Peer[] = [];
+    for (let i = 0; i < 6; i++) peers.push(await scene.webSocket());
+    const message = frame(1, "x".repeat(3000));
+    for (let i = 0; i < 20; i++)
+      for (const peer of peers) if (peer.reading) await scene.read(peer, message);
+    assert.ok(scene.told > 65536, "it is behind");
+    const { told } = scene;
+    for (let i = 0; i < 1000; i++) scene.pump.accept(link())?.lost(undefined);
+    await scene.runner.settle();
+    assert.ok(scene.told - told < 1000, `${scene.told - told} bytes told`);
+  },
+);
+
 for (const kind of [9, 10] as const) {
   const name = kind === 9 ? "pings" : "pongs";
   remote(
     `${name} that the application has not come to are bounded: it is read no more`,
     async () => {
-      const scene = new Scene("ping", "pong");
+      const scene = new Scene(["ping", "pong"]);
       const [peer, other] = [await scene.webSocket(), await scene.webSocket()];
       const frames = Buffer.concat(Array.from({ length: 100 }, () => frame(kind, "x".repeat(30))));
       let reads = 0;
