@@ -61,9 +61,12 @@ async function hunts(names) {
   let failed = false;
   const settings = { seeds: option("seeds", 300), from, steps, shrink: option("shrink", 300) };
   const tasks = names.map((name) => async () => {
-    const { found, ms } = await hunt(name, settings);
+    const { found, endless, ms } = await hunt(name, settings);
     const seconds = `${(ms / 1000).toFixed(1)} s`;
-    if (!found) {
+    if (endless) {
+      const what = "a seed does not end".padEnd(22);
+      console.log(`${name.padEnd(16)} ${what} ${seconds.padEnd(8)} ${MUTANTS[name].about}`);
+    } else if (!found) {
       failed = true;
       console.log(`${name.padEnd(16)} not found in ${settings.seeds} seeds, ${seconds}`);
     } else {
