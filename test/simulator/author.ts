@@ -29,6 +29,8 @@ const WEIGHTS = {
 
 /** Bytes that the application may have: a few messages whose handlers never settle take all of it. */
 const TIGHT = 20000;
+/** Messages of a flood: more than the event table has entries, by so many that it shows. */
+const FLOOD = 3000;
 
 type Kind = keyof typeof WEIGHTS;
 const KINDS = Object.keys(WEIGHTS) as Kind[];
@@ -382,7 +384,7 @@ class Author {
     const r = this.#r;
     const how = r.pick(["echo", "quiet"] as const);
     const plain = { how, opcode: 2, frames: 1, pings: r.chance(0.2), deflate: false } as const;
-    const says = Array.from({ length: 600 }, (): Say => {
+    const says = Array.from({ length: FLOOD }, (): Say => {
       return { ...plain, tag: this.#tag(false), size: r.size(20) };
     });
     return { kind: "say", client, says, cut: this.#cut() };
