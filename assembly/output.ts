@@ -42,6 +42,7 @@ import {
   replyPool,
   takeDirty,
   takeEvents,
+  takeTime,
 } from "./conn";
 import { beginCast, castRow, complete, completeQuiet, hasMore, nextRow } from "./flush";
 import { NEVER, castDue, dueSequence, place } from "./due";
@@ -442,6 +443,7 @@ function serveAnswers(runBytes: u32): void {
  *   that is due stands behind it; Control.Withheld tells
  */
 export function flush(withhold: u32): u32 {
+  takeTime();
   takeEvents();
   engine.noticesOwed = 0;
   settle();

@@ -124,7 +124,8 @@ export class Outgoing {
       CloseReason.Application,
     );
     peer.closing = true;
-    this.#pump.schedule();
+    // There may have been no room for the Close.
+    this.#pump.actOnCloses();
     return outcome === Outcome.Ok;
   }
 

@@ -799,7 +799,8 @@ export class Pump implements HandlerServer {
     peer.closing = true;
     this.time();
     this.engine.x.abandon(peer.slot, peer.generation, reason);
-    this.schedule();
+    // There may have been no room for the Close.
+    this.actOnCloses();
   }
 
   // ---- WebSockets ------------------------------------------------------------------------------------

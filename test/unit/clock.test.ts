@@ -21,8 +21,8 @@ class World {
   /** Turns that ran. */
   turns = 0;
 
-  constructor() {
-    const engine = testEngine();
+  constructor(params: Parameters<typeof testEngine>[0] = {}) {
+    const engine = testEngine(params);
     this.pump = new Pump({ engine, clock: this.clock });
     const turned = (): void => {
       this.turns++;
@@ -39,8 +39,9 @@ class World {
     void this.net.listen({}, engine.windowView(), this.pump.accept);
   }
 
-  connect(bytes: string | Uint8Array): MemorySocket {
-    const socket = this.net.connect();
+  /** @param buffer bytes that a socket takes in before its client reads */
+  connect(bytes: string | Uint8Array, buffer?: number): MemorySocket {
+    const socket = this.net.connect(buffer);
     if (!socket) throw new Error("not connected");
     this.send(socket, bytes);
     return socket;
@@ -51,8 +52,8 @@ class World {
     this.clock.run();
   }
 
-  webSocket(): MemorySocket {
-    const socket = this.connect(HANDSHAKE);
+  webSocket(buffer?: number): MemorySocket {
+    const socket = this.connect(HANDSHAKE, buffer);
     assert.match(take(socket), /^HTTP\/1\.1 101 /);
     return socket;
   }
@@ -118,6 +119,26 @@ clock(
     assert.equal(world.causes, ["WsClientTooSlow"]);
   },
 );
+
+clock("what is written after a long silence has its time from then on", () => {
+  const world = new World({ IdleTimeout: 0 });
+  const slow = world.webSocket(1024);
+  // Longer than writeTimeout, and nobody is looked at meanwhile.
+  world.clock.advance(31000);
+  const data = new Uint8Array(1000);
+  let sent = 0;
+  world.pump.each((ws) => {
+    while (ws.send(data)) sent++;
+  });
+  world.clock.advance(20000);
+  assert.equal(world.causes, []);
+  let got = 0;
+  for (let i = 0; i < 1000; i++) {
+    got += slow.read().length;
+    world.clock.advance(1);
+  }
+  assert.is(got, sent * 1004);
+});
 
 clock("a wall clock that is set changes the Date of answers, and no deadline", () => {
   const world = new World();
