@@ -187,7 +187,11 @@ export class Serving {
     for (const topic of topics) {
       const name = TOPICS[topic] as string;
       const note = (): void => {
-        if (!this.#world.audience().has(client)) return;
+        if (!this.#world.audience().has(client)) {
+          // Evicted by what came behind in the same batch: it may have been a reader of what came in between.
+          if (kind === "subscribe" && this.#world.early.has(client)) client.topics.add(topic);
+          return;
+        }
         if (this.#world.pump.topics.isSubscribed(ws.id, name)) client.topics.add(topic);
         else client.topics.delete(topic);
       };
