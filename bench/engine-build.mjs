@@ -22,7 +22,8 @@ async function bundleBinding() {
   const contents = `
     export * from "./assembly/abi";
     export * from "./assembly/plan";
-    export { Engine, latin1 } from "./worker/engine";`;
+    export { Engine } from "./worker/engine";
+    export { latin1 } from "./host/text";`;
   await build({
     stdin: { contents, resolveDir: root, loader: "ts" },
     outfile,
