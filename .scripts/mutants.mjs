@@ -289,7 +289,7 @@ async function within(fn) {
 }
 
 /** ms that the seeds of one mutant may take. */
-const HUNT_MILLIS = 120000;
+const HUNT_MILLIS = 300000;
 
 /**
  * Puts a mutant in and runs seeds until one finds it, or does not come to an end.

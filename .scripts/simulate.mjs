@@ -59,7 +59,7 @@ async function simulate() {
 /** Mutants: which seed finds each, and in how few steps. */
 async function hunts(names) {
   let failed = false;
-  const settings = { seeds: option("seeds", 300), from, steps, shrink: option("shrink", 300) };
+  const settings = { seeds: option("seeds", 1000), from, steps, shrink: option("shrink", 300) };
   const tasks = names.map((name) => async () => {
     const { found, endless, ms } = await hunt(name, settings);
     const seconds = `${(ms / 1000).toFixed(1)} s`;
