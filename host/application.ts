@@ -20,7 +20,7 @@ import { RemoteBody, RemoteRequest, RemoteResponse } from "./exchange";
 import type { InboxWriter } from "./inbox";
 import { checkHandler } from "./members";
 import { Outlet } from "./outlet";
-import { isThenable, toError } from "./result";
+import { isThenable, toError, whenSettled } from "./result";
 import { checkBody } from "./response";
 import { RemoteSocket } from "./socket";
 import { copyBytes, latin1, toBytes, utf8, viewOf } from "./text";
@@ -258,8 +258,7 @@ export class Application {
   #guard(where: string, fn: () => unknown): void {
     try {
       const result = fn();
-      if (isThenable(result))
-        result.then(undefined, (thrown: unknown) => this.#fail(thrown, where));
+      if (isThenable(result)) whenSettled(result, undefined, (thrown) => this.#fail(thrown, where));
     } catch (thrown) {
       this.#fail(thrown, where);
     }
@@ -268,14 +267,7 @@ export class Application {
   #fail(thrown: unknown, where: string): void {
     this.errors++;
     Atomics.store(this.#inbox.words, HANDLED_ERRORS, this.errors | 0);
-    try {
-      this.#failed(toError(thrown), where);
-    } catch (error) {
-      // What reports errors fails itself: it is nobody's, and the events go on.
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    this.#failed(toError(thrown), where);
   }
 
   #request(event: Event, bytes: Uint8Array): void {
@@ -293,9 +285,10 @@ export class Application {
       failed(thrown);
     }
     if (!isThenable(result)) return;
-    result.then(() => {
+    const settled = (): void => {
       if (!response.sent) failed(new Error("the handler settled without an answer"));
-    }, failed);
+    };
+    whenSettled(result, settled, failed);
   }
 
   /** A request needs to hear of its client no more. */
@@ -381,7 +374,7 @@ export class Application {
     };
     try {
       const result: unknown = this.#handler.open(ws);
-      if (isThenable(result)) result.then(() => ws.opened(), failed);
+      if (isThenable(result)) whenSettled(result, () => ws.opened(), failed);
       else ws.opened();
     } catch (thrown) {
       failed(thrown);
@@ -460,7 +453,7 @@ export class Application {
       return;
     }
     if (!this.#ordered) {
-      result.then(undefined, (thrown: unknown) => this.#abandon(ws, where, thrown));
+      whenSettled(result, undefined, (thrown) => this.#abandon(ws, where, thrown));
       this.#handledMessage(ws, size);
       return;
     }
@@ -472,7 +465,7 @@ export class Application {
       this.#next(ws);
     };
     ws.skip = next;
-    result.then(next, (thrown: unknown) => {
+    whenSettled(result, next, (thrown) => {
       this.#abandon(ws, where, thrown);
       next();
     });

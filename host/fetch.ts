@@ -13,7 +13,7 @@ import type {
   StreamChoice,
   UpgradeOptions,
 } from "./handler";
-import { isThenable } from "./result";
+import { describe, isThenable } from "./result";
 
 /** What a fetch function gets beside its request. */
 export interface FetchInfo<User = unknown> {
@@ -374,7 +374,7 @@ function headersOf(fields: HeaderFields): Headers {
 function isAbort(thrown: unknown, res: Answer): boolean {
   const { signal } = res;
   if (!signal.aborted) return false;
-  return thrown === signal.reason || (thrown instanceof Error && thrown.name === "AbortError");
+  return thrown === signal.reason || describe(thrown).name === "AbortError";
 }
 
 /** @throws what was thrown, unless it is because the client has left */

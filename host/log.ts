@@ -1,9 +1,12 @@
 // What happens to a server, told to a logger that the user gives, in pino's way: fields, then a message.
 //
 // Invariant: an error is told to `onError` where there is one, to the logger where there is one, and to the console
-// where there is neither; everything else to the logger alone. A logger that throws loses its own line, no more.
+// where there is neither; everything else to the logger alone. A logger that throws loses its own line, no more. An
+// `onError` or `onEvict` that throws or rejects ends nothing: that of `onEvict` goes to `onError`, that of `onError`
+// to the console.
 
-import type { Eviction, LiveOptions, ShutdownOptions } from "./options";
+import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options";
+import { describe, isThenable, toError, whenSettled } from "./result";
 import { show } from "./show";
 
 /** What is told of an event: its name, and more by its kind. Errors are `err`, as pino's serializers expect. */
@@ -49,6 +52,25 @@ interface Address {
   readonly path?: string;
 }
 
+/** Prints an error. What it carries may throw when it is looked at; its description does not. */
+function print(where: string, error: unknown): void {
+  try {
+    console.error(`ringcast: ${where}:`, error);
+  } catch {
+    console.error(`ringcast: ${where}: ${describe(error).stack}`);
+  }
+}
+
+/** Runs a callback of the user's, which may be async. @param failed called with what it throws or rejects with */
+function attempt(callback: () => unknown, failed: (thrown: unknown) => void): void {
+  try {
+    const result = callback();
+    if (isThenable(result)) whenSettled(result, undefined, failed);
+  } catch (thrown) {
+    failed(thrown);
+  }
+}
+
 export class Log {
   readonly #logger: Logger | undefined;
   readonly #onError: ((error: Error, where: string) => void) | undefined;
@@ -62,18 +84,28 @@ export class Log {
   }
 
   #tell(level: Level, fields: LogFields, message: string): void {
-    try {
-      this.#logger?.[level]?.(fields, message);
-    } catch (thrown) {
-      console.error("ringcast: logger:", thrown);
-    }
+    attempt(
+      () => this.#logger?.[level]?.(fields, message),
+      (thrown) => print("logger", thrown),
+    );
   }
 
   /** @param where "request", "message", …: what of the handler threw; "accept", "pool", "worker" */
   error(error: Error, where: string): void {
-    this.#tell("error", { event: "error", where, err: error }, `${where}: ${error.message}`);
-    if (this.#onError) this.#onError(error, where);
-    else if (!this.#logger?.error) console.error(`ringcast: ${where}:`, error);
+    const fields = { event: "error", where, err: error };
+    this.#tell("error", fields, `${where}: ${describe(error).message}`);
+    const onError = this.#onError;
+    if (!onError) {
+      if (!this.#logger?.error) print(where, error);
+      return;
+    }
+    attempt(
+      () => onError(error, where),
+      (thrown) => {
+        print("onError", thrown);
+        print(where, error);
+      },
+    );
   }
 
   listening({ hostname, port, path }: Address): void {
@@ -81,10 +113,15 @@ export class Log {
     this.#tell("info", { event: "listening", hostname, port, path }, `listening on ${where}`);
   }
 
-  evicted(evictions: readonly Eviction[]): void {
+  /** @param onEvict the user's callback */
+  evicted(evictions: readonly Eviction[], onEvict: Options["onEvict"]): void {
     const { length } = evictions;
     const clients = evictions.slice(0, NAMED);
     this.#tell("warn", { event: "evicted", count: length, clients }, `evicted ${length}`);
+    attempt(
+      () => onEvict?.(evictions),
+      (thrown) => this.error(toError(thrown), "onEvict"),
+    );
   }
 
   /** Tells how a reload ends. @param url the module's, undefined for functions */

@@ -29,6 +29,7 @@ import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options"
 import { type Plan, planOf } from "./options/plan";
 import { type Settings, settleChanges, settleShutdown } from "./options/settle";
 import type { PublisherHandle, TransferredPort } from "./publisher";
+import { errorOf } from "./result";
 import { show } from "./show";
 import { BufferStage } from "./stage";
 import { readTls } from "./tls";
@@ -261,18 +262,15 @@ export class RunningServer implements Server {
         this.#inbox.told();
         break;
       case "evicted":
-        this.#log.evicted(notice.evictions);
-        this.onEvict?.(notice.evictions);
+        this.#log.evicted(notice.evictions, this.onEvict);
         break;
       case "error": {
-        const error = new Error(notice.message);
-        error.stack = notice.stack;
-        this.#log.error(error, notice.where);
+        this.#log.error(errorOf(notice.error), notice.where);
         break;
       }
       case "trapped": {
-        const error = new Error(`the engine trapped: ${notice.message}`);
-        error.stack = notice.stack.replace(/^.*/, String(error));
+        const error = new Error(`the engine trapped: ${notice.error.message}`);
+        error.stack = notice.error.stack.replace(/^.*/, () => String(error));
         this.#die(error);
         void this.#thread.terminate();
         break;

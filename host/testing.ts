@@ -187,10 +187,7 @@ class MemoryTestServer implements TestServer {
       clock,
       codec: params.DeflateRingBytes > 0 ? codec : undefined,
       failed: (error, where) => this.#fail(error, where),
-      evicted: (evictions) => {
-        this.#log.evicted(evictions);
-        this.server.onEvict?.(evictions);
-      },
+      evicted: (evictions) => this.#log.evicted(evictions, this.server.onEvict),
     });
   }
 

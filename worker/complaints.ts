@@ -1,6 +1,8 @@
 // Errors that may come by the thousand, such as those of accepting: the first is told at once, of those that follow
 // only how many there were, when the next is due.
 
+import { describe, errorOf } from "../host/result";
+
 /** ms within which only the first is told. */
 const QUIET = 10000;
 
@@ -25,7 +27,8 @@ export class Complaints {
     const more = this.#untold > 0 ? ` (and ${this.#untold} more before it)` : "";
     this.#last = now;
     this.#untold = 0;
-    error.message += more;
-    this.#tell(error);
+    // Another error: this one may be frozen, or told elsewhere.
+    const { message, ...told } = describe(error);
+    this.#tell(more === "" ? error : errorOf({ ...told, message: message + more }, error));
   }
 }

@@ -9,7 +9,7 @@ import type { Settings } from "../host/options/settle";
 import type { OptionName } from "../host/options/table";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../host/publisher";
 import { tooLate } from "../host/members";
-import { toError } from "../host/result";
+import { type Told, describe, errorOf, toError } from "../host/result";
 import { Complaints } from "./complaints";
 import { configure, runLimit } from "./configure";
 import { Engine } from "./engine";
@@ -37,14 +37,9 @@ export type Notice =
   | { readonly ringcast: "room" }
   | { readonly ringcast: "passed"; readonly tail: number }
   | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
-  | {
-      readonly ringcast: "error";
-      readonly message: string;
-      readonly stack: string;
-      readonly where: string;
-    }
+  | { readonly ringcast: "error"; readonly error: Told; readonly where: string }
   /** The engine trapped: the worker ends. */
-  | { readonly ringcast: "trapped"; readonly message: string; readonly stack: string };
+  | { readonly ringcast: "trapped"; readonly error: Told };
 
 /** Records of an inbox that is not shared, and what the application has counted (HANDLED_BYTES and the others). */
 export interface Records {
@@ -90,11 +85,9 @@ interface Platform {
 
 /** Errors lose their code on the way to the host; it goes along in the message. */
 function withCode(thrown: unknown): Error {
-  const error = toError(thrown);
-  const { code } = error as { code?: unknown };
-  return code === undefined || error.message.includes(String(code))
-    ? error
-    : new Error(`${code}: ${error.message}`);
+  const { message, code, ...told } = describe(thrown);
+  const isTold = code === undefined || message.includes(String(code));
+  return errorOf({ ...told, message: isTold ? message : `${code}: ${message}` });
 }
 
 /** The control plane, as the host sees it. */
@@ -165,13 +158,12 @@ export class Worker {
   }
 
   readonly #report = (error: Error, where: string): void => {
-    const { message, stack = "" } = error;
-    this.#platform.post({ ringcast: "error", message, stack, where });
+    this.#platform.post({ ringcast: "error", error: describe(error), where });
   };
 
   /** Ends it for a trap of the engine: whatever its memory holds, nobody is to get it. */
-  die({ message, stack = "" }: Error): void {
-    this.#platform.post({ ringcast: "trapped", message, stack });
+  die(trap: Error): void {
+    this.#platform.post({ ringcast: "trapped", error: describe(trap) });
     this.#platform.exit();
   }
 
@@ -273,7 +265,8 @@ export class Worker {
       (...args: never[]) =>
         call(...args).catch((thrown: unknown) => {
           if (this.pump.engine.isTrap(thrown)) this.die(thrown);
-          throw thrown;
+          // What a handler's module threw may be anything.
+          throw toError(thrown);
         }),
     ]);
     return Object.fromEntries(watched) as Calls;

@@ -282,9 +282,16 @@ export class Engine {
    * A trap of another module, such as a handler's own, is not; where the runtime does not tell them apart, none is.
    */
   isTrap(thrown: unknown): thrown is Error {
-    if (!(thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError)) return false;
-    // A stack that was full when the engine was called has changed nothing of it.
-    const module = moduleOf(thrown, thrown instanceof RangeError ? 1 : 0);
+    let module: string | undefined;
+    try {
+      if (!(thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError))
+        return false;
+      // A stack that was full when the engine was called has changed nothing of it.
+      module = moduleOf(thrown, thrown instanceof RangeError ? 1 : 0);
+    } catch {
+      // A value of the handler's that throws when it is looked at, such as a revoked proxy.
+      return false;
+    }
     return module !== undefined && module === this.#module();
   }
 

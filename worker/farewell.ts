@@ -5,7 +5,7 @@
 // settle waits for it no longer than `closeTimeout` beyond that time.
 
 import { CloseReason, Param } from "../assembly/abi";
-import { isThenable } from "../host/result";
+import { isThenable, whenSettled } from "../host/result";
 import { Drain } from "./drain";
 import type { Clock } from "./net";
 import type { Peer } from "./peer";
@@ -100,7 +100,7 @@ export class Farewell {
     const settled = (): void => {
       if (this.#leaving.delete(peer)) this.#closeForShutdown(peer, code);
     };
-    told.then(settled, settled);
+    whenSettled(told, settled, settled);
   }
 
   #closeForShutdown(peer: Peer, code: number): void {

@@ -2,14 +2,14 @@
 
 import type { Handler, HandlerModule, HandlerServer } from "../host/handler";
 import { checkHandler } from "../host/members";
-import { toError } from "../host/result";
+import { describe } from "../host/result";
 
 /** What a module threw, with the module's name in front: a syntax error's message alone does not say where. */
 function named(url: string, thrown: unknown): Error {
-  const cause = toError(thrown);
-  const kind = cause.name === "Error" ? "" : `${cause.name}: `;
-  const error = new Error(`handler: ${url}: ${kind}${cause.message}`, { cause });
-  error.stack = cause.stack;
+  const { name, message, stack } = describe(thrown);
+  const kind = name === "Error" ? "" : `${name}: `;
+  const error = new Error(`handler: ${url}: ${kind}${message}`, { cause: thrown });
+  error.stack = stack;
   return error;
 }
 

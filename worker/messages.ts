@@ -6,7 +6,7 @@
 
 import { CloseReason, EventKind, Param } from "../assembly/abi";
 import type { FragmentInfo } from "../host/handler";
-import { isThenable } from "../host/result";
+import { isThenable, whenSettled } from "../host/result";
 import { copyBytes } from "../host/text";
 import { toBytes, utf8 } from "./engine";
 import type { Codec } from "./net";
@@ -152,7 +152,7 @@ export class Messages {
   #settle(peer: Peer, where: string, result: unknown): void {
     if (!isThenable(result)) return;
     if (!this.#ordered) {
-      result.then(undefined, (thrown: unknown) => this.#fail(peer, where, thrown));
+      whenSettled(result, undefined, (thrown) => this.#fail(peer, where, thrown));
       return;
     }
     peer.queue ??= [];
@@ -163,7 +163,7 @@ export class Messages {
       this.#next(peer);
     };
     peer.skip = next;
-    result.then(next, (thrown: unknown) => {
+    whenSettled(result, next, (thrown) => {
       this.#fail(peer, where, thrown);
       next();
     });

@@ -7,7 +7,7 @@
 
 import { CloseReason, Param } from "../assembly/abi";
 import type { CloseInfo, Connection, Handler, PoolStats, Request, Response } from "../host/handler";
-import { toError } from "../host/result";
+import { describe, errorOf } from "../host/result";
 import { toBytes } from "../host/text";
 import { MEMBERS } from "../host/wire";
 import { type Fate, Lane } from "./lane";
@@ -15,7 +15,7 @@ import type { PiecePort, Threads } from "./net";
 import type { Peer } from "./peer";
 import { type ResponseImpl, refuse } from "./request";
 import type { Pump } from "./server";
-import type { Beginning, Outcome, Piece, Task, ToldError } from "./task";
+import type { Beginning, Outcome, Piece, Task } from "./task";
 
 /**
  * ms that a thread may be busy for a client that has gone. To start another one takes about as much: whoever asks and
@@ -43,13 +43,6 @@ interface Job {
   /** Its answer's pieces, and where they come from. */
   lane?: Lane;
   port?: PiecePort;
-}
-
-/** An error as a thread told it. */
-function errorOf({ message, stack }: ToldError): Error {
-  const error = new Error(message);
-  error.stack = stack;
-  return error;
 }
 
 export class Pool {
@@ -173,7 +166,7 @@ export class Pool {
     } catch (thrown) {
       const text = late
         ? `handlerTimeout: not settled within ${handlerTimeout} ms`
-        : `the pool's thread ended: ${toError(thrown).message}`;
+        : `the pool's thread ended: ${describe(thrown).message}`;
       this.#fail(job, new Error(text));
     } finally {
       cancel?.();

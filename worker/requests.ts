@@ -4,7 +4,7 @@
 // body that is streamed `peer.upload` takes the pieces as long.
 
 import { CloseReason, Outcome } from "../assembly/abi";
-import { isThenable } from "../host/result";
+import { isInstance, isThenable, whenSettled } from "../host/result";
 import { isProtocolList } from "./deflate";
 import { type ForwardRules, clientOf } from "./forwarded";
 import { type MetricsRules, answerMetrics } from "./metrics";
@@ -132,7 +132,8 @@ export class Requests {
     this.#pump.outgoing.dropStage();
     if (!isThenable(result)) return;
     if (response.sent) request.detach();
-    result.then(
+    whenSettled(
+      result,
       () => {
         if (!response.sent)
           this.failRequest(peer, response, new Error("the handler settled without an answer"));
@@ -163,7 +164,7 @@ export class Requests {
   /** A request's handler failed: that is reported, and answered as far as it can be. */
   failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
     // A body that broke off is no error of the handler's, and its request is refused already.
-    if (thrown instanceof BodyError && thrown.cause !== "Ok" && response.sent) return;
+    if (isInstance(thrown, BodyError) && thrown.cause !== "Ok" && response.sent) return;
     this.#pump.fail(thrown, "request");
     this.failAnswer(peer, response);
   }

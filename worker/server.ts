@@ -54,7 +54,7 @@ import type {
 import type { Eviction } from "../host/options";
 import { SECURE_TRAIT } from "../host/request";
 import { checkBody } from "../host/response";
-import { isThenable, toError } from "../host/result";
+import { isThenable, toError, whenSettled } from "../host/result";
 import { copyBytes } from "../host/text";
 import { Answers } from "./answers";
 import { type Engine, toBytes, utf8 } from "./engine";
@@ -93,7 +93,6 @@ const LATE_MILLIS = 0.25;
 const ROUNDS_MASK = 3;
 /** Bytes of a read by which a connection has taken its share of a loop that is late. */
 const SHARE_BYTES = 4096;
-
 export interface PumpOptions extends RequestRules {
   readonly engine: Engine;
   readonly clock: Clock;
@@ -732,7 +731,8 @@ export class Pump implements HandlerServer {
   guard(where: string, fn: () => unknown): unknown {
     try {
       const result = fn();
-      if (isThenable(result)) result.then(undefined, (thrown: unknown) => this.fail(thrown, where));
+      if (isThenable(result))
+        whenSettled(result, undefined, (thrown: unknown) => this.fail(thrown, where));
       return result;
     } catch (thrown) {
       this.fail(thrown, where);
@@ -789,7 +789,7 @@ export class Pump implements HandlerServer {
     } finally {
       this.outgoing.dropStage();
     }
-    if (isThenable(result)) result.then(release, failed);
+    if (isThenable(result)) whenSettled(result, release, failed);
     else release();
   }
 

@@ -3,6 +3,7 @@
 import type { PeerCertificate } from "../host/handler";
 import type { RequestHead } from "../host/request";
 import type { Field, Upgrade } from "../host/response";
+import type { Told } from "../host/result";
 import type { PiecePort } from "./net";
 
 /** What a thread is started with. */
@@ -25,17 +26,11 @@ export type Task =
       readonly bytes: Uint8Array;
     };
 
-/** An error as it travels. */
-export interface ToldError {
-  readonly message: string;
-  readonly stack: string;
-}
-
 /** What became of a task; an error beside an answer was thrown behind it. */
 export type Outcome = (
   | { readonly kind: "loaded" }
   /** `request` threw, rejected, or did not answer. */
-  | { readonly kind: "failed"; readonly error: ToldError }
+  | { readonly kind: "failed"; readonly error: Told }
   | {
       readonly kind: "answer";
       readonly status: number;
@@ -46,7 +41,7 @@ export type Outcome = (
   | ({ readonly kind: "upgrade" } & Upgrade)
   /** It came, or still comes, in pieces. */
   | { readonly kind: "streamed" }
-) & { readonly error?: ToldError };
+) & { readonly error?: Told };
 
 /** A thread begins an answer in pieces: they come through the port, bytes that have left go back. */
 export interface Beginning {

@@ -9,11 +9,11 @@ import { Credit } from "../host/credit";
 import type { Data, Handler, HandlerServer, StaticBody } from "../host/handler";
 import { type RequestHead, RequestReader } from "../host/request";
 import { Answering, type Field, type Upgrade } from "../host/response";
-import { toError } from "../host/result";
+import { type Told, describe } from "../host/result";
 import { byteLength, copyBytes, toBytes } from "../host/text";
 import { PIECE_COST } from "../host/wire";
 import { loadHandler } from "./load";
-import type { Beginning, Outcome, Piece, Task, ThreadData, ToldError } from "./task";
+import type { Beginning, Outcome, Piece, Task, ThreadData } from "./task";
 
 const { backlog } = workerData as ThreadData;
 
@@ -171,25 +171,20 @@ function loaded(url: string): Promise<Handler> {
   return loading;
 }
 
-function tell(thrown: unknown): ToldError {
-  const { message, stack = "" } = toError(thrown);
-  return { message, stack };
-}
-
 async function handle(task: Asked): Promise<Outcome> {
   const handler = await loaded(task.handler);
   const response = new ThreadResponse(new ThreadRequest(task), task.number);
-  let error: ToldError | undefined;
+  let error: Told | undefined;
   try {
     await handler.request?.(response.request, response);
   } catch (thrown) {
-    error = tell(thrown);
+    error = describe(thrown);
   }
   const { outcome, sent } = response;
   if (sent && outcome) return error ? { ...outcome, error } : outcome;
   return {
     kind: "failed",
-    error: error ?? tell(new Error("the handler settled without an answer")),
+    error: error ?? describe(new Error("the handler settled without an answer")),
   };
 }
 
@@ -218,6 +213,6 @@ export default async function run(task: Task): Promise<unknown> {
     }
     return movable(await handle(task));
   } catch (thrown) {
-    return { kind: "failed", error: tell(thrown) } satisfies Outcome;
+    return { kind: "failed", error: describe(thrown) } satisfies Outcome;
   }
 }

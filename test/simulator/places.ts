@@ -9,6 +9,7 @@ import { Credit } from "../../host/credit";
 import type { InboxWriter } from "../../host/inbox";
 import { type RequestHead, RequestReader } from "../../host/request";
 import { Answering, type Field, type Upgrade } from "../../host/response";
+import { type Told, describe } from "../../host/result";
 import { copyBytes, toBytes } from "../../host/text";
 import { PIECE_COST } from "../../host/wire";
 import type { SharedInbox } from "../../worker/inbox";
@@ -330,18 +331,18 @@ class SimulatedThreads implements Threads {
   }
 
   async #handle(response: ThreadResponse): Promise<Outcome> {
-    let error: { message: string; stack: string } | undefined;
+    let error: Told | undefined;
     try {
       await this.handler.request?.(response.request, response);
     } catch (thrown) {
       if (thrown instanceof ThreadEnd) throw thrown;
-      error = { message: (thrown as Error).message, stack: "" };
+      error = { ...describe(thrown), stack: "" };
     }
     const { outcome, sent } = response;
     if (sent && outcome) return error ? { ...outcome, error } : outcome;
     return {
       kind: "failed",
-      error: error ?? { message: "the handler settled without an answer", stack: "" },
+      error: error ?? describe(new Error("the handler settled without an answer")),
     };
   }
 
