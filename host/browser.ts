@@ -8,6 +8,7 @@ import * as Comlink from "comlink";
 import type { Connect, Start } from "../worker/page";
 import type { ControlPlane, Notice } from "../worker/control";
 import type { Options } from "./options";
+import { refuseUnknown } from "./options/known";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
 import { Fetcher } from "./page/fetch";
@@ -210,7 +211,9 @@ class PageServer extends RunningServer implements BrowserServer {
     }, LAST_WORDS);
   }
 
-  install({ match = this.origin }: InstallOptions = {}): () => void {
+  install(options: InstallOptions = {}): () => void {
+    refuseUnknown(options, { names: ["match"], prefix: "install." });
+    const { match = this.origin } = options;
     if (this.#restore) throw new Error("install: it is installed already");
     this.#isOwn = matcherOf(match);
     this.#elsewhere = globalThis.fetch;

@@ -14,6 +14,7 @@ import type {
   UpgradeOptions,
 } from "./handler";
 import { describe, isThenable } from "./result";
+import { checkUpgrade } from "./upgrade";
 
 /** What a fetch function gets beside its request. */
 export interface FetchInfo<User = unknown> {
@@ -214,6 +215,7 @@ class Exchange<User> implements FetchInfo<User> {
   }
 
   #accept(options: UpgradeOptions<User>): Response {
+    checkUpgrade(options);
     const { protocol = "" } = options;
     if (!this.#req.upgrade) {
       return new Response("Expected a WebSocket handshake\n", { status: 400 });
@@ -245,8 +247,9 @@ class Exchange<User> implements FetchInfo<User> {
       else if (name === "connection" && /\bclose\b/i.test(value)) res.close();
     });
     if (this.#accepted && status === ACCEPTED) {
-      const { data, protocol } = this.#accepted;
-      res.upgrade({ data, ...(protocol ? { protocol } : {}) });
+      // Its fields are on the Response.
+      const { headers: _, ...options } = this.#accepted;
+      res.upgrade(options);
       return undefined;
     }
     if (made.bodyUsed) throw new TypeError("fetch: the Response's body was read before");

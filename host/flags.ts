@@ -1,15 +1,62 @@
-// What may be sent, and the flags of its record: whether its frame is text or binary, whether it may be compressed.
+// The arguments of what is sent and published: data, options and ids, checked; and the flags of a message's record,
+// whether its frame is text or binary and whether it may be compressed.
+//
+// Invariant: an option that nothing reads is refused, so that a misspelt one is not silently without effect.
 
 import { FrameFlag } from "../assembly/abi";
-import type { SendOptions } from "./handler";
+import type { PublishOptions, SendOptions } from "./handler";
+import { refuseUnknown } from "./options/known";
+import { show } from "./show";
 
-/** Checks data and options, and gives the record's flags. @throws TypeError */
-export function flagsOf(data: unknown, options: SendOptions | undefined): number {
-  if (typeof data !== "string" && !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
-    throw new TypeError(
-      `data: ${data === null ? "null" : typeof data} is not a string, Uint8Array or ArrayBuffer`,
-    );
-  }
+const SEND_NAMES = ["binary", "compress"];
+const PUBLISH_NAMES = [...SEND_NAMES, "except"];
+
+/** @throws TypeError for what is not the id of a connection */
+export function checkId(id: unknown, name = "id"): void {
+  if (typeof id !== "number" || !(Number.isSafeInteger(id) && id >= 0))
+    throw new TypeError(`${name}: ${show(id)} is not the id of a connection, such as ws.id`);
+}
+
+function checkFlag(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "boolean")
+    throw new TypeError(`${name}: ${show(value)} is not a boolean`);
+}
+
+function checkOptions(options: PublishOptions, names: readonly string[]): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw new TypeError(`options: ${show(options)} is not an object such as { binary: true }`);
+  for (const name in options) if (!names.includes(name)) refuseUnknown(options, { names });
+  checkFlag("binary", options.binary);
+  checkFlag("compress", options.compress);
+}
+
+/** @throws TypeError for options that no message to one client has */
+export function checkSend(options: SendOptions | undefined): void {
+  if (options !== undefined) checkOptions(options, SEND_NAMES);
+}
+
+/** @throws TypeError for options that no publication has */
+export function checkPublish(options: PublishOptions | undefined): void {
+  if (options === undefined) return;
+  checkOptions(options, PUBLISH_NAMES);
+  if (options.except !== undefined) checkId(options.except, "except");
+}
+
+function dataFlags(data: unknown, options: SendOptions | undefined): number {
+  if (typeof data !== "string" && !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer))
+    throw new TypeError(`data: ${show(data)} is not a string, Uint8Array or ArrayBuffer`);
   const plain = options?.compress === false ? FrameFlag.Plain : 0;
   return ((options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0) | plain;
+}
+
+/** The flags of a message to one client. @throws TypeError */
+export function sendFlags(data: unknown, options: SendOptions | undefined): number {
+  checkSend(options);
+  return dataFlags(data, options);
+}
+
+/** The flags of a publication. @throws TypeError */
+export function publishFlags(data: unknown, options: PublishOptions | undefined): number {
+  checkPublish(options);
+  return dataFlags(data, options);
 }

@@ -4,7 +4,7 @@
 
 import { RecordKind, SLOT_LIMIT } from "../assembly/abi";
 import { checkClose } from "./close";
-import { flagsOf } from "./flags";
+import { checkId, publishFlags, sendFlags } from "./flags";
 import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
 import type { InboxWriter } from "./inbox";
 import { BufferStage } from "./stage";
@@ -75,13 +75,13 @@ export class MessageWriter {
   }
 
   broadcast(data: Data, options?: PublishOptions): boolean {
-    const flags = flagsOf(data, options);
+    const flags = publishFlags(data, options);
     this.#checkLength("broadcast", data);
     return this.#put(RecordKind.Broadcast | (flags << 8), data, options?.except);
   }
 
   publish(topic: string, data: Data, options?: PublishOptions): boolean {
-    const flags = flagsOf(data, options);
+    const flags = publishFlags(data, options);
     let prefix = this.#prefixes.get(topic);
     if (!prefix) {
       prefix = topicPrefix(topic);
@@ -93,17 +93,20 @@ export class MessageWriter {
   }
 
   subscribe(id: number, topic: string): boolean {
+    checkId(id);
     checkTopic(topic);
     return this.#put(RecordKind.Subscribe, topic, id);
   }
 
   unsubscribe(id: number, topic: string): boolean {
+    checkId(id);
     checkTopic(topic);
     return this.#put(RecordKind.Unsubscribe, topic, id);
   }
 
   send(id: number, data: Data, options?: SendOptions): boolean {
-    const flags = flagsOf(data, options);
+    checkId(id);
+    const flags = sendFlags(data, options);
     return this.#put(RecordKind.Send | (flags << 8), data, id);
   }
 
@@ -112,6 +115,7 @@ export class MessageWriter {
   }
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {
+    checkId(id);
     checkClose(code, reason);
     return this.#put(RecordKind.Close | (code << 16), reason, id);
   }

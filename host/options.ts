@@ -4,6 +4,7 @@
 import type { TlsOptions } from "../worker/net";
 import type { HandlerModule } from "./handler";
 import type { Logger } from "./log";
+import type { Size } from "./options/size";
 
 /** Options of `serve`. All but `handler` have defaults. */
 export interface Options<User = unknown> {
@@ -37,7 +38,7 @@ export interface Options<User = unknown> {
   tcpKeepAlive?: number;
   ipv6Only?: boolean;
   perMessageDeflate?: boolean;
-  deflateThreshold?: number;
+  deflateThreshold?: Size;
   /**
    * The handler: the URL of its module, which the worker imports and runs; or its functions, or a function
    * `(server) => handler`, which stay on this thread.
@@ -65,30 +66,30 @@ export interface Options<User = unknown> {
   maxConnections?: number;
   maxWebSockets?: number;
   maxConnectionsPerAddress?: number;
-  maxReceivePerAddress?: number;
-  maxReplyPerAddress?: number;
+  maxReceivePerAddress?: Size;
+  maxReplyPerAddress?: Size;
   whenFull?: "refuse" | "evict";
-  ring?: number;
+  ring?: Size;
   maxFrames?: number;
   maxQueuedFrames?: number;
-  maxRunBytes?: number;
+  maxRunBytes?: Size;
   slowGrace?: number;
   flushInterval?: number;
-  inbox?: number;
-  receiveBuffers?: number;
-  replyBuffers?: number;
-  maxBacklog?: number;
+  inbox?: Size;
+  receiveBuffers?: Size;
+  replyBuffers?: Size;
+  maxBacklog?: Size;
   maxTopics?: number;
   maxSubscriptions?: number;
-  maxMemory?: number;
-  maxHeadLength?: number;
+  maxMemory?: Size;
+  maxHeadLength?: Size;
   maxHeaders?: number;
-  maxTargetLength?: number;
-  maxBodyLength?: number;
-  maxStreamLength?: number;
+  maxTargetLength?: Size;
+  maxBodyLength?: Size;
+  maxStreamLength?: Size;
   maxRequestsPerSocket?: number;
   requireContentLength?: boolean;
-  maxPayloadLength?: number;
+  maxPayloadLength?: Size;
   maxFragments?: number;
   messageRate?: number;
   messageBurst?: number;
@@ -97,7 +98,7 @@ export interface Options<User = unknown> {
   /** Runs `request` of a handler module in a pool of threads; the other events run in the worker's copy of it. */
   pool?: PoolOptions;
   maxPendingRequests?: number;
-  maxPendingBytes?: number;
+  maxPendingBytes?: Size;
   handshakeTimeout?: number;
   headersTimeout?: number;
   requestTimeout?: number;
@@ -107,11 +108,11 @@ export interface Options<User = unknown> {
   sendPings?: boolean;
   closeTimeout?: number;
   bufferTimeout?: number;
-  minReceiveRate?: number;
-  minSendRate?: number;
+  minReceiveRate?: Size;
+  minSendRate?: Size;
   rateGrace?: number;
   loadTimeout?: number;
-  heap?: number;
+  heap?: Size;
 }
 
 /** Options of a pool of threads. */
@@ -119,7 +120,7 @@ export interface PoolOptions {
   threads?: number;
   backlog?: number;
   handlerTimeout?: number;
-  heap?: number;
+  heap?: Size;
 }
 
 /** Options of metrics that are served. */

@@ -4,6 +4,7 @@
 // Invariant: a wrong argument throws before anything is sent; a request is answered once.
 
 import type { Data, HeaderFields, Request, Response, StaticBody, UpgradeOptions } from "./handler";
+import { checkUpgrade } from "./upgrade";
 
 /** Fields of an answer, checked. */
 export type Field = readonly [name: string, value: string];
@@ -62,14 +63,6 @@ export interface Upgrade {
   readonly idleTimeout: number | undefined;
   /** Bytes; undefined: as for all. */
   readonly maxPayloadLength: number | undefined;
-}
-
-/** @throws RangeError for what is not a whole number from 0 to `max` */
-function checkLimit(name: string, value: number | undefined, max: number): number | undefined {
-  if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= max)) {
-    throw new RangeError(`${name}: ${value} is not a whole number from 0 to ${max}`);
-  }
-  return value;
 }
 
 export abstract class Answering implements Response {
@@ -257,12 +250,11 @@ export abstract class Answering implements Response {
     this.#begin(200);
     if (!this.request.upgrade)
       throw new TypeError("upgrade: the request is not a WebSocket handshake");
-    const { protocol = "" } = options;
+    checkUpgrade(options);
+    const { protocol = "", idleTimeout, maxPayloadLength } = options;
     if (protocol !== "" && !this.request.protocols.includes(protocol)) {
       throw new TypeError(`protocol: the client did not offer ${JSON.stringify(protocol)}`);
     }
-    const idleTimeout = checkLimit("idleTimeout", options.idleTimeout, 86400);
-    const maxPayloadLength = checkLimit("maxPayloadLength", options.maxPayloadLength, 2 ** 31);
     const fields = [...this.#take("", options.headers)];
     if (this.sent) return false;
     if (protocol !== "") fields.push(["Sec-WebSocket-Protocol", protocol]);

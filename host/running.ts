@@ -9,7 +9,7 @@ import type { Remote } from "comlink";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
 import type { TlsOptions } from "../worker/net";
 import { Application, membersOf } from "./application";
-import { flagsOf } from "./flags";
+import { checkId, sendFlags } from "./flags";
 import type {
   Data,
   HandlerModule,
@@ -323,7 +323,8 @@ export class RunningServer implements Server {
     const application = this.#application as Application;
     // All open WebSockets are known here: an id that is none of theirs is stale.
     const send: HandlerServer["send"] = (id, data, options) => {
-      flagsOf(data, options);
+      checkId(id);
+      sendFlags(data, options);
       return application.socket(id)?.send(data, options) ?? false;
     };
     const broadcast: HandlerServer["broadcast"] = (data, options) => this.broadcast(data, options);
@@ -333,8 +334,14 @@ export class RunningServer implements Server {
       broadcast,
       publish,
       send,
-      subscribe: (id, topic) => application.socket(id)?.subscribe(topic) ?? false,
-      unsubscribe: (id, topic) => application.socket(id)?.unsubscribe(topic) ?? false,
+      subscribe: (id, topic) => {
+        checkId(id);
+        return application.socket(id)?.subscribe(topic) ?? false;
+      },
+      unsubscribe: (id, topic) => {
+        checkId(id);
+        return application.socket(id)?.unsubscribe(topic) ?? false;
+      },
       subscriberCount: (topic) => application.subscriberCount(topic),
       stage: () => new BufferStage({ broadcast, publish, send }, this.#ringBytes),
       each: (fn) => application.each(fn),

@@ -7,7 +7,7 @@
 import { SLOT_LIMIT } from "../assembly/abi";
 import type { Application } from "./application";
 import { checkClose } from "./close";
-import { flagsOf } from "./flags";
+import { checkSend, sendFlags } from "./flags";
 import type { Data, SendOptions, WebSocket } from "./handler";
 import { Credit } from "./credit";
 import type { Kept, Thirsty } from "./outlet";
@@ -77,7 +77,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
   }
 
   send(data: Data, options?: SendOptions): boolean {
-    const flags = flagsOf(data, options);
+    const flags = sendFlags(data, options);
     if (this.#state !== "open") return false;
     const credit = this.#credit;
     if (credit.isSpent) {
@@ -120,6 +120,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
   }
 
   publish(topic: string, data: Data, options?: SendOptions): boolean {
+    checkSend(options);
     return this.#application.publish(topic, data, { ...options, except: this.id });
   }
 

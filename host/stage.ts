@@ -1,5 +1,6 @@
 // A message built piece by piece on the application's thread, in a buffer of its own.
 
+import { checkPublish, checkSend } from "./flags";
 import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
 
 /** Where a finished message goes. */
@@ -87,16 +88,19 @@ export class BufferStage implements Stage {
   }
 
   broadcast(options?: PublishOptions): boolean {
+    checkPublish(options);
     const bytes = this.#take();
     return bytes !== undefined && this.#out.broadcast(bytes, { binary: false, ...options });
   }
 
   publish(topic: string, options?: PublishOptions): boolean {
+    checkPublish(options);
     const bytes = this.#take();
     return bytes !== undefined && this.#out.publish(topic, bytes, { binary: false, ...options });
   }
 
   send(id: number, options?: SendOptions): boolean {
+    checkSend(options);
     const bytes = this.#take();
     return bytes !== undefined && this.#out.send(id, bytes, { binary: false, ...options });
   }

@@ -16,8 +16,12 @@ import { checkHandler } from "./members";
 import type { Options } from "./options";
 import { engineParams } from "./options/params";
 import { refusePlan } from "./options/plan";
-import { type Settings, settle } from "./options/settle";
+import { ALIASES, refuseUnknown } from "./options/known";
+import { OPTION_NAMES, type Settings, settle } from "./options/settle";
+import type { Size } from "./options/size";
 import { isThenable, toError } from "./result";
+import { show } from "./show";
+import { readBuffer, readSize } from "./testing/check";
 import { type ConnectOptions, TestClient } from "./testing/client";
 import { memoryFetch } from "./testing/fetch";
 import type { Network } from "./testing/network";
@@ -48,7 +52,7 @@ export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "
   /** 0 … 2^32 - 1: what masks, random cuts and the engine's own choices come from. Default 1. */
   seed?: number;
   /** Bytes that the kernels hold on the way to a client; default 64 KiB. */
-  socketBuffer?: number;
+  socketBuffer?: Size;
   /** Compression for `perMessageDeflate`: `zlibCodec` of "ringcast/zlib", or your own. Without it none is agreed on. */
   codec?: Codec;
   /** The engine's wasm, where its bytes in the package may not be compiled. */
@@ -101,33 +105,30 @@ export interface TestServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** Options that `serve` does not have. */
+const OWN = ["seed", "socketBuffer", "codec", "wasm"];
+
 /** What is options of ours, and not of `serve`. */
 function split<User>(options: TestOptions<User>): {
   own: TestOptions<User>;
   settings: Settings;
   rest: Options;
 } {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw new TypeError(`options: ${show(options)} is not an object`);
+  refuseUnknown(options, { names: [...OPTION_NAMES, ...OWN], aliases: ALIASES });
   const { handler, seed, socketBuffer, codec, wasm, ...rest } = options;
   const own = { handler, seed, socketBuffer, codec, wasm } as TestOptions<User>;
   if ("pool" in rest && rest.pool !== undefined)
     throw new TypeError("pool: a server in memory has no threads");
+  if (
+    codec !== undefined &&
+    !(typeof codec?.deflate === "function" && typeof codec.inflate === "function")
+  )
+    throw new TypeError(`codec: ${show(codec)} has no deflate and inflate; see "ringcast/zlib"`);
   const settings = settle(rest);
   refusePlan(settings);
   return { own, settings, rest };
-}
-
-function readSize(
-  name: string,
-  value: unknown,
-  standard: number,
-  min: number,
-  max: number,
-): number {
-  if (value === undefined) return standard;
-  if (typeof value !== "number") throw new TypeError(`${name}: ${String(value)} is not a number`);
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw new RangeError(`${name}: ${value} is not a whole number from ${min} to ${max}`);
-  return value;
 }
 
 class MemoryTestServer implements TestServer {
@@ -145,7 +146,7 @@ class MemoryTestServer implements TestServer {
   constructor(options: TestOptions) {
     const { own, settings, rest } = split(options);
     const seed = readSize("seed", own.seed, 1, 0, 4294967295);
-    const socketBuffer = readSize("socketBuffer", own.socketBuffer, 65536, 1, 2 ** 30);
+    const socketBuffer = readBuffer(own.socketBuffer, 65536);
     const clock = new VirtualClock();
     const net = new MemoryNet(clock);
     this.random = new Random(seed);

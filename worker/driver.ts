@@ -40,6 +40,8 @@ import {
 } from "../assembly/abi";
 import { CLOSE_TABLE, reasonName } from "../host/close";
 import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../host/handler";
+import { refuseUnknown } from "../host/options/known";
+import { show } from "../host/show";
 import { copyBytes, toBytes, utf8 } from "../host/text";
 import { type Engine, lengthOf } from "./engine";
 import { RequestImpl } from "./request";
@@ -104,6 +106,17 @@ export interface DriverPublish {
   readonly binary?: boolean;
   /** Who does not get it. */
   readonly except?: Wire;
+}
+
+const PUBLISH_NAMES = ["binary", "except"];
+
+/** @throws TypeError naming the option */
+function checkDriverPublish(options: DriverPublish): void {
+  for (const name in options)
+    if (!PUBLISH_NAMES.includes(name)) refuseUnknown(options, { names: PUBLISH_NAMES });
+  const { except } = options;
+  if (except !== undefined && !(except instanceof Wire))
+    throw new TypeError(`except: ${show(except)} is not a wire of this driver`);
 }
 
 /** Drives an engine: bytes and time go in by calls, what happens comes out by callbacks. */
@@ -604,7 +617,9 @@ export class EngineDriver<User = unknown> {
 
   // ---- bytes out ---------------------------------------------------------------------------------------
 
-  #publish(topic: number, data: Data, { binary, except }: DriverPublish = {}): boolean {
+  #publish(topic: number, data: Data, options: DriverPublish = {}): boolean {
+    checkDriverPublish(options);
+    const { binary, except } = options;
     if (this.#flushing || this.#acting)
       throw new Error("publish: called from within write or shut");
     const { engine } = this;

@@ -4,6 +4,7 @@
 // publishes, that evictions be acted upon or a flush be made, is done, and the publication tried again.
 
 import { CloseReason, Control, FrameFlag, NONE, Outcome, Param, SLOT_LIMIT } from "../assembly/abi";
+import { publishFlags } from "../host/flags";
 import type { Data, PublishOptions, SendOptions } from "../host/handler";
 import { idOf } from "../host/wire";
 import { WINDOW_BITS } from "./deflate";
@@ -190,7 +191,7 @@ export class Outgoing {
     if (this.#stage) throw new Error(`${what}: a stage is open; finish it first`);
     if (this.#pump.isFlushing) throw new Error("published from within a flush");
     const { engine } = this.#pump;
-    const flags = flagsOf(data, options);
+    const flags = publishFlags(data, options);
     if (topic === NONE) return true;
     const slot = except % SLOT_LIMIT;
     const generation = Math.floor(except / SLOT_LIMIT);

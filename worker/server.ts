@@ -40,6 +40,7 @@ import {
 } from "../assembly/abi";
 import { type AddressSet, formatAddress } from "../host/address";
 import { CLOSE_TABLE, checkClose, reasonName } from "../host/close";
+import { checkId, sendFlags } from "../host/flags";
 import type {
   CloseInfo,
   Data,
@@ -850,16 +851,20 @@ export class Pump implements HandlerServer {
   }
 
   send(id: number, data: Data, options?: SendOptions): boolean {
+    checkId(id);
+    sendFlags(data, options);
     const peer = this.peer(id);
     if (!peer?.ws || peer.closing) return false;
     return this.outgoing.send(peer, data, options) === Outcome.Ok;
   }
 
   subscribe(id: number, topic: string): boolean {
+    checkId(id);
     return this.topics.subscribe(id, topic);
   }
 
   unsubscribe(id: number, topic: string): boolean {
+    checkId(id);
     return this.topics.unsubscribe(id, topic);
   }
 
@@ -868,6 +873,7 @@ export class Pump implements HandlerServer {
   }
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {
+    checkId(id);
     checkClose(code, reason);
     const peer = this.peer(id);
     if (!peer) return false;

@@ -2,6 +2,7 @@
 
 import { CloseReason, Outcome } from "../assembly/abi";
 import { checkClose } from "../host/close";
+import { checkSend, sendFlags } from "../host/flags";
 import type { Data, SendOptions, WebSocket } from "../host/handler";
 import type { Peer } from "./peer";
 import type { Pump } from "./server";
@@ -35,6 +36,7 @@ export class WebSocketImpl implements WebSocket {
   }
 
   send(data: Data, options?: SendOptions): boolean {
+    sendFlags(data, options);
     return this.open && this.#pump.outgoing.send(this.#peer, data, options) === Outcome.Ok;
   }
 
@@ -55,6 +57,7 @@ export class WebSocketImpl implements WebSocket {
   }
 
   publish(topic: string, data: Data, options?: SendOptions): boolean {
+    checkSend(options);
     return this.#pump.outgoing.publish(topic, data, options, this.id);
   }
 

@@ -4,6 +4,7 @@
 // after one, calls do nothing, and publishing reports it once.
 
 import { Control, FrameFlag, NONE, Outcome, SLOT_LIMIT } from "../assembly/abi";
+import { checkId, checkPublish, checkSend } from "../host/flags";
 import type { PublishOptions, SendOptions, Stage } from "../host/handler";
 import { byteLength, lengthOf, putUtf8 } from "./engine";
 import type { Pump } from "./server";
@@ -108,6 +109,7 @@ export class StageImpl implements Stage {
   }
 
   #publishTo(topic: number, options: PublishOptions | undefined): boolean {
+    checkPublish(options);
     const { binary = false, compress = true, except = 0 } = options ?? {};
     const flags = (binary ? FrameFlag.Binary : 0) | (compress ? 0 : FrameFlag.Plain);
     const slot = except % SLOT_LIMIT;
@@ -116,6 +118,8 @@ export class StageImpl implements Stage {
   }
 
   send(id: number, options?: SendOptions): boolean {
+    checkId(id);
+    checkSend(options);
     const flags = options?.binary ? FrameFlag.Binary : 0;
     const slot = id % SLOT_LIMIT;
     const generation = Math.floor(id / SLOT_LIMIT);

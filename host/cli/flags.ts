@@ -3,6 +3,7 @@
 // Invariant: a flag that is not known, has no value or one too many is a UsageError that says which; whether a value is
 // allowed, the option's own check says.
 
+import { nearest } from "../options/known";
 import { UsageError } from "./values";
 
 export interface Flag {
@@ -25,29 +26,6 @@ export type Given = ReadonlyMap<string, readonly string[] | boolean>;
 interface Parsed {
   readonly given: Given;
   readonly words: readonly string[];
-}
-
-/** How many letters have to change (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (const [i, letter] of [...a].entries()) {
-    const next = [i + 1];
-    for (let j = 0; j < b.length; j++) {
-      const change = (row[j] as number) + (letter === b[j] ? 0 : 1);
-      next.push(Math.min(change, (row[j + 1] as number) + 1, (next[j] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
-}
-
-/** Whichever of some words is nearest to one, if it is near; case and dashes count for nothing. */
-export function nearest(word: string, words: readonly string[]): string | undefined {
-  const plain = (text: string): string => text.replaceAll("-", "").toLowerCase();
-  const [best] = words
-    .map((one) => ({ one, far: distance(plain(word), plain(one)) }))
-    .sort((a, b) => a.far - b.far);
-  return best && best.far <= Math.ceil(word.length / 3) ? best.one : undefined;
 }
 
 function unknown(text: string, flags: readonly Flag[]): UsageError {

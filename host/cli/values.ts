@@ -1,5 +1,6 @@
 // Values on the command line: sizes, times and rates as people write them, and options as they are printed.
 
+import { sizeOf } from "../options/size";
 import type { OptionRow } from "../options/table";
 
 type Row = OptionRow<string>;
@@ -12,8 +13,13 @@ export class Failure extends Error {}
 
 const BINARY = ["k", "m", "g"];
 
-/** Bytes of "64k", "64KiB" (1,024 each), "64kB" (1,000), "1MB"; NaN for what is none. */
+/**
+ * Bytes of "64 KiB", "1MB", as options take them, and of what a line may say beside that: "65536", "64k" (of 1,024),
+ * a unit in any case. NaN for what is none.
+ */
 export function parseSize(text: string): number {
+  const size = sizeOf(text);
+  if (!Number.isNaN(size)) return size;
   const [, digits = "", unit = "", rest = ""] = /^(\d+(?:\.\d+)?)([kmg]?)(i?b)?$/i.exec(text) ?? [];
   if (digits === "" || (unit === "" && /^i/i.test(rest))) return Number.NaN;
   const base = /^b$/i.test(rest) ? 1000 : 1024;

@@ -4,17 +4,18 @@ import { ANY, isRange } from "../address";
 import { checkLogger } from "../log";
 import type { Options, PoolOptions } from "../options";
 import { show } from "../show";
+import { refuseUnknown } from "./known";
+import { bytesIn } from "./size";
 import { type ListName, type OptionRow, POOL_OPTIONS } from "./table";
 
-/** @param prefix what the names stand behind, such as "pool." @throws TypeError for a name that is none */
-export function refuseUnknown(
-  given: object,
-  isKnown: (name: string) => boolean,
-  prefix = "",
-): void {
-  for (const name of Object.keys(given)) {
-    if (!isKnown(name)) throw new TypeError(`${prefix}${name}: there is no such option`);
-  }
+/** Bytes of one unit, of the units that sizes can be given in. */
+const SCALES: Partial<Record<OptionRow["unit"], number>> = { bytes: 1, MiB: 1048576 };
+
+/** A value in the unit of its row, where it is a size with a unit; any other as it is. */
+function numberIn({ unit }: OptionRow<string>, value: unknown): unknown {
+  const scale = SCALES[unit];
+  const bytes = scale === undefined ? value : bytesIn(value);
+  return typeof value === "string" && typeof bytes === "number" ? bytes / (scale ?? 1) : bytes;
 }
 
 /**
@@ -35,15 +36,22 @@ export function readNumber(row: OptionRow<string>, value: unknown, name = row.na
       );
     return at;
   }
-  if (typeof value !== "number") throw new TypeError(`${name}: ${show(value)} is not a number`);
+  const number = numberIn(row, value);
+  if (typeof number !== "number") {
+    const what = SCALES[row.unit] ? 'a number, or a size such as "16MiB" or "64 KiB"' : "a number";
+    throw new TypeError(`${name}: ${show(value)} is not ${what}`);
+  }
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = row;
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(`${name}: ${value} is not a whole number from ${min} to ${max}`);
+  if (!Number.isInteger(number) || number < min || number > max) {
+    throw new RangeError(`${name}: ${show(value)} is not a whole number from ${min} to ${max}`);
   }
-  if (row.power && (value & (value - 1)) !== 0) {
-    throw new RangeError(`${name}: ${value} is not a power of two`);
+  if (row.power && (number & (number - 1)) !== 0) {
+    const [below, above] = [2 ** Math.floor(Math.log2(number)), 2 ** Math.ceil(Math.log2(number))];
+    throw new RangeError(
+      `${name}: ${show(value)} is not a power of two; the nearest are ${below} and ${above}`,
+    );
   }
-  return value;
+  return number;
 }
 
 // ---- lists of words -----------------------------------------------------------------------------------------
@@ -159,11 +167,11 @@ export type PoolSettings = Readonly<Record<keyof PoolOptions, number>>;
 
 export function readPool({ pool, handler }: Options): PoolSettings | undefined {
   if (pool === undefined) return undefined;
-  if (typeof pool !== "object" || pool === null)
+  if (typeof pool !== "object" || pool === null || Array.isArray(pool))
     throw new TypeError(`pool: ${show(pool)} is not an object of options`);
   if (!(handler instanceof URL) && typeof handler !== "string")
     throw new TypeError("pool: its threads import the handler, which must be the URL of a module");
-  refuseUnknown(pool, (name) => POOL_OPTIONS.some((row) => row.name === name), "pool.");
+  refuseUnknown(pool, { names: POOL_OPTIONS.map((row) => row.name), prefix: "pool." });
   const values = {} as Record<keyof PoolOptions, number>;
   for (const row of POOL_OPTIONS) {
     values[row.name] = readNumber(row, pool[row.name], `pool.${row.name}`);
@@ -181,7 +189,7 @@ export function readMetrics({ metrics }: Options): MetricsSettings | undefined {
   if (metrics === undefined) return undefined;
   if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics))
     throw new TypeError(`metrics: ${show(metrics)} is not an object of options`);
-  refuseUnknown(metrics, (name) => name === "path" || name === "addresses", "metrics.");
+  refuseUnknown(metrics, { names: ["path", "addresses"], prefix: "metrics." });
   const { path = "/metrics", addresses = ["loopback"] } = metrics;
   if (typeof path !== "string" || !/^\/[!-~]*$/.test(path) || /[?#]/.test(path))
     throw new TypeError(`metrics.path: ${show(path)} is not the path of a URL`);

@@ -7,6 +7,7 @@ import type { LiveName, LiveOptions, Options, ShutdownOptions } from "../options
 import { show } from "../show";
 import { checkTlsChange, readTls } from "../tls";
 import { refuseContradictions } from "./contradictions";
+import { ALIASES, refuseUnknown } from "./known";
 import {
   LIST_NAMES,
   type MetricsSettings,
@@ -20,7 +21,6 @@ import {
   readPath,
   readPool,
   readServerHeader,
-  refuseUnknown,
 } from "./read";
 import { DAY, type ListName, OPTIONS, type OptionName } from "./table";
 
@@ -55,10 +55,13 @@ const OTHERS = new Set<string>([
   ...LIST_NAMES,
 ] satisfies Exclude<keyof Options, OptionName>[]);
 
+/** Names of all options of `serve`. */
+export const OPTION_NAMES: readonly string[] = [...OPTIONS.map((row) => row.name), ...OTHERS];
+
 const rowOf = (name: string) => OPTIONS.find((row) => row.name === name);
 
 function checkObject(options: unknown): void {
-  if (typeof options !== "object" || options === null)
+  if (typeof options !== "object" || options === null || Array.isArray(options))
     throw new TypeError(`options: ${show(options)} is not an object`);
 }
 
@@ -68,7 +71,7 @@ function checkObject(options: unknown): void {
  */
 export function settle(options: Options): Settings {
   checkObject(options);
-  refuseUnknown(options, (name) => OTHERS.has(name) || rowOf(name) !== undefined);
+  refuseUnknown(options, { names: OPTION_NAMES, aliases: ALIASES });
   checkCallbacks(options);
   const values = {} as Record<OptionName, number>;
   for (const row of OPTIONS) values[row.name] = readNumber(row, options[row.name]);
@@ -115,7 +118,7 @@ export function settleChanges(
 export function settleShutdown(options: ShutdownOptions = {}): Required<ShutdownOptions> {
   checkObject(options);
   const settled = { timeout: 10000, drainMs: 0 };
-  refuseUnknown(options, (name) => name === "timeout" || name === "drainMs");
+  refuseUnknown(options, { names: Object.keys(settled) });
   for (const [name, value] of Object.entries(options) as [keyof ShutdownOptions, unknown][]) {
     if (value === undefined) continue;
     if (typeof value !== "number") throw new TypeError(`${name}: ${show(value)} is not a number`);

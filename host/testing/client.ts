@@ -1,7 +1,9 @@
 // A WebSocket client: frames over a client of bytes, and what came of them, decoded.
 
 import { concat } from "../bytes";
+import { show } from "../show";
 import { AnswerReader, type TestAnswer, fieldOf } from "./answer";
+import { checkData, checkGroup } from "./check";
 import { type Frame, type FrameOptions, FrameReader, OPCODE, encodeFrame } from "./frames";
 import type { Network } from "./network";
 import { type SocketOptions, type Split, TestSocket } from "./socket";
@@ -79,6 +81,7 @@ export class TestClient extends TestSocket {
 
   /** @internal */
   constructor(network: Network, path: string, options: ConnectOptions = {}) {
+    if (typeof path !== "string") throw new TypeError(`path: ${show(path)} is not a string`);
     super(network, options);
     this.path = path;
     this.#automatic = options.automatic ?? true;
@@ -101,6 +104,16 @@ export class TestClient extends TestSocket {
     this.write(head, split === undefined ? {} : { split });
   }
 
+  /** @internal */
+  protected override check(options: ConnectOptions): void {
+    checkGroup("connect", options);
+  }
+
+  /** @internal The answer to its handshake is there. */
+  protected override get isGreeted(): boolean {
+    return this.answer !== undefined;
+  }
+
   /** True from the 101 to the first Close. */
   get isOpen(): boolean {
     return this.answer?.status === 101 && !this.#sentClose && !this.closing && !this.closed;
@@ -114,6 +127,8 @@ export class TestClient extends TestSocket {
    */
   send(data: string | Uint8Array, options: MessageOptions = {}): boolean {
     this.#checkOpened("send");
+    checkData("send", data);
+    checkGroup("send", options);
     if (!this.isOpen) return false;
     const isText = !(options.binary ?? typeof data !== "string");
     let bytes = bytesOf(data);
@@ -143,6 +158,8 @@ export class TestClient extends TestSocket {
     options?: FrameOptions,
     split?: Split,
   ): this {
+    checkData("frame", payload);
+    checkGroup("frame", options);
     const bytes = encodeFrame(opcode, bytesOf(payload), this.network.random.bytes(4), options);
     return this.write(bytes, split === undefined ? {} : { split });
   }

@@ -11,7 +11,7 @@ import type {
   WebSocket,
 } from "../handler";
 import { checkClose } from "../close";
-import { flagsOf } from "../flags";
+import { checkId, publishFlags, sendFlags } from "../flags";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options";
 import { type Plan, planOf } from "../options/plan";
 import { type Settings, settleChanges, settleShutdown } from "../options/settle";
@@ -77,17 +77,18 @@ export class MemoryServer implements Server {
   }
 
   broadcast(data: Data, options?: PublishOptions): boolean {
-    flagsOf(data, options);
+    publishFlags(data, options);
     return this.#isOpen && this.#note(this.#pump.broadcast(data, options));
   }
 
   publish(topic: string, data: Data, options?: PublishOptions): boolean {
-    flagsOf(data, options);
+    publishFlags(data, options);
     checkTopic(topic);
     return this.#isOpen && this.#note(this.#pump.publish(topic, data, options));
   }
 
   subscribe(id: number, topic: string): boolean {
+    checkId(id);
     checkTopic(topic);
     const peer = this.#pump.peer(id);
     if (peer) this.#pump.topics.subscribeFor(peer, topic);
@@ -95,6 +96,7 @@ export class MemoryServer implements Server {
   }
 
   unsubscribe(id: number, topic: string): boolean {
+    checkId(id);
     this.#pump.unsubscribe(id, topic);
     return this.#isOpen;
   }
@@ -104,7 +106,8 @@ export class MemoryServer implements Server {
   }
 
   send(id: number, data: Data, options?: SendOptions): boolean {
-    flagsOf(data, options);
+    checkId(id);
+    sendFlags(data, options);
     if (!this.#isOpen) return false;
     // As over an inbox: to who has gone it does nothing.
     return this.#pump.peer(id)?.ws ? this.#pump.send(id, data, options) : true;
@@ -115,6 +118,7 @@ export class MemoryServer implements Server {
   }
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {
+    checkId(id);
     checkClose(code, reason);
     this.#pump.closeConnection(id, code, reason);
     return this.#isOpen;

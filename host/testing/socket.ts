@@ -5,7 +5,10 @@
 
 import type { MemorySocket } from "../../worker/net/memory";
 import { concat } from "../bytes";
+import type { Size } from "../options/size";
+import { show } from "../show";
 import { AnswerReader, type TestAnswer } from "./answer";
+import { checkData, checkGroup, readBuffer } from "./check";
 import type { Network } from "./network";
 
 /** How bytes are cut: pieces of so many bytes, cuts at these offsets, or pieces of random sizes. */
@@ -20,7 +23,7 @@ export interface WriteOptions {
 /** Options of a connection. */
 export interface SocketOptions {
   /** Bytes that the kernels hold on the way to the client; default: those of the server. */
-  readonly socketBuffer?: number;
+  readonly socketBuffer?: Size;
   /** Default: the next of 10.0.0.0/8. */
   readonly remoteAddress?: string;
   /** true: it does not end its side when the server has ended its own. */
@@ -74,14 +77,26 @@ export class TestSocket {
 
   /** @internal */
   constructor(network: Network, options: SocketOptions = {}) {
+    this.check(options);
     this.network = network;
     this.number = network.register(this);
     this.#allowHalfOpen = options.allowHalfOpen ?? false;
-    const { socketBuffer = network.socketBuffer, remoteAddress } = options;
+    const { remoteAddress } = options;
+    const socketBuffer = readBuffer(options.socketBuffer, network.socketBuffer);
     const isListening = network.net.listening;
     this.#socket = network.net.connect(socketBuffer, remoteAddress);
     if (this.#socket) this.#socket.notify = () => this.#note();
     else this.#state = isListening ? "closed" : "refused";
+  }
+
+  /** @internal Judges the options before anything is done with them. @throws TypeError */
+  protected check(options: SocketOptions): void {
+    checkGroup("socket", options);
+  }
+
+  /** @internal True while everything is read as it comes, whatever the pace. */
+  protected get isGreeted(): boolean {
+    return true;
   }
 
   /**
@@ -106,7 +121,10 @@ export class TestSocket {
   // ---- sending -----------------------------------------------------------------------------------------
 
   /** Sends bytes, strings as UTF-8. Each piece is a read of the server's. */
-  write(data: string | Uint8Array, { split }: WriteOptions = {}): this {
+  write(data: string | Uint8Array, options: WriteOptions = {}): this {
+    checkData("write", data);
+    checkGroup("write", options);
+    const { split } = options;
     const bytes = typeof data === "string" ? encoder.encode(data) : data;
     for (const piece of cut(bytes, split, this.network)) this.#socket?.send(piece);
     return this;
@@ -127,7 +145,7 @@ export class TestSocket {
 
   // ---- reading -----------------------------------------------------------------------------------------
 
-  /** Stops reading: the server's writes back up behind the socket buffer. */
+  /** Stops reading: the server's writes back up behind the socket buffer. A WebSocket's handshake is still read. */
   pause(): this {
     return this.throttle(0);
   }
@@ -137,10 +155,19 @@ export class TestSocket {
     return this.throttle(Number.POSITIVE_INFINITY);
   }
 
-  /** Reads so many bytes a second; 0: none. @throws RangeError */
+  /**
+   * Reads so many bytes a second; 0: none. A WebSocket's handshake is read at once all the same.
+   * @throws TypeError, RangeError
+   */
   throttle(bytesPerSecond: number): this {
+    if (typeof bytesPerSecond !== "number")
+      throw new TypeError(
+        `throttle: ${show(bytesPerSecond)} is not a number of bytes a second, from 0 on`,
+      );
     if (!(bytesPerSecond >= 0))
-      throw new RangeError(`throttle: ${bytesPerSecond} is not a number of bytes a second`);
+      throw new RangeError(
+        `throttle: ${bytesPerSecond} is not a number of bytes a second, from 0 on`,
+      );
     this.#rate = bytesPerSecond;
     this.#cancelStep?.();
     this.#cancelStep = undefined;
@@ -150,6 +177,8 @@ export class TestSocket {
 
   /** Reads up to `limit` bytes of what has arrived, now: for a client that has stopped reading by itself. */
   read(limit = Number.POSITIVE_INFINITY): this {
+    if (typeof limit !== "number" || !(limit >= 0))
+      throw new RangeError(`read: ${show(limit)} is not a number of bytes, from 0 on`);
     const socket = this.#socket;
     if (socket && socket.available > 0 && limit > 0) this.arrived(socket.read(limit));
     this.#lookForEnd();
@@ -195,6 +224,7 @@ export class TestSocket {
   #readOn(): void {
     const socket = this.#socket;
     if (!socket || this.#state === "reset") return;
+    while (!this.isGreeted && socket.available > 0) this.arrived(socket.read(1));
     if (this.#rate === Number.POSITIVE_INFINITY) {
       if (socket.available > 0) this.arrived(socket.read());
     } else if (this.#rate > 0 && socket.available > 0) {

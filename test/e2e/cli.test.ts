@@ -67,7 +67,11 @@ cli("--help of each command tells of its options, and colours nothing in a pipe"
 
 const MISTAKES: readonly (readonly [args: string, code: number, message: RegExp])[] = [
   ["--rnig 64k", 2, /^ringcast: --rnig: .*did you mean --ring\?\nTry ringcast --help\.\n$/],
-  ["--ring 5000", 2, /^ringcast: --ring: 5000 is not a power of two\n/],
+  [
+    "--ring 5000",
+    2,
+    /^ringcast: --ring: 5000 is not a power of two; the nearest are 4096 and 8192\n/,
+  ],
   [`${HELLO} --port 70000`, 2, /^ringcast: --port: 70000 is not a whole number from 0 to 65535\n/],
   ["laod http://localhost", 2, /^ringcast: laod: .*did you mean load\?\n/],
   ["missing.mjs", 1, /^ringcast: missing\.mjs: there is no such file\n$/],

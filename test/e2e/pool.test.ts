@@ -211,7 +211,7 @@ pool("wrong options are refused by name, value and range", async () => {
     assert.match(error.message, new RegExp(`^pool\\.${name}: "5" is not a number`));
   }
   for (const [options, text] of [
-    [{ pool: { thread: 1 } }, "pool.thread: there is no such option"],
+    [{ pool: { thread: 1 } }, "pool.thread: there is no such option; did you mean pool.threads?"],
     [{ pool: 2 }, "pool: 2 is not an object of options"],
     [{ pool: null }, "pool: null is not an object of options"],
     [{ pool: {}, handler: undefined }, "pool: its threads import the handler"],

@@ -4,7 +4,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Client } from "../../host/cli/client";
-import { flagsText, nearest, parseFlags } from "../../host/cli/flags";
+import { flagsText, parseFlags } from "../../host/cli/flags";
 import { Latency, Times, sentAt } from "../../host/cli/latency";
 import { SERVE_FLAGS } from "../../host/cli/serve";
 import { SERVER_FLAGS, kebab, optionsOf } from "../../host/cli/server";
@@ -21,6 +21,7 @@ import {
   valueText,
 } from "../../host/cli/values";
 import type { Options } from "../../host/options";
+import { nearest } from "../../host/options/known";
 import { settle } from "../../host/options/settle";
 import { OPTIONS, POOL_OPTIONS } from "../../host/options/table";
 
@@ -33,6 +34,7 @@ cli("sizes are bytes, of 1,024 or 1,000 as their units say", () => {
     ["64k", 65536],
     ["64K", 65536],
     ["64KiB", 65536],
+    ["64 KiB", 65536],
     ["64kB", 64000],
     ["1.5MiB", 1572864],
     ["16M", 16777216],
@@ -41,7 +43,7 @@ cli("sizes are bytes, of 1,024 or 1,000 as their units say", () => {
     ["100B", 100],
   ];
   for (const [text, bytes] of sizes) assert.is(parseSize(text), bytes, text);
-  for (const text of ["", "k", "-1", "1e3", "1 MiB", "64iB", "1TB", "0x10", "1..5"])
+  for (const text of ["", "k", "-1", "1e3", "1 k", "64iB", "1TB", "0x10", "1..5"])
     assert.ok(Number.isNaN(parseSize(text)), text);
   assert.is(parseRate("1MB/s"), 1000000);
   assert.is(parseRate("64k"), 65536);
@@ -162,7 +164,7 @@ const MISTAKES: readonly (readonly [args: string, message: string | RegExp])[] =
   ["--port abc", "--port: abc is not from 0 … 65535"],
   ["--port 65536", "--port: 65536 is not a whole number from 0 to 65535"],
   ["--port -1", "--port: -1 is not from 0 … 65535"],
-  ["--ring 5MiB", "--ring: 5242880 is not a power of two"],
+  ["--ring 5MiB", "--ring: 5242880 is not a power of two; the nearest are 4194304 and 8388608"],
   ["--ring ten", "--ring: ten is not from 4 KiB … 1024 MiB, a power of two"],
   ["--when-full never", '--when-full: "never" is not one of "refuse", "evict"'],
   ["--pool-threads 0", "--pool-threads: 0 is not a whole number from 1 to 1024"],

@@ -27,6 +27,15 @@ const FOREIGN: readonly (readonly [value: unknown, shown: string])[] = [
   [Symbol("s"), "Symbol(s)"],
 ];
 
+/** Texts that are not a size, or one out of range. */
+function wrongSizes({ unit, max = 0 }: OptionRow<string>): Wrong[] {
+  if (unit !== "bytes" && unit !== "MiB") return [["1MiB", TypeError, '"1MiB"', "a number"]];
+  const texts = ["16mb", "16m", "16 mib", "16  MiB", "-1MiB", "1e3B", "MiB", "1 TiB", ""];
+  const wrong: Wrong[] = texts.map((text) => [text, TypeError, JSON.stringify(text), '"16MiB"']);
+  if (max < 1e15) wrong.push(["99999999GiB", RangeError, '"99999999GiB"', `${max}`]);
+  return wrong;
+}
+
 /** Wrong values of an option that stands in a table. */
 function wrongOf(row: OptionRow<string>): Wrong[] {
   const foreign: Wrong[] = FOREIGN.map(([value, shown]) => [value, TypeError, shown]);
@@ -58,6 +67,7 @@ function wrongOf(row: OptionRow<string>): Wrong[] {
   return [
     ...foreign,
     [`${min}`, TypeError, `"${min}"`],
+    ...wrongSizes(row),
     [true, TypeError, "true"],
     ...beyond,
     ...odd,
@@ -100,6 +110,59 @@ options("each option of the table is refused for type, range, fraction and NaN",
   console.log(`${count} wrong values refused`);
 });
 
+options("a size may be given with its unit", () => {
+  const { values } = settle({
+    ring: "16MiB",
+    inbox: "64 KiB",
+    replyBuffers: "1.5 MiB",
+    receiveBuffers: "1GiB",
+    maxBodyLength: "1MB",
+    maxBacklog: "2kB",
+    maxPayloadLength: "125B",
+    minSendRate: "1 kB",
+    heap: "512MiB",
+  });
+  assert.is(values.ring, 16777216);
+  assert.is(values.inbox, 65536);
+  assert.is(values.replyBuffers, 1572864);
+  assert.is(values.receiveBuffers, 1073741824);
+  assert.is(values.maxBodyLength, 1000000);
+  assert.is(values.maxBacklog, 2000);
+  assert.is(values.maxPayloadLength, 125);
+  assert.is(values.minSendRate, 1000);
+  assert.is(values.heap, 512);
+  assert.equal(settleChanges({}, { maxRunBytes: "64 KiB" }), { maxRunBytes: 65536 });
+  const message = refused({ ring: "10MiB" }, RangeError);
+  assert.is(message, 'ring: "10MiB" is not a power of two; the nearest are 8388608 and 16777216');
+});
+
+/** Names that are misspelt, or another server's, and the option that is meant. */
+const MEANT: readonly (readonly [name: string, meant: string])[] = [
+  ["host", "hostname"],
+  ["prot", "port"],
+  ["maxPayload", "maxPayloadLength"],
+  ["maxWebsockets", "maxWebSockets"],
+  ["fetch", "handler"],
+  ["websocket", "handler"],
+  ["cert", "tls"],
+  ["origin", "origins"],
+];
+
+options("a name that is not an option is refused with the one that is meant", () => {
+  for (const [name, meant] of MEANT) {
+    const message = refused({ [name]: 1 }, TypeError);
+    assert.is(message, `${name}: there is no such option; did you mean ${meant}?`);
+  }
+  assert.is(refused({ xyzzy: 1 }, TypeError), "xyzzy: there is no such option");
+  const pooled = refused({ handler: "file:///a.js", pool: { thread: 1 } }, TypeError);
+  assert.is(pooled, "pool.thread: there is no such option; did you mean pool.threads?");
+  for (const row of OPTIONS) {
+    if (row.name.length < 5) continue;
+    const message = refused({ [row.name.slice(1)]: 1 }, TypeError);
+    assert.ok(message.endsWith(`did you mean ${row.name}?`), message);
+  }
+});
+
 options("the ends of each range are taken", () => {
   for (const row of OPTIONS) {
     const values = row.words ?? (row.unit === "flag" ? [true, false] : [row.min, row.max]);
@@ -117,7 +180,6 @@ options("the ends of each range are taken", () => {
 
 /** Options that stand in no table, and what the message says. */
 const OTHERS: readonly (readonly [given: object, kind: typeof TypeError, message: RegExp])[] = [
-  [{ prot: 80 }, TypeError, /^prot: there is no such option$/],
   [{ hostname: "" }, TypeError, /^hostname: "" is not a host name or address$/],
   [{ hostname: 5 }, TypeError, /^hostname: 5 is not/],
   [{ path: "" }, TypeError, /^path: "" is not a path$/],
@@ -146,7 +208,11 @@ const OTHERS: readonly (readonly [given: object, kind: typeof TypeError, message
   [{ logger: { log() {} } }, TypeError, /^logger: it has none of debug, info, warn, error$/],
   [{ metrics: true }, TypeError, /^metrics: true is not an object of options$/],
   [{ metrics: [] }, TypeError, /^metrics: an array is not an object of options$/],
-  [{ metrics: { pth: "/" } }, TypeError, /^metrics\.pth: there is no such option$/],
+  [
+    { metrics: { pth: "/" } },
+    TypeError,
+    /^metrics\.pth: there is no such option; did you mean metrics\.path\?$/,
+  ],
   [{ metrics: { path: "m" } }, TypeError, /^metrics\.path: "m" is not the path of a URL$/],
   [{ metrics: { path: "/a?b" } }, TypeError, /^metrics\.path: "\/a\?b" is not the path of a URL$/],
   [{ metrics: { path: "/a b" } }, TypeError, /^metrics\.path: "\/a b" is not the path of a URL$/],

@@ -62,8 +62,19 @@ const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(en
 /** What of the host the worker uses too: tables, and what is the same wherever a handler runs. */
 const BOTH = new Set(
   [
-    ...["address", "body", "close", "credit", "members", "request", "response", "result", "text"],
-    ...["topic", "wire", "options/params", "options/plan", "options/settle", "options/table"],
+    ...["address", "body", "close", "credit", "flags", "members", "request", "response", "result"],
+    ...[
+      "show",
+      "text",
+      "topic",
+      "upgrade",
+      "wire",
+      "options/known",
+      "options/params",
+      "options/plan",
+      "options/settle",
+      "options/table",
+    ],
   ].map((name) => `host/${name}`),
 );
 

@@ -404,7 +404,7 @@ testing("the same options are refused as by serve, and those that make no sense"
   wrong({ handler: new URL("file:///a.js") }, /^handler: must be a handler/);
   wrong({ handler: "file:///a.js" }, /^handler: must be a handler/);
   wrong({ seed: -1 }, /^seed: -1 is not/);
-  wrong({ socketBuffer: "big" }, /^socketBuffer: big is not a number/);
+  wrong({ socketBuffer: "big" }, /^socketBuffer: "big" is not a number/);
   wrong({ onError: 1 }, /^onError: 1 is not a function/);
   wrong({ maxMemory: 1048576 }, /^maxMemory: the plan takes/);
 });

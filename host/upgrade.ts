@@ -1,0 +1,37 @@
+// The options of `res.upgrade`, checked: the same wherever the handler runs, and for `info.upgrade` of fetchHandler.
+
+import type { UpgradeOptions } from "./handler";
+import { refuseUnknown } from "./options/known";
+import { show } from "./show";
+
+const NAMES = [
+  "data",
+  "protocol",
+  "headers",
+  "idleTimeout",
+  "maxPayloadLength",
+] satisfies (keyof UpgradeOptions)[];
+
+/** @throws TypeError, RangeError naming the limit, the value and the range */
+function checkLimit(name: string, value: unknown, max: number): void {
+  if (value === undefined) return;
+  if (typeof value !== "number") throw new TypeError(`${name}: ${show(value)} is not a number`);
+  if (!(Number.isInteger(value) && value >= 0 && value <= max))
+    throw new RangeError(`${name}: ${value} is not a whole number from 0 to ${max}`);
+}
+
+/**
+ * Checks the options of an upgrade; `protocol` and `headers` are judged where they are used.
+ * @throws TypeError, RangeError naming the option, the value and the range
+ */
+export function checkUpgrade(options: UpgradeOptions): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw new TypeError(`upgrade: ${show(options)} is not an object such as { data }`);
+  refuseUnknown(options, {
+    names: NAMES,
+    prefix: "upgrade.",
+    otherwise: "what becomes ws.data is given as { data }",
+  });
+  checkLimit("idleTimeout", options.idleTimeout, 86400);
+  checkLimit("maxPayloadLength", options.maxPayloadLength, 2 ** 31);
+}
