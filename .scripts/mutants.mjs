@@ -56,6 +56,12 @@ export const MUTANTS = {
     from: "if (offsetIn(ring, frame(cut)) < end) c.flags |= Flag.MidFrame;",
     to: "if (offsetIn(ring, frame(cut)) > end) c.flags |= Flag.MidFrame;",
   },
+  "wait-renew": {
+    about: "who pays: the budget of time that the publisher waits for readers is never renewed",
+    file: "assembly/engine.ts",
+    from: "  engine.waited = 0;\n",
+    to: "",
+  },
   "pool-sending": {
     about: "pool: the block of a write that was under way at the end is lost",
     file: "assembly/output.ts",

@@ -214,8 +214,6 @@ export class Conn {
   /** When the present state began: the request, the closing handshake, the linger. */
   since: f64;
   waitSince: f64;
-  /** When it first held the publisher up since it was last within half a ring of the tail; 0: it has not. */
-  heldSince: f64;
   /**
    * Ring offsets: the first byte it may still need, while it stands in the treap; the end of what was handed
    * over. HTTP: `bodyTotal` in the second.
@@ -372,8 +370,13 @@ export class Engine {
   readingHead: u32;
   readingTail: u32;
   now: f64;
-  /** When the publisher was first made to wait; 0 when it does not. */
-  pausedSince: f64;
+  /** When the publisher was last made to wait; 0 when it does not. */
+  triedAt: f64;
+  /** ms for which it has waited for readers since its budget was last renewed. */
+  waited: f64;
+  /** The ring offset, and the frame, at which it was renewed. */
+  renewedAt: u64;
+  renewedFrame: u64;
   /** Next frame sequence. */
   sequence: u64;
   firstSequence: u64;

@@ -166,6 +166,8 @@ export function create(base: usize): usize {
   engine.seed = paramU32(Param.Seed);
   engine.firstSequence = param(Param.FirstSequence) as u64;
   engine.sequence = engine.firstSequence;
+  engine.renewedAt = engine.firstSequence;
+  engine.renewedFrame = engine.firstSequence;
   engine.tableBytes = ((bytesOf(Region.HeadTable) as u32) + 15) & ~15;
 
   let next = base + (bytesOf(Region.Control) as usize);
@@ -375,23 +377,59 @@ function evictReader(c: Conn): void {
   kill(c, CloseReason.WsClientTooSlow, Shut.Reset);
 }
 
-/** True while more than half of a ring's readers are over half a ring behind, for SlowGrace at most. */
-function isPublisherTooFast(ring: Ring, tail: u64): bool {
+/** True when more than half of a ring's readers are over half a ring behind. */
+function areManyBehind(ring: Ring, tail: u64): bool {
   const readers = ring.index == 0 ? engine.openCount - engine.deflateCount : engine.deflateCount;
   const half = (ring.capacity >> 1) as u64;
   const behind = tail > half ? countBelow(ring.index, tail - half) : 0;
-  if (behind * 2 <= readers) return false;
-  if (engine.pausedSince == 0) engine.pausedSince = engine.now;
-  return engine.now - engine.pausedSince < param(Param.SlowGrace);
+  return behind * 2 > readers;
+}
+
+/** ms that count between two tries to publish: a producer that does not try again at once waits for nobody. */
+const TRY_LIMIT: f64 = 100;
+
+/** Adds the time since the last try to what the publisher has waited. */
+function countWait(): void {
+  if (engine.triedAt != 0) engine.waited += min(engine.now - engine.triedAt, TRY_LIMIT);
+  engine.triedAt = 0;
 }
 
 /**
- * Makes room for a record that ends at `tail`, at the cost of who is too far behind:
- * (a) a reader without progress for SlowGrace goes at once;
- * (b) one that makes progress is waited for, but for SlowGrace only, until it is within half a ring of the
- *     tail again: a reader that drips cannot hold the publisher up for ever, one that was unlucky recovers;
- * (c) when more than half of the readers are over half a ring behind, the publisher is too fast for the
- *     many: it waits, for at most SlowGrace, then the furthest behind go.
+ * Takes from the budget of time that the publisher waits for readers: SlowGrace for all of them together, renewed by
+ * each half ring, or half index, that is published; twice as much while the publisher is too fast for the many.
+ * @returns false when it is used up
+ */
+function mayWait(ring: Ring, tail: u64): bool {
+  const grace = param(Param.SlowGrace);
+  const isLeft = engine.waited < grace;
+  if (!isLeft && !(engine.waited < grace * 2 && areManyBehind(ring, tail))) return false;
+  engine.triedAt = engine.now;
+  return true;
+}
+
+/**
+ * Renews the budget when a record that ends at `tail` reaches half a ring, or half of the index, beyond where it was
+ * renewed; once for each record. A reader that is lapped on a budget that was used up before was more than half a ring
+ * behind then.
+ */
+function renewBudget(tail: u64): void {
+  if (tail < engine.renewedAt + ((plain.capacity >> 1) as u64)) {
+    const frames = engine.sequence - engine.renewedFrame;
+    if (frames < ((paramU32(Param.Frames) >> 1) as u64)) return;
+  }
+  if (engine.sequence == engine.renewedFrame) return;
+  engine.waited = 0;
+  engine.triedAt = 0;
+  engine.renewedAt = plain.committed;
+  engine.renewedFrame = engine.sequence;
+}
+
+/**
+ * Makes room for a record that ends at `tail`, at the cost of the readers furthest behind:
+ * (a) a reader without progress for SlowGrace is evicted at once;
+ * (b) readers that make progress are waited for, within one budget of SlowGrace for all of them;
+ * (c) when more than half of the readers are over half a ring behind, the publisher is too fast for the many and
+ *     waits for another SlowGrace. Then the furthest behind are evicted.
  */
 function makeRoom(ring: Ring, tail: u64): u32 {
   // Whoever has ended otherwise is reset before anything of the ring is overwritten, too.
@@ -402,15 +440,15 @@ function makeRoom(ring: Ring, tail: u64): u32 {
   if (floor > ring.flushed) return Outcome.Flush;
   if (changetype<usize>(furthest(ring.index)) == 0) return Outcome.Ok;
   const queued = min(floorFor(ring, tail, paramU32(Param.QueuedFrames) as u64), ring.flushed);
+  countWait();
   let evicted = false;
   while (true) {
     const c = furthest(ring.index);
     if (changetype<usize>(c) == 0 || c.done >= queued) break;
-    // One that is within the ring, but more frames behind than a client may be, is not waited for.
-    if (c.done < floor && engine.now - c.lastOut < param(Param.SlowGrace)) {
-      if (c.heldSince == 0) c.heldSince = engine.now;
-      const held = engine.now - c.heldSince < param(Param.SlowGrace);
-      if (held || isPublisherTooFast(ring, tail)) return evicted ? Outcome.Evicted : Outcome.Wait;
+    // A reader within the ring that is more frames behind than a client may be is not waited for.
+    const isMoving = engine.now - c.lastOut < param(Param.SlowGrace);
+    if (c.done < floor && isMoving && mayWait(ring, tail)) {
+      return evicted ? Outcome.Evicted : Outcome.Wait;
     }
     evictReader(c);
     evicted = true;
@@ -434,9 +472,9 @@ function makeOtherPlace(bytes: u32): u32 {
  */
 function makePlaces(bytes: u32, deflateBytes: u32): u32 {
   plainAt = placeFor(plain, bytes);
+  renewBudget(plainAt + (bytes as u64));
   let outcome = makeRoom(plain, plainAt + (bytes as u64));
   if (outcome == Outcome.Ok) outcome = makeOtherPlace(deflateBytes);
-  if (outcome == Outcome.Ok) engine.pausedSince = 0;
   return outcome;
 }
 
@@ -555,12 +593,12 @@ export function stageReserve(n: u32): u32 {
     return Outcome.TooLarge;
   }
   const offset = placeFor(plain, total as u32);
+  renewBudget(offset + total);
   const outcome = makeRoom(plain, offset + total);
   if (outcome != Outcome.Ok) {
     if (outcome == Outcome.Wait) plain.stageError = outcome;
     return outcome;
   }
-  engine.pausedSince = 0;
   if (offset != plain.stageAt) {
     memory.copy(
       address(plain, offset) + STAGE_HEADER,

@@ -229,7 +229,6 @@ export function completeQuiet(c: Conn): u32 {
   c.lastOut = engine.now;
   c.writing = 0;
   c.writingBytes = 0;
-  c.heldSince = 0;
   return bytes;
 }
 

@@ -297,11 +297,7 @@ export function finishWrite(c: Conn): void {
   complete(c);
   if (isWebSocket(c)) {
     // Until the next pass hands it more, a reader that is behind stands in the treap: publishing must see it.
-    const ring = ringOf(c);
     place(c);
-    if (!has(c, Flag.Ordered) || ring.committed - c.done <= ((ring.capacity >> 1) as u64)) {
-      c.heldSince = 0;
-    }
   }
   afterWrite(c);
 }

@@ -175,7 +175,9 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "SlowGrace",
-    text: "How long a client without progress, or a publisher that is too fast for most clients, is waited for.",
+    text:
+      "How long publishing waits in each half ring for readers that make progress, all together; twice as long when " +
+      "most are behind. Without progress a client is evicted after it.",
   },
   {
     name: "flushInterval",
