@@ -1,9 +1,9 @@
 // Requests by wrk, and the check that every answer is the right one.
 
-import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
+import { toolPath } from "../.scripts/tools.mjs";
 import { start } from "./child.mjs";
 import { LOAD_CORE } from "./servers.mjs";
 import { cpuOf } from "./usage.mjs";
@@ -13,9 +13,7 @@ const ANSWER_LIMIT = 5_000; // milliseconds
 
 /** @throws {Error} when there is no wrk */
 export function needWrk() {
-  if (spawnSync("wrk", ["-v"]).error) {
-    throw new Error("this needs wrk, which is not installed (Debian, Ubuntu: apt-get install wrk)");
-  }
+  toolPath("wrk");
 }
 
 /**
@@ -56,7 +54,7 @@ export async function answerBytes(port, { bodyBytes }) {
 async function counts(port, { connections, depth, bodyBytes, seconds }) {
   const url = `http://127.0.0.1:${port}/`;
   const options = ["-t1", `-c${connections}`, `-d${seconds}`, "-s", SCRIPT, url];
-  const child = start(LOAD_CORE, ["wrk", ...options, "--", `${depth}`, `${bodyBytes}`]);
+  const child = start(LOAD_CORE, [toolPath("wrk"), ...options, "--", `${depth}`, `${bodyBytes}`]);
   let text = "";
   child.stdout.on("data", (bytes) => {
     text += bytes;

@@ -3,13 +3,11 @@
 // Invariant: whichever way the test ends, the browser is closed and its profile removed. It is driven over a
 // pipe, so it ends with this process too.
 
-import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { type Page, chromium } from "playwright-core";
-
-const EXECUTABLE = process.env.RINGCAST_CHROMIUM ?? "/usr/bin/chromium";
+import { toolPath } from "../.scripts/tools.mjs";
 
 /** Longest for a launch, and for a step on a page, in ms. */
 const LIMIT = 60000;
@@ -36,17 +34,12 @@ export async function withBrowser(
   body: (browser: Browser) => Promise<void>,
   args: readonly string[] = [],
 ): Promise<void> {
-  if (!existsSync(EXECUTABLE)) {
-    throw new Error(
-      `no Chromium at ${EXECUTABLE}: apt-get install -y --no-install-recommends chromium, ` +
-        "or name another in RINGCAST_CHROMIUM",
-    );
-  }
+  const executablePath = toolPath("chromium");
   const profile = await mkdtemp(path.join(os.tmpdir(), "ringcast-chromium-"));
   const errors: string[] = [];
   try {
     const context = await chromium.launchPersistentContext(profile, {
-      executablePath: EXECUTABLE,
+      executablePath,
       headless: true,
       args: [...ARGS, ...args],
       timeout: LIMIT,

@@ -2,7 +2,6 @@
 //
 // nginx runs as one plain process in a folder of its own, and ends with its test.
 
-import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect as connectTcp } from "node:net";
 import os from "node:os";
@@ -13,14 +12,11 @@ import { fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
+import { toolPath } from "../../.scripts/tools.mjs";
 import { FOLDER, Guest, freePort, running, statusOf } from "./neighbour";
 import { sleep, until, within } from "./peer";
 
 const nginx = suite("neighbours: nginx");
-
-const INSTALL = "apt-get install -y --no-install-recommends nginx libnginx-mod-stream";
-const PROGRAM = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"].find(existsSync);
-const STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /** Changes a text, which must hold what is changed. */
 type Edit = readonly [what: string, by: string];
@@ -65,8 +61,6 @@ async function behind(
   { edits = [], ...options }: Options & { edits?: readonly Edit[] },
   body: (place: Place) => Promise<void>,
 ): Promise<void> {
-  if (!PROGRAM) throw new Error(`there is no nginx: ${INSTALL}`);
-  if (!existsSync(STREAM_MODULE)) throw new Error(`there is no ${STREAM_MODULE}: ${INSTALL}`);
   const server = await serve({ port: 0, handler, onError: () => undefined, ...options });
   const folder = await mkdtemp(path.join(os.tmpdir(), "ringcast-nginx-"));
   try {
@@ -80,14 +74,14 @@ async function behind(
     const temporary = folders.map((name) => `${name}_temp_path ${folder}/${name};`);
     const http = [...temporary, `access_log ${folder}/access.log;`];
     const main = [
-      ...(kind === "stream" ? [`load_module ${STREAM_MODULE};`] : []),
+      ...(kind === "stream" ? [`load_module ${toolPath("nginx's stream module")};`] : []),
       ...["daemon off;", "master_process off;", `pid ${folder}/nginx.pid;`],
       ...["error_log stderr info;", "events { worker_connections 256; }"],
       `${kind} { ${kind === "http" ? http.join("\n") : ""}\n${example}\n}`,
     ];
     const file = path.join(folder, "nginx.conf");
     await writeFile(file, main.join("\n"));
-    const command = [PROGRAM, "-p", folder, "-c", file];
+    const command = [toolPath("nginx"), "-p", folder, "-c", file];
     await running(command, {}, /nginx\/\d+/, async (program) => {
       await until("nginx accepts", () => accepts(port));
       await body({ port, server, log: () => program.output });

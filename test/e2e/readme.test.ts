@@ -12,6 +12,7 @@ import ts from "typescript";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
+import { toolPath } from "../../.scripts/tools.mjs";
 import { withBrowser } from "../browser";
 import { HANDSHAKE } from "../drive";
 import { README, blocksOf, commandsOf, filesOf, wayOf } from "../readme";
@@ -271,6 +272,7 @@ async function freePort(): Promise<number> {
 readme(
   "nginx stands in front: pages connect through it, and clients have their own addresses",
   async () => {
+    const program = toolPath("nginx");
     const front = await freePort();
     const server = await serve({
       port: 0,
@@ -293,7 +295,7 @@ readme(
       `daemon off; master_process off; pid ${dir}/pid; error_log stderr;
     events {} http { access_log off; ${own.join(" ")} include ${dir}/nginx.conf; }`,
     );
-    const nginx = spawn("nginx", ["-p", dir, "-c", "main.conf"], {
+    const nginx = spawn(program, ["-p", dir, "-c", "main.conf"], {
       stdio: ["ignore", "ignore", "pipe"],
     });
     let said = "";
@@ -301,7 +303,7 @@ readme(
       said += bytes;
     });
     const failed = new Promise<never>((_, reject) => {
-      nginx.once("error", (error) => reject(new Error(`${error.message}: apt-get install nginx`)));
+      nginx.once("error", reject);
       nginx.once("exit", (code) => reject(new Error(`nginx ended with ${code}: ${said}`)));
     });
     failed.catch(() => undefined);

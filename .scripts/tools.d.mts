@@ -1,0 +1,19 @@
+// What tests use of tools.mjs.
+
+export interface Tool {
+  readonly name: string;
+  readonly variable: string;
+  readonly file: string;
+  readonly debian: string;
+  readonly why: string;
+  readonly tests: readonly string[];
+}
+
+export const TOOLS: readonly Tool[];
+
+export function findTool(tool: Tool): string | undefined;
+
+export function byHand(tools: readonly Tool[], system: { id: string; like: string }): string[];
+
+/** Path of a tool that a test needs. @throws Error when it is missing; the message says how to install it */
+export function toolPath(name: string): string;
