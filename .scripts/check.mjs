@@ -1,25 +1,34 @@
-// `npm run check`: format and lint, types, both wasm builds and the bundles, unit and style tests.
+// `npm run check`: format and lint, types, both wasm builds and the bundles at the same time; unit and style tests once
+// they are built. What a step prints comes when it ends, so that two do not mix.
 
-import { spawnSync } from "node:child_process";
+import "./node.mjs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { ended } from "./child.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name) => path.join(root, "node_modules/.bin", name);
-const steps = [
-  ["format and lint", bin("biome"), ["check", "--error-on-warnings", "."]],
-  ["types of host, worker and tests", bin("tsc"), ["-p", "tsconfig.json"]],
-  ["types of the engine", bin("tsc"), ["-p", "tsconfig.assembly.json"]],
-  ["build", process.execPath, [".scripts/build.mjs"]],
-  ["unit tests", process.execPath, [".scripts/test.mjs", "unit"]],
-];
+const started = Date.now();
 
-for (const [name, command, args] of steps) {
-  const started = Date.now();
-  const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit" });
-  if (status !== 0) {
-    console.error(`check: ${name} failed`);
-    process.exit(1);
-  }
-  console.log(`check: ${name} ${((Date.now() - started) / 1000).toFixed(1)} s`);
+/** Runs a step. @returns whether it passed */
+async function step(name, command) {
+  const parts = [];
+  const { code } = await ended(command, { cwd: root, output: (bytes) => parts.push(bytes) });
+  process.stdout.write(Buffer.concat(parts));
+  const at = ((Date.now() - started) / 1000).toFixed(1);
+  console.log(`check: ${name} ${code === 0 ? "done" : "failed"} at ${at} s`);
+  return code === 0;
 }
+
+async function buildAndTest() {
+  if (!(await step("build", [process.execPath, ".scripts/build.mjs"]))) return false;
+  return step("unit tests", [process.execPath, ".scripts/test.mjs", "unit"]);
+}
+
+const passed = await Promise.all([
+  buildAndTest(),
+  step("format and lint", [bin("biome"), "check", "--error-on-warnings", "."]),
+  step("types of host, worker and tests", [bin("tsc"), "-p", "tsconfig.json"]),
+  step("types of the engine", [bin("tsc"), "-p", "tsconfig.assembly.json"]),
+]);
+process.exit(passed.every(Boolean) ? 0 : 1);

@@ -5,11 +5,11 @@
 //
 // The last line says "N passed, N failed". A file that dies, hangs or runs no test counts as failed.
 
-import { spawn } from "node:child_process";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import path from "node:path";
 import { root } from "./build.mjs";
+import { ended } from "./child.mjs";
 import { bundlePrograms } from "./programs.mjs";
 
 const [suite = "all", ...names] = process.argv.slice(2);
@@ -35,36 +35,27 @@ async function find(dir) {
 }
 
 /** Runs a file; what it prints comes when it ends, so that two do not mix. */
-function run(file, built) {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, ["--enable-source-maps", built], {
-      cwd: root,
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let output = "";
-    const timer = setTimeout(() => {
-      output += `\n${file}: not done after ${LIMIT / 1000} s\n`;
-      child.kill("SIGKILL");
-    }, LIMIT);
-    child.stdout.on("data", (bytes) => {
-      output += bytes;
-    });
-    child.on("close", (code) => {
-      clearTimeout(timer);
-      process.stdout.write(`\n# ${file}\n${output}`);
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
-      const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
-      const sum = (label) =>
-        [...plain.matchAll(new RegExp(`^ {2}${label}: +(\\d+)`, "gm"))].reduce(
-          (n, m) => n + Number(m[1]),
-          0,
-        );
-      const passed = sum("Passed");
-      let failed = sum("Total") - passed - sum("Skipped");
-      if (failed === 0 && (code !== 0 || passed === 0)) failed = 1;
-      resolve({ passed, failed });
-    });
+async function run(file, built) {
+  const parts = [];
+  const { code, isLate } = await ended([process.execPath, "--enable-source-maps", built], {
+    cwd: root,
+    limit: LIMIT,
+    output: (bytes) => parts.push(bytes),
   });
+  if (isLate) parts.push(Buffer.from(`\n${file}: not done after ${LIMIT / 1000} s\n`));
+  const output = Buffer.concat(parts).toString();
+  process.stdout.write(`\n# ${file}\n${output}`);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
+  const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
+  const sum = (label) =>
+    [...plain.matchAll(new RegExp(`^ {2}${label}: +(\\d+)`, "gm"))].reduce(
+      (n, m) => n + Number(m[1]),
+      0,
+    );
+  const passed = sum("Passed");
+  let failed = sum("Total") - passed - sum("Skipped");
+  if (failed === 0 && (code !== 0 || passed === 0)) failed = 1;
+  return { passed, failed };
 }
 
 // Only what is built now: unit and e2e may run at the same time.

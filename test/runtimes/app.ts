@@ -16,7 +16,7 @@ const LIMIT = 60000;
 /** Programs of packages that no install script unpacked. @throws Error when it is not installed */
 export function programOf(...names: readonly string[]): string {
   const found = names.map((name) => path.join(tools, name)).find((file) => existsSync(file));
-  if (!found) throw new Error(`not installed: ${names.join(" or ")} (npm run test:runtimes)`);
+  if (!found) throw new Error(`not installed: ${names.join(" or ")} (npm run test:matrix)`);
   return found;
 }
 
