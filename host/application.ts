@@ -275,6 +275,7 @@ export class Application {
     const response = new RemoteResponse(this, request, event);
     this.#requests.set(request.id, response);
     const failed = (thrown: unknown): void => {
+      request.settled();
       this.#fail(thrown, "request");
       response.fail();
     };
@@ -284,8 +285,12 @@ export class Application {
     } catch (thrown) {
       failed(thrown);
     }
-    if (!isThenable(result)) return;
+    if (!isThenable(result)) {
+      request.settled();
+      return;
+    }
     const settled = (): void => {
+      request.settled();
       if (!response.sent) failed(new Error("the handler settled without an answer"));
     };
     whenSettled(result, settled, failed);

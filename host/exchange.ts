@@ -5,10 +5,10 @@
 // client has gone; then exactly once it does not.
 
 import type { Application } from "./application";
-import type { Data, Request, StaticBody } from "./handler";
+import type { Data, StaticBody } from "./handler";
 import { Credit } from "./credit";
 import type { Thirsty } from "./outlet";
-import { type RequestHead, RequestReader } from "./request";
+import { OwnRequest, type RequestHead } from "./request";
 import { Answering, type Field, type Upgrade } from "./response";
 import { latin1, toBytes } from "./text";
 import {
@@ -57,10 +57,8 @@ function readHead(bytes: Uint8Array, at: number): RequestHead {
   };
 }
 
-export class RemoteRequest extends RequestReader {
+export class RemoteRequest extends OwnRequest {
   static override readonly name = "Request";
-  protected override readonly bytes: Uint8Array;
-  protected override readonly head: RequestHead;
 
   /** @param bytes the batch, with a request's payload in [at, end) */
   constructor(id: number, bytes: Uint8Array, at: number, end: number) {
@@ -69,9 +67,8 @@ export class RemoteRequest extends RequestReader {
       (bytes[at + REQUEST_ADDRESS_LENGTH] as number) |
       ((bytes[at + REQUEST_ADDRESS_LENGTH + 1] as number) << 8);
     const address = head.body + head.bodyLength;
-    super(id, latin1(bytes, address, length), decodeCertificate(bytes, address + length, end));
-    this.bytes = bytes;
-    this.head = head;
+    const certificate = decodeCertificate(bytes, address + length, end);
+    super([id, latin1(bytes, address, length), certificate], head, bytes);
   }
 }
 
@@ -91,7 +88,7 @@ export class RemoteBody implements StaticBody {
 
 export class RemoteResponse extends Answering implements Thirsty {
   static override readonly name = "Response";
-  override readonly request: Request;
+  override readonly request: RemoteRequest;
   readonly #application: Application;
   readonly slot: number;
   readonly generation: number;
@@ -102,7 +99,7 @@ export class RemoteResponse extends Answering implements Thirsty {
   #pending = true;
   #gone = false;
 
-  constructor(application: Application, request: Request, event: Event) {
+  constructor(application: Application, request: RemoteRequest, event: Event) {
     super();
     this.#application = application;
     this.request = request;

@@ -194,6 +194,7 @@ async function isHere(promise: Promise<unknown>): Promise<boolean> {
 /** One request and the answer that its function gives. */
 class Exchange<User> implements FetchInfo<User> {
   readonly remoteAddress: string;
+  readonly peerCertificate: PeerCertificate | undefined;
   readonly #req: Incoming;
   readonly #res: Answer;
   /** The handshake is to be accepted so. */
@@ -203,10 +204,7 @@ class Exchange<User> implements FetchInfo<User> {
     this.#req = req;
     this.#res = res;
     this.remoteAddress = req.remoteAddress;
-  }
-
-  get peerCertificate(): PeerCertificate | undefined {
-    return this.#req.peerCertificate;
+    this.peerCertificate = req.peerCertificate;
   }
 
   /** Works by itself, too: functions take it out of their second argument. */

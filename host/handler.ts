@@ -65,7 +65,11 @@ export interface PeerCertificate {
   readonly error: string;
 }
 
-/** A request. Valid until the handler settles; everything is read from the connection's buffer on demand. */
+/**
+ * A request. Valid until its handler has settled and it is answered or its client has left, whichever is later; then
+ * every member throws an Error whose `code` is "ERR_REQUEST_OVER", except for `id`, `method`, `path` and
+ * `remoteAddress`. Copy what you need longer: strings, `headers` and `body` are copies.
+ */
 export interface Request {
   /** The connection's id. */
   readonly id: ConnectionId;

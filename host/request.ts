@@ -1,5 +1,8 @@
 // A request read out of bytes on demand: those of the engine's memory in the worker, those of a batch of
 // events on the application's thread, those of a message in a pool's thread.
+//
+// Invariant: a request is over once its handler has settled and it is answered or lost. From then on it holds no
+// bytes, and every member throws ERR_REQUEST_OVER, except for `id`, `method`, `path` and `remoteAddress`.
 
 import { HEADER_ENTRY_BYTES, Method, Trait } from "../assembly/abi";
 import type { PeerCertificate, Request } from "./handler";
@@ -35,22 +38,90 @@ export interface RequestHead {
   traits: number;
 }
 
+/** Bits of `RequestReader.#ends`. */
+const SETTLED = 1;
+const ANSWERED = 2;
+const OVER = SETTLED | ANSWERED;
+
+const NOTHING = new Uint8Array(0);
+/** The head of a request that is over. */
+export const NO_HEAD: RequestHead = {
+  ...{ head: 0, headLength: 0, table: 0, fields: 0, body: 0, bodyLength: 0 },
+  ...{ method: 0, minor: 0, target: 0, targetLength: 0, traits: 0 },
+};
+
+function overError(): Error {
+  const text =
+    "the request is over: its handler has settled, and it is answered or its client left";
+  return Object.assign(new Error(text), { code: "ERR_REQUEST_OVER" });
+}
+
 export abstract class RequestReader implements Request {
   readonly id: number;
   remoteAddress: string;
-  readonly peerCertificate: PeerCertificate | undefined;
+  readonly #peerCertificate: PeerCertificate | undefined;
+  /** What has happened to it: bits SETTLED and ANSWERED. */
+  #ends = 0;
+  #path: string | undefined;
+  #method: string | undefined;
+  #isRead = false;
 
   constructor(id: number, remoteAddress: string, peerCertificate?: PeerCertificate) {
     this.id = id;
     this.remoteAddress = remoteAddress;
-    this.peerCertificate = peerCertificate;
+    this.#peerCertificate = peerCertificate;
   }
 
-  /** Where the request lies now. */
+  /** The place of the request's parts. */
   protected abstract readonly head: RequestHead;
-  /** The bytes it lies in. */
+  /** The bytes that `head` is about. */
   protected abstract readonly bytes: Uint8Array;
-  #isRead = false;
+  /** Lets go of head and bytes: the request is over. */
+  protected abstract release(): void;
+
+  /** The same as `head`, for members that users call. @throws Error ERR_REQUEST_OVER */
+  protected get live(): RequestHead {
+    if (this.#ends === OVER) throw overError();
+    return this.head;
+  }
+
+  /** True when its handler has settled. */
+  protected get isSettled(): boolean {
+    return (this.#ends & SETTLED) !== 0;
+  }
+
+  /** True when nobody will read `method` and `path` once the request is over. */
+  protected get isForgotten(): boolean {
+    return false;
+  }
+
+  /** Notes that the handler has settled. */
+  settled(): void {
+    this.#end(SETTLED);
+  }
+
+  /** Notes that the request is answered or lost. */
+  answered(): void {
+    this.#end(ANSWERED);
+  }
+
+  #end(how: number): void {
+    if (this.#ends === OVER) return;
+    if ((this.#ends | how) === OVER) {
+      // These stay readable: a log line is often written afterwards.
+      if (!this.isForgotten) {
+        this.#path = this.path;
+        this.#method = this.method;
+      }
+      this.release();
+    }
+    this.#ends |= how;
+  }
+
+  get peerCertificate(): PeerCertificate | undefined {
+    if (this.#ends === OVER) throw overError();
+    return this.#peerCertificate;
+  }
 
   /** Its body, when that is streamed. */
   protected get upload(): AsyncIterableIterator<Uint8Array> | undefined {
@@ -63,20 +134,23 @@ export abstract class RequestReader implements Request {
   }
 
   get method(): string {
-    const at = this.head;
+    if (this.#method !== undefined) return this.#method;
+    const at = this.live;
     // The rarer ones have no number of their own here: the token stands in front, one space before the target.
     return Method[at.method] ?? latin1(this.bytes, at.head, at.target - 1);
   }
 
   get url(): string {
-    const at = this.head;
+    const at = this.live;
     return latin1(this.bytes, at.head + at.target, at.targetLength);
   }
 
   get path(): string {
+    if (this.#path !== undefined) return this.#path;
     const target = this.#origin();
     const end = target.search(/[?#]/);
-    return end < 0 ? target : target.slice(0, end);
+    this.#path = end < 0 ? target : target.slice(0, end);
+    return this.#path;
   }
 
   get query(): string {
@@ -90,7 +164,7 @@ export abstract class RequestReader implements Request {
   /** The target without scheme and authority. */
   #origin(): string {
     const url = this.url;
-    if (!(this.head.traits & Trait.Absolute)) return url;
+    if (!(this.live.traits & Trait.Absolute)) return url;
     const rest = url.slice(url.indexOf("://") + 3);
     const start = rest.search(/[/?#]/);
     // Without a path OPTIONS is about the server itself (RFC 9110 4.2.3).
@@ -100,14 +174,14 @@ export abstract class RequestReader implements Request {
 
   /** The host the request is for: its target's, else its Host field's (RFC 9112 3.3). */
   get host(): string {
-    if (!(this.head.traits & Trait.Absolute)) return this.header("host") ?? "";
+    if (!(this.live.traits & Trait.Absolute)) return this.header("host") ?? "";
     const rest = this.url.slice(this.url.indexOf("://") + 3);
     const end = rest.search(/[/?#]/);
     return end < 0 ? rest : rest.slice(0, end);
   }
 
   get httpVersion(): string {
-    return this.head.minor === 0 ? "1.0" : "1.1";
+    return this.live.minor === 0 ? "1.0" : "1.1";
   }
 
   #field(at: RequestHead, i: number, which: 0 | 4): string {
@@ -124,7 +198,7 @@ export abstract class RequestReader implements Request {
   }
 
   header(name: string): string | undefined {
-    const at = this.head;
+    const at = this.live;
     const wanted = name.toLowerCase();
     let found: string | undefined;
     for (let i = 0; i < at.fields; i++) {
@@ -137,7 +211,7 @@ export abstract class RequestReader implements Request {
   }
 
   get headers(): ReadonlyArray<readonly [string, string]> {
-    const at = this.head;
+    const at = this.live;
     const list: [string, string][] = [];
     for (let i = 0; i < at.fields; i++) {
       list.push([this.#field(at, i, 0).toLowerCase(), this.#field(at, i, 4)]);
@@ -147,10 +221,11 @@ export abstract class RequestReader implements Request {
 
   /** Where the head is, of a request whose body is here. @throws Error when it is streamed */
   #whole(what: string): RequestHead {
+    const at = this.live;
     if (this.upload) {
       throw new Error(`${what}: the body is streamed; read it with stream() or collect()`);
     }
-    return this.head;
+    return at;
   }
 
   get body(): Uint8Array {
@@ -169,12 +244,14 @@ export abstract class RequestReader implements Request {
   }
 
   stream(): AsyncIterableIterator<Uint8Array> {
+    if (this.#ends === OVER) throw overError();
     if (this.#isRead) throw new Error("stream: the body has a reader already");
     this.#isRead = true;
     return this.upload ?? whole(this.body);
   }
 
   async collect(limit = this.bodyLimit): Promise<Uint8Array> {
+    if (this.#ends === OVER) throw overError();
     if (!(limit >= 0) || (limit !== Number.POSITIVE_INFINITY && !Number.isInteger(limit))) {
       throw new RangeError(`limit: ${limit} is not a number of bytes`);
     }
@@ -182,15 +259,16 @@ export abstract class RequestReader implements Request {
   }
 
   get streamed(): boolean {
+    if (this.#ends === OVER) throw overError();
     return this.upload !== undefined;
   }
 
   get secure(): boolean {
-    return (this.head.traits & SECURE_TRAIT) !== 0;
+    return (this.live.traits & SECURE_TRAIT) !== 0;
   }
 
   get upgrade(): boolean {
-    return (this.head.traits & Trait.Upgrade) !== 0;
+    return (this.live.traits & Trait.Upgrade) !== 0;
   }
 
   get protocols(): readonly string[] {
@@ -201,5 +279,26 @@ export abstract class RequestReader implements Request {
           .split(",")
           .map((name) => name.trim())
           .filter(Boolean);
+  }
+}
+
+/** A request whose bytes are its own: those of a batch, or of a task. */
+export abstract class OwnRequest extends RequestReader {
+  protected override head: RequestHead;
+  protected override bytes: Uint8Array;
+
+  constructor(
+    [id, remoteAddress, peerCertificate]: [number, string, PeerCertificate?],
+    head: RequestHead,
+    bytes: Uint8Array,
+  ) {
+    super(id, remoteAddress, peerCertificate);
+    this.head = head;
+    this.bytes = bytes;
+  }
+
+  protected override release(): void {
+    this.head = NO_HEAD;
+    this.bytes = NOTHING;
   }
 }

@@ -3,7 +3,8 @@
 //
 // Invariant: a wrong argument throws before anything is sent; a request is answered once.
 
-import type { Data, HeaderFields, Request, Response, StaticBody, UpgradeOptions } from "./handler";
+import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from "./handler";
+import type { RequestReader } from "./request";
 import { checkUpgrade } from "./upgrade";
 
 /** Fields of an answer, checked. */
@@ -66,7 +67,7 @@ export interface Upgrade {
 }
 
 export abstract class Answering implements Response {
-  abstract readonly request: Request;
+  abstract readonly request: RequestReader;
   #fields: Field[] | undefined;
   #close = false;
   #sent = false;
@@ -119,6 +120,13 @@ export abstract class Answering implements Response {
   lose(): void {
     this.wake();
     this.clientEnded();
+    this.request.answered();
+  }
+
+  /** The answer is complete. */
+  #finish(): void {
+    this.#sent = true;
+    this.request.answered();
   }
 
   /** True while pieces of the answer are to come. */
@@ -156,7 +164,7 @@ export abstract class Answering implements Response {
     const fields = this.#take(type, headers);
     if (this.sent) return false;
     const sent = this.respond(status, fields, body, this.#close);
-    this.#sent = true;
+    this.#finish();
     return sent;
   }
 
@@ -166,7 +174,7 @@ export abstract class Answering implements Response {
     const fields = this.#take(body.type, headers);
     if (this.sent) return false;
     const sent = this.respondStatic(status, fields, body, this.#close);
-    this.#sent = true;
+    this.#finish();
     return sent;
   }
 
@@ -215,7 +223,7 @@ export abstract class Answering implements Response {
     if (data !== undefined) await this.#writeWhole(data);
     if (this.sent) return;
     this.streamEnd();
-    this.#sent = true;
+    this.#finish();
   }
 
   async #writeWhole(data: Data): Promise<void> {
@@ -265,7 +273,7 @@ export abstract class Answering implements Response {
       idleTimeout,
       maxPayloadLength,
     });
-    this.#sent = true;
+    this.#finish();
     return done;
   }
 }

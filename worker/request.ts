@@ -1,13 +1,13 @@
 // A request as the handler sees it, and its answer. A request is read from the connection's bytes on
 // demand; what must outlive them is copied.
 //
-// Invariant: a Head never reads bytes of another request. While its request is not answered it reads where
-// the engine says the request lies; when it has been answered in the run of the handler, where it lay
-// (nothing else is parsed before that run ends); later, from a copy.
+// Invariant: a request never reads bytes of another one. Until it is answered it reads where the engine says that it
+// lies. Answered within the run of its handler, it reads where it lay, because nothing else is parsed before that run
+// ends. A handler that goes on reads a copy. When the handler has settled as well, nothing is left to be read.
 
 import { CloseReason, HEADER_ENTRY_BYTES, Param, Trait } from "../assembly/abi";
 import type { Data, PeerCertificate, StaticBody } from "../host/handler";
-import { type RequestHead, RequestReader } from "../host/request";
+import { NO_HEAD, type RequestHead, RequestReader } from "../host/request";
 import { Answering, type Field, type Upgrade } from "../host/response";
 import type { Engine } from "./engine";
 import type { Peer } from "./peer";
@@ -45,8 +45,9 @@ export class RequestImpl extends RequestReader {
   }
 
   override get upgrade(): boolean {
-    const traits = this.#at ? this.#at.traits : this.#engine.traits(this.#slot);
-    return (traits & Trait.Upgrade) !== 0;
+    // Without the head's object, which nobody else may ask for.
+    if (this.#at) return super.upgrade;
+    return (this.#engine.traits(this.#slot) & Trait.Upgrade) !== 0;
   }
 
   protected override get bytes(): Uint8Array {
@@ -72,9 +73,13 @@ export class RequestImpl extends RequestReader {
     this.#forgotten = true;
   }
 
-  /** A copy of its bytes, and where what lies in it. */
+  protected override get isForgotten(): boolean {
+    return this.#forgotten;
+  }
+
+  /** Copies its bytes, and says where what lies in the copy. @throws Error ERR_REQUEST_OVER */
   copy(): { readonly head: RequestHead; readonly bytes: Uint8Array } {
-    const at = this.head;
+    const at = this.live;
     const table = at.fields * HEADER_ENTRY_BYTES;
     const bytes = new Uint8Array(table + at.headLength + at.bodyLength);
     bytes.set(this.#bytes.subarray(at.table, at.table + table));
@@ -83,14 +88,22 @@ export class RequestImpl extends RequestReader {
     return { head: { ...at, table: 0, head: table, body: table + at.headLength }, bytes };
   }
 
-  /** The handler goes on after the request was answered: its bytes are kept for it. */
+  protected override release(): void {
+    this.#at = NO_HEAD;
+    this.#bytes = NOTHING;
+    this.#state = "copied";
+    this.#upload = undefined;
+  }
+
+  /** The engine is about to let go of the request: its bytes are kept for its handler, unless that has settled. */
   detach(): void {
     if (this.#state === "copied") return;
-    const at = this.head;
+    if (this.isSettled) {
+      this.answered();
+      return;
+    }
     if (this.#forgotten) {
-      this.#at = { ...at, fields: 0, head: 0, headLength: 0, body: 0, bodyLength: 0 };
-      this.#bytes = NOTHING;
-      this.#state = "copied";
+      this.release();
       return;
     }
     const { head, bytes } = this.copy();

@@ -23,6 +23,12 @@ export interface RequestRules {
   readonly metrics?: MetricsRules | undefined;
 }
 
+/** Ends a request that no `request` is called with. */
+function over(request: RequestImpl): void {
+  request.settled();
+  request.answered();
+}
+
 export class Requests {
   readonly #pump: Pump;
   readonly #rules: OriginRules;
@@ -75,6 +81,7 @@ export class Requests {
     try {
       if (typeof streams === "function") isWanted = streams.call(this.#pump.handler, request);
     } catch (thrown) {
+      over(request);
       this.#pump.fail(thrown, "streams");
       x.abandon(slot, generation, CloseReason.HandlerError);
       return;
@@ -82,12 +89,17 @@ export class Requests {
       this.#pump.outgoing.dropStage();
     }
     if (!isWanted) {
+      // The body comes with another one.
+      over(request);
       x.collect(slot, generation);
       return;
     }
     const upload = new Upload(this.#pump, peer);
     request.streams(upload);
-    if (x.stream(slot, generation) !== Outcome.Ok) return;
+    if (x.stream(slot, generation) !== Outcome.Ok) {
+      over(request);
+      return;
+    }
     peer.upload = upload;
     this.#answer(peer, request);
   }
@@ -127,18 +139,26 @@ export class Requests {
     try {
       result = handle.call(this.#pump.handler, request, response);
     } catch (thrown) {
+      request.settled();
       this.failRequest(peer, response, thrown);
     }
     this.#pump.outgoing.dropStage();
-    if (!isThenable(result)) return;
+    if (!isThenable(result)) {
+      request.settled();
+      return;
+    }
     if (response.sent) request.detach();
     whenSettled(
       result,
       () => {
+        request.settled();
         if (!response.sent)
           this.failRequest(peer, response, new Error("the handler settled without an answer"));
       },
-      (thrown: unknown) => this.failRequest(peer, response, thrown),
+      (thrown: unknown) => {
+        request.settled();
+        this.failRequest(peer, response, thrown);
+      },
     );
   }
 

@@ -7,7 +7,7 @@ import { MessageChannel, type MessagePort, parentPort, workerData } from "node:w
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { Credit } from "../host/credit";
 import type { Data, Handler, HandlerServer, StaticBody } from "../host/handler";
-import { type RequestHead, RequestReader } from "../host/request";
+import { OwnRequest } from "../host/request";
 import { Answering, type Field, type Upgrade } from "../host/response";
 import { type Told, describe } from "../host/result";
 import { byteLength, copyBytes, toBytes } from "../host/text";
@@ -19,16 +19,12 @@ const { backlog } = workerData as ThreadData;
 
 type Asked = Exclude<Task, { load: string }>;
 
-class ThreadRequest extends RequestReader {
+class ThreadRequest extends OwnRequest {
   static override readonly name = "Request";
-  protected override readonly head: RequestHead;
-  protected override readonly bytes: Uint8Array;
 
-  constructor(task: Asked) {
-    super(task.id, task.remoteAddress, task.peerCertificate);
-    this.head = task.head;
+  constructor({ id, remoteAddress, peerCertificate, head, bytes }: Asked) {
     // A Buffer's slices are the fast ones; its memory is the task's own.
-    this.bytes = Buffer.from(task.bytes.buffer);
+    super([id, remoteAddress, peerCertificate], head, Buffer.from(bytes.buffer));
   }
 }
 
@@ -180,7 +176,9 @@ async function handle(task: Asked): Promise<Outcome> {
   } catch (thrown) {
     error = describe(thrown);
   }
-  const { outcome, sent } = response;
+  const { outcome, sent, request } = response;
+  request.settled();
+  request.answered();
   if (sent && outcome) return error ? { ...outcome, error } : outcome;
   return {
     kind: "failed",

@@ -7,7 +7,7 @@ import type { Data, Handler, StaticBody } from "../../host/handler";
 import { Application } from "../../host/application";
 import { Credit } from "../../host/credit";
 import type { InboxWriter } from "../../host/inbox";
-import { type RequestHead, RequestReader } from "../../host/request";
+import { OwnRequest } from "../../host/request";
 import { Answering, type Field, type Upgrade } from "../../host/response";
 import { type Told, describe } from "../../host/result";
 import { copyBytes, toBytes } from "../../host/text";
@@ -143,14 +143,9 @@ export class ApplicationPlace implements Place {
 
 type Asked = Exclude<Task, { load: string }>;
 
-class ThreadRequest extends RequestReader {
-  protected override readonly head: RequestHead;
-  protected override readonly bytes: Uint8Array;
-
-  constructor(task: Asked) {
-    super(task.id, task.remoteAddress);
-    this.head = task.head;
-    this.bytes = task.bytes;
+class ThreadRequest extends OwnRequest {
+  constructor({ id, remoteAddress, head, bytes }: Asked) {
+    super([id, remoteAddress], head, bytes);
   }
 }
 
