@@ -147,9 +147,9 @@ export class Application {
     return count;
   }
 
-  body(data: string | Uint8Array, type: string): StaticBody {
-    checkBody(data);
-    const bytes = toBytes(data);
+  body(data: Data, type: string): StaticBody {
+    const payload = checkBody(data);
+    const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);
     const body = new RemoteBody(this.#bodies++, type, bytes.length);
     this.outlet.post(Op.Body, 0, 0, body.number, 0, toBytes(type), bytes);
     return body;

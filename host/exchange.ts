@@ -5,12 +5,13 @@
 // client has gone; then exactly once it does not.
 
 import type { Application } from "./application";
-import type { Data, StaticBody } from "./handler";
+import type { Payload } from "./data";
+import type { StaticBody } from "./handler";
 import { Credit } from "./credit";
 import type { Thirsty } from "./outlet";
 import { OwnRequest, type RequestHead } from "./request";
 import { Answering, type Field, type Upgrade } from "./response";
-import { latin1, toBytes } from "./text";
+import { latin1 } from "./text";
 import {
   ANSWER_CLOSE,
   type Event,
@@ -120,12 +121,11 @@ export class RemoteResponse extends Answering implements Thirsty {
     this.#application.handledRequest();
   }
 
-  #post(op: Op, second: number, fields: readonly Field[], tail: Data): void {
+  #post(op: Op, second: number, fields: readonly Field[], tail: Payload): void {
     const bytes = fields.length === 0 ? NONE : encodeFields(fields);
     const { outlet } = this.#application;
     const { slot, generation, number } = this;
-    const data = tail instanceof ArrayBuffer ? new Uint8Array(tail) : tail;
-    outlet.post(op, slot, generation, number, second, bytes, data);
+    outlet.post(op, slot, generation, number, second, bytes, tail);
   }
 
   /** The request is answered: nothing is expected of its client any more. */
@@ -134,7 +134,12 @@ export class RemoteResponse extends Answering implements Thirsty {
     this.#settle();
   }
 
-  protected override respond(status: number, fields: Field[], body: Data, close: boolean): boolean {
+  protected override respond(
+    status: number,
+    fields: Field[],
+    body: Payload,
+    close: boolean,
+  ): boolean {
     this.#post(Op.Answer, close ? status | ANSWER_CLOSE : status, fields, body);
     this.#finish();
     return true;
@@ -162,9 +167,8 @@ export class RemoteResponse extends Answering implements Thirsty {
     return true;
   }
 
-  protected override streamWrite(data: Data): boolean {
-    const bytes = typeof data === "string" ? data : toBytes(data);
-    if (bytes.length === 0) return true;
+  protected override streamWrite(data: Payload): boolean {
+    if (data.length === 0) return true;
     const credit = this.#credit;
     const { outlet } = this.#application;
     if (credit.isSpent) {
@@ -172,7 +176,7 @@ export class RemoteResponse extends Answering implements Thirsty {
       return false;
     }
     const { slot, generation, number } = this;
-    if (!outlet.offer(Op.Write, slot, generation, number, 0, NONE, bytes)) {
+    if (!outlet.offer(Op.Write, slot, generation, number, 0, NONE, data)) {
       outlet.whenRoom(this);
       return false;
     }

@@ -1,9 +1,10 @@
-// The arguments of what is sent and published: data, options and ids, checked; and the flags of a message's record,
-// whether its frame is text or binary and whether it may be compressed.
+// The options of what is sent and published, and ids, checked; and the flags of a message's record, whether its frame
+// is text or binary and whether it may be compressed. Data is checked by data.ts.
 //
 // Invariant: an option that nothing reads is refused, so that a misspelt one is not silently without effect.
 
 import { FrameFlag } from "../assembly/abi";
+import type { Payload } from "./data";
 import type { PublishOptions, SendOptions } from "./handler";
 import { refuseUnknown } from "./options/known";
 import { show } from "./show";
@@ -42,21 +43,20 @@ export function checkPublish(options: PublishOptions | undefined): void {
   if (options.except !== undefined) checkId(options.except, "except");
 }
 
-function dataFlags(data: unknown, options: SendOptions | undefined): number {
-  if (typeof data !== "string" && !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer))
-    throw new TypeError(`data: ${show(data)} is not a string, Uint8Array or ArrayBuffer`);
+/** Returns the flags of a message whose data and options have been checked. */
+export function flagsOf(data: Payload, options: SendOptions | undefined): number {
   const plain = options?.compress === false ? FrameFlag.Plain : 0;
   return ((options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0) | plain;
 }
 
-/** The flags of a message to one client. @throws TypeError */
-export function sendFlags(data: unknown, options: SendOptions | undefined): number {
+/** Returns the flags of a message to one client. @param data checked @throws TypeError for wrong options */
+export function sendFlags(data: Payload, options: SendOptions | undefined): number {
   checkSend(options);
-  return dataFlags(data, options);
+  return flagsOf(data, options);
 }
 
-/** The flags of a publication. @throws TypeError */
-export function publishFlags(data: unknown, options: PublishOptions | undefined): number {
+/** Returns the flags of a publication. @param data checked @throws TypeError for wrong options */
+export function publishFlags(data: Payload, options: PublishOptions | undefined): number {
   checkPublish(options);
-  return dataFlags(data, options);
+  return flagsOf(data, options);
 }

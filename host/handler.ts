@@ -2,12 +2,18 @@
 // Types only: what a handler gets is made where it runs, in the worker (worker/request.ts, socket.ts, stage.ts), on the
 // application's thread (host/exchange.ts, socket.ts, stage.ts), in a thread of the pool (worker/thread.ts).
 
-/** Data of a message: a string for text (RFC 6455 opcode 1), bytes for binary (opcode 2). */
-export type Data = string | Uint8Array | ArrayBuffer;
+/**
+ * Data of a message: a string for text (RFC 6455 opcode 1), bytes for binary (opcode 2). Of a view its own bytes are
+ * sent, whatever its elements are. Bytes are copied before the call returns. Anything else is a TypeError.
+ */
+export type Data = string | ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
 
 /** Options of one message. */
 export interface SendOptions {
-  /** Send a string as binary, or bytes as text. Default: strings are text, bytes are binary. */
+  /**
+   * Send a string as binary, or bytes as text. Default: strings are text, bytes are binary. Bytes that are to be text
+   * and are not UTF-8 are a TypeError, and nothing is sent.
+   */
   binary?: boolean;
   /** false: not compressed, whatever its length. Default: from `deflateThreshold` on, where negotiated. */
   compress?: boolean;
@@ -256,7 +262,7 @@ export interface Stage {
   /** Appends text, numbers and the like as they are written. */
   text(value: string | number | boolean | bigint): this;
   /** Appends bytes, copied. */
-  bytes(data: Uint8Array | ArrayBuffer): this;
+  bytes(data: Exclude<Data, string>): this;
   /** Lets `fill` write up to `n` bytes in place; it returns how many it wrote. The view dies with the call. */
   reserve(n: number, fill: (view: Uint8Array) => number): this;
   /** Bytes staged so far. */
@@ -298,7 +304,7 @@ export interface HandlerServer<User = unknown> {
   /** The same as OpenMetrics text: at once in the worker, a promise on the application's thread. */
   metrics(): string | Promise<string>;
   /** Makes bytes a static body: sent from where they lie, for as long as the server runs. */
-  body(data: string | Uint8Array, type: string): StaticBody;
+  body(data: Data, type: string): StaticBody;
 }
 
 /** Where a piece stands in its message. */

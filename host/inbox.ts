@@ -18,6 +18,7 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../assembly/abi";
+import { sizeOf } from "./data";
 import { byteLength, encodeInto } from "./text";
 import { OP_BYTES, type Op } from "./wire";
 
@@ -124,7 +125,7 @@ export class InboxWriter {
   ): boolean {
     const text = typeof data === "string";
     // A character takes at most three bytes; only a text that might not fit is measured.
-    let most = text ? data.length * 3 : data.length;
+    let most = text ? data.length * 3 : sizeOf(data);
     const limit = this.#size / 4;
     if (most > limit && text) most = byteLength(data);
     if (most > limit) {
@@ -162,7 +163,7 @@ export class InboxWriter {
     const kind = RecordKind.Host | (op << 8);
     const text = typeof tail === "string";
     const front = OP_BYTES + fields.length;
-    let most = text ? tail.length * 3 : tail.length;
+    let most = text ? tail.length * 3 : sizeOf(tail);
     const limit = this.#size / 4 - front;
     if (most > limit && text) most = byteLength(tail);
     if (most > limit) {

@@ -4,6 +4,7 @@
 
 import { RecordKind, SLOT_LIMIT } from "../assembly/abi";
 import { checkClose } from "./close";
+import { type Payload, messageOf, sizeOf } from "./data";
 import { checkId, publishFlags, sendFlags } from "./flags";
 import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
 import type { InboxWriter } from "./inbox";
@@ -54,20 +55,14 @@ export class MessageWriter {
   }
 
   /** @param id of the client it concerns, 0 for none @param prefix bytes that go before the data */
-  #put(kind: number, data: Data, id = 0, prefix?: Uint8Array): boolean {
+  #put(kind: number, data: Payload, id = 0, prefix?: Uint8Array): boolean {
     if (!this.#isOpen()) return false;
-    return this.#inbox.put(
-      kind,
-      data instanceof ArrayBuffer ? new Uint8Array(data) : data,
-      id % SLOT_LIMIT,
-      Math.floor(id / SLOT_LIMIT),
-      prefix,
-    );
+    return this.#inbox.put(kind, data, id % SLOT_LIMIT, Math.floor(id / SLOT_LIMIT), prefix);
   }
 
   /** @throws RangeError for a message that is larger than the ring */
-  #checkLength(what: string, data: Data): void {
-    let length = typeof data === "string" ? data.length * 3 : data.byteLength;
+  #checkLength(what: string, data: Payload): void {
+    let length = typeof data === "string" ? data.length * 3 : sizeOf(data);
     if (length <= this.#ringBytes - 10) return;
     if (typeof data === "string") length = byteLength(data);
     if (length <= this.#ringBytes - 10) return;
@@ -75,21 +70,23 @@ export class MessageWriter {
   }
 
   broadcast(data: Data, options?: PublishOptions): boolean {
-    const flags = publishFlags(data, options);
-    this.#checkLength("broadcast", data);
-    return this.#put(RecordKind.Broadcast | (flags << 8), data, options?.except);
+    const payload = messageOf("broadcast", data, options);
+    const flags = publishFlags(payload, options);
+    this.#checkLength("broadcast", payload);
+    return this.#put(RecordKind.Broadcast | (flags << 8), payload, options?.except);
   }
 
   publish(topic: string, data: Data, options?: PublishOptions): boolean {
-    const flags = publishFlags(data, options);
+    const payload = messageOf("publish", data, options);
+    const flags = publishFlags(payload, options);
     let prefix = this.#prefixes.get(topic);
     if (!prefix) {
       prefix = topicPrefix(topic);
       if (this.#prefixes.size >= PREFIXES) this.#prefixes.clear();
       this.#prefixes.set(topic, prefix);
     }
-    this.#checkLength("publish", data);
-    return this.#put(RecordKind.Publish | (flags << 8), data, options?.except, prefix);
+    this.#checkLength("publish", payload);
+    return this.#put(RecordKind.Publish | (flags << 8), payload, options?.except, prefix);
   }
 
   subscribe(id: number, topic: string): boolean {
@@ -106,8 +103,9 @@ export class MessageWriter {
 
   send(id: number, data: Data, options?: SendOptions): boolean {
     checkId(id);
-    const flags = sendFlags(data, options);
-    return this.#put(RecordKind.Send | (flags << 8), data, id);
+    const payload = messageOf("send", data, options);
+    const flags = sendFlags(payload, options);
+    return this.#put(RecordKind.Send | (flags << 8), payload, id);
   }
 
   stage(): Stage {

@@ -5,7 +5,6 @@
 // the queue holds at most an answer for each request, and a few operations for each WebSocket.
 
 import type { InboxWriter } from "./inbox";
-import { copyBytes } from "./text";
 import type { Op } from "./wire";
 
 /** An operation that waits for room. */
@@ -71,7 +70,7 @@ export class Outlet {
     tail: string | Uint8Array,
   ): Kept | undefined {
     if (this.offer(op, slot, generation, first, second, fields, tail)) return undefined;
-    const own = typeof tail === "string" ? tail : copyBytes(tail, 0, tail.length);
+    const own = typeof tail === "string" ? tail : new Uint8Array(tail);
     const kept = { op, slot, generation, first, second, fields, tail: own, sent: false };
     this.#queue.push(kept);
     this.#wait();

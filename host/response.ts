@@ -3,6 +3,7 @@
 //
 // Invariant: a wrong argument throws before anything is sent; a request is answered once.
 
+import { type Payload, dataOf, sizeOf } from "./data";
 import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from "./handler";
 import type { RequestReader } from "./request";
 import { checkUpgrade } from "./upgrade";
@@ -19,16 +20,11 @@ const TYPES = new Map<string, Field>();
 /** Bytes of the largest body, and of the largest piece of one. */
 const BODY_LIMIT = 2 ** 31 - 1;
 
-/** Refuses what is no text and no bytes. @throws TypeError, RangeError */
-export function checkBody(body: unknown): void {
-  if (typeof body === "string") return;
-  if (body instanceof Uint8Array || body instanceof ArrayBuffer) {
-    if (body.byteLength <= BODY_LIMIT) return;
-    throw new RangeError(`body: ${body.byteLength} bytes are more than ${BODY_LIMIT}`);
-  }
-  throw new TypeError(
-    `body: ${body === null ? "null" : typeof body} is not a string, Uint8Array or ArrayBuffer`,
-  );
+/** Checks a body, or a piece of one. @param what names it in errors @returns it @throws TypeError, RangeError */
+export function checkBody(body: unknown, what = "body"): Payload {
+  const payload = dataOf(what, body);
+  if (typeof payload === "string" || sizeOf(payload) <= BODY_LIMIT) return payload;
+  throw new RangeError(`${what}: ${sizeOf(payload)} bytes are more than ${BODY_LIMIT}`);
 }
 
 /** A field as it goes into a response. @throws TypeError when it would break the message */
@@ -80,7 +76,12 @@ export abstract class Answering implements Response {
 
   /** True when nobody waits for this answer any more. */
   protected abstract readonly gone: boolean;
-  protected abstract respond(status: number, fields: Field[], body: Data, close: boolean): boolean;
+  protected abstract respond(
+    status: number,
+    fields: Field[],
+    body: Payload,
+    close: boolean,
+  ): boolean;
   /** @throws TypeError when the body is not one of this server's */
   protected abstract checkStatic(body: StaticBody): void;
   protected abstract respondStatic(
@@ -90,7 +91,7 @@ export abstract class Answering implements Response {
     close: boolean,
   ): boolean;
   protected abstract streamBegin(status: number, fields: Field[], close: boolean): boolean;
-  protected abstract streamWrite(data: Data): boolean;
+  protected abstract streamWrite(data: Payload): boolean;
   protected abstract streamEnd(): void;
   /** The answer breaks off: its source failed. */
   protected abstract streamFail(): void;
@@ -160,10 +161,10 @@ export abstract class Answering implements Response {
 
   send(status: number, type = "", body: Data = "", headers?: HeaderFields): boolean {
     this.#begin(status);
-    checkBody(body);
+    const payload = checkBody(body);
     const fields = this.#take(type, headers);
     if (this.sent) return false;
-    const sent = this.respond(status, fields, body, this.#close);
+    const sent = this.respond(status, fields, payload, this.#close);
     this.#finish();
     return sent;
   }
@@ -188,9 +189,9 @@ export abstract class Answering implements Response {
 
   write(data: Data): boolean {
     if (!this.#streaming) throw new Error("write: begin() comes first");
-    checkBody(data);
+    const payload = checkBody(data, "write");
     if (this.sent) return false;
-    this.#full = !this.streamWrite(data);
+    this.#full = !this.streamWrite(payload);
     return !this.#full;
   }
 

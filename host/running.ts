@@ -9,6 +9,7 @@ import type { Remote } from "comlink";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
 import type { TlsOptions } from "../worker/net";
 import { Application, membersOf } from "./application";
+import { messageOf } from "./data";
 import { checkId, sendFlags } from "./flags";
 import type {
   Data,
@@ -324,8 +325,9 @@ export class RunningServer implements Server {
     // All open WebSockets are known here: an id that is none of theirs is stale.
     const send: HandlerServer["send"] = (id, data, options) => {
       checkId(id);
-      sendFlags(data, options);
-      return application.socket(id)?.send(data, options) ?? false;
+      const payload = messageOf("send", data, options);
+      const flags = sendFlags(payload, options);
+      return application.socket(id)?.offer(payload, flags) ?? false;
     };
     const broadcast: HandlerServer["broadcast"] = (data, options) => this.broadcast(data, options);
     const publish: HandlerServer["publish"] = (topic, data, options) =>

@@ -7,11 +7,11 @@
 import { SLOT_LIMIT } from "../assembly/abi";
 import type { Application } from "./application";
 import { checkClose } from "./close";
+import { type Payload, messageOf, pingOf } from "./data";
 import { checkSend, sendFlags } from "./flags";
 import type { Data, SendOptions, WebSocket } from "./handler";
 import { Credit } from "./credit";
 import type { Kept, Thirsty } from "./outlet";
-import { toBytes } from "./text";
 import { checkTopic } from "./topic";
 import { Op, PIECE_COST } from "./wire";
 
@@ -77,7 +77,12 @@ export class RemoteSocket implements WebSocket, Thirsty {
   }
 
   send(data: Data, options?: SendOptions): boolean {
-    const flags = sendFlags(data, options);
+    const payload = messageOf("send", data, options);
+    return this.offer(payload, sendFlags(payload, options));
+  }
+
+  /** Sends a message that has been checked. */
+  offer(payload: Payload, flags: number): boolean {
     if (this.#state !== "open") return false;
     const credit = this.#credit;
     if (credit.isSpent) {
@@ -85,8 +90,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
       return false;
     }
     const { outlet } = this.#application;
-    const tail = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
-    if (!outlet.offer(Op.Send, this.#slot, this.#generation, flags, 0, NONE, tail)) {
+    if (!outlet.offer(Op.Send, this.#slot, this.#generation, flags, 0, NONE, payload)) {
       outlet.whenRoom(this);
       return false;
     }
@@ -141,8 +145,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
   }
 
   ping(data: Data = ""): boolean {
-    const bytes = toBytes(data);
-    if (bytes.length > 125) throw new RangeError(`ping: ${bytes.length} bytes are more than 125`);
+    const bytes = pingOf(data);
     if (this.#state !== "open") return false;
     const { outlet } = this.#application;
     return outlet.offer(Op.Ping, this.#slot, this.#generation, 0, 0, NONE, bytes);

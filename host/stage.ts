@@ -1,5 +1,6 @@
 // A message built piece by piece on the application's thread, in a buffer of its own.
 
+import { bytesOf, dataOf } from "./data";
 import { checkPublish, checkSend } from "./flags";
 import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
 
@@ -45,8 +46,8 @@ export class BufferStage implements Stage {
     return this.bytes(bytes);
   }
 
-  bytes(data: Uint8Array | ArrayBuffer): this {
-    const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+  bytes(data: Exclude<Data, string>): this {
+    const bytes = bytesOf(dataOf("stage.bytes", data));
     if (this.#room(bytes.length)) {
       this.#bytes.set(bytes, this.#length);
       this.#length += bytes.length;

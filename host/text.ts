@@ -104,9 +104,28 @@ export function byteLength(text: string): number {
 }
 
 /** Bytes of a string or of bytes, as a view. */
-export function toBytes(data: string | Uint8Array | ArrayBuffer): Uint8Array {
-  if (typeof data === "string") return encoder.encode(data);
-  return data instanceof Uint8Array ? data : new Uint8Array(data);
+export function toBytes(data: string | Uint8Array): Uint8Array {
+  return typeof data === "string" ? encoder.encode(data) : data;
+}
+
+/** Runtimes that have Node's modules, reached without an import, which a page could not resolve. */
+interface NodeModules {
+  getBuiltinModule?(id: string): { isUtf8?(bytes: Uint8Array): boolean } | undefined;
+}
+
+const { process: nodeModules } = globalThis as { process?: NodeModules };
+const nodeIsUtf8 = nodeModules?.getBuiltinModule?.("node:buffer")?.isUtf8;
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** True for bytes, of memory that is not shared, that are valid UTF-8 (RFC 3629). */
+export function isUtf8(bytes: Uint8Array): boolean {
+  if (nodeIsUtf8) return nodeIsUtf8(bytes);
+  try {
+    strict.decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Copies of bytes as a plain Uint8Array, whatever the view was. */

@@ -4,7 +4,9 @@
 // The default export is the module's, beside the engine; `closures` is the same on the application's thread,
 // where bodies are not streamed.
 
-import type { Handler, HandlerServer, Request, Response, WebSocket } from "ringcast";
+import type { Data, Handler, HandlerServer, Request, Response, WebSocket } from "ringcast";
+
+import { GOOD, problemsOf } from "./suite/data";
 
 interface User {
   readonly name: string;
@@ -94,6 +96,15 @@ function routesOf(server: HandlerServer, log: Log): Record<string, Route> {
       const after = describe(req);
       return res.send(200, "text/plain", before === after ? req.url : `changed: ${after}`);
     },
+    "/data": (_req, res) => {
+      const problems = problemsOf({ body: (data) => res.send(200, "", data) }, "bodies");
+      res.begin(200, "application/json");
+      problems.push(...problemsOf({ write: (data) => res.write(data) }, "bodies"));
+      return res.end(JSON.stringify(problems));
+    },
+    "/good": (req, res) => res.send(200, "", GOOD[Number(req.query)]?.make() as Data),
+    "/written": (req, res) =>
+      res.stream(200, "", ["<", GOOD[Number(req.query)]?.make() as Data, ">"]),
     "/stream": (_req, res) => res.stream(200, "text/plain", ["one,", "two,", "three"]),
     "/pieces": (req, res) => writePieces(res, Number(req.query)),
     "/generated": (req, res) => res.stream(200, "text/plain", pieces(Number(req.query))),
@@ -156,6 +167,24 @@ function askedOf(server: HandlerServer, log: Log): Record<string, Asked> {
         .stage()
         .bytes(Uint8Array.of(1, 2, 3))
         .send(ws.id, { binary: true });
+    },
+    data(ws) {
+      const problems = problemsOf({
+        send: (data, options) => ws.send(data, options),
+        ping: (data) => ws.ping(data),
+        broadcast: (data, options) => server.broadcast(data, { ...options, except: ws.id }),
+        publish: (data, options) => server.publish("nobody's", data, options),
+        "stage.bytes"(data) {
+          const stage = server.stage();
+          try {
+            stage.bytes(data as Uint8Array);
+          } finally {
+            stage.discard();
+          }
+        },
+      });
+      for (const { make } of GOOD) ws.send(make() as Data, { binary: true });
+      return tell(ws, problems);
     },
     each(ws) {
       const names: string[] = [];

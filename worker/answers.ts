@@ -5,7 +5,7 @@
 // still read are kept for it.
 
 import { Answer, CloseReason, Control, Outcome, Param, SLOT_LIMIT } from "../assembly/abi";
-import type { Data } from "../host/handler";
+import { type Payload, bytesOf, sizeOf } from "../host/data";
 import type { Upgrade } from "../host/response";
 import { WINDOW_BITS, negotiate } from "./deflate";
 import { type Fields, putUtf8, toBytes } from "./engine";
@@ -43,7 +43,7 @@ export class Answers {
     request: RequestImpl,
     status: number,
     fields: Fields,
-    body: Data,
+    body: Payload,
     close: boolean,
   ): boolean {
     const { engine } = this.#pump;
@@ -57,19 +57,12 @@ export class Answers {
       if (length < 0)
         return this.#respondLarge(peer, request, status, fieldsLength, toBytes(body), close);
     } else {
-      const bytes = toBytes(body);
-      length = bytes.length;
+      length = sizeOf(body);
       if (length > INLINE_BODY) {
-        return this.#respondLarge(
-          peer,
-          request,
-          status,
-          fieldsLength,
-          new Uint8Array(bytes),
-          close,
-        );
+        const own = new Uint8Array(body);
+        return this.#respondLarge(peer, request, status, fieldsLength, own, close);
       }
-      engine.u8.set(bytes, at);
+      engine.u8.set(body, at);
     }
     this.#prepareAnswer(request);
     const outcome = engine.x.respond(
@@ -161,10 +154,10 @@ export class Answers {
     return outcome === Outcome.Ok && !peer.dead;
   }
 
-  streamWrite(peer: Peer, data: Data): boolean {
+  streamWrite(peer: Peer, data: Payload): boolean {
     const { engine } = this.#pump;
     const { x, scratch, scratchBytes } = engine;
-    const bytes = toBytes(data);
+    const bytes = bytesOf(data);
     if (bytes.length === 0) return true;
     this.#pump.time();
     const outcome = x.streamWrite(peer.slot, peer.generation, bytes.length);

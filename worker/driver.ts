@@ -20,7 +20,6 @@ import {
   EVENT_SLOT,
   EVENT_VALUE,
   EventKind,
-  FrameFlag,
   NONE,
   Outcome,
   Param,
@@ -39,10 +38,12 @@ import {
   Trait,
 } from "../assembly/abi";
 import { CLOSE_TABLE, reasonName } from "../host/close";
+import { bytesOf, messageOf } from "../host/data";
+import { flagsOf } from "../host/flags";
 import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../host/handler";
 import { refuseUnknown } from "../host/options/known";
 import { show } from "../host/show";
-import { copyBytes, toBytes, utf8 } from "../host/text";
+import { copyBytes, utf8 } from "../host/text";
 import { type Engine, lengthOf } from "./engine";
 import { RequestImpl } from "./request";
 import { statsOf } from "./stats";
@@ -207,14 +208,14 @@ export class EngineDriver<User = unknown> {
 
   /** Publishes to every WebSocket. @returns false: most clients are behind, nothing was published; try again later */
   broadcast(data: Data, options?: DriverPublish): boolean {
-    return this.#publish(0, data, options);
+    return this.#publish("broadcast", 0, data, options);
   }
 
   /** Publishes to a topic's subscribers. @returns as `broadcast` */
   publish(topic: string, data: Data, options?: DriverPublish): boolean {
     const { engine } = this;
     const number = engine.x.findTopic(engine.scratch, engine.putTopic(topic));
-    return number === 0 || this.#publish(number, data, options);
+    return this.#publish("publish", number === 0 ? NONE : number, data, options);
   }
 
   /** The connection of an id; undefined when it has gone. */
@@ -617,15 +618,18 @@ export class EngineDriver<User = unknown> {
 
   // ---- bytes out ---------------------------------------------------------------------------------------
 
-  #publish(topic: number, data: Data, options: DriverPublish = {}): boolean {
+  /** @param topic its number; 0: everyone; NONE: nobody */
+  #publish(call: string, topic: number, data: Data, options: DriverPublish = {}): boolean {
     checkDriverPublish(options);
-    const { binary, except } = options;
+    const payload = messageOf(call, data, options);
     if (this.#flushing || this.#acting)
-      throw new Error("publish: called from within write or shut");
+      throw new Error(`${call}: called from within write or shut`);
+    if (topic === NONE) return true;
     const { engine } = this;
     const { x, scratch } = engine;
-    const bytes = toBytes(data);
-    const flags = (binary ?? typeof data !== "string") ? FrameFlag.Binary : 0;
+    const { except } = options;
+    const bytes = bytesOf(payload);
+    const flags = flagsOf(payload, options);
     const slot = except?.slot ?? 0;
     const generation = except?.generation ?? 0;
     let outcome: Outcome;
@@ -646,7 +650,7 @@ export class EngineDriver<User = unknown> {
     }
     if (outcome === Outcome.TooLarge) {
       const ring = engine.params[Param.RingBytes];
-      throw new RangeError(`publish: the message is larger than the ring (${ring} bytes)`);
+      throw new RangeError(`${call}: the message is larger than the ring (${ring} bytes)`);
     }
     return outcome === Outcome.Ok;
   }

@@ -379,6 +379,18 @@ export class Engine {
     return (flags & FLAG_DEAF) !== 0;
   }
 
+  /** True for bytes that are valid UTF-8. They go through the scratch region. */
+  isUtf8(bytes: Uint8Array): boolean {
+    const { scratch, scratchBytes } = this;
+    let state = 0;
+    for (let at = 0; at < bytes.length && state !== -1; at += scratchBytes) {
+      const part = bytes.subarray(at, at + scratchBytes);
+      this.u8.set(part, scratch);
+      state = this.x.checkUtf8(scratch, part.length, state);
+    }
+    return state === 0;
+  }
+
   /** The name of a method by its number; undefined for one that there is not. */
   methodName(index: number): string | undefined {
     return this.#methods[index];

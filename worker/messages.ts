@@ -87,7 +87,7 @@ export class Messages {
     if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
     else if (opcode === 2) this.#tell(peer, ownBytes(data), true);
-    else if (!this.#isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
+    else if (!this.#pump.engine.isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
     else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
   }
 
@@ -95,17 +95,6 @@ export class Messages {
     peer.refused = reason;
     if (peer.relayed) this.awaitAnswers(peer);
     else this.#pump.abandon(peer, reason);
-  }
-
-  #isUtf8(data: Uint8Array): boolean {
-    const { engine } = this.#pump;
-    let state = 0;
-    for (let at = 0; at < data.length && state !== -1; at += engine.scratchBytes) {
-      const part = data.subarray(at, at + engine.scratchBytes);
-      engine.u8.set(part, engine.scratch);
-      state = engine.x.checkUtf8(engine.scratch, part.length, state);
-    }
-    return state === 0;
   }
 
   /** Hands a message to the handler, or lets it wait for the one before. */

@@ -4,11 +4,12 @@
 // publishes, that evictions be acted upon or a flush be made, is done, and the publication tried again.
 
 import { CloseReason, Control, FrameFlag, NONE, Outcome, Param, SLOT_LIMIT } from "../assembly/abi";
-import { publishFlags } from "../host/flags";
+import { type Payload, bytesOf, messageOf, sizeOf } from "../host/data";
+import { publishFlags, sendFlags } from "../host/flags";
 import type { Data, PublishOptions, SendOptions } from "../host/handler";
 import { idOf } from "../host/wire";
 import { WINDOW_BITS } from "./deflate";
-import { byteLength, lengthOf, putUtf8, toBytes } from "./engine";
+import { byteLength, lengthOf, putUtf8 } from "./engine";
 import type { Codec } from "./net";
 import type { Peer } from "./peer";
 import type { Pump } from "./server";
@@ -20,42 +21,46 @@ function firstByte(flags: number): number {
   return 0x80 | (flags & FrameFlag.Compressed ? 0x40 : 0) | opcode;
 }
 
-/** Flags of a message's frame. */
-function flagsOf(data: Data, options: SendOptions | undefined): number {
-  const plain = options?.compress === false ? FrameFlag.Plain : 0;
-  return ((options?.binary ?? typeof data !== "string") ? FrameFlag.Binary : 0) | plain;
-}
-
-function byteLengthOf(data: Data): number {
-  return typeof data === "string" ? byteLength(data) : data.byteLength;
+function byteLengthOf(data: Payload): number {
+  return typeof data === "string" ? byteLength(data) : sizeOf(data);
 }
 
 export class Outgoing {
   readonly #pump: Pump;
   readonly #codec: Codec | undefined;
   readonly #threshold: number;
+  readonly #isUtf8: (bytes: Uint8Array) => boolean;
   #stage: StageImpl | undefined;
 
   constructor(pump: Pump, codec: Codec | undefined) {
     this.#pump = pump;
     this.#codec = codec;
     this.#threshold = pump.engine.params[Param.DeflateThreshold] as number;
+    this.#isUtf8 = (bytes) => pump.engine.isUtf8(bytes);
   }
 
   // ---- to one client -----------------------------------------------------------------------------------
 
-  send(peer: Peer, data: Data, options: SendOptions | undefined): Outcome {
+  /** Sends a message of a caller's. @returns true when it is queued @throws TypeError */
+  sendTo(peer: Peer | undefined, data: Data, options: SendOptions | undefined): boolean {
+    const payload = messageOf("send", data, options, this.#isUtf8);
+    const flags = sendFlags(payload, options);
+    if (!peer?.ws || peer.closing) return false;
+    return this.send(peer, payload, flags) === Outcome.Ok;
+  }
+
+  /** Sends a message that has been checked. */
+  send(peer: Peer, data: Payload, flags: number): Outcome {
     if (peer.dead || !peer.ws) return Outcome.Gone;
     const { engine } = this.#pump;
     const { x, scratch } = engine;
     this.#pump.time();
-    const flags = flagsOf(data, options);
     let length = this.#encode(data);
     let packed: Uint8Array | undefined;
     if (peer.windowBits !== 0 && !(flags & FrameFlag.Plain)) {
       const size = length >= 0 ? length : byteLengthOf(data);
       if (size >= this.#threshold) {
-        const bytes = length >= 0 ? engine.u8.subarray(scratch, scratch + length) : toBytes(data);
+        const bytes = length >= 0 ? engine.u8.subarray(scratch, scratch + length) : bytesOf(data);
         packed = this.#pack(bytes, peer.windowBits);
         if (packed) length = this.#encode(packed);
       }
@@ -64,7 +69,7 @@ export class Outgoing {
     const outcome =
       length >= 0
         ? x.send(peer.slot, peer.generation, frame, scratch, length)
-        : this.sendLarge(peer.slot, peer.generation, packed ?? toBytes(data), frame);
+        : this.sendLarge(peer.slot, peer.generation, packed ?? bytesOf(data), frame);
     this.#pump.schedule();
     return outcome;
   }
@@ -79,10 +84,7 @@ export class Outgoing {
   sendPacked(slot: number, generation: number, bytes: Uint8Array, flags: number): void {
     const peer = this.#pump.peer(idOf(slot, generation));
     if (!peer) return;
-    this.send(peer, bytes, {
-      binary: (flags & FrameFlag.Binary) !== 0,
-      compress: !(flags & FrameFlag.Plain),
-    });
+    this.send(peer, bytes, flags);
   }
 
   /** Sends a message that is too large for the scratch region, a piece at a time. */
@@ -100,14 +102,14 @@ export class Outgoing {
   }
 
   /** Puts a message at the start of the scratch region; −1 when it is too large for it. */
-  #encode(data: Data): number {
+  #encode(data: Payload): number {
     const { engine } = this.#pump;
     if (typeof data === "string")
       return putUtf8(engine.u8, engine.scratch, engine.scratchBytes, data);
-    const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
-    if (bytes.length > engine.scratchBytes) return -1;
-    engine.u8.set(bytes, engine.scratch);
-    return bytes.length;
+    const length = sizeOf(data);
+    if (length > engine.scratchBytes) return -1;
+    engine.u8.set(data, engine.scratch);
+    return length;
   }
 
   close(peer: Peer, code: number, reason: string): boolean {
@@ -130,14 +132,13 @@ export class Outgoing {
     return outcome === Outcome.Ok;
   }
 
-  ping(peer: Peer, data: Data): boolean {
+  /** @param bytes at most 125 */
+  ping(peer: Peer, bytes: Uint8Array): boolean {
     if (peer.dead || !peer.ws) return false;
-    const bytes = toBytes(data);
-    if (bytes.length > 125) throw new RangeError(`ping: ${bytes.length} bytes are more than 125`);
     const { engine } = this.#pump;
     this.#pump.time();
-    engine.u8.set(bytes, engine.scratch);
-    const outcome = engine.x.ping(peer.slot, peer.generation, engine.scratch, bytes.length);
+    const length = this.#encode(bytes);
+    const outcome = engine.x.ping(peer.slot, peer.generation, engine.scratch, length);
     this.#pump.schedule();
     return outcome === Outcome.Ok;
   }
@@ -191,14 +192,15 @@ export class Outgoing {
     if (this.#stage) throw new Error(`${what}: a stage is open; finish it first`);
     if (this.#pump.isFlushing) throw new Error("published from within a flush");
     const { engine } = this.#pump;
-    const flags = publishFlags(data, options);
+    const payload = messageOf(what, data, options, this.#isUtf8);
+    const flags = publishFlags(payload, options);
     if (topic === NONE) return true;
     const slot = except % SLOT_LIMIT;
     const generation = Math.floor(except / SLOT_LIMIT);
-    const length = this.#encode(data);
+    const length = this.#encode(payload);
     let outcome: Outcome;
     if (length < 0 || this.isWorthPacking(flags, length, topic)) {
-      outcome = this.publishLarge(toBytes(data), flags, topic, slot, generation);
+      outcome = this.publishLarge(bytesOf(payload), flags, topic, slot, generation);
     } else {
       const { scratch } = engine;
       this.#pump.time();

@@ -5,7 +5,7 @@
 // handled is bounded: by requests (then 503), by bytes (then WebSockets are not read, requests wait where
 // they were received), by the bytes of one WebSocket (then it alone is not read).
 
-import { CloseReason, FrameFlag, HEADER_ENTRY_BYTES, Outcome, Param } from "../assembly/abi";
+import { CloseReason, HEADER_ENTRY_BYTES, Outcome, Param } from "../assembly/abi";
 import type {
   CloseInfo,
   Connection,
@@ -342,10 +342,7 @@ export class Remote implements Host {
 
   #laneOf(ws: WebSocket, peer: Peer): Lane {
     const lane = new Lane(peer, (bytes, flags) => {
-      const outcome = this.#pump.outgoing.send(peer, bytes, {
-        binary: (flags & FrameFlag.Binary) !== 0,
-        compress: !(flags & FrameFlag.Plain),
-      });
+      const outcome = this.#pump.outgoing.send(peer, bytes, flags);
       return outcome === Outcome.Ok ? "sent" : outcome === Outcome.Full ? "full" : "gone";
     });
     this.#lanes.set(ws.id, lane);

@@ -6,7 +6,8 @@
 // ends. A handler that goes on reads a copy. When the handler has settled as well, nothing is left to be read.
 
 import { CloseReason, HEADER_ENTRY_BYTES, Param, Trait } from "../assembly/abi";
-import type { Data, PeerCertificate, StaticBody } from "../host/handler";
+import type { Payload } from "../host/data";
+import type { PeerCertificate, StaticBody } from "../host/handler";
 import { NO_HEAD, type RequestHead, RequestReader } from "../host/request";
 import { Answering, type Field, type Upgrade } from "../host/response";
 import type { Engine } from "./engine";
@@ -167,7 +168,12 @@ export class ResponseImpl extends Answering {
     return this.#peer.response !== this;
   }
 
-  protected override respond(status: number, fields: Field[], body: Data, close: boolean): boolean {
+  protected override respond(
+    status: number,
+    fields: Field[],
+    body: Payload,
+    close: boolean,
+  ): boolean {
     const { answers } = this.#pump;
     return answers.respond(this.#peer, this.request, status, fields, body, close);
   }
@@ -190,7 +196,7 @@ export class ResponseImpl extends Answering {
     return this.#pump.answers.streamBegin(this.#peer, status, fields, close);
   }
 
-  protected override streamWrite(data: Data): boolean {
+  protected override streamWrite(data: Payload): boolean {
     return this.#pump.answers.streamWrite(this.#peer, data);
   }
 

@@ -40,7 +40,7 @@ import {
 } from "../assembly/abi";
 import { type AddressSet, formatAddress } from "../host/address";
 import { CLOSE_TABLE, checkClose, reasonName } from "../host/close";
-import { checkId, sendFlags } from "../host/flags";
+import { checkId } from "../host/flags";
 import type {
   CloseInfo,
   Data,
@@ -852,10 +852,7 @@ export class Pump implements HandlerServer {
 
   send(id: number, data: Data, options?: SendOptions): boolean {
     checkId(id);
-    sendFlags(data, options);
-    const peer = this.peer(id);
-    if (!peer?.ws || peer.closing) return false;
-    return this.outgoing.send(peer, data, options) === Outcome.Ok;
+    return this.outgoing.sendTo(this.peer(id), data, options);
   }
 
   subscribe(id: number, topic: string): boolean {
@@ -892,9 +889,9 @@ export class Pump implements HandlerServer {
     return this.engine.get(Control.WebSocketCount);
   }
 
-  body(data: string | Uint8Array, type: string): StaticBodyImpl {
-    checkBody(data);
-    const bytes = typeof data === "string" ? toBytes(data) : new Uint8Array(data);
+  body(data: Data, type: string): StaticBodyImpl {
+    const payload = checkBody(data);
+    const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);
     const body = new StaticBodyImpl(this.#statics.length, bytes, type);
     this.#statics.push(body);
     return body;

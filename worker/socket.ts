@@ -1,8 +1,9 @@
 // A WebSocket as the handler sees it.
 
-import { CloseReason, Outcome } from "../assembly/abi";
+import { CloseReason } from "../assembly/abi";
 import { checkClose } from "../host/close";
-import { checkSend, sendFlags } from "../host/flags";
+import { pingOf } from "../host/data";
+import { checkSend } from "../host/flags";
 import type { Data, SendOptions, WebSocket } from "../host/handler";
 import type { Peer } from "./peer";
 import type { Pump } from "./server";
@@ -36,8 +37,7 @@ export class WebSocketImpl implements WebSocket {
   }
 
   send(data: Data, options?: SendOptions): boolean {
-    sendFlags(data, options);
-    return this.open && this.#pump.outgoing.send(this.#peer, data, options) === Outcome.Ok;
+    return this.#pump.outgoing.sendTo(this.open ? this.#peer : undefined, data, options);
   }
 
   subscribe(topic: string): boolean {
@@ -71,7 +71,8 @@ export class WebSocketImpl implements WebSocket {
   }
 
   ping(data: Data = ""): boolean {
-    return this.open && this.#pump.outgoing.ping(this.#peer, data);
+    const bytes = pingOf(data);
+    return this.open && this.#pump.outgoing.ping(this.#peer, bytes);
   }
 
   pause(): void {

@@ -4,8 +4,9 @@
 // after one, calls do nothing, and publishing reports it once.
 
 import { Control, FrameFlag, NONE, Outcome, SLOT_LIMIT } from "../assembly/abi";
+import { bytesOf, dataOf } from "../host/data";
 import { checkId, checkPublish, checkSend } from "../host/flags";
-import type { PublishOptions, SendOptions, Stage } from "../host/handler";
+import type { Data, PublishOptions, SendOptions, Stage } from "../host/handler";
 import { byteLength, lengthOf, putUtf8 } from "./engine";
 import type { Pump } from "./server";
 
@@ -38,8 +39,8 @@ export class StageImpl implements Stage {
     return this;
   }
 
-  bytes(data: Uint8Array | ArrayBuffer): this {
-    const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+  bytes(data: Exclude<Data, string>): this {
+    const bytes = bytesOf(dataOf("stage.bytes", data));
     const at = this.#room(bytes.length);
     if (at !== 0) {
       this.#pump.engine.u8.set(bytes, at);

@@ -6,11 +6,12 @@
 import { MessageChannel, type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { Credit } from "../host/credit";
-import type { Data, Handler, HandlerServer, StaticBody } from "../host/handler";
+import type { Payload } from "../host/data";
+import type { Handler, HandlerServer, StaticBody } from "../host/handler";
 import { OwnRequest } from "../host/request";
-import { Answering, type Field, type Upgrade } from "../host/response";
+import { Answering, type Field, type Upgrade, checkBody } from "../host/response";
 import { type Told, describe } from "../host/result";
-import { byteLength, copyBytes, toBytes } from "../host/text";
+import { byteLength, toBytes } from "../host/text";
 import { PIECE_COST } from "../host/wire";
 import { loadHandler } from "./load";
 import type { Beginning, Outcome, Piece, Task, ThreadData } from "./task";
@@ -65,8 +66,13 @@ class ThreadResponse extends Answering {
     return this.#broken;
   }
 
-  protected override respond(status: number, fields: Field[], data: Data, close: boolean): boolean {
-    const body = typeof data === "string" ? data : new Uint8Array(toBytes(data));
+  protected override respond(
+    status: number,
+    fields: Field[],
+    data: Payload,
+    close: boolean,
+  ): boolean {
+    const body = typeof data === "string" ? data : new Uint8Array(data);
     this.outcome = { kind: "answer", status, fields, body, close };
     return true;
   }
@@ -100,17 +106,17 @@ class ThreadResponse extends Answering {
     this.#port?.postMessage(piece);
   }
 
-  protected override streamWrite(data: Data): boolean {
+  protected override streamWrite(data: Payload): boolean {
     const credit = this.#credit;
     if (credit.isSpent) {
       credit.refused = true;
       return false;
     }
-    const piece = toBytes(data);
+    // The piece is the caller's: it is cloned, which a slice of its memory is to be alone.
+    const piece = typeof data === "string" ? toBytes(data) : new Uint8Array(data);
     if (piece.length === 0) return true;
     credit.used += piece.length + PIECE_COST;
-    // The piece is the caller's: it is cloned, which a slice of its memory is to be alone.
-    this.#post(copyBytes(piece, 0, piece.length));
+    this.#post(piece);
     return true;
   }
 
@@ -150,8 +156,10 @@ const server: HandlerServer = {
   count: () => elsewhere("count"),
   stats: () => elsewhere("stats"),
   metrics: () => elsewhere("metrics"),
-  body: (data, type) =>
-    new ThreadBody(typeof data === "string" ? toBytes(data) : new Uint8Array(data), type),
+  body(data, type) {
+    const body = checkBody(data);
+    return new ThreadBody(typeof body === "string" ? toBytes(body) : new Uint8Array(body), type);
+  },
 };
 
 /** The handler module that is in use, and what it gave. */

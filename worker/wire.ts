@@ -5,9 +5,11 @@
 
 import { Answer, CloseReason, Control, FrameFlag, Outcome, SLOT_LIMIT } from "../assembly/abi";
 import { checkClose } from "../host/close";
+import { bytesOf, messageOf, pingOf } from "../host/data";
+import { flagsOf } from "../host/flags";
 import type { Data } from "../host/handler";
 import { checkBody, checkField } from "../host/response";
-import { putUtf8, toBytes } from "../host/text";
+import { putUtf8 } from "../host/text";
 import type { EngineDriver } from "./driver";
 import { lengthOf } from "./engine";
 
@@ -136,8 +138,7 @@ export class Wire<User = unknown> {
     options: { close?: boolean } = {},
   ): boolean {
     checkStatus(status);
-    checkBody(body);
-    const bytes = toBytes(body);
+    const bytes = bytesOf(checkBody(body));
     const length = this.#putFields(fields);
     if (!this.isAsked) return false;
     const { engine } = this.#driver;
@@ -171,10 +172,9 @@ export class Wire<User = unknown> {
 
   /** Queues a piece of the body. @returns false when the queue is full (`drain` follows) or it has gone */
   write(data: Data): boolean {
-    checkBody(data);
+    const bytes = bytesOf(checkBody(data, "write"));
     if (!this.isAsked) return false;
     const { x } = this.#driver.engine;
-    const bytes = toBytes(data);
     if (bytes.length === 0) return true;
     const outcome: Outcome = x.streamWrite(this.slot, this.generation, bytes.length);
     // An answer without a body, to HEAD, takes its pieces and drops them.
@@ -222,18 +222,18 @@ export class Wire<User = unknown> {
 
   /** Queues a message for this client. @returns false when its queue is full (`drain` follows) or it has gone */
   send(data: Data, options: { binary?: boolean } = {}): boolean {
+    const payload = messageOf("send", data, options);
     if (!this.isOpen) return false;
     const { engine } = this.#driver;
     const { slot, generation } = this;
-    const binary = options.binary ?? typeof data !== "string";
-    const bytes = toBytes(data);
+    const flags = flagsOf(payload, options);
+    const bytes = bytesOf(payload);
     this.#driver.time();
     if (bytes.length <= engine.scratchBytes) {
-      const flags = binary ? FrameFlag.Binary : 0;
       engine.u8.set(bytes, engine.scratch);
       return engine.x.send(slot, generation, flags, engine.scratch, bytes.length) === Outcome.Ok;
     }
-    const first = binary ? 0x82 : 0x81;
+    const first = flags & FrameFlag.Binary ? 0x82 : 0x81;
     if (engine.x.sendBegin(slot, generation, first, lengthOf(bytes.length)) !== Outcome.Ok)
       return false;
     this.#driver.putBytes(bytes);
@@ -242,8 +242,7 @@ export class Wire<User = unknown> {
 
   /** Sends a ping. @param data at most 125 bytes */
   ping(data: Data = NOTHING): boolean {
-    const bytes = toBytes(data);
-    if (bytes.length > 125) throw new RangeError(`ping: ${bytes.length} bytes are more than 125`);
+    const bytes = pingOf(data);
     if (!this.isOpen) return false;
     const { engine } = this.#driver;
     this.#driver.time();

@@ -11,6 +11,7 @@ import type {
   WebSocket,
 } from "../handler";
 import { checkClose } from "../close";
+import { messageOf } from "../data";
 import { checkId, publishFlags, sendFlags } from "../flags";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options";
 import { type Plan, planOf } from "../options/plan";
@@ -77,12 +78,12 @@ export class MemoryServer implements Server {
   }
 
   broadcast(data: Data, options?: PublishOptions): boolean {
-    publishFlags(data, options);
+    publishFlags(messageOf("broadcast", data, options), options);
     return this.#isOpen && this.#note(this.#pump.broadcast(data, options));
   }
 
   publish(topic: string, data: Data, options?: PublishOptions): boolean {
-    publishFlags(data, options);
+    publishFlags(messageOf("publish", data, options), options);
     checkTopic(topic);
     return this.#isOpen && this.#note(this.#pump.publish(topic, data, options));
   }
@@ -107,7 +108,7 @@ export class MemoryServer implements Server {
 
   send(id: number, data: Data, options?: SendOptions): boolean {
     checkId(id);
-    sendFlags(data, options);
+    sendFlags(messageOf("send", data, options), options);
     if (!this.#isOpen) return false;
     // As over an inbox: to who has gone it does nothing.
     return this.#pump.peer(id)?.ws ? this.#pump.send(id, data, options) : true;

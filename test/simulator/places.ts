@@ -3,7 +3,8 @@
 //
 // Invariant: what one side says arrives at the other whole and in order.
 
-import type { Data, Handler, StaticBody } from "../../host/handler";
+import { type Payload, bytesOf } from "../../host/data";
+import type { Handler, StaticBody } from "../../host/handler";
 import { Application } from "../../host/application";
 import { Credit } from "../../host/credit";
 import type { InboxWriter } from "../../host/inbox";
@@ -226,8 +227,13 @@ class ThreadResponse extends Answering {
     return this.isGone;
   }
 
-  protected override respond(status: number, fields: Field[], data: Data, close: boolean): boolean {
-    const body = typeof data === "string" ? data : new Uint8Array(toBytes(data));
+  protected override respond(
+    status: number,
+    fields: Field[],
+    data: Payload,
+    close: boolean,
+  ): boolean {
+    const body = typeof data === "string" ? data : new Uint8Array(data);
     this.outcome = { kind: "answer", status, fields, body, close };
     return true;
   }
@@ -253,12 +259,12 @@ class ThreadResponse extends Answering {
     return true;
   }
 
-  protected override streamWrite(data: Data): boolean {
+  protected override streamWrite(data: Payload): boolean {
     if (this.#credit.isSpent) {
       this.#credit.refused = true;
       return false;
     }
-    const piece = toBytes(data);
+    const piece = bytesOf(data);
     this.#credit.used += piece.length + PIECE_COST;
     this.port?.send(copyBytes(piece, 0, piece.length));
     return true;

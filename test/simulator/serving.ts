@@ -4,7 +4,8 @@
 // to them: at once for its own code, when the inbox is drained for the application's.
 
 import { Control, Param } from "../../assembly/abi";
-import type { Data, PublishOptions, WebSocket } from "../../host/handler";
+import type { Payload } from "../../host/data";
+import type { PublishOptions, WebSocket } from "../../host/handler";
 import { MessageWriter } from "../../host/messages";
 import { toBytes } from "../../host/text";
 import { Op } from "../../host/wire";
@@ -58,7 +59,7 @@ export class Serving {
     return Math.max(0, left < 128 ? left - 2 : left - 4);
   }
 
-  #contentOf({ tag, size, text }: Publish): Data {
+  #contentOf({ tag, size, text }: Publish): Payload {
     const ring = this.#world.engine.params[Param.RingBytes] as number;
     if (size === "over") return bytesOf(tag, ring);
     // Where messages of the application may be overtaken, publications are to be known from them.
@@ -87,7 +88,7 @@ export class Serving {
   }
 
   /** From the worker's own code. */
-  #publishWithin(what: Publish, data: Data, options: PublishOptions): boolean {
+  #publishWithin(what: Publish, data: Payload, options: PublishOptions): boolean {
     const { topic, staged } = what;
     const name = topic === undefined ? undefined : (TOPICS[topic] as string);
     const readers = this.#readers(topic, options.except ?? 0);
@@ -110,7 +111,7 @@ export class Serving {
   }
 
   /** From the application, through the inbox. */
-  #publishThrough(what: Publish, data: Data, options: PublishOptions): boolean {
+  #publishThrough(what: Publish, data: Payload, options: PublishOptions): boolean {
     const { topic } = what;
     const sent =
       topic === undefined

@@ -2,6 +2,7 @@
 
 import { concat, latin1Of, octetsOf, pattern, textOf, textPattern } from "./bytes";
 import { chunked, get, post } from "./client";
+import { GOOD } from "./data";
 import { Checks, ok, same, sameBytes } from "./harness";
 import { handshake } from "./peer";
 
@@ -221,6 +222,16 @@ http.add("fields, statuses and a static body", async (scene) => {
   }
   const text = textPattern(1000);
   sameBytes((await wire.ask(post("/text", text))).body, text, "text");
+});
+
+http.add("a body is text or the bytes of a view; anything else is a TypeError", async (scene) => {
+  const wire = await scene.connect();
+  same(textOf((await wire.ask(get("/data"))).body), "[]", "what was not refused");
+  for (const [i, { name, bytes }] of GOOD.entries()) {
+    sameBytes((await wire.ask(get(`/good?${i}`))).body, Uint8Array.from(bytes), name);
+    const due = Uint8Array.from([60, ...bytes, 62]);
+    sameBytes((await wire.ask(get(`/written?${i}`))).body, due, `a piece: ${name}`);
+  }
 });
 
 http.add("an answer of 5 MB comes whole", async (scene) => {

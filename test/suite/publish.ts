@@ -1,6 +1,8 @@
 // Publishing: the order of what many get, topics, messages built piece by piece, and readers that stop.
 
+import type { Data } from "ringcast";
 import { type Bytes, bytesOf, pattern, textOf, textPattern } from "./bytes";
+import { GOOD, problemsOf } from "./data";
 import { Checks, type Scene, ok, same, sameBytes, throwing, within } from "./harness";
 import { BINARY, type Peer, TEXT } from "./peer";
 
@@ -108,6 +110,40 @@ publish.add("messages are built piece by piece, by the handler", async (scene) =
   first.text("!stage");
   for (const peer of [first, second]) same(await peer.line(), '{"n":42,"b":true}');
   sameBytes(await first.message(BINARY), Uint8Array.of(1, 2, 3), "bytes");
+});
+
+publish.add("data is text or the bytes of a view; anything else is a TypeError", async (scene) => {
+  const { server } = scene;
+  const [first, second] = (await openPeers(scene, ["a", "b"])) as [Peer, Peer];
+  const id = Number(await first.text("!id").line());
+  const problems = problemsOf({
+    send: (data, options) => server.send(id, data, options),
+    broadcast: (data, options) => server.broadcast(data, options),
+    publish: (data, options) => server.publish("news", data, options),
+    "stage.bytes": (data) => server.stage().bytes(data as Uint8Array),
+  });
+  same(problems, []);
+  for (const { name, make, bytes } of GOOD) {
+    const due = Uint8Array.from(bytes);
+    ok(server.send(id, make() as Data, { binary: true }), `send ${name}`);
+    sameBytes(await first.message(BINARY), due, `sent: ${name}`);
+    ok(server.broadcast(make() as Data, { binary: true, except: id }), `broadcast ${name}`);
+    sameBytes(await second.message(BINARY), due, `broadcast: ${name}`);
+  }
+  ok(server.send(id, bytesOf("t\u00e9xt"), { binary: false }), "send");
+  same(await first.line(), "t\u00e9xt");
+  ok(server.broadcast(bytesOf("t\u00e9xt"), { binary: false }), "broadcast");
+  for (const peer of [first, second]) same(await peer.line(), "t\u00e9xt");
+});
+
+publish.add("data is checked in a handler as well, and nothing of it is sent", async (scene) => {
+  const [first, second] = (await openPeers(scene, ["a", "b"])) as [Peer, Peer];
+  first.text("!data");
+  for (const { name, bytes } of GOOD) {
+    sameBytes(await first.message(BINARY), Uint8Array.from(bytes), name);
+  }
+  same(await first.line(), "[]", "what was not refused");
+  same(await second.text("nothing").line(), "nothing");
 });
 
 publish.add("a topic's subscribers get what is published to it, others do not", async (scene) => {

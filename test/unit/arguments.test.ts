@@ -121,8 +121,10 @@ calls("what is not the id of a connection is refused by name", () =>
 
 calls("data that is neither text nor bytes is refused by name", () =>
   within((t, ws, inside) => {
-    for (const data of [undefined, null, 5, {}, [1], new Uint16Array(1), true]) {
-      const wrong = [[data, /^data: .* is not a string, Uint8Array or ArrayBuffer$/]] as const;
+    for (const data of [undefined, null, 5, {}, [1], new Date(), true]) {
+      const message =
+        /^(broadcast|publish|send): .* is not a string, an ArrayBuffer or a view of one$/;
+      const wrong = [[data, message]] as const;
       for (const server of [t.server, inside]) {
         refuses((one) => server.broadcast(one), wrong, "broadcast");
         refuses((one) => server.publish("t", one), wrong, "publish");

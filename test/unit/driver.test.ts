@@ -4,6 +4,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Param } from "../../assembly/abi";
+import type { Data } from "../../host/handler";
 import { type Area, type Case, octetsOf } from "../case";
 import { bodies } from "../cases/bodies";
 import { close } from "../cases/close";
@@ -19,6 +20,7 @@ import { HANDSHAKE } from "../drive";
 import { closeFrame, frame, lines, received, text } from "../frame";
 import { type End, Pipe, type Piped } from "../pipe";
 import { replies } from "../reply";
+import { GOOD, problemsOf } from "../suite/data";
 import { describeSplit, splits } from "../split";
 import { loadEngine, wasmBytes } from "../../worker/embed";
 import { BUILDS } from "../wasm";
@@ -120,6 +122,28 @@ function webSocket(pipe: Pipe): Piped {
   assert.ok(wire.isOpen);
   return wire;
 }
+
+driver("data is text or the bytes of a view; anything else is a TypeError", () => {
+  const pipe = new Pipe();
+  const wire = webSocket(pipe);
+  wire.subscribe("news");
+  const { driver: host } = pipe;
+  const problems = problemsOf({
+    send: (data, options) => wire.send(data, options),
+    ping: (data) => wire.ping(data),
+    broadcast: (data, options) => host.broadcast(data, options),
+    publish: (data, options) => host.publish("nobody's", data, options),
+  });
+  assert.equal(problems, []);
+  for (const { name, make, bytes } of GOOD) {
+    wire.send(make() as Data, { binary: true });
+    host.broadcast(make() as Data, { binary: true });
+    pipe.turn();
+    const due = Buffer.from([0x82, bytes.length, ...bytes]);
+    assert.equal(Buffer.from(end(wire).take()), Buffer.concat([due, due]), name);
+  }
+  nothingLeft(pipe);
+});
 
 driver("bytes are kept when a connection stops reading, and taken in when it goes on", () => {
   let waiting: Piped | undefined;
