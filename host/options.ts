@@ -17,9 +17,16 @@ export interface Options<User = unknown> {
   fd?: number;
   /** TLS with this key and certificate, and others by the name that clients ask for; the rest as node:tls takes it. */
   tls?: TlsOptions;
-  /** Origins whose pages may open WebSockets; "*" for any. Default: the page's own host and port. */
+  /**
+   * Origins whose pages may open WebSockets: "https://a.example", "https://*.a.example" for any one label in its place,
+   * "*" for any. Default: the server's own, host and port as the request names them; over TLS of https: alone. A
+   * refused origin is reported once, with this option's name.
+   */
   origins?: readonly string[];
-  /** Hosts that requests may name, with or without port; default any. Guards against DNS rebinding. */
+  /**
+   * Hosts that requests may name, with or without port: "a.example", "*.a.example" for any one label in its place;
+   * default any. Guards against DNS rebinding.
+   */
   hosts?: readonly string[];
   /** Subprotocols, of which the first that a client offers is chosen when its upgrade names none. */
   protocols?: readonly string[];

@@ -3,6 +3,28 @@
 
 import { describe, errorOf } from "../host/result";
 
+/** Different things that are told of; a stranger can bring up any number of them. */
+const TOLD_LIMIT = 16;
+
+/** Tells of each thing once, and of so many in all. */
+export class Once {
+  readonly #told = new Set<string>();
+  readonly #tell: (text: string) => void;
+
+  constructor(tell: (text: string) => void) {
+    this.#tell = tell;
+  }
+
+  /** @param thing what is told of once @param text what is told of it */
+  add(thing: string, text: string): void {
+    if (this.#told.size >= TOLD_LIMIT || this.#told.has(thing)) return;
+    this.#told.add(thing);
+    const last =
+      this.#told.size === TOLD_LIMIT ? "; further ones are counted and not reported" : "";
+    this.#tell(text + last);
+  }
+}
+
 /** ms within which only the first is told. */
 const QUIET = 10000;
 

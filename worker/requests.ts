@@ -6,6 +6,7 @@
 import { CloseReason, Outcome } from "../assembly/abi";
 import { isInstance, isThenable, whenSettled } from "../host/result";
 import { isProtocolList } from "./deflate";
+import { Once } from "./complaints";
 import { type ForwardRules, clientOf } from "./forwarded";
 import { type MetricsRules, answerMetrics } from "./metrics";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
@@ -14,6 +15,9 @@ import { RequestImpl, ResponseImpl } from "./request";
 import type { Pump } from "./server";
 import { BodyError, Upload } from "./upload";
 
+/** Characters of an origin or host that a report shows. */
+const SHOWN = 256;
+
 export interface RequestRules {
   /** Who may connect. */
   readonly rules?: OriginRules;
@@ -21,6 +25,8 @@ export interface RequestRules {
   readonly forwarding?: ForwardRules | undefined;
   /** Where metrics are served, and to whom; undefined: nowhere. */
   readonly metrics?: MetricsRules | undefined;
+  /** Told of errors of the handler, and once of each origin and host that is refused. */
+  readonly failed?: (error: Error, where: string) => void;
 }
 
 /** Ends a request that no `request` is called with. */
@@ -34,12 +40,14 @@ export class Requests {
   readonly #rules: OriginRules;
   readonly #forwarding: ForwardRules | undefined;
   readonly #metrics: MetricsRules | undefined;
+  readonly #refused: Once;
 
-  constructor(pump: Pump, { rules = {}, forwarding, metrics }: RequestRules) {
+  constructor(pump: Pump, { rules = {}, forwarding, metrics, failed }: RequestRules) {
     this.#pump = pump;
     this.#rules = rules;
     this.#forwarding = forwarding;
     this.#metrics = metrics;
+    this.#refused = new Once((text) => failed?.(new Error(text), "origin"));
   }
 
   #requestOf(peer: Peer): RequestImpl {
@@ -66,8 +74,34 @@ export class Requests {
   /** False when a request may not even reach the handler: it is refused. */
   #admit(peer: Peer, request: RequestImpl): boolean {
     const refusal = this.#judge(request);
+    if (refusal === CloseReason.OriginRefused || refusal === CloseReason.HostRefused)
+      this.#report(request, refusal);
     if (refusal !== 0) this.#pump.engine.x.abandon(peer.slot, peer.generation, refusal);
     return refusal === 0;
+  }
+
+  /** Reports what the rules refused, with the option that would allow it. */
+  #report(request: RequestImpl, refusal: CloseReason): void {
+    const origin = request.header("origin")?.slice(0, SHOWN);
+    const host = JSON.stringify(request.host.slice(0, SHOWN));
+    if (refusal === CloseReason.HostRefused) {
+      this.#refused.add(
+        `host ${host}`,
+        `hosts: a request for the host ${host} was refused (421); to allow it, add it to hosts`,
+      );
+    } else if (origin === undefined) {
+      this.#refused.add(
+        "none",
+        "requireOrigin: an upgrade without an Origin was refused (403); requireOrigin: false would allow it",
+      );
+    } else {
+      const from = JSON.stringify(origin);
+      this.#refused.add(
+        `origin ${from}`,
+        `origins: an upgrade from the origin ${from} to the host ${host} was refused (403); ` +
+          "to allow it, add it to origins",
+      );
+    }
   }
 
   /** The head of a request with a body: the handler says whether that is streamed. */

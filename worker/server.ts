@@ -110,8 +110,6 @@ export interface PumpOptions extends RequestRules {
   readonly codec?: Codec | undefined;
   /** The next message of a connection waits until the handler of the one before has settled. Default: true. */
   readonly ordered?: boolean;
-  /** Told of errors of the handler. */
-  readonly failed?: (error: Error, where: string) => void;
   /** Told of evicted clients, once a turn. */
   readonly evicted?: (evictions: Eviction[]) => void;
   /** Told of a trap of the engine that came up within user code: whoever it is ends the pump. */

@@ -30,6 +30,7 @@ export function pumpSettings({
       origins: lists.origins,
       requireOrigin: values.requireOrigin === 1,
       hosts: lists.hosts ?? [],
+      secure: tls !== undefined,
     },
     forwarding: lists.trustProxy && {
       trusted: new AddressSet(lists.trustProxy),

@@ -40,7 +40,11 @@ function flagOf(row: Row, prefix = ""): Flag {
 
 const LISTS: readonly (readonly [keyof Options, string, string])[] = [
   ["origins", "ORIGIN", 'Origins whose pages may open WebSockets; "*" for any. Default: its own.'],
-  ["hosts", "HOST", "Hosts that requests may name. Default: any."],
+  [
+    "hosts",
+    "HOST",
+    "Hosts that requests may name, such as a.example or *.a.example. Default: any.",
+  ],
   ["protocols", "NAME", "Subprotocols, of which the first that a client offers is chosen."],
   ["trustProxy", "ADDRESS", "Proxies that are believed: an address, a range, or loopback, unix, …"],
   ["proxyProtocol", "ADDRESS", 'Peers that begin with a PROXY header, named likewise; "*": all.'],
@@ -130,11 +134,14 @@ function metricsOf(given: Given): Options["metrics"] {
   return addresses ? { path, addresses } : { path };
 }
 
+/** Flags whose option is true for all, where the flag says "*". */
+const ALL: ReadonlySet<string> = new Set(["proxy-protocol", "metrics-addresses"]);
+
 /** A list of words; true for "*" where that means all. */
 function listOf(given: Given, name: string): readonly string[] | true | undefined {
   const list = given.get(name);
   if (!Array.isArray(list)) return undefined;
-  return list.includes("*") && name !== "origins" ? true : list;
+  return list.includes("*") && ALL.has(name) ? true : list;
 }
 
 /** The option's name in a message becomes its flag's. */

@@ -2,6 +2,7 @@
 
 import { ANY, isRange } from "../address";
 import { checkLogger } from "../log";
+import { listedHost, listedOrigin } from "../origin";
 import type { Options, PoolOptions } from "../options";
 import { show } from "../show";
 import { refuseUnknown } from "./known";
@@ -58,43 +59,34 @@ export function readNumber(row: OptionRow<string>, value: unknown, name = row.na
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** True for an origin as a browser sends it (RFC 6454 7.1). */
-function isOrigin(word: string): boolean {
-  if (word === "*" || word === "null") return true;
-  return /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+$/i.test(word);
-}
-
-/** What a list's words must be, and what that is called. */
-type Kind = readonly [isWord: (word: string) => boolean, what: string];
+/** The form in which a list's word is compared, undefined for a wrong one; and what it must be. */
+type Kind = readonly [form: (word: string) => string | undefined, what: string];
 
 const RANGE: Kind = [
-  isRange,
+  (word) => (isRange(word) ? word.toLowerCase() : undefined),
   'an address, a range such as "10.0.0.0/8", or one of "loopback", "linklocal", "uniquelocal", "unix"',
 ];
 
 const LISTS: Readonly<Record<ListName, Kind>> = {
-  origins: [isOrigin, 'an origin such as "https://example.org"'],
-  hosts: [(word) => word !== "" && !/[\s/@]/.test(word), "a host"],
-  protocols: [(word) => TOKEN.test(word), "a token"],
+  origins: [listedOrigin, 'an origin such as "https://a.example" or "https://*.a.example"'],
+  hosts: [listedHost, 'a host such as "a.example", "a.example:8080" or "*.a.example"'],
+  protocols: [(word) => (TOKEN.test(word) ? word : undefined), "a token"],
   trustProxy: RANGE,
   proxyProtocol: RANGE,
 };
 
 export const LIST_NAMES = Object.keys(LISTS) as ListName[];
 
-function readList(name: string, list: unknown, [isWord, what]: Kind): string[] {
+function readList(name: string, list: unknown, [form, what]: Kind): string[] {
   if (!Array.isArray(list)) throw new TypeError(`${name}: ${show(list)} is not a list`);
-  for (const word of list as unknown[]) {
-    if (typeof word !== "string" || !isWord(word)) {
-      throw new TypeError(`${name}: ${show(word)} is not ${what}`);
-    }
-  }
-  return [...(list as string[])];
+  return (list as unknown[]).map((word) => {
+    const formed = typeof word === "string" ? form(word) : undefined;
+    if (formed === undefined) throw new TypeError(`${name}: ${show(word)} is not ${what}`);
+    return formed;
+  });
 }
 
-const lower = (words: readonly string[]): string[] => words.map((word) => word.toLowerCase());
-
-/** The lists that are given; all but `protocols` in lower case. */
+/** The lists that are given, their words in the form in which they are compared. */
 export function readLists(options: Options): Partial<Record<ListName, readonly string[]>> {
   const lists: Partial<Record<ListName, readonly string[]>> = {};
   for (const name of LIST_NAMES) {
@@ -104,8 +96,7 @@ export function readLists(options: Options): Partial<Record<ListName, readonly s
       if (list) lists[name] = [ANY];
       continue;
     }
-    const words = readList(name, list, LISTS[name]);
-    lists[name] = name === "protocols" ? words : lower(words);
+    lists[name] = readList(name, list, LISTS[name]);
   }
   return lists;
 }
@@ -194,5 +185,5 @@ export function readMetrics({ metrics }: Options): MetricsSettings | undefined {
   if (typeof path !== "string" || !/^\/[!-~]*$/.test(path) || /[?#]/.test(path))
     throw new TypeError(`metrics.path: ${show(path)} is not the path of a URL`);
   if (typeof addresses === "boolean") return { path, addresses: addresses ? [ANY] : [] };
-  return { path, addresses: lower(readList("metrics.addresses", addresses, RANGE)) };
+  return { path, addresses: readList("metrics.addresses", addresses, RANGE) };
 }

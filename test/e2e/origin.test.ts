@@ -1,5 +1,6 @@
 // Origins, hosts, subprotocols and the Server field over real sockets.
 
+import { readFileSync } from "node:fs";
 import { type Options, type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -43,6 +44,39 @@ origin("origins widens it, requireOrigin narrows it", () =>
     assert.is(await outcome(server, {}), "403");
   }),
 );
+
+origin("over TLS a page of http: is refused, and reported with the option", async () => {
+  const errors: string[] = [];
+  const read = (name: string): Buffer => readFileSync(new URL(fileUrl(`tls/${name}`)));
+  const server = await serve({
+    port: 0,
+    handler: fileUrl("handlers/echo.mjs"),
+    tls: { key: read("key.pem"), cert: read("cert.pem") },
+    onError: ({ message }, where) => errors.push(`${where}: ${message}`),
+  });
+  const at = `127.0.0.1:${server.address.port}`;
+  const ask = (from: string): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const socket = new WebSocket(`wss://${at}/`, { origin: from, rejectUnauthorized: false });
+      socket.on("error", reject);
+      socket.on("upgrade", ({ statusCode = 0 }) => resolve(statusCode));
+      socket.on("open", () => socket.terminate());
+      socket.on("unexpected-response", (_, response) => {
+        resolve(response.statusCode ?? 0);
+        response.resume();
+        socket.terminate();
+      });
+    });
+  assert.is(await ask(`https://${at}`), 101);
+  assert.is(await ask(`http://${at}`), 403);
+  assert.is(await ask(`http://${at}`), 403);
+  await server.close();
+  assert.is(errors.length, 1);
+  assert.match(
+    errors[0] ?? "",
+    /^origin: origins: an upgrade from the origin "http:.* add it to origins$/,
+  );
+});
 
 origin("a host that is not listed is 421", () =>
   serving("echo", { hosts: ["good.example"] }, async (server) => {

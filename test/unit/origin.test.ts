@@ -2,6 +2,8 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { settle } from "../../host/options/settle";
+import { type TestOptions, createTestServer } from "../../host/testing";
 import { isHostAllowed, isOriginAllowed } from "../../worker/origin";
 
 const origin = suite("origin");
@@ -25,6 +27,18 @@ const same: [origin: string, host: string, allowed: boolean][] = [
   ["null", "a.example", false],
   ["", "a.example", false],
   ["nonsense", "nonsense", false],
+  ["ws://a.example", "a.example", false],
+  ["wss://a.example", "a.example", false],
+  ["ftp://a.example", "a.example", false],
+  ["file://a.example", "a.example", false],
+  ["chrome-extension://a.example", "a.example", false],
+  ["http://a.example/x", "a.example", false],
+  ["http://a.example, http://a.example", "a.example", false],
+  ["http://a.example.", "a.example", true],
+  ["http://a.example", "a.example.", true],
+  ["http://a.example", "a.example..", false],
+  ["http://[0:0::1]", "[::1]", true],
+  ["http://xn--bcher-kva.example", "xn--bcher-kva.example", true],
 ];
 
 for (const [from, host, allowed] of same) {
@@ -32,6 +46,206 @@ for (const [from, host, allowed] of same) {
     assert.is(isOriginAllowed(from, host, {}), allowed);
   });
 }
+
+origin("over TLS only a page of https: is the server's own", () => {
+  const secure = { secure: true };
+  assert.ok(isOriginAllowed("https://a.example", "a.example", secure));
+  assert.ok(isOriginAllowed("https://a.example:8443", "a.example:8443", secure));
+  assert.not.ok(isOriginAllowed("http://a.example", "a.example", secure));
+  assert.not.ok(isOriginAllowed("http://a.example:443", "a.example:443", secure));
+  assert.ok(isOriginAllowed("http://b.example", "a", { ...secure, origins: ["http://b.example"] }));
+});
+
+/** Entries of `origins`, and origins of pages that they allow and do not. */
+const listed: [entry: string, allows: string[], refuses: string[]][] = [
+  ["https://a.example:443", ["https://a.example"], ["http://a.example", "https://a.example:8443"]],
+  ["http://a.example:80", ["http://a.example"], ["https://a.example"]],
+  ["https://a.example/", ["https://a.example"], ["https://b.a.example"]],
+  ["HTTPS://A.Example", ["https://a.example"], []],
+  ["https://a.example.", ["https://a.example", "https://a.example."], []],
+  ["https://bücher.example", ["https://xn--bcher-kva.example"], ["https://bcher.example"]],
+  ["https://xn--bcher-kva.example", ["https://xn--bcher-kva.example"], []],
+  ["http://[0:0:0:0:0:0:0:1]:3000", ["http://[::1]:3000"], ["http://[::1]"]],
+  [
+    "https://*.a.example",
+    ["https://b.a.example", "https://b.a.example:443"],
+    ["https://a.example", "https://c.b.a.example", "http://b.a.example", "https://b.a.example:1"],
+  ],
+  ["http://*.a.example:3000", ["http://b.a.example:3000"], ["http://b.a.example"]],
+  ["https://*.bücher.example", ["https://a.xn--bcher-kva.example"], []],
+  ["http://*.localhost", ["http://b.localhost"], ["http://localhost"]],
+  ["null", ["null"], ["http://null"]],
+  ["chrome-extension://abcdef", ["chrome-extension://abcdef"], ["http://abcdef"]],
+  ["capacitor://localhost", ["capacitor://localhost"], ["http://localhost"]],
+  ["*", ["https://a.example", "null", "chrome-extension://abcdef"], []],
+];
+
+for (const [entry, allows, refuses] of listed) {
+  origin(`origins: ["${entry}"] allows what it means`, () => {
+    const { lists } = settle({ origins: [entry] });
+    const rules = { origins: lists.origins };
+    for (const from of allows) assert.ok(isOriginAllowed(from, "z.example", rules), from);
+    for (const from of refuses) assert.not.ok(isOriginAllowed(from, "z.example", rules), from);
+    assert.is(isOriginAllowed("https://z.example", "z.example", rules), entry === "*");
+  });
+}
+
+origin("what is not an origin is refused by name", () => {
+  for (const entry of [
+    ...[
+      "a.example",
+      "",
+      "https://",
+      "https://a.example/path",
+      "https://a.example?x",
+      "ws://a.example",
+    ],
+    ...[
+      "wss://a.example",
+      "https://*",
+      "https://*.*.a.example",
+      "https://a*.example",
+      "*://a.example",
+    ],
+    ...[
+      "http://localhost:*",
+      "https://u@a.example",
+      "https://a.example:99999",
+      "https://*.1.2.3.4",
+    ],
+    ...["https://a.example, https://b.example", "https://a b", "*.a.example", "//a.example"],
+    ...["chrome-extension://*.a"],
+  ])
+    assert.throws(
+      () => settle({ origins: [entry] }),
+      (error: Error) =>
+        error instanceof TypeError &&
+        error.message.startsWith(`origins: ${JSON.stringify(entry)} is`),
+      entry,
+    );
+});
+
+/** Entries of `hosts`, and hosts of requests that they allow and do not; over TLS where that differs. */
+const hosts: [entry: string, allows: string[], refuses: string[]][] = [
+  ["a.example:443", ["a.example", "a.example:443"], ["a.example:80", "a.example:8443"]],
+  ["a.example:8080", ["a.example:8080"], ["a.example"]],
+  ["A.Example.", ["a.example", "A.EXAMPLE.", "a.example:99"], ["a.example.."]],
+  ["bücher.example", ["xn--bcher-kva.example"], ["bcher.example"]],
+  ["*.a.example", ["b.a.example", "b.a.example:99"], ["a.example", "c.b.a.example", ".a.example"]],
+  ["*.a.example:8080", ["b.a.example:8080"], ["b.a.example"]],
+  ["[0::1]", ["[::1]", "[::1]:80"], ["[::2]", "::1"]],
+  ["*", ["anything", "b.a.example:99"], []],
+];
+
+for (const [entry, allows, refuses] of hosts) {
+  origin(`hosts: ["${entry}"] allows what it means`, () => {
+    for (const secure of [false, true]) {
+      const rules = { hosts: settle({ hosts: [entry] }).lists.hosts ?? [], secure };
+      for (const host of allows) assert.ok(isHostAllowed(host, rules), host);
+      for (const host of refuses) assert.not.ok(isHostAllowed(host, rules), host);
+    }
+  });
+}
+
+origin("a host listed with port 80 is that of a plain listener's default", () => {
+  const rules = { hosts: settle({ hosts: ["a.example:80"] }).lists.hosts ?? [] };
+  assert.ok(isHostAllowed("a.example", rules));
+  assert.not.ok(isHostAllowed("a.example", { ...rules, secure: true }));
+});
+
+origin("what is not a host is refused by name", () => {
+  for (const entry of [
+    ...[
+      "",
+      "a b",
+      "a/b",
+      "https://a.example",
+
+      "a.example:x",
+      ".a.example",
+      "*.",
+      "a*.b",
+    ],
+    ...[
+      "*.*.a.example",
+      "u@a.example",
+      "*.1.2.3.4",
+      "[::1",
+      "::1",
+      "a.example:99999",
+      "*a.example",
+    ],
+  ])
+    assert.throws(
+      () => settle({ hosts: [entry] }),
+      (error: Error) =>
+        error instanceof TypeError &&
+        error.message.startsWith(`hosts: ${JSON.stringify(entry)} is`),
+      entry,
+    );
+});
+
+/** Upgrades as pages would, and returns what the server reported. */
+async function reported(options: TestOptions, asks: readonly Record<string, string>[]) {
+  const told: [string, string][] = [];
+  const t = createTestServer({
+    handler: { request: (req, res) => (req.upgrade ? res.upgrade() : res.send(200)) },
+    ...options,
+    onError: ({ message }, where) => told.push([where, message]),
+  });
+  const answers: (number | undefined)[] = [];
+  for (const headers of asks) {
+    const client = t.connect("/", { headers });
+    await t.settle();
+    answers.push(client.answer?.status);
+  }
+  await t.close();
+  return { told, answers };
+}
+
+origin("a refused origin is reported once, with the option that would allow it", async () => {
+  const evil = { Origin: "http://evil.example" };
+  const { told, answers } = await reported({}, [evil, evil, { Origin: "null" }, {}]);
+  assert.equal(answers, [403, 403, 403, 101]);
+  assert.equal(told, [
+    [
+      "origin",
+      'origins: an upgrade from the origin "http://evil.example" to the host "ringcast.test" was refused (403); ' +
+        "to allow it, add it to origins",
+    ],
+    [
+      "origin",
+      'origins: an upgrade from the origin "null" to the host "ringcast.test" was refused (403); ' +
+        "to allow it, add it to origins",
+    ],
+  ]);
+});
+
+origin("a refused host, and a missing origin, are reported alike", async () => {
+  const { told, answers } = await reported({ hosts: ["a.example"], requireOrigin: true }, [
+    { Host: "b.example" },
+    { Host: "b.example" },
+    { Host: "a.example" },
+  ]);
+  assert.equal(answers, [421, 421, 403]);
+  assert.equal(
+    told.map(([, message]) => message),
+    [
+      'hosts: a request for the host "b.example" was refused (421); to allow it, add it to hosts',
+      "requireOrigin: an upgrade without an Origin was refused (403); requireOrigin: false would allow it",
+    ],
+  );
+});
+
+origin("a stranger who makes up origins gets sixteen reports", async () => {
+  const asks = Array.from({ length: 40 }, (_, i) => ({ Origin: `http://${i}.example` }));
+  const long = { Origin: `http://${"a".repeat(5000)}.example` };
+  const { told, answers } = await reported({}, [long, ...asks]);
+  assert.ok(answers.every((status) => status === 403));
+  assert.is(told.length, 16);
+  assert.ok((told[0]?.[1].length ?? 0) < 500);
+  assert.match(told[15]?.[1] ?? "", /; further ones are counted and not reported$/);
+});
 
 origin("a client without an origin passes unless one is required", () => {
   assert.ok(isOriginAllowed(undefined, "a", {}));

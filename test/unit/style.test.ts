@@ -65,6 +65,7 @@ const BOTH = new Set(
     ...["address", "body", "close", "credit", "data", "flags", "members"],
     ...["request", "response", "result"],
     ...[
+      "origin",
       "show",
       "text",
       "topic",
