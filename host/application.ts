@@ -18,7 +18,7 @@ import type {
 import { CLOSE_TABLE } from "./close";
 import { RemoteBody, RemoteRequest, RemoteResponse } from "./exchange";
 import type { InboxWriter } from "./inbox";
-import { checkHandler } from "./members";
+import { MEMBERS, checkHandler } from "./members";
 import { Outlet } from "./outlet";
 import { isThenable, toError, whenSettled } from "./result";
 import { checkBody } from "./response";
@@ -31,7 +31,6 @@ import {
   HANDLED_ERRORS,
   HANDLED_REQUESTS,
   HANDLED_WAITING,
-  MEMBERS,
   Op,
   TOLD_BINARY,
   TOLD_FIRST,

@@ -13,6 +13,7 @@ import type {
   StreamChoice,
   UpgradeOptions,
 } from "./handler";
+import { MEMBERS, checkHandler } from "./members";
 import { describe, isThenable } from "./result";
 import { checkUpgrade } from "./upgrade";
 
@@ -400,13 +401,26 @@ async function answerLater<User>(
   await exchange.answer(await made);
 }
 
+/** The members of an object of events, which may be of a class, to be called with it as `this`. @throws TypeError */
+function bound<User>(events: FetchEvents<User>): FetchEvents<User> {
+  checkHandler(events, "events");
+  const members: Record<string, unknown> = {};
+  for (const name of [...MEMBERS, "protocol"] as const) {
+    const member: unknown = (events as Handler)[name];
+    if (name === "request" && member !== undefined)
+      throw new TypeError("events.request: the fetch function answers requests");
+    if (typeof member === "function") members[name] = member.bind(events);
+  }
+  return members;
+}
+
 /**
  * A handler out of a function of the web's standards, wherever handlers run. Bodies of requests are streamed where the
  * handler is a module in the worker, and come whole, up to `maxBodyLength`, elsewhere. The request's `signal` is
  * aborted when the client leaves before the answer is complete.
  * @param fetch such as `app.fetch` of Hono; its second argument is the `FetchInfo`
  * @param events what is handled beside requests: `open`, `message`, `close`, …
- * @throws TypeError when `fetch` is not a function
+ * @throws TypeError when `fetch` is not a function, or an event is not one
  */
 export function fetchHandler<User = unknown>(
   fetch: FetchFunction<User>,
@@ -421,5 +435,5 @@ export function fetchHandler<User = unknown>(
     const answer = isThenable(made) ? answerLater(made, exchange) : exchange.answer(made);
     return answer && settled(answer, res);
   };
-  return { ...events, streams, request };
+  return { ...bound(events), streams, request };
 }

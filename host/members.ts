@@ -1,12 +1,84 @@
-// What a handler must look like, wherever it runs: an object whose members are functions.
+// What a handler must look like, wherever it runs: an object whose members are functions. Other members are the user's
+// own, since handlers are called with `this`.
+//
+// Invariant: a member that looks like a misspelt one, which would never be called, is refused.
 
 import type { Handler } from "./handler";
-import { MEMBERS } from "./wire";
+import { distance } from "./options/known";
+
+/** Members of a handler: bits of the set that the application's handler has. */
+export const MEMBERS = [
+  "request",
+  "connect",
+  "disconnect",
+  "open",
+  "message",
+  "fragment",
+  "drain",
+  "ping",
+  "pong",
+  "close",
+  "shutdown",
+] as const;
+
+export type Member = (typeof MEMBERS)[number];
 
 /** Prints what a module or function gave, in an error message. */
 function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   return Array.isArray(value) ? "an array" : `a ${typeof value}`;
+}
+
+/** All members that a handler may have. */
+const KNOWN: readonly string[] = [...MEMBERS, "protocol", "streams"];
+
+/** Members that handlers of other servers have, and what does the same here. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  onMessage: "message",
+  onOpen: "open",
+  onClose: "close",
+  websocket: "open, message and close as members of the handler itself",
+  upgrade: "request, which answers an opening handshake by res.upgrade()",
+  connection: "open for WebSockets, connect for connections",
+};
+
+/** The names of an object's members and those of its classes, but for what every object has. */
+function* namesOf(members: object): Iterable<string> {
+  for (
+    let one: object | null = members;
+    one && one !== Object.prototype;
+    one = Object.getPrototypeOf(one) as object | null
+  )
+    yield* Object.getOwnPropertyNames(one);
+}
+
+/** The member that a name was probably meant to be. */
+function meant(name: string): string | undefined {
+  const lower = name.toLowerCase();
+  return KNOWN.find((known) => known === lower || distance(known, lower) <= 1);
+}
+
+/** What to do instead of a member that there is not; undefined for one that is the user's own. */
+function adviceOn(name: string, members: Readonly<Record<string, unknown>>): string | undefined {
+  if (KNOWN.includes(name) || name === "constructor") return undefined;
+  if (Object.hasOwn(ELSEWHERE, name)) return `use ${ELSEWHERE[name]}`;
+  if (name === "fetch")
+    return members.request === undefined ? 'see fetchHandler of "ringcast/fetch"' : undefined;
+  const near = meant(name);
+  if (near === undefined) return undefined;
+  // Data within one edit, such as `messages: []` or `closed: false`, is the user's own.
+  const kind = typeof members[name];
+  const isCode = kind === "function" || (kind === "boolean" && near === "streams");
+  return isCode || name.toLowerCase() === near ? `did you mean ${near}?` : undefined;
+}
+
+/** @throws TypeError naming a member that looks like another one, and what to do instead */
+function refuseMisspelt(members: Readonly<Record<string, unknown>>, where: string): void {
+  for (const name of namesOf(members)) {
+    const advice = adviceOn(name, members);
+    if (advice && members[name] !== undefined)
+      throw new TypeError(`${where}.${name}: there is no such member; ${advice}`);
+  }
 }
 
 /**
@@ -22,6 +94,7 @@ export function checkHandler(handler: unknown, where = "handler"): asserts handl
     if (member !== undefined && typeof member !== "function")
       throw new TypeError(`${where}.${name}: ${kindOf(member)} is not a function`);
   }
+  refuseMisspelt(members, where);
   const { streams } = members;
   if (streams !== undefined && typeof streams !== "boolean" && typeof streams !== "function")
     throw new TypeError(`${where}.streams: ${kindOf(streams)} is neither a boolean nor a function`);

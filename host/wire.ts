@@ -20,23 +20,6 @@ import { latin1, putLatin1, toBytes, utf8 } from "./text";
 
 const NOTHING = new Uint8Array(0);
 
-/** Members of a handler: bits of the set that the application's handler has. */
-export const MEMBERS = [
-  "request",
-  "connect",
-  "disconnect",
-  "open",
-  "message",
-  "fragment",
-  "drain",
-  "ping",
-  "pong",
-  "close",
-  "shutdown",
-] as const;
-
-export type Member = (typeof MEMBERS)[number];
-
 /** What happened, for the application: kind of a batch's record. */
 export enum Told {
   /** `value`: the request's number; payload: REQUEST_BYTES, header table, head, body, address, certificate. */

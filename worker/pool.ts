@@ -7,9 +7,9 @@
 
 import { CloseReason, Param } from "../assembly/abi";
 import type { CloseInfo, Connection, Handler, PoolStats, Request, Response } from "../host/handler";
+import { MEMBERS } from "../host/members";
 import { describe, errorOf } from "../host/result";
 import { toBytes } from "../host/text";
-import { MEMBERS } from "../host/wire";
 import { type Fate, Lane } from "./lane";
 import type { PiecePort, Threads } from "./net";
 import type { Peer } from "./peer";

@@ -16,6 +16,7 @@ import type {
   WebSocket,
 } from "../host/handler";
 import { reasonName } from "../host/close";
+import { MEMBERS, type Member } from "../host/members";
 import { latin1, putLatin1, toBytes, utf8 } from "../host/text";
 import {
   ANSWER_CLOSE,
@@ -24,8 +25,6 @@ import {
   HANDLED_ERRORS,
   HANDLED_REQUESTS,
   HANDLED_WAITING,
-  MEMBERS,
-  type Member,
   OP_BYTES,
   Op,
   REQUEST_ADDRESS_LENGTH,

@@ -278,6 +278,11 @@ application("a handler that is none is refused, and leaves nothing behind", asyn
   const wrong: readonly [unknown, RegExp][] = [
     [{ request: 5 }, /^TypeError: handler\.request: a number is not a function/],
     [{ open: "x" }, /^TypeError: handler\.open: a string is not a function/],
+    [{ opne() {} }, /^TypeError: handler\.opne: .*did you mean open\?$/],
+    [
+      () => ({ websocket: {} }),
+      /^TypeError: handler\.websocket: there is no such member; use open/,
+    ],
     [() => 5, /^TypeError: handler: /],
     [async () => undefined, /^TypeError: handler: /],
     [() => ({ close: 1 }), /^TypeError: handler\.close: a number is not a function/],

@@ -149,6 +149,9 @@ faults("a module that gives no handler is an error that names it and what is wro
     [module("export default { open: {} }"), /\.open: a object is not a function/],
     [module("export default { protocol: 'a' }"), /\.protocol: a string is not a function/],
     [module("export default { streams: 1 }"), /\.streams: a number is neither a boolean nor/],
+    [module("export default { mesage() {} }"), /\.mesage: .*did you mean message\?$/],
+    [module("export default { onMessage() {} }"), /\.onMessage: .* use message$/],
+    [module("export default { fetch() {} }"), /\.fetch: .* see fetchHandler of "ringcast\/fetch"$/],
     [module("export default async () => { throw new Error('no') }"), /^handler: data:.*: no$/],
   ];
   for (const [url, pattern] of cases) {
@@ -189,6 +192,9 @@ for (const pool of [undefined, { threads: 1 }]) {
             "reload",
           );
           assert.match(error.message, /^loadTimeout: /);
+          const misspelt = module("export default { requests() {} }");
+          const refused = await rejection(server.reload(misspelt), "reload");
+          assert.match(refused.message, /\.requests: .*did you mean request\?$/);
           assert.is(await status(port), 200);
           await server.reload(module("export default { request: (_, res) => res.send(202) }"));
           assert.is(await status(port), 202);
