@@ -448,7 +448,7 @@ export interface PoolStats {
   readonly queueSize: number;
   /** Requests that are through, failed ones included. */
   readonly completed: number;
-  /** Share of the threads' time since the start that they were handling requests, 0 … 1. */
+  /** Share of the threads' time since the start in which each had a request, 0 … 1. */
   readonly utilization: number;
   /** ms in a thread. */
   readonly runTime: { readonly mean: number; readonly p99: number; readonly max: number };

@@ -1,16 +1,22 @@
 // `serve`: starts a server in a worker thread of Node's, or of a runtime that has Node's modules.
 
 import { type SecureContextOptions, createSecureContext } from "node:tls";
-import { Worker } from "node:worker_threads";
+import {
+  MessageChannel,
+  type MessagePort,
+  Worker,
+  receiveMessageOnPort,
+} from "node:worker_threads";
 import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { ControlPlane, Notice } from "../worker/control";
+import type { MainData } from "../worker/main";
 import type { TlsOptions } from "../worker/net";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import type { Options } from "./options";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
-import { RunningServer, type Server, type StartThread, heed } from "./running";
+import { RunningServer, type Server, type StartThread, type ThreadEvents, heed } from "./running";
 import { variableOf } from "./permission";
 
 export type * from "./handler";
@@ -65,21 +71,47 @@ class NodeServer extends RunningServer {
   }
 }
 
+/** Takes in what a thread said before it ended: the channel may be slower than the news of its end. */
+function hearLast(port: MessagePort, events: ThreadEvents): void {
+  try {
+    for (;;) {
+      const last = receiveMessageOnPort(port);
+      if (!last) return;
+      events.notice(last.message as Notice);
+    }
+  } catch {
+    // Deno: the port has closed.
+  }
+}
+
 const startThread: StartThread = (data, events) => {
   const stream = variableOf("RINGCAST_STREAM") === "1";
   const { heap } = data.settings.values;
+  // A channel of their own: a handler may post what it likes to its thread's parent.
+  const { port1: port, port2 } = new MessageChannel();
+  const main: MainData = { ...data, stream, descriptors: descriptorLimit(), port: port2 };
   const worker = new Worker(new URL("./worker.js", import.meta.url), {
-    workerData: { ...data, stream, descriptors: descriptorLimit() },
+    workerData: main,
+    transferList: [port2],
     name: "ringcast",
     ...(heap > 0 ? { resourceLimits: { maxOldGenerationSizeMb: heap } } : {}),
   });
-  worker.on("message", (notice: Notice) => events.notice(notice));
-  worker.on("error", (error) => events.failed(error));
-  worker.on("exit", (code) => events.exited(code));
-  const control = Comlink.wrap<ControlPlane>(nodeEndpoint(worker as never));
+  port.on("message", (notice: Notice) => events.notice(notice));
+  worker.on("error", (error) => {
+    hearLast(port, events);
+    events.failed(error);
+  });
+  worker.on("exit", (code) => {
+    hearLast(port, events);
+    port.close();
+    events.exited(code);
+  });
+  const control = Comlink.wrap<ControlPlane>(nodeEndpoint(port as never));
+  // The worker keeps the process, as long as it lives.
+  port.unref();
   return {
     control,
-    post: (message, transfer) => worker.postMessage(message, transfer as ArrayBuffer[] | undefined),
+    post: (message, transfer) => port.postMessage(message, transfer as ArrayBuffer[] | undefined),
     async terminate() {
       control[Comlink.releaseProxy]();
       await worker.terminate();

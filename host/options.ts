@@ -62,8 +62,9 @@ export interface Options<User = unknown> {
   /** Told about clients that were evicted, in batches. */
   onEvict?: (evictions: readonly Eviction[]) => void;
   /**
-   * Told of errors: what a handler threw, what accepting failed with, the end of the worker. Default: `logger`, and
-   * console.error where there is none.
+   * Called with errors: what a handler threw (`where` is "request", "message", …), what nobody caught in a thread of
+   * the server's ("uncaught": a timer, an unheard rejection), what `onEvict` threw, what accepting failed with, the end
+   * of the worker. What it throws itself is printed. Default: `logger`, and console.error where there is none.
    */
   onError?: (error: Error, where: string) => void;
   /** Told what happens to the server, as pino is: errors too, beside `onError`. Default: nothing is. */

@@ -136,7 +136,7 @@ interface Thread {
 }
 
 /** What a thread tells. */
-interface ThreadEvents {
+export interface ThreadEvents {
   notice(notice: Notice): void;
   /** It failed: nothing more comes of it. */
   failed(error: Error): void;

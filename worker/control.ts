@@ -161,6 +161,15 @@ export class Worker {
     this.#platform.post({ ringcast: "error", error: describe(error), where });
   };
 
+  /**
+   * Takes an error that nobody caught: a slip of the handler's is reported, and the server goes on.
+   * @throws it when it left the pump: then nothing can be trusted any more
+   */
+  uncaught(thrown: unknown): void {
+    if (this.pump.depth > 0) throw thrown;
+    this.pump.fail(thrown, "uncaught");
+  }
+
   /** Ends it for a trap of the engine: whatever its memory holds, nobody is to get it. */
   die(trap: Error): void {
     this.#platform.post({ ringcast: "trapped", error: describe(trap) });

@@ -2,23 +2,27 @@
 
 import * as Comlink from "comlink";
 import { randomInt } from "node:crypto";
-import { parentPort, workerData } from "node:worker_threads";
+import { type MessagePort, workerData } from "node:worker_threads";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { type Ring, Worker, type WorkerData } from "./control";
 import { nodeClock, nodeTransport } from "./net/node";
 import { piscinaThreads } from "./net/piscina";
 import { zlibCodec } from "./net/zlib";
 import type { ThreadData } from "./task";
+import { watchUncaught } from "./uncaught";
 import { wasmModule } from "./wasm";
 
-const port = parentPort;
-if (!port) throw new Error("ringcast/worker runs in a worker thread");
+/** What the host starts the thread with. */
+export interface MainData extends WorkerData {
+  /** Sockets are read by 'data' events even where reads into the window work. */
+  readonly stream: boolean;
+  /** Descriptors that this process may have. */
+  readonly descriptors: number;
+  /** The way to the host. The thread's `parentPort` is the handler's: what it posts or closes there does no harm. */
+  readonly port: MessagePort;
+}
 
-/**
- * With how to read sockets, by 'data' events even where reads into the window work; and with the descriptors that
- * this process may have.
- */
-const data = workerData as WorkerData & { readonly stream: boolean; readonly descriptors: number };
+const { port, ...data } = workerData as MainData;
 
 const worker = new Worker(data, {
   transport: nodeTransport(!data.stream, data.descriptors),
@@ -44,8 +48,11 @@ port.on("message", (message: Ring) => {
   // Comlink's are its own.
   if (message === 0 || "ringcast" in message) worker.hear(message);
 });
-// A listener of the handler's for 'uncaughtException' must not keep a damaged engine going.
-process.on("uncaughtExceptionMonitor", (error) => {
-  if (worker.pump.engine.isTrap(error)) worker.die(error);
+watchUncaught({
+  // A listener of the handler's must not keep a damaged engine going.
+  look(thrown) {
+    if (worker.pump.engine.isTrap(thrown)) worker.die(thrown);
+  },
+  report: (thrown) => worker.uncaught(thrown),
 });
 Comlink.expose(worker.control, nodeEndpoint(port));

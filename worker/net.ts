@@ -161,11 +161,10 @@ export interface Threads {
   run(task: unknown, transfer: readonly ArrayBuffer[], signal: AbortSignal): Promise<unknown>;
   /** Told of messages that a thread sends beside the results of its tasks. */
   onMessage: ((message: unknown) => void) | undefined;
-  /** Threads there are, tasks done, the share of their time they were busy, ms that tasks took. */
+  /** Threads there are, tasks done, ms that tasks took. */
   stats(): {
     readonly threads: number;
     readonly completed: number;
-    readonly utilization: number;
     readonly runTime: { readonly mean: number; readonly p99: number; readonly max: number };
   };
   /** Forgets what tasks took so far. */

@@ -90,24 +90,44 @@ export class Peer implements Sink, Connection {
   }
 
   read(n: number): void {
-    if (!this.dead) this.#pump.read(this, n);
+    if (this.dead) return;
+    const pump = this.#pump;
+    pump.depth++;
+    pump.read(this, n);
+    pump.depth--;
   }
 
   written(): void {
-    if (!this.dead) this.#pump.written(this);
+    if (this.dead) return;
+    const pump = this.#pump;
+    pump.depth++;
+    pump.written(this);
+    pump.depth--;
   }
 
   ended(): void {
-    if (!this.dead) this.#pump.peerEnded(this);
+    if (this.dead) return;
+    const pump = this.#pump;
+    pump.depth++;
+    pump.peerEnded(this);
+    pump.depth--;
   }
 
   secured(): void {
-    if (!this.dead) this.#pump.secured(this);
+    if (this.dead) return;
+    const pump = this.#pump;
+    pump.depth++;
+    pump.secured(this);
+    pump.depth--;
   }
 
   lost(_error: Error | undefined, why?: "handshake"): void {
     const isHandshake = why === "handshake" || this.isUnsecured;
     const reason = isHandshake ? CloseReason.TlsFailed : CloseReason.PeerReset;
-    if (!this.dead) this.#pump.terminate(this, reason);
+    if (this.dead) return;
+    const pump = this.#pump;
+    pump.depth++;
+    pump.terminate(this, reason);
+    pump.depth--;
   }
 }

@@ -15,7 +15,7 @@ import type { PiecePort, Threads } from "./net";
 import type { Peer } from "./peer";
 import { type ResponseImpl, refuse } from "./request";
 import type { Pump } from "./server";
-import type { Beginning, Outcome, Piece, Task } from "./task";
+import type { Beginning, Outcome, Piece, Task, ThreadNotice } from "./task";
 
 /**
  * ms that a thread may be busy for a client that has gone. To start another one takes about as much: whoever asks and
@@ -58,6 +58,11 @@ export class Pool {
   readonly #quarter: number;
   #number = 0;
   #running = 0;
+  /** When the threads had their handler. */
+  #since: number;
+  /** ms that threads had requests which are through; the sum of when those began that are under way. */
+  #busyMillis = 0;
+  #beganSum = 0;
   /** Tasks that were no requests. */
   #loads = 0;
   /** The handler module. */
@@ -68,7 +73,8 @@ export class Pool {
     this.#threads = threads;
     this.#limits = limits;
     this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
-    threads.onMessage = (message) => this.#begin(message as Beginning);
+    this.#since = pump.now();
+    threads.onMessage = (message) => this.#hear(message);
   }
 
   /** Imports a handler module in a thread. @throws what that throws there */
@@ -79,6 +85,7 @@ export class Pool {
     const outcome = (await this.#threads.run(task, [], signal)) as Outcome;
     if (outcome.error) throw errorOf(outcome.error);
     this.#threads.resetTimes();
+    if (this.#loads === 1) this.#since = this.#pump.now();
   }
 
   /** The handler for the pump: the worker's own, but for `request`. @param url its module, for requests from now on */
@@ -101,13 +108,16 @@ export class Pool {
   }
 
   stats(): PoolStats {
-    const { threads, completed, utilization, runTime } = this.#threads.stats();
+    const { threads, completed, runTime } = this.#threads.stats();
+    const now = this.#pump.now();
+    const busy = this.#busyMillis + this.#running * now - this.#beganSum;
+    const capacity = (now - this.#since) * this.#limits.threads;
     return {
       threads,
       running: this.#running,
       queueSize: this.#queue.size,
       completed: completed - this.#loads,
-      utilization,
+      utilization: capacity > 0 ? Math.min(1, busy / capacity) : 0,
       runTime,
     };
   }
@@ -139,7 +149,9 @@ export class Pool {
   }
 
   async #run(job: Job): Promise<void> {
+    const began = this.#pump.now();
     this.#running++;
+    this.#beganSum += began;
     this.#numbers.set(job.number, job);
     const { id, remoteAddress, peerCertificate } = job.response.request;
     const task: Task = {
@@ -171,6 +183,8 @@ export class Pool {
     } finally {
       cancel?.();
       job.isOver = true;
+      this.#beganSum -= began;
+      this.#busyMillis += this.#pump.now() - began;
       this.#running--;
       this.#next();
     }
@@ -245,6 +259,14 @@ export class Pool {
   }
 
   // ---- answers in pieces ------------------------------------------------------------------------------
+
+  /** Takes a message of a thread. Those without the mark are the handler's, which nobody listens to. */
+  #hear(message: unknown): void {
+    if (typeof message !== "object" || message === null || !("ringcast" in message)) return;
+    const notice = message as ThreadNotice;
+    if (notice.ringcast === "begin") this.#begin(notice);
+    else if (notice.ringcast === "uncaught") this.#pump.fail(errorOf(notice.error), "uncaught");
+  }
 
   #begin({ number, status, fields, close, port }: Beginning): void {
     const job = this.#numbers.get(number);

@@ -136,6 +136,11 @@ export class Pump implements HandlerServer {
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   readonly #trapped: ((trap: Error) => void) | undefined;
   handler: Handler = {};
+  /**
+   * Calls of the transport's or the clock's that are running. An error that leaves one does not count it down: then it
+   * stays above zero, which tells an error within the pump from one of a handler's timer.
+   */
+  depth = 0;
   readonly #peers: (Peer | undefined)[] = [];
   readonly #statics: StaticBodyImpl[] = [];
   #inboxes: readonly Inbox[] = [];
@@ -233,6 +238,11 @@ export class Pump implements HandlerServer {
     this.#inboxes = this.#inboxes.filter((one) => one !== inbox);
   }
 
+  /** Monotonic ms. */
+  now(): number {
+    return this.#clock.now();
+  }
+
   /** Runs `fn` in `ms` by the pump's clock; returns what cancels it. */
   after(ms: number, fn: () => void): () => void {
     return this.#clock.after(ms, fn);
@@ -259,6 +269,13 @@ export class Pump implements HandlerServer {
   // ---- accepting and reading -------------------------------------------------------------------------
 
   accept = (link: Link): Sink | undefined => {
+    this.depth++;
+    const sink = this.#accept(link);
+    this.depth--;
+    return sink;
+  };
+
+  #accept(link: Link): Sink | undefined {
     const { engine } = this;
     if (this.farewell.isClosed) {
       link.destroy();
@@ -297,7 +314,7 @@ export class Pump implements HandlerServer {
     this.#tellConnect(peer);
     this.schedule();
     return peer;
-  };
+  }
 
   isForwarder(address: string): boolean {
     return this.#forwarding?.trusted.has(address) ?? false;
@@ -925,12 +942,14 @@ export class Pump implements HandlerServer {
   }
 
   readonly #turn = (): void => {
+    this.depth++;
     this.#scheduled = false;
     // However long turns take: then it has.
     if (this.#turnsToTick > 0 && --this.#turnsToTick === 0)
       this.#tickedAt = Number.POSITIVE_INFINITY;
     this.#goRound("in turn");
     if (this.#yielding.length > 0) this.#readNext();
+    this.depth--;
   };
 
   /** What a turn has to do; between reads those that were held wait for one of their own. */

@@ -45,12 +45,19 @@ export type Outcome = (
 
 /** A thread begins an answer in pieces: they come through the port, bytes that have left go back. */
 export interface Beginning {
+  readonly ringcast: "begin";
   readonly number: number;
   readonly status: number;
   readonly fields: Field[];
   readonly close: boolean;
   readonly port: PiecePort;
 }
+
+/** What a thread says beside the results of its tasks. What a handler posts to its parent has no such mark. */
+export type ThreadNotice =
+  | Beginning
+  /** An error that nobody caught, and that belongs to no task. */
+  | { readonly ringcast: "uncaught"; readonly error: Told };
 
 /** What comes through the port: a piece, or the end. */
 export type Piece = string | Uint8Array | "end" | "break";

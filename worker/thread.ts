@@ -3,6 +3,7 @@
 // Invariant: a task gives one outcome that can be cloned, whatever the handler did; nothing else leaves the
 // thread but the pieces of an answer, through a port of their own.
 
+import { AsyncLocalStorage } from "node:async_hooks";
 import { MessageChannel, type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { Credit } from "../host/credit";
@@ -10,13 +11,39 @@ import type { Payload } from "../host/data";
 import type { Handler, HandlerServer, StaticBody } from "../host/handler";
 import { OwnRequest } from "../host/request";
 import { Answering, type Field, type Upgrade, checkBody } from "../host/response";
-import { type Told, describe } from "../host/result";
+import { type Told, describe, whenSettled } from "../host/result";
 import { byteLength, toBytes } from "../host/text";
 import { PIECE_COST } from "../host/wire";
 import { loadHandler } from "./load";
-import type { Beginning, Outcome, Piece, Task, ThreadData } from "./task";
+import type { Outcome, Piece, Task, ThreadData, ThreadNotice } from "./task";
+import { watchUncaught } from "./uncaught";
 
 const { backlog } = workerData as ThreadData;
+
+// Answers in pieces begin through the thread's own port, which is the handler's as well: it stays open.
+if (parentPort) parentPort.close = () => undefined;
+
+function tell(notice: ThreadNotice, transfer?: MessagePort[]): void {
+  parentPort?.postMessage(notice, transfer);
+}
+
+/** The request that code runs for. @param thrown an error of it that nobody caught */
+interface Scope {
+  response: ThreadResponse;
+  fail: (thrown: unknown) => void;
+}
+
+const scopes = new AsyncLocalStorage<Scope>();
+
+watchUncaught({
+  look: () => undefined,
+  report(thrown) {
+    const scope = scopes.getStore();
+    // One that waits for nothing but this would wait for ever.
+    if (scope && !scope.response.isOver && !scope.response.sent) scope.fail(thrown);
+    else tell({ ringcast: "uncaught", error: describe(thrown) });
+  },
+});
 
 type Asked = Exclude<Task, { load: string }>;
 
@@ -52,6 +79,8 @@ class ThreadResponse extends Answering {
   readonly #credit = new Credit(backlog);
   #port: MessagePort | undefined;
   #broken = false;
+  /** Its task has its outcome. */
+  isOver = false;
   /** What is to become of the task. */
   outcome: Outcome | undefined;
 
@@ -92,8 +121,8 @@ class ThreadResponse extends Answering {
 
   protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
     const { port1, port2 } = new MessageChannel();
-    const beginning: Beginning = { number: this.#number, status, fields, close, port: port2 };
-    parentPort?.postMessage(beginning, [port2]);
+    const number = this.#number;
+    tell({ ringcast: "begin", number, status, fields, close, port: port2 }, [port2]);
     port1.on("message", (free: number) => {
       if (this.#credit.give(free)) this.wake();
     });
@@ -175,15 +204,23 @@ function loaded(url: string): Promise<Handler> {
   return loading;
 }
 
+/** Runs a request's handler. @throws what it throws, or what is thrown in its name where nobody catches it */
+function within(response: ThreadResponse, run: () => unknown): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    scopes.run({ response, fail: reject }, () => whenSettled(run(), resolve, reject));
+  });
+}
+
 async function handle(task: Asked): Promise<Outcome> {
   const handler = await loaded(task.handler);
   const response = new ThreadResponse(new ThreadRequest(task), task.number);
   let error: Told | undefined;
   try {
-    await handler.request?.(response.request, response);
+    await within(response, () => handler.request?.(response.request, response));
   } catch (thrown) {
     error = describe(thrown);
   }
+  response.isOver = true;
   const { outcome, sent, request } = response;
   request.settled();
   request.answered();

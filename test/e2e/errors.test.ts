@@ -12,6 +12,7 @@ import {
   closeOf,
   fileUrl,
   handlerOf,
+  httpUrl,
   reported,
   serving,
   takeAnswer,
@@ -23,7 +24,9 @@ const errors = suite("errors");
 const { THROWN } = (await import(fileUrl("handlers/thrown.mjs").href)) as {
   THROWN: readonly (readonly [name: string, make: () => unknown])[];
 };
-const { WAYS } = (await import(fileUrl("handlers/errors.mjs").href)) as { WAYS: string[] };
+const { WAYS, SLIPS, PORTS } = (await import(fileUrl("handlers/errors.mjs").href)) as {
+  readonly [Name in "WAYS" | "SLIPS" | "PORTS"]: readonly string[];
+};
 
 const PLACES = [
   { place: "in the worker", where: "worker", options: {} },
@@ -90,6 +93,120 @@ for (const { place, where, options } of PLACES) {
     });
   });
 }
+
+// A handler that has threads of the server's: on the application's own the process is the application's.
+
+const THREADS = PLACES.filter(({ where }) => where === "worker");
+
+async function read(port: number, target: string): Promise<string> {
+  return (await fetch(httpUrl(port, target))).text();
+}
+
+for (const { place, options } of THREADS) {
+  errors(`${place}, an error that belongs to no request is reported, and nothing ends`, () =>
+    serving("errors", { ...options, handler: fileUrl("handlers/errors.mjs") }, async (_, port) => {
+      const bystander = await WsWire.open(port);
+      for (const slip of SLIPS) {
+        for (const [number, [name]] of THROWN.entries()) {
+          reported.length = 0;
+          const target = `/slip?${slip}&${number}`;
+          if (slip === "listener") {
+            // In a pool a client that leaves is told by the end of its thread.
+            if ("pool" in options) continue;
+            const wire = await Wire.open(port);
+            wire.write(GET(target));
+            await ask(port);
+            wire.destroy();
+          } else {
+            assert.is(await ask(port, target), 200, `${slip}: ${name}`);
+          }
+          await until(`${slip}: ${name} is reported`, () => reported.length > 0);
+          assert.equal(
+            reported.map((one) => one.where),
+            ["uncaught"],
+            `${slip}: ${name}`,
+          );
+        }
+      }
+      bystander.send(TEXT, "still here");
+      assert.is(await bystander.text(), "still here");
+      bystander.destroy();
+    }),
+  );
+
+  errors(`${place}, a listener of the handler's own comes first`, async () => {
+    for (const [event, slip] of [
+      ["uncaughtException", "timer"],
+      ["unhandledRejection", "rejection"],
+      ["uncaughtException", "rejection"],
+    ] as const) {
+      const handler = fileUrl("handlers/errors.mjs");
+      await serving("errors", { ...options, handler }, async (_, port) => {
+        assert.is(await ask(port, `/listen?${event}`), 200);
+        assert.is(await ask(port, `/slip?${slip}&0`), 200);
+        await until("it has heard", async () => (await read(port, "/heard")) === '["plain"]');
+        assert.equal(reported, []);
+      });
+    }
+  });
+
+  errors(`${place}, what a handler does to its thread's port concerns nobody`, () =>
+    serving("errors", { ...options, handler: fileUrl("handlers/errors.mjs") }, async (_, port) => {
+      for (const name of PORTS) {
+        assert.is(await ask(port, `/port?${name}`), 200, name);
+        assert.is(await read(port, "/pieces"), "in pieces", name);
+      }
+      const ws = await WsWire.open(port);
+      ws.send(TEXT, "still here");
+      assert.is(await ws.text(), "still here");
+      ws.destroy();
+      assert.equal(reported, []);
+    }),
+  );
+}
+
+errors("in a pool, an error of a request that is out is its own, and the thread goes on", () =>
+  serving(
+    "errors",
+    { handler: fileUrl("handlers/errors.mjs"), pool: { threads: 1 } },
+    async (_, port) => {
+      // In a microtask nothing tells whose error it is.
+      const known = SLIPS.filter((name) => name !== "listener" && name !== "microtask");
+      for (const slip of known) {
+        reported.length = 0;
+        assert.is(await ask(port, `/lost?${slip}&0`), 500, slip);
+        await until("it is reported", () => reported.length > 0);
+        assert.equal(reported, [{ where: "request", message: "plain" }]);
+      }
+    },
+  ),
+);
+
+errors("in a pool, a handler's timers run while its thread has no request", () =>
+  serving(
+    "errors",
+    { handler: fileUrl("handlers/errors.mjs"), pool: { threads: 1 } },
+    async (_, port) => {
+      assert.is(await read(port, "/ticks"), "0");
+      await until("it ticks", async () => Number(await read(port, "/ticks")) > 2);
+    },
+  ),
+);
+
+errors("in a pool, a thread that exits fails its request alone, and is replaced", () =>
+  serving(
+    "errors",
+    { handler: fileUrl("handlers/errors.mjs"), pool: { threads: 1 } },
+    async (_, port) => {
+      for (let i = 0; i < 3; i++) {
+        assert.is(await ask(port, "/exit"), 500);
+        assert.is(await ask(port), 200);
+      }
+      assert.is(await read(port, "/pieces"), "in pieces");
+      assert.ok(reported.every(({ where }) => where === "request"));
+    },
+  ),
+);
 
 errors("in memory, whatever a request throws is 500, and reported", async () => {
   const handler = (await handlerOf("errors", "application")) as Handler;

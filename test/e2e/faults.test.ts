@@ -224,7 +224,7 @@ faults("what a handler throws, rejects, or never settles concerns its own reques
 /** What kills a worker: a request's target, and what `finished` is rejected with. */
 const DEATHS: readonly [target: string, message: RegExp, options?: Options][] = [
   ["/exit?3", /exited with code 3/],
-  ["/reject", /rejected, and nobody heard/],
+  ["/pump", /within the pump/],
   ["/trap", /^the engine trapped: .*memory access out of bounds/],
   ["/damage", /^the engine trapped: /],
   ["/deaf", /^the engine trapped: /],

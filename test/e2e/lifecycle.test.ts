@@ -228,7 +228,7 @@ lifecycle("an application hears that its worker died, and exits by itself", asyn
 lifecycle("a worker that dies rejects `finished` and every call under way", async () => {
   for (const [path, message] of [
     ["/exit?3", /exited with code 3/],
-    ["/throw", /thrown in a timer/],
+    ["/exit?0", /exited with code 0/],
   ] as const) {
     const server = await start();
     const wire = await Wire.open(server.address.port);

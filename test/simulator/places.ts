@@ -254,7 +254,7 @@ class ThreadResponse extends Answering {
       if (this.#credit.give(free)) this.wake();
     });
     this.port = port;
-    this.#threads.say({ number: this.#number, status, fields, close, port });
+    this.#threads.say({ ringcast: "begin", number: this.#number, status, fields, close, port });
     this.outcome = { kind: "streamed" };
     return true;
   }
@@ -349,7 +349,7 @@ class SimulatedThreads implements Threads {
 
   stats(): ReturnType<Threads["stats"]> {
     const runTime = { mean: 0, p99: 0, max: 0 };
-    return { threads: 1, completed: this.#completed, utilization: 0, runTime };
+    return { threads: 1, completed: this.#completed, runTime };
   }
 
   resetTimes(): void {}

@@ -91,7 +91,7 @@ function allowed({ from, to, typeOnly }: Import): boolean {
   if (from.startsWith("host/demo/")) return to.startsWith("host/");
   if (/^host\/testing[./]/.test(from) && to.startsWith("worker/")) return true;
   if (to.startsWith("host/") || to === "assembly/abi" || to === "assembly/plan") return true;
-  const told = new Set(["worker/control", "worker/net", "worker/page"]);
+  const told = new Set(["worker/control", "worker/main", "worker/net", "worker/page"]);
   return told.has(to) && typeOnly;
 }
 

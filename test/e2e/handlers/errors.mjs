@@ -1,5 +1,6 @@
 // A handler that goes wrong in every way there is, for all placements.
 
+import { parentPort } from "node:worker_threads";
 import { THROWN } from "./thrown.mjs";
 
 /** What is thrown by number. */
@@ -33,8 +34,76 @@ const ways = {
 
 export const WAYS = Object.keys(ways);
 
+/** Ways to go wrong behind an answer, where nobody catches it. */
+const slips = {
+  rejection: (thrown) => void Promise.reject(thrown),
+  timer: (thrown) => setTimeout(raise, 0, thrown),
+  immediate: (thrown) => setImmediate(raise, thrown),
+  microtask: (thrown) => queueMicrotask(() => raise(thrown)),
+  tick: (thrown) => process.nextTick(raise, thrown),
+  /** A listener of an event of the server's own. */
+  listener(thrown, res) {
+    res.signal.addEventListener("abort", () => raise(thrown));
+  },
+};
+
+export const SLIPS = Object.keys(slips);
+
+/** What a handler may do to the port to its thread's parent. */
+const ports = {
+  null: (port) => port.postMessage(null),
+  undefined: (port) => port.postMessage(undefined),
+  number: (port) => port.postMessage(0),
+  text: (port) => port.postMessage("text"),
+  bytes: (port) => port.postMessage(new ArrayBuffer(64)),
+  empty: (port) => port.postMessage({}),
+  marked: (port) => port.postMessage({ ringcast: "nothing known", error: null }),
+  listener: (port) => port.on("message", () => raise(new Error("never called"))),
+  deaf: (port) => port.removeAllListeners(),
+  unref: (port) => port.unref(),
+  close: (port) => port.close(),
+};
+
+export const PORTS = Object.keys(ports);
+
+/** What a listener of the handler's own has heard. */
+const heard = [];
+
+let ticking = false;
+let ticks = 0;
+
 const routes = {
   "/": (_, res) => res.send(200, "text/plain", "well"),
+  "/slip"(query, res) {
+    const [name, number] = query.split("&");
+    slips[name](make(number), res);
+    if (name !== "listener") res.send(200);
+    else return new Promise(() => undefined);
+  },
+  /** The same within a request that is answered by nobody. */
+  "/lost"(query) {
+    const [name, number] = query.split("&");
+    slips[name](make(number));
+    return new Promise(() => undefined);
+  },
+  /** How often a timer has ticked since this was asked first. */
+  "/ticks"(_, res) {
+    if (!ticking) setInterval(() => ticks++, 1).unref();
+    ticking = true;
+    res.send(200, "text/plain", `${ticks}`);
+  },
+  "/port"(name, res) {
+    ports[name](parentPort);
+    res.send(200);
+  },
+  "/pieces": (_, res) => res.stream(200, "text/plain", ["in ", "pieces"]),
+  "/exit": () => process.exit(0),
+  /** From now on the handler listens itself. */
+  "/listen"(event, res) {
+    process.on(event, (thrown) => heard.push(thrown.message));
+    res.send(200);
+  },
+  "/heard": (_, res) => res.send(200, "application/json", JSON.stringify(heard)),
 };
 
 export default {

@@ -45,7 +45,12 @@ export default (server) => {
     "/throw": () => {
       throw new Error("thrown by the handler");
     },
-    "/reject": () => void Promise.reject(new Error("rejected, and nobody heard")),
+    /** An error of the pump's own: what it is to write cannot be had. */
+    "/pump": () => {
+      engine.view = () => {
+        throw new Error("within the pump");
+      };
+    },
     "/exit": (code) => process.exit(code),
   };
   return {

@@ -9,11 +9,6 @@ export default {
     switch (req.path) {
       case "/exit":
         return process.exit(ms);
-      case "/throw":
-        setTimeout(() => {
-          throw new Error("thrown in a timer");
-        }, 1);
-        break;
       case "/spin":
         for (;;);
       default:

@@ -13,12 +13,6 @@ export default (server) => ({
     if (path === "/block") block(Number(query));
     if (path === "/spin") for (;;);
     if (path === "/exit") process.exit(3);
-    if (path === "/crash") {
-      setTimeout(() => {
-        throw new Error("crashed in a timer");
-      }, 0);
-      return new Promise(() => undefined);
-    }
     if (path === "/heap") {
       const kept = [];
       for (;;) kept.push(new Array(100000).fill({}));
