@@ -1,5 +1,6 @@
 // `serve`: starts a server in a worker thread of Node's, or of a runtime that has Node's modules.
 
+import { X509Certificate, createPrivateKey } from "node:crypto";
 import { type SecureContextOptions, createSecureContext } from "node:tls";
 import {
   MessageChannel,
@@ -11,7 +12,7 @@ import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { ControlPlane, Notice } from "../worker/control";
 import type { MainData } from "../worker/main";
-import type { TlsOptions } from "../worker/net";
+import type { TlsContext, TlsOptions } from "../worker/net";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import type { Options } from "./options";
 import { refusePlan } from "./options/plan";
@@ -49,10 +50,25 @@ export {
 } from "./options/table";
 export { type Plan, type PlanRow, plan } from "./options/plan";
 
+/**
+ * True when a key is that of its certificate, or the runtime cannot tell. OpenSSL takes a key of another type than its
+ * certificate without an error, and then no handshake succeeds.
+ */
+function isPair({ key, cert, passphrase }: TlsContext): boolean {
+  if (!key || !cert) return true;
+  try {
+    const own = { key: key as string | Buffer, ...(passphrase ? { passphrase } : {}) };
+    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(own));
+  } catch {
+    // Not every runtime has all of this.
+    return true;
+  }
+}
+
 /** Refuses a key or certificate that does not fit. @throws TypeError naming where it stands */
 function checkTls(tls: TlsOptions): void {
   const { sni = {}, ...main } = tls;
-  const all: [string, object][] = [["tls", main]];
+  const all: [string, TlsContext][] = [["tls", main]];
   for (const [host, context] of Object.entries(sni)) {
     all.push([`tls.sni[${JSON.stringify(host)}]`, { ...main, ...context }]);
   }
@@ -62,6 +78,7 @@ function checkTls(tls: TlsOptions): void {
     } catch (error) {
       throw new TypeError(`${name}: ${(error as Error).message}`, { cause: error });
     }
+    if (!isPair(context)) throw new TypeError(`${name}: key is not the key of cert`);
   }
 }
 

@@ -15,7 +15,7 @@ export interface Options<User = unknown> {
    * (LISTEN_FDS) it is 3. The server closes it when it ends.
    */
   fd?: number;
-  /** TLS with this key and certificate, and others by the name that clients ask for; the rest as node:tls takes it. */
+  /** TLS with this key and certificate, and others by the name that clients ask for. */
   tls?: TlsOptions;
   /**
    * Origins whose pages may open WebSockets: "https://a.example", "https://*.a.example" for any one label in its place,

@@ -2,13 +2,59 @@
 // says (host/index.ts).
 
 import type { TlsContext, TlsOptions } from "../worker/net";
+import { refuseUnknown } from "./options/known";
+import { listedHost } from "./origin";
 import { show } from "./show";
 
 const VERSIONS = ["TLSv1.2", "TLSv1.3"];
 const FLAGS = ["requestCert", "rejectUnauthorized"] as const;
 
-/** A host name as a client asks for it, or a wildcard for one label of it (RFC 6125 6.4.3). */
-const NAME = /^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
+/** A test of a value, and what it must be. */
+type Kind = readonly [isGood: (value: unknown) => boolean, what: string];
+
+const isPem = (value: unknown): boolean =>
+  (typeof value === "string" && value !== "") ||
+  (value instanceof Uint8Array && value.byteLength > 0);
+const PEM: Kind = [isPem, "the text or bytes of a PEM file"];
+const PEMS: Kind = [
+  (value) => isPem(value) || (Array.isArray(value) && value.every(isPem)),
+  "the text or bytes of a PEM file, or a list of them",
+];
+const BYTES: Kind = [(value) => value instanceof Uint8Array, "bytes"];
+const TEXT: Kind = [(value) => typeof value === "string", "a string"];
+const FLAG: Kind = [(value) => typeof value === "boolean", "a boolean"];
+
+/** Options of a key and its certificate. */
+const CONTEXT: Readonly<Record<keyof TlsContext, Kind>> = {
+  key: PEM,
+  cert: PEM,
+  ca: PEMS,
+  pfx: BYTES,
+  passphrase: TEXT,
+};
+
+/** Options of `tls`; what has no kind here is judged by itself. */
+const MAIN: Readonly<Record<keyof TlsOptions, Kind | undefined>> = {
+  ...CONTEXT,
+  ciphers: TEXT,
+  ecdhCurve: TEXT,
+  sigalgs: TEXT,
+  dhparam: PEM,
+  crl: PEMS,
+  honorCipherOrder: FLAG,
+  sessionTimeout: [
+    (value) => Number.isInteger(value) && (value as number) > 0,
+    "a number of seconds from 1 on",
+  ],
+  ticketKeys: [(value) => value instanceof Uint8Array && value.byteLength === 48, "48 bytes"],
+  requestCert: FLAG,
+  rejectUnauthorized: FLAG,
+  minVersion: undefined,
+  maxVersion: undefined,
+  sni: undefined,
+};
+
+const ALIASES = { SNICallback: "sni", certificate: "cert", privateKey: "key" };
 
 /** @throws TypeError for what does not travel to a worker */
 function checkCloneable(name: string, value: unknown): void {
@@ -24,11 +70,21 @@ function checkCloneable(name: string, value: unknown): void {
 }
 
 /** @throws TypeError */
-function checkContext(name: string, value: unknown): asserts value is TlsContext {
+function checkContext(
+  name: string,
+  value: unknown,
+  kinds: Readonly<Record<string, Kind | undefined>>,
+): asserts value is TlsContext {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new TypeError(`${name}: ${show(value)} is not an object with key and cert`);
   const given = value as Readonly<Record<string, unknown>>;
   for (const key of Object.keys(given)) checkCloneable(`${name}.${key}`, given[key]);
+  refuseUnknown(given, { names: Object.keys(kinds), prefix: `${name}.`, aliases: ALIASES });
+  for (const [key, kind] of Object.entries(kinds)) {
+    const one = given[key];
+    if (one !== undefined && kind && !kind[0](one))
+      throw new TypeError(`${name}.${key}: ${show(one)} is not ${kind[1]}`);
+  }
   if (!given.pfx && !(given.key && given.cert))
     throw new TypeError(`${name}: key and cert are missing`);
 }
@@ -39,13 +95,13 @@ function readSni(sni: unknown): TlsOptions["sni"] {
     throw new TypeError(`tls.sni: ${show(sni)} is not an object of host names`);
   const contexts: Record<string, TlsContext> = {};
   for (const [host, context] of Object.entries(sni)) {
-    const name = host.toLowerCase();
-    if (!NAME.test(name))
+    const name = listedHost(host);
+    if (name === undefined || /^\*?$|[:[]/.test(name))
       throw new TypeError(
         `tls.sni: ${show(host)} is not a host name, such as "a.example" or "*.example"`,
       );
     if (contexts[name]) throw new TypeError(`tls.sni: ${show(host)} is there twice`);
-    checkContext(`tls.sni[${JSON.stringify(host)}]`, context);
+    checkContext(`tls.sni[${JSON.stringify(host)}]`, context, CONTEXT);
     contexts[name] = context;
   }
   return contexts;
@@ -57,7 +113,7 @@ function readSni(sni: unknown): TlsOptions["sni"] {
  */
 export function readTls(tls: unknown): TlsOptions | undefined {
   if (tls === undefined) return undefined;
-  checkContext("tls", tls);
+  checkContext("tls", tls, MAIN);
   const given: TlsOptions = tls;
   for (const name of ["minVersion", "maxVersion"] as const) {
     const version: unknown = given[name];
@@ -71,11 +127,6 @@ export function readTls(tls: unknown): TlsOptions | undefined {
     throw new TypeError(
       `tls.minVersion: ${show(minVersion)} is above maxVersion ${show(maxVersion)}`,
     );
-  for (const name of FLAGS) {
-    const flag: unknown = given[name];
-    if (flag !== undefined && typeof flag !== "boolean")
-      throw new TypeError(`tls.${name}: ${show(flag)} is not a boolean`);
-  }
   if (given.rejectUnauthorized !== undefined && !given.requestCert)
     throw new TypeError(`tls.rejectUnauthorized: ${given.rejectUnauthorized} without requestCert`);
   return given.sni === undefined ? given : { ...given, sni: readSni(given.sni) };

@@ -65,8 +65,17 @@ export interface TlsContext {
 
 /** What TLS needs. It travels to the worker, so there are no functions in it. */
 export interface TlsOptions extends TlsContext {
-  /** As node:tls's. */
+  /** Cipher suites, as node:tls takes them; so are the six below. */
   readonly ciphers?: string;
+  readonly ecdhCurve?: string;
+  readonly sigalgs?: string;
+  readonly dhparam?: string | Uint8Array;
+  readonly crl?: string | Uint8Array | readonly (string | Uint8Array)[];
+  readonly honorCipherOrder?: boolean;
+  /** s that a session may be resumed. */
+  readonly sessionTimeout?: number;
+  /** 48 bytes, the same for servers that are to resume each other's sessions. */
+  readonly ticketKeys?: Uint8Array;
   /** The oldest version that is spoken; default TLS 1.2. */
   readonly minVersion?: "TLSv1.2" | "TLSv1.3";
   /** The newest one. */

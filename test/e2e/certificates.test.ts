@@ -1,7 +1,7 @@
 // TLS, grown up: certificates by name, changed while connections stay, and those of clients; what a handshake must
 // not have; wss from a browser. The keys in tls/ are for these tests alone.
 
-import { X509Certificate, createHash } from "node:crypto";
+import { X509Certificate, createHash, generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import * as tls from "node:tls";
@@ -138,6 +138,13 @@ certificates("new certificates are for new handshakes; connections go on", () =>
 
 const BROKEN = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
+/** A key of a type, in PEM. */
+function keyOf(type: "rsa" | "ed25519"): string {
+  const format = { type: "pkcs8", format: "pem" } as const;
+  if (type === "ed25519") return generateKeyPairSync(type).privateKey.export(format) as string;
+  return generateKeyPairSync(type, { modulusLength: 2048 }).privateKey.export(format) as string;
+}
+
 /** What is wrong with certificates, and what the message says. */
 const WRONG: readonly (readonly [tls: object, message: RegExp])[] = [
   [{}, /^tls: key and cert are missing$/],
@@ -145,6 +152,21 @@ const WRONG: readonly (readonly [tls: object, message: RegExp])[] = [
   [{ ...CERTIFICATE, cert: BROKEN }, /^tls: .*(PEM|ASN1|asn1|too long|header)/],
   [{ ...CERTIFICATE, key: "nonsense" }, /^tls: /],
   [{ ...CERTIFICATE, cert: read("one") }, /^tls: .*key values mismatch/],
+  [{ ...CERTIFICATE, key: keyOf("rsa") }, /^tls: key is not the key of cert$/],
+  [{ ...CERTIFICATE, key: keyOf("ed25519") }, /^tls: key is not the key of cert$/],
+  [
+    { ...CERTIFICATE, sni: { "a.b": { key: keyOf("rsa"), cert: read("one") } } },
+    /^tls\.sni\["a\.b"\]: key is not the key of cert$/,
+  ],
+  [{ ...CERTIFICATE, chipers: "x" }, /^tls\.chipers: .*did you mean tls\.ciphers\?$/],
+  [{ ...CERTIFICATE, certificate: "x" }, /^tls\.certificate: .*did you mean tls\.cert\?$/],
+  [
+    { ...CERTIFICATE, sni: { "a.b": { ...both("one"), ciphers: "x" } } },
+    /^tls\.sni\["a\.b"\]\.ciphers: there is no such option/,
+  ],
+  [{ ...CERTIFICATE, key: [CERTIFICATE.key] }, /^tls\.key: an array is not the text or bytes of/],
+  [{ ...CERTIFICATE, ca: 5 }, /^tls\.ca: 5 is not the text or bytes of a PEM file, or a list/],
+  [{ ...CERTIFICATE, ciphers: 5 }, /^tls\.ciphers: 5 is not a string$/],
   [{ ...CERTIFICATE, ciphers: "NONSENSE" }, /^tls: .*no cipher match/],
   [{ ...CERTIFICATE, minVersion: "SSLv3" }, /^tls\.minVersion: "SSLv3" is not one of "TLSv1\.2", /],
   [{ ...CERTIFICATE, maxVersion: 3 }, /^tls\.maxVersion: 3 is not one of/],
