@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 18;
+export const ABI_VERSION: u32 = 19;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -477,6 +477,8 @@ export enum Outcome {
   Transferred = 7,
   /** A message to compress is next: publish it, then go on. */
   Compress = 8,
+  /** A stage is open: publish or discard that first. Nothing was published. */
+  Staging = 9,
 }
 
 // ---- close reasons -------------------------------------------------------------------------------

@@ -542,7 +542,8 @@ function reach(number: u32, except: u32, exceptGeneration: u32): bool {
  * @param deflate its compressed form, `deflateLength` bytes; 0: there is none
  * @param number topic as `findTopic` tells it; 0: every open WebSocket
  * @param except slot of a client that does not get it, and its generation; 0 for nobody
- * @returns Ok; Evicted, Flush (act, call again); Wait, TooLarge (nothing was staged)
+ * @returns Ok; Evicted, Flush (act, call again); Wait, TooLarge (nothing was staged); Staging (a stage is open, where
+ * the frame would go: publish or discard that first)
  */
 export function publish(
   flags: u32,
@@ -555,9 +556,9 @@ export function publish(
   exceptGeneration: u32,
 ): u32 {
   takeTime();
+  if (plain.stageOpen != 0) return Outcome.Staging;
   if (!reach(number, except, exceptGeneration)) return Outcome.Ok;
   if (length > plain.capacity - HEADER_LIMIT) return Outcome.TooLarge;
-  assert(plain.stageOpen == 0, "published while a stage is open");
   const bytes = headerBytes(length) + length;
   const outcome = makePlaces(bytes, otherBytes(bytes, deflateLength));
   if (outcome != Outcome.Ok) return outcome;
@@ -568,7 +569,7 @@ export function publish(
   return Outcome.Ok;
 }
 
-// ---- the stage: a message built piece by piece -----------------------------------------------------------
+// ---- the stage: a message that the host writes into the ring itself, since scratch is too small for it ---------
 
 /** Bytes kept free in front of a staged payload, and the most a header takes. */
 const STAGE_HEADER: u32 = 4;
@@ -616,16 +617,6 @@ export function stageReserve(n: u32): u32 {
 /** `n` bytes were written where `stageReserve` said. */
 export function stageAppend(n: u32): void {
   if (plain.stageError == Outcome.Ok) plain.stageLength += n;
-}
-
-/** Bytes of the open stage. */
-export function stageLength(): u32 {
-  return plain.stageLength;
-}
-
-/** Cuts the open stage to its first bytes. */
-export function stageTruncate(n: u32): void {
-  if (n < plain.stageLength) plain.stageLength = n;
 }
 
 /** Drops the open stage. Never evicts anybody. */
@@ -676,15 +667,6 @@ export function stagePublish(
   enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
   finishPublication(length);
   return Outcome.Ok;
-}
-
-/** Sends the open stage to one client: it moves to that client's queue. */
-export function stageSend(slot: u32, generation: u32, flags: u32): u32 {
-  const failed = plain.stageError;
-  const from = address(plain, plain.stageAt) + STAGE_HEADER;
-  const length = plain.stageLength;
-  stageDiscard();
-  return failed != Outcome.Ok ? failed : send(slot, generation, flags, from, length);
 }
 
 // ---- the inbox -------------------------------------------------------------------------------------------

@@ -66,11 +66,8 @@ export {
   setAddress,
   stageAppend,
   stageDiscard,
-  stageLength,
   stagePublish,
   stageReserve,
-  stageSend,
-  stageTruncate,
   tick,
 } from "./engine";
 export { feed, hold, limit, peerEnded, relay, resume, retain, terminate, upgrade } from "./input";

@@ -257,13 +257,24 @@ export interface WebSocket<User = unknown> {
   resume(): void;
 }
 
-/** A message built piece by piece. Errors are sticky: publishing reports them once and clears them. */
+/**
+ * A message built piece by piece, in a buffer of its own, up to the size of the ring. It may be kept across an
+ * `await`, several may be open, and other messages may be published meanwhile. When it gets too large, calls do nothing
+ * from then on, and publishing it throws the RangeError, once. After it has been published every call throws. One that
+ * is forgotten is garbage.
+ *
+ * It is text unless the options say `binary: true`, also when it holds bytes: those that are not UTF-8 are a TypeError
+ * then, and the stage can be published again with other options.
+ */
 export interface Stage {
-  /** Appends text, numbers and the like as they are written. */
+  /** Appends text, numbers and the like as they are written. @throws TypeError for anything else */
   text(value: string | number | boolean | bigint): this;
-  /** Appends bytes, copied. */
+  /** Appends bytes, copied. @throws TypeError for what is no bytes */
   bytes(data: Exclude<Data, string>): this;
-  /** Lets `fill` write up to `n` bytes in place; it returns how many it wrote. The view dies with the call. */
+  /**
+   * Lets `fill` write up to `n` bytes; it returns how many it wrote. What it writes after it has returned goes
+   * nowhere, and within it this stage cannot be used.
+   */
   reserve(n: number, fill: (view: Uint8Array) => number): this;
   /** Bytes staged so far. */
   readonly length: number;
@@ -271,7 +282,11 @@ export interface Stage {
   truncate(n: number): this;
   /** Drops what is staged. */
   discard(): void;
-  /** Publishes it to every open WebSocket. @returns false: staging failed, or there is no room; nothing was sent */
+  /**
+   * Publishes it to every open WebSocket.
+   * @returns false when there is no room: nothing was sent, and the stage still holds the message
+   * @throws RangeError when it is larger than the ring; TypeError when it is text and not UTF-8
+   */
   broadcast(options?: PublishOptions): boolean;
   /** Publishes it to a topic's subscribers. @returns as `broadcast` */
   publish(topic: string, options?: PublishOptions): boolean;
@@ -293,7 +308,7 @@ export interface HandlerServer<User = unknown> {
   subscriberCount(topic: string): number;
   /** As `ws.send`. */
   send(id: ConnectionId, data: Data, options?: SendOptions): boolean;
-  /** Starts a message built piece by piece. Finish it in the same synchronous run. */
+  /** Starts a message built piece by piece. */
   stage(): Stage;
   /** Calls `fn` for each open WebSocket. */
   each(fn: (ws: WebSocket<User>) => void): void;

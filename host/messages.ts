@@ -8,8 +8,8 @@ import { type Payload, messageOf, sizeOf } from "./data";
 import { checkId, publishFlags, sendFlags } from "./flags";
 import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
 import type { InboxWriter } from "./inbox";
-import { BufferStage } from "./stage";
-import { byteLength } from "./text";
+import { BufferStage, type StageTarget } from "./stage";
+import { byteLength, isUtf8 } from "./text";
 import { checkTopic, topicPrefix } from "./topic";
 
 /** What can be said from any thread of the application. */
@@ -41,16 +41,17 @@ export interface Messages {
 /** Names of topics that are kept as bytes. */
 const PREFIXES = 4096;
 
-export class MessageWriter {
+export class MessageWriter implements StageTarget {
   readonly #inbox: InboxWriter;
-  readonly #ringBytes: number;
+  readonly ringBytes: number;
+  readonly isUtf8 = isUtf8;
   readonly #isOpen: () => boolean;
   readonly #prefixes = new Map<string, Uint8Array>();
 
   /** @param isOpen false: nothing may be sent now */
   constructor(inbox: InboxWriter, ringBytes: number, isOpen: () => boolean) {
     this.#inbox = inbox;
-    this.#ringBytes = ringBytes;
+    this.ringBytes = ringBytes;
     this.#isOpen = isOpen;
   }
 
@@ -63,10 +64,10 @@ export class MessageWriter {
   /** @throws RangeError for a message that is larger than the ring */
   #checkLength(what: string, data: Payload): void {
     let length = typeof data === "string" ? data.length * 3 : sizeOf(data);
-    if (length <= this.#ringBytes - 10) return;
+    if (length <= this.ringBytes - 10) return;
     if (typeof data === "string") length = byteLength(data);
-    if (length <= this.#ringBytes - 10) return;
-    throw new RangeError(`${what}: the message is larger than the ring (${this.#ringBytes} bytes)`);
+    if (length <= this.ringBytes - 10) return;
+    throw new RangeError(`${what}: the message is larger than the ring (${this.ringBytes} bytes)`);
   }
 
   broadcast(data: Data, options?: PublishOptions): boolean {
@@ -79,14 +80,36 @@ export class MessageWriter {
   publish(topic: string, data: Data, options?: PublishOptions): boolean {
     const payload = messageOf("publish", data, options);
     const flags = publishFlags(payload, options);
+    const prefix = this.#prefixOf(topic);
+    this.#checkLength("publish", payload);
+    return this.#put(RecordKind.Publish | (flags << 8), payload, options?.except, prefix);
+  }
+
+  #prefixOf(topic: string): Uint8Array {
     let prefix = this.#prefixes.get(topic);
     if (!prefix) {
       prefix = topicPrefix(topic);
       if (this.#prefixes.size >= PREFIXES) this.#prefixes.clear();
       this.#prefixes.set(topic, prefix);
     }
-    this.#checkLength("publish", payload);
-    return this.#put(RecordKind.Publish | (flags << 8), payload, options?.except, prefix);
+    return prefix;
+  }
+
+  /** Publishes a staged message. */
+  publishBytes(
+    topic: string | undefined,
+    bytes: Uint8Array,
+    flags: number,
+    except: number,
+  ): boolean {
+    const kind = topic === undefined ? RecordKind.Broadcast : RecordKind.Publish;
+    const prefix = topic === undefined ? undefined : this.#prefixOf(topic);
+    return this.#put(kind | (flags << 8), bytes, except, prefix);
+  }
+
+  /** Sends a staged message to one client. */
+  sendBytes(id: number, bytes: Uint8Array, flags: number): boolean {
+    return this.#put(RecordKind.Send | (flags << 8), bytes, id);
   }
 
   subscribe(id: number, topic: string): boolean {
@@ -109,7 +132,7 @@ export class MessageWriter {
   }
 
   stage(): Stage {
-    return new BufferStage(this, this.#ringBytes);
+    return new BufferStage(this);
   }
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {

@@ -32,7 +32,7 @@ import { type Settings, settleChanges, settleShutdown } from "./options/settle";
 import type { PublisherHandle, TransferredPort } from "./publisher";
 import { errorOf } from "./result";
 import { show } from "./show";
-import { BufferStage } from "./stage";
+import { BufferStage, type StageTarget } from "./stage";
 import { readTls } from "./tls";
 import { checkTopic } from "./topic";
 
@@ -345,7 +345,8 @@ export class RunningServer implements Server {
         return application.socket(id)?.unsubscribe(topic) ?? false;
       },
       subscriberCount: (topic) => application.subscriberCount(topic),
-      stage: () => new BufferStage({ broadcast, publish, send }, this.#ringBytes),
+      stage: () =>
+        this.#stageWith((id, bytes, flags) => application.socket(id)?.offer(bytes, flags) ?? false),
       each: (fn) => application.each(fn),
       count: () => application.count(),
       stats: () => this.stats(),
@@ -419,7 +420,24 @@ export class RunningServer implements Server {
   }
 
   stage(): Stage {
-    return new BufferStage(this, this.#ringBytes);
+    const messages = this.#messages;
+    const application = this.#application;
+    if (!application) return messages.stage();
+    return this.#stageWith(
+      (id, bytes, flags) =>
+        application.socket(id)?.offer(bytes, flags) ?? messages.sendBytes(id, bytes, flags),
+    );
+  }
+
+  #stageWith(sendBytes: StageTarget["sendBytes"]): Stage {
+    const messages = this.#messages;
+    return new BufferStage({
+      ringBytes: messages.ringBytes,
+      isUtf8: messages.isUtf8,
+      publishBytes: (topic, bytes, flags, except) =>
+        messages.publishBytes(topic, bytes, flags, except),
+      sendBytes,
+    });
   }
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {

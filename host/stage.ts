@@ -1,69 +1,146 @@
-// A message built piece by piece on the application's thread, in a buffer of its own.
+// A message built piece by piece: the one implementation, for a worker's server, the application's, publishers and
+// ringcast/testing.
+//
+// Invariant: a stage has a buffer of its own, which nobody else reads or writes until it is given back. So it may live
+// across an `await`, several may be open, and whatever is published meanwhile harms nobody. After an overflow calls do
+// nothing; publishing reports that once, and the stage is over.
 
-import { bytesOf, dataOf } from "./data";
-import { checkPublish, checkSend } from "./flags";
+import { FrameFlag } from "../assembly/abi";
+import { dataOf, sizeOf } from "./data";
+import { checkId, checkPublish, checkSend } from "./flags";
 import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
+import { show } from "./show";
+import { byteLength, putUtf8, viewOf } from "./text";
+import { checkTopic } from "./topic";
 
-/** Where a finished message goes. */
-interface StageTarget {
-  broadcast(data: Data, options?: PublishOptions): boolean;
-  publish(topic: string, data: Data, options?: PublishOptions): boolean;
-  send(id: number, data: Data, options?: SendOptions): boolean;
+/** Where finished messages go. Bytes are the stage's until the call returns; bytes of text are valid UTF-8. */
+export interface StageTarget {
+  /** Bytes of the ring: no message may be larger. */
+  readonly ringBytes: number;
+  isUtf8(bytes: Uint8Array): boolean;
+  /** @param topic undefined: to everyone @param flags of FrameFlag @param except id of a client, 0 for none */
+  publishBytes(
+    topic: string | undefined,
+    bytes: Uint8Array,
+    flags: number,
+    except: number,
+  ): boolean;
+  sendBytes(id: number, bytes: Uint8Array, flags: number): boolean;
 }
 
-const encoder = new TextEncoder();
+/** Bytes of the largest frame header: what a message must be smaller than the ring. */
+const HEADER_BYTES = 10;
+/** Bytes of a buffer to begin with. */
+const START = 1024;
+/** Bytes of a buffer up to which it is kept for another stage, and how many are: what a thread keeps is bounded. */
+const SPARE_BYTES = 65536;
+const SPARE_LIMIT = 8;
+
+/** Buffers of stages that are over. No view of them is left: `reserve` hands out memory of its own. */
+const spare: Uint8Array[] = [];
+
+function newBuffer(size: number): Uint8Array {
+  return viewOf(new ArrayBuffer(size));
+}
+
+const EMPTY = newBuffer(0);
+
+/** Returns a value as text. @throws TypeError for what is no text, number, boolean or bigint */
+function toText(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint")
+    return String(value);
+  const given = typeof value === "object" && value !== null ? "an object" : show(value);
+  throw new TypeError(`stage.text: ${given} is not a string, number, boolean or bigint`);
+}
+
+/** @throws RangeError for what is not a number of bytes */
+function checkCount(call: string, n: unknown): void {
+  if (!Number.isInteger(n) || (n as number) < 0)
+    throw new RangeError(`${call}: ${show(n)} is not a number of bytes`);
+}
 
 export class BufferStage implements Stage {
-  readonly #out: StageTarget;
+  static readonly name = "Stage";
+  readonly #target: StageTarget;
   readonly #limit: number;
-  #bytes = new Uint8Array(256);
+  #bytes: Uint8Array;
   #length = 0;
-  #failed = false;
-  #done = false;
+  /** It may hold bytes that are not UTF-8. */
+  #isMixed = false;
+  #hasOverflown = false;
+  #isFilling = false;
+  #isOver = false;
 
-  /** @param limit bytes of the ring: a larger message fails */
-  constructor(out: StageTarget, limit: number) {
-    this.#out = out;
-    this.#limit = limit - 10;
+  constructor(target: StageTarget) {
+    this.#target = target;
+    this.#limit = target.ringBytes - HEADER_BYTES;
+    this.#bytes = spare.pop() ?? newBuffer(START);
   }
 
+  /** @throws Error when it cannot be used now */
+  #check(): void {
+    if (this.#isOver) throw new Error("stage: it is finished");
+    if (this.#isFilling) throw new Error("stage: it cannot be used within the callback of reserve");
+  }
+
+  /** Makes room for `n` more bytes. @returns false after an overflow */
   #room(n: number): boolean {
-    if (this.#done) throw new Error("stage: it is finished");
-    if (this.#failed || this.#length + n > this.#limit) {
-      this.#failed = true;
+    const needed = this.#length + n;
+    if (needed > this.#limit) {
+      this.#hasOverflown = true;
       return false;
     }
-    if (this.#length + n > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + n));
-      larger.set(this.#bytes.subarray(0, this.#length));
-      this.#bytes = larger;
-    }
+    if (needed <= this.#bytes.length) return true;
+    const size = Math.max(needed, Math.min(this.#bytes.length * 2, this.#limit));
+    const larger = newBuffer(size);
+    larger.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = larger;
     return true;
   }
 
   text(value: string | number | boolean | bigint): this {
-    const bytes = encoder.encode(String(value));
-    return this.bytes(bytes);
+    this.#check();
+    const text = toText(value);
+    if (this.#hasOverflown) return this;
+    const most = Math.min(this.#bytes.length, this.#limit);
+    let written = putUtf8(this.#bytes, this.#length, most - this.#length, text);
+    if (written < 0) {
+      const size = byteLength(text);
+      if (!this.#room(size)) return this;
+      written = putUtf8(this.#bytes, this.#length, size, text);
+    }
+    this.#length += written;
+    return this;
   }
 
   bytes(data: Exclude<Data, string>): this {
-    const bytes = bytesOf(dataOf("stage.bytes", data));
-    if (this.#room(bytes.length)) {
-      this.#bytes.set(bytes, this.#length);
-      this.#length += bytes.length;
-    }
+    this.#check();
+    const bytes = dataOf("stage.bytes", data);
+    if (typeof bytes === "string") return this.text(bytes);
+    if (this.#hasOverflown || !this.#room(sizeOf(bytes))) return this;
+    this.#bytes.set(bytes, this.#length);
+    this.#length += sizeOf(bytes);
+    this.#isMixed = true;
     return this;
   }
 
   reserve(n: number, fill: (view: Uint8Array) => number): this {
-    if (!Number.isInteger(n) || n < 0)
-      throw new RangeError(`reserve: ${n} is not a number of bytes`);
-    if (!this.#room(n)) return this;
+    this.#check();
+    checkCount("reserve", n);
+    if (typeof fill !== "function") throw new TypeError("reserve: fill is not a function");
+    if (this.#hasOverflown || !this.#room(n)) return this;
+    // A view that outlives the call reaches this memory alone, which nobody else uses.
     const view = new Uint8Array(n);
-    const used = fill(view);
-    if (!Number.isInteger(used) || used < 0 || used > n) {
-      throw new RangeError(`reserve: ${used} is not a whole number from 0 to ${n}`);
+    let used: number;
+    this.#isFilling = true;
+    try {
+      used = fill(view);
+    } finally {
+      this.#isFilling = false;
     }
+    if (!Number.isInteger(used) || used < 0 || used > n)
+      throw new RangeError(`reserve: ${show(used)} is not a whole number from 0 to ${n}`);
     return this.bytes(view.subarray(0, used));
   }
 
@@ -72,37 +149,77 @@ export class BufferStage implements Stage {
   }
 
   truncate(n: number): this {
-    if (!Number.isInteger(n) || n < 0)
-      throw new RangeError(`truncate: ${n} is not a number of bytes`);
-    this.#length = Math.min(this.#length, n);
+    this.#check();
+    checkCount("truncate", n);
+    if (this.#hasOverflown || n >= this.#length) return this;
+    // Within a character?
+    if (((this.#bytes[n] as number) & 0xc0) === 0x80) this.#isMixed = true;
+    this.#length = n;
     return this;
   }
 
   discard(): void {
-    this.#done = true;
+    if (this.#isOver) return;
+    this.#check();
+    this.#end();
   }
 
-  #take(): Uint8Array | undefined {
-    if (this.#done) throw new Error("stage: it is finished");
-    this.#done = true;
-    return this.#failed ? undefined : this.#bytes.subarray(0, this.#length);
+  /** Gives the buffer back. */
+  #end(): void {
+    this.#isOver = true;
+    this.#length = 0;
+    if (this.#bytes.length <= SPARE_BYTES && spare.length < SPARE_LIMIT) spare.push(this.#bytes);
+    this.#bytes = EMPTY;
+  }
+
+  /** Returns the message. @throws RangeError after an overflow, TypeError for text that is not UTF-8 */
+  #take(call: string, options: SendOptions | undefined): Uint8Array {
+    this.#check();
+    if (this.#hasOverflown) {
+      this.#end();
+      const ring = this.#target.ringBytes;
+      throw new RangeError(`${call}: the staged message is larger than the ring (${ring} bytes)`);
+    }
+    const bytes = this.#bytes.subarray(0, this.#length);
+    if (this.#isMixed && options?.binary !== true && !this.#target.isUtf8(bytes)) {
+      throw new TypeError(
+        `${call}: the staged bytes are not UTF-8, as the text that they are sent as; use binary: true`,
+      );
+    }
+    return bytes;
+  }
+
+  #finish(isSent: boolean): boolean {
+    if (isSent) this.#end();
+    return isSent;
   }
 
   broadcast(options?: PublishOptions): boolean {
     checkPublish(options);
-    const bytes = this.#take();
-    return bytes !== undefined && this.#out.broadcast(bytes, { binary: false, ...options });
+    const bytes = this.#take("broadcast", options);
+    const { except = 0 } = options ?? {};
+    const flags = stageFlags(options);
+    return this.#finish(this.#target.publishBytes(undefined, bytes, flags, except));
   }
 
   publish(topic: string, options?: PublishOptions): boolean {
+    checkTopic(topic);
     checkPublish(options);
-    const bytes = this.#take();
-    return bytes !== undefined && this.#out.publish(topic, bytes, { binary: false, ...options });
+    const bytes = this.#take("publish", options);
+    const { except = 0 } = options ?? {};
+    return this.#finish(this.#target.publishBytes(topic, bytes, stageFlags(options), except));
   }
 
   send(id: number, options?: SendOptions): boolean {
+    checkId(id);
     checkSend(options);
-    const bytes = this.#take();
-    return bytes !== undefined && this.#out.send(id, bytes, { binary: false, ...options });
+    const bytes = this.#take("send", options);
+    return this.#finish(this.#target.sendBytes(id, bytes, stageFlags(options)));
   }
+}
+
+/** Returns the flags of a staged message: it is text unless the options say otherwise. */
+function stageFlags(options: SendOptions | undefined): number {
+  const plain = options?.compress === false ? FrameFlag.Plain : 0;
+  return (options?.binary ? FrameFlag.Binary : 0) | plain;
 }

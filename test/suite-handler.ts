@@ -186,6 +186,22 @@ function askedOf(server: HandlerServer, log: Log): Record<string, Asked> {
       for (const { make } of GOOD) ws.send(make() as Data, { binary: true });
       return tell(ws, problems);
     },
+    async held(ws, tag = "", rounds) {
+      // Kept across turns in which others publish, then in a timer of its own.
+      const first = server.stage().text(`${tag}:`);
+      const second = server.stage();
+      for (let i = 0; i < Number(rounds); i++) {
+        await sleep(1);
+        first.text(tag).reserve(100, (view) => view.fill(tag.charCodeAt(0), 0, 50).length / 2);
+        second.bytes(new Uint8Array(700).fill(tag.charCodeAt(0)));
+        server.broadcast(`${tag} in between`);
+      }
+      await sleep(1);
+      second.publish(`topic-${tag}`);
+      // One that nobody finishes.
+      server.stage().text(`${tag} forgotten`);
+      return first.send(ws.id);
+    },
     each(ws) {
       const names: string[] = [];
       server.each((other) => names.push((other as Socket).data.name));

@@ -131,8 +131,6 @@ export interface EngineExports {
   checkUtf8(from: number, length: number, state: number): number;
   stageReserve(n: number): number;
   stageAppend(n: number): void;
-  stageLength(): number;
-  stageTruncate(n: number): void;
   stageDiscard(): void;
   stagePublish(
     flags: number,
@@ -142,7 +140,6 @@ export interface EngineExports {
     except: number,
     exceptGeneration: number,
   ): number;
-  stageSend(slot: number, generation: number, flags: number): number;
   drain(from: number, to: number): number;
   flush(withhold: number): number;
   done(slot: number, generation: number): void;

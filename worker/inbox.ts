@@ -167,7 +167,7 @@ export class SharedInbox implements Inbox {
         // What the batch evicted is acted upon, and its flush made, before it goes on.
         return stopped;
       });
-      if (outcome === Outcome.Wait) {
+      if (outcome === Outcome.Wait || outcome === Outcome.Staging) {
         this.#wait();
         return done;
       }

@@ -116,7 +116,6 @@ export class Messages {
       } catch (thrown) {
         this.#fail(peer, "message", thrown);
       }
-      this.#pump.outgoing.dropStage();
     }
   }
 
@@ -134,7 +133,6 @@ export class Messages {
     } catch (thrown) {
       this.#fail(peer, "fragment", thrown);
     }
-    this.#pump.outgoing.dropStage();
   }
 
   /** A handler may settle later, and fail later: what the connection sends next waits for it. */
@@ -205,7 +203,6 @@ export class Messages {
       } catch (thrown) {
         this.#fail(peer, name, thrown);
       }
-      this.#pump.outgoing.dropStage();
     };
     if (peer.queue) peer.queue.push(tell);
     else tell();

@@ -1,19 +1,19 @@
 // What goes out: messages to one client, publications to many, compressed once for those who take them so.
 //
-// Invariant: nothing is published from within a flush, nor while a stage is open. What the engine asks for before it
-// publishes, that evictions be acted upon or a flush be made, is done, and the publication tried again.
+// Invariant: nothing is published from within a flush, nor while the engine has its own stage open. Before it publishes
+// the engine may ask for evictions to be acted upon or for a flush; that is done, and the publication tried again.
 
 import { CloseReason, Control, FrameFlag, NONE, Outcome, Param, SLOT_LIMIT } from "../assembly/abi";
 import { type Payload, bytesOf, messageOf, sizeOf } from "../host/data";
 import { publishFlags, sendFlags } from "../host/flags";
 import type { Data, PublishOptions, SendOptions } from "../host/handler";
+import { BufferStage, type StageTarget } from "../host/stage";
 import { idOf } from "../host/wire";
 import { WINDOW_BITS } from "./deflate";
 import { byteLength, lengthOf, putUtf8 } from "./engine";
 import type { Codec } from "./net";
 import type { Peer } from "./peer";
 import type { Pump } from "./server";
-import { StageImpl } from "./stage";
 
 /** First byte of a whole data frame. */
 function firstByte(flags: number): number {
@@ -25,25 +25,26 @@ function byteLengthOf(data: Payload): number {
   return typeof data === "string" ? byteLength(data) : sizeOf(data);
 }
 
-export class Outgoing {
+export class Outgoing implements StageTarget {
   readonly #pump: Pump;
   readonly #codec: Codec | undefined;
   readonly #threshold: number;
-  readonly #isUtf8: (bytes: Uint8Array) => boolean;
-  #stage: StageImpl | undefined;
+  readonly isUtf8: (bytes: Uint8Array) => boolean;
+  readonly ringBytes: number;
 
   constructor(pump: Pump, codec: Codec | undefined) {
     this.#pump = pump;
     this.#codec = codec;
     this.#threshold = pump.engine.params[Param.DeflateThreshold] as number;
-    this.#isUtf8 = (bytes) => pump.engine.isUtf8(bytes);
+    this.ringBytes = pump.engine.params[Param.RingBytes] as number;
+    this.isUtf8 = (bytes) => pump.engine.isUtf8(bytes);
   }
 
   // ---- to one client -----------------------------------------------------------------------------------
 
   /** Sends a message of a caller's. @returns true when it is queued @throws TypeError */
   sendTo(peer: Peer | undefined, data: Data, options: SendOptions | undefined): boolean {
-    const payload = messageOf("send", data, options, this.#isUtf8);
+    const payload = messageOf("send", data, options, this.isUtf8);
     const flags = sendFlags(payload, options);
     if (!peer?.ws || peer.closing) return false;
     return this.send(peer, payload, flags) === Outcome.Ok;
@@ -176,9 +177,7 @@ export class Outgoing {
 
   /** Publishes to a topic. @param except id of a client that does not get it; 0 for nobody */
   publish(topic: string, data: Data, options: SendOptions | undefined, except: number): boolean {
-    const { engine } = this.#pump;
-    const number = engine.x.findTopic(engine.scratch, engine.putTopic(topic));
-    return this.#publish("publish", number === 0 ? NONE : number, data, options, except);
+    return this.#publish("publish", this.#topicOf(topic), data, options, except);
   }
 
   /** @param topic its number; 0: everyone; NONE: nobody */
@@ -189,11 +188,45 @@ export class Outgoing {
     options: SendOptions | undefined,
     except: number,
   ): boolean {
-    if (this.#stage) throw new Error(`${what}: a stage is open; finish it first`);
-    if (this.#pump.isFlushing) throw new Error("published from within a flush");
-    const { engine } = this.#pump;
-    const payload = messageOf(what, data, options, this.#isUtf8);
+    const payload = messageOf(what, data, options, this.isUtf8);
     const flags = publishFlags(payload, options);
+    return this.#publishPayload(what, topic, payload, flags, except);
+  }
+
+  /** Publishes a staged message. */
+  publishBytes(
+    topic: string | undefined,
+    bytes: Uint8Array,
+    flags: number,
+    except: number,
+  ): boolean {
+    if (topic === undefined) return this.#publishPayload("broadcast", 0, bytes, flags, except);
+    return this.#publishPayload("publish", this.#topicOf(topic), bytes, flags, except);
+  }
+
+  /** Sends a staged message to one client. */
+  sendBytes(id: number, bytes: Uint8Array, flags: number): boolean {
+    const peer = this.#pump.peer(id);
+    if (!peer?.ws || peer.closing) return false;
+    return this.send(peer, bytes, flags) === Outcome.Ok;
+  }
+
+  /** Returns the number of a topic; NONE: nobody subscribes to it. */
+  #topicOf(topic: string): number {
+    const { engine } = this.#pump;
+    return engine.x.findTopic(engine.scratch, engine.putTopic(topic)) || NONE;
+  }
+
+  /** @param topic its number; 0: everyone; NONE: nobody */
+  #publishPayload(
+    what: string,
+    topic: number,
+    payload: Payload,
+    flags: number,
+    except: number,
+  ): boolean {
+    if (this.#pump.isFlushing) throw new Error(`${what}: called from within a flush`);
+    const { engine } = this.#pump;
     if (topic === NONE) return true;
     const slot = except % SLOT_LIMIT;
     const generation = Math.floor(except / SLOT_LIMIT);
@@ -213,8 +246,8 @@ export class Outgoing {
     }
     this.#pump.schedule();
     if (outcome === Outcome.TooLarge) {
-      const ring = engine.params[Param.RingBytes];
-      throw new RangeError(`${what}: the message is larger than the ring (${ring} bytes)`);
+      const { ringBytes } = this;
+      throw new RangeError(`${what}: the message is larger than the ring (${ringBytes} bytes)`);
     }
     return outcome === Outcome.Ok;
   }
@@ -229,7 +262,10 @@ export class Outgoing {
     );
   }
 
-  /** Publishes a message straight into the ring, compressed once for those who take it so. */
+  /**
+   * Publishes a message straight into the ring, compressed once for those who take it so. No user code runs before
+   * it is done.
+   */
   publishLarge(
     bytes: Uint8Array,
     flags: number,
@@ -238,42 +274,29 @@ export class Outgoing {
     exceptGeneration: number,
   ): Outcome {
     const { engine } = this.#pump;
-    const { x } = engine;
-    const reserved = this.publishing(() => x.stageReserve(lengthOf(bytes.length)));
-    if (reserved !== Outcome.Ok) {
-      x.stageDiscard();
-      return reserved;
-    }
-    engine.u8.set(bytes, engine.get(Control.Result));
-    x.stageAppend(bytes.length);
-    return this.publishing(() => this.publishStage(flags, topic, except, exceptGeneration));
-  }
-
-  /** Publishes the open stage, compressed once for those who take it so. */
-  publishStage(flags: number, topic: number, except: number, exceptGeneration: number): Outcome {
-    const { engine } = this.#pump;
     const { x, scratch } = engine;
-    const length = x.stageLength();
-    let packed: Uint8Array | undefined;
-    if (this.isWorthPacking(flags, length, topic)) {
-      const at = engine.get(Control.StageAddress);
-      packed = this.#pack(engine.u8.subarray(at, at + length), WINDOW_BITS);
+    const { length } = bytes;
+    try {
+      const reserved = this.publishing(() => x.stageReserve(lengthOf(length)));
+      if (reserved !== Outcome.Ok) return reserved;
+      const at = engine.get(Control.Result);
+      engine.u8.set(bytes, at);
+      x.stageAppend(length);
+      return this.publishing(() => {
+        const packed = this.isWorthPacking(flags, length, topic)
+          ? this.#pack(bytes, WINDOW_BITS)
+          : undefined;
+        const size = packed && packed.length <= engine.scratchBytes ? packed.length : 0;
+        if (packed && size > 0) engine.u8.set(packed, scratch);
+        return x.stagePublish(flags, scratch, size, topic, except, exceptGeneration);
+      });
+    } finally {
+      // Whatever happened: an open one would keep others from publishing.
+      x.stageDiscard();
     }
-    const size = packed && packed.length <= engine.scratchBytes ? packed.length : 0;
-    if (packed && size > 0) engine.u8.set(packed, scratch);
-    return x.stagePublish(flags, scratch, size, topic, except, exceptGeneration);
   }
 
-  stage(): StageImpl {
-    if (this.#stage) throw new Error("stage: one is open already; finish or discard it first");
-    this.#stage = new StageImpl(this.#pump, () => {
-      this.#stage = undefined;
-    });
-    return this.#stage;
-  }
-
-  /** A stage left open at the end of a handler's run is discarded. */
-  dropStage(): void {
-    this.#stage?.discard();
+  stage(): BufferStage {
+    return new BufferStage(this);
   }
 }

@@ -119,8 +119,6 @@ export class Requests {
       this.#pump.fail(thrown, "streams");
       x.abandon(slot, generation, CloseReason.HandlerError);
       return;
-    } finally {
-      this.#pump.outgoing.dropStage();
     }
     if (!isWanted) {
       // The body comes with another one.
@@ -176,7 +174,6 @@ export class Requests {
       request.settled();
       this.failRequest(peer, response, thrown);
     }
-    this.#pump.outgoing.dropStage();
     if (!isThenable(result)) {
       request.settled();
       return;

@@ -753,8 +753,6 @@ export class Pump implements HandlerServer {
     } catch (thrown) {
       this.fail(thrown, where);
       return undefined;
-    } finally {
-      this.outgoing.dropStage();
     }
   }
 
@@ -802,8 +800,6 @@ export class Pump implements HandlerServer {
     } catch (thrown) {
       failed(thrown);
       return;
-    } finally {
-      this.outgoing.dropStage();
     }
     if (isThenable(result)) whenSettled(result, release, failed);
     else release();

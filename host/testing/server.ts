@@ -34,7 +34,6 @@ export class MemoryServer implements Server {
   readonly #pump: Pump;
   readonly #runner: Runner;
   readonly #listener: Listener;
-  readonly #ringBytes: number;
   readonly #place: (handler: HandlerModule) => Promise<void>;
   #options: Options;
   /** The last publication found no room. */
@@ -61,7 +60,6 @@ export class MemoryServer implements Server {
     this.#pump = pump;
     this.#runner = runner;
     this.#listener = listener;
-    this.#ringBytes = settings.values.ring;
     this.plan = planOf(settings);
     this.finished = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -115,7 +113,16 @@ export class MemoryServer implements Server {
   }
 
   stage(): Stage {
-    return new BufferStage(this, this.#ringBytes);
+    const { outgoing } = this.#pump;
+    return new BufferStage({
+      ringBytes: outgoing.ringBytes,
+      isUtf8: outgoing.isUtf8,
+      publishBytes: (topic, bytes, flags, except) =>
+        this.#isOpen && this.#note(outgoing.publishBytes(topic, bytes, flags, except)),
+      // As over an inbox: to a client that has gone it does nothing.
+      sendBytes: (id, bytes, flags) =>
+        this.#isOpen && (!this.#pump.peer(id)?.ws || outgoing.sendBytes(id, bytes, flags)),
+    });
   }
 
   closeConnection(id: number, code = 1000, reason = ""): boolean {

@@ -146,6 +146,37 @@ publish.add("data is checked in a handler as well, and nothing of it is sent", a
   same(await second.text("nothing").line(), "nothing");
 });
 
+publish.add("stages that are kept across turns hold nothing of other messages", async (scene) => {
+  const rounds = 30;
+  const tags = ["a", "b"];
+  const peers = await openPeers(scene, tags);
+  for (const [i, peer] of peers.entries()) {
+    peer.text(`!subscribe topic-${tags[i]}`);
+    await peer.line();
+  }
+  for (const [i, peer] of peers.entries()) peer.text(`!held ${tags[i]} ${rounds}`);
+  // The application publishes and stages at the same time.
+  const own = scene.server.stage();
+  for (let i = 0; i < rounds; i++) {
+    await scene.running.wait(1);
+    own.text("c");
+    await paced(scene, () => scene.server.broadcast(`c${"c".repeat(i * 300)}`));
+  }
+  await paced(scene, () => own.text(" end").broadcast());
+  for (const [i, peer] of peers.entries()) {
+    const tag = tags[i] as string;
+    const seen = { staged: false, sent: false, own: false, between: 0 };
+    while (!(seen.staged && seen.sent && seen.own && seen.between === 2 * rounds)) {
+      const line = await peer.line();
+      if (line === tag.repeat(700 * rounds)) seen.staged = true;
+      else if (line === `${tag}:${(tag + tag.repeat(50)).repeat(rounds)}`) seen.sent = true;
+      else if (line === `${"c".repeat(rounds)} end`) seen.own = true;
+      else if (/^[ab] in between$/.test(line)) seen.between++;
+      else ok(/^c+$/.test(line), `a message of others' bytes: ${line.slice(0, 80)}`);
+    }
+  }
+});
+
 publish.add("a topic's subscribers get what is published to it, others do not", async (scene) => {
   const { server } = scene;
   const [first, second, third] = (await openPeers(scene, ["a", "b", "c"])) as [Peer, Peer, Peer];

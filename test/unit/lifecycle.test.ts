@@ -264,7 +264,6 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     setAddress: () => x.setAddress(slot, generation, 0),
     dismiss: () => x.dismiss(slot, generation),
     free: () => x.free(slot, generation),
-    stageSend: () => x.stageSend(slot, generation, 0),
     done: () => x.done(slot, generation),
     lag: () => x.lag(slot, generation),
     limit: () => x.limit(slot, generation, 1, 1),
@@ -299,7 +298,6 @@ const NOBODY: Record<string, unknown> = {
   sendBegin: Outcome.Gone,
   ping: Outcome.Gone,
   close: Outcome.Gone,
-  stageSend: Outcome.Gone,
   lag: 0,
 };
 
@@ -309,7 +307,7 @@ lifecycle("every export that takes an id is tried", () => {
   const others = [
     ...["memory", "base", "params", "align", "footprint", "new", "join", "leave", "delete"],
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
-    ...["stageLength", "stageTruncate", "stageDiscard", "stagePublish", "drain", "flush", "tick"],
+    ...["stageDiscard", "stagePublish", "drain", "flush", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure"],
     ...["abi", "gauge", "check", "checkUtf8", "streams", "server", "addressText", "decline"],
   ];
@@ -417,5 +415,22 @@ lifecycle("a table of busy connections accepts nobody", () => {
   assert.is(drive.wires.length, 2);
   drive.end();
 });
+
+for (const build of ["release", "debug"] as const) {
+  lifecycle(`${build}: while the engine's own stage is open nothing else is published`, () => {
+    const engine = testEngine({}, build);
+    const { x, scratch } = engine;
+    assert.is(x.stageReserve(3), Outcome.Ok);
+    engine.u8.set([1, 2, 3], engine.get(Control.Result));
+    x.stageAppend(3);
+    assert.is(x.publish(0, scratch, 5, 0, 0, 0, 0, 0), Outcome.Staging);
+    assert.is(engine.get(Control.FramesPublished), 0);
+    const at = engine.get(Control.StageAddress);
+    assert.equal([...engine.u8.subarray(at, at + 3)], [1, 2, 3], "the stage is untouched");
+    assert.is(x.stagePublish(0, 0, 0, 0, 0, 0), Outcome.Ok);
+    assert.is(x.publish(0, scratch, 5, 0, 0, 0, 0, 0), Outcome.Ok);
+    assert.is(engine.get(Control.FramesPublished), 2);
+  });
+}
 
 lifecycle.run();

@@ -63,7 +63,7 @@ const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(en
 const BOTH = new Set(
   [
     ...["address", "body", "close", "credit", "data", "flags", "members"],
-    ...["request", "response", "result"],
+    ...["request", "response", "result", "stage"],
     ...[
       "origin",
       "show",

@@ -41,23 +41,21 @@ export default (server) => {
     stageTooLarge(ws) {
       const stage = server.stage();
       for (let i = 0; i < 100; i++) stage.bytes(new Uint8Array(65536));
-      ws.send(`${stage.broadcast()}`);
+      try {
+        stage.broadcast();
+      } catch (error) {
+        ws.send(error.name);
+      }
       ws.send(`${server.stage().text("after").broadcast()}`);
     },
-    stageBusy(ws) {
-      const stage = server.stage();
-      for (const attempt of [() => server.broadcast("x"), () => server.stage()]) {
-        try {
-          attempt();
-          ws.send("done");
-        } catch (error) {
-          ws.send(error.message);
-        }
-      }
-      stage.discard();
+    stageSeveral(ws) {
+      const first = server.stage().text("fir");
+      const second = server.stage().text("sec");
+      server.broadcast("x");
+      second.text("ond").broadcast();
+      first.text("st").broadcast();
       try {
-        stage.text("x");
-        ws.send("done");
+        first.text("x");
       } catch (error) {
         ws.send(error.message);
       }
