@@ -364,6 +364,8 @@ export const CONN_BACKLOG: u32 = 104;
 
 /** Bit of `CONN_FLAGS`: the connection waits for a pooled buffer; the host keeps what was not consumed. */
 export const FLAG_WAITING: u32 = 128;
+/** Bit of `CONN_FLAGS`: a Close is queued, so nothing follows it. */
+export const FLAG_CLOSE_QUEUED: u32 = 256;
 /** Bit of `CONN_FLAGS`: a message of the pooled buffer is out; `resume` takes the buffer back. */
 export const FLAG_MESSAGE_OUT: u32 = 16384;
 /** Bit of `CONN_FLAGS`: it has ended, and its peer goes on and on: the host reads it no more. */

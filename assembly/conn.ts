@@ -33,6 +33,7 @@ import {
   EVENT_SLOT,
   EVENT_VALUE,
   EventKind,
+  FLAG_CLOSE_QUEUED,
   FLAG_DEAF,
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
@@ -415,6 +416,7 @@ export const ENGINE_BYTES: usize = 512;
 if (offsetof<Conn>() != CONN_BYTES) ERROR("Conn is not CONN_BYTES long");
 if (offsetof<Conn>("flags") != CONN_FLAGS) ERROR("CONN_FLAGS");
 if ((Flag.Waiting as u32) != FLAG_WAITING) ERROR("FLAG_WAITING");
+if ((Flag.CloseQueued as u32) != FLAG_CLOSE_QUEUED) ERROR("FLAG_CLOSE_QUEUED");
 if ((Flag.MessageOut as u32) != FLAG_MESSAGE_OUT) ERROR("FLAG_MESSAGE_OUT");
 if ((Flag.Deaf as u32) != FLAG_DEAF) ERROR("FLAG_DEAF");
 if (offsetof<Conn>("generation") != CONN_GENERATION) ERROR("CONN_GENERATION");

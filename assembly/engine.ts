@@ -676,6 +676,11 @@ function isWorthDeflating(count: u32, flags: u32, length: u32): bool {
   return count != 0 && !(flags & FrameFlag.Plain) && length >= paramU32(Param.DeflateThreshold);
 }
 
+/** 1 for a client that takes compressed messages, with whatever window. */
+function takesDeflate(c: Conn): u32 {
+  return changetype<usize>(c) != 0 && has(c, Flag.Deflates) ? 1 : 0;
+}
+
 /** A publication to a topic: one byte of length, the name, the message. */
 function publishRecord(flags: u32, at: usize, length: u32, slot: u32, generation: u32): u32 {
   const nameLength: u32 = length == 0 ? 0 : load<u8>(at);
@@ -723,7 +728,8 @@ export function drain(from: u32, to: u32): u32 {
         unsubscribe(slot, generation, payload, length);
         break;
       case RecordKind.Send:
-        if (isWorthDeflating(engine.deflateCount, flags, length)) outcome = Outcome.Compress;
+        if (isWorthDeflating(takesDeflate(live(slot, generation)), flags, length))
+          outcome = Outcome.Compress;
         // The client alone pays for a full queue.
         else send(slot, generation, flags, payload, length);
         break;

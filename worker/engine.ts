@@ -21,6 +21,7 @@ import {
   CONN_TARGET_LENGTH,
   CONN_TRAITS,
   Control,
+  FLAG_CLOSE_QUEUED,
   FLAG_DEAF,
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
@@ -368,6 +369,12 @@ export class Engine {
       ((this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number) & FLAG_WAITING) !==
       0
     );
+  }
+
+  /** True when a WebSocket's Close is queued, whatever led to it. */
+  isClosing(slot: number): boolean {
+    const flags = this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number;
+    return (flags & FLAG_CLOSE_QUEUED) !== 0;
   }
 
   /** True when a connection that has ended is not to be read any more. */

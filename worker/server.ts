@@ -892,7 +892,7 @@ export class Pump implements HandlerServer {
 
   each(fn: (ws: WebSocketImpl) => void): void {
     for (const peer of this.#peers) {
-      if (peer?.ws && !peer.closing) fn(peer.ws);
+      if (peer?.ws?.open) fn(peer.ws);
     }
   }
 

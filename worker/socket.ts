@@ -29,7 +29,8 @@ export class WebSocketImpl implements WebSocket {
   }
 
   get open(): boolean {
-    return this.#peer.ws === this && !this.#peer.closing;
+    const peer = this.#peer;
+    return peer.ws === this && !peer.closing && !this.#pump.engine.isClosing(peer.slot);
   }
 
   get lag(): { bytes: number; frames: number; queued: number } {
