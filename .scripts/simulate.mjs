@@ -1,15 +1,16 @@
 // `npm run simulate`: bundles the simulator and runs it.
 //
 //   --seeds N --from M --steps S     so many seeds; --jobs J: in so many processes
+//   --mode exact|stress              in one of the two modes; both by default
 //   --debug                          on the debug wasm
-//   --shrink RUNS                    in how many runs a list that fails may be made shorter
+//   --shrink RUNS                    in how many runs a list that fails may be shortened
 //   --mutant NAME                    with a bug put in, until a seed finds it
 //   --mutants                        with each of them, and a table of what found it
 
 import { spawn } from "node:child_process";
 import path from "node:path";
 import { root } from "./build.mjs";
-import { MUTANTS, bundleSimulator, hunt } from "./mutants.mjs";
+import { bundleSimulator, hunt, mutants } from "./mutants.mjs";
 import { needBuild } from "./programs.mjs";
 
 function option(name, fallback) {
@@ -41,6 +42,8 @@ async function simulate() {
   const seeds = option("seeds", 1);
   const share = Math.ceil(seeds / jobs);
   const rest = process.argv.slice(2).filter((word) => word === "--debug");
+  const mode = process.argv.indexOf("--mode");
+  if (mode >= 0) rest.push(...process.argv.slice(mode, mode + 2));
   let failed = false;
   const tasks = Array.from({ length: Math.ceil(seeds / share) }, (_, i) => async () => {
     const count = Math.min(share, seeds - i * share);
@@ -56,25 +59,25 @@ async function simulate() {
   return failed;
 }
 
-/** Mutants: which seed finds each, and in how few steps. */
+/** Mutants: which seed finds each, in which mode and how few steps. */
 async function hunts(names) {
   let failed = false;
   const settings = { seeds: option("seeds", 1000), from, steps, shrink: option("shrink", 300) };
   const tasks = names.map((name) => async () => {
-    const { found, endless, ms } = await hunt(name, settings);
-    const seconds = `${(ms / 1000).toFixed(1)} s`;
-    if (endless) {
-      const what = "a seed does not end".padEnd(22);
-      console.log(`${name.padEnd(16)} ${what} ${seconds.padEnd(8)} ${MUTANTS[name].about}`);
-    } else if (!found) {
-      failed = true;
-      console.log(`${name.padEnd(16)} not found in ${settings.seeds} seeds, ${seconds}`);
-    } else {
-      const many = `${found.seeds} seed${found.seeds > 1 ? "s" : ""}, ${found.length} steps`;
-      console.log(
-        `${name.padEnd(16)} ${many.padEnd(22)} ${seconds.padEnd(8)} ${MUTANTS[name].about}`,
-      );
-      if (names.length === 1) console.log(found.text);
+    const { mutant, found, endless, ms } = await hunt(name, settings);
+    if (!found && !endless) failed = true;
+    const what = found
+      ? `${found.mode}, ${found.seeds} seed${found.seeds > 1 ? "s" : ""}, ${found.length} steps`
+      : endless
+        ? "a seed does not end"
+        : `not found in ${settings.seeds} seeds`;
+    const place = `${mutant.file}:${mutant.line + 1}`;
+    console.log(
+      `${name.padEnd(14)} ${what.padEnd(30)} ${(ms / 1000).toFixed(1).padStart(5)} s  ${place}`,
+    );
+    if (names.length === 1) {
+      console.log(`- ${mutant.from}\n+ ${mutant.to}`);
+      if (found) console.log(found.text);
     }
   });
   await inParallel(tasks);
@@ -84,7 +87,7 @@ async function hunts(names) {
 needBuild();
 const named = process.argv.indexOf("--mutant");
 let failed;
-if (process.argv.includes("--mutants")) failed = await hunts(Object.keys(MUTANTS));
+if (process.argv.includes("--mutants")) failed = await hunts([...(await mutants()).keys()]);
 else if (named >= 0) failed = await hunts([process.argv[named + 1]]);
 else failed = await simulate();
 process.exit(failed ? 1 : 0);

@@ -492,6 +492,7 @@ export function at(slot: u32): Conn {
 export function live(slot: u32, generation: u32): Conn {
   if (slot >= engine.allSlots) return changetype<Conn>(0);
   const c = at(slot);
+  // mutant stale-live: if (generation == 0 || c.state == State.Free || c.state == State.Dead) {
   if (c.generation != generation || c.state == State.Free || c.state == State.Dead) {
     return changetype<Conn>(0);
   }
@@ -684,6 +685,7 @@ export function takeDirty(): Conn {
 
 /** True when the table has no room for another inbound event: parsing stops. */
 export function eventsFull(): bool {
+  // mutant event-limit: return engine.inboundEvents >= EVENT_LIMIT * 16;
   return engine.inboundEvents >= EVENT_LIMIT;
 }
 

@@ -28,6 +28,7 @@ function nextOf(sequence: u64): u64 {
 }
 
 function isExcepted(f: Frame, c: Conn): bool {
+  // mutant topic-except: return f.exceptGeneration != 0 && f.except == c.slot;
   return f.exceptGeneration == c.generation && f.except == c.slot;
 }
 
@@ -165,6 +166,7 @@ export function takeDue(c: Conn, limit: u32, whole: bool): bool {
       end = most;
       const cut = sequenceAt(ring, end);
       setDue(c, cut);
+      // mutant cursor-cut: if (offsetIn(ring, frame(cut)) > end) c.flags |= Flag.MidFrame;
       if (offsetIn(ring, frame(cut)) < end) c.flags |= Flag.MidFrame;
       else c.flags &= ~Flag.MidFrame;
       c.handed = end;

@@ -418,6 +418,7 @@ function renewBudget(tail: u64): void {
     if (frames < ((paramU32(Param.Frames) >> 1) as u64)) return;
   }
   if (engine.sequence == engine.renewedFrame) return;
+  // mutant wait-renew: ;
   engine.waited = 0;
   engine.triedAt = 0;
   engine.renewedAt = plain.committed;
@@ -436,6 +437,7 @@ function makeRoom(ring: Ring, tail: u64): u32 {
   if (engine.deadReaders != 0) return Outcome.Evicted;
   // A record that does not fit behind `committed` may need more than a ring's length, the skipped bytes
   // included: then nobody may be behind at all.
+  // mutant ring-index: const floor = min(floorFor(ring, tail, (paramU32(Param.Frames) as u64) + 1), ring.committed);
   const floor = min(floorFor(ring, tail, paramU32(Param.Frames) as u64), ring.committed);
   if (floor > ring.flushed) return Outcome.Flush;
   if (changetype<usize>(furthest(ring.index)) == 0) return Outcome.Ok;
@@ -464,6 +466,7 @@ function makeOtherPlace(bytes: u32): u32 {
   const isRead = deflateReaders() != 0;
   if (!isRead && engine.deflateTreap == 0) return Outcome.Ok;
   deflateAt = isRead ? placeFor(deflated, bytes) : deflated.committed;
+  // mutant deflate-room: return Outcome.Ok;
   return makeRoom(deflated, deflateAt + (isRead ? (bytes as u64) : 0));
 }
 
@@ -524,6 +527,7 @@ function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u
   if (deflateReaders() == 0) return 0;
   const length = otherBytes(bytes, deflateLength);
   if (deflateLength == 0) copy(address(deflated, deflateAt), address(plain, plainAt), bytes);
+  // mutant deflate-bit: else put(deflated, deflateAt, deflate, deflateLength, flags);
   else put(deflated, deflateAt, deflate, deflateLength, flags | FrameFlag.Compressed);
   extend(deflated, deflateAt, length);
   return length;

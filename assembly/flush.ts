@@ -66,6 +66,7 @@ function choose(c: Conn, runBytes: u32): bool {
     }
     return true;
   }
+  // mutant pong-within: if (c.pong != 0) {
   if (c.pong != 0 && !has(c, Flag.MidFrame | Flag.MidReply)) {
     const pong = block(c.pong);
     kind = RowKind.Block;

@@ -939,6 +939,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   const ring = ringOf(w);
   w.done = ring.committed;
   w.handed = ring.committed;
+  // mutant cursor-join: w.sequence = max(engine.sequence, engine.firstSequence + 1) - 1;
   w.sequence = engine.sequence;
   memory.fill(changetype<usize>(session(w)), 0, offsetof<Session>());
   session(w).idle = paramU32(Param.IdleTimeout);

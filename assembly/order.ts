@@ -88,6 +88,7 @@ function insertAt(link: u32, c: Conn): u32 {
 
 function removeAt(link: u32, c: Conn): u32 {
   assert(link != 0, "not in the treap");
+  // mutant treap-lose: if (link == c.slot + 1) return c.left != 0 ? c.left : c.right;
   if (link == c.slot + 1) return merge(c.left, c.right);
   const root = at(link - 1);
   if (before(c, root)) root.left = removeAt(root.left, c);

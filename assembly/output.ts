@@ -204,6 +204,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
   forgetInput(c);
   // A handler may still read the request that is out: its bytes stay until the host frees the slot.
   if (c.state != State.Request) dropBuffer(c);
+  // mutant block-early: dropQueue(c, false);
   dropQueue(c, c.writing == RowKind.Block && c.sending == 0);
   if (c.pong != 0) {
     giveBlock(c, block(c.pong));
@@ -222,6 +223,7 @@ export function free(slot: u32, generation: u32): void {
   const c = at(slot);
   if (c.state != State.Dead || c.generation != generation) return;
   if (c.replyHead != 0) giveBlock(c, block(c.replyHead));
+  // mutant pool-sending: ;
   if (c.sending != 0) giveBlock(c, block(c.sending));
   c.replyHead = 0;
   c.sending = 0;
@@ -293,6 +295,7 @@ export function afterWrite(c: Conn): void {
 /** The outstanding write of a connection is through. */
 export function finishWrite(c: Conn): void {
   if (c.writing == 0) return;
+  // mutant treap-stay: ;
   remove(c);
   complete(c);
   if (isWebSocket(c)) {

@@ -144,6 +144,7 @@ function join(pool: Pool, unit: u32, order: u32): void {
   while (order < ORDERS - 1) {
     const buddy = unit ^ (1 << order);
     if (buddy + (1 << order) > pool.units) break;
+    // mutant pool-buddy: if ((load<u8>(pool.map + buddy) & 31) != (order as u8)) break;
     if (load<u8>(pool.map + buddy) != ((order as u8) | FREE)) break;
     unlink(pool, buddy, order);
     store<u8>(pool.map + max(unit, buddy), 0);

@@ -101,6 +101,7 @@ function link(c: Conn, b: Block): void {
 export function reserve(c: Conn, total: u32, at: u64): bool {
   const tail = block(c.replyTail);
   let room: u32 = 0;
+  // mutant reply-order: if (c.replyTail != 0 && !(tail.flags & BlockFlag.Static)) {
   if (c.replyTail != 0 && !(tail.flags & BlockFlag.Static) && tail.at == at) {
     room = tail.capacity - tail.end;
   }
@@ -197,6 +198,7 @@ export function reserveBody(c: Conn, body: u32, length: u32): bool {
 export function consume(c: Conn, length: u32): void {
   const b = block(c.replyHead);
   b.start += length;
+  // mutant reply-count: ;
   c.backlog -= length;
   if (b.start == b.end) {
     c.replyHead = b.next;

@@ -149,6 +149,7 @@ export function lengthIn(ring: Ring, f: Frame): u32 {
  * @param frames index entries a reader may be behind
  */
 export function floorFor(ring: Ring, tail: u64, frames: u64): u64 {
+  // mutant ring-lap: let floor: u64 = tail > (ring.capacity as u64) + 64 ? tail - (ring.capacity as u64) - 64 : 0;
   let floor: u64 = tail > (ring.capacity as u64) ? tail - (ring.capacity as u64) : 0;
   if (engine.sequence - engine.firstSequence >= frames) {
     const oldest = frame(engine.sequence - frames);
@@ -160,6 +161,7 @@ export function floorFor(ring: Ring, tail: u64, frames: u64): u64 {
 
 /** True for an offset at which a lap begins: what ends there does not touch it. */
 export function isLapStart(ring: Ring, offset: u64): bool {
+  // mutant ring-edge: return ring.capacity == 0 && offset == 0;
   return (offset & ((ring.capacity - 1) as u64)) == 0;
 }
 

@@ -193,6 +193,7 @@ export function queuePong(c: Conn, payload: usize, length: u32): void {
       return;
     }
   }
+  // mutant pong-newest: if (c.pong != 0) return; if (c.pong != 0) {
   if (c.pong != 0) {
     giveBlock(c, block(c.pong));
     c.pong = 0;

@@ -31,6 +31,7 @@ function down(i: u32, c: Conn): void {
     let child = i * 2 + 1;
     if (child >= count) break;
     let other = get(child);
+    // mutant timer-heap: if (child + 1 < count && count > 1000) {
     if (child + 1 < count) {
       const right = get(child + 1);
       if (right.due < other.due) {
@@ -51,6 +52,7 @@ export function arm(c: Conn, due: f64): void {
     c.due = due;
     engine.timerCount++;
     up(engine.timerCount - 1, c);
+    // mutant timer-sooner: } else if (due < c.due - 1000000) {
   } else if (due < c.due) {
     c.due = due;
     up(c.timerAt - 1, c);

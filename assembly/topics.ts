@@ -242,6 +242,7 @@ function leave(c: Conn, s: Subscription): void {
   else t.subscribers = s.topicNext;
   if (s.topicNext != 0) subscription(s.topicNext).topicBack = s.topicBack;
   s.flags &= ~Mark.Active;
+  // mutant topic-until: s.until = engine.sequence + 1;
   s.until = engine.sequence;
   t.count--;
   t.deflateCount -= readsDeflated(c);
@@ -253,6 +254,7 @@ function leave(c: Conn, s: Subscription): void {
 /** Gives a subscription up: what was published before is still due. */
 function giveUp(c: Conn, s: Subscription): void {
   const t = topic(s.topic);
+  // mutant topic-leave: ;
   if (t.dirty != 0 && makeDue(c, s, t.first)) markDirty(c);
   leave(c, s);
   if (!(s.flags & Mark.Due)) releaseSubscription(s);

@@ -93,6 +93,7 @@ export function parseUpload(c: Conn): void {
   if (c.start != c.end) c.flags |= Flag.Continued;
   const result = parseStream(c, from, data + c.end);
   const length = (decodedTo - from) as u32;
+  // mutant upload-rest: c.start = c.end;
   c.start = (readTo - data) as u32;
   if (length > 0) {
     c.flags &= ~Flag.Pulling;

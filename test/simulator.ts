@@ -1,40 +1,35 @@
-// The simulator: the real engine and the real pump over sockets in memory, under a virtual clock, with the handler
-// in each of its placements, against a model that is short and obvious.
+// The simulator: the real engine and the real pump over sockets in memory, under a virtual clock, with the handler in
+// each of its placements.
 //
-// How it works
-//   1. Settings and a list of steps are drawn from the seed (simulator/author.ts): clients connect, send requests and
-//      frames, right and wrong, whole and cut, read a little, leave; the server publishes, sends, subscribes, swaps
-//      its handler, changes its options, shuts down; time passes.
-//   2. A world carries them out (world.ts), the model notes what each client must receive (model.ts), and after each
-//      step all that must always hold is looked at (checks.ts). At the end everybody reads, then time limits pass:
-//      each client has what it is owed up to the end that it came to, for a reason there was.
-//   3. A list that fails is made short by leaving steps out (shrink.ts), and printed with its seed.
+//   1. A seed and a mode give a list of steps, as data (simulator/author.ts, steps.ts): clients connect, send requests
+//      and frames, right and wrong, whole and cut, read a little, leave; the server's owner publishes, sends,
+//      subscribes, swaps the handler, changes options, shuts down; time passes.
+//   2. A world carries them out (world.ts) and tells a judge what happens. In exact mode, with ample memory and no
+//      faults, that is a model: each client must receive its bytes (model.ts). In stress mode, with little memory,
+//      slow readers, resets and time limits, it is a ledger of what must always hold (ledger.ts). After each step the
+//      engine's own rules, all counters and the memory of outstanding writes are checked (checks.ts, watch.ts); at the
+//      end nothing may be left.
+//   3. A list that fails is shortened by leaving steps out (shrink.ts), and printed with its seed and its mode.
 //
-// It works on the pump, the engine's host: what only a host sees (the moment of each completion, slots, a handler in
-// each placement) takes part. The engine under a host of a few lines is driven by the fuzzers (fuzz/), byte by byte,
-// which looks at what is parsed more closely, and at nothing else.
+// It works on the pump, the engine's host, so slots, completions and threads take part. The fuzzers (fuzz/) drive the
+// engine under a host of a few lines, and look at parsing more closely.
 
-import {
-  checkDelivered,
-  checkEnded,
-  checkOver,
-  checkPunctual,
-  checkStep,
-} from "./simulator/checks";
-import { shrink } from "./simulator/shrink";
-import type { Script, Step } from "./simulator/steps";
 import { scriptOf } from "./simulator/author";
+import { checkDelivered, checkOver, checkPunctual, checkStep } from "./simulator/checks";
+import { shrink } from "./simulator/shrink";
+import type { Mode, Script, Step } from "./simulator/steps";
 import { World } from "./simulator/world";
 
 interface SimulationOptions {
   readonly seed: number;
+  readonly mode: Mode;
   readonly steps: number;
   readonly build?: "release" | "debug";
-  /** Runs in which a list that fails may be made shorter; 0: it is told as it is. */
+  /** Runs in which a list that fails may be shortened; 0: it is printed as it is. */
   readonly shrinks?: number;
 }
 
-/** What a run came to: an eye on what the steps reach. */
+/** What a run has reached. */
 export interface SimulationResult {
   readonly place: string;
   readonly evicted: number;
@@ -43,33 +38,31 @@ export interface SimulationResult {
   readonly requests: number;
   readonly messages: number;
   readonly closed: Readonly<Record<string, number>>;
+  /** Of all bytes that clients have received, and when. */
+  readonly trace: string;
 }
 
-/** ms after which every time limit has passed, and as often as they follow each other. */
-const AFTERWARDS = [...new Array(60).fill(50), ...new Array(30).fill(10000)] as readonly number[];
+/** ms to wait at the end: until everything is delivered, then until every time limit has passed. */
+const DELIVERED = new Array(60).fill(50) as readonly number[];
+const AFTERWARDS = new Array(30).fill(10000) as readonly number[];
 
-/** Everybody reads everything, and whatever waits is settled; then time limits pass. */
-async function finish(world: World, memory: number): Promise<void> {
-  const readAll = async (ms: number): Promise<void> => {
-    await world.runner.advance(ms);
-    for (const tag of [...world.pending.keys()]) world.settle(tag);
-    for (const guest of world.guests) {
-      if (guest.socket.gone !== "reset") world.guests.read(guest, Number.POSITIVE_INFINITY);
-    }
-    await world.runner.settle();
-    checkStep(world, memory, true);
-  };
-  world.isEnding = true;
+/** Everybody reads everything, and whatever waits goes on; then time limits pass; then the server ends. */
+async function finish(world: World): Promise<void> {
+  for (const ms of DELIVERED) {
+    await world.rest(ms);
+    checkStep(world, true);
+  }
+  checkDelivered(world);
   let quiet = 0;
-  for (const ms of AFTERWARDS) {
-    await readAll(ms);
+  // In exact mode none passes.
+  for (const ms of world.settings.mode === "exact" ? [] : AFTERWARDS) {
+    await world.rest(ms);
+    checkStep(world, true);
     quiet += ms;
-    if (quiet === 3000) checkDelivered(world);
     checkPunctual(world, quiet);
   }
-  checkEnded(world);
   await world.end();
-  checkStep(world, memory, true);
+  checkStep(world, true);
   checkOver(world);
 }
 
@@ -80,7 +73,7 @@ interface Failure {
   readonly steps: number;
 }
 
-/** Runs a script. @returns what it came to, or how it fails */
+/** Runs a script. @returns what it has reached, or how it fails */
 export async function perform(
   { settings, steps }: Script,
   build?: "release" | "debug",
@@ -88,18 +81,26 @@ export async function perform(
   let done = 0;
   try {
     const world = new World(settings, build);
-    const memory = world.engine.x.memory.buffer.byteLength;
     await world.start();
     for (const step of steps) {
       done++;
       await world.step(step);
-      checkStep(world, memory, step.pause >= 0);
+      checkStep(world, step.pause >= 0);
     }
-    await finish(world, memory);
-    const { evicted, requests, closed, messagesIn } = world.pump.stats();
-    const { published, refused } = world.serving;
-    const messages = messagesIn;
-    return { place: settings.place, evicted, published, refused, requests, messages, closed };
+    await finish(world);
+    const { evicted, requests, closed, messagesIn: messages } = world.pump.stats();
+    const { published, refused } = world.owner;
+    const trace = world.trace.digest("hex");
+    return {
+      place: settings.place,
+      evicted,
+      published,
+      refused,
+      requests,
+      messages,
+      closed,
+      trace,
+    };
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
     const isTrap = error instanceof WebAssembly.RuntimeError;
@@ -113,14 +114,7 @@ export function isFailure(result: SimulationResult | Failure): result is Failure
 
 /** Fields of steps that hold several things. */
 const LISTS: Readonly<Partial<Record<Step["kind"], string>>> = {
-  ...{
-    publish: "all",
-    send: "all",
-    request: "asks",
-    say: "says",
-    subscribe: "topics",
-    unsubscribe: "topics",
-  },
+  ...{ calls: "calls", request: "asks", say: "says" },
 };
 
 /** A script that fails, as short as so many runs can make it. */
@@ -133,7 +127,7 @@ async function shortened(
   const failing = async (steps: readonly Step[]): Promise<boolean> =>
     left-- > 0 && isFailure(await perform({ ...script, steps }, build));
   let steps = await shrink(script.steps, failing);
-  // Then what is many within one step.
+  // Then lists within one step.
   for (let i = 0; i < steps.length; i++) {
     const whole = steps[i] as Step;
     const field = LISTS[whole.kind];
@@ -150,31 +144,28 @@ async function shortened(
 class SimulationError extends Error {
   readonly steps: number;
 
-  constructor(seed: number, failure: Failure, script: Script) {
+  constructor({ seed, mode, steps }: SimulationOptions, failure: Failure, script: Script) {
     const list = script.steps.map((step) => `  ${JSON.stringify(step)}`).join("\n");
     super(
-      `seed ${seed}: ${failure.message}\nsettings ${JSON.stringify(script.settings)}\n` +
-        `${script.steps.length} steps:\n${list}`,
+      `seed ${seed}, ${mode}: ${failure.message}\nsettings ${JSON.stringify(script.settings)}\n` +
+        `${script.steps.length} steps:\n${list}\n` +
+        `again: npm run simulate -- --from ${seed} --mode ${mode} --steps ${steps}`,
     );
     this.steps = script.steps.length;
   }
 }
 
 /** Runs one seed. @throws SimulationError, which names the seed and shows the steps it takes */
-export async function simulate({
-  seed,
-  steps,
-  build,
-  shrinks = 600,
-}: SimulationOptions): Promise<SimulationResult> {
-  const script = scriptOf(seed, steps);
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  const { seed, mode, steps, build, shrinks = 600 } = options;
+  const script = scriptOf(seed, mode, steps);
   const result = await perform(script, build);
   if (!isFailure(result)) return result;
   const most = script.steps.slice(0, result.steps);
-  // What came behind the step that failed is not needed, unless it failed at the end.
+  // Steps after the one that failed are not needed, unless it failed at the end.
   const short = await shortened({ ...script, steps: most }, shrinks, build);
   const failure = await perform(short, build);
   if (!isFailure(failure))
-    throw new Error(`seed ${seed}: it fails in one of two runs: ${result.message}`);
-  throw new SimulationError(seed, failure, short);
+    throw new Error(`seed ${seed}, ${mode}: it fails in one of two runs: ${result.message}`);
+  throw new SimulationError(options, failure, short);
 }

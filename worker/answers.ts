@@ -221,6 +221,7 @@ export class Answers {
     // What breaks the grammar is refused also where nothing is compressed (RFC 6455 9.1).
     const agreed = this.#codec || judged === "malformed" ? judged : undefined;
     // Who shuts down opens nothing any more.
+    // mutant shutdown-late: if (agreed === "malformed") {
     if (agreed === "malformed" || this.#pump.farewell.isBegun) {
       const reason = this.#pump.farewell.isBegun ? CloseReason.Shutdown : CloseReason.BadRequest;
       this.#prepareAnswer(request);

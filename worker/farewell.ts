@@ -108,6 +108,7 @@ export class Farewell {
     peer.closing = true;
     this.#pump.time();
     const { engine } = this.#pump;
+    // mutant shutdown-close: ;
     engine.x.close(peer.slot, peer.generation, code, engine.scratch, 0, CloseReason.Shutdown);
     this.#pump.schedule();
   }

@@ -225,6 +225,7 @@ export class SharedInbox implements Inbox {
       if (topic !== NONE)
         outcome = pump.outgoing.publishLarge(bytes.subarray(start), flags, topic, slot, generation);
     }
+    // mutant inbox-wait: if (outcome !== Outcome.Wait || kind === RecordKind.Broadcast) return true;
     if (outcome !== Outcome.Wait) return true;
     this.#wait();
     return false;

@@ -49,6 +49,7 @@ export class Lane {
     for (;;) {
       const first = this.#kept[0];
       if (!first) break;
+      // mutant lane-kept: if (this.#send(first.bytes, first.flags) === "full") return !this.#kept.shift();
       if (this.#send(first.bytes, first.flags) === "full") return false;
       this.#kept.shift();
       this.keptBytes -= first.bytes.length + PIECE_COST;

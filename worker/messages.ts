@@ -138,6 +138,7 @@ export class Messages {
   /** A handler may settle later, and fail later: what the connection sends next waits for it. */
   #settle(peer: Peer, where: string, result: unknown): void {
     if (!isThenable(result)) return;
+    // mutant order-hold: if (!this.#ordered || result) {
     if (!this.#ordered) {
       whenSettled(result, undefined, (thrown) => this.#fail(peer, where, thrown));
       return;

@@ -186,6 +186,7 @@ export class Pool {
       this.#beganSum -= began;
       this.#busyMillis += this.#pump.now() - began;
       this.#running--;
+      // mutant pool-next: ;
       this.#next();
     }
   }

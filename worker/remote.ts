@@ -290,6 +290,7 @@ export class Remote implements Host {
     this.#number = (this.#number + 1) >>> 0;
     const pending = { number: this.#number, peer, response };
     this.#pending.set(peer, pending);
+    // mutant remote-wait: if (this.#isFull()) return;
     if (this.#isFull()) this.#waiting.add(pending);
     else this.#tellRequest(pending);
   }
@@ -625,6 +626,7 @@ export class Remote implements Host {
         break;
       case Op.Taken:
         lane.told -= first;
+        // mutant remote-taken: ;
         if (this.#stalled.has(lane)) this.#release(lane);
         break;
       default:

@@ -240,6 +240,7 @@ export class Requests {
     this.leaveBody(peer, CloseReason.Ok);
     if (this.#pump.fed !== peer) {
       request.detach();
+      // mutant http-next: ;
       this.#pump.resumeLater(peer);
     }
     this.#pump.schedule();

@@ -436,6 +436,7 @@ export class Pump implements HandlerServer {
       const at = engine.window + fed - rest;
       if (rest > 0) peer.rest = copyBytes(engine.u8, at, rest);
     } else if (!peer.dead && (rest > 0 || peer.response !== undefined || peer.held !== 0)) {
+      // mutant http-keep: if (peer.ws && x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
       if (x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
     }
     this.fed = undefined;
@@ -555,6 +556,7 @@ export class Pump implements HandlerServer {
 
   written(peer: Peer): void {
     this.time();
+    // mutant write-twice: for (let i = 2; i--; ) this.after(i, () => this.engine.x.done(peer.slot, peer.generation));
     this.engine.x.done(peer.slot, peer.generation);
     this.schedule();
   }
@@ -839,6 +841,7 @@ export class Pump implements HandlerServer {
   /** The connection of an id; undefined when it is stale. */
   peer(id: number): Peer | undefined {
     const peer = this.#peers[id % SLOT_LIMIT];
+    // mutant stale-peer: return peer;
     return peer && peer.id === id ? peer : undefined;
   }
 
@@ -1063,8 +1066,10 @@ export class Pump implements HandlerServer {
           // What is written keeps it from now on.
           if (u32[at + (ROW_LAST >>> 2)] === 1) peer.bodies?.delete(number);
         } else {
+          // mutant row-other: bytes = engine.view(u32[rows + (ROW_OFFSET >>> 2)] as number, length);
           bytes = engine.view(offset, length);
         }
+        // mutant write-early: u32[at + (ROW_STATE >>> 2)] = peer.link.write(bytes) || bytes.length > 300 ? 1 : 0;
         if (peer.link.write(bytes)) u32[at + (ROW_STATE >>> 2)] = RowState.Complete;
       }
     }

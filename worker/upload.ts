@@ -91,6 +91,7 @@ export class Upload implements AsyncIterableIterator<Uint8Array> {
   next(): Promise<IteratorResult<Uint8Array>> {
     const piece = this.#pieces.shift();
     if (piece) {
+      // mutant upload-full: ;
       this.#held -= Math.max(piece.length, LEAST);
       this.#pump.readOn(this.#peer);
       return Promise.resolve({ done: false, value: piece });

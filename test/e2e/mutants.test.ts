@@ -1,5 +1,5 @@
-// The simulator finds bugs: a handful of the mutants of .scripts/mutants.mjs, each put into a copy of the sources.
-// `npm run simulate -- --mutants` does it for all of them.
+// The simulator finds bugs: a handful of the mutants that comments in the sources name, each put into a copy of them.
+// `npm run simulate -- --mutants` does it for all.
 
 import path from "node:path";
 import { pathToFileURL } from "node:url";
@@ -7,7 +7,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 
 interface Hunted {
-  readonly found?: { readonly seeds: number; readonly length: number };
+  readonly found?: { readonly seeds: number; readonly mode: string; readonly length: number };
 }
 
 interface Hunter {
@@ -30,7 +30,7 @@ for (const name of [
   mutants(`${name} is found within 60 seeds, and shown in few steps`, async () => {
     const { found } = await hunt(name, { seeds: 60, from: 1, steps: 400, shrink: 200 });
     assert.ok(found, "no seed finds it");
-    console.log(`${name}: ${found?.seeds} seeds, ${found?.length} steps`);
+    console.log(`${name}: ${found?.mode}, ${found?.seeds} seeds, ${found?.length} steps`);
     assert.ok((found?.length ?? 0) <= 40);
   });
 }

@@ -1,14 +1,17 @@
-// What messages and bodies hold: known from their tag alone, so that bytes of another are seen.
+// What messages and bodies hold: all of it follows from their tag, so that a byte of another is seen.
 
-import { byteLength } from "../../host/text";
+import { byteLength, latin1 } from "../../host/text";
 
 const encoder = new TextEncoder();
 
-/** Octets at the front that tell messages apart, in those that are long enough. */
-const NAME_BYTES = 4;
+/** Bytes that a message needs to carry its tag. */
+export const TAG_BYTES = 8;
+/** Length of a static body, and of one that is larger than a block. */
+export const STATIC_BYTES = 5000;
+export const LARGE_BYTES = 70000;
 
-/** Bytes of a message: every third does not shrink when it is compressed. */
-export function bytesOf(tag: number, size: number): Uint8Array {
+/** Bytes of a binary message, its tag in front: every third does not shrink when it is compressed. */
+function bytesOf(tag: number, size: number): Uint8Array {
   const bytes = new Uint8Array(size);
   let state = (tag * 2654435761) >>> 0;
   const isNoise = tag % 3 === 0;
@@ -16,34 +19,57 @@ export function bytesOf(tag: number, size: number): Uint8Array {
     if (isNoise || i % 64 === 0) state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     bytes[i] = (state >>> 24) + (isNoise ? 0 : i & 7);
   }
-  if (size > NAME_BYTES) new DataView(bytes.buffer).setUint32(0, tag, true);
+  if (size >= TAG_BYTES) new DataView(bytes.buffer).setUint32(0, tag, true);
   return bytes;
 }
 
-/** A text of `size` characters, of one to four bytes each. */
+/** A text of as many bytes as characters allow, its tag in front, then characters of one to four bytes. */
 function textOf(tag: number, size: number): string {
   const unit = `${tag} \u00e9\u20ac \u{1f98a}.`;
-  return Array.from(unit.repeat(Math.ceil(size / 8)))
-    .slice(0, size)
-    .join("");
+  const whole = unit.repeat(Math.floor(size / byteLength(unit)));
+  let left = size - byteLength(whole);
+  let rest = "";
+  for (const character of unit) {
+    left -= byteLength(character);
+    if (left < 0) break;
+    rest += character;
+  }
+  return whole + rest;
 }
 
-/** A text in ASCII, for bodies. */
+/** A message's data: a text for opcode 1. */
+export function dataOf(tag: number, opcode: 1 | 2, size: number): string | Uint8Array {
+  return opcode === 1 ? textOf(tag, size) : bytesOf(tag, size);
+}
+
+/** The same as it is sent. */
+export function payloadOf(tag: number, opcode: 1 | 2, size: number): Uint8Array {
+  const data = dataOf(tag, opcode, size);
+  return typeof data === "string" ? encoder.encode(data) : data;
+}
+
+/** The tag that a message carries. */
+export function tagOf(opcode: number, payload: Uint8Array): number {
+  if (opcode === 1) return Number.parseInt(latin1(payload, 0, Math.min(10, payload.length)), 10);
+  return Buffer.from(payload).readUInt32LE(0);
+}
+
+/** A body in ASCII. */
 export function bodyOf(tag: number, size: number): string {
   return `${tag}.abcdefgh`.repeat(Math.ceil(size / 9)).slice(0, size);
 }
 
-/** A text of exactly so many bytes, as far as characters allow: the longest that is not longer. */
-export function textOfBytes(tag: number, bytes: number): string {
-  let text = textOf(tag, bytes);
-  while (byteLength(text) > bytes)
-    text = Array.from(text)
-      .slice(0, -Math.ceil((byteLength(text) - bytes) / 4))
-      .join("");
-  return text;
+/** Pieces of an answer that comes in pieces. */
+export function piecesOf(tag: number): string[] {
+  return [1, 3000, 17, 700].map((size, i) => bodyOf(tag + i, size));
 }
 
-/** A message as it goes over the wire. */
-export function contentOf(tag: number, opcode: 1 | 2, size: number): Uint8Array {
-  return opcode === 2 ? bytesOf(tag, size) : encoder.encode(textOf(tag, size));
+/** Tags of messages that handlers publish begin here. */
+const BURST_TAGS = 1000000;
+
+/** What the handler of a message publishes when it is asked for a burst. */
+export function burstOf(tag: number): { readonly tag: number; readonly size: number }[] {
+  return [0, 1, 2, 3, 4].map((i) => {
+    return { tag: BURST_TAGS + tag * 5 + i, size: (tag * 37 + i * 211) % 700 };
+  });
 }

@@ -1,8 +1,8 @@
-// The handler of a run: it does with each request and message what their steps say, and sees to it that they
-// are those that were sent.
+// The handler of a run: it does with each request and message what their steps say, and checks that they are those
+// that were sent.
 //
-// Invariant: a request is handled once, messages in the order in which they were sent, both whole; whoever has
-// ended is told once.
+// Invariant: a request is handled once, messages in the order in which they were sent, both whole; the end of a client
+// is reported once.
 
 import type {
   CloseInfo,
@@ -13,16 +13,15 @@ import type {
   WebSocket,
 } from "../../host/handler";
 import { latin1, toBytes, utf8 } from "../../host/text";
-import { bodyOf } from "./content";
-import type { Client } from "./model";
+import type { Client } from "./client";
+import { LARGE_BYTES, STATIC_BYTES, bodyOf, piecesOf } from "./content";
 import { ThreadEnd } from "./places";
 import type { Ask, OpenHow, Say } from "./steps";
 
 /** What handlers throw when they are asked to. */
 export const AS_ASKED = "as asked";
-/** Bytes of the body that answers name, and of one that is larger than a block. */
-export const STATIC_TEXT = bodyOf(0, 5000);
-const LARGE = 70000;
+/** The body that answers name. */
+export const STATIC_TEXT = bodyOf(0, STATIC_BYTES);
 
 /** A request on its way. */
 export interface Asked {
@@ -36,11 +35,11 @@ export interface Asked {
 export interface Scene {
   /** The next message of a client waits until the handler of the one before has settled. */
   readonly isOrdered: boolean;
-  /** The number of the handler that is in use; what comes may be for a newer one already. */
+  /** The number of the handler that is in use; an event may be for a newer one already. */
   readonly version: number;
   readonly asks: Map<number, Asked>;
   readonly says: Map<number, Say>;
-  /** What waits for a Settle step, by tag. */
+  /** What goes on with a Settle step, by tag. */
   readonly pending: Map<number, () => void>;
   /** WebSockets that have opened, by client. */
   readonly sockets: Map<number, WebSocket>;
@@ -50,24 +49,17 @@ export interface Scene {
   thrown: number;
   clientAt(address: string): Client;
   note(error: string): void;
-  echo(client: Client, ws: WebSocket, data: string | Uint8Array): void;
-  /** Publishes now, from within the handler. */
-  publishWithin(tag: number): void;
+  echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void;
+  /** Publishes a few messages, from within the handler. */
+  burst(tag: number): void;
   readonly staticBody: () => Parameters<Response["static"]>[0];
-}
-
-/** Pieces of an answer that comes in pieces. */
-export function piecesOf(tag: number): string[] {
-  return [1, 3000, 17, 700].map((size, i) => bodyOf(tag + i, size));
-}
-
-export function largeOf(tag: number): string {
-  return bodyOf(tag, LARGE);
 }
 
 class Doer implements Handler {
   readonly #scene: Scene;
   readonly #version: number;
+  /** Clients whose last message has a handler that has not settled. */
+  readonly #busy = new Set<Client>();
 
   constructor(scene: Scene, version: number) {
     this.#scene = scene;
@@ -102,7 +94,7 @@ class Doer implements Handler {
     const asked = this.#scene.asks.get(Number(req.header("x-tag")));
     const wanted = asked?.ask?.method ?? "GET";
     if (!asked || req.path !== `/${asked.client.id}` || req.method !== wanted || asked.isHandled) {
-      this.#scene.note(`a request that nobody made: ${req.method} ${req.url}`);
+      this.#scene.note(`a request that no client made: ${req.method} ${req.url}`);
       return undefined;
     }
     asked.isHandled = true;
@@ -117,12 +109,9 @@ class Doer implements Handler {
     this.#fresh();
     const asked = this.#known(req);
     if (!asked) return undefined;
-    return asked.ask ? this.#answer(asked.ask, req, res) : this.#upgrade(asked, res);
-  }
-
-  #upgrade({ client, open }: Asked, res: Response): unknown {
-    if (open === "refuse") return res.send(403, "text/plain", "no");
-    return res.upgrade({ data: client.id });
+    if (asked.ask) return this.#answer(asked.ask, req, res);
+    if (asked.open === "refuse") return res.send(403, "text/plain", "no");
+    return res.upgrade({ data: Number(req.header("x-tag")) });
   }
 
   #answer(ask: Ask, req: Request, res: Response): unknown {
@@ -136,7 +125,7 @@ class Doer implements Handler {
       case "static":
         return res.static(this.#scene.staticBody());
       case "large":
-        return res.send(200, "text/plain", largeOf(tag));
+        return res.send(200, "text/plain", bodyOf(tag, LARGE_BYTES));
       case "pieces":
         return res.stream(200, "text/plain", piecesOf(tag));
       case "close":
@@ -148,8 +137,6 @@ class Doer implements Handler {
         });
       case "reject":
         return this.#wait(tag, () => this.#throw());
-      case "never":
-        return new Promise(() => undefined);
       case "throw":
         return this.#throw();
       case "empty":
@@ -207,32 +194,22 @@ class Doer implements Handler {
   open(ws: WebSocket): unknown {
     this.#fresh();
     const client = this.#scene.clientAt(ws.remoteAddress);
-    if (ws.data !== client.id) this.#scene.note(`${client} opens with the data of ${ws.data}`);
+    const tag = ws.data as number;
+    const asked = this.#scene.asks.get(tag);
+    if (asked?.client !== client)
+      return this.#scene.note(`${client} opens with the data of ${tag}`);
     if (this.#scene.sockets.has(client.id)) this.#scene.note(`${client} opens twice`);
     this.#scene.sockets.set(client.id, ws);
-    const [tag, asked] =
-      [...this.#scene.asks].find(([, one]) => one.client === client && !one.ask) ?? [];
-    if (tag === undefined || !asked) return this.#scene.note(`${client} never asked to open`);
     switch (asked.open) {
       case "throw":
-        return this.#fails(client, () => this.#throw());
+        return this.#throw();
       case "later":
         return this.#wait(tag, () => undefined);
       case "reject":
-        return this.#wait(tag, () => this.#fails(client, () => this.#throw()));
-      case "never":
-        client.isStuck = true;
-        return new Promise(() => undefined);
+        return this.#wait(tag, () => this.#throw());
       default:
         return undefined;
     }
-  }
-
-  /** A handler of the client's fails: 1011, behind what was owed before. */
-  #fails(client: Client, fn: () => void): void {
-    client.farewell(1011, "HandlerError");
-    client.isDone = true;
-    fn();
   }
 
   message(ws: WebSocket, data: string | Uint8Array, isBinary: boolean): unknown {
@@ -259,17 +236,16 @@ class Doer implements Handler {
     const client = scene.clientAt(ws.remoteAddress);
     const said = client.said.shift();
     const say = said && scene.says.get(said.tag);
-    if (!said || !say) return scene.note(`${client}: a message that nobody sent`);
+    if (!said || !say) return scene.note(`${client}: a message that it did not send`);
     if (said.opcode !== (isBinary ? 2 : 1) || Buffer.compare(said.payload, bytes) !== 0)
       return scene.note(`${client}: message ${said.tag} is another than was sent`);
-    if (client.isBusy && ws.open && scene.isOrdered)
+    if (scene.isOrdered && ws.open && this.#busy.has(client))
       scene.note(`${client}: message ${said.tag} came before its turn`);
     const result = this.#reply(client, ws, say, isBinary ? bytes : utf8(bytes, 0, bytes.length));
-    client.isBusy = result instanceof Promise;
-    const rest = (): void => {
-      client.isBusy = false;
-    };
-    if (result instanceof Promise) result.then(rest, rest);
+    if (!(result instanceof Promise)) return result;
+    this.#busy.add(client);
+    const rest = (): void => void this.#busy.delete(client);
+    result.then(rest, rest);
     return result;
   }
 
@@ -277,19 +253,16 @@ class Doer implements Handler {
     const scene = this.#scene;
     switch (say.how) {
       case "echo":
-        return scene.echo(client, ws, data);
+        return scene.echo(client, ws, data, say.tag);
       case "burst":
-        scene.publishWithin(say.tag);
-        return scene.echo(client, ws, data);
+        scene.burst(say.tag);
+        return scene.echo(client, ws, data, say.tag);
       case "later":
-        return this.#wait(say.tag, () => scene.echo(client, ws, data));
+        return this.#wait(say.tag, () => scene.echo(client, ws, data, say.tag));
       case "reject":
-        return this.#wait(say.tag, () => this.#fails(client, () => this.#throw()));
+        return this.#wait(say.tag, () => this.#throw());
       case "throw":
-        return this.#fails(client, () => this.#throw());
-      case "never":
-        client.isStuck = true;
-        return new Promise(() => undefined);
+        return this.#throw();
       default:
         return undefined;
     }
@@ -301,15 +274,15 @@ class Doer implements Handler {
 
   close(ws: WebSocket, info: CloseInfo): void {
     const client = this.#scene.clientAt(ws.remoteAddress);
-    // Before it opened its upgrade has failed, or it ended: which of them shows in whether `disconnect` follows.
-    if (this.#scene.sockets.has(client.id)) client.end(info.cause);
-    else client.lapse(info.cause);
+    // Before it has opened, its upgrade has failed, and `disconnect` follows; or it has ended.
+    if (this.#scene.sockets.has(client.id)) client.ended(info.cause);
+    else client.lapsed = info.cause;
     if (this.#scene.sockets.get(client.id)?.open)
       this.#scene.note(`${client} is open after its end`);
   }
 
   disconnect(connection: { readonly remoteAddress: string }, info: CloseInfo): void {
-    this.#scene.clientAt(connection.remoteAddress).end(info.cause);
+    this.#scene.clientAt(connection.remoteAddress).ended(info.cause);
   }
 }
 

@@ -1,362 +1,310 @@
-// What one client must receive: a list of answers, then a list of frames. Nothing else is known of the server.
+// The judge of exact mode: what each client must receive, byte for byte. Nothing else is known of the server.
 //
-// Invariant: what arrives is the front of these lists, until the connection ends for a reason that the client,
-// the handler or the settings have given. An end in order comes behind everything that was owed before it.
+// It is this simple because memory is ample, no time limit passes, and the world waits after whatever concerns several
+// clients until nothing is under way. So all that happens is a list, and each entry adds bytes to the ends of queues.
+// Pings and pongs are not part of it: they may stand anywhere between frames (client.ts).
 
-import { latin1 } from "../../host/text";
+import { latin1, toBytes } from "../../host/text";
 import { zlibCodec } from "../../worker/net/zlib";
-import { type Frame, takeAnswer, takeFrame } from "./stream";
+import type { Client } from "./client";
+import { LARGE_BYTES, STATIC_BYTES, bodyOf, burstOf, payloadOf, piecesOf } from "./content";
+import type { Court, Judge, Message } from "./judge";
+import type { Ask, OpenHow, Say } from "./steps";
+import type { Arrived, Frame } from "./stream";
 
-/** An answer that is owed. */
-export interface Answer {
-  readonly status: number;
-  readonly body: string;
-  readonly isHead: boolean;
-  /** What follows it: the next one, the end of the connection, either. */
-  readonly end: "next" | "end" | "either";
-  /**
-   * "never": it does not come; "breaks": it does not come to its end; "fails": it may be 500 instead; "stub": the
-   * request is not whole.
-   */
-  readonly but?: "never" | "breaks" | "fails" | "stub";
+/** Date of all answers. */
+const DATE = "Thu, 01 Jan 2026 00:00:00 GMT";
+const PHRASES: Readonly<Record<number, string>> = {
+  ...{ 200: "OK", 400: "Bad Request", 403: "Forbidden", 413: "Content Too Large" },
+  ...{ 414: "URI Too Long", 417: "Expectation Failed", 426: "Upgrade Required" },
+  ...{ 431: "Request Header Fields Too Large", 500: "Internal Server Error" },
+  ...{ 501: "Not Implemented", 503: "Service Unavailable", 505: "HTTP Version Not Supported" },
+};
+/** What the server agrees to for each of the offers in wrong.ts, and the window it compresses with. */
+const AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+const WINDOWS = [0, 0, 15, 15, 9];
+
+/** A frame as servers send it (RFC 6455 5.2). */
+function frameOf(opcode: number, payload: Uint8Array, isPacked = false): Uint8Array {
+  const { length } = payload;
+  const head = Buffer.alloc(length < 126 ? 2 : length < 65536 ? 4 : 10);
+  head[0] = 0x80 | (isPacked ? 0x40 : 0) | opcode;
+  head[1] = length < 126 ? length : length < 65536 ? 126 : 127;
+  if (head.length === 4) head.writeUInt16BE(length, 2);
+  if (head.length === 10) head.writeBigUInt64BE(BigInt(length), 2);
+  return Buffer.concat([head, payload]);
 }
 
-/** A message that is owed. */
-interface Owed {
-  readonly at: number;
-  readonly opcode: number;
-  readonly payload: Uint8Array;
-  /** Published; sent to this client; sent by the application, which is not told when there was no room. */
-  readonly by: "publish" | "send" | "record";
-}
-
-/** What a client has said and the handler has not heard. */
-interface Said {
-  readonly tag: number;
-  readonly opcode: number;
-  readonly payload: Uint8Array;
-}
-
-/** What holds for all clients of a run. */
-export interface Rules {
-  /** An answer may say that it is the last, though nobody asked for it. */
-  mayClose(): boolean;
-  /** The queues had no room for messages of the application: those were kept, and what was published overtook them. */
-  isLoose(): boolean;
-  /** Requests are shed while too many are with the application, or in the pool. */
-  readonly sheds: boolean;
-  /** Buffers are few: a request may wait for one for as long as its time limit. */
-  readonly isScarce: boolean;
-  /** Blocks for what is sent are few: a Close may find none, the end is a reset then. */
-  readonly isStarved: boolean;
-  now(): number;
-}
-
-/** Ends with which bytes are lost; at the others all has been sent. */
-const CUTS = new Set(
-  [
-    ["PeerReset", "PeerEnded", "Evicted", "WsClientTooSlow", "WriteTimeout", "IdleTimeout"],
-    ["NoBuffer", "NoRoom", "Shutdown", "HandlerError", "Application", "CloseTimeout"],
-    ["HeadTimeout", "RequestTimeout"],
-  ].flat(),
-);
-
-/** ms before which no time limit may end a connection, the least that any is set to: of silence, of its life. */
-const SILENCE: Readonly<Record<string, number>> = { IdleTimeout: 20000, KeepAliveTimeout: 1000 };
-const LIFE: Readonly<Record<string, number>> = { HeadTimeout: 10000, RequestTimeout: 20000 };
-
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0;
-}
-
-function firstBytes(payload: Uint8Array): string {
-  return Buffer.from(payload.subarray(0, 24)).toString("hex");
-}
-
-function brief(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}… (${text.length})` : text);
-}
-
-export class Client {
-  readonly id: number;
-  readonly isPrompt: boolean;
-  readonly #rules: Rules;
-  #phase: "http" | "frames" | "closed" | "over" = "http";
-  /** When it came into its phase. */
-  phaseAt = 0;
-  #received: Uint8Array = new Uint8Array(0);
-  /** Bytes that may still arrive when it is over. */
-  #spare = 0;
-  #answers: Answer[] = [];
-  #frames: Owed[] = [];
-  #count = 0;
-  /** Messages before this one come before any Close. */
-  #owed = 0;
-  /** Codes that a Close may have. */
-  readonly #codes = new Set([1013]);
-  readonly #causes = new Set(["Evicted", "NoBuffer", "NoRoom"]);
-  #pings: string[] = [];
-  said: Said[] = [];
+/** A client as the model knows it. */
+class Peer {
+  /** Answers and frames that are still to arrive. */
+  readonly owed: Uint8Array[] = [];
+  /** What it has sent and the server has not come to. */
+  readonly inputs: (() => void)[] = [];
   readonly topics = new Set<number>();
-  /** 100 (Continue) may come. */
-  expects = false;
-  /** Compressed messages may go either way. */
-  deflates = false;
-  /** It will say nothing more that is to be answered. */
-  isDone = false;
-  hasReset = false;
-  /** Messages of the handler's were refused, and it has not been told that there is room. */
-  isThirsty = false;
-  /** The handler of its last message has not settled. */
-  isBusy = false;
-  /** Its handler never settles, or it is not read. */
-  isStuck = false;
-  /** A request of it is not whole, or it has made none. */
-  isStub = true;
-  /** Messages that it sent may not have been handled: its end came between. */
-  get isUnheard(): boolean {
-    return this.hasReset || (this.why !== undefined && CUTS.has(this.why)) || this.#codes.has(1011);
+  isOpen = false;
+  /** The window of its compression; 0 without. */
+  window = 0;
+  /** Handlers of it that have not settled. */
+  handlers = 0;
+  /** Its next input waits for one of them; its owner has paused it. */
+  isHeld = false;
+  isPaused = false;
+  /** It gets nothing more. */
+  isOver = false;
+
+  /** Goes through what it has sent, as far as handlers let it. */
+  run(): void {
+    while (!this.isOver && !this.isHeld && !this.isPaused && this.inputs.length > 0)
+      this.inputs.shift()?.();
   }
 
-  cause: string | undefined;
-  #lapsed: string | undefined;
-  readonly #cameAt: number;
-  spokeAt: number;
-  /** Messages that were lost for want of room, without anybody having been told. */
-  missed = 0;
-
-  constructor(id: number, isPrompt: boolean, rules: Rules) {
-    this.id = id;
-    this.isPrompt = isPrompt;
-    this.#rules = rules;
-    this.#cameAt = rules.now();
-    this.spokeAt = this.#cameAt;
-    if (!isPrompt) this.mayEnd("WsClientTooSlow", "WriteTimeout");
-    this.mayEnd("KeepAliveTimeout", "IdleTimeout");
+  owe(bytes: string | Uint8Array): void {
+    if (!this.isOver) this.owed.push(toBytes(bytes));
   }
 
-  /** "over": nothing may arrive any more. */
-  get phase(): "http" | "frames" | "closed" | "over" {
-    return this.#phase;
+  /** The last it gets. */
+  close(code: number, reason = ""): void {
+    this.owe(frameOf(8, Buffer.concat([Uint8Array.of(code >> 8, code & 255), toBytes(reason)])));
+    this.isOver = true;
+  }
+}
+
+export class Model implements Judge {
+  readonly #court: Court;
+  readonly #peers = new Map<Client, Peer>();
+  readonly #waiting = new Map<number, () => void>();
+  #isStopping = false;
+
+  constructor(court: Court) {
+    this.#court = court;
   }
 
-  #enter(phase: Client["phase"]): void {
-    this.#phase = phase;
-    this.phaseAt = this.#rules.now();
-  }
-
-  #fail(text: string): never {
-    throw new Error(`client ${this.id}: ${text}`);
-  }
-
-  // ---- what is owed ------------------------------------------------------------------------------------
-
-  /** It may end for these reasons from now on. */
-  mayEnd(...causes: readonly string[]): void {
-    for (const cause of causes) this.#causes.add(cause);
-  }
-
-  oweAnswer(answer: Answer): void {
-    this.#answers.push(answer);
-    if (answer.end !== "next") this.mayEnd("Ok");
-    if (answer.end === "end" || answer.but === "never" || answer.but === "stub") this.isDone = true;
-    if (answer.but === "breaks" || answer.status === 500 || answer.but === "fails")
-      this.mayEnd("HandlerError");
-    const isLate = this.isStub && this.#rules.now() - this.#cameAt >= (LIFE.HeadTimeout as number);
-    this.isStub = isLate || answer.but === "stub";
-    if (answer.but === "never") this.isStuck = true;
-  }
-
-  oweFrame(opcode: 1 | 2, payload: Uint8Array, by: Owed["by"]): void {
-    this.#frames.push({ at: this.#count++, opcode, payload, by });
-  }
-
-  owePong(text: string): void {
-    this.#pings.push(text);
-  }
-
-  mayCloseWith(code: number): void {
-    this.#codes.add(code);
-  }
-
-  /** Its newest ping has no pong yet. */
-  get isUnanswered(): boolean {
-    return this.#pings.length > 0;
-  }
-
-  /** A Close may come from now on, behind all that is owed now. */
-  farewell(code: number, cause: string): void {
-    // The first is the one that counts: the engine knows of it before its host does.
-    if (this.#codes.size === 1) this.#owed = this.#count;
-    this.#codes.add(code);
-    this.mayEnd(cause, "CloseTimeout");
-  }
-
-  // ---- what arrives --------------------------------------------------------------------------------------
-
-  /** Bytes have arrived. @param ended nothing follows @throws Error for what is not owed */
-  take(bytes: Uint8Array, ended: boolean): void {
-    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
-    while (this.#received.length > 0 && this.#takeOne(ended));
-  }
-
-  #takeOne(ended: boolean): boolean {
-    if (this.phase === "over") {
-      if (this.#received.length > this.#spare) this.#fail("bytes after the end");
-      return false;
+  #peer(client: Client): Peer {
+    let peer = this.#peers.get(client);
+    if (!peer) {
+      peer = new Peer();
+      peer.isOver = this.#isStopping;
+      this.#peers.set(client, peer);
     }
-    const isHttp = this.phase === "http";
-    const found = isHttp
-      ? takeAnswer(this.#received, this.#answers[0]?.isHead === true, ended)
-      : takeFrame(this.#received);
-    if (!found) return false;
-    this.#received = this.#received.subarray(found.length);
-    if ("status" in found) this.#judgeAnswer(found.status, found.body, found.fields);
-    else this.#judgeFrame(found);
-    return true;
+    return peer;
   }
 
-  #judgeAnswer(status: number, body: string, fields: ReadonlyMap<string, string>): void {
-    if (status === 100) {
-      if (!this.expects) this.#fail("a 100 (Continue) that nobody expects");
-      return;
-    }
-    const closes = /\bclose\b/.test(fields.get("connection") ?? "");
-    const owed = this.#answers.shift();
-    const isIt = owed !== undefined && owed.status === status && owed.body === body;
-    if (
-      isIt &&
-      owed.but !== "never" &&
-      owed.but !== "stub" &&
-      (owed.but !== "breaks" || owed.isHead)
-    ) {
-      if (closes && owed.end === "next" && !this.#rules.mayClose())
-        this.#fail(`${status} is the last`);
-      if (!closes && owed.end === "end" && status !== 101) this.#fail(`${status} is not the last`);
-      if (closes) this.mayEnd("Ok");
-      if (status === 101) {
-        this.#enter("frames");
-        this.deflates = fields.has("sec-websocket-extensions");
-        return;
-      }
-      if (closes) this.#endAnswers();
-      return;
-    }
-    if (owed && status === 503 && !closes && this.#rules.sheds) return;
-    const isRefusal = status === 408 || status === 503 || (status === 500 && owed?.but === "fails");
-    if (isRefusal && closes) {
-      // It may be of a time before the HEAD.
-      if (owed?.isHead) this.#spare = Number(fields.get("content-length"));
-      this.#endAnswers();
-      return;
-    }
-    const wanted = owed ? `${owed.status} ${brief(owed.body)} ${owed.but ?? ""}` : "nothing";
-    this.#fail(`${status} ${brief(body)} arrived, ${wanted} is owed`);
+  /** The next input of a client, when its turn comes. */
+  #input(client: Client, input: (peer: Peer) => void): void {
+    const peer = this.#peer(client);
+    peer.inputs.push(() => input(peer));
+    peer.run();
   }
 
-  #endAnswers(): void {
-    this.#answers = [];
-    this.isDone = true;
-    this.#enter("over");
+  /** A handler waits for its Settle step. */
+  #wait(peer: Peer, tag: number, isHeld: boolean, go: () => void): void {
+    if (isHeld) peer.isHeld = true;
+    peer.handlers++;
+    this.#waiting.set(tag, () => {
+      peer.handlers--;
+      if (isHeld) peer.isHeld = false;
+      go();
+      peer.run();
+    });
   }
 
-  #judgeFrame(frame: Frame): void {
-    if (this.phase === "closed") this.#fail("a frame after Close");
-    if (frame.opcode === 8) this.#judgeClose(frame.payload);
-    else if (frame.opcode === 10) this.#judgePong(latin1(frame.payload, 0, frame.length - 2));
-    else if (frame.opcode !== 9) this.#judgeMessage(frame.opcode, this.#unpacked(frame));
+  // ---- requests --------------------------------------------------------------------------------------------
+
+  /** An answer: status, what frames the body, and whether the connection goes on. */
+  #answer(peer: Peer, ask: Partial<Ask>, status: number, framing: string, body: string): void {
+    const isBare = ask.method === "HEAD";
+    const isUnframed = framing === "" && !isBare;
+    const isLast = ask.close || ask.how === "close" || isUnframed || this.#isStopping;
+    const end = isLast
+      ? "Connection: close\r\n"
+      : ask.minor === 0
+        ? "Connection: keep-alive\r\n"
+        : "";
+    const type = "Content-Type: text/plain\r\n";
+    const head = `HTTP/1.1 ${status} ${PHRASES[status]}\r\n${type}Date: ${DATE}\r\n${framing}${end}\r\n`;
+    peer.owe(isBare ? head : head + body);
+    if (isLast) peer.isOver = true;
   }
 
-  #unpacked(frame: Frame): Uint8Array {
-    if (!frame.packed) return frame.payload;
-    if (!this.deflates) this.#fail("a compressed message that was not agreed upon");
-    const whole = zlibCodec.inflate(frame.payload, 1 << 20);
-    if (typeof whole === "string") this.#fail(`a compressed message that is ${whole}`);
-    return whole;
+  #plain(peer: Peer, ask: Partial<Ask>, status: number, body: string): void {
+    this.#answer(peer, ask, status, `Content-Length: ${body.length}\r\n`, body);
   }
 
-  #judgeClose(payload: Uint8Array): void {
-    const code =
-      payload.length === 0 ? 1005 : ((payload[0] as number) << 8) | (payload[1] as number);
-    if (!this.#codes.has(code)) this.#fail(`a Close of ${code}, not one of ${[...this.#codes]}`);
-    const lacks = this.#frames.filter((owed) => owed.at < this.#owed && !this.#isOptional(owed));
-    if (lacks.length > 0 && code !== 1013) this.#fail(`Close came ${lacks.length} frames early`);
-    this.#enter("closed");
+  #refuse(peer: Peer, status: number, isHead: boolean): void {
+    const body = `${PHRASES[status]}\n`;
+    const upgrade =
+      "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n";
+    const head =
+      `HTTP/1.1 ${status} ${PHRASES[status]}\r\nDate: ${DATE}\r\nContent-Type: text/plain\r\n` +
+      `Content-Length: ${body.length}\r\n${status === 426 ? upgrade : "Connection: close\r\n"}\r\n`;
+    peer.owe(isHead ? head : head + body);
+    peer.isOver = true;
   }
 
-  /** The newest wins: those before it are answered no more. */
-  #judgePong(text: string): void {
-    const index = this.#pings.indexOf(text);
-    if (index < 0) this.#fail("a pong to no ping");
-    this.#pings.splice(0, index + 1);
+  asked(client: Client, ask: Ask): void {
+    this.#input(client, (peer) => {
+      const { how, tag, method, minor, size } = ask;
+      const echo = (): void => this.#plain(peer, ask, 200, `${tag} ${bodyOf(tag, size)}`);
+      const fail = (): void => this.#refuse(peer, 500, method === "HEAD");
+      // A body of no bytes has no first part, behind which it would wait.
+      if (how === "later" || (how === "up-late" && size > 0)) this.#wait(peer, tag, true, echo);
+      else if (how === "reject") this.#wait(peer, tag, true, fail);
+      else if (how === "throw" || how === "empty") fail();
+      else if (how === "static") this.#plain(peer, ask, 200, bodyOf(0, STATIC_BYTES));
+      else if (how === "large") this.#plain(peer, ask, 200, bodyOf(tag, LARGE_BYTES));
+      else if (how === "pieces") {
+        const chunks = piecesOf(tag).map((one) => `${one.length.toString(16)}\r\n${one}\r\n`);
+        if (minor === 1)
+          this.#answer(
+            peer,
+            ask,
+            200,
+            "Transfer-Encoding: chunked\r\n",
+            `${chunks.join("")}0\r\n\r\n`,
+          );
+        else this.#answer(peer, ask, 200, "", piecesOf(tag).join(""));
+      } else echo();
+    });
   }
 
-  /** True when a message may be missing where it stands. */
-  #isOptional({ by }: Owed): boolean {
-    return by === "record" || (by === "send" && this.#rules.isLoose());
+  broken(client: Client, status: number): void {
+    this.#input(client, (peer) => this.#refuse(peer, status, false));
   }
 
-  #judgeMessage(opcode: number, payload: Uint8Array): void {
-    let i = 0;
-    for (; i < this.#frames.length; i++) {
-      const owed = this.#frames[i] as Owed;
-      if (owed.opcode === opcode && same(owed.payload, payload)) break;
-      if (this.#isOptional(owed)) continue;
-      this.#fail(
-        `a message ${opcode} of ${payload.length} (${firstBytes(payload)}), ` +
-          `${owed.opcode} of ${owed.payload.length} (${firstBytes(owed.payload)}) is owed`,
+  upgraded(client: Client, tag: number, offer: number, how: OpenHow): void {
+    this.#input(client, (peer) => {
+      if (how === "refuse") return this.#plain(peer, {}, 403, "no");
+      if (this.#court.settings.params.DeflateRingBytes !== 0)
+        peer.window = WINDOWS[offer] as number;
+      const bits = peer.window === 9 ? "; server_max_window_bits=9" : "";
+      const field = peer.window > 0 ? `Sec-WebSocket-Extensions: ${AGREED}${bits}\r\n` : "";
+      peer.owe(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+          `Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n${field}Date: ${DATE}\r\n\r\n`,
       );
+      peer.isOpen = true;
+      if (how === "throw") peer.close(1011);
+      if (how === "later") this.#wait(peer, tag, true, () => undefined);
+      if (how === "reject") this.#wait(peer, tag, true, () => peer.close(1011));
+    });
+  }
+
+  // ---- messages --------------------------------------------------------------------------------------------
+
+  said(client: Client, { how, tag, opcode }: Say, payload: Uint8Array): void {
+    this.#input(client, (peer) => {
+      const echo = (): void => this.#send(peer, opcode, payload);
+      const fail = (): void => peer.close(1011);
+      const { ordered } = this.#court.settings;
+      if (how === "echo") echo();
+      else if (how === "throw") fail();
+      else if (how === "later") this.#wait(peer, tag, ordered, echo);
+      else if (how === "reject") this.#wait(peer, tag, ordered, fail);
+      else if (how === "burst") {
+        for (const one of burstOf(tag))
+          this.#publish({ opcode: 2, payload: payloadOf(one.tag, 2, one.size), plain: false });
+        echo();
+      }
+    });
+  }
+
+  #send(peer: Peer, opcode: number, payload: Uint8Array, window = peer.window): void {
+    const isLong = payload.length >= (this.#court.settings.params.DeflateThreshold as number);
+    const packed = window > 0 && isLong ? zlibCodec.deflate(payload, window) : payload;
+    const isPacked = packed.length < payload.length;
+    peer.owe(frameOf(opcode, isPacked ? packed : payload, isPacked));
+  }
+
+  #publish({ opcode, payload, plain, topic, except }: Omit<Message, "tag" | "via">): void {
+    for (const [client, peer] of this.#peers) {
+      const isReader = peer.isOpen && (topic === undefined || peer.topics.has(topic));
+      // One compressed form is for all, so it is for those with the largest window.
+      const window = peer.window === 15 && !plain ? 15 : 0;
+      if (isReader && client !== except) this.#send(peer, opcode, payload, window);
     }
-    if (i === this.#frames.length) this.#fail(`a message of ${payload.length}, none is owed`);
-    const passed = this.#frames.splice(0, i + 1).slice(0, -1);
-    // What the application was told is queued comes later; what nobody was told of does not come any more.
-    const kept = passed.filter(({ by }) => by === "send");
-    this.missed += passed.length - kept.length;
-    this.#frames.unshift(...kept);
   }
 
-  // ---- its end ---------------------------------------------------------------------------------------------
-
-  /** The server says why it ended. */
-  end(cause: string): void {
-    if (this.cause !== undefined) this.#fail(`it ended twice: ${this.cause}, ${cause}`);
-    this.cause = cause;
-    const now = this.#rules.now();
-    if (now - this.spokeAt < (SILENCE[cause] ?? 0) || now - this.#cameAt < (LIFE[cause] ?? 0))
-      this.#fail(`${cause} at ${now}; it came at ${this.#cameAt}, spoke at ${this.spokeAt}`);
-    const isLate = cause === "HeadTimeout" || cause === "RequestTimeout";
-    if (isLate && (this.isStub || this.#rules.isScarce)) return;
-    if (cause === "Ok" && this.#rules.mayClose()) return;
-    if (!this.#causes.has(cause)) this.#fail(`it ended by ${cause}`);
+  accepted(message: Message): void {
+    if (message.to) this.#send(this.#peer(message.to), message.opcode, message.payload);
+    else this.#publish(message);
   }
 
-  /** Its upgrade failed, or it ended before it had opened. */
-  lapse(cause: string): void {
-    this.#lapsed = cause;
+  echoed(): void {}
+
+  subscribed(client: Client, topic: number, on: boolean): void {
+    if (on) this.#peer(client).topics.add(topic);
+    else this.#peer(client).topics.delete(topic);
   }
 
-  /** Why it ended, as far as the handler was told. */
-  get why(): string | undefined {
-    return this.cause ?? this.#lapsed;
+  failed(client: Client, code: number): void {
+    this.#input(client, (peer) => peer.close(code));
   }
 
-  /** What is owed and has not come; "" for nothing. */
-  get lack(): string {
-    if (this.hasReset || this.phase === "over" || this.phase === "closed") return "";
-    if (this.why !== undefined && CUTS.has(this.why)) return "";
-    if (this.why?.startsWith("Ws") && this.#rules.isStarved) return "";
-    const [first] = this.#answers;
-    if (first && !(first.but && first.but !== "fails"))
-      return `${this.#answers.length} answers, the first ${first.status} ${brief(first.body)}`;
-    const frames = this.#frames.filter(({ by }) => by !== "record");
-    if (frames.length > 0)
-      return `${frames.length} of ${this.#count} messages: ${frames.map((f) => `${f.by} ${f.payload.length}`)}`;
-    if (this.#received.length > 0 && !first) return `the rest of ${this.#received.length} bytes`;
-    return "";
+  closed(client: Client, code: number, reason: string): void {
+    this.#peer(client).close(code, reason);
   }
 
-  /** Bytes or frames the client may still wait for. */
-  toString(): string {
-    return `client ${this.id} (${this.phase}, ${this.why ?? "open"})`;
+  paused(client: Client, on: boolean): void {
+    const peer = this.#peer(client);
+    peer.isPaused = on;
+    peer.run();
+  }
+
+  settled(tag: number): void {
+    this.#waiting.get(tag)?.();
+  }
+
+  stopped(): void {
+    this.#isStopping = true;
+    for (const peer of this.#peers.values()) {
+      if (peer.isOpen) peer.close(1001);
+      else if (!peer.isHeld) peer.isOver = true;
+    }
+  }
+
+  left(): void {}
+
+  // ---- what arrives ------------------------------------------------------------------------------------------
+
+  answer(client: Client, { bytes }: Arrived): void {
+    const owed = this.#peer(client).owed.shift();
+    if (owed && Buffer.compare(owed, bytes) === 0) return;
+    const shown = (all: Uint8Array = bytes): string => {
+      const isText = all[0] === 72;
+      return isText
+        ? latin1(all, 0, Math.min(300, all.length))
+        : Buffer.from(all).toString("hex", 0, 20);
+    };
+    client.fail(
+      `${shown(bytes)} of ${bytes.length} has arrived, not ${owed ? shown(owed) : 0} of ${owed?.length}`,
+    );
+  }
+
+  frame(client: Client, frame: Frame): void {
+    if (frame.opcode < 9) this.answer(client, frame as unknown as Arrived);
+  }
+
+  /** A client that reads at once has everything. */
+  quiet(): void {
+    for (const [client, peer] of this.#peers) {
+      // Of a client that has left, or that paused behind its end, nobody knows when the server notices.
+      if (client.hasReset || (client.hasEnded && peer.isOpen) || !client.isReading) continue;
+      if (peer.owed.length > 0) client.fail(`${peer.owed.length} answers or messages lack`);
+      if (client.rest > 0) client.fail(`${client.rest} bytes that are no answer and no message`);
+      // Its end waits for its handlers, and for messages that were queued before.
+      const isFree = peer.handlers + peer.inputs.length === 0 && !peer.isPaused;
+      if (peer.isOver && isFree && !client.socket.ended)
+        client.fail("its connection has not ended");
+    }
+    for (const [client, topics] of this.#court.readers()) {
+      const { topics: known, isOver } = this.#peer(client);
+      if (!isOver && [...topics].sort().join() !== [...known].sort().join())
+        client.fail(`it subscribes to ${topics}, not to ${[...known]}`);
+    }
+  }
+
+  delivered(): void {
+    this.quiet();
   }
 }

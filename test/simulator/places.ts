@@ -1,7 +1,7 @@
-// Where the handler runs, each with its boundaries: inline, on the application's thread, `request` in a pool of
-// threads. The classes on either side are the real ones; what goes between them takes a while of virtual time.
+// Where the handler runs: inline, on the application's thread, or `request` in a pool of threads. The classes on
+// either side of a thread's border are the real ones; messages between them take a while of virtual time.
 //
-// Invariant: what one side says arrives at the other whole and in order.
+// Invariant: messages arrive whole and in order.
 
 import { type Payload, bytesOf } from "../../host/data";
 import type { Handler, StaticBody } from "../../host/handler";
@@ -20,25 +20,46 @@ import { Pool } from "../../worker/pool";
 import { Remote } from "../../worker/remote";
 import type { Pump } from "../../worker/server";
 import type { Beginning, Outcome, Task } from "../../worker/task";
-import type { SimulatedSettings } from "./steps";
+import type { Settings } from "./steps";
 
-/** A way for messages that takes time. */
-export class Line {
+/** All messages that are under way between threads. */
+export class Traffic {
+  underWay = 0;
   readonly #clock: VirtualClock;
   readonly #delay: number;
-  #last = 0;
 
   constructor(clock: VirtualClock, delay: number) {
     this.#clock = clock;
     this.#delay = delay;
   }
 
-  /** Delivers behind what was sent before. */
+  readonly line = (): Line => new Line(this.#clock, this.#delay, this);
+}
+
+/** A way for messages that takes time. */
+export class Line {
+  readonly #clock: VirtualClock;
+  readonly #delay: number;
+  readonly #traffic: Traffic;
+  #last = 0;
+
+  constructor(clock: VirtualClock, delay: number, traffic: Traffic) {
+    this.#clock = clock;
+    this.#delay = delay;
+    this.#traffic = traffic;
+  }
+
+  /** Delivers after everything that was sent before. */
   send(deliver: () => void): void {
     const now = this.#clock.now();
     this.#last = Math.max(this.#last, now + this.#delay);
-    if (this.#last <= now) this.#clock.defer(deliver);
-    else this.#clock.after(this.#last - now, deliver);
+    this.#traffic.underWay++;
+    const arrive = (): void => {
+      this.#traffic.underWay--;
+      deliver();
+    };
+    if (this.#last <= now) this.#clock.defer(arrive);
+    else this.#clock.after(this.#last - now, arrive);
   }
 
   /** Nothing arrives for so many ms. */
@@ -49,8 +70,9 @@ export class Line {
 
 /** What a placement is made of. */
 export interface Ground {
-  readonly settings: SimulatedSettings;
+  readonly settings: Settings;
   readonly clock: VirtualClock;
+  readonly line: () => Line;
   readonly pump: Pump;
   readonly inbox: SharedInbox;
   readonly writer: InboxWriter;
@@ -99,9 +121,9 @@ export class ApplicationPlace implements Place {
   readonly #remote: Remote;
   readonly #batches: Line;
 
-  constructor({ settings, clock, pump, inbox, writer, backlog, failed }: Ground) {
+  constructor({ settings, clock, line, pump, inbox, writer, backlog, failed }: Ground) {
     this.#pump = pump;
-    this.#batches = new Line(clock, settings.delay);
+    this.#batches = line();
     this.#remote = new Remote(pump, settings.pending, inbox.words, {
       post: (batch) => this.#batches.send(() => this.application.hear(batch)),
     });
@@ -297,9 +319,9 @@ class SimulatedThreads implements Threads {
   readonly #backlog: number;
   #completed = 0;
 
-  constructor(clock: VirtualClock, delay: number, backlog: number) {
-    this.#toWorker = new Line(clock, delay);
-    this.#toThreads = new Line(clock, delay);
+  constructor(line: () => Line, backlog: number) {
+    this.#toWorker = line();
+    this.#toThreads = line();
     this.#backlog = backlog;
   }
 
@@ -363,9 +385,9 @@ export class PoolPlace implements Place {
   readonly #threads: SimulatedThreads;
   readonly #pool: Pool;
 
-  constructor({ settings, clock, pump, backlog }: Ground) {
+  constructor({ settings, line, pump, backlog }: Ground) {
     this.#pump = pump;
-    this.#threads = new SimulatedThreads(clock, settings.delay, backlog);
+    this.#threads = new SimulatedThreads(line, backlog);
     this.#pool = new Pool(pump, this.#threads, settings.pool);
   }
 

@@ -1,10 +1,16 @@
 // What happens in a run of the simulator, as data: settings and a list of steps.
 //
-// Invariant: a step says all there is to say about itself, and names clients and requests by numbers that a
-// step before gave out. So a list stays valid when steps are taken out of it: a step whose client is not there
-// does nothing.
+// Invariant: a step says all there is to say about itself, and names clients and handlers by numbers that a step
+// before gave out. So a list stays valid when steps are taken out of it: a step whose client is not there does nothing.
 
-/** Bytes on their way: cut at these parts of their length; `turns`: the server runs between the pieces. */
+/**
+ * "exact": ample memory and no faults, so the model knows each byte. "stress": little memory, slow readers, faults,
+ * time limits; the ledger looks at what must always hold.
+ */
+export const MODES = ["exact", "stress"] as const;
+export type Mode = (typeof MODES)[number];
+
+/** How bytes are cut on their way: at these parts of their length; `turns`: the server runs between the pieces. */
 export interface Cut {
   readonly at: readonly number[];
   readonly turns: boolean;
@@ -12,22 +18,21 @@ export interface Cut {
 
 /** What the handler does with a request. */
 export type RequestHow =
-  /** An answer at once: short, a static body, one larger than a block, in pieces, with `close`. */
+  /** It answers at once: briefly, with a static body, with one larger than a block, in pieces, with `close`. */
   | "echo"
   | "static"
   | "large"
   | "pieces"
   | "close"
-  /** An answer, or a rejection, when a Settle step says so; none at all. */
+  /** It answers, or rejects, when a Settle step says so. */
   | "later"
   | "reject"
-  | "never"
   /** It throws; settles without an answer; breaks off within its answer; ends its thread, where it has one. */
   | "throw"
   | "empty"
   | "break"
   | "die"
-  /** Its body is streamed, where that can be: read to the end, late, not at all. */
+  /** It streams the body, where it can: reads it to the end, late, not at all. */
   | "up"
   | "up-late"
   | "up-early";
@@ -44,29 +49,26 @@ export interface Ask {
   readonly expect: boolean;
 }
 
-/** What the handler does with a message. */
-type MessageHow = "echo" | "quiet" | "burst" | "later" | "reject" | "never" | "throw";
-export type OpenHow = "" | "throw" | "later" | "never" | "reject" | "refuse";
+/** What the handler does with a message; "burst": publishes five messages, then echoes. */
+export type MessageHow = "echo" | "quiet" | "burst" | "later" | "reject" | "throw";
+export type OpenHow = "" | "throw" | "later" | "reject" | "refuse";
 
 export interface Say {
   readonly tag: number;
   readonly opcode: 1 | 2;
   readonly how: MessageHow;
   readonly size: number;
-  /** Frames it comes in, with pings between them or not. */
+  /** Frames that it is sent in, with pings between them or not. */
   readonly frames: number;
   readonly pings: boolean;
   readonly deflate: boolean;
 }
 
-/** Who publishes: the worker's own code, or the application through an inbox. */
-export type Via = "worker" | "inbox";
-
 export interface Publish {
+  readonly call: "publish";
   readonly tag: number;
   /** Bytes; "fill": up to the last byte of the ring's lap, "over": more than the ring holds. */
   readonly size: number | "fill" | "over";
-  readonly via: Via;
   readonly topic?: number;
   readonly except?: number;
   readonly text: boolean;
@@ -74,74 +76,74 @@ export interface Publish {
   readonly staged: boolean;
 }
 
-export type Action =
-  | ({ readonly kind: "connect"; readonly client: number; readonly buffer: number } & Manners)
+/** One call of the server's owner. */
+export type Call =
+  | Publish
   | {
-      readonly kind: "request";
-      readonly client: number;
-      readonly asks: readonly Ask[];
-      readonly cut: Cut;
-    }
-  /** A request of which a part comes and no more. */
-  | { readonly kind: "stub"; readonly client: number; readonly ask: Ask; readonly part: number }
-  | { readonly kind: "broken"; readonly client: number; readonly which: number; readonly cut: Cut }
-  | {
-      readonly kind: "upgrade";
+      readonly call: "send";
       readonly client: number;
       readonly tag: number;
-      readonly offer: number;
-      readonly how: OpenHow;
-      readonly cut: Cut;
+      readonly size: number;
+      readonly text: boolean;
     }
   | {
-      readonly kind: "say";
+      readonly call: "subscribe" | "unsubscribe";
       readonly client: number;
-      readonly says: readonly Say[];
-      readonly cut: Cut;
-    }
-  | { readonly kind: "ping"; readonly client: number; readonly count: number; readonly cut: Cut }
-  | { readonly kind: "fault"; readonly client: number; readonly which: number; readonly cut: Cut }
-  | { readonly kind: "leave"; readonly client: number; readonly how: "reset" | "end" | "close" }
-  | { readonly kind: "read"; readonly client: number; readonly limit: number }
-  | { readonly kind: "publish"; readonly all: readonly Publish[] }
-  | {
-      readonly kind: "send";
-      readonly client: number;
-      /** Messages, by tag and bytes. */
-      readonly all: readonly { readonly tag: number; readonly size: number }[];
-      readonly via: Via;
+      readonly topic: number;
     }
   | {
-      readonly kind: "subscribe" | "unsubscribe";
+      readonly call: "close" | "terminate" | "ping" | "pause" | "resume";
       readonly client: number;
-      readonly topics: readonly number[];
-      readonly via: Via;
-    }
-  | {
-      readonly kind: "serve";
-      readonly client: number;
-      readonly how: "close" | "terminate" | "ping" | "pause" | "resume";
-    }
-  /** What stale ids are good for: nothing. */
-  | { readonly kind: "stale"; readonly client: number; readonly tag: number }
-  | { readonly kind: "settle"; readonly tag: number }
-  | { readonly kind: "reload" }
-  | { readonly kind: "configure"; readonly name: Live; readonly value: number }
-  | { readonly kind: "block"; readonly ms: number }
-  | { readonly kind: "wait" }
-  /** At once, or spread over so many ms. */
-  | { readonly kind: "shutdown"; readonly drainMs: number };
+    };
+
+/** Who makes the calls: the handler's own code, or the application through its inbox. */
+export type Via = "handler" | "inbox";
 
 /** How a client behaves. */
-interface Manners {
-  /** It reads all that comes as it comes; another reads at Read steps alone. */
+export interface Manners {
+  /** It reads everything at once; another reads at Read steps alone, once its WebSocket is open. */
   readonly prompt: boolean;
   /** It answers a Close, and ends when the server does. */
   readonly polite: boolean;
 }
 
-/** `pause`: ms that pass behind the step; 0: a turn; -1: the next step falls into the same turn. */
+type ClientAction = { readonly client: number } & (
+  | ({ readonly kind: "connect"; readonly buffer: number } & Manners)
+  | { readonly kind: "request"; readonly asks: readonly Ask[]; readonly cut: Cut }
+  /** A request of which only a part is sent. */
+  | { readonly kind: "stub"; readonly ask: Ask; readonly part: number }
+  /** A request, or a frame, that must be refused: its number in wrong.ts. */
+  | { readonly kind: "broken"; readonly which: number; readonly cut: Cut }
+  | { readonly kind: "fault"; readonly which: number; readonly cut: Cut }
+  | {
+      readonly kind: "upgrade";
+      readonly tag: number;
+      readonly offer: number;
+      readonly how: OpenHow;
+      readonly cut: Cut;
+    }
+  | { readonly kind: "say"; readonly says: readonly Say[]; readonly cut: Cut }
+  | { readonly kind: "ping"; readonly count: number; readonly cut: Cut }
+  | { readonly kind: "leave"; readonly how: "reset" | "end" | "close" }
+  | { readonly kind: "read"; readonly limit: number }
+);
+
+export type Action =
+  | ClientAction
+  | { readonly kind: "calls"; readonly via: Via; readonly calls: readonly Call[] }
+  /** Uses the id of a client that has ended, in every way there is. */
+  | { readonly kind: "stale"; readonly client: number; readonly tag: number }
+  | { readonly kind: "settle"; readonly tag: number }
+  | { readonly kind: "reload" | "wait" }
+  | { readonly kind: "configure"; readonly name: Live; readonly value: number }
+  /** The application's thread does nothing for so many ms. */
+  | { readonly kind: "block"; readonly ms: number }
+  /** At once, or spread over so many ms. */
+  | { readonly kind: "shutdown"; readonly drainMs: number };
+
+/** `pause`: ms that pass after the step; 0: a turn; -1: the next step is part of the same turn. */
 export type Step = Action & { readonly pause: number };
+export type Of<Kind extends Action["kind"]> = Extract<Action, { readonly kind: Kind }>;
 
 /** Options that change while the server runs, and their values. */
 export const LIVE = {
@@ -160,14 +162,14 @@ export type Live = keyof typeof LIVE;
 
 export const PLACES = ["inline", "application", "pool"] as const;
 
-export interface SimulatedSettings {
-  readonly seed: number;
+export interface Settings {
+  readonly mode: Mode;
   readonly place: (typeof PLACES)[number];
   readonly params: Readonly<Record<string, number>>;
   /** ms between the application's thread, or the pool's, and the worker. */
   readonly delay: number;
   readonly inboxBytes: number;
-  /** The inbox is memory of both threads, or goes as copies. */
+  /** The inbox is copied between the threads, instead of shared. */
   readonly copied: boolean;
   readonly pool: {
     readonly threads: number;
@@ -181,7 +183,7 @@ export interface SimulatedSettings {
 
 /** A run. */
 export interface Script {
-  readonly settings: SimulatedSettings;
+  readonly settings: Settings;
   readonly steps: readonly Step[];
 }
 

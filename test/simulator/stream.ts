@@ -4,12 +4,13 @@
 import { latin1, utf8 } from "../../host/text";
 
 /** An answer that has arrived. */
-interface Arrived {
+export interface Arrived {
   readonly status: number;
+  readonly phrase: string;
   readonly fields: ReadonlyMap<string, string>;
   readonly body: string;
-  /** Octets it took. */
-  readonly length: number;
+  /** All of it, as it arrived. */
+  readonly bytes: Uint8Array;
 }
 
 function headEnd(bytes: Uint8Array): number {
@@ -63,21 +64,24 @@ export function takeAnswer(
   const at = headEnd(bytes);
   if (at < 0) return undefined;
   const [first = "", ...lines] = latin1(bytes, 0, at - 4).split("\r\n");
-  const status = Number(/^HTTP\/1\.1 ([1-5]\d\d) [\x20-\x7e]*$/.exec(first)?.[1] ?? 0);
-  if (status === 0) throw new Error(`not an answer: ${JSON.stringify(first)}`);
+  const [, code, phrase = ""] = /^HTTP\/1\.1 ([1-5]\d\d) ([\x20-\x7e]*)$/.exec(first) ?? [];
+  if (!code) throw new Error(`not an answer: ${JSON.stringify(first)}`);
+  const status = Number(code);
   const fields = fieldsOf(lines);
-  const head = { status, fields, body: "", length: at };
-  if (isHead || status < 200 || status === 204 || status === 304) return head;
+  const whole = (body: string, end: number): Arrived => {
+    return { status, phrase, fields, body, bytes: new Uint8Array(bytes.subarray(0, end)) };
+  };
+  if (isHead || status < 200 || status === 204 || status === 304) return whole("", at);
   if (fields.has("transfer-encoding")) {
     if (fields.has("content-length")) throw new Error("an answer with two lengths");
     const body = chunked(bytes, at);
-    return body && { ...head, body: body.text, length: body.end };
+    return body && whole(body.text, body.end);
   }
   const told = fields.get("content-length");
   if (told === undefined && !ended) return undefined;
   const length = told === undefined ? bytes.length - at : Number(told);
   if (bytes.length < at + length) return undefined;
-  return { ...head, body: utf8(bytes, at, length), length: at + length };
+  return whole(utf8(bytes, at, length), at + length);
 }
 
 /** A frame that has arrived. */
@@ -85,7 +89,8 @@ export interface Frame {
   readonly opcode: number;
   readonly packed: boolean;
   readonly payload: Uint8Array;
-  readonly length: number;
+  /** All of it, as it arrived. */
+  readonly bytes: Uint8Array;
 }
 
 /** The frame at the front of a stream; undefined while it is not whole. @throws Error for what is none of a server's */
@@ -107,6 +112,6 @@ export function takeFrame(bytes: Uint8Array): Frame | undefined {
   if (extended > 0 && length < (extended === 2 ? 126 : 65536)) throw new Error("a length too long");
   const at = 2 + extended;
   if (bytes.length < at + length) return undefined;
-  const payload = bytes.slice(at, at + length);
-  return { opcode, packed: (first & 0x40) !== 0, payload, length: at + length };
+  const whole = new Uint8Array(bytes.subarray(0, at + length));
+  return { opcode, packed: (first & 0x40) !== 0, payload: whole.subarray(at), bytes: whole };
 }

@@ -1,28 +1,42 @@
-// The world of a run: the real engine, the real pump, the real classes of each placement, over sockets in memory
-// and under a virtual clock, and who takes part: guests (guests.ts), the server's own doings (serving.ts), a handler.
+// The world of a run: the real engine, the real pump, the real classes of each placement, over sockets in memory and
+// under a virtual clock; clients, a handler, the server's owner, and the judge that is told of everything.
 //
 // Invariant: what happens follows from the settings and the steps alone.
 
+import { createHash } from "node:crypto";
 import type { StaticBody, WebSocket } from "../../host/handler";
 import type { Application } from "../../host/application";
 import { Runner } from "../../host/testing/run";
 import type { Engine } from "../../worker/engine";
+import { configure } from "../../worker/configure";
 import type { Listener } from "../../worker/net";
 import { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import { zlibCodec } from "../../worker/net/zlib";
 import { Pump } from "../../worker/server";
 import type { WebSocketImpl } from "../../worker/socket";
+import { closeFrame, frame } from "../frame";
 import { testEngine } from "../wasm";
-import { Guests } from "./guests";
+import { Client } from "./client";
+import { TAG_BYTES, bodyOf, payloadOf } from "./content";
 import { AS_ASKED, type Asked, STATIC_TEXT, type Scene, handlerOf } from "./handler";
-import type { Client, Rules } from "./model";
-import { ApplicationPlace, type Ground, InlinePlace, type Place, PoolPlace } from "./places";
+import type { Court, Judge } from "./judge";
+import { Ledger } from "./ledger";
+import { Model } from "./model";
+import { Owner } from "./owner";
+import {
+  ApplicationPlace,
+  type Ground,
+  InlinePlace,
+  type Place,
+  PoolPlace,
+  Traffic,
+} from "./places";
 import { Post } from "./post";
-import { Serving } from "./serving";
-import type { Say, SimulatedSettings, Step } from "./steps";
+import { type Ask, type Of, type Say, type Settings, type Step, TOPICS } from "./steps";
 import { Watch } from "./watch";
+import { BROKEN, FAULTS, OFFERS } from "./wrong";
 
-/** Errors that are told of without anybody having thrown. */
+/** Errors that are reported without a handler having thrown. */
 const EXPECTED_ERRORS = [
   AS_ASKED,
   "the handler settled without an answer",
@@ -30,27 +44,61 @@ const EXPECTED_ERRORS = [
   /^handlerTimeout: /,
   /^the pool's thread ended/,
 ];
+/** ms of virtual time within which a message between threads arrives, and a turn that was put off comes. */
+const QUIET_MILLIS = 60;
 
-export class World implements Scene {
-  readonly settings: SimulatedSettings;
+/** Exact mode knows the Date of an answer. */
+class FixedClock extends VirtualClock {
+  override date(): number {
+    return this.epoch;
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** True for a step after which it matters to several clients what came first. */
+function concernsOthers(step: Step): boolean {
+  if (step.kind === "say") return step.says.some(({ how }) => how === "burst");
+  return !["connect", "read", "request", "ping", "wait"].includes(step.kind);
+}
+
+/** A request as a client sends it. */
+function textOf(client: Client, ask: Ask): string {
+  const { tag, method, how, size, framing, minor, close, expect } = ask;
+  const body = bodyOf(tag, size);
+  let text = `${method} /${client.id}?${how} HTTP/1.${minor}\r\nHost: sim\r\nX-Tag: ${tag}\r\n`;
+  if (close) text += "Connection: close\r\n";
+  else if (minor === 0) text += "Connection: keep-alive\r\n";
+  if (expect) text += "Expect: 100-continue\r\n";
+  if (method !== "POST") return `${text}\r\n`;
+  if (framing === "length") return `${text}Content-Length: ${size}\r\n\r\n${body}`;
+  text += "Transfer-Encoding: chunked\r\n\r\n";
+  for (let at = 0; at < size; at += 700) {
+    const piece = body.slice(at, at + 700);
+    text += `${piece.length.toString(16)}\r\n${piece}\r\n`;
+  }
+  return `${text}0\r\n${framing === "trailers" ? "X-Trailer: x\r\n" : ""}\r\n`;
+}
+
+export class World implements Scene, Court {
+  readonly settings: Settings;
   readonly engine: Engine;
+  readonly memory: number;
   readonly pump: Pump;
-  readonly clock = new VirtualClock();
-  readonly runner = new Runner(this.clock);
-  readonly net = new MemoryNet(this.clock);
+  readonly clock: VirtualClock;
+  readonly runner: Runner;
+  readonly net: MemoryNet;
   readonly watch = new Watch();
-  readonly rules: Rules;
+  readonly judge: Judge;
   readonly post: Post;
-  readonly guests: Guests;
-  readonly serving: Serving;
+  readonly owner: Owner;
+  readonly #traffic: Traffic;
+  readonly #place: Place;
   /** The handler's side, where that is another thread. */
   readonly application: Application | undefined;
-  readonly #place: Place;
+  /** Clients by number, which is their address. */
+  readonly clients = new Map<number, Client>();
   // What the handler knows.
-  get isOrdered(): boolean {
-    return this.settings.ordered;
-  }
-
   version = 0;
   thrown = 0;
   readonly asks = new Map<number, Asked>();
@@ -61,24 +109,24 @@ export class World implements Scene {
   #staticBody: StaticBody | undefined;
   // What has happened.
   readonly errors: string[] = [];
+  /** What clients have received, and when. */
+  readonly trace = createHash("sha256");
   evictions = 0;
+  #pings = 0;
   isStopping = false;
   /** The run is at its end: everybody reads. */
   isEnding = false;
-  /** Connections end after a few requests. */
-  isLimited = false;
-  /** Also one that reads at once may be evicted: by a burst within a turn, by long runs that are seldom handed over. */
-  isHarsh: boolean;
-  /** The audience when the inbox began to be drained: who is evicted within a batch has been a reader of its front. */
-  early = new Map<Client, WebSocketImpl>();
   #listener: Listener | undefined;
 
-  constructor(settings: SimulatedSettings, build?: "release" | "debug") {
+  constructor(settings: Settings, build?: "release" | "debug") {
     this.settings = settings;
-    const { params, place } = settings;
-    const isShort = (params.QueuedFrames as number) < (params.Frames as number);
-    this.isHarsh = isShort || settings.flushInterval > 0;
+    const { params, mode } = settings;
+    this.clock = mode === "exact" ? new FixedClock() : new VirtualClock();
+    this.runner = new Runner(this.clock);
+    this.net = new MemoryNet(this.clock);
+    this.#traffic = new Traffic(this.clock, settings.delay);
     this.engine = testEngine(params, build);
+    this.memory = this.engine.x.memory.buffer.byteLength;
     this.pump = new Pump({
       engine: this.engine,
       clock: this.clock,
@@ -90,35 +138,19 @@ export class World implements Scene {
         this.evictions += evictions.length;
       },
     });
-    this.rules = {
-      mayClose: () => this.isStopping || this.isLimited,
-      isLoose: () => place === "application" && this.pump.stats().messagesRefused > 0,
-      sheds: place !== "inline",
-      isScarce: (params.ReceivePoolBytes as number) <= 131072,
-      isStarved: (params.ReplyPoolBytes as number) <= 65536,
-      now: () => this.clock.now(),
-    };
-    this.post = new Post(this.pump, this.clock, settings, {
-      before: () => {
-        this.early = this.post.isQuiet ? new Map() : this.audience();
-      },
-      after: () => this.early.clear(),
-      note: (error) => this.note(error),
-    });
-    this.#place = this.#settle();
+    this.judge = mode === "exact" ? new Model(this) : new Ledger(this);
+    this.post = new Post(this.pump, this.clock, settings, this.#traffic.line);
+    this.#place = this.#makePlace();
     if (this.#place instanceof ApplicationPlace) this.application = this.#place.application;
-    const { inbox } = this.post;
-    if (inbox.host) inbox.host = this.post.over(inbox.host);
-    this.guests = new Guests(this);
-    this.serving = new Serving(this);
+    this.owner = new Owner(this);
   }
 
-  /** Where the handler is to live. */
-  #settle(): Place {
+  #makePlace(): Place {
     const { settings, clock, pump } = this;
     const { inbox, writer } = this.post;
     const ground: Ground = {
       ...{ settings, clock, pump, inbox, writer, failed: this.#failed },
+      line: this.#traffic.line,
       backlog: settings.params.Backlog as number,
     };
     if (settings.place === "application") return new ApplicationPlace(ground);
@@ -136,13 +168,20 @@ export class World implements Scene {
     this.errors.push(error);
   }
 
-  // ---- what the handler asks for -----------------------------------------------------------------------
+  // ---- what the handler asks for ---------------------------------------------------------------------------
 
-  /** The client's number is its address. */
+  get isExact(): boolean {
+    return this.settings.mode === "exact";
+  }
+
+  get isOrdered(): boolean {
+    return this.settings.ordered;
+  }
+
   clientAt(address: string): Client {
-    const guest = this.guests.at(Number(address.slice(1)));
-    if (!guest) throw new Error(`nobody is at ${address}`);
-    return guest.client;
+    const client = this.clients.get(Number(address.slice(1)));
+    if (!client) throw new Error(`no client is at ${address}`);
+    return client;
   }
 
   readonly staticBody = (): StaticBody => {
@@ -150,28 +189,49 @@ export class World implements Scene {
     return this.#staticBody;
   };
 
-  echo(client: Client, ws: WebSocket, data: string | Uint8Array): void {
-    this.serving.sendTo(client, ws, data);
+  echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void {
+    this.owner.send(client, ws, data, tag, true);
   }
 
-  publishWithin(tag: number): void {
-    this.serving.publishWithin(tag);
+  burst(tag: number): void {
+    this.owner.burst(tag);
   }
 
-  // ---- who is there --------------------------------------------------------------------------------------
+  // ---- what the judge and the checks ask for ---------------------------------------------------------------
 
-  get clients(): Client[] {
-    return [...this.guests].map(({ client }) => client);
+  get messagesRefused(): number {
+    return this.pump.stats().messagesRefused;
   }
 
-  /** Those whose WebSocket is open, as the worker knows. */
+  /** Clients whose WebSocket is open, as the worker knows. */
   audience(): Map<Client, WebSocketImpl> {
     const found = new Map<Client, WebSocketImpl>();
     this.pump.each((ws) => found.set(this.clientAt(ws.remoteAddress), ws));
     return found;
   }
 
-  // ---- the run ---------------------------------------------------------------------------------------------
+  readers(): Map<Client, readonly number[]> {
+    const found = new Map<Client, readonly number[]>();
+    for (const [client, ws] of this.audience())
+      found.set(
+        client,
+        ws.subscriptions.map((name) => TOPICS.indexOf(name)),
+      );
+    return found;
+  }
+
+  /** Nothing is under way between the threads. */
+  get isQuiet(): boolean {
+    const isClear = this.application?.outlet.isClear ?? true;
+    return isClear && this.#traffic.underWay === 0 && this.post.isQuiet;
+  }
+
+  /** Errors of the handler's that were counted. */
+  get handlerErrors(): number {
+    return this.pump.handlerErrors + this.#place.errors;
+  }
+
+  // ---- the run -----------------------------------------------------------------------------------------------
 
   async start(): Promise<void> {
     await this.#place.use(handlerOf(this, 0));
@@ -179,66 +239,205 @@ export class World implements Scene {
   }
 
   async step(step: Step): Promise<void> {
+    const isAlone = this.isExact && concernsOthers(step);
+    if (isAlone) await this.untilQuiet();
     await this.#act(step);
     if (step.pause === 0) await this.runner.settle();
     else if (step.pause > 0) await this.runner.advance(step.pause);
+    if (isAlone || (this.isExact && step.pause >= 0)) await this.untilQuiet();
+    if (!this.isExact && this.isQuiet && step.pause >= 0) this.judge.quiet();
+  }
+
+  /** In exact mode: until nothing is under way. */
+  async untilQuiet(): Promise<void> {
+    for (let rounds = 0; rounds === 0 || !this.isQuiet; rounds++) {
+      if (rounds > 100) throw new Error("messages between the threads are under way for ever");
+      await this.runner.advance(QUIET_MILLIS);
+    }
+    this.judge.quiet();
   }
 
   async #act(step: Step): Promise<void> {
-    const { guests, serving } = this;
     switch (step.kind) {
       case "connect":
-        return guests.connect(step);
-      case "request":
-        return guests.request(step);
-      case "stub":
-        return guests.stub(step);
-      case "broken":
-        return guests.broken(step);
-      case "upgrade":
-        return guests.upgrade(step);
-      case "say":
-        return guests.talk(step);
-      case "ping":
-        return guests.ping(step);
-      case "fault":
-        return guests.fault(step);
-      case "leave":
-        return guests.leave(step);
-      case "read":
-        return guests.readStep(step);
-      case "publish":
-        for (const one of step.all) serving.publish(one);
-        return undefined;
-      case "send":
-        return serving.send(step);
-      case "subscribe":
-      case "unsubscribe":
-        return serving.subscribe(step);
-      case "serve":
-        return serving.serve(step);
+        return this.#connect(step);
+      case "calls":
+        return this.owner.calls(step);
       case "stale":
-        return serving.stale(step);
-      case "configure":
-        return serving.configure(step);
+        return this.owner.stale(step);
       case "settle":
         return this.settle(step.tag);
       case "reload":
         return this.#reload();
+      case "configure":
+        return configure(this.pump, { [step.name]: step.value }, Number.POSITIVE_INFINITY);
       case "block":
         return this.#place.block(step.ms);
       case "shutdown":
         return this.#shutdown(step.drainMs);
-      default:
+      case "wait":
         return undefined;
+      case "read":
+        return this.clients.get(step.client)?.read(step.limit);
+      default: {
+        const client = this.clients.get(step.client);
+        if (!client?.isAlive) return undefined;
+        if (step.kind === "leave") return this.#leave(client, step.how);
+        const isHttp = !client.isUpgrading;
+        if (step.kind === "request") return isHttp ? this.#request(client, step) : undefined;
+        if (step.kind === "stub") return isHttp ? this.#stub(client, step) : undefined;
+        if (step.kind === "broken") return isHttp ? this.#broken(client, step) : undefined;
+        if (step.kind === "upgrade") return isHttp ? this.#upgrade(client, step) : undefined;
+        if (!client.isOpen) return undefined;
+        // Whether messages that wait are still answered, before what ends a WebSocket, depends on how they were cut.
+        if (step.kind === "fault" && this.isExact && client.said.length > 0) return undefined;
+        if (step.kind === "say") return this.#say(client, step);
+        return step.kind === "ping" ? this.#ping(client, step) : this.#fault(client, step);
+      }
     }
   }
+
+  #connect({ client: id, buffer, prompt, polite }: Of<"connect">): void {
+    const socket = this.net.connect(buffer, `#${id}`);
+    if (!socket) return;
+    const { clock, runner } = this;
+    const world = this;
+    const around = {
+      judge: this.judge,
+      get isEnding() {
+        return world.isEnding;
+      },
+      now: () => clock.now(),
+      defer: (fn: () => void) => clock.defer(fn),
+      settle: () => runner.settle(),
+      received: (bytes: Uint8Array) => {
+        this.trace.update(`${clock.now()} ${id} ${bytes.length}\n`).update(bytes);
+      },
+    };
+    this.clients.set(id, new Client(id, socket, { prompt, polite }, around));
+  }
+
+  // ---- requests --------------------------------------------------------------------------------------------
+
+  async #request(client: Client, { asks, cut }: Of<"request">): Promise<void> {
+    let text = "";
+    for (const ask of asks) {
+      if (client.isDone) break;
+      text += textOf(client, ask);
+      client.heads.push(ask.method === "HEAD");
+      this.#asked(client, ask, true);
+      // Another request would not be answered.
+      const isUnframed = ask.how === "pieces" && ask.minor === 0 && ask.method !== "HEAD";
+      client.isDone = ask.close || ask.how === "close" || isUnframed;
+    }
+    await client.send(encoder.encode(text), cut);
+  }
+
+  #asked(client: Client, ask: Ask, isWhole: boolean): void {
+    this.asks.set(ask.tag, { client, ask, isHandled: false });
+    this.judge.asked(client, ask, isWhole);
+  }
+
+  async #stub(client: Client, { ask, part }: Of<"stub">): Promise<void> {
+    const text = textOf(client, ask);
+    // At least one octet is missing.
+    const cut = text.slice(0, Math.floor(part * text.length));
+    client.heads.push(cut.startsWith("HEAD "));
+    this.#asked(client, ask, false);
+    client.isDone = true;
+    await client.send(encoder.encode(cut), { at: [], turns: false });
+  }
+
+  async #broken(client: Client, { which, cut }: Of<"broken">): Promise<void> {
+    const broken = BROKEN[which];
+    if (!broken) return;
+    client.heads.push(false);
+    client.isDone = true;
+    this.judge.broken(client, broken.status);
+    await client.send(encoder.encode(broken.text), cut);
+  }
+
+  async #upgrade(client: Client, { tag, offer, how, cut }: Of<"upgrade">): Promise<void> {
+    this.asks.set(tag, { client, open: how, isHandled: false });
+    client.heads.push(false);
+    client.isUpgrading = how !== "refuse";
+    this.judge.upgraded(client, tag, offer, how);
+    const text =
+      `GET /${client.id} HTTP/1.1\r\nHost: sim\r\nX-Tag: ${tag}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
+      `${OFFERS[offer] ?? ""}\r\n`;
+    await client.send(encoder.encode(text), cut);
+    if (client.isUpgrading) client.read(Number.POSITIVE_INFINITY);
+  }
+
+  // ---- frames ------------------------------------------------------------------------------------------------
+
+  async #say(client: Client, { says, cut }: Of<"say">): Promise<void> {
+    const frames = says.flatMap((say) => this.#framesOf(client, say));
+    await client.send(Buffer.concat(frames), cut);
+  }
+
+  #framesOf(client: Client, say: Say): Uint8Array[] {
+    const { tag, opcode, frames, pings, deflate } = say;
+    const least = this.isExact ? 0 : TAG_BYTES;
+    const payload = payloadOf(tag, opcode, Math.max(least, say.size));
+    const packed = deflate && client.deflates;
+    const wire = packed ? zlibCodec.deflate(payload, 15) : payload;
+    const out: Uint8Array[] = [];
+    const mask = [tag & 255, (tag >> 8) & 255, 7, 0];
+    for (let i = 0; i < frames; i++) {
+      const part = wire.subarray((wire.length * i) / frames, (wire.length * (i + 1)) / frames);
+      const final = i === frames - 1 ? 1 : 0;
+      const reserved = packed && i === 0 ? 4 : 0;
+      out.push(frame(i === 0 ? opcode : 0, part, { final, reserved, mask }));
+      if (pings && final === 0) out.push(this.#pingFrame(client));
+    }
+    this.says.set(tag, say);
+    client.said.push({ tag, opcode, payload });
+    this.judge.said(client, say, payload);
+    return out;
+  }
+
+  /** No two pings are alike: a pong says by its text which ping it answers. */
+  #pingFrame(client: Client): Uint8Array {
+    const text = `ping ${this.#pings++}`;
+    client.pings.push(text);
+    return frame(9, text);
+  }
+
+  async #ping(client: Client, { count, cut }: Of<"ping">): Promise<void> {
+    const pings = Array.from({ length: count }, () => this.#pingFrame(client));
+    await client.send(Buffer.concat(pings), cut);
+  }
+
+  async #fault(client: Client, { which, cut }: Of<"fault">): Promise<void> {
+    const fault = FAULTS[which];
+    if (!fault || (fault.deflated && !client.deflates)) return;
+    if (fault.whole && this.settings.params.Pieces === 1) return;
+    client.isDone = true;
+    this.judge.failed(client, fault.code);
+    await client.send(fault.bytes, cut);
+  }
+
+  #leave(client: Client, how: Of<"leave">["how"]): void {
+    if (this.isExact && client.said.length > 0) return;
+    if (how === "reset") client.reset();
+    else if (how === "close" && client.isOpen) {
+      client.isDone = true;
+      this.judge.failed(client, 1000);
+      client.socket.send(closeFrame(1000));
+    } else client.end();
+  }
+
+  // ---- the server ------------------------------------------------------------------------------------------
 
   /** A handler that waits goes on. */
   settle(tag: number): void {
     const fn = this.pending.get(tag);
     this.pending.delete(tag);
-    fn?.();
+    if (!fn) return;
+    this.judge.settled(tag);
+    fn();
   }
 
   async #reload(): Promise<void> {
@@ -250,30 +449,35 @@ export class World implements Scene {
   #shutdown(drainMs: number): void {
     if (this.isStopping) return;
     this.isStopping = true;
-    for (const client of this.clients) {
-      client.mayEnd("Shutdown", "CloseTimeout", "Ok");
-      if (drainMs > 0) client.mayCloseWith(1012);
-      else if (this.sockets.has(client.id)) client.farewell(1001, "Shutdown");
-      else client.mayCloseWith(1001);
-    }
+    this.judge.stopped();
     this.#place.shutdown();
     this.#listener?.close();
     this.pump.farewell.begin(drainMs);
   }
 
+  /** Everybody reads everything, and whatever waits goes on. */
+  async rest(ms: number): Promise<void> {
+    this.isEnding = true;
+    for (const client of this.clients.values()) client.read(Number.POSITIVE_INFINITY);
+    await this.runner.advance(ms);
+    for (const tag of [...this.pending.keys()]) {
+      this.settle(tag);
+      if (this.isExact) await this.untilQuiet();
+    }
+    for (const [client, ws] of this.owner.paused) {
+      this.owner.pause(client, ws, false);
+      if (this.isExact) await this.untilQuiet();
+    }
+    await this.runner.settle();
+  }
+
   /** Ends what is left, and the application. */
   async end(): Promise<void> {
-    for (const client of this.clients) client.mayEnd("Shutdown");
     this.pump.endAll();
-    // What was told arrives on the other side, and who waits for a handler that never settles waits no more.
+    // Handlers that never settle are not waited for any more.
     await this.runner.advance(10000);
     this.#place.end();
     this.pump.stop();
     await this.runner.settle();
-  }
-
-  /** Errors of the handler's that were counted. */
-  get handlerErrors(): number {
-    return this.pump.handlerErrors + this.#place.errors;
   }
 }

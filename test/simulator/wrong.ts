@@ -40,18 +40,6 @@ export const BROKEN: readonly Broken[] = [
   },
 ];
 
-/** The bodies of refusals. */
-export const PHRASES: Readonly<Record<number, string>> = {
-  400: "Bad Request\n",
-  413: "Content Too Large\n",
-  414: "URI Too Long\n",
-  417: "Expectation Failed\n",
-  426: "Upgrade Required\n",
-  431: "Request Header Fields Too Large\n",
-  501: "Not Implemented\n",
-  505: "HTTP Version Not Supported\n",
-};
-
 /** A frame that fails its WebSocket, and the code. */
 interface Fault {
   readonly bytes: Uint8Array;

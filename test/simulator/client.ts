@@ -1,0 +1,219 @@
+// A client: its socket in memory, the bytes that have arrived, taken apart, and what it may still do.
+//
+// Invariant: each answer and frame is told to the judge once, as soon as it is whole; nothing arrives after the last
+// answer of a connection, or after a Close; a pong answers a ping, in their order; the client's end is told once.
+
+import { latin1 } from "../../host/text";
+import type { MemorySocket } from "../../worker/net/memory";
+import { closeFrame } from "../frame";
+import type { Judge } from "./judge";
+import type { Cut, Manners } from "./steps";
+import { type Arrived, type Frame, takeAnswer, takeFrame } from "./stream";
+
+/** ms before which no time limit may end a connection, the least that any is set to: of silence, of its life. */
+const SILENCE: Readonly<Record<string, number>> = { IdleTimeout: 20000, KeepAliveTimeout: 1000 };
+const LIFE: Readonly<Record<string, number>> = { HeadTimeout: 10000, RequestTimeout: 20000 };
+
+/** A message that the client has sent and the handler has not seen. */
+interface Said {
+  readonly tag: number;
+  readonly opcode: number;
+  readonly payload: Uint8Array;
+}
+
+/** What a client needs of its world. */
+interface Surroundings {
+  readonly judge: Judge;
+  /** The run is at its end: everybody reads. */
+  readonly isEnding: boolean;
+  now(): number;
+  defer(fn: () => void): void;
+  settle(): Promise<void>;
+  /** Bytes have arrived. */
+  received(bytes: Uint8Array): void;
+}
+
+export class Client {
+  readonly id: number;
+  readonly socket: MemorySocket;
+  readonly #manners: Manners;
+  readonly #around: Surroundings;
+  /** "closed": a Close has arrived; "over": the last answer has. */
+  phase: "http" | "frames" | "closed" | "over" = "http";
+  /** When its phase began, it connected, and it last sent something. */
+  phaseAt: number;
+  readonly cameAt: number;
+  spokeAt: number;
+  #received: Uint8Array = new Uint8Array(0);
+  /** Bytes that may follow the last answer: a refusal may be of a time before its request was known to be a HEAD. */
+  #spare = "";
+  /** For each request without an answer: whether it is a HEAD. */
+  readonly heads: boolean[] = [];
+  /** Pings without a pong. */
+  readonly pings: string[] = [];
+  readonly said: Said[] = [];
+  /** Compressed messages were agreed upon. */
+  deflates = false;
+  /** It has asked for its WebSocket. */
+  isUpgrading = false;
+  /** It sends nothing more that would be answered. */
+  isDone = false;
+  hasEnded = false;
+  hasReset = false;
+  /** A message for it was refused, and its `drain` has not been called. */
+  isThirsty = false;
+  /** Why its connection ended, as the handler was told; why its upgrade failed. */
+  cause: string | undefined;
+  lapsed: string | undefined;
+  #isNoted = false;
+
+  constructor(id: number, socket: MemorySocket, manners: Manners, around: Surroundings) {
+    this.id = id;
+    this.socket = socket;
+    this.#manners = manners;
+    this.#around = around;
+    this.phaseAt = around.now();
+    this.cameAt = this.phaseAt;
+    this.spokeAt = this.phaseAt;
+    socket.notify = () => {
+      if (this.#isNoted || !this.isReading) return;
+      this.#isNoted = true;
+      around.defer(() => {
+        this.#isNoted = false;
+        this.read(Number.POSITIVE_INFINITY);
+      });
+    };
+  }
+
+  fail(text: string): never {
+    throw new Error(`${this}: ${text}`);
+  }
+
+  /** It reads everything at once: always, or while it waits for its WebSocket. */
+  get isReading(): boolean {
+    const isWaiting = this.isUpgrading && this.phase === "http";
+    return this.#around.isEnding || this.#manners.prompt || isWaiting;
+  }
+
+  /** It may still send something. */
+  get isAlive(): boolean {
+    return !this.isDone && !this.hasEnded && this.socket.gone === "";
+  }
+
+  /** Its WebSocket is open, as far as it knows. */
+  get isOpen(): boolean {
+    return this.isAlive && this.phase === "frames";
+  }
+
+  async send(bytes: Uint8Array, { at, turns }: Cut): Promise<void> {
+    let from = 0;
+    for (const part of [...at, 1]) {
+      const to = Math.floor(part * bytes.length);
+      if (to > from) this.socket.send(bytes.subarray(from, to));
+      from = Math.max(from, to);
+      if (turns && part < 1) await this.#around.settle();
+    }
+    if (bytes.length > 0) this.spokeAt = this.#around.now();
+  }
+
+  end(): void {
+    this.hasEnded = true;
+    this.isDone = true;
+    this.#around.judge.left(this);
+    this.socket.end();
+  }
+
+  reset(): void {
+    this.hasReset = true;
+    this.isDone = true;
+    this.socket.reset();
+  }
+
+  /** Bytes that have arrived and are no whole answer or frame. */
+  get rest(): number {
+    return this.#received.length;
+  }
+
+  read(limit: number): void {
+    if (this.socket.gone === "reset") return;
+    const bytes = this.socket.read(limit);
+    if (bytes.length > 0) this.#around.received(bytes);
+    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
+    while (this.#received.length > 0 && this.#takeOne());
+    if (!this.#manners.polite || this.hasEnded || this.hasReset) return;
+    if (this.phase === "closed" && !this.isDone) {
+      this.isDone = true;
+      this.socket.send(closeFrame(1000));
+    }
+    if (this.socket.ended) this.end();
+  }
+
+  #takeOne(): boolean {
+    if (this.phase === "over" || this.phase === "closed") {
+      if (this.#spare.startsWith(latin1(this.#received, 0, this.#received.length))) return false;
+      this.fail(`${this.#received.length} bytes after the end`);
+    }
+    if (this.phase === "http") {
+      const answer = takeAnswer(this.#received, this.heads[0] === true, this.socket.ended);
+      if (!answer) return false;
+      this.#received = this.#received.subarray(answer.bytes.length);
+      this.#takeAnswer(answer);
+    } else {
+      const frame = takeFrame(this.#received);
+      if (!frame) return false;
+      this.#received = this.#received.subarray(frame.bytes.length);
+      this.#takeFrame(frame);
+    }
+    return true;
+  }
+
+  #enter(phase: Client["phase"]): void {
+    this.phase = phase;
+    this.phaseAt = this.#around.now();
+  }
+
+  #takeAnswer(answer: Arrived): void {
+    const isLast = /\bclose\b/.test(answer.fields.get("connection") ?? "");
+    const isHead = answer.status !== 100 && this.heads.shift() === true;
+    if (isHead && answer.status >= 400) this.#spare = `${answer.phrase}\n`;
+    if (answer.status === 101) {
+      this.#enter("frames");
+      this.deflates = answer.fields.has("sec-websocket-extensions");
+    } else if (isLast) {
+      this.isDone = true;
+      this.#enter("over");
+    }
+    this.#around.judge.answer(this, answer);
+  }
+
+  #takeFrame(frame: Frame): void {
+    if (frame.opcode === 10) this.#takePong(latin1(frame.payload, 0, frame.payload.length));
+    else if (frame.opcode === 8) this.#enter("closed");
+    this.#around.judge.frame(this, frame);
+  }
+
+  /** A client that reads slowly gets the newest pong alone. */
+  #takePong(text: string): void {
+    const index = this.pings.indexOf(text);
+    if (index < 0) this.fail("a pong to no ping");
+    this.pings.splice(0, index + 1);
+  }
+
+  /** The server says why the connection ended. */
+  ended(cause: string): void {
+    if (this.cause !== undefined) this.fail(`it ended twice: ${this.cause}, ${cause}`);
+    this.cause = cause;
+    const now = this.#around.now();
+    if (now - this.spokeAt < (SILENCE[cause] ?? 0) || now - this.cameAt < (LIFE[cause] ?? 0))
+      this.fail(`${cause} at ${now}; it came at ${this.cameAt}, spoke at ${this.spokeAt}`);
+  }
+
+  /** Why it ended, as far as the handler was told. */
+  get why(): string | undefined {
+    return this.cause ?? this.lapsed;
+  }
+
+  toString(): string {
+    return `client ${this.id} (${this.phase}, ${this.why ?? "open"})`;
+  }
+}

@@ -1,0 +1,61 @@
+// What a run tells its judge, in the order in which it happens: the model (model.ts) in exact mode, the ledger
+// (ledger.ts) in stress mode. A judge throws at what must not be.
+
+import type { Client } from "./client";
+import type { Ask, OpenHow, Say, Settings, Via } from "./steps";
+import type { Arrived, Frame } from "./stream";
+
+/** A message that the server took from its owner: for one client, or for the readers of a topic, or for all. */
+export interface Message {
+  readonly tag: number;
+  readonly opcode: 1 | 2;
+  readonly payload: Uint8Array;
+  readonly plain: boolean;
+  readonly via: Via;
+  /** Sent by the application to an id: whether the client's queue has room nobody is told. */
+  readonly isRecord?: boolean;
+  readonly to?: Client;
+  readonly topic?: number;
+  readonly except?: Client;
+}
+
+/** What a judge sees of the run. */
+export interface Court {
+  readonly settings: Settings;
+  /** Messages for single clients that found no room. */
+  readonly messagesRefused: number;
+  /** The topics of each client whose WebSocket is open, as the worker knows. */
+  readers(): Map<Client, readonly number[]>;
+}
+
+export interface Judge {
+  /** The client has sent a request, or a part of one. */
+  asked(client: Client, ask: Ask, isWhole: boolean): void;
+  /** The client has sent a request that must be refused. */
+  broken(client: Client, status: number): void;
+  upgraded(client: Client, tag: number, offer: number, how: OpenHow): void;
+  said(client: Client, say: Say, payload: Uint8Array): void;
+  /** The client has sent a frame that fails its WebSocket, or a Close. */
+  failed(client: Client, code: number): void;
+  /** The client has half-closed. */
+  left(client: Client): void;
+
+  /** The server has accepted a message. */
+  accepted(message: Message): void;
+  /** A handler has queued a message of its own. */
+  echoed(message: Message): void;
+  subscribed(client: Client, topic: number, on: boolean): void;
+  /** The server's owner has closed a WebSocket. */
+  closed(client: Client, code: number, reason: string): void;
+  paused(client: Client, on: boolean): void;
+  /** The handler that waits under a tag goes on. */
+  settled(tag: number): void;
+  stopped(): void;
+
+  answer(client: Client, answer: Arrived): void;
+  frame(client: Client, frame: Frame): void;
+  /** Nothing is under way. */
+  quiet(): void;
+  /** Everybody has read everything, and every handler has settled. */
+  delivered(): void;
+}

@@ -1,0 +1,211 @@
+// The judge of stress mode. It predicts nothing; each message carries its tag, so it can tell what must never happen.
+//
+// Invariant, for each client: a message is one that was accepted for it, is whole, and comes once, in the order of the
+// calls, messages for it alone and publications together. An answer is the one to its oldest request, or a refusal.
+// What was accepted has arrived when everybody has read everything, or the client has ended.
+
+import type { Client } from "./client";
+import { bodyOf, LARGE_BYTES, STATIC_BYTES, piecesOf, tagOf } from "./content";
+import type { Court, Judge, Message } from "./judge";
+import type { Ask, OpenHow } from "./steps";
+import type { Arrived, Frame } from "./stream";
+import { zlibCodec } from "../../worker/net/zlib";
+
+/** Statuses with which a server under stress refuses any request. */
+const REFUSALS: readonly number[] = [408, 500, 503];
+/** Readers of broadcasts, among those of topics. */
+const ALL = -1;
+
+/** A message that was accepted, and its place in the order of all. */
+interface Entry extends Message {
+  readonly order: number;
+}
+
+interface Book {
+  /** Statuses and bodies of the answers that are owed. */
+  readonly answers: { readonly status: number; readonly body: string }[];
+  /** Messages that must arrive. */
+  readonly owed: Set<Entry>;
+  /** Topics that it has ever subscribed to. */
+  readonly topics: Set<number>;
+  /** The last message that arrived, by producer. */
+  readonly last: Map<string, number>;
+  expects: boolean;
+  missed: number;
+}
+
+/** The body of the answer to a request that is handled. */
+function answerTo({ tag, method, how, size }: Ask): { status: number; body: string } {
+  const text = (body: string): { status: number; body: string } => {
+    return { status: 200, body: method === "HEAD" ? "" : body };
+  };
+  switch (how) {
+    case "static":
+      return text(bodyOf(0, STATIC_BYTES));
+    case "large":
+      return text(bodyOf(tag, LARGE_BYTES));
+    case "pieces":
+      return text(piecesOf(tag).join(""));
+    case "up-early":
+      return text("early");
+    case "throw":
+    case "empty":
+    case "reject":
+    case "die":
+      return { status: 500, body: "" };
+    // The head of a broken answer arrives, and to HEAD that is all.
+    default:
+      return text(`${tag} ${bodyOf(tag, size)}`);
+  }
+}
+
+export class Ledger implements Judge {
+  readonly #court: Court;
+  readonly #books = new Map<Client, Book>();
+  readonly #entries = new Map<number, Entry>();
+  #order = 0;
+  /** Clients that certainly read each topic, as of the last quiet moment. */
+  #readers = new Map<number, Set<Client>>();
+  /** The first message after that moment. */
+  #quietAt = 0;
+
+  constructor(court: Court) {
+    this.#court = court;
+  }
+
+  #book(client: Client): Book {
+    let book = this.#books.get(client);
+    if (!book) {
+      const lists = { answers: [], owed: new Set<Entry>(), topics: new Set<number>() };
+      book = { ...lists, last: new Map(), expects: false, missed: 0 };
+      this.#books.set(client, book);
+    }
+    return book;
+  }
+
+  // ---- requests --------------------------------------------------------------------------------------------
+
+  asked(client: Client, ask: Ask, isWhole: boolean): void {
+    const book = this.#book(client);
+    if (ask.expect) book.expects = true;
+    // A handler that does not wait for the body answers a part of a request, too.
+    const isAnswered = isWhole || ask.how === "up-early";
+    book.answers.push(isAnswered ? answerTo(ask) : { status: 0, body: "" });
+  }
+
+  broken(client: Client, status: number): void {
+    this.#book(client).answers.push({ status, body: "" });
+  }
+
+  upgraded(client: Client, _tag: number, _offer: number, how: OpenHow): void {
+    const { answers } = this.#book(client);
+    answers.push(how === "refuse" ? { status: 403, body: "no" } : { status: 101, body: "" });
+  }
+
+  answer(client: Client, { status, phrase, body }: Arrived): void {
+    const book = this.#book(client);
+    if (status === 100) {
+      if (!book.expects) client.fail("a 100 (Continue) that it does not expect");
+      return;
+    }
+    const owed = book.answers.shift();
+    if (owed?.status === status && owed.body === body) return;
+    // Of a refusal the body is the phrase.
+    const isRefusal = REFUSALS.includes(status) || (owed?.status === status && status >= 400);
+    if (isRefusal && (body === "" || body === `${phrase}\n`)) return;
+    const wanted = owed ? `${owed.status} ${owed.body.slice(0, 60)}` : "nothing";
+    client.fail(`${status} ${body.slice(0, 60)} has arrived, ${wanted} is owed`);
+  }
+
+  // ---- messages --------------------------------------------------------------------------------------------
+
+  accepted(message: Message): void {
+    const entry = { ...message, order: this.#order++ };
+    this.#entries.set(message.tag, entry);
+    if (message.to) this.#book(message.to).owed.add(entry);
+    for (const client of message.to ? [] : (this.#readers.get(message.topic ?? ALL) ?? [])) {
+      if (client !== message.except) this.#book(client).owed.add(entry);
+    }
+  }
+
+  echoed(message: Message): void {
+    this.accepted(message);
+  }
+
+  /** From now on, up to the next quiet moment, nobody knows whether the client reads the topic. */
+  subscribed(client: Client, topic: number): void {
+    const book = this.#book(client);
+    book.topics.add(topic);
+    this.#readers.get(topic)?.delete(client);
+    for (const entry of book.owed) {
+      if (entry.topic === topic && entry.order >= this.#quietAt) book.owed.delete(entry);
+    }
+  }
+
+  quiet(): void {
+    this.#quietAt = this.#order;
+    this.#readers = new Map([[ALL, new Set()]]);
+    for (const [client, topics] of this.#court.readers()) {
+      for (const topic of [ALL, ...topics]) {
+        const readers = this.#readers.get(topic) ?? new Set();
+        this.#readers.set(topic, readers.add(client));
+      }
+    }
+  }
+
+  frame(client: Client, frame: Frame): void {
+    if (frame.opcode >= 8) return;
+    if (frame.packed && !client.deflates) client.fail("a compressed message without an agreement");
+    const payload = frame.packed ? zlibCodec.inflate(frame.payload, 1 << 20) : frame.payload;
+    if (typeof payload === "string") client.fail(`a compressed message that is ${payload}`);
+    const entry = this.#entries.get(tagOf(frame.opcode, payload));
+    if (entry?.opcode !== frame.opcode || Buffer.compare(entry.payload, payload) !== 0)
+      client.fail(`a message of ${payload.length} bytes that nobody has sent`);
+    const book = this.#book(client);
+    const isReader = entry.topic === undefined || book.topics.has(entry.topic);
+    if (entry.to ? entry.to !== client : !isReader || entry.except === client)
+      client.fail(`message ${entry.tag} is for ${entry.to ?? "others"}`);
+    this.#judgeOrder(client, book, entry);
+    book.owed.delete(entry);
+  }
+
+  /** Messages of one producer come in order. */
+  #judgeOrder(client: Client, book: Book, entry: Entry): void {
+    const { place } = this.#court.settings;
+    // On the application's thread its handlers and its other code are one producer.
+    const producer = place === "application" ? "inbox" : entry.via;
+    // Handlers' messages that find no room are kept there, and publications overtake them.
+    const isKept = place === "application" && this.#court.messagesRefused > 0;
+    const line = isKept ? `${producer} ${entry.isRecord ?? entry.to === undefined}` : producer;
+    if ((book.last.get(line) ?? -1) >= entry.order)
+      client.fail(`message ${entry.tag} is repeated, or comes after a later one`);
+    book.last.set(line, entry.order);
+  }
+
+  delivered(): void {
+    let missed = 0;
+    for (const client of this.#court.readers().keys()) {
+      const { owed } = this.#book(client);
+      if (client.phase !== "frames" || client.socket.gone !== "" || client.why !== undefined)
+        continue;
+      const lost = [...owed].filter(({ isRecord }) => !isRecord);
+      missed += owed.size - lost.length;
+      if (lost.length > 0) client.fail(`${lost.length} messages lack, the first ${lost[0]?.tag}`);
+    }
+    if (missed > this.#court.messagesRefused)
+      throw new Error(`${missed} messages lack, ${this.#court.messagesRefused} were refused`);
+    for (const [client, { answers }] of this.#books) {
+      const isOpen = client.socket.gone === "" && !client.hasEnded && client.why === undefined;
+      if (isOpen && client.phase === "http" && !client.isDone && answers.length > 0)
+        client.fail(`${answers.length} answers lack`);
+    }
+  }
+
+  said(): void {}
+  failed(): void {}
+  left(): void {}
+  closed(): void {}
+  paused(): void {}
+  settled(): void {}
+  stopped(): void {}
+}
