@@ -11,6 +11,8 @@ interface ChildOptions {
   readonly descriptors?: number;
   /** Descriptors that it gets as 4 and above. */
   readonly fds?: readonly number[];
+  /** It may neither bind to privileged ports nor write where it is not allowed to, even as root. */
+  readonly unprivileged?: true;
 }
 
 export class Child {
@@ -23,8 +25,13 @@ export class Child {
   /** How it ended: its code, or the signal that ended it. */
   readonly ended: Promise<number | string>;
 
-  constructor(name: string, { args = [], descriptors, fds = [] }: ChildOptions = {}) {
-    const command = [process.execPath, fileURLToPath(fileUrl(`children/${name}.mjs`)), ...args];
+  constructor(name: string, { args = [], descriptors, fds = [], unprivileged }: ChildOptions = {}) {
+    // As another user it could not read a checkout in root's home.
+    const drop = ["setpriv", "--bounding-set=-all,+dac_read_search"];
+    const command = [
+      ...(unprivileged && process.getuid?.() === 0 ? drop : []),
+      ...[process.execPath, fileURLToPath(fileUrl(`children/${name}.mjs`)), ...args],
+    ];
     const limited = ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...command];
     const [file = "", ...rest] = descriptors === undefined ? command : limited;
     const stdio: StdioOptions = ["ignore", "inherit", "pipe", "ipc", ...fds];

@@ -115,7 +115,8 @@ faults("what one may not listen on is an error with a code", async () => {
   const cases = [{ path: path.join(folder, "socket") }, ...(port > 0 ? [{ port }] : [])];
   try {
     for (const options of cases) {
-      const child = new Child("faults", { args: ["nobody", JSON.stringify(options)] });
+      const args = ["refused", JSON.stringify(options)];
+      const child = new Child("faults", { args, unprivileged: true });
       try {
         const { code, message } = await child.next<{ code: string; message: string }>(20000);
         assert.is(code, "EACCES", message);

@@ -77,12 +77,7 @@ const cases = {
     for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
     return serving({ signal: stop.signal });
   },
-  /** As somebody without privileges. */
-  async nobody() {
-    if (process.getuid() === 0) {
-      process.setgid(65534);
-      process.setuid(65534);
-    }
+  async refused() {
     await serve({ handler, ...options }).then(
       () => say("served"),
       (error) => say(told(error)),
