@@ -10,7 +10,7 @@ import { LOAD_FLAGS, runLoad } from "./cli/load";
 import { PLAN_FLAGS, runPlan } from "./cli/plan";
 import { SERVE_FLAGS, runServe } from "./cli/serve";
 import { STATS_FLAGS, runStats } from "./cli/stats";
-import { bold, columns, red, say } from "./cli/terminal";
+import { bold, columns, complain, say } from "./cli/terminal";
 import { Failure, UsageError } from "./cli/values";
 
 interface Command {
@@ -105,7 +105,7 @@ try {
 } catch (error) {
   const isUsage = error instanceof UsageError;
   if (!isUsage && !(error instanceof Failure)) throw error;
-  console.error(`${red("ringcast:")} ${error.message}`);
+  complain(error.message);
   if (isUsage) console.error("Try ringcast --help.");
   process.exitCode = isUsage ? 2 : 1;
 }

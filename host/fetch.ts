@@ -13,6 +13,7 @@ import type {
   StreamChoice,
   UpgradeOptions,
 } from "./handler";
+import { parseJson } from "./json";
 import { MEMBERS, checkHandler } from "./members";
 import { describe, isThenable } from "./result";
 import { checkUpgrade } from "./upgrade";
@@ -66,6 +67,10 @@ class FetchRequest extends Request {
 
   override get signal(): AbortSignal {
     return this.#answer.signal;
+  }
+
+  override async json(): Promise<unknown> {
+    return parseJson(await super.text());
   }
 
   override clone(): Request {

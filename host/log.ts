@@ -6,6 +6,7 @@
 // to the console.
 
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options";
+import { printable, printableBlock } from "./printable";
 import { describe, isThenable, toError, whenSettled } from "./result";
 import { show } from "./show";
 
@@ -52,13 +53,21 @@ interface Address {
   readonly path?: string;
 }
 
-/** Prints an error. What it carries may throw when it is looked at; its description does not. */
-function print(where: string, error: unknown): void {
+/**
+ * Prints an error. What it carries may throw when it is looked at; its description does not. A peer may have sent what
+ * a message quotes: its line breaks begin no line that could be taken for one of ours.
+ */
+function print(where: string, thrown: unknown): void {
+  const error = toError(thrown);
   try {
-    console.error(`ringcast: ${where}:`, error);
+    if (!error.message.includes("\n")) {
+      console.error(`ringcast: ${where}:`, error);
+      return;
+    }
   } catch {
-    console.error(`ringcast: ${where}: ${describe(error).stack}`);
+    // Told by its description.
   }
+  console.error(`ringcast: ${where}: ${printableBlock(describe(error).stack)}`);
 }
 
 /** Runs a callback of the user's, which may be async. @param failed called with what it throws or rejects with */
@@ -93,7 +102,7 @@ export class Log {
   /** @param where "request", "message", …: what of the handler threw; "accept", "pool", "worker" */
   error(error: Error, where: string): void {
     const fields = { event: "error", where, err: error };
-    this.#tell("error", fields, `${where}: ${describe(error).message}`);
+    this.#tell("error", fields, printable(`${where}: ${describe(error).message}`));
     const onError = this.#onError;
     if (!onError) {
       if (!this.#logger?.error) print(where, error);

@@ -65,6 +65,8 @@ export interface Options<User = unknown> {
    * Called with errors: what a handler threw (`where` is "request", "message", …), what nobody caught in a thread of
    * the server's ("uncaught": a timer, an unheard rejection), what `onEvict` threw, what accepting failed with, the end
    * of the worker. What it throws itself is printed. Default: `logger`, and console.error where there is none.
+   * A client may have sent what an error quotes: control characters in its message and stack, apart from line breaks
+   * and tabs, are escapes such as `\x1b`.
    */
   onError?: (error: Error, where: string) => void;
   /** Told what happens to the server, as pino is: errors too, beside `onError`. Default: nothing is. */

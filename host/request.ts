@@ -7,6 +7,7 @@
 import { HEADER_ENTRY_BYTES, Method, Trait } from "../assembly/abi";
 import type { PeerCertificate, Request } from "./handler";
 import { gather, whole } from "./body";
+import { parseJson } from "./json";
 import { copyBytes, latin1, utf8 } from "./text";
 
 /** Beside the engine's traits of a request, the host's own: it came over TLS. */
@@ -240,7 +241,7 @@ export abstract class RequestReader implements Request {
 
   json(): unknown {
     const at = this.#whole("json");
-    return JSON.parse(utf8(this.bytes, at.body, at.bodyLength));
+    return parseJson(utf8(this.bytes, at.body, at.bodyLength));
   }
 
   stream(): AsyncIterableIterator<Uint8Array> {

@@ -1,7 +1,10 @@
 // What user code returns and throws: a value, a promise, or anything else that JavaScript can throw.
 //
 // Invariant: nothing here throws, whatever the value is: a revoked proxy, an object without a prototype, a getter or
-// method that throws, a thenable that settles twice. The texts taken from it are bounded.
+// method that throws, a thenable that settles twice. The texts taken from it are bounded. A peer may have sent what
+// they quote, so their control characters are escaped.
+
+import { printableLines } from "./printable";
 
 /** Characters of a message or of a stack that are kept of what was thrown: a client's input may be part of it. */
 const TEXT_LIMIT = 16384;
@@ -16,13 +19,18 @@ export interface Told {
   readonly code?: string | number;
 }
 
+/** Depth of causes whose texts are cleaned: nobody sees more of them. */
+const CAUSES = 4;
+
 function cut(text: string): string {
-  if (text.length <= TEXT_LIMIT) return text;
-  return `${text.slice(0, TEXT_LIMIT)}… (${text.length} characters)`;
+  if (text.length <= TEXT_LIMIT) return printableLines(text);
+  return `${printableLines(text.slice(0, TEXT_LIMIT))}… (${text.length} characters)`;
 }
 
+type Member = "name" | "message" | "stack" | "code" | "cause" | "errors";
+
 /** Reads a member of a value. @returns undefined when there is none, or reading it throws */
-function memberOf(value: unknown, name: "name" | "message" | "stack" | "code"): unknown {
+function memberOf(value: unknown, name: Member): unknown {
   const mayHave = (typeof value === "object" && value !== null) || typeof value === "function";
   if (!mayHave) return undefined;
   try {
@@ -96,12 +104,35 @@ export function errorOf({ name, message, stack, code }: Told, cause?: unknown): 
 }
 
 /**
- * Turns whatever was thrown into an Error that is safe to read. An ordinary error of this realm is returned itself.
- * For everything else it is a new one, with `cause` what was thrown. Never throws.
+ * Cuts the texts of an error and of the errors within it, and escapes their control characters: whoever prints them
+ * prints none of a peer's. @returns false when they cannot be changed
+ */
+function clean(thrown: unknown, depth = 0): boolean {
+  if (!isError(thrown)) return true;
+  for (const key of ["name", "message", "stack"] as const) {
+    const text = memberOf(thrown, key);
+    const value = typeof text === "string" ? cut(text) : text;
+    if (value === text) continue;
+    try {
+      Object.defineProperty(thrown, key, { value, configurable: true, writable: true });
+    } catch {
+      return false;
+    }
+  }
+  const errors = memberOf(thrown, "errors");
+  const within = [memberOf(thrown, "cause"), ...(Array.isArray(errors) ? errors : [])];
+  return depth === CAUSES || within.every((one) => clean(one, depth + 1));
+}
+
+/**
+ * Turns whatever was thrown into an Error that is safe to read and to print. An ordinary error of this realm is
+ * returned itself, with its control characters escaped. For everything else it is a new one, with `cause` what was
+ * thrown unless that cannot be made safe. Never throws.
  */
 export function toError(thrown: unknown): Error {
-  if (isInstance(thrown, Error) && isPlain(thrown)) return thrown;
-  return errorOf(describe(thrown), thrown);
+  const isClean = clean(thrown);
+  if (isClean && isInstance(thrown, Error) && isPlain(thrown)) return thrown;
+  return errorOf(describe(thrown), isClean ? thrown : undefined);
 }
 
 /** True when `await` would wait for the value: it has a `then` that is a function, or that throws when it is read. */

@@ -2,7 +2,7 @@
 // and counts. RFC 6455, without extensions.
 //
 // Invariant: a message costs no object. Between two reads a client keeps at most a head that is cut (14 bytes), a
-// control frame's payload (125), or the end of an answer that is not whole (HEAD_BYTES).
+// control frame's payload (125), or the end of an answer that is not whole (HEAD_BYTES), whatever the server sends.
 
 import { createHash, randomBytes } from "node:crypto";
 import { type Socket, connect } from "node:net";
@@ -11,6 +11,8 @@ import { connect as connectTls } from "node:tls";
 /** Bytes of a read. */
 const READ_BYTES = 262144;
 const HEAD_BYTES = 16384;
+/** Bytes of pongs that wait for a server that does not read; pings beyond them are not answered (RFC 6455 5.5.3). */
+const PONGS_BYTES = 65536;
 /** ms for a Close to be answered. */
 const CLOSE_MILLIS = 1000;
 /** ms from one sign of life to the next of a client that does not read. */
@@ -198,7 +200,14 @@ export class Client {
   #readHead(buffer: Buffer, at: number, end: number): number {
     if (end - at < 2) return at;
     const first = buffer[at] as number;
-    let length = (buffer[at + 1] as number) & 127;
+    const second = buffer[at + 1] as number;
+    let length = second & 127;
+    const isControl = (first & 8) !== 0;
+    // A server masks nothing; a control frame is whole and short (RFC 6455 5.1, 5.5).
+    if (second & 0x80 || (isControl && (length > 125 || !(first & 0x80)))) {
+      this.#end("protocol error");
+      return -1;
+    }
     let body = at + 2;
     if (length === 126) {
       body += 2;
@@ -209,7 +218,7 @@ export class Client {
       if (body > end) return at;
       length = buffer.readUInt32BE(at + 2) * 4294967296 + buffer.readUInt32BE(at + 6);
     }
-    if (first & 8) {
+    if (isControl) {
       if (body + length > end) return at;
       return this.#control(first & 15, buffer.subarray(body, body + length)) ? body + length : -1;
     }
@@ -232,7 +241,8 @@ export class Client {
 
   /** @returns false when it has ended */
   #control(opcode: number, payload: Buffer): boolean {
-    if (opcode === 9) this.#socket.write(frame(10, payload));
+    if (opcode === 9 && this.#socket.writableLength < PONGS_BYTES)
+      this.#socket.write(frame(10, payload));
     if (opcode !== 8) return true;
     this.#closeCode = payload.length >= 2 ? payload.readUInt16BE(0) : 1005;
     this.#socket.end(frame(8, payload.subarray(0, 2)));

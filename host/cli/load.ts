@@ -4,6 +4,7 @@
 // arrives.
 
 import { descriptorLimit } from "../limits";
+import { printable } from "../printable";
 import { Client, type Target, type Watcher } from "./client";
 import { type Flag, type Given, numberOf, textOf } from "./flags";
 import { Latency, type Times } from "./latency";
@@ -100,7 +101,8 @@ class Causes {
   readonly counts = new Map<string, number>();
 
   add(cause: string): void {
-    const name = this.counts.has(cause) || this.counts.size < CAUSES ? cause : "others";
+    const text = printable(cause);
+    const name = this.counts.has(text) || this.counts.size < CAUSES ? text : "others";
     this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
   }
 }

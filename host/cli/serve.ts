@@ -8,7 +8,7 @@ import { nearest } from "../options/known";
 import { settleShutdown } from "../options/settle";
 import { type Flag, type Given, textOf } from "./flags";
 import { SERVER_FLAGS, optionsOf } from "./server";
-import { bold, onSignal, say } from "./terminal";
+import { bold, complain, onSignal, say } from "./terminal";
 import { Failure, UsageError, parseTime } from "./values";
 import { watchModules, watchedUrl } from "./watch";
 
@@ -107,8 +107,8 @@ function reloading(server: Server, file: string): () => void {
         await server.reload(watchedUrl(file, ++version));
         say(`${path.relative("", file)}: reloaded`);
       } catch (error) {
-        console.error(`ringcast: ${loadError(error as Error, file)}`);
-        console.error("ringcast: the handler before goes on");
+        complain(loadError(error as Error, file));
+        complain("the handler before goes on");
       }
     });
   });

@@ -11,18 +11,25 @@ export const STATS_FLAGS: readonly Flag[] = [
 
 /** ms for an answer. */
 const TIMEOUT = 5000;
-/** Bytes of an answer. */
-const MOST_BYTES = 4194304;
+/** Bytes of an answer, decoded: what is longer is refused. A server of 1,000 topics and more has some 100 KiB. */
+const BYTES_LIMIT = 4194304;
+/** Figures that are shown; how many more there are is said. */
+const ROWS_LIMIT = 1000;
+/** Characters of a name that are shown. */
+const NAME_LIMIT = 200;
+/** Depth of objects in JSON that is looked into. */
+const DEPTH_LIMIT = 8;
 
 /** Figures by their names, in the order in which they came. */
 type Figures = ReadonlyMap<string, number>;
 
-function flatten(value: object, prefix: string, into: Map<string, number>): void {
+function flatten(value: object, names: readonly string[], into: Map<string, number>): void {
   for (const [name, one] of Object.entries(value)) {
-    if (typeof one === "number") into.set(prefix + name, one);
+    const all = [...names, name];
+    if (typeof one === "number") into.set(all.join("."), one);
     // Lists have a meaning of their own, and no names.
     else if (typeof one === "object" && one !== null && !Array.isArray(one))
-      flatten(one, `${prefix}${name}.`, into);
+      if (all.length < DEPTH_LIMIT) flatten(one, all, into);
   }
 }
 
@@ -31,7 +38,7 @@ export function readFigures(text: string, type: string): Figures {
   const figures = new Map<string, number>();
   if (/json/.test(type)) {
     try {
-      flatten(JSON.parse(text) as object, "", figures);
+      flatten(JSON.parse(text) as object, [], figures);
     } catch {
       // Told below.
     }
@@ -66,31 +73,53 @@ export function rowsOf(
 ): [string, string, string][] {
   const isJson = !figures.has("ringcast_connections");
   const rows: [string, string, string][] = [];
+  let more = 0;
   for (const [name, value] of figures) {
     // What the distribution of lags is made of says little in a row of its own.
     if (name.includes("_bucket{") && value === 0) continue;
-    const short = name.replace(/^ringcast_/, "").replace(/_total/, "");
+    if (rows.length === ROWS_LIMIT) {
+      more++;
+      continue;
+    }
+    const whole = name.replace(/^ringcast_/, "").replace(/_total/, "");
+    const short = whole.length > NAME_LIMIT ? `${whole.slice(0, NAME_LIMIT)}…` : whole;
     const last = before?.get(name);
     const rate = last === undefined ? 0 : (value - last) / seconds;
     const per = /bytes/i.test(name) ? bytesText(rate) : countText(rate);
     const change = rate > 0 && isCounter(name, isJson) ? `${per}/s` : "";
     rows.push([`  ${short}`, valueText(name, value), change]);
   }
+  if (more > 0) rows.push([`  and ${more} more`, "", ""]);
   return rows;
 }
 
+/** The text of an answer. @throws Failure when it is longer than BYTES_LIMIT; its rest is not read */
+async function textOf({ body }: Response): Promise<string> {
+  const reader = body?.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (let length = 0; reader; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    length += value.length;
+    if (length > BYTES_LIMIT) {
+      await reader.cancel();
+      throw new Failure(`its answer is longer than ${bytesText(BYTES_LIMIT)}`);
+    }
+    text += decoder.decode(value, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
 async function get(url: URL): Promise<{ status: number; text: string; type: string }> {
-  let answer: Response;
-  let text: string;
   try {
-    answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT) });
-    const length = Number(answer.headers.get("content-length") ?? 0);
-    text = length > MOST_BYTES ? "" : await answer.text();
+    const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT) });
+    const text = await textOf(answer);
+    return { status: answer.status, text, type: answer.headers.get("content-type") ?? "" };
   } catch (error) {
     const { cause, message } = error as Error & { cause?: NodeJS.ErrnoException };
     throw new Failure(`${url.href}: ${cause?.code ?? cause?.message ?? message}`);
   }
-  return { status: answer.status, text, type: answer.headers.get("content-type") ?? "" };
 }
 
 /** Where to look: at the URL itself, or where servers have them. @throws UsageError */

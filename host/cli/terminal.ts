@@ -1,4 +1,9 @@
 // What the command line writes to: colours where there is a terminal that shows them, and lines that are written over.
+//
+// Invariant: what a server has sent is printed by `table` and `complain`, which escape its control characters, or after
+// `printable`.
+
+import { printable, printableBlock } from "../printable";
 
 const { stdout, stderr } = process;
 
@@ -11,7 +16,7 @@ function styled(code: number, text: string, isTTY = stdout.isTTY): string {
 export const bold = (text: string): string => styled(1, text);
 const dim = (text: string): string => styled(2, text);
 /** For stderr. */
-export const red = (text: string): string => styled(31, text, stderr.isTTY);
+const red = (text: string): string => styled(31, text, stderr.isTTY);
 
 export function columns(): number {
   return Math.min(stdout.columns || 80, 100);
@@ -19,6 +24,11 @@ export function columns(): number {
 
 export function say(line: string): void {
   stdout.write(`${line}\n`);
+}
+
+/** Says on stderr what went wrong. */
+export function complain(message: string): void {
+  console.error(`${red("ringcast:")} ${printableBlock(message)}`);
 }
 
 /** A line about progress: written over by the next on a terminal, else a line each few seconds. */
@@ -44,11 +54,12 @@ export class Progress {
 }
 
 /** Rows whose first column is as wide as its widest, the second to the right. */
-export function table(rows: readonly (readonly [string, string, string?])[]): string {
+export function table(given: readonly (readonly [string, string, string?])[]): string {
+  const rows = given.map((row) => row.map((text = "") => printable(text)));
   const widths = [0, 1].map((i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
   const [first = 0, second = 0] = widths;
   return rows
-    .map(([name, value, more = ""]) =>
+    .map(([name = "", value = "", more = ""]) =>
       `${name.padEnd(first)}  ${value.padStart(second)}  ${dim(more)}`.trimEnd(),
     )
     .join("\n");

@@ -13,10 +13,13 @@ import {
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { createHash } from "node:crypto";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import path from "node:path";
+import { gzipSync } from "node:zlib";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocketServer } from "ws";
+import { Client, type Watcher } from "../../host/cli/client";
 import { Command, ran } from "./command";
 import { CERTIFICATE, serving, sleep, until, within } from "./peer";
 
@@ -493,6 +496,216 @@ cli("stats shows a server's metrics, or its statistics, once or again and again"
     const { out } = await ran(["stats", `127.0.0.1:${await command.port()}`]);
     assert.match(out, /\/stats\n/);
     assert.match(out, /\n {2}ring\.bytes +\d+ MiB\n/);
+  } finally {
+    command.kill();
+  }
+});
+
+/** A server that gives the same answer to every request, whatever it is. */
+async function answering(
+  answer: (socket: Socket) => void,
+  body: (port: number) => Promise<void>,
+): Promise<void> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined).once("data", () => answer(socket));
+  }).listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  try {
+    await body((server.address() as AddressInfo).port);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  }
+}
+
+function whole(type: string, body: string | Buffer, fields = ""): (socket: Socket) => void {
+  const head = `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\n${fields}Connection: close\r\n`;
+  return (socket) => {
+    socket.write(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n`);
+    socket.end(body);
+  };
+}
+
+/** Control characters, but for the line breaks of an output: C0, DEL, C1. */
+const CONTROL = /(?!\n)\p{Cc}/u;
+/** What a hostile peer sends: clear the screen by C0 and by C1, set a title, go back, break the line. */
+const HOSTILE = "\x1b[2J\x9b2J\x1b]0;owned\x07\b\r\nringcast: fake\x7f\u202e";
+
+cli("stats prints no control character of a server", async () => {
+  const json = JSON.stringify({ [HOSTILE]: 1, ring: { [HOSTILE]: 2 } });
+  const labels = HOSTILE.replace(/\n/g, "");
+  const text = `up{a="${labels}"} 1\nup 2\n`;
+  for (const [type, body] of [
+    ["application/json", json],
+    ["text/plain", text],
+  ] as const) {
+    await answering(whole(type, body), async (port) => {
+      const { code, out, err } = await ran(["stats", `127.0.0.1:${port}/x`]);
+      assert.equal([code, err], [0, ""]);
+      assert.not.match(out, CONTROL);
+      assert.not.match(out, /\nringcast|\u202e/);
+      assert.ok(out.includes("\\x1b[2J\\x9b2J"), out);
+    });
+  }
+});
+
+cli("stats reads so much of an answer, by its bytes and unpacked, and no more", async () => {
+  const head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n";
+  const line = Buffer.from(`${"up 1\n".repeat(13107)}\n`);
+  let sent = 0;
+  /** Sends for ever, until the client goes. */
+  const endless = (socket: Socket): void => {
+    socket.write(`${head}\r\n`);
+    const more = (): void => {
+      if (socket.destroyed) return;
+      sent += line.length;
+      if (socket.write(line)) setImmediate(more);
+      else socket.once("drain", more);
+    };
+    more();
+  };
+  const packed = gzipSync(Buffer.alloc(200 * 1048576, "up 1\n"), { level: 1 });
+  const declared = (socket: Socket): void => {
+    socket.write(`${head}Content-Length: 99999999999\r\n\r\n`);
+    endless(socket);
+  };
+  const long = /^ringcast: http:\S+\/x: its answer is longer than 4 MiB\n$/;
+  for (const [name, answer, message] of [
+    ["endless", endless, long],
+    ["of a great length", declared, long],
+    ["unpacked", whole("text/plain", packed, "Content-Encoding: gzip\r\n"), long],
+    [
+      "head",
+      (socket: Socket) => socket.write(`${head}X: ${"x".repeat(100000)}`),
+      /HEADERS_OVERFLOW/,
+    ],
+  ] as const) {
+    sent = 0;
+    await answering(answer, async (port) => {
+      const { code, out, err } = await ran(["stats", `127.0.0.1:${port}/x`]);
+      assert.equal([code, out], [1, ""], name);
+      assert.match(err, message, name);
+      // What it has not read is in the buffers of two sockets.
+      assert.ok(sent < 64 * 1048576, `${name}: ${sent} bytes`);
+    });
+  }
+});
+
+cli("stats shows so many figures, so deep, with names so long, and no more", async () => {
+  const figures: Record<string, unknown> = {};
+  for (let i = 0; i < 150000; i++) figures[`f${i}`] = i;
+  let deep: unknown = { bottom: 1 };
+  for (let i = 0; i < 100000; i++) deep = { a: deep };
+  const nested = `${'{"a":'.repeat(100000)}1${"}".repeat(100000)}`;
+  const body = `{"${"n".repeat(5000)}": 1, "deep": ${nested}, ${JSON.stringify(figures).slice(1)}`;
+  await answering(whole("application/json", body), async (port) => {
+    const { code, out, err } = await ran(["stats", `127.0.0.1:${port}/x`]);
+    assert.equal([code, err], [0, ""]);
+    const lines = out.trimEnd().split("\n");
+    assert.is(lines.length, 1002);
+    assert.ok(lines.every((line) => line.length < 260));
+    assert.is(lines.at(-1), "  and 149001 more");
+  });
+});
+
+cli("load ends a client whose server sends a frame that no server may send", async () => {
+  // Of each the head alone: it waits for no payload.
+  for (const [name, head] of [
+    ["a ping of 1 TiB", [0x89, 127, 0, 0, 1, 0, 0, 0, 0, 0]],
+    ["a ping of 126 bytes", [0x89, 126, 0, 126]],
+    ["a ping in fragments", [0x09, 1]],
+    ["a masked frame", [0x81, 0x85]],
+  ] as const) {
+    await sending(Buffer.from(head), 100, async (port) => {
+      const got = await load(port, "--clients", "1", "--seconds", "20");
+      assert.equal([got.connected, got.lost], [1, { "protocol error": 1 }], name);
+    });
+  }
+});
+
+cli("load keeps few pongs for a server that does not read", async () => {
+  const pings = Buffer.concat(Array.from({ length: 500 }, () => frameOf(0x89, 125)));
+  const total = 24 * 1048576;
+  let client: Socket | undefined;
+  const noticed = (message: unknown): void => {
+    client = (message as { socket: Socket }).socket;
+  };
+  const server = createServer((socket) => {
+    socket
+      .on("error", () => undefined)
+      .once("data", (request: Buffer) => {
+        socket.pause();
+        const key = /Sec-WebSocket-Key: (\S+)/.exec(request.toString())?.[1];
+        const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
+        socket.write(
+          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+            `Sec-WebSocket-Accept: ${accept.digest("base64")}\r\n\r\n`,
+        );
+        const more = (): void => {
+          if (socket.bytesWritten >= total) return;
+          socket.write(pings, more);
+        };
+        more();
+      });
+  }).listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  let read = 0;
+  let most = 0;
+  const watcher: Watcher = {
+    opened: () => undefined,
+    ended: () => undefined,
+    message: () => undefined,
+    read: (bytes) => {
+      read += bytes;
+      most = Math.max(most, client?.writableLength ?? 0);
+    },
+  };
+  subscribe("net.client.socket", noticed);
+  const { port } = server.address() as AddressInfo;
+  const url = new URL(`ws://127.0.0.1:${port}/`);
+  const target = { url, headers: [], isInsecure: false, openMillis: 30000 };
+  const one = new Client(target, watcher, "reading");
+  unsubscribe("net.client.socket", noticed);
+  try {
+    await until("it has read the pings", () => read >= total);
+    assert.ok(most > 0, "pongs have waited");
+    assert.ok(most <= 65536 + 131, `${most} bytes of pongs`);
+  } finally {
+    one.leave();
+    server.close();
+    client?.destroy();
+  }
+});
+
+cli("a server prints no control character of a client", async () => {
+  const parser = file(
+    "parser.mjs",
+    `export default {
+      request(req, res) {
+        if (req.path === "/json") return res.send(200, "text/plain", typeof req.json());
+        throw new TypeError(req.text(), { cause: new Error(req.text()) });
+      },
+    };`,
+  );
+  const command = new Command([parser, "--port", "0"]);
+  try {
+    const port = await command.port();
+    for (const target of ["/json", "/own"]) {
+      const answer = await fetch(`http://127.0.0.1:${port}${target}`, {
+        method: "POST",
+        body: HOSTILE,
+      });
+      assert.is(answer.status, 500);
+    }
+    await command.prints(/TypeError: \\x1b\[2J/);
+    await command.prints(/SyntaxError\]?: .*\\x1b/);
+    command.signal("SIGTERM");
+    const { err } = await command.ended();
+    assert.not.match(err, CONTROL);
+    assert.not.match(err, /\u202e/);
+    assert.not.match(err, /\nringcast: fake/);
   } finally {
     command.kill();
   }

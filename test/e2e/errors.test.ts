@@ -1,6 +1,7 @@
 // What a handler does wrong, in every place it may run: it concerns its own request or connection, it is reported, and
 // the server goes on.
 
+import { fetchHandler } from "ringcast/fetch";
 import { createTestServer } from "ringcast/testing";
 import type { Handler } from "ringcast";
 import { suite } from "uvu";
@@ -46,6 +47,24 @@ async function ask(port: number, target = "/"): Promise<number> {
   }
 }
 
+/** What a client sends that shall move no terminal's cursor. */
+const HOSTILE = "\x1b[2J\x07\r\x7f";
+
+const post = (target: string): string =>
+  `POST ${target} HTTP/1.1\r\nHost: a\r\nContent-Length: ${HOSTILE.length}\r\n\r\n${HOSTILE}`;
+
+/** There is one error; it shows what the client has sent, as escapes. */
+function checkQuoted(seen: readonly Error[]): void {
+  assert.is(seen.length, 1);
+  const [error] = seen as [Error];
+  const { message, stack = "" } = error;
+  const { message: within = message } = (error.cause ?? {}) as Partial<Error>;
+  for (const text of [message, stack, within]) {
+    assert.ok(text.includes("\\x1b"), text);
+    assert.not.match(text, /(?!\n)\p{Cc}/u);
+  }
+}
+
 for (const { place, where, options } of PLACES) {
   errors(`${place}, whatever a request throws is 500, and reported`, async () => {
     const handler = await handlerOf("errors", where);
@@ -65,6 +84,26 @@ for (const { place, where, options } of PLACES) {
       }
       assert.is(await ask(port), 200);
       assert.is((await server.stats()).handlerErrors, WAYS.length * THROWN.length);
+    });
+  });
+
+  errors(`${place}, an error shows no control character of a client`, async () => {
+    const seen: Error[] = [];
+    const onError = (error: Error): void => void seen.push(error);
+    const handler = await handlerOf("errors", where);
+    await serving("errors", { ...options, handler, onError }, async (_, port) => {
+      for (const target of ["/json", "/quote"]) {
+        const wire = await Wire.open(port);
+        wire.write(post(target));
+        await until("it is reported", () => seen.length > 0);
+        wire.destroy();
+        checkQuoted(seen.splice(0));
+      }
+      const ws = await WsWire.open(port);
+      ws.send(TEXT, `quote ${HOSTILE}`);
+      await until("it is reported", () => seen.length > 0);
+      ws.destroy();
+      checkQuoted(seen);
     });
   });
 
@@ -207,6 +246,24 @@ errors("in a pool, a thread that exits fails its request alone, and is replaced"
     },
   ),
 );
+
+errors("in memory, an error shows no control character of a client", async () => {
+  const classic = (await handlerOf("errors", "application")) as Handler;
+  const standard = fetchHandler(async (request) => Response.json(await request.json()));
+  for (const [handler, targets] of [
+    [classic, ["/json", "/quote"]],
+    [standard, ["/json"]],
+  ] as const) {
+    const t = createTestServer({ handler, onError: () => undefined });
+    for (const target of targets) {
+      const before = t.errors.length;
+      const answer = await t.fetch(target, { method: "POST", body: HOSTILE });
+      assert.is(answer.status, 500);
+      checkQuoted(t.errors.slice(before).map(({ error }) => error));
+    }
+    await t.close();
+  }
+});
 
 errors("in memory, whatever a request throws is 500, and reported", async () => {
   const handler = (await handlerOf("errors", "application")) as Handler;

@@ -80,6 +80,22 @@ for (const [way, act] of WAYS) {
   }
 }
 
+log("a client's line breaks begin no line of the console or of a logger", async () => {
+  const said: string[] = [];
+  const logger = { error: (_: object, message: string) => void said.push(message) };
+  const error = (): Error => new Error("unknown: \x1b[2J\nringcast: fake");
+  const lines = await printed(() => {
+    new Log(undefined, undefined).error(error(), "message");
+    new Log(logger, undefined).error(error(), "message");
+  });
+  assert.is(lines.length, 1);
+  assert.match(
+    lines[0] ?? "",
+    /^ringcast: message: Error: unknown: \\x1b\[2J\n {4}ringcast: fake\n {4}at /,
+  );
+  assert.equal(said, ["message: unknown: \\x1b[2J\\nringcast: fake"]);
+});
+
 log("prints what the console cannot look at by its description", async () => {
   const original = console.error;
   const lines: unknown[][] = [];

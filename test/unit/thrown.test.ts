@@ -72,6 +72,36 @@ thrown("keeps an ordinary error, its class, its code and its identity", () => {
   assert.equal(Object.keys(again), ["code"]);
 });
 
+/** What whoever prints an error shows of it. */
+function textsOf(error: Error): string[] {
+  const { cause, errors = [] } = error as { cause?: unknown; errors?: unknown[] };
+  const within = [cause, ...errors].filter((one) => one instanceof Error) as Error[];
+  return [error.name, error.message, error.stack ?? "", ...within.flatMap(textsOf)];
+}
+
+thrown("an error that quotes a peer shows none of its control characters", () => {
+  const hostile = "\x1b[2J\x9b\r\nnext\t\x07\u202e";
+  const safe = "\\x1b[2J\\x9b\\x0d\nnext\t\\x07\\u202e";
+  class Own extends TypeError {}
+  const caused = new Own(hostile, { cause: new Error(hostile, { cause: new Error(hostile) }) });
+  const many = new AggregateError([new Error(hostile), new Error(hostile)], "many");
+  const foreign = runInContext("new RangeError(text)", createContext({ text: hostile })) as Error;
+  const named = Object.assign(new Error("a"), { name: hostile });
+  for (const error of [new SyntaxError(hostile), caused, many, named]) {
+    assert.is(toError(error), error, "its class and identity stay");
+  }
+  const frozen = Object.freeze(new Error(hostile));
+  for (const value of [caused, many, named, foreign, frozen, hostile, { message: hostile }]) {
+    const error = toError(value);
+    for (const text of textsOf(error)) assert.not.match(text, /(?![\n\t])\p{Cc}|\u202e/u);
+    assert.not.match(describe(value).stack, /(?![\n\t])\p{Cc}|\u202e/u);
+  }
+  assert.is(describe(hostile).message, safe);
+  assert.is(toError(frozen).message, safe);
+  assert.is(caused.message, safe);
+  assert.match(caused.stack ?? "", /thrown\.test/);
+});
+
 thrown("describes an error of another realm by its own words", () => {
   const foreign = runInContext("new RangeError('from elsewhere')", createContext()) as Error;
   assert.not(foreign instanceof Error);

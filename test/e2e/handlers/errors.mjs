@@ -104,17 +104,21 @@ const routes = {
     res.send(200);
   },
   "/heard": (_, res) => res.send(200, "application/json", JSON.stringify(heard)),
+  "/json": (_, res, req) => res.send(200, "text/plain", typeof req.json()),
+  "/quote": (_query, _res, req) =>
+    raise(new TypeError(req.text(), { cause: new Error(req.text()) })),
 };
 
 export default {
   request(req, res) {
     if (req.upgrade) return res.upgrade();
     const route = routes[req.path];
-    if (route) return route(req.query, res);
+    if (route) return route(req.query, res, req);
     return ways[req.path.slice(1)](make(req.query));
   },
   message(ws, text) {
     const [way, number] = text.split(" ");
+    if (way === "quote") throw new RangeError(text);
     if (way in ways) return ways[way](make(number));
     ws.send(text);
     return undefined;
