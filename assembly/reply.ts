@@ -162,8 +162,8 @@ export function write(source: usize, length: u32): void {
 }
 
 /**
- * True when the host may hold a body for an answer: those of the server's life, made once, always; the others take no
- * more than the pool together, no more than an address may have. One that is alone may be larger.
+ * True when the host may hold a body for an answer. One that many answers share may always be held. The others take no
+ * more than the pool together, and no more than an address may have; a single one may be larger.
  */
 export function mayHoldBody(c: Conn, body: u32, length: u32): bool {
   if (body < SLOT_LIMIT) return true;

@@ -198,7 +198,7 @@ export function respond(
 
 /**
  * Answers with `length` bytes of a body that the host holds.
- * @param body its number: from SLOT_LIMIT on it is held for this answer alone
+ * @param body a number of this answer's own: from SLOT_LIMIT on its bytes are held for it alone, and count
  * @returns Ok (Control.Result: 1 when the host has to hold the body until its last row; 0: the answer has none), Full
  * (too many are held: it was refused), Gone, or TooLarge when a field is refused (nothing is sent then)
  */
@@ -264,8 +264,10 @@ export function streamBegin(
   let persistent = chunked || bare ? persistence(c, flags) : 0;
   if (!expectBody(c, status)) persistent = 0;
   if (c.state != State.Request) return Outcome.Ok;
-  const framing: u32 =
-    chunked && !(status == 204 || status == 205 || status == 304) ? Framing.Chunked : Framing.None;
+  // Without a length a 205 would have the next answer for its body (RFC 9110 15.3.6).
+  let framing: u32 = chunked ? Framing.Chunked : Framing.None;
+  if (status == 205) framing = Framing.Length;
+  else if (status == 204 || status == 304) framing = Framing.None;
   const head = (engine.scratch + fieldsLength + 15) & ~15;
   const end = putHead(head, status, framing, persistent, 0, engine.scratch, fieldsLength);
   if (end == 0) return Outcome.TooLarge;

@@ -41,6 +41,8 @@ import {
   wordAt,
 } from "./wire";
 
+const NOTHING = new Uint8Array(0);
+
 /** The members that a handler has, as bits. @throws TypeError when one is not a function */
 export function membersOf(handler: Handler): number {
   checkHandler(handler);
@@ -98,6 +100,10 @@ export class Application {
   /** HTTP connections the handler was told of. */
   readonly #connections = new Map<number, Connection>();
   #bodies = 0;
+  /** Tells the worker of static bodies that nobody can send any more. */
+  readonly #collected = new FinalizationRegistry<number>((number) => {
+    this.outlet.post(Op.Body, 0, 0, number, 1, NOTHING, NOTHING);
+  });
   /** Bytes of events that came, that were handled; requests that were. All wrap at 2^32. */
   #came = 0;
   #handled = 0;
@@ -149,7 +155,8 @@ export class Application {
   body(data: Data, type: string): StaticBody {
     const payload = checkBody(data);
     const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);
-    const body = new RemoteBody(this.#bodies++, type, bytes.length);
+    const body = new RemoteBody(this, this.#bodies++, type, bytes.length);
+    this.#collected.register(body, body.number);
     this.outlet.post(Op.Body, 0, 0, body.number, 0, toBytes(type), bytes);
     return body;
   }
@@ -275,8 +282,7 @@ export class Application {
     this.#requests.set(request.id, response);
     const failed = (thrown: unknown): void => {
       request.settled();
-      this.#fail(thrown, "request");
-      response.fail();
+      response.failed(thrown);
     };
     let result: unknown;
     try {
@@ -293,6 +299,13 @@ export class Application {
       if (!response.sent) failed(new Error("the handler settled without an answer"));
     };
     whenSettled(result, settled, failed);
+  }
+
+  /** Reports what a request's handler threw, and fails its answer. */
+  failRequest(response: RemoteResponse, thrown: unknown): void {
+    if (!response.isNews(thrown)) return;
+    this.#fail(thrown, "request");
+    response.fail();
   }
 
   /** A request needs to hear of its client no more. */

@@ -73,14 +73,16 @@ export class RemoteRequest extends OwnRequest {
   }
 }
 
-/** A static body that the worker has, by its number. */
+/** A static body that the worker has by its number, for as long as this object lives. */
 export class RemoteBody implements StaticBody {
   static readonly name = "StaticBody";
+  readonly application: Application;
   readonly number: number;
   readonly type: string;
   readonly length: number;
 
-  constructor(number: number, type: string, length: number) {
+  constructor(application: Application, number: number, type: string, length: number) {
+    this.application = application;
     this.number = number;
     this.type = type;
     this.length = length;
@@ -146,7 +148,8 @@ export class RemoteResponse extends Answering implements Thirsty {
   }
 
   protected override checkStatic(body: StaticBody): void {
-    if (!(body instanceof RemoteBody)) throw new TypeError("body: not made by server.body()");
+    if (!(body instanceof RemoteBody && body.application === this.#application))
+      throw new TypeError("body: not made by this server's body()");
   }
 
   protected override respondStatic(
@@ -189,9 +192,13 @@ export class RemoteResponse extends Answering implements Thirsty {
     this.#finish();
   }
 
-  protected override streamFail(): void {
+  protected override streamLeave(): void {
     this.#post(Op.Break, 0, [], NONE);
     this.leave();
+  }
+
+  override failed(thrown: unknown): void {
+    this.#application.failRequest(this, thrown);
   }
 
   protected override accept(upgrade: Upgrade): boolean {

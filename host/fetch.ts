@@ -60,8 +60,8 @@ const HOP = new Set([
 class FetchRequest extends Request {
   readonly #answer: Answer;
 
-  constructor(url: string, init: RequestInit, answer: Answer) {
-    super(url, init);
+  constructor(input: string | Request, init: RequestInit, answer: Answer) {
+    super(input, init);
     this.#answer = answer;
   }
 
@@ -74,8 +74,26 @@ class FetchRequest extends Request {
   }
 
   override clone(): Request {
-    return new Request(super.clone(), { signal: this.signal });
+    return new FetchRequest(super.clone(), {}, this.#answer);
   }
+}
+
+/** Methods that read a body to its end. */
+const READERS = ["arrayBuffer", "blob", "bytes", "formData", "json", "text"] as const;
+
+// The client may break its body off while the function awaits something else: that ends no process.
+for (const name of READERS) {
+  const read = (Request.prototype as unknown as Record<string, () => Promise<unknown>>)[name];
+  if (!read) continue;
+  Object.defineProperty(FetchRequest.prototype, name, {
+    configurable: true,
+    writable: true,
+    value(this: FetchRequest): Promise<unknown> {
+      const result = read.call(this);
+      result.catch(() => undefined);
+      return result;
+    },
+  });
 }
 
 /** Small bodies come whole; large ones, and those of no stated length, as they are read. */

@@ -133,7 +133,10 @@ export interface Request {
 /** Header fields of an answer; a value list gives one field for each. */
 export type HeaderFields = Readonly<Record<string, string | number | readonly string[]>>;
 
-/** A body that outlives the server and is sent from where it lies: `server.body(bytes, type)`. */
+/**
+ * A body that many answers share, sent from where it lies: `server.body(bytes, type)`. It is for answers of the server
+ * that made it, and its bytes live as long as this object.
+ */
 export interface StaticBody {
   /** Its Content-Type. */
   readonly type: string;
@@ -155,7 +158,10 @@ export interface UpgradeOptions<User = unknown> {
   maxPayloadLength?: number;
 }
 
-/** The answer to one request. Exactly one of `send`, `static`, `stream`, `begin`, `upgrade` is called, once. */
+/**
+ * The answer to one request. Exactly one of `send`, `static`, `stream`, `begin`, `end`, `upgrade` is called, once. What
+ * fails after a call has returned fails the request: it is reported, whether or not the promise is awaited.
+ */
 export interface Response<User = unknown> {
   /** True once the request has been answered, or its connection has gone. */
   readonly sent: boolean;
@@ -170,7 +176,7 @@ export interface Response<User = unknown> {
   /**
    * Answers.
    * @param status 200 … 599
-   * @param type Content-Type; "" for none
+   * @param type Content-Type, "" for none; one that was set as a field wins
    * @param body strings are sent as UTF-8; bytes are copied
    * @returns false when the connection has gone
    */
@@ -186,15 +192,21 @@ export interface Response<User = unknown> {
    * Queues a piece of the body.
    * @returns true when queued; false when the client is gone (`sent` is true then) or its queue is over
    * `maxBacklog`: nothing was queued, `ready()` resolves when there is room
+   * @throws Error for 204, 205 and 304, whose answers have no body; to HEAD the pieces are dropped
    */
   write(data: Data): boolean;
   /** Resolves when `write` may have room again, or the client is gone. */
   ready(): Promise<void>;
-  /** Ends the body, after a last piece. */
+  /**
+   * Ends the body, after a last piece. Without `begin` it is a whole answer of 200: a string's type is
+   * "text/plain; charset=utf-8" then, that of bytes "application/octet-stream".
+   */
   end(data?: Data): Promise<void>;
   /**
    * Answers with the pieces of an iterable, as fast as the client takes them. When the client goes the
-   * iterable is returned from; when it throws the connection is reset.
+   * iterable is returned from at once (an async generator runs on to its next `yield`: stop what it waits for by
+   * `signal`); when it throws the connection is reset. Where the answer has no body, as to HEAD, it is returned from
+   * unread.
    */
   stream(
     status: number,
@@ -318,7 +330,7 @@ export interface HandlerServer<User = unknown> {
   stats(): Stats | Promise<Stats>;
   /** The same as OpenMetrics text: at once in the worker, a promise on the application's thread. */
   metrics(): string | Promise<string>;
-  /** Makes bytes a static body: sent from where they lie, for as long as the server runs. */
+  /** Makes bytes a static body: sent from where they lie, for as long as somebody has the object. */
   body(data: Data, type: string): StaticBody;
 }
 

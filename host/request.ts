@@ -51,6 +51,8 @@ export const NO_HEAD: RequestHead = {
   ...{ method: 0, minor: 0, target: 0, targetLength: 0, traits: 0 },
 };
 
+function ignore(): void {}
+
 function overError(): Error {
   const text =
     "the request is over: its handler has settled, and it is answered or its client left";
@@ -251,7 +253,14 @@ export abstract class RequestReader implements Request {
     return this.upload ?? whole(this.body);
   }
 
-  async collect(limit = this.bodyLimit): Promise<Uint8Array> {
+  collect(limit = this.bodyLimit): Promise<Uint8Array> {
+    const collected = this.#collect(limit);
+    // The client may break it off while its handler waits for something else.
+    collected.catch(ignore);
+    return collected;
+  }
+
+  async #collect(limit: number): Promise<Uint8Array> {
     if (this.#ends === OVER) throw overError();
     if (!(limit >= 0) || (limit !== Number.POSITIVE_INFINITY && !Number.isInteger(limit))) {
       throw new RangeError(`limit: ${limit} is not a number of bytes`);

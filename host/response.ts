@@ -1,11 +1,15 @@
 // The answer to one request, as far as it is the same wherever the handler runs: its arguments are checked,
 // its fields gathered, its pieces waited for. Where it goes is the subclass's.
 //
-// Invariant: a wrong argument throws before anything is sent; a request is answered once.
+// Invariant: a wrong argument throws before anything is sent; a request is answered once. What fails after a call has
+// returned fails the request: it is reported once, whether or not anybody awaits the promise.
 
 import { type Payload, dataOf, sizeOf } from "./data";
 import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from "./handler";
 import type { RequestReader } from "./request";
+import { isInstance, isThenable, whenSettled } from "./result";
+import { show } from "./show";
+import { guardSignal } from "./signal";
 import { checkUpgrade } from "./upgrade";
 
 /** Fields of an answer, checked. */
@@ -16,6 +20,8 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** Fields that frame a message; the engine writes them. */
 const FRAMING = new Set(["connection", "content-length", "transfer-encoding", "upgrade"]);
 const TYPES = new Map<string, Field>();
+const TYPE_NAME = "content-type";
+const TYPE_OF_BYTES = "application/octet-stream";
 
 /** Bytes of the largest body, and of the largest piece of one. */
 const BODY_LIMIT = 2 ** 31 - 1;
@@ -50,6 +56,21 @@ function typeField(type: string): Field {
   return field;
 }
 
+/** The fields of an answer, with one Content-Type: the last that was set as a field, else `type`, "" for none. */
+function withType(fields: Field[], type: string): Field[] {
+  if (fields.length === 0) return [typeField(type)];
+  let last: Field | undefined;
+  let count = 0;
+  for (const field of fields) {
+    if (field[0].length !== TYPE_NAME.length || field[0].toLowerCase() !== TYPE_NAME) continue;
+    last = field;
+    count++;
+  }
+  if (count === 1 || (count === 0 && type === "")) return fields;
+  const rest = count === 0 ? fields : fields.filter(([name]) => name.toLowerCase() !== TYPE_NAME);
+  return [...rest, last ?? typeField(type)];
+}
+
 /** What an upgrade is to be, checked. */
 export interface Upgrade {
   readonly fields: Field[];
@@ -62,6 +83,40 @@ export interface Upgrade {
   readonly maxPayloadLength: number | undefined;
 }
 
+/** True for an answer that never has a body, whatever the method (RFC 9110 15.3.5, 15.3.6, 15.4.5). */
+function isBodiless(status: number): boolean {
+  return status === 204 || status === 205 || status === 304;
+}
+
+/** The source of a streamed answer: an iterator, or what is like one. */
+interface Source {
+  next(): unknown;
+  return?(): unknown;
+}
+
+/** The next piece of a source; undefined: the client left first. */
+type Step = IteratorResult<Data> | undefined;
+
+/** Starts an iterable. @throws TypeError for what is none */
+function startOf(body: AsyncIterable<Data> | Iterable<Data>): Source {
+  const start = (body as AsyncIterable<Data> | undefined)?.[Symbol.asyncIterator];
+  if (typeof start === "function") return start.call(body);
+  const startSync = (body as Iterable<Data> | undefined)?.[Symbol.iterator];
+  if (typeof startSync !== "function") throw new TypeError("body: not an iterable");
+  const source: Iterator<Data> = startSync.call(body);
+  return {
+    // As `for await` does it: a list may hold promises.
+    next: async () => {
+      const { done, value } = source.next();
+      return { done, value: await value };
+    },
+    return: () => source.return?.(),
+  };
+}
+
+/** Nothing that a handler can throw. */
+const NOTHING_YET = Symbol("nothing");
+
 export abstract class Answering implements Response {
   abstract readonly request: RequestReader;
   #fields: Field[] | undefined;
@@ -70,7 +125,13 @@ export abstract class Answering implements Response {
   #streaming = false;
   /** The last piece found no room. */
   #full = false;
+  /** The status of the answer that has begun allows no body. */
+  #bodiless = false;
   #waiters: (() => void)[] | undefined;
+  /** Ends the wait for the next piece of a source. */
+  #left: ((step: Step) => void) | undefined;
+  /** What was reported last. */
+  #reported: unknown = NOTHING_YET;
   #aborted = false;
   #abort: AbortController | undefined;
 
@@ -93,8 +154,10 @@ export abstract class Answering implements Response {
   protected abstract streamBegin(status: number, fields: Field[], close: boolean): boolean;
   protected abstract streamWrite(data: Payload): boolean;
   protected abstract streamEnd(): void;
-  /** The answer breaks off: its source failed. */
-  protected abstract streamFail(): void;
+  /** The answer breaks off, because its source gave up when the client left. */
+  protected abstract streamLeave(): void;
+  /** Fails the request: what was thrown is reported, the answer is 500, or breaks off. */
+  abstract failed(thrown: unknown): void;
   protected abstract accept(upgrade: Upgrade): boolean;
 
   get sent(): boolean {
@@ -104,6 +167,7 @@ export abstract class Answering implements Response {
   get signal(): AbortSignal {
     if (!this.#abort) {
       this.#abort = new AbortController();
+      guardSignal(this.#abort.signal, (thrown) => this.failed(thrown));
       if (this.#aborted) this.#abort.abort();
     }
     return this.#abort.signal;
@@ -120,8 +184,18 @@ export abstract class Answering implements Response {
   /** Nobody waits for the answer any more, and it is not complete. */
   lose(): void {
     this.wake();
+    // A source that fails for the same reason says so first.
+    const left = this.#left;
+    if (left) queueMicrotask(() => left(undefined));
     this.clientEnded();
     this.request.answered();
+  }
+
+  /** Notes that something is reported. @returns false when it has been, just before */
+  isNews(thrown: unknown): boolean {
+    if (this.#reported === thrown) return false;
+    this.#reported = thrown;
+    return true;
   }
 
   /** The answer is complete. */
@@ -147,9 +221,9 @@ export abstract class Answering implements Response {
       for (const [name, value] of Object.entries(headers)) this.header(name, value as string);
     }
     const fields = this.#fields ?? [];
-    if (type === "") return fields;
-    const field = typeField(type);
-    return fields.length === 0 ? [field] : [...fields, field];
+    if (typeof type !== "string") throw new TypeError(`type: ${show(type)} is not a string`);
+    if (type === "" && fields.length === 0) return fields;
+    return withType(fields, type);
   }
 
   #begin(status: number): void {
@@ -184,12 +258,18 @@ export abstract class Answering implements Response {
     const fields = this.#take(type, headers);
     if (this.sent) return false;
     this.#streaming = this.streamBegin(status, fields, this.#close);
+    this.#bodiless = isBodiless(status);
     return this.#streaming;
+  }
+
+  #checkPiece(what: string, data: Data): Payload {
+    if (this.#bodiless) throw new Error(`${what}: an answer of this status has no body`);
+    return checkBody(data, what);
   }
 
   write(data: Data): boolean {
     if (!this.#streaming) throw new Error("write: begin() comes first");
-    const payload = checkBody(data, "write");
+    const payload = this.#checkPiece("write", data);
     if (this.sent) return false;
     this.#full = !this.streamWrite(payload);
     return !this.#full;
@@ -219,8 +299,17 @@ export abstract class Answering implements Response {
     for (const resolve of waiters ?? []) resolve();
   }
 
-  async end(data?: Data): Promise<void> {
-    if (!this.#streaming) throw new Error("end: begin() comes first");
+  end(data?: Data): Promise<void> {
+    if (!this.#streaming) {
+      const text = typeof data === "string" ? "text/plain; charset=utf-8" : TYPE_OF_BYTES;
+      this.send(200, data === undefined ? "" : text, data);
+      return Promise.resolve();
+    }
+    if (data !== undefined) this.#checkPiece("end", data);
+    return this.#settles(this.#end(data));
+  }
+
+  async #end(data?: Data): Promise<void> {
     if (data !== undefined) await this.#writeWhole(data);
     if (this.sent) return;
     this.streamEnd();
@@ -231,23 +320,86 @@ export abstract class Answering implements Response {
     while (!this.sent && !this.write(data)) await this.ready();
   }
 
-  async stream(
+  /** A promise that a handler may leave alone: what it fails with is reported anyway. */
+  #settles(promise: Promise<void>): Promise<void> {
+    promise.catch((thrown: unknown) => this.failed(thrown));
+    return promise;
+  }
+
+  stream(
     status: number,
     type: string,
     body: AsyncIterable<Data> | Iterable<Data>,
     headers?: HeaderFields,
   ): Promise<void> {
-    if (!this.begin(status, type, headers)) return;
+    const source = startOf(body);
+    let begun = false;
     try {
-      for await (const piece of body) {
-        await this.#writeWhole(piece);
-        if (this.sent) return;
-      }
-    } catch (error) {
-      this.streamFail();
-      throw error;
+      begun = this.begin(status, type, headers);
+    } finally {
+      if (!begun) this.#leave(source);
     }
-    await this.end();
+    if (!begun) return Promise.resolve();
+    if (!this.#bodiless && this.request.method !== "HEAD") return this.#settles(this.#pour(source));
+    this.#leave(source);
+    return this.end();
+  }
+
+  /** Sends the pieces of a source until it ends, or the client leaves. */
+  async #pour(source: Source): Promise<void> {
+    for (;;) {
+      let step: Step;
+      try {
+        step = await this.#next(source);
+      } catch (thrown) {
+        if (!this.#isAbort(thrown)) throw thrown;
+        if (!this.sent) this.streamLeave();
+        return;
+      }
+      if (step?.done) break;
+      try {
+        if (step) await this.#writeWhole(step.value);
+      } catch (thrown) {
+        this.#leave(source);
+        throw thrown;
+      }
+      if (!step || this.sent) {
+        this.#leave(source);
+        return;
+      }
+    }
+    await this.#end();
+  }
+
+  #next(source: Source): Promise<Step> {
+    return new Promise((resolve, reject) => {
+      this.#left = resolve;
+      const take = (step: unknown): void => {
+        if (typeof step === "object" && step !== null) resolve(step as Step);
+        else reject(new TypeError("body: its iterator gave no object"));
+      };
+      whenSettled(source.next(), take, reject);
+    });
+  }
+
+  /** Takes no more of a source. Its `return` may throw, or never settle: nothing waits for it. */
+  #leave(source: Source): void {
+    const failed = (thrown: unknown): void => {
+      if (!this.#isAbort(thrown)) this.failed(thrown);
+    };
+    try {
+      const result = source.return?.();
+      if (isThenable(result)) whenSettled(result, undefined, failed);
+    } catch (thrown) {
+      failed(thrown);
+    }
+  }
+
+  /** True for what a source throws because the signal told it that the client has left. */
+  #isAbort(thrown: unknown): boolean {
+    if (!this.#aborted) return false;
+    if (this.#abort && thrown === this.#abort.signal.reason) return true;
+    return isInstance(thrown, Error) && thrown.name === "AbortError";
   }
 
   close(): this {

@@ -84,13 +84,13 @@ export enum Op {
   Begin,
   Write,
   End,
-  /** The pieces break off. */
+  /** The pieces break off, because the client has left. */
   Break,
   /** Fields; the tail is the subprotocol, idleTimeout and maxPayloadLength, "" for the usual, with blanks between. */
   Upgrade,
   /** The handler of request `first` failed: 500. */
   Fail,
-  /** A static body of number `first`: its type stands for the fields. */
+  /** A static body of number `first`: its type stands for the fields. With `second` 1: it is gone. */
   Body,
   /** A message to a WebSocket; flags of its frame in `first`. */
   Send,

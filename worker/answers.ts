@@ -11,7 +11,7 @@ import { WINDOW_BITS, negotiate } from "./deflate";
 import { type Fields, putUtf8, toBytes } from "./engine";
 import type { Codec } from "./net";
 import type { Peer } from "./peer";
-import type { RequestImpl, StaticBodyImpl } from "./request";
+import type { RequestImpl } from "./request";
 import type { Pump } from "./server";
 import { WebSocketImpl } from "./socket";
 
@@ -26,10 +26,9 @@ export class Answers {
   readonly #payloadBytes: number;
   /** Why the last upgrade that failed did. */
   refusal: CloseReason = CloseReason.Ok;
-  /** Bodies of single answers have numbers from here on. */
+  /** Numbers of bodies in the queues of connections: those that are held for one answer, and those that are shared. */
   #nextBody = SLOT_LIMIT;
-  /** The body of the answer that was made last is on its way. */
-  #isBodyQueued = false;
+  #nextShared = 0;
 
   constructor(pump: Pump, codec: Codec | undefined, protocols: readonly string[]) {
     this.#pump = pump;
@@ -83,6 +82,7 @@ export class Answers {
     else request.detach();
   }
 
+  /** @param bytes the host's own copy */
   #respondLarge(
     peer: Peer,
     request: RequestImpl,
@@ -93,28 +93,24 @@ export class Answers {
   ): boolean {
     const number = this.#nextBody++;
     if (this.#nextBody > 0x7fffffff) this.#nextBody = SLOT_LIMIT;
-    const { length } = bytes;
-    const sent = this.#respondBody(peer, request, status, fieldsLength, number, length, close);
-    // Answers to HEAD have none, and too many may be held.
-    if (sent && this.#isBodyQueued) {
-      peer.bodies ??= new Map();
-      peer.bodies.set(number, bytes);
-    }
-    return sent;
+    return this.#respondBody(peer, request, status, fieldsLength, number, bytes, close);
   }
 
+  /** Answers with bytes that other answers share. */
   respondStatic(
     peer: Peer,
     request: RequestImpl,
     status: number,
     fields: Fields,
-    body: StaticBodyImpl,
+    bytes: Uint8Array,
     close: boolean,
   ): boolean {
     this.#pump.time();
     const fieldsLength = this.#pump.engine.putFields(fields);
     if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
-    return this.#respondBody(peer, request, status, fieldsLength, body.number, body.length, close);
+    this.#nextShared = (this.#nextShared + 1) % SLOT_LIMIT;
+    const number = this.#nextShared;
+    return this.#respondBody(peer, request, status, fieldsLength, number, bytes, close);
   }
 
   #respondBody(
@@ -123,24 +119,24 @@ export class Answers {
     status: number,
     fieldsLength: number,
     body: number,
-    length: number,
+    bytes: Uint8Array,
     close: boolean,
   ): boolean {
     this.#prepareAnswer(request);
     const flags = close ? Answer.Close : 0;
     const { x } = this.#pump.engine;
-    const outcome = x.respondStatic(
-      peer.slot,
-      peer.generation,
-      status,
-      flags,
-      fieldsLength,
-      body,
-      length,
-    );
-    this.#isBodyQueued = this.#pump.engine.get(Control.Result) !== 0;
+    const { slot, generation } = peer;
+    const { length } = bytes;
+    const outcome = x.respondStatic(slot, generation, status, flags, fieldsLength, body, length);
+    const isQueued = this.#pump.engine.get(Control.Result) !== 0;
     this.#pump.requests.answered(peer, request);
-    return outcome === Outcome.Ok;
+    if (outcome !== Outcome.Ok) return false;
+    // Answers to HEAD have none, and too many may be held.
+    if (isQueued) {
+      peer.bodies ??= new Map();
+      peer.bodies.set(body, bytes);
+    }
+    return true;
   }
 
   streamBegin(peer: Peer, status: number, fields: Fields, close: boolean): boolean {

@@ -33,7 +33,7 @@ export class Peer implements Sink, Connection {
   /** The body of its request, while it is streamed and not at its end. */
   upload: Upload | undefined;
   ws: WebSocketImpl | undefined;
-  /** Bodies the host holds for this connection's answers, by number. */
+  /** Bodies of this connection's answers that lie outside the engine, by number. */
   bodies: Map<number, Uint8Array> | undefined;
   /** Bytes the engine has not taken in: they wait for a buffer. */
   rest: Uint8Array | undefined;

@@ -8,7 +8,7 @@
 import { CloseReason, Param } from "../assembly/abi";
 import type { CloseInfo, Connection, Handler, PoolStats, Request, Response } from "../host/handler";
 import { MEMBERS } from "../host/members";
-import { describe, errorOf } from "../host/result";
+import { describe, errorOf, toError } from "../host/result";
 import { toBytes } from "../host/text";
 import { type Fate, Lane } from "./lane";
 import type { PiecePort, Threads } from "./net";
@@ -271,11 +271,17 @@ export class Pool {
 
   #begin({ number, status, fields, close, port }: Beginning): void {
     const job = this.#numbers.get(number);
-    if (
-      !job ||
-      !this.#isWanted(job) ||
-      !this.#pump.answers.streamBegin(job.peer, status, fields, close)
-    ) {
+    let begun = false;
+    try {
+      begun =
+        job !== undefined &&
+        this.#isWanted(job) &&
+        this.#pump.answers.streamBegin(job.peer, status, fields, close);
+    } catch (thrown) {
+      // Its fields are more than can be sent.
+      if (job) this.#fail(job, toError(thrown));
+    }
+    if (!job || !begun) {
       port.close();
       return;
     }

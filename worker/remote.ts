@@ -498,7 +498,8 @@ export class Remote implements Host {
     const id = idOf(slot, generation);
     if (op === Op.Body) {
       const type = latin1(fields, 0, fields.length);
-      this.#statics.set(first, this.#pump.body(tail, type));
+      if (second === 1) this.#statics.delete(first);
+      else this.#statics.set(first, this.#pump.body(tail, type));
     } else if (op < Op.Body) {
       const peer = this.#pump.peer(id);
       const pending = peer && this.#pending.get(peer);
@@ -507,6 +508,10 @@ export class Remote implements Host {
         this.#answer(op, pending, second, fields, tail);
       } catch (thrown) {
         this.#pump.requests.failRequest(peer, pending.response, thrown);
+        // The application may be about to send more of an answer that cannot be sent.
+        this.#pending.delete(peer);
+        if (pending.lane) this.#forget(pending.lane);
+        this.#tellGone(peer, first, reasonName(CloseReason.HandlerError));
       }
     } else {
       const lane = this.#lanes.get(id);
@@ -529,7 +534,7 @@ export class Remote implements Host {
       case Op.Static: {
         const body = this.#statics.get(wordAt(tail, 0));
         if (!body) throw new Error("no such static body");
-        answers.respondStatic(peer, request, status, fields, body, close);
+        answers.respondStatic(peer, request, status, fields, body.bytes, close);
         break;
       }
       case Op.Begin:
@@ -547,7 +552,7 @@ export class Remote implements Host {
         break;
       case Op.Break:
         if (pending.lane) this.#forget(pending.lane);
-        this.#pump.terminate(peer, CloseReason.HandlerError);
+        this.#pump.terminate(peer, CloseReason.PeerEnded);
         break;
       case Op.Upgrade: {
         const list = decodeFields(fields);

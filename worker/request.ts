@@ -128,15 +128,15 @@ export class RequestImpl extends RequestReader {
   }
 }
 
-/** A static body: registered once, sent from where it lies. */
+/** A static body: answers send its bytes from where they lie. */
 export class StaticBodyImpl implements StaticBody {
   static readonly name = "StaticBody";
-  readonly number: number;
+  readonly pump: Pump;
   readonly bytes: Uint8Array;
   readonly type: string;
 
-  constructor(number: number, bytes: Uint8Array, type: string) {
-    this.number = number;
+  constructor(pump: Pump, bytes: Uint8Array, type: string) {
+    this.pump = pump;
     this.bytes = bytes;
     this.type = type;
   }
@@ -179,7 +179,8 @@ export class ResponseImpl extends Answering {
   }
 
   protected override checkStatic(body: StaticBody): void {
-    if (!(body instanceof StaticBodyImpl)) throw new TypeError("body: not made by server.body()");
+    if (!(body instanceof StaticBodyImpl && body.pump === this.#pump))
+      throw new TypeError("body: not made by this server's body()");
   }
 
   protected override respondStatic(
@@ -188,8 +189,8 @@ export class ResponseImpl extends Answering {
     body: StaticBody,
     close: boolean,
   ): boolean {
-    const own = body as StaticBodyImpl;
-    return this.#pump.answers.respondStatic(this.#peer, this.request, status, fields, own, close);
+    const { bytes } = body as StaticBodyImpl;
+    return this.#pump.answers.respondStatic(this.#peer, this.request, status, fields, bytes, close);
   }
 
   protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
@@ -204,8 +205,12 @@ export class ResponseImpl extends Answering {
     this.#pump.answers.streamEnd(this.#peer, this.request);
   }
 
-  protected override streamFail(): void {
-    this.#pump.terminate(this.#peer, CloseReason.HandlerError);
+  protected override streamLeave(): void {
+    this.#pump.terminate(this.#peer, CloseReason.PeerEnded);
+  }
+
+  override failed(thrown: unknown): void {
+    this.#pump.requests.failRequest(this.#peer, this, thrown);
   }
 
   protected override accept(upgrade: Upgrade): boolean {

@@ -216,6 +216,7 @@ export class Requests {
   failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
     // A body that broke off is no error of the handler's, and its request is refused already.
     if (isInstance(thrown, BodyError) && thrown.cause !== "Ok" && response.sent) return;
+    if (!response.isNews(thrown)) return;
     this.#pump.fail(thrown, "request");
     this.failAnswer(peer, response);
   }
@@ -225,8 +226,8 @@ export class Requests {
     if (response.sent || peer.response !== response) return;
     response.request.detach();
     peer.response = undefined;
-    response.lose();
     this.leaveBody(peer, CloseReason.HandlerError);
+    response.lose();
     this.#pump.time();
     this.#pump.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
     this.#pump.schedule();

@@ -142,7 +142,6 @@ export class Pump implements HandlerServer {
    */
   depth = 0;
   readonly #peers: (Peer | undefined)[] = [];
-  readonly #statics: StaticBodyImpl[] = [];
   #inboxes: readonly Inbox[] = [];
   #scheduled = false;
   #handling = false;
@@ -696,8 +695,8 @@ export class Pump implements HandlerServer {
     const response = peer.response;
     peer.response = undefined;
     response?.request.detach();
-    response?.lose();
     this.requests.leaveBody(peer, reason);
+    response?.lose();
     peer.bodies = undefined;
     peer.rest = undefined;
     this.engine.x.free(peer.slot, peer.generation);
@@ -906,9 +905,7 @@ export class Pump implements HandlerServer {
   body(data: Data, type: string): StaticBodyImpl {
     const payload = checkBody(data);
     const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);
-    const body = new StaticBodyImpl(this.#statics.length, bytes, type);
-    this.#statics.push(body);
-    return body;
+    return new StaticBodyImpl(this, bytes, type);
   }
 
   stats(): Stats {
@@ -1062,7 +1059,7 @@ export class Pump implements HandlerServer {
         let bytes: Uint8Array;
         if (u32[at + (ROW_KIND >>> 2)] === RowKind.Static) {
           const number = u32[at + (ROW_BODY >>> 2)] as number;
-          bytes = this.#bodyOf(peer, number).subarray(offset, offset + length);
+          bytes = (peer.bodies?.get(number) as Uint8Array).subarray(offset, offset + length);
           // What is written keeps it from now on.
           if (u32[at + (ROW_LAST >>> 2)] === 1) peer.bodies?.delete(number);
         } else {
@@ -1082,11 +1079,6 @@ export class Pump implements HandlerServer {
       this.#passBegan = began;
       this.#spacedUntil = ended + spacing;
     }
-  }
-
-  #bodyOf(peer: Peer, number: number): Uint8Array {
-    if (number < SLOT_LIMIT) return (this.#statics[number] as StaticBodyImpl).bytes;
-    return peer.bodies?.get(number) as Uint8Array;
   }
 
   /** One timer for all deadlines, none when there are none. */

@@ -83,6 +83,10 @@ class ThreadResponse extends Answering {
   isOver = false;
   /** What is to become of the task. */
   outcome: Outcome | undefined;
+  /** What went wrong beside it. */
+  error: Told | undefined;
+  /** The answer that has begun is not going to be whole. */
+  isFailed = false;
 
   constructor(request: ThreadRequest, number: number) {
     super();
@@ -107,7 +111,8 @@ class ThreadResponse extends Answering {
   }
 
   protected override checkStatic(body: StaticBody): void {
-    if (!(body instanceof ThreadBody)) throw new TypeError("body: not made by server.body()");
+    if (!(body instanceof ThreadBody))
+      throw new TypeError("body: not made by this server's body()");
   }
 
   protected override respondStatic(
@@ -125,6 +130,11 @@ class ThreadResponse extends Answering {
     tell({ ringcast: "begin", number, status, fields, close, port: port2 }, [port2]);
     port1.on("message", (free: number) => {
       if (this.#credit.give(free)) this.wake();
+    });
+    // The worker takes no more: the client has gone, or the answer could not begin.
+    port1.on("close", () => {
+      this.#broken = true;
+      this.lose();
     });
     this.#port = port1;
     this.outcome = { kind: "streamed" };
@@ -153,9 +163,18 @@ class ThreadResponse extends Answering {
     this.#post("end");
   }
 
-  protected override streamFail(): void {
+  protected override streamLeave(): void {
     this.#post("break");
     this.#broken = true;
+  }
+
+  override failed(thrown: unknown): void {
+    if (!this.isNews(thrown)) return;
+    this.error ??= describe(thrown);
+    if (!this.streaming) return;
+    this.isFailed = true;
+    this.#broken = true;
+    this.lose();
   }
 
   protected override accept(upgrade: Upgrade): boolean {
@@ -214,17 +233,16 @@ function within(response: ThreadResponse, run: () => unknown): Promise<unknown> 
 async function handle(task: Asked): Promise<Outcome> {
   const handler = await loaded(task.handler);
   const response = new ThreadResponse(new ThreadRequest(task), task.number);
-  let error: Told | undefined;
   try {
     await within(response, () => handler.request?.(response.request, response));
   } catch (thrown) {
-    error = describe(thrown);
+    response.failed(thrown);
   }
   response.isOver = true;
-  const { outcome, sent, request } = response;
+  const { outcome, sent, request, isFailed, error } = response;
   request.settled();
   request.answered();
-  if (sent && outcome) return error ? { ...outcome, error } : outcome;
+  if (sent && outcome && !isFailed) return error ? { ...outcome, error } : outcome;
   return {
     kind: "failed",
     error: error ?? describe(new Error("the handler settled without an answer")),

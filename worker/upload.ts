@@ -32,6 +32,8 @@ interface Waiter {
   readonly reject: (error: BodyError) => void;
 }
 
+function ignore(): void {}
+
 const DONE: IteratorResult<Uint8Array> = { done: true, value: undefined };
 
 export class Upload implements AsyncIterableIterator<Uint8Array> {
@@ -97,12 +99,18 @@ export class Upload implements AsyncIterableIterator<Uint8Array> {
       return Promise.resolve({ done: false, value: piece });
     }
     const state = this.#state;
-    if (state instanceof BodyError) return Promise.reject(state);
-    if (state !== "open") return Promise.resolve(DONE);
-    return new Promise((resolve, reject) => {
+    if (state !== "open" && !(state instanceof BodyError)) return Promise.resolve(DONE);
+    const next = new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+      if (state instanceof BodyError) {
+        reject(state);
+        return;
+      }
       this.#waiters.push({ resolve, reject });
       this.#pump.pullBody(this.#peer);
     });
+    // The reader may wait for something else meanwhile: it is told when it awaits this.
+    next.catch(ignore);
+    return next;
   }
 
   return(): Promise<IteratorResult<Uint8Array>> {

@@ -162,7 +162,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
       "TypeError: header: the value of Content-Type holds an octet that no field value may hold",
       "TypeError: body: 5 is not a string, an ArrayBuffer or a view of one",
       "TypeError: body: null is not a string, an ArrayBuffer or a view of one",
-      "TypeError: body: not made by server.body()",
+      "TypeError: body: not made by this server's body()",
       "TypeError: upgrade: the request is not a WebSocket handshake",
       "Error: write: begin() comes first",
     ]);

@@ -296,9 +296,13 @@ class ThreadResponse extends Answering {
     this.port?.send("end");
   }
 
-  protected override streamFail(): void {
+  protected override streamLeave(): void {
     this.port?.send("break");
     this.isGone = true;
+  }
+
+  override failed(): void {
+    if (this.streaming) this.streamLeave();
   }
 
   protected override accept(upgrade: Upgrade): boolean {

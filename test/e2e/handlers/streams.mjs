@@ -51,7 +51,6 @@ export default (server) => ({
         return res.send(200, "application/json", JSON.stringify({ left, stats: server.stats() }));
       case "/empty":
         res.begin(204);
-        res.write("dropped");
         return res.end();
       default:
         return res.send(404);

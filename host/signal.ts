@@ -1,0 +1,53 @@
+// An AbortSignal whose listeners may fail: the platform would end the process, or the worker, with what they throw.
+//
+// Invariant: listeners are called as the platform calls them, in the same order, once for each time they were added.
+
+import { Handlers } from "./page/handlers";
+import { isThenable, whenSettled } from "./result";
+
+type Listener = EventListenerOrEventListenerObject;
+
+/** Makes `failed` get what the listeners of a signal throw or reject with. */
+export function guardSignal(signal: AbortSignal, failed: (thrown: unknown) => void): void {
+  const { addEventListener: add, removeEventListener: remove } = signal;
+  const guarded = new WeakMap<object, EventListener>();
+
+  const guard = (listener: Listener): EventListener => {
+    const known = guarded.get(listener);
+    if (known) return known;
+    const made = (event: Event): void => {
+      try {
+        const result: unknown =
+          typeof listener === "function"
+            ? listener.call(signal, event)
+            : listener.handleEvent(event);
+        if (isThenable(result)) whenSettled(result, undefined, failed);
+      } catch (thrown) {
+        failed(thrown);
+      }
+    };
+    guarded.set(listener, made);
+    return made;
+  };
+
+  // The platform's methods do nothing with null, and refuse what is neither.
+  const wrap = (listener: Listener): Listener =>
+    typeof listener === "function" || (typeof listener === "object" && listener !== null)
+      ? guard(listener)
+      : listener;
+  const onabort = new Handlers(signal);
+  Object.defineProperties(signal, {
+    addEventListener: {
+      value: (type: string, listener: Listener, options?: AddEventListenerOptions): void =>
+        add.call(signal, type, wrap(listener), options),
+    },
+    removeEventListener: {
+      value: (type: string, listener: Listener, options?: EventListenerOptions): void =>
+        remove.call(signal, type, wrap(listener), options),
+    },
+    onabort: {
+      get: () => onabort.get("abort"),
+      set: (value: unknown) => onabort.set("abort", value),
+    },
+  });
+}
