@@ -15,7 +15,7 @@ import { Fetcher } from "./page/fetch";
 import { type Match, install, matcherOf } from "./page/install";
 import { BUFFER_BYTES, Line, type LineUser } from "./page/line";
 import { webSocketOf } from "./page/websocket";
-import { RunningServer, type Server, type StartThread, heed } from "./running";
+import { RunningServer, type Server, type StartThread } from "./running";
 
 export type * from "./handler";
 export { CLOSE_TABLE, type CloseRow } from "./close";
@@ -247,6 +247,6 @@ export async function serve(options: BrowserOptions = {}): Promise<BrowserServer
     throw error;
   }
   await server.listen();
-  heed(own.signal, server);
+  server.follow(own.signal);
   return server;
 }

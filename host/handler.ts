@@ -320,6 +320,11 @@ export interface HandlerServer<User = unknown> {
   subscriberCount(topic: string): number;
   /** As `ws.send`. */
   send(id: ConnectionId, data: Data, options?: SendOptions): boolean;
+  /**
+   * Resolves when it is worth trying again to publish what was refused: in the worker a millisecond later, after a
+   * pass to the clients. Rejects once the server has ended, with `code` "ERR_SERVER_ENDED"; that need not be handled.
+   */
+  ready(): Promise<void>;
   /** Starts a message built piece by piece. */
   stage(): Stage;
   /** Calls `fn` for each open WebSocket. */

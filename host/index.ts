@@ -17,7 +17,7 @@ import { descriptorLimit, fitDescriptors } from "./limits";
 import type { Options } from "./options";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
-import { RunningServer, type Server, type StartThread, type ThreadEvents, heed } from "./running";
+import { RunningServer, type Server, type StartThread, type ThreadEvents } from "./running";
 import { variableOf } from "./permission";
 
 export type * from "./handler";
@@ -152,6 +152,6 @@ export async function serve<User = unknown>(options: Options<User> = {}): Promis
   if (settings.tls) checkTls(settings.tls);
   const server = new NodeServer(fitting, settings, startThread);
   await server.listen();
-  heed(given.signal, server);
+  server.follow(given.signal);
   return server as unknown as Server<User>;
 }

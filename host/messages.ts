@@ -34,7 +34,10 @@ export interface Messages {
   stage(): Stage;
   /** Closes one connection in order. @returns as `broadcast` */
   closeConnection(id: number, code?: number, reason?: string): boolean;
-  /** Resolves when at least half of the inbox is free. */
+  /**
+   * Resolves when at least half of the inbox is free. Rejects once nothing can be published any more, with `code`
+   * "ERR_SERVER_ENDED"; that need not be handled.
+   */
   ready(): Promise<void>;
 }
 

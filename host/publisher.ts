@@ -4,6 +4,7 @@
 // Invariant: order is kept for each publisher. When its thread ends, what it has said is still carried out,
 // then the worker lets go of its inbox.
 
+import { quiet, serverEnded } from "./ended";
 import { InboxWriter } from "./inbox";
 import { type Messages, MessageWriter } from "./messages";
 
@@ -94,7 +95,12 @@ class OpenPublisher extends MessageWriter implements Publisher {
   }
 
   ready(): Promise<void> {
-    return this.#state.open ? this.#inbox.ready() : Promise.resolve();
+    return quiet(this.#ready());
+  }
+
+  async #ready(): Promise<void> {
+    if (this.open) await this.#inbox.ready();
+    if (!this.open) throw serverEnded();
   }
 
   close(): void {

@@ -3,7 +3,7 @@
 // a page's Web Worker.
 //
 // Invariant: a message costs the application shared memory and no call. Calls are for control alone, and
-// each of them, like `finished`, is rejected when the worker dies.
+// each of them, like `finished`, is rejected when the worker dies. A call leaves nothing behind once it has settled.
 
 import type { Remote } from "comlink";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
@@ -11,6 +11,7 @@ import type { TlsOptions } from "../worker/net";
 import { Application, membersOf } from "./application";
 import { messageOf } from "./data";
 import { checkId, sendFlags } from "./flags";
+import { quiet, serverEnded } from "./ended";
 import type {
   Data,
   HandlerModule,
@@ -42,7 +43,10 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
   readonly address: { readonly hostname: string; readonly port: number; readonly path?: string };
   /** The memory it takes. */
   readonly plan: Plan;
-  /** Settles when the server has ended: rejected when its worker died. */
+  /**
+   * Settles when the server has ended: rejected when its worker died. A death that neither this, once it has been
+   * read, nor `onError` tells is an uncaught exception.
+   */
   readonly finished: Promise<void>;
   /** Open WebSockets. */
   count(): Promise<number>;
@@ -63,7 +67,7 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
    * Swaps the handler without dropping a connection: what comes from then on is its. Requests that the handler
    * before has are answered by it, `open` is not called again, `ws.data` stays.
    * @param handler the URL of a module, also one that has been loaded before: it is imported anew, what it imports
-   * is not. For a handler on this thread: functions. Default: the module there is.
+   * is not. For a handler on this thread: functions. Default: the module there is. Reloads run one after the other.
    * @throws TypeError when it is of the other kind; what the module throws: the handler before stays then
    */
   reload(handler?: Options<User>["handler"]): Promise<void>;
@@ -149,7 +153,6 @@ export type StartThread = (data: WorkerData, events: ThreadEvents) => Thread;
 export class RunningServer implements Server {
   static readonly name = "Server";
   readonly plan: Plan;
-  readonly finished: Promise<void>;
   address: Server["address"] = { hostname: "", port: 0 };
   onEvict: Options["onEvict"];
   readonly #thread: Thread;
@@ -174,8 +177,17 @@ export class RunningServer implements Server {
   /** It ends, but clients are still served until their turn comes. */
   #isDraining = false;
   #ending: Promise<void> | undefined;
+  readonly #finished: Promise<void>;
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
+  /** Somebody has been given `finished`, or `onError` is there: the death of the worker is not in vain. */
+  #isHeeded: boolean;
+  /** What rejects the calls that are under way. */
+  readonly #calls = new Set<(error: Error) => void>();
+  /** Lets go of the signal. */
+  #unfollow: (() => void) | undefined;
+  /** The reload before; it never rejects. */
+  #reloading: Promise<void> = Promise.resolve();
 
   /**
    * @param settings those of `options`, checked
@@ -228,12 +240,14 @@ export class RunningServer implements Server {
         failed: (error, where) => this.#log.error(error, where),
       });
     }
-    this.finished = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
+    this.#isHeeded = options.onError !== undefined;
     // Nobody need listen to it.
-    this.finished.catch(() => undefined);
+    this.#finished = quiet(
+      new Promise((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
+      }),
+    );
     this.#thread = start(
       { settings, handler, inbox },
       {
@@ -281,34 +295,63 @@ export class RunningServer implements Server {
     }
   }
 
-  #die(error: Error): void {
-    const isNew = this.#dead === undefined;
-    this.#dead ??= error;
-    this.#reject(this.#dead);
-    // Before it listens, `serve` tells; and an end that was asked for is none to be told of.
-    if (isNew && this.#isListening && !this.#ending) this.#log.error(error, "worker");
+  get finished(): Promise<void> {
+    this.#isHeeded = true;
+    return this.#finished;
+  }
+
+  /** Lets go of all that waits. */
+  #letGo(): void {
+    this.#unfollow?.();
     this.#application?.end();
     this.#inbox.told(true);
+    for (const reject of this.#calls) reject(this.#dead ?? serverEnded());
+    this.#calls.clear();
+  }
+
+  #die(error: Error): void {
+    if (this.#dead) return;
+    this.#dead = error;
+    this.#reject(error);
+    // Before it listens, `serve` tells; the end of a shutdown is told by that.
+    if (this.#isListening && !this.#ending) {
+      if (this.#isHeeded) this.#log.error(error, "worker");
+      else
+        queueMicrotask(() => {
+          throw error;
+        });
+    }
+    this.#letGo();
   }
 
   #exit(code: number): void {
-    if (this.#ended || this.#ending) this.#resolve();
-    else this.#die(new Error(`the server's worker exited with code ${code}`));
+    if (!this.#ended) this.#die(new Error(`the server's worker exited with code ${code}`));
+    this.#finish();
+  }
+
+  #finish(): void {
     this.#ended = true;
-    this.#application?.end();
-    this.#inbox.told(true);
+    this.#resolve();
+    this.#letGo();
   }
 
   /** A call that is rejected when the worker dies before it answers. */
   async #call<T>(start: () => Promise<T>): Promise<T> {
     if (this.#dead) throw this.#dead;
-    if (this.#ended) throw new Error("the server has ended");
+    if (this.#ended) throw serverEnded();
     this.#mirror?.flush();
     const call = start();
-    return Promise.race([
-      call,
-      this.finished.then(() => Promise.reject(new Error("the server has ended"))),
-    ]);
+    return new Promise((resolve, reject) => {
+      const settle = (over: () => void): void => {
+        this.#calls.delete(reject);
+        over();
+      };
+      this.#calls.add(reject);
+      call.then(
+        (result) => settle(() => resolve(result)),
+        (thrown) => settle(() => reject(thrown)),
+      );
+    });
   }
 
   /** Makes the handler that lives on this thread; the bits of its members. */
@@ -351,6 +394,7 @@ export class RunningServer implements Server {
       count: () => application.count(),
       stats: () => this.stats(),
       metrics: () => this.metrics(),
+      ready: () => this.ready(),
       body: (data, type) => application.body(data, type),
     };
   }
@@ -376,6 +420,7 @@ export class RunningServer implements Server {
       this.#log.listening(this.address);
     } catch (error) {
       this.#ending = Promise.resolve();
+      this.#ended = true;
       await this.#thread.terminate();
       throw error;
     } finally {
@@ -472,7 +517,9 @@ export class RunningServer implements Server {
   }
 
   reload(handler?: Options["handler"]): Promise<void> {
-    return this.#log.reloading(this.#reload(handler), () => this.#url);
+    const reload = this.#reloading.then(() => this.#reload(handler));
+    this.#reloading = reload.catch(() => undefined);
+    return this.#log.reloading(reload, () => this.#url);
   }
 
   async #reload(handler: Options["handler"]): Promise<void> {
@@ -523,10 +570,13 @@ export class RunningServer implements Server {
     return this.#call(() => this.#control.metrics());
   }
 
-  async ready(): Promise<void> {
-    if (this.#dead) throw this.#dead;
-    await this.#inbox.ready();
-    if (this.#dead) throw this.#dead;
+  ready(): Promise<void> {
+    return quiet(this.#ready());
+  }
+
+  async #ready(): Promise<void> {
+    if (this.#open()) await this.#inbox.ready();
+    if (!this.#open()) throw serverEnded(this.#dead);
   }
 
   async #end(timeout: number, drainMs: number): Promise<void> {
@@ -547,9 +597,8 @@ export class RunningServer implements Server {
     stopped.catch(() => undefined);
     this.#ended = true;
     await this.#thread.terminate();
-    this.#application?.end();
     this.#log.ended();
-    this.#resolve();
+    this.#finish();
   }
 
   /** Clients are served for so many ms more, or until what is returned is called. */
@@ -559,6 +608,8 @@ export class RunningServer implements Server {
     const end = (): void => {
       this.#isDraining = false;
       clearTimeout(timer);
+      // Whoever waits to publish waits in vain.
+      this.#inbox.told(true);
     };
     const timer = setTimeout(end, ms);
     return end;
@@ -569,27 +620,33 @@ export class RunningServer implements Server {
     if (!this.#ending) {
       this.#log.ending(timeout, drainMs);
       this.#ending = this.#end(timeout, drainMs);
+      if (!this.#isDraining) this.#inbox.told(true);
     }
     return this.#ending;
   }
 
   close(): Promise<void> {
     this.#isDraining = false;
+    this.#inbox.told(true);
     if (this.#ending && !this.#ended) this.#control.end().catch(() => undefined);
     return this.shutdown({ timeout: 0 });
+  }
+
+  /** Shuts down when a signal aborts. It is let go of at the end: it may live as long as the process. */
+  follow(signal: AbortSignal | undefined): void {
+    if (!signal) return;
+    const abort = (): void => {
+      this.shutdown().catch(() => undefined);
+    };
+    if (signal.aborted) {
+      abort();
+      return;
+    }
+    signal.addEventListener("abort", abort, { once: true });
+    this.#unfollow = () => signal.removeEventListener("abort", abort);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** Shuts a server down when its signal aborts. */
-export function heed(signal: AbortSignal | undefined, server: Server): void {
-  if (!signal) return;
-  const abort = (): void => {
-    server.shutdown().catch(() => undefined);
-  };
-  if (signal.aborted) abort();
-  else signal.addEventListener("abort", abort, { once: true });
 }

@@ -218,7 +218,11 @@ class MemoryTestServer implements TestServer {
       this.server.shutdown().catch((thrown) => this.#fail(toError(thrown), "shutdown"));
     };
     if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
+    else {
+      signal.addEventListener("abort", abort, { once: true });
+      // The signal may live as long as the process.
+      void this.server.finished.then(() => signal.removeEventListener("abort", abort));
+    }
   }
 
   #checkReady(what: string): void {

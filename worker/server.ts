@@ -55,6 +55,7 @@ import type {
 import type { Eviction } from "../host/options";
 import { SECURE_TRAIT } from "../host/request";
 import { checkBody } from "../host/response";
+import { quiet, serverEnded } from "../host/ended";
 import { isThenable, toError, whenSettled } from "../host/result";
 import { copyBytes } from "../host/text";
 import { Answers } from "./answers";
@@ -94,6 +95,8 @@ const LATE_MILLIS = 0.25;
 const ROUNDS_MASK = 3;
 /** Bytes of a read by which a connection has taken its share of a loop that is late. */
 const SHARE_BYTES = 4096;
+/** ms after which it is worth trying again to publish what was refused. */
+const READY_MILLIS = 1;
 export interface PumpOptions extends RequestRules {
   readonly engine: Engine;
   readonly clock: Clock;
@@ -171,6 +174,9 @@ export class Pump implements HandlerServer {
   #resumes: Peer[] = [];
   #evictions: Eviction[] = [];
   #idleWaiters: (() => void)[] = [];
+  /** Those that wait to publish again, and what ends their wait. */
+  readonly #publishers = new Set<() => void>();
+  #isStopped = false;
   handlerErrors = 0;
   /** Requests answered 503 because there was no room for them. */
   shed = 0;
@@ -863,6 +869,23 @@ export class Pump implements HandlerServer {
     return this.outgoing.stage();
   }
 
+  /** Resolves behind a pass, when time has gone on: what is refused waits for readers. */
+  ready(): Promise<void> {
+    if (this.#isStopped) return quiet(Promise.reject(serverEnded()));
+    this.schedule();
+    return quiet(
+      new Promise((resolve, reject) => {
+        const settle = (): void => {
+          this.#publishers.delete(settle);
+          if (this.#isStopped) reject(serverEnded());
+          else resolve();
+        };
+        this.#publishers.add(settle);
+        this.#clock.after(READY_MILLIS, settle);
+      }),
+    );
+  }
+
   send(id: number, data: Data, options?: SendOptions): boolean {
     checkId(id);
     return this.outgoing.sendTo(this.peer(id), data, options);
@@ -1135,6 +1158,8 @@ export class Pump implements HandlerServer {
 
   /** Stops the timers; nothing happens any more. */
   stop(): void {
+    this.#isStopped = true;
+    for (const settle of this.#publishers) settle();
     this.farewell.stop();
     this.messages.stop();
     this.#cancelTick?.();

@@ -204,6 +204,7 @@ const server: HandlerServer = {
   count: () => elsewhere("count"),
   stats: () => elsewhere("stats"),
   metrics: () => elsewhere("metrics"),
+  ready: () => elsewhere("ready"),
   body(data, type) {
     const body = checkBody(data);
     return new ThreadBody(typeof body === "string" ? toBytes(body) : new Uint8Array(body), type);

@@ -11,6 +11,7 @@ import type {
   WebSocket,
 } from "../handler";
 import { checkClose } from "../close";
+import { quiet, serverEnded } from "../ended";
 import { messageOf } from "../data";
 import { checkId, publishFlags, sendFlags } from "../flags";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options";
@@ -39,6 +40,8 @@ export class MemoryServer implements Server {
   /** The last publication found no room. */
   #isFull = false;
   #ending: Promise<void> | undefined;
+  /** The reload before; it never rejects. */
+  #reloading: Promise<void> = Promise.resolve();
   /** When the last client's turn to be closed is over. */
   #servedUntil = 0;
   #resolve: () => void = () => undefined;
@@ -144,9 +147,13 @@ export class MemoryServer implements Server {
     throw new Error("publisher: a server in memory has no threads");
   }
 
-  async reload(handler?: Options["handler"]): Promise<void> {
-    if (handler === undefined) throw new TypeError("handler: there is none to reload");
-    await this.#place(handler as HandlerModule);
+  reload(handler?: Options["handler"]): Promise<void> {
+    const reload = this.#reloading.then(() => {
+      if (handler === undefined) throw new TypeError("handler: there is none to reload");
+      return this.#place(handler as HandlerModule);
+    });
+    this.#reloading = reload.catch(() => undefined);
+    return reload;
   }
 
   async configure(options: LiveOptions): Promise<void> {
@@ -163,8 +170,13 @@ export class MemoryServer implements Server {
   }
 
   /** As over an inbox; when the last publication found no room, a millisecond passes. */
-  async ready(): Promise<void> {
-    if (this.#isFull) await this.#runner.advance(1);
+  ready(): Promise<void> {
+    return quiet(this.#ready());
+  }
+
+  async #ready(): Promise<void> {
+    if (this.#isOpen && this.#isFull) await this.#runner.advance(1);
+    if (!this.#isOpen) throw serverEnded();
   }
 
   async #end(timeout: number, drainMs: number): Promise<void> {

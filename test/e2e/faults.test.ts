@@ -286,6 +286,8 @@ interface End {
   readonly ended: number | string;
   /** What it says before. */
   readonly says?: RegExp;
+  /** What it writes as errors. */
+  readonly prints?: RegExp;
 }
 
 const order = (what: string) => (child: Child) => child.tell({ order: what });
@@ -313,6 +315,15 @@ const ENDS: readonly End[] = [
     says: /"finished":true/,
   },
   {
+    ...{ name: "does not ask of its worker's end", case: "unheeded", act: ask("/exit?0") },
+    ended: 1,
+    prints: /Error: the server's worker exited with code 0/,
+  },
+  {
+    ...{ name: "does not ask of a trap", case: "unheeded", act: ask("/trap"), ended: 1 },
+    prints: /Error: the engine trapped: /,
+  },
+  {
     ...{ name: "has an engine that traps", case: "serving", act: ask("/trap"), ended: 0 },
     says: /"dead":.*the engine trapped/,
   },
@@ -337,6 +348,7 @@ for (const end of ENDS) {
           });
         }
         assert.is(await within(child.ended, "its end"), end.ended, child.errors);
+        if (end.prints) assert.match(child.errors, end.prints);
         while (child.hasMessage) said.push(await child.next(1000));
         if (end.says) assert.match(JSON.stringify(said), end.says);
         assert.not(isAlive(child.pid));

@@ -1,8 +1,12 @@
 // How servers begin and end: in order, under load, by mistake; and that nothing of them is left.
 
 import { spawn } from "node:child_process";
+import { getEventListeners } from "node:events";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { type OptionRow, OPTIONS, type Options, type Server, plan, serve } from "ringcast";
+import { createTestServer } from "ringcast/testing";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
@@ -131,6 +135,115 @@ lifecycle("shutdown waits for `timeout`, then resets what is left", async () => 
   await wire.gone();
 });
 
+function codeOf(error: Error): unknown {
+  return (error as { code?: unknown }).code;
+}
+
+/** A handler's module out of its text. */
+const module = (text: string): URL => new URL(`data:text/javascript,${encodeURIComponent(text)}`);
+
+lifecycle("a handler in the worker that waits to publish is told of the end", async () => {
+  const port = new BroadcastChannel("lifecycle-ready");
+  const told = new Promise<unknown>((resolve) => {
+    port.onmessage = ({ data }: MessageEvent) => resolve(data);
+  });
+  const handler = module(`
+    const port = new BroadcastChannel("lifecycle-ready");
+    export default (server) => ({
+      request: (_, res) => res.send(200),
+      async connect() {
+        try {
+          for (;;) await server.ready();
+        } catch ({ code }) {
+          port.postMessage(code);
+          port.close();
+        }
+      },
+    });`);
+  const server = await serve({ port: 0, handler });
+  const wire = await Wire.open(server.address.port);
+  await takeAnswer(wire.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+  await server.shutdown();
+  assert.is(await within(told, "the end is told"), "ERR_SERVER_ENDED");
+  port.close();
+  wire.destroy();
+});
+
+lifecycle("a worker that exits during a shutdown rejects it, and finished", async () => {
+  const handler = module(
+    "export default { request: (_, res) => res.upgrade(), shutdown: () => process.exit(5) }",
+  );
+  const server = await serve({ port: 0, handler });
+  const ws = await WsWire.open(server.address.port);
+  const shutdown = rejection(server.shutdown(), "shutdown");
+  assert.match((await rejection(server.finished, "finished")).message, /exited with code 5/);
+  assert.match((await shutdown).message, /exited with code 5/);
+  ws.destroy();
+});
+
+lifecycle("a call leaves nothing behind", async () => {
+  const server = await start();
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const calls = async (n: number): Promise<void> => {
+    for (let i = 0; i < n; i += 100) {
+      await Promise.all(Array.from({ length: 25 }, () => server.stats()));
+      await Promise.all(Array.from({ length: 25 }, () => server.count()));
+      await Promise.all(Array.from({ length: 25 }, () => server.metrics()));
+      await Promise.all(Array.from({ length: 25 }, () => server.subscriberCount("t")));
+    }
+    collect();
+  };
+  await calls(2000);
+  const before = process.memoryUsage().heapUsed;
+  await calls(10000);
+  const bytes = (process.memoryUsage().heapUsed - before) / 10000;
+  assert.ok(bytes < 200, `${bytes} bytes for each call`);
+  await server.close();
+});
+
+lifecycle("reloads run one after the other, and the last one wins", async () => {
+  const text = (status: number): string =>
+    `export default { request: (_, res) => res.send(${status}) };`;
+  const slow = module(`await new Promise((done) => setTimeout(done, 200)); ${text(201)}`);
+  for (const pool of [undefined, { threads: 1 }]) {
+    const options = { port: 0, handler: module(text(200)), ...(pool ? { pool } : {}) };
+    const server = await serve(options);
+    const status = async (): Promise<number> => {
+      const wire = await Wire.open(server.address.port);
+      const answer = await takeAnswer(wire.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+      wire.destroy();
+      return answer.status;
+    };
+    const reloads = [slow, module("throw new Error('no')"), module(text(202))].map((one) =>
+      server.reload(one),
+    );
+    const settled = await within(Promise.allSettled(reloads), "reloads");
+    assert.equal(
+      settled.map((one) => one.status),
+      ["fulfilled", "rejected", "fulfilled"],
+    );
+    assert.is(await status(), 202);
+    await server.close();
+  }
+});
+
+lifecycle("a server that has ended lets go of its signal", async () => {
+  const { signal } = new AbortController();
+  const count = (): number => getEventListeners(signal, "abort").length;
+  const servers = await Promise.all([1, 2, 3].map(() => serve({ port: 0, signal })));
+  assert.is(count(), 3);
+  await Promise.all(servers.map((server) => server.close()));
+  assert.is(count(), 0);
+  await rejection(serve({ port: 0, signal, handler: module("throw 1") }), "serve");
+  assert.is(count(), 0);
+  const t = createTestServer({ signal });
+  assert.is(count(), 1);
+  await t.close();
+  assert.is(count(), 0);
+  assert.is(codeOf(await rejection(t.server.ready(), "ready")), "ERR_SERVER_ENDED");
+});
+
 lifecycle("close ends everything now, however much is under way", async () => {
   const server = await start({ ring: 65536, slowGrace: 60000, writeTimeout: 60000 });
   const { port } = server.address;
@@ -144,10 +257,17 @@ lifecycle("close ends everything now, however much is under way", async () => {
     else if (await Promise.race([server.ready().then(() => false), late(300)])) break;
   }
   assert.ok(count < 5000, "the ring waits");
-  const unsettled = server.ready().catch(() => undefined);
+  // Nobody waits for this one: its rejection is no unhandled one.
+  void server.ready();
+  const publishing = (async () => {
+    while (!server.broadcast(bytes)) await server.ready();
+  })();
+  const ended = rejection(publishing, "the loop that publishes");
   await within(server.close(), "close");
   await within(server.finished, "finished");
-  await within(unsettled, "ready() settles when the server has ended");
+  assert.is(codeOf(await ended), "ERR_SERVER_ENDED");
+  assert.is(codeOf(await rejection(server.ready(), "ready")), "ERR_SERVER_ENDED");
+  assert.is(codeOf(await rejection(server.stats(), "stats")), "ERR_SERVER_ENDED");
   ws.destroy();
 });
 

@@ -150,7 +150,11 @@ publisher("when the server has ended, a publisher says so", async () => {
   const gone = own as ReturnType<typeof openPublisher>;
   await until("it is closed", () => !gone.open);
   assert.is(gone.broadcast("x"), false);
-  await gone.ready();
+  const error = await gone.ready().then(
+    () => undefined,
+    (thrown: { code?: string }) => thrown,
+  );
+  assert.is(error?.code, "ERR_SERVER_ENDED");
 });
 
 publisher.run();

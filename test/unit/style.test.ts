@@ -62,7 +62,7 @@ const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(en
 /** What of the host the worker uses too: tables, and what is the same wherever a handler runs. */
 const BOTH = new Set(
   [
-    ...["address", "body", "close", "credit", "data", "flags", "members"],
+    ...["address", "body", "close", "credit", "data", "ended", "flags", "members"],
     ...["request", "response", "result", "stage"],
     ...[
       "origin",

@@ -69,6 +69,11 @@ async function serving(more) {
 }
 
 const cases = {
+  /** A server of whose end nobody asks to hear. */
+  async unheeded() {
+    const server = await serve({ port: 0, handler, ...options });
+    say({ port: server.address.port });
+  },
   serving: () => serving(options),
   pool: () => serving({ pool: { threads: 2 } }),
   /** With the handlers of signals that the README shows. */

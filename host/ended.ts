@@ -1,0 +1,13 @@
+// The error of what waits for a server that has ended.
+
+/** Makes the error with which waits and calls reject once the server has ended. @param cause why, if it died */
+export function serverEnded(cause?: Error): Error {
+  const error = new Error("the server has ended", cause && { cause });
+  return Object.assign(error, { code: "ERR_SERVER_ENDED" });
+}
+
+/** Marks a promise's rejection as handled, so that a caller may ignore the promise. @returns the same promise */
+export function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
