@@ -235,7 +235,10 @@ export enum EventKind {
   BodyChunk,
   /** The end of a streamed body. `value` 0: it is whole; else the reason for which it broke off. */
   BodyEnd,
-  /** A whole message: `pointer`, `length` its payload, `value` the opcode. Valid until the next call that parses. */
+  /**
+   * A whole message: `pointer`, `length` its payload, `value` the opcode. Valid until the next call that parses. When
+   * the host holds the connection before it comes to this event, it becomes kind 0: skip it.
+   */
   Message,
   /**
    * A piece of a message, for hosts that asked for pieces. `value`: opcode | first << 8 | last << 9, the extra
@@ -248,7 +251,10 @@ export enum EventKind {
   Ping,
   /** A pong arrived: payload at `pointer`. */
   Pong,
-  /** The peer's Close frame: `value` its code (1005 when it has none), reason text at `pointer`. */
+  /**
+   * The peer's Close frame: `value` its code (1005 when it has none), reason text at `pointer`. 1006: it ended its
+   * side without one, and gets no more than what is queued for it.
+   */
   PeerClose,
   /**
    * `value` 0: a client whose queue was full has room again, an HTTP connection may be resumed; 1: a buffer

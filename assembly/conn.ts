@@ -234,7 +234,7 @@ export class Conn {
   returned: u32;
   /** Bytes of reply blocks it holds, while those of addresses are bounded. */
   replyBytes: u32;
-  /** Bytes that came when no more input was wanted. */
+  /** Bytes that came when no more input was wanted. An open WebSocket keeps `burst` here. */
   discarded: u32;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
@@ -291,6 +291,14 @@ export class Conn {
   }
   set fragments(count: u32) {
     this.traits = count;
+  }
+
+  /** WebSocket that is open: events of it that may be out at a time; 0: as many as the table holds. */
+  get burst(): u32 {
+    return this.discarded;
+  }
+  set burst(events: u32) {
+    this.discarded = events;
   }
 
   /** WebSocket: position in the list of open ones. */

@@ -794,7 +794,7 @@ function expire(c: Conn): void {
     return;
   }
   if (has(c, Flag.Waiting)) {
-    if (now < c.waitSince + param(Param.BufferTimeout)) return;
+    if (has(c, Flag.Held) || now < c.waitSince + param(Param.BufferTimeout)) return;
     // Who waits for others of its address is no matter of anybody else's.
     const reason = noBuffer(c);
     const holder = largestHolder(reason == CloseReason.AddressBuffers ? c.address : 0);
@@ -818,7 +818,9 @@ function expire(c: Conn): void {
         breakUpload(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
       break;
     case State.Open:
-      if (isSlowIn(c)) {
+      if (has(c, Flag.PeerEnded)) {
+        kill(c, CloseReason.PeerEnded, Shut.Destroy);
+      } else if (isSlowIn(c)) {
         fail(c, CloseReason.ReceiveTooSlow);
       } else if (has(c, Flag.Pinged) || paramU32(Param.SendPings) == 0) {
         kill(c, CloseReason.IdleTimeout, Shut.Reset);

@@ -5,10 +5,32 @@
 //
 //   HTTP        buffer  | head table | head, body, what follows |      start … end, from behind the table
 //   WebSocket   buffer  | message so far | unparsed |              0 … message, start … end
+//
+// A WebSocket that is held is still read: its bytes stay unparsed in its buffer, so that the host notices a FIN or a
+// reset. The host stops reading when a window's worth is unparsed. Messages that the host has not come to when it
+// holds the connection are taken back: they become unparsed bytes again. This rests on a second invariant:
+//
+//   Within one pass of the parser, after the first inbound event only whole, uncompressed messages of one frame
+//   follow, each in place. The pass stops before anything else (a control frame, a fragment, a compressed or
+//   incomplete message, a fault) and continues when the host has handled the events.
+//
+// So taking back is masking those payloads again and moving the cursor to the first of their frames. Cases:
+//   the window has unparsed bytes      the cursor moves back within the window
+//   the window was parsed to its end   it becomes the connection's again, up to the last message
+//   the bytes were in the buffer       the cursor moves back within the buffer, which a pass with events keeps
+// The work that is undone is bounded: after `hold` a pass emits one message, and twice as many each time the host
+// has handled all of them without holding the connection (`burst`).
 
 import {
   CloseReason,
   Control,
+  EVENT_BYTES,
+  EVENT_GENERATION,
+  EVENT_KIND,
+  EVENT_LENGTH,
+  EVENT_LIMIT,
+  EVENT_POINTER,
+  EVENT_SLOT,
   EventKind,
   HEADER_ENTRY_BYTES,
   Outcome,
@@ -48,12 +70,13 @@ import {
   takeWebSocket,
 } from "./conn";
 import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "./http";
+import { hasMore } from "./flush";
 import { furthest } from "./order";
 import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./output";
 import { isScarce } from "./reply";
 import { queueSwitch, refuse, sendContinue } from "./respond";
-import { answerClose, fail, queuePong } from "./send";
-import { endPaceIn, isFlooding, noteFed, paceIn, pardon } from "./pace";
+import { answerClose, depart, fail, queuePong } from "./send";
+import { endPaceIn, isFlooding, noteFed, paceIn, pardon, refund } from "./pace";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { hasClient, parseProxy, proxyBytes } from "./proxy";
 import { ringOf } from "./ring";
@@ -153,7 +176,15 @@ function keepHttp(c: Conn): bool {
 /** Moves the WebSocket bytes in the window behind the message in the pooled buffer. */
 function keepFrames(c: Conn): bool {
   const length = engine.sourceEnd - engine.source;
-  const from = max(c.message, c.end);
+  let from = max(c.message, c.end);
+  if (c.start > c.message && c.buffer != 0 && from + length > blockBytes(receivePool, c.order)) {
+    // The bytes before the unparsed ones have been handled: their room is used before a larger block is taken.
+    const buffer = c.buffer as usize;
+    memory.copy(buffer + c.message, buffer + c.start, c.end - c.start);
+    c.end = c.message + c.end - c.start;
+    c.start = c.message;
+    from = c.end;
+  }
   if (!ensure(c, from, from + length)) return false;
   memory.copy((c.buffer as usize) + from, engine.source as usize, length);
   c.start = c.end > c.start ? c.start : from;
@@ -362,9 +393,21 @@ function message(c: Conn, payload: usize, length: u32): void {
   isWhole = true;
 }
 
+function isText(c: Conn): bool {
+  return c.opcode == Opcode.Text && !has(c, Flag.Inflating);
+}
+
+/** Forgets the message that has begun, for a fresh start at its first frame. */
+function unbegin(c: Conn): void {
+  c.opcode = 0;
+  c.fragments = 0;
+  c.frameOpen = 0;
+  c.frameLeft = 0;
+}
+
 /** Checks the text that arrived; false when the connection failed. */
 function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
-  if (c.opcode != Opcode.Text || has(c, Flag.Inflating)) return true;
+  if (!isText(c)) return true;
   c.utf8 = validate(at, length, c.utf8);
   if (c.utf8 == UTF8_BAD || (complete && c.utf8 != UTF8_START)) {
     failInOrder(c, CloseReason.WsBadUtf8);
@@ -397,21 +440,16 @@ function piece(c: Conn, source: usize, n: u32, last: bool): bool {
   return true;
 }
 
-/** In the place of a fault that waits: a Close, which is parsed again. */
+/** In the place of a fault that waits: a Close, which is parsed again, or the end of the peer's side. */
 const CLOSE_WAITS: u32 = 1;
 
-/** True when what ends a WebSocket has to wait for its messages. */
-function hasMessagesOut(c: Conn): bool {
-  return engine.inboundEvents > 0 || (has(c, RELAYED) && c.state == State.Open);
+/** True when what ends a WebSocket has to wait for messages that another thread handles. */
+function isRelayed(c: Conn): bool {
+  return has(c, RELAYED) && c.state == State.Open;
 }
 
-/** Nothing more is parsed until the messages that are out have been handled. @param end a fault, or CLOSE_WAITS */
+/** Nothing more is parsed until the messages before have been handled elsewhere. @param end a fault, or CLOSE_WAITS */
 function awaitMessages(c: Conn, end: u32): void {
-  if (engine.inboundEvents > 0) {
-    if (end != CLOSE_WAITS) c.chunk = end;
-    c.flags |= Flag.MessageOut;
-    return;
-  }
   c.chunk = end;
   c.flags |= Flag.Held;
   c.parkedSince = engine.now;
@@ -420,8 +458,23 @@ function awaitMessages(c: Conn, end: u32): void {
 
 /** Fails a WebSocket once the messages before the fault have been handled: their answers go out first. */
 function failInOrder(c: Conn, reason: i32): void {
-  if (hasMessagesOut(c)) awaitMessages(c, reason as u32);
+  if (isRelayed(c)) awaitMessages(c, reason as u32);
   else fail(c, reason);
+}
+
+/**
+ * True when the frame whose head has just been decoded may follow events that the host has not handled: a message of
+ * one frame, uncompressed, that is whole.
+ */
+function mayFollow(c: Conn): bool {
+  if (headOpcode >= 8 || !headFinal || headDeflated || c.opcode != 0) return false;
+  if (paramU32(Param.Pieces) != 0) return false;
+  return engine.sourceEnd - engine.source >= headBytes + payloadLength;
+}
+
+/** True when the pass has emitted as many events as the connection may have out. */
+function isPassOver(c: Conn): bool {
+  return eventsFull() || (c.burst != 0 && engine.inboundEvents >= c.burst);
 }
 
 /** Parses frames from engine.source to engine.sourceEnd until it must stop; true when it needs more bytes. */
@@ -429,17 +482,23 @@ function parseFrames(c: Conn): bool {
   const isLimited = param(Param.MessageRate) != 0;
   while (c.state == State.Open || c.state == State.Closing) {
     if (has(c, Flag.Held | Flag.MessageOut)) return false;
-    if (eventsFull()) {
-      // What is left may lie in a buffer of its own: it goes on when the events have been handled.
-      c.flags |= Flag.MessageOut;
-      return false;
-    }
     if (c.chunk != 0) {
       failInOrder(c, c.chunk as i32);
       return false;
     }
+    const follows = engine.inboundEvents > 0;
+    // The window needs no other pass. The buffer does: it is given back when its events have been handled.
+    if (follows && engine.source == engine.sourceEnd && has(c, Flag.InWindow)) return true;
+    if (follows && (c.frameOpen != 0 || isPassOver(c))) {
+      c.flags |= Flag.MessageOut;
+      return false;
+    }
     if (c.frameOpen == 0) {
       const result = parseFrameHead(c, engine.source as usize, engine.sourceEnd as usize);
+      if (follows && (result != DONE || !mayFollow(c) || (isLimited && isFlooding(c)))) {
+        c.flags |= Flag.MessageOut;
+        return false;
+      }
       if (result == MORE) return true;
       if (result != DONE) {
         failInOrder(c, result);
@@ -448,7 +507,7 @@ function parseFrames(c: Conn): bool {
       if (headOpcode >= 8) {
         const payload = (engine.source + headBytes) as usize;
         if (engine.sourceEnd - engine.source < headBytes + payloadLength) return true;
-        if (headOpcode == Opcode.Close && hasMessagesOut(c)) {
+        if (headOpcode == Opcode.Close && isRelayed(c)) {
           // Messages before a Close are handled, and answered, before it is.
           awaitMessages(c, CLOSE_WAITS);
           return false;
@@ -470,7 +529,7 @@ function parseFrames(c: Conn): bool {
         return false;
       }
       if (headOpcode != Opcode.Continuation) {
-        if (isLimited && isFlooding(c)) {
+        if (isLimited && !follows && isFlooding(c)) {
           failInOrder(c, CloseReason.Rate);
           return false;
         }
@@ -494,19 +553,24 @@ function parseFrames(c: Conn): bool {
     }
     if (complete && c.message == 0) {
       // The common case: the whole message lies here. It is unmasked and handed out in place.
-      unmask(source, source, n, c.mask);
+      const mask = c.mask;
+      unmask(source, source, n, mask);
+      if (follows && isText(c) && validate(source, n, UTF8_START) != UTF8_START) {
+        // It fails when the messages before it have been handled.
+        unmask(source, source, n, mask);
+        engine.source -= headBytes;
+        unbegin(c);
+        if (isLimited) refund(c);
+        c.flags |= Flag.MessageOut;
+        return false;
+      }
       engine.source += n;
-      if (!checkText(c, source, n, true)) return false;
+      if (!follows && !checkText(c, source, n, true)) return false;
       message(c, source, n);
       continue;
     }
     if (n == 0 && c.frameLeft != 0) return true;
-    // Assembled at the start of the buffer. When the bytes come from the same buffer they lie behind, and
-    // so may messages that are out: those are handled first.
-    if (!has(c, Flag.InWindow) && engine.inboundEvents > 0) {
-      c.flags |= Flag.MessageOut;
-      return false;
-    }
+    // Assembled at the start of the buffer. When the bytes come from the same buffer they lie behind.
     if (has(c, Flag.InWindow) && !ensure(c, c.message, max(c.message + n, 1))) return false;
     const target = (c.buffer as usize) + c.message;
     c.mask = unmask(target, source, n, c.mask);
@@ -561,11 +625,39 @@ function runFrames(c: Conn): void {
   }
   if (c.opcode == 0 && c.start == c.end) endPaceIn(c);
   else if (paceIn(c)) rearm(c);
+  endAfterPeer(c);
+}
+
+/**
+ * Ends a WebSocket whose peer has ended its side (FIN) without a Close, once all that came before has been handled:
+ * what is queued for it is still sent.
+ */
+function endAfterPeer(c: Conn): void {
+  // mutant end-early: if (!has(c, Flag.PeerEnded)) return;
+  if (!has(c, Flag.PeerEnded) || has(c, Flag.Held | Flag.Waiting)) return;
+  if (engine.inboundEvents > 0) {
+    // `resume` comes here again when they have been handled.
+    c.flags |= Flag.MessageOut;
+    return;
+  }
+  if (isRelayed(c)) {
+    awaitMessages(c, CLOSE_WAITS);
+    return;
+  }
+  if (c.writing == 0 && !hasMore(c)) {
+    kill(c, CloseReason.PeerEnded, Shut.Destroy);
+    return;
+  }
+  if (c.state == State.Open) {
+    emit(EventKind.PeerClose, c, 0, 0, 1006);
+    depart(c);
+  }
+  finishWith(c, CloseReason.PeerEnded);
 }
 
 /** True when the next byte of a WebSocket begins a message that nobody counts, and nothing of it lies in a buffer. */
 function isBetween(c: Conn): bool {
-  if ((c.opcode | c.frameOpen) != 0 || (c.chunk | c.buffer) != 0) return false;
+  if ((c.opcode | c.frameOpen) != 0 || (c.chunk | c.buffer | c.burst) != 0) return false;
   return paramU32(Param.Pieces) == 0 && paramU32(Param.MessageRate) == 0;
 }
 
@@ -604,13 +696,13 @@ function feedFrames(c: Conn, n: u32): u32 {
     engine.sourceEnd = (engine.window as u32) + n;
     if (c.end == 0) c.end = c.start = c.message;
     if (!keepFrames(c)) return 0;
-    if (has(c, Flag.MessageOut | Flag.Held)) return n;
+    if (has(c, Flag.MessageOut | Flag.Held)) return n - min(n, leftover(c));
     engine.source = c.buffer + c.start;
     engine.sourceEnd = c.buffer + c.end;
   } else {
     const end = engine.window + n;
     const at = isBetween(c) ? shortMessages(c, engine.window, end) : engine.window;
-    if (at == end) return n;
+    if (at == end && !has(c, Flag.PeerEnded)) return n;
     // A cut head goes back in front of the window.
     if (kept > 0) memory.copy(engine.window - kept, (c.buffer as usize) + c.start, kept);
     c.start = 0;
@@ -742,11 +834,18 @@ export function resume(slot: u32, generation: u32): u32 {
     else if (c.state == State.Head || c.state == State.Body) parseHttp(c);
     return remainder(c);
   }
-  c.flags &= ~Flag.MessageOut;
+  if (has(c, Flag.MessageOut)) {
+    c.flags &= ~Flag.MessageOut;
+    // The host has handled what was out without holding the connection: more may be out at a time.
+    if (!has(c, Flag.Held)) c.burst = c.burst < EVENT_LIMIT ? c.burst << 1 : 0;
+  }
   if (has(c, Flag.Waiting) || (c.state != State.Open && c.state != State.Closing)) return 0;
   if (!has(c, Flag.InWindow)) {
-    // Without bytes there may still be a fault that waits for the messages before it.
-    if (c.buffer == 0 && c.chunk == 0) return 0;
+    // Without bytes there may still be a fault, or the peer's end, that waits for the messages before it.
+    if (c.buffer == 0 && c.chunk == 0) {
+      endAfterPeer(c);
+      return 0;
+    }
     engine.source = c.buffer + c.start;
     engine.sourceEnd = c.buffer + c.end;
   }
@@ -757,7 +856,9 @@ export function resume(slot: u32, generation: u32): u32 {
 /**
  * Moves what a connection still has in the window to a buffer of its own: its request is not answered yet,
  * or it is held.
- * @returns 1; 0 when no buffer was free: it is answered 503, or closed with 1013 (NoBuffer; AddressBuffers: 429)
+ * @returns 1; 0 when no buffer was free. A request is answered 503 then (NoBuffer; AddressBuffers: 429). A WebSocket
+ * waits for a buffer, and the host keeps the unparsed bytes, the last ones of the window, as after `feed`; it is
+ * closed with 1013 when the host holds too many of such bytes
  */
 export function retain(slot: u32, generation: u32): u32 {
   const c = live(slot, generation);
@@ -770,8 +871,7 @@ export function retain(slot: u32, generation: u32): u32 {
       c.end = c.message;
     }
     if (keepFrames(c)) return 1;
-    leaveQueue(c);
-    fail(c, noBuffer(c));
+    handOver(c, handBack(c));
     return 0;
   }
   if (keepHttp(c)) return 1;
@@ -780,17 +880,69 @@ export function retain(slot: u32, generation: u32): u32 {
   return 0;
 }
 
+/** Bytes of the head of a masked frame: a length is never longer than it has to be. */
+function headOf(length: u32): u32 {
+  return length < 126 ? 6 : length < 65536 ? 8 : 14;
+}
+
+/** True for bytes in the window, or in front of it, where a cut head goes. */
+function isOfWindow(from: u32, to: u32): bool {
+  const window = engine.window as u32;
+  return from >= window - (HEADROOM_BYTES as u32) && to <= window + paramU32(Param.WindowBytes);
+}
+
+/** Takes back the messages that the host has not come to: those of the event table from index `from` on. */
+function takeBack(c: Conn, from: u32): void {
+  c.burst = 1;
+  c.flags &= ~Flag.MessageOut;
+  let first: u32 = 0;
+  let end: u32 = 0;
+  // mutant take-late: for (let i = from + 1; i < engine.eventCount; i++) {
+  for (let i = from; i < engine.eventCount; i++) {
+    const e = engine.events + (i as usize) * EVENT_BYTES;
+    if (load<u32>(e, EVENT_KIND) != (EventKind.Message as u32)) continue;
+    if (load<u32>(e, EVENT_SLOT) != c.slot || load<u32>(e, EVENT_GENERATION) != c.generation)
+      continue;
+    store<u32>(e, 0, EVENT_KIND);
+    const payload = load<u32>(e, EVENT_POINTER);
+    const length = load<u32>(e, EVENT_LENGTH);
+    // mutant take-mask: ;
+    unmask(payload as usize, payload as usize, length, load<u32>((payload as usize) - 4));
+    if (first == 0) first = payload - headOf(length);
+    end = payload + length;
+    add(Control.MessagesIn, -1);
+    if (param(Param.MessageRate) != 0) refund(c);
+  }
+  if (first == 0) return;
+  if (has(c, Flag.InWindow)) {
+    engine.source = first;
+  } else if (isOfWindow(first, end)) {
+    c.flags |= Flag.InWindow;
+    engine.fedSlot = c.slot + 1;
+    engine.source = first;
+    engine.sourceEnd = end;
+  } else {
+    c.start = first - c.buffer;
+  }
+  // There is something for `resume` to look at, even if `feed` consumed everything.
+  c.flags |= Flag.MessageOut;
+}
+
 /**
  * Stops, goes on with the parsing of a connection; call `resume` after letting go. A WebSocket that is held is
- * not idle: it is not read.
+ * still read, as long as less than a window is unparsed.
+ * @param from index in the event table of the first event that the host has not handled: the messages of this
+ * WebSocket from there on are taken back, and parsed again later. Their events become kind 0
  */
-export function hold(slot: u32, generation: u32, held: u32): void {
+export function hold(slot: u32, generation: u32, held: u32, from: u32): void {
   takeTime();
+  takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return;
   if (held != 0) {
     if (!has(c, Flag.Held)) c.parkedSince = engine.now;
     c.flags |= Flag.Held;
+    if (isWebSocket(c) && (c.state == State.Open || c.state == State.Closing)) takeBack(c, from);
     return;
   }
   if (!has(c, Flag.Held)) return;
@@ -815,7 +967,7 @@ export function relay(slot: u32, generation: u32, relayed: u32): void {
   if (c.chunk == CLOSE_WAITS) c.chunk = 0;
 }
 
-/** The peer ended its side (FIN). What it asked for before is still answered. */
+/** The peer ended its side (FIN). What it asked for before is still answered. Call `resume` after it. */
 export function peerEnded(slot: u32, generation: u32): void {
   takeTime();
   takeEvents();
@@ -835,8 +987,9 @@ export function peerEnded(slot: u32, generation: u32): void {
       break;
     case State.Open:
     case State.Closing:
-      // It may have said why: what waits for its messages comes first.
-      if (c.chunk == 0 || !has(c, RELAYED)) kill(c, CloseReason.PeerEnded, Shut.Destroy);
+      // What it sent before comes first, for as long as a closing handshake may take. `resume` ends it.
+      if (c.state == State.Open) c.since = engine.now;
+      rearm(c);
       break;
     default:
       break;
@@ -948,6 +1101,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   w.since = engine.now;
   w.inDue = 0;
   w.messageTime = 0;
+  w.burst = 0;
   w.creditEnd = 0;
   w.closeCode = 1006;
   c.buffer = 0;

@@ -67,6 +67,11 @@ import { forget, hasUnflushed, topic, unflushed, wakeSubscribers } from "./topic
 
 const FOREVER: f64 = Infinity;
 
+/** True for a held WebSocket that is not read because a window's worth of its bytes is unparsed. */
+function isStuffed(c: Conn): bool {
+  return has(c, Flag.Held) && c.end - c.start >= paramU32(Param.WindowBytes);
+}
+
 /** When something has to happen to a connection if nothing else does; Infinity for never. */
 export function deadline(c: Conn): f64 {
   let due = FOREVER;
@@ -89,8 +94,13 @@ export function deadline(c: Conn): f64 {
       break;
     case State.Open: {
       const idle = session(c).idle as f64;
-      // Who is not read cannot be heard.
-      if (has(c, Flag.Held)) break;
+      if (has(c, Flag.PeerEnded)) {
+        // Its handlers have as long as a closing handshake.
+        due = c.since + param(Param.CloseTimeout);
+        break;
+      }
+      // While reading is paused, because a held connection's buffer is full, no pong can arrive.
+      if (isStuffed(c)) break;
       if (idle > 0) {
         const ping = paramU32(Param.SendPings) != 0 && !has(c, Flag.Pinged);
         due = c.lastIn + (ping ? idle / 2 : idle);
@@ -108,8 +118,9 @@ export function deadline(c: Conn): f64 {
       break;
   }
   if (has(c, Flag.Waiting)) {
-    // While a connection waits for a buffer nothing else can be held against it.
-    due = c.waitSince + param(Param.BufferTimeout);
+    // While a connection waits for a buffer nothing else can be held against it. One that is held waits because of its
+    // own handler: nobody has to pay for that.
+    due = has(c, Flag.Held) ? FOREVER : c.waitSince + param(Param.BufferTimeout);
   }
   if (c.writing != 0) {
     due = min(due, min(c.lastOut + param(Param.WriteTimeout), slowOutAt(c)));
@@ -240,6 +251,7 @@ export function finishWith(c: Conn, reason: i32): void {
   c.reason = reason as i16;
   dropInput(c);
   c.flags &= ~(Flag.Asking | Flag.Upload | Flag.Pulling);
+  c.discarded = 0;
   if (!isWebSocket(c)) delist(c);
   c.state = State.Finishing;
   c.since = engine.now;
@@ -339,7 +351,8 @@ function wakeWaiters(): void {
     const c = at(next - 1);
     const order = c.waitOrder as u32;
     next = c.waitNext;
-    if (isReceiveFull(c, order)) continue;
+    // One that is held needs no buffer before it goes on: it delays nobody.
+    if (has(c, Flag.Held) || isReceiveFull(c, order)) continue;
     const found = take(receivePool, order);
     if (found == 0) return;
     give(receivePool, found, order);

@@ -35,6 +35,11 @@ export function isFlooding(c: Conn): bool {
   return false;
 }
 
+/** Gives back what `isFlooding` took for a message that will be parsed again. */
+export function refund(c: Conn): void {
+  c.messageTime -= 1000 / param(Param.MessageRate);
+}
+
 /** From `since` on until now the connection was not read, or not parsed, for reasons of ours. */
 export function pardon(c: Conn, since: f64): void {
   const ms = engine.now - since;

@@ -112,11 +112,16 @@ function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
   storeBe16(HEADER + 2, code);
   write(HEADER, length == 0 ? 2 : 4);
   if (length > 2) write(text, textLength);
+  depart(c);
+  return true;
+}
+
+/** Nothing more is queued for a WebSocket: it leaves its topics and the list of open ones. */
+export function depart(c: Conn): void {
   c.flags |= Flag.CloseQueued;
   retire(c);
   removeOpen(c);
   markDirty(c);
-  return true;
 }
 
 /** Fails a WebSocket (RFC 6455 7.1.7): a Close frame with the reason's code, then the end. */

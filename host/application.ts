@@ -233,9 +233,6 @@ export class Application {
       case Told.Close:
         this.#close(event, bytes);
         break;
-      case Told.Ended:
-        this.#ended(event);
-        break;
       case Told.Shutdown: {
         const ws = this.#sockets.get(event.id);
         if (ws?.open) this.#guard("shutdown", () => this.#handler.shutdown?.(ws));
@@ -398,7 +395,7 @@ export class Application {
     }
   }
 
-  /** What a WebSocket's client sent: at once, or behind the message that is being handled. */
+  /** What a WebSocket's client sent: at once, or after the message that is being handled, or when it is not paused. */
   #inbound(event: Event, size: number, bytes: Uint8Array): void {
     const ws = this.#sockets.get(event.id);
     if (!ws) {
@@ -406,12 +403,19 @@ export class Application {
       return;
     }
     const { kind, flags, value, at, length } = event;
+    let uncounted = size;
+    if (ws.isPaused) {
+      // Only its own lane waits for a resume: the messages of other clients do not.
+      this.#count(size);
+      uncounted = 0;
+      ws.queue ??= [];
+      ws.queue.push(() => ws.handled(size));
+    }
     const isBinary = (flags & TOLD_BINARY) !== 0;
     if (kind === Told.Message) {
       const data = isBinary ? copyBytes(bytes, at, length) : utf8(bytes, at, length);
-      if (ws.queue) ws.queue.push(() => this.#message(ws, data, isBinary, size));
+      if (ws.queue) ws.queue.push(() => this.#message(ws, data, isBinary, uncounted));
       else this.#message(ws, data, isBinary, size);
-      if (ws.hasEnded) this.#awaitEnd(ws);
       return;
     }
     const data = copyBytes(bytes, at, length);
@@ -419,18 +423,17 @@ export class Application {
     const last = (flags & TOLD_LAST) !== 0;
     const tell = (): void => {
       if (kind === Told.Fragment)
-        this.#fragment(ws, data, { first, last, isBinary, remaining: value }, size);
-      else this.#control(ws, kind === Told.Ping ? "ping" : "pong", data, size);
+        this.#fragment(ws, data, { first, last, isBinary, remaining: value }, uncounted);
+      else this.#control(ws, kind === Told.Ping ? "ping" : "pong", data, uncounted);
     };
     if (ws.queue) ws.queue.push(tell);
     else tell();
-    if (ws.hasEnded) this.#awaitEnd(ws);
   }
 
   #message(ws: RemoteSocket, data: string | Uint8Array, isBinary: boolean, size: number): void {
     let result: unknown;
     try {
-      if (!ws.hasFailed) result = this.#handler.message?.(ws, data, isBinary);
+      if (!ws.isDeaf) result = this.#handler.message?.(ws, data, isBinary);
     } catch (thrown) {
       this.#abandon(ws, "message", thrown);
     }
@@ -440,7 +443,7 @@ export class Application {
   #fragment(ws: RemoteSocket, data: Uint8Array, info: FragmentInfo, size: number): void {
     let result: unknown;
     try {
-      if (!ws.hasFailed) result = this.#handler.fragment?.(ws, data, info);
+      if (!ws.isDeaf) result = this.#handler.fragment?.(ws, data, info);
     } catch (thrown) {
       this.#abandon(ws, "fragment", thrown);
     }
@@ -450,7 +453,7 @@ export class Application {
   #control(ws: RemoteSocket, name: "ping" | "pong", data: Uint8Array, size: number): void {
     let result: unknown;
     try {
-      if (!ws.hasFailed) result = this.#handler[name]?.(ws, data);
+      if (!ws.isDeaf) result = this.#handler[name]?.(ws, data);
     } catch (thrown) {
       this.#abandon(ws, name, thrown);
     }
@@ -488,12 +491,18 @@ export class Application {
     });
   }
 
+  /** Goes on with what waits, as far as the handler that runs, or a pause, lets it. */
   #next(ws: RemoteSocket): void {
     const queue = ws.queue ?? [];
-    while (!ws.skip && queue.length > 0) queue.shift()?.();
-    if (ws.skip) return;
+    while (!ws.skip && !ws.isPaused && queue.length > 0) queue.shift()?.();
+    if (ws.skip || queue.length > 0) return;
     ws.queue = undefined;
     this.#ending.delete(ws);
+  }
+
+  /** A WebSocket is paused no more: its messages go on, but not from within a handler. */
+  resumed(ws: RemoteSocket): void {
+    queueMicrotask(() => this.#next(ws));
   }
 
   /** Messages of a WebSocket that has ended are still being handled: they are waited for, but not for ever. */
@@ -523,13 +532,7 @@ export class Application {
     // After the messages that are still to be handled.
     if (ws.queue) ws.queue.push(tell);
     else tell();
-    this.#awaitEnd(ws);
-  }
-
-  #ended(event: Event): void {
-    const ws = this.#sockets.get(event.id);
-    if (!ws) return;
-    ws.ended();
+    this.#next(ws);
     this.#awaitEnd(ws);
   }
 

@@ -34,14 +34,12 @@ export class RemoteSocket implements WebSocket, Thirsty {
   #flow: Kept | undefined;
   #lagBytes = 0;
   #lagFrames = 0;
-  /** What its handler is to be told once that of the message before has settled; undefined: it has. */
+  /** What waits while the handler of the message before has not settled, or while it is paused; undefined: nothing. */
   queue: (() => void)[] | undefined;
   /** Goes on without waiting for the handler of a message that has not settled; undefined: there is none. */
   skip: (() => void) | undefined;
-  /** Its connection has ended, by whomever. */
-  hasEnded = false;
-  /** A handler of it has failed. */
-  hasFailed = false;
+  /** None of its messages is handled any more: its handler failed, it was terminated, or it ended while paused. */
+  isDeaf = false;
   /** Bytes of messages handled since the worker was told. */
   #taken = 0;
 
@@ -140,6 +138,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
   terminate(): boolean {
     if (this.#state === "closed") return false;
     this.ended();
+    this.isDeaf = true;
     this.#post(Op.Terminate);
     return true;
   }
@@ -165,6 +164,12 @@ export class RemoteSocket implements WebSocket, Thirsty {
     const op = paused ? Op.Pause : Op.Resume;
     if (this.#flow && !this.#flow.sent) this.#flow.op = op;
     else this.#flow = this.#post(op);
+    if (!paused) this.#application.resumed(this);
+  }
+
+  /** Its messages wait. */
+  get isPaused(): boolean {
+    return this.#paused;
   }
 
   // ---- the application's side of it --------------------------------------------------------------------
@@ -186,7 +191,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
 
   /** Its handler failed: what came behind is not told. */
   abandon(): void {
-    this.hasFailed = true;
+    this.isDeaf = true;
     if (this.#state === "open") this.#state = "closing";
     this.#post(Op.Abandon);
   }
@@ -195,7 +200,8 @@ export class RemoteSocket implements WebSocket, Thirsty {
   ended(): void {
     this.#state = "closed";
     this.#topics.clear();
-    this.hasEnded = true;
+    if (this.#paused) this.isDeaf = true;
+    this.#paused = false;
   }
 
   /** Messages of so many bytes have been handled; the worker is told now and then. */

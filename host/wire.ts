@@ -44,8 +44,6 @@ export enum Told {
   AnswerRoom,
   /** Payload: code, bytes of lag, length of the cause; the cause, the reason. */
   Close,
-  /** The WebSocket has ended; messages it sent before, and its Close, are still to come. */
-  Ended,
   /** The client of request `value` ended its side. */
   HalfClosed,
   /** The server is about to close the WebSocket: it does when it hears Left. */

@@ -376,10 +376,11 @@ export class Drive {
       rest = x.resume(wire.slot, wire.generation);
       this.handle();
     }
+    if (goesOn() && (rest > 0 || wire.open || wire.held)) {
+      if (x.retain(wire.slot, wire.generation) === 0) this.handle();
+    }
     if (!wire.dead && engine.isWaiting(wire.slot)) {
       if (rest > 0) wire.rest = copied(engine.u8, engine.window + fed - rest, rest);
-    } else if (!wire.dead && (rest > 0 || wire.open || wire.held)) {
-      if (x.retain(wire.slot, wire.generation) === 0) this.handle();
     }
     this.#fed = undefined;
     this.check();
@@ -393,12 +394,19 @@ export class Drive {
   finish(wire: Wire): void {
     this.time();
     this.engine.x.peerEnded(wire.slot, wire.generation);
+    this.handle();
+    if (!wire.dead) this.#resumes.push(wire);
     this.turn();
   }
 
   hold(wire: Wire, held: boolean): void {
     wire.held = held;
-    this.engine.x.hold(wire.slot, wire.generation, held ? 1 : 0);
+    this.engine.x.hold(
+      wire.slot,
+      wire.generation,
+      held ? 1 : 0,
+      this.#handling ? this.#eventAt + 1 : NONE,
+    );
     if (!held) {
       this.#resumes.push(wire);
       this.turn();
@@ -562,7 +570,8 @@ export class Drive {
     const { u8, u32 } = engine;
     const kind = u32[at + (EVENT_KIND >>> 2)] as EventKind;
     const wire = this.#wireOf(at);
-    if (!wire) return;
+    // Kind 0: a message that was taken back.
+    if (!wire || kind === (0 as EventKind)) return;
     const pointer = u32[at + (EVENT_POINTER >>> 2)] as number;
     const length = u32[at + (EVENT_LENGTH >>> 2)] as number;
     const value = engine.i32[at + (EVENT_VALUE >>> 2)] as number;

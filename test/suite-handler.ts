@@ -146,6 +146,23 @@ function askedOf(server: HandlerServer, log: Log): Record<string, Asked> {
     fail() {
       throw new Error("failed as asked");
     },
+    never: () => new Promise(() => undefined),
+    nap: () => sleep(5),
+    note: (ws, word) => log.note(ws.data.name, "note", word),
+    pause(ws) {
+      ws.pause();
+      log.note(ws.data.name, "pause");
+    },
+    /** Pauses and goes on within one call. */
+    blink(ws) {
+      ws.pause();
+      ws.resume();
+    },
+    resume(_ws, name) {
+      server.each((other) => {
+        if ((other as Socket).data.name === name) other.resume();
+      });
+    },
     async late(ws, ms, text) {
       await sleep(Number(ms));
       ws.send(text ?? "");
@@ -249,6 +266,7 @@ function make(server: HandlerServer): Handler<User> {
     },
     async open(ws) {
       if (ws.data.via === "/async") await sleep(20);
+      if (ws.data.name.startsWith("stuck")) await new Promise(() => undefined);
       if (ws.data.via !== "/ws") ws.send(`welcome ${ws.data.name}`);
     },
     message(ws, data) {

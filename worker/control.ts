@@ -262,7 +262,7 @@ export class Worker {
   /** The handler on the application's thread has these members. */
   #relay(members: number): void {
     const remote = this.#remote;
-    this.pump.setRelay(remote.handler(members), remote.turned, remote.ended);
+    this.pump.setRelay(remote.handler(members), remote.turned);
   }
 
   /** Lets a call of the host's find a trap of the engine: its answer would be the last anybody heard of it. */

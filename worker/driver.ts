@@ -254,9 +254,14 @@ export class EngineDriver<User = unknown> {
 
   /** @internal */
   isReading(wire: Wire<User>): boolean {
-    if (wire.state === "dead" || wire.isEnded || wire.isPaused || wire.rest.length > 0)
-      return false;
+    if (wire.state === "dead" || wire.isEnded || wire.rest.length > 0) return false;
+    if (this.#isStopped(wire)) return false;
     return wire.unparsed < this.engine.windowBytes;
+  }
+
+  /** True for a paused HTTP connection. A paused WebSocket is read, for one window, so that its end is seen. */
+  #isStopped(wire: Wire<User>): boolean {
+    return wire.isPaused && wire.state === "http";
   }
 
   /** @internal */
@@ -292,6 +297,7 @@ export class EngineDriver<User = unknown> {
       this.time();
       this.engine.x.peerEnded(wire.slot, wire.generation);
       this.#handleEvents();
+      if (!wire.isDead) this.#resumes.push(wire);
     });
   }
 
@@ -313,9 +319,10 @@ export class EngineDriver<User = unknown> {
   pause(wire: Wire<User>, isPaused: boolean): void {
     if (wire.state === "dead" || wire.isPaused === isPaused) return;
     wire.isPaused = isPaused;
-    this.engine.x.hold(wire.slot, wire.generation, isPaused ? 1 : 0);
-    if (isPaused) wire.wasReading = false;
-    else this.#resumes.push(wire);
+    const from = this.#handling ? this.#eventAt + 1 : NONE;
+    this.engine.x.hold(wire.slot, wire.generation, isPaused ? 1 : 0, from);
+    if (this.#isStopped(wire)) wire.wasReading = false;
+    if (!isPaused) this.#resumes.push(wire);
   }
 
   /** @internal The request has been answered: the connection goes on, now or with the next turn. */
@@ -412,7 +419,8 @@ export class EngineDriver<User = unknown> {
       engine.u8.set(piece, engine.window);
       const consumed = engine.x.feed(wire.slot, wire.generation, piece.length);
       this.#progress(wire, piece.length, piece.length - consumed);
-      const isFull = wire.isPaused || wire.rest.length > 0 || wire.unparsed >= engine.windowBytes;
+      const isFull =
+        this.#isStopped(wire) || wire.rest.length > 0 || wire.unparsed >= engine.windowBytes;
       if (!isFull || at === bytes.length) continue;
       const rest = new Uint8Array(wire.rest.length + bytes.length - at);
       rest.set(wire.rest);
@@ -438,10 +446,11 @@ export class EngineDriver<User = unknown> {
       rest = x.resume(wire.slot, wire.generation);
       this.#handleEvents();
     }
+    if (goesOn() && (rest > 0 || wire.isAsked || wire.isPaused)) {
+      if (x.retain(wire.slot, wire.generation) === 0) this.#handleEvents();
+    }
     if (wire.state !== "dead" && engine.isWaiting(wire.slot)) {
       if (rest > 0) wire.rest = copyBytes(engine.u8, engine.window + fed - rest, rest);
-    } else if (wire.state !== "dead" && (rest > 0 || wire.isAsked || wire.isPaused)) {
-      if (x.retain(wire.slot, wire.generation) === 0) this.#handleEvents();
     }
     this.#fed = undefined;
     wire.unparsed = wire.state === "dead" ? 0 : rest;
@@ -455,7 +464,7 @@ export class EngineDriver<User = unknown> {
     if (!this.engine.isWaiting(wire.slot)) this.#progress(wire, 0, 0);
     const { rest } = wire;
     const isFull = wire.unparsed >= this.engine.windowBytes;
-    if (rest.length > 0 && (wire.state as string) !== "dead" && !wire.isPaused && !isFull) {
+    if (rest.length > 0 && (wire.state as string) !== "dead" && !this.#isStopped(wire) && !isFull) {
       wire.rest = rest.subarray(rest.length);
       this.#take(wire, rest);
     }

@@ -57,7 +57,7 @@ export interface EngineExports {
   feed(slot: number, generation: number, n: number): number;
   resume(slot: number, generation: number): number;
   retain(slot: number, generation: number): number;
-  hold(slot: number, generation: number, held: number): void;
+  hold(slot: number, generation: number, held: number, from: number): void;
   relay(slot: number, generation: number, relayed: number): void;
   peerEnded(slot: number, generation: number): void;
   terminate(slot: number, generation: number, reason: number): number;

@@ -21,8 +21,6 @@ export class Lane {
   last: (() => void) | undefined;
   /** Bytes of its messages that the application has not handled. */
   told = 0;
-  /** Lets the connection go on. */
-  release: (() => void) | undefined;
   /** `open` has settled on the application's side. */
   opened: (() => void) | undefined;
   /** `shutdown` has been told, on the application's side. */

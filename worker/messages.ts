@@ -1,8 +1,9 @@
 // What comes over WebSockets, on its way to the handler: inflated, checked, in order.
 //
 // Invariant: with `ordered`, the handler of a connection's next message is not called before that of the one before has
-// settled. What comes meanwhile waits in `peer.queue`, and the connection is held: so no more waits than what has been
-// read already. When the connection ends what waits is still told, `close` behind it.
+// settled. Meanwhile the connection is held, and what comes stays unparsed in the engine's buffers: no message waits
+// here. When the connection ends, unparsed messages are dropped, and `close` is called once the handler that runs has
+// settled, at most `closeTimeout` later.
 
 import { CloseReason, EventKind, Param } from "../assembly/abi";
 import type { FragmentInfo } from "../host/handler";
@@ -12,7 +13,6 @@ import { toBytes, utf8 } from "./engine";
 import type { Codec } from "./net";
 import { Hold, type Peer } from "./peer";
 import type { Pump } from "./server";
-import type { WebSocketImpl } from "./socket";
 
 /** Bytes of a message from which on the next that has to be inflated waits for another turn. */
 const LARGE_BYTES = 1048576;
@@ -30,8 +30,7 @@ export class Messages {
   #ordered: boolean;
   /** Messages are handed to the handler as bytes that are valid for the call, whatever they are. */
   #raw = false;
-  #ended: ((ws: WebSocketImpl) => void) | undefined;
-  /** Connections that have ended while their messages are still being handled. */
+  /** Connections that have ended while a message is still being handled. */
   readonly #ending = new Set<Peer>();
   /** Told when what ends a WebSocket waits for the answers to its messages; `caughtUp` follows. */
   onEndWaits: ((peer: Peer) => void) | undefined;
@@ -42,9 +41,8 @@ export class Messages {
     this.#ordered = ordered;
   }
 
-  /** Passes messages on as bytes, in order. @param ended told at once of a WebSocket that ended while messages wait */
-  passOn(ended: (ws: WebSocketImpl) => void): void {
-    this.#ended = ended;
+  /** Passes messages on as bytes, in order. */
+  passOn(): void {
     this.#raw = true;
     this.#ordered = true;
   }
@@ -58,29 +56,16 @@ export class Messages {
     const { u8 } = this.#pump.engine;
     if (!this.#pump.handler.message) return;
     const isBinary = opcode === 2;
-    if (this.#raw && !peer.queue) {
-      this.#tell(peer, u8.subarray(pointer, pointer + length), isBinary);
-    } else if (this.#raw || isBinary) {
-      this.#deliver(peer, this.#pump.engine.bytes.slice(pointer, pointer + length), isBinary);
-    } else {
-      this.#deliver(peer, utf8(u8, pointer, length), isBinary);
-    }
-  }
-
-  takePacked(peer: Peer, pointer: number, length: number, opcode: number): void {
-    const packed = this.#pump.engine.u8.subarray(pointer, pointer + length);
-    if (peer.queue) {
-      // It waits as it is: what it inflates to may be large.
-      const copy = copyBytes(packed, 0, length);
-      peer.queue.push(() => this.#inflate(peer, copy, opcode));
-    } else {
-      this.#inflate(peer, packed, opcode);
-    }
+    if (this.#raw) this.#tell(peer, u8.subarray(pointer, pointer + length), isBinary);
+    else if (isBinary)
+      this.#tell(peer, this.#pump.engine.bytes.slice(pointer, pointer + length), isBinary);
+    else this.#tell(peer, utf8(u8, pointer, length), isBinary);
   }
 
   /** A compressed message: inflated here, up to the limit, then checked as any other. */
-  #inflate(peer: Peer, packed: Uint8Array, opcode: number): void {
+  takePacked(peer: Peer, pointer: number, length: number, opcode: number): void {
     if (peer.refused !== undefined || !this.#codec) return;
+    const packed = this.#pump.engine.u8.subarray(pointer, pointer + length);
     const limit = peer.payloadBytes;
     const data = this.#codec.inflate(packed, limit);
     if (data.length >= LARGE_BYTES) this.#pump.awaitTurn(peer);
@@ -97,19 +82,13 @@ export class Messages {
     else this.#pump.abandon(peer, reason);
   }
 
-  /** Hands a message to the handler, or lets it wait for the one before. */
-  #deliver(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
-    if (peer.queue) peer.queue.push(() => this.#tell(peer, data, isBinary));
-    else this.#tell(peer, data, isBinary);
-  }
-
   #tell(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
     const { message } = this.#pump.handler;
     const ws = peer.ws;
     if (!ws || peer.refused !== undefined) return;
     if ((this.#pump.engine.params[Param.Pieces] as number) !== 0) {
       const info = { first: true, last: true, isBinary, remaining: 0 };
-      this.#tellFragment(peer, toBytes(data), info);
+      this.takeFragment(peer, toBytes(data), info);
     } else if (message) {
       try {
         this.#settle(peer, "message", message.call(this.#pump.handler, ws, data, isBinary));
@@ -120,11 +99,6 @@ export class Messages {
   }
 
   takeFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
-    if (peer.queue) peer.queue.push(() => this.#tellFragment(peer, data, info));
-    else this.#tellFragment(peer, data, info);
-  }
-
-  #tellFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
     const { fragment } = this.#pump.handler;
     const ws = peer.ws;
     if (!fragment || !ws || peer.refused !== undefined) return;
@@ -143,12 +117,9 @@ export class Messages {
       whenSettled(result, undefined, (thrown) => this.#fail(peer, where, thrown));
       return;
     }
-    peer.queue ??= [];
     this.#pump.hold(peer, Hold.Order);
     const next = (): void => {
-      if (peer.skip !== next) return;
-      peer.skip = undefined;
-      this.#next(peer);
+      if (peer.skip === next) this.#next(peer);
     };
     peer.skip = next;
     whenSettled(result, next, (thrown) => {
@@ -157,31 +128,32 @@ export class Messages {
     });
   }
 
-  /** The handler of a message has settled: on with what waits behind it, then with the connection. */
+  /** The handler of a message has settled: on with the connection, or with what follows its end. */
   #next(peer: Peer): void {
-    const queue = peer.queue ?? [];
-    while (!peer.skip && queue.length > 0) queue.shift()?.();
-    if (peer.skip) return;
-    peer.queue = undefined;
+    peer.skip = undefined;
     this.#ending.delete(peer);
     this.#pump.release(peer, Hold.Order);
+    const { atEnd } = peer;
+    peer.atEnd = undefined;
+    atEnd?.();
   }
 
-  /** Messages of a connection that has ended are still being handled: they are waited for, but not for ever. */
-  awaitEnd(peer: Peer, ws: WebSocketImpl): void {
-    if (this.#ended) {
-      this.#ended(ws);
-      return;
-    }
+  /**
+   * A connection has ended. The handler of its last message is waited for, but not for ever.
+   * @param then called when that has settled @returns false when there is nothing to wait for
+   */
+  awaitEnd(peer: Peer, then: () => void): boolean {
+    if (!peer.skip) return false;
+    peer.atEnd = then;
     this.#ending.add(peer);
     this.#pump.after(this.#pump.engine.params[Param.CloseTimeout] as number, () =>
       this.#hurry(peer),
     );
+    return true;
   }
 
   #hurry(peer: Peer): void {
-    if (!this.#ending.delete(peer)) return;
-    while (peer.skip) peer.skip();
+    if (this.#ending.has(peer)) peer.skip?.();
   }
 
   /** Closes a WebSocket whose handler failed: 1011. What came behind is not told. */
@@ -197,16 +169,12 @@ export class Messages {
     const ws = peer.ws;
     if (!handle || !ws) return;
     const data = copyBytes(this.#pump.engine.u8, pointer, length);
-    const tell = (): void => {
-      if (peer.refused !== undefined) return;
-      try {
-        this.#settle(peer, name, handle.call(this.#pump.handler, ws, data));
-      } catch (thrown) {
-        this.#fail(peer, name, thrown);
-      }
-    };
-    if (peer.queue) peer.queue.push(tell);
-    else tell();
+    if (peer.refused !== undefined) return;
+    try {
+      this.#settle(peer, name, handle.call(this.#pump.handler, ws, data));
+    } catch (thrown) {
+      this.#fail(peer, name, thrown);
+    }
   }
 
   /** From now on what ends a WebSocket waits for the answers to its messages: another thread gives them. */

@@ -14,12 +14,14 @@ export enum Hold {
   Open = 1,
   /** The handler of a message has not settled. */
   Order = 2,
-  /** Whoever handles messages has not come to those it was given. */
+  /** The application has as many bytes of all WebSockets as it may. */
   Flow = 4,
-  /** It has taken its share of this turn. */
+  /** It has taken its share of this turn: it is not read either. */
   Turn = 8,
   /** What ends it waits for the answers to its messages. */
   End = 16,
+  /** The application has as many bytes of this WebSocket as it may. */
+  Lane = 32,
 }
 
 /** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
@@ -37,13 +39,13 @@ export class Peer implements Sink, Connection {
   bodies: Map<number, Uint8Array> | undefined;
   /** Bytes the engine has not taken in: they wait for a buffer. */
   rest: Uint8Array | undefined;
-  /** Reasons why nothing is read: the user's pause, the host's own (bits of `Hold`), a buffer. */
+  /** Reasons why nothing is parsed: the user's pause, the host's own (bits of `Hold`). */
   paused = false;
   held = 0;
-  /** What the handler is to be told once that of the message before has settled; undefined: it has. */
-  queue: (() => void)[] | undefined;
   /** Goes on without waiting for the handler of a message that has not settled; undefined: there is none. */
   skip: (() => void) | undefined;
+  /** Carried out when that handler has settled: the connection has ended meanwhile. */
+  atEnd: (() => void) | undefined;
   /** Bytes that wait to be parsed. */
   unparsed = 0;
   reading = true;
@@ -83,6 +85,11 @@ export class Peer implements Sink, Connection {
     this.since = pump.engine.get(Control.Now);
     this.peerAddress = link.remoteAddress;
     this.remoteAddress = link.remoteAddress;
+  }
+
+  /** Nothing of it is parsed now. */
+  get isHeld(): boolean {
+    return this.paused || this.held !== 0;
   }
 
   get id(): number {

@@ -188,27 +188,21 @@ export class Remote implements Host {
       this.#waiting.delete(pending);
       this.#tellRequest(pending);
     }
-    if (this.#blocked) return;
-    this.#pump.holdAll(Hold.Flow, false);
-    for (const lane of this.#stalled) this.#release(lane);
+    if (!this.#blocked) this.#pump.holdAll(Hold.Flow, false);
   }
 
-  /** Counts a message's bytes; what it returns lets the next one of that client wait. */
-  #pace(lane: Lane, bytes: number): Promise<void> | undefined {
+  /** Counts a message's bytes. Where there are too many, the client's next message is not parsed yet. */
+  #pace(lane: Lane, bytes: number): void {
     lane.told += bytes;
-    if (!this.#isFull() && lane.told < this.#laneBytes) return undefined;
-    return new Promise((resolve) => {
-      lane.release = resolve;
-      this.#stalled.add(lane);
-    });
+    this.#isFull();
+    if (lane.told < this.#laneBytes) return;
+    this.#stalled.add(lane);
+    this.#pump.hold(lane.peer, Hold.Lane);
   }
 
   #release(lane: Lane): void {
-    if (this.#blocked || lane.told >= this.#laneBytes) return;
-    this.#stalled.delete(lane);
-    const { release } = lane;
-    lane.release = undefined;
-    release?.();
+    if (lane.told >= this.#laneBytes || !this.#stalled.delete(lane)) return;
+    this.#pump.release(lane.peer, Hold.Lane);
   }
 
   // ---- events -----------------------------------------------------------------------------------------
@@ -357,47 +351,34 @@ export class Remote implements Host {
     putLatin1(this.#batch.bytes, at, ws.protocol);
   }
 
-  #message(ws: WebSocket, data: Uint8Array, isBinary: boolean): Promise<void> | undefined {
+  #message(ws: WebSocket, data: Uint8Array, isBinary: boolean): void {
     const flags = isBinary ? TOLD_BINARY : 0;
-    return this.#tellMessage(Told.Message, ws, data, flags, 0);
+    this.#tellMessage(Told.Message, ws, data, flags, 0);
   }
 
-  #fragment(ws: WebSocket, data: Uint8Array, info: FragmentInfo): Promise<void> | undefined {
+  #fragment(ws: WebSocket, data: Uint8Array, info: FragmentInfo): void {
     const flags =
       (info.isBinary ? TOLD_BINARY : 0) |
       (info.first ? TOLD_FIRST : 0) |
       (info.last ? TOLD_LAST : 0);
-    return this.#tellMessage(Told.Fragment, ws, data, flags, info.remaining);
+    this.#tellMessage(Told.Fragment, ws, data, flags, info.remaining);
   }
 
-  #tellMessage(
-    kind: Told,
-    ws: WebSocket,
-    data: Uint8Array,
-    flags: number,
-    value: number,
-  ): Promise<void> | undefined {
+  #tellMessage(kind: Told, ws: WebSocket, data: Uint8Array, flags: number, value: number): void {
     const lane = this.#lanes.get(ws.id);
-    if (!lane) return undefined;
+    if (!lane) return;
     const { slot, generation } = lane.peer;
     const at = this.#batch.begin(kind, flags, slot, generation, value, data.length);
     this.#batch.bytes.set(data, at);
     this.#pump.messages.relay(lane.peer);
     this.#pump.schedule();
-    return this.#pace(lane, Batch.cost(data.length));
+    this.#pace(lane, Batch.cost(data.length));
   }
 
   #drain(ws: WebSocket): void {
     const lane = this.#lanes.get(ws.id);
     if (lane) this.#flush(lane);
   }
-
-  /** A WebSocket has ended; its Close is told behind the messages that wait. */
-  readonly ended = (ws: WebSocket): void => {
-    const { peer } = ws.data as Pending;
-    this.#batch.begin(Told.Ended, 0, peer.slot, peer.generation, 0, 0);
-    this.#pump.schedule();
-  };
 
   #close(ws: WebSocket, info: CloseInfo): void {
     const lane = this.#lanes.get(ws.id);
@@ -632,7 +613,7 @@ export class Remote implements Host {
       case Op.Taken:
         lane.told -= first;
         // mutant remote-taken: ;
-        if (this.#stalled.has(lane)) this.#release(lane);
+        this.#release(lane);
         break;
       default:
         break;

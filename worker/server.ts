@@ -224,13 +224,10 @@ export class Pump implements HandlerServer {
     return this.handler.protocol?.(request);
   }
 
-  /**
-   * A handler that passes messages on as bytes.
-   * @param ended told at once of a WebSocket that ended while messages wait, in front of which `close` is not told
-   */
-  setRelay(handler: Handler, turned: () => void, ended: (ws: WebSocketImpl) => void): void {
+  /** A handler that passes messages on as bytes. */
+  setRelay(handler: Handler, turned: () => void): void {
     this.setHandler(handler, turned);
-    this.messages.passOn(ended);
+    this.messages.passOn();
   }
 
   addInbox(inbox: Inbox): void {
@@ -366,6 +363,8 @@ export class Pump implements HandlerServer {
 
   read(peer: Peer, n: number): void {
     const { x } = this.engine;
+    // Events of others come first: those of this connection are handled one after the other, nothing in between.
+    if (this.engine.get(Control.EventCount) > 0) this.handleEvents();
     this.time();
     const consumed = x.feed(peer.slot, peer.generation, n);
     if (peer.isUnsecured) this.#readHeader(peer, n, consumed);
@@ -422,27 +421,29 @@ export class Pump implements HandlerServer {
       do {
         // What it sent may be little to read, and much to do: the others come in between. Messages come by the hundred.
         const isLook = peer.ws !== undefined || (++rounds & ROUNDS_MASK) === 0;
-        if (isLook && this.#clock.now() > until) {
+        if (isLook && !peer.isHeld && this.#clock.now() > until) {
           this.awaitTurn(peer);
           break;
         }
         before = rest;
         rest = x.resume(peer.slot, peer.generation);
         this.handleEvents();
-        // A message may have gone out without a byte being taken: an empty last fragment.
+        // A message may have gone out without a byte being taken, an empty last fragment, or have been taken back.
       } while (
         !peer.dead &&
         !engine.isWaiting(peer.slot) &&
         (rest !== before || engine.isMessageOut(peer.slot))
       );
     }
-    if (!peer.dead && engine.isWaiting(peer.slot)) {
-      // Not consumed for want of a buffer: kept here, since the window is for the next connection.
-      const at = engine.window + fed - rest;
-      if (rest > 0) peer.rest = copyBytes(engine.u8, at, rest);
-    } else if (!peer.dead && (rest > 0 || peer.response !== undefined || peer.held !== 0)) {
+    const isKept = !peer.dead && !engine.isWaiting(peer.slot);
+    if (isKept && (rest > 0 || peer.response !== undefined || peer.isHeld)) {
       // mutant http-keep: if (peer.ws && x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
       if (x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
+    }
+    if (!peer.dead && engine.isWaiting(peer.slot)) {
+      // Not consumed because no buffer is free: kept here, since the window is for the next connection.
+      const at = engine.window + fed - rest;
+      if (rest > 0) peer.rest = copyBytes(engine.u8, at, rest);
     }
     this.fed = undefined;
     peer.unparsed = peer.dead ? 0 : rest;
@@ -451,16 +452,16 @@ export class Pump implements HandlerServer {
 
   /** Reads a connection, or stops, as its state says. */
   setReading(peer: Peer): void {
-    // While a request is out, or its answers are not read, reading goes on for one window: so that a
-    // disconnect is seen, and no more is taken in than that.
-    const busy = peer.unparsed >= this.engine.windowBytes;
+    // While a request is out, its answers are not read, or a WebSocket is held, reading goes on for one window, so
+    // that a disconnect is seen. No more than that, and what the last read brings beyond it, is taken in.
     const kept =
-      peer.held !== 0 ||
+      peer.unparsed >= this.engine.windowBytes ||
+      (peer.held & Hold.Turn) !== 0 ||
       peer.yields ||
       peer.rest !== undefined ||
       peer.upload?.full === true ||
       this.engine.isDeaf(peer.slot);
-    const wanted = !peer.dead && !peer.paused && !kept && (!busy || peer.closing);
+    const wanted = !peer.dead && !kept;
     if (wanted === peer.reading) return;
     peer.reading = wanted;
     if (wanted) peer.link.resume();
@@ -480,14 +481,19 @@ export class Pump implements HandlerServer {
     this.schedule();
   }
 
-  /** Keeps a WebSocket from being parsed and read until it is released. */
+  /** Keeps a WebSocket from being parsed until it is released. Its messages whose events wait are taken back. */
   hold(peer: Peer, why: Hold): void {
     if (peer.dead) return;
-    const before = peer.held;
+    const before = peer.isHeld;
     peer.held |= why;
-    if (before === 0 && !peer.paused) this.engine.x.hold(peer.slot, peer.generation, 1);
+    if (!before) this.#holdNow(peer);
     // The pass that parses it sees to its reading at its end.
     if (this.fed !== peer) this.setReading(peer);
+  }
+
+  #holdNow(peer: Peer): void {
+    const from = this.#handling ? this.#eventAt + 1 : NONE;
+    this.engine.x.hold(peer.slot, peer.generation, 1, from);
   }
 
   /** One reason to hold a WebSocket is over; after the last it goes on. */
@@ -495,7 +501,7 @@ export class Pump implements HandlerServer {
     if (peer.dead || (peer.held & why) === 0) return;
     peer.held &= ~why;
     if (peer.held !== 0) return;
-    if (!peer.paused) this.engine.x.hold(peer.slot, peer.generation, 0);
+    if (!peer.paused) this.engine.x.hold(peer.slot, peer.generation, 0, NONE);
     this.resumeLater(peer);
   }
 
@@ -545,6 +551,7 @@ export class Pump implements HandlerServer {
   }
 
   #resumeNow(peer: Peer): void {
+    if (this.engine.get(Control.EventCount) > 0) this.handleEvents();
     if (peer.dead) return;
     this.time();
     const { rest } = peer;
@@ -567,6 +574,7 @@ export class Pump implements HandlerServer {
   }
 
   peerEnded(peer: Peer): void {
+    this.handleEvents();
     this.time();
     this.engine.x.peerEnded(peer.slot, peer.generation);
     this.handleEvents();
@@ -574,6 +582,7 @@ export class Pump implements HandlerServer {
       peer.response.clientEnded();
       this.onPeerEnded?.(peer);
     }
+    if (peer.ws) this.resumeLater(peer);
     this.schedule();
   }
 
@@ -677,6 +686,7 @@ export class Pump implements HandlerServer {
         break;
       case EventKind.End:
         peer.closing = true;
+        peer.unparsed = 0;
         peer.link.end();
         // What found no buffer is dropped, and what comes is read: so that its end is seen.
         if (peer.rest) this.resumeLater(peer);
@@ -729,11 +739,9 @@ export class Pump implements HandlerServer {
       lagBytes,
     };
     if (ws) {
-      // After the messages that are still to be handled.
+      // After the message that is being handled.
       const tell = (): void => void this.guard("close", () => close?.call(this.handler, ws, info));
-      if (close && peer.queue) peer.queue.push(tell);
-      else if (close) this.later(tell);
-      if (peer.queue) this.messages.awaitEnd(peer, ws);
+      if (close && !this.messages.awaitEnd(peer, tell)) this.later(tell);
     }
     if (!ws && disconnect && peer.isTold) {
       this.later(() => this.guard("disconnect", () => disconnect.call(this.handler, peer, info)));
@@ -816,6 +824,7 @@ export class Pump implements HandlerServer {
   abandon(peer: Peer, reason: CloseReason): void {
     if (peer.dead) return;
     peer.closing = true;
+    peer.unparsed = 0;
     this.time();
     this.engine.x.abandon(peer.slot, peer.generation, reason);
     // There may have been no room for the Close.
@@ -837,10 +846,13 @@ export class Pump implements HandlerServer {
 
   pausePeer(peer: Peer, paused: boolean): void {
     if (peer.dead || peer.paused === paused) return;
+    const before = peer.isHeld;
     peer.paused = paused;
-    if (peer.held === 0) this.engine.x.hold(peer.slot, peer.generation, paused ? 1 : 0);
-    if (paused) this.setReading(peer);
-    else this.resumeLater(peer);
+    if (paused && !before) this.#holdNow(peer);
+    if (!paused && peer.held === 0) {
+      this.engine.x.hold(peer.slot, peer.generation, 0, NONE);
+      this.resumeLater(peer);
+    }
   }
 
   /** The connection of an id; undefined when it is stale. */

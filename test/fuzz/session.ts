@@ -99,8 +99,6 @@ class Client {
   socket: MemorySocket | undefined;
   ws: WebSocket | undefined;
   paused = false;
-  /** Lets `open` settle. */
-  release: (() => void) | undefined;
   readonly log: string[] = [];
   readonly messages: string[] = [];
   pieces: Pieces | undefined;
@@ -160,13 +158,10 @@ const handler: Handler = {
   open(ws) {
     const client = ws.data as Client;
     client.ws = ws;
-    if (!client.manner.opensLate) return undefined;
-    return {
-      // biome-ignore lint/suspicious/noThenProperty: a promise that settles without a turn of its own
-      then(settled: () => void) {
-        client.release = settled;
-      },
-    };
+    // As with an asynchronous `open`, messages wait. Promises settle too late for a run without turns.
+    if (!client.manner.opensLate) return;
+    ws.pause();
+    client.paused = true;
   },
   message(ws, data, isBinary) {
     const octets = latin(Buffer.from(data as string));
@@ -272,15 +267,10 @@ class Server {
 
   /** Nobody holds anything up any more. */
   settle(clients: readonly Client[]): void {
-    const isStuck = (client: Client): boolean => client.paused || client.release !== undefined;
     do {
-      for (const client of clients) {
-        client.release?.();
-        client.release = undefined;
-        client.resume();
-      }
+      for (const client of clients) client.resume();
       this.run(clients);
-    } while (clients.some((client) => !client.ended && isStuck(client)));
+    } while (clients.some(({ ended, paused }) => !ended && paused));
   }
 
   /** Ends the clients, and sees that nothing is left of them. */
@@ -472,10 +462,6 @@ export class Sessions {
         if (client.manner.end === "reset" && random.chance(0.05)) client.reset();
         if (client.ws && random.chance(0.1)) client.maybePause(client.ws);
         if (random.chance(0.3)) client.resume();
-        if (random.chance(0.05)) {
-          client.release?.();
-          client.release = undefined;
-        }
       });
       if (random.chance(0.7)) server.run(clients);
     }

@@ -140,7 +140,7 @@ export class ApplicationPlace implements Place {
     const { streams, ...rest } = handler;
     void streams;
     const members = this.application.setHandler(rest);
-    this.#pump.setRelay(this.#remote.handler(members), this.#remote.turned, this.#remote.ended);
+    this.#pump.setRelay(this.#remote.handler(members), this.#remote.turned);
   }
 
   body(text: string): StaticBody {

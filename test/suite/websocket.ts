@@ -149,6 +149,79 @@ websocket.add("asynchronous handlers keep the order of messages", async (scene) 
   for (const text of ["first", "second", "third", "fourth"]) same(await peer.line(), text);
 });
 
+websocket.add("a message followed at once by a FIN gets its answer", async (scene) => {
+  const peer = await scene.open("half");
+  peer.wire.send(concat([frame(TEXT, "one"), frame(TEXT, "two")])).end();
+  same([await peer.line(), await peer.line()], ["one", "two"]);
+  same(await peer.gone(), "fin");
+  same((await scene.log("half"))[0]?.[3], "PeerEnded");
+  const late = await scene.open("half-late");
+  late.wire.send(concat([frame(TEXT, "!late 20 one"), frame(TEXT, "two")])).end();
+  same([await late.line(), await late.line()], ["one", "two"]);
+  same(await late.gone(), "fin");
+  same((await scene.log("half-late"))[0]?.[3], "PeerEnded");
+});
+
+websocket.add(
+  "no message arrives after pause, in the same read or later, until resume",
+  async (scene) => {
+    const paused = await scene.open("paused");
+    const other = await scene.open("other");
+    paused.wire.send(
+      concat([frame(TEXT, "!pause"), frame(TEXT, "!note 1"), frame(TEXT, "!note 2")]),
+    );
+    same(await scene.log("paused"), [["pause"]]);
+    paused.text("!note 3");
+    same(await other.text("still here").line(), "still here");
+    other.text("!resume paused");
+    same(await paused.text("last").line(), "last");
+    same(
+      await scene.log("paused", 3),
+      ["1", "2", "3"].map((word) => ["note", word]),
+    );
+  },
+);
+
+websocket.add("who pauses and resumes at once loses nothing", async (scene) => {
+  const peer = await scene.open("blink");
+  const texts = ["a", "b", "c", "d"];
+  peer.wire.send(concat(texts.flatMap((text) => [frame(TEXT, "!blink"), frame(TEXT, text)])));
+  for (const text of texts) same(await peer.line(), text);
+});
+
+websocket.add("no message arrives after terminate", async (scene) => {
+  for (const first of ["!terminate", "!nap"]) {
+    const peer = await scene.open("ended");
+    const asked = [first, "!terminate", "!note after", "!note again"];
+    peer.wire.send(concat(asked.map((text) => frame(TEXT, text))));
+    await peer.gone();
+    same(
+      (await scene.log("ended")).map(([what]) => what),
+      ["close"],
+    );
+  }
+});
+
+for (const how of ["reset", "end"] as const) {
+  websocket.add(
+    `a client that leaves (${how}) while a handler has not settled, or paused, is noticed`,
+    async (scene) => {
+      const texts = { never: ["!never", "more"], paused: ["!pause", "more"], stuck: ["early"] };
+      for (const [name, said] of Object.entries(texts)) {
+        const peer = await scene.open(`${name}-${how}`);
+        peer.wire.send(concat(said.map((text) => frame(TEXT, text))));
+        if (name === "paused") await scene.log(`paused-${how}`);
+        peer.wire[how]();
+        await scene.until(`${name} is noticed`, async () => {
+          return (await scene.server.stats()).webSockets === 0;
+        });
+        same((await scene.log(`${name}-${how}`))[0]?.slice(0, 2), ["close", 1006]);
+      }
+    },
+    { options: { closeTimeout: 100 } },
+  );
+}
+
 websocket.add("a string may go as binary, and bytes come as bytes", async (scene) => {
   const peer = await scene.open("kinds");
   sameBytes(await peer.text("!binary abc").message(BINARY), "abc", "binary");

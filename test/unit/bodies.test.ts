@@ -137,7 +137,7 @@ bodies(
     const members = application.setHandler({
       request: (_, res) => res.static(application.body("x".repeat(BYTES), "text/plain")),
     });
-    pump.setRelay(remote.handler(members), remote.turned, remote.ended);
+    pump.setRelay(remote.handler(members), remote.turned);
     pump.addInbox(inbox);
     for (let i = 0; i < 20; i++) await scene.ask();
     assert.is(refs.length, 20);

@@ -1,33 +1,18 @@
-// A WebSocket that is held while a message of it is out: nothing of it stays in the receive window, which
-// belongs to whoever is read next.
+// A WebSocket that is held while a message of it is being handled: what follows stays unparsed in a buffer of its own,
+// the receive window belongs to the next connection that is read, and the end of its peer is seen.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { Control, Outcome } from "../../assembly/abi";
+import { Random } from "../../host/testing/random";
 import { Drive, type Wire } from "../drive";
-import { text } from "../frame";
+import { frame, lines, text } from "../frame";
 
 const held = suite("held");
 
-/** One read, whose handler holds the connection; then it is let go. @returns bytes left while it was held */
-function readAndHold(wire: Wire, bytes: Uint8Array): number {
-  const { engine } = wire.drive;
-  const { slot, generation } = wire;
-  engine.u8.set(bytes, engine.window);
-  engine.x.feed(slot, generation, bytes.length);
-  engine.x.hold(slot, generation, 1);
-  wire.drive.handle();
-  const left = engine.x.resume(slot, generation);
-  if (left > 0) assert.is(engine.x.retain(slot, generation), 1);
-  wire.drive.handle();
-  wire.drive.check();
-  engine.x.hold(slot, generation, 0);
-  return left;
-}
-
-function goOn(wire: Wire): void {
-  wire.drive.engine.x.resume(wire.slot, wire.generation);
-  wire.drive.handle();
-  wire.drive.turn();
+/** Holds the connection whenever it is called, until `letGo`. */
+function holdsEach(drive: Drive): void {
+  drive.message = (wire) => drive.hold(wire, true);
 }
 
 held("a message assembled of two reads leaves the window", () => {
@@ -36,9 +21,11 @@ held("a message assembled of two reads leaves the window", () => {
   const other = drive.webSocket();
   const frame = text("a message of two reads");
   wire.send(frame.subarray(0, 12));
-  assert.is(readAndHold(wire, frame.subarray(12)), 0);
+  holdsEach(drive);
+  wire.send(frame.subarray(12));
+  drive.message = () => undefined;
   other.send(text("x").subarray(0, 3));
-  goOn(wire);
+  drive.hold(wire, false);
   wire.send(text("next"));
   other.send(text("x").subarray(3));
   assert.equal(wire.log.slice(1), ['text "a message of two reads"', 'text "next"']);
@@ -46,15 +33,209 @@ held("a message assembled of two reads leaves the window", () => {
   drive.end();
 });
 
-held("a fault behind a message is not forgotten", () => {
+held("messages that the handler has not come to are taken back, and not counted", () => {
+  const drive = new Drive();
+  const { engine } = drive;
+  const wire = drive.webSocket();
+  holdsEach(drive);
+  const words = ["one", "two", "three"];
+  wire.send(Buffer.concat(words.map((word) => text(word))));
+  for (let told = 1; told <= words.length; told++) {
+    assert.equal(
+      wire.log.slice(1),
+      words.slice(0, told).map((word) => `text "${word}"`),
+    );
+    assert.is(engine.get(Control.MessagesIn), told);
+    drive.hold(wire, false);
+  }
+  drive.end();
+});
+
+held("a message that is taken back counts once towards messageRate", () => {
+  const drive = new Drive({ MessageRate: 10, MessageBurst: 5, IdleTimeout: 0 });
+  const wire = drive.webSocket();
+  holdsEach(drive);
+  wire.send(Buffer.concat(Array.from({ length: 5 }, () => text("x"))));
+  for (let i = 0; i < 5; i++) drive.hold(wire, false);
+  assert.is(wire.messages.length, 5);
+  drive.hold(wire, false);
+  drive.message = () => undefined;
+  wire.send(text("x"));
+  assert.is(wire.log.at(-1), "end Rate");
+  drive.end();
+});
+
+for (const [what, bad, end] of [
+  ["bad UTF-8", text(Uint8Array.of(0x61, 0xff)), "end WsBadUtf8"],
+  ["an unknown opcode", Uint8Array.of(0x83), "end WsUnknownOpcode"],
+] as const) {
+  held(`${what} after a message ends the connection when that has been handled`, () => {
+    const drive = new Drive();
+    const wire = drive.webSocket();
+    holdsEach(drive);
+    wire.send(Buffer.concat([text("first"), text("second"), bad]));
+    assert.equal(wire.log.slice(1), ['text "first"']);
+    drive.hold(wire, false);
+    assert.equal(wire.log.slice(1), ['text "first"', 'text "second"']);
+    drive.hold(wire, false);
+    assert.equal(wire.log.slice(1), ['text "first"', 'text "second"', end]);
+    drive.end();
+  });
+}
+
+held("a peer that ends its side gets the answers to its messages", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
-  const bad = text(Uint8Array.of(0x61, 0xff));
-  assert.is(readAndHold(wire, Buffer.concat([text("first"), bad])), 0);
-  assert.equal(wire.log.slice(1), ['text "first"']);
-  goOn(wire);
-  assert.equal(wire.log.slice(1), ['text "first"', "end WsBadUtf8"]);
+  drive.message = (_, data) => {
+    wire.push(data);
+    drive.hold(wire, true);
+  };
+  wire.send(Buffer.concat([text("first"), text("second")])).finish();
+  drive.hold(wire, false);
+  assert.not(wire.dead);
+  assert.equal(lines(wire.take()), ["text first", "text second"]);
+  wire.stalled = true;
+  wire.push("last");
+  drive.hold(wire, false);
+  assert.equal(wire.log.slice(1), ['text "first"', 'text "second"', 'peer close 1006 ""']);
+  assert.is(wire.push("late"), Outcome.Gone);
+  wire.unstall();
+  assert.equal(lines(wire.take()), ["text last"]);
+  assert.is(wire.log.at(-1), "closed PeerEnded");
   drive.end();
+});
+
+held("a peer that ended its side is waited for no longer than closeTimeout", () => {
+  const drive = new Drive({ CloseTimeout: 2000 });
+  const wire = drive.webSocket();
+  drive.after(100000 - 40000);
+  holdsEach(drive);
+  wire.send(text("first")).finish();
+  drive.after(1999);
+  assert.not(wire.dead);
+  drive.after(1);
+  assert.is(wire.log.at(-1), "closed PeerEnded");
+  drive.end();
+});
+
+held("bytes that come while a connection is held use the room of those that were handled", () => {
+  const drive = new Drive();
+  const { engine } = drive;
+  const wire = drive.webSocket();
+  holdsEach(drive);
+  const message = text("x".repeat(1000));
+  for (let i = 0; i < 60; i++) wire.send(message);
+  for (let i = 0; i < 1000; i++) {
+    drive.hold(wire, false);
+    wire.send(message);
+    engine.x.gauge();
+    const used = engine.get(Control.ReceivePoolUsed);
+    assert.ok(used <= 131072, `${used} bytes are held for 60 KB`);
+  }
+  assert.is(wire.messages.length, 1001);
+  drive.end();
+});
+
+held(
+  "a held connection that finds no buffer keeps its bytes with the host, and closes nobody",
+  () => {
+    const drive = new Drive({
+      WindowBytes: 65536,
+      ReceivePoolBytes: 65536,
+      BufferTimeout: 1000,
+      IdleTimeout: 0,
+    });
+    const wire = drive.webSocket();
+    holdsEach(drive);
+    wire.send(Buffer.concat([text("first"), text("x".repeat(30000)), text("x".repeat(30000))]));
+    assert.ok(wire.rest.length > 60000);
+    drive.after(100000);
+    assert.not(wire.ended);
+    drive.message = () => undefined;
+    drive.hold(wire, false);
+    assert.equal(
+      wire.messages.map(({ length }) => length),
+      [5, 30000, 30000],
+    );
+    drive.end();
+  },
+);
+
+/** What one client sends: frames, and what the host is to be told of. */
+function talk(r: Random): { bytes: Uint8Array; log: string[]; messages: string[] } {
+  const frames: Uint8Array[] = [];
+  const log: string[] = [];
+  const messages: string[] = [];
+  const ping = (): void => {
+    const opcode = r.pick([9, 10]);
+    const word = `p${r.int(0, 99)}`;
+    frames.push(frame(opcode, word));
+    log.push(`${opcode === 9 ? "ping" : "pong"} ${JSON.stringify(word)}`);
+  };
+  for (let i = r.int(1, 40); i > 0; i--) {
+    if (r.chance(0.1)) {
+      ping();
+      continue;
+    }
+    const opcode = r.pick([1, 2]);
+    const payload = `${i}:${"m".repeat(r.size(r.chance(0.1) ? 30000 : 300))}`;
+    const parts = r.chance(0.85) ? 1 : r.int(2, 4);
+    const mask = [r.int(0, 255), r.int(0, 255), r.int(0, 255), r.int(0, 255)];
+    for (let part = 0; part < parts; part++) {
+      const from = Math.floor((payload.length * part) / parts);
+      const to = Math.floor((payload.length * (part + 1)) / parts);
+      const final = part === parts - 1 ? 1 : 0;
+      frames.push(frame(part === 0 ? opcode : 0, payload.slice(from, to), { final, mask }));
+      if (final === 0 && r.chance(0.3)) ping();
+    }
+    const brief = payload.length > 40 ? `(${payload.length})` : JSON.stringify(payload);
+    log.push(`${opcode === 1 ? "text" : "binary"} ${brief}`);
+    messages.push(payload);
+  }
+  return { bytes: Buffer.concat(frames), log, messages };
+}
+
+held("wherever reads are cut and handlers hold, messages come once, whole and in order", () => {
+  for (let seed = 1; seed <= 400; seed++) {
+    const r = new Random(seed);
+    const WindowBytes = r.pick([512, 4096, 65536]);
+    const drive = new Drive({ WindowBytes, ReceivePoolBytes: 4194304, IdleTimeout: 0 });
+    const wires = [drive.webSocket(), drive.webSocket()];
+    const talks = wires.map(() => talk(r));
+    const sent = wires.map(() => 0);
+    const isHeld = new Set<Wire>();
+    const chance = r.pick([0.02, 0.3, 1]);
+    drive.message = (wire) => {
+      if (!r.chance(chance)) return;
+      isHeld.add(wire);
+      drive.hold(wire, true);
+    };
+    const isDone = (): boolean =>
+      isHeld.size === 0 && sent.every((at, i) => at === talks[i]?.bytes.length);
+    while (!isDone()) {
+      const i = r.int(0, 1);
+      const wire = wires[i] as Wire;
+      const { bytes } = talks[i] as { bytes: Uint8Array };
+      if (isHeld.has(wire) && r.chance(0.5)) {
+        isHeld.delete(wire);
+        drive.hold(wire, false);
+      } else {
+        const from = sent[i] as number;
+        const to = Math.min(bytes.length, from + r.size(r.pick([40, 3000, 100000])) + 1);
+        sent[i] = to;
+        if (to > from) wire.send(bytes.subarray(from, to));
+      }
+    }
+    for (const [i, wire] of wires.entries()) {
+      assert.equal(wire.log.slice(1), talks[i]?.log, `seed ${seed}`);
+      assert.equal(
+        wire.messages.map((bytes) => Buffer.from(bytes).toString()),
+        talks[i]?.messages,
+        `seed ${seed}`,
+      );
+    }
+    drive.end();
+  }
 });
 
 for (const [what, bytes, log] of [
@@ -73,24 +254,10 @@ for (const [what, bytes, log] of [
     assert.is(wire.take().length, 0);
     drive.check();
     engine.x.relay(slot, generation, 0);
-    engine.x.hold(slot, generation, 0);
-    goOn(wire);
+    drive.hold(wire, false);
     assert.equal(wire.log.slice(4), log);
     drive.end();
   });
 }
-
-held("bytes behind a message are kept", () => {
-  const drive = new Drive();
-  const wire = drive.webSocket();
-  const frame = text("one");
-  wire.send(frame.subarray(0, 7));
-  const rest = Buffer.concat([frame.subarray(7), text("two"), text("three")]);
-  assert.ok(readAndHold(wire, rest) > 0);
-  assert.equal(wire.log.slice(1), ['text "one"']);
-  goOn(wire);
-  assert.equal(wire.log.slice(1), ['text "one"', 'text "two"', 'text "three"']);
-  drive.end();
-});
 
 held.run();

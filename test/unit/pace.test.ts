@@ -310,7 +310,7 @@ pace("pieces that are handed out as they come have their rate too", () => {
   const drive = new Drive({ ...SLOW, Pieces: 1 });
   const { x } = drive.engine;
   const wire = drive.webSocket();
-  x.hold(wire.slot, wire.generation, 0);
+  x.hold(wire.slot, wire.generation, 0, 0);
   wire.send(text("x".repeat(100)).subarray(0, 6));
   drive.after(999);
   assert.not(wire.ended);

@@ -45,7 +45,7 @@ class Scene {
     this.remote = new Remote(this.pump, limits, this.words, { post });
     const bits = ["request" as const, ...members].map((name) => 1 << MEMBERS.indexOf(name));
     const handler = this.remote.handler(bits.reduce((sum, bit) => sum | bit));
-    this.pump.setRelay(handler, this.remote.turned, this.remote.ended);
+    this.pump.setRelay(handler, this.remote.turned);
   }
 
   #carryOut(op: Op, peer: Peer, first: number, second: number, tail: Uint8Array): void {
