@@ -15,7 +15,8 @@ import { Fetcher } from "./page/fetch";
 import { type Match, install, matcherOf } from "./page/install";
 import { BUFFER_BYTES, Line, type LineUser } from "./page/line";
 import { webSocketOf } from "./page/websocket";
-import { RunningServer, type Server, type StartThread } from "./running";
+import { RunningServer, SERVER_NAMES, type Server, type StartThread } from "./running";
+import { unawaited } from "./unawaited";
 
 export type * from "./handler";
 export { CLOSE_TABLE, type CloseRow } from "./close";
@@ -233,7 +234,14 @@ class PageServer extends RunningServer implements BrowserServer {
  * Starts a server in a Web Worker of this page. A handler module is imported there; functions stay on the page.
  * @throws as `serve` of "ringcast"
  */
-export async function serve(options: BrowserOptions = {}): Promise<BrowserServer> {
+export function serve(options: BrowserOptions = {}): Promise<BrowserServer> {
+  return unawaited(start(options), "serve", [...SERVER_NAMES, ...PAGE_NAMES]);
+}
+
+/** Members that a server in a page has beside those of any server. */
+const PAGE_NAMES = ["origin", "WebSocket", "fetch", "install", "uninstall"];
+
+async function start(options: BrowserOptions): Promise<BrowserServer> {
   const origin = readOrigin(options.origin);
   const own = serverOptions(options);
   refusePlan(settle(own));

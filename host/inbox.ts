@@ -21,6 +21,7 @@ import {
 import { sizeOf } from "./data";
 import { byteLength, encodeInto } from "./text";
 import { OP_BYTES, type Op } from "./wire";
+import { noMemory } from "./webassembly";
 
 const EMPTY = new Uint8Array(0);
 
@@ -32,7 +33,11 @@ interface Bell {
 
 /** Memory for an inbox. @param size bytes, a power of two */
 export function inboxMemory(size: number): SharedArrayBuffer {
-  return new SharedArrayBuffer(INBOX_WORDS * 4 + size);
+  try {
+    return new SharedArrayBuffer(INBOX_WORDS * 4 + size);
+  } catch (thrown) {
+    return noMemory("inbox", size, thrown);
+  }
 }
 
 export class InboxWriter {

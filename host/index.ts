@@ -17,8 +17,17 @@ import { descriptorLimit, fitDescriptors } from "./limits";
 import type { Options } from "./options";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
-import { RunningServer, type Server, type StartThread, type ThreadEvents } from "./running";
+import {
+  SERVER_NAMES,
+  RunningServer,
+  type Server,
+  type StartThread,
+  type ThreadEvents,
+} from "./running";
 import { variableOf } from "./permission";
+import { explained, threadFlags } from "./start";
+import { unawaited } from "./unawaited";
+import { needWebAssembly } from "./webassembly";
 
 export type * from "./handler";
 export type { Server } from "./running";
@@ -83,6 +92,10 @@ function checkTls(tls: TlsOptions): void {
 }
 
 class NodeServer extends RunningServer {
+  protected override explain(error: unknown): Promise<unknown> {
+    return explained(error);
+  }
+
   protected override checkTls(tls: TlsOptions): void {
     checkTls(tls);
   }
@@ -111,6 +124,7 @@ const startThread: StartThread = (data, events) => {
     workerData: main,
     transferList: [port2],
     name: "ringcast",
+    ...threadFlags(),
     ...(heap > 0 ? { resourceLimits: { maxOldGenerationSizeMb: heap } } : {}),
   });
   port.on("message", (notice: Notice) => events.notice(notice));
@@ -141,7 +155,11 @@ const startThread: StartThread = (data, events) => {
  * @throws TypeError, RangeError for a wrong option, naming it, the value and the range; the error of the
  * handler module or of listening otherwise. Nothing is left behind then.
  */
-export async function serve<User = unknown>(options: Options<User> = {}): Promise<Server<User>> {
+export function serve<User = unknown>(options: Options<User> = {}): Promise<Server<User>> {
+  return unawaited(start(options), "serve", SERVER_NAMES);
+}
+
+async function start<User>(options: Options<User>): Promise<Server<User>> {
   // What `ws.data` is, the handler's own upgrades decide.
   const given = options as Options;
   // Wrong values are named before numbers are compared with what the system has.
@@ -149,6 +167,7 @@ export async function serve<User = unknown>(options: Options<User> = {}): Promis
   const fitting = fitDescriptors(given, values, descriptorLimit());
   const settings = settle(fitting);
   refusePlan(settings);
+  needWebAssembly();
   if (settings.tls) checkTls(settings.tls);
   const server = new NodeServer(fitting, settings, startThread);
   await server.listen();

@@ -431,8 +431,8 @@ export class RunningServer implements Server {
 
   async #start(): Promise<Server["address"]> {
     const members = await this.#startLocal();
-    return this.#call(() => this.#control.listen(members)).catch((error: unknown) => {
-      throw withCode(error);
+    return this.#call(() => this.#control.listen(members)).catch(async (error: unknown) => {
+      throw await this.explain(withCode(error));
     });
   }
 
@@ -548,6 +548,11 @@ export class RunningServer implements Server {
     return fresh.href;
   }
 
+  /** Adds to an error of listening what to do about it, where the platform can tell. @returns the error */
+  protected async explain(error: unknown): Promise<unknown> {
+    return error;
+  }
+
   /** Refuses a key or certificate that does not fit, where the platform can tell. @throws TypeError */
   protected checkTls(_tls: TlsOptions): void {
     return;
@@ -650,3 +655,9 @@ export class RunningServer implements Server {
     return this.close();
   }
 }
+
+/** Members of a server, by which a user notices that it was not awaited. */
+export const SERVER_NAMES: readonly string[] = [
+  ...["address", "plan", "finished", "onEvict"],
+  ...Object.getOwnPropertyNames(RunningServer.prototype).filter((name) => name !== "constructor"),
+];

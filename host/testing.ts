@@ -21,6 +21,7 @@ import { OPTION_NAMES, type Settings, settle } from "./options/settle";
 import type { Size } from "./options/size";
 import { isThenable, toError } from "./result";
 import { show } from "./show";
+import { needWebAssembly } from "./webassembly";
 import { readBuffer, readSize } from "./testing/check";
 import { type ConnectOptions, TestClient } from "./testing/client";
 import { memoryFetch } from "./testing/fetch";
@@ -175,6 +176,7 @@ class MemoryTestServer implements TestServer {
   }
 
   #pump(own: TestOptions, settings: Settings, clock: VirtualClock): Pump {
+    needWebAssembly();
     const { wasm, codec } = own;
     const module =
       wasm === undefined || wasm instanceof WebAssembly.Module

@@ -7,6 +7,7 @@ import { engineParams } from "../host/options/params";
 import { refusePlan } from "../host/options/plan";
 import { settle } from "../host/options/settle";
 import { OPTIONS } from "../host/options/table";
+import { needWebAssembly } from "../host/webassembly";
 import { Engine, type EngineParams } from "./engine";
 import { wasmModule } from "./wasm";
 
@@ -99,6 +100,7 @@ async function bytesOf(response: Response): Promise<ArrayBuffer> {
  * @throws TypeError for what is no wasm, or when it cannot be fetched
  */
 export async function compileEngine(wasm?: WasmSource): Promise<WebAssembly.Module> {
+  needWebAssembly();
   if (wasm === undefined) return wasmModule();
   if (wasm instanceof WebAssembly.Module) return wasm;
   if (typeof wasm === "string" || wasm instanceof URL) return compileEngine(await fetch(wasm));

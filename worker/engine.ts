@@ -31,6 +31,7 @@ import {
 } from "../assembly/abi";
 import type { RequestHead } from "../host/request";
 import type { Field } from "../host/response";
+import { noMemory } from "../host/webassembly";
 import { latin1, putLatin1, putUtf8, viewOf } from "../host/text";
 import { encodeFields } from "../host/wire";
 
@@ -168,7 +169,12 @@ function instantiate(module: WebAssembly.Module): EngineExports {
   const names = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
   const isEngine = WebAssembly.Module.imports(module).length === 0 && names.has("footprint");
   if (!isEngine) throw new TypeError("wasm: the module is not Ringcast's engine");
-  const x = new WebAssembly.Instance(module).exports as unknown as EngineExports;
+  let x: EngineExports;
+  try {
+    x = new WebAssembly.Instance(module).exports as unknown as EngineExports;
+  } catch (thrown) {
+    return noMemory("maxMemory", 65536, thrown);
+  }
   // Nothing else is called, or read, before this is known.
   const version = names.has("abi") ? x.abi() : "an older one";
   if (version === ABI_VERSION) return x;
@@ -245,7 +251,11 @@ export class Engine {
     const pages = Math.ceil((base + this.footprint) / 65536);
     if (pages > 65536) throw new RangeError(`the engine needs ${this.footprint} bytes, over 4 GiB`);
     const grow = pages - x.memory.buffer.byteLength / 65536;
-    if (grow > 0) x.memory.grow(grow);
+    try {
+      if (grow > 0) x.memory.grow(grow);
+    } catch (thrown) {
+      noMemory("maxMemory", base + this.footprint, thrown);
+    }
     const buffer = x.memory.buffer;
     const address = x.new(base);
     if (address === 0 || x.join(address) === 0) {

@@ -1,11 +1,13 @@
 // The engine's wasm, embedded by the bundler.
 
+import { needWebAssembly } from "../host/webassembly";
 import bytes from "../dist/engine.wasm";
 
 let compiled: WebAssembly.Module | undefined;
 
 /** The compiled module. */
 export function wasmModule(): WebAssembly.Module {
+  needWebAssembly();
   compiled ??= new WebAssembly.Module(bytes);
   return compiled;
 }

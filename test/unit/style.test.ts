@@ -70,6 +70,7 @@ const BOTH = new Set(
       "text",
       "topic",
       "upgrade",
+      "webassembly",
       "wire",
       "options/known",
       "options/params",

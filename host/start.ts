@@ -1,0 +1,66 @@
+// What keeps a server from starting, on platforms that have Node's modules: a port that other processes of the same
+// application have, flags of node that its threads do not take.
+
+import { variableOf } from "./permission";
+
+/** The flag of node by which `-e` reads a module. Node refuses it where there is a file, as for a thread. */
+const INPUT_TYPE = /^--(?:input-type|experimental-default-type)(?:=|$)/;
+
+/** Flags that say how a thread loads modules. Those of the process and of V8 hold for its threads by themselves. */
+const LOADING =
+  /^(?:(-[Cr]|--(?:conditions|require|import|loader|experimental-loader))|--enable-source-maps|--no-warnings)(?:=|$)/;
+
+/** The flags that are a thread's, with their values. */
+function loadingFlags(flags: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i < flags.length; i++) {
+    const flag = flags[i] as string;
+    const found = LOADING.exec(flag);
+    if (!found) continue;
+    kept.push(flag);
+    const value = flags[i + 1];
+    if (found[1] && !flag.includes("=") && value !== undefined) kept.push(value);
+  }
+  return kept;
+}
+
+/** Flags without the one that threads refuse. */
+function withoutInputType(flags: readonly string[]): string[] {
+  return flags.filter((flag, i) => {
+    const before = flags[i - 1] ?? "";
+    return !INPUT_TYPE.test(flag) && !(INPUT_TYPE.test(before) && !before.includes("="));
+  });
+}
+
+/** Flags and environment of a thread, where it cannot have those of this process: `node --input-type=module -e …`. */
+export function threadFlags(): { execArgv?: string[]; env?: NodeJS.ProcessEnv } {
+  const { execArgv = [] } = process;
+  const words = variableOf("NODE_OPTIONS")?.split(/\s+/) ?? [];
+  if (![...execArgv, ...words].some((flag) => INPUT_TYPE.test(flag))) return {};
+  const env = { ...process.env, NODE_OPTIONS: withoutInputType(words).join(" ") };
+  return { execArgv: loadingFlags(execArgv), env };
+}
+
+/** What to do about a port that is taken. */
+async function adviceOnPort(): Promise<string> {
+  const own = "give each a port of its own";
+  if (variableOf("pm_id") !== undefined)
+    return (
+      'under pm2 its instances cannot share a port: use exec_mode: "fork" and instances: 1, or ' +
+      `${own}, such as port: 8080 + Number(process.env.NODE_APP_INSTANCE)`
+    );
+  const { default: cluster } = await import("node:cluster");
+  if (cluster.isWorker)
+    return (
+      "node:cluster does not share this port among its workers: start the server in one process, or " +
+      `${own}, such as port: 8080 + cluster.worker.id`
+    );
+  return "another process listens there: end it, or choose another port; 0 picks a free one";
+}
+
+/** Adds to an error of listening what to do about it. @returns the error */
+export async function explained(error: unknown): Promise<unknown> {
+  if (error instanceof Error && (error as { code?: unknown }).code === "EADDRINUSE")
+    error.message += `; ${await adviceOnPort()}`;
+  return error;
+}
