@@ -11,7 +11,7 @@
 // Invariant: processes and mounts are the system's own; all end with the command.
 
 import "./node.mjs";
-import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -44,6 +44,8 @@ async function run(...words) {
 async function make() {
   const packages = "--include=git,ca-certificates";
   await run("debootstrap", "--variant=minbase", packages, suite, system);
+  // What an installer writes, and debootstrap does not.
+  writeFileSync(within("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n");
   const npm = path.join(execFileSync("npm", ["root", "-g"], { encoding: "utf8" }).trim(), "npm");
   cpSync(npm, within("usr/local/lib/node_modules/npm"), { recursive: true });
   for (const name of ["npm", "npx"]) {
