@@ -119,6 +119,9 @@ function expectBody(c: Conn, status: u32): bool {
 
 /** How `putHead` is to speak of the connection, and whether it ends with this answer. */
 function persistence(c: Conn, flags: u32): u32 {
+  // A proxy may tunnel on the request alone: whatever follows an upgrade that is refused is not for this server.
+  const asks: u32 = Trait.UpgradeWebSocket | Trait.ConnectionUpgrade;
+  if ((c.traits & asks) == asks) return 0;
   const limit = paramU32(Param.RequestsPerSocket);
   if (!(c.traits & Trait.Persistent) || flags & Answer.Close || engine.stopping != 0) return 0;
   if (limit != 0 && c.requests + 1 >= limit) return 0;

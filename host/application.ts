@@ -300,7 +300,7 @@ export class Application {
 
   /** Reports what a request's handler threw, and fails its answer. */
   failRequest(response: RemoteResponse, thrown: unknown): void {
-    if (!response.isNews(thrown)) return;
+    if (!response.isNews(thrown) || response.answerFault(thrown)) return;
     this.#fail(thrown, "request");
     response.fail();
   }

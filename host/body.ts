@@ -1,10 +1,16 @@
 // The body of a request as a stream: of one that is whole, and of any one gathered.
 
 import { joined } from "./bytes";
+import { faultOf } from "./fault";
 
 /** A body that is whole, as a stream. */
 export async function* whole(body: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
   if (body.length > 0) yield body;
+}
+
+/** A body has more than `limit` bytes. */
+export function lengthFault(limit: number): RangeError {
+  return faultOf(new RangeError(`collect: the body has more than ${limit} bytes`), 413);
 }
 
 /**
@@ -19,7 +25,7 @@ export async function gather(
   let length = 0;
   for await (const piece of pieces) {
     length += piece.length;
-    if (length > limit) throw new RangeError(`collect: the body has more than ${limit} bytes`);
+    if (length > limit) throw lengthFault(limit);
     parts.push(piece);
   }
   return joined(parts);

@@ -14,6 +14,7 @@ import { Answering, type Field, type Upgrade } from "./response";
 import { latin1 } from "./text";
 import {
   ANSWER_CLOSE,
+  ANSWER_LENGTH,
   type Event,
   Op,
   PIECE_COST,
@@ -56,6 +57,11 @@ function readHead(bytes: Uint8Array, at: number): RequestHead {
     targetLength: u16(REQUEST_TARGET_LENGTH),
     traits: wordAt(bytes, at + REQUEST_TRAITS),
   };
+}
+
+/** A u32 as the tail of an operation. */
+function wordOf(value: number): Uint8Array {
+  return new Uint8Array(new Uint32Array([value]).buffer);
 }
 
 export class RemoteRequest extends OwnRequest {
@@ -147,6 +153,18 @@ export class RemoteResponse extends Answering implements Thirsty {
     return true;
   }
 
+  protected override respondLength(
+    status: number,
+    fields: Field[],
+    length: number,
+    close: boolean,
+  ): boolean {
+    const second = (close ? status | ANSWER_CLOSE : status) | ANSWER_LENGTH;
+    this.#post(Op.Static, second, fields, wordOf(length));
+    this.#finish();
+    return true;
+  }
+
   protected override checkStatic(body: StaticBody): void {
     if (!(body instanceof RemoteBody && body.application === this.#application))
       throw new TypeError("body: not made by this server's body()");
@@ -158,7 +176,7 @@ export class RemoteResponse extends Answering implements Thirsty {
     body: StaticBody,
     close: boolean,
   ): boolean {
-    const number = new Uint8Array(new Uint32Array([(body as RemoteBody).number]).buffer);
+    const number = wordOf((body as RemoteBody).number);
     this.#post(Op.Static, close ? status | ANSWER_CLOSE : status, fields, number);
     this.#finish();
     return true;

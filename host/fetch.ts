@@ -15,6 +15,7 @@ import type {
 } from "./handler";
 import { parseJson } from "./json";
 import { MEMBERS, checkHandler } from "./members";
+import type { Answering } from "./response";
 import { describe, isThenable } from "./result";
 import { checkUpgrade } from "./upgrade";
 
@@ -44,6 +45,8 @@ export type FetchEvents<User = unknown> = Omit<Handler<User>, "request" | "strea
 
 /** Bytes of a body up to which it is taken, and sent, in one. */
 const SMALL = 65536;
+/** The largest Content-Length that the answer to HEAD can tell. */
+const LENGTH_LIMIT = 2 ** 32 - 1;
 /** Turns of the microtask queue that a body may take to say that it is at its end. */
 const TICKS = 16;
 /** The status of a Response that accepts a handshake; none can be made with 101. */
@@ -69,10 +72,6 @@ class FetchRequest extends Request {
     return this.#answer.signal;
   }
 
-  override async json(): Promise<unknown> {
-    return parseJson(await super.text());
-  }
-
   override clone(): Request {
     return new FetchRequest(super.clone(), {}, this.#answer);
   }
@@ -89,7 +88,7 @@ for (const name of READERS) {
     configurable: true,
     writable: true,
     value(this: FetchRequest): Promise<unknown> {
-      const result = read.call(this);
+      const result = name === "json" ? this.text().then(parseJson) : read.call(this);
       result.catch(() => undefined);
       return result;
     },
@@ -215,6 +214,14 @@ async function isHere(promise: Promise<unknown>): Promise<boolean> {
   return settled;
 }
 
+/** The Content-Length that a Response states, for the answer to HEAD; undefined: none that can be sent. */
+function lengthOf({ status, headers }: Response): number | undefined {
+  const stated = headers.get("content-length") ?? "";
+  const length = Number(stated);
+  const hasBody = status !== 204 && status !== 205 && status !== 304;
+  return hasBody && /^\d+$/.test(stated) && length <= LENGTH_LIMIT ? length : undefined;
+}
+
 /** One request and the answer that its function gives. */
 class Exchange<User> implements FetchInfo<User> {
   readonly remoteAddress: string;
@@ -275,6 +282,12 @@ class Exchange<User> implements FetchInfo<User> {
       return undefined;
     }
     if (made.bodyUsed) throw new TypeError("fetch: the Response's body was read before");
+    const length = this.#req.method === "HEAD" ? lengthOf(made) : undefined;
+    if (length !== undefined) {
+      if (body && !body.locked) body.cancel().catch(() => undefined);
+      (res as unknown as Answering).sendLength(status, length);
+      return undefined;
+    }
     if (body) {
       if (body.locked) throw new TypeError("fetch: the Response's body is being read");
       const source = sourceOf(made);

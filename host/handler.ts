@@ -89,7 +89,12 @@ export interface Request {
   readonly query: string;
   /** "1.0" or "1.1". */
   readonly httpVersion: string;
-  /** A field's value by its case-insensitive name; several fields are joined by ", ". */
+  /**
+   * The host that the request is for, with its port when it names one: the target's in absolute-form, else the Host
+   * field's (RFC 9112 3.3); "" when an HTTP/1.0 request has none. It is what `hosts` and `origins` judge.
+   */
+  readonly host: string;
+  /** A field's value by its case-insensitive name; several fields are joined by ", ", those of Cookie by "; ". */
   header(name: string): string | undefined;
   /** All fields in the order of arrival, names in lower case. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
@@ -97,7 +102,11 @@ export interface Request {
   readonly body: Uint8Array;
   /** The body as UTF-8 text. @throws Error when the body is streamed */
   text(): string;
-  /** The body parsed as JSON. @throws SyntaxError; Error when the body is streamed */
+  /**
+   * The body parsed as JSON.
+   * @throws SyntaxError, which is answered 400 and not reported unless the handler catches it; Error when the body is
+   * streamed
+   */
   json(): unknown;
   /**
    * The body in pieces, copies of the bytes as they came: for bodies larger than memory, see `Handler.streams`. The
@@ -113,7 +122,8 @@ export interface Request {
   stream(): AsyncIterableIterator<Uint8Array>;
   /**
    * The body in one, whether it is streamed or not: `stream()` to its end.
-   * @param limit bytes; default `maxBodyLength` @throws RangeError when it has more
+   * @param limit bytes; default `maxBodyLength`
+   * @throws RangeError when it has more, which is answered 413 and not reported unless the handler catches it
    */
   collect(limit?: number): Promise<Uint8Array>;
   /** True when the body is streamed, see `Handler.streams`: `body`, `text` and `json` throw then. */
@@ -150,7 +160,7 @@ export interface UpgradeOptions<User = unknown> {
   data?: User;
   /** The chosen subprotocol; must be one the client offered (RFC 6455 4.2.2). */
   protocol?: string;
-  /** Further fields of the 101. */
+  /** Further fields of the 101, none of the handshake's own (`Sec-WebSocket-…`). */
   headers?: HeaderFields;
   /** Seconds of inbound silence for this client, 0 … 86,400; 0: no limit. Default: the option of this name. */
   idleTimeout?: number;
@@ -181,6 +191,8 @@ export interface Response<User = unknown> {
    * @returns false when the connection has gone
    */
   send(status: number, type?: string, body?: Data, headers?: HeaderFields): boolean;
+  /** Answers with a value as JSON: "application/json". @throws TypeError for what JSON does not have */
+  json(value: unknown, status?: number, headers?: HeaderFields): boolean;
   /** Answers with a static body, without copying it. */
   static(body: StaticBody, status?: number, headers?: HeaderFields): boolean;
   /**

@@ -6,7 +6,7 @@
 
 import { HEADER_ENTRY_BYTES, Method, Trait } from "../assembly/abi";
 import type { PeerCertificate, Request } from "./handler";
-import { gather, whole } from "./body";
+import { gather, lengthFault, whole } from "./body";
 import { parseJson } from "./json";
 import { copyBytes, latin1, utf8 } from "./text";
 
@@ -203,12 +203,14 @@ export abstract class RequestReader implements Request {
   header(name: string): string | undefined {
     const at = this.live;
     const wanted = name.toLowerCase();
+    // RFC 9110 5.3; cookie pairs have a separator of their own (RFC 6265 4.2.1, RFC 9113 8.2.3).
+    const separator = wanted === "cookie" ? "; " : ", ";
     let found: string | undefined;
     for (let i = 0; i < at.fields; i++) {
       if (this.#nameLength(at, i) !== wanted.length) continue;
       if (this.#field(at, i, 0).toLowerCase() !== wanted) continue;
       const value = this.#field(at, i, 4);
-      found = found === undefined ? value : `${found}, ${value}`;
+      found = found === undefined ? value : found + separator + value;
     }
     return found;
   }
@@ -265,6 +267,9 @@ export abstract class RequestReader implements Request {
     if (!(limit >= 0) || (limit !== Number.POSITIVE_INFINITY && !Number.isInteger(limit))) {
       throw new RangeError(`limit: ${limit} is not a number of bytes`);
     }
+    // One that is too long is not even begun: the client is not told to go on.
+    const stated = this.upload && this.header("content-length");
+    if (stated !== undefined && Number(stated) > limit) throw lengthFault(limit);
     return gather(this.stream(), limit);
   }
 

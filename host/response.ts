@@ -6,6 +6,7 @@
 
 import { type Payload, dataOf, sizeOf } from "./data";
 import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from "./handler";
+import { faultStatus } from "./fault";
 import type { RequestReader } from "./request";
 import { isInstance, isThenable, whenSettled } from "./result";
 import { show } from "./show";
@@ -33,8 +34,18 @@ export function checkBody(body: unknown, what = "body"): Payload {
   throw new RangeError(`${what}: ${sizeOf(payload)} bytes are more than ${BODY_LIMIT}`);
 }
 
+/** Takes the white space off both ends of a field's value (RFC 9110 5.5): no other octet. */
+function trimBlanks(text: string): string {
+  return /^[\t ]|[\t ]$/.test(text)
+    ? text.replace(/^[\t ]+/, "").replace(/(?<![\t ])[\t ]+$/, "")
+    : text;
+}
+
 /** A field as it goes into a response. @throws TypeError when it would break the message */
 export function checkField(name: string, value: string | number): Field {
+  if (typeof name !== "string") throw new TypeError(`header: ${show(name)} is not a field name`);
+  if (typeof value !== "string" && typeof value !== "number")
+    throw new TypeError(`header: the value of ${name} is ${show(value)}, not a string or number`);
   const text = String(value);
   if (!TOKEN.test(name)) throw new TypeError(`header: ${JSON.stringify(name)} is not a field name`);
   if (FRAMING.has(name.toLowerCase())) {
@@ -43,7 +54,15 @@ export function checkField(name: string, value: string | number): Field {
   if (!VALUE.test(text)) {
     throw new TypeError(`header: the value of ${name} holds an octet that no field value may hold`);
   }
-  return [name, text.trim()];
+  return [name, trimBlanks(text)];
+}
+
+/** Refuses fields of the handshake itself (RFC 6455 4.2.2) in an upgrade's. @throws TypeError */
+function checkHandshakeField(name: string): void {
+  if (/^sec-websocket-/i.test(name)) {
+    const how = /-protocol$/i.test(name) ? "; it is set by { protocol }" : "";
+    throw new TypeError(`header: ${name} is the handshake's, and the server's to set${how}`);
+  }
 }
 
 /** The field of a content type; the same few come again and again. */
@@ -143,6 +162,13 @@ export abstract class Answering implements Response {
     body: Payload,
     close: boolean,
   ): boolean;
+  /** Answers HEAD with the length of what GET would get. */
+  protected abstract respondLength(
+    status: number,
+    fields: Field[],
+    length: number,
+    close: boolean,
+  ): boolean;
   /** @throws TypeError when the body is not one of this server's */
   protected abstract checkStatic(body: StaticBody): void;
   protected abstract respondStatic(
@@ -191,6 +217,15 @@ export abstract class Answering implements Response {
     this.request.answered();
   }
 
+  /** Answers a client's fault that its handler came upon. @returns false when it is none, or too late */
+  answerFault(thrown: unknown): boolean {
+    const status = faultStatus(thrown);
+    if (status === undefined || this.#sent || this.#streaming) return false;
+    this.#fields = undefined;
+    this.send(status, "text/plain", status === 413 ? "Content Too Large\n" : "Bad Request\n");
+    return true;
+  }
+
   /** Notes that something is reported. @returns false when it has been, just before */
   isNews(thrown: unknown): boolean {
     if (this.#reported === thrown) return false;
@@ -211,7 +246,7 @@ export abstract class Answering implements Response {
 
   header(name: string, value: string | number | readonly string[]): this {
     this.#fields ??= [];
-    const values = typeof value === "object" ? value : [value];
+    const values = Array.isArray(value) ? (value as readonly string[]) : [value as string];
     for (const one of values) this.#fields.push(checkField(name, one));
     return this;
   }
@@ -241,6 +276,22 @@ export abstract class Answering implements Response {
     const sent = this.respond(status, fields, payload, this.#close);
     this.#finish();
     return sent;
+  }
+
+  /** Answers HEAD with the length of what GET would get. @param length a u32 */
+  sendLength(status: number, length: number): boolean {
+    this.#begin(status);
+    const fields = this.#take("", undefined);
+    if (this.sent) return false;
+    const sent = this.respondLength(status, fields, length, this.#close);
+    this.#finish();
+    return sent;
+  }
+
+  json(value: unknown, status = 200, headers?: HeaderFields): boolean {
+    const text: unknown = JSON.stringify(value);
+    if (typeof text !== "string") throw new TypeError(`json: ${show(value)} has no JSON`);
+    return this.send(status, "application/json", text, headers);
   }
 
   static(body: StaticBody, status = 200, headers?: HeaderFields): boolean {
@@ -417,6 +468,7 @@ export abstract class Answering implements Response {
       throw new TypeError(`protocol: the client did not offer ${JSON.stringify(protocol)}`);
     }
     const fields = [...this.#take("", options.headers)];
+    for (const [name] of fields) checkHandshakeField(name);
     if (this.sent) return false;
     if (protocol !== "") fields.push(["Sec-WebSocket-Protocol", protocol]);
     const done = this.accept({

@@ -76,7 +76,7 @@ export const CLOSE_BYTES = 12;
 export enum Op {
   /** An answer to request `first`: status in `second`; fields; the body. */
   Answer = 1,
-  /** The same with the static body whose number is the tail. */
+  /** The same with the static body whose number is the tail; with ANSWER_LENGTH the tail is a length, for HEAD. */
   Static,
   /** The same without a body: pieces follow. */
   Begin,
@@ -115,6 +115,8 @@ export enum Op {
 
 /** Bit of an answer's `second`, above its status: the connection ends behind it. */
 export const ANSWER_CLOSE = 0x10000;
+/** The same, of Static: there is no body. */
+export const ANSWER_LENGTH = 0x20000;
 
 /** An operation's payload in front of fields and tail: two words, and the length of the fields. */
 export const OP_BYTES = 12;

@@ -96,6 +96,27 @@ export class Answers {
     return this.#respondBody(peer, request, status, fieldsLength, number, bytes, close);
   }
 
+  /** Answers HEAD with the length of what GET would get. */
+  respondLength(
+    peer: Peer,
+    request: RequestImpl,
+    status: number,
+    fields: Fields,
+    length: number,
+    close: boolean,
+  ): boolean {
+    this.#pump.time();
+    const { x } = this.#pump.engine;
+    const fieldsLength = this.#pump.engine.putFields(fields);
+    if (fieldsLength < 0) throw new RangeError("headers: more than the server can send");
+    this.#prepareAnswer(request);
+    const flags = close ? Answer.Close : 0;
+    const { slot, generation } = peer;
+    const outcome = x.respondStatic(slot, generation, status, flags, fieldsLength, 0, length);
+    this.#pump.requests.answered(peer, request);
+    return outcome === Outcome.Ok;
+  }
+
   /** Answers with bytes that other answers share. */
   respondStatic(
     peer: Peer,

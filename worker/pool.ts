@@ -252,8 +252,9 @@ export class Pool {
     const { answers } = this.#pump;
     const { request } = response;
     if (outcome.kind === "answer") {
-      const { status, fields, body, close } = outcome;
-      answers.respond(peer, request, status, fields, body, close);
+      const { status, fields, body, length, close } = outcome;
+      if (length === undefined) answers.respond(peer, request, status, fields, body, close);
+      else answers.respondLength(peer, request, status, fields, length, close);
     } else if (outcome.kind === "upgrade") {
       answers.upgrade(peer, request, outcome);
     }

@@ -20,6 +20,7 @@ import { MEMBERS, type Member } from "../host/members";
 import { latin1, putLatin1, toBytes, utf8 } from "../host/text";
 import {
   ANSWER_CLOSE,
+  ANSWER_LENGTH,
   CLOSE_BYTES,
   HANDLED_BYTES,
   HANDLED_ERRORS,
@@ -513,7 +514,12 @@ export class Remote implements Host {
         answers.respond(peer, request, status, fields, tail, close);
         break;
       case Op.Static: {
-        const body = this.#statics.get(wordAt(tail, 0));
+        const word = wordAt(tail, 0) >>> 0;
+        if (second & ANSWER_LENGTH) {
+          answers.respondLength(peer, request, status, fields, word, close);
+          break;
+        }
+        const body = this.#statics.get(word);
         if (!body) throw new Error("no such static body");
         answers.respondStatic(peer, request, status, fields, body.bytes, close);
         break;

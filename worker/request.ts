@@ -178,6 +178,22 @@ export class ResponseImpl extends Answering {
     return answers.respond(this.#peer, this.request, status, fields, body, close);
   }
 
+  protected override respondLength(
+    status: number,
+    fields: Field[],
+    length: number,
+    close: boolean,
+  ): boolean {
+    return this.#pump.answers.respondLength(
+      this.#peer,
+      this.request,
+      status,
+      fields,
+      length,
+      close,
+    );
+  }
+
   protected override checkStatic(body: StaticBody): void {
     if (!(body instanceof StaticBodyImpl && body.pump === this.#pump))
       throw new TypeError("body: not made by this server's body()");

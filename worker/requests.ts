@@ -216,7 +216,7 @@ export class Requests {
   failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
     // A body that broke off is no error of the handler's, and its request is refused already.
     if (isInstance(thrown, BodyError) && thrown.cause !== "Ok" && response.sent) return;
-    if (!response.isNews(thrown)) return;
+    if (!response.isNews(thrown) || response.answerFault(thrown)) return;
     this.#pump.fail(thrown, "request");
     this.failAnswer(peer, response);
   }

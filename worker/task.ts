@@ -36,6 +36,8 @@ export type Outcome = (
       readonly status: number;
       readonly fields: Field[];
       readonly body: string | Uint8Array;
+      /** To HEAD: the length of what GET would get. */
+      readonly length?: number;
       readonly close: boolean;
     }
   | ({ readonly kind: "upgrade" } & Upgrade)

@@ -110,6 +110,16 @@ class ThreadResponse extends Answering {
     return true;
   }
 
+  protected override respondLength(
+    status: number,
+    fields: Field[],
+    length: number,
+    close: boolean,
+  ): boolean {
+    this.outcome = { kind: "answer", status, fields, body: "", length, close };
+    return true;
+  }
+
   protected override checkStatic(body: StaticBody): void {
     if (!(body instanceof ThreadBody))
       throw new TypeError("body: not made by this server's body()");
@@ -169,7 +179,7 @@ class ThreadResponse extends Answering {
   }
 
   override failed(thrown: unknown): void {
-    if (!this.isNews(thrown)) return;
+    if (!this.isNews(thrown) || this.answerFault(thrown)) return;
     this.error ??= describe(thrown);
     if (!this.streaming) return;
     this.isFailed = true;

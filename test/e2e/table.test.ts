@@ -92,6 +92,14 @@ groundSuites("table", "table", (test) => {
     });
   }
 
+  test("a handshake that gets another answer than 101 ends the connection", async (ground) => {
+    const cells: Cell[] = [];
+    for (const way of WAYS)
+      for (const status of [200, 204, 205, 304, 403])
+        cells.push({ status, way, method: "GET", minor: 1, upgrade: true });
+    await checkAll(ground, cells);
+  });
+
   test("a streamed answer without a body returns from its iterable, unread", async (ground) => {
     const take = async (): Promise<unknown> =>
       JSON.parse(

@@ -195,7 +195,14 @@ function judgeHead(
   minor: number,
   fields: readonly [string, string][],
   limits: Limits,
-): { length: number; chunked: boolean; persistent: boolean; upgrade: boolean; waits: boolean } {
+): {
+  length: number;
+  chunked: boolean;
+  persistent: boolean;
+  upgrade: boolean;
+  tunnels: boolean;
+  waits: boolean;
+} {
   const values = (name: string): string[] =>
     fields.filter(([other]) => other.toLowerCase() === name).map(([, value]) => value);
   const words = (name: string): string[] =>
@@ -229,7 +236,9 @@ function judgeHead(
   if (length > limits.BodyBytes) throw new Ended(413);
   const chunked = codings.length > 0;
   const waits = minor === 1 && expected.length > 0 && (chunked || length > 0);
-  return { length, chunked, persistent, upgrade, waits };
+  // A proxy may tunnel on the request alone.
+  const tunnels = !asks.includes(false);
+  return { length, chunked, persistent, upgrade, tunnels, waits };
 }
 
 /** A chunked body (RFC 9112 7.1); its trailers are checked and dropped. */
@@ -294,7 +303,7 @@ function oneRequest(
     if (body.length < told.length) throw new Ended("cut");
     reader.at += body.length;
   }
-  const { persistent, upgrade } = told;
+  const { persistent, upgrade, tunnels } = told;
   const absolute = !target.startsWith("/") && target !== "*";
   const asked = JSON.stringify({
     method,
@@ -306,7 +315,7 @@ function oneRequest(
     upgrade,
     absolute,
   });
-  return { asked, persistent };
+  return { asked, persistent: persistent && !tunnels };
 }
 
 /** What is to be made of an input. */

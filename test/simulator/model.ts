@@ -174,7 +174,8 @@ export class Model implements Judge {
 
   upgraded(client: Client, tag: number, offer: number, how: OpenHow): void {
     this.#input(client, (peer) => {
-      if (how === "refuse") return this.#plain(peer, {}, 403, "no");
+      // What follows may be for the protocol that was asked for.
+      if (how === "refuse") return this.#plain(peer, { close: true }, 403, "no");
       if (this.#court.settings.params.DeflateRingBytes !== 0)
         peer.window = WINDOWS[offer] as number;
       const bits = peer.window === 9 ? "; server_max_window_bits=9" : "";

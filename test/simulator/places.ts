@@ -260,6 +260,16 @@ class ThreadResponse extends Answering {
     return true;
   }
 
+  protected override respondLength(
+    status: number,
+    fields: Field[],
+    length: number,
+    close: boolean,
+  ): boolean {
+    this.outcome = { kind: "answer", status, fields, body: "", length, close };
+    return true;
+  }
+
   protected override checkStatic(): void {}
 
   protected override respondStatic(

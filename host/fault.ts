@@ -1,0 +1,15 @@
+// Faults of a client that only its handler comes upon, because it asks for the body: answered as such, and no error of
+// the handler's, unless it catches them.
+
+const statuses = new WeakMap<object, 400 | 413>();
+
+/** Marks an error as the client's fault. @returns the error */
+export function faultOf<E extends Error>(error: E, status: 400 | 413): E {
+  statuses.set(error, status);
+  return error;
+}
+
+/** The status of the answer to a request whose handler failed with a client's fault; undefined: it is none. */
+export function faultStatus(thrown: unknown): 400 | 413 | undefined {
+  return typeof thrown === "object" && thrown !== null ? statuses.get(thrown) : undefined;
+}
