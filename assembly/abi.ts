@@ -82,11 +82,13 @@ export enum Param {
   KeepAliveTimeout,
   /** ms without progress of an outstanding write. */
   WriteTimeout,
-  /** ms of inbound silence on a WebSocket; 0 is no limit. */
+  /** ms without a sign of life of a WebSocket; 0 is no limit. */
   IdleTimeout,
-  /** 1: ping at half of the idle time. */
+  /** 1: ping WebSockets. */
   SendPings,
-  /** ms for the closing handshake and for a lingering close. */
+  /** ms of inbound silence after which a WebSocket is pinged, at most half of its idle time; 0: never. */
+  PingInterval,
+  /** ms without a sign of life in the closing handshake and in a lingering close. */
   CloseTimeout,
   /** ms a connection may wait for a pooled buffer. */
   BufferTimeout,
@@ -211,6 +213,8 @@ export enum Control {
   AddressCount,
   /** Bytes of bodies that the host holds, each for one answer. */
   BodyBytes,
+  /** Connections whose send queues the host is to read, see `watched`. */
+  Watched,
   /** Closed connections by reason: CloseCount - reason. */
   CloseCount,
   /** Open WebSockets by how far they are behind, as of `gauge`: LAG_CLASSES counts, see `lagClass`. */
@@ -352,7 +356,7 @@ export enum Method {
 }
 
 // Fields of a slot that the host reads; asserted against conn.ts.
-export const CONN_BYTES: u32 = 264;
+export const CONN_BYTES: u32 = 296;
 export const CONN_FLAGS: u32 = 4;
 export const CONN_GENERATION: u32 = 8;
 export const CONN_HEAD: u32 = 48;

@@ -3,9 +3,9 @@
 // Invariant: no field of the caller's can break the framing. Names are tokens, values hold no control
 // octet but HTAB, and the fields that frame a message are the engine's alone.
 
-import { Control } from "./abi";
+import { Control, Param } from "./abi";
 import { copy, equalFold, findControl, storeDecimal } from "./bytes";
-import { engine, getControl } from "./conn";
+import { engine, getControl, param } from "./conn";
 import { isToken } from "./http";
 import { putText } from "./text";
 
@@ -359,8 +359,31 @@ export function putHead(
       persistent == 0 ? "Connection: upgrade, close\r\n" : "Connection: upgrade\r\n",
     );
   } else if (persistent == 0) at = putText(at, "Connection: close\r\n");
-  else if (persistent == 2) at = putText(at, "Connection: keep-alive\r\n");
+  else at = putKeepAlive(at, persistent == 2);
   return putText(at, "\r\n");
+}
+
+/** "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n", and the ms that it is of. */
+const KEEP_ALIVE = memory.data(64, 8);
+let keepAliveOf: f64 = -1;
+let keepAliveBytes: u32 = 0;
+
+/**
+ * Says for how long the connection stays open without a request, in whole seconds: so that a client does not send one
+ * when the server closes. Below a second nothing is announced.
+ */
+function putKeepAlive(at: usize, isOld: bool): usize {
+  const time = param(Param.KeepAliveTimeout);
+  if (time < 1000) return isOld ? putText(at, "Connection: keep-alive\r\n") : at;
+  if (time != keepAliveOf) {
+    keepAliveOf = time;
+    // RFC 9110 7.6.1: a field that concerns the connection is named in Connection.
+    let end = putText(KEEP_ALIVE, "Connection: keep-alive\r\nKeep-Alive: timeout=");
+    end = putText(storeDecimal(end, (time / 1000) as u64), "\r\n");
+    keepAliveBytes = (end - KEEP_ALIVE) as u32;
+  }
+  copy(at, KEEP_ALIVE, keepAliveBytes);
+  return at + keepAliveBytes;
 }
 
 export function putDate(at: usize): usize {

@@ -62,6 +62,18 @@ export namespace State {
   export const Dead: u8 = 8;
 }
 
+/** Values of `Conn.watch`: how much is known of the send queue of a connection that is past half of its time. */
+export namespace Watch {
+  /** It is not past half of its time. */
+  export const None: u32 = 0;
+  /** The host is to read the queue. */
+  export const Asked: u32 = 1;
+  /** It has been read once. */
+  export const Based: u32 = 2;
+  /** It has been compared with an earlier reading, or cannot be read. */
+  export const Known: u32 = 3;
+}
+
 /** Bits of `Conn.flags`. */
 export enum Flag {
   WebSocket = 1,
@@ -208,11 +220,16 @@ export class Conn {
   lastIn: f64;
   /** Last progress of the outstanding write. */
   lastOut: f64;
+  /** When bytes that waited were last acknowledged: see life.ts. */
+  lastAck: f64;
   /** When the client that reads is too slow; 0: nothing is held against it. */
   outDue: f64;
   /** When the body or message that arrives is too slow; 0: none does. */
   inDue: f64;
-  /** When the present state began: the request, the closing handshake, the linger. */
+  /**
+   * When the present state began: the request, the closing handshake, the linger. Of an open WebSocket: when its last
+   * ping left.
+   */
   since: f64;
   waitSince: f64;
   /**
@@ -236,6 +253,16 @@ export class Conn {
   replyBytes: u32;
   /** Bytes that came when no more input was wanted. An open WebSocket keeps `burst` here. */
   discarded: u32;
+  /** Bytes of the reply queue up to the end of a ping that has not left; 0: none waits. */
+  pingBehind: u32;
+  /** Bytes that the kernel has taken, of completed writes; it wraps. */
+  sent: u32;
+  /** As of the last reading of the send queue: bytes that were acknowledged (it wraps), and bytes that were not. */
+  acked: u32;
+  queued: u32;
+  /** A Watch. */
+  watch: u32;
+  spare: u32;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {
@@ -417,6 +444,8 @@ export class Engine {
   tallyCount: u32;
   /** Dead connections whose last write is of a ring: the transport may read there until the host frees them. */
   deadReaders: u32;
+  /** The host reads send queues: see life.ts. */
+  measures: u32;
 }
 
 export const ENGINE_BYTES: usize = 512;

@@ -31,6 +31,7 @@ import {
   Flag,
   List,
   State,
+  Watch,
   add,
   at,
   countClose,
@@ -59,11 +60,12 @@ import {
 import { NEVER, dueOffset, dueSequence } from "./due";
 import { beginHead } from "./http";
 import { countBelow, furthest, orderedCount } from "./order";
-import { deadline, kill, lagBytes, rearm } from "./output";
+import { isStuck, look, pingAt } from "./life";
+import { deadline, dutyAt, kill, lagBytes, rearm } from "./output";
 import { forgetPaces, isSlowIn, slowOutAt } from "./pace";
 import { heldReply } from "./reply";
 import { refuse } from "./respond";
-import { close, fail, ping, send } from "./send";
+import { close, fail, ping, pingSilent, send } from "./send";
 import {
   BUCKET_BYTES,
   CONTROL_EXTRA,
@@ -783,14 +785,31 @@ function largestHolder(address: u32): Conn {
   return found;
 }
 
+/** Ends a connection that makes no progress. */
+function endStuck(c: Conn): void {
+  if (c.writing != 0) {
+    const isSlow = engine.now >= slowOutAt(c);
+    const isStill = engine.now >= c.lastOut + param(Param.WriteTimeout);
+    kill(c, isSlow && !isStill ? CloseReason.TooSlow : CloseReason.WriteTimeout, Shut.Reset);
+  } else if (c.state == State.Open) {
+    kill(c, CloseReason.IdleTimeout, Shut.Reset);
+  } else if (c.state == State.Head) {
+    kill(c, CloseReason.KeepAliveTimeout, Shut.Destroy);
+  } else if (c.state == State.Closing) {
+    kill(c, CloseReason.CloseTimeout, Shut.Destroy);
+  } else if (c.watch == Watch.Known && c.queued != 0) {
+    // What the kernel still holds the client has not taken: the end of its answer is lost.
+    kill(c, CloseReason.CloseTimeout, Shut.Reset);
+  } else {
+    kill(c, c.reason, Shut.Destroy);
+  }
+}
+
 function expire(c: Conn): void {
   const now = engine.now;
-  if (c.writing != 0 && now >= c.lastOut + param(Param.WriteTimeout)) {
-    kill(c, CloseReason.WriteTimeout, Shut.Reset);
-    return;
-  }
-  if (c.writing != 0 && now >= slowOutAt(c)) {
-    kill(c, CloseReason.TooSlow, Shut.Reset);
+  if (look(c)) return;
+  if (isStuck(c)) {
+    endStuck(c);
     return;
   }
   if (has(c, Flag.Waiting)) {
@@ -805,10 +824,10 @@ function expire(c: Conn): void {
     else refuse(holder, reason);
     return;
   }
+  if (now < dutyAt(c)) return;
   switch (c.state) {
     case State.Head:
-      if (c.list == List.Idle) kill(c, CloseReason.KeepAliveTimeout, Shut.Destroy);
-      else refuse(c, CloseReason.HeadTimeout);
+      refuse(c, CloseReason.HeadTimeout);
       break;
     case State.Body:
       refuse(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
@@ -822,18 +841,9 @@ function expire(c: Conn): void {
         kill(c, CloseReason.PeerEnded, Shut.Destroy);
       } else if (isSlowIn(c)) {
         fail(c, CloseReason.ReceiveTooSlow);
-      } else if (has(c, Flag.Pinged) || paramU32(Param.SendPings) == 0) {
-        kill(c, CloseReason.IdleTimeout, Shut.Reset);
-      } else {
-        c.flags |= Flag.Pinged;
-        ping(c.slot, c.generation, engine.scratch, 0);
+      } else if (now >= pingAt(c)) {
+        pingSilent(c);
       }
-      break;
-    case State.Closing:
-      kill(c, CloseReason.CloseTimeout, Shut.Destroy);
-      break;
-    case State.Linger:
-      kill(c, c.reason, Shut.Destroy);
       break;
     default:
       break;
@@ -852,6 +862,7 @@ export function tick(): f64 {
     if (engine.noticesOwed != 0) return 0;
     if (changetype<usize>(c) == 0) return -1;
     if (c.due > engine.now) return c.due - engine.now;
+    if (c.watch != Watch.None) look(c);
     const due = deadline(c);
     if (due <= engine.now) {
       // Each tells of one body that broke off, or one end.
@@ -937,9 +948,12 @@ export function check(): u32 {
   let dead: u32 = 0;
   let buffers: u32 = 0;
   let blocks: u32 = 0;
+  let watched: u32 = 0;
   for (let i: u32 = 0; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free) continue;
+    if (c.watch != Watch.None) watched++;
+    if (c.pingBehind > c.backlog) return 21;
     if (c.buffer != 0) buffers += 1 << (c.order + 10);
     blocks += heldReply(c);
     if (paramU32(Param.AddressReplyBytes) != 0 && heldReply(c) != c.replyBytes) return 18;
@@ -981,6 +995,7 @@ export function check(): u32 {
   if (tallies != 0) return 64 + tallies;
   // Between two reads the window holds nothing.
   if (engine.fedSlot != 0) return 16;
+  if (watched != (getControl(Control.Watched) as u32)) return 22;
   if (open != engine.openCount) return 9;
   if (ordered != orderedCount()) return 10;
   if (dead != (load<f64>(engine.control + Control.DeadCount * 8) as u32)) return 11;

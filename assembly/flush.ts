@@ -228,6 +228,7 @@ export function completeQuiet(c: Conn): u32 {
   if (!isRing(c.writing) || c.state != State.Open || !isQuiet(c)) return 0;
   const bytes = c.writingBytes;
   c.lastOut = engine.now;
+  c.sent += bytes;
   c.writing = 0;
   c.writingBytes = 0;
   return bytes;
@@ -236,6 +237,7 @@ export function completeQuiet(c: Conn): u32 {
 /** The outstanding write is through: the transport lets go of its memory. */
 export function complete(c: Conn): void {
   c.lastOut = engine.now;
+  c.sent += c.writingBytes;
   add(Control.BytesOut, c.writingBytes as f64);
   if (c.sending != 0) {
     giveBlock(c, block(c.sending));

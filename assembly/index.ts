@@ -12,6 +12,7 @@
 import { ABI_VERSION } from "./abi";
 import { PARAMS } from "./engine";
 import { methodName } from "./http";
+import { noteCompletion } from "./life";
 import { finishWrite } from "./output";
 import { live, takeEvents, takeTime } from "./conn";
 
@@ -40,7 +41,9 @@ export function done(slot: u32, generation: u32): void {
   takeTime();
   takeEvents();
   const c = live(slot, generation);
-  if (changetype<usize>(c) != 0) finishWrite(c);
+  if (changetype<usize>(c) == 0 || c.writing == 0) return;
+  noteCompletion(c);
+  finishWrite(c);
 }
 
 export { server } from "./answer";
@@ -70,6 +73,7 @@ export {
   stageReserve,
   tick,
 } from "./engine";
+export { acknowledged, measures, watched } from "./life";
 export { feed, hold, limit, peerEnded, relay, resume, retain, terminate, upgrade } from "./input";
 export { flush, free } from "./output";
 export {

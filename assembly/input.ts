@@ -71,6 +71,7 @@ import {
 } from "./conn";
 import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "./http";
 import { hasMore } from "./flush";
+import { unwatch } from "./life";
 import { furthest } from "./order";
 import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./output";
 import { isScarce } from "./reply";
@@ -1059,6 +1060,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   // What was sent too early, and found no buffer, the host feeds again: to the new slot.
   leaveQueue(c);
   disarm(c);
+  unwatch(c);
   delist(c);
   dropDirty(c);
   memory.copy(changetype<usize>(w), changetype<usize>(c), offsetof<Conn>());

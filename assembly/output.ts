@@ -47,11 +47,11 @@ import {
 import { beginCast, castRow, complete, completeQuiet, hasMore, nextRow } from "./flush";
 import { NEVER, castDue, dueSequence, place } from "./due";
 import { remove } from "./order";
-import { endPaceOut, paceOut, pardon, slowInAt, slowOutAt } from "./pace";
+import { forgetReading, isStuffed, pingAt, progressAt, unwatch } from "./life";
+import { beginPaceOut, endPaceOut, paceOut, pardon, slowInAt } from "./pace";
 import { blockBytes, give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
 import { Ring, deflated, frame, offsetIn, plain, ringOf } from "./ring";
-import { session } from "./subscription";
 import {
   countBuffer,
   countReturned,
@@ -67,22 +67,12 @@ import { forget, hasUnflushed, topic, unflushed, wakeSubscribers } from "./topic
 
 const FOREVER: f64 = Infinity;
 
-/** True for a held WebSocket that is not read because a window's worth of its bytes is unparsed. */
-function isStuffed(c: Conn): bool {
-  return has(c, Flag.Held) && c.end - c.start >= paramU32(Param.WindowBytes);
-}
-
-/** When something has to happen to a connection if nothing else does; Infinity for never. */
-export function deadline(c: Conn): f64 {
+/** When a connection has to have done what its state asks for, or is to be pinged; Infinity for never. */
+export function dutyAt(c: Conn): f64 {
   let due = FOREVER;
   switch (c.state) {
     case State.Head:
-      if (c.list == List.Idle) {
-        // A client that still reads its answer is not idle.
-        if (c.writing == 0 && c.replyHead == 0) due = c.since + param(Param.KeepAliveTimeout);
-      } else if (!has(c, Flag.Clogged)) {
-        due = c.since + param(Param.HeadTimeout);
-      }
+      if (c.list != List.Idle && !has(c, Flag.Clogged)) due = c.since + param(Param.HeadTimeout);
       break;
     case State.Body:
       due = min(c.since + param(Param.RequestTimeout), slowInAt(c));
@@ -92,40 +82,27 @@ export function deadline(c: Conn): f64 {
       if (has(c, Flag.Pulling))
         due = min(max(c.since, c.lastIn) + param(Param.RequestTimeout), slowInAt(c));
       break;
-    case State.Open: {
-      const idle = session(c).idle as f64;
-      if (has(c, Flag.PeerEnded)) {
-        // Its handlers have as long as a closing handshake.
-        due = c.since + param(Param.CloseTimeout);
-        break;
-      }
-      // While reading is paused, because a held connection's buffer is full, no pong can arrive.
-      if (isStuffed(c)) break;
-      if (idle > 0) {
-        const ping = paramU32(Param.SendPings) != 0 && !has(c, Flag.Pinged);
-        due = c.lastIn + (ping ? idle / 2 : idle);
-      }
-      due = min(due, slowInAt(c));
-      break;
-    }
-    case State.Closing:
-      if (c.writing == 0 && c.replyHead == 0) due = c.since + param(Param.CloseTimeout);
-      break;
-    case State.Linger:
-      due = c.since + param(Param.CloseTimeout);
+    case State.Open:
+      // When its peer has ended, its handlers have as long as a closing handshake.
+      due = has(c, Flag.PeerEnded)
+        ? c.since + param(Param.CloseTimeout)
+        : min(pingAt(c), isStuffed(c) ? FOREVER : slowInAt(c));
       break;
     default:
       break;
   }
-  if (has(c, Flag.Waiting)) {
-    // While a connection waits for a buffer nothing else can be held against it. One that is held waits because of its
-    // own handler: nobody has to pay for that.
-    due = has(c, Flag.Held) ? FOREVER : c.waitSince + param(Param.BufferTimeout);
-  }
-  if (c.writing != 0) {
-    due = min(due, min(c.lastOut + param(Param.WriteTimeout), slowOutAt(c)));
-  }
   return due;
+}
+
+/** When something has to happen to a connection if nothing else does; Infinity for never. */
+export function deadline(c: Conn): f64 {
+  if (has(c, Flag.Waiting)) {
+    // While a connection waits for a buffer nothing that it sends can be held against it. One that is held waits
+    // because of its own handler: nobody has to pay for that.
+    const due = has(c, Flag.Held) ? FOREVER : c.waitSince + param(Param.BufferTimeout);
+    return c.writing != 0 ? min(due, progressAt(c)) : due;
+  }
+  return min(dutyAt(c), progressAt(c));
 }
 
 /** Sees to it that the deadline is looked at. */
@@ -211,6 +188,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
     add(Control.ConnectionCount, -1);
   }
   disarm(c);
+  unwatch(c);
   dropDirty(c);
   forgetInput(c);
   // A handler may still read the request that is out: its bytes stay until the host frees the slot.
@@ -270,6 +248,7 @@ function linger(c: Conn): void {
   }
   c.state = State.Linger;
   c.since = engine.now;
+  beginPaceOut(c);
   c.flags |= Flag.EndSent;
   if (!isWebSocket(c)) enlist(c, List.Linger);
   rearm(c);
@@ -300,6 +279,7 @@ export function afterWrite(c: Conn): void {
     linger(c);
   } else if (c.state == State.Closing || c.list == List.Idle) {
     c.since = engine.now;
+    if (c.state == State.Closing) beginPaceOut(c);
     rearm(c);
   }
 }
@@ -336,6 +316,7 @@ function settle(): void {
     } else {
       place(c);
       paceOut(c);
+      forgetReading(c);
       rearm(c);
     }
   }

@@ -92,6 +92,19 @@ export function paceOut(c: Conn): void {
   c.outDue = c.outDue == 0 ? most : min(c.outDue + takes, most);
 }
 
+/** Bytes have been acknowledged: they move the deadline on, never beyond the grace from now. */
+export function creditOut(c: Conn, bytes: u32): void {
+  const rate = param(Param.SendRate);
+  if (rate == 0 || c.outDue == 0) return;
+  const most = engine.now + param(Param.RateGrace);
+  c.outDue = max(c.outDue, min(c.outDue + msOf(bytes as f64, rate), most));
+}
+
+/** All has been handed over: from now on what the kernel holds has to be acknowledged at the rate. */
+export function beginPaceOut(c: Conn): void {
+  c.outDue = param(Param.SendRate) == 0 ? 0 : engine.now + param(Param.RateGrace);
+}
+
 /** A client has read all there was, or as fast as it came. */
 export function endPaceOut(c: Conn): void {
   if (c.outDue != 0) c.outDue = 0;

@@ -11,8 +11,9 @@
 
 import { Param, SLOT_LIMIT } from "./abi";
 import { copy } from "./bytes";
-import { Conn, engine, paramU32, replyPool } from "./conn";
+import { Conn, Flag, State, engine, paramU32, replyPool } from "./conn";
 import { blockBytes, give, orderFor, take } from "./pool";
+import { arm } from "./timers";
 import { addReply, giveReply, isReplyScarce, mayHold, notePoolEmpty, takeReply } from "./tally";
 
 @unmanaged
@@ -194,12 +195,25 @@ export function reserveBody(c: Conn, body: u32, length: u32): bool {
   return true;
 }
 
+/** So many bytes have left: was the ping among them, the time of its pong begins. */
+function passPing(c: Conn, length: u32): void {
+  if (length < c.pingBehind) {
+    c.pingBehind -= length;
+    return;
+  }
+  c.pingBehind = 0;
+  if (c.state != State.Open || c.flags & Flag.PeerEnded) return;
+  c.since = engine.now;
+  arm(c, engine.now);
+}
+
 /** Takes `length` bytes off the front of the queue: they are written, or copied. */
 export function consume(c: Conn, length: u32): void {
   const b = block(c.replyHead);
   b.start += length;
   // mutant reply-count: ;
   c.backlog -= length;
+  if (c.pingBehind != 0) passPing(c, length);
   if (b.start == b.end) {
     c.replyHead = b.next;
     if (c.replyHead == 0) c.replyTail = 0;
@@ -225,6 +239,7 @@ export function dropQueue(c: Conn, keepFirst: bool): void {
     b = next;
   }
   c.backlog = 0;
+  c.pingBehind = 0;
 }
 
 /**

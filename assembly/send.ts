@@ -95,6 +95,17 @@ export function ping(slot: u32, generation: u32, from: usize, length: u32): u32 
   return outcome;
 }
 
+/** Pings a client that has been silent, if there is room for it; else it is tried again later. */
+export function pingSilent(c: Conn): void {
+  c.since = engine.now;
+  if (!reserve(c, 2, ringOf(c).committed)) return;
+  store<u16>(HEADER, 0x0089);
+  write(HEADER, 2);
+  c.flags |= Flag.Pinged;
+  c.pingBehind = c.backlog;
+  markDirty(c);
+}
+
 /** Queues a Close frame; nothing follows it. */
 function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
   const length: u32 = code == 1005 ? 0 : 2 + textLength;

@@ -116,6 +116,7 @@ export interface Options<User = unknown> {
   writeTimeout?: number;
   idleTimeout?: number;
   sendPings?: boolean;
+  pingInterval?: number;
   closeTimeout?: number;
   bufferTimeout?: number;
   minReceiveRate?: Size;
@@ -188,6 +189,7 @@ export type LiveName =
   | "writeTimeout"
   | "idleTimeout"
   | "sendPings"
+  | "pingInterval"
   | "messageRate"
   | "messageBurst"
   | "closeTimeout"

@@ -4,7 +4,7 @@
 // Invariant: two runs with the same seed and the same calls are the same, message by message, on every runtime.
 
 import { Engine } from "../worker/engine";
-import type { Codec } from "../worker/net";
+import type { Codec, ReadQueues } from "../worker/net";
 import { MemoryNet, VirtualClock } from "../worker/net/memory";
 import { Pump } from "../worker/server";
 import { pumpSettings } from "../worker/settings";
@@ -162,7 +162,7 @@ class MemoryTestServer implements TestServer {
       ...{ net, clock, random: this.random, socketBuffer, codec: own.codec },
       register: (client) => this.#clients.push(client),
     };
-    const pump = this.#pump(own, settings, clock);
+    const pump = this.#pump(own, settings, clock, net.queues);
     const listener = net.open(pump.engine.windowView(), pump.accept);
     this.server = new MemoryServer(pump, this.#runner, listener, settings, rest, (handler) =>
       this.#place(pump, handler),
@@ -175,7 +175,7 @@ class MemoryTestServer implements TestServer {
     this.#follow(options.signal);
   }
 
-  #pump(own: TestOptions, settings: Settings, clock: VirtualClock): Pump {
+  #pump(own: TestOptions, settings: Settings, clock: VirtualClock, queues: ReadQueues): Pump {
     needWebAssembly();
     const { wasm, codec } = own;
     const module =
@@ -188,6 +188,7 @@ class MemoryTestServer implements TestServer {
       ...pumpSettings(settings),
       engine: new Engine(module, { ...params, Seed: this.random.int(1, 4294967295) }),
       clock,
+      queues,
       codec: params.DeflateRingBytes > 0 ? codec : undefined,
       failed: (error, where) => this.#fail(error, where),
       evicted: (evictions) => this.#log.evicted(evictions, this.server.onEvict),

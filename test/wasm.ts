@@ -34,6 +34,7 @@ export const SMALL: EngineParams = {
   WriteTimeout: 30000,
   IdleTimeout: 60000,
   SendPings: 1,
+  PingInterval: 30000,
   CloseTimeout: 2000,
   BufferTimeout: 3000,
   SlowGrace: 250,

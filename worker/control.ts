@@ -119,6 +119,7 @@ export class Worker {
       ...pumpSettings(settings),
       engine: new Engine(platform.module, { ...params, Seed: platform.seed }),
       clock: platform.clock,
+      queues: platform.transport.queues,
       codec: values.perMessageDeflate ? platform.codec : undefined,
       failed: (error, where) => {
         // It ends nobody's connection, so that a client can bring it about again and again.

@@ -72,6 +72,7 @@ export type EngineOptions = Pick<
   | "writeTimeout"
   | "idleTimeout"
   | "sendPings"
+  | "pingInterval"
   | "closeTimeout"
   | "bufferTimeout"
   | "minReceiveRate"

@@ -61,6 +61,9 @@ export interface EngineExports {
   hold(slot: number, generation: number, held: number, from: number): void;
   relay(slot: number, generation: number, relayed: number): void;
   peerEnded(slot: number, generation: number): void;
+  acknowledged(slot: number, generation: number, queued: number): void;
+  measures(can: number): void;
+  watched(from: number): number;
   terminate(slot: number, generation: number, reason: number): number;
   abandon(slot: number, generation: number, reason: number): number;
   upgrade(slot: number, generation: number, fieldsLength: number, deflate: number): number;

@@ -126,7 +126,18 @@ export interface Listener {
   setTls?(tls: TlsOptions): void;
 }
 
+/**
+ * Reads how many bytes each link's peer has not acknowledged of those that the kernel took: −1 for a link whose queue
+ * cannot be read. `told` is called later, once; with undefined when no queue can be read at all, now or ever.
+ */
+export type ReadQueues = (
+  links: readonly Link[],
+  told: (queued: readonly number[] | undefined) => void,
+) => void;
+
 export interface Transport {
+  /** How far clients have got, where the platform can tell: before one is ended because it makes no progress. */
+  readonly queues?: ReadQueues;
   /** Where what cannot be written at once is copied, a long run for each stalled client would be memory. */
   readonly maxRunBytes?: number;
   /**

@@ -66,7 +66,8 @@ import { Horizon } from "./horizon";
 import type { Inbox } from "./inbox";
 import { Messages } from "./messages";
 import { metricsText } from "./metrics";
-import type { Clock, Codec, Link, Sink } from "./net";
+import { Measurer } from "./measurer";
+import type { Clock, Codec, Link, ReadQueues, Sink } from "./net";
 import { Outgoing } from "./outgoing";
 import { Hold, Peer } from "./peer";
 import { type RequestImpl, StaticBodyImpl } from "./request";
@@ -101,6 +102,8 @@ export interface PumpOptions extends RequestRules {
   readonly engine: Engine;
   readonly clock: Clock;
   readonly flushInterval?: number;
+  /** As the transport's. */
+  readonly queues?: ReadQueues | undefined;
   /** Who connects, and begins with a PROXY header; undefined: nobody does. */
   readonly proxies?: AddressSet | undefined;
   /** Subprotocols to choose from. */
@@ -134,6 +137,7 @@ export class Pump implements HandlerServer {
   readonly #forwarding: ForwardRules | undefined;
   readonly #proxies: AddressSet | undefined;
   readonly #horizon: Horizon;
+  readonly #measurer: Measurer;
   #turned: (() => void) | undefined;
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
@@ -199,6 +203,7 @@ export class Pump implements HandlerServer {
       params[Param.RingBytes] as number,
       params[Param.QueuedFrames] as number,
     );
+    this.#measurer = new Measurer(this, options.clock, options.queues);
     this.answers = new Answers(this, options.codec, options.protocols ?? []);
     this.requests = new Requests(this, options);
     this.messages = new Messages(this, options.codec, options.ordered ?? true);
@@ -855,6 +860,11 @@ export class Pump implements HandlerServer {
     }
   }
 
+  /** The connection in a slot. */
+  peerAt(slot: number): Peer | undefined {
+    return this.#peers[slot];
+  }
+
   /** The connection of an id; undefined when it is stale. */
   peer(id: number): Peer | undefined {
     const peer = this.#peers[id % SLOT_LIMIT];
@@ -1119,6 +1129,7 @@ export class Pump implements HandlerServer {
   /** One timer for all deadlines, none when there are none. */
   #arm(): void {
     const next = this.#tick();
+    this.#measurer.look();
     // The turn that comes arms it.
     if (this.#turnsToTick > 0) return;
     if (this.engine.get(Control.EventCount) > 0) {
@@ -1174,6 +1185,7 @@ export class Pump implements HandlerServer {
     for (const settle of this.#publishers) settle();
     this.farewell.stop();
     this.messages.stop();
+    this.#measurer.stop();
     this.#cancelTick?.();
     this.#cancelFlush?.();
   }

@@ -470,7 +470,9 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "KeepAliveTimeout",
-    text: "Between two requests on a connection.",
+    text:
+      "Between two requests on a connection, announced in whole seconds (`Keep-Alive: timeout=5`); the server waits " +
+      "1000 ms longer.",
   },
   {
     name: "writeTimeout",
@@ -480,7 +482,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "WriteTimeout",
-    text: "Without progress of a write.",
+    text: "Without progress of a write: no byte of it is acknowledged.",
   },
   {
     name: "idleTimeout",
@@ -491,7 +493,7 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 86400,
     param: "IdleTimeout",
     scale: 1000,
-    text: "Without a byte from a WebSocket client; 0: no limit.",
+    text: "Without a byte from a WebSocket client, or one that it acknowledges of what waits for it; 0: no limit.",
   },
   {
     name: "sendPings",
@@ -499,7 +501,20 @@ export const OPTIONS: readonly OptionRow[] = [
     unit: "flag",
     default: true,
     param: "SendPings",
-    text: "Ping a WebSocket client at half of `idleTimeout`.",
+    text: "Ping WebSocket clients that are silent.",
+  },
+  {
+    name: "pingInterval",
+    live: true,
+    unit: "s",
+    default: 45,
+    min: 0,
+    max: 86400,
+    param: "PingInterval",
+    scale: 1000,
+    text:
+      "Silence of a WebSocket client after which it is pinged, at most half of `idleTimeout`; shorter than the 55 to " +
+      "60 s after which routers and proxies forget a connection. 0: never.",
   },
   {
     name: "closeTimeout",
@@ -509,7 +524,9 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "CloseTimeout",
-    text: "For the closing handshake, and for a client to end after our last byte.",
+    text:
+      "Without a sign of life in a closing handshake, or until a client ends after our last byte. Bytes that it " +
+      "acknowledges, at `minSendRate`, prolong it; bytes that it sends do so to 15 times of it.",
   },
   {
     name: "bufferTimeout",

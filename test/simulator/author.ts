@@ -71,6 +71,7 @@ function ample(r: Random): Amounts {
       DeflateRingBytes: r.chance(0.5) ? ring : 0,
       ...{ HeadTimeout: HOUR, RequestTimeout: HOUR, KeepAliveTimeout: HOUR, WriteTimeout: HOUR },
       ...{ IdleTimeout: HOUR, BufferTimeout: HOUR, SlowGrace: HOUR, CloseTimeout: HOUR },
+      PingInterval: HOUR,
     },
     inboxBytes: 1048576,
     pool: { threads: 256, backlog: 0, handlerTimeout: 0 },

@@ -118,9 +118,7 @@ export class Model implements Judge {
     const isLast = ask.close || ask.how === "close" || isUnframed || this.#isStopping;
     const end = isLast
       ? "Connection: close\r\n"
-      : ask.minor === 0
-        ? "Connection: keep-alive\r\n"
-        : "";
+      : "Connection: keep-alive\r\nKeep-Alive: timeout=3600\r\n";
     const type = "Content-Type: text/plain\r\n";
     const head = `HTTP/1.1 ${status} ${PHRASES[status]}\r\n${type}Date: ${DATE}\r\n${framing}${end}\r\n`;
     peer.owe(isBare ? head : head + body);

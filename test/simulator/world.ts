@@ -130,6 +130,7 @@ export class World implements Scene, Court {
     this.pump = new Pump({
       engine: this.engine,
       clock: this.clock,
+      queues: this.net.queues,
       codec: params.DeflateRingBytes === 0 ? undefined : zlibCodec,
       flushInterval: settings.flushInterval,
       ordered: settings.ordered,

@@ -41,24 +41,28 @@ function brief(value: string): string {
 function toldBy(area: Area): Pipe {
   const note = (wire: Piped, line: string): void => void end(wire).log.push(line);
   const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
-  return new Pipe(area.limits, {
-    request(wire, request) {
-      const target = request.url.length > 40 ? `(${request.url.length})` : request.url;
-      const body = latin1(request.body);
-      const shown = body === "" ? "" : ` ${brief(body)}`;
-      note(wire, `${request.method} ${target} ${request.httpVersion}${shown}`);
-      if (request.upgrade) wire.upgrade();
-      else wire.respond(200);
+  // Below a second nothing is announced, in documents that are about other fields.
+  return new Pipe(
+    { ...area.limits, KeepAliveTimeout: 500 },
+    {
+      request(wire, request) {
+        const target = request.url.length > 40 ? `(${request.url.length})` : request.url;
+        const body = latin1(request.body);
+        const shown = body === "" ? "" : ` ${brief(body)}`;
+        note(wire, `${request.method} ${target} ${request.httpVersion}${shown}`);
+        if (request.upgrade) wire.upgrade();
+        else wire.respond(200);
+      },
+      message(wire, data) {
+        const isText = typeof data === "string";
+        const size = Buffer.byteLength(data);
+        const shown = size > 40 ? `(${size})` : JSON.stringify(isText ? data : latin1(data));
+        note(wire, `${isText ? "text" : "binary"} ${shown}`);
+      },
+      ping: (wire, data) => note(wire, `ping ${brief(latin1(data))}`),
+      pong: (wire, data) => note(wire, `pong ${brief(latin1(data))}`),
     },
-    message(wire, data) {
-      const isText = typeof data === "string";
-      const size = Buffer.byteLength(data);
-      const shown = size > 40 ? `(${size})` : JSON.stringify(isText ? data : latin1(data));
-      note(wire, `${isText ? "text" : "binary"} ${shown}`);
-    },
-    ping: (wire, data) => note(wire, `ping ${brief(latin1(data))}`),
-    pong: (wire, data) => note(wire, `pong ${brief(latin1(data))}`),
-  });
+  );
 }
 
 function expected(area: Area, [, , , log]: Case): string[] {

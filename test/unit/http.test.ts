@@ -3,7 +3,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Answer, Control, Trait } from "../../assembly/abi";
+import { Answer, Control, Param, Trait } from "../../assembly/abi";
 import { Drive, type Wire } from "../drive";
 import { fieldOf, replies } from "../reply";
 import { describeSplit, splits } from "../split";
@@ -774,10 +774,35 @@ http("Connection: the answer says what becomes of it", () => {
     const wire = drive.connect().send(request);
     return replies(wire.text).map((reply) => fieldOf(reply, "connection"));
   };
-  assert.equal(said(one(1, "")), [undefined]);
+  assert.equal(said(one(1, "")), ["keep-alive"]);
   assert.equal(said(one(1, "close")), ["close"]);
   assert.equal(said(one(0, "")), ["close"]);
   assert.equal(said(one(0, "keep-alive")), ["keep-alive"]);
+});
+
+http("Keep-Alive: answers that persist say for how long, in whole seconds", () => {
+  const said = (KeepAliveTimeout: number, request: string): (string | undefined)[] => {
+    const wire = new Drive({ KeepAliveTimeout }).connect().send(request);
+    return replies(wire.text).flatMap((reply) => [
+      fieldOf(reply, "keep-alive"),
+      fieldOf(reply, "connection"),
+    ]);
+  };
+  assert.equal(said(5000, one(1, "")), ["timeout=5", "keep-alive"]);
+  assert.equal(said(71999, one(1, "")), ["timeout=71", "keep-alive"]);
+  assert.equal(said(5000, one(0, "keep-alive")), ["timeout=5", "keep-alive"]);
+  assert.equal(said(5000, one(1, "close")), [undefined, "close"]);
+  assert.equal(said(5000, one(0, "")), [undefined, "close"]);
+  assert.equal(said(999, one(1, "")), [undefined, undefined]);
+  assert.equal(said(999, one(0, "keep-alive")), [undefined, "keep-alive"]);
+  // What is announced follows the option.
+  const drive = new Drive();
+  const wire = drive.connect().send(one(1, ""));
+  drive.engine.configure(Param.KeepAliveTimeout, 9000);
+  wire.send(one(1, ""));
+  const all = replies(wire.text).map((reply) => fieldOf(reply, "keep-alive"));
+  assert.equal(all, ["timeout=5", "timeout=9"]);
+  drive.end();
 });
 
 http("Connection: an answer may end it", () => {
@@ -847,7 +872,7 @@ http("maxRequestsPerSocket: the last answer says so", () => {
   const drive = new Drive({ RequestsPerSocket: 2 });
   const wire = drive.connect().send(get() + get());
   const said = replies(wire.text).map((reply) => fieldOf(reply, "connection"));
-  assert.equal(said, [undefined, "close"]);
+  assert.equal(said, ["keep-alive", "close"]);
   drive.end();
 });
 

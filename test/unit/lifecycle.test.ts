@@ -265,6 +265,7 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     dismiss: () => x.dismiss(slot, generation),
     free: () => x.free(slot, generation),
     done: () => x.done(slot, generation),
+    acknowledged: () => x.acknowledged(slot, generation, 0),
     lag: () => x.lag(slot, generation),
     limit: () => x.limit(slot, generation, 1, 1),
     subscribe: () => x.subscribe(slot, generation, scratch, 3),
@@ -308,7 +309,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["memory", "base", "params", "align", "footprint", "new", "join", "leave", "delete"],
     ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
     ...["stageDiscard", "stagePublish", "drain", "flush", "tick"],
-    ...["deflateCount", "findTopic", "subscriberCount", "configure"],
+    ...["deflateCount", "findTopic", "subscriberCount", "configure", "measures", "watched"],
     ...["abi", "gauge", "check", "checkUtf8", "streams", "server", "addressText", "decline"],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());

@@ -275,6 +275,7 @@ const LIVE: Readonly<Record<LiveName, true>> = {
   writeTimeout: true,
   idleTimeout: true,
   sendPings: true,
+  pingInterval: true,
   messageRate: true,
   messageBurst: true,
   closeTimeout: true,

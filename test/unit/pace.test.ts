@@ -343,7 +343,14 @@ pace("who waits for a buffer is not slow", () => {
 
 // ---- what goes out -----------------------------------------------------------------------------------
 
-const LAZY = { SendRate: 100, RateGrace: 1000, WriteTimeout: 60000, IdleTimeout: 0, RunBytes: 512 };
+const LAZY = {
+  SendRate: 100,
+  RateGrace: 1000,
+  WriteTimeout: 60000,
+  IdleTimeout: 0,
+  SendPings: 0,
+  RunBytes: 512,
+};
 
 /** A WebSocket that does not read, with so many bytes queued for it. */
 function lazy(drive: Drive, bytes: number): Wire {

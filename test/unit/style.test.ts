@@ -84,7 +84,7 @@ const BOTH = new Set(
 /** True when `from` may import `to` (DESIGN of the folders; the README's "How it works" tells it). */
 function allowed({ from, to, typeOnly }: Import): boolean {
   if (from.startsWith("assembly/")) return to.startsWith("assembly/");
-  if (from.startsWith("worker/net/")) return to === "worker/net";
+  if (from.startsWith("worker/net/")) return to === "worker/net" || to.startsWith("worker/net/");
   if (from.startsWith("worker/")) {
     if (to.startsWith("worker/") || to === "assembly/abi" || to === "dist/engine.wasm") return true;
     return to.startsWith("host/") && (typeOnly || BOTH.has(to));

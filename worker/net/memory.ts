@@ -4,7 +4,7 @@
 // that did not fit keeps reading the writer's memory until it has, so a ring that overwrites too early is
 // seen. Nothing happens by itself: time moves when `advance` is called.
 
-import type { Accept, Clock, Link, Listener, Sink, Transport } from "../net";
+import type { Accept, Clock, Link, Listener, ReadQueues, Sink, Transport } from "../net";
 
 interface Timer {
   at: number;
@@ -173,9 +173,17 @@ export interface MemorySocket {
   notify: (() => void) | undefined;
 }
 
+/** What lies between the ends of a pair. */
+interface PairSizes {
+  readonly bufferBytes: number;
+  /** Bytes that must be free before a write that waits goes on: Linux wakes a writer when a third is. */
+  readonly lumpBytes: number;
+}
+
 class Pair implements Link {
   readonly remoteAddress: string;
   readonly #limit: number;
+  readonly #lump: number;
   readonly #clock: VirtualClock;
   readonly #window: Uint8Array;
   #sink: Sink | undefined;
@@ -198,9 +206,15 @@ class Pair implements Link {
   readonly #written = (): void => this.#sink?.written();
   gone: "" | "closed" | "reset" = "";
 
-  constructor(address: string, limit: number, clock: VirtualClock, window: Uint8Array) {
+  constructor(
+    address: string,
+    { bufferBytes, lumpBytes }: PairSizes,
+    clock: VirtualClock,
+    window: Uint8Array,
+  ) {
     this.remoteAddress = address;
-    this.#limit = limit;
+    this.#limit = bufferBytes;
+    this.#lump = lumpBytes;
     this.#clock = clock;
     this.#window = window;
   }
@@ -269,6 +283,11 @@ class Pair implements Link {
     this.notify?.();
   }
 
+  /** Bytes that the client has not read: that is when it acknowledges them. */
+  get queued(): number {
+    return this.#arrivedBytes;
+  }
+
   // The client's end.
 
   get available(): number {
@@ -298,7 +317,8 @@ class Pair implements Link {
       else this.#arrived[0] = first.subarray(n);
     }
     this.#arrivedBytes -= taken;
-    if (taken > 0 && this.#pending) {
+    const isFree = this.#limit - this.#arrivedBytes >= this.#lump;
+    if (taken > 0 && this.#pending && isFree) {
       this.#fill();
       this.notify?.();
       if (!this.#pending) {
@@ -419,6 +439,11 @@ export class MemoryNet implements Transport {
     this.#clock = clock;
   }
 
+  /** Exact, and told in a moment. */
+  readonly queues: ReadQueues = (links, told) => {
+    this.#clock.defer(() => told(links.map((link) => (link as Pair).queued)));
+  };
+
   async listen(_options: unknown, window: Uint8Array, accept: Accept): Promise<Listener> {
     return this.open(window, accept);
   }
@@ -445,15 +470,16 @@ export class MemoryNet implements Transport {
    * Connects.
    * @param bufferBytes what the kernels hold on the way to the client
    * @param address the client's; the next of 10.0.0.0/8 by default
+   * @param lumpBytes of them that must be free before a write that waits goes on; 0: it goes on at once
    * @returns undefined when nobody listens or there is no room; a socket that was reset when it was refused
    */
-  connect(bufferBytes = 65536, address?: string): MemorySocket | undefined {
+  connect(bufferBytes = 65536, address?: string, lumpBytes = 0): MemorySocket | undefined {
     const accept = this.#accept;
     const window = this.#window;
     if (!accept || !window) return undefined;
     const n = this.#next++;
     const from = address ?? `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`;
-    const pair = new Pair(from, bufferBytes, this.#clock, window);
+    const pair = new Pair(from, { bufferBytes, lumpBytes }, this.#clock, window);
     const sink = accept(pair);
     if (!sink) return pair.gone === "reset" ? new Client(pair) : undefined;
     pair.attach(sink);

@@ -22,6 +22,7 @@ import type {
   TlsOptions,
   Transport,
 } from "../net";
+import { type Ends, procQueues } from "./queues";
 
 const EMPTY = new Uint8Array(0);
 
@@ -135,6 +136,11 @@ class NodeLink implements Link {
 
   get peerCertificate(): PeerCertificate | undefined {
     return this.#peerCertificate;
+  }
+
+  /** Both ends of the connection; undefined on a Unix socket. */
+  get ends(): Ends | undefined {
+    return this.#socket.remoteFamily === undefined ? undefined : this.#socket;
   }
 
   #listen(socket: net.Socket): void {
@@ -270,6 +276,8 @@ function isShuttingDown(socket: net.Socket): boolean {
   return socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
 }
 
+const endsOf = (link: Link): Ends | undefined => (link as NodeLink).ends;
+
 /**
  * Node's sockets.
  * @param onread false: read by 'data' events even where `onread` works (tests run both)
@@ -278,6 +286,7 @@ function isShuttingDown(socket: net.Socket): boolean {
 export function nodeTransport(onread = true, descriptors = Number.POSITIVE_INFINITY): Transport {
   return {
     ...(isBun ? { maxRunBytes: COPIED_BYTES } : {}),
+    ...(process.platform === "linux" ? { queues: procQueues(endsOf) } : {}),
     listen(options, window, accept, failed) {
       const scarcity = new Scarcity(descriptors, failed);
       const taking = (socket: net.Socket): void => scarcity.look(socket);

@@ -4,7 +4,16 @@
 // Invariant: like a kernel, a channel holds so many bytes each way and no more. Bytes of the engine's memory are
 // copied before a write returns or reports its completion, so a ring may overwrite what was written.
 
-import type { Accept, ChannelMessage, Clock, Link, Listener, Sink, Transport } from "../net";
+import type {
+  Accept,
+  ChannelMessage,
+  Clock,
+  Link,
+  Listener,
+  ReadQueues,
+  Sink,
+  Transport,
+} from "../net";
 
 class PageLink implements Link {
   readonly remoteAddress = "";
@@ -29,6 +38,11 @@ class PageLink implements Link {
     this.#window = window;
     this.#limit = limit;
     this.#clock = clock;
+  }
+
+  /** Bytes that the client has not taken in. */
+  get queued(): number {
+    return this.#underWay;
   }
 
   attach(sink: Sink): void {
@@ -152,6 +166,10 @@ export class PageNet implements Transport {
   constructor(clock: Clock) {
     this.#clock = clock;
   }
+
+  readonly queues: ReadQueues = (links, told) => {
+    this.#clock.defer(() => told(links.map((link) => (link as PageLink).queued)));
+  };
 
   async listen(
     options: { hostname: string },

@@ -1,0 +1,299 @@
+// Life and progress: pings, pongs behind data, and slow readers whose send queue is read before they are judged.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Control } from "../../assembly/abi";
+import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
+import { Pump } from "../../worker/server";
+import { Drive, HANDSHAKE } from "../drive";
+import { frame, lines, text } from "../frame";
+import { testEngine } from "../wasm";
+
+const life = suite("life");
+const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const MiB = 1048576;
+
+// ---- pings ---------------------------------------------------------------------------------------------
+
+life("a client is pinged after pingInterval, and has the rest of idleTimeout for its pong", () => {
+  const drive = new Drive({ IdleTimeout: 120000, PingInterval: 45000 });
+  const wire = drive.webSocket();
+  drive.after(44999);
+  assert.equal(lines(wire.take()), []);
+  drive.after(1);
+  assert.equal(lines(wire.take()), ["ping"]);
+  drive.after(74999);
+  assert.not(wire.dead);
+  drive.after(1);
+  assert.is(wire.log.at(-1), "closed IdleTimeout");
+  drive.end();
+});
+
+life(
+  "pings come at half of a short idleTimeout, without one for ever, and not with an interval of 0",
+  () => {
+    const count = (params: object, ms: number, pong: boolean): number => {
+      const drive = new Drive(params);
+      const wire = drive.webSocket();
+      let pings = 0;
+      for (let at = 0; at < ms && !wire.dead; at += 500) {
+        drive.after(500);
+        const came = lines(wire.take()).length;
+        pings += came;
+        if (pong && came > 0) wire.send(frame(10));
+      }
+      drive.end();
+      return pings;
+    };
+    assert.is(count({ IdleTimeout: 20000, PingInterval: 45000 }, 100000, true), 10);
+    assert.is(count({ IdleTimeout: 0, PingInterval: 45000 }, 450000, true), 10);
+    assert.is(count({ IdleTimeout: 0, PingInterval: 45000 }, 450000, false), 10);
+    assert.is(count({ IdleTimeout: 20000, PingInterval: 0 }, 100000, true), 0);
+  },
+);
+
+life("the time of a pong begins when its ping has left the process", () => {
+  const drive = new Drive({
+    IdleTimeout: 60000,
+    PingInterval: 30000,
+    WriteTimeout: 1e6,
+    RunBytes: 512,
+  });
+  const wire = drive.webSocket();
+  wire.stalled = true;
+  for (let i = 0; i < 4; i++) drive.publish("x".repeat(900));
+  drive.turn();
+  drive.after(30000);
+  drive.after(200000);
+  assert.not(wire.dead, "its ping waits behind what was published");
+  wire.unstall();
+  drive.turn();
+  assert.ok(lines(wire.take()).includes("ping"));
+  drive.after(29999);
+  assert.not(wire.dead);
+  drive.after(1);
+  assert.is(wire.log.at(-1), "closed IdleTimeout");
+  drive.end();
+});
+
+life("a WebSocket that is held and no longer read is pinged, and not ended for its silence", () => {
+  const drive = new Drive();
+  const wire = drive.webSocket();
+  drive.hold(wire, true);
+  wire.send(frame(2, "x".repeat(3000)), frame(2, "y".repeat(3000)));
+  for (let i = 1; i <= 10; i++) {
+    drive.after(30000);
+    assert.equal(lines(wire.take()), ["ping"], `after ${i} times`);
+  }
+  drive.hold(wire, false);
+  drive.after(30000);
+  assert.equal(lines(wire.take()), ["ping"]);
+  drive.after(30000);
+  assert.is(wire.log.at(-1), "closed IdleTimeout");
+  drive.end();
+});
+
+// ---- readers by rate -------------------------------------------------------------------------------------
+
+/** Bytes that a kernel holds on the way to a client, and of them, those that must be free for a writer to be woken. */
+const BUFFER = 2.5 * MiB;
+const LUMP = BUFFER / 3;
+/** ms between two reads of a client. */
+const STEP = 250;
+
+class World {
+  readonly clock = new VirtualClock();
+  readonly net = new MemoryNet(this.clock);
+  readonly pump: Pump;
+  readonly causes: string[] = [];
+  readonly body: string;
+  isHeld = false;
+
+  /** @param measured false: as on a platform that cannot read send queues */
+  constructor(measured: boolean, bodyBytes = 0) {
+    this.body = "x".repeat(bodyBytes);
+    const engine = testEngine({
+      ...{ RingBytes: 16 * MiB, RunBytes: 262144, ReplyPoolBytes: 32 * MiB, Backlog: 32 * MiB },
+      ...{ Frames: 65536, QueuedFrames: 65536, ScratchBytes: 32 * MiB, SlowGrace: 1e6 },
+      ...{ IdleTimeout: 120000, PingInterval: 45000, WriteTimeout: 30000, CloseTimeout: 2000 },
+      ...{ SendRate: 240, RateGrace: 30000 },
+    });
+    this.pump = new Pump({
+      ...{ engine, clock: this.clock },
+      queues: measured ? this.net.queues : undefined,
+    });
+    this.pump.setHandler({
+      request: (req, res) => {
+        if (req.upgrade) return res.upgrade();
+        if (req.path === "/close") res.close();
+        return res.send(200, "", this.body);
+      },
+      close: (_, { cause }) => void this.causes.push(cause),
+      disconnect: (_, { cause }) => void this.causes.push(cause),
+    });
+    void this.net.listen({}, engine.windowView(), this.pump.accept);
+  }
+
+  connect(bytes: string): MemorySocket {
+    const socket = this.net.connect(BUFFER, undefined, LUMP);
+    if (!socket) throw new Error("not connected");
+    this.send(socket, bytes);
+    return socket;
+  }
+
+  send(socket: MemorySocket, bytes: string | Uint8Array): void {
+    socket.send(Buffer.from(bytes as string, "latin1"));
+    this.clock.run();
+  }
+
+  webSocket(): MemorySocket {
+    const socket = this.connect(HANDSHAKE);
+    socket.read();
+    return socket;
+  }
+
+  /** Reads at a rate for so many seconds, as long as the connection is there. Returns bytes. */
+  read(socket: MemorySocket, rate: number, seconds: number): number {
+    let got = 0;
+    for (let ms = 0; ms < seconds * 1000 && socket.gone !== "reset"; ms += STEP) {
+      this.clock.advance(STEP);
+      got += socket.read((rate * STEP) / 1000).length;
+      if (socket.ended || (socket.gone === "closed" && socket.available === 0)) break;
+    }
+    return got;
+  }
+
+  check(): void {
+    assert.is(this.pump.engine.x.check(), 0);
+  }
+}
+
+for (const rate of [4000, 12000, 100000]) {
+  life(`a reader of ${rate / 1000} kB/s gets 10 MB, and the end of an answer that closes`, () => {
+    for (const target of ["/", "/close"]) {
+      const world = new World(true, 1e7);
+      const socket = world.connect(GET.replace("/", target));
+      const got = world.read(socket, rate, 1.1 * (1e7 / rate));
+      assert.ok(got > 1e7, `${target}: ${got} bytes, ${world.causes}`);
+      world.clock.advance(10000);
+      assert.equal(world.causes, [target === "/" ? "KeepAliveTimeout" : "Ok"]);
+      assert.is(world.pump.engine.get(Control.Watched), 0);
+      world.check();
+    }
+  });
+
+  life(`a reader of ${rate / 1000} kB/s keeps its WebSocket behind 10 MB of broadcasts`, () => {
+    const world = new World(true);
+    const socket = world.webSocket();
+    for (let i = 0; i < 10; i++) assert.ok(world.pump.broadcast(new Uint8Array(1e6)));
+    const got = world.read(socket, rate, 1e7 / rate - 1);
+    assert.equal(world.causes, []);
+    assert.ok(got > 0.99e7 - rate, `${got} bytes`);
+    world.check();
+  });
+}
+
+life("where no queue can be read, completed writes alone are progress", () => {
+  // Between two of them lie up to a third of the kernel's buffer and a run: 38 kB/s for 30 s.
+  const world = new World(false, 1e7);
+  const quick = world.connect(GET);
+  const slow = world.connect(GET);
+  let got = 0;
+  for (let i = 0; i < 1100 && quick.gone !== "reset"; i++) {
+    world.clock.advance(STEP);
+    got += quick.read(40000 * (STEP / 1000)).length;
+    slow.read(20000 * (STEP / 1000));
+  }
+  assert.ok(got > 1e7, `${got} bytes`);
+  assert.ok(world.causes.includes("WriteTimeout"));
+  assert.is(slow.gone, "reset");
+});
+
+life("a reader that stops is reset after writeTimeout, one that drips for being too slow", () => {
+  const world = new World(true, 1e7);
+  const socket = world.connect(GET);
+  world.read(socket, 100000, 20);
+  // What it read before its queue was looked at shows in lumps: half of the time at least is seen to be silent.
+  world.clock.advance(15000);
+  assert.is(socket.gone, "");
+  world.clock.advance(17000);
+  assert.is(socket.gone, "reset");
+  assert.equal(world.causes, ["WriteTimeout"]);
+  const slow = new World(true, 1e7);
+  const drips = slow.connect(GET);
+  slow.read(drips, 100, 4000);
+  assert.equal(slow.causes, ["TooSlow"]);
+});
+
+life(
+  "a client that stops within the end of its answer is ended after closeTimeout, as CloseTimeout",
+  () => {
+    const world = new World(true, 1e6);
+    const socket = world.connect(GET.replace("/", "/close"));
+    world.read(socket, 50000, 10);
+    assert.is(socket.gone, "");
+    world.clock.advance(4500);
+    assert.is(socket.gone, "reset");
+    assert.equal(world.causes, ["CloseTimeout"]);
+  },
+);
+
+life("a frozen client is ended though its kernel acknowledges what trickles in", () => {
+  const world = new World(true);
+  const socket = world.webSocket();
+  for (let s = 0; s < 300 && socket.gone === ""; s++) {
+    world.pump.broadcast("tick");
+    world.clock.advance(40);
+    socket.read();
+    world.clock.advance(960);
+  }
+  assert.equal(world.causes, ["IdleTimeout"]);
+  assert.ok(world.clock.now() < 125000, `after ${world.clock.now()} ms`);
+});
+
+life("bytes that a client sends prolong its linger, to 15 times closeTimeout at most", () => {
+  const world = new World(true);
+  const socket = world.connect("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n");
+  assert.match(Buffer.from(socket.read()).toString("latin1"), /^HTTP\/1\.1 413 /);
+  let ms = 0;
+  for (; socket.gone === "" && ms < 60000; ms += 1000) {
+    world.send(socket, "x".repeat(100));
+    world.clock.advance(1000);
+  }
+  assert.ok(ms > 28000 && ms <= 31000, `${ms} ms`);
+  assert.equal(world.causes, ["LargeRequest"]);
+});
+
+life(
+  "queues are read once a second at most, and only while a connection is past half of its time",
+  () => {
+    const world = new World(true);
+    const readings: number[] = [];
+    const net = new MemoryNet(world.clock);
+    const engine = testEngine({ IdleTimeout: 40000, PingInterval: 20000 });
+    const pump = new Pump({
+      ...{ engine, clock: world.clock },
+      queues: (links, told) => {
+        readings.push(world.clock.now());
+        net.queues(links, told);
+      },
+    });
+    pump.setHandler({ request: (_, res) => res.upgrade() });
+    void net.listen({}, engine.windowView(), pump.accept);
+    const socket = net.connect() as MemorySocket;
+    world.send(socket, HANDSHAKE);
+    socket.read();
+    world.clock.advance(29000);
+    assert.equal(readings, [], "its pong is not past half of its time");
+    world.clock.advance(5000);
+    assert.ok(readings.length >= 4 && readings.length <= 6, `${readings}`);
+    world.send(socket, text("alive"));
+    world.clock.advance(10000);
+    const { length } = readings;
+    world.clock.advance(3000);
+    assert.is(readings.length, length, "it is alive");
+    assert.is(engine.x.check(), 0);
+  },
+);
+
+life.run();

@@ -1,0 +1,88 @@
+// Send queues as Linux tells them in /proc/self/net/tcp and tcp6: addresses as the tables have them, lines of any
+// length, and real sockets.
+
+import { once } from "node:events";
+import * as net from "node:net";
+import { endianness } from "node:os";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Link } from "../../worker/net";
+import { type Ends, findQueues, keyOf, procQueues } from "../../worker/net/queues";
+
+const queues = suite("queues");
+
+const ends = (local: string, remote: string): Ends => ({
+  ...{ localAddress: local, localPort: 8080, remoteAddress: remote, remotePort: 50000 },
+});
+
+queues("addresses are words of the machine's own order, ports are not", () => {
+  if (endianness() !== "LE") return;
+  assert.equal(keyOf(ends("127.0.0.1", "10.1.2.3")), {
+    ...{ table: 0, key: "0100007F:1F90 0302010A:C350" },
+  });
+  const six = (address: string): string | undefined => keyOf(ends("::1", address))?.key;
+  const local = "00000000000000000000000001000000:1F90";
+  assert.is(six("::1"), `${local} 00000000000000000000000001000000:C350`);
+  assert.is(six("2001:db8::2:1%eth0"), `${local} B80D0120000000000000000001000200:C350`);
+  assert.is(six("::ffff:127.0.0.1"), `${local} 0000000000000000FFFF00000100007F:C350`);
+  assert.is(six("1:2:3:4:5:6:7:8"), `${local} 02000100040003000600050008000700:C350`);
+  assert.is(keyOf({}), undefined);
+});
+
+queues("lines are found by both ends, whatever their numbers' lengths", () => {
+  const line = (n: number, port: string, queued: string): string =>
+    `${String(n).padStart(4)}: 0100007F:1F90 0100007F:${port} 01 ${queued}:00000007 00:00000000 00000000     0\n`;
+  const text = `  sl  local_address rem_address   st tx_queue rx_queue\n${line(0, "C350", "00000010")}${line(
+    99999,
+    "C351",
+    "0001A000",
+  )}`;
+  const wanted = new Map([
+    ["0100007F:1F90 0100007F:C351", 0],
+    ["0100007F:1F90 0100007F:C352", 1],
+  ]);
+  const found = [-1, -1];
+  findQueues(text, 0, wanted, found);
+  assert.equal(found, [0x1a000, -1]);
+  findQueues("", 0, wanted, found);
+  assert.equal(found, [0x1a000, -1]);
+});
+
+for (const host of process.platform === "linux" ? ["127.0.0.1", "::1"] : []) {
+  queues(`a real socket's queue is read: ${host}`, async () => {
+    const server = net.createServer({ pauseOnConnect: true });
+    server.listen(0, host);
+    const listening = await Promise.race([
+      once(server, "listening").then(() => true),
+      once(server, "error").then(() => false),
+    ]);
+    // A machine without IPv6.
+    if (!listening) return;
+    const client = net.connect({ host, port: (server.address() as net.AddressInfo).port });
+    client.pause();
+    const [socket] = (await once(server, "connection")) as [net.Socket];
+    const read = (): Promise<number> =>
+      new Promise((resolve) => {
+        const one = [socket as unknown as Link];
+        procQueues((link) => link as unknown as net.Socket)(one, (told) =>
+          resolve(told?.[0] ?? -2),
+        );
+      });
+    assert.is(await read(), 0);
+    socket.write(Buffer.alloc(32 * 1048576));
+    let before = await read();
+    while (before === 0) before = await read();
+    assert.ok(before > 0, `${before} bytes`);
+    client.resume();
+    await once(socket, "drain");
+    let after = await read();
+    while (after !== 0) after = await read();
+    client.destroy();
+    socket.destroy();
+    await once(socket, "close");
+    assert.is(await read(), -1, "a socket that is gone has none");
+    server.close();
+  });
+}
+
+queues.run();

@@ -1,0 +1,112 @@
+// The kernel's send queues on Linux, out of /proc/self/net/tcp and tcp6: how many bytes a peer has not acknowledged.
+//
+// Invariant: a table is read in pieces, asynchronously, and searched once, whatever the number of links. A link that
+// is in none of them (another network namespace, a Unix socket) has no queue that can be read.
+//
+//   sl  local_address rem_address   st tx_queue rx_queue …
+//    0: 0100007F:1F90 0100007F:C350 01 0001A000:00000000 …
+
+import { readFile } from "node:fs/promises";
+import { endianness } from "node:os";
+import type { Link, ReadQueues } from "../net";
+
+/** The ends of a connection: what a link of Node's can tell. */
+export interface Ends {
+  readonly localAddress?: string | undefined;
+  readonly localPort?: number | undefined;
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+}
+
+const TABLES = ["/proc/self/net/tcp", "/proc/self/net/tcp6"] as const;
+const isLittle = endianness() === "LE";
+/** Offsets behind "sl: " of the length of two IPv4 or IPv6 ends. */
+const LENGTHS = [27, 75] as const;
+
+const hex = (value: number, digits: number): string =>
+  value.toString(16).toUpperCase().padStart(digits, "0");
+
+/** Octets as the tables have them: words of the machine's own order. */
+function wordsOf(octets: readonly number[]): string {
+  let text = "";
+  for (let i = 0; i < octets.length; i += 4) {
+    const word = octets.slice(i, i + 4);
+    if (isLittle) word.reverse();
+    text += word.map((octet) => hex(octet, 2)).join("");
+  }
+  return text;
+}
+
+/** Octets of an IPv6 address as Node writes it; its zone is no part of it. */
+function octetsOf6(address: string): number[] {
+  let text = address.replace(/%.*$/, "");
+  const dotted = /[\d.]+$/.exec(text)?.[0] ?? "";
+  if (dotted.includes(".")) {
+    const [a = 0, b = 0, c = 0, d = 0] = dotted.split(".").map(Number);
+    text = `${text.slice(0, -dotted.length)}${hex(a * 256 + b, 4)}:${hex(c * 256 + d, 4)}`;
+  }
+  const [front = "", back] = text.split("::");
+  const words = (part: string): number[] =>
+    part === "" ? [] : part.split(":").map((word) => Number.parseInt(word, 16));
+  const head = words(front);
+  const tail = back === undefined ? [] : words(back);
+  const zeros = new Array(Math.max(0, 8 - head.length - tail.length)).fill(0);
+  return [...head, ...(back === undefined ? [] : zeros), ...tail].flatMap((word) => [
+    word >> 8,
+    word & 255,
+  ]);
+}
+
+/** The text of both ends in a table, and which table; undefined when the ends are not known. */
+export function keyOf(ends: Ends): { readonly table: 0 | 1; readonly key: string } | undefined {
+  const { localAddress, localPort, remoteAddress, remotePort } = ends;
+  if (!localAddress || !remoteAddress || !localPort || !remotePort) return undefined;
+  const table = remoteAddress.includes(":") ? 1 : 0;
+  const words = (address: string): string =>
+    wordsOf(table === 1 ? octetsOf6(address) : address.split(".").map(Number));
+  const key = `${words(localAddress)}:${hex(localPort, 4)} ${words(remoteAddress)}:${hex(remotePort, 4)}`;
+  return { table, key };
+}
+
+/** Finds the queues of some connections in a table. @param wanted indices by key; those that are found are taken out */
+export function findQueues(
+  text: string,
+  table: 0 | 1,
+  wanted: Map<string, number>,
+  found: number[],
+): void {
+  const length = LENGTHS[table];
+  let line = text.indexOf("\n") + 1;
+  while (line > 0 && line < text.length && wanted.size > 0) {
+    const at = text.indexOf(": ", line) + 2;
+    const key = text.slice(at, at + length);
+    const index = wanted.get(key);
+    if (index !== undefined) {
+      wanted.delete(key);
+      // Behind them: a space, the state, a space.
+      found[index] = Number.parseInt(text.slice(at + length + 4, at + length + 12), 16);
+    }
+    line = text.indexOf("\n", line) + 1;
+  }
+}
+
+/** Reads the queues of links. @param endsOf the ends of one; undefined: it has none */
+export function procQueues(endsOf: (link: Link) => Ends | undefined): ReadQueues {
+  return (links, told) => {
+    const wanted = [new Map<string, number>(), new Map<string, number>()] as const;
+    links.forEach((link, i) => {
+      const ends = endsOf(link);
+      const where = ends && keyOf(ends);
+      if (where) wanted[where.table].set(where.key, i);
+    });
+    const found: number[] = links.map(() => -1);
+    const search = async (table: 0 | 1): Promise<void> => {
+      if (wanted[table].size === 0) return;
+      findQueues(await readFile(TABLES[table], "latin1"), table, wanted[table], found);
+    };
+    Promise.all([search(0), search(1)]).then(
+      () => told(found),
+      () => told(undefined),
+    );
+  };
+}
