@@ -98,7 +98,11 @@ export interface TestServer extends AsyncDisposable {
    * bytes arrive, handlers run, promises settle, what follows from that too.
    */
   settle(): Promise<void>;
-  /** Settles again and again, until a promise has: for what waits for the runtime's own timers and I/O. */
+  /**
+   * Settles again and again, until a promise has: for what waits for the runtime's own timers and I/O. It rejects when
+   * the process would end with the wait pending, where the runtime tells (Node, Bun); so do `fetch`, `clock.sleep` and
+   * the end of the server.
+   */
   until<T>(promise: PromiseLike<T>): Promise<T>;
   /** What all clients got, a line each, in the order of their connections. */
   log(): string[];
@@ -156,7 +160,7 @@ class MemoryTestServer implements TestServer {
       now: () => clock.now(),
       advance: (ms) => this.#runner.advance(ms),
       after: (ms, fn) => clock.after(ms, fn),
-      sleep: (ms) => new Promise((resolve) => void clock.after(ms, resolve)),
+      sleep: (ms) => this.#runner.wait(new Promise((resolve) => void clock.after(ms, resolve))),
     };
     this.#network = {
       ...{ net, clock, random: this.random, socketBuffer, codec: own.codec },

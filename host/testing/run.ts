@@ -14,6 +14,15 @@ import type { VirtualClock } from "../../worker/net/memory";
 const { setTimeout: later } = globalThis;
 const immediate = (globalThis as { setImmediate?: (fn: () => void) => unknown }).setImmediate;
 
+/** The part of Node's `process`, and Bun's, that tells when nothing is left that could happen. */
+interface Loop {
+  on(event: "beforeExit", told: () => void): unknown;
+  off(event: "beforeExit", told: () => void): unknown;
+}
+
+/** Rounds of one `settle` after which it is taken to have no end. */
+const ROUNDS_MAX = 1000000;
+
 /** One turn of the event loop: all promises that can settle have. */
 type Hop = () => Promise<void>;
 
@@ -39,13 +48,13 @@ export class Runner {
   #running: Promise<void> | undefined;
   /** Of `advance`: the end of the last one. */
   #moved: Promise<void> = Promise.resolve();
-  /** Promises that are waited for. */
-  #waited = 0;
+  /** Promises that are waited for: what rejects each wait. */
+  readonly #waits = new Set<(error: Error) => void>();
 
   constructor(clock: VirtualClock) {
     this.clock = clock;
     clock.onWork = () => {
-      if (this.#waited > 0) this.#run();
+      if (this.#waits.size > 0) this.#run();
     };
   }
 
@@ -62,10 +71,13 @@ export class Runner {
 
   async #loop(): Promise<void> {
     try {
-      for (;;) {
+      for (let rounds = 0; rounds < ROUNDS_MAX; rounds++) {
         await hop();
         if (!this.clock.run()) return;
       }
+      throw new Error(
+        `settle: there was always more to do, ${ROUNDS_MAX} times: do two sides answer each other for ever?`,
+      );
     } finally {
       this.#running = undefined;
     }
@@ -93,13 +105,39 @@ export class Runner {
     }
   }
 
+  /**
+   * Settles until a promise has.
+   * @throws Error when the runtime would end with the promise pending, where it says so (Node, Bun)
+   */
   async until<T>(promise: PromiseLike<T>): Promise<T> {
-    this.#waited++;
     this.#run();
+    return this.wait(promise);
+  }
+
+  /** Waits for a promise that something here, or of the runtime, has to settle. @throws as `until` */
+  async wait<T>(promise: PromiseLike<T>): Promise<T> {
+    const { process: loop } = globalThis as { process?: Partial<Loop> };
+    let end: (error: Error) => void = () => undefined;
+    const ended = new Promise<never>((_, reject) => {
+      end = reject;
+    });
+    if (this.#waits.size === 0) loop?.on?.("beforeExit", this.#endWaits);
+    this.#waits.add(end);
     try {
-      return await promise;
+      return await Promise.race([promise, ended]);
     } finally {
-      this.#waited--;
+      this.#waits.delete(end);
+      if (this.#waits.size === 0) loop?.off?.("beforeExit", this.#endWaits);
     }
   }
+
+  /** Nothing is left that could settle what is waited for. */
+  readonly #endWaits = (): void => {
+    const next = this.clock.next - this.clock.now();
+    const timers = Number.isFinite(next)
+      ? `the next timer is due in ${next} ms of virtual time: call clock.advance`
+      : "no timer is due";
+    const reason = `this wait can never end: nothing is left to happen, and ${timers}`;
+    for (const end of [...this.#waits]) end(new Error(reason));
+  };
 }

@@ -1,5 +1,8 @@
 // `ringcast/testing`: clients that are scripts, a clock that moves when it is told to, the same run for the same seed.
 
+import { execFileSync } from "node:child_process";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { suite } from "uvu";
@@ -521,6 +524,32 @@ testing("two runs of a seed are the same, those of two seeds are not", async () 
   assert.ok(one.length > 100000);
   assert.ok(one === two);
   assert.ok(one !== other);
+});
+
+/** Runs a program that waits, in a process of its own. @returns what it prints */
+function waiting(script: string): string {
+  const entry = pathToFileURL(path.resolve("dist/testing.js")).href;
+  const head = `import { createTestServer } from ${JSON.stringify(entry)};`;
+  const args = ["--input-type=module", "-e", head + script];
+  return execFileSync(process.execPath, args, { encoding: "utf8" }).trim();
+}
+
+testing("a wait that can never end rejects with the reason", () => {
+  const sleeper = "const t = createTestServer({ handler: { request: async (req, res) => ";
+  const tell = ".catch((error) => console.log(error.message));";
+  assert.match(
+    waiting(`${sleeper} (await t.clock.sleep(50), res.send(200)) } }); await t.fetch("/")${tell}`),
+    /^this wait can never end: nothing is left to happen, and the next timer is due in \d+ ms of virtual/,
+  );
+  assert.match(
+    waiting(`${sleeper} res.send(200) } }); await t.until(new Promise(() => {}))${tell}`),
+    /^this wait can never end: nothing is left to happen, and no timer is due$/,
+  );
+  assert.is(
+    waiting(`const t = createTestServer({}); let n = 0;
+      setTimeout(() => n++, 20); await t.until(new Promise((resolve) => setTimeout(resolve, 30))); console.log(n);`),
+    "1",
+  );
 });
 
 testing.run();
