@@ -260,7 +260,7 @@ lifecycle("close ends everything now, however much is under way", async () => {
   // Nobody waits for this one: its rejection is no unhandled one.
   void server.ready();
   const publishing = (async () => {
-    while (!server.broadcast(bytes)) await server.ready();
+    for (;;) if (!server.broadcast(bytes)) await server.ready();
   })();
   const ended = rejection(publishing, "the loop that publishes");
   await within(server.close(), "close");
