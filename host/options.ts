@@ -12,7 +12,8 @@ export interface Options<User = unknown> {
   path?: string;
   /**
    * A listening socket that this process was given, by its descriptor, instead of hostname, port and path: of systemd
-   * (LISTEN_FDS) it is 3. The server closes it when it ends.
+   * (LISTEN_FDS) it is 3. The server closes it when it ends. Linux: a second server of the process that wants it is
+   * refused with EADDRINUSE.
    */
   fd?: number;
   /** TLS with this key and certificate, and others by the name that clients ask for. */

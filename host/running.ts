@@ -123,7 +123,8 @@ function placeOf(handler: Options["handler"]): {
 
 /** An error of the system's again has the `code` that its message begins with. */
 function withCode(thrown: unknown): unknown {
-  const code = thrown instanceof Error && /^(?:[a-z]+ )?(E[A-Z_]{3,})\b/.exec(thrown.message)?.[1];
+  const code =
+    thrown instanceof Error && /^(?:[a-z]+ |fd: .*?: )?(E[A-Z_]{3,})\b/.exec(thrown.message)?.[1];
   return code && !("code" in thrown) ? Object.assign(thrown, { code }) : thrown;
 }
 

@@ -170,6 +170,24 @@ restart("TLS is served on a socket that was given", async () => {
   }
 });
 
+restart("a descriptor serves one server of a process at a time, whatever its thread", async () => {
+  const { server, fd } = await listening();
+  const child = new Child("descriptor", { fds: [fd] });
+  server.close();
+  try {
+    const { refusals, answers } = await child.next<{
+      refusals: [string, string][];
+      answers: string[];
+    }>(20000);
+    assert.equal(answers, Array(4).fill("first"));
+    const refusal = ["EADDRINUSE", "fd: 4 is used by another server of this process: EADDRINUSE"];
+    assert.equal(refusals, Array(4).fill(refusal));
+    assert.is(await within(child.ended, "it exits by itself"), 0, child.errors);
+  } finally {
+    child.end();
+  }
+});
+
 restart("what is no listening socket is an error that names the descriptor", async () => {
   const file = openSync("package.json", "r");
   const pair = await listening();
@@ -194,6 +212,7 @@ restart("what is no listening socket is an error that names the descriptor", asy
       "serve",
     );
     assert.match(error.message, message);
+    if (/listening/.test(error.message)) assert.is((error as { code?: string }).code, "EINVAL");
   }
   closeSync(file);
   client.destroy();

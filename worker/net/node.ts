@@ -7,6 +7,7 @@
 // it was through; otherwise an empty write is queued behind it, and its callback is the completion. A write
 // is never begun while another is outstanding. 'drain' is silent below the high-water mark and never relied on.
 
+import { fstatSync } from "node:fs";
 import * as net from "node:net";
 import * as tls from "node:tls";
 import { getSystemErrorMap } from "node:util";
@@ -517,7 +518,36 @@ function createServer(
   return { server };
 }
 
-function listen(
+/**
+ * Claims a listening descriptor for one server of this process: two event loops that poll one break each other, and
+ * closing it in one deafens or aborts the other. The claim is a name in Linux's abstract namespace, which holds for
+ * all threads, and ends with the one that made it; elsewhere nothing is claimed.
+ * @returns what gives it back; undefined: another server has it
+ */
+async function claim(fd: number): Promise<(() => void) | undefined> {
+  const free = (): void => undefined;
+  if (process.platform !== "linux") return free;
+  let inode: number;
+  try {
+    inode = fstatSync(fd).ino;
+  } catch {
+    // It is not open: listening on it says so.
+    return free;
+  }
+  const lock = net.createServer();
+  return new Promise((resolve) => {
+    // A runtime that cannot claim it serves all the same.
+    lock.once("error", ({ code }: NodeJS.ErrnoException) =>
+      resolve(code === "EADDRINUSE" ? undefined : free),
+    );
+    lock.listen({ path: `\0ringcast-${process.pid}-${fd}-${inode}` }, () => {
+      lock.unref();
+      resolve(() => void lock.close());
+    });
+  });
+}
+
+async function listen(
   options: ListenOptions,
   window: Uint8Array,
   accept: Accept,
@@ -529,12 +559,15 @@ function listen(
     const text = "proxyProtocol: a header before TLS can be read on Node alone";
     return Promise.reject(new TypeError(text));
   }
+  const { fd } = options;
+  const release = fd === undefined ? () => undefined : await claim(fd);
+  if (!release) throw new Error(`fd: ${fd} is used by another server of this process: EADDRINUSE`);
   const { server, setTls } = createServer(options, window, accept, taking, onread);
   return new Promise((resolve, reject) => {
     const refuse = (error: Error): void => {
-      const { fd } = options;
-      if (fd !== undefined) error.message = `fd: ${fd} is not a listening socket: ${error.message}`;
-      reject(error);
+      release();
+      const text = `fd: ${fd} is not a listening socket: EINVAL (${error.message})`;
+      reject(fd === undefined ? error : new Error(text));
     };
     server.once("error", refuse);
     server.listen(whereOf(options), () => {
@@ -546,7 +579,10 @@ function listen(
         typeof address === "string" || address === null
           ? { hostname: "", port: 0, path: address ?? "" }
           : { hostname: address.address, port: address.port };
-      const close = (): void => void server.close();
+      const close = (): void => {
+        server.close();
+        release();
+      };
       resolve({ ...where, close, ...(setTls ? { setTls } : {}) });
     });
   });
