@@ -32,6 +32,8 @@ import {
   HANDLED_REQUESTS,
   HANDLED_WAITING,
   Op,
+  TAKEN_BATCHES,
+  TAKEN_WAITING,
   TOLD_BINARY,
   TOLD_FIRST,
   TOLD_LAST,
@@ -71,7 +73,22 @@ interface ApplicationOptions {
   readonly failed: (error: Error, where: string) => void;
   /** Runs `fn` in `ms`; default: by a timer that does not keep the runtime from ending. */
   readonly after?: (ms: number, fn: () => void) => void;
+  /** Runs `fn` in the next turn of the loop, before which its timers run; default: `setImmediate` or the like. */
+  readonly soon?: (fn: () => void) => void;
 }
+
+/** Runs `fn` in the next turn of the loop; pages have no setImmediate, and their timers take 4 ms. */
+const nextTurn: (fn: () => void) => void = (() => {
+  const { setImmediate: immediate } = globalThis as { setImmediate?: (fn: () => void) => unknown };
+  if (immediate) return (fn) => void immediate(fn);
+  let next: (() => void) | undefined;
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => next?.();
+  return (fn) => {
+    next = fn;
+    port2.postMessage(0);
+  };
+})();
 
 function afterTimer(ms: number, fn: () => void): void {
   const timer = setTimeout(fn, ms);
@@ -89,6 +106,7 @@ export class Application {
   readonly #closeTimeout: number;
   readonly #failed: (error: Error, where: string) => void;
   readonly #after: (ms: number, fn: () => void) => void;
+  readonly #soon: (fn: () => void) => void;
   #handler: Handler = {};
   /** Requests whose client can still go, by the id of their connection. */
   readonly #requests = new Map<number, RemoteResponse>();
@@ -104,6 +122,9 @@ export class Application {
   readonly #collected = new FinalizationRegistry<number>((number) => {
     this.outlet.post(Op.Body, 0, 0, number, 1, NOTHING, NOTHING);
   });
+  /** Batches taken, and those of this turn of the loop. */
+  #taken = 0;
+  #takenNow = 0;
   /** Bytes of events that came, that were handled; requests that were. All wrap at 2^32. */
   #came = 0;
   #handled = 0;
@@ -121,6 +142,7 @@ export class Application {
     this.#closeTimeout = options.closeTimeout;
     this.#failed = options.failed;
     this.#after = options.after ?? afterTimer;
+    this.#soon = options.soon ?? nextTurn;
   }
 
   /** @returns the bits of its members @throws TypeError when it is not a handler */
@@ -196,6 +218,22 @@ export class Application {
       this.#came = (this.#came + size) >>> 0;
     });
     readBatch(batch, (event, size) => this.#tell(event, size, bytes));
+    this.#takenNow++;
+    if (this.#takenNow === 1) this.#soon(() => this.#acknowledge());
+  }
+
+  /** A turn of the loop is over: what it took no longer counts as under way. */
+  #acknowledge(): void {
+    const { words } = this.#inbox;
+    this.#taken = (this.#taken + this.#takenNow) >>> 0;
+    this.#takenNow = 0;
+    Atomics.store(words, TAKEN_BATCHES, this.#taken | 0);
+    if (
+      Atomics.load(words, TAKEN_WAITING) === 1 &&
+      Atomics.compareExchange(words, TAKEN_WAITING, 1, 0) === 1
+    ) {
+      this.#inbox.wake();
+    }
   }
 
   #tell(event: Event, size: number, bytes: Uint8Array): void {

@@ -6,7 +6,14 @@
 
 import { INBOX_ASLEEP, INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../assembly/abi";
 import type { Records } from "../worker/control";
-import { HANDLED_BYTES, HANDLED_ERRORS, HANDLED_REQUESTS, HANDLED_WAITING } from "./wire";
+import {
+  HANDLED_BYTES,
+  HANDLED_ERRORS,
+  HANDLED_REQUESTS,
+  HANDLED_WAITING,
+  TAKEN_BATCHES,
+  TAKEN_WAITING,
+} from "./wire";
 
 export class Mirror {
   readonly memory: ArrayBuffer;
@@ -17,6 +24,7 @@ export class Mirror {
   #handledBytes = 0;
   #handledRequests = 0;
   #errors = 0;
+  #takenBatches = 0;
   #scheduled = false;
 
   /** @param size bytes of records, a power of two */
@@ -32,6 +40,7 @@ export class Mirror {
   #listen(): void {
     this.#words[INBOX_ASLEEP] = 1;
     this.#words[HANDLED_WAITING] = 1;
+    this.#words[TAKEN_WAITING] = 1;
   }
 
   /** There is something new: it goes at the end of this run. */
@@ -49,22 +58,25 @@ export class Mirror {
     const handledBytes = words[HANDLED_BYTES] as number;
     const handledRequests = words[HANDLED_REQUESTS] as number;
     const handlerErrors = words[HANDLED_ERRORS] as number;
+    const takenBatches = words[TAKEN_BATCHES] as number;
     this.#listen();
     if (
       head === this.#sent &&
       handledBytes === this.#handledBytes &&
       handledRequests === this.#handledRequests &&
-      handlerErrors === this.#errors
+      handlerErrors === this.#errors &&
+      takenBatches === this.#takenBatches
     ) {
       return;
     }
     const bytes = this.#copy(this.#sent, head);
-    const handled = { handledBytes, handledRequests, handlerErrors };
+    const handled = { handledBytes, handledRequests, handlerErrors, takenBatches };
     this.#post({ ringcast: "records", from: this.#sent, bytes, ...handled });
     this.#sent = head;
     this.#handledBytes = handledBytes;
     this.#handledRequests = handledRequests;
     this.#errors = handlerErrors;
+    this.#takenBatches = takenBatches;
   }
 
   /** Copies the records of [from, to), positions in units of 8 bytes. */

@@ -133,6 +133,17 @@ export const HANDLED_REQUESTS = 49;
 export const HANDLED_WAITING = 50;
 /** Errors that the handler there has thrown. */
 export const HANDLED_ERRORS = 51;
+/** Batches of events that it has taken, in turns of its loop that are over. */
+export const TAKEN_BATCHES = 52;
+/** 1: the worker waits for that to move on; whoever changes it to 0 wakes it. */
+export const TAKEN_WAITING = 53;
+
+/**
+ * Bytes and events that are under way to the application's thread. It takes them in one turn of its loop, in which its
+ * timers wait. A single larger event goes alone.
+ */
+export const BATCH_BYTES = 65536;
+export const BATCH_EVENTS = 256;
 
 /** What an operation costs a client's queue beside its payload: at least its frame's or chunk's head. */
 export const PIECE_COST = 16;

@@ -48,6 +48,7 @@ export interface Records {
   readonly from: number;
   readonly bytes: Uint8Array;
   readonly handledBytes: number;
+  readonly takenBatches: number;
   readonly handledRequests: number;
   readonly handlerErrors: number;
 }
@@ -376,7 +377,7 @@ export class Worker {
       await pump.idle();
       clearTimeout(timer);
       // The last events.
-      this.#remote.turned();
+      this.#remote.finish();
       pump.stop();
       await this.#pool?.destroy();
     },

@@ -6,7 +6,7 @@
 
 import { INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../assembly/abi";
 import { viewOf } from "../host/text";
-import { HANDLED_BYTES, HANDLED_ERRORS, HANDLED_REQUESTS } from "../host/wire";
+import { HANDLED_BYTES, HANDLED_ERRORS, HANDLED_REQUESTS, TAKEN_BATCHES } from "../host/wire";
 import type { Records } from "./control";
 import type { Inbox, SharedInbox } from "./inbox";
 import type { Pump } from "./server";
@@ -30,7 +30,7 @@ export class MirroredInbox implements Inbox {
   }
 
   /** Takes records in. */
-  give({ from, bytes, handledBytes, handledRequests, handlerErrors }: Records): void {
+  give({ from, bytes, handledBytes, handledRequests, handlerErrors, takenBatches }: Records): void {
     const size = this.#bytes.length;
     const at = (from * 8) % size;
     const first = bytes.subarray(0, size - at);
@@ -40,6 +40,7 @@ export class MirroredInbox implements Inbox {
     words[HANDLED_BYTES] = handledBytes;
     words[HANDLED_REQUESTS] = handledRequests;
     words[HANDLED_ERRORS] = handlerErrors;
+    words[TAKEN_BATCHES] = takenBatches;
     words[INBOX_HEAD] = (from + bytes.length / 8) | 0;
   }
 

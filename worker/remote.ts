@@ -21,6 +21,8 @@ import { latin1, putLatin1, toBytes, utf8 } from "../host/text";
 import {
   ANSWER_CLOSE,
   ANSWER_LENGTH,
+  BATCH_BYTES,
+  BATCH_EVENTS,
   CLOSE_BYTES,
   HANDLED_BYTES,
   HANDLED_ERRORS,
@@ -38,6 +40,8 @@ import {
   REQUEST_TARGET,
   REQUEST_TARGET_LENGTH,
   REQUEST_TRAITS,
+  TAKEN_BATCHES,
+  TAKEN_WAITING,
   TOLD_BINARY,
   TOLD_FIRST,
   TOLD_LAST,
@@ -86,6 +90,11 @@ export class Remote implements Host {
   /** The inbox's header, where the application counts what it has handled. */
   readonly #words: Int32Array;
   readonly #batch = new Batch();
+  /** Batches that the application has not taken, the oldest first, and their sums. */
+  readonly #underway: { readonly bytes: number; readonly events: number }[] = [];
+  #underwayBytes = 0;
+  #underwayEvents = 0;
+  #takenBatches = 0;
   readonly #pending = new Map<Peer, Pending>();
   /** Requests and connections that are told when there is room. */
   readonly #waiting = new Set<Pending>();
@@ -169,9 +178,53 @@ export class Remote implements Host {
   readonly turned = (): void => {
     if (this.#blocked) this.#unblock();
     for (const lane of this.#watched) this.#report(lane);
-    const batch = this.#batch.take();
-    if (batch) this.#port.post(batch);
+    this.#post();
   };
+
+  /** Posts events, as many as may be under way; the application's next turn makes room for more. */
+  #post(): void {
+    if (this.#batch.events === 0) return;
+    this.#settleBatches();
+    this.#postBatches();
+    if (this.#batch.events === 0) return;
+    Atomics.store(this.#words, TAKEN_WAITING, 1);
+    // It may have come on before the flag was set.
+    if (!this.#settleBatches()) return;
+    Atomics.store(this.#words, TAKEN_WAITING, 0);
+    this.#pump.schedule();
+  }
+
+  #postBatches(): void {
+    const batch = this.#batch;
+    const least = this.#underway.length === 0 ? 1 : 0;
+    const room = BATCH_BYTES - this.#underwayBytes;
+    const events = batch.take(room, BATCH_EVENTS - this.#underwayEvents, least);
+    if (events === 0) return;
+    const { taken } = batch;
+    const bytes = taken.byteLength;
+    this.#underway.push({ bytes, events });
+    this.#underwayBytes += bytes;
+    this.#underwayEvents += events;
+    this.#port.post(taken);
+  }
+
+  /** Notes which batches the application has taken. @returns true when there are new ones */
+  #settleBatches(): boolean {
+    const taken = Atomics.load(this.#words, TAKEN_BATCHES) >>> 0;
+    if (taken === this.#takenBatches) return false;
+    for (; this.#takenBatches !== taken; this.#takenBatches = (this.#takenBatches + 1) >>> 0) {
+      const { bytes = 0, events = 0 } = this.#underway.shift() ?? {};
+      this.#underwayBytes -= bytes;
+      this.#underwayEvents -= events;
+    }
+    return true;
+  }
+
+  /** Posts all that is left: no other turn follows. */
+  finish(): void {
+    this.turned();
+    while (this.#batch.take(BATCH_BYTES, BATCH_EVENTS, 1) > 0) this.#port.post(this.#batch.taken);
+  }
 
   #unblock(): void {
     const half = this.#limits.bytes / 2;

@@ -423,6 +423,52 @@ interface Ready {
   readonly pid: number;
 }
 
+application(
+  "one turn of its loop takes at most 256 events, so that its timers are not late",
+  async () => {
+    const total = 20000;
+    let handled = 0;
+    let inTurn = 0;
+    let most = 0;
+    let isBlocked = false;
+    const server = await serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      handler: upgrading({
+        open: (ws) => ws.send("open"),
+        message() {
+          handled++;
+          inTurn++;
+          if (isBlocked) return;
+          // The first blocks the thread, until the worker has read far more than one turn takes.
+          isBlocked = true;
+          const end = Date.now() + 500;
+          while (Date.now() < end);
+        },
+      }),
+    });
+    const turn = (): void => {
+      most = Math.max(most, inTurn);
+      inTurn = 0;
+      if (handled < total) setImmediate(turn);
+    };
+    try {
+      const { port } = server.address;
+      const wires = await Promise.all(Array.from({ length: 10 }, () => WsWire.open(port)));
+      for (const wire of wires) assert.is(await wire.text(), "open");
+      setImmediate(turn);
+      const frames = Buffer.concat(new Array<Uint8Array>(total / 10).fill(clientFrame(TEXT, "x")));
+      for (const wire of wires) wire.socket.write(frames);
+      await until("all messages", () => handled === total);
+      await until("the last turn", () => inTurn === 0);
+      assert.ok(most > 1 && most <= 256, `${most} events in a turn`);
+      for (const wire of wires) wire.destroy();
+    } finally {
+      await server.close();
+    }
+  },
+);
+
 application("a blocked application slows its own clients, and nobody else", async () => {
   const child = new Child("blocked");
   try {

@@ -133,6 +133,7 @@ export class ApplicationPlace implements Place {
       pendingBytes: settings.pending.bytes,
       publish: () => false,
       after: (ms, fn) => void clock.after(ms, fn),
+      soon: (fn) => void clock.after(0, fn),
     });
   }
 

@@ -5,7 +5,14 @@ import * as assert from "uvu/assert";
 import { INBOX_WORDS } from "../../assembly/abi";
 import { Runner } from "../../host/testing/run";
 import { MEMBERS, type Member } from "../../host/members";
-import { HANDLED_BYTES, OP_BYTES, Op } from "../../host/wire";
+import {
+  HANDLED_BYTES,
+  OP_BYTES,
+  Op,
+  TAKEN_BATCHES,
+  TAKEN_WAITING,
+  readBatch,
+} from "../../host/wire";
 import type { Link } from "../../worker/net";
 import { VirtualClock } from "../../worker/net/memory";
 import type { Peer } from "../../worker/peer";
@@ -32,6 +39,10 @@ class Scene {
   readonly words = new Int32Array(INBOX_WORDS);
   /** Bytes that the application was told. */
   told = 0;
+  /** Batches that were posted. */
+  readonly batches: ArrayBuffer[] = [];
+  /** The application takes what is posted at once. */
+  takes = true;
   #requests = 0;
 
   /** @param members those that the handler has @param bytes by which the application may be behind */
@@ -41,6 +52,8 @@ class Scene {
     const limits = { requests: 100, bytes };
     const post = (batch: ArrayBuffer): void => {
       this.told += batch.byteLength;
+      this.batches.push(batch);
+      if (this.takes) Atomics.add(this.words, TAKEN_BATCHES, 1);
     };
     this.remote = new Remote(this.pump, limits, this.words, { post });
     const bits = ["request" as const, ...members].map((name) => 1 << MEMBERS.indexOf(name));
@@ -144,5 +157,60 @@ for (const kind of [9, 10] as const) {
     },
   );
 }
+
+/** How many events a batch holds. */
+function eventsIn(batch: ArrayBuffer): number {
+  let events = 0;
+  readBatch(batch, () => events++);
+  return events;
+}
+
+remote("at most 256 events or 64 KiB are under way, and the rest follows in order", async () => {
+  // A client's messages are fewer than may be with the application before it is held.
+  for (const [size, run, rounds, most] of [
+    [10, 20, 10, 256],
+    [3000, 1, 5, 21],
+  ] as const) {
+    const scene = new Scene(["message"]);
+    const peers: Peer[] = [];
+    for (let i = 0; i < 10; i++) peers.push(await scene.webSocket());
+    scene.takes = false;
+    scene.batches.length = 0;
+    const frames = Buffer.concat(Array.from({ length: run }, () => frame(2, Buffer.alloc(size))));
+    for (let round = 0; round < rounds; round++)
+      for (const peer of peers) await scene.read(peer, frames);
+    const sent = run * rounds * peers.length;
+    let events = 0;
+    for (;;) {
+      const batches = scene.batches.splice(0);
+      const counts = batches.map(eventsIn);
+      const underway = counts.reduce((sum, count) => sum + count, 0);
+      assert.ok(underway <= most, `${underway} events are under way`);
+      assert.ok(batches.reduce((sum, batch) => sum + batch.byteLength, 0) <= 65536);
+      events += underway;
+      if (events === sent) break;
+      assert.ok(underway > 0, `nothing follows ${events} of ${sent}`);
+      assert.is(Atomics.load(scene.words, TAKEN_WAITING), 1, "the worker waits for the next turn");
+      Atomics.store(scene.words, TAKEN_WAITING, 0);
+      Atomics.add(scene.words, TAKEN_BATCHES, batches.length);
+      scene.pump.schedule();
+      await scene.runner.settle();
+    }
+    assert.ok(sent > 2 * most, `${sent} were sent`);
+  }
+});
+
+remote("what is left at the end is posted, whatever is under way", async () => {
+  const scene = new Scene(["message"]);
+  const peer = await scene.webSocket();
+  scene.takes = false;
+  scene.batches.length = 0;
+  const run = Buffer.concat(Array.from({ length: 100 }, () => frame(2, Buffer.alloc(10))));
+  for (let i = 0; i < 6; i++) await scene.read(peer, run);
+  const events = (): number => scene.batches.reduce((sum, batch) => sum + eventsIn(batch), 0);
+  assert.is(events(), 256);
+  scene.remote.finish();
+  assert.ok(events() > 256, `${events()} events`);
+});
 
 remote.run();

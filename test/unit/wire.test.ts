@@ -50,14 +50,49 @@ wire("a batch says what was put in, however large it grew, and is used again", (
       batch.bytes.set(Buffer.from(payload), at);
       due.push({ kind, flags, id: 3 * 2 ** 20 + i, value, payload });
     }
-    const memory = batch.take();
-    assert.ok(memory);
-    const { events, bytes } = read(memory as ArrayBuffer);
+    assert.is(batch.events, count);
+    assert.is(batch.take(Number.POSITIVE_INFINITY, count, 1), count);
+    const { events, bytes } = read(batch.taken);
     assert.equal(events, due);
     total += bytes;
     assert.is(batch.total, total, "both sides count the same");
-    assert.is(batch.take(), undefined);
+    assert.is(batch.take(Number.POSITIVE_INFINITY, count, 1), 0);
   }
+});
+
+wire("whole records are taken from the front of a batch, while others are put in", () => {
+  const random = new Random(11);
+  const batch = new Batch();
+  const due: string[] = [];
+  const seen: string[] = [];
+  let total = 0;
+  for (let step = 0; step < 3000; step++) {
+    for (let i = random.int(0, 4); i > 0; i--) {
+      const payload = `${due.length} `.repeat(random.int(1, random.int(1, 20) === 1 ? 5000 : 50));
+      const at = batch.begin(Told.Message, 0, 1, 1, 0, payload.length);
+      batch.bytes.set(Buffer.from(payload), at);
+      due.push(payload);
+    }
+    const most = random.int(0, 4000);
+    const count = random.int(0, 6);
+    const least = random.int(0, 1) as 0 | 1;
+    const taken = count === 0 ? 0 : batch.take(most, count, least);
+    if (taken === 0) continue;
+    assert.ok(taken <= count);
+    const { events, bytes } = read(batch.taken);
+    assert.is(events.length, taken);
+    assert.ok(bytes <= most || (least === 1 && taken === 1), `${bytes} bytes of ${most}`);
+    seen.push(...events.map(({ payload }) => payload));
+    total += bytes;
+  }
+  while (batch.take(65536, 256, 1) > 0) {
+    const { events, bytes } = read(batch.taken);
+    seen.push(...events.map(({ payload }) => payload));
+    total += bytes;
+  }
+  assert.equal(seen, due);
+  assert.is(batch.events, 0);
+  assert.is(batch.total, total);
 });
 
 wire("fields are the same on the other side; too much of them is refused", () => {
