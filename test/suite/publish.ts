@@ -204,6 +204,18 @@ publish.add("a topic's subscribers get what is published to it, others do not", 
   same(await second.text("end").line(), "end");
 });
 
+publish.add("a topic's name with half of a surrogate pair is refused", async ({ server }) => {
+  const name = "a\ud800";
+  for (const call of [
+    () => server.publish(name, "x"),
+    () => server.stage().text("x").publish(name),
+    () => server.subscribe(1, name),
+    () => server.unsubscribe(1, name),
+  ]) {
+    throwing(call, "TypeError", /^topic: .* holds half of a surrogate pair$/);
+  }
+});
+
 publish.add("the application subscribes clients, sends to one, closes one", async (scene) => {
   const { server } = scene;
   const [first, second] = (await openPeers(scene, ["first", "second"])) as [Peer, Peer];

@@ -119,6 +119,24 @@ calls("what is not the id of a connection is refused by name", () =>
   }),
 );
 
+calls("a topic's name with half of a surrogate pair is refused", () =>
+  within((t, ws, inside) => {
+    for (const topic of ["\ud800", "a\udc00", "\udc00\ud800", `${"x".repeat(100)}\udbff`]) {
+      const wrong = [[topic, /^topic: .* holds half of a surrogate pair$/]] as const;
+      for (const server of [t.server, inside]) {
+        refuses((one) => server.publish(one, "x"), wrong, "publish");
+        refuses((one) => server.subscribe(ws.id, one), wrong, "subscribe");
+        refuses((one) => server.unsubscribe(ws.id, one), wrong, "unsubscribe");
+        refuses((one) => server.stage().publish(one), wrong, "stage().publish");
+      }
+      refuses((one) => ws.subscribe(one), wrong, "ws.subscribe");
+      refuses((one) => ws.isSubscribed(one), wrong, "ws.isSubscribed");
+      refuses((one) => ws.publish(one, "x"), wrong, "ws.publish");
+    }
+    assert.ok(t.server.publish("\ud83d\ude00", "x"), "a whole pair is a name");
+  }),
+);
+
 calls("data that is neither text nor bytes is refused by name", () =>
   within((t, ws, inside) => {
     for (const data of [undefined, null, 5, {}, [1], new Date(), true]) {
