@@ -21,6 +21,8 @@ export interface Told {
 
 /** Depth of causes whose texts are cleaned: nobody sees more of them. */
 const CAUSES = 4;
+/** Errors of an AggregateError that are cleaned: as many as Node prints of a list. */
+const ERRORS = 100;
 
 function cut(text: string): string {
   if (text.length <= TEXT_LIMIT) return printableLines(text);
@@ -119,9 +121,15 @@ function clean(thrown: unknown, depth = 0): boolean {
       return false;
     }
   }
-  const errors = memberOf(thrown, "errors");
-  const within = [memberOf(thrown, "cause"), ...(Array.isArray(errors) ? errors : [])];
-  return depth === CAUSES || within.every((one) => clean(one, depth + 1));
+  if (depth === CAUSES) return true;
+  try {
+    const errors = memberOf(thrown, "errors");
+    const listed: unknown[] = Array.isArray(errors) ? errors.slice(0, ERRORS) : [];
+    return [memberOf(thrown, "cause"), ...listed].every((one) => clean(one, depth + 1));
+  } catch {
+    // The list is a proxy that refuses to be read, so nothing prints it either.
+    return true;
+  }
 }
 
 /**

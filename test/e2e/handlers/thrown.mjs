@@ -47,6 +47,14 @@ export const THROWN = [
   ["a symbol", () => Symbol("symbol")],
   ["a bigint", () => 12n],
   ["a function", () => fail("called")],
+  [
+    "an error each of whose members is a revoked proxy",
+    () => new Proxy(new Error("revoked members"), { get: () => revoked([]) }),
+  ],
+  [
+    "an error with a list of errors that cannot be read",
+    () => Object.assign(new Error("list"), { errors: closed([1]) }),
+  ],
   ["an object without a prototype", () => Object.create(null)],
   ["an object whose toString throws", () => ({ toString: fail("toString") })],
   [
