@@ -192,10 +192,13 @@ export class Pool {
   }
 
   #next(): void {
-    const [job] = this.#queue;
-    if (!job || this.#running >= this.#limits.threads) return;
-    this.#queue.delete(job);
-    void this.#run(job);
+    for (const job of this.#queue) {
+      if (this.#running >= this.#limits.threads) return;
+      this.#queue.delete(job);
+      // A client may have left though the turn in which `disconnect` is called has not come.
+      if (this.#isWanted(job)) void this.#run(job);
+      else this.#forget(job);
+    }
   }
 
   /** True while the client waits for this job's answer. */
