@@ -551,4 +551,20 @@ faults(
   },
 );
 
+faults("notices a reset that follows a request at once, while the handler is pending", async () => {
+  const server = await serve({ port: 0, handler: { request: () => undefined } });
+  try {
+    const clients = Array.from({ length: 50 }, async (_, i) => {
+      const wire = await Wire.open(server.address.port);
+      wire.write(GET(`/${i}`));
+      await sleep(i % 5);
+      wire.reset();
+    });
+    await Promise.all(clients);
+    await until("all have gone", async () => (await server.stats()).connections === 0);
+  } finally {
+    await server.close();
+  }
+});
+
 faults.run();

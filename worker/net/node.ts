@@ -34,6 +34,8 @@ interface Handle {
    * @returns 0, a negative error number, or the request that was made
    */
   writeBuffer?(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
+  /** @param name gets the peer's address @returns 0, or a negative error number */
+  getpeername?(name: object): number;
 }
 
 interface WriteRequest {
@@ -170,8 +172,15 @@ class NodeLink implements Link {
     this.#sink = sink;
   }
 
+  /**
+   * The stream has ended. libuv reports a reset that arrives right after bytes as the end of the stream, too; the
+   * socket then has no peer any more.
+   */
   ended(): void {
-    this.#sink?.ended();
+    const socket = this.#socket;
+    const error = socket._handle?.getpeername?.({}) ?? 0;
+    if (error < 0) socket.destroy(systemError("read", error));
+    else this.#sink?.ended();
   }
 
   /** The socket is gone. */
@@ -197,7 +206,7 @@ class NodeLink implements Link {
     // What libuv has tried again, with success, is complete later, though nothing is left in its queue.
     if (result === 0 && (spare === null || spare.getAsyncId?.() === -1)) return true;
     if (typeof result === "number" && result !== 0) {
-      this.#socket.destroy(writeError(result));
+      this.#socket.destroy(systemError("write", result));
       return false;
     }
     return this.#await(result === 0 ? (spare as WriteRequest) : (result as WriteRequest), view);
@@ -211,14 +220,14 @@ class NodeLink implements Link {
     request.oncomplete = this.#completed;
     const status = request.writeStatus ?? 1;
     if (status > 0) return false;
-    if (status < 0) this.#socket.destroy(writeError(status));
+    if (status < 0) this.#socket.destroy(systemError("write", status));
     return status === 0;
   }
 
   /** Told by the handle that a write is complete, or has failed. */
   #complete(status: number): void {
     if (status >= 0) this.#sink?.written();
-    else if (this.#sink) this.#socket.destroy(writeError(status));
+    else if (this.#sink) this.#socket.destroy(systemError("write", status));
   }
 
   #stream(view: Uint8Array): boolean {
@@ -335,9 +344,12 @@ const isBun = "bun" in process.versions;
 /** Longest run where writes are copied. */
 const COPIED_BYTES = 65536;
 
-function writeError(errno: number): Error {
-  const [code, text] = getSystemErrorMap().get(errno) ?? [`error ${errno}`, "the write failed"];
-  return Object.assign(new Error(`write ${code}: ${text}`), { code, errno, syscall: "write" });
+function systemError(syscall: "read" | "write", errno: number): Error {
+  const [code, text] = getSystemErrorMap().get(errno) ?? [
+    `error ${errno}`,
+    `the ${syscall} failed`,
+  ];
+  return Object.assign(new Error(`${syscall} ${code}: ${text}`), { code, errno, syscall });
 }
 
 /** True where a handle's own writes are what they are in Node. */
