@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { isRunning } from "../process";
 import { within } from "./peer";
 
 const bench = suite("bench");
@@ -77,9 +78,8 @@ bench("takes its processes with it when it is interrupted", async () => {
   );
   child.kill("SIGINT");
   assert.is(await within(ended, "end", STEP_LIMIT), 130);
-  const alive = () => started.filter((pid) => readdirSync("/proc").includes(`${pid}`));
   await within(
-    until(() => alive().length === 0),
+    until(() => !started.some(isRunning)),
     "end of its processes",
     STEP_LIMIT,
   );

@@ -3,7 +3,7 @@
 // left when it ends, however it does.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -15,6 +15,7 @@ import { WebSocket } from "ws";
 import type { Demo } from "../../host/demo/demo";
 import type { Sample } from "../../host/demo/message";
 import { type Browser, withBrowser } from "../browser";
+import { isRunning } from "../process";
 import { until, within } from "./peer";
 
 const demo = suite("demo");
@@ -448,7 +449,7 @@ for (const signal of ["SIGINT", "SIGKILL"] as const) {
       child.kill(signal);
       const code = await within(ended, "its end", 10000);
       assert.is(code, signal === "SIGINT" ? 0 : null);
-      await until("the end of its clients", () => !existsSync(`/proc/${children[0]}/stat`));
+      await until("the end of its clients", () => !children.some(isRunning));
     }),
   );
 }

@@ -9,6 +9,7 @@ import path from "node:path";
 import { type Options, type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { isRunning } from "../process";
 import { Child } from "./child";
 import {
   TEXT,
@@ -57,15 +58,6 @@ function isFree(port: number): Promise<boolean> {
     server.once("error", () => resolve(false));
     server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
-}
-
-/** True while there is a process of this id. */
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
 }
 
 async function status(port: number, target = "/"): Promise<number> {
@@ -351,7 +343,7 @@ for (const end of ENDS) {
         if (end.prints) assert.match(child.errors, end.prints);
         while (child.hasMessage) said.push(await child.next(1000));
         if (end.says) assert.match(JSON.stringify(said), end.says);
-        assert.not(isAlive(child.pid));
+        assert.not(isRunning(child.pid));
         assert.ok(await isFree(port), "the port is free at once");
         await ws.gone().catch(() => undefined);
       } finally {

@@ -16,6 +16,7 @@ import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { TOOLS, type Tool, byHand } from "../../.scripts/tools.mjs";
+import { isRunning } from "../process";
 
 const setup = suite("set-up");
 
@@ -166,16 +167,9 @@ const ENDLESS = `console.log("pid", process.pid);
   process.send?.("is up");
   setInterval(() => {}, 1000);`;
 
-/** Waits until a process has ended; a zombie has. */
+/** Waits until a process has ended. */
 async function gone(pid: number): Promise<void> {
-  const isAlive = (): boolean => {
-    try {
-      return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-    } catch {
-      return false;
-    }
-  };
-  while (isAlive()) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (isRunning(pid)) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 setup("a signal to a script ends what it has started", async () => {
