@@ -66,6 +66,7 @@ export abstract class RequestReader implements Request {
   /** What has happened to it: bits SETTLED and ANSWERED. */
   #ends = 0;
   #path: string | undefined;
+  #target: string | undefined;
   #method: string | undefined;
   #isRead = false;
 
@@ -113,7 +114,11 @@ export abstract class RequestReader implements Request {
     if ((this.#ends | how) === OVER) {
       // These stay readable: a log line is often written afterwards.
       if (!this.isForgotten) {
-        this.#path = this.path;
+        // Most are not asked again: the path is cut out of the target when it is.
+        if (this.#path === undefined) {
+          if (this.head.traits & Trait.Absolute) this.#path = this.path;
+          else this.#target = this.url;
+        }
         this.#method = this.method;
       }
       this.release();
@@ -150,7 +155,7 @@ export abstract class RequestReader implements Request {
 
   get path(): string {
     if (this.#path !== undefined) return this.#path;
-    const target = this.#origin();
+    const target = this.#target ?? this.#origin();
     const end = target.search(/[?#]/);
     this.#path = end < 0 ? target : target.slice(0, end);
     return this.#path;
