@@ -248,6 +248,12 @@ function takeProxy(c: Conn): bool {
   return true;
 }
 
+/** True when the head of a request has begun. Empty lines before it, and the first half of one, do not begin it. */
+function hasBegun(c: Conn): bool {
+  const bytes = c.end - c.start;
+  return bytes > 1 || (bytes == 1 && load<u8>(dataOf(c) + c.start) != 0x0d);
+}
+
 /** Parses until a request is out, more is needed, or the connection is through. */
 function parseHttp(c: Conn): void {
   if (has(c, Flag.Proxied) && c.start != c.end && !eventsFull() && takeProxy(c)) return;
@@ -261,11 +267,13 @@ function parseHttp(c: Conn): void {
         return;
       }
       const result = parseHead(c, dataOf(c), tableOf(c));
-      // Empty lines do not begin a request.
-      if (c.list == List.Idle && c.start != c.end) c.since = engine.now;
+      const begun = hasBegun(c);
+      if (c.list == List.Idle && begun) c.since = engine.now;
       if (result == MORE) {
-        if (c.list != List.Reading && c.start != c.end) {
-          enlist(c, List.Reading);
+        // Behind an answer there were only empty lines: the connection is idle.
+        const list = begun || c.requests == 0 ? List.Reading : List.Idle;
+        if (c.list != list) {
+          enlist(c, list);
           rearm(c);
         }
         break;

@@ -261,6 +261,47 @@ timers(
   },
 );
 
+for (const [what, behind, later] of [
+  ["an empty line", "\r\n", ""],
+  ["two empty lines", "\r\n\r\n", ""],
+  ["half an empty line", "\r", ""],
+  ["an empty line in two reads", "\r", "\n"],
+  ["an empty line in a packet of its own", "", "\r\n"],
+] as const) {
+  timers(`${what} behind a request begins no head, so the connection ends as an idle one`, () => {
+    for (const isLate of [false, true]) {
+      const drive = new Drive({ HeadTimeout: 1000, KeepAliveTimeout: 5000 });
+      if (isLate) drive.answer = () => undefined;
+      const wire = drive.connect();
+      wire.send(`GET / HTTP/1.1\r\nHost: a\r\n\r\n${behind}`);
+      if (isLate) {
+        wire.respond();
+        drive.turn();
+      }
+      drive.after(2000);
+      if (later !== "") wire.send(later);
+      drive.after(2999);
+      assert.not(wire.dead);
+      drive.after(1);
+      assert.equal(wire.log, ["GET / 1.1", "closed KeepAliveTimeout"]);
+      assert.equal(statuses(wire), [200]);
+      drive.end();
+    }
+  });
+}
+
+timers("a head that begins behind an empty line has its time from its first byte", () => {
+  const drive = new Drive({ HeadTimeout: 1000, KeepAliveTimeout: 5000 });
+  const wire = drive.connect().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n");
+  drive.after(3000);
+  wire.send("\r\nG");
+  drive.after(999);
+  assert.not(wire.ended);
+  drive.after(1);
+  assert.equal(statuses(wire), [200, 408]);
+  drive.end();
+});
+
 timers("a WebSocket that is not read because its buffer is full is not idle", () => {
   const drive = new Drive({ IdleTimeout: 1000, SendPings: 0, WindowBytes: 4096 });
   const wire = drive.webSocket();
