@@ -117,6 +117,8 @@ export class Application {
   readonly #ending = new Set<RemoteSocket>();
   /** HTTP connections the handler was told of. */
   readonly #connections = new Map<number, Connection>();
+  /** The handler has been told of the shutdown for the WebSockets that were open. */
+  #isStopping = false;
   #bodies = 0;
   /** Tells the worker of static bodies that nobody can send any more. */
   readonly #collected = new FinalizationRegistry<number>((number) => {
@@ -418,6 +420,12 @@ export class Application {
     const { remoteAddress } = response.request;
     const ws = new RemoteSocket(this, event.id, protocol, remoteAddress, response.data);
     this.#sockets.set(ws.id, ws);
+    this.#tellOpen(ws);
+    // It opened while the others were told of the shutdown.
+    if (this.#isStopping && ws.open) this.#guard("shutdown", () => this.#handler.shutdown?.(ws));
+  }
+
+  #tellOpen(ws: RemoteSocket): void {
     if (!this.#handler.open) return;
     const failed = (thrown: unknown): void => {
       this.#fail(thrown, "open");
@@ -578,6 +586,7 @@ export class Application {
 
   /** Tells the handler of the shutdown, for each open WebSocket, before their Close frames. */
   shutdown(): void {
+    this.#isStopping = true;
     this.each((ws) => this.#guard("shutdown", () => this.#handler.shutdown?.(ws)));
   }
 

@@ -45,6 +45,8 @@ export class Farewell {
   begin(drainMs = 0): void {
     this.#isBegun = true;
     this.#pump.engine.x.stop();
+    // The handler is told of a WebSocket's opening before it is told of its end.
+    this.#pump.runLater();
     const open = this.#pump.connections.filter((peer) => peer.ws);
     if (drainMs > 0) this.#spread(open, drainMs);
     else for (const peer of open) this.#leave(peer, 1001);

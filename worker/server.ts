@@ -1002,7 +1002,7 @@ export class Pump implements HandlerServer {
       this.engine.get(Control.BytesPublished),
       this.engine.get(Control.FramesPublished),
     );
-    this.#runLater();
+    this.runLater();
     let more = this.#drainInboxes();
     if (when === "in turn" && this.#resumes.length > 0) {
       this.#resumeAll();
@@ -1013,7 +1013,7 @@ export class Pump implements HandlerServer {
     this.handleEvents();
     this.#flushWhenDue();
     this.handleEvents();
-    this.#runLater();
+    this.runLater();
     if (this.#evictions.length > 0) {
       const evictions = this.#evictions;
       this.#evictions = [];
@@ -1058,7 +1058,8 @@ export class Pump implements HandlerServer {
     this.#deferred.push(fn);
   }
 
-  #runLater(): void {
+  /** Tells the handler what is still to be told. */
+  runLater(): void {
     while (this.#deferred.length > 0) {
       const deferred = this.#deferred;
       this.#deferred = [];
@@ -1166,7 +1167,7 @@ export class Pump implements HandlerServer {
     this.farewell.stop();
     for (const peer of this.connections) this.terminate(peer, CloseReason.Shutdown);
     this.handleEvents();
-    this.#runLater();
+    this.runLater();
     this.schedule();
   }
 

@@ -169,6 +169,28 @@ lifecycle("a handler in the worker that waits to publish is told of the end", as
   wire.destroy();
 });
 
+lifecycle("a WebSocket that opens while the server shuts down is told of both", async () => {
+  const told: string[] = [];
+  let ended: Promise<void> | undefined;
+  const server = await serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    handler: {
+      request(_, res) {
+        res.upgrade();
+        ended = server.shutdown({ timeout: 1000 });
+      },
+      open: () => void told.push("open"),
+      shutdown: () => void told.push("shutdown"),
+      close: () => void told.push("close"),
+    },
+  });
+  const wire = await WsWire.open(server.address.port, "/");
+  wire.destroy();
+  await within(ended as Promise<void>, "shutdown");
+  assert.equal(told, ["open", "shutdown", "close"]);
+});
+
 lifecycle("a worker that exits during a shutdown rejects it, and finished", async () => {
   const handler = module(
     "export default { request: (_, res) => res.upgrade(), shutdown: () => process.exit(5) }",

@@ -1,0 +1,40 @@
+// A shutdown, as the handler is told of it.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Runner } from "../../host/testing/run";
+import { MemoryNet, VirtualClock } from "../../worker/net/memory";
+import { Pump } from "../../worker/server";
+import { HANDSHAKE } from "../drive";
+import { testEngine } from "../wasm";
+
+const farewell = suite("farewell");
+
+for (const drainMs of [0, 100]) {
+  farewell(
+    `a WebSocket that has just opened is told of it after its open (drainMs ${drainMs})`,
+    async () => {
+      const clock = new VirtualClock();
+      const runner = new Runner(clock);
+      const net = new MemoryNet(clock);
+      const told: string[] = [];
+      const pump = new Pump({ engine: testEngine(), clock });
+      pump.setHandler({
+        request(_, res) {
+          res.upgrade();
+          // In the turn of the upgrade: `open` has not been called.
+          pump.farewell.begin(drainMs);
+        },
+        open: () => void told.push("open"),
+        shutdown: () => void told.push("shutdown"),
+        close: (_, { cause }) => void told.push(cause),
+      });
+      net.open(pump.engine.windowView(), pump.accept);
+      net.connect(65536, "192.0.2.1")?.send(Buffer.from(HANDSHAKE));
+      await runner.advance(10000);
+      assert.equal(told, ["open", "shutdown", "CloseTimeout"]);
+    },
+  );
+}
+
+farewell.run();
