@@ -115,7 +115,7 @@ export class Application {
   readonly #sockets = new Map<number, RemoteSocket>();
   /** Those that have ended while their messages are still being handled. */
   readonly #ending = new Set<RemoteSocket>();
-  /** HTTP connections the handler was told of. */
+  /** HTTP connections the handler was told of, for `disconnect` to be given the same object. */
   readonly #connections = new Map<number, Connection>();
   /** The handler has been told of the shutdown for the WebSockets that were open. */
   #isStopping = false;
@@ -151,7 +151,18 @@ export class Application {
   setHandler(handler: Handler): number {
     const members = membersOf(handler);
     this.#handler = handler;
+    if (!handler.disconnect) this.#connections.clear();
     return members;
+  }
+
+  /** How many requests, upgrades under way, WebSockets and connections are kept for clients. */
+  get kept(): { requests: number; upgrades: number; sockets: number; connections: number } {
+    return {
+      requests: this.#requests.size,
+      upgrades: this.#upgrades.size,
+      sockets: this.#sockets.size,
+      connections: this.#connections.size,
+    };
   }
 
   // ---- what the handler sees of the server ---------------------------------------------------------------
@@ -383,7 +394,8 @@ export class Application {
   #connect(event: Event, bytes: Uint8Array): void {
     const remoteAddress = latin1(bytes, event.at, event.length);
     const connection = { id: event.id, remoteAddress };
-    this.#connections.set(connection.id, connection);
+    // Without `disconnect` the worker does not tell of its end.
+    if (this.#handler.disconnect) this.#connections.set(connection.id, connection);
     this.#guard("connect", () => this.#handler.connect?.(connection));
   }
 
