@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 19;
+export const ABI_VERSION: u32 = 20;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -491,6 +491,8 @@ export enum Outcome {
   Compress = 8,
   /** A stage is open: publish or discard that first. Nothing was published. */
   Staging = 9,
+  /** An argument that is none: an unknown close reason, a control frame over 125 bytes. Nothing was done. */
+  Invalid = 10,
 }
 
 // ---- close reasons -------------------------------------------------------------------------------

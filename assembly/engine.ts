@@ -41,6 +41,7 @@ import {
   formatSlots,
   getControl,
   has,
+  isReason,
   isWebSocket,
   live,
   noticesFull,
@@ -297,6 +298,7 @@ export function addressText(): usize {
 
 /** Counts a connection that is refused before it has a slot. Returns NONE. */
 export function decline(reason: i32): u32 {
+  if (!isReason(reason)) return NONE;
   add(Control.Accepted, 1);
   countClose(reason);
   setControl(Control.Result, reason as f64);
@@ -1018,6 +1020,7 @@ export function abandon(slot: u32, generation: u32, reason: i32): u32 {
   takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return Outcome.Gone;
+  if (!isReason(reason)) return Outcome.Invalid;
   if (isWebSocket(c)) {
     if (c.state == State.Open) fail(c, reason);
   } else if (c.state == State.Request || c.state == State.Head || c.state == State.Body) {

@@ -56,6 +56,7 @@ import {
   enlist,
   eventsFull,
   has,
+  isReason,
   isWebSocket,
   live,
   markDirty,
@@ -793,6 +794,9 @@ function countIn(c: Conn, n: u32): void {
  * @returns how many were consumed. When fewer than `n`: drain the events and call `resume` until it makes
  * no more progress; then `retain`. When the connection waits for a buffer the host keeps the rest, stops
  * reading, and feeds it again after Drain.
+ *
+ * Bytes of another connection that are still unparsed in the window, since the host has not called `retain`, are lost:
+ * that connection is reset.
  */
 export function feed(slot: u32, generation: u32, n: u32): u32 {
   takeTime();
@@ -804,7 +808,13 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
     if (isDead && at(slot).generation == generation) countIn(at(slot), n);
     return n;
   }
-  assert(engine.fedSlot == 0, "bytes of another connection are still in the window");
+  if (engine.fedSlot != 0) {
+    // The host has read these bytes over some that were not parsed yet, without `retain`. Whose they were has lost
+    // them, and must not go on with another's.
+    const robbed = at(engine.fedSlot - 1);
+    kill(robbed, CloseReason.HandlerError, Shut.Reset);
+    if (robbed.slot == c.slot) return n;
+  }
   countIn(c, n);
   c.lastIn = engine.now;
   c.flags &= ~Flag.Pinged;
@@ -1005,12 +1015,13 @@ export function peerEnded(slot: u32, generation: u32): void {
   }
 }
 
-/** The transport lost the connection, or the host ends it. */
+/** The transport lost the connection, or the host ends it. @returns Ok, Gone, Invalid */
 export function terminate(slot: u32, generation: u32, reason: i32): u32 {
   takeTime();
   takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return Outcome.Gone;
+  if (!isReason(reason)) return Outcome.Invalid;
   const isOver = reason == CloseReason.PeerReset || reason == CloseReason.TlsFailed;
   kill(c, reason, isOver ? Shut.Destroy : Shut.Reset);
   return Outcome.Ok;

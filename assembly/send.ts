@@ -12,6 +12,7 @@ import {
   add,
   engine,
   has,
+  isReason,
   live,
   markDirty,
   paramU32,
@@ -67,7 +68,6 @@ export function announce(length: u32): void {
 
 /** Copies the next bytes of the message that `sendBegin` started. */
 export function sendBytes(from: usize, length: u32): void {
-  assert(length <= sendLeft, "more than was announced");
   write(from, min(length, sendLeft));
   sendLeft -= min(length, sendLeft);
 }
@@ -90,6 +90,7 @@ export function send(slot: u32, generation: u32, flags: u32, from: usize, length
 
 /** A ping with at most 125 bytes (RFC 6455 5.5.2). */
 export function ping(slot: u32, generation: u32, from: usize, length: u32): u32 {
+  if (length > 125) return Outcome.Invalid;
   const outcome = sendBegin(slot, generation, 0x80 | Opcode.Ping, length);
   if (outcome == Outcome.Ok) sendBytes(from, length);
   return outcome;
@@ -162,6 +163,7 @@ export function close(
   takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
+  if (!isReason(reason) || textLength > 123) return Outcome.Invalid;
   if (!queueClose(c, code, text, textLength)) {
     kill(c, noBlock(), Shut.Reset);
     return Outcome.Full;

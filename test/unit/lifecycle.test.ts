@@ -3,7 +3,19 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { ABI_VERSION, CloseReason, Control, Outcome, Param } from "../../assembly/abi";
+import {
+  ABI_VERSION,
+  CloseReason,
+  Control,
+  EVENT_BYTES,
+  EVENT_KIND,
+  EVENT_SLOT,
+  EVENT_VALUE,
+  EventKind,
+  NONE,
+  Outcome,
+  Param,
+} from "../../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
 import { Engine, type EngineExports } from "../../worker/engine";
 import { Drive, HANDSHAKE } from "../drive";
@@ -432,6 +444,80 @@ for (const build of ["release", "debug"] as const) {
     assert.is(x.publish(0, scratch, 5, 0, 0, 0, 0, 0), Outcome.Ok);
     assert.is(engine.get(Control.FramesPublished), 2);
   });
+}
+
+/** A host that does not keep the engine's rules. */
+class Careless {
+  readonly engine: Engine;
+
+  constructor(build: keyof typeof BUILDS) {
+    this.engine = testEngine({}, build);
+  }
+
+  accept(): { slot: number; generation: number } {
+    const slot = this.engine.accept("");
+    return { slot, generation: this.engine.get(Control.Generation) };
+  }
+
+  feed({ slot, generation }: { slot: number; generation: number }, text: string): number {
+    const { engine } = this;
+    engine.u8.set(Buffer.from(text), engine.window);
+    return engine.x.feed(slot, generation, text.length);
+  }
+
+  /** The events in the table, as kind, slot and value. */
+  take(): [kind: number, slot: number, value: number][] {
+    const { engine } = this;
+    const count = engine.get(Control.EventCount);
+    engine.set(Control.EventCount, 0);
+    return Array.from({ length: count }, (_, i) => {
+      const at = engine.events + i * (EVENT_BYTES >>> 2);
+      const word = (offset: number): number => engine.u32[at + (offset >>> 2)] as number;
+      return [word(EVENT_KIND), word(EVENT_SLOT), word(EVENT_VALUE) | 0];
+    });
+  }
+}
+
+for (const build of ["release", "debug"] as const) {
+  lifecycle(`${build}: bytes read over those of another connection end that one`, () => {
+    const host = new Careless(build);
+    const [first, second] = [host.accept(), host.accept()];
+    host.feed(first, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nX-Secret: ");
+    host.take();
+    // Without `retain` before it.
+    host.feed(second, "GET /second HTTP/1.1\r\nHost: a\r\n\r\n");
+    const events = host.take();
+    const { HandlerError } = CloseReason;
+    assert.equal(events[0], [EventKind.Closed, first.slot, HandlerError]);
+    assert.equal([events[1]?.[0], events[1]?.[1]], [EventKind.Request, second.slot]);
+    assert.is(host.engine.x.resume(first.slot, first.generation), 0);
+    assert.equal(host.take(), []);
+  });
+
+  lifecycle(
+    `${build}: an unknown reason, and a control frame that is too long, are refused`,
+    () => {
+      const host = new Careless(build);
+      const { x, scratch } = host.engine;
+      const { slot, generation } = host.accept();
+      const before = Buffer.from(host.engine.control.slice().buffer);
+      for (const reason of [0, 1, -65, 0x7fffffff, -0x80000000]) {
+        assert.is(x.terminate(slot, generation, reason), Outcome.Invalid);
+        assert.is(x.abandon(slot, generation, reason), Outcome.Invalid);
+        assert.is(x.decline(reason) >>> 0, NONE);
+      }
+      assert.is(x.ping(slot, generation, scratch, 126), Outcome.Invalid);
+      assert.equal(Buffer.from(host.engine.control.slice().buffer), before, "nothing was counted");
+      const drive = new Drive();
+      const wire = drive.webSocket();
+      const close = (length: number, reason: number): number =>
+        drive.engine.x.close(wire.slot, wire.generation, 1000, scratch, length, reason);
+      assert.is(close(124, CloseReason.Application), Outcome.Invalid);
+      assert.is(close(0, -65), Outcome.Invalid);
+      assert.is(close(123, CloseReason.Application), Outcome.Ok);
+      drive.end();
+    },
+  );
 }
 
 lifecycle.run();
