@@ -44,7 +44,7 @@ function drawSettings(mode: Mode, r: Random): Settings {
   const params = {
     RunBytes: r.pick([700, 2048, 262144]),
     WindowBytes: r.pick([512, 4096, 65536]),
-    DeflateThreshold: r.pick([0, 200]),
+    DeflateThreshold: r.pick([24, 200]),
     FirstSequence: r.pick([0, 2 ** 32 - 500, 2 ** 53 - 1000]),
     Seed: r.int(1, 1e9),
     Fragments: 50,
@@ -370,7 +370,7 @@ class Author {
 
   #say(client: number): Action {
     const r = this.#r;
-    if (r.chance(0.04)) return this.#flood(client);
+    if (r.chance(0.02)) return this.#flood(client);
     const count = r.chance(0.65) ? 1 : r.int(2, 8);
     const says = Array.from({ length: count }, (): Say => {
       const rare: MessageHow[] = ["later", "later", "reject", "throw"];

@@ -44,7 +44,10 @@ export class Client {
   phaseAt: number;
   readonly cameAt: number;
   spokeAt: number;
-  #received: Uint8Array = new Uint8Array(0);
+  /** What has arrived and is no whole answer or frame, its bytes, and how many there must be for the next look. */
+  #parts: Uint8Array[] = [];
+  rest = 0;
+  #needed = 0;
   /** Bytes that may follow the last answer: a refusal may be of a time before its request was known to be a HEAD. */
   #spare = "";
   /** For each request without an answer: whether it is a HEAD. */
@@ -129,17 +132,13 @@ export class Client {
     this.socket.reset();
   }
 
-  /** Bytes that have arrived and are no whole answer or frame. */
-  get rest(): number {
-    return this.#received.length;
-  }
-
   read(limit: number): void {
     if (this.socket.gone === "reset") return;
     const bytes = this.socket.read(limit);
     if (bytes.length > 0) this.#around.received(bytes);
-    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
-    while (this.#received.length > 0 && this.#takeOne());
+    if (bytes.length > 0) this.#parts.push(bytes);
+    this.rest += bytes.length;
+    if (this.rest > 0 && (this.rest >= this.#needed || this.socket.ended)) this.#takeAll();
     if (!this.#manners.polite || this.hasEnded || this.hasReset) return;
     if (this.phase === "closed" && !this.isDone) {
       this.isDone = true;
@@ -148,23 +147,36 @@ export class Client {
     if (this.socket.ended) this.end();
   }
 
-  #takeOne(): boolean {
+  #takeAll(): void {
+    let bytes =
+      this.#parts.length === 1 ? (this.#parts[0] as Uint8Array) : Buffer.concat(this.#parts);
+    while (bytes.length > 0) {
+      const taken = this.#takeOne(bytes);
+      if (taken === 0) break;
+      bytes = bytes.subarray(taken);
+      this.#needed = 0;
+    }
+    this.#parts = bytes.length > 0 ? [bytes] : [];
+    this.rest = bytes.length;
+  }
+
+  /** Takes an answer or a frame off the front. @returns its bytes; 0 when it is not whole */
+  #takeOne(bytes: Uint8Array): number {
     if (this.phase === "over" || this.phase === "closed") {
-      if (this.#spare.startsWith(latin1(this.#received, 0, this.#received.length))) return false;
-      this.fail(`${this.#received.length} bytes after the end`);
+      if (this.#spare.startsWith(latin1(bytes, 0, bytes.length))) return 0;
+      this.fail(`${bytes.length} bytes after the end`);
     }
-    if (this.phase === "http") {
-      const answer = takeAnswer(this.#received, this.heads[0] === true, this.socket.ended);
-      if (!answer) return false;
-      this.#received = this.#received.subarray(answer.bytes.length);
-      this.#takeAnswer(answer);
-    } else {
-      const frame = takeFrame(this.#received);
-      if (!frame) return false;
-      this.#received = this.#received.subarray(frame.bytes.length);
-      this.#takeFrame(frame);
+    const found =
+      this.phase === "http"
+        ? takeAnswer(bytes, this.heads[0] === true, this.socket.ended)
+        : takeFrame(bytes);
+    if (typeof found === "number") {
+      this.#needed = found;
+      return 0;
     }
-    return true;
+    if ("status" in found) this.#takeAnswer(found);
+    else this.#takeFrame(found);
+    return found.bytes.length;
   }
 
   #enter(phase: Client["phase"]): void {

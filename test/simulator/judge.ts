@@ -1,4 +1,4 @@
-// What a run tells its judge, in the order in which it happens: the model (model.ts) in exact mode, the ledger
+// What a run tells its judge, in the order in which it happens: the model (model.ts, exact.ts) in exact mode, the ledger
 // (ledger.ts) in stress mode. A judge throws at what must not be.
 
 import type { Client } from "./client";

@@ -52,17 +52,13 @@ function chunked(bytes: Uint8Array, at: number): { text: string; end: number } |
 }
 
 /**
- * The answer at the front of a stream; undefined while it is not whole.
+ * The answer at the front of a stream, or the bytes that it needs, at least, to be whole.
  * @param isHead it has no body, whatever its fields say @param ended nothing follows any more
  * @throws Error for octets that are no answer
  */
-export function takeAnswer(
-  bytes: Uint8Array,
-  isHead: boolean,
-  ended: boolean,
-): Arrived | undefined {
+export function takeAnswer(bytes: Uint8Array, isHead: boolean, ended: boolean): Arrived | number {
   const at = headEnd(bytes);
-  if (at < 0) return undefined;
+  if (at < 0) return bytes.length + 1;
   const [first = "", ...lines] = latin1(bytes, 0, at - 4).split("\r\n");
   const [, code, phrase = ""] = /^HTTP\/1\.1 ([1-5]\d\d) ([\x20-\x7e]*)$/.exec(first) ?? [];
   if (!code) throw new Error(`not an answer: ${JSON.stringify(first)}`);
@@ -75,12 +71,12 @@ export function takeAnswer(
   if (fields.has("transfer-encoding")) {
     if (fields.has("content-length")) throw new Error("an answer with two lengths");
     const body = chunked(bytes, at);
-    return body && whole(body.text, body.end);
+    return body ? whole(body.text, body.end) : bytes.length + 1;
   }
   const told = fields.get("content-length");
-  if (told === undefined && !ended) return undefined;
+  if (told === undefined && !ended) return bytes.length + 1;
   const length = told === undefined ? bytes.length - at : Number(told);
-  if (bytes.length < at + length) return undefined;
+  if (bytes.length < at + length) return at + length;
   return whole(utf8(bytes, at, length), at + length);
 }
 
@@ -93,9 +89,9 @@ export interface Frame {
   readonly bytes: Uint8Array;
 }
 
-/** The frame at the front of a stream; undefined while it is not whole. @throws Error for what is none of a server's */
-export function takeFrame(bytes: Uint8Array): Frame | undefined {
-  if (bytes.length < 2) return undefined;
+/** The frame at the front of a stream, or the bytes that it needs to be whole. @throws Error for what is none of a server's */
+export function takeFrame(bytes: Uint8Array): Frame | number {
+  if (bytes.length < 2) return 2;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const first = view.getUint8(0);
   const second = view.getUint8(1);
@@ -106,12 +102,12 @@ export function takeFrame(bytes: Uint8Array): Frame | undefined {
   if (opcode >= 8 && (second > 125 || first & 0x40))
     throw new Error("a control frame that is none");
   const extended = second === 126 ? 2 : second === 127 ? 8 : 0;
-  if (bytes.length < 2 + extended) return undefined;
+  if (bytes.length < 2 + extended) return 2 + extended;
   const length =
     extended === 0 ? second : extended === 2 ? view.getUint16(2) : Number(view.getBigUint64(2));
   if (extended > 0 && length < (extended === 2 ? 126 : 65536)) throw new Error("a length too long");
   const at = 2 + extended;
-  if (bytes.length < at + length) return undefined;
+  if (bytes.length < at + length) return at + length;
   const whole = new Uint8Array(bytes.subarray(0, at + length));
   return { opcode, packed: (first & 0x40) !== 0, payload: whole.subarray(at), bytes: whole };
 }

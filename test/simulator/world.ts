@@ -18,10 +18,10 @@ import { closeFrame, frame } from "../frame";
 import { testEngine } from "../wasm";
 import { Client } from "./client";
 import { TAG_BYTES, bodyOf, payloadOf } from "./content";
+import { Exact } from "./exact";
 import { AS_ASKED, type Asked, STATIC_TEXT, type Scene, handlerOf } from "./handler";
 import type { Court, Judge } from "./judge";
 import { Ledger } from "./ledger";
-import { Model } from "./model";
 import { Owner } from "./owner";
 import {
   ApplicationPlace,
@@ -139,7 +139,7 @@ export class World implements Scene, Court {
         this.evictions += evictions.length;
       },
     });
-    this.judge = mode === "exact" ? new Model(this) : new Ledger(this);
+    this.judge = mode === "exact" ? new Exact(this) : new Ledger(this);
     this.post = new Post(this.pump, this.clock, settings, this.#traffic.line);
     this.#place = this.#makePlace();
     if (this.#place instanceof ApplicationPlace) this.application = this.#place.application;

@@ -1,0 +1,67 @@
+// The judge of exact mode: what arrives at each client is what the model says, and for a client that reads at once
+// that is everything, whenever nothing is under way.
+
+import { latin1 } from "../../host/text";
+import type { Client } from "./client";
+import type { Court, Judge } from "./judge";
+import { Model, type Peer } from "./model";
+import type { Arrived, Frame } from "./stream";
+
+/** The front of an answer, or of a frame in hexadecimal digits. */
+function shown(bytes: Uint8Array): string {
+  const isAnswer = bytes[0] === 72;
+  const front = isAnswer ? latin1(bytes, 0, Math.min(300, bytes.length)) : "";
+  return `${front || Buffer.from(bytes).toString("hex", 0, 20)} (${bytes.length} bytes)`;
+}
+
+export class Exact extends Model implements Judge {
+  readonly #court: Court;
+
+  constructor(court: Court) {
+    super(court.settings);
+    this.#court = court;
+  }
+
+  answer(client: Client, { bytes }: Arrived): void {
+    this.#take(client, bytes);
+  }
+
+  frame(client: Client, { opcode, bytes }: Frame): void {
+    if (opcode < 9) this.#take(client, bytes);
+  }
+
+  #take(client: Client, bytes: Uint8Array): void {
+    const owed = this.peer(client).owed.shift();
+    if (owed && Buffer.compare(owed, bytes) === 0) return;
+    client.fail(`${shown(bytes)} has arrived, not ${owed ? shown(owed) : "anything"}`);
+  }
+
+  quiet(): void {
+    for (const [client, peer] of this.peers) {
+      // Nobody says when the server notices that a client has left its WebSocket.
+      const hasLeft = client.hasReset || (client.hasEnded && peer.isOpen);
+      if (!hasLeft && client.isReading) this.#checkWhole(client, peer);
+    }
+    for (const [client, topics] of this.#court.readers()) {
+      const { topics: known, isOver } = this.peer(client);
+      if (!isOver && [...topics].sort().join() !== [...known].sort().join())
+        client.fail(`it subscribes to ${topics}, not to ${[...known]}`);
+    }
+  }
+
+  #checkWhole(client: Client, peer: Peer): void {
+    if (peer.owed.length > 0) client.fail(`${peer.owed.length} answers or messages lack`);
+    if (client.rest > 0) client.fail(`${client.rest} bytes that are no answer and no message`);
+    // Its end waits for its handlers, and for messages that were queued before.
+    const isFree = peer.handlers + peer.inputs.length === 0 && !peer.isPaused;
+    if (peer.isOver && isFree && !client.socket.ended) client.fail("its connection has not ended");
+  }
+
+  delivered(): void {
+    this.quiet();
+  }
+
+  // The model knows what handlers send, and that a client which has half-closed gets its answers.
+  echoed(): void {}
+  left(): void {}
+}

@@ -1,0 +1,86 @@
+// What a server must write, for the model: answers of RFC 9112 in the order of fields that this server has, the opening
+// handshake and frames of RFC 6455.
+
+import { toBytes } from "../../host/text";
+import type { Ask } from "./steps";
+
+/** The Date of all answers in exact mode. */
+const DATE = "Thu, 01 Jan 2026 00:00:00 GMT";
+
+/** keepAliveTimeout of exact mode, an hour. */
+const KEEP_ALIVE = "Keep-Alive: timeout=3600";
+
+const PHRASES: Readonly<Record<number, string>> = {
+  ...{ 200: "OK", 400: "Bad Request", 403: "Forbidden", 413: "Content Too Large" },
+  ...{ 414: "URI Too Long", 417: "Expectation Failed", 426: "Upgrade Required" },
+  ...{ 431: "Request Header Fields Too Large", 500: "Internal Server Error" },
+  ...{ 501: "Not Implemented", 503: "Service Unavailable", 505: "HTTP Version Not Supported" },
+};
+
+/** How the end of a body is told. */
+export type Framing = "length" | "chunks" | "end";
+
+function lines(status: number, ...fields: readonly string[]): string {
+  return [`HTTP/1.1 ${status} ${PHRASES[status]}`, ...fields.filter(Boolean), "", ""].join("\r\n");
+}
+
+/** A handler's answer. @param pieces of its body @param isLast the connection ends with it */
+export function answerOf(
+  { method }: Partial<Ask>,
+  status: number,
+  framing: Framing,
+  pieces: readonly string[],
+  isLast: boolean,
+): string {
+  const body = pieces.join("");
+  const frames = {
+    length: `Content-Length: ${body.length}`,
+    chunks: "Transfer-Encoding: chunked",
+    end: "",
+  };
+  const end = isLast ? ["Connection: close"] : ["Connection: keep-alive", KEEP_ALIVE];
+  const head = lines(status, "Content-Type: text/plain", `Date: ${DATE}`, frames[framing], ...end);
+  if (method === "HEAD") return head;
+  if (framing !== "chunks") return head + body;
+  const chunks = pieces.map((piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`);
+  return `${head}${chunks.join("")}0\r\n\r\n`;
+}
+
+/** A refusal, with which the connection ends. */
+export function refusalOf(status: number, isHead: boolean): string {
+  const body = `${PHRASES[status]}\n`;
+  const end =
+    status === 426
+      ? ["Sec-WebSocket-Version: 13", "Upgrade: websocket", "Connection: upgrade, close"]
+      : ["Connection: close"];
+  const type = ["Content-Type: text/plain", `Content-Length: ${body.length}`];
+  const head = lines(status, `Date: ${DATE}`, ...type, ...end);
+  return isHead ? head : head + body;
+}
+
+/** The 101 of an opening handshake. @param window of the compression that was agreed upon; 0 for none */
+export function switchOf(window: number): string {
+  const bits = window === 15 ? "" : `; server_max_window_bits=${window}`;
+  const agreed = `permessage-deflate; server_no_context_takeover; client_no_context_takeover${bits}`;
+  return [
+    "HTTP/1.1 101 Switching Protocols",
+    ...["Upgrade: websocket", "Connection: Upgrade"],
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+    ...(window > 0 ? [`Sec-WebSocket-Extensions: ${agreed}`] : []),
+    ...[`Date: ${DATE}`, "", ""],
+  ].join("\r\n");
+}
+
+export function frameOf(opcode: number, payload: Uint8Array, isPacked = false): Uint8Array {
+  const { length } = payload;
+  const head = Buffer.alloc(length < 126 ? 2 : length < 65536 ? 4 : 10);
+  head[0] = 0x80 | (isPacked ? 0x40 : 0) | opcode;
+  head[1] = length < 126 ? length : length < 65536 ? 126 : 127;
+  if (head.length === 4) head.writeUInt16BE(length, 2);
+  if (head.length === 10) head.writeBigUInt64BE(BigInt(length), 2);
+  return Buffer.concat([head, payload]);
+}
+
+export function closeOf(code: number, reason: string): Uint8Array {
+  return frameOf(8, Buffer.concat([Uint8Array.of(code >> 8, code & 255), toBytes(reason)]));
+}
