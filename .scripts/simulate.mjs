@@ -64,13 +64,12 @@ async function hunts(names) {
   let failed = false;
   const settings = { seeds: option("seeds", 1000), from, steps, shrink: option("shrink", 300) };
   const tasks = names.map((name) => async () => {
-    const { mutant, found, endless, ms } = await hunt(name, settings);
-    if (!found && !endless) failed = true;
+    const { mutant, found, ms } = await hunt(name, settings);
+    if (!found) failed = true;
+    const how = found?.isEndless ? "without end" : `${found?.length} steps`;
     const what = found
-      ? `${found.mode}, ${found.seeds} seed${found.seeds > 1 ? "s" : ""}, ${found.length} steps`
-      : endless
-        ? "a seed does not end"
-        : `not found in ${settings.seeds} seeds`;
+      ? `${found.mode}, ${found.seeds} seed${found.seeds > 1 ? "s" : ""}, ${how}`
+      : `not found in ${settings.seeds} seeds`;
     const place = `${mutant.file}:${mutant.line + 1}`;
     console.log(
       `${name.padEnd(14)} ${what.padEnd(30)} ${(ms / 1000).toFixed(1).padStart(5)} s  ${place}`,

@@ -17,6 +17,9 @@ if (!modes.every((mode) => MODES.includes(mode))) {
   process.exit(2);
 }
 
+/** Each run is announced, so that one which does not end is known. */
+const isTold = process.argv.includes("--announce");
+
 const totals: Record<string, number> = {};
 
 function count(result: SimulationResult): void {
@@ -28,6 +31,7 @@ function count(result: SimulationResult): void {
 const started = performance.now();
 for (let seed = from; seed < from + seeds; seed++) {
   for (const mode of modes) {
+    if (isTold) console.log(`seed ${seed}, ${mode}`);
     try {
       count(await simulate({ seed, mode, steps, build, shrinks }));
     } catch (error) {

@@ -57,13 +57,16 @@ function drawSettings(mode: Mode, r: Random): Settings {
   return { ...settings, ...more, ordered: r.chance(0.8), params: { ...params, ...more.params } };
 }
 
-type Amounts = Pick<Settings, "params" | "inboxBytes" | "pool" | "pending" | "flushInterval">;
+type Amounts = Omit<Settings, "mode" | "place" | "delay" | "copied" | "ordered">;
+/** Options by which also a client that reads at once may be evicted: by a burst, or between two passes. */
+const UNFAIR: readonly Live[] = ["flushInterval", "slowGrace"];
 
 /** More memory than a run needs, and no time limit that passes within it. */
 function ample(r: Random): Amounts {
   // Where all clients read at once the ring may be small: its laps are short.
   const ring = r.pick([65536, 1048576]);
   return {
+    isFair: true,
     params: {
       ...{ Connections: 256, WebSockets: 256, Topics: 16, Subscriptions: 2048 },
       ...{ RingBytes: ring, Frames: 16384, QueuedFrames: 16384 },
@@ -84,13 +87,15 @@ function ample(r: Random): Amounts {
 function scarce(r: Random): Amounts {
   const ring = r.pick([4096, 8192, 32768]);
   const frames = r.pick([16, 256]);
+  const isFair = r.chance(0.6);
   return {
+    isFair,
     params: {
       Connections: r.pick([4, 16, 16]),
       WebSockets: r.pick([4, 16, 16]),
       RingBytes: ring,
       Frames: frames,
-      QueuedFrames: r.chance(0.8) ? frames : frames / 2,
+      QueuedFrames: isFair || r.chance(0.5) ? frames : frames / 2,
       ReceivePoolBytes: r.pick([65536, 131072, 1048576]),
       ReplyPoolBytes: r.pick([32768, 65536, 1048576]),
       Backlog: r.pick([2048, 16384]),
@@ -106,13 +111,14 @@ function scarce(r: Random): Amounts {
       handlerTimeout: r.pick([200, 2000]),
     },
     pending: { requests: r.pick([2, 64]), bytes: r.pick([20000, 131072]) },
-    flushInterval: r.chance(0.15) ? r.pick([1, 10]) : 0,
+    flushInterval: isFair || r.chance(0.6) ? 0 : r.pick([1, 10]),
   };
 }
 
 class Author {
   readonly #r: Random;
   readonly #isExact: boolean;
+  readonly #isFair: boolean;
   /** Every client reads everything at once. */
   readonly #isPrompt: boolean;
   readonly #http: number[] = [];
@@ -123,8 +129,9 @@ class Author {
   #clients = 0;
   #tags = 0;
 
-  constructor(r: Random, { mode, params }: Settings) {
+  constructor(r: Random, { mode, isFair, params }: Settings) {
     this.#r = r;
+    this.#isFair = isFair;
     this.#isExact = mode === "exact";
     this.#isPrompt = this.#isExact && params.RingBytes === 65536;
   }
@@ -215,6 +222,7 @@ class Author {
       case "configure": {
         if (this.#isExact) return { kind: "wait" };
         const name = r.pick(Object.keys(LIVE) as Live[]);
+        if (this.#isFair && UNFAIR.includes(name)) return { kind: "wait" };
         return { kind, name, value: r.pick<number>(LIVE[name]) };
       }
       case "reload":

@@ -31,8 +31,15 @@ function checkCounters(world: World, stats: Stats): void {
   const evicted = (closed.Evicted ?? 0) + (closed.WsClientTooSlow ?? 0);
   if (stats.evicted !== evicted) fail(`${stats.evicted} evicted, ${evicted} for a reason`);
   if (evictions > evicted) fail(`${evictions} evictions were reported, ${evicted} happened`);
-  if (world.settings.mode === "exact" && evicted > 0)
-    fail("a client was evicted from ample memory");
+  if (world.isExact && evicted > 0) fail("a client was evicted from ample memory");
+}
+
+/** A client that reads everything at once is not too slow. */
+function checkFair(world: World): void {
+  for (const client of world.clients.values()) {
+    if (client.isPrompt && client.cause === "WsClientTooSlow")
+      client.fail("it was evicted as too slow, and reads everything at once");
+  }
 }
 
 /** After a step. @param isSettled all that follows from it within its turn has happened */
@@ -45,6 +52,7 @@ export function checkStep(world: World, isSettled: boolean): void {
   if (rule !== 0) fail(`the engine's rule ${rule} does not hold`);
   if (!isSettled) return;
   checkCounters(world, pump.stats());
+  if (world.settings.isFair) checkFair(world);
 }
 
 /** Everybody has read everything, and no time limit has passed. */

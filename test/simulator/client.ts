@@ -98,6 +98,10 @@ export class Client {
     return this.#around.isEnding || this.#manners.prompt || isWaiting;
   }
 
+  get isPrompt(): boolean {
+    return this.#manners.prompt;
+  }
+
   /** It may still send something. */
   get isAlive(): boolean {
     return !this.isDone && !this.hasEnded && this.socket.gone === "";

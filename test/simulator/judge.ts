@@ -1,5 +1,5 @@
-// What a run tells its judge, in the order in which it happens: the model (model.ts, exact.ts) in exact mode, the ledger
-// (ledger.ts) in stress mode. A judge throws at what must not be.
+// What a run tells its judge, in the order in which it happens: the model in exact mode (exact.ts, model.ts), the
+// ledger in stress mode (ledger.ts). A judge throws at what must not be.
 
 import type { Client } from "./client";
 import type { Ask, OpenHow, Say, Settings, Via } from "./steps";

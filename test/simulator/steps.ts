@@ -164,6 +164,8 @@ export const PLACES = ["inline", "application", "pool"] as const;
 
 export interface Settings {
   readonly mode: Mode;
+  /** The publisher waits long enough for every client that reads at once. */
+  readonly isFair: boolean;
   readonly place: (typeof PLACES)[number];
   readonly params: Readonly<Record<string, number>>;
   /** ms between the application's thread, or the pool's, and the worker. */

@@ -89,7 +89,10 @@ export interface Frame {
   readonly bytes: Uint8Array;
 }
 
-/** The frame at the front of a stream, or the bytes that it needs to be whole. @throws Error for what is none of a server's */
+/**
+ * The frame at the front of a stream, or the bytes that it needs, at least, to be whole.
+ * @throws Error for octets that are no frame of a server's
+ */
 export function takeFrame(bytes: Uint8Array): Frame | number {
   if (bytes.length < 2) return 2;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
