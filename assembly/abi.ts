@@ -570,7 +570,18 @@ export enum CloseReason {
   TlsFailed = -63,
   /** Its address holds as much of a pool as it may. */
   AddressBuffers = -64,
+  // Victims of a full table of HTTP slots, see room.ts.
+  /** Its client had ended its side, and its answer was pending. */
+  EvictedEnded = -65,
+  /** It lingered behind its last answer. */
+  EvictedLingering = -66,
+  /** It was between two requests. */
+  EvictedIdle = -67,
+  /** Its request came too slowly. */
+  EvictedUnfinished = -68,
+  /** Its client did not read its answer. */
+  EvictedUnread = -69,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 64;
+export const CLOSE_REASONS: u32 = 69;

@@ -280,6 +280,14 @@ export class Conn {
     this.handed = bytes;
   }
 
+  /** HTTP: when its client ended its side. In the place of a WebSocket's time of messages. */
+  get endedAt(): f64 {
+    return this.messageTime;
+  }
+  set endedAt(time: f64) {
+    this.messageTime = time;
+  }
+
   /** WebSocket: state of utf8.ts. */
   get utf8(): u32 {
     return this.scan;
@@ -398,13 +406,18 @@ export class Engine {
   fedSlot: u32;
   source: u32;
   sourceEnd: u32;
-  /** Heads and tails of the HTTP lists: Linger, Idle, Reading. */
+  /** Heads and tails of the HTTP lists, in the order of `List`; the root of the treap of Reading. */
+  endedHead: u32;
+  endedTail: u32;
   lingerHead: u32;
   lingerTail: u32;
   idleHead: u32;
   idleTail: u32;
-  readingHead: u32;
-  readingTail: u32;
+  unreadHead: u32;
+  unreadTail: u32;
+  readingTreap: u32;
+  /** The table of HTTP slots is nearly full: answers that are not read are looked at sooner. */
+  isCrowded: u32;
   now: f64;
   /** When the publisher was last made to wait; 0 when it does not. */
   triedAt: f64;
@@ -604,53 +617,15 @@ export function putFree(c: Conn): void {
   pushFree(c);
 }
 
-// ---- lists of HTTP connections, oldest first: who goes when the table is full ----------------------
-
-/** Values of `Conn.list`. */
+/** Values of `Conn.list`: see room.ts. */
 export namespace List {
   export const None: u8 = 0;
-  export const Linger: u8 = 1;
-  export const Idle: u8 = 2;
-  export const Reading: u8 = 3;
-}
-
-function headAt(list: u32): usize {
-  return changetype<usize>(engine) + offsetof<Engine>("lingerHead") + ((list - 1) << 3);
-}
-
-/** Moves an HTTP connection to the young end of a list. */
-export function enlist(c: Conn, list: u8): void {
-  delist(c);
-  if (list == List.None) return;
-  const ends = headAt(list);
-  const tail = load<u32>(ends, 4);
-  c.list = list;
-  c.left = tail;
-  c.right = 0;
-  if (tail != 0) at(tail - 1).right = c.slot + 1;
-  else store<u32>(ends, c.slot + 1);
-  store<u32>(ends, c.slot + 1, 4);
-}
-
-export function delist(c: Conn): void {
-  if (c.list == List.None) return;
-  const ends = headAt(c.list);
-  if (c.left != 0) at(c.left - 1).right = c.right;
-  else store<u32>(ends, c.right);
-  if (c.right != 0) at(c.right - 1).left = c.left;
-  else store<u32>(ends, c.left, 4);
-  c.list = List.None;
-  c.left = 0;
-  c.right = 0;
-}
-
-/** The HTTP connection to give up for a new one; 0 when all are busy. */
-export function oldestHttp(): Conn {
-  for (let list = List.Linger; list <= List.Reading; list++) {
-    const first = load<u32>(headAt(list));
-    if (first != 0) return at(first - 1);
-  }
-  return changetype<Conn>(0);
+  export const Ended: u8 = 1;
+  export const Linger: u8 = 2;
+  export const Idle: u8 = 3;
+  export const Unread: u8 = 4;
+  /** A treap, by how far behind its bytes are. */
+  export const Reading: u8 = 5;
 }
 
 // ---- where an HTTP connection's bytes are ----------------------------------------------------------

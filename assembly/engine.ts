@@ -36,7 +36,6 @@ import {
   at,
   countClose,
   engine,
-  enlist,
   eventsFull,
   formatSlots,
   getControl,
@@ -45,7 +44,6 @@ import {
   isWebSocket,
   live,
   noticesFull,
-  oldestHttp,
   openAt,
   param,
   paramU32,
@@ -60,12 +58,13 @@ import {
 } from "./conn";
 import { NEVER, dueOffset, dueSequence } from "./due";
 import { beginHead } from "./http";
-import { countBelow, furthest, orderedCount } from "./order";
+import { countBelow, furthest, orderedCount, readingCount } from "./order";
 import { isStuck, look, pingAt } from "./life";
 import { deadline, dutyAt, kill, lagBytes, rearm } from "./output";
 import { forgetPaces, isSlowIn, slowOutAt } from "./pace";
 import { heldReply } from "./reply";
 import { refuse } from "./respond";
+import { enlist, findVictim, noteCrowd, victimReason } from "./room";
 import { close, fail, ping, pingSilent, send } from "./send";
 import {
   BUCKET_BYTES,
@@ -305,23 +304,13 @@ export function decline(reason: i32): u32 {
   return NONE;
 }
 
-/** Ends a connection to make room for another. One that lingers has had its answer, and a reason of its own. */
-function giveUp(c: Conn): void {
-  if (c.state == State.Linger) {
-    kill(c, c.reason, Shut.Destroy);
-    return;
-  }
-  add(Control.Evicted, 1);
-  kill(c, CloseReason.Evicted, Shut.Destroy);
-}
-
 /**
  * A connection was accepted.
  * @param addressLength bytes of the peer's address, at `addressText`; 0: it is counted under none
  * @param flags bits of Arrival
  * @returns its slot (generation in Control.Generation), or NONE. Then Control.Result is the reason for which it
- * is refused, and counted, or 0: the table is full. When events wait then, the oldest idle one was ended to make
- * room: act on them, call again.
+ * is refused, and counted (NoRoom: all slots are taken, answer 503), or 0: one was ended to make room. Act on the
+ * events, call again.
  */
 export function accept(addressLength: u32, flags: u32): u32 {
   takeTime();
@@ -331,8 +320,13 @@ export function accept(addressLength: u32, flags: u32): u32 {
   setControl(Control.Result, 0);
   const c = takeHttp();
   if (changetype<usize>(c) == 0) {
-    const oldest = oldestHttp();
-    if (changetype<usize>(oldest) != 0) giveUp(oldest);
+    noteCrowd();
+    const victim = findVictim();
+    if (changetype<usize>(victim) == 0) return decline(CloseReason.NoRoom);
+    add(Control.Evicted, 1);
+    // What one that has been answered has not read yet, the kernel still sends.
+    const isServed = victim.list == List.Linger || victim.list == List.Idle;
+    kill(victim, victimReason, isServed ? Shut.Destroy : Shut.Reset);
     return NONE;
   }
   c.state = State.Head;
@@ -348,6 +342,7 @@ export function accept(addressLength: u32, flags: u32): u32 {
   add(Control.Accepted, 1);
   add(Control.ConnectionCount, 1);
   setControl(Control.Generation, c.generation as f64);
+  noteCrowd();
   return c.slot;
 }
 
@@ -951,6 +946,7 @@ export function check(): u32 {
   let buffers: u32 = 0;
   let blocks: u32 = 0;
   let watched: u32 = 0;
+  let reading: u32 = 0;
   for (let i: u32 = 0; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free) continue;
@@ -965,6 +961,8 @@ export function check(): u32 {
     }
     if (!isWebSocket(c)) {
       if (i >= engine.httpSlots) return 1;
+      if (c.list == List.Reading) reading++;
+      if (has(c, Flag.PeerEnded) && c.list != List.Ended) return 24;
       continue;
     }
     if (i < engine.httpSlots) return 2;
@@ -998,6 +996,7 @@ export function check(): u32 {
   // Between two reads the window holds nothing.
   if (engine.fedSlot != 0) return 16;
   if (watched != (getControl(Control.Watched) as u32)) return 22;
+  if (reading != readingCount()) return 23;
   if (open != engine.openCount) return 9;
   if (ordered != orderedCount()) return 10;
   if (dead != (load<f64>(engine.control + Control.DeadCount * 8) as u32)) return 11;

@@ -151,7 +151,7 @@ function isRing(row: u32): bool {
 export function nextRow(c: Conn, runBytes: u32): bool {
   if (c.writing != 0 || !peek(c, runBytes)) return false;
   // What it needs changes: it is placed anew when the row is settled.
-  remove(c);
+  if (isWebSocket(c)) remove(c);
   if (isRing(kind)) takeRing(c, runBytes, false);
   if (length >= GATHER_PIECE || !follows(c) || !gather(c, runBytes)) {
     if (isPong) {

@@ -49,11 +49,9 @@ import {
   addOpen,
   at,
   dataOf,
-  delist,
   dropDirty,
   emit,
   engine,
-  enlist,
   eventsFull,
   has,
   isReason,
@@ -76,9 +74,10 @@ import { unwatch } from "./life";
 import { furthest } from "./order";
 import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./output";
 import { isScarce } from "./reply";
+import { delist, enlist, isIdle, leaveList, readOn } from "./room";
 import { queueSwitch, refuse, sendContinue } from "./respond";
 import { answerClose, depart, fail, queuePong } from "./send";
-import { endPaceIn, isFlooding, noteFed, paceIn, pardon, refund } from "./pace";
+import { endPaceIn, fedBytes, isFlooding, noteFed, paceIn, pardon, refund } from "./pace";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { hasClient, parseProxy, proxyBytes } from "./proxy";
 import { ringOf } from "./ring";
@@ -269,12 +268,15 @@ function parseHttp(c: Conn): void {
       }
       const result = parseHead(c, dataOf(c), tableOf(c));
       const begun = hasBegun(c);
-      if (c.list == List.Idle && begun) c.since = engine.now;
+      if (isIdle(c) && begun) c.since = engine.now;
       if (result == MORE) {
-        // Behind an answer there were only empty lines: the connection is idle.
-        const list = begun || c.requests == 0 ? List.Reading : List.Idle;
-        if (c.list != list) {
-          enlist(c, list);
+        const isReading = c.list == List.Reading;
+        if (begun || c.requests == 0) {
+          readOn(c, fedBytes);
+          if (!isReading) rearm(c);
+        } else if (isReading) {
+          // Behind an answer there were only empty lines: the connection is idle.
+          enlist(c, c.backlog != 0 ? List.Unread : List.Idle);
           rearm(c);
         }
         break;
@@ -283,7 +285,7 @@ function parseHttp(c: Conn): void {
         refuse(c, result);
         return;
       }
-      delist(c);
+      leaveList(c);
       if (c.traits & Trait.BodyToCome) {
         c.state = State.Request;
         c.flags |= Flag.Asking;
@@ -296,6 +298,7 @@ function parseHttp(c: Conn): void {
     const result = parseBody(c, dataOf(c));
     if (result == MORE) {
       paceIn(c);
+      readOn(c, fedBytes);
       if (wantsContinue(c) && !has(c, Flag.Continued)) {
         // Only when the client has not begun to send by itself (RFC 9110 10.1.1); an upgrade goes after it anyway.
         const begun = c.end - c.start != (c.headLength as u32);
@@ -309,6 +312,7 @@ function parseHttp(c: Conn): void {
       refuse(c, result);
       return;
     }
+    leaveList(c);
     c.state = State.Request;
     ask(c);
     return;
@@ -993,6 +997,10 @@ export function peerEnded(slot: u32, generation: u32): void {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return;
   c.flags |= Flag.PeerEnded;
+  if (!isWebSocket(c)) {
+    c.endedAt = engine.now;
+    if (c.state != State.Linger) enlist(c, List.Ended);
+  }
   switch (c.state) {
     case State.Linger:
       kill(c, c.reason, Shut.Destroy);

@@ -28,6 +28,7 @@ import {
   takeTime,
 } from "./conn";
 import { creditOut, slowOutAt } from "./pace";
+import { UNREAD_GRACE, enlist, isIdle } from "./room";
 import { session } from "./subscription";
 import { arm } from "./timers";
 
@@ -120,6 +121,10 @@ function endsAt(c: Conn): f64 {
   if (c.writing != 0) {
     const time = param(Param.WriteTimeout);
     due = consider(c.lastOut + time, time, due);
+    // It may have to make room before its own time is up.
+    if (engine.isCrowded != 0 && c.list == List.Unread) {
+      halfAt = min(halfAt, c.lastOut + UNREAD_GRACE / 2);
+    }
     due = consider(slowOutAt(c), param(Param.RateGrace) * 2, due);
   }
   if (c.state == State.Open) {
@@ -129,7 +134,7 @@ function endsAt(c: Conn): f64 {
   } else if (c.writing == 0 && c.replyHead == 0) {
     if (c.state == State.Closing) {
       due = consider(lingersUntil(c), param(Param.CloseTimeout), due);
-    } else if (c.state == State.Head && c.list == List.Idle) {
+    } else if (isIdle(c)) {
       // An answer that the kernel took at once is not waited for.
       const limit = c.lastAck < c.lastIn ? 0 : param(Param.KeepAliveTimeout);
       due = consider(idleUntil(c), limit, due);
@@ -209,7 +214,10 @@ export function acknowledged(slot: u32, generation: u32, queued: u32): void {
   if (isFirst || queued == NONE || c.acked == before) return;
   const bytes = (c.acked - before) as i32;
   if (bytes > 0) creditOut(c, bytes);
-  if (c.writing != 0) c.lastOut = engine.now;
+  if (c.writing != 0) {
+    c.lastOut = engine.now;
+    if (c.list == List.Unread) enlist(c, List.Unread);
+  }
   // Bytes that did not wait prove that the kernel is there, and nothing of the client.
   if (waited != 0 && (c.writing != 0 || c.queued != 0 || c.state != State.Open)) {
     c.lastAck = engine.now;

@@ -3,7 +3,7 @@
 //
 // Invariant: in order by (done, slot); a heap by priority; `count` is the size of the subtree.
 
-import { Conn, Flag, at, engine, readsDeflated } from "./conn";
+import { Conn, Flag, at, engine, isWebSocket, readsDeflated } from "./conn";
 
 // Links are slot + 1; 0 is the empty tree.
 
@@ -97,27 +97,36 @@ function removeAt(link: u32, c: Conn): u32 {
   return link;
 }
 
-/** The root of the treap of a ring's readers: 0 the plain ring, 1 that of compressed forms. */
+/**
+ * The root of the treap of a ring's readers: 0 the plain ring, 1 that of compressed forms. 2: HTTP requests that
+ * arrive, see room.ts.
+ */
 function rootOf(ring: u32): u32 {
+  if (ring == 2) return engine.readingTreap;
   return ring == 0 ? engine.treap : engine.deflateTreap;
 }
 
 function setRoot(ring: u32, link: u32): void {
-  if (ring == 0) engine.treap = link;
+  if (ring == 2) engine.readingTreap = link;
+  else if (ring == 0) engine.treap = link;
   else engine.deflateTreap = link;
+}
+
+function treapOf(c: Conn): u32 {
+  return isWebSocket(c) ? readsDeflated(c) : 2;
 }
 
 export function insert(c: Conn): void {
   if (c.flags & Flag.Ordered) return;
   c.flags |= Flag.Ordered;
-  const ring = readsDeflated(c);
+  const ring = treapOf(c);
   setRoot(ring, insertAt(rootOf(ring), c));
 }
 
 /** Takes one out; `done` must be what it was when it went in. */
 export function remove(c: Conn): void {
   if (!(c.flags & Flag.Ordered)) return;
-  const ring = readsDeflated(c);
+  const ring = treapOf(c);
   setRoot(ring, removeAt(rootOf(ring), c));
   c.flags &= ~Flag.Ordered;
   c.left = 0;
@@ -150,4 +159,8 @@ export function countBelow(ring: u32, offset: u64): u32 {
 
 export function orderedCount(): u32 {
   return size(engine.treap) + size(engine.deflateTreap);
+}
+
+export function readingCount(): u32 {
+  return size(engine.readingTreap);
 }

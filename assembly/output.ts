@@ -23,11 +23,9 @@ import {
   add,
   at,
   countClose,
-  delist,
   dropDirty,
   emit,
   engine,
-  enlist,
   has,
   isWebSocket,
   markDirty,
@@ -51,6 +49,7 @@ import { forgetReading, isStuffed, pingAt, progressAt, unwatch } from "./life";
 import { beginPaceOut, endPaceOut, paceOut, pardon, slowInAt } from "./pace";
 import { blockBytes, give, take } from "./pool";
 import { block, dropQueue, giveBlock } from "./reply";
+import { delist, enlist, isIdle } from "./room";
 import { Ring, deflated, frame, offsetIn, plain, ringOf } from "./ring";
 import {
   countBuffer,
@@ -72,7 +71,7 @@ export function dutyAt(c: Conn): f64 {
   let due = FOREVER;
   switch (c.state) {
     case State.Head:
-      if (c.list != List.Idle && !has(c, Flag.Clogged)) due = c.since + param(Param.HeadTimeout);
+      if (!isIdle(c) && !has(c, Flag.Clogged)) due = c.since + param(Param.HeadTimeout);
       break;
     case State.Body:
       due = min(c.since + param(Param.RequestTimeout), slowInAt(c));
@@ -230,7 +229,7 @@ export function finishWith(c: Conn, reason: i32): void {
   dropInput(c);
   c.flags &= ~(Flag.Asking | Flag.Upload | Flag.Pulling);
   c.discarded = 0;
-  if (!isWebSocket(c)) delist(c);
+  if (!isWebSocket(c)) enlist(c, List.Unread);
   c.state = State.Finishing;
   c.since = engine.now;
   afterWrite(c);
@@ -255,6 +254,17 @@ function linger(c: Conn): void {
   emit(EventKind.End, c, 0, 0, c.reason);
 }
 
+/** All that an HTTP connection was to be sent has left. */
+function rest(c: Conn): void {
+  if (!isIdle(c)) {
+    if (c.list == List.Unread) delist(c);
+    return;
+  }
+  c.since = engine.now;
+  enlist(c, List.Idle);
+  rearm(c);
+}
+
 /** What follows when a connection has no write outstanding. */
 export function afterWrite(c: Conn): void {
   if (c.writing != 0) return;
@@ -277,10 +287,12 @@ export function afterWrite(c: Conn): void {
   endPaceOut(c);
   if (c.state == State.Finishing) {
     linger(c);
-  } else if (c.state == State.Closing || c.list == List.Idle) {
+  } else if (c.state == State.Closing) {
     c.since = engine.now;
-    if (c.state == State.Closing) beginPaceOut(c);
+    beginPaceOut(c);
     rearm(c);
+  } else if (!isWebSocket(c)) {
+    rest(c);
   }
 }
 
@@ -288,7 +300,7 @@ export function afterWrite(c: Conn): void {
 export function finishWrite(c: Conn): void {
   if (c.writing == 0) return;
   // mutant treap-stay: ;
-  remove(c);
+  if (isWebSocket(c)) remove(c);
   complete(c);
   if (isWebSocket(c)) {
     // Until the next pass hands it more, a reader that is behind stands in the treap: publishing must see it.
@@ -317,6 +329,7 @@ function settle(): void {
       place(c);
       paceOut(c);
       forgetReading(c);
+      if (!isWebSocket(c) && (c.list == List.None || c.list == List.Unread)) enlist(c, List.Unread);
       rearm(c);
     }
   }

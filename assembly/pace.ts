@@ -50,7 +50,7 @@ export function pardon(c: Conn, since: f64): void {
 // ---- bytes -------------------------------------------------------------------------------------------
 
 /** Bytes that the call at hand has brought. */
-let fedBytes: u32 = 0;
+export let fedBytes: u32 = 0;
 
 export function noteFed(bytes: u32): void {
   fedBytes = bytes;

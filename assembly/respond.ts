@@ -23,7 +23,6 @@ import {
   State,
   add,
   engine,
-  enlist,
   has,
   live,
   markDirty,
@@ -34,6 +33,7 @@ import {
 import { beginHead, wantsContinue } from "./http";
 import { dropInput, finishWith, kill, rearm } from "./output";
 import { mayHoldBody, reserve, reserveBody, write } from "./reply";
+import { enlist } from "./room";
 import { announce } from "./send";
 import { noBlock } from "./tally";
 import { putText } from "./text";
@@ -158,7 +158,9 @@ function finishRequest(c: Conn, persistent: bool): void {
       finishWith(c, CloseReason.PeerClosed);
       return;
     }
-    enlist(c, List.Idle);
+    // Until its answers have left.
+    c.lastOut = engine.now;
+    enlist(c, List.Unread);
   } else {
     enlist(c, List.Reading);
   }

@@ -6,12 +6,25 @@
 // the connection: the rest of the body is never taken for a request.
 
 import { CloseReason, EVENT_LIMIT, EventKind, Outcome, Shut, Trait } from "./abi";
-import { Conn, Flag, State, dataOf, emit, engine, has, live, takeEvents, takeTime } from "./conn";
+import {
+  Conn,
+  Flag,
+  List,
+  State,
+  dataOf,
+  emit,
+  engine,
+  has,
+  live,
+  takeEvents,
+  takeTime,
+} from "./conn";
 import { decodedTo, readTo } from "./chunks";
 import { DONE, MORE, isLengthAllowed, isStreamAllowed, parseStream } from "./http";
 import { endPaceIn, paceIn, pardon } from "./pace";
 import { dropInput, finishWith, kill, rearm } from "./output";
 import { invite, refuse } from "./respond";
+import { enlist, leaveList } from "./room";
 
 /** 1: from now on each request with a body is handed out as a head first; 0: only when it is whole. */
 export function streams(wanted: u32): void {
@@ -81,6 +94,7 @@ export function pull(slot: u32, generation: u32): void {
   else if (!has(c, Flag.Pulling)) pardon(c, c.parkedSince);
   c.flags |= Flag.Pulling;
   c.since = engine.now;
+  if (c.list == List.None) enlist(c, List.Reading);
   rearm(c);
   invite(c);
 }
@@ -97,6 +111,7 @@ export function parseUpload(c: Conn): void {
   c.start = (readTo - data) as u32;
   if (length > 0) {
     c.flags &= ~Flag.Pulling;
+    if (c.list == List.Reading) leaveList(c);
     if (c.inDue != 0) paceIn(c);
     c.parkedSince = engine.now;
     emit(EventKind.BodyChunk, c, from, length, 0);

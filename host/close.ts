@@ -17,7 +17,7 @@ const row = (text: string, status = 0, code = 0): CloseRow => ({ text, status, c
 /** What each cause means, by its name. */
 export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> = {
   Ok: row("served to the end"),
-  Evicted: row("evicted to make room for a new connection"),
+  Evicted: row("evicted to make room for a new WebSocket"),
   TooSlow: row("the client read slower than minSendRate"),
   ExpectedEof: row("bytes arrived after the last request"),
   PeerReset: row("the client reset the connection"),
@@ -79,8 +79,19 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   ProxyRefused: row("the peer is not one that `proxyProtocol` names"),
   TlsFailed: row("the TLS handshake failed, or took longer than handshakeTimeout"),
   AddressBuffers: row("this address held as many buffers as it may", 429, 1013),
+  EvictedEnded: row("evicted to make room: the client had ended its side, its answer was pending"),
+  EvictedLingering: row("evicted to make room: all was answered, the client had not ended"),
+  EvictedIdle: row("evicted to make room: between two requests"),
+  EvictedUnfinished: row("evicted to make room: its request came too slowly"),
+  EvictedUnread: row("evicted to make room: the client did not read its answer for 5 s"),
   ReceiveTooSlow: row("a body or message came slower than minReceiveRate", 408, 1008),
 };
+
+/** Causes by which a client made room for others. */
+export const EVICTIONS: ReadonlySet<keyof typeof CloseReason> = new Set([
+  ...(["WsClientTooSlow", "Evicted", "EvictedEnded", "EvictedLingering"] as const),
+  ...(["EvictedIdle", "EvictedUnfinished", "EvictedUnread"] as const),
+]);
 
 /** The name of a reason, as it stands in counters and infos. */
 export function reasonName(reason: number): keyof typeof CloseReason {

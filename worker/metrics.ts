@@ -4,6 +4,7 @@
 // in _total; a UNIT line names what the family's name ends in.
 
 import type { AddressSet } from "../host/address";
+import { EVICTIONS } from "../host/close";
 import type { Request, Response, Stats } from "../host/handler";
 
 /** What is served, and to whom. */
@@ -142,9 +143,7 @@ export function metricsText(stats: Stats, horizon: number): string {
   ]);
   text += lagText(lag);
   for (const row of COUNTERS) text += familyText(row, "counter", [["_total", row[2](stats)]]);
-  const evictions = ["WsClientTooSlow", "Evicted"].map(
-    (cause) => [cause, closed[cause] ?? 0] as const,
-  );
+  const evictions = [...EVICTIONS].map((cause) => [cause, closed[cause] ?? 0] as const);
   text += causesText("evictions", "Clients evicted, by cause.", evictions);
   text += causesText("closed", "Connections that ended, by cause.", Object.entries(closed));
   if (pool) {

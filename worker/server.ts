@@ -39,7 +39,7 @@ import {
   Trait,
 } from "../assembly/abi";
 import { type AddressSet, formatAddress } from "../host/address";
-import { CLOSE_TABLE, checkClose, reasonName } from "../host/close";
+import { CLOSE_TABLE, EVICTIONS, checkClose, reasonName } from "../host/close";
 import { checkId } from "../host/flags";
 import type {
   CloseInfo,
@@ -71,6 +71,7 @@ import type { Clock, Codec, Link, ReadQueues, Sink } from "./net";
 import { Outgoing } from "./outgoing";
 import { Hold, Peer } from "./peer";
 import { type RequestImpl, StaticBodyImpl } from "./request";
+import { Refusals } from "./refusals";
 import { type RequestRules, Requests } from "./requests";
 import type { WebSocketImpl } from "./socket";
 import { statsOf } from "./stats";
@@ -138,6 +139,7 @@ export class Pump implements HandlerServer {
   readonly #proxies: AddressSet | undefined;
   readonly #horizon: Horizon;
   readonly #measurer: Measurer;
+  readonly #refusals: Refusals;
   #turned: (() => void) | undefined;
   readonly #failed: (error: Error, where: string) => void;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
@@ -203,6 +205,7 @@ export class Pump implements HandlerServer {
       params[Param.RingBytes] as number,
       params[Param.QueuedFrames] as number,
     );
+    this.#refusals = new Refusals(options.clock);
     this.#measurer = new Measurer(this, options.clock, options.queues);
     this.answers = new Answers(this, options.codec, options.protocols ?? []);
     this.requests = new Requests(this, options);
@@ -300,18 +303,15 @@ export class Pump implements HandlerServer {
     const address = forwards || proxies ? "" : link.remoteAddress;
     const flags = (proxies ? Arrival.Proxied : 0) | (link.secure ? Arrival.Unsecured : 0);
     let slot = engine.accept(address, flags);
-    if (slot === NONE && engine.get(Control.Result) !== 0) {
-      link.reset();
-      return undefined;
-    }
-    if (slot === NONE) {
+    if (slot === NONE && engine.get(Control.Result) === 0) {
+      // One was ended to make room.
       this.actOnCloses();
       slot = engine.accept(address, flags);
-      if (slot === NONE) {
-        link.destroy();
-        this.schedule();
-        return undefined;
-      }
+    }
+    if (slot === NONE) {
+      if (engine.get(Control.Result) === CloseReason.NoRoom) return this.#refusals.take(link);
+      link.reset();
+      return undefined;
     }
     const peer = new Peer(this, link, slot, engine.get(Control.Generation));
     peer.forwards = forwards;
@@ -727,8 +727,7 @@ export class Pump implements HandlerServer {
 
   #tellClosed(peer: Peer, reason: number, lagBytes: number, code: number): void {
     const cause = reasonName(reason);
-    const isEvicted = reason === CloseReason.WsClientTooSlow || reason === CloseReason.Evicted;
-    if (isEvicted && this.#evicted) {
+    if (EVICTIONS.has(cause) && this.#evicted) {
       const { id, remoteAddress } = peer;
       const age = this.engine.get(Control.Now) - peer.since;
       this.#evictions.push({ id, remoteAddress, cause, lagBytes, age });
@@ -1187,6 +1186,7 @@ export class Pump implements HandlerServer {
     this.farewell.stop();
     this.messages.stop();
     this.#measurer.stop();
+    this.#refusals.stop();
     this.#cancelTick?.();
     this.#cancelFlush?.();
   }

@@ -81,7 +81,9 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: 524288,
     param: "Connections",
-    text: "HTTP connections; when all are taken the oldest lingering, idle or unfinished one goes.",
+    text:
+      "HTTP connections. When all are taken one makes room: its client has left, it lingers, is idle, sends its " +
+      "request too slowly, or does not read its answer; else the newcomer gets 503.",
   },
   {
     name: "maxWebSockets",

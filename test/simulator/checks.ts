@@ -3,6 +3,7 @@
 // Invariant of the run: nothing leaks, nobody stays beyond its time limits, and every counter is the sum of what it
 // counts.
 
+import { EVICTIONS } from "../../host/close";
 import { Control } from "../../assembly/abi";
 import type { Stats } from "../../host/handler";
 import type { Client } from "./client";
@@ -19,7 +20,8 @@ function sum(counts: Readonly<Record<string, number>>): number {
 function checkCounters(world: World, stats: Stats): void {
   const { clients, evictions, owner, watch } = world;
   const { accepted, closed, connections, webSockets, framesPublished } = stats;
-  if (accepted !== clients.size) fail(`${clients.size} connected, ${accepted} were counted`);
+  const came = clients.size + world.refused;
+  if (accepted !== came) fail(`${came} connected, ${accepted} were counted`);
   if (sum(closed) + connections + webSockets > accepted)
     fail(`${accepted} came, ${sum(closed)} ended, ${connections} and ${webSockets} are there`);
   if (framesPublished > owner.published)
@@ -28,7 +30,7 @@ function checkCounters(world: World, stats: Stats): void {
   if (stats.bytesIn !== watch.read) fail(`${stats.bytesIn} bytes in, not ${watch.read}`);
   const ended = sum(closed) + watch.open;
   if (ended !== accepted) fail(`${accepted} came, ${watch.open} are open, ${sum(closed)} ended`);
-  const evicted = (closed.Evicted ?? 0) + (closed.WsClientTooSlow ?? 0);
+  const evicted = [...EVICTIONS].reduce((sum, cause) => sum + (closed[cause] ?? 0), 0);
   if (stats.evicted !== evicted) fail(`${stats.evicted} evicted, ${evicted} for a reason`);
   if (evictions > evicted) fail(`${evictions} evictions were reported, ${evicted} happened`);
   if (world.isExact && evicted > 0) fail("a client was evicted from ample memory");

@@ -37,6 +37,10 @@ class WatchedLink implements Link, Sink {
     return this.#link.remoteAddress;
   }
 
+  get queued(): number {
+    return (this.#link as Link & { readonly queued: number }).queued;
+  }
+
   write(view: Uint8Array): boolean {
     if (this.#held) throw new Error(`${this.remoteAddress}: a second write is outstanding`);
     const copy = new Uint8Array(view);

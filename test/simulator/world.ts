@@ -4,6 +4,7 @@
 // Invariant: what happens follows from the settings and the steps alone.
 
 import { createHash } from "node:crypto";
+import { CloseReason, Control } from "../../assembly/abi";
 import type { StaticBody, WebSocket } from "../../host/handler";
 import type { Application } from "../../host/application";
 import { Runner } from "../../host/testing/run";
@@ -81,6 +82,8 @@ function textOf(client: Client, ask: Ask): string {
 }
 
 export class World implements Scene, Court {
+  /** Connections that were refused, and left again. */
+  refused = 0;
   readonly settings: Settings;
   readonly engine: Engine;
   readonly memory: number;
@@ -298,9 +301,21 @@ export class World implements Scene, Court {
     }
   }
 
+  /** Connections for which there was no room. */
+  get #refusals(): number {
+    return this.engine.get(Control.CloseCount - CloseReason.NoRoom);
+  }
+
   #connect({ client: id, buffer, prompt, polite }: Of<"connect">): void {
+    const refusals = this.#refusals;
     const socket = this.net.connect(buffer, `#${id}`);
     if (!socket) return;
+    if (this.#refusals > refusals) {
+      // All slots are taken: it would be told 503, and goes.
+      this.refused++;
+      socket.reset();
+      return;
+    }
     const { clock, runner } = this;
     const world = this;
     const around = {

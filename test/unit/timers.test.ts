@@ -280,7 +280,7 @@ for (const [what, behind, later] of [
       }
       drive.after(2000);
       if (later !== "") wire.send(later);
-      drive.after(2999);
+      drive.after(KEPT - 2001);
       assert.not(wire.dead);
       drive.after(1);
       assert.equal(wire.log, ["GET / 1.1", "closed KeepAliveTimeout"]);
