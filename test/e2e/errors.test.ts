@@ -251,7 +251,11 @@ errors("in a pool, a thread that exits fails its request alone, and is replaced"
 
 errors("in memory, an error shows no control character of a client", async () => {
   const classic = (await handlerOf("errors", "application")) as Handler;
-  const standard = fetchHandler(async (request) => Response.json(await request.json()));
+  const standard = fetchHandler(async (request) =>
+    request.json().then(Response.json, ({ message }: Error) => {
+      throw new Error(message);
+    }),
+  );
   for (const [handler, targets] of [
     [classic, ["/json", "/quote"]],
     [standard, ["/json"]],

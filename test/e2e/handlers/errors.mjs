@@ -104,7 +104,14 @@ const routes = {
     res.send(200);
   },
   "/heard": (_, res) => res.send(200, "application/json", JSON.stringify(heard)),
-  "/json": (_, res, req) => res.send(200, "text/plain", typeof req.json()),
+  /** Bad JSON is the client's fault, and 400, unless the handler makes an error of its own of it. */
+  "/json"(_, res, req) {
+    try {
+      res.send(200, "text/plain", typeof req.json());
+    } catch ({ message }) {
+      throw new Error(message);
+    }
+  },
   "/quote": (_query, _res, req) =>
     raise(new TypeError(req.text(), { cause: new Error(req.text()) })),
 };
