@@ -10,7 +10,7 @@ import { type Eviction, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
-import { CERTIFICATE as tls, fileUrl, serving } from "./peer";
+import { CERTIFICATE as tls, fileUrl, serving, until } from "./peer";
 
 const transport = suite("transport");
 const handler = fileUrl("handlers/echo.mjs");
@@ -35,6 +35,23 @@ transport("https answers bodies of every size, on one connection", () =>
     agent.destroy();
   }),
 );
+
+for (const [name, options] of [
+  ["TCP", {}],
+  ["TLS", { tls }],
+] as const) {
+  transport(`an answer that closes, and whose client then ends in order, ends as Ok: ${name}`, () =>
+    serving("echo", options, async (server) => {
+      const { request } = name === "TLS" ? https : http;
+      for (let i = 0; i < 20; i++) {
+        const to = { port: server.address.port, host: "127.0.0.1", method: "POST", ca: tls.cert };
+        assert.is(await post(request({ ...to, agent: false }), "x"), "200 x");
+      }
+      await until("ends", async () => (await server.stats()).connections === 0);
+      assert.equal((await server.stats()).closed, { Ok: 20 });
+    }),
+  );
+}
 
 transport("wss echoes, receives broadcasts in order, and closes", () =>
   serving("echo", { tls, ring: 1 << 20 }, async (server) => {

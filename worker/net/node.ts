@@ -174,11 +174,11 @@ class NodeLink implements Link {
 
   /**
    * The stream has ended. libuv reports a reset that arrives right after bytes as the end of the stream, too; the
-   * socket then has no peer any more.
+   * socket then has no peer any more. Neither has one of which both sides have ended in order.
    */
   ended(): void {
     const socket = this.#socket;
-    const error = socket._handle?.getpeername?.({}) ?? 0;
+    const error = socket.writableEnded ? 0 : (socket._handle?.getpeername?.({}) ?? 0);
     if (error < 0) socket.destroy(systemError("read", error));
     else this.#sink?.ended();
   }
