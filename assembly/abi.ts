@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 20;
+export const ABI_VERSION: u32 = 21;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -573,15 +573,13 @@ export enum CloseReason {
   // Victims of a full table of HTTP slots, see room.ts.
   /** Its client had ended its side, and its answer was pending. */
   EvictedEnded = -65,
-  /** It lingered behind its last answer. */
-  EvictedLingering = -66,
   /** It was between two requests. */
-  EvictedIdle = -67,
+  EvictedIdle = -66,
   /** Its request came too slowly. */
-  EvictedUnfinished = -68,
+  EvictedUnfinished = -67,
   /** Its client did not read its answer. */
-  EvictedUnread = -69,
+  EvictedUnread = -68,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 69;
+export const CLOSE_REASONS: u32 = 68;

@@ -323,7 +323,7 @@ export function accept(addressLength: u32, flags: u32): u32 {
     noteCrowd();
     const victim = findVictim();
     if (changetype<usize>(victim) == 0) return decline(CloseReason.NoRoom);
-    add(Control.Evicted, 1);
+    if (victim.state != State.Linger) add(Control.Evicted, 1);
     // What one that has been answered has not read yet, the kernel still sends.
     const isServed = victim.list == List.Linger || victim.list == List.Idle;
     kill(victim, victimReason, isServed ? Shut.Destroy : Shut.Reset);

@@ -131,7 +131,8 @@ export function findVictim(): Conn {
     return at(ended - 1);
   }
   if (engine.lingerHead != 0) {
-    victimReason = CloseReason.EvictedLingering;
+    // It has been served, and ends as what it was.
+    victimReason = at(engine.lingerHead - 1).reason;
     return at(engine.lingerHead - 1);
   }
   if (engine.idleHead != 0) {

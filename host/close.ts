@@ -80,7 +80,6 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   TlsFailed: row("the TLS handshake failed, or took longer than handshakeTimeout"),
   AddressBuffers: row("this address held as many buffers as it may", 429, 1013),
   EvictedEnded: row("evicted to make room: the client had ended its side, its answer was pending"),
-  EvictedLingering: row("evicted to make room: all was answered, the client had not ended"),
   EvictedIdle: row("evicted to make room: between two requests"),
   EvictedUnfinished: row("evicted to make room: its request came too slowly"),
   EvictedUnread: row("evicted to make room: the client did not read its answer for 5 s"),
@@ -89,7 +88,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
 
 /** Causes by which a client made room for others. */
 export const EVICTIONS: ReadonlySet<keyof typeof CloseReason> = new Set([
-  ...(["WsClientTooSlow", "Evicted", "EvictedEnded", "EvictedLingering"] as const),
+  ...(["WsClientTooSlow", "Evicted", "EvictedEnded"] as const),
   ...(["EvictedIdle", "EvictedUnfinished", "EvictedUnread"] as const),
 ]);
 
