@@ -58,6 +58,7 @@ export {
   type OptionRow,
 } from "./options/table";
 export { type Plan, type PlanRow, plan } from "./options/plan";
+export type { Size } from "./options/size";
 
 /**
  * True when a key is that of its certificate, or the runtime cannot tell. OpenSSL takes a key of another type than its

@@ -65,12 +65,17 @@ export interface TlsContext {
 
 /** What TLS needs. It travels to the worker, so there are no functions in it. */
 export interface TlsOptions extends TlsContext {
-  /** Cipher suites, as node:tls takes them; so are the six below. */
+  /** Cipher suites, in the notation of node:tls. */
   readonly ciphers?: string;
+  /** Named curves for the key exchange, separated by colons, or "auto". Default: "auto". */
   readonly ecdhCurve?: string;
+  /** Signature algorithms, separated by colons. */
   readonly sigalgs?: string;
+  /** Diffie-Hellman parameters in PEM. */
   readonly dhparam?: string | Uint8Array;
+  /** Certificate revocation lists in PEM. */
   readonly crl?: string | Uint8Array | readonly (string | Uint8Array)[];
+  /** Uses the server's order of ciphers instead of the client's. */
   readonly honorCipherOrder?: boolean;
   /** s that a session may be resumed. */
   readonly sessionTimeout?: number;

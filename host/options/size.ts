@@ -2,10 +2,10 @@
 //
 // Invariant: a unit means one thing. KiB, MiB and GiB are powers of 1,024; kB, MB and GB powers of 1,000.
 
-type Unit = "B" | "KiB" | "MiB" | "GiB" | "kB" | "MB" | "GB";
-
 /** Bytes: a number, or a text with its unit. KiB, MiB and GiB count by 1,024; kB, MB and GB by 1,000. */
-export type Size = number | `${number}${"" | " "}${Unit}`;
+export type Size =
+  | number
+  | `${number}${"" | " "}${"B" | "KiB" | "MiB" | "GiB" | "kB" | "MB" | "GB"}`;
 
 const SIZE = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|kB|MB|GB)$/;
 const LETTERS = ["B", "k", "m", "g"];

@@ -18,7 +18,7 @@ declare global {
 
 /** What Chromium itself writes of connections that are to fail, and answers that are refusals. */
 const EXPECTED =
-  /WebSocket connection to .* (failed|closed before)|already in CLOSING|Failed to load/;
+  /WebSocket connection to .* (failed|closed before)|already in CLOSING|Failed to load|ringcast: origin:/;
 
 /** A page for the time of a suite. */
 class Visit {

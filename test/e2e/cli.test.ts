@@ -684,7 +684,7 @@ cli("a server prints no control character of a client", async () => {
     "parser.mjs",
     `export default {
       request(req, res) {
-        if (req.path === "/json") return res.send(200, "text/plain", typeof req.json());
+        if (req.path === "/json") return res.send(200, "text/plain", typeof JSON.parse(req.text()));
         throw new TypeError(req.text(), { cause: new Error(req.text()) });
       },
     };`,

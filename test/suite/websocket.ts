@@ -1,7 +1,6 @@
 // WebSockets (RFC 6455): messages in every form, the closing handshake, and what is refused.
 
 import { type Bytes, concat, latin1Of, octetsOf, pattern, textOf, textPattern } from "./bytes";
-import { get } from "./client";
 import { Checks, ok, same, sameBytes } from "./harness";
 import {
   BINARY,
@@ -44,10 +43,12 @@ websocket.add("offers that break their grammar are refused", async (scene) => {
 });
 
 websocket.add("an upgrade may wait, or be refused by an ordinary answer", async (scene) => {
-  const wire = await scene.connect();
-  const { status, fields, body } = await wire.ask(handshake("/refused"));
+  const refused = await scene.connect();
+  const { status, fields, body } = await refused.ask(handshake("/refused"));
   same([status, fields.get("x-why"), textOf(body)], [401, "x", "who?\n"]);
-  same((await wire.ask(get("/hello"))).status, 200);
+  // A proxy may have taken the connection for a tunnel by now, so nothing more is read from it as HTTP.
+  same((await refused.takeAll()).length, 0);
+  const wire = await scene.connect();
   wire.send(concat([octetsOf(handshake("/later?late")), frame(TEXT, "early")]));
   const head = await wire.takeThrough("\r\n\r\n");
   ok(head.startsWith("HTTP/1.1 101 "), head);
