@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 21;
+export const ABI_VERSION: u32 = 22;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -497,7 +497,7 @@ export enum Outcome {
 
 // ---- close reasons -------------------------------------------------------------------------------
 // The reference's numbers, −1 … −23; ours from −24 on. `close.ts` in host/ gives each its text, HTTP
-// status and WebSocket code; `closeStatus` and `closeCode` in assembly/close.ts the engine's side.
+// status and WebSocket code; the host copies them into the table at `reasons` before the first connection.
 
 /** Why a connection ended. */
 export enum CloseReason {
@@ -583,3 +583,14 @@ export enum CloseReason {
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
 export const CLOSE_REASONS: u32 = 68;
+
+/** Bytes of a record of the table at `reasons`. */
+export const REASON_BYTES: u32 = 64;
+/** HTTP status, u16. */
+export const REASON_STATUS: u32 = 0;
+/** Code of the Close frame, u16. */
+export const REASON_CODE: u32 = 2;
+/** Bytes of the Close frame's text, u8. */
+export const REASON_LENGTH: u32 = 4;
+/** The text. */
+export const REASON_TEXT: u32 = 5;

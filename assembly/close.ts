@@ -1,96 +1,45 @@
-// What a close reason means on the wire: the HTTP status of a refusal, the code of a Close frame.
-// The texts, and the same numbers for the host, stand in host/close.ts; a test compares the two.
+// What a close reason means on the wire: the HTTP status of a refusal, the code and text of a Close frame.
+//
+// Invariant: host/close.ts is the only source. The host copies it into the table here, before the first connection.
 
-import { CloseReason } from "./abi";
+import {
+  CLOSE_REASONS,
+  REASON_BYTES,
+  REASON_CODE,
+  REASON_LENGTH,
+  REASON_STATUS,
+  REASON_TEXT,
+} from "./abi";
+
+/** Record 0 is unused. */
+const TABLE = memory.data((CLOSE_REASONS + 1) * REASON_BYTES, 2);
+
+/** Address of the table: the record of a reason is at `-reason * REASON_BYTES`. */
+export function reasons(): usize {
+  return TABLE;
+}
+
+/** Address of the record of a reason. */
+function record(reason: i32): usize {
+  return TABLE + (-reason as usize) * (REASON_BYTES as usize);
+}
 
 /** HTTP status with which a request is refused; 0: the connection is closed without an answer. */
 export function closeStatus(reason: i32): u32 {
-  switch (reason) {
-    case CloseReason.LargeRequest:
-      return 413;
-    case CloseReason.BadRequest:
-    case CloseReason.WsBadKey:
-    case CloseReason.WsMissingKey:
-    case CloseReason.WsMissingUpgrade:
-    case CloseReason.MissingHost:
-    case CloseReason.BadHost:
-    case CloseReason.BadContentLength:
-    case CloseReason.BadTransferEncoding:
-    case CloseReason.BadChunk:
-      return 400;
-    case CloseReason.MissingContentLength:
-      return 411;
-    case CloseReason.UnknownMethod:
-    case CloseReason.UnsupportedTransferEncoding:
-      return 501;
-    case CloseReason.PathTooLong:
-      return 414;
-    case CloseReason.LargeHead:
-    case CloseReason.TooManyHeaders:
-      return 431;
-    case CloseReason.WsUnexpectedVersion:
-    case CloseReason.WsMissingVersion:
-      return 426;
-    case CloseReason.UnsupportedVersion:
-      return 505;
-    case CloseReason.UnsupportedExpectation:
-      return 417;
-    case CloseReason.HeadTimeout:
-    case CloseReason.RequestTimeout:
-    case CloseReason.ReceiveTooSlow:
-      return 408;
-    case CloseReason.NoBuffer:
-    case CloseReason.NoRoom:
-    case CloseReason.Shutdown:
-      return 503;
-    case CloseReason.HandlerError:
-      return 500;
-    case CloseReason.OriginRefused:
-      return 403;
-    case CloseReason.HostRefused:
-      return 421;
-    case CloseReason.AddressLimit:
-    case CloseReason.AddressBuffers:
-    case CloseReason.Rate:
-      return 429;
-    default:
-      return 0;
-  }
+  return load<u16>(record(reason) + REASON_STATUS);
 }
 
 /** Code of the Close frame with which a WebSocket is failed (RFC 6455 7.4.1); 0: no Close frame is sent. */
 export function closeCode(reason: i32): u32 {
-  switch (reason) {
-    case CloseReason.WsBadMask:
-    case CloseReason.WsUnknownOpcode:
-    case CloseReason.WsExpectedCont:
-    case CloseReason.WsExpectedText:
-    case CloseReason.WsControlFrameTooLarge:
-    case CloseReason.WsReservedBits:
-    case CloseReason.WsBadLength:
-    case CloseReason.WsFragmentedControl:
-    case CloseReason.WsBadClosePayload:
-      return 1002;
-    case CloseReason.WsBadUtf8:
-    case CloseReason.WsBadDeflate:
-      return 1007;
-    case CloseReason.WsTooManyFragments:
-    case CloseReason.Rate:
-    case CloseReason.AddressLimit:
-    case CloseReason.ReceiveTooSlow:
-      return 1008;
-    case CloseReason.WsOversizeFrame:
-    case CloseReason.WsMessageTooLarge:
-      return 1009;
-    case CloseReason.HandlerError:
-      return 1011;
-    case CloseReason.NoBuffer:
-    case CloseReason.NoRoom:
-    case CloseReason.AddressBuffers:
-      return 1013;
-    case CloseReason.Shutdown:
-      return 1001;
-    default:
-      return 0;
-  }
+  return load<u16>(record(reason) + REASON_CODE);
+}
+
+/** Address of the text that the Close frame has. */
+export function closeText(reason: i32): usize {
+  return record(reason) + REASON_TEXT;
+}
+
+/** Bytes of the text. */
+export function closeTextLength(reason: i32): u32 {
+  return load<u8>(record(reason) + REASON_LENGTH);
 }

@@ -47,6 +47,7 @@ export function done(slot: u32, generation: u32): void {
 }
 
 export { server } from "./answer";
+export { reasons } from "./close";
 export {
   abandon,
   accept,

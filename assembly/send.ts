@@ -4,7 +4,7 @@
 
 import { CloseReason, Control, Outcome, Param, Shut } from "./abi";
 import { copy, storeBe16 } from "./bytes";
-import { closeCode } from "./close";
+import { closeCode, closeText, closeTextLength } from "./close";
 import {
   Conn,
   Flag,
@@ -136,7 +136,7 @@ export function depart(c: Conn): void {
   markDirty(c);
 }
 
-/** Fails a WebSocket (RFC 6455 7.1.7): a Close frame with the reason's code, then the end. */
+/** Fails a WebSocket (RFC 6455 7.1.7): a Close frame with the reason's code and text, then the end. */
 export function fail(c: Conn, reason: i32): void {
   const code = closeCode(reason);
   if (c.state == State.Closing) {
@@ -144,7 +144,7 @@ export function fail(c: Conn, reason: i32): void {
     return;
   }
   c.closeCode = code as u16;
-  if (code == 0 || !queueClose(c, code, 0, 0)) {
+  if (code == 0 || !queueClose(c, code, closeText(reason), closeTextLength(reason))) {
     kill(c, reason, Shut.Reset);
     return;
   }

@@ -1,10 +1,11 @@
-// What each close reason means, in words. A reason without a row is a type error.
+// What each close reason means, in words and on the wire: the engine has its numbers and texts from this table.
+// A reason without a row is a type error.
 
 import { CloseReason } from "../assembly/abi";
 
 /** What a cause means. */
 export interface CloseRow {
-  /** One line for logs. */
+  /** One line for logs; the Close frame that a WebSocket gets has it as its reason. */
   readonly text: string;
   /** HTTP status of the refusal; 0: none is sent. */
   readonly status: number;

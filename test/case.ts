@@ -12,6 +12,7 @@
 // octets of frames in the same notation; of an answer its status and its fields, Date, Content-Type and
 // Content-Length aside.
 
+import { CLOSE_TABLE } from "../host/close";
 import type { EngineParams } from "../worker/engine";
 
 /** How a case ends, and how its answers are read. */
@@ -63,9 +64,11 @@ export function octetsOf(notation: string): Uint8Array {
 /** A request's head: its lines, then the empty one. */
 export const head = (...lines: string[]): string => `${lines.join("\r\n")}\r\n\r\n`;
 
-/** The log of a connection that fails: the reason, and the Close with its code. */
-export function failed(code: number, reason: string): string[] {
-  return [`end ${reason}`, `> 88 02 ${code.toString(16).padStart(4, "0")}`];
+/** The log of a connection that fails: the reason, and the Close with its code and the reason's text. */
+export function failed(code: number, reason: keyof typeof CLOSE_TABLE): string[] {
+  const { text } = CLOSE_TABLE[reason];
+  const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0");
+  return [`end ${reason}`, `> 88 ${hex(2 + text.length, 2)} ${hex(code, 4)} "${text}"`];
 }
 
 /** The log of a request that is refused. */

@@ -1,5 +1,6 @@
 // WebSocket frames (RFC 6455 5.2) as a client makes and reads them: written from the RFC, slowly.
 
+import { CLOSE_TABLE } from "../host/close";
 import { type Bytes, octets } from "./drive";
 
 export interface FrameOptions {
@@ -71,6 +72,12 @@ export function received(bytes: Uint8Array): Received[] {
     at += length;
   }
   return found;
+}
+
+/** The line of the Close frame that the server sends for a cause, see `lines`. */
+export function closeLine(cause: keyof typeof CLOSE_TABLE): string {
+  const { code, text } = CLOSE_TABLE[cause];
+  return `close ${code} ${text}`;
 }
 
 const NAMES: Record<number, string> = { 0: "cont", 1: "text", 2: "binary", 9: "ping", 10: "pong" };

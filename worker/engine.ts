@@ -3,6 +3,7 @@
 //
 // Invariant: the memory grows exactly once, in the constructor, before the first view is made.
 
+import { CLOSE_TABLE } from "../host/close";
 import { checkTopic } from "../host/topic";
 import {
   ABI_VERSION,
@@ -20,6 +21,7 @@ import {
   CONN_TARGET,
   CONN_TARGET_LENGTH,
   CONN_TRAITS,
+  CloseReason,
   Control,
   FLAG_CLOSE_QUEUED,
   FLAG_DEAF,
@@ -27,6 +29,11 @@ import {
   FLAG_WAITING,
   NONE,
   Param,
+  REASON_BYTES,
+  REASON_CODE,
+  REASON_LENGTH,
+  REASON_STATUS,
+  REASON_TEXT,
   TOPIC_NAME_BYTES,
 } from "../assembly/abi";
 import type { RequestHead } from "../host/request";
@@ -50,6 +57,7 @@ export interface EngineExports {
   leave(): number;
   delete(base: number): number;
   method(index: number): number;
+  reasons(): number;
   accept(addressLength?: number, flags?: number): number;
   decline(reason: number): number;
   secured(slot: number, generation: number): void;
@@ -280,6 +288,7 @@ export class Engine {
     this.#addressText = x.addressText();
     this.windowBytes = this.params[Param.WindowBytes] as number;
     this.scratchBytes = this.params[Param.ScratchBytes] as number;
+    this.#putReasons();
     for (let i = 0; ; i++) {
       const at = x.method(i);
       const length = this.u8[at] as number;
@@ -313,6 +322,19 @@ export class Engine {
       return undefined;
     } catch (trap) {
       return moduleOf(trap as Error);
+    }
+  }
+
+  /** Copies the meaning of each close reason into the engine's table. */
+  #putReasons(): void {
+    const table = this.x.reasons();
+    for (const [name, { text, status, code }] of Object.entries(CLOSE_TABLE)) {
+      const at = table - CloseReason[name as keyof typeof CloseReason] * REASON_BYTES;
+      this.u16[(at + REASON_STATUS) >>> 1] = status;
+      this.u16[(at + REASON_CODE) >>> 1] = code;
+      if (code === 0) continue;
+      this.u8[at + REASON_LENGTH] = text.length;
+      putLatin1(this.u8, at + REASON_TEXT, text);
     }
   }
 

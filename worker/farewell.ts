@@ -5,8 +5,10 @@
 // settle waits for it no longer than `closeTimeout` beyond that time.
 
 import { CloseReason, Param } from "../assembly/abi";
+import { CLOSE_TABLE } from "../host/close";
 import { isThenable, whenSettled } from "../host/result";
 import { Drain } from "./drain";
+import { putUtf8 } from "./engine";
 import type { Clock } from "./net";
 import type { Peer } from "./peer";
 import type { Pump } from "./server";
@@ -111,7 +113,8 @@ export class Farewell {
     this.#pump.time();
     const { engine } = this.#pump;
     // mutant shutdown-close: ;
-    engine.x.close(peer.slot, peer.generation, code, engine.scratch, 0, CloseReason.Shutdown);
+    const length = putUtf8(engine.u8, engine.scratch, 123, CLOSE_TABLE.Shutdown.text);
+    engine.x.close(peer.slot, peer.generation, code, engine.scratch, length, CloseReason.Shutdown);
     this.#pump.schedule();
   }
 

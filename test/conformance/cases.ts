@@ -66,6 +66,8 @@ function judge(client: Client, { due, closer, codes }: Case): string[] {
   }
   if (client.closer !== closer) wrong.push(`closed by ${client.closer || "nobody"}, not ${closer}`);
   if (!codes.includes(client.closeCode)) wrong.push(`code ${client.closeCode}, not ${codes}`);
+  if (client.closer === "server" && client.closeCode !== 1000 && client.closeReason === "")
+    wrong.push("no reason text");
   if (client.broken) wrong.push("the connection was reset");
   return wrong;
 }

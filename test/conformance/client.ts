@@ -128,6 +128,7 @@ export class Client {
   readonly faults: string[] = [];
   /** Code of the server's Close, 1005 when it has none; 0: it has not come. */
   closeCode = 0;
+  closeReason = "";
   /** Whose Close was first. */
   closer: "" | "client" | "server" = "";
   #closeSent = false;
@@ -232,6 +233,7 @@ export class Client {
     if (payload.length === 1) this.faults.push("a Close of one octet");
     if (!isUtf8(payload.subarray(2))) this.faults.push("a reason that is no UTF-8");
     this.closeCode = payload.length < 2 ? 1005 : payload.readUInt16BE(0);
+    this.closeReason = payload.subarray(2).toString();
     this.closer ||= "server";
     // RFC 6455 5.5.1: it is answered with the same code.
     if (!this.#closeSent) this.close(this.closeCode === 1005 ? undefined : this.closeCode);

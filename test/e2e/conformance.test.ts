@@ -151,6 +151,7 @@ conformance("a client that keeps its context all the same is closed with 1007", 
     client.message(due);
     await client.until(() => client.closeCode !== 0);
     assert.is(client.closeCode, 1007);
+    assert.is(client.closeReason, "a compressed message cannot be inflated");
     assert.is(client.events.length, 1);
     client.destroy();
   }),

@@ -91,7 +91,8 @@ limits("messages over the rate are close 1008; those before it are answered", ()
       Buffer.concat(Array.from({ length: 30 }, (_, i) => clientFrame(TEXT, `${i}`))),
     );
     for (let i = 0; i < 20; i++) assert.is(await wild.text(), `${i}`);
-    assert.is(closeOf(await wild.next()).code, 1008);
+    const reason = "messages arrived faster than messageRate";
+    assert.equal(closeOf(await wild.next()), { code: 1008, reason });
     for (let i = 0; i < 30; i++) {
       calm.send(TEXT, `${i}`);
       assert.is(await calm.text(), `${i}`);
@@ -132,7 +133,8 @@ limits("a message of which no more comes is close 1008", () =>
   serving("echo", { minReceiveRate: 1000, rateGrace: 200 }, async (server, port) => {
     const ws = await WsWire.open(port);
     ws.socket.write(clientFrame(TEXT, "hello").subarray(0, 8));
-    assert.is(closeOf(await ws.next()).code, 1008);
+    const reason = "a body or message came slower than minReceiveRate";
+    assert.equal(closeOf(await ws.next()), { code: 1008, reason });
     ws.destroy();
     await until("the end", async () => (await server.stats()).closed.ReceiveTooSlow === 1);
   }),

@@ -7,7 +7,10 @@
 // whole; the number of fragments when the head is whole; text at each octet; a Close, and a compressed
 // message, when it is whole.
 
+import { CLOSE_TABLE } from "../../host/close";
 import { inflateMessage } from "./inflate";
+
+type Cause = keyof typeof CLOSE_TABLE;
 
 /** What the decoder is to go by. */
 export interface Rules {
@@ -41,16 +44,18 @@ export interface Decoded {
   readonly reason: string;
   /** Code of the Close that the server sends; 0: none, 1005: an empty one. */
   readonly code: number;
+  /** Text of that Close: an echo has none. */
+  readonly text: string;
   /** The same, had another fault of the last message been found first. */
   readonly other?: Decoded;
 }
 
 /** Thrown at the octet with which the stream has failed, or closed. */
 class Ended extends Error {
-  readonly reason: string;
+  readonly reason: Cause;
   readonly code: number;
   readonly other: Ended | undefined;
-  constructor(reason: string, code: number, other?: Ended) {
+  constructor(reason: Cause, code: number, other?: Ended) {
     super(reason);
     this.reason = reason;
     this.code = code;
@@ -276,13 +281,14 @@ export function decode(input: string, rules: Rules): Decoded {
   } catch (error) {
     const { events, messages, pings, partial } = decoder;
     const common = { messages, pings, partial };
-    if (error instanceof More) return { events, ...common, reason: "", code: 0 };
+    if (error instanceof More) return { events, ...common, reason: "", code: 0, text: "" };
     if (!(error instanceof Ended)) throw error;
     const before = [...events];
     const ends = ({ reason, code }: Ended): Decoded => {
       decoder.events.splice(before.length);
       decoder.tell(`end ${reason}`);
-      return { events: [...decoder.events], ...common, reason, code };
+      const text = reason === "PeerClosed" ? "" : CLOSE_TABLE[reason].text;
+      return { events: [...decoder.events], ...common, reason, code, text };
     };
     const decoded = ends(error);
     return error.other ? { ...decoded, other: ends(error.other) } : decoded;

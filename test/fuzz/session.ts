@@ -366,7 +366,8 @@ function compare(client: Client, expected: Decoded, rules: SessionRules): void {
     differ("the last pong", pongs.at(-1), expected.pings.at(-1));
   }
   const { code } = expected;
-  const close = code === 1005 ? "" : String.fromCharCode(code >> 8, code & 255);
+  const octets = String.fromCharCode(code >> 8, code & 255);
+  const close = code === 1005 ? "" : octets + expected.text;
   differ("close frames", payloadsOf(8), code === 0 ? [] : [close]);
   if (code !== 0) differ("the last frame", frames.at(-1)?.first, 0x88);
   const known = frames.every(({ first }) => [1, 2, 8, 10].includes(first & 15) && first >= 128);

@@ -25,7 +25,8 @@ function compare(wire: Wire, log: readonly Happened[], expected: Decoded): void 
   differ("pongs", pongs, expected.pings);
   const closes = lines(wire.out).filter((line) => line.startsWith("close"));
   const { code } = expected;
-  differ("close frames", closes, code === 0 ? [] : [code === 1005 ? "close" : `close ${code}`]);
+  const close = code === 1005 ? "close" : `close ${code} ${expected.text}`.trimEnd();
+  differ("close frames", closes, code === 0 ? [] : [close]);
   differ("frames", out.length, pongs.length + closes.length);
   if (closes.length > 0) differ("the last frame", out.at(-1)?.opcode, 8);
   wire.finish();

@@ -36,7 +36,7 @@ export interface Judge {
   upgraded(client: Client, tag: number, offer: number, how: OpenHow): void;
   said(client: Client, say: Say, payload: Uint8Array): void;
   /** The client has sent a frame that fails its WebSocket, or a Close. */
-  failed(client: Client, code: number): void;
+  failed(client: Client, code: number, reason: string): void;
   /** The client has half-closed. */
   left(client: Client): void;
 

@@ -4,6 +4,7 @@
 // clients until nothing is under way. So all that happens is a list, and each entry adds bytes to the ends of queues.
 // Pings and pongs are not part of it: they may stand anywhere between frames (client.ts).
 
+import { CLOSE_TABLE } from "../../host/close";
 import { toBytes } from "../../host/text";
 import { zlibCodec } from "../../worker/net/zlib";
 import type { Client } from "./client";
@@ -126,16 +127,17 @@ export class Model {
       if (this.#settings.params.DeflateRingBytes !== 0) peer.window = WINDOWS[offer] as number;
       peer.owe(switchOf(peer.window));
       peer.isOpen = true;
-      if (how === "throw") peer.close(1011);
+      if (how === "throw") peer.close(1011, CLOSE_TABLE.HandlerError.text);
       else if (how === "later") this.#wait(peer, tag, true, () => undefined);
-      else if (how === "reject") this.#wait(peer, tag, true, () => peer.close(1011));
+      else if (how === "reject")
+        this.#wait(peer, tag, true, () => peer.close(1011, CLOSE_TABLE.HandlerError.text));
     });
   }
 
   said(client: Client, { how, tag, opcode }: Say, payload: Uint8Array): void {
     this.#input(client, (peer) => {
       const echo = (): void => this.#send(peer, opcode, payload);
-      const fail = (): void => peer.close(1011);
+      const fail = (): void => peer.close(1011, CLOSE_TABLE.HandlerError.text);
       for (const one of how === "burst" ? burstOf(tag) : [])
         this.#publish({ opcode: 2, payload: payloadOf(one.tag, 2, one.size), plain: false });
       if (how === "echo" || how === "burst") echo();
@@ -171,8 +173,8 @@ export class Model {
     else this.peer(client).topics.delete(topic);
   }
 
-  failed(client: Client, code: number): void {
-    this.#input(client, (peer) => peer.close(code));
+  failed(client: Client, code: number, reason: string): void {
+    this.#input(client, (peer) => peer.close(code, reason));
   }
 
   closed(client: Client, code: number, reason: string): void {
@@ -192,7 +194,7 @@ export class Model {
   stopped(): void {
     this.#isStopping = true;
     for (const peer of this.peers.values()) {
-      if (peer.isOpen) peer.close(1001);
+      if (peer.isOpen) peer.close(1001, CLOSE_TABLE.Shutdown.text);
       else if (!peer.isHeld) peer.isOver = true;
     }
   }

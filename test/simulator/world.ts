@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { CloseReason, Control } from "../../assembly/abi";
 import type { StaticBody, WebSocket } from "../../host/handler";
+import { CLOSE_TABLE } from "../../host/close";
 import type { Application } from "../../host/application";
 import { Runner } from "../../host/testing/run";
 import type { Engine } from "../../worker/engine";
@@ -431,7 +432,7 @@ export class World implements Scene, Court {
     if (!fault || (fault.deflated && !client.deflates)) return;
     if (fault.whole && this.settings.params.Pieces === 1) return;
     client.isDone = true;
-    this.judge.failed(client, fault.code);
+    this.judge.failed(client, fault.code, CLOSE_TABLE[fault.cause].text);
     await client.send(fault.bytes, cut);
   }
 
@@ -440,7 +441,7 @@ export class World implements Scene, Court {
     if (how === "reset") client.reset();
     else if (how === "close" && client.isOpen) {
       client.isDone = true;
-      this.judge.failed(client, 1000);
+      this.judge.failed(client, 1000, "");
       client.socket.send(closeFrame(1000));
     } else client.end();
   }

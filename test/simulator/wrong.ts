@@ -1,5 +1,6 @@
 // What clients do wrong, and what they offer: bytes that must be refused, and how.
 
+import type { CLOSE_TABLE } from "../../host/close";
 import { zlibCodec } from "../../worker/net/zlib";
 import { closeFrame, frame } from "../frame";
 
@@ -40,10 +41,11 @@ export const BROKEN: readonly Broken[] = [
   },
 ];
 
-/** A frame that fails its WebSocket, and the code. */
+/** A frame that fails its WebSocket; the code of the Close, and the cause that gives its text. */
 interface Fault {
   readonly bytes: Uint8Array;
   readonly code: number;
+  readonly cause: keyof typeof CLOSE_TABLE;
   /** Only where compression was agreed upon. */
   readonly deflated?: true;
   /** Only where messages are handed out whole. */
@@ -53,36 +55,42 @@ interface Fault {
 const BOMB = zlibCodec.deflate(new Uint8Array(1 << 20), 15);
 
 export const FAULTS: readonly Fault[] = [
-  { bytes: frame(3), code: 1002 },
-  { bytes: frame(11), code: 1002 },
-  { bytes: frame(1, "", { reserved: 1 }), code: 1002 },
-  { bytes: frame(0, "", { final: 1 }), code: 1002 },
-  { bytes: frame(1, "x", { masked: 0 }), code: 1002 },
-  { bytes: frame(9, "x", { final: 0 }), code: 1002 },
-  { bytes: frame(9, "x".repeat(126)), code: 1002 },
-  { bytes: frame(1, "x", { form: 2 }), code: 1002 },
-  { bytes: frame(2, "x", { form: 8 }), code: 1002 },
-  { bytes: Buffer.concat([frame(1, "x", { final: 0 }), frame(1, "x")]), code: 1002 },
-  { bytes: frame(8, "x"), code: 1002 },
-  { bytes: closeFrame(1005), code: 1002 },
-  { bytes: closeFrame(999), code: 1002 },
-  { bytes: closeFrame(1000, Uint8Array.of(0xc3)), code: 1007 },
-  { bytes: frame(1, Uint8Array.of(0x61, 0xff)), code: 1007 },
-  { bytes: frame(1, Uint8Array.of(0xf0, 0x9f, 0xa6)), code: 1007 },
+  { bytes: frame(3), code: 1002, cause: "WsUnknownOpcode" },
+  { bytes: frame(11), code: 1002, cause: "WsUnknownOpcode" },
+  { bytes: frame(1, "", { reserved: 1 }), code: 1002, cause: "WsReservedBits" },
+  { bytes: frame(0, "", { final: 1 }), code: 1002, cause: "WsExpectedText" },
+  { bytes: frame(1, "x", { masked: 0 }), code: 1002, cause: "WsBadMask" },
+  { bytes: frame(9, "x", { final: 0 }), code: 1002, cause: "WsFragmentedControl" },
+  { bytes: frame(9, "x".repeat(126)), code: 1002, cause: "WsControlFrameTooLarge" },
+  { bytes: frame(1, "x", { form: 2 }), code: 1002, cause: "WsBadLength" },
+  { bytes: frame(2, "x", { form: 8 }), code: 1002, cause: "WsBadLength" },
+  {
+    bytes: Buffer.concat([frame(1, "x", { final: 0 }), frame(1, "x")]),
+    code: 1002,
+    cause: "WsExpectedCont",
+  },
+  { bytes: frame(8, "x"), code: 1002, cause: "WsBadClosePayload" },
+  { bytes: closeFrame(1005), code: 1002, cause: "WsBadClosePayload" },
+  { bytes: closeFrame(999), code: 1002, cause: "WsBadClosePayload" },
+  { bytes: closeFrame(1000, Uint8Array.of(0xc3)), code: 1007, cause: "WsBadUtf8" },
+  { bytes: frame(1, Uint8Array.of(0x61, 0xff)), code: 1007, cause: "WsBadUtf8" },
+  { bytes: frame(1, Uint8Array.of(0xf0, 0x9f, 0xa6)), code: 1007, cause: "WsBadUtf8" },
   {
     bytes: Buffer.concat([
       frame(1, Uint8Array.of(0xf0, 0x9f), { final: 0 }),
       frame(0, Uint8Array.of(0x41)),
     ]),
     code: 1007,
+    cause: "WsBadUtf8",
   },
-  { bytes: frame(2, "", { length: 40000n }), code: 1009, whole: true },
+  { bytes: frame(2, "", { length: 40000n }), code: 1009, cause: "WsOversizeFrame", whole: true },
   {
     bytes: Buffer.concat([
       frame(2, "x".repeat(20000), { final: 0 }),
       frame(0, "", { length: 20000n }),
     ]),
     code: 1009,
+    cause: "WsMessageTooLarge",
     whole: true,
   },
   {
@@ -90,9 +98,20 @@ export const FAULTS: readonly Fault[] = [
       Array.from({ length: 60 }, (_, i) => frame(i === 0 ? 2 : 0, "", { final: 0 })),
     ),
     code: 1008,
+    cause: "WsTooManyFragments",
   },
-  { bytes: frame(1, "not deflate", { reserved: 4 }), code: 1007, deflated: true },
-  { bytes: frame(2, BOMB, { reserved: 4 }), code: 1009, deflated: true },
+  {
+    bytes: frame(1, "not deflate", { reserved: 4 }),
+    code: 1007,
+    cause: "WsBadDeflate",
+    deflated: true,
+  },
+  {
+    bytes: frame(2, BOMB, { reserved: 4 }),
+    code: 1009,
+    cause: "WsMessageTooLarge",
+    deflated: true,
+  },
 ];
 
 /** What a client offers with its upgrade. */

@@ -73,7 +73,7 @@ limits.add(
     const ended = server.shutdown();
     same(await peer.line(), "last words");
     same(await peer.line(), "shutdown");
-    same((await peer.closing())[0], 1001);
+    same(await peer.closing(), [1001, "the server shuts down"]);
     peer.wire.send(closeFrame(1001)).end();
     const { status, fields, body } = await wire.answer();
     same([status, fields.get("connection"), latin1Of(body)], [200, "close", "/late?100"]);

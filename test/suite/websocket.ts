@@ -61,18 +61,18 @@ websocket.add(
   "messages are answered before the Close, or the fault, behind them",
   async (scene) => {
     const faults = [
-      [closeFrame(1000), 1000],
-      [frame(3), 1002],
-      [frame(TEXT, Uint8Array.of(0xff)), 1007],
+      [closeFrame(1000), 1000, ""],
+      [frame(3), 1002, "a frame has an unknown opcode"],
+      [frame(TEXT, Uint8Array.of(0xff)), 1007, "a text is not valid UTF-8"],
     ] as const;
-    for (const [last, code] of faults) {
+    for (const [last, code, reason] of faults) {
       const peer = await scene.open("before");
       peer.wire.send(
         concat([frame(TEXT, "one"), frame(BINARY, "two"), frame(TEXT, "!late 5 3"), last]),
       );
       for (const due of ["one", "two", "3"])
         sameBytes((await peer.next()).payload, due, "a message");
-      same(await peer.closing(), [code, ""]);
+      same(await peer.closing(), [code, reason]);
       same(await peer.gone(), "fin");
     }
   },
@@ -292,13 +292,13 @@ websocket.add("a client that goes without a Close is 1006", async (scene) => {
 websocket.add("what a handler throws is close 1011, and reported", async (scene) => {
   const before = scene.running.errors.length;
   const message = await scene.open("failing");
-  same((await message.text("!fail").text("!fail").closing())[0], 1011);
+  same(await message.text("!fail").text("!fail").closing(), [1011, "the handler failed"]);
   const pong = await scene.open("failing");
-  same((await pong.send(PONG, "fail").closing())[0], 1011);
+  same(await pong.send(PONG, "fail").closing(), [1011, "the handler failed"]);
   const ping = await scene.open("failing");
   ping.send(PING, "fail");
   sameBytes(await ping.message(PONG), "fail", "pong");
-  same((await ping.closing())[0], 1011);
+  same(await ping.closing(), [1011, "the handler failed"]);
   await scene.until("report", () => scene.running.errors.length > before + 2);
   const where = ["message", "pong", "ping"];
   const told = where.map((name) => ({ where: name, message: "failed as asked" }));
@@ -340,7 +340,8 @@ for (const [code, frames] of Object.entries(BAD)) {
       const peer = await scene.open("bad", "", frame(TEXT, "good"));
       same(await peer.line(), "good", name);
       peer.wire.send(bytes);
-      same((await peer.closing())[0], Number(code), name);
+      const [got, reason] = await peer.closing();
+      same([got, reason !== ""], [Number(code), true], name);
       peer.wire.end();
       await peer.gone();
     }
@@ -356,7 +357,8 @@ websocket.add(
         const final = i === sizes.length - 1;
         peer.send(i === 0 ? BINARY : CONTINUATION, pattern(n), { final });
       });
-      same((await peer.closing())[0], 1009);
+      const [got, reason] = await peer.closing();
+      same([got, reason.endsWith("is larger than maxPayloadLength")], [1009, true]);
     }
     const peer = await scene.open("fits");
     same((await peer.send(BINARY, pattern(70000)).message(BINARY)).length, 70000);

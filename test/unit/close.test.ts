@@ -1,8 +1,8 @@
-// Close reasons: the table the host reads and what the engine puts on the wire are the same.
+// Close reasons: what the engine puts on the wire is what the host's table says.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { CLOSE_REASONS, CloseReason, Control } from "../../assembly/abi";
+import { CLOSE_REASONS, CloseReason, Control, REASON_BYTES, REASON_TEXT } from "../../assembly/abi";
 import { CLOSE_TABLE, reasonName } from "../../host/close";
 import { Drive } from "../drive";
 import { lines } from "../frame";
@@ -35,13 +35,21 @@ close("every text is one line, unlike the others", () => {
   assert.is(new Set(texts).size, texts.length);
 });
 
+close("every text of a Close frame fits into its record", () => {
+  const most = Math.min(123, REASON_BYTES - REASON_TEXT);
+  for (const name of NAMES) {
+    const { text, code } = CLOSE_TABLE[name];
+    assert.ok(code === 0 || text.length <= most, `${name}: ${text.length} bytes, over ${most}`);
+  }
+});
+
 close("there is a counter for every reason", () => {
   assert.ok(Control.CloseCount + CLOSE_REASONS < Control.COUNT);
 });
 
 for (const name of NAMES) {
   const reason = CloseReason[name];
-  const { status, code } = CLOSE_TABLE[name];
+  const { status, code, text } = CLOSE_TABLE[name];
 
   close(`${name}: a request is ${status ? `refused with ${status}` : "dropped"}`, () => {
     const drive = new Drive();
@@ -58,12 +66,12 @@ for (const name of NAMES) {
     drive.end();
   });
 
-  close(`${name}: a WebSocket ${code ? `gets ${code}` : "is dropped"}`, () => {
+  close(`${name}: a WebSocket ${code ? `gets ${code} and the text` : "is dropped"}`, () => {
     const drive = new Drive();
     const wire = drive.webSocket();
     drive.engine.x.abandon(wire.slot, wire.generation, reason);
     drive.turn();
-    assert.equal(lines(wire.take()), code ? [`close ${code}`] : []);
+    assert.equal(lines(wire.take()), code ? [`close ${code} ${text}`] : []);
     assert.is(wire.log.at(-1), code ? `end ${name}` : `closed ${name}`);
     if (code) wire.finish();
     assert.is(wire.log.at(-1), `closed ${name}`);

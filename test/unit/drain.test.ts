@@ -143,7 +143,7 @@ drain("clients get 1012 one after the other; until then they are served", async 
     assert.ok(Math.abs(count - 10 * (i + 1)) <= 1, counts.join());
   });
   for (const client of clients) {
-    assert.equal(client.closed, { code: 1012, reason: "", clean: true });
+    assert.equal(client.closed, { code: 1012, reason: "the server shuts down", clean: true });
     assert.is(client.messages.at(-1), "goodbye");
     assert.is(client.messages.filter((message) => message === "goodbye").length, 1);
   }

@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Trait } from "../../assembly/abi";
 import { type Asked, Drive } from "../drive";
-import { frame, lines, text } from "../frame";
+import { frame, lines, text, closeLine } from "../frame";
 import { Random } from "../../host/testing/random";
 
 const leaf = suite("leaf");
@@ -82,7 +82,7 @@ function takes(drive: Drive, payload: Uint8Array, cut: number): boolean {
   else wire.send(text(payload.subarray(0, cut), { final: 0 }), frame(0, payload.subarray(cut)));
   const taken = wire.messages.length === 1;
   if (taken) assert.ok(Buffer.from(wire.messages[0] as Uint8Array).equals(payload));
-  else assert.equal(lines(wire.take()), ["close 1007"]);
+  else assert.equal(lines(wire.take()), [closeLine("WsBadUtf8")]);
   wire.lose();
   return taken;
 }

@@ -322,7 +322,16 @@ lifecycle("every export that takes an id is tried", () => {
   const tried = Object.keys(calls(testEngine(), 0, 0));
   const others = [
     ...["memory", "base", "params", "align", "footprint", "new", "join", "leave", "delete"],
-    ...["method", "accept", "sendBytes", "stop", "publish", "stageReserve", "stageAppend"],
+    ...[
+      "method",
+      "reasons",
+      "accept",
+      "sendBytes",
+      "stop",
+      "publish",
+      "stageReserve",
+      "stageAppend",
+    ],
     ...["stageDiscard", "stagePublish", "drain", "flush", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure", "measures", "watched"],
     ...["abi", "gauge", "check", "checkUtf8", "streams", "server", "addressText", "decline"],

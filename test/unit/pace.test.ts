@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Outcome, Param } from "../../assembly/abi";
 import { Drive, type Wire } from "../drive";
-import { frame, lines, text } from "../frame";
+import { frame, lines, text, closeLine } from "../frame";
 import { replies } from "../reply";
 
 const pace = suite("pace");
@@ -24,7 +24,7 @@ pace("as many messages as a burst may come at once; the next is close 1008", () 
   const drive = new Drive({ MessageRate: 10, MessageBurst: 5 });
   const wire = drive.webSocket();
   assert.is(flood(wire), 5);
-  assert.equal(lines(wire.take()), ["close 1008"]);
+  assert.equal(lines(wire.take()), [closeLine("Rate")]);
   assert.is(wire.log.at(-1), "end Rate");
   drive.end();
 });
@@ -66,7 +66,7 @@ pace("pings and pongs count, a Close does not; what came before is handled and a
   const wire = drive.webSocket();
   const pieces = [text("a"), frame(9, "p"), frame(10), text("b"), frame(9, "too many"), text("c")];
   wire.send(Buffer.concat(pieces));
-  assert.equal(lines(wire.take()).sort(), ["close 1008", "pong p", "text a", "text b"]);
+  assert.equal(lines(wire.take()).sort(), [closeLine("Rate"), "pong p", "text a", "text b"]);
   const other = drive.webSocket();
   other.send(Buffer.concat([...Array.from({ length: 4 }, () => text("x")), frame(8, "\x03\xe8")]));
   assert.is(other.log.at(-1), "end PeerClosed");
@@ -241,7 +241,7 @@ pace("a message in pieces is closed with 1008 when its bytes do not come", () =>
     assert.not(wire.ended);
     drive.after(1);
     assert.is(wire.log.at(-1), "end ReceiveTooSlow");
-    assert.equal(lines(wire.take()), ["close 1008"]);
+    assert.equal(lines(wire.take()), [closeLine("ReceiveTooSlow")]);
     drive.end();
   }
 });

@@ -302,8 +302,8 @@ testing("a shutdown says 1001 and waits for who answers; time ends the rest", ()
     await t.settle();
     const ended = t.server.shutdown({ timeout: 60000 });
     await t.settle();
-    assert.equal(polite.closed, { code: 1001, reason: "", clean: true });
-    assert.equal(deaf.closing, { code: 1001, reason: "" });
+    assert.equal(polite.closed, { code: 1001, reason: "the server shuts down", clean: true });
+    assert.equal(deaf.closing, { code: 1001, reason: "the server shuts down" });
     assert.is(deaf.closed, undefined);
     await t.clock.advance(2000);
     assert.is(deaf.closed?.code, 1001);
