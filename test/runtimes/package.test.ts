@@ -19,8 +19,11 @@ import { withWebServer } from "../e2e/web";
 import { example, giveAs, makeApp, programOf, read, root, run, start } from "./app";
 
 const test = suite("package");
-/** Packed: 148 kB of server, engine, test tools and types; 36 kB of live page, command line, metrics and client. */
-const SIZE_LIMIT = 186000;
+/**
+ * Bytes of the packed package. It is what one download of a browser's page may weigh; nothing is left out, or written
+ * more tightly than it reads, to stay below it.
+ */
+const SIZE_LIMIT = 600000;
 
 interface Manifest {
   readonly name: string;
