@@ -1061,8 +1061,8 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
   if (has(c, Flag.PeerEnded)) {
-    // A WebSocket needs both directions.
-    kill(c, CloseReason.PeerEnded, Shut.Destroy);
+    // A WebSocket needs both directions. Answers to the requests before it are still sent.
+    finishWith(c, CloseReason.PeerEnded);
     return Outcome.Gone;
   }
   if (engine.freeWebSocket == 0) {

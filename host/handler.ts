@@ -275,9 +275,12 @@ export interface WebSocket<User = unknown> {
   terminate(): boolean;
   /** Sends a ping. @param data at most 125 bytes */
   ping(data?: Data): boolean;
-  /** Stops reading this connection: real backpressure. */
+  /**
+   * Stops handling what this client sends. No message arrives after the call, not even one that has been read. About
+   * 64 KiB are read ahead, so that the client's end is noticed. Then TCP's own backpressure stops the client.
+   */
   pause(): void;
-  /** Goes on with reading it. */
+  /** Goes on with the client's messages, in order. */
   resume(): void;
 }
 

@@ -20,6 +20,8 @@ const WINDOWS = [0, 0, 15, 15, 9];
 export class Peer {
   /** Answers and frames that are still to arrive. */
   readonly owed: Uint8Array[] = [];
+  /** Those of them that answer its own messages. */
+  readonly own = new Set<Uint8Array>();
   /** What it has sent and the server has not come to. */
   readonly inputs: (() => void)[] = [];
   readonly topics = new Set<number>();
@@ -124,6 +126,11 @@ export class Model {
     this.#input(client, (peer) => {
       // What follows may be for the protocol that was asked for.
       if (how === "refuse") return peer.end(answerOf({}, 403, "length", ["no"], true));
+      // A WebSocket needs both directions.
+      if (client.hasEnded) {
+        peer.isOver = true;
+        return;
+      }
       if (this.#settings.params.DeflateRingBytes !== 0) peer.window = WINDOWS[offer] as number;
       peer.owe(switchOf(peer.window));
       peer.isOpen = true;
@@ -136,7 +143,10 @@ export class Model {
 
   said(client: Client, { how, tag, opcode }: Say, payload: Uint8Array): void {
     this.#input(client, (peer) => {
-      const echo = (): void => this.#send(peer, opcode, payload);
+      const echo = (): void => {
+        this.#send(peer, opcode, payload);
+        peer.own.add(peer.owed.at(-1) as Uint8Array);
+      };
       const fail = (): void => peer.close(1011, CLOSE_TABLE.HandlerError.text);
       for (const one of how === "burst" ? burstOf(tag) : [])
         this.#publish({ opcode: 2, payload: payloadOf(one.tag, 2, one.size), plain: false });
@@ -171,6 +181,14 @@ export class Model {
   subscribed(client: Client, topic: number, on: boolean): void {
     if (on) this.peer(client).topics.add(topic);
     else this.peer(client).topics.delete(topic);
+  }
+
+  /** A WebSocket whose client has half-closed ends when what it sent before has been handled. */
+  left(client: Client): void {
+    if (!this.peer(client).isOpen) return;
+    this.#input(client, (peer) => {
+      peer.isOver = true;
+    });
   }
 
   failed(client: Client, code: number, reason: string): void {

@@ -5,8 +5,12 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Outcome } from "../../assembly/abi";
 import { Random } from "../../host/testing/random";
-import { Drive, type Wire } from "../drive";
+import { Runner } from "../../host/testing/run";
+import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
+import { Pump } from "../../worker/server";
+import { Drive, HANDSHAKE, type Wire } from "../drive";
 import { frame, lines, text } from "../frame";
+import { testEngine } from "../wasm";
 
 const held = suite("held");
 
@@ -259,5 +263,76 @@ for (const [what, bytes, log] of [
     drive.end();
   });
 }
+
+held(
+  "4,000 clients behind an asynchronous handler take buffers of the pool, and nothing else",
+  async () => {
+    const [clients, messages] = [4000, 14];
+    const clock = new VirtualClock();
+    const runner = new Runner(clock);
+    const net = new MemoryNet(clock);
+    const pool = 16777216;
+    const engine = testEngine({
+      ...{ Connections: 4096, WebSockets: 4096, ReplyPoolBytes: 4194304, WindowBytes: 65536 },
+      ...{ ReceivePoolBytes: pool, IdleTimeout: 0 },
+    });
+    const pump = new Pump({ engine, clock });
+    const waiting: (() => void)[] = [];
+    let calls = 0;
+    pump.setHandler({
+      request: (_, res) => res.upgrade(),
+      message() {
+        calls++;
+        return new Promise<void>((resolve) => {
+          waiting.push(resolve);
+        });
+      },
+    });
+    net.open(engine.windowView(), pump.accept);
+    const sockets: (MemorySocket | undefined)[] = [];
+    while (sockets.length < clients) {
+      // As many as wait to be accepted at a time.
+      for (let i = 0; i < 500; i++) {
+        const socket = net.connect(4096, `#${sockets.length}`);
+        socket?.send(Buffer.from(HANDSHAKE));
+        sockets.push(socket);
+      }
+      await runner.settle();
+    }
+    const message = text("m".repeat(119));
+    const talk = Buffer.concat(Array.from({ length: messages }, () => message));
+    for (const socket of sockets) socket?.send(talk);
+    await runner.settle();
+    engine.x.gauge();
+    // One message of each has been parsed. The rest lies where the plan says: nothing of it is with the host.
+    assert.is(calls, clients);
+    assert.is(engine.get(Control.MessagesIn), clients);
+    const used = engine.get(Control.ReceivePoolUsed);
+    const unparsed = clients * (talk.length - message.length);
+    assert.ok(
+      used >= unparsed && used <= Math.min(pool, clients * 65536),
+      `${used} bytes are held`,
+    );
+    assert.ok(used <= 2 * unparsed, `${used} bytes are held for ${unparsed}`);
+    assert.ok(pump.connections.every(({ rest }) => rest === undefined));
+    // Clients that leave are noticed, and give their buffers back.
+    for (const socket of sockets.slice(0, clients / 2)) socket?.reset();
+    await runner.settle();
+    assert.is(pump.count(), clients / 2);
+    engine.x.gauge();
+    assert.is(engine.get(Control.ReceivePoolUsed), used / 2);
+    // The others' messages are handled, each once.
+    while (waiting.length > 0) {
+      for (const resolve of waiting.splice(0)) resolve();
+      await runner.settle();
+    }
+    assert.is(calls, clients + (clients / 2) * (messages - 1));
+    engine.x.gauge();
+    assert.is(engine.get(Control.ReceivePoolUsed), 0);
+    pump.endAll();
+    await runner.settle();
+    pump.stop();
+  },
+);
 
 held.run();
