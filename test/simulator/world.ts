@@ -4,7 +4,6 @@
 // Invariant: what happens follows from the settings and the steps alone.
 
 import { createHash } from "node:crypto";
-import { CloseReason, Control } from "../../assembly/abi";
 import type { StaticBody, WebSocket } from "../../host/handler";
 import { CLOSE_TABLE } from "../../host/close";
 import type { Application } from "../../host/application";
@@ -302,16 +301,11 @@ export class World implements Scene, Court {
     }
   }
 
-  /** Connections for which there was no room. */
-  get #refusals(): number {
-    return this.engine.get(Control.CloseCount - CloseReason.NoRoom);
-  }
-
   #connect({ client: id, buffer, prompt, polite }: Of<"connect">): void {
-    const refusals = this.#refusals;
-    const socket = this.net.connect(buffer, `#${id}`);
+    const address = `#${id}`;
+    const socket = this.net.connect(buffer, address);
     if (!socket) return;
-    if (this.#refusals > refusals) {
+    if (!this.pump.connections.some(({ peerAddress }) => peerAddress === address)) {
       // All slots are taken: it would be told 503, and goes.
       this.refused++;
       socket.reset();
