@@ -175,10 +175,19 @@ export function unwatch(c: Conn): void {
   add(Control.Watched, -1);
 }
 
+/**
+ * True while bytes before a pong that is waited for are not acknowledged. The pong's time begins with the last of them,
+ * so readings go on until then: the next ones, after half of the time, would be too late to see it.
+ */
+function isDraining(c: Conn): bool {
+  if (c.state != State.Open || c.watch == Watch.None || c.writing != 0) return false;
+  return has(c, Flag.Pinged) && c.queued != 0;
+}
+
 /** Looks whether a connection is past half of its time. @returns true when the host is to read its queue from now on */
 export function look(c: Conn): bool {
   endsAt(c);
-  const isPast = engine.measures != 0 && engine.now >= halfAt;
+  const isPast = engine.measures != 0 && (engine.now >= halfAt || isDraining(c));
   if (!isPast) unwatch(c);
   if (!isPast || c.watch != Watch.None) return false;
   c.watch = Watch.Asked;

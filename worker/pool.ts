@@ -165,13 +165,19 @@ export class Pool {
     const { abort } = job;
     const { handlerTimeout } = this.#limits;
     let late = false;
-    const cancel =
-      handlerTimeout > 0
-        ? this.#pump.after(handlerTimeout, () => {
-            late = true;
-            abort.abort();
-          })
-        : undefined;
+    let cancel: (() => void) | undefined;
+    const limit = (): void => {
+      cancel = this.#pump.after(handlerTimeout, () => {
+        // It may be the client that its thread waits for, whose own limits hold.
+        if (job.lane && this.#watched.has(job.lane)) {
+          limit();
+          return;
+        }
+        late = true;
+        abort.abort();
+      });
+    };
+    if (handlerTimeout > 0) limit();
     try {
       const transfer = [task.bytes.buffer as ArrayBuffer];
       this.#finish(job, (await this.#threads.run(task, transfer, abort.signal)) as Outcome);

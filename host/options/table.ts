@@ -616,7 +616,7 @@ export const POOL_OPTIONS: readonly OptionRow<keyof PoolOptions>[] = [
     default: 30000,
     min: 0,
     max: DAY,
-    text: "Until `request` has settled; then its thread is ended and the answer is 500. 0: no limit.",
+    text: "Until `request` has settled, unless its client must read first; then its thread ends: 500. 0: no limit.",
   },
   {
     name: "heap",

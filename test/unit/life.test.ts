@@ -193,6 +193,22 @@ for (const rate of [4000, 12000, 100000]) {
   });
 }
 
+life("the time of a pong begins with the last byte acknowledged before it", () => {
+  // Its kernel acknowledges all but 60 kB, which are read in 60 of the 75 s.
+  for (const bytes of [300000, 340000, 380000]) {
+    const world = new World(true);
+    const socket = world.webSocket();
+    assert.ok(world.pump.broadcast(new Uint8Array(bytes)));
+    world.read(socket, 1000, bytes / 1000);
+    world.clock.advance(60000);
+    assert.equal(world.causes, [], `${bytes} bytes`);
+    world.send(socket, frame(10));
+    world.clock.advance(40000);
+    assert.equal(world.causes, [], `${bytes} bytes`);
+    world.check();
+  }
+});
+
 life("where no queue can be read, completed writes alone are progress", () => {
   // Between two of them lie up to a third of the kernel's buffer and a run: 38 kB/s for 30 s.
   const world = new World(false, 1e7);
