@@ -58,9 +58,15 @@ async function adviceOnPort(): Promise<string> {
   return "another process listens there: end it, or choose another port; 0 picks a free one";
 }
 
+/** True for an error of listening on a port, or on a path, that is taken. A descriptor's error names the option `fd`. */
+function isTaken(error: unknown): error is Error {
+  if (!(error instanceof Error) || (error as { code?: unknown }).code !== "EADDRINUSE")
+    return false;
+  return !error.message.startsWith("fd:");
+}
+
 /** Adds to an error of listening what to do about it. @returns the error */
 export async function explained(error: unknown): Promise<unknown> {
-  if (error instanceof Error && (error as { code?: unknown }).code === "EADDRINUSE")
-    error.message += `; ${await adviceOnPort()}`;
+  if (isTaken(error)) error.message += `; ${await adviceOnPort()}`;
   return error;
 }
