@@ -579,10 +579,12 @@ export enum CloseReason {
   EvictedUnfinished = -67,
   /** Its client did not read its answer. */
   EvictedUnread = -68,
+  /** A message that the application's `send(id)` had accepted found no room. */
+  SendOverrun = -69,
 }
 
 /** Close reasons are −1 … −CLOSE_REASONS. */
-export const CLOSE_REASONS: u32 = 68;
+export const CLOSE_REASONS: u32 = 69;
 
 /** Bytes of a record of the table at `reasons`. */
 export const REASON_BYTES: u32 = 64;

@@ -733,8 +733,11 @@ export function drain(from: u32, to: u32): u32 {
       case RecordKind.Send:
         if (isWorthDeflating(takesDeflate(live(slot, generation)), flags, length))
           outcome = Outcome.Compress;
-        // The client alone pays for a full queue.
-        else send(slot, generation, flags, payload, length);
+        else if (send(slot, generation, flags, payload, length) == Outcome.Full) {
+          // It was accepted: the client ends, so that no message is missing among the others.
+          // mutant send-hole: ;
+          fail(live(slot, generation), CloseReason.SendOverrun);
+        }
         break;
       case RecordKind.Ping:
         ping(slot, generation, payload, length);

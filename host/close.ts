@@ -84,6 +84,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   EvictedIdle: row("evicted to make room: between two requests"),
   EvictedUnfinished: row("evicted to make room: its request came too slowly"),
   EvictedUnread: row("evicted to make room: the client did not read its answer for 5 s"),
+  SendOverrun: row("a message accepted by send(id) found no room", 0, 1013),
   ReceiveTooSlow: row("a body or message came slower than minReceiveRate", 408, 1008),
 };
 

@@ -18,6 +18,7 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../assembly/abi";
+import type { Credit } from "./credit";
 import { sizeOf } from "./data";
 import { byteLength, encodeInto } from "./text";
 import { OP_BYTES, type Op } from "./wire";
@@ -50,8 +51,11 @@ export class InboxWriter {
   /** Bytes of the ring before which nothing has to be looked up: the tail as last seen. */
   #tail = 0;
   #transfers = 0;
-  /** Bytes of the tail of the operation that was put last. */
+  /** Bytes of the data of the record, or of the tail of the operation, that was put last. */
   tailBytes = 0;
+  /** Why the last message was refused, when that was not for want of room here: `ready` waits for it. */
+  refusedBy: Credit | undefined;
+  readonly #awaited = new Set<Credit>();
   #waiters: (() => void)[] = [];
 
   /** @param memory as `inboxMemory` makes it, or as large; this is its only producer */
@@ -128,6 +132,7 @@ export class InboxWriter {
     generation = 0,
     prefix: Uint8Array = EMPTY,
   ): boolean {
+    this.refusedBy = undefined;
     const text = typeof data === "string";
     // A character takes at most three bytes; only a text that might not fit is measured.
     let most = text ? data.length * 3 : sizeOf(data);
@@ -138,6 +143,7 @@ export class InboxWriter {
       bytes.set(prefix);
       if (text) encodeInto(data, bytes.subarray(prefix.length));
       else bytes.set(data, prefix.length);
+      this.tailBytes = most;
       return this.#transfer(kind, bytes, slot, generation);
     }
     const at = this.#place((RECORD_BYTES + prefix.length + most + 7) & ~7);
@@ -147,6 +153,7 @@ export class InboxWriter {
     let length = most;
     if (text) length = encodeInto(data, this.#bytes.subarray(from, from + most));
     else this.#bytes.set(data, from);
+    this.tailBytes = length;
     this.#commit(at, kind, prefix.length + length, slot, generation, 0);
     return true;
   }
@@ -165,6 +172,7 @@ export class InboxWriter {
     fields: Uint8Array,
     tail: string | Uint8Array,
   ): boolean {
+    this.refusedBy = undefined;
     const kind = RecordKind.Host | (op << 8);
     const text = typeof tail === "string";
     const front = OP_BYTES + fields.length;
@@ -253,8 +261,18 @@ export class InboxWriter {
     return (this.#head - this.#tail) >>> 0 <= this.#size / 16 && this.#onTheWay === 0;
   }
 
-  /** Resolves when half of the inbox is free. */
+  /** As `room`; where a client's credit refused the last message, also when half of that is free, or it has ended. */
   ready(): Promise<void> {
+    const { refusedBy } = this;
+    if (!refusedBy?.isSpent) return this.room();
+    this.#awaited.add(refusedBy);
+    return Promise.all([refusedBy.freed(), this.room()]).then(() => {
+      this.#awaited.delete(refusedBy);
+    });
+  }
+
+  /** Resolves when half of the inbox is free. */
+  room(): Promise<void> {
     if (this.roomy) return Promise.resolve();
     return new Promise((resolve) => {
       this.#waiters.push(resolve);
@@ -264,6 +282,7 @@ export class InboxWriter {
 
   /** The consumer says that there is room, or `ended`: it is gone and nobody need wait any more. */
   told(ended = false): void {
+    if (ended) for (const credit of this.#awaited) credit.release();
     while (!ended && this.#waiters.length > 0 && !this.roomy) {
       Atomics.store(this.#words, INBOX_WAITING, 1);
       // It may have become roomy before the flag stood; else the consumer says so.

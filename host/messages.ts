@@ -4,6 +4,7 @@
 
 import { RecordKind, SLOT_LIMIT } from "../assembly/abi";
 import { checkClose } from "./close";
+import { type CreditLimits, Credits } from "./credits";
 import { type Payload, messageOf, sizeOf } from "./data";
 import { checkId, publishFlags, sendFlags } from "./flags";
 import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
@@ -28,14 +29,20 @@ export interface Messages {
   subscribe(id: number, topic: string): boolean;
   /** Ends a subscription; what was published before still arrives. @returns as `broadcast` */
   unsubscribe(id: number, topic: string): boolean;
-  /** Sends to one client; to a stale id it does nothing. @returns as `broadcast` */
+  /**
+   * Sends to one client; to a stale id it does nothing. What was accepted arrives in order, or the client is ended, by
+   * the cause `SendOverrun` when several threads, or a thread and the handler, have filled its queue.
+   * @returns as `broadcast`; false also when more than `maxBacklog` is under way to the client: `ready()` resolves when
+   * half of that has left, or the client has ended
+   */
   send(id: number, data: Data, options?: SendOptions): boolean;
   /** Starts a message built piece by piece, in a buffer of its own. */
   stage(): Stage;
   /** Closes one connection in order. @returns as `broadcast` */
   closeConnection(id: number, code?: number, reason?: string): boolean;
   /**
-   * Resolves when at least half of the inbox is free. Rejects once nothing can be published any more, with `code`
+   * Resolves when at least half of the inbox is free; after a `send` that its client refused, when that client has room
+   * again, too. Rejects once nothing can be published any more, with `code`
    * "ERR_SERVER_ENDED"; that need not be handled.
    */
   ready(): Promise<void>;
@@ -50,16 +57,19 @@ export class MessageWriter implements StageTarget {
   readonly isUtf8 = isUtf8;
   readonly #isOpen: () => boolean;
   readonly #prefixes = new Map<string, Uint8Array>();
+  readonly #credits: Credits;
 
   /** @param isOpen false: nothing may be sent now */
-  constructor(inbox: InboxWriter, ringBytes: number, isOpen: () => boolean) {
+  constructor(inbox: InboxWriter, ringBytes: number, limits: CreditLimits, isOpen: () => boolean) {
     this.#inbox = inbox;
+    this.#credits = new Credits(limits);
     this.ringBytes = ringBytes;
     this.#isOpen = isOpen;
   }
 
   /** @param id of the client it concerns, 0 for none @param prefix bytes that go before the data */
   #put(kind: number, data: Payload, id = 0, prefix?: Uint8Array): boolean {
+    this.#inbox.refusedBy = undefined;
     if (!this.#isOpen()) return false;
     return this.#inbox.put(kind, data, id % SLOT_LIMIT, Math.floor(id / SLOT_LIMIT), prefix);
   }
@@ -110,9 +120,26 @@ export class MessageWriter implements StageTarget {
     return this.#put(kind | (flags << 8), bytes, except, prefix);
   }
 
-  /** Sends a staged message to one client. */
-  sendBytes(id: number, bytes: Uint8Array, flags: number): boolean {
-    return this.#put(RecordKind.Send | (flags << 8), bytes, id);
+  /** Sends a message that has been checked to one client. */
+  sendBytes(id: number, bytes: Payload, flags: number): boolean {
+    const refusal = this.#credits.refusalOf(id);
+    if (refusal) {
+      this.#inbox.refusedBy = refusal;
+      return false;
+    }
+    if (!this.#put(RecordKind.Send | (flags << 8), bytes, id)) return false;
+    this.#credits.take(id, this.#inbox.tailBytes);
+    return true;
+  }
+
+  /** The worker reports what has left the queues of clients (worker/debts.ts). */
+  credited(report: Float64Array): void {
+    this.#credits.settle(report);
+  }
+
+  /** Clients to which something may be under way by `send`. */
+  get underWay(): number {
+    return this.#credits.size;
   }
 
   subscribe(id: number, topic: string): boolean {
@@ -131,7 +158,7 @@ export class MessageWriter implements StageTarget {
     checkId(id);
     const payload = messageOf("send", data, options);
     const flags = sendFlags(payload, options);
-    return this.#put(RecordKind.Send | (flags << 8), payload, id);
+    return this.sendBytes(id, payload, flags);
   }
 
   stage(): Stage {

@@ -4,6 +4,7 @@
 // Invariant: nothing overtakes what is queued. What may be refused is refused while something is queued, so
 // the queue holds at most an answer for each request, and a few operations for each WebSocket.
 
+import type { Credit } from "./credit";
 import type { InboxWriter } from "./inbox";
 import type { Op } from "./wire";
 
@@ -45,6 +46,12 @@ export class Outlet {
     return this.#inbox.tailBytes;
   }
 
+  /** A client's credit refuses a message: the server's `ready` waits for that. */
+  refuse(credit: Credit): void {
+    credit.refused = true;
+    this.#inbox.refusedBy = credit;
+  }
+
   /** Sends an operation if there is room. */
   offer(
     op: Op,
@@ -55,6 +62,7 @@ export class Outlet {
     fields: Uint8Array,
     tail: string | Uint8Array,
   ): boolean {
+    this.#inbox.refusedBy = undefined;
     if (this.#queue.length > 0) return false;
     return this.#inbox.putOp(op, slot, generation, first, second, fields, tail);
   }
@@ -86,7 +94,7 @@ export class Outlet {
   #wait(): void {
     if (this.#waiting || this.#ended) return;
     this.#waiting = true;
-    this.#inbox.ready().then(() => {
+    this.#inbox.room().then(() => {
       this.#waiting = false;
       this.#flush();
     });

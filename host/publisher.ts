@@ -44,6 +44,8 @@ export interface PublisherHandle {
   readonly port: TransferredPort;
   /** Bytes of the ring: no message may be larger. */
   readonly ringBytes: number;
+  /** `maxBacklog` and `maxWebSockets`: what may be under way to clients. */
+  readonly limits: { readonly backlog: number; readonly clients: number };
 }
 
 /** A thread's own way to the server. */
@@ -54,8 +56,8 @@ export interface Publisher extends Messages, Disposable {
   close(): void;
 }
 
-/** The worker to a publisher: there is room again. */
-export type PublisherNotice = "room";
+/** The worker to a publisher: there is room again; messages have left clients' queues (worker/debts.ts). */
+export type PublisherNotice = "room" | Float64Array;
 /** A publisher to the worker: the doorbell, or a buffer that does not fit its inbox. */
 export type PublisherRing = 0 | { readonly number: number; readonly bytes: Uint8Array };
 
@@ -66,7 +68,7 @@ class OpenPublisher extends MessageWriter implements Publisher {
   readonly #state: { open: boolean };
 
   constructor(handle: PublisherHandle) {
-    const { memory, ringBytes } = handle;
+    const { memory, ringBytes, limits } = handle;
     const port = handle.port as unknown as PublisherPort;
     const state = { open: true };
     const inbox = new InboxWriter(memory, {
@@ -75,11 +77,15 @@ class OpenPublisher extends MessageWriter implements Publisher {
         port.postMessage({ number, bytes } satisfies PublisherRing, [bytes.buffer as ArrayBuffer]);
       },
     });
-    super(inbox, ringBytes, () => state.open);
+    super(inbox, ringBytes, limits, () => state.open);
     this.#inbox = inbox;
     this.#port = port;
     this.#state = state;
-    port.addEventListener("message", () => inbox.told());
+    port.addEventListener("message", ({ data }) => {
+      const notice = data as PublisherNotice;
+      if (notice === "room") inbox.told();
+      else this.credited(notice);
+    });
     port.addEventListener("close", () => this.#end());
     port.start();
     port.unref?.();

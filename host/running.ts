@@ -9,6 +9,7 @@ import type { Remote } from "comlink";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
 import type { TlsOptions } from "../worker/net";
 import { Application, membersOf } from "./application";
+import type { CreditLimits } from "./credits";
 import { messageOf } from "./data";
 import { checkId, sendFlags } from "./flags";
 import { quiet, serverEnded } from "./ended";
@@ -161,6 +162,7 @@ export class RunningServer implements Server {
   readonly #mirror: Mirror | undefined;
   readonly #control: Remote<ControlPlane>;
   readonly #ringBytes: number;
+  readonly #limits: CreditLimits;
   readonly #inboxBytes: number;
   readonly #loadTimeout: number;
   readonly #messages: MessageWriter;
@@ -207,6 +209,7 @@ export class RunningServer implements Server {
     this.onEvict = options.onEvict;
     this.#log = new Log(options.logger, options.onError);
     this.#ringBytes = settings.values.ring;
+    this.#limits = { backlog: settings.values.maxBacklog, clients: settings.values.maxWebSockets };
     this.#loadTimeout = settings.values.loadTimeout;
     const transfer = (number: number, bytes: Uint8Array): void => {
       this.#post({ ringcast: "buffer", number, bytes }, [bytes.buffer as ArrayBuffer]);
@@ -226,6 +229,7 @@ export class RunningServer implements Server {
     this.#messages = new MessageWriter(
       this.#inbox,
       this.#ringBytes,
+      this.#limits,
       // Nothing overtakes an answer that waits for room.
       () => this.#open() && (this.#application?.outlet.isClear ?? true),
     );
@@ -276,6 +280,9 @@ export class RunningServer implements Server {
       case "passed":
         this.#mirror?.passed(notice.tail);
         this.#inbox.told();
+        break;
+      case "credit":
+        this.#messages.credited(notice.report);
         break;
       case "evicted":
         this.#log.evicted(notice.evictions, this.onEvict);
@@ -514,7 +521,8 @@ export class RunningServer implements Server {
     const memory = inboxMemory(this.#inboxBytes);
     this.#post({ ringcast: "publisher", memory, port: port1 }, [port1]);
     const port = port2 as TransferredPort;
-    return { ringcast: "publisher", memory, port, ringBytes: this.#ringBytes };
+    const limits = this.#limits;
+    return { ringcast: "publisher", memory, port, ringBytes: this.#ringBytes, limits };
   }
 
   reload(handler?: Options["handler"]): Promise<void> {

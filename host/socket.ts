@@ -83,11 +83,11 @@ export class RemoteSocket implements WebSocket, Thirsty {
   offer(payload: Payload, flags: number): boolean {
     if (this.#state !== "open") return false;
     const credit = this.#credit;
+    const { outlet } = this.#application;
     if (credit.isSpent) {
-      credit.refused = true;
+      outlet.refuse(credit);
       return false;
     }
-    const { outlet } = this.#application;
     if (!outlet.offer(Op.Send, this.#slot, this.#generation, flags, 0, NONE, payload)) {
       outlet.whenRoom(this);
       return false;
@@ -199,6 +199,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
   /** The connection has ended. */
   ended(): void {
     this.#state = "closed";
+    this.#credit.release();
     this.#topics.clear();
     if (this.#paused) this.isDeaf = true;
     this.#paused = false;

@@ -36,6 +36,8 @@ export type Notice =
   | ArrayBuffer
   | { readonly ringcast: "room" }
   | { readonly ringcast: "passed"; readonly tail: number }
+  /** What has left clients' queues (worker/debts.ts). */
+  | { readonly ringcast: "credit"; readonly report: Float64Array<ArrayBuffer> }
   | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
   | { readonly ringcast: "error"; readonly error: Told; readonly where: string }
   /** The engine trapped: the worker ends. */
@@ -141,6 +143,7 @@ export class Worker {
       typeof data.inbox === "number" ? new ArrayBuffer(INBOX_WORDS * 4 + data.inbox) : data.inbox;
     this.inbox = new SharedInbox(memory, {
       room: () => platform.post({ ringcast: "room" }),
+      credit: (report) => platform.post({ ringcast: "credit", report }, [report.buffer]),
       retry: (ms) => {
         setTimeout(() => this.pump.schedule(), ms);
       },
@@ -193,6 +196,7 @@ export class Worker {
     const { pump } = this;
     const own = new SharedInbox(memory, {
       room: () => port.postMessage("room" satisfies PublisherNotice),
+      credit: (report) => port.postMessage(report satisfies PublisherNotice, [report.buffer]),
       retry: (ms) => {
         setTimeout(() => pump.schedule(), ms);
       },

@@ -22,6 +22,7 @@ import {
   RecordKind,
 } from "../assembly/abi";
 import { viewOf } from "../host/text";
+import { Debts } from "./debts";
 import type { Pump } from "./server";
 
 /** A source of records that the pump drains. */
@@ -31,6 +32,8 @@ export interface Inbox {
    * @returns true when there is more to do at once
    */
   drain(pump: Pump, share: number): boolean;
+  /** A WebSocket has ended. */
+  ended(id: number): void;
   /** The turn ends; `more`: another follows at once. */
   rest(more: boolean): void;
 }
@@ -38,6 +41,8 @@ export interface Inbox {
 interface InboxPort {
   /** Tells the producer that there is room again. */
   room(): void;
+  /** Tells the producer what has left clients' queues: `Debts.settle`. */
+  credit(report: Float64Array<ArrayBuffer>): void;
   /** Wakes the pump in `ms`: the ring had no room. */
   retry(ms: number): void;
 }
@@ -64,6 +69,9 @@ export class SharedInbox implements Inbox {
   /** Buffers that were transferred because they did not fit, by number. */
   readonly #transferred = new Map<number, Uint8Array>();
   #blocked = false;
+  readonly #debts = new Debts();
+  /** The batch has messages for single clients. */
+  #hasSends = false;
   /** The next record's buffer has not come. */
   #isLost = false;
   /** The producer has gone: called once all it said has been carried out. */
@@ -118,6 +126,7 @@ export class SharedInbox implements Inbox {
       }
       engine.u8.set(this.#bytes.subarray(from, from + batch), engine.scratch);
       const done = this.#carryOut(pump, batch);
+      if (this.#hasSends) this.#noteSends(pump, from, from + done);
       tail = this.#advance(tail, done);
       left -= done;
       if (this.#blocked || done === 0) break;
@@ -125,8 +134,23 @@ export class SharedInbox implements Inbox {
     return tail !== head && !this.#blocked;
   }
 
+  #kindAt(at: number): RecordKind {
+    return this.#view.getUint32(at + RECORD_KIND, true) & 255;
+  }
+
   #isHost(at: number): boolean {
-    return (this.#view.getUint32(at + RECORD_KIND, true) & 255) === RecordKind.Host;
+    return this.#kindAt(at) === RecordKind.Host;
+  }
+
+  /** Notes the messages for single clients among the records of [from, to), which are carried out. */
+  #noteSends(pump: Pump, from: number, to: number): void {
+    const view = this.#view;
+    for (let at = from; at < to; at += view.getUint32(at + RECORD_TOTAL, true)) {
+      if (this.#kindAt(at) !== RecordKind.Send) continue;
+      const slot = view.getUint32(at + RECORD_SLOT, true);
+      const generation = view.getUint32(at + RECORD_GENERATION, true);
+      this.#debts.note(pump, slot, generation, view.getUint32(at + RECORD_LENGTH, true));
+    }
   }
 
   /** Has the operation at `from` carried out, where it lies; returns its bytes. */
@@ -146,10 +170,13 @@ export class SharedInbox implements Inbox {
   /** Bytes of the whole records in the next `share` bytes, of one at least; 0 when that is over `limit`. */
   #whole(from: number, share: number, limit: number, run: number): number {
     let bytes = 0;
+    this.#hasSends = false;
     while (bytes < run) {
       const total = this.#view.getUint32(from + bytes + RECORD_TOTAL, true);
       if (bytes + total > limit || (bytes > 0 && bytes + total > share)) break;
-      if (this.#isHost(from + bytes)) break;
+      const kind = this.#kindAt(from + bytes);
+      if (kind === RecordKind.Host) break;
+      if (kind === RecordKind.Send) this.#hasSends = true;
       bytes += total;
     }
     return bytes;
@@ -199,7 +226,7 @@ export class SharedInbox implements Inbox {
     const flags = (kind >>> 8) & 255;
     const bytes = new Uint8Array(u8.subarray(at + RECORD_BYTES, at + RECORD_BYTES + length));
     if ((kind & 255) === RecordKind.Send) {
-      pump.outgoing.sendPacked(slot, generation, bytes, flags);
+      pump.outgoing.sendAccepted(slot, generation, bytes, flags);
       return total;
     }
     return this.#publish(pump, kind & 255, bytes, flags, slot, generation) ? total : 0;
@@ -216,7 +243,8 @@ export class SharedInbox implements Inbox {
   ): boolean {
     let outcome: Outcome = Outcome.Ok;
     if (kind === RecordKind.Send) {
-      outcome = pump.outgoing.sendLarge(slot, generation, bytes, flags);
+      pump.outgoing.sendAccepted(slot, generation, bytes, flags);
+      this.#debts.note(pump, slot, generation, bytes.length);
     } else if (kind === RecordKind.Broadcast) {
       outcome = pump.outgoing.publishLarge(bytes, flags, 0, slot, generation);
     } else if (kind === RecordKind.Publish) {
@@ -297,7 +325,13 @@ export class SharedInbox implements Inbox {
     return Atomics.load(this.#words, INBOX_TAIL) !== Atomics.load(this.#words, INBOX_HEAD);
   }
 
+  ended(id: number): void {
+    this.#debts.ended(id);
+  }
+
   rest(more: boolean): void {
+    const report = this.#debts.settle();
+    if (report) this.#port.credit(report);
     if (more) return;
     // A buffer that never came is waited for no more.
     if (this.last && (!this.ready || this.#isLost)) {

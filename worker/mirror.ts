@@ -48,6 +48,10 @@ export class MirroredInbox implements Inbox {
     return this.#inbox.drain(pump, share);
   }
 
+  ended(id: number): void {
+    this.#inbox.ended(id);
+  }
+
   rest(more: boolean): void {
     const tail = this.#words[INBOX_TAIL] as number;
     if (tail !== this.#told) {

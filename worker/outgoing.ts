@@ -81,11 +81,14 @@ export class Outgoing implements StageTarget {
     return packed && packed.length < bytes.length ? packed : undefined;
   }
 
-  /** Sends a message from the inbox, compressed when its client takes it so. */
-  sendPacked(slot: number, generation: number, bytes: Uint8Array, flags: number): void {
+  /**
+   * Sends a message of the inbox, which its producer was told is accepted: a client without room for it is ended, as by
+   * the engine's `drain`.
+   */
+  sendAccepted(slot: number, generation: number, bytes: Uint8Array, flags: number): void {
     const peer = this.#pump.peer(idOf(slot, generation));
-    if (!peer) return;
-    this.send(peer, bytes, flags);
+    if (peer && this.send(peer, bytes, flags) === Outcome.Full)
+      this.#pump.abandon(peer, CloseReason.SendOverrun);
   }
 
   /** Sends a message that is too large for the scratch region, a piece at a time. */

@@ -721,8 +721,9 @@ export class Pump implements HandlerServer {
     peer.bodies = undefined;
     peer.rest = undefined;
     this.engine.x.free(peer.slot, peer.generation);
+    if (peer.ws) for (const inbox of this.#inboxes) inbox.ended(peer.id);
     this.#tellClosed(peer, reason, lagBytes, code);
-    if (this.#idleWaiters.length > 0) this.schedule();
+    if (peer.ws || this.#idleWaiters.length > 0) this.schedule();
   }
 
   #tellClosed(peer: Peer, reason: number, lagBytes: number, code: number): void {

@@ -37,7 +37,7 @@ export class MemoryServer implements Server {
   readonly #listener: Listener;
   readonly #place: (handler: HandlerModule) => Promise<void>;
   #options: Options;
-  /** The last publication found no room. */
+  /** The last message found no room. */
   #isFull = false;
   #ending: Promise<void> | undefined;
   /** The reload before; it never rejects. */
@@ -112,7 +112,7 @@ export class MemoryServer implements Server {
     sendFlags(messageOf("send", data, options), options);
     if (!this.#isOpen) return false;
     // As over an inbox: to who has gone it does nothing.
-    return this.#pump.peer(id)?.ws ? this.#pump.send(id, data, options) : true;
+    return this.#note(!this.#pump.peer(id)?.ws || this.#pump.send(id, data, options));
   }
 
   stage(): Stage {
@@ -124,7 +124,8 @@ export class MemoryServer implements Server {
         this.#isOpen && this.#note(outgoing.publishBytes(topic, bytes, flags, except)),
       // As over an inbox: to a client that has gone it does nothing.
       sendBytes: (id, bytes, flags) =>
-        this.#isOpen && (!this.#pump.peer(id)?.ws || outgoing.sendBytes(id, bytes, flags)),
+        this.#isOpen &&
+        this.#note(!this.#pump.peer(id)?.ws || outgoing.sendBytes(id, bytes, flags)),
     });
   }
 
@@ -169,7 +170,7 @@ export class MemoryServer implements Server {
     return this.#pump.metrics();
   }
 
-  /** As over an inbox; when the last publication found no room, a millisecond passes. */
+  /** As over an inbox; when the last message found no room, a millisecond passes. */
   ready(): Promise<void> {
     return quiet(this.#ready());
   }

@@ -31,7 +31,6 @@ interface Book {
   /** The last message that arrived, by producer. */
   readonly last: Map<string, number>;
   expects: boolean;
-  missed: number;
 }
 
 /** The body of the answer to a request that is handled. */
@@ -77,7 +76,7 @@ export class Ledger implements Judge {
     let book = this.#books.get(client);
     if (!book) {
       const lists = { answers: [], owed: new Set<Entry>(), topics: new Set<number>() };
-      book = { ...lists, last: new Map(), expects: false, missed: 0 };
+      book = { ...lists, last: new Map(), expects: false };
       this.#books.set(client, book);
     }
     return book;
@@ -183,17 +182,13 @@ export class Ledger implements Judge {
   }
 
   delivered(): void {
-    let missed = 0;
     for (const client of this.#court.readers().keys()) {
       const { owed } = this.#book(client);
       if (client.phase !== "frames" || client.socket.gone !== "" || client.why !== undefined)
         continue;
-      const lost = [...owed].filter(({ isRecord }) => !isRecord);
-      missed += owed.size - lost.length;
-      if (lost.length > 0) client.fail(`${lost.length} messages lack, the first ${lost[0]?.tag}`);
+      const [first] = owed;
+      if (first) client.fail(`${owed.size} messages lack, the first ${first.tag}`);
     }
-    if (missed > this.#court.messagesRefused)
-      throw new Error(`${missed} messages lack, ${this.#court.messagesRefused} were refused`);
     for (const [client, { answers }] of this.#books) {
       const isOpen = client.socket.gone === "" && !client.hasEnded && client.why === undefined;
       if (isOpen && client.phase === "http" && !client.isDone && answers.length > 0)

@@ -22,11 +22,19 @@ export class Owner {
 
   constructor(world: World) {
     this.#world = world;
+    const { params } = world.engine;
     this.#messages = new MessageWriter(
       world.post.writer,
-      world.engine.params[Param.RingBytes] as number,
+      params[Param.RingBytes] as number,
+      { backlog: params[Param.Backlog] as number, clients: params[Param.WebSockets] as number },
       () => world.application?.outlet.isClear ?? true,
     );
+    world.post.onCredit = (report) => this.#messages.credited(report);
+  }
+
+  /** Clients to which messages of the application may be under way. */
+  get underWay(): number {
+    return this.#messages.underWay;
   }
 
   /** In stress mode each message carries its tag. */

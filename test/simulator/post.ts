@@ -15,6 +15,8 @@ import type { Settings } from "./steps";
 export class Post {
   readonly inbox: SharedInbox;
   readonly writer: InboxWriter;
+  /** Takes what the worker reports of clients' queues. */
+  onCredit: (report: Float64Array) => void = () => undefined;
 
   /** @param line makes a way for messages between the threads */
   constructor(pump: Pump, clock: VirtualClock, { inboxBytes, copied }: Settings, line: () => Line) {
@@ -31,6 +33,7 @@ export class Post {
     const memory = copied ? new ArrayBuffer(INBOX_WORDS * 4 + inboxBytes) : inboxMemory(inboxBytes);
     this.inbox = new SharedInbox(memory, {
       room: () => toHost.send(() => this.writer.told()),
+      credit: (report) => toHost.send(() => this.onCredit(report)),
       retry: (ms) => void clock.after(ms, schedule),
     });
     let source: Inbox = this.inbox;

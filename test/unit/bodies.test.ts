@@ -121,7 +121,11 @@ bodies(
       ring: () => pump.schedule(),
       transfer: () => assert.unreachable(),
     });
-    const inbox = new SharedInbox(memory, { room: () => writer.told(), retry: () => undefined });
+    const inbox = new SharedInbox(memory, {
+      room: () => writer.told(),
+      credit: () => undefined,
+      retry: () => undefined,
+    });
     const limits = { requests: 100, bytes: 1048576 };
     let application: Application;
     const remote = new Remote(pump, limits, inbox.words, {

@@ -35,7 +35,11 @@ class Scene {
     const memory = inboxMemory(1048576);
     const ring = (): void => pump.schedule();
     const writer = new InboxWriter(memory, { ring, transfer: () => assert.unreachable() });
-    const inbox = new SharedInbox(memory, { room: () => writer.told(), retry: () => undefined });
+    const inbox = new SharedInbox(memory, {
+      room: () => writer.told(),
+      credit: () => undefined,
+      retry: () => undefined,
+    });
     const post = (batch: ArrayBuffer): void => clock.defer(() => this.application.hear(batch));
     const limits = { requests: 100, bytes: 1048576 };
     this.#remote = new Remote(pump, limits, inbox.words, { post });

@@ -265,7 +265,8 @@ page("a copied inbox holds what was put into it, in order, however it wraps", ()
     transfer: () => assert.unreachable("nothing is that large"),
   });
   const memory = new ArrayBuffer(INBOX_WORDS * 4 + SIZE);
-  const inbox = new SharedInbox(memory, { room: () => undefined, retry: () => undefined });
+  const none = (): void => undefined;
+  const inbox = new SharedInbox(memory, { room: none, credit: none, retry: none });
   const told: number[] = [];
   const mirrored = new MirroredInbox(inbox, memory, (tail) => told.push(tail));
   pump.push(mirrored);

@@ -73,6 +73,43 @@ testing("a WebSocket opens, sends, receives, and closes", () =>
   }),
 );
 
+testing("send(id) to a client that does not read: those accepted arrive, `ready` waits", () =>
+  within({ maxBacklog: 8192 }, async (t) => {
+    const client = t.connect("/");
+    await t.settle();
+    const ids: number[] = [];
+    t.server.each((ws) => ids.push(ws.id));
+    const id = ids[0] as number;
+    client.pause();
+    const due: string[] = [];
+    for (let i = 0; i < 200; i++) {
+      const text = `${i} ${".".repeat(1000)}`;
+      const isAccepted =
+        i % 2 === 0 ? t.server.send(id, text) : t.server.stage().text(text).send(id);
+      if (isAccepted) due.push(text);
+    }
+    await t.settle();
+    assert.ok(due.length >= 8 && due.length < 200, String(due.length));
+    // What the network holds is full, too.
+    for (let text = ".".repeat(1000); t.server.send(id, text); await t.settle()) due.push(text);
+    // A loop that tries again lets others run.
+    let isOver = false;
+    const rest = (async (): Promise<void> => {
+      while (!t.server.send(id, "the last")) await t.server.ready();
+      isOver = true;
+    })();
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.not(isOver);
+    client.resume();
+    await rest;
+    await t.settle();
+    assert.equal(client.messages, [...due, "the last"]);
+    assert.is((await t.server.stats()).closed.SendOverrun, undefined);
+    client.close();
+    await t.settle();
+  }),
+);
+
 testing("an upgrade that is refused leaves its answer", () =>
   within({}, async (t) => {
     const client = t.connect("/no");
