@@ -158,10 +158,15 @@ function engineVariant(name, binding, module, request, form) {
       let done = 0;
       while (done < n) {
         open();
-        const from = nanos();
-        for (const c of connections) if (parse(c) !== "GET") throw new Error("no request");
-        took += nanos() - from;
-        shut();
+        // A request that is out holds the receive window, so its connection ends before the next is read. The clock
+        // stands meanwhile; to look at it twice is part of the figure.
+        for (const c of connections.splice(0)) {
+          const from = nanos();
+          const method = parse(c);
+          took += nanos() - from;
+          if (method !== "GET") throw new Error("no request");
+          host.end(c);
+        }
         done += CONNECTIONS;
       }
       return took / done;
