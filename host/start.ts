@@ -58,7 +58,7 @@ async function adviceOnPort(): Promise<string> {
   return "another process listens there: end it, or choose another port; 0 picks a free one";
 }
 
-/** True for an error of listening on a port, or on a path, that is taken. A descriptor's error names the option `fd`. */
+/** True for a port, or a path, that is taken. A descriptor's error names the option `fd`, and says all itself. */
 function isTaken(error: unknown): error is Error {
   if (!(error instanceof Error) || (error as { code?: unknown }).code !== "EADDRINUSE")
     return false;
