@@ -80,7 +80,7 @@ import { answerClose, depart, fail, queuePong } from "./send";
 import { endPaceIn, fedBytes, isFlooding, noteFed, paceIn, pardon, refund } from "./pace";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { hasClient, parseProxy, proxyBytes } from "./proxy";
-import { ringOf } from "./ring";
+import { deflated, messageAt, plain, ringOf } from "./ring";
 import {
   countBuffer,
   countReturned,
@@ -1047,6 +1047,15 @@ export function limit(slot: u32, generation: u32, idle: u32, payload: u32): void
   rearm(c);
 }
 
+/** The WebSocket that is the most messages behind, of the readers of both forms; 0: all have read everything. */
+function furthestInAny(): Conn {
+  const reader = furthest(0);
+  const other = furthest(1);
+  if (changetype<usize>(other) == 0) return reader;
+  if (changetype<usize>(reader) == 0) return other;
+  return messageAt(deflated, other.done) < messageAt(plain, reader.done) ? other : reader;
+}
+
 /**
  * Answers an opening handshake: the connection moves to a WebSocket slot, its cursor to `committed`.
  * @param fieldsLength bytes of field records at the start of the scratch region
@@ -1066,7 +1075,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
     return Outcome.Gone;
   }
   if (engine.freeWebSocket == 0) {
-    const victim = furthest(0);
+    const victim = furthestInAny();
     if (paramU32(Param.EvictWhenFull) != 0 && changetype<usize>(victim) != 0) {
       add(Control.Evicted, 1);
       kill(victim, CloseReason.Evicted, Shut.Reset);

@@ -13,9 +13,9 @@
 //
 // The open stage stands behind `committed` and may be moved; committed bytes never are.
 
-import { FrameFlag, Outcome } from "./abi";
+import { FrameFlag, Outcome, Param } from "./abi";
 import { copy, storeBe16, storeBe64 } from "./bytes";
-import { Conn, engine, readsDeflated } from "./conn";
+import { Conn, engine, paramU32, readsDeflated } from "./conn";
 import { FRAME_BYTES } from "./plan";
 
 @unmanaged
@@ -141,6 +141,20 @@ export function offsetIn(ring: Ring, f: Frame): u64 {
 
 export function lengthIn(ring: Ring, f: Frame): u32 {
   return ring.index == 0 ? f.length : f.deflateLength;
+}
+
+/** The first message of the index that ends beyond an offset of a ring: where a reader is, in either form. */
+export function messageAt(ring: Ring, offset: u64): u64 {
+  let low =
+    engine.sequence - min(engine.sequence - engine.firstSequence, paramU32(Param.Frames) as u64);
+  let high = engine.sequence;
+  while (low < high) {
+    const middle = low + ((high - low) >> 1);
+    const f = frame(middle);
+    if (offsetIn(ring, f) + (lengthIn(ring, f) as u64) <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /**

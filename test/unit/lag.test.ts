@@ -7,6 +7,7 @@ import type { Stats } from "../../host/handler";
 import type { Eviction } from "../../host/options";
 import { createTestServer } from "../../host/testing";
 import { Random } from "../../host/testing/random";
+import { zlibCodec } from "../../worker/net/zlib";
 import { statsOf } from "../../worker/stats";
 import { Drive } from "../drive";
 
@@ -161,5 +162,55 @@ lag(
     await t.close();
   },
 );
+
+for (const [first, second] of [
+  [false, false],
+  [false, true],
+  [true, false],
+  [true, true],
+] as const) {
+  const form = (deflate: boolean): string => (deflate ? "a compressed" : "a plain");
+  lag(
+    `whenFull evict: ${form(first)} reader that stopped before ${form(second)} one makes room`,
+    async () => {
+      const evicted: Eviction[] = [];
+      const t = createTestServer({
+        handler: { request: (_, res) => res.upgrade() },
+        maxWebSockets: 3,
+        whenFull: "evict",
+        perMessageDeflate: true,
+        codec: zlibCodec,
+        socketBuffer: 1024,
+        onEvict: (some) => void evicted.push(...some),
+      });
+      await t.ready;
+      // Slots do not decide: the one that reads has the first.
+      const clients = [false, second, first].map((deflate) => t.connect("/", { deflate }));
+      await t.settle();
+      const ids: number[] = [];
+      t.server.each((ws) => ids.push(ws.id));
+      const [, later, sooner] = clients;
+      const publish = async (count: number): Promise<void> => {
+        for (let i = 0; i < count; i++) {
+          t.server.broadcast(`${i} `.repeat(2000));
+          await t.settle();
+        }
+      };
+      sooner?.pause();
+      await publish(100);
+      later?.pause();
+      await publish(100);
+      const newcomer = t.connect("/");
+      await t.settle();
+      assert.ok(newcomer.isOpen);
+      assert.equal(
+        evicted.map(({ cause }) => cause),
+        ["Evicted"],
+      );
+      assert.is(evicted[0]?.id, ids[2]);
+      await t.close();
+    },
+  );
+}
 
 lag.run();
