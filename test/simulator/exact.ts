@@ -46,8 +46,9 @@ export class Exact extends Model implements Judge {
 
   quiet(): void {
     for (const [client, peer] of this.peers) {
-      // Nobody says when the server notices a reset.
-      if (!client.hasReset && client.isReading) this.#checkWhole(client, peer);
+      // Nobody says when the server notices a reset; a slow reader that leaves its WebSocket may miss the rest.
+      const mayMiss = client.hasReset || (client.hasEnded && peer.isOpen && !client.isPrompt);
+      if (!mayMiss && client.isReading) this.#checkWhole(client, peer);
     }
     for (const [client, topics] of this.#court.readers()) {
       const { topics: known, isOver } = this.peer(client);

@@ -433,6 +433,8 @@ export class World implements Scene, Court {
   #leave(client: Client, how: Of<"leave">["how"]): void {
     // What a reset or a Close of its own cuts off nobody knows; what comes before the end of its side is handled.
     if (this.isExact && client.said.length > 0 && how !== "end") return;
+    // Whether its handshake or the end of its side comes first depends on the handlers before them.
+    if (this.isExact && client.isUpgrading && !client.isOpen) return;
     if (how === "reset") client.reset();
     else if (how === "close" && client.isOpen) {
       client.isDone = true;
