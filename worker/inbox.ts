@@ -21,8 +21,10 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../assembly/abi";
-import { viewOf } from "../host/text";
+import { utf8, viewOf } from "../host/text";
+import { idOf } from "../host/wire";
 import { Debts } from "./debts";
+import type { Peer } from "./peer";
 import type { Pump } from "./server";
 
 /** A source of records that the pump drains. */
@@ -49,6 +51,13 @@ interface InboxPort {
 
 /** Carries out operations of a handler that runs elsewhere: records of kind Host. */
 export interface Host {
+  /** Messages for WebSockets wait here until their queues have room. */
+  readonly isKeeping: boolean;
+  /**
+   * Sends what is kept for some WebSockets, because a record follows that may not overtake it. A WebSocket whose
+   * messages still find no room is ended.
+   */
+  sendKept(isConcerned: (peer: Peer) => boolean): void;
   /** @param bytes holds the payload at [at, at + length); valid for the call */
   carryOut(
     op: number,
@@ -59,6 +68,14 @@ export interface Host {
     length: number,
   ): void;
 }
+
+/** Kinds of records that clients receive something of. */
+const FOR_CLIENTS: ReadonlySet<RecordKind> = new Set([
+  RecordKind.Broadcast,
+  RecordKind.Publish,
+  RecordKind.Send,
+  RecordKind.Close,
+]);
 
 export class SharedInbox implements Inbox {
   readonly #words: Int32Array;
@@ -116,7 +133,11 @@ export class SharedInbox implements Inbox {
       }
       // Up to the end of the byte ring, of what there is, of the scratch region, of the share.
       const run = Math.min(((head - tail) >>> 0) * 8, this.#bytes.length - from);
-      const batch = this.#whole(from, left, engine.scratchBytes, run);
+      // While messages are kept, each record is a batch of its own: it may have to wait for them.
+      const { host } = this;
+      const isKeeping = host?.isKeeping ?? false;
+      if (host && isKeeping) this.#sendKept(pump, host, from);
+      const batch = this.#whole(from, isKeeping ? 1 : left, engine.scratchBytes, run);
       if (batch === 0) {
         const done = this.#drainLarge(pump, from);
         if (done === 0) break;
@@ -140,6 +161,37 @@ export class SharedInbox implements Inbox {
 
   #isHost(at: number): boolean {
     return this.#kindAt(at) === RecordKind.Host;
+  }
+
+  /** Has the host send what the record at `from` may not overtake. */
+  #sendKept(pump: Pump, host: Host, from: number): void {
+    const view = this.#view;
+    const word = view.getUint32(from + RECORD_KIND, true);
+    const isTransferred = (word & 255) === RecordKind.Transferred;
+    const kind: RecordKind = isTransferred ? word >>> 16 : word & 255;
+    // Others carry nothing for clients; a pad has no room for what follows.
+    if (!FOR_CLIENTS.has(kind)) return;
+    const id = idOf(
+      view.getUint32(from + RECORD_SLOT, true),
+      view.getUint32(from + RECORD_GENERATION, true),
+    );
+    if (kind === RecordKind.Send || kind === RecordKind.Close) {
+      host.sendKept((peer) => peer.id === id);
+      return;
+    }
+    // A publication's id is that of the client that does not get it.
+    if (kind === RecordKind.Broadcast) {
+      host.sendKept((peer) => peer.id !== id);
+      return;
+    }
+    const number = view.getUint32(from + RECORD_VALUE, true);
+    const payload = isTransferred
+      ? this.#transferred.get(number)
+      : this.#bytes.subarray(from + RECORD_BYTES);
+    // The record waits for a buffer that has not come yet.
+    if (!payload) return;
+    const topic = utf8(payload, 1, payload[0] as number);
+    host.sendKept((peer) => peer.id !== id && pump.topics.isSubscribed(peer.id, topic));
   }
 
   /** Notes the messages for single clients among the records of [from, to), which are carried out. */

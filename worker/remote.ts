@@ -102,6 +102,8 @@ export class Remote implements Host {
   readonly #lanes = new Map<number, Lane>();
   /** Lanes of which enough is owed to be worth a report. */
   readonly #watched = new Set<Lane>();
+  /** Lanes of WebSockets that messages are kept for. */
+  readonly #keeping = new Set<Lane>();
   /** Lanes whose connection waits for the application. */
   readonly #stalled = new Set<Lane>();
   readonly #statics = new Map<number, StaticBodyImpl>();
@@ -461,6 +463,7 @@ export class Remote implements Host {
   #forget(lane: Lane): void {
     this.#keptBytes -= lane.keptBytes;
     lane.clear();
+    this.#keeping.delete(lane);
     this.#watched.delete(lane);
     this.#stalled.delete(lane);
   }
@@ -483,8 +486,7 @@ export class Remote implements Host {
     lanes.sort((a, b) => b.keptBytes - a.keptBytes);
     for (const lane of lanes) {
       if (this.#keptBytes <= KEPT_LIMIT * 0.75) return;
-      this.#forget(lane);
-      this.#pump.abandon(lane.peer, CloseReason.NoBuffer);
+      this.#giveUp(lane);
     }
   }
 
@@ -492,7 +494,29 @@ export class Remote implements Host {
     const before = lane.keptBytes;
     const through = lane.flush();
     this.#keptBytes += lane.keptBytes - before;
+    if (through) this.#keeping.delete(lane);
     return through;
+  }
+
+  get isKeeping(): boolean {
+    return this.#keeping.size > 0;
+  }
+
+  sendKept(isConcerned: (peer: Peer) => boolean): void {
+    let lanes = [...this.#keeping].filter(({ peer }) => isConcerned(peer));
+    // A client that reads has room as soon as what is queued for it is written, for one message at least.
+    for (let before = Infinity; lanes.length > 0 && this.#keptBytes < before; ) {
+      before = this.#keptBytes;
+      this.#pump.flush();
+      lanes = lanes.filter((lane) => this.#keeping.has(lane) && !this.#flush(lane));
+    }
+    for (const lane of lanes) this.#giveUp(lane);
+  }
+
+  /** Ends a client for which what it was sent cannot be kept. */
+  #giveUp(lane: Lane): void {
+    this.#forget(lane);
+    this.#pump.abandon(lane.peer, CloseReason.NoBuffer);
   }
 
   /** Tells the application what has left a client's queue, when it is worth it. */
@@ -632,6 +656,7 @@ export class Remote implements Host {
     switch (op) {
       case Op.Send:
         this.#send(lane, tail, first);
+        if (lane.keptBytes > 0) this.#keeping.add(lane);
         break;
       case Op.Close: {
         const reason = utf8(tail, 0, tail.length);

@@ -9,6 +9,7 @@ import {
   type Frame,
   type WsWire,
   closeOf,
+  handlerOf,
   openGreeted,
   serving,
   until,
@@ -174,5 +175,61 @@ send(
       wire.destroy();
     }),
 );
+
+for (const where of ["worker", "application"] as const) {
+  send(
+    `messages and broadcasts in turn while the reply buffers are used up, handler in ${where}`,
+    async () => {
+      const options = { replyBuffers: 65536, maxBacklog: 65536 };
+      const handler = await handlerOf("topics", where);
+      await serving("topics", { ...options, handler }, async (server, port) => {
+        const slow = await openGreeted(port);
+        const prompt = await openGreeted(port);
+        const all = [slow, prompt];
+        const sent: number[][] = [[], []];
+        const received: number[][] = [[], []];
+        const closes: Frame[] = [];
+        for (const [i, { wire }] of all.entries()) {
+          wire.listen((frame) => {
+            if (frame.opcode === BINARY) return received[i]?.push(numberOf(frame));
+            closes.push(frame);
+            wire.send(CLOSE, frame.payload).socket.end();
+            return i;
+          });
+        }
+        slow.wire.socket.pause();
+        let number = 0;
+        const send = (i: 0 | 1): void => {
+          if (server.send(all[i]?.id as number, numbered(++number, 8000))) sent[i]?.push(number);
+        };
+        const step = (): void => {
+          send(0);
+          send(1);
+          if (server.broadcast(numbered(++number, 8000)))
+            for (const list of sent) list.push(number);
+        };
+        step();
+        await until("a message without room", async () => {
+          for (let i = 0; i < 12; i++) send(0);
+          return (await server.stats()).messagesRefused > 0;
+        });
+        // What follows may not overtake it.
+        for (let i = 0; i < 20; i++) step();
+        await server.stats();
+        slow.wire.socket.resume();
+        for (const [i, { wire }] of all.entries()) {
+          const isWhole = (): boolean => received[i]?.length === sent[i]?.length;
+          await until("all of it, or its end", () => isWhole() || wire.isOver);
+          assert.equal(received[i], sent[i]?.slice(0, received[i]?.length), "a hole");
+          // Closures' messages wait for room: a client that reads is not ended.
+          assert.ok(isWhole() || i === 0 || where === "worker", "a client that reads has ended");
+        }
+        for (const close of closes) assert.is(closeOf(close).code, 1013);
+        prompt.wire.destroy();
+        slow.wire.destroy();
+      });
+    },
+  );
+}
 
 send.run();

@@ -12,8 +12,6 @@ export interface Message {
   readonly payload: Uint8Array;
   readonly plain: boolean;
   readonly via: Via;
-  /** Sent by the application to an id: it passes the messages that a handler's queue keeps. */
-  readonly isRecord?: boolean;
   readonly to?: Client;
   readonly topic?: number;
   readonly except?: Client;
@@ -22,8 +20,6 @@ export interface Message {
 /** What a judge sees of the run. */
 export interface Court {
   readonly settings: Settings;
-  /** Messages of handlers for single clients that found no room at once. */
-  readonly messagesRefused: number;
   /** The topics of each client whose WebSocket is open, as the worker knows. */
   readers(): Map<Client, readonly number[]>;
 }

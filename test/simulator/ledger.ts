@@ -173,12 +173,9 @@ export class Ledger implements Judge {
     const { place } = this.#court.settings;
     // On the application's thread its handlers and its other code are one producer.
     const producer = place === "application" ? "inbox" : entry.via;
-    // Handlers' messages that find no room are kept there, and publications overtake them.
-    const isKept = place === "application" && this.#court.messagesRefused > 0;
-    const line = isKept ? `${producer} ${entry.isRecord ?? entry.to === undefined}` : producer;
-    if ((book.last.get(line) ?? -1) >= entry.order)
+    if ((book.last.get(producer) ?? -1) >= entry.order)
       client.fail(`message ${entry.tag} is repeated, or comes after a later one`);
-    book.last.set(line, entry.order);
+    book.last.set(producer, entry.order);
   }
 
   delivered(): void {

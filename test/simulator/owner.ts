@@ -97,7 +97,7 @@ export class Owner {
     if (via === "handler") this.send(client, ws, data, tag, false);
     else if (this.#messages.send(ws.id, data)) {
       const message = { tag, opcode, payload: toBytes(data), plain: false } as const;
-      this.#world.judge.accepted({ ...message, via, to: client, isRecord: true });
+      this.#world.judge.accepted({ ...message, via, to: client });
     } else this.#refused();
   }
 

@@ -203,10 +203,6 @@ export class World implements Scene, Court {
 
   // ---- what the judge and the checks ask for ---------------------------------------------------------------
 
-  get messagesRefused(): number {
-    return this.pump.stats().messagesRefused;
-  }
-
   /** Clients whose WebSocket is open, as the worker knows. */
   audience(): Map<Client, WebSocketImpl> {
     const found = new Map<Client, WebSocketImpl>();
