@@ -2,6 +2,7 @@
 // A reason without a row is a type error.
 
 import { CloseReason } from "../assembly/abi";
+import { show } from "./show";
 
 /** What a cause means. */
 export interface CloseRow {
@@ -13,10 +14,10 @@ export interface CloseRow {
   readonly code: number;
 }
 
-const row = (text: string, status = 0, code = 0): CloseRow => ({ text, status, code });
+const row = (text: string, status = 0, code = 0): CloseRow => Object.freeze({ text, status, code });
 
 /** What each cause means, by its name. */
-export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> = {
+export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> = Object.freeze({
   Ok: row("served to the end"),
   Evicted: row("evicted to make room for a new WebSocket"),
   TooSlow: row("the client read slower than minSendRate"),
@@ -86,7 +87,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   EvictedUnread: row("evicted to make room: the client did not read its answer for 5 s"),
   SendOverrun: row("a message accepted by send(id) found no room", 0, 1013),
   ReceiveTooSlow: row("a body or message came slower than minReceiveRate", 408, 1008),
-};
+});
 
 /** Causes by which a client made room for others. */
 export const EVICTIONS: ReadonlySet<keyof typeof CloseReason> = new Set([
@@ -106,8 +107,8 @@ export function checkClose(code: number, reason: string): void {
     ((code >= 1000 && code <= 1003) ||
       (code >= 1007 && code <= 1014) ||
       (code >= 3000 && code <= 4999));
-  if (!valid) throw new RangeError(`code: ${code} is not 1000–1003, 1007–1014 or 3000–4999`);
-  if (typeof reason !== "string") throw new TypeError("reason: not a string");
+  if (!valid) throw new RangeError(`code: ${show(code)} is not 1000–1003, 1007–1014 or 3000–4999`);
+  if (typeof reason !== "string") throw new TypeError(`reason: ${show(reason)} is not a string`);
   if (new TextEncoder().encode(reason).length > 123)
-    throw new RangeError("reason: longer than 123 bytes");
+    throw new RangeError(`reason: ${show(reason)} is longer than 123 bytes`);
 }

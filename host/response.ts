@@ -9,6 +9,7 @@ import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from ".
 import { faultStatus } from "./fault";
 import type { RequestReader } from "./request";
 import { isInstance, isThenable, whenSettled } from "./result";
+import { isOptions } from "./options/known";
 import { show } from "./show";
 import { guardSignal } from "./signal";
 import { checkUpgrade } from "./upgrade";
@@ -136,6 +137,16 @@ function startOf(body: AsyncIterable<Data> | Iterable<Data>): Source {
 /** Nothing that a handler can throw. */
 const NOTHING_YET = Symbol("nothing");
 
+/** Returns names and values of fields. @throws TypeError for what has none that are read: a Headers, a Map, a list */
+function entriesOf(headers: HeaderFields): [string, unknown][] {
+  const entries = typeof headers === "object" && headers !== null ? Object.entries(headers) : [];
+  if ((entries.length === 0 || Array.isArray(headers)) && !isOptions(headers))
+    throw new TypeError(
+      `headers: ${show(headers)} is not an object of fields such as { "cache-control": "no-store" }`,
+    );
+  return entries;
+}
+
 export abstract class Answering implements Response {
   abstract readonly request: RequestReader;
   #fields: Field[] | undefined;
@@ -252,8 +263,8 @@ export abstract class Answering implements Response {
   }
 
   #take(type: string, headers: HeaderFields | undefined): Field[] {
-    if (headers) {
-      for (const [name, value] of Object.entries(headers)) this.header(name, value as string);
+    if (headers !== undefined) {
+      for (const [name, value] of entriesOf(headers)) this.header(name, value as string);
     }
     const fields = this.#fields ?? [];
     if (typeof type !== "string") throw new TypeError(`type: ${show(type)} is not a string`);
@@ -264,7 +275,7 @@ export abstract class Answering implements Response {
   #begin(status: number): void {
     if (this.#sent || this.#streaming) throw new Error("the request has been answered already");
     if (!Number.isInteger(status) || status < 200 || status > 599) {
-      throw new RangeError(`status: ${status} is not a whole number from 200 to 599`);
+      throw new RangeError(`status: ${show(status)} is not a whole number from 200 to 599`);
     }
   }
 

@@ -32,7 +32,7 @@ import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options"
 import { type Plan, planOf } from "./options/plan";
 import { type Settings, settleChanges, settleShutdown } from "./options/settle";
 import type { PublisherHandle, TransferredPort } from "./publisher";
-import { errorOf } from "./result";
+import { errorOf, isThenable } from "./result";
 import { show } from "./show";
 import { BufferStage, type StageTarget } from "./stage";
 import { readTls } from "./tls";
@@ -115,11 +115,14 @@ function placeOf(handler: Options["handler"]): {
     );
   }
   if (typeof handler === "function") return { local: handler };
-  if (typeof handler === "object" && handler !== null) {
+  if (typeof handler === "object" && handler !== null && !isThenable(handler)) {
     membersOf(handler);
     return { local: handler };
   }
-  throw new TypeError(`handler: ${show(handler)} is neither the URL of a module nor a handler`);
+  const forgotten = isThenable(handler) ? "; is an await missing?" : "";
+  throw new TypeError(
+    `handler: ${show(handler)} is neither the URL of a module nor a handler${forgotten}`,
+  );
 }
 
 /** An error of the system's again has the `code` that its message begins with. */

@@ -16,8 +16,8 @@ import { checkHandler } from "./members";
 import type { Options } from "./options";
 import { engineParams } from "./options/params";
 import { refusePlan } from "./options/plan";
-import { ALIASES, refuseUnknown } from "./options/known";
-import { OPTION_NAMES, type Settings, settle } from "./options/settle";
+import { ALIASES, readOptions } from "./options/known";
+import { OPTION_NAMES, checkObject, type Settings, settle } from "./options/settle";
 import type { Size } from "./options/size";
 import { isThenable, toError } from "./result";
 import { show } from "./show";
@@ -119,10 +119,14 @@ function split<User>(options: TestOptions<User>): {
   settings: Settings;
   rest: Options;
 } {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw new TypeError(`options: ${show(options)} is not an object`);
-  refuseUnknown(options, { names: [...OPTION_NAMES, ...OWN], aliases: ALIASES });
-  const { handler, seed, socketBuffer, codec, wasm, ...rest } = options;
+  checkObject(options);
+  const known = { names: [...OPTION_NAMES, ...OWN], aliases: ALIASES };
+  const { handler, seed, socketBuffer, codec, wasm, ...rest }: TestOptions<User> = readOptions(
+    options,
+    known,
+  );
+  if (isThenable(handler))
+    throw new TypeError("handler: a promise is not a handler; is an await missing?");
   const own = { handler, seed, socketBuffer, codec, wasm } as TestOptions<User>;
   if ("pool" in rest && rest.pool !== undefined)
     throw new TypeError("pool: a server in memory has no threads");
@@ -173,7 +177,7 @@ class MemoryTestServer implements TestServer {
     );
     this.server.onEvict = options.onEvict;
     this.#log = new Log(options.logger, options.onError);
-    this.ready = this.#place(pump, own.handler ?? {});
+    this.ready = this.#place(pump, own.handler === undefined ? {} : own.handler);
     // Who uses the server before it is ready is told.
     this.ready.catch(() => undefined);
     this.#follow(options.signal);

@@ -1,15 +1,16 @@
 // Names of topics.
 
 import { TOPIC_NAME_BYTES } from "../assembly/abi";
+import { show } from "./show";
 
 /** UTF-8 has no lone surrogates: encoded, names that differ in them alone would be one. */
-const LONE_SURROGATE = /\p{Surrogate}/u;
+export const LONE_SURROGATE = /\p{Surrogate}/u;
 const encoder = new TextEncoder();
 const scratch = new Uint8Array(TOPIC_NAME_BYTES + 4);
 
 /** @throws TypeError, RangeError for what is not a topic's name: 1 to 200 bytes of UTF-8 */
 export function checkTopic(name: unknown): asserts name is string {
-  if (typeof name !== "string") throw new TypeError(`topic: ${String(name)} is not a string`);
+  if (typeof name !== "string") throw new TypeError(`topic: ${show(name)} is not a string`);
   if (LONE_SURROGATE.test(name))
     throw new TypeError(
       `topic: ${JSON.stringify(name.slice(0, 40))} holds half of a surrogate pair`,

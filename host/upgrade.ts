@@ -1,7 +1,7 @@
 // The options of `res.upgrade`, checked: the same wherever the handler runs, and for `info.upgrade` of fetchHandler.
 
 import type { UpgradeOptions } from "./handler";
-import { refuseUnknown } from "./options/known";
+import { isOptions, refuseUnknown } from "./options/known";
 import { show } from "./show";
 
 const NAMES = [
@@ -25,7 +25,7 @@ function checkLimit(name: string, value: unknown, max: number): void {
  * @throws TypeError, RangeError naming the option, the value and the range
  */
 export function checkUpgrade(options: UpgradeOptions): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
+  if (!isOptions(options))
     throw new TypeError(`upgrade: ${show(options)} is not an object such as { data }`);
   refuseUnknown(options, {
     names: NAMES,

@@ -8,6 +8,7 @@ import { checkClose } from "../host/close";
 import { bytesOf, messageOf, pingOf } from "../host/data";
 import { flagsOf } from "../host/flags";
 import type { Data } from "../host/handler";
+import { show } from "../host/show";
 import { checkBody, checkField } from "../host/response";
 import { putUtf8 } from "../host/text";
 import type { EngineDriver } from "./driver";
@@ -24,7 +25,7 @@ export type WireFields = readonly (readonly [name: string, value: string])[];
 /** @throws RangeError */
 function checkStatus(status: number): void {
   if (!Number.isInteger(status) || status < 200 || status > 599)
-    throw new RangeError(`status: ${status} is not a whole number from 200 to 599`);
+    throw new RangeError(`status: ${show(status)} is not a whole number from 200 to 599`);
 }
 
 /** One connection, from `accept` to `shut`. */

@@ -1,6 +1,9 @@
-// Names that options may have, and what a user meant by one that is not among them.
+// Names that options may have, what a user meant by one that is not among them, and options as plain data.
 //
 // Invariant: an object of options with a name that nothing reads is refused, wherever it is given.
+
+import { describe } from "../result";
+import { show } from "../show";
 
 /** How many letters differ (Levenshtein); two neighbours that are swapped count as one. */
 export function distance(a: string, b: string): number {
@@ -45,12 +48,43 @@ export function refuseUnknown(
   given: object,
   { names, prefix = "", aliases = {}, otherwise }: Known,
 ): void {
-  for (const name of Object.keys(given)) {
+  // Inherited ones are read like its own.
+  for (const name in given) {
     if (names.includes(name)) continue;
     const meant = Object.hasOwn(aliases, name) ? aliases[name] : nearest(name, names);
     const hint = meant === undefined ? otherwise : `did you mean ${prefix}${meant}?`;
-    throw new TypeError(`${prefix}${name}: there is no such option${hint ? `; ${hint}` : ""}`);
+    const shown = /^[\w.-]{1,100}$/.test(name) ? name : show(name);
+    throw new TypeError(`${prefix}${shown}: there is no such option${hint ? `; ${hint}` : ""}`);
   }
+}
+
+/** True for an object that can hold options: no array, Map, Promise or URL, whose names nothing reads. */
+export function isOptions(given: unknown): given is object {
+  if (typeof given !== "object" || given === null) return false;
+  try {
+    return /^\[object (Object|Module)\]$/.test(Object.prototype.toString.call(given));
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Returns a copy of options, each of which is read once.
+ * @throws TypeError for a name that is not known, and for an option whose getter throws
+ */
+export function readOptions<T extends object>(given: T, known: Known): Partial<T> {
+  refuseUnknown(given, known);
+  const read: Partial<T> = {};
+  for (const name of known.names as (keyof T & string)[]) {
+    try {
+      const value = given[name];
+      if (value !== undefined) read[name] = value;
+    } catch (cause) {
+      const { message } = describe(cause);
+      throw new TypeError(`${known.prefix ?? ""}${name}: cannot be read: ${message}`, { cause });
+    }
+  }
+  return read;
 }
 
 /** Options of `serve` as `ws`, node:http, uWebSockets.js, Bun and Deno name them. */

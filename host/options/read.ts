@@ -1,11 +1,12 @@
 // Reads options one by one. What is wrong is a TypeError or RangeError that names the option, the value and the range.
 
-import { ANY, isRange } from "../address";
+import { ANY, isAddress, isRange } from "../address";
 import { checkLogger } from "../log";
 import { listedHost, listedOrigin } from "../origin";
 import type { Options, PoolOptions } from "../options";
 import { show } from "../show";
-import { refuseUnknown } from "./known";
+import { LONE_SURROGATE } from "../topic";
+import { isOptions, readOptions } from "./known";
 import { bytesIn } from "./size";
 import { type ListName, type OptionRow, POOL_OPTIONS } from "./table";
 
@@ -77,9 +78,19 @@ const LISTS: Readonly<Record<ListName, Kind>> = {
 
 export const LIST_NAMES = Object.keys(LISTS) as ListName[];
 
+/** True for an array that can be read: a revoked proxy of one cannot. */
+function isList(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
 function readList(name: string, list: unknown, [form, what]: Kind): string[] {
-  if (!Array.isArray(list)) throw new TypeError(`${name}: ${show(list)} is not a list`);
-  return (list as unknown[]).map((word) => {
+  if (!isList(list)) throw new TypeError(`${name}: ${show(list)} is not a list`);
+  // A hole in it is undefined, which is no word.
+  return Array.from(list, (word) => {
     const formed = typeof word === "string" ? form(word) : undefined;
     if (formed === undefined) throw new TypeError(`${name}: ${show(word)} is not ${what}`);
     return formed;
@@ -116,15 +127,32 @@ export function checkCallbacks(options: Options): void {
     throw new TypeError(`signal: ${show(signal)} is not an AbortSignal`);
 }
 
+/** A host's name or IPv4 address: no port, brackets or scheme; other letters than those of ASCII are resolved, too. */
+const HOST = /^[\w.\-\u00a1-\ud7ff\ue000-\uffef]+$/;
+/** Bytes that fit in a Unix socket's address: of longer ones the system would silently use the beginning. */
+const PATH_BYTES = 107;
+
 export function readHostname({ hostname = "127.0.0.1" }: Options): string {
-  if (typeof hostname !== "string" || hostname === "")
-    throw new TypeError(`hostname: ${show(hostname)} is not a host name or address`);
+  // An IPv6 address may name its interface.
+  const isHost =
+    typeof hostname === "string" &&
+    ((hostname.length <= 253 && HOST.test(hostname)) || isAddress(hostname.replace(/%\w+$/, "")));
+  if (!isHost) throw new TypeError(`hostname: ${show(hostname)} is not a host name or address`);
   return hostname;
 }
 
 export function readPath({ path }: Options): string | undefined {
-  if (path !== undefined && (typeof path !== "string" || path === ""))
+  if (path === undefined) return undefined;
+  // At the start NUL names a socket without a file (Linux).
+  const isPath = typeof path === "string" && /^[^\0]|^\0[^\0]/.test(path);
+  if (!isPath || path.indexOf("\0", 1) > 0 || LONE_SURROGATE.test(path))
     throw new TypeError(`path: ${show(path)} is not a path`);
+  const { length } = new TextEncoder().encode(path);
+  // Named pipes of Windows may be longer.
+  if (length > PATH_BYTES && !path.startsWith("\\\\"))
+    throw new RangeError(
+      `path: ${show(path)} has ${length} bytes; a Unix socket's path has at most ${PATH_BYTES}`,
+    );
   return path;
 }
 
@@ -158,14 +186,13 @@ export type PoolSettings = Readonly<Record<keyof PoolOptions, number>>;
 
 export function readPool({ pool, handler }: Options): PoolSettings | undefined {
   if (pool === undefined) return undefined;
-  if (typeof pool !== "object" || pool === null || Array.isArray(pool))
-    throw new TypeError(`pool: ${show(pool)} is not an object of options`);
+  if (!isOptions(pool)) throw new TypeError(`pool: ${show(pool)} is not an object of options`);
   if (!(handler instanceof URL) && typeof handler !== "string")
     throw new TypeError("pool: its threads import the handler, which must be the URL of a module");
-  refuseUnknown(pool, { names: POOL_OPTIONS.map((row) => row.name), prefix: "pool." });
+  const given = readOptions(pool, { names: POOL_OPTIONS.map(({ name }) => name), prefix: "pool." });
   const values = {} as Record<keyof PoolOptions, number>;
   for (const row of POOL_OPTIONS) {
-    values[row.name] = readNumber(row, pool[row.name], `pool.${row.name}`);
+    values[row.name] = readNumber(row, given[row.name], `pool.${row.name}`);
   }
   return values;
 }
@@ -178,10 +205,10 @@ export interface MetricsSettings {
 
 export function readMetrics({ metrics }: Options): MetricsSettings | undefined {
   if (metrics === undefined) return undefined;
-  if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics))
+  if (!isOptions(metrics))
     throw new TypeError(`metrics: ${show(metrics)} is not an object of options`);
-  refuseUnknown(metrics, { names: ["path", "addresses"], prefix: "metrics." });
-  const { path = "/metrics", addresses = ["loopback"] } = metrics;
+  const given = readOptions(metrics, { names: ["path", "addresses"], prefix: "metrics." });
+  const { path = "/metrics", addresses = ["loopback"] } = given;
   if (typeof path !== "string" || !/^\/[!-~]*$/.test(path) || /[?#]/.test(path))
     throw new TypeError(`metrics.path: ${show(path)} is not the path of a URL`);
   if (typeof addresses === "boolean") return { path, addresses: addresses ? [ANY] : [] };

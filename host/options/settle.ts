@@ -4,10 +4,11 @@
 
 import type { TlsOptions } from "../../worker/net";
 import type { LiveName, LiveOptions, Options, ShutdownOptions } from "../options";
+import { isThenable } from "../result";
 import { show } from "../show";
 import { checkTlsChange, readTls } from "../tls";
 import { refuseContradictions } from "./contradictions";
-import { ALIASES, refuseUnknown } from "./known";
+import { ALIASES, isOptions, readOptions, refuseUnknown } from "./known";
 import {
   LIST_NAMES,
   type MetricsSettings,
@@ -60,18 +61,22 @@ export const OPTION_NAMES: readonly string[] = [...OPTIONS.map((row) => row.name
 
 const rowOf = (name: string) => OPTIONS.find((row) => row.name === name);
 
-function checkObject(options: unknown): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw new TypeError(`options: ${show(options)} is not an object`);
+/** @throws TypeError for what cannot hold options */
+export function checkObject(options: unknown): void {
+  if (isOptions(options)) return;
+  const isObject = show(options) === "an object";
+  const forgotten = isObject && isThenable(options) ? "; is an await missing?" : "";
+  const what = `an object${isObject ? " of options" : ""}`;
+  throw new TypeError(`options: ${show(options)} is not ${what}${forgotten}`);
 }
 
 /**
  * Checks options and fills in defaults.
  * @throws TypeError, RangeError naming the option, the value and the range
  */
-export function settle(options: Options): Settings {
-  checkObject(options);
-  refuseUnknown(options, { names: OPTION_NAMES, aliases: ALIASES });
+export function settle(given: Options): Settings {
+  checkObject(given);
+  const options: Options = readOptions(given, { names: OPTION_NAMES, aliases: ALIASES });
   checkCallbacks(options);
   const values = {} as Record<OptionName, number>;
   for (const row of OPTIONS) values[row.name] = readNumber(row, options[row.name]);
@@ -92,19 +97,20 @@ export function settle(options: Options): Settings {
 
 /**
  * Checks changes of a running server's options.
- * @param options what it runs with now
+ * @param options what it runs with now @param given the changes
  * @returns the values that change @throws TypeError, RangeError as `settle`, and for what cannot change
  */
 export function settleChanges(
   options: Options,
-  changes: LiveOptions,
+  given: LiveOptions,
 ): Partial<Record<OptionName, number>> {
-  checkObject(changes);
-  for (const name of Object.keys(changes)) {
+  checkObject(given);
+  for (const name in given) {
     const row = rowOf(name);
     if (row ? !row.live : OTHERS.has(name) && name !== "tls")
       throw new TypeError(`${name}: cannot change while the server runs`);
   }
+  const changes: LiveOptions = readOptions(given, { names: OPTION_NAMES, aliases: ALIASES });
   const { values, tls } = settle({ ...options, ...changes });
   if (changes.tls && tls) checkTlsChange(options.tls, tls);
   const changed: Partial<Record<OptionName, number>> = {};

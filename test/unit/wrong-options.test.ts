@@ -1,0 +1,413 @@
+// Wrong configurations beyond wrong numbers (options.test.ts): no object of options, values that cannot be read,
+// texts that look right, lists, and what answers and upgrades are given. One row each.
+//
+// Invariant: a TypeError or RangeError that begins with the option's name and shows the value in a few words.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Response } from "../../host/handler";
+import type { LiveOptions, Options } from "../../host/options";
+import { settle, settleChanges } from "../../host/options/settle";
+import { type TestServer, createTestServer } from "../../host/testing";
+
+const wrong = suite("wrong options");
+
+function revoked(target: object): object {
+  const { proxy, revoke } = Proxy.revocable(target, {});
+  revoke();
+  return proxy;
+}
+
+/** An object with a member that cannot be read. */
+function unreadable(name: string): object {
+  return Object.defineProperty({}, name, {
+    get(): never {
+      throw new Error("not now");
+    },
+    enumerable: true,
+  });
+}
+
+/** Asserts that a call throws an error that says so in one line. */
+function refuses(call: () => unknown, message: RegExp | string): void {
+  let thrown: unknown;
+  try {
+    call();
+  } catch (error) {
+    thrown = error;
+  }
+  assert.ok(
+    thrown instanceof TypeError || thrown instanceof RangeError,
+    `${message}: ${String(thrown)}`,
+  );
+  const said = (thrown as Error).message;
+  if (typeof message === "string") assert.ok(said.startsWith(message), `${said} ≠ ${message}`);
+  else assert.match(said, message);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: terminals obey them
+  assert.not.match(said, /[\x00-\x1f\x7f]/, "control characters");
+  assert.ok(said.length < 500, `${said.length} characters`);
+}
+
+/** What is given in the place of options. */
+const NO_OPTIONS: readonly (readonly [given: unknown, message: string])[] = [
+  [null, "options: null is not an object"],
+  [5, "options: 5 is not an object"],
+  [1n, "options: 1 is not an object"],
+  [true, "options: true is not an object"],
+  ["file:///handler.js", 'options: "file:///handler.js" is not an object'],
+  [Symbol("s"), "options: Symbol(s) is not an object"],
+  [() => ({}), "options: a function is not an object"],
+  [[], "options: an array is not an object"],
+  [new Map([["port", 1]]), "options: an object is not an object of options"],
+  [new Set(), "options: an object is not an object of options"],
+  [new Date(), "options: an object is not an object of options"],
+  [/x/, "options: an object is not an object of options"],
+  [new Error("x"), "options: an object is not an object of options"],
+  [new URL("file:///handler.js"), "options: an object is not an object of options"],
+  [new Uint8Array(4), "options: an object is not an object of options"],
+  [Promise.resolve({}), "options: an object is not an object of options; is an await missing?"],
+  [revoked({}), "options: an object is not an object of options"],
+  [revoked([]), "options: an object is not an object of options"],
+];
+
+wrong("what is no object of options is refused by serve, configure and createTestServer", () => {
+  for (const [given, message] of NO_OPTIONS) {
+    refuses(() => settle(given as Options), message);
+    refuses(() => settleChanges({}, given as LiveOptions), message);
+    if (given !== undefined) refuses(() => createTestServer(given as never), message);
+  }
+});
+
+/** Options that are wrong each for itself: the first word of the message is the option. */
+const OPTIONS: readonly (readonly [given: object, message: string])[] = [
+  // Objects whose members are inherited, hidden or cannot be read.
+  [Object.create({ port: "x" }) as object, 'port: "x" is not a number'],
+  [Object.create({ prot: 1 }) as object, "prot: there is no such option; did you mean port?"],
+  [
+    new (class {
+      readonly prot = 1;
+    })(),
+    "prot: there is no such option; did you mean port?",
+  ],
+  [unreadable("port"), "port: cannot be read: not now"],
+  [unreadable("hosts"), "hosts: cannot be read: not now"],
+  [JSON.parse('{"__proto__":{"port":1}}') as object, "__proto__: there is no such option"],
+  [{ constructor: 1 }, "constructor: there is no such option"],
+  [{ "po\x1b[31mrt": 1 }, '"po\\u001b[31mrt": there is no such option'],
+  [{ ["x".repeat(10000)]: 1 }, `"${"x".repeat(200)}"… (10000 characters): there is no such option`],
+  // Values that only look like numbers.
+  [{ port: new Number(1) }, "port: an object is not a number"],
+  [{ port: { valueOf: () => 80 } }, "port: an object is not a number"],
+  [{ port: Object.create(null) as object }, "port: an object is not a number"],
+  [{ port: revoked({}) }, "port: an object is not a number"],
+  [{ port: "x".repeat(100000) }, `port: "${"x".repeat(200)}"… (100000 characters) is not a number`],
+  [{ slowGrace: Number.MIN_VALUE }, "slowGrace: 5e-324 is not a whole number from 1"],
+  [{ keepAliveTimeout: Infinity }, "keepAliveTimeout: Infinity is not a whole number"],
+  [{ idleTimeout: "30s" }, 'idleTimeout: "30s" is not a number'],
+  [{ maxWebSockets: "1kB" }, 'maxWebSockets: "1kB" is not a number'],
+  [{ ring: new String("16MiB") }, "ring: an object is not a number"],
+  [{ ring: "1.3KiB" }, 'ring: "1.3KiB" is not a whole number'],
+  [{ ring: "0x10000" }, 'ring: "0x10000" is not a number'],
+  [{ ring: "\ud800" }, 'ring: "\\ud800" is not a number'],
+  [{ ring: "１６MiB" }, 'ring: "１６MiB" is not a number'],
+  [{ ring: "16\u00a0MiB" }, "ring: "],
+  [{ ring: "16Mi" }, 'ring: "16Mi" is not a number'],
+  [{ ring: "16MiB\n" }, 'ring: "16MiB\\n" is not a number'],
+  [{ ring: "1_000B" }, 'ring: "1_000B" is not a number'],
+  [{ ring: "+16MiB" }, 'ring: "+16MiB" is not a number'],
+  // Words.
+  [{ whenFull: { toString: () => "evict" } }, "whenFull: an object is not one of"],
+  [{ whenFull: "Evict" }, 'whenFull: "Evict" is not one of "refuse", "evict"'],
+  [{ forwardedHeader: "X-Forwarded-For" }, 'forwardedHeader: "X-Forwarded-For" is not one of'],
+  // Where to listen.
+  [{ hostname: null }, "hostname: null is not a host name"],
+  [{ hostname: "\ud800" }, 'hostname: "\\ud800" is not a host name'],
+  [{ hostname: "a\0b" }, 'hostname: "a\\u0000b" is not a host name'],
+  [{ hostname: "a b" }, 'hostname: "a b" is not a host name'],
+  [{ hostname: " " }, 'hostname: " " is not a host name'],
+  [{ hostname: "a\r\nb" }, 'hostname: "a\\r\\nb" is not a host name'],
+  [{ hostname: "a\x1b[31m" }, 'hostname: "a\\u001b[31m" is not a host name'],
+  [{ hostname: "127.0.0.1:80" }, 'hostname: "127.0.0.1:80" is not a host name'],
+  [{ hostname: "http://localhost" }, 'hostname: "http://localhost" is not a host name'],
+  [{ hostname: "[::1]" }, 'hostname: "[::1]" is not a host name'],
+  [{ hostname: "*" }, 'hostname: "*" is not a host name'],
+  [{ hostname: ":::" }, 'hostname: ":::" is not a host name'],
+  [{ hostname: "10.0.0.0/8" }, 'hostname: "10.0.0.0/8" is not a host name'],
+  [{ hostname: "x".repeat(300) }, `hostname: "${"x".repeat(200)}"… (300 characters) is not`],
+  [{ path: null }, "path: null is not a path"],
+  [{ path: "/a\0b" }, 'path: "/a\\u0000b" is not a path'],
+  [{ path: "\0" }, 'path: "\\u0000" is not a path'],
+  [{ path: "/\ud800" }, 'path: "/\\ud800" is not a path'],
+  [{ path: `/${"x".repeat(107)}` }, `path: "/${"x".repeat(107)}" has 108 bytes; a Unix socket's`],
+  [{ path: `/${"é".repeat(54)}` }, "path: "],
+  [{ path: new URL("file:///a") }, "path: an object is not a path"],
+  [{ path: Buffer.from("/a") }, "path: an object is not a path"],
+  [{ fd: null }, "fd: null is not a number"],
+  [{ fd: Number.NaN }, "fd: NaN is not a whole number from 0"],
+  [{ fd: 0.5 }, "fd: 0.5 is not a whole number from 0"],
+  [{ fd: 3n }, "fd: 3 is not a number"],
+  [{ fd: 2 ** 31 }, "fd: 2147483648 is not a whole number from 0"],
+  [{ serverHeader: null }, "serverHeader: null is not a string"],
+  [{ serverHeader: "\ud800" }, 'serverHeader: "\\ud800" is not a field value'],
+  [{ serverHeader: "é" }, 'serverHeader: "é" is not a field value'],
+  [{ serverHeader: " " }, 'serverHeader: " " is not a field value'],
+  [{ serverHeader: "\0" }, 'serverHeader: "\\u0000" is not a field value'],
+  // Lists.
+  [{ origins: null }, "origins: null is not a list"],
+  [{ origins: new Set(["*"]) }, "origins: an object is not a list"],
+  [{ origins: { length: 1, 0: "*" } }, "origins: an object is not a list"],
+  [{ origins: revoked([]) }, "origins: an object is not a list"],
+  [{ origins: [""] }, 'origins: "" is not an origin'],
+  // biome-ignore lint/suspicious/noSparseArray: the case
+  [{ origins: [, "https://a.example"] }, "origins: undefined is not an origin"],
+  [{ origins: [/x/] }, "origins: an object is not an origin"],
+  [{ origins: ["https://\ud800.a"] }, 'origins: "https://\\ud800.a" is not an origin'],
+  [{ origins: ["file://"] }, 'origins: "file://" is not an origin'],
+  [{ origins: ["https://a.example:99999"] }, 'origins: "https://a.example:99999" is not an origin'],
+  [{ origins: ["https://u@a.example"] }, 'origins: "https://u@a.example" is not an origin'],
+  [{ origins: ["https://a.example/x"] }, 'origins: "https://a.example/x" is not an origin'],
+  [{ hosts: "a" }, 'hosts: "a" is not a list'],
+  [{ hosts: [""] }, 'hosts: "" is not a host'],
+  [{ hosts: ["\ud800"] }, 'hosts: "\\ud800" is not a host'],
+  [{ hosts: ["a:70000"] }, 'hosts: "a:70000" is not a host'],
+  [{ hosts: ["a:-1"] }, 'hosts: "a:-1" is not a host'],
+  [{ hosts: ["a b"] }, 'hosts: "a b" is not a host'],
+  [{ hosts: ["http://a"] }, 'hosts: "http://a" is not a host'],
+  [{ hosts: ["**.a"] }, 'hosts: "**.a" is not a host'],
+  [{ hosts: ["a.*"] }, 'hosts: "a.*" is not a host'],
+  [{ hosts: [".a"] }, 'hosts: ".a" is not a host'],
+  [{ hosts: ["[::1"] }, 'hosts: "[::1" is not a host'],
+  [{ hosts: ["u@a"] }, 'hosts: "u@a" is not a host'],
+  [{ hosts: ["a?b"] }, 'hosts: "a?b" is not a host'],
+  [{ hosts: ["a#b"] }, 'hosts: "a#b" is not a host'],
+  [{ protocols: null }, "protocols: null is not a list"],
+  [{ protocols: "chat" }, 'protocols: "chat" is not a list'],
+  [{ protocols: [""] }, 'protocols: "" is not a token'],
+  [{ protocols: ["a,b"] }, 'protocols: "a,b" is not a token'],
+  [{ protocols: ["\ud800"] }, 'protocols: "\\ud800" is not a token'],
+  [{ protocols: [["a"]] }, "protocols: an array is not a token"],
+  [{ trustProxy: true }, "trustProxy: true is not a list"],
+  [{ trustProxy: 1 }, "trustProxy: 1 is not a list"],
+  [{ trustProxy: "loopback" }, 'trustProxy: "loopback" is not a list'],
+  [{ trustProxy: ["10.0.0.0/33"] }, 'trustProxy: "10.0.0.0/33" is not an address'],
+  [{ trustProxy: ["10.0.0.0/-1"] }, 'trustProxy: "10.0.0.0/-1" is not an address'],
+  [{ trustProxy: ["10.0.0.0/8.5"] }, 'trustProxy: "10.0.0.0/8.5" is not an address'],
+  [{ trustProxy: ["10.0.0.0/1e1"] }, 'trustProxy: "10.0.0.0/1e1" is not an address'],
+  [{ trustProxy: ["10.0.0.0/"] }, 'trustProxy: "10.0.0.0/" is not an address'],
+  [{ trustProxy: ["localhost"] }, 'trustProxy: "localhost" is not an address'],
+  [{ trustProxy: ["010.0.0.1"] }, 'trustProxy: "010.0.0.1" is not an address'],
+  [{ trustProxy: ["10.0"] }, 'trustProxy: "10.0" is not an address'],
+  [{ trustProxy: ["::1/129"] }, 'trustProxy: "::1/129" is not an address'],
+  [{ trustProxy: ["fe80::1%eth0"] }, 'trustProxy: "fe80::1%eth0" is not an address'],
+  [{ trustProxy: [" 10.0.0.1"] }, 'trustProxy: " 10.0.0.1" is not an address'],
+  [{ trustProxy: ["toString"] }, 'trustProxy: "toString" is not an address'],
+  [{ proxyProtocol: 1 }, "proxyProtocol: 1 is not a list"],
+  [{ proxyProtocol: "all" }, 'proxyProtocol: "all" is not a list'],
+  [{ proxyProtocol: null }, "proxyProtocol: null is not a list"],
+  // Callbacks and objects.
+  [{ signal: { aborted: false, addEventListener() {} } }, "signal: an object is not an AbortSig"],
+  [{ signal: new AbortController() }, "signal: an object is not an AbortSignal"],
+  [{ signal: null }, "signal: null is not an AbortSignal"],
+  [{ onEvict: null }, "onEvict: null is not a function"],
+  [{ onError: {} }, "onError: an object is not a function"],
+  [{ logger: "console" }, 'logger: "console" is not a logger'],
+  [{ logger: {} }, "logger: it has none of debug, info, warn, error"],
+  [{ logger: [] }, "logger: "],
+  [{ metrics: new Map() }, "metrics: an object is not an object of options"],
+  [{ metrics: unreadable("path") }, "metrics.path: cannot be read: not now"],
+  [{ metrics: Object.create({ pth: "/" }) as object }, "metrics.pth: there is no such option"],
+  [{ metrics: { path: null } }, "metrics.path: null is not the path of a URL"],
+  [{ metrics: { path: "" } }, 'metrics.path: "" is not the path of a URL'],
+  [{ metrics: { path: "/\ud800" } }, 'metrics.path: "/\\ud800" is not the path of a URL'],
+  [{ metrics: { addresses: null } }, "metrics.addresses: null is not a list"],
+  [{ metrics: { addresses: 1 } }, "metrics.addresses: 1 is not a list"],
+  [{ metrics: { addresses: ["*"] } }, 'metrics.addresses: "*" is not an address'],
+  [{ tls: null }, "tls: null is not an object with key and cert"],
+  [{ tls: {} }, "tls"],
+  [{ tls: { key: "x" } }, "tls"],
+  [{ tls: { key: 1, cert: 2 } }, "tls"],
+  [{ handler: "file:///a.js", pool: [] }, "pool: an array is not an object of options"],
+  [{ handler: "file:///a.js", pool: new Map() }, "pool: an object is not an object of options"],
+  [{ handler: "file:///a.js", pool: true }, "pool: true is not an object of options"],
+  [{ handler: "file:///a.js", pool: unreadable("heap") }, "pool.heap: cannot be read: not now"],
+  [{ handler: "file:///a.js", pool: { threads: "2" } }, 'pool.threads: "2" is not a number'],
+  [
+    { handler: "file:///a.js", pool: Object.create({ threads: 0 }) as object },
+    "pool.threads: 0 is not a whole number",
+  ],
+];
+
+wrong("each wrong option is refused by its name, by serve and in memory", () => {
+  for (const [given, message] of OPTIONS) {
+    refuses(() => settle(given as Options), message);
+    if (!("pool" in given)) refuses(() => createTestServer(given as never), message);
+  }
+});
+
+wrong("changes are read like options", () => {
+  const cannot = "cannot change while the server runs";
+  refuses(() => settleChanges({}, Object.create({ port: 1 }) as LiveOptions), `port: ${cannot}`);
+  refuses(
+    () => settleChanges({}, Object.create({ idleTimeout: "1" }) as LiveOptions),
+    'idleTimeout: "1" is not a number',
+  );
+  const getter = unreadable("idleTimeout") as LiveOptions;
+  refuses(() => settleChanges({}, getter), "idleTimeout: cannot be read: not now");
+  const inherited = Object.create({ idleTimeout: 7 }) as LiveOptions;
+  assert.equal(settleChanges({}, inherited), { idleTimeout: 7 });
+});
+
+wrong("an option is read once, and options may be frozen", () => {
+  let reads = 0;
+  const given = {
+    get maxConnections(): number {
+      return ++reads;
+    },
+  };
+  const { values } = settle(Object.freeze(given));
+  assert.equal([reads, values.maxConnections], [1, 1]);
+});
+
+wrong("right ones that look odd are taken", () => {
+  const odd: readonly Options[] = [
+    ...["::", "::1", "fe80::1%eth0", "localhost", "a.b-c", "bücher.example", "under_score"].map(
+      (hostname) => ({ hostname }),
+    ),
+    ...["\0abstract", "/a b", "relative.sock", "C:\\a", `/${"x".repeat(106)}`].map((path) => ({
+      path,
+    })),
+    { path: `\\\\.\\pipe\\${"x".repeat(200)}` },
+    { port: -0 },
+    Object.create(null) as Options,
+  ];
+  for (const options of odd) settle(options);
+});
+
+/** Handlers that are none. */
+const HANDLERS: readonly (readonly [handler: unknown, message: string])[] = [
+  [null, "handler: null is not an object of handler functions"],
+  [5, "handler: a number is not an object of handler functions"],
+  [true, "handler: a boolean is not an object of handler functions"],
+  [[], "handler: an array is not an object of handler functions"],
+  ["./handler.js", "handler: must be a handler"],
+  [new URL("file:///a.js"), "handler: must be a handler"],
+  [Promise.resolve({}), "handler: a promise is not a handler; is an await missing?"],
+];
+
+wrong("what is no handler is refused in memory", () => {
+  for (const [handler, message] of HANDLERS)
+    refuses(() => createTestServer({ handler } as never), message);
+});
+
+/** Has a handler answer, and returns what the call throws. */
+async function answering(
+  call: (res: Response) => unknown,
+  ask: (t: TestServer) => unknown,
+): Promise<unknown> {
+  let thrown: unknown;
+  const t = createTestServer({
+    onError: () => undefined,
+    handler: {
+      request(_, res) {
+        try {
+          call(res);
+        } catch (error) {
+          thrown = error;
+          res.send(500);
+        }
+      },
+    },
+  });
+  ask(t);
+  await t.settle();
+  await t.close();
+  return thrown;
+}
+
+const FIELDS = "is not an object of fields such as";
+/** Fields that have no names which are read. */
+const NO_FIELDS: readonly (readonly [headers: unknown, message: string])[] = [
+  [null, `headers: null ${FIELDS}`],
+  [5, `headers: 5 ${FIELDS}`],
+  [true, `headers: true ${FIELDS}`],
+  ["a: b", `headers: "a: b" ${FIELDS}`],
+  [() => 1, `headers: a function ${FIELDS}`],
+  [[], `headers: an array ${FIELDS}`],
+  [[["a", "b"]], `headers: an array ${FIELDS}`],
+  [new Headers({ a: "b" }), `headers: an object ${FIELDS}`],
+  [new Map([["a", "b"]]), `headers: an object ${FIELDS}`],
+];
+const NO_STATUS: readonly (readonly [status: unknown, message: string])[] = [
+  ...[undefined, null, Number.NaN, 0.5, 199, 600, Infinity].map((value) => {
+    return [value, `status: ${value} is not a whole number from 200 to 599`] as const;
+  }),
+  [1n, "status: 1 is not a whole number"],
+  ["200", 'status: "200" is not a whole number'],
+  ["a\r\nb", 'status: "a\\r\\nb" is not a whole number'],
+  [Symbol("s"), "status: Symbol(s) is not a whole number"],
+  [{}, "status: an object is not a whole number"],
+  [Object.create(null), "status: an object is not a whole number"],
+  [unreadable("valueOf"), "status: an object is not a whole number"],
+];
+
+wrong("answers and upgrades refuse a status, fields or options that are none", async () => {
+  type Rows = readonly (readonly [value: unknown, message: string])[];
+  const ask = (t: TestServer): unknown => t.socket().write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  const open = (t: TestServer): unknown => t.connect();
+  const calls: readonly [(res: Response, value: never) => unknown, Rows, typeof ask][] = [
+    [(res, value) => res.send(value), NO_STATUS, ask],
+    [(res, value) => res.begin(value), NO_STATUS, ask],
+    [(res, value) => res.send(200, "text/plain", "x", value), NO_FIELDS, ask],
+    [(res, value) => res.begin(200, "text/plain", value), NO_FIELDS, ask],
+    [(res, value) => res.json(1, 200, value), NO_FIELDS, ask],
+    [(res, value) => res.upgrade({ headers: value }), NO_FIELDS, open],
+    [
+      (res, value) => res.upgrade(value),
+      [
+        [new Map(), "upgrade: an object is not an object such as { data }"],
+        [new Date(), "upgrade: an object is not an object such as { data }"],
+        [Promise.resolve({}), "upgrade: an object is not an object such as { data }"],
+        [Object.create({ user: 1 }), "upgrade.user: there is no such option"],
+      ],
+      open,
+    ],
+  ];
+  for (const [call, rows, how] of calls) {
+    for (const [value, message] of rows) {
+      const thrown = await answering((res) => call(res, value as never), how);
+      refuses(() => {
+        throw thrown;
+      }, message);
+    }
+  }
+});
+
+wrong("a WebSocket's close code and reason are shown as they were given", async () => {
+  const thrown: unknown[] = [];
+  const t = createTestServer({
+    handler: {
+      request: (_, res) => res.upgrade(),
+      open(ws) {
+        for (const args of [["a\r\nb"], [Object.create(null)], [Symbol("s")], [1000, 5]]) {
+          try {
+            ws.close(...(args as [number, string]));
+          } catch (error) {
+            thrown.push((error as Error).message);
+          }
+        }
+      },
+    },
+  });
+  t.connect();
+  await t.settle();
+  const codes = "is not 1000–1003, 1007–1014 or 3000–4999";
+  assert.equal(thrown, [
+    `code: "a\\r\\nb" ${codes}`,
+    `code: an object ${codes}`,
+    `code: Symbol(s) ${codes}`,
+    "reason: 5 is not a string",
+  ]);
+  await t.close();
+});
+
+wrong.run();
