@@ -75,7 +75,7 @@ import { furthest } from "./order";
 import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./output";
 import { isScarce } from "./reply";
 import { delist, enlist, isIdle, leaveList, readOn } from "./room";
-import { queueSwitch, refuse, sendContinue } from "./respond";
+import { awaitHead, queueSwitch, refuse, sendContinue } from "./respond";
 import { answerClose, depart, fail, queuePong } from "./send";
 import { endPaceIn, fedBytes, isFlooding, noteFed, paceIn, pardon, refund } from "./pace";
 import { blockBytes, give, orderFor, take } from "./pool";
@@ -274,7 +274,7 @@ function parseHttp(c: Conn): void {
         if (begun || c.requests == 0) {
           readOn(c, fedBytes);
           if (!isReading) rearm(c);
-        } else if (isReading) {
+        } else if (isReading || c.list == List.None) {
           // Behind an answer there were only empty lines: the connection is idle.
           enlist(c, c.backlog != 0 ? List.Unread : List.Idle);
           rearm(c);
@@ -671,7 +671,7 @@ function endAfterPeer(c: Conn): void {
 
 /** True when the next byte of a WebSocket begins a message that nobody counts, and nothing of it lies in a buffer. */
 function isBetween(c: Conn): bool {
-  if ((c.opcode | c.frameOpen) != 0 || (c.chunk | c.buffer | c.burst) != 0) return false;
+  if ((c.opcode | c.frameOpen) != 0 || (c.chunk | c.buffer) != 0) return false;
   return paramU32(Param.Pieces) == 0 && paramU32(Param.MessageRate) == 0;
 }
 
@@ -682,7 +682,7 @@ function isBetween(c: Conn): bool {
  */
 function shortMessages(c: Conn, at: usize, end: usize): usize {
   const limit = min<u32>(session(c).payload, 125);
-  while (at + 6 <= end && !eventsFull()) {
+  while (at + 6 <= end && !isPassOver(c)) {
     // FIN and no reserved bit; a mask and a length that needs no more bytes.
     const opcode = (load<u8>(at) as u32) ^ 0x80;
     const length = (load<u8>(at, 1) as u32) ^ 0x80;
@@ -897,7 +897,10 @@ export function retain(slot: u32, generation: u32): u32 {
     handOver(c, handBack(c));
     return 0;
   }
-  if (keepHttp(c)) return 1;
+  if (keepHttp(c)) {
+    if (c.state == State.Head && c.list == List.None) awaitHead(c);
+    return 1;
+  }
   leaveQueue(c);
   refuse(c, noBuffer(c));
   return 0;

@@ -79,10 +79,10 @@ export function pingAt(c: Conn): f64 {
 /** What `silentAt` found: the ms that the client has. */
 let silence: f64 = 0;
 
-/** When an open WebSocket has been silent for too long. While a write is outstanding that write's limits hold. */
+/** When an open WebSocket without a write outstanding has been silent for too long. */
 function silentAt(c: Conn): f64 {
   const idle = session(c).idle as f64;
-  if (idle == 0 || c.writing != 0 || c.pingBehind != 0) return Infinity;
+  if (idle == 0 || c.pingBehind != 0) return Infinity;
   if (has(c, Flag.Waiting | Flag.PeerEnded) || isStuffed(c)) return Infinity;
   const every = pingEvery(c);
   silence = idle - every;
@@ -126,12 +126,14 @@ function endsAt(c: Conn): f64 {
       halfAt = min(halfAt, c.lastOut + UNREAD_GRACE / 2);
     }
     due = consider(slowOutAt(c), param(Param.RateGrace) * 2, due);
+    // The others are about clients that have been handed all.
+    if (c.state != State.Linger) return due;
   }
   if (c.state == State.Open) {
     due = consider(silentAt(c), silence, due);
   } else if (c.state == State.Linger) {
     due = consider(lingersUntil(c), param(Param.CloseTimeout), due);
-  } else if (c.writing == 0 && c.replyHead == 0) {
+  } else if (c.replyHead == 0) {
     if (c.state == State.Closing) {
       due = consider(lingersUntil(c), param(Param.CloseTimeout), due);
     } else if (isIdle(c)) {

@@ -104,6 +104,12 @@ export function deadline(c: Conn): f64 {
   return min(dutyAt(c), progressAt(c));
 }
 
+/** As `rearm`, when only a deadline of its progress can have come nearer. */
+function rearmProgress(c: Conn): void {
+  const due = progressAt(c);
+  if (due != FOREVER) arm(c, due);
+}
+
 /** Sees to it that the deadline is looked at. */
 export function rearm(c: Conn): void {
   const due = deadline(c);
@@ -262,7 +268,7 @@ function rest(c: Conn): void {
   }
   c.since = engine.now;
   enlist(c, List.Idle);
-  rearm(c);
+  rearmProgress(c);
 }
 
 /** What follows when a connection has no write outstanding. */
@@ -330,7 +336,7 @@ function settle(): void {
       paceOut(c);
       forgetReading(c);
       if (!isWebSocket(c) && (c.list == List.None || c.list == List.Unread)) enlist(c, List.Unread);
-      rearm(c);
+      rearmProgress(c);
     }
   }
   add(Control.BytesOut, quietBytes);

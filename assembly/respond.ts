@@ -138,6 +138,12 @@ function isBare(c: Conn, status: u32): bool {
   return c.method == Method.HEAD || status == 204 || status == 205 || status == 304;
 }
 
+/** Bytes of the next request have come, and may lie there for a while: it counts as one that arrives. */
+export function awaitHead(c: Conn): void {
+  enlist(c, List.Reading);
+  rearm(c);
+}
+
 /** The request is answered: on to the next, or to the end. */
 function finishRequest(c: Conn, persistent: bool): void {
   if (c.state == State.Dead) return;
@@ -158,13 +164,14 @@ function finishRequest(c: Conn, persistent: bool): void {
       finishWith(c, CloseReason.PeerClosed);
       return;
     }
-    // Until its answers have left.
+    // Until its answers have left. Before a write of them is outstanding no deadline comes nearer.
     c.lastOut = engine.now;
     enlist(c, List.Unread);
-  } else {
-    enlist(c, List.Reading);
+    if (c.writing != 0) rearm(c);
+  } else if (!has(c, Flag.InWindow) || c.list != List.None) {
+    // What lies in the window is parsed at once, else retained.
+    awaitHead(c);
   }
-  rearm(c);
 }
 
 /**

@@ -69,6 +69,19 @@ room("classes go in their order, and within a class the one that has waited long
   drive.end();
 });
 
+room("a request that waits unparsed behind answers that are not read makes room", () => {
+  const drive = table(1, { Backlog: 64 });
+  const wire = drive.connect();
+  wire.stalled = true;
+  wire.send(GET + GET + GET);
+  drive.after(10);
+  assert.is(drive.tryConnect(), undefined);
+  assert.not.ok(wire.dead, "it has just come");
+  drive.after(100);
+  assert.is(placeOf(drive, [wire]), "closed EvictedUnfinished");
+  drive.end();
+});
+
 room("a client that has ended its side has a second, and goes though its handler runs", () => {
   const drive = table(1);
   const wire = drive.connect().send(GET.replace("/", "/wait")).finish();
