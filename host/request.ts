@@ -8,7 +8,7 @@ import { HEADER_ENTRY_BYTES, Method, Trait } from "../assembly/abi";
 import type { PeerCertificate, Request } from "./handler";
 import { gather, lengthFault, whole } from "./body";
 import { parseJson } from "./json";
-import { copyBytes, latin1, utf8 } from "./text";
+import { copyBytes, latin1, recentLatin1, utf8 } from "./text";
 
 /** Beside the engine's traits of a request, the host's own: it came over TLS. */
 export const SECURE_TRAIT = 1 << 30;
@@ -101,29 +101,26 @@ export abstract class RequestReader implements Request {
 
   /** Notes that the handler has settled. */
   settled(): void {
-    this.#end(SETTLED);
+    if (this.#ends === ANSWERED) this.#end();
+    this.#ends |= SETTLED;
   }
 
   /** Notes that the request is answered or lost. */
   answered(): void {
-    this.#end(ANSWERED);
+    if (this.#ends === SETTLED) this.#end();
+    this.#ends |= ANSWERED;
   }
 
-  #end(how: number): void {
-    if (this.#ends === OVER) return;
-    if ((this.#ends | how) === OVER) {
-      // These stay readable: a log line is often written afterwards.
-      if (!this.isForgotten) {
-        // Most are not asked again: the path is cut out of the target when it is.
-        if (this.#path === undefined) {
-          if (this.head.traits & Trait.Absolute) this.#path = this.path;
-          else this.#target = this.url;
-        }
-        this.#method = this.method;
-      }
-      this.release();
+  /** It is over. Its method and path stay readable: a log line is often written afterwards. */
+  #end(): void {
+    if (!this.isForgotten) {
+      const at = this.head;
+      this.#method ??= this.#methodOf(at);
+      // Most paths are not asked for again: they are cut out of the target when they are.
+      if (at.traits & Trait.Absolute) this.#path ??= this.path;
+      else this.#target = recentLatin1(this.bytes, at.head + at.target, at.targetLength);
     }
-    this.#ends |= how;
+    this.release();
   }
 
   get peerCertificate(): PeerCertificate | undefined {
@@ -142,15 +139,18 @@ export abstract class RequestReader implements Request {
   }
 
   get method(): string {
-    if (this.#method !== undefined) return this.#method;
-    const at = this.live;
+    if (this.#method === undefined) this.#method = this.#methodOf(this.live);
+    return this.#method;
+  }
+
+  #methodOf(at: RequestHead): string {
     // The rarer ones have no number of their own here: the token stands in front, one space before the target.
     return Method[at.method] ?? latin1(this.bytes, at.head, at.target - 1);
   }
 
   get url(): string {
     const at = this.live;
-    return latin1(this.bytes, at.head + at.target, at.targetLength);
+    return recentLatin1(this.bytes, at.head + at.target, at.targetLength);
   }
 
   get path(): string {

@@ -39,6 +39,28 @@ export function latin1(bytes: Uint8Array, from: number, length: number): string 
   return text;
 }
 
+/** Characters of the longest text, and number of the texts, that `recentLatin1` keeps. */
+const RECENT_LENGTH = 48;
+const RECENT = 64;
+const recent: string[] = new Array(RECENT).fill("");
+
+/** As `latin1`, for what comes again and again, such as the targets of requests: without another string each time. */
+export function recentLatin1(bytes: Uint8Array, from: number, length: number): string {
+  if (length === 0 || length > RECENT_LENGTH) return latin1(bytes, from, length);
+  const middle = bytes[from + (length >> 1)] as number;
+  const last = bytes[from + length - 1] as number;
+  const place = (length * 7 + middle * 5 + last) & (RECENT - 1);
+  const kept = recent[place] as string;
+  if (kept.length === length) {
+    let i = 0;
+    while (i < length && kept.charCodeAt(i) === bytes[from + i]) i++;
+    if (i === length) return kept;
+  }
+  const text = latin1(bytes, from, length);
+  recent[place] = text;
+  return text;
+}
+
 /** Writes a text of Latin-1 characters; returns where it ends. */
 export function putLatin1(bytes: Uint8Array, at: number, text: string): number {
   for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);

@@ -40,14 +40,19 @@ export class RequestImpl extends RequestReader {
     this.#bytes = engine.u8;
   }
 
-  /** Where the request lies now. */
+  /** Where the request lies now. While it is out it may move, as a whole. */
   protected override get head(): RequestHead {
-    return this.#at ?? this.#engine.head(this.#slot);
+    const at = this.#at;
+    if (at !== undefined) {
+      if (this.#state !== "out" || at.head === this.#engine.headAddress(this.#slot)) return at;
+    }
+    this.#at = this.#engine.head(this.#slot);
+    return this.#at;
   }
 
   override get upgrade(): boolean {
     // Without the head's object, which nobody else may ask for.
-    if (this.#at) return super.upgrade;
+    if (this.#state !== "out") return super.upgrade;
     return (this.#engine.traits(this.#slot) & Trait.Upgrade) !== 0;
   }
 
@@ -58,14 +63,15 @@ export class RequestImpl extends RequestReader {
   /** True when the request lies in the receive window. */
   get isInWindow(): boolean {
     const { window, windowBytes } = this.#engine;
-    const at = this.#at ? this.#at.head : this.#engine.headAddress(this.#slot);
+    const isOut = this.#state === "out";
+    const at = isOut ? this.#engine.headAddress(this.#slot) : this.head.head;
     return at >= window && at < window + windowBytes;
   }
 
   /** The request is about to be answered, from the run of its handler. */
   freeze(): void {
     if (this.#state !== "out") return;
-    this.#at = this.#engine.head(this.#slot);
+    this.#at = this.head;
     this.#state = "answered";
   }
 

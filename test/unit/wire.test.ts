@@ -4,7 +4,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Credit } from "../../host/credit";
-import { latin1, viewOf } from "../../host/text";
+import { latin1, recentLatin1, viewOf } from "../../host/text";
 import { Told, decodeFields, encodeFields, readBatch, wordAt } from "../../host/wire";
 import { Batch } from "../../worker/batch";
 import { type Fate, Lane } from "../../worker/lane";
@@ -168,6 +168,16 @@ wire("a lane loses nothing, keeps the order, and reports each byte once", () => 
     credit.give(lane.owed);
     assert.equal([lane.owed, lane.keptBytes], [0, 0]);
     assert.ok(reported > 0);
+  }
+});
+
+wire("texts that come again are those that came, whatever came in between", () => {
+  const random = new Random(3);
+  for (let i = 0; i < 20000; i++) {
+    const length = random.int(0, i % 2 === 0 ? 4 : 60);
+    const bytes = viewOf(new ArrayBuffer(length + 2));
+    for (let at = 0; at < bytes.length; at++) bytes[at] = random.int(0, 3) === 0 ? 0xe9 : 0x61;
+    assert.is(recentLatin1(bytes, 1, length), latin1(bytes, 1, length));
   }
 });
 
