@@ -61,6 +61,14 @@ export interface DriverEvents<User = unknown> {
    * what it still holds may leave. It may come from within any call; nothing of the driver may be called from here.
    */
   shut(wire: Wire<User>, how: "reset" | "close"): void;
+  /**
+   * How many bytes the peer has not acknowledged of those that the transport took; undefined where it does not know.
+   * Asked within `turn`, at most once a second, of connections that are past half of the time that they have to make
+   * progress: fewer bytes than a second before are progress. Without it only `wire.written()` is, so a peer has to take
+   * a whole write (`maxRunBytes`, and what the transport buffers) within `writeTimeout`. Nothing of the driver may be
+   * called from here.
+   */
+  queued?(wire: Wire<User>): number | undefined;
   /** Everything is written: end our side. The peer's bytes are still taken, and dropped, until it ends too. */
   end?(wire: Wire<User>): void;
   /** The connection has ended, and why; `shut` has been told before. */
@@ -109,6 +117,9 @@ export interface DriverPublish {
   readonly except?: Wire;
 }
 
+/** ms between two readings of what peers have acknowledged. */
+const MEASURE_INTERVAL = 1000;
+
 const PUBLISH_NAMES = ["binary", "except"];
 
 /** @throws TypeError naming the option */
@@ -143,16 +154,21 @@ export class EngineDriver<User = unknown> {
   /** What callbacks threw. */
   #thrown: unknown[] = [];
   #nextBody = SLOT_LIMIT;
+  /** When `queued` may be asked again. */
+  #measureAt = Number.NEGATIVE_INFINITY;
 
   /** @param engine one of its own; compression must be off */
   constructor(engine: Engine, events: DriverEvents<User>, clock: DriverClock = {}) {
     if (typeof events?.write !== "function" || typeof events.shut !== "function")
       throw new TypeError("events: write and shut must be functions");
+    if (events.queued !== undefined && typeof events.queued !== "function")
+      throw new TypeError(`events.queued: ${show(events.queued)} is not a function`);
     this.engine = engine;
     this.#events = events;
     this.#now = clock.now ? () => (clock.now as () => number)() : () => performance.now();
     this.#date = clock.date ? () => (clock.date as () => number)() : () => Date.now();
     engine.x.streams(events.streams ? 1 : 0);
+    engine.x.measures(events.queued ? 1 : 0);
     this.time();
   }
 
@@ -188,6 +204,7 @@ export class EngineDriver<User = unknown> {
     this.#refuseWithin("turn");
     const { engine } = this;
     this.time();
+    this.#measure();
     do {
       this.#runLater();
       const resumes = this.#resumes;
@@ -203,7 +220,40 @@ export class EngineDriver<User = unknown> {
     const isMore = engine.get(Control.EventCount) > 0;
     this.#handleEvents();
     this.#rethrow();
-    return isMore ? 0 : next;
+    if (isMore) return 0;
+    if (!this.#events.queued || engine.get(Control.Watched) === 0) return next;
+    const wait = Math.max(0, this.#measureAt - this.#now());
+    return next < 0 ? wait : Math.min(next, wait);
+  }
+
+  /** Asks for what the peers of watched connections have not acknowledged, when it is time to. */
+  #measure(): void {
+    const { engine } = this;
+    if (!this.#events.queued || engine.get(Control.Watched) === 0) return;
+    const now = this.#now();
+    if (now < this.#measureAt) return;
+    this.#measureAt = now + MEASURE_INTERVAL;
+    this.#acting = true;
+    for (let slot = 0; ; slot++) {
+      slot = engine.x.watched(slot) >>> 0;
+      const wire = slot === NONE ? undefined : this.#wires[slot];
+      if (!wire) break;
+      let bytes = NONE;
+      this.#attempt(() => {
+        bytes = this.#queuedOf(wire);
+      });
+      engine.x.acknowledged(slot, wire.generation, bytes);
+    }
+    this.#acting = false;
+  }
+
+  /** Returns what `queued` says; NONE for nothing. @throws RangeError */
+  #queuedOf(wire: Wire<User>): number {
+    const bytes: unknown = this.#events.queued?.(wire);
+    if (bytes === undefined) return NONE;
+    if (!(Number.isInteger(bytes) && (bytes as number) >= 0 && (bytes as number) < NONE))
+      throw new RangeError(`queued: ${show(bytes)} is not a number of bytes from 0 to ${NONE - 1}`);
+    return bytes as number;
   }
 
   /** Publishes to every WebSocket. @returns false: most clients are behind, nothing was published; try again later */

@@ -22,7 +22,7 @@ import { type End, Pipe, type Piped } from "../pipe";
 import { replies } from "../reply";
 import { GOOD, problemsOf } from "../suite/data";
 import { describeSplit, splits } from "../split";
-import { loadEngine, wasmBytes } from "../../worker/embed";
+import { type DriverEvents, loadEngine, wasmBytes } from "../../worker/embed";
 import { BUILDS } from "../wasm";
 
 const AREAS: readonly Area[] = [
@@ -426,6 +426,55 @@ driver("a closing handshake, a ping, and deadlines", () => {
   assert.is(replies(end(late).text)[0]?.status, 408);
   assert.is(end(wire).info?.code, 3000);
   nothingLeft(pipe);
+});
+
+/** Clients that get a large answer, and acknowledge so many bytes of it a second; runs until `ms` have passed. */
+function reading(rates: readonly number[], ms: number, more: Partial<DriverEvents<End>>): Piped[] {
+  const limits = { WriteTimeout: 4000, MinSendRate: 0, RunBytes: 262144 };
+  const began = 1000;
+  const pipe: Pipe = new Pipe(limits, {
+    request: (wire) => void wire.respond(200, [], new Uint8Array(200000)),
+    ...more,
+  });
+  const wires = rates.map((rate) => {
+    const wire = pipe.connect();
+    Object.assign(end(wire), { isStalled: true });
+    rateOf.set(wire, () => 200000 - (rate * (pipe.now - began)) / 1000);
+    pipe.send(wire, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    return wire;
+  });
+  for (let next = pipe.turn(); next >= 0 && pipe.now - began + next < ms; )
+    next = pipe.turn(Math.max(1, next));
+  return wires;
+}
+
+/** What a client has not acknowledged by now. */
+const rateOf = new WeakMap<Piped, () => number>();
+
+driver("a slow reader survives where the host knows what it has acknowledged", () => {
+  let asked = 0;
+  const queued = (wire: Piped): number => {
+    asked++;
+    return Math.round(rateOf.get(wire)?.() as number);
+  };
+  const [slow, gone] = reading([100, 0], 60000, { queued }) as [Piped, Piped];
+  assert.not(slow.isDead, "100 bytes a second are progress");
+  assert.is(end(gone).info?.cause, "WriteTimeout");
+  assert.ok(asked <= 2 * 60, `asked ${asked} times in a minute`);
+  const [, same] = reading([100, 100], 60000, {}) as [Piped, Piped];
+  assert.is(end(same).info?.cause, "WriteTimeout", "without it completions count alone");
+  const [unknown] = reading([100], 60000, { queued: () => undefined }) as [Piped];
+  assert.is(end(unknown).info?.cause, "WriteTimeout");
+});
+
+driver("what `queued` says is checked, and ends nothing else", () => {
+  for (const value of [-1, 0.5, Number.NaN, "5", 1n, 2 ** 32, null]) {
+    assert.throws(
+      () => reading([100], 60000, { queued: () => value as number }),
+      /^queued: .* is not a number of bytes from 0 to 4294967294$/,
+    );
+  }
+  assert.throws(() => new Pipe({}, { queued: 5 as never }), /^events.queued: 5 is not a function$/);
 });
 
 driver("answers are checked before anything is sent", () => {
