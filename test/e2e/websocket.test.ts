@@ -1,5 +1,6 @@
 // WebSockets over real sockets: with the client that most people use, and byte by byte.
 
+import { randomBytes } from "node:crypto";
 import type { Eviction } from "ringcast";
 import { request } from "undici";
 import { suite } from "uvu";
@@ -646,40 +647,46 @@ websocket("no room for another WebSocket is 503", () =>
   }),
 );
 
-websocket("whenFull evict: the client furthest behind makes room", async () => {
-  const evictions: Eviction[] = [];
-  const onEvict = (some: readonly Eviction[]): void => {
-    evictions.push(...some);
-  };
-  const options = { maxWebSockets: 3, whenFull: "evict", onEvict } as const;
-  await serving("websocket", options, async (server, port) => {
-    const wires = [];
-    for (let i = 0; i < 3; i++) wires.push(await WsWire.open(port, "/echo"));
-    const [first, stalled, third] = wires as [WsWire, WsWire, WsWire];
-    stalled.socket.pause();
-    let seen = 0;
-    first.listen(() => {
-      seen++;
+for (const form of ["an uncompressed", "a compressed"] as const) {
+  websocket(`whenFull evict: ${form} reader that is furthest behind makes room`, async () => {
+    const evictions: Eviction[] = [];
+    const onEvict = (some: readonly Eviction[]): void => {
+      evictions.push(...some);
+    };
+    const full = { maxWebSockets: 3, whenFull: "evict", onEvict } as const;
+    const options = { ...full, perMessageDeflate: true, ring: "64MiB" } as const;
+    await serving("websocket", options, async (server, port) => {
+      const deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+      const fields = form === "a compressed" ? deflate : "";
+      const first = await WsWire.open(port, "/echo");
+      const stalled = await WsWire.open(port, "/echo", undefined, fields);
+      // The other form has a reader, too, which reads.
+      const third = await WsWire.open(port, "/echo", undefined, fields === "" ? deflate : "");
+      stalled.socket.pause();
+      let seen = 0;
+      first.listen(() => {
+        seen++;
+      });
+      third.listen(() => undefined);
+      // More than the kernel takes, also at half of its size; less than the ring.
+      for (let i = 0; i < 250; i++) {
+        assert.ok(server.broadcast(randomBytes(65536).toString("hex")));
+        await until("delivery", () => seen > i);
+      }
+      const fourth = await WsWire.open(port, "/echo");
+      await until("onEvict", () => evictions.length > 0);
+      assert.is(evictions.length, 1);
+      assert.is(evictions[0]?.cause, "Evicted");
+      assert.ok((evictions[0]?.lagBytes ?? 0) > 0);
+      stalled.socket.resume();
+      await stalled.gone();
+      fourth.send(TEXT, "in");
+      assert.is(await fourth.text(), "in");
+      assert.is((await server.stats()).webSockets, 3);
+      for (const ws of [first, third, fourth]) ws.destroy();
     });
-    third.listen(() => undefined);
-    // More than the kernel takes, less than the ring.
-    for (let i = 0; i < 192; i++) {
-      assert.ok(server.broadcast(new Uint8Array(65536).fill(i)));
-      await until("delivery", () => seen > i);
-    }
-    const fourth = await WsWire.open(port, "/echo");
-    await until("onEvict", () => evictions.length > 0);
-    assert.is(evictions.length, 1);
-    assert.is(evictions[0]?.cause, "Evicted");
-    assert.ok((evictions[0]?.lagBytes ?? 0) > 0);
-    stalled.socket.resume();
-    await stalled.gone();
-    fourth.send(TEXT, "in");
-    assert.is(await fourth.text(), "in");
-    assert.is((await server.stats()).webSockets, 3);
-    for (const ws of [first, third, fourth]) ws.destroy();
   });
-});
+}
 
 websocket("an idle client is pinged, and lives while it answers", () =>
   serving("websocket", { idleTimeout: 1 }, async (server, port) => {

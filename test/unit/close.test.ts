@@ -19,6 +19,11 @@ close("every reason has a row, and every row a reason", () => {
   assert.equal([...NAMES].sort(), names.sort());
 });
 
+close("the table cannot be changed by those who are given it", () => {
+  assert.ok(Object.isFrozen(CLOSE_TABLE));
+  for (const name of NAMES) assert.ok(Object.isFrozen(CLOSE_TABLE[name]), name);
+});
+
 close("reasons are numbered without gaps, the reference's first", () => {
   const numbers = NAMES.map((name) => CloseReason[name]).sort((a, b) => b - a);
   assert.equal(
