@@ -128,6 +128,26 @@ pool("a handler that takes longer than `handlerTimeout` is a 500, whatever it do
   }),
 );
 
+pool("`handlerTimeout` does not count while a streamed answer waits for its client to read", () =>
+  serving("pool", { pool: { threads: 1, handlerTimeout: 300 } }, async (server, port) => {
+    await ask(port, "/up");
+    const wire = await Wire.open(port);
+    wire.socket.pause();
+    wire.write(get("/pieces?400"));
+    await until("running", async () => (await statsOf(server)).running === 1);
+    const from = Date.now();
+    await until("three limits", async () => {
+      assert.is((await statsOf(server)).running, 1, `after ${Date.now() - from} ms`);
+      return Date.now() - from > 1000;
+    });
+    wire.socket.resume();
+    await until("all pieces", () => wire.length > 20e6);
+    assert.match(await wire.takeThrough("\r\n0\r\n\r\n"), /^HTTP\/1\.1 200 /);
+    assert.equal(reported, []);
+    wire.destroy();
+  }),
+);
+
 pool("a client that goes frees its thread, or its place", () =>
   serving("pool", { pool: { threads: 1, backlog: 2 } }, async (server, port) => {
     await ask(port, "/up");

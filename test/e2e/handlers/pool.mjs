@@ -23,6 +23,10 @@ export default (server) => ({
       res.send(200, "", "sent");
       throw new Error("behind the answer");
     }
+    if (path === "/pieces") {
+      const pieces = Array.from({ length: Number(query) }, () => new Uint8Array(50000));
+      return res.stream(200, "", pieces);
+    }
     if (path === "/begin-exit") {
       res.begin(200);
       res.write("a piece");
