@@ -72,6 +72,8 @@ export namespace Watch {
   export const Based: u32 = 2;
   /** It has been compared with an earlier reading, or cannot be read. */
   export const Known: u32 = 3;
+  /** The same, and the client's kernel answers: what it has acknowledged its process may still be reading. */
+  export const Alive: u32 = 4;
 }
 
 /** Bits of `Conn.flags`. */
@@ -262,7 +264,8 @@ export class Conn {
   queued: u32;
   /** A Watch. */
   watch: u32;
-  spare: u32;
+  /** 1: the last reading found bytes that waited as they had before. */
+  stalled: u32;
 
   /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
   get bodyLeft(): u64 {

@@ -797,7 +797,7 @@ function endStuck(c: Conn): void {
     kill(c, CloseReason.KeepAliveTimeout, Shut.Destroy);
   } else if (c.state == State.Closing) {
     kill(c, CloseReason.CloseTimeout, Shut.Destroy);
-  } else if (c.watch == Watch.Known && c.queued != 0) {
+  } else if (c.watch >= Watch.Known && c.queued != 0) {
     // What the kernel still holds the client has not taken: the end of its answer is lost.
     kill(c, CloseReason.CloseTimeout, Shut.Reset);
   } else {

@@ -10,6 +10,9 @@
 //
 // holds but for what the kernel has taken of the outstanding write. That part only grows when bytes are acknowledged:
 // any difference between two readings of the same write is progress.
+//
+// A client's kernel acknowledges in steps: when its process has read a good part of the window, nothing before. So a
+// client whose kernel answers has the time that a step takes at SendRate, wherever a limit gives it less.
 
 import { Control, NONE, Param } from "./abi";
 import {
@@ -27,7 +30,7 @@ import {
   paramU32,
   takeTime,
 } from "./conn";
-import { creditOut, slowOutAt } from "./pace";
+import { creditOut, slowOutAt, stepTime } from "./pace";
 import { UNREAD_GRACE, enlist, isIdle } from "./room";
 import { session } from "./subscription";
 import { arm } from "./timers";
@@ -76,42 +79,50 @@ export function pingAt(c: Conn): f64 {
   return max(c.lastIn, c.since) + every;
 }
 
-/** What `silentAt` found: the ms that the client has. */
-let silence: f64 = 0;
-
-/** When an open WebSocket without a write outstanding has been silent for too long. */
-function silentAt(c: Conn): f64 {
-  const idle = session(c).idle as f64;
-  if (idle == 0 || c.pingBehind != 0) return Infinity;
+/** Since when an open WebSocket without a write outstanding is silent. */
+function silentSince(c: Conn): f64 {
+  if (session(c).idle == 0 || c.pingBehind != 0) return Infinity;
   if (has(c, Flag.Waiting | Flag.PeerEnded) || isStuffed(c)) return Infinity;
-  const every = pingEvery(c);
-  silence = idle - every;
-  if (every == 0) return lastLife(c) + idle;
+  if (pingEvery(c) == 0) return lastLife(c);
   // A pong's time begins when its ping has left.
-  return has(c, Flag.Pinged) ? max(lastLife(c), c.since) + silence : Infinity;
+  return has(c, Flag.Pinged) ? max(lastLife(c), c.since) : Infinity;
 }
 
-/** When a client that has been told the end has been silent for too long. */
-function lingersUntil(c: Conn): f64 {
-  const time = param(Param.CloseTimeout);
-  const heard = min(c.lastIn, c.since + time * (LINGERS - 1));
-  return min(max(max(c.since, c.lastAck), heard) + time, slowOutAt(c));
+/** Since when a client that has been told the end is silent. */
+function lingersSince(c: Conn): f64 {
+  const heard = min(c.lastIn, c.since + param(Param.CloseTimeout) * (LINGERS - 1));
+  return max(max(c.since, c.lastAck), heard);
 }
 
 /** ms beyond the time that is announced: a request that the client sends at its end is still answered. */
 const KEEP_ALIVE_EXTRA: f64 = 1000;
 
-/** When a connection between two requests has been idle for too long: not while its client reads the last answer. */
-function idleUntil(c: Conn): f64 {
-  return max(c.since, c.lastAck) + param(Param.KeepAliveTimeout) + KEEP_ALIVE_EXTRA;
+/** Since when a connection between two requests is idle: not while its client reads the last answer. */
+function idleSince(c: Conn): f64 {
+  return max(c.since, c.lastAck);
 }
 
 /** What `endsAt` found: when the connection is past half of the time that it has. */
 let halfAt: f64 = 0;
 
-function consider(due: f64, limit: f64, soonest: f64): f64 {
-  if (limit > SHORT) halfAt = min(halfAt, due - limit / 2);
-  return min(due, soonest);
+/** True when a client may be reading what its kernel has acknowledged, before it shows a sign of life. */
+function isReading(c: Conn): bool {
+  if (c.watch != Watch.Alive) return false;
+  // A pong follows what the client's kernel held when it acknowledged the last byte.
+  return c.writing != 0 || c.queued != 0 || (c.state == State.Open && c.lastAck > c.lastIn);
+}
+
+/** When a client that has shown no progress since `since` has had its time. */
+function allow(c: Conn, since: f64, time: f64): f64 {
+  if (time > SHORT) halfAt = min(halfAt, since + time / 2);
+  return since + (isReading(c) ? max(time, stepTime()) : time);
+}
+
+/** When a client that reads is too slow: it is looked at `time` ms sooner. */
+function paceUntil(c: Conn, time: f64): f64 {
+  const due = slowOutAt(c);
+  if (time > SHORT) halfAt = min(halfAt, due - time);
+  return due;
 }
 
 /** When a connection ends if it makes no progress; Infinity for never. */
@@ -119,35 +130,32 @@ function endsAt(c: Conn): f64 {
   halfAt = Infinity;
   let due: f64 = Infinity;
   if (c.writing != 0) {
-    const time = param(Param.WriteTimeout);
-    due = consider(c.lastOut + time, time, due);
+    due = allow(c, c.lastOut, param(Param.WriteTimeout));
     // It may have to make room before its own time is up.
     if (engine.isCrowded != 0 && c.list == List.Unread) {
       halfAt = min(halfAt, c.lastOut + UNREAD_GRACE / 2);
     }
-    due = consider(slowOutAt(c), param(Param.RateGrace) * 2, due);
+    due = min(due, paceUntil(c, param(Param.RateGrace)));
     // The others are about clients that have been handed all.
     if (c.state != State.Linger) return due;
   }
+  const isOver = c.state == State.Closing && c.replyHead == 0;
   if (c.state == State.Open) {
-    due = consider(silentAt(c), silence, due);
-  } else if (c.state == State.Linger) {
-    due = consider(lingersUntil(c), param(Param.CloseTimeout), due);
-  } else if (c.replyHead == 0) {
-    if (c.state == State.Closing) {
-      due = consider(lingersUntil(c), param(Param.CloseTimeout), due);
-    } else if (isIdle(c)) {
-      // An answer that the kernel took at once is not waited for.
-      const limit = c.lastAck < c.lastIn ? 0 : param(Param.KeepAliveTimeout);
-      due = consider(idleUntil(c), limit, due);
-    }
+    due = min(due, allow(c, silentSince(c), (session(c).idle as f64) - pingEvery(c)));
+  } else if (c.state == State.Linger || isOver) {
+    const time = param(Param.CloseTimeout);
+    due = min(due, min(allow(c, lingersSince(c), time), paceUntil(c, time / 2)));
+  } else if (c.replyHead == 0 && isIdle(c)) {
+    const time = param(Param.KeepAliveTimeout) + KEEP_ALIVE_EXTRA;
+    // An answer that the kernel took at once is not waited for.
+    due = min(due, c.lastAck < c.lastIn ? idleSince(c) + time : allow(c, idleSince(c), time));
   }
   return due;
 }
 
 /** True when the readings that a judgement needs are missing, and may still come. */
 function isUnread(c: Conn, due: f64): bool {
-  return halfAt < due && c.watch != Watch.Known && engine.measures != 0 && engine.now < due + LATE;
+  return halfAt < due && c.watch < Watch.Known && engine.measures != 0 && engine.now < due + LATE;
 }
 
 /** When progress, or its absence, has to be looked at; Infinity for never. */
@@ -211,18 +219,30 @@ export function forgetReading(c: Conn): void {
   if (c.watch != Watch.None) c.watch = Watch.Asked;
 }
 
-/** Takes in a reading of a connection's send queue: bytes that are not acknowledged; NONE: it cannot be read. */
-export function acknowledged(slot: u32, generation: u32, queued: u32): void {
+/**
+ * Takes in a reading of a connection's send queue.
+ * @param queued bytes that are not acknowledged; NONE: it cannot be read
+ * @param answers 1: the client's kernel answers
+ */
+export function acknowledged(slot: u32, generation: u32, queued: u32, answers: u32): void {
   takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.watch == Watch.None) return;
   const isFirst = c.watch == Watch.Asked;
-  c.watch = queued == NONE || !isFirst ? Watch.Known : Watch.Based;
+  const wasAlive = c.watch == Watch.Alive;
+  if (queued == NONE) c.watch = Watch.Known;
+  else if (isFirst) c.watch = Watch.Based;
+  else c.watch = answers != 0 ? Watch.Alive : Watch.Known;
+  // It has less time.
+  if (wasAlive && c.watch != Watch.Alive) arm(c, engine.now);
   const before = c.acked;
   const waited = c.queued;
   c.queued = queued == NONE ? 0 : queued;
   c.acked = c.sent - c.queued;
-  if (isFirst || queued == NONE || c.acked == before) return;
+  const wasStalled = c.stalled != 0;
+  const isSame = c.acked == before;
+  c.stalled = u32(!isFirst && isSame && c.queued != 0);
+  if (isFirst || queued == NONE || isSame) return;
   const bytes = (c.acked - before) as i32;
   if (bytes > 0) creditOut(c, bytes);
   if (c.writing != 0) {
@@ -230,9 +250,8 @@ export function acknowledged(slot: u32, generation: u32, queued: u32): void {
     if (c.list == List.Unread) enlist(c, List.Unread);
   }
   // Bytes that did not wait prove that the kernel is there, and nothing of the client.
-  if (waited != 0 && (c.writing != 0 || c.queued != 0 || c.state != State.Open)) {
-    c.lastAck = engine.now;
-  }
+  const didWait = c.writing != 0 || c.queued != 0 || c.state != State.Open || wasStalled;
+  if (waited != 0 && didWait) c.lastAck = engine.now;
   look(c);
   arm(c, engine.now);
 }

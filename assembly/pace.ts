@@ -88,21 +88,38 @@ export function paceOut(c: Conn): void {
   const rate = param(Param.SendRate);
   if (rate == 0) return;
   const takes = msOf(c.writingBytes as f64, rate);
-  const most = engine.now + param(Param.RateGrace) + takes;
+  const most = engine.now + mostAhead() + takes;
   c.outDue = c.outDue == 0 ? most : min(c.outDue + takes, most);
 }
 
-/** Bytes have been acknowledged: they move the deadline on, never beyond the grace from now. */
+/**
+ * Bytes that a client's kernel acknowledges at once, when its process has read as many. Measured on Linux, over
+ * loopback: 33 to 129 kB; with a buffer that a fast reader has grown 328 kB.
+ */
+const STEP: f64 = 131072;
+
+/** ms that the slowest reader may take to the next acknowledgement; 0: there is no such rate, or nobody can tell. */
+export function stepTime(): f64 {
+  const rate = param(Param.SendRate);
+  return rate == 0 || engine.measures == 0 ? 0 : msOf(STEP, rate);
+}
+
+/** How far ahead of the clock acknowledged bytes may move a deadline, in ms. */
+function mostAhead(): f64 {
+  return max(param(Param.RateGrace), stepTime());
+}
+
+/** Bytes have been acknowledged: they move the deadline on, never beyond the grace, or a step, from now. */
 export function creditOut(c: Conn, bytes: u32): void {
   const rate = param(Param.SendRate);
   if (rate == 0 || c.outDue == 0) return;
-  const most = engine.now + param(Param.RateGrace);
+  const most = engine.now + mostAhead();
   c.outDue = max(c.outDue, min(c.outDue + msOf(bytes as f64, rate), most));
 }
 
 /** All has been handed over: from now on what the kernel holds has to be acknowledged at the rate. */
 export function beginPaceOut(c: Conn): void {
-  c.outDue = param(Param.SendRate) == 0 ? 0 : engine.now + param(Param.RateGrace);
+  c.outDue = param(Param.SendRate) == 0 ? 0 : engine.now + mostAhead();
 }
 
 /** A client has read all there was, or as fast as it came. */

@@ -112,7 +112,7 @@ export function noteCrowd(): void {
 function isUnread(c: Conn): bool {
   const ms = engine.now - c.lastOut;
   if (c.writing == 0 || ms < UNREAD_GRACE) return false;
-  return engine.measures == 0 || c.watch == Watch.Known || ms >= UNREAD_GRACE * 3;
+  return engine.measures == 0 || c.watch >= Watch.Known || ms >= UNREAD_GRACE * 3;
 }
 
 /** True when the slowest of the requests that arrive is so many ms behind. */

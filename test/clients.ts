@@ -21,7 +21,7 @@ import { testEngine } from "./wasm";
 const PLACES = ["inline", "application", "pool"] as const;
 export const WORKS = ["GET", "stream", "upload", "broadcast"] as const;
 const RATES = [1, 4, 12, 100] as const;
-const KINDS = ["silent", "FIN", "RST", "vanished"] as const;
+const KINDS = ["silent", "FIN", "RST", "stopped", "unplugged"] as const;
 type PlaceName = (typeof PLACES)[number];
 export type Work = (typeof WORKS)[number];
 /** A client that reads and sends so many kB/s, or one that does something else. */
@@ -33,14 +33,15 @@ const UPLOAD_BYTES = 1e6;
 /** Bytes that the server's kernel holds for a client, those of them whose room wakes a writer, and the client's own. */
 const SEND_BUFFER = 2.5 * 1048576;
 const SEND_LUMP = SEND_BUFFER / 3;
-const RECEIVE_BUFFER = 65536;
+/** As Linux on loopback: it acknowledges the next bytes when its process has read all of these. */
+const RECEIVE_BUFFER = 126 * 1024;
 /** ms between two reads of a client, and between two small broadcasts. */
 const STEP = 1000;
 const TICK = 10000;
 /** When a client ends its side, resets or vanishes, in ms. */
 const FAULT_AT = 5000;
 /** How long a client is watched: as long as the slowest one takes, and this many ms longer. */
-const WATCHED = (ANSWER_BYTES / 1000) * 1000 + 300000;
+const WATCHED = (ANSWER_BYTES / 1000) * 1000 + 700000;
 
 const DEFAULTS = settle({});
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -77,6 +78,8 @@ class Client {
   answersPings = true;
   readonly #queue: Uint8Array[] = [];
   #held = 0;
+  /** A window that is closed opens when no more than so many bytes are held. */
+  #closedAt = RECEIVE_BUFFER - 1;
 
   constructor(socket: MemorySocket, work: Work) {
     this.socket = socket;
@@ -88,14 +91,16 @@ class Client {
     return this.socket.gone === "reset" ? 0 : this.#held + this.socket.available;
   }
 
-  /** The client's kernel acknowledges what fits. After a reset nothing can be read. */
+  /** The client's kernel acknowledges what it has room for. After a reset nothing can be read. */
   acknowledge(): void {
     if (this.socket.gone === "reset") {
       this.#queue.length = 0;
       this.#held = 0;
       return;
     }
+    if (this.#held > this.#closedAt) return;
     const bytes = this.socket.read(RECEIVE_BUFFER - this.#held);
+    this.#closedAt = this.#held + bytes.length === RECEIVE_BUFFER ? 0 : RECEIVE_BUFFER - 1;
     if (bytes.length === 0) return;
     this.#held += bytes.length;
     this.#queue.push(bytes);
@@ -225,6 +230,7 @@ async function runCell(work: Work, kind: Kind, name: PlaceName): Promise<Result>
   if (!socket) throw new Error("not connected");
   const client = new Client(socket, work);
   const rate = typeof kind === "number" ? kind * 1000 : 100000;
+  const isGone = kind === "stopped" || kind === "unplugged";
   const isLate = typeof kind === "string" && kind !== "silent";
   client.answersPings = kind !== "silent";
 
@@ -245,14 +251,15 @@ async function runCell(work: Work, kind: Kind, name: PlaceName): Promise<Result>
   const isThere = (): boolean => {
     if (world.ended === undefined) return clock.now() < until;
     // What has left the server can still be read.
-    return kind !== "vanished" && client.unread > 0;
+    return !isGone && client.unread > 0;
   };
   while (isThere()) {
     clock.advance(STEP);
     await runner.settle();
     const isFault = isLate && clock.now() >= FAULT_AT;
-    if (isFault && kind === "vanished") {
-      client.acknowledge();
+    if (isFault && isGone) {
+      if (kind === "stopped") client.acknowledge();
+      else socket.unplug();
     } else {
       if (isUpload && sent < UPLOAD_BYTES && !isFault && !(kind === "silent" && sent > 0)) {
         const piece = Math.min(rate * (STEP / 1000), UPLOAD_BYTES - sent);
@@ -267,9 +274,10 @@ async function runCell(work: Work, kind: Kind, name: PlaceName): Promise<Result>
     const isServed = isUpload ? client.got > 0 : client.got >= ANSWER_BYTES;
     if (isServed && client.status < 300 && served === undefined) {
       served = clock.now();
-      until = served + 300000;
+      until = served + 700000;
     }
     await runner.settle();
+    if (!(isFault && isGone)) client.acknowledge();
   }
   const { ended, cause } = world;
   if (pump.engine.x.check() !== 0) throw new Error("the engine's invariants do not hold");
@@ -333,12 +341,16 @@ seconds since the client connected. \`node .scripts/clients.mjs\` writes this pa
 | silent | reads 100 kB/s, and sends no request, the first second of an upload, or no pong |
 | FIN | 100 kB/s; after 5 s it ends its side, and reads on |
 | RST | 100 kB/s; resets the connection after 5 s |
-| vanished | 100 kB/s; is stopped after 5 s (SIGSTOP): its kernel alone keeps the connection |
+| stopped | 100 kB/s; is stopped after 5 s (SIGSTOP): its kernel alone keeps the connection |
+| unplugged | 100 kB/s; its machine is gone after 5 s, and nothing answers |
 
-The server's kernel holds 2.5 MiB for a client, the client's kernel 64 KiB. "Served" is when the client's process has
-read everything. It may be later than the end, since the rest is in the client's kernel by then: the server counts
-\`keepAliveTimeout\` from the last byte that this kernel has acknowledged. A 408 is sent up to 30 s before the end that
-is given, because a client that goes on sending has so long to read it.
+The server's kernel holds 2.5 MiB for a client, the client's kernel 126 KiB: it acknowledges the next ones when its
+process has read all of them, as Linux does over loopback. A client whose kernel answers has as long for such a step
+as 128 KiB take at \`minSendRate\`, 546 s, also for a pong after the last of them.
+
+"Served" is when the client's process has read everything. It may be later than the end, since the rest is in the
+client's kernel by then: the server counts \`keepAliveTimeout\` from the last byte that this kernel has acknowledged. A
+408 is sent up to 30 s before the end that is given, because a client that goes on sending has so long to read it.
 
 A body that is handed out whole has to arrive within \`requestTimeout\` (5 min). Bodies are streamed in the worker
 alone, where only silence counts. Elsewhere 1 MB at 1 kB/s is therefore refused.

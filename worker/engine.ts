@@ -69,7 +69,7 @@ export interface EngineExports {
   hold(slot: number, generation: number, held: number, from: number): void;
   relay(slot: number, generation: number, relayed: number): void;
   peerEnded(slot: number, generation: number): void;
-  acknowledged(slot: number, generation: number, queued: number): void;
+  acknowledged(slot: number, generation: number, queued: number, answers: number): void;
   measures(can: number): void;
   watched(from: number): number;
   terminate(slot: number, generation: number, reason: number): number;

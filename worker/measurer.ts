@@ -5,7 +5,7 @@
 // the rarer they are: at most a twentieth of the time is spent on them.
 
 import { Control, NONE } from "../assembly/abi";
-import type { Clock, ReadQueues } from "./net";
+import type { Clock, ReadQueues, SendQueue } from "./net";
 import type { Peer } from "./peer";
 import type { Pump } from "./server";
 
@@ -13,6 +13,8 @@ import type { Pump } from "./server";
 const INTERVAL = 1000;
 /** The part of the time that readings take is at most one of so many. */
 const SHARE = 20;
+/** A queue that cannot be read, as the engine has it. */
+const UNREADABLE: SendQueue = { bytes: NONE, answers: false };
 
 export class Measurer {
   readonly #pump: Pump;
@@ -56,20 +58,24 @@ export class Measurer {
     const began = this.#clock.now();
     this.#isReading = true;
     const links = peers.map(({ link }) => link);
-    queues(links, (queued) => this.#take(peers, queued, began));
+    queues(links, (found) => this.#take(peers, found, began));
   }
 
-  #take(peers: readonly Peer[], queued: readonly number[] | undefined, began: number): void {
+  #take(
+    peers: readonly Peer[],
+    found: readonly (SendQueue | undefined)[] | undefined,
+    began: number,
+  ): void {
     this.#isReading = false;
     if (this.#isStopped) return;
     const took = this.#clock.now() - began;
     this.#next = began + Math.max(INTERVAL, took * SHARE);
     const { engine } = this.#pump;
     this.#pump.time();
-    if (queued) {
-      peers.forEach((peer, i) => {
-        const bytes = queued[i] as number;
-        if (!peer.dead) engine.x.acknowledged(peer.slot, peer.generation, bytes < 0 ? NONE : bytes);
+    if (found) {
+      peers.forEach(({ dead, slot, generation }, i) => {
+        const { bytes, answers } = found[i] ?? UNREADABLE;
+        if (!dead) engine.x.acknowledged(slot, generation, bytes, answers ? 1 : 0);
       });
     } else {
       this.#isStopped = true;

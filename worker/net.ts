@@ -131,13 +131,21 @@ export interface Listener {
   setTls?(tls: TlsOptions): void;
 }
 
+/** A link's send queue. */
+export interface SendQueue {
+  /** Bytes that the kernel took and the peer has not acknowledged. */
+  readonly bytes: number;
+  /** The peer's kernel answers, as far as is known: what its process does not read waits there. */
+  readonly answers: boolean;
+}
+
 /**
- * Reads how many bytes each link's peer has not acknowledged of those that the kernel took: −1 for a link whose queue
- * cannot be read. `told` is called later, once; with undefined when no queue can be read at all, now or ever.
+ * Reads the links' send queues: undefined for one that cannot be read. `told` is called later, once; with undefined
+ * when no queue can be read at all, now or ever.
  */
 export type ReadQueues = (
   links: readonly Link[],
-  told: (queued: readonly number[] | undefined) => void,
+  told: (queues: readonly (SendQueue | undefined)[] | undefined) => void,
 ) => void;
 
 export interface Transport {

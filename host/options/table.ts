@@ -462,7 +462,9 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "RequestTimeout",
-    text: "For a whole request, and without a byte of a body that is streamed; more is 408.",
+    text:
+      "For a whole request, however fast it comes: 1 MiB in 300 s is 3.5 kB/s. Of a body that is streamed it is the " +
+      "time without a byte. More is 408.",
   },
   {
     name: "keepAliveTimeout",
@@ -484,7 +486,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "WriteTimeout",
-    text: "Without progress of a write: no byte of it is acknowledged.",
+    text: "Without progress of a write: no byte of it is acknowledged (see `minSendRate`).",
   },
   {
     name: "idleTimeout",
@@ -558,7 +560,10 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1024 * MiB,
     param: "SendRate",
-    text: "Bytes a second that a client reads of what waits for it; less is a reset. 0: no limit.",
+    text:
+      "Bytes a second that a client reads of what waits for it; less is a reset. 0: no limit. A kernel acknowledges " +
+      "in steps: on Linux a client whose kernel answers has as long as 128 KiB take at this rate (546 s) for each, " +
+      "where `writeTimeout`, `idleTimeout` or `closeTimeout` gives it less.",
   },
   {
     name: "rateGrace",

@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Control } from "../../assembly/abi";
+import { Control, Param } from "../../assembly/abi";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/server";
 import { Drive, HANDSHAKE } from "../drive";
@@ -225,34 +225,115 @@ life("where no queue can be read, completed writes alone are progress", () => {
   assert.is(slow.gone, "reset");
 });
 
-life("a reader that stops is reset after writeTimeout, one that drips for being too slow", () => {
+life(
+  "a reader whose kernel is gone is reset after writeTimeout, one that drips as too slow",
+  () => {
+    const world = new World(true, 1e7);
+    const socket = world.connect(GET);
+    world.read(socket, 100000, 20);
+    socket.unplug();
+    // What it read before its queue was looked at shows in lumps: half of the time at least is seen to be silent.
+    world.clock.advance(15000);
+    assert.is(socket.gone, "");
+    world.clock.advance(17000);
+    assert.is(socket.gone, "reset");
+    assert.equal(world.causes, ["WriteTimeout"]);
+    const slow = new World(true, 1e7);
+    const drips = slow.connect(GET);
+    slow.read(drips, 100, 4000);
+    assert.equal(slow.causes, ["TooSlow"]);
+  },
+);
+
+/** ms that a step of acknowledgements takes at `SendRate`. */
+const STEP_TIME = 131072 / 0.24;
+
+life(
+  "a reader that stops, and its kernel answers, has the time of a step; then it is reset",
+  () => {
+    const world = new World(true, 1e7);
+    const socket = world.connect(GET);
+    world.read(socket, 100000, 20);
+    world.clock.advance(STEP_TIME - 20000);
+    assert.is(socket.gone, "");
+    world.clock.advance(25000);
+    assert.equal(world.causes, ["WriteTimeout"]);
+    world.check();
+  },
+);
+
+life("a kernel that ceases to answer within a step ends that time", () => {
   const world = new World(true, 1e7);
   const socket = world.connect(GET);
   world.read(socket, 100000, 20);
-  // What it read before its queue was looked at shows in lumps: half of the time at least is seen to be silent.
-  world.clock.advance(15000);
+  world.clock.advance(100000);
   assert.is(socket.gone, "");
-  world.clock.advance(17000);
-  assert.is(socket.gone, "reset");
+  socket.unplug();
+  world.clock.advance(2000);
   assert.equal(world.causes, ["WriteTimeout"]);
-  const slow = new World(true, 1e7);
-  const drips = slow.connect(GET);
-  slow.read(drips, 100, 4000);
-  assert.equal(slow.causes, ["TooSlow"]);
+  world.check();
 });
 
 life(
-  "a client that stops within the end of its answer is ended after closeTimeout, as CloseTimeout",
+  "with a minSendRate of 0 writeTimeout alone holds, with a higher one a step is shorter",
   () => {
+    for (const [rate, time] of [
+      [0, 30000],
+      [2400, STEP_TIME / 10],
+      [24000, 30000],
+    ] as const) {
+      const world = new World(true, 1e7);
+      world.pump.engine.configure(Param.SendRate, rate);
+      const socket = world.connect(GET);
+      world.clock.advance(time - 1000);
+      assert.is(socket.gone, "", `${rate} B/s`);
+      world.clock.advance(4000);
+      assert.equal(world.causes, ["WriteTimeout"], `${rate} B/s`);
+    }
+  },
+);
+
+life("a client that stops within the end of its answer is ended as CloseTimeout", () => {
+  for (const isUnplugged of [false, true]) {
     const world = new World(true, 1e6);
     const socket = world.connect(GET.replace("/", "/close"));
     world.read(socket, 50000, 10);
     assert.is(socket.gone, "");
-    world.clock.advance(4500);
+    if (isUnplugged) socket.unplug();
+    else world.clock.advance(STEP_TIME - 5000);
+    assert.is(socket.gone, "", "within the time");
+    world.clock.advance(isUnplugged ? 4500 : 9000);
     assert.is(socket.gone, "reset");
     assert.equal(world.causes, ["CloseTimeout"]);
-  },
-);
+  }
+});
+
+life("clients of 240 B/s whose kernel acknowledges 126 KiB at a time are served", () => {
+  const step = 126 * 1024;
+  for (const target of ["/", "/close"]) {
+    const world = new World(true, 4e6);
+    const socket = world.connect(GET.replace("/", target));
+    let got = 0;
+    while (socket.gone === "" && !socket.ended && got < 4e6) {
+      got += socket.read(step).length;
+      world.clock.advance(step / 0.24);
+    }
+    assert.ok(got > 4e6, `${target}: ${got} bytes, ${world.causes}`);
+    world.check();
+  }
+  const world = new World(true);
+  const socket = world.webSocket();
+  assert.ok(world.pump.broadcast(new Uint8Array(4e6)));
+  let got = 0;
+  while (socket.gone === "" && got < 4e6) {
+    got += socket.read(step).length;
+    world.clock.advance(step / 0.24);
+  }
+  world.send(socket, frame(10));
+  world.clock.advance(40000);
+  assert.equal(world.causes, [], `${got} bytes`);
+  world.check();
+});
 
 life("a frozen client is ended though its kernel acknowledges what trickles in", () => {
   const world = new World(true);

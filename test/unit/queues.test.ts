@@ -6,7 +6,7 @@ import * as net from "node:net";
 import { endianness } from "node:os";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Link } from "../../worker/net";
+import type { Link, SendQueue } from "../../worker/net";
 import { type Ends, findQueues, keyOf, procQueues } from "../../worker/net/queues";
 
 const queues = suite("queues");
@@ -29,23 +29,47 @@ queues("addresses are words of the machine's own order, ports are not", () => {
   assert.is(keyOf({}), undefined);
 });
 
+const line = (
+  n: number,
+  port: string,
+  queued: string,
+  again = "00000000",
+  uid = "    0",
+  probes = "       0",
+): string =>
+  [
+    `${String(n).padStart(4)}: 0100007F:1F90 0100007F:${port} 01 ${queued}:00000007 04:0000003E ${again}`,
+    `${uid} ${probes} 4711 2 0000000000000000 20 4 24 10 -1\n`,
+  ].join(" ");
+
+const table = (...lines: string[]): string =>
+  `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when\n${lines.join("")}`;
+
 queues("lines are found by both ends, whatever their numbers' lengths", () => {
-  const line = (n: number, port: string, queued: string): string =>
-    `${String(n).padStart(4)}: 0100007F:1F90 0100007F:${port} 01 ${queued}:00000007 00:00000000 00000000     0\n`;
-  const text = `  sl  local_address rem_address   st tx_queue rx_queue\n${line(0, "C350", "00000010")}${line(
-    99999,
-    "C351",
-    "0001A000",
-  )}`;
+  const text = table(line(0, "C350", "00000010"), line(99999, "C351", "0001A000"));
   const wanted = new Map([
     ["0100007F:1F90 0100007F:C351", 0],
     ["0100007F:1F90 0100007F:C352", 1],
   ]);
-  const found = [-1, -1];
+  const found = [undefined, undefined];
   findQueues(text, 0, wanted, found);
-  assert.equal(found, [0x1a000, -1]);
+  assert.equal(found, [{ bytes: 0x1a000, answers: true }, undefined]);
   findQueues("", 0, wanted, found);
-  assert.equal(found, [0x1a000, -1]);
+  assert.equal(found, [{ bytes: 0x1a000, answers: true }, undefined]);
+});
+
+queues("a peer that leaves three probes or retransmissions unanswered is known to", () => {
+  const answers = (again: string, uid: string, probes: string): boolean | undefined => {
+    const found: (SendQueue | undefined)[] = [undefined];
+    const wanted = new Map([["0100007F:1F90 0100007F:C350", 0]]);
+    findQueues(table(line(0, "C350", "00000010", again, uid, probes)), 0, wanted, found);
+    return found[0]?.answers;
+  };
+  assert.is(answers("00000000", "    0", "       0"), true);
+  assert.is(answers("00000002", "    0", "       2"), true);
+  assert.is(answers("00000000", "    0", "       3"), false);
+  assert.is(answers("0000000A", "    0", "       0"), false);
+  assert.is(answers("00000000", "4294967294", "      12"), false);
 });
 
 for (const host of process.platform === "linux" ? ["127.0.0.1", "::1"] : []) {
@@ -65,7 +89,7 @@ for (const host of process.platform === "linux" ? ["127.0.0.1", "::1"] : []) {
       new Promise((resolve) => {
         const one = [socket as unknown as Link];
         procQueues((link) => link as unknown as net.Socket)(one, (told) =>
-          resolve(told?.[0] ?? -2),
+          resolve(told ? (told[0]?.bytes ?? -1) : -2),
         );
       });
     assert.is(await read(), 0);

@@ -4,7 +4,7 @@
 // that did not fit keeps reading the writer's memory until it has, so a ring that overwrites too early is
 // seen. Nothing happens by itself: time moves when `advance` is called.
 
-import type { Accept, Clock, Link, Listener, ReadQueues, Sink, Transport } from "../net";
+import type { Accept, Clock, Link, Listener, ReadQueues, SendQueue, Sink, Transport } from "../net";
 
 interface Timer {
   at: number;
@@ -160,6 +160,8 @@ export interface MemorySocket {
   /** Half-closes. */
   end(): void;
   reset(): void;
+  /** The client's machine is gone: its kernel answers no more. */
+  unplug(): void;
   /** The server half-closed, and everything was read. */
   readonly ended: boolean;
   /** The connection is gone. "reset": what was not read is lost. */
@@ -198,6 +200,7 @@ class Pair implements Link {
   #sent: Uint8Array[] = [];
   unread = 0;
   notify: (() => void) | undefined;
+  isUnplugged = false;
   #clientEnded = false;
   #endTold = false;
   #paused = false;
@@ -284,8 +287,8 @@ class Pair implements Link {
   }
 
   /** Bytes that the client has not read: that is when it acknowledges them. */
-  get queued(): number {
-    return this.#arrivedBytes;
+  get queue(): SendQueue {
+    return { bytes: this.#arrivedBytes, answers: !this.isUnplugged };
   }
 
   // The client's end.
@@ -403,6 +406,10 @@ class Client implements MemorySocket {
     this.#pair.resetClient();
   }
 
+  unplug(): void {
+    this.#pair.isUnplugged = true;
+  }
+
   get available(): number {
     return this.#pair.available;
   }
@@ -441,7 +448,7 @@ export class MemoryNet implements Transport {
 
   /** Exact, and told in a moment. */
   readonly queues: ReadQueues = (links, told) => {
-    this.#clock.defer(() => told(links.map((link) => (link as Pair).queued)));
+    this.#clock.defer(() => told(links.map((link) => (link as Pair).queue)));
   };
 
   async listen(_options: unknown, window: Uint8Array, accept: Accept): Promise<Listener> {

@@ -168,7 +168,9 @@ export class PageNet implements Transport {
   }
 
   readonly queues: ReadQueues = (links, told) => {
-    this.#clock.defer(() => told(links.map((link) => (link as PageLink).queued)));
+    this.#clock.defer(() =>
+      told(links.map((link) => ({ bytes: (link as PageLink).queued, answers: true }))),
+    );
   };
 
   async listen(

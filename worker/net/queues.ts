@@ -3,12 +3,14 @@
 // Invariant: a table is read in pieces, asynchronously, and searched once, whatever the number of links. A link that
 // is in none of them (another network namespace, a Unix socket) has no queue that can be read.
 //
-//   sl  local_address rem_address   st tx_queue rx_queue …
-//    0: 0100007F:1F90 0100007F:C350 01 0001A000:00000000 …
+//   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout …
+//    0: 0100007F:1F90 0100007F:C350 01 0001A000:00000000 04:0000003E 00000000     0        1 …
+//
+// The last two count what the kernel has sent again, and probes of a closed window, since the peer last answered.
 
 import { readFile } from "node:fs/promises";
 import { endianness } from "node:os";
-import type { Link, ReadQueues } from "../net";
+import type { Link, ReadQueues, SendQueue } from "../net";
 
 /** The ends of a connection: what a link of Node's can tell. */
 export interface Ends {
@@ -22,6 +24,8 @@ const TABLES = ["/proc/self/net/tcp", "/proc/self/net/tcp6"] as const;
 const isLittle = endianness() === "LE";
 /** Offsets behind "sl: " of the length of two IPv4 or IPv6 ends. */
 const LENGTHS = [27, 75] as const;
+/** Unanswered probes or retransmissions in a row of a peer that does not answer. One may be on its way. */
+const UNANSWERED = 3;
 
 const hex = (value: number, digits: number): string =>
   value.toString(16).toUpperCase().padStart(digits, "0");
@@ -73,7 +77,7 @@ export function findQueues(
   text: string,
   table: 0 | 1,
   wanted: Map<string, number>,
-  found: number[],
+  found: (SendQueue | undefined)[],
 ): void {
   const length = LENGTHS[table];
   let line = text.indexOf("\n") + 1;
@@ -83,8 +87,14 @@ export function findQueues(
     const index = wanted.get(key);
     if (index !== undefined) {
       wanted.delete(key);
-      // Behind them: a space, the state, a space.
-      found[index] = Number.parseInt(text.slice(at + length + 4, at + length + 12), 16);
+      // After the ends: a space, the state, a space.
+      const rest = text.slice(at + length + 4, text.indexOf("\n", at));
+      const [, , again = "0", , probes = "0"] = rest.split(/\s+/);
+      const unanswered = Math.max(Number.parseInt(again, 16), Number(probes));
+      found[index] = {
+        bytes: Number.parseInt(rest.slice(0, 8), 16),
+        answers: unanswered < UNANSWERED,
+      };
     }
     line = text.indexOf("\n", line) + 1;
   }
@@ -99,7 +109,7 @@ export function procQueues(endsOf: (link: Link) => Ends | undefined): ReadQueues
       const where = ends && keyOf(ends);
       if (where) wanted[where.table].set(where.key, i);
     });
-    const found: number[] = links.map(() => -1);
+    const found: (SendQueue | undefined)[] = links.map(() => undefined);
     const search = async (table: 0 | 1): Promise<void> => {
       if (wanted[table].size === 0) return;
       findQueues(await readFile(TABLES[table], "latin1"), table, wanted[table], found);
