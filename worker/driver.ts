@@ -242,7 +242,8 @@ export class EngineDriver<User = unknown> {
       this.#attempt(() => {
         bytes = this.#queuedOf(wire);
       });
-      engine.x.acknowledged(slot, wire.generation, bytes);
+      // Whether the kernel of the peer answers no host tells: the limits hold as they are.
+      engine.x.acknowledged(slot, wire.generation, bytes, 0);
     }
     this.#acting = false;
   }
