@@ -10,11 +10,11 @@
 // After any call: when Control.EventCount is not 0, drain the table and set it to 0 before calling on.
 
 import { ABI_VERSION } from "./abi";
-import { PARAMS } from "./engine";
-import { methodName } from "./http";
-import { noteCompletion } from "./life";
-import { finishWrite } from "./output";
-import { live, takeEvents, takeTime } from "./conn";
+import { PARAMS } from "./engine/engine";
+import { methodName } from "./parse/http";
+import { noteCompletion } from "./reply/progress";
+import { finishWrite } from "./engine/output";
+import { live, takeEvents, takeTime } from "./state/conn";
 
 /** The ABI that this engine speaks: a host that speaks another must not call anything else. */
 export function abi(): u32 {
@@ -46,8 +46,8 @@ export function done(slot: u32, generation: u32): void {
   finishWrite(c);
 }
 
-export { server } from "./answer";
-export { reasons } from "./close";
+export { server } from "./reply/head";
+export { reasons } from "./state/close";
 export {
   abandon,
   accept,
@@ -73,10 +73,20 @@ export {
   stagePublish,
   stageReserve,
   tick,
-} from "./engine";
-export { acknowledged, measures, watched } from "./life";
-export { feed, hold, limit, peerEnded, relay, resume, retain, terminate, upgrade } from "./input";
-export { flush, free } from "./output";
+} from "./engine/engine";
+export { acknowledged, measures, watched } from "./reply/progress";
+export {
+  feed,
+  hold,
+  limit,
+  peerEnded,
+  relay,
+  resume,
+  retain,
+  terminate,
+  upgrade,
+} from "./engine/input";
+export { flush, free } from "./engine/output";
 export {
   dismiss,
   respond,
@@ -86,7 +96,7 @@ export {
   streamEnd,
   streamNext,
   streamWrite,
-} from "./respond";
+} from "./reply/response";
 export {
   findTopic,
   isSubscribed,
@@ -94,6 +104,6 @@ export {
   subscribe,
   subscriberCount,
   unsubscribe,
-} from "./topics";
-export { collect, pull, stream, streams } from "./upload";
-export { checkUtf8, close, ping, send, sendBegin, sendBytes } from "./send";
+} from "./ring/topics";
+export { collect, pull, stream, streams } from "./reply/body";
+export { checkUtf8, close, ping, send, sendBegin, sendBytes } from "./reply/send";

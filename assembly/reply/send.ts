@@ -2,9 +2,9 @@
 //
 // Invariant: a message is queued whole or not at all, and nothing follows a Close.
 
-import { CloseReason, Control, Outcome, Param, Shut } from "./abi";
-import { copy, storeBe16 } from "./bytes";
-import { closeCode, closeText, closeTextLength } from "./close";
+import { CloseReason, Control, Outcome, Param, Shut } from "../abi";
+import { copy, storeBe16 } from "../kernel/bytes";
+import { closeCode, closeText, closeTextLength } from "../state/close";
 import {
   Conn,
   Flag,
@@ -18,14 +18,14 @@ import {
   paramU32,
   removeOpen,
   takeTime,
-} from "./conn";
-import { finishWith, isBehind, kill } from "./output";
-import { block, giveBlock, isScarce, reserve, takeBlock, write } from "./reply";
-import { firstByte, headerBytes, putHeader, ringOf } from "./ring";
-import { noBlock } from "./tally";
-import { retire } from "./topics";
-import { validate } from "./utf8";
-import { Opcode } from "./ws";
+} from "../state/conn";
+import { finishWith, isBehind, kill } from "../engine/output";
+import { block, giveBlock, isScarce, reserve, takeBlock, write } from "../state/queue";
+import { firstByte, headerBytes, putHeader, ringOf } from "../ring/ring";
+import { noBlock } from "../state/quota";
+import { retire } from "../ring/topics";
+import { validate } from "../kernel/utf8";
+import { Opcode } from "../parse/ws";
 
 const HEADER = memory.data(16, 8);
 

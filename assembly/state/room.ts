@@ -14,9 +14,9 @@
 // How far behind a request is: each byte is worth 1000 / minReceiveRate ms, and nobody saves up. So a client that drips
 // falls behind like one that is silent, and one that sends at the rate never does.
 
-import { CloseReason, Control, Param } from "./abi";
+import { CloseReason, Control, Param } from "../abi";
 import { Conn, Engine, Flag, List, State, Watch, at, engine, getControl, has, param } from "./conn";
-import { furthest, insert, remove } from "./order";
+import { furthest, insert, remove } from "./treap";
 import { arm } from "./timers";
 
 const END_GRACE: f64 = 1000;

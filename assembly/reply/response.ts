@@ -2,7 +2,7 @@
 //
 // Invariant: a request that is out is answered once; then its connection goes on to the next, or ends.
 
-import { Answer, CloseReason, Control, Method, Outcome, Param, Shut, Trait } from "./abi";
+import { Answer, CloseReason, Control, Method, Outcome, Param, Shut, Trait } from "../abi";
 import {
   Framing,
   HEAD_EXTRA,
@@ -13,9 +13,9 @@ import {
   putPhrase,
   putServer,
   putStatusLine,
-} from "./answer";
-import { storeDecimal } from "./bytes";
-import { closeStatus } from "./close";
+} from "./head";
+import { storeDecimal } from "../kernel/bytes";
+import { closeStatus } from "../state/close";
 import {
   Conn,
   Flag,
@@ -29,15 +29,15 @@ import {
   paramU32,
   setControl,
   takeTime,
-} from "./conn";
-import { beginHead, wantsContinue } from "./http";
-import { dropInput, finishWith, kill, rearm } from "./output";
-import { mayHoldBody, reserve, reserveBody, write } from "./reply";
-import { enlist } from "./room";
+} from "../state/conn";
+import { beginHead, wantsContinue } from "../parse/http";
+import { dropInput, finishWith, kill, rearm } from "../engine/output";
+import { mayHoldBody, reserve, reserveBody, write } from "../state/queue";
+import { enlist } from "../state/room";
 import { announce } from "./send";
-import { noBlock } from "./tally";
-import { putText } from "./text";
-import { putAccept } from "./ws";
+import { noBlock } from "../state/quota";
+import { putText } from "../kernel/text";
+import { putAccept } from "../parse/ws";
 
 /** Queues a head and a body; false when the reply pool is empty: the connection is ended then. */
 function queue(c: Conn, head: usize, headEnd: usize, body: usize, bodyLength: u32): bool {

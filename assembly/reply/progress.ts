@@ -14,7 +14,7 @@
 // A client's kernel acknowledges in steps: when its process has read a good part of the window, nothing before. So a
 // client whose kernel answers has the time that a step takes at SendRate, wherever a limit gives it less.
 
-import { Control, NONE, Param } from "./abi";
+import { Control, NONE, Param } from "../abi";
 import {
   Conn,
   Flag,
@@ -29,11 +29,11 @@ import {
   param,
   paramU32,
   takeTime,
-} from "./conn";
-import { creditOut, slowOutAt, stepTime } from "./pace";
-import { UNREAD_GRACE, enlist, isIdle } from "./room";
-import { session } from "./subscription";
-import { arm } from "./timers";
+} from "../state/conn";
+import { creditOut, slowOutAt, stepTime } from "../state/rate";
+import { UNREAD_GRACE, enlist, isIdle } from "../state/room";
+import { session } from "../ring/subscription";
+import { arm } from "../state/timers";
 
 /** ms that a write must have waited for its completion to count as life: TLS completes each a little later. */
 const WAITED: f64 = 100;

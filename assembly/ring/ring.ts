@@ -13,10 +13,10 @@
 //
 // The open stage stands behind `committed` and may be moved; committed bytes never are.
 
-import { FrameFlag, Outcome, Param } from "./abi";
-import { copy, storeBe16, storeBe64 } from "./bytes";
-import { Conn, engine, paramU32, readsDeflated } from "./conn";
-import { FRAME_BYTES } from "./plan";
+import { FrameFlag, Outcome, Param } from "../abi";
+import { copy, storeBe16, storeBe64 } from "../kernel/bytes";
+import { Conn, engine, paramU32, readsDeflated } from "../state/conn";
+import { FRAME_BYTES } from "../plan";
 
 @unmanaged
 export class Ring {

@@ -3,11 +3,11 @@
 // Invariant: no field of the caller's can break the framing. Names are tokens, values hold no control
 // octet but HTAB, and the fields that frame a message are the engine's alone.
 
-import { Control, Param } from "./abi";
-import { copy, equalFold, findControl, storeDecimal } from "./bytes";
-import { engine, getControl, param } from "./conn";
-import { isToken } from "./http";
-import { putText } from "./text";
+import { Control, Param } from "../abi";
+import { copy, equalFold, findControl, storeDecimal } from "../kernel/bytes";
+import { engine, getControl, param } from "../state/conn";
+import { isToken } from "../parse/http";
+import { putText } from "../kernel/text";
 
 /** "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", and the second it is of. */
 const DATE = memory.data(64, 8);

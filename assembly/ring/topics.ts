@@ -4,7 +4,7 @@
 // Publishing touches no client: it links the frame to the topic's last one and marks the topic dirty; the
 // flush pass makes the frames due to the subscribers. Number 0 is everyone.
 
-import { Control, Outcome, Param, TOPIC_NAME_BYTES } from "./abi";
+import { Control, Outcome, Param, TOPIC_NAME_BYTES } from "../abi";
 import {
   Conn,
   Flag,
@@ -18,9 +18,9 @@ import {
   paramU32,
   readsDeflated,
   setControl,
-} from "./conn";
-import { NEVER, castDue, firstFrom } from "./due";
-import { TOPIC_BYTES } from "./plan";
+} from "../state/conn";
+import { NEVER, castDue, firstFrom } from "./cursor";
+import { TOPIC_BYTES } from "../plan";
 import { frame } from "./ring";
 import {
   Mark,

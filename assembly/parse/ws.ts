@@ -4,14 +4,14 @@
 // Invariant: a head is accepted only when everything it says is allowed where it stands, and refused at the
 // first byte that proves it is not.
 
-import { CloseReason, Param } from "./abi";
-import { encode } from "./base64";
-import { copy, loadBe16, loadBe64 } from "./bytes";
-import { Conn, Flag, has, paramU32 } from "./conn";
+import { CloseReason, Param } from "../abi";
+import { encode } from "../kernel/base64";
+import { copy, loadBe16, loadBe64 } from "../kernel/bytes";
+import { Conn, Flag, has, paramU32 } from "../state/conn";
 import { MORE } from "./http";
-import { sha1 } from "./sha1";
-import { session } from "./subscription";
-import { putText } from "./text";
+import { sha1 } from "../kernel/sha1";
+import { session } from "../ring/subscription";
+import { putText } from "../kernel/text";
 
 export enum Opcode {
   Continuation = 0,

@@ -11,10 +11,10 @@
 //   topic       0  0  0  7  0  0  9        a broadcast's reader: 10 … 12, then 14 … 15
 //   run        |--------|--|-----|--|      a subscriber of 7: 13
 
-import { RowKind } from "./abi";
-import { Conn, Flag, has, isWebSocket } from "./conn";
-import { insert } from "./order";
-import { block } from "./reply";
+import { RowKind } from "../abi";
+import { Conn, Flag, has, isWebSocket } from "../state/conn";
+import { insert } from "../state/treap";
+import { block } from "../state/queue";
 import { Frame, frame, isLapStart, lengthIn, offsetIn, ringOf, runLast, sequenceAt } from "./ring";
 import { Mark, popDue, pushDue, releaseSubscription, session, subscription } from "./subscription";
 

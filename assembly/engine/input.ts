@@ -37,9 +37,9 @@ import {
   Param,
   Shut,
   Trait,
-} from "./abi";
-import { ADDRESS } from "./address";
-import { unmask } from "./bytes";
+} from "../abi";
+import { ADDRESS } from "../kernel/address";
+import { unmask } from "../kernel/bytes";
 import {
   Conn,
   Flag,
@@ -67,20 +67,20 @@ import {
   takeEvents,
   takeTime,
   takeWebSocket,
-} from "./conn";
-import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "./http";
-import { hasMore } from "./flush";
-import { unwatch } from "./life";
-import { furthest } from "./order";
+} from "../state/conn";
+import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "../parse/http";
+import { hasMore } from "../reply/row";
+import { unwatch } from "../reply/progress";
+import { furthest } from "../state/treap";
 import { dropBuffer, dropInput, finishWith, kill, leaveQueue, rearm } from "./output";
-import { isScarce } from "./reply";
-import { delist, enlist, isIdle, leaveList, readOn } from "./room";
-import { awaitHead, queueSwitch, refuse, sendContinue } from "./respond";
-import { answerClose, depart, fail, queuePong } from "./send";
-import { endPaceIn, fedBytes, isFlooding, noteFed, paceIn, pardon, refund } from "./pace";
-import { blockBytes, give, orderFor, take } from "./pool";
-import { hasClient, parseProxy, proxyBytes } from "./proxy";
-import { deflated, messageAt, plain, ringOf } from "./ring";
+import { isScarce } from "../state/queue";
+import { delist, enlist, isIdle, leaveList, readOn } from "../state/room";
+import { awaitHead, queueSwitch, refuse, sendContinue } from "../reply/response";
+import { answerClose, depart, fail, queuePong } from "../reply/send";
+import { endPaceIn, fedBytes, isFlooding, noteFed, paceIn, pardon, refund } from "../state/rate";
+import { blockBytes, give, orderFor, take } from "../state/pool";
+import { hasClient, parseProxy, proxyBytes } from "../parse/proxy";
+import { deflated, messageAt, plain, ringOf } from "../ring/ring";
 import {
   countBuffer,
   countReturned,
@@ -88,11 +88,11 @@ import {
   noBlock,
   noBuffer,
   returnRefusal,
-} from "./tally";
-import { Session, session } from "./subscription";
-import { disarm } from "./timers";
-import { breakUpload, parseUpload } from "./upload";
-import { UTF8_BAD, UTF8_START, validate } from "./utf8";
+} from "../state/quota";
+import { Session, session } from "../ring/subscription";
+import { disarm } from "../state/timers";
+import { breakUpload, parseUpload } from "../reply/body";
+import { UTF8_BAD, UTF8_START, validate } from "../kernel/utf8";
 import {
   Opcode,
   closePayload,
@@ -103,8 +103,8 @@ import {
   parseFrameHead,
   payloadLength,
   payloadMask,
-} from "./ws";
-import { HEADROOM_BYTES } from "./plan";
+} from "../parse/ws";
+import { HEADROOM_BYTES } from "../plan";
 
 /** All bits are taken. Of a WebSocket, Asking says: its messages are handled elsewhere, what ends it waits for that. */
 const RELAYED: i32 = Flag.Asking;

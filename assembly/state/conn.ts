@@ -38,7 +38,7 @@ import {
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
   NOTICE_LIMIT,
-} from "./abi";
+} from "../abi";
 import { Pool } from "./pool";
 
 /** Values of `Conn.state`. */

@@ -9,12 +9,12 @@
 // A body that the host holds lies in no block; the one that stands for it counts its bytes. Those that were made for
 // one answer (numbers from SLOT_LIMIT on) are bounded as the pool is, and counted in `engine.bodyBytes`.
 
-import { Param, SLOT_LIMIT } from "./abi";
-import { copy } from "./bytes";
+import { Param, SLOT_LIMIT } from "../abi";
+import { copy } from "../kernel/bytes";
 import { Conn, Flag, State, engine, paramU32, replyPool } from "./conn";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { arm } from "./timers";
-import { addReply, giveReply, isReplyScarce, mayHold, notePoolEmpty, takeReply } from "./tally";
+import { addReply, giveReply, isReplyScarce, mayHold, notePoolEmpty, takeReply } from "./quota";
 
 @unmanaged
 export class Block {

@@ -5,8 +5,8 @@
 // whole line becomes an entry of the table at once, so a head that trickles in costs no more than one
 // that comes in one piece. Offsets are from the head's first byte and below 65,536.
 
-import { CloseReason, HEADER_ENTRY_BYTES, Method, Param, Trait } from "./abi";
-import { isHost } from "./authority";
+import { CloseReason, HEADER_ENTRY_BYTES, Method, Param, Trait } from "../abi";
+import { isHost } from "../kernel/authority";
 import {
   equalFold,
   findControl,
@@ -15,8 +15,8 @@ import {
   skipToken,
   skipVisible,
   trimBlank,
-} from "./bytes";
-import { isKey } from "./base64";
+} from "../kernel/bytes";
+import { isKey } from "../kernel/base64";
 import {
   DONE,
   MORE,
@@ -27,7 +27,7 @@ import {
   passPlain,
   readTo,
 } from "./chunks";
-import { Conn, engine, param, paramU32 } from "./conn";
+import { Conn, engine, param, paramU32 } from "../state/conn";
 
 export { DONE, MORE };
 

@@ -14,7 +14,7 @@ import {
   RowKind,
   RowState,
   Shut,
-} from "./abi";
+} from "../abi";
 import {
   Conn,
   Flag,
@@ -41,16 +41,16 @@ import {
   takeDirty,
   takeEvents,
   takeTime,
-} from "./conn";
-import { beginCast, castRow, complete, completeQuiet, hasMore, nextRow } from "./flush";
-import { NEVER, castDue, dueSequence, place } from "./due";
-import { remove } from "./order";
-import { forgetReading, isStuffed, pingAt, progressAt, unwatch } from "./life";
-import { beginPaceOut, endPaceOut, paceOut, pardon, slowInAt } from "./pace";
-import { blockBytes, give, take } from "./pool";
-import { block, dropQueue, giveBlock } from "./reply";
-import { delist, enlist, isIdle } from "./room";
-import { Ring, deflated, frame, offsetIn, plain, ringOf } from "./ring";
+} from "../state/conn";
+import { beginCast, castRow, complete, completeQuiet, hasMore, nextRow } from "../reply/row";
+import { NEVER, castDue, dueSequence, place } from "../ring/cursor";
+import { remove } from "../state/treap";
+import { forgetReading, isStuffed, pingAt, progressAt, unwatch } from "../reply/progress";
+import { beginPaceOut, endPaceOut, paceOut, pardon, slowInAt } from "../state/rate";
+import { blockBytes, give, take } from "../state/pool";
+import { block, dropQueue, giveBlock } from "../state/queue";
+import { delist, enlist, isIdle } from "../state/room";
+import { Ring, deflated, frame, offsetIn, plain, ringOf } from "../ring/ring";
 import {
   countBuffer,
   countReturned,
@@ -58,9 +58,9 @@ import {
   forgetAddress,
   isReceiveFull,
   putDrainOff,
-} from "./tally";
-import { arm, disarm } from "./timers";
-import { forget, hasUnflushed, topic, unflushed, wakeSubscribers } from "./topics";
+} from "../state/quota";
+import { arm, disarm } from "../state/timers";
+import { forget, hasUnflushed, topic, unflushed, wakeSubscribers } from "../ring/topics";
 
 // ---- deadlines -------------------------------------------------------------------------------------
 

@@ -3,10 +3,10 @@
 // Invariant: a header is taken whole or refused, at the first octet that proves it wrong. What is behind it is not
 // looked at.
 
-import { CloseReason } from "./abi";
-import { ADDRESS, mapIPv4, readIPv4, readIPv6, upTo } from "./address";
-import { isPort } from "./authority";
-import { loadBe16 } from "./bytes";
+import { CloseReason } from "../abi";
+import { ADDRESS, mapIPv4, readIPv4, readIPv6, upTo } from "../kernel/address";
+import { isPort } from "../kernel/authority";
+import { loadBe16 } from "../kernel/bytes";
 import { DONE, MORE } from "./http";
 
 /** Octets of the longest line of version 1, and of the longest header of version 2 that is taken. */

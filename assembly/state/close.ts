@@ -9,7 +9,7 @@ import {
   REASON_LENGTH,
   REASON_STATUS,
   REASON_TEXT,
-} from "./abi";
+} from "../abi";
 
 /** Record 0 is unused. */
 const TABLE = memory.data((CLOSE_REASONS + 1) * REASON_BYTES, 2);

@@ -3,10 +3,10 @@
 // Invariant: every octet that was given is taken in at once, so that nothing of the framing is ever kept; and
 // the first octet that can be no part of a chunked body refuses it, however the bytes are cut.
 
-import { CloseReason, Param } from "./abi";
-import { hexDigit } from "./address";
-import { isTchar } from "./bytes";
-import { Conn, paramU32 } from "./conn";
+import { CloseReason, Param } from "../abi";
+import { hexDigit } from "../kernel/address";
+import { isTchar } from "../kernel/bytes";
+import { Conn, paramU32 } from "../state/conn";
 
 /** What the parsers return beside a CloseReason. */
 export const MORE: i32 = 0;

@@ -22,9 +22,9 @@ import {
   RecordKind,
   RowKind,
   Shut,
-} from "./abi";
-import { ADDRESS_TEXT, readAddress } from "./address";
-import { copy } from "./bytes";
+} from "../abi";
+import { ADDRESS_TEXT, readAddress } from "../kernel/address";
+import { copy } from "../kernel/bytes";
 import {
   Conn,
   ENGINE_BYTES,
@@ -55,17 +55,17 @@ import {
   takeEvents,
   takeHttp,
   takeTime,
-} from "./conn";
-import { NEVER, dueOffset, dueSequence } from "./due";
-import { beginHead } from "./http";
-import { countBelow, furthest, orderedCount, readingCount } from "./order";
-import { isStuck, look, pingAt } from "./life";
+} from "../state/conn";
+import { NEVER, dueOffset, dueSequence } from "../ring/cursor";
+import { beginHead } from "../parse/http";
+import { countBelow, furthest, orderedCount, readingCount } from "../state/treap";
+import { isStuck, look, pingAt } from "../reply/progress";
 import { deadline, dutyAt, kill, lagBytes, rearm } from "./output";
-import { forgetPaces, isSlowIn, slowOutAt } from "./pace";
-import { heldReply } from "./reply";
-import { refuse } from "./respond";
-import { enlist, findVictim, noteCrowd, victimReason } from "./room";
-import { close, fail, ping, pingSilent, send } from "./send";
+import { forgetPaces, isSlowIn, slowOutAt } from "../state/rate";
+import { heldReply } from "../state/queue";
+import { refuse } from "../reply/response";
+import { enlist, findVictim, noteCrowd, victimReason } from "../state/room";
+import { close, fail, ping, pingSilent, send } from "../reply/send";
 import {
   BUCKET_BYTES,
   CONTROL_EXTRA,
@@ -81,8 +81,8 @@ import {
   powerOver,
   regionBytes,
   secondParam,
-} from "./plan";
-import { POOL_BYTES, formatPool } from "./pool";
+} from "../plan";
+import { POOL_BYTES, formatPool } from "../state/pool";
 import {
   RING_RECORD_BYTES,
   Ring,
@@ -102,9 +102,9 @@ import {
   putHeader,
   ringOf,
   setRings,
-} from "./ring";
-import { checkTallies, enroll, isAddressFull, move, noBuffer } from "./tally";
-import { disarm, first, postpone } from "./timers";
+} from "../ring/ring";
+import { checkTallies, enroll, isAddressFull, move, noBuffer } from "../state/quota";
+import { disarm, first, postpone } from "../state/timers";
 import {
   chain,
   checkTopics,
@@ -114,8 +114,8 @@ import {
   topic,
   unflushed,
   unsubscribe,
-} from "./topics";
-import { breakUpload } from "./upload";
+} from "../ring/topics";
+import { breakUpload } from "../reply/body";
 
 // ---- lifecycle ---------------------------------------------------------------------------------------
 

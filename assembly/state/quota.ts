@@ -6,10 +6,10 @@
 // share a tally, whatever their hashes. Bytes are counted where they are bounded: those of all its slots, as they are
 // taken and given back.
 
-import { CloseReason, Control, Param } from "./abi";
-import { ADDRESS } from "./address";
+import { CloseReason, Control, Param } from "../abi";
+import { ADDRESS } from "../kernel/address";
 import { Conn, State, at, engine, param, paramU32, receivePool, setControl } from "./conn";
-import { TALLY_BYTES } from "./plan";
+import { TALLY_BYTES } from "../plan";
 import { blockBytes } from "./pool";
 
 @unmanaged

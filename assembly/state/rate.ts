@@ -8,7 +8,7 @@
 //   bytes      a deadline: each byte moves it on by 1000 / rate ms, but never beyond the grace from now, and what a
 //              write takes. So the average counts, and nobody saves up for a long silence.
 
-import { Param } from "./abi";
+import { Param } from "../abi";
 import { Conn, Flag, at, engine, has, param } from "./conn";
 
 /** ms that so many bytes take at a rate. */

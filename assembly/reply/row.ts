@@ -17,14 +17,22 @@ import {
   ROW_STATE,
   RowKind,
   RowState,
-} from "./abi";
-import { copy } from "./bytes";
-import { Conn, Flag, State, add, engine, has, isWebSocket } from "./conn";
-import { NEVER, look, runFrom, runTo, takeDue, taken } from "./due";
-import { remove } from "./order";
-import { BLOCK_HEADER, Block, BlockFlag, block, consume, giveBlock, takeBlock } from "./reply";
-import { address, frame, lengthIn, offsetIn, ringOf, runLast } from "./ring";
-import { session } from "./subscription";
+} from "../abi";
+import { copy } from "../kernel/bytes";
+import { Conn, Flag, State, add, engine, has, isWebSocket } from "../state/conn";
+import { NEVER, look, runFrom, runTo, takeDue, taken } from "../ring/cursor";
+import { remove } from "../state/treap";
+import {
+  BLOCK_HEADER,
+  Block,
+  BlockFlag,
+  block,
+  consume,
+  giveBlock,
+  takeBlock,
+} from "../state/queue";
+import { address, frame, lengthIn, offsetIn, ringOf, runLast } from "../ring/ring";
+import { session } from "../ring/subscription";
 
 /** Pieces below this do not deserve a write of their own when another follows. */
 const GATHER_PIECE: u32 = 512;

@@ -5,7 +5,7 @@
 // socket is read. The end is told once, as BodyEnd. An answer that is given before the body is at its end ends
 // the connection: the rest of the body is never taken for a request.
 
-import { CloseReason, EVENT_LIMIT, EventKind, Outcome, Shut, Trait } from "./abi";
+import { CloseReason, EVENT_LIMIT, EventKind, Outcome, Shut, Trait } from "../abi";
 import {
   Conn,
   Flag,
@@ -18,13 +18,13 @@ import {
   live,
   takeEvents,
   takeTime,
-} from "./conn";
-import { decodedTo, readTo } from "./chunks";
-import { DONE, MORE, isLengthAllowed, isStreamAllowed, parseStream } from "./http";
-import { endPaceIn, paceIn, pardon } from "./pace";
-import { dropInput, finishWith, kill, rearm } from "./output";
-import { invite, refuse } from "./respond";
-import { enlist, leaveList } from "./room";
+} from "../state/conn";
+import { decodedTo, readTo } from "../parse/chunks";
+import { DONE, MORE, isLengthAllowed, isStreamAllowed, parseStream } from "../parse/http";
+import { endPaceIn, paceIn, pardon } from "../state/rate";
+import { dropInput, finishWith, kill, rearm } from "../engine/output";
+import { invite, refuse } from "./response";
+import { enlist, leaveList } from "../state/room";
 
 /** 1: from now on each request with a body is handed out as a head first; 0: only when it is whole. */
 export function streams(wanted: u32): void {
