@@ -51,7 +51,7 @@ async function buildWasm() {
 const external = ["node:*", "piscina"];
 
 /** Modules that run in a page, which has no packages: Comlink becomes part of them. */
-const IN_PAGES = /[\\/](host[\\/]browser|worker[\\/]page)\.ts$/;
+const IN_PAGES = /[\\/](host[\\/]browser|worker[\\/]entry[\\/]page)\.ts$/;
 
 const comlink = {
   name: "comlink",
@@ -152,11 +152,11 @@ async function buildBundles({ isQuick = false } = {}) {
     index: "host/index.ts",
     fetch: "host/fetch.ts",
     cli: "host/cli.ts",
-    worker: "worker/main.ts",
-    pool: "worker/thread.ts",
+    worker: "worker/entry/main.ts",
+    pool: "worker/entry/thread.ts",
     browser: "host/browser.ts",
-    "browser-worker": "worker/page.ts",
-    engine: "worker/embed.ts",
+    "browser-worker": "worker/entry/page.ts",
+    engine: "worker/embed/embed.ts",
     testing: "host/testing.ts",
     zlib: "worker/net/zlib.ts",
   });

@@ -5,8 +5,8 @@
 // after the end of the server.
 
 import * as Comlink from "comlink";
-import type { Connect, Start } from "../worker/page";
-import type { ControlPlane, Notice } from "../worker/control";
+import type { Connect, Start } from "../worker/entry/page";
+import type { ControlPlane, Notice } from "../worker/control/control";
 import type { Options } from "./options";
 import { refuseUnknown } from "./options/known";
 import { refusePlan } from "./options/plan";

@@ -1,6 +1,7 @@
 // The types a user implements and receives: Handler, Request, Response, WebSocket, and the server as a handler sees it.
-// Types only: what a handler gets is made where it runs, in the worker (worker/request.ts, socket.ts, stage.ts), on the
-// application's thread (host/exchange.ts, socket.ts, stage.ts), in a thread of the pool (worker/thread.ts).
+// Types only: what a handler gets is made where it runs, in the worker (worker/request/request.ts, socket.ts,
+// stage.ts), on the application's thread (host/exchange.ts, socket.ts, stage.ts), in a thread of the pool
+// (worker/entry/thread.ts).
 
 /**
  * Data of a message: a string for text (RFC 6455 opcode 1), bytes for binary (opcode 2). Of a view its own bytes are

@@ -10,9 +10,9 @@ import {
 } from "node:worker_threads";
 import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
-import type { ControlPlane, Notice } from "../worker/control";
-import type { MainData } from "../worker/main";
-import type { TlsContext, TlsOptions } from "../worker/net";
+import type { ControlPlane, Notice } from "../worker/control/control";
+import type { MainData } from "../worker/entry/main";
+import type { TlsContext, TlsOptions } from "../worker/net/transport";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import type { Options } from "./options";
 import { refusePlan } from "./options/plan";
@@ -31,7 +31,7 @@ import { needWebAssembly } from "./webassembly";
 
 export type * from "./handler";
 export type { Server } from "./running";
-export type { TlsContext, TlsOptions } from "../worker/net";
+export type { TlsContext, TlsOptions } from "../worker/net/transport";
 export { CLOSE_TABLE, type CloseRow } from "./close";
 export type { LogFields, LogMethod, Logger } from "./log";
 export type { Messages } from "./messages";

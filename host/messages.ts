@@ -132,7 +132,7 @@ export class MessageWriter implements StageTarget {
     return true;
   }
 
-  /** The worker reports what has left the queues of clients (worker/debts.ts). */
+  /** The worker reports what has left the queues of clients (worker/inbox/debts.ts). */
   credited(report: Float64Array): void {
     this.#credits.settle(report);
   }

@@ -5,7 +5,7 @@
 // producer write again.
 
 import { INBOX_ASLEEP, INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../assembly/abi";
-import type { Records } from "../worker/control";
+import type { Records } from "../worker/control/control";
 import {
   HANDLED_BYTES,
   HANDLED_ERRORS,

@@ -56,7 +56,7 @@ export interface Publisher extends Messages, Disposable {
   close(): void;
 }
 
-/** The worker to a publisher: there is room again; messages have left clients' queues (worker/debts.ts). */
+/** The worker to a publisher: there is room again; messages have left clients' queues (worker/inbox/debts.ts). */
 export type PublisherNotice = "room" | Float64Array;
 /** A publisher to the worker: the doorbell, or a buffer that does not fit its inbox. */
 export type PublisherRing = 0 | { readonly number: number; readonly bytes: Uint8Array };

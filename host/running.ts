@@ -6,8 +6,8 @@
 // each of them, like `finished`, is rejected when the worker dies. A call leaves nothing behind once it has settled.
 
 import type { Remote } from "comlink";
-import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control";
-import type { TlsOptions } from "../worker/net";
+import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control/control";
+import type { TlsOptions } from "../worker/net/transport";
 import { Application, membersOf } from "./application";
 import type { CreditLimits } from "./credits";
 import { messageOf } from "./data";

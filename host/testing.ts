@@ -3,12 +3,12 @@
 //
 // Invariant: two runs with the same seed and the same calls are the same, message by message, on every runtime.
 
-import { Engine } from "../worker/engine";
-import type { Codec, ReadQueues } from "../worker/net";
+import { Engine } from "../worker/engine/engine";
+import type { Codec, ReadQueues } from "../worker/net/transport";
 import { MemoryNet, VirtualClock } from "../worker/net/memory";
-import { Pump } from "../worker/server";
-import { pumpSettings } from "../worker/settings";
-import { wasmModule } from "../worker/wasm";
+import { Pump } from "../worker/pump/pump";
+import { pumpSettings } from "../worker/control/settings";
+import { wasmModule } from "../worker/entry/wasm";
 import type { HandlerModule } from "./handler";
 import type { Server } from "./index";
 import { Log } from "./log";
@@ -34,7 +34,7 @@ import { type SocketOptions, TestSocket } from "./testing/socket";
 export type * from "./handler";
 export type { Server } from "./index";
 export type { Options } from "./options";
-export type { Codec } from "../worker/net";
+export type { Codec } from "../worker/net/transport";
 export type { TestAnswer } from "./testing/answer";
 export type { FrameOptions } from "./testing/frames";
 export type { Split, WriteOptions, SocketOptions } from "./testing/socket";

@@ -1,7 +1,7 @@
 // The option `tls`: what of it can be checked without a platform. Whether keys fit their certificates, the platform
 // says (host/index.ts).
 
-import type { TlsContext, TlsOptions } from "../worker/net";
+import type { TlsContext, TlsOptions } from "../worker/net/transport";
 import { refuseUnknown } from "./options/known";
 import { listedHost } from "./origin";
 import { show } from "./show";

@@ -13,7 +13,7 @@
 // Content-Length aside.
 
 import { CLOSE_TABLE } from "../host/close";
-import type { EngineParams } from "../worker/engine";
+import type { EngineParams } from "../worker/engine/engine";
 
 /** How a case ends, and how its answers are read. */
 interface CaseOptions {

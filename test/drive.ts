@@ -36,7 +36,7 @@ import {
 import { formatAddress } from "../host/address";
 import { reasonName } from "../host/close";
 import { latin1, utf8 } from "../host/text";
-import type { Engine, EngineParams } from "../worker/engine";
+import type { Engine, EngineParams } from "../worker/engine/engine";
 import { testEngine } from "./wasm";
 
 export type Bytes = string | Uint8Array;

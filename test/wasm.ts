@@ -3,7 +3,7 @@
 
 import debugBytes from "../dist/engine.debug.wasm";
 import releaseBytes from "../dist/engine.wasm";
-import { Engine, type EngineParams } from "../worker/engine";
+import { Engine, type EngineParams } from "../worker/engine/engine";
 
 export const BUILDS = { release: releaseBytes, debug: debugBytes } as const;
 

@@ -2,7 +2,7 @@
 //
 // Invariant: settings are whole and without contradiction, and name each option of the table.
 
-import type { TlsOptions } from "../../worker/net";
+import type { TlsOptions } from "../../worker/net/transport";
 import type { LiveName, LiveOptions, Options, ShutdownOptions } from "../options";
 import { isThenable } from "../result";
 import { show } from "../show";

@@ -3,7 +3,7 @@
 // Invariant: bytes leave in order, at most `bufferBytes` of them not taken in by the engine; of what comes, as
 // many may wait here until `take` says that they are done with. It ends once.
 
-import type { ChannelMessage } from "../../worker/net";
+import type { ChannelMessage } from "../../worker/net/transport";
 
 /** Bytes that a channel holds each way, as a kernel's buffers would. */
 export const BUFFER_BYTES = 262144;

@@ -1,6 +1,6 @@
 // What the clients of a server in memory share.
 
-import type { Codec } from "../../worker/net";
+import type { Codec } from "../../worker/net/transport";
 import type { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import type { Random } from "./random";
 

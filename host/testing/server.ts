@@ -21,9 +21,9 @@ import type { PublisherHandle } from "../publisher";
 import type { Server } from "../running";
 import { BufferStage } from "../stage";
 import { checkTopic } from "../topic";
-import { configure } from "../../worker/configure";
-import type { Listener } from "../../worker/net";
-import type { Pump } from "../../worker/server";
+import { configure } from "../../worker/control/configure";
+import type { Listener } from "../../worker/net/transport";
+import type { Pump } from "../../worker/pump/pump";
 import type { Runner } from "./run";
 
 export class MemoryServer implements Server {

@@ -8,7 +8,7 @@ import { Control } from "../../assembly/abi";
 import type { CloseInfo, Handler, WebSocket } from "../../host/handler";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { zlibCodec } from "../../worker/net/zlib";
-import { Pump } from "../../worker/server";
+import { Pump } from "../../worker/pump/pump";
 import { Random } from "../../host/testing/random";
 import { testEngine } from "../wasm";
 import { cutRandomly, escaped } from "./common";

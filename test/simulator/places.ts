@@ -13,13 +13,13 @@ import { Answering, type Field, type Upgrade } from "../../host/response";
 import { type Told, describe } from "../../host/result";
 import { copyBytes, toBytes } from "../../host/text";
 import { PIECE_COST } from "../../host/wire";
-import type { SharedInbox } from "../../worker/inbox";
-import type { PiecePort, Threads } from "../../worker/net";
+import type { SharedInbox } from "../../worker/inbox/inbox-reader";
+import type { PiecePort, Threads } from "../../worker/net/transport";
 import type { VirtualClock } from "../../worker/net/memory";
-import { Pool } from "../../worker/pool";
-import { Remote } from "../../worker/remote";
-import type { Pump } from "../../worker/server";
-import type { Beginning, Outcome, Task } from "../../worker/task";
+import { Pool } from "../../worker/place/pool";
+import { Remote } from "../../worker/place/remote";
+import type { Pump } from "../../worker/pump/pump";
+import type { Beginning, Outcome, Task } from "../../worker/place/task";
 import type { Settings } from "./steps";
 
 /** All messages that are under way between threads. */

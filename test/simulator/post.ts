@@ -5,10 +5,10 @@
 import { INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
 import { InboxWriter, inboxMemory } from "../../host/inbox";
 import { Mirror } from "../../host/mirror";
-import { type Inbox, SharedInbox } from "../../worker/inbox";
-import { MirroredInbox } from "../../worker/mirror";
+import { type Inbox, SharedInbox } from "../../worker/inbox/inbox-reader";
+import { MirroredInbox } from "../../worker/inbox/mirror-reader";
 import type { VirtualClock } from "../../worker/net/memory";
-import type { Pump } from "../../worker/server";
+import type { Pump } from "../../worker/pump/pump";
 import type { Line } from "./places";
 import type { Settings } from "./steps";
 

@@ -3,7 +3,7 @@
 // Invariant: the bytes of a write that is outstanding are, until it completes, those that were handed over. This is
 // what the ring's invariant is for: tail <= min(done) + capacity.
 
-import type { Accept, Link, Sink } from "../../worker/net";
+import type { Accept, Link, Sink } from "../../worker/net/transport";
 
 class WatchedLink implements Link, Sink {
   readonly #link: Link;

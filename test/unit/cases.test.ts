@@ -4,7 +4,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CloseReason, Trait } from "../../assembly/abi";
-import { negotiate } from "../../worker/deflate";
+import { negotiate } from "../../worker/socket/deflate";
 import { type Area, type Case, octetsOf } from "../case";
 import { bodies } from "../cases/bodies";
 import { close } from "../cases/close";

@@ -3,7 +3,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
-import { Pump } from "../../worker/server";
+import { Pump } from "../../worker/pump/pump";
 import { HANDSHAKE } from "../drive";
 import { text } from "../frame";
 import { testEngine } from "../wasm";

@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Complaints } from "../../worker/complaints";
+import { Complaints } from "../../worker/pump/complaints";
 
 const complaints = suite("complaints");
 

@@ -6,11 +6,11 @@ import { type CreditLimits, Credits } from "../../host/credits";
 import { InboxWriter, inboxMemory } from "../../host/inbox";
 import { MessageWriter } from "../../host/messages";
 import { Runner } from "../../host/testing/run";
-import { SharedInbox } from "../../worker/inbox";
+import { SharedInbox } from "../../worker/inbox/inbox-reader";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Link } from "../../worker/net";
-import type { Peer } from "../../worker/peer";
-import { Pump } from "../../worker/server";
+import type { Link } from "../../worker/net/transport";
+import type { Peer } from "../../worker/pump/peer";
+import { Pump } from "../../worker/pump/pump";
 import { HANDSHAKE, octets } from "../drive";
 import { testEngine } from "../wasm";
 

@@ -4,7 +4,7 @@ import { createTestServer } from "ringcast/testing";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { settleShutdown } from "../../host/options/settle";
-import { Drain } from "../../worker/drain";
+import { Drain } from "../../worker/pump/drain";
 import { VirtualClock } from "../../worker/net/memory";
 
 const drain = suite("drain");

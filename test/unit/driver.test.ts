@@ -22,7 +22,7 @@ import { type End, Pipe, type Piped } from "../pipe";
 import { replies } from "../reply";
 import { GOOD, problemsOf } from "../suite/data";
 import { describeSplit, splits } from "../split";
-import { type DriverEvents, loadEngine, wasmBytes } from "../../worker/embed";
+import { type DriverEvents, loadEngine, wasmBytes } from "../../worker/embed/embed";
 import { BUILDS } from "../wasm";
 
 const AREAS: readonly Area[] = [

@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Runner } from "../../host/testing/run";
 import { MemoryNet, VirtualClock } from "../../worker/net/memory";
-import { Pump } from "../../worker/server";
+import { Pump } from "../../worker/pump/pump";
 import { HANDSHAKE } from "../drive";
 import { testEngine } from "../wasm";
 

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { AddressSet, isAddress, isRange } from "../../host/address";
 import { settle } from "../../host/options/settle";
 import { createTestServer } from "../../host/testing";
-import { clientOf } from "../../worker/forwarded";
+import { clientOf } from "../../worker/request/forwarded";
 
 const forwarded = suite("forwarded");
 

@@ -7,7 +7,7 @@ import { Control, Outcome } from "../../assembly/abi";
 import { Random } from "../../host/testing/random";
 import { Runner } from "../../host/testing/run";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
-import { Pump } from "../../worker/server";
+import { Pump } from "../../worker/pump/pump";
 import { Drive, HANDSHAKE, type Wire } from "../drive";
 import { frame, lines, text } from "../frame";
 import { testEngine } from "../wasm";

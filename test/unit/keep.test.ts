@@ -4,10 +4,10 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Runner } from "../../host/testing/run";
-import type { Link } from "../../worker/net";
+import type { Link } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Peer } from "../../worker/peer";
-import { Pump } from "../../worker/server";
+import type { Peer } from "../../worker/pump/peer";
+import { Pump } from "../../worker/pump/pump";
 import { octets } from "../drive";
 import { testEngine } from "../wasm";
 

@@ -6,12 +6,12 @@ import { Application } from "../../host/application";
 import type { Handler } from "../../host/handler";
 import { InboxWriter, inboxMemory } from "../../host/inbox";
 import { Runner } from "../../host/testing/run";
-import { SharedInbox } from "../../worker/inbox";
-import type { Link } from "../../worker/net";
+import { SharedInbox } from "../../worker/inbox/inbox-reader";
+import type { Link } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Peer } from "../../worker/peer";
-import { Remote } from "../../worker/remote";
-import { Pump } from "../../worker/server";
+import type { Peer } from "../../worker/pump/peer";
+import { Remote } from "../../worker/place/remote";
+import { Pump } from "../../worker/pump/pump";
 import { HANDSHAKE, octets } from "../drive";
 import { testEngine } from "../wasm";
 

@@ -8,7 +8,7 @@ import type { Eviction } from "../../host/options";
 import { createTestServer } from "../../host/testing";
 import { Random } from "../../host/testing/random";
 import { zlibCodec } from "../../worker/net/zlib";
-import { statsOf } from "../../worker/stats";
+import { statsOf } from "../../worker/engine/stats";
 import { Drive } from "../drive";
 
 const lag = suite("lag");

@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Param } from "../../assembly/abi";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
-import { Pump } from "../../worker/server";
+import { Pump } from "../../worker/pump/pump";
 import { Drive, HANDSHAKE } from "../drive";
 import { frame, lines, text } from "../frame";
 import { testEngine } from "../wasm";

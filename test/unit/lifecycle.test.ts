@@ -18,7 +18,7 @@ import {
   Param,
 } from "../../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
-import { Engine, type EngineExports } from "../../worker/engine";
+import { Engine, type EngineExports } from "../../worker/engine/engine";
 import { Drive, HANDSHAKE } from "../drive";
 import { text } from "../frame";
 import { BUILDS, SMALL, testEngine } from "../wasm";

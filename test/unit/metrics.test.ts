@@ -3,8 +3,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Stats } from "../../host/handler";
-import { Horizon } from "../../worker/horizon";
-import { metricsText } from "../../worker/metrics";
+import { Horizon } from "../../worker/pump/horizon";
+import { metricsText } from "../../worker/pump/metrics";
 import { readOpenMetrics, sampleOf } from "../openmetrics";
 
 const metrics = suite("metrics");

@@ -6,7 +6,7 @@ import * as net from "node:net";
 import * as tls from "node:tls";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Link, Sink } from "../../worker/net";
+import type { Link, Sink } from "../../worker/net/transport";
 import { nodeTransport } from "../../worker/net/node";
 
 const links = suite("links");

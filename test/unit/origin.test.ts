@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { settle } from "../../host/options/settle";
 import { type TestOptions, createTestServer } from "../../host/testing";
-import { isHostAllowed, isOriginAllowed } from "../../worker/origin";
+import { isHostAllowed, isOriginAllowed } from "../../worker/request/origin";
 
 const origin = suite("origin");
 

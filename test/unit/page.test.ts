@@ -20,8 +20,8 @@ import { AnswerError, AnswerReader } from "../../host/answer";
 import { FrameError, FrameReader, closePayload, frameOf } from "../../host/page/frames";
 import { matcherOf } from "../../host/page/install";
 import { sha1 } from "../../host/page/sha1";
-import { SharedInbox } from "../../worker/inbox";
-import { MirroredInbox } from "../../worker/mirror";
+import { SharedInbox } from "../../worker/inbox/inbox-reader";
+import { MirroredInbox } from "../../worker/inbox/mirror-reader";
 import { Random } from "../../host/testing/random";
 import { splits } from "../split";
 

@@ -3,12 +3,12 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Runner } from "../../host/testing/run";
-import type { Link, Threads } from "../../worker/net";
+import type { Link, Threads } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Peer } from "../../worker/peer";
-import { Pool } from "../../worker/pool";
-import { Pump } from "../../worker/server";
-import type { Task } from "../../worker/task";
+import type { Peer } from "../../worker/pump/peer";
+import { Pool } from "../../worker/place/pool";
+import { Pump } from "../../worker/pump/pump";
+import type { Task } from "../../worker/place/task";
 import { octets } from "../drive";
 import { testEngine } from "../wasm";
 

@@ -6,7 +6,7 @@ import * as net from "node:net";
 import { endianness } from "node:os";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Link, SendQueue } from "../../worker/net";
+import type { Link, SendQueue } from "../../worker/net/transport";
 import { type Ends, findQueues, keyOf, procQueues } from "../../worker/net/queues";
 
 const queues = suite("queues");

@@ -13,11 +13,11 @@ import {
   TAKEN_WAITING,
   readBatch,
 } from "../../host/wire";
-import type { Link } from "../../worker/net";
+import type { Link } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Peer } from "../../worker/peer";
-import { Remote } from "../../worker/remote";
-import { Pump } from "../../worker/server";
+import type { Peer } from "../../worker/pump/peer";
+import { Remote } from "../../worker/place/remote";
+import { Pump } from "../../worker/pump/pump";
 import { HANDSHAKE, octets } from "../drive";
 import { frame } from "../frame";
 import { testEngine } from "../wasm";

@@ -84,7 +84,7 @@ const BOTH = new Set(
 /** True when `from` may import `to` (DESIGN of the folders; the README's "How it works" tells it). */
 function allowed({ from, to, typeOnly }: Import): boolean {
   if (from.startsWith("assembly/")) return to.startsWith("assembly/");
-  if (from.startsWith("worker/net/")) return to === "worker/net" || to.startsWith("worker/net/");
+  if (from.startsWith("worker/net/")) return to.startsWith("worker/net/") || to === "host/handler";
   if (from.startsWith("worker/")) {
     if (to.startsWith("worker/") || to === "assembly/abi" || to === "dist/engine.wasm") return true;
     return to.startsWith("host/") && (typeOnly || BOTH.has(to));
@@ -92,7 +92,12 @@ function allowed({ from, to, typeOnly }: Import): boolean {
   if (from.startsWith("host/demo/")) return to.startsWith("host/");
   if (/^host\/testing[./]/.test(from) && to.startsWith("worker/")) return true;
   if (to.startsWith("host/") || to === "assembly/abi" || to === "assembly/plan") return true;
-  const told = new Set(["worker/control", "worker/main", "worker/net", "worker/page"]);
+  const told = new Set([
+    "worker/control/control",
+    "worker/entry/main",
+    "worker/net/transport",
+    "worker/entry/page",
+  ]);
   return told.has(to) && typeOnly;
 }
 
@@ -105,7 +110,7 @@ style("imports follow the rules of the folders", () => {
 
 style("the engine and the pump import no platform", () => {
   const platform = (file: string): boolean =>
-    file.startsWith("worker/net/") || /^worker\/(main|page|thread)\.ts$/.test(file);
+    file.startsWith("worker/net/") || file.startsWith("worker/entry/");
   const bad = imports
     .filter((entry) => /^(worker|assembly)\//.test(entry.from) && !platform(entry.from))
     .filter((entry) => !/^(assembly|worker|host|dist)\//.test(entry.to))

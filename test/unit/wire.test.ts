@@ -6,9 +6,9 @@ import * as assert from "uvu/assert";
 import { Credit } from "../../host/credit";
 import { latin1, recentLatin1, viewOf } from "../../host/text";
 import { Told, decodeFields, encodeFields, readBatch, wordAt } from "../../host/wire";
-import { Batch } from "../../worker/batch";
-import { type Fate, Lane } from "../../worker/lane";
-import type { Peer } from "../../worker/peer";
+import { Batch } from "../../worker/place/batch";
+import { type Fate, Lane } from "../../worker/place/lane";
+import type { Peer } from "../../worker/pump/peer";
 import { Random } from "../../host/testing/random";
 
 const wire = suite("wire");

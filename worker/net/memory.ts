@@ -4,7 +4,16 @@
 // that did not fit keeps reading the writer's memory until it has, so a ring that overwrites too early is
 // seen. Nothing happens by itself: time moves when `advance` is called.
 
-import type { Accept, Clock, Link, Listener, ReadQueues, SendQueue, Sink, Transport } from "../net";
+import type {
+  Accept,
+  Clock,
+  Link,
+  Listener,
+  ReadQueues,
+  SendQueue,
+  Sink,
+  Transport,
+} from "./transport";
 
 interface Timer {
   at: number;

@@ -22,7 +22,7 @@ import type {
   Sink,
   TlsOptions,
   Transport,
-} from "../net";
+} from "./transport";
 import { type Ends, procQueues } from "./queues";
 
 const EMPTY = new Uint8Array(0);

@@ -13,7 +13,7 @@ import type {
   ReadQueues,
   Sink,
   Transport,
-} from "../net";
+} from "./transport";
 
 class PageLink implements Link {
   readonly remoteAddress = "";

@@ -1,7 +1,7 @@
 // Node's threads, by Piscina. It starts them, replaces those that end, and ends those whose task is aborted;
-// which task comes next is decided before it (worker/pool.ts).
+// which task comes next is decided before it (worker/place/pool.ts).
 
-import type { Threads } from "../net";
+import type { Threads } from "./transport";
 
 interface PiscinaOptions {
   /** URL of the module that the threads run. */

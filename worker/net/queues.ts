@@ -10,7 +10,7 @@
 
 import { readFile } from "node:fs/promises";
 import { endianness } from "node:os";
-import type { Link, ReadQueues, SendQueue } from "../net";
+import type { Link, ReadQueues, SendQueue } from "./transport";
 
 /** The ends of a connection: what a link of Node's can tell. */
 export interface Ends {

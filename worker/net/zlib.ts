@@ -2,7 +2,7 @@
 // every message stands alone.
 
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
-import type { Codec } from "../net";
+import type { Codec } from "./transport";
 
 /** Octets that a sender leaves off a compressed message, and a receiver puts back (RFC 7692 7.2.1). */
 const TAIL_BYTES = 4;

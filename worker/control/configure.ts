@@ -1,0 +1,29 @@
+// Changes of options while a server runs.
+
+import { Param } from "../../assembly/abi";
+import { TLS_RUN_BYTES } from "../../host/options/params";
+import { OPTIONS, type OptionName } from "../../host/options/table";
+import type { Pump } from "../pump/pump";
+
+/** Longest run of bytes that one write may have. @param transport where what is written is copied */
+export function runLimit(secure: boolean, transport?: { readonly maxRunBytes?: number }): number {
+  const copied = transport?.maxRunBytes ?? Number.POSITIVE_INFINITY;
+  return secure ? Math.min(copied, TLS_RUN_BYTES) : copied;
+}
+
+/** Changes options that may change. @param maxRunBytes as `runLimit` tells it */
+export function configure(
+  pump: Pump,
+  changed: Partial<Record<OptionName, number>>,
+  maxRunBytes: number,
+): void {
+  for (const { name, param, scale = 1 } of OPTIONS) {
+    const value = changed[name];
+    if (value === undefined) continue;
+    if (name === "flushInterval") pump.flushInterval = value;
+    // Where it is copied, a long run for each stalled client would be memory.
+    const used = name === "maxRunBytes" ? Math.min(value, maxRunBytes) : value;
+    if (param) pump.engine.configure(Param[param], used * scale);
+  }
+  pump.schedule();
+}

@@ -1,0 +1,395 @@
+// What runs in a worker: the engine, the pump, the handler and the control plane, on what a platform gives
+// them. Control comes as calls; messages come through the inbox.
+
+import { INBOX_WORDS } from "../../assembly/abi";
+import type { Handler, Stats } from "../../host/handler";
+import type { Eviction, PoolOptions } from "../../host/options";
+import { engineParams } from "../../host/options/params";
+import type { Settings } from "../../host/options/settle";
+import type { OptionName } from "../../host/options/table";
+import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/publisher";
+import { tooLate } from "../../host/members";
+import { type Told, describe, errorOf, toError } from "../../host/result";
+import { Complaints } from "../pump/complaints";
+import { configure, runLimit } from "./configure";
+import { Engine } from "../engine/engine";
+import { SharedInbox } from "../inbox/inbox-reader";
+import { loadHandler } from "./load";
+import { MirroredInbox } from "../inbox/mirror-reader";
+import type { Clock, Codec, Listener, Threads, TlsOptions, Transport } from "../net/transport";
+import { Pool } from "../place/pool";
+import { Remote } from "../place/remote";
+import { Pump } from "../pump/pump";
+import { pumpSettings } from "./settings";
+
+/** What the host gives the worker at its start. */
+export interface WorkerData {
+  readonly settings: Settings;
+  /** URL of the handler module; undefined: there is none, or it lives on the application's thread. */
+  readonly handler: string | undefined;
+  /** Shared memory; bytes of it, where none can be shared: then records come as messages. */
+  readonly inbox: SharedArrayBuffer | number;
+}
+
+/** Messages of the worker beside Comlink's; a buffer is a batch of events for the application's handler. */
+export type Notice =
+  | ArrayBuffer
+  | { readonly ringcast: "room" }
+  | { readonly ringcast: "passed"; readonly tail: number }
+  /** What has left clients' queues (worker/inbox/debts.ts). */
+  | { readonly ringcast: "credit"; readonly report: Float64Array<ArrayBuffer> }
+  | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
+  | { readonly ringcast: "error"; readonly error: Told; readonly where: string }
+  /** The engine trapped: the worker ends. */
+  | { readonly ringcast: "trapped"; readonly error: Told };
+
+/** Records of an inbox that is not shared, and what the application has counted (HANDLED_BYTES and the others). */
+export interface Records {
+  readonly ringcast: "records";
+  /** Where they lie, in units of 8 bytes since the start. */
+  readonly from: number;
+  readonly bytes: Uint8Array;
+  readonly handledBytes: number;
+  readonly takenBatches: number;
+  readonly handledRequests: number;
+  readonly handlerErrors: number;
+}
+
+/** Messages to the worker beside Comlink's: 0 is the doorbell. */
+export type Ring =
+  | 0
+  | {
+      readonly ringcast: "publisher";
+      readonly memory: SharedArrayBuffer;
+      readonly port: PublisherPort;
+    }
+  | Records
+  | { readonly ringcast: "buffer"; readonly number: number; readonly bytes: Uint8Array };
+
+/** What a platform gives a worker. */
+interface Platform {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly codec: Codec | undefined;
+  readonly module: WebAssembly.Module;
+  /** Nobody who picks names of topics can foresee it. */
+  readonly seed: number;
+  post(notice: Notice, transfer?: readonly ArrayBuffer[]): void;
+  /** Ends the worker now, behind what was posted. */
+  exit(): void;
+  /** Starts threads that handle requests; undefined where the platform has none. */
+  readonly threads:
+    | ((
+        limits: Readonly<Record<keyof PoolOptions, number>>,
+        failed: (error: Error) => void,
+      ) => Threads | Promise<Threads>)
+    | undefined;
+}
+
+/** Errors lose their code on the way to the host; it goes along in the message. */
+function withCode(thrown: unknown): Error {
+  const { message, code, ...told } = describe(thrown);
+  const isTold = code === undefined || message.includes(String(code));
+  return errorOf({ ...told, message: isTold ? message : `${code}: ${message}` });
+}
+
+/** The control plane, as the host sees it. */
+export type ControlPlane = Worker["control"];
+
+/** A worker's parts, put together. */
+export class Worker {
+  readonly pump: Pump;
+  readonly inbox: SharedInbox;
+  readonly #data: WorkerData;
+  readonly #platform: Platform;
+  readonly #mirrored: MirroredInbox | undefined;
+  readonly #remote: Remote;
+  readonly #runLimit: number;
+  readonly #accepting: Complaints;
+  readonly #subscribing: Complaints;
+  #listener: Listener | undefined;
+  #pool: Pool | undefined;
+
+  constructor(data: WorkerData, platform: Platform) {
+    this.#data = data;
+    this.#platform = platform;
+    const { settings } = data;
+    this.#runLimit = runLimit(settings.tls !== undefined, platform.transport);
+    const params = engineParams(settings);
+    params.RunBytes = Math.min(params.RunBytes, this.#runLimit);
+    const { values } = settings;
+    this.pump = new Pump({
+      ...pumpSettings(settings),
+      engine: new Engine(platform.module, { ...params, Seed: platform.seed }),
+      clock: platform.clock,
+      queues: platform.transport.queues,
+      codec: values.perMessageDeflate ? platform.codec : undefined,
+      failed: (error, where) => {
+        // It ends nobody's connection, so that a client can bring it about again and again.
+        if (where === "subscribe") this.#subscribing.add(error);
+        else this.#report(error, where);
+      },
+      trapped: (trap) => this.die(trap),
+      evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
+    });
+    const complaints = (where: string): Complaints =>
+      new Complaints(
+        () => platform.clock.now(),
+        (error) => this.#report(error, where),
+      );
+    this.#accepting = complaints("accept");
+    this.#subscribing = complaints("subscribe");
+    const memory =
+      typeof data.inbox === "number" ? new ArrayBuffer(INBOX_WORDS * 4 + data.inbox) : data.inbox;
+    this.inbox = new SharedInbox(memory, {
+      room: () => platform.post({ ringcast: "room" }),
+      credit: (report) => platform.post({ ringcast: "credit", report }, [report.buffer]),
+      retry: (ms) => {
+        setTimeout(() => this.pump.schedule(), ms);
+      },
+    });
+    if (typeof data.inbox === "number") {
+      const passed = (tail: number): void => platform.post({ ringcast: "passed", tail });
+      this.#mirrored = new MirroredInbox(this.inbox, memory, passed);
+    }
+    this.pump.addInbox(this.#mirrored ?? this.inbox);
+    this.#remote = new Remote(
+      this.pump,
+      { requests: values.maxPendingRequests, bytes: values.maxPendingBytes },
+      this.inbox.words,
+      { post: (batch) => platform.post(batch, [batch]) },
+    );
+    this.inbox.host = this.#remote;
+  }
+
+  readonly #report = (error: Error, where: string): void => {
+    this.#platform.post({ ringcast: "error", error: describe(error), where });
+  };
+
+  /**
+   * Takes an error that nobody caught: a slip of the handler's is reported, and the server goes on.
+   * @throws it when it left the pump: then nothing can be trusted any more
+   */
+  uncaught(thrown: unknown): void {
+    if (this.pump.depth > 0) throw thrown;
+    this.pump.fail(thrown, "uncaught");
+  }
+
+  /** Ends it for a trap of the engine: whatever its memory holds, nobody is to get it. */
+  die(trap: Error): void {
+    this.#platform.post({ ringcast: "trapped", error: describe(trap) });
+    this.#platform.exit();
+  }
+
+  /** Takes a message of the host's in. */
+  hear(message: Ring): void {
+    if (message !== 0) {
+      if (message.ringcast === "records") this.#mirrored?.give(message);
+      else if (message.ringcast === "buffer") this.inbox.give(message.number, message.bytes);
+      else this.#takePublisher(message.memory, message.port);
+    }
+    this.pump.schedule();
+  }
+
+  /** Another thread publishes through an inbox of its own, until it ends. */
+  #takePublisher(memory: SharedArrayBuffer, port: PublisherPort): void {
+    const { pump } = this;
+    const own = new SharedInbox(memory, {
+      room: () => port.postMessage("room" satisfies PublisherNotice),
+      credit: (report) => port.postMessage(report satisfies PublisherNotice, [report.buffer]),
+      retry: (ms) => {
+        setTimeout(() => pump.schedule(), ms);
+      },
+    });
+    pump.addInbox(own);
+    port.addEventListener("message", ({ data }) => {
+      const ring = data as PublisherRing;
+      if (ring !== 0) own.give(ring.number, ring.bytes);
+      pump.schedule();
+    });
+    port.addEventListener("close", () => {
+      own.last = () => pump.removeInbox(own);
+      pump.schedule();
+    });
+    port.start();
+  }
+
+  /** Loads the handler into the worker, and into the pool's threads where there are some. */
+  async #place(url: string): Promise<void> {
+    const { pump } = this;
+    const handler = await loadHandler(url, pump);
+    const { pool: limits } = this.#data.settings;
+    const { threads } = this.#platform;
+    if (limits && threads) {
+      const pool = new Pool(
+        pump,
+        await threads(limits, (error) => this.#report(error, "pool")),
+        limits,
+      );
+      this.#pool = pool;
+      await pool.load(url);
+      pump.pool = () => pool.stats();
+    }
+    this.#swap(handler, url);
+  }
+
+  /** @throws RangeError when a handler is not there within `loadTimeout` */
+  #inTime<T>(loaded: Promise<T>): Promise<T> {
+    const { loadTimeout } = this.#data.settings.values;
+    if (loadTimeout === 0) return loaded;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(tooLate(loadTimeout)), loadTimeout);
+    });
+    return Promise.race([loaded, late]).finally(() => clearTimeout(timer));
+  }
+
+  /** From now on events are this handler's. */
+  #swap(handler: Handler, url: string): void {
+    const pool = this.#pool;
+    if (pool) this.pump.setHandler(pool.handler(handler, url), pool.turned);
+    else this.pump.setHandler(handler);
+  }
+
+  /** Waits until everything sent before a call has been carried out. */
+  #afterInbox(): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!this.inbox.ready) resolve();
+        else {
+          this.pump.schedule();
+          setTimeout(look, 1);
+        }
+      };
+      look();
+    });
+  }
+
+  /** The handler on the application's thread has these members. */
+  #relay(members: number): void {
+    const remote = this.#remote;
+    this.pump.setRelay(remote.handler(members), remote.turned);
+  }
+
+  /** Lets a call of the host's find a trap of the engine: its answer would be the last anybody heard of it. */
+  #watch<Calls extends Record<string, (...args: never[]) => Promise<unknown>>>(
+    calls: Calls,
+  ): Calls {
+    const watched = Object.entries(calls).map(([name, call]) => [
+      name,
+      (...args: never[]) =>
+        call(...args).catch((thrown: unknown) => {
+          if (this.pump.engine.isTrap(thrown)) this.die(thrown);
+          // What a handler's module threw may be anything.
+          throw toError(thrown);
+        }),
+    ]);
+    return Object.fromEntries(watched) as Calls;
+  }
+
+  /** What the host calls. */
+  readonly control = this.#watch({
+    /**
+     * Loads the handler and listens.
+     * @param members those of the handler that lives on the application's thread
+     */
+    listen: async (
+      members: number | undefined,
+    ): Promise<{ hostname: string; port: number; path?: string }> => {
+      const { settings, handler } = this.#data;
+      if (handler !== undefined) await this.#place(handler);
+      if (members !== undefined) this.#relay(members);
+      const { hostname, values } = settings;
+      try {
+        this.#listener = await this.#platform.transport.listen(
+          {
+            hostname,
+            port: values.port,
+            backlog: values.backlog,
+            noDelay: values.noDelay === 1,
+            keepAlive: values.tcpKeepAlive,
+            ipv6Only: values.ipv6Only === 1,
+            path: settings.path,
+            fd: settings.fd,
+            tls: settings.tls,
+            handshakeTimeout: values.handshakeTimeout,
+            proxied: settings.lists.proxyProtocol !== undefined,
+          },
+          this.pump.engine.windowView(),
+          this.pump.accept,
+          (error) => {
+            this.pump.acceptErrors++;
+            this.#accepting.add(error);
+          },
+        );
+      } catch (thrown) {
+        throw withCode(thrown);
+      }
+      const { hostname: name, port, path } = this.#listener;
+      return path === undefined ? { hostname: name, port } : { hostname: name, port, path };
+    },
+
+    /** Swaps the handler module: nothing changes when it cannot be loaded. */
+    reload: async (url: string): Promise<void> => {
+      const loading = async (): Promise<Handler> => {
+        const handler = await loadHandler(url, this.pump);
+        await this.#pool?.load(url);
+        return handler;
+      };
+      this.#swap(await this.#inTime(loading()), url);
+    },
+
+    /** Swaps the handler on the application's thread. */
+    relay: async (members: number): Promise<void> => this.#relay(members),
+
+    /** Changes options that may change. */
+    configure: async (
+      changed: Partial<Record<OptionName, number>>,
+      tls: TlsOptions | undefined,
+    ): Promise<void> => {
+      if (tls) {
+        if (!this.#listener?.setTls) throw new Error("tls: cannot change on this platform");
+        this.#listener.setTls(tls);
+      }
+      configure(this.pump, changed, this.#runLimit);
+    },
+
+    stats: async (): Promise<Stats> => this.pump.stats(),
+
+    metrics: async (): Promise<string> => this.pump.metrics(),
+
+    subscriberCount: async (topic: string): Promise<number> => {
+      await this.#afterInbox();
+      return this.pump.subscriberCount(topic);
+    },
+
+    /**
+     * Stops accepting, answers what is under way, closes WebSockets with 1001, or with 1012 over `drainMs`;
+     * `timeout` ms behind that resets the rest.
+     */
+    shutdown: async (timeout: number, drainMs: number): Promise<void> => {
+      const { pump } = this;
+      const timer = setTimeout(() => pump.endAll(), drainMs + timeout);
+      // What was sent before the call goes out first, but it does not make the call last longer.
+      await Promise.race([
+        this.#afterInbox(),
+        new Promise((resolve) => setTimeout(resolve, timeout)),
+      ]);
+      this.#listener?.close();
+      this.#remote.isDraining = drainMs > 0;
+      pump.farewell.begin(drainMs);
+      await pump.idle();
+      clearTimeout(timer);
+      // The last events.
+      this.#remote.finish();
+      pump.stop();
+      await this.#pool?.destroy();
+    },
+
+    /** Ends a shutdown that is under way: resets what is left. */
+    end: async (): Promise<void> => {
+      this.#listener?.close();
+      this.pump.endAll();
+    },
+  });
+}

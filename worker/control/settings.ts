@@ -1,0 +1,46 @@
+// What of validated options goes to the pump, the same wherever it runs; the engine's part is `engineParams`.
+
+import type { Settings } from "../../host/options/settle";
+import { AddressSet } from "../../host/address";
+import type { PumpOptions } from "../pump/pump";
+
+type PumpSettings = Pick<
+  PumpOptions,
+  | "flushInterval"
+  | "rules"
+  | "forwarding"
+  | "proxies"
+  | "metrics"
+  | "protocols"
+  | "serverHeader"
+  | "secure"
+  | "ordered"
+>;
+
+export function pumpSettings({
+  values,
+  lists,
+  metrics,
+  serverHeader,
+  tls,
+}: Settings): PumpSettings {
+  return {
+    flushInterval: values.flushInterval,
+    rules: {
+      origins: lists.origins,
+      requireOrigin: values.requireOrigin === 1,
+      hosts: lists.hosts ?? [],
+      secure: tls !== undefined,
+    },
+    forwarding: lists.trustProxy && {
+      trusted: new AddressSet(lists.trustProxy),
+      field: values.forwardedHeader === 0 ? "x-forwarded-for" : "forwarded",
+    },
+    proxies: lists.proxyProtocol && new AddressSet(lists.proxyProtocol),
+    metrics: metrics && { path: metrics.path, readers: new AddressSet(metrics.addresses) },
+    protocols: lists.protocols ?? [],
+    serverHeader,
+    secure: tls !== undefined,
+    ordered: values.ordered === 1,
+  };
+}

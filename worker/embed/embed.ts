@@ -1,0 +1,137 @@
+// `ringcast/engine`: the engine and what drives it, for any JavaScript runtime: no I/O, no timers, no imports of a
+// platform.
+
+import { Param } from "../../assembly/abi";
+import type { Options } from "../../host/options";
+import { engineParams } from "../../host/options/params";
+import { refusePlan } from "../../host/options/plan";
+import { settle } from "../../host/options/settle";
+import { OPTIONS } from "../../host/options/table";
+import { needWebAssembly } from "../../host/webassembly";
+import { Engine, type EngineParams } from "../engine/engine";
+import { wasmModule } from "../entry/wasm";
+
+export { ABI_VERSION, CloseReason, Control, EventKind, Outcome, Param } from "../../assembly/abi";
+export { CLOSE_TABLE, type CloseRow } from "../../host/close";
+export type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
+export {
+  type DriverClock,
+  type DriverEvents,
+  type DriverPublish,
+  EngineDriver,
+} from "./driver";
+export { Engine, type EngineExports, type EngineParams, type Fields } from "../engine/engine";
+export type { RequestHead } from "../../host/request";
+export { wasmBytes } from "../entry/wasm";
+export { Wire, type WireFields } from "./connection";
+
+/** Where the wasm comes from: bytes, or what they are fetched from; or compiled. */
+export type WasmSource =
+  | URL
+  | string
+  | Response
+  | ArrayBuffer
+  | Uint8Array<ArrayBuffer>
+  | WebAssembly.Module;
+
+/** The options of the README's table that concern the engine. */
+export type EngineOptions = Pick<
+  Options,
+  | "maxConnections"
+  | "maxWebSockets"
+  | "maxConnectionsPerAddress"
+  | "maxReceivePerAddress"
+  | "maxReplyPerAddress"
+  | "whenFull"
+  | "ring"
+  | "maxFrames"
+  | "maxQueuedFrames"
+  | "maxRunBytes"
+  | "slowGrace"
+  | "receiveBuffers"
+  | "replyBuffers"
+  | "maxBacklog"
+  | "maxTopics"
+  | "maxSubscriptions"
+  | "maxMemory"
+  | "maxHeadLength"
+  | "maxHeaders"
+  | "maxTargetLength"
+  | "maxBodyLength"
+  | "maxStreamLength"
+  | "maxRequestsPerSocket"
+  | "requireContentLength"
+  | "maxPayloadLength"
+  | "maxFragments"
+  | "messageRate"
+  | "messageBurst"
+  | "fragments"
+  | "headersTimeout"
+  | "requestTimeout"
+  | "keepAliveTimeout"
+  | "writeTimeout"
+  | "idleTimeout"
+  | "sendPings"
+  | "pingInterval"
+  | "closeTimeout"
+  | "bufferTimeout"
+  | "minReceiveRate"
+  | "minSendRate"
+  | "rateGrace"
+> & {
+  /** Default: the bytes that are part of the package. */
+  wasm?: WasmSource;
+  /** Parameters as the engine names them, over what the options say. */
+  params?: EngineParams;
+};
+
+/** Options of `serve` that an engine alone has no use for. */
+function isForeign(name: string): boolean {
+  if (name === "whenFull" || name === "maxMemory") return false;
+  return !OPTIONS.some((row) => row.name === name && row.param && row.name !== "deflateThreshold");
+}
+
+async function bytesOf(response: Response): Promise<ArrayBuffer> {
+  if (!response.ok) throw new Error(`wasm: ${response.url} was answered ${response.status}`);
+  return response.arrayBuffer();
+}
+
+/**
+ * Compiles the engine, or takes it compiled.
+ * @throws TypeError for what is no wasm, or when it cannot be fetched
+ */
+export async function compileEngine(wasm?: WasmSource): Promise<WebAssembly.Module> {
+  needWebAssembly();
+  if (wasm === undefined) return wasmModule();
+  if (wasm instanceof WebAssembly.Module) return wasm;
+  if (typeof wasm === "string" || wasm instanceof URL) return compileEngine(await fetch(wasm));
+  if (typeof Response === "function" && wasm instanceof Response)
+    return WebAssembly.compile(await bytesOf(wasm));
+  if (wasm instanceof ArrayBuffer || ArrayBuffer.isView(wasm)) return WebAssembly.compile(wasm);
+  throw new TypeError("wasm: must be a URL, a Response, bytes or a WebAssembly.Module");
+}
+
+/** A number that nobody foresees, where the platform has one. */
+function randomSeed(): number {
+  const crypto = globalThis.crypto as Crypto | undefined;
+  return crypto ? (crypto.getRandomValues(new Uint32Array(1))[0] as number) || 1 : 1;
+}
+
+/**
+ * An engine with its memory.
+ * @throws TypeError, RangeError naming the option, the value and the range
+ */
+export async function loadEngine(options: EngineOptions = {}): Promise<Engine> {
+  const { wasm, params, ...rest } = options;
+  for (const name of Object.keys(rest)) {
+    if (isForeign(name)) throw new TypeError(`${name}: an engine has no such option`);
+  }
+  for (const name of Object.keys(params ?? {})) {
+    if (typeof Param[name as keyof typeof Param] !== "number" || name === "COUNT")
+      throw new TypeError(`params.${name}: there is no such parameter`);
+  }
+  const settings = settle(rest);
+  refusePlan(settings);
+  const all = { ...engineParams(settings), Seed: randomSeed(), ...params };
+  return new Engine(await compileEngine(wasm), all);
+}

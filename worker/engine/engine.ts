@@ -1,0 +1,524 @@
+// The binding: instantiates the engine's wasm, sizes its memory once, and is the only TypeScript that
+// touches that memory. No I/O, no timers: bytes, time and writability go in, events and rows come out.
+//
+// Invariant: the memory grows exactly once, in the constructor, before the first view is made.
+
+import { CLOSE_TABLE } from "../../host/close";
+import { checkTopic } from "../../host/topic";
+import {
+  ABI_VERSION,
+  CONN_BACKLOG,
+  CONN_BODY,
+  CONN_BODY_LENGTH,
+  CONN_BYTES,
+  CONN_FLAGS,
+  CONN_HEAD,
+  CONN_HEADER_COUNT,
+  CONN_HEAD_LENGTH,
+  CONN_METHOD,
+  CONN_MINOR,
+  CONN_TABLE,
+  CONN_TARGET,
+  CONN_TARGET_LENGTH,
+  CONN_TRAITS,
+  CloseReason,
+  Control,
+  FLAG_CLOSE_QUEUED,
+  FLAG_DEAF,
+  FLAG_MESSAGE_OUT,
+  FLAG_WAITING,
+  NONE,
+  Param,
+  REASON_BYTES,
+  REASON_CODE,
+  REASON_LENGTH,
+  REASON_STATUS,
+  REASON_TEXT,
+  TOPIC_NAME_BYTES,
+} from "../../assembly/abi";
+import type { RequestHead } from "../../host/request";
+import type { Field } from "../../host/response";
+import { noMemory } from "../../host/webassembly";
+import { latin1, putLatin1, putUtf8, viewOf } from "../../host/text";
+import { encodeFields } from "../../host/wire";
+
+export { byteLength, putUtf8, toBytes, utf8 } from "../../host/text";
+
+/** The functions of the wasm module; `assembly/index.ts` documents each. */
+export interface EngineExports {
+  memory: WebAssembly.Memory;
+  abi(): number;
+  base(): number;
+  params(): number;
+  align(): number;
+  footprint(): number;
+  "new"(base: number): number;
+  join(base: number): number;
+  leave(): number;
+  delete(base: number): number;
+  method(index: number): number;
+  reasons(): number;
+  accept(addressLength?: number, flags?: number): number;
+  decline(reason: number): number;
+  secured(slot: number, generation: number): void;
+  addressText(): number;
+  setAddress(slot: number, generation: number, length: number): number;
+  feed(slot: number, generation: number, n: number): number;
+  resume(slot: number, generation: number): number;
+  retain(slot: number, generation: number): number;
+  hold(slot: number, generation: number, held: number, from: number): void;
+  relay(slot: number, generation: number, relayed: number): void;
+  peerEnded(slot: number, generation: number): void;
+  acknowledged(slot: number, generation: number, queued: number, answers: number): void;
+  measures(can: number): void;
+  watched(from: number): number;
+  terminate(slot: number, generation: number, reason: number): number;
+  abandon(slot: number, generation: number, reason: number): number;
+  upgrade(slot: number, generation: number, fieldsLength: number, deflate: number): number;
+  respond(
+    slot: number,
+    generation: number,
+    status: number,
+    flags: number,
+    fieldsLength: number,
+    bodyLength: number,
+  ): number;
+  respondStatic(
+    slot: number,
+    generation: number,
+    status: number,
+    flags: number,
+    fieldsLength: number,
+    body: number,
+    length: number,
+  ): number;
+  streamBegin(
+    slot: number,
+    generation: number,
+    status: number,
+    flags: number,
+    fieldsLength: number,
+  ): number;
+  streamWrite(slot: number, generation: number, length: number): number;
+  streamNext(slot: number, generation: number): void;
+  streamEnd(slot: number, generation: number): number;
+  server(length: number): number;
+  streams(wanted: number): void;
+  collect(slot: number, generation: number): number;
+  stream(slot: number, generation: number): number;
+  pull(slot: number, generation: number): void;
+  send(slot: number, generation: number, flags: number, from: number, length: number): number;
+  sendBegin(slot: number, generation: number, first: number, length: number): number;
+  sendBytes(from: number, length: number): void;
+  ping(slot: number, generation: number, from: number, length: number): number;
+  close(
+    slot: number,
+    generation: number,
+    code: number,
+    text: number,
+    textLength: number,
+    reason: number,
+  ): number;
+  limit(slot: number, generation: number, idle: number, payload: number): void;
+  configure(param: number, value: number): number;
+  dismiss(slot: number, generation: number): void;
+  stop(): void;
+  free(slot: number, generation: number): void;
+  publish(
+    flags: number,
+    payload: number,
+    length: number,
+    deflate: number,
+    deflateLength: number,
+    topic: number,
+    except: number,
+    exceptGeneration: number,
+  ): number;
+  deflateCount(topic: number): number;
+  findTopic(name: number, length: number): number;
+  subscribe(slot: number, generation: number, name: number, length: number): number;
+  unsubscribe(slot: number, generation: number, name: number, length: number): number;
+  isSubscribed(slot: number, generation: number, name: number, length: number): number;
+  nextTopic(slot: number, generation: number, after: number): number;
+  subscriberCount(name: number, length: number): number;
+  checkUtf8(from: number, length: number, state: number): number;
+  stageReserve(n: number): number;
+  stageAppend(n: number): void;
+  stageDiscard(): void;
+  stagePublish(
+    flags: number,
+    deflate: number,
+    deflateLength: number,
+    topic: number,
+    except: number,
+    exceptGeneration: number,
+  ): number;
+  drain(from: number, to: number): number;
+  flush(withhold: number): number;
+  done(slot: number, generation: number): void;
+  tick(): number;
+  gauge(): void;
+  lag(slot: number, generation: number): number;
+  check(): number;
+}
+
+/** Fields of an answer: checked, or encoded already. */
+export type Fields = readonly (readonly [string, string])[] | Uint8Array;
+
+/** A length as the engine takes it: one that no u32 holds is as large as that can be, and refused there. */
+export function lengthOf(bytes: number): number {
+  return Math.min(bytes, NONE);
+}
+
+/** Parameters by the names of `Param`; what is missing is 0. */
+export type EngineParams = Partial<Record<keyof typeof Param, number>>;
+
+/** Views that are kept, a power of two. */
+const VIEWS = 1024;
+/** Starts a module. @throws TypeError when it is no engine, or one of another version of the ABI */
+function instantiate(module: WebAssembly.Module): EngineExports {
+  const names = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
+  const isEngine = WebAssembly.Module.imports(module).length === 0 && names.has("footprint");
+  if (!isEngine) throw new TypeError("wasm: the module is not Ringcast's engine");
+  let x: EngineExports;
+  try {
+    x = new WebAssembly.Instance(module).exports as unknown as EngineExports;
+  } catch (thrown) {
+    return noMemory("maxMemory", 65536, thrown);
+  }
+  // Nothing else is called, or read, before this is known.
+  const version = names.has("abi") ? x.abi() : "an older one";
+  if (version === ABI_VERSION) return x;
+  throw new TypeError(
+    `wasm: the engine's ABI version is ${version}, this package's ${ABI_VERSION}`,
+  );
+}
+
+/** What of a stack names a wasm module, where the runtime tells: V8 does. */
+const MODULE = /wasm:\/\/wasm\/[^:\s)]+/;
+
+/** The module that a frame of an error's stack belongs to, the innermost one by default. */
+function moduleOf({ stack = "" }: Error, frame = 0): string | undefined {
+  const frames = stack.match(/^.*(?:@|\bat ).*$/gm);
+  return MODULE.exec(frames?.[frame] ?? "")?.[0];
+}
+
+/** An engine with its memory. */
+export class Engine {
+  /** @internal */
+  static readonly name = "Engine";
+  /** The functions of the wasm module. */
+  readonly x: EngineExports;
+  /** The whole memory: a Buffer where there is one, so that slices of it are cheap to write. */
+  readonly u8: Uint8Array;
+  /** The same, whatever `u8` is: its slices are copies. */
+  readonly bytes: Uint8Array;
+  /** The memory as u16. */
+  readonly u16: Uint16Array;
+  /** The memory as u32. */
+  readonly u32: Uint32Array;
+  /** The memory as i32. */
+  readonly i32: Int32Array;
+  /** The control table, by `Control`. */
+  readonly control: Float64Array;
+  /** Address of the receive window. */
+  readonly window: number;
+  /** Address of the scratch region. */
+  readonly scratch: number;
+  /** Index into `u32` of the event table. */
+  readonly events: number;
+  /** Index into `u32` of the write table. */
+  readonly rows: number;
+  /** Address of the slots. */
+  readonly slots: number;
+  /** Bytes of the window. */
+  readonly windowBytes: number;
+  /** Bytes of the scratch region. */
+  readonly scratchBytes: number;
+  /** Bytes of all regions. */
+  readonly footprint: number;
+  /** What it was made with, by `Param`; `configure` changes it. */
+  readonly params: Float64Array;
+  readonly #methods: string[] = [];
+  readonly #views: Uint8Array[];
+  readonly #addressText: number;
+  /** Traits of every request that the engine does not know of. */
+  hostTraits = 0;
+
+  /**
+   * @param module the engine's wasm
+   * @param params region sizes, limits and times
+   * @throws RangeError when the memory cannot be had; TypeError when the module is not this package's engine
+   */
+  constructor(module: WebAssembly.Module, params: EngineParams) {
+    const x = instantiate(module);
+    this.x = x;
+    const table = new Float64Array(x.memory.buffer, x.params(), Param.COUNT);
+    for (const [name, value] of Object.entries(params)) {
+      table[Param[name as keyof typeof Param]] = value;
+    }
+    const base = x.base();
+    this.footprint = x.footprint();
+    const pages = Math.ceil((base + this.footprint) / 65536);
+    if (pages > 65536) throw new RangeError(`the engine needs ${this.footprint} bytes, over 4 GiB`);
+    const grow = pages - x.memory.buffer.byteLength / 65536;
+    try {
+      if (grow > 0) x.memory.grow(grow);
+    } catch (thrown) {
+      noMemory("maxMemory", base + this.footprint, thrown);
+    }
+    const buffer = x.memory.buffer;
+    const address = x.new(base);
+    if (address === 0 || x.join(address) === 0) {
+      throw new Error("the engine's memory could not be formatted");
+    }
+    this.u8 = viewOf(buffer);
+    this.#views = new Array<Uint8Array>(VIEWS).fill(this.u8);
+    this.bytes = new Uint8Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.control = new Float64Array(buffer, address, Control.COUNT);
+    this.params = new Float64Array(buffer, x.params(), Param.COUNT).slice();
+    this.window = this.get(Control.WindowAddress);
+    this.scratch = this.get(Control.ScratchAddress);
+    this.events = this.get(Control.EventsAddress) >>> 2;
+    this.rows = this.get(Control.RowsAddress) >>> 2;
+    this.slots = this.get(Control.SlotsAddress);
+    this.#addressText = x.addressText();
+    this.windowBytes = this.params[Param.WindowBytes] as number;
+    this.scratchBytes = this.params[Param.ScratchBytes] as number;
+    this.#putReasons();
+    for (let i = 0; ; i++) {
+      const at = x.method(i);
+      const length = this.u8[at] as number;
+      if (length === 0) break;
+      this.#methods.push(latin1(this.u8, at + 1, length));
+    }
+  }
+
+  /**
+   * True for a trap of this engine, or a call stack that ended within it: nothing it holds can be trusted any more.
+   * A trap of another module, such as a handler's own, is not; where the runtime does not tell them apart, none is.
+   */
+  isTrap(thrown: unknown): thrown is Error {
+    let module: string | undefined;
+    try {
+      if (!(thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError))
+        return false;
+      // A stack that was full when the engine was called has changed nothing of it.
+      module = moduleOf(thrown, thrown instanceof RangeError ? 1 : 0);
+    } catch {
+      // A value of the handler's that throws when it is looked at, such as a revoked proxy.
+      return false;
+    }
+    return module !== undefined && module === this.#module();
+  }
+
+  /** What a stack calls this module: told by a trap that reads beyond all memory, and changes nothing. */
+  #module(): string | undefined {
+    try {
+      this.x.checkUtf8(0xffffff00, 64, 0);
+      return undefined;
+    } catch (trap) {
+      return moduleOf(trap as Error);
+    }
+  }
+
+  /** Copies the meaning of each close reason into the engine's table. */
+  #putReasons(): void {
+    const table = this.x.reasons();
+    for (const [name, { text, status, code }] of Object.entries(CLOSE_TABLE)) {
+      const at = table - CloseReason[name as keyof typeof CloseReason] * REASON_BYTES;
+      this.u16[(at + REASON_STATUS) >>> 1] = status;
+      this.u16[(at + REASON_CODE) >>> 1] = code;
+      if (code === 0) continue;
+      this.u8[at + REASON_LENGTH] = text.length;
+      putLatin1(this.u8, at + REASON_TEXT, text);
+    }
+  }
+
+  /** A value of the control table. */
+  get(index: Control): number {
+    return this.control[index] as number;
+  }
+
+  /** Sets a value of the control table. */
+  set(index: Control, value: number): void {
+    this.control[index] = value;
+  }
+
+  /** Leaves an address for the engine; returns its length. */
+  #putAddress(address: string): number {
+    const text = address.slice(0, 64);
+    return putLatin1(this.u8, this.#addressText, text) - this.#addressText;
+  }
+
+  /**
+   * Takes a connection in.
+   * @param address the peer's; "": it is counted under none
+   * @param flags bits of Arrival
+   * @returns its slot, NONE: see `accept` of assembly/engine/engine.ts
+   */
+  accept(address: string, flags = 0): number {
+    return this.x.accept(this.#putAddress(address), flags) >>> 0;
+  }
+
+  /**
+   * Counts a connection under its client's address. @returns an Outcome: see `setAddress` of
+   * assembly/engine/engine.ts
+   */
+  setAddress(slot: number, generation: number, address: string): number {
+    return this.x.setAddress(slot, generation, this.#putAddress(address));
+  }
+
+  /** The receive window as bytes to read a socket into. */
+  windowView(): Uint8Array {
+    return this.u8.subarray(this.window, this.window + this.windowBytes);
+  }
+
+  /**
+   * A view of bytes to write. One serves all clients of a run, and answers that come to lie where others of
+   * their length did: making one costs more than the rest of a row.
+   */
+  view(offset: number, length: number): Uint8Array {
+    const at = (offset >>> 8) & (VIEWS - 1);
+    const kept = this.#views[at] as Uint8Array;
+    if (kept.byteOffset === offset && kept.length === length) return kept;
+    const view = this.u8.subarray(offset, offset + length);
+    this.#views[at] = view;
+    return view;
+  }
+
+  /** Bytes queued for one client. */
+  backlog(slot: number): number {
+    return this.u32[(this.slots + slot * CONN_BYTES + CONN_BACKLOG) >>> 2] as number;
+  }
+
+  /** True when `resume` has to be called even though nothing is left to parse. */
+  isMessageOut(slot: number): boolean {
+    const flags = this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number;
+    return (flags & FLAG_MESSAGE_OUT) !== 0;
+  }
+
+  /** True when a connection waits for a pooled buffer. */
+  isWaiting(slot: number): boolean {
+    return (
+      ((this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number) & FLAG_WAITING) !==
+      0
+    );
+  }
+
+  /** True when a WebSocket's Close is queued, whatever led to it. */
+  isClosing(slot: number): boolean {
+    const flags = this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number;
+    return (flags & FLAG_CLOSE_QUEUED) !== 0;
+  }
+
+  /** True when a connection that has ended is not to be read any more. */
+  isDeaf(slot: number): boolean {
+    const flags = this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number;
+    return (flags & FLAG_DEAF) !== 0;
+  }
+
+  /** True for bytes that are valid UTF-8. They go through the scratch region. */
+  isUtf8(bytes: Uint8Array): boolean {
+    const { scratch, scratchBytes } = this;
+    let state = 0;
+    for (let at = 0; at < bytes.length && state !== -1; at += scratchBytes) {
+      const part = bytes.subarray(at, at + scratchBytes);
+      this.u8.set(part, scratch);
+      state = this.x.checkUtf8(scratch, part.length, state);
+    }
+    return state === 0;
+  }
+
+  /** The name of a method by its number; undefined for one that there is not. */
+  methodName(index: number): string | undefined {
+    return this.#methods[index];
+  }
+
+  /**
+   * Writes field records for `respond` and `upgrade` at the start of the scratch region.
+   * @returns bytes written, −1 when they do not fit
+   */
+  putFields(fields: Fields): number {
+    let at = this.scratch;
+    const encoded = fields.length === 1 ? encodeFields(fields as readonly Field[]) : fields;
+    if (encoded instanceof Uint8Array) {
+      if (encoded.length > this.scratchBytes >>> 2) return -1;
+      this.u8.set(encoded, at);
+      return encoded.length;
+    }
+    const limit = this.scratch + (this.scratchBytes >>> 2);
+    for (const [name, value] of encoded) {
+      const end = at + 4 + name.length + value.length;
+      if (end > limit || name.length > 65535 || value.length > 65535) return -1;
+      this.u8[at] = name.length & 255;
+      this.u8[at + 1] = name.length >> 8;
+      this.u8[at + 2] = value.length & 255;
+      this.u8[at + 3] = value.length >> 8;
+      at += 4;
+      at = putLatin1(this.u8, at, name);
+      at = putLatin1(this.u8, at, value);
+    }
+    return at - this.scratch;
+  }
+
+  /** Changes a parameter that sizes no region. */
+  configure(param: Param, value: number): void {
+    if (this.x.configure(param, value) === 0) throw new RangeError(`${Param[param]} is fixed`);
+    this.params[param] = value;
+  }
+
+  /**
+   * Writes a topic's name at the start of the scratch region.
+   * @returns its bytes @throws TypeError, RangeError for what is not a name
+   */
+  putTopic(name: string): number {
+    checkTopic(name);
+    return putUtf8(this.u8, this.scratch, TOPIC_NAME_BYTES, name);
+  }
+
+  /**
+   * Sets the Server field of every answer from now on; "" for none.
+   * @throws RangeError when it is no field value, or too long
+   */
+  setServer(text: string): void {
+    putLatin1(this.u8, this.scratch, text);
+    if (this.x.server(text.length) === 0) {
+      throw new RangeError(`serverHeader: ${JSON.stringify(text)} cannot be sent`);
+    }
+  }
+
+  /** What is said of the request that is out on a slot: bits of `Trait`, and the host's own. */
+  traits(slot: number): number {
+    return (
+      (this.u32[(this.slots + slot * CONN_BYTES + CONN_TRAITS) >>> 2] as number) | this.hostTraits
+    );
+  }
+
+  /** Where the request that is out on a slot begins. */
+  headAddress(slot: number): number {
+    return this.u32[(this.slots + slot * CONN_BYTES + CONN_HEAD) >>> 2] as number;
+  }
+
+  /** The request that is out on a slot, as offsets into the memory. */
+  head(slot: number): RequestHead {
+    const at = this.slots + slot * CONN_BYTES;
+    const { u16, u32, u8 } = this;
+    return {
+      head: u32[(at + CONN_HEAD) >>> 2] as number,
+      headLength: u16[(at + CONN_HEAD_LENGTH) >>> 1] as number,
+      table: u32[(at + CONN_TABLE) >>> 2] as number,
+      fields: u16[(at + CONN_HEADER_COUNT) >>> 1] as number,
+      body: u32[(at + CONN_BODY) >>> 2] as number,
+      bodyLength: u32[(at + CONN_BODY_LENGTH) >>> 2] as number,
+      method: u8[at + CONN_METHOD] as number,
+      minor: u8[at + CONN_MINOR] as number,
+      target: u16[(at + CONN_TARGET) >>> 1] as number,
+      targetLength: u16[(at + CONN_TARGET_LENGTH) >>> 1] as number,
+      traits: this.traits(slot),
+    };
+  }
+}

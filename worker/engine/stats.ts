@@ -1,0 +1,65 @@
+// Counters and gauges, out of the engine's control table.
+
+import { CloseReason, Control, LAG_CLASSES, LAG_FIRST, Param } from "../../assembly/abi";
+import { CLOSE_TABLE } from "../../host/close";
+import type { Stats } from "../../host/handler";
+import type { Engine } from "./engine";
+
+/** The host's own counters. */
+type HostCounters = Pick<Stats, "handlerErrors" | "acceptErrors" | "shed">;
+
+/**
+ * How far the open WebSockets are behind, as `gauge` has counted them. The last class ends at the ring's size, and
+ * has what is beyond it: bytes that were skipped at the end of a lap.
+ */
+function lagOf(engine: Engine): Stats["lag"] {
+  const ring = engine.params[Param.RingBytes] as number;
+  const bounds = [0];
+  for (let bound = LAG_FIRST; bound < ring; bound *= 4) bounds.push(bound);
+  bounds.push(ring);
+  const classes = engine.control.subarray(Control.LagCount, Control.LagCount + LAG_CLASSES);
+  const last = bounds.length - 1;
+  const beyond = classes.subarray(last).reduce((sum, count) => sum + count, 0);
+  return { bounds, counts: [...classes.subarray(0, last), beyond] };
+}
+
+/** The statistics of an engine, with the host's own counters. */
+export function statsOf(engine: Engine, host: HostCounters): Stats {
+  engine.x.gauge();
+  const get = (index: Control): number => engine.get(index);
+  const closed: Record<string, number> = {};
+  for (const name of Object.keys(CLOSE_TABLE) as (keyof typeof CLOSE_TABLE)[]) {
+    const count = engine.control[Control.CloseCount - CloseReason[name]] as number;
+    if (count > 0) closed[name] = count;
+  }
+  const param = (index: Param): number => engine.params[index] as number;
+  return {
+    connections: get(Control.ConnectionCount),
+    webSockets: get(Control.WebSocketCount),
+    accepted: get(Control.Accepted),
+    upgraded: get(Control.Upgraded),
+    requests: get(Control.Requests),
+    bytesIn: get(Control.BytesIn),
+    bytesOut: get(Control.BytesOut),
+    messagesIn: get(Control.MessagesIn),
+    messagesSent: get(Control.MessagesSent),
+    messagesRefused: get(Control.MessagesRefused),
+    framesPublished: get(Control.FramesPublished),
+    bytesPublished: get(Control.BytesPublished),
+    framesDue: get(Control.FramesDue),
+    evicted: get(Control.Evicted),
+    closed,
+    addresses: get(Control.AddressCount),
+    topics: get(Control.TopicCount),
+    subscriptions: get(Control.SubscriptionCount),
+    ring: { bytes: param(Param.RingBytes), used: get(Control.RingUsed) },
+    lag: lagOf(engine),
+    receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
+    replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },
+    bodyBytes: get(Control.BodyBytes),
+    memory: engine.u8.length,
+    handlerErrors: host.handlerErrors,
+    acceptErrors: host.acceptErrors,
+    shed: host.shed,
+  };
+}

@@ -1,0 +1,63 @@
+// The entry of a page's Web Worker. It waits for what the page gives it; the engine is the one of the package, unless
+// the page brings a compiled one.
+
+import * as Comlink from "comlink";
+import { type Notice, type Ring, Worker, type WorkerData } from "../control/control";
+import { PageNet, pageClock } from "../net/page";
+import { wasmModule } from "./wasm";
+
+/** The first message of the page. */
+export interface Start {
+  readonly ringcast: "start";
+  readonly data: WorkerData;
+  /** The engine, compiled; undefined: the embedded one. */
+  readonly module: WebAssembly.Module | undefined;
+}
+
+/** A client's end of a new connection. */
+export interface Connect {
+  readonly ringcast: "connect";
+  readonly port: MessagePort;
+  /** Bytes that the channel holds each way. */
+  readonly bufferBytes: number;
+}
+
+/** What a worker's global scope has, which the types of a page's do not know. */
+interface Scope {
+  addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
+  postMessage(message: Notice, transfer: ArrayBuffer[]): void;
+  close(): void;
+}
+
+const scope = globalThis as unknown as Scope & Comlink.Endpoint;
+const clock = pageClock();
+const net = new PageNet(clock);
+let worker: Worker | undefined;
+
+function start({ data, module }: Start): void {
+  const [seed = 1] = crypto.getRandomValues(new Uint32Array(1));
+  worker = new Worker(data, {
+    transport: net,
+    clock,
+    // No browser has a synchronous raw deflate: compression is declined.
+    codec: undefined,
+    module: module ?? wasmModule(),
+    seed: Math.max(1, seed),
+    post: (notice, transfer = []) => scope.postMessage(notice, [...transfer]),
+    exit: () => scope.close(),
+    threads: undefined,
+  });
+  Comlink.expose(worker.control, scope);
+}
+
+scope.addEventListener("message", ({ data }: MessageEvent<Start | Connect | Ring>) => {
+  if (data === 0) {
+    worker?.hear(data);
+    return;
+  }
+  // Those without the mark are Comlink's.
+  if (!("ringcast" in data)) return;
+  if (data.ringcast === "start") start(data);
+  else if (data.ringcast === "connect") net.connect(data.port, data.bufferBytes);
+  else worker?.hear(data);
+});

@@ -1,0 +1,73 @@
+// What one producer's messages for single clients still take of their queues: the other side of host/credits.ts.
+//
+// Invariant: `owed` is what was carried out for a client and not yet reported as gone. Each id that a producer sends to
+// is reported as ended once its client has: at the end of the client, or at the message when it came later.
+
+import { Param } from "../../assembly/abi";
+import { PIECE_COST, idOf } from "../../host/wire";
+import type { Peer } from "../pump/peer";
+import type { Pump } from "../pump/pump";
+
+interface Debt {
+  readonly pump: Pump;
+  readonly peer: Peer;
+  readonly id: number;
+  owed: number;
+}
+
+export class Debts {
+  readonly #byId = new Map<number, Debt>();
+  /** Those of which enough is owed to be worth a report. */
+  readonly #due = new Set<Debt>();
+  /** Pairs of an id and bytes; 0: it has ended. */
+  #report: number[] = [];
+
+  /** A message of so many bytes was carried out. */
+  note(pump: Pump, slot: number, generation: number, length: number): void {
+    const id = idOf(slot, generation);
+    const peer = pump.peer(id);
+    if (!peer?.ws) {
+      this.#report.push(id, 0);
+      return;
+    }
+    let debt = this.#byId.get(id);
+    if (!debt) {
+      debt = { pump, peer, id, owed: 0 };
+      this.#byId.set(id, debt);
+    }
+    debt.owed += length + PIECE_COST;
+    if (debt.owed >= leastOf(pump)) this.#due.add(debt);
+  }
+
+  /** A client has ended. */
+  ended(id: number): void {
+    const debt = this.#byId.get(id);
+    if (!debt) return;
+    this.#byId.delete(id);
+    this.#due.delete(debt);
+    this.#report.push(id, 0);
+  }
+
+  /** Returns what the producer is to be told, if anything. */
+  settle(): Float64Array<ArrayBuffer> | undefined {
+    for (const debt of this.#due) {
+      const { pump, peer } = debt;
+      const least = leastOf(pump);
+      const free = debt.owed - pump.engine.backlog(peer.slot);
+      if (free < least) continue;
+      debt.owed -= free;
+      this.#report.push(debt.id, free);
+      if (debt.owed < least) this.#due.delete(debt);
+      if (debt.owed === 0) this.#byId.delete(debt.id);
+    }
+    if (this.#report.length === 0) return undefined;
+    const report = Float64Array.from(this.#report);
+    this.#report = [];
+    return report;
+  }
+}
+
+/** Bytes from which on a report is worth a message between threads: a quarter of `maxBacklog`. */
+function leastOf(pump: Pump): number {
+  return Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
+}

@@ -1,0 +1,63 @@
+// The worker's side of an inbox where no memory can be shared: its own copy of the producer's records, which
+// come as messages (host/mirror.ts).
+//
+// Invariant: a record lies where the producer wrote it. The producer is told at the end of a turn how far that
+// has come.
+
+import { INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
+import { viewOf } from "../../host/text";
+import { HANDLED_BYTES, HANDLED_ERRORS, HANDLED_REQUESTS, TAKEN_BATCHES } from "../../host/wire";
+import type { Records } from "../control/control";
+import type { Inbox, SharedInbox } from "./inbox-reader";
+import type { Pump } from "../pump/pump";
+
+export class MirroredInbox implements Inbox {
+  readonly #inbox: SharedInbox;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #passed: (tail: number) => void;
+  #told = 0;
+
+  /**
+   * @param inbox what reads the copy, which is `memory`
+   * @param passed tells the producer how far its records were carried out
+   */
+  constructor(inbox: SharedInbox, memory: ArrayBufferLike, passed: (tail: number) => void) {
+    this.#inbox = inbox;
+    this.#words = inbox.words;
+    this.#bytes = viewOf(memory, INBOX_WORDS * 4);
+    this.#passed = passed;
+  }
+
+  /** Takes records in. */
+  give({ from, bytes, handledBytes, handledRequests, handlerErrors, takenBatches }: Records): void {
+    const size = this.#bytes.length;
+    const at = (from * 8) % size;
+    const first = bytes.subarray(0, size - at);
+    this.#bytes.set(first, at);
+    this.#bytes.set(bytes.subarray(first.length), 0);
+    const words = this.#words;
+    words[HANDLED_BYTES] = handledBytes;
+    words[HANDLED_REQUESTS] = handledRequests;
+    words[HANDLED_ERRORS] = handlerErrors;
+    words[TAKEN_BATCHES] = takenBatches;
+    words[INBOX_HEAD] = (from + bytes.length / 8) | 0;
+  }
+
+  drain(pump: Pump, share: number): boolean {
+    return this.#inbox.drain(pump, share);
+  }
+
+  ended(id: number): void {
+    this.#inbox.ended(id);
+  }
+
+  rest(more: boolean): void {
+    const tail = this.#words[INBOX_TAIL] as number;
+    if (tail !== this.#told) {
+      this.#told = tail;
+      this.#passed(tail >>> 0);
+    }
+    this.#inbox.rest(more);
+  }
+}

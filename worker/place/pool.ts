@@ -1,0 +1,353 @@
+// Requests handled in a pool of threads: each goes out as a copy, one to a thread, the others wait in order;
+// what comes back is an answer, an upgrade, or an error.
+//
+// Invariant: a request is with one thread at most, and answered once: by what its thread said, by 500 when
+// the thread ended or took too long, by 503 when there was no room. A client that goes ends the thread that
+// is busy for it, unless that is done with it soon; an answer for it is dropped.
+
+import { CloseReason, Param } from "../../assembly/abi";
+import type {
+  CloseInfo,
+  Connection,
+  Handler,
+  PoolStats,
+  Request,
+  Response,
+} from "../../host/handler";
+import { MEMBERS } from "../../host/members";
+import { describe, errorOf, toError } from "../../host/result";
+import { toBytes } from "../../host/text";
+import { type Fate, Lane } from "./lane";
+import type { PiecePort, Threads } from "../net/transport";
+import type { Peer } from "../pump/peer";
+import { type ResponseImpl, refuse } from "../request/request";
+import type { Pump } from "../pump/pump";
+import type { Beginning, Outcome, Piece, Task, ThreadNotice } from "./task";
+
+/**
+ * ms that a thread may be busy for a client that has gone. To start another one takes about as much: whoever asks and
+ * goes, again and again, takes no more of the processor than whoever stays.
+ */
+const FORSAKEN_MILLIS = 100;
+
+interface PoolLimits {
+  readonly threads: number;
+  /** Requests that wait. */
+  readonly backlog: number;
+  /** ms; 0: no limit. */
+  readonly handlerTimeout: number;
+}
+
+/** A request on its way through the pool. */
+interface Job {
+  readonly number: number;
+  readonly peer: Peer;
+  readonly response: ResponseImpl;
+  /** Ends its thread. */
+  readonly abort: AbortController;
+  /** No thread has it any more. */
+  isOver: boolean;
+  /** Its answer's pieces, and where they come from. */
+  lane?: Lane;
+  port?: PiecePort;
+}
+
+export class Pool {
+  readonly #pump: Pump;
+  readonly #threads: Threads;
+  readonly #limits: PoolLimits;
+  /** Jobs whose client is here, by client: waiting, in a thread, or streaming. */
+  readonly #jobs = new Map<Peer, Job>();
+  readonly #numbers = new Map<number, Job>();
+  readonly #queue = new Set<Job>();
+  readonly #watched = new Set<Lane>();
+  readonly #ports = new Map<Lane, PiecePort>();
+  readonly #quarter: number;
+  #number = 0;
+  #running = 0;
+  /** When the threads had their handler. */
+  #since: number;
+  /** ms that threads had requests which are through; the sum of when those began that are under way. */
+  #busyMillis = 0;
+  #beganSum = 0;
+  /** Tasks that were no requests. */
+  #loads = 0;
+  /** The handler module. */
+  #url = "";
+
+  constructor(pump: Pump, threads: Threads, limits: PoolLimits) {
+    this.#pump = pump;
+    this.#threads = threads;
+    this.#limits = limits;
+    this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
+    this.#since = pump.now();
+    threads.onMessage = (message) => this.#hear(message);
+  }
+
+  /** Imports a handler module in a thread. @throws what that throws there */
+  async load(url: string): Promise<void> {
+    this.#loads++;
+    const task: Task = { load: url };
+    const signal = new AbortController().signal;
+    const outcome = (await this.#threads.run(task, [], signal)) as Outcome;
+    if (outcome.error) throw errorOf(outcome.error);
+    this.#threads.resetTimes();
+    if (this.#loads === 1) this.#since = this.#pump.now();
+  }
+
+  /** The handler for the pump: the worker's own, but for `request`. @param url its module, for requests from now on */
+  handler(own: Handler, url: string): Handler {
+    this.#url = url;
+    const handler: Record<string, unknown> = {};
+    for (const name of MEMBERS) {
+      const member = own[name] as ((...args: unknown[]) => unknown) | undefined;
+      if (member) handler[name] = member.bind(own);
+    }
+    if (own.protocol) handler.protocol = own.protocol.bind(own);
+    if (own.request) {
+      handler.request = (req: Request, res: Response) => this.#request(req, res as ResponseImpl);
+    }
+    handler.disconnect = (connection: Connection, info: CloseInfo) => {
+      this.#leave(connection as Peer);
+      own.disconnect?.(connection, info);
+    };
+    return handler as Handler;
+  }
+
+  stats(): PoolStats {
+    const { threads, completed, runTime } = this.#threads.stats();
+    const now = this.#pump.now();
+    const busy = this.#busyMillis + this.#running * now - this.#beganSum;
+    const capacity = (now - this.#since) * this.#limits.threads;
+    return {
+      threads,
+      running: this.#running,
+      queueSize: this.#queue.size,
+      completed: completed - this.#loads,
+      utilization: capacity > 0 ? Math.min(1, busy / capacity) : 0,
+      runTime,
+    };
+  }
+
+  async destroy(): Promise<void> {
+    this.#queue.clear();
+    await this.#threads.destroy();
+  }
+
+  // ---- jobs -------------------------------------------------------------------------------------------
+
+  #request(req: Request, response: ResponseImpl): void {
+    const peer = this.#pump.peer(req.id);
+    if (!peer) return;
+    const { threads, backlog } = this.#limits;
+    if (this.#running >= threads && this.#queue.size >= backlog) {
+      refuse(response);
+      this.#pump.shed++;
+      return;
+    }
+    // Its thread gets a copy.
+    response.request.forget();
+    this.#number = (this.#number + 1) >>> 0;
+    const abort = new AbortController();
+    const job: Job = { number: this.#number, peer, response, abort, isOver: false };
+    this.#jobs.set(peer, job);
+    if (this.#running < threads) void this.#run(job);
+    else this.#queue.add(job);
+  }
+
+  async #run(job: Job): Promise<void> {
+    const began = this.#pump.now();
+    this.#running++;
+    this.#beganSum += began;
+    this.#numbers.set(job.number, job);
+    const { id, remoteAddress, peerCertificate } = job.response.request;
+    const task: Task = {
+      handler: this.#url,
+      number: job.number,
+      id,
+      remoteAddress,
+      peerCertificate,
+      ...job.response.request.copy(),
+    };
+    const { abort } = job;
+    const { handlerTimeout } = this.#limits;
+    let late = false;
+    let cancel: (() => void) | undefined;
+    const limit = (): void => {
+      cancel = this.#pump.after(handlerTimeout, () => {
+        // It may be the client that its thread waits for, whose own limits hold.
+        if (job.lane && this.#watched.has(job.lane)) {
+          limit();
+          return;
+        }
+        late = true;
+        abort.abort();
+      });
+    };
+    if (handlerTimeout > 0) limit();
+    try {
+      const transfer = [task.bytes.buffer as ArrayBuffer];
+      this.#finish(job, (await this.#threads.run(task, transfer, abort.signal)) as Outcome);
+    } catch (thrown) {
+      const text = late
+        ? `handlerTimeout: not settled within ${handlerTimeout} ms`
+        : `the pool's thread ended: ${describe(thrown).message}`;
+      this.#fail(job, new Error(text));
+    } finally {
+      cancel?.();
+      job.isOver = true;
+      this.#beganSum -= began;
+      this.#busyMillis += this.#pump.now() - began;
+      this.#running--;
+      // mutant pool-next: ;
+      this.#next();
+    }
+  }
+
+  #next(): void {
+    for (const job of this.#queue) {
+      if (this.#running >= this.#limits.threads) return;
+      this.#queue.delete(job);
+      // A client may have left though the turn in which `disconnect` is called has not come.
+      if (this.#isWanted(job)) void this.#run(job);
+      else this.#forget(job);
+    }
+  }
+
+  /** True while the client waits for this job's answer. */
+  #isWanted({ peer, response }: Job): boolean {
+    return !peer.dead && peer.response === response;
+  }
+
+  #forget(job: Job): void {
+    this.#numbers.delete(job.number);
+    if (this.#jobs.get(job.peer) === job) this.#jobs.delete(job.peer);
+    const { lane, port } = job;
+    port?.close();
+    if (!lane) return;
+    lane.clear();
+    this.#watched.delete(lane);
+    this.#ports.delete(lane);
+  }
+
+  /** The client has gone: its job is dropped, or its thread ended when it is not done with it soon. */
+  #leave(peer: Peer): void {
+    const job = this.#jobs.get(peer);
+    if (!job) return;
+    this.#forget(job);
+    if (this.#queue.delete(job)) return;
+    this.#pump.after(FORSAKEN_MILLIS, () => {
+      if (!job.isOver) job.abort.abort();
+    });
+  }
+
+  #fail(job: Job, error: Error): void {
+    if (this.#isWanted(job)) this.#pump.requests.failRequest(job.peer, job.response, error);
+    this.#forget(job);
+  }
+
+  #finish(job: Job, outcome: Outcome): void {
+    if (outcome.kind === "failed") {
+      this.#fail(job, errorOf(outcome.error));
+      return;
+    }
+    if (outcome.error) this.#pump.fail(errorOf(outcome.error), "request");
+    // Its pieces may still be on their way.
+    if (outcome.kind === "streamed") return;
+    if (this.#isWanted(job)) {
+      try {
+        this.#answer(job, outcome);
+      } catch (thrown) {
+        this.#pump.requests.failRequest(job.peer, job.response, thrown);
+      }
+    }
+    this.#forget(job);
+  }
+
+  #answer({ peer, response }: Job, outcome: Outcome): void {
+    const { answers } = this.#pump;
+    const { request } = response;
+    if (outcome.kind === "answer") {
+      const { status, fields, body, length, close } = outcome;
+      if (length === undefined) answers.respond(peer, request, status, fields, body, close);
+      else answers.respondLength(peer, request, status, fields, length, close);
+    } else if (outcome.kind === "upgrade") {
+      answers.upgrade(peer, request, outcome);
+    }
+  }
+
+  // ---- answers in pieces ------------------------------------------------------------------------------
+
+  /** Takes a message of a thread. Those without the mark are the handler's, which nobody listens to. */
+  #hear(message: unknown): void {
+    if (typeof message !== "object" || message === null || !("ringcast" in message)) return;
+    const notice = message as ThreadNotice;
+    if (notice.ringcast === "begin") this.#begin(notice);
+    else if (notice.ringcast === "uncaught") this.#pump.fail(errorOf(notice.error), "uncaught");
+  }
+
+  #begin({ number, status, fields, close, port }: Beginning): void {
+    const job = this.#numbers.get(number);
+    let begun = false;
+    try {
+      begun =
+        job !== undefined &&
+        this.#isWanted(job) &&
+        this.#pump.answers.streamBegin(job.peer, status, fields, close);
+    } catch (thrown) {
+      // Its fields are more than can be sent.
+      if (job) this.#fail(job, toError(thrown));
+    }
+    if (!job || !begun) {
+      port.close();
+      return;
+    }
+    const lane = this.#laneOf(job);
+    job.lane = lane;
+    job.port = port;
+    this.#ports.set(lane, port);
+    port.on("message", (piece) => this.#take(job, lane, piece as Piece));
+    // A port that closes before the end: its thread is gone.
+    port.on("close", () => {
+      if (this.#numbers.get(number) === job) {
+        this.#fail(job, new Error("the pool's thread ended within its answer"));
+      }
+    });
+  }
+
+  #laneOf({ peer, response }: Job): Lane {
+    const lane: Lane = new Lane(peer, (bytes): Fate => {
+      if (peer.dead || peer.response !== response) return "gone";
+      if (this.#pump.answers.streamWrite(peer, bytes)) return "sent";
+      response.stalled().then(() => lane.flush());
+      return "full";
+    });
+    return lane;
+  }
+
+  #take(job: Job, lane: Lane, piece: Piece): void {
+    if (piece === "end") {
+      lane.behind(() => {
+        const wanted = this.#isWanted(job);
+        this.#forget(job);
+        if (wanted) this.#pump.answers.streamEnd(job.peer, job.response.request);
+      });
+    } else if (piece === "break") {
+      this.#forget(job);
+      this.#pump.terminate(job.peer, CloseReason.HandlerError);
+    } else {
+      lane.take(toBytes(piece), 0);
+      if (lane.owed >= this.#quarter) this.#watched.add(lane);
+      this.#pump.schedule();
+    }
+  }
+
+  /** The turn ends: threads are told what has left. */
+  readonly turned = (): void => {
+    for (const lane of this.#watched) {
+      const free = lane.settle(this.#pump.engine.backlog(lane.peer.slot), this.#quarter);
+      if (free > 0) this.#ports.get(lane)?.postMessage(free);
+      if (lane.owed < this.#quarter) this.#watched.delete(lane);
+    }
+  };
+}

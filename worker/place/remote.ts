@@ -1,0 +1,716 @@
+// A handler that lives on the application's thread, as the worker sees it: an ordinary handler whose events
+// go out in batches, and whose answers come back as operations of the inbox.
+//
+// Invariant: a request is told once, and answered, refused or told to be gone. What the application has not
+// handled is bounded: by requests (then 503), by bytes (then WebSockets are not read, requests wait where
+// they were received), by the bytes of one WebSocket (then it alone is not read).
+
+import { CloseReason, HEADER_ENTRY_BYTES, Outcome, Param } from "../../assembly/abi";
+import type {
+  CloseInfo,
+  Connection,
+  FragmentInfo,
+  Handler,
+  Request,
+  Response,
+  WebSocket,
+} from "../../host/handler";
+import { reasonName } from "../../host/close";
+import { MEMBERS, type Member } from "../../host/members";
+import { latin1, putLatin1, toBytes, utf8 } from "../../host/text";
+import {
+  ANSWER_CLOSE,
+  ANSWER_LENGTH,
+  BATCH_BYTES,
+  BATCH_EVENTS,
+  CLOSE_BYTES,
+  HANDLED_BYTES,
+  HANDLED_ERRORS,
+  HANDLED_REQUESTS,
+  HANDLED_WAITING,
+  OP_BYTES,
+  Op,
+  REQUEST_ADDRESS_LENGTH,
+  REQUEST_BODY_LENGTH,
+  REQUEST_BYTES,
+  REQUEST_FIELDS,
+  REQUEST_HEAD_LENGTH,
+  REQUEST_METHOD,
+  REQUEST_MINOR,
+  REQUEST_TARGET,
+  REQUEST_TARGET_LENGTH,
+  REQUEST_TRAITS,
+  TAKEN_BATCHES,
+  TAKEN_WAITING,
+  TOLD_BINARY,
+  TOLD_FIRST,
+  TOLD_LAST,
+  Told,
+  decodeFields,
+  encodeCertificate,
+  idOf,
+  laneBytes,
+  wordAt,
+} from "../../host/wire";
+import { Batch } from "./batch";
+import type { Host } from "../inbox/inbox-reader";
+import { type Fate, Lane } from "./lane";
+import { Hold, type Peer } from "../pump/peer";
+import { type ResponseImpl, type StaticBodyImpl, refuse } from "../request/request";
+import type { Pump } from "../pump/pump";
+
+/** Bytes of all clients that may wait here for want of room in their queues. */
+const KEPT_LIMIT = 8 * 1048576;
+
+interface RemoteLimits {
+  /** Requests with the application, above which they are answered 503. */
+  readonly requests: number;
+  /** Bytes of events it has not handled. */
+  readonly bytes: number;
+}
+
+interface RemotePort {
+  /** Sends a batch; the buffer is transferred. */
+  post(batch: ArrayBuffer): void;
+}
+
+/** A request that the application has, or will be told of. */
+interface Pending {
+  readonly number: number;
+  readonly peer: Peer;
+  readonly response: ResponseImpl;
+  /** Its answer's pieces. */
+  lane?: Lane;
+}
+
+export class Remote implements Host {
+  readonly #pump: Pump;
+  readonly #limits: RemoteLimits;
+  readonly #port: RemotePort;
+  /** The inbox's header, where the application counts what it has handled. */
+  readonly #words: Int32Array;
+  readonly #batch = new Batch();
+  /** Batches that the application has not taken, the oldest first, and their sums. */
+  readonly #underway: { readonly bytes: number; readonly events: number }[] = [];
+  #underwayBytes = 0;
+  #underwayEvents = 0;
+  #takenBatches = 0;
+  readonly #pending = new Map<Peer, Pending>();
+  /** Requests and connections that are told when there is room. */
+  readonly #waiting = new Set<Pending>();
+  readonly #strangers = new Set<Peer>();
+  readonly #lanes = new Map<number, Lane>();
+  /** Lanes of which enough is owed to be worth a report. */
+  readonly #watched = new Set<Lane>();
+  /** Lanes of WebSockets that messages are kept for. */
+  readonly #keeping = new Set<Lane>();
+  /** Lanes whose connection waits for the application. */
+  readonly #stalled = new Set<Lane>();
+  readonly #statics = new Map<number, StaticBodyImpl>();
+  readonly #laneBytes: number;
+  readonly #quarter: number;
+  #members = new Set<Member>();
+  #number = 0;
+  /** Requests told, a u32 that wraps. */
+  #told = 0;
+  #keptBytes = 0;
+  #blocked = false;
+  /** The server shuts down client by client: `shutdown` is told of each from here. */
+  isDraining = false;
+
+  constructor(pump: Pump, limits: RemoteLimits, words: Int32Array, port: RemotePort) {
+    this.#pump = pump;
+    this.#limits = limits;
+    this.#words = words;
+    this.#port = port;
+    this.#laneBytes = laneBytes(limits.bytes);
+    this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
+    pump.onPeerEnded = (peer) => this.#peerEnded(peer);
+    pump.messages.onEndWaits = (peer) => this.#endWaits(peer);
+    pump.applicationErrors = () => Atomics.load(words, HANDLED_ERRORS) >>> 0;
+  }
+
+  /** The handler for the pump. @param members bits of `MEMBERS` that the application's handler has */
+  handler(members: number): Handler {
+    this.#members = new Set(MEMBERS.filter((_, bit) => members & (1 << bit)));
+    const has = (name: Member): boolean => this.#members.has(name);
+    const handler: Handler = {
+      disconnect: (connection, info) => this.#disconnect(connection, info),
+      open: (ws) => this.#open(ws),
+      drain: (ws) => this.#drain(ws),
+      close: (ws, info) => this.#close(ws, info),
+      shutdown: (ws) => this.#shutdown(ws),
+    };
+    if (has("request")) handler.request = (req, res) => this.#request(req, res);
+    // Of who is told of neither, nothing is kept.
+    if (has("connect") || has("disconnect"))
+      handler.connect = (connection) => this.#connect(connection);
+    if (has("message"))
+      handler.message = (ws, data, isBinary) => this.#message(ws, toBytes(data), isBinary);
+    if (has("fragment")) handler.fragment = (ws, data, info) => this.#fragment(ws, data, info);
+    if (has("ping")) handler.ping = (ws, data) => this.#tellMessage(Told.Ping, ws, data, 0, 0);
+    if (has("pong")) handler.pong = (ws, data) => this.#tellMessage(Told.Pong, ws, data, 0, 0);
+    return handler;
+  }
+
+  // ---- room -------------------------------------------------------------------------------------------
+
+  /** Bytes of events that the application has not handled. */
+  get #unhandled(): number {
+    return (this.#batch.total - Atomics.load(this.#words, HANDLED_BYTES)) >>> 0;
+  }
+
+  /** Requests the application has not answered. */
+  get requests(): number {
+    const told = (this.#told - Atomics.load(this.#words, HANDLED_REQUESTS)) >>> 0;
+    return told + this.#waiting.size;
+  }
+
+  /** True when nothing more may be told until the application has come on. */
+  #isFull(): boolean {
+    if (!this.#blocked && this.#unhandled > this.#limits.bytes) {
+      this.#blocked = true;
+      this.#pump.holdAll(Hold.Flow, true);
+      this.#pump.schedule();
+    }
+    return this.#blocked;
+  }
+
+  /** The turn ends: reports what has left, looks whether there is room again, sends the batch. */
+  readonly turned = (): void => {
+    if (this.#blocked) this.#unblock();
+    for (const lane of this.#watched) this.#report(lane);
+    this.#post();
+  };
+
+  /** Posts events, as many as may be under way; the application's next turn makes room for more. */
+  #post(): void {
+    if (this.#batch.events === 0) return;
+    this.#settleBatches();
+    this.#postBatches();
+    if (this.#batch.events === 0) return;
+    Atomics.store(this.#words, TAKEN_WAITING, 1);
+    // It may have come on before the flag was set.
+    if (!this.#settleBatches()) return;
+    Atomics.store(this.#words, TAKEN_WAITING, 0);
+    this.#pump.schedule();
+  }
+
+  #postBatches(): void {
+    const batch = this.#batch;
+    const least = this.#underway.length === 0 ? 1 : 0;
+    const room = BATCH_BYTES - this.#underwayBytes;
+    const events = batch.take(room, BATCH_EVENTS - this.#underwayEvents, least);
+    if (events === 0) return;
+    const { taken } = batch;
+    const bytes = taken.byteLength;
+    this.#underway.push({ bytes, events });
+    this.#underwayBytes += bytes;
+    this.#underwayEvents += events;
+    this.#port.post(taken);
+  }
+
+  /** Notes which batches the application has taken. @returns true when there are new ones */
+  #settleBatches(): boolean {
+    const taken = Atomics.load(this.#words, TAKEN_BATCHES) >>> 0;
+    if (taken === this.#takenBatches) return false;
+    for (; this.#takenBatches !== taken; this.#takenBatches = (this.#takenBatches + 1) >>> 0) {
+      const { bytes = 0, events = 0 } = this.#underway.shift() ?? {};
+      this.#underwayBytes -= bytes;
+      this.#underwayEvents -= events;
+    }
+    return true;
+  }
+
+  /** Posts all that is left: no other turn follows. */
+  finish(): void {
+    this.turned();
+    while (this.#batch.take(BATCH_BYTES, BATCH_EVENTS, 1) > 0) this.#port.post(this.#batch.taken);
+  }
+
+  #unblock(): void {
+    const half = this.#limits.bytes / 2;
+    if (this.#unhandled > half) {
+      Atomics.store(this.#words, HANDLED_WAITING, 1);
+      // The application may have come on before the flag stood.
+      if (this.#unhandled > half) return;
+      Atomics.store(this.#words, HANDLED_WAITING, 0);
+    }
+    this.#blocked = false;
+    for (const peer of this.#strangers) this.#tellConnect(peer);
+    this.#strangers.clear();
+    for (const pending of this.#waiting) {
+      if (this.#isFull()) break;
+      this.#waiting.delete(pending);
+      this.#tellRequest(pending);
+    }
+    if (!this.#blocked) this.#pump.holdAll(Hold.Flow, false);
+  }
+
+  /** Counts a message's bytes. Where there are too many, the client's next message is not parsed yet. */
+  #pace(lane: Lane, bytes: number): void {
+    lane.told += bytes;
+    this.#isFull();
+    if (lane.told < this.#laneBytes) return;
+    this.#stalled.add(lane);
+    this.#pump.hold(lane.peer, Hold.Lane);
+  }
+
+  #release(lane: Lane): void {
+    if (lane.told >= this.#laneBytes || !this.#stalled.delete(lane)) return;
+    this.#pump.release(lane.peer, Hold.Lane);
+  }
+
+  // ---- events -----------------------------------------------------------------------------------------
+
+  #connect(connection: Connection): void {
+    const peer = connection as Peer;
+    if (this.#isFull()) this.#strangers.add(peer);
+    else this.#tellConnect(peer);
+  }
+
+  #tellConnect(peer: Peer): void {
+    if (!this.#members.has("connect")) return;
+    const { remoteAddress: address } = peer;
+    const batch = this.#batch;
+    const at = batch.begin(Told.Connect, 0, peer.slot, peer.generation, 0, address.length);
+    putLatin1(batch.bytes, at, address);
+  }
+
+  #disconnect(connection: Connection, info: CloseInfo): void {
+    const peer = connection as Peer;
+    const pending = this.#pending.get(peer);
+    if (pending) {
+      this.#pending.delete(peer);
+      if (pending.lane) this.#forget(pending.lane);
+      if (!this.#waiting.delete(pending)) this.#tellGone(peer, pending.number, info.cause);
+    }
+    if (this.#strangers.delete(peer)) return;
+    if (this.#members.has("disconnect")) {
+      this.#tellEnd(Told.Disconnect, peer, info, peer.remoteAddress);
+    }
+  }
+
+  #tellGone(peer: Peer, number: number, cause: string): void {
+    const { slot, generation } = peer;
+    const at = this.#batch.begin(Told.Gone, 0, slot, generation, number, cause.length);
+    putLatin1(this.#batch.bytes, at, cause);
+    this.#pump.schedule();
+  }
+
+  /** A client ended its side; the application is told if it has its request. */
+  #peerEnded(peer: Peer): void {
+    const pending = this.#pending.get(peer);
+    if (!pending || this.#waiting.has(pending)) return;
+    this.#batch.begin(Told.HalfClosed, 0, peer.slot, peer.generation, pending.number, 0);
+    this.#pump.schedule();
+  }
+
+  /** What ends a WebSocket has come: the application says when it has handled the messages before. */
+  #endWaits({ slot, generation }: Peer): void {
+    this.#batch.begin(Told.EndWaits, 0, slot, generation, 0, 0);
+    this.#pump.schedule();
+  }
+
+  #tellEnd(kind: Told, peer: Peer, info: CloseInfo, address: string): void {
+    const reason = toBytes(info.reason);
+    const batch = this.#batch;
+    const length = CLOSE_BYTES + info.cause.length + address.length + reason.length;
+    let at = batch.begin(kind, 0, peer.slot, peer.generation, 0, length);
+    put32(batch.bytes, at, info.code);
+    put32(batch.bytes, at + 4, info.lagBytes);
+    batch.bytes[at + 8] = info.cause.length;
+    batch.bytes[at + 9] = address.length;
+    at = putLatin1(batch.bytes, at + CLOSE_BYTES, info.cause);
+    batch.bytes.set(reason, putLatin1(batch.bytes, at, address));
+    this.#pump.schedule();
+  }
+
+  #request(req: Request, res: Response): void {
+    const response = res as ResponseImpl;
+    const peer = this.#pump.peer(req.id);
+    if (!peer) return;
+    if (this.requests >= this.#limits.requests) {
+      refuse(response);
+      this.#pump.shed++;
+      return;
+    }
+    // The application gets a copy.
+    response.request.forget();
+    this.#number = (this.#number + 1) >>> 0;
+    const pending = { number: this.#number, peer, response };
+    this.#pending.set(peer, pending);
+    // mutant remote-wait: if (this.#isFull()) return;
+    if (this.#isFull()) this.#waiting.add(pending);
+    else this.#tellRequest(pending);
+  }
+
+  #tellRequest({ number, peer, response }: Pending): void {
+    this.#told = (this.#told + 1) >>> 0;
+    const { engine } = this.#pump;
+    const head = engine.head(peer.slot);
+    const { slot, generation } = peer;
+    const { remoteAddress: address } = response.request;
+    const table = head.fields * HEADER_ENTRY_BYTES;
+    const certificate = encodeCertificate(peer.link.peerCertificate);
+    const length =
+      REQUEST_BYTES +
+      (table + head.headLength + head.bodyLength) +
+      (address.length + certificate.length);
+    const batch = this.#batch;
+    const at = batch.begin(Told.Request, 0, slot, generation, number, length);
+    const { bytes } = batch;
+    bytes[at + REQUEST_METHOD] = head.method;
+    bytes[at + REQUEST_MINOR] = head.minor;
+    put16(bytes, at + REQUEST_FIELDS, head.fields);
+    put16(bytes, at + REQUEST_TARGET, head.target);
+    put16(bytes, at + REQUEST_TARGET_LENGTH, head.targetLength);
+    put32(bytes, at + REQUEST_TRAITS, head.traits);
+    put16(bytes, at + REQUEST_HEAD_LENGTH, head.headLength);
+    put16(bytes, at + REQUEST_ADDRESS_LENGTH, address.length);
+    put32(bytes, at + REQUEST_BODY_LENGTH, head.bodyLength);
+    let to = at + REQUEST_BYTES;
+    const { u8 } = engine;
+    bytes.set(u8.subarray(head.table, head.table + table), to);
+    to += table;
+    bytes.set(u8.subarray(head.head, head.head + head.headLength), to);
+    to += head.headLength;
+    if (head.bodyLength > 0) bytes.set(u8.subarray(head.body, head.body + head.bodyLength), to);
+    bytes.set(certificate, putLatin1(bytes, to + head.bodyLength, address));
+  }
+
+  #open(ws: WebSocket): Promise<void> | undefined {
+    const { peer } = ws.data as Pending;
+    const lane = this.#laneOf(ws, peer);
+    this.#tellOpen(ws, peer);
+    if (this.#blocked) this.#pump.hold(peer, Hold.Flow);
+    if (!this.#members.has("open")) return undefined;
+    return new Promise((resolve) => {
+      lane.opened = resolve;
+    });
+  }
+
+  #laneOf(ws: WebSocket, peer: Peer): Lane {
+    const lane = new Lane(peer, (bytes, flags) => {
+      const outcome = this.#pump.outgoing.send(peer, bytes, flags);
+      return outcome === Outcome.Ok ? "sent" : outcome === Outcome.Full ? "full" : "gone";
+    });
+    this.#lanes.set(ws.id, lane);
+    return lane;
+  }
+
+  #tellOpen(ws: WebSocket, peer: Peer): void {
+    const { slot, generation } = peer;
+    const { number } = ws.data as Pending;
+    const { length } = ws.protocol;
+    const at = this.#batch.begin(Told.Open, 0, slot, generation, number, length);
+    putLatin1(this.#batch.bytes, at, ws.protocol);
+  }
+
+  #message(ws: WebSocket, data: Uint8Array, isBinary: boolean): void {
+    const flags = isBinary ? TOLD_BINARY : 0;
+    this.#tellMessage(Told.Message, ws, data, flags, 0);
+  }
+
+  #fragment(ws: WebSocket, data: Uint8Array, info: FragmentInfo): void {
+    const flags =
+      (info.isBinary ? TOLD_BINARY : 0) |
+      (info.first ? TOLD_FIRST : 0) |
+      (info.last ? TOLD_LAST : 0);
+    this.#tellMessage(Told.Fragment, ws, data, flags, info.remaining);
+  }
+
+  #tellMessage(kind: Told, ws: WebSocket, data: Uint8Array, flags: number, value: number): void {
+    const lane = this.#lanes.get(ws.id);
+    if (!lane) return;
+    const { slot, generation } = lane.peer;
+    const at = this.#batch.begin(kind, flags, slot, generation, value, data.length);
+    this.#batch.bytes.set(data, at);
+    this.#pump.messages.relay(lane.peer);
+    this.#pump.schedule();
+    this.#pace(lane, Batch.cost(data.length));
+  }
+
+  #drain(ws: WebSocket): void {
+    const lane = this.#lanes.get(ws.id);
+    if (lane) this.#flush(lane);
+  }
+
+  #close(ws: WebSocket, info: CloseInfo): void {
+    const lane = this.#lanes.get(ws.id);
+    const { peer } = ws.data as Pending;
+    // It ended before its `open` came: the application hears of both.
+    if (!lane) this.#tellOpen(ws, peer);
+    else this.#forget(lane);
+    this.#lanes.delete(ws.id);
+    this.#tellEnd(Told.Close, peer, info, "");
+  }
+
+  /** Tells that a client is about to be closed. @returns what settles when the application has said goodbye */
+  #shutdown(ws: WebSocket): Promise<void> | undefined {
+    const lane = this.#lanes.get(ws.id);
+    if (!lane || !this.isDraining || !this.#members.has("shutdown")) return undefined;
+    this.#batch.begin(Told.Shutdown, 0, lane.peer.slot, lane.peer.generation, 0, 0);
+    this.#pump.schedule();
+    return new Promise((resolve) => {
+      lane.left = resolve;
+    });
+  }
+
+  // ---- what the application sends ---------------------------------------------------------------------
+
+  /** Nothing more is sent on a lane. */
+  #forget(lane: Lane): void {
+    this.#keptBytes -= lane.keptBytes;
+    lane.clear();
+    this.#keeping.delete(lane);
+    this.#watched.delete(lane);
+    this.#stalled.delete(lane);
+  }
+
+  #send(lane: Lane, bytes: Uint8Array, flags: number): void {
+    const before = lane.keptBytes;
+    lane.take(bytes, flags);
+    this.#keptBytes += lane.keptBytes - before;
+    if (lane.owed >= this.#quarter) this.#watched.add(lane);
+    if (this.#keptBytes > KEPT_LIMIT) this.#shed();
+  }
+
+  /**
+   * What was said to be queued cannot be kept any more. Those for whom the most is kept pay, until a quarter is free:
+   * so that it is not done for each message anew.
+   */
+  #shed(): void {
+    const answers = [...this.#pending.values()].map(({ lane }) => lane);
+    const lanes = [...this.#lanes.values(), ...answers].filter((lane) => lane !== undefined);
+    lanes.sort((a, b) => b.keptBytes - a.keptBytes);
+    for (const lane of lanes) {
+      if (this.#keptBytes <= KEPT_LIMIT * 0.75) return;
+      this.#giveUp(lane);
+    }
+  }
+
+  #flush(lane: Lane): boolean {
+    const before = lane.keptBytes;
+    const through = lane.flush();
+    this.#keptBytes += lane.keptBytes - before;
+    if (through) this.#keeping.delete(lane);
+    return through;
+  }
+
+  get isKeeping(): boolean {
+    return this.#keeping.size > 0;
+  }
+
+  sendKept(isConcerned: (peer: Peer) => boolean): void {
+    let lanes = [...this.#keeping].filter(({ peer }) => isConcerned(peer));
+    // A client that reads has room as soon as what is queued for it is written, for one message at least.
+    for (let before = Infinity; lanes.length > 0 && this.#keptBytes < before; ) {
+      before = this.#keptBytes;
+      this.#pump.flush();
+      lanes = lanes.filter((lane) => this.#keeping.has(lane) && !this.#flush(lane));
+    }
+    for (const lane of lanes) this.#giveUp(lane);
+  }
+
+  /** Ends a client for which what it was sent cannot be kept. */
+  #giveUp(lane: Lane): void {
+    this.#forget(lane);
+    this.#pump.abandon(lane.peer, CloseReason.NoBuffer);
+  }
+
+  /** Tells the application what has left a client's queue, when it is worth it. */
+  #report(lane: Lane): void {
+    const { peer } = lane;
+    const { engine } = this.#pump;
+    if (peer.dead) {
+      this.#watched.delete(lane);
+      return;
+    }
+    const free = lane.settle(engine.backlog(peer.slot), this.#quarter);
+    if (free > 0) this.#tellRoom(peer, free);
+    if (lane.owed < this.#quarter) this.#watched.delete(lane);
+  }
+
+  #tellRoom(peer: Peer, free: number): void {
+    const { slot, generation } = peer;
+    const lag = this.#pump.outgoing.lagOf(peer);
+    const kind = peer.ws ? Told.Room : Told.AnswerRoom;
+    const at = this.#batch.begin(kind, 0, slot, generation, free, 8);
+    put32(this.#batch.bytes, at, lag.bytes);
+    put32(this.#batch.bytes, at + 4, lag.frames);
+  }
+
+  carryOut(
+    op: number,
+    slot: number,
+    generation: number,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void {
+    const first = wordAt(bytes, at);
+    const second = wordAt(bytes, at + 4);
+    const fieldsLength = wordAt(bytes, at + 8);
+    const fields = bytes.subarray(at + OP_BYTES, at + OP_BYTES + fieldsLength);
+    const tail = bytes.subarray(at + OP_BYTES + fieldsLength, at + length);
+    const id = idOf(slot, generation);
+    if (op === Op.Body) {
+      const type = latin1(fields, 0, fields.length);
+      if (second === 1) this.#statics.delete(first);
+      else this.#statics.set(first, this.#pump.body(tail, type));
+    } else if (op < Op.Body) {
+      const peer = this.#pump.peer(id);
+      const pending = peer && this.#pending.get(peer);
+      if (!peer || pending?.number !== first) return;
+      try {
+        this.#answer(op, pending, second, fields, tail);
+      } catch (thrown) {
+        this.#pump.requests.failRequest(peer, pending.response, thrown);
+        // The application may be about to send more of an answer that cannot be sent.
+        this.#pending.delete(peer);
+        if (pending.lane) this.#forget(pending.lane);
+        this.#tellGone(peer, first, reasonName(CloseReason.HandlerError));
+      }
+    } else {
+      const lane = this.#lanes.get(id);
+      if (lane) this.#operate(op, lane, first, tail);
+    }
+  }
+
+  /** Operations on a request. */
+  #answer(op: Op, pending: Pending, second: number, fields: Uint8Array, tail: Uint8Array): void {
+    const { peer, response } = pending;
+    const { request } = response;
+    const { answers } = this.#pump;
+    const status = second & 0xffff;
+    const close = (second & ANSWER_CLOSE) !== 0;
+    if (op !== Op.Begin && op !== Op.Write && op !== Op.End) this.#pending.delete(peer);
+    switch (op) {
+      case Op.Answer:
+        answers.respond(peer, request, status, fields, tail, close);
+        break;
+      case Op.Static: {
+        const word = wordAt(tail, 0) >>> 0;
+        if (second & ANSWER_LENGTH) {
+          answers.respondLength(peer, request, status, fields, word, close);
+          break;
+        }
+        const body = this.#statics.get(word);
+        if (!body) throw new Error("no such static body");
+        answers.respondStatic(peer, request, status, fields, body.bytes, close);
+        break;
+      }
+      case Op.Begin:
+        if (answers.streamBegin(peer, status, fields, close)) pending.lane = this.#stream(pending);
+        break;
+      case Op.Write:
+        if (pending.lane) this.#send(pending.lane, tail, 0);
+        break;
+      case Op.End:
+        pending.lane?.behind(() => {
+          if (pending.lane) this.#forget(pending.lane);
+          this.#pending.delete(peer);
+          answers.streamEnd(peer, request);
+        });
+        break;
+      case Op.Break:
+        if (pending.lane) this.#forget(pending.lane);
+        this.#pump.terminate(peer, CloseReason.PeerEnded);
+        break;
+      case Op.Upgrade: {
+        const list = decodeFields(fields);
+        const [protocol = "", idle, payload] = latin1(tail, 0, tail.length).split(" ");
+        const upgrade = {
+          fields: list,
+          protocol,
+          data: pending,
+          idleTimeout: idle ? Number(idle) : undefined,
+          maxPayloadLength: payload ? Number(payload) : undefined,
+        };
+        if (!answers.upgrade(peer, request, upgrade))
+          this.#tellGone(peer, pending.number, reasonName(answers.refusal));
+        break;
+      }
+      default:
+        this.#pump.requests.failAnswer(peer, response);
+        break;
+    }
+  }
+
+  /** The lane of an answer that comes piece by piece. */
+  #stream({ peer, response }: Pending): Lane {
+    const lane: Lane = new Lane(peer, (bytes): Fate => {
+      if (peer.dead || peer.response !== response) return "gone";
+      if (this.#pump.answers.streamWrite(peer, bytes)) return "sent";
+      response.stalled().then(() => this.#flush(lane));
+      return "full";
+    });
+    return lane;
+  }
+
+  /** Operations on a WebSocket. */
+  #operate(op: Op, lane: Lane, first: number, tail: Uint8Array): void {
+    const { peer } = lane;
+    const { ws } = peer;
+    switch (op) {
+      case Op.Send:
+        this.#send(lane, tail, first);
+        if (lane.keptBytes > 0) this.#keeping.add(lane);
+        break;
+      case Op.Close: {
+        const reason = utf8(tail, 0, tail.length);
+        lane.behind(() => ws?.close(first, reason));
+        break;
+      }
+      case Op.Terminate:
+        ws?.terminate();
+        break;
+      case Op.Ping:
+        ws?.ping(tail);
+        break;
+      case Op.Pause:
+        ws?.pause();
+        break;
+      case Op.Resume:
+        ws?.resume();
+        break;
+      case Op.Opened:
+        lane.opened?.();
+        lane.opened = undefined;
+        break;
+      case Op.Abandon:
+        this.#pump.abandon(peer, CloseReason.HandlerError);
+        break;
+      case Op.Subscribe:
+        this.#pump.topics.subscribeFor(peer, utf8(tail, 0, tail.length));
+        break;
+      case Op.Unsubscribe:
+        this.#pump.unsubscribe(peer.id, utf8(tail, 0, tail.length));
+        break;
+      case Op.Left:
+        lane.behind(() => lane.left?.());
+        break;
+      case Op.Caught:
+        this.#pump.messages.caughtUp(peer);
+        break;
+      case Op.Taken:
+        lane.told -= first;
+        // mutant remote-taken: ;
+        this.#release(lane);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+function put16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value & 255;
+  bytes[at + 1] = value >> 8;
+}
+
+function put32(bytes: Uint8Array, at: number, value: number): void {
+  put16(bytes, at, value & 0xffff);
+  put16(bytes, at + 2, value >>> 16);
+}

@@ -1,0 +1,127 @@
+// How a server goes: it accepts no more, answers what was asked, says goodbye to every WebSocket, at once or spread
+// over a time.
+//
+// Invariant: a WebSocket is closed once, behind what its handler's `shutdown` sends; one whose `shutdown` does not
+// settle waits for it no longer than `closeTimeout` beyond that time.
+
+import { CloseReason, Param } from "../../assembly/abi";
+import { CLOSE_TABLE } from "../../host/close";
+import { isThenable, whenSettled } from "../../host/result";
+import { Drain } from "./drain";
+import { putUtf8 } from "../engine/engine";
+import type { Clock } from "../net/transport";
+import type { Peer } from "./peer";
+import type { Pump } from "./pump";
+
+export class Farewell {
+  readonly #pump: Pump;
+  readonly #clock: Clock;
+  #isBegun = false;
+  /** What was accepted before, a TLS handshake ago, may still bring a request. */
+  #isDraining = false;
+  #drain: Drain<Peer> | undefined;
+  /** Those whose `shutdown` has not settled: their Close waits for it. */
+  readonly #leaving = new Set<Peer>();
+
+  constructor(pump: Pump, clock: Clock) {
+    this.#pump = pump;
+    this.#clock = clock;
+  }
+
+  /** True when nothing new begins: no connection, no WebSocket. */
+  get isBegun(): boolean {
+    return this.#isBegun;
+  }
+
+  /** True when a connection that comes is closed at once. */
+  get isClosed(): boolean {
+    return this.#isBegun && !this.#isDraining;
+  }
+
+  /**
+   * Accepts no more, lets requests be answered, says goodbye to every WebSocket: with 1001 now, or with 1012 (Service
+   * Restart) one after the other.
+   * @param drainMs ms over which that happens. Until its turn a WebSocket is served as before; a connection may still
+   * bring a request, whose answer ends it, so that none is refused that was on its way.
+   */
+  begin(drainMs = 0): void {
+    this.#isBegun = true;
+    this.#pump.engine.x.stop();
+    // The handler is told of a WebSocket's opening before it is told of its end.
+    this.#pump.runLater();
+    const open = this.#pump.connections.filter((peer) => peer.ws);
+    if (drainMs > 0) this.#spread(open, drainMs);
+    else for (const peer of open) this.#leave(peer, 1001);
+    if (drainMs === 0) this.#dismissIdle();
+    this.#pump.handleEvents();
+    this.#pump.schedule();
+  }
+
+  /** Ends the connections that have no request out. */
+  #dismissIdle(): void {
+    this.#pump.time();
+    for (const peer of this.#pump.connections) {
+      const isIdle = !peer.dead && !peer.ws && peer.response === undefined;
+      if (isIdle) this.#pump.engine.x.dismiss(peer.slot, peer.generation);
+    }
+    this.#pump.handleEvents();
+    this.#pump.schedule();
+  }
+
+  #spread(open: readonly Peer[], ms: number): void {
+    this.#isDraining = true;
+    this.#drain = new Drain(open, {
+      ms,
+      seed: this.#pump.engine.params[Param.Seed] as number,
+      now: () => this.#clock.now(),
+      after: (wait, fn) => this.#clock.after(wait, fn),
+      end: (peer) => this.#leave(peer, 1012),
+    });
+    this.#clock.after(ms, () => {
+      this.#isDraining = false;
+      this.#dismissIdle();
+    });
+    // Handlers that do not settle hold no Close up for longer.
+    const grace = this.#pump.engine.params[Param.CloseTimeout] as number;
+    this.#clock.after(ms + grace, () => {
+      for (const peer of this.#leaving) this.#closeForShutdown(peer, 1012);
+      this.#leaving.clear();
+    });
+  }
+
+  /** Tells the handler of the shutdown, then closes; when that settles later, behind it. */
+  #leave(peer: Peer, code: number): void {
+    const { ws } = peer;
+    const { shutdown } = this.#pump.handler;
+    if (peer.dead || peer.closing || !ws) return;
+    const told =
+      shutdown && this.#pump.guard("shutdown", () => shutdown.call(this.#pump.handler, ws));
+    if (code === 1001 || !isThenable(told)) {
+      this.#closeForShutdown(peer, code);
+      return;
+    }
+    this.#leaving.add(peer);
+    const settled = (): void => {
+      if (this.#leaving.delete(peer)) this.#closeForShutdown(peer, code);
+    };
+    whenSettled(told, settled, settled);
+  }
+
+  #closeForShutdown(peer: Peer, code: number): void {
+    if (peer.dead || peer.closing) return;
+    peer.closing = true;
+    this.#pump.time();
+    const { engine } = this.#pump;
+    // mutant shutdown-close: ;
+    const length = putUtf8(engine.u8, engine.scratch, 123, CLOSE_TABLE.Shutdown.text);
+    engine.x.close(peer.slot, peer.generation, code, engine.scratch, length, CloseReason.Shutdown);
+    this.#pump.schedule();
+  }
+
+  /** Nobody is waited for any more. */
+  stop(): void {
+    this.#isBegun = true;
+    this.#isDraining = false;
+    this.#drain?.stop();
+  }
+}

@@ -1,0 +1,183 @@
+// Counters and gauges as OpenMetrics text (1.0), and who gets it over HTTP.
+//
+// Invariant: labels are names of the code's own, which need no escaping; a family stands in one place; a counter ends
+// in _total; a UNIT line names what the family's name ends in.
+
+import type { AddressSet } from "../../host/address";
+import { EVICTIONS } from "../../host/close";
+import type { Request, Response, Stats } from "../../host/handler";
+
+/** What is served, and to whom. */
+export interface MetricsRules {
+  readonly path: string;
+  readonly readers: AddressSet;
+}
+
+const CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/** Fields by which a proxy says that it asks for somebody else. */
+const FORWARDED = [
+  ...["forwarded", "via", "x-real-ip"],
+  ...["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"],
+];
+
+type Family = readonly [name: string, help: string, value: (stats: Stats) => number, unit?: string];
+
+const GAUGES: readonly Family[] = [
+  ["connections", "Open HTTP connections.", (s) => s.connections],
+  ["websockets", "Open WebSockets.", (s) => s.webSockets],
+  ["topics", "Topics that somebody subscribes to.", (s) => s.topics],
+  ["subscriptions", "Subscriptions of all clients.", (s) => s.subscriptions],
+  ["addresses", "Addresses that connections are counted under.", (s) => s.addresses],
+  ["ring_capacity_bytes", "Size of the ring.", (s) => s.ring.bytes, "bytes"],
+  [
+    "ring_used_bytes",
+    "Bytes of the ring that some client has not been delivered.",
+    (s) => s.ring.used,
+    "bytes",
+  ],
+  [
+    "receive_pool_capacity_bytes",
+    "Size of the receive buffers.",
+    (s) => s.receivePool.bytes,
+    "bytes",
+  ],
+  ["receive_pool_used_bytes", "Receive buffers in use.", (s) => s.receivePool.used, "bytes"],
+  ["reply_pool_capacity_bytes", "Size of the reply buffers.", (s) => s.replyPool.bytes, "bytes"],
+  ["reply_pool_used_bytes", "Reply buffers in use.", (s) => s.replyPool.used, "bytes"],
+  ["body_bytes", "Answers larger than 64 KiB on their way.", (s) => s.bodyBytes, "bytes"],
+  ["memory_bytes", "The engine's memory; constant.", (s) => s.memory, "bytes"],
+];
+
+const COUNTERS: readonly Family[] = [
+  ["connections_accepted", "Connections accepted.", (s) => s.accepted],
+  ["upgrades", "Connections that became WebSockets.", (s) => s.upgraded],
+  ["requests", "Requests answered.", (s) => s.requests],
+  ["received_bytes", "Bytes read from clients.", (s) => s.bytesIn, "bytes"],
+  ["sent_bytes", "Bytes written to clients.", (s) => s.bytesOut, "bytes"],
+  ["messages_received", "Messages from clients.", (s) => s.messagesIn],
+  ["messages_sent", "Messages queued for single clients.", (s) => s.messagesSent],
+  [
+    "messages_refused",
+    "Messages for single clients for which there was no room.",
+    (s) => s.messagesRefused,
+  ],
+  ["frames_published", "Messages published to many.", (s) => s.framesPublished],
+  ["published_bytes", "Bytes published to many.", (s) => s.bytesPublished, "bytes"],
+  ["frames_due", "Publications times the clients that were to get them.", (s) => s.framesDue],
+  ["handler_errors", "Errors that handlers threw.", (s) => s.handlerErrors],
+  ["accept_errors", "Failures to accept.", (s) => s.acceptErrors],
+  ["requests_shed", "Requests answered 503 for want of room in a handler.", (s) => s.shed],
+];
+
+type PoolFamily = readonly [
+  name: string,
+  help: string,
+  value: (pool: NonNullable<Stats["pool"]>) => number,
+  unit?: string,
+];
+
+const POOL_GAUGES: readonly PoolFamily[] = [
+  ["pool_threads", "Threads of the pool.", (p) => p.threads],
+  ["pool_running", "Requests in a thread.", (p) => p.running],
+  ["pool_queued", "Requests that wait for a thread.", (p) => p.queueSize],
+  ["pool_busy_ratio", "Share of the threads' time in requests.", (p) => p.utilization, "ratio"],
+  ["pool_run_mean_seconds", "Mean time in a thread.", (p) => p.runTime.mean / 1000, "seconds"],
+  [
+    "pool_run_p99_seconds",
+    "99th percentile of the time in a thread.",
+    (p) => p.runTime.p99 / 1000,
+    "seconds",
+  ],
+  ["pool_run_max_seconds", "Longest time in a thread.", (p) => p.runTime.max / 1000, "seconds"],
+];
+
+function numberText(value: number): string {
+  return value === Number.POSITIVE_INFINITY ? "+Inf" : String(value);
+}
+
+/** @param samples of the family: what is behind its name, and the value */
+function familyText(
+  [name, help, , unit]: readonly [string, string, unknown, string?],
+  type: string,
+  samples: readonly (readonly [suffix: string, value: number])[],
+): string {
+  const family = `ringcast_${name}`;
+  let text = `# TYPE ${family} ${type}\n`;
+  if (unit) text += `# UNIT ${family} ${unit}\n`;
+  text += `# HELP ${family} ${help}\n`;
+  for (const [suffix, value] of samples) text += `${family}${suffix} ${numberText(value)}\n`;
+  return text;
+}
+
+function causesText(
+  name: string,
+  help: string,
+  counts: readonly (readonly [string, number])[],
+): string {
+  const samples = counts.map(
+    ([cause, count]) => [`_total{cause="${cause}"}`, count] as [string, number],
+  );
+  return familyText([name, help, undefined], "counter", samples);
+}
+
+/** How far clients are behind now: a histogram whose counts go up and down. */
+function lagText({ bounds, counts }: Stats["lag"]): string {
+  let sum = 0;
+  const samples = counts.map((count, i): [string, number] => {
+    sum += count;
+    return [`_bucket{le="${bounds[i]}.0"}`, sum];
+  });
+  samples.push(['_bucket{le="+Inf"}', sum]);
+  const help = "Open WebSockets by the bytes of the ring that they have not been delivered.";
+  return familyText(["lag_bytes", help, undefined, "bytes"], "gaugehistogram", samples);
+}
+
+/** @param horizon seconds; Infinity: nothing is published */
+export function metricsText(stats: Stats, horizon: number): string {
+  const { closed, pool, lag } = stats;
+  let text = "";
+  for (const row of GAUGES) text += familyText(row, "gauge", [["", row[2](stats)]]);
+  const help = "Time that publishing as much as a client may be behind took last.";
+  text += familyText(["ring_horizon_seconds", help, undefined, "seconds"], "gauge", [
+    ["", horizon],
+  ]);
+  text += lagText(lag);
+  for (const row of COUNTERS) text += familyText(row, "counter", [["_total", row[2](stats)]]);
+  const evictions = [...EVICTIONS].map((cause) => [cause, closed[cause] ?? 0] as const);
+  text += causesText("evictions", "Clients evicted, by cause.", evictions);
+  text += causesText("closed", "Connections that ended, by cause.", Object.entries(closed));
+  if (pool) {
+    for (const row of POOL_GAUGES) text += familyText(row, "gauge", [["", row[2](pool)]]);
+    const through = ["pool_completed", "Requests through the pool.", undefined] as const;
+    text += familyText(through, "counter", [["_total", pool.completed]]);
+  }
+  return `${text}# EOF\n`;
+}
+
+/** True for who may read: whoever a proxy that nobody trusts asks for is not known, and may not. */
+function mayRead(request: Request, peerAddress: string, readers: AddressSet): boolean {
+  const { remoteAddress } = request;
+  const isPassedOn =
+    remoteAddress === peerAddress && FORWARDED.some((name) => request.header(name) !== undefined);
+  return readers.isAny || (readers.has(remoteAddress) && !isPassedOn);
+}
+
+/**
+ * Answers a request for the metrics. @returns false when it is none
+ * @param peerAddress who connected @param text is called when it is to be sent
+ */
+export function answerMetrics(
+  { path, readers }: MetricsRules,
+  request: Request,
+  peerAddress: string,
+  response: Response,
+  text: () => string,
+): boolean {
+  if (request.path !== path) return false;
+  response.header("Cache-Control", "no-store");
+  if (!mayRead(request, peerAddress, readers)) response.send(403, "text/plain", "Forbidden\n");
+  else if (request.method === "GET" || request.method === "HEAD")
+    response.send(200, CONTENT_TYPE, text());
+  else response.header("Allow", "GET, HEAD").send(405, "text/plain", "Method Not Allowed\n");
+  return true;
+}

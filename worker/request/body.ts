@@ -1,0 +1,124 @@
+// The body of a request that is streamed, from the host's side: pieces as they came, for one reader.
+//
+// Invariant: of what the reader has not taken at most one receive window is held, and one read more; then the
+// socket is not read until it has. Pieces are told in order, then the end, or why there is none.
+
+import { CloseReason } from "../../assembly/abi";
+import { CLOSE_TABLE, reasonName } from "../../host/close";
+import type { Peer } from "../pump/peer";
+import type { Pump } from "../pump/pump";
+
+/** What a piece counts at least: so that many small ones cost no more memory than few large ones. */
+const LEAST = 1024;
+
+/** A body broke off. `cause` is the name of the reason, such as "PeerEnded" or "BadChunk". */
+export class BodyError extends Error {
+  override readonly name = "BodyError";
+  override readonly cause: string;
+
+  constructor(reason: CloseReason) {
+    const cause = reasonName(reason);
+    const text =
+      reason === CloseReason.Ok
+        ? "the request has been answered, the rest of its body is not read"
+        : CLOSE_TABLE[cause].text;
+    super(`the body broke off: ${text}`);
+    this.cause = cause;
+  }
+}
+
+interface Waiter {
+  readonly resolve: (result: IteratorResult<Uint8Array>) => void;
+  readonly reject: (error: BodyError) => void;
+}
+
+function ignore(): void {}
+
+const DONE: IteratorResult<Uint8Array> = { done: true, value: undefined };
+
+export class Upload implements AsyncIterableIterator<Uint8Array> {
+  readonly #pump: Pump;
+  readonly #peer: Peer;
+  #pieces: Uint8Array[] = [];
+  /** What the pieces count. */
+  #held = 0;
+  #waiters: Waiter[] = [];
+  /** "left": the reader takes no more. */
+  #state: "open" | "whole" | "left" | BodyError = "open";
+
+  constructor(pump: Pump, peer: Peer) {
+    this.#pump = pump;
+    this.#peer = peer;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** True when no more is to be read of the socket for now. */
+  get full(): boolean {
+    return this.#state === "left" || this.#held >= this.#pump.engine.windowBytes;
+  }
+
+  // The pump's side.
+
+  push(piece: Uint8Array): void {
+    if (this.#state !== "open") return;
+    const waiter = this.#waiters.shift();
+    if (waiter) {
+      waiter.resolve({ done: false, value: piece });
+      return;
+    }
+    this.#pieces.push(piece);
+    this.#held += Math.max(piece.length, LEAST);
+  }
+
+  /** The body is whole. */
+  end(): void {
+    if (this.#state !== "open") return;
+    this.#state = "whole";
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
+  }
+
+  /** No more of the body comes. */
+  fail(reason: CloseReason): void {
+    if (this.#state !== "open") return;
+    const error = new BodyError(reason);
+    this.#state = error;
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+  }
+
+  // The reader's side.
+
+  next(): Promise<IteratorResult<Uint8Array>> {
+    const piece = this.#pieces.shift();
+    if (piece) {
+      // mutant upload-full: ;
+      this.#held -= Math.max(piece.length, LEAST);
+      this.#pump.readOn(this.#peer);
+      return Promise.resolve({ done: false, value: piece });
+    }
+    const state = this.#state;
+    if (state !== "open" && !(state instanceof BodyError)) return Promise.resolve(DONE);
+    const next = new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+      if (state instanceof BodyError) {
+        reject(state);
+        return;
+      }
+      this.#waiters.push({ resolve, reject });
+      this.#pump.pullBody(this.#peer);
+    });
+    // The reader may wait for something else meanwhile: it is told when it awaits this.
+    next.catch(ignore);
+    return next;
+  }
+
+  return(): Promise<IteratorResult<Uint8Array>> {
+    if (this.#state === "open") this.#state = "left";
+    this.#pieces = [];
+    this.#held = 0;
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
+    this.#pump.readOn(this.#peer);
+    return Promise.resolve(DONE);
+  }
+}

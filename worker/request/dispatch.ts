@@ -1,0 +1,249 @@
+// Requests: whether they reach the handler, what it does with them, and what becomes of one that fails.
+//
+// Invariant: a request that is out has its ResponseImpl in `peer.response`, until it is answered, refused or lost. Of a
+// body that is streamed `peer.upload` takes the pieces as long.
+
+import { CloseReason, Outcome } from "../../assembly/abi";
+import { isInstance, isThenable, whenSettled } from "../../host/result";
+import { isProtocolList } from "../socket/deflate";
+import { Once } from "../pump/complaints";
+import { type ForwardRules, clientOf } from "./forwarded";
+import { type MetricsRules, answerMetrics } from "../pump/metrics";
+import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
+import type { Peer } from "../pump/peer";
+import { RequestImpl, ResponseImpl } from "./request";
+import type { Pump } from "../pump/pump";
+import { BodyError, Upload } from "./body";
+
+/** Characters of an origin or host that a report shows. */
+const SHOWN = 256;
+
+export interface RequestRules {
+  /** Who may connect. */
+  readonly rules?: OriginRules;
+  /** Who is believed to pass requests on for others; undefined: nobody. */
+  readonly forwarding?: ForwardRules | undefined;
+  /** Where metrics are served, and to whom; undefined: nowhere. */
+  readonly metrics?: MetricsRules | undefined;
+  /** Told of errors of the handler, and once of each origin and host that is refused. */
+  readonly failed?: (error: Error, where: string) => void;
+}
+
+/** Ends a request that no `request` is called with. */
+function over(request: RequestImpl): void {
+  request.settled();
+  request.answered();
+}
+
+export class Requests {
+  readonly #pump: Pump;
+  readonly #rules: OriginRules;
+  readonly #forwarding: ForwardRules | undefined;
+  readonly #metrics: MetricsRules | undefined;
+  readonly #refused: Once;
+
+  constructor(pump: Pump, { rules = {}, forwarding, metrics, failed }: RequestRules) {
+    this.#pump = pump;
+    this.#rules = rules;
+    this.#forwarding = forwarding;
+    this.#metrics = metrics;
+    this.#refused = new Once((text) => failed?.(new Error(text), "origin"));
+  }
+
+  #requestOf(peer: Peer): RequestImpl {
+    const { slot, id, peerAddress, link } = peer;
+    const request = new RequestImpl(this.#pump.engine, slot, id, peerAddress, link.peerCertificate);
+    if (this.#forwarding && peer.forwards) {
+      const field = request.header(this.#forwarding.field);
+      request.remoteAddress = clientOf(peer.peerAddress, field, this.#forwarding);
+    }
+    return request;
+  }
+
+  /** An upgrade is about to be answered. @returns false when its client's address has as many as it may */
+  isAddressFree(peer: Peer, address: string): boolean {
+    if (!peer.forwards || this.#pump.isForwarder(address)) return true;
+    return this.#pump.engine.setAddress(peer.slot, peer.generation, address) !== Outcome.Full;
+  }
+
+  ask(peer: Peer): void {
+    const request = this.#requestOf(peer);
+    if (this.#admit(peer, request)) this.#answer(peer, request);
+  }
+
+  /** False when a request may not even reach the handler: it is refused. */
+  #admit(peer: Peer, request: RequestImpl): boolean {
+    const refusal = this.#judge(request);
+    if (refusal === CloseReason.OriginRefused || refusal === CloseReason.HostRefused)
+      this.#report(request, refusal);
+    if (refusal !== 0) this.#pump.engine.x.abandon(peer.slot, peer.generation, refusal);
+    return refusal === 0;
+  }
+
+  /** Reports what the rules refused, with the option that would allow it. */
+  #report(request: RequestImpl, refusal: CloseReason): void {
+    const origin = request.header("origin")?.slice(0, SHOWN);
+    const host = JSON.stringify(request.host.slice(0, SHOWN));
+    if (refusal === CloseReason.HostRefused) {
+      this.#refused.add(
+        `host ${host}`,
+        `hosts: a request for the host ${host} was refused (421); to allow it, add it to hosts`,
+      );
+    } else if (origin === undefined) {
+      this.#refused.add(
+        "none",
+        "requireOrigin: an upgrade without an Origin was refused (403); requireOrigin: false would allow it",
+      );
+    } else {
+      const from = JSON.stringify(origin);
+      this.#refused.add(
+        `origin ${from}`,
+        `origins: an upgrade from the origin ${from} to the host ${host} was refused (403); ` +
+          "to allow it, add it to origins",
+      );
+    }
+  }
+
+  /** The head of a request with a body: the handler says whether that is streamed. */
+  askForBody(peer: Peer): void {
+    const { x } = this.#pump.engine;
+    const { slot, generation } = peer;
+    const request = this.#requestOf(peer);
+    if (!this.#admit(peer, request)) return;
+    const { streams } = this.#pump.handler;
+    let isWanted = streams === true;
+    try {
+      if (typeof streams === "function") isWanted = streams.call(this.#pump.handler, request);
+    } catch (thrown) {
+      over(request);
+      this.#pump.fail(thrown, "streams");
+      x.abandon(slot, generation, CloseReason.HandlerError);
+      return;
+    }
+    if (!isWanted) {
+      // The body comes with another one.
+      over(request);
+      x.collect(slot, generation);
+      return;
+    }
+    const upload = new Upload(this.#pump, peer);
+    request.streams(upload);
+    if (x.stream(slot, generation) !== Outcome.Ok) {
+      over(request);
+      return;
+    }
+    peer.upload = upload;
+    this.#answer(peer, request);
+  }
+
+  /** A streamed body is at its end, or broke off: then its request has been refused. */
+  endBody(peer: Peer, reason: number): void {
+    const { upload, response } = peer;
+    if (reason !== 0) {
+      peer.response = undefined;
+      this.leaveBody(peer, reason);
+      response?.lose();
+      return;
+    }
+    peer.upload = undefined;
+    upload?.end();
+  }
+
+  /** No more is taken of a body that is streamed. */
+  leaveBody(peer: Peer, reason: CloseReason): void {
+    const { upload } = peer;
+    peer.upload = undefined;
+    upload?.fail(reason);
+  }
+
+  /** Runs the handler of a request. */
+  #answer(peer: Peer, request: RequestImpl): void {
+    const response = new ResponseImpl(this.#pump, peer, request);
+    peer.response = response;
+    if (this.#metrics && !request.upgrade && this.#answerMetrics(this.#metrics, peer, response))
+      return;
+    const { request: handle } = this.#pump.handler;
+    if (!handle) {
+      response.send(404, "text/plain", "Not Found\n");
+      return;
+    }
+    let result: unknown;
+    try {
+      result = handle.call(this.#pump.handler, request, response);
+    } catch (thrown) {
+      request.settled();
+      this.failRequest(peer, response, thrown);
+    }
+    if (!isThenable(result)) {
+      request.settled();
+      return;
+    }
+    if (response.sent) request.detach();
+    whenSettled(
+      result,
+      () => {
+        request.settled();
+        if (!response.sent)
+          this.failRequest(peer, response, new Error("the handler settled without an answer"));
+      },
+      (thrown: unknown) => {
+        request.settled();
+        this.failRequest(peer, response, thrown);
+      },
+    );
+  }
+
+  /** @returns false when that is not what is asked for */
+  #answerMetrics(rules: MetricsRules, peer: Peer, response: ResponseImpl): boolean {
+    const { request } = response;
+    return answerMetrics(rules, request, peer.peerAddress, response, () => this.#pump.metrics());
+  }
+
+  /** Why a request may not even reach the handler; 0: it may. */
+  #judge(request: RequestImpl): CloseReason | 0 {
+    const { hosts = [] } = this.#rules;
+    if (hosts.length === 0 && !request.upgrade) return 0;
+    const { host } = request;
+    if (!isHostAllowed(host, this.#rules)) return CloseReason.HostRefused;
+    if (!request.upgrade) return 0;
+    const allowed = isOriginAllowed(request.header("origin"), host, this.#rules);
+    if (!allowed) return CloseReason.OriginRefused;
+    const protocols = request.header("sec-websocket-protocol");
+    return protocols === undefined || isProtocolList(protocols) ? 0 : CloseReason.BadRequest;
+  }
+
+  /** A request's handler failed: that is reported, and answered as far as it can be. */
+  failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
+    // A body that broke off is no error of the handler's, and its request is refused already.
+    if (isInstance(thrown, BodyError) && thrown.cause !== "Ok" && response.sent) return;
+    if (!response.isNews(thrown) || response.answerFault(thrown)) return;
+    this.#pump.fail(thrown, "request");
+    this.failAnswer(peer, response);
+  }
+
+  /** Answers 500 to a request that is still out; an answer that has begun breaks off. */
+  failAnswer(peer: Peer, response: ResponseImpl): void {
+    if (response.sent || peer.response !== response) return;
+    response.request.detach();
+    peer.response = undefined;
+    this.leaveBody(peer, CloseReason.HandlerError);
+    response.lose();
+    this.#pump.time();
+    this.#pump.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
+    this.#pump.schedule();
+    this.#pump.handleEvents();
+    this.#pump.setReading(peer);
+  }
+
+  /** The request is answered: its connection goes on, now or at the end of the turn. */
+  answered(peer: Peer, request: RequestImpl): void {
+    peer.response = undefined;
+    this.leaveBody(peer, CloseReason.Ok);
+    if (this.#pump.fed !== peer) {
+      request.detach();
+      // mutant http-next: ;
+      this.#pump.resumeLater(peer);
+    }
+    this.#pump.schedule();
+  }
+}

@@ -1,0 +1,93 @@
+// Who the client of a request is that proxies have passed on: X-Forwarded-For, or Forwarded (RFC 7239).
+//
+// Invariant: nothing that a client wrote is believed. The fields are read from their end: the last hop was
+// written by the peer, the one before by that hop, and so on for as long as they are trusted. The first that is not
+// is the client. A hop that names no address ("unknown", "_hidden", nonsense) ends the walk: then the client is
+// the trusted proxy that wrote it.
+
+import type { AddressSet } from "../../host/address";
+import { isAddress } from "../../host/address";
+
+/** Whom to believe, and which field; never both. */
+export interface ForwardRules {
+  readonly trusted: AddressSet;
+  readonly field: "x-forwarded-for" | "forwarded";
+}
+
+function isBlank(octet: number): boolean {
+  return octet === 32 || octet === 9;
+}
+
+/** Without the blanks around it (RFC 9110 5.6.3): a pattern would go over those within it again for each of them. */
+function trim(text: string): string {
+  let from = 0;
+  let to = text.length;
+  while (from < to && isBlank(text.charCodeAt(from))) from++;
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to--;
+  return text.slice(from, to);
+}
+
+/** An address of a hop, its port left out; "" for what is none. */
+function readNode(node: string): string {
+  const [, bracketed, plain = node] = /^(?:\[([^\]]*)\]|([\d.]+))(?::[\w.-]*)?$/.exec(node) ?? [];
+  const address = bracketed ?? plain;
+  return isAddress(address) && !address.includes("%") ? address : "";
+}
+
+/** Where the quoted-string that ends at `end` begins; −1: nowhere. */
+function quoteStart(text: string, end: number): number {
+  for (let at = text.lastIndexOf('"', end - 1); at >= 0; at = text.lastIndexOf('"', at - 1)) {
+    let slashes = at;
+    while (text[slashes - 1] === "\\") slashes--;
+    if ((at - slashes) % 2 === 0) return at;
+    if (at === 0) break;
+  }
+  return -1;
+}
+
+/** The comma before the last element of a list, quoted-strings respected; −1: there is none. */
+function lastComma(text: string): number {
+  for (let at = text.length - 1; at >= 0; at--) {
+    if (text[at] === ",") return at;
+    if (text[at] === '"') at = quoteStart(text, at);
+  }
+  return -1;
+}
+
+const PAIR = /[ \t]*([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))[ \t]*(?:;|$)/y;
+
+/** The node that the `for` of a forwarded-element names; "": none, or it is malformed. */
+function forOf(element: string): string {
+  let found: string | undefined;
+  PAIR.lastIndex = 0;
+  while (PAIR.lastIndex < element.length) {
+    const pair = PAIR.exec(element);
+    if (!pair) return "";
+    const [, name = "", quoted, token = ""] = pair;
+    if (name.toLowerCase() !== "for") continue;
+    if (found !== undefined) return "";
+    found = quoted === undefined ? token : quoted.replace(/\\(.)/g, "$1");
+  }
+  return found ?? "";
+}
+
+/**
+ * The client of a request.
+ * @param peer address of who sent it, who is trusted
+ * @param field value of the field that the rules name, undefined when there is none
+ */
+export function clientOf(peer: string, field: string | undefined, rules: ForwardRules): string {
+  const isForwarded = rules.field === "forwarded";
+  let client = peer;
+  let rest = field ?? "";
+  while (trim(rest) !== "") {
+    const comma = isForwarded ? lastComma(rest) : rest.lastIndexOf(",");
+    const element = trim(rest.slice(comma + 1));
+    const hop = readNode(isForwarded ? forOf(element) : element);
+    if (hop === "") return client;
+    client = hop;
+    if (!rules.trusted.has(client)) return client;
+    rest = rest.slice(0, Math.max(comma, 0));
+  }
+  return client;
+}

@@ -1,0 +1,241 @@
+// A request as the handler sees it, and its answer. A request is read from the connection's bytes on
+// demand; what must outlive them is copied.
+//
+// Invariant: a request never reads bytes of another one. Until it is answered it reads where the engine says that it
+// lies. Answered within the run of its handler, it reads where it lay, because nothing else is parsed before that run
+// ends. A handler that goes on reads a copy. When the handler has settled as well, nothing is left to be read.
+
+import { CloseReason, HEADER_ENTRY_BYTES, Param, Trait } from "../../assembly/abi";
+import type { Payload } from "../../host/data";
+import type { PeerCertificate, StaticBody } from "../../host/handler";
+import { NO_HEAD, type RequestHead, RequestReader } from "../../host/request";
+import { Answering, type Field, type Upgrade } from "../../host/response";
+import type { Engine } from "../engine/engine";
+import type { Peer } from "../pump/peer";
+import type { Pump } from "../pump/pump";
+import type { Upload } from "./body";
+
+const NOTHING = new Uint8Array(0);
+
+export class RequestImpl extends RequestReader {
+  static override readonly name = "Request";
+  readonly #engine: Engine;
+  readonly #slot: number;
+  #at: RequestHead | undefined;
+  #bytes: Uint8Array;
+  #state: "out" | "answered" | "copied" = "out";
+  #forgotten = false;
+  #upload: Upload | undefined;
+
+  constructor(
+    engine: Engine,
+    slot: number,
+    id: number,
+    remoteAddress: string,
+    peerCertificate?: PeerCertificate,
+  ) {
+    super(id, remoteAddress, peerCertificate);
+    this.#engine = engine;
+    this.#slot = slot;
+    this.#bytes = engine.u8;
+  }
+
+  /** Where the request lies now. While it is out it may move, as a whole. */
+  protected override get head(): RequestHead {
+    const at = this.#at;
+    if (at !== undefined) {
+      if (this.#state !== "out" || at.head === this.#engine.headAddress(this.#slot)) return at;
+    }
+    this.#at = this.#engine.head(this.#slot);
+    return this.#at;
+  }
+
+  override get upgrade(): boolean {
+    // Without the head's object, which nobody else may ask for.
+    if (this.#state !== "out") return super.upgrade;
+    return (this.#engine.traits(this.#slot) & Trait.Upgrade) !== 0;
+  }
+
+  protected override get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** True when the request lies in the receive window. */
+  get isInWindow(): boolean {
+    const { window, windowBytes } = this.#engine;
+    const isOut = this.#state === "out";
+    const at = isOut ? this.#engine.headAddress(this.#slot) : this.head.head;
+    return at >= window && at < window + windowBytes;
+  }
+
+  /** The request is about to be answered, from the run of its handler. */
+  freeze(): void {
+    if (this.#state !== "out") return;
+    this.#at = this.head;
+    this.#state = "answered";
+  }
+
+  /** Nobody reads the request after it was answered: nothing of it need be kept. */
+  forget(): void {
+    this.#forgotten = true;
+  }
+
+  protected override get isForgotten(): boolean {
+    return this.#forgotten;
+  }
+
+  /** Copies its bytes, and says where what lies in the copy. @throws Error ERR_REQUEST_OVER */
+  copy(): { readonly head: RequestHead; readonly bytes: Uint8Array } {
+    const at = this.live;
+    const table = at.fields * HEADER_ENTRY_BYTES;
+    const bytes = new Uint8Array(table + at.headLength + at.bodyLength);
+    bytes.set(this.#bytes.subarray(at.table, at.table + table));
+    bytes.set(this.#bytes.subarray(at.head, at.head + at.headLength), table);
+    bytes.set(this.#bytes.subarray(at.body, at.body + at.bodyLength), table + at.headLength);
+    return { head: { ...at, table: 0, head: table, body: table + at.headLength }, bytes };
+  }
+
+  protected override release(): void {
+    this.#at = NO_HEAD;
+    this.#bytes = NOTHING;
+    this.#state = "copied";
+    this.#upload = undefined;
+  }
+
+  /** The engine is about to let go of the request: its bytes are kept for its handler, unless that has settled. */
+  detach(): void {
+    if (this.#state === "copied") return;
+    if (this.isSettled) {
+      this.answered();
+      return;
+    }
+    if (this.#forgotten) {
+      this.release();
+      return;
+    }
+    const { head, bytes } = this.copy();
+    this.#at = head;
+    this.#bytes = bytes;
+    this.#state = "copied";
+  }
+
+  /** Its body is streamed: the engine lets go of the head, which is kept here. */
+  streams(upload: Upload): void {
+    this.detach();
+    this.#upload = upload;
+  }
+
+  protected override get upload(): AsyncIterableIterator<Uint8Array> | undefined {
+    return this.#upload;
+  }
+
+  protected override get bodyLimit(): number {
+    return this.#engine.params[Param.BodyBytes] as number;
+  }
+}
+
+/** A static body: answers send its bytes from where they lie. */
+export class StaticBodyImpl implements StaticBody {
+  static readonly name = "StaticBody";
+  readonly pump: Pump;
+  readonly bytes: Uint8Array;
+  readonly type: string;
+
+  constructor(pump: Pump, bytes: Uint8Array, type: string) {
+    this.pump = pump;
+    this.bytes = bytes;
+    this.type = type;
+  }
+
+  get length(): number {
+    return this.bytes.length;
+  }
+}
+
+/** Sheds a request that nobody has room for; its connection goes on. */
+export function refuse(response: ResponseImpl): void {
+  response.header("Retry-After", 1).send(503, "text/plain", "Service Unavailable\n");
+}
+
+export class ResponseImpl extends Answering {
+  static override readonly name = "Response";
+  readonly #pump: Pump;
+  readonly #peer: Peer;
+  override readonly request: RequestImpl;
+
+  constructor(pump: Pump, peer: Peer, request: RequestImpl) {
+    super();
+    this.#pump = pump;
+    this.#peer = peer;
+    this.request = request;
+  }
+
+  protected override get gone(): boolean {
+    return this.#peer.response !== this;
+  }
+
+  protected override respond(
+    status: number,
+    fields: Field[],
+    body: Payload,
+    close: boolean,
+  ): boolean {
+    const { answers } = this.#pump;
+    return answers.respond(this.#peer, this.request, status, fields, body, close);
+  }
+
+  protected override respondLength(
+    status: number,
+    fields: Field[],
+    length: number,
+    close: boolean,
+  ): boolean {
+    return this.#pump.answers.respondLength(
+      this.#peer,
+      this.request,
+      status,
+      fields,
+      length,
+      close,
+    );
+  }
+
+  protected override checkStatic(body: StaticBody): void {
+    if (!(body instanceof StaticBodyImpl && body.pump === this.#pump))
+      throw new TypeError("body: not made by this server's body()");
+  }
+
+  protected override respondStatic(
+    status: number,
+    fields: Field[],
+    body: StaticBody,
+    close: boolean,
+  ): boolean {
+    const { bytes } = body as StaticBodyImpl;
+    return this.#pump.answers.respondStatic(this.#peer, this.request, status, fields, bytes, close);
+  }
+
+  protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
+    return this.#pump.answers.streamBegin(this.#peer, status, fields, close);
+  }
+
+  protected override streamWrite(data: Payload): boolean {
+    return this.#pump.answers.streamWrite(this.#peer, data);
+  }
+
+  protected override streamEnd(): void {
+    this.#pump.answers.streamEnd(this.#peer, this.request);
+  }
+
+  protected override streamLeave(): void {
+    this.#pump.terminate(this.#peer, CloseReason.PeerEnded);
+  }
+
+  override failed(thrown: unknown): void {
+    this.#pump.requests.failRequest(this.#peer, this, thrown);
+  }
+
+  protected override accept(upgrade: Upgrade): boolean {
+    return this.#pump.answers.upgrade(this.#peer, this.request, upgrade);
+  }
+}

@@ -1,0 +1,207 @@
+// What comes over WebSockets, on its way to the handler: inflated, checked, in order.
+//
+// Invariant: with `ordered`, the handler of a connection's next message is not called before that of the one before has
+// settled. Meanwhile the connection is held, and what comes stays unparsed in the engine's buffers: no message waits
+// here. When the connection ends, unparsed messages are dropped, and `close` is called once the handler that runs has
+// settled, at most `closeTimeout` later.
+
+import { CloseReason, EventKind, Param } from "../../assembly/abi";
+import type { FragmentInfo } from "../../host/handler";
+import { isThenable, whenSettled } from "../../host/result";
+import { copyBytes } from "../../host/text";
+import { toBytes, utf8 } from "../engine/engine";
+import type { Codec } from "../net/transport";
+import { Hold, type Peer } from "../pump/peer";
+import type { Pump } from "../pump/pump";
+
+/** Bytes of a message from which on the next that has to be inflated waits for another turn. */
+const LARGE_BYTES = 1048576;
+
+/** Bytes that have their memory for themselves, as a handler may keep them. */
+function ownBytes(data: Uint8Array): Uint8Array {
+  return data.length >= LARGE_BYTES && data.length === data.buffer.byteLength
+    ? new Uint8Array(data.buffer)
+    : copyBytes(data, 0, data.length);
+}
+
+export class Messages {
+  readonly #pump: Pump;
+  readonly #codec: Codec | undefined;
+  #ordered: boolean;
+  /** Messages are handed to the handler as bytes that are valid for the call, whatever they are. */
+  #raw = false;
+  /** Connections that have ended while a message is still being handled. */
+  readonly #ending = new Set<Peer>();
+  /** Told when what ends a WebSocket waits for the answers to its messages; `caughtUp` follows. */
+  onEndWaits: ((peer: Peer) => void) | undefined;
+
+  constructor(pump: Pump, codec: Codec | undefined, ordered: boolean) {
+    this.#pump = pump;
+    this.#codec = codec;
+    this.#ordered = ordered;
+  }
+
+  /** Passes messages on as bytes, in order. */
+  passOn(): void {
+    this.#raw = true;
+    this.#ordered = true;
+  }
+
+  /** True when the handler passes messages on. */
+  get isRelay(): boolean {
+    return this.#raw;
+  }
+
+  take(peer: Peer, pointer: number, length: number, opcode: number): void {
+    const { u8 } = this.#pump.engine;
+    if (!this.#pump.handler.message) return;
+    const isBinary = opcode === 2;
+    if (this.#raw) this.#tell(peer, u8.subarray(pointer, pointer + length), isBinary);
+    else if (isBinary)
+      this.#tell(peer, this.#pump.engine.bytes.slice(pointer, pointer + length), isBinary);
+    else this.#tell(peer, utf8(u8, pointer, length), isBinary);
+  }
+
+  /** A compressed message: inflated here, up to the limit, then checked as any other. */
+  takePacked(peer: Peer, pointer: number, length: number, opcode: number): void {
+    if (peer.refused !== undefined || !this.#codec) return;
+    const packed = this.#pump.engine.u8.subarray(pointer, pointer + length);
+    const limit = peer.payloadBytes;
+    const data = this.#codec.inflate(packed, limit);
+    if (data.length >= LARGE_BYTES) this.#pump.awaitTurn(peer);
+    if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
+    else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
+    else if (opcode === 2) this.#tell(peer, ownBytes(data), true);
+    else if (!this.#pump.engine.isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
+    else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
+  }
+
+  #refuseMessage(peer: Peer, reason: CloseReason): void {
+    peer.refused = reason;
+    if (peer.relayed) this.awaitAnswers(peer);
+    else this.#pump.abandon(peer, reason);
+  }
+
+  #tell(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
+    const { message } = this.#pump.handler;
+    const ws = peer.ws;
+    if (!ws || peer.refused !== undefined) return;
+    if ((this.#pump.engine.params[Param.Pieces] as number) !== 0) {
+      const info = { first: true, last: true, isBinary, remaining: 0 };
+      this.takeFragment(peer, toBytes(data), info);
+    } else if (message) {
+      try {
+        this.#settle(peer, "message", message.call(this.#pump.handler, ws, data, isBinary));
+      } catch (thrown) {
+        this.#fail(peer, "message", thrown);
+      }
+    }
+  }
+
+  takeFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
+    const { fragment } = this.#pump.handler;
+    const ws = peer.ws;
+    if (!fragment || !ws || peer.refused !== undefined) return;
+    try {
+      this.#settle(peer, "fragment", fragment.call(this.#pump.handler, ws, data, info));
+    } catch (thrown) {
+      this.#fail(peer, "fragment", thrown);
+    }
+  }
+
+  /** A handler may settle later, and fail later: what the connection sends next waits for it. */
+  #settle(peer: Peer, where: string, result: unknown): void {
+    if (!isThenable(result)) return;
+    // mutant order-hold: if (!this.#ordered || result) {
+    if (!this.#ordered) {
+      whenSettled(result, undefined, (thrown) => this.#fail(peer, where, thrown));
+      return;
+    }
+    this.#pump.hold(peer, Hold.Order);
+    const next = (): void => {
+      if (peer.skip === next) this.#next(peer);
+    };
+    peer.skip = next;
+    whenSettled(result, next, (thrown) => {
+      this.#fail(peer, where, thrown);
+      next();
+    });
+  }
+
+  /** The handler of a message has settled: on with the connection, or with what follows its end. */
+  #next(peer: Peer): void {
+    peer.skip = undefined;
+    this.#ending.delete(peer);
+    this.#pump.release(peer, Hold.Order);
+    const { atEnd } = peer;
+    peer.atEnd = undefined;
+    atEnd?.();
+  }
+
+  /**
+   * A connection has ended. The handler of its last message is waited for, but not for ever.
+   * @param then called when that has settled @returns false when there is nothing to wait for
+   */
+  awaitEnd(peer: Peer, then: () => void): boolean {
+    if (!peer.skip) return false;
+    peer.atEnd = then;
+    this.#ending.add(peer);
+    this.#pump.after(this.#pump.engine.params[Param.CloseTimeout] as number, () =>
+      this.#hurry(peer),
+    );
+    return true;
+  }
+
+  #hurry(peer: Peer): void {
+    if (this.#ending.has(peer)) peer.skip?.();
+  }
+
+  /** Closes a WebSocket whose handler failed: 1011. What came behind is not told. */
+  #fail(peer: Peer, where: string, thrown: unknown): void {
+    peer.refused ??= CloseReason.HandlerError;
+    this.#pump.fail(thrown, where);
+    this.#pump.abandon(peer, CloseReason.HandlerError);
+  }
+
+  takeControl(peer: Peer, kind: EventKind, pointer: number, length: number): void {
+    const name = kind === EventKind.Ping ? "ping" : "pong";
+    const handle = this.#pump.handler[name];
+    const ws = peer.ws;
+    if (!handle || !ws) return;
+    const data = copyBytes(this.#pump.engine.u8, pointer, length);
+    if (peer.refused !== undefined) return;
+    try {
+      this.#settle(peer, name, handle.call(this.#pump.handler, ws, data));
+    } catch (thrown) {
+      this.#fail(peer, name, thrown);
+    }
+  }
+
+  /** From now on what ends a WebSocket waits for the answers to its messages: another thread gives them. */
+  relay(peer: Peer): void {
+    if (peer.relayed || peer.dead) return;
+    peer.relayed = true;
+    this.#pump.engine.x.relay(peer.slot, peer.generation, 1);
+  }
+
+  /** What ends a relayed WebSocket has come: it waits, but not for ever. */
+  awaitAnswers(peer: Peer): void {
+    const { engine } = this.#pump;
+    this.#pump.hold(peer, Hold.End);
+    this.onEndWaits?.(peer);
+    this.#pump.after(engine.params[Param.CloseTimeout] as number, () => this.caughtUp(peer));
+  }
+
+  /** The messages of a WebSocket have been answered: on with what ends it. */
+  caughtUp(peer: Peer): void {
+    if (peer.dead || (peer.held & Hold.End) === 0) return;
+    this.#pump.engine.x.relay(peer.slot, peer.generation, 0);
+    this.#pump.release(peer, Hold.End);
+    if (peer.refused !== undefined) this.#pump.abandon(peer, peer.refused);
+  }
+
+  /** Nothing is waited for any more. */
+  stop(): void {
+    for (const peer of this.#ending) this.#hurry(peer);
+  }
+}

@@ -1,0 +1,86 @@
+// A WebSocket as the handler sees it.
+
+import { CloseReason } from "../../assembly/abi";
+import { checkClose } from "../../host/close";
+import { pingOf } from "../../host/data";
+import { checkSend } from "../../host/flags";
+import type { Data, SendOptions, WebSocket } from "../../host/handler";
+import type { Peer } from "../pump/peer";
+import type { Pump } from "../pump/pump";
+
+export class WebSocketImpl implements WebSocket {
+  static readonly name = "WebSocket";
+  readonly id: number;
+  readonly protocol: string;
+  data: unknown;
+  readonly #pump: Pump;
+  readonly #peer: Peer;
+
+  constructor(pump: Pump, peer: Peer, protocol: string, data: unknown) {
+    this.#pump = pump;
+    this.#peer = peer;
+    this.id = peer.id;
+    this.protocol = protocol;
+    this.data = data;
+  }
+
+  get remoteAddress(): string {
+    return this.#peer.remoteAddress;
+  }
+
+  get open(): boolean {
+    const peer = this.#peer;
+    return peer.ws === this && !peer.closing && !this.#pump.engine.isClosing(peer.slot);
+  }
+
+  get lag(): { bytes: number; frames: number; queued: number } {
+    return this.#pump.outgoing.lagOf(this.#peer);
+  }
+
+  send(data: Data, options?: SendOptions): boolean {
+    return this.#pump.outgoing.sendTo(this.open ? this.#peer : undefined, data, options);
+  }
+
+  subscribe(topic: string): boolean {
+    return this.#pump.subscribe(this.id, topic);
+  }
+
+  unsubscribe(topic: string): boolean {
+    return this.#pump.unsubscribe(this.id, topic);
+  }
+
+  isSubscribed(topic: string): boolean {
+    return this.#pump.topics.isSubscribed(this.id, topic);
+  }
+
+  get subscriptions(): string[] {
+    return this.#pump.topics.subscriptions(this.id);
+  }
+
+  publish(topic: string, data: Data, options?: SendOptions): boolean {
+    checkSend(options);
+    return this.#pump.outgoing.publish(topic, data, options, this.id);
+  }
+
+  close(code = 1000, reason = ""): boolean {
+    checkClose(code, reason);
+    return this.open && this.#pump.outgoing.close(this.#peer, code, reason);
+  }
+
+  terminate(): boolean {
+    return this.#peer.ws === this && this.#pump.terminate(this.#peer, CloseReason.Application);
+  }
+
+  ping(data: Data = ""): boolean {
+    const bytes = pingOf(data);
+    return this.open && this.#pump.outgoing.ping(this.#peer, bytes);
+  }
+
+  pause(): void {
+    if (this.#peer.ws === this) this.#pump.pausePeer(this.#peer, true);
+  }
+
+  resume(): void {
+    if (this.#peer.ws === this) this.#pump.pausePeer(this.#peer, false);
+  }
+}
