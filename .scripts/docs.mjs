@@ -1,7 +1,8 @@
 // `npm run docs`: the reference of the package's entry points, from its declarations, into dist/docs.
 //
-// What stands in a table of the code is told from there: options (host/options/table.ts), causes (host/close.ts), the
-// engine's exports (assembly/). Whatever is not documented, or leads nowhere, is an error.
+// What stands in a table of the code is told from there: options (host/options/table.ts), causes
+// (host/shared/close.ts), the engine's exports (assembly/). Whatever is not documented, or leads nowhere, is an
+// error.
 
 import { readFile, readdir, stat } from "node:fs/promises";
 import path from "node:path";

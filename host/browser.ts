@@ -7,7 +7,7 @@
 import * as Comlink from "comlink";
 import type { Connect, Start } from "../worker/entry/page";
 import type { ControlPlane, Notice } from "../worker/control/control";
-import type { Options } from "./options";
+import type { Options } from "./options/types";
 import { refuseUnknown } from "./options/known";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
@@ -15,15 +15,15 @@ import { Fetcher } from "./page/fetch";
 import { type Match, install, matcherOf } from "./page/install";
 import { BUFFER_BYTES, Line, type LineUser } from "./page/line";
 import { webSocketOf } from "./page/websocket";
-import { RunningServer, SERVER_NAMES, type Server, type StartThread } from "./running";
+import { RunningServer, SERVER_NAMES, type Server, type StartThread } from "./server";
 import { unawaited } from "./unawaited";
 
 export type * from "./handler";
-export { CLOSE_TABLE, type CloseRow } from "./close";
-export type { Eviction } from "./options";
+export { CLOSE_TABLE, type CloseRow } from "./shared/close";
+export type { Eviction } from "./options/types";
 export { type Plan, type PlanRow, plan } from "./options/plan";
 export type { Match } from "./page/install";
-export type { Server } from "./running";
+export type { Server } from "./server";
 
 /** Options that are about sockets, files and threads, which a page has none of. */
 const FOREIGN = [

@@ -3,7 +3,7 @@
 // Invariant: what the function gave is sent whole or broken off, never cut short as if it were complete; a body
 // that nobody will read is cancelled. Nothing of a platform is imported.
 
-import { concat } from "./bytes";
+import { concat } from "./shared/text/bytes";
 import type {
   Handler,
   HeaderFields,
@@ -13,11 +13,11 @@ import type {
   StreamChoice,
   UpgradeOptions,
 } from "./handler";
-import { parseJson } from "./json";
-import { MEMBERS, checkHandler } from "./members";
-import type { Answering } from "./response";
-import { describe, isThenable } from "./result";
-import { checkUpgrade } from "./upgrade";
+import { parseJson } from "./shared/text/json";
+import { MEMBERS, checkHandler } from "./shared/members";
+import type { Answering } from "./shared/request/response";
+import { describe, isThenable } from "./shared/result";
+import { checkUpgrade } from "./shared/request/upgrade";
 
 /** What a fetch function gets beside its request. */
 export interface FetchInfo<User = unknown> {

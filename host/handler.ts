@@ -1,6 +1,6 @@
 // The types a user implements and receives: Handler, Request, Response, WebSocket, and the server as a handler sees it.
 // Types only: what a handler gets is made where it runs, in the worker (worker/request/request.ts, socket.ts,
-// stage.ts), on the application's thread (host/exchange.ts, socket.ts, stage.ts), in a thread of the pool
+// stage.ts), on the application's thread (host/local/exchange.ts, socket.ts, stage.ts), in a thread of the pool
 // (worker/entry/thread.ts).
 
 /**

@@ -14,7 +14,7 @@ import type { ControlPlane, Notice } from "../worker/control/control";
 import type { MainData } from "../worker/entry/main";
 import type { TlsContext, TlsOptions } from "../worker/net/transport";
 import { descriptorLimit, fitDescriptors } from "./limits";
-import type { Options } from "./options";
+import type { Options } from "./options/types";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
 import {
@@ -23,24 +23,24 @@ import {
   type Server,
   type StartThread,
   type ThreadEvents,
-} from "./running";
+} from "./server";
 import { variableOf } from "./permission";
 import { explained, threadFlags } from "./start";
 import { unawaited } from "./unawaited";
-import { needWebAssembly } from "./webassembly";
+import { needWebAssembly } from "./shared/webassembly";
 
 export type * from "./handler";
-export type { Server } from "./running";
+export type { Server } from "./server";
 export type { TlsContext, TlsOptions } from "../worker/net/transport";
-export { CLOSE_TABLE, type CloseRow } from "./close";
+export { CLOSE_TABLE, type CloseRow } from "./shared/close";
 export type { LogFields, LogMethod, Logger } from "./log";
-export type { Messages } from "./messages";
+export type { Messages } from "./send/messages";
 export {
   type Publisher,
   type PublisherHandle,
   type TransferredPort,
   openPublisher,
-} from "./publisher";
+} from "./send/publisher";
 export type {
   Eviction,
   LiveName,
@@ -49,7 +49,7 @@ export type {
   Options,
   PoolOptions,
   ShutdownOptions,
-} from "./options";
+} from "./options/types";
 export {
   OPTIONS,
   POOL_OPTIONS,

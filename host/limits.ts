@@ -1,7 +1,7 @@
 // What the operating system lets this process have.
 
 import { readFileSync } from "node:fs";
-import type { Options } from "./options";
+import type { Options } from "./options/types";
 import { mayRead } from "./permission";
 
 /** Descriptors a process needs beside its connections: its files, pipes, the listener, epoll. */

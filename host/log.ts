@@ -5,10 +5,10 @@
 // `onError` or `onEvict` that throws or rejects ends nothing: that of `onEvict` goes to `onError`, that of `onError`
 // to the console.
 
-import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options";
-import { printable, printableBlock } from "./printable";
-import { describe, isThenable, toError, whenSettled } from "./result";
-import { show } from "./show";
+import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options/types";
+import { printable, printableBlock } from "./shared/text/printable";
+import { describe, isThenable, toError, whenSettled } from "./shared/result";
+import { show } from "./shared/text/show";
 
 /** What is told of an event: its name, and more by its kind. Errors are `err`, as pino's serializers expect. */
 export type LogFields = Readonly<Record<string, unknown>> & { readonly event: string };

@@ -12,7 +12,7 @@
 // octets of frames in the same notation; of an answer its status and its fields, Date, Content-Type and
 // Content-Length aside.
 
-import { CLOSE_TABLE } from "../host/close";
+import { CLOSE_TABLE } from "../host/shared/close";
 import type { EngineParams } from "../worker/engine/engine";
 
 /** How a case ends, and how its answers are read. */

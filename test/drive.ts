@@ -33,9 +33,9 @@ import {
   Shut,
   Trait,
 } from "../assembly/abi";
-import { formatAddress } from "../host/address";
-import { reasonName } from "../host/close";
-import { latin1, utf8 } from "../host/text";
+import { formatAddress } from "../host/shared/text/address";
+import { reasonName } from "../host/shared/close";
+import { latin1, utf8 } from "../host/shared/text/text";
 import type { Engine, EngineParams } from "../worker/engine/engine";
 import { testEngine } from "./wasm";
 

@@ -2,8 +2,8 @@
 
 import { CloseReason } from "../assembly/abi";
 import { rangeText, valueText } from "../host/cli/values";
-import { CLOSE_TABLE } from "../host/close";
-import type { Options } from "../host/options";
+import { CLOSE_TABLE } from "../host/shared/close";
+import type { Options } from "../host/options/types";
 import { plan } from "../host/options/plan";
 import { OPTIONS, type OptionName, type OptionRow, POOL_OPTIONS } from "../host/options/table";
 

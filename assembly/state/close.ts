@@ -1,6 +1,7 @@
 // What a close reason means on the wire: the HTTP status of a refusal, the code and text of a Close frame.
 //
-// Invariant: host/close.ts is the only source. The host copies it into the table here, before the first connection.
+// Invariant: host/shared/close.ts is the only source. The host copies it into the table here, before the first
+// connection.
 
 import {
   CLOSE_REASONS,

@@ -4,7 +4,7 @@
 // arrives.
 
 import { descriptorLimit } from "../limits";
-import { printable } from "../printable";
+import { printable } from "../shared/text/printable";
 import { Client, type Target, type Watcher } from "./client";
 import { type Flag, type Given, numberOf, textOf } from "./flags";
 import { Latency, type Times } from "./latency";

@@ -1,11 +1,11 @@
 // `ringcast plan`: what a server with these options takes, before anything starts.
 
 import { descriptorLimit, fitDescriptors } from "../limits";
-import type { Options } from "../options";
+import type { Options } from "../options/types";
 import { planOf } from "../options/plan";
 import { settle } from "../options/settle";
 import { type Flag, type Given, numberOf } from "./flags";
-import { SERVER_FLAGS, optionsOf } from "./server";
+import { SERVER_FLAGS, optionsOf } from "./options";
 import { bold, say, table } from "./terminal";
 import { UsageError, bytesText, countText, parseRate, parseSize, secondsText } from "./values";
 

@@ -7,7 +7,7 @@ import { type Options, type Server, serve } from "../index";
 import { nearest } from "../options/known";
 import { settleShutdown } from "../options/settle";
 import { type Flag, type Given, textOf } from "./flags";
-import { SERVER_FLAGS, optionsOf } from "./server";
+import { SERVER_FLAGS, optionsOf } from "./options";
 import { bold, complain, onSignal, say } from "./terminal";
 import { Failure, UsageError, parseTime } from "./values";
 import { watchModules, watchedUrl } from "./watch";

@@ -3,7 +3,7 @@
 // Invariant: what a server has sent is printed by `table` and `complain`, which escape its control characters, or after
 // `printable`.
 
-import { printable, printableBlock } from "../printable";
+import { printable, printableBlock } from "../shared/text/printable";
 
 const { stdout, stderr } = process;
 

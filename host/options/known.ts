@@ -2,8 +2,8 @@
 //
 // Invariant: an object of options with a name that nothing reads is refused, wherever it is given.
 
-import { describe } from "../result";
-import { show } from "../show";
+import { describe } from "../shared/result";
+import { show } from "../shared/text/show";
 
 /** How many letters differ (Levenshtein); two neighbours that are swapped count as one. */
 export function distance(a: string, b: string): number {

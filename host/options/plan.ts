@@ -3,7 +3,7 @@
 
 import { Param } from "../../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
-import type { Options } from "../options";
+import type { Options } from "./types";
 import { engineParams } from "./params";
 import { type Settings, settle } from "./settle";
 import { OPTIONS } from "./table";

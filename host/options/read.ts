@@ -1,11 +1,11 @@
 // Reads options one by one. What is wrong is a TypeError or RangeError that names the option, the value and the range.
 
-import { ANY, isAddress, isRange } from "../address";
+import { ANY, isAddress, isRange } from "../shared/text/address";
 import { checkLogger } from "../log";
-import { listedHost, listedOrigin } from "../origin";
-import type { Options, PoolOptions } from "../options";
-import { show } from "../show";
-import { LONE_SURROGATE } from "../topic";
+import { listedHost, listedOrigin } from "../shared/text/origin";
+import type { Options, PoolOptions } from "./types";
+import { show } from "../shared/text/show";
+import { LONE_SURROGATE } from "../shared/message/topic";
 import { isOptions, readOptions } from "./known";
 import { bytesIn } from "./size";
 import { type ListName, type OptionRow, POOL_OPTIONS } from "./table";

@@ -3,10 +3,10 @@
 // Invariant: settings are whole and without contradiction, and name each option of the table.
 
 import type { TlsOptions } from "../../worker/net/transport";
-import type { LiveName, LiveOptions, Options, ShutdownOptions } from "../options";
-import { isThenable } from "../result";
-import { show } from "../show";
-import { checkTlsChange, readTls } from "../tls";
+import type { LiveName, LiveOptions, Options, ShutdownOptions } from "./types";
+import { isThenable } from "../shared/result";
+import { show } from "../shared/text/show";
+import { checkTlsChange, readTls } from "./tls";
 import { refuseContradictions } from "./contradictions";
 import { ALIASES, isOptions, readOptions, refuseUnknown } from "./known";
 import {

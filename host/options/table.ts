@@ -3,7 +3,7 @@
 // the reference come from it.
 
 import type { Param } from "../../assembly/abi";
-import type { Options, PoolOptions } from "../options";
+import type { Options, PoolOptions } from "./types";
 
 /** Names of the options that are plain numbers, flags and words. */
 export type OptionName = Exclude<

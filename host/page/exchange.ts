@@ -3,7 +3,7 @@
 // Invariant: the engine sends no more than the reader of the body takes and the channel holds. It ends once: with
 // the answer's end, with an error, or aborted; what it had of the connection is let go of then.
 
-import { type AnswerHead, AnswerReader, type AnswerUser } from "../answer";
+import { type AnswerHead, AnswerReader, type AnswerUser } from "../codec/response";
 import type { Line, LineEnd, LineUser } from "./line";
 
 /** What goes out. */

@@ -3,7 +3,7 @@
 //
 // Invariant: `closed` is told once and last; nothing is written behind a Close.
 
-import { type AnswerHead, AnswerReader, type AnswerUser, fieldOf } from "../answer";
+import { type AnswerHead, AnswerReader, type AnswerUser, fieldOf } from "../codec/response";
 import {
   CLOSE,
   FrameError,
@@ -12,9 +12,9 @@ import {
   PONG,
   closePayload,
   frameOf,
-} from "./frames";
+} from "../codec/frames";
 import type { Line, LineEnd, LineUser } from "./line";
-import { sha1 } from "./sha1";
+import { sha1 } from "../codec/sha1";
 
 /** What connects. */
 export interface Dialler {

@@ -4,8 +4,8 @@
 // Invariant: state changes with the event that tells of it, each in a task of its own. An `open` may come once,
 // `close` comes once and last.
 
-import { BINARY, NO_CODE, TEXT } from "./frames";
-import { Handlers } from "./handlers";
+import { BINARY, NO_CODE, TEXT } from "../codec/frames";
+import { Handlers } from "../shared/request/listeners";
 import { type Dialler, type Ending, Session } from "./session";
 import { queueTask } from "./tasks";
 

@@ -7,9 +7,9 @@ import {
   type AnswerUser,
   fieldOf as fieldIn,
   AnswerReader as OneAnswer,
-} from "../answer";
-import { concat } from "../bytes";
-import { copyBytes } from "../text";
+} from "../codec/response";
+import { concat } from "../shared/text/bytes";
+import { copyBytes } from "../shared/text/text";
 
 /** One answer, whole. */
 export interface TestAnswer {

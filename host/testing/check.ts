@@ -3,7 +3,7 @@
 
 import { type Known, refuseUnknown } from "../options/known";
 import { bytesIn } from "../options/size";
-import { show } from "../show";
+import { show } from "../shared/text/show";
 
 /** What a value must be: a test of it, and what that is called. */
 type Kind = readonly [isGood: (value: unknown) => boolean, what: string];

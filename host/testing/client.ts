@@ -1,7 +1,7 @@
 // A WebSocket client: frames over a client of bytes, and what came of them, decoded.
 
-import { concat } from "../bytes";
-import { show } from "../show";
+import { concat } from "../shared/text/bytes";
+import { show } from "../shared/text/show";
 import { AnswerReader, type TestAnswer, fieldOf } from "./answer";
 import { checkData, checkGroup } from "./check";
 import { type Frame, type FrameOptions, FrameReader, OPCODE, encodeFrame } from "./frames";

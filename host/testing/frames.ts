@@ -1,6 +1,6 @@
 // WebSocket frames (RFC 6455 5.2) as a client makes and reads them.
 
-import { concat } from "../bytes";
+import { concat } from "../shared/text/bytes";
 
 /** How a frame is made; what is left out is as it should be. */
 export interface FrameOptions {

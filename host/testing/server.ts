@@ -10,17 +10,17 @@ import type {
   Stats,
   WebSocket,
 } from "../handler";
-import { checkClose } from "../close";
-import { quiet, serverEnded } from "../ended";
-import { messageOf } from "../data";
-import { checkId, publishFlags, sendFlags } from "../flags";
-import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options";
+import { checkClose } from "../shared/close";
+import { quiet, serverEnded } from "../shared/ended";
+import { messageOf } from "../shared/message/data";
+import { checkId, publishFlags, sendFlags } from "../shared/message/flags";
+import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options/types";
 import { type Plan, planOf } from "../options/plan";
 import { type Settings, settleChanges, settleShutdown } from "../options/settle";
-import type { PublisherHandle } from "../publisher";
-import type { Server } from "../running";
-import { BufferStage } from "../stage";
-import { checkTopic } from "../topic";
+import type { PublisherHandle } from "../send/publisher";
+import type { Server } from "../server";
+import { BufferStage } from "../shared/message/stage";
+import { checkTopic } from "../shared/message/topic";
 import { configure } from "../../worker/control/configure";
 import type { Listener } from "../../worker/net/transport";
 import type { Pump } from "../../worker/pump/pump";

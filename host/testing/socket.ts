@@ -4,9 +4,9 @@
 // server, which sees a slow reader.
 
 import type { MemorySocket } from "../../worker/net/memory";
-import { concat } from "../bytes";
+import { concat } from "../shared/text/bytes";
 import type { Size } from "../options/size";
-import { show } from "../show";
+import { show } from "../shared/text/show";
 import { AnswerReader, type TestAnswer } from "./answer";
 import { checkData, checkGroup, readBuffer } from "./check";
 import type { Network } from "./network";

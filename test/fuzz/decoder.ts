@@ -7,7 +7,7 @@
 // whole; the number of fragments when the head is whole; text at each octet; a Close, and a compressed
 // message, when it is whole.
 
-import { CLOSE_TABLE } from "../../host/close";
+import { CLOSE_TABLE } from "../../host/shared/close";
 import { inflateMessage } from "./inflate";
 
 type Cause = keyof typeof CLOSE_TABLE;

@@ -3,7 +3,7 @@
 // Invariant of the run: nothing leaks, nobody stays beyond its time limits, and every counter is the sum of what it
 // counts.
 
-import { EVICTIONS } from "../../host/close";
+import { EVICTIONS } from "../../host/shared/close";
 import { Control } from "../../assembly/abi";
 import type { Stats } from "../../host/handler";
 import type { Client } from "./client";

@@ -3,7 +3,7 @@
 // Invariant: each answer and frame is told to the judge once, as soon as it is whole; nothing arrives after the last
 // answer of a connection, or after a Close; a pong answers a ping, in their order; the client's end is told once.
 
-import { latin1 } from "../../host/text";
+import { latin1 } from "../../host/shared/text/text";
 import type { MemorySocket } from "../../worker/net/memory";
 import { closeFrame } from "../frame";
 import type { Judge } from "./judge";

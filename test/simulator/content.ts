@@ -1,6 +1,6 @@
 // What messages and bodies hold: all of it follows from their tag, so that a byte of another is seen.
 
-import { byteLength, latin1 } from "../../host/text";
+import { byteLength, latin1 } from "../../host/shared/text/text";
 
 const encoder = new TextEncoder();
 

@@ -1,7 +1,7 @@
 // The judge of exact mode: what arrives at each client is what the model says, and for a client that reads at once
 // that is everything, whenever nothing is under way.
 
-import { latin1 } from "../../host/text";
+import { latin1 } from "../../host/shared/text/text";
 import type { Client } from "./client";
 import type { Court, Judge } from "./judge";
 import { Model, type Peer } from "./model";

@@ -12,7 +12,7 @@ import type {
   Response,
   WebSocket,
 } from "../../host/handler";
-import { latin1, toBytes, utf8 } from "../../host/text";
+import { latin1, toBytes, utf8 } from "../../host/shared/text/text";
 import type { Client } from "./client";
 import { LARGE_BYTES, STATIC_BYTES, bodyOf, piecesOf } from "./content";
 import { ThreadEnd } from "./places";

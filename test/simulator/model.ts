@@ -4,8 +4,8 @@
 // clients until nothing is under way. So all that happens is a list, and each entry adds bytes to the ends of queues.
 // Pings and pongs are not part of it: they may stand anywhere between frames (client.ts).
 
-import { CLOSE_TABLE } from "../../host/close";
-import { toBytes } from "../../host/text";
+import { CLOSE_TABLE } from "../../host/shared/close";
+import { toBytes } from "../../host/shared/text/text";
 import { zlibCodec } from "../../worker/net/zlib";
 import type { Client } from "./client";
 import { type Framing, answerOf, closeOf, frameOf, refusalOf, switchOf } from "./octets";

@@ -1,7 +1,7 @@
 // What a server must write, for the model: answers of RFC 9112 in the order of fields that this server has, the opening
 // handshake and frames of RFC 6455.
 
-import { toBytes } from "../../host/text";
+import { toBytes } from "../../host/shared/text/text";
 import type { Ask } from "./steps";
 
 /** The Date of all answers in exact mode. */

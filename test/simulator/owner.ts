@@ -3,10 +3,10 @@
 // Invariant: the judge is told of a call when it is made, in the order of the calls.
 
 import { Control, Param } from "../../assembly/abi";
-import type { Payload } from "../../host/data";
+import type { Payload } from "../../host/shared/message/data";
 import type { PublishOptions, WebSocket } from "../../host/handler";
-import { MessageWriter } from "../../host/messages";
-import { toBytes } from "../../host/text";
+import { MessageWriter } from "../../host/send/messages";
+import { toBytes } from "../../host/shared/text/text";
 import type { Client } from "./client";
 import { TAG_BYTES, burstOf, dataOf } from "./content";
 import { type Call, type Of, type Publish, TOPICS, type Via } from "./steps";

@@ -3,16 +3,16 @@
 //
 // Invariant: messages arrive whole and in order.
 
-import { type Payload, bytesOf } from "../../host/data";
+import { type Payload, bytesOf } from "../../host/shared/message/data";
 import type { Handler, StaticBody } from "../../host/handler";
-import { Application } from "../../host/application";
-import { Credit } from "../../host/credit";
-import type { InboxWriter } from "../../host/inbox";
-import { OwnRequest } from "../../host/request";
-import { Answering, type Field, type Upgrade } from "../../host/response";
-import { type Told, describe } from "../../host/result";
-import { copyBytes, toBytes } from "../../host/text";
-import { PIECE_COST } from "../../host/wire";
+import { Application } from "../../host/local/application";
+import { Credit } from "../../host/shared/message/credit";
+import type { InboxWriter } from "../../host/send/inbox-writer";
+import { OwnRequest } from "../../host/shared/request/request";
+import { Answering, type Field, type Upgrade } from "../../host/shared/request/response";
+import { type Told, describe } from "../../host/shared/result";
+import { copyBytes, toBytes } from "../../host/shared/text/text";
+import { PIECE_COST } from "../../host/shared/message/wire";
 import type { SharedInbox } from "../../worker/inbox/inbox-reader";
 import type { PiecePort, Threads } from "../../worker/net/transport";
 import type { VirtualClock } from "../../worker/net/memory";

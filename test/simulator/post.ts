@@ -3,8 +3,8 @@
 // Invariant: as with the real threads, what one side writes or posts reaches the other a while later, in order.
 
 import { INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
-import { InboxWriter, inboxMemory } from "../../host/inbox";
-import { Mirror } from "../../host/mirror";
+import { InboxWriter, inboxMemory } from "../../host/send/inbox-writer";
+import { Mirror } from "../../host/send/mirror-writer";
 import { type Inbox, SharedInbox } from "../../worker/inbox/inbox-reader";
 import { MirroredInbox } from "../../worker/inbox/mirror-reader";
 import type { VirtualClock } from "../../worker/net/memory";

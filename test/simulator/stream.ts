@@ -1,7 +1,7 @@
 // A client's bytes taken apart, strictly: answers and frames, each as soon as it is whole. What no server may
 // send is refused. Written from RFC 9112 and RFC 6455, slowly.
 
-import { latin1, utf8 } from "../../host/text";
+import { latin1, utf8 } from "../../host/shared/text/text";
 
 /** An answer that has arrived. */
 export interface Arrived {

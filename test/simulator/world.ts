@@ -5,8 +5,8 @@
 
 import { createHash } from "node:crypto";
 import type { StaticBody, WebSocket } from "../../host/handler";
-import { CLOSE_TABLE } from "../../host/close";
-import type { Application } from "../../host/application";
+import { CLOSE_TABLE } from "../../host/shared/close";
+import type { Application } from "../../host/local/application";
 import { Runner } from "../../host/testing/run";
 import type { Engine } from "../../worker/engine/engine";
 import { configure } from "../../worker/control/configure";

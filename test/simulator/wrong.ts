@@ -1,6 +1,6 @@
 // What clients do wrong, and what they offer: bytes that must be refused, and how.
 
-import type { CLOSE_TABLE } from "../../host/close";
+import type { CLOSE_TABLE } from "../../host/shared/close";
 import { zlibCodec } from "../../worker/net/zlib";
 import { closeFrame, frame } from "../frame";
 

@@ -3,7 +3,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CloseReason, Control, NONE, Param } from "../../assembly/abi";
-import { isAddress } from "../../host/address";
+import { isAddress } from "../../host/shared/text/address";
 import { Random } from "../../host/testing/random";
 import { Drive, HANDSHAKE, type Wire } from "../drive";
 import { text } from "../frame";

@@ -7,7 +7,7 @@ import type { Client } from "../../host/cli/client";
 import { flagsText, parseFlags } from "../../host/cli/flags";
 import { Latency, Times, sentAt } from "../../host/cli/latency";
 import { SERVE_FLAGS } from "../../host/cli/serve";
-import { SERVER_FLAGS, kebab, optionsOf } from "../../host/cli/server";
+import { SERVER_FLAGS, kebab, optionsOf } from "../../host/cli/options";
 import { readFigures, rowsOf } from "../../host/cli/stats";
 import {
   UsageError,
@@ -20,7 +20,7 @@ import {
   secondsText,
   valueText,
 } from "../../host/cli/values";
-import type { Options } from "../../host/options";
+import type { Options } from "../../host/options/types";
 import { nearest } from "../../host/options/known";
 import { settle } from "../../host/options/settle";
 import { OPTIONS, POOL_OPTIONS } from "../../host/options/table";

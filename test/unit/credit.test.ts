@@ -2,9 +2,9 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type CreditLimits, Credits } from "../../host/credits";
-import { InboxWriter, inboxMemory } from "../../host/inbox";
-import { MessageWriter } from "../../host/messages";
+import { type CreditLimits, Credits } from "../../host/send/credits";
+import { InboxWriter, inboxMemory } from "../../host/send/inbox-writer";
+import { MessageWriter } from "../../host/send/messages";
 import { Runner } from "../../host/testing/run";
 import { SharedInbox } from "../../worker/inbox/inbox-reader";
 import { VirtualClock } from "../../worker/net/memory";

@@ -3,8 +3,8 @@
 import { runInNewContext } from "node:vm";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { bytesOf, dataOf, messageOf, sizeOf } from "../../host/data";
-import { isUtf8 } from "../../host/text";
+import { bytesOf, dataOf, messageOf, sizeOf } from "../../host/shared/message/data";
+import { isUtf8 } from "../../host/shared/text/text";
 import { GOOD, problemsOf } from "../suite/data";
 
 const data = suite("data");

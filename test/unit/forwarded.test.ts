@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { AddressSet, isAddress, isRange } from "../../host/address";
+import { AddressSet, isAddress, isRange } from "../../host/shared/text/address";
 import { settle } from "../../host/options/settle";
 import { createTestServer } from "../../host/testing";
 import { clientOf } from "../../worker/request/forwarded";

@@ -2,9 +2,9 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Application } from "../../host/application";
+import { Application } from "../../host/local/application";
 import type { Handler } from "../../host/handler";
-import { InboxWriter, inboxMemory } from "../../host/inbox";
+import { InboxWriter, inboxMemory } from "../../host/send/inbox-writer";
 import { Runner } from "../../host/testing/run";
 import { SharedInbox } from "../../worker/inbox/inbox-reader";
 import type { Link } from "../../worker/net/transport";

@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CloseReason, Outcome } from "../../assembly/abi";
 import type { Stats } from "../../host/handler";
-import type { Eviction } from "../../host/options";
+import type { Eviction } from "../../host/options/types";
 import { createTestServer } from "../../host/testing";
 import { Random } from "../../host/testing/random";
 import { zlibCodec } from "../../worker/net/zlib";

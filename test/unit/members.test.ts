@@ -3,7 +3,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { fetchHandler } from "../../host/fetch";
-import { MEMBERS, checkHandler } from "../../host/members";
+import { MEMBERS, checkHandler } from "../../host/shared/members";
 import { createTestServer } from "../../host/testing";
 
 const members = suite("members");

@@ -3,7 +3,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { LiveName, Options } from "../../host/options";
+import type { LiveName, Options } from "../../host/options/types";
 import { plan } from "../../host/options/plan";
 import { settle, settleChanges } from "../../host/options/settle";
 import { OPTIONS, type OptionRow, POOL_OPTIONS } from "../../host/options/table";

@@ -14,12 +14,12 @@ import {
   RECORD_TOTAL,
   RecordKind,
 } from "../../assembly/abi";
-import { InboxWriter } from "../../host/inbox";
-import { Mirror } from "../../host/mirror";
-import { AnswerError, AnswerReader } from "../../host/answer";
-import { FrameError, FrameReader, closePayload, frameOf } from "../../host/page/frames";
+import { InboxWriter } from "../../host/send/inbox-writer";
+import { Mirror } from "../../host/send/mirror-writer";
+import { AnswerError, AnswerReader } from "../../host/codec/response";
+import { FrameError, FrameReader, closePayload, frameOf } from "../../host/codec/frames";
 import { matcherOf } from "../../host/page/install";
-import { sha1 } from "../../host/page/sha1";
+import { sha1 } from "../../host/codec/sha1";
 import { SharedInbox } from "../../worker/inbox/inbox-reader";
 import { MirroredInbox } from "../../worker/inbox/mirror-reader";
 import { Random } from "../../host/testing/random";

@@ -2,8 +2,8 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { parseJson } from "../../host/json";
-import { printable, printableBlock, printableLines } from "../../host/printable";
+import { parseJson } from "../../host/shared/text/json";
+import { printable, printableBlock, printableLines } from "../../host/shared/text/printable";
 
 const test = suite("printable");
 

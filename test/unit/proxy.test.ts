@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { Arrival, CloseReason, Control } from "../../assembly/abi";
 import { settle } from "../../host/options/settle";
 import { type TestOptions, createTestServer } from "../../host/testing";
-import { reasonName } from "../../host/close";
+import { reasonName } from "../../host/shared/close";
 import { type Bytes, Drive, HANDSHAKE, octets } from "../drive";
 import { replies } from "../reply";
 

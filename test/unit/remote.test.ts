@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { INBOX_WORDS } from "../../assembly/abi";
 import { Runner } from "../../host/testing/run";
-import { MEMBERS, type Member } from "../../host/members";
+import { MEMBERS, type Member } from "../../host/shared/members";
 import {
   HANDLED_BYTES,
   OP_BYTES,
@@ -12,7 +12,7 @@ import {
   TAKEN_BATCHES,
   TAKEN_WAITING,
   readBatch,
-} from "../../host/wire";
+} from "../../host/shared/message/wire";
 import type { Link } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
 import type { Peer } from "../../worker/pump/peer";

@@ -3,8 +3,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { FrameFlag } from "../../assembly/abi";
-import { BufferStage } from "../../host/stage";
-import { isUtf8 } from "../../host/text";
+import { BufferStage } from "../../host/shared/message/stage";
+import { isUtf8 } from "../../host/shared/text/text";
 
 const stage = suite("stage");
 const RING = 4096;

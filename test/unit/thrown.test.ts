@@ -3,7 +3,14 @@
 import { createContext, runInContext } from "node:vm";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { describe, errorOf, isInstance, isThenable, toError, whenSettled } from "../../host/result";
+import {
+  describe,
+  errorOf,
+  isInstance,
+  isThenable,
+  toError,
+  whenSettled,
+} from "../../host/shared/result";
 import { fileUrl } from "../e2e/peer";
 
 const thrown = suite("thrown");

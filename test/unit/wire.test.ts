@@ -3,9 +3,15 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Credit } from "../../host/credit";
-import { latin1, recentLatin1, viewOf } from "../../host/text";
-import { Told, decodeFields, encodeFields, readBatch, wordAt } from "../../host/wire";
+import { Credit } from "../../host/shared/message/credit";
+import { latin1, recentLatin1, viewOf } from "../../host/shared/text/text";
+import {
+  Told,
+  decodeFields,
+  encodeFields,
+  readBatch,
+  wordAt,
+} from "../../host/shared/message/wire";
 import { Batch } from "../../worker/place/batch";
 import { type Fate, Lane } from "../../worker/place/lane";
 import type { Peer } from "../../worker/pump/peer";

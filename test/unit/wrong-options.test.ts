@@ -6,7 +6,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Response } from "../../host/handler";
-import type { LiveOptions, Options } from "../../host/options";
+import type { LiveOptions, Options } from "../../host/options/types";
 import { settle, settleChanges } from "../../host/options/settle";
 import { type TestServer, createTestServer } from "../../host/testing";
 

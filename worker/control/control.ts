@@ -3,13 +3,13 @@
 
 import { INBOX_WORDS } from "../../assembly/abi";
 import type { Handler, Stats } from "../../host/handler";
-import type { Eviction, PoolOptions } from "../../host/options";
+import type { Eviction, PoolOptions } from "../../host/options/types";
 import { engineParams } from "../../host/options/params";
 import type { Settings } from "../../host/options/settle";
 import type { OptionName } from "../../host/options/table";
-import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/publisher";
-import { tooLate } from "../../host/members";
-import { type Told, describe, errorOf, toError } from "../../host/result";
+import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/send/publisher";
+import { tooLate } from "../../host/shared/members";
+import { type Told, describe, errorOf, toError } from "../../host/shared/result";
 import { Complaints } from "../pump/complaints";
 import { configure, runLimit } from "./configure";
 import { Engine } from "../engine/engine";

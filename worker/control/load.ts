@@ -1,8 +1,8 @@
 // A handler's module, imported: in the worker, and in each thread of a pool.
 
 import type { Handler, HandlerModule, HandlerServer } from "../../host/handler";
-import { checkHandler } from "../../host/members";
-import { describe } from "../../host/result";
+import { checkHandler } from "../../host/shared/members";
+import { describe } from "../../host/shared/result";
 
 /** What a module threw, with the module's name in front: a syntax error's message alone does not say where. */
 function named(url: string, thrown: unknown): Error {

@@ -1,7 +1,7 @@
 // What of validated options goes to the pump, the same wherever it runs; the engine's part is `engineParams`.
 
 import type { Settings } from "../../host/options/settle";
-import { AddressSet } from "../../host/address";
+import { AddressSet } from "../../host/shared/text/address";
 import type { PumpOptions } from "../pump/pump";
 
 type PumpSettings = Pick<

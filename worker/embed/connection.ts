@@ -4,13 +4,13 @@
 // it keeps at most those of one call: it says then that it does not read, and refuses more.
 
 import { Answer, CloseReason, Control, FrameFlag, Outcome, SLOT_LIMIT } from "../../assembly/abi";
-import { checkClose } from "../../host/close";
-import { bytesOf, messageOf, pingOf } from "../../host/data";
-import { flagsOf } from "../../host/flags";
+import { checkClose } from "../../host/shared/close";
+import { bytesOf, messageOf, pingOf } from "../../host/shared/message/data";
+import { flagsOf } from "../../host/shared/message/flags";
 import type { Data } from "../../host/handler";
-import { show } from "../../host/show";
-import { checkBody, checkField } from "../../host/response";
-import { putUtf8 } from "../../host/text";
+import { show } from "../../host/shared/text/show";
+import { checkBody, checkField } from "../../host/shared/request/response";
+import { putUtf8 } from "../../host/shared/text/text";
 import type { EngineDriver } from "./driver";
 import { lengthOf } from "../engine/engine";
 

@@ -37,13 +37,13 @@ import {
   Shut,
   Trait,
 } from "../../assembly/abi";
-import { CLOSE_TABLE, reasonName } from "../../host/close";
-import { bytesOf, messageOf } from "../../host/data";
-import { flagsOf } from "../../host/flags";
+import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
+import { bytesOf, messageOf } from "../../host/shared/message/data";
+import { flagsOf } from "../../host/shared/message/flags";
 import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
 import { refuseUnknown } from "../../host/options/known";
-import { show } from "../../host/show";
-import { copyBytes, utf8 } from "../../host/text";
+import { show } from "../../host/shared/text/show";
+import { copyBytes, utf8 } from "../../host/shared/text/text";
 import { type Engine, lengthOf } from "../engine/engine";
 import { RequestImpl } from "../request/request";
 import { statsOf } from "../engine/stats";

@@ -2,17 +2,17 @@
 // platform.
 
 import { Param } from "../../assembly/abi";
-import type { Options } from "../../host/options";
+import type { Options } from "../../host/options/types";
 import { engineParams } from "../../host/options/params";
 import { refusePlan } from "../../host/options/plan";
 import { settle } from "../../host/options/settle";
 import { OPTIONS } from "../../host/options/table";
-import { needWebAssembly } from "../../host/webassembly";
+import { needWebAssembly } from "../../host/shared/webassembly";
 import { Engine, type EngineParams } from "../engine/engine";
 import { wasmModule } from "../entry/wasm";
 
 export { ABI_VERSION, CloseReason, Control, EventKind, Outcome, Param } from "../../assembly/abi";
-export { CLOSE_TABLE, type CloseRow } from "../../host/close";
+export { CLOSE_TABLE, type CloseRow } from "../../host/shared/close";
 export type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
 export {
   type DriverClock,
@@ -21,7 +21,7 @@ export {
   EngineDriver,
 } from "./driver";
 export { Engine, type EngineExports, type EngineParams, type Fields } from "../engine/engine";
-export type { RequestHead } from "../../host/request";
+export type { RequestHead } from "../../host/shared/request/request";
 export { wasmBytes } from "../entry/wasm";
 export { Wire, type WireFields } from "./connection";
 

@@ -3,8 +3,8 @@
 //
 // Invariant: the memory grows exactly once, in the constructor, before the first view is made.
 
-import { CLOSE_TABLE } from "../../host/close";
-import { checkTopic } from "../../host/topic";
+import { CLOSE_TABLE } from "../../host/shared/close";
+import { checkTopic } from "../../host/shared/message/topic";
 import {
   ABI_VERSION,
   CONN_BACKLOG,
@@ -36,13 +36,13 @@ import {
   REASON_TEXT,
   TOPIC_NAME_BYTES,
 } from "../../assembly/abi";
-import type { RequestHead } from "../../host/request";
-import type { Field } from "../../host/response";
-import { noMemory } from "../../host/webassembly";
-import { latin1, putLatin1, putUtf8, viewOf } from "../../host/text";
-import { encodeFields } from "../../host/wire";
+import type { RequestHead } from "../../host/shared/request/request";
+import type { Field } from "../../host/shared/request/response";
+import { noMemory } from "../../host/shared/webassembly";
+import { latin1, putLatin1, putUtf8, viewOf } from "../../host/shared/text/text";
+import { encodeFields } from "../../host/shared/message/wire";
 
-export { byteLength, putUtf8, toBytes, utf8 } from "../../host/text";
+export { byteLength, putUtf8, toBytes, utf8 } from "../../host/shared/text/text";
 
 /** The functions of the wasm module; `assembly/index.ts` documents each. */
 export interface EngineExports {

@@ -1,7 +1,7 @@
 // Counters and gauges, out of the engine's control table.
 
 import { CloseReason, Control, LAG_CLASSES, LAG_FIRST, Param } from "../../assembly/abi";
-import { CLOSE_TABLE } from "../../host/close";
+import { CLOSE_TABLE } from "../../host/shared/close";
 import type { Stats } from "../../host/handler";
 import type { Engine } from "./engine";
 

@@ -1,6 +1,6 @@
 // The engine's wasm, embedded by the bundler.
 
-import { needWebAssembly } from "../../host/webassembly";
+import { needWebAssembly } from "../../host/shared/webassembly";
 import bytes from "../../dist/engine.wasm";
 
 let compiled: WebAssembly.Module | undefined;

@@ -1,10 +1,10 @@
-// What one producer's messages for single clients still take of their queues: the other side of host/credits.ts.
+// What one producer's messages for single clients still take of their queues: the other side of host/send/credits.ts.
 //
 // Invariant: `owed` is what was carried out for a client and not yet reported as gone. Each id that a producer sends to
 // is reported as ended once its client has: at the end of the client, or at the message when it came later.
 
 import { Param } from "../../assembly/abi";
-import { PIECE_COST, idOf } from "../../host/wire";
+import { PIECE_COST, idOf } from "../../host/shared/message/wire";
 import type { Peer } from "../pump/peer";
 import type { Pump } from "../pump/pump";
 

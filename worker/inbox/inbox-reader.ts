@@ -21,8 +21,8 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../../assembly/abi";
-import { utf8, viewOf } from "../../host/text";
-import { idOf } from "../../host/wire";
+import { utf8, viewOf } from "../../host/shared/text/text";
+import { idOf } from "../../host/shared/message/wire";
 import { Debts } from "./debts";
 import type { Peer } from "../pump/peer";
 import type { Pump } from "../pump/pump";

@@ -1,12 +1,17 @@
 // The worker's side of an inbox where no memory can be shared: its own copy of the producer's records, which
-// come as messages (host/mirror.ts).
+// come as messages (host/send/mirror-writer.ts).
 //
 // Invariant: a record lies where the producer wrote it. The producer is told at the end of a turn how far that
 // has come.
 
 import { INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
-import { viewOf } from "../../host/text";
-import { HANDLED_BYTES, HANDLED_ERRORS, HANDLED_REQUESTS, TAKEN_BATCHES } from "../../host/wire";
+import { viewOf } from "../../host/shared/text/text";
+import {
+  HANDLED_BYTES,
+  HANDLED_ERRORS,
+  HANDLED_REQUESTS,
+  TAKEN_BATCHES,
+} from "../../host/shared/message/wire";
 import type { Records } from "../control/control";
 import type { Inbox, SharedInbox } from "./inbox-reader";
 import type { Pump } from "../pump/pump";

@@ -13,8 +13,8 @@ import {
   RECORD_TOTAL,
   RECORD_VALUE,
 } from "../../assembly/abi";
-import { viewOf } from "../../host/text";
-import type { Told } from "../../host/wire";
+import { viewOf } from "../../host/shared/text/text";
+import type { Told } from "../../host/shared/message/wire";
 
 const START = 65536;
 

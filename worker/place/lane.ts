@@ -4,8 +4,8 @@
 // Invariant: pieces are sent in the order they came in. `owed` is what was taken in and not yet reported as
 // gone; what the engine's queue had no room for is kept, and nothing overtakes it.
 
-import { copyBytes } from "../../host/text";
-import { PIECE_COST } from "../../host/wire";
+import { copyBytes } from "../../host/shared/text/text";
+import { PIECE_COST } from "../../host/shared/message/wire";
 import type { Peer } from "../pump/peer";
 
 /** What became of a piece. */

@@ -14,9 +14,9 @@ import type {
   Request,
   Response,
 } from "../../host/handler";
-import { MEMBERS } from "../../host/members";
-import { describe, errorOf, toError } from "../../host/result";
-import { toBytes } from "../../host/text";
+import { MEMBERS } from "../../host/shared/members";
+import { describe, errorOf, toError } from "../../host/shared/result";
+import { toBytes } from "../../host/shared/text/text";
 import { type Fate, Lane } from "./lane";
 import type { PiecePort, Threads } from "../net/transport";
 import type { Peer } from "../pump/peer";

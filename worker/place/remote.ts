@@ -15,9 +15,9 @@ import type {
   Response,
   WebSocket,
 } from "../../host/handler";
-import { reasonName } from "../../host/close";
-import { MEMBERS, type Member } from "../../host/members";
-import { latin1, putLatin1, toBytes, utf8 } from "../../host/text";
+import { reasonName } from "../../host/shared/close";
+import { MEMBERS, type Member } from "../../host/shared/members";
+import { latin1, putLatin1, toBytes, utf8 } from "../../host/shared/text/text";
 import {
   ANSWER_CLOSE,
   ANSWER_LENGTH,
@@ -51,7 +51,7 @@ import {
   idOf,
   laneBytes,
   wordAt,
-} from "../../host/wire";
+} from "../../host/shared/message/wire";
 import { Batch } from "./batch";
 import type { Host } from "../inbox/inbox-reader";
 import { type Fate, Lane } from "./lane";

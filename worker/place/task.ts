@@ -1,9 +1,9 @@
 // What the worker and a thread of its pool say to each other about one request. Types only.
 
 import type { PeerCertificate } from "../../host/handler";
-import type { RequestHead } from "../../host/request";
-import type { Field, Upgrade } from "../../host/response";
-import type { Told } from "../../host/result";
+import type { RequestHead } from "../../host/shared/request/request";
+import type { Field, Upgrade } from "../../host/shared/request/response";
+import type { Told } from "../../host/shared/result";
 import type { PiecePort } from "../net/transport";
 
 /** What a thread is started with. */

@@ -1,7 +1,7 @@
 // Errors that may come by the thousand, such as those of accepting: the first is told at once, of those that follow
 // only how many there were, when the next is due.
 
-import { describe, errorOf } from "../../host/result";
+import { describe, errorOf } from "../../host/shared/result";
 
 /** Different things that are told of; a stranger can bring up any number of them. */
 const TOLD_LIMIT = 16;

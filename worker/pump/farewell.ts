@@ -5,8 +5,8 @@
 // settle waits for it no longer than `closeTimeout` beyond that time.
 
 import { CloseReason, Param } from "../../assembly/abi";
-import { CLOSE_TABLE } from "../../host/close";
-import { isThenable, whenSettled } from "../../host/result";
+import { CLOSE_TABLE } from "../../host/shared/close";
+import { isThenable, whenSettled } from "../../host/shared/result";
 import { Drain } from "./drain";
 import { putUtf8 } from "../engine/engine";
 import type { Clock } from "../net/transport";

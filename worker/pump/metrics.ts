@@ -3,8 +3,8 @@
 // Invariant: labels are names of the code's own, which need no escaping; a family stands in one place; a counter ends
 // in _total; a UNIT line names what the family's name ends in.
 
-import type { AddressSet } from "../../host/address";
-import { EVICTIONS } from "../../host/close";
+import type { AddressSet } from "../../host/shared/text/address";
+import { EVICTIONS } from "../../host/shared/close";
 import type { Request, Response, Stats } from "../../host/handler";
 
 /** What is served, and to whom. */

@@ -38,9 +38,9 @@ import {
   Shut,
   Trait,
 } from "../../assembly/abi";
-import { type AddressSet, formatAddress } from "../../host/address";
-import { CLOSE_TABLE, EVICTIONS, checkClose, reasonName } from "../../host/close";
-import { checkId } from "../../host/flags";
+import { type AddressSet, formatAddress } from "../../host/shared/text/address";
+import { CLOSE_TABLE, EVICTIONS, checkClose, reasonName } from "../../host/shared/close";
+import { checkId } from "../../host/shared/message/flags";
 import type {
   CloseInfo,
   Data,
@@ -52,12 +52,12 @@ import type {
   Stage,
   Stats,
 } from "../../host/handler";
-import type { Eviction } from "../../host/options";
-import { SECURE_TRAIT } from "../../host/request";
-import { checkBody } from "../../host/response";
-import { quiet, serverEnded } from "../../host/ended";
-import { isThenable, toError, whenSettled } from "../../host/result";
-import { copyBytes } from "../../host/text";
+import type { Eviction } from "../../host/options/types";
+import { SECURE_TRAIT } from "../../host/shared/request/request";
+import { checkBody } from "../../host/shared/request/response";
+import { quiet, serverEnded } from "../../host/shared/ended";
+import { isThenable, toError, whenSettled } from "../../host/shared/result";
+import { copyBytes } from "../../host/shared/text/text";
 import { Answers } from "../request/response";
 import { type Engine, toBytes, utf8 } from "../engine/engine";
 import { Farewell } from "./farewell";

@@ -4,7 +4,7 @@
 // socket is not read until it has. Pieces are told in order, then the end, or why there is none.
 
 import { CloseReason } from "../../assembly/abi";
-import { CLOSE_TABLE, reasonName } from "../../host/close";
+import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
 import type { Peer } from "../pump/peer";
 import type { Pump } from "../pump/pump";
 

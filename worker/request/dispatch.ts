@@ -4,7 +4,7 @@
 // body that is streamed `peer.upload` takes the pieces as long.
 
 import { CloseReason, Outcome } from "../../assembly/abi";
-import { isInstance, isThenable, whenSettled } from "../../host/result";
+import { isInstance, isThenable, whenSettled } from "../../host/shared/result";
 import { isProtocolList } from "../socket/deflate";
 import { Once } from "../pump/complaints";
 import { type ForwardRules, clientOf } from "./forwarded";

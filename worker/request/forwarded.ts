@@ -5,8 +5,8 @@
 // is the client. A hop that names no address ("unknown", "_hidden", nonsense) ends the walk: then the client is
 // the trusted proxy that wrote it.
 
-import type { AddressSet } from "../../host/address";
-import { isAddress } from "../../host/address";
+import type { AddressSet } from "../../host/shared/text/address";
+import { isAddress } from "../../host/shared/text/address";
 
 /** Whom to believe, and which field; never both. */
 export interface ForwardRules {

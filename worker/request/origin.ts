@@ -1,6 +1,6 @@
 // Who may connect: the Origin of an upgrade (RFC 6455 4.2.2, RFC 6454) and the Host of any request.
 
-import { hostOf, originOf, originText, patternOf, portOf } from "../../host/origin";
+import { hostOf, originOf, originText, patternOf, portOf } from "../../host/shared/text/origin";
 
 /** What is allowed. */
 export interface OriginRules {

@@ -6,10 +6,10 @@
 // ends. A handler that goes on reads a copy. When the handler has settled as well, nothing is left to be read.
 
 import { CloseReason, HEADER_ENTRY_BYTES, Param, Trait } from "../../assembly/abi";
-import type { Payload } from "../../host/data";
+import type { Payload } from "../../host/shared/message/data";
 import type { PeerCertificate, StaticBody } from "../../host/handler";
-import { NO_HEAD, type RequestHead, RequestReader } from "../../host/request";
-import { Answering, type Field, type Upgrade } from "../../host/response";
+import { NO_HEAD, type RequestHead, RequestReader } from "../../host/shared/request/request";
+import { Answering, type Field, type Upgrade } from "../../host/shared/request/response";
 import type { Engine } from "../engine/engine";
 import type { Peer } from "../pump/peer";
 import type { Pump } from "../pump/pump";

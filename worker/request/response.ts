@@ -5,8 +5,8 @@
 // still read are kept for it.
 
 import { Answer, CloseReason, Control, Outcome, Param, SLOT_LIMIT } from "../../assembly/abi";
-import { type Payload, bytesOf, sizeOf } from "../../host/data";
-import type { Upgrade } from "../../host/response";
+import { type Payload, bytesOf, sizeOf } from "../../host/shared/message/data";
+import type { Upgrade } from "../../host/shared/request/response";
 import { WINDOW_BITS, negotiate } from "../socket/deflate";
 import { type Fields, putUtf8, toBytes } from "../engine/engine";
 import type { Codec } from "../net/transport";

@@ -7,8 +7,8 @@
 
 import { CloseReason, EventKind, Param } from "../../assembly/abi";
 import type { FragmentInfo } from "../../host/handler";
-import { isThenable, whenSettled } from "../../host/result";
-import { copyBytes } from "../../host/text";
+import { isThenable, whenSettled } from "../../host/shared/result";
+import { copyBytes } from "../../host/shared/text/text";
 import { toBytes, utf8 } from "../engine/engine";
 import type { Codec } from "../net/transport";
 import { Hold, type Peer } from "../pump/peer";

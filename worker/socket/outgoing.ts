@@ -12,11 +12,11 @@ import {
   Param,
   SLOT_LIMIT,
 } from "../../assembly/abi";
-import { type Payload, bytesOf, messageOf, sizeOf } from "../../host/data";
-import { publishFlags, sendFlags } from "../../host/flags";
+import { type Payload, bytesOf, messageOf, sizeOf } from "../../host/shared/message/data";
+import { publishFlags, sendFlags } from "../../host/shared/message/flags";
 import type { Data, PublishOptions, SendOptions } from "../../host/handler";
-import { BufferStage, type StageTarget } from "../../host/stage";
-import { idOf } from "../../host/wire";
+import { BufferStage, type StageTarget } from "../../host/shared/message/stage";
+import { idOf } from "../../host/shared/message/wire";
 import { WINDOW_BITS } from "./deflate";
 import { byteLength, lengthOf, putUtf8 } from "../engine/engine";
 import type { Codec } from "../net/transport";

@@ -1,9 +1,9 @@
 // A WebSocket as the handler sees it.
 
 import { CloseReason } from "../../assembly/abi";
-import { checkClose } from "../../host/close";
-import { pingOf } from "../../host/data";
-import { checkSend } from "../../host/flags";
+import { checkClose } from "../../host/shared/close";
+import { pingOf } from "../../host/shared/message/data";
+import { checkSend } from "../../host/shared/message/flags";
 import type { Data, SendOptions, WebSocket } from "../../host/handler";
 import type { Peer } from "../pump/peer";
 import type { Pump } from "../pump/pump";

@@ -4,7 +4,7 @@
 // region until the engine has taken it.
 
 import { Control, NONE, Outcome, Param } from "../../assembly/abi";
-import { toError } from "../../host/result";
+import { toError } from "../../host/shared/result";
 import { type Engine, utf8 } from "../engine/engine";
 import type { Peer } from "../pump/peer";
 import type { Pump } from "../pump/pump";

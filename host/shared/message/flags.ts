@@ -3,11 +3,11 @@
 //
 // Invariant: an option that nothing reads is refused, so that a misspelt one is not silently without effect.
 
-import { FrameFlag } from "../assembly/abi";
+import { FrameFlag } from "../../../assembly/abi";
 import type { Payload } from "./data";
-import type { PublishOptions, SendOptions } from "./handler";
-import { refuseUnknown } from "./options/known";
-import { show } from "./show";
+import type { PublishOptions, SendOptions } from "../../handler";
+import { refuseUnknown } from "../../options/known";
+import { show } from "../text/show";
 
 const SEND_NAMES = ["binary", "compress"];
 const PUBLISH_NAMES = [...SEND_NAMES, "except"];

@@ -2,16 +2,16 @@
 //
 // Invariant: a call costs shared memory and nothing else, and what does not fit is not half sent: `false`.
 
-import { RecordKind, SLOT_LIMIT } from "../assembly/abi";
-import { checkClose } from "./close";
+import { RecordKind, SLOT_LIMIT } from "../../assembly/abi";
+import { checkClose } from "../shared/close";
 import { type CreditLimits, Credits } from "./credits";
-import { type Payload, messageOf, sizeOf } from "./data";
-import { checkId, publishFlags, sendFlags } from "./flags";
-import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
-import type { InboxWriter } from "./inbox";
-import { BufferStage, type StageTarget } from "./stage";
-import { byteLength, isUtf8 } from "./text";
-import { checkTopic, topicPrefix } from "./topic";
+import { type Payload, messageOf, sizeOf } from "../shared/message/data";
+import { checkId, publishFlags, sendFlags } from "../shared/message/flags";
+import type { Data, PublishOptions, SendOptions, Stage } from "../handler";
+import type { InboxWriter } from "./inbox-writer";
+import { BufferStage, type StageTarget } from "../shared/message/stage";
+import { byteLength, isUtf8 } from "../shared/text/text";
+import { checkTopic, topicPrefix } from "../shared/message/topic";
 
 /** What can be said from any thread of the application. */
 export interface Messages {

@@ -4,11 +4,11 @@
 // Invariant: a request is over once its handler has settled and it is answered or lost. From then on it holds no
 // bytes, and every member throws ERR_REQUEST_OVER, except for `id`, `method`, `path` and `remoteAddress`.
 
-import { HEADER_ENTRY_BYTES, Method, Trait } from "../assembly/abi";
-import type { PeerCertificate, Request } from "./handler";
+import { HEADER_ENTRY_BYTES, Method, Trait } from "../../../assembly/abi";
+import type { PeerCertificate, Request } from "../../handler";
 import { gather, lengthFault, whole } from "./body";
-import { parseJson } from "./json";
-import { copyBytes, latin1, recentLatin1, utf8 } from "./text";
+import { parseJson } from "../text/json";
+import { copyBytes, latin1, recentLatin1, utf8 } from "../text/text";
 
 /** Beside the engine's traits of a request, the host's own: it came over TLS. */
 export const SECURE_TRAIT = 1 << 30;

@@ -3,8 +3,8 @@
 //
 // Invariant: a member that looks like a misspelt one, which would never be called, is refused.
 
-import type { Handler } from "./handler";
-import { distance } from "./options/known";
+import type { Handler } from "../handler";
+import { distance } from "../options/known";
 
 /** Members of a handler: bits of the set that the application's handler has. */
 export const MEMBERS = [

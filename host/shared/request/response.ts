@@ -4,13 +4,13 @@
 // Invariant: a wrong argument throws before anything is sent; a request is answered once. What fails after a call has
 // returned fails the request: it is reported once, whether or not anybody awaits the promise.
 
-import { type Payload, dataOf, sizeOf } from "./data";
-import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from "./handler";
-import { faultStatus } from "./fault";
+import { type Payload, dataOf, sizeOf } from "../message/data";
+import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from "../../handler";
+import { faultStatus } from "../fault";
 import type { RequestReader } from "./request";
-import { isInstance, isThenable, whenSettled } from "./result";
-import { isOptions } from "./options/known";
-import { show } from "./show";
+import { isInstance, isThenable, whenSettled } from "../result";
+import { isOptions } from "../../options/known";
+import { show } from "../text/show";
 import { guardSignal } from "./signal";
 import { checkUpgrade } from "./upgrade";
 

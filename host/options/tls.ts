@@ -1,10 +1,10 @@
 // The option `tls`: what of it can be checked without a platform. Whether keys fit their certificates, the platform
 // says (host/index.ts).
 
-import type { TlsContext, TlsOptions } from "../worker/net/transport";
-import { refuseUnknown } from "./options/known";
-import { listedHost } from "./origin";
-import { show } from "./show";
+import type { TlsContext, TlsOptions } from "../../worker/net/transport";
+import { refuseUnknown } from "./known";
+import { listedHost } from "../shared/text/origin";
+import { show } from "../shared/text/show";
 
 const VERSIONS = ["TLSv1.2", "TLSv1.3"];
 const FLAGS = ["requestCert", "rejectUnauthorized"] as const;

@@ -8,11 +8,11 @@
 import type { Remote } from "comlink";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control/control";
 import type { TlsOptions } from "../worker/net/transport";
-import { Application, membersOf } from "./application";
-import type { CreditLimits } from "./credits";
-import { messageOf } from "./data";
-import { checkId, sendFlags } from "./flags";
-import { quiet, serverEnded } from "./ended";
+import { Application, membersOf } from "./local/application";
+import type { CreditLimits } from "./send/credits";
+import { messageOf } from "./shared/message/data";
+import { checkId, sendFlags } from "./shared/message/flags";
+import { quiet, serverEnded } from "./shared/ended";
 import type {
   Data,
   HandlerModule,
@@ -23,20 +23,20 @@ import type {
   Stats,
   WebSocket,
 } from "./handler";
-import { InboxWriter, inboxMemory } from "./inbox";
+import { InboxWriter, inboxMemory } from "./send/inbox-writer";
 import { Log } from "./log";
-import { tooLate } from "./members";
-import { type Messages, MessageWriter } from "./messages";
-import { Mirror } from "./mirror";
-import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options";
+import { tooLate } from "./shared/members";
+import { type Messages, MessageWriter } from "./send/messages";
+import { Mirror } from "./send/mirror-writer";
+import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options/types";
 import { type Plan, planOf } from "./options/plan";
 import { type Settings, settleChanges, settleShutdown } from "./options/settle";
-import type { PublisherHandle, TransferredPort } from "./publisher";
-import { errorOf, isThenable } from "./result";
-import { show } from "./show";
-import { BufferStage, type StageTarget } from "./stage";
-import { readTls } from "./tls";
-import { checkTopic } from "./topic";
+import type { PublisherHandle, TransferredPort } from "./send/publisher";
+import { errorOf, isThenable } from "./shared/result";
+import { show } from "./shared/text/show";
+import { BufferStage, type StageTarget } from "./shared/message/stage";
+import { readTls } from "./options/tls";
+import { checkTopic } from "./shared/message/topic";
 
 /** A running server, as the application sees it. */
 export interface Server<User = unknown> extends Messages, AsyncDisposable {

@@ -2,8 +2,8 @@
 //
 // Invariant: listeners are called as the platform calls them, in the same order, once for each time they were added.
 
-import { Handlers } from "./page/handlers";
-import { isThenable, whenSettled } from "./result";
+import { Handlers } from "./listeners";
+import { isThenable, whenSettled } from "../result";
 
 type Listener = EventListenerOrEventListenerObject;
 

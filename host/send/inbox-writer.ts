@@ -17,12 +17,12 @@ import {
   RECORD_TOTAL,
   RECORD_VALUE,
   RecordKind,
-} from "../assembly/abi";
-import type { Credit } from "./credit";
-import { sizeOf } from "./data";
-import { byteLength, encodeInto } from "./text";
-import { OP_BYTES, type Op } from "./wire";
-import { noMemory } from "./webassembly";
+} from "../../assembly/abi";
+import type { Credit } from "../shared/message/credit";
+import { sizeOf } from "../shared/message/data";
+import { byteLength, encodeInto } from "../shared/text/text";
+import { OP_BYTES, type Op } from "../shared/message/wire";
+import { noMemory } from "../shared/webassembly";
 
 const EMPTY = new Uint8Array(0);
 

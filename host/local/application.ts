@@ -14,16 +14,16 @@ import type {
   Request,
   StaticBody,
   WebSocket,
-} from "./handler";
-import { CLOSE_TABLE } from "./close";
+} from "../handler";
+import { CLOSE_TABLE } from "../shared/close";
 import { RemoteBody, RemoteRequest, RemoteResponse } from "./exchange";
-import type { InboxWriter } from "./inbox";
-import { MEMBERS, checkHandler } from "./members";
+import type { InboxWriter } from "../send/inbox-writer";
+import { MEMBERS, checkHandler } from "../shared/members";
 import { Outlet } from "./outlet";
-import { isThenable, toError, whenSettled } from "./result";
-import { checkBody } from "./response";
+import { isThenable, toError, whenSettled } from "../shared/result";
+import { checkBody } from "../shared/request/response";
 import { RemoteSocket } from "./socket";
-import { copyBytes, latin1, toBytes, utf8, viewOf } from "./text";
+import { copyBytes, latin1, toBytes, utf8, viewOf } from "../shared/text/text";
 import {
   CLOSE_BYTES,
   type Event,
@@ -41,7 +41,7 @@ import {
   laneBytes,
   readBatch,
   wordAt,
-} from "./wire";
+} from "../shared/message/wire";
 
 const NOTHING = new Uint8Array(0);
 

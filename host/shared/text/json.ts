@@ -1,6 +1,6 @@
 // JSON that a peer has sent.
 
-import { faultOf } from "./fault";
+import { faultOf } from "../fault";
 import { printable } from "./printable";
 
 /** Parses JSON. @throws SyntaxError, the peer's fault, whose message shows its control characters as escapes */

@@ -4,8 +4,8 @@
 // Invariant: the worker's copy lies at the same places. It says how far it has come; only behind that does the
 // producer write again.
 
-import { INBOX_ASLEEP, INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../assembly/abi";
-import type { Records } from "../worker/control/control";
+import { INBOX_ASLEEP, INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
+import type { Records } from "../../worker/control/control";
 import {
   HANDLED_BYTES,
   HANDLED_ERRORS,
@@ -13,7 +13,7 @@ import {
   HANDLED_WAITING,
   TAKEN_BATCHES,
   TAKEN_WAITING,
-} from "./wire";
+} from "../shared/message/wire";
 
 export class Mirror {
   readonly memory: ArrayBuffer;

@@ -1,10 +1,10 @@
 // What an application may give to `serve`, and to a server that runs. Types alone: options/table.ts says what each
 // option is by default and may be, options/settle.ts reads them.
 
-import type { TlsOptions } from "../worker/net/transport";
-import type { HandlerModule } from "./handler";
-import type { Logger } from "./log";
-import type { Size } from "./options/size";
+import type { TlsOptions } from "../../worker/net/transport";
+import type { HandlerModule } from "../handler";
+import type { Logger } from "../log";
+import type { Size } from "./size";
 
 /** Options of `serve`. All but `handler` have defaults. */
 export interface Options<User = unknown> {

@@ -4,9 +4,9 @@
 // Invariant: nothing overtakes what is queued. What may be refused is refused while something is queued, so
 // the queue holds at most an answer for each request, and a few operations for each WebSocket.
 
-import type { Credit } from "./credit";
-import type { InboxWriter } from "./inbox";
-import type { Op } from "./wire";
+import type { Credit } from "../shared/message/credit";
+import type { InboxWriter } from "../send/inbox-writer";
+import type { Op } from "../shared/message/wire";
 
 /** An operation that waits for room. */
 export interface Kept {

@@ -1,8 +1,8 @@
 // The options of `res.upgrade`, checked: the same wherever the handler runs, and for `info.upgrade` of fetchHandler.
 
-import type { UpgradeOptions } from "./handler";
-import { isOptions, refuseUnknown } from "./options/known";
-import { show } from "./show";
+import type { UpgradeOptions } from "../../handler";
+import { isOptions, refuseUnknown } from "../../options/known";
+import { show } from "../text/show";
 
 const NAMES = [
   "data",

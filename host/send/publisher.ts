@@ -4,8 +4,8 @@
 // Invariant: order is kept for each publisher. When its thread ends, what it has said is still carried out,
 // then the worker lets go of its inbox.
 
-import { quiet, serverEnded } from "./ended";
-import { InboxWriter } from "./inbox";
+import { quiet, serverEnded } from "../shared/ended";
+import { InboxWriter } from "./inbox-writer";
 import { type Messages, MessageWriter } from "./messages";
 
 /** What is needed of a MessagePort, a platform's own. */

@@ -3,7 +3,7 @@
 // Invariant: a message is handed on whole, text only when it is valid UTF-8, checked as it comes. After an error
 // nothing more is read.
 
-import { joined } from "../bytes";
+import { joined } from "../shared/text/bytes";
 
 /** Opcodes (5.2). */
 export const TEXT = 1;

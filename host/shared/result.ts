@@ -4,7 +4,7 @@
 // method that throws, a thenable that settles twice. The texts taken from it are bounded. A peer may have sent what
 // they quote, so their control characters are escaped.
 
-import { printableLines } from "./printable";
+import { printableLines } from "./text/printable";
 
 /** Characters of a message or of a stack that are kept of what was thrown: a client's input may be part of it. */
 const TEXT_LIMIT = 16384;

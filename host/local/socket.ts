@@ -4,16 +4,16 @@
 // Invariant: `send` says true only for what will be queued for the client, in the order of the calls; at most
 // `maxBacklog` bytes of it are under way or queued.
 
-import { SLOT_LIMIT } from "../assembly/abi";
+import { SLOT_LIMIT } from "../../assembly/abi";
 import type { Application } from "./application";
-import { checkClose } from "./close";
-import { type Payload, messageOf, pingOf } from "./data";
-import { checkSend, sendFlags } from "./flags";
-import type { Data, SendOptions, WebSocket } from "./handler";
-import { Credit } from "./credit";
+import { checkClose } from "../shared/close";
+import { type Payload, messageOf, pingOf } from "../shared/message/data";
+import { checkSend, sendFlags } from "../shared/message/flags";
+import type { Data, SendOptions, WebSocket } from "../handler";
+import { Credit } from "../shared/message/credit";
 import type { Kept, Thirsty } from "./outlet";
-import { checkTopic } from "./topic";
-import { Op, PIECE_COST } from "./wire";
+import { checkTopic } from "../shared/message/topic";
+import { Op, PIECE_COST } from "../shared/message/wire";
 
 const NONE = new Uint8Array(0);
 

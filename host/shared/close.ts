@@ -1,8 +1,8 @@
 // What each close reason means, in words and on the wire: the engine has its numbers and texts from this table.
 // A reason without a row is a type error.
 
-import { CloseReason } from "../assembly/abi";
-import { show } from "./show";
+import { CloseReason } from "../../assembly/abi";
+import { show } from "./text/show";
 
 /** What a cause means. */
 export interface CloseRow {

@@ -13,10 +13,10 @@ import {
   RECORD_TOTAL,
   RECORD_VALUE,
   SLOT_LIMIT,
-} from "../assembly/abi";
-import type { PeerCertificate } from "./handler";
-import type { Field } from "./response";
-import { latin1, putLatin1, toBytes, utf8 } from "./text";
+} from "../../../assembly/abi";
+import type { PeerCertificate } from "../../handler";
+import type { Field } from "../request/response";
+import { latin1, putLatin1, toBytes, utf8 } from "../text/text";
 
 const NOTHING = new Uint8Array(0);
 

@@ -4,7 +4,7 @@
 // programs); the option's own check judges its value, and its message names the flag.
 
 import { readFileSync } from "node:fs";
-import type { Options, PoolOptions } from "../options";
+import type { Options, PoolOptions } from "../options/types";
 import { plan } from "../options/plan";
 import { OPTIONS, type OptionRow, POOL_OPTIONS } from "../options/table";
 import { type Flag, type Given, textOf } from "./flags";

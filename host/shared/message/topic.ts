@@ -1,7 +1,7 @@
 // Names of topics.
 
-import { TOPIC_NAME_BYTES } from "../assembly/abi";
-import { show } from "./show";
+import { TOPIC_NAME_BYTES } from "../../../assembly/abi";
+import { show } from "../text/show";
 
 /** UTF-8 has no lone surrogates: encoded, names that differ in them alone would be one. */
 export const LONE_SURROGATE = /\p{Surrogate}/u;

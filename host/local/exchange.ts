@@ -5,13 +5,13 @@
 // client has gone; then exactly once it does not.
 
 import type { Application } from "./application";
-import type { Payload } from "./data";
-import type { StaticBody } from "./handler";
-import { Credit } from "./credit";
+import type { Payload } from "../shared/message/data";
+import type { StaticBody } from "../handler";
+import { Credit } from "../shared/message/credit";
 import type { Thirsty } from "./outlet";
-import { OwnRequest, type RequestHead } from "./request";
-import { Answering, type Field, type Upgrade } from "./response";
-import { latin1 } from "./text";
+import { OwnRequest, type RequestHead } from "../shared/request/request";
+import { Answering, type Field, type Upgrade } from "../shared/request/response";
+import { latin1 } from "../shared/text/text";
 import {
   ANSWER_CLOSE,
   ANSWER_LENGTH,
@@ -31,8 +31,8 @@ import {
   decodeCertificate,
   encodeFields,
   wordAt,
-} from "./wire";
-import { HEADER_ENTRY_BYTES } from "../assembly/abi";
+} from "../shared/message/wire";
+import { HEADER_ENTRY_BYTES } from "../../assembly/abi";
 
 const NONE = new Uint8Array(0);
 

@@ -5,12 +5,12 @@
 // across an `await`, several may be open, and whatever is published meanwhile harms nobody. After an overflow calls do
 // nothing; publishing reports that once, and the stage is over.
 
-import { FrameFlag } from "../assembly/abi";
+import { FrameFlag } from "../../../assembly/abi";
 import { dataOf, sizeOf } from "./data";
 import { checkId, checkPublish, checkSend } from "./flags";
-import type { Data, PublishOptions, SendOptions, Stage } from "./handler";
-import { show } from "./show";
-import { byteLength, putUtf8, viewOf } from "./text";
+import type { Data, PublishOptions, SendOptions, Stage } from "../../handler";
+import { show } from "../text/show";
+import { byteLength, putUtf8, viewOf } from "../text/text";
 import { checkTopic } from "./topic";
 
 /** Where finished messages go. Bytes are the stage's until the call returns; bytes of text are valid UTF-8. */

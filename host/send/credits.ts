@@ -4,8 +4,8 @@
 // and one message. The worker reports what has left a client's queue, and each client that has ended, stale ids
 // included. The clients that are open take at most half of the table, so a full table empties by reports.
 
-import { Credit } from "./credit";
-import { PIECE_COST } from "./wire";
+import { Credit } from "../shared/message/credit";
+import { PIECE_COST } from "../shared/message/wire";
 
 export interface CreditLimits {
   /** Bytes that may be under way to one client: `maxBacklog`. */

@@ -1,7 +1,7 @@
 // The body of a request as a stream: of one that is whole, and of any one gathered.
 
-import { joined } from "./bytes";
-import { faultOf } from "./fault";
+import { joined } from "../text/bytes";
+import { faultOf } from "../fault";
 
 /** A body that is whole, as a stream. */
 export async function* whole(body: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {

@@ -3,9 +3,9 @@
 // Invariant: the bytes are those of the view's own memory, whatever its properties claim. A length that goes with
 // bytes of a caller's comes from `sizeOf`, since a subclass or an own property may hide the true one.
 
-import type { SendOptions } from "./handler";
-import { show } from "./show";
-import { isUtf8, toBytes } from "./text";
+import type { SendOptions } from "../../handler";
+import { show } from "../text/show";
+import { isUtf8, toBytes } from "../text/text";
 
 /** Data that has been checked: text, or bytes that are the caller's until they are copied. */
 export type Payload = string | Uint8Array;
