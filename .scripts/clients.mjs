@@ -7,5 +7,5 @@ import { root } from "./build.mjs";
 import { load, needBuild } from "./programs.mjs";
 
 needBuild();
-const { clientsPage } = await load("clients");
+const { clientsPage } = await load("lib/clients");
 await writeFile(path.join(root, "test/clients.md"), await clientsPage());

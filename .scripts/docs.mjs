@@ -29,7 +29,7 @@ async function declare() {
 
 /** Texts that the code's tables have, by what they are of. */
 async function readTables() {
-  const { causeTexts, optionTexts, poolTexts } = await load("tables");
+  const { causeTexts, optionTexts, poolTexts } = await load("lib/tables");
   return { causeTexts: causeTexts(), optionTexts: optionTexts(), poolTexts: poolTexts() };
 }
 

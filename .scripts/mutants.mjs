@@ -76,7 +76,7 @@ export async function bundleSimulator(outfile, mutant) {
       },
     });
   }
-  await bundlePrograms({ entryPoints: ["test/simulate.ts"], outfile, plugins });
+  await bundlePrograms({ entryPoints: ["test/run/simulate.ts"], outfile, plugins });
 }
 
 /** Calls `fn` with a folder that lives as long as the call. */

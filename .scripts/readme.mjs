@@ -7,7 +7,7 @@ import { root } from "./build.mjs";
 import { load } from "./programs.mjs";
 
 const results = path.join(root, "bench/results.md");
-const { generatedTables } = await load("generated");
+const { generatedTables } = await load("lib/generated");
 const file = path.join(root, "README.md");
 let text = await readFile(file, "utf8");
 const found = await readFile(results, "utf8").catch(() => undefined);

@@ -1,4 +1,5 @@
-// `npm run fuzz`, `npm run soak`: `run.mjs NAME` bundles test/NAME.ts and runs it with the arguments behind the name.
+// `npm run fuzz`, `npm run soak`: `run.mjs NAME` bundles test/run/NAME.ts and runs it with the arguments behind the
+// name.
 
 import { spawnSync } from "node:child_process";
 import path from "node:path";
@@ -8,7 +9,7 @@ import { bundlePrograms, needBuild } from "./programs.mjs";
 const [name, ...args] = process.argv.slice(2);
 const outfile = path.join(root, `.cache/${name}.mjs`);
 needBuild();
-await bundlePrograms({ entryPoints: [`test/${name}.ts`], outfile });
+await bundlePrograms({ entryPoints: [`test/run/${name}.ts`], outfile });
 const { status } = spawnSync(process.execPath, ["--enable-source-maps", outfile, ...args], {
   stdio: "inherit",
 });

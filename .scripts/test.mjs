@@ -63,7 +63,7 @@ for (const name of suites) await rm(path.join(outdir, name), { recursive: true, 
 await mkdir(outdir, { recursive: true });
 const files = (await Promise.all(suites.map(find))).flat();
 /** Not tests, but what tests run: the suite's handler, and what other runtimes run. */
-const modules = ["test/suite-handler.ts"];
+const modules = ["test/suite/suite-handler.ts"];
 if (suites.includes("runtimes")) modules.push("test/runtimes/suite.ts", "test/runtimes/more.ts");
 await bundlePrograms({
   entryPoints: [...files, ...modules],

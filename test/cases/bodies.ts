@@ -1,6 +1,6 @@
 // HTTP/1.1 bodies: Content-Length, the chunked coding with extensions and trailers.
 
-import { type Area, head, refused } from "../case";
+import { type Area, head, refused } from "../lib/case";
 
 const OK = "> 200";
 const sized = (length: string, body: string): string =>

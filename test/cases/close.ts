@@ -1,6 +1,6 @@
 // The closing handshake that a client begins: codes, reasons, what is behind it.
 
-import { type Area, type Case, failed } from "../case";
+import { type Area, type Case, failed } from "../lib/case";
 
 const VALID = [
   ...[1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014],

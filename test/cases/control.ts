@@ -1,6 +1,6 @@
 // WebSocket control frames: Ping, Pong, and what no control frame may be.
 
-import { type Area, type Case, failed } from "../case";
+import { type Area, type Case, failed } from "../lib/case";
 
 export const control: Area = {
   name: "control",

@@ -1,6 +1,6 @@
 // permessage-deflate: which offers are accepted, with what answer, which are declined, which malformed.
 
-import { type Area, type Case, head, refused } from "../case";
+import { type Area, type Case, head, refused } from "../lib/case";
 
 const offer = (...values: string[]): string =>
   head(

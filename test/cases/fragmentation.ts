@@ -1,6 +1,6 @@
 // WebSocket messages in fragments.
 
-import { type Area, failed } from "../case";
+import { type Area, failed } from "../lib/case";
 
 export const fragmentation: Area = {
   name: "fragmentation",

@@ -1,6 +1,6 @@
 // WebSocket frames: lengths, masks, reserved bits, opcodes.
 
-import { type Area, type Case, failed } from "../case";
+import { type Area, type Case, failed } from "../lib/case";
 
 /** Control frames of every reserved bit, data frames too. */
 const RESERVED = [1, 2, 3, 4, 5, 6, 7].flatMap((bits) =>

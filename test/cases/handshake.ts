@@ -1,6 +1,6 @@
 // The opening handshake of WebSocket, on the server's side.
 
-import { type Area, type Case, head, refused } from "../case";
+import { type Area, type Case, head, refused } from "../lib/case";
 
 const FIELDS = {
   Host: "a",

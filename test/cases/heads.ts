@@ -1,6 +1,6 @@
 // HTTP/1.1 heads: request line, target, version, fields, Host.
 
-import { type Area, type Case, head } from "../case";
+import { type Area, type Case, head } from "../lib/case";
 
 const OK = "> 200";
 const LAST = ["end Ok", "> 200 | Connection: close"];

@@ -1,6 +1,6 @@
 // Keep-alive, pipelining, and the end of an HTTP/1.1 connection.
 
-import { type Area, head } from "../case";
+import { type Area, head } from "../lib/case";
 
 const get = (target: string, ...fields: string[]): string =>
   head(`GET ${target} HTTP/1.1`, "Host: a", ...fields);

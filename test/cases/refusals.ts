@@ -1,6 +1,6 @@
 // HTTP/1.1 requests that are refused: what would be read in two ways is read in none (RFC 9112 11.2).
 
-import { type Area, type Case, head, refused } from "../case";
+import { type Area, type Case, head, refused } from "../lib/case";
 
 const get = (...fields: string[]): string => head("GET / HTTP/1.1", "Host: a", ...fields);
 const post = (...fields: string[]): string =>

@@ -1,7 +1,7 @@
 // Text is UTF-8, checked octet by octet and across frames: a text that cannot become valid any more fails at
 // once. Its frames here have no end, so that nothing but the first impossible octet ends them.
 
-import { type Area, type Case, failed } from "../case";
+import { type Area, type Case, failed } from "../lib/case";
 
 const bad = failed(1007, "WsBadUtf8");
 

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { isRunning } from "../process";
+import { isRunning } from "../lib/process";
 import { within } from "./peer";
 
 const bench = suite("bench");

@@ -5,7 +5,7 @@ import { build } from "esbuild";
 import type { Page } from "playwright-core";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { withBrowser } from "../browser";
+import { withBrowser } from "../lib/browser";
 import { TESTS } from "../page/api";
 import { SCENARIOS } from "../page/compare";
 import type { PageTests } from "../page/main";
@@ -28,7 +28,7 @@ class Visit {
 
   async begin(target: string): Promise<void> {
     await build({
-      entryPoints: { main: "test/page/main.ts", "suite-handler": "test/suite-handler.ts" },
+      entryPoints: { main: "test/page/main.ts", "suite-handler": "test/suite/suite-handler.ts" },
       outdir: ".cache/page",
       bundle: true,
       format: "esm",

@@ -9,7 +9,7 @@ import { type Handler, type Options, type Server, type TlsOptions, serve } from 
 import { fetchHandler } from "ringcast/fetch";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { withBrowser } from "../browser";
+import { withBrowser } from "../lib/browser";
 import { CERTIFICATE, Frames, clientFrame, fileUrl, handshake, until, within } from "./peer";
 
 const certificates = suite("certificates");

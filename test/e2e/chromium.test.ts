@@ -6,8 +6,8 @@ import path from "node:path";
 import { type BuildOptions, build } from "esbuild";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { withBrowser } from "../browser";
-import { type PageResults, scripted } from "../page";
+import { withBrowser } from "../lib/browser";
+import { type PageResults, scripted } from "../page/memory";
 import { withWebServer } from "./web";
 
 const chromium = suite("chromium");
@@ -18,7 +18,7 @@ const PAGE =
 /** The page's program; the package stays outside of it. */
 async function program(): Promise<string> {
   const options = {
-    ...{ entryPoints: ["test/page.ts"], bundle: true, format: "esm", platform: "browser" },
+    ...{ entryPoints: ["test/page/memory.ts"], bundle: true, format: "esm", platform: "browser" },
     plugins: [
       {
         name: "package",

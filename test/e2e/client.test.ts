@@ -7,7 +7,7 @@ import { WebSocket as UndiciSocket } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket as WsSocket, WebSocketServer } from "ws";
-import { withBrowser } from "../browser";
+import { withBrowser } from "../lib/browser";
 import { sleep, until, within } from "./peer";
 
 const client = suite("client");

@@ -8,7 +8,7 @@ import { WebSocket as UndiciWebSocket, fetch as undiciFetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket as Ws } from "ws";
-import { withBrowser } from "../browser";
+import { withBrowser } from "../lib/browser";
 import { httpUrl, serving, within, wsUrl } from "./peer";
 
 const clients = suite("clients");

@@ -14,8 +14,8 @@ import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import type { Demo } from "../../host/demo/demo";
 import type { Sample } from "../../host/demo/message";
-import { type Browser, withBrowser } from "../browser";
-import { isRunning } from "../process";
+import { type Browser, withBrowser } from "../lib/browser";
+import { isRunning } from "../lib/process";
 import { until, within } from "./peer";
 
 const demo = suite("demo");

@@ -4,7 +4,7 @@
 import { mkdirSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { withBrowser } from "../browser";
+import { withBrowser } from "../lib/browser";
 import { httpUrl, serving } from "./peer";
 
 const example = suite("example");

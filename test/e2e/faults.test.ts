@@ -9,7 +9,7 @@ import path from "node:path";
 import { type Options, type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { isRunning } from "../process";
+import { isRunning } from "../lib/process";
 import { Child } from "./child";
 import {
   TEXT,

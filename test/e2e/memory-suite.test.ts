@@ -2,8 +2,8 @@
 
 import { zlibCodec } from "ringcast/zlib";
 import { test } from "uvu";
-import { runSuite } from "../suite";
-import handler from "../suite-handler";
+import { runSuite } from "../suite/suite";
+import handler from "../suite/suite-handler";
 import { memoryPlatform } from "../suite/memory";
 
 const print = (line: string): void => {

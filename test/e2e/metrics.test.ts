@@ -9,7 +9,7 @@ import { createTestServer } from "ringcast/testing";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
-import { readOpenMetrics, sampleOf } from "../openmetrics";
+import { readOpenMetrics, sampleOf } from "../lib/openmetrics";
 import { fileUrl, handlerOf, reported, serving, until, within } from "./peer";
 
 const metrics = suite("metrics");

@@ -7,7 +7,7 @@ import { build } from "esbuild";
 import { type Handler, type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type Browser, withBrowser } from "../browser";
+import { type Browser, withBrowser } from "../lib/browser";
 import { FOLDER } from "./neighbour";
 import { until, within } from "./peer";
 

@@ -4,7 +4,7 @@ import type { IncomingMessage } from "node:http";
 import { fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { withBrowser } from "../browser";
+import { withBrowser } from "../lib/browser";
 import { Guest, freePort, runningNode, statusOf } from "./neighbour";
 import { until } from "./peer";
 import { withWebServer } from "./web";

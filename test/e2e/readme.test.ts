@@ -13,10 +13,10 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { toolPath } from "../../.scripts/tools.mjs";
-import { withBrowser } from "../browser";
-import { HANDSHAKE } from "../drive";
-import { README, blocksOf, commandsOf, filesOf, wayOf } from "../readme";
-import { planTable } from "../tables";
+import { withBrowser } from "../lib/browser";
+import { HANDSHAKE } from "../lib/drive";
+import { README, blocksOf, commandsOf, filesOf, wayOf } from "../lib/readme";
+import { planTable } from "../lib/tables";
 import { httpUrl, serving, until, within } from "./peer";
 
 const readme = suite("README");

@@ -4,7 +4,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CloseReason } from "../../assembly/abi";
-import { simulate } from "../simulator";
+import { simulate } from "../simulator/simulator";
 import type { Mode } from "../simulator/steps";
 
 /** Seeds of each mode. */

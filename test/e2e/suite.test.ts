@@ -1,11 +1,11 @@
 // The server suite on Node: reads into the engine's memory, and 'data' events.
 
 import { test } from "uvu";
-import { runSuite } from "../suite";
-import { closures } from "../suite-handler";
+import { runSuite } from "../suite/suite";
+import { closures } from "../suite/suite-handler";
 import { socketPlatform } from "../suite/node";
 
-const module = new URL("../suite-handler.mjs", import.meta.url);
+const module = new URL("../suite/suite-handler.mjs", import.meta.url);
 const print = (line: string): void => {
   if (!line.startsWith("ok ")) console.log(line);
 };

@@ -6,7 +6,7 @@
 
 import { isIPv6 } from "node:net";
 import { Trait } from "../../assembly/abi";
-import { type Asked, Drive, type Wire } from "../drive";
+import { type Asked, Drive, type Wire } from "../lib/drive";
 import { Random } from "../../host/testing/random";
 import { type Fuzzed, type Span, cutRandomly, escaped, fuzz, mutateOctets } from "./common";
 

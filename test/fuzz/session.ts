@@ -10,7 +10,7 @@ import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/mem
 import { zlibCodec } from "../../worker/net/zlib";
 import { Pump } from "../../worker/pump/pump";
 import { Random } from "../../host/testing/random";
-import { testEngine } from "../wasm";
+import { testEngine } from "../lib/wasm";
 import { cutRandomly, escaped } from "./common";
 import { type Decoded, type Rules, decode, quote } from "./decoder";
 import { inflateMessage } from "./inflate";

@@ -3,7 +3,7 @@
 // blocks and in some that it may not.
 
 import { constants, type ZlibOptions, deflateRawSync } from "node:zlib";
-import { closeFrame, frame } from "../frame";
+import { closeFrame, frame } from "../lib/frame";
 import { Random } from "../../host/testing/random";
 import { mutateOctets } from "./common";
 

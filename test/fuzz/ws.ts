@@ -1,8 +1,8 @@
 // WebSocket streams against the slow decoder of decoder.ts: fed to the engine alone, in every way a
 // stream may be cut, and to whole servers (session.ts).
 
-import { Drive, type Wire } from "../drive";
-import { lines, received } from "../frame";
+import { Drive, type Wire } from "../lib/drive";
+import { lines, received } from "../lib/frame";
 import { Random } from "../../host/testing/random";
 import { type Fuzzed, type Span, cutRandomly, escaped, fuzz } from "./common";
 import { type Decoded, type Happened, type Rules, decode } from "./decoder";

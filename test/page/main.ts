@@ -1,8 +1,8 @@
 // The page's side of the tests: what the browser is asked to run, by name.
 
 import { type BrowserServer, serve } from "ringcast/browser";
-import { type Result, runSuite } from "../suite";
-import { closures } from "../suite-handler";
+import { type Result, runSuite } from "../suite/suite";
+import { closures } from "../suite/suite-handler";
 import { type Kit, TESTS } from "./api";
 import { SCENARIOS } from "./compare";
 import { pagePlatform } from "./platform";

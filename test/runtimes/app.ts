@@ -6,7 +6,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { blocksOf } from "../readme";
+import { blocksOf } from "../lib/readme";
 
 export const root = process.cwd();
 const tools = path.join(root, "test/runtimes/node_modules");

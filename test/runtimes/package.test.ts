@@ -14,7 +14,7 @@ import type { RequestListener } from "node:http";
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { withBrowser } from "../browser";
+import { withBrowser } from "../lib/browser";
 import { withWebServer } from "../e2e/web";
 import { example, giveAs, makeApp, programOf, read, root, run, start } from "./app";
 

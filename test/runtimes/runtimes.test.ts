@@ -65,7 +65,7 @@ async function report(name: string, command: readonly string[], app: App, least:
 
 const app = makeApp();
 give(app, ".cache/test/runtimes/suite.mjs", ".cache/test/runtimes/more.mjs");
-give(app, ".cache/test/suite-handler.mjs", "test/runtimes/handler.mjs");
+give(app, ".cache/test/suite/suite-handler.mjs", "test/runtimes/handler.mjs");
 give(app, "test/e2e/tls/key.pem", "test/e2e/tls/cert.pem");
 
 for (const { name, command, more = [] } of RUNTIMES) {

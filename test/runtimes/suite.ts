@@ -1,8 +1,8 @@
 // Runs the server suite in the runtime that runs this, over the installed package. The last line of its
 // output is the list of results, as JSON.
 
-import { runSuite } from "../suite";
-import { closures } from "../suite-handler";
+import { runSuite } from "../suite/suite";
+import { closures } from "../suite/suite-handler";
 import { socketPlatform } from "../suite/node";
 
 const [name = "", only = ""] = process.argv.slice(2);

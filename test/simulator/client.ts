@@ -5,7 +5,7 @@
 
 import { latin1 } from "../../host/shared/text/text";
 import type { MemorySocket } from "../../worker/net/memory";
-import { closeFrame } from "../frame";
+import { closeFrame } from "../lib/frame";
 import type { Judge } from "./judge";
 import type { Cut, Manners } from "./steps";
 import { type Arrived, type Frame, takeAnswer, takeFrame } from "./stream";

@@ -2,7 +2,7 @@
 
 import type { CLOSE_TABLE } from "../../host/shared/close";
 import { zlibCodec } from "../../worker/net/zlib";
-import { closeFrame, frame } from "../frame";
+import { closeFrame, frame } from "../lib/frame";
 
 /** A request that is refused, and the status. */
 interface Broken {

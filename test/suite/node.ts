@@ -79,7 +79,7 @@ function connect(port: number): Promise<RawClient> {
 
 /**
  * @param name the runtime's
- * @param module URL of the built test/suite-handler.ts
+ * @param module URL of the built test/suite/suite-handler.ts
  * @param closures its export for this thread
  */
 export function socketPlatform(name: string, module: URL, closures: HandlerModule): Platform {

@@ -2,7 +2,10 @@
 
 import type { Eviction, Options, Server, Stats } from "ringcast";
 
-/** Where the handler of test/suite-handler.ts runs: as a module beside the engine, or as functions of this thread. */
+/**
+ * Where the handler of test/suite/suite-handler.ts runs: as a module beside the engine, or as functions of this
+ * thread.
+ */
 export type Place = "module" | "closures";
 
 /** Options a server is started with: numbers and switches, the same on every platform. */

@@ -5,9 +5,9 @@ import * as assert from "uvu/assert";
 import { CloseReason, Control, NONE, Param } from "../../assembly/abi";
 import { isAddress } from "../../host/shared/text/address";
 import { Random } from "../../host/testing/random";
-import { Drive, HANDSHAKE, type Wire } from "../drive";
-import { text } from "../frame";
-import { replies } from "../reply";
+import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { text } from "../lib/frame";
+import { replies } from "../lib/reply";
 import { createTestServer } from "../../host/testing";
 
 const address = suite("address");

@@ -3,8 +3,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Outcome } from "../../assembly/abi";
-import { type AnswerOptions, Drive, type Wire } from "../drive";
-import { type Reply, fieldOf, replies } from "../reply";
+import { type AnswerOptions, Drive, type Wire } from "../lib/drive";
+import { type Reply, fieldOf, replies } from "../lib/reply";
 
 const answer = suite("answer");
 

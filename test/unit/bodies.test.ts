@@ -14,8 +14,8 @@ import type { Peer } from "../../worker/pump/peer";
 import { Remote } from "../../worker/place/remote";
 import type { StaticBodyImpl } from "../../worker/request/request";
 import { Pump } from "../../worker/pump/pump";
-import { octets } from "../drive";
-import { testEngine } from "../wasm";
+import { octets } from "../lib/drive";
+import { testEngine } from "../lib/wasm";
 
 const bodies = suite("bodies");
 

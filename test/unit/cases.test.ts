@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CloseReason, Trait } from "../../assembly/abi";
 import { negotiate } from "../../worker/socket/deflate";
-import { type Area, type Case, octetsOf } from "../case";
+import { type Area, type Case, octetsOf } from "../lib/case";
 import { bodies } from "../cases/bodies";
 import { close } from "../cases/close";
 import { control } from "../cases/control";
@@ -17,9 +17,9 @@ import { heads } from "../cases/heads";
 import { persistence } from "../cases/persistence";
 import { refusals } from "../cases/refusals";
 import { utf8 } from "../cases/utf8";
-import { type Asked, Drive, type Wire } from "../drive";
-import { replies } from "../reply";
-import { describeSplit, splits } from "../split";
+import { type Asked, Drive, type Wire } from "../lib/drive";
+import { replies } from "../lib/reply";
+import { describeSplit, splits } from "../lib/split";
 
 const AREAS: readonly Area[] = [
   ...[heads, bodies, refusals, persistence, handshake, deflate],

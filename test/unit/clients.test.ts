@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type Kind, type Results, type Work, WORKS, runWork, workTable } from "../clients";
+import { type Kind, type Results, type Work, WORKS, runWork, workTable } from "../lib/clients";
 
 const clients = suite("clients");
 const PAGE = readFileSync("test/clients.md", "utf8");

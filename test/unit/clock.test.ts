@@ -4,9 +4,9 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE } from "../drive";
-import { text } from "../frame";
-import { testEngine } from "../wasm";
+import { HANDSHAKE } from "../lib/drive";
+import { text } from "../lib/frame";
+import { testEngine } from "../lib/wasm";
 
 const clock = suite("clock");
 const HOUR = 3600000;

@@ -4,9 +4,9 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CLOSE_REASONS, CloseReason, Control, REASON_BYTES, REASON_TEXT } from "../../assembly/abi";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
-import { Drive } from "../drive";
-import { lines } from "../frame";
-import { replies } from "../reply";
+import { Drive } from "../lib/drive";
+import { lines } from "../lib/frame";
+import { replies } from "../lib/reply";
 
 const close = suite("close");
 

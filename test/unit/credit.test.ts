@@ -11,8 +11,8 @@ import { VirtualClock } from "../../worker/net/memory";
 import type { Link } from "../../worker/net/transport";
 import type { Peer } from "../../worker/pump/peer";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE, octets } from "../drive";
-import { testEngine } from "../wasm";
+import { HANDSHAKE, octets } from "../lib/drive";
+import { testEngine } from "../lib/wasm";
 
 const credit = suite("credit");
 

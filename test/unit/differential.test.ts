@@ -11,8 +11,8 @@ import { Duplex } from "node:stream";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type WebSocket, WebSocketServer } from "ws";
-import { BINARY, Drive } from "../drive";
-import { closeFrame, frame, received } from "../frame";
+import { BINARY, Drive } from "../lib/drive";
+import { closeFrame, frame, received } from "../lib/frame";
 import { cutRandomly } from "../fuzz/common";
 import { Random } from "../../host/testing/random";
 

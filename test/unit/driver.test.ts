@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Param } from "../../assembly/abi";
 import type { Data } from "../../host/handler";
-import { type Area, type Case, octetsOf } from "../case";
+import { type Area, type Case, octetsOf } from "../lib/case";
 import { bodies } from "../cases/bodies";
 import { close } from "../cases/close";
 import { control } from "../cases/control";
@@ -16,14 +16,14 @@ import { heads } from "../cases/heads";
 import { persistence } from "../cases/persistence";
 import { refusals } from "../cases/refusals";
 import { utf8 } from "../cases/utf8";
-import { HANDSHAKE } from "../drive";
-import { closeFrame, frame, lines, received, text } from "../frame";
-import { type End, Pipe, type Piped } from "../pipe";
-import { replies } from "../reply";
+import { HANDSHAKE } from "../lib/drive";
+import { closeFrame, frame, lines, received, text } from "../lib/frame";
+import { type End, Pipe, type Piped } from "../lib/pipe";
+import { replies } from "../lib/reply";
 import { GOOD, problemsOf } from "../suite/data";
-import { describeSplit, splits } from "../split";
+import { describeSplit, splits } from "../lib/split";
 import { type DriverEvents, loadEngine, wasmBytes } from "../../worker/embed/embed";
-import { BUILDS } from "../wasm";
+import { BUILDS } from "../lib/wasm";
 
 const AREAS: readonly Area[] = [
   ...[heads, bodies, refusals, persistence, handshake],

@@ -5,8 +5,8 @@ import * as assert from "uvu/assert";
 import { Runner } from "../../host/testing/run";
 import { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE } from "../drive";
-import { testEngine } from "../wasm";
+import { HANDSHAKE } from "../lib/drive";
+import { testEngine } from "../lib/wasm";
 
 const farewell = suite("farewell");
 

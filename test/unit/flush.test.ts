@@ -21,8 +21,8 @@ import {
   ROW_STATE,
   RowState,
 } from "../../assembly/abi";
-import { Drive, type Wire } from "../drive";
-import { lines } from "../frame";
+import { Drive, type Wire } from "../lib/drive";
+import { lines } from "../lib/frame";
 
 const flush = suite("flush");
 

@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { isFailure, perform } from "../simulator";
+import { isFailure, perform } from "../simulator/simulator";
 import { scriptOf } from "../simulator/author";
 import { type Settings, type Step, TOPICS } from "../simulator/steps";
 import { World } from "../simulator/world";

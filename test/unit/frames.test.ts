@@ -5,10 +5,18 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Trait } from "../../assembly/abi";
 import { BROKEN } from "../cases/utf8";
-import { BINARY, Drive, HANDSHAKE, type Wire } from "../drive";
-import { type FrameOptions, closeFrame, frame, lines, received, text, closeLine } from "../frame";
-import { fieldOf, replies } from "../reply";
-import { describeSplit, splits } from "../split";
+import { BINARY, Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import {
+  type FrameOptions,
+  closeFrame,
+  frame,
+  lines,
+  received,
+  text,
+  closeLine,
+} from "../lib/frame";
+import { fieldOf, replies } from "../lib/reply";
+import { describeSplit, splits } from "../lib/split";
 
 const ws = suite("frames");
 

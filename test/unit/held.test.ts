@@ -8,9 +8,9 @@ import { Random } from "../../host/testing/random";
 import { Runner } from "../../host/testing/run";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
-import { Drive, HANDSHAKE, type Wire } from "../drive";
-import { frame, lines, text } from "../frame";
-import { testEngine } from "../wasm";
+import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { frame, lines, text } from "../lib/frame";
+import { testEngine } from "../lib/wasm";
 
 const held = suite("held");
 

@@ -4,9 +4,9 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Answer, Control, Param, Trait } from "../../assembly/abi";
-import { Drive, type Wire } from "../drive";
-import { fieldOf, replies } from "../reply";
-import { describeSplit, splits } from "../split";
+import { Drive, type Wire } from "../lib/drive";
+import { fieldOf, replies } from "../lib/reply";
+import { describeSplit, splits } from "../lib/split";
 
 const http = suite("http");
 

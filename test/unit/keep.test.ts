@@ -8,8 +8,8 @@ import type { Link } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
 import type { Peer } from "../../worker/pump/peer";
 import { Pump } from "../../worker/pump/pump";
-import { octets } from "../drive";
-import { testEngine } from "../wasm";
+import { octets } from "../lib/drive";
+import { testEngine } from "../lib/wasm";
 
 const keep = suite("keep");
 

@@ -12,8 +12,8 @@ import { VirtualClock } from "../../worker/net/memory";
 import type { Peer } from "../../worker/pump/peer";
 import { Remote } from "../../worker/place/remote";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE, octets } from "../drive";
-import { testEngine } from "../wasm";
+import { HANDSHAKE, octets } from "../lib/drive";
+import { testEngine } from "../lib/wasm";
 
 const kept = suite("kept");
 

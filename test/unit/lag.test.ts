@@ -9,7 +9,7 @@ import { createTestServer } from "../../host/testing";
 import { Random } from "../../host/testing/random";
 import { zlibCodec } from "../../worker/net/zlib";
 import { statsOf } from "../../worker/engine/stats";
-import { Drive } from "../drive";
+import { Drive } from "../lib/drive";
 
 const lag = suite("lag");
 

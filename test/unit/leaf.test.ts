@@ -4,8 +4,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Trait } from "../../assembly/abi";
-import { type Asked, Drive } from "../drive";
-import { frame, lines, text, closeLine } from "../frame";
+import { type Asked, Drive } from "../lib/drive";
+import { frame, lines, text, closeLine } from "../lib/frame";
 import { Random } from "../../host/testing/random";
 
 const leaf = suite("leaf");

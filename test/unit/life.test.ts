@@ -5,9 +5,9 @@ import * as assert from "uvu/assert";
 import { Control, Param } from "../../assembly/abi";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
-import { Drive, HANDSHAKE } from "../drive";
-import { frame, lines, text } from "../frame";
-import { testEngine } from "../wasm";
+import { Drive, HANDSHAKE } from "../lib/drive";
+import { frame, lines, text } from "../lib/frame";
+import { testEngine } from "../lib/wasm";
 
 const life = suite("life");
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";

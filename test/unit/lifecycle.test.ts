@@ -19,9 +19,9 @@ import {
 } from "../../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
 import { Engine, type EngineExports } from "../../worker/engine/engine";
-import { Drive, HANDSHAKE } from "../drive";
-import { text } from "../frame";
-import { BUILDS, SMALL, testEngine } from "../wasm";
+import { Drive, HANDSHAKE } from "../lib/drive";
+import { text } from "../lib/frame";
+import { BUILDS, SMALL, testEngine } from "../lib/wasm";
 
 /** The number behind the last reason. */
 const UNKNOWN = -(CLOSE_REASONS + 1);

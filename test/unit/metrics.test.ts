@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import type { Stats } from "../../host/handler";
 import { Horizon } from "../../worker/pump/horizon";
 import { metricsText } from "../../worker/pump/metrics";
-import { readOpenMetrics, sampleOf } from "../openmetrics";
+import { readOpenMetrics, sampleOf } from "../lib/openmetrics";
 
 const metrics = suite("metrics");
 

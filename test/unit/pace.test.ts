@@ -3,9 +3,9 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Outcome, Param } from "../../assembly/abi";
-import { Drive, type Wire } from "../drive";
-import { frame, lines, text, closeLine } from "../frame";
-import { replies } from "../reply";
+import { Drive, type Wire } from "../lib/drive";
+import { frame, lines, text, closeLine } from "../lib/frame";
+import { replies } from "../lib/reply";
 
 const pace = suite("pace");
 

@@ -23,7 +23,7 @@ import { sha1 } from "../../host/codec/sha1";
 import { SharedInbox } from "../../worker/inbox/inbox-reader";
 import { MirroredInbox } from "../../worker/inbox/mirror-reader";
 import { Random } from "../../host/testing/random";
-import { splits } from "../split";
+import { splits } from "../lib/split";
 
 const page = suite("page");
 

@@ -7,9 +7,9 @@ import { Param } from "../../assembly/abi";
 import type { Handler } from "../../host/handler";
 import type { Clock, Link, Sink } from "../../worker/net/transport";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE, octets } from "../drive";
-import { lines, text } from "../frame";
-import { testEngine } from "../wasm";
+import { HANDSHAKE, octets } from "../lib/drive";
+import { lines, text } from "../lib/frame";
+import { testEngine } from "../lib/wasm";
 
 const passes = suite("passes");
 

@@ -9,8 +9,8 @@ import type { Peer } from "../../worker/pump/peer";
 import { Pool } from "../../worker/place/pool";
 import { Pump } from "../../worker/pump/pump";
 import type { Task } from "../../worker/place/task";
-import { octets } from "../drive";
-import { testEngine } from "../wasm";
+import { octets } from "../lib/drive";
+import { testEngine } from "../lib/wasm";
 
 const queue = suite("pool queue");
 

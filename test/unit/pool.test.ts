@@ -4,9 +4,9 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Outcome } from "../../assembly/abi";
-import { Drive, HANDSHAKE, type Wire } from "../drive";
-import { closeFrame, frame, lines, received, text, closeLine } from "../frame";
-import { replies } from "../reply";
+import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { closeFrame, frame, lines, received, text, closeLine } from "../lib/frame";
+import { replies } from "../lib/reply";
 
 const pool = suite("pool");
 

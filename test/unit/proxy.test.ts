@@ -6,8 +6,8 @@ import { Arrival, CloseReason, Control } from "../../assembly/abi";
 import { settle } from "../../host/options/settle";
 import { type TestOptions, createTestServer } from "../../host/testing";
 import { reasonName } from "../../host/shared/close";
-import { type Bytes, Drive, HANDSHAKE, octets } from "../drive";
-import { replies } from "../reply";
+import { type Bytes, Drive, HANDSHAKE, octets } from "../lib/drive";
+import { replies } from "../lib/reply";
 
 const proxy = suite("proxy");
 

@@ -18,9 +18,9 @@ import { VirtualClock } from "../../worker/net/memory";
 import type { Peer } from "../../worker/pump/peer";
 import { Remote } from "../../worker/place/remote";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE, octets } from "../drive";
-import { frame } from "../frame";
-import { testEngine } from "../wasm";
+import { HANDSHAKE, octets } from "../lib/drive";
+import { frame } from "../lib/frame";
+import { testEngine } from "../lib/wasm";
 
 const remote = suite("remote");
 

@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { SHOWN, benchTable } from "../results";
+import { SHOWN, benchTable } from "../lib/results";
 
 const results = suite("results");
 

@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { Control } from "../../assembly/abi";
 import type { Handler, Stats } from "../../host/handler";
 import { type TestServer, createTestServer } from "../../host/testing";
-import { Drive, type Wire } from "../drive";
+import { Drive, type Wire } from "../lib/drive";
 
 const room = suite("room");
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";

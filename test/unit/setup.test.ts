@@ -16,7 +16,7 @@ import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { TOOLS, type Tool, byHand } from "../../.scripts/tools.mjs";
-import { isRunning } from "../process";
+import { isRunning } from "../lib/process";
 
 const setup = suite("set-up");
 

@@ -6,9 +6,9 @@ import { Control, Outcome, Param, SLOT_LIMIT } from "../../assembly/abi";
 import { settle } from "../../host/options/settle";
 import { Random } from "../../host/testing/random";
 import { createTestServer } from "../../host/testing";
-import { Drive, HANDSHAKE, type Wire } from "../drive";
-import { closeFrame, frame, text } from "../frame";
-import { replies } from "../reply";
+import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { closeFrame, frame, text } from "../lib/frame";
+import { replies } from "../lib/reply";
 
 const share = suite("share");
 

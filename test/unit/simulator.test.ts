@@ -5,7 +5,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { isFailure, perform, simulate } from "../simulator";
+import { isFailure, perform, simulate } from "../simulator/simulator";
 import { scriptOf } from "../simulator/author";
 import { shrink } from "../simulator/shrink";
 import { MODES } from "../simulator/steps";

@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { slopeOf } from "../slope";
+import { slopeOf } from "../lib/slope";
 
 const slope = suite("slope");
 const points = (...ys: number[]): { x: number; y: number }[] => ys.map((y, x) => ({ x, y }));

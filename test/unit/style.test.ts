@@ -6,9 +6,9 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { generatedTables } from "../generated";
-import { README, blocksOf, commandsOf, filesOf, wayOf } from "../readme";
-import { BUILDS } from "../wasm";
+import { generatedTables } from "../lib/generated";
+import { README, blocksOf, commandsOf, filesOf, wayOf } from "../lib/readme";
+import { BUILDS } from "../lib/wasm";
 
 const root = process.cwd();
 const style = suite("style");

@@ -3,9 +3,9 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Drive, HANDSHAKE, type Wire } from "../drive";
-import { closeFrame, frame, lines, text } from "../frame";
-import { replies } from "../reply";
+import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { closeFrame, frame, lines, text } from "../lib/frame";
+import { replies } from "../lib/reply";
 
 const timers = suite("timers");
 

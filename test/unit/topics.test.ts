@@ -3,8 +3,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CloseReason, Control, Outcome, TOPIC_NAME_BYTES } from "../../assembly/abi";
-import { BINARY, Drive, type Wire } from "../drive";
-import { frame, lines } from "../frame";
+import { BINARY, Drive, type Wire } from "../lib/drive";
+import { frame, lines } from "../lib/frame";
 
 const topics = suite("topics");
 

@@ -4,7 +4,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Outcome } from "../../assembly/abi";
-import { Drive, type Wire } from "../drive";
+import { Drive, type Wire } from "../lib/drive";
 
 const wait = suite("wait");
 

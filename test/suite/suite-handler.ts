@@ -6,7 +6,7 @@
 
 import type { Data, Handler, HandlerServer, Request, Response, WebSocket } from "ringcast";
 
-import { GOOD, problemsOf } from "./suite/data";
+import { GOOD, problemsOf } from "./data";
 
 interface User {
   readonly name: string;

@@ -1,8 +1,8 @@
 // `npm run fuzz -- --seed N --seconds S [http|ws]`: engine against models, from seed N on.
 
-import { numberGiven } from "./arguments";
-import { fuzzHttp } from "./fuzz/http";
-import { fuzzWs } from "./fuzz/ws";
+import { numberGiven } from "../lib/arguments";
+import { fuzzHttp } from "../fuzz/http";
+import { fuzzWs } from "../fuzz/ws";
 
 const FUZZERS = { http: fuzzHttp, ws: fuzzWs };
 const seed = numberGiven("seed", Date.now() % 1000000000);

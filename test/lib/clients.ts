@@ -4,18 +4,24 @@
 // Each cell is a run of its own: a server in memory under a virtual clock, and one client whose kernels hold what those
 // of a Linux machine do. Two runs of a cell are the same.
 
-import type { Handler } from "../host/handler";
-import { engineParams } from "../host/options/params";
-import { settle } from "../host/options/settle";
-import { Runner } from "../host/testing/run";
-import { MemoryNet, type MemorySocket, VirtualClock } from "../worker/net/memory";
-import { Pump } from "../worker/pump/pump";
-import { pumpSettings } from "../worker/control/settings";
+import type { Handler } from "../../host/handler";
+import { engineParams } from "../../host/options/params";
+import { settle } from "../../host/options/settle";
+import { Runner } from "../../host/testing/run";
+import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
+import { Pump } from "../../worker/pump/pump";
+import { pumpSettings } from "../../worker/control/settings";
 import { HANDSHAKE } from "./drive";
 import { frame } from "./frame";
-import { ApplicationPlace, type Ground, InlinePlace, PoolPlace, Traffic } from "./simulator/places";
-import { Post } from "./simulator/post";
-import type { Settings } from "./simulator/steps";
+import {
+  ApplicationPlace,
+  type Ground,
+  InlinePlace,
+  PoolPlace,
+  Traffic,
+} from "../simulator/places";
+import { Post } from "../simulator/post";
+import type { Settings } from "../simulator/steps";
 import { testEngine } from "./wasm";
 
 const PLACES = ["inline", "application", "pool"] as const;

@@ -12,9 +12,9 @@ import {
   World,
   endedOf,
   residentBytes,
-} from "./e2e/flood";
-import { sleep } from "./e2e/peer";
-import { slopeOf } from "./slope";
+} from "../e2e/flood";
+import { sleep } from "../e2e/peer";
+import { slopeOf } from "../lib/slope";
 
 /** Growth that is a leak. */
 const MB_A_MINUTE = 1;

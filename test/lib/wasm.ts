@@ -1,9 +1,9 @@
 // The engine for tests: the release build, or the debug build, whose assertions are on, when
 // RINGCAST_WASM is "debug".
 
-import debugBytes from "../dist/engine.debug.wasm";
-import releaseBytes from "../dist/engine.wasm";
-import { Engine, type EngineParams } from "../worker/engine/engine";
+import debugBytes from "../../dist/engine.debug.wasm";
+import releaseBytes from "../../dist/engine.wasm";
+import { Engine, type EngineParams } from "../../worker/engine/engine";
 
 export const BUILDS = { release: releaseBytes, debug: debugBytes } as const;
 

@@ -1,11 +1,11 @@
 // The README's tables, made from the tables of the code.
 
-import { CloseReason } from "../assembly/abi";
-import { rangeText, valueText } from "../host/cli/values";
-import { CLOSE_TABLE } from "../host/shared/close";
-import type { Options } from "../host/options/types";
-import { plan } from "../host/options/plan";
-import { OPTIONS, type OptionName, type OptionRow, POOL_OPTIONS } from "../host/options/table";
+import { CloseReason } from "../../assembly/abi";
+import { rangeText, valueText } from "../../host/cli/values";
+import { CLOSE_TABLE } from "../../host/shared/close";
+import type { Options } from "../../host/options/types";
+import { plan } from "../../host/options/plan";
+import { OPTIONS, type OptionName, type OptionRow, POOL_OPTIONS } from "../../host/options/table";
 
 /** A row for the reference: what it does, its default and its range. */
 function rowText(row: OptionRow<string>): string {

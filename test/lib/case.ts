@@ -12,8 +12,8 @@
 // octets of frames in the same notation; of an answer its status and its fields, Date, Content-Type and
 // Content-Length aside.
 
-import { CLOSE_TABLE } from "../host/shared/close";
-import type { EngineParams } from "../worker/engine/engine";
+import { CLOSE_TABLE } from "../../host/shared/close";
+import type { EngineParams } from "../../worker/engine/engine";
 
 /** How a case ends, and how its answers are read. */
 interface CaseOptions {

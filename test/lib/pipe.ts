@@ -1,9 +1,9 @@
 // A driver and the ends of its wires, in a test: what was written, and what was told.
 
-import type { CloseInfo, Request } from "../host/handler";
-import { type DriverEvents, EngineDriver } from "../worker/embed/driver";
-import type { Engine, EngineParams } from "../worker/engine/engine";
-import type { Wire } from "../worker/embed/connection";
+import type { CloseInfo, Request } from "../../host/handler";
+import { type DriverEvents, EngineDriver } from "../../worker/embed/driver";
+import type { Engine, EngineParams } from "../../worker/engine/engine";
+import type { Wire } from "../../worker/embed/connection";
 import { testEngine } from "./wasm";
 
 /** One wire's end of a pipe. */

@@ -1,6 +1,6 @@
 // WebSocket frames (RFC 6455 5.2) as a client makes and reads them: written from the RFC, slowly.
 
-import { CLOSE_TABLE } from "../host/shared/close";
+import { CLOSE_TABLE } from "../../host/shared/close";
 import { type Bytes, octets } from "./drive";
 
 export interface FrameOptions {

@@ -7,7 +7,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { type Page, chromium } from "playwright-core";
-import { toolPath } from "../.scripts/tools.mjs";
+import { toolPath } from "../../.scripts/tools.mjs";
 
 /** Longest for a launch, and for a step on a page, in ms. */
 const LIMIT = 60000;

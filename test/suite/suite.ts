@@ -3,17 +3,17 @@
 //
 //   const results = await runSuite(platform, { print: console.log });
 //
-// test/suite-handler.ts is the handler of its servers: the default export where a module is wanted,
+// test/suite/suite-handler.ts is the handler of its servers: the default export where a module is wanted,
 // `closures` on the application's thread.
 
-import { type Checks, type Result, runChecks } from "./suite/harness";
-import { http } from "./suite/http";
-import { limits } from "./suite/limits";
-import type { Platform } from "./suite/platform";
-import { publish } from "./suite/publish";
-import { websocket } from "./suite/websocket";
+import { type Checks, type Result, runChecks } from "./harness";
+import { http } from "./http";
+import { limits } from "./limits";
+import type { Platform } from "./platform";
+import { publish } from "./publish";
+import { websocket } from "./websocket";
 
-export type { Result } from "./suite/harness";
+export type { Result } from "./harness";
 export type {
   Place,
   Platform,
@@ -21,7 +21,7 @@ export type {
   Running,
   SuiteOptions,
   SuiteServer,
-} from "./suite/platform";
+} from "./platform";
 
 const AREAS: readonly Checks[] = [http, websocket, publish, limits];
 

@@ -14,11 +14,11 @@
 // It works on the pump, the engine's host, so slots, completions and threads take part. The fuzzers (fuzz/) drive the
 // engine under a host of a few lines, and look at parsing more closely.
 
-import { scriptOf } from "./simulator/author";
-import { checkDelivered, checkOver, checkPunctual, checkStep } from "./simulator/checks";
-import { shrink } from "./simulator/shrink";
-import type { Mode, Script, Step } from "./simulator/steps";
-import { World } from "./simulator/world";
+import { scriptOf } from "./author";
+import { checkDelivered, checkOver, checkPunctual, checkStep } from "./checks";
+import { shrink } from "./shrink";
+import type { Mode, Script, Step } from "./steps";
+import { World } from "./world";
 
 interface SimulationOptions {
   readonly seed: number;

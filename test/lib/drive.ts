@@ -32,11 +32,11 @@ import {
   RowState,
   Shut,
   Trait,
-} from "../assembly/abi";
-import { formatAddress } from "../host/shared/text/address";
-import { reasonName } from "../host/shared/close";
-import { latin1, utf8 } from "../host/shared/text/text";
-import type { Engine, EngineParams } from "../worker/engine/engine";
+} from "../../assembly/abi";
+import { formatAddress } from "../../host/shared/text/address";
+import { reasonName } from "../../host/shared/close";
+import { latin1, utf8 } from "../../host/shared/text/text";
+import type { Engine, EngineParams } from "../../worker/engine/engine";
 import { testEngine } from "./wasm";
 
 export type Bytes = string | Uint8Array;

@@ -1,9 +1,9 @@
 // `npm run simulate -- --seeds N --from M --steps S --mode exact|stress`: the seeds M, M + 1, … of the simulator, in
 // both modes by default; `--debug`: on the debug wasm, whose assertions are on. .scripts/simulate.mjs bundles it.
 
-import { numberGiven } from "./arguments";
-import { type SimulationResult, simulate } from "./simulator";
-import { MODES, type Mode } from "./simulator/steps";
+import { numberGiven } from "../lib/arguments";
+import { type SimulationResult, simulate } from "../simulator/simulator";
+import { MODES, type Mode } from "../simulator/steps";
 
 const seeds = numberGiven("seeds", 1);
 const from = numberGiven("from", 1);

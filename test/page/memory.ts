@@ -3,9 +3,9 @@
 
 import { EngineDriver, loadEngine } from "ringcast/engine";
 import { createTestServer } from "ringcast/testing";
-import { type Result, runSuite } from "./suite";
-import handler from "./suite-handler";
-import { memoryPlatform } from "./suite/memory";
+import { type Result, runSuite } from "../suite/suite";
+import handler from "../suite/suite-handler";
+import { memoryPlatform } from "../suite/memory";
 
 export interface PageResults {
   readonly checks: readonly Result[];
