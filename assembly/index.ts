@@ -10,11 +10,13 @@
 // After any call: when Control.EventCount is not 0, drain the table and set it to 0 before calling on.
 
 import { ABI_VERSION } from "./abi";
-import { PARAMS } from "./engine/engine";
+import { PARAMS } from "./engine/lifecycle";
 import { methodName } from "./parse/http";
 import { noteCompletion } from "./reply/progress";
-import { finishWrite } from "./engine/output";
-import { live, takeEvents, takeTime } from "./state/conn";
+import { finishWrite } from "./reply/end";
+import { live } from "./state/slots";
+import { takeEvents } from "./state/events";
+import { takeTime } from "./state/records";
 
 /** The ABI that this engine speaks: a host that speaks another must not call anything else. */
 export function abi(): u32 {
@@ -48,45 +50,36 @@ export function done(slot: u32, generation: u32): void {
 
 export { server } from "./reply/head";
 export { reasons } from "./state/close";
+export { abandon } from "./engine/end";
+export { accept, addressText, decline, secured, setAddress } from "./engine/accept";
 export {
-  abandon,
-  accept,
-  addressText,
   align,
-  check,
   configure,
   create as new,
-  decline,
-  deflateCount,
   destroy as delete,
-  drain,
   footprint,
-  gauge,
   join,
-  lag,
   leave,
+} from "./engine/lifecycle";
+export { check } from "./engine/check";
+export {
+  deflateCount,
   publish,
-  secured,
-  setAddress,
   stageAppend,
   stageDiscard,
   stagePublish,
   stageReserve,
-  tick,
-} from "./engine/engine";
+} from "./engine/publish";
+export { drain } from "./engine/batch";
+export { gauge, lag } from "./reply/lag";
+export { tick } from "./engine/expire";
 export { acknowledged, measures, watched } from "./reply/progress";
-export {
-  feed,
-  hold,
-  limit,
-  peerEnded,
-  relay,
-  resume,
-  retain,
-  terminate,
-  upgrade,
-} from "./engine/input";
-export { flush, free } from "./engine/output";
+export { feed, resume, retain } from "./engine/feed";
+export { hold, relay } from "./engine/hold";
+export { limit, peerEnded, terminate } from "./engine/end";
+export { upgrade } from "./engine/upgrade";
+export { flush } from "./engine/pass";
+export { free } from "./reply/end";
 export {
   dismiss,
   respond,

@@ -6,7 +6,7 @@
 import { CloseReason, Param } from "../abi";
 import { hexDigit } from "../kernel/address";
 import { isTchar } from "../kernel/bytes";
-import { Conn, paramU32 } from "../state/conn";
+import { Conn, paramU32 } from "../state/records";
 
 /** What the parsers return beside a CloseReason. */
 export const MORE: i32 = 0;

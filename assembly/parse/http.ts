@@ -27,7 +27,7 @@ import {
   passPlain,
   readTo,
 } from "./chunks";
-import { Conn, engine, param, paramU32 } from "../state/conn";
+import { Conn, engine, param, paramU32 } from "../state/records";
 
 export { DONE, MORE };
 

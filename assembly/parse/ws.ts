@@ -7,7 +7,7 @@
 import { CloseReason, Param } from "../abi";
 import { encode } from "../kernel/base64";
 import { copy, loadBe16, loadBe64 } from "../kernel/bytes";
-import { Conn, Flag, has, paramU32 } from "../state/conn";
+import { Conn, Flag, has, paramU32 } from "../state/records";
 import { MORE } from "./http";
 import { sha1 } from "../kernel/sha1";
 import { session } from "../ring/subscription";

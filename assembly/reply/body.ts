@@ -6,23 +6,15 @@
 // the connection: the rest of the body is never taken for a request.
 
 import { CloseReason, EVENT_LIMIT, EventKind, Outcome, Shut, Trait } from "../abi";
-import {
-  Conn,
-  Flag,
-  List,
-  State,
-  dataOf,
-  emit,
-  engine,
-  has,
-  live,
-  takeEvents,
-  takeTime,
-} from "../state/conn";
+import { Conn, Flag, State, engine, has, takeTime } from "../state/records";
+import { List } from "../state/lists";
+import { dataOf, live } from "../state/slots";
+import { emit, takeEvents } from "../state/events";
 import { decodedTo, readTo } from "../parse/chunks";
 import { DONE, MORE, isLengthAllowed, isStreamAllowed, parseStream } from "../parse/http";
 import { endPaceIn, paceIn, pardon } from "../state/rate";
-import { dropInput, finishWith, kill, rearm } from "../engine/output";
+import { dropInput, finishWith, kill } from "./end";
+import { rearm } from "./deadline";
 import { invite, refuse } from "./response";
 import { enlist, leaveList } from "../state/room";
 

@@ -5,7 +5,7 @@
 
 import { Control, Param } from "../abi";
 import { copy, equalFold, findControl, storeDecimal } from "../kernel/bytes";
-import { engine, getControl, param } from "../state/conn";
+import { engine, getControl, param } from "../state/records";
 import { isToken } from "../parse/http";
 import { putText } from "../kernel/text";
 

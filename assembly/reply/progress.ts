@@ -18,18 +18,17 @@ import { Control, NONE, Param } from "../abi";
 import {
   Conn,
   Flag,
-  List,
   State,
   Watch,
   add,
-  at,
   engine,
   has,
-  live,
   param,
   paramU32,
   takeTime,
-} from "../state/conn";
+} from "../state/records";
+import { List } from "../state/lists";
+import { at, live } from "../state/slots";
 import { creditOut, slowOutAt, stepTime } from "../state/rate";
 import { UNREAD_GRACE, enlist, isIdle } from "../state/room";
 import { session } from "../ring/subscription";

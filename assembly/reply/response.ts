@@ -19,19 +19,19 @@ import { closeStatus } from "../state/close";
 import {
   Conn,
   Flag,
-  List,
   State,
   add,
   engine,
   has,
-  live,
-  markDirty,
   paramU32,
   setControl,
   takeTime,
-} from "../state/conn";
+} from "../state/records";
+import { List, markDirty } from "../state/lists";
+import { live } from "../state/slots";
 import { beginHead, wantsContinue } from "../parse/http";
-import { dropInput, finishWith, kill, rearm } from "../engine/output";
+import { dropInput, finishWith, kill } from "./end";
+import { rearm } from "./deadline";
 import { mayHoldBody, reserve, reserveBody, write } from "../state/queue";
 import { enlist } from "../state/room";
 import { announce } from "./send";

@@ -19,7 +19,7 @@ import {
   RowState,
 } from "../abi";
 import { copy } from "../kernel/bytes";
-import { Conn, Flag, State, add, engine, has, isWebSocket } from "../state/conn";
+import { Conn, Flag, State, add, engine, has, isWebSocket } from "../state/records";
 import { NEVER, look, runFrom, runTo, takeDue, taken } from "../ring/cursor";
 import { remove } from "../state/treap";
 import {

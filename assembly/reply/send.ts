@@ -5,21 +5,12 @@
 import { CloseReason, Control, Outcome, Param, Shut } from "../abi";
 import { copy, storeBe16 } from "../kernel/bytes";
 import { closeCode, closeText, closeTextLength } from "../state/close";
-import {
-  Conn,
-  Flag,
-  State,
-  add,
-  engine,
-  has,
-  isReason,
-  live,
-  markDirty,
-  paramU32,
-  removeOpen,
-  takeTime,
-} from "../state/conn";
-import { finishWith, isBehind, kill } from "../engine/output";
+import { Conn, Flag, State, add, engine, has, paramU32, takeTime } from "../state/records";
+import { isReason } from "../state/events";
+import { live } from "../state/slots";
+import { markDirty, removeOpen } from "../state/lists";
+import { finishWith, kill } from "./end";
+import { isBehind } from "./lag";
 import { block, giveBlock, isScarce, reserve, takeBlock, write } from "../state/queue";
 import { firstByte, headerBytes, putHeader, ringOf } from "../ring/ring";
 import { noBlock } from "../state/quota";

@@ -12,7 +12,7 @@
 //   run        |--------|--|-----|--|      a subscriber of 7: 13
 
 import { RowKind } from "../abi";
-import { Conn, Flag, has, isWebSocket } from "../state/conn";
+import { Conn, Flag, has, isWebSocket } from "../state/records";
 import { insert } from "../state/treap";
 import { block } from "../state/queue";
 import { Frame, frame, isLapStart, lengthIn, offsetIn, ringOf, runLast, sequenceAt } from "./ring";

@@ -15,7 +15,7 @@
 
 import { FrameFlag, Outcome, Param } from "../abi";
 import { copy, storeBe16, storeBe64 } from "../kernel/bytes";
-import { Conn, engine, paramU32, readsDeflated } from "../state/conn";
+import { Conn, engine, paramU32, readsDeflated } from "../state/records";
 import { FRAME_BYTES } from "../plan";
 
 @unmanaged

@@ -4,7 +4,8 @@
 // the table of pairs too; one that was given up stays in its client's list while frames published before are
 // due. A Due one stands in its client's heap, under the sequence of the frame that comes next.
 
-import { Conn, at, engine } from "../state/conn";
+import { Conn, engine } from "../state/records";
+import { at } from "../state/slots";
 import { SUBSCRIPTION_BYTES } from "../plan";
 
 /** Bits of `Subscription.flags`. */

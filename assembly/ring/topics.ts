@@ -9,16 +9,15 @@ import {
   Conn,
   Flag,
   State,
-  at,
   engine,
   getControl,
-  live,
   isWebSocket,
-  markDirty,
   paramU32,
   readsDeflated,
   setControl,
-} from "../state/conn";
+} from "../state/records";
+import { at, live } from "../state/slots";
+import { markDirty } from "../state/lists";
 import { NEVER, castDue, firstFrom } from "./cursor";
 import { TOPIC_BYTES } from "../plan";
 import { frame } from "./ring";

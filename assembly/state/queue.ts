@@ -11,7 +11,7 @@
 
 import { Param, SLOT_LIMIT } from "../abi";
 import { copy } from "../kernel/bytes";
-import { Conn, Flag, State, engine, paramU32, replyPool } from "./conn";
+import { Conn, Flag, State, engine, paramU32, replyPool } from "./records";
 import { blockBytes, give, orderFor, take } from "./pool";
 import { arm } from "./timers";
 import { addReply, giveReply, isReplyScarce, mayHold, notePoolEmpty, takeReply } from "./quota";

@@ -8,7 +8,8 @@
 
 import { CloseReason, Control, Param } from "../abi";
 import { ADDRESS } from "../kernel/address";
-import { Conn, State, at, engine, param, paramU32, receivePool, setControl } from "./conn";
+import { Conn, State, engine, param, paramU32, receivePool, setControl } from "./records";
+import { at } from "./slots";
 import { TALLY_BYTES } from "../plan";
 import { blockBytes } from "./pool";
 

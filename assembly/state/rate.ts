@@ -9,7 +9,8 @@
 //              write takes. So the average counts, and nobody saves up for a long silence.
 
 import { Param } from "../abi";
-import { Conn, Flag, at, engine, has, param } from "./conn";
+import { Conn, Flag, engine, has, param } from "./records";
+import { at } from "./slots";
 
 /** ms that so many bytes take at a rate. */
 function msOf(bytes: f64, rate: f64): f64 {

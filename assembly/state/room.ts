@@ -15,7 +15,9 @@
 // falls behind like one that is silent, and one that sends at the rate never does.
 
 import { CloseReason, Control, Param } from "../abi";
-import { Conn, Engine, Flag, List, State, Watch, at, engine, getControl, has, param } from "./conn";
+import { Conn, Engine, Flag, State, Watch, engine, getControl, has, param } from "./records";
+import { List } from "./lists";
+import { at } from "./slots";
 import { furthest, insert, remove } from "./treap";
 import { arm } from "./timers";
 

@@ -3,7 +3,8 @@
 // Invariant: a connection with a deadline stands in the heap at or before it. Activity only moves the
 // deadline away, so it touches nothing here; the heap looks, sees, and sets the time anew.
 
-import { Conn, at, engine } from "./conn";
+import { Conn, engine } from "./records";
+import { at } from "./slots";
 
 function get(i: u32): Conn {
   return at(load<u32>(engine.timers + ((i as usize) << 2)));

@@ -3,7 +3,8 @@
 //
 // Invariant: in order by (done, slot); a heap by priority; `count` is the size of the subtree.
 
-import { Conn, Flag, at, engine, isWebSocket, readsDeflated } from "./conn";
+import { Conn, Flag, engine, isWebSocket, readsDeflated } from "./records";
+import { at } from "./slots";
 
 // Links are slot + 1; 0 is the empty tree.
 

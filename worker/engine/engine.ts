@@ -358,7 +358,7 @@ export class Engine {
    * Takes a connection in.
    * @param address the peer's; "": it is counted under none
    * @param flags bits of Arrival
-   * @returns its slot, NONE: see `accept` of assembly/engine/engine.ts
+   * @returns its slot, NONE: see `accept` of assembly/engine/accept.ts
    */
   accept(address: string, flags = 0): number {
     return this.x.accept(this.#putAddress(address), flags) >>> 0;
@@ -366,7 +366,7 @@ export class Engine {
 
   /**
    * Counts a connection under its client's address. @returns an Outcome: see `setAddress` of
-   * assembly/engine/engine.ts
+   * assembly/engine/accept.ts
    */
   setAddress(slot: number, generation: number, address: string): number {
     return this.x.setAddress(slot, generation, this.#putAddress(address));

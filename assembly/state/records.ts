@@ -1,12 +1,8 @@
-// Connections: the record of one, the two slot tables, the lists they stand in, and what every other
-// file of the engine needs to know about the whole: the Engine record and its addresses.
+// The two records that everything else is about: a connection (Conn) and the whole (Engine), with their flags.
 //
-// Invariant: a slot is free (state Free, on its table's free list), live, or Dead (the engine is through
-// with it, the host has not called `free` yet). Its generation changes when it is freed, so an id names
-// one connection for ever.
+// Invariant: a record's size and the offsets that TypeScript reads are those of abi.ts; the compiler checks it.
 
 import {
-  CLOSE_REASONS,
   CONN_BACKLOG,
   CONN_BODY,
   CONN_BODY_LENGTH,
@@ -23,21 +19,10 @@ import {
   CONN_TARGET_LENGTH,
   CONN_TRAITS,
   Control,
-  EVENT_BYTES,
-  EVENT_EXTRA,
-  EVENT_GENERATION,
-  EVENT_KIND,
-  EVENT_LENGTH,
-  EVENT_LIMIT,
-  EVENT_POINTER,
-  EVENT_SLOT,
-  EVENT_VALUE,
-  EventKind,
   FLAG_CLOSE_QUEUED,
   FLAG_DEAF,
   FLAG_MESSAGE_OUT,
   FLAG_WAITING,
-  NOTICE_LIMIT,
 } from "../abi";
 import { Pool } from "./pool";
 
@@ -498,8 +483,6 @@ export function setEngine(address: usize, receive: usize, reply: usize): void {
   replyPool = changetype<Pool>(reply);
 }
 
-// ---- parameters, control, counters ---------------------------------------------------------------
-
 export function param(index: i32): f64 {
   return load<f64>(engine.params + ((index as usize) << 3));
 }
@@ -535,23 +518,6 @@ export function takeTime(): void {
   if (now > engine.now) engine.now = now;
 }
 
-// ---- slots ---------------------------------------------------------------------------------------
-
-export function at(slot: u32): Conn {
-  return changetype<Conn>(engine.slots + (slot as usize) * CONN_BYTES);
-}
-
-/** The connection of an id given as slot and generation, 0 when it is stale. */
-export function live(slot: u32, generation: u32): Conn {
-  if (slot >= engine.allSlots) return changetype<Conn>(0);
-  const c = at(slot);
-  // mutant stale-live: if (generation == 0 || c.state == State.Free || c.state == State.Dead) {
-  if (c.generation != generation || c.state == State.Free || c.state == State.Dead) {
-    return changetype<Conn>(0);
-  }
-  return c;
-}
-
 export function has(c: Conn, flag: u32): bool {
   return (c.flags & flag) != 0;
 }
@@ -563,193 +529,4 @@ export function isWebSocket(c: Conn): bool {
 /** 1 for a reader of the ring of compressed forms, 0 for one of the plain ring. */
 export function readsDeflated(c: Conn): u32 {
   return has(c, Flag.Deflate) ? 1 : 0;
-}
-
-export function formatSlots(): void {
-  engine.freeHttp = 0;
-  engine.freeWebSocket = 0;
-  for (let i = engine.allSlots; i > 0; i--) {
-    const c = at(i - 1);
-    c.slot = i - 1;
-    c.generation = 1;
-    pushFree(c);
-  }
-}
-
-function pushFree(c: Conn): void {
-  c.state = State.Free;
-  if (c.slot < engine.httpSlots) {
-    c.link = engine.freeHttp;
-    engine.freeHttp = c.slot + 1;
-  } else {
-    c.link = engine.freeWebSocket;
-    engine.freeWebSocket = c.slot + 1;
-  }
-}
-
-/** Takes a free HTTP slot; 0 when there is none. */
-export function takeHttp(): Conn {
-  if (engine.freeHttp == 0) return changetype<Conn>(0);
-  const c = at(engine.freeHttp - 1);
-  engine.freeHttp = c.link;
-  clear(c);
-  return c;
-}
-
-/** Takes a free WebSocket slot; 0 when there is none. */
-export function takeWebSocket(): Conn {
-  if (engine.freeWebSocket == 0) return changetype<Conn>(0);
-  const c = at(engine.freeWebSocket - 1);
-  engine.freeWebSocket = c.link;
-  clear(c);
-  return c;
-}
-
-function clear(c: Conn): void {
-  const slot = c.slot;
-  const generation = c.generation;
-  memory.fill(changetype<usize>(c), 0, CONN_BYTES);
-  c.slot = slot;
-  c.generation = generation;
-}
-
-/** Returns a slot; its generation moves on, so that its ids are stale. */
-export function putFree(c: Conn): void {
-  c.generation++;
-  if (c.generation == 0) c.generation = 1;
-  pushFree(c);
-}
-
-/** Values of `Conn.list`: see room.ts. */
-export namespace List {
-  export const None: u8 = 0;
-  export const Ended: u8 = 1;
-  export const Linger: u8 = 2;
-  export const Idle: u8 = 3;
-  export const Unread: u8 = 4;
-  /** A treap, by how far behind its bytes are. */
-  export const Reading: u8 = 5;
-}
-
-// ---- where an HTTP connection's bytes are ----------------------------------------------------------
-
-/** Address of an HTTP connection's bytes. */
-export function dataOf(c: Conn): usize {
-  return has(c, Flag.InWindow) ? engine.window : (c.buffer as usize) + engine.tableBytes;
-}
-
-// ---- the dense list of open WebSockets -------------------------------------------------------------
-
-export function openAt(i: u32): Conn {
-  return at(load<u32>(engine.webSockets + ((i as usize) << 2)));
-}
-
-function countDeflate(change: i32): void {
-  engine.deflateCount += change;
-  setControl(Control.DeflateCount, engine.deflateCount as f64);
-}
-
-export function addOpen(c: Conn): void {
-  c.listAt = engine.openCount;
-  store<u32>(engine.webSockets + ((engine.openCount as usize) << 2), c.slot);
-  engine.openCount++;
-  countDeflate(readsDeflated(c) as i32);
-  setControl(Control.WebSocketCount, engine.openCount as f64);
-}
-
-export function removeOpen(c: Conn): void {
-  const last = load<u32>(engine.webSockets + ((engine.openCount - 1) << 2));
-  store<u32>(engine.webSockets + ((c.listAt as usize) << 2), last);
-  at(last).listAt = c.listAt;
-  engine.openCount--;
-  countDeflate(-(readsDeflated(c) as i32));
-  setControl(Control.WebSocketCount, engine.openCount as f64);
-}
-
-// ---- the dirty list: who has something to hand over ------------------------------------------------
-
-export function markDirty(c: Conn): void {
-  if (c.flags & Flag.Dirty) return;
-  c.flags |= Flag.Dirty;
-  c.link = 0;
-  c.linkBack = engine.dirtyTail;
-  if (engine.dirtyTail != 0) at(engine.dirtyTail - 1).link = c.slot + 1;
-  else engine.dirtyHead = c.slot + 1;
-  engine.dirtyTail = c.slot + 1;
-}
-
-/** Takes one off the list. */
-export function dropDirty(c: Conn): void {
-  if (!(c.flags & Flag.Dirty)) return;
-  if (c.linkBack != 0) at(c.linkBack - 1).link = c.link;
-  else engine.dirtyHead = c.link;
-  if (c.link != 0) at(c.link - 1).linkBack = c.linkBack;
-  else engine.dirtyTail = c.linkBack;
-  c.flags &= ~Flag.Dirty;
-}
-
-/** Takes the first of the list; 0 when it is empty. */
-export function takeDirty(): Conn {
-  if (engine.dirtyHead == 0) return changetype<Conn>(0);
-  const c = at(engine.dirtyHead - 1);
-  dropDirty(c);
-  return c;
-}
-
-// ---- events ----------------------------------------------------------------------------------------
-
-/** True when the table has no room for another inbound event: parsing stops. */
-export function eventsFull(): bool {
-  // mutant event-limit: return engine.inboundEvents >= EVENT_LIMIT * 16;
-  return engine.inboundEvents >= EVENT_LIMIT;
-}
-
-/** True when the table has no room for another Drain or End: it is owed then. */
-export function noticesFull(): bool {
-  if (engine.notices < NOTICE_LIMIT) return false;
-  engine.noticesOwed = 1;
-  return true;
-}
-
-/**
- * Appends an event. Inbound kinds are limited by `eventsFull`, Drain and End by `noticesFull`; a Closed has its place
- * for each slot.
- */
-export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32): void {
-  takeEvents();
-  const e = engine.events + (engine.eventCount as usize) * EVENT_BYTES;
-  store<u32>(e, kind, EVENT_KIND);
-  store<u32>(e, c.slot, EVENT_SLOT);
-  store<u32>(e, c.generation, EVENT_GENERATION);
-  store<u32>(e, pointer as u32, EVENT_POINTER);
-  store<u32>(e, length, EVENT_LENGTH);
-  store<i32>(e, value, EVENT_VALUE);
-  store<u32>(e, c.closeCode as u32, EVENT_EXTRA);
-  engine.eventCount++;
-  if (kind < (EventKind.Drain as u32) || kind >= (EventKind.Proxied as u32)) engine.inboundEvents++;
-  else if (kind < (EventKind.Closed as u32)) engine.notices++;
-  setControl(Control.EventCount, engine.eventCount as f64);
-}
-
-/** Sets the extra field of the event appended last. */
-export function setExtra(value: u32): void {
-  store<u32>(engine.events + ((engine.eventCount - 1) as usize) * EVENT_BYTES, value, EVENT_EXTRA);
-}
-
-/** True for a close reason: the counters have a place for no other number, whatever a host says. */
-export function isReason(reason: i32): bool {
-  return reason < 0 && reason >= -(CLOSE_REASONS as i32);
-}
-
-/** Sees whether the host has drained the table. */
-export function takeEvents(): void {
-  if (getControl(Control.EventCount) == 0) {
-    engine.eventCount = 0;
-    engine.inboundEvents = 0;
-    engine.notices = 0;
-  }
-}
-
-export function countClose(reason: i32): void {
-  add(Control.CloseCount - reason, 1);
 }

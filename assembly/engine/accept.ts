@@ -1,0 +1,95 @@
+// Accepts connections: takes a slot, counts the client's address, makes room where none is left.
+//
+// Invariant: a connection is counted under one address from `accept`, or `setAddress`, until its slot is free.
+
+import { Arrival, CloseReason, Control, NONE, Outcome, Shut } from "../abi";
+import { ADDRESS_TEXT, readAddress } from "../kernel/address";
+import { beginHead } from "../parse/http";
+import { rearm } from "../reply/deadline";
+import { kill } from "../reply/end";
+import { refuse } from "../reply/response";
+import { countClose, isReason, takeEvents } from "../state/events";
+import { List } from "../state/lists";
+import { enroll, isAddressFull, move } from "../state/quota";
+import { Flag, State, add, engine, isWebSocket, setControl, takeTime } from "../state/records";
+import { enlist, findVictim, noteCrowd, victimReason } from "../state/room";
+import { live, takeHttp } from "../state/slots";
+
+/** Where the host leaves the text of an address: 64 bytes. */
+export function addressText(): usize {
+  return ADDRESS_TEXT;
+}
+
+/** Counts a connection that is refused before it has a slot. Returns NONE. */
+export function decline(reason: i32): u32 {
+  if (!isReason(reason)) return NONE;
+  add(Control.Accepted, 1);
+  countClose(reason);
+  setControl(Control.Result, reason as f64);
+  return NONE;
+}
+
+/**
+ * A connection was accepted.
+ * @param addressLength bytes of the peer's address, at `addressText`; 0: it is counted under none
+ * @param flags bits of Arrival
+ * @returns its slot (generation in Control.Generation), or NONE. Then Control.Result is the reason for which it
+ * is refused, and counted (NoRoom: all slots are taken, answer 503), or 0: one was ended to make room. Act on the
+ * events, call again.
+ */
+export function accept(addressLength: u32, flags: u32): u32 {
+  takeTime();
+  takeEvents();
+  const isKnown = addressLength != 0 && readAddress(ADDRESS_TEXT, addressLength);
+  if (isKnown && isAddressFull()) return decline(CloseReason.AddressLimit);
+  setControl(Control.Result, 0);
+  const c = takeHttp();
+  if (changetype<usize>(c) == 0) {
+    noteCrowd();
+    const victim = findVictim();
+    if (changetype<usize>(victim) == 0) return decline(CloseReason.NoRoom);
+    if (victim.state != State.Linger) add(Control.Evicted, 1);
+    // What one that has been answered has not read yet, the kernel still sends.
+    const isServed = victim.list == List.Linger || victim.list == List.Idle;
+    kill(victim, victimReason, isServed ? Shut.Destroy : Shut.Reset);
+    return NONE;
+  }
+  c.state = State.Head;
+  c.since = engine.now;
+  c.lastIn = engine.now;
+  c.closeCode = 0;
+  if (isKnown) enroll(c);
+  if (flags & Arrival.Proxied) c.flags |= Flag.Proxied;
+  if (flags & Arrival.Unsecured) c.flags |= Flag.Unsecured;
+  beginHead(c);
+  enlist(c, List.Reading);
+  rearm(c);
+  add(Control.Accepted, 1);
+  add(Control.ConnectionCount, 1);
+  setControl(Control.Generation, c.generation as f64);
+  noteCrowd();
+  return c.slot;
+}
+
+/** TLS is established: the bytes that are fed from now on are a request's. */
+export function secured(slot: u32, generation: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) != 0) c.flags &= ~Flag.Unsecured;
+}
+
+/**
+ * Counts an HTTP connection under the address of its client, which the host has found out.
+ * @param addressLength bytes of it, at `addressText`; for what is no address it is counted under none
+ * @returns Ok; Full: there are as many of it as there may be, and the request is refused, or, when none is
+ * out, the connection reset; Gone
+ */
+export function setAddress(slot: u32, generation: u32, addressLength: u32): u32 {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || isWebSocket(c)) return Outcome.Gone;
+  if (!readAddress(ADDRESS_TEXT, addressLength) || move(c)) return Outcome.Ok;
+  if (c.state == State.Request) refuse(c, CloseReason.AddressLimit);
+  else kill(c, CloseReason.AddressLimit, Shut.Reset);
+  return Outcome.Full;
+}

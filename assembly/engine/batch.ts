@@ -1,0 +1,130 @@
+// Publishes records of the inbox, as many as one turn may take.
+//
+// Invariant: records are published in their order; the first one that finds no room stops the batch.
+
+import {
+  CloseReason,
+  Control,
+  FrameFlag,
+  Outcome,
+  Param,
+  RECORD_BYTES,
+  RECORD_GENERATION,
+  RECORD_KIND,
+  RECORD_LENGTH,
+  RECORD_SLOT,
+  RECORD_TOTAL,
+  RecordKind,
+  Shut,
+} from "../abi";
+import { publish } from "./publish";
+import { kill } from "../reply/end";
+import { close, fail, ping, send } from "../reply/send";
+import { findTopic, subscribe, topic, unsubscribe } from "../ring/topics";
+import { takeEvents } from "../state/events";
+import {
+  Conn,
+  Flag,
+  engine,
+  getControl,
+  has,
+  isWebSocket,
+  paramU32,
+  setControl,
+  takeTime,
+} from "../state/records";
+import { live } from "../state/slots";
+
+/** True when a message should be compressed, by the host, for one of `count` clients. */
+function isWorthDeflating(count: u32, flags: u32, length: u32): bool {
+  return count != 0 && !(flags & FrameFlag.Plain) && length >= paramU32(Param.DeflateThreshold);
+}
+
+/** 1 for a client that takes compressed messages, with whatever window. */
+function takesDeflate(c: Conn): u32 {
+  return changetype<usize>(c) != 0 && has(c, Flag.Deflates) ? 1 : 0;
+}
+
+/** A publication to a topic: one byte of length, the name, the message. */
+function publishRecord(flags: u32, at: usize, length: u32, slot: u32, generation: u32): u32 {
+  const nameLength: u32 = length == 0 ? 0 : load<u8>(at);
+  if (nameLength + 1 > length) return Outcome.Ok;
+  const number = findTopic(at + 1, nameLength);
+  if (number == 0) return Outcome.Ok;
+  const bytes = length - 1 - nameLength;
+  if (isWorthDeflating(topic(number).deflateCount, flags, bytes)) return Outcome.Compress;
+  return publish(flags, at + 1 + nameLength, bytes, 0, 0, number, slot, generation);
+}
+
+/**
+ * Carries out the records of a batch at the start of the scratch region.
+ * @returns bytes of the records that are done; Control.Result holds the Outcome that stopped it (Ok at the
+ * end of the batch). After Evicted and Flush: act, then call again with the rest.
+ */
+export function drain(from: u32, to: u32): u32 {
+  takeTime();
+  takeEvents();
+  let record = engine.scratch + from;
+  const end = engine.scratch + to;
+  let outcome: u32 = Outcome.Ok;
+  while (record < end) {
+    const payload = record + RECORD_BYTES;
+    const length = load<u32>(record, RECORD_LENGTH);
+    const word = load<u32>(record, RECORD_KIND);
+    const slot = load<u32>(record, RECORD_SLOT);
+    const generation = load<u32>(record, RECORD_GENERATION);
+    const flags = (word >> 8) & 0xff;
+    switch (word & 0xff) {
+      case RecordKind.Broadcast:
+        outcome = isWorthDeflating(engine.deflateCount, flags, length)
+          ? Outcome.Compress
+          : publish(flags, payload, length, 0, 0, 0, slot, generation);
+        break;
+      case RecordKind.Publish:
+        outcome = publishRecord(flags, payload, length, slot, generation);
+        break;
+      case RecordKind.Subscribe:
+        // A table is full: the host tells the application, and goes on behind the record.
+        outcome = subscribe(slot, generation, payload, length);
+        if (outcome != Outcome.Full) outcome = Outcome.Ok;
+        break;
+      case RecordKind.Unsubscribe:
+        unsubscribe(slot, generation, payload, length);
+        break;
+      case RecordKind.Send:
+        if (isWorthDeflating(takesDeflate(live(slot, generation)), flags, length))
+          outcome = Outcome.Compress;
+        else if (send(slot, generation, flags, payload, length) == Outcome.Full) {
+          // It was accepted: the client ends, so that no message is missing among the others.
+          // mutant send-hole: ;
+          fail(live(slot, generation), CloseReason.SendOverrun);
+        }
+        break;
+      case RecordKind.Ping:
+        ping(slot, generation, payload, length);
+        break;
+      case RecordKind.Close:
+        if (word >> 16 == 1006) {
+          const c = live(slot, generation);
+          if (changetype<usize>(c) != 0) kill(c, CloseReason.Application, Shut.Reset);
+        } else {
+          const c = live(slot, generation);
+          if (changetype<usize>(c) != 0 && !isWebSocket(c))
+            kill(c, CloseReason.Application, Shut.Destroy);
+          else close(slot, generation, word >> 16, payload, length, CloseReason.Application);
+        }
+        break;
+      case RecordKind.Transferred:
+        outcome = Outcome.Transferred;
+        break;
+      default:
+        break;
+    }
+    if (outcome == Outcome.TooLarge) outcome = Outcome.Ok;
+    if (outcome != Outcome.Ok) break;
+    record += load<u32>(record, RECORD_TOTAL);
+  }
+  if (outcome == Outcome.Full) setControl(Control.NameLength, getControl(Control.Result));
+  setControl(Control.Result, outcome as f64);
+  return (record - engine.scratch) as u32;
+}

@@ -1,0 +1,132 @@
+// Pooled receive buffers: where a connection keeps what it cannot parse yet.
+//
+// Invariant: an idle connection owns no buffer.
+//
+//   HTTP        buffer  | head table | head, body, what follows |      start … end, after the table
+//   WebSocket   buffer  | message so far | unparsed |              0 … message, start … end
+
+import { HEADER_ENTRY_BYTES } from "../abi";
+import { rearm } from "../reply/deadline";
+import { blockBytes, give, orderFor, take } from "../state/pool";
+import { countBuffer, isReceiveFull } from "../state/quota";
+import { Conn, Flag, State, engine, has, isWebSocket, receivePool } from "../state/records";
+import { at, dataOf } from "../state/slots";
+
+/** All bits are taken. Of a WebSocket, Asking says: its messages are handled elsewhere, what ends it waits for that. */
+export const RELAYED: i32 = Flag.Asking;
+
+/** Queues a connection for a buffer: first come, first served. */
+function waitForBuffer(c: Conn, order: u32): void {
+  c.waitOrder = order as u8;
+  if (has(c, Flag.Waiting)) return;
+  c.flags |= Flag.Waiting;
+  c.waitSince = engine.now;
+  c.waitNext = 0;
+  c.waitBack = engine.waitTail;
+  if (engine.waitTail != 0) at(engine.waitTail - 1).waitNext = c.slot + 1;
+  else engine.waitHead = c.slot + 1;
+  engine.waitTail = c.slot + 1;
+  rearm(c);
+}
+
+/**
+ * Sees to it that the buffer holds `bytes`, moving the `used` ones over when it has to be another.
+ * @returns false when none is free: the connection waits then
+ */
+export function ensure(c: Conn, used: u32, bytes: u32): bool {
+  if (c.buffer != 0 && blockBytes(receivePool, c.order) >= bytes) return true;
+  const order = orderFor(receivePool, bytes);
+  const found: usize = isReceiveFull(c, order) ? 0 : take(receivePool, order);
+  if (found == 0) {
+    waitForBuffer(c, order);
+    return false;
+  }
+  countBuffer(c, blockBytes(receivePool, order));
+  if (c.buffer != 0) {
+    countBuffer(c, -(blockBytes(receivePool, c.order) as i32));
+    memory.copy(found, c.buffer as usize, used);
+    give(receivePool, c.buffer as usize, c.order as u32);
+    engine.buffersGiven = 1;
+  }
+  c.buffer = found as u32;
+  c.order = order as u8;
+  return true;
+}
+
+export function tableOf(c: Conn): usize {
+  return has(c, Flag.InWindow) ? engine.headTable : (c.buffer as usize);
+}
+
+/** Sets the addresses the host reads a request by. */
+export function locate(c: Conn): void {
+  c.head = (dataOf(c) + c.start) as u32;
+  c.table = tableOf(c) as u32;
+  c.body = c.head + c.headLength;
+}
+
+/** Moves the HTTP bytes in the window, with their table, to a pooled buffer. */
+export function keepHttp(c: Conn): bool {
+  const length = c.end - c.start;
+  if (!ensure(c, 0, engine.tableBytes + length)) return false;
+  memory.copy(c.buffer as usize, engine.headTable, (c.headers as usize) * HEADER_ENTRY_BYTES);
+  memory.copy((c.buffer as usize) + engine.tableBytes, engine.window + c.start, length);
+  c.flags &= ~Flag.InWindow;
+  engine.fedSlot = 0;
+  c.start = 0;
+  c.end = length;
+  locate(c);
+  return true;
+}
+
+/** Moves the WebSocket bytes in the window behind the message in the pooled buffer. */
+export function keepFrames(c: Conn): bool {
+  const length = engine.sourceEnd - engine.source;
+  let from = max(c.message, c.end);
+  if (c.start > c.message && c.buffer != 0 && from + length > blockBytes(receivePool, c.order)) {
+    // The bytes before the unparsed ones have been handled: their room is used before a larger block is taken.
+    const buffer = c.buffer as usize;
+    memory.copy(buffer + c.message, buffer + c.start, c.end - c.start);
+    c.end = c.message + c.end - c.start;
+    c.start = c.message;
+    from = c.end;
+  }
+  if (!ensure(c, from, from + length)) return false;
+  memory.copy((c.buffer as usize) + from, engine.source as usize, length);
+  c.start = c.end > c.start ? c.start : from;
+  c.end = from + length;
+  c.flags &= ~Flag.InWindow;
+  engine.fedSlot = 0;
+  return true;
+}
+
+/** Gives the unparsed bytes in the window back to the host: no buffer was free. Returns how many. */
+export function handBack(c: Conn): u32 {
+  const left = isWebSocket(c) ? engine.sourceEnd - engine.source : c.end - c.start;
+  c.flags &= ~Flag.InWindow;
+  engine.fedSlot = 0;
+  if (!isWebSocket(c)) {
+    c.start = 0;
+    c.end = 0;
+    return left;
+  }
+  const window = engine.window as u32;
+  if (engine.source >= window) return left;
+  // A cut head that was put in front of the window goes back behind the message.
+  const kept = window - engine.source;
+  memory.copy((c.buffer as usize) + c.message, engine.source as usize, kept);
+  c.start = c.message;
+  c.end = c.message + kept;
+  return left - kept;
+}
+
+/** Unparsed bytes of a connection. */
+export function leftover(c: Conn): u32 {
+  if (c.state == State.Dead || c.state == State.Finishing || c.state == State.Linger) return 0;
+  if (isWebSocket(c)) {
+    if (has(c, Flag.InWindow)) return engine.sourceEnd - engine.source;
+    return has(c, Flag.MessageOut | Flag.Held) ? c.end - c.start : 0;
+  }
+  if (c.state == State.Request) return c.end - c.start - c.scan;
+  const isHead = c.state == State.Head || c.state == State.Body;
+  return isHead && has(c, Flag.InWindow | Flag.Clogged | Flag.Held) ? c.end - c.start : 0;
+}

@@ -1,0 +1,88 @@
+// Ends of connections as the embedder or the peer asks for them, and the limits of a single connection.
+//
+// Invariant: a call for a slot whose generation has changed does nothing.
+
+import { CloseReason, Outcome, Shut } from "../abi";
+import { parseHttp } from "./http-in";
+import { breakUpload } from "../reply/body";
+import { rearm } from "../reply/deadline";
+import { kill } from "../reply/end";
+import { refuse } from "../reply/response";
+import { fail } from "../reply/send";
+import { session } from "../ring/subscription";
+import { isReason, takeEvents } from "../state/events";
+import { List } from "../state/lists";
+import { Flag, State, engine, has, isWebSocket, takeTime } from "../state/records";
+import { enlist } from "../state/room";
+import { live } from "../state/slots";
+
+/** Fails a WebSocket that is open, refuses an HTTP request that is out; for the host's own errors. */
+export function abandon(slot: u32, generation: u32, reason: i32): u32 {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return Outcome.Gone;
+  if (!isReason(reason)) return Outcome.Invalid;
+  if (isWebSocket(c)) {
+    if (c.state == State.Open) fail(c, reason);
+  } else if (c.state == State.Request || c.state == State.Head || c.state == State.Body) {
+    refuse(c, reason);
+  }
+  return Outcome.Ok;
+}
+/** The peer ended its side (FIN). What it asked for before is still answered. Call `resume` after it. */
+export function peerEnded(slot: u32, generation: u32): void {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return;
+  c.flags |= Flag.PeerEnded;
+  if (!isWebSocket(c)) {
+    c.endedAt = engine.now;
+    if (c.state != State.Linger) enlist(c, List.Ended);
+  }
+  switch (c.state) {
+    case State.Linger:
+      kill(c, c.reason, Shut.Destroy);
+      break;
+    case State.Head:
+    case State.Body:
+      if (!has(c, Flag.Clogged | Flag.Held)) parseHttp(c);
+      break;
+    case State.Request:
+      if (has(c, Flag.Upload)) breakUpload(c, CloseReason.PeerEnded);
+      break;
+    case State.Open:
+    case State.Closing:
+      // What it sent before comes first, for as long as a closing handshake may take. `resume` ends it.
+      if (c.state == State.Open) c.since = engine.now;
+      rearm(c);
+      break;
+    default:
+      break;
+  }
+}
+
+/** The transport lost the connection, or the host ends it. @returns Ok, Gone, Invalid */
+export function terminate(slot: u32, generation: u32, reason: i32): u32 {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return Outcome.Gone;
+  if (!isReason(reason)) return Outcome.Invalid;
+  const isOver = reason == CloseReason.PeerReset || reason == CloseReason.TlsFailed;
+  kill(c, reason, isOver ? Shut.Destroy : Shut.Reset);
+  return Outcome.Ok;
+}
+
+/**
+ * Gives one WebSocket limits of its own.
+ * @param idle ms of inbound silence, 0 for no limit @param payload bytes of an inbound message
+ */
+export function limit(slot: u32, generation: u32, idle: u32, payload: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !isWebSocket(c)) return;
+  session(c).idle = idle;
+  session(c).payload = payload;
+  rearm(c);
+}

@@ -1,0 +1,95 @@
+// Makes room for a publication: waits for readers that make progress, or evicts the ones furthest behind.
+//
+// Invariant: bytes of the ring are overwritten only after each reader that still needs them has been evicted.
+
+import { CloseReason, Control, Outcome, Param, Shut } from "../abi";
+import { kill } from "../reply/end";
+import { Ring, floorFor, plain } from "../ring/ring";
+import { Conn, add, engine, param, paramU32 } from "../state/records";
+import { countBelow, furthest } from "../state/treap";
+
+function evictReader(c: Conn): void {
+  add(Control.Evicted, 1);
+  kill(c, CloseReason.WsClientTooSlow, Shut.Reset);
+}
+
+/** True when more than half of a ring's readers are over half a ring behind. */
+function areManyBehind(ring: Ring, tail: u64): bool {
+  const readers = ring.index == 0 ? engine.openCount - engine.deflateCount : engine.deflateCount;
+  const half = (ring.capacity >> 1) as u64;
+  const behind = tail > half ? countBelow(ring.index, tail - half) : 0;
+  return behind * 2 > readers;
+}
+
+/** ms that count between two tries to publish: a producer that does not try again at once waits for nobody. */
+const TRY_LIMIT: f64 = 100;
+
+/** Adds the time since the last try to what the publisher has waited. */
+function countWait(): void {
+  if (engine.triedAt != 0) engine.waited += min(engine.now - engine.triedAt, TRY_LIMIT);
+  engine.triedAt = 0;
+}
+
+/**
+ * Takes from the budget of time that the publisher waits for readers: SlowGrace for all of them together, renewed by
+ * each half ring, or half index, that is published; twice as much while the publisher is too fast for the many.
+ * @returns false when it is used up
+ */
+function mayWait(ring: Ring, tail: u64): bool {
+  const grace = param(Param.SlowGrace);
+  const isLeft = engine.waited < grace;
+  if (!isLeft && !(engine.waited < grace * 2 && areManyBehind(ring, tail))) return false;
+  engine.triedAt = engine.now;
+  return true;
+}
+
+/**
+ * Renews the budget when a record that ends at `tail` reaches half a ring, or half of the index, beyond where it was
+ * renewed; once for each record. A reader that is lapped on a budget that was used up before was more than half a ring
+ * behind then.
+ */
+export function renewBudget(tail: u64): void {
+  if (tail < engine.renewedAt + ((plain.capacity >> 1) as u64)) {
+    const frames = engine.sequence - engine.renewedFrame;
+    if (frames < ((paramU32(Param.Frames) >> 1) as u64)) return;
+  }
+  if (engine.sequence == engine.renewedFrame) return;
+  // mutant wait-renew: ;
+  engine.waited = 0;
+  engine.triedAt = 0;
+  engine.renewedAt = plain.committed;
+  engine.renewedFrame = engine.sequence;
+}
+
+/**
+ * Makes room for a record that ends at `tail`, at the cost of the readers furthest behind:
+ * (a) a reader without progress for SlowGrace is evicted at once;
+ * (b) readers that make progress are waited for, within one budget of SlowGrace for all of them;
+ * (c) when more than half of the readers are over half a ring behind, the publisher is too fast for the many and
+ *     waits for another SlowGrace. Then the furthest behind are evicted.
+ */
+export function makeRoom(ring: Ring, tail: u64): u32 {
+  // Whoever has ended otherwise is reset before anything of the ring is overwritten, too.
+  if (engine.deadReaders != 0) return Outcome.Evicted;
+  // A record that does not fit behind `committed` may need more than a ring's length, the skipped bytes
+  // included: then nobody may be behind at all.
+  // mutant ring-index: const floor = min(floorFor(ring, tail, (paramU32(Param.Frames) as u64) + 1), ring.committed);
+  const floor = min(floorFor(ring, tail, paramU32(Param.Frames) as u64), ring.committed);
+  if (floor > ring.flushed) return Outcome.Flush;
+  if (changetype<usize>(furthest(ring.index)) == 0) return Outcome.Ok;
+  const queued = min(floorFor(ring, tail, paramU32(Param.QueuedFrames) as u64), ring.flushed);
+  countWait();
+  let evicted = false;
+  while (true) {
+    const c = furthest(ring.index);
+    if (changetype<usize>(c) == 0 || c.done >= queued) break;
+    // A reader within the ring that is more frames behind than a client may be is not waited for.
+    const isMoving = engine.now - c.lastOut < param(Param.SlowGrace);
+    if (c.done < floor && isMoving && mayWait(ring, tail)) {
+      return evicted ? Outcome.Evicted : Outcome.Wait;
+    }
+    evictReader(c);
+    evicted = true;
+  }
+  return evicted ? Outcome.Evicted : Outcome.Ok;
+}

@@ -1,0 +1,134 @@
+// Deadlines: looks at the connections whose time has come, and pings, refuses or ends them.
+//
+// Invariant: each connection with a deadline is on a timer list, at or before that deadline.
+
+import { CloseReason, Param, Shut } from "../abi";
+import { breakUpload } from "../reply/body";
+import { deadline, dutyAt } from "../reply/deadline";
+import { kill } from "../reply/end";
+import { isStuck, look, pingAt } from "../reply/progress";
+import { refuse } from "../reply/response";
+import { fail, pingSilent } from "../reply/send";
+import { eventsFull, noticesFull, takeEvents } from "../state/events";
+import { noBuffer } from "../state/quota";
+import { isSlowIn, slowOutAt } from "../state/rate";
+import {
+  Conn,
+  Flag,
+  State,
+  Watch,
+  engine,
+  has,
+  isWebSocket,
+  param,
+  takeTime,
+} from "../state/records";
+import { at } from "../state/slots";
+import { disarm, first, postpone } from "../state/timers";
+
+/**
+ * The connection that holds the largest pooled buffer pays for the one that waited too long.
+ * @param address among those of this tally; 0: among all
+ */
+function largestHolder(address: u32): Conn {
+  let found = changetype<Conn>(0);
+  for (let i: u32 = 0; i < engine.allSlots; i++) {
+    const c = at(i);
+    if (c.state == State.Free || c.state == State.Dead || c.buffer == 0) continue;
+    if (address != 0 && c.address != address) continue;
+    if (changetype<usize>(found) == 0 || c.order > found.order) found = c;
+  }
+  return found;
+}
+
+/** Ends a connection that makes no progress. */
+function endStuck(c: Conn): void {
+  if (c.writing != 0) {
+    const isSlow = engine.now >= slowOutAt(c);
+    const isStill = engine.now >= c.lastOut + param(Param.WriteTimeout);
+    kill(c, isSlow && !isStill ? CloseReason.TooSlow : CloseReason.WriteTimeout, Shut.Reset);
+  } else if (c.state == State.Open) {
+    kill(c, CloseReason.IdleTimeout, Shut.Reset);
+  } else if (c.state == State.Head) {
+    kill(c, CloseReason.KeepAliveTimeout, Shut.Destroy);
+  } else if (c.state == State.Closing) {
+    kill(c, CloseReason.CloseTimeout, Shut.Destroy);
+  } else if (c.watch >= Watch.Known && c.queued != 0) {
+    // What the kernel still holds the client has not taken: the end of its answer is lost.
+    kill(c, CloseReason.CloseTimeout, Shut.Reset);
+  } else {
+    kill(c, c.reason, Shut.Destroy);
+  }
+}
+
+function expire(c: Conn): void {
+  const now = engine.now;
+  if (look(c)) return;
+  if (isStuck(c)) {
+    endStuck(c);
+    return;
+  }
+  if (has(c, Flag.Waiting)) {
+    if (has(c, Flag.Held) || now < c.waitSince + param(Param.BufferTimeout)) return;
+    // Who waits for others of its address is no matter of anybody else's.
+    const reason = noBuffer(c);
+    const holder = largestHolder(reason == CloseReason.AddressBuffers ? c.address : 0);
+    c.waitSince = now;
+    if (changetype<usize>(holder) == 0) return;
+    if (isWebSocket(holder)) fail(holder, reason);
+    else if (holder.state == State.Request) kill(holder, reason, Shut.Reset);
+    else refuse(holder, reason);
+    return;
+  }
+  if (now < dutyAt(c)) return;
+  switch (c.state) {
+    case State.Head:
+      refuse(c, CloseReason.HeadTimeout);
+      break;
+    case State.Body:
+      refuse(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
+      break;
+    case State.Request:
+      if (has(c, Flag.Pulling))
+        breakUpload(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
+      break;
+    case State.Open:
+      if (has(c, Flag.PeerEnded)) {
+        kill(c, CloseReason.PeerEnded, Shut.Destroy);
+      } else if (isSlowIn(c)) {
+        fail(c, CloseReason.ReceiveTooSlow);
+      } else if (now >= pingAt(c)) {
+        pingSilent(c);
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+/**
+ * Acts on the deadlines that have passed.
+ * @returns the ms to the next one, −1 when there is none; 0: drain the events, flush, and call again
+ */
+export function tick(): f64 {
+  takeTime();
+  takeEvents();
+  while (true) {
+    const c = first();
+    if (engine.noticesOwed != 0) return 0;
+    if (changetype<usize>(c) == 0) return -1;
+    if (c.due > engine.now) return c.due - engine.now;
+    if (c.watch != Watch.None) look(c);
+    const due = deadline(c);
+    if (due <= engine.now) {
+      // Each tells of one body that broke off, or one end.
+      if (eventsFull() || noticesFull()) return 0;
+      expire(c);
+      if (c.timerAt == 0) continue;
+    }
+    const next = deadline(c);
+    if (next == Infinity) disarm(c);
+    // At least a millisecond on, whatever expire did: a tick must end.
+    else postpone(c, max(next, engine.now + 1));
+  }
+}

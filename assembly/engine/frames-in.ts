@@ -1,0 +1,402 @@
+// WebSocket bytes in: frames are unmasked and checked, messages and control frames become events.
+//
+// Invariant: within one pass of the parser, after the first inbound event only whole, uncompressed messages of one
+// frame follow, each in place. The pass stops before anything else (a control frame, a fragment, a compressed or
+// incomplete message, a fault) and continues when the events have been handled. So a message whose event has not been
+// handled can be taken back (hold.ts).
+
+import { CloseReason, Control, EventKind, Param, Shut } from "../abi";
+import { RELAYED, ensure, handBack, keepFrames, leftover } from "./buffer";
+import { unmask } from "../kernel/bytes";
+import { UTF8_BAD, UTF8_START, validate } from "../kernel/utf8";
+import { DONE, MORE } from "../parse/http";
+import {
+  Opcode,
+  closePayload,
+  headBytes,
+  headDeflated,
+  headFinal,
+  headOpcode,
+  parseFrameHead,
+  payloadLength,
+  payloadMask,
+} from "../parse/ws";
+import { HEADROOM_BYTES } from "../plan";
+import { rearm } from "../reply/deadline";
+import { dropBuffer, finishWith, kill } from "../reply/end";
+import { hasMore } from "../reply/row";
+import { answerClose, depart, fail, queuePong } from "../reply/send";
+import { session } from "../ring/subscription";
+import { emit, eventsFull, setExtra } from "../state/events";
+import { endPaceIn, isFlooding, paceIn, refund } from "../state/rate";
+import { Conn, Flag, State, add, engine, has, param, paramU32 } from "../state/records";
+
+/** A control frame, whole and unmasked. */
+function control(c: Conn, opcode: u32, payload: usize, length: u32): void {
+  if (opcode == Opcode.Ping) {
+    add(Control.PingsIn, 1);
+    queuePong(c, payload, length);
+    emit(EventKind.Ping, c, payload, length, 0);
+  } else if (opcode == Opcode.Pong) {
+    emit(EventKind.Pong, c, payload, length, 0);
+  } else {
+    const code = closePayload(payload, length);
+    if (code == 0) {
+      fail(c, CloseReason.WsBadClosePayload);
+      return;
+    }
+    const text: u32 = length > 2 ? length - 2 : 0;
+    if (validate(payload + 2, text, UTF8_START) != UTF8_START) {
+      fail(c, CloseReason.WsBadUtf8);
+      return;
+    }
+    emit(EventKind.PeerClose, c, payload + 2, text, code);
+    answerClose(c, code);
+  }
+}
+
+/** A message, or a control frame that stands alone, has become whole since parsing began. */
+let isWhole: bool = false;
+
+/** A whole message; the next frame starts a new one. */
+function message(c: Conn, payload: usize, length: u32): void {
+  add(Control.MessagesIn, 1);
+  emit(
+    has(c, Flag.Inflating) ? EventKind.Inflate : EventKind.Message,
+    c,
+    payload,
+    length,
+    c.opcode,
+  );
+  // Whether a compressed message is in order the host finds out: until then nothing behind it is parsed.
+  if (has(c, Flag.Inflating)) c.flags |= Flag.MessageOut;
+  c.flags &= ~Flag.Inflating;
+  c.opcode = 0;
+  c.fragments = 0;
+  c.message = 0;
+  c.frameOpen = 0;
+  isWhole = true;
+}
+
+function isText(c: Conn): bool {
+  return c.opcode == Opcode.Text && !has(c, Flag.Inflating);
+}
+
+/** Forgets the message that has begun, for a fresh start at its first frame. */
+function unbegin(c: Conn): void {
+  c.opcode = 0;
+  c.fragments = 0;
+  c.frameOpen = 0;
+  c.frameLeft = 0;
+}
+
+/** Checks the text that arrived; false when the connection failed. */
+function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
+  if (!isText(c)) return true;
+  c.utf8 = validate(at, length, c.utf8);
+  if (c.utf8 == UTF8_BAD || (complete && c.utf8 != UTF8_START)) {
+    failInOrder(c, CloseReason.WsBadUtf8);
+    return false;
+  }
+  return true;
+}
+
+/** Hands out a piece of a message in place; false when the connection failed. */
+function piece(c: Conn, source: usize, n: u32, last: bool): bool {
+  c.mask = unmask(source, source, n, c.mask);
+  engine.source += n;
+  c.frameLeft -= n;
+  if (!checkText(c, source, n, last)) return false;
+  // An empty frame in the middle of a message is no piece.
+  if (n > 0 || last) {
+    const first: u32 = has(c, Flag.Begun) ? 0 : 0x100;
+    emit(EventKind.Fragment, c, source, n, (c.opcode as u32) | first | (last ? 0x200 : 0));
+    setExtra(c.frameLeft);
+    c.flags |= Flag.Begun;
+  }
+  if (c.frameLeft == 0) c.frameOpen = 0;
+  if (last) {
+    c.flags &= ~Flag.Begun;
+    c.opcode = 0;
+    c.fragments = 0;
+    isWhole = true;
+    add(Control.MessagesIn, 1);
+  }
+  return true;
+}
+
+/** In the place of a fault that waits: a Close, which is parsed again, or the end of the peer's side. */
+export const CLOSE_WAITS: u32 = 1;
+
+/** True when what ends a WebSocket has to wait for messages that another thread handles. */
+function isRelayed(c: Conn): bool {
+  return has(c, RELAYED) && c.state == State.Open;
+}
+
+/** Nothing more is parsed until the messages before have been handled elsewhere. @param end a fault, or CLOSE_WAITS */
+function awaitMessages(c: Conn, end: u32): void {
+  c.chunk = end;
+  c.flags |= Flag.Held;
+  c.parkedSince = engine.now;
+  emit(EventKind.EndWaits, c, 0, 0, 0);
+}
+
+/** Fails a WebSocket once the messages before the fault have been handled: their answers go out first. */
+function failInOrder(c: Conn, reason: i32): void {
+  if (isRelayed(c)) awaitMessages(c, reason as u32);
+  else fail(c, reason);
+}
+
+/**
+ * True when the frame whose head has just been decoded may follow events that the host has not handled: a message of
+ * one frame, uncompressed, that is whole.
+ */
+function mayFollow(c: Conn): bool {
+  if (headOpcode >= 8 || !headFinal || headDeflated || c.opcode != 0) return false;
+  if (paramU32(Param.Pieces) != 0) return false;
+  return engine.sourceEnd - engine.source >= headBytes + payloadLength;
+}
+
+/** True when the pass has emitted as many events as the connection may have out. */
+function isPassOver(c: Conn): bool {
+  return eventsFull() || (c.burst != 0 && engine.inboundEvents >= c.burst);
+}
+
+/** Parses frames from engine.source to engine.sourceEnd until it must stop; true when it needs more bytes. */
+function parseFrames(c: Conn): bool {
+  const isLimited = param(Param.MessageRate) != 0;
+  while (c.state == State.Open || c.state == State.Closing) {
+    if (has(c, Flag.Held | Flag.MessageOut)) return false;
+    if (c.chunk != 0) {
+      failInOrder(c, c.chunk as i32);
+      return false;
+    }
+    const follows = engine.inboundEvents > 0;
+    // The window needs no other pass. The buffer does: it is given back when its events have been handled.
+    if (follows && engine.source == engine.sourceEnd && has(c, Flag.InWindow)) return true;
+    if (follows && (c.frameOpen != 0 || isPassOver(c))) {
+      c.flags |= Flag.MessageOut;
+      return false;
+    }
+    if (c.frameOpen == 0) {
+      const result = parseFrameHead(c, engine.source as usize, engine.sourceEnd as usize);
+      if (follows && (result != DONE || !mayFollow(c) || (isLimited && isFlooding(c)))) {
+        c.flags |= Flag.MessageOut;
+        return false;
+      }
+      if (result == MORE) return true;
+      if (result != DONE) {
+        failInOrder(c, result);
+        return false;
+      }
+      if (headOpcode >= 8) {
+        const payload = (engine.source + headBytes) as usize;
+        if (engine.sourceEnd - engine.source < headBytes + payloadLength) return true;
+        if (headOpcode == Opcode.Close && isRelayed(c)) {
+          // Messages before a Close are handled, and answered, before it is.
+          awaitMessages(c, CLOSE_WAITS);
+          return false;
+        }
+        if (isLimited && headOpcode != Opcode.Close && isFlooding(c)) {
+          failInOrder(c, CloseReason.Rate);
+          return false;
+        }
+        unmask(payload, payload, payloadLength, payloadMask);
+        engine.source += headBytes + payloadLength;
+        control(c, headOpcode, payload, payloadLength);
+        // Behind it another begins, unless it stands within a message.
+        if (c.opcode == 0) isWhole = true;
+        continue;
+      }
+      c.fragments++;
+      if (c.fragments > paramU32(Param.Fragments)) {
+        failInOrder(c, CloseReason.WsTooManyFragments);
+        return false;
+      }
+      if (headOpcode != Opcode.Continuation) {
+        if (isLimited && !follows && isFlooding(c)) {
+          failInOrder(c, CloseReason.Rate);
+          return false;
+        }
+        c.opcode = headOpcode as u8;
+        c.utf8 = UTF8_START;
+        if (headDeflated) c.flags |= Flag.Inflating;
+      }
+      c.frameLeft = payloadLength;
+      c.mask = payloadMask;
+      c.frameFinal = headFinal ? 1 : 0;
+      c.frameOpen = 1;
+      engine.source += headBytes;
+    }
+    const source = engine.source as usize;
+    const n = min(c.frameLeft, engine.sourceEnd - engine.source);
+    const complete = n == c.frameLeft && c.frameFinal != 0;
+    if (paramU32(Param.Pieces) != 0 && !has(c, Flag.Inflating)) {
+      if (n == 0 && c.frameLeft != 0) return true;
+      if (!piece(c, source, n, complete)) return false;
+      continue;
+    }
+    if (complete && c.message == 0) {
+      // The common case: the whole message lies here. It is unmasked and handed out in place.
+      const mask = c.mask;
+      unmask(source, source, n, mask);
+      if (follows && isText(c) && validate(source, n, UTF8_START) != UTF8_START) {
+        // It fails when the messages before it have been handled.
+        unmask(source, source, n, mask);
+        engine.source -= headBytes;
+        unbegin(c);
+        if (isLimited) refund(c);
+        c.flags |= Flag.MessageOut;
+        return false;
+      }
+      engine.source += n;
+      if (!follows && !checkText(c, source, n, true)) return false;
+      message(c, source, n);
+      continue;
+    }
+    if (n == 0 && c.frameLeft != 0) return true;
+    // Assembled at the start of the buffer. When the bytes come from the same buffer they lie behind.
+    if (has(c, Flag.InWindow) && !ensure(c, c.message, max(c.message + n, 1))) return false;
+    const target = (c.buffer as usize) + c.message;
+    c.mask = unmask(target, source, n, c.mask);
+    engine.source += n;
+    c.message += n;
+    c.frameLeft -= n;
+    if (!checkText(c, target, n, complete)) return false;
+    if (c.frameLeft == 0) c.frameOpen = 0;
+    if (complete) {
+      message(c, c.buffer as usize, c.message);
+      c.flags |= Flag.MessageOut;
+    }
+  }
+  return false;
+}
+
+/** Writes back where the unparsed bytes are, when they are in the buffer. */
+function storeSource(c: Conn): void {
+  if (has(c, Flag.InWindow) || c.buffer == 0) return;
+  c.start = engine.source - c.buffer;
+  c.end = engine.sourceEnd - c.buffer;
+}
+
+/** Lets go of the window when nothing of a WebSocket is left in it; also when it is held. */
+export function leaveWindow(c: Conn): bool {
+  if (engine.source != engine.sourceEnd) return false;
+  c.flags &= ~Flag.InWindow;
+  engine.fedSlot = 0;
+  c.start = c.message;
+  c.end = c.message;
+  return true;
+}
+
+/** Parses from the window or the buffer; what is left is kept where it may stay. */
+export function runFrames(c: Conn): void {
+  isWhole = false;
+  const starved = parseFrames(c);
+  if (isWhole) endPaceIn(c);
+  if (c.state != State.Open && c.state != State.Closing) return;
+  storeSource(c);
+  if (has(c, Flag.InWindow) && !leaveWindow(c) && starved) {
+    // The head of a frame, or a control frame, that was cut: at most CONTROL_LIMIT bytes.
+    c.start = c.message;
+    c.end = c.message;
+    if (!keepFrames(c)) return;
+  }
+  if (!starved) return;
+  if (c.start == c.end) {
+    c.start = c.message;
+    c.end = c.message;
+    if (c.message == 0) dropBuffer(c);
+  }
+  if (c.opcode == 0 && c.start == c.end) endPaceIn(c);
+  else if (paceIn(c)) rearm(c);
+  endAfterPeer(c);
+}
+
+/**
+ * Ends a WebSocket whose peer has ended its side (FIN) without a Close, once all that came before has been handled:
+ * what is queued for it is still sent.
+ */
+export function endAfterPeer(c: Conn): void {
+  // mutant end-early: if (!has(c, Flag.PeerEnded)) return;
+  if (!has(c, Flag.PeerEnded) || has(c, Flag.Held | Flag.Waiting)) return;
+  if (engine.inboundEvents > 0) {
+    // `resume` comes here again when they have been handled.
+    c.flags |= Flag.MessageOut;
+    return;
+  }
+  if (isRelayed(c)) {
+    awaitMessages(c, CLOSE_WAITS);
+    return;
+  }
+  if (c.writing == 0 && !hasMore(c)) {
+    kill(c, CloseReason.PeerEnded, Shut.Destroy);
+    return;
+  }
+  if (c.state == State.Open) {
+    emit(EventKind.PeerClose, c, 0, 0, 1006);
+    depart(c);
+  }
+  finishWith(c, CloseReason.PeerEnded);
+}
+
+/** True when the next byte of a WebSocket begins a message that nobody counts, and nothing of it lies in a buffer. */
+function isBetween(c: Conn): bool {
+  if ((c.opcode | c.frameOpen) != 0 || (c.chunk | c.buffer) != 0) return false;
+  return paramU32(Param.Pieces) == 0 && paramU32(Param.MessageRate) == 0;
+}
+
+/**
+ * Hands out messages of one short frame each, which most are, as long as they lie whole in [at, end): without the
+ * state that others need. The first that is not as simple is left to `parseFrames`.
+ * @returns where they end
+ */
+function shortMessages(c: Conn, at: usize, end: usize): usize {
+  const limit = min<u32>(session(c).payload, 125);
+  while (at + 6 <= end && !isPassOver(c)) {
+    // FIN and no reserved bit; a mask and a length that needs no more bytes.
+    const opcode = (load<u8>(at) as u32) ^ 0x80;
+    const length = (load<u8>(at, 1) as u32) ^ 0x80;
+    const payload = at + 6;
+    if (opcode - (Opcode.Text as u32) > 1 || length > limit || payload + length > end) break;
+    const mask = load<u32>(at, 2);
+    unmask(payload, payload, length, mask);
+    if (opcode == Opcode.Text && validate(payload, length, UTF8_START) != UTF8_START) {
+      // As it came: it fails in the order of what was before it.
+      unmask(payload, payload, length, mask);
+      break;
+    }
+    add(Control.MessagesIn, 1);
+    emit(EventKind.Message, c, payload, length, opcode);
+    at = payload + length;
+  }
+  return at;
+}
+
+export function feedFrames(c: Conn, n: u32): u32 {
+  const kept = c.end - c.start;
+  if (has(c, Flag.MessageOut | Flag.Held) || kept > (HEADROOM_BYTES as u32)) {
+    // Unparsed bytes lie in the buffer already: these go behind them.
+    engine.source = engine.window as u32;
+    engine.sourceEnd = (engine.window as u32) + n;
+    if (c.end == 0) c.end = c.start = c.message;
+    if (!keepFrames(c)) return 0;
+    if (has(c, Flag.MessageOut | Flag.Held)) return n - min(n, leftover(c));
+    engine.source = c.buffer + c.start;
+    engine.sourceEnd = c.buffer + c.end;
+  } else {
+    const end = engine.window + n;
+    const at = isBetween(c) ? shortMessages(c, engine.window, end) : engine.window;
+    if (at == end && !has(c, Flag.PeerEnded)) return n;
+    // A cut head goes back in front of the window.
+    if (kept > 0) memory.copy(engine.window - kept, (c.buffer as usize) + c.start, kept);
+    c.start = 0;
+    c.end = 0;
+    engine.source = (at as u32) - kept;
+    engine.sourceEnd = end as u32;
+    c.flags |= Flag.InWindow;
+    engine.fedSlot = c.slot + 1;
+  }
+  runFrames(c);
+  return n - min(n, has(c, Flag.Waiting) ? handBack(c) : leftover(c));
+}

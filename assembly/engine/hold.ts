@@ -1,0 +1,126 @@
+// Holds a connection: it is not parsed until it is released, and messages that have not been handled are taken back.
+//
+// A WebSocket that is held is still read: its bytes stay unparsed in its buffer, so that a FIN or a reset is noticed.
+// Taking back is masking the payloads again and moving the cursor to the first of their frames. Cases:
+//   the window has unparsed bytes      the cursor moves back within the window
+//   the window was parsed to its end   it becomes the connection's again, up to the last message
+//   the bytes were in the buffer       the cursor moves back within the buffer, which a pass with events keeps
+
+import {
+  Control,
+  EVENT_BYTES,
+  EVENT_GENERATION,
+  EVENT_KIND,
+  EVENT_LENGTH,
+  EVENT_POINTER,
+  EVENT_SLOT,
+  EventKind,
+  Param,
+} from "../abi";
+import { RELAYED } from "./buffer";
+import { CLOSE_WAITS } from "./frames-in";
+import { unmask } from "../kernel/bytes";
+import { HEADROOM_BYTES } from "../plan";
+import { rearm } from "../reply/deadline";
+import { takeEvents } from "../state/events";
+import { pardon, refund } from "../state/rate";
+import {
+  Conn,
+  Flag,
+  State,
+  add,
+  engine,
+  has,
+  isWebSocket,
+  param,
+  paramU32,
+  takeTime,
+} from "../state/records";
+import { live } from "../state/slots";
+
+/** Bytes of the head of a masked frame: a length is never longer than it has to be. */
+function headOf(length: u32): u32 {
+  return length < 126 ? 6 : length < 65536 ? 8 : 14;
+}
+
+/** True for bytes in the window, or in front of it, where a cut head goes. */
+function isOfWindow(from: u32, to: u32): bool {
+  const window = engine.window as u32;
+  return from >= window - (HEADROOM_BYTES as u32) && to <= window + paramU32(Param.WindowBytes);
+}
+
+/** Takes back the messages that the host has not come to: those of the event table from index `from` on. */
+function takeBack(c: Conn, from: u32): void {
+  c.burst = 1;
+  c.flags &= ~Flag.MessageOut;
+  let first: u32 = 0;
+  let end: u32 = 0;
+  // mutant take-late: for (let i = from + 1; i < engine.eventCount; i++) {
+  for (let i = from; i < engine.eventCount; i++) {
+    const e = engine.events + (i as usize) * EVENT_BYTES;
+    if (load<u32>(e, EVENT_KIND) != (EventKind.Message as u32)) continue;
+    if (load<u32>(e, EVENT_SLOT) != c.slot || load<u32>(e, EVENT_GENERATION) != c.generation)
+      continue;
+    store<u32>(e, 0, EVENT_KIND);
+    const payload = load<u32>(e, EVENT_POINTER);
+    const length = load<u32>(e, EVENT_LENGTH);
+    // mutant take-mask: ;
+    unmask(payload as usize, payload as usize, length, load<u32>((payload as usize) - 4));
+    if (first == 0) first = payload - headOf(length);
+    end = payload + length;
+    add(Control.MessagesIn, -1);
+    if (param(Param.MessageRate) != 0) refund(c);
+  }
+  if (first == 0) return;
+  if (has(c, Flag.InWindow)) {
+    engine.source = first;
+  } else if (isOfWindow(first, end)) {
+    c.flags |= Flag.InWindow;
+    engine.fedSlot = c.slot + 1;
+    engine.source = first;
+    engine.sourceEnd = end;
+  } else {
+    c.start = first - c.buffer;
+  }
+  // There is something for `resume` to look at, even if `feed` consumed everything.
+  c.flags |= Flag.MessageOut;
+}
+
+/**
+ * Stops, goes on with the parsing of a connection; call `resume` after letting go. A WebSocket that is held is
+ * still read, as long as less than a window is unparsed.
+ * @param from index in the event table of the first event that the host has not handled: the messages of this
+ * WebSocket from there on are taken back, and parsed again later. Their events become kind 0
+ */
+export function hold(slot: u32, generation: u32, held: u32, from: u32): void {
+  takeTime();
+  takeEvents();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0) return;
+  if (held != 0) {
+    if (!has(c, Flag.Held)) c.parkedSince = engine.now;
+    c.flags |= Flag.Held;
+    if (isWebSocket(c) && (c.state == State.Open || c.state == State.Closing)) takeBack(c, from);
+    return;
+  }
+  if (!has(c, Flag.Held)) return;
+  c.flags &= ~(Flag.Held | Flag.Pinged);
+  pardon(c, c.parkedSince);
+  c.lastIn = engine.now;
+  rearm(c);
+}
+
+/**
+ * Says that messages of a WebSocket are handled later than their events: a Close, or a fault, waits for them. The
+ * host is told by EndWaits; it calls this again, then lets go of the connection as after `hold`.
+ */
+export function relay(slot: u32, generation: u32, relayed: u32): void {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || !isWebSocket(c)) return;
+  if (relayed != 0) {
+    c.flags |= RELAYED;
+    return;
+  }
+  c.flags &= ~RELAYED;
+  if (c.chunk == CLOSE_WAITS) c.chunk = 0;
+}

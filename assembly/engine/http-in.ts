@@ -1,0 +1,183 @@
+// HTTP bytes in: PROXY headers, heads and bodies, to Request events.
+//
+// Invariant: a connection has one request out at a time; what follows it stays unparsed.
+
+import { CloseReason, EventKind, Param, Shut, Trait } from "../abi";
+import { ensure, handBack, keepHttp, leftover, locate, tableOf } from "./buffer";
+import { ADDRESS } from "../kernel/address";
+import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "../parse/http";
+import { hasClient, parseProxy, proxyBytes } from "../parse/proxy";
+import { parseUpload } from "../reply/body";
+import { rearm } from "../reply/deadline";
+import { dropInput, finishWith, kill, leaveQueue } from "../reply/end";
+import { refuse, sendContinue } from "../reply/response";
+import { emit, eventsFull } from "../state/events";
+import { List } from "../state/lists";
+import { blockBytes } from "../state/pool";
+import { isScarce } from "../state/queue";
+import { noBuffer } from "../state/quota";
+import { endPaceIn, fedBytes, paceIn } from "../state/rate";
+import { Conn, Flag, State, engine, has, paramU32, receivePool } from "../state/records";
+import { enlist, isIdle, leaveList, readOn } from "../state/room";
+import { dataOf } from "../state/slots";
+
+/** Appends the first `n` bytes of the window to an HTTP connection's buffer. */
+function append(c: Conn, n: u32): bool {
+  const capacity = blockBytes(receivePool, c.order);
+  if (c.start > 0 && engine.tableBytes + c.end + n > capacity) {
+    const data = (c.buffer as usize) + engine.tableBytes;
+    memory.copy(data, data + c.start, c.end - c.start);
+    c.end -= c.start;
+    c.start = 0;
+    // Also when no larger buffer is free now: the request that is out has moved.
+    if (c.state == State.Request) locate(c);
+  }
+  if (!ensure(c, engine.tableBytes + c.end, engine.tableBytes + c.end + n)) return false;
+  memory.copy((c.buffer as usize) + engine.tableBytes + c.end, engine.window, n);
+  c.end += n;
+  if (c.state == State.Request) locate(c);
+  return true;
+}
+
+/** Hands out a request, or its head. */
+function ask(c: Conn): void {
+  locate(c);
+  emit(EventKind.Request, c, c.head, c.headLength, c.traits);
+}
+
+/** Bytes behind a PROXY header that are not for the engine: TLS begins with them. */
+let behindHeader: u32 = 0;
+
+/** Takes the PROXY header; false when it is not whole yet. */
+function takeProxy(c: Conn): bool {
+  const data = dataOf(c);
+  const result = parseProxy(data + c.start, data + c.end);
+  if (result == MORE) return false;
+  if (result != DONE) {
+    kill(c, result, Shut.Reset);
+    return true;
+  }
+  c.start += proxyBytes;
+  c.flags &= ~Flag.Proxied;
+  if (has(c, Flag.Unsecured)) {
+    behindHeader = c.end - c.start;
+    dropInput(c);
+  } else {
+    // The host says under what address it is counted before a request is looked at.
+    c.flags |= Flag.MessageOut;
+  }
+  emit(EventKind.Proxied, c, ADDRESS, hasClient ? 16 : 0, 0);
+  // It takes the place of one that `eventsFull` limits.
+  engine.inboundEvents++;
+  return true;
+}
+
+/** True when the head of a request has begun. Empty lines before it, and the first half of one, do not begin it. */
+function hasBegun(c: Conn): bool {
+  const bytes = c.end - c.start;
+  return bytes > 1 || (bytes == 1 && load<u8>(dataOf(c) + c.start) != 0x0d);
+}
+
+/** Parses until a request is out, more is needed, or the connection is through. */
+export function parseHttp(c: Conn): void {
+  if (has(c, Flag.Proxied) && c.start != c.end && !eventsFull() && takeProxy(c)) return;
+  while (c.state == State.Head || c.state == State.Body) {
+    if (has(c, Flag.Held) || eventsFull()) return;
+    if (c.state == State.Head) {
+      if (c.start == c.end || has(c, Flag.Proxied)) break;
+      if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c))) {
+        // It does not read its answers: no further request until it does.
+        c.flags |= Flag.Clogged;
+        return;
+      }
+      const result = parseHead(c, dataOf(c), tableOf(c));
+      const begun = hasBegun(c);
+      if (isIdle(c) && begun) c.since = engine.now;
+      if (result == MORE) {
+        const isReading = c.list == List.Reading;
+        if (begun || c.requests == 0) {
+          readOn(c, fedBytes);
+          if (!isReading) rearm(c);
+        } else if (isReading || c.list == List.None) {
+          // Behind an answer there were only empty lines: the connection is idle.
+          enlist(c, c.backlog != 0 ? List.Unread : List.Idle);
+          rearm(c);
+        }
+        break;
+      }
+      if (result != DONE) {
+        refuse(c, result);
+        return;
+      }
+      leaveList(c);
+      if (c.traits & Trait.BodyToCome) {
+        c.state = State.Request;
+        c.flags |= Flag.Asking;
+        ask(c);
+        return;
+      }
+      c.state = State.Body;
+      endPaceIn(c);
+    }
+    const result = parseBody(c, dataOf(c));
+    if (result == MORE) {
+      paceIn(c);
+      readOn(c, fedBytes);
+      if (wantsContinue(c) && !has(c, Flag.Continued)) {
+        // Only when the client has not begun to send by itself (RFC 9110 10.1.1); an upgrade goes after it anyway.
+        const begun = c.end - c.start != (c.headLength as u32);
+        if (!begun) sendContinue(c);
+        if (!begun || !(c.traits & Trait.Upgrade)) c.flags |= Flag.Continued;
+      }
+      rearm(c);
+      break;
+    }
+    if (result != DONE) {
+      refuse(c, result);
+      return;
+    }
+    leaveList(c);
+    c.state = State.Request;
+    ask(c);
+    return;
+  }
+  if (c.state != State.Head && c.state != State.Body) return;
+  // More bytes are needed: keep what there is, or own nothing.
+  if (has(c, Flag.PeerEnded)) {
+    finishWith(c, c.start == c.end ? CloseReason.PeerClosed : CloseReason.PeerEnded);
+  } else if (c.start == c.end) {
+    dropInput(c);
+  } else if (has(c, Flag.InWindow) && !keepHttp(c)) {
+    if (c.bodyLength > 0) {
+      // A chunked body was decoded in place: it cannot be parsed again.
+      leaveQueue(c);
+      refuse(c, noBuffer(c));
+      return;
+    }
+    // The host keeps the bytes of this head; it is parsed from its start when there is a buffer.
+    c.state = State.Head;
+    c.flags &= ~Flag.InWindow;
+    engine.fedSlot = 0;
+    beginHead(c);
+  } else if (c.state == State.Body) {
+    closeUp(c);
+  }
+}
+
+export function feedHttp(c: Conn, n: u32): u32 {
+  behindHeader = 0;
+  if (c.buffer != 0) {
+    if (!append(c, n)) return 0;
+    parseHttp(c);
+    // Nothing is left in the window; what is left in the buffer is told all the same: `resume` follows.
+    return n - min(n, behindHeader + leftover(c));
+  }
+  c.flags |= Flag.InWindow;
+  engine.fedSlot = c.slot + 1;
+  c.start = 0;
+  c.end = n;
+  if (c.scan != 0 && c.state == State.Head) beginHead(c);
+  if (has(c, Flag.Upload)) parseUpload(c);
+  else parseHttp(c);
+  return n - (has(c, Flag.Waiting) ? handBack(c) : behindHeader + leftover(c));
+}

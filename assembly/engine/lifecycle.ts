@@ -1,0 +1,207 @@
+// The engine's life: how many bytes it needs, formatting them, joining and leaving a region, changing parameters.
+//
+// Invariant: `create` formats every record, so nothing that lay in the region before is ever read.
+//
+//   region   control table | Engine | pools | rings | parameters | close counters | regions of plan.ts
+
+import { ABI_VERSION, Control, MAGIC, Param } from "../abi";
+import {
+  BUCKET_BYTES,
+  CONTROL_EXTRA,
+  HEADROOM_BYTES,
+  RECEIVE_UNIT,
+  REGION_ALIGN,
+  REPLY_UNIT,
+  Region,
+  SUBSCRIPTION_BYTES,
+  TALLY_BYTES,
+  TOPIC_BYTES,
+  firstParam,
+  powerOver,
+  regionBytes,
+  secondParam,
+} from "../plan";
+import { RING_RECORD_BYTES, deflated, formatRing, plain, setRings } from "../ring/ring";
+import { POOL_BYTES, formatPool } from "../state/pool";
+import { forgetPaces } from "../state/rate";
+import {
+  ENGINE_BYTES,
+  engine,
+  param,
+  paramU32,
+  receivePool,
+  replyPool,
+  setControl,
+  setEngine,
+  setParam,
+} from "../state/records";
+import { formatSlots } from "../state/slots";
+
+/** Where the host leaves the parameters. */
+export const PARAMS = memory.data(Param.COUNT * 8, 16);
+
+const ENGINE_AT: usize = Control.COUNT * 8;
+const RECEIVE_POOL_AT: usize = ENGINE_AT + ENGINE_BYTES;
+const REPLY_POOL_AT: usize = RECEIVE_POOL_AT + ((POOL_BYTES + 15) & ~15);
+const RING_AT: usize = REPLY_POOL_AT + ((POOL_BYTES + 15) & ~15);
+const DEFLATE_RING_AT: usize = RING_AT + RING_RECORD_BYTES;
+const PARAMS_AT: usize = DEFLATE_RING_AT + RING_RECORD_BYTES;
+const COUNTS_AT: usize = PARAMS_AT + Param.COUNT * 8;
+if (COUNTS_AT + Param.COUNT * 4 > ENGINE_AT + (CONTROL_EXTRA as usize)) ERROR("CONTROL_EXTRA");
+
+function wanted(index: i32): f64 {
+  return index < 0 ? 0 : load<f64>(PARAMS + ((index as usize) << 3));
+}
+
+function bytesOf(region: i32): f64 {
+  return regionBytes(region, wanted(firstParam(region)), wanted(secondParam(region)));
+}
+
+/** Bytes of all regions for the parameters at PARAMS. */
+export function footprint(): f64 {
+  let total: f64 = 0;
+  for (let region = 0; region < (Region.COUNT as i32); region++) total += bytesOf(region);
+  return total;
+}
+
+/** Bytes to a multiple of which a region has to be placed. */
+export function align(): u32 {
+  return REGION_ALIGN as u32;
+}
+
+/**
+ * Formats a region of `footprint()` bytes, aligned to `align()`, that is all zero.
+ * @returns its address, 0 when it is misaligned
+ */
+export function create(base: usize): usize {
+  if (base == 0 || (base & (align() - 1)) != 0) return 0;
+  memory.fill(base, 0, bytesOf(Region.Control) as usize);
+  setEngine(base + ENGINE_AT, base + RECEIVE_POOL_AT, base + REPLY_POOL_AT);
+  engine.control = base;
+  engine.params = base + PARAMS_AT;
+  engine.counts = base + COUNTS_AT;
+  for (let i = 0; i < (Param.COUNT as i32); i++) setParam(i, wanted(i));
+  engine.httpSlots = paramU32(Param.Connections);
+  engine.allSlots = engine.httpSlots + paramU32(Param.WebSockets);
+  engine.seed = paramU32(Param.Seed);
+  engine.firstSequence = param(Param.FirstSequence) as u64;
+  engine.sequence = engine.firstSequence;
+  engine.renewedAt = engine.firstSequence;
+  engine.renewedFrame = engine.firstSequence;
+  engine.tableBytes = ((bytesOf(Region.HeadTable) as u32) + 15) & ~15;
+
+  let next = base + (bytesOf(Region.Control) as usize);
+  engine.slots = next;
+  next += bytesOf(Region.HttpSlots) as usize;
+  // The two tables are one array: slot numbers run on, and what the first leaves of its last 64 bytes is at its end.
+  next += bytesOf(Region.WebSocketSlots) as usize;
+  engine.webSockets = next;
+  next += bytesOf(Region.WebSocketList) as usize;
+  engine.timers = next;
+  next += bytesOf(Region.Timers) as usize;
+  const receiveMap = next;
+  next += bytesOf(Region.ReceivePoolMap) as usize;
+  const replyMap = next;
+  next += bytesOf(Region.ReplyPoolMap) as usize;
+  engine.frames = next;
+  next += bytesOf(Region.FrameIndex) as usize;
+  engine.topics = next;
+  engine.subscriptions =
+    engine.topics + ((paramU32(Param.Topics) + 1) as usize) * (TOPIC_BYTES as usize);
+  engine.topicBuckets =
+    engine.subscriptions + (paramU32(Param.Subscriptions) as usize) * (SUBSCRIPTION_BYTES as usize);
+  const topicBuckets = powerOver(param(Param.Topics)) as u32;
+  engine.topicMask = topicBuckets - 1;
+  engine.pairBuckets = engine.topicBuckets + (topicBuckets as usize) * (BUCKET_BYTES as usize);
+  engine.pairMask = (powerOver(param(Param.Subscriptions)) as u32) - 1;
+  next += bytesOf(Region.Topics) as usize;
+  engine.events = next;
+  next += bytesOf(Region.Events) as usize;
+  engine.rows = next;
+  next += bytesOf(Region.Rows) as usize;
+  engine.headTable = next;
+  next += bytesOf(Region.HeadTable) as usize;
+  engine.window = next + (HEADROOM_BYTES as usize);
+  next += bytesOf(Region.Window) as usize;
+  engine.scratch = next;
+  next += bytesOf(Region.Scratch) as usize;
+  formatPool(
+    receivePool,
+    next,
+    receiveMap,
+    paramU32(Param.ReceivePoolBytes),
+    ctz(RECEIVE_UNIT as u32),
+    4096,
+  );
+  next += bytesOf(Region.ReceivePool) as usize;
+  formatPool(
+    replyPool,
+    next,
+    replyMap,
+    paramU32(Param.ReplyPoolBytes),
+    ctz(REPLY_UNIT as u32),
+    4096,
+  );
+  next += bytesOf(Region.ReplyPool) as usize;
+  const ringAt = next;
+  next += bytesOf(Region.Ring) as usize;
+  const deflateRingAt = next;
+  next += bytesOf(Region.DeflateRing) as usize;
+  engine.tallies = next;
+  engine.tallyBuckets = next + ((engine.allSlots + 1) as usize) * (TALLY_BYTES as usize);
+  engine.tallyMask = (powerOver(engine.allSlots as f64) as u32) - 1;
+
+  setRings(base + RING_AT, base + DEFLATE_RING_AT, paramU32(Param.Frames));
+  formatRing(plain, 0, ringAt, paramU32(Param.RingBytes), engine.firstSequence);
+  formatRing(deflated, 1, deflateRingAt, paramU32(Param.DeflateRingBytes), engine.firstSequence);
+  formatSlots();
+  setControl(Control.SlotsAddress, engine.slots as f64);
+  setControl(Control.WindowAddress, engine.window as f64);
+  setControl(Control.ScratchAddress, engine.scratch as f64);
+  setControl(Control.EventsAddress, engine.events as f64);
+  setControl(Control.RowsAddress, engine.rows as f64);
+  setControl(Control.RingAddress, plain.base as f64);
+  setControl(Control.TableAddress, engine.headTable as f64);
+  store<u32>(base, MAGIC);
+  store<u32>(base, ABI_VERSION, 4);
+  return base;
+}
+
+/**
+ * Changes a parameter from now on; for WebSockets' own limits, those of the ones that open from now on.
+ * @returns 1; 0 for one that is fixed
+ */
+export function configure(index: u32, value: f64): u32 {
+  if (index >= (Param.COUNT as u32)) return 0;
+  // What addresses hold is counted from the start, or not at all.
+  if (index == Param.AddressReceiveBytes || index == Param.AddressReplyBytes) return 0;
+  for (let region = 0; region < (Region.COUNT as i32); region++) {
+    if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
+  }
+  setParam(index, value);
+  if (index == Param.ReceiveRate || index == Param.SendRate) forgetPaces();
+  return 1;
+}
+
+/** Joins a formatted region; 0 when the magic or the version differ. */
+export function join(base: usize): usize {
+  if (base == 0 || (base & (align() - 1)) != 0) return 0;
+  if (load<u32>(base) != MAGIC || load<u32>(base, 4) != ABI_VERSION) return 0;
+  setEngine(base + ENGINE_AT, base + RECEIVE_POOL_AT, base + REPLY_POOL_AT);
+  setRings(base + RING_AT, base + DEFLATE_RING_AT, paramU32(Param.Frames));
+  return base;
+}
+
+/** Leaves the region; returns its address. */
+export function leave(): usize {
+  const base = engine.control;
+  setEngine(0, 0, 0);
+  return base;
+}
+
+/** Unformats a region: no join succeeds any more. Returns its address, 0 when it is not formatted. */
+export function destroy(base: usize): usize {
+  if (base == 0 || load<u32>(base) != MAGIC) return 0;
+  store<u32>(base, 0);
+  return base;
+}

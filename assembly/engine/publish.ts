@@ -1,0 +1,235 @@
+// Publishes a message to all WebSockets, or to the subscribers of a topic: from scratch, or staged in the ring itself.
+//
+// Invariant: a message is committed whole or not at all. While a stage is open nothing else is published.
+
+import { Control, FrameFlag, Outcome } from "../abi";
+import { makeRoom, renewBudget } from "./evict";
+import { copy } from "../kernel/bytes";
+import {
+  address,
+  audience,
+  deflated,
+  enter,
+  extend,
+  firstByte,
+  headerBytes,
+  placeFor,
+  plain,
+  put,
+  putHeader,
+} from "../ring/ring";
+import { chain, isExcept, topic } from "../ring/topics";
+import { add, engine, setControl, takeTime } from "../state/records";
+
+/**
+ * Makes room for a message's other form, `bytes` long, when anybody is to get it; `deflateAt` says where. Its
+ * index entry needs room too: one that gets no more, since its Close is queued, may still be behind.
+ */
+function makeOtherPlace(bytes: u32): u32 {
+  const isRead = deflateReaders() != 0;
+  if (!isRead && engine.deflateTreap == 0) return Outcome.Ok;
+  deflateAt = isRead ? placeFor(deflated, bytes) : deflated.committed;
+  // mutant deflate-room: return Outcome.Ok;
+  return makeRoom(deflated, deflateAt + (isRead ? (bytes as u64) : 0));
+}
+
+/**
+ * Makes room for a record of `bytes` in the plain ring, and for its other form. `plainAt` says where.
+ */
+function makePlaces(bytes: u32, deflateBytes: u32): u32 {
+  plainAt = placeFor(plain, bytes);
+  renewBudget(plainAt + (bytes as u64));
+  let outcome = makeRoom(plain, plainAt + (bytes as u64));
+  if (outcome == Outcome.Ok) outcome = makeOtherPlace(deflateBytes);
+  return outcome;
+}
+
+let plainAt: u64 = 0;
+let deflateAt: u64 = 0;
+
+/** How many of a topic's subscribers, or for 0 of all, take compressed messages. */
+export function deflateCount(number: u32): u32 {
+  return number == 0 ? engine.deflateCount : topic(number).deflateCount;
+}
+
+/** Those of the audience that read the ring of compressed forms. */
+function deflateReaders(): u32 {
+  return deflateCount(audience.topic);
+}
+
+/** How many get what is published now. */
+export function readers(): u32 {
+  const number = audience.topic;
+  const count = number == 0 ? engine.openCount : topic(number).count;
+  // Generations begin with 1.
+  if (audience.exceptGeneration == 0) return count;
+  return isExcept(number, audience.except, audience.exceptGeneration) ? count - 1 : count;
+}
+
+/** The frame is in the ring: its topic's subscribers get it with the next flush pass. */
+function finishPublication(length: u32): void {
+  chain(audience.topic);
+  add(Control.FramesPublished, 1);
+  add(Control.BytesPublished, length as f64);
+  add(Control.FramesDue, readers() as f64);
+  // Both are below 2^63: a signed conversion is one instruction.
+  setControl(Control.Committed, plain.committed as i64 as f64);
+  setControl(Control.Sequence, engine.sequence as i64 as f64);
+}
+
+/** Bytes of the form of a message that readers of the other ring get: compressed, or plain. */
+function otherBytes(bytes: u32, deflateLength: u32): u32 {
+  return deflateLength == 0 ? bytes : headerBytes(deflateLength) + deflateLength;
+}
+
+/**
+ * Puts a message's other form into its ring, when anybody reads that; `bytes` of the plain frame stand at
+ * `plainAt`. Returns its length there.
+ */
+function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u32 {
+  if (deflateReaders() == 0) return 0;
+  const length = otherBytes(bytes, deflateLength);
+  if (deflateLength == 0) copy(address(deflated, deflateAt), address(plain, plainAt), bytes);
+  // mutant deflate-bit: else put(deflated, deflateAt, deflate, deflateLength, flags);
+  else put(deflated, deflateAt, deflate, deflateLength, flags | FrameFlag.Compressed);
+  extend(deflated, deflateAt, length);
+  return length;
+}
+
+/** Says who gets what is published now; false when nobody does. */
+function reach(number: u32, except: u32, exceptGeneration: u32): bool {
+  audience.topic = number;
+  audience.except = except;
+  audience.exceptGeneration = exceptGeneration;
+  return number == 0 || (number <= engine.topicsUsed && topic(number).count != 0);
+}
+
+/**
+ * Publishes a whole message.
+ * @param deflate its compressed form, `deflateLength` bytes; 0: there is none
+ * @param number topic as `findTopic` tells it; 0: every open WebSocket
+ * @param except slot of a client that does not get it, and its generation; 0 for nobody
+ * @returns Ok; Evicted, Flush (act, call again); Wait, TooLarge (nothing was staged); Staging (a stage is open, where
+ * the frame would go: publish or discard that first)
+ */
+export function publish(
+  flags: u32,
+  payload: usize,
+  length: u32,
+  deflate: usize,
+  deflateLength: u32,
+  number: u32,
+  except: u32,
+  exceptGeneration: u32,
+): u32 {
+  takeTime();
+  if (plain.stageOpen != 0) return Outcome.Staging;
+  if (!reach(number, except, exceptGeneration)) return Outcome.Ok;
+  if (length > plain.capacity - HEADER_LIMIT) return Outcome.TooLarge;
+  const bytes = headerBytes(length) + length;
+  const outcome = makePlaces(bytes, otherBytes(bytes, deflateLength));
+  if (outcome != Outcome.Ok) return outcome;
+  put(plain, plainAt, payload, length, flags);
+  extend(plain, plainAt, bytes);
+  enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
+  finishPublication(length);
+  return Outcome.Ok;
+}
+
+/** Bytes kept free in front of a staged payload, and the most a header takes. */
+const STAGE_HEADER: u32 = 4;
+const HEADER_LIMIT: u32 = 10;
+
+/**
+ * Makes room for `n` more bytes behind the open stage, opening one when there is none. It may move.
+ * @returns Ok (the address to write at in Control.Result); Evicted, Flush (act, call again); Wait, TooLarge,
+ * after which the stage is spoilt: calls do nothing until it is published (which reports it) or discarded
+ */
+export function stageReserve(n: u32): u32 {
+  takeTime();
+  if (plain.stageError != Outcome.Ok) return plain.stageError;
+  if (plain.stageOpen == 0) {
+    plain.stageOpen = 1;
+    plain.stageLength = 0;
+    plain.stageAt = plain.committed;
+  }
+  const total = (plain.stageLength as u64) + (n as u64) + (HEADER_LIMIT as u64);
+  if (total > (plain.capacity as u64)) {
+    plain.stageError = Outcome.TooLarge;
+    return Outcome.TooLarge;
+  }
+  const offset = placeFor(plain, total as u32);
+  renewBudget(offset + total);
+  const outcome = makeRoom(plain, offset + total);
+  if (outcome != Outcome.Ok) {
+    if (outcome == Outcome.Wait) plain.stageError = outcome;
+    return outcome;
+  }
+  if (offset != plain.stageAt) {
+    memory.copy(
+      address(plain, offset) + STAGE_HEADER,
+      address(plain, plain.stageAt) + STAGE_HEADER,
+      plain.stageLength,
+    );
+    plain.stageAt = offset;
+  }
+  const payload = address(plain, offset) + STAGE_HEADER;
+  setControl(Control.StageAddress, payload as f64);
+  setControl(Control.Result, (payload + plain.stageLength) as f64);
+  return Outcome.Ok;
+}
+
+/** `n` bytes were written where `stageReserve` said. */
+export function stageAppend(n: u32): void {
+  if (plain.stageError == Outcome.Ok) plain.stageLength += n;
+}
+
+/** Drops the open stage. Never evicts anybody. */
+export function stageDiscard(): void {
+  plain.stageOpen = 0;
+  plain.stageLength = 0;
+  plain.stageError = Outcome.Ok;
+}
+
+/**
+ * Publishes the open stage: the payload moves up to its header, so that frames touch.
+ * @param deflate its compressed form, `deflateLength` bytes; 0: there is none
+ * @param number, except, exceptGeneration as for `publish`
+ * @returns as `publish`; after Evicted and Flush the stage is still open
+ */
+export function stagePublish(
+  flags: u32,
+  deflate: usize,
+  deflateLength: u32,
+  number: u32,
+  except: u32,
+  exceptGeneration: u32,
+): u32 {
+  takeTime();
+  const failed = plain.stageError;
+  if (failed != Outcome.Ok || plain.stageOpen == 0) {
+    // Nothing was ever staged: an empty message.
+    stageDiscard();
+    if (failed != Outcome.Ok) return failed;
+    return publish(flags, engine.scratch, 0, 0, 0, number, except, exceptGeneration);
+  }
+  if (!reach(number, except, exceptGeneration)) {
+    stageDiscard();
+    return Outcome.Ok;
+  }
+  const length = plain.stageLength;
+  const header = headerBytes(length);
+  const bytes = header + length;
+  const outcome = makeOtherPlace(otherBytes(bytes, deflateLength));
+  if (outcome == Outcome.Wait) stageDiscard();
+  if (outcome != Outcome.Ok) return outcome;
+  plainAt = plain.stageAt;
+  const start = address(plain, plainAt);
+  if (header != STAGE_HEADER) memory.copy(start + header, start + STAGE_HEADER, length);
+  putHeader(start, firstByte(flags), length);
+  stageDiscard();
+  extend(plain, plainAt, bytes);
+  enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
+  finishPublication(length);
+  return Outcome.Ok;
+}

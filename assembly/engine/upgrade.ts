@@ -1,0 +1,138 @@
+// Upgrades a connection to a WebSocket: it moves from an HTTP slot to a WebSocket slot, with what it has sent.
+//
+// Invariant: after a failed upgrade the connection is where it was, or it has ended.
+
+import { CloseReason, Control, Outcome, Param, Shut, Trait } from "../abi";
+import { rearm } from "../reply/deadline";
+import { finishWith, kill, leaveQueue } from "../reply/end";
+import { unwatch } from "../reply/progress";
+import { queueSwitch, refuse } from "../reply/response";
+import { deflated, messageAt, plain, ringOf } from "../ring/ring";
+import { Session, session } from "../ring/subscription";
+import { addOpen, dropDirty, markDirty } from "../state/lists";
+import { noBlock } from "../state/quota";
+import {
+  Conn,
+  Flag,
+  State,
+  add,
+  engine,
+  has,
+  paramU32,
+  setControl,
+  takeTime,
+} from "../state/records";
+import { delist } from "../state/room";
+import { live, putFree, takeWebSocket } from "../state/slots";
+import { disarm } from "../state/timers";
+import { furthest } from "../state/treap";
+
+/** The WebSocket that is the most messages behind, of the readers of both forms; 0: all have read everything. */
+function furthestInAny(): Conn {
+  const reader = furthest(0);
+  const other = furthest(1);
+  if (changetype<usize>(other) == 0) return reader;
+  if (changetype<usize>(reader) == 0) return other;
+  return messageAt(deflated, other.done) < messageAt(plain, reader.done) ? other : reader;
+}
+
+/**
+ * Answers an opening handshake: the connection moves to a WebSocket slot, its cursor to `committed`.
+ * @param fieldsLength bytes of field records at the start of the scratch region
+ * @param deflate 0: no compression; 1: permessage-deflate was negotiated (RFC 7692); 2: it was, but the
+ * client wants a smaller window than broadcasts are compressed with, and reads the plain ring
+ * @returns Ok (the new slot in Control.Result, its generation in Control.Generation), Evicted (act on the
+ * events, call again), Full (refused: 503), Gone, TooLarge (a field is refused)
+ */
+export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: u32): u32 {
+  takeTime();
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
+  if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
+  if (has(c, Flag.PeerEnded)) {
+    // A WebSocket needs both directions. Answers to the requests before it are still sent.
+    finishWith(c, CloseReason.PeerEnded);
+    return Outcome.Gone;
+  }
+  if (engine.freeWebSocket == 0) {
+    const victim = furthestInAny();
+    if (paramU32(Param.EvictWhenFull) != 0 && changetype<usize>(victim) != 0) {
+      add(Control.Evicted, 1);
+      kill(victim, CloseReason.Evicted, Shut.Reset);
+      return Outcome.Evicted;
+    }
+    refuse(c, CloseReason.NoRoom);
+    return Outcome.Full;
+  }
+  const queued = queueSwitch(c, fieldsLength);
+  if (queued == Outcome.TooLarge) return queued;
+  if (queued == Outcome.Full) {
+    kill(c, noBlock(), Shut.Destroy);
+    return queued;
+  }
+  const w = takeWebSocket();
+  const newSlot = w.slot;
+  const newGeneration = w.generation;
+  // What was sent too early, and found no buffer, the host feeds again: to the new slot.
+  leaveQueue(c);
+  disarm(c);
+  unwatch(c);
+  delist(c);
+  dropDirty(c);
+  memory.copy(changetype<usize>(w), changetype<usize>(c), offsetof<Conn>());
+  w.slot = newSlot;
+  w.generation = newGeneration;
+  w.flags =
+    (w.flags & (Flag.InWindow | Flag.PeerEnded | Flag.Held | Flag.MidReply)) | Flag.WebSocket;
+  const rest = c.start + c.scan;
+  if (has(w, Flag.InWindow)) {
+    engine.fedSlot = newSlot + 1;
+    engine.source = (engine.window as u32) + rest;
+    engine.sourceEnd = (engine.window as u32) + w.end;
+    w.start = 0;
+    w.end = 0;
+  } else if (w.buffer != 0) {
+    w.start = engine.tableBytes + rest;
+    w.end = engine.tableBytes + w.end;
+  }
+  if (deflate != 0) w.flags |= Flag.Deflates;
+  if (deflate == 1 && paramU32(Param.DeflateRingBytes) != 0) w.flags |= Flag.Deflate;
+  w.state = State.Open;
+  w.opcode = 0;
+  w.chunk = 0;
+  w.frameOpen = 0;
+  w.frameLeft = 0;
+  w.message = 0;
+  w.fragments = 0;
+  w.left = 0;
+  w.right = 0;
+  w.timerAt = 0;
+  const ring = ringOf(w);
+  w.done = ring.committed;
+  w.handed = ring.committed;
+  // mutant cursor-join: w.sequence = max(engine.sequence, engine.firstSequence + 1) - 1;
+  w.sequence = engine.sequence;
+  memory.fill(changetype<usize>(session(w)), 0, offsetof<Session>());
+  session(w).idle = paramU32(Param.IdleTimeout);
+  session(w).payload = paramU32(Param.PayloadBytes);
+  w.lastIn = engine.now;
+  w.since = engine.now;
+  w.inDue = 0;
+  w.messageTime = 0;
+  w.burst = 0;
+  w.creditEnd = 0;
+  w.closeCode = 1006;
+  c.buffer = 0;
+  c.replyHead = 0;
+  c.replyTail = 0;
+  putFree(c);
+  addOpen(w);
+  markDirty(w);
+  rearm(w);
+  add(Control.ConnectionCount, -1);
+  add(Control.Upgraded, 1);
+  add(Control.Requests, 1);
+  setControl(Control.Result, newSlot as f64);
+  setControl(Control.Generation, newGeneration as f64);
+  return Outcome.Ok;
+}

@@ -1,0 +1,213 @@
+// Ends of connections: at once, or after everything queued has been written.
+//
+// Invariant: each connection ends once, by `kill`, with one reason; what the transport still reads of its memory stays
+// until the embedder frees the slot.
+
+import { Control, EventKind, Param, RowKind, Shut } from "../abi";
+import { rearm, rearmProgress } from "./deadline";
+import { lagBytes } from "./lag";
+import { unwatch } from "./progress";
+import { complete, hasMore } from "./row";
+import { place } from "../ring/cursor";
+import { forget } from "../ring/topics";
+import { countClose, emit, noticesFull } from "../state/events";
+import { List, dropDirty, markDirty, removeOpen } from "../state/lists";
+import { blockBytes, give } from "../state/pool";
+import { block, dropQueue, giveBlock } from "../state/queue";
+import { countBuffer, countReturned, discharge, forgetAddress, putDrainOff } from "../state/quota";
+import { beginPaceOut, endPaceOut, pardon } from "../state/rate";
+import {
+  Conn,
+  Flag,
+  State,
+  add,
+  engine,
+  has,
+  isWebSocket,
+  paramU32,
+  receivePool,
+} from "../state/records";
+import { delist, enlist, isIdle } from "../state/room";
+import { at, putFree } from "../state/slots";
+import { disarm } from "../state/timers";
+import { remove } from "../state/treap";
+
+export function dropBuffer(c: Conn): void {
+  if (c.buffer == 0) return;
+  countBuffer(c, -(blockBytes(receivePool, c.order) as i32));
+  give(receivePool, c.buffer as usize, c.order as u32);
+  c.buffer = 0;
+  engine.buffersGiven = 1;
+}
+
+export function leaveQueue(c: Conn): void {
+  if (!has(c, Flag.Waiting)) return;
+  c.flags &= ~Flag.Waiting;
+  pardon(c, c.waitSince);
+  if (c.waitBack != 0) at(c.waitBack - 1).waitNext = c.waitNext;
+  else engine.waitHead = c.waitNext;
+  if (c.waitNext != 0) at(c.waitNext - 1).waitBack = c.waitBack;
+  else engine.waitTail = c.waitBack;
+}
+
+/** Forgets where a connection's unparsed bytes are. */
+function forgetInput(c: Conn): void {
+  if (has(c, Flag.InWindow)) {
+    c.flags &= ~Flag.InWindow;
+    engine.fedSlot = 0;
+  }
+  c.flags &= ~Flag.MessageOut;
+  c.start = 0;
+  c.end = 0;
+  leaveQueue(c);
+}
+
+export function dropInput(c: Conn): void {
+  forgetInput(c);
+  dropBuffer(c);
+}
+
+/** True while the transport may read a ring for a connection. */
+function readsRing(c: Conn): bool {
+  return c.writing == RowKind.Ring || c.writing == RowKind.DeflateRing;
+}
+
+/**
+ * Ends a connection. Its place among the readers is free at once, its slot when the host calls `free`.
+ * @param shut Shut.Reset when bytes of the ring that it was handed may be overwritten
+ */
+export function kill(c: Conn, reason: i32, shut: u32): void {
+  if (c.state == State.Dead || c.state == State.Free) return;
+  const lag = lagBytes(c);
+  countClose(reason);
+  discharge(c);
+  if (isWebSocket(c)) {
+    remove(c);
+    forget(c);
+    if (!has(c, Flag.CloseQueued)) removeOpen(c);
+  } else {
+    delist(c);
+    add(Control.ConnectionCount, -1);
+  }
+  disarm(c);
+  unwatch(c);
+  dropDirty(c);
+  forgetInput(c);
+  // A handler may still read the request that is out: its bytes stay until the host frees the slot.
+  if (c.state != State.Request) dropBuffer(c);
+  // mutant block-early: dropQueue(c, false);
+  dropQueue(c, c.writing == RowKind.Block && c.sending == 0);
+  if (c.pong != 0) {
+    giveBlock(c, block(c.pong));
+    c.pong = 0;
+  }
+  if (readsRing(c)) engine.deadReaders++;
+  c.state = State.Dead;
+  c.reason = reason as i16;
+  add(Control.DeadCount, 1);
+  emit(EventKind.Closed, c, lag > 0xffffffff ? 0xffffffff : (lag as usize), shut, reason);
+}
+
+/** The host has let go of the socket and of all memory it was handed. Frees the slot. */
+export function free(slot: u32, generation: u32): void {
+  if (slot >= engine.allSlots) return;
+  const c = at(slot);
+  if (c.state != State.Dead || c.generation != generation) return;
+  if (c.replyHead != 0) giveBlock(c, block(c.replyHead));
+  // mutant pool-sending: ;
+  if (c.sending != 0) giveBlock(c, block(c.sending));
+  c.replyHead = 0;
+  c.sending = 0;
+  dropBuffer(c);
+  countReturned(c, -(c.returned as i32));
+  forgetAddress(c);
+  if (readsRing(c)) engine.deadReaders--;
+  add(Control.DeadCount, -1);
+  putFree(c);
+}
+
+/** Takes no more input, sends what is queued, then half-closes and lingers. */
+export function finishWith(c: Conn, reason: i32): void {
+  c.reason = reason as i16;
+  dropInput(c);
+  c.flags &= ~(Flag.Asking | Flag.Upload | Flag.Pulling);
+  c.discarded = 0;
+  if (!isWebSocket(c)) enlist(c, List.Unread);
+  c.state = State.Finishing;
+  c.since = engine.now;
+  afterWrite(c);
+}
+
+/** Everything is written: half-close, and read on until the peer ends, so that it can read our last words. */
+function linger(c: Conn): void {
+  if (has(c, Flag.PeerEnded)) {
+    kill(c, c.reason, Shut.Destroy);
+    return;
+  }
+  if (noticesFull()) {
+    markDirty(c);
+    return;
+  }
+  c.state = State.Linger;
+  c.since = engine.now;
+  beginPaceOut(c);
+  c.flags |= Flag.EndSent;
+  if (!isWebSocket(c)) enlist(c, List.Linger);
+  rearm(c);
+  emit(EventKind.End, c, 0, 0, c.reason);
+}
+
+/** All that an HTTP connection was to be sent has left. */
+function rest(c: Conn): void {
+  if (!isIdle(c)) {
+    if (c.list == List.Unread) delist(c);
+    return;
+  }
+  c.since = engine.now;
+  enlist(c, List.Idle);
+  rearmProgress(c);
+}
+
+/** What follows when a connection has no write outstanding. */
+export function afterWrite(c: Conn): void {
+  if (c.writing != 0) return;
+  const isLow = c.backlog <= paramU32(Param.Backlog) >> 1;
+  if (isLow && (has(c, Flag.Clogged) || (has(c, Flag.WantDrain) && !putDrainOff(c)))) {
+    if (noticesFull()) {
+      markDirty(c);
+    } else {
+      // The time it took to read its answers is not held against its next head.
+      if (has(c, Flag.Clogged)) c.since = engine.now;
+      c.flags &= ~(Flag.WantDrain | Flag.Clogged);
+      rearm(c);
+      emit(EventKind.Drain, c, 0, 0, 0);
+    }
+  }
+  if (hasMore(c)) {
+    markDirty(c);
+    return;
+  }
+  endPaceOut(c);
+  if (c.state == State.Finishing) {
+    linger(c);
+  } else if (c.state == State.Closing) {
+    c.since = engine.now;
+    beginPaceOut(c);
+    rearm(c);
+  } else if (!isWebSocket(c)) {
+    rest(c);
+  }
+}
+
+/** The outstanding write of a connection is through. */
+export function finishWrite(c: Conn): void {
+  if (c.writing == 0) return;
+  // mutant treap-stay: ;
+  if (isWebSocket(c)) remove(c);
+  complete(c);
+  if (isWebSocket(c)) {
+    // Until the next pass hands it more, a reader that is behind stands in the treap: publishing must see it.
+    place(c);
+  }
+  afterWrite(c);
+}

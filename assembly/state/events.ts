@@ -1,0 +1,76 @@
+// Events for the embedder: one table, filled by any call, emptied by the embedder before its next one.
+//
+// Invariant: there is always room for one Closed event of each live connection (NOTICE_LIMIT keeps it free).
+
+import {
+  CLOSE_REASONS,
+  Control,
+  EVENT_BYTES,
+  EVENT_EXTRA,
+  EVENT_GENERATION,
+  EVENT_KIND,
+  EVENT_LENGTH,
+  EVENT_LIMIT,
+  EVENT_POINTER,
+  EVENT_SLOT,
+  EVENT_VALUE,
+  EventKind,
+  NOTICE_LIMIT,
+} from "../abi";
+import { Conn, add, engine, getControl, setControl } from "./records";
+
+/** True when the table has no room for another inbound event: parsing stops. */
+export function eventsFull(): bool {
+  // mutant event-limit: return engine.inboundEvents >= EVENT_LIMIT * 16;
+  return engine.inboundEvents >= EVENT_LIMIT;
+}
+
+/** True when the table has no room for another Drain or End: it is owed then. */
+export function noticesFull(): bool {
+  if (engine.notices < NOTICE_LIMIT) return false;
+  engine.noticesOwed = 1;
+  return true;
+}
+
+/**
+ * Appends an event. Inbound kinds are limited by `eventsFull`, Drain and End by `noticesFull`; a Closed has its place
+ * for each slot.
+ */
+export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32): void {
+  takeEvents();
+  const e = engine.events + (engine.eventCount as usize) * EVENT_BYTES;
+  store<u32>(e, kind, EVENT_KIND);
+  store<u32>(e, c.slot, EVENT_SLOT);
+  store<u32>(e, c.generation, EVENT_GENERATION);
+  store<u32>(e, pointer as u32, EVENT_POINTER);
+  store<u32>(e, length, EVENT_LENGTH);
+  store<i32>(e, value, EVENT_VALUE);
+  store<u32>(e, c.closeCode as u32, EVENT_EXTRA);
+  engine.eventCount++;
+  if (kind < (EventKind.Drain as u32) || kind >= (EventKind.Proxied as u32)) engine.inboundEvents++;
+  else if (kind < (EventKind.Closed as u32)) engine.notices++;
+  setControl(Control.EventCount, engine.eventCount as f64);
+}
+
+/** Sets the extra field of the event appended last. */
+export function setExtra(value: u32): void {
+  store<u32>(engine.events + ((engine.eventCount - 1) as usize) * EVENT_BYTES, value, EVENT_EXTRA);
+}
+
+/** True for a close reason: the counters have a place for no other number, whatever a host says. */
+export function isReason(reason: i32): bool {
+  return reason < 0 && reason >= -(CLOSE_REASONS as i32);
+}
+
+/** Sees whether the host has drained the table. */
+export function takeEvents(): void {
+  if (getControl(Control.EventCount) == 0) {
+    engine.eventCount = 0;
+    engine.inboundEvents = 0;
+    engine.notices = 0;
+  }
+}
+
+export function countClose(reason: i32): void {
+  add(Control.CloseCount - reason, 1);
+}

@@ -1,0 +1,72 @@
+// Lists of connections: the dense list of open WebSockets, and the dirty list of those with something to write.
+//
+// Invariant: a connection is on the dirty list once at most, and leaves it when it ends.
+
+import { Control } from "../abi";
+import { Conn, Flag, engine, readsDeflated, setControl } from "./records";
+import { at } from "./slots";
+
+/** Values of `Conn.list`: see room.ts. */
+export namespace List {
+  export const None: u8 = 0;
+  export const Ended: u8 = 1;
+  export const Linger: u8 = 2;
+  export const Idle: u8 = 3;
+  export const Unread: u8 = 4;
+  /** A treap, by how far behind its bytes are. */
+  export const Reading: u8 = 5;
+}
+
+export function openAt(i: u32): Conn {
+  return at(load<u32>(engine.webSockets + ((i as usize) << 2)));
+}
+
+function countDeflate(change: i32): void {
+  engine.deflateCount += change;
+  setControl(Control.DeflateCount, engine.deflateCount as f64);
+}
+
+export function addOpen(c: Conn): void {
+  c.listAt = engine.openCount;
+  store<u32>(engine.webSockets + ((engine.openCount as usize) << 2), c.slot);
+  engine.openCount++;
+  countDeflate(readsDeflated(c) as i32);
+  setControl(Control.WebSocketCount, engine.openCount as f64);
+}
+
+export function removeOpen(c: Conn): void {
+  const last = load<u32>(engine.webSockets + ((engine.openCount - 1) << 2));
+  store<u32>(engine.webSockets + ((c.listAt as usize) << 2), last);
+  at(last).listAt = c.listAt;
+  engine.openCount--;
+  countDeflate(-(readsDeflated(c) as i32));
+  setControl(Control.WebSocketCount, engine.openCount as f64);
+}
+
+export function markDirty(c: Conn): void {
+  if (c.flags & Flag.Dirty) return;
+  c.flags |= Flag.Dirty;
+  c.link = 0;
+  c.linkBack = engine.dirtyTail;
+  if (engine.dirtyTail != 0) at(engine.dirtyTail - 1).link = c.slot + 1;
+  else engine.dirtyHead = c.slot + 1;
+  engine.dirtyTail = c.slot + 1;
+}
+
+/** Takes one off the list. */
+export function dropDirty(c: Conn): void {
+  if (!(c.flags & Flag.Dirty)) return;
+  if (c.linkBack != 0) at(c.linkBack - 1).link = c.link;
+  else engine.dirtyHead = c.link;
+  if (c.link != 0) at(c.link - 1).linkBack = c.linkBack;
+  else engine.dirtyTail = c.linkBack;
+  c.flags &= ~Flag.Dirty;
+}
+
+/** Takes the first of the list; 0 when it is empty. */
+export function takeDirty(): Conn {
+  if (engine.dirtyHead == 0) return changetype<Conn>(0);
+  const c = at(engine.dirtyHead - 1);
+  dropDirty(c);
+  return c;
+}
