@@ -4,7 +4,7 @@
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
 /** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
-export const ABI_VERSION: u32 = 22;
+export const ABI_VERSION: u32 = 23;
 /** "RING" in little-endian; stands at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -213,6 +213,10 @@ export enum Control {
   AddressCount,
   /** Bytes of bodies that the host holds, each for one answer. */
   BodyBytes,
+  /** What `check` found: the slot, topic or address that breaks a rule, the value there, and the one it must have. */
+  CheckAt,
+  CheckFound,
+  CheckExpected,
   /** Connections whose send queues the host is to read, see `watched`. */
   Watched,
   /** Closed connections by reason: CloseCount - reason. */
@@ -596,3 +600,91 @@ export const REASON_CODE: u32 = 2;
 export const REASON_LENGTH: u32 = 4;
 /** The text. */
 export const REASON_TEXT: u32 = 5;
+
+// ---- invariants ----------------------------------------------------------------------------------
+
+/** The rules that `check` looks at, by record. Tests print the name of the one that does not hold. */
+export enum Rule {
+  /** All hold. */
+  Ok,
+  /** An HTTP connection has an HTTP slot. */
+  HttpSlot,
+  /** A WebSocket has a WebSocket slot. */
+  WebSocketSlot,
+  /** The ping that waits for its pong lies among the queued bytes. */
+  PingQueued,
+  /** The reply bytes counted for a connection are those of its blocks. */
+  ReplyBytes,
+  /** A peer that has ended stands in the list of ended connections. */
+  EndedList,
+  /** A client's next frame has been committed. */
+  DueCommitted,
+  /** A client was handed committed bytes only. */
+  HandedCommitted,
+  /** A reader is at most one ring behind. */
+  ReaderInRing,
+  /** A reader is at most as many frames behind as the index holds. */
+  ReaderInIndex,
+  /** A reader's key in the treap is the first byte that it, or the transport for it, may still read. */
+  TreapKey,
+  /** A WebSocket outside the treap needs no byte before the flushed offset. */
+  TreapMissing,
+  /** The bytes counted as returned by handlers are the sum over all connections. */
+  Returned,
+  /** The queue of connections without a buffer is linked in both directions and complete. */
+  WaitQueue,
+  /** A subscription is in the list of its own client. */
+  SubscriptionOwner,
+  /** A subscription that has been cancelled stays only as long as a frame is due by it. */
+  SubscriptionDue,
+  /** An active subscription is found by its client and topic. */
+  SubscriptionPair,
+  /** A client's count of subscriptions is the length of its list. */
+  SubscriptionCount,
+  /** A client's heap of due subscriptions is complete and in order. */
+  DueHeap,
+  /** All subscription records are in lists of clients. */
+  SubscriptionRecords,
+  /** The gauge of subscriptions counts the active ones. */
+  SubscriptionGauge,
+  /** A topic's count of subscribers is the length of its list. */
+  TopicSubscribers,
+  /** A topic is found by its name. */
+  TopicName,
+  /** The count of topics is that of the topics in use. */
+  TopicCount,
+  /** The receive buffers counted for an address are those of its connections. */
+  AddressReceive,
+  /** The reply bytes counted for an address are those of its connections. */
+  AddressReply,
+  /** The bytes returned for an address are those of its connections. */
+  AddressReturned,
+  /** The slots counted for an address are those of its connections, at least one. */
+  AddressSlots,
+  /** The connections counted for an address are those that have not ended. */
+  AddressConnections,
+  /** The count of addresses is that of the table. */
+  AddressCount,
+  /** Between two reads the receive window is empty. */
+  WindowEmpty,
+  /** The gauge of watched connections counts them. */
+  Watched,
+  /** The count of requests being received is that of their list. */
+  Reading,
+  /** The dense list has each WebSocket that is open, and no other. */
+  OpenCount,
+  /** The treaps have each reader that is marked as being in one. */
+  TreapCount,
+  /** The gauge of dead slots counts them. */
+  DeadCount,
+  /** The receive pool has given out the buffers that connections hold. */
+  ReceivePool,
+  /** The reply pool has given out the blocks that connections hold. */
+  ReplyPool,
+  /** A WebSocket's place in the dense list is where the list has it. */
+  OpenPlace,
+  /** What has not been flushed fits the ring. */
+  UnflushedInRing,
+  /** The last frame of the index ends where the ring does. */
+  LastFrame,
+}

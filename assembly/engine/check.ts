@@ -1,13 +1,15 @@
-// The invariants of the whole engine, as a function for tests.
+// The invariants of the whole engine, as a function for tests: one function for each kind of record.
 
-import { Control, Param, RowKind } from "../abi";
+import { Control, Param, RowKind, Rule } from "../abi";
 import { NEVER, dueOffset, dueSequence } from "../ring/cursor";
 import { frame, plain, ringOf } from "../ring/ring";
 import { checkTopics } from "../ring/topics";
+import { broken } from "../state/events";
 import { List, openAt } from "../state/lists";
 import { heldReply } from "../state/queue";
 import { checkTallies } from "../state/quota";
 import {
+  Conn,
   Flag,
   State,
   Watch,
@@ -22,7 +24,12 @@ import {
 import { at } from "../state/slots";
 import { orderedCount, readingCount } from "../state/treap";
 
-/** Checks the queue for buffers, and what the host holds; 0, or the first rule that does not hold. */
+/** Returns the rule when two counts differ, else Rule.Ok. */
+function same(rule: u32, found: u32, expected: u32): u32 {
+  return found == expected ? Rule.Ok : broken(rule, 0, found as f64, expected as f64);
+}
+
+/** Checks the queue of connections that wait for a buffer, and the bytes that handlers have not returned. */
 function checkQueue(): u32 {
   let waiting: u32 = 0;
   let returned: u32 = 0;
@@ -32,21 +39,79 @@ function checkQueue(): u32 {
     returned += c.returned;
     if (c.state != State.Dead && has(c, Flag.Waiting)) waiting++;
   }
-  if (returned != engine.returned) return 19;
+  if (returned != engine.returned) return same(Rule.Returned, engine.returned, returned);
   let back: u32 = 0;
   for (let link = engine.waitHead; link != 0; link = at(link - 1).waitNext) {
     const c = at(link - 1);
-    if (waiting-- == 0 || c.waitBack != back || !has(c, Flag.Waiting)) return 20;
+    if (waiting-- == 0 || c.waitBack != back || !has(c, Flag.Waiting))
+      return broken(Rule.WaitQueue, link - 1, c.waitBack as f64, back as f64);
     back = link;
   }
-  return waiting == 0 && back == engine.waitTail ? 0 : 20;
+  if (waiting != 0) return broken(Rule.WaitQueue, 0, 0, waiting as f64);
+  return same(Rule.WaitQueue, engine.waitTail, back);
 }
 
-/**
- * Checks what must always hold; for tests, after each step.
- * @returns 0, or the number of the first rule that does not
- */
-export function check(): u32 {
+/** Checks what holds for each slot in use, also of a connection that has ended. */
+function checkConn(c: Conn): u32 {
+  const i = c.slot;
+  const held = heldReply(c);
+  if (c.pingBehind > c.backlog)
+    return broken(Rule.PingQueued, i, c.pingBehind as f64, c.backlog as f64);
+  if (paramU32(Param.AddressReplyBytes) != 0 && held != c.replyBytes)
+    return broken(Rule.ReplyBytes, i, c.replyBytes as f64, held as f64);
+  if (c.state == State.Dead) return Rule.Ok;
+  if (isWebSocket(c)) return checkWebSocket(c);
+  if (i >= engine.httpSlots) return broken(Rule.HttpSlot, i, i as f64, engine.httpSlots as f64);
+  if (has(c, Flag.PeerEnded) && c.list != List.Ended)
+    return broken(Rule.EndedList, i, c.list as f64, List.Ended as f64);
+  return Rule.Ok;
+}
+
+/** Checks a WebSocket against its ring, and its place in the treap of readers. */
+function checkWebSocket(c: Conn): u32 {
+  const i = c.slot;
+  if (i < engine.httpSlots) return broken(Rule.WebSocketSlot, i, i as f64, engine.httpSlots as f64);
+  const ring = ringOf(c);
+  const committed = ring.committed as f64;
+  const due = dueOffset(c);
+  if (due != NEVER && due >= ring.committed)
+    return broken(Rule.DueCommitted, i, due as f64, committed);
+  if (c.handed > ring.committed) return broken(Rule.HandedCommitted, i, c.handed as f64, committed);
+  if (engine.rowCount != 0) return Rule.Ok;
+  const isReading = c.writing == RowKind.Ring || c.writing == RowKind.DeflateRing;
+  if (!has(c, Flag.Ordered)) {
+    const needsRing = isReading || (due != NEVER && due < ring.flushed);
+    if (needsRing && !has(c, Flag.CloseQueued))
+      return broken(Rule.TreapMissing, i, due as f64, ring.flushed as f64);
+    return Rule.Ok;
+  }
+  // committed <= min(done) + capacity
+  if (ring.committed - c.done > (ring.capacity as u64))
+    return broken(Rule.ReaderInRing, i, c.done as f64, committed - (ring.capacity as f64));
+  const frames = engine.sequence - dueSequence(c);
+  if (due != NEVER && frames > (paramU32(Param.Frames) as u64))
+    return broken(Rule.ReaderInIndex, i, frames as f64, paramU32(Param.Frames) as f64);
+  if (isReading ? c.done >= c.handed || due < c.handed : c.done != due)
+    return broken(Rule.TreapKey, i, c.done as f64, due as f64);
+  return Rule.Ok;
+}
+
+/** Checks the ring and the index of its frames. */
+function checkRing(): u32 {
+  const unflushedAt = plain.flushed == plain.skipFrom ? plain.skipTo : plain.flushed;
+  const unflushed = plain.committed - unflushedAt;
+  if (unflushed > (plain.capacity as u64))
+    return broken(Rule.UnflushedInRing, 0, unflushed as f64, plain.capacity as f64);
+  if (engine.sequence == engine.firstSequence) return Rule.Ok;
+  // Each frame begins where the one before ends, or at the start of a lap.
+  const last = frame(engine.sequence - 1);
+  const end = last.offset + (last.length as u64);
+  if (end != plain.committed) return broken(Rule.LastFrame, 0, end as f64, plain.committed as f64);
+  return Rule.Ok;
+}
+
+/** Checks gauges, pools and lists against what the connections add up to. */
+function checkTotals(): u32 {
   let open: u32 = 0;
   let ordered: u32 = 0;
   let dead: u32 = 0;
@@ -58,64 +123,47 @@ export function check(): u32 {
     const c = at(i);
     if (c.state == State.Free) continue;
     if (c.watch != Watch.None) watched++;
-    if (c.pingBehind > c.backlog) return 21;
     if (c.buffer != 0) buffers += 1 << (c.order + 10);
     blocks += heldReply(c);
-    if (paramU32(Param.AddressReplyBytes) != 0 && heldReply(c) != c.replyBytes) return 18;
-    if (c.state == State.Dead) {
-      dead++;
-      continue;
-    }
-    if (!isWebSocket(c)) {
-      if (i >= engine.httpSlots) return 1;
+    if (c.state == State.Dead) dead++;
+    else if (!isWebSocket(c)) {
       if (c.list == List.Reading) reading++;
-      if (has(c, Flag.PeerEnded) && c.list != List.Ended) return 24;
-      continue;
-    }
-    if (i < engine.httpSlots) return 2;
-    if (!has(c, Flag.CloseQueued)) open++;
-    if (has(c, Flag.Ordered)) ordered++;
-    const ring = ringOf(c);
-    const due = dueOffset(c);
-    if (due != NEVER && due >= ring.committed) return 3;
-    if (c.handed > ring.committed) return 4;
-    if (engine.rowCount != 0) continue;
-    const isReading = c.writing == RowKind.Ring || c.writing == RowKind.DeflateRing;
-    if (has(c, Flag.Ordered)) {
-      // committed <= min(done) + capacity
-      if (ring.committed - c.done > (ring.capacity as u64)) return 5;
-      if (engine.sequence - dueSequence(c) > (paramU32(Param.Frames) as u64) && due != NEVER) {
-        return 6;
-      }
-      // It stands under the first byte that it, or the transport for it, may still read.
-      if (isReading ? c.done >= c.handed || due < c.handed : c.done != due) return 7;
-    } else if (isReading || (due != NEVER && due < ring.flushed)) {
-      // Who does not stand in the treap needs nothing before `flushed`.
-      if (!has(c, Flag.CloseQueued)) return 8;
+    } else {
+      if (!has(c, Flag.CloseQueued)) open++;
+      if (has(c, Flag.Ordered)) ordered++;
     }
   }
-  const queue = checkQueue();
-  if (queue != 0) return queue;
-  const topics = checkTopics();
-  if (topics != 0) return 32 + topics;
-  const tallies = checkTallies();
-  if (tallies != 0) return 64 + tallies;
-  // Between two reads the window holds nothing.
-  if (engine.fedSlot != 0) return 16;
-  if (watched != (getControl(Control.Watched) as u32)) return 22;
-  if (reading != readingCount()) return 23;
-  if (open != engine.openCount) return 9;
-  if (ordered != orderedCount()) return 10;
-  if (dead != (load<f64>(engine.control + Control.DeadCount * 8) as u32)) return 11;
-  if (buffers != receivePool.used) return 12;
-  if (blocks != replyPool.used + engine.bodyBytes) return 17;
-  for (let i: u32 = 0; i < engine.openCount; i++) if (openAt(i).listAt != i) return 13;
-  // The index is in order, and each frame begins where the one before ends or at the start of a lap.
-  const unflushedAt = plain.flushed == plain.skipFrom ? plain.skipTo : plain.flushed;
-  if (plain.committed - unflushedAt > (plain.capacity as u64)) return 14;
-  if (engine.sequence > engine.firstSequence) {
-    const last = frame(engine.sequence - 1);
-    if (last.offset + (last.length as u64) != plain.committed) return 15;
+  let rule = same(Rule.Watched, getControl(Control.Watched) as u32, watched);
+  if (rule == Rule.Ok) rule = same(Rule.Reading, readingCount(), reading);
+  if (rule == Rule.Ok) rule = same(Rule.OpenCount, engine.openCount, open);
+  if (rule == Rule.Ok) rule = same(Rule.TreapCount, orderedCount(), ordered);
+  if (rule == Rule.Ok) rule = same(Rule.DeadCount, getControl(Control.DeadCount) as u32, dead);
+  if (rule == Rule.Ok) rule = same(Rule.ReceivePool, receivePool.used, buffers);
+  if (rule == Rule.Ok) rule = same(Rule.ReplyPool, replyPool.used + engine.bodyBytes, blocks);
+  for (let i: u32 = 0; rule == Rule.Ok && i < engine.openCount; i++) {
+    const c = openAt(i);
+    if (c.listAt != i) rule = broken(Rule.OpenPlace, c.slot, c.listAt as f64, i as f64);
   }
-  return 0;
+  return rule;
+}
+
+/**
+ * Checks what must always hold; for tests, after each step. The slot, topic or address, the value found and the value
+ * expected are in Control.CheckAt, CheckFound and CheckExpected.
+ * @returns Rule.Ok, or the first Rule that does not hold
+ */
+export function check(): u32 {
+  for (let i: u32 = 0; i < engine.allSlots; i++) {
+    const c = at(i);
+    if (c.state == State.Free) continue;
+    const rule = checkConn(c);
+    if (rule != Rule.Ok) return rule;
+  }
+  let rule = checkQueue();
+  if (rule == Rule.Ok) rule = checkTopics();
+  if (rule == Rule.Ok) rule = checkTallies();
+  if (rule == Rule.Ok) rule = same(Rule.WindowEmpty, engine.fedSlot, 0);
+  if (rule == Rule.Ok) rule = checkTotals();
+  if (rule == Rule.Ok) rule = checkRing();
+  return rule;
 }

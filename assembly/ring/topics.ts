@@ -4,7 +4,7 @@
 // Publishing touches no client: it links the frame to the topic's last one and marks the topic dirty; the
 // flush pass makes the frames due to the subscribers. Number 0 is everyone.
 
-import { Control, Outcome, Param, TOPIC_NAME_BYTES } from "../abi";
+import { Control, Outcome, Param, TOPIC_NAME_BYTES, Rule } from "../abi";
 import {
   Conn,
   Flag,
@@ -17,6 +17,7 @@ import {
   setControl,
 } from "../state/records";
 import { at, live } from "../state/slots";
+import { broken } from "../state/events";
 import { markDirty } from "../state/lists";
 import { NEVER, castDue, firstFrom } from "./cursor";
 import { TOPIC_BYTES } from "../plan";
@@ -405,7 +406,7 @@ export function hasUnflushed(c: Conn): bool {
   return false;
 }
 
-/** Checks the tables, for tests. @returns 0, or the number of the first rule that does not hold */
+/** Checks the tables, for tests. @returns 0, or the first Rule that does not hold */
 export function checkTopics(): u32 {
   let active: u32 = 0;
   let records: u32 = 0;
@@ -418,21 +419,25 @@ export function checkTopics(): u32 {
     for (let link = own.first; link != 0; link = subscription(link).ownNext) {
       const s = subscription(link);
       records++;
-      if (s.slot != i) return 1;
+      if (s.slot != i) return broken(Rule.SubscriptionOwner, i, s.slot as f64, i as f64);
       if (s.flags & Mark.Due) due++;
       if (!(s.flags & Mark.Active)) {
-        if (!(s.flags & Mark.Due)) return 2;
+        if (!(s.flags & Mark.Due)) return broken(Rule.SubscriptionDue, i, 0, 1);
         continue;
       }
       mine++;
-      if (changetype<usize>(findPair(c, s.topic)) != changetype<usize>(s)) return 3;
+      if (changetype<usize>(findPair(c, s.topic)) != changetype<usize>(s))
+        return broken(Rule.SubscriptionPair, i, s.topic as f64, s.topic as f64);
     }
-    if (mine != own.count) return 4;
-    if (countHeap(own.due) != due) return 5;
+    if (mine != own.count) return broken(Rule.SubscriptionCount, i, own.count as f64, mine as f64);
+    const heap = countHeap(own.due);
+    if (heap != due) return broken(Rule.DueHeap, i, heap as f64, due as f64);
     active += mine;
   }
-  if (records != engine.subscriptionCount) return 6;
-  if (active != (getControl(Control.SubscriptionCount) as u32)) return 7;
+  if (records != engine.subscriptionCount)
+    return broken(Rule.SubscriptionRecords, 0, engine.subscriptionCount as f64, records as f64);
+  const gauge = getControl(Control.SubscriptionCount);
+  if ((active as f64) != gauge) return broken(Rule.SubscriptionGauge, 0, gauge, active as f64);
   let topics: u32 = 0;
   for (let number: u32 = 1; number <= engine.topicsUsed; number++) {
     const t = topic(number);
@@ -440,10 +445,13 @@ export function checkTopics(): u32 {
     topics++;
     let count: u32 = 0;
     for (let link = t.subscribers; link != 0; link = subscription(link).topicNext) count++;
-    if (count != t.count) return 8;
-    if (findTopic(nameAt(number), t.length) != number) return 9;
+    if (count != t.count)
+      return broken(Rule.TopicSubscribers, number, t.count as f64, count as f64);
+    const found = findTopic(nameAt(number), t.length);
+    if (found != number) return broken(Rule.TopicName, number, found as f64, number as f64);
   }
-  return topics == engine.topicCount ? 0 : 10;
+  if (topics == engine.topicCount) return Rule.Ok;
+  return broken(Rule.TopicCount, 0, engine.topicCount as f64, topics as f64);
 }
 
 /** Records in a heap that is in order; far too many when it is not. */

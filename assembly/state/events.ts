@@ -74,3 +74,15 @@ export function takeEvents(): void {
 export function countClose(reason: i32): void {
   add(Control.CloseCount - reason, 1);
 }
+
+/**
+ * Notes a rule that does not hold, for `check`.
+ * @param at the slot, topic or address number that breaks it
+ * @param found the value there @param expected the value that it must have
+ */
+export function broken(rule: u32, at: u32, found: f64, expected: f64): u32 {
+  setControl(Control.CheckAt, at as f64);
+  setControl(Control.CheckFound, found);
+  setControl(Control.CheckExpected, expected);
+  return rule;
+}

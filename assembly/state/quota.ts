@@ -6,7 +6,8 @@
 // share a tally, whatever their hashes. Bytes are counted where they are bounded: those of all its slots, as they are
 // taken and given back.
 
-import { CloseReason, Control, Param } from "../abi";
+import { CloseReason, Control, Param, Rule } from "../abi";
+import { broken } from "./events";
 import { ADDRESS } from "../kernel/address";
 import { Conn, State, engine, param, paramU32, receivePool, setControl } from "./records";
 import { at } from "./slots";
@@ -296,14 +297,18 @@ function checkTally(number: u32): u32 {
     reply += c.replyBytes;
     returned += c.returned;
   }
-  if (paramU32(Param.AddressReceiveBytes) != 0 && receive != t.receive) return 4;
-  if (reply != t.reply) return 5;
-  if (returned != t.returned) return 6;
-  if (slots == 0 || slots != t.slots) return 1;
-  return connections == t.connections ? 0 : 2;
+  if (paramU32(Param.AddressReceiveBytes) != 0 && receive != t.receive)
+    return broken(Rule.AddressReceive, number, t.receive as f64, receive as f64);
+  if (reply != t.reply) return broken(Rule.AddressReply, number, t.reply as f64, reply as f64);
+  if (returned != t.returned)
+    return broken(Rule.AddressReturned, number, t.returned as f64, returned as f64);
+  if (slots == 0 || slots != t.slots)
+    return broken(Rule.AddressSlots, number, t.slots as f64, slots as f64);
+  if (connections == t.connections) return Rule.Ok;
+  return broken(Rule.AddressConnections, number, t.connections as f64, connections as f64);
 }
 
-/** Checks the table; 0, or the number of the first rule that does not hold. */
+/** Checks the table; 0, or the first Rule that does not hold. */
 export function checkTallies(): u32 {
   let count: u32 = 0;
   for (let bucket: u32 = 0; bucket <= engine.tallyMask; bucket++) {
@@ -314,5 +319,6 @@ export function checkTallies(): u32 {
       count++;
     }
   }
-  return count == engine.tallyCount ? 0 : 3;
+  if (count == engine.tallyCount) return Rule.Ok;
+  return broken(Rule.AddressCount, 0, engine.tallyCount as f64, count as f64);
 }

@@ -4,6 +4,7 @@
 // What each client must see follows from the decoder alone. Where buffers are scarce a client may be
 // closed for want of one (NoBuffer); what its handler was told until then is the start of what is due.
 
+import { checkEngine } from "../lib/check";
 import { Control } from "../../assembly/abi";
 import type { CloseInfo, Handler, WebSocket } from "../../host/handler";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
@@ -260,8 +261,7 @@ class Server {
     do {
       for (const client of clients) client.read();
     } while (this.#clock.run());
-    const failed = this.#pump.engine.x.check();
-    if (failed !== 0) throw new Error(`rule ${failed} of check() does not hold`);
+    checkEngine(this.#pump.engine);
     if (this.#errors.length > 0) throw new Error(this.#errors.join("\n"));
   }
 

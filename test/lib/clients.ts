@@ -4,6 +4,7 @@
 // Each cell is a run of its own: a server in memory under a virtual clock, and one client whose kernels hold what those
 // of a Linux machine do. Two runs of a cell are the same.
 
+import { checkEngine } from "./check";
 import type { Handler } from "../../host/handler";
 import { engineParams } from "../../host/options/params";
 import { settle } from "../../host/options/settle";
@@ -286,7 +287,7 @@ async function runCell(work: Work, kind: Kind, name: PlaceName): Promise<Result>
     if (!(isFault && isGone)) client.acknowledge();
   }
   const { ended, cause } = world;
-  if (pump.engine.x.check() !== 0) throw new Error("the engine's invariants do not hold");
+  checkEngine(pump.engine);
   pump.stop();
   return { served: seconds(served), ended: seconds(ended), cause, status: client.status };
 }

@@ -1,5 +1,6 @@
 // A driver and the ends of its wires, in a test: what was written, and what was told.
 
+import { checkEngine } from "./check";
 import type { CloseInfo, Request } from "../../host/handler";
 import { type DriverEvents, EngineDriver } from "../../worker/embed/driver";
 import type { Engine, EngineParams } from "../../worker/engine/engine";
@@ -103,8 +104,7 @@ export class Pipe {
   turn(ms = 0): number {
     this.now += ms;
     const next = this.driver.turn();
-    const rule = this.engine.x.check();
-    if (rule !== 0) throw new Error(`rule ${rule} of check() does not hold`);
+    checkEngine(this.engine);
     return next;
   }
 }

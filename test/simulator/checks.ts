@@ -3,6 +3,7 @@
 // Invariant of the run: nothing leaks, nobody stays beyond its time limits, and every counter is the sum of what it
 // counts.
 
+import { brokenRule } from "../lib/check";
 import { EVICTIONS } from "../../host/shared/close";
 import { Control } from "../../assembly/abi";
 import type { Stats } from "../../host/handler";
@@ -50,8 +51,8 @@ export function checkStep(world: World, isSettled: boolean): void {
   if (errors.length > 0) fail(errors.join("\n"));
   if (engine.x.memory.buffer.byteLength !== memory) fail("the memory has grown");
   watch.check();
-  const rule = engine.x.check();
-  if (rule !== 0) fail(`the engine's rule ${rule} does not hold`);
+  const rule = brokenRule(engine);
+  if (rule) fail(rule);
   if (!isSettled) return;
   checkCounters(world, pump.stats());
   if (world.settings.isFair) checkFair(world);
