@@ -1,40 +1,41 @@
-// The types a user implements and receives: Handler, Request, Response, WebSocket, and the server as a handler sees it.
-// Types only: what a handler gets is made where it runs, in the worker (worker/request/request.ts, socket.ts,
-// stage.ts), on the application's thread (host/local/exchange.ts, socket.ts, stage.ts), in a thread of the pool
-// (worker/entry/thread.ts).
+// The types that a user implements and receives: Handler, Request, Response, WebSocket, and the server as a handler
+// sees it. This file holds types only. The objects are made where the handler runs: in the worker (worker/request/,
+// worker/socket/), on the application's thread (host/local/exchange.ts, host/local/socket.ts), or in a thread of the
+// pool (worker/entry/thread.ts).
 
 /**
- * Data of a message: a string for text (RFC 6455 opcode 1), bytes for binary (opcode 2). Of a view its own bytes are
- * sent, whatever its elements are. Bytes are copied before the call returns. Anything else is a TypeError.
+ * Data of a message: a string is sent as text (RFC 6455 opcode 1), bytes as binary (opcode 2). A view is sent as the
+ * bytes that it covers, whatever its element type. Bytes are copied before the call returns. Any other type is a
+ * TypeError.
  */
 export type Data = string | ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
 
 /** Options of one message. */
 export interface SendOptions {
   /**
-   * Send a string as binary, or bytes as text. Default: strings are text, bytes are binary. Bytes that are to be text
-   * and are not UTF-8 are a TypeError, and nothing is sent.
+   * Whether the message is binary: `true` sends a string as binary, `false` sends bytes as text. Default: strings are
+   * text, bytes are binary. Bytes sent as text must be UTF-8. Otherwise the call throws a TypeError and sends nothing.
    */
   binary?: boolean;
-  /** false: not compressed, whatever its length. Default: from `deflateThreshold` on, where negotiated. */
+  /** Whether to compress; `false`: never. Default: from `deflateThreshold` bytes on, if the client negotiated it. */
   compress?: boolean;
 }
 
 /** Options of one publication. */
 export interface PublishOptions extends SendOptions {
-  /** Id of a client that does not get it. */
+  /** Id of a client that is left out. */
   except?: ConnectionId;
 }
 
 /**
- * A connection's id: generation · 2^20 + slot, a safe integer. It names one connection for ever; a stale
- * id is a no-op that returns false.
+ * A connection's id: generation · 2^20 + slot, a safe integer. An id is never used again. A call with the id of a
+ * connection that has ended does nothing and returns false.
  */
 export type ConnectionId = number;
 
-/** An HTTP connection, as `connect` and `disconnect` see it. */
+/** An HTTP connection, as `connect` and `disconnect` receive it. */
 export interface Connection {
-  /** Its id, until it ends or becomes a WebSocket's. */
+  /** The connection's id. It is valid until the connection ends or becomes a WebSocket. */
   readonly id: ConnectionId;
   /** The peer's address as the socket reports it, without port. */
   readonly remoteAddress: string;
@@ -43,39 +44,39 @@ export interface Connection {
 /** Why a connection ended. */
 export interface CloseInfo {
   /**
-   * WebSockets: the close code of RFC 6455 7.4 (1005: the peer's Close had none; 1006: no Close arrived).
-   * HTTP: the status that was sent when the server refused, else 0.
+   * For a WebSocket, the close code of RFC 6455 7.4: 1005 when the peer's Close frame had no code, 1006 when no Close
+   * frame arrived. For HTTP, the status with which the server refused the client, else 0.
    */
   readonly code: number;
-  /** The reason text of the peer's Close frame, else the text of `cause`. */
+  /** The reason in the peer's Close frame, else the text of `cause`. */
   readonly reason: string;
-  /** The enumerated cause, a name of `CloseReason`, such as "WsClientTooSlow". */
+  /** The cause, a name of `CloseReason` such as "WsClientTooSlow". */
   readonly cause: string;
-  /** Bytes of the ring that were published and not delivered. */
+  /** Bytes of the ring that were published and not delivered to this client. */
   readonly lagBytes: number;
 }
 
-/** Names out of a certificate, such as `{ O: "Example", CN: "alice" }`; a name that occurs again is a list. */
+/** Names in a certificate, such as `{ O: "Example", CN: "alice" }`. A name that occurs several times has a list. */
 export type CertificateNames = Readonly<Record<string, string | readonly string[]>>;
 
-/** A certificate that a client has shown, see `tls.requestCert`. */
+/** A certificate that a client presented, see `tls.requestCert`. */
 export interface PeerCertificate {
-  /** Whom it is about. */
+  /** The subject: the party that the certificate is issued to. */
   readonly subject: CertificateNames;
-  /** Who has signed it. */
+  /** The issuer: the authority that signed the certificate. */
   readonly issuer: CertificateNames;
-  /** SHA-256 of it, "AB:CD:…": names it for ever, whatever it says of itself. */
+  /** The certificate's SHA-256 fingerprint, "AB:CD:…". It identifies the certificate, whatever names are in it. */
   readonly fingerprint256: string;
-  /** True when it comes from one of `tls.ca` and is valid. Nothing that it says is to be believed otherwise. */
+  /** True when the certificate is valid and issued by one of `tls.ca`. If false, trust none of its contents. */
   readonly authorized: boolean;
-  /** Why it is not authorized, such as "CERT_HAS_EXPIRED"; "". */
+  /** Why the certificate is not authorized, such as "CERT_HAS_EXPIRED"; "" when it is. */
   readonly error: string;
 }
 
 /**
- * A request. Valid until its handler has settled and it is answered or its client has left, whichever is later; then
- * every member throws an Error whose `code` is "ERR_REQUEST_OVER", except for `id`, `method`, `path` and
- * `remoteAddress`. Copy what you need longer: strings, `headers` and `body` are copies.
+ * A request. It is valid until its handler has settled, and the response is complete or the client has left.
+ * Afterwards every member throws an Error whose `code` is "ERR_REQUEST_OVER", except `id`, `method`, `path` and
+ * `remoteAddress`. Copy what you need for longer: strings, `headers` and `body` are copies.
  */
 export interface Request {
   /** The connection's id. */
@@ -84,142 +85,149 @@ export interface Request {
   readonly method: string;
   /** The request target as sent (RFC 9112 3.2), such as "/a?b=c" or "*". */
   readonly url: string;
-  /** The path of the target, without query, not percent-decoded. */
+  /** The path of the target, without the query. Percent-encoding is kept. */
   readonly path: string;
-  /** The query of the target without "?", "" when there is none. */
+  /** The query of the target without "?"; "" when there is none. */
   readonly query: string;
-  /** "1.0" or "1.1". */
+  /** The HTTP version, "1.0" or "1.1". */
   readonly httpVersion: string;
   /**
-   * The host that the request is for, with its port when it names one: the target's in absolute-form, else the Host
-   * field's (RFC 9112 3.3); "" when an HTTP/1.0 request has none. It is what `hosts` and `origins` judge.
+   * The host that the request is for, with its port when it names one: from the target in absolute-form, else from the
+   * Host field (RFC 9112 3.3). "" when an HTTP/1.0 request names none. `hosts` and `origins` check this value.
    */
   readonly host: string;
-  /** A field's value by its case-insensitive name; several fields are joined by ", ", those of Cookie by "; ". */
+  /**
+   * Returns a field's value; names are case-insensitive. Several fields of one name are joined by ", " (Cookie: "; ").
+   */
   header(name: string): string | undefined;
-  /** All fields in the order of arrival, names in lower case. */
+  /** All fields in the order of arrival, with names in lower case. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
-  /** The body, a copy; empty when there is none. @throws Error when the body is streamed */
+  /** A copy of the body, empty when there is none. @throws Error when the body is streamed */
   readonly body: Uint8Array;
-  /** The body as UTF-8 text. @throws Error when the body is streamed */
+  /** Returns the body as UTF-8 text. @throws Error when the body is streamed */
   text(): string;
   /**
-   * The body parsed as JSON.
-   * @throws SyntaxError, which is answered 400 and not reported unless the handler catches it; Error when the body is
-   * streamed
+   * Returns the body parsed as JSON.
+   * @throws SyntaxError when it is not JSON: unless the handler catches it, the response is 400 and nothing is reported
+   * @throws Error when the body is streamed
    */
   json(): unknown;
   /**
-   * The body in pieces, copies of the bytes as they came: for bodies larger than memory, see `Handler.streams`. The
-   * client is read no faster than the pieces are taken. A body that is not streamed is one piece, an empty one none,
-   * so a handler can be written one way. Once for each request; not read to its end, it ends the connection behind
-   * the answer.
+   * Returns the body as an iterator of pieces, which are copies of the bytes as they arrived. Use it for bodies larger
+   * than memory, see `Handler.streams`. Backpressure: the server reads from the client only as fast as the pieces are
+   * taken. A body that is not streamed is one piece and an empty body is none, so one handler can serve both. If the
+   * body is not read to its end, the connection ends after the response.
    *
-   * When the body breaks off the iterator throws an Error named "BodyError" whose `cause` is the enumerated one:
-   * "PeerReset", "PeerEnded", "BadChunk", "LargeRequest", "RequestTimeout", …; the request has been refused or has
-   * gone then; "Ok": the handler has answered before.
-   * @throws Error when it was called before
+   * When the body breaks off, the iterator throws an Error named "BodyError" whose `cause` is the name of the cause:
+   * "PeerReset", "PeerEnded", "BadChunk", "LargeRequest", "RequestTimeout" and so on. By then the request has been
+   * refused or its client has left. The cause is "Ok" when the handler had already sent the response.
+   * @throws Error when it was called before: a body can be read once
    */
   stream(): AsyncIterableIterator<Uint8Array>;
   /**
-   * The body in one, whether it is streamed or not: `stream()` to its end.
-   * @param limit bytes; default `maxBodyLength`
-   * @throws RangeError when it has more, which is answered 413 and not reported unless the handler catches it
+   * Reads the complete body, streamed or not: `stream()` to its end.
+   * @param limit largest length in bytes; default `maxBodyLength`
+   * @throws RangeError when the body is longer: unless the handler catches it, the response is 413 and no error is
+   * reported
    */
   collect(limit?: number): Promise<Uint8Array>;
-  /** True when the body is streamed, see `Handler.streams`: `body`, `text` and `json` throw then. */
+  /** True when the body is streamed, see `Handler.streams`. Then `body`, `text` and `json` throw. */
   readonly streamed: boolean;
-  /** The client's address, without port; behind a proxy that is trusted, the one it tells. */
+  /** The client's address, without port. Behind a trusted proxy, the address that the proxy forwards. */
   readonly remoteAddress: string;
-  /** True when it came over TLS. */
+  /** True when the request came over TLS. */
   readonly secure: boolean;
-  /** The certificate that the client has shown; undefined when it has not, or was not asked. */
+  /** The client's certificate; undefined when the client presented none or was not asked for one. */
   readonly peerCertificate: PeerCertificate | undefined;
-  /** True for a valid WebSocket opening handshake: answer with `res.upgrade()`, or refuse with any other answer. */
+  /** True for a valid WebSocket handshake. Accept it with `res.upgrade()`; any other response refuses it. */
   readonly upgrade: boolean;
-  /** Subprotocols the client offers, in its order of preference. */
+  /** The subprotocols that the client offers, in its order of preference. */
   readonly protocols: readonly string[];
 }
 
-/** Header fields of an answer; a value list gives one field for each. */
+/** Header fields of a response. A list of values gives one field for each. */
 export type HeaderFields = Readonly<Record<string, string | number | readonly string[]>>;
 
 /**
- * A body that many answers share, sent from where it lies: `server.body(bytes, type)`. It is for answers of the server
- * that made it, and its bytes live as long as this object.
+ * A body that many responses share and that is sent without a copy: `server.body(bytes, type)`. Only the server that
+ * made it can send it. Its bytes are kept as long as this object is.
  */
 export interface StaticBody {
-  /** Its Content-Type. */
+  /** The Content-Type. */
   readonly type: string;
-  /** Its bytes. */
+  /** The length in bytes. */
   readonly length: number;
 }
 
 /** Options of an upgrade. */
 export interface UpgradeOptions<User = unknown> {
-  /** Becomes `ws.data`. */
+  /** A value of the application's own, later `ws.data`. */
   data?: User;
-  /** The chosen subprotocol; must be one the client offered (RFC 6455 4.2.2). */
+  /** The chosen subprotocol. It must be one that the client offered (RFC 6455 4.2.2). */
   protocol?: string;
-  /** Further fields of the 101, none of the handshake's own (`Sec-WebSocket-…`). */
+  /** Further fields of the 101 response, except those of the handshake itself (`Sec-WebSocket-…`). */
   headers?: HeaderFields;
-  /** Seconds of inbound silence for this client, 0 … 86,400; 0: no limit. Default: the option of this name. */
+  /** Idle timeout of this client in seconds, 0 … 86,400; 0: none. Default: the server's `idleTimeout`. */
   idleTimeout?: number;
-  /** Bytes of a message from this client, at most what the server started with. Default: the option of this name. */
+  /**
+   * Largest message from this client in bytes, at most the `maxPayloadLength` that the server started with. Default:
+   * the server's current `maxPayloadLength`.
+   */
   maxPayloadLength?: number;
 }
 
 /**
- * The answer to one request. Exactly one of `send`, `static`, `stream`, `begin`, `end`, `upgrade` is called, once. What
- * fails after a call has returned fails the request: it is reported, whether or not the promise is awaited.
+ * The response to one request. Call exactly one of `send`, `json`, `static`, `stream`, `begin`, `end`, `upgrade`, and
+ * call it once. A failure after the call has returned, such as an iterable that throws, fails the request and is
+ * reported, whether or not the promise is awaited.
  */
 export interface Response<User = unknown> {
-  /** True once the request has been answered, or its connection has gone. */
+  /** True when the response has been given, or the connection has ended. */
   readonly sent: boolean;
   /**
-   * Aborted when the client goes, or its request fails, before the answer is complete. Also when the client has ended
-   * its side alone: few that do so still read, and those get the answer. In a pool it never is: a client that has gone
-   * ends the thread there.
+   * A signal that aborts when the client disconnects, or the request fails, before the response is complete. It also
+   * aborts when the client half-closes, because few clients that do so still read; those still get the response. In a
+   * pool it never aborts. There, a client that disconnects ends the thread.
    */
   readonly signal: AbortSignal;
-  /** Sets a field of the answer. CR, LF and NUL are refused. @throws TypeError */
+  /** Sets a field of the response. @throws TypeError when the value has CR, LF or NUL */
   header(name: string, value: string | number | readonly string[]): this;
   /**
-   * Answers.
+   * Sends a complete response.
    * @param status 200 … 599
-   * @param type Content-Type, "" for none; one that was set as a field wins
-   * @param body strings are sent as UTF-8; bytes are copied
-   * @returns false when the connection has gone
+   * @param type Content-Type, "" for none; one set with `header` takes precedence
+   * @param body a string is sent as UTF-8; bytes are copied
+   * @returns false when the connection has ended
    */
   send(status: number, type?: string, body?: Data, headers?: HeaderFields): boolean;
-  /** Answers with a value as JSON: "application/json". @throws TypeError for what JSON does not have */
+  /** Sends a value as JSON, "application/json". @throws TypeError when the value cannot be written as JSON */
   json(value: unknown, status?: number, headers?: HeaderFields): boolean;
-  /** Answers with a static body, without copying it. */
+  /** Sends a static body without copying it. */
   static(body: StaticBody, status?: number, headers?: HeaderFields): boolean;
   /**
-   * Begins an answer whose body comes piece by piece: chunked for HTTP/1.1, up to the end of the connection for
-   * HTTP/1.0. `write` and `end` follow.
+   * Starts a response whose body is written piece by piece with `write` and `end`. HTTP/1.1 clients get it chunked; for
+   * HTTP/1.0 clients the end of the connection ends the body.
    */
   begin(status: number, type?: string, headers?: HeaderFields): boolean;
   /**
    * Queues a piece of the body.
-   * @returns true when queued; false when the client is gone (`sent` is true then) or its queue is over
-   * `maxBacklog`: nothing was queued, `ready()` resolves when there is room
-   * @throws Error for 204, 205 and 304, whose answers have no body; to HEAD the pieces are dropped
+   * @returns true when queued. false when the client has left (then `sent` is true) or its queue is over `maxBacklog`:
+   * nothing was queued, and `ready()` resolves when there is room.
+   * @throws Error for 204, 205 and 304, which have no body; in a response to HEAD the pieces are dropped instead
    */
   write(data: Data): boolean;
-  /** Resolves when `write` may have room again, or the client is gone. */
+  /** Resolves when `write` may have room again, or the client has left. */
   ready(): Promise<void>;
   /**
-   * Ends the body, after a last piece. Without `begin` it is a whole answer of 200: a string's type is
-   * "text/plain; charset=utf-8" then, that of bytes "application/octet-stream".
+   * Ends the body, after an optional last piece. Without `begin` it sends a complete 200 response, whose type is
+   * "text/plain; charset=utf-8" for a string and "application/octet-stream" for bytes.
    */
   end(data?: Data): Promise<void>;
   /**
-   * Answers with the pieces of an iterable, as fast as the client takes them. When the client goes the
-   * iterable is returned from at once (an async generator runs on to its next `yield`: stop what it waits for by
-   * `signal`); when it throws the connection is reset. Where the answer has no body, as to HEAD, it is returned from
-   * unread.
+   * Sends the pieces of an iterable, as fast as the client takes them. When the client leaves, the iterator's `return`
+   * is called at once. An async generator runs on to its next `yield`, so let `signal` abort what it waits for. When
+   * the iterable throws, the connection is reset. When the response has no body, as to HEAD, `return` is called before
+   * anything is read.
    */
   stream(
     status: number,
@@ -227,277 +235,290 @@ export interface Response<User = unknown> {
     body: AsyncIterable<Data> | Iterable<Data>,
     headers?: HeaderFields,
   ): Promise<void>;
-  /** Ends the connection after this answer. */
+  /** Makes the connection end after this response. */
   close(): this;
-  /** Answers the opening handshake with 101. @returns false when it was refused (no room) or the client has gone */
+  /**
+   * Accepts the WebSocket handshake with a 101 response.
+   * @returns false when there was no room (the client gets a refusal) or the client has left
+   */
   upgrade(options?: UpgradeOptions<User>): boolean;
 }
 
-/** A WebSocket. Stays valid after it closed; then every call is a no-op that returns false. */
+/** A WebSocket. The object remains valid after the WebSocket closed: then each call does nothing and returns false. */
 export interface WebSocket<User = unknown> {
-  /** Its id, for `server.send` and the like. */
+  /** The connection's id, for `server.send` and similar calls. */
   readonly id: ConnectionId;
-  /** What the upgrade was given. */
+  /** The value given to `res.upgrade()`. */
   data: User;
-  /** The subprotocol, "" for none. */
+  /** The subprotocol; "" for none. */
   readonly protocol: string;
-  /** The client's address, as of its upgrade's request. */
+  /** The client's address, the `remoteAddress` of the request that was upgraded. */
   readonly remoteAddress: string;
-  /** False once it has ended, or a Close was sent or has arrived. */
+  /** False once the connection has ended, or a Close frame was sent or received. */
   readonly open: boolean;
-  /** How far behind: bytes and frames of the ring published and not yet delivered, and bytes of its own queue. */
+  /** The client's lag: bytes and frames of the ring not yet delivered to it, and bytes in its own queue. */
   readonly lag: { readonly bytes: number; readonly frames: number; readonly queued: number };
   /**
-   * Queues a message for this client alone, in the order of the calls, publications included.
-   * @returns true when queued; false when gone, or when its queue is over `maxBacklog` (`drain` follows)
+   * Queues a message for this client. Messages and publications arrive in the order of the calls.
+   * @returns true when queued. false when the client has left, or its queue is over `maxBacklog`: then `drain` is
+   * called when there is room.
    */
   send(data: Data, options?: SendOptions): boolean;
   /**
-   * Subscribes to a topic: what is published to it from now on is sent to this client, until it unsubscribes or
-   * ends. Subscribing again does nothing.
+   * Subscribes to a topic. The client receives what is published to it from now on, until it unsubscribes or
+   * disconnects. Subscribing again does nothing.
    * @param topic an exact name of 1 to 200 bytes
-   * @returns false when gone @throws RangeError when `maxTopics` or `maxSubscriptions` are taken
+   * @returns false when the client has left
+   * @throws RangeError when `maxTopics` or `maxSubscriptions` is reached
    */
   subscribe(topic: string): boolean;
-  /** Ends a subscription; what was published before still arrives. @returns false when there was none */
+  /** Ends a subscription. Messages published before still arrive. @returns false when there was no subscription */
   unsubscribe(topic: string): boolean;
-  /** True for a topic that it subscribes to. */
+  /** Returns whether this client subscribes to a topic. */
   isSubscribed(topic: string): boolean;
-  /** The topics it subscribes to. */
+  /** The topics that this client subscribes to. */
   readonly subscriptions: readonly string[];
-  /** Publishes to a topic's subscribers but this client. @returns false when there is no room: nothing was staged */
+  /**
+   * Publishes to the subscribers of a topic, except this client.
+   * @returns false when there is no room: nothing was published
+   */
   publish(topic: string, data: Data, options?: SendOptions): boolean;
   /**
-   * Sends what is queued, then a Close frame, and waits for the peer's (RFC 6455 7.1.2).
-   * @param code 1000, 1001, 1003, 1007–1014 or 3000–4999 @param reason at most 123 bytes of UTF-8
+   * Sends what is queued, then a Close frame, and waits for the peer's Close frame (RFC 6455 7.1.2).
+   * @param code 1000, 1001, 1003, 1007–1014 or 3000–4999
+   * @param reason at most 123 bytes of UTF-8
    */
   close(code?: number, reason?: string): boolean;
-  /** Ends the connection now, with a reset. */
+  /** Resets the connection at once. */
   terminate(): boolean;
   /** Sends a ping. @param data at most 125 bytes */
   ping(data?: Data): boolean;
   /**
-   * Stops handling what this client sends. No message arrives after the call, not even one that has been read. About
-   * 64 KiB are read ahead, so that the client's end is noticed. Then TCP's own backpressure stops the client.
+   * Pauses the messages of this client. No message arrives after the call, not even one that has been read. The server
+   * still reads about 64 KiB ahead, to notice when the client disconnects. Then TCP's backpressure stops the client.
    */
   pause(): void;
-  /** Goes on with the client's messages, in order. */
+  /** Resumes the messages of this client, in order. */
   resume(): void;
 }
 
 /**
- * A message built piece by piece, in a buffer of its own, up to the size of the ring. It may be kept across an
- * `await`, several may be open, and other messages may be published meanwhile. When it gets too large, calls do nothing
- * from then on, and publishing it throws the RangeError, once. After it has been published every call throws. One that
- * is forgotten is garbage.
+ * A message built piece by piece, in a buffer of its own, up to the size of the ring. You may keep a stage across an
+ * `await`, have several open, and publish other messages meanwhile. When it grows too large, later calls do nothing and
+ * publishing it throws a RangeError, once. After it has been published, every call throws. A stage that is never
+ * published needs no cleanup.
  *
- * It is text unless the options say `binary: true`, also when it holds bytes: those that are not UTF-8 are a TypeError
- * then, and the stage can be published again with other options.
+ * The message is text unless the options say `binary: true`, even if bytes were appended. If those bytes are not UTF-8,
+ * publishing throws a TypeError, and the stage can be published again with other options.
  */
 export interface Stage {
-  /** Appends text, numbers and the like as they are written. @throws TypeError for anything else */
+  /** Appends the value as text. @throws TypeError for any other type */
   text(value: string | number | boolean | bigint): this;
-  /** Appends bytes, copied. @throws TypeError for what is no bytes */
+  /** Appends bytes, copied. @throws TypeError for any other type */
   bytes(data: Exclude<Data, string>): this;
   /**
-   * Lets `fill` write up to `n` bytes; it returns how many it wrote. What it writes after it has returned goes
-   * nowhere, and within it this stage cannot be used.
+   * Calls `fill` with a view of `n` bytes. `fill` writes into the view and returns how many bytes it wrote. What it
+   * writes after it has returned is lost, and while it runs this stage cannot be used.
    */
   reserve(n: number, fill: (view: Uint8Array) => number): this;
   /** Bytes staged so far. */
   readonly length: number;
-  /** Cuts what is staged to its first `n` bytes. */
+  /** Cuts the staged message to its first `n` bytes. */
   truncate(n: number): this;
-  /** Drops what is staged. */
+  /** Drops the staged message. */
   discard(): void;
   /**
-   * Publishes it to every open WebSocket.
+   * Publishes the message to every open WebSocket.
    * @returns false when there is no room: nothing was sent, and the stage still holds the message
-   * @throws RangeError when it is larger than the ring; TypeError when it is text and not UTF-8
+   * @throws RangeError when it is larger than the ring
+   * @throws TypeError when it is text and not UTF-8
    */
   broadcast(options?: PublishOptions): boolean;
-  /** Publishes it to a topic's subscribers. @returns as `broadcast` */
+  /** Publishes the message to a topic's subscribers. @returns as `broadcast` */
   publish(topic: string, options?: PublishOptions): boolean;
-  /** Sends it to one client. @returns as `broadcast` */
+  /** Sends the message to one client. @returns as `broadcast` */
   send(id: ConnectionId, options?: SendOptions): boolean;
 }
 
-/** The server as seen from where the handler runs. */
+/** The server as seen from the thread on which the handler runs. */
 export interface HandlerServer<User = unknown> {
-  /** Publishes to every open WebSocket. @returns false when there is no room: nothing was staged */
+  /** Publishes to every open WebSocket. @returns false when there is no room: nothing was published */
   broadcast(data: Data, options?: PublishOptions): boolean;
-  /** Publishes to a topic's subscribers; to a topic without any it does nothing. @returns as `broadcast` */
+  /** Publishes to a topic's subscribers. A topic without subscribers is no error. @returns as `broadcast` */
   publish(topic: string, data: Data, options?: PublishOptions): boolean;
-  /** As `ws.subscribe`. */
+  /** Subscribes a WebSocket to a topic, like `ws.subscribe`. */
   subscribe(id: ConnectionId, topic: string): boolean;
-  /** As `ws.unsubscribe`. */
+  /** Ends a WebSocket's subscription, like `ws.unsubscribe`. */
   unsubscribe(id: ConnectionId, topic: string): boolean;
-  /** How many subscribe to a topic. */
+  /** Returns the number of subscribers of a topic. */
   subscriberCount(topic: string): number;
-  /** As `ws.send`. */
+  /** Queues a message for one client, like `ws.send`. */
   send(id: ConnectionId, data: Data, options?: SendOptions): boolean;
   /**
-   * Resolves when it is worth trying again to publish what was refused: in the worker a millisecond later, after a
-   * pass to the clients. Rejects once the server has ended, with `code` "ERR_SERVER_ENDED"; that need not be handled.
+   * Resolves when a publication that was refused is worth a retry: in the worker a millisecond later, after a flush to
+   * the clients. Rejects once the server has ended, with `code` "ERR_SERVER_ENDED". An ignored rejection is not
+   * reported as unhandled.
    */
   ready(): Promise<void>;
-  /** Starts a message built piece by piece. */
+  /** Starts a message that is built piece by piece. */
   stage(): Stage;
   /** Calls `fn` for each open WebSocket. */
   each(fn: (ws: WebSocket<User>) => void): void;
-  /** Open WebSockets. */
+  /** Returns the number of open WebSockets. */
   count(): number;
-  /** Counters and gauges: at once in the worker, a promise on the application's thread. */
+  /** Returns counters and gauges: directly in the worker, as a promise on the application's thread. */
   stats(): Stats | Promise<Stats>;
-  /** The same as OpenMetrics text: at once in the worker, a promise on the application's thread. */
+  /** Returns the statistics as OpenMetrics text: directly in the worker, as a promise on the application's thread. */
   metrics(): string | Promise<string>;
-  /** Makes bytes a static body: sent from where they lie, for as long as somebody has the object. */
+  /** Makes a static body of bytes. It is sent without a copy, and kept as long as the returned object is. */
   body(data: Data, type: string): StaticBody;
 }
 
-/** Where a piece stands in its message. */
+/** The position of a piece in its message. */
 export interface FragmentInfo {
-  /** The first piece of its message. */
+  /** True for the first piece of the message. */
   readonly first: boolean;
-  /** The last one. */
+  /** True for the last piece of the message. */
   readonly last: boolean;
-  /** A piece of a binary message. */
+  /** True when the message is binary. */
   readonly isBinary: boolean;
-  /** Bytes of the piece's frame still to come; the message may have further frames. */
+  /** Bytes of the piece's frame that are still to come. The message may have further frames. */
   readonly remaining: number;
 }
 
 /**
- * Says of a request's head whether the body is to be streamed. With `optional` the handler may also run where bodies
- * cannot be streamed; they come whole there.
+ * Decides from a request's head whether its body is streamed. With `optional: true` the handler may also run where
+ * bodies cannot be streamed. There the body is complete when the handler is called.
  */
 export type StreamChoice = ((req: Request) => boolean) & { readonly optional?: boolean };
 
-/** A user's handler. Every member is optional; without `request` every request is 404. */
+/** A user's handler. Every member is optional. Without `request`, each request gets 404. */
 export interface Handler<User = unknown> {
-  /** A request; sync or async. A throw or rejection is 500, logged. */
+  /** Handles a request, sync or async. When it throws or rejects, the client gets 500 and the error is reported. */
   request?(req: Request, res: Response<User>): unknown;
   /**
-   * Which requests with a body are handed to `request` as soon as their head has come, to read the body with
-   * `req.stream()`: all of them, or those for which a function of the head returns true. The others, and upgrades, come
-   * when they are whole. A client that expects 100 (Continue) is told so when the body is asked for. A throw is 500.
+   * Which requests with a body reach `request` as soon as their head has arrived, to read the body with `req.stream()`:
+   * `true` for all, or a function of the head that returns true. The other requests, and upgrades, reach it when they
+   * are complete. A client that expects 100 (Continue) receives it when the handler asks for the body. When the
+   * function throws, the client gets 500.
    */
   streams?: boolean | StreamChoice;
   /**
-   * The subprotocol for an upgrade whose `res.upgrade()` names none: one of `req.protocols`. undefined: the first
-   * offered one of the option `protocols`, or none. @throws what it throws, and a TypeError for one that was not
-   * offered, comes out of `res.upgrade()`
+   * Returns the subprotocol for an upgrade whose `res.upgrade()` names none: one of `req.protocols`. When it returns
+   * undefined, the first that the client offers and the option `protocols` lists is used, or none.
+   * @throws through `res.upgrade()`: its own error, or a TypeError when it returns one that the client did not offer
    */
   protocol?(req: Request): string | undefined;
-  /** A TCP connection was accepted. */
+  /** Called when a TCP connection was accepted. */
   connect?(connection: Connection): void;
   /**
-   * An HTTP connection ended, without having become a WebSocket. A handler on the application's thread is not told of
-   * one that came and ended while it was behind, as it was not of its `connect`.
+   * Called when an HTTP connection ended that did not become a WebSocket. A handler on the application's thread gets
+   * neither `connect` nor `disconnect` for a connection that came and ended while that thread was busy.
    */
   disconnect?(connection: Connection, info: CloseInfo): void;
-  /** A WebSocket opened; sync or async: its messages wait for the promise. A throw is close 1011. */
+  /** Called when a WebSocket opened; sync or async. Its messages wait for the promise. A throw closes it with 1011. */
   open?(ws: WebSocket<User>): unknown;
-  /** A message; `data` is a string for text, a copy of the bytes for binary. */
+  /** Called for each message. `data` is a string for text, a copy of the bytes for binary. */
   message?(ws: WebSocket<User>, data: string | Uint8Array, isBinary: boolean): unknown;
   /**
-   * A piece of a message, instead of `message`, when the option `fragments` is on: a copy of its bytes, for text
-   * too (valid UTF-8 so far, cut anywhere). Together with `ws.pause()` for messages larger than memory.
+   * Called for each piece of a message, instead of `message`, when the option `fragments` is on. `data` is a copy of
+   * the bytes, for text too: UTF-8 that is valid so far and may be cut within a character. Combine it with `ws.pause()`
+   * for messages larger than memory.
    */
   fragment?(ws: WebSocket<User>, data: Uint8Array, info: FragmentInfo): unknown;
-  /** There is room again after `send` returned false. */
+  /** Called when there is room again after `send` returned false. */
   drain?(ws: WebSocket<User>): void;
-  /** A ping arrived; its pong is on its way. As after a message, a throw is close 1011. */
+  /** Called when a ping arrived. The pong is sent automatically. A throw closes the WebSocket with 1011. */
   ping?(ws: WebSocket<User>, data: Uint8Array): unknown;
-  /** A pong arrived. */
+  /** Called when a pong arrived. */
   pong?(ws: WebSocket<User>, data: Uint8Array): unknown;
-  /** A WebSocket ended; also one whose upgrade failed, so that what it was given can be let go of. */
+  /** Called when a WebSocket ended, also one whose upgrade failed, so that you can release its `data`. */
   close?(ws: WebSocket<User>, info: CloseInfo): void;
-  /** The server shuts down; called for each open WebSocket before its Close frame. */
+  /** Called for each open WebSocket when the server shuts down, before its Close frame. */
   shutdown?(ws: WebSocket<User>): void;
 }
 
-/** What a handler module exports by default. */
+/** The default export of a handler module. */
 export type HandlerModule<User = unknown> =
   | Handler<User>
   | ((server: HandlerServer<User>) => Handler<User> | Promise<Handler<User>>);
 
-/** Counters and gauges; all counters are since the start. */
+/** Counters and gauges. Counters count from the server's start. */
 export interface Stats {
   /** Open HTTP connections. */
   readonly connections: number;
   /** Open WebSockets. */
   readonly webSockets: number;
-  /** Connections that were accepted. */
+  /** Connections accepted. */
   readonly accepted: number;
-  /** Those of them that became WebSockets. */
+  /** Connections that became WebSockets. */
   readonly upgraded: number;
-  /** Requests. */
+  /** Requests received. */
   readonly requests: number;
   /** Bytes read. */
   readonly bytesIn: number;
   /** Bytes written. */
   readonly bytesOut: number;
-  /** Messages from clients. */
+  /** Messages received from clients. */
   readonly messagesIn: number;
   /** Messages queued for single clients. */
   readonly messagesSent: number;
-  /** Messages for single clients that were refused: the client's queue, or the pool, was full. */
+  /** Messages for single clients that were refused because the client's queue, or the pool, was full. */
   readonly messagesRefused: number;
   /** Frames published into the ring. */
   readonly framesPublished: number;
   /** Bytes published into the ring. */
   readonly bytesPublished: number;
-  /** Each publication times the clients open at that moment. */
+  /** Frames due for delivery: for each publication, the number of clients open at that moment. */
   readonly framesDue: number;
-  /** Clients that were evicted. */
+  /** Clients evicted. */
   readonly evicted: number;
-  /** Topics that somebody subscribes to. */
+  /** Topics that have subscribers. */
   readonly topics: number;
   /** Subscriptions of all clients. */
   readonly subscriptions: number;
-  /** Closed connections by the name of their reason. */
+  /** Closed connections, by the name of their cause. */
   readonly closed: Readonly<Record<string, number>>;
-  /** Addresses that connections are counted under (`maxConnectionsPerAddress`). */
+  /** Distinct addresses that connections are counted under (`maxConnectionsPerAddress`). */
   readonly addresses: number;
-  /** The ring, and what of it the furthest behind has not been sent. */
+  /** The ring's size in bytes, and how many of them the slowest client has not been sent. */
   readonly ring: { readonly bytes: number; readonly used: number };
   /**
-   * How far the open WebSockets are behind, in bytes of the ring that were published and not delivered:
-   * `counts[i]` of them by at most `bounds[i]` and more than `bounds[i - 1]`. The bounds are 0, the powers of four
-   * from 1 KiB up, and the ring's size. Counted anew each time: it takes a look at each WebSocket.
+   * Distribution of the open WebSockets' lag, in bytes of the ring that were published and not delivered: `counts[i]`
+   * of them lag by at most `bounds[i]` and more than `bounds[i - 1]`. The bounds are 0, the powers of four from 1 KiB
+   * up, and the ring's size. Each call computes it anew and visits each WebSocket.
    */
   readonly lag: { readonly bounds: readonly number[]; readonly counts: readonly number[] };
-  /** `receiveBuffers`, and what of them is taken. */
+  /** The size of `receiveBuffers` in bytes, and how many of them are in use. */
   readonly receivePool: { readonly bytes: number; readonly used: number };
-  /** `replyBuffers`, and what of them is taken. */
+  /** The size of `replyBuffers` in bytes, and how many of them are in use. */
   readonly replyPool: { readonly bytes: number; readonly used: number };
-  /** Bytes of answers larger than 64 KiB that are on their way: beside `replyBuffers`, and bounded by as much. */
+  /** Bytes of pending responses larger than 64 KiB, which are outside `replyBuffers` and have a bound of that size. */
   readonly bodyBytes: number;
-  /** Bytes of the engine's memory; constant. */
+  /** Bytes of the engine's memory, a constant. */
   readonly memory: number;
-  /** Errors that handlers threw. */
+  /** Errors thrown by handlers. */
   readonly handlerErrors: number;
-  /** Failures to accept, and warnings of them. */
+  /** Failures to accept a connection, and warnings about them. */
   readonly acceptErrors: number;
-  /** Requests answered 503 because the application's thread, or the pool, had no room for them. */
+  /** Requests refused with 503 because the application's thread, or the pool, had no room for them. */
   readonly shed: number;
-  /** The threads of `pool`, as Piscina counts them. */
+  /** Statistics of the threads of `pool`, counted like Piscina's. */
   readonly pool?: PoolStats;
 }
 
-/** A pool of threads. */
+/** Statistics of a pool of threads. */
 export interface PoolStats {
-  /** Threads there are. */
+  /** Number of threads. */
   readonly threads: number;
-  /** Requests in a thread. */
+  /** Requests running in a thread. */
   readonly running: number;
-  /** Requests that wait for a thread. */
+  /** Requests waiting for a thread. */
   readonly queueSize: number;
-  /** Requests that are through, failed ones included. */
+  /** Requests completed, failed ones included. */
   readonly completed: number;
-  /** Share of the threads' time since the start in which each had a request, 0 … 1. */
+  /** Share of the threads' time since the start that was spent on requests, 0 … 1. */
   readonly utilization: number;
-  /** ms in a thread. */
+  /** Time of a request in a thread, in ms. */
   readonly runTime: { readonly mean: number; readonly p99: number; readonly max: number };
 }

@@ -1,44 +1,44 @@
-// What an application may give to `serve`, and to a server that runs. Types alone: options/table.ts says what each
-// option is by default and may be, options/settle.ts reads them.
+// The options that an application gives to `serve` and to a running server. This file holds types only.
+// options/table.ts has each option's default and range, and options/settle.ts reads the values.
 
 import type { TlsOptions } from "../../worker/net/transport";
 import type { HandlerModule } from "../handler";
 import type { Logger } from "../log";
 import type { Size } from "./size";
 
-/** Options of `serve`. All but `handler` have defaults. */
+/** Options of `serve`. Each option except `handler` has a default. */
 export interface Options<User = unknown> {
-  /** A Unix socket to listen on, instead of hostname and port. */
+  /** Path of a Unix socket to listen on, instead of hostname and port. */
   path?: string;
   /**
-   * A listening socket that this process was given, by its descriptor, instead of hostname, port and path: of systemd
-   * (LISTEN_FDS) it is 3. The server closes it when it ends. Linux: a second server of the process that wants it is
-   * refused with EADDRINUSE.
+   * File descriptor of a listening socket that this process was given, instead of hostname, port and path. With systemd
+   * (LISTEN_FDS) it is 3. The server closes it when it ends. On Linux a second server of the process that is given the
+   * same descriptor fails with EADDRINUSE.
    */
   fd?: number;
-  /** TLS with this key and certificate, and others by the name that clients ask for. */
+  /** The key and certificate for TLS, and further ones for the server names that clients ask for (SNI). */
   tls?: TlsOptions;
   /**
-   * Origins whose pages may open WebSockets: "https://a.example", "https://*.a.example" for any one label in its place,
-   * "*" for any. Default: the server's own, host and port as the request names them; over TLS of https: alone. A
-   * refused origin is reported once, with this option's name.
+   * Origins whose pages may open WebSockets: "https://a.example", "https://*.a.example" where `*` is any one label, or
+   * "*" for any origin. Default: the server's own origin, which is the host and port that the request names, and over
+   * TLS only with https:. A refused origin is reported once, with the name of this option.
    */
   origins?: readonly string[];
   /**
-   * Hosts that requests may name, with or without port: "a.example", "*.a.example" for any one label in its place;
-   * default any. Guards against DNS rebinding.
+   * Hosts that requests may name, with or without port: "a.example", or "*.a.example" where `*` is any one label.
+   * Default: any host. Guards against DNS rebinding.
    */
   hosts?: readonly string[];
-  /** Subprotocols, of which the first that a client offers is chosen when its upgrade names none. */
+  /** Subprotocols of the server. If an upgrade names none, the first one that the client offers is chosen. */
   protocols?: readonly string[];
-  /** Value of a Server field in every answer, at most 256 characters; default "": none. */
+  /** Value of the Server field in every response, at most 256 characters; default "": no such field. */
   serverHeader?: string;
   /**
-   * Peers that are believed to pass requests on for others: addresses, ranges such as "10.0.0.0/8", or "loopback",
-   * "linklocal", "uniquelocal", "unix" (the peers of a Unix socket). Default: none.
+   * Proxies whose forwarding headers are trusted: addresses, ranges such as "10.0.0.0/8", or "loopback", "linklocal",
+   * "uniquelocal", "unix" (the peers of a Unix socket). Default: none.
    */
   trustProxy?: readonly string[];
-  /** Peers that begin each connection with a PROXY header, named as in `trustProxy`; true: all. Others are refused. */
+  /** Peers that must begin each connection with a PROXY header, as in `trustProxy`; true: all. Others are refused. */
   proxyProtocol?: boolean | readonly string[];
   forwardedHeader?: "x-forwarded-for" | "forwarded";
   requireOrigin?: boolean;
@@ -48,31 +48,31 @@ export interface Options<User = unknown> {
   perMessageDeflate?: boolean;
   deflateThreshold?: Size;
   /**
-   * The handler: the URL of its module, which the worker imports and runs; or its functions, or a function
-   * `(server) => handler`, which stay on this thread.
+   * The handler. Either the URL of its module, which the worker imports and runs, or an object of functions, or a
+   * function `(server) => handler`; functions run on the calling thread.
    */
   handler?: URL | string | HandlerModule<User>;
   /** Port to listen on; 0 picks a free one. */
   port?: number;
   /** Address to listen on. */
   hostname?: string;
-  /** Connections the kernel holds before they are accepted. */
+  /** Connections that the kernel queues until they are accepted. */
   backlog?: number;
-  /** Shuts the server down, as `shutdown()` does, when it aborts. */
+  /** When this signal aborts, the server shuts down as with `shutdown()`. */
   signal?: AbortSignal;
-  /** Told about clients that were evicted, in batches. */
+  /** Called with the clients that were evicted, in batches. */
   onEvict?: (evictions: readonly Eviction[]) => void;
   /**
-   * Called with errors: what a handler threw (`where` is "request", "message", …), what nobody caught in a thread of
-   * the server's ("uncaught": a timer, an unheard rejection), what `onEvict` threw, what accepting failed with, the end
-   * of the worker. What it throws itself is printed. Default: `logger`, and console.error where there is none.
-   * A client may have sent what an error quotes: control characters in its message and stack, apart from line breaks
-   * and tabs, are escapes such as `\x1b`.
+   * Called with each error, and `where` it occurred: what a handler threw ("request", "message", …), what was not
+   * caught in a thread of the server ("uncaught": from a timer, or an unhandled rejection), what `onEvict` threw, a
+   * failure to accept connections, the end of the worker. An error that `onError` itself throws is printed.
+   * Default: `logger`, and console.error if there is no logger. An error may quote what a client sent. Control
+   * characters in its message and stack, except line breaks and tabs, are replaced by escapes such as `\x1b`.
    */
   onError?: (error: Error, where: string) => void;
-  /** Told what happens to the server, as pino is: errors too, beside `onError`. Default: nothing is. */
+  /** Receives the server's events, with the methods of pino; errors too, in addition to `onError`. Default: none. */
   logger?: Logger;
-  /** Serves the metrics (`server.metrics()`) from the worker, in front of the handler. Default: they are not served. */
+  /** Serves the metrics (`server.metrics()`) from the worker, before the handler. Default: they are not served. */
   metrics?: MetricsOptions;
   maxConnections?: number;
   maxWebSockets?: number;
@@ -106,7 +106,7 @@ export interface Options<User = unknown> {
   messageBurst?: number;
   fragments?: boolean;
   ordered?: boolean;
-  /** Runs `request` of a handler module in a pool of threads; the other events run in the worker's copy of it. */
+  /** Runs `request` of a handler module in a pool of threads. Other events run in the worker's copy of the module. */
   pool?: PoolOptions;
   maxPendingRequests?: number;
   maxPendingBytes?: Size;
@@ -135,43 +135,43 @@ export interface PoolOptions {
   heap?: Size;
 }
 
-/** Options of metrics that are served. */
+/** Options of the metrics that are served. */
 export interface MetricsOptions {
   /** The path of the URL; default "/metrics". */
   path?: string;
   /**
-   * Who may read them; others get 403. Addresses as in `trustProxy`; true: everybody. Default: ["loopback"], this
-   * machine, but for what a proxy on it passes on in the name of others (X-Forwarded-For, Forwarded), unless
-   * `trustProxy` names the proxy: then the client's address counts.
+   * Clients that may read the metrics; others get 403. Addresses as in `trustProxy`; true: every client. Default:
+   * ["loopback"], this machine. A request that a proxy on this machine forwards (X-Forwarded-For, Forwarded) gets 403
+   * unless `trustProxy` names the proxy; then the address of the client decides.
    */
   addresses?: boolean | readonly string[];
 }
 
 /** A client that was evicted. */
 export interface Eviction {
-  /** The id it had. */
+  /** The connection's id, no longer valid. */
   readonly id: number;
-  /** Its address. */
+  /** The client's address. */
   readonly remoteAddress: string;
-  /** The enumerated cause, such as "WsClientTooSlow". */
+  /** The cause, such as "WsClientTooSlow". */
   readonly cause: string;
-  /** Bytes of the ring it had not been delivered. */
+  /** Bytes of the ring that were not delivered to the client. */
   readonly lagBytes: number;
-  /** How long ago its connection was accepted, in ms. */
+  /** Age of the connection in ms, since it was accepted. */
   readonly age: number;
 }
 
-/** How a server ends. */
+/** Options of `shutdown`. */
 export interface ShutdownOptions {
-  /** ms, 0 … 86,400,000, for requests and closing handshakes to end in order, behind `drainMs`; default 10,000. */
+  /** Time for requests and closing handshakes to end in order, after `drainMs`: 0 … 86,400,000 ms, default 10,000. */
   timeout?: number;
-  /** ms, 0 … 86,400,000, over which the WebSockets are closed; default 0: all at once. */
+  /** Period over which the WebSockets are closed: 0 … 86,400,000 ms; default 0: all at once. */
   drainMs?: number;
 }
 
-/** Options that `configure` may change. */
+/** Options that `configure` can change. */
 export type LiveOptions = Pick<Options, LiveName | "tls">;
-/** Names of the options that may change while the server runs. */
+/** Names of the options that can change while the server runs. */
 export type LiveName =
   | "maxConnectionsPerAddress"
   | "maxQueuedFrames"
