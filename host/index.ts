@@ -1,4 +1,4 @@
-// `serve`: starts a server in a worker thread of Node's, or of a runtime that has Node's modules.
+// `serve`: starts a server in a worker thread, on Node or on a runtime that provides Node's modules.
 
 import { X509Certificate, createPrivateKey } from "node:crypto";
 import { type SecureContextOptions, createSecureContext } from "node:tls";
@@ -61,8 +61,8 @@ export { type Plan, type PlanRow, plan } from "./options/plan";
 export type { Size } from "./options/size";
 
 /**
- * True when a key is that of its certificate, or the runtime cannot tell. OpenSSL takes a key of another type than its
- * certificate without an error, and then no handshake succeeds.
+ * Returns true when a key belongs to its certificate, or when the runtime cannot check it. OpenSSL accepts a key whose
+ * type differs from its certificate's without an error, but then no handshake succeeds.
  */
 function isPair({ key, cert, passphrase }: TlsContext): boolean {
   if (!key || !cert) return true;
@@ -70,12 +70,12 @@ function isPair({ key, cert, passphrase }: TlsContext): boolean {
     const own = { key: key as string | Buffer, ...(passphrase ? { passphrase } : {}) };
     return new X509Certificate(cert).checkPrivateKey(createPrivateKey(own));
   } catch {
-    // Not every runtime has all of this.
+    // A runtime may lack some of these functions.
     return true;
   }
 }
 
-/** Refuses a key or certificate that does not fit. @throws TypeError naming where it stands */
+/** Refuses a key or certificate that does not fit. @throws TypeError naming the option */
 function checkTls(tls: TlsOptions): void {
   const { sni = {}, ...main } = tls;
   const all: [string, TlsContext][] = [["tls", main]];
@@ -102,7 +102,7 @@ class NodeServer extends RunningServer {
   }
 }
 
-/** Takes in what a thread said before it ended: the channel may be slower than the news of its end. */
+/** Reads the last messages of a thread that has ended, because its end may be reported before they have arrived. */
 function hearLast(port: MessagePort, events: ThreadEvents): void {
   try {
     for (;;) {
@@ -118,7 +118,7 @@ function hearLast(port: MessagePort, events: ThreadEvents): void {
 const startThread: StartThread = (data, events) => {
   const stream = variableOf("RINGCAST_STREAM") === "1";
   const { heap } = data.settings.values;
-  // A channel of their own: a handler may post what it likes to its thread's parent.
+  // The thread has a channel of its own for this, because a handler may post any message to the thread's parent.
   const { port1: port, port2 } = new MessageChannel();
   const main: MainData = { ...data, stream, descriptors: descriptorLimit(), port: port2 };
   const worker = new Worker(new URL("./worker.js", import.meta.url), {
@@ -139,7 +139,7 @@ const startThread: StartThread = (data, events) => {
     events.exited(code);
   });
   const control = Comlink.wrap<ControlPlane>(nodeEndpoint(port as never));
-  // The worker keeps the process, as long as it lives.
+  // The worker, not this port, keeps the process alive.
   port.unref();
   return {
     control,
@@ -152,18 +152,18 @@ const startThread: StartThread = (data, events) => {
 };
 
 /**
- * Starts a server in a worker thread. `User` is the type of `ws.data`, which an upgrade gives.
- * @throws TypeError, RangeError for a wrong option, naming it, the value and the range; the error of the
- * handler module or of listening otherwise. Nothing is left behind then.
+ * Starts a server in a worker thread. `User` is the type of `ws.data`, which the handler gives to `res.upgrade()`.
+ * @throws TypeError, RangeError for a wrong option, naming the option, the value and the range; otherwise the error of
+ * the handler module or of listening. After an error nothing of the server remains.
  */
 export function serve<User = unknown>(options: Options<User> = {}): Promise<Server<User>> {
   return unawaited(start(options), "serve", SERVER_NAMES);
 }
 
 async function start<User>(options: Options<User>): Promise<Server<User>> {
-  // What `ws.data` is, the handler's own upgrades decide.
+  // The type of `ws.data` is up to the upgrades of the handler, so it is not checked here.
   const given = options as Options;
-  // Wrong values are named before numbers are compared with what the system has.
+  // Wrong values are reported before the numbers are compared with the limits of the system.
   const { values } = settle(given);
   const fitting = fitDescriptors(given, values, descriptorLimit());
   const settings = settle(fitting);

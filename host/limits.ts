@@ -1,15 +1,15 @@
-// What the operating system lets this process have.
+// The operating system's limits for this process.
 
 import { readFileSync } from "node:fs";
 import type { Options } from "./options/types";
 import { mayRead } from "./permission";
 
-/** Descriptors a process needs beside its connections: its files, pipes, the listener, epoll. */
+/** Descriptors reserved for the rest of the process: its files, pipes, the listener, epoll. */
 const OTHER_DESCRIPTORS = 64;
 
 const LIMITS = "/proc/self/limits";
 
-/** File descriptors this process may open; Infinity where the system does not say. */
+/** Returns how many file descriptors this process may open; Infinity when the system does not report it. */
 export function descriptorLimit(): number {
   if (!mayRead(LIMITS)) return Number.POSITIVE_INFINITY;
   try {
@@ -17,15 +17,16 @@ export function descriptorLimit(): number {
     const soft = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
     return soft === undefined || soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft);
   } catch {
-    // Not Linux.
+    // The file exists on Linux only.
     return Number.POSITIVE_INFINITY;
   }
 }
 
 /**
- * Fits the numbers of connections to the descriptors there are: defaults give way, what the caller asked for
- * is refused when it does not fit.
- * @param limit descriptors @throws RangeError with the arithmetic
+ * Fits the numbers of connections to the available descriptors. Defaults are reduced. Numbers that the caller gave are
+ * refused when they do not fit.
+ * @param limit number of descriptors
+ * @throws RangeError with the arithmetic in its message
  */
 export function fitDescriptors(options: Options, defaults: FitDefaults, limit: number): Options {
   if (limit === Number.POSITIVE_INFINITY) return options;

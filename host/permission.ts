@@ -1,7 +1,7 @@
-// What this process may look at without its user being asked. Deno asks where a permission was neither given nor
-// refused, and a server's start is not the time for it; elsewhere what is not allowed throws.
+// What this process may read without a prompt. Deno prompts the user for a permission that was neither granted nor
+// denied, and a server must not prompt when it starts. On other runtimes a read that is not allowed throws.
 
-/** Deno's way to ask about a permission without asking for it. */
+/** The part of Deno's API that queries a permission without a prompt. */
 interface Permissions {
   querySync(what: PermissionName): { readonly state: string };
 }
@@ -16,12 +16,12 @@ function isGranted(what: PermissionName): boolean {
   return permissions === undefined || permissions.querySync(what).state === "granted";
 }
 
-/** A variable of the environment; undefined when it is not set, or not to be looked at. */
+/** Returns an environment variable; undefined when it is not set or may not be read. */
 export function variableOf(name: string): string | undefined {
   return isGranted({ name: "env", variable: name }) ? process.env[name] : undefined;
 }
 
-/** True when reading a file asks nobody. */
+/** Returns true when a file can be read without a prompt. */
 export function mayRead(path: string): boolean {
   return isGranted({ name: "read", path });
 }

@@ -1,9 +1,8 @@
-// A server that runs in a thread of its own, as the application sees it: messages go through the inbox,
-// control as calls. What the thread is, and where it listens, is the platform's: a worker thread of Node's, or
-// a page's Web Worker.
+// The application's side of a server that runs in a thread of its own. Messages go through the inbox, control through
+// calls. The platform provides the thread and the place to listen: Node's worker thread or a page's Web Worker.
 //
-// Invariant: a message costs the application shared memory and no call. Calls are for control alone, and
-// each of them, like `finished`, is rejected when the worker dies. A call leaves nothing behind once it has settled.
+// Invariant: a message costs the application a write to shared memory and no call. Only control uses calls. Each call,
+// like `finished`, is rejected when the worker dies, and holds no resources once it has settled.
 
 import type { Remote } from "comlink";
 import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control/control";
@@ -40,68 +39,70 @@ import { checkTopic } from "./shared/message/topic";
 
 /** A running server, as the application sees it. */
 export interface Server<User = unknown> extends Messages, AsyncDisposable {
-  /** Where it listens. */
+  /** The address on which the server listens. */
   readonly address: { readonly hostname: string; readonly port: number; readonly path?: string };
-  /** The memory it takes. */
+  /** The memory that the server takes. */
   readonly plan: Plan;
   /**
-   * Settles when the server has ended: rejected when its worker died. A death that neither this, once it has been
-   * read, nor `onError` tells is an uncaught exception.
+   * Settles when the server has ended; rejects when its worker died. If nothing has read `finished` and there is no
+   * `onError`, the death of the worker is an uncaught exception.
    */
   readonly finished: Promise<void>;
-  /** Open WebSockets. */
+  /** Resolves to the number of open WebSockets. */
   count(): Promise<number>;
   /**
-   * Calls `fn` for each open WebSocket of a handler that lives on this thread.
-   * @throws TypeError when the handler is a module: its WebSockets are where it runs
+   * Calls `fn` for each open WebSocket of a handler on this thread.
+   * @throws TypeError when the handler is a module, because its WebSockets are in the worker
    */
   each(fn: (ws: WebSocket<User>) => void): void;
-  /** How many subscribe to a topic. */
+  /** Resolves to the number of subscribers of a topic. */
   subscriberCount(topic: string): Promise<number>;
   /**
-   * A way to the server for another thread of the application, with an inbox of its own of `inbox` bytes: send it
-   * there, its port transferred (`worker.postMessage(handle, [handle.port])`), and open it with `openPublisher`.
+   * Makes a handle with which another thread of the application can publish. Its inbox has `inbox` bytes. Send the
+   * handle to the thread and transfer its port (`worker.postMessage(handle, [handle.port])`). There, open it with
+   * `openPublisher`.
    * @throws Error when the server has ended
    */
   publisher(): PublisherHandle;
   /**
-   * Swaps the handler without dropping a connection: what comes from then on is its. Requests that the handler
-   * before has are answered by it, `open` is not called again, `ws.data` stays.
-   * @param handler the URL of a module, also one that has been loaded before: it is imported anew, what it imports
-   * is not. For a handler on this thread: functions. Default: the module there is. Reloads run one after the other.
-   * @throws TypeError when it is of the other kind; what the module throws: the handler before stays then
+   * Replaces the handler without dropping a connection. New events go to the new handler. Requests that the old handler
+   * has begun are answered by it, `open` is not called again, and `ws.data` stays. Reloads run one after the other.
+   * @param handler the URL of a module, which is imported anew even if it was loaded before (its own imports are not);
+   * for a handler on this thread: functions. Default: the current module.
+   * @throws TypeError when the handler is of the other kind; the error of the module, and then the old handler stays
    */
   reload(handler?: Options<User>["handler"]): Promise<void>;
   /**
-   * Changes limits, times and certificates while the server runs. Those of a WebSocket (`idleTimeout`,
-   * `maxPayloadLength`) hold for the ones that open from then on. `tls` takes the place of all that was given
-   * before, but for `requestCert` and `rejectUnauthorized`, which stay: new handshakes get it, connections go on.
-   * @throws TypeError, RangeError naming the option, the value and the range; nothing changes then
+   * Changes limits, timeouts and certificates while the server runs. The limits of WebSockets (`idleTimeout`,
+   * `maxPayloadLength`) apply to the ones that open from then on. `tls` replaces the `tls` given before, except
+   * `requestCert` and `rejectUnauthorized`, which cannot change. New handshakes use it; open connections continue.
+   * @throws TypeError, RangeError naming the option, the value and the range; then nothing changes
    */
   configure(options: LiveOptions): Promise<void>;
-  /** Counters and gauges. */
+  /** Resolves to counters and gauges. */
   stats(): Promise<Stats>;
   /**
-   * The same, and the ring's horizon, as OpenMetrics text (1.0); its media type is
+   * Resolves to the statistics and the ring's horizon as OpenMetrics text (1.0), of the media type
    * "application/openmetrics-text; version=1.0.0; charset=utf-8". The option `metrics` serves it.
    */
   metrics(): Promise<string>;
   /**
-   * Accepts no more, answers the requests under way, closes WebSockets with 1001 after what is queued for
-   * them; what has not ended after `timeout` ms (default 10,000) is reset.
+   * Shuts the server down. It accepts no more connections, completes pending requests, and closes WebSockets with 1001
+   * after the messages queued for them. Connections that are still open after `timeout` ms (default 10,000) are reset.
    *
-   * With `drainMs` WebSockets are closed with 1012 (Service Restart), in random order, evenly over that time: their
-   * clients do not come back all at once. Until then they are served, messages to them too; `timeout` follows.
+   * With `drainMs`, WebSockets are closed with 1012 (Service Restart) in random order, evenly over that time, so that
+   * their clients do not reconnect all at once. Until then they are served and receive messages. `timeout` starts
+   * afterwards.
    * @throws TypeError, RangeError naming the option, the value and the range
    */
   shutdown(options?: ShutdownOptions): Promise<void>;
-  /** Ends everything now. */
+  /** Ends the server and all connections at once. */
   close(): Promise<void>;
-  /** Told about clients that were evicted, in batches. May be set at any time. */
+  /** Called with the clients that were evicted, in batches. It may be set at any time. */
   onEvict: ((evictions: readonly Eviction[]) => void) | undefined;
 }
 
-/** Where the handler lives: the URL of a module for the worker, or functions on this thread. */
+/** Returns where the handler runs: the URL of a module for the worker, or functions for this thread. */
 function placeOf(handler: Options["handler"]): {
   readonly url?: string;
   readonly local?: HandlerModule;
@@ -125,29 +126,29 @@ function placeOf(handler: Options["handler"]): {
   );
 }
 
-/** An error of the system's again has the `code` that its message begins with. */
+/** Restores the `code` of a system error, which its message begins with, because errors lose it between threads. */
 function withCode(thrown: unknown): unknown {
   const code =
     thrown instanceof Error && /^(?:[a-z]+ |fd: .*?: )?(E[A-Z_]{3,})\b/.exec(thrown.message)?.[1];
   return code && !("code" in thrown) ? Object.assign(thrown, { code }) : thrown;
 }
 
-/** ms that a worker may take beyond the timeout of a shutdown before it is terminated. */
+/** Time in ms after the timeout of a shutdown in which the worker may still answer. Then it is terminated. */
 const END_GRACE = 1000;
 
-/** The thread that a server runs in, as the platform has it. */
+/** The thread that a server runs in, an object of the platform. */
 interface Thread {
-  /** Its control plane, through Comlink. */
+  /** The thread's control plane, through Comlink. */
   readonly control: Remote<ControlPlane>;
   post(message: Ring, transfer?: readonly Transferable[]): void;
-  /** Ends it now, and lets go of its control plane. */
+  /** Ends the thread at once and releases its control plane. */
   terminate(): Promise<void>;
 }
 
-/** What a thread tells. */
+/** The events of a thread. */
 export interface ThreadEvents {
   notice(notice: Notice): void;
-  /** It failed: nothing more comes of it. */
+  /** Called when the thread failed. Nothing follows but its exit. */
   failed(error: Error): void;
   exited(code: number): void;
 }
@@ -171,33 +172,33 @@ export class RunningServer implements Server {
   readonly #messages: MessageWriter;
   readonly #log: Log;
   #options: Options;
-  /** The handler module. */
+  /** URL of the handler module. */
   #url: string | undefined;
   #reloads = 0;
-  /** The handler that lives on this thread. */
+  /** The handler on this thread. */
   readonly #local: HandlerModule | undefined;
   readonly #application: Application | undefined;
   #dead: Error | undefined;
   #isListening = false;
   #ended = false;
-  /** It ends, but clients are still served until their turn comes. */
+  /** True while the server shuts down and still serves clients until each one's turn to close. */
   #isDraining = false;
   #ending: Promise<void> | undefined;
   readonly #finished: Promise<void>;
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
-  /** Somebody has been given `finished`, or `onError` is there: the death of the worker is not in vain. */
+  /** True when `finished` was read or `onError` is set, so that the death of the worker is reported to someone. */
   #isHeeded: boolean;
-  /** What rejects the calls that are under way. */
+  /** Rejects the pending calls, one function for each. */
   readonly #calls = new Set<(error: Error) => void>();
-  /** Lets go of the signal. */
+  /** Stops listening to the signal. */
   #unfollow: (() => void) | undefined;
-  /** The reload before; it never rejects. */
+  /** The previous reload. It never rejects. */
   #reloading: Promise<void> = Promise.resolve();
 
   /**
-   * @param settings those of `options`, checked
-   * @param sharing whether the thread can have memory in common with this one; else messages go as copies
+   * @param settings the checked `options`
+   * @param sharing whether the thread can share memory with this one; otherwise messages are sent as copies
    */
   constructor(
     options: Options,
@@ -233,7 +234,7 @@ export class RunningServer implements Server {
       this.#inbox,
       this.#ringBytes,
       this.#limits,
-      // Nothing overtakes an answer that waits for room.
+      // Messages must not overtake a response that waits for room.
       () => this.#open() && (this.#application?.outlet.isClear ?? true),
     );
     this.#local = local;
@@ -249,7 +250,7 @@ export class RunningServer implements Server {
       });
     }
     this.#isHeeded = options.onError !== undefined;
-    // Nobody need listen to it.
+    // A rejection of `finished` need not be handled.
     this.#finished = quiet(
       new Promise((resolve, reject) => {
         this.#resolve = resolve;
@@ -311,7 +312,7 @@ export class RunningServer implements Server {
     return this.#finished;
   }
 
-  /** Lets go of all that waits. */
+  /** Releases everything that waits: the signal, the application's handler, writers that wait for room, calls. */
   #letGo(): void {
     this.#unfollow?.();
     this.#application?.end();
@@ -324,7 +325,7 @@ export class RunningServer implements Server {
     if (this.#dead) return;
     this.#dead = error;
     this.#reject(error);
-    // Before it listens, `serve` tells; the end of a shutdown is told by that.
+    // An error before the server listens is thrown by `serve`, one during shutdown by `shutdown`.
     if (this.#isListening && !this.#ending) {
       if (this.#isHeeded) this.#log.error(error, "worker");
       else
@@ -346,7 +347,7 @@ export class RunningServer implements Server {
     this.#letGo();
   }
 
-  /** A call that is rejected when the worker dies before it answers. */
+  /** Makes a call that is rejected when the worker dies before it answers. */
   async #call<T>(start: () => Promise<T>): Promise<T> {
     if (this.#dead) throw this.#dead;
     if (this.#ended) throw serverEnded();
@@ -365,7 +366,7 @@ export class RunningServer implements Server {
     });
   }
 
-  /** Makes the handler that lives on this thread; the bits of its members. */
+  /** Creates the handler on this thread. @returns the bits of its members */
   async #startLocal(): Promise<number | undefined> {
     const local = this.#local;
     if (!local || !this.#application) return undefined;
@@ -373,10 +374,10 @@ export class RunningServer implements Server {
     return this.#application.setHandler(handler);
   }
 
-  /** This server as its handler sees it. */
+  /** Returns this server as its handler sees it. */
   #facade(): HandlerServer {
     const application = this.#application as Application;
-    // All open WebSockets are known here: an id that is none of theirs is stale.
+    // All open WebSockets are known here, so any other id is stale.
     const send: HandlerServer["send"] = (id, data, options) => {
       checkId(id);
       const payload = messageOf("send", data, options);
@@ -411,9 +412,9 @@ export class RunningServer implements Server {
   }
 
   /**
-   * Starts it. Nothing is left of it when that fails.
-   * @throws the error of the handler, or of listening, with its `code`; Error when it takes longer than `loadTimeout`;
-   * the reason of the signal when that aborts meanwhile
+   * Starts the server. When that fails, nothing of the server remains.
+   * @throws the error of the handler, or of listening, with its `code`; Error after `loadTimeout`; the reason of the
+   * signal when it aborts before the server listens
    */
   async listen(): Promise<void> {
     const { signal } = this.#options;
@@ -551,7 +552,7 @@ export class RunningServer implements Server {
     this.#url = url;
   }
 
-  /** A URL under which a module has not been imported yet. */
+  /** Returns a URL under which a module has not been imported yet. */
   #fresh(url: string): string {
     this.#reloads++;
     if (url.startsWith("data:")) return url;
@@ -560,12 +561,12 @@ export class RunningServer implements Server {
     return fresh.href;
   }
 
-  /** Adds to an error of listening what to do about it, where the platform can tell. @returns the error */
+  /** Adds advice to an error of listening, when the platform knows any. @returns the error */
   protected async explain(error: unknown): Promise<unknown> {
     return error;
   }
 
-  /** Refuses a key or certificate that does not fit, where the platform can tell. @throws TypeError */
+  /** Refuses a key or certificate that does not fit, when the platform can check it. @throws TypeError */
   protected checkTls(_tls: TlsOptions): void {
     return;
   }
@@ -598,11 +599,11 @@ export class RunningServer implements Server {
 
   async #end(timeout: number, drainMs: number): Promise<void> {
     if (this.#dead) throw this.#dead;
-    // Who drains is told of each client when its turn comes.
+    // With `drainMs` the handler is notified of each client's shutdown when its turn comes.
     if (drainMs === 0) this.#application?.shutdown();
     const stopped = this.#call(() => this.#control.shutdown(timeout, drainMs));
     const drained = this.#drained(drainMs);
-    // A worker that a handler keeps busy does not answer: it is ended all the same.
+    // A worker that a handler keeps busy does not answer, so it is terminated after the time is over.
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, drainMs + timeout + END_GRACE);
@@ -618,14 +619,14 @@ export class RunningServer implements Server {
     this.#finish();
   }
 
-  /** Clients are served for so many ms more, or until what is returned is called. */
+  /** Keeps serving clients for some ms, or until the returned function is called. */
   #drained(ms: number): () => void {
     if (ms === 0) return () => undefined;
     this.#isDraining = true;
     const end = (): void => {
       this.#isDraining = false;
       clearTimeout(timer);
-      // Whoever waits to publish waits in vain.
+      // Publishing ends here, so waiting publishers are rejected.
       this.#inbox.told(true);
     };
     const timer = setTimeout(end, ms);
@@ -649,7 +650,7 @@ export class RunningServer implements Server {
     return this.shutdown({ timeout: 0 });
   }
 
-  /** Shuts down when a signal aborts. It is let go of at the end: it may live as long as the process. */
+  /** Shuts down when a signal aborts. The listener is removed at the end, because the signal may outlive the server. */
   follow(signal: AbortSignal | undefined): void {
     if (!signal) return;
     const abort = (): void => {
@@ -668,7 +669,7 @@ export class RunningServer implements Server {
   }
 }
 
-/** Members of a server, by which a user notices that it was not awaited. */
+/** Names of a server's members. Access to one on the promise of `serve` shows that `await` is missing. */
 export const SERVER_NAMES: readonly string[] = [
   ...["address", "plan", "finished", "onEvict"],
   ...Object.getOwnPropertyNames(RunningServer.prototype).filter((name) => name !== "constructor"),

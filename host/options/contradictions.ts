@@ -1,8 +1,8 @@
-// Options that are right one by one, and cannot be had together.
+// Refuses options that are valid each by itself but not together.
 
 import type { OptionName } from "./table";
 
-/** Refuses a value that the other option has no room for. */
+/** Refuses a value that exceeds what another option allows. */
 function atMost(
   values: Record<OptionName, number>,
   small: OptionName,
@@ -16,7 +16,7 @@ function atMost(
   }
 }
 
-/** Refuses a limit, 0 for none, under which the other option could not be used. */
+/** Refuses a limit (0: none) that is too small for another option. */
 function atLeast(
   values: Record<OptionName, number>,
   limit: OptionName,
@@ -30,11 +30,11 @@ function atLeast(
   }
 }
 
-/** @throws RangeError naming both options and what the one allows or needs */
+/** Refuses contradictory options. @throws RangeError naming both options and the value that is allowed or needed */
 export function refuseContradictions(values: Record<OptionName, number>): void {
   atMost(values, "maxQueuedFrames", "maxFrames", values.maxFrames);
   atMost(values, "maxTargetLength", "maxHeadLength", values.maxHeadLength - 16);
-  // Buffers double as they grow, and three quarters of the pool are for large ones.
+  // Buffers double as they grow, and three quarters of the pool are available for large ones.
   const room = (bytes: number): number => 2 ** Math.ceil(Math.log2(bytes + 8192));
   const large = Math.floor((values.receiveBuffers * 3) / 4);
   for (const name of ["maxPayloadLength", "maxBodyLength"] as const) {

@@ -1,11 +1,11 @@
-// Names that options may have, what a user meant by one that is not among them, and options as plain data.
+// The names that options may have, suggestions for a misspelled name, and reading of options as plain data.
 //
-// Invariant: an object of options with a name that nothing reads is refused, wherever it is given.
+// Invariant: an object of options with an unknown name is refused, wherever it is given.
 
 import { describe } from "../shared/result";
 import { show } from "../shared/text/show";
 
-/** How many letters differ (Levenshtein); two neighbours that are swapped count as one. */
+/** Returns the number of letters that differ (Levenshtein); two adjacent letters that are swapped count as one. */
 export function distance(a: string, b: string): number {
   let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
@@ -23,7 +23,7 @@ export function distance(a: string, b: string): number {
   return row[b.length] as number;
 }
 
-/** The nearest of some words, if it is near; case and dashes do not count. */
+/** Returns the nearest of some words, if it is near enough. Case and dashes are ignored. */
 export function nearest(word: string, words: readonly string[]): string | undefined {
   const plain = (text: string): string => text.replaceAll("-", "").toLowerCase();
   const [best] = words
@@ -32,23 +32,23 @@ export function nearest(word: string, words: readonly string[]): string | undefi
   return best && best.far <= Math.ceil(word.length / 3) ? best.one : undefined;
 }
 
-/** Names that an object of options may have. */
+/** The names that an object of options may have. */
 export interface Known {
   readonly names: readonly string[];
-  /** Printed before a name, such as "pool.". */
+  /** Prefix of a name in messages, such as "pool.". */
   readonly prefix?: string;
-  /** Names that other servers use, and the option that does the same here. */
+  /** Names that other servers use, with the option that does the same here. */
   readonly aliases?: Readonly<Record<string, string>>;
-  /** What to do instead, where no name is near. */
+  /** Advice for a name that resembles no option. */
   readonly otherwise?: string;
 }
 
-/** @throws TypeError for a name that is not known, with the one that was probably meant */
+/** Refuses unknown names. @throws TypeError that suggests the option that was probably meant */
 export function refuseUnknown(
   given: object,
   { names, prefix = "", aliases = {}, otherwise }: Known,
 ): void {
-  // Inherited ones are read like its own.
+  // Inherited properties count, because they are read like own ones.
   for (const name in given) {
     if (names.includes(name)) continue;
     const meant = Object.hasOwn(aliases, name) ? aliases[name] : nearest(name, names);
@@ -58,7 +58,7 @@ export function refuseUnknown(
   }
 }
 
-/** True for an object that can hold options: no array, Map, Promise or URL, whose names nothing reads. */
+/** Returns true for an object that can hold options, but not an array, Map, Promise or URL. */
 export function isOptions(given: unknown): given is object {
   if (typeof given !== "object" || given === null) return false;
   try {
@@ -69,8 +69,8 @@ export function isOptions(given: unknown): given is object {
 }
 
 /**
- * Returns a copy of options, each of which is read once.
- * @throws TypeError for a name that is not known, and for an option whose getter throws
+ * Returns a copy of options. Each option is read once.
+ * @throws TypeError for an unknown name, and for an option whose getter throws
  */
 export function readOptions<T extends object>(given: T, known: Known): Partial<T> {
   refuseUnknown(given, known);
@@ -87,7 +87,7 @@ export function readOptions<T extends object>(given: T, known: Known): Partial<T
   return read;
 }
 
-/** Options of `serve` as `ws`, node:http, uWebSockets.js, Bun and Deno name them. */
+/** Names that `ws`, node:http, uWebSockets.js, Bun and Deno use for options, with the option of `serve`. */
 export const ALIASES: Readonly<Record<string, string>> = {
   host: "hostname",
   address: "hostname",

@@ -1,19 +1,19 @@
-// What settings are as parameters of the engine.
+// Translates settings into the engine's parameters.
 
 import type { Param } from "../../assembly/abi";
 import type { Settings } from "./settle";
 import { OPTIONS } from "./table";
 
-/** Longest run of bytes in one write over TLS. */
+/** Bytes of one write over TLS at most. Longer runs are split, because TLS holds a copy of each pending write. */
 export const TLS_RUN_BYTES = 65536;
 
-/** The engine's parameters for settings. */
+/** Returns the engine's parameters for settings. */
 export function engineParams(settings: Settings): Record<keyof typeof Param, number> {
   const params = {} as Record<keyof typeof Param, number>;
   for (const row of OPTIONS) {
     if (row.param) params[row.param] = settings.values[row.name] * (row.scale ?? 1);
   }
-  // TLS copies what is written: a long run for each stalled client would be memory.
+  // TLS copies what is written, so long runs would take memory for each stalled client.
   if (settings.tls) params.RunBytes = Math.min(params.RunBytes, TLS_RUN_BYTES);
   params.WindowBytes = 65536;
   params.ScratchBytes = 1048576;

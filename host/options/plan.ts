@@ -1,5 +1,5 @@
-// The memory plan: what a server takes, before anything starts, and which options buy it. The bytes of a region are
-// those that the engine itself lays out: the arithmetic is the same source (assembly/plan.ts).
+// The memory plan: the memory that a server will take, and the options that decide it, before anything starts. The
+// arithmetic is the engine's own source (assembly/plan.ts), so the plan equals the layout of the engine.
 
 import { Param } from "../../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
@@ -8,27 +8,27 @@ import { engineParams } from "./params";
 import { type Settings, settle } from "./settle";
 import { OPTIONS } from "./table";
 
-/** Bytes of one region, and the option that buys them. */
+/** One region of memory, and the options that decide its size. */
 export interface PlanRow {
-  /** Its name. */
+  /** The region's name. */
   readonly region: string;
-  /** Its bytes. */
+  /** The region's size in bytes. */
   readonly bytes: number;
-  /** The options that buy them. */
+  /** Names of the options that decide its size. */
   readonly options: readonly string[];
 }
 
-/** What the server will take, before anything starts. */
+/** The resources that a server will take. */
 export interface Plan {
-  /** The regions of memory, one behind the other; the inbox last. */
+  /** The regions of memory in order, the inbox last. */
   readonly regions: readonly PlanRow[];
-  /** Bytes of the engine's memory and of the inbox. Pages that are never touched cost nothing. */
+  /** Bytes of the engine's memory and the inbox together. Pages that are never touched cost nothing. */
   readonly total: number;
-  /** File descriptors for connections. */
+  /** File descriptors needed for connections. */
   readonly descriptors: number;
 }
 
-/** The memory plan for options. @throws as `serve` does */
+/** Returns the memory plan for options. @throws as `serve` does */
 export function plan(options: Options = {}): Plan {
   return planOf(settle(options));
 }
@@ -64,7 +64,7 @@ export function planOf(settings: Settings): Plan {
   };
 }
 
-/** Refuses a plan that does not fit, with the arithmetic in the message. @throws RangeError */
+/** Refuses a plan that does not fit into memory. @throws RangeError with the arithmetic in its message */
 export function refusePlan(settings: Settings): void {
   const { regions, total } = planOf(settings);
   const limit = Math.min(settings.values.maxMemory, 4294967296 - 65536);

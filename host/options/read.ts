@@ -1,4 +1,4 @@
-// Reads options one by one. What is wrong is a TypeError or RangeError that names the option, the value and the range.
+// Reads options one by one. A wrong one is a TypeError or RangeError that names the option, the value and the range.
 
 import { ANY, isAddress, isRange } from "../shared/text/address";
 import { checkLogger } from "../log";
@@ -10,10 +10,10 @@ import { isOptions, readOptions } from "./known";
 import { bytesIn } from "./size";
 import { type ListName, type OptionRow, POOL_OPTIONS } from "./table";
 
-/** Bytes of one unit, of the units that sizes can be given in. */
+/** Bytes of one unit, for the units in which sizes can be given. */
 const SCALES: Partial<Record<OptionRow["unit"], number>> = { bytes: 1, MiB: 1048576 };
 
-/** A value in the unit of its row, where it is a size with a unit; any other as it is. */
+/** Returns a size with a unit as a number in the row's unit; any other value unchanged. */
 function numberIn({ unit }: OptionRow<string>, value: unknown): unknown {
   const scale = SCALES[unit];
   const bytes = scale === undefined ? value : bytesIn(value);
@@ -21,8 +21,8 @@ function numberIn({ unit }: OptionRow<string>, value: unknown): unknown {
 }
 
 /**
- * A flag as 1 or 0, a word as its place among the row's.
- * @param name as it is printed, where it is not the row's own
+ * Checks a value and returns it as a number: a flag as 1 or 0, a word as its index in the row's words.
+ * @param name the name in messages, when it differs from the row's
  */
 export function readNumber(row: OptionRow<string>, value: unknown, name = row.name): number {
   if (value === undefined) return readNumber(row, row.default, name);
@@ -60,7 +60,7 @@ export function readNumber(row: OptionRow<string>, value: unknown, name = row.na
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** The form in which a list's word is compared, undefined for a wrong one; and what it must be. */
+/** A function that normalizes a list's word (undefined for a wrong one), and a description of the right words. */
 type Kind = readonly [form: (word: string) => string | undefined, what: string];
 
 const RANGE: Kind = [
@@ -78,7 +78,7 @@ const LISTS: Readonly<Record<ListName, Kind>> = {
 
 export const LIST_NAMES = Object.keys(LISTS) as ListName[];
 
-/** True for an array that can be read: a revoked proxy of one cannot. */
+/** Returns true for an array that can be read, which excludes a revoked proxy of one. */
 function isList(value: unknown): value is readonly unknown[] {
   try {
     return Array.isArray(value);
@@ -89,7 +89,7 @@ function isList(value: unknown): value is readonly unknown[] {
 
 function readList(name: string, list: unknown, [form, what]: Kind): string[] {
   if (!isList(list)) throw new TypeError(`${name}: ${show(list)} is not a list`);
-  // A hole in it is undefined, which is no word.
+  // A hole in the list reads as undefined, which is refused.
   return Array.from(list, (word) => {
     const formed = typeof word === "string" ? form(word) : undefined;
     if (formed === undefined) throw new TypeError(`${name}: ${show(word)} is not ${what}`);
@@ -97,7 +97,7 @@ function readList(name: string, list: unknown, [form, what]: Kind): string[] {
   });
 }
 
-/** The lists that are given, their words in the form in which they are compared. */
+/** Returns the lists that are given, with their words in normalized form. */
 export function readLists(options: Options): Partial<Record<ListName, readonly string[]>> {
   const lists: Partial<Record<ListName, readonly string[]>> = {};
   for (const name of LIST_NAMES) {
@@ -114,7 +114,7 @@ export function readLists(options: Options): Partial<Record<ListName, readonly s
 
 // ---- options of their own kind ------------------------------------------------------------------------------
 
-/** @throws TypeError for a callback, logger or signal that is none */
+/** Refuses a value that is not a callback, logger or signal. @throws TypeError */
 export function checkCallbacks(options: Options): void {
   for (const name of ["onEvict", "onError"] as const) {
     const value = options[name];
@@ -127,13 +127,13 @@ export function checkCallbacks(options: Options): void {
     throw new TypeError(`signal: ${show(signal)} is not an AbortSignal`);
 }
 
-/** A host's name or IPv4 address: no port, brackets or scheme; other letters than those of ASCII are resolved, too. */
+/** A host name or IPv4 address without port, brackets or scheme. Letters outside ASCII can resolve, too. */
 const HOST = /^[\w.\-\u00a1-\ud7ff\ue000-\uffef]+$/;
-/** Bytes that fit in a Unix socket's address: of longer ones the system would silently use the beginning. */
+/** Bytes of a Unix socket's path at most. A longer one is refused, because the system would silently cut it. */
 const PATH_BYTES = 107;
 
 export function readHostname({ hostname = "127.0.0.1" }: Options): string {
-  // An IPv6 address may name its interface.
+  // An IPv6 address may end with the name of its interface.
   const isHost =
     typeof hostname === "string" &&
     ((hostname.length <= 253 && HOST.test(hostname)) || isAddress(hostname.replace(/%\w+$/, "")));
@@ -143,7 +143,7 @@ export function readHostname({ hostname = "127.0.0.1" }: Options): string {
 
 export function readPath({ path }: Options): string | undefined {
   if (path === undefined) return undefined;
-  // At the start NUL names a socket without a file (Linux).
+  // A leading NUL names an abstract socket, which has no file (Linux).
   const isPath = typeof path === "string" && /^[^\0]|^\0[^\0]/.test(path);
   if (!isPath || path.indexOf("\0", 1) > 0 || LONE_SURROGATE.test(path))
     throw new TypeError(`path: ${show(path)} is not a path`);
@@ -168,7 +168,7 @@ export function readDescriptor({ fd, path }: Options): number | undefined {
   return fd;
 }
 
-/** A field value (RFC 9110 5.5) in ASCII. */
+/** Checks the Server field's value: a field value (RFC 9110 5.5) in ASCII. */
 export function readServerHeader({ serverHeader: value = "" }: Options): string {
   if (typeof value !== "string")
     throw new TypeError(`serverHeader: ${show(value)} is not a string`);
@@ -181,7 +181,7 @@ export function readServerHeader({ serverHeader: value = "" }: Options): string 
   return value;
 }
 
-/** Options of a pool: each has a value. */
+/** Options of a pool, each with a value. */
 export type PoolSettings = Readonly<Record<keyof PoolOptions, number>>;
 
 export function readPool({ pool, handler }: Options): PoolSettings | undefined {
@@ -197,7 +197,7 @@ export function readPool({ pool, handler }: Options): PoolSettings | undefined {
   return values;
 }
 
-/** Where metrics are served, and to whom. */
+/** The path of the metrics, and the clients that may read them. */
 export interface MetricsSettings {
   readonly path: string;
   readonly addresses: readonly string[];

@@ -1,6 +1,6 @@
-// Options as a whole: what is given is checked, defaults fill in the rest, and what comes of it is plain data.
+// Checks all options together, fills in defaults and returns the settings as plain data.
 //
-// Invariant: settings are whole and without contradiction, and name each option of the table.
+// Invariant: settings have a value for each option of the table, and no two of them contradict each other.
 
 import type { TlsOptions } from "../../worker/net/transport";
 import type { LiveName, LiveOptions, Options, ShutdownOptions } from "./types";
@@ -25,10 +25,10 @@ import {
 } from "./read";
 import { DAY, type ListName, OPTIONS, type OptionName } from "./table";
 
-/** Validated options as plain data, which can be sent to a worker. */
+/** Validated options as plain data that can be sent to a worker. */
 export interface Settings {
   readonly hostname: string;
-  /** Of each option of the table: a flag as 1 or 0, a word as its place among the row's. */
+  /** The value of each option of the table: a flag as 1 or 0, a word as its index in the row's words. */
   readonly values: Readonly<Record<OptionName, number>>;
   readonly lists: Readonly<Partial<Record<ListName, readonly string[]>>>;
   readonly path?: string | undefined;
@@ -39,7 +39,7 @@ export interface Settings {
   readonly metrics?: MetricsSettings | undefined;
 }
 
-/** Options that are not in the table. */
+/** Names of the options that are not in the table. */
 const OTHERS = new Set<string>([
   "handler",
   "pool",
@@ -61,7 +61,7 @@ export const OPTION_NAMES: readonly string[] = [...OPTIONS.map((row) => row.name
 
 const rowOf = (name: string) => OPTIONS.find((row) => row.name === name);
 
-/** @throws TypeError for what cannot hold options */
+/** Refuses values that cannot hold options. @throws TypeError */
 export function checkObject(options: unknown): void {
   if (isOptions(options)) return;
   const isObject = show(options) === "an object";
@@ -97,8 +97,10 @@ export function settle(given: Options): Settings {
 
 /**
  * Checks changes of a running server's options.
- * @param options what it runs with now @param given the changes
- * @returns the values that change @throws TypeError, RangeError as `settle`, and for what cannot change
+ * @param options the server's current options
+ * @param given the changes
+ * @returns the values that change
+ * @throws TypeError, RangeError as `settle`, and for options that cannot change
  */
 export function settleChanges(
   options: Options,
@@ -120,7 +122,7 @@ export function settleChanges(
   return changed;
 }
 
-/** @throws TypeError, RangeError naming the option, the value and the range */
+/** Checks the options of `shutdown`. @throws TypeError, RangeError naming the option, the value and the range */
 export function settleShutdown(options: ShutdownOptions = {}): Required<ShutdownOptions> {
   checkObject(options);
   const settled = { timeout: 10000, drainMs: 0 };

@@ -1,8 +1,8 @@
-// Sizes in bytes as people write them: "64 KiB", "16MiB", "1MB".
+// Sizes in bytes with a unit, such as "64 KiB", "16MiB", "1MB".
 //
-// Invariant: a unit means one thing. KiB, MiB and GiB are powers of 1,024; kB, MB and GB powers of 1,000.
+// Invariant: each unit has one meaning. KiB, MiB and GiB are powers of 1,024; kB, MB and GB are powers of 1,000.
 
-/** Bytes: a number, or a text with its unit. KiB, MiB and GiB count by 1,024; kB, MB and GB by 1,000. */
+/** A size: a number of bytes, or text with a unit. KiB, MiB and GiB count by 1,024; kB, MB and GB by 1,000. */
 export type Size =
   | number
   | `${number}${"" | " "}${"B" | "KiB" | "MiB" | "GiB" | "kB" | "MB" | "GB"}`;
@@ -10,7 +10,7 @@ export type Size =
 const SIZE = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|kB|MB|GB)$/;
 const LETTERS = ["B", "k", "m", "g"];
 
-/** Bytes of a text such as "64 KiB", to the nearest whole number; NaN when it is not a size with its unit. */
+/** Returns the bytes of a text such as "64 KiB", rounded to a whole number; NaN when it is not a size with a unit. */
 export function sizeOf(text: string): number {
   const [, digits = "", unit = ""] = SIZE.exec(text) ?? [];
   if (digits === "") return Number.NaN;
@@ -18,7 +18,7 @@ export function sizeOf(text: string): number {
   return Math.round(Number(digits) * (unit.endsWith("iB") ? 1024 : 1000) ** power);
 }
 
-/** The number of bytes in a value, where it is a text with a unit; any other value as it is. */
+/** Returns the number of bytes when the value is text with a unit; otherwise returns the value unchanged. */
 export function bytesIn(value: unknown): unknown {
   if (typeof value !== "string") return value;
   const bytes = sizeOf(value);

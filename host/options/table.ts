@@ -1,6 +1,6 @@
-// The table of options: of each one that is a number, a flag or a word, its name, unit, default and range, and the
-// parameter of the engine that it sets. Reading, the plan, the flags of the command line, the tables of the README and
-// the reference come from it.
+// The table of options: for each option that is a number, a flag or a word, its name, unit, default and range, and the
+// engine's parameter that it sets. Validation, the memory plan, the flags of the command line, the README's tables and
+// the reference are derived from it.
 
 import type { Param } from "../../assembly/abi";
 import type { Options, PoolOptions } from "./types";
@@ -26,34 +26,34 @@ export type OptionName = Exclude<
 /** Options that are lists of words. */
 export type ListName = "origins" | "hosts" | "protocols" | "trustProxy" | "proxyProtocol";
 
-/** One option: a row of `OPTIONS`. */
+/** One option, a row of `OPTIONS`. */
 export interface OptionRow<Name extends string = OptionName> {
-  /** Its name. */
+  /** The option's name. */
   readonly name: Name;
-  /** What its numbers count. */
+  /** The unit of its numbers. */
   readonly unit: "bytes" | "MiB" | "ms" | "s" | "count" | "flag" | "word" | "port";
-  /** What it is when it is not given. */
+  /** The value when the option is not given. */
   readonly default: number | boolean | string;
-  /** The smallest whole number it may be. */
+  /** The smallest whole number allowed. */
   readonly min?: number;
-  /** The largest. */
+  /** The largest whole number allowed. */
   readonly max?: number;
-  /** What it may be, where it is a word. */
+  /** The words allowed, when the option is a word. */
   readonly words?: readonly string[];
-  /** Must be a power of two. */
+  /** Whether the value must be a power of two. */
   readonly power?: boolean;
-  /** May be changed while the server runs, by `configure`. */
+  /** Whether `configure` can change the option while the server runs. */
   readonly live?: boolean;
-  /** The engine's parameter that it sets. */
+  /** The engine's parameter that the option sets. */
   readonly param?: keyof typeof Param;
-  /** What one unit of the option is in `param`; default 1. */
+  /** The number in `param` for one unit of the option; default 1. */
   readonly scale?: number;
-  /** What it does. */
+  /** A description for the README, the command line's help and the reference. */
   readonly text: string;
 }
 
 const MiB = 1048576;
-/** In ms: the longest that a time may be. */
+/** Longest time of an option, in ms: one day, which a 32-bit timer holds. A longer time is a RangeError. */
 export const DAY = 86400000;
 
 /** Every option of `serve` that is a number, a flag or a word. */

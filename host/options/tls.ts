@@ -1,5 +1,4 @@
-// The option `tls`: what of it can be checked without a platform. Whether keys fit their certificates, the platform
-// says (host/index.ts).
+// Checks the part of the option `tls` that needs no platform. host/index.ts checks whether keys fit their certificates.
 
 import type { TlsContext, TlsOptions } from "../../worker/net/transport";
 import { refuseUnknown } from "./known";
@@ -9,7 +8,7 @@ import { show } from "../shared/text/show";
 const VERSIONS = ["TLSv1.2", "TLSv1.3"];
 const FLAGS = ["requestCert", "rejectUnauthorized"] as const;
 
-/** A test of a value, and what it must be. */
+/** A check of a value, and a description of the values that pass it. */
 type Kind = readonly [isGood: (value: unknown) => boolean, what: string];
 
 const isPem = (value: unknown): boolean =>
@@ -33,7 +32,7 @@ const CONTEXT: Readonly<Record<keyof TlsContext, Kind>> = {
   passphrase: TEXT,
 };
 
-/** Options of `tls`; what has no kind here is judged by itself. */
+/** Options of `tls`. Options without a kind here have checks of their own. */
 const MAIN: Readonly<Record<keyof TlsOptions, Kind | undefined>> = {
   ...CONTEXT,
   ciphers: TEXT,
@@ -56,7 +55,7 @@ const MAIN: Readonly<Record<keyof TlsOptions, Kind | undefined>> = {
 
 const ALIASES = { SNICallback: "sni", certificate: "cert", privateKey: "key" };
 
-/** @throws TypeError for what does not travel to a worker */
+/** Checks that a value can be sent to a worker. @throws TypeError */
 function checkCloneable(name: string, value: unknown): void {
   if (typeof value === "function") {
     const instead = name === "tls.SNICallback" ? "; give certificates by name as tls.sni" : "";
@@ -69,7 +68,7 @@ function checkCloneable(name: string, value: unknown): void {
   }
 }
 
-/** @throws TypeError */
+/** Checks an object of a key, its certificate and further options. @throws TypeError */
 function checkContext(
   name: string,
   value: unknown,
@@ -89,7 +88,7 @@ function checkContext(
     throw new TypeError(`${name}: key and cert are missing`);
 }
 
-/** @throws TypeError */
+/** Checks the certificates by host name. @throws TypeError */
 function readSni(sni: unknown): TlsOptions["sni"] {
   if (typeof sni !== "object" || sni === null || Array.isArray(sni))
     throw new TypeError(`tls.sni: ${show(sni)} is not an object of host names`);
@@ -108,7 +107,7 @@ function readSni(sni: unknown): TlsOptions["sni"] {
 }
 
 /**
- * Checks the option `tls`; names of hosts get lower case.
+ * Checks the option `tls` and returns it with host names in lower case.
  * @throws TypeError naming the part that is wrong
  */
 export function readTls(tls: unknown): TlsOptions | undefined {
@@ -133,8 +132,8 @@ export function readTls(tls: unknown): TlsOptions | undefined {
 }
 
 /**
- * Checks new certificates of a server that runs.
- * @throws TypeError for what cannot change
+ * Checks new certificates for a running server.
+ * @throws TypeError for options that cannot change
  */
 export function checkTlsChange(before: TlsOptions | undefined, tls: TlsOptions): void {
   if (!before) throw new TypeError("tls: cannot be switched on while the server runs");
