@@ -72,7 +72,7 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 511,
     min: 1,
     max: 65535,
-    text: "Connections the kernel holds before they are accepted.",
+    text: "Connections that the kernel queues until they are accepted.",
   },
   {
     name: "maxConnections",
@@ -82,8 +82,9 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 524288,
     param: "Connections",
     text:
-      "HTTP connections. When all are taken one makes room: its client has left, it lingers, is idle, sends its " +
-      "request too slowly, or does not read its answer; else the newcomer gets 503.",
+      "Open HTTP connections. When all are in use, one is closed for a new one: a client that has left, lingers, " +
+      "is idle, sends its request too slowly or does not read its response. If there is none, the new one gets " +
+      "503.",
   },
   {
     name: "maxWebSockets",
@@ -92,7 +93,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: 524288,
     param: "WebSockets",
-    text: "WebSockets; see `whenFull`.",
+    text: "Open WebSockets; see `whenFull`.",
   },
   {
     name: "maxConnectionsPerAddress",
@@ -102,7 +103,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1048576,
     param: "AddressConnections",
-    text: "Connections from one address, of IPv6 one /64; more are reset. 0: no limit, as behind a proxy.",
+    text: "Connections from one address (for IPv6, one /64); further ones are reset. 0: no limit, as behind a proxy.",
   },
   {
     name: "maxReceivePerAddress",
@@ -111,7 +112,9 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 2048 * MiB,
     param: "AddressReceiveBytes",
-    text: "Bytes of `receiveBuffers` that one address holds; more wait, at most `bufferTimeout`. 0: no limit.",
+    text:
+      "Bytes of `receiveBuffers` for one address. Beyond it connections wait, at most `bufferTimeout`. 0: no " +
+      "limit.",
   },
   {
     name: "maxReplyPerAddress",
@@ -120,14 +123,16 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 2048 * MiB,
     param: "AddressReplyBytes",
-    text: "Answers and messages that one address holds; `send` is false, an answer 429 or a reset. 0: no limit.",
+    text:
+      "Bytes of pending responses and messages for one address. Beyond it `send` returns false, and a response " +
+      "becomes 429 or a reset. 0: no limit.",
   },
   {
     name: "whenFull",
     unit: "word",
     default: "refuse",
     words: ["refuse", "evict"],
-    text: "When `maxWebSockets` are open: refuse the upgrade with 503, or evict the client furthest behind.",
+    text: "When `maxWebSockets` are open: refuse the upgrade with 503, or evict the client with the greatest lag.",
   },
   {
     name: "ring",
@@ -137,7 +142,7 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 1024 * MiB,
     power: true,
     param: "RingBytes",
-    text: "The ring. A client that falls this far behind is evicted.",
+    text: "Size of the ring. A client that lags by more is evicted.",
   },
   {
     name: "maxFrames",
@@ -147,7 +152,7 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 16777216,
     power: true,
     param: "Frames",
-    text: "Frames the ring's index holds; a client further behind is evicted.",
+    text: "Frames in the ring's index. A client that lags by more is evicted.",
   },
   {
     name: "maxQueuedFrames",
@@ -157,7 +162,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: 16777216,
     param: "QueuedFrames",
-    text: "Frames a client may be behind, at most `maxFrames`.",
+    text: "Frames by which a client may lag, at most `maxFrames`.",
   },
   {
     name: "maxRunBytes",
@@ -178,8 +183,8 @@ export const OPTIONS: readonly OptionRow[] = [
     max: DAY,
     param: "SlowGrace",
     text:
-      "How long publishing waits in each half ring for readers that make progress, all together; twice as long when " +
-      "most are behind. Without progress a client is evicted after it.",
+      "How long publishing waits, in each half of the ring, for readers that make progress: for all together, " +
+      "twice as long when most of them lag. A client without progress is evicted after it.",
   },
   {
     name: "flushInterval",
@@ -189,8 +194,8 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 10000,
     text:
-      "Least time between two passes that hand out what is published: fewer, longer writes for that much latency. " +
-      "Answers do not wait. 0: every turn, spaced under saturation.",
+      "Minimum time between two flushes of published messages. It buys fewer, longer writes with latency. " +
+      "Responses do not wait. 0: each turn, less often under saturation.",
   },
   {
     name: "inbox",
@@ -199,7 +204,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 65536,
     max: 1024 * MiB,
     power: true,
-    text: "Shared memory between the application and the worker.",
+    text: "Memory shared by the application and the worker, for messages on their way.",
   },
   {
     name: "receiveBuffers",
@@ -208,7 +213,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 65536,
     max: 2048 * MiB,
     param: "ReceivePoolBytes",
-    text: "Buffers for requests and messages that are not complete; a quarter is kept for small ones.",
+    text: "Buffers for requests and messages that are not complete. A quarter is reserved for small ones.",
   },
   {
     name: "replyBuffers",
@@ -217,7 +222,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 65536,
     max: 2048 * MiB,
     param: "ReplyPoolBytes",
-    text: "Answers and messages for single clients, of all together; as much again for answers over 64 KiB.",
+    text: "Pending responses and messages for single clients, all together; as much again for responses over 64 KiB.",
   },
   {
     name: "maxBacklog",
@@ -226,7 +231,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1024,
     max: 1024 * MiB,
     param: "Backlog",
-    text: "Bytes queued for one client above which `send` returns false. One message may be larger.",
+    text: "Bytes queued for one client from which on `send` returns false. One message may be larger.",
   },
   {
     name: "maxTopics",
@@ -235,7 +240,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1048576,
     param: "Topics",
-    text: "Topics that are subscribed to at a time.",
+    text: "Topics with subscribers at the same time.",
   },
   {
     name: "maxSubscriptions",
@@ -252,7 +257,7 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 1024 * MiB,
     min: MiB,
     max: 4096 * MiB,
-    text: "Most the engine's memory and the inbox may take together.",
+    text: "Limit for the engine's memory and the inbox together.",
   },
   {
     name: "maxHeadLength",
@@ -261,7 +266,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 256,
     max: 65535,
     param: "HeadBytes",
-    text: "A request's line and fields; more is 431.",
+    text: "Length of a request's line and fields. If exceeded: 431.",
   },
   {
     name: "maxHeaders",
@@ -270,7 +275,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 4,
     max: 4096,
     param: "Headers",
-    text: "Fields of a request; more is 431.",
+    text: "Number of a request's fields. If exceeded: 431.",
   },
   {
     name: "maxTargetLength",
@@ -279,7 +284,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 16,
     max: 65000,
     param: "TargetBytes",
-    text: "A request's target; more is 414.",
+    text: "Length of a request's target. If exceeded: 414.",
   },
   {
     name: "maxBodyLength",
@@ -289,7 +294,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1024 * MiB,
     param: "BodyBytes",
-    text: "A request's body that is handed out whole; more is 413.",
+    text: "Length of a request's body that is handed over complete. If exceeded: 413.",
   },
   {
     name: "maxStreamLength",
@@ -299,7 +304,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
     param: "StreamBytes",
-    text: "A request's body that is streamed; more is 413. 0: no limit.",
+    text: "Length of a request's body that is streamed. If exceeded: 413. 0: no limit.",
   },
   {
     name: "maxRequestsPerSocket",
@@ -309,7 +314,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 4294967295,
     param: "RequestsPerSocket",
-    text: "Requests on one connection, then it closes; 0: no limit.",
+    text: "Requests on one connection, which then closes. 0: no limit.",
   },
   {
     name: "requireContentLength",
@@ -317,7 +322,7 @@ export const OPTIONS: readonly OptionRow[] = [
     unit: "flag",
     default: false,
     param: "RequireContentLength",
-    text: "POST, PUT and PATCH without a length are 411 instead of having no body.",
+    text: "Refuse POST, PUT and PATCH without a length with 411, instead of reading them as without a body.",
   },
   {
     name: "maxPayloadLength",
@@ -327,7 +332,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 125,
     max: 1024 * MiB,
     param: "PayloadBytes",
-    text: "A message from a client; more is close 1009.",
+    text: "Length of a message from a client. If exceeded: close 1009.",
   },
   {
     name: "maxFragments",
@@ -337,7 +342,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: 4294967295,
     param: "Fragments",
-    text: "Frames of one message from a client; more is close 1008.",
+    text: "Frames of one message from a client. If exceeded: close 1008.",
   },
   {
     name: "messageRate",
@@ -347,7 +352,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1000000,
     param: "MessageRate",
-    text: "Messages, pings and pongs a second from one WebSocket; more are close 1008. 0: no limit.",
+    text: "Messages, pings and pongs per second from one WebSocket. If exceeded: close 1008. 0: no limit.",
   },
   {
     name: "messageBurst",
@@ -357,7 +362,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1000000,
     param: "MessageBurst",
-    text: "Those of them that may come at once, after silence. 0: as many as `messageRate`.",
+    text: "Messages, pings and pongs that may arrive at once after silence. 0: as many as `messageRate`.",
   },
   {
     name: "requireOrigin",
@@ -370,13 +375,13 @@ export const OPTIONS: readonly OptionRow[] = [
     unit: "word",
     default: "x-forwarded-for",
     words: ["x-forwarded-for", "forwarded"],
-    text: "The field by which peers of `trustProxy` name the client; the other one is not looked at.",
+    text: "The field in which the proxies of `trustProxy` name the client. The other field is ignored.",
   },
   {
     name: "noDelay",
     unit: "flag",
     default: true,
-    text: "TCP_NODELAY: small messages leave at once.",
+    text: "TCP_NODELAY: small messages are sent without delay.",
   },
   {
     name: "tcpKeepAlive",
@@ -384,19 +389,19 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 0,
     min: 0,
     max: DAY,
-    text: "Idle time before TCP keep-alive probes; 0: none.",
+    text: "Idle time before TCP keep-alive probes; 0: no probes.",
   },
   {
     name: "ipv6Only",
     unit: "flag",
     default: false,
-    text: "A listener on :: takes no IPv4.",
+    text: "A listener on :: accepts no IPv4.",
   },
   {
     name: "perMessageDeflate",
     unit: "flag",
     default: false,
-    text: "Compression of messages (RFC 7692), for clients that ask for it. Takes a second ring.",
+    text: "Compression of messages (RFC 7692), for clients that ask for it. Needs a second ring.",
   },
   {
     name: "deflateThreshold",
@@ -405,20 +410,20 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1024 * MiB,
     param: "DeflateThreshold",
-    text: "Messages from this length on are compressed.",
+    text: "Length from which on messages are compressed.",
   },
   {
     name: "fragments",
     unit: "flag",
     default: false,
     param: "Pieces",
-    text: "Hand messages to `fragment` in pieces as they arrive, whatever their length.",
+    text: "Pass messages to `fragment` in pieces as they arrive, whatever their length.",
   },
   {
     name: "ordered",
     unit: "flag",
     default: true,
-    text: "A connection's next message waits until the handler of the one before has settled.",
+    text: "A connection's next message waits until the handler of the previous one has settled.",
   },
   {
     name: "maxPendingRequests",
@@ -426,7 +431,7 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 1024,
     min: 1,
     max: 1048576,
-    text: "Requests that a handler on the application's thread has not answered; more are 503 at once.",
+    text: "Pending requests of a handler on the application's thread. If exceeded: 503 at once.",
   },
   {
     name: "maxPendingBytes",
@@ -434,7 +439,9 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 4 * MiB,
     min: 65536,
     max: 1024 * MiB,
-    text: "Events that such a handler has not come to; beyond that WebSockets are not read.",
+    text:
+      "Bytes of events queued for a handler on the application's thread. Beyond it reading from WebSockets is " +
+      "paused.",
   },
   {
     name: "handshakeTimeout",
@@ -442,7 +449,7 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 10000,
     min: 1,
     max: DAY,
-    text: "For a TLS handshake.",
+    text: "Timeout of a TLS handshake.",
   },
   {
     name: "headersTimeout",
@@ -452,7 +459,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "HeadTimeout",
-    text: "For a request's head; more is 408.",
+    text: "Timeout of a request's head. If exceeded: 408.",
   },
   {
     name: "requestTimeout",
@@ -463,8 +470,8 @@ export const OPTIONS: readonly OptionRow[] = [
     max: DAY,
     param: "RequestTimeout",
     text:
-      "For a whole request, however fast it comes: 1 MiB in 300 s is 3.5 kB/s. Of a body that is streamed it is the " +
-      "time without a byte. More is 408.",
+      "Timeout of a complete request, however fast it arrives: 1 MiB in 300 s is 3.5 kB/s. For a streamed body it " +
+      "is the time without a byte. If exceeded: 408.",
   },
   {
     name: "keepAliveTimeout",
@@ -475,8 +482,8 @@ export const OPTIONS: readonly OptionRow[] = [
     max: DAY,
     param: "KeepAliveTimeout",
     text:
-      "Between two requests on a connection, announced in whole seconds (`Keep-Alive: timeout=5`); the server waits " +
-      "1000 ms longer.",
+      "Idle time between two requests on a connection, announced in whole seconds (`Keep-Alive: timeout=5`). The " +
+      "server waits 1000 ms longer.",
   },
   {
     name: "writeTimeout",
@@ -486,7 +493,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "WriteTimeout",
-    text: "Without progress of a write: no byte of it is acknowledged (see `minSendRate`).",
+    text: "Timeout of a write without progress: no byte of it is acknowledged (see `minSendRate`).",
   },
   {
     name: "idleTimeout",
@@ -497,7 +504,7 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 86400,
     param: "IdleTimeout",
     scale: 1000,
-    text: "Without a byte from a WebSocket client, or one that it acknowledges of what waits for it; 0: no limit.",
+    text: "Timeout of a WebSocket client that sends no byte and acknowledges none of the pending ones. 0: no limit.",
   },
   {
     name: "sendPings",
@@ -517,8 +524,8 @@ export const OPTIONS: readonly OptionRow[] = [
     param: "PingInterval",
     scale: 1000,
     text:
-      "Silence of a WebSocket client after which it is pinged, at most half of `idleTimeout`; shorter than the 55 to " +
-      "60 s after which routers and proxies forget a connection. 0: never.",
+      "Silence of a WebSocket client after which it is pinged, at most half of `idleTimeout`. The default is " +
+      "shorter than the 55 to 60 s after which routers and proxies drop a connection. 0: never.",
   },
   {
     name: "closeTimeout",
@@ -529,8 +536,8 @@ export const OPTIONS: readonly OptionRow[] = [
     max: DAY,
     param: "CloseTimeout",
     text:
-      "Without a sign of life in a closing handshake, or until a client ends after our last byte. Bytes that it " +
-      "acknowledges, at `minSendRate`, prolong it; bytes that it sends do so to 15 times of it.",
+      "Timeout of a closing handshake, and of a client's end after our last byte. Bytes that the client " +
+      "acknowledges, at `minSendRate`, extend it; bytes that it sends extend it to at most 15 times as long.",
   },
   {
     name: "bufferTimeout",
@@ -540,7 +547,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1,
     max: DAY,
     param: "BufferTimeout",
-    text: "How long a connection waits for a buffer before the holder of the largest is closed.",
+    text: "How long a connection waits for a buffer before the holder of the largest one is closed.",
   },
   {
     name: "minReceiveRate",
@@ -550,7 +557,9 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1024 * MiB,
     param: "ReceiveRate",
-    text: "Bytes a second of a body, or of a message in pieces; less is 408, close 1008. 0: no limit.",
+    text:
+      "Minimum rate in bytes per second of a body, or of a message in pieces. If below: 408 or close 1008. 0: no " +
+      "limit.",
   },
   {
     name: "minSendRate",
@@ -561,9 +570,10 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 1024 * MiB,
     param: "SendRate",
     text:
-      "Bytes a second that a client reads of what waits for it; less is a reset. 0: no limit. A kernel acknowledges " +
-      "in steps: on Linux a client whose kernel answers has as long as 128 KiB take at this rate (546 s) for each, " +
-      "where `writeTimeout`, `idleTimeout` or `closeTimeout` gives it less.",
+      "Minimum rate in bytes per second at which a client reads what is pending. If below, the connection is " +
+      "reset. 0: no limit. A kernel acknowledges in steps: on Linux a client whose kernel responds has as long as " +
+      "128 KiB take at this rate (546 s) for each step, where `writeTimeout`, `idleTimeout` or `closeTimeout` " +
+      "would give it less.",
   },
   {
     name: "rateGrace",
@@ -582,8 +592,8 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: DAY,
     text:
-      "For a handler to be there, at the start and by `reload`: its module imported, its function settled. " +
-      "0: no limit.",
+      "Timeout for loading a handler, at the start and by `reload`: its module is imported and its function has " +
+      "settled. 0: no limit.",
   },
   {
     name: "heap",
@@ -592,8 +602,8 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 0,
     max: 1048576,
     text:
-      "MiB of old objects in the worker's heap; a handler in it that needs more ends the server. " +
-      "0: the runtime's own limit.",
+      "MiB of old objects in the worker's heap. A handler in the worker that needs more ends the server. 0: the " +
+      "runtime's own limit.",
   },
 ];
 
@@ -605,7 +615,7 @@ export const POOL_OPTIONS: readonly OptionRow<keyof PoolOptions>[] = [
     default: 4,
     min: 1,
     max: 1024,
-    text: "Threads; each handles one request at a time.",
+    text: "Number of threads. Each handles one request at a time.",
   },
   {
     name: "backlog",
@@ -613,7 +623,7 @@ export const POOL_OPTIONS: readonly OptionRow<keyof PoolOptions>[] = [
     default: 64,
     min: 0,
     max: 1048576,
-    text: "Requests that wait for a thread; more are 503 at once.",
+    text: "Requests that wait for a thread. If exceeded: 503 at once.",
   },
   {
     name: "handlerTimeout",
@@ -621,7 +631,9 @@ export const POOL_OPTIONS: readonly OptionRow<keyof PoolOptions>[] = [
     default: 30000,
     min: 0,
     max: DAY,
-    text: "Until `request` has settled, unless its client must read first; then its thread ends: 500. 0: no limit.",
+    text:
+      "Timeout of `request`, except while it waits for its client to read. If exceeded, the thread ends and the " +
+      "client gets 500. 0: no limit.",
   },
   {
     name: "heap",
@@ -629,6 +641,6 @@ export const POOL_OPTIONS: readonly OptionRow<keyof PoolOptions>[] = [
     default: 0,
     min: 0,
     max: 1048576,
-    text: "MiB of old objects in a thread's heap; a thread that needs more ends. 0: the runtime's own limit.",
+    text: "MiB of old objects in a thread's heap. A thread that needs more ends. 0: the runtime's own limit.",
   },
 ];
