@@ -28,17 +28,18 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
  * @param {readonly string[]} command
  * @param {object} options
  * @param {(bytes: Buffer) => void} [options.output] gets what it writes to stdout; else that goes to this stdout
+ * @param {boolean} [options.hasErrors] true: `output` gets what it writes to stderr, too; else that goes to this stderr
  * @param {number} [options.limit] ms after which it is killed
  * @param {Record<string, string | undefined>} [options.env] variables beside this process's
  * @returns {Promise<{ code: number, isLate: boolean }>} code −1: it could not be started, or a signal ended it
  */
-export function ended([program, ...args], { output, limit, env, ...options } = {}) {
+export function ended([program, ...args], { output, hasErrors, limit, env, ...options } = {}) {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       ...options,
       detached: true,
       env: { ...process.env, ...env },
-      stdio: ["ignore", output ? "pipe" : "inherit", "inherit"],
+      stdio: ["ignore", output ? "pipe" : "inherit", hasErrors ? "pipe" : "inherit"],
     });
     const { pid } = child;
     if (pid !== undefined) running.add(pid);
@@ -50,6 +51,7 @@ export function ended([program, ...args], { output, limit, env, ...options } = {
         endGroup(pid, "SIGKILL");
       }, limit);
     if (output) child.stdout.on("data", output);
+    if (hasErrors) child.stderr.on("data", output);
     child.once("error", () => resolve({ code: -1, isLate }));
     // What is left of it could hold its output open.
     child.once("exit", () => endGroup(pid, "SIGKILL"));

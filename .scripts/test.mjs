@@ -1,18 +1,40 @@
 // Bundles test files and runs each in a process of its own, two at a time; those that measure time, memory or what
 // the machine can do, one after the other.
 //
-//   node .scripts/test.mjs unit|e2e|runtimes|all [name …]     names select files
+//   node .scripts/test.mjs unit|e2e|runtimes|all [name …] [-t text] [--fast]
 //
-// The last line says "N passed, N failed". A file that dies, hangs or runs no test counts as failed.
+// A name selects the file NAME.test.ts; if there is none, the files whose names contain it. With `-t` only tests whose
+// names contain the text run; with `--fast`, only files that take little time. At the end each failure is listed with
+// the first line of its error. The last line says "N passed, N failed". A file that dies, hangs or runs no test counts
+// as failed. Tests import uvu; .scripts/suite.mjs stands between.
 
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import path from "node:path";
+import { parseArgs } from "node:util";
 import { root } from "./build.mjs";
 import { ended } from "./child.mjs";
 import { bundlePrograms } from "./programs.mjs";
+import { verdict } from "./report.mjs";
+import { selectFiles } from "./select.mjs";
 
-const [suite = "all", ...names] = process.argv.slice(2);
+/** Says what is wrong with the arguments, and counts as a failure. */
+function refuse(message) {
+  console.log(`${message}\n\n0 passed, 1 failed`);
+  process.exit(1);
+}
+
+function readArguments() {
+  const options = { test: { type: "string", short: "t" }, fast: { type: "boolean" } };
+  try {
+    return parseArgs({ allowPositionals: true, options });
+  } catch (error) {
+    return refuse(error.message);
+  }
+}
+
+const { positionals, values } = readArguments();
+const [suite = "all", ...names] = positionals;
 const suites = suite === "all" ? ["unit", "e2e"] : [suite];
 const outdir = path.join(root, ".cache/test");
 /** Two run at a time where there are two cores. */
@@ -25,11 +47,26 @@ const LONG = /\/(browser|cli|closures|fuzz|mutants|placements|simulator|tls)\.te
 /** Longest a file may take, in ms. */
 const LIMIT = process.env.CONFORMANCE === "full" ? 7200000 : 240000;
 
+/** Files that take seconds: each has a model, a table or processes of its own. The rest is `--fast`. */
+const SLOW = /\/(clients|differential|fuzz|runner|setup|simulator)\.test\.ts$/;
+
+let passed = 0;
+let failed = 0;
+/** Each failure as two lines: where it was, and the error. */
+const failures = [];
+
+function select(files) {
+  try {
+    return selectFiles(files, names);
+  } catch (error) {
+    return refuse(`${error.message} (${suites.join(", ")})`);
+  }
+}
+
 async function find(dir) {
   const entries = await readdir(path.join(root, "test", dir)).catch(() => []);
   return entries
     .filter((name) => name.endsWith(".test.ts"))
-    .filter((name) => names.length === 0 || names.some((wanted) => name.includes(wanted)))
     .sort()
     .map((name) => `test/${dir}/${name}`);
 }
@@ -37,34 +74,43 @@ async function find(dir) {
 /** Runs a file; what it prints comes when it ends, so that two do not mix. */
 async function run(file, built) {
   const parts = [];
+  const report = `${built}.report`;
   const { code, isLate } = await ended([process.execPath, "--enable-source-maps", built], {
     cwd: root,
     limit: LIMIT,
+    hasErrors: true,
     output: (bytes) => parts.push(bytes),
+    env: { RINGCAST_TEST_REPORT: report, RINGCAST_TEST_NAME: values.test },
   });
-  if (isLate) parts.push(Buffer.from(`\n${file}: not done after ${LIMIT / 1000} s\n`));
   const output = Buffer.concat(parts).toString();
   process.stdout.write(`\n# ${file}\n${output}`);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
-  const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
-  const sum = (label) =>
-    [...plain.matchAll(new RegExp(`^ {2}${label}: +(\\d+)`, "gm"))].reduce(
-      (n, m) => n + Number(m[1]),
-      0,
-    );
-  const passed = sum("Passed");
-  let failed = sum("Total") - passed - sum("Skipped");
-  if (failed === 0 && (code !== 0 || passed === 0)) failed = 1;
-  return { passed, failed };
+  const lines = await readFile(report, "utf8").catch(() => "");
+  const result = verdict(lines, { code, isLate, limit: LIMIT, output }, values.test !== undefined);
+  for (const { test, line } of result.failures)
+    failures.push(`${file}${test && ` › ${test}`}\n    ${line}`);
+  return result;
 }
 
 // Only what is built now: unit and e2e may run at the same time.
 for (const name of suites) await rm(path.join(outdir, name), { recursive: true, force: true });
 await mkdir(outdir, { recursive: true });
-const files = (await Promise.all(suites.map(find))).flat();
+const found = (await Promise.all(suites.map(find))).flat();
+const files = select(found).filter((file) => !values.fast || !SLOW.test(file));
 /** Not tests, but what tests run: the suite's handler, and what other runtimes run. */
-const modules = ["test/suite/suite-handler.ts"];
+const modules = [];
+if (suites.includes("e2e") || suites.includes("runtimes"))
+  modules.push("test/suite/suite-handler.ts");
 if (suites.includes("runtimes")) modules.push("test/runtimes/suite.ts", "test/runtimes/more.ts");
+/** The tests' uvu is .scripts/suite.mjs, whose uvu is uvu. */
+const wrapper = {
+  name: "suite",
+  setup({ onResolve }) {
+    const suitePath = path.join(root, ".scripts/suite.mjs");
+    onResolve({ filter: /^uvu$/ }, ({ importer }) =>
+      importer === suitePath ? { path: "uvu", external: true } : { path: suitePath },
+    );
+  },
+};
 await bundlePrograms({
   entryPoints: [...files, ...modules],
   outbase: "test",
@@ -73,10 +119,8 @@ await bundlePrograms({
   sourcemap: "linked",
   // The package itself, as its user imports it.
   external: ["ringcast", "ringcast/*"],
+  plugins: [wrapper],
 });
-
-let passed = 0;
-let failed = 0;
 
 async function runAll(queue) {
   for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
@@ -94,5 +138,6 @@ const together = files
   .sort((a, b) => Number(LONG.test(b)) - Number(LONG.test(a)));
 await Promise.all(Array.from({ length: LANES }, () => runAll(together)));
 await runAll(files.filter((file) => ALONE.test(file)));
+if (failures.length > 0) console.log(`\nFailures:\n  ${failures.join("\n  ")}`);
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exit(failed > 0 || passed === 0 ? 1 : 0);

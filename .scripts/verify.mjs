@@ -20,7 +20,9 @@ async function run([name, ...args]) {
       text += bytes;
     },
   });
-  const [, passed = 0, failed = 0] = /^(\d+) passed, (\d+) failed$/m.exec(text) ?? [];
+  // A test that fails may have printed such a line, too.
+  const counts = [...text.matchAll(/^(\d+) passed, (\d+) failed$/gm)];
+  const [, passed = 0, failed = 0] = counts.at(-1) ?? [];
   const isWrong = code !== 0 || Number(passed) === 0;
   return { passed: Number(passed), failed: Number(failed) || Number(isWrong) };
 }

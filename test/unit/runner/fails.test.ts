@@ -1,0 +1,15 @@
+// Its tests fail, each in another way.
+
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+
+const it = suite("fails");
+
+it("compares", () => assert.is(1 + 1, 3));
+it("compares, with a message", () => assert.equal([1], [2], "the list"));
+it("throws no error", () => {
+  throw "a string";
+});
+it("passes", () => undefined);
+
+it.run();

@@ -1,0 +1,3 @@
+// It throws while it is loaded.
+
+throw new URIError("not today");
