@@ -202,6 +202,7 @@ export function respond(
     engine.scratch,
     fieldsLength,
   );
+  // mutant stop-answer: if (engine.stopping != 0) { finishWith(c, CloseReason.Ok); return Outcome.Ok; }
   if (end == 0) return Outcome.TooLarge;
   const bare = isBare(c, status);
   if (queue(c, head, end, body, bare ? 0 : bodyLength)) finishRequest(c, persistent != 0);

@@ -1,7 +1,7 @@
 // A client: its socket in memory, the bytes that have arrived, taken apart, and what it may still do.
 //
 // Invariant: each answer and frame is told to the judge once, as soon as it is whole; nothing arrives after the last
-// answer of a connection, or after a Close; a pong answers a ping, in their order; the client's end is told once.
+// answer of a connection, or after a Close; a pong answers a ping, in their order; each side's end is told once.
 
 import { latin1 } from "../../host/shared/text/text";
 import type { MemorySocket } from "../../worker/net/memory";
@@ -69,6 +69,8 @@ export class Client {
   cause: string | undefined;
   lapsed: string | undefined;
   #isNoted = false;
+  /** The judge has been told that the server has half-closed. */
+  #isFinished = false;
 
   constructor(id: number, socket: MemorySocket, manners: Manners, around: Surroundings) {
     this.id = id;
@@ -143,6 +145,11 @@ export class Client {
     if (bytes.length > 0) this.#parts.push(bytes);
     this.rest += bytes.length;
     if (this.rest > 0 && (this.rest >= this.#needed || this.socket.ended)) this.#takeAll();
+    const isFinished = this.socket.ended && this.socket.gone === "";
+    if (isFinished && !this.#isFinished) {
+      this.#isFinished = true;
+      this.#around.judge.finished(this);
+    }
     if (!this.#manners.polite || this.hasEnded || this.hasReset) return;
     if (this.phase === "closed" && !this.isDone) {
       this.isDone = true;

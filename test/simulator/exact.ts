@@ -72,6 +72,7 @@ export class Exact extends Model implements Judge {
     this.quiet();
   }
 
-  // The model knows what handlers send.
+  // The model knows what handlers send, and when a connection ends.
   echoed(): void {}
+  finished(): void {}
 }

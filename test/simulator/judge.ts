@@ -22,6 +22,8 @@ export interface Court {
   readonly settings: Settings;
   /** The topics of each client whose WebSocket is open, as the worker knows. */
   readers(): Map<Client, readonly number[]>;
+  /** True when the handler has been called with the request of this tag. */
+  isHandled(tag: number): boolean;
 }
 
 export interface Judge {
@@ -50,6 +52,8 @@ export interface Judge {
 
   answer(client: Client, answer: Arrived): void;
   frame(client: Client, frame: Frame): void;
+  /** The server has half-closed, and the client has read everything before that. */
+  finished(client: Client): void;
   /** Nothing is under way. */
   quiet(): void;
   /** Everybody has read everything, and every handler has settled. */

@@ -2,7 +2,8 @@
 //
 // Invariant, for each client: a message is one that was accepted for it, is whole, and comes once, in the order of the
 // calls, messages for it alone and publications together. An answer is the one to its oldest request, or a refusal.
-// What was accepted has arrived when everybody has read everything, or the client has ended.
+// What was accepted has arrived when everybody has read everything, or the connection has ended. A request that the
+// handler was called with is answered before the server half-closes; one that arrives later need not be (RFC 9112 9.5).
 
 import type { Client } from "./client";
 import { bodyOf, LARGE_BYTES, STATIC_BYTES, piecesOf, tagOf } from "./content";
@@ -21,9 +22,19 @@ interface Entry extends Message {
   readonly order: number;
 }
 
+/** An answer that is owed. */
+interface Owed {
+  /** The request's. */
+  readonly tag: number;
+  readonly status: number;
+  readonly body: string;
+}
+
+/** The tag of a request that no handler is called with. */
+const UNHANDLED = -1;
+
 interface Book {
-  /** Statuses and bodies of the answers that are owed. */
-  readonly answers: { readonly status: number; readonly body: string }[];
+  readonly answers: Owed[];
   /** Messages that must arrive. */
   readonly owed: Set<Entry>;
   /** Topics that it has ever subscribed to. */
@@ -34,9 +45,9 @@ interface Book {
 }
 
 /** The body of the answer to a request that is handled. */
-function answerTo({ tag, method, how, size }: Ask): { status: number; body: string } {
-  const text = (body: string): { status: number; body: string } => {
-    return { status: 200, body: method === "HEAD" ? "" : body };
+function answerTo({ tag, method, how, size }: Ask): Owed {
+  const text = (body: string): Owed => {
+    return { tag, status: 200, body: method === "HEAD" ? "" : body };
   };
   switch (how) {
     case "static":
@@ -51,7 +62,7 @@ function answerTo({ tag, method, how, size }: Ask): { status: number; body: stri
     case "empty":
     case "reject":
     case "die":
-      return { status: 500, body: "" };
+      return { tag, status: 500, body: "" };
     // The head of a broken answer arrives, and to HEAD that is all.
     default:
       return text(`${tag} ${bodyOf(tag, size)}`);
@@ -89,16 +100,17 @@ export class Ledger implements Judge {
     if (ask.expect) book.expects = true;
     // A handler that does not wait for the body answers a part of a request, too.
     const isAnswered = isWhole || ask.how === "up-early";
-    book.answers.push(isAnswered ? answerTo(ask) : { status: 0, body: "" });
+    book.answers.push(isAnswered ? answerTo(ask) : { tag: UNHANDLED, status: 0, body: "" });
   }
 
   broken(client: Client, status: number): void {
-    this.#book(client).answers.push({ status, body: "" });
+    this.#book(client).answers.push({ tag: UNHANDLED, status, body: "" });
   }
 
-  upgraded(client: Client, _tag: number, _offer: number, how: OpenHow): void {
+  upgraded(client: Client, tag: number, _offer: number, how: OpenHow): void {
     const { answers } = this.#book(client);
-    answers.push(how === "refuse" ? { status: 403, body: "no" } : { status: 101, body: "" });
+    const isRefused = how === "refuse";
+    answers.push({ tag, status: isRefused ? 403 : 101, body: isRefused ? "no" : "" });
   }
 
   answer(client: Client, { status, phrase, body }: Arrived): void {
@@ -114,6 +126,12 @@ export class Ledger implements Judge {
     if (isRefusal && (body === "" || body === `${phrase}\n`)) return;
     const wanted = owed ? `${owed.status} ${owed.body.slice(0, 60)}` : "nothing";
     client.fail(`${status} ${body.slice(0, 60)} has arrived, ${wanted} is owed`);
+  }
+
+  finished(client: Client): void {
+    if (client.phase !== "http" || client.hasEnded) return;
+    const { length } = this.#book(client).answers.filter(({ tag }) => this.#court.isHandled(tag));
+    if (length > 0) client.fail(`the server has half-closed, ${length} answers lack`);
   }
 
   // ---- messages --------------------------------------------------------------------------------------------
@@ -187,7 +205,8 @@ export class Ledger implements Judge {
       if (first) client.fail(`${owed.size} messages lack, the first ${first.tag}`);
     }
     for (const [client, { answers }] of this.#books) {
-      const isOpen = client.socket.gone === "" && !client.hasEnded && client.why === undefined;
+      const { ended, gone } = client.socket;
+      const isOpen = gone === "" && !ended && !client.hasEnded && client.why === undefined;
       if (isOpen && client.phase === "http" && !client.isDone && answers.length > 0)
         client.fail(`${answers.length} answers lack`);
     }

@@ -3,9 +3,10 @@
 // Invariant: the bytes of a write that is outstanding are, until it completes, those that were handed over. This is
 // what the ring's invariant is for: tail <= min(done) + capacity.
 
-import type { Accept, Link, Sink } from "../../worker/net/transport";
+import type { MeasuredLink } from "../../worker/net/memory";
+import type { Accept, Link, SendQueue, Sink } from "../../worker/net/transport";
 
-class WatchedLink implements Link, Sink {
+class WatchedLink implements MeasuredLink, Sink {
   readonly #link: Link;
   readonly #watch: Watch;
   #sink: Sink | undefined;
@@ -37,8 +38,8 @@ class WatchedLink implements Link, Sink {
     return this.#link.remoteAddress;
   }
 
-  get queued(): number {
-    return (this.#link as Link & { readonly queued: number }).queued;
+  get queue(): SendQueue {
+    return (this.#link as MeasuredLink).queue;
   }
 
   write(view: Uint8Array): boolean {

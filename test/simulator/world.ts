@@ -220,6 +220,10 @@ export class World implements Scene, Court {
     return found;
   }
 
+  isHandled(tag: number): boolean {
+    return this.asks.get(tag)?.isHandled === true;
+  }
+
   /** Nothing is under way between the threads. */
   get isQuiet(): boolean {
     const isClear = this.application?.outlet.isClear ?? true;

@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isFailure, perform } from "../simulator/simulator";
 import { scriptOf } from "../simulator/author";
-import { type Settings, type Step, TOPICS } from "../simulator/steps";
+import { PLACES, type Settings, type Step, TOPICS } from "../simulator/steps";
 import { World } from "../simulator/world";
 
 const found = suite("found");
@@ -68,6 +68,30 @@ for (const [name, end] of Object.entries(ENDS)) {
       await world.end();
     },
   );
+}
+
+for (const place of PLACES) {
+  found(`a request that arrives after a shutdown need not be answered (${place})`, async () => {
+    const slow = { buffer: 64, prompt: false, polite: false } as const;
+    const ask = { method: "POST", how: "up", framing: "length", minor: 1, close: false } as const;
+    const request = (tag: number): Step => {
+      const asks = [{ ...ask, tag, size: 5000, expect: false }];
+      return { kind: "request", client: 0, asks, cut: WHOLE, pause: 50 };
+    };
+    // The client has not read its first answer, does not end its side, and lingers until everything is judged.
+    const steps: Step[] = [
+      { kind: "connect", client: 0, ...slow, pause: 0 },
+      { kind: "configure", name: "closeTimeout", value: 5000, pause: 0 },
+      request(0),
+      { kind: "shutdown", drainMs: 0, pause: 50 },
+      request(1),
+    ];
+    const drawn = scriptOf(1, "stress", 0).settings;
+    const params = { ...drawn.params, ReplyPoolBytes: 65536, ReceivePoolBytes: 1048576 };
+    const result = await perform({ settings: { ...drawn, place, params }, steps });
+    if (isFailure(result)) throw new Error(result.message);
+    assert.is(result.requests, 1);
+  });
 }
 
 found.run();

@@ -191,7 +191,12 @@ interface PairSizes {
   readonly lumpBytes: number;
 }
 
-class Pair implements Link {
+/** A link whose send queue can be read. */
+export interface MeasuredLink extends Link {
+  readonly queue: SendQueue;
+}
+
+class Pair implements MeasuredLink {
   readonly remoteAddress: string;
   readonly #limit: number;
   readonly #lump: number;
@@ -457,7 +462,7 @@ export class MemoryNet implements Transport {
 
   /** Exact, and told in a moment. */
   readonly queues: ReadQueues = (links, told) => {
-    this.#clock.defer(() => told(links.map((link) => (link as Pair).queue)));
+    this.#clock.defer(() => told(links.map((link) => (link as MeasuredLink).queue)));
   };
 
   async listen(_options: unknown, window: Uint8Array, accept: Accept): Promise<Listener> {
