@@ -29,9 +29,10 @@ function shown(value) {
   return text.length > VALUE_LENGTH ? `${text.slice(0, VALUE_LENGTH)}…` : text;
 }
 
-/** An error in one line. A comparison's own message says nothing, so its values follow. */
+/** An error in one line. A colon at its end announces the next; of a comparison without a message, the values. */
 function lineOf({ name, message, generated, operator, actual, expects }) {
-  const [first = ""] = message.split("\n");
+  const [head = "", ...rest] = message.split("\n").filter((text) => text.trim() !== "");
+  const first = head.endsWith(":") && rest.length > 0 ? `${head} ${rest[0]}` : head;
   const line = name === "Assertion" ? first : `${name}: ${first}`;
   if (!generated || (operator !== "is" && operator !== "equal")) return line;
   return `${line} ${shown(actual)} instead of ${shown(expects)}`;

@@ -11,7 +11,7 @@ export interface Tool {
 
 export const TOOLS: readonly Tool[];
 
-export function findTool(tool: Tool): string | undefined;
+export function findTool(tool: Tool, libraries?: readonly string[]): string | undefined;
 
 export function byHand(tools: readonly Tool[], system: { id: string; like: string }): string[];
 

@@ -1,5 +1,5 @@
-// The programs that tests need beside Node and npm's packages. This is the only place that knows their paths, their
-// Debian packages and the tests that need them: a new tool is a row here, and `toolPath` in its test.
+// The programs and libraries that tests need beside Node and npm's packages. This is the only place that knows their
+// paths, their Debian packages and the tests that need them: a new tool is a row here, and `toolPath` in its test.
 //
 // It runs before npm has installed anything, and within bundled tests: it imports nothing but Node.
 
@@ -10,7 +10,7 @@ import path from "node:path";
  * @typedef {object} Tool
  * @property {string} name
  * @property {string} variable environment variable with another path
- * @property {string} file program, looked for in `FOLDERS`; or an absolute path
+ * @property {string} file program or library (`*.so.*`), looked for in `FOLDERS` or `LIBRARIES`; or an absolute path
  * @property {string} debian package of Debian 12 and 13
  * @property {string} why
  * @property {readonly string[]} tests files of test/e2e and test/runtimes, without `.test.ts`
@@ -53,12 +53,27 @@ export const TOOLS = [
     why: "the bench sends its requests with it",
     tests: ["bench"],
   },
+  {
+    name: "libatomic",
+    variable: "RINGCAST_LIBATOMIC",
+    file: "libatomic.so.1",
+    debian: "libatomic1",
+    why: "Node 26 does not start without this library",
+    tests: ["package", "runtimes"],
+  },
 ];
 
 /** Where programs are looked for. An ordinary user's PATH has no sbin. */
 const FOLDERS = [...(process.env.PATH ?? "").split(":"), "/usr/local/sbin", "/usr/sbin"].filter(
   (folder) => path.isAbsolute(folder),
 );
+
+/** Where libraries are looked for: Debian has a folder for each architecture. */
+const LIBRARIES = [
+  `/usr/lib/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`,
+  "/usr/lib64",
+  "/usr/lib",
+];
 
 const isFile = (file) => statSync(file, { throwIfNoEntry: false })?.isFile() === true;
 
@@ -68,17 +83,19 @@ const isSnap = (file) => realpathSync(file) === "/usr/bin/snap";
 /**
  * Path of a tool; undefined when it is missing.
  * @param {Tool} tool
+ * @param {readonly string[]} [libraries] folders of libraries
  * @throws {Error} when its variable names no file
  */
-export function findTool({ file, variable }) {
+export function findTool({ file, variable }, libraries = LIBRARIES) {
   const named = process.env[variable];
   if (named) {
     if (isFile(named)) return named;
     throw new Error(`${variable}: ${JSON.stringify(named)} is not a file`);
   }
-  return FOLDERS.map((folder) => path.resolve(folder, file)).find(
-    (full) => isFile(full) && !isSnap(full),
-  );
+  const folders = file.includes(".so.") ? libraries : FOLDERS;
+  return folders
+    .map((folder) => path.resolve(folder, file))
+    .find((full) => isFile(full) && !isSnap(full));
 }
 
 /** The command that installs tools on Debian. @param {readonly Tool[]} tools */

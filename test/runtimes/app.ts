@@ -6,6 +6,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { toolPath } from "../../.scripts/tools.mjs";
 import { blocksOf } from "../lib/readme";
 
 export const root = process.cwd();
@@ -18,6 +19,12 @@ export function programOf(...names: readonly string[]): string {
   const found = names.map((name) => path.join(tools, name)).find((file) => existsSync(file));
   if (!found) throw new Error(`not installed: ${names.join(" or ")} (npm run test:matrix)`);
   return found;
+}
+
+/** Node 26. @throws Error when it, or the library that it needs, is not installed */
+export function node26(): string {
+  toolPath("libatomic");
+  return programOf("node-26/bin/node");
 }
 
 interface Ran {

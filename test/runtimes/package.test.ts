@@ -16,7 +16,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../lib/browser";
 import { withWebServer } from "../e2e/web";
-import { example, giveAs, makeApp, programOf, read, root, run, start } from "./app";
+import { example, giveAs, makeApp, node26, programOf, read, root, run, start } from "./app";
 
 const test = suite("package");
 /**
@@ -160,7 +160,7 @@ for (const [resolution, module] of [
   }
 }
 
-const nodes = [process.execPath, programOf("node-24/bin/node"), programOf("node-26/bin/node")];
+const nodes = [process.execPath, programOf("node-24/bin/node"), node26()];
 
 test("each entry point can be imported, and required where Node can", async () => {
   const names = JSON.stringify(onServers.map(({ name }) => name));

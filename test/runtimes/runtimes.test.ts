@@ -6,7 +6,7 @@ import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
-import { type App, example, give, makeApp, programOf, run, start } from "./app";
+import { type App, example, give, makeApp, node26, programOf, run, start } from "./app";
 
 /** Results as test/runtimes/suite.ts and more.ts print them. */
 interface Result {
@@ -32,7 +32,7 @@ const RUNTIMES: readonly {
   readonly more?: readonly string[];
 }[] = [
   { name: "node 24", command: () => [programOf("node-24/bin/node")] },
-  { name: "node 26", command: () => [programOf("node-26/bin/node")] },
+  { name: "node 26", command: () => [node26()] },
   {
     name: "deno",
     command: () => [deno(), "run", "--no-prompt", "--allow-net", "--allow-read=."],

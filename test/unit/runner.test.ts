@@ -75,6 +75,7 @@ runner("each failure is listed with its reason, and a missing tool with how to i
     fails: [
       "compares: Expected values to be strictly equal: 2 instead of 3",
       "compares, with a message: the list",
+      "lists what is wrong: Error: wrong are: this",
       "throws no error: Error: 'a string' was thrown",
     ],
     import: [": URIError: not today"],
@@ -88,7 +89,7 @@ runner("each failure is listed with its reason, and a missing tool with how to i
   const { code, failures, lastLine } = run(names, { PATH: "", RINGCAST_WRK: "" });
   assert.equal(failures, failing);
   // Tests that a hook kept from running count as failed: two of `before`, one of `missing`.
-  assert.equal([code, lastLine], [1, "3 passed, 14 failed"]);
+  assert.equal([code, lastLine], [1, "3 passed, 15 failed"]);
 });
 
 runner.run();

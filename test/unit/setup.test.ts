@@ -15,7 +15,7 @@ import os from "node:os";
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { TOOLS, type Tool, byHand } from "../../.scripts/tools.mjs";
+import { TOOLS, type Tool, byHand, findTool } from "../../.scripts/tools.mjs";
 import { isRunning } from "../lib/process";
 
 const setup = suite("set-up");
@@ -77,6 +77,27 @@ setup("a test that needs a missing tool fails, and says how to install it", asyn
   assert.is(code, 1);
   const command = "apt-get install -y --no-install-recommends wrk";
   assert.match(output, `there is no wrk: ${command}, or its path in RINGCAST_WRK\n`);
+});
+
+setup("a library is looked for in the library folders, not in those of programs", () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "ringcast-library-"));
+  try {
+    const [library] = wanted("libatomic");
+    assert.ok(library);
+    const file = path.join(folder, "libatomic.so.1");
+    const found = (): string | undefined => findTool(library, ["/nowhere", folder]);
+    assert.is(found(), undefined);
+    writeFileSync(file, "");
+    assert.is(found(), file);
+    assert.is(findTool({ ...library, file: "sh" }, [folder])?.endsWith("/bin/sh"), true);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+setup("without libatomic Debian installs libatomic1", () => {
+  const [, line] = byHand(wanted("libatomic"), { id: "debian", like: "" });
+  assert.is(line, "sudo apt-get install -y --no-install-recommends libatomic1");
 });
 
 setup("on Debian one command installs all", () => {

@@ -7,6 +7,9 @@ const it = suite("fails");
 
 it("compares", () => assert.is(1 + 1, 3));
 it("compares, with a message", () => assert.equal([1], [2], "the list"));
+it("lists what is wrong", () => {
+  throw new Error("wrong are:\n\nthis\nthat");
+});
 it("throws no error", () => {
   throw "a string";
 });
