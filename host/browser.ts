@@ -1,8 +1,8 @@
-// `ringcast/browser`: the server within a page, for tests of a front end. The engine runs in a Web Worker; the
-// page's WebSockets and fetches go to it as real frames and real HTTP, over byte channels instead of sockets.
+// `ringcast/browser`: the server within a page, for tests of a front end. The engine runs in a Web Worker. The page's
+// WebSockets and fetches reach it as real frames and real HTTP, over byte channels instead of sockets.
 //
-// Invariant: nothing of the page is changed until `install`, and all of it is as before after `uninstall` and
-// after the end of the server.
+// Invariant: nothing in the page changes before `install`. After `uninstall`, and after the server's end, everything
+// that `install` replaced is restored.
 
 import * as Comlink from "comlink";
 import type { Connect, Start } from "../worker/entry/page";
@@ -25,7 +25,7 @@ export { type Plan, type PlanRow, plan } from "./options/plan";
 export type { Match } from "./page/install";
 export type { Server } from "./server";
 
-/** Options that are about sockets, files and threads, which a page has none of. */
+/** Options for sockets, files and threads, which a page does not have. */
 const FOREIGN = [
   ...["port", "hostname", "backlog", "path", "fd", "tls", "noDelay", "tcpKeepAlive", "ipv6Only"],
   "pool",
@@ -45,57 +45,58 @@ type Foreign =
     )
   | "pool";
 
-/** Options of `serve` in a page: those of the server, but for sockets, files and pools. */
+/** Options of `serve` in a page: those of the server, without sockets, files and pools. */
 export interface BrowserOptions extends Omit<Options, Foreign> {
   /**
-   * The origin that the server is at: where relative URLs are meant from, what `install` takes over, and the
-   * Origin its clients send. Default "http://ringcast.test"; `location.origin` for a front end that asks its own.
+   * The origin of the server: the base of relative URLs, the origin that `install` replaces, and the Origin that its
+   * clients send. Default "http://ringcast.test". Use `location.origin` for a front end that requests its own origin.
    */
   origin?: string | URL;
-  /** Where the worker's module is, "ringcast/browser/worker", when a bundler moved it; or how to start it. */
+  /** URL of the worker's module, "ringcast/browser/worker", when a bundler moved it; or a function that starts it. */
   worker?: string | URL | (() => Worker);
-  /** The engine: compiled, or the URL of engine.wasm. Default: the one that the worker's module imports. */
+  /** The engine, compiled, or the URL of engine.wasm. Default: the engine that the worker's module imports. */
   wasm?: WebAssembly.Module | string | URL;
 }
 
-/** What `install` takes over. */
+/** Options of `install`. */
 export interface InstallOptions {
   /**
-   * URLs that go to the server: of an origin or several (ws counts as http, wss as https), those that a pattern
-   * matches, those that a function says yes to. Default: the server's `origin`.
+   * URLs that go to the server: those of an origin or of several (ws counts as http, wss as https), those that a
+   * pattern matches, or those for which a function returns true. Default: the server's `origin`.
    */
   match?: Match;
 }
 
 /** A server within the page. */
 export interface BrowserServer extends Omit<Server, "address"> {
-  /** Where it is. */
+  /** The server's origin. */
   readonly origin: string;
-  /** The standard WebSocket, connecting to this server whatever the host of its URL. */
+  /** A standard WebSocket class that connects to this server, whatever host its URL names. */
   readonly WebSocket: typeof WebSocket;
-  /** The standard fetch, asking this server whatever the host of its URL. */
+  /** A standard fetch that sends its requests to this server, whatever host its URL names. */
   readonly fetch: typeof fetch;
   /**
-   * Replaces the page's WebSocket and fetch for URLs that match; the others go on to what was there before.
-   * @returns what `uninstall` does @throws TypeError for a match that is none; Error when it is installed already
+   * Replaces the page's WebSocket and fetch for URLs that match. Other URLs use the ones that were there before.
+   * @returns a function that does the same as `uninstall`
+   * @throws TypeError for an invalid match; Error when it is installed already
    */
   install(options?: InstallOptions): () => void;
-  /** Puts back what `install` replaced; the end of the server does so too. */
+  /** Restores what `install` replaced. The end of the server does the same. */
   uninstall(): void;
-  /** Connects a client of bytes. @internal */
+  /** Connects a client that exchanges bytes. @internal */
   connect(user: LineUser): Line;
 }
 
-/** ms for what the worker said last to come, once it has ended. */
+/** Time in ms for the worker's last bytes to arrive after its end. Then connections that are still open are lost. */
 const LAST_WORDS = 100;
 
-/** @throws TypeError */
+/** Returns the origin of an option. @throws TypeError */
 function readOrigin(value: string | URL = "http://ringcast.test"): string {
   let url: URL | undefined;
   try {
     url = new URL(value);
   } catch {
-    // Told below.
+    // Reported below.
   }
   if (!url || !/^https?:$/.test(url.protocol))
     throw new TypeError(
@@ -104,7 +105,7 @@ function readOrigin(value: string | URL = "http://ringcast.test"): string {
   return url.origin;
 }
 
-/** Compiles the engine, unless the embedded one is to be used. @throws TypeError, CompileError */
+/** Compiles the engine; undefined to use the embedded one. @throws TypeError, CompileError */
 async function readModule(wasm: BrowserOptions["wasm"]): Promise<WebAssembly.Module | undefined> {
   if (wasm === undefined || wasm instanceof WebAssembly.Module) return wasm;
   if (typeof wasm !== "string" && !(wasm instanceof URL))
@@ -114,7 +115,7 @@ async function readModule(wasm: BrowserOptions["wasm"]): Promise<WebAssembly.Mod
   return WebAssembly.compile(await response.arrayBuffer());
 }
 
-/** Starts the worker of a module that stands beside this one, or where the user says. @throws TypeError */
+/** Starts the worker from the module beside this one, or from the user's URL or function. @throws TypeError */
 function startWorker(worker: BrowserOptions["worker"]): Worker {
   if (worker === undefined)
     return new Worker(new URL("./browser-worker.js", import.meta.url), { type: "module" });
@@ -124,7 +125,7 @@ function startWorker(worker: BrowserOptions["worker"]): Worker {
   return new Worker(worker, { type: "module" });
 }
 
-/** The options as the server knows them. @throws TypeError for one that a page has not */
+/** Returns the options of the server. @throws TypeError for an option that does not apply in a page */
 function serverOptions(options: BrowserOptions): Options {
   const { origin, worker, wasm, ...rest } = options;
   for (const name of FOREIGN) {
@@ -134,11 +135,11 @@ function serverOptions(options: BrowserOptions): Options {
   return rest;
 }
 
-/** A thread of a page's: a Web Worker. */
+/** Returns a function that starts the server's thread in a Web Worker. */
 function threadOf(worker: Worker, module: WebAssembly.Module | undefined): StartThread {
   return (data, events) => {
     worker.addEventListener("message", ({ data }: MessageEvent<Notice>) => {
-      // Those without the mark are Comlink's.
+      // Messages without the mark belong to Comlink.
       if (data instanceof ArrayBuffer || "ringcast" in data) events.notice(data);
     });
     worker.addEventListener("error", (event) => {
@@ -203,7 +204,7 @@ class PageServer extends RunningServer implements BrowserServer {
     return line;
   }
 
-  /** The server has ended. */
+  /** Cleans up after the server's end. */
   #leave(): void {
     this.uninstall();
     this.#hasEnded = true;
@@ -231,14 +232,14 @@ class PageServer extends RunningServer implements BrowserServer {
 }
 
 /**
- * Starts a server in a Web Worker of this page. A handler module is imported there; functions stay on the page.
+ * Starts a server in a Web Worker of this page. A handler module is imported in the worker. Functions run on the page.
  * @throws as `serve` of "ringcast"
  */
 export function serve(options: BrowserOptions = {}): Promise<BrowserServer> {
   return unawaited(start(options), "serve", [...SERVER_NAMES, ...PAGE_NAMES]);
 }
 
-/** Members that a server in a page has beside those of any server. */
+/** Members of a server in a page in addition to those of any server. */
 const PAGE_NAMES = ["origin", "WebSocket", "fetch", "install", "uninstall"];
 
 async function start(options: BrowserOptions): Promise<BrowserServer> {

@@ -1,48 +1,48 @@
-// `ringcast/client`: a WebSocket that comes back, for pages and for programs. It works with any server and needs
-// nothing of the package: no import, one small file.
+// `ringcast/client`: a WebSocket that reconnects, for pages and programs. It works with any server, and is one small
+// file without imports.
 //
-// Invariant: there is a socket, or a timer that will make one, never both; after the end there is neither. Of a
-// socket that has been given up nothing is heard.
+// Invariant: there is either a socket or a timer that will make one, never both. After the end there is neither. Events
+// of a socket that was given up are ignored.
 
-/** What a message may be. */
+/** Data of a message: text or bytes. */
 export type Data = string | ArrayBuffer | ArrayBufferView;
 
-/** A message that is due at each opening; or a function that makes it then, as for "from where I had come to". */
+/** A message to send at each opening, or a function that makes it then, such as "resume from position n". */
 export type Subscription = Data | (() => Data);
 
-/** How a connection ended, or that none came about: then the code is 1006. */
+/** How a connection ended. When it never opened, the code is 1006. */
 export interface Ending {
   /** The close code (RFC 6455 7.4). */
   readonly code: number;
-  /** The text of the server's Close. */
+  /** The reason in the server's Close frame. */
   readonly reason: string;
 }
 
-/** What `onLost` is told. */
+/** The argument of `onLost`. */
 export interface Lost extends Ending {
-  /** Of the tries to come back the one that is next, from 1; it begins anew when a connection has lasted. */
+  /** Number of the next attempt to reconnect, from 1. It restarts at 1 after a connection that lasted `maxDelay`. */
   readonly attempt: number;
-  /** Until that try, in ms; undefined when `retry` says that there will be none. */
+  /** Time until that attempt, in ms; undefined when `retry` returned false, so that there is none. */
   readonly delay: number | undefined;
 }
 
-/** What of a WebSocket is used: those of browsers, Node, Deno, Bun and `ws` have it. */
+/** The part of a WebSocket that is used. Those of browsers, Node, Deno, Bun and `ws` have it. */
 export interface Socket {
   /** Set to "arraybuffer". */
   binaryType: string;
-  /** 1: open. */
+  /** The state; 1: open. */
   readonly readyState: number;
-  /** Told when it has opened. */
+  /** Called when the socket has opened. */
   onopen: ((event: never) => void) | null;
-  /** Told of each message: its `data`. */
+  /** Called for each message, with an event that has its `data`. */
   onmessage: ((event: never) => void) | null;
-  /** Told when it has ended: its `code` and `reason`. */
+  /** Called when the socket has closed, with an event that has `code` and `reason`. */
   onclose: ((event: never) => void) | null;
-  /** Told of errors; `onclose` follows. */
+  /** Called for errors; `onclose` follows. */
   onerror: ((event: never) => void) | null;
   /** Sends a message. */
   send(data: Data): void;
-  /** Closes it. */
+  /** Closes the socket. */
   close(code?: number, reason?: string): void;
 }
 
@@ -51,90 +51,90 @@ export interface ConnectOptions {
   /** Subprotocols to offer. */
   protocols?: string | string[];
   /**
-   * Longest wait before the first try to come back, in ms: 1 … `maxDelay`, default 1000. The bound doubles with each
-   * try that fails. Each wait is a random part of its bound, so that those who were lost together come back one by one.
+   * Longest wait before the first attempt to reconnect, in ms: 1 … `maxDelay`, default 1000. This bound doubles with
+   * each attempt that fails. Each wait is a random part of its bound, so that clients that were disconnected together
+   * do not reconnect all at once.
    */
   delay?: number;
   /**
-   * Longest wait before any try, in ms: 1 … 2147483647, default 30000. A connection that has lasted as long makes the
-   * waits begin anew; one that is lost before does not, so a server that ends what it has just accepted is not
-   * hurried.
+   * Longest wait before any attempt, in ms: 1 … 2147483647, default 30000. After a connection that lasted at least as
+   * long, the bound starts again at `delay`. After a shorter one it keeps growing, so that a server that closes
+   * connections right after accepting them is not flooded.
    */
   maxDelay?: number;
   /** Messages to send at each opening, the first one included, in this order, before `onBack`. */
   subscriptions?: Iterable<Subscription>;
-  /** Whether to come back after this. Default: always, but for the codes 4000 … 4999, which are the application's. */
+  /** Decides whether to reconnect. Default: yes, except after the application's own codes, 4000 … 4999. */
   retry?: (ending: Ending) => boolean;
-  /** What to connect by; default: the global WebSocket. */
+  /** The WebSocket class to use; default: the global one. */
   WebSocket?: new (
     url: string,
     protocols?: string | string[],
   ) => Socket;
-  /** Told of each message: text as a string, bytes as an ArrayBuffer. */
+  /** Called for each message: text as a string, bytes as an ArrayBuffer. */
   onMessage?: (data: string | ArrayBuffer) => void;
-  /** Told of each ending that `close` did not ask for, and of each try that failed. */
+  /** Called when a connection was lost (not after `close`), and when an attempt failed. */
   onLost?: (lost: Lost) => void;
-  /** Told of each opening; `first` is true for the first one, where nothing has been missed. */
+  /** Called at each opening. `first` is true for the first one, before which no message can have been missed. */
   onBack?: (opening: { readonly first: boolean }) => void;
 }
 
-/** A WebSocket that comes back. */
+/** A WebSocket that reconnects. */
 export interface Connection {
-  /** True when `send` would send. */
+  /** True while the socket is open, so that `send` sends. */
   readonly isOpen: boolean;
-  /** Sends a message. False: it is not open, and the message was not sent and will not be. */
+  /** Sends a message. @returns false when the socket is not open: the message is dropped */
   send(data: Data): boolean;
-  /** Sends a message now, if it is open, and at each opening to come. One that is there already is left as it is. */
+  /** Sends a message now, if the socket is open, and at each later opening. A message already subscribed is ignored. */
   subscribe(subscription: Subscription): void;
-  /** From now on that message, or what that function makes, is not sent at openings. The server is told by `send`. */
+  /** Stops sending that message, or what that function makes, at openings. To notify the server, use `send`. */
   unsubscribe(subscription: Subscription): void;
-  /** Ends it for good; nobody is told. The arguments are those of WebSocket's `close`. */
+  /** Closes the connection for good, without a call of `onLost`. The arguments are those of WebSocket's `close`. */
   close(code?: number, reason?: string): void;
 }
 
-/** Most that a timer can wait, in ms. */
+/** Longest delay of a timer in ms. With a longer one it would fire at once. */
 const LONGEST = 2147483647;
 
 const OPEN = 1;
 
-/** Of those that end without a word. */
+/** The ending of a socket that closed without a Close frame. */
 const UNCLEAN: Ending = { code: 1006, reason: "" };
 
 const nothing = (): void => undefined;
 const now = (): number => performance.now();
 
-/** The page, or what is there instead of one: it may have no `document`, `location`, `addEventListener`. */
+/** The page's global object, or another runtime's, which may lack `document`, `location`, `addEventListener`. */
 const scope = globalThis;
 
 function refuse(name: string, value: unknown, what: string, Kind = TypeError): never {
   throw new Kind(`${name}: ${value} is not ${what}`);
 }
 
-/** @throws TypeError, RangeError naming the option and its range */
+/** Checks a delay. @throws TypeError, RangeError naming the option and its range */
 function checkDelay(name: string, value: unknown, max: number): void {
   const isNumber = typeof value === "number";
   if (isNumber && value >= 1 && value <= max) return;
   refuse(name, value, `a number of ms from 1 to ${max}`, isNumber ? RangeError : TypeError);
 }
 
-/** The address of a WebSocket. @throws TypeError when it is none */
+/** Returns the address of a WebSocket. @throws TypeError when the URL is not one of ws or http */
 function addressOf(url: string | URL): string {
   try {
     const address = `${new URL(url, scope.location?.href)}`.replace(/^http/, "ws");
     if (/^ws/.test(address)) return address;
   } catch {
-    // Told below.
+    // Reported below.
   }
   return refuse("url", url, "a URL of ws or http");
 }
 
 /**
- * Connects, and whenever the connection is lost connects again, until `close`.
+ * Connects, and reconnects whenever the connection is lost, until `close`.
  *
- * A page that comes to be seen, and a browser that comes to be online, do not wait for what is left of a long wait,
- * but at most `delay`.
- * @param url of ws, wss, http or https, in a page also relative to it; a function is asked at each try
- * @throws TypeError, RangeError naming what is wrong; what WebSocket throws for its arguments
+ * When the page becomes visible, or the browser goes online, the rest of a wait is cut to at most `delay`.
+ * @param url a URL of ws, wss, http or https, in a page also a relative one; a function is called at each attempt
+ * @throws TypeError, RangeError naming the argument that is wrong; errors of the WebSocket constructor
  */
 export function connect(
   url: string | URL | (() => string | URL),
@@ -162,7 +162,7 @@ export function connect(
   const due = new Set(subscriptions);
   let socket: Socket | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  /** When the timer fires, and when the socket opened (0: it has not), as `now` counts. */
+  /** Times on the clock of `now`: when the timer fires, and when the socket opened (0: not yet). */
   let firesAt = 0;
   let openedAt = 0;
   let attempt = 0;
@@ -188,11 +188,11 @@ export function connect(
       if (socket === current) lost(ending);
     };
     current.onclose = lose;
-    // It is closed next; but by some of Node's only if it has been open.
+    // A close event follows, but some versions of Node fire it only for a socket that was open.
     current.onerror = () => setTimeout(lose, 0, UNCLEAN);
   }
 
-  /** Waits a random part of a time, then tries. @returns the part */
+  /** Waits a random part of `bound` ms, then makes an attempt. @returns the wait in ms */
   function wait(bound: number): number {
     const ms = Math.random() * bound;
     firesAt = now() + ms;

@@ -1,7 +1,7 @@
-// `ringcast/fetch`: a function of the web's standards, `fetch(request): Response`, as a handler.
+// `ringcast/fetch`: turns a fetch function of the web's standards, `fetch(request): Response`, into a handler.
 //
-// Invariant: what the function gave is sent whole or broken off, never cut short as if it were complete; a body
-// that nobody will read is cancelled. Nothing of a platform is imported.
+// Invariant: a response body is sent whole or visibly broken off, never cut short as if it were complete. A body that
+// will not be read is cancelled. This file imports nothing of a platform.
 
 import { concat } from "./shared/text/bytes";
 import type {
@@ -19,39 +19,39 @@ import type { Answering } from "./shared/request/response";
 import { describe, isThenable } from "./shared/result";
 import { checkUpgrade } from "./shared/request/upgrade";
 
-/** What a fetch function gets beside its request. */
+/** The second argument of a fetch function. */
 export interface FetchInfo<User = unknown> {
   /** The peer's address as the socket reports it, without port. */
   readonly remoteAddress: string;
-  /** The certificate that the client has shown, as `req.peerCertificate`. */
+  /** The client's certificate, like `req.peerCertificate`. */
   readonly peerCertificate: PeerCertificate | undefined;
   /**
-   * Makes the Response that accepts an opening handshake: return it, and the connection becomes a WebSocket, with the
-   * fields that were set on it meanwhile. Any other Response refuses. For a request that is no opening handshake it is
-   * an ordinary 400.
+   * Makes the Response that accepts a WebSocket handshake. Return it to make the connection a WebSocket; header fields
+   * set on it are sent with the 101. Any other Response refuses the handshake. For a request that is not a WebSocket
+   * handshake it makes an ordinary 400.
    * @throws TypeError when the client did not offer `protocol`
    */
   upgrade(options?: UpgradeOptions<User>): Response;
 }
 
-/** A request's function; sync or async. A throw or rejection is 500, and reported. */
+/** A function that answers requests, sync or async. A throw or rejection is a 500 and is reported. */
 export type FetchFunction<User = unknown> = (
   request: Request,
   info: FetchInfo<User>,
 ) => Response | Promise<Response>;
 
-/** What is handled beside requests: the events of WebSockets and connections. */
+/** Handlers of the other events: those of WebSockets and connections. */
 export type FetchEvents<User = unknown> = Omit<Handler<User>, "request" | "streams">;
 
-/** Bytes of a body up to which it is taken, and sent, in one. */
+/** Bytes up to which a body is read and sent in one piece. Larger bodies are streamed, to bound memory. */
 const SMALL = 65536;
-/** The largest Content-Length that the answer to HEAD can tell. */
+/** Largest Content-Length of a response to HEAD; a larger one is left out, because the engine takes 32 bits. */
 const LENGTH_LIMIT = 2 ** 32 - 1;
-/** Turns of the microtask queue that a body may take to say that it is at its end. */
+/** Turns of the microtask queue to wait for the end of a body before it is streamed. */
 const TICKS = 16;
-/** The status of a Response that accepts a handshake; none can be made with 101. */
+/** Status of the Response that accepts a handshake. The constructor of Response refuses 101. */
 const ACCEPTED = 204;
-/** Fields of one connection (RFC 9110 7.6.1), and framing: the server's to set. */
+/** Hop-by-hop fields (RFC 9110 7.6.1) and framing fields, which the server sets. */
 const HOP = new Set([
   ...["connection", "content-length", "keep-alive", "proxy-connection"],
   ...["transfer-encoding", "upgrade"],
@@ -59,7 +59,7 @@ const HOP = new Set([
 
 // ---- the request -----------------------------------------------------------------------------------------
 
-/** A Request whose signal is made when it is asked for: an AbortController for each would cost more than the rest. */
+/** A Request that creates its signal on first use, because an AbortController for each request would be expensive. */
 class FetchRequest extends Request {
   readonly #answer: Answer;
 
@@ -77,10 +77,10 @@ class FetchRequest extends Request {
   }
 }
 
-/** Methods that read a body to its end. */
+/** Methods that read the whole body. */
 const READERS = ["arrayBuffer", "blob", "bytes", "formData", "json", "text"] as const;
 
-// The client may break its body off while the function awaits something else: that ends no process.
+// The client may abort its body while the function awaits something else. That rejection must not end the process.
 for (const name of READERS) {
   const read = (Request.prototype as unknown as Record<string, () => Promise<unknown>>)[name];
   if (!read) continue;
@@ -95,7 +95,7 @@ for (const name of READERS) {
   });
 }
 
-/** Small bodies come whole; large ones, and those of no stated length, as they are read. */
+/** Returns whether the body is streamed: when it is large or has no stated length. Small bodies arrive complete. */
 function isLarge(req: Incoming): boolean {
   if (isBare(req.method)) return false;
   const length = req.header("content-length");
@@ -104,12 +104,12 @@ function isLarge(req: Incoming): boolean {
 
 const streams: StreamChoice = Object.assign(isLarge, { optional: true });
 
-/** True for methods whose Request may have no body. */
+/** Returns true for methods whose Request may not have a body. */
 function isBare(method: string): boolean {
   return method === "GET" || method === "HEAD";
 }
 
-/** The body of a request that is streamed, read no faster than it is asked for. */
+/** Returns the body of a streamed request as a stream. It is read only on demand. */
 function bodyOf(req: Incoming): ReadableStream<Uint8Array> {
   const pieces = req.stream();
   return new ReadableStream<Uint8Array>(
@@ -127,7 +127,7 @@ function bodyOf(req: Incoming): ReadableStream<Uint8Array> {
   );
 }
 
-/** The URL of a request; not every one that it gives can be parsed. */
+/** Returns the URL of a request as text. It may be one that cannot be parsed. */
 function urlOf(req: Incoming, fields: Incoming["headers"]): string {
   const scheme = req.secure ? "https" : "http";
   const hash = req.url.indexOf("#");
@@ -137,7 +137,7 @@ function urlOf(req: Incoming, fields: Incoming["headers"]): string {
   return `${scheme}://${host}${target}`;
 }
 
-/** The Request; undefined when there is none for it: then it is answered. */
+/** Makes the Request. Returns undefined when there can be none; then the response has been sent. */
 function requestOf(req: Incoming, res: Answer): Request | undefined {
   const { method, headers } = req;
   if (method === "TRACE" || method === "CONNECT") {
@@ -145,7 +145,7 @@ function requestOf(req: Incoming, res: Answer): Request | undefined {
     return undefined;
   }
   if (req.url === "*") {
-    // A question about the server as a whole (RFC 9110 9.3.7), which no URL says.
+    // A request about the server as a whole (RFC 9110 9.3.7), which has no URL.
     res.send(204);
     return undefined;
   }
@@ -165,7 +165,7 @@ function requestOf(req: Incoming, res: Answer): Request | undefined {
   try {
     return new FetchRequest(urlOf(req, headers), init, res);
   } catch {
-    // A host that is valid in a field may be none in a URL.
+    // Some hosts are valid in a Host field and invalid in a URL.
     res.send(400, "text/plain", "Bad Request\n");
     return undefined;
   }
@@ -173,21 +173,21 @@ function requestOf(req: Incoming, res: Answer): Request | undefined {
 
 // ---- the answer ------------------------------------------------------------------------------------------
 
-/** True for a Response, of whatever realm or package. */
+/** Returns true for a Response of any realm or package. */
 function isResponse(value: unknown): value is Response {
   if (typeof value !== "object" || value === null) return false;
   const { status, headers } = value as Partial<Response>;
   return typeof status === "number" && typeof headers?.forEach === "function";
 }
 
-/** Where Node's Response keeps its state, up to Node 22; undefined elsewhere. */
+/** The symbol under which Node's Response keeps its state, up to Node 22; undefined on other runtimes. */
 const STATE = Object.getOwnPropertySymbols(new Response("")).find(
   ({ description }) => description === "state",
 );
 
 /**
- * The text or bytes that a Response was made of, where the runtime lets it be seen: to read them out of its stream
- * again would cost several times what the rest of the answer does.
+ * Returns the text or bytes that a Response was made of, when the runtime exposes them. Reading them back through the
+ * body's stream would cost several times as much as the rest of the response.
  */
 function sourceOf(made: Response): string | Uint8Array | undefined {
   if (!STATE) return undefined;
@@ -203,7 +203,7 @@ function checkPiece(piece: unknown): Uint8Array {
   throw new TypeError(`body: its stream gave a ${typeof piece}, not a Uint8Array`);
 }
 
-/** True when a promise settles without anything else having to happen. */
+/** Returns true when a promise settles within a few turns of the microtask queue, so without I/O or timers. */
 async function isHere(promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
   const note = (): void => {
@@ -214,7 +214,7 @@ async function isHere(promise: Promise<unknown>): Promise<boolean> {
   return settled;
 }
 
-/** The Content-Length that a Response states, for the answer to HEAD; undefined: none that can be sent. */
+/** Returns the Content-Length that a Response states, for a response to HEAD; undefined when none can be sent. */
 function lengthOf({ status, headers }: Response): number | undefined {
   const stated = headers.get("content-length") ?? "";
   const length = Number(stated);
@@ -222,13 +222,13 @@ function lengthOf({ status, headers }: Response): number | undefined {
   return hasBody && /^\d+$/.test(stated) && length <= LENGTH_LIMIT ? length : undefined;
 }
 
-/** One request and the answer that its function gives. */
+/** One request and the response of its function. */
 class Exchange<User> implements FetchInfo<User> {
   readonly remoteAddress: string;
   readonly peerCertificate: PeerCertificate | undefined;
   readonly #req: Incoming;
   readonly #res: Answer;
-  /** The handshake is to be accepted so. */
+  /** Options of the accepted handshake. */
   #accepted: UpgradeOptions<User> | undefined;
 
   constructor(req: Incoming, res: Answer) {
@@ -238,7 +238,7 @@ class Exchange<User> implements FetchInfo<User> {
     this.peerCertificate = req.peerCertificate;
   }
 
-  /** Works by itself, too: functions take it out of their second argument. */
+  /** A bound function, because users may destructure it from the second argument. */
   get upgrade(): (options?: UpgradeOptions<User>) => Response {
     return (options = {}) => this.#accept(options);
   }
@@ -256,7 +256,7 @@ class Exchange<User> implements FetchInfo<User> {
     return new Response(null, { status: ACCEPTED, headers: headersOf(options.headers ?? {}) });
   }
 
-  /** Answers. @throws what is wrong with the Response */
+  /** Sends the Response. @throws TypeError when it cannot be sent */
   answer(made: unknown): Promise<void> | undefined {
     if (!isResponse(made)) throw new TypeError(`fetch: gave ${String(made)}, not a Response`);
     const { body } = made;
@@ -276,7 +276,7 @@ class Exchange<User> implements FetchInfo<User> {
       else if (name === "connection" && /\bclose\b/i.test(value)) res.close();
     });
     if (this.#accepted && status === ACCEPTED) {
-      // Its fields are on the Response.
+      // The header fields were copied to the Response, so they are already set.
       const { headers: _, ...options } = this.#accepted;
       res.upgrade(options);
       return undefined;
@@ -296,7 +296,7 @@ class Exchange<User> implements FetchInfo<User> {
       return undefined;
     }
     if (this.#req.method === "HEAD" && status !== 204 && status !== 304) {
-      // What the answer to GET would be long is not known.
+      // The length of the response to GET is unknown.
       res.begin(status);
       return res.end();
     }
@@ -304,7 +304,7 @@ class Exchange<User> implements FetchInfo<User> {
     return undefined;
   }
 
-  /** A body that is here is sent in one, the others as they come. */
+  /** Sends a body that is available at once in one piece, and streams any other. */
   async #sendBody(made: Response, body: ReadableStream<Uint8Array>): Promise<void> {
     const { status } = made;
     const stated = made.headers.get("content-length");
@@ -325,13 +325,13 @@ class Exchange<User> implements FetchInfo<User> {
   }
 }
 
-/** The body of an answer on its way. */
+/** The body of a response while it is sent. */
 class Source implements AsyncIterable<Uint8Array> {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #res: Answer;
   #next: Promise<ReadableStreamReadResult<Uint8Array>> | undefined;
   #signal: AbortSignal | undefined;
-  /** What came and was not sent. */
+  /** Pieces that were read and not sent. */
   readonly pieces: Uint8Array[] = [];
 
   constructor(body: ReadableStream<Uint8Array>, res: Answer) {
@@ -343,7 +343,7 @@ class Source implements AsyncIterable<Uint8Array> {
     this.#reader.cancel(this.#signal?.reason).catch(() => undefined);
   };
 
-  /** From now on nothing is read that the client does not wait for. */
+  /** Cancels the body when the client leaves, from now on. */
   #watch(): void {
     if (this.#signal) return;
     this.#signal = this.#res.signal;
@@ -352,8 +352,8 @@ class Source implements AsyncIterable<Uint8Array> {
   }
 
   /**
-   * Takes what is here, and what comes too when the body is known to be small.
-   * @returns true when that is all of it
+   * Reads the pieces that are available at once; when the body is known to be small, waits for the others too.
+   * @returns true when that is the whole body
    */
   async gather(isSmall: boolean): Promise<boolean> {
     for (let length = 0; length <= SMALL; ) {
@@ -370,7 +370,7 @@ class Source implements AsyncIterable<Uint8Array> {
     return false;
   }
 
-  /** @throws the signal's reason when the client has left: a body that was cancelled ends as if it were whole */
+  /** @throws the signal's reason when the client has left, because a cancelled body ends as if it were complete */
   async #take(): Promise<ReadableStreamReadResult<Uint8Array>> {
     const next = this.#next ?? this.#reader.read();
     this.#next = undefined;
@@ -390,10 +390,10 @@ class Source implements AsyncIterable<Uint8Array> {
     }
   }
 
-  /** Nothing more is read. */
+  /** Ends reading. */
   leave(): void {
     this.#signal?.removeEventListener("abort", this.#abort);
-    // Does nothing to a body that is at its end.
+    // Cancelling a body that was read to its end does nothing.
     this.#reader.cancel(this.#signal?.reason).catch(() => undefined);
   }
 }
@@ -408,20 +408,20 @@ function headersOf(fields: HeaderFields): Headers {
 
 // ---- the handler -----------------------------------------------------------------------------------------
 
-/** True when somebody gave up because the client had left: no error of theirs. */
+/** Returns true when a function was aborted because the client left, which is not an error. */
 function isAbort(thrown: unknown, res: Answer): boolean {
   const { signal } = res;
   if (!signal.aborted) return false;
   return thrown === signal.reason || describe(thrown).name === "AbortError";
 }
 
-/** @throws what was thrown, unless it is because the client has left */
+/** Rethrows an error, unless it only says that the client left. */
 function fail(thrown: unknown, res: Answer): void {
   if (!isAbort(thrown, res)) throw thrown;
   if (!res.sent) res.close().send(500);
 }
 
-/** An answer that is on its way: what goes wrong with it is told by the promise. */
+/** Waits for a response that is being sent. Its failure rejects the returned promise. */
 async function settled(answer: PromiseLike<unknown>, res: Answer): Promise<void> {
   try {
     await answer;
@@ -437,7 +437,7 @@ async function answerLater<User>(
   await exchange.answer(await made);
 }
 
-/** The members of an object of events, which may be of a class, to be called with it as `this`. @throws TypeError */
+/** Returns the members of an object of events bound to it, because it may be of a class. @throws TypeError */
 function bound<User>(events: FetchEvents<User>): FetchEvents<User> {
   checkHandler(events, "events");
   const members: Record<string, unknown> = {};
@@ -451,12 +451,12 @@ function bound<User>(events: FetchEvents<User>): FetchEvents<User> {
 }
 
 /**
- * A handler out of a function of the web's standards, wherever handlers run. Bodies of requests are streamed where the
- * handler is a module in the worker, and come whole, up to `maxBodyLength`, elsewhere. The request's `signal` is
- * aborted when the client leaves before the answer is complete.
+ * Makes a handler from a fetch function, for any place where handlers run. Request bodies are streamed when the handler
+ * is a module in the worker. Elsewhere they arrive complete, up to `maxBodyLength`. The request's `signal` aborts when
+ * the client leaves before the response is complete.
  * @param fetch such as `app.fetch` of Hono; its second argument is the `FetchInfo`
- * @param events what is handled beside requests: `open`, `message`, `close`, …
- * @throws TypeError when `fetch` is not a function, or an event is not one
+ * @param events handlers of the other events: `open`, `message`, `close`, …
+ * @throws TypeError when `fetch` or an event is not a function
  */
 export function fetchHandler<User = unknown>(
   fetch: FetchFunction<User>,

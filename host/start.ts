@@ -1,16 +1,16 @@
-// What keeps a server from starting, on platforms that have Node's modules: a port that other processes of the same
-// application have, flags of node that its threads do not take.
+// Start problems on platforms with Node's modules: a port that another process uses, and flags of node that threads do
+// not accept.
 
 import { variableOf } from "./permission";
 
-/** The flag of node by which `-e` reads a module. Node refuses it where there is a file, as for a thread. */
+/** The flag of node that makes `-e` read a module. Node refuses it for a file, and so for a thread. */
 const INPUT_TYPE = /^--(?:input-type|experimental-default-type)(?:=|$)/;
 
-/** Flags that say how a thread loads modules. Those of the process and of V8 hold for its threads by themselves. */
+/** Flags that say how a thread loads modules. Threads inherit the flags of the process and of V8 without them. */
 const LOADING =
   /^(?:(-[Cr]|--(?:conditions|require|import|loader|experimental-loader))|--enable-source-maps|--no-warnings)(?:=|$)/;
 
-/** The flags that are a thread's, with their values. */
+/** Returns the flags that a thread accepts, with their values. */
 function loadingFlags(flags: readonly string[]): string[] {
   const kept: string[] = [];
   for (let i = 0; i < flags.length; i++) {
@@ -24,7 +24,7 @@ function loadingFlags(flags: readonly string[]): string[] {
   return kept;
 }
 
-/** Flags without the one that threads refuse. */
+/** Returns the flags without the one that threads refuse. */
 function withoutInputType(flags: readonly string[]): string[] {
   return flags.filter((flag, i) => {
     const before = flags[i - 1] ?? "";
@@ -32,7 +32,7 @@ function withoutInputType(flags: readonly string[]): string[] {
   });
 }
 
-/** Flags and environment of a thread, where it cannot have those of this process: `node --input-type=module -e …`. */
+/** Returns flags and environment for a thread that cannot inherit them, as under `node --input-type=module -e …`. */
 export function threadFlags(): { execArgv?: string[]; env?: NodeJS.ProcessEnv } {
   const { execArgv = [] } = process;
   const words = variableOf("NODE_OPTIONS")?.split(/\s+/) ?? [];
@@ -41,7 +41,7 @@ export function threadFlags(): { execArgv?: string[]; env?: NodeJS.ProcessEnv } 
   return { execArgv: loadingFlags(execArgv), env };
 }
 
-/** What to do about a port that is taken. */
+/** Returns advice about a port that is in use. */
 async function adviceOnPort(): Promise<string> {
   const own = "give each a port of its own";
   if (variableOf("pm_id") !== undefined)
@@ -58,14 +58,14 @@ async function adviceOnPort(): Promise<string> {
   return "another process listens there: end it, or choose another port; 0 picks a free one";
 }
 
-/** True for a port, or a path, that is taken. A descriptor's error names the option `fd`, and says all itself. */
+/** Returns true for a port or path that is in use. An error about a descriptor names `fd` and needs no advice. */
 function isTaken(error: unknown): error is Error {
   if (!(error instanceof Error) || (error as { code?: unknown }).code !== "EADDRINUSE")
     return false;
   return !error.message.startsWith("fd:");
 }
 
-/** Adds to an error of listening what to do about it. @returns the error */
+/** Adds advice to an error of listening. @returns the error */
 export async function explained(error: unknown): Promise<unknown> {
   if (isTaken(error)) error.message += `; ${await adviceOnPort()}`;
   return error;

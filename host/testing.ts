@@ -1,7 +1,7 @@
-// `ringcast/testing`: a whole server in memory. The same engine, pump, handlers and options as behind `serve`; clients
-// that are scripts; a clock that moves when it is told to; nothing of a platform.
+// `ringcast/testing`: a complete server in memory. It runs the same engine, pump, handlers and options as `serve`, with
+// scripted clients and a virtual clock, and uses nothing of a platform.
 //
-// Invariant: two runs with the same seed and the same calls are the same, message by message, on every runtime.
+// Invariant: two runs with the same seed and the same calls are equal, message by message, on every runtime.
 
 import { Engine } from "../worker/engine/engine";
 import type { Codec, ReadQueues } from "../worker/net/transport";
@@ -44,76 +44,77 @@ export { TestSocket } from "./testing/socket";
 export { Random } from "./testing/random";
 
 /**
- * Options of a server in memory: those of `serve`, checked alike. Those of a socket or a worker (`port`, `tls`,
- * `noDelay`, `inbox`, `maxPendingBytes`, …) change nothing.
+ * Options of a server in memory: those of `serve`, with the same checks. Options of sockets and of the worker (`port`,
+ * `tls`, `noDelay`, `inbox`, `maxPendingBytes`, …) have no effect.
  */
 export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "pool"> {
-  /** The handler, or a function that makes it: what a handler module exports. It runs inline. */
+  /** The handler, or a function that makes it, as a handler module exports it. It runs on this thread. */
   handler?: HandlerModule<User>;
-  /** 0 … 2^32 - 1: what masks, random cuts and the engine's own choices come from. Default 1. */
+  /** Seed of all random choices (masks, random splits, the engine's own), 0 … 2^32 - 1. Default 1. */
   seed?: number;
-  /** Bytes that the kernels hold on the way to a client; default 64 KiB. */
+  /** Bytes that the kernels buffer on the way to a client; default 64 KiB. */
   socketBuffer?: Size;
-  /** Compression for `perMessageDeflate`: `zlibCodec` of "ringcast/zlib", or your own. Without it none is agreed on. */
+  /** Compression for `perMessageDeflate`: `zlibCodec` of "ringcast/zlib" or your own. Without it none is negotiated. */
   codec?: Codec;
-  /** The engine's wasm, where its bytes in the package may not be compiled. */
+  /** The engine's wasm, for runtimes that forbid compiling the bytes in the package. */
   wasm?: WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffer>;
 }
 
-/** Virtual time, in ms since the start. */
+/** Virtual time. It moves only by `advance`. */
 export interface TestClock {
-  /** ms since the start. */
+  /** Returns the ms since the start. */
   now(): number;
   /**
-   * Lets time pass, timer by timer; what each leads to happens before the next.
-   * @param ms from 0 on @throws RangeError
+   * Advances the clock, timer by timer. All effects of a timer happen before the next one fires.
+   * @param ms from 0 on
+   * @throws RangeError
    */
   advance(ms: number): Promise<void>;
-  /** Runs `fn` in `ms`; returns what cancels it. */
+  /** Calls `fn` in `ms` of virtual time. @returns a function that cancels the call */
   after(ms: number, fn: () => void): () => void;
-  /** Resolves in `ms`: for handlers and scripts that wait. */
+  /** Resolves in `ms` of virtual time, for handlers and scripts that wait. */
   sleep(ms: number): Promise<void>;
 }
 
-/** A server in memory, and its world. */
+/** A server in memory, with its clock and its clients. */
 export interface TestServer extends AsyncDisposable {
-  /** The server, as `serve` gives it. */
+  /** The server, as `serve` returns it. */
   readonly server: Server;
-  /** Its time, which stands still but for `advance`. */
+  /** The server's clock. It moves only by `advance`. */
   readonly clock: TestClock;
-  /** Resolves when the handler is there: at once, unless the function that makes it is asynchronous. */
+  /** Resolves when the handler is in place: at once, unless the function that makes it is asynchronous. */
   readonly ready: Promise<void>;
-  /** What handlers threw. */
+  /** Errors that handlers threw. */
   readonly errors: readonly { readonly error: Error; readonly where: string }[];
   /** Random numbers from the seed, for scripts. */
   readonly random: Random;
-  /** Opens a WebSocket: it is open, or refused, after the next `settle`. */
+  /** Opens a WebSocket. After the next `settle` it is open or refused. */
   connect(path?: string, options?: ConnectOptions): TestClient;
-  /** Opens a connection for bytes. */
+  /** Opens a connection that exchanges bytes. */
   socket(options?: SocketOptions): TestSocket;
-  /** Sends a request on a connection of its own; runs the server until the answer is whole. */
+  /** Sends a request on a new connection, and runs the server until the response is complete. */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
   /**
-   * Lets everything happen that can happen without time moving on, and without the runtime's own timers and I/O:
-   * bytes arrive, handlers run, promises settle, what follows from that too.
+   * Runs everything that can happen without advancing the clock and without the runtime's own timers and I/O: bytes
+   * arrive, handlers run, promises settle, and all that follows from them.
    */
   settle(): Promise<void>;
   /**
-   * Settles again and again, until a promise has: for what waits for the runtime's own timers and I/O. It rejects when
-   * the process would end with the wait pending, where the runtime tells (Node, Bun); so do `fetch`, `clock.sleep` and
-   * the end of the server.
+   * Settles repeatedly until a promise has settled, which may need the runtime's own timers and I/O. It rejects when
+   * the process would exit with the promise pending, if the runtime reports that (Node, Bun). `fetch`, `clock.sleep`
+   * and the end of the server reject likewise.
    */
   until<T>(promise: PromiseLike<T>): Promise<T>;
-  /** What all clients got, a line each, in the order of their connections. */
+  /** Returns what all clients received, one line each, in the order of their connections. */
   log(): string[];
-  /** Ends everything now. */
+  /** Ends the server and all connections at once. */
   close(): Promise<void>;
 }
 
-/** Options that `serve` does not have. */
+/** Options in addition to those of `serve`. */
 const OWN = ["seed", "socketBuffer", "codec", "wasm"];
 
-/** What is options of ours, and not of `serve`. */
+/** Separates the options of a server in memory from those of `serve`. */
 function split<User>(options: TestOptions<User>): {
   own: TestOptions<User>;
   settings: Settings;
@@ -178,7 +179,7 @@ class MemoryTestServer implements TestServer {
     this.server.onEvict = options.onEvict;
     this.#log = new Log(options.logger, options.onError);
     this.ready = this.#place(pump, own.handler === undefined ? {} : own.handler);
-    // Who uses the server before it is ready is told.
+    // A failure is reported to whoever uses the server before it is ready, so the rejection need not be handled.
     this.ready.catch(() => undefined);
     this.#follow(options.signal);
   }
@@ -208,7 +209,7 @@ class MemoryTestServer implements TestServer {
     this.#log.error(error, where);
   }
 
-  /** Gives the server its handler: at once, unless the function that makes it says later. */
+  /** Sets the server's handler: at once, unless the function that makes it is asynchronous. */
   #place(pump: Pump, handler: HandlerModule): Promise<void> {
     const set = (made: unknown): void => {
       if (made instanceof URL || typeof made === "string")
@@ -231,7 +232,7 @@ class MemoryTestServer implements TestServer {
     if (signal.aborted) abort();
     else {
       signal.addEventListener("abort", abort, { once: true });
-      // The signal may live as long as the process.
+      // The signal may live as long as the process, so the listener is removed.
       void this.server.finished.then(() => signal.removeEventListener("abort", abort));
     }
   }
@@ -280,8 +281,8 @@ class MemoryTestServer implements TestServer {
 }
 
 /**
- * A server in memory.
- * @throws TypeError, RangeError for a wrong option, naming it, the value and the range
+ * Creates a server in memory.
+ * @throws TypeError, RangeError for a wrong option, naming the option, the value and the range
  */
 export function createTestServer<User = unknown>(options: TestOptions<User> = {}): TestServer {
   return new MemoryTestServer(options as TestOptions);

@@ -1,9 +1,9 @@
-// A promise of a server that was not awaited says so.
+// Makes a promise of a server say that it was not awaited.
 
 /**
- * Makes the members of what a promise will give say that it has to be awaited: without that they are undefined, and
- * "is not a function" is all that a user reads. The promise is otherwise as before, and shows none of them.
- * @param what made the promise, such as "serve"
+ * Defines the members of a promise's value on the promise, where access throws an Error that asks for `await`. Without
+ * them a user would only read "is not a function". The promise is otherwise unchanged, and does not list the members.
+ * @param what name of the function that made the promise, such as "serve"
  */
 export function unawaited<T>(
   promise: Promise<T>,

@@ -1,6 +1,6 @@
-// Answers as a client collects them out of its bytes, in their order.
+// Collects complete responses from the bytes of a client, in order.
 //
-// Invariant: bytes are looked at once; of an answer that is not whole only its body so far is kept.
+// Invariant: each byte is parsed once. Of an incomplete response only the head and the body so far are kept.
 
 import {
   type AnswerHead,
@@ -11,36 +11,36 @@ import {
 import { concat } from "../shared/text/bytes";
 import { copyBytes } from "../shared/text/text";
 
-/** One answer, whole. */
+/** A complete response. */
 export interface TestAnswer {
-  /** Its status. */
+  /** The status code. */
   readonly status: number;
   /** The reason phrase. */
   readonly phrase: string;
-  /** Fields in the order they came, as they were spelled. */
+  /** The fields in the order of arrival, as they were spelled. */
   readonly fields: readonly (readonly [name: string, value: string])[];
-  /** Its body, of chunks without their framing. */
+  /** The body, without the framing of chunks. */
   readonly body: Uint8Array;
 }
 
-/** The value of a field by its case-insensitive name; several are joined by ", ". */
+/** Returns a field's value; names are case-insensitive. Several fields of one name are joined by ", ". */
 export function fieldOf(answer: Pick<TestAnswer, "fields">, name: string): string | undefined {
   return fieldIn(answer.fields, name.toLowerCase());
 }
 
 export class AnswerReader implements AnswerUser {
-  /** Answers that are whole. */
+  /** Complete responses. */
   readonly answers: TestAnswer[] = [];
-  /** What came behind a 101. */
+  /** Bytes after a 101 response. */
   rest: Uint8Array = new Uint8Array(0);
   isUpgraded = false;
   readonly #methods: string[];
   #answer: OneAnswer;
-  /** Of the answer that is not whole. */
+  /** Head of the incomplete response. */
   #head: AnswerHead | undefined;
   #body: Uint8Array[] = [];
 
-  /** @param methods of the requests that are answered, in their order; GET for those that are not named */
+  /** @param methods the requests' methods in order; GET for further ones */
   constructor(methods: readonly string[] = []) {
     this.#methods = [...methods];
     this.#answer = this.#next();
@@ -50,7 +50,7 @@ export class AnswerReader implements AnswerUser {
     return new OneAnswer(this.#methods.shift() ?? "GET", this);
   }
 
-  /** Takes bytes in. @throws Error at the first that does not belong */
+  /** Takes bytes. @throws Error at the first byte that is invalid */
   push(arrived: Uint8Array): void {
     const bytes = copyBytes(arrived, 0, arrived.length);
     let at = 0;
@@ -58,7 +58,7 @@ export class AnswerReader implements AnswerUser {
     this.rest = concat([this.rest, bytes.subarray(at)]);
   }
 
-  /** The server's side has ended: @throws Error within an answer */
+  /** Notes the end of the server's side. @throws Error when a response is incomplete */
   close(): void {
     if (!this.isUpgraded && this.#answer.isBegun) this.#answer.close();
   }

@@ -1,11 +1,11 @@
-// The arguments of scripts and the options of a server in memory, checked: a misspelt option, or a value of the wrong
-// type, is an error that names it instead of a test that waits for what cannot come.
+// Checks the arguments of scripts and the options of a server in memory. A misspelled option or a value of the wrong
+// type is an error that names it, instead of a test that waits in vain.
 
 import { type Known, refuseUnknown } from "../options/known";
 import { bytesIn } from "../options/size";
 import { show } from "../shared/text/show";
 
-/** What a value must be: a test of it, and what that is called. */
+/** A check of a value, and a description of the values that pass it. */
 type Kind = readonly [isGood: (value: unknown) => boolean, what: string];
 
 const isNumber = (value: unknown): value is number => typeof value === "number";
@@ -31,7 +31,7 @@ const SOCKET: Readonly<Record<string, Kind>> = {
   allowHalfOpen: FLAG,
 };
 
-/** Each group of options: what they are called in messages, and the kind of each. */
+/** The groups of options: for each its name in messages, and the kind of each option. */
 const GROUPS = {
   socket: SOCKET,
   connect: {
@@ -53,7 +53,7 @@ const GROUPS = {
   frame: { final: FLAG, reserved: [isWhole, "a number from 0 to 7"], masked: FLAG },
 } satisfies Record<string, Readonly<Record<string, Kind>>>;
 
-/** @throws TypeError naming the option and the value */
+/** Checks a group of options. @throws TypeError naming the option and the value */
 export function checkGroup(group: keyof typeof GROUPS, options: object | undefined): void {
   if (options === undefined) return;
   if (typeof options !== "object" || options === null || Array.isArray(options))
@@ -68,17 +68,17 @@ export function checkGroup(group: keyof typeof GROUPS, options: object | undefin
   }
 }
 
-/** The socket buffer of one client. @throws TypeError, RangeError */
+/** Returns the socket buffer of one client in bytes. @throws TypeError, RangeError */
 export function readBuffer(given: unknown, standard: number): number {
   return readSize("socketBuffer", given, standard, 1, 2 ** 30);
 }
 
-/** @throws TypeError for what is neither text nor bytes */
+/** Checks that a value is text or bytes. @throws TypeError */
 export function checkData(name: string, value: unknown): void {
   if (!DATA[0](value)) throw new TypeError(`${name}: ${show(value)} is not ${DATA[1]}`);
 }
 
-/** @throws TypeError, RangeError naming the option, the value and the range */
+/** Checks a size and returns it in bytes. @throws TypeError, RangeError naming the option, the value and the range */
 export function readSize(
   name: string,
   given: unknown,

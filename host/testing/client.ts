@@ -1,4 +1,4 @@
-// A WebSocket client: frames over a client of bytes, and what came of them, decoded.
+// A scripted WebSocket client: frames over a client that exchanges bytes, and the messages decoded from them.
 
 import { concat } from "../shared/text/bytes";
 import { show } from "../shared/text/show";
@@ -8,10 +8,10 @@ import { type Frame, type FrameOptions, FrameReader, OPCODE, encodeFrame } from 
 import type { Network } from "./network";
 import { type SocketOptions, type Split, TestSocket } from "./socket";
 
-/** A key, and what it is answered with (RFC 6455 1.3). */
+/** A key of the handshake and its Sec-WebSocket-Accept value (RFC 6455 1.3). */
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/** Octets that are put back behind a compressed message (the codec does it), and the most it may inflate to. */
+/** Bytes that a compressed message may inflate to. The codec refuses more; no test needs as much. */
 const INFLATE_LIMIT = 2 ** 30;
 
 /** Options of `connect`. */
@@ -20,23 +20,23 @@ export interface ConnectOptions extends SocketOptions {
   readonly protocols?: readonly string[];
   /** Further fields of the handshake; Host is "ringcast.test" by default. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Offers permessage-deflate. */
+  /** Whether to offer permessage-deflate. */
   readonly deflate?: boolean;
-  /** false: answers neither pings nor Closes by itself, and does not end when it was refused. */
+  /** `false`: leaves pings and Close frames unanswered, and keeps the connection after a refusal. */
   readonly automatic?: boolean;
-  /** How the handshake is cut. */
+  /** How the handshake's bytes are split. */
   readonly split?: Split;
 }
 
 /** Options of a message. */
 export interface MessageOptions {
-  /** How its frames are cut. */
+  /** How the bytes of its frames are split. */
   readonly split?: Split;
-  /** Bytes of a frame's payload: a longer message is sent in several frames. */
+  /** Bytes of one frame's payload at most; a longer message is sent in several frames. */
   readonly fragment?: number;
-  /** Send a string as binary, or bytes as text. */
+  /** Whether to send a string as binary (`true`), or bytes as text (`false`). */
   readonly binary?: boolean;
-  /** Compressed, where that was agreed upon. */
+  /** Whether to compress the message, if compression was negotiated. */
   readonly compress?: boolean;
 }
 
@@ -47,27 +47,27 @@ function bytesOf(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
 }
 
-/** A WebSocket client that is a script. */
+/** A scripted WebSocket client. */
 export class TestClient extends TestSocket {
   /** @internal */
   static override readonly name = "TestClient";
-  /** The answer to the handshake: 101, or another one. */
+  /** The response to the handshake, 101 or another. */
   answer: TestAnswer | undefined;
-  /** The subprotocol that was chosen, "" for none. */
+  /** The chosen subprotocol; "" for none. */
   protocol = "";
-  /** Messages that arrived: text as strings, binary as bytes. */
+  /** Messages received: text as strings, binary as bytes. */
   readonly messages: (string | Uint8Array)[] = [];
-  /** Payloads of the pings that arrived. */
+  /** Payloads of the pings received. */
   readonly pings: Uint8Array[] = [];
-  /** Payloads of the pongs that arrived. */
+  /** Payloads of the pongs received. */
   readonly pongs: Uint8Array[] = [];
-  /** The server's Close frame: its code, 1005 for none, and its reason. */
+  /** The server's Close frame: its code, 1005 when it had none, and its reason. */
   closing: { readonly code: number; readonly reason: string } | undefined;
-  /** How it ended: the code is 1006 when no Close arrived; clean: both sides have closed. */
+  /** How the connection ended. The code is 1006 when no Close frame arrived; `clean` when both sides sent one. */
   closed: { readonly code: number; readonly reason: string; readonly clean: boolean } | undefined;
   /** Called for each message. */
   onMessage: ((data: string | Uint8Array) => void) | undefined;
-  /** The target of its handshake. */
+  /** The target of the handshake. */
   readonly path: string;
   readonly #automatic: boolean;
   readonly #answers = new AnswerReader();
@@ -109,12 +109,12 @@ export class TestClient extends TestSocket {
     checkGroup("connect", options);
   }
 
-  /** @internal The answer to its handshake is there. */
+  /** @internal True when the response to the handshake has arrived. */
   protected override get isGreeted(): boolean {
     return this.answer !== undefined;
   }
 
-  /** True from the 101 to the first Close. */
+  /** True from the 101 response to the first Close frame of either side. */
   get isOpen(): boolean {
     return this.answer?.status === 101 && !this.#sentClose && !this.closing && !this.closed;
   }
@@ -123,7 +123,8 @@ export class TestClient extends TestSocket {
 
   /**
    * Sends a message.
-   * @returns false when it is closed @throws Error before it is open
+   * @returns false when the WebSocket is closed
+   * @throws Error before it is open
    */
   send(data: string | Uint8Array, options: MessageOptions = {}): boolean {
     this.#checkOpened("send");
@@ -151,7 +152,7 @@ export class TestClient extends TestSocket {
     return true;
   }
 
-  /** Sends a frame, whatever it is. @param opcode 0 … 15 */
+  /** Sends any frame, valid or not. @param opcode 0 … 15 */
   frame(
     opcode: number,
     payload: string | Uint8Array = "",
@@ -164,14 +165,14 @@ export class TestClient extends TestSocket {
     return this.write(bytes, split === undefined ? {} : { split });
   }
 
-  /** Sends a ping. */
+  /** Sends a ping. @returns false when the WebSocket is closed */
   ping(data: string | Uint8Array = ""): boolean {
     this.#checkOpened("ping");
     if (this.isOpen) this.frame(OPCODE.ping, data);
     return this.isOpen;
   }
 
-  /** Sends a Close; the server answers it, and ends the connection. @param code without one it has no payload */
+  /** Sends a Close frame. The server answers it and ends the connection. @param code none: the frame is empty */
   close(code?: number, reason = ""): boolean {
     this.#checkOpened("close");
     if (this.#sentClose || this.closed) return false;

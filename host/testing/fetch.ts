@@ -1,12 +1,12 @@
-// `fetch` over a client of bytes: one connection for each request, its answer whole.
+// `fetch` over a client that exchanges bytes: one connection for each request, and its complete response.
 
 import { AnswerReader, type TestAnswer } from "./answer";
 import type { Network } from "./network";
 import { TestSocket } from "./socket";
 
-/** Where requests go that name no host. */
+/** Base of relative URLs. */
 const ORIGIN = "http://ringcast.test";
-/** Fields that the connection is made by. */
+/** Fields that the connection sets itself. */
 const OWN = new Set(["host", "connection", "content-length", "transfer-encoding"]);
 
 const encoder = new TextEncoder();
@@ -24,7 +24,7 @@ class FetchSocket extends TestSocket {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    // It may be rejected before anybody waits for it.
+    // The rejection may come before anything waits for it.
     this.answer.catch(() => undefined);
     if (this.state !== "open") this.fail(new TypeError(`fetch failed: ${this.state}`));
   }
@@ -48,7 +48,7 @@ class FetchSocket extends TestSocket {
       if (this.state !== "reset") this.#reader.close();
       this.#look();
     } catch {
-      // It is told below.
+      // Reported below.
     }
     this.fail(new TypeError(`fetch failed: the connection ended (${this.state})`));
   }
@@ -77,7 +77,7 @@ function encode(request: Request, url: URL, body: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** The body of a request; what is no stream without one, so that nothing but our clock says when. */
+/** Returns a request's body. Text and bytes are used directly, because reading a stream would need real time. */
 async function bodyOf(request: Request, init: RequestInit | undefined): Promise<Uint8Array> {
   const body = init?.body;
   if (typeof body === "string") return encoder.encode(body);
@@ -97,8 +97,8 @@ function toResponse({ status, phrase, fields, body }: TestAnswer): Response {
 }
 
 /**
- * Sends a request and takes its answer.
- * @returns once the answer is whole. Redirects are not followed
+ * Sends a request and waits for its response. Redirects are not followed.
+ * @returns the response once it is complete
  * @throws TypeError when the connection fails; the reason of `init.signal`
  */
 export async function memoryFetch(

@@ -1,14 +1,14 @@
-// WebSocket frames (RFC 6455 5.2) as a client makes and reads them.
+// Encodes and decodes WebSocket frames (RFC 6455 5.2) for a client.
 
 import { concat } from "../shared/text/bytes";
 
-/** How a frame is made; what is left out is as it should be. */
+/** How a frame is encoded. Defaults make a valid frame. */
 export interface FrameOptions {
-  /** false: more of its message follows. */
+  /** `false`: further frames of the message follow. */
   readonly final?: boolean;
   /** The three reserved bits, 0 … 7; 4: compressed. */
   readonly reserved?: number;
-  /** false: without a mask, which servers refuse. */
+  /** `false`: no mask. Servers refuse such a frame. */
   readonly masked?: boolean;
 }
 
@@ -16,7 +16,7 @@ export interface FrameOptions {
 export interface Frame {
   readonly opcode: number;
   readonly final: boolean;
-  /** Compressed (RFC 7692 6). */
+  /** Whether the message is compressed (RFC 7692 6). */
   readonly packed: boolean;
   readonly payload: Uint8Array;
 }
@@ -34,7 +34,7 @@ function lengthBytes(length: number, mask: number): number[] {
   ];
 }
 
-/** A client's frame. @param key four octets of a mask */
+/** Encodes a client's frame. @param key the four octets of the mask */
 export function encodeFrame(
   opcode: number,
   payload: Uint8Array,
@@ -56,15 +56,15 @@ export function encodeFrame(
   return out;
 }
 
-/** Reads a server's frames, however they are cut. */
+/** Decodes a server's frames from bytes that may be split anywhere. */
 export class FrameReader {
   #rest: Uint8Array = new Uint8Array(0);
-  /** Bytes that the frame at the front needs. */
+  /** Bytes needed for the first frame, as far as its header is known. */
   #needed = 2;
   #parts: Uint8Array[] = [];
   #length = 0;
 
-  /** Takes bytes in, hands out the frames that are whole. @throws Error for what no server may send */
+  /** Takes bytes and passes on the complete frames. @throws Error for a frame that a server must not send */
   push(bytes: Uint8Array, told: (frame: Frame) => void): void {
     this.#parts.push(bytes);
     this.#length += bytes.length;
@@ -83,7 +83,7 @@ export class FrameReader {
     this.#length = this.#rest.length;
   }
 
-  /** The frame at `at`; undefined when it is not whole: then `#needed` says what it takes. */
+  /** Returns the frame at `at`; undefined when it is incomplete, and then `#needed` is the length that it needs. */
   #read(at: number): Frame | undefined {
     const bytes = this.#rest;
     const here = bytes.length - at;

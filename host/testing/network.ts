@@ -1,4 +1,4 @@
-// What the clients of a server in memory share.
+// The state that the clients of a server in memory share.
 
 import type { Codec } from "../../worker/net/transport";
 import type { MemoryNet, VirtualClock } from "../../worker/net/memory";
@@ -8,10 +8,10 @@ export interface Network {
   readonly net: MemoryNet;
   readonly clock: VirtualClock;
   readonly random: Random;
-  /** Bytes that the kernels hold on the way to a client. */
+  /** Bytes that the kernels buffer on the way to a client. */
   readonly socketBuffer: number;
-  /** Compression, where there is one. */
+  /** The compression codec, if any. */
   readonly codec: Codec | undefined;
-  /** Takes note of a client. @returns its number */
+  /** Registers a client. @returns its number */
   register(client: { describe(): string[] }): number;
 }

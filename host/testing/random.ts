@@ -1,4 +1,4 @@
-// Seeded random numbers: the same seed, the same run, on every runtime.
+// Seeded random numbers. The same seed gives the same run on every runtime.
 
 /** A generator with 32 bits of state (mulberry32). */
 export class Random {
@@ -10,7 +10,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** A number in [0, 1). */
+  /** Returns a number in [0, 1). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let t = this.#state;
@@ -19,27 +19,27 @@ export class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   }
 
-  /** A whole number from `low` to `high`, both included. */
+  /** Returns a whole number from `low` to `high`, both included. */
   int(low: number, high: number): number {
     return low + Math.floor(this.next() * (high - low + 1));
   }
 
-  /** True with a probability. */
+  /** Returns true with probability `p`. */
   chance(p: number): boolean {
     return this.next() < p;
   }
 
-  /** One of a list. */
+  /** Returns one element of a list. */
   pick<T>(list: readonly T[]): T {
     return list[this.int(0, list.length - 1)] as T;
   }
 
-  /** A size whose logarithm is even: small ones often, large ones seldom. */
+  /** Returns a size from 0 to `limit` whose logarithm is evenly distributed, so that small sizes are frequent. */
   size(limit: number): number {
     return Math.floor(Math.exp(this.next() * Math.log(limit + 1))) - 1;
   }
 
-  /** Random bytes. */
+  /** Returns random bytes. */
   bytes(length: number): Uint8Array {
     const out = new Uint8Array(length);
     for (let i = 0; i < length; i++) out[i] = this.int(0, 255);

@@ -1,29 +1,30 @@
-// How a server in memory runs: nothing happens by itself, and what happens does so in one order.
+// Runs a server in memory. Nothing happens by itself, and everything happens in one order.
 //
-//   settle    hop, run what is deferred, hop, … until nothing is: a hop is one turn of the runtime's event loop, in
-//             which promises settle, so that a handler that awaits nothing but promises is through
-//   advance   settle; the next timers that are due, together; settle; …
-//   until     settles whenever something comes up, until a promise has settled: for what awaits the runtime's own
-//             timers and I/O, which no clock of ours moves
+//   settle    hops and runs what is deferred, until nothing is. A hop is one turn of the runtime's event loop, in which
+//             promises settle, so a handler that awaits only promises completes
+//   advance   settles, fires all timers due next, settles, and so on
+//   until     settles whenever there is work, until a promise has settled, for code that awaits the runtime's own
+//             timers and I/O, which the virtual clock does not control
 //
-// Invariant: one run at a time. Who asks while one is under way gets its promise, and what he did before is part of it.
+// Invariant: one run at a time. A call of `settle` during a run returns the promise of that run, which includes
+// everything that the caller did before.
 
 import type { VirtualClock } from "../../worker/net/memory";
 
-// Taken at the start: fake timers that a test installs later do not concern us.
+// Read at import, so that fake timers that a test installs later have no effect here.
 const { setTimeout: later } = globalThis;
 const immediate = (globalThis as { setImmediate?: (fn: () => void) => unknown }).setImmediate;
 
-/** The part of Node's `process`, and Bun's, that tells when nothing is left that could happen. */
+/** The part of `process` in Node and Bun that reports when nothing is left to happen. */
 interface Loop {
   on(event: "beforeExit", told: () => void): unknown;
   off(event: "beforeExit", told: () => void): unknown;
 }
 
-/** Rounds of one `settle` after which it is taken to have no end. */
+/** Rounds of one `settle`, after which it throws. So many mean that it would never end. */
 const ROUNDS_MAX = 1000000;
 
-/** One turn of the event loop: all promises that can settle have. */
+/** One turn of the event loop, in which all promises settle that can. */
 type Hop = () => Promise<void>;
 
 function makeHop(): Hop {
@@ -46,9 +47,9 @@ const hop = makeHop();
 export class Runner {
   readonly clock: VirtualClock;
   #running: Promise<void> | undefined;
-  /** Of `advance`: the end of the last one. */
+  /** The end of the last `advance`. */
   #moved: Promise<void> = Promise.resolve();
-  /** Promises that are waited for: what rejects each wait. */
+  /** Pending waits, each with the function that rejects it. */
   readonly #waits = new Set<(error: Error) => void>();
 
   constructor(clock: VirtualClock) {
@@ -58,9 +59,9 @@ export class Runner {
     };
   }
 
-  /** Goes on in the background. */
+  /** Settles in the background. */
   #run(): void {
-    // Who waits is told of what goes wrong.
+    // Errors are reported to those waits, so the rejection need not be handled.
     this.settle().catch(() => undefined);
   }
 
@@ -83,7 +84,7 @@ export class Runner {
     }
   }
 
-  /** @throws RangeError for what is no time */
+  /** Advances the clock. @throws RangeError when `ms` is not a finite number from 0 on */
   async advance(ms: number): Promise<void> {
     if (!Number.isFinite(ms) || ms < 0) throw new RangeError(`ms: ${ms} is not a number from 0 on`);
     const before = this.#moved;
@@ -106,15 +107,15 @@ export class Runner {
   }
 
   /**
-   * Settles until a promise has.
-   * @throws Error when the runtime would end with the promise pending, where it says so (Node, Bun)
+   * Settles repeatedly until a promise has settled.
+   * @throws Error when the runtime would exit with the promise pending, if it reports that (Node, Bun)
    */
   async until<T>(promise: PromiseLike<T>): Promise<T> {
     this.#run();
     return this.wait(promise);
   }
 
-  /** Waits for a promise that something here, or of the runtime, has to settle. @throws as `until` */
+  /** Waits for a promise that needs timers, or work of the runtime, to settle. @throws as `until` */
   async wait<T>(promise: PromiseLike<T>): Promise<T> {
     const { process: loop } = globalThis as { process?: Partial<Loop> };
     let end: (error: Error) => void = () => undefined;
@@ -131,7 +132,7 @@ export class Runner {
     }
   }
 
-  /** Nothing is left that could settle what is waited for. */
+  /** Rejects all waits, because nothing is left that could end them. */
   readonly #endWaits = (): void => {
     const next = this.clock.next - this.clock.now();
     const timers = Number.isFinite(next)

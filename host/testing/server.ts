@@ -1,5 +1,5 @@
-// The application's end of a server in memory: what `serve` gives, without a worker behind it. Calls take effect at
-// once; what they lead to happens when the server runs.
+// The application's side of a server in memory: the same interface as `serve` returns, without a worker. Calls take
+// effect at once. Their consequences happen when the server runs.
 
 import type {
   Data,
@@ -37,18 +37,18 @@ export class MemoryServer implements Server {
   readonly #listener: Listener;
   readonly #place: (handler: HandlerModule) => Promise<void>;
   #options: Options;
-  /** The last message found no room. */
+  /** True when there was no room for the last message. */
   #isFull = false;
   #ending: Promise<void> | undefined;
-  /** The reload before; it never rejects. */
+  /** The previous reload. It never rejects. */
   #reloading: Promise<void> = Promise.resolve();
-  /** When the last client's turn to be closed is over. */
+  /** Time at which a shutdown with `drainMs` has closed the last client. */
   #servedUntil = 0;
   #resolve: () => void = () => undefined;
 
   /**
-   * @param options what `settings` come from
-   * @param place gives the server another handler
+   * @param options the options that `settings` were made from
+   * @param place sets the server's handler
    */
   constructor(
     pump: Pump,
@@ -111,7 +111,7 @@ export class MemoryServer implements Server {
     checkId(id);
     sendFlags(messageOf("send", data, options), options);
     if (!this.#isOpen) return false;
-    // As over an inbox: to who has gone it does nothing.
+    // A message to a client that has left is dropped and counts as sent, as over an inbox.
     return this.#note(!this.#pump.peer(id)?.ws || this.#pump.send(id, data, options));
   }
 
@@ -122,7 +122,7 @@ export class MemoryServer implements Server {
       isUtf8: outgoing.isUtf8,
       publishBytes: (topic, bytes, flags, except) =>
         this.#isOpen && this.#note(outgoing.publishBytes(topic, bytes, flags, except)),
-      // As over an inbox: to a client that has gone it does nothing.
+      // A message to a client that has left is dropped and counts as sent, as over an inbox.
       sendBytes: (id, bytes, flags) =>
         this.#isOpen &&
         this.#note(!this.#pump.peer(id)?.ws || outgoing.sendBytes(id, bytes, flags)),
@@ -170,7 +170,7 @@ export class MemoryServer implements Server {
     return this.#pump.metrics();
   }
 
-  /** As over an inbox; when the last message found no room, a millisecond passes. */
+  /** Behaves as over an inbox. If there was no room for the last message, it advances the clock by a millisecond. */
   ready(): Promise<void> {
     return quiet(this.#ready());
   }
@@ -195,8 +195,8 @@ export class MemoryServer implements Server {
   }
 
   /**
-   * As that of `serve`. It settles by itself when all clients end in order; what would have to be waited for takes
-   * `clock.advance`.
+   * Shuts down like the server of `serve`. It settles without `clock.advance` when all clients close in order. Timeouts
+   * pass only by `clock.advance`.
    */
   shutdown(options?: ShutdownOptions): Promise<void> {
     const { timeout, drainMs } = settleShutdown(options);

@@ -1,7 +1,7 @@
-// A client of bytes: it sends what its script says, cut as it says, and reads at its own pace.
+// A scripted client that exchanges bytes. Its script decides what it sends, how that is split, and how fast it reads.
 //
-// Invariant: like a kernel, what lies between the server and it is at most its socket buffer; the rest stays with the
-// server, which sees a slow reader.
+// Invariant: as with a kernel, at most its socket buffer is in flight from the server. The rest remains in the server,
+// which sees a slow reader.
 
 import type { MemorySocket } from "../../worker/net/memory";
 import { concat } from "../shared/text/bytes";
@@ -11,32 +11,32 @@ import { AnswerReader, type TestAnswer } from "./answer";
 import { checkData, checkGroup, readBuffer } from "./check";
 import type { Network } from "./network";
 
-/** How bytes are cut: pieces of so many bytes, cuts at these offsets, or pieces of random sizes. */
+/** How bytes are split: into pieces of a length, at a list of offsets, or into pieces of random lengths. */
 export type Split = number | readonly number[] | "random";
 
 /** Options of `write`. */
 export interface WriteOptions {
-  /** Each piece arrives by itself; default: all at once. */
+  /** How the bytes are split. Each piece arrives separately. Default: all at once. */
   readonly split?: Split;
 }
 
 /** Options of a connection. */
 export interface SocketOptions {
-  /** Bytes that the kernels hold on the way to the client; default: those of the server. */
+  /** Bytes that the kernels buffer on the way to the client; default: the server's `socketBuffer`. */
   readonly socketBuffer?: Size;
-  /** Default: the next of 10.0.0.0/8. */
+  /** The client's address; default: the next of 10.0.0.0/8. */
   readonly remoteAddress?: string;
-  /** true: it does not end its side when the server has ended its own. */
+  /** `true`: the client keeps its side open when the server has ended its own. */
   readonly allowHalfOpen?: boolean;
 }
 
-/** ms between two reads of a slow reader, at least. */
+/** Minimum interval in ms between two reads of a throttled client. It bounds the timers of a long test. */
 const STEP = 10;
 
 const encoder = new TextEncoder();
 const NOTHING = new Uint8Array(0);
 
-/** Bytes cut into pieces. @throws RangeError */
+/** Splits bytes into pieces. @throws RangeError */
 function* cut(bytes: Uint8Array, split: Split | undefined, network: Network) {
   if (split === undefined) {
     yield bytes;
@@ -55,11 +55,11 @@ function* cut(bytes: Uint8Array, split: Split | undefined, network: Network) {
   }
 }
 
-/** A client of bytes that is a script. */
+/** A scripted client that exchanges bytes. */
 export class TestSocket {
   /** @internal */
   static readonly name: string = "TestSocket";
-  /** Number of the connection, from 1 on. */
+  /** Number of the connection, from 1. */
   readonly number: number;
   /** @internal */
   protected readonly network: Network;
@@ -89,20 +89,20 @@ export class TestSocket {
     else this.#state = isListening ? "closed" : "refused";
   }
 
-  /** @internal Judges the options before anything is done with them. @throws TypeError */
+  /** @internal Checks the options before they are used. @throws TypeError */
   protected check(options: SocketOptions): void {
     checkGroup("socket", options);
   }
 
-  /** @internal True while everything is read as it comes, whatever the pace. */
+  /** @internal False while a handshake is read, which ignores throttling. */
   protected get isGreeted(): boolean {
     return true;
   }
 
   /**
-   * "open"; "ended": the server has ended its side, and all was read; "closed": gone, in order; "reset": gone, what
-   * was not read is lost (told at once, though a client that has stopped reading does not notice); "refused": nobody
-   * listened.
+   * State of the connection. "open". "ended": the server has ended its side, and everything was read. "closed": both
+   * sides have ended, in order. "reset": the connection was reset, and unread bytes are lost (visible at once, though a
+   * paused client would not notice). "refused": no server was listening.
    */
   get state(): "open" | "ended" | "closed" | "reset" | "refused" {
     return this.#socket?.gone === "reset" ? "reset" : this.#state;
@@ -120,7 +120,7 @@ export class TestSocket {
 
   // ---- sending -----------------------------------------------------------------------------------------
 
-  /** Sends bytes, strings as UTF-8. Each piece is a read of the server's. */
+  /** Sends bytes, strings as UTF-8. The server reads each piece separately. */
   write(data: string | Uint8Array, options: WriteOptions = {}): this {
     checkData("write", data);
     checkGroup("write", options);
@@ -130,13 +130,13 @@ export class TestSocket {
     return this;
   }
 
-  /** Ends its side, behind what was sent. */
+  /** Ends the client's side (FIN) after what was sent. */
   end(): this {
     this.#socket?.end();
     return this;
   }
 
-  /** Ends with a reset: what is on its way is lost, either way. */
+  /** Resets the connection. Bytes in flight are lost in both directions. */
   reset(): this {
     this.#socket?.reset();
     if (this.#state !== "closed" && this.#state !== "refused") this.#finish("reset");
@@ -145,18 +145,18 @@ export class TestSocket {
 
   // ---- reading -----------------------------------------------------------------------------------------
 
-  /** Stops reading: the server's writes back up behind the socket buffer. A WebSocket's handshake is still read. */
+  /** Stops reading, so the server's writes back up once the socket buffer is full. Handshakes are still read. */
   pause(): this {
     return this.throttle(0);
   }
 
-  /** Reads whatever arrives, at once. */
+  /** Resumes reading everything at once. */
   resume(): this {
     return this.throttle(Number.POSITIVE_INFINITY);
   }
 
   /**
-   * Reads so many bytes a second; 0: none. A WebSocket's handshake is read at once all the same.
+   * Reads at a limited rate in bytes per second; 0: nothing. A WebSocket's handshake is read at once in any case.
    * @throws TypeError, RangeError
    */
   throttle(bytesPerSecond: number): this {
@@ -175,7 +175,7 @@ export class TestSocket {
     return this;
   }
 
-  /** Reads up to `limit` bytes of what has arrived, now: for a client that has stopped reading by itself. */
+  /** Reads up to `limit` bytes of what has arrived, even if the client is paused. */
   read(limit = Number.POSITIVE_INFINITY): this {
     if (typeof limit !== "number" || !(limit >= 0))
       throw new RangeError(`read: ${show(limit)} is not a number of bytes, from 0 on`);
@@ -185,18 +185,18 @@ export class TestSocket {
     return this;
   }
 
-  /** All bytes that were read and not taken. */
+  /** The bytes that were read and not taken. */
   get received(): Uint8Array {
     if (this.#parts.length !== 1) this.#parts = [concat(this.#parts)];
     return this.#parts[0] ?? NOTHING;
   }
 
-  /** The same, as text. */
+  /** The bytes that were read and not taken, as text. */
   get text(): string {
     return new TextDecoder().decode(this.received);
   }
 
-  /** Takes what was read, and forgets it. */
+  /** Returns the bytes that were read and not taken, and drops them. */
   take(): Uint8Array {
     const { received } = this;
     this.#parts = [];
@@ -204,8 +204,9 @@ export class TestSocket {
   }
 
   /**
-   * The answers among what was read and not taken.
-   * @param methods of the requests, in their order: those to HEAD have no body @throws Error for what is no answer
+   * Returns the complete responses in the bytes that were read and not taken.
+   * @param methods the requests' methods in order, because responses to HEAD have no body
+   * @throws Error when the bytes are not a response
    */
   answers(methods: readonly string[] = []): TestAnswer[] {
     const reader = new AnswerReader(methods);
@@ -214,7 +215,7 @@ export class TestSocket {
     return reader.answers;
   }
 
-  /** Something has arrived, or ended: looked at when the server's run is over. */
+  /** Schedules a look at the socket after the server's run, because bytes arrived or the connection ended. */
   #note(): void {
     if (this.#isLooking) return;
     this.#isLooking = true;
@@ -230,7 +231,7 @@ export class TestSocket {
     } else if (this.#rate > 0 && socket.available > 0) {
       this.#cancelStep ??= this.network.clock.after(this.#stepTime, () => this.#step());
     }
-    // Who does not read does not notice.
+    // A client that does not read does not notice the end.
     if (this.#rate > 0) this.#lookForEnd();
   }
 
@@ -238,7 +239,7 @@ export class TestSocket {
     return Math.max(STEP, Math.ceil(1000 / this.#rate));
   }
 
-  /** A slow reader takes its share. */
+  /** Reads the share of a throttled client for one interval. */
   #step(): void {
     this.#cancelStep = undefined;
     const socket = this.#socket;
@@ -271,15 +272,15 @@ export class TestSocket {
     if (isNews) this.ended();
   }
 
-  /** @internal Bytes were read. */
+  /** @internal Called with bytes that were read. */
   protected arrived(bytes: Uint8Array): void {
     this.#parts.push(bytes);
   }
 
-  /** @internal The server's side has ended, one way or another. */
+  /** @internal Called when the server's side has ended, in order or by a reset. */
   protected ended(): void {}
 
-  /** What it got, a line each. */
+  /** Returns what the client received, as lines. */
   describe(): string[] {
     return [`${this.received.length} bytes, ${this.state}`];
   }
