@@ -1,303 +1,330 @@
-// The binary interface between the engine and its host: every constant, enum and field offset that
-// both sides must agree on, and nothing else. Compiled by asc and by esbuild; imports nothing.
+// The binary interface between the engine and its embedder. It holds every constant, enum and field offset that both
+// sides must agree on, and nothing else. Both asc and esbuild compile it, and it imports nothing.
 //
 // Invariant: a change of any number in this file changes ABI_VERSION.
 
-/** Bumped on every change of layout, numbering or meaning; `join` refuses another version. */
+/**
+ * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
+ */
 export const ABI_VERSION: u32 = 23;
-/** "RING" in little-endian; stands at the start of a formatted region. */
+/** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
 // ---- ids -----------------------------------------------------------------------------------------
-// A connection id is generation * 2^20 + slot: a safe integer. HTTP slots come first, WebSocket slots
-// after them. A stale id is a no-op everywhere.
+// A connection id is generation * 2^20 + slot, which is a safe integer. HTTP slots come first, WebSocket slots follow.
+// A call with a stale id does nothing.
 
-/** Slots, of both kinds together, are below this. */
+/** Upper bound (exclusive) of slot numbers, HTTP and WebSocket slots together. An id has 20 bits for the slot. */
 export const SLOT_LIMIT: u32 = 1 << 20;
-/** Bytes of the longest name of a topic. */
+/** Longest topic name, in bytes. `subscribe` refuses longer names, so that a topic record has a fixed size. */
 export const TOPIC_NAME_BYTES: u32 = 200;
-/** "No slot". */
+/** Slot number for no slot, beyond SLOT_LIMIT. */
 export const NONE: u32 = 0xffffffff;
 
 // ---- parameters ----------------------------------------------------------------------------------
-// A table of f64 the host fills at `params()` before `footprint` and `new`; index by `Param`.
+// A table of f64 that the embedder fills at `params()` before it calls `footprint` and `new`. `Param` is the index.
 
-/** Indices of the table of parameters. */
+/** Indices into the table of parameters. */
 export enum Param {
-  /** HTTP slots, 1 … 2^19. */
+  /** Number of HTTP slots, 1 … 2^19. */
   Connections,
-  /** WebSocket slots, 1 … 2^19. */
+  /** Number of WebSocket slots, 1 … 2^19. */
   WebSockets,
-  /** Bytes of the ring, a power of two, 4 KiB … 1 GiB. */
+  /** Size of the ring in bytes, a power of two, 4 KiB … 1 GiB. */
   RingBytes,
-  /** Bytes of the ring of compressed forms; 0 when compression is off. */
+  /** Size in bytes of the ring of compressed forms, 0 when compression is off. */
   DeflateRingBytes,
-  /** Bytes from which a message is worth compressing. */
+  /** Smallest message that is compressed, in bytes. */
   DeflateThreshold,
-  /** Entries of the frame index, a power of two. */
+  /** Number of entries in the frame index, a power of two. */
   Frames,
-  /** Frames a client may be behind before it is evicted, at most `Frames`. */
+  /** Number of frames that a client may lag behind before it is evicted, at most `Frames`. */
   QueuedFrames,
-  /** Bytes of the receive-buffer pool. */
+  /** Size of the pool of receive buffers, in bytes. */
   ReceivePoolBytes,
-  /** Bytes of the reply-block pool. */
+  /** Size of the pool of reply blocks, in bytes. */
   ReplyPoolBytes,
-  /** Bytes queued for one client above which `send` is refused. */
+  /** High-water mark of a client's reply queue, in bytes. Above it `send` is refused. */
   Backlog,
-  /** Bytes of the receive window: one socket read. */
+  /** Size of the receive window, in bytes. One socket read fits into it. */
   WindowBytes,
-  /** Bytes of the scratch region: one batch from the inbox, one response, one message. */
+  /** Size of the scratch region, in bytes. It holds one batch from the inbox, one response or one message. */
   ScratchBytes,
-  /** Bytes of a request head, at most 65,535. */
+  /** Longest request head, in bytes, at most 65,535. */
   HeadBytes,
-  /** Header fields of a request. */
+  /** Most header fields of a request. */
   Headers,
-  /** Bytes of a request target. */
+  /** Longest request target, in bytes. */
   TargetBytes,
-  /** Bytes of a request body. */
+  /** Longest request body that is collected, in bytes. */
   BodyBytes,
-  /** Requests served on one connection; 0 is no limit. */
+  /** Most requests served on one connection, 0 for no limit. */
   RequestsPerSocket,
-  /** 1: a body-bearing method without a length is 411. */
+  /** 1 to answer POST, PUT and PATCH without a length with 411. */
   RequireContentLength,
-  /** Bytes of an inbound message. */
+  /** Longest inbound message, in bytes. */
   PayloadBytes,
-  /** Frames of an inbound message. */
+  /** Most frames of an inbound message. */
   Fragments,
-  /** 1: messages are handed out in pieces as they arrive, whatever their length; compressed ones whole. */
+  /** 1 to emit messages of any length in pieces as they arrive. Compressed messages are still emitted whole. */
   Pieces,
-  /** Bytes of one write of ring or static memory. */
+  /** Largest single write of ring memory or of a static body, in bytes. */
   RunBytes,
-  /** 1: a full WebSocket table evicts the client furthest behind; 0: 503. */
+  /** Policy for a full WebSocket table: 1 evicts the client with the largest lag, 0 answers the upgrade with 503. */
   EvictWhenFull,
-  /** Topics the table holds. */
+  /** Capacity of the topic table. */
   Topics,
-  /** Subscriptions of all clients together. */
+  /** Most subscriptions of all clients together. */
   Subscriptions,
-  /** ms for the head of a request. */
+  /** Timeout for the head of a request, in ms. */
   HeadTimeout,
-  /** ms for a whole request. */
+  /** Timeout for a whole request, in ms. */
   RequestTimeout,
-  /** ms between requests. */
+  /** Timeout between two requests, in ms. */
   KeepAliveTimeout,
-  /** ms without progress of an outstanding write. */
+  /** Timeout of a pending write that makes no progress, in ms. */
   WriteTimeout,
-  /** ms without a sign of life of a WebSocket; 0 is no limit. */
+  /** Timeout of a WebSocket without a sign of life, in ms, 0 for no limit. */
   IdleTimeout,
-  /** 1: ping WebSockets. */
+  /** 1 to ping WebSockets. */
   SendPings,
-  /** ms of inbound silence after which a WebSocket is pinged, at most half of its idle time; 0: never. */
+  /** Inbound silence after which a WebSocket is pinged, in ms, at most half of its idle timeout. 0 sends no pings. */
   PingInterval,
-  /** ms without a sign of life in the closing handshake and in a lingering close. */
+  /** Timeout without a sign of life in the closing handshake and in a lingering close, in ms. */
   CloseTimeout,
-  /** ms a connection may wait for a pooled buffer. */
+  /** Timeout of a connection that waits for a pooled buffer, in ms. */
   BufferTimeout,
-  /** ms a reader that holds the publisher up may go without progress. */
+  /** Longest time, in ms, that a reader which blocks the publisher may make no progress. */
   SlowGrace,
-  /** First ring offset and frame sequence, 0 … 2^53: tests start near the edges. */
+  /** First ring offset and first frame sequence, 0 … 2^53. Tests start near the limits. */
   FirstSequence,
   /** Seed of the treap's priorities, 1 … 2^32 - 1. */
   Seed,
-  /** Bytes of a request body that is streamed, below 2^53; 0 is no limit. */
+  /** Longest streamed request body, in bytes, below 2^53. 0 is no limit. */
   StreamBytes,
-  /** Connections of one address, of IPv6 one /64; 0 is no limit. */
+  /** Most connections of one address, 0 for no limit. IPv6 addresses are counted by their /64. */
   AddressConnections,
-  /** Messages a second, pings and pongs included, that a WebSocket may send; 0 is no limit. */
+  /** Most messages per second that a WebSocket may send, pings and pongs included. 0 is no limit. */
   MessageRate,
-  /** Messages that may come at once; 0: as many as in a second. */
+  /** Most messages that may arrive at once. 0 allows as many as in one second. */
   MessageBurst,
-  /** Bytes a second at which a body, or a message in pieces, has to come; 0 is no limit. */
+  /** Lowest rate, in bytes per second, at which a body or a message in pieces must arrive. 0 is no limit. */
   ReceiveRate,
-  /** Bytes a second at which a client has to read; 0 is no limit. */
+  /** Lowest rate, in bytes per second, at which a client must read. 0 is no limit. */
   SendRate,
-  /** ms for which it may be slower. */
+  /** Time, in ms, during which a client may be below ReceiveRate or SendRate. */
   RateGrace,
-  /** Bytes of the receive pool that connections of one address hold; 0 is no limit. */
+  /** Most bytes of the receive pool that the connections of one address may hold, 0 for no limit. */
   AddressReceiveBytes,
-  /** Bytes of the reply pool that they hold; 0 is no limit. */
+  /** Most bytes of the reply pool that the connections of one address may hold, 0 for no limit. */
   AddressReplyBytes,
   COUNT,
 }
 
 // ---- control block -------------------------------------------------------------------------------
-// A table of f64 at `join()`'s return value; index by `Control`. Addresses are bytes into the memory.
+// A table of f64 at the address that `join()` returns. `Control` is the index. Addresses are byte offsets into the
+// memory.
 
-/** Indices of the control table. */
+/** Indices into the control table. */
 export enum Control {
   /** MAGIC and ABI_VERSION as two u32. */
   Magic,
-  /** Monotonic ms; the host writes it before each call that depends on time. */
+  /** Monotonic time in ms. The embedder writes it before each call that depends on time. */
   Now,
-  /** Unix seconds for the Date field; the host writes it. */
+  /** Unix time in seconds for the Date field. The embedder writes it. */
   Date,
   /** Address of the slots. */
   SlotsAddress,
-  /** Of the receive window. */
+  /** Address of the receive window. */
   WindowAddress,
-  /** Of the scratch region. */
+  /** Address of the scratch region. */
   ScratchAddress,
-  /** Of the event table. */
+  /** Address of the event table. */
   EventsAddress,
-  /** Events waiting in the table; the host sets it to 0 when it has drained them. */
+  /** Number of events in the table. The embedder sets it to 0 when it has drained the table. */
   EventCount,
-  /** Of the write table. */
+  /** Address of the write table. */
   RowsAddress,
-  /** Of the ring. */
+  /** Address of the ring. */
   RingAddress,
-  /** Of the table of header fields. */
+  /** Address of the table of header fields. */
   TableAddress,
   /** Generation of the slot that `accept` or `upgrade` returned. */
   Generation,
-  /** Address of the result of the last call that has one besides its return value. */
+  /** Second result of the last call that has one besides its return value. */
   Result,
   /** Address of the open stage's payload. */
   StageAddress,
-  /** Open WebSockets. */
+  /** Number of open WebSockets. */
   WebSocketCount,
-  /** Those of them that take compressed messages. */
+  /** Number of open WebSockets that read the ring of compressed forms. */
   DeflateCount,
-  /** HTTP connections. */
+  /** Number of HTTP connections. */
   ConnectionCount,
-  /** Slots that the host has not freed yet. */
+  /** Number of ended connections whose slots the embedder has not freed yet. */
   DeadCount,
   /** Bytes of the ring committed since the start. */
   Committed,
   /** Bytes of the ring that the slowest reader still needs. */
   RingUsed,
-  /** Next frame sequence. */
+  /** Sequence of the next frame. */
   Sequence,
-  /** Bytes taken from the receive pool. */
+  /** Bytes in use in the receive pool. */
   ReceivePoolUsed,
-  /** Bytes taken from the reply pool. */
+  /** Bytes in use in the reply pool. */
   ReplyPoolUsed,
-  // Counters, monotone.
-  /** Connections, since the start. */
+  // Monotonic counters.
+  /** Connections accepted since the start. */
   Accepted,
-  /** Upgrades. */
+  /** Connections upgraded to WebSockets. */
   Upgraded,
-  /** Requests. */
+  /** Requests answered. */
   Requests,
-  /** Bytes read. */
+  /** Bytes received. */
   BytesIn,
-  /** Bytes written. */
+  /** Bytes sent. */
   BytesOut,
-  /** Messages from clients. */
+  /** Messages received from clients. */
   MessagesIn,
-  /** Messages for single clients. */
+  /** Messages queued for single clients. */
   MessagesSent,
-  /** Messages for single clients that were refused: a queue was full. */
+  /** Messages for single clients that were refused because a queue was full. */
   MessagesRefused,
   /** Frames published. */
   FramesPublished,
-  /** Bytes published. */
+  /** Payload bytes published. */
   BytesPublished,
-  /** Publications times the clients open at that moment. */
+  /** Deliveries due: the number of recipients, summed over all publications. */
   FramesDue,
-  /** Pings from clients. */
+  /** Pings received from clients. */
   PingsIn,
-  /** Pongs for which a newer ping took the place. */
+  /** Pongs dropped, replaced by the pong to a newer ping or without a free reply block. */
   PongsDropped,
   /** Clients evicted. */
   Evicted,
-  /** Bytes by which a client is behind: what `lag` found. */
+  /** Lag in bytes of the client that `lag` was called for. */
   LagBytes,
-  /** Topics that somebody subscribes to. */
+  /** Number of topics with subscribers, or published to since the last flush pass. */
   TopicCount,
-  /** Subscriptions of all clients. */
+  /** Number of subscriptions of all clients. */
   SubscriptionCount,
-  /** Length of the name at Control.Result. */
+  /** Length in bytes of the name at Control.Result. */
   NameLength,
-  /** 1: the pass before left what was published for a later one. */
+  /** 1 when the last flush pass left published frames for a later pass. */
   Withheld,
-  /** Addresses that connections are counted under. */
+  /** Number of addresses with at least one slot in use. */
   AddressCount,
-  /** Bytes of bodies that the host holds, each for one answer. */
+  /** Bytes of bodies that the embedder holds, each for a single response. */
   BodyBytes,
-  /** What `check` found: the slot, topic or address that breaks a rule, the value there, and the one it must have. */
+  /**
+   * The slot, topic or address that breaks a rule, the value found there, and the value expected, as `check` found
+   * them.
+   */
   CheckAt,
   CheckFound,
   CheckExpected,
-  /** Connections whose send queues the host is to read, see `watched`. */
+  /** Number of connections whose send queues the embedder must read, see `watched`. */
   Watched,
-  /** Closed connections by reason: CloseCount - reason. */
+  /** Closed connections by reason. The index of a reason is CloseCount - reason. */
   CloseCount,
-  /** Open WebSockets by how far they are behind, as of `gauge`: LAG_CLASSES counts, see `lagClass`. */
+  /** Open WebSockets by lag class as of the last `gauge`: LAG_CLASSES counters, see `lagClass`. */
   LagCount = CloseCount + 96,
   COUNT = LagCount + 16,
 }
 
-/** Classes of lag: nothing; up to LAG_FIRST bytes; each of the others up to four times the one before. */
+/**
+ * Number of lag classes. Class 0 has no lag, class 1 up to LAG_FIRST bytes, and each later class up to four times as
+ * much.
+ */
 export const LAG_CLASSES: u32 = 16;
 export const LAG_FIRST: u32 = 1024;
 
 // ---- events --------------------------------------------------------------------------------------
 
-/** What an event tells. */
+/** Kinds of events. */
 export enum EventKind {
   /**
-   * A whole request: `pointer` its head, `length` bytes of it, `value` its traits. Parsing of the connection
-   * stops. With Trait.BodyToCome it is a head alone: answer with `stream` or `collect` before anything else.
+   * A whole request: `pointer` is its head, `length` the length of the head in bytes, `value` its traits. Parsing of
+   * the connection stops. With Trait.BodyToCome only the head has arrived, and the embedder must call `stream` or
+   * `collect` before anything else.
    */
   Request = 1,
-  /** A piece of a streamed body, at `pointer`, decoded; valid until the next call that parses. */
+  /** A decoded piece of a streamed body, at `pointer`, valid until the next call that parses. */
   BodyChunk,
-  /** The end of a streamed body. `value` 0: it is whole; else the reason for which it broke off. */
+  /** The end of a streamed body. `value` is 0 when the body is whole, else the reason why it ended early. */
   BodyEnd,
   /**
-   * A whole message: `pointer`, `length` its payload, `value` the opcode. Valid until the next call that parses. When
-   * the host holds the connection before it comes to this event, it becomes kind 0: skip it.
+   * A whole message: `pointer` and `length` are its payload, `value` is the opcode. It is valid until the next call
+   * that parses. If the embedder holds the connection before it reaches this event, the kind becomes 0 and the event is
+   * skipped.
    */
   Message,
   /**
-   * A piece of a message, for hosts that asked for pieces. `value`: opcode | first << 8 | last << 9, the extra
-   * field the bytes of its frame still to come.
+   * A piece of a message, when Param.Pieces is 1. `value` is opcode | first << 8 | last << 9, the extra field is the
+   * number of bytes of its frame still to come.
    */
   Fragment,
-  /** A compressed message to inflate; answer with `inflated`. */
+  /** A compressed message. The embedder inflates it, handles it, and calls `resume`. */
   Inflate,
-  /** A ping arrived (its pong is queued): payload at `pointer`. */
+  /** A ping with its payload at `pointer`. Its pong is queued already. */
   Ping,
-  /** A pong arrived: payload at `pointer`. */
+  /** A pong with its payload at `pointer`. */
   Pong,
   /**
-   * The peer's Close frame: `value` its code (1005 when it has none), reason text at `pointer`. 1006: it ended its
-   * side without one, and gets no more than what is queued for it.
+   * The peer's Close frame: `value` is its code (1005 when it has none), its text is at `pointer`. Code 1006 means that
+   * the peer ended its side without a Close frame, and is sent only the bytes already queued for it.
    */
   PeerClose,
   /**
-   * `value` 0: a client whose queue was full has room again, an HTTP connection may be resumed; 1: a buffer
-   * may be had, feed the bytes that were not consumed.
+   * `value` 0: a client whose queue was full has room again, and an HTTP connection may be resumed. `value` 1: a buffer
+   * is available, so feed the bytes that were not consumed.
    */
   Drain,
-  /** Everything is written: half-close the socket and go on reading (and discarding). */
+  /** All queued bytes are written. Half-close the socket, then keep reading and discarding input. */
   End,
-  /** The engine is through with the connection: act by `Shut` in `length`, then `free` the slot. `value`: reason. */
+  /**
+   * The connection has ended. Close the socket by `Shut` in `length`, then call `free` for the slot. `value` is the
+   * reason.
+   */
   Closed,
-  /** A PROXY header was taken: `length` 16: the client's address, as of IPv6, at `pointer`; 0: it names none. */
+  /**
+   * A PROXY header was parsed. `length` is 16 with the client's address, in IPv6 form, at `pointer`, or 0 when it names
+   * no client.
+   */
   Proxied,
-  /** What ends a WebSocket of `relay` has come, and it is held: let go of both when its messages are handled. */
+  /**
+   * A Close, a fault or the peer's end has arrived on a WebSocket of `relay`, and the WebSocket is held. Undo both
+   * `relay` and `hold` when its messages have been handled.
+   */
   EndWaits,
 }
 
-/** Bits of `accept`'s flags. */
+/** Bits of the flags of `accept`. */
 export enum Arrival {
-  /** A PROXY header comes first. */
+  /** A PROXY header precedes everything else. */
   Proxied = 1,
-  /** TLS is to be negotiated, behind the header: nothing is said before `secured`. */
+  /**
+   * TLS must be established, after the PROXY header if there is one. Nothing is sent to the client before `secured`.
+   */
   Unsecured = 2,
 }
 
-/** How a Closed connection's socket ends. */
+/** Ways to close the socket of an ended connection. */
 export enum Shut {
-  /** Drop what the kernel holds; no byte of the ring may leave any more. */
+  /** Reset the connection and drop the kernel's send queue, because bytes of the ring must no longer leave. */
   Reset = 1,
-  /** A plain close; the kernel sends what it has. */
+  /** Close the socket; the kernel sends the bytes that it holds. */
   Destroy,
 }
 
-/** Request, Message and other inbound events the table holds beside a Closed for each slot. */
+/**
+ * Most inbound events in the table, besides one Closed for each slot. Parsing stops when it is reached, and `resume`
+ * continues it.
+ */
 export const EVENT_LIMIT: u32 = 256;
-/** Drain and End that it holds; who finds no place is told when the table has been drained. */
+/**
+ * Most Drain and End events in the table. Further ones stay pending and are emitted after the table has been drained.
+ */
 export const NOTICE_LIMIT: u32 = 512;
 export const EVENT_BYTES: u32 = 32;
 export const EVENT_KIND: u32 = 0;
@@ -315,21 +342,21 @@ export enum RowKind {
   Ring = 1,
   /** Bytes of a reply block. */
   Block,
-  /** Bytes of a body the host holds: `offset` and `length` in it, its number in `body`. */
+  /** Bytes of a body that the embedder holds: `offset` and `length` within it, and its number in `body`. */
   Static,
   /** Bytes of the ring of compressed forms. */
   DeflateRing,
 }
 
-/** What the host leaves in a row's `state` before the next `flush`. */
+/** Values that the embedder leaves in a row's `state` before the next `flush`. */
 export enum RowState {
-  /** The transport holds the memory; `done(slot)` follows. */
+  /** The transport still reads the memory, and `done(slot)` follows. */
   Outstanding = 0,
-  /** The transport is through with the memory. */
+  /** The transport has released the memory. */
   Complete = 1,
 }
 
-/** Rows of the table; a pass that has more fills it again. */
+/** Number of rows in the table. A flush pass with more rows fills the table several times. */
 export const ROW_LIMIT: u32 = 512;
 export const ROW_BYTES: u32 = 32;
 export const ROW_SLOT: u32 = 0;
@@ -338,15 +365,17 @@ export const ROW_OFFSET: u32 = 8;
 export const ROW_LENGTH: u32 = 12;
 export const ROW_STATE: u32 = 16;
 export const ROW_BODY: u32 = 20;
-/** 1: with this row the host may let go of the static body. */
+/** 1 when the embedder may release the static body after this row. */
 export const ROW_LAST: u32 = 24;
 
 // ---- requests ------------------------------------------------------------------------------------
-// The head table: one entry of four u16 for each field, offsets from the start of the head.
+// The head table has one entry of four u16 for each field, with offsets from the start of the head.
 
 export const HEADER_ENTRY_BYTES: u32 = 8;
 
-/** Index in the table of methods that `methodName` spells: the registered ones, and some in use. */
+/**
+ * Indices into the table of methods that `methodName` spells. It holds the registered methods and some that are in use.
+ */
 export enum Method {
   GET,
   HEAD,
@@ -359,7 +388,7 @@ export enum Method {
   CONNECT,
 }
 
-// Fields of a slot that the host reads; asserted against conn.ts.
+// Offsets of a slot's fields that the embedder reads; state/records.ts asserts them.
 export const CONN_BYTES: u32 = 296;
 export const CONN_FLAGS: u32 = 4;
 export const CONN_GENERATION: u32 = 8;
@@ -376,16 +405,19 @@ export const CONN_TARGET_LENGTH: u32 = 76;
 export const CONN_TRAITS: u32 = 80;
 export const CONN_BACKLOG: u32 = 104;
 
-/** Bit of `CONN_FLAGS`: the connection waits for a pooled buffer; the host keeps what was not consumed. */
+/**
+ * Bit of `CONN_FLAGS`: the connection waits for a pooled buffer, and the embedder keeps the bytes that were not
+ * consumed.
+ */
 export const FLAG_WAITING: u32 = 128;
 /** Bit of `CONN_FLAGS`: a Close is queued, so nothing follows it. */
 export const FLAG_CLOSE_QUEUED: u32 = 256;
-/** Bit of `CONN_FLAGS`: a message of the pooled buffer is out; `resume` takes the buffer back. */
+/** Bit of `CONN_FLAGS`: the embedder still handles a message from the pooled buffer; `resume` frees the buffer. */
 export const FLAG_MESSAGE_OUT: u32 = 16384;
-/** Bit of `CONN_FLAGS`: it has ended, and its peer goes on and on: the host reads it no more. */
+/** Bit of `CONN_FLAGS`: the connection has ended but its peer keeps sending, so the embedder stops reading. */
 export const FLAG_DEAF: u32 = 2147483648;
 
-/** What a request's fields said: bits of `CONN_TRAITS`. */
+/** Properties of a request that its fields state, as bits of `CONN_TRAITS`. */
 export enum Trait {
   Host = 1,
   ContentLength = 2,
@@ -401,41 +433,43 @@ export enum Trait {
   VersionOther = 512,
   Expect = 1024,
   TransferEncoding = 2048,
-  /** A valid opening handshake (RFC 6455 4.2.1): `upgrade` may answer it. */
+  /** A valid opening handshake (RFC 6455 4.2.1), which `upgrade` may answer. */
   Upgrade = 4096,
-  /** The connection stays open after the answer. */
+  /** The connection stays open after the response. */
   Persistent = 8192,
   Absolute = 16384,
   ExpectOther = 32768,
-  /** The head of a request whose body the host may want streamed. */
+  /** Only the head has arrived, and the embedder may have the body streamed. */
   BodyToCome = 65536,
 }
 
-/** Bits of `respond`'s flags. */
+/** Bits of the flags of `respond`. */
 export enum Answer {
-  /** Close the connection after this answer. */
+  /** Close the connection after this response. */
   Close = 1,
-  /** The body comes piece by piece: chunked for 1.1, up to the end of the connection for 1.0. */
+  /** The body is sent in pieces: chunked for HTTP/1.1, up to the end of the connection for HTTP/1.0. */
   Stream = 2,
 }
 
 // ---- inbox ---------------------------------------------------------------------------------------
-// Shared memory between one producing thread and its consumers: INBOX_WORDS u32 of header, then a
-// byte ring of a power of two. Positions are u32 that count 8-byte units and wrap.
+// Shared memory between one producing thread and its consumer: a header of INBOX_WORDS u32, then a byte ring whose size
+// is a power of two. Positions are u32 that count units of 8 bytes and wrap.
 
 export const INBOX_WORDS: u32 = 64;
-/** Position of the producer. */
+/** Index of the producer's position. */
 export const INBOX_HEAD: u32 = 0;
-/** Position of the consumer. */
+/** Index of the consumer's position. */
 export const INBOX_TAIL: u32 = 16;
-/** 1: the consumer sleeps; whoever changes it to 0 rings the doorbell. */
+/** Index of a flag that is 1 while the consumer sleeps. The thread that changes it to 0 rings the doorbell. */
 export const INBOX_ASLEEP: u32 = 17;
-/** 1: the producer waits for room; whoever changes it to 0 tells it. */
+/**
+ * Index of a flag that is 1 while the producer waits for room. The thread that changes it to 0 notifies the producer.
+ */
 export const INBOX_WAITING: u32 = 32;
 
 /**
- * Record header: total bytes (multiple of 8), kind | flags << 8 | value << 16, payload bytes, slot,
- * generation, value. A Pad may be as short as the first two.
+ * Size of a record's header, in bytes: total bytes (a multiple of 8), kind | flags << 8 | value << 16, payload bytes,
+ * slot, generation, value. A Pad may consist of the first two fields alone.
  */
 export const RECORD_BYTES: u32 = 24;
 export const RECORD_TOTAL: u32 = 0;
@@ -443,11 +477,11 @@ export const RECORD_KIND: u32 = 4;
 export const RECORD_LENGTH: u32 = 8;
 export const RECORD_SLOT: u32 = 12;
 export const RECORD_GENERATION: u32 = 16;
-/** Frames that an application-side stage or a test wants counted; number of a transferred buffer. */
+/** Offset of a value whose meaning depends on the kind, such as the number of a transferred buffer. */
 export const RECORD_VALUE: u32 = 20;
 
 export enum RecordKind {
-  /** Skip to the start of the byte ring. */
+  /** Unused space up to the start of the byte ring. */
   Pad,
   Broadcast,
   Send,
@@ -456,32 +490,35 @@ export enum RecordKind {
   Publish,
   Subscribe,
   Unsubscribe,
-  /** The payload is the transferred buffer of number RECORD_VALUE; the real kind stands in the value. */
+  /**
+   * A message whose payload is the transferred buffer with the number at RECORD_VALUE. Its real kind is in the bits
+   * from 16 on.
+   */
   Transferred,
-  /** For the worker's own code, which carries it out: an operation of a handler on the application's thread. */
+  /** An operation of a handler on the application's thread. The worker carries it out, not the engine. */
   Host,
 }
 
-/** Bits of a frame's flags, in records and in index entries. */
+/** Bits of a frame's flags, in inbox records and in index entries. */
 export enum FrameFlag {
   Binary = 1,
-  /** The payload is compressed (RFC 7692 6): RSV1 is set. */
+  /** The payload is compressed, so RSV1 is set (RFC 7692 6). */
   Compressed = 2,
-  /** Not to be compressed, whatever its length. */
+  /** The message is never compressed, whatever its length. */
   Plain = 4,
 }
 
 // ---- outcomes ------------------------------------------------------------------------------------
 
-/** What `publish`, `drain`, `stage…` and `send` answer. */
+/** Results of `publish`, `drain`, `send` and the stage functions. */
 export enum Outcome {
-  /** Done. */
+  /** The call succeeded. */
   Ok = 0,
-  /** Clients were evicted to make room: act on the events, then call again. */
+  /** Clients were evicted to make room. Handle the events, then call again. */
   Evicted = 1,
-  /** Frames that were not flushed yet stand in the way: flush, then call again. */
+  /** Frames that were not flushed yet occupy the room. Flush, then call again. */
   Flush = 2,
-  /** The many are behind: nothing was staged; try again when they have moved on. */
+  /** Readers need time, so nothing was staged. Try again when they have made progress. */
   Wait = 3,
   /** The frame is larger than the ring. */
   TooLarge = 4,
@@ -489,21 +526,21 @@ export enum Outcome {
   Gone = 5,
   /** The client's queue or the reply pool is full. */
   Full = 6,
-  /** A transferred buffer is next: publish it, then go on. */
+  /** A transferred buffer is next. Publish it, then continue. */
   Transferred = 7,
-  /** A message to compress is next: publish it, then go on. */
+  /** A message to compress is next. Compress and publish it, then continue. */
   Compress = 8,
-  /** A stage is open: publish or discard that first. Nothing was published. */
+  /** A stage is open, so nothing was published. Publish or discard the stage first. */
   Staging = 9,
-  /** An argument that is none: an unknown close reason, a control frame over 125 bytes. Nothing was done. */
+  /** An argument is invalid (an unknown close reason, a control frame over 125 bytes), so nothing was done. */
   Invalid = 10,
 }
 
 // ---- close reasons -------------------------------------------------------------------------------
-// The reference's numbers, −1 … −23; ours from −24 on. `close.ts` in host/ gives each its text, HTTP
-// status and WebSocket code; the host copies them into the table at `reasons` before the first connection.
+// Numbers −1 … −23 are those of the reference, ours start at −24. host/shared/close.ts gives each reason its text, its
+// HTTP status and its WebSocket code. The embedder copies them into the table at `reasons` before the first connection.
 
-/** Why a connection ended. */
+/** Reasons why a connection ended. */
 export enum CloseReason {
   Ok = -1,
   Evicted = -2,
@@ -528,7 +565,7 @@ export enum CloseReason {
   WsExpectedText = -21,
   WsControlFrameTooLarge = -22,
   UnsupportedTransferEncoding = -23,
-  /** The peer sent a Close frame or ended its side in order. */
+  /** The peer sent a Close frame, or ended its side between two requests. */
   PeerClosed = -24,
   /** The peer ended its side without a Close frame, or within a request. */
   PeerEnded = -25,
@@ -567,123 +604,123 @@ export enum CloseReason {
   Configured = -57,
   WsBadDeflate = -58,
   HostRefused = -59,
-  /** A body or message came too slowly. */
+  /** A body or message arrived too slowly. */
   ReceiveTooSlow = -60,
   BadProxyHeader = -61,
   ProxyRefused = -62,
   TlsFailed = -63,
-  /** Its address holds as much of a pool as it may. */
+  /** The connections of its address hold as much of a pool as is allowed. */
   AddressBuffers = -64,
-  // Victims of a full table of HTTP slots, see room.ts.
-  /** Its client had ended its side, and its answer was pending. */
+  // Connections that made room in a full table of HTTP slots, see state/room.ts.
+  /** The client had ended its side, and its response was pending. */
   EvictedEnded = -65,
-  /** It was between two requests. */
+  /** The connection was between two requests. */
   EvictedIdle = -66,
-  /** Its request came too slowly. */
+  /** The request arrived too slowly. */
   EvictedUnfinished = -67,
-  /** Its client did not read its answer. */
+  /** The client did not read its response. */
   EvictedUnread = -68,
-  /** A message that the application's `send(id)` had accepted found no room. */
+  /** A message that the application's `send(id)` had accepted found no room in the client's queue. */
   SendOverrun = -69,
 }
 
-/** Close reasons are −1 … −CLOSE_REASONS. */
+/** Number of close reasons, which are −1 … −CLOSE_REASONS. */
 export const CLOSE_REASONS: u32 = 69;
 
-/** Bytes of a record of the table at `reasons`. */
+/** Size of a record in the table at `reasons`, in bytes. */
 export const REASON_BYTES: u32 = 64;
-/** HTTP status, u16. */
+/** Offset of the HTTP status, a u16. */
 export const REASON_STATUS: u32 = 0;
-/** Code of the Close frame, u16. */
+/** Offset of the Close frame's code, a u16. */
 export const REASON_CODE: u32 = 2;
-/** Bytes of the Close frame's text, u8. */
+/** Offset of the length in bytes of the Close frame's text, a u8. */
 export const REASON_LENGTH: u32 = 4;
-/** The text. */
+/** Offset of the Close frame's text. */
 export const REASON_TEXT: u32 = 5;
 
 // ---- invariants ----------------------------------------------------------------------------------
 
-/** The rules that `check` looks at, by record. Tests print the name of the one that does not hold. */
+/** Rules that `check` verifies, grouped by record. Tests print the name of the rule that is broken. */
 export enum Rule {
-  /** All hold. */
+  /** All rules hold. */
   Ok,
   /** An HTTP connection has an HTTP slot. */
   HttpSlot,
   /** A WebSocket has a WebSocket slot. */
   WebSocketSlot,
-  /** The ping that waits for its pong lies among the queued bytes. */
+  /** A ping that has not left yet is within the queued bytes. */
   PingQueued,
-  /** The reply bytes counted for a connection are those of its blocks. */
+  /** The reply bytes counted for a connection equal those of its blocks. */
   ReplyBytes,
-  /** A peer that has ended stands in the list of ended connections. */
+  /** An HTTP connection whose peer has ended its side is in the list of ended connections. */
   EndedList,
   /** A client's next frame has been committed. */
   DueCommitted,
-  /** A client was handed committed bytes only. */
+  /** Only committed bytes were handed to a client. */
   HandedCommitted,
-  /** A reader is at most one ring behind. */
+  /** The lag of a reader is at most one ring. */
   ReaderInRing,
-  /** A reader is at most as many frames behind as the index holds. */
+  /** The lag of a reader is at most as many frames as the index holds. */
   ReaderInIndex,
-  /** A reader's key in the treap is the first byte that it, or the transport for it, may still read. */
+  /** A reader's key in the treap is the first byte that the client, or the transport for it, may still read. */
   TreapKey,
   /** A WebSocket outside the treap needs no byte before the flushed offset. */
   TreapMissing,
-  /** The bytes counted as returned by handlers are the sum over all connections. */
+  /** The bytes counted as returned to the embedder equal the sum over all connections. */
   Returned,
   /** The queue of connections without a buffer is linked in both directions and complete. */
   WaitQueue,
   /** A subscription is in the list of its own client. */
   SubscriptionOwner,
-  /** A subscription that has been cancelled stays only as long as a frame is due by it. */
+  /** A cancelled subscription remains only while a frame is due by it. */
   SubscriptionDue,
   /** An active subscription is found by its client and topic. */
   SubscriptionPair,
-  /** A client's count of subscriptions is the length of its list. */
+  /** A client's count of subscriptions equals the length of its list. */
   SubscriptionCount,
   /** A client's heap of due subscriptions is complete and in order. */
   DueHeap,
-  /** All subscription records are in lists of clients. */
+  /** Each subscription record in use is in the list of a client. */
   SubscriptionRecords,
-  /** The gauge of subscriptions counts the active ones. */
+  /** The gauge of subscriptions equals the number of active ones. */
   SubscriptionGauge,
-  /** A topic's count of subscribers is the length of its list. */
+  /** A topic's count of subscribers equals the length of its list. */
   TopicSubscribers,
   /** A topic is found by its name. */
   TopicName,
-  /** The count of topics is that of the topics in use. */
+  /** The count of topics equals the number of topics in use. */
   TopicCount,
-  /** The receive buffers counted for an address are those of its connections. */
+  /** The receive buffers counted for an address equal those of its connections. */
   AddressReceive,
-  /** The reply bytes counted for an address are those of its connections. */
+  /** The reply bytes counted for an address equal those of its connections. */
   AddressReply,
-  /** The bytes returned for an address are those of its connections. */
+  /** The returned bytes counted for an address equal those of its connections. */
   AddressReturned,
-  /** The slots counted for an address are those of its connections, at least one. */
+  /** The slots counted for an address equal those of its connections, and are at least one. */
   AddressSlots,
-  /** The connections counted for an address are those that have not ended. */
+  /** The connections counted for an address are its connections that have not ended. */
   AddressConnections,
-  /** The count of addresses is that of the table. */
+  /** The count of addresses equals the number of records in the table. */
   AddressCount,
-  /** Between two reads the receive window is empty. */
+  /** The receive window is empty between two reads. */
   WindowEmpty,
-  /** The gauge of watched connections counts them. */
+  /** The gauge of watched connections equals their number. */
   Watched,
-  /** The count of requests being received is that of their list. */
+  /** The count of requests being received equals the length of their list. */
   Reading,
-  /** The dense list has each WebSocket that is open, and no other. */
+  /** The dense list has each open WebSocket, and no other connection. */
   OpenCount,
-  /** The treaps have each reader that is marked as being in one. */
+  /** The treaps contain each reader that is marked as ordered. */
   TreapCount,
-  /** The gauge of dead slots counts them. */
+  /** The gauge of dead slots equals their number. */
   DeadCount,
-  /** The receive pool has given out the buffers that connections hold. */
+  /** The bytes in use in the receive pool equal the buffers that connections hold. */
   ReceivePool,
-  /** The reply pool has given out the blocks that connections hold. */
+  /** The bytes in use in the reply pool equal the blocks that connections hold. */
   ReplyPool,
-  /** A WebSocket's place in the dense list is where the list has it. */
+  /** The position that a WebSocket stores for the dense list is its place there. */
   OpenPlace,
-  /** What has not been flushed fits the ring. */
+  /** The unflushed bytes fit into the ring. */
   UnflushedInRing,
   /** The last frame of the index ends where the ring does. */
   LastFrame,

@@ -1,13 +1,13 @@
-// The engine's exports: its manual. The engine is sans-I/O: bytes, writability and time go in; events and
-// rows to write come out. It never calls the host and never allocates after `new`.
+// The engine's exports, and how to call them. The engine is sans-I/O. Its inputs are bytes, writability and time; its
+// outputs are events and rows to write. It never calls the embedder, and it never allocates after `new`.
 //
-// A turn of the host:
+// A turn of the embedder:
 //   write Control.Now; read the socket into the window; feed; handle the events; resume or retain
 //   drain the inbox (at most an eighth of the ring)
 //   flush; write each row, set its state; flush again, until it returns 0
-//   done(slot) when a write that was outstanding completes; tick when its time has come
+//   done(slot) when a pending write completes; tick when its time has come
 //
-// After any call: when Control.EventCount is not 0, drain the table and set it to 0 before calling on.
+// After any call that leaves Control.EventCount above 0, drain the table and set the count to 0 before the next call.
 
 import { ABI_VERSION } from "./abi";
 import { PARAMS } from "./engine/lifecycle";
@@ -18,27 +18,27 @@ import { live } from "./state/slots";
 import { takeEvents } from "./state/events";
 import { takeTime } from "./state/records";
 
-/** The ABI that this engine speaks: a host that speaks another must not call anything else. */
+/** Returns the ABI version of this engine. An embedder built for another version must not call anything else. */
 export function abi(): u32 {
   return ABI_VERSION;
 }
 
-/** Address of the parameter table: Param.COUNT f64. */
+/** Returns the address of the parameter table, which holds Param.COUNT f64. */
 export function params(): usize {
   return PARAMS;
 }
 
-/** Lowest address at which a region may be formatted: behind the module's own data. */
+/** Returns the lowest address at which a region may be formatted, which is after the module's own data. */
 export function base(): usize {
   return (__heap_base + 63) & ~63;
 }
 
-/** Address of a method's name: one byte of length, then its letters. */
+/** Returns the address of a method's name: one byte of length, then the letters. */
 export function method(index: u32): usize {
   return methodName(index);
 }
 
-/** The outstanding write of a connection has completed: the host no longer reads its memory. */
+/** Completes the pending write of a connection. The embedder calls it when the transport no longer reads the memory. */
 export function done(slot: u32, generation: u32): void {
   takeTime();
   takeEvents();

@@ -1,5 +1,5 @@
-// Footprint arithmetic: how many bytes each region of the memory takes. Compiled by asc for
-// `footprint` and `new`, and by esbuild for `plan()`, so that the plan a user sees is the layout itself.
+// Footprint arithmetic: the number of bytes that each region of the memory takes. asc compiles it for `footprint` and
+// `new`, and esbuild for `plan()`, so the plan that a user sees is the layout itself.
 //
 // Invariant: regions follow each other in the order of `Region`, each a multiple of REGION_ALIGN, and
 // each is sized by at most two parameters: aligned(first * a + second * b + c).
@@ -16,27 +16,27 @@ import {
   ROW_LIMIT,
 } from "./abi";
 
-/** Regions start at multiples of this many bytes. */
+/** Alignment of regions, in bytes. */
 export const REGION_ALIGN: f64 = 64;
-/** Bytes behind an input region that SIMD loads may read and nobody writes. */
+/** Size of the padding after an input region, in bytes. SIMD loads may read it, and no code writes it. */
 export const PAD_BYTES: f64 = 64;
-/** Bytes before the receive window, where the cut head of a frame is put back before the next read. */
+/** Room before the receive window, in bytes. The incomplete head of a frame is moved there before the next read. */
 export const HEADROOM_BYTES: f64 = 256;
-/** Bytes of an entry of the frame index. */
+/** Size of an entry of the frame index, in bytes. */
 export const FRAME_BYTES: f64 = 56;
-/** Bytes behind the control table for the engine's own records. */
+/** Room after the control table for the engine's own records, in bytes. */
 export const CONTROL_EXTRA: f64 = 2048;
-/** Smallest buffer of the receive pool. */
+/** Smallest buffer of the receive pool, in bytes. */
 export const RECEIVE_UNIT: f64 = 1024;
-/** Smallest block of the reply pool. */
+/** Smallest block of the reply pool, in bytes. */
 export const REPLY_UNIT: f64 = 512;
-/** Bytes of a pool's map for each unit: one of the map, eight of links. */
+/** Size of a pool's bookkeeping for each unit, in bytes: one byte of map, eight of links. */
 export const MAP_BYTES: f64 = 9;
-/** Bytes of a topic, its name included; of a subscription; of a bucket of their tables. */
+/** Sizes in bytes of a topic with its name, of a subscription, and of a bucket of their tables. */
 export const TOPIC_BYTES: f64 = 256;
 export const SUBSCRIPTION_BYTES: f64 = 64;
 export const BUCKET_BYTES: f64 = 4;
-/** Bytes of what is counted for an address. */
+/** Size of an address's counters, in bytes. */
 export const TALLY_BYTES: f64 = 40;
 
 export enum Region {
@@ -62,7 +62,7 @@ export enum Region {
   COUNT,
 }
 
-/** The parameter that sizes a region, −1 when it has a fixed size. */
+/** Returns the parameter that sizes a region, −1 when the region has a fixed size. */
 export function firstParam(region: i32): i32 {
   switch (region) {
     case Region.HttpSlots:
@@ -98,7 +98,7 @@ export function firstParam(region: i32): i32 {
   }
 }
 
-/** The other parameter that sizes a region, −1 when there is none. */
+/** Returns the other parameter that sizes a region, −1 when there is none. */
 export function secondParam(region: i32): i32 {
   switch (region) {
     case Region.Timers:
@@ -112,7 +112,7 @@ export function secondParam(region: i32): i32 {
   }
 }
 
-/** The least power of two that is not below `count`. */
+/** Returns the least power of two that is not below `count`. */
 export function powerOver(count: f64): f64 {
   let power: f64 = 1;
   while (power < count) power *= 2;
@@ -124,7 +124,7 @@ function aligned(bytes: f64): f64 {
 }
 
 /**
- * Bytes of a region.
+ * Returns the size of a region in bytes.
  * @param first value of its `firstParam`, 0 when it has none
  * @param second value of its `secondParam`, 0 when it has none
  */
@@ -146,21 +146,21 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
     case Region.FrameIndex:
       return aligned(first * FRAME_BYTES);
     case Region.Topics:
-      // Number 0 is everyone.
+      // Number 0 is the audience of broadcasts, so the table has one more record.
       return aligned(
         (first + 1) * TOPIC_BYTES +
           second * SUBSCRIPTION_BYTES +
           (powerOver(first) + powerOver(second)) * BUCKET_BYTES,
       );
     case Region.Events:
-      // One Closed for each slot, and room for what `peerEnded` may tell when the others are full.
+      // One Closed for each slot, and room for the events of `peerEnded` when the inbound ones fill the table.
       return aligned(
         (first + second + (EVENT_LIMIT as f64) * 2 + (NOTICE_LIMIT as f64)) * (EVENT_BYTES as f64),
       );
     case Region.Rows:
       return (ROW_LIMIT as f64) * (ROW_BYTES as f64);
     case Region.Addresses:
-      // Each connection may come from an address of its own. Number 0 is none.
+      // Each connection may have an address of its own. Number 0 is unused.
       return aligned((first + second + 1) * TALLY_BYTES + powerOver(first + second) * BUCKET_BYTES);
     case Region.HeadTable:
       return aligned(first * (HEADER_ENTRY_BYTES as f64));
