@@ -1,11 +1,11 @@
-// What of the ring is due to a client: a cursor among the broadcasts and, for its topics, a heap of
-// subscriptions, both by sequence. What comes next is the smaller of the two.
+// Tracks which bytes of the ring are due to a client. A client has a cursor among the broadcasts and, for its topics, a
+// heap of subscriptions, both by sequence. The smaller of the two comes next.
 //
-// Invariant: between two flush passes a client that is not due anything has had, or was not meant to have,
-// every frame before `flushed`. One that is due something, or reads the ring by a write that is outstanding,
-// stands in the treap under the first byte it may still need.
+// Invariant: between two flush passes a client to which nothing is due has been handed every frame before `flushed`
+// that is for it. A client to which something is due, or whose pending write reads the ring, is in the treap under the
+// first byte that it may still need.
 //
-// Frames of one topic that lie one behind the other are a run, and are taken at once:
+// Adjacent frames of one topic are a run, and are taken together:
 //
 //   sequence   10 11 12 13 14 15 16        index entries point to the first of their run, which counts it
 //   topic       0  0  0  7  0  0  9        a broadcast's reader: 10 … 12, then 14 … 15
@@ -18,10 +18,10 @@ import { block } from "../state/queue";
 import { Frame, frame, isLapStart, lengthIn, offsetIn, ringOf, runLast, sequenceAt } from "./ring";
 import { Mark, popDue, pushDue, releaseSubscription, session, subscription } from "./subscription";
 
-/** "No frame", "no offset". */
+/** Value for no frame and for no offset. */
 export const NEVER: u64 = u64.MAX_VALUE;
 
-/** The next frame of the same topic. */
+/** Returns the next frame of the same topic. */
 function nextOf(sequence: u64): u64 {
   const distance = frame(sequence).next;
   return distance == 0 ? NEVER : sequence + (distance as u64);
@@ -32,7 +32,7 @@ function isExcepted(f: Frame, c: Conn): bool {
   return f.exceptGeneration == c.generation && f.except == c.slot;
 }
 
-/** The first frame for a client among those of a topic, from `sequence` on and not before `bound`. */
+/** Returns the first frame for a client among the frames of a topic, from `sequence` on and not before `bound`. */
 export function firstFrom(sequence: u64, bound: u64, c: Conn): u64 {
   let s = sequence;
   while (s != NEVER) {
@@ -54,30 +54,32 @@ function isTopicNext(c: Conn): bool {
   return !has(c, Flag.CastDue) || subscription(root).sequence < c.sequence;
 }
 
-/** The frame that comes next for a client. */
+/** Returns the frame that comes next for a client. */
 export function dueSequence(c: Conn): u64 {
   if (isTopicNext(c)) return subscription(session(c).due).sequence;
   return has(c, Flag.CastDue) ? c.sequence : NEVER;
 }
 
-/** The first byte of the ring that is due to a client. */
+/** Returns the first byte of the ring that is due to a client. */
 export function dueOffset(c: Conn): u64 {
   if (has(c, Flag.MidFrame)) return c.handed;
   const sequence = dueSequence(c);
   return sequence == NEVER ? NEVER : offsetIn(ringOf(c), frame(sequence));
 }
 
-/** The run that `look` found for a client: its bytes in the client's ring that are due, its first and last frame. */
+/**
+ * The run that `look` found for a client: the range of its due bytes in the client's ring, its first and last frame.
+ */
 export let runFrom: u64 = 0;
 export let runTo: u64 = 0;
 let runFirst: u64 = 0;
 let runLimit: u64 = 0;
-/** Link of the subscription it is due by; 0 for broadcasts. */
+/** Link of the subscription by which the run is due, 0 for broadcasts. */
 let runRecord: u32 = 0;
 
 /**
- * Finds the run that comes next for a WebSocket: up to its last frame all are for this client.
- * @returns false when nothing is due. What it found holds until something else is due, or taken.
+ * Finds the run that comes next for a WebSocket. All its frames up to `runLimit` are for this client.
+ * @returns false when nothing is due. The result is valid until something else becomes due or is taken
  */
 export function look(c: Conn): bool {
   const root = session(c).due;
@@ -106,13 +108,13 @@ export function look(c: Conn): bool {
   return true;
 }
 
-/** Within the run that was found, goes on at `sequence`. */
+/** Moves the cursor to `sequence`, which is within the run that was found. */
 function setDue(c: Conn, sequence: u64): void {
   if (runRecord != 0) subscription(runRecord).sequence = sequence;
   else c.sequence = sequence;
 }
 
-/** The run that was found is handed over up to `last`. */
+/** Moves the cursor past `last`, the last frame of the found run that was handed over. */
 function passDue(c: Conn, last: u64): void {
   let next = firstFrom(nextOf(last), 0, c);
   if (runRecord == 0) {
@@ -129,7 +131,7 @@ function passDue(c: Conn, last: u64): void {
   else releaseSubscription(s);
 }
 
-/** Broadcasts from `first` on are due to a client, those published since it joined. */
+/** Makes broadcasts from `first` on due to a client, as far as they were published since it joined. */
 export function castDue(c: Conn, first: u64): void {
   if (has(c, Flag.CastDue)) return;
   const sequence = firstFrom(first, c.sequence, c);
@@ -138,14 +140,14 @@ export function castDue(c: Conn, first: u64): void {
   c.flags |= Flag.CastDue;
 }
 
-/** What `takeDue` took: bytes, which began at `runFrom` as it was. */
+/** Bytes that `takeDue` took, starting at the former `runFrom`. */
 export let taken: u32 = 0;
 
 /**
- * Hands over what `look` found, and run after run as long as they touch, up to the offset at which the client's
- * next reply was queued. `taken` says how much.
- * @param limit bytes at most @param whole take whole runs only
- * @returns as `look`, which it has called, for what comes next
+ * Hands over the run that `look` found, and further runs while they are adjacent, up to the offset at which the
+ * client's next reply was queued. `taken` is the number of bytes.
+ * @param limit most bytes @param whole true to take whole runs only
+ * @returns the result of `look` for the next run, which it has called
  */
 export function takeDue(c: Conn, limit: u32, whole: bool): bool {
   const ring = ringOf(c);
@@ -184,7 +186,7 @@ export function takeDue(c: Conn, limit: u32, whole: bool): bool {
   return isDue;
 }
 
-/** Puts a client into the treap when it needs the ring. */
+/** Inserts a client into the treap when it needs bytes of the ring. */
 export function place(c: Conn): void {
   if (!isWebSocket(c) || has(c, Flag.Ordered)) return;
   if (c.writing != (RowKind.Ring as u8) && c.writing != (RowKind.DeflateRing as u8)) {

@@ -1,17 +1,17 @@
-// The ring: what is published to many. Each frame stands in it once, header in front of payload, and is
-// read from where it lies; frames that follow each other are one run of bytes.
+// The ring holds the frames that are published to many clients. Each frame is in it once, header before payload, and is
+// sent from there without a copy. Adjacent frames are one run of bytes.
 //
-// Offsets are monotone u64; the address is base + (offset & mask). Always, for each reader:
+// Offsets are monotonic u64, and the address is base + (offset & mask). For each reader, always:
 //
 //   done <= handed <= committed <= tail <= min(done over readers) + capacity
 //
-// A record never straddles the end of the ring: the rest of a lap is skipped. Only one skip can lie
-// within a ring's length of the tail, so one pair of offsets tells where it is:
+// A record never straddles the end of the ring, so the rest of a lap may be skipped. At most one skip can be within a
+// ring's length of the tail, so one pair of offsets locates it:
 //
 //   |....  frames of this lap  ....|      free      |..  frames of the lap before  ..| skipped |
 //   base                       committed                                         skipFrom    skipTo
 //
-// The open stage stands behind `committed` and may be moved; committed bytes never are.
+// The open stage follows `committed` and may be moved. Committed bytes are never moved.
 
 import { FrameFlag, Outcome, Param } from "../abi";
 import { copy, storeBe16, storeBe64 } from "../kernel/bytes";
@@ -21,16 +21,16 @@ import { FRAME_BYTES } from "../plan";
 @unmanaged
 export class Ring {
   base: usize;
-  /** 0 the plain ring, 1 that of compressed forms. */
+  /** 0 for the plain ring, 1 for the ring of compressed forms. */
   index: u32;
-  /** A power of two. */
+  /** Size in bytes, a power of two. */
   capacity: u32;
   committed: u64;
-  /** What `committed` was at the last flush pass: clients without a write outstanding have all before it. */
+  /** Value of `committed` at the last flush pass. Clients without a pending write were handed everything before it. */
   flushed: u64;
   skipFrom: u64;
   skipTo: u64;
-  /** The open stage: its record's offset, payload bytes, whether it is open, a sticky Outcome. */
+  /** The open stage: its record's offset, its payload bytes, whether it is open, and an Outcome that persists. */
   stageAt: u64;
   stageLength: u32;
   stageOpen: u32;
@@ -44,18 +44,18 @@ export const RING_RECORD_BYTES: usize = 96;
 export class Frame {
   offset: u64;
   length: u32;
-  /** Topic number; 0: everyone. */
+  /** Topic number, 0 for broadcasts. */
   topic: u32;
-  /** Sequence distance to the next frame of the topic; 0: there is none yet. */
+  /** Sequence distance to the next frame of the topic, 0 when there is none yet. */
   next: u32;
-  /** A slot that does not get it, and its generation; 0 for nobody. */
+  /** A slot that does not receive the frame, and its generation; 0 when there is no such client. */
   except: u32;
   exceptGeneration: u32;
   flags: u32;
   /** The compressed form in the other ring. */
   deflateOffset: u64;
   deflateLength: u32;
-  /** Sequence distance back to the first frame of its run, and there the run's frames. */
+  /** Sequence distance back to the first frame of its run, and in that frame the number of the run's frames. */
   runBack: u32;
   runFrames: u32;
   spare: u32;
@@ -67,7 +67,7 @@ if (offsetof<Frame>() != (FRAME_BYTES as usize)) ERROR("FRAME_BYTES");
 export let plain = changetype<Ring>(0);
 export let deflated = changetype<Ring>(0);
 
-/** The ring a client reads. */
+/** Returns the ring that a client reads. */
 export function ringOf(c: Conn): Ring {
   return readsDeflated(c) == 0 ? plain : deflated;
 }
@@ -97,7 +97,7 @@ export function address(ring: Ring, offset: u64): usize {
   return ring.base + ((offset & ((ring.capacity - 1) as u64)) as usize);
 }
 
-/** Where a record of `length` bytes would start: at `committed`, or at the start of the next lap. */
+/** Returns the offset for a record of `length` bytes, which is `committed` or the start of the next lap. */
 export function placeFor(ring: Ring, length: u32): u64 {
   const within = (ring.committed & ((ring.capacity - 1) as u64)) as u32;
   return within + length > ring.capacity
@@ -105,19 +105,19 @@ export function placeFor(ring: Ring, length: u32): u64 {
     : ring.committed;
 }
 
-/** The frame index entry of a sequence number. */
+/** Returns the frame index entry of a sequence number. */
 export function frame(sequence: u64): Frame {
   return changetype<Frame>(
     engine.frames + ((sequence & frameMask) as usize) * (FRAME_BYTES as usize),
   );
 }
 
-/** Bytes of the header of an unmasked frame (RFC 6455 5.2). */
+/** Returns the header size of an unmasked frame in bytes (RFC 6455 5.2). */
 export function headerBytes(length: u32): u32 {
   return length < 126 ? 2 : length < 65536 ? 4 : 10;
 }
 
-/** Writes the header of an unmasked frame; returns its end. */
+/** Writes the header of an unmasked frame. Returns its end. */
 export function putHeader(at: usize, first: u32, length: u32): usize {
   store<u8>(at, first as u8);
   if (length < 126) {
@@ -134,7 +134,7 @@ export function putHeader(at: usize, first: u32, length: u32): usize {
   return at + 10;
 }
 
-/** Where a frame starts and how long it is in a ring. */
+/** Returns the offset of a frame in a ring. */
 export function offsetIn(ring: Ring, f: Frame): u64 {
   return ring.index == 0 ? f.offset : f.deflateOffset;
 }
@@ -143,7 +143,10 @@ export function lengthIn(ring: Ring, f: Frame): u32 {
   return ring.index == 0 ? f.length : f.deflateLength;
 }
 
-/** The first message of the index that ends beyond an offset of a ring: where a reader is, in either form. */
+/**
+ * Returns the first message of the index that ends beyond an offset of a ring, which is a reader's position in either
+ * form.
+ */
 export function messageAt(ring: Ring, offset: u64): u64 {
   let low =
     engine.sequence - min(engine.sequence - engine.firstSequence, paramU32(Param.Frames) as u64);
@@ -158,9 +161,9 @@ export function messageAt(ring: Ring, offset: u64): u64 {
 }
 
 /**
- * The oldest offset a reader may still need if the ring's tail moves to `tail` and one more entry goes
- * into the index: a reader whose `done` is before it would be lapped.
- * @param frames index entries a reader may be behind
+ * Returns the oldest offset that a reader may still need after the ring's tail moves to `tail` and one more entry is
+ * added to the index. A reader whose `done` is before it would be lapped.
+ * @param frames most index entries that a reader may lag
  */
 export function floorFor(ring: Ring, tail: u64, frames: u64): u64 {
   // mutant ring-lap: let floor: u64 = tail > (ring.capacity as u64) + 64 ? tail - (ring.capacity as u64) - 64 : 0;
@@ -173,13 +176,13 @@ export function floorFor(ring: Ring, tail: u64, frames: u64): u64 {
   return floor;
 }
 
-/** True for an offset at which a lap begins: what ends there does not touch it. */
+/** Returns true for an offset at which a lap begins. A record that ends there is not adjacent to it. */
 export function isLapStart(ring: Ring, offset: u64): bool {
   // mutant ring-edge: return ring.capacity == 0 && offset == 0;
   return (offset & ((ring.capacity - 1) as u64)) == 0;
 }
 
-/** Makes the record at `offset` part of the ring. */
+/** Commits the record at `offset`. */
 export function extend(ring: Ring, offset: u64, length: u32): void {
   if (isLapStart(ring, offset)) {
     ring.skipFrom = ring.committed;
@@ -188,20 +191,23 @@ export function extend(ring: Ring, offset: u64, length: u32): void {
   ring.committed = offset + (length as u64);
 }
 
-/** Who a frame is for. */
+/** The recipients of a frame. */
 @unmanaged
 export class Audience {
-  /** Topic number; 0: everyone. */
+  /** Topic number, 0 for broadcasts. */
   topic: u32;
-  /** A slot that does not get it, and its generation; 0 for nobody. */
+  /** A slot that does not receive the frame, and its generation; 0 when there is no such client. */
   except: u32;
   exceptGeneration: u32;
 }
 
-/** The audience of what is published next. */
+/** Recipients of the next publication. */
 export const audience = changetype<Audience>(memory.data(16, 8));
 
-/** True when a frame goes on with the run of the one before: same topic, and they touch in both rings. */
+/**
+ * Returns true when a frame continues the run of the one before: same topic, no client excluded, adjacent in both
+ * rings.
+ */
 function continues(f: Frame, before: Frame): bool {
   if (before.topic != f.topic || before.exceptGeneration != 0 || f.exceptGeneration != 0)
     return false;
@@ -214,7 +220,7 @@ function continues(f: Frame, before: Frame): bool {
   );
 }
 
-/** Enters the frame that both rings end with into the index; `deflateLength` 0: nobody reads the other ring. */
+/** Adds the frame at the end of both rings to the index. `deflateLength` is 0 when no client reads the other ring. */
 export function enter(length: u32, deflateLength: u32, flags: u32): void {
   const sequence = engine.sequence;
   const f = frame(sequence);
@@ -232,27 +238,27 @@ export function enter(length: u32, deflateLength: u32, flags: u32): void {
   engine.sequence = sequence + 1;
   if (sequence == engine.firstSequence) return;
   const before = frame(sequence - 1);
-  // A run is no longer than half the index: so that its first entry stays for as long as it has readers.
+  // A run is at most half the index long, so that its first entry is kept for as long as it has readers.
   if (!continues(f, before) || (before.runBack as u64) + 1 >= (frameMask + 1) >> 1) return;
   f.runBack = before.runBack + 1;
   frame(sequence - (f.runBack as u64)).runFrames = f.runBack + 1;
 }
 
-/** The last frame of the run that a frame stands in. */
+/** Returns the last frame of the run that contains a frame. */
 export function runLast(sequence: u64): u64 {
   const first = sequence - (frame(sequence).runBack as u64);
-  // The first entry has been written over: the run is taken a frame at a time.
+  // The first entry was overwritten, so the run is taken frame by frame.
   if (engine.sequence - first > frameMask + 1) return sequence;
   return first + (frame(first).runFrames as u64) - 1;
 }
 
-/** First byte of a data frame: FIN and the opcode. */
+/** Returns the first byte of a data frame: FIN and the opcode. */
 export function firstByte(flags: u32): u32 {
   const opcode: u32 = flags & FrameFlag.Binary ? 2 : 1;
   return 0x80 | (flags & FrameFlag.Compressed ? 0x40 : 0) | opcode;
 }
 
-/** Writes one whole frame at `offset`, for which room has been made. */
+/** Writes one whole frame at `offset`, where there is room for it. Returns its length. */
 export function put(ring: Ring, offset: u64, payload: usize, length: u32, flags: u32): u32 {
   const start = address(ring, offset);
   const at = putHeader(start, firstByte(flags), length);
@@ -260,7 +266,7 @@ export function put(ring: Ring, offset: u64, payload: usize, length: u32, flags:
   return ((at - start) as u32) + length;
 }
 
-/** The sequence of the frame that holds the byte at `offset`, which is before `committed`. */
+/** Returns the sequence of the frame that holds the byte at `offset`, which must be before `committed`. */
 export function sequenceAt(ring: Ring, offset: u64): u64 {
   const count = frameMask + 1;
   let high = engine.sequence;

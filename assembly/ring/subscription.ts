@@ -1,8 +1,8 @@
-// Subscriptions: one record for each topic of each client, and what of it is still due.
+// Subscriptions: one record for each topic of each client, with the frames that are still due by it.
 //
-// Invariant: a record is free, or stands in its client's list. An Active one stands in its topic's list and in
-// the table of pairs too; one that was given up stays in its client's list while frames published before are
-// due. A Due one stands in its client's heap, under the sequence of the frame that comes next.
+// Invariant: a record is free, or is in its client's list. An Active record is also in its topic's list and in the
+// table of pairs. A cancelled record stays in its client's list while frames published before the cancellation are due.
+// A Due record is in its client's heap, under the sequence of its next frame.
 
 import { Conn, engine } from "../state/records";
 import { at } from "../state/slots";
@@ -10,19 +10,19 @@ import { SUBSCRIPTION_BYTES } from "../plan";
 
 /** Bits of `Subscription.flags`. */
 export namespace Mark {
-  /** Frames that are published from now on are for it. */
+  /** Frames published from now on are for the subscriber. */
   export const Active: u32 = 1;
-  /** In its client's heap. */
+  /** The record is in its client's heap. */
   export const Due: u32 = 2;
 }
 
-/** Links are a record's number + 1; 0 is none. */
+/** A record of a subscription. Links are a record's number + 1, 0 for none. */
 @unmanaged
 export class Subscription {
   slot: u32;
   topic: u32;
   flags: u32;
-  /** Next of the same bucket of pairs, or of the free list. */
+  /** Next record of the same bucket of pairs, or of the free list. */
   pairNext: u32;
   /** Neighbours in the topic's list. */
   topicNext: u32;
@@ -30,30 +30,30 @@ export class Subscription {
   /** Neighbours in the client's list. */
   ownNext: u32;
   ownBack: u32;
-  /** Leftist heap of the client's records that are due. */
+  /** Links of the leftist heap of the client's due records. */
   left: u32;
   right: u32;
   rank: u32;
   spare: u32;
-  /** Due: the frame that comes next. Else: frames before this one are not for it. */
+  /** When Due: the next frame. Otherwise: frames before this one are not for the subscriber. */
   sequence: u64;
-  /** Given up: the first frame that is not for it. */
+  /** When cancelled: the first frame that is not for the subscriber. */
   until: u64;
 }
 
 if (offsetof<Subscription>() != (SUBSCRIPTION_BYTES as usize)) ERROR("SUBSCRIPTION_BYTES");
 
-/** What only a WebSocket has: it stands where an HTTP connection keeps the addresses of its request. */
+/** Fields that only a WebSocket has. They use the bytes that hold the addresses of an HTTP connection's request. */
 @unmanaged
 export class Session {
-  /** Its subscriptions: the list, and the root of the heap of those that are due. */
+  /** The client's subscriptions: first of the list, root of the heap of the due ones. */
   first: u32;
   due: u32;
-  /** Active ones. */
+  /** Number of active subscriptions. */
   count: u32;
-  /** Low bits of the first broadcast that is not for it, once its Close is queued. */
+  /** Low bits of the first broadcast that is not for the client, once its Close is queued. */
   until: u32;
-  /** ms of inbound silence, 0 for no limit; bytes of an inbound message. */
+  /** Idle timeout in ms, 0 for no limit, and the longest inbound message in bytes. */
   idle: u32;
   payload: u32;
 }
@@ -74,7 +74,7 @@ export function linkOf(s: Subscription): u32 {
   );
 }
 
-/** Takes a record for a client, in no topic yet; the caller has seen that there is one. */
+/** Takes a record for a client, in no topic yet. The caller must have checked that there is one. */
 export function takeSubscription(c: Conn): Subscription {
   let link = engine.freeSubscription;
   if (link != 0) {
@@ -96,7 +96,7 @@ export function takeSubscription(c: Conn): Subscription {
   return s;
 }
 
-/** Gives a record back that is neither Active nor Due. */
+/** Frees a record that is neither Active nor Due. */
 export function releaseSubscription(s: Subscription): void {
   const link = linkOf(s);
   if (s.ownBack != 0) subscription(s.ownBack).ownNext = s.ownNext;
@@ -114,7 +114,7 @@ function rankOf(link: u32): u32 {
   return link == 0 ? 0 : subscription(link).rank;
 }
 
-/** Melds two heaps; as deep as their right spines, which are logarithmic. */
+/** Melds two heaps. The recursion is as deep as their right spines, which are logarithmic. */
 function meld(a: u32, b: u32): u32 {
   if (a == 0) return b;
   if (b == 0) return a;
@@ -134,7 +134,7 @@ function meld(a: u32, b: u32): u32 {
   return a;
 }
 
-/** Puts a record into its client's heap, under `sequence`. */
+/** Inserts a record into its client's heap under `sequence`. */
 export function pushDue(c: Conn, s: Subscription, sequence: u64): void {
   s.sequence = sequence;
   s.flags |= Mark.Due;
@@ -144,7 +144,7 @@ export function pushDue(c: Conn, s: Subscription, sequence: u64): void {
   session(c).due = meld(session(c).due, linkOf(s));
 }
 
-/** Takes the first out of a client's heap. */
+/** Removes the first record from a client's heap and returns it. */
 export function popDue(c: Conn): Subscription {
   const own = session(c);
   const s = subscription(own.due);

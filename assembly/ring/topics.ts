@@ -1,8 +1,8 @@
-// Topics: names, who subscribes to each, and the chain of frames published to it.
+// Topics: their names, the subscribers of each, and the chain of frames published to it.
 //
-// Invariant: a topic has subscribers, or was published to since the last flush pass and is forgotten by it.
-// Publishing touches no client: it links the frame to the topic's last one and marks the topic dirty; the
-// flush pass makes the frames due to the subscribers. Number 0 is everyone.
+// Invariant: a topic has subscribers, or was published to since the last flush pass, which then removes it. Publishing
+// visits no client. It links the frame to the topic's last one and marks the topic dirty, and the flush pass makes the
+// frames due to the subscribers. Number 0 has the broadcasts, and each open WebSocket receives those.
 
 import { Control, Outcome, Param, TOPIC_NAME_BYTES, Rule } from "../abi";
 import {
@@ -35,23 +35,23 @@ import {
 
 @unmanaged
 export class Topic {
-  /** Next of the same bucket, or of the free list. */
+  /** Next topic of the same bucket, or of the free list. */
   next: u32;
-  /** Next that is dirty; its number. */
+  /** Number of the next dirty topic. */
   dirtyNext: u32;
-  /** Its list: link of the first record. */
+  /** Link of the first record in the list of subscribers. */
   subscribers: u32;
   count: u32;
-  /** Subscribers that read the ring of compressed forms. */
+  /** Number of subscribers that read the ring of compressed forms. */
   deflateCount: u32;
   hash: u32;
   length: u32;
-  /** 1: published to since the last flush pass. */
+  /** 1 when the topic was published to since the last flush pass. */
   dirty: u32;
-  /** 1: `last` is a frame of this topic. */
+  /** 1 when `last` is a frame of this topic. */
   published: u32;
   spare: u32;
-  /** First frame since the last flush pass, and the last one. */
+  /** First frame since the last flush pass, and the last frame. */
   first: u64;
   last: u64;
 }
@@ -70,7 +70,7 @@ function nameAt(number: u32): usize {
 
 // ---- names -------------------------------------------------------------------------------------------
 
-/** Mixed with the engine's seed: who picks names cannot pick their buckets. */
+/** Returns the hash of a name. It is mixed with the engine's seed, so that clients cannot pick the bucket. */
 function hashName(name: usize, length: u32): u32 {
   let hash: u64 = ((paramU32(Param.Seed) as u64) << 32) ^ (length as u64);
   let i: u32 = 0;
@@ -93,8 +93,8 @@ function bucketOf(hash: u32): usize {
 }
 
 /**
- * The number of a topic that somebody subscribes to, or did since the last flush pass; 0: there is none. It is
- * good until the next call that may end a connection or a subscription.
+ * Returns the number of a topic that has subscribers, or had some since the last flush pass, and 0 for any other name.
+ * The number is valid until the next call that may end a connection or a subscription.
  */
 export function findTopic(name: usize, length: u32): u32 {
   if (engine.topicCount == 0 || length > TOPIC_NAME_BYTES) return 0;
@@ -110,7 +110,7 @@ export function findTopic(name: usize, length: u32): u32 {
   return 0;
 }
 
-/** A new topic; 0 when the table is full. */
+/** Adds a topic. Returns 0 when the table is full. */
 function addTopic(name: usize, length: u32): u32 {
   let number = engine.freeTopic;
   if (number != 0) {
@@ -134,7 +134,7 @@ function addTopic(name: usize, length: u32): u32 {
   return number;
 }
 
-/** Forgets a topic that nobody subscribes to; a dirty one is forgotten by the flush pass. */
+/** Removes a topic without subscribers. The flush pass removes a dirty one. */
 function dropTopic(number: u32): void {
   const t = topic(number);
   if (t.count != 0 || t.dirty != 0) return;
@@ -157,7 +157,7 @@ function pairBucket(slot: u32, number: u32): usize {
   return engine.pairBuckets + (((hash & engine.pairMask) as usize) << 2);
 }
 
-/** A client's record of a topic; 0 when it does not subscribe to it. */
+/** Returns a client's subscription to a topic, 0 when it has none. */
 function findPair(c: Conn, number: u32): Subscription {
   let link = load<u32>(pairBucket(c.slot, number));
   while (link != 0) {
@@ -179,16 +179,15 @@ function unlinkPair(s: Subscription): void {
 
 // ---- subscribing ---------------------------------------------------------------------------------------
 
-/** True when no further subscription can be had. */
+/** Returns true when all subscription records are in use. */
 function isFull(): bool {
   return engine.freeSubscription == 0 && engine.subscriptionsUsed == paramU32(Param.Subscriptions);
 }
 
 /**
- * Subscribes an open WebSocket: it gets what is published to the topic from now on. Subscribing again does
- * nothing.
- * @returns Ok, Gone, TooLarge (a name of 0 or more than TOPIC_NAME_BYTES bytes); Full: a table is full, Control.Result
- * says which: 1 topics, 2 subscriptions
+ * Subscribes an open WebSocket to a topic. It receives messages published from now on. Subscribing again does nothing.
+ * @returns Ok, Gone, or TooLarge (the name has 0 or more than TOPIC_NAME_BYTES bytes). Full when a table is full, with
+ * 1 (topics) or 2 (subscriptions) in Control.Result
  */
 export function subscribe(slot: u32, generation: u32, name: usize, length: u32): u32 {
   const c = live(slot, generation);
@@ -224,7 +223,10 @@ export function subscribe(slot: u32, generation: u32, name: usize, length: u32):
   return Outcome.Ok;
 }
 
-/** Makes what was published from `first` on, since the last pass, due; true when there is something. */
+/**
+ * Makes the frames published since the last pass, which start at `first`, due by a subscription. Returns true when
+ * there are any for it.
+ */
 function makeDue(c: Conn, s: Subscription, first: u64): bool {
   if (s.flags & Mark.Due) return false;
   const isFirst = s.sequence <= first && frame(first).exceptGeneration == 0;
@@ -234,7 +236,7 @@ function makeDue(c: Conn, s: Subscription, first: u64): bool {
   return true;
 }
 
-/** Takes a record out of its topic; the topic may be forgotten. */
+/** Removes a record from its topic, and the topic if that was the last one. */
 function leave(c: Conn, s: Subscription): void {
   const t = topic(s.topic);
   unlinkPair(s);
@@ -251,7 +253,7 @@ function leave(c: Conn, s: Subscription): void {
   dropTopic(s.topic);
 }
 
-/** Gives a subscription up: what was published before is still due. */
+/** Cancels a subscription. Frames published before are still due. */
 function giveUp(c: Conn, s: Subscription): void {
   const t = topic(s.topic);
   // mutant topic-leave: ;
@@ -260,7 +262,10 @@ function giveUp(c: Conn, s: Subscription): void {
   if (!(s.flags & Mark.Due)) releaseSubscription(s);
 }
 
-/** Ends a subscription. @returns Ok; Gone: the id is stale, or it does not subscribe to the topic */
+/**
+ * Cancels a subscription by its name.
+ * @returns Ok, or Gone when the id is stale or the client does not subscribe to the topic
+ */
 export function unsubscribe(slot: u32, generation: u32, name: usize, length: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return Outcome.Gone;
@@ -271,7 +276,7 @@ export function unsubscribe(slot: u32, generation: u32, name: usize, length: u32
   return Outcome.Ok;
 }
 
-/** 1 when an open WebSocket subscribes to a topic. */
+/** Returns 1 when an open WebSocket subscribes to a topic. */
 export function isSubscribed(slot: u32, generation: u32, name: usize, length: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
@@ -280,8 +285,9 @@ export function isSubscribed(slot: u32, generation: u32, name: usize, length: u3
 }
 
 /**
- * Lists a WebSocket's topics: call with 0, then with what the call before returned.
- * @returns 0 at the end; else Control.Result is the address of a name, its length in Control.NameLength
+ * Lists a WebSocket's topics. Call it with 0, then with the result of the previous call.
+ * @returns 0 at the end, else a value for the next call, with the address of a name in Control.Result and its length in
+ * Control.NameLength
  */
 export function nextTopic(slot: u32, generation: u32, after: u32): u32 {
   const c = live(slot, generation);
@@ -295,13 +301,13 @@ export function nextTopic(slot: u32, generation: u32, after: u32): u32 {
   return link;
 }
 
-/** How many subscribe to a topic. */
+/** Returns the number of a topic's subscribers. */
 export function subscriberCount(name: usize, length: u32): u32 {
   const number = findTopic(name, length);
   return number == 0 ? 0 : topic(number).count;
 }
 
-/** A WebSocket takes no more of what is published: what was is due to it still. */
+/** Ends the deliveries to a WebSocket. Messages published before are still due. */
 export function retire(c: Conn): void {
   session(c).until = engine.sequence as u32;
   if (newBroadcasts() != NEVER) castDue(c, newBroadcasts());
@@ -313,7 +319,7 @@ export function retire(c: Conn): void {
   }
 }
 
-/** A connection has ended: nothing is due to it any more. */
+/** Drops all deliveries that are due to a connection that has ended. */
 export function forget(c: Conn): void {
   const own = session(c);
   own.due = 0;
@@ -328,19 +334,19 @@ export function forget(c: Conn): void {
 
 // ---- publishing ----------------------------------------------------------------------------------------
 
-/** True when the client that a publication is not for would get it. */
+/** Returns true when the client that a publication excludes would receive it otherwise. */
 export function isExcept(number: u32, slot: u32, generation: u32): bool {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return false;
   return number == 0 || changetype<usize>(findPair(c, number)) != 0;
 }
 
-/** Links the frame that was entered last to its topic. */
+/** Links the newest frame to its topic. */
 export function chain(number: u32): void {
   const t = topic(number);
   const sequence = engine.sequence - 1;
   const distance = sequence - t.last;
-  // An entry that has been written over has no reader.
+  // An entry that was overwritten has no reader.
   if (t.published != 0 && distance < (paramU32(Param.Frames) as u64)) {
     frame(t.last).next = distance as u32;
   }
@@ -354,8 +360,8 @@ export function chain(number: u32): void {
 }
 
 /**
- * What was published since the last pass becomes due to the subscribers.
- * @returns the first of the broadcasts, which are due to everyone; NEVER when there was none
+ * Makes the frames published since the last pass due to the subscribers.
+ * @returns the first broadcast, which is due to each open WebSocket, or NEVER when there is none
  */
 export function wakeSubscribers(): u64 {
   let everyone = NEVER;
@@ -379,21 +385,29 @@ export function wakeSubscribers(): u64 {
   return everyone;
 }
 
-/** The first broadcast that the flush pass has not made due to everyone; NEVER when there is none. */
+/** Returns the first broadcast that the flush pass has not made due to each client yet, NEVER when there is none. */
 function newBroadcasts(): u64 {
   if (engine.castLeft != 0) return engine.castFirst;
   return topic(0).dirty != 0 ? topic(0).first : NEVER;
 }
 
-/** What of the broadcasts since the last pass is for a client that is due nothing else; NEVER for none. */
+/**
+ * Returns the first broadcast since the last pass for a client to which nothing else is due, NEVER when there is none.
+ */
 export function unflushed(c: Conn): u64 {
   return firstFrom(newBroadcasts(), c.sequence, c);
 }
 
-/** Subscriptions up to which it is looked whether something unflushed is for a client. */
+/**
+ * Number of subscriptions up to which a client's topics are checked for unflushed frames. With more, any dirty topic
+ * counts, because the check must stay cheap.
+ */
 const LOOK_LIMIT: u32 = 64;
 
-/** True when something published since the last pass is for a client, or may be: one of many topics was. */
+/**
+ * Returns true when something published since the last pass is for a client. For a client with more than LOOK_LIMIT
+ * subscriptions it returns true when any topic was published to.
+ */
 export function hasUnflushed(c: Conn): bool {
   if (unflushed(c) != NEVER) return true;
   if (engine.dirtyTopics == 0) return false;
@@ -406,7 +420,10 @@ export function hasUnflushed(c: Conn): bool {
   return false;
 }
 
-/** Checks the tables, for tests. @returns 0, or the first Rule that does not hold */
+/**
+ * Checks the tables, for tests.
+ * @returns Rule.Ok, or the first Rule that is broken
+ */
 export function checkTopics(): u32 {
   let active: u32 = 0;
   let records: u32 = 0;
@@ -454,7 +471,7 @@ export function checkTopics(): u32 {
   return broken(Rule.TopicCount, 0, engine.topicCount as f64, topics as f64);
 }
 
-/** Records in a heap that is in order; far too many when it is not. */
+/** Returns the number of records in a heap, or a far larger number when it is not in order. */
 function countHeap(link: u32): u32 {
   if (link == 0) return 0;
   const s = subscription(link);

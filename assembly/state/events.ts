@@ -1,4 +1,4 @@
-// Events for the embedder: one table, filled by any call, emptied by the embedder before its next one.
+// Events for the embedder: one table that any call fills, and that the embedder empties before its next call.
 //
 // Invariant: there is always room for one Closed event of each live connection (NOTICE_LIMIT keeps it free).
 
@@ -19,13 +19,13 @@ import {
 } from "../abi";
 import { Conn, add, engine, getControl, setControl } from "./records";
 
-/** True when the table has no room for another inbound event: parsing stops. */
+/** Returns true when the table has no room for another inbound event, so that parsing stops. */
 export function eventsFull(): bool {
   // mutant event-limit: return engine.inboundEvents >= EVENT_LIMIT * 16;
   return engine.inboundEvents >= EVENT_LIMIT;
 }
 
-/** True when the table has no room for another Drain or End: it is owed then. */
+/** Returns true when the table has no room for another Drain or End, which then stays pending. */
 export function noticesFull(): bool {
   if (engine.notices < NOTICE_LIMIT) return false;
   engine.noticesOwed = 1;
@@ -33,8 +33,8 @@ export function noticesFull(): bool {
 }
 
 /**
- * Appends an event. Inbound kinds are limited by `eventsFull`, Drain and End by `noticesFull`; a Closed has its place
- * for each slot.
+ * Appends an event. `eventsFull` limits the inbound kinds, and `noticesFull` limits Drain and End. Each slot has room
+ * for its Closed.
  */
 export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32): void {
   takeEvents();
@@ -57,12 +57,12 @@ export function setExtra(value: u32): void {
   store<u32>(engine.events + ((engine.eventCount - 1) as usize) * EVENT_BYTES, value, EVENT_EXTRA);
 }
 
-/** True for a close reason: the counters have a place for no other number, whatever a host says. */
+/** Returns true for a valid close reason. The counters have room for no other number, whatever an embedder passes. */
 export function isReason(reason: i32): bool {
   return reason < 0 && reason >= -(CLOSE_REASONS as i32);
 }
 
-/** Sees whether the host has drained the table. */
+/** Resets the counts when the embedder has drained the table. */
 export function takeEvents(): void {
   if (getControl(Control.EventCount) == 0) {
     engine.eventCount = 0;
@@ -76,9 +76,9 @@ export function countClose(reason: i32): void {
 }
 
 /**
- * Notes a rule that does not hold, for `check`.
+ * Records a broken rule for `check`.
  * @param at the slot, topic or address number that breaks it
- * @param found the value there @param expected the value that it must have
+ * @param found the value there @param expected the correct value
  */
 export function broken(rule: u32, at: u32, found: f64, expected: f64): u32 {
   setControl(Control.CheckAt, at as f64);

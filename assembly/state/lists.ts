@@ -1,19 +1,20 @@
-// Lists of connections: the dense list of open WebSockets, and the dirty list of those with something to write.
+// Lists of connections: the dense list of open WebSockets, and the dirty list of connections that have something to
+// write.
 //
-// Invariant: a connection is on the dirty list once at most, and leaves it when it ends.
+// Invariant: a connection is on the dirty list at most once, and leaves it when it ends.
 
 import { Control } from "../abi";
 import { Conn, Flag, engine, readsDeflated, setControl } from "./records";
 import { at } from "./slots";
 
-/** Values of `Conn.list`: see room.ts. */
+/** Values of `Conn.list`, see room.ts. */
 export namespace List {
   export const None: u8 = 0;
   export const Ended: u8 = 1;
   export const Linger: u8 = 2;
   export const Idle: u8 = 3;
   export const Unread: u8 = 4;
-  /** A treap, by how far behind its bytes are. */
+  /** A treap ordered by how late the bytes of a request are. */
   export const Reading: u8 = 5;
 }
 
@@ -53,7 +54,7 @@ export function markDirty(c: Conn): void {
   engine.dirtyTail = c.slot + 1;
 }
 
-/** Takes one off the list. */
+/** Removes a connection from the dirty list. */
 export function dropDirty(c: Conn): void {
   if (!(c.flags & Flag.Dirty)) return;
   if (c.linkBack != 0) at(c.linkBack - 1).link = c.link;
@@ -63,7 +64,7 @@ export function dropDirty(c: Conn): void {
   c.flags &= ~Flag.Dirty;
 }
 
-/** Takes the first of the list; 0 when it is empty. */
+/** Removes the first connection from the dirty list and returns it, 0 when the list is empty. */
 export function takeDirty(): Conn {
   if (engine.dirtyHead == 0) return changetype<Conn>(0);
   const c = at(engine.dirtyHead - 1);

@@ -1,25 +1,25 @@
-// A pool of buffers of power-of-two sizes over one region: a buddy allocator. One serves the receive
-// buffers, one the reply blocks.
+// A pool of buffers of power-of-two sizes over one region: a buddy allocator. One pool has the receive buffers, another
+// the reply blocks.
 //
-// Invariant: each unit of the region belongs to exactly one block, free, kept or taken; a block of order k
-// starts at a multiple of 2^k units; no two free buddies stand side by side; `used` is the bytes taken.
-// Small blocks that are given back are kept as they are, for the next who takes one: joining them with their
-// buddies, up to the whole region, and cutting it up again would cost more than what is done with them. They
-// are joined when something else is wanted and nothing is free.
+// Invariant: each unit of the region belongs to exactly one block, which is free, kept or taken. A block of order k
+// starts at a multiple of 2^k units. No two buddies are both free. `used` is the number of bytes taken.
+// Small blocks are kept at their size when they are freed, for the next caller that takes one. Joining them with their
+// buddies, up to the whole region, and cutting them again would cost more than the work done with them. They are joined
+// when a block of another size is wanted and none is free.
 //
 //   map    one byte a unit: at a block's first unit its order, | FREE when free, | KEPT when kept; elsewhere 0
 //   links  8 bytes a unit: the list of free blocks of each order, doubly linked by unit number + 1; kept ones singly
 //
-// Nothing is written into a free block: what an event points to stays readable until it is taken again,
-// and pages that were never used stay untouched.
+// Nothing is written into a free block, so the bytes that an event points to stay readable until the block is taken
+// again, and pages that were never used stay untouched.
 
 const FREE: u8 = 0x80;
 const KEPT: u8 = 0x40;
-/** Blocks of orders below this are kept: of up to 4 KiB for replies, 8 KiB for input. */
+/** Number of orders whose blocks are kept: blocks of up to 4 KiB for replies, 8 KiB for input. */
 const KEPT_ORDERS: u32 = 4;
-/** Orders 0 … 20: a unit of 512 bytes up to half a gigabyte. */
+/** Number of orders, 0 … 20: from a unit of 512 bytes up to half a gigabyte. */
 const ORDERS: u32 = 21;
-/** No unit; links are unit numbers + 1. */
+/** Link to no unit. Links are unit numbers + 1. */
 const NIL: u32 = 0;
 
 @unmanaged
@@ -27,20 +27,23 @@ export class Pool {
   base: usize;
   map: usize;
   links: usize;
-  /** Bytes of a unit, as a shift. */
+  /** Size of a unit in bytes, as a shift. */
   shift: u32;
-  /** Units of the region. */
+  /** Number of units in the region. */
   units: u32;
-  /** Bytes taken. */
+  /** Bytes in use. */
   used: u32;
-  /** Bytes blocks over SMALL units may take together; the rest is kept for small ones. */
+  /** Most bytes that blocks larger than `small` may use together. The rest is reserved for small blocks. */
   largeLimit: u32;
   largeUsed: u32;
-  /** Blocks of up to this many bytes are small. */
+  /** Largest size in bytes of a small block. */
   small: u32;
 }
 
-/** Bytes of a Pool record with its list heads: of free blocks, then of kept ones. */
+/**
+ * Size of a Pool record with its list heads, in bytes. The heads of the free lists come first, then those of the kept
+ * blocks.
+ */
 export const POOL_BYTES: usize = 48 + ((ORDERS + KEPT_ORDERS) as usize) * 4;
 
 function head(pool: Pool, order: u32): usize {
@@ -83,7 +86,8 @@ function unlink(pool: Pool, unit: u32, order: u32): void {
  * Formats a pool.
  * @param base multiple of 16 @param links 9 bytes for each unit
  * @param bytes of the region @param shift log2 of a unit, ≥ 4
- * @param small a quarter of the region is kept for blocks of at most this many bytes; 0: nothing is kept
+ * @param small largest small block in bytes; a quarter of the region is reserved for small blocks, or nothing when it
+ * is 0
  */
 export function formatPool(
   pool: Pool,
@@ -104,7 +108,7 @@ export function formatPool(
   pool.largeLimit = small == 0 ? bytes : bytes - (bytes >> 2);
   for (let list: u32 = 0; list < ORDERS + KEPT_ORDERS; list++) store<u32>(head(pool, list), NIL);
   memory.fill(pool.map, 0, pool.units);
-  // The largest aligned blocks first, so that the region need not be a power of two.
+  // The largest aligned blocks come first, so that the region need not be a power of two.
   let unit: u32 = 0;
   while (unit < pool.units) {
     let order: u32 = unit == 0 ? ORDERS - 1 : min<u32>(ctz(unit), ORDERS - 1);
@@ -114,18 +118,18 @@ export function formatPool(
   }
 }
 
-/** Smallest order whose blocks hold `bytes`. */
+/** Returns the smallest order whose blocks hold `bytes`. */
 export function orderFor(pool: Pool, bytes: u32): u32 {
   const units = (bytes + (1 << pool.shift) - 1) >> pool.shift;
   return units <= 1 ? 0 : 32 - clz(units - 1);
 }
 
-/** Bytes of a block of an order. */
+/** Returns the size of a block of an order, in bytes. */
 export function blockBytes(pool: Pool, order: u32): u32 {
   return 1 << (order + pool.shift);
 }
 
-/** Cuts a block of an order out of the free ones: its unit + 1; NIL when there is none. */
+/** Cuts a block of an order out of the free ones. Returns its unit + 1, or NIL when there is none. */
 function cut(pool: Pool, order: u32): u32 {
   let from = order;
   while (from < ORDERS && load<u32>(head(pool, from)) == NIL) from++;
@@ -139,7 +143,7 @@ function cut(pool: Pool, order: u32): u32 {
   return unit + 1;
 }
 
-/** Makes a block free, joined with its free buddies. */
+/** Frees a block, joined with its free buddies. */
 function join(pool: Pool, unit: u32, order: u32): void {
   while (order < ORDERS - 1) {
     const buddy = unit ^ (1 << order);
@@ -154,7 +158,7 @@ function join(pool: Pool, unit: u32, order: u32): void {
   push(pool, unit, order);
 }
 
-/** Takes the kept block of an order that was given back last: its unit + 1; NIL when there is none. */
+/** Takes the kept block of an order that was freed last. Returns its unit + 1, or NIL when there is none. */
 function takeKept(pool: Pool, order: u32): u32 {
   if (order >= KEPT_ORDERS) return NIL;
   const list = keptHead(pool, order);
@@ -163,7 +167,7 @@ function takeKept(pool: Pool, order: u32): u32 {
   return link;
 }
 
-/** Makes all kept blocks free. */
+/** Frees all kept blocks. */
 function joinKept(pool: Pool): void {
   for (let order: u32 = 0; order < KEPT_ORDERS; order++) {
     for (let link = takeKept(pool, order); link != NIL; link = takeKept(pool, order)) {
@@ -172,7 +176,7 @@ function joinKept(pool: Pool): void {
   }
 }
 
-/** Takes a block of an order; 0 when there is none. */
+/** Takes a block of an order. Returns its address, or 0 when there is none. */
 export function take(pool: Pool, order: u32): usize {
   if (order >= ORDERS) return 0;
   const bytes = blockBytes(pool, order);
@@ -191,7 +195,7 @@ export function take(pool: Pool, order: u32): usize {
   return pool.base + (((link - 1) as usize) << pool.shift);
 }
 
-/** Gives a block back. */
+/** Frees a block. */
 export function give(pool: Pool, block: usize, order: u32): void {
   const bytes = blockBytes(pool, order);
   const unit = unitOf(pool, block);

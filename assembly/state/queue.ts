@@ -1,13 +1,13 @@
-// Reply queues: what one client alone gets. Answers, `send`, echo, Close, in blocks from the reply pool.
+// Reply queues: the bytes for a single client (responses, `send`, echo, Close), in blocks from the reply pool.
 //
-// Invariant: the queue of a connection is the list of blocks from replyHead to replyTail, each with bytes
-// in [start, end); `backlog` is their sum. A block carries the ring offset at which its bytes were
-// queued: the ring goes out up to there before them.
+// Invariant: the queue of a connection is the list of blocks from replyHead to replyTail, each with bytes in [start,
+// end). `backlog` is their sum. A block carries the ring offset at which its bytes were queued, and the ring is sent up
+// to that offset before them.
 //
 //   block   next | order flags | start | end | at (u64) | body | capacity | bytes …
 //
-// A body that the host holds lies in no block; the one that stands for it counts its bytes. Those that were made for
-// one answer (numbers from SLOT_LIMIT on) are bounded as the pool is, and counted in `engine.bodyBytes`.
+// A body that the embedder holds is in no block. The block that represents it counts its bytes. Bodies made for a
+// single response (numbers from SLOT_LIMIT on) have the same limit as the pool, and are counted in `engine.bodyBytes`.
 
 import { Param, SLOT_LIMIT } from "../abi";
 import { copy } from "../kernel/bytes";
@@ -21,26 +21,26 @@ export class Block {
   next: u32;
   order: u16;
   flags: u16;
-  /** Unsent bytes: offsets in the block, or in the static body. */
+  /** Unsent bytes, as offsets in the block or in the static body. */
   start: u32;
   end: u32;
   at: u64;
-  /** Number of the body that the host holds. */
+  /** Number of the body that the embedder holds. */
   body: u32;
-  /** Bytes that it counts for: its own, and those of a body that the host holds for it alone. */
+  /** Bytes that the block counts for: its own, and those of a body that the embedder holds for this response alone. */
   capacity: u32;
 }
 
 export const BLOCK_HEADER: u32 = 32;
-/** Bytes of an ordinary block: so that pipelined answers share one, and one write. */
+/** Size of an ordinary block in bytes, so that pipelined responses share a block and a write. */
 const BLOCK_BYTES: u32 = 4096;
-/** Bytes of the largest block. */
+/** Size of the largest block, in bytes. */
 const BLOCK_LIMIT: u32 = 262144;
 
 export namespace BlockFlag {
-  /** The bytes are those of a body that the host holds. */
+  /** The bytes are those of a body that the embedder holds. */
   export const Static: u16 = 1;
-  /** The frame goes on in the next block. */
+  /** The frame continues in the next block. */
   export const Continued: u16 = 2;
 }
 
@@ -49,8 +49,8 @@ export function block(address: u32): Block {
 }
 
 /**
- * Takes a block with room for `bytes`, or as much as a block may have; 0 when the pool is empty, or the connection's
- * address holds as much as it may.
+ * Takes a block with room for `bytes`, or the largest block that is available. Returns 0 when the pool is empty, or the
+ * quota of the connection's address is used up.
  */
 export function takeBlock(c: Conn, bytes: u32, least: u32): Block {
   let order = orderFor(replyPool, min(max(bytes + BLOCK_HEADER, least), BLOCK_LIMIT));
@@ -84,7 +84,7 @@ export function giveBlock(c: Conn, b: Block): void {
   give(replyPool, changetype<usize>(b), b.order as u32);
 }
 
-// The writer: where the next bytes of the reservation go.
+// The block that receives the next bytes of the reservation.
 let writeBlock = changetype<Block>(0);
 
 function link(c: Conn, b: Block): void {
@@ -96,8 +96,8 @@ function link(c: Conn, b: Block): void {
 
 /**
  * Reserves `total` bytes at the end of the queue, all or nothing, for `write` to fill at once.
- * @param at the ring offset up to which the ring goes first
- * @returns false when the pool has not enough
+ * @param at ring offset up to which the ring is sent first
+ * @returns false when the pool does not have enough bytes
  */
 export function reserve(c: Conn, total: u32, at: u64): bool {
   const tail = block(c.replyTail);
@@ -163,8 +163,9 @@ export function write(source: usize, length: u32): void {
 }
 
 /**
- * True when the host may hold a body for an answer. One that many answers share may always be held. The others take no
- * more than the pool together, and no more than an address may have; a single one may be larger.
+ * Returns true when the embedder may hold a body for a response. A body that many responses share may always be held.
+ * The other bodies together may use as many bytes as the pool has, and as many as an address may have, but a single
+ * body may be larger.
  */
 export function mayHoldBody(c: Conn, body: u32, length: u32): bool {
   if (body < SLOT_LIMIT) return true;
@@ -176,7 +177,7 @@ export function mayHoldBody(c: Conn, body: u32, length: u32): bool {
   return mayHold(c, length);
 }
 
-/** Queues a body that the host holds. Returns false when the pool is empty. */
+/** Queues a body that the embedder holds. Returns false when the pool is empty. */
 export function reserveBody(c: Conn, body: u32, length: u32): bool {
   const b = takeBlock(c, 0, 0);
   if (changetype<usize>(b) == 0) return false;
@@ -195,7 +196,7 @@ export function reserveBody(c: Conn, body: u32, length: u32): bool {
   return true;
 }
 
-/** So many bytes have left: was the ping among them, the time of its pong begins. */
+/** Counts `length` bytes that have left. When the pending ping is among them, the time of its pong begins. */
 function passPing(c: Conn, length: u32): void {
   if (length < c.pingBehind) {
     c.pingBehind -= length;
@@ -207,7 +208,7 @@ function passPing(c: Conn, length: u32): void {
   arm(c, engine.now);
 }
 
-/** Takes `length` bytes off the front of the queue: they are written, or copied. */
+/** Removes `length` bytes from the front of the queue, because they were written or copied. */
 export function consume(c: Conn, length: u32): void {
   const b = block(c.replyHead);
   b.start += length;
@@ -221,7 +222,7 @@ export function consume(c: Conn, length: u32): void {
   }
 }
 
-/** Gives back the whole queue but, when `keepFirst`, its first block: the transport still reads it. */
+/** Frees the whole queue. With `keepFirst` the first block stays, because the transport still reads it. */
 export function dropQueue(c: Conn, keepFirst: bool): void {
   let b = block(c.replyHead);
   if (keepFirst && c.replyHead != 0) {
@@ -243,8 +244,8 @@ export function dropQueue(c: Conn, keepFirst: bool): void {
 }
 
 /**
- * True when the reply pool is nearly used up, or what a connection's address may have of it: what is left is for
- * those who read what they get.
+ * Returns true when the reply pool, or the quota of the connection's address, is three quarters used. The rest is
+ * reserved for clients that read.
  */
 export function isScarce(c: Conn): bool {
   if (isReplyScarce(c)) return true;
@@ -252,7 +253,7 @@ export function isScarce(c: Conn): bool {
   return max(replyPool.used, engine.bodyBytes) > bytes - (bytes >> 2);
 }
 
-/** Bytes of the blocks that a connection holds, and of the bodies that the host holds for it. */
+/** Returns the bytes of the blocks that a connection holds, and of the bodies that the embedder holds for it. */
 export function heldReply(c: Conn): u32 {
   let held: u32 = 0;
   for (let b = c.replyHead; b != 0; b = block(b).next) held += block(b).capacity;

@@ -1,10 +1,10 @@
-// What is counted for an address: its connections, and the bytes of the pools they hold. A table of fixed size: a
+// Quotas of addresses: their connections, and the bytes of the pools that those hold. The table has a fixed size, and a
 // record for each address that has a slot, found by its hash.
 //
 // Invariant: a connection is counted in at most one tally, from `enroll` until `discharge` (it ends) and
-// `forgetAddress` (its slot is freed). IPv6 is counted by its /64: who has one has all of it. Two addresses never
-// share a tally, whatever their hashes. Bytes are counted where they are bounded: those of all its slots, as they are
-// taken and given back.
+// `forgetAddress` (its slot is freed). IPv6 is counted by its /64, because a client that has one address of it has all
+// of them. Two addresses never share a tally, whatever their hashes. Where bytes have a quota they are counted for all
+// slots of an address as they are taken and freed.
 
 import { CloseReason, Control, Param, Rule } from "../abi";
 import { broken } from "./events";
@@ -16,22 +16,22 @@ import { blockBytes } from "./pool";
 
 @unmanaged
 export class Tally {
-  /** The IPv4 address, or the first half of the IPv6 one. */
+  /** The IPv4 address, or the first half of the IPv6 address. */
   key: u64;
-  /** 1: IPv4. */
+  /** 1 for IPv4. */
   isIPv4: u32;
-  /** Next of the same bucket, or of the free list; 0: none. */
+  /** Next tally of the same bucket or of the free list, 0 for none. */
   next: u32;
-  /** Slots that are taken by it; dead ones included. With the last one it is forgotten. */
+  /** Slots that the address uses, including those of ended connections. The tally is freed with the last one. */
   slots: u32;
-  /** Those of them whose connection has not ended. */
+  /** Slots whose connection has not ended. */
   connections: u32;
-  /** Bytes that its slots hold of the receive pool, of the reply pool. */
+  /** Bytes of the receive pool and of the reply pool that its slots hold. */
   receive: u32;
   reply: u32;
-  /** 1: a block was refused: Drain is owed when it holds half of what it may. */
+  /** 1 when a block was refused. Drain follows when the address holds half of its quota. */
   wanted: u32;
-  /** Bytes that its slots have handed back to the host, for want of a buffer. */
+  /** Bytes that its slots have returned to the embedder because there was no buffer. */
   returned: u32;
 }
 
@@ -41,7 +41,9 @@ function tally(number: u32): Tally {
   return changetype<Tally>(engine.tallies + (number as usize) * (TALLY_BYTES as usize));
 }
 
-/** Mixed with the engine's seed: who picks addresses cannot pick their buckets. */
+/**
+ * Returns the bucket of an address. The hash is mixed with the engine's seed, so that clients cannot pick the bucket.
+ */
 function bucketOf(key: u64, isIPv4: u32): usize {
   let hash = (key ^ ((paramU32(Param.Seed) as u64) << 32) ^ (isIPv4 as u64)) * 0x1b873593cc9e2d;
   hash ^= hash >> 29;
@@ -60,7 +62,7 @@ function takeKey(): void {
   if (isIPv4 != 0) key = load<u32>(ADDRESS, 12) as u64;
 }
 
-/** The number of the tally of the address that was read last; 0: there is none. */
+/** Returns the number of the tally of the address that was read last, 0 when it has none. */
 function findTally(): u32 {
   takeKey();
   let number = load<u32>(bucketOf(key, isIPv4));
@@ -77,7 +79,7 @@ function noteCount(change: i32): void {
   setControl(Control.AddressCount, engine.tallyCount as f64);
 }
 
-/** A new tally, for the key at hand. There is always room: each one that is taken has a slot of its own. */
+/** Adds a tally for the current key. There is always room, because each tally in use has a slot of its own. */
 function addTally(): u32 {
   const bucket = bucketOf(key, isIPv4);
   let number = engine.freeTally;
@@ -108,7 +110,7 @@ function dropTally(number: u32): void {
   noteCount(-1);
 }
 
-/** True when the address that was read last has as many connections as it may. */
+/** Returns true when the address that was read last has reached its limit of connections. */
 export function isAddressFull(): bool {
   const limit = paramU32(Param.AddressConnections);
   if (limit == 0) return false;
@@ -116,7 +118,7 @@ export function isAddressFull(): bool {
   return number != 0 && tally(number).connections >= limit;
 }
 
-/** Counts a connection that is not counted yet under the address that was read last. */
+/** Counts a connection under the address that was read last. The connection must not be counted yet. */
 export function enroll(c: Conn): void {
   const found = findTally();
   const number = found != 0 ? found : addTally();
@@ -130,8 +132,8 @@ export function enroll(c: Conn): void {
 }
 
 /**
- * Counts a connection under the address that was read last, and under no other any more.
- * @returns false: that has as many as it may, it is counted under none
+ * Counts a connection under the address that was read last, instead of under its previous one.
+ * @returns false when that address has reached its limit, and the connection is counted under none
  */
 export function move(c: Conn): bool {
   discharge(c);
@@ -141,12 +143,12 @@ export function move(c: Conn): bool {
   return true;
 }
 
-/** A connection has ended. */
+/** Stops counting a connection that has ended. Its slot still counts. */
 export function discharge(c: Conn): void {
   if (c.address != 0) tally(c.address).connections--;
 }
 
-/** The slot of a connection that has ended is freed. */
+/** Stops counting the slot of an ended connection, which is being freed. */
 export function forgetAddress(c: Conn): void {
   if (c.address == 0) return;
   const t = tally(c.address);
@@ -160,41 +162,41 @@ export function forgetAddress(c: Conn): void {
 
 // ---- bytes -------------------------------------------------------------------------------------------
 
-/** True when `held` bytes and so many more are more than a bound allows. */
+/** Returns true when `held + bytes` exceeds the parameter `bound`. */
 function exceeds(held: u32, bytes: u32, bound: u32): bool {
   return (held as u64) + (bytes as u64) > (paramU32(bound) as u64);
 }
 
-/** Bytes of a connection's receive buffer. */
+/** Returns the size of a connection's receive buffer in bytes. */
 function heldBuffer(c: Conn): u32 {
   return c.buffer == 0 ? 0 : blockBytes(receivePool, c.order);
 }
 
-/** True when a connection may not have a receive buffer of an order, for what its address holds. */
+/** Returns true when the quota of its address forbids a connection a receive buffer of an order. */
 export function isReceiveFull(c: Conn, order: u32): bool {
   const limit = paramU32(Param.AddressReceiveBytes);
   if (limit == 0 || c.address == 0) return false;
   return tally(c.address).receive - heldBuffer(c) + blockBytes(receivePool, order) > limit;
 }
 
-/** A connection has a receive buffer more, or for a negative number one less. */
+/** Adds `bytes`, which may be negative, to the receive buffers of the connection's address. */
 export function countBuffer(c: Conn, bytes: i32): void {
   if (paramU32(Param.AddressReceiveBytes) != 0 && c.address != 0) tally(c.address).receive += bytes;
 }
 
-/** The host holds so many bytes more for a connection, that found no buffer, or for a negative number so many less. */
+/** Adds `bytes`, which may be negative, to the bytes returned to the embedder because there was no buffer. */
 export function countReturned(c: Conn, bytes: i32): void {
   c.returned += bytes;
   engine.returned += bytes;
   if (c.address != 0) tally(c.address).returned += bytes;
 }
 
-/** True when `held` bytes and so many more exceed what the host may hold: a quarter of a bound, or four windows. */
+/** Returns true when `held + bytes` exceeds the limit of returned bytes, a quarter of `bound` or four windows. */
 function overflows(held: u32, bytes: u32, bound: u32): bool {
   return held + bytes > max(paramU32(bound) >> 2, paramU32(Param.WindowBytes) << 2);
 }
 
-/** Why the host may not hold so many bytes more that found no buffer; 0: it may. */
+/** Returns the reason why the embedder may not hold `bytes` more without a buffer, 0 when it may. */
 export function returnRefusal(c: Conn, bytes: u32): i32 {
   const isBound = param(Param.AddressReceiveBytes) != 0 && c.address != 0;
   if (isBound && overflows(tally(c.address).returned, bytes, Param.AddressReceiveBytes))
@@ -203,27 +205,27 @@ export function returnRefusal(c: Conn, bytes: u32): i32 {
   return 0;
 }
 
-/** Why a connection that asked for a receive buffer has none. */
+/** Returns the reason why a connection has no receive buffer. */
 export function noBuffer(c: Conn): i32 {
   return isReceiveFull(c, c.waitOrder as u32) ? CloseReason.AddressBuffers : CloseReason.NoBuffer;
 }
 
-/** The last reply block that was not to be had was refused for what its address holds. */
+/** Whether the last missing reply block was refused by its address's quota. */
 let isRefused: bool = false;
 
-/** The pool has no reply block. */
+/** Records that the pool has no reply block. */
 export function notePoolEmpty(): void {
   isRefused = false;
 }
 
-/** Why there was no reply block. */
+/** Returns the reason why there was no reply block. */
 export function noBlock(): i32 {
   return isRefused ? CloseReason.AddressBuffers : CloseReason.NoBuffer;
 }
 
-/** Takes note of a reply block; false when the address holds as much as it may. */
+/** Counts a reply block. Returns false when the quota of the address is used up. */
 export function takeReply(c: Conn, bytes: u32): bool {
-  // Most often there is no bound: that costs a compare.
+  // Usually there is no quota, which costs one compare.
   if (param(Param.AddressReplyBytes) == 0) return true;
   isRefused = false;
   if (c.address != 0) {
@@ -238,14 +240,14 @@ export function takeReply(c: Conn, bytes: u32): bool {
   return true;
 }
 
-/** Takes note of bytes that are held for a connection's answers, whatever its address holds. */
+/** Counts bytes held for a connection's responses, whatever its address holds. */
 export function addReply(c: Conn, bytes: u32): void {
   if (param(Param.AddressReplyBytes) == 0) return;
   if (c.address != 0) tally(c.address).reply += bytes;
   c.replyBytes += bytes;
 }
 
-/** True when the host may hold so many bytes for an answer: an address that holds nothing else may be given any. */
+/** Returns true when the embedder may hold `bytes` for a response. An address that holds nothing else has no limit. */
 export function mayHold(c: Conn, bytes: u32): bool {
   if (param(Param.AddressReplyBytes) == 0 || c.address == 0) return true;
   const t = tally(c.address);
@@ -253,7 +255,7 @@ export function mayHold(c: Conn, bytes: u32): bool {
   return !isRefused;
 }
 
-/** A reply block is given back. */
+/** Stops counting a reply block. */
 export function giveReply(c: Conn, bytes: u32): void {
   if (param(Param.AddressReplyBytes) == 0) return;
   c.replyBytes -= bytes;
@@ -265,14 +267,14 @@ export function giveReply(c: Conn, bytes: u32): void {
   engine.replyFull = 1;
 }
 
-/** True when an address holds more than three quarters of the reply blocks it may. */
+/** Returns true when an address holds more than three quarters of its quota of reply blocks. */
 export function isReplyScarce(c: Conn): bool {
   if (param(Param.AddressReplyBytes) == 0 || c.address == 0) return false;
   const limit = paramU32(Param.AddressReplyBytes);
   return tally(c.address).reply > limit - (limit >> 2);
 }
 
-/** True when Drain has to wait until an address holds half of what it may: it is told then. */
+/** Returns true when Drain must wait until the address holds half of its quota. Then it is emitted. */
 export function putDrainOff(c: Conn): bool {
   if (param(Param.AddressReplyBytes) == 0 || c.address == 0) return false;
   if (tally(c.address).reply <= paramU32(Param.AddressReplyBytes) >> 1) return false;
@@ -308,7 +310,7 @@ function checkTally(number: u32): u32 {
   return broken(Rule.AddressConnections, number, t.connections as f64, connections as f64);
 }
 
-/** Checks the table; 0, or the first Rule that does not hold. */
+/** Checks the table. Returns Rule.Ok, or the first Rule that is broken. */
 export function checkTallies(): u32 {
   let count: u32 = 0;
   for (let bucket: u32 = 0; bucket <= engine.tallyMask; bucket++) {

@@ -1,34 +1,34 @@
-// How fast a client may send messages, and how slow it may be: to send the body or message it has begun, and to read
-// what it is sent.
+// Rate limits: how fast a client may send messages, how slowly it may send a body or message that it has begun, and how
+// slowly it may read.
 //
-// Invariant: time in which the host did not read or parse is never held against a client; `pardon` gives it
-// back. A rate that is 0 costs a compare.
+// Invariant: time in which the embedder did not read or parse never counts against a client, because `pardon` credits
+// it. A rate of 0 costs one compare.
 //
-//   messages   each takes 1000 / rate ms of a time of its own, which may be ahead of the clock by those of a burst
-//   bytes      a deadline: each byte moves it on by 1000 / rate ms, but never beyond the grace from now, and what a
-//              write takes. So the average counts, and nobody saves up for a long silence.
+//   messages   each uses 1000 / rate ms of the connection's message time, which may be one burst ahead of the clock
+//   bytes      each byte moves a deadline on by 1000 / rate ms, at most to the grace from now plus the time of a
+//              write, so the average counts and a long silence earns no credit
 
 import { Param } from "../abi";
 import { Conn, Flag, engine, has, param } from "./records";
 import { at } from "./slots";
 
-/** ms that so many bytes take at a rate. */
+/** Returns the ms that `bytes` take at a rate. */
 function msOf(bytes: f64, rate: f64): f64 {
   return (bytes * 1000) / rate;
 }
 
 // ---- messages ----------------------------------------------------------------------------------------
 
-/** What floating point may lose, in ms. */
+/** Tolerance for rounding errors, in ms. */
 const SLACK: f64 = 0.001;
 
-/** Takes a message in, where their rate is limited; true when it is one too many. */
+/** Counts a message where the rate is limited. Returns true when it exceeds the limit. */
 export function isFlooding(c: Conn): bool {
   const rate = param(Param.MessageRate);
   const burst = param(Param.MessageBurst);
   const each = 1000 / rate;
   const now = engine.now;
-  // As long as the time that was given back has not passed again, the past counts.
+  // Until credited time has passed again, the past counts.
   const floor = c.creditEnd > now ? now + now - c.creditEnd : now;
   if (c.messageTime < floor) c.messageTime = floor;
   if (c.messageTime - now > ((burst == 0 ? rate : burst) - 1) * each + SLACK) return true;
@@ -36,12 +36,12 @@ export function isFlooding(c: Conn): bool {
   return false;
 }
 
-/** Gives back what `isFlooding` took for a message that will be parsed again. */
+/** Refunds the time that `isFlooding` counted for a message that will be parsed again. */
 export function refund(c: Conn): void {
   c.messageTime -= 1000 / param(Param.MessageRate);
 }
 
-/** From `since` on until now the connection was not read, or not parsed, for reasons of ours. */
+/** Credits the time since `since`, in which the connection was not read or parsed for reasons of the server. */
 export function pardon(c: Conn, since: f64): void {
   const ms = engine.now - since;
   if (c.inDue != 0) c.inDue += ms;
@@ -50,7 +50,7 @@ export function pardon(c: Conn, since: f64): void {
 
 // ---- bytes -------------------------------------------------------------------------------------------
 
-/** Bytes that the call at hand has brought. */
+/** Bytes that the current call was fed. */
 export let fedBytes: u32 = 0;
 
 export function noteFed(bytes: u32): void {
@@ -58,8 +58,8 @@ export function noteFed(bytes: u32): void {
 }
 
 /**
- * What has been fed is of a body or message that is not whole.
- * @returns true when it is the first of it: there is a deadline from now on
+ * Moves the deadline of a body or message that is not whole by the bytes that were fed.
+ * @returns true for its first bytes, when the deadline begins
  */
 export function paceIn(c: Conn): bool {
   const rate = param(Param.ReceiveRate);
@@ -70,12 +70,12 @@ export function paceIn(c: Conn): bool {
   return isFirst;
 }
 
-/** A body or message is whole, or begins: what was held against the one before is no more. */
+/** Clears the deadline, because a body or message is whole or a new one begins. */
 export function endPaceIn(c: Conn): void {
   if (param(Param.ReceiveRate) != 0) c.inDue = 0;
 }
 
-/** When a body or message that arrives will be too slow; Infinity: nothing is held against it. */
+/** Returns the deadline of the body or message that is arriving, Infinity when none applies. */
 export function slowInAt(c: Conn): f64 {
   return c.inDue == 0 || has(c, Flag.Held) ? Infinity : c.inDue;
 }
@@ -84,7 +84,7 @@ export function isSlowIn(c: Conn): bool {
   return engine.now >= slowInAt(c);
 }
 
-/** A write did not complete at once. */
+/** Moves the deadline of a client that reads, because a write did not complete at once. */
 export function paceOut(c: Conn): void {
   const rate = param(Param.SendRate);
   if (rate == 0) return;
@@ -94,23 +94,26 @@ export function paceOut(c: Conn): void {
 }
 
 /**
- * Bytes that a client's kernel acknowledges at once, when its process has read as many. Measured on Linux, over
- * loopback: 33 to 129 kB; with a buffer that a fast reader has grown 328 kB.
+ * Bytes that a client's kernel acknowledges at once, after its process has read as many. Measured on Linux over
+ * loopback: 33 to 129 kB, and 328 kB with a buffer that a fast reader has grown.
  */
 const STEP: f64 = 131072;
 
-/** ms that the slowest reader may take to the next acknowledgement; 0: there is no such rate, or nobody can tell. */
+/**
+ * Returns the ms that the slowest reader may take until the next acknowledgement. 0 means that there is no such rate,
+ * or that send queues cannot be read.
+ */
 export function stepTime(): f64 {
   const rate = param(Param.SendRate);
   return rate == 0 || engine.measures == 0 ? 0 : msOf(STEP, rate);
 }
 
-/** How far ahead of the clock acknowledged bytes may move a deadline, in ms. */
+/** Returns how far ahead of the clock acknowledged bytes may move a deadline, in ms. */
 function mostAhead(): f64 {
   return max(param(Param.RateGrace), stepTime());
 }
 
-/** Bytes have been acknowledged: they move the deadline on, never beyond the grace, or a step, from now. */
+/** Moves the deadline on for acknowledged bytes, but never further ahead than `mostAhead`. */
 export function creditOut(c: Conn, bytes: u32): void {
   const rate = param(Param.SendRate);
   if (rate == 0 || c.outDue == 0) return;
@@ -118,22 +121,24 @@ export function creditOut(c: Conn, bytes: u32): void {
   c.outDue = max(c.outDue, min(c.outDue + msOf(bytes as f64, rate), most));
 }
 
-/** All has been handed over: from now on what the kernel holds has to be acknowledged at the rate. */
+/**
+ * Starts the deadline when all bytes were handed to the kernel. From now on it must get them acknowledged at the rate.
+ */
 export function beginPaceOut(c: Conn): void {
   c.outDue = param(Param.SendRate) == 0 ? 0 : engine.now + mostAhead();
 }
 
-/** A client has read all there was, or as fast as it came. */
+/** Clears the deadline of a client that has read all bytes, or reads them as fast as they arrive. */
 export function endPaceOut(c: Conn): void {
   if (c.outDue != 0) c.outDue = 0;
 }
 
-/** When a client that reads will be too slow; Infinity: nothing is held against it. */
+/** Returns the deadline of a client that reads, Infinity when none applies. */
 export function slowOutAt(c: Conn): f64 {
   return c.outDue == 0 ? Infinity : c.outDue;
 }
 
-/** A rate has changed: all begin anew. */
+/** Clears all deadlines, because a rate has changed. */
 export function forgetPaces(): void {
   for (let i: u32 = 0; i < engine.allSlots; i++) {
     at(i).inDue = 0;

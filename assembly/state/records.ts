@@ -1,6 +1,6 @@
-// The two records that everything else is about: a connection (Conn) and the whole (Engine), with their flags.
+// The two main records, a connection (Conn) and the whole engine (Engine), with their flags.
 //
-// Invariant: a record's size and the offsets that TypeScript reads are those of abi.ts; the compiler checks it.
+// Invariant: a record's size and the offsets that TypeScript reads equal those of abi.ts. The compiler checks it.
 
 import {
   CONN_BACKLOG,
@@ -33,133 +33,138 @@ export namespace State {
   export const Head: u8 = 1;
   /** HTTP: within a body. */
   export const Body: u8 = 2;
-  /** HTTP: a request is out; nothing is parsed until it is answered. */
+  /** HTTP: a request was emitted and is not answered yet. Nothing is parsed until it is. */
   export const Request: u8 = 3;
   /** WebSocket: open. */
   export const Open: u8 = 4;
-  /** WebSocket: our Close is queued or sent; the peer's is awaited. */
+  /** WebSocket: our Close is queued or sent, and the peer's has not arrived. */
   export const Closing: u8 = 5;
-  /** No more input is wanted; what is queued goes out, then End. */
+  /** Input is discarded. The queued bytes are sent, then End follows. */
   export const Finishing: u8 = 6;
-  /** Half-closed: input is discarded until the peer ends or the time is up. */
+  /** Half-closed: input is discarded until the peer ends its side or CloseTimeout passes. */
   export const Linger: u8 = 7;
-  /** Closed is out; the host has not freed the slot yet. */
+  /** Closed was emitted, and the embedder has not freed the slot yet. */
   export const Dead: u8 = 8;
 }
 
-/** Values of `Conn.watch`: how much is known of the send queue of a connection that is past half of its time. */
+/** Values of `Conn.watch`: how much is known about the send queue of a connection that is past half of its timeout. */
 export namespace Watch {
-  /** It is not past half of its time. */
+  /** The connection is not past half of its timeout. */
   export const None: u32 = 0;
-  /** The host is to read the queue. */
+  /** The embedder must read the queue. */
   export const Asked: u32 = 1;
-  /** It has been read once. */
+  /** The queue was read once. */
   export const Based: u32 = 2;
-  /** It has been compared with an earlier reading, or cannot be read. */
+  /** The queue was compared with an earlier reading, or cannot be read. */
   export const Known: u32 = 3;
-  /** The same, and the client's kernel answers: what it has acknowledged its process may still be reading. */
+  /**
+   * As Known, and the client's kernel still answers, so its process may be reading bytes that the kernel acknowledged.
+   */
   export const Alive: u32 = 4;
 }
 
 /** Bits of `Conn.flags`. */
 export enum Flag {
   WebSocket = 1,
-  /** On the dirty list: has something to hand to the transport. */
+  /** The connection is on the dirty list, because it has something for the transport to write. */
   Dirty = 2,
-  /** The run ended within a frame: the next row goes on with it. */
+  /** The last run ended within a frame, and the next row continues it. */
   MidFrame = 4,
-  /** The host holds the connection: nothing is parsed. */
+  /** The embedder holds the connection, so nothing is parsed. */
   Held = 8,
   /** The peer ended its side. */
   PeerEnded = 16,
-  /** A `send` was refused: Drain follows. */
+  /** A `send` was refused, so a Drain follows. */
   WantDrain = 32,
-  /** In the treap. */
+  /** The connection is in a treap. */
   Ordered = 64,
-  /** Waits for a pooled buffer. */
+  /** The connection waits for a pooled buffer. */
   Waiting = 128,
   /** Our Close frame is queued. */
   CloseQueued = 256,
   /** The peer's Close frame arrived. */
   CloseSeen = 512,
-  /** A ping of ours is unanswered. */
+  /** Our ping is unanswered. */
   Pinged = 1024,
   /** Parsing stopped because the backlog is full. */
   Clogged = 2048,
-  /** Unparsed bytes wait in the window, for `resume`. */
+  /** Unparsed bytes are in the window, for `resume`. */
   InWindow = 4096,
-  /** Close after the answer. */
+  /** The connection ends after this response. */
   LastAnswer = 8192,
-  /** A message from the pooled buffer is out; `resume` frees it. HTTP: `resume` goes on with the body. */
+  /**
+   * The embedder still handles a message from the pooled buffer, which `resume` frees. HTTP: `resume` continues the
+   * body.
+   */
   MessageOut = 16384,
   /** 100 (Continue) was sent or is not needed. */
   Continued = 32768,
-  /** End is out: the host has half-closed the socket. */
+  /** End was emitted, so the embedder has half-closed the socket. */
   EndSent = 65536,
-  /** A block of a reply went out and its frame goes on in the next. */
+  /** A block was sent whose frame continues in the next block. */
   MidReply = 131072,
-  /** Reads the ring of compressed forms. */
+  /** The WebSocket reads the ring of compressed forms. */
   Deflate = 262144,
-  /** The message that arrives is compressed. */
+  /** The message that is arriving is compressed. */
   Inflating = 524288,
-  /** permessage-deflate was negotiated: compressed messages are taken. */
+  /** permessage-deflate was negotiated, so compressed messages are accepted. */
   Deflates = 1048576,
-  /** An answer is being sent piece by piece. */
+  /** A response is being sent in pieces. */
   Streaming = 2097152,
-  /** Its pieces are chunks. */
+  /** The pieces of the response are chunks. */
   Chunking = 4194304,
-  /** It has no body (HEAD): its pieces are dropped. */
+  /** The response has no body (HEAD), so its pieces are dropped. */
   Bare = 8388608,
-  /** A piece of the message that arrives is out already. */
+  /** A piece of the message that is arriving was emitted already. */
   Begun = 16777216,
-  /** A broadcast is due: `sequence` says which. */
+  /** A broadcast is due, the one with number `sequence`. */
   CastDue = 33554432,
-  /** The head of a request is out, and what becomes of its body is not decided. */
+  /** The head of a request was emitted, and the embedder has not decided yet what to do with the body. */
   Asking = 67108864,
-  /** The body of the request that is out is streamed, and not at its end. */
+  /** The body of the emitted request is streamed, and has not ended. */
   Upload = 134217728,
-  /** The host waits for a piece of it. */
+  /** The embedder waits for a piece of the streamed body. */
   Pulling = 268435456,
-  /** Its PROXY header has not come. */
+  /** The PROXY header has not arrived. */
   Proxied = 536870912,
   /** TLS is not established. */
   Unsecured = 1073741824,
-  /** More has been discarded than a client can have had under way: no more is read. The sign bit. */
+  /** More input was discarded than a client can have had in flight, so reading stops. This is the sign bit. */
   Deaf = -2147483648,
 }
 
 /**
- * One connection. What only a WebSocket has stands where an HTTP connection keeps its request: see the accessors,
- * and Session in subscription.ts.
+ * One connection. The fields that only a WebSocket needs share the bytes of an HTTP connection's request: see the
+ * accessors, and Session in ring/subscription.ts.
  */
 @unmanaged
 export class Conn {
   state: u8;
-  /** Which of the lists below an HTTP connection stands in; 0 none. */
+  /** The List that an HTTP connection is in, 0 for none. */
   list: u8;
-  /** RowKind of the outstanding write, 0 when there is none. */
+  /** RowKind of the pending write, 0 when there is none. */
   writing: u8;
   /** Order of the pooled buffer. */
   order: u8;
   flags: u32;
   generation: u32;
   slot: u32;
-  /** Next on the free list or the dirty list. */
+  /** Next connection on the free list or the dirty list. */
   link: u32;
-  /** Previous on the dirty list. */
+  /** Previous connection on the dirty list. */
   linkBack: u32;
-  /** Position in the heap of deadlines, plus 1; 0 when there is none. */
+  /** Position in the heap of deadlines plus 1, 0 when the connection has none. */
   timerAt: u32;
-  /** Pooled buffer, 0 for none. */
+  /** Address of the pooled buffer, 0 for none. */
   buffer: u32;
   /** HTTP: offset of the current head. WebSocket: offset of the unparsed bytes. */
   start: u32;
-  /** Offset behind the last byte. */
+  /** Offset after the last byte. */
   end: u32;
-  /** HTTP, from the head's start: bytes looked at, start of the current line. */
+  /** HTTP, offsets from the head's start: the end of the bytes parsed so far, and the start of the current line. */
   scan: u32;
   line: u32;
-  /** HTTP: address of the request's head, its table, its body. WebSocket: see Session. */
+  /** HTTP: addresses of the request's head, its table and its body. WebSocket: see Session. */
   head: u32;
   table: u32;
   body: u32;
@@ -175,24 +180,24 @@ export class Conn {
   key: u16;
   traits: u32;
   requests: u32;
-  /** HTTP: state of the parser. WebSocket: the reason for which it fails once its events are handled. */
+  /** HTTP: state of the parser. WebSocket: the reason to fail it once its events are handled. */
   chunk: u32;
   opcode: u8;
   frameFinal: u8;
   frameOpen: u8;
-  /** Order of the buffer it waits for. */
+  /** Order of the buffer that the connection waits for. */
   waitOrder: u8;
-  /** The reply queue: first and last block, bytes. */
+  /** The reply queue: its first block, its last block, its length in bytes. */
   replyHead: u32;
   replyTail: u32;
   backlog: u32;
   /** Block of the pending pong. */
   pong: u32;
-  /** Block that the outstanding write reads from and that nobody else owns. */
+  /** Block that the pending write reads from, when it is in no queue. */
   sending: u32;
-  /** Bytes of the outstanding write. */
+  /** Bytes of the pending write. */
   writingBytes: u32;
-  /** Treap links of a WebSocket; list links of an HTTP connection. */
+  /** Treap links of a WebSocket, list links of an HTTP connection. */
   left: u32;
   right: u32;
   count: u32;
@@ -202,57 +207,60 @@ export class Conn {
   /** Neighbours in the queue for buffers. */
   waitNext: u32;
   waitBack: u32;
-  /** When the heap looks at this connection. */
+  /** Time at which the heap examines this connection. */
   due: f64;
   lastIn: f64;
-  /** Last progress of the outstanding write. */
+  /** Time of the last progress of the pending write. */
   lastOut: f64;
-  /** When bytes that waited were last acknowledged: see life.ts. */
+  /** Time at which queued bytes were last acknowledged, see reply/progress.ts. */
   lastAck: f64;
-  /** When the client that reads is too slow; 0: nothing is held against it. */
+  /** Deadline of a client that must read at SendRate, 0 when none applies. */
   outDue: f64;
-  /** When the body or message that arrives is too slow; 0: none does. */
+  /** Deadline of the body or message that is arriving, by ReceiveRate, 0 when none applies. */
   inDue: f64;
   /**
-   * When the present state began: the request, the closing handshake, the linger. Of an open WebSocket: when its last
-   * ping left.
+   * Start of the present state: the request, the closing handshake, the linger. Of an open WebSocket: the time at which
+   * its last ping left.
    */
   since: f64;
   waitSince: f64;
   /**
-   * Ring offsets: the first byte it may still need, while it stands in the treap; the end of what was handed
-   * over. HTTP: `bodyTotal` in the second.
+   * Ring offsets. `done` is the first byte that the connection may still need while it is in the treap. `handed` is the
+   * end of the bytes handed to the transport. HTTP: `bodyTotal` is in `handed`.
    */
   done: u64;
   handed: u64;
-  /** The broadcast that is due next; when none is, broadcasts before this one are not for it. HTTP: `bodyLeft`. */
+  /**
+   * Sequence of the broadcast that is due next. When none is due, broadcasts before this one are not for this client.
+   * HTTP: `bodyLeft`.
+   */
   sequence: u64;
-  /** See pace.ts: the time of its messages; until when time that was given back counts. */
+  /** See state/rate.ts: the time up to which messages have used the rate, and the time until which credit counts. */
   messageTime: f64;
   creditEnd: f64;
-  /** Since when it is held, or a piece of its body is with the host. */
+  /** Time since which the connection is held, or the embedder has a piece of its body. */
   parkedSince: f64;
-  /** Number of the tally it is counted in; 0: none. */
+  /** Number of the tally that counts the connection, 0 for none. */
   address: u32;
-  /** Bytes that were given back for want of a buffer: the host feeds them again. */
+  /** Bytes returned to the embedder because there was no buffer. The embedder feeds them again. */
   returned: u32;
-  /** Bytes of reply blocks it holds, while those of addresses are bounded. */
+  /** Bytes of reply blocks that the connection holds, counted while addresses have a quota. */
   replyBytes: u32;
-  /** Bytes that came when no more input was wanted. An open WebSocket keeps `burst` here. */
+  /** Bytes that arrived after input was no longer wanted. An open WebSocket keeps `burst` here. */
   discarded: u32;
-  /** Bytes of the reply queue up to the end of a ping that has not left; 0: none waits. */
+  /** Bytes of the reply queue up to the end of a ping that has not left, 0 when there is none. */
   pingBehind: u32;
-  /** Bytes that the kernel has taken, of completed writes; it wraps. */
+  /** Bytes of completed writes, which the kernel has taken. The count wraps. */
   sent: u32;
-  /** As of the last reading of the send queue: bytes that were acknowledged (it wraps), and bytes that were not. */
+  /** The last reading of the send queue: acknowledged bytes (the count wraps), and bytes not acknowledged. */
   acked: u32;
   queued: u32;
   /** A Watch. */
   watch: u32;
-  /** 1: the last reading found bytes that waited as they had before. */
+  /** 1 when the last reading found queued bytes and no progress since the reading before. */
   stalled: u32;
 
-  /** HTTP: bytes of the body, or of the chunk, still to come. In the place of what only a reader of the ring has. */
+  /** HTTP: bytes of the body, or of the chunk, still to come. Shares a field that only readers of the ring use. */
   get bodyLeft(): u64 {
     return this.sequence;
   }
@@ -260,7 +268,7 @@ export class Conn {
     this.sequence = bytes;
   }
 
-  /** HTTP: bytes of the chunks so far, of the one that arrives included. */
+  /** HTTP: bytes of all chunks so far, including the one that is arriving. */
   get bodyTotal(): u64 {
     return this.handed;
   }
@@ -268,7 +276,7 @@ export class Conn {
     this.handed = bytes;
   }
 
-  /** HTTP: when its client ended its side. In the place of a WebSocket's time of messages. */
+  /** HTTP: time at which the client ended its side. Shares the field of a WebSocket's message rate. */
   get endedAt(): f64 {
     return this.messageTime;
   }
@@ -276,7 +284,7 @@ export class Conn {
     this.messageTime = time;
   }
 
-  /** WebSocket: state of utf8.ts. */
+  /** WebSocket: state of kernel/utf8.ts. */
   get utf8(): u32 {
     return this.scan;
   }
@@ -292,7 +300,7 @@ export class Conn {
     this.line = bytes;
   }
 
-  /** WebSocket: the current frame's mask for the next byte. */
+  /** WebSocket: mask of the current frame, rotated for the next byte. */
   get mask(): u32 {
     return load<u32>(changetype<usize>(this), MASK_AT);
   }
@@ -308,7 +316,7 @@ export class Conn {
     store<u32>(changetype<usize>(this), bytes, MESSAGE_AT);
   }
 
-  /** WebSocket: frames of the message that arrives. */
+  /** WebSocket: frames so far of the message that is arriving. */
   get fragments(): u32 {
     return this.traits;
   }
@@ -316,7 +324,7 @@ export class Conn {
     this.traits = count;
   }
 
-  /** WebSocket that is open: events of it that may be out at a time; 0: as many as the table holds. */
+  /** Open WebSocket: most events that may be emitted and unhandled at a time, 0 for as many as the table holds. */
   get burst(): u32 {
     return this.discarded;
   }
@@ -324,7 +332,7 @@ export class Conn {
     this.discarded = events;
   }
 
-  /** WebSocket: position in the list of open ones. */
+  /** WebSocket: position in the list of open WebSockets. */
   get listAt(): u32 {
     return this.requests;
   }
@@ -333,15 +341,15 @@ export class Conn {
   }
 }
 
-/** Of a request line: its method to its key. */
+/** Fields of a request line, from its method to its key, which a WebSocket uses for other values. */
 const MASK_AT: usize = offsetof<Conn>("method");
 const MESSAGE_AT: usize = offsetof<Conn>("targetLength");
 
-/** The engine's own state; stands behind the control table. */
+/** The engine's own state, after the control table. */
 @unmanaged
 export class Engine {
   control: usize;
-  /** Parameters as f64, and those that are counts as u32. */
+  /** Parameters as f64, and as u32 where they are counts. */
   params: usize;
   counts: usize;
   slots: usize;
@@ -353,7 +361,7 @@ export class Engine {
   window: usize;
   scratch: usize;
   frames: usize;
-  /** Bytes of the head table, which stands before the data in an HTTP connection's buffer. */
+  /** Size in bytes of the head table, which precedes the data in an HTTP connection's buffer. */
   tableBytes: u32;
   httpSlots: u32;
   allSlots: u32;
@@ -365,36 +373,36 @@ export class Engine {
   dirtyTail: u32;
   rowCount: u32;
   eventCount: u32;
-  /** Inbound events since the table was drained; Drain and End. */
+  /** Inbound events since the table was drained, and Drain and End events. */
   inboundEvents: u32;
   notices: u32;
-  /** Some found no place: the next flush pass tells them. */
+  /** 1 when some Drain or End found no room. The next flush pass emits them. */
   noticesOwed: u32;
   treap: u32;
   deflateTreap: u32;
-  /** Open WebSockets that read the ring of compressed forms. */
+  /** Number of open WebSockets that read the ring of compressed forms. */
   deflateCount: u32;
-  /** Of the treap's priorities. */
+  /** Seed of the treap's priorities. */
   seed: u32;
-  /** Queue for buffers, and whether one was given back since it was last looked at. */
+  /** Queue for buffers, and 1 when a buffer was freed since the queue was last served. */
   waitHead: u32;
   waitTail: u32;
   buffersGiven: u32;
-  /** Bytes that the host holds, since they found no buffer. */
+  /** Bytes that the embedder holds because they found no buffer. */
   returned: u32;
-  /** A reply was refused because the pool was empty: Drain is owed when it has room. */
+  /** 1 when a response was refused because the pool was empty. Drain follows when the pool has room. */
   replyFull: u32;
-  /** Bytes of bodies that the host holds, each for one answer. */
+  /** Bytes of bodies that the embedder holds, each for a single response. */
   bodyBytes: u32;
-  /** The server shuts down: no connection persists. */
+  /** 1 while the server shuts down, so that no connection persists. */
   stopping: u32;
-  /** The host is asked what becomes of each body. */
+  /** 1 when the embedder decides for each body whether it is streamed. */
   streams: u32;
-  /** The slot whose bytes lie in the window, and where the unparsed ones are. */
+  /** The slot (plus 1) whose bytes are in the window, and the unparsed range. */
   fedSlot: u32;
   source: u32;
   sourceEnd: u32;
-  /** Heads and tails of the HTTP lists, in the order of `List`; the root of the treap of Reading. */
+  /** Heads and tails of the HTTP lists, in the order of `List`, and the root of the treap of Reading. */
   endedHead: u32;
   endedTail: u32;
   lingerHead: u32;
@@ -404,48 +412,50 @@ export class Engine {
   unreadHead: u32;
   unreadTail: u32;
   readingTreap: u32;
-  /** The table of HTTP slots is nearly full: answers that are not read are looked at sooner. */
+  /** 1 while the table of HTTP slots is nearly full, when unread responses are examined earlier. */
   isCrowded: u32;
   now: f64;
-  /** When the publisher was last made to wait; 0 when it does not. */
+  /** Time at which the publisher was last made to wait, 0 when it does not wait. */
   triedAt: f64;
-  /** ms for which it has waited for readers since its budget was last renewed. */
+  /** ms for which the publisher has waited for readers since its budget was last renewed. */
   waited: f64;
-  /** The ring offset, and the frame, at which it was renewed. */
+  /** Ring offset and frame sequence at which the budget was renewed. */
   renewedAt: u64;
   renewedFrame: u64;
-  /** Next frame sequence. */
+  /** Sequence of the next frame. */
   sequence: u64;
   firstSequence: u64;
-  /** The flush pass at hand: the first broadcast that is new with it, and open WebSockets not looked at yet. */
+  /** The current flush pass: its first new broadcast, and the number of open WebSockets not visited yet. */
   castFirst: u64;
   castLeft: u32;
-  /** The topic table: its records, buckets of names and of pairs, subscriptions. */
+  /** The topic table: its records, the buckets of names and of pairs, the subscriptions. */
   topics: usize;
   topicBuckets: usize;
   pairBuckets: usize;
   subscriptions: usize;
   topicMask: u32;
   pairMask: u32;
-  /** Records that were ever taken, those that are free of them, those that are in use. */
+  /** Highest number of records used so far, the free list, and the number of records in use. */
   topicsUsed: u32;
   freeTopic: u32;
   topicCount: u32;
   subscriptionsUsed: u32;
   freeSubscription: u32;
   subscriptionCount: u32;
-  /** List of the topics published to since the last flush pass: number + 1. */
+  /** List of the topics published to since the last flush pass. Links are number + 1. */
   dirtyTopics: u32;
-  /** The table of addresses: its records, its buckets, records that were ever taken, free ones, those in use. */
+  /** The table of addresses: records, buckets, mask, highest number used so far, free list, number in use. */
   tallies: usize;
   tallyBuckets: usize;
   tallyMask: u32;
   talliesUsed: u32;
   freeTally: u32;
   tallyCount: u32;
-  /** Dead connections whose last write is of a ring: the transport may read there until the host frees them. */
+  /**
+   * Ended connections whose last write is from a ring. The transport may read there until the embedder frees the slot.
+   */
   deadReaders: u32;
-  /** The host reads send queues: see life.ts. */
+  /** 1 when the embedder can read send queues, see reply/progress.ts. */
   measures: u32;
 }
 
@@ -472,7 +482,7 @@ if (offsetof<Conn>("traits") != CONN_TRAITS) ERROR("CONN_TRAITS");
 if (offsetof<Conn>("backlog") != CONN_BACKLOG) ERROR("CONN_BACKLOG");
 if (offsetof<Engine>() > ENGINE_BYTES) ERROR("ENGINE_BYTES");
 
-/** The formatted engine; 0 before `join`. */
+/** The formatted engine, 0 before `join`. */
 export let engine = changetype<Engine>(0);
 export let receivePool = changetype<Pool>(0);
 export let replyPool = changetype<Pool>(0);
@@ -487,14 +497,14 @@ export function param(index: i32): f64 {
   return load<f64>(engine.params + ((index as usize) << 3));
 }
 
-/** A parameter that is a whole number: 0 … 2^32 - 1. */
+/** Returns a parameter that is a whole number, 0 … 2^32 - 1. */
 export function paramU32(index: i32): u32 {
   return load<u32>(engine.counts + ((index as usize) << 2));
 }
 
 export function setParam(index: i32, value: f64): void {
   store<f64>(engine.params + ((index as usize) << 3), value);
-  // Read for each field of a head, each frame and each row: converted once.
+  // Converted once, because it is read for each field of a head, each frame and each row.
   const count: u32 = value > 4294967295 ? 0xffffffff : value > 0 ? (value as u32) : 0;
   store<u32>(engine.counts + ((index as usize) << 2), count);
 }
@@ -512,7 +522,7 @@ export function add(index: i32, value: f64): void {
   store<f64>(at, load<f64>(at) + value);
 }
 
-/** Takes the time the host wrote. It never runs backwards here, whatever the host's clock does. */
+/** Takes over the time that the embedder wrote. `engine.now` never decreases, even if the embedder's clock does. */
 export function takeTime(): void {
   const now = getControl(Control.Now);
   if (now > engine.now) engine.now = now;
@@ -526,7 +536,7 @@ export function isWebSocket(c: Conn): bool {
   return (c.flags & Flag.WebSocket) != 0;
 }
 
-/** 1 for a reader of the ring of compressed forms, 0 for one of the plain ring. */
+/** Returns 1 for a reader of the ring of compressed forms, 0 for a reader of the plain ring. */
 export function readsDeflated(c: Conn): u32 {
   return has(c, Flag.Deflate) ? 1 : 0;
 }

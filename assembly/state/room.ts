@@ -1,18 +1,21 @@
-// Who makes room when all HTTP slots are taken: connections by class, each class in the order in which its members go.
+// Makes room when all HTTP slots are in use. Connections are grouped by class, and each class has the order in which
+// its members are evicted.
 //
-// Invariant: a victim is found in O(1), of requests that arrive in O(log n), never by a scan. A complete request whose
-// handler runs is no victim, unless its client has ended its side or does not read the answer that has begun.
+// Invariant: a victim is found in O(1), or O(log n) among requests that are arriving, never by a scan. A complete
+// request whose handler runs is no victim, unless its client has ended its side or does not read the response that has
+// begun.
 //
 //   1  Ended        the client has ended its side, and END_GRACE has passed
-//   2  Linger       all is written; the client is waited for
-//   3  Idle         between two requests, the last answer has left; longest first
-//   4  Reading      an incomplete head or body that is READ_GRACE behind; slowest first
-//   5  Unread       an answer without progress for UNREAD_GRACE; longest first
-//   6  Reading      as 4, when it is behind at all: a flood that opens connections faster than they grow old keeps
-//                   nobody out
+//   2  Linger       all bytes are written, and the client has not ended its side
+//   3  Idle         between two requests, after the last response has left; longest first
+//   4  Reading      an incomplete head or body that is READ_GRACE late; slowest first
+//   5  Unread       a response without progress for UNREAD_GRACE; longest first
+//   6  Reading      as 4, when it is late at all, so that a flood that opens connections faster than they age does
+//                   not keep others out
 //
-// How far behind a request is: each byte is worth 1000 / minReceiveRate ms, and nobody saves up. So a client that drips
-// falls behind like one that is silent, and one that sends at the rate never does.
+// A request is late by its age minus the time that its bytes are worth, 1000 / minReceiveRate ms each, and it earns no
+// credit for the future. So a client that drips becomes as late as a silent one, and a client that sends at the rate is
+// never late.
 
 import { CloseReason, Control, Param } from "../abi";
 import { Conn, Engine, Flag, State, Watch, engine, getControl, has, param } from "./records";
@@ -24,16 +27,16 @@ import { arm } from "./timers";
 const END_GRACE: f64 = 1000;
 const READ_GRACE: f64 = 1000;
 export const UNREAD_GRACE: f64 = 5000;
-/** ms that any request may be behind: what it takes to come round the loop. */
+/** Lateness in ms that any request may have, because the event loop takes that long to return to it. */
 const LOOP_GRACE: f64 = 20;
-/** The treap of requests that arrive, beside those of the rings' readers. */
+/** Number of the treap of requests that are arriving. The rings' readers have treaps 0 and 1. */
 const READING: u32 = 2;
 
 function headAt(list: u32): usize {
   return changetype<usize>(engine) + offsetof<Engine>("endedHead") + ((list - 1) << 3);
 }
 
-/** Takes an HTTP connection out of its list. */
+/** Removes an HTTP connection from its list. */
 export function delist(c: Conn): void {
   if (c.list == List.None) return;
   if (c.list == List.Reading) {
@@ -50,7 +53,10 @@ export function delist(c: Conn): void {
   c.right = 0;
 }
 
-/** Moves an HTTP connection to the young end of a list; one whose client has ended its side stays among those. */
+/**
+ * Moves an HTTP connection to the young end of a list. Once its client has ended its side it stays in Ended, except to
+ * linger.
+ */
 export function enlist(c: Conn, wanted: u8): void {
   const list: u8 = has(c, Flag.PeerEnded) && wanted != List.Linger ? List.Ended : wanted;
   if (list == List.Ended && c.list == List.Ended) return;
@@ -70,13 +76,13 @@ export function enlist(c: Conn, wanted: u8): void {
   store<u32>(ends, c.slot + 1, 4);
 }
 
-/** A whole request is out: it is no victim any more, unless its client has ended its side. */
+/** Removes a connection whose request is complete from the victims, unless its client has ended its side. */
 export function leaveList(c: Conn): void {
   if (has(c, Flag.PeerEnded)) enlist(c, List.Ended);
   else delist(c);
 }
 
-/** So many bytes have come of a request that is not whole: they count against what it is behind. */
+/** Counts `bytes` of a request that is not whole against its lateness. */
 export function readOn(c: Conn, bytes: u32): void {
   if (c.list != List.Reading) {
     enlist(c, List.Reading);
@@ -90,13 +96,13 @@ export function readOn(c: Conn, bytes: u32): void {
   insert(c);
 }
 
-/** True between two requests, whether or not the last answer has left. */
+/** Returns true between two requests, whether or not the last response has left. */
 export function isIdle(c: Conn): bool {
   if (c.state != State.Head || has(c, Flag.Clogged)) return false;
   return c.list == List.Idle || c.list == List.Unread;
 }
 
-/** The table is nearly full, or is no more: answers that are not read are looked at sooner. */
+/** Updates whether the table is nearly full. If so, unread responses are examined earlier. */
 export function noteCrowd(): void {
   const used = getControl(Control.ConnectionCount);
   const slots = engine.httpSlots as f64;
@@ -110,22 +116,22 @@ export function noteCrowd(): void {
   }
 }
 
-/** True when a client has not read its answer for so long that it may go, as far as that can be known. */
+/** Returns true when a client has not read its response for long enough to be evicted, as far as that is known. */
 function isUnread(c: Conn): bool {
   const ms = engine.now - c.lastOut;
   if (c.writing == 0 || ms < UNREAD_GRACE) return false;
   return engine.measures == 0 || c.watch >= Watch.Known || ms >= UNREAD_GRACE * 3;
 }
 
-/** True when the slowest of the requests that arrive is so many ms behind. */
+/** Returns true when the slowest request that is arriving is at least `ms` late. */
 function isBehind(c: Conn, ms: f64): bool {
   return changetype<usize>(c) != 0 && engine.now - (c.done as f64) >= ms;
 }
 
-/** Why the connection that `findVictim` found goes. */
+/** Reason for evicting the connection that `findVictim` found. */
 export let victimReason: i32 = 0;
 
-/** Finds the HTTP connection that makes room for a new one; 0 when there is none. */
+/** Returns the HTTP connection that makes room for a new one, 0 when there is none. */
 export function findVictim(): Conn {
   const ended = engine.endedHead;
   if (ended != 0 && engine.now - at(ended - 1).endedAt >= END_GRACE) {
@@ -133,7 +139,7 @@ export function findVictim(): Conn {
     return at(ended - 1);
   }
   if (engine.lingerHead != 0) {
-    // It has been served, and ends as what it was.
+    // The request was served, so the connection keeps its own reason.
     victimReason = at(engine.lingerHead - 1).reason;
     return at(engine.lingerHead - 1);
   }

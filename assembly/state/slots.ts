@@ -1,8 +1,8 @@
 // Slots: the two tables of connections, for HTTP and for WebSockets, and their free lists.
 //
-// Invariant: a slot is free (state Free, on its table's free list), live, or Dead (the engine has ended it, the
-// embedder has not called `free` yet). Its generation changes when it is freed, so an id names one connection for
-// ever.
+// Invariant: a slot is free (state Free, on its table's free list), live, or Dead (the engine has ended the connection,
+// and the embedder has not called `free` yet). Its generation changes when it is freed, so an id never names another
+// connection.
 
 import { CONN_BYTES } from "../abi";
 import { Conn, Flag, State, engine, has } from "./records";
@@ -11,7 +11,7 @@ export function at(slot: u32): Conn {
   return changetype<Conn>(engine.slots + (slot as usize) * CONN_BYTES);
 }
 
-/** The connection of an id given as slot and generation, 0 when it is stale. */
+/** Returns the connection of an id given as slot and generation, 0 when the id is stale. */
 export function live(slot: u32, generation: u32): Conn {
   if (slot >= engine.allSlots) return changetype<Conn>(0);
   const c = at(slot);
@@ -44,7 +44,7 @@ function pushFree(c: Conn): void {
   }
 }
 
-/** Takes a free HTTP slot; 0 when there is none. */
+/** Takes a free HTTP slot. Returns 0 when there is none. */
 export function takeHttp(): Conn {
   if (engine.freeHttp == 0) return changetype<Conn>(0);
   const c = at(engine.freeHttp - 1);
@@ -53,7 +53,7 @@ export function takeHttp(): Conn {
   return c;
 }
 
-/** Takes a free WebSocket slot; 0 when there is none. */
+/** Takes a free WebSocket slot. Returns 0 when there is none. */
 export function takeWebSocket(): Conn {
   if (engine.freeWebSocket == 0) return changetype<Conn>(0);
   const c = at(engine.freeWebSocket - 1);
@@ -70,14 +70,14 @@ function clear(c: Conn): void {
   c.generation = generation;
 }
 
-/** Returns a slot; its generation moves on, so that its ids are stale. */
+/** Frees a slot. Its generation increases, so that its ids become stale. */
 export function putFree(c: Conn): void {
   c.generation++;
   if (c.generation == 0) c.generation = 1;
   pushFree(c);
 }
 
-/** Address of an HTTP connection's bytes. */
+/** Returns the address of an HTTP connection's bytes. */
 export function dataOf(c: Conn): usize {
   return has(c, Flag.InWindow) ? engine.window : (c.buffer as usize) + engine.tableBytes;
 }

@@ -1,7 +1,7 @@
-// Deadlines: a binary heap of connections by the time they are to be looked at.
+// Deadlines: a binary heap of connections, ordered by the time of their next examination.
 //
-// Invariant: a connection with a deadline stands in the heap at or before it. Activity only moves the
-// deadline away, so it touches nothing here; the heap looks, sees, and sets the time anew.
+// Invariant: a connection with a deadline is in the heap at or before it. Activity only postpones deadlines, so it
+// changes nothing here. When the heap reaches a connection early, it computes the deadline again.
 
 import { Conn, engine } from "./records";
 import { at } from "./slots";
@@ -47,7 +47,7 @@ function down(i: u32, c: Conn): void {
   set(i, c);
 }
 
-/** Sees to it that the heap looks at `c` at `due` or before. */
+/** Ensures that the heap examines `c` at `due` or earlier. */
 export function arm(c: Conn, due: f64): void {
   if (c.timerAt == 0) {
     c.due = due;
@@ -60,7 +60,7 @@ export function arm(c: Conn, due: f64): void {
   }
 }
 
-/** Moves the first of the heap to a later time. */
+/** Moves the first connection of the heap to a later time. */
 export function postpone(c: Conn, due: f64): void {
   c.due = due;
   down(c.timerAt - 1, c);
@@ -77,7 +77,7 @@ export function disarm(c: Conn): void {
   else down(i, last);
 }
 
-/** The connection to look at next; 0 when there is none. */
+/** Returns the connection to examine next, 0 when there is none. */
 export function first(): Conn {
   return engine.timerCount == 0 ? changetype<Conn>(0) : get(0);
 }

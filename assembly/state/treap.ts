@@ -1,7 +1,8 @@
-// Who is furthest behind: a treap of the WebSockets that have a write outstanding, by `done` and, among
-// equals, by slot; one for each ring. It counts, so that "how many are near the tail" is O(log n) too.
+// Finds the reader with the largest lag: a treap of the WebSockets that need bytes of a ring, ordered by `done` and,
+// among equals, by slot. Each ring has one. Nodes count their subtrees, so counting the readers near the tail is O(log
+// n) too.
 //
-// Invariant: in order by (done, slot); a heap by priority; `count` is the size of the subtree.
+// Invariant: in order by (done, slot), a heap by priority, and `count` is the size of the subtree.
 
 import { Conn, Flag, engine, isWebSocket, readsDeflated } from "./records";
 import { at } from "./slots";
@@ -20,7 +21,7 @@ function before(a: Conn, b: Conn): bool {
   return a.done < b.done || (a.done == b.done && a.slot < b.slot);
 }
 
-/** A slot's own, and no other's; nobody who does not know the seed can tell it. */
+/** Returns a slot's priority. No other slot has the same one, and it cannot be predicted without the seed. */
 function priority(c: Conn): u32 {
   let x = (c.slot + engine.seed) * 0x9e3779b1;
   x = (x ^ (x >> 15)) * 0x85ebca6b;
@@ -31,7 +32,7 @@ function priority(c: Conn): u32 {
 let splitLeft: u32 = 0;
 let splitRight: u32 = 0;
 
-/** Splits a tree into those before `key` and the others, in `splitLeft` and `splitRight`. */
+/** Splits a tree into the nodes before `key` and the others, in `splitLeft` and `splitRight`. */
 function split(link: u32, key: Conn): void {
   if (link == 0) {
     splitLeft = 0;
@@ -99,8 +100,8 @@ function removeAt(link: u32, c: Conn): u32 {
 }
 
 /**
- * The root of the treap of a ring's readers: 0 the plain ring, 1 that of compressed forms. 2: HTTP requests that
- * arrive, see room.ts.
+ * Returns the root of a treap: 0 for readers of the plain ring, 1 for those of the ring of compressed forms, 2 for HTTP
+ * requests that are arriving, see room.ts.
  */
 function rootOf(ring: u32): u32 {
   if (ring == 2) return engine.readingTreap;
@@ -124,7 +125,7 @@ export function insert(c: Conn): void {
   setRoot(ring, insertAt(rootOf(ring), c));
 }
 
-/** Takes one out; `done` must be what it was when it went in. */
+/** Removes a connection. Its `done` must be the same as when it was inserted. */
 export function remove(c: Conn): void {
   if (!(c.flags & Flag.Ordered)) return;
   const ring = treapOf(c);
@@ -134,7 +135,7 @@ export function remove(c: Conn): void {
   c.right = 0;
 }
 
-/** The one furthest behind in a ring; 0 when the treap is empty. */
+/** Returns the connection with the largest lag in a ring, 0 when the treap is empty. */
 export function furthest(ring: u32): Conn {
   let link = rootOf(ring);
   if (link == 0) return changetype<Conn>(0);
@@ -142,7 +143,7 @@ export function furthest(ring: u32): Conn {
   return at(link - 1);
 }
 
-/** How many in the treap have `done` below an offset. */
+/** Returns how many connections in the treap have `done` below an offset. */
 export function countBelow(ring: u32, offset: u64): u32 {
   let link = rootOf(ring);
   let total: u32 = 0;
