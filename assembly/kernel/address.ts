@@ -1,4 +1,4 @@
-// Addresses in text (RFC 3986 3.2.2, RFC 4007 11) to sixteen octets.
+// Parses addresses in text (RFC 3986 3.2.2, RFC 4007 11) into sixteen octets.
 //
 // Invariant: an IPv4 address and the IPv6 address it is mapped to (::ffff:a.b.c.d) are the same octets.
 
@@ -6,21 +6,21 @@ import { storeBe16 } from "./bytes";
 
 /** The address that was read last. */
 export const ADDRESS = memory.data(16, 8);
-/** Where the host leaves the text of an address, and bytes of the longest: IPv6 with the name of a zone. */
+/** Buffer for the text of an address, which the embedder fills. */
 export const ADDRESS_TEXT = memory.data(64, 8);
 const TEXT_LIMIT: u32 = 64;
 
 const GROUPS: u32 = 8;
-/** "No gap". */
+/** Position of the gap in an address without "::". */
 const NOWHERE: u32 = 9;
 
-/** First octet in [at, end) that is this one; `end` if none. For a few octets. */
+/** Returns the first position in [at, end) with this octet, `end` if there is none. For short ranges. */
 export function upTo(at: usize, end: usize, octet: u32): usize {
   while (at < end && load<u8>(at) != octet) at++;
   return at;
 }
 
-/** Value of a hexadecimal digit; 255 for another octet. */
+/** Returns the value of a hexadecimal digit, 255 for any other octet. */
 export function hexDigit(c: u32): u32 {
   if (c - 48 < 10) return c - 48;
   const letter = (c | 0x20) - 97;
@@ -46,22 +46,25 @@ function readOctets(at: usize, end: usize, to: usize): bool {
   return false;
 }
 
-/** Notes that the four octets at the end of ADDRESS are an IPv4 address. */
+/** Marks the four octets at the end of ADDRESS as an IPv4 address. */
 export function mapIPv4(): void {
   store<u64>(ADDRESS, 0);
   store<u32>(ADDRESS, 0xffff0000, 8);
 }
 
-/** IPv4address. */
+/** Parses an IPv4address. */
 export function readIPv4(at: usize, end: usize): bool {
   mapIPv4();
   return readOctets(at, end, ADDRESS + 12);
 }
 
-/** IPv6address: eight groups of 16 bits, the last two perhaps as IPv4; "::" once, for at least one of them. */
+/**
+ * Parses an IPv6address: eight groups of 16 bits, the last two possibly in IPv4 form, and at most one "::" for one or
+ * more groups.
+ */
 export function readIPv6(at: usize, end: usize): bool {
   let groups: u32 = 0;
-  // Groups before "::".
+  // Number of groups before "::".
   let gap: u32 = NOWHERE;
   if (end - at >= 2 && load<u16>(at) == 0x3a3a) {
     gap = 0;
@@ -93,7 +96,7 @@ export function readIPv6(at: usize, end: usize): bool {
   }
   if (gap == NOWHERE) return groups == GROUPS;
   if (groups == GROUPS) return false;
-  // What stands behind "::" goes to the end.
+  // The groups after "::" move to the end.
   const from = ADDRESS + (gap << 1);
   const behind = (groups - gap) << 1;
   const to = ADDRESS + 16 - behind;
@@ -102,7 +105,7 @@ export function readIPv6(at: usize, end: usize): bool {
   return true;
 }
 
-/** Reads an address; the zone of an IPv6 one is left out. */
+/** Parses an address. The zone of an IPv6 address is ignored. */
 export function readAddress(at: usize, length: u32): bool {
   if (length > TEXT_LIMIT) return false;
   const end = at + length;

@@ -1,12 +1,12 @@
-// uri-host [ ":" port ] (RFC 9110 7.2, RFC 3986 3.2.2): the Host field and the authority of an absolute target.
+// Parses uri-host [ ":" port ] (RFC 9110 7.2, RFC 3986 3.2.2): the Host field and the authority of an absolute target.
 //
-// Invariant: what is taken can be read in one way only. Userinfo, lists of hosts, zone ids and IPvFuture
-// are refused.
+// Invariant: an accepted value can be read in one way only. Userinfo, lists of hosts, zone ids and IPvFuture are
+// refused.
 
 import { hexDigit, readIPv6 } from "./address";
 import { skipName } from "./bytes";
 
-/** True when [at, end) is a host that is not empty, with or without a port. */
+/** Returns true when [at, end) is a host that is not empty, with or without a port. */
 export function isHost(at: usize, end: usize): bool {
   if (at == end) return false;
   let stop = at;
@@ -21,7 +21,7 @@ export function isHost(at: usize, end: usize): bool {
   return stop == end || (load<u8>(stop) == 0x3a && isPort(stop + 1, end));
 }
 
-/** *DIGIT, in range. */
+/** Returns true for *DIGIT in the range of ports. */
 export function isPort(at: usize, end: usize): bool {
   let port: u32 = 0;
   while (at < end) {
@@ -35,8 +35,8 @@ export function isPort(at: usize, end: usize): bool {
 }
 
 /**
- * *( unreserved / pct-encoded / sub-delims ), but for the comma: a list of hosts is refused.
- * @returns the first octet that is no part of it, `end` if none
+ * Skips *( unreserved / pct-encoded / sub-delims ). The comma is excluded, so that a list of hosts is refused.
+ * @returns the first octet after it, `end` if there is none
  */
 function skipRegName(at: usize, end: usize): usize {
   while (true) {

@@ -1,9 +1,9 @@
-// Leaf kernels over raw bytes: (pointer, length) in, position or nothing out. No state.
+// Leaf kernels over raw bytes. They take (pointer, length), return a position or nothing, and have no state.
 //
-// Loads may read up to 15 bytes past the end of an input region (PAD_BYTES lie there); stores never
-// leave the range they were given.
+// Loads may read up to 15 bytes past the end of an input region, where PAD_BYTES are reserved. Stores never leave the
+// range that they are given.
 
-/** Copies; a short loop of v128 beats memory.copy below 256 bytes. Ranges must not overlap. */
+/** Copies bytes between ranges that do not overlap. Below 256 bytes a short loop of v128 is faster than memory.copy. */
 export function copy(target: usize, source: usize, length: u32): void {
   if (length >= 256) {
     memory.copy(target, source, length);
@@ -33,7 +33,7 @@ export function copy(target: usize, source: usize, length: u32): void {
   if (length & 1) store<u8>(target, load<u8>(source));
 }
 
-/** A bit for each of 16 bytes that no field value may hold: below 0x20 except HTAB, or DEL. */
+/** Returns a bit for each of 16 bytes that a field value must not contain: below 0x20 except HTAB, or DEL. */
 function controlsAt(at: usize): i32 {
   const bytes = v128.load(at);
   const low = i8x16.lt_u(bytes, i8x16.splat(0x20));
@@ -42,10 +42,13 @@ function controlsAt(at: usize): i32 {
   return i8x16.bitmask(v128.or(v128.andnot(low, tab), del));
 }
 
-/** First byte in [at, end) that no field value may hold: below 0x20 except HTAB, or DEL; `end` if none. */
+/**
+ * Returns the first byte in [at, end) that a field value must not contain (below 0x20 except HTAB, or DEL), `end` if
+ * none.
+ */
 export function findControl(at: usize, end: usize): usize {
   while (at < end) {
-    // One comparison finds these, HTAB and what is not ASCII; the first of them is nearly always the CR.
+    // One comparison finds these, HTAB and octets above ASCII. The first match is nearly always the CR.
     const next = i8x16.add(v128.load(at), i8x16.splat(1));
     const some = i8x16.bitmask(i8x16.lt_s(next, i8x16.splat(0x21)));
     if (some != 0) {
@@ -59,7 +62,7 @@ export function findControl(at: usize, end: usize): usize {
   return end;
 }
 
-/** First byte in [at, end) that is not visible ASCII, 0x21 … 0x7e; `end` if none. */
+/** Returns the first byte in [at, end) that is not visible ASCII, 0x21 … 0x7e, `end` if none. */
 export function skipVisible(at: usize, end: usize): usize {
   while (at < end) {
     const next = i8x16.add(v128.load(at), i8x16.splat(1));
@@ -71,14 +74,14 @@ export function skipVisible(at: usize, end: usize): usize {
 }
 
 /**
- * True when the `length` bytes at `at`, none of them a control octet, equal those at `lower` but for ASCII case;
- * `lower` holds lower-case letters, digits and hyphens.
+ * Returns true when the `length` bytes at `at` equal those at `lower`, ignoring ASCII case. The bytes at `at` are no
+ * control octets, and `lower` holds lower-case letters, digits and hyphens.
  */
 export function equalFold(at: usize, lower: usize, length: u32): bool {
   while (true) {
     const folded = v128.or(v128.load(at), i8x16.splat(0x20));
     const other = ~i8x16.bitmask(i8x16.eq(folded, v128.load(lower)));
-    // Bits from 16 on are set: 16 that are equal end there.
+    // Bits from 16 on are set, so ctz returns 16 when all 16 bytes are equal.
     if (length <= 16) return (ctz(other) as u32) >= length;
     if (ctz(other) != 16) return false;
     at += 16;
@@ -87,8 +90,8 @@ export function equalFold(at: usize, lower: usize, length: u32): bool {
   }
 }
 
-// Classes of octets: a bit for each high nibble from 2 to 7, and for each low nibble the bits of those with which it
-// makes an octet of the class.
+// Classes of octets. Each high nibble from 2 to 7 has a bit, and each low nibble has the bits of the high nibbles with
+// which it forms an octet of the class.
 const HIGH_NIBBLE = i8x16(0, 0, 1, 2, 4, 8, 16, 32, 0, 0, 0, 0, 0, 0, 0, 0);
 /** tchar (RFC 9110 5.6.2). */
 // prettier-ignore
@@ -110,7 +113,7 @@ const TCHARS = i8x16(
   0x3d,
   0x1c,
 );
-/** unreserved / sub-delims (RFC 3986 2.2, 2.3) but for the comma. */
+/** unreserved / sub-delims (RFC 3986 2.2, 2.3) without the comma. */
 // prettier-ignore
 const NAME_OCTETS = i8x16(
   0x2a,
@@ -131,7 +134,7 @@ const NAME_OCTETS = i8x16(
   0x1c,
 );
 
-/** A bit for each of 16 bytes that is not of a class. */
+/** Returns a bit for each of 16 bytes that is not in a class. */
 function othersAt(at: usize, lowNibble: v128): i32 {
   const bytes = v128.load(at);
   const high = v128.and(i16x8.shr_u(bytes, 4), i8x16.splat(15));
@@ -140,7 +143,7 @@ function othersAt(at: usize, lowNibble: v128): i32 {
   return i8x16.bitmask(i8x16.eq(kind, i8x16.splat(0)));
 }
 
-/** First octet in [at, end) that is not a tchar; `end` if none. */
+/** Returns the first octet in [at, end) that is not a tchar, `end` if none. */
 export function skipToken(at: usize, end: usize): usize {
   while (at < end) {
     const mask = othersAt(at, TCHARS);
@@ -150,7 +153,7 @@ export function skipToken(at: usize, end: usize): usize {
   return end;
 }
 
-/** First octet in [at, end) that a host's name may not hold as it is; `end` if none. */
+/** Returns the first octet in [at, end) that a host's name cannot contain unencoded, `end` if none. */
 export function skipName(at: usize, end: usize): usize {
   while (at < end) {
     const mask = othersAt(at, NAME_OCTETS);
@@ -160,7 +163,7 @@ export function skipName(at: usize, end: usize): usize {
   return end;
 }
 
-/** 1 for the octets of a token (RFC 9110 5.6.2). */
+/** A table with 1 for the octets of a token (RFC 9110 5.6.2). */
 const TCHAR = memory.data<u8>([
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   1, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1,
@@ -172,7 +175,7 @@ export function isTchar(c: u32): bool {
   return c < 128 && load<u8>(TCHAR + c) != 0;
 }
 
-/** First octet in [at, end) that is neither SP nor HTAB (RFC 9110 5.6.3). */
+/** Returns the first octet in [at, end) that is neither SP nor HTAB (RFC 9110 5.6.3), `end` if none. */
 export function skipBlank(at: usize, end: usize): usize {
   while (at < end) {
     const c: u32 = load<u8>(at);
@@ -182,7 +185,7 @@ export function skipBlank(at: usize, end: usize): usize {
   return end;
 }
 
-/** `end` without trailing SP and HTAB. */
+/** Returns `end` without trailing SP and HTAB. */
 export function trimBlank(at: usize, end: usize): usize {
   while (end > at) {
     const c: u32 = load<u8>(end - 1);
@@ -193,8 +196,8 @@ export function trimBlank(at: usize, end: usize): usize {
 }
 
 /**
- * Copies `length` bytes from `source` to `target` while removing the mask (RFC 6455 5.3). In place when
- * both are equal; else `target` lies before `source` or apart from it.
+ * Copies `length` bytes from `source` to `target` and removes the mask (RFC 6455 5.3). It works in place when both are
+ * equal. Otherwise `target` must precede `source` or not overlap it.
  * @param mask the key as a little-endian word whose first byte masks the first byte of `source`
  * @returns the key for the byte that follows
  */
@@ -251,7 +254,7 @@ export function loadBe64(at: usize): u64 {
   return bswap<u64>(load<u64>(at));
 }
 
-/** Writes a number in decimal at `at`; returns the end. */
+/** Writes a number in decimal at `at`. Returns the end. */
 export function storeDecimal(at: usize, value: u64): usize {
   let digits: u32 = 1;
   let rest = value;

@@ -1,6 +1,7 @@
-// SHA-1 (RFC 3174) of the short text of an opening handshake. Not for secrets; the protocol asks for it.
+// SHA-1 (RFC 3174) of the short text of an opening handshake, as the protocol requires. It is not for secrets.
 //
-// WORK: 80 words of schedule, and one padded block of 128 bytes: enough for the 60 bytes of key and GUID.
+// WORK has 80 words of schedule. BLOCK has two padded blocks, 128 bytes, which suffice for the 60 bytes of key and
+// GUID.
 
 const WORK = memory.data(80 * 4, 16);
 const BLOCK = memory.data(128, 16);
@@ -41,7 +42,7 @@ function compress(state: usize, block: usize): void {
   store<u32>(state + 16, load<u32>(state + 16) + e);
 }
 
-/** Digest of at most 119 bytes, as 20 bytes at `target`. */
+/** Writes the digest of at most 119 bytes, as 20 bytes, at `target`. */
 export function sha1(target: usize, source: usize, length: u32): void {
   const blocks: u32 = length > 55 ? 2 : 1;
   memory.fill(BLOCK, 0, 128);

@@ -1,18 +1,18 @@
-// Incremental UTF-8 validation (RFC 3629), rejected at the first impossible byte (RFC 6455 8.1).
+// Incremental UTF-8 validation (RFC 3629). Text is rejected at the first impossible byte (RFC 6455 8.1).
 //
-// State between calls: 0 at a character boundary, else (bytes still needed) << 16 | lowest << 8 | highest,
-// the range the next byte must lie in. So a text may be cut anywhere.
+// State between calls: 0 at a character boundary, else (bytes still needed) << 16 | lowest << 8 | highest, the range
+// that must contain the next byte. So a text may be cut anywhere.
 //
-// Whole characters are judged 16 bytes at a time, by the lookup of Keiser and Lemire ("Validating UTF-8 in less
-// than one instruction per byte", 2020): two nibbles of a byte and one of the next tell each error of the pair.
-// A character that is cut at the end of the bytes is left to the slow way, which keeps it as a state.
+// Whole characters are validated 16 bytes at a time, by the lookup of Keiser and Lemire ("Validating UTF-8 in less than
+// one instruction per byte", 2020). Two nibbles of a byte and one of the next identify each error of the pair. A
+// character that is cut at the end of the bytes is left to the scalar code, which keeps it as a state.
 
-/** At a character boundary: where a whole text must end. */
+/** State at a character boundary, where a text must end. */
 export const UTF8_START: u32 = 0;
-/** What `validate` returns for an impossible byte. */
+/** Result of `validate` for an impossible byte. */
 export const UTF8_BAD: u32 = 0xffffffff;
 
-/** State after a lead byte, UTF8_BAD for a byte that cannot lead. */
+/** Returns the state after a lead byte, UTF8_BAD for a byte that cannot lead. */
 function lead(c: u32): u32 {
   if (c < 0xc2) return UTF8_BAD;
   if (c < 0xe0) return (1 << 16) | 0x80bf;
@@ -27,7 +27,7 @@ function lead(c: u32): u32 {
   return UTF8_BAD;
 }
 
-/** State after a byte, UTF8_BAD for one that is impossible. */
+/** Returns the state after a byte, UTF8_BAD for an impossible one. */
 function step(c: u32, state: u32): u32 {
   if (state == UTF8_START) return c < 0x80 ? UTF8_START : lead(c);
   if (c < ((state >> 8) & 0xff) || c > (state & 0xff)) return UTF8_BAD;
@@ -35,7 +35,10 @@ function step(c: u32, state: u32): u32 {
   return left == 0 ? UTF8_START : (left << 16) | 0x80bf;
 }
 
-/** Start of the 16 bytes that hold the first byte over 0x7f; at or behind `end` when there is none. */
+/**
+ * Returns the start of the 16 bytes that contain the first byte over 0x7f, or a position at or after `end` if there is
+ * none.
+ */
 export function skipAscii(at: usize, end: usize): usize {
   while (at + 64 <= end) {
     const low = v128.or(v128.load(at), v128.load(at, 16));
@@ -51,7 +54,7 @@ export function skipAscii(at: usize, end: usize): usize {
   return at;
 }
 
-/** Bytes at the end of [at, end) that begin a character and do not end it. */
+/** Returns how many bytes at the end of [at, end) begin a character that does not end there. */
 function cutBytes(at: usize, end: usize): usize {
   const have = end - at;
   if (have > 0 && load<u8>(end - 1) >= 0xc0) return 1;
@@ -59,7 +62,7 @@ function cutBytes(at: usize, end: usize): usize {
   return have > 2 && load<u8>(end - 3) >= 0xf0 ? 3 : 0;
 }
 
-// Errors of two bytes that follow each other, a bit each; the three tables agree in those that there are.
+// Errors of two adjacent bytes, one bit each. An error exists where all three tables have its bit.
 const TOO_SHORT: u8 = 1; // a lead, then no continuation
 const TOO_LONG: u8 = 2; // ASCII, then a continuation
 const OVERLONG_3: u8 = 4;
@@ -67,11 +70,11 @@ const TOO_LARGE: u8 = 8;
 const SURROGATE: u8 = 16;
 const OVERLONG_2: u8 = 32;
 const TOO_LARGE_1000: u8 = 64; // F5 and above; F0 8x has the same bit
-const TWO_CONTS: u8 = 128; // right if they are the last two of three or four bytes
+const TWO_CONTS: u8 = 128; // valid for the last two of three or four bytes
 const CARRY: u8 = TOO_SHORT | TOO_LONG | TWO_CONTS;
 const BEYOND: u8 = CARRY | TOO_LARGE | TOO_LARGE_1000;
 
-/** By the high nibble of the first byte. */
+/** Possible errors by the high nibble of the first byte. */
 // prettier-ignore
 const FIRST_HIGH = i8x16(
   TOO_LONG,
@@ -92,7 +95,7 @@ const FIRST_HIGH = i8x16(
   TOO_SHORT | TOO_LARGE | TOO_LARGE_1000,
 );
 
-/** By its low nibble. */
+/** Possible errors by the low nibble of the first byte. */
 // prettier-ignore
 const FIRST_LOW = i8x16(
   CARRY | OVERLONG_3 | OVERLONG_2 | TOO_LARGE_1000,
@@ -113,7 +116,7 @@ const FIRST_LOW = i8x16(
   BEYOND,
 );
 
-/** By the high nibble of the second byte. */
+/** Possible errors by the high nibble of the second byte. */
 // prettier-ignore
 const SECOND_HIGH = i8x16(
   TOO_SHORT,
@@ -134,7 +137,7 @@ const SECOND_HIGH = i8x16(
   TOO_SHORT,
 );
 
-/** Of the last three bytes of 16, those that leave a character open are above these. */
+/** Upper bounds for the last three of 16 bytes. A byte above its bound starts a character that is cut. */
 // prettier-ignore
 const CLOSED = i8x16(
   -1,
@@ -155,7 +158,7 @@ const CLOSED = i8x16(
   0xbf as i8,
 );
 
-/** 16 bytes that are kept, then 16 that are not: loads from within keep the first of 16. */
+/** 16 bytes that are kept, then 16 that are cleared. Loads from the middle keep the first of 16. */
 // prettier-ignore
 const KEEP = memory.data<u8>([
   255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0,
@@ -166,14 +169,14 @@ function highNibbles(bytes: v128): v128 {
   return v128.and(i16x8.shr_u(bytes, 4), i8x16.splat(15));
 }
 
-/** What each byte says of the pair that it begins. */
+/** Returns the possible errors of the pairs that each byte begins. */
 function asFirst(bytes: v128): v128 {
   const low = v128.and(bytes, i8x16.splat(15));
   return v128.and(i8x16.swizzle(FIRST_HIGH, highNibbles(bytes)), i8x16.swizzle(FIRST_LOW, low));
 }
 
 /**
- * What is wrong with 16 bytes, or between them and those before: not 0 where it is.
+ * Returns the errors within 16 bytes, and between them and the 16 before. The result is not 0 at an error.
  * @param first, firstBefore `asFirst` of both
  */
 function errorsOf(bytes: v128, before: v128, first: v128, firstBefore: v128): v128 {
@@ -200,7 +203,7 @@ function errorsOf(bytes: v128, before: v128, first: v128, firstBefore: v128): v1
     ),
     i8x16.swizzle(SECOND_HIGH, highNibbles(bytes)),
   );
-  // Two continuations must be the last of a lead of three or four bytes, and behind such a lead there must be two.
+  // Two continuations must be the last bytes of a character of three or four, and such a lead requires two.
   const third = i8x16.sub_sat_u(
     i8x16.shuffle(before, bytes, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29),
     i8x16.splat(0x60),
@@ -212,7 +215,7 @@ function errorsOf(bytes: v128, before: v128, first: v128, firstBefore: v128): v1
   return v128.xor(v128.and(v128.or(third, fourth), i8x16.splat(0x80 as i8)), pairs);
 }
 
-/** True when [at, end), which begins and ends between characters, is valid. */
+/** Returns true when [at, end), which begins and ends between characters, is valid. */
 function areCharacters(at: usize, end: usize): bool {
   let errors = i8x16.splat(0);
   let before = i8x16.splat(0);
@@ -244,13 +247,13 @@ function areCharacters(at: usize, end: usize): bool {
     firstBefore = first;
     at += left;
   }
-  // A lead at the very end is cut by what follows, as one before ASCII is.
+  // A lead at the very end is an error, like one before ASCII.
   return !v128.any_true(v128.or(errors, i8x16.sub_sat_u(before, CLOSED)));
 }
 
 /**
- * Goes on with a text.
- * @param state what the call before returned; UTF8_START for a new text
+ * Continues the validation of a text.
+ * @param state result of the previous call, UTF8_START for a new text
  * @returns the new state, or UTF8_BAD
  */
 export function validate(at: usize, length: u32, state: u32): u32 {

@@ -1,28 +1,28 @@
-// Chunked bodies (RFC 9112 7.1), octet by octet but for the data itself.
+// Decodes chunked bodies (RFC 9112 7.1), octet by octet except for the data itself.
 //
-// Invariant: every octet that was given is taken in at once, so that nothing of the framing is ever kept; and
-// the first octet that can be no part of a chunked body refuses it, however the bytes are cut.
+// Invariant: every octet is consumed at once, so no part of the framing is ever stored. The first octet that cannot be
+// part of a chunked body refuses it, however the bytes are cut.
 
 import { CloseReason, Param } from "../abi";
 import { hexDigit } from "../kernel/address";
 import { isTchar } from "../kernel/bytes";
 import { Conn, paramU32 } from "../state/records";
 
-/** What the parsers return beside a CloseReason. */
+/** Results of the parsers besides a CloseReason. */
 export const MORE: i32 = 0;
 export const DONE: i32 = 1;
 
-/** Where a chunked body stands: the values of `Conn.chunk` from FIRST_PHASE on. */
+/** Position within a chunked body: the values of `Conn.chunk` from Phase.Size on. */
 namespace Phase {
-  /** The first digit of a size. */
+  /** The first digit of a size is next. */
   export const Size: u32 = 16;
   export const Digits: u32 = 17;
   /** Blanks before a semicolon. */
   export const Blank: u32 = 18;
-  /** Behind a semicolon: blanks, then a name. */
+  /** After a semicolon: blanks, then a name. */
   export const Name: u32 = 19;
   export const InName: u32 = 20;
-  /** Blanks behind a name: an equals sign or a semicolon follows. */
+  /** Blanks after a name. An equals sign or a semicolon follows. */
   export const AfterName: u32 = 21;
   export const Value: u32 = 22;
   export const InValue: u32 = 23;
@@ -33,7 +33,7 @@ namespace Phase {
   export const Data: u32 = 28;
   export const DataCr: u32 = 29;
   export const DataLf: u32 = 30;
-  /** The first octet of a trailer field, or of the empty line that ends the body. */
+  /** The first octet of a trailer field, or of the empty line that ends the body, is next. */
   export const Trailer: u32 = 31;
   export const TrailerName: u32 = 32;
   export const TrailerValue: u32 = 33;
@@ -41,16 +41,19 @@ namespace Phase {
   export const LastLf: u32 = 35;
 }
 
-/** Octets of a chunk's size line, extensions included. */
+/**
+ * Longest size line of a chunk in octets, extensions included. A longer one is refused, so that a line cannot grow
+ * without end.
+ */
 const CHUNK_LINE_BYTES: u32 = 1024;
-/** Chunk sizes are at most 48 bits long. */
+/** Largest chunk size, 48 bits. With it the sums stay below 2^54. */
 const SIZE_LIMIT: u64 = 0xffffffffffff;
 
-/** Where the last call stopped reading, and where what it decoded ends. */
+/** Position at which the last call stopped reading, and the end of the bytes that it decoded. */
 export let readTo: usize = 0;
 export let decodedTo: usize = 0;
 
-/** Readies a connection for a chunked body. */
+/** Prepares a connection for a chunked body. */
 export function beginChunks(c: Conn): void {
   c.chunk = Phase.Size;
   c.bodyLeft = 0;
@@ -58,16 +61,16 @@ export function beginChunks(c: Conn): void {
   c.lineBytes = 0;
 }
 
-/** True while a connection's body is a chunked one. */
+/** Returns true while a connection's body is chunked. */
 export function isChunked(c: Conn): bool {
   return c.chunk >= Phase.Size;
 }
 
 /**
- * Decodes the octets of [at, end) to `to`, which lies at or before `at`.
- * @param limit bytes of the whole decoded body
- * @returns MORE: all of it was taken in; DONE: the body ends at `readTo`; or a CloseReason. What was decoded
- * before ends at `decodedTo`, whatever the result
+ * Decodes the octets of [at, end) to `to`, which is at or before `at`.
+ * @param limit most bytes of the whole decoded body
+ * @returns MORE when all octets were consumed, DONE when the body ends at `readTo`, or a CloseReason. Whatever the
+ * result, the decoded bytes end at `decodedTo`
  */
 export function decodeChunks(c: Conn, at: usize, end: usize, to: usize, limit: u64): i32 {
   let result = MORE;
@@ -89,7 +92,7 @@ export function decodeChunks(c: Conn, at: usize, end: usize, to: usize, limit: u
   return result;
 }
 
-/** Notes that a body which is not chunked was read up to an address. */
+/** Records the address up to which a body that is not chunked was read. */
 export function passPlain(to: usize): void {
   readTo = to;
   decodedTo = to;
@@ -103,7 +106,10 @@ function isControl(octet: u32): bool {
   return (octet < 0x20 && octet != 0x09) || octet == 0x7f;
 }
 
-/** An octet of chunk-size *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ) CRLF, or behind data. */
+/**
+ * Consumes an octet of chunk-size *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ) CRLF, or of the CRLF
+ * after the data.
+ */
 function line(c: Conn, octet: u32, limit: u64): i32 {
   switch (c.chunk) {
     case Phase.SizeEnd:
@@ -125,7 +131,7 @@ function line(c: Conn, octet: u32, limit: u64): i32 {
   return next == 0 ? CloseReason.BadChunk : MORE;
 }
 
-/** The phase behind an octet of a size line; 0: the octet cannot stand there. */
+/** Returns the phase after an octet of a size line, 0 when the octet is not allowed there. */
 function nextPhase(c: Conn, octet: u32): u32 {
   const digit = hexDigit(octet);
   switch (c.chunk) {
@@ -162,7 +168,10 @@ function nextPhase(c: Conn, octet: u32): u32 {
   }
 }
 
-/** What may follow a size, a name or a value: the end of the line, or another extension. */
+/**
+ * Returns the phase after the end of a size, a name or a value: the end of the line, or another extension. 0 for other
+ * octets.
+ */
 function behindPart(octet: u32): u32 {
   if (octet == 0x0d) return Phase.SizeEnd;
   return isBlank(octet) ? Phase.Blank : octet == 0x3b ? Phase.Name : 0;
@@ -174,14 +183,14 @@ function takeSize(c: Conn, limit: u64): i32 {
     c.chunk = Phase.Trailer;
     return MORE;
   }
-  // Neither is over 2^54: the sum does not wrap.
+  // Both are below 2^54, so the sum does not wrap.
   if (c.bodyTotal + c.bodyLeft > limit) return CloseReason.LargeRequest;
   c.bodyTotal += c.bodyLeft;
   c.chunk = Phase.Data;
   return MORE;
 }
 
-/** An octet of the trailers: fields are checked and dropped (RFC 9110 6.5.1). */
+/** Consumes an octet of the trailers. Their fields are checked and dropped (RFC 9110 6.5.1). */
 function trailer(c: Conn, octet: u32): i32 {
   const limit = paramU32(Param.HeadBytes);
   if (isControl(octet) || c.chunk >= Phase.TrailerEnd) return trailerLine(c, octet, limit);
@@ -197,7 +206,7 @@ function trailer(c: Conn, octet: u32): i32 {
   return MORE;
 }
 
-/** The end of a trailer field, or of the body. */
+/** Consumes a control octet of the trailers, which ends a field or the body. */
 function trailerLine(c: Conn, octet: u32, limit: u32): i32 {
   if (octet == 0x0d) {
     if (c.chunk != Phase.Trailer && c.chunk != Phase.TrailerValue) return CloseReason.BadChunk;

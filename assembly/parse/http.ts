@@ -1,9 +1,9 @@
-// HTTP/1.1 requests (RFC 9110, 9112): bytes to a head table and a body, or a CloseReason. Strict: what
-// could be read in two ways is refused, never repaired.
+// Parses HTTP/1.1 requests (RFC 9110, 9112) into a head table and a body, or a CloseReason. Input that could be read in
+// two ways is refused, never repaired.
 //
-// Invariant: a head is looked at once. `scan` says how far, `line` where the current line starts; each
-// whole line becomes an entry of the table at once, so a head that trickles in costs no more than one
-// that comes in one piece. Offsets are from the head's first byte and below 65,536.
+// Invariant: each byte of a head is parsed once. `scan` is the end of the parsed bytes, `line` the start of the current
+// line. Each whole line becomes an entry of the table at once, so a head that trickles in costs no more than one that
+// arrives in one piece. Offsets are from the head's first byte and below 65,536.
 
 import { CloseReason, HEADER_ENTRY_BYTES, Method, Param, Trait } from "../abi";
 import { isHost } from "../kernel/authority";
@@ -31,12 +31,12 @@ import { Conn, engine, param, paramU32 } from "../state/records";
 
 export { DONE, MORE };
 
-// Phases of a head, in Conn.chunk, and that of a body which is not chunked; the others stand in chunks.ts.
+// Phases of a head in Conn.chunk, and the phase of a body that is not chunked. The other phases are in chunks.ts.
 const REQUEST_LINE: u32 = 0;
 const FIELDS: u32 = 1;
 const PLAIN_BODY: u32 = 2;
 
-/** Content-Length, like any length that JavaScript counts with, is below 2^53. */
+/** Largest Content-Length, below 2^53 like any length in JavaScript. */
 const LENGTH_LIMIT: u64 = 0x1fffffffffffff;
 
 /** "HTTP", "/1.1" and "HEAD", as words. */
@@ -44,7 +44,7 @@ const HTTP_WORD: u32 = 0x50545448;
 const VERSION_WORD: u32 = 0x312e312f;
 const HEAD_WORD: u32 = 0x44414548;
 
-/** No method that is known is longer. */
+/** Longest method in bytes. All known methods are shorter. */
 const METHOD_BYTES: u32 = 32;
 
 const CR: u8 = 13;
@@ -69,22 +69,23 @@ const WS_VERSION = memory.data<u8>([
   115, 101, 99, 45, 119, 101, 98, 115, 111, 99, 107, 101, 116, 45, 118, 101, 114, 115, 105, 111,
   110,
 ]);
-// Values.
+// Values of fields, in lower case.
 const CLOSE = memory.data<u8>([99, 108, 111, 115, 101]);
 const KEEP_ALIVE = memory.data<u8>([107, 101, 101, 112, 45, 97, 108, 105, 118, 101]);
 const WEBSOCKET = memory.data<u8>([119, 101, 98, 115, 111, 99, 107, 101, 116]);
 const CHUNKED = memory.data<u8>([99, 104, 117, 110, 107, 101, 100]);
 const CONTINUE = memory.data<u8>([49, 48, 48, 45, 99, 111, 110, 116, 105, 110, 117, 101]);
 
-// Schemes; without their last letter they are schemes too.
+// Schemes. Without their last letter they are "http" and "ws".
 const HTTPS = memory.data<u8>([104, 116, 116, 112, 115]);
 const WSS = memory.data<u8>([119, 115, 115]);
 
-// The registered methods (IANA HTTP Method Registry) after those of `Method`: length, then letters.
+// Methods, each as its length and its letters: GET … CONNECT of `Method` first, then the other registered ones (IANA
+// HTTP Method Registry):
 // ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL
 // MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH PROPFIND PROPPATCH QUERY REBIND REPORT SEARCH UNBIND
-// UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL; GET … CONNECT first. Then what is in use
-// without being registered, and taken by others: M-SEARCH NOTIFY PURGE SOURCE SUBSCRIBE UNSUBSCRIBE.
+// UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL. The last ones are in use without being registered,
+// and other servers accept them: M-SEARCH NOTIFY PURGE SOURCE SUBSCRIBE UNSUBSCRIBE.
 const METHODS = memory.data<u8>([
   3, 71, 69, 84, 4, 72, 69, 65, 68, 4, 80, 79, 83, 84, 3, 80, 85, 84, 6, 68, 69, 76, 69, 84, 69, 7,
   79, 80, 84, 73, 79, 78, 83, 5, 80, 65, 84, 67, 72, 5, 84, 82, 65, 67, 69, 7, 67, 79, 78, 78, 69,
@@ -103,7 +104,9 @@ const METHODS = memory.data<u8>([
   66, 69, 11, 85, 78, 83, 85, 66, 83, 67, 82, 73, 66, 69, 0,
 ]);
 
-/** Address of a method's spelling: a byte of length, then the letters; the entry of length 0 ends the table. */
+/**
+ * Returns the address of a method's spelling: a byte of length, then the letters. An entry of length 0 ends the table.
+ */
 export function methodName(method: u32): usize {
   let at = METHODS;
   while (method > 0 && load<u8>(at) != 0) {
@@ -113,7 +116,7 @@ export function methodName(method: u32): usize {
   return at;
 }
 
-/** The method of a head that has not got so far. */
+/** Method of a head whose method has not been parsed yet. */
 const NO_METHOD: u8 = 255;
 
 function findMethod(at: usize, length: u32): i32 {
@@ -127,7 +130,7 @@ function findMethod(at: usize, length: u32): i32 {
   return -1;
 }
 
-/** Readies a connection for the next head. */
+/** Prepares a connection for the next head. */
 export function beginHead(c: Conn): void {
   c.scan = 0;
   c.line = 0;
@@ -141,9 +144,9 @@ export function beginHead(c: Conn): void {
 }
 
 /**
- * Goes on with a head.
+ * Continues a head.
  * @param data address of the connection's bytes; the head starts at `data + c.start`
- * @param table where its entries go
+ * @param table address of the table for its entries
  * @returns MORE, DONE, or a CloseReason
  */
 export function parseHead(c: Conn, data: usize, table: usize): i32 {
@@ -155,13 +158,13 @@ export function parseHead(c: Conn, data: usize, table: usize): i32 {
   return parseFields(c, data + c.start, end, table);
 }
 
-/** Goes on with the request line, and empty lines before it; `c.line` and `c.scan` are behind it when DONE. */
+/** Continues the request line and the empty lines before it. When DONE, `c.line` and `c.scan` are after the line. */
 function parseFirstLine(c: Conn, data: usize, end: usize): i32 {
-  // The longest line that can be right, wherever it is cut: a method, the target, the version.
+  // The longest valid line, wherever it is cut: a method, the target, the version.
   const limit = min(paramU32(Param.HeadBytes), paramU32(Param.TargetBytes) + 64);
   while (true) {
     const head = data + c.start;
-    // Whatever becomes of the head, its refusal must know whether it may have a body (RFC 9110 9.3.2).
+    // A refusal of the head must know whether it may have a body (RFC 9110 9.3.2), so HEAD is recognized first.
     if (end - head >= 5) {
       if (load<u32>(head) == HEAD_WORD && load<u8>(head, 4) == 0x20) c.method = Method.HEAD as u8;
     }
@@ -184,19 +187,19 @@ function parseFirstLine(c: Conn, data: usize, end: usize): i32 {
   }
 }
 
-/** What becomes of a line whose end is not there yet, but for the control octet that may be its first. */
+/** Returns MORE for a line whose end has not arrived, or BadRequest when it has a control octet other than CR. */
 function cutAt(stop: usize, end: usize): i32 {
   return stop < end && load<u8>(stop) != CR ? CloseReason.BadRequest : MORE;
 }
 
-/** Goes on with the fields, up to the empty line. */
+/** Continues the fields, up to the empty line. */
 function parseFields(c: Conn, head: usize, end: usize, table: usize): i32 {
   const limit = paramU32(Param.HeadBytes);
   let line = head + c.line;
   let scan = head + c.scan;
   while (true) {
-    // The end of the line is the first control octet, and must be CR LF: so one pass finds it and
-    // refuses NUL, bare CR, bare LF and the others (RFC 9112 2.2, RFC 9110 5.5).
+    // The first control octet must be the CR LF that ends the line. So one pass finds the end and refuses NUL, bare CR,
+    // bare LF and the others (RFC 9112 2.2, RFC 9110 5.5).
     const stop = findControl(scan, end);
     if (stop - head > limit) return CloseReason.LargeHead;
     if (stop + 1 >= end) {
@@ -219,16 +222,16 @@ function parseFields(c: Conn, head: usize, end: usize, table: usize): i32 {
   }
 }
 
-/** What of a request line is too long: the method or the target. */
+/** Returns the reason to refuse a request line that is too long: its method or its target. */
 function tooLong(head: usize, stop: usize): i32 {
   const methodEnd = skipToken(head, stop);
   if (methodEnd == stop || methodEnd - head > METHOD_BYTES) return CloseReason.UnknownMethod;
   return load<u8>(methodEnd) == 0x20 ? CloseReason.PathTooLong : CloseReason.BadRequest;
 }
 
-/** method SP request-target SP HTTP-version (RFC 9112 3). */
+/** Parses method SP request-target SP HTTP-version (RFC 9112 3). */
 function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
-  // At `stop` stands a CR: neither a method nor a space.
+  // `stop` points to a CR, which is neither a method character nor a space.
   const methodEnd = skipToken(head, stop);
   if (methodEnd == head) return CloseReason.BadRequest;
   if (load<u8>(methodEnd) != 0x20) return CloseReason.BadRequest;
@@ -236,7 +239,7 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
   const at = skipVisible(target, stop);
   const targetLength = (at - target) as u32;
   if (targetLength > paramU32(Param.TargetBytes)) return CloseReason.PathTooLong;
-  // What follows is exactly SP "HTTP/" DIGIT "." DIGIT.
+  // The rest must be exactly SP "HTTP/" DIGIT "." DIGIT.
   if (stop - at != 9) return CloseReason.BadRequest;
   if (targetLength == 0) return CloseReason.BadRequest;
   if (load<u8>(at) != 0x20) return CloseReason.BadRequest;
@@ -251,7 +254,7 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
   c.method = method as u8;
   c.target = (target - head) as u16;
   c.targetLength = targetLength as u16;
-  // origin-form, asterisk-form for OPTIONS, absolute-form (RFC 9112 3.2).
+  // origin-form, asterisk-form for OPTIONS, or absolute-form (RFC 9112 3.2).
   const first = load<u8>(target);
   if (first == 0x2f) return 0;
   if (first == 0x2a && targetLength == 1 && method == Method.OPTIONS) return 0;
@@ -262,7 +265,7 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
   return CloseReason.BadRequest;
 }
 
-/** "HTTP/" DIGIT "." DIGIT (RFC 9112 2.3). */
+/** Parses "HTTP/" DIGIT "." DIGIT (RFC 9112 2.3). */
 function parseVersion(c: Conn, at: usize): i32 {
   if (load<u32>(at) != HTTP_WORD || load<u8>(at, 4) != 0x2f || load<u8>(at, 6) != 0x2e) {
     return CloseReason.BadRequest;
@@ -277,8 +280,8 @@ function parseVersion(c: Conn, at: usize): i32 {
 }
 
 /**
- * absolute-form (RFC 9112 3.2.2) of the schemes that this server can be the origin of: http, https, ws or wss,
- * "://" and a valid authority.
+ * Returns true for an absolute-form (RFC 9112 3.2.2) with a scheme of this server (http, https, ws or wss), "://" and a
+ * valid authority.
  */
 function isAbsolute(at: usize, end: usize): bool {
   const start = at;
@@ -305,14 +308,17 @@ function isScheme(at: usize, length: u32): bool {
   }
 }
 
-/** field-name ":" OWS field-value OWS (RFC 9112 5). A line that starts with white space is obs-fold: refused. */
+/**
+ * Parses field-name ":" OWS field-value OWS (RFC 9112 5). A line that starts with white space is obs-fold, and is
+ * refused.
+ */
 function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize): i32 {
-  // At `stop` stands a CR: neither a name nor a colon.
+  // `stop` points to a CR, which is neither a name character nor a colon.
   const nameEnd = skipToken(line, stop);
   if (nameEnd == line) return CloseReason.BadRequest;
   if (load<u8>(nameEnd) != 0x3a) return CloseReason.BadRequest;
   if ((c.headers as u32) >= paramU32(Param.Headers)) return CloseReason.TooManyHeaders;
-  // One space in front and none behind is what nearly everybody sends; up to 0x20 there are blanks and that CR.
+  // Most clients send one space before the value and none after it. Octets up to 0x20 are blanks or that CR.
   let value = nameEnd + 1;
   if (load<u8>(value) == 0x20) value++;
   if (load<u8>(value) <= 0x20) value = skipBlank(value, stop);
@@ -355,7 +361,7 @@ function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize
       break;
     case 21:
       if (equalFold(line, WS_VERSION, 21)) {
-        // Two of them are a list, which none may be (RFC 6455 11.3.5).
+        // Two such fields are a list, which is not allowed (RFC 6455 11.3.5).
         const is13 = valueEnd - value == 2 && load<u16>(value) == 0x3331;
         c.traits |= is13 && !(c.traits & Trait.Version13) ? Trait.Version13 : Trait.VersionOther;
       }
@@ -366,13 +372,13 @@ function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize
   return 0;
 }
 
-/** End of the element of a comma-separated list that begins at `at`: its comma, or `end`. */
+/** Returns the end of the element of a comma-separated list that begins at `at`: its comma, or `end`. */
 function elementEnd(at: usize, end: usize): usize {
   while (at < end && load<u8>(at) != 0x2c) at++;
   return at;
 }
 
-/** True when a comma-separated list holds a word, whatever its case. */
+/** Returns true when a comma-separated list contains a word, ignoring case. */
 function hasWord(at: usize, end: usize, word: usize, length: u32): bool {
   while (at < end) {
     const stop = elementEnd(at, end);
@@ -384,7 +390,7 @@ function hasWord(at: usize, end: usize, word: usize, length: u32): bool {
   return false;
 }
 
-/** The options of a Connection field that are known (RFC 9110 7.6.1). */
+/** Returns the known options of a Connection field (RFC 9110 7.6.1). */
 function connectionTraits(at: usize, end: usize): u32 {
   let traits: u32 = 0;
   while (at < end) {
@@ -399,7 +405,10 @@ function connectionTraits(at: usize, end: usize): u32 {
   return traits;
 }
 
-/** The list of an Expect field (RFC 9110 10.1.1): 100-continue, and whether there is another. */
+/**
+ * Returns the traits of an Expect field (RFC 9110 10.1.1): whether its list has 100-continue, and whether it has
+ * others.
+ */
 function expectTraits(at: usize, end: usize): u32 {
   let traits: u32 = 0;
   while (at < end) {
@@ -419,14 +428,14 @@ function takeHost(c: Conn, at: usize, end: usize): i32 {
   return 0;
 }
 
-/** 1*DIGIT, once (RFC 9110 8.6). Lists and repetitions are refused even when they agree. */
+/** Parses 1*DIGIT, once (RFC 9110 8.6). Lists and repetitions are refused even when they agree. */
 function takeContentLength(c: Conn, at: usize, end: usize): i32 {
   if (c.traits & Trait.ContentLength || at == end) return CloseReason.BadContentLength;
   let value: u64 = 0;
   while (at < end) {
     const digit: u32 = (load<u8>(at) as u32) - 48;
     if (digit > 9) return CloseReason.BadContentLength;
-    // One that no number holds is a length all the same: too large.
+    // A length beyond any number is still a length, and too large.
     value = value > LENGTH_LIMIT ? value : value * 10 + (digit as u64);
     at++;
   }
@@ -435,7 +444,10 @@ function takeContentLength(c: Conn, at: usize, end: usize): i32 {
   return 0;
 }
 
-/** transfer-coding list (RFC 9112 6.1, 7): chunked, once, last and without parameters, is the only one known. */
+/**
+ * Parses a transfer-coding list (RFC 9112 6.1, 7). Only chunked is known, and it must be once, last and without
+ * parameters.
+ */
 function takeTransferEncoding(c: Conn, at: usize, end: usize): i32 {
   c.traits |= Trait.TransferEncoding;
   let found = false;
@@ -451,11 +463,11 @@ function takeTransferEncoding(c: Conn, at: usize, end: usize): i32 {
       found = true;
       if (c.traits & Trait.Chunked) return CloseReason.BadTransferEncoding;
       if (to - from == 7 && equalFold(from, CHUNKED, 7)) {
-        // RFC 9112 7.1: chunked has no parameters; to have them is an error.
+        // RFC 9112 7.1: chunked has no parameters, so having any is an error.
         if (behind != to) return CloseReason.BadTransferEncoding;
         c.traits |= Trait.Chunked;
       } else {
-        c.chunk = FIELDS | 0x100; // a coding we do not know, seen by finishHead
+        c.chunk = FIELDS | 0x100; // an unknown coding, which finishHead refuses
       }
     }
     at = after + 1;
@@ -463,7 +475,7 @@ function takeTransferEncoding(c: Conn, at: usize, end: usize): i32 {
   return found ? 0 : CloseReason.BadTransferEncoding;
 }
 
-/** *( OWS ";" OWS token BWS "=" BWS ( token / quoted-string ) ); where it ends, 0 when it is malformed. */
+/** Skips *( OWS ";" OWS token BWS "=" BWS ( token / quoted-string ) ). Returns the end, or 0 when it is malformed. */
 function skipParameters(at: usize, end: usize): usize {
   while (true) {
     const semicolon = skipBlank(at, end);
@@ -479,20 +491,21 @@ function skipParameters(at: usize, end: usize): usize {
   }
 }
 
-/** Behind the closing quote of a quoted-string that began before `at`; 0 when there is none. */
+/** Returns the position after the closing quote of a quoted-string that began before `at`, 0 when there is none. */
 function skipQuoted(at: usize, end: usize): usize {
   while (at < end && load<u8>(at) != 0x22) at += load<u8>(at) == 0x5c ? 2 : 1;
   return at < end ? at + 1 : 0;
 }
 
-/** What the fields say together. Sets up the body. */
+/** Evaluates the fields together and prepares the body. */
 function finishHead(c: Conn): i32 {
   const traits = c.traits;
   if (!(traits & Trait.Host) && c.minor == 1) return CloseReason.MissingHost;
   if (traits & Trait.TransferEncoding) {
-    // RFC 9112 6.1, 6.3: both framings, or any transfer coding from 1.0, is an attempt at smuggling.
+    // RFC 9112 6.1, 6.3: both framings, or any transfer coding from HTTP/1.0, may be an attempt at smuggling.
     if (traits & Trait.ContentLength || c.minor == 0) return CloseReason.BadTransferEncoding;
-    // RFC 9112 6.3: not chunked at the end is 400; RFC 9112 6.1: a coding that is not known is 501.
+    // RFC 9112 6.3: a list that does not end with chunked is answered 400. RFC 9112 6.1: an unknown coding is answered
+    // 501.
     if (!(traits & Trait.Chunked)) return CloseReason.BadTransferEncoding;
     if (c.chunk != FIELDS) return CloseReason.UnsupportedTransferEncoding;
   } else if (!(traits & Trait.ContentLength)) {
@@ -503,12 +516,12 @@ function finishHead(c: Conn): i32 {
     }
   }
   if (traits & Trait.ExpectOther) return CloseReason.UnsupportedExpectation;
-  // RFC 9112 9.3: 1.1 persists unless told not to, 1.0 only when asked to.
+  // RFC 9112 9.3: HTTP/1.1 persists unless the client asks to close, HTTP/1.0 only when it asks to persist.
   if (!(traits & Trait.Close) && (c.minor == 1 || traits & Trait.KeepAlive))
     c.traits |= Trait.Persistent;
   const failed = checkHandshake(c);
   if (failed != 0) return failed;
-  // Where bodies may be streamed, what becomes of this one decides what limits it.
+  // Where bodies may be streamed, the embedder's choice decides which limit applies.
   const isAsked = engine.streams != 0 && !(c.traits & Trait.Upgrade);
   if (isAsked && (traits & Trait.Chunked || c.bodyLeft != 0)) c.traits |= Trait.BodyToCome;
   else if (!isLengthAllowed(c)) return CloseReason.LargeRequest;
@@ -518,14 +531,14 @@ function finishHead(c: Conn): i32 {
   return DONE;
 }
 
-/** False when the Content-Length is over the limit of a body that is collected. */
+/** Returns false when the Content-Length exceeds the limit of a collected body. */
 export function isLengthAllowed(c: Conn): bool {
   return !(c.traits & Trait.ContentLength) || c.bodyLeft <= (paramU32(Param.BodyBytes) as u64);
 }
 
 /**
- * RFC 6455 4.2.1. An Upgrade that is not ours, or from 1.0, is ignored (RFC 9110 7.8); a key with one of the two
- * fields that ask for the upgrade is a handshake that lacks the other.
+ * Checks the opening handshake (RFC 6455 4.2.1). An Upgrade to another protocol, or from HTTP/1.0, is ignored (RFC 9110
+ * 7.8). A key with only one of the two fields that ask for the upgrade is a handshake without the other.
  */
 function checkHandshake(c: Conn): i32 {
   const asked = c.traits & (Trait.ConnectionUpgrade | Trait.UpgradeWebSocket);
@@ -544,8 +557,8 @@ function checkHandshake(c: Conn): i32 {
 }
 
 /**
- * Goes on with a body; a chunked one is decoded in place, so that it stands whole behind its head.
- * When DONE, `c.scan` is the end of the request and `c.bodyLength` the decoded length.
+ * Continues a body. A chunked one is decoded in place, so that it is contiguous after its head. When DONE, `c.scan` is
+ * the end of the request and `c.bodyLength` the decoded length.
  * @returns MORE, DONE, or a CloseReason
  */
 export function parseBody(c: Conn, data: usize): i32 {
@@ -565,26 +578,26 @@ export function parseBody(c: Conn, data: usize): i32 {
   return result;
 }
 
-/** Of a chunked body that is not whole only what is decoded stays: framing takes no room. */
+/** Drops the framing of a chunked body that is not whole, so that only decoded bytes use the buffer. */
 export function closeUp(c: Conn): void {
   if (!isChunked(c)) return;
   c.scan = (c.headLength as u32) + c.bodyLength;
   c.end = c.start + c.scan;
 }
 
-/** Bytes that a streamed body may have. */
+/** Returns the most bytes that a streamed body may have. */
 function streamLimit(): u64 {
   const limit = param(Param.StreamBytes) as u64;
   return limit == 0 ? LENGTH_LIMIT : limit;
 }
 
-/** False when the Content-Length is over the limit of a body that is streamed. */
+/** Returns false when the Content-Length exceeds the limit of a streamed body. */
 export function isStreamAllowed(c: Conn): bool {
   return !(c.traits & Trait.ContentLength) || c.bodyLeft <= streamLimit();
 }
 
 /**
- * Goes on with a streamed body, in place: what is decoded stands from `at` to `decodedTo`.
+ * Continues a streamed body, in place. The decoded bytes are in [at, decodedTo).
  * @returns MORE, DONE (the body ends at `readTo`), or a CloseReason
  */
 export function parseStream(c: Conn, at: usize, end: usize): i32 {
@@ -595,12 +608,12 @@ export function parseStream(c: Conn, at: usize, end: usize): i32 {
   return c.bodyLeft == 0 ? DONE : MORE;
 }
 
-/** True when the request expects 100 (Continue) and its body has not come along. */
+/** Returns true when the request expects 100 (Continue). */
 export function wantsContinue(c: Conn): bool {
   return (c.traits & Trait.Expect) != 0 && c.minor == 1;
 }
 
-/** True when [at, end) is a token: a field name for a response. */
+/** Returns true when [at, end) is a token, as the name of a response field must be. */
 export function isToken(at: usize, end: usize): bool {
   return at < end && isTchar(load<u8>(at)) && skipToken(at, end) == end;
 }

@@ -1,7 +1,7 @@
-// The PROXY protocol of HAProxy, versions 1 and 2: who connected to the proxy that has connected here.
+// Parses the PROXY protocol of HAProxy, versions 1 and 2, by which a proxy names the client that connected to it.
 //
-// Invariant: a header is taken whole or refused, at the first octet that proves it wrong. What is behind it is not
-// looked at.
+// Invariant: a header is accepted whole, or refused at the first octet that proves it wrong. The bytes after it are not
+// examined.
 
 import { CloseReason } from "../abi";
 import { ADDRESS, mapIPv4, readIPv4, readIPv6, upTo } from "../kernel/address";
@@ -9,11 +9,11 @@ import { isPort } from "../kernel/authority";
 import { loadBe16 } from "../kernel/bytes";
 import { DONE, MORE } from "./http";
 
-/** Octets of the longest line of version 1, and of the longest header of version 2 that is taken. */
+/** Longest line of version 1, and longest accepted header of version 2, in octets. */
 const LINE_LIMIT: u32 = 107;
 const HEADER_LIMIT: u32 = 4096;
 
-/** "PROXY ", and what a header of version 2 begins with. */
+/** "PROXY ", and the signature at the start of a version 2 header. */
 const PROXY = memory.data<u8>([80, 82, 79, 88, 89, 32]);
 const SIGNATURE = memory.data<u8>([13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10]);
 
@@ -23,11 +23,13 @@ const TCP6: u32 = 0x36504354;
 const UNKN: u32 = 0x4e4b4e55;
 const NOWN: u32 = 0x4e574f4e;
 
-/** Octets of the header that was parsed last; true when it names a client: ADDRESS is its address. */
+/**
+ * Length in octets of the header that was parsed last, and whether it names a client, whose address is then at ADDRESS.
+ */
 export let proxyBytes: u32 = 0;
 export let hasClient: bool = false;
 
-/** True when [at, end) is the beginning of `mark`, or begins with it. */
+/** Returns true when [at, end) is the beginning of `mark`, or begins with it. */
 function agrees(at: usize, end: usize, mark: usize, length: u32): bool {
   for (let i: u32 = 0; i < length && at + i < end; i++) {
     if (load<u8>(at + i) != load<u8>(mark + i)) return false;
@@ -36,7 +38,7 @@ function agrees(at: usize, end: usize, mark: usize, length: u32): bool {
 }
 
 /**
- * Parses the header that a connection begins with, at [at, end), which is not empty.
+ * Parses the header at the start of a connection, in [at, end), which is not empty.
  * @returns MORE, DONE, or a CloseReason
  */
 export function parseProxy(at: usize, end: usize): i32 {
@@ -44,7 +46,7 @@ export function parseProxy(at: usize, end: usize): i32 {
   return load<u8>(at) == 0x50 ? parseLine(at, end) : parseBinary(at, end);
 }
 
-/** A port, with neither leading zeros nor nothing. */
+/** Returns true for a port without leading zeros that is not empty. */
 function isPlainPort(at: usize, end: usize): bool {
   return at != end && !(load<u8>(at) == 48 && end - at > 1) && isPort(at, end);
 }
@@ -53,7 +55,9 @@ function readOf(family: u32, at: usize, end: usize): bool {
   return family == TCP4 ? readIPv4(at, end) : readIPv6(at, end);
 }
 
-/** "PROXY" SP ( "TCP4" / "TCP6" ) SP source SP destination SP port SP port CRLF; or "PROXY UNKNOWN" and anything. */
+/**
+ * Parses "PROXY" SP ( "TCP4" / "TCP6" ) SP source SP destination SP port SP port CRLF, or "PROXY UNKNOWN" and anything.
+ */
 function parseLine(at: usize, end: usize): i32 {
   if (!agrees(at, end, PROXY, 6)) return CloseReason.BadProxyHeader;
   const limit = at + LINE_LIMIT - 1;
@@ -74,7 +78,7 @@ function parseLine(at: usize, end: usize): i32 {
   const targetEnd = upTo(min(sourceEnd + 1, stop), stop, 0x20);
   const portEnd = upTo(min(targetEnd + 1, stop), stop, 0x20);
   if (portEnd == stop) return CloseReason.BadProxyHeader;
-  // The source last: its address stays.
+  // The source is read last, so that its address remains at ADDRESS.
   hasClient =
     readOf(family, sourceEnd + 1, targetEnd) &&
     isPlainPort(targetEnd + 1, portEnd) &&
@@ -83,12 +87,14 @@ function parseLine(at: usize, end: usize): i32 {
   return hasClient ? DONE : CloseReason.BadProxyHeader;
 }
 
-/** Octets of the addresses of a family, 0 … 3. */
+/** Returns the octets of the addresses of a family, 0 … 3. */
 function addressBytes(family: u32): u32 {
   return family == 0 ? 0 : family == 1 ? 12 : family == 2 ? 36 : 216;
 }
 
-/** Twelve octets of signature, version and command, family and transport, length, addresses, anything. */
+/**
+ * Parses twelve octets of signature, version and command, family and transport, length, addresses, and anything else.
+ */
 function parseBinary(at: usize, end: usize): i32 {
   if (!agrees(at, end, SIGNATURE, 12)) return CloseReason.BadProxyHeader;
   if (end - at < 16) return MORE;
@@ -103,7 +109,7 @@ function parseBinary(at: usize, end: usize): i32 {
   if (!isLocal && length < addressBytes(kind >> 4)) return CloseReason.BadProxyHeader;
   proxyBytes = length + 16;
   if (end - at < (proxyBytes as usize)) return MORE;
-  // Of what is no TCP over IP, and of the proxy's own connections, nothing is taken.
+  // Other transports than TCP over IP, and the proxy's own connections, name no client.
   hasClient = !isLocal && (kind == 0x11 || kind == 0x21);
   if (kind == 0x11) {
     mapIPv4();

@@ -1,8 +1,8 @@
-// WebSocket frames (RFC 6455 5): heads decoded, control frames encoded, close payloads checked, the
-// opening handshake's answer.
+// WebSocket frames (RFC 6455 5): decodes frame heads, checks close payloads, and computes the accept value of the
+// opening handshake.
 //
-// Invariant: a head is accepted only when everything it says is allowed where it stands, and refused at the
-// first byte that proves it is not.
+// Invariant: a head is accepted only when all of it is allowed at its position, and refused at the first byte that
+// proves it is not.
 
 import { CloseReason, Param } from "../abi";
 import { encode } from "../kernel/base64";
@@ -22,11 +22,11 @@ export enum Opcode {
   Pong = 10,
 }
 
-/** Bytes of the longest frame head, of the longest control frame with its mask. */
+/** Longest frame head, and longest control frame with its mask, in bytes. */
 export const HEAD_LIMIT: u32 = 14;
 export const CONTROL_LIMIT: u32 = 131;
 
-// The head that `parseFrameHead` decoded.
+// Fields of the head that `parseFrameHead` decoded last.
 export let headBytes: u32 = 0;
 export let payloadLength: u32 = 0;
 export let payloadMask: u32 = 0;
@@ -35,7 +35,7 @@ export let headFinal: bool = false;
 export let headDeflated: bool = false;
 
 /**
- * Decodes the head of a client's frame at [at, end).
+ * Decodes the head of a client's frame in [at, end).
  * @returns MORE, DONE (1), or the CloseReason for which the connection fails
  */
 export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
@@ -43,7 +43,7 @@ export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
   if (have == 0) return MORE;
   const first: u32 = load<u8>(at);
   headOpcode = first & 15;
-  // RFC 7692 6: RSV1 on the first frame of a message says that it is compressed.
+  // RFC 7692 6: RSV1 on the first frame of a message marks it as compressed.
   headDeflated = (first & 0x40) != 0;
   const starts = headOpcode == Opcode.Text || headOpcode == Opcode.Binary;
   if (first & 0x30 || (headDeflated && !(has(c, Flag.Deflates) && starts))) {
@@ -74,19 +74,19 @@ export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
     length = loadBe16(at + 2) as u64;
     if (length < 126) return CloseReason.WsBadLength;
   } else if (length == 127) {
-    // The first bit is not set, and one of the first six octets is not 0.
+    // The first bit must not be set, and one of the first six octets must not be 0.
     if (have > 2 && load<u8>(at, 2) & 0x80) return CloseReason.WsBadLength;
     if (have > 7 && (loadBe64(at) & 0xffffffffffff) == 0) return CloseReason.WsBadLength;
     if (have < 10) return MORE;
     length = loadBe64(at + 2);
   }
-  // In pieces a message may be of any length; a compressed one has to be whole.
+  // A message in pieces may have any length. A compressed one must be whole.
   const deflated = headDeflated || has(c, Flag.Inflating);
   const whole = paramU32(Param.Pieces) == 0 || deflated;
   if (!control && !whole && length > 0xffffffff) return CloseReason.WsOversizeFrame;
   if (!control && whole) {
     let limit = session(c).payload as u64;
-    // Deflate grows what it cannot shrink. How large such a message is shows when it is inflated.
+    // Deflate enlarges data that it cannot compress. The real size is checked when the message is inflated.
     if (deflated) limit += (limit >> 3) + 256;
     if (length > limit) return CloseReason.WsOversizeFrame;
     if (length + (c.message as u64) > limit) return CloseReason.WsMessageTooLarge;
@@ -97,13 +97,15 @@ export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
   return 1;
 }
 
-/** True for a code that an endpoint may put into a Close frame (RFC 6455 7.4, IANA registry). */
+/** Returns true for a code that an endpoint may put into a Close frame (RFC 6455 7.4, IANA registry). */
 export function isCloseCode(code: u32): bool {
   if (code >= 3000) return code < 5000;
   return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
 }
 
-/** Code of a Close frame's payload, 1005 when it is empty; 0 when it is not valid (its text aside). */
+/**
+ * Returns the code of a Close frame's payload, 1005 when it is empty, 0 when it is invalid. It does not check the text.
+ */
 export function closePayload(at: usize, length: u32): u32 {
   if (length == 0) return 1005;
   if (length == 1) return 0;
@@ -114,7 +116,7 @@ export function closePayload(at: usize, length: u32): u32 {
 const KEY_AND_GUID = memory.data(64, 8);
 const DIGEST = memory.data(32, 8);
 
-/** Writes the Sec-WebSocket-Accept of a key of 24 characters (RFC 6455 4.2.2): 28 characters. */
+/** Writes the Sec-WebSocket-Accept value of a key of 24 characters (RFC 6455 4.2.2), which has 28 characters. */
 export function putAccept(at: usize, key: usize): usize {
   copy(KEY_AND_GUID, key, 24);
   putText(KEY_AND_GUID + 24, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
