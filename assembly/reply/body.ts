@@ -1,9 +1,9 @@
-// Bodies of requests that are streamed: the host has the head, and gets the body piece by piece.
+// Streamed request bodies: the embedder has the head, and receives the body piece by piece.
 //
-// Invariant: while a body is streamed its connection owns no buffer. The bytes that came are decoded where they
-// lie, all of them at once, and the host copies the piece before it calls again; it alone decides when the
-// socket is read. The end is told once, as BodyEnd. An answer that is given before the body is at its end ends
-// the connection: the rest of the body is never taken for a request.
+// Invariant: the connection of a streamed body owns no buffer. The bytes that arrived are decoded in place, all at
+// once, and the embedder copies the piece before its next call. The embedder alone decides when the socket is read. The
+// end is reported once, as BodyEnd. A response that is complete before the body has ended ends the connection, so the
+// rest of the body is never taken for a request.
 
 import { CloseReason, EVENT_LIMIT, EventKind, Outcome, Shut, Trait } from "../abi";
 import { Conn, Flag, State, engine, has, takeTime } from "../state/records";
@@ -18,12 +18,12 @@ import { rearm } from "./deadline";
 import { invite, refuse } from "./response";
 import { enlist, leaveList } from "../state/room";
 
-/** 1: from now on each request with a body is handed out as a head first; 0: only when it is whole. */
+/** Sets whether each request with a body is emitted as a head first (1), or only when it is whole (0). */
 export function streams(wanted: u32): void {
   engine.streams = wanted;
 }
 
-/** The connection whose head is out with Trait.BodyToCome; 0 when the id names no such one. */
+/** Returns the connection whose head was emitted with Trait.BodyToCome, 0 when the id names no such connection. */
 function asked(slot: u32, generation: u32): Conn {
   takeTime();
   takeEvents();
@@ -36,8 +36,8 @@ function asked(slot: u32, generation: u32): Conn {
 }
 
 /**
- * The body of a request whose head is out is collected: a second Request follows when it is whole.
- * @returns Ok; TooLarge: it was refused, 413; Gone
+ * Collects the body of a request whose head was emitted. A second Request event follows when it is whole.
+ * @returns Ok, TooLarge (the request was refused with 413), or Gone
  */
 export function collect(slot: u32, generation: u32): u32 {
   const c = asked(slot, generation);
@@ -54,9 +54,9 @@ export function collect(slot: u32, generation: u32): u32 {
 }
 
 /**
- * The body of a request whose head is out comes as BodyChunk and BodyEnd, `resume` brings the first of them.
- * The request is out, and may be answered at any time; its head is gone with this call.
- * @returns Ok; TooLarge: it was refused, 413; Gone
+ * Streams the body of a request whose head was emitted, as BodyChunk and BodyEnd. `resume` emits the first of them. The
+ * request is pending and may be answered at any time. Its head is invalid after this call.
+ * @returns Ok, TooLarge (the request was refused with 413), or Gone
  */
 export function stream(slot: u32, generation: u32): u32 {
   const c = asked(slot, generation);
@@ -67,7 +67,7 @@ export function stream(slot: u32, generation: u32): u32 {
   }
   c.flags |= Flag.Upload | Flag.MessageOut;
   c.start += c.headLength;
-  // Who has begun to send need not be asked to.
+  // A client that has begun to send its body needs no 100 (Continue).
   if (c.start != c.end) c.flags |= Flag.Continued;
   c.scan = 0;
   c.headers = 0;
@@ -75,13 +75,13 @@ export function stream(slot: u32, generation: u32): u32 {
   return Outcome.Ok;
 }
 
-/** The host waits for a piece of a streamed body: from now on the peer's silence counts. */
+/** Asks for a piece of a streamed body. From now on the peer's silence counts. */
 export function pull(slot: u32, generation: u32): void {
   takeTime();
   takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !has(c, Flag.Upload)) return;
-  // What a body has in hand it keeps: the time that the host took counts for nothing.
+  // A body keeps the time that it has left, and the embedder's own time does not count.
   if (c.inDue == 0) paceIn(c);
   else if (!has(c, Flag.Pulling)) pardon(c, c.parkedSince);
   c.flags |= Flag.Pulling;
@@ -91,7 +91,7 @@ export function pull(slot: u32, generation: u32): void {
   invite(c);
 }
 
-/** Decodes what came of a streamed body, and hands it out. */
+/** Decodes and emits the bytes of a streamed body that have arrived. */
 export function parseUpload(c: Conn): void {
   if (engine.inboundEvents + 2 > EVENT_LIMIT) return;
   const data = dataOf(c);
@@ -112,14 +112,16 @@ export function parseUpload(c: Conn): void {
     c.flags &= ~(Flag.Upload | Flag.Pulling);
     emit(EventKind.BodyEnd, c, 0, 0, 0);
   }
-  // What was handed out stays readable where it lies.
+  // The emitted bytes stay readable where they are.
   if (c.start == c.end) dropInput(c);
   if (result == DONE) return;
   if (result != MORE) breakUpload(c, result);
   else if (has(c, Flag.PeerEnded)) breakUpload(c, CloseReason.PeerEnded);
 }
 
-/** A streamed body breaks off: the host is told, the client refused, or reset when its answer has begun. */
+/**
+ * Ends a streamed body early. The embedder is notified. The client is refused, or reset when its response has begun.
+ */
 export function breakUpload(c: Conn, reason: i32): void {
   c.flags &= ~(Flag.Upload | Flag.Pulling);
   emit(EventKind.BodyEnd, c, 0, 0, reason);

@@ -1,4 +1,4 @@
-// Deadlines of one connection: when it must have done what its state asks for.
+// Deadlines of one connection: the time by which it must finish its state's task.
 
 import { Param } from "../abi";
 import { isStuffed, pingAt, progressAt } from "./progress";
@@ -9,7 +9,7 @@ import { arm } from "../state/timers";
 
 const FOREVER: f64 = Infinity;
 
-/** When a connection has to have done what its state asks for, or is to be pinged; Infinity for never. */
+/** Returns the time by which a connection must finish its state's task or is pinged, Infinity for never. */
 export function dutyAt(c: Conn): f64 {
   let due = FOREVER;
   switch (c.state) {
@@ -20,12 +20,12 @@ export function dutyAt(c: Conn): f64 {
       due = min(c.since + param(Param.RequestTimeout), slowInAt(c));
       break;
     case State.Request:
-      // Only while the host waits for a piece of the body: each byte is progress.
+      // Only while the embedder waits for a piece of the body. Each byte is progress.
       if (has(c, Flag.Pulling))
         due = min(max(c.since, c.lastIn) + param(Param.RequestTimeout), slowInAt(c));
       break;
     case State.Open:
-      // When its peer has ended, its handlers have as long as a closing handshake.
+      // After the peer has ended its side, the handlers have as much time as a closing handshake.
       due = has(c, Flag.PeerEnded)
         ? c.since + param(Param.CloseTimeout)
         : min(pingAt(c), isStuffed(c) ? FOREVER : slowInAt(c));
@@ -36,24 +36,24 @@ export function dutyAt(c: Conn): f64 {
   return due;
 }
 
-/** When something has to happen to a connection if nothing else does; Infinity for never. */
+/** Returns the time at which a connection must be examined if nothing else happens, Infinity for never. */
 export function deadline(c: Conn): f64 {
   if (has(c, Flag.Waiting)) {
-    // While a connection waits for a buffer nothing that it sends can be held against it. One that is held waits
-    // because of its own handler: nobody has to pay for that.
+    // While a connection waits for a buffer the deadlines of its input are suspended. A held connection waits because
+    // of its own handler, so no other connection is closed to free a buffer for it.
     const due = has(c, Flag.Held) ? FOREVER : c.waitSince + param(Param.BufferTimeout);
     return c.writing != 0 ? min(due, progressAt(c)) : due;
   }
   return min(dutyAt(c), progressAt(c));
 }
 
-/** As `rearm`, when only a deadline of its progress can have come nearer. */
+/** Arms the timer like `rearm`, when only a deadline of its progress can have become earlier. */
 export function rearmProgress(c: Conn): void {
   const due = progressAt(c);
   if (due != FOREVER) arm(c, due);
 }
 
-/** Sees to it that the deadline is looked at. */
+/** Arms the timer for the deadline. */
 export function rearm(c: Conn): void {
   const due = deadline(c);
   if (due != FOREVER) arm(c, due);

@@ -1,7 +1,7 @@
-// Ends of connections: at once, or after everything queued has been written.
+// Ends connections: at once, or after all queued bytes have been written.
 //
-// Invariant: each connection ends once, by `kill`, with one reason; what the transport still reads of its memory stays
-// until the embedder frees the slot.
+// Invariant: each connection ends once, by `kill`, with one reason. Memory that the transport still reads is kept until
+// the embedder frees the slot.
 
 import { Control, EventKind, Param, RowKind, Shut } from "../abi";
 import { rearm, rearmProgress } from "./deadline";
@@ -50,7 +50,7 @@ export function leaveQueue(c: Conn): void {
   else engine.waitTail = c.waitBack;
 }
 
-/** Forgets where a connection's unparsed bytes are. */
+/** Forgets the position of a connection's unparsed bytes. */
 function forgetInput(c: Conn): void {
   if (has(c, Flag.InWindow)) {
     c.flags &= ~Flag.InWindow;
@@ -67,13 +67,13 @@ export function dropInput(c: Conn): void {
   dropBuffer(c);
 }
 
-/** True while the transport may read a ring for a connection. */
+/** Returns true while the transport may read a ring for a connection. */
 function readsRing(c: Conn): bool {
   return c.writing == RowKind.Ring || c.writing == RowKind.DeflateRing;
 }
 
 /**
- * Ends a connection. Its place among the readers is free at once, its slot when the host calls `free`.
+ * Ends a connection. It leaves the readers at once, and its slot is free when the embedder calls `free`.
  * @param shut Shut.Reset when bytes of the ring that it was handed may be overwritten
  */
 export function kill(c: Conn, reason: i32, shut: u32): void {
@@ -93,7 +93,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
   unwatch(c);
   dropDirty(c);
   forgetInput(c);
-  // A handler may still read the request that is out: its bytes stay until the host frees the slot.
+  // A handler may still read the pending request, so its bytes stay until the embedder frees the slot.
   if (c.state != State.Request) dropBuffer(c);
   // mutant block-early: dropQueue(c, false);
   dropQueue(c, c.writing == RowKind.Block && c.sending == 0);
@@ -108,7 +108,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
   emit(EventKind.Closed, c, lag > 0xffffffff ? 0xffffffff : (lag as usize), shut, reason);
 }
 
-/** The host has let go of the socket and of all memory it was handed. Frees the slot. */
+/** Frees the slot. The embedder calls it when it has released the socket and all memory that it was handed. */
 export function free(slot: u32, generation: u32): void {
   if (slot >= engine.allSlots) return;
   const c = at(slot);
@@ -126,7 +126,7 @@ export function free(slot: u32, generation: u32): void {
   putFree(c);
 }
 
-/** Takes no more input, sends what is queued, then half-closes and lingers. */
+/** Discards further input, sends the queued bytes, then half-closes and lingers. */
 export function finishWith(c: Conn, reason: i32): void {
   c.reason = reason as i16;
   dropInput(c);
@@ -138,7 +138,10 @@ export function finishWith(c: Conn, reason: i32): void {
   afterWrite(c);
 }
 
-/** Everything is written: half-close, and read on until the peer ends, so that it can read our last words. */
+/**
+ * Half-closes a connection whose bytes are all written, and keeps reading until the peer ends its side, so that the
+ * peer can read the last bytes.
+ */
 function linger(c: Conn): void {
   if (has(c, Flag.PeerEnded)) {
     kill(c, c.reason, Shut.Destroy);
@@ -157,7 +160,7 @@ function linger(c: Conn): void {
   emit(EventKind.End, c, 0, 0, c.reason);
 }
 
-/** All that an HTTP connection was to be sent has left. */
+/** Moves an HTTP connection whose queued bytes have all left to the idle list, if it is between two requests. */
 function rest(c: Conn): void {
   if (!isIdle(c)) {
     if (c.list == List.Unread) delist(c);
@@ -168,7 +171,7 @@ function rest(c: Conn): void {
   rearmProgress(c);
 }
 
-/** What follows when a connection has no write outstanding. */
+/** Continues a connection that has no pending write. */
 export function afterWrite(c: Conn): void {
   if (c.writing != 0) return;
   const isLow = c.backlog <= paramU32(Param.Backlog) >> 1;
@@ -176,7 +179,7 @@ export function afterWrite(c: Conn): void {
     if (noticesFull()) {
       markDirty(c);
     } else {
-      // The time it took to read its answers is not held against its next head.
+      // Time spent reading its responses does not count against the client's next head.
       if (has(c, Flag.Clogged)) c.since = engine.now;
       c.flags &= ~(Flag.WantDrain | Flag.Clogged);
       rearm(c);
@@ -199,14 +202,14 @@ export function afterWrite(c: Conn): void {
   }
 }
 
-/** The outstanding write of a connection is through. */
+/** Completes the pending write of a connection. */
 export function finishWrite(c: Conn): void {
   if (c.writing == 0) return;
   // mutant treap-stay: ;
   if (isWebSocket(c)) remove(c);
   complete(c);
   if (isWebSocket(c)) {
-    // Until the next pass hands it more, a reader that is behind stands in the treap: publishing must see it.
+    // Until the next pass hands it more, a lagging reader is in the treap, so that publishing sees it.
     place(c);
   }
   afterWrite(c);

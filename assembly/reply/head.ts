@@ -1,7 +1,7 @@
-// Response heads (RFC 9110, 9112): status line, Date, the fields the framing needs, and the caller's.
+// Response heads (RFC 9110, 9112): status line, Date, the fields that frame the message, and the caller's fields.
 //
-// Invariant: no field of the caller's can break the framing. Names are tokens, values hold no control
-// octet but HTAB, and the fields that frame a message are the engine's alone.
+// Invariant: the caller's fields cannot break the framing. Names are tokens, values contain no control octet except
+// HTAB, and only the engine writes the fields that frame a message.
 
 import { Control, Param } from "../abi";
 import { copy, equalFold, findControl, storeDecimal } from "../kernel/bytes";
@@ -9,7 +9,7 @@ import { engine, getControl, param } from "../state/records";
 import { isToken } from "../parse/http";
 import { putText } from "../kernel/text";
 
-/** "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", and the second it is of. */
+/** "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", and the second for which it was computed. */
 const DATE = memory.data(64, 8);
 const DATE_BYTES: u32 = 37;
 let dateOf: f64 = -1;
@@ -68,13 +68,13 @@ function putMonthName(at: usize, month: u32): usize {
   }
 }
 
-/** IMF-fixdate (RFC 9110 5.6.7) of a Unix time, computed once a second. */
+/** Writes the IMF-fixdate (RFC 9110 5.6.7) of a Unix time. It is computed once a second. */
 function renewDate(seconds: f64): void {
   dateOf = seconds;
   const time = seconds as u64;
   const days = (time / 86400) as u32;
   const second = (time % 86400) as u32;
-  // Days since 0000-03-01, in eras of 400 years: the year starts in March, so leap days come last.
+  // Days since 0000-03-01, in eras of 400 years. The year starts in March, so that leap days come last.
   const z = days + 719468;
   const era = z / 146097;
   const dayOfEra = z % 146097;
@@ -102,7 +102,10 @@ function renewDate(seconds: f64): void {
   putText(at, " GMT\r\n");
 }
 
-/** Reason phrase of a status (RFC 9110 15); the class's name for one that is not registered. */
+/**
+ * Writes the reason phrase of a status (RFC 9110 15), or the name of its class when the status is not registered.
+ * Returns the end.
+ */
 export function putPhrase(at: usize, status: u32): usize {
   switch (status) {
     case 200:
@@ -221,7 +224,7 @@ export function putStatusLine(at: usize, status: u32): usize {
   return putText(at, "\r\n");
 }
 
-/** Fields that frame a message: the engine writes them itself. */
+/** Returns true for fields that frame a message, which the engine writes itself. */
 function isFraming(at: usize, length: u32): bool {
   switch (length) {
     case 7:
@@ -251,15 +254,15 @@ const SERVER_NAME = memory.data<u8>([115, 101, 114, 118, 101, 114]);
 let hasDate: bool = false;
 let hasServer: bool = false;
 
-/** Bytes of the Server field's value. */
+/** Longest value of the Server field, in bytes. `server` refuses longer ones, because the buffer has a fixed size. */
 export const SERVER_LIMIT: u32 = 256;
-/** "Server: …\r\n", as long as `serverBytes`; 0 for none. */
+/** "Server: …\r\n" and its length in bytes, 0 for no field. */
 const SERVER = memory.data(272, 8);
 let serverBytes: u32 = 0;
 
 /**
- * Sets the Server field of all answers: `length` bytes at the start of the scratch region, 0 for none.
- * @returns 1; 0 when it is too long or no field value: nothing is changed then
+ * Sets the Server field of all responses from `length` bytes at the start of the scratch region. 0 removes the field.
+ * @returns 1, or 0 when the value is too long or invalid, and nothing is changed
  */
 export function server(length: u32): u32 {
   const from = engine.scratch;
@@ -276,15 +279,15 @@ export function putServer(at: usize): usize {
   return at + serverBytes;
 }
 
-/** The fields that the caller's, which were put last, do not have: Date, and Server when there is one. */
+/** Writes the fields that are missing among the caller's, which were written last: Date, and Server if one is set. */
 export function putMissing(at: usize): usize {
   if (!hasDate) at = putDate(at);
   return hasServer ? at : putServer(at);
 }
 
 /**
- * Copies the caller's fields as lines.
- * @param fields records of u16 name length, u16 value length, name, value; one after the other
+ * Writes the caller's fields as lines.
+ * @param fields contiguous records of u16 name length, u16 value length, name, value
  * @returns the end, or 0 when a field is refused
  */
 export function putFields(at: usize, fields: usize, length: u32): usize {
@@ -312,23 +315,23 @@ export function putFields(at: usize, fields: usize, length: u32): usize {
   return at;
 }
 
-/** How a body's end is told (RFC 9112 6.3). */
+/** Ways to mark the end of a body (RFC 9112 6.3). */
 export enum Framing {
   Length,
   Chunked,
-  /** The end of the connection, or no body at all. */
+  /** By the end of the connection, or there is no body. */
   None,
 }
 
-/** Bytes the engine adds to a head, at most, beside the caller's fields. */
+/** Most bytes that the engine adds to a head, besides the caller's fields. */
 export const HEAD_EXTRA: u32 = 256 + 16 + SERVER_LIMIT;
 
 /**
  * Writes a response head.
- * @param at room for HEAD_EXTRA + the fields as lines
- * @param framing what says where the body ends: a Framing
- * @param persistent 0: the connection ends; 1: it stays open; 2: it does, and HTTP/1.0 must be told so
- * @returns the end, or 0 when a field of the caller's is refused
+ * @param at buffer with room for HEAD_EXTRA + the fields as lines
+ * @param framing a Framing, the way to mark the end of the body
+ * @param persistent 0 to close the connection, 1 to keep it open, 2 to keep it open and say so for HTTP/1.0
+ * @returns the end, or 0 when a field of the caller is refused
  */
 export function putHead(
   at: usize,
@@ -343,7 +346,8 @@ export function putHead(
   at = putFields(at, fields, fieldsLength);
   if (at == 0) return 0;
   at = putMissing(at);
-  // RFC 9110 8.6: no Content-Length in 1xx and 204; 304 has no body, and we do not know its length.
+  // RFC 9110 8.6: no Content-Length in 1xx and 204. A 304 has no body, and the length of the body it refers to is
+  // unknown.
   if (framing == Framing.Chunked) {
     at = putText(at, "Transfer-Encoding: chunked\r\n");
   } else if (framing == Framing.Length && status != 204 && status != 304) {
@@ -352,7 +356,7 @@ export function putHead(
     at = putText(at, "\r\n");
   }
   if (status == 426) {
-    // RFC 9110 15.5.22: a 426 says what to upgrade to.
+    // RFC 9110 15.5.22: a 426 names the protocol to upgrade to.
     at = putText(at, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
     at = putText(
       at,
@@ -363,21 +367,21 @@ export function putHead(
   return putText(at, "\r\n");
 }
 
-/** "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n", and the ms that it is of. */
+/** "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n", and the timeout in ms for which it was computed. */
 const KEEP_ALIVE = memory.data(64, 8);
 let keepAliveOf: f64 = -1;
 let keepAliveBytes: u32 = 0;
 
 /**
- * Says for how long the connection stays open without a request, in whole seconds: so that a client does not send one
- * when the server closes. Below a second nothing is announced.
+ * Announces the timeout between two requests in whole seconds, so that a client does not send a request while the
+ * server closes. Timeouts below a second are not announced.
  */
 function putKeepAlive(at: usize, isOld: bool): usize {
   const time = param(Param.KeepAliveTimeout);
   if (time < 1000) return isOld ? putText(at, "Connection: keep-alive\r\n") : at;
   if (time != keepAliveOf) {
     keepAliveOf = time;
-    // RFC 9110 7.6.1: a field that concerns the connection is named in Connection.
+    // RFC 9110 7.6.1: Connection must name a field that concerns the connection.
     let end = putText(KEEP_ALIVE, "Connection: keep-alive\r\nKeep-Alive: timeout=");
     end = putText(storeDecimal(end, (time / 1000) as u64), "\r\n");
     keepAliveBytes = (end - KEEP_ALIVE) as u32;

@@ -1,4 +1,4 @@
-// How far clients are behind what was published, and the other gauges of the control table.
+// Measures how far clients lag behind the publications, and updates the other gauges of the control table.
 
 import { Control, LAG_CLASSES, LAG_FIRST } from "../abi";
 import { NEVER, dueSequence } from "../ring/cursor";
@@ -19,7 +19,7 @@ import {
 import { live } from "../state/slots";
 import { furthest } from "../state/treap";
 
-/** The class of a client that is so many bytes behind. */
+/** Returns the lag class for a lag in bytes. */
 function lagClass(bytes: u64): u32 {
   if (bytes == 0) return 0;
   let index: u32 = 1;
@@ -27,7 +27,7 @@ function lagClass(bytes: u64): u32 {
   return index;
 }
 
-/** Counts the open WebSockets by how far they are behind: O(n), so only when somebody asks. */
+/** Counts the open WebSockets by lag class. It takes O(n), so only `gauge` calls it. */
 function countLags(): void {
   for (let i: u32 = 0; i < LAG_CLASSES; i++) setControl(Control.LagCount + i, 0);
   for (let i: u32 = 0; i < engine.openCount; i++) {
@@ -35,7 +35,7 @@ function countLags(): void {
   }
 }
 
-/** Brings the gauges of the control table up to date. */
+/** Updates the gauges of the control table. */
 export function gauge(): void {
   const c = furthest(0);
   const oldest = changetype<usize>(c) != 0 && c.done < plain.flushed ? c.done : plain.flushed;
@@ -48,7 +48,7 @@ export function gauge(): void {
   countLags();
 }
 
-/** How far a client is behind: frames in the return value, bytes in Control.LagBytes. */
+/** Returns the lag of a client in frames. Its lag in bytes is in Control.LagBytes. */
 export function lag(slot: u32, generation: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
@@ -57,12 +57,12 @@ export function lag(slot: u32, generation: u32): u32 {
   if (sequence == NEVER) sequence = unflushed(c);
   return sequence == NEVER ? 0 : ((engine.sequence - sequence) as u32);
 }
-/** True when a client has not been handed all that was published to it. */
+/** Returns true when some frames published to a client were not handed to it yet. */
 export function isBehind(c: Conn): bool {
   return dueSequence(c) != NEVER || hasUnflushed(c);
 }
 
-/** Bytes of the ring a client has not been delivered. */
+/** Returns the lag of a client in bytes of its ring. */
 export function lagBytes(c: Conn): u64 {
   if (!isWebSocket(c)) return 0;
   const ring = ringOf(c);

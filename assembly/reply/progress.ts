@@ -1,18 +1,18 @@
-// Life and progress: which connections are past half of their time, and what their send queues say.
+// Life and progress: which connections are past half of their timeout, and the state of their send queues.
 //
-// Invariant: a client is ended because it makes no progress only after the host has read its send queue twice, where
-// the host can read it and the time was long enough for that; a reading that shows progress moves the deadline on.
+// Invariant: a client is closed for lack of progress only after the embedder has read its send queue twice, if the
+// embedder can read it and the timeout was long enough for that. A reading that shows progress postpones the deadline.
 //
-// Life is a byte received, or bytes acknowledged: a write completes that has waited, or the kernel's send queue
-// shrinks. A write that the kernel takes at once proves nothing. `sent` counts the bytes of completed writes, so that
+// Signs of life are a received byte and acknowledged bytes: a write completes after it has waited, or the kernel's send
+// queue shrinks. A write that the kernel takes at once proves nothing. `sent` counts the bytes of completed writes, so
 //
 //   acknowledged = sent - queued
 //
-// holds but for what the kernel has taken of the outstanding write. That part only grows when bytes are acknowledged:
-// any difference between two readings of the same write is progress.
+// holds except for the part of the pending write that the kernel has taken. That part only grows when bytes are
+// acknowledged, so any difference between two readings during the same write is progress.
 //
-// A client's kernel acknowledges in steps: when its process has read a good part of the window, nothing before. So a
-// client whose kernel answers has the time that a step takes at SendRate, wherever a limit gives it less.
+// A client's kernel acknowledges in steps, after its process has read a good part of the window, and nothing before. So
+// a client whose kernel answers has the time that a step takes at SendRate, wherever a limit is shorter.
 
 import { Control, NONE, Param } from "../abi";
 import {
@@ -34,34 +34,36 @@ import { UNREAD_GRACE, enlist, isIdle } from "../state/room";
 import { session } from "../ring/subscription";
 import { arm } from "../state/timers";
 
-/** ms that a write must have waited for its completion to count as life: TLS completes each a little later. */
+/**
+ * ms that a write must have waited before its completion is a sign of life. TLS completes every write a little later.
+ */
 const WAITED: f64 = 100;
 
-/** Limits up to this many ms are too short for two readings of the queue: completions alone count. */
+/** Longest limit, in ms, that is too short for two readings of the queue. For such limits only completions count. */
 const SHORT: f64 = 1999;
 
-/** ms that the end of a connection waits for the readings that are missing. */
+/** ms by which the end of a connection is delayed for readings that are missing. */
 const LATE: f64 = 3000;
 
-/** Bytes received extend a closing handshake or a lingering close to so many times CloseTimeout. */
+/** Bytes received extend a closing handshake or a lingering close to at most this many times CloseTimeout. */
 const LINGERS: f64 = 15;
 
-/** The outstanding write completes, which the host has been told. */
+/** Records that the pending write has completed. */
 export function noteCompletion(c: Conn): void {
   if (engine.now - c.lastOut >= WAITED) c.lastAck = engine.now;
 }
 
-/** The last sign of life. */
+/** Returns the time of the last sign of life. */
 export function lastLife(c: Conn): f64 {
   return max(c.lastIn, c.lastAck);
 }
 
-/** True for a held WebSocket that is not read because a window's worth of its bytes is unparsed. */
+/** Returns true for a held WebSocket that is not read, because it has a whole window of unparsed bytes. */
 export function isStuffed(c: Conn): bool {
   return has(c, Flag.Held) && c.end - c.start >= paramU32(Param.WindowBytes);
 }
 
-/** ms of inbound silence after which a WebSocket is pinged; 0: it is not. */
+/** Returns the inbound silence, in ms, after which a WebSocket is pinged, 0 when it is not pinged. */
 export function pingEvery(c: Conn): f64 {
   if (paramU32(Param.SendPings) == 0) return 0;
   const every = param(Param.PingInterval);
@@ -69,73 +71,79 @@ export function pingEvery(c: Conn): f64 {
   return idle > 0 ? min(every, idle / 2) : every;
 }
 
-/** When the next ping of an open WebSocket is due; Infinity: one is waited for. */
+/** Returns the time of the next ping of an open WebSocket, Infinity while a pong is awaited. */
 export function pingAt(c: Conn): f64 {
   const every = pingEvery(c);
   if (every == 0 || c.pingBehind != 0 || has(c, Flag.PeerEnded)) return Infinity;
-  // While reading is paused no pong can arrive: pings go on for the sake of what is in between.
+  // While reading is paused no pong can arrive, but pings continue, to keep proxies on the path from timing out.
   if (has(c, Flag.Pinged) && session(c).idle != 0 && !isStuffed(c)) return Infinity;
   return max(c.lastIn, c.since) + every;
 }
 
-/** Since when an open WebSocket without a write outstanding is silent. */
+/**
+ * Returns the time since which an open WebSocket without a pending write is silent, Infinity when its silence does not
+ * count.
+ */
 function silentSince(c: Conn): f64 {
   if (session(c).idle == 0 || c.pingBehind != 0) return Infinity;
   if (has(c, Flag.Waiting | Flag.PeerEnded) || isStuffed(c)) return Infinity;
   if (pingEvery(c) == 0) return lastLife(c);
-  // A pong's time begins when its ping has left.
+  // The time of a pong begins when its ping has left.
   return has(c, Flag.Pinged) ? max(lastLife(c), c.since) : Infinity;
 }
 
-/** Since when a client that has been told the end is silent. */
+/** Returns the time since which a client is silent after our Close, or after the end of our side. */
 function lingersSince(c: Conn): f64 {
   const heard = min(c.lastIn, c.since + param(Param.CloseTimeout) * (LINGERS - 1));
   return max(max(c.since, c.lastAck), heard);
 }
 
-/** ms beyond the time that is announced: a request that the client sends at its end is still answered. */
+/** ms beyond the announced timeout, so that a request sent at its end is still answered. */
 const KEEP_ALIVE_EXTRA: f64 = 1000;
 
-/** Since when a connection between two requests is idle: not while its client reads the last answer. */
+/**
+ * Returns the time since which a connection is idle between two requests. While its client reads the last response it
+ * is not idle.
+ */
 function idleSince(c: Conn): f64 {
   return max(c.since, c.lastAck);
 }
 
-/** What `endsAt` found: when the connection is past half of the time that it has. */
+/** Second result of `endsAt`: the time at which the connection is past half of its timeout. */
 let halfAt: f64 = 0;
 
-/** True when a client may be reading what its kernel has acknowledged, before it shows a sign of life. */
+/** Returns true when a client may be reading bytes that its kernel has acknowledged, before it shows a sign of life. */
 function isReading(c: Conn): bool {
   if (c.watch != Watch.Alive) return false;
-  // A pong follows what the client's kernel held when it acknowledged the last byte.
+  // A pong follows the bytes that the client's kernel held when it acknowledged the last byte.
   return c.writing != 0 || c.queued != 0 || (c.state == State.Open && c.lastAck > c.lastIn);
 }
 
-/** When a client that has shown no progress since `since` has had its time. */
+/** Returns the end of the timeout of a client without progress since `since`. */
 function allow(c: Conn, since: f64, time: f64): f64 {
   if (time > SHORT) halfAt = min(halfAt, since + time / 2);
   return since + (isReading(c) ? max(time, stepTime()) : time);
 }
 
-/** When a client that reads is too slow: it is looked at `time` ms sooner. */
+/** Returns the deadline of a client that reads, by SendRate. The client is examined `time` ms earlier. */
 function paceUntil(c: Conn, time: f64): f64 {
   const due = slowOutAt(c);
   if (time > SHORT) halfAt = min(halfAt, due - time);
   return due;
 }
 
-/** When a connection ends if it makes no progress; Infinity for never. */
+/** Returns the time at which a connection ends if it makes no progress, Infinity for never. */
 function endsAt(c: Conn): f64 {
   halfAt = Infinity;
   let due: f64 = Infinity;
   if (c.writing != 0) {
     due = allow(c, c.lastOut, param(Param.WriteTimeout));
-    // It may have to make room before its own time is up.
+    // It may have to make room before its own timeout.
     if (engine.isCrowded != 0 && c.list == List.Unread) {
       halfAt = min(halfAt, c.lastOut + UNREAD_GRACE / 2);
     }
     due = min(due, paceUntil(c, param(Param.RateGrace)));
-    // The others are about clients that have been handed all.
+    // The other limits apply to clients that were handed all bytes.
     if (c.state != State.Linger) return due;
   }
   const isOver = c.state == State.Closing && c.replyHead == 0;
@@ -146,18 +154,18 @@ function endsAt(c: Conn): f64 {
     due = min(due, min(allow(c, lingersSince(c), time), paceUntil(c, time / 2)));
   } else if (c.replyHead == 0 && isIdle(c)) {
     const time = param(Param.KeepAliveTimeout) + KEEP_ALIVE_EXTRA;
-    // An answer that the kernel took at once is not waited for.
+    // A response that the kernel took at once is not waited for.
     due = min(due, c.lastAck < c.lastIn ? idleSince(c) + time : allow(c, idleSince(c), time));
   }
   return due;
 }
 
-/** True when the readings that a judgement needs are missing, and may still come. */
+/** Returns true when readings needed for a decision are missing and may still arrive. */
 function isUnread(c: Conn, due: f64): bool {
   return halfAt < due && c.watch < Watch.Known && engine.measures != 0 && engine.now < due + LATE;
 }
 
-/** When progress, or its absence, has to be looked at; Infinity for never. */
+/** Returns the time at which progress must be examined, Infinity for never. */
 export function progressAt(c: Conn): f64 {
   const due = endsAt(c);
   if (engine.measures == 0) return due;
@@ -165,7 +173,7 @@ export function progressAt(c: Conn): f64 {
   return isUnread(c, due) ? max(due, min(due + LATE, engine.now + 100)) : due;
 }
 
-/** True when a connection ends since it made no progress: its queue has been looked at. */
+/** Returns true when a connection ends because it made no progress, and its queue has been read. */
 export function isStuck(c: Conn): bool {
   const due = endsAt(c);
   return engine.now >= due && !isUnread(c, due);
@@ -173,7 +181,7 @@ export function isStuck(c: Conn): bool {
 
 // ---- readings of send queues ---------------------------------------------------------------------------
 
-/** 1: the host reads send queues; 0: it cannot, completions of writes alone are progress. */
+/** Sets whether the embedder reads send queues (1). If it cannot (0), only completed writes count as progress. */
 export function measures(can: u32): void {
   engine.measures = can;
 }
@@ -185,15 +193,18 @@ export function unwatch(c: Conn): void {
 }
 
 /**
- * True while bytes before a pong that is waited for are not acknowledged. The pong's time begins with the last of them,
- * so readings go on until then: the next ones, after half of the time, would be too late to see it.
+ * Returns true while bytes before an awaited pong are not acknowledged. The time of the pong begins with the last of
+ * them, so readings continue until then. The next ones, after half of the timeout, would be too late to see it.
  */
 function isDraining(c: Conn): bool {
   if (c.state != State.Open || c.watch == Watch.None || c.writing != 0) return false;
   return has(c, Flag.Pinged) && c.queued != 0;
 }
 
-/** Looks whether a connection is past half of its time. @returns true when the host is to read its queue from now on */
+/**
+ * Updates whether a connection is past half of its timeout. Returns true when the embedder must read its queue from now
+ * on.
+ */
 export function look(c: Conn): bool {
   endsAt(c);
   const isPast = engine.measures != 0 && (engine.now >= halfAt || isDraining(c));
@@ -204,7 +215,7 @@ export function look(c: Conn): bool {
   return true;
 }
 
-/** The next slot from `from` on whose connection's send queue is to be read; NONE: there is no other. */
+/** Returns the next slot from `from` on whose connection's send queue must be read, NONE when there is none. */
 export function watched(from: u32): u32 {
   for (let i = from; i < engine.allSlots; i++) {
     const c = at(i);
@@ -213,15 +224,15 @@ export function watched(from: u32): u32 {
   return NONE;
 }
 
-/** The kernel has taken a part of a write: readings from before cannot be compared with later ones. */
+/** Invalidates earlier readings, because the kernel has taken a part of a write. */
 export function forgetReading(c: Conn): void {
   if (c.watch != Watch.None) c.watch = Watch.Asked;
 }
 
 /**
- * Takes in a reading of a connection's send queue.
- * @param queued bytes that are not acknowledged; NONE: it cannot be read
- * @param answers 1: the client's kernel answers
+ * Records a reading of a connection's send queue.
+ * @param queued bytes that are not acknowledged, NONE when the queue cannot be read
+ * @param answers 1 when the client's kernel answers
  */
 export function acknowledged(slot: u32, generation: u32, queued: u32, answers: u32): void {
   takeTime();
@@ -232,7 +243,7 @@ export function acknowledged(slot: u32, generation: u32, queued: u32, answers: u
   if (queued == NONE) c.watch = Watch.Known;
   else if (isFirst) c.watch = Watch.Based;
   else c.watch = answers != 0 ? Watch.Alive : Watch.Known;
-  // It has less time.
+  // Its timeout is shorter now.
   if (wasAlive && c.watch != Watch.Alive) arm(c, engine.now);
   const before = c.acked;
   const waited = c.queued;
@@ -248,7 +259,8 @@ export function acknowledged(slot: u32, generation: u32, queued: u32, answers: u
     c.lastOut = engine.now;
     if (c.list == List.Unread) enlist(c, List.Unread);
   }
-  // Bytes that did not wait prove that the kernel is there, and nothing of the client.
+  // Bytes that were acknowledged without waiting prove that the kernel answers, but say nothing about the client's
+  // process.
   const didWait = c.writing != 0 || c.queued != 0 || c.state != State.Open || wasStalled;
   if (waited != 0 && didWait) c.lastAck = engine.now;
   look(c);

@@ -1,6 +1,6 @@
-// Answers to HTTP requests: refusals, whole answers, answers that stream, the 101 of an upgrade.
+// Responses to HTTP requests: refusals, whole responses, streamed responses, and the 101 of an upgrade.
 //
-// Invariant: a request that is out is answered once; then its connection goes on to the next, or ends.
+// Invariant: a pending request is answered once. Then its connection continues with the next request, or ends.
 
 import { Answer, CloseReason, Control, Method, Outcome, Param, Shut, Trait } from "../abi";
 import {
@@ -39,7 +39,7 @@ import { noBlock } from "../state/quota";
 import { putText } from "../kernel/text";
 import { putAccept } from "../parse/ws";
 
-/** Queues a head and a body; false when the reply pool is empty: the connection is ended then. */
+/** Queues a head and a body. When the reply pool is empty it ends the connection and returns false. */
 function queue(c: Conn, head: usize, headEnd: usize, body: usize, bodyLength: u32): bool {
   const headLength = (headEnd - head) as u32;
   if (!reserve(c, headLength + bodyLength, 0)) {
@@ -52,18 +52,18 @@ function queue(c: Conn, head: usize, headEnd: usize, body: usize, bodyLength: u3
   return true;
 }
 
-/** A refusal's head and body, its text and the 100 (Continue) are put together here. */
+/** Buffer for a refusal's head, body and text, and for 100 (Continue). */
 const SHORT = memory.data(1024, 16);
 
-/** Refuses a request: an answer with the reason's status, then the end. */
+/** Refuses a request: sends a response with the reason's status, then ends the connection. */
 export function refuse(c: Conn, reason: i32): void {
   if (has(c, Flag.Streaming)) {
-    // Its head is out: a body that breaks off says that something went wrong (RFC 9112 8).
+    // The head was sent already, so the reset shows that the body is incomplete (RFC 9112 8).
     kill(c, reason, Shut.Reset);
     return;
   }
   const status = closeStatus(reason);
-  // Whoever has not said who is asking, or cannot read it yet, is told nothing.
+  // Before its PROXY header has arrived, or TLS is established, a client receives no response.
   if (status == 0 || has(c, Flag.Proxied | Flag.Unsecured)) {
     kill(c, reason, Shut.Reset);
     return;
@@ -92,12 +92,12 @@ function putContinue(at: usize): usize {
   return putText(at, "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-/** Tells the client to send its body (RFC 9110 10.1.1). */
+/** Asks the client to send its body (RFC 9110 10.1.1). */
 export function sendContinue(c: Conn): void {
   queue(c, SHORT, putContinue(SHORT), 0, 0);
 }
 
-/** The host wants the body: the client is told to send it, unless it has begun, or its answer has. */
+/** Asks the client for its body, unless the body or the response has begun. */
 export function invite(c: Conn): void {
   if (!wantsContinue(c) || has(c, Flag.Continued)) return;
   c.flags |= Flag.Continued;
@@ -105,10 +105,9 @@ export function invite(c: Conn): void {
 }
 
 /**
- * An answer begins that comes piece by piece: the body of its request may be read while it goes on. When the
- * client waits to be asked for it, a 2xx asks now, since no 100 can follow; any other status says that it is
- * not wanted.
- * @returns false when the connection ends with this answer
+ * Prepares a streamed response, during which the body of its request may still be read. If the client waits for 100
+ * (Continue), a 2xx sends it first, because none can follow. Any other status means that the body is not wanted.
+ * @returns false when the connection ends with this response
  */
 function expectBody(c: Conn, status: u32): bool {
   if (!has(c, Flag.Upload) || !wantsContinue(c) || has(c, Flag.Continued)) return true;
@@ -117,9 +116,9 @@ function expectBody(c: Conn, status: u32): bool {
   return true;
 }
 
-/** How `putHead` is to speak of the connection, and whether it ends with this answer. */
+/** Returns `putHead`'s value of `persistent` for a response, 0 when the connection ends with it. */
 function persistence(c: Conn, flags: u32): u32 {
-  // A proxy may tunnel on the request alone: whatever follows an upgrade that is refused is not for this server.
+  // A proxy may start a tunnel at the request alone, so the bytes after a refused upgrade may not be for this server.
   const asks: u32 = Trait.UpgradeWebSocket | Trait.ConnectionUpgrade;
   if ((c.traits & asks) == asks) return 0;
   const limit = paramU32(Param.RequestsPerSocket);
@@ -128,23 +127,23 @@ function persistence(c: Conn, flags: u32): u32 {
   return c.minor == 0 ? 2 : 1;
 }
 
-/** As `persistence`, of a whole answer: with it the rest of a streamed body will not be read any more. */
+/** Returns the value of `persistence` for a whole response, after which the rest of a streamed body is not read. */
 function lastPersistence(c: Conn, flags: u32): u32 {
   return has(c, Flag.Upload) ? 0 : persistence(c, flags);
 }
 
-/** True for an answer without a body (RFC 9110 6.4.1; 205: 15.3.6). */
+/** Returns true for a response without a body (RFC 9110 6.4.1; 205: 15.3.6). */
 function isBare(c: Conn, status: u32): bool {
   return c.method == Method.HEAD || status == 204 || status == 205 || status == 304;
 }
 
-/** Bytes of the next request have come, and may lie there for a while: it counts as one that arrives. */
+/** Counts the next request as one that is arriving, because some of its bytes are there and may stay for a while. */
 export function awaitHead(c: Conn): void {
   enlist(c, List.Reading);
   rearm(c);
 }
 
-/** The request is answered: on to the next, or to the end. */
+/** Completes the pending request, and continues with the next one or ends the connection. */
 function finishRequest(c: Conn, persistent: bool): void {
   if (c.state == State.Dead) return;
   c.requests++;
@@ -164,20 +163,21 @@ function finishRequest(c: Conn, persistent: bool): void {
       finishWith(c, CloseReason.PeerClosed);
       return;
     }
-    // Until its answers have left. Before a write of them is outstanding no deadline comes nearer.
+    // The connection is unread until its responses have left. Before one of their writes is pending no deadline becomes
+    // earlier.
     c.lastOut = engine.now;
     enlist(c, List.Unread);
     if (c.writing != 0) rearm(c);
   } else if (!has(c, Flag.InWindow) || c.list != List.None) {
-    // What lies in the window is parsed at once, else retained.
+    // The bytes in the window are parsed at once, or else retained.
     awaitHead(c);
   }
 }
 
 /**
- * Answers the request that is out.
- * @param fieldsLength bytes of field records at the start of the scratch region, the body behind them
- * @returns Ok, Gone, or TooLarge when a field is refused (nothing is sent then)
+ * Answers the pending request.
+ * @param fieldsLength bytes of field records at the start of the scratch region, followed by the body
+ * @returns Ok, Gone, or TooLarge when a field is refused and nothing is sent
  */
 export function respond(
   slot: u32,
@@ -210,10 +210,11 @@ export function respond(
 }
 
 /**
- * Answers with `length` bytes of a body that the host holds.
- * @param body a number of this answer's own: from SLOT_LIMIT on its bytes are held for it alone, and count
- * @returns Ok (Control.Result: 1 when the host has to hold the body until its last row; 0: the answer has none), Full
- * (too many are held: it was refused), Gone, or TooLarge when a field is refused (nothing is sent then)
+ * Answers with `length` bytes of a body that the embedder holds.
+ * @param body number of the body; from SLOT_LIMIT on it is held for this response alone, and its bytes are counted
+ * @returns Ok, with 1 in Control.Result when the embedder must hold the body until its last row, or 0 when the response
+ * has no body. Full when too many bytes are held, and the request was refused. Gone, or TooLarge when a field is
+ * refused and nothing is sent
  */
 export function respondStatic(
   slot: u32,
@@ -256,8 +257,8 @@ export function respondStatic(
 }
 
 /**
- * Begins an answer that comes piece by piece. The request stays out until `streamEnd`.
- * @returns Ok, Gone, or TooLarge when a field is refused (nothing is sent then)
+ * Begins a streamed response. The request is pending until `streamEnd`.
+ * @returns Ok, Gone, or TooLarge when a field is refused and nothing is sent
  */
 export function streamBegin(
   slot: u32,
@@ -273,11 +274,11 @@ export function streamBegin(
   }
   const bare = isBare(c, status);
   const chunked = c.minor == 1;
-  // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+  // HTTP/1.0 has no chunks, so the end of the connection marks the end of the body.
   let persistent = chunked || bare ? persistence(c, flags) : 0;
   if (!expectBody(c, status)) persistent = 0;
   if (c.state != State.Request) return Outcome.Ok;
-  // Without a length a 205 would have the next answer for its body (RFC 9110 15.3.6).
+  // Without a length a client would take the next response for the body of a 205 (RFC 9110 15.3.6).
   let framing: u32 = chunked ? Framing.Chunked : Framing.None;
   if (status == 205) framing = Framing.Length;
   else if (status == 204 || status == 304) framing = Framing.None;
@@ -292,15 +293,15 @@ export function streamBegin(
   return Outcome.Ok;
 }
 
-/** The head of a chunk. */
+/** Buffer for the head of a chunk. */
 const CHUNK_HEAD = memory.data(16, 8);
 
 const HEX = memory.data<u8>([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 97, 98, 99, 100, 101, 102]);
 
 /**
- * Begins a piece of `length` bytes, at least 1; `sendBytes` follows until all are there, then `streamNext`.
- * @returns Ok; Full: nothing was queued, a Drain follows; Gone; TooLarge: this answer has no body, the piece
- * is dropped
+ * Begins a piece of `length` bytes, at least 1. Call `sendBytes` until all bytes are there, then `streamNext`.
+ * @returns Ok, Full (nothing was queued, and a Drain follows), Gone, or TooLarge (the response has no body, and the
+ * piece is dropped)
  */
 export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
   const c = live(slot, generation);
@@ -318,7 +319,7 @@ export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
   const room = head + length + (head == 0 ? 0 : 2);
   if (c.backlog > paramU32(Param.Backlog) || length > 0x7fffffff || !reserve(c, room, 0)) {
     c.flags |= Flag.WantDrain;
-    // With nothing queued of its own it waits for the pool; its write is tried again with the others'.
+    // With an empty queue of its own it waits for the pool, and retries together with the other connections.
     if (c.backlog == 0 && noBlock() == CloseReason.NoBuffer) engine.replyFull = 1;
     return Outcome.Full;
   }
@@ -328,7 +329,7 @@ export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
   return Outcome.Ok;
 }
 
-/** Ends a piece. */
+/** Ends a piece of a streamed response. */
 export function streamNext(slot: u32, generation: u32): void {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !has(c, Flag.Chunking)) return;
@@ -336,7 +337,7 @@ export function streamNext(slot: u32, generation: u32): void {
   write(CHUNK_HEAD, 2);
 }
 
-/** Ends an answer that came piece by piece: the connection goes on, or ends with it. */
+/** Ends a streamed response. The connection continues with the next request or ends. */
 export function streamEnd(slot: u32, generation: u32): u32 {
   takeTime();
   const c = live(slot, generation);
@@ -351,14 +352,14 @@ export function streamEnd(slot: u32, generation: u32): u32 {
   return Outcome.Ok;
 }
 
-/** No connection persists from now on: the server shuts down. */
+/** Starts the shutdown of the server. From now on no connection persists. */
 export function stop(): void {
   engine.stopping = 1;
 }
 
 /**
- * Ends an HTTP connection for a shutdown: an idle one at once, an unfinished request with 503. One that is
- * out is answered first.
+ * Ends an HTTP connection for a shutdown: an idle one at once, an unfinished request with 503. A pending request is
+ * answered first.
  */
 export function dismiss(slot: u32, generation: u32): void {
   takeTime();
@@ -371,11 +372,11 @@ export function dismiss(slot: u32, generation: u32): void {
 
 /**
  * Queues the 101 of an opening handshake (RFC 6455 4.2.2).
- * @returns Ok; Full when the reply pool is empty, TooLarge when a field is refused: nothing is queued then
+ * @returns Ok, Full when the reply pool is empty, or TooLarge when a field is refused. Only Ok queues anything
  */
 export function queueSwitch(c: Conn, fieldsLength: u32): u32 {
   const head = (engine.scratch + fieldsLength + 15) & ~15;
-  // RFC 9110 7.8: a 100 that is expected goes before a 101.
+  // RFC 9110 7.8: an expected 100 is sent before a 101.
   const isDue = wantsContinue(c) && !has(c, Flag.Continued);
   let at = putText(
     isDue ? putContinue(head) : head,
@@ -393,5 +394,5 @@ export function queueSwitch(c: Conn, fieldsLength: u32): u32 {
   return Outcome.Ok;
 }
 
-/** Bytes of scratch that an answer's head needs beside its fields and body. */
+/** Bytes of scratch that a response's head needs besides its fields and body. */
 export const HEAD_ROOM: u32 = HEAD_EXTRA + 256;

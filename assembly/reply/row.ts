@@ -1,8 +1,8 @@
-// What goes out next: one row of the write table for one client.
+// Chooses the next bytes to write for a client, as one row of the write table.
 //
-// Invariant: a client has at most one write outstanding. Its bytes go out in the order of the calls: the
-// ring up to the offset at which a reply was queued, then the reply. Between the pieces of one frame
-// nothing else goes; the pending pong goes between frames.
+// Invariant: a client has at most one pending write. Its bytes are sent in the order of the calls: the ring up to the
+// offset at which a reply was queued, then the reply. Nothing is sent between the pieces of one frame. The pending pong
+// is sent between frames.
 
 import {
   Control,
@@ -34,11 +34,14 @@ import {
 import { address, frame, lengthIn, offsetIn, ringOf, runLast } from "../ring/ring";
 import { session } from "../ring/subscription";
 
-/** Pieces below this do not deserve a write of their own when another follows. */
+/**
+ * Pieces below this size, in bytes, are gathered with the next ones, because a write of their own costs more than the
+ * copy.
+ */
 const GATHER_PIECE: u32 = 512;
 const GATHER_BYTES: u32 = 4096;
 
-// The piece that `choose` found, and whether a run of the ring is due: what `look` or `takeDue` said.
+// The piece that `choose` found, and whether a run of the ring is due, as `look` or `takeDue` returned.
 let kind: u32 = 0;
 let from: usize = 0;
 let length: u32 = 0;
@@ -47,13 +50,13 @@ let last: u32 = 0;
 let isPong: bool = false;
 let isDue: bool = false;
 
-/** Finds the next piece of a client's bytes; false when it has none. `runBytes` limits it. */
+/** Finds the next piece of a client's bytes, at most `runBytes`. Returns false when there is none. */
 function peek(c: Conn, runBytes: u32): bool {
   isDue = isWebSocket(c) && look(c);
   return choose(c, runBytes);
 }
 
-/** As `peek`, when the run that is due has been looked for. */
+/** Finds the next piece like `peek`, after `look` or `takeDue` has been called for the due run. */
 function choose(c: Conn, runBytes: u32): bool {
   isPong = false;
   body = 0;
@@ -91,13 +94,13 @@ function choose(c: Conn, runBytes: u32): bool {
   return true;
 }
 
-/** Takes the piece of the ring that was chosen, and what touches it: `limit` bytes at most. */
+/** Takes the chosen piece of the ring and the bytes adjacent to it, at most `limit` bytes. */
 function takeRing(c: Conn, limit: u32, whole: bool): void {
   isDue = takeDue(c, limit, whole);
   length = taken;
 }
 
-/** True when something may follow the piece at hand. */
+/** Returns true when another piece may follow the current one. */
 function follows(c: Conn): bool {
   if (kind == RowKind.Static) return false;
   if (isDue) return true;
@@ -105,15 +108,15 @@ function follows(c: Conn): bool {
   return c.replyHead != 0;
 }
 
-/** Notes whether the reply block that goes out leaves its frame unfinished. */
+/** Records whether the reply block that is being sent leaves its frame unfinished. */
 function markReply(c: Conn, b: Block, n: u32): void {
   if (b.flags & BlockFlag.Continued || b.start + n < b.end) c.flags |= Flag.MidReply;
   else c.flags &= ~Flag.MidReply;
 }
 
 /**
- * Copies small pieces that do not touch into one block, and hands that over. The first is the piece at hand;
- * one of the ring has been taken already.
+ * Copies small pieces that are not adjacent into one block, which becomes the row. The first piece is the current one.
+ * If that is from the ring it has been taken already.
  */
 function gather(c: Conn, runBytes: u32): bool {
   const b = takeBlock(c, GATHER_BYTES - BLOCK_HEADER, 0);
@@ -155,10 +158,10 @@ function isRing(row: u32): bool {
   return row == RowKind.Ring || row == RowKind.DeflateRing;
 }
 
-/** Adds the client's next row to the table; false when it has nothing to write or a write is outstanding. */
+/** Adds the client's next row to the table. Returns false when it has nothing to write or a write is pending. */
 export function nextRow(c: Conn, runBytes: u32): bool {
   if (c.writing != 0 || !peek(c, runBytes)) return false;
-  // What it needs changes: it is placed anew when the row is settled.
+  // Its range changes, so it leaves the treap and is inserted again when the row is settled.
   if (isWebSocket(c)) remove(c);
   if (isRing(kind)) takeRing(c, runBytes, false);
   if (length >= GATHER_PIECE || !follows(c) || !gather(c, runBytes)) {
@@ -173,7 +176,7 @@ export function nextRow(c: Conn, runBytes: u32): bool {
   return true;
 }
 
-/** Adds a row for the piece at hand. */
+/** Adds a row for the current piece. */
 function putRow(c: Conn): void {
   c.writing = kind as u8;
   c.writingBytes = length;
@@ -192,11 +195,11 @@ function putRow(c: Conn): void {
 
 // ---- the common case: a client that has had everything, and new broadcasts that are one run ------------------
 
-/** What a client has that is given more than new broadcasts, or is owed more than to be told of none. */
+/** Flags of a client that receives more than new broadcasts, or waits for a Drain. */
 const BUSY: u32 =
   Flag.CastDue | Flag.MidFrame | Flag.Ordered | Flag.CloseQueued | Flag.WantDrain | Flag.Clogged;
 
-/** True for an open WebSocket to which nothing is due. */
+/** Returns true for an open WebSocket to which nothing is due. */
 export function isQuiet(c: Conn): bool {
   return (c.flags & BUSY) == 0 && (c.replyHead | c.pong | session(c).due) == 0;
 }
@@ -204,13 +207,13 @@ export function isQuiet(c: Conn): bool {
 let castLast: u64 = 0;
 let isOneRun: bool = false;
 
-/** Readies `castRow` for the broadcasts from `engine.castFirst` to `until`. */
+/** Prepares `castRow` for the broadcasts from `engine.castFirst` to `until`. */
 export function beginCast(until: u64): void {
   castLast = until;
   isOneRun = runLast(engine.castFirst) == until && frame(engine.castFirst).exceptGeneration == 0;
 }
 
-/** Adds the row of a client to which new broadcasts alone are due; false when it is not as simple as that. */
+/** Adds the row of a client to which only new broadcasts are due. Returns false when the case is not that simple. */
 export function castRow(c: Conn, runBytes: u32): bool {
   const first = engine.castFirst;
   if (!isOneRun || c.writing != 0 || c.sequence > first || !isQuiet(c)) return false;
@@ -231,7 +234,7 @@ export function castRow(c: Conn, runBytes: u32): bool {
   return true;
 }
 
-/** The write of a client that is quiet, a run of the ring, is through. Returns its bytes, 0 for another client. */
+/** Completes the write of a quiet client, a run of the ring. Returns its bytes, 0 for any other client. */
 export function completeQuiet(c: Conn): u32 {
   if (!isRing(c.writing) || c.state != State.Open || !isQuiet(c)) return 0;
   const bytes = c.writingBytes;
@@ -242,7 +245,7 @@ export function completeQuiet(c: Conn): u32 {
   return bytes;
 }
 
-/** The outstanding write is through: the transport lets go of its memory. */
+/** Completes the pending write, whose memory the transport has released. */
 export function complete(c: Conn): void {
   c.lastOut = engine.now;
   c.sent += c.writingBytes;
@@ -257,7 +260,7 @@ export function complete(c: Conn): void {
   c.writingBytes = 0;
 }
 
-/** True when a client has bytes that `nextRow` would hand over. */
+/** Returns true when a client has bytes that `nextRow` would hand over. */
 export function hasMore(c: Conn): bool {
   return peek(c, 0xffffffff);
 }

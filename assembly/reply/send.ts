@@ -1,4 +1,4 @@
-// What one WebSocket alone is sent: messages, pings, pongs, and the closing handshake.
+// Frames for a single WebSocket: messages, pings, pongs, and the closing handshake.
 //
 // Invariant: a message is queued whole or not at all, and nothing follows a Close.
 
@@ -20,12 +20,12 @@ import { Opcode } from "../parse/ws";
 
 const HEADER = memory.data(16, 8);
 
-/** Bytes of a `sendBegin` still to be written. */
+/** Bytes of the current `sendBegin` that are still to be written. */
 let sendLeft: u32 = 0;
 
 /**
- * Starts a message of `length` bytes for one client; `sendBytes` follows until all are there, at once.
- * @returns Ok, Gone, Full (a Drain follows)
+ * Starts a message of `length` bytes for one client. Call `sendBytes` at once until all bytes are there.
+ * @returns Ok, Gone, or Full (a Drain follows)
  */
 export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): u32 {
   const c = live(slot, generation);
@@ -39,7 +39,7 @@ export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): 
   // Checked before the sum, which must not wrap.
   if (length > 0x7fffffff || !reserve(c, header + length, ringOf(c).committed)) {
     c.flags |= Flag.WantDrain;
-    // Where the address holds too much, Drain is owed when it holds less.
+    // When the address is over its quota, Drain follows when it holds less.
     if (noBlock() == CloseReason.NoBuffer) engine.replyFull = 1;
     add(Control.MessagesRefused, 1);
     return Outcome.Full;
@@ -52,7 +52,7 @@ export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): 
   return Outcome.Ok;
 }
 
-/** `sendBytes` will bring this many bytes. */
+/** Announces that `sendBytes` will write this many bytes. */
 export function announce(length: u32): void {
   sendLeft = length;
 }
@@ -64,22 +64,22 @@ export function sendBytes(from: usize, length: u32): void {
 }
 
 /**
- * Goes on checking UTF-8: for messages the host inflated.
- * @param state 0 at the start of a text, then what the call before returned
- * @returns 0 at the end of a valid text; all ones: not valid
+ * Continues the UTF-8 check of a message that the embedder inflated.
+ * @param state 0 at the start of a text, then the result of the previous call
+ * @returns 0 at the end of a valid text, all ones when it is invalid
  */
 export function checkUtf8(from: usize, length: u32, state: u32): u32 {
   return validate(from, length, state);
 }
 
-/** A whole data message. */
+/** Sends a whole data message. */
 export function send(slot: u32, generation: u32, flags: u32, from: usize, length: u32): u32 {
   const outcome = sendBegin(slot, generation, firstByte(flags), length);
   if (outcome == Outcome.Ok) sendBytes(from, length);
   return outcome;
 }
 
-/** A ping with at most 125 bytes (RFC 6455 5.5.2). */
+/** Sends a ping with at most 125 bytes (RFC 6455 5.5.2). */
 export function ping(slot: u32, generation: u32, from: usize, length: u32): u32 {
   if (length > 125) return Outcome.Invalid;
   const outcome = sendBegin(slot, generation, 0x80 | Opcode.Ping, length);
@@ -87,7 +87,7 @@ export function ping(slot: u32, generation: u32, from: usize, length: u32): u32 
   return outcome;
 }
 
-/** Pings a client that has been silent, if there is room for it; else it is tried again later. */
+/** Pings a silent client if there is room for it, else tries again later. */
 export function pingSilent(c: Conn): void {
   c.since = engine.now;
   if (!reserve(c, 2, ringOf(c).committed)) return;
@@ -98,11 +98,11 @@ export function pingSilent(c: Conn): void {
   markDirty(c);
 }
 
-/** Queues a Close frame; nothing follows it. */
+/** Queues a Close frame, after which nothing is queued. */
 function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
   const length: u32 = code == 1005 ? 0 : 2 + textLength;
   if (c.pong != 0) {
-    // Nothing follows a Close: the pong that is pending goes before it.
+    // Nothing follows a Close, so the pending pong is queued before it.
     const pong = block(c.pong);
     const bytes = pong.end - pong.start;
     if (reserve(c, bytes, ringOf(c).committed)) write(changetype<usize>(pong) + pong.start, bytes);
@@ -119,7 +119,7 @@ function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
   return true;
 }
 
-/** Nothing more is queued for a WebSocket: it leaves its topics and the list of open ones. */
+/** Stops queueing for a WebSocket. It leaves its topics and the list of open ones. */
 export function depart(c: Conn): void {
   c.flags |= Flag.CloseQueued;
   retire(c);
@@ -127,7 +127,7 @@ export function depart(c: Conn): void {
   markDirty(c);
 }
 
-/** Fails a WebSocket (RFC 6455 7.1.7): a Close frame with the reason's code and text, then the end. */
+/** Fails a WebSocket (RFC 6455 7.1.7): sends a Close frame with the reason's code and text, then ends it. */
 export function fail(c: Conn, reason: i32): void {
   const code = closeCode(reason);
   if (c.state == State.Closing) {
@@ -142,7 +142,7 @@ export function fail(c: Conn, reason: i32): void {
   finishWith(c, reason);
 }
 
-/** Starts the closing handshake (RFC 6455 7.1.2); the text stands at `text`. */
+/** Starts the closing handshake (RFC 6455 7.1.2). `text` is the address of the Close frame's text. */
 export function close(
   slot: u32,
   generation: u32,
@@ -166,7 +166,7 @@ export function close(
   return Outcome.Ok;
 }
 
-/** The peer's Close frame arrived, with a valid payload. */
+/** Answers the peer's Close frame, whose payload is valid. */
 export function answerClose(c: Conn, code: u32): void {
   c.flags |= Flag.CloseSeen;
   c.closeCode = code as u16;
@@ -174,7 +174,7 @@ export function answerClose(c: Conn, code: u32): void {
     finishWith(c, c.reason);
     return;
   }
-  // RFC 6455 5.5.1: the code received is echoed.
+  // RFC 6455 5.5.1: the received code is echoed.
   if (!queueClose(c, code, 0, 0)) {
     kill(c, noBlock(), Shut.Reset);
     return;
@@ -182,12 +182,15 @@ export function answerClose(c: Conn, code: u32): void {
   finishWith(c, CloseReason.PeerClosed);
 }
 
-/** Bytes of a client's queue up to which each ping gets its pong. */
+/**
+ * Bytes of a client's queue up to which each ping gets its own pong. Beyond them only the newest is answered, so that a
+ * client that pings without reading cannot fill the pool.
+ */
 const PONG_BACKLOG: u32 = 8192;
 
 /**
- * Queues the pong to a ping. A client that reads gets one for each; one that does not, or is behind in the
- * ring, gets the newest alone, ahead of what it is behind with (RFC 6455 5.5.3).
+ * Queues the pong to a ping. A client that reads receives one for each ping. A client that does not read, or lags in
+ * the ring, receives only the newest, ahead of its backlog (RFC 6455 5.5.3).
  */
 export function queuePong(c: Conn, payload: usize, length: u32): void {
   if (has(c, Flag.CloseQueued)) return;
