@@ -1,4 +1,4 @@
-// Accepts connections: takes a slot, counts the client's address, makes room where none is left.
+// Accepts connections: takes a slot, counts the client's address, and makes room when no slot is free.
 //
 // Invariant: a connection is counted under one address from `accept`, or `setAddress`, until its slot is free.
 
@@ -15,7 +15,7 @@ import { Flag, State, add, engine, isWebSocket, setControl, takeTime } from "../
 import { enlist, findVictim, noteCrowd, victimReason } from "../state/room";
 import { live, takeHttp } from "../state/slots";
 
-/** Where the host leaves the text of an address: 64 bytes. */
+/** Returns the address of 64 bytes in which the embedder stores the text of an address. */
 export function addressText(): usize {
   return ADDRESS_TEXT;
 }
@@ -30,12 +30,12 @@ export function decline(reason: i32): u32 {
 }
 
 /**
- * A connection was accepted.
- * @param addressLength bytes of the peer's address, at `addressText`; 0: it is counted under none
+ * Takes a slot for a connection that was accepted.
+ * @param addressLength length in bytes of the peer's address at `addressText`; 0 to count it under no address
  * @param flags bits of Arrival
- * @returns its slot (generation in Control.Generation), or NONE. Then Control.Result is the reason for which it
- * is refused, and counted (NoRoom: all slots are taken, answer 503), or 0: one was ended to make room. Act on the
- * events, call again.
+ * @returns the slot, with its generation in Control.Generation, or NONE. For NONE, Control.Result is the reason why the
+ * connection is refused and counted (NoRoom: all slots are in use, answer 503). It is 0 when another connection was
+ * ended to make room. Then handle the events and call again
  */
 export function accept(addressLength: u32, flags: u32): u32 {
   takeTime();
@@ -49,7 +49,7 @@ export function accept(addressLength: u32, flags: u32): u32 {
     const victim = findVictim();
     if (changetype<usize>(victim) == 0) return decline(CloseReason.NoRoom);
     if (victim.state != State.Linger) add(Control.Evicted, 1);
-    // What one that has been answered has not read yet, the kernel still sends.
+    // The kernel still sends the bytes of a served connection that its client has not read yet.
     const isServed = victim.list == List.Linger || victim.list == List.Idle;
     kill(victim, victimReason, isServed ? Shut.Destroy : Shut.Reset);
     return NONE;
@@ -71,17 +71,17 @@ export function accept(addressLength: u32, flags: u32): u32 {
   return c.slot;
 }
 
-/** TLS is established: the bytes that are fed from now on are a request's. */
+/** Records that TLS is established. The bytes fed from now on belong to requests. */
 export function secured(slot: u32, generation: u32): void {
   const c = live(slot, generation);
   if (changetype<usize>(c) != 0) c.flags &= ~Flag.Unsecured;
 }
 
 /**
- * Counts an HTTP connection under the address of its client, which the host has found out.
- * @param addressLength bytes of it, at `addressText`; for what is no address it is counted under none
- * @returns Ok; Full: there are as many of it as there may be, and the request is refused, or, when none is
- * out, the connection reset; Gone
+ * Counts an HTTP connection under its client's address, when the embedder has learned it.
+ * @param addressLength length in bytes of the address at `addressText`; for an invalid address nothing changes
+ * @returns Ok or Gone. Full when the address has reached its limit: a pending request is refused, and without one the
+ * connection is reset
  */
 export function setAddress(slot: u32, generation: u32, addressLength: u32): u32 {
   takeTime();

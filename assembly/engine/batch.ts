@@ -1,6 +1,6 @@
-// Publishes records of the inbox, as many as one turn may take.
+// Publishes as many records of the inbox as one turn may take.
 //
-// Invariant: records are published in their order; the first one that finds no room stops the batch.
+// Invariant: records are published in their order. The first one that finds no room stops the batch.
 
 import {
   CloseReason,
@@ -35,17 +35,17 @@ import {
 } from "../state/records";
 import { live } from "../state/slots";
 
-/** True when a message should be compressed, by the host, for one of `count` clients. */
+/** Returns true when the embedder should compress a message, for one of `count` clients. */
 function isWorthDeflating(count: u32, flags: u32, length: u32): bool {
   return count != 0 && !(flags & FrameFlag.Plain) && length >= paramU32(Param.DeflateThreshold);
 }
 
-/** 1 for a client that takes compressed messages, with whatever window. */
+/** Returns 1 for a client that accepts compressed messages, whatever its window. */
 function takesDeflate(c: Conn): u32 {
   return changetype<usize>(c) != 0 && has(c, Flag.Deflates) ? 1 : 0;
 }
 
-/** A publication to a topic: one byte of length, the name, the message. */
+/** Publishes a record to a topic. Its payload is one byte of length, the topic's name, the message. */
 function publishRecord(flags: u32, at: usize, length: u32, slot: u32, generation: u32): u32 {
   const nameLength: u32 = length == 0 ? 0 : load<u8>(at);
   if (nameLength + 1 > length) return Outcome.Ok;
@@ -57,9 +57,9 @@ function publishRecord(flags: u32, at: usize, length: u32, slot: u32, generation
 }
 
 /**
- * Carries out the records of a batch at the start of the scratch region.
- * @returns bytes of the records that are done; Control.Result holds the Outcome that stopped it (Ok at the
- * end of the batch). After Evicted and Flush: act, then call again with the rest.
+ * Processes the records of a batch at the start of the scratch region.
+ * @returns bytes of the records that are done. Control.Result is the Outcome that stopped the batch, Ok at its end.
+ * After Evicted and Flush, act on them and call again with the rest
  */
 export function drain(from: u32, to: u32): u32 {
   takeTime();
@@ -84,7 +84,7 @@ export function drain(from: u32, to: u32): u32 {
         outcome = publishRecord(flags, payload, length, slot, generation);
         break;
       case RecordKind.Subscribe:
-        // A table is full: the host tells the application, and goes on behind the record.
+        // When a table is full, the embedder notifies the application and continues after the record.
         outcome = subscribe(slot, generation, payload, length);
         if (outcome != Outcome.Full) outcome = Outcome.Ok;
         break;
@@ -95,7 +95,7 @@ export function drain(from: u32, to: u32): u32 {
         if (isWorthDeflating(takesDeflate(live(slot, generation)), flags, length))
           outcome = Outcome.Compress;
         else if (send(slot, generation, flags, payload, length) == Outcome.Full) {
-          // It was accepted: the client ends, so that no message is missing among the others.
+          // The application's `send(id)` has accepted it, so the client is closed instead of missing one message.
           // mutant send-hole: ;
           fail(live(slot, generation), CloseReason.SendOverrun);
         }

@@ -1,8 +1,8 @@
-// Pooled receive buffers: where a connection keeps what it cannot parse yet.
+// Pooled receive buffers, where a connection keeps bytes that cannot be parsed yet.
 //
 // Invariant: an idle connection owns no buffer.
 //
-//   HTTP        buffer  | head table | head, body, what follows |      start … end, after the table
+//   HTTP        buffer  | head table | head, body, next head |         start … end, after the table
 //   WebSocket   buffer  | message so far | unparsed |              0 … message, start … end
 
 import { HEADER_ENTRY_BYTES } from "../abi";
@@ -12,10 +12,13 @@ import { countBuffer, isReceiveFull } from "../state/quota";
 import { Conn, Flag, State, engine, has, isWebSocket, receivePool } from "../state/records";
 import { at, dataOf } from "../state/slots";
 
-/** All bits are taken. Of a WebSocket, Asking says: its messages are handled elsewhere, what ends it waits for that. */
+/**
+ * All bits of `Flag` are in use, so a WebSocket uses Asking for this: its messages are handled elsewhere, and a Close,
+ * a fault or the peer's end waits for them.
+ */
 export const RELAYED: i32 = Flag.Asking;
 
-/** Queues a connection for a buffer: first come, first served. */
+/** Queues a connection for a buffer, in order of arrival. */
 function waitForBuffer(c: Conn, order: u32): void {
   c.waitOrder = order as u8;
   if (has(c, Flag.Waiting)) return;
@@ -30,8 +33,8 @@ function waitForBuffer(c: Conn, order: u32): void {
 }
 
 /**
- * Sees to it that the buffer holds `bytes`, moving the `used` ones over when it has to be another.
- * @returns false when none is free: the connection waits then
+ * Ensures that the buffer holds `bytes`. If a larger buffer is needed, the first `used` bytes are moved to it.
+ * @returns false when no buffer is free, and the connection waits for one
  */
 export function ensure(c: Conn, used: u32, bytes: u32): bool {
   if (c.buffer != 0 && blockBytes(receivePool, c.order) >= bytes) return true;
@@ -57,7 +60,7 @@ export function tableOf(c: Conn): usize {
   return has(c, Flag.InWindow) ? engine.headTable : (c.buffer as usize);
 }
 
-/** Sets the addresses the host reads a request by. */
+/** Sets the addresses by which the embedder reads a request. */
 export function locate(c: Conn): void {
   c.head = (dataOf(c) + c.start) as u32;
   c.table = tableOf(c) as u32;
@@ -78,12 +81,12 @@ export function keepHttp(c: Conn): bool {
   return true;
 }
 
-/** Moves the WebSocket bytes in the window behind the message in the pooled buffer. */
+/** Moves the WebSocket bytes in the window to the pooled buffer, after the message in it. */
 export function keepFrames(c: Conn): bool {
   const length = engine.sourceEnd - engine.source;
   let from = max(c.message, c.end);
   if (c.start > c.message && c.buffer != 0 && from + length > blockBytes(receivePool, c.order)) {
-    // The bytes before the unparsed ones have been handled: their room is used before a larger block is taken.
+    // The bytes before the unparsed ones have been handled, so their room is reused before a larger block is taken.
     const buffer = c.buffer as usize;
     memory.copy(buffer + c.message, buffer + c.start, c.end - c.start);
     c.end = c.message + c.end - c.start;
@@ -99,7 +102,7 @@ export function keepFrames(c: Conn): bool {
   return true;
 }
 
-/** Gives the unparsed bytes in the window back to the host: no buffer was free. Returns how many. */
+/** Returns the unparsed bytes in the window to the embedder, because no buffer was free. Returns how many. */
 export function handBack(c: Conn): u32 {
   const left = isWebSocket(c) ? engine.sourceEnd - engine.source : c.end - c.start;
   c.flags &= ~Flag.InWindow;
@@ -111,7 +114,7 @@ export function handBack(c: Conn): u32 {
   }
   const window = engine.window as u32;
   if (engine.source >= window) return left;
-  // A cut head that was put in front of the window goes back behind the message.
+  // An incomplete head that was moved before the window returns to its place after the message.
   const kept = window - engine.source;
   memory.copy((c.buffer as usize) + c.message, engine.source as usize, kept);
   c.start = c.message;
@@ -119,7 +122,7 @@ export function handBack(c: Conn): u32 {
   return left - kept;
 }
 
-/** Unparsed bytes of a connection. */
+/** Returns the number of a connection's unparsed bytes. */
 export function leftover(c: Conn): u32 {
   if (c.state == State.Dead || c.state == State.Finishing || c.state == State.Linger) return 0;
   if (isWebSocket(c)) {

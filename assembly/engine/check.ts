@@ -1,4 +1,4 @@
-// The invariants of the whole engine, as a function for tests: one function for each kind of record.
+// The invariants of the whole engine as a function for tests, with one function for each kind of record.
 
 import { Control, Param, RowKind, Rule } from "../abi";
 import { NEVER, dueOffset, dueSequence } from "../ring/cursor";
@@ -29,7 +29,7 @@ function same(rule: u32, found: u32, expected: u32): u32 {
   return found == expected ? Rule.Ok : broken(rule, 0, found as f64, expected as f64);
 }
 
-/** Checks the queue of connections that wait for a buffer, and the bytes that handlers have not returned. */
+/** Checks the queue of connections that wait for a buffer, and the bytes returned to the embedder. */
 function checkQueue(): u32 {
   let waiting: u32 = 0;
   let returned: u32 = 0;
@@ -51,7 +51,7 @@ function checkQueue(): u32 {
   return same(Rule.WaitQueue, engine.waitTail, back);
 }
 
-/** Checks what holds for each slot in use, also of a connection that has ended. */
+/** Checks the rules for each slot in use, including those of connections that have ended. */
 function checkConn(c: Conn): u32 {
   const i = c.slot;
   const held = heldReply(c);
@@ -103,14 +103,14 @@ function checkRing(): u32 {
   if (unflushed > (plain.capacity as u64))
     return broken(Rule.UnflushedInRing, 0, unflushed as f64, plain.capacity as f64);
   if (engine.sequence == engine.firstSequence) return Rule.Ok;
-  // Each frame begins where the one before ends, or at the start of a lap.
+  // Each frame begins at the end of the one before, or at the start of a lap.
   const last = frame(engine.sequence - 1);
   const end = last.offset + (last.length as u64);
   if (end != plain.committed) return broken(Rule.LastFrame, 0, end as f64, plain.committed as f64);
   return Rule.Ok;
 }
 
-/** Checks gauges, pools and lists against what the connections add up to. */
+/** Checks gauges, pools and lists against the sums over all connections. */
 function checkTotals(): u32 {
   let open: u32 = 0;
   let ordered: u32 = 0;
@@ -148,9 +148,9 @@ function checkTotals(): u32 {
 }
 
 /**
- * Checks what must always hold; for tests, after each step. The slot, topic or address, the value found and the value
- * expected are in Control.CheckAt, CheckFound and CheckExpected.
- * @returns Rule.Ok, or the first Rule that does not hold
+ * Checks all invariants; for tests, after each step. The slot, topic or address, the value found and the value expected
+ * are in Control.CheckAt, CheckFound and CheckExpected.
+ * @returns Rule.Ok, or the first Rule that is broken
  */
 export function check(): u32 {
   for (let i: u32 = 0; i < engine.allSlots; i++) {

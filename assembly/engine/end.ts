@@ -1,4 +1,4 @@
-// Ends of connections as the embedder or the peer asks for them, and the limits of a single connection.
+// Ends connections on request of the embedder or the peer, and sets the limits of a single connection.
 //
 // Invariant: a call for a slot whose generation has changed does nothing.
 
@@ -16,7 +16,7 @@ import { Flag, State, engine, has, isWebSocket, takeTime } from "../state/record
 import { enlist } from "../state/room";
 import { live } from "../state/slots";
 
-/** Fails a WebSocket that is open, refuses an HTTP request that is out; for the host's own errors. */
+/** Fails an open WebSocket or refuses a pending HTTP request, for the embedder's own errors. */
 export function abandon(slot: u32, generation: u32, reason: i32): u32 {
   takeTime();
   takeEvents();
@@ -30,7 +30,7 @@ export function abandon(slot: u32, generation: u32, reason: i32): u32 {
   }
   return Outcome.Ok;
 }
-/** The peer ended its side (FIN). What it asked for before is still answered. Call `resume` after it. */
+/** Records that the peer ended its side (FIN). Its earlier requests are still answered. Call `resume` after it. */
 export function peerEnded(slot: u32, generation: u32): void {
   takeTime();
   takeEvents();
@@ -54,7 +54,7 @@ export function peerEnded(slot: u32, generation: u32): void {
       break;
     case State.Open:
     case State.Closing:
-      // What it sent before comes first, for as long as a closing handshake may take. `resume` ends it.
+      // The bytes that it sent before are handled first, for at most the time of a closing handshake. `resume` ends it.
       if (c.state == State.Open) c.since = engine.now;
       rearm(c);
       break;
@@ -63,7 +63,10 @@ export function peerEnded(slot: u32, generation: u32): void {
   }
 }
 
-/** The transport lost the connection, or the host ends it. @returns Ok, Gone, Invalid */
+/**
+ * Ends a connection that the transport lost, or that the embedder closes.
+ * @returns Ok, Gone, Invalid
+ */
 export function terminate(slot: u32, generation: u32, reason: i32): u32 {
   takeTime();
   takeEvents();
@@ -76,8 +79,8 @@ export function terminate(slot: u32, generation: u32, reason: i32): u32 {
 }
 
 /**
- * Gives one WebSocket limits of its own.
- * @param idle ms of inbound silence, 0 for no limit @param payload bytes of an inbound message
+ * Sets the limits of a single WebSocket.
+ * @param idle idle timeout in ms, 0 for no limit @param payload longest inbound message in bytes
  */
 export function limit(slot: u32, generation: u32, idle: u32, payload: u32): void {
   const c = live(slot, generation);

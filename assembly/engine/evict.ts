@@ -1,4 +1,4 @@
-// Makes room for a publication: waits for readers that make progress, or evicts the ones furthest behind.
+// Makes room for a publication: waits for readers that make progress, or evicts the readers with the largest lag.
 //
 // Invariant: bytes of the ring are overwritten only after each reader that still needs them has been evicted.
 
@@ -13,7 +13,7 @@ function evictReader(c: Conn): void {
   kill(c, CloseReason.WsClientTooSlow, Shut.Reset);
 }
 
-/** True when more than half of a ring's readers are over half a ring behind. */
+/** Returns true when more than half of a ring's readers lag by more than half a ring. */
 function areManyBehind(ring: Ring, tail: u64): bool {
   const readers = ring.index == 0 ? engine.openCount - engine.deflateCount : engine.deflateCount;
   const half = (ring.capacity >> 1) as u64;
@@ -21,19 +21,23 @@ function areManyBehind(ring: Ring, tail: u64): bool {
   return behind * 2 > readers;
 }
 
-/** ms that count between two tries to publish: a producer that does not try again at once waits for nobody. */
+/**
+ * Most ms that count between two tries to publish. A producer that tries again later than that does not use up the
+ * budget, because meanwhile it waits for no reader.
+ */
 const TRY_LIMIT: f64 = 100;
 
-/** Adds the time since the last try to what the publisher has waited. */
+/** Adds the time since the last try to the time that the publisher has waited. */
 function countWait(): void {
   if (engine.triedAt != 0) engine.waited += min(engine.now - engine.triedAt, TRY_LIMIT);
   engine.triedAt = 0;
 }
 
 /**
- * Takes from the budget of time that the publisher waits for readers: SlowGrace for all of them together, renewed by
- * each half ring, or half index, that is published; twice as much while the publisher is too fast for the many.
- * @returns false when it is used up
+ * Takes time from the budget for which the publisher waits for readers. It is SlowGrace for all readers together,
+ * renewed by each half ring, or half index, that is published. It is twice as much while the publisher is too fast for
+ * most readers.
+ * @returns false when the budget is used up
  */
 function mayWait(ring: Ring, tail: u64): bool {
   const grace = param(Param.SlowGrace);
@@ -44,9 +48,9 @@ function mayWait(ring: Ring, tail: u64): bool {
 }
 
 /**
- * Renews the budget when a record that ends at `tail` reaches half a ring, or half of the index, beyond where it was
- * renewed; once for each record. A reader that is lapped on a budget that was used up before was more than half a ring
- * behind then.
+ * Renews the budget when a record that ends at `tail` reaches half a ring, or half of the index, beyond the last
+ * renewal, once for each record. So a reader that is lapped on a budget used up before was more than half a ring behind
+ * at that time.
  */
 export function renewBudget(tail: u64): void {
   if (tail < engine.renewedAt + ((plain.capacity >> 1) as u64)) {
@@ -62,17 +66,17 @@ export function renewBudget(tail: u64): void {
 }
 
 /**
- * Makes room for a record that ends at `tail`, at the cost of the readers furthest behind:
- * (a) a reader without progress for SlowGrace is evicted at once;
- * (b) readers that make progress are waited for, within one budget of SlowGrace for all of them;
- * (c) when more than half of the readers are over half a ring behind, the publisher is too fast for the many and
- *     waits for another SlowGrace. Then the furthest behind are evicted.
+ * Makes room for a record that ends at `tail`, at the cost of the readers with the largest lag:
+ * (a) A reader without progress for SlowGrace is evicted at once.
+ * (b) Readers that make progress are waited for, within one budget of SlowGrace for all of them.
+ * (c) When more than half of the readers lag by more than half a ring, the publisher is too fast for most of them and
+ *     waits for another SlowGrace. Then the readers with the largest lag are evicted.
  */
 export function makeRoom(ring: Ring, tail: u64): u32 {
-  // Whoever has ended otherwise is reset before anything of the ring is overwritten, too.
+  // Connections that ended for other reasons must also be reset before any byte of the ring is overwritten.
   if (engine.deadReaders != 0) return Outcome.Evicted;
-  // A record that does not fit behind `committed` may need more than a ring's length, the skipped bytes
-  // included: then nobody may be behind at all.
+  // A record that does not fit after `committed` may need more than a ring's length, including the skipped bytes. Then
+  // no reader may lag at all.
   // mutant ring-index: const floor = min(floorFor(ring, tail, (paramU32(Param.Frames) as u64) + 1), ring.committed);
   const floor = min(floorFor(ring, tail, paramU32(Param.Frames) as u64), ring.committed);
   if (floor > ring.flushed) return Outcome.Flush;
@@ -83,7 +87,7 @@ export function makeRoom(ring: Ring, tail: u64): u32 {
   while (true) {
     const c = furthest(ring.index);
     if (changetype<usize>(c) == 0 || c.done >= queued) break;
-    // A reader within the ring that is more frames behind than a client may be is not waited for.
+    // A reader that is within the ring but over the limit of queued frames is evicted without waiting.
     const isMoving = engine.now - c.lastOut < param(Param.SlowGrace);
     if (c.done < floor && isMoving && mayWait(ring, tail)) {
       return evicted ? Outcome.Evicted : Outcome.Wait;

@@ -1,6 +1,6 @@
-// Deadlines: looks at the connections whose time has come, and pings, refuses or ends them.
+// Deadlines: examines the connections whose time has passed, and pings, refuses or ends them.
 //
-// Invariant: each connection with a deadline is on a timer list, at or before that deadline.
+// Invariant: each connection with a deadline is in the timer heap, at or before that deadline.
 
 import { CloseReason, Param, Shut } from "../abi";
 import { breakUpload } from "../reply/body";
@@ -27,8 +27,8 @@ import { at } from "../state/slots";
 import { disarm, first, postpone } from "../state/timers";
 
 /**
- * The connection that holds the largest pooled buffer pays for the one that waited too long.
- * @param address among those of this tally; 0: among all
+ * Returns the connection with the largest pooled buffer, which is closed when another has waited too long for one.
+ * @param address number of the tally to search in, 0 for all
  */
 function largestHolder(address: u32): Conn {
   let found = changetype<Conn>(0);
@@ -54,7 +54,7 @@ function endStuck(c: Conn): void {
   } else if (c.state == State.Closing) {
     kill(c, CloseReason.CloseTimeout, Shut.Destroy);
   } else if (c.watch >= Watch.Known && c.queued != 0) {
-    // What the kernel still holds the client has not taken: the end of its answer is lost.
+    // The client has not taken the bytes that the kernel still holds, so the end of its response is lost.
     kill(c, CloseReason.CloseTimeout, Shut.Reset);
   } else {
     kill(c, c.reason, Shut.Destroy);
@@ -70,7 +70,7 @@ function expire(c: Conn): void {
   }
   if (has(c, Flag.Waiting)) {
     if (has(c, Flag.Held) || now < c.waitSince + param(Param.BufferTimeout)) return;
-    // Who waits for others of its address is no matter of anybody else's.
+    // A connection that waits because of its address's quota does not cause the end of one from another address.
     const reason = noBuffer(c);
     const holder = largestHolder(reason == CloseReason.AddressBuffers ? c.address : 0);
     c.waitSince = now;
@@ -107,8 +107,8 @@ function expire(c: Conn): void {
 }
 
 /**
- * Acts on the deadlines that have passed.
- * @returns the ms to the next one, −1 when there is none; 0: drain the events, flush, and call again
+ * Handles the deadlines that have passed.
+ * @returns ms to the next deadline, −1 when there is none, or 0: drain the events, flush, and call again
  */
 export function tick(): f64 {
   takeTime();
@@ -121,14 +121,14 @@ export function tick(): f64 {
     if (c.watch != Watch.None) look(c);
     const due = deadline(c);
     if (due <= engine.now) {
-      // Each tells of one body that broke off, or one end.
+      // Each expired connection may emit one BodyEnd, End or Closed.
       if (eventsFull() || noticesFull()) return 0;
       expire(c);
       if (c.timerAt == 0) continue;
     }
     const next = deadline(c);
     if (next == Infinity) disarm(c);
-    // At least a millisecond on, whatever expire did: a tick must end.
+    // The next time is at least a millisecond away, whatever `expire` did, so that a tick ends.
     else postpone(c, max(next, engine.now + 1));
   }
 }

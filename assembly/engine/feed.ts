@@ -1,7 +1,7 @@
 // Bytes in: from the receive window, or from a connection's pooled buffer, to the parser of its protocol.
 //
-// Invariant: between two reads of different connections nothing unparsed is left in the window. What `feed` does not
-// consume the embedder keeps, and stops reading, until Drain.
+// Invariant: between two reads of different connections the window has no unparsed bytes. The embedder keeps the bytes
+// that `feed` does not consume, and stops reading until Drain.
 
 import { CloseReason, Control, EVENT_LIMIT, Shut } from "../abi";
 import { handBack, keepFrames, keepHttp, leftover } from "./buffer";
@@ -18,17 +18,20 @@ import { noteFed } from "../state/rate";
 import { Conn, Flag, State, add, engine, has, isWebSocket, takeTime } from "../state/records";
 import { at, live } from "../state/slots";
 
-/** Bytes that are read of who has been told its end: so that a client that sends before it reads can read that. */
+/**
+ * Bytes that are read and discarded after the engine has ended its side. A client that sends all of its data before it
+ * reads can thus read the end. Beyond 16 MiB, more than a client can have in flight, reading stops.
+ */
 const DISCARD_LIMIT: u32 = 16777216;
 
-/** No more input is wanted: what comes is dropped, and from some point on left in the network. */
+/** Drops input that is no longer wanted. Beyond a limit it is left in the network. */
 function discard(c: Conn, n: u32): u32 {
   c.discarded += n;
   if (c.discarded > DISCARD_LIMIT) c.flags |= Flag.Deaf;
   return n;
 }
 
-/** Leaves bytes that found no buffer to the host; the connection ends when that may hold no more. */
+/** Leaves bytes that found no buffer to the embedder. Ends the connection when the embedder may hold no more. */
 function handOver(c: Conn, bytes: u32): void {
   const reason = returnRefusal(c, bytes);
   if (reason == 0) {
@@ -40,7 +43,7 @@ function handOver(c: Conn, bytes: u32): void {
   else refuse(c, reason);
 }
 
-/** Counts bytes that have come; what was given back has been counted. */
+/** Counts bytes that have arrived. Bytes that were returned to the embedder have been counted before. */
 function countIn(c: Conn, n: u32): void {
   const again = min(n, c.returned);
   countReturned(c, -(again as i32));
@@ -48,27 +51,27 @@ function countIn(c: Conn, n: u32): void {
 }
 
 /**
- * Takes in `n` bytes of a connection, which the host has read into the receive window.
- * @returns how many were consumed. When fewer than `n`: drain the events and call `resume` until it makes
- * no more progress; then `retain`. When the connection waits for a buffer the host keeps the rest, stops
- * reading, and feeds it again after Drain.
+ * Consumes `n` bytes of a connection, which the embedder has read into the receive window.
+ * @returns the number of bytes consumed. When fewer than `n`, drain the events and call `resume` until it makes no more
+ * progress, then `retain`. When the connection waits for a buffer, the embedder keeps the rest, stops reading, and
+ * feeds the rest again after Drain.
  *
- * Bytes of another connection that are still unparsed in the window, since the host has not called `retain`, are lost:
- * that connection is reset.
+ * If the embedder has not called `retain` for another connection with unparsed bytes in the window, those bytes are
+ * lost, and that connection is reset.
  */
 export function feed(slot: u32, generation: u32, n: u32): u32 {
   takeTime();
   takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) {
-    // It has just ended, and the host has not come to that.
+    // The connection has just ended, and the embedder has not handled the event yet.
     const isDead = slot < engine.allSlots && at(slot).state == State.Dead;
     if (isDead && at(slot).generation == generation) countIn(at(slot), n);
     return n;
   }
   if (engine.fedSlot != 0) {
-    // The host has read these bytes over some that were not parsed yet, without `retain`. Whose they were has lost
-    // them, and must not go on with another's.
+    // Without calling `retain` the embedder has read these bytes over unparsed ones. The connection that they belonged
+    // to cannot continue without them.
     const robbed = at(engine.fedSlot - 1);
     kill(robbed, CloseReason.HandlerError, Shut.Reset);
     if (robbed.slot == c.slot) return n;
@@ -84,7 +87,7 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
   return consumed;
 }
 
-/** What `resume` says of a connection: unparsed bytes, or those that are given back. */
+/** Returns the result of `resume`: a connection's unparsed bytes, or the bytes returned to the embedder. */
 function remainder(c: Conn): u32 {
   if (!has(c, Flag.Waiting)) return leftover(c);
   const left = handBack(c);
@@ -93,16 +96,16 @@ function remainder(c: Conn): u32 {
 }
 
 /**
- * Goes on with a connection's unparsed bytes after its events have been handled.
- * @returns unparsed bytes left; the same as before when it is held, or its request is not answered. When it
- * waits for a buffer now, these are the last ones that were fed: the host keeps them, as after `feed`
+ * Continues with a connection's unparsed bytes after its events have been handled.
+ * @returns number of unparsed bytes left, unchanged when the connection is held or its request is not answered. When it
+ * now waits for a buffer, these are the last bytes that were fed, and the embedder keeps them as after `feed`
  */
 export function resume(slot: u32, generation: u32): u32 {
   takeTime();
   takeEvents();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return 0;
-  // What lies in the window has just been fed.
+  // The bytes in the window have just been fed, so `noteFed` has counted them.
   if (!has(c, Flag.InWindow)) noteFed(0);
   if (!isWebSocket(c)) {
     if (has(c, Flag.Waiting)) return 0;
@@ -113,12 +116,12 @@ export function resume(slot: u32, generation: u32): u32 {
   }
   if (has(c, Flag.MessageOut)) {
     c.flags &= ~Flag.MessageOut;
-    // The host has handled what was out without holding the connection: more may be out at a time.
+    // The embedder has handled the events without holding the connection, so more may be emitted at a time.
     if (!has(c, Flag.Held)) c.burst = c.burst < EVENT_LIMIT ? c.burst << 1 : 0;
   }
   if (has(c, Flag.Waiting) || (c.state != State.Open && c.state != State.Closing)) return 0;
   if (!has(c, Flag.InWindow)) {
-    // Without bytes there may still be a fault, or the peer's end, that waits for the messages before it.
+    // Even without bytes a fault, or the peer's end, may wait for the messages before it.
     if (c.buffer == 0 && c.chunk == 0) {
       endAfterPeer(c);
       return 0;
@@ -131,11 +134,11 @@ export function resume(slot: u32, generation: u32): u32 {
 }
 
 /**
- * Moves what a connection still has in the window to a buffer of its own: its request is not answered yet,
- * or it is held.
- * @returns 1; 0 when no buffer was free. A request is answered 503 then (NoBuffer; AddressBuffers: 429). A WebSocket
- * waits for a buffer, and the host keeps the unparsed bytes, the last ones of the window, as after `feed`; it is
- * closed with 1013 when the host holds too many of such bytes
+ * Moves a connection's bytes in the window to a buffer of its own, because its request is not answered yet or it is
+ * held.
+ * @returns 1, or 0 when no buffer was free. Then a request is answered with 503 (NoBuffer) or 429 (AddressBuffers). A
+ * WebSocket waits for a buffer, and the embedder keeps the unparsed bytes, the last ones of the window, as after
+ * `feed`. It is closed with 1013 when the embedder holds too many such bytes
  */
 export function retain(slot: u32, generation: u32): u32 {
   const c = live(slot, generation);

@@ -31,7 +31,7 @@ import { emit, eventsFull, setExtra } from "../state/events";
 import { endPaceIn, isFlooding, paceIn, refund } from "../state/rate";
 import { Conn, Flag, State, add, engine, has, param, paramU32 } from "../state/records";
 
-/** A control frame, whole and unmasked. */
+/** Handles a control frame that is whole and unmasked. */
 function control(c: Conn, opcode: u32, payload: usize, length: u32): void {
   if (opcode == Opcode.Ping) {
     add(Control.PingsIn, 1);
@@ -55,10 +55,10 @@ function control(c: Conn, opcode: u32, payload: usize, length: u32): void {
   }
 }
 
-/** A message, or a control frame that stands alone, has become whole since parsing began. */
+/** Whether a message, or a control frame outside of a message, was completed since parsing began. */
 let isWhole: bool = false;
 
-/** A whole message; the next frame starts a new one. */
+/** Emits a whole message. The next frame starts a new one. */
 function message(c: Conn, payload: usize, length: u32): void {
   add(Control.MessagesIn, 1);
   emit(
@@ -68,7 +68,7 @@ function message(c: Conn, payload: usize, length: u32): void {
     length,
     c.opcode,
   );
-  // Whether a compressed message is in order the host finds out: until then nothing behind it is parsed.
+  // The embedder validates compressed messages. Nothing after one is parsed until it calls `resume`.
   if (has(c, Flag.Inflating)) c.flags |= Flag.MessageOut;
   c.flags &= ~Flag.Inflating;
   c.opcode = 0;
@@ -82,7 +82,7 @@ function isText(c: Conn): bool {
   return c.opcode == Opcode.Text && !has(c, Flag.Inflating);
 }
 
-/** Forgets the message that has begun, for a fresh start at its first frame. */
+/** Forgets the message that has begun, so that it is parsed again from its first frame. */
 function unbegin(c: Conn): void {
   c.opcode = 0;
   c.fragments = 0;
@@ -90,7 +90,7 @@ function unbegin(c: Conn): void {
   c.frameLeft = 0;
 }
 
-/** Checks the text that arrived; false when the connection failed. */
+/** Checks the text that arrived. Returns false when the connection failed. */
 function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
   if (!isText(c)) return true;
   c.utf8 = validate(at, length, c.utf8);
@@ -101,13 +101,13 @@ function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
   return true;
 }
 
-/** Hands out a piece of a message in place; false when the connection failed. */
+/** Emits a piece of a message in place. Returns false when the connection failed. */
 function piece(c: Conn, source: usize, n: u32, last: bool): bool {
   c.mask = unmask(source, source, n, c.mask);
   engine.source += n;
   c.frameLeft -= n;
   if (!checkText(c, source, n, last)) return false;
-  // An empty frame in the middle of a message is no piece.
+  // An empty frame in the middle of a message emits no piece.
   if (n > 0 || last) {
     const first: u32 = has(c, Flag.Begun) ? 0 : 0x100;
     emit(EventKind.Fragment, c, source, n, (c.opcode as u32) | first | (last ? 0x200 : 0));
@@ -125,15 +125,21 @@ function piece(c: Conn, source: usize, n: u32, last: bool): bool {
   return true;
 }
 
-/** In the place of a fault that waits: a Close, which is parsed again, or the end of the peer's side. */
+/**
+ * Value of `Conn.chunk` for a Close, which is parsed again later, or the end of the peer's side. Other values are
+ * faults.
+ */
 export const CLOSE_WAITS: u32 = 1;
 
-/** True when what ends a WebSocket has to wait for messages that another thread handles. */
+/** Returns true when the end of a WebSocket must wait for messages that another thread handles. */
 function isRelayed(c: Conn): bool {
   return has(c, RELAYED) && c.state == State.Open;
 }
 
-/** Nothing more is parsed until the messages before have been handled elsewhere. @param end a fault, or CLOSE_WAITS */
+/**
+ * Stops parsing until the messages before have been handled elsewhere.
+ * @param end a fault, or CLOSE_WAITS
+ */
 function awaitMessages(c: Conn, end: u32): void {
   c.chunk = end;
   c.flags |= Flag.Held;
@@ -141,15 +147,15 @@ function awaitMessages(c: Conn, end: u32): void {
   emit(EventKind.EndWaits, c, 0, 0, 0);
 }
 
-/** Fails a WebSocket once the messages before the fault have been handled: their answers go out first. */
+/** Fails a WebSocket after the messages before the fault have been handled, so that their replies are sent first. */
 function failInOrder(c: Conn, reason: i32): void {
   if (isRelayed(c)) awaitMessages(c, reason as u32);
   else fail(c, reason);
 }
 
 /**
- * True when the frame whose head has just been decoded may follow events that the host has not handled: a message of
- * one frame, uncompressed, that is whole.
+ * Returns true when the frame whose head was decoded last may follow events that the embedder has not handled: a whole,
+ * uncompressed message of one frame.
  */
 function mayFollow(c: Conn): bool {
   if (headOpcode >= 8 || !headFinal || headDeflated || c.opcode != 0) return false;
@@ -157,12 +163,12 @@ function mayFollow(c: Conn): bool {
   return engine.sourceEnd - engine.source >= headBytes + payloadLength;
 }
 
-/** True when the pass has emitted as many events as the connection may have out. */
+/** Returns true when the pass has emitted as many events as the connection may have unhandled. */
 function isPassOver(c: Conn): bool {
   return eventsFull() || (c.burst != 0 && engine.inboundEvents >= c.burst);
 }
 
-/** Parses frames from engine.source to engine.sourceEnd until it must stop; true when it needs more bytes. */
+/** Parses frames from engine.source to engine.sourceEnd until it must stop. Returns true when it needs more bytes. */
 function parseFrames(c: Conn): bool {
   const isLimited = param(Param.MessageRate) != 0;
   while (c.state == State.Open || c.state == State.Closing) {
@@ -172,7 +178,7 @@ function parseFrames(c: Conn): bool {
       return false;
     }
     const follows = engine.inboundEvents > 0;
-    // The window needs no other pass. The buffer does: it is given back when its events have been handled.
+    // The window needs no further pass. The buffer does, because it is freed when its events have been handled.
     if (follows && engine.source == engine.sourceEnd && has(c, Flag.InWindow)) return true;
     if (follows && (c.frameOpen != 0 || isPassOver(c))) {
       c.flags |= Flag.MessageOut;
@@ -193,7 +199,7 @@ function parseFrames(c: Conn): bool {
         const payload = (engine.source + headBytes) as usize;
         if (engine.sourceEnd - engine.source < headBytes + payloadLength) return true;
         if (headOpcode == Opcode.Close && isRelayed(c)) {
-          // Messages before a Close are handled, and answered, before it is.
+          // Messages before a Close are handled and answered first.
           awaitMessages(c, CLOSE_WAITS);
           return false;
         }
@@ -204,7 +210,7 @@ function parseFrames(c: Conn): bool {
         unmask(payload, payload, payloadLength, payloadMask);
         engine.source += headBytes + payloadLength;
         control(c, headOpcode, payload, payloadLength);
-        // Behind it another begins, unless it stands within a message.
+        // A new message may begin after it, unless it is within a message.
         if (c.opcode == 0) isWhole = true;
         continue;
       }
@@ -237,11 +243,11 @@ function parseFrames(c: Conn): bool {
       continue;
     }
     if (complete && c.message == 0) {
-      // The common case: the whole message lies here. It is unmasked and handed out in place.
+      // The common case: the whole message is here. It is unmasked and emitted in place.
       const mask = c.mask;
       unmask(source, source, n, mask);
       if (follows && isText(c) && validate(source, n, UTF8_START) != UTF8_START) {
-        // It fails when the messages before it have been handled.
+        // The connection fails when the messages before have been handled.
         unmask(source, source, n, mask);
         engine.source -= headBytes;
         unbegin(c);
@@ -255,7 +261,7 @@ function parseFrames(c: Conn): bool {
       continue;
     }
     if (n == 0 && c.frameLeft != 0) return true;
-    // Assembled at the start of the buffer. When the bytes come from the same buffer they lie behind.
+    // The message is assembled at the start of the buffer. If its bytes come from the same buffer they are after it.
     if (has(c, Flag.InWindow) && !ensure(c, c.message, max(c.message + n, 1))) return false;
     const target = (c.buffer as usize) + c.message;
     c.mask = unmask(target, source, n, c.mask);
@@ -272,14 +278,14 @@ function parseFrames(c: Conn): bool {
   return false;
 }
 
-/** Writes back where the unparsed bytes are, when they are in the buffer. */
+/** Stores the position of the unparsed bytes when they are in the buffer. */
 function storeSource(c: Conn): void {
   if (has(c, Flag.InWindow) || c.buffer == 0) return;
   c.start = engine.source - c.buffer;
   c.end = engine.sourceEnd - c.buffer;
 }
 
-/** Lets go of the window when nothing of a WebSocket is left in it; also when it is held. */
+/** Releases the window when a WebSocket has no unparsed bytes in it, even if it is held. */
 export function leaveWindow(c: Conn): bool {
   if (engine.source != engine.sourceEnd) return false;
   c.flags &= ~Flag.InWindow;
@@ -289,7 +295,7 @@ export function leaveWindow(c: Conn): bool {
   return true;
 }
 
-/** Parses from the window or the buffer; what is left is kept where it may stay. */
+/** Parses from the window or the buffer, and keeps the bytes that are left. */
 export function runFrames(c: Conn): void {
   isWhole = false;
   const starved = parseFrames(c);
@@ -297,7 +303,7 @@ export function runFrames(c: Conn): void {
   if (c.state != State.Open && c.state != State.Closing) return;
   storeSource(c);
   if (has(c, Flag.InWindow) && !leaveWindow(c) && starved) {
-    // The head of a frame, or a control frame, that was cut: at most CONTROL_LIMIT bytes.
+    // An incomplete frame head or control frame is left: at most CONTROL_LIMIT bytes.
     c.start = c.message;
     c.end = c.message;
     if (!keepFrames(c)) return;
@@ -314,14 +320,14 @@ export function runFrames(c: Conn): void {
 }
 
 /**
- * Ends a WebSocket whose peer has ended its side (FIN) without a Close, once all that came before has been handled:
- * what is queued for it is still sent.
+ * Ends a WebSocket whose peer has ended its side (FIN) without a Close, after all its messages have been handled. Its
+ * queued bytes are still sent.
  */
 export function endAfterPeer(c: Conn): void {
   // mutant end-early: if (!has(c, Flag.PeerEnded)) return;
   if (!has(c, Flag.PeerEnded) || has(c, Flag.Held | Flag.Waiting)) return;
   if (engine.inboundEvents > 0) {
-    // `resume` comes here again when they have been handled.
+    // `resume` calls this function again when they have been handled.
     c.flags |= Flag.MessageOut;
     return;
   }
@@ -340,21 +346,24 @@ export function endAfterPeer(c: Conn): void {
   finishWith(c, CloseReason.PeerEnded);
 }
 
-/** True when the next byte of a WebSocket begins a message that nobody counts, and nothing of it lies in a buffer. */
+/**
+ * Returns true when the next byte of a WebSocket begins a message, messages have no rate limit, and the buffer is
+ * empty.
+ */
 function isBetween(c: Conn): bool {
   if ((c.opcode | c.frameOpen) != 0 || (c.chunk | c.buffer) != 0) return false;
   return paramU32(Param.Pieces) == 0 && paramU32(Param.MessageRate) == 0;
 }
 
 /**
- * Hands out messages of one short frame each, which most are, as long as they lie whole in [at, end): without the
- * state that others need. The first that is not as simple is left to `parseFrames`.
- * @returns where they end
+ * Emits messages of one short frame each, the most frequent kind, while they are whole in [at, end). They need none of
+ * the state that other messages need. The first message of another kind is left to `parseFrames`.
+ * @returns the end of the last one
  */
 function shortMessages(c: Conn, at: usize, end: usize): usize {
   const limit = min<u32>(session(c).payload, 125);
   while (at + 6 <= end && !isPassOver(c)) {
-    // FIN and no reserved bit; a mask and a length that needs no more bytes.
+    // FIN and no reserved bit; a mask, and a length within the second byte.
     const opcode = (load<u8>(at) as u32) ^ 0x80;
     const length = (load<u8>(at, 1) as u32) ^ 0x80;
     const payload = at + 6;
@@ -362,7 +371,7 @@ function shortMessages(c: Conn, at: usize, end: usize): usize {
     const mask = load<u32>(at, 2);
     unmask(payload, payload, length, mask);
     if (opcode == Opcode.Text && validate(payload, length, UTF8_START) != UTF8_START) {
-      // As it came: it fails in the order of what was before it.
+      // Restored as it arrived, so that the fault is handled after the messages before it.
       unmask(payload, payload, length, mask);
       break;
     }
@@ -376,7 +385,7 @@ function shortMessages(c: Conn, at: usize, end: usize): usize {
 export function feedFrames(c: Conn, n: u32): u32 {
   const kept = c.end - c.start;
   if (has(c, Flag.MessageOut | Flag.Held) || kept > (HEADROOM_BYTES as u32)) {
-    // Unparsed bytes lie in the buffer already: these go behind them.
+    // Unparsed bytes are in the buffer already, so these are appended.
     engine.source = engine.window as u32;
     engine.sourceEnd = (engine.window as u32) + n;
     if (c.end == 0) c.end = c.start = c.message;
@@ -388,7 +397,7 @@ export function feedFrames(c: Conn, n: u32): u32 {
     const end = engine.window + n;
     const at = isBetween(c) ? shortMessages(c, engine.window, end) : engine.window;
     if (at == end && !has(c, Flag.PeerEnded)) return n;
-    // A cut head goes back in front of the window.
+    // An incomplete head is moved before the window.
     if (kept > 0) memory.copy(engine.window - kept, (c.buffer as usize) + c.start, kept);
     c.start = 0;
     c.end = 0;

@@ -1,7 +1,7 @@
 // Holds a connection: it is not parsed until it is released, and messages that have not been handled are taken back.
 //
-// A WebSocket that is held is still read: its bytes stay unparsed in its buffer, so that a FIN or a reset is noticed.
-// Taking back is masking the payloads again and moving the cursor to the first of their frames. Cases:
+// A held WebSocket is still read, and its bytes stay unparsed in its buffer, so that a FIN or a reset is noticed. To
+// take messages back, their payloads are masked again, and the cursor moves to the first of their frames. Cases:
 //   the window has unparsed bytes      the cursor moves back within the window
 //   the window was parsed to its end   it becomes the connection's again, up to the last message
 //   the bytes were in the buffer       the cursor moves back within the buffer, which a pass with events keeps
@@ -38,18 +38,18 @@ import {
 } from "../state/records";
 import { live } from "../state/slots";
 
-/** Bytes of the head of a masked frame: a length is never longer than it has to be. */
+/** Returns the size of a masked frame's head in bytes. A length always has its shortest form. */
 function headOf(length: u32): u32 {
   return length < 126 ? 6 : length < 65536 ? 8 : 14;
 }
 
-/** True for bytes in the window, or in front of it, where a cut head goes. */
+/** Returns true for bytes in the window, or before it, where an incomplete head is moved. */
 function isOfWindow(from: u32, to: u32): bool {
   const window = engine.window as u32;
   return from >= window - (HEADROOM_BYTES as u32) && to <= window + paramU32(Param.WindowBytes);
 }
 
-/** Takes back the messages that the host has not come to: those of the event table from index `from` on. */
+/** Takes back the messages that the embedder has not handled: those of the event table from index `from` on. */
 function takeBack(c: Conn, from: u32): void {
   c.burst = 1;
   c.flags &= ~Flag.MessageOut;
@@ -82,15 +82,15 @@ function takeBack(c: Conn, from: u32): void {
   } else {
     c.start = first - c.buffer;
   }
-  // There is something for `resume` to look at, even if `feed` consumed everything.
+  // Even if `feed` consumed all bytes, `resume` has some to parse now.
   c.flags |= Flag.MessageOut;
 }
 
 /**
- * Stops, goes on with the parsing of a connection; call `resume` after letting go. A WebSocket that is held is
- * still read, as long as less than a window is unparsed.
- * @param from index in the event table of the first event that the host has not handled: the messages of this
- * WebSocket from there on are taken back, and parsed again later. Their events become kind 0
+ * Holds a connection, so that it is not parsed, or releases it. Call `resume` after the release. A held WebSocket is
+ * still read while it has less than a window of unparsed bytes.
+ * @param from index in the event table of the first event that the embedder has not handled. The messages of this
+ * WebSocket from there on are taken back and parsed again later. Their events become kind 0
  */
 export function hold(slot: u32, generation: u32, held: u32, from: u32): void {
   takeTime();
@@ -111,8 +111,9 @@ export function hold(slot: u32, generation: u32, held: u32, from: u32): void {
 }
 
 /**
- * Says that messages of a WebSocket are handled later than their events: a Close, or a fault, waits for them. The
- * host is told by EndWaits; it calls this again, then lets go of the connection as after `hold`.
+ * Sets whether the messages of a WebSocket are handled later than their events. If so, a Close or a fault waits for
+ * them, and EndWaits notifies the embedder. It then calls this function again, and releases the connection as after
+ * `hold`.
  */
 export function relay(slot: u32, generation: u32, relayed: u32): void {
   const c = live(slot, generation);

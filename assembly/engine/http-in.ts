@@ -1,6 +1,6 @@
-// HTTP bytes in: PROXY headers, heads and bodies, to Request events.
+// HTTP bytes in: parses PROXY headers, heads and bodies, and emits Request events.
 //
-// Invariant: a connection has one request out at a time; what follows it stays unparsed.
+// Invariant: a connection has at most one pending request. The bytes after it stay unparsed.
 
 import { CloseReason, EventKind, Param, Shut, Trait } from "../abi";
 import { ensure, handBack, keepHttp, leftover, locate, tableOf } from "./buffer";
@@ -29,7 +29,7 @@ function append(c: Conn, n: u32): bool {
     memory.copy(data, data + c.start, c.end - c.start);
     c.end -= c.start;
     c.start = 0;
-    // Also when no larger buffer is free now: the request that is out has moved.
+    // This also applies when no larger buffer is free now, because the pending request has moved.
     if (c.state == State.Request) locate(c);
   }
   if (!ensure(c, engine.tableBytes + c.end, engine.tableBytes + c.end + n)) return false;
@@ -39,16 +39,16 @@ function append(c: Conn, n: u32): bool {
   return true;
 }
 
-/** Hands out a request, or its head. */
+/** Emits a request, or its head. */
 function ask(c: Conn): void {
   locate(c);
   emit(EventKind.Request, c, c.head, c.headLength, c.traits);
 }
 
-/** Bytes behind a PROXY header that are not for the engine: TLS begins with them. */
+/** Number of bytes after a PROXY header that are not for the engine, because TLS begins with them. */
 let behindHeader: u32 = 0;
 
-/** Takes the PROXY header; false when it is not whole yet. */
+/** Parses the PROXY header. Returns false when it is not whole yet. */
 function takeProxy(c: Conn): bool {
   const data = dataOf(c);
   const result = parseProxy(data + c.start, data + c.end);
@@ -63,22 +63,24 @@ function takeProxy(c: Conn): bool {
     behindHeader = c.end - c.start;
     dropInput(c);
   } else {
-    // The host says under what address it is counted before a request is looked at.
+    // The embedder sets the address to count it under before a request is parsed.
     c.flags |= Flag.MessageOut;
   }
   emit(EventKind.Proxied, c, ADDRESS, hasClient ? 16 : 0, 0);
-  // It takes the place of one that `eventsFull` limits.
+  // The event counts as an inbound one, so that it is within the limit of `eventsFull`.
   engine.inboundEvents++;
   return true;
 }
 
-/** True when the head of a request has begun. Empty lines before it, and the first half of one, do not begin it. */
+/**
+ * Returns true when the head of a request has begun. Empty lines before it, and the first half of one, do not begin it.
+ */
 function hasBegun(c: Conn): bool {
   const bytes = c.end - c.start;
   return bytes > 1 || (bytes == 1 && load<u8>(dataOf(c) + c.start) != 0x0d);
 }
 
-/** Parses until a request is out, more is needed, or the connection is through. */
+/** Parses until a request is emitted, more bytes are needed, or the connection ends. */
 export function parseHttp(c: Conn): void {
   if (has(c, Flag.Proxied) && c.start != c.end && !eventsFull() && takeProxy(c)) return;
   while (c.state == State.Head || c.state == State.Body) {
@@ -86,7 +88,7 @@ export function parseHttp(c: Conn): void {
     if (c.state == State.Head) {
       if (c.start == c.end || has(c, Flag.Proxied)) break;
       if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c))) {
-        // It does not read its answers: no further request until it does.
+        // The client does not read its responses, so no further request is parsed until it does.
         c.flags |= Flag.Clogged;
         return;
       }
@@ -99,7 +101,7 @@ export function parseHttp(c: Conn): void {
           readOn(c, fedBytes);
           if (!isReading) rearm(c);
         } else if (isReading || c.list == List.None) {
-          // Behind an answer there were only empty lines: the connection is idle.
+          // After a response there were only empty lines, so the connection is idle.
           enlist(c, c.backlog != 0 ? List.Unread : List.Idle);
           rearm(c);
         }
@@ -124,7 +126,8 @@ export function parseHttp(c: Conn): void {
       paceIn(c);
       readOn(c, fedBytes);
       if (wantsContinue(c) && !has(c, Flag.Continued)) {
-        // Only when the client has not begun to send by itself (RFC 9110 10.1.1); an upgrade goes after it anyway.
+        // 100 (Continue) is sent only when the client has not begun to send the body (RFC 9110 10.1.1). For an upgrade
+        // it is sent before the 101 in any case.
         const begun = c.end - c.start != (c.headLength as u32);
         if (!begun) sendContinue(c);
         if (!begun || !(c.traits & Trait.Upgrade)) c.flags |= Flag.Continued;
@@ -142,19 +145,19 @@ export function parseHttp(c: Conn): void {
     return;
   }
   if (c.state != State.Head && c.state != State.Body) return;
-  // More bytes are needed: keep what there is, or own nothing.
+  // More bytes are needed. A connection with unparsed bytes keeps them, and one without owns no buffer.
   if (has(c, Flag.PeerEnded)) {
     finishWith(c, c.start == c.end ? CloseReason.PeerClosed : CloseReason.PeerEnded);
   } else if (c.start == c.end) {
     dropInput(c);
   } else if (has(c, Flag.InWindow) && !keepHttp(c)) {
     if (c.bodyLength > 0) {
-      // A chunked body was decoded in place: it cannot be parsed again.
+      // A chunked body was decoded in place, so it cannot be parsed again.
       leaveQueue(c);
       refuse(c, noBuffer(c));
       return;
     }
-    // The host keeps the bytes of this head; it is parsed from its start when there is a buffer.
+    // The embedder keeps the bytes of this head. It is parsed from its start when there is a buffer.
     c.state = State.Head;
     c.flags &= ~Flag.InWindow;
     engine.fedSlot = 0;
@@ -169,7 +172,7 @@ export function feedHttp(c: Conn, n: u32): u32 {
   if (c.buffer != 0) {
     if (!append(c, n)) return 0;
     parseHttp(c);
-    // Nothing is left in the window; what is left in the buffer is told all the same: `resume` follows.
+    // The window is empty. Bytes left in the buffer count as not consumed, so that `resume` follows.
     return n - min(n, behindHeader + leftover(c));
   }
   c.flags |= Flag.InWindow;

@@ -1,6 +1,6 @@
-// The engine's life: how many bytes it needs, formatting them, joining and leaving a region, changing parameters.
+// The engine's lifecycle: computes its footprint, formats a region, joins and leaves it, and changes parameters.
 //
-// Invariant: `create` formats every record, so nothing that lay in the region before is ever read.
+// Invariant: `create` formats every record, so earlier contents of the region are never read.
 //
 //   region   control table | Engine | pools | rings | parameters | close counters | regions of plan.ts
 
@@ -37,7 +37,7 @@ import {
 } from "../state/records";
 import { formatSlots } from "../state/slots";
 
-/** Where the host leaves the parameters. */
+/** Table of parameters, which the embedder fills. */
 export const PARAMS = memory.data(Param.COUNT * 8, 16);
 
 const ENGINE_AT: usize = Control.COUNT * 8;
@@ -57,21 +57,21 @@ function bytesOf(region: i32): f64 {
   return regionBytes(region, wanted(firstParam(region)), wanted(secondParam(region)));
 }
 
-/** Bytes of all regions for the parameters at PARAMS. */
+/** Returns the size in bytes of all regions for the parameters at PARAMS. */
 export function footprint(): f64 {
   let total: f64 = 0;
   for (let region = 0; region < (Region.COUNT as i32); region++) total += bytesOf(region);
   return total;
 }
 
-/** Bytes to a multiple of which a region has to be placed. */
+/** Returns the alignment of a region in bytes. */
 export function align(): u32 {
   return REGION_ALIGN as u32;
 }
 
 /**
  * Formats a region of `footprint()` bytes, aligned to `align()`, that is all zero.
- * @returns its address, 0 when it is misaligned
+ * @returns its address, or 0 when it is misaligned
  */
 export function create(base: usize): usize {
   if (base == 0 || (base & (align() - 1)) != 0) return 0;
@@ -93,7 +93,7 @@ export function create(base: usize): usize {
   let next = base + (bytesOf(Region.Control) as usize);
   engine.slots = next;
   next += bytesOf(Region.HttpSlots) as usize;
-  // The two tables are one array: slot numbers run on, and what the first leaves of its last 64 bytes is at its end.
+  // The two tables are one array, because slot numbers are continuous. The padding of the first table is at the end.
   next += bytesOf(Region.WebSocketSlots) as usize;
   engine.webSockets = next;
   next += bytesOf(Region.WebSocketList) as usize;
@@ -168,12 +168,12 @@ export function create(base: usize): usize {
 }
 
 /**
- * Changes a parameter from now on; for WebSockets' own limits, those of the ones that open from now on.
- * @returns 1; 0 for one that is fixed
+ * Changes a parameter from now on. New limits of WebSockets apply only to WebSockets opened later.
+ * @returns 1, or 0 for a parameter that is fixed
  */
 export function configure(index: u32, value: f64): u32 {
   if (index >= (Param.COUNT as u32)) return 0;
-  // What addresses hold is counted from the start, or not at all.
+  // The bytes of an address are counted from the start, or not at all.
   if (index == Param.AddressReceiveBytes || index == Param.AddressReplyBytes) return 0;
   for (let region = 0; region < (Region.COUNT as i32); region++) {
     if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
@@ -183,7 +183,7 @@ export function configure(index: u32, value: f64): u32 {
   return 1;
 }
 
-/** Joins a formatted region; 0 when the magic or the version differ. */
+/** Joins a formatted region. Returns 0 when the magic or the version differs. */
 export function join(base: usize): usize {
   if (base == 0 || (base & (align() - 1)) != 0) return 0;
   if (load<u32>(base) != MAGIC || load<u32>(base, 4) != ABI_VERSION) return 0;
@@ -192,14 +192,14 @@ export function join(base: usize): usize {
   return base;
 }
 
-/** Leaves the region; returns its address. */
+/** Leaves the region. Returns its address. */
 export function leave(): usize {
   const base = engine.control;
   setEngine(0, 0, 0);
   return base;
 }
 
-/** Unformats a region: no join succeeds any more. Returns its address, 0 when it is not formatted. */
+/** Unformats a region, so that no `join` succeeds. Returns its address, or 0 when it is not formatted. */
 export function destroy(base: usize): usize {
   if (base == 0 || load<u32>(base) != MAGIC) return 0;
   store<u32>(base, 0);

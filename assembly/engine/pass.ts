@@ -1,4 +1,4 @@
-// The flush pass: takes in the states of the last rows, and fills the write table with what is due to each client.
+// The flush pass: takes the states of the last rows, and fills the write table with the bytes due to each client.
 //
 // Invariant: a connection has at most one row that is not complete.
 
@@ -41,7 +41,7 @@ import {
 import { enlist } from "../state/room";
 import { at } from "../state/slots";
 
-/** Takes in what became of the rows of the table before. */
+/** Processes the states of the previous rows. */
 function settle(): void {
   const rows = engine.rowCount;
   engine.rowCount = 0;
@@ -66,7 +66,7 @@ function settle(): void {
   add(Control.BytesOut, quietBytes);
 }
 
-/** Tells the first of the queue that a buffer may be had. Who waits for others of its address holds nobody up. */
+/** Wakes the first waiter when a buffer is free. Waiters blocked by their own address's quota are skipped. */
 function wakeWaiters(): void {
   if (noticesFull()) return;
   engine.buffersGiven = 0;
@@ -75,7 +75,7 @@ function wakeWaiters(): void {
     const c = at(next - 1);
     const order = c.waitOrder as u32;
     next = c.waitNext;
-    // One that is held needs no buffer before it goes on: it delays nobody.
+    // A held connection needs no buffer until it is released, so it does not delay others.
     if (has(c, Flag.Held) || isReceiveFull(c, order)) continue;
     const found = take(receivePool, order);
     if (found == 0) return;
@@ -83,13 +83,13 @@ function wakeWaiters(): void {
     leaveQueue(c);
     rearm(c);
     emit(EventKind.Drain, c, 0, 0, 1);
-    // One at a time: what it takes decides whether there is room for the next.
+    // Waiters are woken one at a time, because the buffer that one takes decides whether there is room for the next.
     engine.buffersGiven = 1;
     return;
   }
 }
 
-/** Drain for those who were refused because the reply pool was empty. */
+/** Emits Drain for connections that were refused because the reply pool was empty. */
 function wakeSenders(): void {
   engine.replyFull = 0;
   for (let i: u32 = 0; i < engine.openCount; i++) {
@@ -118,13 +118,14 @@ function wakeSenders(): void {
   }
 }
 
-/** Makes the new broadcasts due to those who have not been looked at yet, as long as there is room for their rows. */
+/** Makes the new broadcasts due to the clients that have not been visited yet, while there is room for their rows. */
 function castOn(runBytes: u32): void {
   if (engine.castLeft == 0) return;
   beginCast(topic(0).last);
   while (engine.castLeft > 0 && engine.rowCount < ROW_LIMIT) {
     engine.castLeft--;
-    // From the last to the first: of those that end meanwhile, the place is taken by one that has been looked at.
+    // The order is from the last to the first, so that a connection which ends meanwhile is replaced by one that was
+    // visited.
     if (engine.castLeft >= engine.openCount) continue;
     const c = openAt(engine.castLeft);
     if (castRow(c, runBytes)) continue;
@@ -133,14 +134,16 @@ function castOn(runBytes: u32): void {
   }
 }
 
-/** True when more than an eighth of a ring is to be handed out: a longer run saves nothing, and takes room. */
+/**
+ * Returns true when more than an eighth of a ring is unflushed. A longer run would save nothing, and occupy the ring.
+ */
 function isMuch(ring: Ring): bool {
   return ring.committed - ring.flushed > ((ring.capacity >> 3) as u64);
 }
 
 /**
- * True when what was published may wait for a later pass: none of the WebSockets that have something to write
- * has an answer or a pong, which may stand behind it.
+ * Returns true when published frames may wait for a later pass, because none of the WebSockets with something to write
+ * has a reply or a pong that may follow them.
  */
 function canWait(): bool {
   if (isMuch(plain) || isMuch(deflated)) return false;
@@ -151,14 +154,14 @@ function canWait(): bool {
   return true;
 }
 
-/** Hands over what is due to a connection that was on the list. */
+/** Hands over the bytes due to a connection that was on the dirty list. */
 function serve(c: Conn, runBytes: u32): void {
   if (nextRow(c, runBytes)) return;
   place(c);
   afterWrite(c);
 }
 
-/** Serves what is not a WebSocket. WebSockets stay on the list: their next frames may be ones that wait. */
+/** Serves the HTTP connections. WebSockets stay on the list, because their next frames may have to wait. */
 function serveAnswers(runBytes: u32): void {
   const last = engine.dirtyTail;
   for (let link = engine.dirtyHead; link != 0 && engine.rowCount < ROW_LIMIT; ) {
@@ -173,10 +176,10 @@ function serveAnswers(runBytes: u32): void {
 }
 
 /**
- * Takes in the states of the rows before and fills the table anew. Call it, write the rows, call it
- * again, until it returns 0. Publishing and user code wait meanwhile.
- * @param withhold 1: what was published since the pass before may wait for a later one, unless an answer
- *   that is due stands behind it; Control.Withheld tells
+ * Takes the states of the previous rows and fills the table again. Call it, write the rows, and call it again, until it
+ * returns 0. Until then nothing may be published, and no user code may run.
+ * @param withhold 1 if frames published since the previous pass may wait for a later one, unless a reply that is due
+ * follows them; Control.Withheld is 1 when they wait
  */
 export function flush(withhold: u32): u32 {
   takeTime();
@@ -203,7 +206,7 @@ export function flush(withhold: u32): u32 {
     deflated.flushed = deflated.committed;
   }
   castOn(runBytes);
-  // Those that are put back, since they are owed a notice, stand behind those that were there.
+  // Connections that return to the list because their notice is pending are after the ones that were there.
   for (let last = engine.dirtyTail; engine.dirtyHead != 0 && engine.rowCount < ROW_LIMIT; ) {
     const c = takeDirty();
     serve(c, runBytes);

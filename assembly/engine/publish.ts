@@ -1,4 +1,5 @@
-// Publishes a message to all WebSockets, or to the subscribers of a topic: from scratch, or staged in the ring itself.
+// Publishes a message to all WebSockets, or to the subscribers of a topic, from scratch or from a stage in the ring
+// itself.
 //
 // Invariant: a message is committed whole or not at all. While a stage is open nothing else is published.
 
@@ -22,8 +23,8 @@ import { chain, isExcept, topic } from "../ring/topics";
 import { add, engine, setControl, takeTime } from "../state/records";
 
 /**
- * Makes room for a message's other form, `bytes` long, when anybody is to get it; `deflateAt` says where. Its
- * index entry needs room too: one that gets no more, since its Close is queued, may still be behind.
+ * Makes room for a message's other form of `bytes`, at `deflateAt`, when it has recipients. Its index entry needs room
+ * too, because a client that receives no more frames (its Close is queued) may still lag.
  */
 function makeOtherPlace(bytes: u32): u32 {
   const isRead = deflateReaders() != 0;
@@ -33,9 +34,7 @@ function makeOtherPlace(bytes: u32): u32 {
   return makeRoom(deflated, deflateAt + (isRead ? (bytes as u64) : 0));
 }
 
-/**
- * Makes room for a record of `bytes` in the plain ring, and for its other form. `plainAt` says where.
- */
+/** Makes room for a record of `bytes` in the plain ring, at `plainAt`, and for its other form. */
 function makePlaces(bytes: u32, deflateBytes: u32): u32 {
   plainAt = placeFor(plain, bytes);
   renewBudget(plainAt + (bytes as u64));
@@ -47,44 +46,44 @@ function makePlaces(bytes: u32, deflateBytes: u32): u32 {
 let plainAt: u64 = 0;
 let deflateAt: u64 = 0;
 
-/** How many of a topic's subscribers, or for 0 of all, take compressed messages. */
+/** Returns how many of a topic's subscribers, or with 0 of all open WebSockets, read the ring of compressed forms. */
 export function deflateCount(number: u32): u32 {
   return number == 0 ? engine.deflateCount : topic(number).deflateCount;
 }
 
-/** Those of the audience that read the ring of compressed forms. */
+/** Returns how many of the recipients read the ring of compressed forms. */
 function deflateReaders(): u32 {
   return deflateCount(audience.topic);
 }
 
-/** How many get what is published now. */
+/** Returns the number of recipients of the current publication. */
 export function readers(): u32 {
   const number = audience.topic;
   const count = number == 0 ? engine.openCount : topic(number).count;
-  // Generations begin with 1.
+  // Generations start at 1.
   if (audience.exceptGeneration == 0) return count;
   return isExcept(number, audience.except, audience.exceptGeneration) ? count - 1 : count;
 }
 
-/** The frame is in the ring: its topic's subscribers get it with the next flush pass. */
+/** Links a frame that is in the ring to its topic, whose subscribers receive it with the next flush pass. */
 function finishPublication(length: u32): void {
   chain(audience.topic);
   add(Control.FramesPublished, 1);
   add(Control.BytesPublished, length as f64);
   add(Control.FramesDue, readers() as f64);
-  // Both are below 2^63: a signed conversion is one instruction.
+  // Both are below 2^63, so they are converted as signed numbers, which takes one instruction.
   setControl(Control.Committed, plain.committed as i64 as f64);
   setControl(Control.Sequence, engine.sequence as i64 as f64);
 }
 
-/** Bytes of the form of a message that readers of the other ring get: compressed, or plain. */
+/** Returns the size of the form that readers of the other ring receive, which is compressed or plain. */
 function otherBytes(bytes: u32, deflateLength: u32): u32 {
   return deflateLength == 0 ? bytes : headerBytes(deflateLength) + deflateLength;
 }
 
 /**
- * Puts a message's other form into its ring, when anybody reads that; `bytes` of the plain frame stand at
- * `plainAt`. Returns its length there.
+ * Writes a message's other form into its ring, when that has readers. The plain frame has `bytes` at `plainAt`. Returns
+ * the length of the other form, 0 when nothing was written.
  */
 function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u32 {
   if (deflateReaders() == 0) return 0;
@@ -96,7 +95,7 @@ function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u
   return length;
 }
 
-/** Says who gets what is published now; false when nobody does. */
+/** Sets the recipients of the current publication. Returns false when there are none. */
 function reach(number: u32, except: u32, exceptGeneration: u32): bool {
   audience.topic = number;
   audience.except = except;
@@ -106,11 +105,11 @@ function reach(number: u32, except: u32, exceptGeneration: u32): bool {
 
 /**
  * Publishes a whole message.
- * @param deflate its compressed form, `deflateLength` bytes; 0: there is none
- * @param number topic as `findTopic` tells it; 0: every open WebSocket
- * @param except slot of a client that does not get it, and its generation; 0 for nobody
- * @returns Ok; Evicted, Flush (act, call again); Wait, TooLarge (nothing was staged); Staging (a stage is open, where
- * the frame would go: publish or discard that first)
+ * @param deflate address of its compressed form of `deflateLength` bytes; a length of 0 means that there is none
+ * @param number topic as returned by `findTopic`, 0 for every open WebSocket
+ * @param except slot of a client that does not receive it, and its generation; 0 for none
+ * @returns Ok; Evicted or Flush (act on it, then call again); Wait or TooLarge (nothing was staged); Staging (an open
+ * stage is in the frame's place, publish or discard it first)
  */
 export function publish(
   flags: u32,
@@ -136,14 +135,14 @@ export function publish(
   return Outcome.Ok;
 }
 
-/** Bytes kept free in front of a staged payload, and the most a header takes. */
+/** Bytes reserved before a staged payload, and the longest header in bytes. */
 const STAGE_HEADER: u32 = 4;
 const HEADER_LIMIT: u32 = 10;
 
 /**
- * Makes room for `n` more bytes behind the open stage, opening one when there is none. It may move.
- * @returns Ok (the address to write at in Control.Result); Evicted, Flush (act, call again); Wait, TooLarge,
- * after which the stage is spoilt: calls do nothing until it is published (which reports it) or discarded
+ * Makes room for `n` more bytes after the open stage. Opens a stage when there is none. The stage may move.
+ * @returns Ok, with the address to write at in Control.Result; Evicted or Flush (act on it, then call again); Wait or
+ * TooLarge, after which calls do nothing until the stage is published (which reports the failure) or discarded
  */
 export function stageReserve(n: u32): u32 {
   takeTime();
@@ -179,12 +178,12 @@ export function stageReserve(n: u32): u32 {
   return Outcome.Ok;
 }
 
-/** `n` bytes were written where `stageReserve` said. */
+/** Adds `n` bytes, which were written at the address from `stageReserve`, to the stage. */
 export function stageAppend(n: u32): void {
   if (plain.stageError == Outcome.Ok) plain.stageLength += n;
 }
 
-/** Drops the open stage. Never evicts anybody. */
+/** Drops the open stage. It never evicts a client. */
 export function stageDiscard(): void {
   plain.stageOpen = 0;
   plain.stageLength = 0;
@@ -192,10 +191,10 @@ export function stageDiscard(): void {
 }
 
 /**
- * Publishes the open stage: the payload moves up to its header, so that frames touch.
- * @param deflate its compressed form, `deflateLength` bytes; 0: there is none
+ * Publishes the open stage. The payload is moved next to its header, so that frames are adjacent.
+ * @param deflate address of its compressed form of `deflateLength` bytes; a length of 0 means that there is none
  * @param number, except, exceptGeneration as for `publish`
- * @returns as `publish`; after Evicted and Flush the stage is still open
+ * @returns as for `publish`; after Evicted and Flush the stage is still open
  */
 export function stagePublish(
   flags: u32,
@@ -208,7 +207,7 @@ export function stagePublish(
   takeTime();
   const failed = plain.stageError;
   if (failed != Outcome.Ok || plain.stageOpen == 0) {
-    // Nothing was ever staged: an empty message.
+    // Nothing was staged, so this is an empty message.
     stageDiscard();
     if (failed != Outcome.Ok) return failed;
     return publish(flags, engine.scratch, 0, 0, 0, number, except, exceptGeneration);

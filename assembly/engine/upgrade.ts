@@ -1,6 +1,6 @@
-// Upgrades a connection to a WebSocket: it moves from an HTTP slot to a WebSocket slot, with what it has sent.
+// Upgrades a connection to a WebSocket. It moves from an HTTP slot to a WebSocket slot, with the bytes it has sent.
 //
-// Invariant: after a failed upgrade the connection is where it was, or it has ended.
+// Invariant: after a failed upgrade the connection is unchanged, or it has ended.
 
 import { CloseReason, Control, Outcome, Param, Shut, Trait } from "../abi";
 import { rearm } from "../reply/deadline";
@@ -27,7 +27,7 @@ import { live, putFree, takeWebSocket } from "../state/slots";
 import { disarm } from "../state/timers";
 import { furthest } from "../state/treap";
 
-/** The WebSocket that is the most messages behind, of the readers of both forms; 0: all have read everything. */
+/** Returns the WebSocket that lags by the most messages among the readers of both forms, 0 when none lags. */
 function furthestInAny(): Conn {
   const reader = furthest(0);
   const other = furthest(1);
@@ -37,12 +37,12 @@ function furthestInAny(): Conn {
 }
 
 /**
- * Answers an opening handshake: the connection moves to a WebSocket slot, its cursor to `committed`.
+ * Answers an opening handshake. The connection moves to a WebSocket slot, and its cursor is at `committed`.
  * @param fieldsLength bytes of field records at the start of the scratch region
- * @param deflate 0: no compression; 1: permessage-deflate was negotiated (RFC 7692); 2: it was, but the
- * client wants a smaller window than broadcasts are compressed with, and reads the plain ring
- * @returns Ok (the new slot in Control.Result, its generation in Control.Generation), Evicted (act on the
- * events, call again), Full (refused: 503), Gone, TooLarge (a field is refused)
+ * @param deflate 0 for no compression; 1 when permessage-deflate was negotiated (RFC 7692); 2 when it was, but with a
+ * smaller window than broadcasts are compressed with, so that the client reads the plain ring
+ * @returns Ok (the new slot in Control.Result, its generation in Control.Generation), Evicted (handle the events, then
+ * call again), Full (refused with 503), Gone, or TooLarge (a field is refused)
  */
 export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: u32): u32 {
   takeTime();
@@ -50,7 +50,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
   if (has(c, Flag.PeerEnded)) {
-    // A WebSocket needs both directions. Answers to the requests before it are still sent.
+    // A WebSocket needs both directions. Responses to the requests before it are still sent.
     finishWith(c, CloseReason.PeerEnded);
     return Outcome.Gone;
   }
@@ -73,7 +73,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   const w = takeWebSocket();
   const newSlot = w.slot;
   const newGeneration = w.generation;
-  // What was sent too early, and found no buffer, the host feeds again: to the new slot.
+  // Bytes that were sent too early and found no buffer are fed again, to the new slot.
   leaveQueue(c);
   disarm(c);
   unwatch(c);
