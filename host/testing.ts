@@ -8,7 +8,7 @@ import type { Codec, ReadQueues } from "../worker/net/transport";
 import { MemoryNet, VirtualClock } from "../worker/net/memory";
 import { Pump } from "../worker/pump/pump";
 import { pumpSettings } from "../worker/control/settings";
-import { wasmModule } from "../worker/entry/wasm";
+import { wasmModule } from "../worker/engine/wasm";
 import type { HandlerModule } from "./handler";
 import type { Server } from "./index";
 import { Log } from "./log";

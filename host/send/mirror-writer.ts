@@ -5,12 +5,12 @@
 // producer write again.
 
 import { INBOX_ASLEEP, INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
-import type { Records } from "../../worker/control/control";
 import {
   HANDLED_BYTES,
   HANDLED_ERRORS,
   HANDLED_REQUESTS,
   HANDLED_WAITING,
+  type Records,
   TAKEN_BATCHES,
   TAKEN_WAITING,
 } from "../shared/message/wire";

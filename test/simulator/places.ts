@@ -141,7 +141,7 @@ export class ApplicationPlace implements Place {
     const { streams, ...rest } = handler;
     void streams;
     const members = this.application.setHandler(rest);
-    this.#pump.setRelay(this.#remote.handler(members), this.#remote.turned);
+    this.#pump.place(this.#remote.placement(members));
   }
 
   body(text: string): StaticBody {
@@ -409,7 +409,7 @@ export class PoolPlace implements Place {
   async use(handler: Handler): Promise<void> {
     this.#threads.handler = handler;
     await this.#pool.load("handler");
-    this.#pump.setHandler(this.#pool.handler(handler, "handler"), this.#pool.turned);
+    this.#pump.place(this.#pool.placement(handler, "handler"));
   }
 
   body(text: string): StaticBody {

@@ -5,10 +5,10 @@
 import { INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
 import { InboxWriter, inboxMemory } from "../../host/send/inbox-writer";
 import { Mirror } from "../../host/send/mirror-writer";
-import { type Inbox, SharedInbox } from "../../worker/inbox/inbox-reader";
+import { SharedInbox } from "../../worker/inbox/inbox-reader";
 import { MirroredInbox } from "../../worker/inbox/mirror-reader";
 import type { VirtualClock } from "../../worker/net/memory";
-import type { Pump } from "../../worker/pump/pump";
+import type { Inbox, Pump } from "../../worker/pump/pump";
 import type { Line } from "./places";
 import type { Settings } from "./steps";
 

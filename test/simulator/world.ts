@@ -14,7 +14,6 @@ import type { Listener } from "../../worker/net/transport";
 import { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import { zlibCodec } from "../../worker/net/zlib";
 import { Pump } from "../../worker/pump/pump";
-import type { WebSocketImpl } from "../../worker/socket/socket";
 import { closeFrame, frame } from "../lib/frame";
 import { testEngine } from "../lib/wasm";
 import { Client } from "./client";
@@ -204,8 +203,8 @@ export class World implements Scene, Court {
   // ---- what the judge and the checks ask for ---------------------------------------------------------------
 
   /** Clients whose WebSocket is open, as the worker knows. */
-  audience(): Map<Client, WebSocketImpl> {
-    const found = new Map<Client, WebSocketImpl>();
+  audience(): Map<Client, WebSocket> {
+    const found = new Map<Client, WebSocket>();
     this.pump.each((ws) => found.set(this.clientAt(ws.remoteAddress), ws));
     return found;
   }

@@ -10,9 +10,9 @@ import { Runner } from "../../host/testing/run";
 import type { Link } from "../../worker/net/transport";
 import { SharedInbox } from "../../worker/inbox/inbox-reader";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Peer } from "../../worker/pump/peer";
+import type { Peer } from "../../worker/socket/peer";
 import { Remote } from "../../worker/place/remote";
-import type { StaticBodyImpl } from "../../worker/request/request";
+import type { StaticBodyImpl } from "../../worker/request/response";
 import { Pump } from "../../worker/pump/pump";
 import { octets } from "../lib/drive";
 import { testEngine } from "../lib/wasm";
@@ -141,7 +141,7 @@ bodies(
     const members = application.setHandler({
       request: (_, res) => res.static(application.body("x".repeat(BYTES), "text/plain")),
     });
-    pump.setRelay(remote.handler(members), remote.turned);
+    pump.place(remote.placement(members));
     pump.addInbox(inbox);
     for (let i = 0; i < 20; i++) await scene.ask();
     assert.is(refs.length, 20);

@@ -9,7 +9,7 @@ import { Runner } from "../../host/testing/run";
 import { SharedInbox } from "../../worker/inbox/inbox-reader";
 import { VirtualClock } from "../../worker/net/memory";
 import type { Link } from "../../worker/net/transport";
-import type { Peer } from "../../worker/pump/peer";
+import type { Peer } from "../../worker/socket/peer";
 import { Pump } from "../../worker/pump/pump";
 import { HANDSHAKE, octets } from "../lib/drive";
 import { testEngine } from "../lib/wasm";

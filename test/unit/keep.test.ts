@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { Runner } from "../../host/testing/run";
 import type { Link } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Peer } from "../../worker/pump/peer";
+import type { Peer } from "../../worker/socket/peer";
 import { Pump } from "../../worker/pump/pump";
 import { octets } from "../lib/drive";
 import { testEngine } from "../lib/wasm";

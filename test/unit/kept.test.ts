@@ -9,7 +9,7 @@ import { Runner } from "../../host/testing/run";
 import { SharedInbox } from "../../worker/inbox/inbox-reader";
 import type { Link } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Peer } from "../../worker/pump/peer";
+import type { Peer } from "../../worker/socket/peer";
 import { Remote } from "../../worker/place/remote";
 import { Pump } from "../../worker/pump/pump";
 import { HANDSHAKE, octets } from "../lib/drive";
@@ -56,7 +56,7 @@ class Scene {
 
   use(handler: Handler): void {
     const members = this.application.setHandler(handler);
-    this.pump.setRelay(this.#remote.handler(members), this.#remote.turned);
+    this.pump.place(this.#remote.placement(members));
   }
 
   /** A client that sends something. */

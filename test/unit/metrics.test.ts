@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Stats } from "../../host/handler";
 import { Horizon } from "../../worker/pump/horizon";
-import { metricsText } from "../../worker/pump/metrics";
+import { metricsText } from "../../worker/request/metrics";
 import { readOpenMetrics, sampleOf } from "../lib/openmetrics";
 
 const metrics = suite("metrics");

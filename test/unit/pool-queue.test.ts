@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { Runner } from "../../host/testing/run";
 import type { Link, Threads } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Peer } from "../../worker/pump/peer";
+import type { Peer } from "../../worker/socket/peer";
 import { Pool } from "../../worker/place/pool";
 import { Pump } from "../../worker/pump/pump";
 import type { Task } from "../../worker/place/task";
@@ -52,7 +52,7 @@ queue("skips a client that has left, though its handler has not been notified of
   const pump = new Pump({ engine: testEngine(), clock });
   const thread = new OneThread();
   const pool = new Pool(pump, thread, { threads: 1, backlog: 10, handlerTimeout: 0 });
-  pump.setHandler(pool.handler({ request: () => undefined }, "file:///handler.js"));
+  pump.place(pool.placement({ request: () => undefined }, "file:///handler.js"));
   const peers = [0, 1, 2].map(() => pump.accept(new Client()) as Peer);
   for (const peer of peers) {
     pump.engine.u8.set(REQUEST, pump.engine.window);

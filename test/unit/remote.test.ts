@@ -15,7 +15,7 @@ import {
 } from "../../host/shared/message/wire";
 import type { Link } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
-import type { Peer } from "../../worker/pump/peer";
+import type { Peer } from "../../worker/socket/peer";
 import { Remote } from "../../worker/place/remote";
 import { Pump } from "../../worker/pump/pump";
 import { HANDSHAKE, octets } from "../lib/drive";
@@ -57,8 +57,7 @@ class Scene {
     };
     this.remote = new Remote(this.pump, limits, this.words, { post });
     const bits = ["request" as const, ...members].map((name) => 1 << MEMBERS.indexOf(name));
-    const handler = this.remote.handler(bits.reduce((sum, bit) => sum | bit));
-    this.pump.setRelay(handler, this.remote.turned);
+    this.pump.place(this.remote.placement(bits.reduce((sum, bit) => sum | bit)));
   }
 
   #carryOut(op: Op, peer: Peer, first: number, second: number, tail: Uint8Array): void {

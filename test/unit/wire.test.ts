@@ -14,7 +14,7 @@ import {
 } from "../../host/shared/message/wire";
 import { Batch } from "../../worker/place/batch";
 import { type Fate, Lane } from "../../worker/place/lane";
-import type { Peer } from "../../worker/pump/peer";
+import type { Peer } from "../../worker/socket/peer";
 import { Random } from "../../host/testing/random";
 
 const wire = suite("wire");

@@ -23,7 +23,7 @@ export function configure(
     if (name === "flushInterval") pump.flushInterval = value;
     // Where it is copied, a long run for each stalled client would be memory.
     const used = name === "maxRunBytes" ? Math.min(value, maxRunBytes) : value;
-    if (param) pump.engine.configure(Param[param], used * scale);
+    if (param) pump.loop.configure(Param[param], used * scale);
   }
   pump.schedule();
 }

@@ -9,8 +9,9 @@ import type { Settings } from "../../host/options/settle";
 import type { OptionName } from "../../host/options/table";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/send/publisher";
 import { tooLate } from "../../host/shared/members";
+import type { Records } from "../../host/shared/message/wire";
 import { type Told, describe, errorOf, toError } from "../../host/shared/result";
-import { Complaints } from "../pump/complaints";
+import { Complaints } from "../request/complaints";
 import { configure, runLimit } from "./configure";
 import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
@@ -42,18 +43,6 @@ export type Notice =
   | { readonly ringcast: "error"; readonly error: Told; readonly where: string }
   /** The engine trapped: the worker ends. */
   | { readonly ringcast: "trapped"; readonly error: Told };
-
-/** Records of an inbox that is not shared, and what the application has counted (HANDLED_BYTES and the others). */
-export interface Records {
-  readonly ringcast: "records";
-  /** Where they lie, in units of 8 bytes since the start. */
-  readonly from: number;
-  readonly bytes: Uint8Array;
-  readonly handledBytes: number;
-  readonly takenBatches: number;
-  readonly handledRequests: number;
-  readonly handlerErrors: number;
-}
 
 /** Messages to the worker beside Comlink's: 0 is the doorbell. */
 export type Ring =
@@ -228,7 +217,6 @@ export class Worker {
       );
       this.#pool = pool;
       await pool.load(url);
-      pump.pool = () => pool.stats();
     }
     this.#swap(handler, url);
   }
@@ -247,7 +235,7 @@ export class Worker {
   /** From now on events are this handler's. */
   #swap(handler: Handler, url: string): void {
     const pool = this.#pool;
-    if (pool) this.pump.setHandler(pool.handler(handler, url), pool.turned);
+    if (pool) this.pump.place(pool.placement(handler, url));
     else this.pump.setHandler(handler);
   }
 
@@ -267,8 +255,7 @@ export class Worker {
 
   /** The handler on the application's thread has these members. */
   #relay(members: number): void {
-    const remote = this.#remote;
-    this.pump.setRelay(remote.handler(members), remote.turned);
+    this.pump.place(this.#remote.placement(members));
   }
 
   /** Lets a call of the host's find a trap of the engine: its answer would be the last anybody heard of it. */

@@ -3,16 +3,38 @@
 // Invariant: after `shut` has been told every call is a no-op that returns false. Of the bytes it was fed
 // it keeps at most those of one call: it says then that it does not read, and refuses more.
 
-import { Answer, CloseReason, Control, FrameFlag, Outcome, SLOT_LIMIT } from "../../assembly/abi";
+import { Answer, CloseReason, FrameFlag, Outcome, SLOT_LIMIT } from "../../assembly/abi";
 import { checkClose } from "../../host/shared/close";
 import { bytesOf, messageOf, pingOf } from "../../host/shared/message/data";
 import { flagsOf } from "../../host/shared/message/flags";
 import type { Data } from "../../host/handler";
 import { show } from "../../host/shared/text/show";
 import { checkBody, checkField } from "../../host/shared/request/response";
-import { putUtf8 } from "../../host/shared/text/text";
-import type { EngineDriver } from "./driver";
-import { lengthOf } from "../engine/engine";
+import type { EngineLoop, LoopConnection } from "../engine/loop";
+
+/** What a wire asks of its driver. */
+export interface WireOwner<User> {
+  /** @internal */
+  readonly loop: EngineLoop<Wire<User>>;
+  /** @internal */
+  isReading(wire: Wire<User>): boolean;
+  /** @internal */
+  feed(wire: Wire<User>, bytes: Uint8Array): boolean;
+  /** @internal */
+  written(wire: Wire<User>): void;
+  /** @internal */
+  ended(wire: Wire<User>): void;
+  /** @internal */
+  lost(wire: Wire<User>, reason: CloseReason): void;
+  /** @internal */
+  pause(wire: Wire<User>, isPaused: boolean): void;
+  /** @internal */
+  answered(wire: Wire<User>): void;
+  /** @internal */
+  upgrade(wire: Wire<User>, fieldsLength: number): boolean;
+  /** @internal */
+  nextBody(): number;
+}
 
 /** Bytes of a body up to which it is copied into the engine; a larger one is sent from a copy outside. */
 const INLINE_BODY = 65536;
@@ -29,24 +51,26 @@ function checkStatus(status: number): void {
 }
 
 /** One connection, from `accept` to `shut`. */
-export class Wire<User = unknown> {
+export class Wire<User = unknown> implements LoopConnection {
   /** @internal */
   static readonly name = "Wire";
   /** Yours. */
   user: User | undefined;
   /** What it is called in the log of its host: an address, or "". */
   readonly remoteAddress: string;
-  readonly #driver: EngineDriver<User>;
+  readonly #driver: WireOwner<User>;
   /** @internal */
   slot: number;
   /** @internal */
   generation: number;
   /** @internal */
-  state: "http" | "open" | "closing" | "dead" = "http";
+  state: "http" | "open" | "closing" = "http";
+  /** @internal */
+  dead = false;
   /** @internal a request is out */
   isAsked = false;
   /** @internal fed and not taken in */
-  rest: Uint8Array = NOTHING;
+  rest: Uint8Array | undefined;
   /** @internal bytes that wait to be parsed */
   unparsed = 0;
   /** @internal */
@@ -63,7 +87,7 @@ export class Wire<User = unknown> {
   wasReading = true;
 
   /** @internal */
-  constructor(driver: EngineDriver<User>, slot: number, generation: number, address: string) {
+  constructor(driver: WireOwner<User>, slot: number, generation: number, address: string) {
     this.#driver = driver;
     this.slot = slot;
     this.generation = generation;
@@ -77,12 +101,12 @@ export class Wire<User = unknown> {
 
   /** True for a WebSocket to which messages can be sent. */
   get isOpen(): boolean {
-    return this.state === "open";
+    return this.state === "open" && !this.dead;
   }
 
   /** True once `shut` has been told. */
   get isDead(): boolean {
-    return this.state === "dead";
+    return this.dead;
   }
 
   /** True while it takes bytes: `feed` refuses them otherwise, and `reading` is told when it is true again. */
@@ -90,12 +114,20 @@ export class Wire<User = unknown> {
     return this.#driver.isReading(this);
   }
 
+  /** @internal A request is out, or it is paused. */
+  get isOut(): boolean {
+    return this.isAsked || this.isPaused;
+  }
+
+  /** @internal Paused, and HTTP. A paused WebSocket is read for one window, so that its end is seen. */
+  get isStopped(): boolean {
+    return this.isPaused && this.state === "http";
+  }
+
   /** @internal */
   die(): void {
-    this.state = "dead";
     this.isAsked = false;
     this.isStreamed = false;
-    this.rest = NOTHING;
     this.bodies.clear();
   }
 
@@ -142,21 +174,19 @@ export class Wire<User = unknown> {
     const bytes = bytesOf(checkBody(body));
     const length = this.#putFields(fields);
     if (!this.isAsked) return false;
-    const { engine } = this.#driver;
-    const { slot, generation } = this;
+    const { loop } = this.#driver;
+    const { engine } = loop;
     const flags = options.close ? Answer.Close : 0;
     this.isAsked = false;
     let outcome: Outcome;
     if (bytes.length <= INLINE_BODY) {
       engine.u8.set(bytes, engine.scratch + length);
-      outcome = engine.x.respond(slot, generation, status, flags, length, bytes.length);
+      outcome = loop.respond(this, status, flags, length, bytes.length);
     } else {
       const number = this.#driver.nextBody();
       const own = new Uint8Array(bytes);
-      const { x } = engine;
-      outcome = x.respondStatic(slot, generation, status, flags, length, number, own.length);
-      // Answers to HEAD have none, and too many may be held.
-      if (outcome === Outcome.Ok && engine.get(Control.Result) !== 0) this.bodies.set(number, own);
+      outcome = loop.respondStatic(this, status, flags, length, number, own.length);
+      if (outcome === Outcome.Ok && loop.isBodyQueued) this.bodies.set(number, own);
     }
     this.#driver.answered(this);
     return outcome === Outcome.Ok;
@@ -167,29 +197,24 @@ export class Wire<User = unknown> {
     checkStatus(status);
     const length = this.#putFields(fields);
     if (!this.isAsked) return false;
-    const { x } = this.#driver.engine;
-    return x.streamBegin(this.slot, this.generation, status, Answer.Stream, length) === Outcome.Ok;
+    return this.#driver.loop.streamBegin(this, status, Answer.Stream, length) === Outcome.Ok;
   }
 
   /** Queues a piece of the body. @returns false when the queue is full (`drain` follows) or it has gone */
   write(data: Data): boolean {
     const bytes = bytesOf(checkBody(data, "write"));
     if (!this.isAsked) return false;
-    const { x } = this.#driver.engine;
     if (bytes.length === 0) return true;
-    const outcome: Outcome = x.streamWrite(this.slot, this.generation, bytes.length);
+    const outcome = this.#driver.loop.streamWrite(this, bytes);
     // An answer without a body, to HEAD, takes its pieces and drops them.
-    if (outcome !== Outcome.Ok) return outcome === Outcome.TooLarge;
-    this.#driver.putBytes(bytes);
-    x.streamNext(this.slot, this.generation);
-    return true;
+    return outcome === Outcome.Ok || outcome === Outcome.TooLarge;
   }
 
   /** Ends the body. */
   end(): boolean {
     if (!this.isAsked) return false;
     this.isAsked = false;
-    const outcome: Outcome = this.#driver.engine.x.streamEnd(this.slot, this.generation);
+    const outcome = this.#driver.loop.streamEnd(this);
     this.#driver.answered(this);
     return outcome === Outcome.Ok;
   }
@@ -206,15 +231,12 @@ export class Wire<User = unknown> {
 
   /** Waits for a piece of a streamed body: the client is told to go on (100), and its silence counts. */
   pull(): void {
-    const { engine } = this.#driver;
-    this.#driver.time();
-    if (!this.isDead) engine.x.pull(this.slot, this.generation);
+    if (!this.isDead) this.#driver.loop.pull(this);
   }
 
   #putFields(fields: WireFields): number {
     const checked = fields.map(([name, value]) => checkField(name, value));
-    this.#driver.time();
-    const length = this.#driver.engine.putFields(checked);
+    const length = this.#driver.loop.engine.putFields(checked);
     if (length < 0) throw new RangeError("fields: more than can be sent");
     return length;
   }
@@ -225,51 +247,42 @@ export class Wire<User = unknown> {
   send(data: Data, options: { binary?: boolean } = {}): boolean {
     const payload = messageOf("send", data, options);
     if (!this.isOpen) return false;
-    const { engine } = this.#driver;
-    const { slot, generation } = this;
+    const { loop } = this.#driver;
+    const { engine } = loop;
     const flags = flagsOf(payload, options);
     const bytes = bytesOf(payload);
-    this.#driver.time();
     if (bytes.length <= engine.scratchBytes) {
       engine.u8.set(bytes, engine.scratch);
-      return engine.x.send(slot, generation, flags, engine.scratch, bytes.length) === Outcome.Ok;
+      return loop.send(this, flags, bytes.length) === Outcome.Ok;
     }
     const first = flags & FrameFlag.Binary ? 0x82 : 0x81;
-    if (engine.x.sendBegin(slot, generation, first, lengthOf(bytes.length)) !== Outcome.Ok)
-      return false;
-    this.#driver.putBytes(bytes);
-    return true;
+    return loop.sendLarge(this, first, bytes) === Outcome.Ok;
   }
 
   /** Sends a ping. @param data at most 125 bytes */
   ping(data: Data = NOTHING): boolean {
     const bytes = pingOf(data);
     if (!this.isOpen) return false;
-    const { engine } = this.#driver;
-    this.#driver.time();
-    engine.u8.set(bytes, engine.scratch);
-    const { slot, generation } = this;
-    return engine.x.ping(slot, generation, engine.scratch, bytes.length) === Outcome.Ok;
+    const { loop } = this.#driver;
+    loop.engine.u8.set(bytes, loop.engine.scratch);
+    return loop.ping(this, bytes.length) === Outcome.Ok;
   }
 
   /** Subscribes to a topic of 1 to 200 bytes. @throws RangeError when all topics or subscriptions are taken */
   subscribe(topic: string): boolean {
-    const { engine } = this.#driver;
-    const length = engine.putTopic(topic);
+    const { loop } = this.#driver;
+    const length = loop.engine.putTopic(topic);
     if (!this.isOpen) return false;
-    const { slot, generation } = this;
-    const outcome: Outcome = engine.x.subscribe(slot, generation, engine.scratch, length);
+    const outcome = loop.subscribe(this, length);
     if (outcome === Outcome.Full) throw new RangeError("subscribe: all topics are taken");
     return outcome === Outcome.Ok;
   }
 
   /** @returns false when there was no such subscription */
   unsubscribe(topic: string): boolean {
-    const { engine } = this.#driver;
-    const length = engine.putTopic(topic);
-    if (this.isDead) return false;
-    const { x, scratch } = engine;
-    return x.unsubscribe(this.slot, this.generation, scratch, length) === Outcome.Ok;
+    const { loop } = this.#driver;
+    const length = loop.engine.putTopic(topic);
+    return !this.isDead && loop.unsubscribe(this, length) === Outcome.Ok;
   }
 
   /** Sends a Close frame behind what is queued, and waits for the peer's. @throws RangeError, TypeError */
@@ -277,13 +290,8 @@ export class Wire<User = unknown> {
     checkClose(code, reason);
     if (!this.isOpen) return false;
     this.state = "closing";
-    const { engine } = this.#driver;
-    const { slot, generation } = this;
-    const { x, scratch } = engine;
-    this.#driver.time();
-    const length = putUtf8(engine.u8, scratch, 123, reason);
-    const cause = CloseReason.Application;
-    return x.close(slot, generation, code, scratch, length, cause) === Outcome.Ok;
+    const { loop } = this.#driver;
+    return loop.close(this, code, reason, CloseReason.Application) === Outcome.Ok;
   }
 
   /** Ends the connection now, with a reset: `shut` is told before this returns, `closed` with the next turn. */

@@ -1,6 +1,5 @@
 // A host for one engine without I/O: bytes and time go in by calls, what the engine has to say comes out by
-// callbacks, typed; nobody else reads its tables. It keeps the rules of assembly/index.ts, so that what drives it
-// need only move bytes.
+// callbacks, typed. engine/loop.ts keeps the rules of the engine, so that what drives this need only move bytes.
 //
 // Invariants
 //   A callback is never entered from another, but for `shut`, which comes at once wherever memory is about to be
@@ -8,45 +7,18 @@
 //   What a callback throws changes nothing: the rest is carried out, then the call that led to it throws that.
 //   Between two calls the event table is empty, the rows are settled, and the window is nobody's.
 
-import {
-  type CloseReason,
-  Control,
-  EVENT_BYTES,
-  EVENT_EXTRA,
-  EVENT_GENERATION,
-  EVENT_KIND,
-  EVENT_LENGTH,
-  EVENT_POINTER,
-  EVENT_SLOT,
-  EVENT_VALUE,
-  EventKind,
-  NONE,
-  Outcome,
-  Param,
-  ROW_BODY,
-  ROW_BYTES,
-  ROW_KIND,
-  ROW_LAST,
-  ROW_LENGTH,
-  ROW_OFFSET,
-  ROW_SLOT,
-  ROW_STATE,
-  RowKind,
-  RowState,
-  SLOT_LIMIT,
-  Shut,
-  Trait,
-} from "../../assembly/abi";
+import { type CloseReason, Control, NONE, Outcome, Param, SLOT_LIMIT, Shut } from "../../assembly/abi";
+import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
+import { refuseUnknown } from "../../host/options/known";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
 import { bytesOf, messageOf } from "../../host/shared/message/data";
 import { flagsOf } from "../../host/shared/message/flags";
-import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
-import { refuseUnknown } from "../../host/options/known";
 import { show } from "../../host/shared/text/show";
-import { copyBytes, utf8 } from "../../host/shared/text/text";
-import { type Engine, lengthOf } from "../engine/engine";
-import { RequestImpl } from "../request/request";
+import { copyBytes } from "../../host/shared/text/text";
+import type { Engine } from "../engine/engine";
+import { EngineLoop, type LoopEvents, type LoopHooks } from "../engine/loop";
 import { statsOf } from "../engine/stats";
+import { RequestImpl } from "../request/request";
 import { Wire } from "./connection";
 
 /** What the driver tells: all but `write` and `shut` may be left out. */
@@ -131,26 +103,20 @@ function checkDriverPublish(options: DriverPublish): void {
     throw new TypeError(`except: ${show(except)} is not a wire of this driver`);
 }
 
+function ignore(): void {}
+
 /** Drives an engine: bytes and time go in by calls, what happens comes out by callbacks. */
 export class EngineDriver<User = unknown> {
   /** @internal */
   static readonly name = "EngineDriver";
   /** The engine that it drives. */
   readonly engine: Engine;
+  /** @internal */
+  readonly loop: EngineLoop<Wire<User>>;
   readonly #events: DriverEvents<User>;
-  readonly #now: () => number;
-  readonly #date: () => number;
-  #dateUntil = Number.NEGATIVE_INFINITY;
-  readonly #wires: (Wire<User> | undefined)[] = [];
-  #resumes: Wire<User>[] = [];
   #later: (() => void)[] = [];
-  #eventAt = 0;
-  #handling = false;
-  #flushing = false;
   /** A connection is being shut. */
   #acting = false;
-  /** The wire whose bytes are being parsed. */
-  #fed: Wire<User> | undefined;
   /** What callbacks threw. */
   #thrown: unknown[] = [];
   #nextBody = SLOT_LIMIT;
@@ -165,11 +131,10 @@ export class EngineDriver<User = unknown> {
       throw new TypeError(`events.queued: ${show(events.queued)} is not a function`);
     this.engine = engine;
     this.#events = events;
-    this.#now = clock.now ? () => (clock.now as () => number)() : () => performance.now();
-    this.#date = clock.date ? () => (clock.date as () => number)() : () => Date.now();
-    engine.x.streams(events.streams ? 1 : 0);
-    engine.x.measures(events.queued ? 1 : 0);
-    this.time();
+    this.loop = new EngineLoop(engine, this.#loopEvents(), this.#loopHooks(clock));
+    this.loop.streams(events.streams !== undefined);
+    this.loop.measures(events.queued !== undefined);
+    this.loop.time();
   }
 
   // ---- what a host calls -------------------------------------------------------------------------------
@@ -181,17 +146,10 @@ export class EngineDriver<User = unknown> {
    */
   accept(remoteAddress = ""): Wire<User> | undefined {
     this.#refuseWithin("accept");
-    this.time();
-    const { engine } = this;
-    let slot = engine.accept(remoteAddress);
-    if (slot === NONE && engine.get(Control.Result) === 0) {
-      // The oldest that is idle has been closed.
-      this.#handleEvents();
-      slot = engine.accept(remoteAddress);
-    }
+    const slot = this.loop.accept(remoteAddress, 0);
     if (slot === NONE) return undefined;
-    const wire = new Wire<User>(this, slot, engine.get(Control.Generation), remoteAddress);
-    this.#wires[slot] = wire;
+    const wire = new Wire<User>(this, slot, this.engine.generation, remoteAddress);
+    this.loop.join(wire);
     return wire;
   }
 
@@ -202,48 +160,45 @@ export class EngineDriver<User = unknown> {
    */
   turn(): number {
     this.#refuseWithin("turn");
-    const { engine } = this;
-    this.time();
+    const { engine, loop } = this;
+    loop.time();
     this.#measure();
     do {
       this.#runLater();
-      const resumes = this.#resumes;
-      this.#resumes = [];
-      for (const wire of resumes) this.#goOn(wire);
-      engine.x.tick();
-      this.#handleEvents();
-      this.#flush();
-      this.#handleEvents();
-    } while (this.#resumes.length > 0 || this.#later.length > 0);
-    this.time();
-    const next = engine.x.tick();
-    const isMore = engine.get(Control.EventCount) > 0;
-    this.#handleEvents();
+      loop.resumeAll();
+      loop.tick();
+      loop.handleEvents();
+      loop.flush(false);
+      loop.handleEvents();
+    } while (loop.hasResumes || this.#later.length > 0);
+    loop.time();
+    const next = loop.tick();
+    const isMore = engine.eventCount > 0;
+    loop.handleEvents();
     this.#rethrow();
     if (isMore) return 0;
     if (!this.#events.queued || engine.get(Control.Watched) === 0) return next;
-    const wait = Math.max(0, this.#measureAt - this.#now());
+    const wait = Math.max(0, this.#measureAt - engine.get(Control.Now));
     return next < 0 ? wait : Math.min(next, wait);
   }
 
   /** Asks for what the peers of watched connections have not acknowledged, when it is time to. */
   #measure(): void {
-    const { engine } = this;
+    const { engine, loop } = this;
     if (!this.#events.queued || engine.get(Control.Watched) === 0) return;
-    const now = this.#now();
+    const now = engine.get(Control.Now);
     if (now < this.#measureAt) return;
     this.#measureAt = now + MEASURE_INTERVAL;
     this.#acting = true;
-    for (let slot = 0; ; slot++) {
-      slot = engine.x.watched(slot) >>> 0;
-      const wire = slot === NONE ? undefined : this.#wires[slot];
+    for (let slot = loop.watched(0); slot !== NONE; slot = loop.watched(slot + 1)) {
+      const wire = loop.at(slot);
       if (!wire) break;
       let bytes = NONE;
       this.#attempt(() => {
         bytes = this.#queuedOf(wire);
       });
       // Whether the kernel of the peer answers no host tells: the limits hold as they are.
-      engine.x.acknowledged(slot, wire.generation, bytes, 0);
+      loop.acknowledged(wire, bytes, false);
     }
     this.#acting = false;
   }
@@ -264,20 +219,17 @@ export class EngineDriver<User = unknown> {
 
   /** Publishes to a topic's subscribers. @returns as `broadcast` */
   publish(topic: string, data: Data, options?: DriverPublish): boolean {
-    const { engine } = this;
-    const number = engine.x.findTopic(engine.scratch, engine.putTopic(topic));
-    return this.#publish("publish", number === 0 ? NONE : number, data, options);
+    return this.#publish("publish", this.loop.topic(topic) || NONE, data, options);
   }
 
   /** The connection of an id; undefined when it has gone. */
   wire(id: number): Wire<User> | undefined {
-    const wire = this.#wires[id % SLOT_LIMIT];
-    return wire?.id === id ? wire : undefined;
+    return this.loop.find(id);
   }
 
   /** All connections. */
   get wires(): Wire<User>[] {
-    return this.#wires.filter((wire) => wire !== undefined);
+    return this.loop.connections;
   }
 
   /** Counters and gauges. */
@@ -293,37 +245,20 @@ export class EngineDriver<User = unknown> {
   // ---- what a wire calls -------------------------------------------------------------------------------
 
   /** @internal */
-  time(): void {
-    const now = this.#now();
-    this.engine.set(Control.Now, now);
-    if (now < this.#dateUntil) return;
-    // The Date of answers, until its second is over.
-    const date = this.#date();
-    this.engine.set(Control.Date, Math.floor(date / 1000));
-    this.#dateUntil = now + 1000 - (date % 1000);
-  }
-
-  /** @internal */
   isReading(wire: Wire<User>): boolean {
-    if (wire.state === "dead" || wire.isEnded || wire.rest.length > 0) return false;
-    if (this.#isStopped(wire)) return false;
+    if (wire.dead || wire.isEnded || wire.rest !== undefined || wire.isStopped) return false;
     return wire.unparsed < this.engine.windowBytes;
-  }
-
-  /** True for a paused HTTP connection. A paused WebSocket is read, for one window, so that its end is seen. */
-  #isStopped(wire: Wire<User>): boolean {
-    return wire.isPaused && wire.state === "http";
   }
 
   /** @internal */
   feed(wire: Wire<User>, bytes: Uint8Array): boolean {
-    if (wire.state === "dead" || bytes.length === 0) return this.#noteReading(wire);
+    if (wire.dead || bytes.length === 0) return this.#noteReading(wire);
     if (!this.isReading(wire)) throw new Error("feed: the connection does not read now");
     if (this.#isWithin) {
       wire.rest = copyBytes(bytes, 0, bytes.length);
-      this.#resumes.push(wire);
+      this.loop.resumeLater(wire);
     } else {
-      this.#take(wire, bytes);
+      this.loop.take(wire, bytes);
       this.#rethrow();
     }
     return this.#noteReading(wire);
@@ -332,10 +267,9 @@ export class EngineDriver<User = unknown> {
   /** @internal */
   written(wire: Wire<User>): void {
     this.#outside(() => {
-      if (wire.state === "dead") return;
-      this.time();
-      this.engine.x.done(wire.slot, wire.generation);
-      this.#handleEvents();
+      if (wire.dead) return;
+      this.loop.done(wire);
+      this.loop.handleEvents();
     });
   }
 
@@ -344,71 +278,49 @@ export class EngineDriver<User = unknown> {
     wire.isEnded = true;
     this.#outside(() => {
       // What it sent before is taken in before.
-      if (wire.state === "dead" || wire.rest.length > 0) return;
-      this.time();
-      this.engine.x.peerEnded(wire.slot, wire.generation);
-      this.#handleEvents();
-      if (!wire.isDead) this.#resumes.push(wire);
+      if (wire.dead || wire.rest !== undefined) return;
+      this.loop.peerEnded(wire);
+      this.loop.handleEvents();
+      if (!wire.isDead) this.loop.resumeLater(wire);
     });
   }
 
   /** @internal */
   lost(wire: Wire<User>, reason: CloseReason): void {
-    if (wire.state === "dead") return;
-    if (this.#flushing || this.#acting) {
+    if (wire.dead) return;
+    if (this.loop.isFlushing || this.#acting) {
       this.#later.push(() => this.lost(wire, reason));
       return;
     }
-    this.time();
-    this.engine.x.terminate(wire.slot, wire.generation, reason);
-    this.#actOnCloses();
-    if (!this.#isWithin) this.#handleEvents();
+    this.loop.terminate(wire, reason);
+    if (!this.#isWithin) this.loop.handleEvents();
     this.#rethrow();
   }
 
   /** @internal */
   pause(wire: Wire<User>, isPaused: boolean): void {
-    if (wire.state === "dead" || wire.isPaused === isPaused) return;
+    if (wire.dead || wire.isPaused === isPaused) return;
     wire.isPaused = isPaused;
-    const from = this.#handling ? this.#eventAt + 1 : NONE;
-    this.engine.x.hold(wire.slot, wire.generation, isPaused ? 1 : 0, from);
-    if (this.#isStopped(wire)) wire.wasReading = false;
-    if (!isPaused) this.#resumes.push(wire);
+    if (isPaused) this.loop.hold(wire);
+    else this.loop.release(wire);
+    if (wire.isStopped) wire.wasReading = false;
+    if (!isPaused) this.loop.resumeLater(wire);
   }
 
   /** @internal The request has been answered: the connection goes on, now or with the next turn. */
   answered(wire: Wire<User>): void {
     wire.isStreamed = false;
-    if (this.#fed !== wire) this.#resumes.push(wire);
+    if (this.loop.fed !== wire) this.loop.resumeLater(wire);
   }
 
   /** @internal */
   upgrade(wire: Wire<User>, fieldsLength: number): boolean {
-    const { engine } = this;
     wire.isAsked = false;
-    let outcome: Outcome = engine.x.upgrade(wire.slot, wire.generation, fieldsLength, 0);
-    if (outcome === Outcome.Evicted) {
-      this.#actOnCloses();
-      outcome = engine.x.upgrade(wire.slot, wire.generation, fieldsLength, 0);
-    }
+    const outcome = this.loop.upgrade(wire, fieldsLength, 0);
     this.answered(wire);
     if (outcome !== Outcome.Ok) return false;
-    this.#wires[wire.slot] = undefined;
-    wire.slot = engine.get(Control.Result);
-    wire.generation = engine.get(Control.Generation);
     wire.state = "open";
-    this.#wires[wire.slot] = wire;
     return true;
-  }
-
-  /** @internal Hands the bytes of a message or piece over, as many as the scratch region holds at a time. */
-  putBytes(bytes: Uint8Array): void {
-    const { u8, x, scratch, scratchBytes } = this.engine;
-    for (let at = 0; at < bytes.length; at += scratchBytes) {
-      const part = bytes.subarray(at, at + scratchBytes);
-      u8.set(part, scratch);
-      x.sendBytes(scratch, part.length);
-    }
   }
 
   /** @internal */
@@ -418,10 +330,11 @@ export class EngineDriver<User = unknown> {
     return number;
   }
 
-  // ---- bytes in ----------------------------------------------------------------------------------------
+  // ---- callbacks ---------------------------------------------------------------------------------------
 
   get #isWithin(): boolean {
-    return this.#handling || this.#flushing || this.#acting || this.#fed !== undefined;
+    const { isHandling, isFlushing, fed } = this.loop;
+    return isHandling || isFlushing || this.#acting || fed !== undefined;
   }
 
   #refuseWithin(what: string): void {
@@ -460,66 +373,18 @@ export class EngineDriver<User = unknown> {
     for (const fn of later) this.#attempt(fn);
   }
 
-  /** Takes bytes in, a window at a time, and keeps what is left when the connection stops reading. */
-  #take(wire: Wire<User>, bytes: Uint8Array): void {
-    const { engine } = this;
-    for (let at = 0; at < bytes.length && wire.state !== "dead"; ) {
-      const piece = bytes.subarray(at, at + engine.windowBytes);
-      at += piece.length;
-      this.time();
-      engine.u8.set(piece, engine.window);
-      const consumed = engine.x.feed(wire.slot, wire.generation, piece.length);
-      this.#progress(wire, piece.length, piece.length - consumed);
-      const isFull =
-        this.#isStopped(wire) || wire.rest.length > 0 || wire.unparsed >= engine.windowBytes;
-      if (!isFull || at === bytes.length) continue;
-      const rest = new Uint8Array(wire.rest.length + bytes.length - at);
-      rest.set(wire.rest);
-      rest.set(bytes.subarray(at), wire.rest.length);
-      wire.rest = rest;
-      return;
-    }
-  }
-
-  /**
-   * Handles the events of a feed or a resume, and goes on until nothing more can be parsed.
-   * @param fed bytes in the window @param left those of them that were not consumed
-   */
-  #progress(wire: Wire<User>, fed: number, left: number): void {
-    const { engine } = this;
-    const { x } = engine;
-    const goesOn = (): boolean => wire.state !== "dead" && !engine.isWaiting(wire.slot);
-    this.#fed = wire;
-    this.#handleEvents();
-    let rest = left;
-    for (let before = -1; goesOn() && (rest !== before || engine.isMessageOut(wire.slot)); ) {
-      before = rest;
-      rest = x.resume(wire.slot, wire.generation);
-      this.#handleEvents();
-    }
-    if (goesOn() && (rest > 0 || wire.isAsked || wire.isPaused)) {
-      if (x.retain(wire.slot, wire.generation) === 0) this.#handleEvents();
-    }
-    if (wire.state !== "dead" && engine.isWaiting(wire.slot)) {
-      if (rest > 0) wire.rest = copyBytes(engine.u8, engine.window + fed - rest, rest);
-    }
-    this.#fed = undefined;
-    wire.unparsed = wire.state === "dead" ? 0 : rest;
-  }
-
   /** Goes on with a connection that was held, waited for a buffer, or has had its request answered. */
   #goOn(wire: Wire<User>): void {
-    if (wire.state === "dead") return;
-    this.time();
+    if (wire.dead) return;
+    const { engine, loop } = this;
     // What the engine keeps comes before what is kept here.
-    if (!this.engine.isWaiting(wire.slot)) this.#progress(wire, 0, 0);
+    if (!engine.isWaiting(wire.slot)) loop.progress(wire, 0, 0);
     const { rest } = wire;
-    const isFull = wire.unparsed >= this.engine.windowBytes;
-    if (rest.length > 0 && (wire.state as string) !== "dead" && !this.#isStopped(wire) && !isFull) {
-      wire.rest = rest.subarray(rest.length);
-      this.#take(wire, rest);
+    if (rest && !wire.isDead && !wire.isStopped && wire.unparsed < engine.windowBytes) {
+      wire.rest = undefined;
+      loop.take(wire, rest);
     }
-    if (wire.isEnded && rest.length > 0) this.ended(wire);
+    if (wire.isEnded && rest) this.ended(wire);
     this.#noteReading(wire);
   }
 
@@ -532,126 +397,93 @@ export class EngineDriver<User = unknown> {
     return isReading;
   }
 
-  // ---- events ------------------------------------------------------------------------------------------
-
-  #handleEvents(): void {
-    if (this.#handling) return;
-    const { engine } = this;
-    this.#handling = true;
-    for (this.#eventAt = 0; this.#eventAt < engine.get(Control.EventCount); this.#eventAt++) {
-      const at = engine.events + this.#eventAt * (EVENT_BYTES >>> 2);
-      this.#attempt(() => this.#handle(at));
-    }
-    engine.set(Control.EventCount, 0);
-    this.#eventAt = 0;
-    this.#handling = false;
+  /** What the engine's loop asks of the driver. */
+  #loopHooks(clock: DriverClock): LoopHooks<Wire<User>> {
+    return {
+      now: () => (clock.now ? clock.now() : performance.now()),
+      date: () => (clock.date ? clock.date() : Date.now()),
+      schedule: ignore,
+      beginSlice: ignore,
+      isSliceOver: () => false,
+      parsed: ignore,
+      isStopped: (wire) => wire.isStopped,
+      isOverdue: () => false,
+      goOn: (wire) => this.#goOn(wire),
+      beginPass: ignore,
+      endPass: ignore,
+      threw: (thrown) => void this.#thrown.push(thrown),
+    };
   }
 
-  /** Acts on the closes in the table at once: their memory is about to be reused. */
-  #actOnCloses(): void {
+  /** What the driver does about each event. */
+  #loopEvents(): LoopEvents<Wire<User>> {
     const { engine } = this;
-    const { u32 } = engine;
-    const count = engine.get(Control.EventCount);
-    for (let i = this.#eventAt; i < count; i++) {
-      const at = engine.events + i * (EVENT_BYTES >>> 2);
-      if (u32[at + (EVENT_KIND >>> 2)] !== EventKind.Closed) continue;
-      u32[at + (EVENT_KIND >>> 2)] = 0;
-      const tell = this.#handleClosed(at);
-      if (tell) this.#later.push(tell);
-    }
-  }
-
-  #wireOf(at: number): Wire<User> | undefined {
-    const { u32 } = this.engine;
-    const wire = this.#wires[u32[at + (EVENT_SLOT >>> 2)] as number];
-    return wire?.generation === u32[at + (EVENT_GENERATION >>> 2)] ? wire : undefined;
-  }
-
-  #handle(at: number): void {
-    const { engine } = this;
-    const { u8, u32 } = engine;
     const events = this.#events;
-    const wire = this.#wireOf(at);
-    if (!wire) return;
-    const kind = u32[at + (EVENT_KIND >>> 2)] as EventKind;
-    const pointer = u32[at + (EVENT_POINTER >>> 2)] as number;
-    const length = u32[at + (EVENT_LENGTH >>> 2)] as number;
-    const value = engine.i32[at + (EVENT_VALUE >>> 2)] as number;
-    switch (kind) {
-      case EventKind.Closed:
-        this.#handleClosed(at)?.();
-        break;
-      case EventKind.Request:
-        this.#handleRequest(wire, (value & Trait.BodyToCome) !== 0);
-        break;
-      case EventKind.BodyChunk:
-        events.body?.(wire, copyBytes(u8, pointer, length));
-        break;
-      case EventKind.BodyEnd:
+    return {
+      request: (wire, hasBodyToCome) => this.#handleRequest(wire, hasBodyToCome),
+      bodyChunk: (wire, pointer, length) => events.body?.(wire, engine.copy(pointer, length)),
+      bodyEnd: (wire, reason) => {
         wire.isStreamed = false;
-        if (value !== 0) wire.isAsked = false;
-        events.bodyEnd?.(wire, value === 0 ? undefined : reasonName(value));
-        break;
-      case EventKind.Message:
-        if (value === 2) events.message?.(wire, copyBytes(u8, pointer, length), true);
-        else events.message?.(wire, utf8(u8, pointer, length), false);
-        break;
-      case EventKind.Fragment:
-        events.fragment?.(wire, copyBytes(u8, pointer, length), {
-          first: (value & 0x100) !== 0,
-          last: (value & 0x200) !== 0,
-          isBinary: (value & 15) === 2,
-          remaining: u32[at + (EVENT_EXTRA >>> 2)] as number,
-        });
-        break;
-      case EventKind.Ping:
-        events.ping?.(wire, copyBytes(u8, pointer, length));
-        break;
-      case EventKind.Pong:
-        events.pong?.(wire, copyBytes(u8, pointer, length));
-        break;
-      case EventKind.PeerClose:
+        if (reason !== 0) wire.isAsked = false;
+        events.bodyEnd?.(wire, reason === 0 ? undefined : reasonName(reason));
+      },
+      message: (wire, pointer, length, opcode) => {
+        if (opcode === 2) events.message?.(wire, engine.copy(pointer, length), true);
+        else events.message?.(wire, engine.text(pointer, length), false);
+      },
+      fragment: (wire, pointer, length, info) =>
+        events.fragment?.(wire, engine.copy(pointer, length), info),
+      ping: (wire, pointer, length) => events.ping?.(wire, engine.copy(pointer, length)),
+      pong: (wire, pointer, length) => events.pong?.(wire, engine.copy(pointer, length)),
+      peerClose: (wire, _code, pointer, length) => {
         wire.state = "closing";
-        wire.closeText = utf8(u8, pointer, length);
-        break;
-      case EventKind.Drain:
-        if (value === 1 || wire.state === "http") this.#resumes.push(wire);
-        if (value === 0) events.drain?.(wire);
-        break;
-      case EventKind.End:
+        wire.closeText = engine.text(pointer, length);
+      },
+      drain: (wire) => {
+        if (wire.state === "http") this.loop.resumeLater(wire);
+        events.drain?.(wire);
+      },
+      buffer: (wire) => this.loop.resumeLater(wire),
+      end: (wire) => {
         if (wire.state === "open") wire.state = "closing";
         // What found no buffer is dropped, and what comes is read: so that its end is seen.
-        if (wire.rest.length > 0) this.#resumes.push(wire);
+        if (wire.rest) this.loop.resumeLater(wire);
         events.end?.(wire);
-        break;
-      default:
-        break;
-    }
+      },
+      shut: (wire, how) => {
+        this.#acting = true;
+        try {
+          events.shut(wire, how === Shut.Reset ? "reset" : "close");
+        } finally {
+          this.#acting = false;
+        }
+      },
+      closed: (wire, reason, lagBytes, code, isEarly) => {
+        const tell = this.#endOf(wire, reason, lagBytes, code);
+        if (isEarly) this.#later.push(tell);
+        else tell();
+      },
+      write: (wire, bytes) => events.write(wire, bytes),
+      // Options of these are not the engine's alone: neither comes.
+      inflate: ignore,
+      proxied: ignore,
+      endWaits: ignore,
+    };
   }
 
   /** Lets go of a connection. @returns what tells of it */
-  #handleClosed(at: number): (() => void) | undefined {
-    const { engine } = this;
-    const { u32 } = engine;
-    const wire = this.#wireOf(at);
-    if (!wire) return undefined;
+  #endOf(wire: Wire<User>, reason: number, lagBytes: number, code: number): () => void {
     const isWebSocket = wire.state !== "http";
-    const cause = reasonName(engine.i32[at + (EVENT_VALUE >>> 2)] as number);
+    const cause = reasonName(reason);
     const row = CLOSE_TABLE[cause];
     const info: CloseInfo = {
-      code: isWebSocket ? (u32[at + (EVENT_EXTRA >>> 2)] as number) : row.status,
+      code: isWebSocket ? code : row.status,
       reason: wire.closeText || row.text,
       cause,
-      lagBytes: u32[at + (EVENT_POINTER >>> 2)] as number,
+      lagBytes,
     };
-    const how = u32[at + (EVENT_LENGTH >>> 2)] === Shut.Reset ? "reset" : "close";
     const { isStreamed } = wire;
     wire.die();
-    this.#wires[wire.slot] = undefined;
-    this.#acting = true;
-    this.#attempt(() => this.#events.shut(wire, how));
-    this.#acting = false;
-    engine.x.free(wire.slot, wire.generation);
     return () => {
       if (isStreamed) this.#events.bodyEnd?.(wire, cause);
       this.#events.closed?.(wire, info);
@@ -659,16 +491,14 @@ export class EngineDriver<User = unknown> {
   }
 
   #handleRequest(wire: Wire<User>, isHead: boolean): void {
-    const { engine } = this;
-    const { slot, generation } = wire;
-    const request = new RequestImpl(engine, slot, wire.id, wire.remoteAddress);
+    const request = new RequestImpl(this.engine, wire.slot, wire.id, wire.remoteAddress);
     request.detach();
     if (isHead) {
       if (!this.#events.streams?.(wire, request)) {
-        engine.x.collect(slot, generation);
+        this.loop.collect(wire);
         return;
       }
-      if (engine.x.stream(slot, generation) !== Outcome.Ok) return;
+      if (this.loop.stream(wire) !== Outcome.Ok) return;
       wire.isStreamed = true;
     }
     wire.isAsked = true;
@@ -676,83 +506,44 @@ export class EngineDriver<User = unknown> {
     else wire.respond(404, [["Content-Type", "text/plain"]], "Not Found\n");
   }
 
-  // ---- bytes out ---------------------------------------------------------------------------------------
+  // ---- publishing --------------------------------------------------------------------------------------
 
   /** @param topic its number; 0: everyone; NONE: nobody */
   #publish(call: string, topic: number, data: Data, options: DriverPublish = {}): boolean {
     checkDriverPublish(options);
     const payload = messageOf(call, data, options);
-    if (this.#flushing || this.#acting)
+    const { engine, loop } = this;
+    if (loop.isFlushing || this.#acting)
       throw new Error(`${call}: called from within write or shut`);
     if (topic === NONE) return true;
-    const { engine } = this;
-    const { x, scratch } = engine;
-    const { except } = options;
     const bytes = bytesOf(payload);
     const flags = flagsOf(payload, options);
-    const slot = except?.slot ?? 0;
-    const generation = except?.generation ?? 0;
+    const except = options.except?.id ?? 0;
     let outcome: Outcome;
     if (bytes.length <= engine.scratchBytes) {
-      outcome = this.#room(() => {
-        engine.u8.set(bytes, scratch);
-        return x.publish(flags, scratch, bytes.length, 0, 0, topic, slot, generation);
-      });
+      engine.u8.set(bytes, engine.scratch);
+      outcome = loop.publish(flags, bytes.length, topic, except);
     } else {
-      outcome = this.#room(() => x.stageReserve(lengthOf(bytes.length)));
-      if (outcome === Outcome.Ok) {
-        engine.u8.set(bytes, engine.get(Control.Result));
-        x.stageAppend(bytes.length);
-        outcome = this.#room(() => x.stagePublish(flags, 0, 0, topic, slot, generation));
-      } else {
-        x.stageDiscard();
-      }
+      outcome = this.#publishLarge(flags, bytes, topic, except);
     }
     if (outcome === Outcome.TooLarge) {
-      const ring = engine.params[Param.RingBytes];
+      const ring = engine.param(Param.RingBytes);
       throw new RangeError(`${call}: the message is larger than the ring (${ring} bytes)`);
     }
     return outcome === Outcome.Ok;
   }
 
-  /** Publishes, doing what the engine asks for first. */
-  #room(attempt: () => number): Outcome {
-    for (;;) {
-      this.time();
-      const outcome: Outcome = attempt();
-      if (outcome === Outcome.Evicted) this.#actOnCloses();
-      else if (outcome === Outcome.Flush) this.#flush();
-      else return outcome;
+  #publishLarge(flags: number, bytes: Uint8Array, topic: number, except: number): Outcome {
+    const { loop } = this;
+    let outcome = loop.stageReserve(bytes.length);
+    if (outcome === Outcome.Ok) {
+      loop.stageAppend(bytes);
+      do {
+        outcome = loop.stagePublish(flags, undefined, topic, except);
+      } while (loop.makesRoom(outcome));
+    } else {
+      loop.stageDiscard();
     }
-  }
-
-  /** Hands over what is due, until the engine has no more rows. */
-  #flush(): void {
-    const { engine } = this;
-    const { u32, x } = engine;
-    this.#flushing = true;
-    for (let count = x.flush(0); count > 0; count = x.flush(0)) {
-      for (let i = 0; i < count; i++) {
-        const at = engine.rows + i * (ROW_BYTES >>> 2);
-        this.#attempt(() => this.#writeRow(at, u32));
-      }
-    }
-    this.#flushing = false;
-  }
-
-  #writeRow(at: number, u32: Uint32Array): void {
-    const wire = this.#wires[u32[at + (ROW_SLOT >>> 2)] as number];
-    if (!wire) return;
-    const offset = u32[at + (ROW_OFFSET >>> 2)] as number;
-    const end = offset + (u32[at + (ROW_LENGTH >>> 2)] as number);
-    let source: Uint8Array | undefined = this.engine.u8;
-    if (u32[at + (ROW_KIND >>> 2)] === RowKind.Static) {
-      const number = u32[at + (ROW_BODY >>> 2)] as number;
-      source = wire.bodies.get(number);
-      // The view that is written keeps it for as long as it is needed.
-      if (u32[at + (ROW_LAST >>> 2)] === 1) wire.bodies.delete(number);
-    }
-    if (source && this.#events.write(wire, source.subarray(offset, end)))
-      u32[at + (ROW_STATE >>> 2)] = RowState.Complete;
+    return outcome;
   }
 }

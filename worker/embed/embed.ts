@@ -9,7 +9,7 @@ import { settle } from "../../host/options/settle";
 import { OPTIONS } from "../../host/options/table";
 import { needWebAssembly } from "../../host/shared/webassembly";
 import { Engine, type EngineParams } from "../engine/engine";
-import { wasmModule } from "../entry/wasm";
+import { wasmModule } from "../engine/wasm";
 
 export { ABI_VERSION, CloseReason, Control, EventKind, Outcome, Param } from "../../assembly/abi";
 export { CLOSE_TABLE, type CloseRow } from "../../host/shared/close";
@@ -22,7 +22,7 @@ export {
 } from "./driver";
 export { Engine, type EngineExports, type EngineParams, type Fields } from "../engine/engine";
 export type { RequestHead } from "../../host/shared/request/request";
-export { wasmBytes } from "../entry/wasm";
+export { wasmBytes } from "../engine/wasm";
 export { Wire, type WireFields } from "./connection";
 
 /** Where the wasm comes from: bytes, or what they are fetched from; or compiled. */

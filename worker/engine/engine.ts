@@ -39,8 +39,9 @@ import {
 import type { RequestHead } from "../../host/shared/request/request";
 import type { Field } from "../../host/shared/request/response";
 import { noMemory } from "../../host/shared/webassembly";
-import { latin1, putLatin1, putUtf8, viewOf } from "../../host/shared/text/text";
+import { copyBytes, latin1, putLatin1, putUtf8, utf8, viewOf } from "../../host/shared/text/text";
 import { encodeFields } from "../../host/shared/message/wire";
+import { EventCursor, RowCursor } from "./cursors";
 
 export { byteLength, putUtf8, toBytes, utf8 } from "../../host/shared/text/text";
 
@@ -286,8 +287,8 @@ export class Engine {
     this.rows = this.get(Control.RowsAddress) >>> 2;
     this.slots = this.get(Control.SlotsAddress);
     this.#addressText = x.addressText();
-    this.windowBytes = this.params[Param.WindowBytes] as number;
-    this.scratchBytes = this.params[Param.ScratchBytes] as number;
+    this.windowBytes = this.param(Param.WindowBytes);
+    this.scratchBytes = this.param(Param.ScratchBytes);
     this.#putReasons();
     for (let i = 0; ; i++) {
       const at = x.method(i);
@@ -338,6 +339,46 @@ export class Engine {
     }
   }
 
+  /** A parameter. */
+  param(index: Param): number {
+    return this.params[index] as number;
+  }
+
+  /** A u32 of the memory. @param address a multiple of 4 */
+  word(address: number): number {
+    return this.u32[address >>> 2] as number;
+  }
+
+  /** Generation of the slot that the last call gave. */
+  get generation(): number {
+    return this.control[Control.Generation] as number;
+  }
+
+  /** Events in the table. */
+  get eventCount(): number {
+    return this.control[Control.EventCount] as number;
+  }
+
+  /** A cursor over the event table. */
+  eventCursor(): EventCursor {
+    return new EventCursor(this.u32, this.i32, this.events);
+  }
+
+  /** A cursor over the write table. */
+  rowCursor(): RowCursor {
+    return new RowCursor(this.u32, this.rows);
+  }
+
+  /** A copy of bytes of the memory. */
+  copy(pointer: number, length: number): Uint8Array<ArrayBuffer> {
+    return copyBytes(this.u8, pointer, length);
+  }
+
+  /** Text of the memory. */
+  text(pointer: number, length: number): string {
+    return utf8(this.u8, pointer, length);
+  }
+
   /** A value of the control table. */
   get(index: Control): number {
     return this.control[index] as number;
@@ -364,10 +405,7 @@ export class Engine {
     return this.x.accept(this.#putAddress(address), flags) >>> 0;
   }
 
-  /**
-   * Counts a connection under its client's address. @returns an Outcome: see `setAddress` of
-   * assembly/engine/accept.ts
-   */
+  /** Counts a connection under its client's address. @returns an Outcome: see `setAddress` of assembly/engine */
   setAddress(slot: number, generation: number, address: string): number {
     return this.x.setAddress(slot, generation, this.#putAddress(address));
   }
@@ -390,35 +428,34 @@ export class Engine {
     return view;
   }
 
+  /** A field of a slot's record that is a u32. */
+  #word(slot: number, field: number): number {
+    return this.u32[(this.slots + slot * CONN_BYTES + field) >>> 2] as number;
+  }
+
   /** Bytes queued for one client. */
   backlog(slot: number): number {
-    return this.u32[(this.slots + slot * CONN_BYTES + CONN_BACKLOG) >>> 2] as number;
+    return this.#word(slot, CONN_BACKLOG);
   }
 
   /** True when `resume` has to be called even though nothing is left to parse. */
   isMessageOut(slot: number): boolean {
-    const flags = this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number;
-    return (flags & FLAG_MESSAGE_OUT) !== 0;
+    return (this.#word(slot, CONN_FLAGS) & FLAG_MESSAGE_OUT) !== 0;
   }
 
   /** True when a connection waits for a pooled buffer. */
   isWaiting(slot: number): boolean {
-    return (
-      ((this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number) & FLAG_WAITING) !==
-      0
-    );
+    return (this.#word(slot, CONN_FLAGS) & FLAG_WAITING) !== 0;
   }
 
   /** True when a WebSocket's Close is queued, whatever led to it. */
   isClosing(slot: number): boolean {
-    const flags = this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number;
-    return (flags & FLAG_CLOSE_QUEUED) !== 0;
+    return (this.#word(slot, CONN_FLAGS) & FLAG_CLOSE_QUEUED) !== 0;
   }
 
   /** True when a connection that has ended is not to be read any more. */
   isDeaf(slot: number): boolean {
-    const flags = this.u32[(this.slots + slot * CONN_BYTES + CONN_FLAGS) >>> 2] as number;
-    return (flags & FLAG_DEAF) !== 0;
+    return (this.#word(slot, CONN_FLAGS) & FLAG_DEAF) !== 0;
   }
 
   /** True for bytes that are valid UTF-8. They go through the scratch region. */
@@ -480,6 +517,11 @@ export class Engine {
     return putUtf8(this.u8, this.scratch, TOPIC_NAME_BYTES, name);
   }
 
+  /** Writes the text of a Close frame, at most 123 bytes, at the start of the scratch region; returns its bytes. */
+  putText(text: string): number {
+    return putUtf8(this.u8, this.scratch, 123, text);
+  }
+
   /**
    * Sets the Server field of every answer from now on; "" for none.
    * @throws RangeError when it is no field value, or too long
@@ -493,27 +535,25 @@ export class Engine {
 
   /** What is said of the request that is out on a slot: bits of `Trait`, and the host's own. */
   traits(slot: number): number {
-    return (
-      (this.u32[(this.slots + slot * CONN_BYTES + CONN_TRAITS) >>> 2] as number) | this.hostTraits
-    );
+    return this.#word(slot, CONN_TRAITS) | this.hostTraits;
   }
 
   /** Where the request that is out on a slot begins. */
   headAddress(slot: number): number {
-    return this.u32[(this.slots + slot * CONN_BYTES + CONN_HEAD) >>> 2] as number;
+    return this.#word(slot, CONN_HEAD);
   }
 
   /** The request that is out on a slot, as offsets into the memory. */
   head(slot: number): RequestHead {
     const at = this.slots + slot * CONN_BYTES;
-    const { u16, u32, u8 } = this;
+    const { u16, u8 } = this;
     return {
-      head: u32[(at + CONN_HEAD) >>> 2] as number,
+      head: this.#word(slot, CONN_HEAD),
       headLength: u16[(at + CONN_HEAD_LENGTH) >>> 1] as number,
-      table: u32[(at + CONN_TABLE) >>> 2] as number,
+      table: this.#word(slot, CONN_TABLE),
       fields: u16[(at + CONN_HEADER_COUNT) >>> 1] as number,
-      body: u32[(at + CONN_BODY) >>> 2] as number,
-      bodyLength: u32[(at + CONN_BODY_LENGTH) >>> 2] as number,
+      body: this.#word(slot, CONN_BODY),
+      bodyLength: this.#word(slot, CONN_BODY_LENGTH),
       method: u8[at + CONN_METHOD] as number,
       minor: u8[at + CONN_MINOR] as number,
       target: u16[(at + CONN_TARGET) >>> 1] as number,

@@ -5,12 +5,12 @@ import { randomInt } from "node:crypto";
 import { type MessagePort, workerData } from "node:worker_threads";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { type Ring, Worker, type WorkerData } from "../control/control";
+import { wasmModule } from "../engine/wasm";
 import { nodeClock, nodeTransport } from "../net/node";
 import { piscinaThreads } from "../net/piscina";
 import { zlibCodec } from "../net/zlib";
 import type { ThreadData } from "../place/task";
 import { watchUncaught } from "./uncaught";
-import { wasmModule } from "./wasm";
 
 /** What the host starts the thread with. */
 export interface MainData extends WorkerData {

@@ -4,7 +4,7 @@
 import * as Comlink from "comlink";
 import { type Notice, type Ring, Worker, type WorkerData } from "../control/control";
 import { PageNet, pageClock } from "../net/page";
-import { wasmModule } from "./wasm";
+import { wasmModule } from "../engine/wasm";
 
 /** The first message of the page. */
 export interface Start {

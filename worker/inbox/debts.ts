@@ -5,11 +5,11 @@
 
 import { Param } from "../../assembly/abi";
 import { PIECE_COST, idOf } from "../../host/shared/message/wire";
-import type { Peer } from "../pump/peer";
-import type { Pump } from "../pump/pump";
+import type { EngineLoop } from "../engine/loop";
+import type { Peer } from "../socket/peer";
 
 interface Debt {
-  readonly pump: Pump;
+  readonly loop: EngineLoop<Peer>;
   readonly peer: Peer;
   readonly id: number;
   owed: number;
@@ -23,20 +23,20 @@ export class Debts {
   #report: number[] = [];
 
   /** A message of so many bytes was carried out. */
-  note(pump: Pump, slot: number, generation: number, length: number): void {
+  note(loop: EngineLoop<Peer>, slot: number, generation: number, length: number): void {
     const id = idOf(slot, generation);
-    const peer = pump.peer(id);
+    const peer = loop.find(id);
     if (!peer?.ws) {
       this.#report.push(id, 0);
       return;
     }
     let debt = this.#byId.get(id);
     if (!debt) {
-      debt = { pump, peer, id, owed: 0 };
+      debt = { loop, peer, id, owed: 0 };
       this.#byId.set(id, debt);
     }
     debt.owed += length + PIECE_COST;
-    if (debt.owed >= leastOf(pump)) this.#due.add(debt);
+    if (debt.owed >= leastOf(loop)) this.#due.add(debt);
   }
 
   /** A client has ended. */
@@ -51,9 +51,9 @@ export class Debts {
   /** Returns what the producer is to be told, if anything. */
   settle(): Float64Array<ArrayBuffer> | undefined {
     for (const debt of this.#due) {
-      const { pump, peer } = debt;
-      const least = leastOf(pump);
-      const free = debt.owed - pump.engine.backlog(peer.slot);
+      const { loop, peer } = debt;
+      const least = leastOf(loop);
+      const free = debt.owed - loop.engine.backlog(peer.slot);
       if (free < least) continue;
       debt.owed -= free;
       this.#report.push(debt.id, free);
@@ -68,6 +68,6 @@ export class Debts {
 }
 
 /** Bytes from which on a report is worth a message between threads: a quarter of `maxBacklog`. */
-function leastOf(pump: Pump): number {
-  return Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
+function leastOf(loop: EngineLoop<Peer>): number {
+  return Math.max(1, loop.engine.param(Param.Backlog) >>> 2);
 }

@@ -21,23 +21,20 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../../assembly/abi";
-import { utf8, viewOf } from "../../host/shared/text/text";
 import { idOf } from "../../host/shared/message/wire";
+import { utf8, viewOf } from "../../host/shared/text/text";
 import { Debts } from "./debts";
-import type { Peer } from "../pump/peer";
-import type { Pump } from "../pump/pump";
+import type { EngineLoop } from "../engine/loop";
+import type { Inbox } from "../pump/pump";
+import type { Outgoing } from "../socket/outgoing";
+import type { Peer } from "../socket/peer";
+import type { Topics } from "../socket/topics";
 
-/** A source of records that the pump drains. */
-export interface Inbox {
-  /**
-   * Carries out records of about `share` bytes at most.
-   * @returns true when there is more to do at once
-   */
-  drain(pump: Pump, share: number): boolean;
-  /** A WebSocket has ended. */
-  ended(id: number): void;
-  /** The turn ends; `more`: another follows at once. */
-  rest(more: boolean): void;
+/** What records are carried out on. */
+export interface Consumer {
+  readonly loop: EngineLoop<Peer>;
+  readonly outgoing: Outgoing;
+  readonly topics: Topics;
 }
 
 interface InboxPort {
@@ -115,8 +112,8 @@ export class SharedInbox implements Inbox {
     this.#transferred.set(number, bytes);
   }
 
-  drain(pump: Pump, share: number): boolean {
-    const { engine } = pump;
+  drain(pump: Consumer, share: number): boolean {
+    const { engine } = pump.loop;
     const words = this.#words;
     let left = share;
     this.#blocked = false;
@@ -164,7 +161,7 @@ export class SharedInbox implements Inbox {
   }
 
   /** Has the host send what the record at `from` may not overtake. */
-  #sendKept(pump: Pump, host: Host, from: number): void {
+  #sendKept(pump: Consumer, host: Host, from: number): void {
     const view = this.#view;
     const word = view.getUint32(from + RECORD_KIND, true);
     const isTransferred = (word & 255) === RecordKind.Transferred;
@@ -195,13 +192,13 @@ export class SharedInbox implements Inbox {
   }
 
   /** Notes the messages for single clients among the records of [from, to), which are carried out. */
-  #noteSends(pump: Pump, from: number, to: number): void {
+  #noteSends(pump: Consumer, from: number, to: number): void {
     const view = this.#view;
     for (let at = from; at < to; at += view.getUint32(at + RECORD_TOTAL, true)) {
       if (this.#kindAt(at) !== RecordKind.Send) continue;
       const slot = view.getUint32(at + RECORD_SLOT, true);
       const generation = view.getUint32(at + RECORD_GENERATION, true);
-      this.#debts.note(pump, slot, generation, view.getUint32(at + RECORD_LENGTH, true));
+      this.#debts.note(pump.loop, slot, generation, view.getUint32(at + RECORD_LENGTH, true));
     }
   }
 
@@ -235,24 +232,21 @@ export class SharedInbox implements Inbox {
   }
 
   /** Carries out the records at the start of the scratch region; returns the bytes that are done. */
-  #carryOut(pump: Pump, batch: number): number {
-    const { engine } = pump;
+  #carryOut(pump: Consumer, batch: number): number {
+    const { engine } = pump.loop;
     let done = 0;
     while (done < batch) {
-      let stopped: Outcome = Outcome.Ok;
-      const outcome = pump.outgoing.publishing(() => {
-        done = engine.x.drain(done, batch);
-        stopped = engine.get(Control.Result) as Outcome;
-        // What the batch evicted is acted upon, and its flush made, before it goes on.
-        return stopped;
-      });
+      done = pump.loop.drain(done, batch);
+      const outcome: Outcome = engine.get(Control.Result);
+      // What the batch evicted is acted upon, and its flush made, before it goes on.
+      if (pump.loop.makesRoom(outcome)) continue;
       if (outcome === Outcome.Wait || outcome === Outcome.Staging) {
         this.#wait();
         return done;
       }
       if (outcome === Outcome.Full) {
         pump.topics.refuseSubscription(engine.get(Control.NameLength));
-        done += engine.u32[(engine.scratch + done + RECORD_TOTAL) >>> 2] as number;
+        done += engine.word(engine.scratch + done + RECORD_TOTAL);
       }
       if (outcome === Outcome.Compress) {
         // It uses the scratch region, where the batch is: the rest is taken in anew.
@@ -268,15 +262,15 @@ export class SharedInbox implements Inbox {
   }
 
   /** Carries out the record at `at`, whose message is to be compressed; 0 when it must wait. */
-  #publishPacked(pump: Pump, at: number): number {
-    const { u8, u32 } = pump.engine;
-    const total = u32[(at + RECORD_TOTAL) >>> 2] as number;
-    const length = u32[(at + RECORD_LENGTH) >>> 2] as number;
-    const kind = u32[(at + RECORD_KIND) >>> 2] as number;
-    const slot = u32[(at + RECORD_SLOT) >>> 2] as number;
-    const generation = u32[(at + RECORD_GENERATION) >>> 2] as number;
+  #publishPacked(pump: Consumer, at: number): number {
+    const { engine } = pump.loop;
+    const total = engine.word(at + RECORD_TOTAL);
+    const length = engine.word(at + RECORD_LENGTH);
+    const kind = engine.word(at + RECORD_KIND);
+    const slot = engine.word(at + RECORD_SLOT);
+    const generation = engine.word(at + RECORD_GENERATION);
     const flags = (kind >>> 8) & 255;
-    const bytes = new Uint8Array(u8.subarray(at + RECORD_BYTES, at + RECORD_BYTES + length));
+    const bytes = engine.copy(at + RECORD_BYTES, length);
     if ((kind & 255) === RecordKind.Send) {
       pump.outgoing.sendAccepted(slot, generation, bytes, flags);
       return total;
@@ -286,7 +280,7 @@ export class SharedInbox implements Inbox {
 
   /** Carries out a record of which the payload stands outside of the scratch region; false when it must wait. */
   #publish(
-    pump: Pump,
+    pump: Consumer,
     kind: RecordKind,
     bytes: Uint8Array,
     flags: number,
@@ -294,16 +288,17 @@ export class SharedInbox implements Inbox {
     generation: number,
   ): boolean {
     let outcome: Outcome = Outcome.Ok;
+    const except = idOf(slot, generation);
     if (kind === RecordKind.Send) {
       pump.outgoing.sendAccepted(slot, generation, bytes, flags);
-      this.#debts.note(pump, slot, generation, bytes.length);
+      this.#debts.note(pump.loop, slot, generation, bytes.length);
     } else if (kind === RecordKind.Broadcast) {
-      outcome = pump.outgoing.publishLarge(bytes, flags, 0, slot, generation);
+      outcome = pump.outgoing.publishLarge(bytes, flags, 0, except);
     } else if (kind === RecordKind.Publish) {
       const start = 1 + (bytes[0] as number);
       const topic = pump.topics.topicOf(bytes.subarray(1, start));
       if (topic !== NONE)
-        outcome = pump.outgoing.publishLarge(bytes.subarray(start), flags, topic, slot, generation);
+        outcome = pump.outgoing.publishLarge(bytes.subarray(start), flags, topic, except);
     }
     // mutant inbox-wait: if (outcome !== Outcome.Wait || kind === RecordKind.Broadcast) return true;
     if (outcome !== Outcome.Wait) return true;
@@ -318,9 +313,9 @@ export class SharedInbox implements Inbox {
   }
 
   /** Publishes the buffer that stands for the record at `at` in the engine's memory; 0 when it must wait. */
-  #publishTransferred(pump: Pump, at: number): number {
-    const { u32 } = pump.engine;
-    const number = u32[(at + RECORD_VALUE) >>> 2] as number;
+  #publishTransferred(pump: Consumer, at: number): number {
+    const { engine } = pump.loop;
+    const number = engine.word(at + RECORD_VALUE);
     const bytes = this.#transferred.get(number);
     if (!bytes) {
       // Its message is still on the way; its arrival wakes the pump.
@@ -328,11 +323,11 @@ export class SharedInbox implements Inbox {
       this.#isLost = true;
       return 0;
     }
-    const total = u32[(at + RECORD_TOTAL) >>> 2] as number;
-    const kind = u32[(at + RECORD_KIND) >>> 2] as number;
+    const total = engine.word(at + RECORD_TOTAL);
+    const kind = engine.word(at + RECORD_KIND);
     const flags = (kind >>> 8) & 255;
-    const slot = u32[(at + RECORD_SLOT) >>> 2] as number;
-    const generation = u32[(at + RECORD_GENERATION) >>> 2] as number;
+    const slot = engine.word(at + RECORD_SLOT);
+    const generation = engine.word(at + RECORD_GENERATION);
     if (kind >>> 16 === RecordKind.Host) {
       this.#transferred.delete(number);
       this.host?.carryOut(flags, slot, generation, bytes, 0, bytes.length);
@@ -344,7 +339,7 @@ export class SharedInbox implements Inbox {
   }
 
   /** One record that is larger than the scratch region: its payload goes straight to the ring. */
-  #drainLarge(pump: Pump, from: number): number {
+  #drainLarge(pump: Consumer, from: number): number {
     const view = this.#view;
     const total = view.getUint32(from + RECORD_TOTAL, true);
     const kind = view.getUint32(from + RECORD_KIND, true);

@@ -10,11 +10,11 @@ import {
   HANDLED_BYTES,
   HANDLED_ERRORS,
   HANDLED_REQUESTS,
+  type Records,
   TAKEN_BATCHES,
 } from "../../host/shared/message/wire";
-import type { Records } from "../control/control";
-import type { Inbox, SharedInbox } from "./inbox-reader";
-import type { Pump } from "../pump/pump";
+import type { Inbox } from "../pump/pump";
+import type { Consumer, SharedInbox } from "./inbox-reader";
 
 export class MirroredInbox implements Inbox {
   readonly #inbox: SharedInbox;
@@ -49,7 +49,7 @@ export class MirroredInbox implements Inbox {
     words[INBOX_HEAD] = (from + bytes.length / 8) | 0;
   }
 
-  drain(pump: Pump, share: number): boolean {
+  drain(pump: Consumer, share: number): boolean {
     return this.#inbox.drain(pump, share);
   }
 

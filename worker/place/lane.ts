@@ -6,7 +6,7 @@
 
 import { copyBytes } from "../../host/shared/text/text";
 import { PIECE_COST } from "../../host/shared/message/wire";
-import type { Peer } from "../pump/peer";
+import type { Peer } from "../socket/peer";
 
 /** What became of a piece. */
 export type Fate = "sent" | "full" | "gone";

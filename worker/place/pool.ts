@@ -19,9 +19,10 @@ import { describe, errorOf, toError } from "../../host/shared/result";
 import { toBytes } from "../../host/shared/text/text";
 import { type Fate, Lane } from "./lane";
 import type { PiecePort, Threads } from "../net/transport";
-import type { Peer } from "../pump/peer";
-import { type ResponseImpl, refuse } from "../request/request";
+import type { Placement } from "../pump/placement";
 import type { Pump } from "../pump/pump";
+import { type ResponseImpl, refuse } from "../request/response";
+import type { Peer } from "../socket/peer";
 import type { Beginning, Outcome, Piece, Task, ThreadNotice } from "./task";
 
 /**
@@ -79,7 +80,7 @@ export class Pool {
     this.#pump = pump;
     this.#threads = threads;
     this.#limits = limits;
-    this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
+    this.#quarter = Math.max(1, pump.engine.param(Param.Backlog) >>> 2);
     this.#since = pump.now();
     threads.onMessage = (message) => this.#hear(message);
   }
@@ -95,8 +96,20 @@ export class Pool {
     if (this.#loads === 1) this.#since = this.#pump.now();
   }
 
-  /** The handler for the pump: the worker's own, but for `request`. @param url its module, for requests from now on */
-  handler(own: Handler, url: string): Handler {
+  /** A handler in the worker, but for `request`. @param url its module, for requests from now on */
+  placement(own: Handler, url: string): Placement {
+    return {
+      handler: this.#handler(own, url),
+      isRelay: false,
+      errors: () => 0,
+      pool: () => this.stats(),
+      turned: this.turned,
+      peerEnded: () => undefined,
+      endWaits: () => undefined,
+    };
+  }
+
+  #handler(own: Handler, url: string): Handler {
     this.#url = url;
     const handler: Record<string, unknown> = {};
     for (const name of MEMBERS) {

@@ -55,9 +55,10 @@ import {
 import { Batch } from "./batch";
 import type { Host } from "../inbox/inbox-reader";
 import { type Fate, Lane } from "./lane";
-import { Hold, type Peer } from "../pump/peer";
-import { type ResponseImpl, type StaticBodyImpl, refuse } from "../request/request";
+import type { Placement } from "../pump/placement";
 import type { Pump } from "../pump/pump";
+import { type ResponseImpl, type StaticBodyImpl, refuse } from "../request/response";
+import { Hold, type Peer } from "../socket/peer";
 
 /** Bytes of all clients that may wait here for want of room in their queues. */
 const KEPT_LIMIT = 8 * 1048576;
@@ -124,14 +125,23 @@ export class Remote implements Host {
     this.#words = words;
     this.#port = port;
     this.#laneBytes = laneBytes(limits.bytes);
-    this.#quarter = Math.max(1, (pump.engine.params[Param.Backlog] as number) >>> 2);
-    pump.onPeerEnded = (peer) => this.#peerEnded(peer);
-    pump.messages.onEndWaits = (peer) => this.#endWaits(peer);
-    pump.applicationErrors = () => Atomics.load(words, HANDLED_ERRORS) >>> 0;
+    this.#quarter = Math.max(1, pump.engine.param(Param.Backlog) >>> 2);
   }
 
-  /** The handler for the pump. @param members bits of `MEMBERS` that the application's handler has */
-  handler(members: number): Handler {
+  /** A handler on the application's thread. @param members bits of `MEMBERS` that it has */
+  placement(members: number): Placement {
+    return {
+      handler: this.#handler(members),
+      isRelay: true,
+      errors: () => Atomics.load(this.#words, HANDLED_ERRORS) >>> 0,
+      pool: () => undefined,
+      turned: this.turned,
+      peerEnded: (peer) => this.#peerEnded(peer),
+      endWaits: (peer) => this.#endWaits(peer),
+    };
+  }
+
+  #handler(members: number): Handler {
     this.#members = new Set(MEMBERS.filter((_, bit) => members & (1 << bit)));
     const has = (name: Member): boolean => this.#members.has(name);
     const handler: Handler = {
@@ -507,7 +517,7 @@ export class Remote implements Host {
     // A client that reads has room as soon as what is queued for it is written, for one message at least.
     for (let before = Infinity; lanes.length > 0 && this.#keptBytes < before; ) {
       before = this.#keptBytes;
-      this.#pump.flush();
+      this.#pump.loop.flush(false);
       lanes = lanes.filter((lane) => this.#keeping.has(lane) && !this.#flush(lane));
     }
     for (const lane of lanes) this.#giveUp(lane);

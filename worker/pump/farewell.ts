@@ -8,13 +8,21 @@ import { CloseReason, Param } from "../../assembly/abi";
 import { CLOSE_TABLE } from "../../host/shared/close";
 import { isThenable, whenSettled } from "../../host/shared/result";
 import { Drain } from "./drain";
-import { putUtf8 } from "../engine/engine";
+import type { Handler } from "../../host/handler";
+import type { EngineLoop } from "../engine/loop";
 import type { Clock } from "../net/transport";
-import type { Peer } from "./peer";
-import type { Pump } from "./pump";
+import type { Peer } from "../socket/peer";
+
+/** What a farewell needs of the pump. */
+export interface FarewellOwner {
+  readonly loop: EngineLoop<Peer>;
+  readonly handler: Handler;
+  runLater(): void;
+  guard(where: string, fn: () => unknown): unknown;
+}
 
 export class Farewell {
-  readonly #pump: Pump;
+  readonly #pump: FarewellOwner;
   readonly #clock: Clock;
   #isBegun = false;
   /** What was accepted before, a TLS handshake ago, may still bring a request. */
@@ -23,7 +31,7 @@ export class Farewell {
   /** Those whose `shutdown` has not settled: their Close waits for it. */
   readonly #leaving = new Set<Peer>();
 
-  constructor(pump: Pump, clock: Clock) {
+  constructor(pump: FarewellOwner, clock: Clock) {
     this.#pump = pump;
     this.#clock = clock;
   }
@@ -46,33 +54,32 @@ export class Farewell {
    */
   begin(drainMs = 0): void {
     this.#isBegun = true;
-    this.#pump.engine.x.stop();
+    this.#pump.loop.stop();
     // The handler is told of a WebSocket's opening before it is told of its end.
     this.#pump.runLater();
-    const open = this.#pump.connections.filter((peer) => peer.ws);
+    const open = this.#pump.loop.connections.filter((peer) => peer.ws);
     if (drainMs > 0) this.#spread(open, drainMs);
     else for (const peer of open) this.#leave(peer, 1001);
     if (drainMs === 0) this.#dismissIdle();
-    this.#pump.handleEvents();
-    this.#pump.schedule();
+    this.#pump.loop.handleEvents();
+    this.#pump.loop.schedule();
   }
 
   /** Ends the connections that have no request out. */
   #dismissIdle(): void {
-    this.#pump.time();
-    for (const peer of this.#pump.connections) {
+    for (const peer of this.#pump.loop.connections) {
       const isIdle = !peer.dead && !peer.ws && peer.response === undefined;
-      if (isIdle) this.#pump.engine.x.dismiss(peer.slot, peer.generation);
+      if (isIdle) this.#pump.loop.dismiss(peer);
     }
-    this.#pump.handleEvents();
-    this.#pump.schedule();
+    this.#pump.loop.handleEvents();
+    this.#pump.loop.schedule();
   }
 
   #spread(open: readonly Peer[], ms: number): void {
     this.#isDraining = true;
     this.#drain = new Drain(open, {
       ms,
-      seed: this.#pump.engine.params[Param.Seed] as number,
+      seed: this.#pump.loop.engine.param(Param.Seed),
       now: () => this.#clock.now(),
       after: (wait, fn) => this.#clock.after(wait, fn),
       end: (peer) => this.#leave(peer, 1012),
@@ -82,7 +89,7 @@ export class Farewell {
       this.#dismissIdle();
     });
     // Handlers that do not settle hold no Close up for longer.
-    const grace = this.#pump.engine.params[Param.CloseTimeout] as number;
+    const grace = this.#pump.loop.engine.param(Param.CloseTimeout);
     this.#clock.after(ms + grace, () => {
       for (const peer of this.#leaving) this.#closeForShutdown(peer, 1012);
       this.#leaving.clear();
@@ -110,12 +117,8 @@ export class Farewell {
   #closeForShutdown(peer: Peer, code: number): void {
     if (peer.dead || peer.closing) return;
     peer.closing = true;
-    this.#pump.time();
-    const { engine } = this.#pump;
     // mutant shutdown-close: ;
-    const length = putUtf8(engine.u8, engine.scratch, 123, CLOSE_TABLE.Shutdown.text);
-    engine.x.close(peer.slot, peer.generation, code, engine.scratch, length, CloseReason.Shutdown);
-    this.#pump.schedule();
+    this.#pump.loop.close(peer, code, CLOSE_TABLE.Shutdown.text, CloseReason.Shutdown);
   }
 
   /** Nobody is waited for any more. */

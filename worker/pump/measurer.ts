@@ -6,8 +6,8 @@
 
 import { Control, NONE } from "../../assembly/abi";
 import type { Clock, ReadQueues, SendQueue } from "../net/transport";
-import type { Peer } from "./peer";
-import type { Pump } from "./pump";
+import type { EngineLoop } from "../engine/loop";
+import type { Peer } from "../socket/peer";
 
 /** ms between two readings. */
 const INTERVAL = 1000;
@@ -17,7 +17,7 @@ const SHARE = 20;
 const UNREADABLE: SendQueue = { bytes: NONE, answers: false };
 
 export class Measurer {
-  readonly #pump: Pump;
+  readonly #loop: EngineLoop<Peer>;
   readonly #clock: Clock;
   readonly #queues: ReadQueues | undefined;
   #isReading = false;
@@ -25,17 +25,17 @@ export class Measurer {
   #next = Number.NEGATIVE_INFINITY;
   #cancel: (() => void) | undefined;
 
-  constructor(pump: Pump, clock: Clock, queues: ReadQueues | undefined) {
-    this.#pump = pump;
+  constructor(loop: EngineLoop<Peer>, clock: Clock, queues: ReadQueues | undefined) {
+    this.#loop = loop;
     this.#clock = clock;
     this.#queues = queues;
-    pump.engine.x.measures(queues ? 1 : 0);
+    loop.measures(queues !== undefined);
   }
 
   /** Reads the queues when it is time to, or sees to it that they are read then. */
   look(): void {
     if (this.#isReading || this.#isStopped || this.#cancel || !this.#queues) return;
-    if (this.#pump.engine.get(Control.Watched) === 0) return;
+    if (this.#loop.engine.get(Control.Watched) === 0) return;
     const wait = this.#next - this.#clock.now();
     if (wait <= 0) {
       this.#read(this.#queues);
@@ -48,11 +48,10 @@ export class Measurer {
   }
 
   #read(queues: ReadQueues): void {
-    const { engine } = this.#pump;
+    const loop = this.#loop;
     const peers: Peer[] = [];
-    const next = (from: number): number => engine.x.watched(from) >>> 0;
-    for (let slot = next(0); slot !== NONE; slot = next(slot + 1)) {
-      const peer = this.#pump.peerAt(slot);
+    for (let slot = loop.watched(0); slot !== NONE; slot = loop.watched(slot + 1)) {
+      const peer = loop.at(slot);
       if (peer) peers.push(peer);
     }
     const began = this.#clock.now();
@@ -70,18 +69,17 @@ export class Measurer {
     if (this.#isStopped) return;
     const took = this.#clock.now() - began;
     this.#next = began + Math.max(INTERVAL, took * SHARE);
-    const { engine } = this.#pump;
-    this.#pump.time();
+    const loop = this.#loop;
     if (found) {
-      peers.forEach(({ dead, slot, generation }, i) => {
+      peers.forEach((peer, i) => {
         const { bytes, answers } = found[i] ?? UNREADABLE;
-        if (!dead) engine.x.acknowledged(slot, generation, bytes, answers ? 1 : 0);
+        if (!peer.dead) loop.acknowledged(peer, bytes, answers);
       });
     } else {
       this.#isStopped = true;
-      engine.x.measures(0);
+      loop.measures(false);
     }
-    this.#pump.schedule();
+    loop.schedule();
   }
 
   stop(): void {

@@ -1,104 +1,69 @@
-// The pump: read -> feed -> events -> handler -> flush. It owns the links and the handler; the engine owns
-// the protocol. It knows no platform: sockets come through net.ts, time through a Clock.
+// The pump: it puts the parts of a server around one engine together, and owns the links and the handler; the engine
+// owns the protocol. It knows no platform: sockets come through net/transport.ts, time through a Clock.
 //
-// Invariants
-//   Events are handled in one place, `handleEvents`, which is never entered twice; closes that must be
-//   acted upon at once (a reader is evicted, its memory is about to be overwritten) are taken out of turn
-//   by `actOnCloses`, and the handler hears of them later.
-//   Between `flush` and the last write of its table nothing is published and no user code runs.
-//   A peer's slot is freed after its link is closed, so nothing reads memory that is given away.
+// Reading order: `accept` and `read` here; engine/loop.ts feeds the engine and handles its events, which events.ts
+// passes on; schedule.ts says when. request/ and socket/ do the work.
+//
+// Invariant: a handler is told of nothing from within a flush, and of ends only once no events are being handled.
 
-import {
-  Arrival,
-  CloseReason,
-  Control,
-  EVENT_BYTES,
-  EVENT_EXTRA,
-  EVENT_GENERATION,
-  EVENT_KIND,
-  EVENT_LENGTH,
-  EVENT_POINTER,
-  EVENT_SLOT,
-  EVENT_VALUE,
-  EventKind,
-  NONE,
-  Outcome,
-  Param,
-  ROW_BODY,
-  ROW_BYTES,
-  ROW_KIND,
-  ROW_LAST,
-  ROW_LENGTH,
-  ROW_OFFSET,
-  ROW_SLOT,
-  ROW_STATE,
-  RowKind,
-  RowState,
-  SLOT_LIMIT,
-  Shut,
-  Trait,
-} from "../../assembly/abi";
-import { type AddressSet, formatAddress } from "../../host/shared/text/address";
-import { CLOSE_TABLE, EVICTIONS, checkClose, reasonName } from "../../host/shared/close";
-import { checkId } from "../../host/shared/message/flags";
+import { Arrival, CloseReason, Control, NONE, Outcome, Param } from "../../assembly/abi";
 import type {
-  CloseInfo,
   Data,
   Handler,
   HandlerServer,
-  PoolStats,
   PublishOptions,
   SendOptions,
   Stage,
   Stats,
+  WebSocket,
 } from "../../host/handler";
 import type { Eviction } from "../../host/options/types";
+import { CLOSE_TABLE, checkClose, reasonName } from "../../host/shared/close";
+import { quiet, serverEnded } from "../../host/shared/ended";
+import { checkId } from "../../host/shared/message/flags";
 import { SECURE_TRAIT } from "../../host/shared/request/request";
 import { checkBody } from "../../host/shared/request/response";
-import { quiet, serverEnded } from "../../host/shared/ended";
 import { isThenable, toError, whenSettled } from "../../host/shared/result";
-import { copyBytes } from "../../host/shared/text/text";
-import { Answers } from "../request/response";
-import { type Engine, toBytes, utf8 } from "../engine/engine";
-import { Farewell } from "./farewell";
-import type { ForwardRules } from "../request/forwarded";
-import { Horizon } from "./horizon";
-import type { Inbox } from "../inbox/inbox-reader";
-import { Messages } from "../socket/messages";
-import { metricsText } from "./metrics";
-import { Measurer } from "./measurer";
-import type { Clock, Codec, Link, ReadQueues, Sink } from "../net/transport";
-import { Outgoing } from "../socket/outgoing";
-import { Hold, Peer } from "./peer";
-import { type RequestImpl, StaticBodyImpl } from "../request/request";
-import { Refusals } from "./refusals";
-import { type RequestRules, Requests } from "../request/dispatch";
-import type { WebSocketImpl } from "../socket/socket";
+import type { AddressSet } from "../../host/shared/text/address";
+import { type Engine, toBytes } from "../engine/engine";
+import { EngineLoop } from "../engine/loop";
 import { statsOf } from "../engine/stats";
+import type { Clock, Codec, Link, ReadQueues, Sink } from "../net/transport";
+import { Answers } from "../request/answers";
+import { type RequestRules, Requests } from "../request/dispatch";
+import type { ForwardRules } from "../request/forwarded";
+import { metricsText } from "../request/metrics";
+import type { RequestImpl } from "../request/request";
+import { StaticBodyImpl } from "../request/response";
+import { Messages } from "../socket/messages";
+import { Outgoing } from "../socket/outgoing";
+import { Hold, Peer } from "../socket/peer";
+import type { WebSocketImpl } from "../socket/socket";
 import { Topics } from "../socket/topics";
+import { Events } from "./events";
+import { Farewell } from "./farewell";
+import { Horizon } from "./horizon";
+import { Measurer } from "./measurer";
+import { InWorker, type Placement } from "./placement";
+import { Refusals } from "./refusals";
+import { Schedule } from "./schedule";
 
-/**
- * The part of a pass's time for which what is published afterwards waits. A pass takes the longer the more
- * clients there are, however little each gets; under saturation, and only then, the messages of several turns
- * share a pass that way.
- */
-const PASS_SPACING = 1 / 8;
-/** ms: what a few writes take. */
-const SPACING_MIN_MILLIS = 0.05;
-/** ms: for less the loop is gone round, a timer would be late. */
-const TIMER_MIN_MILLIS = 2;
-/** ms that a turn may be due: a loop that has much to read comes round late, then a turn comes between two reads. */
-const TURN_MILLIS = 5;
-/** ms without a turn behind which no deadline passes until the loop has looked at its sockets. */
-const STILL_MILLIS = 100;
-/** ms that what a connection sent may take in a loop that is late: there may be many of them. */
-const LATE_MILLIS = 0.25;
-/** Of so many requests of a connection one looks at the clock, less one: a small answer costs little more than that. */
-const ROUNDS_MASK = 3;
-/** Bytes of a read by which a connection has taken its share of a loop that is late. */
-const SHARE_BYTES = 4096;
 /** ms after which it is worth trying again to publish what was refused. */
 const READY_MILLIS = 1;
+
+/** A source of records that the pump drains. */
+export interface Inbox {
+  /**
+   * Carries out records of about `share` bytes at most.
+   * @returns true when there is more to do at once
+   */
+  drain(pump: Pump, share: number): boolean;
+  /** A WebSocket has ended. */
+  ended(id: number): void;
+  /** The turn ends; `more`: another follows at once. */
+  rest(more: boolean): void;
+}
+
 export interface PumpOptions extends RequestRules {
   readonly engine: Engine;
   readonly clock: Clock;
@@ -126,59 +91,33 @@ export interface PumpOptions extends RequestRules {
 export class Pump implements HandlerServer {
   static readonly name = "Server";
   readonly engine: Engine;
+  readonly loop: EngineLoop<Peer>;
   readonly answers: Answers;
   readonly requests: Requests;
   readonly messages: Messages;
   readonly outgoing: Outgoing;
   readonly topics: Topics;
   readonly farewell: Farewell;
+  readonly #schedule: Schedule;
+  readonly #events: Events;
   readonly #clock: Clock;
-  /** ms between flush passes, 0: each turn has one. */
-  flushInterval: number;
   readonly #forwarding: ForwardRules | undefined;
   readonly #proxies: AddressSet | undefined;
   readonly #horizon: Horizon;
   readonly #measurer: Measurer;
   readonly #refusals: Refusals;
-  #turned: (() => void) | undefined;
   readonly #failed: (error: Error, where: string) => void;
-  readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   readonly #trapped: ((trap: Error) => void) | undefined;
-  handler: Handler = {};
+  #placement: Placement = new InWorker({});
+  handler: Handler = this.#placement.handler;
   /**
    * Calls of the transport's or the clock's that are running. An error that leaves one does not count it down: then it
    * stays above zero, which tells an error within the pump from one of a handler's timer.
    */
   depth = 0;
-  readonly #peers: (Peer | undefined)[] = [];
   #inboxes: readonly Inbox[] = [];
-  #scheduled = false;
-  #handling = false;
-  /** The peer whose bytes are being parsed. */
-  fed: Peer | undefined;
-  #eventAt = 0;
-  /** Rows are being written: nothing may be published. */
-  isFlushing = false;
-  /** The last pass that handed over what was published: when it began, and until when the next one waits. */
-  #passBegan = Number.NEGATIVE_INFINITY;
-  #spacedUntil = Number.NEGATIVE_INFINITY;
-  #cancelFlush: (() => void) | undefined;
-  #cancelTick: (() => void) | undefined;
-  /** When it was last looked at the time for deadlines, and turns that are to come before they pass. */
-  #tickedAt = Number.NEGATIVE_INFINITY;
-  #turnsToTick = 0;
-  #tickAt = Number.POSITIVE_INFINITY;
-  /** Since when a turn is due; since when the loop has been about what comes before it. */
-  #dueSince = 0;
-  #loopSince = 0;
-  /** Those that are not read until it is their turn. */
-  #yielding: Peer[] = [];
-  /** When the Date of answers has to be looked up again. */
-  #dateUntil = Number.NEGATIVE_INFINITY;
   /** What the handler is still to be told of. */
   #deferred: (() => void)[] = [];
-  #resumes: Peer[] = [];
-  #evictions: Eviction[] = [];
   #idleWaiters: (() => void)[] = [];
   /** Those that wait to publish again, and what ends their wait. */
   readonly #publishers = new Set<() => void>();
@@ -186,56 +125,48 @@ export class Pump implements HandlerServer {
   handlerErrors = 0;
   /** Requests answered 503 because there was no room for them. */
   shed = 0;
-  /** Errors of a handler on the application's thread. */
-  applicationErrors: () => number = () => 0;
-  /** Statistics of the pool, where there is one. */
-  pool: (() => PoolStats) | undefined;
   acceptErrors = 0;
-  /** Told of a client that ended its side while its request is out. */
-  onPeerEnded: ((peer: Peer) => void) | undefined;
 
   constructor(options: PumpOptions) {
-    this.engine = options.engine;
-    this.#clock = options.clock;
-    this.flushInterval = options.flushInterval ?? 0;
+    const { engine, clock, codec } = options;
+    this.engine = engine;
+    this.#clock = clock;
     this.#forwarding = options.forwarding;
     this.#proxies = options.proxies;
-    const { params } = options.engine;
-    this.#horizon = new Horizon(
-      params[Param.RingBytes] as number,
-      params[Param.QueuedFrames] as number,
-    );
-    this.#refusals = new Refusals(options.clock);
-    this.#measurer = new Measurer(this, options.clock, options.queues);
-    this.answers = new Answers(this, options.codec, options.protocols ?? []);
-    this.requests = new Requests(this, options);
-    this.messages = new Messages(this, options.codec, options.ordered ?? true);
-    this.outgoing = new Outgoing(this, options.codec);
-    this.farewell = new Farewell(this, options.clock);
     this.#failed = options.failed ?? (() => undefined);
-    this.topics = new Topics(this, this.#failed);
-    this.#evicted = options.evicted;
     this.#trapped = options.trapped;
-    this.engine.setServer(options.serverHeader ?? "");
-    this.engine.hostTraits = options.secure ? SECURE_TRAIT : 0;
+    this.#schedule = new Schedule(this, clock, options.flushInterval ?? 0);
+    this.#events = new Events(this, options.evicted);
+    this.loop = new EngineLoop(engine, this.#events, this.#schedule);
+    this.#horizon = new Horizon(engine.param(Param.RingBytes), engine.param(Param.QueuedFrames));
+    this.#refusals = new Refusals(clock);
+    this.#measurer = new Measurer(this.loop, clock, options.queues);
+    this.answers = new Answers(this, codec, options.protocols ?? []);
+    this.requests = new Requests(this, options);
+    this.messages = new Messages(this, codec, options.ordered ?? true);
+    this.outgoing = new Outgoing(this, codec);
+    this.farewell = new Farewell(this, clock);
+    this.topics = new Topics(this.loop, this.#failed);
+    engine.setServer(options.serverHeader ?? "");
+    engine.hostTraits = options.secure ? SECURE_TRAIT : 0;
   }
 
-  /** @param turned called at the end of each turn */
+  /** From now on events are this handler's. */
+  place(placement: Placement): void {
+    this.#placement = placement;
+    this.handler = placement.handler;
+    this.messages.place(placement.isRelay);
+    this.loop.streams(Boolean(placement.handler.streams));
+  }
+
+  /** From now on events are this handler's, which lives here. @param turned called at the end of each turn */
   setHandler(handler: Handler, turned?: () => void): void {
-    this.handler = handler;
-    this.#turned = turned;
-    this.engine.x.streams(handler.streams ? 1 : 0);
+    this.place(new InWorker(handler, turned));
   }
 
   /** The subprotocol that the handler chooses; undefined when it does not. */
   chooseProtocol(request: RequestImpl): string | undefined {
     return this.handler.protocol?.(request);
-  }
-
-  /** A handler that passes messages on as bytes. */
-  setRelay(handler: Handler, turned: () => void): void {
-    this.setHandler(handler, turned);
-    this.messages.passOn();
   }
 
   addInbox(inbox: Inbox): void {
@@ -258,22 +189,18 @@ export class Pump implements HandlerServer {
     return this.#clock.after(ms, fn);
   }
 
-  /**
-   * The clock, for the engine: before each call that depends on time. While events are handled it stands still:
-   * whoever is behind can get no further in that time, and looking at it costs as much as a small answer.
-   */
-  time(): void {
-    if (this.#handling) return;
-    const now = this.#clock.now();
-    this.engine.set(Control.Now, now);
-    if (now >= this.#dateUntil) this.#setDate(now);
+  /** Makes a turn follow. */
+  schedule(): void {
+    this.#schedule.schedule();
   }
 
-  /** The Date of answers, until the second is over. */
-  #setDate(now: number): void {
-    const date = this.#clock.date();
-    this.engine.set(Control.Date, Math.floor(date / 1000));
-    this.#dateUntil = now + 1000 - (date % 1000);
+  /** ms between flush passes, 0: each turn has one. */
+  get flushInterval(): number {
+    return this.#schedule.flushInterval;
+  }
+
+  set flushInterval(ms: number) {
+    this.#schedule.flushInterval = ms;
   }
 
   // ---- accepting and reading -------------------------------------------------------------------------
@@ -286,15 +213,14 @@ export class Pump implements HandlerServer {
   };
 
   #accept(link: Link): Sink | undefined {
-    const { engine } = this;
+    const { engine, loop } = this;
     if (this.farewell.isClosed) {
       link.destroy();
       return undefined;
     }
-    this.time();
     const proxies = this.#proxies;
     if (proxies && !proxies.has(link.remoteAddress)) {
-      engine.x.decline(CloseReason.ProxyRefused);
+      loop.decline(CloseReason.ProxyRefused);
       link.reset();
       return undefined;
     }
@@ -302,24 +228,19 @@ export class Pump implements HandlerServer {
     const forwards = this.isForwarder(link.remoteAddress);
     const address = forwards || proxies ? "" : link.remoteAddress;
     const flags = (proxies ? Arrival.Proxied : 0) | (link.secure ? Arrival.Unsecured : 0);
-    let slot = engine.accept(address, flags);
-    if (slot === NONE && engine.get(Control.Result) === 0) {
-      // One was ended to make room.
-      this.actOnCloses();
-      slot = engine.accept(address, flags);
-    }
+    const slot = loop.accept(address, flags);
     if (slot === NONE) {
       if (engine.get(Control.Result) === CloseReason.NoRoom) return this.#refusals.take(link);
       link.reset();
       return undefined;
     }
-    const peer = new Peer(this, link, slot, engine.get(Control.Generation));
+    const now = engine.get(Control.Now);
+    const peer = new Peer(this, link, slot, engine.get(Control.Generation), now);
     peer.forwards = forwards;
     peer.isProxied = proxies !== undefined;
     peer.isUnsecured = link.secure !== undefined;
-    this.#peers[slot] = peer;
-    this.#tellConnect(peer);
-    this.schedule();
+    loop.join(peer);
+    this.tellConnect(peer);
     return peer;
   }
 
@@ -328,131 +249,34 @@ export class Pump implements HandlerServer {
   }
 
   /** Tells the handler of a connection, once it is known whose it is. */
-  #tellConnect(peer: Peer): void {
+  tellConnect(peer: Peer): void {
     if (peer.isProxied || peer.isUnsecured) return;
     peer.isTold = true;
     if (this.handler.connect) this.guard("connect", () => this.handler.connect?.(peer));
   }
 
-  /** A PROXY header has come. @param length of the client's address in memory; 0: it names none */
-  #handleProxied(peer: Peer, pointer: number, length: number): void {
-    peer.isProxied = false;
-    if (length > 0) {
-      const address = formatAddress(this.engine.u8, pointer);
-      peer.peerAddress = address;
-      peer.remoteAddress = address;
-      peer.forwards = this.isForwarder(address);
-      const { slot, generation } = peer;
-      if (!peer.forwards && this.engine.setAddress(slot, generation, address) !== Outcome.Ok)
-        return;
-    }
-    this.#tellConnect(peer);
-  }
-
   /** TLS is established. */
   secured(peer: Peer): void {
     peer.isUnsecured = false;
-    this.engine.x.secured(peer.slot, peer.generation);
-    this.#tellConnect(peer);
+    this.loop.secured(peer);
+    this.tellConnect(peer);
   }
 
   /** Bytes before TLS: those of the PROXY header; what is behind them is TLS's. */
-  #readHeader(peer: Peer, n: number, consumed: number): void {
-    this.handleEvents();
+  #readHeader(peer: Peer, n: number, left: number): void {
+    this.loop.handleEvents();
     if (peer.dead) return;
-    const { u8, window } = this.engine;
-    if (!peer.isProxied) peer.link.secure?.(copyBytes(u8, window + consumed, n - consumed));
+    const { engine } = this;
+    if (!peer.isProxied) peer.link.secure?.(engine.copy(engine.window + n - left, left));
     // Without a buffer for its header it goes.
-    else if (consumed < n) this.abandon(peer, CloseReason.NoBuffer);
+    else if (left > 0) this.abandon(peer, CloseReason.NoBuffer);
   }
 
   read(peer: Peer, n: number): void {
-    const { x } = this.engine;
-    // Events of others come first: those of this connection are handled one after the other, nothing in between.
-    if (this.engine.get(Control.EventCount) > 0) this.handleEvents();
-    this.time();
-    const consumed = x.feed(peer.slot, peer.generation, n);
-    if (peer.isUnsecured) this.#readHeader(peer, n, consumed);
-    else this.#progress(peer, n, n - consumed);
-    this.schedule();
-    if (this.#isOverdue()) this.#catchUp(peer, n);
-  }
-
-  /**
-   * A turn is overdue: it comes now. Who has taken much of the time is read again when it is its turn, one after
-   * the other, each time the loop has come round: else each of many would be read for as long as it sends, before
-   * anybody else is.
-   */
-  #catchUp(peer: Peer, n: number): void {
-    if (n >= SHARE_BYTES && !peer.dead && !peer.yields) {
-      peer.yields = true;
-      this.#yielding.push(peer);
-      this.setReading(peer);
-    }
-    this.#goRound("between reads");
-  }
-
-  /** The loop has come round: the next of those that wait for it is read. */
-  #readNext(): void {
-    const peer = this.#yielding.shift();
-    if (peer) {
-      peer.yields = false;
-      this.setReading(peer);
-    }
-    if (this.#yielding.length > 0) this.schedule();
-  }
-
-  /**
-   * Handles the events of a feed or a resume, and goes on until nothing more can be parsed.
-   * @param fed bytes in the window, 0 when a connection that was held goes on
-   * @param left those of them that were not consumed
-   */
-  #progress(peer: Peer, fed: number, left: number): void {
-    const { engine } = this;
-    const { x } = engine;
-    this.fed = peer;
-    this.handleEvents();
-    let rest = left;
-    if (
-      !peer.dead &&
-      !engine.isWaiting(peer.slot) &&
-      (left > 0 || fed === 0 || engine.isMessageOut(peer.slot))
-    ) {
-      const began = engine.get(Control.Now);
-      const isLate = fed > 0 && this.#scheduled && began - this.#loopSince > TURN_MILLIS;
-      const until = began + (isLate ? LATE_MILLIS : TURN_MILLIS);
-      let rounds = 0;
-      let before = -1;
-      do {
-        // What it sent may be little to read, and much to do: the others come in between. Messages come by the hundred.
-        const isLook = peer.ws !== undefined || (++rounds & ROUNDS_MASK) === 0;
-        if (isLook && !peer.isHeld && this.#clock.now() > until) {
-          this.awaitTurn(peer);
-          break;
-        }
-        before = rest;
-        rest = x.resume(peer.slot, peer.generation);
-        this.handleEvents();
-        // A message may have gone out without a byte being taken, an empty last fragment, or have been taken back.
-      } while (
-        !peer.dead &&
-        !engine.isWaiting(peer.slot) &&
-        (rest !== before || engine.isMessageOut(peer.slot))
-      );
-    }
-    const isKept = !peer.dead && !engine.isWaiting(peer.slot);
-    if (isKept && (rest > 0 || peer.response !== undefined || peer.isHeld)) {
-      // mutant http-keep: if (peer.ws && x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
-      if (x.retain(peer.slot, peer.generation) === 0) this.handleEvents();
-    }
-    if (!peer.dead && engine.isWaiting(peer.slot)) {
-      // Not consumed because no buffer is free: kept here, since the window is for the next connection.
-      const at = engine.window + fed - rest;
-      if (rest > 0) peer.rest = copyBytes(engine.u8, at, rest);
-    }
-    this.fed = undefined;
-    peer.unparsed = peer.dead ? 0 : rest;
-    this.setReading(peer);
+    const left = this.loop.feed(peer, n);
+    if (peer.isUnsecured) this.#readHeader(peer, n, left);
+    else this.loop.progress(peer, n, left);
+    this.#schedule.afterRead(peer, n);
   }
 
   /** Reads a connection, or stops, as its state says. */
@@ -480,10 +304,7 @@ export class Pump implements HandlerServer {
 
   /** The reader of a body waits for a piece of it. */
   pullBody(peer: Peer): void {
-    if (peer.dead) return;
-    this.time();
-    this.engine.x.pull(peer.slot, peer.generation);
-    this.schedule();
+    if (!peer.dead) this.loop.pull(peer);
   }
 
   /** Keeps a WebSocket from being parsed until it is released. Its messages whose events wait are taken back. */
@@ -491,14 +312,9 @@ export class Pump implements HandlerServer {
     if (peer.dead) return;
     const before = peer.isHeld;
     peer.held |= why;
-    if (!before) this.#holdNow(peer);
+    if (!before) this.loop.hold(peer);
     // The pass that parses it sees to its reading at its end.
-    if (this.fed !== peer) this.setReading(peer);
-  }
-
-  #holdNow(peer: Peer): void {
-    const from = this.#handling ? this.#eventAt + 1 : NONE;
-    this.engine.x.hold(peer.slot, peer.generation, 1, from);
+    if (this.loop.fed !== peer) this.setReading(peer);
   }
 
   /** One reason to hold a WebSocket is over; after the last it goes on. */
@@ -506,23 +322,28 @@ export class Pump implements HandlerServer {
     if (peer.dead || (peer.held & why) === 0) return;
     peer.held &= ~why;
     if (peer.held !== 0) return;
-    if (!peer.paused) this.engine.x.hold(peer.slot, peer.generation, 0, NONE);
-    this.resumeLater(peer);
+    if (!peer.paused) this.loop.release(peer);
+    this.loop.resumeLater(peer);
   }
 
   /** Holds or releases every WebSocket. */
   holdAll(why: Hold, held: boolean): void {
-    for (const peer of this.#peers) {
-      if (!peer?.ws) continue;
+    for (const peer of this.loop.connections) {
+      if (!peer.ws) continue;
       if (held) this.hold(peer, why);
       else this.release(peer, why);
     }
   }
 
-  /** Goes on with a connection that was held: at the end of this turn, so that no handler is entered from another. */
-  resumeLater(peer: Peer): void {
-    this.#resumes.push(peer);
-    this.schedule();
+  pausePeer(peer: Peer, paused: boolean): void {
+    if (peer.dead || peer.paused === paused) return;
+    const before = peer.isHeld;
+    peer.paused = paused;
+    if (paused && !before) this.loop.hold(peer);
+    if (!paused && peer.held === 0) {
+      this.loop.release(peer);
+      this.loop.resumeLater(peer);
+    }
   }
 
   /** Goes on with a connection in the next turn: one that has little to read may have much to be done. */
@@ -531,228 +352,42 @@ export class Pump implements HandlerServer {
       this.hold(peer, Hold.Turn);
       this.later(() => this.release(peer, Hold.Turn));
     } else {
-      this.resumeLater(peer);
+      this.loop.resumeLater(peer);
     }
-    this.schedule();
     // The time that it took the next read would see: the turn comes before that.
-    this.#dueSince = Number.NEGATIVE_INFINITY;
-  }
-
-  /** Goes on with those that were held; in the next turn with who is left when this one has taken long. */
-  #resumeAll(): void {
-    const resumes = this.#resumes;
-    this.#resumes = [];
-    let done = 0;
-    while (done < resumes.length && !(done > 0 && this.#isOverdue())) {
-      this.#resumeNow(resumes[done++] as Peer);
-      this.time();
-    }
-    this.#resumes.unshift(...resumes.slice(done));
-  }
-
-  /** True when this turn, or the next, is later than it may be. */
-  #isOverdue(): boolean {
-    return this.engine.get(Control.Now) - this.#dueSince > TURN_MILLIS;
-  }
-
-  #resumeNow(peer: Peer): void {
-    if (this.engine.get(Control.EventCount) > 0) this.handleEvents();
-    if (peer.dead) return;
-    this.time();
-    const { rest } = peer;
-    peer.rest = undefined;
-    if (rest) {
-      this.engine.u8.set(rest, this.engine.window);
-      const consumed = this.engine.x.feed(peer.slot, peer.generation, rest.length);
-      this.#progress(peer, rest.length, rest.length - consumed);
-    } else {
-      this.#progress(peer, 0, 0);
-    }
-    this.setReading(peer);
+    this.#schedule.hurry();
   }
 
   written(peer: Peer): void {
-    this.time();
-    // mutant write-twice: for (let i = 2; i--; ) this.after(i, () => this.engine.x.done(peer.slot, peer.generation));
-    this.engine.x.done(peer.slot, peer.generation);
-    this.schedule();
+    // mutant write-twice: for (let i = 2; i--; ) this.after(i, () => this.loop.done(peer));
+    this.loop.done(peer);
   }
 
   peerEnded(peer: Peer): void {
-    this.handleEvents();
-    this.time();
-    this.engine.x.peerEnded(peer.slot, peer.generation);
-    this.handleEvents();
+    this.loop.handleEvents();
+    this.loop.peerEnded(peer);
+    this.loop.handleEvents();
     if (peer.response) {
       peer.response.clientEnded();
-      this.onPeerEnded?.(peer);
+      this.#placement.peerEnded(peer);
     }
-    if (peer.ws) this.resumeLater(peer);
-    this.schedule();
+    if (peer.ws) this.loop.resumeLater(peer);
   }
 
+  /** Ends a connection at once. */
   terminate(peer: Peer, reason: CloseReason): boolean {
-    if (peer.dead) return false;
-    this.time();
-    const ended = this.engine.x.terminate(peer.slot, peer.generation, reason) === Outcome.Ok;
-    this.actOnCloses();
-    this.schedule();
-    return ended;
+    return !peer.dead && this.loop.terminate(peer, reason) === Outcome.Ok;
   }
 
-  // ---- events ----------------------------------------------------------------------------------------
-
-  #peerOf(at: number): Peer | undefined {
-    const { u32 } = this.engine;
-    const peer = this.#peers[u32[at + (EVENT_SLOT >>> 2)] as number];
-    return peer && peer.generation === u32[at + (EVENT_GENERATION >>> 2)] ? peer : undefined;
-  }
-
-  /** Handles the events in the table, those that come while it does included. */
-  handleEvents(): void {
-    if (this.#handling) return;
-    const { engine } = this;
-    if (engine.get(Control.EventCount) === 0) return;
-    this.#handling = true;
-    for (this.#eventAt = 0; this.#eventAt < engine.get(Control.EventCount); this.#eventAt++) {
-      this.#handle(engine.events + this.#eventAt * (EVENT_BYTES >>> 2));
-    }
-    engine.set(Control.EventCount, 0);
-    this.#eventAt = 0;
-    this.#handling = false;
-  }
-
-  /** Acts on the closes in the table at once; the handler is told later. */
-  actOnCloses(): void {
-    const { engine } = this;
-    const count = engine.get(Control.EventCount);
-    for (let i = this.#eventAt; i < count; i++) {
-      const at = engine.events + i * (EVENT_BYTES >>> 2);
-      if (engine.u32[at + (EVENT_KIND >>> 2)] !== EventKind.Closed) continue;
-      this.#handleClosed(at);
-      engine.u32[at + (EVENT_KIND >>> 2)] = 0;
-    }
-    this.schedule();
-  }
-
-  #handle(at: number): void {
-    const { u32, i32 } = this.engine;
-    const kind = u32[at + (EVENT_KIND >>> 2)] as EventKind;
-    if (kind === EventKind.Closed) {
-      this.#handleClosed(at);
-      return;
-    }
-    const peer = this.#peerOf(at);
-    if (!peer) return;
-    const pointer = u32[at + (EVENT_POINTER >>> 2)] as number;
-    const length = u32[at + (EVENT_LENGTH >>> 2)] as number;
-    const value = i32[at + (EVENT_VALUE >>> 2)] as number;
-    switch (kind) {
-      case EventKind.Request:
-        if (value & Trait.BodyToCome) this.requests.askForBody(peer);
-        else this.requests.ask(peer);
-        break;
-      case EventKind.BodyChunk:
-        peer.upload?.push(copyBytes(this.engine.u8, pointer, length));
-        break;
-      case EventKind.BodyEnd:
-        this.requests.endBody(peer, value);
-        break;
-      case EventKind.Message:
-        this.messages.take(peer, pointer, length, value);
-        break;
-      case EventKind.Fragment:
-        this.messages.takeFragment(peer, copyBytes(this.engine.u8, pointer, length), {
-          first: (value & 0x100) !== 0,
-          last: (value & 0x200) !== 0,
-          isBinary: (value & 15) === 2,
-          remaining: u32[at + (EVENT_EXTRA >>> 2)] as number,
-        });
-        break;
-      case EventKind.Inflate:
-        this.messages.takePacked(peer, pointer, length, value);
-        break;
-      case EventKind.Ping:
-      case EventKind.Pong:
-        this.messages.takeControl(peer, kind, pointer, length);
-        break;
-      case EventKind.PeerClose:
-        peer.closing = true;
-        peer.closeText = utf8(this.engine.u8, pointer, length);
-        break;
-      case EventKind.Drain:
-        this.#handleDrain(peer, value);
-        break;
-      case EventKind.Proxied:
-        this.#handleProxied(peer, pointer, length);
-        break;
-      case EventKind.EndWaits:
-        this.messages.awaitAnswers(peer);
-        break;
-      case EventKind.End:
-        peer.closing = true;
-        peer.unparsed = 0;
-        peer.link.end();
-        // What found no buffer is dropped, and what comes is read: so that its end is seen.
-        if (peer.rest) this.resumeLater(peer);
-        this.setReading(peer);
-        break;
-      default:
-        break;
-    }
-  }
-
-  #handleClosed(at: number): void {
-    const { u32, i32 } = this.engine;
-    const peer = this.#peerOf(at);
-    if (!peer) return;
-    const reason = i32[at + (EVENT_VALUE >>> 2)] as number;
-    const lagBytes = u32[at + (EVENT_POINTER >>> 2)] as number;
-    const code = u32[at + (EVENT_EXTRA >>> 2)] as number;
-    peer.dead = true;
-    this.#peers[peer.slot] = undefined;
-    if (u32[at + (EVENT_LENGTH >>> 2)] === Shut.Reset) peer.link.reset();
-    else peer.link.destroy();
-    const response = peer.response;
-    peer.response = undefined;
-    response?.request.detach();
-    this.requests.leaveBody(peer, reason);
-    response?.lose();
-    peer.bodies = undefined;
-    peer.rest = undefined;
-    this.engine.x.free(peer.slot, peer.generation);
-    if (peer.ws) for (const inbox of this.#inboxes) inbox.ended(peer.id);
-    this.#tellClosed(peer, reason, lagBytes, code);
-    if (peer.ws || this.#idleWaiters.length > 0) this.schedule();
-  }
-
-  #tellClosed(peer: Peer, reason: number, lagBytes: number, code: number): void {
-    const cause = reasonName(reason);
-    if (EVICTIONS.has(cause) && this.#evicted) {
-      const { id, remoteAddress } = peer;
-      const age = this.engine.get(Control.Now) - peer.since;
-      this.#evictions.push({ id, remoteAddress, cause, lagBytes, age });
-    }
-    const { close, disconnect } = this.handler;
-    const ws = peer.ws;
+  /** Fails a connection: a WebSocket is closed with the code of the reason, an answer that has begun breaks off. */
+  abandon(peer: Peer, reason: CloseReason): void {
+    if (peer.dead) return;
     peer.closing = true;
-    const row = CLOSE_TABLE[cause];
-    const info: CloseInfo = {
-      code: ws ? code : row.status,
-      reason: peer.closeText || row.text,
-      cause,
-      lagBytes,
-    };
-    if (ws) {
-      // After the message that is being handled.
-      const tell = (): void => void this.guard("close", () => close?.call(this.handler, ws, info));
-      if (close && !this.messages.awaitEnd(peer, tell)) this.later(tell);
-    }
-    if (!ws && disconnect && peer.isTold) {
-      this.later(() => this.guard("disconnect", () => disconnect.call(this.handler, peer, info)));
-    }
-    peer.ws = ws;
+    peer.unparsed = 0;
+    this.loop.abandon(peer, reason);
   }
+
+  // ---- the handler -------------------------------------------------------------------------------------
 
   /** An upgrade failed: `close` lets go of what its WebSocket was given, as after any other end. */
   refused(ws: WebSocketImpl, reason: CloseReason): void {
@@ -783,21 +418,6 @@ export class Pump implements HandlerServer {
     this.#failed(toError(thrown), where);
   }
 
-  // ---- requests --------------------------------------------------------------------------------------
-
-  /** True when the request's bytes are the ones that are being parsed. */
-  isFed(request: RequestImpl): boolean {
-    return this.fed?.response?.request === request;
-  }
-
-  /** A connection has another slot now. */
-  move(peer: Peer, slot: number, generation: number): void {
-    this.#peers[peer.slot] = undefined;
-    peer.slot = slot;
-    peer.generation = generation;
-    this.#peers[slot] = peer;
-  }
-
   /** A WebSocket has been accepted: its messages wait until `open` has run, which is after the request's handler. */
   opened(peer: Peer, ws: WebSocketImpl): void {
     peer.ws = ws;
@@ -825,56 +445,43 @@ export class Pump implements HandlerServer {
     else release();
   }
 
-  /** Fails a connection: a WebSocket is closed with the code of the reason, an answer that has begun breaks off. */
-  abandon(peer: Peer, reason: CloseReason): void {
-    if (peer.dead) return;
-    peer.closing = true;
-    peer.unparsed = 0;
-    this.time();
-    this.engine.x.abandon(peer.slot, peer.generation, reason);
-    // There may have been no room for the Close.
-    this.actOnCloses();
+  /** What ends a WebSocket waits for the answers to its messages. */
+  endWaits(peer: Peer): void {
+    this.#placement.endWaits(peer);
   }
 
-  // ---- WebSockets ------------------------------------------------------------------------------------
+  /** Tells inboxes of the end of a WebSocket. */
+  ended(id: number): void {
+    for (const inbox of this.#inboxes) inbox.ended(id);
+  }
 
-  #handleDrain(peer: Peer, value: number): void {
-    const ws = peer.ws;
-    peer.response?.wake();
-    if (value === 1 || !ws) {
-      this.resumeLater(peer);
-      return;
+  /** True when the request's bytes are the ones that are being parsed. */
+  isFed(request: RequestImpl): boolean {
+    return this.loop.fed?.response?.request === request;
+  }
+
+  /** Runs `fn` in this turn, once no events are being handled: it tells the handler of something. */
+  later(fn: () => void): void {
+    this.#deferred.push(fn);
+  }
+
+  /** Tells the handler what is still to be told. */
+  runLater(): void {
+    while (this.#deferred.length > 0) {
+      const deferred = this.#deferred;
+      this.#deferred = [];
+      for (const fn of deferred) fn();
     }
-    const { drain } = this.handler;
-    if (drain) this.guard("drain", () => drain.call(this.handler, ws));
-  }
-
-  pausePeer(peer: Peer, paused: boolean): void {
-    if (peer.dead || peer.paused === paused) return;
-    const before = peer.isHeld;
-    peer.paused = paused;
-    if (paused && !before) this.#holdNow(peer);
-    if (!paused && peer.held === 0) {
-      this.engine.x.hold(peer.slot, peer.generation, 0, NONE);
-      this.resumeLater(peer);
-    }
-  }
-
-  /** The connection in a slot. */
-  peerAt(slot: number): Peer | undefined {
-    return this.#peers[slot];
   }
 
   /** The connection of an id; undefined when it is stale. */
   peer(id: number): Peer | undefined {
-    const peer = this.#peers[id % SLOT_LIMIT];
-    // mutant stale-peer: return peer;
-    return peer && peer.id === id ? peer : undefined;
+    return this.loop.find(id);
   }
 
   /** Those that have not ended. */
   get connections(): Peer[] {
-    return this.#peers.filter((peer) => peer !== undefined);
+    return this.loop.connections;
   }
 
   // ---- what a handler sees of the server ---------------------------------------------------------------
@@ -937,9 +544,9 @@ export class Pump implements HandlerServer {
       : this.terminate(peer, CloseReason.Application);
   }
 
-  each(fn: (ws: WebSocketImpl) => void): void {
-    for (const peer of this.#peers) {
-      if (peer?.ws?.open) fn(peer.ws);
+  each(fn: (ws: WebSocket) => void): void {
+    for (const { ws } of this.loop.connections) {
+      if (ws?.open) fn(ws);
     }
   }
 
@@ -955,9 +562,10 @@ export class Pump implements HandlerServer {
 
   stats(): Stats {
     const { acceptErrors, shed } = this;
-    const handlerErrors = this.handlerErrors + this.applicationErrors();
+    const handlerErrors = this.handlerErrors + this.#placement.errors();
     const stats = statsOf(this.engine, { handlerErrors, acceptErrors, shed });
-    return this.pool ? { ...stats, pool: this.pool() } : stats;
+    const pool = this.#placement.pool();
+    return pool ? { ...stats, pool } : stats;
   }
 
   metrics(): string {
@@ -973,207 +581,50 @@ export class Pump implements HandlerServer {
 
   // ---- the turn --------------------------------------------------------------------------------------
 
-  /** Sees to it that a turn comes. */
-  schedule(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    this.#dueSince = this.#clock.now();
-    this.#loopSince = this.#dueSince;
-    this.#clock.defer(this.#turn);
-  }
-
-  readonly #turn = (): void => {
-    this.depth++;
-    this.#scheduled = false;
-    // However long turns take: then it has.
-    if (this.#turnsToTick > 0 && --this.#turnsToTick === 0)
-      this.#tickedAt = Number.POSITIVE_INFINITY;
-    this.#goRound("in turn");
-    if (this.#yielding.length > 0) this.#readNext();
-    this.depth--;
-  };
-
-  /** What a turn has to do; between reads those that were held wait for one of their own. */
-  #goRound(when: "in turn" | "between reads"): void {
-    this.time();
-    this.#dueSince = this.engine.get(Control.Now);
-    this.#horizon.note(
-      this.#dueSince,
-      this.engine.get(Control.BytesPublished),
-      this.engine.get(Control.FramesPublished),
-    );
-    this.runLater();
-    let more = this.#drainInboxes();
-    if (when === "in turn" && this.#resumes.length > 0) {
-      this.#resumeAll();
-      // What was published meanwhile is not to wait for as long again.
-      if (this.#isOverdue()) more = this.#drainInboxes();
-    }
-    this.#tick();
-    this.handleEvents();
-    this.#flushWhenDue();
-    this.handleEvents();
-    this.runLater();
-    if (this.#evictions.length > 0) {
-      const evictions = this.#evictions;
-      this.#evictions = [];
-      this.#evicted?.(evictions);
-    }
-    this.#turned?.();
-    this.#arm();
-    for (const inbox of this.#inboxes) inbox.rest(more);
-    if (more || this.#resumes.length > 0) this.schedule();
-    if (this.#idleWaiters.length > 0 && this.#isIdle()) {
-      const waiters = this.#idleWaiters;
-      this.#idleWaiters = [];
-      for (const resolve of waiters) resolve();
-    }
-  }
-
-  /**
-   * Lets deadlines pass. Where user code, or the machine, held the loop up, not yet: what clients have sent meanwhile
-   * is in the kernel, and is read between this turn and the next.
-   * @returns ms to the next deadline; −1: there is none
-   */
-  #tick(): number {
+  began(now: number): void {
     const { engine } = this;
-    const now = engine.get(Control.Now);
-    if (now - this.#tickedAt > STILL_MILLIS) this.#turnsToTick = 2;
-    this.#tickedAt = now;
-    if (this.#turnsToTick === 0) return engine.x.tick();
-    this.schedule();
-    return -1;
+    const bytes = engine.get(Control.BytesPublished);
+    this.#horizon.note(now, bytes, engine.get(Control.FramesPublished));
   }
 
-  /** @returns true when there is more */
-  #drainInboxes(): boolean {
-    const share = (this.engine.params[Param.RingBytes] as number) / 8 / this.#inboxes.length;
+  drainInboxes(): boolean {
+    const share = this.engine.param(Param.RingBytes) / 8 / this.#inboxes.length;
     let more = false;
     for (const inbox of this.#inboxes) more = inbox.drain(this, share) || more;
     return more;
   }
 
-  /** Runs `fn` in this turn, once no events are being handled: it tells the handler of something. */
-  later(fn: () => void): void {
-    this.#deferred.push(fn);
+  turned(): void {
+    this.#events.tellEvictions();
+    this.#placement.turned();
   }
 
-  /** Tells the handler what is still to be told. */
-  runLater(): void {
-    while (this.#deferred.length > 0) {
-      const deferred = this.#deferred;
-      this.#deferred = [];
-      for (const fn of deferred) fn();
-    }
-  }
-
-  /** What was published waits until the pass before is far enough back; answers do not. */
-  #flushWhenDue(): void {
-    const due = Math.max(this.#passBegan + this.flushInterval, this.#spacedUntil);
-    const wait = due - this.#clock.now();
-    this.flush(wait > 0);
-    if (this.engine.get(Control.Withheld) === 0) return;
-    if (due === this.#spacedUntil && wait < TIMER_MIN_MILLIS) {
-      this.schedule();
-      return;
-    }
-    this.#cancelFlush ??= this.#clock.after(wait, () => {
-      this.#cancelFlush = undefined;
-      this.schedule();
-    });
-  }
-
-  /**
-   * Hands over what is due: until the engine has no more rows.
-   * @param withhold what was published may wait for the next pass
-   */
-  flush(withhold = false): void {
-    const { engine } = this;
-    const { x, u32, rows } = engine;
-    const wanted = withhold ? 1 : 0;
-    const began = this.#clock.now();
-    let handed = 0;
-    this.isFlushing = true;
-    for (let count = x.flush(wanted); count > 0; count = x.flush(wanted)) {
-      handed += count;
-      for (let i = 0; i < count; i++) {
-        const at = rows + i * (ROW_BYTES >>> 2);
-        const peer = this.#peers[u32[at + (ROW_SLOT >>> 2)] as number];
-        if (!peer) continue;
-        const offset = u32[at + (ROW_OFFSET >>> 2)] as number;
-        const length = u32[at + (ROW_LENGTH >>> 2)] as number;
-        let bytes: Uint8Array;
-        if (u32[at + (ROW_KIND >>> 2)] === RowKind.Static) {
-          const number = u32[at + (ROW_BODY >>> 2)] as number;
-          bytes = (peer.bodies?.get(number) as Uint8Array).subarray(offset, offset + length);
-          // What is written keeps it from now on.
-          if (u32[at + (ROW_LAST >>> 2)] === 1) peer.bodies?.delete(number);
-        } else {
-          // mutant row-other: bytes = engine.view(u32[rows + (ROW_OFFSET >>> 2)] as number, length);
-          bytes = engine.view(offset, length);
-        }
-        // mutant write-early: u32[at + (ROW_STATE >>> 2)] = peer.link.write(bytes) || bytes.length > 300 ? 1 : 0;
-        if (peer.link.write(bytes)) u32[at + (ROW_STATE >>> 2)] = RowState.Complete;
-      }
-    }
-    this.isFlushing = false;
-    if (handed > 0 && engine.get(Control.Withheld) === 0) {
-      const ended = this.#clock.now();
-      const spent = ended - began;
-      // A clock that stands still has no part of a pass's time.
-      const spacing = spent === 0 ? 0 : Math.max(spent * PASS_SPACING, SPACING_MIN_MILLIS);
-      this.#passBegan = began;
-      this.#spacedUntil = ended + spacing;
-    }
-  }
-
-  /** One timer for all deadlines, none when there are none. */
-  #arm(): void {
-    const next = this.#tick();
+  ticked(): void {
     this.#measurer.look();
-    // The turn that comes arms it.
-    if (this.#turnsToTick > 0) return;
-    if (this.engine.get(Control.EventCount) > 0) {
-      this.handleEvents();
-      this.schedule();
-    }
-    const at = next < 0 ? Number.POSITIVE_INFINITY : this.#clock.now() + next;
-    if (Math.abs(at - this.#tickAt) < 1) return;
-    if (at > this.#tickAt && this.#cancelTick) return;
-    this.#cancelTick?.();
-    this.#cancelTick = undefined;
-    this.#tickAt = at;
-    if (at === Number.POSITIVE_INFINITY) return;
-    this.#cancelTick = this.#clock.after(Math.max(1, Math.ceil(next)), () => {
-      this.#cancelTick = undefined;
-      this.#tickAt = Number.POSITIVE_INFINITY;
-      this.schedule();
-    });
+  }
+
+  rest(more: boolean): void {
+    for (const inbox of this.#inboxes) inbox.rest(more);
+    if (this.#idleWaiters.length === 0 || !this.loop.isEmpty) return;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const resolve of waiters) resolve();
   }
 
   // ---- the end ---------------------------------------------------------------------------------------
-
-  #isIdle(): boolean {
-    const { engine } = this;
-    return (
-      engine.get(Control.ConnectionCount) === 0 &&
-      engine.get(Control.DeadCount) === 0 &&
-      this.#peers.every((peer) => peer === undefined)
-    );
-  }
 
   /** Ends what is left, with a reset. */
   endAll(): void {
     this.farewell.stop();
     for (const peer of this.connections) this.terminate(peer, CloseReason.Shutdown);
-    this.handleEvents();
+    this.loop.handleEvents();
     this.runLater();
     this.schedule();
   }
 
   /** Resolves when no connection is left. */
   idle(): Promise<void> {
-    if (this.#isIdle()) return Promise.resolve();
+    if (this.loop.isEmpty) return Promise.resolve();
     return new Promise((resolve) => {
       this.#idleWaiters.push(resolve);
       this.schedule();
@@ -1188,7 +639,6 @@ export class Pump implements HandlerServer {
     this.messages.stop();
     this.#measurer.stop();
     this.#refusals.stop();
-    this.#cancelTick?.();
-    this.#cancelFlush?.();
+    this.#schedule.stop();
   }
 }

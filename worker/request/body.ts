@@ -5,8 +5,16 @@
 
 import { CloseReason } from "../../assembly/abi";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
-import type { Peer } from "../pump/peer";
-import type { Pump } from "../pump/pump";
+import type { Peer, PeerUpload } from "../socket/peer";
+
+/** What the reader of a body asks of the pump. */
+export interface UploadOwner {
+  readonly engine: { readonly windowBytes: number };
+  /** A piece was taken: the connection may be read on. */
+  readOn(peer: Peer): void;
+  /** A piece is waited for. */
+  pullBody(peer: Peer): void;
+}
 
 /** What a piece counts at least: so that many small ones cost no more memory than few large ones. */
 const LEAST = 1024;
@@ -36,8 +44,8 @@ function ignore(): void {}
 
 const DONE: IteratorResult<Uint8Array> = { done: true, value: undefined };
 
-export class Upload implements AsyncIterableIterator<Uint8Array> {
-  readonly #pump: Pump;
+export class Upload implements AsyncIterableIterator<Uint8Array>, PeerUpload {
+  readonly #pump: UploadOwner;
   readonly #peer: Peer;
   #pieces: Uint8Array[] = [];
   /** What the pieces count. */
@@ -46,7 +54,7 @@ export class Upload implements AsyncIterableIterator<Uint8Array> {
   /** "left": the reader takes no more. */
   #state: "open" | "whole" | "left" | BodyError = "open";
 
-  constructor(pump: Pump, peer: Peer) {
+  constructor(pump: UploadOwner, peer: Peer) {
     this.#pump = pump;
     this.#peer = peer;
   }

@@ -6,14 +6,26 @@
 import { CloseReason, Outcome } from "../../assembly/abi";
 import { isInstance, isThenable, whenSettled } from "../../host/shared/result";
 import { isProtocolList } from "../socket/deflate";
-import { Once } from "../pump/complaints";
+import type { Handler } from "../../host/handler";
+import type { EngineLoop } from "../engine/loop";
+import { Once } from "./complaints";
 import { type ForwardRules, clientOf } from "./forwarded";
-import { type MetricsRules, answerMetrics } from "../pump/metrics";
+import { type MetricsRules, answerMetrics } from "./metrics";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
-import type { Peer } from "../pump/peer";
-import { RequestImpl, ResponseImpl } from "./request";
-import type { Pump } from "../pump/pump";
-import { BodyError, Upload } from "./body";
+import type { Peer } from "../socket/peer";
+import { BodyError, Upload, type UploadOwner } from "./body";
+import { RequestImpl } from "./request";
+import { ResponseImpl, type ResponseOwner } from "./response";
+
+/** What requests need of the pump. */
+export interface RequestsOwner extends ResponseOwner, UploadOwner {
+  readonly loop: EngineLoop<Peer>;
+  readonly handler: Handler;
+  isForwarder(address: string): boolean;
+  metrics(): string;
+  fail(thrown: unknown, where: string): void;
+  setReading(peer: Peer): void;
+}
 
 /** Characters of an origin or host that a report shows. */
 const SHOWN = 256;
@@ -36,14 +48,16 @@ function over(request: RequestImpl): void {
 }
 
 export class Requests {
-  readonly #pump: Pump;
+  readonly #pump: RequestsOwner;
+  readonly #loop: EngineLoop<Peer>;
   readonly #rules: OriginRules;
   readonly #forwarding: ForwardRules | undefined;
   readonly #metrics: MetricsRules | undefined;
   readonly #refused: Once;
 
-  constructor(pump: Pump, { rules = {}, forwarding, metrics, failed }: RequestRules) {
+  constructor(pump: RequestsOwner, { rules = {}, forwarding, metrics, failed }: RequestRules) {
     this.#pump = pump;
+    this.#loop = pump.loop;
     this.#rules = rules;
     this.#forwarding = forwarding;
     this.#metrics = metrics;
@@ -52,7 +66,7 @@ export class Requests {
 
   #requestOf(peer: Peer): RequestImpl {
     const { slot, id, peerAddress, link } = peer;
-    const request = new RequestImpl(this.#pump.engine, slot, id, peerAddress, link.peerCertificate);
+    const request = new RequestImpl(this.#loop.engine, slot, id, peerAddress, link.peerCertificate);
     if (this.#forwarding && peer.forwards) {
       const field = request.header(this.#forwarding.field);
       request.remoteAddress = clientOf(peer.peerAddress, field, this.#forwarding);
@@ -63,7 +77,7 @@ export class Requests {
   /** An upgrade is about to be answered. @returns false when its client's address has as many as it may */
   isAddressFree(peer: Peer, address: string): boolean {
     if (!peer.forwards || this.#pump.isForwarder(address)) return true;
-    return this.#pump.engine.setAddress(peer.slot, peer.generation, address) !== Outcome.Full;
+    return this.#loop.setAddress(peer, address) !== Outcome.Full;
   }
 
   ask(peer: Peer): void {
@@ -76,7 +90,7 @@ export class Requests {
     const refusal = this.#judge(request);
     if (refusal === CloseReason.OriginRefused || refusal === CloseReason.HostRefused)
       this.#report(request, refusal);
-    if (refusal !== 0) this.#pump.engine.x.abandon(peer.slot, peer.generation, refusal);
+    if (refusal !== 0) this.#loop.abandon(peer, refusal);
     return refusal === 0;
   }
 
@@ -106,8 +120,6 @@ export class Requests {
 
   /** The head of a request with a body: the handler says whether that is streamed. */
   askForBody(peer: Peer): void {
-    const { x } = this.#pump.engine;
-    const { slot, generation } = peer;
     const request = this.#requestOf(peer);
     if (!this.#admit(peer, request)) return;
     const { streams } = this.#pump.handler;
@@ -117,18 +129,18 @@ export class Requests {
     } catch (thrown) {
       over(request);
       this.#pump.fail(thrown, "streams");
-      x.abandon(slot, generation, CloseReason.HandlerError);
+      this.#loop.abandon(peer, CloseReason.HandlerError);
       return;
     }
     if (!isWanted) {
       // The body comes with another one.
       over(request);
-      x.collect(slot, generation);
+      this.#loop.collect(peer);
       return;
     }
     const upload = new Upload(this.#pump, peer);
     request.streams(upload);
-    if (x.stream(slot, generation) !== Outcome.Ok) {
+    if (this.#loop.stream(peer) !== Outcome.Ok) {
       over(request);
       return;
     }
@@ -228,10 +240,8 @@ export class Requests {
     peer.response = undefined;
     this.leaveBody(peer, CloseReason.HandlerError);
     response.lose();
-    this.#pump.time();
-    this.#pump.engine.x.abandon(peer.slot, peer.generation, CloseReason.HandlerError);
-    this.#pump.schedule();
-    this.#pump.handleEvents();
+    this.#loop.abandon(peer, CloseReason.HandlerError);
+    this.#loop.handleEvents();
     this.#pump.setReading(peer);
   }
 
@@ -239,11 +249,10 @@ export class Requests {
   answered(peer: Peer, request: RequestImpl): void {
     peer.response = undefined;
     this.leaveBody(peer, CloseReason.Ok);
-    if (this.#pump.fed !== peer) {
+    if (this.#loop.fed !== peer) {
       request.detach();
       // mutant http-next: ;
-      this.#pump.resumeLater(peer);
+      this.#loop.resumeLater(peer);
     }
-    this.#pump.schedule();
   }
 }

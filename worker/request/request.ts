@@ -1,18 +1,14 @@
-// A request as the handler sees it, and its answer. A request is read from the connection's bytes on
+// A request as the handler sees it. It is read from the connection's bytes on
 // demand; what must outlive them is copied.
 //
 // Invariant: a request never reads bytes of another one. Until it is answered it reads where the engine says that it
 // lies. Answered within the run of its handler, it reads where it lay, because nothing else is parsed before that run
 // ends. A handler that goes on reads a copy. When the handler has settled as well, nothing is left to be read.
 
-import { CloseReason, HEADER_ENTRY_BYTES, Param, Trait } from "../../assembly/abi";
-import type { Payload } from "../../host/shared/message/data";
-import type { PeerCertificate, StaticBody } from "../../host/handler";
+import { HEADER_ENTRY_BYTES, Param, Trait } from "../../assembly/abi";
+import type { PeerCertificate } from "../../host/handler";
 import { NO_HEAD, type RequestHead, RequestReader } from "../../host/shared/request/request";
-import { Answering, type Field, type Upgrade } from "../../host/shared/request/response";
 import type { Engine } from "../engine/engine";
-import type { Peer } from "../pump/peer";
-import type { Pump } from "../pump/pump";
 import type { Upload } from "./body";
 
 const NOTHING = new Uint8Array(0);
@@ -130,112 +126,6 @@ export class RequestImpl extends RequestReader {
   }
 
   protected override get bodyLimit(): number {
-    return this.#engine.params[Param.BodyBytes] as number;
-  }
-}
-
-/** A static body: answers send its bytes from where they lie. */
-export class StaticBodyImpl implements StaticBody {
-  static readonly name = "StaticBody";
-  readonly pump: Pump;
-  readonly bytes: Uint8Array;
-  readonly type: string;
-
-  constructor(pump: Pump, bytes: Uint8Array, type: string) {
-    this.pump = pump;
-    this.bytes = bytes;
-    this.type = type;
-  }
-
-  get length(): number {
-    return this.bytes.length;
-  }
-}
-
-/** Sheds a request that nobody has room for; its connection goes on. */
-export function refuse(response: ResponseImpl): void {
-  response.header("Retry-After", 1).send(503, "text/plain", "Service Unavailable\n");
-}
-
-export class ResponseImpl extends Answering {
-  static override readonly name = "Response";
-  readonly #pump: Pump;
-  readonly #peer: Peer;
-  override readonly request: RequestImpl;
-
-  constructor(pump: Pump, peer: Peer, request: RequestImpl) {
-    super();
-    this.#pump = pump;
-    this.#peer = peer;
-    this.request = request;
-  }
-
-  protected override get gone(): boolean {
-    return this.#peer.response !== this;
-  }
-
-  protected override respond(
-    status: number,
-    fields: Field[],
-    body: Payload,
-    close: boolean,
-  ): boolean {
-    const { answers } = this.#pump;
-    return answers.respond(this.#peer, this.request, status, fields, body, close);
-  }
-
-  protected override respondLength(
-    status: number,
-    fields: Field[],
-    length: number,
-    close: boolean,
-  ): boolean {
-    return this.#pump.answers.respondLength(
-      this.#peer,
-      this.request,
-      status,
-      fields,
-      length,
-      close,
-    );
-  }
-
-  protected override checkStatic(body: StaticBody): void {
-    if (!(body instanceof StaticBodyImpl && body.pump === this.#pump))
-      throw new TypeError("body: not made by this server's body()");
-  }
-
-  protected override respondStatic(
-    status: number,
-    fields: Field[],
-    body: StaticBody,
-    close: boolean,
-  ): boolean {
-    const { bytes } = body as StaticBodyImpl;
-    return this.#pump.answers.respondStatic(this.#peer, this.request, status, fields, bytes, close);
-  }
-
-  protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
-    return this.#pump.answers.streamBegin(this.#peer, status, fields, close);
-  }
-
-  protected override streamWrite(data: Payload): boolean {
-    return this.#pump.answers.streamWrite(this.#peer, data);
-  }
-
-  protected override streamEnd(): void {
-    this.#pump.answers.streamEnd(this.#peer, this.request);
-  }
-
-  protected override streamLeave(): void {
-    this.#pump.terminate(this.#peer, CloseReason.PeerEnded);
-  }
-
-  override failed(thrown: unknown): void {
-    this.#pump.requests.failRequest(this.#peer, this, thrown);
-  }
-
-  protected override accept(upgrade: Upgrade): boolean {
-    return this.#pump.answers.upgrade(this.#peer, this.request, upgrade);
+    return this.#engine.param(Param.BodyBytes);
   }
 }

@@ -5,14 +5,28 @@
 // here. When the connection ends, unparsed messages are dropped, and `close` is called once the handler that runs has
 // settled, at most `closeTimeout` later.
 
-import { CloseReason, EventKind, Param } from "../../assembly/abi";
-import type { FragmentInfo } from "../../host/handler";
+import { CloseReason, Param } from "../../assembly/abi";
+import type { FragmentInfo, Handler } from "../../host/handler";
 import { isThenable, whenSettled } from "../../host/shared/result";
 import { copyBytes } from "../../host/shared/text/text";
 import { toBytes, utf8 } from "../engine/engine";
+import type { EngineLoop } from "../engine/loop";
 import type { Codec } from "../net/transport";
-import { Hold, type Peer } from "../pump/peer";
-import type { Pump } from "../pump/pump";
+import { Hold, type Peer } from "./peer";
+
+/** What messages need of the pump. */
+export interface MessagesOwner {
+  readonly loop: EngineLoop<Peer>;
+  readonly handler: Handler;
+  hold(peer: Peer, why: Hold): void;
+  release(peer: Peer, why: Hold): void;
+  awaitTurn(peer: Peer): void;
+  abandon(peer: Peer, reason: CloseReason): void;
+  /** What ends a WebSocket waits for the answers to its messages; `caughtUp` follows. */
+  endWaits(peer: Peer): void;
+  fail(thrown: unknown, where: string): void;
+  after(ms: number, fn: () => void): () => void;
+}
 
 /** Bytes of a message from which on the next that has to be inflated waits for another turn. */
 const LARGE_BYTES = 1048576;
@@ -25,26 +39,26 @@ function ownBytes(data: Uint8Array): Uint8Array {
 }
 
 export class Messages {
-  readonly #pump: Pump;
+  readonly #pump: MessagesOwner;
   readonly #codec: Codec | undefined;
+  readonly #orders: boolean;
   #ordered: boolean;
   /** Messages are handed to the handler as bytes that are valid for the call, whatever they are. */
   #raw = false;
   /** Connections that have ended while a message is still being handled. */
   readonly #ending = new Set<Peer>();
-  /** Told when what ends a WebSocket waits for the answers to its messages; `caughtUp` follows. */
-  onEndWaits: ((peer: Peer) => void) | undefined;
 
-  constructor(pump: Pump, codec: Codec | undefined, ordered: boolean) {
+  constructor(pump: MessagesOwner, codec: Codec | undefined, ordered: boolean) {
     this.#pump = pump;
     this.#codec = codec;
+    this.#orders = ordered;
     this.#ordered = ordered;
   }
 
-  /** Passes messages on as bytes, in order. */
-  passOn(): void {
-    this.#raw = true;
-    this.#ordered = true;
+  /** Messages are passed on as bytes, in order, or handled here. */
+  place(isRelay: boolean): void {
+    this.#raw = isRelay;
+    this.#ordered = isRelay || this.#orders;
   }
 
   /** True when the handler passes messages on. */
@@ -53,26 +67,25 @@ export class Messages {
   }
 
   take(peer: Peer, pointer: number, length: number, opcode: number): void {
-    const { u8 } = this.#pump.engine;
+    const { engine } = this.#pump.loop;
     if (!this.#pump.handler.message) return;
     const isBinary = opcode === 2;
-    if (this.#raw) this.#tell(peer, u8.subarray(pointer, pointer + length), isBinary);
-    else if (isBinary)
-      this.#tell(peer, this.#pump.engine.bytes.slice(pointer, pointer + length), isBinary);
-    else this.#tell(peer, utf8(u8, pointer, length), isBinary);
+    if (this.#raw) this.#tell(peer, engine.u8.subarray(pointer, pointer + length), isBinary);
+    else if (isBinary) this.#tell(peer, engine.bytes.slice(pointer, pointer + length), isBinary);
+    else this.#tell(peer, engine.text(pointer, length), isBinary);
   }
 
   /** A compressed message: inflated here, up to the limit, then checked as any other. */
   takePacked(peer: Peer, pointer: number, length: number, opcode: number): void {
     if (peer.refused !== undefined || !this.#codec) return;
-    const packed = this.#pump.engine.u8.subarray(pointer, pointer + length);
+    const packed = this.#pump.loop.engine.u8.subarray(pointer, pointer + length);
     const limit = peer.payloadBytes;
     const data = this.#codec.inflate(packed, limit);
     if (data.length >= LARGE_BYTES) this.#pump.awaitTurn(peer);
     if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
     else if (opcode === 2) this.#tell(peer, ownBytes(data), true);
-    else if (!this.#pump.engine.isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
+    else if (!this.#pump.loop.engine.isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
     else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
   }
 
@@ -86,7 +99,7 @@ export class Messages {
     const { message } = this.#pump.handler;
     const ws = peer.ws;
     if (!ws || peer.refused !== undefined) return;
-    if ((this.#pump.engine.params[Param.Pieces] as number) !== 0) {
+    if (this.#pump.loop.engine.param(Param.Pieces) !== 0) {
       const info = { first: true, last: true, isBinary, remaining: 0 };
       this.takeFragment(peer, toBytes(data), info);
     } else if (message) {
@@ -146,9 +159,8 @@ export class Messages {
     if (!peer.skip) return false;
     peer.atEnd = then;
     this.#ending.add(peer);
-    this.#pump.after(this.#pump.engine.params[Param.CloseTimeout] as number, () =>
-      this.#hurry(peer),
-    );
+    const ms = this.#pump.loop.engine.param(Param.CloseTimeout);
+    this.#pump.after(ms, () => this.#hurry(peer));
     return true;
   }
 
@@ -163,12 +175,11 @@ export class Messages {
     this.#pump.abandon(peer, CloseReason.HandlerError);
   }
 
-  takeControl(peer: Peer, kind: EventKind, pointer: number, length: number): void {
-    const name = kind === EventKind.Ping ? "ping" : "pong";
+  takeControl(peer: Peer, name: "ping" | "pong", pointer: number, length: number): void {
     const handle = this.#pump.handler[name];
     const ws = peer.ws;
     if (!handle || !ws) return;
-    const data = copyBytes(this.#pump.engine.u8, pointer, length);
+    const data = this.#pump.loop.engine.copy(pointer, length);
     if (peer.refused !== undefined) return;
     try {
       this.#settle(peer, name, handle.call(this.#pump.handler, ws, data));
@@ -181,21 +192,21 @@ export class Messages {
   relay(peer: Peer): void {
     if (peer.relayed || peer.dead) return;
     peer.relayed = true;
-    this.#pump.engine.x.relay(peer.slot, peer.generation, 1);
+    this.#pump.loop.relay(peer, true);
   }
 
   /** What ends a relayed WebSocket has come: it waits, but not for ever. */
   awaitAnswers(peer: Peer): void {
-    const { engine } = this.#pump;
+    const ms = this.#pump.loop.engine.param(Param.CloseTimeout);
     this.#pump.hold(peer, Hold.End);
-    this.onEndWaits?.(peer);
-    this.#pump.after(engine.params[Param.CloseTimeout] as number, () => this.caughtUp(peer));
+    this.#pump.endWaits(peer);
+    this.#pump.after(ms, () => this.caughtUp(peer));
   }
 
   /** The messages of a WebSocket have been answered: on with what ends it. */
   caughtUp(peer: Peer): void {
     if (peer.dead || (peer.held & Hold.End) === 0) return;
-    this.#pump.engine.x.relay(peer.slot, peer.generation, 0);
+    this.#pump.loop.relay(peer, false);
     this.#pump.release(peer, Hold.End);
     if (peer.refused !== undefined) this.#pump.abandon(peer, peer.refused);
   }

@@ -3,25 +3,23 @@
 // Invariant: nothing is published from within a flush, nor while the engine has its own stage open. Before it publishes
 // the engine may ask for evictions to be acted upon or for a flush; that is done, and the publication tried again.
 
-import {
-  CloseReason,
-  Control,
-  FrameFlag,
-  NONE,
-  Outcome,
-  Param,
-  SLOT_LIMIT,
-} from "../../assembly/abi";
+import { CloseReason, Control, FrameFlag, NONE, Outcome, Param } from "../../assembly/abi";
 import { type Payload, bytesOf, messageOf, sizeOf } from "../../host/shared/message/data";
 import { publishFlags, sendFlags } from "../../host/shared/message/flags";
 import type { Data, PublishOptions, SendOptions } from "../../host/handler";
 import { BufferStage, type StageTarget } from "../../host/shared/message/stage";
 import { idOf } from "../../host/shared/message/wire";
 import { WINDOW_BITS } from "./deflate";
-import { byteLength, lengthOf, putUtf8 } from "../engine/engine";
+import { byteLength, putUtf8 } from "../engine/engine";
+import type { EngineLoop } from "../engine/loop";
 import type { Codec } from "../net/transport";
-import type { Peer } from "../pump/peer";
-import type { Pump } from "../pump/pump";
+import type { Peer } from "./peer";
+
+/** What sending needs of the pump. */
+export interface OutgoingOwner {
+  readonly loop: EngineLoop<Peer>;
+  abandon(peer: Peer, reason: CloseReason): void;
+}
 
 /** First byte of a whole data frame. */
 function firstByte(flags: number): number {
@@ -34,18 +32,21 @@ function byteLengthOf(data: Payload): number {
 }
 
 export class Outgoing implements StageTarget {
-  readonly #pump: Pump;
+  readonly #pump: OutgoingOwner;
+  readonly #loop: EngineLoop<Peer>;
   readonly #codec: Codec | undefined;
   readonly #threshold: number;
   readonly isUtf8: (bytes: Uint8Array) => boolean;
   readonly ringBytes: number;
 
-  constructor(pump: Pump, codec: Codec | undefined) {
+  constructor(pump: OutgoingOwner, codec: Codec | undefined) {
+    const { engine } = pump.loop;
     this.#pump = pump;
+    this.#loop = pump.loop;
     this.#codec = codec;
-    this.#threshold = pump.engine.params[Param.DeflateThreshold] as number;
-    this.ringBytes = pump.engine.params[Param.RingBytes] as number;
-    this.isUtf8 = (bytes) => pump.engine.isUtf8(bytes);
+    this.#threshold = engine.param(Param.DeflateThreshold);
+    this.ringBytes = engine.param(Param.RingBytes);
+    this.isUtf8 = (bytes) => engine.isUtf8(bytes);
   }
 
   // ---- to one client -----------------------------------------------------------------------------------
@@ -61,9 +62,8 @@ export class Outgoing implements StageTarget {
   /** Sends a message that has been checked. */
   send(peer: Peer, data: Payload, flags: number): Outcome {
     if (peer.dead || !peer.ws) return Outcome.Gone;
-    const { engine } = this.#pump;
-    const { x, scratch } = engine;
-    this.#pump.time();
+    const { engine } = this.#loop;
+    const { scratch } = engine;
     let length = this.#encode(data);
     let packed: Uint8Array | undefined;
     if (peer.windowBits !== 0 && !(flags & FrameFlag.Plain)) {
@@ -75,12 +75,9 @@ export class Outgoing implements StageTarget {
       }
     }
     const frame = packed ? flags | FrameFlag.Compressed : flags;
-    const outcome =
-      length >= 0
-        ? x.send(peer.slot, peer.generation, frame, scratch, length)
-        : this.sendLarge(peer.slot, peer.generation, packed ?? bytesOf(data), frame);
-    this.#pump.schedule();
-    return outcome;
+    return length >= 0
+      ? this.#loop.send(peer, frame, length)
+      : this.#loop.sendLarge(peer, firstByte(frame), packed ?? bytesOf(data));
   }
 
   /** The compressed form of a message; undefined when it is not smaller. */
@@ -94,28 +91,14 @@ export class Outgoing implements StageTarget {
    * the engine's `drain`.
    */
   sendAccepted(slot: number, generation: number, bytes: Uint8Array, flags: number): void {
-    const peer = this.#pump.peer(idOf(slot, generation));
+    const peer = this.#loop.find(idOf(slot, generation));
     if (peer && this.send(peer, bytes, flags) === Outcome.Full)
       this.#pump.abandon(peer, CloseReason.SendOverrun);
   }
 
-  /** Sends a message that is too large for the scratch region, a piece at a time. */
-  sendLarge(slot: number, generation: number, bytes: Uint8Array, flags: number): Outcome {
-    const { engine } = this.#pump;
-    const { x, scratch, scratchBytes } = engine;
-    const outcome = x.sendBegin(slot, generation, firstByte(flags), lengthOf(bytes.length));
-    if (outcome !== Outcome.Ok) return outcome;
-    for (let at = 0; at < bytes.length; at += scratchBytes) {
-      const part = bytes.subarray(at, at + scratchBytes);
-      engine.u8.set(part, scratch);
-      x.sendBytes(scratch, part.length);
-    }
-    return outcome;
-  }
-
   /** Puts a message at the start of the scratch region; −1 when it is too large for it. */
   #encode(data: Payload): number {
-    const { engine } = this.#pump;
+    const { engine } = this.#loop;
     if (typeof data === "string")
       return putUtf8(engine.u8, engine.scratch, engine.scratchBytes, data);
     const length = sizeOf(data);
@@ -126,60 +109,21 @@ export class Outgoing implements StageTarget {
 
   close(peer: Peer, code: number, reason: string): boolean {
     if (peer.dead || !peer.ws || peer.closing) return false;
-    const { engine } = this.#pump;
-    this.#pump.time();
-    const length = putUtf8(engine.u8, engine.scratch, 123, reason);
-    const { x, scratch } = engine;
-    const outcome = x.close(
-      peer.slot,
-      peer.generation,
-      code,
-      scratch,
-      length,
-      CloseReason.Application,
-    );
     peer.closing = true;
-    // There may have been no room for the Close.
-    this.#pump.actOnCloses();
-    return outcome === Outcome.Ok;
+    return this.#loop.close(peer, code, reason, CloseReason.Application) === Outcome.Ok;
   }
 
   /** @param bytes at most 125 */
   ping(peer: Peer, bytes: Uint8Array): boolean {
     if (peer.dead || !peer.ws) return false;
-    const { engine } = this.#pump;
-    this.#pump.time();
-    const length = this.#encode(bytes);
-    const outcome = engine.x.ping(peer.slot, peer.generation, engine.scratch, length);
-    this.#pump.schedule();
-    return outcome === Outcome.Ok;
+    return this.#loop.ping(peer, this.#encode(bytes)) === Outcome.Ok;
   }
 
   lagOf(peer: Peer): { bytes: number; frames: number; queued: number } {
     if (peer.dead || !peer.ws) return { bytes: 0, frames: 0, queued: 0 };
-    const frames = this.#pump.engine.x.lag(peer.slot, peer.generation);
-    return {
-      bytes: this.#pump.engine.get(Control.LagBytes),
-      frames,
-      queued: this.#pump.engine.backlog(peer.slot),
-    };
-  }
-
-  /** Carries out a publication: evictions are acted upon, a flush is made, when it asks for them. */
-  publishing(attempt: () => Outcome): Outcome {
-    if (this.#pump.isFlushing) throw new Error("published from within a flush");
-    for (;;) {
-      this.#pump.time();
-      const outcome = attempt();
-      if (outcome !== Outcome.Evicted && outcome !== Outcome.Flush) return outcome;
-      this.#makeRoom(outcome);
-    }
-  }
-
-  /** Does what the engine asks for before it publishes. */
-  #makeRoom(outcome: Outcome): void {
-    if (outcome === Outcome.Evicted) this.#pump.actOnCloses();
-    else this.#pump.flush();
+    const { engine } = this.#loop;
+    const frames = this.#loop.lag(peer);
+    return { bytes: engine.get(Control.LagBytes), frames, queued: engine.backlog(peer.slot) };
   }
 
   broadcast(data: Data, options?: PublishOptions): boolean {
@@ -217,15 +161,14 @@ export class Outgoing implements StageTarget {
 
   /** Sends a staged message to one client. */
   sendBytes(id: number, bytes: Uint8Array, flags: number): boolean {
-    const peer = this.#pump.peer(id);
+    const peer = this.#loop.find(id);
     if (!peer?.ws || peer.closing) return false;
     return this.send(peer, bytes, flags) === Outcome.Ok;
   }
 
   /** Returns the number of a topic; NONE: nobody subscribes to it. */
   #topicOf(topic: string): number {
-    const { engine } = this.#pump;
-    return engine.x.findTopic(engine.scratch, engine.putTopic(topic)) || NONE;
+    return this.#loop.topic(topic) || NONE;
   }
 
   /** @param topic its number; 0: everyone; NONE: nobody */
@@ -236,26 +179,13 @@ export class Outgoing implements StageTarget {
     flags: number,
     except: number,
   ): boolean {
-    if (this.#pump.isFlushing) throw new Error(`${what}: called from within a flush`);
-    const { engine } = this.#pump;
+    if (this.#loop.isFlushing) throw new Error(`${what}: called from within a flush`);
     if (topic === NONE) return true;
-    const slot = except % SLOT_LIMIT;
-    const generation = Math.floor(except / SLOT_LIMIT);
     const length = this.#encode(payload);
-    let outcome: Outcome;
-    if (length < 0 || this.isWorthPacking(flags, length, topic)) {
-      outcome = this.publishLarge(bytesOf(payload), flags, topic, slot, generation);
-    } else {
-      const { scratch } = engine;
-      this.#pump.time();
-      outcome = engine.x.publish(flags, scratch, length, 0, 0, topic, slot, generation);
-      while (outcome === Outcome.Evicted || outcome === Outcome.Flush) {
-        this.#makeRoom(outcome);
-        this.#pump.time();
-        outcome = engine.x.publish(flags, scratch, length, 0, 0, topic, slot, generation);
-      }
-    }
-    this.#pump.schedule();
+    const outcome =
+      length < 0 || this.isWorthPacking(flags, length, topic)
+        ? this.publishLarge(bytesOf(payload), flags, topic, except)
+        : this.#loop.publish(flags, length, topic, except);
     if (outcome === Outcome.TooLarge) {
       const { ringBytes } = this;
       throw new RangeError(`${what}: the message is larger than the ring (${ringBytes} bytes)`);
@@ -268,42 +198,34 @@ export class Outgoing implements StageTarget {
     return (
       length >= this.#threshold &&
       !(flags & FrameFlag.Plain) &&
-      this.#pump.engine.get(Control.DeflateCount) > 0 &&
-      this.#pump.engine.x.deflateCount(topic) > 0
+      this.#loop.engine.get(Control.DeflateCount) > 0 &&
+      this.#loop.deflateCount(topic) > 0
     );
   }
 
   /**
    * Publishes a message straight into the ring, compressed once for those who take it so. No user code runs before
    * it is done.
+   * @param except id of a client that does not get it; 0 for nobody
    */
-  publishLarge(
-    bytes: Uint8Array,
-    flags: number,
-    topic: number,
-    except: number,
-    exceptGeneration: number,
-  ): Outcome {
-    const { engine } = this.#pump;
-    const { x, scratch } = engine;
-    const { length } = bytes;
+  publishLarge(bytes: Uint8Array, flags: number, topic: number, except: number): Outcome {
+    const loop = this.#loop;
     try {
-      const reserved = this.publishing(() => x.stageReserve(lengthOf(length)));
+      const reserved = loop.stageReserve(bytes.length);
       if (reserved !== Outcome.Ok) return reserved;
-      const at = engine.get(Control.Result);
-      engine.u8.set(bytes, at);
-      x.stageAppend(length);
-      return this.publishing(() => {
-        const packed = this.isWorthPacking(flags, length, topic)
+      loop.stageAppend(bytes);
+      let outcome: Outcome;
+      do {
+        const packed = this.isWorthPacking(flags, bytes.length, topic)
           ? this.#pack(bytes, WINDOW_BITS)
           : undefined;
-        const size = packed && packed.length <= engine.scratchBytes ? packed.length : 0;
-        if (packed && size > 0) engine.u8.set(packed, scratch);
-        return x.stagePublish(flags, scratch, size, topic, except, exceptGeneration);
-      });
+        const isFit = packed !== undefined && packed.length <= loop.engine.scratchBytes;
+        outcome = loop.stagePublish(flags, isFit ? packed : undefined, topic, except);
+      } while (loop.makesRoom(outcome));
+      return outcome;
     } finally {
       // Whatever happened: an open one would keep others from publishing.
-      x.stageDiscard();
+      loop.stageDiscard();
     }
   }
 

@@ -5,18 +5,29 @@ import { checkClose } from "../../host/shared/close";
 import { pingOf } from "../../host/shared/message/data";
 import { checkSend } from "../../host/shared/message/flags";
 import type { Data, SendOptions, WebSocket } from "../../host/handler";
-import type { Peer } from "../pump/peer";
-import type { Pump } from "../pump/pump";
+import type { Engine } from "../engine/engine";
+import type { Outgoing } from "./outgoing";
+import type { Peer } from "./peer";
+import type { Topics } from "./topics";
+
+/** What a WebSocket needs of the pump. */
+export interface SocketOwner {
+  readonly engine: Engine;
+  readonly outgoing: Outgoing;
+  readonly topics: Topics;
+  terminate(peer: Peer, reason: CloseReason): boolean;
+  pausePeer(peer: Peer, paused: boolean): void;
+}
 
 export class WebSocketImpl implements WebSocket {
   static readonly name = "WebSocket";
   readonly id: number;
   readonly protocol: string;
   data: unknown;
-  readonly #pump: Pump;
+  readonly #pump: SocketOwner;
   readonly #peer: Peer;
 
-  constructor(pump: Pump, peer: Peer, protocol: string, data: unknown) {
+  constructor(pump: SocketOwner, peer: Peer, protocol: string, data: unknown) {
     this.#pump = pump;
     this.#peer = peer;
     this.id = peer.id;
@@ -42,11 +53,11 @@ export class WebSocketImpl implements WebSocket {
   }
 
   subscribe(topic: string): boolean {
-    return this.#pump.subscribe(this.id, topic);
+    return this.#pump.topics.subscribe(this.id, topic);
   }
 
   unsubscribe(topic: string): boolean {
-    return this.#pump.unsubscribe(this.id, topic);
+    return this.#pump.topics.unsubscribe(this.id, topic);
   }
 
   isSubscribed(topic: string): boolean {

@@ -5,9 +5,9 @@
 
 import { Control, NONE, Outcome, Param } from "../../assembly/abi";
 import { toError } from "../../host/shared/result";
-import { type Engine, utf8 } from "../engine/engine";
-import type { Peer } from "../pump/peer";
-import type { Pump } from "../pump/pump";
+import type { Engine } from "../engine/engine";
+import type { EngineLoop } from "../engine/loop";
+import type { Peer } from "./peer";
 
 /** Why a subscription was not made. @param which 1: the table of topics is full, 2: that of subscriptions */
 function tableFull(engine: Engine, which: number): RangeError {
@@ -19,67 +19,50 @@ function tableFull(engine: Engine, which: number): RangeError {
 }
 
 export class Topics {
-  readonly #pump: Pump;
+  readonly #loop: EngineLoop<Peer>;
   readonly #failed: (error: Error, where: string) => void;
 
   /** @param failed told of a subscription of the application's that could not be made */
-  constructor(pump: Pump, failed: (error: Error, where: string) => void) {
-    this.#pump = pump;
+  constructor(loop: EngineLoop<Peer>, failed: (error: Error, where: string) => void) {
+    this.#loop = loop;
     this.#failed = failed;
   }
 
   subscribe(id: number, topic: string): boolean {
-    const { engine } = this.#pump;
+    const { engine } = this.#loop;
     const length = engine.putTopic(topic);
-    const peer = this.#pump.peer(id);
+    const peer = this.#loop.find(id);
     if (!peer?.ws || peer.closing) return false;
-    const outcome = engine.x.subscribe(peer.slot, peer.generation, engine.scratch, length);
+    const outcome = this.#loop.subscribe(peer, length);
     if (outcome === Outcome.Full) throw tableFull(engine, engine.get(Control.Result));
     return outcome === Outcome.Ok;
   }
 
   unsubscribe(id: number, topic: string): boolean {
-    const { engine } = this.#pump;
-    const length = engine.putTopic(topic);
-    const peer = this.#pump.peer(id);
-    if (!peer) return false;
-    const { x, scratch } = engine;
-    return x.unsubscribe(peer.slot, peer.generation, scratch, length) === Outcome.Ok;
+    const length = this.#loop.engine.putTopic(topic);
+    const peer = this.#loop.find(id);
+    return peer !== undefined && this.#loop.unsubscribe(peer, length) === Outcome.Ok;
   }
 
   isSubscribed(id: number, topic: string): boolean {
-    const { engine } = this.#pump;
-    const length = engine.putTopic(topic);
-    const peer = this.#pump.peer(id);
-    if (!peer) return false;
-    return engine.x.isSubscribed(peer.slot, peer.generation, engine.scratch, length) === 1;
+    const length = this.#loop.engine.putTopic(topic);
+    const peer = this.#loop.find(id);
+    return peer !== undefined && this.#loop.isSubscribed(peer, length);
   }
 
   /** The topics a WebSocket subscribes to. */
   subscriptions(id: number): string[] {
-    const { engine } = this.#pump;
-    const names: string[] = [];
-    const peer = this.#pump.peer(id);
-    if (!peer) return names;
-    let link = 0;
-    for (;;) {
-      link = engine.x.nextTopic(peer.slot, peer.generation, link);
-      if (link === 0) return names;
-      names.push(utf8(engine.u8, engine.get(Control.Result), engine.get(Control.NameLength)));
-    }
+    const peer = this.#loop.find(id);
+    return peer ? this.#loop.topicsOf(peer) : [];
   }
 
   subscriberCount(topic: string): number {
-    const { engine } = this.#pump;
-    return engine.x.subscriberCount(engine.scratch, engine.putTopic(topic));
+    return this.#loop.subscriberCount(topic);
   }
 
   /** The number of the topic whose name an inbox record begins with; NONE: nobody subscribes to it. */
   topicOf(name: Uint8Array): number {
-    const { engine } = this.#pump;
-    engine.u8.set(name, engine.scratch);
-    const number = engine.x.findTopic(engine.scratch, name.length);
-    return number === 0 ? NONE : number;
+    return this.#loop.topicOf(name) || NONE;
   }
 
   /** Subscribes for the application: when it cannot be, `failed` is told. */
@@ -93,6 +76,6 @@ export class Topics {
 
   /** Tells the application that a subscription it asked for was not made. */
   refuseSubscription(which: number): void {
-    this.#failed(tableFull(this.#pump.engine, which), "subscribe");
+    this.#failed(tableFull(this.#loop.engine, which), "subscribe");
   }
 }

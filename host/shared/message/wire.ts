@@ -230,6 +230,18 @@ export function wordAt(bytes: Uint8Array, at: number): number {
   );
 }
 
+/** Records of an inbox that is not shared, and what the application has counted (HANDLED_BYTES and the others). */
+export interface Records {
+  readonly ringcast: "records";
+  /** Where they lie, in units of 8 bytes since the start. */
+  readonly from: number;
+  readonly bytes: Uint8Array;
+  readonly handledBytes: number;
+  readonly takenBatches: number;
+  readonly handledRequests: number;
+  readonly handlerErrors: number;
+}
+
 /** One event of a batch. Reused: it is valid until the next one is read. */
 export class Event {
   kind: Told = Told.Request;

@@ -1,12 +1,40 @@
 // One connection as the pump keeps it: its slot, its link, its handler's side.
 
-import { CloseReason, Control, SLOT_LIMIT } from "../../assembly/abi";
-import type { Connection } from "../../host/handler";
+import { CloseReason, SLOT_LIMIT } from "../../assembly/abi";
+import type { Connection, WebSocket } from "../../host/handler";
+import type { LoopConnection } from "../engine/loop";
 import type { Link, Sink } from "../net/transport";
-import type { ResponseImpl } from "../request/request";
-import type { Pump } from "./pump";
-import type { WebSocketImpl } from "../socket/socket";
-import type { Upload } from "../request/body";
+
+/** What the pump takes from a connection's link. */
+export interface PeerOwner {
+  /** Calls of the transport that are running. */
+  depth: number;
+  read(peer: Peer, n: number): void;
+  written(peer: Peer): void;
+  peerEnded(peer: Peer): void;
+  secured(peer: Peer): void;
+  terminate(peer: Peer, reason: CloseReason): boolean;
+}
+
+/** The answer to the request that is out. */
+export interface PeerResponse {
+  readonly request: { detach(): void };
+  /** The client has gone, or the answer breaks off. */
+  lose(): void;
+  /** There is room in the client's queue again. */
+  wake(): void;
+  /** The client ended its side. */
+  clientEnded(): void;
+}
+
+/** The body of the request that is out, while it is streamed. */
+export interface PeerUpload {
+  /** The reader has not taken what it was given: the socket is not read. */
+  readonly full: boolean;
+  push(piece: Uint8Array): void;
+  end(): void;
+  fail(reason: CloseReason): void;
+}
 
 /** Why the host keeps a connection from being parsed: bits of `Peer.held`. */
 export enum Hold {
@@ -25,16 +53,16 @@ export enum Hold {
 }
 
 /** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
-export class Peer implements Sink, Connection {
+export class Peer implements LoopConnection, Sink, Connection {
   static readonly name = "Connection";
   slot: number;
   generation: number;
   readonly link: Link;
-  readonly #pump: Pump;
-  response: ResponseImpl | undefined;
+  readonly #pump: PeerOwner;
+  response: PeerResponse | undefined;
   /** The body of its request, while it is streamed and not at its end. */
-  upload: Upload | undefined;
-  ws: WebSocketImpl | undefined;
+  upload: PeerUpload | undefined;
+  ws: WebSocket | undefined;
   /** Bodies of this connection's answers that lie outside the engine, by number. */
   bodies: Map<number, Uint8Array> | undefined;
   /** Bytes the engine has not taken in: they wait for a buffer. */
@@ -77,12 +105,12 @@ export class Peer implements Sink, Connection {
   /** When it was accepted, by the engine's clock. */
   readonly since: number;
 
-  constructor(pump: Pump, link: Link, slot: number, generation: number) {
+  constructor(pump: PeerOwner, link: Link, slot: number, generation: number, since: number) {
     this.#pump = pump;
     this.link = link;
     this.slot = slot;
     this.generation = generation;
-    this.since = pump.engine.get(Control.Now);
+    this.since = since;
     this.peerAddress = link.remoteAddress;
     this.remoteAddress = link.remoteAddress;
   }
@@ -90,6 +118,12 @@ export class Peer implements Sink, Connection {
   /** Nothing of it is parsed now. */
   get isHeld(): boolean {
     return this.paused || this.held !== 0;
+  }
+
+  /** Its request is out, or its messages wait. */
+  get isOut(): boolean {
+    // mutant http-keep: return this.isHeld;
+    return this.response !== undefined || this.isHeld;
   }
 
   get id(): number {

@@ -1,0 +1,184 @@
+// What the pump does about each event of the engine: requests, messages and ends on their way to the handler.
+//
+// Invariant: user code runs from within an event only where nothing of the event table can be lost by it; of an end the
+// handler is told later, once no events are being handled.
+
+import { type CloseReason, Control, Outcome, Shut } from "../../assembly/abi";
+import type { CloseInfo, FragmentInfo, Handler, WebSocket } from "../../host/handler";
+import type { Eviction } from "../../host/options/types";
+import { CLOSE_TABLE, EVICTIONS, reasonName } from "../../host/shared/close";
+import { formatAddress } from "../../host/shared/text/address";
+import type { EngineLoop, LoopEvents } from "../engine/loop";
+import type { Requests } from "../request/dispatch";
+import type { Messages } from "../socket/messages";
+import type { Peer } from "../socket/peer";
+
+/** What events need of the pump. */
+export interface EventsOwner {
+  readonly loop: EngineLoop<Peer>;
+  readonly handler: Handler;
+  readonly requests: Requests;
+  readonly messages: Messages;
+  isForwarder(address: string): boolean;
+  tellConnect(peer: Peer): void;
+  setReading(peer: Peer): void;
+  /** Tells inboxes of the end of a WebSocket. */
+  ended(id: number): void;
+  guard(where: string, fn: () => unknown): unknown;
+  /** Runs `fn` in this turn, once no events are being handled. */
+  later(fn: () => void): void;
+}
+
+export class Events implements LoopEvents<Peer> {
+  readonly #pump: EventsOwner;
+  readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
+  #evictions: Eviction[] = [];
+
+  /** @param evicted told of evicted clients, once a turn */
+  constructor(pump: EventsOwner, evicted: ((evictions: Eviction[]) => void) | undefined) {
+    this.#pump = pump;
+    this.#evicted = evicted;
+  }
+
+  request(peer: Peer, hasBodyToCome: boolean): void {
+    if (hasBodyToCome) this.#pump.requests.askForBody(peer);
+    else this.#pump.requests.ask(peer);
+  }
+
+  bodyChunk(peer: Peer, pointer: number, length: number): void {
+    peer.upload?.push(this.#pump.loop.engine.copy(pointer, length));
+  }
+
+  bodyEnd(peer: Peer, reason: number): void {
+    this.#pump.requests.endBody(peer, reason);
+  }
+
+  message(peer: Peer, pointer: number, length: number, opcode: number): void {
+    this.#pump.messages.take(peer, pointer, length, opcode);
+  }
+
+  fragment(peer: Peer, pointer: number, length: number, info: FragmentInfo): void {
+    this.#pump.messages.takeFragment(peer, this.#pump.loop.engine.copy(pointer, length), info);
+  }
+
+  inflate(peer: Peer, pointer: number, length: number, opcode: number): void {
+    this.#pump.messages.takePacked(peer, pointer, length, opcode);
+  }
+
+  ping(peer: Peer, pointer: number, length: number): void {
+    this.#pump.messages.takeControl(peer, "ping", pointer, length);
+  }
+
+  pong(peer: Peer, pointer: number, length: number): void {
+    this.#pump.messages.takeControl(peer, "pong", pointer, length);
+  }
+
+  peerClose(peer: Peer, _code: number, pointer: number, length: number): void {
+    peer.closing = true;
+    peer.closeText = this.#pump.loop.engine.text(pointer, length);
+  }
+
+  drain(peer: Peer): void {
+    const ws = peer.ws;
+    peer.response?.wake();
+    if (!ws) {
+      this.#pump.loop.resumeLater(peer);
+      return;
+    }
+    const { drain } = this.#pump.handler;
+    if (drain) this.#pump.guard("drain", () => drain.call(this.#pump.handler, ws));
+  }
+
+  buffer(peer: Peer): void {
+    peer.response?.wake();
+    this.#pump.loop.resumeLater(peer);
+  }
+
+  proxied(peer: Peer, pointer: number, length: number): void {
+    peer.isProxied = false;
+    if (length > 0) {
+      const address = formatAddress(this.#pump.loop.engine.u8, pointer);
+      peer.peerAddress = address;
+      peer.remoteAddress = address;
+      peer.forwards = this.#pump.isForwarder(address);
+      if (!peer.forwards && this.#pump.loop.setAddress(peer, address) !== Outcome.Ok) return;
+    }
+    this.#pump.tellConnect(peer);
+  }
+
+  endWaits(peer: Peer): void {
+    this.#pump.messages.awaitAnswers(peer);
+  }
+
+  end(peer: Peer): void {
+    peer.closing = true;
+    peer.unparsed = 0;
+    peer.link.end();
+    // What found no buffer is dropped, and what comes is read: so that its end is seen.
+    if (peer.rest) this.#pump.loop.resumeLater(peer);
+    this.#pump.setReading(peer);
+  }
+
+  shut(peer: Peer, how: Shut, reason: CloseReason): void {
+    if (how === Shut.Reset) peer.link.reset();
+    else peer.link.destroy();
+    const { response } = peer;
+    peer.response = undefined;
+    response?.request.detach();
+    this.#pump.requests.leaveBody(peer, reason);
+    response?.lose();
+    peer.bodies = undefined;
+  }
+
+  closed(peer: Peer, reason: CloseReason, lagBytes: number, code: number): void {
+    const { ws } = peer;
+    if (ws) this.#pump.ended(peer.id);
+    const cause = reasonName(reason);
+    if (EVICTIONS.has(cause) && this.#evicted) {
+      const { id, remoteAddress } = peer;
+      const age = this.#pump.loop.engine.get(Control.Now) - peer.since;
+      this.#evictions.push({ id, remoteAddress, cause, lagBytes, age });
+    }
+    peer.closing = true;
+    const row = CLOSE_TABLE[cause];
+    const info: CloseInfo = {
+      code: ws ? code : row.status,
+      reason: peer.closeText || row.text,
+      cause,
+      lagBytes,
+    };
+    if (ws) this.#tellClose(peer, ws, info);
+    else this.#tellDisconnect(peer, info);
+    this.#pump.loop.schedule();
+  }
+
+  /** Tells the handler of a WebSocket's end, after the message that is being handled. */
+  #tellClose(peer: Peer, ws: WebSocket, info: CloseInfo): void {
+    const { handler } = this.#pump;
+    const { close } = handler;
+    if (!close) return;
+    const tell = (): void => void this.#pump.guard("close", () => close.call(handler, ws, info));
+    if (!this.#pump.messages.awaitEnd(peer, tell)) this.#pump.later(tell);
+  }
+
+  #tellDisconnect(peer: Peer, info: CloseInfo): void {
+    const { handler } = this.#pump;
+    const { disconnect } = handler;
+    if (!disconnect || !peer.isTold) return;
+    this.#pump.later(() =>
+      this.#pump.guard("disconnect", () => disconnect.call(handler, peer, info)),
+    );
+  }
+
+  write(peer: Peer, bytes: Uint8Array): boolean {
+    return peer.link.write(bytes);
+  }
+
+  /** Reports the clients that were evicted since the last time. */
+  tellEvictions(): void {
+    if (this.#evictions.length === 0) return;
+    const evictions = this.#evictions;
+    this.#evictions = [];
+    this.#evicted?.(evictions);
+  }
+}
