@@ -33,7 +33,7 @@ export type * from "./handler";
 export type { Server } from "./server";
 export type { TlsContext, TlsOptions } from "../worker/net/transport";
 export { CLOSE_TABLE, type CloseRow } from "./shared/close";
-export type { LogFields, LogMethod, Logger } from "./log";
+export type { LogFields, LogMethod, Logger } from "./options/types";
 export type { Messages } from "./send/messages";
 export {
   type Publisher,

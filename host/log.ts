@@ -5,27 +5,17 @@
 // `onError` or `onEvict` that throws or rejects ends nothing: that of `onEvict` goes to `onError`, that of `onError`
 // to the console.
 
-import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options/types";
+import type {
+  Eviction,
+  LiveOptions,
+  LogFields,
+  Logger,
+  Options,
+  ShutdownOptions,
+} from "./options/types";
 import { printable, printableBlock } from "./shared/text/printable";
 import { describe, isThenable, toError, whenSettled } from "./shared/result";
 import { show } from "./shared/text/show";
-
-/** What is told of an event: its name, and more by its kind. Errors are `err`, as pino's serializers expect. */
-export type LogFields = Readonly<Record<string, unknown>> & { readonly event: string };
-/** A level of a logger. */
-export type LogMethod = (fields: LogFields, message: string) => void;
-
-/** A logger of pino's shape. A level that it has not is not told of. */
-export interface Logger {
-  /** Not used yet: nothing is told of single requests or connections. */
-  debug?: LogMethod;
-  /** It listens, was reloaded or configured, shuts down, has ended. */
-  info?: LogMethod;
-  /** Evictions, in batches; a reload that failed. */
-  warn?: LogMethod;
-  /** Errors, as `onError` is told. */
-  error?: LogMethod;
-}
 
 type Level = keyof Logger;
 const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];

@@ -4,11 +4,10 @@
 // Invariant: a request counts as pending until it is answered, or its answer has begun, or it failed, or its
 // client has gone; then exactly once it does not.
 
-import type { Application } from "./application";
 import type { Payload } from "../shared/message/data";
-import type { StaticBody } from "../handler";
+import type { Request, StaticBody } from "../handler";
 import { Credit } from "../shared/message/credit";
-import type { Thirsty } from "./outlet";
+import type { Outlet, Thirsty } from "./outlet";
 import { OwnRequest, type RequestHead } from "../shared/request/request";
 import { Answering, type Field, type Upgrade } from "../shared/request/response";
 import { latin1 } from "../shared/text/text";
@@ -35,6 +34,23 @@ import {
 import { HEADER_ENTRY_BYTES } from "../../assembly/abi";
 
 const NONE = new Uint8Array(0);
+
+/** What an answer needs of the application. */
+export interface ResponseOwner {
+  readonly outlet: Outlet;
+  /** Bytes that may be under way to one client. */
+  readonly backlog: number;
+  /** A request is not pending any more. */
+  handledRequest(): void;
+  /** An answer needs to hear of its client no more. */
+  forget(response: RemoteResponse): void;
+  /** Reports what a request's handler threw, and fails its answer. */
+  failRequest(response: RemoteResponse, thrown: unknown): void;
+  /** The subprotocol of an upgrade that names none; "" when the handler does not choose. */
+  chooseProtocol(request: Request): string;
+  /** A request is becoming a WebSocket. */
+  upgrading(response: RemoteResponse): void;
+}
 
 /** Where the parts of a request lie in a batch. */
 function readHead(bytes: Uint8Array, at: number): RequestHead {
@@ -82,13 +98,14 @@ export class RemoteRequest extends OwnRequest {
 /** A static body that the worker has by its number, for as long as this object lives. */
 export class RemoteBody implements StaticBody {
   static readonly name = "StaticBody";
-  readonly application: Application;
+  /** The application that made it. */
+  readonly owner: object;
   readonly number: number;
   readonly type: string;
   readonly length: number;
 
-  constructor(application: Application, number: number, type: string, length: number) {
-    this.application = application;
+  constructor(owner: object, number: number, type: string, length: number) {
+    this.owner = owner;
     this.number = number;
     this.type = type;
     this.length = length;
@@ -98,7 +115,7 @@ export class RemoteBody implements StaticBody {
 export class RemoteResponse extends Answering implements Thirsty {
   static override readonly name = "Response";
   override readonly request: RemoteRequest;
-  readonly #application: Application;
+  readonly #application: ResponseOwner;
   readonly slot: number;
   readonly generation: number;
   readonly number: number;
@@ -108,7 +125,7 @@ export class RemoteResponse extends Answering implements Thirsty {
   #pending = true;
   #gone = false;
 
-  constructor(application: Application, request: RemoteRequest, event: Event) {
+  constructor(application: ResponseOwner, request: RemoteRequest, event: Event) {
     super();
     this.#application = application;
     this.request = request;
@@ -166,7 +183,7 @@ export class RemoteResponse extends Answering implements Thirsty {
   }
 
   protected override checkStatic(body: StaticBody): void {
-    if (!(body instanceof RemoteBody && body.application === this.#application))
+    if (!(body instanceof RemoteBody && body.owner === this.#application))
       throw new TypeError("body: not made by this server's body()");
   }
 

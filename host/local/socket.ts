@@ -5,17 +5,30 @@
 // `maxBacklog` bytes of it are under way or queued.
 
 import { SLOT_LIMIT } from "../../assembly/abi";
-import type { Application } from "./application";
 import { checkClose } from "../shared/close";
 import { type Payload, messageOf, pingOf } from "../shared/message/data";
 import { checkSend, sendFlags } from "../shared/message/flags";
-import type { Data, SendOptions, WebSocket } from "../handler";
+import type { Data, PublishOptions, SendOptions, WebSocket } from "../handler";
 import { Credit } from "../shared/message/credit";
-import type { Kept, Thirsty } from "./outlet";
+import type { Kept, Outlet, Thirsty } from "./outlet";
 import { checkTopic } from "../shared/message/topic";
 import { Op, PIECE_COST } from "../shared/message/wire";
 
 const NONE = new Uint8Array(0);
+
+/** What a WebSocket needs of the application. */
+export interface SocketOwner {
+  readonly outlet: Outlet;
+  /** Bytes that may be under way to one client. */
+  readonly backlog: number;
+  /** Bytes of one client's messages that may be with the application. */
+  readonly laneBytes: number;
+  readonly publish: (topic: string, data: Data, options: PublishOptions) => boolean;
+  /** There is room again after a send was refused. */
+  drained(ws: RemoteSocket): void;
+  /** A WebSocket is paused no more. */
+  resumed(ws: RemoteSocket): void;
+}
 
 export class RemoteSocket implements WebSocket, Thirsty {
   static readonly name = "WebSocket";
@@ -23,7 +36,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
   readonly protocol: string;
   readonly remoteAddress: string;
   data: unknown;
-  readonly #application: Application;
+  readonly #application: SocketOwner;
   readonly #slot: number;
   readonly #generation: number;
   readonly #credit: Credit;
@@ -44,7 +57,7 @@ export class RemoteSocket implements WebSocket, Thirsty {
   #taken = 0;
 
   constructor(
-    application: Application,
+    application: SocketOwner,
     id: number,
     protocol: string,
     remoteAddress: string,

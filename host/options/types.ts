@@ -3,8 +3,24 @@
 
 import type { TlsOptions } from "../../worker/net/transport";
 import type { HandlerModule } from "../handler";
-import type { Logger } from "../log";
 import type { Size } from "./size";
+
+/** What is told of an event: its name, and more by its kind. Errors are `err`, as pino's serializers expect. */
+export type LogFields = Readonly<Record<string, unknown>> & { readonly event: string };
+/** A level of a logger. */
+export type LogMethod = (fields: LogFields, message: string) => void;
+
+/** A logger of pino's shape. A level that it has not is not told of. */
+export interface Logger {
+  /** Not used yet: nothing is told of single requests or connections. */
+  debug?: LogMethod;
+  /** It listens, was reloaded or configured, shuts down, has ended. */
+  info?: LogMethod;
+  /** Evictions, in batches; a reload that failed. */
+  warn?: LogMethod;
+  /** Errors, as `onError` is told. */
+  error?: LogMethod;
+}
 
 /** Options of `serve`. Each option except `handler` has a default. */
 export interface Options<User = unknown> {
