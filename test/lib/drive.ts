@@ -1,5 +1,5 @@
-// A small synchronous host for one engine: bytes in, events to a log, rows to bytes. It keeps the
-// engine's rules to the letter and checks its invariants after every step.
+// A small synchronous host for one engine: bytes in, events to a log, rows to bytes. The engine's loop is the one that
+// the pump uses; the engine's invariants are checked after every step.
 //
 // Invariant: between two calls the event table is drained, the rows are settled, and nothing of a
 // wire is left in the window.
@@ -9,35 +9,19 @@ import * as assert from "uvu/assert";
 import {
   CloseReason,
   Control,
-  EVENT_BYTES,
-  EVENT_EXTRA,
-  EVENT_GENERATION,
-  EVENT_KIND,
-  EVENT_LENGTH,
-  EVENT_POINTER,
-  EVENT_SLOT,
-  EVENT_VALUE,
-  EventKind,
   FrameFlag,
   HEADER_ENTRY_BYTES,
   NONE,
   Outcome,
-  ROW_BODY,
-  ROW_BYTES,
-  ROW_KIND,
-  ROW_LENGTH,
-  ROW_OFFSET,
-  ROW_SLOT,
-  ROW_STATE,
-  RowKind,
-  RowState,
+  SLOT_LIMIT,
   Shut,
   Trait,
 } from "../../assembly/abi";
-import { formatAddress } from "../../host/shared/text/address";
 import { reasonName } from "../../host/shared/close";
+import { formatAddress } from "../../host/shared/text/address";
 import { latin1, utf8 } from "../../host/shared/text/text";
 import type { Engine, EngineParams } from "../../worker/engine/engine";
+import { EngineLoop, type LoopConnection, type LoopEvents } from "../../worker/engine/loop";
 import { testEngine } from "./wasm";
 
 export type Bytes = string | Uint8Array;
@@ -70,13 +54,6 @@ export interface AnswerOptions {
   readonly flags?: number;
 }
 
-interface Row {
-  readonly kind: number;
-  readonly offset: number;
-  readonly length: number;
-  readonly body: number;
-}
-
 /** A request whose body is streamed. */
 interface Upload {
   readonly asked: Asked;
@@ -84,7 +61,7 @@ interface Upload {
 }
 
 /** One connection, from accept to free. */
-export class Wire {
+export class Wire implements LoopConnection {
   readonly drive: Drive;
   slot: number;
   generation: number;
@@ -99,7 +76,7 @@ export class Wire {
   readonly #out: Uint8Array[] = [];
   /** Rows are taken but not completed until `deliver`. */
   stalled = false;
-  pending: Row | undefined;
+  pending: Uint8Array | undefined;
   /** A request is out. */
   open = false;
   held = false;
@@ -112,12 +89,27 @@ export class Wire {
   code = 0;
   lag = 0;
   /** Bytes that wait for a buffer. */
-  rest: Uint8Array = new Uint8Array(0);
+  rest: Uint8Array | undefined;
+  unparsed = 0;
 
   constructor(drive: Drive, slot: number, generation: number) {
     this.drive = drive;
     this.slot = slot;
     this.generation = generation;
+  }
+
+  get id(): number {
+    return this.generation * SLOT_LIMIT + this.slot;
+  }
+
+  get isOut(): boolean {
+    return this.open || this.held;
+  }
+
+  /** Those of all wires: they are not let go of. */
+  get bodies(): LoopConnection["bodies"] {
+    const { bodies } = this.drive;
+    return { get: (number) => bodies.get(number), delete: () => false };
   }
 
   /** Everything written so far. */
@@ -154,8 +146,7 @@ export class Wire {
     const bytes = octets(body);
     engine.u8.set(bytes, engine.scratch + length);
     this.open = false;
-    const { slot, generation } = this;
-    const outcome = engine.x.respond(slot, generation, status, flags, length, bytes.length);
+    const outcome = this.drive.loop.respond(this, status, flags, length, bytes.length);
     this.drive.resumeLater(this);
     return outcome;
   }
@@ -166,43 +157,32 @@ export class Wire {
     const length = engine.putFields(fields);
     const bytes = bodies.get(body)?.length ?? 0;
     this.open = false;
-    const { slot, generation } = this;
-    const outcome = engine.x.respondStatic(slot, generation, status, flags, length, body, bytes);
+    const outcome = this.drive.loop.respondStatic(this, status, flags, length, body, bytes);
     this.drive.resumeLater(this);
     return outcome;
   }
 
   /** Begins an answer that comes piece by piece. */
   begin(status = 200, flags = 0): Outcome {
-    const { x } = this.drive.engine;
-    return x.streamBegin(this.slot, this.generation, status, flags, 0);
+    return this.drive.loop.streamBegin(this, status, flags, 0);
   }
 
   /** Queues a piece of the answer's body. */
   piece(data: Bytes): Outcome {
-    const { engine } = this.drive;
-    const { slot, generation } = this;
-    const bytes = octets(data);
-    const outcome = engine.x.streamWrite(slot, generation, bytes.length) as Outcome;
-    if (outcome !== Outcome.Ok) return outcome;
-    engine.u8.set(bytes, engine.scratch);
-    engine.x.sendBytes(engine.scratch, bytes.length);
-    engine.x.streamNext(slot, generation);
-    return outcome;
+    return this.drive.loop.streamWrite(this, octets(data));
   }
 
   /** Ends the answer that came piece by piece. */
   conclude(): Outcome {
     this.open = false;
-    const outcome = this.drive.engine.x.streamEnd(this.slot, this.generation);
+    const outcome = this.drive.loop.streamEnd(this);
     this.drive.resumeLater(this);
     return outcome;
   }
 
   /** The host waits for a piece of the request's body. */
   pull(): this {
-    this.drive.time();
-    this.drive.engine.x.pull(this.slot, this.generation);
+    this.drive.loop.pull(this);
     return this;
   }
 
@@ -215,34 +195,27 @@ export class Wire {
     const { engine } = this.drive;
     const bytes = octets(data);
     engine.u8.set(bytes, engine.scratch);
-    return engine.x.send(this.slot, this.generation, flags, engine.scratch, bytes.length);
+    return this.drive.loop.send(this, flags, bytes.length);
   }
 
   close(code = 1000, text = "", reason = CloseReason.Application): Outcome {
-    const { engine } = this.drive;
-    const bytes = Buffer.from(text);
-    engine.u8.set(bytes, engine.scratch);
-    const { slot, generation } = this;
-    const { scratch, x } = engine;
-    return x.close(slot, generation, code, scratch, bytes.length, reason);
+    return this.drive.loop.close(this, code, text, reason);
   }
 
   /** The transport lost the connection. */
   lose(reason = CloseReason.PeerReset): this {
-    this.drive.time();
-    this.drive.engine.x.terminate(this.slot, this.generation, reason);
+    this.drive.loop.terminate(this, reason);
     this.drive.turn();
     return this;
   }
 
   /** The outstanding write completes. */
   deliver(): boolean {
-    const row = this.pending;
-    if (!row) return false;
+    const bytes = this.pending;
+    if (!bytes) return false;
     this.pending = undefined;
-    this.write(row);
-    this.drive.time();
-    this.drive.engine.x.done(this.slot, this.generation);
+    this.write(bytes);
+    this.drive.loop.done(this);
     this.drive.turn();
     return true;
   }
@@ -255,16 +228,14 @@ export class Wire {
     return this;
   }
 
-  write(row: Row): void {
-    const { engine, bodies } = this.drive;
-    const source = row.kind === RowKind.Static ? bodies.get(row.body) : engine.u8;
-    assert.ok(source, "a row names a body that there is not");
-    this.#out.push(copied(source as Uint8Array, row.offset, row.length));
+  write(bytes: Uint8Array): void {
+    this.#out.push(Uint8Array.from(bytes));
   }
 }
 
 export class Drive {
   readonly engine: Engine;
+  readonly loop: EngineLoop<Wire>;
   now = 1000;
   /** Bodies that the host holds, by number. */
   readonly bodies = new Map<number, Uint8Array>();
@@ -284,35 +255,49 @@ export class Drive {
     wire.pull();
   };
   #isStreamed: ((asked: Asked) => boolean) | undefined;
-  readonly #wires: (Wire | undefined)[] = [];
-  #resumes: Wire[] = [];
-  #eventAt = 0;
-  #handling = false;
-  /** The wire whose bytes are being parsed. */
-  #fed: Wire | undefined;
+  /** Rows that were written or taken in the pass that runs. */
+  #rows = 0;
 
   constructor(params: EngineParams = {}) {
     this.engine = testEngine(params);
+    this.loop = new EngineLoop(this.engine, this.#events(), {
+      now: () => this.now,
+      date: () => 0,
+      schedule: () => undefined,
+      beginSlice: () => undefined,
+      isSliceOver: () => false,
+      parsed: () => this.check(),
+      isStopped: () => false,
+      isOverdue: () => false,
+      goOn: (wire) => this.loop.resume(wire),
+      beginPass: () => {
+        this.#rows = 0;
+      },
+      endPass: (handed) => assert.is(handed, this.#rows, "a row has no wire"),
+      threw: (thrown) => {
+        throw thrown;
+      },
+    });
     this.time();
   }
 
   time(): void {
-    this.engine.set(Control.Now, this.now);
+    this.loop.time();
   }
 
   /** From now on bodies are streamed when `decide` says so; without it they are collected unasked. */
   streamed(decide?: (asked: Asked) => boolean): this {
     this.#isStreamed = decide;
-    this.engine.x.streams(decide ? 1 : 0);
+    this.loop.streams(decide !== undefined);
     return this;
   }
 
   /** The wires that are open, by slot. */
   get wires(): Wire[] {
-    return this.#wires.filter((wire) => wire !== undefined);
+    return this.loop.connections;
   }
 
-  /** A connection is accepted; undefined when the table, or its address, is full. */
+  /** A connection is accepted; undefined when the table, or its address, is full: one may have been ended for the next. */
   tryConnect(address = "", flags = 0): Wire | undefined {
     this.time();
     const slot = this.engine.accept(address, flags);
@@ -320,8 +305,8 @@ export class Drive {
       this.handle();
       return undefined;
     }
-    const wire = new Wire(this, slot, this.engine.get(Control.Generation));
-    this.#wires[slot] = wire;
+    const wire = new Wire(this, slot, this.engine.generation);
+    this.loop.join(wire);
     this.handle();
     this.check();
     return wire;
@@ -342,144 +327,68 @@ export class Drive {
   }
 
   feed(wire: Wire, bytes: Uint8Array): void {
-    const { engine } = this;
-    for (let at = 0; at < bytes.length; at += engine.windowBytes) {
-      if (wire.dead) return;
-      const piece = bytes.subarray(at, at + engine.windowBytes);
-      if (wire.rest.length > 0) wire.rest = Buffer.concat([wire.rest, piece]);
-      else this.#read(wire, piece);
-    }
+    if (wire.dead) return;
+    if (wire.rest) wire.rest = Buffer.concat([wire.rest, bytes]);
+    else this.loop.take(wire, bytes);
     this.turn();
-  }
-
-  #read(wire: Wire, piece: Uint8Array): void {
-    const { engine } = this;
-    this.time();
-    engine.u8.set(piece, engine.window);
-    const consumed = engine.x.feed(wire.slot, wire.generation, piece.length);
-    assert.ok(consumed >= 0 && consumed <= piece.length, `${consumed} of ${piece.length} consumed`);
-    this.#progress(wire, piece.length, piece.length - consumed);
-  }
-
-  /**
-   * Handles the events of a feed or a resume, and goes on until nothing more can be parsed.
-   * @param fed bytes in the window @param left those of them that were not consumed
-   */
-  #progress(wire: Wire, fed: number, left: number): void {
-    const { engine } = this;
-    const { x } = engine;
-    this.#fed = wire;
-    this.handle();
-    let rest = left;
-    const goesOn = (): boolean => !wire.dead && !engine.isWaiting(wire.slot);
-    for (let before = -1; goesOn() && (rest !== before || engine.isMessageOut(wire.slot)); ) {
-      before = rest;
-      rest = x.resume(wire.slot, wire.generation);
-      this.handle();
-    }
-    if (goesOn() && (rest > 0 || wire.open || wire.held)) {
-      if (x.retain(wire.slot, wire.generation) === 0) this.handle();
-    }
-    if (!wire.dead && engine.isWaiting(wire.slot)) {
-      if (rest > 0) wire.rest = copied(engine.u8, engine.window + fed - rest, rest);
-    }
-    this.#fed = undefined;
-    this.check();
   }
 
   /** Parsing goes on at the end of the turn, when it does not go on by itself. */
   resumeLater(wire: Wire): void {
-    if (this.#fed !== wire) this.#resumes.push(wire);
+    if (this.loop.fed !== wire) this.loop.resumeLater(wire);
   }
 
   finish(wire: Wire): void {
-    this.time();
-    this.engine.x.peerEnded(wire.slot, wire.generation);
+    this.loop.peerEnded(wire);
     this.handle();
-    if (!wire.dead) this.#resumes.push(wire);
+    if (!wire.dead) this.loop.resumeLater(wire);
     this.turn();
   }
 
   hold(wire: Wire, held: boolean): void {
     wire.held = held;
-    this.engine.x.hold(
-      wire.slot,
-      wire.generation,
-      held ? 1 : 0,
-      this.#handling ? this.#eventAt + 1 : NONE,
-    );
-    if (!held) {
-      this.#resumes.push(wire);
-      this.turn();
+    if (held) {
+      this.loop.hold(wire);
+      return;
     }
+    this.loop.release(wire);
+    this.loop.resumeLater(wire);
+    this.turn();
   }
 
   upgrade(wire: Wire, fields: Fields): Outcome {
-    const { engine } = this;
-    const length = engine.putFields(fields);
+    const length = this.engine.putFields(fields);
     wire.open = false;
-    let outcome = engine.x.upgrade(wire.slot, wire.generation, length, 0);
-    if (outcome === Outcome.Evicted) {
-      this.actOnCloses();
-      outcome = engine.x.upgrade(wire.slot, wire.generation, length, 0);
-    }
-    if (outcome === Outcome.Ok) {
-      this.#wires[wire.slot] = undefined;
-      wire.slot = engine.get(Control.Result);
-      wire.generation = engine.get(Control.Generation);
-      this.#wires[wire.slot] = wire;
-    }
+    const outcome = this.loop.upgrade(wire, length, 0);
     this.resumeLater(wire);
     return outcome;
   }
 
   /** Publishes to every WebSocket, or a topic's subscribers, evicting and flushing as asked. */
   publish(data: Bytes, flags = 0, topic?: string, except?: Wire): Outcome {
-    const { engine } = this;
+    const { engine, loop } = this;
     const bytes = octets(data);
-    for (;;) {
-      this.time();
-      const { scratch, x } = engine;
-      const number = topic === undefined ? 0 : x.findTopic(scratch, engine.putTopic(topic));
-      if (topic !== undefined && number === 0) return Outcome.Ok;
-      engine.u8.set(bytes, scratch);
-      const slot = except?.slot ?? 0;
-      const generation = except?.generation ?? 0;
-      const outcome: Outcome = x.publish(
-        flags,
-        scratch,
-        bytes.length,
-        0,
-        0,
-        number,
-        slot,
-        generation,
-      );
-      if (outcome === Outcome.Evicted) this.actOnCloses();
-      else if (outcome === Outcome.Flush) this.flush();
-      else return outcome;
-    }
+    const number = topic === undefined ? 0 : loop.topic(topic);
+    if (topic !== undefined && number === 0) return Outcome.Ok;
+    engine.u8.set(bytes, engine.scratch);
+    return loop.publish(flags, bytes.length, number, except?.id ?? 0);
   }
 
   subscribe(wire: Wire, topic: string): Outcome {
-    const { engine } = this;
-    const length = engine.putTopic(topic);
-    return engine.x.subscribe(wire.slot, wire.generation, engine.scratch, length);
+    return this.loop.subscribe(wire, this.engine.putTopic(topic));
   }
 
   unsubscribe(wire: Wire, topic: string): Outcome {
-    const { engine } = this;
-    const length = engine.putTopic(topic);
-    return engine.x.unsubscribe(wire.slot, wire.generation, engine.scratch, length);
+    return this.loop.unsubscribe(wire, this.engine.putTopic(topic));
   }
 
   /** Time passes. @returns ms to the next deadline, −1 when there is none */
   after(ms: number): number {
     this.now += ms;
     this.time();
-    this.engine.x.tick();
+    this.loop.tick();
     this.turn();
-    const next = this.engine.x.tick();
+    const next = this.loop.tick();
     this.turn();
     return next;
   }
@@ -490,149 +399,96 @@ export class Drive {
     this.handle();
     for (;;) {
       this.flush();
-      const resumes = this.#resumes;
-      if (resumes.length === 0) break;
-      this.#resumes = [];
-      for (const wire of resumes) {
-        if (wire.dead) continue;
-        const rest = wire.rest;
-        wire.rest = new Uint8Array(0);
-        if (rest.length === 0) this.#progress(wire, 0, 0);
-        for (let at = 0; at < rest.length; at += this.engine.windowBytes) {
-          const piece = rest.subarray(at, at + this.engine.windowBytes);
-          if (wire.dead) break;
-          if (wire.rest.length > 0) wire.rest = Buffer.concat([wire.rest, piece]);
-          else this.#read(wire, piece);
-        }
-      }
+      if (!this.loop.hasResumes) break;
+      this.loop.resumeAll();
     }
     this.check();
   }
 
   flush(): void {
-    const { engine } = this;
-    const { u32, x } = engine;
-    for (let count = x.flush(0); count > 0; count = x.flush(0)) {
-      for (let i = 0; i < count; i++) {
-        const at = engine.rows + i * (ROW_BYTES >>> 2);
-        const field = (offset: number): number => u32[at + (offset >>> 2)] as number;
-        const wire = this.#wires[field(ROW_SLOT)];
-        assert.ok(wire, `a row for slot ${field(ROW_SLOT)}, which has no wire`);
-        const row = {
-          kind: field(ROW_KIND),
-          offset: field(ROW_OFFSET),
-          length: field(ROW_LENGTH),
-          body: field(ROW_BODY),
-        };
-        assert.ok(row.length > 0, "a row without bytes");
-        assert.ok(!wire?.pending, "a second write is outstanding");
-        if (wire?.stalled) {
-          wire.pending = row;
-        } else {
-          wire?.write(row);
-          u32[at + (ROW_STATE >>> 2)] = RowState.Complete;
-        }
-      }
-    }
+    this.loop.flush(false);
     this.handle();
   }
 
-  #wireOf(at: number): Wire | undefined {
-    const { u32 } = this.engine;
-    const wire = this.#wires[u32[at + (EVENT_SLOT >>> 2)] as number];
-    return wire?.generation === u32[at + (EVENT_GENERATION >>> 2)] ? wire : undefined;
-  }
-
   handle(): void {
-    const { engine } = this;
-    if (this.#handling) return;
-    this.#handling = true;
-    for (this.#eventAt = 0; this.#eventAt < engine.get(Control.EventCount); this.#eventAt++) {
-      this.#handle(engine.events + this.#eventAt * (EVENT_BYTES >>> 2));
-    }
-    engine.set(Control.EventCount, 0);
-    this.#eventAt = 0;
-    this.#handling = false;
+    this.loop.handleEvents();
   }
 
   /** Acts on the closes in the table at once. */
   actOnCloses(): void {
-    const { engine } = this;
-    for (let i = this.#eventAt; i < engine.get(Control.EventCount); i++) {
-      const at = engine.events + i * (EVENT_BYTES >>> 2);
-      if (engine.u32[at + (EVENT_KIND >>> 2)] !== EventKind.Closed) continue;
-      this.#handle(at);
-      engine.u32[at + (EVENT_KIND >>> 2)] = 0;
-    }
+    this.loop.actOnCloses();
   }
 
-  #handle(at: number): void {
-    const { engine } = this;
-    const { u8, u32 } = engine;
-    const kind = u32[at + (EVENT_KIND >>> 2)] as EventKind;
-    const wire = this.#wireOf(at);
-    // Kind 0: a message that was taken back.
-    if (!wire || kind === (0 as EventKind)) return;
-    const pointer = u32[at + (EVENT_POINTER >>> 2)] as number;
-    const length = u32[at + (EVENT_LENGTH >>> 2)] as number;
-    const value = engine.i32[at + (EVENT_VALUE >>> 2)] as number;
-    const bytes = (): Uint8Array => copied(u8, pointer, length);
-    switch (kind) {
-      case EventKind.Request:
-        if (value & Trait.BodyToCome) this.#decide(wire);
+  // ---- events ------------------------------------------------------------------------------------------
+
+  #events(): LoopEvents<Wire> {
+    const bytes = (pointer: number, length: number): Uint8Array =>
+      copied(this.engine.u8, pointer, length);
+    return {
+      request: (wire, hasBodyToCome) => {
+        if (hasBodyToCome) this.#decide(wire);
         else this.#ask(wire, this.#request(wire));
-        break;
-      case EventKind.BodyChunk:
-        this.#takePiece(wire, bytes());
-        break;
-      case EventKind.BodyEnd:
-        this.#endUpload(wire, value);
-        break;
-      case EventKind.Message: {
-        const data = bytes();
+      },
+      bodyChunk: (wire, pointer, length) => this.#takePiece(wire, bytes(pointer, length)),
+      bodyEnd: (wire, reason) => this.#endUpload(wire, reason),
+      message: (wire, pointer, length, opcode) => {
+        const data = bytes(pointer, length);
         wire.messages.push(data);
-        wire.log.push(value === 1 ? `text ${quote(data, true)}` : `binary ${quote(data, false)}`);
-        this.message(wire, data, value === 1);
-        break;
-      }
-      case EventKind.Ping:
-      case EventKind.Pong:
-        wire.log.push(`${kind === EventKind.Ping ? "ping" : "pong"} ${quote(bytes(), false)}`);
-        break;
-      case EventKind.PeerClose:
-        wire.log.push(`peer close ${value} ${quote(bytes(), true)}`);
-        break;
-      case EventKind.EndWaits:
-        wire.log.push("end waits");
-        break;
-      case EventKind.Drain:
+        wire.log.push(opcode === 1 ? `text ${quote(data, true)}` : `binary ${quote(data, false)}`);
+        this.message(wire, data, opcode === 1);
+      },
+      fragment: () => assert.unreachable("pieces of messages were not asked for"),
+      inflate: () => assert.unreachable("compression was not agreed on"),
+      ping: (wire, pointer, length) => {
+        wire.log.push(`ping ${quote(bytes(pointer, length), false)}`);
+      },
+      pong: (wire, pointer, length) => {
+        wire.log.push(`pong ${quote(bytes(pointer, length), false)}`);
+      },
+      peerClose: (wire, code, pointer, length) => {
+        wire.log.push(`peer close ${code} ${quote(bytes(pointer, length), true)}`);
+      },
+      drain: (wire) => {
         wire.drains++;
-        if (value === 1 || wire.slot < this.#httpSlots) this.#resumes.push(wire);
-        break;
-      case EventKind.Proxied:
-        wire.log.push(`proxied ${length === 0 ? "" : formatAddress(u8, pointer)}`.trimEnd());
-        break;
-      case EventKind.End:
+        if (wire.slot < this.#httpSlots) this.loop.resumeLater(wire);
+      },
+      buffer: (wire) => {
+        wire.drains++;
+        this.loop.resumeLater(wire);
+      },
+      proxied: (wire, pointer, length) => {
+        const address = length === 0 ? "" : formatAddress(this.engine.u8, pointer);
+        wire.log.push(`proxied ${address}`.trimEnd());
+      },
+      endWaits: (wire) => {
+        wire.log.push("end waits");
+      },
+      end: (wire, reason) => {
         wire.ended = true;
-        wire.reason = value;
-        wire.log.push(`end ${reasonName(value)}`);
-        break;
-      case EventKind.Closed:
-        wire.dead = true;
-        wire.reason = value;
-        wire.reset = length === Shut.Reset;
-        wire.code = u32[at + (EVENT_EXTRA >>> 2)] as number;
-        wire.lag = pointer;
+        wire.reason = reason;
+        wire.log.push(`end ${reasonName(reason)}`);
+      },
+      shut: (wire, how, reason) => {
+        wire.reset = how === Shut.Reset;
+        wire.reason = reason;
         wire.pending = undefined;
         wire.upload = undefined;
         wire.open = false;
-        wire.log.push(`closed ${reasonName(value)}`);
-        this.#wires[wire.slot] = undefined;
-        engine.x.free(wire.slot, wire.generation);
-        break;
-      default:
-        assert.unreachable(`event kind ${kind}`);
-    }
+        wire.log.push(`closed ${reasonName(reason)}`);
+      },
+      closed: (wire, _reason, lagBytes, code) => {
+        wire.code = code;
+        wire.lag = lagBytes;
+      },
+      write: (wire, row) => {
+        assert.ok(row.length > 0, "a row without bytes");
+        assert.ok(!wire.pending, "a second write is outstanding");
+        this.#rows++;
+        if (wire.stalled) wire.pending = row;
+        else wire.write(row);
+        return !wire.stalled;
+      },
+    };
   }
 
   get #httpSlots(): number {
@@ -671,12 +527,11 @@ export class Drive {
 
   /** Says what becomes of a body. */
   #decide(wire: Wire): void {
-    const { x } = this.engine;
     const asked = this.#request(wire);
     assert.is(asked.body, "", "a head comes with a body");
     if (!this.#isStreamed?.(asked)) {
-      x.collect(wire.slot, wire.generation);
-    } else if (x.stream(wire.slot, wire.generation) === Outcome.Ok) {
+      this.loop.collect(wire);
+    } else if (this.loop.stream(wire) === Outcome.Ok) {
       wire.upload = { asked, pieces: [] };
       wire.open = true;
       this.began(wire, asked);

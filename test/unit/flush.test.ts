@@ -5,21 +5,11 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
   CloseReason,
-  Control,
-  EVENT_BYTES,
-  EVENT_KIND,
   EVENT_LIMIT,
   EventKind,
   NOTICE_LIMIT,
   Outcome,
-  ROW_BYTES,
-  ROW_KIND,
-  ROW_LENGTH,
   ROW_LIMIT,
-  ROW_OFFSET,
-  ROW_SLOT,
-  ROW_STATE,
-  RowState,
 } from "../../assembly/abi";
 import { Drive, type Wire } from "../lib/drive";
 import { lines } from "../lib/frame";
@@ -44,25 +34,20 @@ function start(): [Drive, Wire[]] {
 /** A whole pass; `between` runs after each table. Returns the rows of each. */
 function pass(drive: Drive, between: (table: number) => void): number[] {
   const { engine } = drive;
-  const { u32, x } = engine;
+  const { x } = engine;
+  const row = engine.rowCursor();
   const bySlot = new Map(drive.wires.map((wire) => [wire.slot, wire]));
   const tables: number[] = [];
   for (let count = x.flush(0); count > 0; count = x.flush(0)) {
     for (let i = 0; i < count; i++) {
-      const at = engine.rows + i * (ROW_BYTES >>> 2);
-      const field = (offset: number): number => u32[at + (offset >>> 2)] as number;
-      const row = {
-        kind: field(ROW_KIND),
-        offset: field(ROW_OFFSET),
-        length: field(ROW_LENGTH),
-        body: 0,
-      };
-      const wire = bySlot.get(field(ROW_SLOT)) as Wire;
+      row.move(i);
+      const wire = bySlot.get(row.slot) as Wire;
+      const bytes = engine.u8.subarray(row.offset, row.offset + row.length);
       if (wire.stalled) {
-        wire.pending = row;
+        wire.pending = bytes;
       } else {
-        wire.write(row);
-        u32[at + (ROW_STATE >>> 2)] = RowState.Complete;
+        wire.write(bytes);
+        row.complete();
       }
     }
     tables.push(count);
@@ -142,18 +127,22 @@ flush("who does not read, and who has more to get, is served beside the others",
 
 /** Events of a kind in the table. */
 function told({ engine }: Drive, kind: EventKind): number {
+  const event = engine.eventCursor();
   let count = 0;
-  for (let i = 0; i < engine.get(Control.EventCount); i++) {
-    if (engine.u32[engine.events + ((i * EVENT_BYTES + EVENT_KIND) >>> 2)] === kind) count++;
+  for (let i = 0; i < engine.eventCount; i++) {
+    event.move(i);
+    if (event.kind === kind) count++;
   }
   return count;
 }
 
 /** A pass in which every write completes; nothing is drained. */
 function write({ engine }: Drive): void {
+  const row = engine.rowCursor();
   for (let count = engine.x.flush(0); count > 0; count = engine.x.flush(0)) {
     for (let i = 0; i < count; i++) {
-      engine.u32[engine.rows + ((i * ROW_BYTES + ROW_STATE) >>> 2)] = RowState.Complete;
+      row.move(i);
+      row.complete();
     }
   }
 }

@@ -9,10 +9,6 @@ import {
   ABI_VERSION,
   CloseReason,
   Control,
-  EVENT_BYTES,
-  EVENT_KIND,
-  EVENT_SLOT,
-  EVENT_VALUE,
   EventKind,
   NONE,
   Outcome,
@@ -484,12 +480,12 @@ class Careless {
   /** The events in the table, as kind, slot and value. */
   take(): [kind: number, slot: number, value: number][] {
     const { engine } = this;
-    const count = engine.get(Control.EventCount);
+    const event = engine.eventCursor();
+    const count = engine.eventCount;
     engine.set(Control.EventCount, 0);
     return Array.from({ length: count }, (_, i) => {
-      const at = engine.events + i * (EVENT_BYTES >>> 2);
-      const word = (offset: number): number => engine.u32[at + (offset >>> 2)] as number;
-      return [word(EVENT_KIND), word(EVENT_SLOT), word(EVENT_VALUE) | 0];
+      event.move(i);
+      return [event.kind, event.slot, event.value];
     });
   }
 }
