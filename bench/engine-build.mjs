@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = path.join(root, ".cache/bench");
 const require = createRequire(path.join(root, "package.json"));
 
-/** The kernels that are measured by themselves, by the file of assembly/ they stand in. */
+/** The kernels that are measured by themselves, by the file of assembly/kernel/ they are in. */
 const KERNELS = { bytes: ["unmask"], utf8: ["validate"] };
 
 /** The binding and the numbers it goes by, as one module. */
@@ -22,8 +22,8 @@ async function bundleBinding() {
   const contents = `
     export * from "./assembly/abi";
     export * from "./assembly/plan";
-    export { Engine } from "./worker/engine";
-    export { latin1 } from "./host/text";`;
+    export { Engine } from "./worker/engine/engine";
+    export { latin1 } from "./host/shared/text/text";`;
   await build({
     stdin: { contents, resolveDir: root, loader: "ts" },
     outfile,
@@ -40,7 +40,7 @@ function compileKernels() {
   const entry = path.join(folder, "kernels.ts");
   const outFile = path.join(folder, "kernels.wasm");
   const lines = Object.entries(KERNELS).map(
-    ([file, names]) => `export { ${names.join(", ")} } from "../../assembly/${file}";`,
+    ([file, names]) => `export { ${names.join(", ")} } from "../../assembly/kernel/${file}";`,
   );
   writeFileSync(entry, `${lines.join("\n")}\n`);
   const { options, targets } = JSON.parse(readFileSync(path.join(root, "asconfig.json"), "utf8"));

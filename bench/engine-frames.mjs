@@ -147,7 +147,7 @@ function frameOf(opcode, payload) {
  * @param {"binary" | "ascii" | "latin" | "cjk" | "emoji"} kind
  */
 export function feedVariants({ binding, modules }, kind, size) {
-  const { EVENT_KIND, EVENT_LENGTH, EVENT_POINTER, EventKind } = binding;
+  const { EventKind } = binding;
   const payload = textOf(kind === "binary" ? "ascii" : kind, size);
   const frame = frameOf(kind === "binary" ? 2 : 1, payload);
   return modules.map(({ name, module }) => {
@@ -156,9 +156,9 @@ export function feedVariants({ binding, modules }, kind, size) {
     const { x } = host;
     const check = (wanted) => {
       assert(x.feed(c.slot, c.generation, frame.length) === frame.length, "the frame is consumed");
-      assert(host.events === 1 && host.event(0, EVENT_KIND) === EventKind.Message, "a message");
-      assert(host.event(0, EVENT_LENGTH) === size, "its length");
-      const at = host.event(0, EVENT_POINTER);
+      assert(host.events === 1 && host.event(0).kind === EventKind.Message, "a message");
+      assert(host.event(0).length === size, "its length");
+      const at = host.event(0).pointer;
       assert(wanted.equals(host.engine.u8.subarray(at, at + size)), "its payload");
       host.dropEvents();
     };

@@ -39,11 +39,16 @@ const HANDSHAKE = Buffer.from(
 );
 
 export class Host {
+  #event;
+  #row;
+
   /** @param binding as `buildEngine` made it @param {WebAssembly.Module} module */
   constructor(binding, module, params = {}) {
     this.abi = binding;
     this.engine = new binding.Engine(module, { ...PARAMS, ...params });
     this.x = this.engine.x;
+    this.#event = this.engine.eventCursor();
+    this.#row = this.engine.rowCursor();
     this.now = 1000;
     this.time(0);
   }
@@ -51,20 +56,21 @@ export class Host {
   /** Lets time pass. @param {number} ms */
   time(ms) {
     this.now += ms;
-    this.engine.control[this.abi.Control.Now] = this.now;
+    this.engine.set(this.abi.Control.Now, this.now);
   }
 
   get events() {
-    return this.engine.control[this.abi.Control.EventCount];
+    return this.engine.eventCount;
   }
 
-  /** One field of an event that waits. @param {number} i @param {number} field an EVENT_… */
-  event(i, field) {
-    return this.engine.u32[this.engine.events + ((i * this.abi.EVENT_BYTES + field) >>> 2)];
+  /** An event that waits, valid until the next is asked for. @param {number} i */
+  event(i) {
+    this.#event.move(i);
+    return this.#event;
   }
 
   dropEvents() {
-    this.engine.control[this.abi.Control.EventCount] = 0;
+    this.engine.set(this.abi.Control.EventCount, 0);
   }
 
   /** Bytes arrive; returns how many were consumed. */
@@ -76,7 +82,7 @@ export class Host {
   connect() {
     const slot = this.x.accept();
     if (slot >>> 0 === this.abi.NONE) throw new Error("no slot is free");
-    return { slot, generation: this.engine.control[this.abi.Control.Generation] };
+    return { slot, generation: this.engine.generation };
   }
 
   /** A WebSocket whose 101 has gone out. */
@@ -86,8 +92,8 @@ export class Host {
     this.dropEvents();
     const outcome = this.x.upgrade(c.slot, c.generation, 0, 0);
     if (outcome !== this.abi.Outcome.Ok) throw new Error(`upgrade: ${this.abi.Outcome[outcome]}`);
-    const slot = this.engine.control[this.abi.Control.Result];
-    const generation = this.engine.control[this.abi.Control.Generation];
+    const slot = this.engine.get(this.abi.Control.Result);
+    const { generation } = this.engine;
     this.x.resume(slot, generation);
     this.flush();
     return { slot, generation };
@@ -112,11 +118,7 @@ export class Host {
 
   /** Marks the rows of the table as written. */
   complete(count) {
-    const { u32, rows } = this.engine;
-    const { ROW_BYTES, ROW_STATE, RowState } = this.abi;
-    for (let i = 0, at = rows + (ROW_STATE >>> 2); i < count; i++, at += ROW_BYTES >>> 2) {
-      u32[at] = RowState.Complete;
-    }
+    for (let i = 0; i < count; i++) this.row(i).complete();
   }
 
   /** Takes the table, until it is empty, as if each row was written at once; returns their number. */
@@ -130,8 +132,9 @@ export class Host {
     return rows;
   }
 
-  /** A row's field. @param {number} i @param {number} field a ROW_… */
-  row(i, field) {
-    return this.engine.u32[this.engine.rows + ((i * this.abi.ROW_BYTES + field) >>> 2)];
+  /** A row, valid until the next is asked for. @param {number} i */
+  row(i) {
+    this.#row.move(i);
+    return this.#row;
   }
 }

@@ -54,7 +54,7 @@ export function publishVariants({ binding, modules }, clients) {
         const due = host.engine.control[binding.Control.FramesDue] - before;
         assert(due === 3 * clients, `${due} frames due`);
         const count = host.x.flush();
-        assert(host.row(0, binding.ROW_LENGTH) === 3 * FRAME, "the messages are one run");
+        assert(host.row(0).length === 3 * FRAME, "the messages are one run");
         host.complete(count);
         assert(count + host.flush() === clients, "a row for each client");
       },
@@ -162,7 +162,6 @@ export function evictionVariants({ binding, modules }, clients) {
     const { engine, x } = host;
     const victims = Math.min(clients >> 1, 500);
     const { Control, EventKind, Outcome, CloseReason } = binding;
-    const { EVENT_KIND, EVENT_SLOT, EVENT_GENERATION, EVENT_VALUE } = binding;
     /** Publishes until `count` clients have been evicted; returns the nanoseconds of one. */
     const evict = (count) => {
       const order = [];
@@ -179,13 +178,13 @@ export function evictionVariants({ binding, modules }, clients) {
         if (outcome !== Outcome.Evicted) throw new Error(`publish: ${Outcome[outcome]}`);
         took += passed;
         for (let i = 0; i < host.events; i++) {
-          if (host.event(i, EVENT_KIND) !== EventKind.Closed) continue;
-          if ((host.event(i, EVENT_VALUE) | 0) !== CloseReason.WsClientTooSlow) continue;
-          const slot = host.event(i, EVENT_SLOT);
+          if (host.event(i).kind !== EventKind.Closed) continue;
+          if (host.event(i).value !== CloseReason.WsClientTooSlow) continue;
+          const slot = host.event(i).slot;
           order.push(slot);
           evicted++;
           // Its connection has been reset: what it was handed may be overwritten.
-          x.free(slot, host.event(i, EVENT_GENERATION));
+          x.free(slot, host.event(i).generation);
         }
         host.dropEvents();
       }
@@ -275,8 +274,8 @@ export function requestTurnVariants({ binding, modules }) {
         host.dropEvents();
         x.respond(c.slot, c.generation, 200, 0, fields, 6);
         assert(x.flush() === 1, "a row");
-        const at = host.row(0, binding.ROW_OFFSET);
-        const text = engine.u8.latin1Slice(at, at + host.row(0, binding.ROW_LENGTH));
+        const at = host.row(0).offset;
+        const text = engine.u8.latin1Slice(at, at + host.row(0).length);
         const head =
           /^HTTP\/1\.1 200 OK\r\nContent-Type: text\/plain\r\nDate: .{29}\r\nContent-Length: 6\r\n/;
         const kept = /\r\nConnection: keep-alive\r\nKeep-Alive: timeout=\d+\r\n\r\nhello\n$/;
@@ -308,7 +307,7 @@ export function echoTurnVariants({ binding, modules }) {
     const turn = () => {
       x.feed(c.slot, c.generation, frame.length);
       if (host.events !== 1) throw new Error("no message");
-      const at = host.event(0, binding.EVENT_POINTER);
+      const at = host.event(0).pointer;
       if (x.send(c.slot, c.generation, 0, at, length) !== 0) throw new Error("not sent");
       host.dropEvents();
       if (x.flush() !== 1) throw new Error("no row");
@@ -320,12 +319,12 @@ export function echoTurnVariants({ binding, modules }) {
       check() {
         engine.u8.set(frame, engine.window);
         x.feed(c.slot, c.generation, frame.length);
-        const from = host.event(0, binding.EVENT_POINTER);
+        const from = host.event(0).pointer;
         x.send(c.slot, c.generation, 0, from, length);
         host.dropEvents();
         assert(x.flush() === 1, "a row");
-        const at = host.row(0, binding.ROW_OFFSET);
-        const sent = engine.u8.latin1Slice(at, at + host.row(0, binding.ROW_LENGTH));
+        const at = host.row(0).offset;
+        const sent = engine.u8.latin1Slice(at, at + host.row(0).length);
         assert(sent === `\x81\x28${"o".repeat(length)}`, "the echo");
         host.complete(1);
         assert(x.flush() === 0, "the table is empty");

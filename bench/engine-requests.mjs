@@ -128,7 +128,7 @@ function isRequest(request, form, method, kept) {
 
 function engineVariant(name, binding, module, request, form) {
   const host = new Host(binding, module);
-  const { EventKind, EVENT_KIND } = binding;
+  const { EventKind } = binding;
   const take = takers[form];
   const connections = [];
   const open = () => {
@@ -139,7 +139,7 @@ function engineVariant(name, binding, module, request, form) {
   };
   const parse = (c, keep) => {
     host.feed(c, request.data);
-    if (host.events !== 1 || host.event(0, EVENT_KIND) !== EventKind.Request) return "";
+    if (host.events !== 1 || host.event(0).kind !== EventKind.Request) return "";
     const method = take(host, c.slot, keep);
     host.dropEvents();
     return method;
