@@ -20,6 +20,7 @@ import { RemoteBody, RemoteRequest, RemoteResponse } from "./exchange";
 import type { InboxWriter } from "../send/inbox-writer";
 import { MEMBERS, checkHandler } from "../shared/members";
 import { Outlet } from "./outlet";
+import { Order } from "../shared/order";
 import { isThenable, toError, whenSettled } from "../shared/result";
 import { checkBody } from "../shared/request/response";
 import { RemoteSocket } from "./socket";
@@ -101,11 +102,9 @@ export class Application {
   readonly laneBytes: number;
   readonly publish: ApplicationOptions["publish"];
   readonly #inbox: InboxWriter;
-  readonly #ordered: boolean;
+  readonly #order: Order<RemoteSocket>;
   readonly #half: number;
-  readonly #closeTimeout: number;
   readonly #failed: (error: Error, where: string) => void;
-  readonly #after: (ms: number, fn: () => void) => void;
   readonly #soon: (fn: () => void) => void;
   #handler: Handler = {};
   /** Requests whose client can still go, by the id of their connection. */
@@ -113,8 +112,6 @@ export class Application {
   /** Upgrades under way, by the number of their request. */
   readonly #upgrades = new Map<number, RemoteResponse>();
   readonly #sockets = new Map<number, RemoteSocket>();
-  /** Those that have ended while their messages are still being handled. */
-  readonly #ending = new Set<RemoteSocket>();
   /** HTTP connections the handler was told of, for `disconnect` to be given the same object. */
   readonly #connections = new Map<number, Connection>();
   /** The handler has been told of the shutdown for the WebSockets that were open. */
@@ -140,10 +137,18 @@ export class Application {
     this.backlog = options.backlog;
     this.laneBytes = laneBytes(options.pendingBytes);
     this.#half = options.pendingBytes / 2;
-    this.#ordered = options.ordered;
-    this.#closeTimeout = options.closeTimeout;
+    this.#order = new Order(options.ordered, {
+      block: (ws) => {
+        ws.queue ??= [];
+      },
+      settled: (ws, size) => {
+        this.#handledMessage(ws, size);
+        this.#next(ws);
+      },
+      failed: (ws, where, thrown) => this.#abandon(ws, where, thrown),
+      afterClose: (fn) => (options.after ?? afterTimer)(options.closeTimeout, fn),
+    });
     this.#failed = options.failed;
-    this.#after = options.after ?? afterTimer;
     this.#soon = options.soon ?? nextTurn;
   }
 
@@ -524,29 +529,9 @@ export class Application {
     ws.abandon();
   }
 
-  /** A handler may settle later, and fail later: what the connection sends next waits for it. */
+  /** A handler may settle later: what the connection sends next waits for it. */
   #settle(ws: RemoteSocket, where: string, result: unknown, size: number): void {
-    if (!isThenable(result)) {
-      this.#handledMessage(ws, size);
-      return;
-    }
-    if (!this.#ordered) {
-      whenSettled(result, undefined, (thrown) => this.#abandon(ws, where, thrown));
-      this.#handledMessage(ws, size);
-      return;
-    }
-    ws.queue ??= [];
-    const next = (): void => {
-      if (ws.skip !== next) return;
-      ws.skip = undefined;
-      this.#handledMessage(ws, size);
-      this.#next(ws);
-    };
-    ws.skip = next;
-    whenSettled(result, next, (thrown) => {
-      this.#abandon(ws, where, thrown);
-      next();
-    });
+    if (!this.#order.settle(ws, where, result, size)) this.#handledMessage(ws, size);
   }
 
   /** Goes on with what waits, as far as the handler that runs, or a pause, lets it. */
@@ -555,24 +540,12 @@ export class Application {
     while (!ws.skip && !ws.isPaused && queue.length > 0) queue.shift()?.();
     if (ws.skip || queue.length > 0) return;
     ws.queue = undefined;
-    this.#ending.delete(ws);
+    this.#order.caughtUp(ws);
   }
 
   /** A WebSocket is paused no more: its messages go on, but not from within a handler. */
   resumed(ws: RemoteSocket): void {
     queueMicrotask(() => this.#next(ws));
-  }
-
-  /** Messages of a WebSocket that has ended are still being handled: they are waited for, but not for ever. */
-  #awaitEnd(ws: RemoteSocket): void {
-    if (!ws.queue || this.#ending.has(ws)) return;
-    this.#ending.add(ws);
-    this.#after(this.#closeTimeout, () => this.#hurry(ws));
-  }
-
-  #hurry(ws: RemoteSocket): void {
-    if (!this.#ending.delete(ws)) return;
-    while (ws.skip) ws.skip();
   }
 
   /** There is room again after a send was refused. */
@@ -591,7 +564,7 @@ export class Application {
     if (ws.queue) ws.queue.push(tell);
     else tell();
     this.#next(ws);
-    this.#awaitEnd(ws);
+    if (ws.queue) this.#order.awaitEnd(ws);
   }
 
   // ---- the end -----------------------------------------------------------------------------------------
@@ -607,7 +580,7 @@ export class Application {
     this.outlet.end();
     for (const response of [...this.#requests.values()]) response.leave();
     for (const ws of this.#sockets.values()) ws.ended();
-    for (const ws of this.#ending) this.#hurry(ws);
+    this.#order.stop();
     this.#sockets.clear();
     this.#upgrades.clear();
     this.#connections.clear();

@@ -11,6 +11,7 @@ import { checkSend, sendFlags } from "../shared/message/flags";
 import type { Data, PublishOptions, SendOptions, WebSocket } from "../handler";
 import { Credit } from "../shared/message/credit";
 import type { Kept, Outlet, Thirsty } from "./outlet";
+import type { Ordered } from "../shared/order";
 import { checkTopic } from "../shared/message/topic";
 import { Op, PIECE_COST } from "../shared/message/wire";
 
@@ -30,7 +31,7 @@ export interface SocketOwner {
   resumed(ws: RemoteSocket): void;
 }
 
-export class RemoteSocket implements WebSocket, Thirsty {
+export class RemoteSocket implements WebSocket, Ordered, Thirsty {
   static readonly name = "WebSocket";
   readonly id: number;
   readonly protocol: string;

@@ -297,7 +297,7 @@ export class Drive {
     return this.loop.connections;
   }
 
-  /** A connection is accepted; undefined when the table, or its address, is full: one may have been ended for the next. */
+  /** A connection is accepted; undefined when the table, or its address, is full. One may have been ended by that. */
   tryConnect(address = "", flags = 0): Wire | undefined {
     this.time();
     const slot = this.engine.accept(address, flags);

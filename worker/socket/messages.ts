@@ -7,7 +7,7 @@
 
 import { CloseReason, Param } from "../../assembly/abi";
 import type { FragmentInfo, Handler } from "../../host/handler";
-import { isThenable, whenSettled } from "../../host/shared/result";
+import { Order } from "../../host/shared/order";
 import { copyBytes } from "../../host/shared/text/text";
 import { toBytes, utf8 } from "../engine/engine";
 import type { EngineLoop } from "../engine/loop";
@@ -41,24 +41,27 @@ function ownBytes(data: Uint8Array): Uint8Array {
 export class Messages {
   readonly #pump: MessagesOwner;
   readonly #codec: Codec | undefined;
-  readonly #orders: boolean;
-  #ordered: boolean;
+  readonly #isOrdered: boolean;
+  readonly #order: Order<Peer>;
   /** Messages are handed to the handler as bytes that are valid for the call, whatever they are. */
   #raw = false;
-  /** Connections that have ended while a message is still being handled. */
-  readonly #ending = new Set<Peer>();
 
   constructor(pump: MessagesOwner, codec: Codec | undefined, ordered: boolean) {
     this.#pump = pump;
     this.#codec = codec;
-    this.#orders = ordered;
-    this.#ordered = ordered;
+    this.#isOrdered = ordered;
+    this.#order = new Order(ordered, {
+      block: (peer) => pump.hold(peer, Hold.Order),
+      settled: (peer) => this.#next(peer),
+      failed: (peer, where, thrown) => this.#fail(peer, where, thrown),
+      afterClose: (fn) => void pump.after(pump.loop.engine.param(Param.CloseTimeout), fn),
+    });
   }
 
   /** Messages are passed on as bytes, in order, or handled here. */
   place(isRelay: boolean): void {
     this.#raw = isRelay;
-    this.#ordered = isRelay || this.#orders;
+    this.#order.isOrdered = isRelay || this.#isOrdered;
   }
 
   /** True when the handler passes messages on. */
@@ -104,7 +107,7 @@ export class Messages {
       this.takeFragment(peer, toBytes(data), info);
     } else if (message) {
       try {
-        this.#settle(peer, "message", message.call(this.#pump.handler, ws, data, isBinary));
+        this.#order.settle(peer, "message", message.call(this.#pump.handler, ws, data, isBinary));
       } catch (thrown) {
         this.#fail(peer, "message", thrown);
       }
@@ -116,35 +119,15 @@ export class Messages {
     const ws = peer.ws;
     if (!fragment || !ws || peer.refused !== undefined) return;
     try {
-      this.#settle(peer, "fragment", fragment.call(this.#pump.handler, ws, data, info));
+      this.#order.settle(peer, "fragment", fragment.call(this.#pump.handler, ws, data, info));
     } catch (thrown) {
       this.#fail(peer, "fragment", thrown);
     }
   }
 
-  /** A handler may settle later, and fail later: what the connection sends next waits for it. */
-  #settle(peer: Peer, where: string, result: unknown): void {
-    if (!isThenable(result)) return;
-    // mutant order-hold: if (!this.#ordered || result) {
-    if (!this.#ordered) {
-      whenSettled(result, undefined, (thrown) => this.#fail(peer, where, thrown));
-      return;
-    }
-    this.#pump.hold(peer, Hold.Order);
-    const next = (): void => {
-      if (peer.skip === next) this.#next(peer);
-    };
-    peer.skip = next;
-    whenSettled(result, next, (thrown) => {
-      this.#fail(peer, where, thrown);
-      next();
-    });
-  }
-
   /** The handler of a message has settled: on with the connection, or with what follows its end. */
   #next(peer: Peer): void {
-    peer.skip = undefined;
-    this.#ending.delete(peer);
+    this.#order.caughtUp(peer);
     this.#pump.release(peer, Hold.Order);
     const { atEnd } = peer;
     peer.atEnd = undefined;
@@ -158,14 +141,8 @@ export class Messages {
   awaitEnd(peer: Peer, then: () => void): boolean {
     if (!peer.skip) return false;
     peer.atEnd = then;
-    this.#ending.add(peer);
-    const ms = this.#pump.loop.engine.param(Param.CloseTimeout);
-    this.#pump.after(ms, () => this.#hurry(peer));
+    this.#order.awaitEnd(peer);
     return true;
-  }
-
-  #hurry(peer: Peer): void {
-    if (this.#ending.has(peer)) peer.skip?.();
   }
 
   /** Closes a WebSocket whose handler failed: 1011. What came behind is not told. */
@@ -182,7 +159,7 @@ export class Messages {
     const data = this.#pump.loop.engine.copy(pointer, length);
     if (peer.refused !== undefined) return;
     try {
-      this.#settle(peer, name, handle.call(this.#pump.handler, ws, data));
+      this.#order.settle(peer, name, handle.call(this.#pump.handler, ws, data));
     } catch (thrown) {
       this.#fail(peer, name, thrown);
     }
@@ -213,6 +190,6 @@ export class Messages {
 
   /** Nothing is waited for any more. */
   stop(): void {
-    for (const peer of this.#ending) this.#hurry(peer);
+    this.#order.stop();
   }
 }

@@ -2,6 +2,7 @@
 
 import { CloseReason, SLOT_LIMIT } from "../../assembly/abi";
 import type { Connection, WebSocket } from "../../host/handler";
+import type { Ordered } from "../../host/shared/order";
 import type { LoopConnection } from "../engine/loop";
 import type { Link, Sink } from "../net/transport";
 
@@ -53,7 +54,7 @@ export enum Hold {
 }
 
 /** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
-export class Peer implements LoopConnection, Sink, Connection {
+export class Peer implements LoopConnection, Ordered, Sink, Connection {
   static readonly name = "Connection";
   slot: number;
   generation: number;
