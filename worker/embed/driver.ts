@@ -7,7 +7,15 @@
 //   What a callback throws changes nothing: the rest is carried out, then the call that led to it throws that.
 //   Between two calls the event table is empty, the rows are settled, and the window is nobody's.
 
-import { type CloseReason, Control, NONE, Outcome, Param, SLOT_LIMIT, Shut } from "../../assembly/abi";
+import {
+  type CloseReason,
+  Control,
+  NONE,
+  Outcome,
+  Param,
+  SLOT_LIMIT,
+  Shut,
+} from "../../assembly/abi";
 import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
 import { refuseUnknown } from "../../host/options/known";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
