@@ -1,7 +1,7 @@
-// Frames of RFC 6455 as a client has them: its own masked, the server's held to the letter.
+// Frames of RFC 6455 for a client: it encodes masked ones, and checks the server's strictly.
 //
-// Invariant: a message is handed on whole, text only when it is valid UTF-8, checked as it comes. After an error
-// nothing more is read.
+// Invariant: a message is passed on whole, and text only when it is valid UTF-8, which is checked as it arrives. After
+// an error nothing more is read.
 
 import { joined } from "../shared/text/bytes";
 
@@ -12,7 +12,7 @@ export const CLOSE = 8;
 const PING = 9;
 export const PONG = 10;
 
-/** A Close without a code. */
+/** The code that stands for a Close frame without a code. */
 export const NO_CODE = 1005;
 
 export interface FrameUser {
@@ -21,10 +21,10 @@ export interface FrameUser {
   closed(code: number, reason: string): void;
 }
 
-/** The server breaks the protocol. */
+/** An error of the server's against the protocol. */
 export class FrameError extends Error {
   override readonly name = "FrameError";
-  /** The code of the Close that says so. */
+  /** Code of the Close frame that reports the error. */
   readonly code: number;
 
   constructor(code: number, message: string) {
@@ -35,7 +35,7 @@ export class FrameError extends Error {
 
 const broken = (message: string): FrameError => new FrameError(1002, message);
 
-/** A client's frame, the last of its message: masked (5.3). */
+/** Encodes a client's frame, masked (5.3), as the last frame of its message. */
 export function frameOf(opcode: number, payload: Uint8Array): Uint8Array<ArrayBuffer> {
   const { length } = payload;
   const wide = length > 65535 ? 8 : length > 125 ? 2 : 0;
@@ -58,7 +58,7 @@ export function frameOf(opcode: number, payload: Uint8Array): Uint8Array<ArrayBu
   return frame;
 }
 
-/** The payload of a Close frame (5.5.1). */
+/** Encodes the payload of a Close frame (5.5.1). */
 export function closePayload(code: number, reason: string): Uint8Array {
   if (code === NO_CODE) return new Uint8Array(0);
   const text = new TextEncoder().encode(reason);
@@ -69,7 +69,7 @@ export function closePayload(code: number, reason: string): Uint8Array {
   return payload;
 }
 
-/** Codes that a Close may carry (7.4). */
+/** Returns true for a code that a Close frame may carry (7.4). */
 function isCode(code: number): boolean {
   if (code >= 3000) return code <= 4999;
   return code >= 1000 && code <= 1014 && (code < 1004 || code > 1006);
@@ -83,14 +83,14 @@ interface Frame {
 
 export class FrameReader {
   readonly #user: FrameUser;
-  /** The frame's head as far as it came; at most 10 bytes. */
+  /** The part of the frame's header that has arrived, at most 10 bytes. */
   readonly #head = new Uint8Array(10);
   #headLength = 0;
   #frame: Frame | undefined;
-  /** What of the frame's payload came. */
+  /** Pieces of the frame's payload that have arrived. */
   #parts: Uint8Array<ArrayBuffer>[] = [];
   #left = 0;
-  /** The message that is being received: its opcode; 0: none. */
+  /** Opcode of the message that is being received; 0: none. */
   #opcode = 0;
   #message: Uint8Array<ArrayBuffer>[] = [];
   #text = "";
@@ -101,7 +101,7 @@ export class FrameReader {
     this.#user = user;
   }
 
-  /** Reads on; bytes behind a Close are not looked at. @throws FrameError */
+  /** Reads bytes. Bytes after a Close frame are ignored. @throws FrameError */
   push(bytes: Uint8Array<ArrayBuffer>): void {
     let at = 0;
     while (at < bytes.length && !this.#isClosed) {

@@ -1,10 +1,10 @@
-// Answers out of the bytes of a connection: RFC 9112, held to strictly, since what does not follow it is a
-// finding in a test.
+// Parses responses from the bytes of a connection (RFC 9112). It is strict, because in a test each deviation is a
+// finding.
 //
-// Invariant: bytes are looked at once; `data` gets views of what was pushed. After an error, or the end of an
-// answer, nothing more is read.
+// Invariant: each byte is parsed once, and `data` gets views of the bytes that were pushed. After an error, or the end
+// of a response, nothing more is read.
 
-/** A header field as it came. */
+/** A header field as it arrived. */
 type AnswerField = readonly [name: string, value: string];
 
 export interface AnswerHead {
@@ -19,7 +19,7 @@ export interface AnswerUser {
   end(): void;
 }
 
-/** An answer that breaks the protocol. */
+/** An error of a response against the protocol. */
 export class AnswerError extends Error {
   override readonly name = "AnswerError";
 }
@@ -39,7 +39,7 @@ type State =
   | "close"
   | "done";
 
-/** The values of a field, in one. @param name in lower case */
+/** Returns the values of a field, joined by ", ". @param name in lower case */
 export function fieldOf(fields: readonly AnswerField[], name: string): string | undefined {
   const values = fields.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
   return values.length === 0 ? undefined : values.join(", ");
@@ -54,18 +54,18 @@ function parseField(line: string): AnswerField {
 
 export class AnswerReader {
   readonly #user: AnswerUser;
-  /** Answers to HEAD have no body. */
+  /** True when the response has no body because it answers HEAD. */
   readonly #bodiless: boolean;
   #state: State = "head";
-  /** What is known of the line that is not complete. */
+  /** The incomplete line so far. */
   #line = "";
   #lines: string[] = [];
   #headBytes = 0;
   #left = 0;
-  /** The connection can serve another request behind this answer. */
+  /** True when the connection can serve another request after this response. */
   isReusable = false;
 
-  /** @param method that of the request */
+  /** @param method the request's method */
   constructor(method: string, user: AnswerUser) {
     this.#user = user;
     this.#bodiless = method === "HEAD";
@@ -80,8 +80,8 @@ export class AnswerReader {
   }
 
   /**
-   * Reads on.
-   * @returns bytes read; fewer than there are when the answer is at its end
+   * Reads bytes.
+   * @returns the number of bytes read; fewer than given when the response ended
    * @throws AnswerError
    */
   push(bytes: Uint8Array<ArrayBuffer>): number {
@@ -90,7 +90,7 @@ export class AnswerReader {
     return at;
   }
 
-  /** The connection has ended. @throws AnswerError when the answer has not */
+  /** Notes the end of the connection. @throws AnswerError when the response is incomplete */
   close(): void {
     if (this.#state === "done") return;
     if (this.#state !== "close") throw new AnswerError("the connection ended within an answer");
@@ -174,7 +174,7 @@ export class AnswerReader {
     const fields = rest.map(parseField);
     this.#lines = [];
     this.#headBytes = 0;
-    // Interim answers say nothing here; one that switches protocols is the last.
+    // Interim responses are skipped, except 101, which is the last response of a connection.
     if (status < 200 && status !== 101) return;
     const options = (fieldOf(fields, "connection") ?? "").toLowerCase().split(/[\t ]*,[\t ]*/);
     const persists = minor === "1" && !options.includes("close");
@@ -185,7 +185,7 @@ export class AnswerReader {
     else this.#state = state;
   }
 
-  /** How the body is framed (RFC 9112 6.3). */
+  /** Returns the state for the body's framing (RFC 9112 6.3). */
   #framing(status: number, fields: readonly AnswerField[]): State {
     const length = fieldOf(fields, "content-length");
     const coding = fieldOf(fields, "transfer-encoding");

@@ -1,9 +1,9 @@
-// SHA-1 (FIPS 180-4), for the opening handshake's answer: a page's own is missing where it is not secure, and
-// takes a promise.
+// SHA-1 (FIPS 180-4), for the opening handshake's response. The browser's own is missing in insecure pages and is
+// asynchronous.
 
 const rotate = (x: number, n: number): number => (x << n) | (x >>> (32 - n));
 
-/** The text, its end mark and its length in bits, as blocks of 64 bytes. */
+/** Returns the text, its end mark and its length in bits as blocks of 64 bytes. */
 function padded(text: string): DataView {
   const length = text.length;
   const bytes = new Uint8Array((((length + 8) >>> 6) + 1) * 64);
@@ -14,7 +14,7 @@ function padded(text: string): DataView {
   return view;
 }
 
-/** Function and constant of a round. */
+/** Returns the function and the constant of a round, added. */
 function round(i: number, b: number, c: number, d: number): number {
   if (i < 20) return ((b & c) | (~b & d)) + 0x5a827999;
   if (i < 40) return (b ^ c ^ d) + 0x6ed9eba1;
@@ -22,7 +22,7 @@ function round(i: number, b: number, c: number, d: number): number {
   return (b ^ c ^ d) + 0xca62c1d6;
 }
 
-/** The digest of a text of ASCII, as base64. */
+/** Returns the digest of ASCII text in base64. */
 export function sha1(text: string): string {
   const blocks = padded(text);
   const h = new Int32Array([0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0]);

@@ -1,23 +1,23 @@
-// One request and its answer over a connection within the page: HTTP/1.1 bytes out, a Response in.
+// One request and its response over a connection within the page: writes HTTP/1.1 bytes, returns a Response.
 //
-// Invariant: the engine sends no more than the reader of the body takes and the channel holds. It ends once: with
-// the answer's end, with an error, or aborted; what it had of the connection is let go of then.
+// Invariant: the engine sends at most what the reader of the body takes and the channel holds. An exchange ends once,
+// with the end of the response, with an error, or aborted, and then it releases the connection.
 
 import { type AnswerHead, AnswerReader, type AnswerUser } from "../codec/response";
 import type { Line, LineEnd, LineUser } from "./line";
 
-/** What goes out. */
+/** A request to send. */
 export interface Outgoing {
   readonly url: URL;
   readonly method: string;
   readonly headers: Headers;
   readonly origin: string;
-  /** Bytes have a Content-Length; a stream is chunked. */
+  /** The body. Bytes are sent with a Content-Length, a stream is sent in chunks. */
   readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | undefined;
   readonly signal: AbortSignal;
 }
 
-/** What a body may have waiting for its reader, in bytes. */
+/** Bytes of a body that wait for their reader, or for the engine. Beyond it the writer waits. */
 const BODY_BYTES = 65536;
 
 const encoder = new TextEncoder();
@@ -37,12 +37,12 @@ function headOf({ url, method, headers, origin, body }: Outgoing): string {
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
-/** A text of Latin-1 characters, as header values are, in bytes. */
+/** Encodes text of Latin-1 characters, such as header values, as bytes. */
 function latin1(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(text, (c) => c.charCodeAt(0));
 }
 
-/** A chunk of a body (RFC 9112 7.1). */
+/** Encodes a chunk of a body (RFC 9112 7.1). */
 function chunkOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const head = encoder.encode(`${bytes.length.toString(16)}\r\n`);
   const chunk = new Uint8Array(head.length + bytes.length + 2);
@@ -52,29 +52,29 @@ function chunkOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return chunk;
 }
 
-/** An error as fetch tells it. */
+/** Returns the TypeError with which fetch reports an error. */
 function failure(cause: unknown): TypeError {
   return new TypeError("Failed to fetch", { cause });
 }
 
 export class Exchange implements LineUser, AnswerUser {
-  /** The answer, its body still to come. */
+  /** The response, whose body is still arriving. */
   readonly answer: Promise<Response>;
   readonly #out: Outgoing;
   readonly #line: Line;
-  /** Told at the end: the line can serve another request. */
+  /** Called at the end when the line can serve another request. */
   readonly #free: (line: Line) => void;
   readonly #reader: AnswerReader;
   #resolve: (response: Response) => void = () => undefined;
   #reject: (error: unknown) => void = () => undefined;
   #body: ReadableByteStreamController | undefined;
-  /** Bytes that came and were not reported as taken. */
+  /** Bytes received that were not acknowledged. */
   #owed = 0;
-  /** What it failed with, or was aborted for. */
+  /** The error or the reason of the abort. */
   failure: unknown;
   #isSent = false;
   #isOver = false;
-  /** Bytes written and not taken in by the engine. */
+  /** Bytes written that the engine has not received. */
   #underWay = 0;
   #roomy: (() => void) | undefined;
   #upload: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -94,7 +94,7 @@ export class Exchange implements LineUser, AnswerUser {
     this.#send().catch((error: unknown) => this.#fail(failure(error)));
   }
 
-  /** Not a byte of an answer has come: a connection that had been idle may have ended meanwhile. */
+  /** True until the response's first byte. A connection that was idle may have ended meanwhile. */
   get isUntouched(): boolean {
     return !this.#reader.isBegun;
   }
@@ -112,7 +112,7 @@ export class Exchange implements LineUser, AnswerUser {
     if (this.#reader.isDone) this.#letGo();
   }
 
-  /** A streamed body, as fast as the engine takes it. */
+  /** Sends a streamed body as fast as the engine takes it. */
   async #sendStream(body: ReadableStream<Uint8Array>): Promise<void> {
     const reader = body.getReader();
     this.#upload = reader;
@@ -154,7 +154,7 @@ export class Exchange implements LineUser, AnswerUser {
     }
   }
 
-  /** Reports what the reader of the body has room for, so that more comes. */
+  /** Acknowledges bytes when the body's reader has room, so that more arrive. */
   #pull(): void {
     const room = this.#body?.desiredSize;
     if (this.#owed === 0 || (typeof room === "number" && room <= 0)) return;
@@ -198,7 +198,7 @@ export class Exchange implements LineUser, AnswerUser {
   }
 
   data(bytes: Uint8Array<ArrayBuffer>): void {
-    // Its memory becomes the reader's.
+    // A copy, because its memory is transferred to the reader.
     this.#body?.enqueue(bytes.slice());
   }
 
@@ -206,7 +206,7 @@ export class Exchange implements LineUser, AnswerUser {
     const body = this.#body;
     if (body) {
       body.close();
-      // One who waits with a view of his own.
+      // A pending read with a buffer of its own ends with 0 bytes.
       body.byobRequest?.respond(0);
     }
     if (this.#owed > 0 && !this.#isOver) this.#line.take(this.#owed);
@@ -215,7 +215,7 @@ export class Exchange implements LineUser, AnswerUser {
     else if (!this.#reader.isReusable) this.#stop();
   }
 
-  /** The exchange is complete. */
+  /** Ends a complete exchange. */
   #letGo(): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -224,7 +224,7 @@ export class Exchange implements LineUser, AnswerUser {
     else this.#line.end();
   }
 
-  /** Nobody wants the rest. */
+  /** Stops an exchange whose rest is unwanted. */
   #stop(): void {
     if (this.#isOver) return;
     this.#isOver = true;

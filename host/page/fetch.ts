@@ -1,19 +1,19 @@
-// `fetch` as a page knows it (WHATWG Fetch), whose requests go to the engine within the page: real HTTP/1.1, over
-// connections that are kept alive. Everything is of one origin: there is no CORS, no cookie, no cache.
+// `fetch` as pages know it (WHATWG Fetch), with requests to the engine within the page: real HTTP/1.1, over connections
+// that are kept alive. All URLs count as same-origin, and there are no cookies and no cache.
 
 import { Exchange, type Outgoing } from "./exchange";
 import type { Line, LineEnd, LineUser } from "./line";
 import type { Dialler } from "./session";
 
-/** Redirects that are followed (Fetch 4.4). */
+/** Redirects that are followed at most; a further one is a TypeError (Fetch 4.4). */
 const REDIRECTS = 20;
 
 type Fetch = typeof globalThis.fetch;
 
-/** Where a request goes that is redirected to a URL which is not the server's. */
+/** Sends a request that was redirected to a foreign URL; returns undefined for a URL of the server's. */
 type Elsewhere = (request: Request) => Promise<Response> | undefined;
 
-/** Nobody: a connection that is idle. */
+/** The user of an idle connection. */
 class Idle implements LineUser {
   readonly #gone: () => void;
   isGone = false;
@@ -34,12 +34,12 @@ class Idle implements LineUser {
   }
 }
 
-/** Methods that read a body to its end. */
+/** Methods that read the whole body. */
 const READERS = ["arrayBuffer", "blob", "bytes", "formData", "json", "text"] as const;
 
 /**
- * Makes a Response say where it came from, and why its body broke off: of a stream's error a browser tells a
- * TypeError of its own. Its clones do so too.
+ * Makes a Response report its URL and why its body broke off, because browsers replace the error of a stream by a
+ * TypeError of their own. Clones do the same.
  */
 function located(
   response: Response,
@@ -68,14 +68,14 @@ function located(
   return response;
 }
 
-/** The answer to a redirect that is not to be followed: opaque, as Fetch has it. */
+/** Returns the response to a redirect that is not followed: an opaque one, as Fetch defines. */
 function opaqueRedirect(url: string): Response {
   const response = Response.error();
   Object.defineProperties(response, { url: { value: url }, type: { value: "opaqueredirect" } });
   return response;
 }
 
-/** The body of a request: streams stay streams, everything else is bytes. */
+/** Returns the body of a request. Streams remain streams; everything else becomes bytes. */
 async function bodyOf(request: Request, init: RequestInit | undefined): Promise<Outgoing["body"]> {
   if (!request.body) return undefined;
   if (init?.body instanceof ReadableStream) return request.body as ReadableStream<Uint8Array>;
@@ -92,7 +92,7 @@ export class Fetcher {
     this.#elsewhere = elsewhere;
   }
 
-  /** Relative URLs are meant from the server's origin. */
+  /** The standard function. Relative URLs are resolved against the server's origin. */
   readonly fetch: Fetch = async (input, init) => {
     const target = input instanceof Request ? input : new URL(input, this.#dialler.origin);
     const request = new Request(target, init);
@@ -125,7 +125,7 @@ export class Fetcher {
       return { response: await exchange.answer, exchange };
     } catch (error) {
       const isRepeatable = !(out.body instanceof ReadableStream) && !out.signal.aborted;
-      // It had ended while it was idle (RFC 9112 9.3.1).
+      // The server closed the connection while it was idle (RFC 9112 9.3.1), so a retry is safe.
       if (kept && exchange.isUntouched && isRepeatable) return this.#exchange(out);
       throw error;
     }
@@ -141,7 +141,7 @@ export class Fetcher {
   };
 }
 
-/** What a redirect asks for (Fetch 4.4). */
+/** Returns the request that a redirect asks for (Fetch 4.4). */
 function redirected(out: Outgoing, status: number, location: string): Outgoing {
   const url = new URL(location, out.url);
   if (url.protocol !== "http:" && url.protocol !== "https:")

@@ -1,18 +1,18 @@
-// Puts a server's WebSocket and fetch in the place of the page's, for URLs that are the server's.
+// Replaces a page's WebSocket and fetch by a server's, for URLs that are the server's.
 //
-// Invariant: what is put in place passes on what does not match, and everything once it is taken away, so that
-// code which has kept it goes on.
+// Invariant: the replacements pass on what does not match. After uninstalling they pass on everything, so that code
+// which has kept a reference continues to work.
 
-/** Which URLs are a server's: those of origins, those that match, those that a function says yes to. */
+/** The URLs of a server: those of origins, those that a pattern matches, or those for which a function returns true. */
 export type Match = string | URL | RegExp | readonly (string | URL)[] | ((url: URL) => boolean);
 
-/** What is replaced. */
+/** The global members that are replaced. */
 interface Scope {
   WebSocket: typeof WebSocket;
   fetch: typeof fetch;
 }
 
-/** A URL's origin, ws counted as http and wss as https. */
+/** Returns a URL's origin; ws counts as http, wss as https. */
 function originOf(url: URL): string {
   return url.origin.replace(/^ws/, "http");
 }
@@ -22,14 +22,14 @@ function originOption(value: unknown): string {
     const url = new URL(String(value));
     if (/^(https?|wss?):$/.test(url.protocol)) return originOf(url);
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw new TypeError(
     `match: ${JSON.stringify(String(value))} is not an origin of http, https, ws or wss`,
   );
 }
 
-/** @throws TypeError for what matches nothing */
+/** Returns a function that tests URLs. @throws TypeError for an origin that is not one of http, https, ws or wss */
 export function matcherOf(match: Match): (url: URL) => boolean {
   if (typeof match === "function") return match;
   if (match instanceof RegExp) {
@@ -43,7 +43,7 @@ export function matcherOf(match: Match): (url: URL) => boolean {
   return (url) => origins.includes(originOf(url));
 }
 
-/** The URL that a page's code means, undefined for one that is none. */
+/** Returns the URL that the page's code means; undefined when it is invalid. */
 function urlOf(input: unknown): URL | undefined {
   const text = input instanceof Request ? input.url : String(input);
   try {
@@ -53,7 +53,7 @@ function urlOf(input: unknown): URL | undefined {
   }
 }
 
-/** Replaces; the function returned restores. */
+/** Replaces the members. @returns a function that restores them */
 export function install(scope: Scope, own: Scope, isOwn: (url: URL) => boolean): () => void {
   const { WebSocket: nativeSocket, fetch: nativeFetch } = scope;
   let isIn = true;

@@ -1,23 +1,23 @@
 // A client's connection to the engine within a page: the page's end of a byte channel.
 //
-// Invariant: bytes leave in order, at most `bufferBytes` of them not taken in by the engine; of what comes, as
-// many may wait here until `take` says that they are done with. It ends once.
+// Invariant: bytes leave in order, at most `BUFFER_BYTES` of them unacknowledged by the engine. The engine sends at
+// most as many that `take` has not acknowledged. A line ends once.
 
 import type { ChannelMessage } from "../../worker/net/transport";
 
-/** Bytes that a channel holds each way, as a kernel's buffers would. */
+/** Bytes in flight in each direction at most, as in a kernel's buffers. Beyond it the sender waits. */
 export const BUFFER_BYTES = 262144;
 
-/** How a connection came to its end: the server ended its side; it went away, with what was under way. */
+/** How a connection ended: the server ended its side, or the connection was reset and bytes in flight are lost. */
 export type LineEnd = "ended" | "reset";
 
-/** Who uses a line. */
+/** The user of a line. */
 export interface LineUser {
-  /** Bytes came; `take(n)` follows for each of them, now or later. */
+  /** Called with bytes that arrived. Each must be acknowledged with `take(n)`, now or later. */
   read(bytes: Uint8Array<ArrayBuffer>): void;
-  /** The engine has taken in so many bytes of what was written. */
+  /** Called when the engine has received `n` bytes of what was written. */
   sent(n: number): void;
-  /** Nothing more comes. */
+  /** Called when nothing more will arrive. */
   over(end: LineEnd): void;
 }
 
@@ -27,10 +27,10 @@ export class Line {
   readonly #queue: Uint8Array<ArrayBuffer>[] = [];
   #underWay = 0;
   #endPending = false;
-  /** The server has ended its side, or the line is gone. */
+  /** True when the server has ended its side, or the line is closed. */
   #over = false;
   #closed = false;
-  /** Told when the line is closed. */
+  /** Called when the line is closed. */
   readonly #left: (line: Line) => void;
 
   constructor(port: MessagePort, user: LineUser, left: (line: Line) => void) {
@@ -40,7 +40,7 @@ export class Line {
     port.onmessage = ({ data }: MessageEvent<ChannelMessage>) => this.#hear(data);
   }
 
-  /** Hands the line to somebody else. */
+  /** Transfers the line to another user. */
   set user(user: LineUser) {
     this.#user = user;
   }
@@ -70,7 +70,7 @@ export class Line {
     this.#user.over(end);
   }
 
-  /** The worker is gone, and what it said last has come. */
+  /** Closes the line after the worker's end, once its last messages have arrived. */
   lost(): void {
     this.#close();
     this.#end("reset");
@@ -89,7 +89,7 @@ export class Line {
     this.#left(this);
   }
 
-  /** Sends bytes, which are the line's from now on. */
+  /** Sends bytes. Their memory belongs to the line from now on. */
   write(bytes: Uint8Array<ArrayBuffer>): void {
     if (this.#closed || bytes.length === 0) return;
     this.#queue.push(bytes);
@@ -116,19 +116,19 @@ export class Line {
     }
   }
 
-  /** Lets the engine send so many bytes more. */
+  /** Acknowledges `n` bytes, so that the engine may send as many more. */
   take(n: number): void {
     if (!this.#closed) this.#post(n);
   }
 
-  /** Half-closes behind what was written. */
+  /** Half-closes after what was written. */
   end(): void {
     if (this.#closed) return;
     this.#endPending = true;
     this.#fill();
   }
 
-  /** Ends at once; what is under way is lost. Its user hears nothing more. */
+  /** Resets the line. Bytes in flight are lost, and the user gets no further calls. */
   reset(): void {
     if (this.#closed) return;
     this.#over = true;

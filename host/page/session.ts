@@ -1,7 +1,7 @@
-// The connection of one WebSocket: the opening handshake, frames, the closing handshake (RFC 6455 4, 5, 7), and
-// what they mean to its owner.
+// The connection of one WebSocket: the opening handshake, frames, the closing handshake (RFC 6455 4, 5, 7), reported to
+// its owner as events.
 //
-// Invariant: `closed` is told once and last; nothing is written behind a Close.
+// Invariant: `closed` is called once and last. Nothing is written after a Close frame.
 
 import { type AnswerHead, AnswerReader, type AnswerUser, fieldOf } from "../codec/response";
 import {
@@ -16,9 +16,9 @@ import {
 import type { Line, LineEnd, LineUser } from "./line";
 import { sha1 } from "../codec/sha1";
 
-/** What connects. */
+/** Opens connections to the server. */
 export interface Dialler {
-  /** Relative URLs are meant from here; it is the Origin that the clients send. */
+  /** The base of relative URLs, and the Origin that clients send. */
   readonly origin: string;
   connect(user: LineUser): Line;
 }
@@ -27,24 +27,26 @@ export interface Dialler {
 export interface Ending {
   readonly code: number;
   readonly reason: string;
-  /** Both sides have closed in order. */
+  /** True when both sides have closed in order. */
   readonly wasClean: boolean;
-  /** It did not come about, or the server broke the protocol. */
+  /** True when the connection was never open or the server broke the protocol. */
   readonly failed: boolean;
 }
 
 interface SessionUser {
   opened(protocol: string): void;
   message(data: string | Uint8Array<ArrayBuffer>): void;
-  /** The server has begun to close. */
+  /** Called when the server has sent a Close frame. */
   closing(): void;
   closed(ending: Ending): void;
-  /** The engine has taken in a message of so many bytes. */
+  /** Called when the engine has received a message. @param payload its length in bytes */
   left(payload: number): void;
 }
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/** ms for the server's Close after ours, for its end after both. */
+/**
+ * Timeouts in ms: for the server's Close frame after ours, and for its end after both. Then the connection is reset.
+ */
 const CLOSE_LIMIT = 10000;
 const END_LIMIT = 2000;
 /** The code of a connection that ended without a Close. */
@@ -68,7 +70,7 @@ function handshakeOf(url: URL, origin: string, key: string, protocols: readonly 
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
-/** Judges the answer to a handshake. @returns the subprotocol @throws Error when the connection has failed */
+/** Checks the response to a handshake. @returns the subprotocol @throws Error when the connection has failed */
 function judge({ status, fields }: AnswerHead, key: string, protocols: readonly string[]): string {
   if (status !== 101) throw new Error(`the answer is ${status}, not 101`);
   if (fieldOf(fields, "upgrade")?.toLowerCase() !== "websocket")
@@ -88,7 +90,7 @@ function judge({ status, fields }: AnswerHead, key: string, protocols: readonly 
   return protocol ?? "";
 }
 
-/** The connection of one WebSocket: bytes in, what they mean out. */
+/** The connection of one WebSocket. It turns bytes into events. */
 export class Session implements LineUser, AnswerUser, FrameUser {
   readonly #line: Line;
   readonly #key: string;
@@ -96,12 +98,12 @@ export class Session implements LineUser, AnswerUser, FrameUser {
   readonly #user: SessionUser;
   readonly #answer = new AnswerReader("GET", this);
   readonly #frames = new FrameReader(this);
-  /** What was written and the engine has not taken in: bytes, and bytes of messages in them. */
+  /** Pieces written that the engine has not received: their bytes, and the bytes of messages in them. */
   readonly #written: { bytes: number; readonly payload: number }[] = [];
   #isOpen = false;
   #isOver = false;
   #hasSentClose = false;
-  /** The server's Close. */
+  /** The server's Close frame. */
   #got: { readonly code: number; readonly reason: string } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -124,7 +126,7 @@ export class Session implements LineUser, AnswerUser, FrameUser {
     if (!this.#isOver && !this.#hasSentClose) this.#write(frameOf(opcode, payload), payload.length);
   }
 
-  /** Begins the closing handshake (RFC 6455 7.1.2), behind what was sent. */
+  /** Starts the closing handshake (RFC 6455 7.1.2), after what was sent. */
   close(code: number, reason: string): void {
     if (this.#isOver || this.#hasSentClose) return;
     this.#sendClose(code, reason);
@@ -144,7 +146,7 @@ export class Session implements LineUser, AnswerUser, FrameUser {
     }, ms);
   }
 
-  /** Gives the connection up. */
+  /** Fails the connection. */
   fail(): void {
     if (this.#isOver) return;
     this.#line.reset();
@@ -172,7 +174,7 @@ export class Session implements LineUser, AnswerUser, FrameUser {
   }
 
   read(bytes: Uint8Array<ArrayBuffer>): void {
-    // A page's WebSocket cannot be read slowly.
+    // A page's WebSocket has no backpressure on reading, so all bytes are taken at once.
     this.#line.take(bytes.length);
     if (this.#isOver) return;
     try {
@@ -180,7 +182,7 @@ export class Session implements LineUser, AnswerUser, FrameUser {
       if (!this.#isOver && at < bytes.length) this.#frames.push(bytes.subarray(at));
     } catch (error) {
       if (this.#isOver) return;
-      // Says why, where there are frames to say it with.
+      // If the connection is open, a Close frame tells the server why.
       if (this.#isOpen && !this.#hasSentClose)
         this.#sendClose(error instanceof FrameError ? error.code : 1002, "");
       this.#line.end();
@@ -206,7 +208,7 @@ export class Session implements LineUser, AnswerUser, FrameUser {
     throw new Error("the answer to the handshake has a body");
   }
 
-  /** The answer is at its end: frames follow. */
+  /** Called at the end of the response. Frames follow. */
   end(): void {}
 
   message(data: string | Uint8Array<ArrayBuffer>): void {

@@ -1,5 +1,5 @@
-// Tasks of a page's event loop, without the 4 ms of its timers: events are told one a task, as a browser does,
-// so that what waits for one in a promise is there for the next.
+// Tasks of a page's event loop, without the 4 ms minimum of its timers. Each event is dispatched in a task of its own,
+// as browsers do, so that promise callbacks of one event have run before the next.
 
 let port: MessagePort | undefined;
 const queue: (() => void)[] = [];

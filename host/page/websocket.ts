@@ -1,8 +1,8 @@
-// `WebSocket` as a page knows it (WHATWG WebSockets), whose connections go to the engine within the page: a real
-// opening handshake, real frames.
+// `WebSocket` as pages know it (WHATWG WebSockets), with connections to the engine within the page: a real opening
+// handshake, real frames.
 //
-// Invariant: state changes with the event that tells of it, each in a task of its own. An `open` may come once,
-// `close` comes once and last.
+// Invariant: the state changes together with the event that reports it, each in a task of its own. `open` comes at most
+// once, `close` comes once and last.
 
 import { BINARY, NO_CODE, TEXT } from "../codec/frames";
 import { Handlers } from "../shared/request/listeners";
@@ -10,7 +10,7 @@ import { type Dialler, type Ending, Session } from "./session";
 import { queueTask } from "./tasks";
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** Bytes of a reason. */
+/** Bytes of a reason at most. A longer one is a SyntaxError, because a Close frame has room for 125 bytes. */
 const REASON_BYTES = 123;
 
 /** States (9.3.1 of the living standard). */
@@ -21,12 +21,12 @@ const CLOSED = 3;
 
 type Sent = string | ArrayBufferLike | Blob | ArrayBufferView;
 
-/** @throws TypeError when there is no argument, as WebIDL has it */
+/** Refuses a call without arguments, as WebIDL does. @throws TypeError */
 function checkCount(what: string, args: readonly unknown[]): void {
   if (args.length === 0) throw new TypeError(`${what}: 1 argument is required, there is none`);
 }
 
-/** @throws DOMException SyntaxError */
+/** Parses the URL of a WebSocket. @throws DOMException SyntaxError */
 function readUrl(url: unknown, base: string): URL {
   const text = String(url);
   let parsed: URL;
@@ -44,7 +44,7 @@ function readUrl(url: unknown, base: string): URL {
   return parsed;
 }
 
-/** @throws DOMException SyntaxError for what is not a token, or there twice */
+/** Checks the subprotocols. @throws DOMException SyntaxError for one that is not a token or is listed twice */
 function readProtocols(protocols: unknown): string[] {
   const isList =
     typeof protocols === "object" && protocols !== null && Symbol.iterator in protocols;
@@ -58,7 +58,7 @@ function readProtocols(protocols: unknown): string[] {
   return names;
 }
 
-/** A number as WebIDL's `[Clamp] unsigned short` takes it. */
+/** Converts a value like WebIDL's `[Clamp] unsigned short`. */
 function clamped(value: unknown): number {
   const number = Math.min(Math.max(Number(value), 0), 65535) || 0;
   const down = Math.floor(number);
@@ -86,7 +86,7 @@ class Socket extends EventTarget implements WebSocket {
   #protocol = "";
   #bufferedAmount = 0;
   #binaryType: BinaryType = "blob";
-  /** Messages that are still being read out of a Blob, and what goes behind them. */
+  /** Pending reads of Blobs to send, and the messages queued after them. */
   #reading: Promise<void> | undefined;
 
   constructor(dialler: Dialler, url: unknown, protocols: unknown) {
@@ -94,7 +94,7 @@ class Socket extends EventTarget implements WebSocket {
     const target = readUrl(url, dialler.origin);
     const names = readProtocols(protocols);
     this.#url = target.href;
-    // The origin of messages is that of the server.
+    // The `origin` of message events is the server's.
     this.#origin = target.origin;
     this.#session = new Session(dialler, target, names, {
       opened: (protocol) => queueTask(() => this.#opened(protocol)),
@@ -199,7 +199,7 @@ class Socket extends EventTarget implements WebSocket {
     this.#wait(reading);
   }
 
-  /** Does something behind the messages that are still being read. */
+  /** Runs a function after the messages that are still being read. */
   #behind(fn: () => void): void {
     if (this.#reading) this.#wait(this.#reading.then(fn));
     else fn();
@@ -257,17 +257,17 @@ for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED }
 }
 Object.defineProperty(Socket.prototype, Symbol.toStringTag, { value: "WebSocket" });
 
-/** A reason needs a code (RFC 6455 5.5.1). */
+/** Returns the code for a Close frame. A reason needs a code (RFC 6455 5.5.1), so the default for it is 1000. */
 function reasonCode(code: number, reason: string): number {
   return code === NO_CODE && reason !== "" ? 1000 : code;
 }
 
-/** A copy of what a view shows. */
+/** Returns a copy of a view's bytes. */
 function bytesOf(view: ArrayBufferView): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
 }
 
-/** The class of the WebSockets that go to one server. */
+/** Returns a WebSocket class whose connections go to one server. */
 export function webSocketOf(dialler: Dialler): typeof WebSocket {
   class Own extends Socket {
     /** @throws DOMException SyntaxError for a URL or a subprotocol that is not valid */
@@ -276,7 +276,7 @@ export function webSocketOf(dialler: Dialler): typeof WebSocket {
       super(dialler, args[0], args[1] === undefined ? [] : args[1]);
     }
   }
-  // As the standard's: one argument has to be.
+  // The standard's constructor has one required argument.
   Object.defineProperties(Own, { name: { value: "WebSocket" }, length: { value: 1 } });
   return Own;
 }
