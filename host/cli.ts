@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // The command line: `ringcast [handler.js]`, `ringcast plan`, `ringcast load`, `ringcast stats`.
 //
-// Invariant: a mistake of whoever typed the command is one line on stderr and exit code 2; what does not work is one
-// line and exit code 1. A stack is printed for a mistake of ours alone.
+// Invariant: a mistake in the command is one line on stderr and exit code 2. A failure is one line and exit code 1.
+// Only a bug of Ringcast's own prints a stack.
 
 import { readFileSync } from "node:fs";
 import { type Flag, type Given, flagsText, parseFlags } from "./cli/flags";
@@ -20,7 +20,7 @@ interface Command {
   run(given: Given, words: readonly string[]): unknown;
 }
 
-/** @throws UsageError when there is more or less than one word */
+/** Returns the only word, a URL. @throws UsageError for no word or several */
 function theUrl(words: readonly string[]): string {
   const [url, more] = words;
   if (url === undefined) throw new UsageError("it needs the URL of a server");
@@ -89,7 +89,7 @@ async function run(args: readonly string[]): Promise<void> {
   const [first = ""] = args;
   const named = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
   const command = named ?? SERVE;
-  // Who reads the output may have had enough of it, its disk may be full: that ends no server.
+  // The reader of the output may close it, and its disk may be full. Neither ends a server.
   process.stdout.on("error", () => {
     if (command !== SERVE) process.exit(0);
   });

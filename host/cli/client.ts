@@ -1,21 +1,21 @@
-// One WebSocket of `ringcast load`: it opens, hops from frame head to frame head in a buffer that all clients share,
-// and counts. RFC 6455, without extensions.
+// One WebSocket of `ringcast load`. It opens, skips from frame header to frame header in a buffer that all clients
+// share, and counts. RFC 6455, without extensions.
 //
-// Invariant: a message costs no object. Between two reads a client keeps at most a head that is cut (14 bytes), a
-// control frame's payload (125), or the end of an answer that is not whole (HEAD_BYTES), whatever the server sends.
+// Invariant: a message allocates no object. Between two reads a client keeps at most a partial header (14 bytes), a
+// control frame's payload (125), or a partial response (HEAD_BYTES), whatever the server sends.
 
 import { createHash, randomBytes } from "node:crypto";
 import { type Socket, connect } from "node:net";
 import { connect as connectTls } from "node:tls";
 
-/** Bytes of a read. */
+/** Bytes of one read at most. */
 const READ_BYTES = 262144;
 const HEAD_BYTES = 16384;
-/** Bytes of pongs that wait for a server that does not read; pings beyond them are not answered (RFC 6455 5.5.3). */
+/** Bytes of pongs pending for a server that does not read. Beyond it pings are not answered (RFC 6455 5.5.3). */
 const PONGS_BYTES = 65536;
-/** ms for a Close to be answered. */
+/** Time in ms after a Close frame was answered until the connection is destroyed. */
 const CLOSE_MILLIS = 1000;
-/** ms from one sign of life to the next of a client that does not read. */
+/** Interval in ms at which a client that does not read sends a pong, to notice when the connection ends. */
 const ALIVE_MILLIS = 1000;
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 1.3
 const KEY = randomBytes(16).toString("base64");
@@ -23,32 +23,32 @@ const ACCEPT = createHash("sha1")
   .update(KEY + GUID)
   .digest("base64");
 
-/** What all clients read into: whatever is in it is dealt with before the next read. */
+/** Read buffer of all clients. Its contents are processed before the next read. */
 const shared = Buffer.allocUnsafe(READ_BYTES);
 
-/** Where clients connect to. */
+/** The server that clients connect to. */
 export interface Target {
   readonly url: URL;
   readonly headers: readonly string[];
-  /** TLS without a look at the certificate. */
+  /** Whether TLS accepts any certificate. */
   readonly isInsecure: boolean;
   readonly openMillis: number;
 }
 
-/** What a client tells. */
+/** Receives the events of clients. */
 export interface Watcher {
   opened(client: Client): void;
-  /** It has ended. @param cause what a user reads: "close 1001", "reset", "HTTP 503" */
+  /** Called when a client has ended. @param cause for the user, such as "close 1001", "reset", "HTTP 503" */
   ended(client: Client, cause: string): void;
   read(bytes: number): void;
   /**
-   * A whole message.
-   * @param buffer has its payload in [start, start + length) when it came in one frame and one read; else undefined
+   * Called for each complete message.
+   * @param buffer holds the payload in [start, start + length) if it came in one frame and one read; else undefined
    */
   message(client: Client, length: number, buffer: Buffer | undefined, start: number): void;
 }
 
-/** A short frame of a client's, masked with zeros. */
+/** Encodes a short frame of a client, masked with zeros. */
 function frame(opcode: number, payload: Uint8Array): Buffer {
   const bytes = Buffer.alloc(6 + payload.length);
   bytes[0] = 0x80 | opcode;
@@ -77,23 +77,23 @@ export class Client {
   readonly #socket: Socket;
   readonly #isSlow: boolean;
   #state: "opening" | "open" | "ended" = "opening";
-  /** The beginning of an answer, of a frame's head or of a control frame. */
+  /** A partial response, header or control frame. */
   #held: Buffer | undefined;
-  /** Bytes of a data frame's payload that are to come; of its message so far. */
+  /** Bytes of a data frame's payload still to come, and bytes of its message so far. */
   #left = 0;
   #length = 0;
-  /** The frame whose payload comes is its message's last. */
+  /** True when the frame being read is the last of its message. */
   #isLast = true;
   #closeCode = 0;
   #timer: NodeJS.Timeout | undefined;
-  /** It is open, or has been. */
+  /** True when the client is or was open. */
   isOpened = false;
   messages = 0;
-  /** For `Latency`: how many messages it has got beyond others, and the last probe that it has seen. */
+  /** For `Latency`: how many more messages than others it has received, and the last probe that it has seen. */
   offset: number | undefined;
   probe = 0;
 
-  /** @param pace "slow": it stops reading once it is open */
+  /** @param pace "slow": the client stops reading once it is open */
   constructor(target: Target, watcher: Watcher, pace: "reading" | "slow") {
     this.#watcher = watcher;
     this.#isSlow = pace === "slow";
@@ -117,7 +117,7 @@ export class Client {
       ? connectTls({ ...to, rejectUnauthorized: !target.isInsecure, servername: host })
       : connect(to);
     socket.once(isTls ? "secureConnect" : "connect", () => socket.write(requestOf(target)));
-    // A runtime that does not know `onread` has it so.
+    // A runtime that ignores `onread` emits "data" instead.
     socket.on("data", (bytes: Buffer) => this.#read(bytes, bytes.length));
     socket.on("error", (error: NodeJS.ErrnoException) => {
       const isReset = error.code === "ECONNRESET" || error.code === "EPIPE";
@@ -160,7 +160,7 @@ export class Client {
       this.#readFrames(Buffer.from(all.subarray(at + 4)), all.length - at - 4);
   }
 
-  /** Reads no more. A socket that is not read does not see its end, but what is written to it fails then. */
+  /** Stops reading. A paused socket does not see its end, but a write to it fails then. */
   #stall(): void {
     this.#socket.pause();
     this.#timer = setInterval(() => {
@@ -187,7 +187,7 @@ export class Client {
       }
       const next = this.#readHead(buffer, at, end);
       if (next === at) {
-        // Its head, or its control frame, is cut.
+        // The header or the control frame is incomplete.
         this.#held = Buffer.from(buffer.subarray(at, end));
         return;
       }
@@ -196,14 +196,14 @@ export class Client {
     }
   }
 
-  /** @returns where to go on; `at` when more has to come, −1 when it has ended */
+  /** Reads a header. @returns the next offset; `at` when the header is incomplete, −1 when the connection has ended */
   #readHead(buffer: Buffer, at: number, end: number): number {
     if (end - at < 2) return at;
     const first = buffer[at] as number;
     const second = buffer[at + 1] as number;
     let length = second & 127;
     const isControl = (first & 8) !== 0;
-    // A server masks nothing; a control frame is whole and short (RFC 6455 5.1, 5.5).
+    // A server must not mask, and a control frame must be short and not fragmented (RFC 6455 5.1, 5.5).
     if (second & 0x80 || (isControl && (length > 125 || !(first & 0x80)))) {
       this.#end("protocol error");
       return -1;
@@ -239,7 +239,7 @@ export class Client {
     this.#watcher.message(this, this.#length, buffer, start);
   }
 
-  /** @returns false when it has ended */
+  /** Handles a control frame. @returns false when the connection has ended */
   #control(opcode: number, payload: Buffer): boolean {
     if (opcode === 9 && this.#socket.writableLength < PONGS_BYTES)
       this.#socket.write(frame(10, payload));
@@ -255,12 +255,12 @@ export class Client {
     this.#state = "ended";
     clearTimeout(this.#timer);
     this.#watcher.ended(this, cause);
-    // An answer to a Close is still to go out.
+    // The answer to a Close frame must still be sent.
     if (this.#closeCode === 0) this.#socket.destroy();
     else setTimeout(() => this.#socket.destroy(), CLOSE_MILLIS).unref();
   }
 
-  /** Says goodbye, and goes. */
+  /** Closes the connection. */
   leave(): void {
     if (this.#state === "open" && !this.#isSlow)
       this.#socket.write(frame(8, Buffer.from([3, 232])));

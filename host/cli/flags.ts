@@ -1,26 +1,26 @@
 // The flags of a command: described once, read from the command line, and printed by its help.
 //
-// Invariant: a flag that is not known, has no value or one too many is a UsageError that says which; whether a value is
-// allowed, the option's own check says.
+// Invariant: an unknown flag, or one without its value or with a superfluous one, is a UsageError that names it.
+// Whether a value is allowed is up to the option's own check.
 
 import { nearest } from "../options/known";
 import { UsageError } from "./values";
 
 export interface Flag {
-  /** Without dashes, in kebab-case. */
+  /** The name without dashes, in kebab-case. */
   readonly name: string;
-  /** What stands for its value in the help; undefined: it takes none, and `--no-name` is its opposite. */
+  /** Placeholder of the value in the help. undefined: the flag takes no value, and `--no-name` is its opposite. */
   readonly value?: string;
   readonly text: string;
-  /** One letter. */
+  /** One letter that is short for the flag. */
   readonly short?: string;
-  /** It may be given several times. */
+  /** Whether the flag can be given several times. */
   readonly isList?: boolean;
   /** The default and the range, for the help. */
   readonly range?: string;
 }
 
-/** What was given for each flag, by its name: the texts of its values, or whether it is on. */
+/** The values given for each flag, by name: their texts, or whether the flag is on. */
 export type Given = ReadonlyMap<string, readonly string[] | boolean>;
 
 interface Parsed {
@@ -37,7 +37,7 @@ function unknown(text: string, flags: readonly Flag[]): UsageError {
   return new UsageError(`${text}: there is no such option${hint}`);
 }
 
-/** A flag as it was written, and whether it was written as its opposite. */
+/** Finds a flag as it was written. @returns the flag, and false for `isOn` when it was written as its opposite */
 function find(text: string, flags: readonly Flag[]): { flag: Flag; isOn: boolean } {
   for (const flag of flags) {
     if (text === `--${flag.name}` || text === `-${flag.short}`) return { flag, isOn: true };
@@ -46,7 +46,7 @@ function find(text: string, flags: readonly Flag[]): { flag: Flag; isOn: boolean
   throw unknown(text, flags);
 }
 
-/** @throws UsageError naming what is wrong */
+/** Parses a command line. @throws UsageError naming what is wrong */
 export function parseFlags(args: readonly string[], flags: readonly Flag[]): Parsed {
   const given = new Map<string, string[] | boolean>();
   const words: string[] = [];
@@ -69,7 +69,7 @@ export function parseFlags(args: readonly string[], flags: readonly Flag[]): Par
       continue;
     }
     const value = equals < 0 ? args[++at] : arg.slice(equals + 1);
-    // A value that looks like a flag is a value that is missing.
+    // A value that looks like a flag means that the value was forgotten.
     if (value === undefined || (equals < 0 && /^--?[a-z]/.test(value)))
       throw new UsageError(`${text}: needs a value, ${flag.value}`);
     const before = given.get(flag.name);
@@ -79,13 +79,13 @@ export function parseFlags(args: readonly string[], flags: readonly Flag[]): Par
   return { given, words };
 }
 
-/** The value of a flag that is given once; undefined when it is not. */
+/** Returns the value of a flag that can be given once; undefined when it is not given. */
 export function textOf(given: Given, name: string): string | undefined {
   const value = given.get(name);
   return Array.isArray(value) ? value[0] : undefined;
 }
 
-/** A number that a flag gives. @throws UsageError naming it, the value and the range */
+/** Returns the number that a flag gives. @throws UsageError naming the flag, the value and the range */
 export function numberOf(
   given: Given,
   name: string,
@@ -102,7 +102,7 @@ export function numberOf(
 }
 
 interface NumberRange {
-  /** From its text; NaN for what is none. */
+  /** Parses the text; NaN when it is not valid. */
   readonly read?: (text: string) => number;
   readonly min?: number;
   readonly max?: number;
@@ -110,7 +110,7 @@ interface NumberRange {
   readonly whole?: boolean;
 }
 
-/** Lines of at most so many columns. */
+/** Wraps text to lines of at most `columns` characters. */
 function wrapped(text: string, columns: number): string[] {
   const lines: string[] = [];
   let line = "";
@@ -126,7 +126,7 @@ function wrapped(text: string, columns: number): string[] {
 
 const INDENT = 8;
 
-/** What the help says of flags. @param bold makes it bold where that can be seen */
+/** Returns the help for flags. @param bold highlights a text, if the output can show that */
 export function flagsText(
   flags: readonly Flag[],
   bold: (text: string) => string,

@@ -1,27 +1,28 @@
-// What `ringcast load` measures of messages: how long they were on the way, how far apart clients got the same one, and
-// whether somebody missed some.
+// Measures the messages of `ringcast load`: their latency, the spread between clients that receive the same message,
+// and whether a client missed some.
 //
-// A message that carries its time says how long it was on the way. Without that, the first message behind a silence
-// is a probe: how much later than the first client each other one gets it is the spread. Who got fewer messages from
-// one probe to another than others did missed some. A stream that never rests has no probes.
+// A message that contains its time gives a latency. Otherwise the first message after a silence is a probe: the spread
+// is how much later than the first client each other client receives it. A client that received fewer messages between
+// two probes than others has missed some. A stream without pauses has no probes.
 //
-// Invariant: bounded, whatever arrives: one probe at a time, one message in so many is looked into.
+// Invariant: memory and work are bounded, whatever arrives: one probe at a time, and only a sample of messages is
+// parsed.
 
 import type { Client } from "./client";
 
-/** Messages a second whose text is looked at. */
+/** Messages per second whose text is parsed. In a faster stream only every n-th one is. */
 const LOOKS = 2000;
-/** ms at least from one probe to the next; a client that has not got it by then counts with the next. */
+/** Minimum interval in ms between two probes. A client that has not received the probe by then counts with the next. */
 const PROBE_MILLIS = 200;
-/** ms without a read that are a silence: more than what one flush takes between two clients. */
+/** Time in ms without a read that counts as a silence. It is longer than one flush takes between two clients. */
 const QUIET_MILLIS = 5;
-/** Bytes of a message that are looked at for its time. */
+/** Bytes of a message that are searched for its time. */
 const LOOK_BYTES = 4096;
-/** ms between a message's time and now beyond which it is no time of sending. */
+/** Difference in ms between a message's time and now up to which it counts as the time of sending. */
 const PLAUSIBLE = 3600000;
 const TIME = /"(?:time|t)"\s*:\s*(\d{12,14}(?:\.\d+)?)\s*[,}]/;
 
-/** A histogram of times: each class is 9 % wider than the one before. */
+/** A histogram of times. Each class is 9 % wider than the one before. */
 export class Times {
   readonly #counts = new Uint32Array(320);
   count = 0;
@@ -34,7 +35,7 @@ export class Times {
     this.count++;
   }
 
-  /** ms that a part of all does not exceed, to 9 %; NaN when there are none. */
+  /** Returns the time in ms that a share of all does not exceed, to 9 %; NaN when there are none. */
   percentile(part: number): number {
     let left = this.count * part;
     for (let at = 0; at < this.#counts.length; at++) {
@@ -45,30 +46,30 @@ export class Times {
   }
 }
 
-/** The beginning of a message, byte by byte. */
+/** Returns the beginning of a message, one character per byte. */
 function textOf(length: number, buffer: Buffer, start: number): string {
   return buffer.toString("latin1", start, start + Math.min(length, LOOK_BYTES));
 }
 
-/** The time that a message says it was sent at; NaN when it says none. */
+/** Returns the time at which a message says that it was sent; NaN when it says none. */
 export function sentAt(text: string, now: number): number {
   const time = Number(TIME.exec(text)?.[1]);
   return Math.abs(now - time) < PLAUSIBLE ? time : Number.NaN;
 }
 
-/** A client that has got the probe. */
+/** A client that has received the probe. */
 interface Found {
   readonly client: Client;
-  /** Messages that it had got then, that one included. */
+  /** Number of messages that it had received, the probe included. */
   readonly messages: number;
-  /** ms behind the first. */
+  /** Delay in ms after the first client. */
   readonly late: number;
 }
 
 export class Latency {
   readonly sent = new Times();
   readonly spread = new Times();
-  /** Messages that clients missed, as far as probes tell. */
+  /** Messages that clients missed, as far as probes show. */
   missed = 0;
   #seen = 0;
   #nextLook = 0;
@@ -76,7 +77,7 @@ export class Latency {
   #looked = 0;
   #secondEnds = 0;
   #readAt = 0;
-  /** Nothing came for a while: the next message is the first of its kind. */
+  /** True after a silence: the next message is the first of its kind. */
   #isFresh = false;
   #probe = 0;
   #probeLength = -1;
@@ -84,7 +85,7 @@ export class Latency {
   #probeAt = 0;
   #found: Found[] = [];
 
-  /** A client reads: before its messages. */
+  /** Notes that a client reads. Called before its messages. */
   read(): void {
     const now = performance.now();
     if (now - this.#readAt > QUIET_MILLIS) this.#isFresh = true;
@@ -106,7 +107,7 @@ export class Latency {
     this.#looked++;
     const now = performance.timeOrigin + this.#readAt;
     if (now >= this.#secondEnds) {
-      // As many as would have been enough in the second before.
+      // The stride that would have been enough in the second before.
       this.#stride = Math.max(1, Math.round((this.#stride * this.#looked) / LOOKS));
       this.#looked = 0;
       this.#secondEnds = now + 1000;
@@ -131,7 +132,7 @@ export class Latency {
     if (isAgain && client !== this.#found[0]?.client) return;
     if (textOf(length, buffer, start) !== this.#probeText) return;
     if (isAgain) {
-      // The same text comes more than once: it does not tell which message it is.
+      // The same text came more than once, so it does not identify a message.
       this.#probeLength = -1;
       this.#found = [];
       return;
@@ -141,7 +142,7 @@ export class Latency {
     this.#found.push({ client, messages: client.messages, late });
   }
 
-  /** What the last probe has found counts, once it is known to have come but once. */
+  /** Adds the results of the last probe, once it is known that its text came only once. */
   settle(): void {
     const found = this.#found;
     this.#found = [];

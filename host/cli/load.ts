@@ -1,6 +1,6 @@
-// `ringcast load URL`: many WebSockets to one server, what they get, and how soon.
+// `ringcast load URL`: opens many WebSockets to one server, and measures what they receive and how soon.
 //
-// Invariant: at most AT_ONCE clients are opening at a time; memory is bounded by the number of clients, whatever
+// Invariant: at most AT_ONCE clients are opening at a time. Memory is bounded by the number of clients, whatever
 // arrives.
 
 import { descriptorLimit } from "../limits";
@@ -11,12 +11,12 @@ import { Latency, type Times } from "./latency";
 import { Progress, bold, onSignal, say } from "./terminal";
 import { Failure, UsageError, bytesText, countText, parseTime, secondsText } from "./values";
 
-/** Clients that are opening: no server's backlog is at stake. */
+/** Clients that are opening at a time at most, so that the server's backlog does not overflow. Others wait. */
 const AT_ONCE = 100;
 const TICK_MILLIS = 100;
-/** Different causes that are counted; more are counted together. */
+/** Causes that are counted separately. Further ones are counted as "others". */
 const CAUSES = 30;
-/** Descriptors for what is no client. */
+/** Descriptors reserved for anything but clients. */
 const OTHER_DESCRIPTORS = 32;
 
 export const LOAD_FLAGS: readonly Flag[] = [
@@ -46,7 +46,7 @@ export const LOAD_FLAGS: readonly Flag[] = [
   { name: "json", text: "Print the summary as JSON." },
 ];
 
-/** @throws UsageError */
+/** Returns the target of the clients. @throws UsageError */
 function targetOf(text: string, given: Given): Target {
   const path = textOf(given, "path");
   let url: URL;
@@ -74,13 +74,13 @@ function secondsOf(given: Given, name: string, standard: number): number {
   return numberOf(given, name, { read, min: 0.1, max: 86400, standard, whole: false });
 }
 
-/** What a run is to be. */
+/** The parameters of a run. */
 interface Plan {
   readonly target: Target;
   readonly clients: number;
   readonly slow: number;
   readonly seconds: number;
-  /** Clients a second; 0: no limit. */
+  /** Clients opened per second; 0: no limit. */
   readonly rate: number;
 }
 
@@ -96,7 +96,7 @@ function planOf(url: string, given: Given): Plan {
   };
 }
 
-/** Causes and how many each has had. */
+/** Counts by cause. */
 class Causes {
   readonly counts = new Map<string, number>();
 
@@ -107,7 +107,7 @@ class Causes {
   }
 }
 
-/** Figures of a run, as `--json` prints them; times in ms. */
+/** The results of a run, as `--json` prints them. Times are in ms. */
 interface Summary {
   readonly clients: number;
   readonly connected: number;
@@ -117,7 +117,7 @@ interface Summary {
   readonly bytes: number;
   readonly messagesPerSecond: number;
   readonly bytesPerSecond: number;
-  /** What the times are: since a message's own time, behind the first client that got it, or none could be taken. */
+  /** Kind of the times: since the time in a message, after the first client that received it, or none measured. */
   readonly latency: {
     readonly kind: "sent" | "spread" | "none";
     readonly p50?: number;
@@ -143,7 +143,7 @@ class Run implements Watcher {
   #open = 0;
   #messages = 0;
   #bytes = 0;
-  /** Messages, bytes and when, as the count began. */
+  /** Messages, bytes and time when counting began. */
   #base: { messages: number; bytes: number; at: number } | undefined;
   #isOver = false;
 
@@ -179,11 +179,11 @@ class Run implements Watcher {
     this.#latency.message(client, length, buffer, start);
   }
 
-  /** Opens as many clients as may be opened now. @param due how many may have been started by now */
+  /** Opens as many clients as are allowed now. @param due number of clients that may have been started by now */
   #openSome(due: number): void {
     const { clients, slow, target } = this.#plan;
     while (this.#started < Math.min(clients, due) && this.#opening < AT_ONCE) {
-      // Slow ones among the others, evenly.
+      // Slow clients are spread evenly among the others.
       const next = this.#started + 1;
       const isSlow =
         Math.floor((next * slow) / clients) > Math.floor((this.#started * slow) / clients);
@@ -205,7 +205,7 @@ class Run implements Watcher {
     return `${this.#open} of ${this.#plan.clients} clients${fell} · ${rates}`;
   }
 
-  /** Opens the clients, counts, and ends them. */
+  /** Opens the clients, counts, and closes them. */
   async run(): Promise<Summary> {
     const { rate, seconds } = this.#plan;
     const progress = new Progress();
@@ -232,7 +232,7 @@ class Run implements Watcher {
         if (isDone) stop();
       };
       const timer = setInterval(tick, TICK_MILLIS);
-      // The next is opened when one has been, not when the timer comes round.
+      // Opens the next clients as soon as others are open, not only at the next tick.
       const eager = setInterval(() => {
         if (rate === 0 && this.#isOpening) this.#openSome(this.#plan.clients);
       }, 2);
@@ -322,7 +322,7 @@ function print(summary: Summary): void {
   for (const [name, text] of rows) say(`${bold(name.padEnd(width))}  ${text}`);
 }
 
-/** @throws UsageError; Failure when no client could connect */
+/** Runs the load. @throws UsageError; Failure when no client could connect */
 export async function runLoad(url: string, given: Given): Promise<void> {
   const plan = planOf(url, given);
   const summary = await new Run(plan).run();

@@ -1,7 +1,7 @@
-// The options of `serve` as flags: those of the tables, named as node's own flags are, and those beside them.
+// The options of `serve` as flags: those of the tables, named in kebab-case like node's own, and those beside them.
 //
-// Invariant: every option that a line can say has a flag (a logger, a signal, callbacks and TLS by host name are for
-// programs); the option's own check judges its value, and its message names the flag.
+// Invariant: each option that text can express has a flag (a logger, a signal, callbacks and TLS by host name are for
+// programs). The option's own check validates the value, and its message names the flag.
 
 import { readFileSync } from "node:fs";
 import type { Options, PoolOptions } from "../options/types";
@@ -12,12 +12,12 @@ import { Failure, UsageError, parseValue, rangeText, valueText } from "./values"
 
 type Row = OptionRow<string>;
 
-/** "maxWebSockets" as a flag: "max-web-sockets". */
+/** Converts an option's name to its flag's: "maxWebSockets" to "max-web-sockets". */
 export function kebab(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** What stands for a value, by its unit. */
+/** Placeholders of values in the help, by unit. */
 const VALUES: Readonly<Record<Exclude<OptionRow["unit"], "flag">, string>> = {
   bytes: "SIZE",
   MiB: "MIB",
@@ -72,7 +72,7 @@ const OTHERS: readonly Flag[] = [
   },
 ];
 
-/** All that a server takes. */
+/** All flags of a server. */
 export const SERVER_FLAGS: readonly Flag[] = [
   ...OPTIONS.filter(({ name }) => name === "port").map((row) => flagOf(row)),
   ...OTHERS,
@@ -81,7 +81,7 @@ export const SERVER_FLAGS: readonly Flag[] = [
   ...POOL_OPTIONS.map((row) => flagOf(row, "pool-")),
 ];
 
-/** What a flag gives an option of a table; undefined when it is not there. @throws UsageError */
+/** Returns the value of a table's option from its flag; undefined when the flag is not given. @throws UsageError */
 function readFlag(row: Row, given: Given, name: string): number | boolean | string | undefined {
   const value = given.get(name);
   if (value === undefined || typeof value === "boolean") return value;
@@ -104,7 +104,7 @@ function tableOf<Name extends string>(
   return values;
 }
 
-/** A file that a flag names. @throws Failure */
+/** Reads the file that a flag names. @throws Failure */
 function fileOf(given: Given, name: string): string | undefined {
   const file = textOf(given, name);
   if (file === undefined) return undefined;
@@ -134,17 +134,17 @@ function metricsOf(given: Given): Options["metrics"] {
   return addresses ? { path, addresses } : { path };
 }
 
-/** Flags whose option is true for all, where the flag says "*". */
+/** Flags with which "*" sets the option to true, which means all. */
 const ALL: ReadonlySet<string> = new Set(["proxy-protocol", "metrics-addresses"]);
 
-/** A list of words; true for "*" where that means all. */
+/** Returns a list of words; true for "*" when that means all. */
 function listOf(given: Given, name: string): readonly string[] | true | undefined {
   const list = given.get(name);
   if (!Array.isArray(list)) return undefined;
   return list.includes("*") && ALL.has(name) ? true : list;
 }
 
-/** The option's name in a message becomes its flag's. */
+/** Replaces the option's name in an error message by the flag's. */
 function named(message: string): string {
   return message.replace(
     /^(?:(pool|metrics)\.)?([a-zA-Z]+):/,
@@ -156,7 +156,7 @@ function named(message: string): string {
 }
 
 /**
- * The options that flags give, checked.
+ * Checks the options that flags give, and returns them.
  * @param handler URL of the module, if there is one
  * @throws UsageError naming the flag, the value and the range; Failure for a file that cannot be read
  */

@@ -1,4 +1,4 @@
-// `ringcast plan`: what a server with these options takes, before anything starts.
+// `ringcast plan`: prints what a server with these options takes, before anything starts.
 
 import { descriptorLimit, fitDescriptors } from "../limits";
 import type { Options } from "../options/types";
@@ -25,7 +25,7 @@ export const PLAN_FLAGS: readonly Flag[] = [
   ...SERVER_FLAGS,
 ];
 
-/** The options as they fit this process. @throws UsageError */
+/** Returns the options, fitted to the limits of this process. @throws UsageError */
 function fitted(options: Options, limit: number): Options {
   try {
     return fitDescriptors(options, settle(options).values, limit);
@@ -34,7 +34,7 @@ function fitted(options: Options, limit: number): Options {
   }
 }
 
-/** Bytes of a frame's head. */
+/** Returns the bytes of a frame's header. */
 function headBytes(length: number): number {
   return length < 126 ? 2 : length < 65536 ? 4 : 10;
 }

@@ -1,4 +1,4 @@
-// `ringcast [handler.js]`: serves a handler module, or without one the live page.
+// `ringcast [handler.js]`: serves a handler module, or the live page when there is none.
 
 import { statSync } from "node:fs";
 import path from "node:path";
@@ -29,14 +29,14 @@ export const SERVE_FLAGS: readonly Flag[] = [
   ...SERVER_FLAGS,
 ];
 
-/** What runs. */
+/** A running server. */
 interface Running {
   readonly server: Server;
   readonly url: string;
   stop(): Promise<void>;
 }
 
-/** The handler's file. @throws UsageError for a command that was mistyped; Failure */
+/** Returns the handler's file. @throws UsageError for a misspelled command; Failure when there is no such file */
 function handlerFile(word: string, commands: readonly string[]): string {
   const file = path.resolve(word);
   if (statSync(file, { throwIfNoEntry: false })?.isFile()) return file;
@@ -46,7 +46,7 @@ function handlerFile(word: string, commands: readonly string[]): string {
   throw new Failure(`${word}: there is no such file`);
 }
 
-/** The host part of a URL that works on this machine. */
+/** Returns the host of a URL that works on this machine. */
 function urlHost(hostname: string): string {
   if (["0.0.0.0", "127.0.0.1", "::", "::1"].includes(hostname)) return "localhost";
   return hostname.includes(":") ? `[${hostname}]` : hostname;
@@ -57,7 +57,7 @@ function urlOf({ address }: Server, tls: boolean): string {
   return `${tls ? "https" : "http"}://${urlHost(address.hostname)}:${address.port}`;
 }
 
-/** Why it does not start, in words for who typed the command. */
+/** Returns why the server does not start, in terms of the command line. */
 function explain(error: Error & { code?: string }, options: Options): string {
   const { port = 8080, hostname = "127.0.0.1" } = options;
   const where = options.path ?? `port ${port}`;
@@ -74,14 +74,14 @@ function explain(error: Error & { code?: string }, options: Options): string {
   }
 }
 
-/** The first line of a stack that is in the handler's folder. */
+/** Returns the first line of a stack that is in the handler's folder. */
 function placeOf(error: Error, file: string): string {
   const own = pathToFileURL(path.dirname(file)).href;
   const line = error.stack?.split("\n").find((one) => one.includes(own) && /^\s+at /.test(one));
   return line ? `\n${line.replace(/\?watch=\d+/, "")}` : "";
 }
 
-/** What a handler's module threw, without the URL by which it was imported. */
+/** Returns the error of a handler's module without the URL under which it was imported. */
 function loadError(error: Error, file: string): string {
   const name = path.relative("", file) || file;
   const message = error.message.replace(/^handler: (?:data|file):\S*?: /, "");
@@ -97,7 +97,7 @@ async function serveHandler(file: string, options: Options): Promise<Running> {
   return { server, url: urlOf(server, isTls), stop: () => server.close() };
 }
 
-/** Swaps the handler when its modules change, one reload after the other. */
+/** Replaces the handler when its modules change, one reload after the other. */
 function reloading(server: Server, file: string): () => void {
   let version = 0;
   let last = Promise.resolve();
@@ -121,7 +121,7 @@ async function serveDemo(options: Options): Promise<Running> {
   });
 }
 
-/** How it ends. @throws UsageError */
+/** Returns the options of the shutdown. @throws UsageError */
 function endOf(given: Given): { timeout: number; drainMs: number } {
   const times = { timeout: 10000, drainMs: 0 };
   for (const [flag, name] of [
@@ -139,13 +139,13 @@ function endOf(given: Given): { timeout: number; drainMs: number } {
   return times;
 }
 
-/** The port of the environment, as platforms give it, where no flag says otherwise. */
+/** Adds the port from the environment variable PORT, which hosting platforms set, unless a flag gives one. */
 function withPort(given: Given): Given {
   const { PORT } = process.env;
   return PORT && !given.has("port") ? new Map([...given, ["port", [PORT]]]) : given;
 }
 
-/** @param commands what a word could have meant that is no file */
+/** Runs the server. @param commands names to suggest for a word that is not a file */
 export async function runServe(
   given: Given,
   words: readonly string[],

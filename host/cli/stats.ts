@@ -1,4 +1,4 @@
-// `ringcast stats URL`: the metrics of a running server, as OpenMetrics or as JSON, in words.
+// `ringcast stats URL`: shows the metrics of a running server, from OpenMetrics or JSON.
 
 import { type Flag, type Given, numberOf } from "./flags";
 import { bold, onSignal, say, table } from "./terminal";
@@ -9,38 +9,38 @@ export const STATS_FLAGS: readonly Flag[] = [
   { name: "interval", value: "TIME", text: "How often, with --watch.", range: "Default 1 s." },
 ];
 
-/** ms for an answer. */
+/** Timeout of a response in ms. */
 const TIMEOUT = 5000;
-/** Bytes of an answer, decoded: what is longer is refused. A server of 1,000 topics and more has some 100 KiB. */
+/** Bytes of a response, decoded. A longer one is an error. A server with 1,000 topics and more sends about 100 KiB. */
 const BYTES_LIMIT = 4194304;
-/** Figures that are shown; how many more there are is said. */
+/** Figures shown at most; the number of further ones is printed instead of them. */
 const ROWS_LIMIT = 1000;
-/** Characters of a name that are shown. */
+/** Characters of a name that are shown. The rest is cut. */
 const NAME_LIMIT = 200;
-/** Depth of objects in JSON that is looked into. */
+/** Depth of objects in JSON that is read. Deeper ones are ignored. */
 const DEPTH_LIMIT = 8;
 
-/** Figures by their names, in the order in which they came. */
+/** Figures by name, in the order of the response. */
 type Figures = ReadonlyMap<string, number>;
 
 function flatten(value: object, names: readonly string[], into: Map<string, number>): void {
   for (const [name, one] of Object.entries(value)) {
     const all = [...names, name];
     if (typeof one === "number") into.set(all.join("."), one);
-    // Lists have a meaning of their own, and no names.
+    // Lists are skipped, because their elements have no names.
     else if (typeof one === "object" && one !== null && !Array.isArray(one))
       if (all.length < DEPTH_LIMIT) flatten(one, all, into);
   }
 }
 
-/** What an answer says. @throws Failure when it is neither */
+/** Returns the figures of a response. @throws Failure when it is neither metrics nor statistics */
 export function readFigures(text: string, type: string): Figures {
   const figures = new Map<string, number>();
   if (/json/.test(type)) {
     try {
       flatten(JSON.parse(text) as object, [], figures);
     } catch {
-      // Told below.
+      // Reported below.
     }
   } else {
     for (const line of text.split("\n")) {
@@ -58,14 +58,14 @@ function valueText(name: string, value: number): string {
   return Number.isInteger(value) ? String(value) : value.toPrecision(3);
 }
 
-/** True for what only grows. */
+/** Returns true for figures that only grow. */
 function isCounter(name: string, isJson: boolean): boolean {
   const gauges =
     /^(connections|webSockets|topics|subscriptions|addresses|memory|ring|receivePool|replyPool|pool)\b/;
   return isJson ? !gauges.test(name) : /_total(\{|$)/.test(name);
 }
 
-/** Rows for a table. @param before the figures some seconds before, for what changes */
+/** Returns the rows of a table. @param before the figures `seconds` earlier, to show rates */
 export function rowsOf(
   figures: Figures,
   before: Figures | undefined,
@@ -75,7 +75,7 @@ export function rowsOf(
   const rows: [string, string, string][] = [];
   let more = 0;
   for (const [name, value] of figures) {
-    // What the distribution of lags is made of says little in a row of its own.
+    // Empty classes of the lag's distribution are not worth a row.
     if (name.includes("_bucket{") && value === 0) continue;
     if (rows.length === ROWS_LIMIT) {
       more++;
@@ -93,7 +93,7 @@ export function rowsOf(
   return rows;
 }
 
-/** The text of an answer. @throws Failure when it is longer than BYTES_LIMIT; its rest is not read */
+/** Returns the text of a response. @throws Failure when it is longer than BYTES_LIMIT; the rest is not read */
 async function textOf({ body }: Response): Promise<string> {
   const reader = body?.getReader();
   const decoder = new TextDecoder();
@@ -122,7 +122,7 @@ async function get(url: URL): Promise<{ status: number; text: string; type: stri
   }
 }
 
-/** Where to look: at the URL itself, or where servers have them. @throws UsageError */
+/** Returns the URLs to try: the given one, or the usual places of metrics. @throws UsageError */
 function candidates(text: string): URL[] {
   try {
     const url = new URL(/^[a-z]+:\/\//i.test(text) ? text : `http://${text}`);
@@ -132,12 +132,12 @@ function candidates(text: string): URL[] {
       return ["/metrics", "/stats"].map((path) => new URL(path, url));
     }
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw new UsageError(`${text}: is not a URL such as http://localhost:8080/`);
 }
 
-/** The first of some URLs that has figures. @throws Failure */
+/** Returns the first of some URLs that has figures. @throws Failure */
 async function findFigures(urls: readonly URL[]): Promise<{ url: URL; figures: Figures }> {
   let refused = "";
   for (const url of urls) {

@@ -1,13 +1,13 @@
-// What the command line writes to: colours where there is a terminal that shows them, and lines that are written over.
+// Output of the command line: colours, if the terminal shows them, tables, and progress lines that are overwritten.
 //
-// Invariant: what a server has sent is printed by `table` and `complain`, which escape its control characters, or after
+// Invariant: text from a server is printed by `table` and `complain`, which escape its control characters, or after
 // `printable`.
 
 import { printable, printableBlock } from "../shared/text/printable";
 
 const { stdout, stderr } = process;
 
-/** Colours are for a terminal whose user has not said otherwise (no-color.org). */
+/** Adds a style on a terminal, unless its user has disabled colours (no-color.org). */
 function styled(code: number, text: string, isTTY = stdout.isTTY): string {
   const { NO_COLOR, TERM } = process.env;
   return isTTY && !NO_COLOR && TERM !== "dumb" ? `\x1b[${code}m${text}\x1b[0m` : text;
@@ -15,7 +15,7 @@ function styled(code: number, text: string, isTTY = stdout.isTTY): string {
 
 export const bold = (text: string): string => styled(1, text);
 const dim = (text: string): string => styled(2, text);
-/** For stderr. */
+/** Styles text for stderr. */
 const red = (text: string): string => styled(31, text, stderr.isTTY);
 
 export function columns(): number {
@@ -26,12 +26,12 @@ export function say(line: string): void {
   stdout.write(`${line}\n`);
 }
 
-/** Says on stderr what went wrong. */
+/** Prints an error on stderr. */
 export function complain(message: string): void {
   console.error(`${red("ringcast:")} ${printableBlock(message)}`);
 }
 
-/** A line about progress: written over by the next on a terminal, else a line each few seconds. */
+/** A progress line. On a terminal the next one overwrites it; elsewhere one is printed every few seconds. */
 export class Progress {
   static readonly #EVERY = 5000;
   #last = performance.now();
@@ -47,13 +47,13 @@ export class Progress {
     say(line);
   }
 
-  /** The line is no more. */
+  /** Removes the line. */
   clear(): void {
     if (stdout.isTTY) stdout.write("\r\x1b[2K");
   }
 }
 
-/** Rows whose first column is as wide as its widest, the second to the right. */
+/** Aligns rows: the first column to the left, the second to the right. */
 export function table(given: readonly (readonly [string, string, string?])[]): string {
   const rows = given.map((row) => row.map((text = "") => printable(text)));
   const widths = [0, 1].map((i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
@@ -66,8 +66,8 @@ export function table(given: readonly (readonly [string, string, string?])[]): s
 }
 
 /**
- * Calls `end` at the first SIGINT or SIGTERM; a second one ends the process at once.
- * @returns what stops listening
+ * Calls `end` at the first SIGINT or SIGTERM. A second one ends the process at once.
+ * @returns a function that stops listening
  */
 export function onSignal(end: () => void): () => void {
   let isEnding = false;

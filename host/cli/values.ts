@@ -1,21 +1,21 @@
-// Values on the command line: sizes, times and rates as people write them, and options as they are printed.
+// Values on the command line: parses sizes, times and rates as people write them, and prints values of options.
 
 import { sizeOf } from "../options/size";
 import type { OptionRow } from "../options/table";
 
 type Row = OptionRow<string>;
 
-/** A mistake of whoever typed the command: told without a stack, exit code 2. */
+/** A mistake in the command. It is printed without a stack; exit code 2. */
 export class UsageError extends Error {}
 
-/** What did not work, through no mistake in the command: exit code 1. */
+/** A failure that is not a mistake in the command; exit code 1. */
 export class Failure extends Error {}
 
 const BINARY = ["k", "m", "g"];
 
 /**
- * Bytes of "64 KiB", "1MB", as options take them, and of what a line may say beside that: "65536", "64k" (of 1,024),
- * a unit in any case. NaN for what is none.
+ * Returns the bytes of a size as options take it ("64 KiB", "1MB"), or as only the command line does: "65536", "64k"
+ * (of 1,024), a unit in any case. NaN when the text is not a size.
  */
 export function parseSize(text: string): number {
   const size = sizeOf(text);
@@ -28,18 +28,20 @@ export function parseSize(text: string): number {
 
 const TIMES: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60000, h: 3600000 };
 
-/** A time in a unit of "500ms", "30s", "5m", "1h"; a bare number is in that unit already. NaN for what is none. */
+/**
+ * Returns a time such as "500ms", "30s", "5m", "1h" in a unit, which is the default of a bare number. Otherwise NaN.
+ */
 export function parseTime(text: string, unit: "ms" | "s"): number {
   const [, digits = "", own = unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
   return digits === "" ? Number.NaN : (Number(digits) * (TIMES[own] ?? 1)) / (TIMES[unit] ?? 1);
 }
 
-/** Bytes a second of "1MB/s"; NaN for what is none. */
+/** Returns the bytes per second of a rate such as "1MB/s"; NaN when the text is not a rate. */
 export function parseRate(text: string): number {
   return parseSize(text.replace(/\/s$/, ""));
 }
 
-/** What a value of an option is, from its text; NaN for a number that is none. */
+/** Parses the text of an option's value; NaN when it should be a number and is not. */
 export function parseValue(row: Row, text: string): number | string {
   if (row.words) return text;
   if (row.unit === "bytes") return parseSize(text);
@@ -54,7 +56,7 @@ function sizeText(value: number): string {
   return String(value);
 }
 
-/** A value of an option, with its unit. */
+/** Returns a value of an option with its unit. */
 export function valueText(row: Row, value: number | boolean | string): string {
   if (typeof value === "number" && row.unit === "bytes") return sizeText(value);
   if (typeof value === "number" && (row.unit === "ms" || row.unit === "s" || row.unit === "MiB"))
@@ -62,7 +64,7 @@ export function valueText(row: Row, value: number | boolean | string): string {
   return typeof value === "string" ? `"${value}"` : String(value);
 }
 
-/** What an option takes. */
+/** Returns the values that an option accepts, as text. */
 export function rangeText(row: Row): string {
   if (row.words) return row.words.map((word) => `"${word}"`).join(", ");
   if (row.unit === "flag") return "true, false";
@@ -70,12 +72,12 @@ export function rangeText(row: Row): string {
   return row.power ? `${range}, a power of two` : range;
 }
 
-/** A number of three digits or so. */
+/** Returns a number with about three digits. */
 function short(value: number): string {
   return value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toPrecision(3);
 }
 
-/** Bytes as people read them: "16 MiB", "1.23 GiB". */
+/** Returns bytes as people read them: "16 MiB", "1.23 GiB". */
 export function bytesText(bytes: number): string {
   let value = bytes;
   for (const unit of ["B", "KiB", "MiB"]) {
@@ -85,14 +87,14 @@ export function bytesText(bytes: number): string {
   return `${short(value)} GiB`;
 }
 
-/** A count as people read it: "950", "12.3 k", "1.20 M". */
+/** Returns a count as people read it: "950", "12.3 k", "1.20 M". */
 export function countText(count: number): string {
   if (count < 1000) return short(count);
   if (count < 1e6) return `${short(count / 1000)} k`;
   return `${short(count / 1e6)} M`;
 }
 
-/** Seconds as people read them. */
+/** Returns seconds as people read them: "20.0 ms", "5 s", "2.50 min". */
 export function secondsText(seconds: number): string {
   if (!Number.isFinite(seconds)) return "no end";
   if (seconds < 1) return `${short(seconds * 1000)} ms`;

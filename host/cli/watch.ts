@@ -1,20 +1,20 @@
-// `--watch`: says when a module in the handler's folder has changed, and gives it a URL under which it, and what it
-// imports from there, is imported anew.
+// `--watch`: reports when a module in the handler's folder has changed, and makes a URL under which the module, and
+// what it imports from that folder, is imported anew.
 //
-// Node imports a module once for each URL. So the handler is imported by a small module whose text has a number in it,
-// and a resolve hook gives that number to what a numbered module of the folder imports from the folder.
+// Node imports a module once for each URL. Therefore a small module with a number in its text imports the handler, and
+// a resolve hook adds that number to the URLs that a numbered module of the folder imports from the folder.
 
 import { type FSWatcher, readdirSync, watch } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-/** ms that changes are gathered: an editor writes a file in several steps. */
+/** Time in ms in which changes are combined, because an editor writes a file in several steps. */
 const SETTLE = 60;
-/** Folders that are watched at most. */
+/** Folders that are watched at most, to bound file watchers. Changes in further ones are not noticed. */
 const FOLDERS = 500;
 const MODULE = /\.([cm]?[jt]s|json|wasm)$/;
 
-/** Runs where the module is imported, in a thread of its own: it sees nothing of this file. */
+/** Returns the source of the resolve hook. It runs in a thread of its own and cannot use anything of this file. */
 function hook(folder: string): string {
   return `export async function resolve(specifier, context, next) {
     const found = await next(specifier, context);
@@ -29,17 +29,17 @@ function dataUrl(text: string): string {
   return `data:text/javascript,${encodeURIComponent(text)}`;
 }
 
-/** The URL of a handler module as it is now. @param version another one each time */
+/** Returns a URL that imports a handler module as it is now. @param version another number each time */
 export function watchedUrl(file: string, version: number): string {
   const url = pathToFileURL(file).href;
   const folder = `${pathToFileURL(path.dirname(file)).href}/`;
-  // A runtime without such hooks imports the handler's module alone anew.
+  // A runtime without such hooks imports only the handler's module anew.
   return dataUrl(`import * as module from "node:module";
     globalThis.ringcastWatch ??= module.register?.(${JSON.stringify(dataUrl(hook(folder)))}) ?? true;
     export default (await import(${JSON.stringify(`${url}?watch=${version}`)})).default;`);
 }
 
-/** A folder and those in it, but for packages and what is hidden. */
+/** Returns a folder and the folders in it, except packages and hidden ones. */
 function foldersIn(folder: string): string[] {
   const all = [folder];
   for (let i = 0; i < all.length && all.length < FOLDERS; i++) {
@@ -52,7 +52,7 @@ function foldersIn(folder: string): string[] {
   return all;
 }
 
-/** Calls `changed` when modules in a file's folder have changed. @returns what ends that */
+/** Calls `changed` when modules in a file's folder have changed. @returns a function that stops watching */
 export function watchModules(file: string, changed: () => void): () => void {
   const watchers = new Map<string, FSWatcher>();
   let timer: NodeJS.Timeout | undefined;
@@ -61,7 +61,7 @@ export function watchModules(file: string, changed: () => void): () => void {
       if (watchers.has(folder)) continue;
       const watcher = watch(folder, (kind, name) => {
         const isModule = name !== null && MODULE.test(name);
-        // What was renamed may be a folder.
+        // A rename may have created a folder.
         if (!isModule && kind !== "rename") return;
         clearTimeout(timer);
         timer = setTimeout(() => {
