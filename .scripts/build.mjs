@@ -13,7 +13,8 @@ import { buildTypes } from "./types.mjs";
 
 const run = promisify(execFile);
 export const root = fileURLToPath(new URL("..", import.meta.url));
-const bin = (name) => path.join(root, "node_modules", ".bin", name);
+/** asc, run by Node itself: programs of node_modules/.bin cannot be spawned on Windows. */
+const asc = path.join(root, "node_modules/assemblyscript/bin/asc.js");
 
 /** Newest modification below a folder. */
 export async function newest(dir) {
@@ -43,7 +44,9 @@ async function isFresh() {
 async function buildWasm() {
   await mkdir(path.join(root, "dist"), { recursive: true });
   await Promise.all(
-    ["release", "debug"].map((target) => run(bin("asc"), ["--target", target], { cwd: root })),
+    ["release", "debug"].map((target) =>
+      run(process.execPath, [asc, "--target", target], { cwd: root }),
+    ),
   );
 }
 

@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { ended } from "./child.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const bin = (name) => path.join(root, "node_modules/.bin", name);
+/** A program of a package, run by Node itself: those of node_modules/.bin cannot be spawned on Windows. */
+const node = (name) => [process.execPath, path.join(root, "node_modules", name)];
 const started = Date.now();
 
 /** Runs a step. @returns whether it passed */
@@ -27,8 +28,13 @@ async function buildAndTest() {
 
 const passed = await Promise.all([
   buildAndTest(),
-  step("format and lint", [bin("biome"), "check", "--error-on-warnings", "."]),
-  step("types of host, worker and tests", [bin("tsc"), "-p", "tsconfig.json"]),
-  step("types of the engine", [bin("tsc"), "-p", "tsconfig.assembly.json"]),
+  step("format and lint", [
+    ...node("@biomejs/biome/bin/biome"),
+    "check",
+    "--error-on-warnings",
+    ".",
+  ]),
+  step("types of host, worker and tests", [...node("typescript/bin/tsc"), "-p", "tsconfig.json"]),
+  step("types of the engine", [...node("typescript/bin/tsc"), "-p", "tsconfig.assembly.json"]),
 ]);
 process.exit(passed.every(Boolean) ? 0 : 1);

@@ -5,7 +5,9 @@ import { readFileSync } from "node:fs";
 
 const { engines } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
 const { node } = process.versions;
-if (Number.parseInt(node, 10) < Number(/\d+/.exec(engines.node)[0])) {
+const [major, minor] = node.split(".").map(Number);
+const [oldestMajor, oldestMinor] = engines.node.match(/\d+/g).map(Number);
+if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor)) {
   console.error(`This is Node ${node}. Ringcast needs Node ${engines.node}: https://nodejs.org`);
   process.exit(1);
 }
