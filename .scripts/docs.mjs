@@ -37,7 +37,8 @@ async function readTables() {
 async function readExports() {
   const texts = new Map();
   const dir = path.join(root, "assembly");
-  for (const name of await readdir(dir)) {
+  for (const name of await readdir(dir, { recursive: true })) {
+    if (!name.endsWith(".ts")) continue;
     const source = await readFile(path.join(dir, name), "utf8");
     for (const [, comment, fn] of source.matchAll(
       /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\nexport function (\w+)/g,
