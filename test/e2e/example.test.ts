@@ -27,7 +27,7 @@ function contrast(a: string, b: string): number {
 example("its tests pass in Chromium, and their list is legible", () =>
   serving("pages", {}, (_server, port) =>
     withBrowser(async (browser) => {
-      const page = await browser.open(httpUrl(port, "/files/test/example/tests.html"));
+      const page = await browser.open(httpUrl(port, "/files/test/example/chat/tests.html"));
       await page.waitForFunction(() => "testResults" in globalThis);
       const problems = await page.locator("#results li.failed").allTextContents();
       assert.equal(problems, []);
@@ -54,7 +54,7 @@ example("its tests pass in Chromium, and their list is legible", () =>
 example("its page works without a backend", () =>
   serving("pages", {}, (_server, port) =>
     withBrowser(async (browser) => {
-      const page = await browser.open(httpUrl(port, "/files/test/example/index.html"));
+      const page = await browser.open(httpUrl(port, "/files/test/example/chat/index.html"));
       const input = page.getByLabel("Say something");
       await page.getByText("connected").waitFor();
       for (const text of ["hello", "is anybody there?"]) {

@@ -1,4 +1,4 @@
-// Programs of test/neighbours, run as their readers run them.
+// Programs of test/example, run as their readers run them.
 //
 // Invariant: a program has ended when `running` returns, whichever way the test ends.
 
@@ -10,7 +10,7 @@ import { type RawData, WebSocket } from "ws";
 import { LIMIT, until, within } from "./peer";
 
 /** Where programs are. */
-export const FOLDER = path.resolve("test/neighbours");
+export const FOLDER = path.resolve("test/example");
 
 /** Ports that are asked for; below those that the kernel gives to whoever asks for any. */
 const PORTS = { from: 20000, count: 10000 };

@@ -1,4 +1,4 @@
-// Behind nginx, Debian's: with the configurations of test/neighbours/nginx, and with what people forget of them.
+// Behind nginx, Debian's: with the configurations of test/example/nginx, and with what people forget of them.
 //
 // nginx runs as one plain process in a folder of its own, and ends with its test.
 

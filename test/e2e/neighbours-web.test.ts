@@ -30,7 +30,7 @@ const post = (url: string, body: string, headers = {}) =>
 
 web("Express keeps its port and routes, and tells everybody through Ringcast", async () => {
   const [PORT, STREAM_PORT] = [await freePort(), await freePort()];
-  await runningNode("express.js", { PORT, STREAM_PORT }, async (program) => {
+  await runningNode("express/express.js", { PORT, STREAM_PORT }, async (program) => {
     const news = (text: string) =>
       post(`http://localhost:${PORT}/news`, JSON.stringify({ text }), json);
     const stream = `ws://127.0.0.1:${STREAM_PORT}/`;
@@ -59,7 +59,7 @@ web("Express keeps its port and routes, and tells everybody through Ringcast", a
 
 web("Fastify has it as a plugin, which ends with the application", async () => {
   const [PORT, STREAM_PORT] = [await freePort(), await freePort()];
-  await runningNode("fastify.js", { PORT, STREAM_PORT }, async (program) => {
+  await runningNode("fastify/fastify.js", { PORT, STREAM_PORT }, async (program) => {
     const put = (price: unknown) =>
       fetch(`http://localhost:${PORT}/price`, {
         method: "PUT",
@@ -79,7 +79,7 @@ web("Fastify has it as a plugin, which ends with the application", async () => {
 
 web("in front with Hono: routes and WebSockets at one port", async () => {
   const PORT = await freePort();
-  await runningNode("hono.js", { PORT }, async (program) => {
+  await runningNode("hono/hono.js", { PORT }, async (program) => {
     const origin = `http://127.0.0.1:${PORT}`;
     const lobby = `ws://127.0.0.1:${PORT}/rooms/lobby`;
     const guest = await Guest.open(lobby, { origin });
@@ -113,7 +113,7 @@ function withUpstream(body: (origin: string) => Promise<void>): Promise<void> {
 web("in front of a web server that stays as it is", () =>
   withUpstream(async (UPSTREAM) => {
     const PORT = await freePort();
-    await runningNode("front.js", { PORT, UPSTREAM, SECRET: "s3cret" }, async (program) => {
+    await runningNode("front/front.js", { PORT, UPSTREAM, SECRET: "s3cret" }, async (program) => {
       const origin = `http://127.0.0.1:${PORT}`;
       const large = "x".repeat(300000);
       const answer = await post(`${origin}/a/b?c=d`, large, { "X-Forwarded-For": "6.6.6.6" });
@@ -130,7 +130,7 @@ web("in front of a web server that stays as it is", () =>
       assert.equal(await guest.heard(1), ["hello"]);
       assert.is(await program.end(), 0);
     });
-    await runningNode("front.js", { PORT, UPSTREAM: "http://127.0.0.1:9" }, async () => {
+    await runningNode("front/front.js", { PORT, UPSTREAM: "http://127.0.0.1:9" }, async () => {
       assert.is((await fetch(`http://127.0.0.1:${PORT}/`)).status, 502);
     });
   }),
