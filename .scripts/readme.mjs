@@ -1,30 +1,39 @@
-// Writes the README's tables from the tables of the code, and from what the bench found when bench/results.md is there.
-// A test compares them. `--floods` also takes over what the last runs of the floods' tests measured.
+// Writes the generated tables of the README and of the pages that it links: from the tables of the code, and from the
+// bench's results when bench/results.md is there. A test compares them. `--floods` also takes over what the last runs
+// of the floods' tests measured, into test/floods.md.
 
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { root } from "./build.mjs";
 import { load } from "./programs.mjs";
 
-const results = path.join(root, "bench/results.md");
-const { generatedTables } = await load("lib/generated");
-const file = path.join(root, "README.md");
-let text = await readFile(file, "utf8");
-const found = await readFile(results, "utf8").catch(() => undefined);
-for (const [name, table] of Object.entries(generatedTables(found))) {
-  const mark = new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- /${name} -->)`);
-  if (!mark.test(text)) throw new Error(`README.md has no mark ${name}`);
-  text = text.replace(mark, (_, open, close) => `${open}\n${table}\n${close}`);
+const { generatedParts, partOf } = await load("lib/generated");
+const results = await readFile(path.join(root, "bench/results.md"), "utf8").catch(() => undefined);
+
+/** Changes a page. @param {(text: string) => string} change */
+async function rewrite(page, change) {
+  const file = path.join(root, page);
+  await writeFile(file, change(await readFile(file, "utf8")));
 }
+
+for (const part of generatedParts(results)) {
+  const { page, name, text } = part;
+  const marked = (inner) => `<!-- ${name} -->\n${inner}<!-- /${name} -->`;
+  await rewrite(page, (all) => all.replace(marked(partOf(all, part)), () => marked(`\n${text}\n`)));
+}
+
+/** Replaces the row of a flood that begins as a measured one does. */
+function withRow(all, row) {
+  const start = row.slice(0, row.indexOf(" |") + 2);
+  const at = all.indexOf(`\n${start}`) + 1;
+  if (at === 0) throw new Error(`test/floods.md has no row ${start}`);
+  return `${all.slice(0, at)}${row}${all.slice(all.indexOf("\n", at))}`;
+}
+
 if (process.argv.includes("--floods")) {
   const cache = path.join(root, ".cache");
   for (const name of (await readdir(cache)).filter((one) => one.endsWith(".rows"))) {
-    for (const row of (await readFile(path.join(cache, name), "utf8")).trim().split("\n")) {
-      const start = row.slice(0, row.indexOf(" |") + 2);
-      const at = text.indexOf(`\n${start}`) + 1;
-      if (at === 0) throw new Error(`README.md has no row ${start}`);
-      text = `${text.slice(0, at)}${row}${text.slice(text.indexOf("\n", at))}`;
-    }
+    const rows = (await readFile(path.join(cache, name), "utf8")).trim().split("\n");
+    await rewrite("test/floods.md", (all) => rows.reduce(withRow, all));
   }
 }
-await writeFile(file, text);

@@ -140,7 +140,7 @@ async function main() {
   if (positionals.length > 0) return;
   const command =
     "`npm run bench` on a machine that does nothing else; README.md says how to read it.";
-  writeFileSync(RESULTS, `# Results\n\n${command}\n\n\`\`\`\n${output.text}\`\`\`\n`);
+  writeFileSync(RESULTS, `# Results\n\n${command}\n\n\`\`\`text\n${output.text}\`\`\`\n`);
 }
 
 try {

@@ -1,4 +1,5 @@
-// The README's examples, as they stand there: each file is run, each part is type-checked against what is published.
+// The examples of the README and of the pages that it links, as they are written there: each file is run, each part is
+// type-checked against the published types.
 //
 // Invariant: ports and times are all that is changed of an example; a file that no test here has taken is a failure.
 
@@ -15,13 +16,13 @@ import { WebSocket } from "ws";
 import { toolPath } from "../../.scripts/tools.mjs";
 import { withBrowser } from "../lib/browser";
 import { HANDSHAKE } from "../lib/drive";
-import { README, blocksOf, commandsOf, filesOf, wayOf } from "../lib/readme";
+import { blocksOfPages, commandsOf, filesOf, wayOf } from "../lib/readme";
 import { planTable } from "../lib/tables";
 import { httpUrl, serving, until, within } from "./peer";
 
 const readme = suite("README");
 const root = process.cwd();
-const blocks = blocksOf(README);
+const blocks = blocksOfPages();
 const files = filesOf(blocks);
 /** Run by other tests, which read them from the README. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
@@ -40,7 +41,7 @@ function folderOf(
   mkdirSync(dir, { recursive: true });
   for (const file of names) {
     const text = files.get(file);
-    if (text === undefined) throw new Error(`README.md has no ${file}`);
+    if (text === undefined) throw new Error(`no page has ${file}`);
     taken.add(file);
     writeFileSync(path.join(dir, file), change(text.replace(/port: \d+/, "port: 0")));
   }
@@ -166,6 +167,95 @@ readme("a handler on the application's thread is a chat", () =>
     assert.is(await text(port), "ada: hello");
   }),
 );
+
+readme("a recipe sets headers and cookies, answers JSON, and serves files", async () => {
+  const dir = folderOf("recipes", ["recipes.mjs"]);
+  mkdirSync(path.join(dir, "public"));
+  writeFileSync(path.join(dir, "public/index.html"), "<title>recipes</title>");
+  writeFileSync(path.join(dir, "public/a.css"), "p {}");
+  writeFileSync(path.join(dir, "secret"), "secret");
+  const program = new Program(dir, ["recipes.mjs"]);
+  try {
+    const url = `http://127.0.0.1:${await program.port()}`;
+    const login = (body: string): Promise<Response> =>
+      fetch(`${url}/login`, { method: "POST", body });
+    const answer = await login('{"name":"Ada & Bob"}');
+    assert.equal([answer.status, await answer.json()], [201, { hello: "Ada & Bob" }]);
+    const [cookie = ""] = answer.headers.getSetCookie();
+    assert.is(cookie, "name=Ada%20%26%20Bob; HttpOnly; SameSite=Lax; Path=/");
+    assert.is((await login("{")).status, 400);
+    const headers = { Cookie: `theme=dark; ${cookie.split(";")[0]}` };
+    const me = await fetch(`${url}/me`, { headers });
+    assert.equal(
+      [me.headers.get("cache-control"), await me.json()],
+      ["no-store", { name: "Ada & Bob" }],
+    );
+    assert.equal(await (await fetch(`${url}/me`)).json(), { name: null });
+    const page = await fetch(url);
+    assert.is(page.headers.get("content-type"), "text/html; charset=utf-8");
+    assert.is(await page.text(), "<title>recipes</title>");
+    assert.is((await fetch(`${url}/a.css`)).headers.get("content-type"), "text/css");
+    for (const target of ["/b.css", "/%2e%2e/secret", "/..%2fsecret"])
+      assert.is((await fetch(url + target)).status, 404, target);
+  } finally {
+    await program.end();
+  }
+});
+
+readme("a server with a timer ends in order at SIGTERM, and so does its process", () =>
+  running("stop", ["stop.mjs", "handler.mjs"], async (port, program) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
+    const closed = new Promise<number>((resolve) => socket.once("close", resolve));
+    const ticked = new Promise((resolve) => socket.once("message", resolve));
+    await within(ticked, "a tick");
+    program.kill("SIGTERM");
+    assert.is(await within(closed, "a Close"), 1001);
+    assert.is(await within(program.ended, "its end"), 0, program.output);
+  }),
+);
+
+readme("Next.js starts a server beside it once, and its routes publish", async () => {
+  const dir = folderOf("next", ["instrumentation.js"]);
+  const { register } = await import(path.join(dir, "instrumentation.js"));
+  const shared = globalThis as { stream?: Server };
+  const env = process.env as { NEXT_RUNTIME?: string };
+  try {
+    env.NEXT_RUNTIME = "edge";
+    await register();
+    assert.is(shared.stream, undefined);
+    env.NEXT_RUNTIME = "nodejs";
+    await register();
+    const server = shared.stream as Server;
+    await register();
+    assert.is(shared.stream, server);
+    const origin = "http://localhost:3000";
+    const socket = new WebSocket(`ws://127.0.0.1:${server.address.port}/`, { origin });
+    const message = new Promise((resolve) =>
+      socket.once("message", (data) => resolve(String(data))),
+    );
+    await within(new Promise((resolve) => socket.once("open", resolve)), "its opening");
+    await until("the server counts it", async () => (await server.count()) === 1);
+    assert.ok(server.broadcast("said"));
+    assert.is(await within(message, "a message"), "said");
+    socket.terminate();
+  } finally {
+    env.NEXT_RUNTIME = undefined;
+    await shared.stream?.close();
+    shared.stream = undefined;
+  }
+});
+
+/** What vitest and jest have of their own. */
+const RUNNER = `data:text/javascript,${encodeURIComponent(`
+  import assert from 'node:assert/strict';
+  globalThis.expect = (actual) => ({ toEqual: (expected) => assert.deepEqual(actual, expected) });
+  globalThis.test = async (name, body) => console.log(name, await body() ?? "passes");
+`)}`;
+
+readme("a test of vitest or jest has a server in memory", async () => {
+  const dir = folderOf("vitest", ["echo.test.js"]);
+  assert.is(await printed(dir, "echo.test.js", RUNNER), "echoes passes\n");
+});
 
 readme("a pool hashes", () =>
   running("pool", ["hash.mjs", "work.mjs"], async (port) =>
@@ -424,20 +514,25 @@ readme("a server in memory is tested", async () => {
 });
 
 readme("a page tests its front end", () => {
-  const dir = folderOf("browser", ["handler.mjs", "chat.test.js"]);
-  const imports = JSON.stringify({ imports: { "ringcast/browser": "/files/dist/browser.js" } });
+  // The page as it is, but for the place of the package; and with a look at what the test leaves behind.
+  const dir = folderOf("browser", ["handler.mjs", "chat.test.js", "tests.html"], (text) =>
+    text.replace("./node_modules/ringcast/dist/", "/files/dist/"),
+  );
+  const html = readFileSync(path.join(dir, "tests.html"), "utf8");
+  const plain = '<script type="module" src="./chat.test.js"></script>';
+  assert.ok(html.includes(plain) && html.includes('"/files/dist/browser.js"'));
   writeFileSync(
-    `${dir}/index.html`,
-    `<!doctype html><link rel="icon" href="data:,"><script type="importmap">${imports}</script>
-    <script type="module">
-      const { fetch, WebSocket } = globalThis;
-      await import("./chat.test.js");
-      globalThis.restored = fetch === globalThis.fetch && WebSocket === globalThis.WebSocket;
-    </script>`,
+    path.join(dir, "tests.html"),
+    html.replace(
+      plain,
+      `<script>Object.assign(globalThis, { before: [fetch, WebSocket] });</script>${plain}<script type="module">
+        globalThis.restored = before[0] === fetch && before[1] === WebSocket;
+      </script>`,
+    ),
   );
   return serving("pages", {}, (_server, port) =>
     withBrowser(async (browser) => {
-      const page = await browser.open(httpUrl(port, "/files/.cache/readme/browser/index.html"));
+      const page = await browser.open(httpUrl(port, "/files/.cache/readme/browser/tests.html"));
       await page.waitForFunction(() => "restored" in globalThis);
       assert.ok(await page.evaluate(() => (globalThis as { restored?: boolean }).restored));
     }),
@@ -495,6 +590,8 @@ declare const message: string;
 declare const n: number;
 declare const pino: typeof import("pino").default;
 declare const rows: Uint8Array[];
+declare function test(name: string, body: () => Promise<void>): void;
+declare function expect(actual: unknown): { toEqual(expected: unknown): void };
 declare function authenticate(cookie: string | undefined): Promise<{ name: string } | undefined>;
 `;
 
@@ -547,9 +644,9 @@ readme("examples and parts of them have the types that are published", () => {
   writeFileSync(around, AROUND);
   const onServers = [around];
   const inPages: string[] = [];
-  for (const { language, line, text } of blocks) {
+  for (const { language, page, line, text } of blocks) {
     if (!["js", "ts"].includes(language)) continue;
-    const name = path.join(dir, `line-${line}.ts`);
+    const name = path.join(dir, `${page.replaceAll("/", "-")}-line-${line}.ts`);
     writeFileSync(name, typed(text));
     (text.includes('"ringcast/browser"') ? inPages : onServers).push(name);
   }

@@ -1,4 +1,5 @@
-// The README's table of what the bench found: chosen rows of bench/results.md, which bench/main.mjs writes.
+// The README's table of what the bench found, and that of the targets in bench/README.md: rows of bench/results.md,
+// which bench/main.mjs writes.
 //
 // A table there has a line for each server: its name, the figure that is compared, its range, how Ringcast's figures
 // compare to it, and others; columns are two spaces apart or more.
@@ -77,8 +78,11 @@ function plain(figure: string): string {
   return figure.includes("e") ? String(Number(figure)) : figure;
 }
 
-/** What was set out to be reached, and what was. */
-function targetsTable(results: string): string {
+/**
+ * The table of targets, and whether each was met.
+ * @throws Error when the results have none
+ */
+export function targetsTable(results: string): string {
   const lines = results.split("\n");
   const from = lines.findIndex((line) => /^target +wanted +reached/.test(line)) + 1;
   if (from === 0) throw new Error("bench/results.md has no targets");
@@ -94,7 +98,7 @@ function targetsTable(results: string): string {
 }
 
 /**
- * The README's tables.
+ * The README's table.
  * @throws Error when the results lack what they show
  */
 export function benchTable(results: string): string {
@@ -117,7 +121,5 @@ export function benchTable(results: string): string {
     `| messages of 64 B, where nothing else is said | ${heads.join(" | ")} | Ringcast ÷ uWebSockets.js |`,
     `|${"---|".repeat(heads.length + 2)}`,
     ...rows,
-    "",
-    targetsTable(results),
   ].join("\n");
 }

@@ -7,7 +7,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import os from "node:os";
 import path from "node:path";
 import { toolPath } from "../../.scripts/tools.mjs";
-import { blocksOf } from "../lib/readme";
+import { blocksOfPages } from "../lib/readme";
 
 export const root = process.cwd();
 const tools = path.join(root, "test/runtimes/node_modules");
@@ -135,12 +135,12 @@ export function giveAs(app: App, file: string, name: string): void {
   cpSync(path.join(root, file), path.join(app.folder, name));
 }
 
-const blocks = blocksOf(readFileSync(path.join(root, "README.md"), "utf8"));
+const blocks = blocksOfPages();
 
-/** The README's code block that begins so. @throws Error when there is none */
+/** The code block of the README, or of a page that it links, that begins so. @throws Error when there is none */
 export function example(start: string): string {
   const found = blocks.find(({ text }) => text.startsWith(start));
-  if (!found) throw new Error(`README.md has no example that begins with ${start}`);
+  if (!found) throw new Error(`no page has an example that begins with ${start}`);
   return found.text;
 }
 

@@ -28,6 +28,7 @@ const SIZE_LIMIT = 600000;
 interface Manifest {
   readonly name: string;
   readonly version: string;
+  readonly files: readonly string[];
   readonly exports: Readonly<Record<string, string | { types?: string; default: string }>>;
   readonly bin: Readonly<Record<string, string>>;
   readonly scripts?: Readonly<Record<string, string>>;
@@ -61,7 +62,8 @@ test("it holds what its entry points need, and nothing else", () => {
     [...entered, ...Object.values(manifest.bin)].map((name) => path.posix.normalize(name)),
   );
   for (const file of needed) for (const name of namedIn(file)) needed.add(name);
-  const texts = ["LICENSE", "README.md", "package.json"];
+  const pages = manifest.files.filter((name) => name.endsWith(".md"));
+  const texts = ["LICENSE", "README.md", "package.json", ...pages];
   const due = [...texts, ...needed].sort();
   assert.equal(app.packed.files, due);
   assert.ok(libraries.length > 0 && libraries.every(({ types }) => types), "all have types");
@@ -308,8 +310,8 @@ for (const [name, text] of Object.entries({
 
 test("esbuild bundles a page as the README says, worker and engine and all", async () => {
   const esbuild = path.join(root, "node_modules/esbuild/bin/esbuild");
-  const readme = read(app, "node_modules/ringcast/README.md");
-  const command = /`esbuild (page\.js [^`]+)`/.exec(readme)?.[1] ?? "";
+  const page = read(app, "node_modules/ringcast/host/testing/testing.md");
+  const command = /`esbuild (page\.js [^`]+)`/.exec(page)?.[1] ?? "";
   const { code, output } = await run([esbuild, ...command.split(/\s+/)], pages);
   assert.is(code, 0, output);
   for (const name of ["handler.mjs", "page.html"]) {

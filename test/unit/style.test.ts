@@ -1,13 +1,15 @@
 // What the tree must look like: who may import whom, no cycles, what is in the wasm and how large it is,
-// and a README whose tables, links and commands are true; test/e2e/readme.test.ts runs its examples.
+// and a README, with the pages that it links, whose tables, links and commands are true; test/e2e/readme.test.ts runs
+// the examples.
 
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { generatedTables } from "../lib/generated";
-import { README, blocksOf, commandsOf, filesOf, wayOf } from "../lib/readme";
+import { generatedParts, partOf } from "../lib/generated";
+import { PAGES, blocksOf, blocksOfPages, commandsOf, filesOf, wayOf } from "../lib/readme";
 import { BUILDS } from "../lib/wasm";
 
 const root = process.cwd();
@@ -179,18 +181,22 @@ style(`no line is longer than ${COLUMNS} columns`, () => {
   assert.is(bad.join("\n"), "", `lines of more than ${COLUMNS} columns:\n${bad.join("\n")}`);
 });
 
-/** The text between two marks of the README. */
-function marked(name: string): string {
-  const found = new RegExp(`<!-- ${name} -->\\n([\\s\\S]*?)<!-- /${name} -->`).exec(README)?.[1];
-  assert.ok(found, `README.md has no mark ${name}`);
-  return found as string;
-}
+style(
+  "the tables of the pages are those of the code (node .scripts/readme.mjs writes them)",
+  () => {
+    const results = path.join(root, "bench/results.md");
+    const found = existsSync(results) ? readFileSync(results, "utf8") : undefined;
+    for (const part of generatedParts(found)) {
+      const page = PAGES.get(part.page);
+      assert.ok(page, `${part.page} is in the package`);
+      assert.is(partOf(page as string, part), `\n${part.text}\n`, part.name);
+    }
+  },
+);
 
-style("README's tables are those of the code (node .scripts/readme.mjs writes them)", () => {
-  const results = path.join(root, "bench/results.md");
-  const found = existsSync(results) ? readFileSync(results, "utf8") : undefined;
-  for (const [name, table] of Object.entries(generatedTables(found)))
-    assert.is(marked(name), `\n${table}\n`);
+style("README has at most 350 lines", () => {
+  const { length } = (PAGES.get("README.md") ?? "").trimEnd().split("\n");
+  assert.ok(length <= 350, `${length} lines`);
 });
 
 /** What may be run in a checkout, or where the package is installed. */
@@ -201,6 +207,7 @@ function isCommand(command: string, files: ReadonlyMap<string, string>): boolean
   const file = words.filter((one) => !one.startsWith("-"))[program === "deno" ? 1 : 0] ?? "";
   if (program === "npm" && word === "run") return (words[1] as string) in scripts;
   if (program === "npm" && (word === "i" || word === "install")) return words[1] === name;
+  if (program === "git") return word === "config";
   if (program === "npm") return word === "ci" || word === "init" || word in scripts;
   if (program === "node" || program === "bun") return files.has(file) || existsSync(file);
   // With its arguments by test/e2e/readme.test.ts.
@@ -209,16 +216,19 @@ function isCommand(command: string, files: ReadonlyMap<string, string>): boolean
   return program === "deno" ? files.has(file) : program === "esbuild";
 }
 
-style("each code block of a README is run or checked, and its commands are there", () => {
-  const files = filesOf(blocksOf(README));
-  for (const name of ["README.md", "test/README.md", "bench/README.md"]) {
-    for (const block of blocksOf(readFileSync(path.join(root, name), "utf8"))) {
-      if (wayOf(block) !== "commands") continue;
-      for (const command of commandsOf(block)) {
-        const plain = command.replace(/^(?:[A-Z_]+=\S+ )+/, "");
-        for (const part of plain.split(/ && /))
-          assert.ok(isCommand(part, files), `${name}:${block.line}: ${part}`);
-      }
+style("each code block of a page is run or checked, and its commands are there", () => {
+  const blocks = blocksOfPages();
+  const files = filesOf(blocks);
+  const ofTests = blocksOf(
+    readFileSync(path.join(root, "test/README.md"), "utf8"),
+    "test/README.md",
+  );
+  for (const block of [...blocks, ...ofTests]) {
+    if (wayOf(block) !== "commands") continue;
+    for (const command of commandsOf(block)) {
+      const plain = command.replace(/^(?:[A-Z_]+=\S+ )+/, "");
+      for (const part of plain.split(/ && /))
+        assert.ok(isCommand(part, files), `${block.page}:${block.line}: ${part}`);
     }
   }
 });
@@ -232,7 +242,7 @@ style("a block that no test runs or checks is a mistake", () => {
 });
 
 style(
-  "README's table has a row for each flood (node .scripts/readme.mjs --floods fills them in)",
+  "test/floods.md has a row for each flood (node .scripts/readme.mjs --floods fills them in)",
   () => {
     let floods = 0;
     for (const file of readdirSync("test/e2e").filter((name) =>
@@ -241,7 +251,7 @@ style(
       const text = readFileSync(path.join("test/e2e", file), "utf8");
       for (const [, name] of text.matchAll(/^ {4}name: "(.*)",$/gm)) {
         floods++;
-        assert.ok(README.includes(`\n| ${name} | `), name);
+        assert.ok(PAGES.get("test/floods.md")?.includes(`\n| ${name} | `), name);
       }
     }
     assert.ok(floods > 15);
@@ -261,17 +271,44 @@ function anchorsOf(markdown: string): Set<string> {
   );
 }
 
-style("README's links lead somewhere", () => {
-  const anchors = anchorsOf(README.replace(/^```[\s\S]*?^```/gm, ""));
-  const targets = [...README.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = ""]) => target);
-  assert.ok(targets.length > 10);
-  for (const target of targets) {
-    if (target.startsWith("#")) assert.ok(anchors.has(target.slice(1)), target);
-    else if (!/^https?:/.test(target)) assert.ok(existsSync(path.join(root, target)), target);
+const prose = (markdown: string): string => markdown.replace(/^```[\s\S]*?^```/gm, "");
+
+/** Files of the package, as npm packs it. */
+function packedFiles(): Set<string> {
+  const npm = process.platform === "win32" ? "npm.cmd" : "npm";
+  const args = ["pack", "--dry-run", "--json", "--ignore-scripts"];
+  const found = execFileSync(npm, args, { cwd: root, shell: process.platform === "win32" });
+  const [{ files }] = JSON.parse(String(found)) as [{ files: { path: string }[] }];
+  return new Set(files.map((file) => file.path));
+}
+
+style("links of the README and its pages lead somewhere, in a checkout and in the package", () => {
+  const packed = packedFiles();
+  let links = 0;
+  for (const [page, markdown] of PAGES) {
+    assert.ok(packed.has(page), `${page} is not in the package`);
+    for (const [, target = ""] of prose(markdown).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue;
+      links++;
+      const [name = "", anchor] = target.split("#");
+      const file = name === "" ? page : path.posix.join(path.posix.dirname(page), name);
+      assert.ok(existsSync(path.join(root, file)), `${page}: ${target} is not there`);
+      assert.ok(packed.has(file), `${page}: ${target} is not in the package`);
+      if (anchor === undefined) continue;
+      const anchors = anchorsOf(prose(readFileSync(path.join(root, file), "utf8")));
+      assert.ok(anchors.has(anchor), `${page}: ${target} has no such heading`);
+    }
   }
-  // Files that are named without a link.
-  for (const [, name = ""] of README.matchAll(/`((?:test|bench|host|worker|assembly)\/[\w./-]*)`/g))
-    assert.ok(existsSync(path.join(root, name)), name);
+  assert.ok(links > 40, `${links} links`);
+});
+
+style("files that pages name without a link are there", () => {
+  for (const [page, markdown] of PAGES) {
+    for (const [, name = ""] of markdown.matchAll(
+      /`((?:test|bench|host|worker|assembly|\.github|\.scripts|\.githooks)\/[\w./-]*)`/g,
+    ))
+      assert.ok(existsSync(path.join(root, name)), `${page}: ${name}`);
+  }
 });
 
 style("the entry for web-standard handlers needs no platform", () => {
