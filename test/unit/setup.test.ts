@@ -61,13 +61,29 @@ setup("a variable that names no file ends it before any test, and says which", a
   }
 });
 
+/** Runs a script as if by another Node. */
+const asNode = (version: string, script: string) => {
+  const versions = `Object.defineProperty(process,"versions",{value:{node:"${version}"}})`;
+  const args = ["--import", `data:text/javascript,${versions}`, `.scripts/${script}.mjs`];
+  return node(args, { RINGCAST_WRK: "/nowhere" });
+};
+
 setup("a Node that is too old is named first", async () => {
-  const old = 'Object.defineProperty(process,"versions",{value:{node:"18.20.8"}})';
   for (const script of ["verify", "check", "matrix", "start", "fresh"]) {
-    const args = ["--import", `data:text/javascript,${old}`, `.scripts/${script}.mjs`];
-    const { code, output } = await node(args, { RINGCAST_WRK: "/nowhere" });
-    const line = "This is Node 18.20.8. Ringcast needs Node >=20: https://nodejs.org\n";
+    const { code, output } = await asNode("18.20.8", script);
+    const line = "This is Node 18.20.8. Ringcast needs Node >=20.12: https://nodejs.org\n";
     assert.equal([code, output], [1, line], script);
+  }
+});
+
+setup("the oldest Node that is supported is told from the one before it", async () => {
+  for (const [version, isOld] of [
+    ["20.11.1", true],
+    ["20.12.0", false],
+    ["22.0.0", false],
+  ] as const) {
+    const { output } = await asNode(version, "verify");
+    assert.is(output.startsWith("This is Node"), isOld, `${version}: ${output}`);
   }
 });
 
