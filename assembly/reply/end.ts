@@ -161,7 +161,7 @@ function linger(c: Conn): void {
 }
 
 /** Moves an HTTP connection whose queued bytes have all left to the idle list, if it is between two requests. */
-function rest(c: Conn): void {
+export function rest(c: Conn): void {
   if (!isIdle(c)) {
     if (c.list == List.Unread) delist(c);
     return;

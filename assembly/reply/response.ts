@@ -30,7 +30,7 @@ import {
 import { List, markDirty } from "../state/lists";
 import { live } from "../state/slots";
 import { beginHead, wantsContinue } from "../parse/http";
-import { dropInput, finishWith, kill } from "./end";
+import { dropInput, finishWith, kill, rest } from "./end";
 import { rearm } from "./deadline";
 import { mayHoldBody, reserve, reserveBody, write } from "../state/queue";
 import { enlist } from "../state/room";
@@ -168,6 +168,7 @@ function finishRequest(c: Conn, persistent: bool): void {
     c.lastOut = engine.now;
     enlist(c, List.Unread);
     if (c.writing != 0) rearm(c);
+    else if (c.replyHead == 0) rest(c);
   } else if (!has(c, Flag.InWindow) || c.list != List.None) {
     // The bytes in the window are parsed at once, or else retained.
     awaitHead(c);

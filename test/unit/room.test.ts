@@ -207,6 +207,36 @@ room("a drip of four times as many connections keeps nobody out", () =>
   }),
 );
 
+for (const [name, begin] of [
+  ["of a HEAD", (wire: Wire) => wire.begin()],
+  ["without a body", (wire: Wire) => wire.begin(204)],
+] as const) {
+  room(
+    `a streamed answer ${name} that ends after its head has left leaves the connection idle`,
+    () => {
+      for (const isFull of [false, true]) {
+        const drive = table(1, { HeadTimeout: 60000, KeepAliveTimeout: 5000 });
+        drive.answer = (wire) => void begin(wire);
+        const method = name === "of a HEAD" ? "HEAD" : "GET";
+        const wire = drive.connect().send(`${method} / HTTP/1.1\r\nHost: a\r\n\r\n`);
+        drive.after(61000);
+        assert.ok(wire.take().length > 0);
+        wire.conclude();
+        drive.turn();
+        if (isFull) {
+          assert.is(placeOf(drive, [wire]), "closed EvictedIdle");
+        } else {
+          drive.after(5999);
+          assert.not(wire.dead);
+          drive.after(1);
+          assert.is(wire.log.at(-1), "closed KeepAliveTimeout");
+        }
+        drive.end();
+      }
+    },
+  );
+}
+
 room("when every slot has a request whose handler runs, newcomers get 503 and are counted", () =>
   within(async (t) => {
     const busy = Array.from({ length: SLOTS }, () => t.socket().write(GET.replace("/", "/wait")));
