@@ -1,20 +1,20 @@
-// How much one thread of the application has under way to each client by `send(id)`.
+// Limits the bytes that one thread of the application has in flight to each client by `send(id)`.
 //
-// Invariant: an id has an entry while something accepted for it is not reported as gone, with at most `backlog` bytes
-// and one message. The worker reports what has left a client's queue, and each client that has ended, stale ids
-// included. The clients that are open take at most half of the table, so a full table empties by reports.
+// Invariant: an id has an entry while an accepted message for it is not reported as gone, with at most `backlog` bytes
+// and one message. The worker reports bytes that have left a client's queue, and each client that has ended, stale ids
+// included. Open clients take at most half of the table, so reports empty a full table.
 
 import { Credit } from "../shared/message/credit";
 import { PIECE_COST } from "../shared/message/wire";
 
 export interface CreditLimits {
-  /** Bytes that may be under way to one client: `maxBacklog`. */
+  /** Bytes in flight to one client at most: `maxBacklog`. */
   readonly backlog: number;
-  /** Clients that can be open at a time: `maxWebSockets`. */
+  /** Clients that can be open at the same time: `maxWebSockets`. */
   readonly clients: number;
 }
 
-/** Entries for stale ids beside those for clients; beyond them `send` returns false until the worker has reported. */
+/** Entries for stale ids, in addition to those for clients. Beyond it `send` returns false until the worker reports. */
 const STALE = 1024;
 
 export class Credits {
@@ -27,18 +27,18 @@ export class Credits {
     this.#table = new Credit(2 * clients + STALE);
   }
 
-  /** Clients to which something may be under way. */
+  /** Number of clients to which bytes may be in flight. */
   get size(): number {
     return this.#byId.size;
   }
 
-  /** Returns the credit that has to free up before a message may be sent to a client; undefined: it may be sent. */
+  /** Returns the credit that must free up before a message may be sent to a client; undefined when none must. */
   refusalOf(id: number): Credit | undefined {
     const credit = this.#byId.get(id) ?? this.#table;
     return credit.isSpent ? credit : undefined;
   }
 
-  /** Notes a message of so many bytes that was accepted for a client. */
+  /** Notes that a message of `bytes` bytes was accepted for a client. */
   take(id: number, bytes: number): void {
     let credit = this.#byId.get(id);
     if (!credit) {
@@ -49,7 +49,7 @@ export class Credits {
     credit.used += bytes + PIECE_COST;
   }
 
-  /** Takes a report of the worker's in. @param report pairs of an id and bytes that have left; 0: it has ended */
+  /** Applies a report of the worker. @param report pairs of an id and the bytes that have left; 0: it has ended */
   settle(report: Float64Array): void {
     for (let at = 0; at < report.length; at += 2) {
       const id = report[at] as number;

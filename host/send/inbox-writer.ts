@@ -1,7 +1,7 @@
-// The producer's side of the inbox: messages become records in shared memory.
+// The producer's side of the inbox. It writes messages as records into shared memory.
 //
-// Invariant: a record is whole before the head moves over it; nothing is half sent. When there is no room
-// the caller is told at once. Room is what the consumer has left behind its tail.
+// Invariant: a record is complete before the head passes it, and nothing is sent in part. When there is no room, the
+// call reports it at once. The free space is everything that the consumer's tail has passed.
 
 import {
   INBOX_ASLEEP,
@@ -32,7 +32,7 @@ interface Bell {
   transfer(number: number, bytes: Uint8Array): void;
 }
 
-/** Memory for an inbox. @param size bytes, a power of two */
+/** Allocates memory for an inbox. @param size bytes, a power of two */
 export function inboxMemory(size: number): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(INBOX_WORDS * 4 + size);
@@ -48,17 +48,17 @@ export class InboxWriter {
   readonly #size: number;
   readonly #bell: Bell;
   #head = 0;
-  /** Bytes of the ring before which nothing has to be looked up: the tail as last seen. */
+  /** The consumer's tail as last read. Up to one ring after it there is room without reading it again. */
   #tail = 0;
   #transfers = 0;
-  /** Bytes of the data of the record, or of the tail of the operation, that was put last. */
+  /** Bytes of the data of the last record, or of the tail of the last operation. */
   tailBytes = 0;
-  /** Why the last message was refused, when that was not for want of room here: `ready` waits for it. */
+  /** The client's credit that refused the last message; undefined when it was the inbox. `ready` waits for it. */
   refusedBy: Credit | undefined;
   readonly #awaited = new Set<Credit>();
   #waiters: (() => void)[] = [];
 
-  /** @param memory as `inboxMemory` makes it, or as large; this is its only producer */
+  /** @param memory made by `inboxMemory`, or of that size. This object must be its only producer. */
   constructor(memory: ArrayBufferLike, bell: Bell) {
     const size = memory.byteLength - INBOX_WORDS * 4;
     this.#words = new Int32Array(memory, 0, INBOX_WORDS);
@@ -68,7 +68,7 @@ export class InboxWriter {
     this.#bell = bell;
   }
 
-  /** Finds room for a record of at most `total` bytes; its offset, −1 when there is none. */
+  /** Finds room for a record of at most `total` bytes. @returns its offset, −1 when there is no room */
   #place(total: number): number {
     const units = this.#size / 8;
     let at = (this.#head % units) * 8;
@@ -122,7 +122,7 @@ export class InboxWriter {
   /**
    * Writes a record.
    * @param kind RecordKind | flags << 8 | value << 16
-   * @param prefix bytes that go before the data
+   * @param prefix bytes before the data
    * @returns false when there is no room
    */
   put(
@@ -134,7 +134,7 @@ export class InboxWriter {
   ): boolean {
     this.refusedBy = undefined;
     const text = typeof data === "string";
-    // A character takes at most three bytes; only a text that might not fit is measured.
+    // A character takes at most three bytes, so only text that might not fit is measured.
     let most = text ? data.length * 3 : sizeOf(data);
     const limit = this.#size / 4;
     if (most > limit && text) most = byteLength(data);
@@ -160,7 +160,8 @@ export class InboxWriter {
 
   /**
    * Writes an operation for the worker's own code.
-   * @param fields encoded fields, or what stands for them @param tail a body, a message, a name
+   * @param fields encoded fields, or what is sent instead of them
+   * @param tail a body, a message, a name
    * @returns false when there is no room
    */
   putOp(
@@ -208,21 +209,21 @@ export class InboxWriter {
     return true;
   }
 
-  /** Words of the header, which both sides count in. */
+  /** Words of the header, in which both sides count. */
   get words(): Int32Array {
     return this.#words;
   }
 
-  /** Wakes the consumer if it sleeps. */
+  /** Wakes the consumer. */
   wake(): void {
     this.#bell.ring();
   }
 
-  /** A record that does not fit goes as a message of its own; a placeholder holds its place. */
+  /** Sends a record that does not fit as a message of its own. A placeholder keeps its place in the order. */
   #transfer(kind: number, bytes: Uint8Array, slot: number, generation: number): boolean {
     const at = this.#place(RECORD_BYTES);
     if (at < 0) return false;
-    // At most an inbox's worth of them is on the way: the inbox bounds the memory they take.
+    // The buffers in flight take at most as much memory as the inbox, unless one alone is larger.
     if (this.#onTheWay + bytes.length > Math.max(this.#size, bytes.length)) return false;
     this.#transfers = (this.#transfers + 1) >>> 0;
     this.#sizes.push({ head: this.#head, bytes: bytes.length });
@@ -234,7 +235,7 @@ export class InboxWriter {
     return true;
   }
 
-  /** Bytes of the buffers whose placeholders the consumer has not passed. */
+  /** Sizes of the buffers whose placeholders the consumer has not passed. */
   readonly #sizes: { head: number; bytes: number }[] = [];
   #sum = 0;
 
@@ -243,7 +244,7 @@ export class InboxWriter {
     const units = this.#size / 8;
     while (this.#sizes.length > 0) {
       const first = this.#sizes[0] as { head: number; bytes: number };
-      // Passed when the placeholder's position is not within [tail, tail + units).
+      // The consumer has passed a placeholder that is not within [tail, tail + units).
       if ((first.head - tail) >>> 0 < units) break;
       this.#sum -= first.bytes;
       this.#sizes.shift();
@@ -255,13 +256,15 @@ export class InboxWriter {
     this.#sum = value;
   }
 
-  /** True when half of the inbox is free and no buffer is on the way: then a message of any size may go. */
+  /** True when half of the inbox is free and no buffer is in flight, so that a message of any size can be sent. */
   get roomy(): boolean {
     this.#tail = Atomics.load(this.#words, INBOX_TAIL) >>> 0;
     return (this.#head - this.#tail) >>> 0 <= this.#size / 16 && this.#onTheWay === 0;
   }
 
-  /** As `room`; where a client's credit refused the last message, also when half of that is free, or it has ended. */
+  /**
+   * Waits like `room`; if a client's credit refused the last message, also until half of it is free or it has ended.
+   */
   ready(): Promise<void> {
     const { refusedBy } = this;
     if (!refusedBy?.isSpent) return this.room();
@@ -280,12 +283,12 @@ export class InboxWriter {
     });
   }
 
-  /** The consumer says that there is room, or `ended`: it is gone and nobody need wait any more. */
+  /** Wakes the waiters when there is room. @param ended true when the consumer has ended: then all are woken */
   told(ended = false): void {
     if (ended) for (const credit of this.#awaited) credit.release();
     while (!ended && this.#waiters.length > 0 && !this.roomy) {
       Atomics.store(this.#words, INBOX_WAITING, 1);
-      // It may have become roomy before the flag stood; else the consumer says so.
+      // If there is room by now, the consumer may not have seen the flag. Otherwise it will notify.
       if (!this.roomy) return;
       Atomics.compareExchange(this.#words, INBOX_WAITING, 1, 0);
     }

@@ -1,6 +1,7 @@
-// Messages on their way to the worker: what one producing thread says, through its own inbox.
+// Sends messages from one producing thread to the worker, through the thread's own inbox.
 //
-// Invariant: a call costs shared memory and nothing else, and what does not fit is not half sent: `false`.
+// Invariant: a call only writes to shared memory. A message that does not fit is not sent in part: the call returns
+// false.
 
 import { RecordKind, SLOT_LIMIT } from "../../assembly/abi";
 import { checkClose } from "../shared/close";
@@ -13,42 +14,42 @@ import { BufferStage, type StageTarget } from "../shared/message/stage";
 import { byteLength, isUtf8 } from "../shared/text/text";
 import { checkTopic, topicPrefix } from "../shared/message/topic";
 
-/** What can be said from any thread of the application. */
+/** The calls that any thread of the application can make. */
 export interface Messages {
   /**
    * Publishes to every open WebSocket.
    * @returns false when the inbox is full: nothing was sent; `ready()` resolves when there is room
    */
   broadcast(data: Data, options?: PublishOptions): boolean;
-  /** Publishes to a topic's subscribers; to a topic without any it does nothing. @returns as `broadcast` */
+  /** Publishes to a topic's subscribers. A topic without subscribers is no error. @returns as `broadcast` */
   publish(topic: string, data: Data, options?: PublishOptions): boolean;
   /**
-   * Subscribes a WebSocket to a topic, of 1 to 200 bytes; for a stale id it does nothing. When `maxTopics` or
-   * `maxSubscriptions` are taken, `onError` is told. @returns as `broadcast`
+   * Subscribes a WebSocket to a topic of 1 to 200 bytes. A stale id is ignored. When `maxTopics` or `maxSubscriptions`
+   * is reached, `onError` is called. @returns as `broadcast`
    */
   subscribe(id: number, topic: string): boolean;
-  /** Ends a subscription; what was published before still arrives. @returns as `broadcast` */
+  /** Ends a subscription. Messages published before still arrive. @returns as `broadcast` */
   unsubscribe(id: number, topic: string): boolean;
   /**
-   * Sends to one client; to a stale id it does nothing. What was accepted arrives in order, or the client is ended, by
-   * the cause `SendOverrun` when several threads, or a thread and the handler, have filled its queue.
-   * @returns as `broadcast`; false also when more than `maxBacklog` is under way to the client: `ready()` resolves when
-   * half of that has left, or the client has ended
+   * Sends to one client; a stale id is ignored. An accepted message arrives in order, or the client is closed with the
+   * cause `SendOverrun` because several threads, or a thread and the handler, have filled its queue.
+   * @returns as `broadcast`; false also when more than `maxBacklog` is pending for the client: then `ready()` resolves
+   * when half of that has left, or the client has ended
    */
   send(id: number, data: Data, options?: SendOptions): boolean;
-  /** Starts a message built piece by piece, in a buffer of its own. */
+  /** Starts a message that is built piece by piece, in a buffer of its own. */
   stage(): Stage;
-  /** Closes one connection in order. @returns as `broadcast` */
+  /** Closes one connection in order, after what is queued. @returns as `broadcast` */
   closeConnection(id: number, code?: number, reason?: string): boolean;
   /**
-   * Resolves when at least half of the inbox is free; after a `send` that its client refused, when that client has room
-   * again, too. Rejects once nothing can be published any more, with `code`
-   * "ERR_SERVER_ENDED"; that need not be handled.
+   * Resolves when at least half of the inbox is free, and after a `send` that was refused for its client, when that
+   * client has room again. Rejects once nothing can be published any more, with `code` "ERR_SERVER_ENDED". An ignored
+   * rejection is not reported as unhandled.
    */
   ready(): Promise<void>;
 }
 
-/** Names of topics that are kept as bytes. */
+/** Topics whose encoded names are kept. When there are more, all are dropped, to bound memory. */
 const PREFIXES = 4096;
 
 export class MessageWriter implements StageTarget {
@@ -59,7 +60,7 @@ export class MessageWriter implements StageTarget {
   readonly #prefixes = new Map<string, Uint8Array>();
   readonly #credits: Credits;
 
-  /** @param isOpen false: nothing may be sent now */
+  /** @param isOpen returns false while nothing may be sent */
   constructor(inbox: InboxWriter, ringBytes: number, limits: CreditLimits, isOpen: () => boolean) {
     this.#inbox = inbox;
     this.#credits = new Credits(limits);
@@ -67,14 +68,14 @@ export class MessageWriter implements StageTarget {
     this.#isOpen = isOpen;
   }
 
-  /** @param id of the client it concerns, 0 for none @param prefix bytes that go before the data */
+  /** Writes a record. @param id the client's, 0 for none @param prefix bytes before the data */
   #put(kind: number, data: Payload, id = 0, prefix?: Uint8Array): boolean {
     this.#inbox.refusedBy = undefined;
     if (!this.#isOpen()) return false;
     return this.#inbox.put(kind, data, id % SLOT_LIMIT, Math.floor(id / SLOT_LIMIT), prefix);
   }
 
-  /** @throws RangeError for a message that is larger than the ring */
+  /** Checks the length of a message. @throws RangeError when it is larger than the ring */
   #checkLength(what: string, data: Payload): void {
     let length = typeof data === "string" ? data.length * 3 : sizeOf(data);
     if (length <= this.ringBytes - 10) return;
@@ -120,7 +121,7 @@ export class MessageWriter implements StageTarget {
     return this.#put(kind | (flags << 8), bytes, except, prefix);
   }
 
-  /** Sends a message that has been checked to one client. */
+  /** Sends a checked message to one client. */
   sendBytes(id: number, bytes: Payload, flags: number): boolean {
     const refusal = this.#credits.refusalOf(id);
     if (refusal) {
@@ -132,12 +133,12 @@ export class MessageWriter implements StageTarget {
     return true;
   }
 
-  /** The worker reports what has left the queues of clients (worker/inbox/debts.ts). */
+  /** Applies the worker's report of bytes that have left clients' queues (worker/inbox/debts.ts). */
   credited(report: Float64Array): void {
     this.#credits.settle(report);
   }
 
-  /** Clients to which something may be under way by `send`. */
+  /** Number of clients for which a message of `send` may be pending. */
   get underWay(): number {
     return this.#credits.size;
   }

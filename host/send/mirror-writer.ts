@@ -1,8 +1,8 @@
-// An inbox where no memory can be shared, as in a page that is not cross-origin isolated: the producer writes to
-// memory of its own, and what is new in it goes to the worker once a turn, as one message.
+// An inbox for threads that cannot share memory, as in a page that is not cross-origin isolated. The producer writes to
+// memory of its own, and once a turn a message with the new records goes to the worker.
 //
-// Invariant: the worker's copy lies at the same places. It says how far it has come; only behind that does the
-// producer write again.
+// Invariant: the worker's copy has the same offsets. It reports how far it has read, and only before that position the
+// producer writes again.
 
 import { INBOX_ASLEEP, INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
 import {
@@ -27,7 +27,7 @@ export class Mirror {
   #takenBatches = 0;
   #scheduled = false;
 
-  /** @param size bytes of records, a power of two */
+  /** @param size bytes for records, a power of two */
   constructor(size: number, post: (records: Records) => void) {
     this.memory = new ArrayBuffer(INBOX_WORDS * 4 + size);
     this.#words = new Int32Array(this.memory, 0, INBOX_WORDS);
@@ -36,21 +36,21 @@ export class Mirror {
     this.#listen();
   }
 
-  /** To the producer this is the worker: it sleeps, and is to be woken by what is new. */
+  /** Sets the flags of a sleeping worker, so that the producer rings for each new record. */
   #listen(): void {
     this.#words[INBOX_ASLEEP] = 1;
     this.#words[HANDLED_WAITING] = 1;
     this.#words[TAKEN_WAITING] = 1;
   }
 
-  /** There is something new: it goes at the end of this run. */
+  /** Schedules a flush at the end of this turn, because there are new records. */
   ring(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(() => this.flush());
   }
 
-  /** Sends what is new now: before a call that has to come after it. */
+  /** Sends the new records now, before a call that must come after them. */
   flush(): void {
     this.#scheduled = false;
     const words = this.#words;
@@ -91,7 +91,7 @@ export class Mirror {
     return copy;
   }
 
-  /** The worker has carried out what stood before `tail`. */
+  /** Notes that the worker has handled the records before `tail`. */
   passed(tail: number): void {
     this.#words[INBOX_TAIL] = tail | 0;
   }

@@ -1,21 +1,21 @@
-// A publisher: an inbox of its own for another thread of the application, which then needs nothing of the
-// thread that started the server.
+// A publisher: an inbox for another thread of the application, which then does not depend on the thread that started
+// the server.
 //
-// Invariant: order is kept for each publisher. When its thread ends, what it has said is still carried out,
-// then the worker lets go of its inbox.
+// Invariant: each publisher's order is kept. When its thread ends, the worker still handles the records written before,
+// and then releases the inbox.
 
 import { quiet, serverEnded } from "../shared/ended";
 import { InboxWriter } from "./inbox-writer";
 import { type Messages, MessageWriter } from "./messages";
 
-/** What is needed of a MessagePort, a platform's own. */
+/** The part of a platform's MessagePort that is used. */
 export interface PublisherPort {
   postMessage(message: unknown, transfer?: Transferable[]): void;
   addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
   addEventListener(type: "close", listener: () => void): void;
   start(): void;
   close(): void;
-  /** Node: it does not keep its thread alive. */
+  /** Node: lets the thread end while the port is open. */
   unref?(): void;
 }
 
@@ -23,42 +23,42 @@ type PortOf<Module> = Module extends { MessagePort: abstract new (...args: never
   ? Port
   : never;
 
-/** Node's own MessagePort, without an import, for which a page has no types. */
+/** Node's MessagePort, without an import, for which pages have no types. */
 type NodePort = typeof globalThis extends {
   process: { getBuiltinModule: { (id: never): infer Module; (id: never): unknown } };
 }
   ? PortOf<Module>
   : never;
 
-/** A MessagePort of the platform's: both types, where Node's and the DOM's are there, since neither takes the other. */
+/** A platform's MessagePort: of Node's type and of the DOM's, where both exist, because neither accepts the other. */
 export type TransferredPort = InstanceType<typeof MessagePort> &
   ([NodePort] extends [never] ? unknown : NodePort);
 
-/** What `server.publisher()` gives: send it to a thread, its `port` in the list of what is transferred. */
+/** The result of `server.publisher()`. Send it to a thread, with its `port` in the transfer list. */
 export interface PublisherHandle {
-  /** Tells it from other messages. */
+  /** A mark that tells it from other messages. */
   readonly ringcast: "publisher";
-  /** The inbox. */
+  /** The memory of the inbox. */
   readonly memory: SharedArrayBuffer;
-  /** Its port, to be transferred. */
+  /** The port, which must be transferred. */
   readonly port: TransferredPort;
-  /** Bytes of the ring: no message may be larger. */
+  /** Bytes of the ring. No message may be larger. */
   readonly ringBytes: number;
-  /** `maxBacklog` and `maxWebSockets`: what may be under way to clients. */
+  /** `maxBacklog` and `maxWebSockets`, which limit the bytes in flight to clients. */
   readonly limits: { readonly backlog: number; readonly clients: number };
 }
 
-/** A thread's own way to the server. */
+/** A thread's own way of publishing. */
 export interface Publisher extends Messages, Disposable {
-  /** False once the server has ended, or `close` was called: then nothing is sent any more. */
+  /** False once the server has ended or `close` was called. Then nothing is sent any more. */
   readonly open: boolean;
-  /** Lets go of the server, behind what was said. Else it keeps the thread from ending no longer than it lives. */
+  /** Releases the publisher, after what was sent. An open publisher does not keep its thread from ending. */
   close(): void;
 }
 
-/** The worker to a publisher: there is room again; messages have left clients' queues (worker/inbox/debts.ts). */
+/** A message of the worker to a publisher: there is room again, or bytes have left clients' queues. */
 export type PublisherNotice = "room" | Float64Array;
-/** A publisher to the worker: the doorbell, or a buffer that does not fit its inbox. */
+/** A message of a publisher to the worker: the doorbell, or a buffer that does not fit into the inbox. */
 export type PublisherRing = 0 | { readonly number: number; readonly bytes: Uint8Array };
 
 class OpenPublisher extends MessageWriter implements Publisher {
@@ -120,8 +120,8 @@ class OpenPublisher extends MessageWriter implements Publisher {
 }
 
 /**
- * Opens, in the thread that got it, what `server.publisher()` gave.
- * @throws TypeError when it is not that
+ * Opens the result of `server.publisher()`, in the thread that received it.
+ * @throws TypeError when the value is something else
  */
 export function openPublisher(handle: PublisherHandle): Publisher {
   if (typeof handle !== "object" || handle === null || handle.ringcast !== "publisher") {

@@ -1,22 +1,22 @@
-// What each close reason means, in words and on the wire: the engine has its numbers and texts from this table.
-// A reason without a row is a type error.
+// The table of close causes: text, HTTP status and close code for each. The engine's numbers and texts are derived from
+// it. A cause without a row is a type error.
 
 import { CloseReason } from "../../assembly/abi";
 import { show } from "./text/show";
 
-/** What a cause means. */
+/** The meaning of a cause. */
 export interface CloseRow {
-  /** One line for logs; the Close frame that a WebSocket gets has it as its reason. */
+  /** A line for logs; also the reason in the Close frame that a WebSocket gets. */
   readonly text: string;
-  /** HTTP status of the refusal; 0: none is sent. */
+  /** The HTTP status of the refusal; 0: none is sent. */
   readonly status: number;
-  /** Code of the Close frame that a WebSocket gets; 0: none is sent. */
+  /** The code of the Close frame that a WebSocket gets; 0: none is sent. */
   readonly code: number;
 }
 
 const row = (text: string, status = 0, code = 0): CloseRow => Object.freeze({ text, status, code });
 
-/** What each cause means, by its name. */
+/** The meaning of each cause, by its name. */
 export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> = Object.freeze({
   Ok: row("served to the end"),
   Evicted: row("evicted to make room for a new WebSocket"),
@@ -89,13 +89,13 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   ReceiveTooSlow: row("a body or message came slower than minReceiveRate", 408, 1008),
 });
 
-/** Causes by which a client made room for others. */
+/** Causes of clients that were closed to make room for others. */
 export const EVICTIONS: ReadonlySet<keyof typeof CloseReason> = new Set([
   ...(["WsClientTooSlow", "Evicted", "EvictedEnded"] as const),
   ...(["EvictedIdle", "EvictedUnfinished", "EvictedUnread"] as const),
 ]);
 
-/** The name of a reason, as it stands in counters and infos. */
+/** Returns the name of a reason, as counters and `CloseInfo` use it. */
 export function reasonName(reason: number): keyof typeof CloseReason {
   return CloseReason[reason] as keyof typeof CloseReason;
 }

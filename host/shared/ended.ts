@@ -1,4 +1,4 @@
-// The error of what waits for a server that has ended.
+// The error of calls and waits that a server's end cuts short.
 
 /** Makes the error with which waits and calls reject once the server has ended. @param cause why, if it died */
 export function serverEnded(cause?: Error): Error {

@@ -1,5 +1,5 @@
-// Faults of a client that only its handler comes upon, because it asks for the body: answered as such, and no error of
-// the handler's, unless it catches them.
+// Faults of a client that only its handler comes upon, because it reads the body. They get their own status, and count
+// as no error of the handler's, unless the handler catches them.
 
 const statuses = new WeakMap<object, 400 | 413>();
 
@@ -9,7 +9,7 @@ export function faultOf<E extends Error>(error: E, status: 400 | 413): E {
   return error;
 }
 
-/** The status of the answer to a request whose handler failed with a client's fault; undefined: it is none. */
+/** Returns the status for a request whose handler failed with a client's fault; undefined for any other error. */
 export function faultStatus(thrown: unknown): 400 | 413 | undefined {
   return typeof thrown === "object" && thrown !== null ? statuses.get(thrown) : undefined;
 }

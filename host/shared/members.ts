@@ -1,12 +1,12 @@
-// What a handler must look like, wherever it runs: an object whose members are functions. Other members are the user's
-// own, since handlers are called with `this`.
+// Checks handlers, wherever they run: a handler is an object whose members are functions. Other members are the user's
+// own, because handlers are called with `this`.
 //
-// Invariant: a member that looks like a misspelt one, which would never be called, is refused.
+// Invariant: a member that looks like a misspelled one, which would never be called, is refused.
 
 import type { Handler } from "../handler";
 import { distance } from "../options/known";
 
-/** Members of a handler: bits of the set that the application's handler has. */
+/** Members of a handler. The set that a handler has is sent as bits in this order. */
 export const MEMBERS = [
   "request",
   "connect",
@@ -23,7 +23,7 @@ export const MEMBERS = [
 
 export type Member = (typeof MEMBERS)[number];
 
-/** Prints what a module or function gave, in an error message. */
+/** Describes, for an error message, what a module or function returned. */
 function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   return Array.isArray(value) ? "an array" : `a ${typeof value}`;
@@ -32,7 +32,7 @@ function kindOf(value: unknown): string {
 /** All members that a handler may have. */
 const KNOWN: readonly string[] = [...MEMBERS, "protocol", "streams"];
 
-/** Members that handlers of other servers have, and what does the same here. */
+/** Members of other servers' handlers, with advice on what does the same here. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   onMessage: "message",
   onOpen: "open",
@@ -42,7 +42,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   connection: "open for WebSockets, connect for connections",
 };
 
-/** The names of an object's members and those of its classes, but for what every object has. */
+/** Iterates the names of an object's members and those of its classes, except what every object has. */
 function* namesOf(members: object): Iterable<string> {
   for (
     let one: object | null = members;
@@ -52,13 +52,13 @@ function* namesOf(members: object): Iterable<string> {
     yield* Object.getOwnPropertyNames(one);
 }
 
-/** The member that a name was probably meant to be. */
+/** Returns the member that a name was probably meant to be. */
 function meant(name: string): string | undefined {
   const lower = name.toLowerCase();
   return KNOWN.find((known) => known === lower || distance(known, lower) <= 1);
 }
 
-/** What to do instead of a member that there is not; undefined for one that is the user's own. */
+/** Returns advice on an unknown member; undefined when it is the user's own. */
 function adviceOn(name: string, members: Readonly<Record<string, unknown>>): string | undefined {
   if (KNOWN.includes(name) || name === "constructor") return undefined;
   if (Object.hasOwn(ELSEWHERE, name)) return `use ${ELSEWHERE[name]}`;
@@ -66,13 +66,13 @@ function adviceOn(name: string, members: Readonly<Record<string, unknown>>): str
     return members.request === undefined ? 'see fetchHandler of "ringcast/fetch"' : undefined;
   const near = meant(name);
   if (near === undefined) return undefined;
-  // Data within one edit, such as `messages: []` or `closed: false`, is the user's own.
+  // Data whose name is within one edit, such as `messages: []` or `closed: false`, is the user's own.
   const kind = typeof members[name];
   const isCode = kind === "function" || (kind === "boolean" && near === "streams");
   return isCode || name.toLowerCase() === near ? `did you mean ${near}?` : undefined;
 }
 
-/** @throws TypeError naming a member that looks like another one, and what to do instead */
+/** Refuses misspelled members. @throws TypeError naming the member, with advice */
 function refuseMisspelt(members: Readonly<Record<string, unknown>>, where: string): void {
   for (const name of namesOf(members)) {
     const advice = adviceOn(name, members);
@@ -82,8 +82,9 @@ function refuseMisspelt(members: Readonly<Record<string, unknown>>, where: strin
 }
 
 /**
- * Checks what is to be a handler.
- * @param where what gave it, for the message @throws TypeError naming the member that is wrong
+ * Checks a handler.
+ * @param where what gave the handler, for the message
+ * @throws TypeError naming the member that is wrong
  */
 export function checkHandler(handler: unknown, where = "handler"): asserts handler is Handler {
   if (typeof handler !== "object" || handler === null || Array.isArray(handler))
@@ -100,7 +101,7 @@ export function checkHandler(handler: unknown, where = "handler"): asserts handl
     throw new TypeError(`${where}.streams: ${kindOf(streams)} is neither a boolean nor a function`);
 }
 
-/** Why a handler was not waited for any longer. */
+/** Returns the error for a handler that did not load within `loadTimeout`. */
 export function tooLate(ms: number): Error {
   return new Error(`loadTimeout: the handler was not there within ${ms} ms`);
 }

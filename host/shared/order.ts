@@ -1,25 +1,25 @@
-// The order of a WebSocket's messages, wherever its handler runs: the next is not handled before the handler of the one
-// before has settled, and the end of the connection waits for that handler too, but not forever.
+// The order of a WebSocket's messages, wherever its handler runs. A message is handled only after the handler of the
+// previous one has settled. The connection's end also waits for that handler, but not forever.
 //
-// Invariant: one handler of a connection is waited for at a time; `skip` is what ends the wait, and is called once.
+// Invariant: at most one handler of a connection is awaited at a time. `skip` ends that wait, and is called once.
 
 import { isThenable, whenSettled } from "./result";
 
 /** A connection whose messages are handled in order. */
 export interface Ordered {
-  /** Goes on without waiting for the handler of a message that has not settled; undefined: there is none. */
+  /** Ends the wait for a handler that has not settled; undefined when there is no wait. */
   skip: (() => void) | undefined;
 }
 
-/** What waiting means where the handler runs. */
+/** The actions for waiting, where the handler runs. */
 export interface OrderHooks<C> {
-  /** No message of a connection is handled until `settled`. */
+  /** Blocks the messages of a connection until `settled`. */
   block(conn: C): void;
-  /** The handler that was waited for has settled. @param size as `settle` was told */
+  /** Called when the awaited handler has settled. @param size as given to `settle` */
   settled(conn: C, size: number): void;
-  /** A handler rejected. */
+  /** Called when a handler rejected. */
   failed(conn: C, where: string, thrown: unknown): void;
-  /** Runs `fn` when the end of a connection has waited for as long as it may. */
+  /** Calls `fn` when the end of a connection has waited for as long as it may. */
   afterClose(fn: () => void): void;
 }
 
@@ -27,7 +27,7 @@ export class Order<C extends Ordered> {
   readonly #hooks: OrderHooks<C>;
   /** Connections that have ended while a message is still being handled. */
   readonly #ending = new Set<C>();
-  /** False: no message waits for the one before. */
+  /** False when messages do not wait for the previous one. */
   isOrdered: boolean;
 
   constructor(isOrdered: boolean, hooks: OrderHooks<C>) {
@@ -36,8 +36,8 @@ export class Order<C extends Ordered> {
   }
 
   /**
-   * Takes what a handler returned: it may settle later, and fail later.
-   * @returns true when the connection's next message waits for that
+   * Handles the result of a handler, which may settle or fail later.
+   * @returns true when the connection's next message waits for it
    */
   settle(conn: C, where: string, result: unknown, size = 0): boolean {
     if (!isThenable(result)) return false;
@@ -61,14 +61,14 @@ export class Order<C extends Ordered> {
     return true;
   }
 
-  /** A connection has ended, and its messages are waited for until `caughtUp`. */
+  /** Lets the end of a connection wait for its messages, until `caughtUp`. */
   awaitEnd(conn: C): void {
     if (this.#ending.has(conn)) return;
     this.#ending.add(conn);
     this.#hooks.afterClose(() => this.#hurry(conn));
   }
 
-  /** All messages of a connection have been handled. */
+  /** Notes that all messages of a connection have been handled. */
   caughtUp(conn: C): void {
     this.#ending.delete(conn);
   }
@@ -78,7 +78,7 @@ export class Order<C extends Ordered> {
     while (conn.skip) conn.skip();
   }
 
-  /** Nothing is waited for any more. */
+  /** Ends all waits. */
   stop(): void {
     for (const conn of this.#ending) this.#hurry(conn);
   }

@@ -1,25 +1,25 @@
-// What user code returns and throws: a value, a promise, or anything else that JavaScript can throw.
+// Handles what user code returns and throws: a value, a promise, or anything else that JavaScript can throw.
 //
 // Invariant: nothing here throws, whatever the value is: a revoked proxy, an object without a prototype, a getter or
-// method that throws, a thenable that settles twice. The texts taken from it are bounded. A peer may have sent what
-// they quote, so their control characters are escaped.
+// method that throws, a thenable that settles twice. Texts taken from the value are bounded, and because they may quote
+// what a peer sent, their control characters are escaped.
 
 import { printableLines } from "./text/printable";
 
-/** Characters of a message or of a stack that are kept of what was thrown: a client's input may be part of it. */
+/** Characters kept of an error's message or stack. The rest is cut, because it may quote a client's long input. */
 const TEXT_LIMIT = 16384;
 
-/** A thrown value in words: strings that can be logged, and posted to another thread. */
+/** Description of a thrown value, in strings that can be logged and sent to another thread. */
 export interface Told {
-  /** Such as "TypeError"; "Error" for what is not an error. */
+  /** Name such as "TypeError"; "Error" for a value that is not an error. */
   readonly name: string;
   readonly message: string;
-  /** Begins with name and message. */
+  /** The stack, which begins with name and message. */
   readonly stack: string;
   readonly code?: string | number;
 }
 
-/** Depth of causes whose texts are cleaned: nobody sees more of them. */
+/** Depth of causes whose texts are cleaned. Node prints no more of them. */
 const CAUSES = 4;
 /** Errors of an AggregateError that are cleaned: as many as Node prints of a list. */
 const ERRORS = 100;
@@ -42,7 +42,7 @@ function memberOf(value: unknown, name: Member): unknown {
   }
 }
 
-/** `instanceof` for what was thrown: false for a proxy that refuses to tell its prototype. Never throws. */
+/** Tests `instanceof` for a thrown value. Returns false for a proxy that refuses access to its prototype. */
 export function isInstance<T>(
   value: unknown,
   type: abstract new (...args: never[]) => T,
@@ -56,7 +56,7 @@ export function isInstance<T>(
 
 function isError(value: unknown): value is Error {
   try {
-    // The second holds for errors of another realm, too.
+    // The second test also holds for errors of another realm.
     return isInstance(value, Error) || Object.prototype.toString.call(value) === "[object Error]";
   } catch {
     return false;
@@ -72,7 +72,7 @@ function print(value: unknown): string {
   }
 }
 
-/** Describes whatever was thrown. Never throws. */
+/** Describes a thrown value. */
 export function describe(thrown: unknown): Told {
   const [name, message, stack, code] = (["name", "message", "stack", "code"] as const).map((key) =>
     memberOf(thrown, key),
@@ -88,7 +88,7 @@ export function describe(thrown: unknown): Told {
     : told;
 }
 
-/** True for an error that can be passed on as it is: its name, message and stack are strings, and not too long. */
+/** Returns true for an error that can be passed on itself: its name, message and stack are strings, not too long. */
 function isPlain(error: Error): boolean {
   return (["name", "message", "stack"] as const).every((key) => {
     const text = memberOf(error, key);
@@ -96,7 +96,7 @@ function isPlain(error: Error): boolean {
   });
 }
 
-/** Makes the error that a description tells of, as another thread gets it. */
+/** Makes an error from a description, on the thread that received it. */
 export function errorOf({ name, message, stack, code }: Told, cause?: unknown): Error {
   const error = cause === undefined ? new Error(message) : new Error(message, { cause });
   const hide = { configurable: true, writable: true };
@@ -106,8 +106,8 @@ export function errorOf({ name, message, stack, code }: Told, cause?: unknown): 
 }
 
 /**
- * Cuts the texts of an error and of the errors within it, and escapes their control characters: whoever prints them
- * prints none of a peer's. @returns false when they cannot be changed
+ * Shortens the texts of an error and of the errors within it, and escapes their control characters, so that printing
+ * them is safe. @returns false when they cannot be changed
  */
 function clean(thrown: unknown, depth = 0): boolean {
   if (!isError(thrown)) return true;
@@ -127,15 +127,15 @@ function clean(thrown: unknown, depth = 0): boolean {
     const listed: unknown[] = Array.isArray(errors) ? errors.slice(0, ERRORS) : [];
     return [memberOf(thrown, "cause"), ...listed].every((one) => clean(one, depth + 1));
   } catch {
-    // The list is a proxy that refuses to be read, so nothing prints it either.
+    // The list is a proxy that refuses to be read, so it cannot be printed either.
     return true;
   }
 }
 
 /**
- * Turns whatever was thrown into an Error that is safe to read and to print. An ordinary error of this realm is
- * returned itself, with its control characters escaped. For everything else it is a new one, with `cause` what was
- * thrown unless that cannot be made safe. Never throws.
+ * Turns a thrown value into an Error that is safe to read and to print. An ordinary error of this realm is returned
+ * itself, with its control characters escaped. Any other value becomes a new error, whose `cause` is the value unless
+ * that cannot be made safe.
  */
 export function toError(thrown: unknown): Error {
   const isClean = clean(thrown);
@@ -143,7 +143,7 @@ export function toError(thrown: unknown): Error {
   return errorOf(describe(thrown), isClean ? thrown : undefined);
 }
 
-/** True when `await` would wait for the value: it has a `then` that is a function, or that throws when it is read. */
+/** Returns true when `await` would wait for the value: its `then` is a function, or reading it throws. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   if ((typeof value !== "object" || value === null) && typeof value !== "function") return false;
   try {
@@ -156,9 +156,8 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 const { then } = Promise.prototype;
 
 /**
- * Calls one of two functions, once, when a value has settled, as `await` would: a thenable's `then` may throw, or call
- * both of its callbacks. It has been told of the rejection, so that counts as handled. Never throws, and calls
- * neither before it returns.
+ * Calls one of two functions once, when a value has settled, like `await`: a thenable's `then` may throw, or call both
+ * of its callbacks. A rejection counts as handled. Calls neither function before it returns.
  */
 export function whenSettled(
   value: unknown,
@@ -166,10 +165,10 @@ export function whenSettled(
   rejected: (thrown: unknown) => void,
 ): void {
   try {
-    // The thread's own promise is returned as it is: it costs no more than its `then`.
+    // A promise of this realm is used itself, so it costs no more than its `then`.
     then.call(Promise.resolve(value), fulfilled, rejected);
   } catch (thrown) {
-    // Its `constructor` threw.
+    // Reading the promise's `constructor` threw.
     queueMicrotask(() => rejected(thrown));
   }
 }

@@ -1,6 +1,6 @@
-// Whether the runtime has what the engine needs.
+// Checks that the runtime can run the engine.
 
-/** @throws Error where there is no WebAssembly */
+/** Checks for WebAssembly. @throws Error when the runtime has none */
 export function needWebAssembly(): void {
   if (typeof WebAssembly === "object") return;
   throw new Error(
@@ -8,7 +8,7 @@ export function needWebAssembly(): void {
   );
 }
 
-/** @throws RangeError for memory that the system did not give, in place of the runtime's own error */
+/** Replaces the runtime's error when the system refuses memory. @throws RangeError with advice */
 export function noMemory(option: string, bytes: number, thrown: unknown): never {
   if (!(thrown instanceof RangeError)) throw thrown;
   throw new RangeError(

@@ -1,15 +1,15 @@
-// How much may be under way to one client, for code that does not run where the client's queue is.
+// Limits the bytes in flight to one client, for code that runs in another thread than the client's queue.
 //
-// Invariant: what was sent and is not known to have left is at most the limit and one piece.
+// Invariant: the bytes sent and not known to have left the queue are at most the limit and one piece.
 
 export class Credit {
   readonly #limit: number;
   used = 0;
-  /** Something was refused: its owner is to be told when there is room. */
+  /** True when something was refused, so that the owner must be notified when there is room. */
   refused = false;
   #waiters: (() => void)[] = [];
 
-  /** @param limit bytes */
+  /** @param limit bytes in flight, above which the credit is spent */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -18,7 +18,7 @@ export class Credit {
     return this.used > this.#limit;
   }
 
-  /** So many bytes have left. @returns true when the owner is to be told of it */
+  /** Returns bytes that have left the queue. @returns true when the owner must be notified */
   give(bytes: number): boolean {
     this.used -= bytes;
     if (this.used > this.#limit / 2) return false;
@@ -28,14 +28,14 @@ export class Credit {
     return isDue;
   }
 
-  /** Resolves when half of it is free, or at `release`. */
+  /** Resolves when half of the credit is free, or at `release`. */
   freed(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiters.push(resolve);
     });
   }
 
-  /** Ends all waiting: the client has ended, or the server has. */
+  /** Ends all waiting, because the client or the server has ended. */
   release(): void {
     if (this.#waiters.length === 0) return;
     const waiters = this.#waiters;

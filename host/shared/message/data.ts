@@ -1,13 +1,13 @@
-// Data that is to be sent: the one check of what a caller gave, and its bytes.
+// Checks data that a caller wants to send, and returns its bytes.
 //
-// Invariant: the bytes are those of the view's own memory, whatever its properties claim. A length that goes with
-// bytes of a caller's comes from `sizeOf`, since a subclass or an own property may hide the true one.
+// Invariant: the bytes are those of the view's own memory, whatever its properties say. Lengths of a caller's bytes
+// come from `sizeOf`, because a subclass or an own property may hide the true one.
 
 import type { SendOptions } from "../../handler";
 import { show } from "../text/show";
 import { isUtf8, toBytes } from "../text/text";
 
-/** Data that has been checked: text, or bytes that are the caller's until they are copied. */
+/** Checked data: text, or bytes that belong to the caller until they are copied. */
 export type Payload = string | Uint8Array;
 
 type Getter<T> = (this: unknown) => T;
@@ -18,7 +18,7 @@ function getterOf<T>(prototype: object, name: PropertyKey): Getter<T> {
 }
 
 const PLAIN = Uint8Array.prototype;
-/** Node's Buffer, whose lengths are plain, too. */
+/** Node's Buffer, whose `length` is the true one, too. */
 const BUFFER = typeof Buffer === "function" ? Buffer.prototype : undefined;
 
 const Typed = Object.getPrototypeOf(PLAIN) as {
@@ -28,24 +28,24 @@ const typedName = getterOf<string | undefined>(Typed, Symbol.toStringTag);
 const typedLength = getterOf<number>(Typed, "byteLength");
 const typedOffset = getterOf<number>(Typed, "byteOffset");
 const typedBuffer = getterOf<ArrayBuffer>(Typed, "buffer");
-/** Throws for a view that is detached or out of its buffer's bounds. */
+/** A method that throws for a view that is detached or out of its buffer's bounds. */
 const typedKeys = Typed.keys;
 const viewLength = getterOf<number>(DataView.prototype, "byteLength");
 const viewOffset = getterOf<number>(DataView.prototype, "byteOffset");
 const viewBuffer = getterOf<ArrayBuffer>(DataView.prototype, "buffer");
 const bufferLength = getterOf<number>(ArrayBuffer.prototype, "byteLength");
-/** Pages that are not isolated have no shared memory. */
+/** Undefined in pages that are not cross-origin isolated, which have no shared memory. */
 const sharedLength =
   typeof SharedArrayBuffer === "function"
     ? getterOf<number>(SharedArrayBuffer.prototype, "byteLength")
     : undefined;
 
-/** Returns the true number of bytes of a view that `dataOf` has let pass. */
+/** Returns the true number of bytes of a view that `dataOf` has returned. */
 export function sizeOf(bytes: Uint8Array): number {
   return typedLength.call(bytes);
 }
 
-/** Returns a plain view of the bytes of any view. @throws TypeError when they are gone */
+/** Returns a plain view of the bytes of any view. @throws TypeError when the view is detached */
 export function plainOf(view: ArrayBufferView): Uint8Array {
   if (typedName.call(view) === undefined) {
     return new Uint8Array(viewBuffer.call(view), viewOffset.call(view), viewLength.call(view));
@@ -54,7 +54,7 @@ export function plainOf(view: ArrayBufferView): Uint8Array {
   return new Uint8Array(typedBuffer.call(view), typedOffset.call(view), typedLength.call(view));
 }
 
-/** Returns the accessor's result, undefined for an object of another kind. */
+/** Returns the accessor's result; undefined for an object of another kind. */
 function attempt<T>(getter: Getter<T> | undefined, target: unknown): T | undefined {
   try {
     return getter?.call(target);
@@ -63,7 +63,7 @@ function attempt<T>(getter: Getter<T> | undefined, target: unknown): T | undefin
   }
 }
 
-/** Returns the bytes of a buffer, those of a shared one as a copy; undefined for anything else. */
+/** Returns the bytes of a buffer, as a copy when it is shared; undefined for anything else. */
 function bytesOfBuffer(data: unknown): Uint8Array | undefined {
   const length = attempt(bufferLength, data);
   if (length !== undefined) return new Uint8Array(data as ArrayBuffer, 0, length);
@@ -73,9 +73,9 @@ function bytesOfBuffer(data: unknown): Uint8Array | undefined {
 
 /**
  * Checks data that a caller gave.
- * @param call names it in the error
- * @returns a string, or the bytes: the caller's memory, to be copied before the call returns
- * @throws TypeError for what is no string and no bytes, and for bytes that are detached or out of bounds
+ * @param call name of the call in errors
+ * @returns a string, or the bytes in the caller's memory, which must be copied before the call returns
+ * @throws TypeError for a value that is neither text nor bytes, and for bytes that are detached or out of bounds
  */
 export function dataOf(call: string, data: unknown): Payload {
   if (typeof data === "string") return data;
@@ -99,12 +99,12 @@ export function dataOf(call: string, data: unknown): Payload {
   throw new TypeError(`${call}: ${given} is not a string, an ArrayBuffer or a view of one`);
 }
 
-/** True for memory that other threads may write to. */
+/** Returns true for memory that other threads may write to. */
 function isShared(bytes: Uint8Array): boolean {
   return attempt(bufferLength, typedBuffer.call(bytes)) === undefined;
 }
 
-/** Checks bytes that are to be sent as text. @returns them, as a copy where another thread could change them */
+/** Checks that bytes can be sent as text. @returns the bytes, as a copy when another thread could change them */
 function textOf(
   call: string,
   bytes: Uint8Array,
@@ -123,9 +123,9 @@ export function bytesOf(data: Payload): Uint8Array {
 }
 
 /**
- * Checks a message: its data, and that bytes which are to be sent as text can be.
- * @param check tells whether bytes are UTF-8; another one where the thread has a faster
- * @throws TypeError for wrong data, and for bytes that are not UTF-8 and are to be text
+ * Checks a message: its data, and that bytes to be sent as text are UTF-8.
+ * @param check tests for UTF-8; a thread may have a faster test
+ * @throws TypeError for wrong data, and for bytes that are to be sent as text and are not UTF-8
  */
 export function messageOf(
   call: string,

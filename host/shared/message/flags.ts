@@ -1,7 +1,7 @@
-// The options of what is sent and published, and ids, checked; and the flags of a message's record, whether its frame
-// is text or binary and whether it may be compressed. Data is checked by data.ts.
+// Checks ids and the options of messages and publications, and returns the flags of a message's record: whether its
+// frame is text or binary, and whether it may be compressed. data.ts checks the data.
 //
-// Invariant: an option that nothing reads is refused, so that a misspelt one is not silently without effect.
+// Invariant: an unknown option is refused, so that a misspelled one is not silently ignored.
 
 import { FrameFlag } from "../../../assembly/abi";
 import type { Payload } from "./data";
@@ -12,7 +12,7 @@ import { show } from "../text/show";
 const SEND_NAMES = ["binary", "compress"];
 const PUBLISH_NAMES = [...SEND_NAMES, "except"];
 
-/** @throws TypeError for what is not the id of a connection */
+/** Checks the id of a connection. @throws TypeError */
 export function checkId(id: unknown, name = "id"): void {
   if (typeof id !== "number" || !(Number.isSafeInteger(id) && id >= 0))
     throw new TypeError(`${name}: ${show(id)} is not the id of a connection, such as ws.id`);
@@ -31,12 +31,12 @@ function checkOptions(options: PublishOptions, names: readonly string[]): void {
   checkFlag("compress", options.compress);
 }
 
-/** @throws TypeError for options that no message to one client has */
+/** Checks the options of a message to one client. @throws TypeError */
 export function checkSend(options: SendOptions | undefined): void {
   if (options !== undefined) checkOptions(options, SEND_NAMES);
 }
 
-/** @throws TypeError for options that no publication has */
+/** Checks the options of a publication. @throws TypeError */
 export function checkPublish(options: PublishOptions | undefined): void {
   if (options === undefined) return;
   checkOptions(options, PUBLISH_NAMES);

@@ -1,9 +1,9 @@
-// A message built piece by piece: the one implementation, for a worker's server, the application's, publishers and
-// ringcast/testing.
+// A message built piece by piece: the one implementation for the worker's server, the application's server, publishers
+// and ringcast/testing.
 //
-// Invariant: a stage has a buffer of its own, which nobody else reads or writes until it is given back. So it may live
-// across an `await`, several may be open, and whatever is published meanwhile harms nobody. After an overflow calls do
-// nothing; publishing reports that once, and the stage is over.
+// Invariant: a stage has a buffer of its own until it is released. Therefore it may be kept across an `await`, several
+// may be open, and other messages may be published meanwhile. After an overflow calls do nothing. Publishing reports
+// the overflow once, and then the stage is over.
 
 import { FrameFlag } from "../../../assembly/abi";
 import { dataOf, sizeOf } from "./data";
@@ -13,12 +13,12 @@ import { show } from "../text/show";
 import { byteLength, putUtf8, viewOf } from "../text/text";
 import { checkTopic } from "./topic";
 
-/** Where finished messages go. Bytes are the stage's until the call returns; bytes of text are valid UTF-8. */
+/** Receives finished messages. Bytes belong to the stage until the call returns. Bytes of text are valid UTF-8. */
 export interface StageTarget {
-  /** Bytes of the ring: no message may be larger. */
+  /** Bytes of the ring. No message may be larger. */
   readonly ringBytes: number;
   isUtf8(bytes: Uint8Array): boolean;
-  /** @param topic undefined: to everyone @param flags of FrameFlag @param except id of a client, 0 for none */
+  /** @param topic undefined: all WebSockets @param flags of FrameFlag @param except id of a client, 0 for none */
   publishBytes(
     topic: string | undefined,
     bytes: Uint8Array,
@@ -28,15 +28,15 @@ export interface StageTarget {
   sendBytes(id: number, bytes: Uint8Array, flags: number): boolean;
 }
 
-/** Bytes of the largest frame header: what a message must be smaller than the ring. */
+/** Bytes of the largest frame header. A message must be smaller than the ring by as much. */
 const HEADER_BYTES = 10;
-/** Bytes of a buffer to begin with. */
+/** Initial bytes of a buffer, which doubles as needed. */
 const START = 1024;
-/** Bytes of a buffer up to which it is kept for another stage, and how many are: what a thread keeps is bounded. */
+/** Bytes up to which a buffer is kept for another stage, and number of buffers kept, to bound a thread's memory. */
 const SPARE_BYTES = 65536;
 const SPARE_LIMIT = 8;
 
-/** Buffers of stages that are over. No view of them is left: `reserve` hands out memory of its own. */
+/** Buffers of stages that are over. No view of them exists, because `reserve` passes memory of its own. */
 const spare: Uint8Array[] = [];
 
 function newBuffer(size: number): Uint8Array {
@@ -45,7 +45,7 @@ function newBuffer(size: number): Uint8Array {
 
 const EMPTY = newBuffer(0);
 
-/** Returns a value as text. @throws TypeError for what is no text, number, boolean or bigint */
+/** Returns a value as text. @throws TypeError for anything but text, numbers, booleans and bigints */
 function toText(value: unknown): string {
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint")
@@ -54,7 +54,7 @@ function toText(value: unknown): string {
   throw new TypeError(`stage.text: ${given} is not a string, number, boolean or bigint`);
 }
 
-/** @throws RangeError for what is not a number of bytes */
+/** Checks a number of bytes. @throws RangeError */
 function checkCount(call: string, n: unknown): void {
   if (!Number.isInteger(n) || (n as number) < 0)
     throw new RangeError(`${call}: ${show(n)} is not a number of bytes`);
@@ -66,7 +66,7 @@ export class BufferStage implements Stage {
   readonly #limit: number;
   #bytes: Uint8Array;
   #length = 0;
-  /** It may hold bytes that are not UTF-8. */
+  /** True when the buffer may hold bytes that are not UTF-8. */
   #isMixed = false;
   #hasOverflown = false;
   #isFilling = false;
@@ -78,7 +78,7 @@ export class BufferStage implements Stage {
     this.#bytes = spare.pop() ?? newBuffer(START);
   }
 
-  /** @throws Error when it cannot be used now */
+  /** Checks that the stage can be used. @throws Error after its end, and within the callback of `reserve` */
   #check(): void {
     if (this.#isOver) throw new Error("stage: it is finished");
     if (this.#isFilling) throw new Error("stage: it cannot be used within the callback of reserve");
@@ -130,7 +130,7 @@ export class BufferStage implements Stage {
     checkCount("reserve", n);
     if (typeof fill !== "function") throw new TypeError("reserve: fill is not a function");
     if (this.#hasOverflown || !this.#room(n)) return this;
-    // A view that outlives the call reaches this memory alone, which nobody else uses.
+    // `fill` gets memory of its own, so that a view kept after the call can change nothing here.
     const view = new Uint8Array(n);
     let used: number;
     this.#isFilling = true;
@@ -152,7 +152,7 @@ export class BufferStage implements Stage {
     this.#check();
     checkCount("truncate", n);
     if (this.#hasOverflown || n >= this.#length) return this;
-    // Within a character?
+    // The cut may be within a character.
     if (((this.#bytes[n] as number) & 0xc0) === 0x80) this.#isMixed = true;
     this.#length = n;
     return this;
@@ -164,7 +164,7 @@ export class BufferStage implements Stage {
     this.#end();
   }
 
-  /** Gives the buffer back. */
+  /** Ends the stage and releases its buffer. */
   #end(): void {
     this.#isOver = true;
     this.#length = 0;
@@ -218,7 +218,7 @@ export class BufferStage implements Stage {
   }
 }
 
-/** Returns the flags of a staged message: it is text unless the options say otherwise. */
+/** Returns the flags of a staged message. It is text unless the options say otherwise. */
 function stageFlags(options: SendOptions | undefined): number {
   const plain = options?.compress === false ? FrameFlag.Plain : 0;
   return (options?.binary ? FrameFlag.Binary : 0) | plain;

@@ -1,14 +1,14 @@
-// Names of topics.
+// Checks and encodes names of topics.
 
 import { TOPIC_NAME_BYTES } from "../../../assembly/abi";
 import { show } from "../text/show";
 
-/** UTF-8 has no lone surrogates: encoded, names that differ in them alone would be one. */
+/** Lone surrogates. UTF-8 has none, so names that differ only in them would be equal when encoded. */
 export const LONE_SURROGATE = /\p{Surrogate}/u;
 const encoder = new TextEncoder();
 const scratch = new Uint8Array(TOPIC_NAME_BYTES + 4);
 
-/** @throws TypeError, RangeError for what is not a topic's name: 1 to 200 bytes of UTF-8 */
+/** Checks a topic's name: 1 to 200 bytes of UTF-8. @throws TypeError, RangeError */
 export function checkTopic(name: unknown): asserts name is string {
   if (typeof name !== "string") throw new TypeError(`topic: ${show(name)} is not a string`);
   if (LONE_SURROGATE.test(name))
@@ -22,7 +22,7 @@ export function checkTopic(name: unknown): asserts name is string {
   }
 }
 
-/** Bytes of a name in UTF-8; of a long one at least more than a name may have. */
+/** Returns the bytes of a name in UTF-8; for a name that is too long, some number above the limit. */
 function byteLength(name: string): number {
   if (name.length * 3 <= TOPIC_NAME_BYTES) return name.length;
   if (name.length > TOPIC_NAME_BYTES) return name.length;
@@ -31,7 +31,7 @@ function byteLength(name: string): number {
     : encoder.encodeInto(name, scratch).written;
 }
 
-/** A topic's name as it stands before a publication in an inbox record: a byte of length, then the bytes. */
+/** Encodes a topic's name as the prefix of a publication in an inbox record: a byte of length, then the bytes. */
 export function topicPrefix(name: string): Uint8Array {
   checkTopic(name);
   const bytes = encoder.encode(name);

@@ -1,8 +1,8 @@
-// What the worker and the application's thread say to each other about handlers that run on the latter.
-// Events go to the application in batches: records one behind the other, with the header of the inbox's
-// records, as the events of one turn. Operations come back through the inbox as records of kind Host.
+// The messages between the worker and the application's thread for handlers on that thread. Events go to the
+// application in batches: consecutive records with the header of the inbox's records, as many as one turn has events.
+// Operations come back through the inbox as records of kind Host.
 //
-// Invariant: both sides read only what the other has finished; every length stands in front of its bytes.
+// Invariant: each side reads only what the other has completed. Every length comes before its bytes.
 
 import {
   RECORD_BYTES,
@@ -20,35 +20,35 @@ import { latin1, putLatin1, toBytes, utf8 } from "../text/text";
 
 const NOTHING = new Uint8Array(0);
 
-/** What happened, for the application: kind of a batch's record. */
+/** Events for the application: kinds of a batch's records. */
 export enum Told {
   /** `value`: the request's number; payload: REQUEST_BYTES, header table, head, body, address, certificate. */
   Request = 1,
-  /** The client of request `value` has gone, or its upgrade failed; payload: the cause. */
+  /** The client of request `value` has left, or its upgrade failed; payload: the cause. */
   Gone,
-  /** Request `value` became the WebSocket of the id; payload: its subprotocol. */
+  /** Request `value` became the WebSocket with this id; payload: its subprotocol. */
   Open,
-  /** Payload: the address. */
+  /** A connection was accepted; payload: the address. */
   Connect,
-  /** Payload: as Close. */
+  /** An HTTP connection ended; payload: as Close. */
   Disconnect,
-  /** `flags`: 1 for binary. */
+  /** A message; `flags`: 1 for binary. */
   Message,
-  /** `flags`: binary 1, first 2, last 4; `value`: bytes of its frame still to come. */
+  /** A piece of a message; `flags`: binary 1, first 2, last 4; `value`: bytes of its frame still to come. */
   Fragment,
   Ping,
   Pong,
-  /** Bytes (`value`) of a WebSocket's messages have left its queue; payload: lag in bytes, in frames. */
+  /** `value` bytes of a WebSocket's messages have left its queue; payload: lag in bytes and in frames. */
   Room,
-  /** Bytes (`value`) of an answer's pieces have left its queue. */
+  /** `value` bytes of a response's pieces have left its queue. */
   AnswerRoom,
-  /** Payload: code, bytes of lag, length of the cause; the cause, the reason. */
+  /** A WebSocket ended; payload: code, bytes of lag, length of the cause; the cause, the reason. */
   Close,
-  /** The client of request `value` ended its side. */
+  /** The client of request `value` half-closed. */
   HalfClosed,
-  /** The server is about to close the WebSocket: it does when it hears Left. */
+  /** The server is about to close the WebSocket. It does so on receipt of Left. */
   Shutdown,
-  /** What ends the WebSocket waits until the messages before this are answered: it says Caught then. */
+  /** The end of the WebSocket waits until the messages before this event are handled. Caught reports that. */
   EndWaits,
 }
 
@@ -57,7 +57,7 @@ export const TOLD_BINARY = 1;
 export const TOLD_FIRST = 2;
 export const TOLD_LAST = 4;
 
-/** Payload of a Request in front of its table: where what lies, in the order of `RequestHead`. */
+/** Payload of a Request before its table: offsets and lengths in the order of `RequestHead`. */
 export const REQUEST_BYTES = 20;
 export const REQUEST_METHOD = 0;
 export const REQUEST_MINOR = 1;
@@ -69,30 +69,30 @@ export const REQUEST_HEAD_LENGTH = 12;
 export const REQUEST_ADDRESS_LENGTH = 14;
 export const REQUEST_BODY_LENGTH = 16;
 
-/** Payload of Close and Disconnect in front of cause and reason; of Room: the first two words of it. */
+/** Bytes of the payload of Close and Disconnect before cause and reason. Room has the first two words of them. */
 export const CLOSE_BYTES = 12;
 
-/** What the application wants: the flags of an inbox record of kind Host. */
+/** Operations of the application: the flags of an inbox record of kind Host. */
 export enum Op {
-  /** An answer to request `first`: status in `second`; fields; the body. */
+  /** The response to request `first`: the status in `second`, fields, and the body as tail. */
   Answer = 1,
-  /** The same with the static body whose number is the tail; with ANSWER_LENGTH the tail is a length, for HEAD. */
+  /** Like Answer, with the number of a static body as tail; with ANSWER_LENGTH the tail is a length, for HEAD. */
   Static,
-  /** The same without a body: pieces follow. */
+  /** Like Answer, without a body. Pieces follow. */
   Begin,
   Write,
   End,
-  /** The pieces break off, because the client has left. */
+  /** Breaks the response off, because the client has left. */
   Break,
-  /** Fields; the tail is the subprotocol, idleTimeout and maxPayloadLength, "" for the usual, with blanks between. */
+  /** Fields; the tail has subprotocol, idleTimeout and maxPayloadLength ("" for the default), separated by spaces. */
   Upgrade,
-  /** The handler of request `first` failed: 500. */
+  /** The handler of request `first` failed, so the client gets 500. */
   Fail,
-  /** A static body of number `first`: its type stands for the fields. With `second` 1: it is gone. */
+  /** Static body number `first`, with its type instead of the fields. `second` is 1 when it is no longer used. */
   Body,
-  /** A message to a WebSocket; flags of its frame in `first`. */
+  /** A message to a WebSocket, with the flags of its frame in `first`. */
   Send,
-  /** Code in `first`; the tail is the reason. */
+  /** Closes a WebSocket with the code in `first` and the reason as tail. */
   Close,
   Terminate,
   Ping,
@@ -100,68 +100,73 @@ export enum Op {
   Resume,
   /** `open` has settled. */
   Opened,
-  /** A WebSocket's handler failed: close 1011. */
+  /** A WebSocket's handler failed, so it is closed with 1011. */
   Abandon,
-  /** Bytes (`first`) of the WebSocket's messages have been handled. */
+  /** `first` bytes of the WebSocket's messages have been handled. */
   Taken,
-  /** The tail is the topic. */
+  /** Subscribes to the topic that the tail names. */
   Subscribe,
   Unsubscribe,
-  /** `shutdown` has been told of it. */
+  /** The handler's `shutdown` was called for the WebSocket. */
   Left,
-  /** The WebSocket's messages have been handled, up to EndWaits. */
+  /** The WebSocket's messages up to EndWaits have been handled. */
   Caught,
 }
 
-/** Bit of an answer's `second`, above its status: the connection ends behind it. */
+/** Bit of a response's `second`, above its status: the connection ends after it. */
 export const ANSWER_CLOSE = 0x10000;
-/** The same, of Static: there is no body. */
+/** Bit of Static's `second`: there is no body, only its length. */
 export const ANSWER_LENGTH = 0x20000;
 
-/** An operation's payload in front of fields and tail: two words, and the length of the fields. */
+/** Bytes of an operation's payload before fields and tail: two words, and the length of the fields. */
 export const OP_BYTES = 12;
-/** Most bytes of an answer's fields; the engine's scratch region has a quarter for them. */
+/** Bytes of a response's fields at most: the quarter of the engine's scratch region for them. Beyond it RangeError. */
 const FIELDS_LIMIT = 262144;
 
-// Words of the inbox's header that count what the application has come to; positions are u32 that wrap.
+// Words of the inbox's header that count what the application has handled. Positions are u32 that wrap.
 
 /** Bytes of events handled. */
 export const HANDLED_BYTES = 48;
-/** Requests that are answered, failed or gone, as the application sees it. */
+/** Requests that the application has answered or failed, or whose client it knows to have left. */
 export const HANDLED_REQUESTS = 49;
-/** 1: the worker waits for the first to move on; whoever changes it to 0 wakes it. */
+/**
+ * 1 while the worker waits for HANDLED_BYTES to change. The thread that resets it to 0 wakes the worker.
+ */
 export const HANDLED_WAITING = 50;
-/** Errors that the handler there has thrown. */
+/** Errors thrown by the handler on the application's thread. */
 export const HANDLED_ERRORS = 51;
-/** Batches of events that it has taken, in turns of its loop that are over. */
+/** Batches of events taken in completed turns of the application's event loop. */
 export const TAKEN_BATCHES = 52;
-/** 1: the worker waits for that to move on; whoever changes it to 0 wakes it. */
+/** 1 while the worker waits for TAKEN_BATCHES to change. The thread that resets it to 0 wakes the worker. */
 export const TAKEN_WAITING = 53;
 
 /**
- * Bytes and events that are under way to the application's thread. It takes them in one turn of its loop, in which its
- * timers wait. A single larger event goes alone.
+ * Bytes and events in flight to the application's thread at most; further ones wait in the worker. The thread handles
+ * them in one turn of its event loop, which delays its timers. A single larger event is sent alone.
  */
 export const BATCH_BYTES = 65536;
 export const BATCH_EVENTS = 256;
 
-/** What an operation costs a client's queue beside its payload: at least its frame's or chunk's head. */
+/** Cost of an operation in a client's queue in addition to its payload: at least the header of its frame or chunk. */
 export const PIECE_COST = 16;
 
-/** A connection's id, from where it stands in a record. */
+/** Returns a connection's id from the fields of a record. */
 export function idOf(slot: number, generation: number): number {
   return generation * SLOT_LIMIT + slot;
 }
 
-/** Bytes of one WebSocket's messages that may be with the application before it alone is held. */
+/** Returns the bytes of one WebSocket's messages that may be with the application before that WebSocket is held. */
 export function laneBytes(maxPendingBytes: number): number {
   return Math.max(16384, maxPendingBytes >>> 6);
 }
 
-/** Encoded fields of answers that have one field, mostly a content type. */
+/** Encoded fields of responses with one field, mostly a content type. */
 const single = new WeakMap<Field, Uint8Array>();
 
-/** Fields as the engine takes them: two u16 of lengths, then name and value. @throws RangeError */
+/**
+ * Encodes fields for the engine: two u16 of lengths, then name and value.
+ * @throws RangeError when there are too many
+ */
 export function encodeFields(fields: readonly Field[]): Uint8Array {
   if (fields.length !== 1) return encodeAll(fields);
   const field = fields[0] as Field;
@@ -192,7 +197,7 @@ function encodeAll(fields: readonly Field[]): Uint8Array {
   return bytes;
 }
 
-/** What `encodeFields` wrote. */
+/** Decodes what `encodeFields` wrote. */
 export function decodeFields(bytes: Uint8Array): Field[] {
   const fields: Field[] = [];
   const u16 = (i: number): number => (bytes[i] as number) | ((bytes[i + 1] as number) << 8);
@@ -205,12 +210,12 @@ export function decodeFields(bytes: Uint8Array): Field[] {
   return fields;
 }
 
-/** A certificate behind a request's address; nothing where there is none. */
+/** Encodes a certificate, which follows a request's address; no bytes when there is none. */
 export function encodeCertificate(certificate: PeerCertificate | undefined): Uint8Array {
   return certificate ? toBytes(JSON.stringify(certificate)) : NOTHING;
 }
 
-/** What `encodeCertificate` wrote at [at, end). */
+/** Decodes what `encodeCertificate` wrote at [at, end). */
 export function decodeCertificate(
   bytes: Uint8Array,
   at: number,
@@ -219,7 +224,7 @@ export function decodeCertificate(
   return at < end ? (JSON.parse(utf8(bytes, at, end - at)) as PeerCertificate) : undefined;
 }
 
-/** A word at any place. */
+/** Reads a word at any offset. */
 export function wordAt(bytes: Uint8Array, at: number): number {
   return (
     ((bytes[at] as number) |
@@ -230,10 +235,10 @@ export function wordAt(bytes: Uint8Array, at: number): number {
   );
 }
 
-/** Records of an inbox that is not shared, and what the application has counted (HANDLED_BYTES and the others). */
+/** Records of an inbox that is not shared, and the application's counters (HANDLED_BYTES and the others). */
 export interface Records {
   readonly ringcast: "records";
-  /** Where they lie, in units of 8 bytes since the start. */
+  /** Position of the first record, in units of 8 bytes since the start. */
   readonly from: number;
   readonly bytes: Uint8Array;
   readonly handledBytes: number;
@@ -242,14 +247,14 @@ export interface Records {
   readonly handlerErrors: number;
 }
 
-/** One event of a batch. Reused: it is valid until the next one is read. */
+/** One event of a batch. The object is reused, so it is valid until the next event is read. */
 export class Event {
   kind: Told = Told.Request;
   flags = 0;
   slot = 0;
   generation = 0;
   value = 0;
-  /** Where its payload lies in the batch. */
+  /** Offset of the payload in the batch. */
   at = 0;
   length = 0;
 
@@ -260,14 +265,14 @@ export class Event {
 
 /**
  * Calls `each` for every event of a batch.
- * @param each gets the event and the bytes it counts for
+ * @param each receives the event, and the bytes that it counts for
  */
 export function readBatch(memory: ArrayBuffer, each: (event: Event, bytes: number) => void): void {
   const u32 = new Uint32Array(memory);
   const event = new Event();
   for (let word = 0; word < u32.length; ) {
     const total = u32[word + (RECORD_TOTAL >>> 2)] as number;
-    // A batch that was not filled to its end.
+    // The batch was not filled to its end.
     if (total === 0) return;
     const kind = u32[word + (RECORD_KIND >>> 2)] as number;
     event.kind = kind & 255;

@@ -1,21 +1,21 @@
-// The body of a request as a stream: of one that is whole, and of any one gathered.
+// The body of a request as a stream, and a stream collected into one body.
 
 import { joined } from "../text/bytes";
 import { faultOf } from "../fault";
 
-/** A body that is whole, as a stream. */
+/** Returns a complete body as a stream. */
 export async function* whole(body: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
   if (body.length > 0) yield body;
 }
 
-/** A body has more than `limit` bytes. */
+/** Returns the error of a body with more than `limit` bytes. */
 export function lengthFault(limit: number): RangeError {
   return faultOf(new RangeError(`collect: the body has more than ${limit} bytes`), 413);
 }
 
 /**
- * Gathers the pieces of a body.
- * @throws RangeError when it has more than `limit` bytes; its rest is not read then
+ * Collects the pieces of a body.
+ * @throws RangeError when it has more than `limit` bytes; then the rest is not read
  */
 export async function gather(
   pieces: AsyncIterable<Uint8Array>,

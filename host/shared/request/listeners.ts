@@ -1,5 +1,5 @@
-// The `on…` attributes of an event target (HTML 8.1.8.1): a handler stands in the order of the listeners where it
-// was first set, and stays there when it is replaced.
+// The `on…` attributes of an event target (HTML 8.1.8.1). A handler keeps the place among the listeners at which it was
+// first set, also when it is replaced.
 
 type Handler = (this: EventTarget, event: Event) => unknown;
 
@@ -18,7 +18,7 @@ export class Handlers {
     return this.#set.get(type)?.handler ?? null;
   }
 
-  /** @param value a function; anything else is none */
+  /** Sets or removes a handler. @param value a function; anything else removes the handler */
   set(type: string, value: unknown): void {
     const before = this.#set.get(type);
     if (typeof value !== "function") {

@@ -1,8 +1,9 @@
-// A request read out of bytes on demand: those of the engine's memory in the worker, those of a batch of
-// events on the application's thread, those of a message in a pool's thread.
+// A request that is parsed from bytes on demand: from the engine's memory in the worker, from a batch of events on the
+// application's thread, from a message in a thread of the pool.
 //
-// Invariant: a request is over once its handler has settled and it is answered or lost. From then on it holds no
-// bytes, and every member throws ERR_REQUEST_OVER, except for `id`, `method`, `path` and `remoteAddress`.
+// Invariant: a request is over once its handler has settled and the response is complete or its client has left. From
+// then on it holds no bytes, and every member throws ERR_REQUEST_OVER, except `id`, `method`, `path` and
+// `remoteAddress`.
 
 import { HEADER_ENTRY_BYTES, Method, Trait } from "../../../assembly/abi";
 import type { PeerCertificate, Request } from "../../handler";
@@ -10,32 +11,32 @@ import { gather, lengthFault, whole } from "./body";
 import { parseJson } from "../text/json";
 import { copyBytes, latin1, recentLatin1, utf8 } from "../text/text";
 
-/** Beside the engine's traits of a request, the host's own: it came over TLS. */
+/** A trait of the host's in addition to the engine's: the request came over TLS. */
 export const SECURE_TRAIT = 1 << 30;
 
-/** Where a request lies: addresses, lengths, and what its fields said. */
+/** Offsets and lengths of a request's parts, and the traits found in its fields. */
 export interface RequestHead {
   /** Address of the head. */
   head: number;
-  /** Bytes of it. */
+  /** Length of the head in bytes. */
   headLength: number;
-  /** Address of the table of fields: four u16 each, offsets from the head. */
+  /** Address of the table of fields, with four u16 each: offset from the head and length, of name and of value. */
   table: number;
-  /** How many there are. */
+  /** Number of fields. */
   fields: number;
   /** Address of the body. */
   body: number;
-  /** Bytes of it. */
+  /** Length of the body in bytes. */
   bodyLength: number;
   /** Number of the method. */
   method: number;
-  /** The minor version: 0, 1. */
+  /** The minor HTTP version, 0 or 1. */
   minor: number;
   /** Offset of the target from the head. */
   target: number;
-  /** Bytes of it. */
+  /** Length of the target in bytes. */
   targetLength: number;
-  /** Bits of what its fields said. */
+  /** Bits of `Trait` for what its fields said. */
   traits: number;
 }
 
@@ -63,7 +64,7 @@ export abstract class RequestReader implements Request {
   readonly id: number;
   remoteAddress: string;
   readonly #peerCertificate: PeerCertificate | undefined;
-  /** What has happened to it: bits SETTLED and ANSWERED. */
+  /** Bits for the ends that have happened: SETTLED and ANSWERED. */
   #ends = 0;
   #path: string | undefined;
   #target: string | undefined;
@@ -76,25 +77,25 @@ export abstract class RequestReader implements Request {
     this.#peerCertificate = peerCertificate;
   }
 
-  /** The place of the request's parts. */
+  /** Offsets and lengths of the request's parts. */
   protected abstract readonly head: RequestHead;
-  /** The bytes that `head` is about. */
+  /** The bytes that `head` refers to. */
   protected abstract readonly bytes: Uint8Array;
-  /** Lets go of head and bytes: the request is over. */
+  /** Releases head and bytes, because the request is over. */
   protected abstract release(): void;
 
-  /** The same as `head`, for members that users call. @throws Error ERR_REQUEST_OVER */
+  /** Returns `head`, for members that users call. @throws Error ERR_REQUEST_OVER */
   protected get live(): RequestHead {
     if (this.#ends === OVER) throw overError();
     return this.head;
   }
 
-  /** True when its handler has settled. */
+  /** True when the handler has settled. */
   protected get isSettled(): boolean {
     return (this.#ends & SETTLED) !== 0;
   }
 
-  /** True when nobody will read `method` and `path` once the request is over. */
+  /** True when `method` and `path` need not be kept after the request is over. */
   protected get isForgotten(): boolean {
     return false;
   }
@@ -105,18 +106,18 @@ export abstract class RequestReader implements Request {
     this.#ends |= SETTLED;
   }
 
-  /** Notes that the request is answered or lost. */
+  /** Notes that the response is complete or the client has left. */
   answered(): void {
     if (this.#ends === SETTLED) this.#end();
     this.#ends |= ANSWERED;
   }
 
-  /** It is over. Its method and path stay readable: a log line is often written afterwards. */
+  /** Ends the request. Its method and path remain readable, because log lines are often written afterwards. */
   #end(): void {
     if (!this.isForgotten) {
       const at = this.head;
       this.#method ??= this.#methodOf(at);
-      // Most paths are not asked for again: they are cut out of the target when they are.
+      // Keeps the target, and cuts the path out of it only when it is read, because most paths are not read again.
       if (at.traits & Trait.Absolute) this.#path ??= this.path;
       else this.#target = recentLatin1(this.bytes, at.head + at.target, at.targetLength);
     }
@@ -128,12 +129,12 @@ export abstract class RequestReader implements Request {
     return this.#peerCertificate;
   }
 
-  /** Its body, when that is streamed. */
+  /** The body when it is streamed. */
   protected get upload(): AsyncIterableIterator<Uint8Array> | undefined {
     return undefined;
   }
 
-  /** Bytes of a body that is gathered whole; one that is whole already has been bounded before. */
+  /** Bytes of a streamed body that may be collected. A complete body has been bounded before. */
   protected get bodyLimit(): number {
     return Number.POSITIVE_INFINITY;
   }
@@ -144,7 +145,7 @@ export abstract class RequestReader implements Request {
   }
 
   #methodOf(at: RequestHead): string {
-    // The rarer ones have no number of their own here: the token stands in front, one space before the target.
+    // Rare methods have no number here. Their token is at the start of the head, one space before the target.
     return Method[at.method] ?? latin1(this.bytes, at.head, at.target - 1);
   }
 
@@ -169,18 +170,18 @@ export abstract class RequestReader implements Request {
     return start < 0 ? "" : whole.slice(start + 1);
   }
 
-  /** The target without scheme and authority. */
+  /** Returns the target without scheme and authority. */
   #origin(): string {
     const url = this.url;
     if (!(this.live.traits & Trait.Absolute)) return url;
     const rest = url.slice(url.indexOf("://") + 3);
     const start = rest.search(/[/?#]/);
-    // Without a path OPTIONS is about the server itself (RFC 9110 4.2.3).
+    // OPTIONS without a path is about the server itself (RFC 9110 4.2.3).
     if (start < 0) return this.method === "OPTIONS" ? "*" : "/";
     return rest[start] === "/" ? rest.slice(start) : `/${rest.slice(start)}`;
   }
 
-  /** The host the request is for: its target's, else its Host field's (RFC 9112 3.3). */
+  /** The host that the request is for: the target's, else the Host field's (RFC 9112 3.3). */
   get host(): string {
     if (!(this.live.traits & Trait.Absolute)) return this.header("host") ?? "";
     const rest = this.url.slice(this.url.indexOf("://") + 3);
@@ -208,7 +209,7 @@ export abstract class RequestReader implements Request {
   header(name: string): string | undefined {
     const at = this.live;
     const wanted = name.toLowerCase();
-    // RFC 9110 5.3; cookie pairs have a separator of their own (RFC 6265 4.2.1, RFC 9113 8.2.3).
+    // RFC 9110 5.3. Cookie pairs have a separator of their own (RFC 6265 4.2.1, RFC 9113 8.2.3).
     const separator = wanted === "cookie" ? "; " : ", ";
     let found: string | undefined;
     for (let i = 0; i < at.fields; i++) {
@@ -229,7 +230,7 @@ export abstract class RequestReader implements Request {
     return list;
   }
 
-  /** Where the head is, of a request whose body is here. @throws Error when it is streamed */
+  /** Returns the head of a request whose body is complete. @throws Error when the body is streamed */
   #whole(what: string): RequestHead {
     const at = this.live;
     if (this.upload) {
@@ -262,7 +263,7 @@ export abstract class RequestReader implements Request {
 
   collect(limit = this.bodyLimit): Promise<Uint8Array> {
     const collected = this.#collect(limit);
-    // The client may break it off while its handler waits for something else.
+    // The client may abort the body while the handler awaits something else, so a rejection need not be handled.
     collected.catch(ignore);
     return collected;
   }
@@ -272,7 +273,7 @@ export abstract class RequestReader implements Request {
     if (!(limit >= 0) || (limit !== Number.POSITIVE_INFINITY && !Number.isInteger(limit))) {
       throw new RangeError(`limit: ${limit} is not a number of bytes`);
     }
-    // One that is too long is not even begun: the client is not told to go on.
+    // A body that is too long is not started, so a client that expects 100 (Continue) does not receive it.
     const stated = this.upload && this.header("content-length");
     if (stated !== undefined && Number(stated) > limit) throw lengthFault(limit);
     return gather(this.stream(), limit);
@@ -302,7 +303,7 @@ export abstract class RequestReader implements Request {
   }
 }
 
-/** A request whose bytes are its own: those of a batch, or of a task. */
+/** A request with bytes of its own, from a batch or a task. */
 export abstract class OwnRequest extends RequestReader {
   protected override head: RequestHead;
   protected override bytes: Uint8Array;

@@ -1,8 +1,8 @@
-// The answer to one request, as far as it is the same wherever the handler runs: its arguments are checked,
-// its fields gathered, its pieces waited for. Where it goes is the subclass's.
+// The response to one request, as far as it is the same wherever the handler runs: it checks arguments, collects fields
+// and waits for pieces. Subclasses send it.
 //
-// Invariant: a wrong argument throws before anything is sent; a request is answered once. What fails after a call has
-// returned fails the request: it is reported once, whether or not anybody awaits the promise.
+// Invariant: a wrong argument throws before anything is sent. A request is answered once. A failure after a call has
+// returned fails the request, and is reported once, whether or not the promise is awaited.
 
 import { type Payload, dataOf, sizeOf } from "../message/data";
 import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from "../../handler";
@@ -14,35 +14,35 @@ import { show } from "../text/show";
 import { guardSignal } from "./signal";
 import { checkUpgrade } from "./upgrade";
 
-/** Fields of an answer, checked. */
+/** A checked field of a response. */
 export type Field = readonly [name: string, value: string];
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** Fields that frame a message; the engine writes them. */
+/** Fields that frame a message. The engine writes them. */
 const FRAMING = new Set(["connection", "content-length", "transfer-encoding", "upgrade"]);
 const TYPES = new Map<string, Field>();
 const TYPE_NAME = "content-type";
 const TYPE_OF_BYTES = "application/octet-stream";
 
-/** Bytes of the largest body, and of the largest piece of one. */
+/** Bytes of the largest body or piece of a body. A larger one is a RangeError. Its length fits into 31 bits. */
 const BODY_LIMIT = 2 ** 31 - 1;
 
-/** Checks a body, or a piece of one. @param what names it in errors @returns it @throws TypeError, RangeError */
+/** Checks a body or a piece of one. @param what its name in errors @returns the data @throws TypeError, RangeError */
 export function checkBody(body: unknown, what = "body"): Payload {
   const payload = dataOf(what, body);
   if (typeof payload === "string" || sizeOf(payload) <= BODY_LIMIT) return payload;
   throw new RangeError(`${what}: ${sizeOf(payload)} bytes are more than ${BODY_LIMIT}`);
 }
 
-/** Takes the white space off both ends of a field's value (RFC 9110 5.5): no other octet. */
+/** Removes spaces and tabs from both ends of a field's value (RFC 9110 5.5), and no other octets. */
 function trimBlanks(text: string): string {
   return /^[\t ]|[\t ]$/.test(text)
     ? text.replace(/^[\t ]+/, "").replace(/(?<![\t ])[\t ]+$/, "")
     : text;
 }
 
-/** A field as it goes into a response. @throws TypeError when it would break the message */
+/** Checks a field of a response. @throws TypeError when it would break the message */
 export function checkField(name: string, value: string | number): Field {
   if (typeof name !== "string") throw new TypeError(`header: ${show(name)} is not a field name`);
   if (typeof value !== "string" && typeof value !== "number")
@@ -58,7 +58,7 @@ export function checkField(name: string, value: string | number): Field {
   return [name, trimBlanks(text)];
 }
 
-/** Refuses fields of the handshake itself (RFC 6455 4.2.2) in an upgrade's. @throws TypeError */
+/** Refuses fields of the handshake itself (RFC 6455 4.2.2) in an upgrade. @throws TypeError */
 function checkHandshakeField(name: string): void {
   if (/^sec-websocket-/i.test(name)) {
     const how = /-protocol$/i.test(name) ? "; it is set by { protocol }" : "";
@@ -66,7 +66,7 @@ function checkHandshakeField(name: string): void {
   }
 }
 
-/** The field of a content type; the same few come again and again. */
+/** Returns the field of a content type. Up to 64 are kept, because the same few recur. */
 function typeField(type: string): Field {
   let field = TYPES.get(type);
   if (!field) {
@@ -76,7 +76,7 @@ function typeField(type: string): Field {
   return field;
 }
 
-/** The fields of an answer, with one Content-Type: the last that was set as a field, else `type`, "" for none. */
+/** Returns the fields with one Content-Type: the last one set as a field, else `type`; "" for none. */
 function withType(fields: Field[], type: string): Field[] {
   if (fields.length === 0) return [typeField(type)];
   let last: Field | undefined;
@@ -91,33 +91,33 @@ function withType(fields: Field[], type: string): Field[] {
   return [...rest, last ?? typeField(type)];
 }
 
-/** What an upgrade is to be, checked. */
+/** The checked options of an upgrade. */
 export interface Upgrade {
   readonly fields: Field[];
-  /** The subprotocol, "" to let the server choose. */
+  /** The subprotocol; "" lets the server choose. */
   readonly protocol: string;
   readonly data: unknown;
-  /** Seconds; undefined: as for all. */
+  /** Idle timeout in seconds; undefined: the server's. */
   readonly idleTimeout: number | undefined;
-  /** Bytes; undefined: as for all. */
+  /** Largest message in bytes; undefined: the server's. */
   readonly maxPayloadLength: number | undefined;
 }
 
-/** True for an answer that never has a body, whatever the method (RFC 9110 15.3.5, 15.3.6, 15.4.5). */
+/** Returns true for a status that never has a body, whatever the method (RFC 9110 15.3.5, 15.3.6, 15.4.5). */
 function isBodiless(status: number): boolean {
   return status === 204 || status === 205 || status === 304;
 }
 
-/** The source of a streamed answer: an iterator, or what is like one. */
+/** The source of a streamed response: an iterator, or an object like one. */
 interface Source {
   next(): unknown;
   return?(): unknown;
 }
 
-/** The next piece of a source; undefined: the client left first. */
+/** The next piece of a source; undefined when the client left first. */
 type Step = IteratorResult<Data> | undefined;
 
-/** Starts an iterable. @throws TypeError for what is none */
+/** Starts an iterable. @throws TypeError when the value is not an iterable */
 function startOf(body: AsyncIterable<Data> | Iterable<Data>): Source {
   const start = (body as AsyncIterable<Data> | undefined)?.[Symbol.asyncIterator];
   if (typeof start === "function") return start.call(body);
@@ -125,7 +125,7 @@ function startOf(body: AsyncIterable<Data> | Iterable<Data>): Source {
   if (typeof startSync !== "function") throw new TypeError("body: not an iterable");
   const source: Iterator<Data> = startSync.call(body);
   return {
-    // As `for await` does it: a list may hold promises.
+    // Awaits values like `for await`, because a list may hold promises.
     next: async () => {
       const { done, value } = source.next();
       return { done, value: await value };
@@ -134,10 +134,10 @@ function startOf(body: AsyncIterable<Data> | Iterable<Data>): Source {
   };
 }
 
-/** Nothing that a handler can throw. */
+/** A value that no handler can throw. */
 const NOTHING_YET = Symbol("nothing");
 
-/** Returns names and values of fields. @throws TypeError for what has none that are read: a Headers, a Map, a list */
+/** Returns names and values of fields. @throws TypeError for a Headers object, a Map or a list: none has own members */
 function entriesOf(headers: HeaderFields): [string, unknown][] {
   const entries = typeof headers === "object" && headers !== null ? Object.entries(headers) : [];
   if ((entries.length === 0 || Array.isArray(headers)) && !isOptions(headers))
@@ -153,19 +153,19 @@ export abstract class Answering implements Response {
   #close = false;
   #sent = false;
   #streaming = false;
-  /** The last piece found no room. */
+  /** True when there was no room for the last piece. */
   #full = false;
-  /** The status of the answer that has begun allows no body. */
+  /** True when the status of the response that has begun allows no body. */
   #bodiless = false;
   #waiters: (() => void)[] | undefined;
   /** Ends the wait for the next piece of a source. */
   #left: ((step: Step) => void) | undefined;
-  /** What was reported last. */
+  /** The error that was reported last. */
   #reported: unknown = NOTHING_YET;
   #aborted = false;
   #abort: AbortController | undefined;
 
-  /** True when nobody waits for this answer any more. */
+  /** True when the client of this response has left. */
   protected abstract readonly gone: boolean;
   protected abstract respond(
     status: number,
@@ -173,14 +173,14 @@ export abstract class Answering implements Response {
     body: Payload,
     close: boolean,
   ): boolean;
-  /** Answers HEAD with the length of what GET would get. */
+  /** Responds to HEAD with the length that the response to GET would have. */
   protected abstract respondLength(
     status: number,
     fields: Field[],
     length: number,
     close: boolean,
   ): boolean;
-  /** @throws TypeError when the body is not one of this server's */
+  /** Checks that a static body is this server's. @throws TypeError */
   protected abstract checkStatic(body: StaticBody): void;
   protected abstract respondStatic(
     status: number,
@@ -191,9 +191,9 @@ export abstract class Answering implements Response {
   protected abstract streamBegin(status: number, fields: Field[], close: boolean): boolean;
   protected abstract streamWrite(data: Payload): boolean;
   protected abstract streamEnd(): void;
-  /** The answer breaks off, because its source gave up when the client left. */
+  /** Breaks the response off, because its source stopped when the client left. */
   protected abstract streamLeave(): void;
-  /** Fails the request: what was thrown is reported, the answer is 500, or breaks off. */
+  /** Fails the request: reports the error, and sends 500 or breaks the response off. */
   abstract failed(thrown: unknown): void;
   protected abstract accept(upgrade: Upgrade): boolean;
 
@@ -210,25 +210,25 @@ export abstract class Answering implements Response {
     return this.#abort.signal;
   }
 
-  /** The client has ended its side: it may still read, but most have gone. */
+  /** Aborts the signal, because the client has half-closed. It may still read, but most such clients have left. */
   clientEnded(): void {
     if (this.#sent || this.#aborted) return;
     this.#aborted = true;
-    // Listeners are user code, and this may be the midst of a flush.
+    // Listeners are user code, and this may run during a flush.
     queueMicrotask(() => this.#abort?.abort());
   }
 
-  /** Nobody waits for the answer any more, and it is not complete. */
+  /** Ends a response that is not complete, because its client has left. */
   lose(): void {
     this.wake();
-    // A source that fails for the same reason says so first.
+    // If the source fails for the same reason, its error comes first.
     const left = this.#left;
     if (left) queueMicrotask(() => left(undefined));
     this.clientEnded();
     this.request.answered();
   }
 
-  /** Answers a client's fault that its handler came upon. @returns false when it is none, or too late */
+  /** Responds to a client's fault that the handler came upon. @returns false when it is none, or too late */
   answerFault(thrown: unknown): boolean {
     const status = faultStatus(thrown);
     if (status === undefined || this.#sent || this.#streaming) return false;
@@ -237,20 +237,20 @@ export abstract class Answering implements Response {
     return true;
   }
 
-  /** Notes that something is reported. @returns false when it has been, just before */
+  /** Notes an error that is reported. @returns false when it was the last one reported */
   isNews(thrown: unknown): boolean {
     if (this.#reported === thrown) return false;
     this.#reported = thrown;
     return true;
   }
 
-  /** The answer is complete. */
+  /** Notes that the response is complete. */
   #finish(): void {
     this.#sent = true;
     this.request.answered();
   }
 
-  /** True while pieces of the answer are to come. */
+  /** True while further pieces of the response are to come. */
   get streaming(): boolean {
     return this.#streaming && !this.#sent;
   }
@@ -289,7 +289,7 @@ export abstract class Answering implements Response {
     return sent;
   }
 
-  /** Answers HEAD with the length of what GET would get. @param length a u32 */
+  /** Responds to HEAD with the length that the response to GET would have. @param length a u32 */
   sendLength(status: number, length: number): boolean {
     this.#begin(status);
     const fields = this.#take("", undefined);
@@ -347,13 +347,13 @@ export abstract class Answering implements Response {
     });
   }
 
-  /** As `ready`, for a piece that was written past `write` and found no room. */
+  /** Waits like `ready`, after a piece that was not sent with `write` and had no room. */
   stalled(): Promise<void> {
     this.#full = true;
     return this.ready();
   }
 
-  /** There is room again, or the client is gone. */
+  /** Wakes the waiters, because there is room again or the client has left. */
   wake(): void {
     this.#full = false;
     const waiters = this.#waiters;
@@ -382,7 +382,7 @@ export abstract class Answering implements Response {
     while (!this.sent && !this.write(data)) await this.ready();
   }
 
-  /** A promise that a handler may leave alone: what it fails with is reported anyway. */
+  /** Returns a promise whose rejection is reported, and need not be handled by the user's handler. */
   #settles(promise: Promise<void>): Promise<void> {
     promise.catch((thrown: unknown) => this.failed(thrown));
     return promise;
@@ -407,7 +407,7 @@ export abstract class Answering implements Response {
     return this.end();
   }
 
-  /** Sends the pieces of a source until it ends, or the client leaves. */
+  /** Sends the pieces of a source until it ends or the client leaves. */
   async #pour(source: Source): Promise<void> {
     for (;;) {
       let step: Step;
@@ -444,7 +444,7 @@ export abstract class Answering implements Response {
     });
   }
 
-  /** Takes no more of a source. Its `return` may throw, or never settle: nothing waits for it. */
+  /** Ends a source. Nothing waits for its `return`, which may throw or never settle. */
   #leave(source: Source): void {
     const failed = (thrown: unknown): void => {
       if (!this.#isAbort(thrown)) this.failed(thrown);
@@ -457,7 +457,7 @@ export abstract class Answering implements Response {
     }
   }
 
-  /** True for what a source throws because the signal told it that the client has left. */
+  /** Returns true for an error that a source throws because the signal aborted when the client left. */
   #isAbort(thrown: unknown): boolean {
     if (!this.#aborted) return false;
     if (this.#abort && thrown === this.#abort.signal.reason) return true;

@@ -1,4 +1,5 @@
-// An AbortSignal whose listeners may fail: the platform would end the process, or the worker, with what they throw.
+// An AbortSignal whose listeners may fail. Without the guard the platform would end the process, or the worker, because
+// of an error in a listener.
 //
 // Invariant: listeners are called as the platform calls them, in the same order, once for each time they were added.
 
@@ -7,7 +8,7 @@ import { isThenable, whenSettled } from "../result";
 
 type Listener = EventListenerOrEventListenerObject;
 
-/** Makes `failed` get what the listeners of a signal throw or reject with. */
+/** Makes a signal pass what its listeners throw or reject with to `failed`. */
 export function guardSignal(signal: AbortSignal, failed: (thrown: unknown) => void): void {
   const { addEventListener: add, removeEventListener: remove } = signal;
   const guarded = new WeakMap<object, EventListener>();
@@ -30,7 +31,7 @@ export function guardSignal(signal: AbortSignal, failed: (thrown: unknown) => vo
     return made;
   };
 
-  // The platform's methods do nothing with null, and refuse what is neither.
+  // null and wrong values are passed on: the platform's methods ignore the one and refuse the others.
   const wrap = (listener: Listener): Listener =>
     typeof listener === "function" || (typeof listener === "object" && listener !== null)
       ? guard(listener)

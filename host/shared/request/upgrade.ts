@@ -1,4 +1,4 @@
-// The options of `res.upgrade`, checked: the same wherever the handler runs, and for `info.upgrade` of fetchHandler.
+// Checks the options of `res.upgrade`, wherever the handler runs, and of fetchHandler's `info.upgrade`.
 
 import type { UpgradeOptions } from "../../handler";
 import { isOptions, refuseUnknown } from "../../options/known";
@@ -12,7 +12,7 @@ const NAMES = [
   "maxPayloadLength",
 ] satisfies (keyof UpgradeOptions)[];
 
-/** @throws TypeError, RangeError naming the limit, the value and the range */
+/** Checks a limit. @throws TypeError, RangeError naming the limit, the value and the range */
 function checkLimit(name: string, value: unknown, max: number): void {
   if (value === undefined) return;
   if (typeof value !== "number") throw new TypeError(`${name}: ${show(value)} is not a number`);
@@ -21,7 +21,7 @@ function checkLimit(name: string, value: unknown, max: number): void {
 }
 
 /**
- * Checks the options of an upgrade; `protocol` and `headers` are judged where they are used.
+ * Checks the options of an upgrade. `protocol` and `headers` are checked where they are used.
  * @throws TypeError, RangeError naming the option, the value and the range
  */
 export function checkUpgrade(options: UpgradeOptions): void {

@@ -1,6 +1,6 @@
-// Addresses of peers and ranges of them: what `trustProxy` and `proxyProtocol` name.
+// Peers' addresses and ranges of them, as `trustProxy` and `proxyProtocol` name them.
 //
-// Invariant: an IPv4 address and the IPv6 address it is mapped to (::ffff:a.b.c.d) are the same address.
+// Invariant: an IPv4 address equals the IPv6 address that it is mapped to (::ffff:a.b.c.d).
 
 /** Eight groups of 16 bits. */
 type Address = readonly number[];
@@ -21,7 +21,7 @@ function parseIPv4(text: string): number[] | undefined {
   return [(a << 8) | b, (c << 8) | d];
 }
 
-/** Groups between colons, the last two perhaps as IPv4. */
+/** Parses groups between colons, the last two possibly as IPv4. */
 function parseGroups(text: string): number[] | undefined {
   if (text === "") return [];
   const groups: number[] = [];
@@ -53,7 +53,7 @@ function parseAddress(text: string): Address | undefined {
   return [...before, ...new Array<number>(8 - before.length - behind.length).fill(0), ...behind];
 }
 
-/** An address as text (RFC 5952), of sixteen octets in memory. */
+/** Formats sixteen octets in memory as an address (RFC 5952). */
 export function formatAddress(bytes: Uint8Array, at: number): string {
   const groups = Array.from(
     { length: 8 },
@@ -63,7 +63,7 @@ export function formatAddress(bytes: Uint8Array, at: number): string {
     return bytes.subarray(at + 12, at + 16).join(".");
   const text = (part: readonly number[]): string =>
     part.map((group) => group.toString(16)).join(":");
-  // The longest run of zeros, of at least two; the first of equals.
+  // Finds the longest run of at least two zeros, the first one of several.
   let start = -1;
   let length = 1;
   for (let i = 0; i < 8; i++) {
@@ -77,7 +77,7 @@ export function formatAddress(bytes: Uint8Array, at: number): string {
   return `${text(groups.slice(0, start))}::${text(groups.slice(start + length))}`;
 }
 
-/** True for an address, without port or brackets. */
+/** Returns true for an address without port or brackets. */
 export function isAddress(text: string): boolean {
   return parseAddress(text) !== undefined;
 }
@@ -91,19 +91,19 @@ function parseRange(word: string): Range | undefined {
   return bits > most ? undefined : { address, bits: 128 - most + bits };
 }
 
-/** Names of ranges. */
+/** Ranges that have names. */
 const PRESETS: Readonly<Record<string, readonly string[]>> = {
   loopback: ["127.0.0.0/8", "::1"],
   linklocal: ["169.254.0.0/16", "fe80::/10"],
   uniquelocal: ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
 };
 
-/** What stands for peers that have no address: those of a Unix socket. */
+/** Name of the peers that have no address: those of a Unix socket. */
 const UNIX = "unix";
-/** What stands for all. */
+/** Name of all peers. */
 export const ANY = "*";
 
-/** True for an address, a range such as "10.0.0.0/8", or the name of one. */
+/** Returns true for an address, a range such as "10.0.0.0/8", or the name of a range. */
 export function isRange(word: string): boolean {
   return word === UNIX || Object.hasOwn(PRESETS, word) || parseRange(word) !== undefined;
 }
@@ -116,14 +116,14 @@ function isWithin(address: Address, { address: start, bits }: Range): boolean {
   return true;
 }
 
-/** A set of addresses, made of ranges. */
+/** A set of addresses, defined by ranges. */
 export class AddressSet {
   readonly #ranges: readonly Range[];
-  /** All are in it. */
+  /** True when all addresses are in the set. */
   readonly isAny: boolean;
   readonly #hasUnix: boolean;
 
-  /** @param words as `isRange` allows them, and ANY */
+  /** @param words ranges that `isRange` accepts, or ANY */
   constructor(words: readonly string[]) {
     this.isAny = words.includes(ANY);
     this.#hasUnix = words.includes(UNIX);
@@ -132,7 +132,7 @@ export class AddressSet {
       .flatMap((word) => parseRange(word) ?? []);
   }
 
-  /** @param text an address; "": a peer that has none */
+  /** Returns whether an address is in the set. @param text "": a peer without an address */
   has(text: string): boolean {
     if (this.isAny) return true;
     if (text === "") return this.#hasUnix;

@@ -1,6 +1,6 @@
-// Runs of bytes put together. Nothing of a platform.
+// Concatenates bytes, with nothing of a platform.
 
-/** Bytes behind each other, in memory of their own. */
+/** Returns the parts concatenated, in memory of their own. */
 export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
@@ -11,7 +11,7 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return whole;
 }
 
-/** Bytes behind each other; of a single part the part itself. */
+/** Returns the parts concatenated. A single part is returned itself. */
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
   return parts.length === 1 ? (parts[0] as Uint8Array) : joined(parts);
 }

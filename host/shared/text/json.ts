@@ -1,9 +1,9 @@
-// JSON that a peer has sent.
+// Parses JSON from a peer.
 
 import { faultOf } from "../fault";
 import { printable } from "./printable";
 
-/** Parses JSON. @throws SyntaxError, the peer's fault, whose message shows its control characters as escapes */
+/** Parses JSON. @throws SyntaxError, a fault of the peer's, in whose message control characters are escaped */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

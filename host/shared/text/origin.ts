@@ -1,12 +1,12 @@
-// Origins (RFC 6454) and hosts in the one form in which they are compared: lower case, without a default port, without
-// the dot at the end of a name, international names in their ASCII form.
+// Normalizes origins (RFC 6454) and hosts for comparison: lower case, no default port, no dot at the end of a name,
+// international names in ASCII.
 //
-// Invariant: two texts that mean the same origin, or the same host, have the same form.
+// Invariant: two texts that mean the same origin, or the same host, have the same normalized form.
 
-/** A host's name, and its port where one is given. */
+/** A host's name and port. */
 export interface HostParts {
   readonly name: string;
-  /** Digits; "" when there is none. */
+  /** The port in digits; "" when none is given. */
   readonly port: string;
 }
 
@@ -14,10 +14,10 @@ const AUTHORITY = /^(\[[^\]]*\]|[^:[\]]+)(?::(\d{1,5})?)?$/;
 const PLAIN = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\\\s]+)$/;
 
-/** Schemes of pages that a server can have of its own, and their ports. */
+/** Schemes that a server's own pages can have, with their default ports. */
 const PORTS: Readonly<Record<string, string>> = { http: "80", https: "443" };
 
-/** A name as URLs have it (WHATWG URL 3.5); "" when it is not one. */
+/** Returns a name as URLs write it (WHATWG URL 3.5); "" when it is not valid. */
 function nameOf(text: string): string {
   const name = text.endsWith(".") ? text.slice(0, -1) : text;
   if (PLAIN.test(name) && !/^[0-9.]+$|^0x/.test(name)) return name;
@@ -30,7 +30,7 @@ function nameOf(text: string): string {
   }
 }
 
-/** The host that a Host field names; undefined when it is not one. */
+/** Returns the host that a Host field names; undefined when it is not valid. */
 export function hostOf(text: string): HostParts | undefined {
   const [, host = "", port = ""] = AUTHORITY.exec(text.toLowerCase()) ?? [];
   const name = nameOf(host);
@@ -41,19 +41,19 @@ export function hostOf(text: string): HostParts | undefined {
 
 const isAddress = (name: string): boolean => name.startsWith("[") || /^[0-9.]+$/.test(name);
 
-/** `*.a.example` for `b.a.example`: the pattern that it matches. "" for an address, and for a name of one label. */
+/** Returns the pattern that a name matches: `*.a.example` for `b.a.example`; "" for an address or a single label. */
 export function patternOf(name: string): string {
   const dot = name.indexOf(".");
   return dot < 0 || isAddress(name) ? "" : `*${name.slice(dot)}`;
 }
 
-/** An origin in parts. */
+/** The parts of an origin. */
 export interface OriginParts extends HostParts {
-  /** "http" or "https"; "" for every other scheme, whose `name` is all of it. */
+  /** "http" or "https"; "" for any other scheme, and then `name` is the complete origin. */
   readonly scheme: string;
 }
 
-/** The parts of an origin; its port is never a default one. undefined when it is not an origin. */
+/** Returns the parts of an origin, without a default port; undefined when it is not valid. */
 export function originOf(text: string): OriginParts | undefined {
   const lower = text.toLowerCase();
   if (lower === "null") return { scheme: "", name: lower, port: "" };
@@ -64,24 +64,24 @@ export function originOf(text: string): OriginParts | undefined {
   return host && { scheme, name: host.name, port: host.port === PORTS[scheme] ? "" : host.port };
 }
 
-/** The form of an origin. */
+/** Returns an origin's normalized text. */
 export function originText({ scheme, name, port }: OriginParts): string {
   return scheme === "" ? name : `${scheme}://${name}${port === "" ? "" : `:${port}`}`;
 }
 
-/** The port that a scheme implies. */
+/** Returns the default port of a scheme; "" for an unknown one. */
 export function portOf(scheme: string): string {
   return PORTS[scheme] ?? "";
 }
 
 // ---- what options list -------------------------------------------------------------------------------------
 
-/** Cuts the star and dot off a pattern, and puts them before what is made of the rest. */
+/** Reads the rest of a pattern without its "*.", and passes that prefix along. */
 function throughPattern<T>(text: string, read: (text: string, star: string) => T): T {
   return text.startsWith("*.") ? read(text.slice(2), "*.") : read(text, "");
 }
 
-/** A host of the option `hosts` in the form in which it is compared; undefined when it is not one. */
+/** Normalizes a host of the option `hosts`; undefined when it is not valid. */
 export function listedHost(word: string): string | undefined {
   if (word === "*") return word;
   return throughPattern(word, (rest, star) => {
@@ -91,11 +91,11 @@ export function listedHost(word: string): string | undefined {
   });
 }
 
-/** An origin of the option `origins` in the form in which it is compared; undefined when it is not one. */
+/** Normalizes an origin of the option `origins`; undefined when it is not valid. */
 export function listedOrigin(word: string): string | undefined {
   if (word === "*") return word;
   const [, scheme = "", rest = ""] = /^([^:/]+:\/\/)(.*?)\/?$/.exec(word) ?? [];
-  // Pages are never at ws: or wss:.
+  // No page has an origin with ws: or wss:.
   if (/^wss?:/i.test(scheme)) return undefined;
   if (scheme === "") return word.toLowerCase() === "null" ? "null" : undefined;
   return throughPattern(rest, (authority, star) => {

@@ -1,9 +1,9 @@
-// Values in error messages.
+// Prints values in error messages.
 
-/** Characters of a text that are printed. */
+/** Characters of text that are printed. The rest is cut, and the length is given instead. */
 const SHOWN = 200;
 
-/** Prints a value: what a user would recognize, in a few words. Throws for no value. */
+/** Prints a value in a few words that a user recognizes. Never throws. */
 export function show(value: unknown): string {
   if (typeof value === "string") {
     const text = JSON.stringify(value.slice(0, SHOWN));
@@ -14,7 +14,7 @@ export function show(value: unknown): string {
   try {
     return Array.isArray(value) ? "an array" : "an object";
   } catch {
-    // A revoked proxy.
+    // Array.isArray throws for a revoked proxy.
     return "an object";
   }
 }

@@ -1,16 +1,16 @@
-// Text as bytes, both ways: Latin-1 for fields, UTF-8 for the rest. Uses Node's Buffer where there is one,
-// because it makes no view for each call.
+// Converts text to bytes and back: Latin-1 for fields, UTF-8 for everything else. Uses Node's Buffer if there is one,
+// because that allocates no view for each call.
 
 const ascii: readonly string[] = Array.from({ length: 128 }, (_, i) => String.fromCharCode(i));
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 
-/** Node's Buffer, which as a global is a getter. */
+/** Node's Buffer, kept because as a global it is a getter. */
 const NodeBuffer = typeof Buffer === "function" ? Buffer : undefined;
-/** Characters up to which a loop is quicker than a call out of the engine of JavaScript. */
+/** Number of characters up to which a loop is faster than a call into native code. */
 const LOOP_LENGTH = 32;
 
-/** What Node's Buffer has and its types keep quiet about. */
+/** Methods of Node's Buffer that its types do not declare. */
 interface FastBuffer extends Uint8Array {
   latin1Slice(from: number, to: number): string;
   utf8Slice(from: number, to: number): string;
@@ -23,7 +23,7 @@ function isFast(bytes: Uint8Array): bytes is FastBuffer {
   return Fast !== undefined && bytes instanceof Fast;
 }
 
-/** A view of a memory from `from` on: a Buffer where there is one, so that slices of it are cheap. */
+/** Returns a view of a memory from `from` on: a Buffer if there is one, so that slices of it are cheap. */
 export function viewOf(memory: ArrayBufferLike, from = 0): Uint8Array {
   return Fast ? Fast.from(memory as ArrayBuffer, from) : new Uint8Array(memory, from);
 }
@@ -39,12 +39,12 @@ export function latin1(bytes: Uint8Array, from: number, length: number): string 
   return text;
 }
 
-/** Characters of the longest text, and number of the texts, that `recentLatin1` keeps. */
+/** Characters of the longest text that `recentLatin1` keeps, and number of texts. Longer ones are not kept. */
 const RECENT_LENGTH = 48;
 const RECENT = 64;
 const recent: string[] = new Array(RECENT).fill("");
 
-/** As `latin1`, for what comes again and again, such as the targets of requests: without another string each time. */
+/** Decodes like `latin1`, but returns the same string again for recurring text, such as targets of requests. */
 export function recentLatin1(bytes: Uint8Array, from: number, length: number): string {
   if (length === 0 || length > RECENT_LENGTH) return latin1(bytes, from, length);
   const middle = bytes[from + (length >> 1)] as number;
@@ -61,7 +61,7 @@ export function recentLatin1(bytes: Uint8Array, from: number, length: number): s
   return text;
 }
 
-/** Writes a text of Latin-1 characters; returns where it ends. */
+/** Writes text of Latin-1 characters. @returns the offset of its end */
 export function putLatin1(bytes: Uint8Array, at: number, text: string): number {
   for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
   return at + text.length;
@@ -73,7 +73,7 @@ export function utf8(bytes: Uint8Array, from: number, length: number): string {
   return decoder.decode(bytes.slice(from, from + length));
 }
 
-/** Writes a text of ASCII characters; returns where it ends, −1 at the first that is another. */
+/** Writes text of ASCII characters. @returns the offset of its end, −1 at the first other character */
 function putAscii(bytes: Uint8Array, at: number, text: string): number {
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);
@@ -83,7 +83,7 @@ function putAscii(bytes: Uint8Array, at: number, text: string): number {
   return at + text.length;
 }
 
-/** Writes a string as UTF-8 at `at`; returns the bytes written, −1 when they do not fit. */
+/** Writes text as UTF-8 at `at`. @returns the bytes written, −1 when they do not fit into `limit` */
 export function putUtf8(bytes: Uint8Array, at: number, limit: number, text: string): number {
   if (text.length > limit) return -1;
   if (text.length <= LOOP_LENGTH) {
@@ -95,7 +95,7 @@ export function putUtf8(bytes: Uint8Array, at: number, limit: number, text: stri
   return encoder.encodeInto(text, bytes.subarray(at, at + limit)).written;
 }
 
-/** Browsers do not encode into memory that is shared. */
+/** False in browsers, which do not encode into shared memory. */
 const encodesShared = ((): boolean => {
   if (typeof SharedArrayBuffer !== "function") return true;
   try {
@@ -108,9 +108,9 @@ const encodesShared = ((): boolean => {
 let between = new Uint8Array(0);
 
 /**
- * Writes a string as UTF-8 into memory that may be shared.
- * @param target has room for it: three bytes for each character will do
- * @returns bytes written
+ * Writes text as UTF-8 into memory that may be shared.
+ * @param target must have room: three bytes for each character are enough
+ * @returns the bytes written
  */
 export function encodeInto(text: string, target: Uint8Array): number {
   if (encodesShared) return encoder.encodeInto(text, target).written;
@@ -120,17 +120,17 @@ export function encodeInto(text: string, target: Uint8Array): number {
   return written;
 }
 
-/** Bytes of a string in UTF-8. */
+/** Returns the length of text in UTF-8, in bytes. */
 export function byteLength(text: string): number {
   return Fast ? Fast.byteLength(text, "utf8") : encoder.encode(text).length;
 }
 
-/** Bytes of a string or of bytes, as a view. */
+/** Returns text or bytes as a view of bytes. */
 export function toBytes(data: string | Uint8Array): Uint8Array {
   return typeof data === "string" ? encoder.encode(data) : data;
 }
 
-/** Runtimes that have Node's modules, reached without an import, which a page could not resolve. */
+/** Node's modules on runtimes that have them, without an import, which a page could not resolve. */
 interface NodeModules {
   getBuiltinModule?(id: string): { isUtf8?(bytes: Uint8Array): boolean } | undefined;
 }
@@ -139,7 +139,7 @@ const { process: nodeModules } = globalThis as { process?: NodeModules };
 const nodeIsUtf8 = nodeModules?.getBuiltinModule?.("node:buffer")?.isUtf8;
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** True for bytes, of memory that is not shared, that are valid UTF-8 (RFC 3629). */
+/** Returns true when bytes are valid UTF-8 (RFC 3629). Their memory must not be shared. */
 export function isUtf8(bytes: Uint8Array): boolean {
   if (nodeIsUtf8) return nodeIsUtf8(bytes);
   try {
@@ -150,7 +150,7 @@ export function isUtf8(bytes: Uint8Array): boolean {
   }
 }
 
-/** Copies of bytes as a plain Uint8Array, whatever the view was. */
+/** Returns a copy of bytes as a plain Uint8Array, whatever the view was. */
 export function copyBytes(
   bytes: Uint8Array,
   from: number,
