@@ -49,7 +49,7 @@ function isOfWindow(from: u32, to: u32): bool {
   return from >= window - (HEADROOM_BYTES as u32) && to <= window + paramU32(Param.WindowBytes);
 }
 
-/** Takes back the messages that the embedder has not handled: those of the event table from index `from` on. */
+/** Takes back the messages that the embedder has not handled, which are in the event table from index `from` on. */
 function takeBack(c: Conn, from: u32): void {
   c.burst = 1;
   c.flags &= ~Flag.MessageOut;
