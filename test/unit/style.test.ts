@@ -8,6 +8,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { REFUSED, commentsOf, refusedIn } from "../lib/english";
 import { generatedParts, partOf } from "../lib/generated";
 import { PAGES, blocksOf, blocksOfPages, commandsOf, filesOf, wayOf } from "../lib/readme";
 import { BUILDS } from "../lib/wasm";
@@ -179,6 +180,85 @@ style(`no line is longer than ${COLUMNS} columns`, () => {
     }
   }
   assert.is(bad.join("\n"), "", `lines of more than ${COLUMNS} columns:\n${bad.join("\n")}`);
+});
+
+/** Sources whose comments are in plain English, by the beginning of their paths. No comment in them is exempt. */
+const PLAIN_ENGLISH = ["assembly/"];
+
+style("comments are in plain English", () => {
+  const all = ["assembly", "worker", "host", "test", "bench", ".scripts"].flatMap((dir) =>
+    filesIn(dir, /\.(?:m?[jt]s|[jt]sx)$/),
+  );
+  const bad: string[] = [];
+  for (const start of PLAIN_ENGLISH) {
+    const files = all.filter((file) => file.startsWith(start));
+    assert.ok(files.length > 0, `no source begins with ${start}`);
+    for (const file of files)
+      bad.push(...refusedIn(file, readFileSync(path.join(root, file), "utf8")));
+  }
+  assert.is(bad.join("\n"), "", `phrases that comments must not use:\n${bad.join("\n")}`);
+});
+
+style("each phrase that comments must not use is seen, and its plain form is not", () => {
+  for (const { pattern, example } of REFUSED) {
+    const found = refusedIn("a.ts", `// ${example}\nlet a;\n`);
+    assert.is(found.length, 1, `${pattern}: ${found.join("; ") || "not seen"}`);
+    assert.match(found[0] as string, /^a\.ts:1: ".+": write /);
+  }
+  const plain = [
+    "While reading is paused no pong can arrive, so the idle timeout is suspended.",
+    "Wakes the first waiter when a buffer is free. Waiters that are blocked by a quota are skipped.",
+    "The client that sent it, who reads slowly, may lag behind the publications.",
+    "Returns what the handler threw. Those bytes are out of range.",
+    "The standard understands it: `who is told` is code.",
+  ];
+  for (const text of plain) assert.equal(refusedIn("a.ts", `// ${text}\n`), [], text);
+});
+
+style("a comment of a function begins with a verb", () => {
+  const seen = (text: string): number => refusedIn("a.ts", text).length;
+  assert.is(seen("/** True when it is open. */\nexport function isOpen() {}"), 1);
+  assert.is(seen("/** Bytes of a block. */\nasync function bytes() {}"), 1);
+  assert.is(seen("/** Returns the bytes of a block. */\nfunction bytes() {}"), 0);
+  assert.is(seen("/** Half-closes the socket. */\nexport default function end() {}"), 0);
+  assert.is(seen("/** True when it is open. */\nlet isOpen = true;"), 0);
+  assert.is(seen("// True for all of the file.\n\n/** Returns 1. */\nfunction one() {}"), 0);
+});
+
+style("comments are found wherever they are, and nothing else is one", () => {
+  const source = [
+    "#!/usr/bin/env node",
+    "// One that",
+    "// goes on.",
+    "",
+    "// Two.",
+    "const a = f(/* three */ 1); // four",
+    "// five",
+    "/**",
+    " * Six",
+    " * and its rest.",
+    " *",
+    " * Its second paragraph.",
+    " * @returns seven",
+    " */",
+    `const b = "// no" + \`// no \${/* eight */ a} // no\` + /[/]\\/\\/ no/.source; // nine`,
+    "class C { /** Ten. */ x = 1; /* eleven */ }",
+    "// The last.",
+  ].join("\n");
+  const found = commentsOf("a.ts", source).map(({ line, text }) => `${line} ${text}`);
+  assert.equal(found, [
+    "2 One that goes on.",
+    "5 Two.",
+    "6 three",
+    "6 four",
+    "7 five",
+    "8 Six and its rest.\n\nIts second paragraph.\n@returns seven",
+    "15 eight",
+    "15 nine",
+    "16 Ten.",
+    "16 eleven",
+    "17 The last.",
+  ]);
 });
 
 style(
