@@ -1,8 +1,8 @@
-// The program of the demo's clients: WebSockets to a server, of which some read and some never do. It takes commands
-// by its input, a line each, and writes a line with how many of both are open whenever that changes.
-// Arguments: host, port, most that read, most that do not.
+// The program of the demo's clients: WebSockets to a server, some of which read and some never do. It reads commands
+// from its input, one per line, and writes a line with both numbers of open clients whenever they change.
+// Arguments: host, port, limit of clients that read, limit of clients that do not.
 //
-// Invariant: it ends with its input.
+// Invariant: the program ends with its input.
 
 import { randomBytes } from "node:crypto";
 import { type Socket, connect } from "node:net";
@@ -13,13 +13,13 @@ const [host = "", port = "", ...most] = process.argv.slice(2);
 const limits: Record<Kind, number> = { reading: Number(most[0]), stalled: Number(most[1]) };
 const sockets: Record<Kind, Set<Socket>> = { reading: new Set(), stalled: new Set() };
 /**
- * What all of them send: a pong that nobody asked for (RFC 6455 5.5.3), masked. It is a sign of life; and who does not
- * read sees only by writing that the connection has been reset. How often, in ms.
+ * An unsolicited pong, masked (RFC 6455 5.5.3), and the interval in ms at which each client sends it. It is a sign of
+ * life. A client that does not read notices a reset only by writing.
  */
 const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 const BEAT: Record<Kind, number> = { reading: 10000, stalled: 250 };
 
-/** Bytes of the opening handshake (RFC 6455 4.1). */
+/** Returns the bytes of the opening handshake (RFC 6455 4.1). */
 function handshake(): string {
   const name = host.includes(":") ? `[${host}]` : host;
   return [
@@ -31,7 +31,7 @@ function handshake(): string {
 let told = "";
 let isTelling = false;
 
-/** Tells how many there are, soon. */
+/** Reports the numbers of clients soon. */
 function tell(): void {
   if (isTelling) return;
   isTelling = true;
@@ -45,7 +45,7 @@ function tell(): void {
 
 let opened = 0;
 
-/** @param from the address to connect from; undefined: whatever the system takes */
+/** Opens a client. @param from the address to connect from; undefined: the system chooses */
 function open(kind: Kind, from: string | undefined): void {
   const socket = connect({
     host,
@@ -56,7 +56,7 @@ function open(kind: Kind, from: string | undefined): void {
   all.add(socket);
   socket.write(handshake());
   socket.on("error", (error: NodeJS.ErrnoException) => {
-    // Not every system has all of 127.0.0.0/8.
+    // Some systems do not have all of 127.0.0.0/8.
     if (error.code === "EADDRNOTAVAIL" && from !== undefined) open(kind, undefined);
   });
   const beat = setInterval(() => socket.write(PONG), BEAT[kind]);
@@ -65,14 +65,14 @@ function open(kind: Kind, from: string | undefined): void {
     all.delete(socket);
     tell();
   });
-  // What is read is thrown away.
+  // Data is read and discarded.
   if (kind === "reading") socket.resume();
   else socket.pause();
 }
 
 function add(kind: Kind, count: number): void {
   for (let i = 0; i < count && sockets[kind].size < limits[kind]; i++) {
-    // Those that will be evicted have addresses of their own, so that they can be told apart.
+    // Clients that will be evicted have addresses of their own, so that they can be told apart.
     const isApart = kind === "stalled" && host.startsWith("127.");
     open(kind, isApart ? `127.0.1.${1 + (opened++ % 250)}` : undefined);
   }
@@ -86,5 +86,5 @@ commands.on("line", (line) => {
   else for (const all of Object.values(sockets)) for (const socket of all) socket.destroy();
 });
 commands.on("close", () => process.exit(0));
-// Whoever reads has gone: so has the one who writes.
+// When the reader of the output has ended, this program ends, too.
 process.stdout.on("error", () => process.exit(0));

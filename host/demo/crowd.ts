@@ -1,7 +1,7 @@
 // The clients that a page may add: real ones, in another process, which is started for the first of them.
 //
-// Invariant: there are at most as many as the limits say, and none when this one has ended, however it ended: the
-// process of the clients ends when its input does.
+// Invariant: there are at most as many as LIMITS says, and none after this process has ended, however it ended, because
+// the clients' process ends with its input.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -9,9 +9,9 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Kind } from "./message.js";
 
-/** How many there may be. */
+/** Number of clients at most. Further ones are not added. */
 export const LIMITS: Readonly<Record<Kind, number>> = { reading: 500, stalled: 20 };
-/** How long the process has to end by itself, ms. */
+/** Time in ms for the process to end by itself. Then it is killed. */
 const END_TIMEOUT = 1000;
 
 export class Crowd {
@@ -19,26 +19,26 @@ export class Crowd {
   readonly #port: number;
   #child: ChildProcess | undefined;
   #ended: Promise<unknown> | undefined;
-  /** Open now, as the process told last. */
+  /** Open clients, as the process last reported. */
   #counts: Record<Kind, number> = { reading: 0, stalled: 0 };
 
-  /** @param host @param port where the server listens */
+  /** @param host @param port the server's address */
   constructor(host: string, port: number) {
     this.#host = host;
     this.#port = port;
   }
 
-  /** How many are open. */
+  /** Numbers of open clients. */
   get counts(): Readonly<Record<Kind, number>> {
     return this.#counts;
   }
 
-  /** Adds clients, as many as there may be. */
+  /** Adds clients, up to the limits. */
   add(kind: Kind, count: number): void {
     this.#tell([kind, Math.min(count, LIMITS[kind])]);
   }
 
-  /** Ends all clients. */
+  /** Closes all clients. */
   clear(): void {
     if (this.#child) this.#tell(["clear"]);
   }
@@ -66,7 +66,7 @@ export class Crowd {
       [fileURLToPath(program), this.#host, this.#port, ...limits].map(String),
       { stdio: ["pipe", "pipe", "inherit"] },
     );
-    // It may have gone before it has read what it is told.
+    // The process may end before it has read a command.
     child.stdin.on("error", () => undefined);
     createInterface(child.stdout).on("line", (line) => {
       const [reading, stalled] = JSON.parse(line) as [number, number];

@@ -1,12 +1,12 @@
-// The delay of the event loop of the thread that it is made in.
+// Measures the event loop's delay in the thread that creates the monitor.
 
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Delay } from "./message.js";
 
-/** Timer interval of the monitor, ms. */
+/** Interval of the monitor's timer in ms. */
 const RESOLUTION = 10;
 
-/** ms beyond the monitor's interval, which is in what it measures: from one firing of its timer to the next. */
+/** Subtracts the monitor's interval, because it measures from one firing of its timer to the next. @returns ms */
 function beyond(ns: number): number {
   return Math.round(Math.max(0, ns / 1e6 - RESOLUTION) * 100) / 100;
 }
@@ -18,7 +18,7 @@ export class DelayMonitor {
     this.#delay.enable();
   }
 
-  /** Since it was last taken. In a tenth of a second there are about ten values, of which p99 is the worst. */
+  /** Returns the delays since the last call. In 100 ms there are about ten values, of which p99 is the worst. */
   take(): Delay {
     const delay = this.#delay;
     const taken =
@@ -29,7 +29,7 @@ export class DelayMonitor {
     return taken;
   }
 
-  /** Stops its timer. */
+  /** Stops the monitor's timer. */
   close(): void {
     this.#delay.disable();
   }

@@ -1,7 +1,7 @@
-// The demo: a server that shows itself. It measures ten times a second, broadcasts what it measured, and lets a page
-// add clients. What `npm start` and `npx ringcast` run.
+// The demo: a server that shows itself. It takes samples ten times a second, broadcasts them, and lets a page add
+// clients. `npm start` and `npx ringcast` run it.
 //
-// Invariant: when it has stopped, or its server has ended, no timer, channel or process of it is left.
+// Invariant: after it has stopped, or its server has ended, none of its timers, channels and processes remains.
 
 import { randomUUID } from "node:crypto";
 import { type Options, type Server, serve } from "../index.js";
@@ -20,23 +20,23 @@ import { Sampler } from "./sample.js";
 
 const INTERVAL = 100;
 const SHUTDOWN_TIMEOUT = 2000;
-/** Small, so that one sees somebody fall a whole ring behind. */
+/** Bytes of the ring. It is small, so that a client soon lags by a whole ring. */
 const RING = 2 * 1024 * 1024;
-/** Bytes a second for the clients that a page adds, until it asks for others. */
+/** Bytes per second published for the clients that a page adds, until it chooses another load. */
 const LOAD = 512e3;
-/** Evictions that a page is told of. */
+/** Evictions that a page receives. */
 const EVICTIONS = 8;
-/** Of so many samples one is kept for pages that come later, up to so many. */
+/** One sample of KEEP_EVERY is kept for pages that open later, up to KEPT of them: the last minute. */
 const KEEP_EVERY = 5;
 const KEPT = 120;
 
-/** A demo that runs. */
+/** A running demo. */
 export interface Demo {
   readonly server: Server;
-  /** Where the page is. */
+  /** URL of the page. */
   readonly url: string;
   /**
-   * Ends the clients, then the server, and waits until both have ended.
+   * Closes the clients, then shuts the server down, and waits for both.
    * @throws Error when the server could not be shut down
    */
   stop(): Promise<void>;
@@ -46,13 +46,13 @@ function isLoopback(hostname: string): boolean {
   return /^(127(\.\d+){3}|::1|localhost)$/.test(hostname);
 }
 
-/** The host part of a URL that works on this machine. */
+/** Returns the host of a URL that works on this machine. */
 function urlHost(hostname: string): string {
   if (["0.0.0.0", "127.0.0.1", "::", "::1", ""].includes(hostname)) return "localhost";
   return hostname.includes(":") ? `[${hostname}]` : hostname;
 }
 
-/** The clients that pages add, and what is published for them. */
+/** The clients that pages add, and the messages published for them. */
 class Play {
   readonly #crowd: Crowd;
   readonly #load: Load;
@@ -64,7 +64,7 @@ class Play {
     this.#load = new Load((data) => server.publish(TOPIC, data));
   }
 
-  /** Does what a page asks for. */
+  /** Carries out a page's command. */
   command(text: string): void {
     const command = parseCommand(text);
     if (command?.[0] === "add") this.#crowd.add(command[1], command[2]);
@@ -85,9 +85,9 @@ class Play {
 }
 
 /**
- * Starts the demo. Pages may add clients where the server listens on this machine alone, without TLS.
+ * Starts the demo. Pages may add clients only if the server listens on this machine alone, without TLS.
  * @param options those of `serve`; the handler is the demo's own, the ring by default 2 MiB
- * @throws what `serve` throws; nothing is left behind then
+ * @throws as `serve`; after an error nothing remains
  */
 export async function startDemo(options: Options = {}): Promise<Demo> {
   const { hostname = "127.0.0.1", path, fd, tls, proxyProtocol } = options;
@@ -128,7 +128,7 @@ export async function startDemo(options: Options = {}): Promise<Demo> {
     const sample = { ...sampler.sample(), worker, evictions, crowd: play?.sample() ?? null };
     if (taken++ % KEEP_EVERY === 0) history.push(momentOf(sample));
     if (history.length > KEPT) history.shift();
-    // False means there is no room. A newer sample is due in a moment, so this one is let go.
+    // false means that there is no room. The sample is dropped, because a newer one follows soon.
     server.broadcast(JSON.stringify(sample));
   }, INTERVAL);
 

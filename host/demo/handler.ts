@@ -1,14 +1,14 @@
-// The demo's handler module; it runs in the worker, next to the engine. It answers with the page, its icon and the
-// statistics, and upgrades /live and /load. What is sent there comes from the application (demo.ts); nothing is sent
-// from here. To the application go, by the channel that the module's URL names, the worker's delay, the id of each page
-// that has come, and the commands of pages that may give them.
+// The demo's handler module, which runs in the worker next to the engine. It responds with the page, its icon and the
+// statistics, and upgrades /live and /load. The application (demo.ts) publishes to the WebSockets; this module sends
+// nothing to them. Through the channel that the module's URL names, it reports to the application the worker's delay,
+// the id of each page that has opened, and the commands of pages that may give them.
 
 import type { HandlerModule, Request, Response } from "../handler.js";
 import { DelayMonitor } from "./delay.js";
 import { COMMAND_LENGTH, TOPIC } from "./message.js";
 import page, { policy } from "./page/index.html";
 
-// A ring with a gap, the same shape at every size.
+// A ring with a gap, recognizable at every size.
 const icon =
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path d="M26 8A13 13 0 1 0 29 16" ' +
   'fill="none" stroke="#2b7de9" stroke-width="5" stroke-linecap="round"/>' +
@@ -16,8 +16,8 @@ const icon =
 
 const common = { "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer" };
 
-// Script and style stand in the page, and nothing else is loaded. `ws:` and `wss:` are named because not every
-// browser takes them for part of 'self'.
+// Script and style are part of the page, and nothing else is loaded. `ws:` and `wss:` are listed because not every
+// browser includes them in 'self'.
 const pageHeaders = {
   ...common,
   "Cache-Control": "no-cache",
@@ -30,10 +30,10 @@ const statsHeaders = { ...common, "Cache-Control": "no-store" };
 
 const plain = "text/plain; charset=utf-8";
 
-/** How often the application is told of this loop's delay, ms. */
+/** Interval in ms at which the worker's delay is reported to the application. */
 const INTERVAL = 100;
 
-/** A client's part in the demo. */
+/** A client's role in the demo. */
 interface User {
   readonly isCrowd: boolean;
   readonly commands: boolean;
@@ -44,8 +44,8 @@ function refuse(res: Response, status: number, text: string, headers?: Record<st
 }
 
 /**
- * True when a page was asked for by a name of this machine: another name that leads here is somebody else's, whose
- * page is of the same origin all the same.
+ * Returns true when a page was requested by a name of this machine. Any other name that resolves to it may be a
+ * stranger's, whose pages would have the same origin.
  */
 function isLocal(req: Request): boolean {
   return /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/i.test(req.header("host") ?? "");
@@ -62,7 +62,7 @@ export default ((server) => {
 
   return {
     request(req, res) {
-      // The server leaves out the body of an answer to HEAD, so HEAD needs no case of its own.
+      // A response to HEAD is sent without its body, so HEAD needs no case of its own.
       if (req.method !== "GET" && req.method !== "HEAD") {
         return refuse(res, 405, "Only GET and HEAD are allowed here.", { Allow: "GET, HEAD" });
       }

@@ -1,7 +1,7 @@
-// What goes between the demo's page, its worker and its application: the sample that is broadcast, the commands of a
-// page, and what the worker tells of itself.
+// Messages between the demo's page, its worker and its application: the sample that is broadcast, the commands of a
+// page, and the worker's reports about itself.
 
-/** Mean and 99th percentile of a loop's delay since the previous sample, in ms. */
+/** Mean and 99th percentile of an event loop's delay since the previous sample, in ms. */
 export interface Delay {
   mean: number;
   p99: number;
@@ -12,7 +12,7 @@ export interface ServerSample {
   /** Open HTTP connections. */
   connections: number;
   webSockets: number;
-  /** Messages delivered per second: each publication counts once for every client it is due to. */
+  /** Messages delivered per second. Each publication counts once for every client that it is due to. */
   messagesPerSecond: number;
   /** Bytes written to sockets per second. */
   bytesPerSecond: number;
@@ -21,72 +21,72 @@ export interface ServerSample {
   ring: {
     bytes: number;
     used: number;
-    /** How far round the last byte stands, 0 … 1. */
+    /** Position of the last byte in the ring, 0 … 1. */
     head: number;
-    /** Seconds of publications the ring holds; null when nothing is being published. */
+    /** Seconds of publications that the ring holds; null when nothing is being published. */
     horizon: number | null;
   };
-  /** How many WebSockets are how far behind, see `Stats.lag`. */
+  /** Distribution of the WebSockets' lag, see `Stats.lag`. */
   lag: { readonly bounds: readonly number[]; readonly counts: readonly number[] };
-  /** Clients dropped since the start because they fell behind. */
+  /** Clients evicted since the start because they lagged too far. */
   evicted: number;
-  /** Closed connections since the start by the name of their reason. */
+  /** Closed connections since the start, by the name of their cause. */
   closed: Readonly<Record<string, number>>;
 }
 
 /** A client that was evicted. */
 export interface EvictedSample {
-  /** 1, 2, 3, … in the order of evictions. */
+  /** Number of the eviction: 1, 2, 3, … */
   number: number;
   /** Unix time in ms. */
   time: number;
   address: string;
-  /** The enumerated cause, such as "WsClientTooSlow". */
+  /** The cause, such as "WsClientTooSlow". */
   cause: string;
-  /** Bytes it was behind, ms since it was accepted. */
+  /** The client's lag in bytes, and the connection's age in ms. */
   lag: number;
   age: number;
 }
 
 /** The clients that a page may add. */
 export interface CrowdSample {
-  /** Open now, of those that read and of those that do not; how many there may be. */
+  /** Open clients that read, open clients that do not, and the limits of both. */
   reading: number;
   stalled: number;
   limits: Readonly<Record<Kind, number>>;
-  /** Bytes a second that are published for them: what was asked for, what is. */
+  /** Bytes per second published for the clients: requested, and actual. */
   load: number;
   rate: number;
 }
 
-/** One message of /live. */
+/** One message on /live. */
 export interface Sample {
   /** Unix time in ms. */
   time: number;
-  /** Unix time at which the application started: another one is another server. */
+  /** Unix time at which the application started. A different time means a different server. */
   start: number;
-  /** Percent busy, for each core. */
+  /** Load of each core in percent. */
   cpu: number[];
-  /** Bytes: the machine's memory, what of it is in use, and the resident set of this process. */
+  /** Bytes of the machine's memory, bytes of it in use, and the resident set size of this process. */
   memory: { total: number; used: number; process: number };
-  /** Delay of the application's event loop, of the worker's. */
+  /** Delay of the application's event loop and of the worker's. */
   application: Delay;
   worker: Delay | null;
   /** null until the server's counters were read twice, and while they cannot be read. */
   server: ServerSample | null;
-  /** The latest, newest first. */
+  /** The latest evictions, newest first. */
   evictions: readonly EvictedSample[];
-  /** null when clients may not be added here. */
+  /** null when clients cannot be added here. */
   crowd: CrowdSample | null;
 }
 
-/** What charts over time show; undefined where it is not known. */
+/** The values of charts over time; undefined when unknown. */
 export interface Moment {
   readonly time: number;
   readonly cpu: readonly number[];
-  /** Bytes in use, of the machine. */
+  /** Bytes of the machine's memory in use. */
   readonly mem: number;
-  /** The worst delays, ms. */
+  /** The worst delays in ms. */
   readonly application: number;
   readonly worker: number | undefined;
   readonly ws: number | undefined;
@@ -95,7 +95,7 @@ export interface Moment {
   readonly bps: number | undefined;
 }
 
-/** The first message of /live: what was before, oldest first. */
+/** The first message on /live: the past samples, oldest first. */
 export interface Recall {
   readonly history: readonly Moment[];
 }
@@ -114,20 +114,20 @@ export function momentOf({ time, cpu, memory, application, worker, server }: Sam
   };
 }
 
-/** Clients that read what they get, clients that never do. */
+/** Kinds of clients: those that read what they receive, and those that never do. */
 export type Kind = "reading" | "stalled";
 
-/** What a page may ask for: more clients, none, another load. */
+/** A page's command: add clients, remove all, set the load. */
 type Command = readonly ["add", Kind, number] | readonly ["clear"] | readonly ["load", number];
 
-/** Characters of the longest command. */
+/** Characters of the longest command. A longer one is ignored. */
 export const COMMAND_LENGTH = 64;
-/** Bytes a second that may be published for the clients, all together. */
+/** Loads that a page may choose, in bytes per second published for all clients together. */
 export const LOADS: readonly number[] = [0, 128e3, 256e3, 512e3, 1024e3, 2048e3, 4096e3];
-/** The topic that they subscribe to. */
+/** The topic that the clients subscribe to. */
 export const TOPIC = "load";
 
-/** A command out of what a page sent; undefined when it is none. */
+/** Parses a command from a page; undefined when it is invalid. */
 export function parseCommand(text: string): Command | undefined {
   if (text.length > COMMAND_LENGTH) return undefined;
   let value: unknown;

@@ -1,14 +1,14 @@
-// What the demo's application measures: the machine (CPU, memory), itself (delay of its event loop) and the server
-// (rates from differences of its counters).
+// Measurements of the demo's application: the machine (CPU, memory), the application (delay of its event loop) and the
+// server (rates from differences of its counters).
 
 import { cpus, freemem, totalmem } from "node:os";
 import type { Stats } from "../handler.js";
 import { DelayMonitor } from "./delay.js";
 import type { Sample, ServerSample } from "./message.js";
 
-/** How far apart the two snapshots of a CPU figure are, ms: ticks are 10 ms, so 500 give 2 %. */
+/** Interval in ms between the two snapshots of a CPU figure. Ticks are 10 ms, so 500 ms give 2 %. */
 const CPU_WINDOW = 500;
-/** Time between two readings of the server's counters, ms, and the length of a rate's window. */
+/** Interval in ms between two readings of the server's counters, and the window of a rate. */
 const STATS_EVERY = 100;
 const STATS_WINDOW = 1000;
 
@@ -17,16 +17,16 @@ interface Ticks {
   readonly total: number;
 }
 
-/** Values seen at times, of which `slide` keeps those that a window still needs. */
+/** A value and its time. `slide` keeps those that a window still needs. */
 interface Seen<T> {
   readonly at: number;
   readonly value: T;
 }
 
-/** Adds `next` and drops from the front what is not needed to look back `span` ms. */
+/** Appends `next`, and removes from the front what is not needed to look back `span` ms. */
 function slide<T>(list: Seen<T>[], next: Seen<T>, span: number): void {
   list.push(next);
-  // The 5 % let a window of 500 ms begin at a timer that fired a little late.
+  // The 5 % let a window of 500 ms start at a timer that fired slightly late.
   while (list[1] && next.at - list[1].at >= span * 0.95) list.shift();
 }
 
@@ -45,13 +45,13 @@ export class Sampler {
   #statsDue = 0;
   #asking = false;
 
-  /** @param readStats such as `() => server.stats()`; never called while a call is pending */
+  /** @param readStats such as `() => server.stats()`; it is not called while a call is pending */
   constructor(readStats: () => Promise<Stats>) {
     this.#readStats = readStats;
     this.#readTicks();
   }
 
-  /** Stops measuring the event loop, which otherwise keeps a timer going. */
+  /** Stops the monitor of the event loop, which would otherwise keep a timer running. */
   close(): void {
     this.#delay.close();
   }
@@ -84,7 +84,7 @@ export class Sampler {
     });
     const end = performance.now();
     slide(this.#ticks, { at: begin, value }, CPU_WINDOW);
-    // With many cores this call takes milliseconds; it may have one percent of the loop's time.
+    // With many cores this call takes milliseconds. It may take one percent of the loop's time.
     this.#ticksDue = end + (end - begin) * 99;
   }
 
@@ -102,14 +102,14 @@ export class Sampler {
   async #ask(): Promise<void> {
     this.#asking = true;
     const begin = performance.now();
-    // The sampler is called by a timer that fires late more often than early.
+    // The timer that calls the sampler fires late more often than early.
     this.#statsDue = begin + STATS_EVERY * 0.95;
     try {
       const value = await this.#readStats();
-      // The counters were read somewhere between the question and the answer.
+      // The counters were read at some time between call and result, so the middle is used.
       slide(this.#stats, { at: (begin + performance.now()) / 2, value }, STATS_WINDOW);
     } catch {
-      // A server that has ended says so through `finished`; here the figures are unknown.
+      // A server that has ended reports that through `finished`. Here the figures are unknown.
       this.#stats.length = 0;
     } finally {
       this.#asking = false;

@@ -1,25 +1,25 @@
-// The charts: lines over the last minute, a cell for each core, and the ring. Each is drawn as a whole on its canvas.
+// The charts: lines over the last minute, a cell for each core, and the ring. Each call draws a complete canvas.
 
 import type { Moment } from "../message.js";
 
-/** ms a chart shows. */
+/** Time span of a chart in ms. */
 export const SPAN = 60000;
-/** ms without a message that break a line. */
+/** Time in ms without a message that interrupts a line. */
 const GAP = 1500;
 const FONT = "12px system-ui, sans-serif";
-/** Room for the labels at the right and below, px. */
+/** Space for the labels at the right and at the bottom, in px. */
 const RIGHT = 64;
 const BELOW = 18;
 
-/** What a line may show. */
+/** Values that a line can show. */
 type Line = Exclude<keyof Moment, "time" | "cpu">;
 
 type Box = readonly [x: number, y: number, width: number, height: number];
 
 export interface Chart {
-  /** Names of its lines, the first one filled. */
+  /** Names of the lines. The first one is filled. */
   readonly lines: readonly Line[];
-  /** The top of the axis, or the least that it is. */
+  /** Top of the axis (`top`), or its minimum when it grows with the values (`least`). */
   readonly top?: number | undefined;
   readonly least?: number;
   label(value: number): string;
@@ -28,7 +28,7 @@ export interface Chart {
 const NAMES = ["bg", "ink", "muted", "line", "soft", "a", "b", "fill", "bad"] as const;
 const color = {} as Record<(typeof NAMES)[number], string>;
 
-/** Takes the colours of the theme. */
+/** Reads the colours of the theme. */
 export function readColors(): void {
   const probe = document.body.appendChild(document.createElement("i"));
   for (const name of NAMES) {
@@ -38,13 +38,13 @@ export function readColors(): void {
   probe.remove();
 }
 
-/** A canvas made as large as it is shown, and empty. */
+/** Prepares a canvas: fits its size to the layout and clears it. */
 function begin(canvas: HTMLCanvasElement): [CanvasRenderingContext2D, number, number] {
   const { clientWidth: w, clientHeight: h } = canvas;
   const d = devicePixelRatio;
   const pw = Math.round(w * d);
   const ph = Math.round(h * d);
-  // Setting a size, even the same, would allocate the bitmap anew.
+  // Setting a size would allocate the bitmap anew, even if the size is the same.
   if (canvas.width !== pw) canvas.width = pw;
   if (canvas.height !== ph) canvas.height = ph;
   const c = canvas.getContext("2d") as CanvasRenderingContext2D;
@@ -55,13 +55,13 @@ function begin(canvas: HTMLCanvasElement): [CanvasRenderingContext2D, number, nu
   return [c, w, h];
 }
 
-/** The next of 1, 2, 5, 10, 20, … that is not below a value. */
+/** Returns the smallest of 1, 2, 5, 10, 20, … that is not below a value. */
 function ceiling(v: number): number {
   const p = 10 ** Math.floor(Math.log10(v));
   return p * ([1, 2, 5, 10].find((f) => f * p >= v * 0.9999) ?? 10);
 }
 
-/** Draws one line into a box; unknown values and long silences break it. */
+/** Draws one line into a box. Unknown values and long silences interrupt it. */
 function line(
   c: CanvasRenderingContext2D,
   rows: readonly Moment[],
@@ -72,7 +72,7 @@ function line(
   fill?: string,
 ): void {
   const end = rows.at(-1)?.time ?? 0;
-  // Not more points than half pixels.
+  // Draws at most two points per pixel.
   const step = Math.max(1, Math.floor(rows.length / (2 * w)));
   let path: [number, number][] = [];
   let before = 0;
@@ -104,7 +104,7 @@ function line(
   finish();
 }
 
-/** Names the ends of the time axis. */
+/** Labels the ends of the time axis. */
 function timeAxis(c: CanvasRenderingContext2D, w: number, h: number): void {
   c.fillStyle = color.muted;
   c.textBaseline = "bottom";
@@ -148,14 +148,14 @@ export function drawLines(canvas: HTMLCanvasElement, chart: Chart, rows: readonl
   c.restore();
 }
 
-/** How many columns make cells that are wider than high, with no place left empty. */
+/** Returns the number of columns that makes cells wider than high and leaves no cell empty. */
 function columnsFor(n: number, w: number, h: number): number {
   let columns = Math.max(1, Math.round(Math.sqrt((n * w) / h / 2.6)));
   while (n % columns) columns++;
   return columns;
 }
 
-/** Draws a cell for each core: its history from 0 to 100 %. */
+/** Draws a cell for each core, with its history from 0 to 100 %. */
 export function drawCores(canvas: HTMLCanvasElement, rows: readonly Moment[]): void {
   const [c, w, height] = begin(canvas);
   const cpu = rows.at(-1)?.cpu ?? [];
@@ -191,8 +191,9 @@ export function drawCores(canvas: HTMLCanvasElement, rows: readonly Moment[]): v
 }
 
 /**
- * Draws the ring: a mark where the newest byte stands, and behind it what the client furthest behind still needs.
- * @param head how far round, 0 … 1 @param used share of the ring, 0 … 1
+ * Draws the ring: a mark at the newest byte, and before it the part that the slowest client still needs.
+ * @param head position of the mark, 0 … 1
+ * @param used share of the ring in use, 0 … 1
  */
 export function drawRing(canvas: HTMLCanvasElement, head: number, used: number): void {
   const [c, w, h] = begin(canvas);
@@ -209,7 +210,7 @@ export function drawRing(canvas: HTMLCanvasElement, head: number, used: number):
   };
   arc(0, 1, 14, color.line);
   if (used > 0) arc(head - used, head, 14, used > 0.75 ? color.bad : color.a);
-  // A scale of sixteenths, as on an instrument.
+  // Draws a scale of 64 marks, like an instrument's; every fourth one is longer.
   for (let i = 0; i < 64; i++) {
     const angle = (i / 64) * full;
     const [x, y] = [Math.cos(angle), Math.sin(angle)];

@@ -1,17 +1,17 @@
-// The page's connection: a WebSocket that comes back when it was lost, after delays that grow and are partly random.
+// The page's connection: a WebSocket that reconnects after growing, partly random delays.
 
-/** ms without a message after which the connection counts as lost. */
+/** Time in ms without a message after which the connection is shown as silent. */
 const SILENT = 10000;
-/** The first delay and the longest, ms; a connection that lasts so long begins with the first again. */
+/** The first and the longest delay in ms. After a connection that lasted LASTING ms the delays start again. */
 const FIRST = 1000;
 const LONGEST = 15000;
 const LASTING = 5000;
 
 interface LinkEvents {
   message(data: string): void;
-  /** @param retryAt when it tries again, by performance.now(); 0: it tries now */
+  /** @param retryAt time of the next attempt on the clock of performance.now(); 0: an attempt is running */
   lost(retryAt: number): void;
-  /** Nothing has come for so many ms; it is still open. */
+  /** Called when nothing has arrived for `ms`, and the connection is still open. */
   quiet(ms: number): void;
 }
 
@@ -28,7 +28,7 @@ export class Link {
   constructor(events: LinkEvents) {
     this.#events = events;
     setInterval(() => this.#watch(), 250);
-    // Moments at which a waiting page had better not wait.
+    // Retries at once when the page becomes visible or the browser goes online.
     const hurry = (): void => {
       if (this.#retryAt && !document.hidden) this.connect();
     };
@@ -72,10 +72,10 @@ export class Link {
 
   #lose(): void {
     this.#drop();
-    // One that broke soon after it had opened is no success: delays go on growing.
+    // A connection that broke soon after it had opened is no success, so delays go on growing.
     if (this.#isLive && performance.now() - this.#opened > LASTING) this.#tries = 0;
     this.#isLive = false;
-    // Half of each delay is random, so that not all pages come back at the same moment.
+    // Half of each delay is random, so that pages do not reconnect all at once.
     const delay = Math.min(LONGEST, FIRST * 2 ** this.#tries++) * (0.5 + 0.5 * Math.random());
     this.#retryAt = performance.now() + delay;
     this.#timer = window.setTimeout(() => this.connect(), delay);

@@ -1,6 +1,6 @@
-// The page's script: takes the samples, writes the figures, has the charts drawn, sends what the buttons ask for.
+// The page's script: receives samples, writes the figures, draws the charts, and sends the commands of the buttons.
 //
-// Invariant: it draws when there is something new, at most once a frame.
+// Invariant: it draws only when there is something new, at most once per frame.
 
 import {
   type EvictedSample,
@@ -14,9 +14,9 @@ import { type Chart, SPAN, drawCores, drawLines, drawRing, readColors } from "./
 import { Link } from "./link.js";
 import * as units from "./units.js";
 
-/** ms between two writings of figures: what changes faster cannot be read. */
+/** Interval in ms between updates of the figures, because faster changes cannot be read. */
 const TEXT_EVERY = 250;
-/** ms between two evictions that are read out. */
+/** Minimum interval in ms between two announcements of evictions to screen readers. */
 const SAY_EVERY = 5000;
 
 const $ = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
@@ -40,18 +40,18 @@ function make(name: string, ...content: (Node | string)[]): HTMLElement {
 let rows: Moment[] = [];
 let last: Sample | undefined;
 
-/** The past, as the server has seen it, takes the place of what this page has of that time. */
+/** Replaces this page's rows by the server's, for the time that the server's cover. */
 function recall({ history }: Recall): void {
   const from = history[0]?.time ?? Number.POSITIVE_INFINITY;
   rows = [...rows.filter(({ time }) => time < from), ...history];
 }
 
 function take(m: Sample): void {
-  // A clock that was set back would draw the line over itself.
+  // If the clock was set back, later rows are removed, so that the line does not run backwards.
   rows = rows.filter(({ time }) => time < m.time);
   last = m;
   rows.push(momentOf(m));
-  // One row beyond the edge stays, so that the line enters from outside.
+  // One row before the left edge is kept, so that the line starts outside the chart.
   let old = 0;
   while ((rows[old + 1]?.time ?? m.time) < m.time - SPAN) old++;
   rows.splice(0, old);
@@ -101,7 +101,7 @@ function writeServer({ server: s }: Sample): void {
 
 let bars: [figure: Text, bar: HTMLElement][] = [];
 
-/** The bounds as labels: 0, 1 K, 4 K, … */
+/** Makes the labels of the lag's classes: 0, 1 K, 4 K, … */
 function makeLag(bounds: readonly number[]): void {
   bars = bounds.map(() => [new Text(), make("i")]);
   const items = bars.map(([figure, bar], i) => {
@@ -118,7 +118,7 @@ function writeLag({ bounds, counts }: NonNullable<Sample["server"]>["lag"]): voi
   bars.forEach(([figure, bar], i) => {
     const n = counts[i] ?? 0;
     figure.data = n > 0 ? units.count(n) : "";
-    // Roots, so that one of many is seen beside a thousand.
+    // Square roots keep a single client visible beside a thousand.
     bar.style.height = `${n > 0 ? 3 + 49 * Math.sqrt(n / most) : 0}px`;
   });
 }
@@ -139,10 +139,10 @@ function writeClosed(closed: Readonly<Record<string, number>>): void {
 
 // ---- evictions -------------------------------------------------------------------------------------------
 
-/** Why clients are evicted, in a few words. */
+/** Causes of evictions, in a few words. */
 const WHY: Readonly<Record<string, string>> = { WsClientTooSlow: "too slow", Evicted: "no room" };
 
-/** When the server that they are of began, the newest that is written, the newest that was read out. */
+/** The start of the server that the evictions belong to, the newest one written, and the newest one announced. */
 let evictedSince = 0;
 let writtenNumber = 0;
 let saidNumber = 0;
@@ -151,7 +151,7 @@ let saidAt = Number.NEGATIVE_INFINITY;
 function writeEvictions({ evictions, start }: Sample): void {
   const newest = evictions[0]?.number ?? 0;
   if (start !== evictedSince) {
-    // What was evicted before this page came is no news.
+    // Evictions from before this page opened are not announced.
     saidNumber = evictedSince === 0 ? newest : 0;
     writtenNumber = 0;
     evictedSince = start;
@@ -167,7 +167,7 @@ function writeEvictions({ evictions, start }: Sample): void {
   $("rows").replaceChildren(...lines);
 }
 
-/** Reads evictions out, with restraint. */
+/** Announces evictions to screen readers, at a limited rate. */
 function sayEvictions(newest: EvictedSample | undefined, now: number): void {
   if (!newest || newest.number <= saidNumber || now - saidAt < SAY_EVERY) return;
   const n = newest.number - saidNumber;
@@ -181,7 +181,7 @@ function sayEvictions(newest: EvictedSample | undefined, now: number): void {
 
 const load = $<HTMLInputElement>("load");
 
-/** Why one has to wait. */
+/** Explains how long it takes until a stalled client is evicted. */
 function explain(rate: number, ring: number): string {
   if (rate === 0) return "Without load little is published: to fall a ring behind takes long.";
   return (
@@ -248,7 +248,7 @@ function draw(canvas: HTMLCanvasElement): void {
   else drawRing(canvas, ring && !still.matches ? ring.head : 0, ring ? ring.used / ring.bytes : 0);
 }
 
-/** Messages a second as they come in here, over the last two seconds. */
+/** Writes the rate at which messages arrive here, over the last two seconds. */
 function writeState(now: number): void {
   const recent = rows.filter(({ time }) => time > now - 2050);
   const took = now - (recent[0]?.time ?? now);
@@ -289,7 +289,7 @@ function setTheme(theme: string): void {
   changed();
 }
 
-/** What was chosen before; pages without storage begin anew. */
+/** Returns the theme chosen before; "auto" on pages without storage. */
 function storedTheme(): string {
   try {
     const stored = localStorage.getItem("theme") ?? "";
@@ -305,7 +305,7 @@ $("theme").onclick = () => {
   try {
     localStorage.setItem("theme", next);
   } catch {
-    // It holds for as long as the page is open.
+    // Without storage the theme is valid as long as the page is open.
   }
 };
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -331,7 +331,7 @@ const link = new Link({
     else take(message);
   },
   lost(retryAt) {
-    // The first attempt is under way: nothing was lost yet.
+    // During the first attempt nothing has been lost yet.
     if (retryAt === 0 && !document.body.className) return;
     setState("lost");
     $<HTMLFieldSetElement>("play").disabled = true;

@@ -1,9 +1,9 @@
-// The build makes the page one text (.scripts/page.mjs); this tells the type checker.
+// Declares the page's module for the type checker. The build makes the page one text (.scripts/page.mjs).
 
 declare module "*.html" {
-  /** The page, with its script and style in it. */
+  /** The page, with its script and style inline. */
   const page: string;
   export default page;
-  /** What of a Content-Security-Policy allows that script and that style, and no others. */
+  /** The part of a Content-Security-Policy that allows this script and this style, and no others. */
   export const policy: string;
 }

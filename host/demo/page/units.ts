@@ -1,11 +1,11 @@
-// Numbers as people read them.
+// Formats numbers for people.
 
-/** A figure and its unit, so that either can be set on its own. */
+/** A figure and its unit, separate so that each can have a style of its own. */
 export type Quantity = readonly [figure: string, unit: string];
 
 export const whole = (v: number): string => Math.round(v).toLocaleString("en");
 
-/** One decimal below a bound, none from there on. */
+/** Formats with one decimal below a bound, and none from there on. */
 export const tenths = (v: number, below: number): string =>
   v < below - 0.05 ? v.toFixed(1) : whole(v);
 
@@ -22,7 +22,7 @@ export const count = (v: number): string =>
   v < 99999.5 ? whole(v) : scaled(v, 1000, ["", "k", "M", "G"]).join(" ");
 export const ms = (v: number): string => `${tenths(v, 100)} ms`;
 
-/** In one, without ".0": "16 MiB". */
+/** Joins figure and unit, without ".0": "16 MiB". */
 export const text = ([figure, unit]: Quantity): string => `${figure.replace(/\.0$/, "")} ${unit}`;
 
 export function duration(s: number): string {
@@ -33,7 +33,7 @@ export function duration(s: number): string {
   return `${whole(s / 86400)} days`;
 }
 
-/** "WsClientTooSlow": "WebSocket client too slow". */
+/** Splits a cause's name into words: "WsClientTooSlow" becomes "WebSocket client too slow". */
 export const words = (name: string): string =>
   name
     .replace(/([a-z0-9])([A-Z])/g, (_, x: string, y: string) => `${x} ${y.toLowerCase()}`)
