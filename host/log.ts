@@ -1,9 +1,8 @@
-// What happens to a server, told to a logger that the user gives, in pino's way: fields, then a message.
+// Reports a server's events to the user's logger, in pino's way: fields, then a message.
 //
-// Invariant: an error is told to `onError` where there is one, to the logger where there is one, and to the console
-// where there is neither; everything else to the logger alone. A logger that throws loses its own line, no more. An
-// `onError` or `onEvict` that throws or rejects ends nothing: that of `onEvict` goes to `onError`, that of `onError`
-// to the console.
+// Invariant: an error goes to `onError` and to the logger, if they exist, and to the console if neither does. Other
+// events go only to the logger. A logger that throws loses that line only. An `onError` or `onEvict` that throws or
+// rejects ends nothing: the error of `onEvict` goes to `onError`, and the error of `onError` to the console.
 
 import type {
   Eviction,
@@ -20,10 +19,10 @@ import { show } from "./shared/text/show";
 type Level = keyof Logger;
 const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
 
-/** Clients of a batch of evictions that are named: there may be thousands. */
+/** Clients named in the line for a batch of evictions. Others are only counted, because there may be thousands. */
 const NAMED = 10;
 
-/** @throws TypeError for what is no logger */
+/** Checks a logger. @throws TypeError */
 export function checkLogger(logger: unknown): asserts logger is Logger {
   if (typeof logger !== "object" || logger === null)
     throw new TypeError(`logger: ${show(logger)} is not a logger`);
@@ -44,8 +43,8 @@ interface Address {
 }
 
 /**
- * Prints an error. What it carries may throw when it is looked at; its description does not. A peer may have sent what
- * a message quotes: its line breaks begin no line that could be taken for one of ours.
+ * Prints an error. Reading an error may throw, but its description is safe. A peer may have sent what a message quotes,
+ * so lines after the first are indented and cannot pass for log lines of the server.
  */
 function print(where: string, thrown: unknown): void {
   const error = toError(thrown);
@@ -55,12 +54,12 @@ function print(where: string, thrown: unknown): void {
       return;
     }
   } catch {
-    // Told by its description.
+    // The description is printed below.
   }
   console.error(`ringcast: ${where}: ${printableBlock(describe(error).stack)}`);
 }
 
-/** Runs a callback of the user's, which may be async. @param failed called with what it throws or rejects with */
+/** Calls a user's callback, which may be async. @param failed receives what it throws or rejects with */
 function attempt(callback: () => unknown, failed: (thrown: unknown) => void): void {
   try {
     const result = callback();
@@ -89,7 +88,7 @@ export class Log {
     );
   }
 
-  /** @param where "request", "message", …: what of the handler threw; "accept", "pool", "worker" */
+  /** Reports an error. @param where the handler's member ("request", "message", …), "accept", "pool", "worker" */
   error(error: Error, where: string): void {
     const fields = { event: "error", where, err: error };
     this.#tell("error", fields, printable(`${where}: ${describe(error).message}`));
@@ -112,7 +111,7 @@ export class Log {
     this.#tell("info", { event: "listening", hostname, port, path }, `listening on ${where}`);
   }
 
-  /** @param onEvict the user's callback */
+  /** Reports evictions. @param onEvict the user's callback */
   evicted(evictions: readonly Eviction[], onEvict: Options["onEvict"]): void {
     const { length } = evictions;
     const clients = evictions.slice(0, NAMED);
@@ -123,7 +122,7 @@ export class Log {
     );
   }
 
-  /** Tells how a reload ends. @param url the module's, undefined for functions */
+  /** Reports the result of a reload. @param url returns the module's URL, undefined for functions */
   async reloading(reload: Promise<void>, url: () => string | undefined): Promise<void> {
     try {
       await reload;
@@ -135,7 +134,7 @@ export class Log {
   }
 
   configured({ tls, ...options }: LiveOptions): void {
-    // Keys are nobody's to read.
+    // Keys and certificates are not logged.
     const changed = tls ? { ...options, tls: true } : options;
     this.#tell("info", { event: "configured", options: changed }, "options were changed");
   }

@@ -1,8 +1,8 @@
-// A handler that lives on the application's thread: batches of events become its calls, one after the other
-// for each connection.
+// A handler on the application's thread. It turns batches of events into calls of the handler, one after the other for
+// each connection.
 //
-// Invariant: an event's bytes count as handled once: when its call has returned, for messages when that has
-// settled (`ordered`). A request counts as pending until it is answered. The worker bounds both.
+// Invariant: the bytes of an event count as handled once, when its call has returned, or for messages when the result
+// has settled (`ordered`). A request counts as pending until it is answered. The worker bounds both.
 
 import type {
   CloseInfo,
@@ -46,7 +46,7 @@ import {
 
 const NOTHING = new Uint8Array(0);
 
-/** The members that a handler has, as bits. @throws TypeError when one is not a function */
+/** Returns the members of a handler as bits. @throws TypeError when one is not a function */
 export function membersOf(handler: Handler): number {
   checkHandler(handler);
   let members = 0;
@@ -63,22 +63,22 @@ export function membersOf(handler: Handler): number {
 interface ApplicationOptions {
   readonly inbox: InboxWriter;
   readonly ordered: boolean;
-  /** Bytes that may be under way to one client. */
+  /** Bytes that may be in flight to one client. */
   readonly backlog: number;
   readonly publish: (topic: string, data: Data, options: PublishOptions) => boolean;
-  /** Bytes of events not handled beyond which the worker holds back. */
+  /** Bytes of unhandled events, beyond which the worker sends no more. */
   readonly pendingBytes: number;
-  /** ms that `close` waits for the messages before it. */
+  /** Time in ms for which `close` waits for the messages before it. */
   readonly closeTimeout: number;
-  /** Told of errors of the handler. */
+  /** Called with errors of the handler. */
   readonly failed: (error: Error, where: string) => void;
-  /** Runs `fn` in `ms`; default: by a timer that does not keep the runtime from ending. */
+  /** Calls `fn` in `ms`. Default: with a timer that does not keep the process alive. */
   readonly after?: (ms: number, fn: () => void) => void;
-  /** Runs `fn` in the next turn of the loop, before which its timers run; default: `setImmediate` or the like. */
+  /** Calls `fn` in the next turn of the event loop, before which timers run. Default: `setImmediate` or the like. */
   readonly soon?: (fn: () => void) => void;
 }
 
-/** Runs `fn` in the next turn of the loop; pages have no setImmediate, and their timers take 4 ms. */
+/** Calls `fn` in the next turn of the event loop. Pages have no setImmediate, and their timers take 4 ms. */
 const nextTurn: (fn: () => void) => void = (() => {
   const { setImmediate: immediate } = globalThis as { setImmediate?: (fn: () => void) => unknown };
   if (immediate) return (fn) => void immediate(fn);
@@ -107,24 +107,24 @@ export class Application {
   readonly #failed: (error: Error, where: string) => void;
   readonly #soon: (fn: () => void) => void;
   #handler: Handler = {};
-  /** Requests whose client can still go, by the id of their connection. */
+  /** Requests whose client can still leave, by connection id. */
   readonly #requests = new Map<number, RemoteResponse>();
-  /** Upgrades under way, by the number of their request. */
+  /** Pending upgrades, by the number of their request. */
   readonly #upgrades = new Map<number, RemoteResponse>();
   readonly #sockets = new Map<number, RemoteSocket>();
-  /** HTTP connections the handler was told of, for `disconnect` to be given the same object. */
+  /** HTTP connections that `connect` was called for, so that `disconnect` gets the same object. */
   readonly #connections = new Map<number, Connection>();
-  /** The handler has been told of the shutdown for the WebSockets that were open. */
+  /** True when the handler's `shutdown` was called for the WebSockets that were open. */
   #isStopping = false;
   #bodies = 0;
-  /** Tells the worker of static bodies that nobody can send any more. */
+  /** Notifies the worker of static bodies that were garbage-collected, so that it releases their bytes. */
   readonly #collected = new FinalizationRegistry<number>((number) => {
     this.outlet.post(Op.Body, 0, 0, number, 1, NOTHING, NOTHING);
   });
-  /** Batches taken, and those of this turn of the loop. */
+  /** Batches taken in completed turns, and batches taken in this turn of the event loop. */
   #taken = 0;
   #takenNow = 0;
-  /** Bytes of events that came, that were handled; requests that were. All wrap at 2^32. */
+  /** Bytes of events received, bytes of events handled, and requests handled. All wrap at 2^32. */
   #came = 0;
   #handled = 0;
   #handledRequests = 0;
@@ -152,7 +152,7 @@ export class Application {
     this.#soon = options.soon ?? nextTurn;
   }
 
-  /** @returns the bits of its members @throws TypeError when it is not a handler */
+  /** Sets the handler. @returns the bits of its members @throws TypeError when it is not a handler */
   setHandler(handler: Handler): number {
     const members = membersOf(handler);
     this.#handler = handler;
@@ -160,7 +160,7 @@ export class Application {
     return members;
   }
 
-  /** How many requests, upgrades under way, WebSockets and connections are kept for clients. */
+  /** Numbers of requests, pending upgrades, WebSockets and connections that are kept for clients. */
   get kept(): { requests: number; upgrades: number; sockets: number; connections: number } {
     return {
       requests: this.#requests.size,
@@ -228,10 +228,10 @@ export class Application {
 
   // ---- events ------------------------------------------------------------------------------------------
 
-  /** Takes a batch in. */
+  /** Handles a batch of events. */
   hear(batch: ArrayBuffer): void {
     const bytes = viewOf(batch);
-    // All of it is here, whether handled or not.
+    // Counts the whole batch as received, because it takes memory here before it is handled.
     readBatch(batch, (_, size) => {
       this.#came = (this.#came + size) >>> 0;
     });
@@ -240,7 +240,7 @@ export class Application {
     if (this.#takenNow === 1) this.#soon(() => this.#acknowledge());
   }
 
-  /** A turn of the loop is over: what it took no longer counts as under way. */
+  /** Notes the end of a turn of the event loop: its batches no longer count as in flight. */
   #acknowledge(): void {
     const { words } = this.#inbox;
     this.#taken = (this.#taken + this.#takenNow) >>> 0;
@@ -292,7 +292,7 @@ export class Application {
       case Told.Shutdown: {
         const ws = this.#sockets.get(event.id);
         if (ws?.open) this.#guard("shutdown", () => this.#handler.shutdown?.(ws));
-        // One that it closes itself needs no other Close.
+        // A WebSocket that the handler has closed itself needs no other Close frame.
         if (ws?.open) ws.leave();
         break;
       }
@@ -313,7 +313,7 @@ export class Application {
     this.#count(size);
   }
 
-  /** Runs user code; what it throws is reported. */
+  /** Calls user code, and reports what it throws or rejects with. */
   #guard(where: string, fn: () => unknown): void {
     try {
       const result = fn();
@@ -354,20 +354,20 @@ export class Application {
     whenSettled(result, settled, failed);
   }
 
-  /** Reports what a request's handler threw, and fails its answer. */
+  /** Reports what a request's handler threw, and fails the response. */
   failRequest(response: RemoteResponse, thrown: unknown): void {
     if (!response.isNews(thrown) || response.answerFault(thrown)) return;
     this.#fail(thrown, "request");
     response.fail();
   }
 
-  /** A request needs to hear of its client no more. */
+  /** Forgets a response that needs no further events of its client. */
   forget(response: RemoteResponse): void {
     const { id } = response.request;
     if (this.#requests.get(id) === response) this.#requests.delete(id);
   }
 
-  /** The subprotocol of an upgrade that names none; "" when the handler does not choose. */
+  /** Returns the subprotocol for an upgrade that names none; "" when the handler does not choose one. */
   chooseProtocol(request: Request): string {
     const chosen = this.#handler.protocol?.(request) ?? "";
     if (chosen !== "" && !request.protocols.includes(chosen)) {
@@ -376,7 +376,7 @@ export class Application {
     return chosen;
   }
 
-  /** A request is becoming a WebSocket. */
+  /** Notes that a request is becoming a WebSocket. */
   upgrading(response: RemoteResponse): void {
     this.#upgrades.set(response.number, response);
   }
@@ -386,7 +386,7 @@ export class Application {
     if (response?.number === event.value) response.leave();
     const upgrade = this.#upgrades.get(event.value);
     if (!upgrade) return;
-    // `close` lets go of what the WebSocket was given, as after any other end.
+    // `close` is called, so that the user can release the WebSocket's data as after any other end.
     this.#upgrades.delete(event.value);
     const { remoteAddress } = upgrade.request;
     const ws = new RemoteSocket(this, event.id, "", remoteAddress, upgrade.data);
@@ -399,12 +399,12 @@ export class Application {
   #connect(event: Event, bytes: Uint8Array): void {
     const remoteAddress = latin1(bytes, event.at, event.length);
     const connection = { id: event.id, remoteAddress };
-    // Without `disconnect` the worker does not tell of its end.
+    // Without `disconnect` the worker does not report the end of a connection.
     if (this.#handler.disconnect) this.#connections.set(connection.id, connection);
     this.#guard("connect", () => this.#handler.connect?.(connection));
   }
 
-  /** Code, cause and reason of an end, and the address that stands beside it. */
+  /** Returns code, cause and reason of an end, and the address that follows them. */
   #endOf(event: Event, bytes: Uint8Array): { info: CloseInfo; address: string } {
     const { at, length } = event;
     const causeLength = bytes[at + 8] as number;
@@ -438,7 +438,7 @@ export class Application {
     const ws = new RemoteSocket(this, event.id, protocol, remoteAddress, response.data);
     this.#sockets.set(ws.id, ws);
     this.#tellOpen(ws);
-    // It opened while the others were told of the shutdown.
+    // A WebSocket that opened after `shutdown` was called for the others gets its own call.
     if (this.#isStopping && ws.open) this.#guard("shutdown", () => this.#handler.shutdown?.(ws));
   }
 
@@ -458,7 +458,7 @@ export class Application {
     }
   }
 
-  /** What a WebSocket's client sent: at once, or after the message that is being handled, or when it is not paused. */
+  /** Handles a client's frame: at once, or after the message that is being handled, or when the pause is over. */
   #inbound(event: Event, size: number, bytes: Uint8Array): void {
     const ws = this.#sockets.get(event.id);
     if (!ws) {
@@ -468,7 +468,7 @@ export class Application {
     const { kind, flags, value, at, length } = event;
     let uncounted = size;
     if (ws.isPaused) {
-      // Only its own lane waits for a resume: the messages of other clients do not.
+      // While paused, only this client's own lane is held back, and other clients' messages are not.
       this.#count(size);
       uncounted = 0;
       ws.queue ??= [];
@@ -523,18 +523,18 @@ export class Application {
     this.#settle(ws, name, result, size);
   }
 
-  /** Closes a WebSocket whose handler failed: 1011. */
+  /** Reports an error of a WebSocket's handler, and closes the WebSocket with 1011. */
   #abandon(ws: RemoteSocket, where: string, thrown: unknown): void {
     this.#fail(thrown, where);
     ws.abandon();
   }
 
-  /** A handler may settle later: what the connection sends next waits for it. */
+  /** Counts a message as handled when its result has settled. Until then the connection's next message waits. */
   #settle(ws: RemoteSocket, where: string, result: unknown, size: number): void {
     if (!this.#order.settle(ws, where, result, size)) this.#handledMessage(ws, size);
   }
 
-  /** Goes on with what waits, as far as the handler that runs, or a pause, lets it. */
+  /** Handles the queued events, until a handler is pending or the WebSocket is paused. */
   #next(ws: RemoteSocket): void {
     const queue = ws.queue ?? [];
     while (!ws.skip && !ws.isPaused && queue.length > 0) queue.shift()?.();
@@ -543,12 +543,12 @@ export class Application {
     this.#order.caughtUp(ws);
   }
 
-  /** A WebSocket is paused no more: its messages go on, but not from within a handler. */
+  /** Continues with the messages of a WebSocket that was resumed, but not from within the handler's call. */
   resumed(ws: RemoteSocket): void {
     queueMicrotask(() => this.#next(ws));
   }
 
-  /** There is room again after a send was refused. */
+  /** Calls `drain`, because there is room again after a send was refused. */
   drained(ws: RemoteSocket): void {
     if (ws.open) this.#guard("drain", () => this.#handler.drain?.(ws));
   }
@@ -560,7 +560,7 @@ export class Application {
     ws.ended();
     this.#sockets.delete(ws.id);
     const tell = (): void => this.#guard("close", () => this.#handler.close?.(ws, info));
-    // After the messages that are still to be handled.
+    // `close` comes after the messages that are still to be handled.
     if (ws.queue) ws.queue.push(tell);
     else tell();
     this.#next(ws);
@@ -569,13 +569,13 @@ export class Application {
 
   // ---- the end -----------------------------------------------------------------------------------------
 
-  /** Tells the handler of the shutdown, for each open WebSocket, before their Close frames. */
+  /** Calls the handler's `shutdown` for each open WebSocket, before their Close frames. */
   shutdown(): void {
     this.#isStopping = true;
     this.each((ws) => this.#guard("shutdown", () => this.#handler.shutdown?.(ws)));
   }
 
-  /** The worker is gone: nobody waits for it any more. */
+  /** Ends all waiting, because the worker has ended. */
   end(): void {
     this.outlet.end();
     for (const response of [...this.#requests.values()]) response.leave();

@@ -1,8 +1,8 @@
-// A request and its answer on the application's thread. The request is read from the batch it came in; the
-// answer goes to the worker as operations.
+// A request and its response on the application's thread. The request is read from the batch in which it arrived. The
+// response is sent to the worker as operations.
 //
-// Invariant: a request counts as pending until it is answered, or its answer has begun, or it failed, or its
-// client has gone; then exactly once it does not.
+// Invariant: a request counts as pending until it is answered, its response has begun, it failed, or its client has
+// left. Then it is counted as handled exactly once.
 
 import type { Payload } from "../shared/message/data";
 import type { Request, StaticBody } from "../handler";
@@ -35,24 +35,24 @@ import { HEADER_ENTRY_BYTES } from "../../assembly/abi";
 
 const NONE = new Uint8Array(0);
 
-/** What an answer needs of the application. */
+/** The parts of the application that a response uses. */
 export interface ResponseOwner {
   readonly outlet: Outlet;
-  /** Bytes that may be under way to one client. */
+  /** Bytes that may be in flight to one client. */
   readonly backlog: number;
-  /** A request is not pending any more. */
+  /** Called when a request is no longer pending. */
   handledRequest(): void;
-  /** An answer needs to hear of its client no more. */
+  /** Called when a response needs no further events of its client. */
   forget(response: RemoteResponse): void;
-  /** Reports what a request's handler threw, and fails its answer. */
+  /** Reports what a request's handler threw, and fails the response. */
   failRequest(response: RemoteResponse, thrown: unknown): void;
-  /** The subprotocol of an upgrade that names none; "" when the handler does not choose. */
+  /** Returns the subprotocol for an upgrade that names none; "" when the handler does not choose one. */
   chooseProtocol(request: Request): string;
-  /** A request is becoming a WebSocket. */
+  /** Called when a request is becoming a WebSocket. */
   upgrading(response: RemoteResponse): void;
 }
 
-/** Where the parts of a request lie in a batch. */
+/** Reads the offsets and lengths of a request's parts in a batch. */
 function readHead(bytes: Uint8Array, at: number): RequestHead {
   const u16 = (offset: number): number =>
     (bytes[at + offset] as number) | ((bytes[at + offset + 1] as number) << 8);
@@ -75,7 +75,7 @@ function readHead(bytes: Uint8Array, at: number): RequestHead {
   };
 }
 
-/** A u32 as the tail of an operation. */
+/** Encodes a u32 as the tail of an operation. */
 function wordOf(value: number): Uint8Array {
   return new Uint8Array(new Uint32Array([value]).buffer);
 }
@@ -95,10 +95,10 @@ export class RemoteRequest extends OwnRequest {
   }
 }
 
-/** A static body that the worker has by its number, for as long as this object lives. */
+/** A static body that the worker keeps under its number, as long as this object lives. */
 export class RemoteBody implements StaticBody {
   static readonly name = "StaticBody";
-  /** The application that made it. */
+  /** The application that made the body. */
   readonly owner: object;
   readonly number: number;
   readonly type: string;
@@ -120,7 +120,7 @@ export class RemoteResponse extends Answering implements Thirsty {
   readonly generation: number;
   readonly number: number;
   readonly #credit: Credit;
-  /** What `ws.data` will be. */
+  /** The later `ws.data`. */
   data: unknown;
   #pending = true;
   #gone = false;
@@ -139,7 +139,7 @@ export class RemoteResponse extends Answering implements Thirsty {
     return this.#gone;
   }
 
-  /** It is not pending any more. */
+  /** Notes that the request is no longer pending. */
   #settle(): void {
     if (!this.#pending) return;
     this.#pending = false;
@@ -153,7 +153,7 @@ export class RemoteResponse extends Answering implements Thirsty {
     outlet.post(op, slot, generation, number, second, bytes, tail);
   }
 
-  /** The request is answered: nothing is expected of its client any more. */
+  /** Ends the request, which needs no further events of its client. */
   #finish(): void {
     this.#application.forget(this);
     this.#settle();
@@ -247,21 +247,21 @@ export class RemoteResponse extends Answering implements Thirsty {
     return true;
   }
 
-  /** Its handler failed: 500, or the end of an answer that has begun. */
+  /** Fails the request: sends 500, or breaks off a response that has begun. */
   fail(): void {
     if (this.sent) return;
     this.#post(Op.Fail, 0, [], NONE);
     this.leave();
   }
 
-  /** The client has gone, or nothing more is to be said to it. */
+  /** Ends the response, because the client has left or nothing more is to be sent. */
   leave(): void {
     this.#gone = true;
     this.#finish();
     this.lose();
   }
 
-  /** Bytes of its pieces have left the client's queue. */
+  /** Notes that bytes of the pieces have left the client's queue. */
   left(bytes: number): void {
     if (this.#credit.give(bytes)) this.wake();
   }

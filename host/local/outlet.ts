@@ -1,8 +1,8 @@
-// The way of a handler's operations from the application's thread to the worker: the inbox, and a queue in
-// front of it for those that must not be lost when it is full.
+// Sends a handler's operations from the application's thread to the worker: through the inbox, and through a queue in
+// front of it for operations that must not be lost when the inbox is full.
 //
-// Invariant: nothing overtakes what is queued. What may be refused is refused while something is queued, so
-// the queue holds at most an answer for each request, and a few operations for each WebSocket.
+// Invariant: nothing overtakes the queue. While it is not empty, operations that may be refused are refused. Therefore
+// the queue holds at most one response for each request, and a few operations for each WebSocket.
 
 import type { Credit } from "../shared/message/credit";
 import type { InboxWriter } from "../send/inbox-writer";
@@ -20,7 +20,7 @@ export interface Kept {
   sent: boolean;
 }
 
-/** Is told when there is room again. */
+/** An object that is notified when there is room again. */
 export interface Thirsty {
   room(): void;
 }
@@ -36,23 +36,23 @@ export class Outlet {
     this.#inbox = inbox;
   }
 
-  /** True when nothing waits: what is put into the inbox now keeps its place. */
+  /** True when nothing waits, so that a record written to the inbox now keeps its place. */
   get isClear(): boolean {
     return this.#queue.length === 0;
   }
 
-  /** Bytes of the tail of the operation that was offered last, as it went. */
+  /** Bytes of the tail of the last operation offered, as it was sent. */
   get tailBytes(): number {
     return this.#inbox.tailBytes;
   }
 
-  /** A client's credit refuses a message: the server's `ready` waits for that. */
+  /** Notes that a client's credit refuses a message. The server's `ready` waits for that credit. */
   refuse(credit: Credit): void {
     credit.refused = true;
     this.#inbox.refusedBy = credit;
   }
 
-  /** Sends an operation if there is room. */
+  /** Sends an operation if there is room. @returns false when there is none */
   offer(
     op: Op,
     slot: number,
@@ -67,7 +67,7 @@ export class Outlet {
     return this.#inbox.putOp(op, slot, generation, first, second, fields, tail);
   }
 
-  /** Sends an operation, later when there is no room. @returns what waits, if it does */
+  /** Sends an operation, or queues it when there is no room. @returns the queued operation, if it was queued */
   post(
     op: Op,
     slot: number,
@@ -85,7 +85,7 @@ export class Outlet {
     return kept;
   }
 
-  /** Tells `who` once when there is room, and nothing waits. */
+  /** Calls `who.room()` once when there is room and nothing waits. */
   whenRoom(who: Thirsty): void {
     this.#thirsty.add(who);
     this.#wait();
@@ -118,7 +118,7 @@ export class Outlet {
     for (const who of thirsty) who.room();
   }
 
-  /** The worker is gone: nothing is waited for. */
+  /** Drops everything that waits, because the worker has ended. */
   end(): void {
     this.#ended = true;
     this.#queue = [];

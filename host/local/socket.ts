@@ -1,8 +1,8 @@
-// A WebSocket on the application's thread: its messages come in batches, what it sends goes to the worker as
-// operations of the inbox.
+// A WebSocket on the application's thread. Its messages arrive in batches, and its calls go to the worker as operations
+// through the inbox.
 //
-// Invariant: `send` says true only for what will be queued for the client, in the order of the calls; at most
-// `maxBacklog` bytes of it are under way or queued.
+// Invariant: `send` returns true only for a message that will be queued for the client, in the order of the calls. At
+// most `maxBacklog` bytes and one message are in flight or queued.
 
 import { SLOT_LIMIT } from "../../assembly/abi";
 import { checkClose } from "../shared/close";
@@ -17,17 +17,17 @@ import { Op, PIECE_COST } from "../shared/message/wire";
 
 const NONE = new Uint8Array(0);
 
-/** What a WebSocket needs of the application. */
+/** The parts of the application that a WebSocket uses. */
 export interface SocketOwner {
   readonly outlet: Outlet;
-  /** Bytes that may be under way to one client. */
+  /** Bytes that may be in flight to one client. */
   readonly backlog: number;
   /** Bytes of one client's messages that may be with the application. */
   readonly laneBytes: number;
   readonly publish: (topic: string, data: Data, options: PublishOptions) => boolean;
-  /** There is room again after a send was refused. */
+  /** Called when there is room again after a send was refused. */
   drained(ws: RemoteSocket): void;
-  /** A WebSocket is paused no more. */
+  /** Called when a WebSocket was resumed. */
   resumed(ws: RemoteSocket): void;
 }
 
@@ -44,17 +44,17 @@ export class RemoteSocket implements WebSocket, Ordered, Thirsty {
   readonly #topics = new Set<string>();
   #state: "open" | "closing" | "closed" = "open";
   #paused = false;
-  /** A pause or its end that waits for room. */
+  /** The Pause or Resume that waits for room. */
   #flow: Kept | undefined;
   #lagBytes = 0;
   #lagFrames = 0;
-  /** What waits while the handler of the message before has not settled, or while it is paused; undefined: nothing. */
+  /** Events waiting until the previous message's handler has settled or the pause is over; undefined: none wait. */
   queue: (() => void)[] | undefined;
-  /** Goes on without waiting for the handler of a message that has not settled; undefined: there is none. */
+  /** Ends the wait for a handler that has not settled; undefined when there is no wait. */
   skip: (() => void) | undefined;
-  /** None of its messages is handled any more: its handler failed, it was terminated, or it ended while paused. */
+  /** True when no further message is handled: the handler failed, or it was terminated, or it ended while paused. */
   isDeaf = false;
-  /** Bytes of messages handled since the worker was told. */
+  /** Bytes of messages handled since the last report to the worker. */
   #taken = 0;
 
   constructor(
@@ -78,7 +78,7 @@ export class RemoteSocket implements WebSocket, Ordered, Thirsty {
     return this.#state === "open";
   }
 
-  /** `queued` is what was sent and is not known to have left; the rest is as the worker said last. */
+  /** The client's lag. `queued` counts bytes sent and not known to have left. The worker reported the rest last. */
   get lag(): { bytes: number; frames: number; queued: number } {
     if (this.#state === "closed") return { bytes: 0, frames: 0, queued: 0 };
     return { bytes: this.#lagBytes, frames: this.#lagFrames, queued: this.#credit.used };
@@ -93,7 +93,7 @@ export class RemoteSocket implements WebSocket, Ordered, Thirsty {
     return this.offer(payload, sendFlags(payload, options));
   }
 
-  /** Sends a message that has been checked. */
+  /** Sends a checked message. */
   offer(payload: Payload, flags: number): boolean {
     if (this.#state !== "open") return false;
     const credit = this.#credit;
@@ -110,7 +110,7 @@ export class RemoteSocket implements WebSocket, Ordered, Thirsty {
     return true;
   }
 
-  /** When a table is full, `onError` is told; a subscription that was not made still counts as one here. */
+  /** Subscribes. When a table is full, `onError` is called, but the subscription still counts as one here. */
   subscribe(topic: string): boolean {
     checkTopic(topic);
     if (this.#state !== "open") return false;
@@ -181,36 +181,36 @@ export class RemoteSocket implements WebSocket, Ordered, Thirsty {
     if (!paused) this.#application.resumed(this);
   }
 
-  /** Its messages wait. */
+  /** True while its messages wait. */
   get isPaused(): boolean {
     return this.#paused;
   }
 
   // ---- the application's side of it --------------------------------------------------------------------
 
-  /** `open` has settled: messages may come. */
+  /** Reports that `open` has settled, so that messages may follow. */
   opened(): void {
     this.#post(Op.Opened);
   }
 
-  /** The server may close it: its handler has been told. */
+  /** Reports that the handler's `shutdown` was called, so that the server may close the WebSocket. */
   leave(): void {
     this.#post(Op.Left);
   }
 
-  /** The messages before what ends it have been handled. */
+  /** Reports that the messages before the end of the WebSocket have been handled. */
   caughtUp(): void {
     this.#post(Op.Caught);
   }
 
-  /** Its handler failed: what came behind is not told. */
+  /** Closes the WebSocket because its handler failed. Further messages are dropped. */
   abandon(): void {
     this.isDeaf = true;
     if (this.#state === "open") this.#state = "closing";
     this.#post(Op.Abandon);
   }
 
-  /** The connection has ended. */
+  /** Notes that the connection has ended. */
   ended(): void {
     this.#state = "closed";
     this.#credit.release();
@@ -219,7 +219,7 @@ export class RemoteSocket implements WebSocket, Ordered, Thirsty {
     this.#paused = false;
   }
 
-  /** Messages of so many bytes have been handled; the worker is told now and then. */
+  /** Counts bytes of handled messages, and reports them to the worker from time to time. */
   handled(bytes: number): void {
     this.#taken += bytes;
     if (this.#taken * 2 < this.#application.laneBytes) return;
@@ -227,7 +227,7 @@ export class RemoteSocket implements WebSocket, Ordered, Thirsty {
     this.#taken = 0;
   }
 
-  /** Bytes have left its queue. @returns true when `drain` is due */
+  /** Notes bytes that have left the client's queue. @returns true when `drain` is due */
   left(bytes: number, lagBytes: number, lagFrames: number): boolean {
     this.#lagBytes = lagBytes;
     this.#lagFrames = lagFrames;
