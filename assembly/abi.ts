@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 23;
+export const ABI_VERSION: u32 = 24;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -392,18 +392,18 @@ export enum Method {
 export const CONN_BYTES: u32 = 296;
 export const CONN_FLAGS: u32 = 4;
 export const CONN_GENERATION: u32 = 8;
-export const CONN_HEAD: u32 = 48;
-export const CONN_TABLE: u32 = 52;
-export const CONN_BODY: u32 = 56;
-export const CONN_BODY_LENGTH: u32 = 60;
-export const CONN_HEAD_LENGTH: u32 = 68;
-export const CONN_HEADER_COUNT: u32 = 70;
-export const CONN_METHOD: u32 = 72;
-export const CONN_MINOR: u32 = 73;
-export const CONN_TARGET: u32 = 74;
-export const CONN_TARGET_LENGTH: u32 = 76;
-export const CONN_TRAITS: u32 = 80;
-export const CONN_BACKLOG: u32 = 104;
+export const CONN_HEAD: u32 = 212;
+export const CONN_TABLE: u32 = 216;
+export const CONN_BODY: u32 = 220;
+export const CONN_BODY_LENGTH: u32 = 224;
+export const CONN_HEAD_LENGTH: u32 = 232;
+export const CONN_HEADER_COUNT: u32 = 234;
+export const CONN_METHOD: u32 = 236;
+export const CONN_MINOR: u32 = 237;
+export const CONN_TARGET: u32 = 238;
+export const CONN_TARGET_LENGTH: u32 = 240;
+export const CONN_TRAITS: u32 = 244;
+export const CONN_BACKLOG: u32 = 52;
 
 /**
  * Bit of `CONN_FLAGS`: the connection waits for a pooled buffer, and the embedder keeps the bytes that were not

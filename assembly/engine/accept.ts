@@ -11,7 +11,16 @@ import { refuse } from "../reply/response";
 import { countClose, isReason, takeEvents } from "../state/events";
 import { List } from "../state/lists";
 import { enroll, isAddressFull, move } from "../state/quota";
-import { Flag, State, add, engine, isWebSocket, setControl, takeTime } from "../state/records";
+import {
+  Flag,
+  State,
+  add,
+  engine,
+  isWebSocket,
+  setControl,
+  takeTime,
+  httpOf,
+} from "../state/records";
 import { enlist, findVictim, noteCrowd, victimReason } from "../state/room";
 import { live, takeHttp } from "../state/slots";
 
@@ -57,11 +66,10 @@ export function accept(addressLength: u32, flags: u32): u32 {
   c.state = State.Head;
   c.since = engine.now;
   c.lastIn = engine.now;
-  c.closeCode = 0;
   if (isKnown) enroll(c);
   if (flags & Arrival.Proxied) c.flags |= Flag.Proxied;
   if (flags & Arrival.Unsecured) c.flags |= Flag.Unsecured;
-  beginHead(c);
+  beginHead(httpOf(c));
   enlist(c, List.Reading);
   rearm(c);
   add(Control.Accepted, 1);
@@ -89,7 +97,7 @@ export function setAddress(slot: u32, generation: u32, addressLength: u32): u32 
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || isWebSocket(c)) return Outcome.Gone;
   if (!readAddress(ADDRESS_TEXT, addressLength) || move(c)) return Outcome.Ok;
-  if (c.state == State.Request) refuse(c, CloseReason.AddressLimit);
+  if (c.state == State.Request) refuse(httpOf(c), CloseReason.AddressLimit);
   else kill(c, CloseReason.AddressLimit, Shut.Reset);
   return Outcome.Full;
 }

@@ -9,15 +9,25 @@ import { HEADER_ENTRY_BYTES } from "../abi";
 import { rearm } from "../reply/deadline";
 import { blockBytes, give, orderFor, take } from "../state/pool";
 import { countBuffer, isReceiveFull } from "../state/quota";
-import { Conn, Flag, State, engine, has, isWebSocket, receivePool } from "../state/records";
+import {
+  Conn,
+  Flag,
+  State,
+  engine,
+  has,
+  isWebSocket,
+  receivePool,
+  HttpConn,
+  httpOf,
+  WebSocketConn,
+  webSocketOf,
+} from "../state/records";
 import { at, dataOf } from "../state/slots";
 
 /**
  * All bits of `Flag` are in use, so a WebSocket uses Asking for this: its messages are handled elsewhere, and a Close,
  * a fault or the peer's end waits for them.
  */
-export const RELAYED: i32 = Flag.Asking;
-
 /** Queues a connection for a buffer, in order of arrival. */
 function waitForBuffer(c: Conn, order: u32): void {
   c.waitOrder = order as u8;
@@ -61,7 +71,7 @@ export function tableOf(c: Conn): usize {
 }
 
 /** Sets the addresses by which the embedder reads a request. */
-export function locate(c: Conn): void {
+export function locate(c: HttpConn): void {
   c.head = (dataOf(c) + c.start) as u32;
   c.table = tableOf(c) as u32;
   c.body = c.head + c.headLength;
@@ -71,18 +81,22 @@ export function locate(c: Conn): void {
 export function keepHttp(c: Conn): bool {
   const length = c.end - c.start;
   if (!ensure(c, 0, engine.tableBytes + length)) return false;
-  memory.copy(c.buffer as usize, engine.headTable, (c.headers as usize) * HEADER_ENTRY_BYTES);
+  memory.copy(
+    c.buffer as usize,
+    engine.headTable,
+    (httpOf(c).headers as usize) * HEADER_ENTRY_BYTES,
+  );
   memory.copy((c.buffer as usize) + engine.tableBytes, engine.window + c.start, length);
   c.flags &= ~Flag.InWindow;
   engine.fedSlot = 0;
   c.start = 0;
   c.end = length;
-  locate(c);
+  locate(httpOf(c));
   return true;
 }
 
 /** Moves the WebSocket bytes in the window to the pooled buffer, after the message in it. */
-export function keepFrames(c: Conn): bool {
+export function keepFrames(c: WebSocketConn): bool {
   const length = engine.sourceEnd - engine.source;
   let from = max(c.message, c.end);
   if (c.start > c.message && c.buffer != 0 && from + length > blockBytes(receivePool, c.order)) {
@@ -116,9 +130,9 @@ export function handBack(c: Conn): u32 {
   if (engine.source >= window) return left;
   // An incomplete head that was moved before the window returns to its place after the message.
   const kept = window - engine.source;
-  memory.copy((c.buffer as usize) + c.message, engine.source as usize, kept);
-  c.start = c.message;
-  c.end = c.message + kept;
+  memory.copy((c.buffer as usize) + webSocketOf(c).message, engine.source as usize, kept);
+  c.start = webSocketOf(c).message;
+  c.end = webSocketOf(c).message + kept;
   return left - kept;
 }
 
@@ -129,7 +143,7 @@ export function leftover(c: Conn): u32 {
     if (has(c, Flag.InWindow)) return engine.sourceEnd - engine.source;
     return has(c, Flag.MessageOut | Flag.Held) ? c.end - c.start : 0;
   }
-  if (c.state == State.Request) return c.end - c.start - c.scan;
+  if (c.state == State.Request) return c.end - c.start - httpOf(c).scan;
   const isHead = c.state == State.Head || c.state == State.Body;
   return isHead && has(c, Flag.InWindow | Flag.Clogged | Flag.Held) ? c.end - c.start : 0;
 }

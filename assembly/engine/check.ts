@@ -20,6 +20,8 @@ import {
   paramU32,
   receivePool,
   replyPool,
+  WebSocketConn,
+  webSocketOf,
 } from "../state/records";
 import { at } from "../state/slots";
 import { orderedCount, readingCount } from "../state/treap";
@@ -60,7 +62,7 @@ function checkConn(c: Conn): u32 {
   if (paramU32(Param.AddressReplyBytes) != 0 && held != c.replyBytes)
     return broken(Rule.ReplyBytes, i, c.replyBytes as f64, held as f64);
   if (c.state == State.Dead) return Rule.Ok;
-  if (isWebSocket(c)) return checkWebSocket(c);
+  if (isWebSocket(c)) return checkWebSocket(webSocketOf(c));
   if (i >= engine.httpSlots) return broken(Rule.HttpSlot, i, i as f64, engine.httpSlots as f64);
   if (has(c, Flag.PeerEnded) && c.list != List.Ended)
     return broken(Rule.EndedList, i, c.list as f64, List.Ended as f64);
@@ -68,7 +70,7 @@ function checkConn(c: Conn): u32 {
 }
 
 /** Checks a WebSocket against its ring, and its place in the treap of readers. */
-function checkWebSocket(c: Conn): u32 {
+function checkWebSocket(c: WebSocketConn): u32 {
   const i = c.slot;
   if (i < engine.httpSlots) return broken(Rule.WebSocketSlot, i, i as f64, engine.httpSlots as f64);
   const ring = ringOf(c);
@@ -141,7 +143,7 @@ function checkTotals(): u32 {
   if (rule == Rule.Ok) rule = same(Rule.ReceivePool, receivePool.used, buffers);
   if (rule == Rule.Ok) rule = same(Rule.ReplyPool, replyPool.used + engine.bodyBytes, blocks);
   for (let i: u32 = 0; rule == Rule.Ok && i < engine.openCount; i++) {
-    const c = openAt(i);
+    const c = webSocketOf(openAt(i));
     if (c.listAt != i) rule = broken(Rule.OpenPlace, c.slot, c.listAt as f64, i as f64);
   }
   return rule;

@@ -9,10 +9,21 @@ import { rearm } from "../reply/deadline";
 import { kill } from "../reply/end";
 import { refuse } from "../reply/response";
 import { fail } from "../reply/send";
-import { session } from "../ring/subscription";
+
 import { isReason, takeEvents } from "../state/events";
 import { List } from "../state/lists";
-import { Flag, State, engine, has, isWebSocket, takeTime } from "../state/records";
+import {
+  Flag,
+  State,
+  engine,
+  has,
+  isWebSocket,
+  takeTime,
+  httpOf,
+  hasHttp,
+  HttpFlag,
+  webSocketOf,
+} from "../state/records";
 import { enlist } from "../state/room";
 import { live } from "../state/slots";
 
@@ -26,7 +37,7 @@ export function abandon(slot: u32, generation: u32, reason: i32): u32 {
   if (isWebSocket(c)) {
     if (c.state == State.Open) fail(c, reason);
   } else if (c.state == State.Request || c.state == State.Head || c.state == State.Body) {
-    refuse(c, reason);
+    refuse(httpOf(c), reason);
   }
   return Outcome.Ok;
 }
@@ -34,7 +45,7 @@ export function abandon(slot: u32, generation: u32, reason: i32): u32 {
 export function peerEnded(slot: u32, generation: u32): void {
   takeTime();
   takeEvents();
-  const c = live(slot, generation);
+  const c = httpOf(live(slot, generation));
   if (changetype<usize>(c) == 0) return;
   c.flags |= Flag.PeerEnded;
   if (!isWebSocket(c)) {
@@ -50,7 +61,7 @@ export function peerEnded(slot: u32, generation: u32): void {
       if (!has(c, Flag.Clogged | Flag.Held)) parseHttp(c);
       break;
     case State.Request:
-      if (has(c, Flag.Upload)) breakUpload(c, CloseReason.PeerEnded);
+      if (hasHttp(c, HttpFlag.Upload)) breakUpload(c, CloseReason.PeerEnded);
       break;
     case State.Open:
     case State.Closing:
@@ -83,9 +94,9 @@ export function terminate(slot: u32, generation: u32, reason: i32): u32 {
  * @param idle idle timeout in ms, 0 for no limit @param payload longest inbound message in bytes
  */
 export function limit(slot: u32, generation: u32, idle: u32, payload: u32): void {
-  const c = live(slot, generation);
+  const c = webSocketOf(live(slot, generation));
   if (changetype<usize>(c) == 0 || !isWebSocket(c)) return;
-  session(c).idle = idle;
-  session(c).payload = payload;
+  c.idle = idle;
+  c.payload = payload;
   rearm(c);
 }

@@ -22,6 +22,9 @@ import {
   isWebSocket,
   param,
   takeTime,
+  hasHttp,
+  HttpFlag,
+  httpOf,
 } from "../state/records";
 import { at } from "../state/slots";
 import { disarm, first, postpone } from "../state/timers";
@@ -77,20 +80,23 @@ function expire(c: Conn): void {
     if (changetype<usize>(holder) == 0) return;
     if (isWebSocket(holder)) fail(holder, reason);
     else if (holder.state == State.Request) kill(holder, reason, Shut.Reset);
-    else refuse(holder, reason);
+    else refuse(httpOf(holder), reason);
     return;
   }
   if (now < dutyAt(c)) return;
   switch (c.state) {
     case State.Head:
-      refuse(c, CloseReason.HeadTimeout);
+      refuse(httpOf(c), CloseReason.HeadTimeout);
       break;
     case State.Body:
-      refuse(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
+      refuse(httpOf(c), isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
       break;
     case State.Request:
-      if (has(c, Flag.Pulling))
-        breakUpload(c, isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);
+      if (hasHttp(httpOf(c), HttpFlag.Pulling))
+        breakUpload(
+          httpOf(c),
+          isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout,
+        );
       break;
     case State.Open:
       if (has(c, Flag.PeerEnded)) {

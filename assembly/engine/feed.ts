@@ -15,7 +15,20 @@ import { takeEvents } from "../state/events";
 import { List } from "../state/lists";
 import { countReturned, noBuffer, returnRefusal } from "../state/quota";
 import { noteFed } from "../state/rate";
-import { Conn, Flag, State, add, engine, has, isWebSocket, takeTime } from "../state/records";
+import {
+  Conn,
+  Flag,
+  State,
+  add,
+  engine,
+  has,
+  isWebSocket,
+  takeTime,
+  hasHttp,
+  HttpFlag,
+  httpOf,
+  webSocketOf,
+} from "../state/records";
 import { at, live } from "../state/slots";
 
 /**
@@ -40,7 +53,7 @@ function handOver(c: Conn, bytes: u32): void {
   }
   leaveQueue(c);
   if (isWebSocket(c)) fail(c, reason);
-  else refuse(c, reason);
+  else refuse(httpOf(c), reason);
 }
 
 /** Counts bytes that have arrived. Bytes that were returned to the embedder have been counted before. */
@@ -82,7 +95,7 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
   noteFed(n);
   if (has(c, Flag.Waiting)) leaveQueue(c);
   if (c.state == State.Finishing || c.state == State.Linger) return discard(c, n);
-  const consumed = isWebSocket(c) ? feedFrames(c, n) : feedHttp(c, n);
+  const consumed = isWebSocket(c) ? feedFrames(webSocketOf(c), n) : feedHttp(httpOf(c), n);
   if (has(c, Flag.Waiting)) handOver(c, n - consumed);
   return consumed;
 }
@@ -110,26 +123,27 @@ export function resume(slot: u32, generation: u32): u32 {
   if (!isWebSocket(c)) {
     if (has(c, Flag.Waiting)) return 0;
     c.flags &= ~Flag.MessageOut;
-    if (has(c, Flag.Upload)) parseUpload(c);
-    else if (c.state == State.Head || c.state == State.Body) parseHttp(c);
+    if (hasHttp(httpOf(c), HttpFlag.Upload)) parseUpload(c);
+    else if (c.state == State.Head || c.state == State.Body) parseHttp(httpOf(c));
     return remainder(c);
   }
   if (has(c, Flag.MessageOut)) {
     c.flags &= ~Flag.MessageOut;
     // The embedder has handled the events without holding the connection, so more may be emitted at a time.
-    if (!has(c, Flag.Held)) c.burst = c.burst < EVENT_LIMIT ? c.burst << 1 : 0;
+    if (!has(c, Flag.Held))
+      webSocketOf(c).burst = webSocketOf(c).burst < EVENT_LIMIT ? webSocketOf(c).burst << 1 : 0;
   }
   if (has(c, Flag.Waiting) || (c.state != State.Open && c.state != State.Closing)) return 0;
   if (!has(c, Flag.InWindow)) {
     // Even without bytes a fault, or the peer's end, may wait for the messages before it.
-    if (c.buffer == 0 && c.chunk == 0) {
+    if (c.buffer == 0 && webSocketOf(c).failure == 0) {
       endAfterPeer(c);
       return 0;
     }
     engine.source = c.buffer + c.start;
     engine.sourceEnd = c.buffer + c.end;
   }
-  if (!has(c, Flag.Held)) runFrames(c);
+  if (!has(c, Flag.Held)) runFrames(webSocketOf(c));
   return remainder(c);
 }
 
@@ -145,12 +159,12 @@ export function retain(slot: u32, generation: u32): u32 {
   if (changetype<usize>(c) == 0) return 0;
   if (!has(c, Flag.InWindow)) return 1;
   if (isWebSocket(c)) {
-    if (leaveWindow(c)) return 1;
+    if (leaveWindow(webSocketOf(c))) return 1;
     if (c.end == c.start) {
-      c.start = c.message;
-      c.end = c.message;
+      c.start = webSocketOf(c).message;
+      c.end = webSocketOf(c).message;
     }
-    if (keepFrames(c)) return 1;
+    if (keepFrames(webSocketOf(c))) return 1;
     handOver(c, handBack(c));
     return 0;
   }
@@ -159,6 +173,6 @@ export function retain(slot: u32, generation: u32): u32 {
     return 1;
   }
   leaveQueue(c);
-  refuse(c, noBuffer(c));
+  refuse(httpOf(c), noBuffer(c));
   return 0;
 }

@@ -6,7 +6,7 @@
 // handled can be taken back (hold.ts).
 
 import { CloseReason, Control, EventKind, Param, Shut } from "../abi";
-import { RELAYED, ensure, handBack, keepFrames, leftover } from "./buffer";
+import { ensure, handBack, keepFrames, leftover } from "./buffer";
 import { unmask } from "../kernel/bytes";
 import { UTF8_BAD, UTF8_START, validate } from "../kernel/utf8";
 import { DONE, MORE } from "../parse/http";
@@ -26,10 +26,21 @@ import { rearm } from "../reply/deadline";
 import { dropBuffer, finishWith, kill } from "../reply/end";
 import { hasMore } from "../reply/row";
 import { answerClose, depart, fail, queuePong } from "../reply/send";
-import { session } from "../ring/subscription";
+
 import { emit, eventsFull, setExtra } from "../state/events";
 import { endPaceIn, isFlooding, paceIn, refund } from "../state/rate";
-import { Conn, Flag, State, add, engine, has, param, paramU32 } from "../state/records";
+import {
+  Conn,
+  Flag,
+  State,
+  add,
+  engine,
+  has,
+  param,
+  paramU32,
+  WebSocketConn,
+  webSocketOf,
+} from "../state/records";
 
 /** Handles a control frame that is whole and unmasked. */
 function control(c: Conn, opcode: u32, payload: usize, length: u32): void {
@@ -59,7 +70,7 @@ function control(c: Conn, opcode: u32, payload: usize, length: u32): void {
 let isWhole: bool = false;
 
 /** Emits a whole message. The next frame starts a new one. */
-function message(c: Conn, payload: usize, length: u32): void {
+function message(c: WebSocketConn, payload: usize, length: u32): void {
   add(Control.MessagesIn, 1);
   emit(
     has(c, Flag.Inflating) ? EventKind.Inflate : EventKind.Message,
@@ -78,12 +89,12 @@ function message(c: Conn, payload: usize, length: u32): void {
   isWhole = true;
 }
 
-function isText(c: Conn): bool {
+function isText(c: WebSocketConn): bool {
   return c.opcode == Opcode.Text && !has(c, Flag.Inflating);
 }
 
 /** Forgets the message that has begun, so that it is parsed again from its first frame. */
-function unbegin(c: Conn): void {
+function unbegin(c: WebSocketConn): void {
   c.opcode = 0;
   c.fragments = 0;
   c.frameOpen = 0;
@@ -91,7 +102,7 @@ function unbegin(c: Conn): void {
 }
 
 /** Checks the text that arrived. Returns false when the connection failed. */
-function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
+function checkText(c: WebSocketConn, at: usize, length: u32, complete: bool): bool {
   if (!isText(c)) return true;
   c.utf8 = validate(at, length, c.utf8);
   if (c.utf8 == UTF8_BAD || (complete && c.utf8 != UTF8_START)) {
@@ -102,7 +113,7 @@ function checkText(c: Conn, at: usize, length: u32, complete: bool): bool {
 }
 
 /** Emits a piece of a message in place. Returns false when the connection failed. */
-function piece(c: Conn, source: usize, n: u32, last: bool): bool {
+function piece(c: WebSocketConn, source: usize, n: u32, last: bool): bool {
   c.mask = unmask(source, source, n, c.mask);
   engine.source += n;
   c.frameLeft -= n;
@@ -133,15 +144,15 @@ export const CLOSE_WAITS: u32 = 1;
 
 /** Returns true when the end of a WebSocket must wait for messages that another thread handles. */
 function isRelayed(c: Conn): bool {
-  return has(c, RELAYED) && c.state == State.Open;
+  return has(c, Flag.Relayed) && c.state == State.Open;
 }
 
 /**
  * Stops parsing until the messages before have been handled elsewhere.
  * @param end a fault, or CLOSE_WAITS
  */
-function awaitMessages(c: Conn, end: u32): void {
-  c.chunk = end;
+function awaitMessages(c: WebSocketConn, end: u32): void {
+  c.failure = end;
   c.flags |= Flag.Held;
   c.parkedSince = engine.now;
   emit(EventKind.EndWaits, c, 0, 0, 0);
@@ -149,7 +160,7 @@ function awaitMessages(c: Conn, end: u32): void {
 
 /** Fails a WebSocket after the messages before the fault have been handled, so that their replies are sent first. */
 function failInOrder(c: Conn, reason: i32): void {
-  if (isRelayed(c)) awaitMessages(c, reason as u32);
+  if (isRelayed(c)) awaitMessages(webSocketOf(c), reason as u32);
   else fail(c, reason);
 }
 
@@ -157,24 +168,24 @@ function failInOrder(c: Conn, reason: i32): void {
  * Returns true when the frame whose head was decoded last may follow events that the embedder has not handled: a whole,
  * uncompressed message of one frame.
  */
-function mayFollow(c: Conn): bool {
+function mayFollow(c: WebSocketConn): bool {
   if (headOpcode >= 8 || !headFinal || headDeflated || c.opcode != 0) return false;
   if (paramU32(Param.Pieces) != 0) return false;
   return engine.sourceEnd - engine.source >= headBytes + payloadLength;
 }
 
 /** Returns true when the pass has emitted as many events as the connection may have unhandled. */
-function isPassOver(c: Conn): bool {
+function isPassOver(c: WebSocketConn): bool {
   return eventsFull() || (c.burst != 0 && engine.inboundEvents >= c.burst);
 }
 
 /** Parses frames from engine.source to engine.sourceEnd until it must stop. Returns true when it needs more bytes. */
-function parseFrames(c: Conn): bool {
+function parseFrames(c: WebSocketConn): bool {
   const isLimited = param(Param.MessageRate) != 0;
   while (c.state == State.Open || c.state == State.Closing) {
     if (has(c, Flag.Held | Flag.MessageOut)) return false;
-    if (c.chunk != 0) {
-      failInOrder(c, c.chunk as i32);
+    if (c.failure != 0) {
+      failInOrder(c, c.failure as i32);
       return false;
     }
     const follows = engine.inboundEvents > 0;
@@ -286,7 +297,7 @@ function storeSource(c: Conn): void {
 }
 
 /** Releases the window when a WebSocket has no unparsed bytes in it, even if it is held. */
-export function leaveWindow(c: Conn): bool {
+export function leaveWindow(c: WebSocketConn): bool {
   if (engine.source != engine.sourceEnd) return false;
   c.flags &= ~Flag.InWindow;
   engine.fedSlot = 0;
@@ -296,7 +307,7 @@ export function leaveWindow(c: Conn): bool {
 }
 
 /** Parses from the window or the buffer, and keeps the bytes that are left. */
-export function runFrames(c: Conn): void {
+export function runFrames(c: WebSocketConn): void {
   isWhole = false;
   const starved = parseFrames(c);
   if (isWhole) endPaceIn(c);
@@ -332,7 +343,7 @@ export function endAfterPeer(c: Conn): void {
     return;
   }
   if (isRelayed(c)) {
-    awaitMessages(c, CLOSE_WAITS);
+    awaitMessages(webSocketOf(c), CLOSE_WAITS);
     return;
   }
   if (c.writing == 0 && !hasMore(c)) {
@@ -350,8 +361,8 @@ export function endAfterPeer(c: Conn): void {
  * Returns true when the next byte of a WebSocket begins a message, messages have no rate limit, and the buffer is
  * empty.
  */
-function isBetween(c: Conn): bool {
-  if ((c.opcode | c.frameOpen) != 0 || (c.chunk | c.buffer) != 0) return false;
+function isBetween(c: WebSocketConn): bool {
+  if ((c.opcode | c.frameOpen) != 0 || (c.failure | c.buffer) != 0) return false;
   return paramU32(Param.Pieces) == 0 && paramU32(Param.MessageRate) == 0;
 }
 
@@ -360,8 +371,8 @@ function isBetween(c: Conn): bool {
  * the state that other messages need. The first message of another kind is left to `parseFrames`.
  * @returns the end of the last one
  */
-function shortMessages(c: Conn, at: usize, end: usize): usize {
-  const limit = min<u32>(session(c).payload, 125);
+function shortMessages(c: WebSocketConn, at: usize, end: usize): usize {
+  const limit = min<u32>(c.payload, 125);
   while (at + 6 <= end && !isPassOver(c)) {
     // FIN and no reserved bit; a mask, and a length within the second byte.
     const opcode = (load<u8>(at) as u32) ^ 0x80;
@@ -382,7 +393,7 @@ function shortMessages(c: Conn, at: usize, end: usize): usize {
   return at;
 }
 
-export function feedFrames(c: Conn, n: u32): u32 {
+export function feedFrames(c: WebSocketConn, n: u32): u32 {
   const kept = c.end - c.start;
   if (has(c, Flag.MessageOut | Flag.Held) || kept > (HEADROOM_BYTES as u32)) {
     // Unparsed bytes are in the buffer already, so these are appended.

@@ -17,7 +17,7 @@ import {
   EventKind,
   Param,
 } from "../abi";
-import { RELAYED } from "./buffer";
+
 import { CLOSE_WAITS } from "./frames-in";
 import { unmask } from "../kernel/bytes";
 import { HEADROOM_BYTES } from "../plan";
@@ -35,6 +35,7 @@ import {
   param,
   paramU32,
   takeTime,
+  webSocketOf,
 } from "../state/records";
 import { live } from "../state/slots";
 
@@ -51,7 +52,7 @@ function isOfWindow(from: u32, to: u32): bool {
 
 /** Takes back the messages that the embedder has not handled, which are in the event table from index `from` on. */
 function takeBack(c: Conn, from: u32): void {
-  c.burst = 1;
+  webSocketOf(c).burst = 1;
   c.flags &= ~Flag.MessageOut;
   let first: u32 = 0;
   let end: u32 = 0;
@@ -116,12 +117,12 @@ export function hold(slot: u32, generation: u32, held: u32, from: u32): void {
  * `hold`.
  */
 export function relay(slot: u32, generation: u32, relayed: u32): void {
-  const c = live(slot, generation);
+  const c = webSocketOf(live(slot, generation));
   if (changetype<usize>(c) == 0 || !isWebSocket(c)) return;
   if (relayed != 0) {
-    c.flags |= RELAYED;
+    c.flags |= Flag.Relayed;
     return;
   }
-  c.flags &= ~RELAYED;
-  if (c.chunk == CLOSE_WAITS) c.chunk = 0;
+  c.flags &= ~Flag.Relayed;
+  if (c.failure == CLOSE_WAITS) c.failure = 0;
 }

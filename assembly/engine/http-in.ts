@@ -17,7 +17,19 @@ import { blockBytes } from "../state/pool";
 import { isScarce } from "../state/queue";
 import { noBuffer } from "../state/quota";
 import { endPaceIn, fedBytes, paceIn } from "../state/rate";
-import { Conn, Flag, State, engine, has, paramU32, receivePool } from "../state/records";
+import {
+  Conn,
+  Flag,
+  State,
+  engine,
+  has,
+  paramU32,
+  receivePool,
+  HttpConn,
+  HttpFlag,
+  hasHttp,
+  httpOf,
+} from "../state/records";
 import { enlist, isIdle, leaveList, readOn } from "../state/room";
 import { dataOf } from "../state/slots";
 
@@ -30,17 +42,17 @@ function append(c: Conn, n: u32): bool {
     c.end -= c.start;
     c.start = 0;
     // This also applies when no larger buffer is free now, because the pending request has moved.
-    if (c.state == State.Request) locate(c);
+    if (c.state == State.Request) locate(httpOf(c));
   }
   if (!ensure(c, engine.tableBytes + c.end, engine.tableBytes + c.end + n)) return false;
   memory.copy((c.buffer as usize) + engine.tableBytes + c.end, engine.window, n);
   c.end += n;
-  if (c.state == State.Request) locate(c);
+  if (c.state == State.Request) locate(httpOf(c));
   return true;
 }
 
 /** Emits a request, or its head. */
-function ask(c: Conn): void {
+function ask(c: HttpConn): void {
   locate(c);
   emit(EventKind.Request, c, c.head, c.headLength, c.traits);
 }
@@ -81,7 +93,7 @@ function hasBegun(c: Conn): bool {
 }
 
 /** Parses until a request is emitted, more bytes are needed, or the connection ends. */
-export function parseHttp(c: Conn): void {
+export function parseHttp(c: HttpConn): void {
   if (has(c, Flag.Proxied) && c.start != c.end && !eventsFull() && takeProxy(c)) return;
   while (c.state == State.Head || c.state == State.Body) {
     if (has(c, Flag.Held) || eventsFull()) return;
@@ -114,7 +126,7 @@ export function parseHttp(c: Conn): void {
       leaveList(c);
       if (c.traits & Trait.BodyToCome) {
         c.state = State.Request;
-        c.flags |= Flag.Asking;
+        c.marks |= HttpFlag.Asking;
         ask(c);
         return;
       }
@@ -125,12 +137,12 @@ export function parseHttp(c: Conn): void {
     if (result == MORE) {
       paceIn(c);
       readOn(c, fedBytes);
-      if (wantsContinue(c) && !has(c, Flag.Continued)) {
+      if (wantsContinue(c) && !hasHttp(c, HttpFlag.Continued)) {
         // 100 (Continue) is sent only when the client has not begun to send the body (RFC 9110 10.1.1). For an upgrade
         // it is sent before the 101 in any case.
         const begun = c.end - c.start != (c.headLength as u32);
         if (!begun) sendContinue(c);
-        if (!begun || !(c.traits & Trait.Upgrade)) c.flags |= Flag.Continued;
+        if (!begun || !(c.traits & Trait.Upgrade)) c.marks |= HttpFlag.Continued;
       }
       rearm(c);
       break;
@@ -167,7 +179,7 @@ export function parseHttp(c: Conn): void {
   }
 }
 
-export function feedHttp(c: Conn, n: u32): u32 {
+export function feedHttp(c: HttpConn, n: u32): u32 {
   behindHeader = 0;
   if (c.buffer != 0) {
     if (!append(c, n)) return 0;
@@ -180,7 +192,7 @@ export function feedHttp(c: Conn, n: u32): u32 {
   c.start = 0;
   c.end = n;
   if (c.scan != 0 && c.state == State.Head) beginHead(c);
-  if (has(c, Flag.Upload)) parseUpload(c);
+  if (hasHttp(c, HttpFlag.Upload)) parseUpload(c);
   else parseHttp(c);
   return n - (has(c, Flag.Waiting) ? handBack(c) : behindHeader + leftover(c));
 }

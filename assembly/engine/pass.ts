@@ -37,6 +37,7 @@ import {
   replyPool,
   setControl,
   takeTime,
+  webSocketOf,
 } from "../state/records";
 import { enlist } from "../state/room";
 import { at } from "../state/slots";
@@ -128,7 +129,7 @@ function castOn(runBytes: u32): void {
     // visited.
     if (engine.castLeft >= engine.openCount) continue;
     const c = openAt(engine.castLeft);
-    if (castRow(c, runBytes)) continue;
+    if (castRow(webSocketOf(c), runBytes)) continue;
     castDue(c, engine.castFirst);
     if (!nextRow(c, runBytes)) place(c);
   }

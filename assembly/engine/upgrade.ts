@@ -8,7 +8,7 @@ import { finishWith, kill, leaveQueue } from "../reply/end";
 import { unwatch } from "../reply/progress";
 import { queueSwitch, refuse } from "../reply/response";
 import { deflated, messageAt, plain, ringOf } from "../ring/ring";
-import { Session, session } from "../ring/subscription";
+
 import { addOpen, dropDirty, markDirty } from "../state/lists";
 import { noBlock } from "../state/quota";
 import {
@@ -21,6 +21,8 @@ import {
   paramU32,
   setControl,
   takeTime,
+  httpOf,
+  webSocketOf,
 } from "../state/records";
 import { delist } from "../state/room";
 import { live, putFree, takeWebSocket } from "../state/slots";
@@ -46,7 +48,7 @@ function furthestInAny(): Conn {
  */
 export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: u32): u32 {
   takeTime();
-  const c = live(slot, generation);
+  const c = httpOf(live(slot, generation));
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
   if (has(c, Flag.PeerEnded)) {
@@ -70,7 +72,7 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
     kill(c, noBlock(), Shut.Destroy);
     return queued;
   }
-  const w = takeWebSocket();
+  const w = webSocketOf(takeWebSocket());
   const newSlot = w.slot;
   const newGeneration = w.generation;
   // Bytes that were sent too early and found no buffer are fed again, to the new slot.
@@ -98,12 +100,6 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   if (deflate != 0) w.flags |= Flag.Deflates;
   if (deflate == 1 && paramU32(Param.DeflateRingBytes) != 0) w.flags |= Flag.Deflate;
   w.state = State.Open;
-  w.opcode = 0;
-  w.chunk = 0;
-  w.frameOpen = 0;
-  w.frameLeft = 0;
-  w.message = 0;
-  w.fragments = 0;
   w.left = 0;
   w.right = 0;
   w.timerAt = 0;
@@ -112,15 +108,11 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   w.handed = ring.committed;
   // mutant cursor-join: w.sequence = max(engine.sequence, engine.firstSequence + 1) - 1;
   w.sequence = engine.sequence;
-  memory.fill(changetype<usize>(session(w)), 0, offsetof<Session>());
-  session(w).idle = paramU32(Param.IdleTimeout);
-  session(w).payload = paramU32(Param.PayloadBytes);
+  w.idle = paramU32(Param.IdleTimeout);
+  w.payload = paramU32(Param.PayloadBytes);
   w.lastIn = engine.now;
   w.since = engine.now;
   w.inDue = 0;
-  w.messageTime = 0;
-  w.burst = 0;
-  w.creditEnd = 0;
   w.closeCode = 1006;
   c.buffer = 0;
   c.replyHead = 0;

@@ -6,7 +6,7 @@
 import { CloseReason, Param } from "../abi";
 import { hexDigit } from "../kernel/address";
 import { isTchar } from "../kernel/bytes";
-import { Conn, paramU32 } from "../state/records";
+import { paramU32, HttpConn } from "../state/records";
 
 /** Results of the parsers besides a CloseReason. */
 export const MORE: i32 = 0;
@@ -54,7 +54,7 @@ export let readTo: usize = 0;
 export let decodedTo: usize = 0;
 
 /** Prepares a connection for a chunked body. */
-export function beginChunks(c: Conn): void {
+export function beginChunks(c: HttpConn): void {
   c.chunk = Phase.Size;
   c.bodyLeft = 0;
   c.bodyTotal = 0;
@@ -62,7 +62,7 @@ export function beginChunks(c: Conn): void {
 }
 
 /** Returns true while a connection's body is chunked. */
-export function isChunked(c: Conn): bool {
+export function isChunked(c: HttpConn): bool {
   return c.chunk >= Phase.Size;
 }
 
@@ -72,7 +72,7 @@ export function isChunked(c: Conn): bool {
  * @returns MORE when all octets were consumed, DONE when the body ends at `readTo`, or a CloseReason. Whatever the
  * result, the decoded bytes end at `decodedTo`
  */
-export function decodeChunks(c: Conn, at: usize, end: usize, to: usize, limit: u64): i32 {
+export function decodeChunks(c: HttpConn, at: usize, end: usize, to: usize, limit: u64): i32 {
   let result = MORE;
   while (at < end && result == MORE) {
     if (c.chunk == Phase.Data) {
@@ -110,7 +110,7 @@ function isControl(octet: u32): bool {
  * Consumes an octet of chunk-size *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ) CRLF, or of the CRLF
  * after the data.
  */
-function line(c: Conn, octet: u32, limit: u64): i32 {
+function line(c: HttpConn, octet: u32, limit: u64): i32 {
   switch (c.chunk) {
     case Phase.SizeEnd:
       return octet == 0x0a ? takeSize(c, limit) : CloseReason.BadChunk;
@@ -132,7 +132,7 @@ function line(c: Conn, octet: u32, limit: u64): i32 {
 }
 
 /** Returns the phase after an octet of a size line, 0 when the octet is not allowed there. */
-function nextPhase(c: Conn, octet: u32): u32 {
+function nextPhase(c: HttpConn, octet: u32): u32 {
   const digit = hexDigit(octet);
   switch (c.chunk) {
     case Phase.Size:
@@ -177,7 +177,7 @@ function behindPart(octet: u32): u32 {
   return isBlank(octet) ? Phase.Blank : octet == 0x3b ? Phase.Name : 0;
 }
 
-function takeSize(c: Conn, limit: u64): i32 {
+function takeSize(c: HttpConn, limit: u64): i32 {
   c.lineBytes = 0;
   if (c.bodyLeft == 0) {
     c.chunk = Phase.Trailer;
@@ -191,7 +191,7 @@ function takeSize(c: Conn, limit: u64): i32 {
 }
 
 /** Consumes an octet of the trailers. Their fields are checked and dropped (RFC 9110 6.5.1). */
-function trailer(c: Conn, octet: u32): i32 {
+function trailer(c: HttpConn, octet: u32): i32 {
   const limit = paramU32(Param.HeadBytes);
   if (isControl(octet) || c.chunk >= Phase.TrailerEnd) return trailerLine(c, octet, limit);
   c.lineBytes++;
@@ -207,7 +207,7 @@ function trailer(c: Conn, octet: u32): i32 {
 }
 
 /** Consumes a control octet of the trailers, which ends a field or the body. */
-function trailerLine(c: Conn, octet: u32, limit: u32): i32 {
+function trailerLine(c: HttpConn, octet: u32, limit: u32): i32 {
   if (octet == 0x0d) {
     if (c.chunk != Phase.Trailer && c.chunk != Phase.TrailerValue) return CloseReason.BadChunk;
     c.chunk = c.chunk == Phase.Trailer ? Phase.LastLf : Phase.TrailerEnd;

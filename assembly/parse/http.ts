@@ -27,7 +27,7 @@ import {
   passPlain,
   readTo,
 } from "./chunks";
-import { Conn, engine, param, paramU32 } from "../state/records";
+import { engine, param, paramU32, HttpConn } from "../state/records";
 
 export { DONE, MORE };
 
@@ -131,7 +131,7 @@ function findMethod(at: usize, length: u32): i32 {
 }
 
 /** Prepares a connection for the next head. */
-export function beginHead(c: Conn): void {
+export function beginHead(c: HttpConn): void {
   c.scan = 0;
   c.line = 0;
   c.chunk = REQUEST_LINE;
@@ -149,7 +149,7 @@ export function beginHead(c: Conn): void {
  * @param table address of the table for its entries
  * @returns MORE, DONE, or a CloseReason
  */
-export function parseHead(c: Conn, data: usize, table: usize): i32 {
+export function parseHead(c: HttpConn, data: usize, table: usize): i32 {
   const end = data + c.end;
   if (c.chunk == REQUEST_LINE) {
     const result = parseFirstLine(c, data, end);
@@ -159,7 +159,7 @@ export function parseHead(c: Conn, data: usize, table: usize): i32 {
 }
 
 /** Continues the request line and the empty lines before it. When DONE, `c.line` and `c.scan` are after the line. */
-function parseFirstLine(c: Conn, data: usize, end: usize): i32 {
+function parseFirstLine(c: HttpConn, data: usize, end: usize): i32 {
   // The longest valid line, wherever it is cut: a method, the target, the version.
   const limit = min(paramU32(Param.HeadBytes), paramU32(Param.TargetBytes) + 64);
   while (true) {
@@ -193,7 +193,7 @@ function cutAt(stop: usize, end: usize): i32 {
 }
 
 /** Continues the fields, up to the empty line. */
-function parseFields(c: Conn, head: usize, end: usize, table: usize): i32 {
+function parseFields(c: HttpConn, head: usize, end: usize, table: usize): i32 {
   const limit = paramU32(Param.HeadBytes);
   let line = head + c.line;
   let scan = head + c.scan;
@@ -230,7 +230,7 @@ function tooLong(head: usize, stop: usize): i32 {
 }
 
 /** Parses method SP request-target SP HTTP-version (RFC 9112 3). */
-function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
+function parseRequestLine(c: HttpConn, head: usize, stop: usize): i32 {
   // `stop` points to a CR, which is neither a method character nor a space.
   const methodEnd = skipToken(head, stop);
   if (methodEnd == head) return CloseReason.BadRequest;
@@ -266,7 +266,7 @@ function parseRequestLine(c: Conn, head: usize, stop: usize): i32 {
 }
 
 /** Parses "HTTP/" DIGIT "." DIGIT (RFC 9112 2.3). */
-function parseVersion(c: Conn, at: usize): i32 {
+function parseVersion(c: HttpConn, at: usize): i32 {
   if (load<u32>(at) != HTTP_WORD || load<u8>(at, 4) != 0x2f || load<u8>(at, 6) != 0x2e) {
     return CloseReason.BadRequest;
   }
@@ -312,7 +312,7 @@ function isScheme(at: usize, length: u32): bool {
  * Parses field-name ":" OWS field-value OWS (RFC 9112 5). A line that starts with white space is obs-fold, and is
  * refused.
  */
-function parseField(c: Conn, head: usize, line: usize, stop: usize, table: usize): i32 {
+function parseField(c: HttpConn, head: usize, line: usize, stop: usize, table: usize): i32 {
   // `stop` points to a CR, which is neither a name character nor a colon.
   const nameEnd = skipToken(line, stop);
   if (nameEnd == line) return CloseReason.BadRequest;
@@ -422,14 +422,14 @@ function expectTraits(at: usize, end: usize): u32 {
   return traits;
 }
 
-function takeHost(c: Conn, at: usize, end: usize): i32 {
+function takeHost(c: HttpConn, at: usize, end: usize): i32 {
   if (c.traits & Trait.Host || !isHost(at, end)) return CloseReason.BadHost;
   c.traits |= Trait.Host;
   return 0;
 }
 
 /** Parses 1*DIGIT, once (RFC 9110 8.6). Lists and repetitions are refused even when they agree. */
-function takeContentLength(c: Conn, at: usize, end: usize): i32 {
+function takeContentLength(c: HttpConn, at: usize, end: usize): i32 {
   if (c.traits & Trait.ContentLength || at == end) return CloseReason.BadContentLength;
   let value: u64 = 0;
   while (at < end) {
@@ -448,7 +448,7 @@ function takeContentLength(c: Conn, at: usize, end: usize): i32 {
  * Parses a transfer-coding list (RFC 9112 6.1, 7). Only chunked is known, and it must be once, last and without
  * parameters.
  */
-function takeTransferEncoding(c: Conn, at: usize, end: usize): i32 {
+function takeTransferEncoding(c: HttpConn, at: usize, end: usize): i32 {
   c.traits |= Trait.TransferEncoding;
   let found = false;
   while (at < end) {
@@ -498,7 +498,7 @@ function skipQuoted(at: usize, end: usize): usize {
 }
 
 /** Evaluates the fields together and prepares the body. */
-function finishHead(c: Conn): i32 {
+function finishHead(c: HttpConn): i32 {
   const traits = c.traits;
   if (!(traits & Trait.Host) && c.minor == 1) return CloseReason.MissingHost;
   if (traits & Trait.TransferEncoding) {
@@ -532,7 +532,7 @@ function finishHead(c: Conn): i32 {
 }
 
 /** Returns false when the Content-Length exceeds the limit of a collected body. */
-export function isLengthAllowed(c: Conn): bool {
+export function isLengthAllowed(c: HttpConn): bool {
   return !(c.traits & Trait.ContentLength) || c.bodyLeft <= (paramU32(Param.BodyBytes) as u64);
 }
 
@@ -540,7 +540,7 @@ export function isLengthAllowed(c: Conn): bool {
  * Checks the opening handshake (RFC 6455 4.2.1). An Upgrade to another protocol, or from HTTP/1.0, is ignored (RFC 9110
  * 7.8). A key with only one of the two fields that ask for the upgrade is a handshake without the other.
  */
-function checkHandshake(c: Conn): i32 {
+function checkHandshake(c: HttpConn): i32 {
   const asked = c.traits & (Trait.ConnectionUpgrade | Trait.UpgradeWebSocket);
   if (c.minor == 0 || asked == 0) return 0;
   const traits = c.traits;
@@ -561,7 +561,7 @@ function checkHandshake(c: Conn): i32 {
  * the end of the request and `c.bodyLength` the decoded length.
  * @returns MORE, DONE, or a CloseReason
  */
-export function parseBody(c: Conn, data: usize): i32 {
+export function parseBody(c: HttpConn, data: usize): i32 {
   const head = data + c.start;
   const end = data + c.end;
   const body = head + c.headLength;
@@ -579,7 +579,7 @@ export function parseBody(c: Conn, data: usize): i32 {
 }
 
 /** Drops the framing of a chunked body that is not whole, so that only decoded bytes use the buffer. */
-export function closeUp(c: Conn): void {
+export function closeUp(c: HttpConn): void {
   if (!isChunked(c)) return;
   c.scan = (c.headLength as u32) + c.bodyLength;
   c.end = c.start + c.scan;
@@ -592,7 +592,7 @@ function streamLimit(): u64 {
 }
 
 /** Returns false when the Content-Length exceeds the limit of a streamed body. */
-export function isStreamAllowed(c: Conn): bool {
+export function isStreamAllowed(c: HttpConn): bool {
   return !(c.traits & Trait.ContentLength) || c.bodyLeft <= streamLimit();
 }
 
@@ -600,7 +600,7 @@ export function isStreamAllowed(c: Conn): bool {
  * Continues a streamed body, in place. The decoded bytes are in [at, decodedTo).
  * @returns MORE, DONE (the body ends at `readTo`), or a CloseReason
  */
-export function parseStream(c: Conn, at: usize, end: usize): i32 {
+export function parseStream(c: HttpConn, at: usize, end: usize): i32 {
   if (isChunked(c)) return decodeChunks(c, at, end, at, streamLimit());
   const n = min<u64>((end - at) as u64, c.bodyLeft);
   c.bodyLeft -= n;
@@ -609,7 +609,7 @@ export function parseStream(c: Conn, at: usize, end: usize): i32 {
 }
 
 /** Returns true when the request expects 100 (Continue). */
-export function wantsContinue(c: Conn): bool {
+export function wantsContinue(c: HttpConn): bool {
   return (c.traits & Trait.Expect) != 0 && c.minor == 1;
 }
 

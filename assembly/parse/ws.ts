@@ -7,10 +7,10 @@
 import { CloseReason, Param } from "../abi";
 import { encode } from "../kernel/base64";
 import { copy, loadBe16, loadBe64 } from "../kernel/bytes";
-import { Conn, Flag, has, paramU32 } from "../state/records";
+import { Flag, has, paramU32, WebSocketConn } from "../state/records";
 import { MORE } from "./http";
 import { sha1 } from "../kernel/sha1";
-import { session } from "../ring/subscription";
+
 import { putText } from "../kernel/text";
 
 export enum Opcode {
@@ -38,7 +38,7 @@ export let headDeflated: bool = false;
  * Decodes the head of a client's frame in [at, end).
  * @returns MORE, DONE (1), or the CloseReason for which the connection fails
  */
-export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
+export function parseFrameHead(c: WebSocketConn, at: usize, end: usize): i32 {
   const have = (end - at) as u32;
   if (have == 0) return MORE;
   const first: u32 = load<u8>(at);
@@ -85,7 +85,7 @@ export function parseFrameHead(c: Conn, at: usize, end: usize): i32 {
   const whole = paramU32(Param.Pieces) == 0 || deflated;
   if (!control && !whole && length > 0xffffffff) return CloseReason.WsOversizeFrame;
   if (!control && whole) {
-    let limit = session(c).payload as u64;
+    let limit = c.payload as u64;
     // Deflate enlarges data that it cannot compress. The real size is checked when the message is inflated.
     if (deflated) limit += (limit >> 3) + 256;
     if (length > limit) return CloseReason.WsOversizeFrame;

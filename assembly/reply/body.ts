@@ -6,7 +6,18 @@
 // rest of the body is never taken for a request.
 
 import { CloseReason, EVENT_LIMIT, EventKind, Outcome, Shut, Trait } from "../abi";
-import { Conn, Flag, State, engine, has, takeTime } from "../state/records";
+import {
+  Conn,
+  Flag,
+  State,
+  engine,
+  has,
+  takeTime,
+  hasHttp,
+  HttpFlag,
+  httpOf,
+  HttpConn,
+} from "../state/records";
 import { List } from "../state/lists";
 import { dataOf, live } from "../state/slots";
 import { emit, takeEvents } from "../state/events";
@@ -28,10 +39,14 @@ function asked(slot: u32, generation: u32): Conn {
   takeTime();
   takeEvents();
   const c = live(slot, generation);
-  if (changetype<usize>(c) == 0 || c.state != State.Request || !has(c, Flag.Asking)) {
+  if (
+    changetype<usize>(c) == 0 ||
+    c.state != State.Request ||
+    !hasHttp(httpOf(c), HttpFlag.Asking)
+  ) {
     return changetype<Conn>(0);
   }
-  c.flags &= ~Flag.Asking;
+  httpOf(c).marks &= ~HttpFlag.Asking;
   return c;
 }
 
@@ -42,13 +57,13 @@ function asked(slot: u32, generation: u32): Conn {
 export function collect(slot: u32, generation: u32): u32 {
   const c = asked(slot, generation);
   if (changetype<usize>(c) == 0) return Outcome.Gone;
-  if (!isLengthAllowed(c)) {
-    refuse(c, CloseReason.LargeRequest);
+  if (!isLengthAllowed(httpOf(c))) {
+    refuse(httpOf(c), CloseReason.LargeRequest);
     return Outcome.TooLarge;
   }
   c.state = State.Body;
   endPaceIn(c);
-  c.traits &= ~Trait.BodyToCome;
+  httpOf(c).traits &= ~Trait.BodyToCome;
   c.flags |= Flag.MessageOut;
   return Outcome.Ok;
 }
@@ -59,16 +74,17 @@ export function collect(slot: u32, generation: u32): u32 {
  * @returns Ok, TooLarge (the request was refused with 413), or Gone
  */
 export function stream(slot: u32, generation: u32): u32 {
-  const c = asked(slot, generation);
+  const c = httpOf(asked(slot, generation));
   if (changetype<usize>(c) == 0) return Outcome.Gone;
   if (!isStreamAllowed(c)) {
     refuse(c, CloseReason.LargeRequest);
     return Outcome.TooLarge;
   }
-  c.flags |= Flag.Upload | Flag.MessageOut;
+  c.marks |= HttpFlag.Upload;
+  c.flags |= Flag.MessageOut;
   c.start += c.headLength;
   // A client that has begun to send its body needs no 100 (Continue).
-  if (c.start != c.end) c.flags |= Flag.Continued;
+  if (c.start != c.end) c.marks |= HttpFlag.Continued;
   c.scan = 0;
   c.headers = 0;
   endPaceIn(c);
@@ -79,12 +95,12 @@ export function stream(slot: u32, generation: u32): u32 {
 export function pull(slot: u32, generation: u32): void {
   takeTime();
   takeEvents();
-  const c = live(slot, generation);
-  if (changetype<usize>(c) == 0 || !has(c, Flag.Upload)) return;
+  const c = httpOf(live(slot, generation));
+  if (changetype<usize>(c) == 0 || !hasHttp(c, HttpFlag.Upload)) return;
   // A body keeps the time that it has left, and the embedder's own time does not count.
   if (c.inDue == 0) paceIn(c);
-  else if (!has(c, Flag.Pulling)) pardon(c, c.parkedSince);
-  c.flags |= Flag.Pulling;
+  else if (!hasHttp(c, HttpFlag.Pulling)) pardon(c, c.parkedSince);
+  c.marks |= HttpFlag.Pulling;
   c.since = engine.now;
   if (c.list == List.None) enlist(c, List.Reading);
   rearm(c);
@@ -96,36 +112,36 @@ export function parseUpload(c: Conn): void {
   if (engine.inboundEvents + 2 > EVENT_LIMIT) return;
   const data = dataOf(c);
   const from = data + c.start;
-  if (c.start != c.end) c.flags |= Flag.Continued;
-  const result = parseStream(c, from, data + c.end);
+  if (c.start != c.end) httpOf(c).marks |= HttpFlag.Continued;
+  const result = parseStream(httpOf(c), from, data + c.end);
   const length = (decodedTo - from) as u32;
   // mutant upload-rest: c.start = c.end;
   c.start = (readTo - data) as u32;
   if (length > 0) {
-    c.flags &= ~Flag.Pulling;
+    httpOf(c).marks &= ~HttpFlag.Pulling;
     if (c.list == List.Reading) leaveList(c);
     if (c.inDue != 0) paceIn(c);
     c.parkedSince = engine.now;
     emit(EventKind.BodyChunk, c, from, length, 0);
   }
   if (result == DONE) {
-    c.flags &= ~(Flag.Upload | Flag.Pulling);
+    httpOf(c).marks &= ~(HttpFlag.Upload | HttpFlag.Pulling);
     emit(EventKind.BodyEnd, c, 0, 0, 0);
   }
   // The emitted bytes stay readable where they are.
   if (c.start == c.end) dropInput(c);
   if (result == DONE) return;
-  if (result != MORE) breakUpload(c, result);
-  else if (has(c, Flag.PeerEnded)) breakUpload(c, CloseReason.PeerEnded);
+  if (result != MORE) breakUpload(httpOf(c), result);
+  else if (has(c, Flag.PeerEnded)) breakUpload(httpOf(c), CloseReason.PeerEnded);
 }
 
 /**
  * Ends a streamed body early. The embedder is notified. The client is refused, or reset when its response has begun.
  */
-export function breakUpload(c: Conn, reason: i32): void {
-  c.flags &= ~(Flag.Upload | Flag.Pulling);
+export function breakUpload(c: HttpConn, reason: i32): void {
+  c.marks &= ~(HttpFlag.Upload | HttpFlag.Pulling);
   emit(EventKind.BodyEnd, c, 0, 0, reason);
   if (reason != CloseReason.PeerEnded) refuse(c, reason);
-  else if (has(c, Flag.Streaming)) kill(c, reason, Shut.Reset);
+  else if (hasHttp(c, HttpFlag.Streaming)) kill(c, reason, Shut.Reset);
   else finishWith(c, reason);
 }

@@ -3,7 +3,7 @@
 import { Param } from "../abi";
 import { isStuffed, pingAt, progressAt } from "./progress";
 import { slowInAt } from "../state/rate";
-import { Conn, Flag, State, has, param } from "../state/records";
+import { Conn, Flag, State, has, param, hasHttp, HttpFlag, httpOf } from "../state/records";
 import { isIdle } from "../state/room";
 import { arm } from "../state/timers";
 
@@ -21,7 +21,7 @@ export function dutyAt(c: Conn): f64 {
       break;
     case State.Request:
       // Only while the embedder waits for a piece of the body. Each byte is progress.
-      if (has(c, Flag.Pulling))
+      if (hasHttp(httpOf(c), HttpFlag.Pulling))
         due = min(max(c.since, c.lastIn) + param(Param.RequestTimeout), slowInAt(c));
       break;
     case State.Open:

@@ -26,6 +26,8 @@ import {
   isWebSocket,
   paramU32,
   receivePool,
+  HttpFlag,
+  httpOf,
 } from "../state/records";
 import { delist, enlist, isIdle } from "../state/room";
 import { at, putFree } from "../state/slots";
@@ -130,7 +132,7 @@ export function free(slot: u32, generation: u32): void {
 export function finishWith(c: Conn, reason: i32): void {
   c.reason = reason as i16;
   dropInput(c);
-  c.flags &= ~(Flag.Asking | Flag.Upload | Flag.Pulling);
+  if (!isWebSocket(c)) httpOf(c).marks &= ~(HttpFlag.Asking | HttpFlag.Upload | HttpFlag.Pulling);
   c.discarded = 0;
   if (!isWebSocket(c)) enlist(c, List.Unread);
   c.state = State.Finishing;

@@ -26,12 +26,13 @@ import {
   param,
   paramU32,
   takeTime,
+  webSocketOf,
 } from "../state/records";
 import { List } from "../state/lists";
 import { at, live } from "../state/slots";
 import { creditOut, slowOutAt, stepTime } from "../state/rate";
 import { UNREAD_GRACE, enlist, isIdle } from "../state/room";
-import { session } from "../ring/subscription";
+
 import { arm } from "../state/timers";
 
 /**
@@ -67,7 +68,7 @@ export function isStuffed(c: Conn): bool {
 export function pingEvery(c: Conn): f64 {
   if (paramU32(Param.SendPings) == 0) return 0;
   const every = param(Param.PingInterval);
-  const idle = session(c).idle as f64;
+  const idle = webSocketOf(c).idle as f64;
   return idle > 0 ? min(every, idle / 2) : every;
 }
 
@@ -76,7 +77,7 @@ export function pingAt(c: Conn): f64 {
   const every = pingEvery(c);
   if (every == 0 || c.pingBehind != 0 || has(c, Flag.PeerEnded)) return Infinity;
   // While reading is paused no pong can arrive, but pings continue, to keep proxies on the path from timing out.
-  if (has(c, Flag.Pinged) && session(c).idle != 0 && !isStuffed(c)) return Infinity;
+  if (has(c, Flag.Pinged) && webSocketOf(c).idle != 0 && !isStuffed(c)) return Infinity;
   return max(c.lastIn, c.since) + every;
 }
 
@@ -85,7 +86,7 @@ export function pingAt(c: Conn): f64 {
  * count.
  */
 function silentSince(c: Conn): f64 {
-  if (session(c).idle == 0 || c.pingBehind != 0) return Infinity;
+  if (webSocketOf(c).idle == 0 || c.pingBehind != 0) return Infinity;
   if (has(c, Flag.Waiting | Flag.PeerEnded) || isStuffed(c)) return Infinity;
   if (pingEvery(c) == 0) return lastLife(c);
   // The time of a pong begins when its ping has left.
@@ -148,7 +149,7 @@ function endsAt(c: Conn): f64 {
   }
   const isOver = c.state == State.Closing && c.replyHead == 0;
   if (c.state == State.Open) {
-    due = min(due, allow(c, silentSince(c), (session(c).idle as f64) - pingEvery(c)));
+    due = min(due, allow(c, silentSince(c), (webSocketOf(c).idle as f64) - pingEvery(c)));
   } else if (c.state == State.Linger || isOver) {
     const time = param(Param.CloseTimeout);
     due = min(due, min(allow(c, lingersSince(c), time), paceUntil(c, time / 2)));
@@ -249,9 +250,10 @@ export function acknowledged(slot: u32, generation: u32, queued: u32, answers: u
   const waited = c.queued;
   c.queued = queued == NONE ? 0 : queued;
   c.acked = c.sent - c.queued;
-  const wasStalled = c.stalled != 0;
+  const wasStalled = has(c, Flag.Stalled);
   const isSame = c.acked == before;
-  c.stalled = u32(!isFirst && isSame && c.queued != 0);
+  if (!isFirst && isSame && c.queued != 0) c.flags |= Flag.Stalled;
+  else c.flags &= ~Flag.Stalled;
   if (isFirst || queued == NONE || isSame) return;
   const bytes = (c.acked - before) as i32;
   if (bytes > 0) creditOut(c, bytes);

@@ -26,6 +26,10 @@ import {
   paramU32,
   setControl,
   takeTime,
+  HttpConn,
+  hasHttp,
+  HttpFlag,
+  httpOf,
 } from "../state/records";
 import { List, markDirty } from "../state/lists";
 import { live } from "../state/slots";
@@ -56,8 +60,8 @@ function queue(c: Conn, head: usize, headEnd: usize, body: usize, bodyLength: u3
 const SHORT = memory.data(1024, 16);
 
 /** Refuses a request: sends a response with the reason's status, then ends the connection. */
-export function refuse(c: Conn, reason: i32): void {
-  if (has(c, Flag.Streaming)) {
+export function refuse(c: HttpConn, reason: i32): void {
+  if (hasHttp(c, HttpFlag.Streaming)) {
     // The head was sent already, so the reset shows that the body is incomplete (RFC 9112 8).
     kill(c, reason, Shut.Reset);
     return;
@@ -98,10 +102,10 @@ export function sendContinue(c: Conn): void {
 }
 
 /** Asks the client for its body, unless the body or the response has begun. */
-export function invite(c: Conn): void {
-  if (!wantsContinue(c) || has(c, Flag.Continued)) return;
-  c.flags |= Flag.Continued;
-  if (!has(c, Flag.Streaming)) sendContinue(c);
+export function invite(c: HttpConn): void {
+  if (!wantsContinue(c) || hasHttp(c, HttpFlag.Continued)) return;
+  c.marks |= HttpFlag.Continued;
+  if (!hasHttp(c, HttpFlag.Streaming)) sendContinue(c);
 }
 
 /**
@@ -109,15 +113,16 @@ export function invite(c: Conn): void {
  * (Continue), a 2xx sends it first, because none can follow. Any other status means that the body is not wanted.
  * @returns false when the connection ends with this response
  */
-function expectBody(c: Conn, status: u32): bool {
-  if (!has(c, Flag.Upload) || !wantsContinue(c) || has(c, Flag.Continued)) return true;
+function expectBody(c: HttpConn, status: u32): bool {
+  if (!hasHttp(c, HttpFlag.Upload) || !wantsContinue(c) || hasHttp(c, HttpFlag.Continued))
+    return true;
   if (status >= 300) return false;
   invite(c);
   return true;
 }
 
 /** Returns `putHead`'s value of `persistent` for a response, 0 when the connection ends with it. */
-function persistence(c: Conn, flags: u32): u32 {
+function persistence(c: HttpConn, flags: u32): u32 {
   // A proxy may start a tunnel at the request alone, so the bytes after a refused upgrade may not be for this server.
   const asks: u32 = Trait.UpgradeWebSocket | Trait.ConnectionUpgrade;
   if ((c.traits & asks) == asks) return 0;
@@ -128,12 +133,12 @@ function persistence(c: Conn, flags: u32): u32 {
 }
 
 /** Returns the value of `persistence` for a whole response, after which the rest of a streamed body is not read. */
-function lastPersistence(c: Conn, flags: u32): u32 {
-  return has(c, Flag.Upload) ? 0 : persistence(c, flags);
+function lastPersistence(c: HttpConn, flags: u32): u32 {
+  return hasHttp(c, HttpFlag.Upload) ? 0 : persistence(c, flags);
 }
 
 /** Returns true for a response without a body (RFC 9110 6.4.1; 205: 15.3.6). */
-function isBare(c: Conn, status: u32): bool {
+function isBare(c: HttpConn, status: u32): bool {
   return c.method == Method.HEAD || status == 204 || status == 205 || status == 304;
 }
 
@@ -144,7 +149,7 @@ export function awaitHead(c: Conn): void {
 }
 
 /** Completes the pending request, and continues with the next one or ends the connection. */
-function finishRequest(c: Conn, persistent: bool): void {
+function finishRequest(c: HttpConn, persistent: bool): void {
   if (c.state == State.Dead) return;
   c.requests++;
   add(Control.Requests, 1);
@@ -156,7 +161,7 @@ function finishRequest(c: Conn, persistent: bool): void {
   beginHead(c);
   c.state = State.Head;
   c.since = engine.now;
-  c.flags &= ~Flag.Continued;
+  c.marks &= ~HttpFlag.Continued;
   if (c.start >= c.end) {
     dropInput(c);
     if (has(c, Flag.PeerEnded)) {
@@ -191,7 +196,7 @@ export function respond(
   takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
-  const persistent = lastPersistence(c, flags);
+  const persistent = lastPersistence(httpOf(c), flags);
   const body = engine.scratch + fieldsLength;
   const head = (body + bodyLength + 15) & ~15;
   const end = putHead(
@@ -205,8 +210,8 @@ export function respond(
   );
   // mutant stop-answer: if (engine.stopping != 0) { finishWith(c, CloseReason.Ok); return Outcome.Ok; }
   if (end == 0) return Outcome.TooLarge;
-  const bare = isBare(c, status);
-  if (queue(c, head, end, body, bare ? 0 : bodyLength)) finishRequest(c, persistent != 0);
+  const bare = isBare(httpOf(c), status);
+  if (queue(c, head, end, body, bare ? 0 : bodyLength)) finishRequest(httpOf(c), persistent != 0);
   return Outcome.Ok;
 }
 
@@ -229,7 +234,7 @@ export function respondStatic(
   takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
-  const persistent = lastPersistence(c, flags);
+  const persistent = lastPersistence(httpOf(c), flags);
   const head = (engine.scratch + fieldsLength + 15) & ~15;
   const end = putHead(
     head,
@@ -241,10 +246,10 @@ export function respondStatic(
     fieldsLength,
   );
   if (end == 0) return Outcome.TooLarge;
-  const bare = isBare(c, status) || length == 0;
+  const bare = isBare(httpOf(c), status) || length == 0;
   setControl(Control.Result, 0);
   if (!bare && !mayHoldBody(c, body, length)) {
-    refuse(c, noBlock());
+    refuse(httpOf(c), noBlock());
     return Outcome.Full;
   }
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
@@ -252,7 +257,7 @@ export function respondStatic(
     kill(c, noBlock(), Shut.Destroy);
     return Outcome.Ok;
   }
-  finishRequest(c, persistent != 0);
+  finishRequest(httpOf(c), persistent != 0);
   setControl(Control.Result, bare ? 0 : 1);
   return Outcome.Ok;
 }
@@ -269,8 +274,8 @@ export function streamBegin(
   fieldsLength: u32,
 ): u32 {
   takeTime();
-  const c = live(slot, generation);
-  if (changetype<usize>(c) == 0 || c.state != State.Request || has(c, Flag.Streaming)) {
+  const c = httpOf(live(slot, generation));
+  if (changetype<usize>(c) == 0 || c.state != State.Request || hasHttp(c, HttpFlag.Streaming)) {
     return Outcome.Gone;
   }
   const bare = isBare(c, status);
@@ -287,10 +292,10 @@ export function streamBegin(
   const end = putHead(head, status, framing, persistent, 0, engine.scratch, fieldsLength);
   if (end == 0) return Outcome.TooLarge;
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
-  c.flags |= Flag.Streaming;
-  if (chunked) c.flags |= Flag.Chunking;
-  if (bare) c.flags |= Flag.Bare;
-  if (persistent == 0) c.flags |= Flag.LastAnswer;
+  c.marks |= HttpFlag.Streaming;
+  if (chunked) c.marks |= HttpFlag.Chunking;
+  if (bare) c.marks |= HttpFlag.Bare;
+  if (persistent == 0) c.marks |= HttpFlag.LastAnswer;
   return Outcome.Ok;
 }
 
@@ -305,11 +310,11 @@ const HEX = memory.data<u8>([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 97, 98, 99,
  * piece is dropped)
  */
 export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
-  const c = live(slot, generation);
-  if (changetype<usize>(c) == 0 || !has(c, Flag.Streaming)) return Outcome.Gone;
-  if (has(c, Flag.Bare)) return Outcome.TooLarge;
+  const c = httpOf(live(slot, generation));
+  if (changetype<usize>(c) == 0 || !hasHttp(c, HttpFlag.Streaming)) return Outcome.Gone;
+  if (hasHttp(c, HttpFlag.Bare)) return Outcome.TooLarge;
   let at = CHUNK_HEAD as usize;
-  if (has(c, Flag.Chunking)) {
+  if (hasHttp(c, HttpFlag.Chunking)) {
     let shift: i32 = 28;
     while (shift > 0 && length >> shift == 0) shift -= 4;
     for (; shift >= 0; shift -= 4) store<u8>(at++, load<u8>(HEX + ((length >> shift) & 15)));
@@ -333,7 +338,7 @@ export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
 /** Ends a piece of a streamed response. */
 export function streamNext(slot: u32, generation: u32): void {
   const c = live(slot, generation);
-  if (changetype<usize>(c) == 0 || !has(c, Flag.Chunking)) return;
+  if (changetype<usize>(c) == 0 || !hasHttp(httpOf(c), HttpFlag.Chunking)) return;
   store<u16>(CHUNK_HEAD, 0x0a0d);
   write(CHUNK_HEAD, 2);
 }
@@ -341,14 +346,14 @@ export function streamNext(slot: u32, generation: u32): void {
 /** Ends a streamed response. The connection continues with the next request or ends. */
 export function streamEnd(slot: u32, generation: u32): u32 {
   takeTime();
-  const c = live(slot, generation);
-  if (changetype<usize>(c) == 0 || !has(c, Flag.Streaming)) return Outcome.Gone;
-  if (has(c, Flag.Chunking) && !has(c, Flag.Bare)) {
+  const c = httpOf(live(slot, generation));
+  if (changetype<usize>(c) == 0 || !hasHttp(c, HttpFlag.Streaming)) return Outcome.Gone;
+  if (hasHttp(c, HttpFlag.Chunking) && !hasHttp(c, HttpFlag.Bare)) {
     const end = putText(SHORT, "0\r\n\r\n");
     if (!queue(c, SHORT, end, 0, 0)) return Outcome.Ok;
   }
-  const persistent = !has(c, Flag.LastAnswer | Flag.Upload);
-  c.flags &= ~(Flag.Streaming | Flag.Chunking | Flag.Bare | Flag.LastAnswer);
+  const persistent = !hasHttp(c, HttpFlag.LastAnswer | HttpFlag.Upload);
+  c.marks &= ~(HttpFlag.Streaming | HttpFlag.Chunking | HttpFlag.Bare | HttpFlag.LastAnswer);
   finishRequest(c, persistent);
   return Outcome.Ok;
 }
@@ -366,19 +371,19 @@ export function dismiss(slot: u32, generation: u32): void {
   takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return;
-  if (has(c, Flag.Proxied | Flag.Unsecured)) refuse(c, CloseReason.Shutdown);
+  if (has(c, Flag.Proxied | Flag.Unsecured)) refuse(httpOf(c), CloseReason.Shutdown);
   else if (c.state == State.Head && c.start == c.end) finishWith(c, CloseReason.Shutdown);
-  else if (c.state == State.Head || c.state == State.Body) refuse(c, CloseReason.Shutdown);
+  else if (c.state == State.Head || c.state == State.Body) refuse(httpOf(c), CloseReason.Shutdown);
 }
 
 /**
  * Queues the 101 of an opening handshake (RFC 6455 4.2.2).
  * @returns Ok, Full when the reply pool is empty, or TooLarge when a field is refused. Only Ok queues anything
  */
-export function queueSwitch(c: Conn, fieldsLength: u32): u32 {
+export function queueSwitch(c: HttpConn, fieldsLength: u32): u32 {
   const head = (engine.scratch + fieldsLength + 15) & ~15;
   // RFC 9110 7.8: an expected 100 is sent before a 101.
-  const isDue = wantsContinue(c) && !has(c, Flag.Continued);
+  const isDue = wantsContinue(c) && !hasHttp(c, HttpFlag.Continued);
   let at = putText(
     isDue ? putContinue(head) : head,
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",

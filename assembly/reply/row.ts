@@ -19,7 +19,17 @@ import {
   RowState,
 } from "../abi";
 import { copy } from "../kernel/bytes";
-import { Conn, Flag, State, add, engine, has, isWebSocket } from "../state/records";
+import {
+  Conn,
+  Flag,
+  State,
+  add,
+  engine,
+  has,
+  isWebSocket,
+  webSocketOf,
+  WebSocketConn,
+} from "../state/records";
 import { NEVER, look, runFrom, runTo, takeDue, taken } from "../ring/cursor";
 import { remove } from "../state/treap";
 import {
@@ -32,7 +42,6 @@ import {
   takeBlock,
 } from "../state/queue";
 import { address, frame, lengthIn, offsetIn, ringOf, runLast } from "../ring/ring";
-import { session } from "../ring/subscription";
 
 /**
  * Pieces below this size, in bytes, are gathered with the next ones, because a write of their own costs more than the
@@ -52,7 +61,7 @@ let isDue: bool = false;
 
 /** Finds the next piece of a client's bytes, at most `runBytes`. Returns false when there is none. */
 function peek(c: Conn, runBytes: u32): bool {
-  isDue = isWebSocket(c) && look(c);
+  isDue = isWebSocket(c) && look(webSocketOf(c));
   return choose(c, runBytes);
 }
 
@@ -201,7 +210,7 @@ const BUSY: u32 =
 
 /** Returns true for an open WebSocket to which nothing is due. */
 export function isQuiet(c: Conn): bool {
-  return (c.flags & BUSY) == 0 && (c.replyHead | c.pong | session(c).due) == 0;
+  return (c.flags & BUSY) == 0 && (c.replyHead | c.pong | webSocketOf(c).dueSubscription) == 0;
 }
 
 let castLast: u64 = 0;
@@ -214,7 +223,7 @@ export function beginCast(until: u64): void {
 }
 
 /** Adds the row of a client to which only new broadcasts are due. Returns false when the case is not that simple. */
-export function castRow(c: Conn, runBytes: u32): bool {
+export function castRow(c: WebSocketConn, runBytes: u32): bool {
   const first = engine.castFirst;
   if (!isOneRun || c.writing != 0 || c.sequence > first || !isQuiet(c)) return false;
   const ring = ringOf(c);

@@ -5,7 +5,17 @@
 import { CloseReason, Control, Outcome, Param, Shut } from "../abi";
 import { copy, storeBe16 } from "../kernel/bytes";
 import { closeCode, closeText, closeTextLength } from "../state/close";
-import { Conn, Flag, State, add, engine, has, paramU32, takeTime } from "../state/records";
+import {
+  Conn,
+  Flag,
+  State,
+  add,
+  engine,
+  has,
+  paramU32,
+  takeTime,
+  webSocketOf,
+} from "../state/records";
 import { isReason } from "../state/events";
 import { live } from "../state/slots";
 import { markDirty, removeOpen } from "../state/lists";
@@ -134,7 +144,7 @@ export function fail(c: Conn, reason: i32): void {
     finishWith(c, reason);
     return;
   }
-  c.closeCode = code as u16;
+  webSocketOf(c).closeCode = code as u16;
   if (code == 0 || !queueClose(c, code, closeText(reason), closeTextLength(reason))) {
     kill(c, reason, Shut.Reset);
     return;
@@ -161,7 +171,7 @@ export function close(
   }
   c.state = State.Closing;
   c.reason = reason as i16;
-  c.closeCode = 1006;
+  webSocketOf(c).closeCode = 1006;
   c.since = engine.now;
   return Outcome.Ok;
 }
@@ -169,7 +179,7 @@ export function close(
 /** Answers the peer's Close frame, whose payload is valid. */
 export function answerClose(c: Conn, code: u32): void {
   c.flags |= Flag.CloseSeen;
-  c.closeCode = code as u16;
+  webSocketOf(c).closeCode = code as u16;
   if (c.state == State.Closing) {
     finishWith(c, c.reason);
     return;

@@ -12,11 +12,11 @@
 //   run        |--------|--|-----|--|      a subscriber of 7: 13
 
 import { RowKind } from "../abi";
-import { Conn, Flag, has, isWebSocket } from "../state/records";
+import { Conn, Flag, has, isWebSocket, webSocketOf, WebSocketConn } from "../state/records";
 import { insert } from "../state/treap";
 import { block } from "../state/queue";
 import { Frame, frame, isLapStart, lengthIn, offsetIn, ringOf, runLast, sequenceAt } from "./ring";
-import { Mark, popDue, pushDue, releaseSubscription, session, subscription } from "./subscription";
+import { Mark, popDue, pushDue, releaseSubscription, subscription } from "./subscription";
 
 /** Value for no frame and for no offset. */
 export const NEVER: u64 = u64.MAX_VALUE;
@@ -49,20 +49,20 @@ export function firstFrom(sequence: u64, bound: u64, c: Conn): u64 {
 }
 
 function isTopicNext(c: Conn): bool {
-  const root = session(c).due;
+  const root = webSocketOf(c).dueSubscription;
   if (root == 0) return false;
-  return !has(c, Flag.CastDue) || subscription(root).sequence < c.sequence;
+  return !has(c, Flag.CastDue) || subscription(root).sequence < webSocketOf(c).sequence;
 }
 
 /** Returns the frame that comes next for a client. */
 export function dueSequence(c: Conn): u64 {
-  if (isTopicNext(c)) return subscription(session(c).due).sequence;
-  return has(c, Flag.CastDue) ? c.sequence : NEVER;
+  if (isTopicNext(c)) return subscription(webSocketOf(c).dueSubscription).sequence;
+  return has(c, Flag.CastDue) ? webSocketOf(c).sequence : NEVER;
 }
 
 /** Returns the first byte of the ring that is due to a client. */
 export function dueOffset(c: Conn): u64 {
-  if (has(c, Flag.MidFrame)) return c.handed;
+  if (has(c, Flag.MidFrame)) return webSocketOf(c).handed;
   const sequence = dueSequence(c);
   return sequence == NEVER ? NEVER : offsetIn(ringOf(c), frame(sequence));
 }
@@ -81,8 +81,8 @@ let runRecord: u32 = 0;
  * Finds the run that comes next for a WebSocket. All its frames up to `runLimit` are for this client.
  * @returns false when nothing is due. The result is valid until something else becomes due or is taken
  */
-export function look(c: Conn): bool {
-  const root = session(c).due;
+export function look(c: WebSocketConn): bool {
+  const root = c.dueSubscription;
   const isCast = has(c, Flag.CastDue);
   runRecord = 0;
   runFirst = c.sequence;
@@ -111,17 +111,18 @@ export function look(c: Conn): bool {
 /** Moves the cursor to `sequence`, which is within the run that was found. */
 function setDue(c: Conn, sequence: u64): void {
   if (runRecord != 0) subscription(runRecord).sequence = sequence;
-  else c.sequence = sequence;
+  else webSocketOf(c).sequence = sequence;
 }
 
 /** Moves the cursor past `last`, the last frame of the found run that was handed over. */
 function passDue(c: Conn, last: u64): void {
   let next = firstFrom(nextOf(last), 0, c);
   if (runRecord == 0) {
-    const isOver = has(c, Flag.CloseQueued) && (((next as u32) - session(c).until) as i32) >= 0;
+    const isOver =
+      has(c, Flag.CloseQueued) && (((next as u32) - webSocketOf(c).castUntil) as i32) >= 0;
     if (isOver) next = NEVER;
     if (next == NEVER) c.flags &= ~Flag.CastDue;
-    c.sequence = next == NEVER ? last + 1 : next;
+    webSocketOf(c).sequence = next == NEVER ? last + 1 : next;
     return;
   }
   const s = popDue(c);
@@ -134,9 +135,9 @@ function passDue(c: Conn, last: u64): void {
 /** Makes broadcasts from `first` on due to a client, as far as they were published since it joined. */
 export function castDue(c: Conn, first: u64): void {
   if (has(c, Flag.CastDue)) return;
-  const sequence = firstFrom(first, c.sequence, c);
+  const sequence = firstFrom(first, webSocketOf(c).sequence, c);
   if (sequence == NEVER) return;
-  c.sequence = sequence;
+  webSocketOf(c).sequence = sequence;
   c.flags |= Flag.CastDue;
 }
 
@@ -171,17 +172,17 @@ export function takeDue(c: Conn, limit: u32, whole: bool): bool {
       // mutant cursor-cut: if (offsetIn(ring, frame(cut)) > end) c.flags |= Flag.MidFrame;
       if (offsetIn(ring, frame(cut)) < end) c.flags |= Flag.MidFrame;
       else c.flags &= ~Flag.MidFrame;
-      c.handed = end;
-      isDue = look(c);
+      webSocketOf(c).handed = end;
+      isDue = look(webSocketOf(c));
       break;
     }
     passDue(c, last);
     c.flags &= ~Flag.MidFrame;
     end = to;
-    isDue = look(c);
+    isDue = look(webSocketOf(c));
   }
   c.done = start;
-  c.handed = end;
+  webSocketOf(c).handed = end;
   taken = (end - start) as u32;
   return isDue;
 }

@@ -4,7 +4,7 @@
 // table of pairs. A cancelled record stays in its client's list while frames published before the cancellation are due.
 // A Due record is in its client's heap, under the sequence of its next frame.
 
-import { Conn, engine } from "../state/records";
+import { Conn, engine, webSocketOf } from "../state/records";
 import { at } from "../state/slots";
 import { SUBSCRIPTION_BYTES } from "../plan";
 
@@ -43,25 +43,6 @@ export class Subscription {
 
 if (offsetof<Subscription>() != (SUBSCRIPTION_BYTES as usize)) ERROR("SUBSCRIPTION_BYTES");
 
-/** Fields that only a WebSocket has. They use the bytes that hold the addresses of an HTTP connection's request. */
-@unmanaged
-export class Session {
-  /** The client's subscriptions: first of the list, root of the heap of the due ones. */
-  first: u32;
-  due: u32;
-  /** Number of active subscriptions. */
-  count: u32;
-  /** Low bits of the first broadcast that is not for the client, once its Close is queued. */
-  until: u32;
-  /** Idle timeout in ms, 0 for no limit, and the longest inbound message in bytes. */
-  idle: u32;
-  payload: u32;
-}
-
-export function session(c: Conn): Session {
-  return changetype<Session>(changetype<usize>(c) + offsetof<Conn>("head"));
-}
-
 export function subscription(link: u32): Subscription {
   return changetype<Subscription>(
     engine.subscriptions + ((link - 1) as usize) * (SUBSCRIPTION_BYTES as usize),
@@ -84,14 +65,14 @@ export function takeSubscription(c: Conn): Subscription {
     link = engine.subscriptionsUsed;
   }
   const s = subscription(link);
-  const own = session(c);
+  const own = webSocketOf(c);
   s.slot = c.slot;
   s.flags = Mark.Active;
   s.ownBack = 0;
-  s.ownNext = own.first;
-  if (own.first != 0) subscription(own.first).ownBack = link;
-  own.first = link;
-  own.count++;
+  s.ownNext = own.firstSubscription;
+  if (own.firstSubscription != 0) subscription(own.firstSubscription).ownBack = link;
+  own.firstSubscription = link;
+  own.subscriptions++;
   engine.subscriptionCount++;
   return s;
 }
@@ -100,7 +81,7 @@ export function takeSubscription(c: Conn): Subscription {
 export function releaseSubscription(s: Subscription): void {
   const link = linkOf(s);
   if (s.ownBack != 0) subscription(s.ownBack).ownNext = s.ownNext;
-  else session(at(s.slot)).first = s.ownNext;
+  else webSocketOf(at(s.slot)).firstSubscription = s.ownNext;
   if (s.ownNext != 0) subscription(s.ownNext).ownBack = s.ownBack;
   s.flags = 0;
   s.pairNext = engine.freeSubscription;
@@ -141,14 +122,14 @@ export function pushDue(c: Conn, s: Subscription, sequence: u64): void {
   s.left = 0;
   s.right = 0;
   s.rank = 1;
-  session(c).due = meld(session(c).due, linkOf(s));
+  webSocketOf(c).dueSubscription = meld(webSocketOf(c).dueSubscription, linkOf(s));
 }
 
 /** Removes the first record from a client's heap and returns it. */
 export function popDue(c: Conn): Subscription {
-  const own = session(c);
-  const s = subscription(own.due);
-  own.due = meld(s.left, s.right);
+  const own = webSocketOf(c);
+  const s = subscription(own.dueSubscription);
+  own.dueSubscription = meld(s.left, s.right);
   s.flags &= ~Mark.Due;
   return s;
 }

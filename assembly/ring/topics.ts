@@ -15,6 +15,7 @@ import {
   paramU32,
   readsDeflated,
   setControl,
+  webSocketOf,
 } from "../state/records";
 import { at, live } from "../state/slots";
 import { broken } from "../state/events";
@@ -28,7 +29,6 @@ import {
   linkOf,
   pushDue,
   releaseSubscription,
-  session,
   subscription,
   takeSubscription,
 } from "./subscription";
@@ -248,7 +248,7 @@ function leave(c: Conn, s: Subscription): void {
   s.until = engine.sequence;
   t.count--;
   t.deflateCount -= readsDeflated(c);
-  session(c).count--;
+  webSocketOf(c).subscriptions--;
   setControl(Control.SubscriptionCount, getControl(Control.SubscriptionCount) - 1);
   dropTopic(s.topic);
 }
@@ -292,7 +292,7 @@ export function isSubscribed(slot: u32, generation: u32, name: usize, length: u3
 export function nextTopic(slot: u32, generation: u32, after: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
-  let link = after == 0 ? session(c).first : subscription(after).ownNext;
+  let link = after == 0 ? webSocketOf(c).firstSubscription : subscription(after).ownNext;
   while (link != 0 && !(subscription(link).flags & Mark.Active)) link = subscription(link).ownNext;
   if (link == 0) return 0;
   const number = subscription(link).topic;
@@ -309,9 +309,9 @@ export function subscriberCount(name: usize, length: u32): u32 {
 
 /** Ends the deliveries to a WebSocket. Messages published before are still due. */
 export function retire(c: Conn): void {
-  session(c).until = engine.sequence as u32;
+  webSocketOf(c).castUntil = engine.sequence as u32;
   if (newBroadcasts() != NEVER) castDue(c, newBroadcasts());
-  let link = session(c).first;
+  let link = webSocketOf(c).firstSubscription;
   while (link != 0) {
     const s = subscription(link);
     link = s.ownNext;
@@ -321,11 +321,11 @@ export function retire(c: Conn): void {
 
 /** Drops all deliveries that are due to a connection that has ended. */
 export function forget(c: Conn): void {
-  const own = session(c);
-  own.due = 0;
+  const own = webSocketOf(c);
+  own.dueSubscription = 0;
   c.flags &= ~(Flag.CastDue | Flag.MidFrame);
-  while (own.first != 0) {
-    const s = subscription(own.first);
+  while (own.firstSubscription != 0) {
+    const s = subscription(own.firstSubscription);
     if (s.flags & Mark.Active) leave(c, s);
     s.flags &= ~Mark.Due;
     releaseSubscription(s);
@@ -395,7 +395,7 @@ function newBroadcasts(): u64 {
  * Returns the first broadcast since the last pass for a client to which nothing else is due, NEVER when there is none.
  */
 export function unflushed(c: Conn): u64 {
-  return firstFrom(newBroadcasts(), c.sequence, c);
+  return firstFrom(newBroadcasts(), webSocketOf(c).sequence, c);
 }
 
 /**
@@ -411,8 +411,8 @@ const LOOK_LIMIT: u32 = 64;
 export function hasUnflushed(c: Conn): bool {
   if (unflushed(c) != NEVER) return true;
   if (engine.dirtyTopics == 0) return false;
-  if (session(c).count > LOOK_LIMIT) return true;
-  for (let link = session(c).first; link != 0; link = subscription(link).ownNext) {
+  if (webSocketOf(c).subscriptions > LOOK_LIMIT) return true;
+  for (let link = webSocketOf(c).firstSubscription; link != 0; link = subscription(link).ownNext) {
     const s = subscription(link);
     if (!(s.flags & Mark.Active) || topic(s.topic).dirty == 0) continue;
     if (firstFrom(topic(s.topic).first, s.sequence, c) != NEVER) return true;
@@ -430,10 +430,10 @@ export function checkTopics(): u32 {
   for (let i: u32 = engine.httpSlots; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free || c.state == State.Dead) continue;
-    const own = session(c);
+    const own = webSocketOf(c);
     let mine: u32 = 0;
     let due: u32 = 0;
-    for (let link = own.first; link != 0; link = subscription(link).ownNext) {
+    for (let link = own.firstSubscription; link != 0; link = subscription(link).ownNext) {
       const s = subscription(link);
       records++;
       if (s.slot != i) return broken(Rule.SubscriptionOwner, i, s.slot as f64, i as f64);
@@ -446,8 +446,9 @@ export function checkTopics(): u32 {
       if (changetype<usize>(findPair(c, s.topic)) != changetype<usize>(s))
         return broken(Rule.SubscriptionPair, i, s.topic as f64, s.topic as f64);
     }
-    if (mine != own.count) return broken(Rule.SubscriptionCount, i, own.count as f64, mine as f64);
-    const heap = countHeap(own.due);
+    if (mine != own.subscriptions)
+      return broken(Rule.SubscriptionCount, i, own.subscriptions as f64, mine as f64);
+    const heap = countHeap(own.dueSubscription);
     if (heap != due) return broken(Rule.DueHeap, i, heap as f64, due as f64);
     active += mine;
   }

@@ -17,7 +17,7 @@ import {
   EventKind,
   NOTICE_LIMIT,
 } from "../abi";
-import { Conn, add, engine, getControl, setControl } from "./records";
+import { isWebSocket, Conn, add, engine, getControl, setControl, webSocketOf } from "./records";
 
 /** Returns true when the table has no room for another inbound event, so that parsing stops. */
 export function eventsFull(): bool {
@@ -45,7 +45,7 @@ export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32
   store<u32>(e, pointer as u32, EVENT_POINTER);
   store<u32>(e, length, EVENT_LENGTH);
   store<i32>(e, value, EVENT_VALUE);
-  store<u32>(e, c.closeCode as u32, EVENT_EXTRA);
+  store<u32>(e, isWebSocket(c) ? (webSocketOf(c).closeCode as u32) : 0, EVENT_EXTRA);
   engine.eventCount++;
   if (kind < (EventKind.Drain as u32) || kind >= (EventKind.Proxied as u32)) engine.inboundEvents++;
   else if (kind < (EventKind.Closed as u32)) engine.notices++;

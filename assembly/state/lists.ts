@@ -4,7 +4,7 @@
 // Invariant: a connection is on the dirty list at most once, and leaves it when it ends.
 
 import { Control } from "../abi";
-import { Conn, Flag, engine, readsDeflated, setControl } from "./records";
+import { Conn, Flag, engine, readsDeflated, setControl, webSocketOf } from "./records";
 import { at } from "./slots";
 
 /** Values of `Conn.list`, see room.ts. */
@@ -28,7 +28,7 @@ function countDeflate(change: i32): void {
 }
 
 export function addOpen(c: Conn): void {
-  c.listAt = engine.openCount;
+  webSocketOf(c).listAt = engine.openCount;
   store<u32>(engine.webSockets + ((engine.openCount as usize) << 2), c.slot);
   engine.openCount++;
   countDeflate(readsDeflated(c) as i32);
@@ -37,8 +37,8 @@ export function addOpen(c: Conn): void {
 
 export function removeOpen(c: Conn): void {
   const last = load<u32>(engine.webSockets + ((engine.openCount - 1) << 2));
-  store<u32>(engine.webSockets + ((c.listAt as usize) << 2), last);
-  at(last).listAt = c.listAt;
+  store<u32>(engine.webSockets + ((webSocketOf(c).listAt as usize) << 2), last);
+  webSocketOf(at(last)).listAt = webSocketOf(c).listAt;
   engine.openCount--;
   countDeflate(-(readsDeflated(c) as i32));
   setControl(Control.WebSocketCount, engine.openCount as f64);

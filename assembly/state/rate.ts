@@ -9,7 +9,7 @@
 //              write, so the average counts and a long silence earns no credit
 
 import { Param } from "../abi";
-import { Conn, Flag, engine, has, param } from "./records";
+import { isWebSocket, Conn, Flag, engine, has, param, WebSocketConn, webSocketOf } from "./records";
 import { at } from "./slots";
 
 /** Returns the ms that `bytes` take at a rate. */
@@ -23,7 +23,7 @@ function msOf(bytes: f64, rate: f64): f64 {
 const SLACK: f64 = 0.001;
 
 /** Counts a message where the rate is limited. Returns true when it exceeds the limit. */
-export function isFlooding(c: Conn): bool {
+export function isFlooding(c: WebSocketConn): bool {
   const rate = param(Param.MessageRate);
   const burst = param(Param.MessageBurst);
   const each = 1000 / rate;
@@ -38,14 +38,14 @@ export function isFlooding(c: Conn): bool {
 
 /** Refunds the time that `isFlooding` counted for a message that will be parsed again. */
 export function refund(c: Conn): void {
-  c.messageTime -= 1000 / param(Param.MessageRate);
+  webSocketOf(c).messageTime -= 1000 / param(Param.MessageRate);
 }
 
 /** Credits the time since `since`, in which the connection was not read or parsed for reasons of the server. */
 export function pardon(c: Conn, since: f64): void {
   const ms = engine.now - since;
   if (c.inDue != 0) c.inDue += ms;
-  c.creditEnd = max(c.creditEnd, engine.now) + ms;
+  if (isWebSocket(c)) webSocketOf(c).creditEnd = max(webSocketOf(c).creditEnd, engine.now) + ms;
 }
 
 // ---- bytes -------------------------------------------------------------------------------------------

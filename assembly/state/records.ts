@@ -50,20 +50,20 @@ export namespace State {
 /** Values of `Conn.watch`: how much is known about the send queue of a connection that is past half of its timeout. */
 export namespace Watch {
   /** The connection is not past half of its timeout. */
-  export const None: u32 = 0;
+  export const None: u8 = 0;
   /** The embedder must read the queue. */
-  export const Asked: u32 = 1;
+  export const Asked: u8 = 1;
   /** The queue was read once. */
-  export const Based: u32 = 2;
+  export const Based: u8 = 2;
   /** The queue was compared with an earlier reading, or cannot be read. */
-  export const Known: u32 = 3;
+  export const Known: u8 = 3;
   /**
    * As Known, and the client's kernel still answers, so its process may be reading bytes that the kernel acknowledged.
    */
-  export const Alive: u32 = 4;
+  export const Alive: u8 = 4;
 }
 
-/** Bits of `Conn.flags`. */
+/** Bits of `Conn.flags`: those of any connection, and those of WebSockets. */
 export enum Flag {
   WebSocket = 1,
   /** The connection is on the dirty list, because it has something for the transport to write. */
@@ -90,15 +90,11 @@ export enum Flag {
   Clogged = 2048,
   /** Unparsed bytes are in the window, for `resume`. */
   InWindow = 4096,
-  /** The connection ends after this response. */
-  LastAnswer = 8192,
   /**
    * The embedder still handles a message from the pooled buffer, which `resume` frees. HTTP: `resume` continues the
    * body.
    */
   MessageOut = 16384,
-  /** 100 (Continue) was sent or is not needed. */
-  Continued = 32768,
   /** End was emitted, so the embedder has half-closed the socket. */
   EndSent = 65536,
   /** A block was sent whose frame continues in the next block. */
@@ -109,33 +105,48 @@ export enum Flag {
   Inflating = 524288,
   /** permessage-deflate was negotiated, so compressed messages are accepted. */
   Deflates = 1048576,
-  /** A response is being sent in pieces. */
-  Streaming = 2097152,
-  /** The pieces of the response are chunks. */
-  Chunking = 4194304,
-  /** The response has no body (HEAD), so its pieces are dropped. */
-  Bare = 8388608,
   /** A piece of the message that is arriving was emitted already. */
   Begun = 16777216,
   /** A broadcast is due, the one with number `sequence`. */
   CastDue = 33554432,
-  /** The head of a request was emitted, and the embedder has not decided yet what to do with the body. */
-  Asking = 67108864,
-  /** The body of the emitted request is streamed, and has not ended. */
-  Upload = 134217728,
-  /** The embedder waits for a piece of the streamed body. */
-  Pulling = 268435456,
   /** The PROXY header has not arrived. */
   Proxied = 536870912,
   /** TLS is not established. */
   Unsecured = 1073741824,
+  /** WebSocket: whatever ends it waits until the embedder has queued the answers to its messages. */
+  Relayed = 67108864,
+  /** The last reading of the send queue found queued bytes and no progress since the reading before. */
+  Stalled = 134217728,
   /** More input was discarded than a client can have had in flight, so reading stops. This is the sign bit. */
   Deaf = -2147483648,
 }
 
+/** Bits of `HttpConn.marks`. */
+export enum HttpFlag {
+  /** The connection ends after this response. */
+  LastAnswer = 1,
+  /** 100 (Continue) was sent or is not needed. */
+  Continued = 2,
+  /** A response is being sent in pieces. */
+  Streaming = 4,
+  /** The pieces of the response are chunks. */
+  Chunking = 8,
+  /** The response has no body (HEAD), so its pieces are dropped. */
+  Bare = 16,
+  /** The head of a request was emitted, and the embedder has not decided yet what to do with the body. */
+  Asking = 32,
+  /** The body of the emitted request is streamed, and has not ended. */
+  Upload = 64,
+  /** The embedder waits for a piece of the streamed body. */
+  Pulling = 128,
+}
+
 /**
- * One connection. The fields that only a WebSocket needs share the bytes of an HTTP connection's request: see the
- * accessors, and Session in ring/subscription.ts.
+ * One connection: the fields of both protocols. After them, in the same bytes, are those of HttpConn or, with
+ * Flag.WebSocket, those of WebSocketConn.
+ *
+ *   Conn | HttpConn        state of the parser, the emitted request
+ *        | WebSocketConn   subscriptions, the arriving frame, the place in the ring
  */
 @unmanaged
 export class Conn {
@@ -161,32 +172,12 @@ export class Conn {
   start: u32;
   /** Offset after the last byte. */
   end: u32;
-  /** HTTP, offsets from the head's start: the end of the bytes parsed so far, and the start of the current line. */
-  scan: u32;
-  line: u32;
-  /** HTTP: addresses of the request's head, its table and its body. WebSocket: see Session. */
-  head: u32;
-  table: u32;
-  body: u32;
-  bodyLength: u32;
-  /** Octets of a chunk's size line, or of the trailers, so far. */
-  lineBytes: u32;
-  headLength: u16;
-  headers: u16;
-  method: u8;
-  minor: u8;
-  target: u16;
-  targetLength: u16;
-  key: u16;
-  traits: u32;
-  requests: u32;
-  /** HTTP: state of the parser. WebSocket: the reason to fail it once its events are handled. */
-  chunk: u32;
-  opcode: u8;
-  frameFinal: u8;
-  frameOpen: u8;
   /** Order of the buffer that the connection waits for. */
   waitOrder: u8;
+  /** A Watch. */
+  watch: u8;
+  /** A CloseReason. */
+  reason: i16;
   /** The reply queue: its first block, its last block, its length in bytes. */
   replyHead: u32;
   replyTail: u32;
@@ -201,12 +192,24 @@ export class Conn {
   left: u32;
   right: u32;
   count: u32;
-  closeCode: u16;
-  /** A CloseReason. */
-  reason: i16;
   /** Neighbours in the queue for buffers. */
   waitNext: u32;
   waitBack: u32;
+  /** Number of the tally that counts the connection, 0 for none. */
+  address: u32;
+  /** Bytes returned to the embedder because there was no buffer. The embedder feeds them again. */
+  returned: u32;
+  /** Bytes of reply blocks that the connection holds, counted while addresses have a quota. */
+  replyBytes: u32;
+  /** Bytes that arrived after input was no longer wanted. */
+  discarded: u32;
+  /** Bytes of the reply queue up to the end of a ping that has not left, 0 when there is none. */
+  pingBehind: u32;
+  /** Bytes of completed writes, which the kernel has taken. The count wraps. */
+  sent: u32;
+  /** The last reading of the send queue: acknowledged bytes (the count wraps), and bytes not acknowledged. */
+  acked: u32;
+  queued: u32;
   /** Time at which the heap examines this connection. */
   due: f64;
   lastIn: f64;
@@ -224,126 +227,105 @@ export class Conn {
    */
   since: f64;
   waitSince: f64;
+  /** Time since which the connection is held, or the embedder has a piece of its body. */
+  parkedSince: f64;
   /**
-   * Ring offsets. `done` is the first byte that the connection may still need while it is in the treap. `handed` is the
-   * end of the bytes handed to the transport. HTTP: `bodyTotal` is in `handed`.
+   * Key in a treap. WebSocket: ring offset of the first byte that it may still need. HTTP connection in the list
+   * Reading: see state/room.ts.
    */
   done: u64;
+}
+
+/** An HTTP connection. */
+@unmanaged
+export class HttpConn extends Conn {
+  /** Bits of HttpFlag. */
+  marks: u32;
+  /** Offsets from the head's start: the end of the bytes parsed so far, and the start of the current line. */
+  scan: u32;
+  line: u32;
+  /** Addresses of the request's head, its table and its body. */
+  head: u32;
+  table: u32;
+  body: u32;
+  bodyLength: u32;
+  /** Octets of a chunk's size line, or of the trailers, so far. */
+  lineBytes: u32;
+  headLength: u16;
+  headers: u16;
+  method: u8;
+  minor: u8;
+  target: u16;
+  targetLength: u16;
+  key: u16;
+  traits: u32;
+  requests: u32;
+  /** State of the parser. */
+  chunk: u32;
+  /** Bytes of the body, or of the chunk, still to come. */
+  bodyLeft: u64;
+  /** Bytes of all chunks so far, including the one that is arriving. */
+  bodyTotal: u64;
+  /** Time at which the client ended its side. */
+  endedAt: f64;
+}
+
+/** A WebSocket. */
+@unmanaged
+export class WebSocketConn extends Conn {
+  /** Head of the list of its subscriptions, and root of the heap of those with a frame due. */
+  firstSubscription: u32;
+  dueSubscription: u32;
+  /** Number of active subscriptions. */
+  subscriptions: u32;
+  /** Once its Close is queued: low bits of the sequence of the first broadcast that it does not get. */
+  castUntil: u32;
+  /** Longest inbound silence in ms, 0 for no limit. */
+  idle: u32;
+  /** Most bytes of an inbound message. */
+  payload: u32;
+  /** State of kernel/utf8.ts for the message that is arriving. */
+  utf8: u32;
+  /** Bytes of the current frame still to come. */
+  frameLeft: u32;
+  /** Mask of the current frame, rotated for the next byte. */
+  mask: u32;
+  /** Bytes of the message assembled at the start of the buffer. */
+  message: u32;
+  /** Frames so far of the message that is arriving. */
+  fragments: u32;
+  /** Most events that may be emitted and unhandled at a time, 0 for as many as the table holds. */
+  burst: u32;
+  /** Position in the list of open WebSockets. */
+  listAt: u32;
+  /** The reason to fail it once its events are handled, 0 for none. */
+  failure: u32;
+  opcode: u8;
+  frameFinal: u8;
+  frameOpen: u8;
+  spare: u8;
+  closeCode: u16;
+  spare2: u16;
+  /** Ring offset of the end of the bytes handed to the transport. */
   handed: u64;
   /**
    * Sequence of the broadcast that is due next. When none is due, broadcasts before this one are not for this client.
-   * HTTP: `bodyLeft`.
    */
   sequence: u64;
   /** See state/rate.ts: the time up to which messages have used the rate, and the time until which credit counts. */
   messageTime: f64;
   creditEnd: f64;
-  /** Time since which the connection is held, or the embedder has a piece of its body. */
-  parkedSince: f64;
-  /** Number of the tally that counts the connection, 0 for none. */
-  address: u32;
-  /** Bytes returned to the embedder because there was no buffer. The embedder feeds them again. */
-  returned: u32;
-  /** Bytes of reply blocks that the connection holds, counted while addresses have a quota. */
-  replyBytes: u32;
-  /** Bytes that arrived after input was no longer wanted. An open WebSocket keeps `burst` here. */
-  discarded: u32;
-  /** Bytes of the reply queue up to the end of a ping that has not left, 0 when there is none. */
-  pingBehind: u32;
-  /** Bytes of completed writes, which the kernel has taken. The count wraps. */
-  sent: u32;
-  /** The last reading of the send queue: acknowledged bytes (the count wraps), and bytes not acknowledged. */
-  acked: u32;
-  queued: u32;
-  /** A Watch. */
-  watch: u32;
-  /** 1 when the last reading found queued bytes and no progress since the reading before. */
-  stalled: u32;
-
-  /** HTTP: bytes of the body, or of the chunk, still to come. Shares a field that only readers of the ring use. */
-  get bodyLeft(): u64 {
-    return this.sequence;
-  }
-  set bodyLeft(bytes: u64) {
-    this.sequence = bytes;
-  }
-
-  /** HTTP: bytes of all chunks so far, including the one that is arriving. */
-  get bodyTotal(): u64 {
-    return this.handed;
-  }
-  set bodyTotal(bytes: u64) {
-    this.handed = bytes;
-  }
-
-  /** HTTP: time at which the client ended its side. Shares the field of a WebSocket's message rate. */
-  get endedAt(): f64 {
-    return this.messageTime;
-  }
-  set endedAt(time: f64) {
-    this.messageTime = time;
-  }
-
-  /** WebSocket: state of kernel/utf8.ts. */
-  get utf8(): u32 {
-    return this.scan;
-  }
-  set utf8(state: u32) {
-    this.scan = state;
-  }
-
-  /** WebSocket: bytes of the current frame still to come. */
-  get frameLeft(): u32 {
-    return this.line;
-  }
-  set frameLeft(bytes: u32) {
-    this.line = bytes;
-  }
-
-  /** WebSocket: mask of the current frame, rotated for the next byte. */
-  get mask(): u32 {
-    return load<u32>(changetype<usize>(this), MASK_AT);
-  }
-  set mask(mask: u32) {
-    store<u32>(changetype<usize>(this), mask, MASK_AT);
-  }
-
-  /** WebSocket: bytes of the message assembled at the start of the buffer. */
-  get message(): u32 {
-    return load<u32>(changetype<usize>(this), MESSAGE_AT);
-  }
-  set message(bytes: u32) {
-    store<u32>(changetype<usize>(this), bytes, MESSAGE_AT);
-  }
-
-  /** WebSocket: frames so far of the message that is arriving. */
-  get fragments(): u32 {
-    return this.traits;
-  }
-  set fragments(count: u32) {
-    this.traits = count;
-  }
-
-  /** Open WebSocket: most events that may be emitted and unhandled at a time, 0 for as many as the table holds. */
-  get burst(): u32 {
-    return this.discarded;
-  }
-  set burst(events: u32) {
-    this.discarded = events;
-  }
-
-  /** WebSocket: position in the list of open WebSockets. */
-  get listAt(): u32 {
-    return this.requests;
-  }
-  set listAt(position: u32) {
-    this.requests = position;
-  }
 }
 
-/** Fields of a request line, from its method to its key, which a WebSocket uses for other values. */
-const MASK_AT: usize = offsetof<Conn>("method");
-const MESSAGE_AT: usize = offsetof<Conn>("targetLength");
+/** Returns the record of an HTTP connection. */
+export function httpOf(c: Conn): HttpConn {
+  return changetype<HttpConn>(c);
+}
+
+/** Returns the record of a WebSocket. */
+export function webSocketOf(c: Conn): WebSocketConn {
+  return changetype<WebSocketConn>(c);
+}
 
 /** The engine's own state, after the control table. */
 @unmanaged
@@ -461,24 +443,25 @@ export class Engine {
 
 export const ENGINE_BYTES: usize = 512;
 
-if (offsetof<Conn>() != CONN_BYTES) ERROR("Conn is not CONN_BYTES long");
+if (offsetof<WebSocketConn>() != CONN_BYTES) ERROR("WebSocketConn is not CONN_BYTES long");
+if (offsetof<HttpConn>() > CONN_BYTES) ERROR("HttpConn is longer than CONN_BYTES");
 if (offsetof<Conn>("flags") != CONN_FLAGS) ERROR("CONN_FLAGS");
 if ((Flag.Waiting as u32) != FLAG_WAITING) ERROR("FLAG_WAITING");
 if ((Flag.CloseQueued as u32) != FLAG_CLOSE_QUEUED) ERROR("FLAG_CLOSE_QUEUED");
 if ((Flag.MessageOut as u32) != FLAG_MESSAGE_OUT) ERROR("FLAG_MESSAGE_OUT");
 if ((Flag.Deaf as u32) != FLAG_DEAF) ERROR("FLAG_DEAF");
 if (offsetof<Conn>("generation") != CONN_GENERATION) ERROR("CONN_GENERATION");
-if (offsetof<Conn>("head") != CONN_HEAD) ERROR("CONN_HEAD");
-if (offsetof<Conn>("table") != CONN_TABLE) ERROR("CONN_TABLE");
-if (offsetof<Conn>("body") != CONN_BODY) ERROR("CONN_BODY");
-if (offsetof<Conn>("bodyLength") != CONN_BODY_LENGTH) ERROR("CONN_BODY_LENGTH");
-if (offsetof<Conn>("headLength") != CONN_HEAD_LENGTH) ERROR("CONN_HEAD_LENGTH");
-if (offsetof<Conn>("headers") != CONN_HEADER_COUNT) ERROR("CONN_HEADER_COUNT");
-if (offsetof<Conn>("method") != CONN_METHOD) ERROR("CONN_METHOD");
-if (offsetof<Conn>("minor") != CONN_MINOR) ERROR("CONN_MINOR");
-if (offsetof<Conn>("target") != CONN_TARGET) ERROR("CONN_TARGET");
-if (offsetof<Conn>("targetLength") != CONN_TARGET_LENGTH) ERROR("CONN_TARGET_LENGTH");
-if (offsetof<Conn>("traits") != CONN_TRAITS) ERROR("CONN_TRAITS");
+if (offsetof<HttpConn>("head") != CONN_HEAD) ERROR("CONN_HEAD");
+if (offsetof<HttpConn>("table") != CONN_TABLE) ERROR("CONN_TABLE");
+if (offsetof<HttpConn>("body") != CONN_BODY) ERROR("CONN_BODY");
+if (offsetof<HttpConn>("bodyLength") != CONN_BODY_LENGTH) ERROR("CONN_BODY_LENGTH");
+if (offsetof<HttpConn>("headLength") != CONN_HEAD_LENGTH) ERROR("CONN_HEAD_LENGTH");
+if (offsetof<HttpConn>("headers") != CONN_HEADER_COUNT) ERROR("CONN_HEADER_COUNT");
+if (offsetof<HttpConn>("method") != CONN_METHOD) ERROR("CONN_METHOD");
+if (offsetof<HttpConn>("minor") != CONN_MINOR) ERROR("CONN_MINOR");
+if (offsetof<HttpConn>("target") != CONN_TARGET) ERROR("CONN_TARGET");
+if (offsetof<HttpConn>("targetLength") != CONN_TARGET_LENGTH) ERROR("CONN_TARGET_LENGTH");
+if (offsetof<HttpConn>("traits") != CONN_TRAITS) ERROR("CONN_TRAITS");
 if (offsetof<Conn>("backlog") != CONN_BACKLOG) ERROR("CONN_BACKLOG");
 if (offsetof<Engine>() > ENGINE_BYTES) ERROR("ENGINE_BYTES");
 
@@ -530,6 +513,11 @@ export function takeTime(): void {
 
 export function has(c: Conn, flag: u32): bool {
   return (c.flags & flag) != 0;
+}
+
+/** Returns true when an HTTP connection has one of the flags. */
+export function hasHttp(c: HttpConn, flags: u32): bool {
+  return (c.marks & flags) != 0;
 }
 
 export function isWebSocket(c: Conn): bool {

@@ -18,7 +18,18 @@
 // never late.
 
 import { CloseReason, Control, Param } from "../abi";
-import { Conn, Engine, Flag, State, Watch, engine, getControl, has, param } from "./records";
+import {
+  Conn,
+  Engine,
+  Flag,
+  State,
+  Watch,
+  engine,
+  getControl,
+  has,
+  param,
+  httpOf,
+} from "./records";
 import { List } from "./lists";
 import { at } from "./slots";
 import { furthest, insert, remove } from "./treap";
@@ -134,7 +145,7 @@ export let victimReason: i32 = 0;
 /** Returns the HTTP connection that makes room for a new one, 0 when there is none. */
 export function findVictim(): Conn {
   const ended = engine.endedHead;
-  if (ended != 0 && engine.now - at(ended - 1).endedAt >= END_GRACE) {
+  if (ended != 0 && engine.now - httpOf(at(ended - 1)).endedAt >= END_GRACE) {
     victimReason = CloseReason.EvictedEnded;
     return at(ended - 1);
   }
