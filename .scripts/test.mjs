@@ -120,7 +120,7 @@ await bundlePrograms({
   // The package itself, as its user imports it.
   external: ["ringcast", "ringcast/*"],
   plugins: [wrapper],
-});
+}).catch(() => refuse("the tests do not build: see above"));
 
 async function runAll(queue) {
   for (let file = queue.shift(); file !== undefined; file = queue.shift()) {

@@ -93,6 +93,7 @@ async function run(one: Case, port: number): Promise<string> {
     await client.until(() => client.closeCode !== 0 || client.ended);
     const wrong = [];
     if (!(await client.until(() => client.ended, DROP))) wrong.push("the server does not end TCP");
+    // Nothing more must come.
     await sleep(QUIET);
     wrong.push(...judge(client, one));
     return wrong.join("; ");

@@ -6,6 +6,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import * as net from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
+import { type ServerFrame, serverFrame } from "../lib/server-frame";
 import { Deflater } from "./deflater";
 
 export const TEXT = 1;
@@ -90,24 +91,6 @@ const isUtf8 = (data: Buffer): boolean => {
   }
 };
 
-/** One frame at the front of `bytes`; undefined when it is not whole. */
-function takeFrame(bytes: Buffer): { first: number; payload: Buffer; size: number } | undefined {
-  if (bytes.length < 2) return undefined;
-  const second = bytes.readUInt8(1);
-  if (second & 0x80) throw new Error("a frame of the server is masked");
-  const head = second === 127 ? 10 : second === 126 ? 4 : 2;
-  if (bytes.length < head) return undefined;
-  let length = second;
-  if (head === 4) length = bytes.readUInt16BE(2);
-  if (head === 10) length = Number(bytes.readBigUInt64BE(2));
-  if ((head === 4 && length < 126) || (head === 10 && length < 65536)) {
-    throw new Error("a length that is not the shortest");
-  }
-  const size = head + length;
-  if (bytes.length < size) return undefined;
-  return { first: bytes.readUInt8(0), payload: bytes.subarray(head, size), size };
-}
-
 export class Client {
   readonly #socket: net.Socket;
   readonly #deflater: Deflater | undefined;
@@ -185,33 +168,29 @@ export class Client {
     if (this.#length < this.#needed) return;
     let all = Buffer.concat(this.#parts);
     try {
-      for (let found = takeFrame(all); found; found = takeFrame(all)) {
-        this.#frame(found.first, found.payload);
+      let found = serverFrame(all);
+      for (; typeof found !== "number"; found = serverFrame(all)) {
+        this.#frame(found);
         all = all.subarray(found.size);
       }
+      // A long message is put together once.
+      this.#needed = found;
     } catch (error) {
       this.faults.push(String(error));
       all = Buffer.alloc(0);
     }
     this.#parts = [all];
     this.#length = all.length;
-    // A long message is put together once.
-    this.#needed = all.length < 10 || all[1] !== 127 ? 2 : Number(all.readBigUInt64BE(2)) + 10;
     this.#changed();
   }
 
-  #frame(first: number, payload: Buffer): void {
-    const opcode = first & 15;
-    const final = first >= 128;
+  #frame({ first, opcode, final, packed, payload }: ServerFrame<Buffer>): void {
     if (this.closeCode !== 0) this.faults.push(`a frame behind the Close: ${first}`);
     const starts = opcode === TEXT || opcode === BINARY;
-    const packed = (first & 0x40) !== 0;
-    if (first & 0x30 || (packed && !(starts && this.#deflater))) this.faults.push("a reserved bit");
+    if (packed && !(starts && this.#deflater)) this.faults.push("a reserved bit");
     if (opcode >= 8) {
-      if (!final || payload.length > 125) this.faults.push("a bad control frame");
       if (opcode === CLOSE) this.#close(payload);
-      else if (opcode === PING || opcode === PONG) this.events.push({ opcode, payload });
-      else this.faults.push(`opcode ${opcode}`);
+      else this.events.push({ opcode, payload });
       return;
     }
     if (starts === (this.#opcode !== 0)) this.faults.push(`opcode ${opcode} is out of order`);

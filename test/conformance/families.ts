@@ -153,6 +153,7 @@ function fragments(): Case[] {
   const waiting = (id: string, way: Way): Case =>
     answered(id, five, async (client) => {
       await put(client, way, early);
+      // As long as in the suite that the cases are from.
       await sleep(1000);
       await put(client, way, late);
     });
@@ -246,6 +247,7 @@ function failFast(id: string, first: Buffer, second: Buffer, chops: boolean): Ca
     const head = whole.length - first.length - second.length - EDITED.length;
     const cut = head + first.length;
     client.write(chops ? whole.subarray(0, cut) : frame(TEXT, first, OPEN));
+    // It must not be refused yet.
     await sleep(500);
     if (client.closeCode !== 0) client.faults.push("refused before it was bad");
     client.write(chops ? whole.subarray(cut, cut + second.length) : frame(0, second, OPEN));

@@ -72,6 +72,7 @@ application("a Close waits for the answers before it, but not for ever", async (
   const handler = upgrading({
     async message(ws, text) {
       if (text === "never") await new Promise(() => undefined);
+      // How long an answer takes.
       await sleep(20);
       ws.send(text);
     },
@@ -246,6 +247,7 @@ application("a handler that does not settle holds its own client alone", async (
 application("the server as its handler sees it", async () => {
   let seen: HandlerServer | undefined;
   const handler = async (server: HandlerServer): Promise<Handler> => {
+    // A factory may be asynchronous.
     await sleep(1);
     seen = server;
     return upgrading({
@@ -344,6 +346,7 @@ application(
     };
     const handler: Handler = {
       async request(req, res) {
+        // Some answers come at once, some later.
         if (opened % 3 === 0) await sleep(1);
         if (req.upgrade) return res.upgrade();
         const pieces = Array.from({ length: 20 }, () => "x".repeat(5000));
@@ -352,6 +355,7 @@ application(
       },
       async open() {
         opened++;
+        // As above.
         if (opened % 2 === 0) await sleep(2);
       },
       message: (ws, data) =>
@@ -489,6 +493,7 @@ application("a blocked application slows its own clients, and nobody else", asyn
     child.tell({ block: 5000 });
     assert.is(await child.next(LIMIT), "blocking");
     const began = Date.now();
+    // It blocks as soon as it has said so; from then on nothing can tell.
     await sleep(100);
     const flooders = flooding.map((ws) => new Flooder(ws));
     const pings = Buffer.concat(new Array<Uint8Array>(2000).fill(clientFrame(PING, "")));
@@ -504,6 +509,7 @@ application("a blocked application slows its own clients, and nobody else", asyn
       wire.destroy();
       asked++;
       peak = Math.max(peak, residentBytes(pid));
+      // The pace of the other server's client.
       await sleep(50);
     }
     const during = ticks.filter(({ at }) => at > began && at < began + 4500);

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isRunning } from "../lib/process";
-import { within } from "./peer";
+import { until, within } from "./peer";
 
 const bench = suite("bench");
 const SMOKE_LIMIT = 200_000; // ms, with installing the peers; a quarter of it where nothing else runs
@@ -42,10 +42,6 @@ function childrenOf(pid: number): number[] {
     .map(Number);
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
 bench("runs a short round of every case with every peer", async () => {
   const { child, state, ended } = start(".scripts/bench.mjs", "--smoke");
   const code = await within(ended, "end of the bench", SMOKE_LIMIT).finally(() => child.kill());
@@ -68,21 +64,17 @@ bench("runs a short round of every case with every peer", async () => {
 bench("takes its processes with it when it is interrupted", async () => {
   const { child, ended } = start("bench/main.mjs", "echo");
   let started: number[] = [];
-  await within(
-    until(() => {
+  await until(
+    "servers and clients",
+    () => {
       started = childrenOf(child.pid as number);
       return started.length >= 3;
-    }),
-    "servers and clients",
+    },
     STEP_LIMIT,
   );
   child.kill("SIGINT");
   assert.is(await within(ended, "end", STEP_LIMIT), 130);
-  await within(
-    until(() => !started.some(isRunning)),
-    "end of its processes",
-    STEP_LIMIT,
-  );
+  await until("end of its processes", () => !started.some(isRunning), STEP_LIMIT);
 });
 
 bench("names the cases there are when it is asked for another", async () => {

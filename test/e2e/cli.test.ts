@@ -167,14 +167,17 @@ cli("an end is orderly at the first signal, and at once at the second", async ()
     "slow.mjs",
     `export default { async request(req, res) {
       if (req.upgrade) return res.upgrade();
+      // The path says how long it takes.
       await new Promise((resolve) => setTimeout(resolve, Number(req.path.slice(1))));
       return res.send(200, "text/plain", "done");
     } };`,
   );
   const command = new Command([slow, "--port", "0"]);
   try {
-    const answer = at(await command.port(), "/500");
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    const port = await command.port();
+    const answer = at(port, "/500");
+    // A later request was answered, so this one has begun.
+    assert.is(await at(port, "/0"), "done");
     command.signal("SIGINT");
     assert.is(await answer, "done");
     assert.is((await command.ended()).code, 0);
@@ -187,10 +190,16 @@ cli("an end is orderly at the first signal, and at once at the second", async ()
   ] as const) {
     const hurried = new Command([slow, "--port", "0"]);
     try {
-      const answer = at(await hurried.port(), "/20000").catch(() => "lost");
-      await new Promise((resolve) => setTimeout(resolve, 150));
+      const port = await hurried.port();
+      const answer = at(port, "/20000").catch(() => "lost");
+      assert.is(await at(port, "/0"), "done");
       hurried.signal(signal);
-      await new Promise((resolve) => setTimeout(resolve, 150));
+      await until("no newcomer", () =>
+        at(port, "/0").then(
+          () => false,
+          () => true,
+        ),
+      );
       hurried.signal(signal);
       assert.is((await hurried.ended(3000)).code, code);
       assert.is(await answer, "lost");
@@ -325,7 +334,12 @@ cli("load tells the spread where messages carry no time, and why clients were lo
   await serving("metrics", {}, async (server, port) => {
     let n = 0;
     const timer = setInterval(() => server.broadcast(`message ${n++}`), 50);
-    const close = setTimeout(() => void server.shutdown(), 1500);
+    const closing = (async () => {
+      await until("10 clients", async () => (await server.stats()).webSockets === 10);
+      const first = n;
+      await until("20 messages", () => n >= first + 20);
+      await server.shutdown();
+    })();
     try {
       const got = await load(port, "--clients", "10", "--seconds", "10", "--path", "/any?x=1");
       assert.equal([got.code, got.connected, got.missed], [0, 10, 0]);
@@ -333,7 +347,7 @@ cli("load tells the spread where messages carry no time, and why clients were lo
       assert.equal(got.lost, { "close 1001": 10 });
     } finally {
       clearInterval(timer);
-      clearTimeout(close);
+      await closing;
     }
   });
 });
@@ -396,7 +410,8 @@ async function sending(
       const all = Buffer.concat([Buffer.from(head), bytes]);
       for (let at = 0; at < all.length; at += cut) {
         socket.write(all.subarray(at, at + cut));
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        // Most pieces arrive alone.
+        await sleep(1);
       }
     });
   }).listen(0, "127.0.0.1");
@@ -445,6 +460,7 @@ cli(
     const large = new WebSocketServer({ port: 0, host: "127.0.0.1" });
     await new Promise((resolve) => large.once("listening", resolve));
     large.on("connection", (socket) => {
+      // After all are open.
       setTimeout(() => {
         socket.send("x".repeat(1000000));
         for (let i = 0; i < 9; i++) socket.send("short");
@@ -745,6 +761,7 @@ cli("a server goes on when what it prints to is full, or has gone", async () => 
       await until("it serves", isHere);
       for (let i = 0; i < 5; i++) {
         assert.is((await fetch(`http://127.0.0.1:${port}/throw`)).status, 500);
+        // It must not end, though what it reports can be written nowhere.
         await sleep(20);
       }
       assert.ok(await isHere());

@@ -89,6 +89,7 @@ for (const [name, WebSocket] of [
       assert.equal(log, ["first", "one", "back", "300 bytes", "back", "hello"]);
       connection.close(1000, "done");
       await until("gone", async () => (await server.count()) === 0);
+      // It must not connect again.
       await sleep(100);
       assert.is(await server.count(), 0);
     } finally {

@@ -279,6 +279,7 @@ clients("Chromium: an error in a page fails the test that opened it", () =>
         setTimeout(() => {
           throw new Error("thrown in the page");
         });
+        // The page is there until its error has been reported.
         return new Promise((resolve) => setTimeout(resolve, 50));
       });
     }).then(

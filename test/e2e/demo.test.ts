@@ -16,7 +16,7 @@ import type { Demo } from "../../host/demo/demo";
 import type { Sample } from "../../host/demo/message";
 import { type Browser, withBrowser } from "../lib/browser";
 import { isRunning } from "../lib/process";
-import { until, within } from "./peer";
+import { sleep, until, within } from "./peer";
 
 const demo = suite("demo");
 
@@ -391,7 +391,7 @@ demo("what is no command, or one too many, does nothing", () =>
   }),
 );
 
-/** Sends a command, and some time later says how many are there. */
+/** Sends a command that must do nothing, and a second later says how many clients are there. */
 async function afterCommand(
   { url, server }: Demo,
   headers: Record<string, string>,
@@ -399,7 +399,8 @@ async function afterCommand(
   const watcher = new Watcher(url, headers);
   await watcher.until("a sample", ({ server }) => server !== null);
   watcher.command("add", "reading", 3);
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  // Nothing must happen; clients that were added would be there by now.
+  await sleep(1000);
   const { webSockets } = await server.stats();
   watcher.socket.close();
   return webSockets;

@@ -167,6 +167,7 @@ faults("a handler that never comes is not waited for longer than `loadTimeout`",
     assert.match(message, /^loadTimeout: the handler was not there within 300 ms/);
   }
   const stop = new AbortController();
+  // The module never settles, so any moment will do.
   setTimeout(() => stop.abort(new Error("enough")), 300);
   const given = await refusal({ handler: never[0], loadTimeout: 0, signal: stop.signal });
   assert.is(given.message, "enough");
@@ -373,6 +374,7 @@ faults(
         assert.is(await status(port), 200);
         slowest = Math.max(slowest, performance.now() - before);
         served++;
+        // The pace of a client.
         await sleep(20);
       }
       assert.not(child.hasMessage, "it was blocked all the time");
@@ -396,8 +398,10 @@ async function outlast(port: number, standStill: () => Promise<unknown>): Promis
   const talking = await Promise.all(Array.from({ length: 20 }, () => WsWire.open(port)));
   for (const wire of asking) assert.is((await takeAnswer(wire.write(GET("/")))).status, 200);
   for (const wire of sending) wire.write("GET / HTTP/1.1\r\nHo");
+  // The halves are to be read before the standstill. From outside that cannot be seen; else the case is only easier.
   await sleep(50);
   const still = standStill();
+  // The same holds for its beginning.
   await sleep(100);
   for (const wire of asking) wire.write(GET("/"));
   for (const wire of sending) wire.write("st: a\r\n\r\n");
@@ -433,6 +437,7 @@ faults(
       for (let i = 0; i < 3; i++) {
         await outlast(port, async () => {
           process.kill(child.pid, "SIGSTOP");
+          // All deadlines pass.
           await sleep(1500);
           process.kill(child.pid, "SIGCONT");
         });
@@ -453,7 +458,9 @@ faults(
       const busy = await Wire.open(port);
       const ms = 2000;
       busy.write(GET(`/spin?${ms}`));
-      await sleep(200);
+      const isDeaf = (): Promise<boolean> =>
+        Promise.race([server.stats().then(() => false), sleep(100).then(() => true)]);
+      await until("the worker spins", isDeaf);
       // Its own length tells whether a message is whole.
       const message = (i: number): string => `${i}:${"x".repeat((i * 37) % 900)}`;
       let sent = 0;
@@ -549,6 +556,7 @@ faults("notices a reset that follows a request at once, while the handler is pen
     const clients = Array.from({ length: 50 }, async (_, i) => {
       const wire = await Wire.open(server.address.port);
       wire.write(GET(`/${i}`));
+      // At different times after the request.
       await sleep(i % 5);
       wire.reset();
     });

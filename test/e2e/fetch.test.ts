@@ -13,6 +13,7 @@ import {
   fileUrl,
   handlerOf,
   pattern,
+  standstill,
   takeAnswer,
   until,
   within,
@@ -268,8 +269,8 @@ for (const place of ["worker", "application"] as const) {
     wire.write(get("/forever"));
     await until("some", async () => (await server.stats()).replyPool.used > 0);
     const before = (await server.stats()).bytesOut;
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    const { replyPool, bytesOut } = await server.stats();
+    const bytesOut = await standstill("bytes out", async () => (await server.stats()).bytesOut);
+    const { replyPool } = await server.stats();
     assert.ok(replyPool.used < 4 << 20, `${replyPool.used} bytes are queued`);
     assert.ok(bytesOut - before < 8 << 20, `${bytesOut - before} bytes went out`);
     wire.reset();

@@ -232,6 +232,7 @@ export class Flooded {
     const end = Date.now() + 2000;
     for (;;) {
       await this.collect();
+      // The system takes back pages at a time of its own.
       await sleep(50);
       await this.settled();
       const bytes = residentBytes(this.pid);
@@ -323,6 +324,7 @@ async function withstand(world: World, flood: Flood): Promise<void> {
     await world.watch(server.port, flood.secure ?? false);
     if (flood.firehose) await server.firehose(flood.firehose);
     await world.begin();
+    // The figures without a flood are of some time, too.
     await sleep(QUIET);
     const quiet = await world.report();
     await world.flood({ flood: flood.flood, port: server.port, ...flood.args, ...flood.warm });

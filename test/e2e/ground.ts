@@ -137,6 +137,7 @@ export class Ground {
       await this.#memory?.settle();
       if (await holds()) return;
       if (Date.now() > end) throw new Error(`${this.name}: ${what}: not within ${LIMIT} ms`);
+      // Waits where the server is another thread.
       await sleep(1);
     }
   }

@@ -4,7 +4,6 @@ import { Agent, request } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  type Answer,
   CONNECT,
   SERVER_TLS,
   Wire,
@@ -14,7 +13,9 @@ import {
   reported,
   serving,
   sleep,
+  standstill,
   takeAnswer,
+  type Answer,
   until,
 } from "./peer";
 
@@ -87,17 +88,23 @@ http("a connection serves one request after the other", () =>
 
 http("16 requests in one write are answered in order, in as few writes", () =>
   serving("http", {}, async (_server, port) => {
-    const wire = await Wire.open(port);
     const numbers = Array.from({ length: 16 }, (_, i) => i);
-    wire.write(numbers.map((i) => get(`/all?${i}`)).join(""));
-    for (const i of numbers) {
-      const { status, body } = await takeAnswer(wire);
-      assert.is(status, 200);
-      assert.is(JSON.parse(body.toString()).query, `${i}`);
+    const reads: number[] = [];
+    for (let round = 0; round < 9; round++) {
+      const wire = await Wire.open(port);
+      wire.write(numbers.map((i) => get(`/all?${i}`)).join(""));
+      for (const i of numbers) {
+        const { status, body } = await takeAnswer(wire);
+        assert.is(status, 200);
+        assert.is(JSON.parse(body.toString()).query, `${i}`);
+      }
+      reads.push(wire.reads);
+      wire.destroy();
     }
-    // Where the handler is another thread's, each answer lets the next request go there.
-    if (placement === "worker") assert.ok(wire.reads <= 2, `${wire.reads} reads`);
-    wire.destroy();
+    // A busy machine may cut a write in two; most rounds show what the server does. Where the handler is another
+    // thread's, each answer lets the next request go there.
+    const middle = reads.sort((a, b) => a - b)[4] as number;
+    if (placement === "worker") assert.ok(middle <= 2, `${reads.join(", ")} reads`);
   }),
 );
 
@@ -276,11 +283,12 @@ http("a body the handler changes after `send` is sent as it was", () =>
 );
 
 http("a slow reader gets a large answer to the last byte", () =>
-  serving("http", {}, async (_server, port) => {
+  serving("http", {}, async (server, port) => {
     const wire = await Wire.open(port);
     wire.socket.pause();
     wire.write(get("/size?n=20000000&kind=bytes") + get("/static-large") + get("/hello"));
-    await sleep(50);
+    await until("the answer", async () => (await server.stats()).bytesOut > 0);
+    await standstill("bytes out", async () => (await server.stats()).bytesOut);
     // And nobody else waits for it.
     assert.is((await ask(port, get("/hello", "Connection: close\r\n"))).status, 200);
     wire.socket.resume();
@@ -518,6 +526,7 @@ http("when the table is full, the connection that is idle the longest makes room
       wire.write(get("/hello"));
       await takeAnswer(wire);
       wires.push(wire);
+      // The engine counts whole milliseconds: no two connections are idle since the same one.
       await sleep(5);
     }
     // The first is busy, so the second is the one.

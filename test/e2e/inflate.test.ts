@@ -6,6 +6,7 @@ import * as net from "node:net";
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { serverFrame } from "../lib/server-frame";
 import { serving, until, within } from "./peer";
 
 const inflate = suite("inflate");
@@ -29,22 +30,18 @@ function framesIn(received: Buffer): string[] {
   const head = received.indexOf("\r\n\r\n");
   const log: string[] = [];
   if (head < 0) return log;
-  for (let at = head + 4; at + 2 <= received.length; ) {
-    const first = received[at] as number;
-    const short = received[at + 1] as number;
-    const from = at + (short === 126 ? 4 : 2);
-    if (from > received.length) break;
-    const end = from + (short === 126 ? received.readUInt16BE(at + 2) : short);
-    if (end > received.length) break;
-    let payload = received.subarray(from, end);
-    if (first & 0x40) {
+  for (let at = head + 4; ; ) {
+    const found = serverFrame(received, at);
+    if (typeof found === "number") break;
+    const { opcode, packed, size } = found;
+    let { payload } = found;
+    if (packed) {
       payload = inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 255, 255])]), {
         finishFlush: constants.Z_SYNC_FLUSH,
       });
     }
-    const isClose = (first & 15) === 8;
-    log.push(`${first & 15} ${isClose ? payload.readUInt16BE(0) : payload.toString()}`);
-    at = end;
+    log.push(`${opcode} ${opcode === 8 ? payload.readUInt16BE(0) : payload.toString()}`);
+    at += size;
   }
   return log;
 }

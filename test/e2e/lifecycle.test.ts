@@ -227,6 +227,7 @@ lifecycle("a call leaves nothing behind", async () => {
 lifecycle("reloads run one after the other, and the last one wins", async () => {
   const text = (status: number): string =>
     `export default { request: (_, res) => res.send(${status}) };`;
+  // Still loading when the next reload is asked for.
   const slow = module(`await new Promise((done) => setTimeout(done, 200)); ${text(201)}`);
   for (const pool of [undefined, { threads: 1 }]) {
     const options = { port: 0, handler: module(text(200)), ...(pool ? { pool } : {}) };
@@ -293,6 +294,7 @@ lifecycle("close ends everything now, however much is under way", async () => {
   ws.destroy();
 });
 
+/** Resolves after some time, in which something must not have happened. */
 function late(ms: number): Promise<true> {
   return new Promise((resolve) => setTimeout(() => resolve(true), ms));
 }

@@ -96,6 +96,7 @@ limits("messages over the rate are close 1008; those before it are answered", ()
     for (let i = 0; i < 30; i++) {
       calm.send(TEXT, `${i}`);
       assert.is(await calm.text(), `${i}`);
+      // 40 a second, of 50 that are allowed.
       await sleep(25);
     }
     wild.destroy();
@@ -119,6 +120,7 @@ limits("a body, and a message, that come too slowly end; those that keep to the 
     for (let i = 0; i < 10; i++) {
       steady.write("x".repeat(300));
       if (!isOver) slow.write("x");
+      // 3000 and 10 bytes a second, where 1000 are wanted.
       await sleep(100);
     }
     assert.is((await answer).status, 408);
@@ -181,8 +183,9 @@ limits("a PROXY header says who connects, cut anywhere; without one a connection
     for (const cut of [0, 1, 20, 41, 42, 60]) {
       const wire = await Wire.open(port);
       const all = `PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\n${ask}`;
+      const { bytesIn } = await server.stats();
       wire.write(all.slice(0, cut));
-      await sleep(20);
+      await until("first part", async () => (await server.stats()).bytesIn === bytesIn + cut);
       wire.write(all.slice(cut));
       const { body } = await takeAnswer(wire);
       assert.is(JSON.parse(body.toString()).remoteAddress, "192.0.2.1");
@@ -198,6 +201,7 @@ async function askBehind(port: number, header: string, late: number): Promise<st
   const tcp = net.connect({ port, host: "127.0.0.1" });
   tcp.setNoDelay(true);
   tcp.write(header.slice(0, header.length - late));
+  // The parts are to arrive one by one. Bytes before a handshake are not counted, so nothing tells.
   await sleep(20);
   if (late > 0) {
     tcp.cork();

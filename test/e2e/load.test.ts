@@ -22,6 +22,7 @@ load("1,000 clients get 10 messages a second for 20 s and lose none", async () =
         message.writeUInt32BE(i, 0);
         message[SIZE - 1] = i & 255;
         assert.ok(server.broadcast(message));
+        // 10 a second.
         await sleep(INTERVAL);
       }
       let clients: Reader[] = [];

@@ -43,6 +43,7 @@ memory(
       do {
         readers.tell("report");
         clients = await readers.next<Reader[]>(LIMIT);
+        // Clients that have not got all at the end of the time are named below.
         await sleep(50);
       } while (clients.slice(STALLED).some(isUnderWay) && Date.now() < end);
       const grown = published.peak - published.before;

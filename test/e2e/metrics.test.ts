@@ -10,7 +10,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { readOpenMetrics, sampleOf } from "../lib/openmetrics";
-import { fileUrl, handlerOf, reported, serving, until, within } from "./peer";
+import { fileUrl, handlerOf, reported, serving, sleep, until, within } from "./peer";
 
 const metrics = suite("metrics");
 const TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -91,7 +91,8 @@ metrics("count what is published, and for how long it stays", async () => {
     const started = performance.now();
     for (let i = 0; i < 100; i++) {
       server.broadcast("x".repeat(1022 - 2));
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      // Over some time, which the ages of messages are compared with.
+      await sleep(2);
     }
     await until("published", async () => (await server.stats()).framesPublished === 100);
     const value = read(await (await get(port, "/m")).text());

@@ -17,7 +17,7 @@ import {
   createTestServer,
 } from "ringcast/testing";
 import { Random } from "../../host/testing/random";
-import { CLOSE, TEXT, Wire, WsWire, fileUrl, takeAnswer, until, within } from "./peer";
+import { CLOSE, TEXT, Wire, WsWire, fileUrl, sleep, takeAnswer, until, within } from "./peer";
 
 /** ms that a client waits for an answer: some handlers never give one. */
 const PATIENCE = 150;
@@ -250,7 +250,7 @@ export async function misuseInMemory(
       const clients = [at, at + 1].map((each) => sendInMemory(t, words, each));
       await t.settle();
       // Timers of the handler are the runtime's own.
-      if (at % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 3));
+      if (at % 20 === 0) await sleep(3);
       await t.settle();
       for (const { steps, tag, client, seen } of clients) {
         const tags = foreign(seen(), tag);

@@ -14,7 +14,7 @@ import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { toolPath } from "../../.scripts/tools.mjs";
 import { FOLDER, Guest, freePort, running, statusOf } from "./neighbour";
-import { sleep, until, within } from "./peer";
+import { sleep, standstill, until, within } from "./peer";
 
 const nginx = suite("neighbours: nginx");
 
@@ -169,15 +169,10 @@ nginx("a client that reads slowly is waited for; with buffering nginx reads on",
   const askedFor = async (port: number): Promise<number> => {
     const socket = connectTcp(port, "127.0.0.1").pause();
     socket.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
-    let before = -1;
-    await until("no more is asked for", async () => {
-      if (asked > 0 && asked === before) return true;
-      before = asked;
-      await sleep(400);
-      return false;
-    });
+    await until("a request", () => asked > 0);
+    const all = await standstill("what is asked for", () => asked);
     socket.destroy();
-    return asked;
+    return all;
   };
   await behind("http", TRUST, async ({ port }) => {
     const bytes = await askedFor(port);
@@ -192,18 +187,20 @@ nginx("a client that reads slowly is waited for; with buffering nginx reads on",
 
 nginx("pings keep a silent WebSocket, when nginx waits longer than they take", async () => {
   const edits: Edit[] = [["proxy_read_timeout 180s;", "proxy_read_timeout 1s;"]];
-  const silent = async (idleTimeout: number): Promise<Guest["closed"]> => {
+  const silent = async (idleTimeout: number, isEnded: boolean): Promise<Guest["closed"]> => {
     let closed: Guest["closed"];
     await behind("http", { ...TRUST, edits, idleTimeout }, async ({ port, log }) => {
       const guest = await Guest.open(`ws://127.0.0.1:${port}/`);
-      await sleep(2200);
+      if (isEnded) await until("nginx ends it", () => guest.closed !== undefined);
+      // More than twice the time after which nginx would end it.
+      else await sleep(2200);
       closed = guest.closed;
       if (closed) assert.match(log(), /upstream timed out .* while proxying upgraded connection/);
       guest.leave();
     });
     return closed;
   };
-  const [kept, ended] = await Promise.all([silent(1), silent(120)]);
+  const [kept, ended] = await Promise.all([silent(1, false), silent(120, true)]);
   assert.is(kept, undefined);
   assert.is(ended?.code, 1006);
 });

@@ -14,11 +14,11 @@ import { type HandlerModule, type Options, type Server, serve } from "ringcast";
 import { Agent, setGlobalDispatcher } from "undici";
 import { pattern as bytePattern } from "../suite/bytes";
 import { isBare, readHead } from "../suite/head";
+import { serverFrame } from "../lib/server-frame";
+import { LIMIT, within } from "../lib/wait";
 
+export { LIMIT, sleep, standstill, until, within } from "../lib/wait";
 export { textPattern } from "../suite/bytes";
-
-/** Longest that anything is waited for, in ms. Nothing but a failure takes that long. */
-export const LIMIT = 20000;
 
 /** True when servers and clients speak TLS. */
 export const SECURE = process.env.RINGCAST_TLS === "1";
@@ -41,32 +41,6 @@ export function httpUrl(port: number, target = ""): string {
 
 export function wsUrl(port: number, target = "/"): string {
   return `${SECURE ? "wss" : "ws"}://127.0.0.1:${port}${target}`;
-}
-
-/** A promise that is rejected when it takes too long. */
-export function within<T>(promise: Promise<T>, what: string, ms = LIMIT): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${ms} ms`)), ms);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Waits until a condition holds. */
-export async function until(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  ms = LIMIT,
-): Promise<void> {
-  const end = Date.now() + ms;
-  while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`${what}: not within ${ms} ms`);
-    await sleep(5);
-  }
 }
 
 /** URL of a file below this folder, wherever the test was bundled to. */
@@ -285,6 +259,7 @@ export async function takeAnswer(wire: Wire, method = "GET"): Promise<Answer> {
 
 export interface Frame {
   readonly final: boolean;
+  /** Above its four bits the reserved ones: 0x40 for a compressed message. */
   readonly opcode: number;
   readonly payload: Buffer;
 }
@@ -295,7 +270,7 @@ export const CLOSE = 8;
 export const PING = 9;
 export const PONG = 10;
 
-/** Bytes into frames of a server: RFC 6455 5.2, without mask. */
+/** Bytes into frames of a server. */
 export class Frames {
   #parts: Buffer[] = [];
   #length = 0;
@@ -314,32 +289,17 @@ export class Frames {
     const all = this.#parts.length === 1 ? bytes : Buffer.concat(this.#parts);
     let at = 0;
     for (;;) {
-      const left = all.length - at;
-      this.#needed = this.#sizeOf(all, at, left);
-      if (left < this.#needed) break;
-      const first = all[at] as number;
-      const short = (all[at + 1] as number) & 127;
-      const header = short === 127 ? 10 : short === 126 ? 4 : 2;
-      frames.push({
-        final: (first & 0x80) !== 0,
-        opcode: first & 0x7f,
-        payload: all.subarray(at + header, at + this.#needed),
-      });
-      at += this.#needed;
+      const found = serverFrame(all, at);
+      if (typeof found === "number") {
+        this.#needed = found;
+        break;
+      }
+      frames.push({ final: found.final, opcode: found.first & 0x7f, payload: found.payload });
+      at += found.size;
     }
     this.#parts = at === all.length ? [] : [all.subarray(at)];
     this.#length = all.length - at;
     return frames;
-  }
-
-  /** Bytes of the frame at `at`, or as many as its length needs. */
-  #sizeOf(all: Buffer, at: number, left: number): number {
-    if (left < 2) return 2;
-    const second = all[at + 1] as number;
-    if (second & 0x80) throw new Error("a frame of the server is masked");
-    if (second === 126) return left < 4 ? 4 : 4 + all.readUInt16BE(at + 2);
-    if (second === 127) return left < 10 ? 10 : 10 + Number(all.readBigUInt64BE(at + 2));
-    return 2 + second;
   }
 }
 

@@ -6,7 +6,7 @@ import type { Options, Server } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
-import { TEXT, TRUST, WsWire, clientFrame, serving, sleep, wsUrl } from "./peer";
+import { TEXT, TRUST, WsWire, clientFrame, serving, until, wsUrl } from "./peer";
 
 const pieces = suite("pieces");
 const MiB = 1 << 20;
@@ -98,8 +98,10 @@ pieces(
       ]);
       for (let cut = 1; cut <= frames.length; cut++) {
         const wire = await WsWire.open(server.address.port, "/slow");
+        const { bytesIn } = await server.stats();
         wire.socket.write(frames.subarray(0, cut));
-        await sleep(2);
+        const isRead = async (): Promise<boolean> => (await server.stats()).bytesIn > bytesIn;
+        await until("first part", isRead);
         wire.socket.write(frames.subarray(cut));
         for (const text of ["ab", "end"]) {
           const reply = JSON.parse(await wire.text()) as Reply;

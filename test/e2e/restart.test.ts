@@ -111,6 +111,7 @@ restart("one server takes over from another: nobody is refused, no message is mi
       while (performance.now() - start < drainMs) {
         assert.match(await said(port), /^(first|second)$/);
         asked++;
+        // The pace of a client.
         await sleep(5);
       }
     })();

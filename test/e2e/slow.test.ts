@@ -10,7 +10,7 @@ import * as net from "node:net";
 import { type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { handlerOf, handshake, sleep, until, within } from "./peer";
+import { handlerOf, handshake, until, within } from "./peer";
 
 const slow = suite("slow");
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -157,7 +157,8 @@ async function cells(server: Server): Promise<void> {
     await until("WebSockets", async () => (await server.stats()).webSockets === 6, PATIENCE);
     const piece = new Uint8Array(BYTES / 10);
     for (let i = 0; i < 10; i++) while (!server.broadcast(piece)) await server.ready();
-    await sleep(500);
+    const leaving = [...ended, ...reset];
+    await until("the first bytes", () => leaving.every(({ got }) => got > 0), PATIENCE);
     for (const { socket } of ended) socket.end();
     for (const { socket } of reset) socket.resetAndDestroy();
 

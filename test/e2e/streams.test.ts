@@ -4,7 +4,7 @@ import type { Server } from "ringcast";
 import { Client, fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { CONNECT, Wire, httpUrl, reported, serving, sleep, until } from "./peer";
+import { CONNECT, Wire, httpUrl, reported, serving, standstill, until } from "./peer";
 
 const streams = suite("streams");
 
@@ -85,7 +85,7 @@ for (const how of ["reset", "end"] as const) {
       wire.socket.pause();
       wire.write("GET /forever HTTP/1.1\r\nHost: a\r\n\r\n");
       await until("answer", async () => (await server.stats()).bytesIn > 0);
-      await sleep(300);
+      await standstill("bytes out", async () => (await server.stats()).bytesOut);
       const { replyPool } = await server.stats();
       assert.ok(replyPool.used < 4 << 20, `${replyPool.used} bytes are queued`);
       if (how === "reset") wire.reset();

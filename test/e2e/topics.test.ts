@@ -186,6 +186,7 @@ topics("1,000 clients, 5 random topics each, 10,000 publications: as a model say
     }
     const sum = (list: typeof got): number => list.reduce((n, { count }) => n + count, 0);
     await until("all has arrived", () => sum(got) >= total, 60000);
+    // Nothing must come twice.
     await sleep(50);
     assert.equal(got, due);
     console.log(`${total} deliveries`);

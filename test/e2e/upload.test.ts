@@ -16,6 +16,7 @@ import {
   reported,
   serving,
   sleep,
+  standstill,
   takeAnswer,
   until,
 } from "./peer";
@@ -89,6 +90,7 @@ upload("a body byte by byte is the same body", () =>
     const text = `${head("/read", "Transfer-Encoding: chunked")}3;a="b"\r\nabc\r\n0\r\nX: y\r\n\r\n`;
     for (const octet of Buffer.from(text + get("/hello"))) {
       wire.write(Uint8Array.of(octet));
+      // Most arrive alone.
       await sleep(1);
     }
     const { bytes } = JSON.parse((await takeAnswer(wire)).body.toString());
@@ -194,13 +196,7 @@ upload("a slow reader stops its client, and loses nothing", () =>
       }
     })();
     await logged(port, "paused", (entry) => entry === "paused");
-    let before = -1;
-    await until("the client stands", async () => {
-      const stands = before === written;
-      before = written;
-      await sleep(300);
-      return stands && before === written;
-    });
+    await standstill("bytes written", () => written);
     // What the kernels hold on the way; the server holds a window and a read.
     assert.ok(written < 24 * MiB, `${written} bytes went`);
     await ask(port, "/go");
@@ -217,6 +213,7 @@ upload("what is held of many small pieces is bounded too", () =>
     wire.write(head("/pause", `Content-Length: ${count}`));
     for (let i = 0; i < count; i++) {
       wire.write("x");
+      // They go out in many pieces.
       if (i % 10 === 0) await sleep(0);
     }
     await logged(port, "paused", (entry) => entry === "paused");
@@ -280,6 +277,7 @@ upload("100 (Continue) is sent when the handler begins to read, not before", () 
     const wire = await Wire.open(port);
     wire.write(expecting("/wait", 5));
     await logged(port, "waiting", (entry) => entry === "waiting");
+    // Nothing must come.
     await sleep(100);
     assert.is(wire.length, 0, "nothing was sent while the handler waits");
     await ask(port, "/go");
@@ -307,10 +305,11 @@ upload("100 (Continue) comes before an answer that streams the body back", () =>
 );
 
 upload("100 (Continue) is left out when the body has begun", () =>
-  withServer(async (_, port) => {
+  withServer(async (server, port) => {
     const wire = await Wire.open(port);
-    wire.write(`${expecting("/read", 5)}he`);
-    await sleep(50);
+    const begun = `${expecting("/read", 5)}he`;
+    wire.write(begun);
+    await until("begun", async () => (await server.stats()).bytesIn === begun.length);
     wire.write("llo");
     assert.is((await takeAnswer(wire)).status, 200);
     wire.destroy();
@@ -358,6 +357,7 @@ upload("an early answer arrives though the client goes on sending", () =>
       return found;
     });
     for (let i = 0; i < 50 || !answered; i++) {
+      // Lets the socket send.
       if (wire.socket.write(piece)) await sleep(0);
       else await new Promise((resolve) => wire.socket.once("drain", resolve));
     }
@@ -512,13 +512,16 @@ upload("time counts while the handler waits for the client, and only then", () =
       const wire = await Wire.open(port);
       wire.write(expecting("/wait", 5));
       await logged(port, "waiting", (entry) => entry === "waiting");
+      // Longer than requestTimeout, but the handler's time.
       await sleep(500);
       await ask(port, "/go");
       assert.is(await wire.takeThrough("\r\n\r\n"), CONTINUE);
       for (const octet of "hell") {
+        // All of them take longer than requestTimeout, none of them does.
         await sleep(120);
         wire.write(octet);
       }
+      // As above.
       await sleep(120);
       wire.write("o");
       assert.is((await takeAnswer(wire)).status, 200, "each byte is progress");
@@ -536,10 +539,19 @@ upload("time counts while the handler waits for the client, and only then", () =
 upload("a shutdown lets an upload end", () =>
   withServer(async (server, port) => {
     const wire = await Wire.open(port);
-    wire.write(`${head("/read", "Content-Length: 10")}hello`);
-    await sleep(50);
+    const begun = `${head("/read", "Content-Length: 10")}hello`;
+    wire.write(begun);
+    await until("begun", async () => (await server.stats()).bytesIn === begun.length);
     const ended = server.shutdown({ timeout: 10000 });
-    await sleep(50);
+    await until("no newcomer", () =>
+      Wire.open(port).then(
+        (other) => {
+          other.destroy();
+          return false;
+        },
+        () => true,
+      ),
+    );
     wire.write("world");
     const answer = await takeAnswer(wire);
     assert.is(JSON.parse(answer.body.toString()).bytes, 10);
@@ -556,6 +568,7 @@ upload("nothing is left of uploads that ended in every way", () =>
       wire.socket.on("error", () => undefined);
       const path = ["/read", "/echo", "/early", "/first", "/aborted"][i % 5] as string;
       wire.write(head(path, "Content-Length: 100000")).write(pattern(i * 1000));
+      // At different times.
       await sleep(i % 3);
       if (i % 2) wire.reset();
       else wire.socket.end();
@@ -590,8 +603,8 @@ upload("over TLS a body streams back, and a reader that stops stops its client",
       wire.write(head("/pause", `Content-Length: ${size}`));
       const { bytesIn } = await server.stats();
       wire.write(body);
-      await sleep(500);
-      const taken = (await server.stats()).bytesIn - bytesIn;
+      const all = await standstill("bytes in", async () => (await server.stats()).bytesIn);
+      const taken = all - bytesIn;
       assert.ok(taken < MiB, `${taken} bytes were read`);
       const other = await open();
       await takeAnswer(other.write(get("/go")));

@@ -25,6 +25,7 @@ import {
   reported,
   serving,
   sleep,
+  standstill,
   takeAnswer,
   textPattern,
   until,
@@ -506,14 +507,7 @@ websocket("pause holds the sender up, and resume loses nothing", () =>
     for (let i = 0; i < total; i++) ws.socket.write(chunk);
     ws.send(TEXT, "count");
     // It stops when the kernel's buffers are full, far from 60 MB.
-    let before = -1;
-    await until("standstill", async () => {
-      const left = ws.socket.writableLength;
-      const still = left === before;
-      before = left;
-      if (!still) await new Promise((resolve) => setTimeout(resolve, 300));
-      return still;
-    });
+    const before = await standstill("bytes to send", () => ws.socket.writableLength);
     assert.ok(before > 20 * MiB, `${before} bytes wait at the sender`);
     const { bytesIn, receivePool, messagesIn } = await server.stats();
     assert.ok(bytesIn < 2 * MiB, `${bytesIn} bytes came in`);
@@ -546,6 +540,7 @@ for (const [name, text, frames] of EMPTY_LAST) {
         await tell(port, "/pause");
         ws.socket.write(frames.subarray(cut));
         ws.send(TEXT, "end");
+        // The second part is there, and must not be read.
         await sleep(2);
         if (cut < frames.length) assert.is(ws.frames.length, 0, `cut at ${cut}: paused`);
         await tell(port, "/resume");

@@ -11,6 +11,7 @@ import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/mem
 import { zlibCodec } from "../../worker/net/zlib";
 import { Pump } from "../../worker/pump/pump";
 import { Random } from "../../host/testing/random";
+import { serverFrames } from "../lib/server-frame";
 import { testEngine } from "../lib/wasm";
 import { cutRandomly, escaped } from "./common";
 import { type Decoded, type Rules, decode, quote } from "./decoder";
@@ -71,26 +72,11 @@ interface ServerFrame {
 
 const latin = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 
-/** What a server's octets hold: frames, strictly (RFC 6455 5.2). */
+/** What a server's octets hold. */
 function framesOf(octets: string): ServerFrame[] {
-  const bytes = Buffer.from(octets, "latin1");
-  const frames: ServerFrame[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const short = bytes.readUInt8(at + 1);
-    const first = bytes.readUInt8(at);
-    if (short >= 128) throw new Error("a masked frame of the server");
-    at += 2;
-    let length = short;
-    if (short === 126) length = bytes.readUInt16BE(at);
-    else if (short === 127) length = Number(bytes.readBigUInt64BE(at));
-    at += short === 126 ? 2 : short === 127 ? 8 : 0;
-    const least = short === 127 ? 65536 : short === 126 ? 126 : 0;
-    if (length < least) throw new Error("a length that is not the shortest");
-    if (at + length > bytes.length) throw new Error("a frame of the server is cut");
-    frames.push({ first, payload: octets.slice(at, at + length) });
-    at += length;
-  }
-  return frames;
+  return serverFrames(Buffer.from(octets, "latin1")).map(({ first, payload }) => {
+    return { first, payload: latin(payload) };
+  });
 }
 
 /** One client, and what its handler was told. */

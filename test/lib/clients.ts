@@ -14,6 +14,7 @@ import { Pump } from "../../worker/pump/pump";
 import { pumpSettings } from "../../worker/control/settings";
 import { HANDSHAKE } from "./drive";
 import { frame } from "./frame";
+import { frameHead } from "./server-frame";
 import {
   ApplicationPlace,
   type Ground,
@@ -153,12 +154,11 @@ class Client {
       }
       const head = this.#head;
       head.push(bytes[at++] as number);
-      const short = (head[1] ?? 0) & 127;
-      const form = short === 127 ? 8 : short === 126 ? 2 : 0;
-      if (head.length < 2 + form) continue;
-      this.#rest = form === 0 ? short : head.slice(2).reduce((sum, byte) => sum * 256 + byte, 0);
+      const found = frameHead(Uint8Array.from(head));
+      if (typeof found === "number") continue;
+      this.#rest = found.length;
       this.#head = [];
-      if (((head[0] as number) & 15) === 9 && this.answersPings) this.socket.send(frame(10));
+      if (found.opcode === 9 && this.answersPings) this.socket.send(frame(10));
     }
   }
 }

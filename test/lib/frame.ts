@@ -2,6 +2,7 @@
 
 import { CLOSE_TABLE } from "../../host/shared/close";
 import { type Bytes, octets } from "./drive";
+import { type ServerFrame, serverFrames } from "./server-frame";
 
 export interface FrameOptions {
   readonly final?: number;
@@ -38,40 +39,11 @@ export function closeFrame(code: number, reason: Bytes = ""): Uint8Array {
   return frame(8, Buffer.concat([Uint8Array.of(code >> 8, code & 255), octets(reason)]));
 }
 
-interface Received {
-  readonly final: boolean;
-  readonly opcode: number;
-  readonly payload: Uint8Array;
-}
-
-/** A server's frames, strictly: no mask, no reserved bit, the shortest length. @throws Error */
-export function received(bytes: Uint8Array): Received[] {
-  const found: Received[] = [];
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0;
-  while (at < bytes.length) {
-    const first = view.getUint8(at);
-    const second = view.getUint8(at + 1);
-    if (first & 0x70) throw new Error("a reserved bit is set");
-    if (second & 0x80) throw new Error("a server's frame is masked");
-    at += 2;
-    let length = second;
-    if (second === 126) {
-      length = view.getUint16(at);
-      at += 2;
-      if (length < 126) throw new Error("a length is not in its shortest form");
-    } else if (second === 127) {
-      length = Number(view.getBigUint64(at));
-      at += 8;
-      if (length < 65536) throw new Error("a length is not in its shortest form");
-    }
-    if (at + length > bytes.length) throw new Error("a frame is cut");
-    const opcode = first & 15;
-    if (opcode >= 8 && (length > 125 || !(first & 0x80))) throw new Error("a bad control frame");
-    found.push({ final: (first & 0x80) !== 0, opcode, payload: bytes.slice(at, at + length) });
-    at += length;
-  }
-  return found;
+/** A server's frames, not compressed. @throws Error for octets that are none */
+export function received(bytes: Uint8Array): ServerFrame[] {
+  const frames = serverFrames(bytes);
+  if (frames.some(({ packed }) => packed)) throw new Error("a reserved bit is set");
+  return frames;
 }
 
 /** The line of the Close frame that the server sends for a cause, see `lines`. */

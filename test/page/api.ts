@@ -237,8 +237,16 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
   async "fetch: a body comes as it is read, and no faster"(kit) {
     const server = await kit.serve();
     const response = await server.fetch("/chunks?64");
-    await sleep(100);
-    const sent = Number(await (await server.fetch("/stats")).text());
+    const sentBytes = async (): Promise<number> =>
+      Number(await (await server.fetch("/stats")).text());
+    let sent = -1;
+    let same = 0;
+    await until("standstill", async () => {
+      const before = sent;
+      sent = await sentBytes();
+      same = sent === before ? same + 1 : 0;
+      return same === 20;
+    });
     assert.ok(sent < 2000000, `${sent} bytes were sent to one who does not read`);
     const bytes = new Uint8Array(await response.arrayBuffer());
     assert.is(bytes.length, 64 * 65536);
@@ -280,7 +288,7 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
     assert.is((await failure(server.fetch("/slow", { signal }))).message, "before");
     const waiting = new AbortController();
     const pending = server.fetch("/never", { signal: waiting.signal });
-    await sleep(30);
+    await until("request", async () => (await server.stats()).bytesIn > 0);
     waiting.abort();
     assert.is((await failure(pending)).name, "AbortError");
     await until("reset", async () => (await server.stats()).closed.PeerReset === 1);
@@ -301,8 +309,9 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
     assert.instance(await failure(server.fetch("http://[")), TypeError);
     assert.instance(await failure(server.fetch("/", { method: "CONNECT" })), TypeError);
     assert.instance(await failure(server.fetch("/", { body: "x" })), TypeError);
+    const { bytesIn } = await server.stats();
     const failed = failure(server.fetch("/never"));
-    await sleep(30);
+    await until("request", async () => (await server.stats()).bytesIn > bytesIn);
     await server.close();
     assert.instance(await failed, TypeError);
     assert.instance(await failure(server.fetch("/slow")), TypeError);
@@ -337,7 +346,7 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
     const server = await kit.serve({ keepAliveTimeout: 50 });
     for (let i = 0; i < 5; i++) await (await server.fetch("/slow")).text();
     assert.is((await server.stats()).accepted, 1);
-    while ((await server.stats()).connections > 0) await sleep(20);
+    await until("timeout", async () => (await server.stats()).connections === 0);
     await (await server.fetch("/close")).text();
     await (await server.fetch("/slow")).text();
     assert.is((await server.stats()).accepted, 3);

@@ -2,6 +2,7 @@
 // send is refused. Written from RFC 9112 and RFC 6455, slowly.
 
 import { latin1, utf8 } from "../../host/shared/text/text";
+import { serverFrame } from "../lib/server-frame";
 
 /** An answer that has arrived. */
 export interface Arrived {
@@ -94,23 +95,10 @@ export interface Frame {
  * @throws Error for octets that are no frame of a server's
  */
 export function takeFrame(bytes: Uint8Array): Frame | number {
-  if (bytes.length < 2) return 2;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const first = view.getUint8(0);
-  const second = view.getUint8(1);
-  const opcode = first & 15;
-  if ((first & 0xb0) !== 0x80) throw new Error(`a frame that begins with ${first.toString(16)}`);
-  if (![1, 2, 8, 9, 10].includes(opcode)) throw new Error(`a frame of opcode ${opcode}`);
-  if (second & 0x80) throw new Error("a masked frame");
-  if (opcode >= 8 && (second > 125 || first & 0x40))
-    throw new Error("a control frame that is none");
-  const extended = second === 126 ? 2 : second === 127 ? 8 : 0;
-  if (bytes.length < 2 + extended) return 2 + extended;
-  const length =
-    extended === 0 ? second : extended === 2 ? view.getUint16(2) : Number(view.getBigUint64(2));
-  if (extended > 0 && length < (extended === 2 ? 126 : 65536)) throw new Error("a length too long");
-  const at = 2 + extended;
-  if (bytes.length < at + length) return at + length;
-  const whole = new Uint8Array(bytes.subarray(0, at + length));
-  return { opcode, packed: (first & 0x40) !== 0, payload: whole.subarray(at), bytes: whole };
+  const frame = serverFrame(bytes);
+  if (typeof frame === "number") return frame;
+  const { opcode, packed, size, headLength } = frame;
+  if (!frame.final || opcode === 0) throw new Error(`a fragment: ${frame.first.toString(16)}`);
+  const whole = new Uint8Array(bytes.subarray(0, size));
+  return { opcode, packed, payload: whole.subarray(headLength), bytes: whole };
 }

@@ -1,6 +1,7 @@
 // A WebSocket client down to its frames (RFC 6455 5.2): it masks, and is strict about what it gets.
 
 import { type Bytes, bytesOf, concat, latin1Of, octetsOf, textOf } from "./bytes";
+import { serverFrame } from "../lib/server-frame";
 import type { Wire } from "./client";
 
 export const CONTINUATION = 0;
@@ -90,25 +91,17 @@ export class Peer {
     return this.send(TEXT, data);
   }
 
-  /** The next frame: whole, unmasked, of the shortest form. @throws Error when it ends before */
+  /** The next frame, which must be final. @throws Error when it ends before, or is none */
   async next(): Promise<Frame> {
-    const [first, second] = (await this.wire.take(2)) as unknown as [number, number];
-    if (first & 0x30) throw new Error("a reserved bit is set");
-    if (!(first & 0x80)) throw new Error("a frame is not final");
-    if (second & 0x80) throw new Error("a server's frame is masked");
-    const length = await this.#length(second);
-    const opcode = first & 15;
-    if (opcode >= CLOSE && length > 125) throw new Error("a control frame is too long");
-    return { opcode, packed: (first & 0x40) !== 0, payload: await this.wire.take(length) };
-  }
-
-  async #length(short: number): Promise<number> {
-    if (short < 126) return short;
-    const bytes = await this.wire.take(short === 126 ? 2 : 8);
-    const length = bytes.reduce((sum, byte) => sum * 256 + byte, 0);
-    if (length < (short === 126 ? 126 : 65536))
-      throw new Error("a length is not in its short form");
-    return length;
+    let bytes: Uint8Array = new Uint8Array(0);
+    for (;;) {
+      const found = serverFrame(bytes);
+      if (typeof found !== "number") {
+        if (!found.final) throw new Error("a frame is not final");
+        return found;
+      }
+      bytes = concat([bytes, await this.wire.take(found - bytes.length)]);
+    }
   }
 
   /** The next frame's payload; it must be a whole message of this kind. */

@@ -242,6 +242,7 @@ function give(latency: Latency, client: Client, text: string): void {
   latency.message(client, bytes.length - 2, bytes, 2);
 }
 
+/** Lets time pass: latencies are measured with the machine's clock, and 200 ms without a message are a silence. */
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 cli(

@@ -17,6 +17,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { TOOLS, type Tool, byHand, findTool } from "../../.scripts/tools.mjs";
 import { isRunning } from "../lib/process";
+import { until } from "../lib/wait";
 
 const setup = suite("set-up");
 
@@ -205,9 +206,7 @@ const ENDLESS = `console.log("pid", process.pid);
   setInterval(() => {}, 1000);`;
 
 /** Waits until a process has ended. */
-async function gone(pid: number): Promise<void> {
-  while (isRunning(pid)) await new Promise((resolve) => setTimeout(resolve, 5));
-}
+const gone = (pid: number): Promise<void> => until(`end of process ${pid}`, () => !isRunning(pid));
 
 setup("a signal to a script ends what it has started", async () => {
   const script = `import { ended } from "./.scripts/child.mjs";

@@ -182,6 +182,24 @@ style(`no line is longer than ${COLUMNS} columns`, () => {
   assert.is(bad.join("\n"), "", `lines of more than ${COLUMNS} columns:\n${bad.join("\n")}`);
 });
 
+/** Returns each place where a test awaits a time, and whether the line above it is a comment. */
+function* sleeps(): Generator<{ where: string; isExplained: boolean }> {
+  for (const file of ["e2e", "unit", "conformance"].flatMap((dir) =>
+    filesIn(`test/${dir}`, /\.ts$/),
+  )) {
+    const lines = readFileSync(path.join(root, file), "utf8").split("\n");
+    for (const [i, line] of lines.entries()) {
+      if (!/^[^*]*await (sleep\(|new Promise\(.*setTimeout)/.test(line)) continue;
+      yield { where: `${file}:${i + 1}`, isExplained: /^\s*\/\//.test(lines[i - 1] ?? "") };
+    }
+  }
+}
+
+style("a test waits for a condition; where it sleeps, the line above says why", () => {
+  const bad = [...sleeps()].filter(({ isExplained }) => !isExplained).map(({ where }) => where);
+  assert.is(bad.join("\n"), "", `sleeps without a reason:\n${bad.join("\n")}`);
+});
+
 /** Sources whose comments are in plain English, by the beginning of their paths. No comment in them is exempt. */
 const PLAIN_ENGLISH = ["assembly/"];
 

@@ -181,6 +181,7 @@ testing("handlers that wait for the virtual clock, and for the runtime's", () =>
       handler: {
         async request(req, res) {
           if (req.path === "/virtual") await server?.clock.sleep(1000);
+          // A time of the runtime's own.
           else await new Promise((resolve) => setTimeout(resolve, 10));
           return res.send(200, "text/plain", String(server?.clock.now()));
         },
