@@ -61,8 +61,8 @@ export interface BrowserOptions extends Omit<Options, Foreign> {
 /** Options of `install`. */
 export interface InstallOptions {
   /**
-   * URLs that go to the server: those of an origin or of several (ws counts as http, wss as https), those that a
-   * pattern matches, or those for which a function returns true. Default: the server's `origin`.
+   * URLs that go to the server: all URLs of an origin or of several (ws counts as http, wss as https), the URLs that a
+   * pattern matches, or the URLs for which a function returns true. Default: the server's `origin`.
    */
   match?: Match;
 }

@@ -317,8 +317,8 @@ export interface Stage {
   /** Appends bytes, copied. @throws TypeError for any other type */
   bytes(data: Exclude<Data, string>): this;
   /**
-   * Calls `fill` with a view of `n` bytes. `fill` writes into the view and returns how many bytes it wrote. What it
-   * writes after it has returned is lost, and while it runs this stage cannot be used.
+   * Calls `fill` with a view of `n` bytes. `fill` writes into the view and returns how many bytes it wrote. Bytes that
+   * it writes after it has returned are lost, and while it runs this stage cannot be used.
    */
   reserve(n: number, fill: (view: Uint8Array) => number): this;
   /** Bytes staged so far. */
@@ -486,7 +486,7 @@ export interface Stats {
   /**
    * Distribution of the open WebSockets' lag, in bytes of the ring that were published and not delivered: `counts[i]`
    * of them lag by at most `bounds[i]` and more than `bounds[i - 1]`. The bounds are 0, the powers of four from 1 KiB
-   * up, and the ring's size. Each call computes it anew and visits each WebSocket.
+   * up, and the ring's size. Each call of `stats` computes it and visits each WebSocket.
    */
   readonly lag: { readonly bounds: readonly number[]; readonly counts: readonly number[] };
   /** The size of `receiveBuffers` in bytes, and how many of them are in use. */

@@ -1,5 +1,5 @@
-// What this process may read without a prompt. Deno prompts the user for a permission that was neither granted nor
-// denied, and a server must not prompt when it starts. On other runtimes a read that is not allowed throws.
+// Reads what this process may read without a prompt. Deno prompts the user for a permission that was neither granted
+// nor denied, and a server must not prompt when it starts. On other runtimes a read that is not allowed throws.
 
 /** The part of Deno's API that queries a permission without a prompt. */
 interface Permissions {

@@ -67,7 +67,7 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
   /**
    * Replaces the handler without dropping a connection. New events go to the new handler. Requests that the old handler
    * has begun are answered by it, `open` is not called again, and `ws.data` stays. Reloads run one after the other.
-   * @param handler the URL of a module, which is imported anew even if it was loaded before (its own imports are not);
+   * @param handler the URL of a module, which is loaded again even if it was loaded before (its own imports are not);
    * for a handler on this thread: functions. Default: the current module.
    * @throws TypeError when the handler is of the other kind; the error of the module, and then the old handler stays
    */

@@ -179,7 +179,7 @@ class MemoryTestServer implements TestServer {
     this.server.onEvict = options.onEvict;
     this.#log = new Log(options.logger, options.onError);
     this.ready = this.#place(pump, own.handler === undefined ? {} : own.handler);
-    // A failure is reported to whoever uses the server before it is ready, so the rejection need not be handled.
+    // Each use of the server before it is ready throws, so the rejection need not be handled.
     this.ready.catch(() => undefined);
     this.#follow(options.signal);
   }

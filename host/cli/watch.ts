@@ -1,5 +1,5 @@
 // `--watch`: reports when a module in the handler's folder has changed, and makes a URL under which the module, and
-// what it imports from that folder, is imported anew.
+// its imports from that folder, are loaded again.
 //
 // Node imports a module once for each URL. Therefore a small module with a number in its text imports the handler, and
 // a resolve hook adds that number to the URLs that a numbered module of the folder imports from the folder.
@@ -33,7 +33,7 @@ function dataUrl(text: string): string {
 export function watchedUrl(file: string, version: number): string {
   const url = pathToFileURL(file).href;
   const folder = `${pathToFileURL(path.dirname(file)).href}/`;
-  // A runtime without such hooks imports only the handler's module anew.
+  // A runtime without such hooks loads only the handler's module again.
   return dataUrl(`import * as module from "node:module";
     globalThis.ringcastWatch ??= module.register?.(${JSON.stringify(dataUrl(hook(folder)))}) ?? true;
     export default (await import(${JSON.stringify(`${url}?watch=${version}`)})).default;`);

@@ -12,7 +12,7 @@ export const CLOSE = 8;
 const PING = 9;
 export const PONG = 10;
 
-/** The code that stands for a Close frame without a code. */
+/** The code reported for a Close frame without a code. */
 export const NO_CODE = 1005;
 
 export interface FrameUser {

@@ -72,7 +72,7 @@ function open(kind: Kind, from: string | undefined): void {
 
 function add(kind: Kind, count: number): void {
   for (let i = 0; i < count && sockets[kind].size < limits[kind]; i++) {
-    // Clients that will be evicted have addresses of their own, so that they can be told apart.
+    // Clients that will be evicted have addresses of their own, so that they can be distinguished.
     const isApart = kind === "stalled" && host.startsWith("127.");
     open(kind, isApart ? `127.0.1.${1 + (opened++ % 250)}` : undefined);
   }

@@ -45,7 +45,7 @@ export class Load {
 
   #tick(): void {
     const now = performance.now();
-    // After the loop was blocked, what it missed is not published all at once.
+    // After a long block of the loop, the bytes that it missed are not published all at once.
     this.#due += (this.#rate * Math.min(100, now - this.#at)) / 1000;
     this.#at = now;
     for (; this.#due >= BYTES; this.#due -= BYTES) {

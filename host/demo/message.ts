@@ -114,7 +114,7 @@ export function momentOf({ time, cpu, memory, application, worker, server }: Sam
   };
 }
 
-/** Kinds of clients: those that read what they receive, and those that never do. */
+/** Kinds of clients: "reading" clients read everything, "stalled" clients never read. */
 export type Kind = "reading" | "stalled";
 
 /** A page's command: add clients, remove all, set the load. */

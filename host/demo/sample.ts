@@ -17,7 +17,7 @@ interface Ticks {
   readonly total: number;
 }
 
-/** A value and its time. `slide` keeps those that a window still needs. */
+/** A value and its time. `slide` keeps the values that a window still needs. */
 interface Seen<T> {
   readonly at: number;
   readonly value: T;

@@ -5,20 +5,20 @@ import type { TlsOptions } from "../../worker/net/transport";
 import type { HandlerModule } from "../handler";
 import type { Size } from "./size";
 
-/** What is told of an event: its name, and more by its kind. Errors are `err`, as pino's serializers expect. */
+/** Fields of a log line: the event's name, and more by its kind. An error is `err`, as pino's serializers expect. */
 export type LogFields = Readonly<Record<string, unknown>> & { readonly event: string };
-/** A level of a logger. */
+/** A logger's method for one level. */
 export type LogMethod = (fields: LogFields, message: string) => void;
 
-/** A logger of pino's shape. A level that it has not is not told of. */
+/** A logger of pino's shape. Each method is optional; lines of a level without a method are dropped. */
 export interface Logger {
-  /** Not used yet: nothing is told of single requests or connections. */
+  /** Not used yet: single requests and connections are not logged. */
   debug?: LogMethod;
-  /** It listens, was reloaded or configured, shuts down, has ended. */
+  /** The server listens, was reloaded or configured, shuts down, has ended. */
   info?: LogMethod;
-  /** Evictions, in batches; a reload that failed. */
+  /** Clients were evicted, in batches; a reload failed. */
   warn?: LogMethod;
-  /** Errors, as `onError` is told. */
+  /** The errors that `onError` receives. */
   error?: LogMethod;
 }
 
@@ -79,9 +79,9 @@ export interface Options<User = unknown> {
   /** Called with the clients that were evicted, in batches. */
   onEvict?: (evictions: readonly Eviction[]) => void;
   /**
-   * Called with each error, and `where` it occurred: what a handler threw ("request", "message", …), what was not
-   * caught in a thread of the server ("uncaught": from a timer, or an unhandled rejection), what `onEvict` threw, a
-   * failure to accept connections, the end of the worker. An error that `onError` itself throws is printed.
+   * Called with each error, and `where` it occurred: an error of a handler ("request", "message", …), an error that was
+   * not caught in a thread of the server ("uncaught": from a timer, or an unhandled rejection), an error of `onEvict`,
+   * a failure to accept connections, the end of the worker. An error that `onError` itself throws is printed.
    * Default: `logger`, and console.error if there is no logger. An error may quote what a client sent. Control
    * characters in its message and stack, except line breaks and tabs, are replaced by escapes such as `\x1b`.
    */

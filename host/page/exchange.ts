@@ -22,7 +22,7 @@ const BODY_BYTES = 65536;
 
 const encoder = new TextEncoder();
 
-/** The head of a request (RFC 9112 3), with the fields that a browser adds. */
+/** Returns the head of a request (RFC 9112 3), with the fields that a browser adds. */
 function headOf({ url, method, headers, origin, body }: Outgoing): string {
   const lines = [`${method} ${url.pathname}${url.search} HTTP/1.1`, `Host: ${url.host}`];
   lines.push("Connection: keep-alive", `User-Agent: ${navigator.userAgent}`);

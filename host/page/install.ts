@@ -3,7 +3,7 @@
 // Invariant: the replacements pass on what does not match. After uninstalling they pass on everything, so that code
 // which has kept a reference continues to work.
 
-/** The URLs of a server: those of origins, those that a pattern matches, or those for which a function returns true. */
+/** The URLs of a server: origins, a pattern that URLs match, or a function that returns true for them. */
 export type Match = string | URL | RegExp | readonly (string | URL)[] | ((url: URL) => boolean);
 
 /** The global members that are replaced. */

@@ -52,7 +52,7 @@ const END_LIMIT = 2000;
 /** The code of a connection that ended without a Close. */
 const ABNORMAL = 1006;
 
-/** The opening handshake's request (RFC 6455 4.1). */
+/** Returns the opening handshake's request (RFC 6455 4.1). */
 function handshakeOf(url: URL, origin: string, key: string, protocols: readonly string[]): string {
   const lines = [
     `GET ${url.pathname}${url.search} HTTP/1.1`,

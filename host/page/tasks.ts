@@ -4,7 +4,7 @@
 let port: MessagePort | undefined;
 const queue: (() => void)[] = [];
 
-/** Runs `fn` in a task of its own, after those that were queued before. */
+/** Runs `fn` in a task of its own, after the functions that were queued before. */
 export function queueTask(fn: () => void): void {
   if (!port) {
     const { port1, port2 } = new MessageChannel();

@@ -23,7 +23,7 @@ export const MEMBERS = [
 
 export type Member = (typeof MEMBERS)[number];
 
-/** Describes, for an error message, what a module or function returned. */
+/** Describes the result of a module or function for an error message. */
 function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   return Array.isArray(value) ? "an array" : `a ${typeof value}`;

@@ -44,7 +44,7 @@ function begin(canvas: HTMLCanvasElement): [CanvasRenderingContext2D, number, nu
   const d = devicePixelRatio;
   const pw = Math.round(w * d);
   const ph = Math.round(h * d);
-  // Setting a size would allocate the bitmap anew, even if the size is the same.
+  // Setting a size would allocate a new bitmap, even if the size is the same.
   if (canvas.width !== pw) canvas.width = pw;
   if (canvas.height !== ph) canvas.height = ph;
   const c = canvas.getContext("2d") as CanvasRenderingContext2D;
