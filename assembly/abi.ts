@@ -174,7 +174,7 @@ export enum Control {
   /** Bytes in use in the reply pool. */
   ReplyPoolUsed,
   // Monotonic counters.
-  /** Connections accepted since the start. */
+  /** Connections since the start, including the ones that were refused. */
   Accepted,
   /** Connections upgraded to WebSockets. */
   Upgraded,

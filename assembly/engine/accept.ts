@@ -88,8 +88,8 @@ export function secured(slot: u32, generation: u32): void {
 /**
  * Counts an HTTP connection under its client's address, when the embedder has learned it.
  * @param addressLength length in bytes of the address at `addressText`; for an invalid address nothing changes
- * @returns Ok or Gone. Full when the address has reached its limit: a pending request is refused, and without one the
- * connection is reset
+ * @returns Ok or Gone. Full when the address has reached its limit. Then a pending request is refused, and without one
+ * the connection is reset
  */
 export function setAddress(slot: u32, generation: u32, addressLength: u32): u32 {
   takeTime();

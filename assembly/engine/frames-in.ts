@@ -358,8 +358,8 @@ export function endAfterPeer(c: Conn): void {
 }
 
 /**
- * Returns true when the next byte of a WebSocket begins a message, messages have no rate limit, and the buffer is
- * empty.
+ * Returns true when the next byte of a WebSocket begins a message, messages are neither emitted in pieces nor limited
+ * in rate, and the connection has no buffer.
  */
 function isBetween(c: WebSocketConn): bool {
   if ((c.opcode | c.frameOpen) != 0 || (c.failure | c.buffer) != 0) return false;

@@ -8,6 +8,7 @@ import { storeBe16 } from "./bytes";
 export const ADDRESS = memory.data(16, 8);
 /** Buffer for the text of an address, which the embedder fills. */
 export const ADDRESS_TEXT = memory.data(64, 8);
+/** Longest text of an address in bytes: IPv6 with the name of a zone. Longer texts are no addresses. */
 const TEXT_LIMIT: u32 = 64;
 
 const GROUPS: u32 = 8;

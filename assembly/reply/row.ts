@@ -48,6 +48,7 @@ import { address, frame, lengthIn, offsetIn, ringOf, runLast } from "../ring/rin
  * copy.
  */
 const GATHER_PIECE: u32 = 512;
+/** Size of the block for gathered pieces, in bytes. Pieces that do not fit are written with the next row. */
 const GATHER_BYTES: u32 = 4096;
 
 // The piece that `choose` found, and whether a run of the ring is due, as `look` or `takeDue` returned.

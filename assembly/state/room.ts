@@ -35,8 +35,11 @@ import { at } from "./slots";
 import { furthest, insert, remove } from "./treap";
 import { arm } from "./timers";
 
+/** ms for which a client that has ended its side is no victim, so that it can still receive its response. */
 const END_GRACE: f64 = 1000;
+/** ms that a request must be late to be evicted before unread responses. Shorter pauses are usual on networks. */
 const READ_GRACE: f64 = 1000;
+/** ms without progress after which a response is a victim. It is long because kernels acknowledge in steps. */
 export const UNREAD_GRACE: f64 = 5000;
 /** Lateness in ms that any request may have, because the event loop takes that long to return to it. */
 const LOOP_GRACE: f64 = 20;
