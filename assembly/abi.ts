@@ -216,12 +216,11 @@ export enum Control {
   AddressCount,
   /** Bytes of bodies that the embedder holds, each for a single response. */
   BodyBytes,
-  /**
-   * The slot, topic or address that breaks a rule, the value found there, and the value expected, as `check` found
-   * them.
-   */
+  /** The slot, topic or address that breaks a rule, as `check` found it. */
   CheckAt,
+  /** The value that `check` found there. */
   CheckFound,
+  /** The value that the rule requires there. */
   CheckExpected,
   /** Number of connections whose send queues the embedder must read, see `watched`. */
   Watched,
