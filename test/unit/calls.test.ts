@@ -46,6 +46,7 @@ function engineOf(log: string[], results: Record<string, number[]>): Engine {
     configure: () => void log.push("configure"),
     get: () => 0,
     set: () => undefined,
+    put: () => undefined,
     isWaiting: () => false,
     isMessageOut: () => false,
     putText: () => 0,

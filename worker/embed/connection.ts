@@ -180,7 +180,7 @@ export class Wire<User = unknown> implements LoopConnection {
     this.isAsked = false;
     let outcome: Outcome;
     if (bytes.length <= INLINE_BODY) {
-      engine.u8.set(bytes, engine.scratch + length);
+      engine.put(bytes, length);
       outcome = loop.respond(this, status, flags, length, bytes.length);
     } else {
       const number = this.#driver.nextBody();
@@ -252,7 +252,7 @@ export class Wire<User = unknown> implements LoopConnection {
     const flags = flagsOf(payload, options);
     const bytes = bytesOf(payload);
     if (bytes.length <= engine.scratchBytes) {
-      engine.u8.set(bytes, engine.scratch);
+      engine.put(bytes);
       return loop.send(this, flags, bytes.length) === Outcome.Ok;
     }
     const first = flags & FrameFlag.Binary ? 0x82 : 0x81;
@@ -264,7 +264,7 @@ export class Wire<User = unknown> implements LoopConnection {
     const bytes = pingOf(data);
     if (!this.isOpen) return false;
     const { loop } = this.#driver;
-    loop.engine.u8.set(bytes, loop.engine.scratch);
+    loop.engine.put(bytes);
     return loop.ping(this, bytes.length) === Outcome.Ok;
   }
 

@@ -472,10 +472,6 @@ export class EngineDriver<User = unknown> {
         else tell();
       },
       write: (wire, bytes) => events.write(wire, bytes),
-      // Options of these are not the engine's alone: neither comes.
-      inflate: ignore,
-      proxied: ignore,
-      endWaits: ignore,
     };
   }
 
@@ -529,7 +525,7 @@ export class EngineDriver<User = unknown> {
     const except = options.except?.id ?? 0;
     let outcome: Outcome;
     if (bytes.length <= engine.scratchBytes) {
-      engine.u8.set(bytes, engine.scratch);
+      engine.put(bytes);
       outcome = loop.publish(flags, bytes.length, topic, except);
     } else {
       outcome = this.#publishLarge(flags, bytes, topic, except);

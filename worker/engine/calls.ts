@@ -302,7 +302,7 @@ export abstract class Calls {
   /** The same for a name in UTF-8, which has been checked. */
   topicOf(name: Uint8Array): number {
     const { engine } = this;
-    engine.u8.set(name, engine.scratch);
+    engine.put(name);
     return engine.x.findTopic(engine.scratch, name.length);
   }
 

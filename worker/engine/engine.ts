@@ -39,6 +39,7 @@ import {
 import type { RequestHead } from "../../host/shared/request/request";
 import type { Field } from "../../host/shared/request/response";
 import { noMemory } from "../../host/shared/webassembly";
+import { formatAddress } from "../../host/shared/text/address";
 import { copyBytes, latin1, putLatin1, putUtf8, utf8, viewOf } from "../../host/shared/text/text";
 import { encodeFields } from "../../host/shared/message/wire";
 import { EventCursor, RowCursor } from "./cursors";
@@ -367,6 +368,26 @@ export class Engine {
   /** A cursor over the write table. */
   rowCursor(): RowCursor {
     return new RowCursor(this.u32, this.rows);
+  }
+
+  /** Puts bytes into the scratch region. @param at offset in it */
+  put(bytes: Uint8Array, at = 0): void {
+    this.u8.set(bytes, this.scratch + at);
+  }
+
+  /** Puts a text into the scratch region as UTF-8. @param most bytes @returns its bytes; −1: it has more */
+  putString(text: string, most: number, at = 0): number {
+    return putUtf8(this.u8, this.scratch + at, most, text);
+  }
+
+  /** Bytes of the memory where they are, until the next call of the engine. */
+  bytesAt(pointer: number, length: number): Uint8Array {
+    return this.u8.subarray(pointer, pointer + length);
+  }
+
+  /** The address of a client, as an event has it. */
+  addressAt(pointer: number): string {
+    return formatAddress(this.u8, pointer);
   }
 
   /** A copy of bytes of the memory. */

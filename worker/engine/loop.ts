@@ -53,8 +53,8 @@ export interface LoopEvents<C> {
   message(conn: C, pointer: number, length: number, opcode: number): void;
   /** A piece of a message. */
   fragment(conn: C, pointer: number, length: number, info: FragmentInfo): void;
-  /** A compressed message. */
-  inflate(conn: C, pointer: number, length: number, opcode: number): void;
+  /** A compressed message; where compression is agreed on. */
+  inflate?(conn: C, pointer: number, length: number, opcode: number): void;
   ping(conn: C, pointer: number, length: number): void;
   pong(conn: C, pointer: number, length: number): void;
   /** The peer's Close frame. */
@@ -63,10 +63,10 @@ export interface LoopEvents<C> {
   drain(conn: C): void;
   /** A buffer is free: `rest` can be taken in. */
   buffer(conn: C): void;
-  /** A PROXY header was taken. @param length 0: it names no address */
-  proxied(conn: C, pointer: number, length: number): void;
+  /** A PROXY header was taken; where connections begin with one. @param length 0: it names no address */
+  proxied?(conn: C, pointer: number, length: number): void;
   /** What ends a relayed WebSocket waits for the answers to its messages. */
-  endWaits(conn: C): void;
+  endWaits?(conn: C): void;
   /** Everything is written: half-close. */
   end(conn: C, reason: number): void;
   /** Close the transport now: the memory of what it has not sent is about to be reused. */
@@ -435,7 +435,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
         events.fragment(conn, event.pointer, event.length, fragmentOf(event));
         break;
       case EventKind.Inflate:
-        events.inflate(conn, event.pointer, event.length, event.value);
+        events.inflate?.(conn, event.pointer, event.length, event.value);
         break;
       case EventKind.Ping:
         events.ping(conn, event.pointer, event.length);
@@ -451,10 +451,10 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
         else events.buffer(conn);
         break;
       case EventKind.Proxied:
-        events.proxied(conn, event.pointer, event.length);
+        events.proxied?.(conn, event.pointer, event.length);
         break;
       case EventKind.EndWaits:
-        events.endWaits(conn);
+        events.endWaits?.(conn);
         break;
       case EventKind.End:
         events.end(conn, event.value);
@@ -495,41 +495,42 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
    * @param isWithheld what was published may wait for the next pass
    */
   flush(isWithheld: boolean): void {
-    const { x } = this.engine;
+    const { engine } = this;
+    const { x } = engine;
+    const row = this.#row;
+    const conns = this.#conns;
+    const events = this.#events;
     const withhold = isWithheld ? 1 : 0;
     let handed = 0;
     this.#hooks.beginPass();
     this.#isFlushing = true;
     for (let count = x.flush(withhold); count > 0; count = x.flush(withhold)) {
       handed += count;
-      for (let i = 0; i < count; i++) this.#writeRow(i);
+      for (let i = 0; i < count; i++) {
+        row.move(i);
+        const conn = conns[row.slot];
+        if (!conn) continue;
+        const { offset, length } = row;
+        let bytes: Uint8Array;
+        if (row.kind === RowKind.Static) {
+          const number = row.body;
+          bytes = (conn.bodies?.get(number) as Uint8Array).subarray(offset, offset + length);
+          // The view that is written keeps it for as long as it is needed.
+          if (row.isLast) conn.bodies?.delete(number);
+        } else {
+          // mutant row-other: row.move(0); bytes = engine.view(row.offset, length); row.move(i);
+          bytes = engine.view(offset, length);
+        }
+        try {
+          // mutant write-early: if (events.write(conn, bytes) || bytes.length > 300) row.complete();
+          if (events.write(conn, bytes)) row.complete();
+        } catch (thrown) {
+          this.#hooks.threw(thrown);
+        }
+      }
     }
     this.#isFlushing = false;
     this.#hooks.endPass(handed);
-  }
-
-  #writeRow(index: number): void {
-    const row = this.#row;
-    row.move(index);
-    const conn = this.#conns[row.slot];
-    if (!conn) return;
-    const { offset, length } = row;
-    let bytes: Uint8Array;
-    if (row.kind === RowKind.Static) {
-      const number = row.body;
-      bytes = (conn.bodies?.get(number) as Uint8Array).subarray(offset, offset + length);
-      // The view that is written keeps it for as long as it is needed.
-      if (row.isLast) conn.bodies?.delete(number);
-    } else {
-      // mutant row-other: row.move(0); bytes = this.engine.view(row.offset, length); row.move(index);
-      bytes = this.engine.view(offset, length);
-    }
-    try {
-      // mutant write-early: if (this.#events.write(conn, bytes) || bytes.length > 300) row.complete();
-      if (this.#events.write(conn, bytes)) row.complete();
-    } catch (thrown) {
-      this.#hooks.threw(thrown);
-    }
   }
 
   /**

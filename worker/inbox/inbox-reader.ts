@@ -142,7 +142,7 @@ export class SharedInbox implements Inbox {
         left -= done;
         continue;
       }
-      engine.u8.set(this.#bytes.subarray(from, from + batch), engine.scratch);
+      engine.put(this.#bytes.subarray(from, from + batch));
       const done = this.#carryOut(pump, batch);
       if (this.#hasSends) this.#noteSends(pump, from, from + done);
       tail = this.#advance(tail, done);

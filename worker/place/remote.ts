@@ -380,12 +380,11 @@ export class Remote implements Host {
     put16(bytes, at + REQUEST_ADDRESS_LENGTH, address.length);
     put32(bytes, at + REQUEST_BODY_LENGTH, head.bodyLength);
     let to = at + REQUEST_BYTES;
-    const { u8 } = engine;
-    bytes.set(u8.subarray(head.table, head.table + table), to);
+    bytes.set(engine.bytesAt(head.table, table), to);
     to += table;
-    bytes.set(u8.subarray(head.head, head.head + head.headLength), to);
+    bytes.set(engine.bytesAt(head.head, head.headLength), to);
     to += head.headLength;
-    if (head.bodyLength > 0) bytes.set(u8.subarray(head.body, head.body + head.bodyLength), to);
+    if (head.bodyLength > 0) bytes.set(engine.bytesAt(head.body, head.bodyLength), to);
     bytes.set(certificate, putLatin1(bytes, to + head.bodyLength, address));
   }
 

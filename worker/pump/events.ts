@@ -7,7 +7,6 @@ import { type CloseReason, Control, Outcome, Shut } from "../../assembly/abi";
 import type { CloseInfo, FragmentInfo, Handler, WebSocket } from "../../host/handler";
 import type { Eviction } from "../../host/options/types";
 import { CLOSE_TABLE, EVICTIONS, reasonName } from "../../host/shared/close";
-import { formatAddress } from "../../host/shared/text/address";
 import type { EngineLoop, LoopEvents } from "../engine/loop";
 import type { Requests } from "../request/dispatch";
 import type { Messages } from "../socket/messages";
@@ -97,7 +96,7 @@ export class Events implements LoopEvents<Peer> {
   proxied(peer: Peer, pointer: number, length: number): void {
     peer.isProxied = false;
     if (length > 0) {
-      const address = formatAddress(this.#pump.loop.engine.u8, pointer);
+      const address = this.#pump.loop.engine.addressAt(pointer);
       peer.peerAddress = address;
       peer.remoteAddress = address;
       peer.forwards = this.#pump.isForwarder(address);

@@ -8,7 +8,7 @@ import { Answer, CloseReason, Outcome, Param, SLOT_LIMIT } from "../../assembly/
 import { type Payload, bytesOf, sizeOf } from "../../host/shared/message/data";
 import type { Upgrade } from "../../host/shared/request/response";
 import { WINDOW_BITS, negotiate } from "../socket/deflate";
-import { type Fields, putUtf8, toBytes } from "../engine/engine";
+import { type Fields, toBytes } from "../engine/engine";
 import type { EngineLoop } from "../engine/loop";
 import type { Codec } from "../net/transport";
 import type { Peer } from "../socket/peer";
@@ -69,10 +69,9 @@ export class Answers {
   ): boolean {
     const { engine } = this.#loop;
     const fieldsLength = this.#putFields(fields);
-    const at = engine.scratch + fieldsLength;
     let length: number;
     if (typeof body === "string") {
-      length = body.length > INLINE_BODY ? -1 : putUtf8(engine.u8, at, INLINE_BODY, body);
+      length = body.length > INLINE_BODY ? -1 : engine.putString(body, INLINE_BODY, fieldsLength);
       if (length < 0)
         return this.#respondLarge(peer, request, status, fieldsLength, toBytes(body), close);
     } else {
@@ -81,7 +80,7 @@ export class Answers {
         const own = new Uint8Array(body);
         return this.#respondLarge(peer, request, status, fieldsLength, own, close);
       }
-      engine.u8.set(body, at);
+      engine.put(body, fieldsLength);
     }
     this.#prepareAnswer(request);
     const flags = close ? Answer.Close : 0;

@@ -73,7 +73,7 @@ export class Messages {
     const { engine } = this.#pump.loop;
     if (!this.#pump.handler.message) return;
     const isBinary = opcode === 2;
-    if (this.#raw) this.#tell(peer, engine.u8.subarray(pointer, pointer + length), isBinary);
+    if (this.#raw) this.#tell(peer, engine.bytesAt(pointer, length), isBinary);
     else if (isBinary) this.#tell(peer, engine.bytes.slice(pointer, pointer + length), isBinary);
     else this.#tell(peer, engine.text(pointer, length), isBinary);
   }
@@ -81,7 +81,7 @@ export class Messages {
   /** A compressed message: inflated here, up to the limit, then checked as any other. */
   takePacked(peer: Peer, pointer: number, length: number, opcode: number): void {
     if (peer.refused !== undefined || !this.#codec) return;
-    const packed = this.#pump.loop.engine.u8.subarray(pointer, pointer + length);
+    const packed = this.#pump.loop.engine.bytesAt(pointer, length);
     const limit = peer.payloadBytes;
     const data = this.#codec.inflate(packed, limit);
     if (data.length >= LARGE_BYTES) this.#pump.awaitTurn(peer);

@@ -10,7 +10,7 @@ import type { Data, PublishOptions, SendOptions } from "../../host/handler";
 import { BufferStage, type StageTarget } from "../../host/shared/message/stage";
 import { idOf } from "../../host/shared/message/wire";
 import { WINDOW_BITS } from "./deflate";
-import { byteLength, putUtf8 } from "../engine/engine";
+import { byteLength } from "../engine/engine";
 import type { EngineLoop } from "../engine/loop";
 import type { Codec } from "../net/transport";
 import type { Peer } from "./peer";
@@ -63,13 +63,12 @@ export class Outgoing implements StageTarget {
   send(peer: Peer, data: Payload, flags: number): Outcome {
     if (peer.dead || !peer.ws) return Outcome.Gone;
     const { engine } = this.#loop;
-    const { scratch } = engine;
     let length = this.#encode(data);
     let packed: Uint8Array | undefined;
     if (peer.windowBits !== 0 && !(flags & FrameFlag.Plain)) {
       const size = length >= 0 ? length : byteLengthOf(data);
       if (size >= this.#threshold) {
-        const bytes = length >= 0 ? engine.u8.subarray(scratch, scratch + length) : bytesOf(data);
+        const bytes = length >= 0 ? engine.bytesAt(engine.scratch, length) : bytesOf(data);
         packed = this.#pack(bytes, peer.windowBits);
         if (packed) length = this.#encode(packed);
       }
@@ -99,11 +98,10 @@ export class Outgoing implements StageTarget {
   /** Puts a message at the start of the scratch region; −1 when it is too large for it. */
   #encode(data: Payload): number {
     const { engine } = this.#loop;
-    if (typeof data === "string")
-      return putUtf8(engine.u8, engine.scratch, engine.scratchBytes, data);
+    if (typeof data === "string") return engine.putString(data, engine.scratchBytes);
     const length = sizeOf(data);
     if (length > engine.scratchBytes) return -1;
-    engine.u8.set(data, engine.scratch);
+    engine.put(data);
     return length;
   }
 
