@@ -5,19 +5,9 @@
 // and then releases the inbox.
 
 import { quiet, serverEnded } from "../shared/ended";
+import type { PublisherNotice, PublisherPort, PublisherRing } from "../shared/message/port";
 import { InboxWriter } from "./inbox-writer";
 import { type Messages, MessageWriter } from "./messages";
-
-/** The part of a platform's MessagePort that is used. */
-export interface PublisherPort {
-  postMessage(message: unknown, transfer?: Transferable[]): void;
-  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
-  addEventListener(type: "close", listener: () => void): void;
-  start(): void;
-  close(): void;
-  /** Node: lets the thread end while the port is open. */
-  unref?(): void;
-}
 
 type PortOf<Module> = Module extends { MessagePort: abstract new (...args: never) => infer Port }
   ? Port
@@ -55,11 +45,6 @@ export interface Publisher extends Messages, Disposable {
   /** Releases the publisher, after what was sent. An open publisher does not keep its thread from ending. */
   close(): void;
 }
-
-/** A message of the worker to a publisher: there is room again, or bytes have left clients' queues. */
-export type PublisherNotice = "room" | Float64Array;
-/** A message of a publisher to the worker: the doorbell, or a buffer that does not fit into the inbox. */
-export type PublisherRing = 0 | { readonly number: number; readonly bytes: Uint8Array };
 
 class OpenPublisher extends MessageWriter implements Publisher {
   static override readonly name = "Publisher";

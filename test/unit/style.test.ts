@@ -62,34 +62,76 @@ const files = [...sources("assembly"), ...sources("worker"), ...sources("host")]
 const imports = files.flatMap(importsOf);
 const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(entry.to));
 
-/** What of the host the worker uses, too: what is the same wherever a handler runs, and the options' tables. */
-const BOTH = /^host\/(shared|options)\//;
+/** What the files of a folder may import; the first row that fits counts. Type imports count. */
+const RULES: readonly [from: RegExp, to: RegExp][] = [
+  [/^assembly\//, /^assembly\//],
+  [
+    /^worker\//,
+    /^(worker\/|assembly\/abi$|host\/(shared|options)\/|host\/handler$|dist\/engine\.wasm$)/,
+  ],
+  [/^host\/testing[./]/, /^(host|worker)\/|^assembly\/abi$/],
+  [/^host\//, /^(host\/|assembly\/(abi|plan)$)/],
+];
 
-/** True when `from` may import `to` (DESIGN of the folders; the README's "How it works" tells it). */
+/** Types of the worker that the application's side names: what the entries of a worker take and give. */
+const ENTRY_TYPES = /^worker\/(control\/control|entry\/(main|page)|net\/transport)$/;
+
+/** Returns true when `from` may import `to`. */
 function allowed({ from, to, typeOnly }: Import): boolean {
-  if (from.startsWith("assembly/")) return to.startsWith("assembly/");
-  if (from.startsWith("worker/net/")) return to.startsWith("worker/net/") || to === "host/handler";
-  if (from.startsWith("worker/")) {
-    if (to.startsWith("worker/") || to === "assembly/abi" || to === "dist/engine.wasm") return true;
-    return to.startsWith("host/") && (typeOnly || BOTH.test(to));
-  }
-  if (from.startsWith("host/demo/")) return to.startsWith("host/");
-  if (/^host\/testing[./]/.test(from) && to.startsWith("worker/")) return true;
-  if (to.startsWith("host/") || to === "assembly/abi" || to === "assembly/plan") return true;
-  const told = new Set([
-    "worker/control/control",
-    "worker/entry/main",
-    "worker/net/transport",
-    "worker/entry/page",
-  ]);
-  return told.has(to) && typeOnly;
+  if (typeOnly && from.startsWith("host/") && ENTRY_TYPES.test(to)) return true;
+  return RULES.find(([of]) => of.test(from))?.[1].test(to) ?? false;
 }
+
+/** Floors of a side, lowest first: a folder or file imports from its own floor and the ones below it. */
+const FLOORS = {
+  assembly: [
+    ...["abi", "kernel", "plan", "state", "ring", "parse", "reply", "engine", "index"],
+  ].map((name) => [name]),
+  worker: [
+    ...[["engine"], ["net"], ["socket"], ["request"], ["pump"]],
+    ...[["embed", "inbox", "place"], ["control"], ["entry"]],
+  ],
+};
+
+/** Most source files of a folder: more are not seen at a glance. */
+const FOLDER_FILES = 15;
 
 style("imports follow the rules of the folders", () => {
   const bad = local
     .filter((entry) => !allowed(entry))
     .map((entry) => `${entry.from} -> ${entry.to}`);
   assert.equal(bad, []);
+});
+
+for (const [side, floors] of Object.entries(FLOORS)) {
+  style(`each floor of ${side}/ imports from the ones below it`, () => {
+    const floorOf = (file: string): number => {
+      const name = file.replace(/\.ts$/, "").split("/")[1] as string;
+      const floor = floors.findIndex((names) => names.includes(name));
+      assert.ok(floor >= 0, `${file} is on no floor`);
+      return floor;
+    };
+    const within = local.filter(({ from, to }) =>
+      [from, to].every((f) => f.startsWith(`${side}/`)),
+    );
+    const bad = within
+      .filter(({ from, to }) => floorOf(to) > floorOf(from))
+      .map(({ from, to }) => `${from} -> ${to}`);
+    assert.equal(bad, []);
+    assert.ok(within.length > 50, `${within.length} imports were seen`);
+  });
+}
+
+style(`no folder of sources has more than ${FOLDER_FILES} files`, () => {
+  const sizes = new Map<string, number>();
+  for (const file of files) {
+    const folder = path.posix.dirname(file);
+    sizes.set(folder, (sizes.get(folder) ?? 0) + 1);
+  }
+  assert.equal(
+    [...sizes].filter(([, size]) => size > FOLDER_FILES),
+    [],
+  );
 });
 
 style("the engine and the pump import no platform", () => {

@@ -7,7 +7,7 @@ import type { Eviction, PoolOptions } from "../../host/options/types";
 import { engineParams } from "../../host/options/params";
 import type { Settings } from "../../host/options/settle";
 import type { OptionName } from "../../host/options/table";
-import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/send/publisher";
+import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/shared/message/port";
 import { tooLate } from "../../host/shared/members";
 import type { Records } from "../../host/shared/message/wire";
 import { type Told, describe, errorOf, toError } from "../../host/shared/result";
