@@ -23,18 +23,18 @@ interface Command {
 /** Returns the only word, a URL. @throws UsageError for no word or several */
 function theUrl(words: readonly string[]): string {
   const [url, more] = words;
-  if (url === undefined) throw new UsageError("it needs the URL of a server");
-  if (more !== undefined) throw new UsageError(`${more}: there is one URL`);
+  if (url === undefined) throw new UsageError("the URL of a server is missing");
+  if (more !== undefined) throw new UsageError(`${more}: only one URL is allowed`);
   return url;
 }
 
 function noWords([word]: readonly string[]): void {
-  if (word !== undefined) throw new UsageError(`${word}: it takes options alone`);
+  if (word !== undefined) throw new UsageError(`${word}: this command takes only options`);
 }
 
 const SERVE: Command = {
   usage: "ringcast [handler.js] [options]",
-  text: "Serves a handler module; without one, a live page that shows what this machine and this server do.",
+  text: "Serves a handler module, or a live page with figures of this machine and this server.",
   flags: SERVE_FLAGS,
   run: (given, words) => runServe(given, words, Object.keys(COMMANDS)),
 };
@@ -42,7 +42,7 @@ const SERVE: Command = {
 const COMMANDS: Readonly<Record<string, Command>> = {
   plan: {
     usage: "ringcast plan [options]",
-    text: "Tells what a server with these options takes: memory, the time that a client may be away, descriptors.",
+    text: "Shows what a server with these options takes: memory, the time that a client may stall, descriptors.",
     flags: PLAN_FLAGS,
     run(given, words) {
       noWords(words);
@@ -51,13 +51,13 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   load: {
     usage: "ringcast load URL [options]",
-    text: "Opens WebSockets to a server, of any kind, and tells what they get.",
+    text: "Opens WebSockets to a server of any kind, and measures what they receive.",
     flags: LOAD_FLAGS,
     run: (given, words) => runLoad(theUrl(words), given),
   },
   stats: {
     usage: "ringcast stats URL [options]",
-    text: "Shows the metrics of a running server: those at URL, or at its /metrics, or its /stats.",
+    text: "Shows the metrics of a running server, found at URL, at its /metrics or at its /stats.",
     flags: STATS_FLAGS,
     run: (given, words) => runStats(theUrl(words), given),
   },
@@ -80,7 +80,7 @@ function help(command: Command): string {
   return [
     `Usage: ${bold(command.usage)}\n\n${command.text}\n`,
     ...(command === SERVE ? [`\nOther commands, each with --help:\n${commands.join("")}`] : []),
-    "\nSizes are bytes, or such as 64k, 16MiB (of 1,024), 1MB (of 1,000); times such as 500ms, 30s, 5m.\n\n",
+    "\nSizes: bytes, or with a unit, such as 64k, 16MiB (of 1,024), 1MB (of 1,000). Times: such as 500ms, 30s, 5m.\n\n",
     flagsText([...COMMON, ...command.flags], bold, columns()),
   ].join("");
 }

@@ -98,7 +98,7 @@ export class Client {
     this.#watcher = watcher;
     this.#isSlow = pace === "slow";
     this.#socket = this.#connect(target);
-    this.#timer = setTimeout(() => this.#end("timeout of opening"), target.openMillis);
+    this.#timer = setTimeout(() => this.#end("timeout while opening"), target.openMillis);
   }
 
   #connect(target: Target): Socket {
@@ -123,8 +123,8 @@ export class Client {
       const isReset = error.code === "ECONNRESET" || error.code === "EPIPE";
       this.#end(isReset ? "reset" : (error.code ?? error.message));
     });
-    socket.on("end", () => this.#end("ended without a Close"));
-    socket.on("close", () => this.#end("ended without a Close"));
+    socket.on("end", () => this.#end("ended without a Close frame"));
+    socket.on("close", () => this.#end("ended without a Close frame"));
     return socket;
   }
 
@@ -140,7 +140,7 @@ export class Client {
     const at = all.indexOf("\r\n\r\n");
     if (at < 0) {
       this.#held = Buffer.from(all);
-      if (all.length > HEAD_BYTES) this.#end("no HTTP answer");
+      if (all.length > HEAD_BYTES) this.#end("no HTTP response");
       return;
     }
     this.#held = undefined;
@@ -148,7 +148,7 @@ export class Client {
     const status = /^HTTP\/1\.1 (\d{3})/.exec(head)?.[1];
     const accept = /\r\nsec-websocket-accept:[ \t]*(\S+)/i.exec(head)?.[1];
     if (status !== "101" || accept !== ACCEPT) {
-      this.#end(status ? `HTTP ${status}` : "no HTTP answer");
+      this.#end(status ? `HTTP ${status}` : "no HTTP response");
       return;
     }
     clearTimeout(this.#timer);

@@ -30,7 +30,7 @@ export const LOAD_FLAGS: readonly Flag[] = [
   {
     name: "seconds",
     value: "TIME",
-    text: "How long to count, from when all are open.",
+    text: "How long to count, once all are open.",
     range: "Default 10.",
   },
   { name: "path", value: "PATH", text: "Path and query, instead of the URL's." },
@@ -41,8 +41,8 @@ export const LOAD_FLAGS: readonly Flag[] = [
     text: 'A field of the handshake, such as "Authorization: …".',
     isList: true,
   },
-  { name: "insecure", text: "Take any certificate." },
-  { name: "open-timeout", value: "TIME", text: "For one to open.", range: "Default 10 s." },
+  { name: "insecure", text: "Accept any certificate." },
+  { name: "open-timeout", value: "TIME", text: "Timeout of opening one.", range: "Default 10 s." },
   { name: "json", text: "Print the summary as JSON." },
 ];
 
@@ -290,9 +290,9 @@ class Run implements Watcher {
 }
 
 const KINDS: Readonly<Record<Summary["latency"]["kind"], string>> = {
-  sent: "from a message's own time (clocks must agree)",
-  spread: "behind the first client that got the same message",
-  none: "not measured: messages carry no time, and come without a pause, or to one client",
+  sent: "since the time in a message (clocks must agree)",
+  spread: "after the first client that received the same message",
+  none: "not measured: messages contain no time, and arrive without a pause or at only one client",
 };
 
 function causesText(causes: Readonly<Record<string, number>>): string {
@@ -313,7 +313,7 @@ function print(summary: Summary): void {
     ],
     ["", `${summary.messages} messages in ${secondsText(seconds)}`],
     ["latency", times],
-    ["", summary.messages > 0 ? KINDS[latency.kind] : "no message came"],
+    ["", summary.messages > 0 ? KINDS[latency.kind] : "no message arrived"],
     ["lost", causesText(summary.lost)],
     ...(slow > 0 ? [["lost, slow ones", causesText(summary.lostSlow)] as [string, string]] : []),
     ["missed", missed > 0 ? `${missed} messages` : "none seen"],

@@ -39,15 +39,23 @@ function flagOf(row: Row, prefix = ""): Flag {
 }
 
 const LISTS: readonly (readonly [keyof Options, string, string])[] = [
-  ["origins", "ORIGIN", 'Origins whose pages may open WebSockets; "*" for any. Default: its own.'],
+  [
+    "origins",
+    "ORIGIN",
+    'Origins whose pages may open WebSockets; "*" for any. Default: this server.',
+  ],
   [
     "hosts",
     "HOST",
     "Hosts that requests may name, such as a.example or *.a.example. Default: any.",
   ],
-  ["protocols", "NAME", "Subprotocols, of which the first that a client offers is chosen."],
-  ["trustProxy", "ADDRESS", "Proxies that are believed: an address, a range, or loopback, unix, …"],
-  ["proxyProtocol", "ADDRESS", 'Peers that begin with a PROXY header, named likewise; "*": all.'],
+  ["protocols", "NAME", "Subprotocols; the first that a client offers is chosen."],
+  ["trustProxy", "ADDRESS", "Trusted proxies: an address, a range, or loopback, unix, …"],
+  [
+    "proxyProtocol",
+    "ADDRESS",
+    'Peers that must send a PROXY header, as in --trust-proxy; "*": all.',
+  ],
 ];
 
 const OTHERS: readonly Flag[] = [
@@ -57,17 +65,25 @@ const OTHERS: readonly Flag[] = [
     text: "Address to listen on.",
     range: "Default 127.0.0.1.",
   },
-  { name: "path", value: "FILE", text: "A Unix socket to listen on, instead." },
-  { name: "fd", value: "N", text: "A listening socket that this process was given, instead." },
+  {
+    name: "path",
+    value: "FILE",
+    text: "A Unix socket to listen on, instead of hostname and port.",
+  },
+  {
+    name: "fd",
+    value: "N",
+    text: "Descriptor of a listening socket, instead of hostname and port.",
+  },
   { name: "tls-key", value: "FILE", text: "Key for TLS, in PEM." },
   { name: "tls-cert", value: "FILE", text: "Certificate for TLS, in PEM." },
-  { name: "server-header", value: "TEXT", text: "Value of a Server field in every answer." },
+  { name: "server-header", value: "TEXT", text: "Value of the Server field in every response." },
   { name: "metrics", value: "PATH", text: "Serve OpenMetrics at this path, such as /metrics." },
   {
     name: "metrics-addresses",
     value: "ADDRESS",
     isList: true,
-    text: 'Who may read them, as in --trust-proxy; "*": everybody.',
+    text: 'Clients that may read the metrics, as in --trust-proxy; "*": all.',
     range: "Default loopback.",
   },
 ];
@@ -120,7 +136,7 @@ function tlsOf(given: Given): Options["tls"] {
   const cert = fileOf(given, "tls-cert");
   if (key === undefined && cert === undefined) return undefined;
   if (key === undefined || cert === undefined)
-    throw new UsageError("--tls-key, --tls-cert: one goes with the other");
+    throw new UsageError("--tls-key, --tls-cert: one needs the other");
   return { key, cert };
 }
 
@@ -128,7 +144,7 @@ function metricsOf(given: Given): Options["metrics"] {
   const path = textOf(given, "metrics");
   const addresses = listOf(given, "metrics-addresses");
   if (path === undefined) {
-    if (addresses) throw new UsageError("--metrics-addresses: goes with --metrics");
+    if (addresses) throw new UsageError("--metrics-addresses: needs --metrics");
     return undefined;
   }
   return addresses ? { path, addresses } : { path };

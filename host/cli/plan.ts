@@ -13,13 +13,13 @@ export const PLAN_FLAGS: readonly Flag[] = [
   {
     name: "rate",
     value: "RATE",
-    text: "What is published, such as 1MB/s: for the horizon, how long a client may be away.",
+    text: "Bytes published per second, such as 1MB/s. Used for the horizon: how long a client may stall.",
     range: "Default 1MB/s.",
   },
   {
     name: "message",
     value: "SIZE",
-    text: "A message's size: clients may be so many messages behind, too.",
+    text: "Size of a message, because the lag in messages is limited, too.",
     range: "Default 200.",
   },
   ...SERVER_FLAGS,
@@ -62,17 +62,17 @@ export function runPlan(given: Given): void {
   const most = bytesText(values.maxMemory);
   say(table([...rows, ["  total", bytesText(total), `of ${most} (maxMemory)`]]));
   say("  Pages that are never touched cost nothing.");
-  if (total > values.maxMemory) say(bold("  It would be refused: raise maxMemory."));
+  if (total > values.maxMemory) say(bold("  The server would refuse to start. Raise maxMemory."));
 
   const seconds = values.ring / rate;
   const frames = (values.maxQueuedFrames * (message + headBytes(message))) / rate;
   const what = frames < seconds ? "maxQueuedFrames" : "ring";
-  say(`\n${bold("Horizon")}, how long a client may be away`);
+  say(`\n${bold("Horizon")}, how long a client may stall`);
   const each = `${countText(rate / (message + headBytes(message)))} messages a second`;
-  const at = `at ${countText(rate)}B/s, ${each}; ${what} is what counts`;
+  const at = `at ${countText(rate)}B/s, ${each}; limited by ${what}`;
   say(table([["  ", secondsText(Math.min(seconds, frames)), at]]));
 
   say(`\n${bold("Descriptors")}`);
-  const have = Number.isFinite(limit) ? `${limit}` : "as many as the system lets it";
+  const have = Number.isFinite(limit) ? `${limit}` : "any number";
   say(table([["  ", String(descriptors), `for connections; this process may have ${have}`]]));
 }

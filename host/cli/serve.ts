@@ -17,7 +17,7 @@ export const SERVE_FLAGS: readonly Flag[] = [
   {
     name: "shutdown-timeout",
     value: "TIME",
-    text: "How long requests and closing handshakes are waited for at the end.",
+    text: "How long to wait for requests and closing handshakes at the end.",
     range: "Default 10000 ms.",
   },
   {
@@ -68,7 +68,7 @@ function explain(error: Error & { code?: string }, options: Options): string {
       return `${where} needs more rights; choose another one`;
     case "EADDRNOTAVAIL":
     case "ENOTFOUND":
-      return `--hostname: ${hostname} is no address of this machine`;
+      return `--hostname: ${hostname} is not an address of this machine`;
     default:
       return error.message;
   }
@@ -108,7 +108,7 @@ function reloading(server: Server, file: string): () => void {
         say(`${path.relative("", file)}: reloaded`);
       } catch (error) {
         complain(loadError(error as Error, file));
-        complain("the handler before goes on");
+        complain("the previous handler stays");
       }
     });
   });
@@ -154,7 +154,7 @@ export async function runServe(
   const [word, ...more] = words;
   const end = endOf(given);
   const file = word === undefined ? undefined : handlerFile(word, commands);
-  if (more.length > 0) throw new UsageError(`${more[0]}: there is one handler`);
+  if (more.length > 0) throw new UsageError(`${more[0]}: only one handler is allowed`);
   const isWatching = given.get("watch") === true;
   if (isWatching && !file) throw new UsageError("--watch: there is no handler to reload");
   const url = file && (isWatching ? watchedUrl(file, 0) : pathToFileURL(file).href);

@@ -5,8 +5,8 @@ import { bold, onSignal, say, table } from "./terminal";
 import { Failure, UsageError, bytesText, countText, parseTime, secondsText } from "./values";
 
 export const STATS_FLAGS: readonly Flag[] = [
-  { name: "watch", text: "Show them again and again, with what changed in a second." },
-  { name: "interval", value: "TIME", text: "How often, with --watch.", range: "Default 1 s." },
+  { name: "watch", text: "Repeat, and show changes per second." },
+  { name: "interval", value: "TIME", text: "Interval of --watch.", range: "Default 1 s." },
 ];
 
 /** Timeout of a response in ms. */
@@ -48,7 +48,7 @@ export function readFigures(text: string, type: string): Figures {
       if (name) figures.set(name, Number(value?.replace("+Inf", "Infinity")));
     }
   }
-  if (figures.size === 0) throw new Failure("it answers with neither metrics nor statistics");
+  if (figures.size === 0) throw new Failure("the response has neither metrics nor statistics");
   return figures;
 }
 
@@ -104,7 +104,7 @@ async function textOf({ body }: Response): Promise<string> {
     length += value.length;
     if (length > BYTES_LIMIT) {
       await reader.cancel();
-      throw new Failure(`its answer is longer than ${bytesText(BYTES_LIMIT)}`);
+      throw new Failure(`the response is longer than ${bytesText(BYTES_LIMIT)}`);
     }
     text += decoder.decode(value, { stream: true });
   }
@@ -144,8 +144,8 @@ async function findFigures(urls: readonly URL[]): Promise<{ url: URL; figures: F
     const { status, text, type } = await get(url);
     if (status === 200 && /json|openmetrics|text\/plain/.test(type))
       return { url, figures: readFigures(text, type) };
-    const hint = status === 403 ? " (metrics.addresses says who may read them)" : "";
-    refused ||= `${url.href}: is answered ${status}${hint}`;
+    const hint = status === 403 ? " (metrics.addresses lists the clients that may read them)" : "";
+    refused ||= `${url.href}: the response is ${status}${hint}`;
   }
   throw new Failure(refused);
 }

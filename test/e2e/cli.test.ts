@@ -78,21 +78,25 @@ const MISTAKES: readonly (readonly [args: string, code: number, message: RegExp]
   [`${HELLO} --port 70000`, 2, /^ringcast: --port: 70000 is not a whole number from 0 to 65535\n/],
   ["laod http://localhost", 2, /^ringcast: laod: .*did you mean load\?\n/],
   ["missing.mjs", 1, /^ringcast: missing\.mjs: there is no such file\n$/],
-  [`${HELLO} ${HELLO}`, 2, /there is one handler/],
+  [`${HELLO} ${HELLO}`, 2, /only one handler is allowed/],
   ["--watch", 2, /--watch: there is no handler to reload/],
   [`${HELLO} --tls-key nowhere.pem --tls-cert nowhere.pem`, 1, /--tls-key: .*no such file/],
   [`${HELLO} --shutdown-timeout soon`, 2, /--shutdown-timeout: NaN is not a number of ms/],
-  [`${HELLO} --hostname 192.0.2.1`, 1, /--hostname: 192\.0\.2\.1 is no address of this machine/],
-  ["plan here", 2, /here: it takes options alone/],
+  [
+    `${HELLO} --hostname 192.0.2.1`,
+    1,
+    /--hostname: 192\.0\.2\.1 is not an address of this machine/,
+  ],
+  ["plan here", 2, /here: this command takes only options/],
   ["plan --rate fast", 2, /--rate: fast is not a whole number from 1/],
-  ["load", 2, /needs the URL/],
+  ["load", 2, /the URL of a server is missing/],
   ["load ftp://localhost", 2, /is none of ws:\/\/, wss:\/\/, http:\/\/, https:\/\//],
   ["load http://[", 2, /is not a URL/],
   ["load localhost:1 --clients 0", 2, /--clients: 0 is not a whole number from 1 to \d+/],
   ["load localhost:1 --clients 5 --slow 6", 2, /--slow: 6 is not a whole number from 0 to 5/],
   ["load localhost:1 --seconds long", 2, /--seconds: long is not a number from 0\.1 to 86400/],
   ["load localhost:1 --header nothing", 2, /--header: "nothing" is not "Name: value"/],
-  ["stats", 2, /needs the URL/],
+  ["stats", 2, /the URL of a server is missing/],
   ["stats localhost:1", 1, /http:\/\/localhost:1\/metrics: (bad port|ECONNREFUSED)\n$/],
 ];
 
@@ -232,7 +236,7 @@ cli(
       handler('"?"');
       await answers("two?");
       handler('"?');
-      await command.prints(/handler\.mjs: SyntaxError: .*\nringcast: the handler before goes on/);
+      await command.prints(/handler\.mjs: SyntaxError: .*\nringcast: the previous handler stays/);
       await answers("two?");
       handler('"."');
       await answers("two.");
@@ -272,7 +276,7 @@ cli("plan tells of memory, the horizon and descriptors", async () => {
   assert.match(out, /^Memory\n/);
   assert.match(out, /\n {2}Ring +64\.0 MiB +ring\n/);
   assert.match(out, /\n {2}total +\S+ MiB +of 1 GiB \(maxMemory\)\n/);
-  assert.match(out, /\n +67\.1 s +at 1 MB\/s, 244 messages a second; ring is what counts\n/);
+  assert.match(out, /\n +67\.1 s +at 1 MB\/s, 244 messages a second; limited by ring\n/);
   assert.match(out, /\n +11000 +for connections; this process may have \d+\n/);
   const small = await ran([
     "plan",
@@ -285,7 +289,7 @@ cli("plan tells of memory, the horizon and descriptors", async () => {
   ]);
   assert.match(
     small.out,
-    /\n +1\.02 s +at 102 kB\/s, 1 k messages a second; maxQueuedFrames is what/,
+    /\n +1\.02 s +at 102 kB\/s, 1 k messages a second; limited by maxQueuedFrames/,
   );
 });
 
@@ -504,7 +508,7 @@ cli("stats shows a server's metrics, or its statistics, once or again and again"
     assert.is(code, 1);
     assert.match(
       err,
-      /\/metrics: is answered 403 \(metrics\.addresses says who may read them\)\n$/,
+      /\/metrics: the response is 403 \(metrics\.addresses lists the clients that may read them\)\n$/,
     );
   });
   const command = new Command(["--port", "0"]);
@@ -587,7 +591,7 @@ cli("stats reads so much of an answer, by its bytes and unpacked, and no more", 
     socket.write(`${head}Content-Length: 99999999999\r\n\r\n`);
     endless(socket);
   };
-  const long = /^ringcast: http:\S+\/x: its answer is longer than 4 MiB\n$/;
+  const long = /^ringcast: http:\S+\/x: the response is longer than 4 MiB\n$/;
   for (const [name, answer, message] of [
     ["endless", endless, long],
     ["of a great length", declared, long],

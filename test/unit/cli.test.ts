@@ -171,10 +171,10 @@ const MISTAKES: readonly (readonly [args: string, message: string | RegExp])[] =
   ["--max-frames 64 --max-queued-frames 65", /^--max-queued-frames: 65 is more than maxFrames/],
   ["--trust-proxy here", /^--trust-proxy: "here" is not an address, a range/],
   ["--metrics stats", '--metrics: "stats" is not the path of a URL'],
-  ["--metrics-addresses loopback", "--metrics-addresses: goes with --metrics"],
+  ["--metrics-addresses loopback", "--metrics-addresses: needs --metrics"],
   ["--metrics /m --metrics-addresses here", /^--metrics-addresses: "here" is not an address/],
   ["--fd three", /^--fd: NaN is not a whole number/],
-  ["--tls-key test/e2e/tls/key.pem", "--tls-key, --tls-cert: one goes with the other"],
+  ["--tls-key test/e2e/tls/key.pem", "--tls-key, --tls-cert: one needs the other"],
 ];
 
 cli("a mistake is told with the flag, the value, the range, and what may have been meant", () => {
