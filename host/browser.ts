@@ -111,7 +111,8 @@ async function readModule(wasm: BrowserOptions["wasm"]): Promise<WebAssembly.Mod
   if (typeof wasm !== "string" && !(wasm instanceof URL))
     throw new TypeError("wasm: must be a WebAssembly.Module or the URL of engine.wasm");
   const response = await fetch(wasm);
-  if (!response.ok) throw new TypeError(`wasm: ${response.url} is answered ${response.status}`);
+  if (!response.ok)
+    throw new TypeError(`wasm: the response to ${response.url} is ${response.status}`);
   return WebAssembly.compile(await response.arrayBuffer());
 }
 
@@ -121,7 +122,9 @@ function startWorker(worker: BrowserOptions["worker"]): Worker {
     return new Worker(new URL("./browser-worker.js", import.meta.url), { type: "module" });
   if (typeof worker === "function") return worker();
   if (typeof worker !== "string" && !(worker instanceof URL))
-    throw new TypeError("worker: must be the URL of ringcast/browser/worker, or start it");
+    throw new TypeError(
+      "worker: must be the URL of ringcast/browser/worker, or a function that starts it",
+    );
   return new Worker(worker, { type: "module" });
 }
 

@@ -200,7 +200,7 @@ function sourceOf(made: Response): string | Uint8Array | undefined {
 
 function checkPiece(piece: unknown): Uint8Array {
   if (piece instanceof Uint8Array) return piece;
-  throw new TypeError(`body: its stream gave a ${typeof piece}, not a Uint8Array`);
+  throw new TypeError(`body: its stream has a ${typeof piece}, not a Uint8Array`);
 }
 
 /** Returns true when a promise settles within a few turns of the microtask queue, so without I/O or timers. */
@@ -258,7 +258,7 @@ class Exchange<User> implements FetchInfo<User> {
 
   /** Sends the Response. @throws TypeError when it cannot be sent */
   answer(made: unknown): Promise<void> | undefined {
-    if (!isResponse(made)) throw new TypeError(`fetch: gave ${String(made)}, not a Response`);
+    if (!isResponse(made)) throw new TypeError(`fetch: returned ${String(made)}, not a Response`);
     const { body } = made;
     try {
       return this.#send(made, body);

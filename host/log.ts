@@ -127,7 +127,7 @@ export class Log {
     try {
       await reload;
     } catch (err) {
-      this.#tell("warn", { event: "reload", err }, "the handler before stays");
+      this.#tell("warn", { event: "reload", err }, "the previous handler stays");
       throw err;
     }
     this.#tell("info", { event: "reload", handler: url() }, "the handler was reloaded");

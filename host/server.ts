@@ -508,7 +508,7 @@ export class RunningServer implements Server {
 
   each(fn: (ws: WebSocket) => void): void {
     if (!this.#application) {
-      throw new TypeError("each: the handler is a module; its server has the WebSockets");
+      throw new TypeError("each: the handler is a module, so its WebSockets are in the worker");
     }
     this.#application.each(fn);
   }
@@ -520,7 +520,7 @@ export class RunningServer implements Server {
 
   publisher(): PublisherHandle {
     if (!this.#open()) throw new Error("publisher: the server has ended");
-    if (this.#mirror) throw new Error("publisher: threads share no memory here");
+    if (this.#mirror) throw new Error("publisher: threads cannot share memory here");
     const { port1, port2 } = new MessageChannel();
     const memory = inboxMemory(this.#inboxBytes);
     this.#post({ ringcast: "publisher", memory, port: port1 }, [port1]);
@@ -539,15 +539,15 @@ export class RunningServer implements Server {
     const { url, local } = placeOf(handler ?? this.#url);
     if (local) {
       if (!this.#application)
-        throw new TypeError("handler: the server's handler is a module; give the URL of one");
+        throw new TypeError("handler: the server's handler is a module; pass the URL of one");
       const made = typeof local === "function" ? await local(this.#facade()) : local;
       const members = this.#application.setHandler(made);
       await this.#call(() => this.#control.relay(members));
       return;
     }
-    if (url === undefined) throw new TypeError("handler: there is none to reload");
+    if (url === undefined) throw new TypeError("handler: there is no module to reload");
     if (this.#application)
-      throw new TypeError("handler: the server's handler lives on this thread; give functions");
+      throw new TypeError("handler: the server's handler runs on this thread; pass functions");
     await this.#call(() => this.#control.reload(this.#fresh(url)));
     this.#url = url;
   }

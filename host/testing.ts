@@ -238,7 +238,7 @@ class MemoryTestServer implements TestServer {
   }
 
   #checkReady(what: string): void {
-    if (!this.#isReady) throw new Error(`${what}: the handler is not there yet; await t.ready`);
+    if (!this.#isReady) throw new Error(`${what}: the handler has not loaded yet; await t.ready`);
   }
 
   connect(path = "/", options?: ConnectOptions): TestClient {

@@ -12,7 +12,7 @@ export function unawaited<T>(
 ): Promise<T> {
   for (const name of names) {
     const complain = (): never => {
-      throw new TypeError(`${name}: ${what}() gives a promise; write \`await ${what}(…)\``);
+      throw new TypeError(`${name}: ${what}() returns a promise; write \`await ${what}(…)\``);
     };
     Object.defineProperty(promise, name, { configurable: true, get: complain, set: complain });
   }

@@ -93,7 +93,7 @@ export class AnswerReader {
   /** Notes the end of the connection. @throws AnswerError when the response is incomplete */
   close(): void {
     if (this.#state === "done") return;
-    if (this.#state !== "close") throw new AnswerError("the connection ended within an answer");
+    if (this.#state !== "close") throw new AnswerError("the connection ended within a response");
     this.#finish();
   }
 
@@ -191,9 +191,9 @@ export class AnswerReader {
     const coding = fieldOf(fields, "transfer-encoding");
     const bare = status < 200 || status === 204;
     if (bare && (length !== undefined || coding !== undefined))
-      throw new AnswerError(`an answer with ${status} has a body's fields`);
+      throw new AnswerError(`a response with ${status} has fields of a body`);
     if (length !== undefined && coding !== undefined)
-      throw new AnswerError("Content-Length stands beside Transfer-Encoding");
+      throw new AnswerError("both Content-Length and Transfer-Encoding are present");
     if (length !== undefined && !/^\d{1,15}$/.test(length))
       throw new AnswerError(`${JSON.stringify(length)} is not a Content-Length`);
     if (coding !== undefined && coding.toLowerCase() !== "chunked")

@@ -55,7 +55,9 @@ export function membersOf(handler: Handler): number {
   });
   const { streams } = handler;
   if (streams && !(typeof streams === "function" && streams.optional)) {
-    throw new TypeError("handler.streams: bodies are streamed where the handler is a module");
+    throw new TypeError(
+      "handler.streams: bodies can be streamed only when the handler is a module",
+    );
   }
   return members;
 }

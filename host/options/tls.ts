@@ -99,7 +99,7 @@ function readSni(sni: unknown): TlsOptions["sni"] {
       throw new TypeError(
         `tls.sni: ${show(host)} is not a host name, such as "a.example" or "*.example"`,
       );
-    if (contexts[name]) throw new TypeError(`tls.sni: ${show(host)} is there twice`);
+    if (contexts[name]) throw new TypeError(`tls.sni: ${show(host)} is listed twice`);
     checkContext(`tls.sni[${JSON.stringify(host)}]`, context, CONTEXT);
     contexts[name] = context;
   }

@@ -120,7 +120,7 @@ export class Exchange implements LineUser, AnswerUser {
       const { done, value } = await reader.read();
       if (this.#isOver) return;
       if (done) break;
-      if (!(value instanceof Uint8Array)) throw new TypeError("the body's pieces are no bytes");
+      if (!(value instanceof Uint8Array)) throw new TypeError("the body's pieces are not bytes");
       if (value.length > 0) this.#write(chunkOf(value));
       while (this.#underWay > BODY_BYTES && !this.#isOver) {
         await new Promise<void>((resolve) => {
@@ -147,7 +147,7 @@ export class Exchange implements LineUser, AnswerUser {
     this.#owed += bytes.length;
     try {
       const read = this.#reader.push(bytes);
-      if (read < bytes.length) throw new Error("bytes came behind the answer");
+      if (read < bytes.length) throw new Error("bytes arrived after the response");
       this.#pull();
     } catch (error) {
       this.#fail(failure(error));
@@ -174,7 +174,7 @@ export class Exchange implements LineUser, AnswerUser {
   }
 
   head({ status, reason, fields }: AnswerHead): void {
-    if (status < 200) throw new Error(`the answer is ${status}`);
+    if (status < 200) throw new Error(`the response is ${status}`);
     const bare = this.#out.method === "HEAD" || status === 204 || status === 205 || status === 304;
     const body = bare
       ? null

@@ -72,7 +72,7 @@ function handshakeOf(url: URL, origin: string, key: string, protocols: readonly 
 
 /** Checks the response to a handshake. @returns the subprotocol @throws Error when the connection has failed */
 function judge({ status, fields }: AnswerHead, key: string, protocols: readonly string[]): string {
-  if (status !== 101) throw new Error(`the answer is ${status}, not 101`);
+  if (status !== 101) throw new Error(`the response is ${status}, not 101`);
   if (fieldOf(fields, "upgrade")?.toLowerCase() !== "websocket")
     throw new Error("Upgrade is not websocket");
   const options = fieldOf(fields, "connection")
@@ -205,7 +205,7 @@ export class Session implements LineUser, AnswerUser, FrameUser {
   }
 
   data(): void {
-    throw new Error("the answer to the handshake has a body");
+    throw new Error("the response to the handshake has a body");
   }
 
   /** Called at the end of the response. Frames follow. */

@@ -23,7 +23,7 @@ type Sent = string | ArrayBufferLike | Blob | ArrayBufferView;
 
 /** Refuses a call without arguments, as WebIDL does. @throws TypeError */
 function checkCount(what: string, args: readonly unknown[]): void {
-  if (args.length === 0) throw new TypeError(`${what}: 1 argument is required, there is none`);
+  if (args.length === 0) throw new TypeError(`${what}: 1 argument is required, but there is none`);
 }
 
 /** Parses the URL of a WebSocket. @throws DOMException SyntaxError */
@@ -53,7 +53,7 @@ function readProtocols(protocols: unknown): string[] {
     if (!TOKEN.test(name))
       throw new DOMException(`the subprotocol ${JSON.stringify(name)} is not valid`, "SyntaxError");
     if (names.indexOf(name) !== i)
-      throw new DOMException(`the subprotocol ${name} is there twice`, "SyntaxError");
+      throw new DOMException(`the subprotocol ${name} is listed twice`, "SyntaxError");
   });
   return names;
 }

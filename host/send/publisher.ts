@@ -110,7 +110,7 @@ class OpenPublisher extends MessageWriter implements Publisher {
  */
 export function openPublisher(handle: PublisherHandle): Publisher {
   if (typeof handle !== "object" || handle === null || handle.ringcast !== "publisher") {
-    throw new TypeError("handle: not what server.publisher() gave");
+    throw new TypeError("handle: not a result of server.publisher()");
   }
   return new OpenPublisher(handle);
 }

@@ -38,7 +38,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   onOpen: "open",
   onClose: "close",
   websocket: "open, message and close as members of the handler itself",
-  upgrade: "request, which answers an opening handshake by res.upgrade()",
+  upgrade: "request, which accepts a handshake with res.upgrade()",
   connection: "open for WebSockets, connect for connections",
 };
 
@@ -103,5 +103,5 @@ export function checkHandler(handler: unknown, where = "handler"): asserts handl
 
 /** Returns the error for a handler that did not load within `loadTimeout`. */
 export function tooLate(ms: number): Error {
-  return new Error(`loadTimeout: the handler was not there within ${ms} ms`);
+  return new Error(`loadTimeout: the handler had not loaded within ${ms} ms`);
 }

@@ -4,7 +4,7 @@
 export function needWebAssembly(): void {
   if (typeof WebAssembly === "object") return;
   throw new Error(
-    "this runtime has no WebAssembly, which the engine needs; node --jitless takes it away",
+    "this runtime has no WebAssembly, which the engine needs; node --jitless disables it",
   );
 }
 
@@ -12,7 +12,7 @@ export function needWebAssembly(): void {
 export function noMemory(option: string, bytes: number, thrown: unknown): never {
   if (!(thrown instanceof RangeError)) throw thrown;
   throw new RangeError(
-    `${option}: the system did not give ${bytes} bytes of memory (${thrown.message}). Where the address space is ` +
+    `${option}: the system refused ${bytes} bytes of memory (${thrown.message}). Where the address space is ` +
       "limited (ulimit -v), raise that: V8 reserves some 10 GiB for the engine, and with node's flag " +
       "--disable-wasm-trap-handler only what `plan` says",
     { cause: thrown },

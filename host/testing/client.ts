@@ -188,7 +188,7 @@ export class TestClient extends TestSocket {
 
   #checkOpened(what: string): void {
     if (this.answer === undefined && this.state === "open")
-      throw new Error(`${what}: it is not open yet; await settle() first`);
+      throw new Error(`${what}: the WebSocket is not open yet; await settle() first`);
   }
 
   // ---- reading -----------------------------------------------------------------------------------------
@@ -243,9 +243,9 @@ export class TestClient extends TestSocket {
 
   #takeData({ opcode, final, packed, payload }: Frame): void {
     if ((opcode === OPCODE.continuation) === (this.#opcode === 0))
-      throw new Error("the server's frames do not make messages");
+      throw new Error("the server's frames form no message");
     if (packed && !(this.#isDeflated && opcode !== OPCODE.continuation))
-      throw new Error("the server compressed what it may not");
+      throw new Error("the server sent a compressed frame that was not negotiated");
     if (opcode !== OPCODE.continuation) {
       this.#opcode = opcode;
       this.#packed = packed;
@@ -263,7 +263,8 @@ export class TestClient extends TestSocket {
   #inflate(bytes: Uint8Array): Uint8Array {
     if (!this.#packed) return bytes;
     const data = this.network.codec?.inflate(bytes, INFLATE_LIMIT);
-    if (!(data instanceof Uint8Array)) throw new Error("the server's compression cannot be undone");
+    if (!(data instanceof Uint8Array))
+      throw new Error("a compressed message of the server cannot be inflated");
     return data;
   }
 

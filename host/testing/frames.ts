@@ -107,7 +107,7 @@ export class FrameReader {
     const opcode = first & 15;
     const final = (first & 0x80) !== 0;
     if (opcode >= OPCODE.close && (length > 125 || !final))
-      throw new Error("the server sent a control frame that is none");
+      throw new Error("the server sent a control frame that is too long or fragmented");
     const payload = bytes.subarray(at + 2 + form, at + this.#needed);
     return { opcode, final, packed: (first & 0x40) !== 0, payload };
   }

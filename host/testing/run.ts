@@ -77,7 +77,7 @@ export class Runner {
         if (!this.clock.run()) return;
       }
       throw new Error(
-        `settle: there was always more to do, ${ROUNDS_MAX} times: do two sides answer each other for ever?`,
+        `settle: not settled after ${ROUNDS_MAX} rounds; do two sides answer each other forever?`,
       );
     } finally {
       this.#running = undefined;

@@ -150,7 +150,8 @@ export class MemoryServer implements Server {
 
   reload(handler?: Options["handler"]): Promise<void> {
     const reload = this.#reloading.then(() => {
-      if (handler === undefined) throw new TypeError("handler: there is none to reload");
+      if (handler === undefined)
+        throw new TypeError("handler: there is no module to reload; pass a handler");
       return this.#place(handler as HandlerModule);
     });
     this.#reloading = reload.catch(() => undefined);

@@ -196,7 +196,7 @@ const WRONG: readonly (readonly [tls: object, message: RegExp])[] = [
   [{ ...CERTIFICATE, sni: { "a.*.b": both("one") } }, /^tls\.sni: "a\.\*\.b" is not a host name/],
   [
     { ...CERTIFICATE, sni: { "a.b": both("one"), "A.b": both("one") } },
-    /^tls\.sni: "A\.b" is there twice$/,
+    /^tls\.sni: "A\.b" is listed twice$/,
   ],
   [
     { ...CERTIFICATE, sni: { "a.b": 5 } },

@@ -164,7 +164,7 @@ faults("a handler that never comes is not waited for longer than `loadTimeout`",
   ];
   for (const one of never) {
     const { message } = await refusal({ handler: one, loadTimeout: 300 });
-    assert.match(message, /^loadTimeout: the handler was not there within 300 ms/);
+    assert.match(message, /^loadTimeout: the handler had not loaded within 300 ms/);
   }
   const stop = new AbortController();
   // The module never settles, so any moment will do.

@@ -132,8 +132,8 @@ for (const place of ["worker", "application"] as const) {
 
   serving("what is no Response, or cannot be sent, is 500 and reported", async (port, reported) => {
     for (const [path, message] of [
-      ["/nothing", /gave undefined, not a Response/],
-      ["/text", /gave no Response, not a Response/],
+      ["/nothing", /returned undefined, not a Response/],
+      ["/text", /returned no Response, not a Response/],
       ["/error", /status: 0 /],
       ["/foreign", /status: 101 /],
       ["/used", /body was read before/],
@@ -214,7 +214,7 @@ for (const place of ["worker", "application"] as const) {
     async (port, reported) => {
       for (const [path, message] of [
         ["/breaks", /as asked/],
-        ["/strings", /gave a string/],
+        ["/strings", /has a string/],
       ] as const) {
         const text = await raw(port, get(path));
         assert.match(text, /^HTTP\/1\.1 200 /);

@@ -205,7 +205,7 @@ metrics("a logger is told of a server's life, in pino's way", async () => {
     "error error: request: thrown on purpose",
     "info configured: options were changed",
     "info reload: the handler was reloaded",
-    "warn reload: the handler before stays",
+    "warn reload: the previous handler stays",
     "info shutdown: shutting down",
     "info ended: ended",
   ]);

@@ -155,16 +155,16 @@ export function placementTests(name: string, options: () => Promise<Options>): v
   serving("wrong arguments throw, and the request can still be answered", async (port) => {
     assert.equal(JSON.parse((await ask(port, get("/mistakes"))).body.toString()), [
       'TypeError: header: "X A" is not a field name',
-      "TypeError: header: the value of X-A holds an octet that no field value may hold",
-      "TypeError: header: Content-Length frames the message and is the server's to set",
+      "TypeError: header: the value of X-A has an octet that field values must not have",
+      "TypeError: header: Content-Length frames the message, so the server sets it",
       "RangeError: status: 99 is not a whole number from 200 to 599",
       "RangeError: status: 200 is not a whole number from 200 to 599",
-      "TypeError: header: the value of Content-Type holds an octet that no field value may hold",
+      "TypeError: header: the value of Content-Type has an octet that field values must not have",
       "TypeError: body: 5 is not a string, an ArrayBuffer or a view of one",
       "TypeError: body: null is not a string, an ArrayBuffer or a view of one",
       "TypeError: body: not made by this server's body()",
       "TypeError: upgrade: the request is not a WebSocket handshake",
-      "Error: write: begin() comes first",
+      "Error: write: call begin() first",
     ]);
     assert.is((await ask(port, get("/twice"))).body.toString(), "once");
   });

@@ -135,7 +135,7 @@ publisher(
       assert.throws(() => own.publish("", "x"), RangeError);
       assert.throws(
         () => openPublisher({} as never),
-        /^handle: not what server.publisher\(\) gave$/,
+        /^handle: not a result of server.publisher\(\)$/,
       );
       wire.destroy();
     });

@@ -78,7 +78,7 @@ groundSuites("semantics", "semantics", (test, name) => {
       "TypeError: header: undefined is not a field name",
       "TypeError: type: 5 is not a string",
       "TypeError: header: the value of X-B is undefined, not a string or number",
-      "TypeError: json: undefined has no JSON",
+      "TypeError: json: undefined cannot be written as JSON",
     ]);
   });
 
@@ -181,11 +181,11 @@ groundSuites("semantics", "semantics", (test, name) => {
     ]) {
       const answer = await ask(ground, `/upgrade?${field}`, HANDSHAKE);
       assert.equal(json(answer), [
-        `TypeError: header: ${field} is the handshake's, and the server's to set`,
+        `TypeError: header: ${field} belongs to the handshake, so the server sets it`,
       ]);
     }
     const protocol = await ask(ground, "/upgrade?Sec-WebSocket-Protocol", HANDSHAKE);
-    assert.match(textOf(protocol), /it is set by \{ protocol \}/);
+    assert.match(textOf(protocol), /use \{ protocol \}/);
     for (const field of ["Upgrade", "Connection"])
       assert.match(textOf(await ask(ground, `/upgrade?${field}`, HANDSHAKE)), /frames the message/);
   });

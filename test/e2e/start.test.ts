@@ -95,7 +95,7 @@ const PROGRAM = file("program.mjs", program()).pathname;
 start("without WebAssembly it says so, and which flag takes it away", async () => {
   assert.is(
     await printed(["--jitless", "--no-warnings", PROGRAM]),
-    "Error: this runtime has no WebAssembly, which the engine needs; node --jitless takes it away",
+    "Error: this runtime has no WebAssembly, which the engine needs; node --jitless disables it",
   );
 });
 
@@ -104,7 +104,7 @@ start("with little address space it names the option and what to do", async () =
   const said = await printed([PROGRAM], { space });
   assert.match(
     said,
-    /^RangeError: maxMemory: the system did not give \d+ bytes of memory \(.*ulimit -v/,
+    /^RangeError: maxMemory: the system refused \d+ bytes of memory \(.*ulimit -v/,
   );
   assert.match(said, /--disable-wasm-trap-handler/);
   assert.is(await printed(["--disable-wasm-trap-handler", PROGRAM], { space }), "200");
@@ -151,7 +151,7 @@ start("a member of the promise says that it has to be awaited", async () => {
     address: unknown;
   };
   const said = (name: string) =>
-    new RegExp(`^TypeError: ${name}: serve\\(\\) gives a promise; write \`await serve`);
+    new RegExp(`^TypeError: ${name}: serve\\(\\) returns a promise; write \`await serve`);
   for (const [name, use] of [
     ["broadcast", () => early.broadcast("x")],
     ["address", () => early.address],

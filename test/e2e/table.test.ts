@@ -115,7 +115,7 @@ groundSuites("table", "table", (test) => {
     assert.equal(await take(), []);
     for (const status of [204, 205, 304]) {
       await ground.ask(requestOf({ status, way: "forbidden", method: "GET", minor: 1 }));
-      const told = "an answer of this status has no body";
+      const told = "a response with this status has no body";
       assert.equal(await take(), [`write: ${told},end: ${told}`]);
     }
     assert.equal(ground.errors, []);

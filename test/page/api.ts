@@ -496,7 +496,7 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
       assert.is((await server.fetch("/empty")).status, 204);
     }
     const missing = kit.serve({ wasm: "/files/missing.wasm" });
-    assert.match((await failure(missing)).message, /wasm: .* is answered 404/);
+    assert.match((await failure(missing)).message, /wasm: the response to .* is 404/);
   },
 
   async "a worker that may not compile is given the engine compiled"(kit) {

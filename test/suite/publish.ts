@@ -212,7 +212,7 @@ publish.add("a topic's name with half of a surrogate pair is refused", async ({ 
     () => server.subscribe(1, name),
     () => server.unsubscribe(1, name),
   ]) {
-    throwing(call, "TypeError", /^topic: .* holds half of a surrogate pair$/);
+    throwing(call, "TypeError", /^topic: .* has half of a surrogate pair$/);
   }
 });
 

@@ -122,7 +122,7 @@ calls("what is not the id of a connection is refused by name", () =>
 calls("a topic's name with half of a surrogate pair is refused", () =>
   within((t, ws, inside) => {
     for (const topic of ["\ud800", "a\udc00", "\udc00\ud800", `${"x".repeat(100)}\udbff`]) {
-      const wrong = [[topic, /^topic: .* holds half of a surrogate pair$/]] as const;
+      const wrong = [[topic, /^topic: .* has half of a surrogate pair$/]] as const;
       for (const server of [t.server, inside]) {
         refuses((one) => server.publish(one, "x"), wrong, "publish");
         refuses((one) => server.subscribe(ws.id, one), wrong, "subscribe");
@@ -157,7 +157,7 @@ calls("data that is neither text nor bytes is refused by name", () =>
 /** Wrong options of an upgrade. */
 const UPGRADE: readonly (readonly [options: unknown, message: RegExp])[] = [
   [{ compress: true }, /^upgrade\.compress: there is no such option/],
-  [{ user: "ada" }, /^upgrade\.user: there is no such option; what becomes ws\.data is given as/],
+  [{ user: "ada" }, /^upgrade\.user: there is no such option; pass the value of ws\.data as/],
   [{ protocols: ["a"] }, /^upgrade\.protocols: .* did you mean upgrade\.protocol\?$/],
   ["chat", /^upgrade: "chat" is not an object such as \{ data \}$/],
   [null, /^upgrade: null is not an object/],

@@ -50,7 +50,7 @@ members("members of other servers' handlers are refused with what to do instead"
     ["onOpen", /use open$/],
     ["onClose", /use close$/],
     ["websocket", /use open, message and close as members of the handler itself$/],
-    ["upgrade", /use request, which answers an opening handshake by res\.upgrade\(\)$/],
+    ["upgrade", /use request, which accepts a handshake with res\.upgrade\(\)$/],
     ["connection", /use open for WebSockets, connect for connections$/],
     ["fetch", /see fetchHandler of "ringcast\/fetch"$/],
   ] as const) {

@@ -154,7 +154,7 @@ stage("after an overflow calls do nothing, and publishing reports it once", () =
     one.reserve(1, notCalled);
     assert.is(one.length, 5);
     assert.throws(() => one.broadcast(), /^broadcast: .* larger than the ring \(4096 bytes\)$/);
-    assert.throws(() => one.broadcast(), /^stage: it is finished$/);
+    assert.throws(() => one.broadcast(), /^stage: it was published or discarded$/);
   }
   assert.equal(target.sent, []);
   assert.ok(target.stage().text("next").send(7));
@@ -171,7 +171,7 @@ stage("after false it still holds its message", () => {
   const flags = FrameFlag.Binary | FrameFlag.Plain;
   assert.equal(target.sent, [{ to: "t", text: "kept!", flags, except: 9 }]);
   for (const use of [() => one.text("x"), () => one.truncate(0), () => one.send(7)]) {
-    assert.throws(use, /^stage: it is finished$/);
+    assert.throws(use, /^stage: it was published or discarded$/);
   }
   one.discard();
 });

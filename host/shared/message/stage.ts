@@ -80,7 +80,7 @@ export class BufferStage implements Stage {
 
   /** Checks that the stage can be used. @throws Error after its end, and within the callback of `reserve` */
   #check(): void {
-    if (this.#isOver) throw new Error("stage: it is finished");
+    if (this.#isOver) throw new Error("stage: it was published or discarded");
     if (this.#isFilling) throw new Error("stage: it cannot be used within the callback of reserve");
   }
 

@@ -12,9 +12,7 @@ const scratch = new Uint8Array(TOPIC_NAME_BYTES + 4);
 export function checkTopic(name: unknown): asserts name is string {
   if (typeof name !== "string") throw new TypeError(`topic: ${show(name)} is not a string`);
   if (LONE_SURROGATE.test(name))
-    throw new TypeError(
-      `topic: ${JSON.stringify(name.slice(0, 40))} holds half of a surrogate pair`,
-    );
+    throw new TypeError(`topic: ${JSON.stringify(name.slice(0, 40))} has half of a surrogate pair`);
   if (name.length === 0 || byteLength(name) > TOPIC_NAME_BYTES) {
     throw new RangeError(
       `topic: ${JSON.stringify(name.slice(0, 40))} is not of 1 to ${TOPIC_NAME_BYTES} bytes`,

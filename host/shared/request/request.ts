@@ -56,7 +56,7 @@ function ignore(): void {}
 
 function overError(): Error {
   const text =
-    "the request is over: its handler has settled, and it is answered or its client left";
+    "the request is over: its handler has settled, and its response is complete or its client has left";
   return Object.assign(new Error(text), { code: "ERR_REQUEST_OVER" });
 }
 

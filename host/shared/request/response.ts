@@ -50,10 +50,12 @@ export function checkField(name: string, value: string | number): Field {
   const text = String(value);
   if (!TOKEN.test(name)) throw new TypeError(`header: ${JSON.stringify(name)} is not a field name`);
   if (FRAMING.has(name.toLowerCase())) {
-    throw new TypeError(`header: ${name} frames the message and is the server's to set`);
+    throw new TypeError(`header: ${name} frames the message, so the server sets it`);
   }
   if (!VALUE.test(text)) {
-    throw new TypeError(`header: the value of ${name} holds an octet that no field value may hold`);
+    throw new TypeError(
+      `header: the value of ${name} has an octet that field values must not have`,
+    );
   }
   return [name, trimBlanks(text)];
 }
@@ -61,8 +63,8 @@ export function checkField(name: string, value: string | number): Field {
 /** Refuses fields of the handshake itself (RFC 6455 4.2.2) in an upgrade. @throws TypeError */
 function checkHandshakeField(name: string): void {
   if (/^sec-websocket-/i.test(name)) {
-    const how = /-protocol$/i.test(name) ? "; it is set by { protocol }" : "";
-    throw new TypeError(`header: ${name} is the handshake's, and the server's to set${how}`);
+    const how = /-protocol$/i.test(name) ? "; use { protocol }" : "";
+    throw new TypeError(`header: ${name} belongs to the handshake, so the server sets it${how}`);
   }
 }
 
@@ -301,7 +303,8 @@ export abstract class Answering implements Response {
 
   json(value: unknown, status = 200, headers?: HeaderFields): boolean {
     const text: unknown = JSON.stringify(value);
-    if (typeof text !== "string") throw new TypeError(`json: ${show(value)} has no JSON`);
+    if (typeof text !== "string")
+      throw new TypeError(`json: ${show(value)} cannot be written as JSON`);
     return this.send(status, "application/json", text, headers);
   }
 
@@ -325,12 +328,12 @@ export abstract class Answering implements Response {
   }
 
   #checkPiece(what: string, data: Data): Payload {
-    if (this.#bodiless) throw new Error(`${what}: an answer of this status has no body`);
+    if (this.#bodiless) throw new Error(`${what}: a response with this status has no body`);
     return checkBody(data, what);
   }
 
   write(data: Data): boolean {
-    if (!this.#streaming) throw new Error("write: begin() comes first");
+    if (!this.#streaming) throw new Error("write: call begin() first");
     const payload = this.#checkPiece("write", data);
     if (this.sent) return false;
     this.#full = !this.streamWrite(payload);
@@ -438,7 +441,7 @@ export abstract class Answering implements Response {
       this.#left = resolve;
       const take = (step: unknown): void => {
         if (typeof step === "object" && step !== null) resolve(step as Step);
-        else reject(new TypeError("body: its iterator gave no object"));
+        else reject(new TypeError("body: its iterator returned no object"));
       };
       whenSettled(source.next(), take, reject);
     });

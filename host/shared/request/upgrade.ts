@@ -30,7 +30,7 @@ export function checkUpgrade(options: UpgradeOptions): void {
   refuseUnknown(options, {
     names: NAMES,
     prefix: "upgrade.",
-    otherwise: "what becomes ws.data is given as { data }",
+    otherwise: "pass the value of ws.data as { data }",
   });
   checkLimit("idleTimeout", options.idleTimeout, 86400);
   checkLimit("maxPayloadLength", options.maxPayloadLength, 2 ** 31);
