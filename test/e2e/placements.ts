@@ -158,7 +158,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
       "TypeError: header: the value of X-A has an octet that field values must not have",
       "TypeError: header: Content-Length frames the message, so the server sets it",
       "RangeError: status: 99 is not a whole number from 200 to 599",
-      "RangeError: status: 200 is not a whole number from 200 to 599",
+      'RangeError: status: "200" is not a whole number from 200 to 599',
       "TypeError: header: the value of Content-Type has an octet that field values must not have",
       "TypeError: body: 5 is not a string, an ArrayBuffer or a view of one",
       "TypeError: body: null is not a string, an ArrayBuffer or a view of one",
