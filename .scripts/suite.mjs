@@ -24,9 +24,19 @@ function errorOf(thrown) {
   return isError ? thrown : new Error(`${inspect(thrown)} was thrown`);
 }
 
-function shown(value) {
-  const text = inspect(value, { breakLength: Infinity, depth: 2 });
-  return text.length > VALUE_LENGTH ? `${text.slice(0, VALUE_LENGTH)}…` : text;
+/** Two values as text, from shortly before they differ. */
+function shown(actual, expected) {
+  const texts = [actual, expected].map((value) =>
+    inspect(value, { breakLength: Infinity, depth: 2 }),
+  );
+  const [one, other] = texts;
+  let at = 0;
+  while (at < one.length && one[at] === other[at]) at++;
+  const from = at > VALUE_LENGTH / 2 ? at - VALUE_LENGTH / 4 : 0;
+  return texts.map((text) => {
+    const end = from + VALUE_LENGTH;
+    return `${from > 0 ? "…" : ""}${text.slice(from, end)}${text.length > end ? "…" : ""}`;
+  });
 }
 
 /** An error in one line. A colon at its end announces the next; of a comparison without a message, the values. */
@@ -35,7 +45,8 @@ function lineOf({ name, message, generated, operator, actual, expects }) {
   const first = head.endsWith(":") && rest.length > 0 ? `${head} ${rest[0]}` : head;
   const line = name === "Assertion" ? first : `${name}: ${first}`;
   if (!generated || (operator !== "is" && operator !== "equal")) return line;
-  return `${line} ${shown(actual)} instead of ${shown(expects)}`;
+  const [found, due] = shown(actual, expects);
+  return `${line} ${found} instead of ${due}`;
 }
 
 // An error that nothing catches ends the process, unless a test listens for it.

@@ -68,13 +68,15 @@ runner("-t runs the tests whose names contain a text; without any, not even hook
 });
 
 runner("each failure is listed with its reason, and a missing tool with how to install it", () => {
+  const equal = "Expected values to be strictly equal:";
   const failing = {
     after: ["is cleaned up: Error: not clean", "after: Error: still open"],
     before: ["before: RangeError: no room"],
     empty: [": it ran no test"],
     fails: [
-      "compares: Expected values to be strictly equal: 2 instead of 3",
+      `compares: ${equal} 2 instead of 3`,
       "compares, with a message: the list",
+      `compares long values: ${equal} …${"a".repeat(15)}b' instead of …${"a".repeat(15)}c'`,
       "lists what is wrong: Error: wrong are: this",
       "throws no error: Error: 'a string' was thrown",
     ],
@@ -89,7 +91,7 @@ runner("each failure is listed with its reason, and a missing tool with how to i
   const { code, failures, lastLine } = run(names, { PATH: "", RINGCAST_WRK: "" });
   assert.equal(failures, failing);
   // Tests that a hook kept from running count as failed: two of `before`, one of `missing`.
-  assert.equal([code, lastLine], [1, "3 passed, 15 failed"]);
+  assert.equal([code, lastLine], [1, "3 passed, 16 failed"]);
 });
 
 runner.run();

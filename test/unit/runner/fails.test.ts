@@ -7,6 +7,7 @@ const it = suite("fails");
 
 it("compares", () => assert.is(1 + 1, 3));
 it("compares, with a message", () => assert.equal([1], [2], "the list"));
+it("compares long values", () => assert.is(`${"a".repeat(100)}b`, `${"a".repeat(100)}c`));
 it("lists what is wrong", () => {
   throw new Error("wrong are:\n\nthis\nthat");
 });
