@@ -16,6 +16,7 @@ import { type Match, install, matcherOf } from "./page/install";
 import { BUFFER_BYTES, Line, type LineUser } from "./page/line";
 import { webSocketOf } from "./page/websocket";
 import { RunningServer, SERVER_NAMES, type Server, type StartThread } from "./server";
+import type { WasmModule } from "./shared/webassembly";
 import { unawaited } from "./unawaited";
 
 export type * from "./handler";
@@ -24,6 +25,7 @@ export type { Eviction } from "./options/types";
 export { type Plan, type PlanRow, plan } from "./options/plan";
 export type { Match } from "./page/install";
 export type { Server } from "./server";
+export type { WasmModule } from "./shared/webassembly";
 
 /** Options for sockets, files and threads, which a page does not have. */
 const FOREIGN = [
@@ -55,7 +57,7 @@ export interface BrowserOptions extends Omit<Options, Foreign> {
   /** URL of the worker's module, "ringcast/browser/worker", when a bundler moved it; or a function that starts it. */
   worker?: string | URL | (() => Worker);
   /** The engine, compiled, or the URL of engine.wasm. Default: the engine that the worker's module imports. */
-  wasm?: WebAssembly.Module | string | URL;
+  wasm?: WasmModule | string | URL;
 }
 
 /** Options of `install`. */

@@ -21,7 +21,7 @@ import { OPTION_NAMES, checkObject, type Settings, settle } from "./options/sett
 import type { Size } from "./options/size";
 import { isThenable, toError } from "./shared/result";
 import { show } from "./shared/text/show";
-import { needWebAssembly } from "./shared/webassembly";
+import { type WasmModule, needWebAssembly } from "./shared/webassembly";
 import { readBuffer, readSize } from "./testing/check";
 import { type ConnectOptions, TestClient } from "./testing/client";
 import { memoryFetch } from "./testing/fetch";
@@ -34,6 +34,7 @@ import { type SocketOptions, TestSocket } from "./testing/socket";
 export type * from "./handler";
 export type { Server } from "./index";
 export type { Options } from "./options/types";
+export type { WasmModule } from "./shared/webassembly";
 export type { Codec } from "../worker/net/transport";
 export type { TestAnswer } from "./testing/answer";
 export type { FrameOptions } from "./testing/frames";
@@ -57,7 +58,7 @@ export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "
   /** Compression for `perMessageDeflate`: `zlibCodec` of "ringcast/zlib" or your own. Without it none is negotiated. */
   codec?: Codec;
   /** The engine's wasm, for runtimes that forbid compiling the bytes in the package. */
-  wasm?: WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffer>;
+  wasm?: WasmModule | ArrayBuffer | Uint8Array<ArrayBuffer>;
 }
 
 /** Virtual time. It moves only by `advance`. */

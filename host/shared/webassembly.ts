@@ -1,4 +1,18 @@
-// Checks that the runtime can run the engine.
+// Checks that the runtime can run the engine, and types of WebAssembly for programs without the DOM library.
+
+/** A compiled module: `WebAssembly.Module` where the program has its type, which is in the DOM library. */
+export type WasmModule = typeof globalThis extends {
+  WebAssembly: { Module: { prototype: infer Declared } };
+}
+  ? Declared
+  : object;
+
+/** The memory of an instance: `WebAssembly.Memory` where the program has its type, which is in the DOM library. */
+export type WasmMemory = typeof globalThis extends {
+  WebAssembly: { Memory: { prototype: infer Declared } };
+}
+  ? Declared
+  : { readonly buffer: ArrayBuffer };
 
 /** Checks for WebAssembly. @throws Error when the runtime has none */
 export function needWebAssembly(): void {

@@ -10,7 +10,7 @@ import { flagsOf } from "../../host/shared/message/flags";
 import type { Data } from "../../host/handler";
 import { show } from "../../host/shared/text/show";
 import { checkBody, checkField } from "../../host/shared/request/response";
-import type { EngineLoop, LoopConnection } from "../engine/loop";
+import type { EngineLoop } from "../engine/loop";
 
 /** What a wire asks of its driver. */
 export interface WireOwner<User> {
@@ -50,8 +50,9 @@ function checkStatus(status: number): void {
     throw new RangeError(`status: ${show(status)} is not a whole number from 200 to 599`);
 }
 
+// It is the LoopConnection of the driver's EngineLoop, but must not say so: the published type has none of its members.
 /** One connection, from `accept` to `shut`. */
-export class Wire<User = unknown> implements LoopConnection {
+export class Wire<User = unknown> {
   /** @internal */
   static readonly name = "Wire";
   /** Yours. */

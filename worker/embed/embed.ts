@@ -7,11 +7,19 @@ import { engineParams } from "../../host/options/params";
 import { refusePlan } from "../../host/options/plan";
 import { settle } from "../../host/options/settle";
 import { OPTIONS } from "../../host/options/table";
-import { needWebAssembly } from "../../host/shared/webassembly";
+import { type WasmModule, needWebAssembly } from "../../host/shared/webassembly";
 import { Engine, type EngineParams } from "../engine/engine";
 import { wasmModule } from "../engine/wasm";
 
-export { ABI_VERSION, CloseReason, Control, EventKind, Outcome, Param } from "../../assembly/abi";
+export {
+  ABI_VERSION,
+  CloseReason,
+  Control,
+  EventKind,
+  Outcome,
+  Param,
+  RowKind,
+} from "../../assembly/abi";
 export { CLOSE_TABLE, type CloseRow } from "../../host/shared/close";
 export type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
 export {
@@ -22,7 +30,9 @@ export {
 } from "./driver";
 export { Engine, type EngineExports, type EngineParams, type Fields } from "../engine/engine";
 export type { RequestHead } from "../../host/shared/request/request";
+export type { EventCursor, RowCursor } from "../engine/cursors";
 export { wasmBytes } from "../engine/wasm";
+export type { WasmMemory, WasmModule } from "../../host/shared/webassembly";
 export { Wire, type WireFields } from "./connection";
 
 /** Where the wasm comes from: bytes, or what they are fetched from; or compiled. */
@@ -32,7 +42,7 @@ export type WasmSource =
   | Response
   | ArrayBuffer
   | Uint8Array<ArrayBuffer>
-  | WebAssembly.Module;
+  | WasmModule;
 
 /** The options of the README's table that concern the engine. */
 export type EngineOptions = Pick<
@@ -100,7 +110,7 @@ async function bytesOf(response: Response): Promise<ArrayBuffer> {
  * Compiles the engine, or takes it compiled.
  * @throws TypeError for what is no wasm, or when it cannot be fetched
  */
-export async function compileEngine(wasm?: WasmSource): Promise<WebAssembly.Module> {
+export async function compileEngine(wasm?: WasmSource): Promise<WasmModule> {
   needWebAssembly();
   if (wasm === undefined) return wasmModule();
   if (wasm instanceof WebAssembly.Module) return wasm;

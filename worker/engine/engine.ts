@@ -38,7 +38,7 @@ import {
 } from "../../assembly/abi";
 import type { RequestHead } from "../../host/shared/request/request";
 import type { Field } from "../../host/shared/request/response";
-import { noMemory } from "../../host/shared/webassembly";
+import { type WasmMemory, type WasmModule, noMemory } from "../../host/shared/webassembly";
 import { formatAddress } from "../../host/shared/text/address";
 import { copyBytes, latin1, putLatin1, putUtf8, utf8, viewOf } from "../../host/shared/text/text";
 import { encodeFields } from "../../host/shared/message/wire";
@@ -48,7 +48,7 @@ export { byteLength, putUtf8, toBytes, utf8 } from "../../host/shared/text/text"
 
 /** The functions of the wasm module; `assembly/index.ts` documents each. */
 export interface EngineExports {
-  memory: WebAssembly.Memory;
+  memory: WasmMemory;
   abi(): number;
   base(): number;
   params(): number;
@@ -252,7 +252,7 @@ export class Engine {
    * @param params region sizes, limits and times
    * @throws RangeError when the memory cannot be had; TypeError when the module is not this package's engine
    */
-  constructor(module: WebAssembly.Module, params: EngineParams) {
+  constructor(module: WasmModule, params: EngineParams) {
     const x = instantiate(module);
     this.x = x;
     const table = new Float64Array(x.memory.buffer, x.params(), Param.COUNT);
