@@ -1,4 +1,4 @@
-// Builds dist/: both wasm modules, the bundles with the wasm embedded, the demo, type declarations.
+// Builds dist/: both wasm modules, the bundles with their source maps, the demo, type declarations.
 // `--quick` leaves out the declarations; `--if-needed` builds only when a source is newer.
 
 import { execFile } from "node:child_process";
@@ -8,7 +8,6 @@ import { promisify } from "node:util";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { page } from "./page.mjs";
-import { shrink } from "./shrink.mjs";
 import { buildTypes } from "./types.mjs";
 
 const run = promisify(execFile);
@@ -67,11 +66,8 @@ const comlink = {
   },
 };
 
-/**
- * The engine's bytes stand in the package once: in this file of dist/, which the bundles beside it import. Its name
- * puts it in front of them in the archive: nothing has anything in common with it.
- */
-const WASM = "00-wasm.js";
+/** The engine in base64, which every bundle imports that runs without files. In dist/ it is one file beside them. */
+const WASM = "engine-base64.js";
 
 const sharedWasm = {
   name: "shared wasm",
@@ -102,73 +98,57 @@ const common = {
   logLevel: "warning",
   // Comlink's.
   legalComments: "inline",
-  // Small to install. What users meet in a console has its name by itself.
-  minify: true,
+  // Stack traces name the files of the checkout. Their text is not shipped twice.
+  sourcemap: true,
+  sourcesContent: false,
 };
 
-/** Each byte of the wasm is changed by these, an exclusive or and a sum: of all pairs the one that packs best. */
-const XOR = 35;
-const SHIFT = 4;
-
-/** How characters are written that cannot stand in a string, or not everywhere. */
-const ESCAPES = { "\0": "\\x00", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };
-
-/**
- * Writes the engine's bytes, a character each. Packed that is a fifth smaller than base64, which hides
- * from gzip what repeats.
- */
+/** Writes the engine in base64, in lines that an editor can show. */
 async function embedWasm() {
   const wasm = await readFile(path.join(root, "dist/engine.wasm"));
-  const text = wasm.map((byte) => (byte ^ XOR) + SHIFT).toString("latin1");
-  const escaped = text.replace(/[\0\n\r"\\]/g, (character) => ESCAPES[character]);
-  const lines = [
-    `const text="${escaped}";`,
-    "const bytes=new Uint8Array(text.length);",
-    `for(let i=0;i<bytes.length;i++)bytes[i]=text.charCodeAt(i)-${SHIFT}^${XOR};`,
-    "export default bytes;",
-  ];
-  await writeFile(path.join(root, "dist", WASM), `${lines.join("\n")}\n`);
+  const lines = wasm.toString("base64").match(/.{1,120}/g);
+  const text = `// engine.wasm in base64, for pages and for programs that are bundled into one file.
+
+const binary = atob(\`
+${lines.join("\n")}
+\`);
+const bytes = new Uint8Array(binary.length);
+for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
+export default bytes;
+`;
+  await writeFile(path.join(root, "dist", WASM), text);
 }
 
-/** Bundles, with what several of them have in common in chunks: once in the package. */
-async function bundle(entryPoints) {
-  const { outputFiles, metafile } = await build({
+/** Removes the bundles of an earlier build: the names of shared chunks change with their contents. */
+async function removeBundles() {
+  const dist = path.join(root, "dist");
+  for (const name of await readdir(dist)) {
+    if (/\.js(\.map)?$/.test(name)) await rm(path.join(dist, name));
+  }
+}
+
+async function buildBundles() {
+  await removeBundles();
+  // What several entry points share becomes chunks, which are in the package once.
+  await build({
     ...common,
     external,
-    entryPoints,
+    entryPoints: {
+      index: "host/index.ts",
+      fetch: "host/fetch.ts",
+      cli: "host/cli.ts",
+      worker: "worker/entry/main.ts",
+      pool: "worker/entry/thread.ts",
+      browser: "host/browser.ts",
+      "browser-worker": "worker/entry/page.ts",
+      engine: "worker/embed/embed.ts",
+      testing: "host/testing.ts",
+      zlib: "worker/net/zlib.ts",
+    },
     plugins: [...common.plugins, ownDemo],
     splitting: true,
     chunkNames: "shared-[hash]",
-    metafile: true,
-    write: false,
   });
-  return outputFiles.map(({ path: file, text }) => {
-    const { inputs, entryPoint } = metafile.outputs[path.relative(root, file)];
-    const bySize = Object.entries(inputs).sort((a, b) => b[1].bytesInOutput - a[1].bytesInOutput);
-    const [main = ""] = bySize[0] ?? [];
-    return { name: path.basename(file), text, main, isChunk: entryPoint === undefined };
-  });
-}
-
-async function buildBundles({ isQuick = false } = {}) {
-  const bundles = await bundle({
-    index: "host/index.ts",
-    fetch: "host/fetch.ts",
-    cli: "host/cli.ts",
-    worker: "worker/entry/main.ts",
-    pool: "worker/entry/thread.ts",
-    browser: "host/browser.ts",
-    "browser-worker": "worker/entry/page.ts",
-    engine: "worker/embed/embed.ts",
-    testing: "host/testing.ts",
-    zlib: "worker/net/zlib.ts",
-  });
-  const short = await shrink(bundles, { isQuick });
-  // Of an earlier build there may be others.
-  for (const name of await readdir(path.join(root, "dist"))) {
-    if (name.endsWith(".js")) await rm(path.join(root, "dist", name));
-  }
-  for (const { name, text } of short) await writeFile(path.join(root, "dist", name), text);
   await embedWasm();
   // One file for browsers of some years ago, too.
   await build({ ...common, target: ["es2020"], entryPoints: { client: "host/client.ts" } });
@@ -186,7 +166,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     try {
       const isQuick = process.argv.includes("--quick");
       await buildWasm();
-      await Promise.all([buildBundles({ isQuick }), isQuick ? undefined : buildTypes()]);
+      await Promise.all([buildBundles(), isQuick ? undefined : buildTypes()]);
       await cp(path.join(root, "LICENSE"), path.join(root, "dist/LICENSE"));
     } catch (error) {
       console.error(error.stdout || error.stderr || error);

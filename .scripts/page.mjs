@@ -12,7 +12,6 @@ async function small(entry) {
     entryPoints: [entry],
     bundle: true,
     write: false,
-    minify: true,
     format: "iife",
     target: "es2022",
     charset: "utf8",

@@ -166,7 +166,9 @@ function bundleImports(file: string, seen = new Set<string>()): string[] {
   if (seen.has(file)) return [];
   seen.add(file);
   const text = readFileSync(path.join(root, "dist", file), "utf8");
-  const found = text.matchAll(/\b(?:from|import|require)\s*\(?\s*["'`]([\w:./@-]+)["'`]/g);
+  const found = text.matchAll(
+    /(?:^(?:import|export)\b(?:[^;"]*?\bfrom)?\s*|\b(?:import|require)\(\s*)["'`]([\w:./@-]+)["'`]/gm,
+  );
   return [...found].flatMap(([, name = ""]) =>
     name.startsWith("./") ? bundleImports(name.slice(2), seen) : name,
   );
@@ -460,7 +462,7 @@ style("the entry for web-standard handlers needs no platform", () => {
   }
 });
 
-style("classes keep their names where identifiers are short: in consoles and errors", async () => {
+style("classes have the names that they are imported by: in consoles and errors", async () => {
   let classes = 0;
   for (const entry of ["engine", "testing"]) {
     const exported = await import(pathToFileURL(path.join(root, `dist/${entry}.js`)).href);

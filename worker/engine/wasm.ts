@@ -1,4 +1,4 @@
-// The engine's wasm, embedded by the bundler.
+// The engine, from the bytes that the bundler embeds as a module.
 
 import { needWebAssembly } from "../../host/shared/webassembly";
 import bytes from "../../dist/engine.wasm";

@@ -5,11 +5,11 @@ import { randomInt } from "node:crypto";
 import { type MessagePort, workerData } from "node:worker_threads";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { type Ring, Worker, type WorkerData } from "../control/control";
-import { wasmModule } from "../engine/wasm";
 import { nodeClock, nodeTransport } from "../net/node";
 import { piscinaThreads } from "../net/piscina";
 import { zlibCodec } from "../net/zlib";
 import type { ThreadData } from "../place/task";
+import { engineModule } from "./wasm-file";
 import { watchUncaught } from "./uncaught";
 
 /** What the host starts the thread with. */
@@ -28,7 +28,7 @@ const worker = new Worker(data, {
   transport: nodeTransport(!data.stream, data.descriptors),
   clock: nodeClock,
   codec: zlibCodec,
-  module: wasmModule(),
+  module: await engineModule(),
   seed: randomInt(1, 2 ** 32),
   post: (notice, transfer) => port.postMessage(notice, transfer),
   exit: () => process.exit(1),
