@@ -423,7 +423,7 @@ demo("where others can connect, nobody may add clients; the page says so", () =>
       assert.is(await page.locator("#play:disabled").count(), 1);
       assert.match(
         await textOf(page, "#why"),
-        /only where the server listens on this machine alone/,
+        /only when the server listens on this machine alone/,
       );
     }),
   ),

@@ -94,7 +94,7 @@ function writeServer({ server: s }: Sample): void {
     s ? `published ${units.rate(s.publishedPerSecond).join(" ")}, once for all` : "\xa0",
   );
   put("evicted", s ? units.count(s.evicted) : "–");
-  put("evictedUnit", `${s?.evicted === 1 ? "client" : "clients"} that fell a ring behind`);
+  put("evictedUnit", `${s?.evicted === 1 ? "client" : "clients"} that lagged by a whole ring`);
   if (s) writeLag(s.lag);
   if (s) writeClosed(s.closed);
 }
@@ -172,7 +172,7 @@ function sayEvictions(newest: EvictedSample | undefined, now: number): void {
   if (!newest || newest.number <= saidNumber || now - saidAt < SAY_EVERY) return;
   const n = newest.number - saidNumber;
   const who = n === 1 ? "A client was evicted" : `${n} clients were evicted, the last`;
-  put("said", `${who}: ${newest.address}, ${units.text(units.size(newest.lag))} behind`);
+  put("said", `${who}: ${newest.address}, lag ${units.text(units.size(newest.lag))}`);
   saidNumber = newest.number;
   saidAt = now;
 }
@@ -183,18 +183,19 @@ const load = $<HTMLInputElement>("load");
 
 /** Explains how long it takes until a stalled client is evicted. */
 function explain(rate: number, ring: number): string {
-  if (rate === 0) return "Without load little is published: to fall a ring behind takes long.";
+  if (rate === 0)
+    return "Without load little is published, so it takes long to lag by a whole ring.";
   return (
-    "A stalled client never reads. First the system's socket buffers fill up, some MiB; then it falls behind in the " +
-    `ring, ${units.text(units.size(ring))} at ${units.text(units.rate(rate))}: ${units.duration(ring / rate)}. Then ` +
-    "it is evicted, and nobody else notices."
+    "A stalled client never reads. First the kernel's socket buffers fill, some MiB. Then its lag in the ring grows, " +
+    `to ${units.text(units.size(ring))} at ${units.text(units.rate(rate))} in ${units.duration(ring / rate)}. Then ` +
+    "it is evicted, and no other client notices."
   );
 }
 
 function writeCrowd({ crowd, server }: Sample): void {
   $<HTMLFieldSetElement>("play").disabled = !crowd || !link.isLive;
   if (!crowd) {
-    put("why", "Clients can be added only where the server listens on this machine alone.");
+    put("why", "Clients can be added only when the server listens on this machine alone.");
     return;
   }
   const { reading, stalled, limits, load: wanted } = crowd;
