@@ -94,7 +94,7 @@ export class Outlet {
   #wait(): void {
     if (this.#waiting || this.#ended) return;
     this.#waiting = true;
-    this.#inbox.room().then(() => {
+    void this.#inbox.room().then(() => {
       this.#waiting = false;
       this.#flush();
     });

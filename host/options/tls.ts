@@ -89,7 +89,7 @@ function checkContext(
 }
 
 /** Checks the certificates by host name. @throws TypeError */
-function readSni(sni: unknown): TlsOptions["sni"] {
+function readSni(sni: unknown): NonNullable<TlsOptions["sni"]> {
   if (typeof sni !== "object" || sni === null || Array.isArray(sni))
     throw new TypeError(`tls.sni: ${show(sni)} is not an object of host names`);
   const contexts: Record<string, TlsContext> = {};

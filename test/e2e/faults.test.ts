@@ -156,8 +156,9 @@ faults("a module that gives no handler is an error that names it and what is wro
 });
 
 faults("a handler that never comes is not waited for longer than `loadTimeout`", async () => {
-  const never: readonly Options["handler"][] = [
-    module("await new Promise(() => {})"),
+  const endless = module("await new Promise(() => {})");
+  const never: readonly NonNullable<Options["handler"]>[] = [
+    endless,
     module("export default () => new Promise(() => {})"),
     module("for (;;);"),
     () => new Promise<never>(() => undefined),
@@ -169,7 +170,7 @@ faults("a handler that never comes is not waited for longer than `loadTimeout`",
   const stop = new AbortController();
   // The module never settles, so any moment will do.
   setTimeout(() => stop.abort(new Error("enough")), 300);
-  const given = await refusal({ handler: never[0], loadTimeout: 0, signal: stop.signal });
+  const given = await refusal({ handler: endless, loadTimeout: 0, signal: stop.signal });
   assert.is(given.message, "enough");
 });
 

@@ -55,7 +55,10 @@ export const reported: { where: string; message: string }[] = [];
 export const placement = process.env.RINGCAST_HANDLER === "application" ? "application" : "worker";
 
 /** A handler module, for the worker or loaded anew for this thread. */
-export async function handlerOf(name: string, where = placement): Promise<Options["handler"]> {
+export async function handlerOf(
+  name: string,
+  where = placement,
+): Promise<NonNullable<Options["handler"]>> {
   const url = fileUrl(`handlers/${name}.mjs`);
   if (where === "worker") return url;
   return ((await import(`${url}?${Math.random()}`)) as { default: HandlerModule }).default;

@@ -217,8 +217,8 @@ readme("a server with a timer ends in order at SIGTERM, and so does its process"
 readme("Next.js starts a server beside it once, and its routes publish", async () => {
   const dir = folderOf("next", ["instrumentation.js"]);
   const { register } = await import(path.join(dir, "instrumentation.js"));
-  const shared = globalThis as { stream?: Server };
-  const env = process.env as { NEXT_RUNTIME?: string };
+  const shared = globalThis as { stream?: Server | undefined };
+  const env = process.env as { NEXT_RUNTIME?: string | undefined };
   try {
     env.NEXT_RUNTIME = "edge";
     await register();

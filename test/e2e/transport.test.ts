@@ -98,7 +98,7 @@ transport("a stalled reader over TLS is evicted", () => {
     await once(socket, "readable");
     const message = "x".repeat(50000);
     let evictions: readonly Eviction[] | undefined;
-    evicted.then((list) => {
+    void evicted.then((list) => {
       evictions = list;
     });
     while (!evictions) {

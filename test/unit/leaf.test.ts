@@ -215,7 +215,7 @@ leaf("mask: every alignment and length is unmasked", () => {
   for (let pad = 0; pad < 18; pad++) {
     for (let length = 0; length < 210; length++) {
       const payload = Uint8Array.from({ length }, () => random(256));
-      const mask = masks[random(masks.length)];
+      const mask = masks[random(masks.length)] as number[];
       // A pong in front moves the payload within the window.
       wire.send(Buffer.concat([frame(10, "p".repeat(pad)), frame(2, payload, { mask })]));
       const got = wire.messages.pop() as Uint8Array;

@@ -332,7 +332,7 @@ export class Pool {
     const lane: Lane = new Lane(peer, (bytes): Fate => {
       if (peer.dead || peer.response !== response) return "gone";
       if (this.#pump.answers.streamWrite(peer, bytes)) return "sent";
-      response.stalled().then(() => lane.flush());
+      void response.stalled().then(() => lane.flush());
       return "full";
     });
     return lane;

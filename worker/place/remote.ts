@@ -652,7 +652,7 @@ export class Remote implements Host {
     const lane: Lane = new Lane(peer, (bytes): Fate => {
       if (peer.dead || peer.response !== response) return "gone";
       if (this.#pump.answers.streamWrite(peer, bytes)) return "sent";
-      response.stalled().then(() => this.#flush(lane));
+      void response.stalled().then(() => this.#flush(lane));
       return "full";
     });
     return lane;

@@ -309,7 +309,7 @@ export abstract class OwnRequest extends RequestReader {
   protected override bytes: Uint8Array;
 
   constructor(
-    [id, remoteAddress, peerCertificate]: [number, string, PeerCertificate?],
+    [id, remoteAddress, peerCertificate]: [number, string, (PeerCertificate | undefined)?],
     head: RequestHead,
     bytes: Uint8Array,
   ) {
