@@ -3,6 +3,11 @@
 // worker/socket/), on the application's thread (host/local/exchange.ts, host/local/socket.ts), or in a thread of the
 // pool (worker/entry/thread.ts).
 
+import type { CloseReason } from "../assembly/abi";
+
+/** The name of a close cause, such as "WsClientTooSlow". */
+export type CloseCause = keyof typeof CloseReason;
+
 /**
  * Data of a message: a string is sent as text (RFC 6455 opcode 1), bytes as binary (opcode 2). A view is sent as the
  * bytes that it covers, whatever its element type. Bytes are copied before the call returns. Any other type is a
@@ -51,7 +56,7 @@ export interface CloseInfo {
   /** The reason in the peer's Close frame, else the text of `cause`. */
   readonly reason: string;
   /** The cause, a name of `CloseReason` such as "WsClientTooSlow". */
-  readonly cause: string;
+  readonly cause: CloseCause;
   /** Bytes of the ring that were published and not delivered to this client. */
   readonly lagBytes: number;
 }
@@ -107,11 +112,11 @@ export interface Request {
   /** Returns the body as UTF-8 text. @throws Error when the body is streamed */
   text(): string;
   /**
-   * Returns the body parsed as JSON.
+   * Returns the body parsed as JSON. `T` is what the handler expects; nothing checks it.
    * @throws SyntaxError when it is not JSON: unless the handler catches it, the response is 400 and nothing is reported
    * @throws Error when the body is streamed
    */
-  json(): unknown;
+  json<T = unknown>(): T;
   /**
    * Returns the body as an iterator of pieces, which are copies of the bytes as they arrived. Use it for bodies larger
    * than memory, see `Handler.streams`. Backpressure: the server reads from the client only as fast as the pieces are

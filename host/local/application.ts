@@ -416,7 +416,7 @@ export class Application {
     const info = {
       code: wordAt(bytes, at),
       reason: utf8(bytes, reason, at + length - reason),
-      cause: latin1(bytes, at + CLOSE_BYTES, causeLength),
+      cause: latin1(bytes, at + CLOSE_BYTES, causeLength) as CloseInfo["cause"],
       lagBytes: wordAt(bytes, at + 4),
     };
     return { info, address: latin1(bytes, address, addressLength) };

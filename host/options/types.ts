@@ -2,7 +2,7 @@
 // options/table.ts has each option's default and range, and options/settle.ts reads the values.
 
 import type { TlsOptions } from "../../worker/net/transport";
-import type { HandlerModule } from "../handler";
+import type { CloseCause, HandlerModule } from "../handler";
 import type { Size } from "./size";
 
 /** Fields of a log line: the event's name, and more by its kind. An error is `err`, as pino's serializers expect. */
@@ -170,7 +170,7 @@ export interface Eviction {
   /** The client's address. */
   readonly remoteAddress: string;
   /** The cause, such as "WsClientTooSlow". */
-  readonly cause: string;
+  readonly cause: CloseCause;
   /** Bytes of the ring that were not delivered to the client. */
   readonly lagBytes: number;
   /** Age of the connection in ms, since it was accepted. */

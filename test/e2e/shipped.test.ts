@@ -174,11 +174,29 @@ shipped("a bundler leaves out what is not used, and keeps what threads run", asy
   }
 });
 
+/** What the types allow, and what they refuse. */
+const TYPED = `
+import type { Handler } from "ringcast";
+export const handler: Handler = {
+  request(req, res) {
+    const { name } = req.json<{ name: string }>();
+    // @ts-expect-error: without a type of the user's, JSON is unknown
+    req.json().name;
+    res.send(200, "text/plain", name);
+  },
+  close(ws, { cause }) {
+    if (cause === "WsClientTooSlow") ws.terminate();
+    // @ts-expect-error: there is no such cause
+    if (cause === "ClientTooSlow") ws.terminate();
+  },
+};
+`;
+
 shipped("Node's types are enough for the entry points of Node", () => {
   const names = ["", "/fetch", "/client", "/engine", "/testing", "/zlib"];
   const file = path.join(folder, "program.ts");
   const lines = names.map((name, i) => `export * as entry${i} from "ringcast${name}";`);
-  writeFileSync(file, lines.join("\n"));
+  writeFileSync(file, [...lines, TYPED].join("\n"));
   const program = ts.createProgram([file], {
     target: ts.ScriptTarget.ES2022,
     module: ts.ModuleKind.NodeNext,

@@ -249,9 +249,9 @@ export abstract class RequestReader implements Request {
     return utf8(this.bytes, at.body, at.bodyLength);
   }
 
-  json(): unknown {
+  json<T = unknown>(): T {
     const at = this.#whole("json");
-    return parseJson(utf8(this.bytes, at.body, at.bodyLength));
+    return parseJson(utf8(this.bytes, at.body, at.bodyLength)) as T;
   }
 
   stream(): AsyncIterableIterator<Uint8Array> {
