@@ -11,6 +11,8 @@ const { messages, pkg } = await publint({ pkgDir, pack: false, strict: true });
 const lines = messages.map((message) => `publint: ${formatMessage(message, pkg)}`);
 const { problems, types } = await checkPackage(
   createPackageFromTarballData(new Uint8Array(readFileSync(tarball))),
+  // No module, so it has no types.
+  { excludeEntrypoints: ["./engine.wasm"] },
 );
 if (!types) lines.push("types: there are none");
 for (const problem of problems ?? []) {
