@@ -10,17 +10,7 @@ import { ensure, handBack, keepFrames, leftover } from "./buffer";
 import { unmask } from "../kernel/bytes";
 import { UTF8_BAD, UTF8_START, validate } from "../kernel/utf8";
 import { DONE, MORE } from "../parse/http";
-import {
-  Opcode,
-  closePayload,
-  headBytes,
-  headDeflated,
-  headFinal,
-  headOpcode,
-  parseFrameHead,
-  payloadLength,
-  payloadMask,
-} from "../parse/ws";
+import { Opcode, closePayload, parseFrameHead, frameHead } from "../parse/ws";
 import { HEADROOM_BYTES } from "../plan";
 import { rearm } from "../reply/deadline";
 import { dropBuffer, finishWith, kill } from "../reply/end";
@@ -169,9 +159,10 @@ function failInOrder(c: Conn, reason: i32): void {
  * uncompressed message of one frame.
  */
 function mayFollow(c: WebSocketConn): bool {
-  if (headOpcode >= 8 || !headFinal || headDeflated || c.opcode != 0) return false;
+  if (frameHead.opcode >= 8 || !frameHead.isFinal || frameHead.isDeflated || c.opcode != 0)
+    return false;
   if (paramU32(Param.Pieces) != 0) return false;
-  return engine.sourceEnd - engine.source >= headBytes + payloadLength;
+  return engine.sourceEnd - engine.source >= frameHead.bytes + frameHead.length;
 }
 
 /** Returns true when the pass has emitted as many events as the connection may have unhandled. */
@@ -206,21 +197,21 @@ function parseFrames(c: WebSocketConn): bool {
         failInOrder(c, result);
         return false;
       }
-      if (headOpcode >= 8) {
-        const payload = (engine.source + headBytes) as usize;
-        if (engine.sourceEnd - engine.source < headBytes + payloadLength) return true;
-        if (headOpcode == Opcode.Close && isRelayed(c)) {
+      if (frameHead.opcode >= 8) {
+        const payload = (engine.source + frameHead.bytes) as usize;
+        if (engine.sourceEnd - engine.source < frameHead.bytes + frameHead.length) return true;
+        if (frameHead.opcode == Opcode.Close && isRelayed(c)) {
           // Messages before a Close are handled and answered first.
           awaitMessages(c, CLOSE_WAITS);
           return false;
         }
-        if (isLimited && headOpcode != Opcode.Close && isFlooding(c)) {
+        if (isLimited && frameHead.opcode != Opcode.Close && isFlooding(c)) {
           failInOrder(c, CloseReason.Rate);
           return false;
         }
-        unmask(payload, payload, payloadLength, payloadMask);
-        engine.source += headBytes + payloadLength;
-        control(c, headOpcode, payload, payloadLength);
+        unmask(payload, payload, frameHead.length, frameHead.mask);
+        engine.source += frameHead.bytes + frameHead.length;
+        control(c, frameHead.opcode, payload, frameHead.length);
         // A new message may begin after it, unless it is within a message.
         if (c.opcode == 0) isWhole = true;
         continue;
@@ -230,20 +221,20 @@ function parseFrames(c: WebSocketConn): bool {
         failInOrder(c, CloseReason.WsTooManyFragments);
         return false;
       }
-      if (headOpcode != Opcode.Continuation) {
+      if (frameHead.opcode != Opcode.Continuation) {
         if (isLimited && !follows && isFlooding(c)) {
           failInOrder(c, CloseReason.Rate);
           return false;
         }
-        c.opcode = headOpcode as u8;
+        c.opcode = frameHead.opcode as u8;
         c.utf8 = UTF8_START;
-        if (headDeflated) c.flags |= Flag.Inflating;
+        if (frameHead.isDeflated) c.flags |= Flag.Inflating;
       }
-      c.frameLeft = payloadLength;
-      c.mask = payloadMask;
-      c.frameFinal = headFinal ? 1 : 0;
+      c.frameLeft = frameHead.length;
+      c.mask = frameHead.mask;
+      c.frameFinal = frameHead.isFinal ? 1 : 0;
       c.frameOpen = 1;
-      engine.source += headBytes;
+      engine.source += frameHead.bytes;
     }
     const source = engine.source as usize;
     const n = min(c.frameLeft, engine.sourceEnd - engine.source);
@@ -260,7 +251,7 @@ function parseFrames(c: WebSocketConn): bool {
       if (follows && isText(c) && validate(source, n, UTF8_START) != UTF8_START) {
         // The connection fails when the messages before have been handled.
         unmask(source, source, n, mask);
-        engine.source -= headBytes;
+        engine.source -= frameHead.bytes;
         unbegin(c);
         if (isLimited) refund(c);
         c.flags |= Flag.MessageOut;

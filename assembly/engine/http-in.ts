@@ -6,7 +6,7 @@ import { CloseReason, EventKind, Param, Shut, Trait } from "../abi";
 import { ensure, handBack, keepHttp, leftover, locate, tableOf } from "./buffer";
 import { ADDRESS } from "../kernel/address";
 import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "../parse/http";
-import { hasClient, parseProxy, proxyBytes } from "../parse/proxy";
+import { parseProxy, proxyHead } from "../parse/proxy";
 import { parseUpload } from "../reply/body";
 import { rearm } from "../reply/deadline";
 import { dropInput, finishWith, kill, leaveQueue } from "../reply/end";
@@ -69,7 +69,7 @@ function takeProxy(c: Conn): bool {
     kill(c, result, Shut.Reset);
     return true;
   }
-  c.start += proxyBytes;
+  c.start += proxyHead.bytes;
   c.flags &= ~Flag.Proxied;
   if (has(c, Flag.Unsecured)) {
     behindHeader = c.end - c.start;
@@ -78,7 +78,7 @@ function takeProxy(c: Conn): bool {
     // The embedder sets the address to count it under before a request is parsed.
     c.flags |= Flag.MessageOut;
   }
-  emit(EventKind.Proxied, c, ADDRESS, hasClient ? 16 : 0, 0);
+  emit(EventKind.Proxied, c, ADDRESS, proxyHead.hasClient ? 16 : 0, 0);
   // The event counts as an inbound one, so that it is within the limit of `eventsFull`.
   engine.inboundEvents++;
   return true;

@@ -29,22 +29,28 @@ import { add, engine, setControl, takeTime } from "../state/records";
 function makeOtherPlace(bytes: u32): u32 {
   const isRead = deflateReaders() != 0;
   if (!isRead && engine.deflateTreap == 0) return Outcome.Ok;
-  deflateAt = isRead ? placeFor(deflated, bytes) : deflated.committed;
+  places.deflated = isRead ? placeFor(deflated, bytes) : deflated.committed;
   // mutant deflate-room: return Outcome.Ok;
-  return makeRoom(deflated, deflateAt + (isRead ? (bytes as u64) : 0));
+  return makeRoom(deflated, places.deflated + (isRead ? (bytes as u64) : 0));
 }
 
 /** Makes room for a record of `bytes` in the plain ring, at `plainAt`, and for its other form. */
 function makePlaces(bytes: u32, deflateBytes: u32): u32 {
-  plainAt = placeFor(plain, bytes);
-  renewBudget(plainAt + (bytes as u64));
-  let outcome = makeRoom(plain, plainAt + (bytes as u64));
+  places.plain = placeFor(plain, bytes);
+  renewBudget(places.plain + (bytes as u64));
+  let outcome = makeRoom(plain, places.plain + (bytes as u64));
   if (outcome == Outcome.Ok) outcome = makeOtherPlace(deflateBytes);
   return outcome;
 }
 
-let plainAt: u64 = 0;
-let deflateAt: u64 = 0;
+/** Ring offsets at which a publication finds room. */
+@unmanaged
+class Places {
+  plain: u64;
+  deflated: u64;
+}
+
+const places = changetype<Places>(memory.data(16, 8));
 
 /** Returns how many of a topic's subscribers, or with 0 of all open WebSockets, read the ring of compressed forms. */
 export function deflateCount(number: u32): u32 {
@@ -88,10 +94,11 @@ function otherBytes(bytes: u32, deflateLength: u32): u32 {
 function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u32 {
   if (deflateReaders() == 0) return 0;
   const length = otherBytes(bytes, deflateLength);
-  if (deflateLength == 0) copy(address(deflated, deflateAt), address(plain, plainAt), bytes);
+  if (deflateLength == 0)
+    copy(address(deflated, places.deflated), address(plain, places.plain), bytes);
   // mutant deflate-bit: else put(deflated, deflateAt, deflate, deflateLength, flags);
-  else put(deflated, deflateAt, deflate, deflateLength, flags | FrameFlag.Compressed);
-  extend(deflated, deflateAt, length);
+  else put(deflated, places.deflated, deflate, deflateLength, flags | FrameFlag.Compressed);
+  extend(deflated, places.deflated, length);
   return length;
 }
 
@@ -128,8 +135,8 @@ export function publish(
   const bytes = headerBytes(length) + length;
   const outcome = makePlaces(bytes, otherBytes(bytes, deflateLength));
   if (outcome != Outcome.Ok) return outcome;
-  put(plain, plainAt, payload, length, flags);
-  extend(plain, plainAt, bytes);
+  put(plain, places.plain, payload, length, flags);
+  extend(plain, places.plain, bytes);
   enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
   finishPublication(length);
   return Outcome.Ok;
@@ -222,12 +229,12 @@ export function stagePublish(
   const outcome = makeOtherPlace(otherBytes(bytes, deflateLength));
   if (outcome == Outcome.Wait) stageDiscard();
   if (outcome != Outcome.Ok) return outcome;
-  plainAt = plain.stageAt;
-  const start = address(plain, plainAt);
+  places.plain = plain.stageAt;
+  const start = address(plain, places.plain);
   if (header != STAGE_HEADER) memory.copy(start + header, start + STAGE_HEADER, length);
   putHeader(start, firstByte(flags), length);
   stageDiscard();
-  extend(plain, plainAt, bytes);
+  extend(plain, places.plain, bytes);
   enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
   finishPublication(length);
   return Outcome.Ok;

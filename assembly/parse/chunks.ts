@@ -49,9 +49,16 @@ const CHUNK_LINE_BYTES: u32 = 1024;
 /** Largest chunk size, 48 bits. With it the sums stay below 2^54. */
 const SIZE_LIMIT: u64 = 0xffffffffffff;
 
-/** Position at which the last call stopped reading, and the end of the bytes that it decoded. */
-export let readTo: usize = 0;
-export let decodedTo: usize = 0;
+/** Results of the last call of `decodeChunks`, or of `parseStream`. */
+@unmanaged
+export class Decoded {
+  /** Position at which it stopped reading. */
+  readTo: usize;
+  /** End of the bytes that it decoded. */
+  end: usize;
+}
+
+export const decoded = changetype<Decoded>(memory.data(8, 8));
 
 /** Prepares a connection for a chunked body. */
 export function beginChunks(c: HttpConn): void {
@@ -87,15 +94,15 @@ export function decodeChunks(c: HttpConn, at: usize, end: usize, to: usize, limi
     result = c.chunk >= Phase.Trailer ? trailer(c, load<u8>(at)) : line(c, load<u8>(at), limit);
     at++;
   }
-  readTo = at;
-  decodedTo = to;
+  decoded.readTo = at;
+  decoded.end = to;
   return result;
 }
 
 /** Records the address up to which a body that is not chunked was read. */
 export function passPlain(to: usize): void {
-  readTo = to;
-  decodedTo = to;
+  decoded.readTo = to;
+  decoded.end = to;
 }
 
 function isBlank(octet: u32): bool {

@@ -17,16 +17,7 @@ import {
   trimBlank,
 } from "../kernel/bytes";
 import { isKey } from "../kernel/base64";
-import {
-  DONE,
-  MORE,
-  beginChunks,
-  decodeChunks,
-  decodedTo,
-  isChunked,
-  passPlain,
-  readTo,
-} from "./chunks";
+import { DONE, MORE, beginChunks, decodeChunks, isChunked, passPlain, decoded } from "./chunks";
 import { engine, param, paramU32, HttpConn } from "../state/records";
 
 export { DONE, MORE };
@@ -573,8 +564,8 @@ export function parseBody(c: HttpConn, data: usize): i32 {
   }
   const limit = paramU32(Param.BodyBytes) as u64;
   const result = decodeChunks(c, head + c.scan, end, body + c.bodyLength, limit);
-  c.scan = (readTo - head) as u32;
-  c.bodyLength = (decodedTo - body) as u32;
+  c.scan = (decoded.readTo - head) as u32;
+  c.bodyLength = (decoded.end - body) as u32;
   return result;
 }
 

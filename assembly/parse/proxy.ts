@@ -23,11 +23,16 @@ const TCP6: u32 = 0x36504354;
 const UNKN: u32 = 0x4e4b4e55;
 const NOWN: u32 = 0x4e574f4e;
 
-/**
- * Length in octets of the header that was parsed last, and whether it names a client, whose address is then at ADDRESS.
- */
-export let proxyBytes: u32 = 0;
-export let hasClient: bool = false;
+/** The PROXY header that was parsed last. */
+@unmanaged
+export class ProxyHead {
+  /** Length in octets. */
+  bytes: u32;
+  /** Whether it names a client, whose address is then at ADDRESS. */
+  hasClient: bool;
+}
+
+export const proxyHead = changetype<ProxyHead>(memory.data(8, 8));
 
 /** Returns true when [at, end) is the beginning of `mark`, or begins with it. */
 function agrees(at: usize, end: usize, mark: usize, length: u32): bool {
@@ -42,7 +47,7 @@ function agrees(at: usize, end: usize, mark: usize, length: u32): bool {
  * @returns MORE, DONE, or a CloseReason
  */
 export function parseProxy(at: usize, end: usize): i32 {
-  hasClient = false;
+  proxyHead.hasClient = false;
   return load<u8>(at) == 0x50 ? parseLine(at, end) : parseBinary(at, end);
 }
 
@@ -65,7 +70,7 @@ function parseLine(at: usize, end: usize): i32 {
   if (stop == limit || (stop + 1 < end && load<u8>(stop + 1) != 10))
     return CloseReason.BadProxyHeader;
   if (stop + 1 >= end) return MORE;
-  proxyBytes = (stop + 2 - at) as u32;
+  proxyHead.bytes = (stop + 2 - at) as u32;
   const family = load<u32>(at, 6);
   if (stop - at >= 13 && family == UNKN && load<u32>(at, 9) == NOWN) {
     return stop - at == 13 || load<u8>(at, 13) == 0x20 ? DONE : CloseReason.BadProxyHeader;
@@ -79,12 +84,12 @@ function parseLine(at: usize, end: usize): i32 {
   const portEnd = upTo(min(targetEnd + 1, stop), stop, 0x20);
   if (portEnd == stop) return CloseReason.BadProxyHeader;
   // The source is read last, so that its address remains at ADDRESS.
-  hasClient =
+  proxyHead.hasClient =
     readOf(family, sourceEnd + 1, targetEnd) &&
     isPlainPort(targetEnd + 1, portEnd) &&
     isPlainPort(portEnd + 1, stop) &&
     readOf(family, source, sourceEnd);
-  return hasClient ? DONE : CloseReason.BadProxyHeader;
+  return proxyHead.hasClient ? DONE : CloseReason.BadProxyHeader;
 }
 
 /** Returns the octets of the addresses of a family, 0 … 3. */
@@ -107,10 +112,10 @@ function parseBinary(at: usize, end: usize): i32 {
     return CloseReason.BadProxyHeader;
   }
   if (!isLocal && length < addressBytes(kind >> 4)) return CloseReason.BadProxyHeader;
-  proxyBytes = length + 16;
-  if (end - at < (proxyBytes as usize)) return MORE;
+  proxyHead.bytes = length + 16;
+  if (end - at < (proxyHead.bytes as usize)) return MORE;
   // Other transports than TCP over IP, and the proxy's own connections, name no client.
-  hasClient = !isLocal && (kind == 0x11 || kind == 0x21);
+  proxyHead.hasClient = !isLocal && (kind == 0x11 || kind == 0x21);
   if (kind == 0x11) {
     mapIPv4();
     store<u32>(ADDRESS, load<u32>(at, 16), 12);

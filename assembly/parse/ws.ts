@@ -26,13 +26,22 @@ export enum Opcode {
 export const HEAD_LIMIT: u32 = 14;
 export const CONTROL_LIMIT: u32 = 131;
 
-// Fields of the head that `parseFrameHead` decoded last.
-export let headBytes: u32 = 0;
-export let payloadLength: u32 = 0;
-export let payloadMask: u32 = 0;
-export let headOpcode: u32 = 0;
-export let headFinal: bool = false;
-export let headDeflated: bool = false;
+/** The frame head that `parseFrameHead` decoded last. */
+@unmanaged
+export class FrameHead {
+  /** Bytes of the head. */
+  bytes: u32;
+  /** Bytes of the payload. */
+  length: u32;
+  /** Masking key, in the order of its octets. */
+  mask: u32;
+  opcode: u32;
+  /** FIN bit, and RSV1 bit with permessage-deflate. */
+  isFinal: bool;
+  isDeflated: bool;
+}
+
+export const frameHead = changetype<FrameHead>(memory.data(24, 8));
 
 /**
  * Decodes the head of a client's frame in [at, end).
@@ -42,21 +51,21 @@ export function parseFrameHead(c: WebSocketConn, at: usize, end: usize): i32 {
   const have = (end - at) as u32;
   if (have == 0) return MORE;
   const first: u32 = load<u8>(at);
-  headOpcode = first & 15;
+  frameHead.opcode = first & 15;
   // RFC 7692 6: RSV1 on the first frame of a message marks it as compressed.
-  headDeflated = (first & 0x40) != 0;
-  const starts = headOpcode == Opcode.Text || headOpcode == Opcode.Binary;
-  if (first & 0x30 || (headDeflated && !(has(c, Flag.Deflates) && starts))) {
+  frameHead.isDeflated = (first & 0x40) != 0;
+  const starts = frameHead.opcode == Opcode.Text || frameHead.opcode == Opcode.Binary;
+  if (first & 0x30 || (frameHead.isDeflated && !(has(c, Flag.Deflates) && starts))) {
     return CloseReason.WsReservedBits;
   }
-  headFinal = (first & 0x80) != 0;
-  const control = headOpcode >= 8;
+  frameHead.isFinal = (first & 0x80) != 0;
+  const control = frameHead.opcode >= 8;
   if (control) {
-    if (headOpcode > (Opcode.Pong as u32)) return CloseReason.WsUnknownOpcode;
-    if (!headFinal) return CloseReason.WsFragmentedControl;
+    if (frameHead.opcode > (Opcode.Pong as u32)) return CloseReason.WsUnknownOpcode;
+    if (!frameHead.isFinal) return CloseReason.WsFragmentedControl;
   } else {
-    if (headOpcode > (Opcode.Binary as u32)) return CloseReason.WsUnknownOpcode;
-    if (headOpcode == Opcode.Continuation) {
+    if (frameHead.opcode > (Opcode.Binary as u32)) return CloseReason.WsUnknownOpcode;
+    if (frameHead.opcode == Opcode.Continuation) {
       if (c.opcode == 0) return CloseReason.WsExpectedText;
     } else if (c.opcode != 0) {
       return CloseReason.WsExpectedCont;
@@ -67,8 +76,8 @@ export function parseFrameHead(c: WebSocketConn, at: usize, end: usize): i32 {
   if (!(second & 0x80)) return CloseReason.WsBadMask;
   let length: u64 = second & 0x7f;
   if (control && length > 125) return CloseReason.WsControlFrameTooLarge;
-  if (headOpcode == Opcode.Close && length == 1) return CloseReason.WsBadClosePayload;
-  headBytes = length < 126 ? 6 : length == 126 ? 8 : 14;
+  if (frameHead.opcode == Opcode.Close && length == 1) return CloseReason.WsBadClosePayload;
+  frameHead.bytes = length < 126 ? 6 : length == 126 ? 8 : 14;
   if (length == 126) {
     if (have < 4) return MORE;
     length = loadBe16(at + 2) as u64;
@@ -81,7 +90,7 @@ export function parseFrameHead(c: WebSocketConn, at: usize, end: usize): i32 {
     length = loadBe64(at + 2);
   }
   // A message in pieces may have any length. A compressed one must be whole.
-  const deflated = headDeflated || has(c, Flag.Inflating);
+  const deflated = frameHead.isDeflated || has(c, Flag.Inflating);
   const whole = paramU32(Param.Pieces) == 0 || deflated;
   if (!control && !whole && length > 0xffffffff) return CloseReason.WsOversizeFrame;
   if (!control && whole) {
@@ -91,9 +100,9 @@ export function parseFrameHead(c: WebSocketConn, at: usize, end: usize): i32 {
     if (length > limit) return CloseReason.WsOversizeFrame;
     if (length + (c.message as u64) > limit) return CloseReason.WsMessageTooLarge;
   }
-  if (have < headBytes) return MORE;
-  payloadLength = length as u32;
-  payloadMask = load<u32>(at + headBytes - 4);
+  if (have < frameHead.bytes) return MORE;
+  frameHead.length = length as u32;
+  frameHead.mask = load<u32>(at + frameHead.bytes - 4);
   return 1;
 }
 

@@ -21,7 +21,7 @@ import {
 import { List } from "../state/lists";
 import { dataOf, live } from "../state/slots";
 import { emit, takeEvents } from "../state/events";
-import { decodedTo, readTo } from "../parse/chunks";
+import { decoded } from "../parse/chunks";
 import { DONE, MORE, isLengthAllowed, isStreamAllowed, parseStream } from "../parse/http";
 import { endPaceIn, paceIn, pardon } from "../state/rate";
 import { dropInput, finishWith, kill } from "./end";
@@ -114,9 +114,9 @@ export function parseUpload(c: Conn): void {
   const from = data + c.start;
   if (c.start != c.end) httpOf(c).marks |= HttpFlag.Continued;
   const result = parseStream(httpOf(c), from, data + c.end);
-  const length = (decodedTo - from) as u32;
+  const length = (decoded.end - from) as u32;
   // mutant upload-rest: c.start = c.end;
-  c.start = (readTo - data) as u32;
+  c.start = (decoded.readTo - data) as u32;
   if (length > 0) {
     httpOf(c).marks &= ~HttpFlag.Pulling;
     if (c.list == List.Reading) leaveList(c);

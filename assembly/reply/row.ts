@@ -30,7 +30,7 @@ import {
   webSocketOf,
   WebSocketConn,
 } from "../state/records";
-import { NEVER, look, runFrom, runTo, takeDue, taken } from "../ring/cursor";
+import { NEVER, look, takeDue, dueRun } from "../ring/cursor";
 import { remove } from "../state/treap";
 import {
   BLOCK_HEADER,
@@ -51,70 +51,80 @@ const GATHER_PIECE: u32 = 512;
 /** Size of the block for gathered pieces, in bytes. Pieces that do not fit are written with the next row. */
 const GATHER_BYTES: u32 = 4096;
 
-// The piece that `choose` found, and whether a run of the ring is due, as `look` or `takeDue` returned.
-let kind: u32 = 0;
-let from: usize = 0;
-let length: u32 = 0;
-let body: u32 = 0;
-let last: u32 = 0;
-let isPong: bool = false;
-let isDue: bool = false;
+/** The piece that `choose` found. */
+@unmanaged
+class Piece {
+  /** A RowKind. */
+  kind: u32;
+  /** Address, or offset in a static body. */
+  from: usize;
+  length: u32;
+  /** Number of the static body. */
+  body: u32;
+  /** 1 for the last piece of the static body. */
+  isLast: u32;
+  isPong: bool;
+  /** Whether a run of the ring is due, as `look` or `takeDue` returned. */
+  isDue: bool;
+}
+
+const piece = changetype<Piece>(memory.data(24, 8));
 
 /** Finds the next piece of a client's bytes, at most `runBytes`. Returns false when there is none. */
 function peek(c: Conn, runBytes: u32): bool {
-  isDue = isWebSocket(c) && look(webSocketOf(c));
+  piece.isDue = isWebSocket(c) && look(webSocketOf(c));
   return choose(c, runBytes);
 }
 
 /** Finds the next piece like `peek`, after `look` or `takeDue` has been called for the due run. */
 function choose(c: Conn, runBytes: u32): bool {
-  isPong = false;
-  body = 0;
-  last = 0;
-  const due = isDue ? runFrom : NEVER;
+  piece.isPong = false;
+  piece.body = 0;
+  piece.isLast = 0;
+  const due = piece.isDue ? dueRun.from : NEVER;
   const b = block(c.replyHead);
   if (c.replyHead != 0 && !has(c, Flag.MidFrame) && b.at <= due) {
-    length = b.end - b.start;
+    piece.length = b.end - b.start;
     if (b.flags & BlockFlag.Static) {
-      kind = RowKind.Static;
-      from = b.start as usize;
-      body = b.body;
-      if (length > runBytes) length = runBytes;
-      last = b.start + length == b.end ? 1 : 0;
+      piece.kind = RowKind.Static;
+      piece.from = b.start as usize;
+      piece.body = b.body;
+      if (piece.length > runBytes) piece.length = runBytes;
+      piece.isLast = b.start + piece.length == b.end ? 1 : 0;
     } else {
-      kind = RowKind.Block;
-      from = changetype<usize>(b) + b.start;
+      piece.kind = RowKind.Block;
+      piece.from = changetype<usize>(b) + b.start;
     }
     return true;
   }
   // mutant pong-within: if (c.pong != 0) {
   if (c.pong != 0 && !has(c, Flag.MidFrame | Flag.MidReply)) {
     const pong = block(c.pong);
-    kind = RowKind.Block;
-    from = changetype<usize>(pong) + pong.start;
-    length = pong.end - pong.start;
-    isPong = true;
+    piece.kind = RowKind.Block;
+    piece.from = changetype<usize>(pong) + pong.start;
+    piece.length = pong.end - pong.start;
+    piece.isPong = true;
     return true;
   }
-  if (!isDue || (c.replyHead == 0 && has(c, Flag.CloseQueued))) return false;
+  if (!piece.isDue || (c.replyHead == 0 && has(c, Flag.CloseQueued))) return false;
   const ring = ringOf(c);
-  kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
-  from = address(ring, due);
-  length = min(runTo - due, runBytes as u64) as u32;
+  piece.kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
+  piece.from = address(ring, due);
+  piece.length = min(dueRun.to - due, runBytes as u64) as u32;
   return true;
 }
 
 /** Takes the chosen piece of the ring and the bytes adjacent to it, at most `limit` bytes. */
 function takeRing(c: Conn, limit: u32, whole: bool): void {
-  isDue = takeDue(c, limit, whole);
-  length = taken;
+  piece.isDue = takeDue(c, limit, whole);
+  piece.length = dueRun.taken;
 }
 
 /** Returns true when another piece may follow the current one. */
 function follows(c: Conn): bool {
-  if (kind == RowKind.Static) return false;
-  if (isDue) return true;
-  if (kind == RowKind.Block && !isPong) return block(c.replyHead).next != 0;
+  if (piece.kind == RowKind.Static) return false;
+  if (piece.isDue) return true;
+  if (piece.kind == RowKind.Block && !piece.isPong) return block(c.replyHead).next != 0;
   return c.replyHead != 0;
 }
 
@@ -131,36 +141,36 @@ function markReply(c: Conn, b: Block, n: u32): void {
 function gather(c: Conn, runBytes: u32): bool {
   const b = takeBlock(c, GATHER_BYTES - BLOCK_HEADER, 0);
   if (changetype<usize>(b) == 0) return false;
-  if (length > b.capacity - b.end) {
+  if (piece.length > b.capacity - b.end) {
     giveBlock(c, b);
     return false;
   }
-  let isTaken = isRing(kind);
+  let isTaken = isRing(piece.kind);
   do {
     const room = b.capacity - b.end;
     if (!isTaken) {
-      if (kind == RowKind.Static || length > room) break;
-      if (length > GATHER_PIECE && b.end > BLOCK_HEADER) break;
-      if (isRing(kind)) takeRing(c, room, true);
+      if (piece.kind == RowKind.Static || piece.length > room) break;
+      if (piece.length > GATHER_PIECE && b.end > BLOCK_HEADER) break;
+      if (isRing(piece.kind)) takeRing(c, room, true);
     }
     isTaken = false;
-    copy(changetype<usize>(b) + b.end, from, length);
-    b.end += length;
-    if (isPong) {
+    copy(changetype<usize>(b) + b.end, piece.from, piece.length);
+    b.end += piece.length;
+    if (piece.isPong) {
       giveBlock(c, block(c.pong));
       c.pong = 0;
-    } else if (kind == RowKind.Block) {
-      markReply(c, block(c.replyHead), length);
-      consume(c, length);
+    } else if (piece.kind == RowKind.Block) {
+      markReply(c, block(c.replyHead), piece.length);
+      consume(c, piece.length);
     }
   } while (choose(c, runBytes));
   c.sending = changetype<usize>(b) as u32;
-  kind = RowKind.Block;
-  from = changetype<usize>(b) + b.start;
-  length = b.end - b.start;
-  body = 0;
-  last = 0;
-  isPong = false;
+  piece.kind = RowKind.Block;
+  piece.from = changetype<usize>(b) + b.start;
+  piece.length = b.end - b.start;
+  piece.body = 0;
+  piece.isLast = 0;
+  piece.isPong = false;
   return true;
 }
 
@@ -173,13 +183,13 @@ export function nextRow(c: Conn, runBytes: u32): bool {
   if (c.writing != 0 || !peek(c, runBytes)) return false;
   // Its range changes, so it leaves the treap and is inserted again when the row is settled.
   if (isWebSocket(c)) remove(c);
-  if (isRing(kind)) takeRing(c, runBytes, false);
-  if (length >= GATHER_PIECE || !follows(c) || !gather(c, runBytes)) {
-    if (isPong) {
+  if (isRing(piece.kind)) takeRing(c, runBytes, false);
+  if (piece.length >= GATHER_PIECE || !follows(c) || !gather(c, runBytes)) {
+    if (piece.isPong) {
       c.sending = c.pong;
       c.pong = 0;
-    } else if (!isRing(kind)) {
-      markReply(c, block(c.replyHead), length);
+    } else if (!isRing(piece.kind)) {
+      markReply(c, block(c.replyHead), piece.length);
     }
   }
   putRow(c);
@@ -188,18 +198,18 @@ export function nextRow(c: Conn, runBytes: u32): bool {
 
 /** Adds a row for the current piece. */
 function putRow(c: Conn): void {
-  c.writing = kind as u8;
-  c.writingBytes = length;
+  c.writing = piece.kind as u8;
+  c.writingBytes = piece.length;
   c.lastOut = engine.now;
   assert(engine.rowCount < ROW_LIMIT, "the table is full");
   const row = engine.rows + (engine.rowCount as usize) * ROW_BYTES;
   store<u32>(row, c.slot, ROW_SLOT);
-  store<u32>(row, kind, ROW_KIND);
-  store<u32>(row, from as u32, ROW_OFFSET);
-  store<u32>(row, length, ROW_LENGTH);
+  store<u32>(row, piece.kind, ROW_KIND);
+  store<u32>(row, piece.from as u32, ROW_OFFSET);
+  store<u32>(row, piece.length, ROW_LENGTH);
   store<u32>(row, RowState.Outstanding, ROW_STATE);
-  store<u32>(row, body, ROW_BODY);
-  store<u32>(row, last, ROW_LAST);
+  store<u32>(row, piece.body, ROW_BODY);
+  store<u32>(row, piece.isLast, ROW_LAST);
   engine.rowCount++;
 }
 
@@ -235,11 +245,11 @@ export function castRow(c: WebSocketConn, runBytes: u32): bool {
   c.sequence = castLast + 1;
   c.done = start;
   c.handed = end;
-  kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
-  from = address(ring, start);
-  length = (end - start) as u32;
-  body = 0;
-  last = 0;
+  piece.kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
+  piece.from = address(ring, start);
+  piece.length = (end - start) as u32;
+  piece.body = 0;
+  piece.isLast = 0;
   putRow(c);
   return true;
 }

@@ -67,15 +67,22 @@ export function dueOffset(c: Conn): u64 {
   return sequence == NEVER ? NEVER : offsetIn(ringOf(c), frame(sequence));
 }
 
-/**
- * The run that `look` found for a client: the range of its due bytes in the client's ring, its first and last frame.
- */
-export let runFrom: u64 = 0;
-export let runTo: u64 = 0;
-let runFirst: u64 = 0;
-let runLimit: u64 = 0;
-/** Link of the subscription by which the run is due, 0 for broadcasts. */
-let runRecord: u32 = 0;
+/** The run that `look` found for a client. */
+@unmanaged
+export class DueRun {
+  /** Range of its due bytes in the client's ring. */
+  from: u64;
+  to: u64;
+  /** Its first and last frame. */
+  first: u64;
+  last: u64;
+  /** Link of the subscription by which the run is due, 0 for broadcasts. */
+  subscription: u32;
+  /** Bytes that `takeDue` took, starting at the former `from`. */
+  taken: u32;
+}
+
+export const dueRun = changetype<DueRun>(memory.data(40, 8));
 
 /**
  * Finds the run that comes next for a WebSocket. All its frames up to `runLimit` are for this client.
@@ -84,40 +91,40 @@ let runRecord: u32 = 0;
 export function look(c: WebSocketConn): bool {
   const root = c.dueSubscription;
   const isCast = has(c, Flag.CastDue);
-  runRecord = 0;
-  runFirst = c.sequence;
+  dueRun.subscription = 0;
+  dueRun.first = c.sequence;
   if (root != 0) {
     const sequence = subscription(root).sequence;
-    if (!isCast || sequence < runFirst) {
-      runRecord = root;
-      runFirst = sequence;
+    if (!isCast || sequence < dueRun.first) {
+      dueRun.subscription = root;
+      dueRun.first = sequence;
     }
   } else if (!isCast) {
     return false;
   }
-  let last = runLast(runFirst);
-  if (runRecord != 0) {
-    const s = subscription(runRecord);
+  let last = runLast(dueRun.first);
+  if (dueRun.subscription != 0) {
+    const s = subscription(dueRun.subscription);
     if (!(s.flags & Mark.Active) && last >= s.until) last = s.until - 1;
   }
-  runLimit = last;
+  dueRun.last = last;
   const ring = ringOf(c);
   const f = frame(last);
-  runTo = offsetIn(ring, f) + (lengthIn(ring, f) as u64);
-  runFrom = has(c, Flag.MidFrame) ? c.handed : offsetIn(ring, frame(runFirst));
+  dueRun.to = offsetIn(ring, f) + (lengthIn(ring, f) as u64);
+  dueRun.from = has(c, Flag.MidFrame) ? c.handed : offsetIn(ring, frame(dueRun.first));
   return true;
 }
 
 /** Moves the cursor to `sequence`, which is within the run that was found. */
 function setDue(c: Conn, sequence: u64): void {
-  if (runRecord != 0) subscription(runRecord).sequence = sequence;
+  if (dueRun.subscription != 0) subscription(dueRun.subscription).sequence = sequence;
   else webSocketOf(c).sequence = sequence;
 }
 
 /** Moves the cursor past `last`, the last frame of the found run that was handed over. */
 function passDue(c: Conn, last: u64): void {
   let next = firstFrom(nextOf(last), 0, c);
-  if (runRecord == 0) {
+  if (dueRun.subscription == 0) {
     const isOver =
       has(c, Flag.CloseQueued) && (((next as u32) - webSocketOf(c).castUntil) as i32) >= 0;
     if (isOver) next = NEVER;
@@ -141,9 +148,6 @@ export function castDue(c: Conn, first: u64): void {
   c.flags |= Flag.CastDue;
 }
 
-/** Bytes that `takeDue` took, starting at the former `runFrom`. */
-export let taken: u32 = 0;
-
 /**
  * Hands over the run that `look` found, and further runs while they are adjacent, up to the offset at which the
  * client's next reply was queued. `taken` is the number of bytes.
@@ -153,13 +157,13 @@ export let taken: u32 = 0;
 export function takeDue(c: Conn, limit: u32, whole: bool): bool {
   const ring = ringOf(c);
   const stop = c.replyHead != 0 ? block(c.replyHead).at : NEVER;
-  const start = runFrom;
+  const start = dueRun.from;
   const most = start + (limit as u64);
   let end = start;
   let isDue: bool = true;
-  while (isDue && end < stop && (end == start || (runFrom == end && !isLapStart(ring, end)))) {
-    let last = runLimit;
-    let to = runTo;
+  while (isDue && end < stop && (end == start || (dueRun.from == end && !isLapStart(ring, end)))) {
+    let last = dueRun.last;
+    let to = dueRun.to;
     if (to > stop) {
       to = stop;
       last = sequenceAt(ring, stop) - 1;
@@ -183,7 +187,7 @@ export function takeDue(c: Conn, limit: u32, whole: bool): bool {
   }
   c.done = start;
   webSocketOf(c).handed = end;
-  taken = (end - start) as u32;
+  dueRun.taken = (end - start) as u32;
   return isDue;
 }
 

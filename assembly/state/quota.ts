@@ -52,23 +52,28 @@ function bucketOf(key: u64, isIPv4: u32): usize {
   return engine.tallyBuckets + (((hash as u32) & engine.tallyMask) << 2);
 }
 
-// The address that was read last, as a key.
-let key: u64 = 0;
-let isIPv4: u32 = 0;
+/** The address that was read last, as a key. */
+@unmanaged
+class AddressKey {
+  key: u64;
+  isIPv4: u32;
+}
+
+const current = changetype<AddressKey>(memory.data(16, 8));
 
 function takeKey(): void {
-  key = load<u64>(ADDRESS);
-  isIPv4 = key == 0 && load<u32>(ADDRESS, 8) == 0xffff0000 ? 1 : 0;
-  if (isIPv4 != 0) key = load<u32>(ADDRESS, 12) as u64;
+  current.key = load<u64>(ADDRESS);
+  current.isIPv4 = current.key == 0 && load<u32>(ADDRESS, 8) == 0xffff0000 ? 1 : 0;
+  if (current.isIPv4 != 0) current.key = load<u32>(ADDRESS, 12) as u64;
 }
 
 /** Returns the number of the tally of the address that was read last, 0 when it has none. */
 function findTally(): u32 {
   takeKey();
-  let number = load<u32>(bucketOf(key, isIPv4));
+  let number = load<u32>(bucketOf(current.key, current.isIPv4));
   while (number != 0) {
     const t = tally(number);
-    if (t.key == key && t.isIPv4 == isIPv4) break;
+    if (t.key == current.key && t.isIPv4 == current.isIPv4) break;
     number = t.next;
   }
   return number;
@@ -81,7 +86,7 @@ function noteCount(change: i32): void {
 
 /** Adds a tally for the current key. There is always room, because each tally in use has a slot of its own. */
 function addTally(): u32 {
-  const bucket = bucketOf(key, isIPv4);
+  const bucket = bucketOf(current.key, current.isIPv4);
   let number = engine.freeTally;
   if (number != 0) {
     engine.freeTally = tally(number).next;
@@ -91,8 +96,8 @@ function addTally(): u32 {
   }
   const t = tally(number);
   memory.fill(changetype<usize>(t), 0, TALLY_BYTES as usize);
-  t.key = key;
-  t.isIPv4 = isIPv4;
+  t.key = current.key;
+  t.isIPv4 = current.isIPv4;
   t.next = load<u32>(bucket);
   store<u32>(bucket, number);
   noteCount(1);

@@ -29,25 +29,31 @@ function priority(c: Conn): u32 {
   return x ^ (x >> 16);
 }
 
-let splitLeft: u32 = 0;
-let splitRight: u32 = 0;
+/** The two trees of the last `split`. */
+@unmanaged
+class Halves {
+  left: u32;
+  right: u32;
+}
+
+const halves = changetype<Halves>(memory.data(8, 8));
 
 /** Splits a tree into the nodes before `key` and the others, in `splitLeft` and `splitRight`. */
 function split(link: u32, key: Conn): void {
   if (link == 0) {
-    splitLeft = 0;
-    splitRight = 0;
+    halves.left = 0;
+    halves.right = 0;
     return;
   }
   const c = at(link - 1);
   if (before(c, key)) {
     split(c.right, key);
-    c.right = splitLeft;
-    splitLeft = link;
+    c.right = halves.left;
+    halves.left = link;
   } else {
     split(c.left, key);
-    c.left = splitRight;
-    splitRight = link;
+    c.left = halves.right;
+    halves.right = link;
   }
   sum(c);
 }
@@ -77,8 +83,8 @@ function insertAt(link: u32, c: Conn): u32 {
   const root = at(link - 1);
   if (priority(c) > priority(root)) {
     split(link, c);
-    c.left = splitLeft;
-    c.right = splitRight;
+    c.left = halves.left;
+    c.right = halves.right;
     sum(c);
     return c.slot + 1;
   }
