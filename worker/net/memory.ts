@@ -1,8 +1,8 @@
-// Sockets in memory, under a virtual clock: for tests, and for servers that need no port.
+// Sockets in memory under a virtual clock, for tests and for servers that need no port.
 //
-// Invariant: like a kernel, a socket takes in what fits into its buffer and no more; like Node, a write
-// that did not fit keeps reading the writer's memory until it has, so a ring that overwrites too early is
-// seen. Nothing happens by itself: time moves when `advance` is called.
+// Invariant: like a kernel, a socket takes what fits into its buffer and no more. Like Node, a write that did not fit
+// keeps reading the writer's memory until it fits, so a test sees a ring that overwrites too early. Nothing happens by
+// itself, because time moves only when `advance` is called.
 
 import type {
   Accept,
@@ -18,7 +18,7 @@ import type {
 interface Timer {
   at: number;
   sequence: number;
-  /** undefined when it was cancelled or has run. */
+  /** The callback; undefined when the timer was cancelled or has run. */
   fn: (() => void) | undefined;
 }
 
@@ -26,7 +26,7 @@ function isBefore(a: Timer, b: Timer): boolean {
   return a.at < b.at || (a.at === b.at && a.sequence < b.sequence);
 }
 
-/** Timers, the next one first: a binary heap. Those that were cancelled are dropped when they come up. */
+/** A binary heap of timers, the next one first. Cancelled timers are dropped when they reach the top. */
 class Timers {
   readonly #heap: Timer[] = [];
 
@@ -44,13 +44,13 @@ class Timers {
     heap[i] = timer;
   }
 
-  /** The next one that was not cancelled. */
+  /** The next timer that is not cancelled. */
   get first(): Timer | undefined {
     while (this.#heap.length > 0 && (this.#heap[0] as Timer).fn === undefined) this.take();
     return this.#heap[0];
   }
 
-  /** Takes the first one off. */
+  /** Removes the first timer. */
   take(): void {
     const heap = this.#heap;
     const last = heap.pop();
@@ -69,16 +69,16 @@ class Timers {
   }
 }
 
-/** A clock that moves when told to. */
+/** A clock that moves only when it is advanced. */
 export class VirtualClock implements Clock {
   #now = 0;
   #sequence = 0;
   #deferred: (() => void)[] = [];
   #running = false;
   readonly #timers = new Timers();
-  /** Told when something is to be done, while nothing is being run. */
+  /** Called when work is deferred while `run` is not running. */
   onWork: (() => void) | undefined;
-  /** What the wall clock shows when `now` is 0; may be set like one. */
+  /** Wall-clock time (Unix ms) at `now` 0. It may be changed, as a wall clock may be set. */
   epoch = 1767225600000;
 
   now(): number {
@@ -102,17 +102,17 @@ export class VirtualClock implements Clock {
     };
   }
 
-  /** True when nothing is deferred: `run` would do nothing. */
+  /** True when nothing is deferred, so `run` would do nothing. */
   get idle(): boolean {
     return this.#deferred.length === 0;
   }
 
-  /** When the next timer runs; Infinity when there is none. */
+  /** Time (ms) of the next timer; Infinity when there is none. */
   get next(): number {
     return this.#timers.first?.at ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Runs what was deferred, until nothing is. @returns false when there was nothing */
+  /** Runs deferred work until there is none. @returns false when there was none */
   run(): boolean {
     let ran = false;
     this.#running = true;
@@ -130,7 +130,7 @@ export class VirtualClock implements Clock {
     return ran;
   }
 
-  /** Moves time on to the next timer, at most to `end`, and runs it. @returns false when there is none by then */
+  /** Moves time to the next timer, at most to `end`, and runs it. @returns false when there is none by then */
   step(end: number): boolean {
     const { first } = this.#timers;
     if (!first || first.at > end) {
@@ -145,12 +145,12 @@ export class VirtualClock implements Clock {
     return true;
   }
 
-  /** Time jumps by `ms`, as when the machine was suspended: what is due by then runs late, with the next `advance`. */
+  /** Moves time by `ms`, as when the machine was suspended. Timers due by then run late, with the next `advance`. */
   jump(ms: number): void {
     this.#now += ms;
   }
 
-  /** Moves time on by `ms`, running timers in their order. */
+  /** Moves time by `ms` and runs the timers in their order. */
   advance(ms: number): void {
     const end = this.#now + ms;
     this.run();
@@ -160,34 +160,34 @@ export class VirtualClock implements Clock {
 
 /** The client's end of a connection. */
 export interface MemorySocket {
-  /** Sends bytes; the server sees them in pieces of at most its window. */
+  /** Sends bytes. The server reads them in pieces of at most its window. */
   send(bytes: Uint8Array): void;
   /** Takes up to `limit` bytes that have arrived. */
   read(limit?: number): Uint8Array;
-  /** Bytes that have arrived and were not read. */
+  /** Number of bytes that have arrived and were not read. */
   readonly available: number;
   /** Half-closes. */
   end(): void;
   reset(): void;
-  /** The client's machine is gone: its kernel answers no more. */
+  /** Removes the client's machine from the network: its kernel no longer answers. */
   unplug(): void;
-  /** The server half-closed, and everything was read. */
+  /** True when the server has half-closed and everything was read. */
   readonly ended: boolean;
-  /** The connection is gone. "reset": what was not read is lost. */
+  /** How the connection ended, "" while it is open. "reset": unread bytes are lost. */
   readonly gone: "" | "closed" | "reset";
-  /** Bytes that were sent and that the server has not read. */
+  /** Number of bytes sent that the server has not read. */
   readonly unread: number;
   /**
-   * Told, from within the server's own run, when bytes have arrived or the server's side has ended. It must not
-   * call into the server, or this socket: it notes that, and defers what is to be done.
+   * Called during the server's own run when bytes have arrived or the server's side has ended. It must not call into
+   * the server or this socket, so it only takes note and defers its work.
    */
   notify: (() => void) | undefined;
 }
 
-/** What lies between the ends of a pair. */
+/** Sizes of the buffers between the ends of a pair. */
 interface PairSizes {
   readonly bufferBytes: number;
-  /** Bytes that must be free before a write that waits goes on: Linux wakes a writer when a third is. */
+  /** Bytes that must be free before a pending write continues. Linux wakes a writer when a third is free. */
   readonly lumpBytes: number;
 }
 
@@ -203,14 +203,14 @@ class Pair implements MeasuredLink {
   readonly #clock: VirtualClock;
   readonly #window: Uint8Array;
   #sink: Sink | undefined;
-  /** Bytes in the kernel, to the client. */
+  /** Bytes in the kernel on the way to the client. */
   #arrived: Uint8Array[] = [];
   #arrivedBytes = 0;
-  /** The write the server has outstanding: a view of its memory. */
+  /** The rest of the server's outstanding write: a view of its memory. */
   #pending: Uint8Array | undefined;
   #endPending = false;
   #serverEnded = false;
-  /** Bytes in the kernel, to the server. */
+  /** Bytes in the kernel on the way to the server. */
   #sent: Uint8Array[] = [];
   unread = 0;
   notify: (() => void) | undefined;
@@ -245,7 +245,7 @@ class Pair implements MeasuredLink {
   write(view: Uint8Array): boolean {
     if (this.#pending) throw new Error("a write is outstanding already");
     if (this.#serverEnded || this.#endPending) throw new Error("written after the end");
-    // The client has reset: the server hears of it in a moment.
+    // The client has reset; the server receives `lost` in a moment.
     if (this.gone) return false;
     this.#pending = view;
     this.#fill();
@@ -259,7 +259,7 @@ class Pair implements MeasuredLink {
     const room = this.#limit - this.#arrivedBytes;
     const n = Math.min(room, pending.length);
     if (n > 0) {
-      // Not `slice`: a Buffer's shares its memory.
+      // `slice` of a Buffer would share its memory.
       this.#arrived.push(new Uint8Array(pending.subarray(0, n)));
       this.#arrivedBytes += n;
     }
@@ -300,7 +300,7 @@ class Pair implements MeasuredLink {
     this.notify?.();
   }
 
-  /** Bytes that the client has not read: that is when it acknowledges them. */
+  /** Bytes that the client has not read. A client in memory acknowledges bytes by reading them. */
   get queue(): SendQueue {
     return { bytes: this.#arrivedBytes, answers: !this.isUnplugged };
   }
@@ -343,7 +343,7 @@ class Pair implements MeasuredLink {
         this.#clock.defer(this.#written);
       }
     }
-    // What lies here is a copy already.
+    // The bytes here are copies already.
     if (parts.length === 1) return parts[0] as Uint8Array;
     const out = new Uint8Array(taken);
     let at = 0;
@@ -369,7 +369,7 @@ class Pair implements MeasuredLink {
     this.#clock.defer(() => sink?.lost(new Error("ECONNRESET")));
   }
 
-  /** Gives the server what was sent, a window at a time, for as long as it reads. */
+  /** Gives the server the bytes sent, a window at a time, while it reads. */
   deliver(): void {
     if (this.#delivering) return;
     this.#delivering = true;
@@ -460,7 +460,7 @@ export class MemoryNet implements Transport {
     this.#clock = clock;
   }
 
-  /** Exact, and told in a moment. */
+  /** Reads the queues exactly, and reports them in a moment. */
   readonly queues: ReadQueues = (links, told) => {
     this.#clock.defer(() => told(links.map((link) => (link as MeasuredLink).queue)));
   };
@@ -469,7 +469,7 @@ export class MemoryNet implements Transport {
     return this.open(window, accept);
   }
 
-  /** Listens from now on. */
+  /** Starts to listen. */
   open(window: Uint8Array, accept: Accept): Listener {
     this.#window = window;
     this.#accept = accept;
@@ -482,17 +482,17 @@ export class MemoryNet implements Transport {
     };
   }
 
-  /** True while somebody listens. */
+  /** True while a server listens. */
   get listening(): boolean {
     return this.#accept !== undefined;
   }
 
   /**
    * Connects.
-   * @param bufferBytes what the kernels hold on the way to the client
+   * @param bufferBytes capacity of the kernels' buffers on the way to the client
    * @param address the client's; the next of 10.0.0.0/8 by default
-   * @param lumpBytes of them that must be free before a write that waits goes on; 0: it goes on at once
-   * @returns undefined when nobody listens or there is no room; a socket that was reset when it was refused
+   * @param lumpBytes of them that must be free before a pending write continues; 0: it continues at once
+   * @returns undefined when no server listens or there is no room; a socket that was reset when it was refused
    */
   connect(bufferBytes = 65536, address?: string, lumpBytes = 0): MemorySocket | undefined {
     const accept = this.#accept;

@@ -1,11 +1,12 @@
-// Node's `net`. Reads go straight into the engine's receive window where the platform lets them
-// (`onread` over the accepted handle); else 'data' events are copied into it.
+// Node's `net`. Bytes are read straight into the engine's receive window where the platform allows it (`onread` over
+// the accepted handle). Elsewhere 'data' events are copied into it.
 //
-// Invariant: `written` is told exactly once for a write that was not through on return. Where Node lets it be,
-// a write goes to the socket's handle itself: a request that it has not taken into use says that the kernel
-// took all. Else, and for a handle's first write, it goes through the stream: `writableLength` is 0 on return when
-// it was through; otherwise an empty write is queued behind it, and its callback is the completion. A write
-// is never begun while another is outstanding. 'drain' is silent below the high-water mark and never relied on.
+// Invariant: for a write that was not complete on return, `written` is called exactly once. Where Node allows it, a
+// write is made on the socket's handle itself; when the handle has not taken the request into use, the kernel has
+// accepted all bytes. Otherwise, and for the first write in the thread, it is made through the stream:
+// `writableLength` is 0 on return when the write is complete; else an empty write is queued after it, and the callback
+// of that one is the completion. A write never begins while another is outstanding. 'drain' does not fire below the
+// high-water mark, so it is never relied on.
 
 import { fstatSync } from "node:fs";
 import * as net from "node:net";
@@ -27,24 +28,25 @@ import { type Ends, procQueues } from "./queues";
 
 const EMPTY = new Uint8Array(0);
 
-/** A socket's handle, as Node has it: undocumented, so each part of it is tested for. */
+/** A socket's handle, as Node has it. It is undocumented, so each member is checked before use. */
 interface Handle {
   /**
-   * @param request completes what the kernel does not take at once; null where handles make it themselves
-   * @returns 0, a negative error number, or the request that was made
+   * @param request reports completion when the kernel does not accept everything at once; null where handles create
+   * requests themselves
+   * @returns 0, a negative error number, or the request that was created
    */
   writeBuffer?(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
-  /** @param name gets the peer's address @returns 0, or a negative error number */
+  /** @param name receives the peer's address @returns 0, or a negative error number */
   getpeername?(name: object): number;
 }
 
 interface WriteRequest {
   oncomplete?: (status: number) => void;
-  /** −1 until a write is under way by it. */
+  /** Returns −1 while no write is in flight for this request. */
   getAsyncId?(): number;
-  /** What it came to when that was before `oncomplete` could be set. */
+  /** The result, when it came before `oncomplete` could be set. */
   writeStatus?: number | null;
-  /** Kept from being collected. */
+  /** The bytes, kept from garbage collection. */
   buffer?: Uint8Array;
 }
 
@@ -53,16 +55,16 @@ interface Handled {
 }
 
 /**
- * Node's class of write requests, once a first write through the stream has shown it; null where handles make
+ * Node's class of write requests, once a first write through the stream has shown it; null where handles create
  * requests themselves, when one is needed (Node 26).
  */
 let Request: (new () => WriteRequest) | null | undefined;
-/** For the next write: one that is through on return leaves it unused. */
+/** Request for the next write. A write that is complete on return leaves it unused. */
 let spare: WriteRequest | null = null;
-/** Requests do not tell whether they are in use: all writes go through streams. */
+/** True when requests do not report whether they are in use. Then all writes use streams. */
 let isUnfit = false;
 
-/** Learns how writes are requested from one that is being made. */
+/** Learns how writes are requested by intercepting one. */
 function learn(handle: Handle, write: () => void): void {
   const { writeBuffer } = handle;
   handle.writeBuffer = (request, bytes) => {
@@ -73,18 +75,18 @@ function learn(handle: Handle, write: () => void): void {
   try {
     write();
   } finally {
-    // What it inherits shows again.
+    // Uncovers the inherited method.
     delete handle.writeBuffer;
   }
   spare = Request ? new Request() : null;
 }
 
-/** Names of a certificate as plain data. */
+/** Copies the names of a certificate into plain data. */
 function namesOf(names: tls.Certificate): CertificateNames {
   return { ...(names as unknown as CertificateNames) };
 }
 
-/** The certificate that a client has shown; undefined when it has not. */
+/** Returns the certificate that a client has presented; undefined when there is none. */
 function certificateOf(socket: tls.TLSSocket): PeerCertificate | undefined {
   const certificate: Partial<tls.PeerCertificate> | undefined = socket.getPeerCertificate();
   const { subject, issuer, fingerprint256 } = certificate ?? {};
@@ -99,7 +101,7 @@ function certificateOf(socket: tls.TLSSocket): PeerCertificate | undefined {
   };
 }
 
-/** Which link a socket belongs to: so that all have the same listeners, and an idle one holds no closures. */
+/** Key of a socket's link. With it all sockets share the same listeners, and an idle one holds no closures. */
 const LINK = Symbol("link");
 
 interface Linked {
@@ -122,10 +124,13 @@ class NodeLink implements Link {
   readonly remoteAddress: string;
   #peerCertificate: PeerCertificate | undefined;
   #socket: net.Socket & Handled;
-  /** Writes may go to the handle itself. */
+  /** Whether writes may use the handle itself. */
   readonly #direct: boolean;
   #sink: Sink | undefined;
-  /** Called when a write is complete that was not through on return: most never are. */
+  /**
+   * Callbacks for a write that was not complete on return. They are created on demand, because most sockets never need
+   * them.
+   */
   #written: (() => void) | undefined;
   #completed: ((status: number) => void) | undefined;
 
@@ -153,7 +158,7 @@ class NodeLink implements Link {
     socket.on("end", onEnd);
   }
 
-  /** From now on this is the stream: TLS within the socket so far. */
+  /** Uses a TLS socket on top of the socket so far as the stream. @returns the sink */
   protected adopt(socket: tls.TLSSocket): Sink | undefined {
     this.#socket = socket;
     this.#peerCertificate = certificateOf(socket);
@@ -161,7 +166,7 @@ class NodeLink implements Link {
     return this.#sink;
   }
 
-  /** TLS could not be negotiated. */
+  /** Reports that TLS could not be negotiated. */
   fail(error: Error): void {
     const sink = this.#sink;
     this.#sink = undefined;
@@ -173,8 +178,9 @@ class NodeLink implements Link {
   }
 
   /**
-   * The stream has ended. libuv reports a reset that arrives right after bytes as the end of the stream, too; the
-   * socket then has no peer any more. Neither has one of which both sides have ended in order.
+   * Handles the end of the stream. libuv also reports a reset that arrives right after bytes as the end of the stream;
+   * then the socket has no peer. A socket has no peer either when both of its sides have ended in order, which is
+   * therefore excluded.
    */
   ended(): void {
     const socket = this.#socket;
@@ -183,7 +189,7 @@ class NodeLink implements Link {
     else this.#sink?.ended();
   }
 
-  /** The socket is gone. */
+  /** Reports that the socket is gone. */
   lose(error: Error | undefined): void {
     const sink = this.#sink;
     this.#sink = undefined;
@@ -193,7 +199,7 @@ class NodeLink implements Link {
   write(view: Uint8Array): boolean {
     if (!this.#direct || isUnfit) return this.#stream(view);
     const handle = this.#socket._handle;
-    // It has been destroyed: its loss is told.
+    // The socket has been destroyed. Its 'close' event reports the loss.
     if (!handle) return false;
     if (Request === undefined) {
       let isThrough = false;
@@ -203,7 +209,7 @@ class NodeLink implements Link {
       return isThrough;
     }
     const result = (handle.writeBuffer as NonNullable<Handle["writeBuffer"]>)(spare, view);
-    // What libuv has tried again, with success, is complete later, though nothing is left in its queue.
+    // When libuv has retried with success, its queue is empty, but the request is in use and completes later.
     if (result === 0 && (spare === null || spare.getAsyncId?.() === -1)) return true;
     if (typeof result === "number" && result !== 0) {
       this.#socket.destroy(systemError("write", result));
@@ -212,7 +218,7 @@ class NodeLink implements Link {
     return this.#await(result === 0 ? (spare as WriteRequest) : (result as WriteRequest), view);
   }
 
-  /** What the kernel has not taken is under way. @returns true when it is through by now */
+  /** Waits for the bytes that the kernel has not accepted. @returns true when the write has completed by now */
   #await(request: WriteRequest, view: Uint8Array): boolean {
     if (Request) spare = new Request();
     request.buffer = view;
@@ -224,7 +230,7 @@ class NodeLink implements Link {
     return status === 0;
   }
 
-  /** Told by the handle that a write is complete, or has failed. */
+  /** Called by the handle when a write is complete or has failed. */
   #complete(status: number): void {
     if (status >= 0) this.#sink?.written();
     else if (this.#sink) this.#socket.destroy(systemError("write", status));
@@ -269,7 +275,7 @@ class NodeLink implements Link {
       if (parent && !parent.destroyed) parent.resetAndDestroy();
       else socket.destroy();
     } else if (socket.remoteFamily === undefined) {
-      // A Unix socket knows no reset.
+      // A Unix socket has no reset.
       socket.destroy();
     } else {
       socket.resetAndDestroy();
@@ -278,9 +284,9 @@ class NodeLink implements Link {
 }
 
 /**
- * True between the last byte that the kernel took and its FIN. A reset is refused then (EINVAL), and the
- * handle that asked for it is never closed: it leaks, and a worker that has it cannot be ended. Nothing
- * of the engine's memory is read any more, so that closing will do.
+ * Returns true between the last byte that the kernel accepted and its FIN. A reset is refused then (EINVAL), and the
+ * handle that requested it is never closed. It leaks, and the worker that holds it cannot be ended. None of the
+ * engine's memory is read any more, so a plain close is enough.
  */
 function isShuttingDown(socket: net.Socket): boolean {
   return socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
@@ -289,9 +295,9 @@ function isShuttingDown(socket: net.Socket): boolean {
 const endsOf = (link: Link): Ends | undefined => (link as NodeLink).ends;
 
 /**
- * Node's sockets.
- * @param onread false: read by 'data' events even where `onread` works (tests run both)
- * @param descriptors that this process may have
+ * Returns Node's sockets.
+ * @param onread false: 'data' events are used even where `onread` works (tests run both)
+ * @param descriptors number that this process may have
  */
 export function nodeTransport(onread = true, descriptors = Number.POSITIVE_INFINITY): Transport {
   return {
@@ -305,14 +311,13 @@ export function nodeTransport(onread = true, descriptors = Number.POSITIVE_INFIN
   };
 }
 
-/** Descriptors left at which that is told, and at which it may be told again. */
+/** Number of descriptors left that causes a warning, and number above which the next warning is allowed. */
 const FEW = 16;
 const PLENTY = 64;
 
 /**
- * Tells that descriptors run out while there still are some: without any, libuv closes new connections at once,
- * and tells nobody. A descriptor is the lowest number that is free, so the one of an accepted socket says how many
- * there are left at most.
+ * Warns while a few descriptors are left. Without any, libuv closes new connections at once and reports nothing. A
+ * descriptor is the lowest unused number, so that of an accepted socket gives an upper bound of the number left.
  */
 class Scarcity {
   readonly #limit: number;
@@ -339,9 +344,9 @@ class Scarcity {
   }
 }
 
-/** Bun's sockets have no handle to give away, and copy what the kernel does not take at once. */
+/** Bun's sockets have no handle to create others from, and copy bytes that the kernel does not accept at once. */
 const isBun = "bun" in process.versions;
-/** Longest run where writes are copied. */
+/** Longest run of bytes for one write where writes are copied. */
 const COPIED_BYTES = 65536;
 
 function systemError(syscall: "read" | "write", errno: number): Error {
@@ -352,15 +357,15 @@ function systemError(syscall: "read" | "write", errno: number): Error {
   return Object.assign(new Error(`${syscall} ${code}: ${text}`), { code, errno, syscall });
 }
 
-/** True where a handle's own writes are what they are in Node. */
+/** Returns true where writing on a handle works as it does in Node. */
 function isDirect(handle: Handle): boolean {
   return !("deno" in process.versions) && typeof handle.writeBuffer === "function";
 }
 
-/** Sockets on whose way to TLS the server's own code can be put off: those of Node itself. */
+/** True where TLS can start after the connection was accepted: on Node itself. */
 const canDefer = !isBun && !("deno" in process.versions);
 
-/** A connection that is accepted before TLS is negotiated: its handshake has a slot, and counts for its address. */
+/** A connection that is accepted before TLS is negotiated. Its handshake has a slot and counts for its address. */
 class SecureLink extends NodeLink {
   readonly #raw: net.Socket;
   readonly #window: Uint8Array;
@@ -368,7 +373,7 @@ class SecureLink extends NodeLink {
   #isPaused = false;
   #isSecured = false;
 
-  /** @param start begins the handshake on a socket that nothing was read of, or whose bytes were put back */
+  /** @param start begins the handshake on a socket whose bytes were not read, or were put back */
   constructor(raw: net.Socket, window: Uint8Array, start: (raw: net.Socket) => void) {
     super(raw, false);
     this.#raw = raw;
@@ -376,7 +381,7 @@ class SecureLink extends NodeLink {
     this.#start = start;
   }
 
-  /** Reads what comes before TLS. */
+  /** Reads the PROXY header, which precedes TLS. */
   readHeader(sink: Sink): void {
     this.#raw.on("data", (bytes: Uint8Array) => giveBytes(bytes, this.#window, sink));
   }
@@ -393,7 +398,7 @@ class SecureLink extends NodeLink {
     this.#start(raw);
   }
 
-  /** The handshake is through. */
+  /** Continues on the TLS socket after the handshake. */
   take(socket: tls.TLSSocket): void {
     this.#isSecured = true;
     const sink = this.adopt(socket);
@@ -422,7 +427,7 @@ class SecureLink extends NodeLink {
   }
 }
 
-/** Connections of a TLS server are accepted before it negotiates. */
+/** Accepts the connections of a TLS server before it negotiates. */
 function acceptBefore(
   server: tls.Server,
   window: Uint8Array,
@@ -455,7 +460,10 @@ function acceptBefore(
 class Certificates {
   #sni = new Map<string, tls.SecureContext>();
 
-  /** Takes other ones: a name's own context, the rest of it as for everybody. @returns that of everybody */
+  /**
+   * Replaces the certificates. A name's context inherits all options that it does not set. @returns the default
+   * context's options
+   */
   set({ sni = {}, ...main }: TlsOptions): tls.SecureContextOptions {
     const contexts = Object.entries(sni).map(([name, context]) => {
       const options = { ...main, ...context } as tls.SecureContextOptions;
@@ -465,20 +473,20 @@ class Certificates {
     return main as tls.SecureContextOptions;
   }
 
-  /** The context for the name that a client asks for; undefined: that of everybody. */
+  /** Returns the context for the name that a client asks for; undefined: the default one. */
   find(host: string): tls.SecureContext | undefined {
     const name = host.toLowerCase();
     return this.#sni.get(name) ?? this.#sni.get(name.replace(/^[^.]*/, "*"));
   }
 }
 
-/** A net or TLS server; for the latter what changes its certificates. */
+/** A net or TLS server. For a TLS server, `setTls` changes its certificates. */
 interface NodeServer {
   readonly server: net.Server;
   readonly setTls?: (tls: TlsOptions) => void;
 }
 
-/** What net and TLS servers have in common. */
+/** Returns the options that net and TLS servers share. */
 function commonOf({ noDelay, keepAlive }: ListenOptions) {
   const keepAliveInitialDelay = keepAlive;
   return { allowHalfOpen: true, noDelay, keepAlive: keepAlive > 0, keepAliveInitialDelay };
@@ -501,12 +509,12 @@ function createTlsServer(
     SNICallback: (name, done) => done(null, certificates.find(name)),
   };
   const server = tls.createServer(all, take);
-  // A handshake that fails concerns its client alone.
+  // A failed handshake affects only its client.
   server.on("tlsClientError", (_, socket) => socket.destroy());
   return { server, setTls: (changed) => server.setSecureContext(certificates.set(changed)) };
 }
 
-/** A net or TLS server that gives its connections to `accept`. @param taking told of each before */
+/** Creates a net or TLS server that gives its connections to `accept`. @param taking called with each one first */
 function createServer(
   options: ListenOptions,
   window: Uint8Array,
@@ -531,10 +539,10 @@ function createServer(
 }
 
 /**
- * Claims a listening descriptor for one server of this process: two event loops that poll one break each other, and
- * closing it in one deafens or aborts the other. The claim is a name in Linux's abstract namespace, which holds for
- * all threads, and ends with the one that made it; elsewhere nothing is claimed.
- * @returns what gives it back; undefined: another server has it
+ * Claims a listening descriptor for one server of this process. Two event loops that poll one descriptor break each
+ * other, and closing it in one silences or aborts the other. The claim is a name in Linux's abstract namespace, which
+ * holds for all threads and ends with its socket. Elsewhere nothing is claimed.
+ * @returns a function that releases it; undefined: another server has it
  */
 async function claim(fd: number): Promise<(() => void) | undefined> {
   const free = (): void => undefined;
@@ -543,12 +551,12 @@ async function claim(fd: number): Promise<(() => void) | undefined> {
   try {
     inode = fstatSync(fd).ino;
   } catch {
-    // It is not open: listening on it says so.
+    // It is not open. Listening on it reports that.
     return free;
   }
   const lock = net.createServer();
   return new Promise((resolve) => {
-    // A runtime that cannot claim it serves all the same.
+    // A runtime that cannot claim it still listens.
     lock.once("error", ({ code }: NodeJS.ErrnoException) =>
       resolve(code === "EADDRINUSE" ? undefined : free),
     );
@@ -584,7 +592,7 @@ async function listen(
     server.once("error", refuse);
     server.listen(whereOf(options), () => {
       server.off("error", refuse);
-      // EMFILE and its kin concern one connection; the listener goes on.
+      // EMFILE and similar errors affect one connection. The listener continues.
       server.on("error", failed);
       const address = server.address();
       const where =
@@ -600,7 +608,7 @@ async function listen(
   });
 }
 
-/** What Node's `listen` takes. */
+/** Returns the argument of Node's `listen`. */
 function whereOf({ fd, path, port, hostname: host, backlog, ipv6Only }: ListenOptions): object {
   if (fd !== undefined) return { fd, backlog };
   return path === undefined ? { port, host, backlog, ipv6Only } : { path, backlog };
@@ -636,7 +644,7 @@ function takeStream(socket: net.Socket, window: Uint8Array, accept: Accept): voi
   socket.resume();
 }
 
-/** Copies bytes into the window, as many as it holds at a time. */
+/** Copies bytes into the window, in pieces of at most its size, and reports each. */
 function giveBytes(bytes: Uint8Array, window: Uint8Array, sink: Sink): void {
   for (let at = 0; at < bytes.length; at += window.length) {
     const part = bytes.subarray(at, at + window.length);
@@ -645,7 +653,7 @@ function giveBytes(bytes: Uint8Array, window: Uint8Array, sink: Sink): void {
   }
 }
 
-/** As a global it is a getter. */
+/** The global is a getter, so it is read once. */
 const monotonic = performance;
 
 /** The real clock. */

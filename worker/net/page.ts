@@ -1,8 +1,7 @@
-// Connections within a page: byte channels over message ports, from the page to the Web Worker that the engine
-// runs in.
+// Connections within a page: byte channels over message ports, from the page to the Web Worker that runs the engine.
 //
-// Invariant: like a kernel, a channel holds so many bytes each way and no more. Bytes of the engine's memory are
-// copied before a write returns or reports its completion, so a ring may overwrite what was written.
+// Invariant: like a kernel, a channel holds a limited number of bytes each way. Bytes of the engine's memory are copied
+// before a write returns or reports its completion, so the ring may overwrite written bytes.
 
 import type {
   Accept,
@@ -22,12 +21,12 @@ class PageLink implements Link {
   readonly #limit: number;
   readonly #clock: Clock;
   #sink: Sink | undefined;
-  /** Bytes on their way to the client, which has not taken them in. */
+  /** Number of bytes in flight to the client, which has not received them. */
   #underWay = 0;
-  /** What is left of the write that is outstanding: a view of the engine's memory. */
+  /** The rest of the outstanding write: a view of the engine's memory. */
   #pending: Uint8Array | undefined;
   #endPending = false;
-  /** What came from the client. */
+  /** Bytes from the client that the pump has not read. */
   readonly #arrived: Uint8Array[] = [];
   #peerEnded = false;
   #paused = false;
@@ -40,7 +39,7 @@ class PageLink implements Link {
     this.#clock = clock;
   }
 
-  /** Bytes that the client has not taken in. */
+  /** Number of bytes that the client has not received. */
   get queued(): number {
     return this.#underWay;
   }
@@ -66,7 +65,7 @@ class PageLink implements Link {
     }
   }
 
-  /** The client has taken bytes in: on with the write that is outstanding. */
+  /** Continues the outstanding write after the client has received bytes. */
   #goOn(): void {
     this.#fill();
     if (this.#pending) return;
@@ -78,7 +77,7 @@ class PageLink implements Link {
     this.#port.postMessage(message);
   }
 
-  /** Nothing is heard or said any more. @returns who listened */
+  /** Detaches the link and closes its port. @returns the sink that it had */
   #leave(): Sink | undefined {
     const sink = this.#sink;
     this.#sink = undefined;
@@ -134,7 +133,7 @@ class PageLink implements Link {
     this.#leave();
   }
 
-  /** Gives the pump what came, a window at a time, for as long as it reads. */
+  /** Gives the pump the bytes that arrived, a window at a time, while it reads. */
   #deliver(): void {
     if (this.#delivering) return;
     this.#delivering = true;
@@ -146,7 +145,7 @@ class PageLink implements Link {
       else this.#arrived[0] = first.subarray(n);
       this.#window.set(first.subarray(0, n));
       this.#sink.read(n);
-      // What it does may have ended the link.
+      // The call may have ended the link.
       if (this.#sink) this.#post(n);
     }
     this.#delivering = false;
@@ -190,8 +189,8 @@ export class PageNet implements Transport {
   }
 
   /**
-   * Takes a client's channel in; it is reset when nobody listens or there is no room.
-   * @param bufferBytes what the channel holds each way
+   * Accepts a client's channel. The channel is reset when no server listens or there is no room.
+   * @param bufferBytes capacity of the channel each way
    */
   connect(port: MessagePort, bufferBytes: number): void {
     const accept = this.#accept;
@@ -209,7 +208,7 @@ export class PageNet implements Transport {
   }
 }
 
-/** The real clock. A turn ends with the task that follows: timers would take 4 ms. */
+/** Returns the real clock. A turn ends with the next task, because timers would take 4 ms. */
 export function pageClock(): Clock {
   const { port1, port2 } = new MessageChannel();
   let deferred: (() => void)[] = [];

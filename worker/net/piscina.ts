@@ -1,5 +1,5 @@
-// Node's threads, by Piscina. It starts them, replaces those that end, and ends those whose task is aborted;
-// which task comes next is decided before it (worker/place/pool.ts).
+// Node's threads, through Piscina. It starts threads, replaces threads that end, and ends a thread whose task
+// is aborted. worker/place/pool.ts decides which task is next.
 
 import type { Threads } from "./transport";
 
@@ -7,14 +7,16 @@ interface PiscinaOptions {
   /** URL of the module that the threads run. */
   readonly filename: string;
   readonly threads: number;
-  /** MiB of a thread's heap; 0: the runtime's own limit. */
+  /** MiB of a thread's heap; 0: the runtime's own limit applies. */
   readonly heap: number;
   readonly workerData: unknown;
-  /** Told of errors of threads that were handling nothing. */
+  /** Called with errors of threads that were handling no task. */
   readonly failed: (error: Error) => void;
 }
 
-/** Starts the threads. Piscina looks at the machine when it is imported, so it is only when there is a pool. */
+/**
+ * Starts the threads. Piscina inspects the machine when it is imported, so it is imported only when there is a pool.
+ */
 export async function piscinaThreads(options: PiscinaOptions): Promise<Threads> {
   const { Piscina } = await import("piscina");
   const { filename, threads, heap, workerData, failed } = options;
@@ -22,7 +24,7 @@ export async function piscinaThreads(options: PiscinaOptions): Promise<Threads> 
     filename,
     minThreads: threads,
     maxThreads: threads,
-    // Between tasks a thread runs its loop: timers and connections of the handler go on.
+    // Between tasks a thread runs its event loop, so the handler's timers and connections continue.
     atomics: "disabled",
     workerData,
     ...(heap > 0 ? { resourceLimits: { maxOldGenerationSizeMb: heap } } : {}),

@@ -1,18 +1,18 @@
-// The kernel's send queues on Linux, out of /proc/self/net/tcp and tcp6: how many bytes a peer has not acknowledged.
+// Reads the kernel's send queues on Linux from /proc/self/net/tcp and tcp6: the bytes that a peer has not acknowledged.
 //
-// Invariant: a table is read in pieces, asynchronously, and searched once, whatever the number of links. A link that
-// is in none of them (another network namespace, a Unix socket) has no queue that can be read.
+// Invariant: a table is read in pieces, asynchronously, and searched once for all links. A link that is in neither
+// table (another network namespace, a Unix socket) has no queue that can be read.
 //
 //   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout …
 //    0: 0100007F:1F90 0100007F:C350 01 0001A000:00000000 04:0000003E 00000000     0        1 …
 //
-// The last two count what the kernel has sent again, and probes of a closed window, since the peer last answered.
+// The last two columns count retransmissions and probes of a closed window since the peer last answered.
 
 import { readFile } from "node:fs/promises";
 import { endianness } from "node:os";
 import type { Link, ReadQueues, SendQueue } from "./transport";
 
-/** The ends of a connection: what a link of Node's can tell. */
+/** The ends of a connection, as Node reports them for a link. */
 export interface Ends {
   readonly localAddress?: string | undefined;
   readonly localPort?: number | undefined;
@@ -22,15 +22,15 @@ export interface Ends {
 
 const TABLES = ["/proc/self/net/tcp", "/proc/self/net/tcp6"] as const;
 const isLittle = endianness() === "LE";
-/** Offsets behind "sl: " of the length of two IPv4 or IPv6 ends. */
+/** Length of the text of two IPv4 or IPv6 ends, which begins after "sl: ". */
 const LENGTHS = [27, 75] as const;
-/** Unanswered probes or retransmissions in a row of a peer that does not answer. One may be on its way. */
+/** Unanswered probes or retransmissions in a row from which on a peer counts as not answering. One may be in flight. */
 const UNANSWERED = 3;
 
 const hex = (value: number, digits: number): string =>
   value.toString(16).toUpperCase().padStart(digits, "0");
 
-/** Octets as the tables have them: words of the machine's own order. */
+/** Formats octets as the tables do, in words of the machine's byte order. */
 function wordsOf(octets: readonly number[]): string {
   let text = "";
   for (let i = 0; i < octets.length; i += 4) {
@@ -41,7 +41,7 @@ function wordsOf(octets: readonly number[]): string {
   return text;
 }
 
-/** Octets of an IPv6 address as Node writes it; its zone is no part of it. */
+/** Returns the octets of an IPv6 address as Node writes it. The zone is ignored. */
 function octetsOf6(address: string): number[] {
   let text = address.replace(/%.*$/, "");
   const dotted = /[\d.]+$/.exec(text)?.[0] ?? "";
@@ -61,7 +61,7 @@ function octetsOf6(address: string): number[] {
   ]);
 }
 
-/** The text of both ends in a table, and which table; undefined when the ends are not known. */
+/** Returns the text of both ends in a table, and the table's index; undefined when the ends are not known. */
 export function keyOf(ends: Ends): { readonly table: 0 | 1; readonly key: string } | undefined {
   const { localAddress, localPort, remoteAddress, remotePort } = ends;
   if (!localAddress || !remoteAddress || !localPort || !remotePort) return undefined;
@@ -72,7 +72,7 @@ export function keyOf(ends: Ends): { readonly table: 0 | 1; readonly key: string
   return { table, key };
 }
 
-/** Finds the queues of some connections in a table. @param wanted indices by key; those that are found are taken out */
+/** Finds the queues of connections in a table. @param wanted indices by key; keys that are found are removed */
 export function findQueues(
   text: string,
   table: 0 | 1,
@@ -87,7 +87,7 @@ export function findQueues(
     const index = wanted.get(key);
     if (index !== undefined) {
       wanted.delete(key);
-      // After the ends: a space, the state, a space.
+      // The rest begins after the ends: a space, the state, a space.
       const rest = text.slice(at + length + 4, text.indexOf("\n", at));
       const [, , again = "0", , probes = "0"] = rest.split(/\s+/);
       const unanswered = Math.max(Number.parseInt(again, 16), Number(probes));
@@ -100,7 +100,7 @@ export function findQueues(
   }
 }
 
-/** Reads the queues of links. @param endsOf the ends of one; undefined: it has none */
+/** Returns a reader of links' queues. @param endsOf returns the ends of a link, undefined when it has none */
 export function procQueues(endsOf: (link: Link) => Ends | undefined): ReadQueues {
   return (links, told) => {
     const wanted = [new Map<string, number>(), new Map<string, number>()] as const;

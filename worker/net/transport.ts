@@ -1,5 +1,5 @@
-// The transport interface: what the pump needs of a platform's sockets. Types only; one thin file for
-// each platform implements them in net/.
+// The interfaces that the pump needs of a platform's sockets. Types only. One thin file in net/ implements them for
+// each platform.
 
 import type { PeerCertificate } from "../../host/handler";
 
@@ -7,43 +7,43 @@ export type { CertificateNames, PeerCertificate } from "../../host/handler";
 
 /** One accepted connection. */
 export interface Link {
-  /** The peer's address without port, "" when it is not known. */
+  /** The peer's address without port; "" when it is unknown. */
   readonly remoteAddress: string;
-  /** The certificate that the peer has shown. */
+  /** The certificate that the peer has presented. */
   readonly peerCertificate?: PeerCertificate | undefined;
   /**
-   * Writes bytes of the engine's memory, which the transport may hold until it is through with them.
-   * @returns true when it is through on return; else `sink.written()` follows, unless the link ends
+   * Writes bytes of the engine's memory. The transport may hold that memory until the write completes.
+   * @returns true when the write is complete on return; else `sink.written()` follows, unless the link ends
    */
   write(view: Uint8Array): boolean;
-  /** Half-closes behind what was written. */
+  /** Half-closes after the written bytes. */
   end(): void;
-  /** Stops, goes on with reading. A stopped reader notices no FIN. */
+  /** `pause` stops reading, `resume` continues it. While reading is paused no FIN is noticed. */
   pause(): void;
   resume(): void;
-  /** Closes; the kernel sends what it has. */
+  /** Closes. The kernel still sends the bytes that it has. */
   destroy(): void;
-  /** Closes and drops what was written: afterwards the memory is not read any more. */
+  /** Closes and drops written bytes. Afterwards the engine's memory is not read. */
   reset(): void;
   /**
-   * Negotiates TLS; `sink.secured()` follows, or `sink.lost`. Only a link that is accepted before that has it.
-   * @param first bytes of the handshake that have been read already
+   * Negotiates TLS; `sink.secured()` or `sink.lost` follows. Only links that are accepted before TLS have this method.
+   * @param first bytes of the handshake that have already been read
    */
   secure?(first: Uint8Array): void;
 }
 
-/** What a link tells the pump. */
+/** The events of a link, reported to the pump. */
 export interface Sink {
-  /** `n` bytes lie in the receive window. The pump has taken them in on return. */
+  /** `n` bytes are in the receive window. The pump has consumed or copied them on return. */
   read(n: number): void;
   /** TLS is established. */
   secured(): void;
-  /** The write that was outstanding is complete. */
+  /** The outstanding write is complete. */
   written(): void;
   /** The peer ended its side. */
   ended(): void;
   /**
-   * The link is gone, without the pump having asked for it.
+   * The link is gone without a call of the pump.
    * @param why "handshake": TLS could not be negotiated
    */
   lost(error: Error | undefined, why?: "handshake"): void;
@@ -53,17 +53,17 @@ export interface Sink {
 export interface TlsContext {
   /** The private key. */
   readonly key?: string | Uint8Array;
-  /** Its certificate, and those that lead to the root. */
+  /** Its certificate, followed by the chain up to the root. */
   readonly cert?: string | Uint8Array;
-  /** Authorities that clients' certificates may come from. */
+  /** Certificate authorities that clients' certificates may be issued by. */
   readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[];
-  /** Key and certificate in one, as PKCS #12. */
+  /** Key and certificate in one file, as PKCS #12. */
   readonly pfx?: Uint8Array;
-  /** What `key` or `pfx` is encrypted with. */
+  /** Passphrase of `key` or `pfx`. */
   readonly passphrase?: string;
 }
 
-/** What TLS needs. It travels to the worker, so there are no functions in it. */
+/** Options of TLS. They are cloned to the worker, so they hold no functions. */
 export interface TlsOptions extends TlsContext {
   /** Cipher suites, in the notation of node:tls. */
   readonly ciphers?: string;
@@ -75,29 +75,32 @@ export interface TlsOptions extends TlsContext {
   readonly dhparam?: string | Uint8Array;
   /** Certificate revocation lists in PEM. */
   readonly crl?: string | Uint8Array | readonly (string | Uint8Array)[];
-  /** Uses the server's order of ciphers instead of the client's. */
+  /** Whether the server's order of ciphers is used instead of the client's. */
   readonly honorCipherOrder?: boolean;
-  /** s that a session may be resumed. */
+  /** Time (s) during which a TLS session may be resumed. */
   readonly sessionTimeout?: number;
-  /** 48 bytes, the same for servers that are to resume each other's sessions. */
+  /** 48 bytes, equal on all servers that resume each other's TLS sessions. */
   readonly ticketKeys?: Uint8Array;
-  /** The oldest version that is spoken; default TLS 1.2. */
+  /** The oldest version that is accepted. Default: TLS 1.2. */
   readonly minVersion?: "TLSv1.2" | "TLSv1.3";
-  /** The newest one. */
+  /** The newest version that is accepted. */
   readonly maxVersion?: "TLSv1.2" | "TLSv1.3";
   /**
-   * Other keys and certificates by the host that a client names (SNI): "a.example", or "*.example" for one label
-   * in front of it. Who names none of them, or nothing, gets the one above. Their `ca` is the one above unless they
-   * have one.
+   * Other keys and certificates by the host that a client names (SNI): "a.example", or "*.example" for one label in its
+   * place. Clients that name no host, or another one, get the certificate above. Each entry uses the `ca` above unless
+   * it has its own.
    */
   readonly sni?: Readonly<Record<string, TlsContext>>;
-  /** Ask clients for a certificate: `req.peerCertificate`. */
+  /** Whether clients are asked for a certificate: `req.peerCertificate`. */
   readonly requestCert?: boolean;
-  /** Refuse those without a valid one. Default: as `requestCert`; false: the handler looks at `authorized`. */
+  /**
+   * Whether clients without a valid certificate are refused. Default: as `requestCert`; false: the handler checks
+   * `authorized`.
+   */
   readonly rejectUnauthorized?: boolean;
 }
 
-/** Takes in a connection; undefined: there is no room, the link has been closed. */
+/** Accepts a connection. It returns undefined when there is no room; the link has been closed then. */
 export type Accept = (link: Link) => Sink | undefined;
 
 export interface ListenOptions {
@@ -105,18 +108,18 @@ export interface ListenOptions {
   hostname: string;
   backlog: number;
   noDelay: boolean;
-  /** ms before TCP keep-alive probes; 0: none. */
+  /** Time (ms) before TCP keep-alive probes; 0: none are sent. */
   keepAlive: number;
   ipv6Only: boolean;
-  /** A Unix socket instead of host and port. */
+  /** Path of a Unix socket, instead of host and port. */
   path?: string | undefined;
-  /** A listening socket's descriptor, instead of the others. */
+  /** Descriptor of a listening socket, instead of host, port and path. */
   fd?: number | undefined;
-  /** TLS with these options. */
+  /** Options of TLS; undefined: plain TCP. */
   tls?: TlsOptions | undefined;
-  /** ms for a TLS handshake. */
+  /** Time limit (ms) of a TLS handshake. */
   handshakeTimeout: number;
-  /** A PROXY header comes before TLS: the pump calls `secure` behind it. */
+  /** Whether a PROXY header precedes TLS. The pump calls `secure` after it. */
   proxied: boolean;
 }
 
@@ -125,23 +128,23 @@ export interface Listener {
   readonly hostname: string;
   readonly port: number;
   readonly path?: string;
-  /** Accepts no more. Connections stay. */
+  /** Stops accepting. Connections stay open. */
   close(): void;
-  /** New handshakes use these certificates. @throws Error where the platform cannot */
+  /** Uses other certificates for new handshakes. @throws Error where the platform cannot */
   setTls?(tls: TlsOptions): void;
 }
 
 /** A link's send queue. */
 export interface SendQueue {
-  /** Bytes that the kernel took and the peer has not acknowledged. */
+  /** Number of bytes that the kernel has accepted and the peer has not acknowledged. */
   readonly bytes: number;
-  /** The peer's kernel answers, as far as is known: what its process does not read waits there. */
+  /** Whether the peer's kernel answers, as far as is known. It answers for a process that does not read. */
   readonly answers: boolean;
 }
 
 /**
- * Reads the links' send queues: undefined for one that cannot be read. `told` is called later, once; with undefined
- * when no queue can be read at all, now or ever.
+ * Reads the links' send queues. `told` is called once, later. An entry is undefined when that queue cannot be read; the
+ * whole result is undefined when no queue can be read, now or ever.
  */
 export type ReadQueues = (
   links: readonly Link[],
@@ -149,13 +152,17 @@ export type ReadQueues = (
 ) => void;
 
 export interface Transport {
-  /** How far clients have got, where the platform can tell: before one is ended because it makes no progress. */
+  /** Reads clients' progress where the platform reports it. It is asked before a client is ended for making none. */
   readonly queues?: ReadQueues;
-  /** Where what cannot be written at once is copied, a long run for each stalled client would be memory. */
+  /**
+   * Longest run of bytes for one write. Where the transport copies bytes that it cannot write at once, a long run for
+   * each stalled client would cost memory.
+   */
   readonly maxRunBytes?: number;
   /**
-   * @param window where the links read to
-   * @param failed told of errors of single accepts, and of what will make them fail; the listener goes on
+   * @param window memory that the links read into
+   * @param failed called with errors of single accepts, and with warnings that accepts are about to fail; the listener
+   * continues
    */
   listen(
     options: ListenOptions,
@@ -165,48 +172,45 @@ export interface Transport {
   ): Promise<Listener>;
 }
 
-/**
- * Raw deflate without context (RFC 7692 7.2). Where a platform has none that is synchronous, compression is
- * declined.
- */
+/** Raw deflate without context (RFC 7692 7.2). Where a platform has no synchronous one, compression is declined. */
 export interface Codec {
-  /** Compresses a whole message, without the four octets of the tail. @param windowBits 8 … 15 */
+  /** Compresses a whole message, and leaves off the four octets of the tail. @param windowBits 8 … 15 */
   deflate(data: Uint8Array, windowBits: number): Uint8Array;
-  /** Inflates a whole message, which is the caller's to keep; "large": over `limit` bytes, "bad": not deflate. */
+  /** Inflates a whole message. The result belongs to the caller. "large": over `limit` bytes; "bad": not deflate. */
   inflate(data: Uint8Array, limit: number): Uint8Array | "large" | "bad";
 }
 
-/** The pump's clock and its end of turn; virtual in tests. */
+/** The pump's clock and its end of turn. In tests it is virtual. */
 export interface Clock {
-  /** Monotonic ms. */
+  /** Returns monotonic ms. */
   now(): number;
-  /** Unix ms. */
+  /** Returns Unix ms. */
   date(): number;
   /** Runs `fn` at the end of this turn of the event loop. */
   defer(fn: () => void): void;
-  /** Runs `fn` in `ms`; returns a function that cancels it. */
+  /** Runs `fn` after `ms`. @returns a function that cancels it */
   after(ms: number, fn: () => void): () => void;
 }
 
-/** Threads that requests are handled in; the platform has them or not. */
+/** Threads that handle requests, on platforms that have them. */
 export interface Threads {
-  /** Handles one task. Rejected when its thread ends, or when `signal` aborts it: then the thread is ended. */
+  /** Handles one task. Rejects when its thread ends, or when `signal` aborts, which ends the thread. */
   run(task: unknown, transfer: readonly ArrayBuffer[], signal: AbortSignal): Promise<unknown>;
-  /** Told of messages that a thread sends beside the results of its tasks. */
+  /** Called with messages that a thread sends in addition to the results of its tasks. */
   onMessage: ((message: unknown) => void) | undefined;
-  /** Threads there are, tasks done, ms that tasks took. */
+  /** Returns the number of threads, the tasks completed, and the run times of tasks (ms). */
   stats(): {
     readonly threads: number;
     readonly completed: number;
     readonly runTime: { readonly mean: number; readonly p99: number; readonly max: number };
   };
-  /** Forgets what tasks took so far. */
+  /** Resets the run times. */
   resetTimes(): void;
   /** Ends all threads. */
   destroy(): Promise<void>;
 }
 
-/** A thread's end of what it sends piece by piece. */
+/** A thread's end of the port over which it sends a response piece by piece. */
 export interface PiecePort {
   postMessage(message: unknown): void;
   on(event: "message", listener: (message: unknown) => void): unknown;
@@ -215,7 +219,7 @@ export interface PiecePort {
 }
 
 /**
- * What goes over a page's byte channel, either way: bytes, which are transferred; how many of them have been
- * taken in; the end of the sender's side behind its bytes ("end"), of both sides ("close"), at once ("reset").
+ * A message over a page's byte channel, in either direction: bytes, which are transferred; the number of bytes
+ * received; "end" of the sender's side after its bytes; "close" of both sides; "reset" at once.
  */
 export type ChannelMessage = ArrayBuffer | number | "end" | "close" | "reset";

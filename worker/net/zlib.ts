@@ -1,33 +1,33 @@
-// Raw deflate through node:zlib, in one call and without context: what permessage-deflate needs when
-// every message stands alone.
+// Raw deflate through node:zlib, in one call and without context, because in this server's permessage-deflate every
+// message is compressed on its own.
 
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import type { Codec } from "./transport";
 
-/** Octets that a sender leaves off a compressed message, and a receiver puts back (RFC 7692 7.2.1). */
+/** Octets that a sender removes from the end of a compressed message, and a receiver appends again (RFC 7692 7.2.1). */
 const TAIL_BYTES = 4;
-/** These, and an empty final block behind them: a message that is cut does not get to its end. */
+/** These octets, then an empty final block. A truncated message never reaches that block. */
 const END = new Uint8Array([0, 0, 0xff, 0xff, 3, 0]);
-/** Octets behind which a block cannot refer (RFC 1951 2). */
+/** Octets that a block can refer back to (RFC 1951 2). */
 const WINDOW_BYTES = 32768;
-/** Octets from which on a message may be much larger inflated: larger buffers take half the time then. */
+/** Length from which on a message may inflate to much more. From there on larger buffers halve the time. */
 const LARGE_BYTES = 4096;
 const LARGE_CHUNK_BYTES = 262144;
 /**
- * Final blocks in one message. Each costs a call of some 20 µs, however few octets it has. Hardly any sender makes more
- * than one; one that ends each of its writes with a final block has one for some KiB.
+ * Final blocks allowed in one message. Each costs a call of about 20 µs, however few octets it has. Most senders write
+ * one at most; a sender that ends each of its writes with a final block writes one for each few KiB.
  */
 const FINAL_BLOCKS = 4;
-/** Octets of a message that allow for one more. */
+/** Octets of a message that allow one more final block. */
 const FINAL_BLOCK_BYTES = 1024;
 
-/** What `info: true` makes inflateRawSync return. */
+/** Result of inflateRawSync with `info: true`. */
 interface Inflated {
   readonly buffer: Uint8Array;
   readonly engine: { readonly bytesWritten: number };
 }
 
-/** One run of blocks up to a final one. @throws an Error with a code of zlib or of maxOutputLength */
+/** Inflates one run of blocks up to a final one. @throws an Error with a code of zlib or of maxOutputLength */
 function inflateRun(packed: Uint8Array, limit: number, dictionary: Uint8Array): Inflated {
   const options = {
     info: true,
@@ -39,8 +39,8 @@ function inflateRun(packed: Uint8Array, limit: number, dictionary: Uint8Array): 
 }
 
 /**
- * All blocks of a message. Blocks may be final in the middle of it; the next one begins at an octet boundary
- * (RFC 7692 7.2.1). @throws as `inflateRun`
+ * Inflates all blocks of a message. Final blocks may occur inside it; the next block begins at an octet boundary (RFC
+ * 7692 7.2.1). @throws as `inflateRun`
  */
 function inflateBlocks(data: Uint8Array, limit: number): Uint8Array | "large" | "bad" {
   const whole = new Uint8Array(data.length + END.length);
@@ -57,7 +57,7 @@ function inflateBlocks(data: Uint8Array, limit: number): Uint8Array | "large" | 
     length += buffer.length;
     if (length > limit) return "large";
     at += engine.bytesWritten;
-    // Also when the last block of the message is final and nothing is appended to it.
+    // This is also true when the message's last block is final, so that the appended one is not read.
     if (at === whole.length || at === data.length) {
       return parts.length === 1 ? buffer : Buffer.concat(parts, length);
     }
@@ -66,22 +66,22 @@ function inflateBlocks(data: Uint8Array, limit: number): Uint8Array | "large" | 
   return "bad";
 }
 
-/** Raw deflate by node:zlib: `codec` of a server in memory. */
+/** Raw deflate by node:zlib, for `codec` of a server in memory. */
 export const zlibCodec: Codec = {
   deflate(data, windowBits) {
     const out = deflateRawSync(data, {
       finishFlush: constants.Z_SYNC_FLUSH,
       windowBits: Math.max(windowBits, 9),
-      // zlib makes no raw stream with a window of 2^8; runs refer back by one octet, which any window holds.
+      // zlib makes no raw stream with a window of 2^8. Z_RLE refers back by one octet, which any window holds.
       strategy: windowBits < 9 ? constants.Z_RLE : constants.Z_DEFAULT_STRATEGY,
-      // A context lives for one call: a small one is made faster.
+      // A context is used for one call, and a small one is created faster.
       memLevel: data.length < 16384 ? 5 : 8,
     });
     return out.subarray(0, out.length - TAIL_BYTES);
   },
 
   inflate(data, limit) {
-    // Some senders leave off all of an empty message.
+    // Some senders leave off all octets of an empty message.
     if (data.length === 0) return data;
     try {
       return inflateBlocks(data, limit);
