@@ -1,5 +1,5 @@
-// What runs in a worker: the engine, the pump, the handler and the control plane, on what a platform gives
-// them. Control comes as calls; messages come through the inbox.
+// The parts of a worker, put together on a platform: engine, pump, handler and control plane. Control arrives as calls,
+// messages arrive through the inbox.
 
 import { INBOX_WORDS } from "../../assembly/abi";
 import type { Handler, Stats } from "../../host/handler";
@@ -23,28 +23,28 @@ import { Remote } from "../place/remote";
 import { Pump } from "../pump/pump";
 import { pumpSettings } from "./settings";
 
-/** What the host gives the worker at its start. */
+/** The data that the application's side gives the worker at its start. */
 export interface WorkerData {
   readonly settings: Settings;
-  /** URL of the handler module; undefined: there is none, or it lives on the application's thread. */
+  /** URL of the handler module; undefined: there is none, or it runs on the application's thread. */
   readonly handler: string | undefined;
-  /** Shared memory; bytes of it, where none can be shared: then records come as messages. */
+  /** Shared memory; or a size in bytes where none can be shared, so that records arrive as messages. */
   readonly inbox: SharedArrayBuffer | number;
 }
 
-/** Messages of the worker beside Comlink's; a buffer is a batch of events for the application's handler. */
+/** Messages of the worker other than Comlink's. A buffer is a batch of events for the application's handler. */
 export type Notice =
   | ArrayBuffer
   | { readonly ringcast: "room" }
   | { readonly ringcast: "passed"; readonly tail: number }
-  /** What has left clients' queues (worker/inbox/debts.ts). */
+  /** Bytes that have left clients' queues (worker/inbox/debts.ts). */
   | { readonly ringcast: "credit"; readonly report: Float64Array<ArrayBuffer> }
   | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
   | { readonly ringcast: "error"; readonly error: Told; readonly where: string }
-  /** The engine trapped: the worker ends. */
+  /** The engine trapped, so the worker ends. */
   | { readonly ringcast: "trapped"; readonly error: Told };
 
-/** Messages to the worker beside Comlink's: 0 is the doorbell. */
+/** Messages to the worker other than Comlink's. 0 is the doorbell. */
 export type Ring =
   | 0
   | {
@@ -55,16 +55,16 @@ export type Ring =
   | Records
   | { readonly ringcast: "buffer"; readonly number: number; readonly bytes: Uint8Array };
 
-/** What a platform gives a worker. */
+/** The facilities that a platform gives a worker. */
 interface Platform {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly codec: Codec | undefined;
   readonly module: WebAssembly.Module;
-  /** Nobody who picks names of topics can foresee it. */
+  /** Seed of the hash of topics' names. It must be unpredictable to clients that choose names. */
   readonly seed: number;
   post(notice: Notice, transfer?: readonly ArrayBuffer[]): void;
-  /** Ends the worker now, behind what was posted. */
+  /** Ends the worker now, after the posted messages. */
   exit(): void;
   /** Starts threads that handle requests; undefined where the platform has none. */
   readonly threads:
@@ -75,14 +75,14 @@ interface Platform {
     | undefined;
 }
 
-/** Errors lose their code on the way to the host; it goes along in the message. */
+/** Moves an error's code into its message, because errors lose their code on the way to the application. */
 function withCode(thrown: unknown): Error {
   const { message, code, ...told } = describe(thrown);
   const isTold = code === undefined || message.includes(String(code));
   return errorOf({ ...told, message: isTold ? message : `${code}: ${message}` });
 }
 
-/** The control plane, as the host sees it. */
+/** The control plane, as the application's side sees it. */
 export type ControlPlane = Worker["control"];
 
 /** A worker's parts, put together. */
@@ -114,7 +114,7 @@ export class Worker {
       queues: platform.transport.queues,
       codec: values.perMessageDeflate ? platform.codec : undefined,
       failed: (error, where) => {
-        // It ends nobody's connection, so that a client can bring it about again and again.
+        // This error ends no connection, so a client can cause it again and again.
         if (where === "subscribe") this.#subscribing.add(error);
         else this.#report(error, where);
       },
@@ -156,21 +156,21 @@ export class Worker {
   };
 
   /**
-   * Takes an error that nobody caught: a slip of the handler's is reported, and the server goes on.
-   * @throws it when it left the pump: then nothing can be trusted any more
+   * Handles an uncaught error. An error of the handler's own code is reported, and the server continues.
+   * @throws the error when it left the pump, because then no state can be trusted
    */
   uncaught(thrown: unknown): void {
     if (this.pump.depth > 0) throw thrown;
     this.pump.fail(thrown, "uncaught");
   }
 
-  /** Ends it for a trap of the engine: whatever its memory holds, nobody is to get it. */
+  /** Ends the worker after a trap of the engine. No client may receive what its memory holds. */
   die(trap: Error): void {
     this.#platform.post({ ringcast: "trapped", error: describe(trap) });
     this.#platform.exit();
   }
 
-  /** Takes a message of the host's in. */
+  /** Handles a message of the application's side. */
   hear(message: Ring): void {
     if (message !== 0) {
       if (message.ringcast === "records") this.#mirrored?.give(message);
@@ -180,7 +180,7 @@ export class Worker {
     this.pump.schedule();
   }
 
-  /** Another thread publishes through an inbox of its own, until it ends. */
+  /** Adds the inbox of another thread that publishes, until that thread ends. */
   #takePublisher(memory: SharedArrayBuffer, port: PublisherPort): void {
     const { pump } = this;
     const own = new SharedInbox(memory, {
@@ -203,7 +203,7 @@ export class Worker {
     port.start();
   }
 
-  /** Loads the handler into the worker, and into the pool's threads where there are some. */
+  /** Loads the handler into the worker, and into the pool's threads if there are any. */
   async #place(url: string): Promise<void> {
     const { pump } = this;
     const handler = await loadHandler(url, pump);
@@ -221,7 +221,7 @@ export class Worker {
     this.#swap(handler, url);
   }
 
-  /** @throws RangeError when a handler is not there within `loadTimeout` */
+  /** Limits the time for loading a handler. @throws RangeError when it is not loaded within `loadTimeout` */
   #inTime<T>(loaded: Promise<T>): Promise<T> {
     const { loadTimeout } = this.#data.settings.values;
     if (loadTimeout === 0) return loaded;
@@ -232,14 +232,14 @@ export class Worker {
     return Promise.race([loaded, late]).finally(() => clearTimeout(timer));
   }
 
-  /** From now on events are this handler's. */
+  /** Gives this handler all events from now on. */
   #swap(handler: Handler, url: string): void {
     const pool = this.#pool;
     if (pool) this.pump.place(pool.placement(handler, url));
     else this.pump.setHandler(handler);
   }
 
-  /** Waits until everything sent before a call has been carried out. */
+  /** Waits until every record sent before a call has been carried out. */
   #afterInbox(): Promise<void> {
     return new Promise((resolve) => {
       const look = (): void => {
@@ -253,12 +253,14 @@ export class Worker {
     });
   }
 
-  /** The handler on the application's thread has these members. */
+  /** Uses the handler on the application's thread. @param members bits of the members that it has */
   #relay(members: number): void {
     this.pump.place(this.#remote.placement(members));
   }
 
-  /** Lets a call of the host's find a trap of the engine: its answer would be the last anybody heard of it. */
+  /**
+   * Wraps the calls, so that a trap of the engine in one ends the worker. A rejected call alone would leave it running.
+   */
   #watch<Calls extends Record<string, (...args: never[]) => Promise<unknown>>>(
     calls: Calls,
   ): Calls {
@@ -267,18 +269,18 @@ export class Worker {
       (...args: never[]) =>
         call(...args).catch((thrown: unknown) => {
           if (this.pump.engine.isTrap(thrown)) this.die(thrown);
-          // What a handler's module threw may be anything.
+          // A handler's module may throw any value.
           throw toError(thrown);
         }),
     ]);
     return Object.fromEntries(watched) as Calls;
   }
 
-  /** What the host calls. */
+  /** The calls of the application's side. */
   readonly control = this.#watch({
     /**
      * Loads the handler and listens.
-     * @param members those of the handler that lives on the application's thread
+     * @param members bits of the members of a handler on the application's thread; undefined: there is none
      */
     listen: async (
       members: number | undefined,
@@ -316,7 +318,7 @@ export class Worker {
       return path === undefined ? { hostname: name, port } : { hostname: name, port, path };
     },
 
-    /** Swaps the handler module: nothing changes when it cannot be loaded. */
+    /** Replaces the handler module. Nothing changes when the new one cannot be loaded. */
     reload: async (url: string): Promise<void> => {
       const loading = async (): Promise<Handler> => {
         const handler = await loadHandler(url, this.pump);
@@ -326,10 +328,10 @@ export class Worker {
       this.#swap(await this.#inTime(loading()), url);
     },
 
-    /** Swaps the handler on the application's thread. */
+    /** Replaces the handler on the application's thread. */
     relay: async (members: number): Promise<void> => this.#relay(members),
 
-    /** Changes options that may change. */
+    /** Changes options that can change at run time. */
     configure: async (
       changed: Partial<Record<OptionName, number>>,
       tls: TlsOptions | undefined,
@@ -351,13 +353,13 @@ export class Worker {
     },
 
     /**
-     * Stops accepting, answers what is under way, closes WebSockets with 1001, or with 1012 over `drainMs`;
-     * `timeout` ms behind that resets the rest.
+     * Stops accepting, answers pending requests, and closes WebSockets with 1001, or with 1012 spread over `drainMs`.
+     * It resets the remaining connections `drainMs + timeout` ms after the call.
      */
     shutdown: async (timeout: number, drainMs: number): Promise<void> => {
       const { pump } = this;
       const timer = setTimeout(() => pump.endAll(), drainMs + timeout);
-      // What was sent before the call goes out first, but it does not make the call last longer.
+      // Messages sent before the call are carried out first, for at most `timeout` ms.
       await Promise.race([
         this.#afterInbox(),
         new Promise((resolve) => setTimeout(resolve, timeout)),
@@ -367,13 +369,13 @@ export class Worker {
       pump.farewell.begin(drainMs);
       await pump.idle();
       clearTimeout(timer);
-      // The last events.
+      // Posts the last events.
       this.#remote.finish();
       pump.stop();
       await this.#pool?.destroy();
     },
 
-    /** Ends a shutdown that is under way: resets what is left. */
+    /** Ends a shutdown in progress by resetting the remaining connections. */
     end: async (): Promise<void> => {
       this.#listener?.close();
       this.pump.endAll();

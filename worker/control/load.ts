@@ -1,10 +1,13 @@
-// A handler's module, imported: in the worker, and in each thread of a pool.
+// Imports a handler's module, in the worker and in each thread of a pool.
 
 import type { Handler, HandlerModule, HandlerServer } from "../../host/handler";
 import { checkHandler } from "../../host/shared/members";
 import { describe } from "../../host/shared/result";
 
-/** What a module threw, with the module's name in front: a syntax error's message alone does not say where. */
+/**
+ * Wraps the error that a module threw, with the module's name in front. A syntax error's own message does not say
+ * where.
+ */
 function named(url: string, thrown: unknown): Error {
   const { name, message, stack } = describe(thrown);
   const kind = name === "Error" ? "" : `${name}: `;
@@ -14,8 +17,8 @@ function named(url: string, thrown: unknown): Error {
 }
 
 /**
- * Imports a handler's module, and runs the function that it exports, if it does.
- * @throws Error naming the module, with what it threw; TypeError when it does not give a handler
+ * Imports a handler's module, and calls its default export if that is a function.
+ * @throws Error that names the module and the error it threw; TypeError when it does not give a handler
  */
 export async function loadHandler(url: string, server: HandlerServer): Promise<Handler> {
   let made: unknown;

@@ -1,4 +1,5 @@
-// What of validated options goes to the pump, the same wherever it runs; the engine's part is `engineParams`.
+// Returns the part of validated options that the pump needs. It is the same on each platform. `engineParams` returns
+// the engine's part.
 
 import type { Settings } from "../../host/options/settle";
 import { AddressSet } from "../../host/shared/text/address";

@@ -1,4 +1,4 @@
-// The entry of a worker thread of Node's, or of a runtime that has Node's modules.
+// The entry of a worker thread in Node, and in runtimes that have Node's modules.
 
 import * as Comlink from "comlink";
 import { randomInt } from "node:crypto";
@@ -12,13 +12,16 @@ import type { ThreadData } from "../place/task";
 import { engineModule } from "./wasm-file";
 import { watchUncaught } from "./uncaught";
 
-/** What the host starts the thread with. */
+/** The data that the application's side starts the thread with. */
 export interface MainData extends WorkerData {
-  /** Sockets are read by 'data' events even where reads into the window work. */
+  /** Whether sockets are read by 'data' events even where reads into the window work. */
   readonly stream: boolean;
-  /** Descriptors that this process may have. */
+  /** Number of descriptors that this process may have. */
   readonly descriptors: number;
-  /** The way to the host. The thread's `parentPort` is the handler's: what it posts or closes there does no harm. */
+  /**
+   * The port to the application's side. The thread's `parentPort` is left to the handler, which may post to it or close
+   * it.
+   */
   readonly port: MessagePort;
 }
 
@@ -45,11 +48,11 @@ const worker = new Worker(data, {
 });
 
 port.on("message", (message: Ring) => {
-  // Comlink's are its own.
+  // Other messages are Comlink's.
   if (message === 0 || "ringcast" in message) worker.hear(message);
 });
 watchUncaught({
-  // A listener of the handler's must not keep a damaged engine going.
+  // A listener of the handler's must not keep a damaged engine running.
   look(thrown) {
     if (worker.pump.engine.isTrap(thrown)) worker.die(thrown);
   },

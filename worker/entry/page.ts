@@ -1,5 +1,5 @@
-// The entry of a page's Web Worker. It waits for what the page gives it; the engine is the one of the package, unless
-// the page brings a compiled one.
+// The entry of a page's Web Worker. It starts when the page sends its first message. The engine is the package's own
+// unless the page sends a compiled one.
 
 import * as Comlink from "comlink";
 import { type Notice, type Ring, Worker, type WorkerData } from "../control/control";
@@ -10,7 +10,7 @@ import { wasmModule } from "../engine/wasm";
 export interface Start {
   readonly ringcast: "start";
   readonly data: WorkerData;
-  /** The engine, compiled; undefined: the embedded one. */
+  /** The compiled engine; undefined: the embedded one is used. */
   readonly module: WebAssembly.Module | undefined;
 }
 
@@ -18,11 +18,11 @@ export interface Start {
 export interface Connect {
   readonly ringcast: "connect";
   readonly port: MessagePort;
-  /** Bytes that the channel holds each way. */
+  /** Capacity of the channel each way in bytes. */
   readonly bufferBytes: number;
 }
 
-/** What a worker's global scope has, which the types of a page's do not know. */
+/** A worker's global scope, which the DOM's types do not describe. */
 interface Scope {
   addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
   postMessage(message: Notice, transfer: ArrayBuffer[]): void;
@@ -39,7 +39,7 @@ function start({ data, module }: Start): void {
   worker = new Worker(data, {
     transport: net,
     clock,
-    // No browser has a synchronous raw deflate: compression is declined.
+    // No browser has a synchronous raw deflate, so compression is declined.
     codec: undefined,
     module: module ?? wasmModule(),
     seed: Math.max(1, seed),
@@ -55,7 +55,7 @@ scope.addEventListener("message", ({ data }: MessageEvent<Start | Connect | Ring
     worker?.hear(data);
     return;
   }
-  // Those without the mark are Comlink's.
+  // Messages without the mark are Comlink's.
   if (!("ringcast" in data)) return;
   if (data.ringcast === "start") start(data);
   else if (data.ringcast === "connect") net.connect(data.port, data.bufferBytes);

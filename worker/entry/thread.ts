@@ -1,7 +1,7 @@
-// A thread of the pool: it imports the handler module and runs its `request` for one task at a time.
+// A thread of the pool. It imports the handler module and runs its `request` for one task at a time.
 //
-// Invariant: a task gives one outcome that can be cloned, whatever the handler did; nothing else leaves the
-// thread but the pieces of an answer, through a port of their own.
+// Invariant: a task gives one outcome that can be cloned, whatever the handler does. Apart from outcomes and notices,
+// only the pieces of a streamed response leave the thread, through a port of their own.
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { MessageChannel, type MessagePort, parentPort, workerData } from "node:worker_threads";
@@ -20,14 +20,14 @@ import { watchUncaught } from "./uncaught";
 
 const { backlog } = workerData as ThreadData;
 
-// Answers in pieces begin through the thread's own port, which is the handler's as well: it stays open.
+// Streamed responses begin through the thread's own port. The handler can reach that port too, so it must not close it.
 if (parentPort) parentPort.close = () => undefined;
 
 function tell(notice: ThreadNotice, transfer?: MessagePort[]): void {
   parentPort?.postMessage(notice, transfer);
 }
 
-/** The request that code runs for. @param thrown an error of it that nobody caught */
+/** The request that the current code runs for. @param thrown an uncaught error of its handler */
 interface Scope {
   response: ThreadResponse;
   fail: (thrown: unknown) => void;
@@ -39,7 +39,7 @@ watchUncaught({
   look: () => undefined,
   report(thrown) {
     const scope = scopes.getStore();
-    // One that waits for nothing but this would wait for ever.
+    // A handler may wait only for the operation that failed, and would otherwise wait for ever.
     if (scope && !scope.response.isOver && !scope.response.sent) scope.fail(thrown);
     else tell({ ringcast: "uncaught", error: describe(thrown) });
   },
@@ -51,12 +51,12 @@ class ThreadRequest extends OwnRequest {
   static override readonly name = "Request";
 
   constructor({ id, remoteAddress, peerCertificate, head, bytes }: Asked) {
-    // A Buffer's slices are the fast ones; its memory is the task's own.
+    // Slices of a Buffer are the fast ones. The memory belongs to the task.
     super([id, remoteAddress, peerCertificate], head, Buffer.from(bytes.buffer));
   }
 }
 
-/** A static body in this thread: sent as a copy. */
+/** A static body in this thread. It is sent as a copy. */
 class ThreadBody implements StaticBody {
   static readonly name = "StaticBody";
   readonly bytes: Uint8Array;
@@ -79,13 +79,13 @@ class ThreadResponse extends Answering {
   readonly #credit = new Credit(backlog);
   #port: MessagePort | undefined;
   #broken = false;
-  /** Its task has its outcome. */
+  /** True when the task has its outcome. */
   isOver = false;
-  /** What is to become of the task. */
+  /** The outcome so far; undefined until the handler responds. */
   outcome: Outcome | undefined;
-  /** What went wrong beside it. */
+  /** The first error that was thrown; it is reported with the outcome. */
   error: Told | undefined;
-  /** The answer that has begun is not going to be whole. */
+  /** True when a response that has begun cannot be completed. */
   isFailed = false;
 
   constructor(request: ThreadRequest, number: number) {
@@ -94,7 +94,7 @@ class ThreadResponse extends Answering {
     this.#number = number;
   }
 
-  // A client that goes ends the thread.
+  // A client that disconnects ends the thread, so only a broken port counts here.
   protected override get gone(): boolean {
     return this.#broken;
   }
@@ -141,7 +141,7 @@ class ThreadResponse extends Answering {
     port1.on("message", (free: number) => {
       if (this.#credit.give(free)) this.wake();
     });
-    // The worker takes no more: the client has gone, or the answer could not begin.
+    // The worker accepts no more pieces, because the client has gone or the response could not begin.
     port1.on("close", () => {
       this.#broken = true;
       this.lose();
@@ -161,7 +161,8 @@ class ThreadResponse extends Answering {
       credit.refused = true;
       return false;
     }
-    // The piece is the caller's: it is cloned, which a slice of its memory is to be alone.
+    // The piece belongs to the caller, so it is cloned. The copy prevents cloning all of the memory that it is a view
+    // of.
     const piece = typeof data === "string" ? toBytes(data) : new Uint8Array(data);
     if (piece.length === 0) return true;
     credit.used += piece.length + PIECE_COST;
@@ -188,20 +189,20 @@ class ThreadResponse extends Answering {
   }
 
   protected override accept(upgrade: Upgrade): boolean {
-    // What cannot be cloned throws here, where the handler sees it.
+    // A value that cannot be cloned throws here, inside the handler's call.
     this.outcome = { kind: "upgrade", ...upgrade, data: structuredClone(upgrade.data) };
     return true;
   }
 }
 
-/** What a thread cannot do: it does not have the connections. */
+/** Rejects a call that needs the connections, which a pool's thread does not have. */
 function elsewhere(name: string): never {
   throw new Error(
     `${name}: a pool's thread handles requests alone; publish from the application, or from the events of WebSockets`,
   );
 }
 
-/** The server as `request` in a thread sees it. */
+/** The server as a handler in a thread sees it. */
 const server: HandlerServer = {
   broadcast: () => elsewhere("broadcast"),
   publish: () => elsewhere("publish"),
@@ -221,11 +222,11 @@ const server: HandlerServer = {
   },
 };
 
-/** The handler module that is in use, and what it gave. */
+/** URL of the current handler module, and its import. */
 let current = "";
 let loading: Promise<Handler> | undefined;
 
-/** The handler, imported once. */
+/** Returns the handler. It is imported once for each URL. */
 function loaded(url: string): Promise<Handler> {
   if (!loading || url !== current) {
     current = url;
@@ -234,7 +235,7 @@ function loaded(url: string): Promise<Handler> {
   return loading;
 }
 
-/** Runs a request's handler. @throws what it throws, or what is thrown in its name where nobody catches it */
+/** Runs a request's handler. @throws the error that it throws, or an uncaught error of code that it started */
 function within(response: ThreadResponse, run: () => unknown): Promise<unknown> {
   return new Promise((resolve, reject) => {
     scopes.run({ response, fail: reject }, () => whenSettled(run(), resolve, reject));
@@ -260,10 +261,10 @@ async function handle(task: Asked): Promise<Outcome> {
   };
 }
 
-/** A large text is encoded here rather than in the worker. */
+/** Length (bytes) from which on a text is encoded here instead of in the worker. */
 const LARGE = 65536;
 
-/** Lets a body's memory travel instead of being copied. */
+/** Marks a body's memory to be transferred instead of copied. */
 function movable(outcome: Outcome): unknown {
   if (outcome.kind !== "answer") return outcome;
   const { body } = outcome;
@@ -276,7 +277,7 @@ function movable(outcome: Outcome): unknown {
   } as unknown as Parameters<typeof move>[0]);
 }
 
-/** What Piscina calls for each task. */
+/** Runs a task for Piscina. */
 export default async function run(task: Task): Promise<unknown> {
   try {
     if ("load" in task) {

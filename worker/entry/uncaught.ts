@@ -1,17 +1,17 @@
-// Errors that nobody caught in a thread that runs a user's module: whose they are, and who is told first.
+// Uncaught errors in a thread that runs a user's module: in which order they are examined and reported.
 //
-// Invariant: a listener of the user's own decides alone. Without one the error is reported, and nothing ends. A trap of
-// the engine is looked for before either.
+// Invariant: where the user has a listener, only that listener decides. Without one the error is reported, and the
+// thread continues. Traps of the engine are checked for before either.
 
-/** What happens to an error that nobody caught. */
+/** Callbacks for an uncaught error. */
 interface Uncaught {
-  /** Looked at first, whatever listeners there are. */
+  /** Examines the error first, whether or not there are listeners. */
   look(thrown: unknown): void;
-  /** Reports it; throws it when it has to end the thread. */
+  /** Reports the error; throws it when the thread must end. */
   report(thrown: unknown): void;
 }
 
-/** Listens for errors that nobody caught in this thread. Node, and runtimes that have its `process`. */
+/** Listens for uncaught errors in this thread, in Node and in runtimes that have its `process`. */
 export function watchUncaught({ look, report }: Uncaught): void {
   process.on("uncaughtExceptionMonitor", look);
   process.on("uncaughtException", (error) => {
@@ -20,7 +20,7 @@ export function watchUncaught({ look, report }: Uncaught): void {
   process.on("unhandledRejection", (reason) => {
     look(reason);
     if (process.listenerCount("unhandledRejection") > 1) return;
-    // As without this listener: Node's default makes an exception of it.
+    // Does the same as Node's default without this listener, which turns the rejection into an exception.
     const { emit } = process as NodeJS.EventEmitter;
     if (process.listenerCount("uncaughtException") === 1) report(reason);
     else emit.call(process, "uncaughtException", reason, "unhandledRejection");
