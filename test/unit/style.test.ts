@@ -245,7 +245,15 @@ style("a test waits for a condition; where it sleeps, the line above says why", 
 });
 
 /** Sources whose comments are in plain English, by the beginning of their paths. No comment in them is exempt. */
-const PLAIN_ENGLISH = ["assembly/", "host/", "worker/control/", "worker/entry/", "worker/net/"];
+const PLAIN_ENGLISH = [
+  "assembly/",
+  "host/",
+  "worker/control/",
+  "worker/entry/",
+  "worker/inbox/",
+  "worker/net/",
+  "worker/place/",
+];
 
 style("comments are in plain English", () => {
   const all = ["assembly", "worker", "host", "test", "bench", ".scripts"].flatMap((dir) =>

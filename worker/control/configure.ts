@@ -6,7 +6,8 @@ import { OPTIONS, type OptionName } from "../../host/options/table";
 import type { Pump } from "../pump/pump";
 
 /**
- * Returns the longest run of bytes for one write. @param transport its limit, where it copies the bytes that it writes
+ * Returns the longest run of bytes for one write.
+ * @param transport its limit, where it copies the bytes that it writes
  */
 export function runLimit(secure: boolean, transport?: { readonly maxRunBytes?: number }): number {
   const copied = transport?.maxRunBytes ?? Number.POSITIVE_INFINITY;

@@ -61,7 +61,7 @@ interface Platform {
   readonly clock: Clock;
   readonly codec: Codec | undefined;
   readonly module: WebAssembly.Module;
-  /** Seed of the hash of topics' names. It must be unpredictable to clients that choose names. */
+  /** Seed of the engine's hashes. It must be unpredictable to clients, which choose names of topics. */
   readonly seed: number;
   post(notice: Notice, transfer?: readonly ArrayBuffer[]): void;
   /** Ends the worker now, after the posted messages. */

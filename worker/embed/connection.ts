@@ -162,8 +162,10 @@ export class Wire<User = unknown> {
 
   /**
    * Answers the request that is out; Content-Length and Date are put in.
-   * @param status 200 … 599 @param body copied @param options `close`: ends the connection behind it
-   * @returns false when no request is out @throws TypeError, RangeError
+   * @param status 200 … 599
+   * @param body copied @param options `close`: ends the connection behind it
+   * @returns false when no request is out
+   * @throws TypeError, RangeError
    */
   respond(
     status: number,

@@ -531,7 +531,8 @@ export class Engine {
 
   /**
    * Writes a topic's name at the start of the scratch region.
-   * @returns its bytes @throws TypeError, RangeError for what is not a name
+   * @returns its bytes
+   * @throws TypeError, RangeError for what is not a name
    */
   putTopic(name: string): number {
     checkTopic(name);

@@ -1,7 +1,7 @@
-// What one producer's messages for single clients still take of their queues: the other side of host/send/credits.ts.
+// The bytes of one producer's messages that clients' queues still hold. The other side of host/send/credits.ts.
 //
-// Invariant: `owed` is what was carried out for a client and not yet reported as gone. Each id that a producer sends to
-// is reported as ended once its client has: at the end of the client, or at the message when it came later.
+// Invariant: `owed` counts bytes that were carried out for a client and not yet reported as gone. For each id that a
+// producer sends to, the client's end is reported: when it ends, or when a message for it arrives later.
 
 import { Param } from "../../assembly/abi";
 import { PIECE_COST, idOf } from "../../host/shared/message/wire";
@@ -17,12 +17,12 @@ interface Debt {
 
 export class Debts {
   readonly #byId = new Map<number, Debt>();
-  /** Those of which enough is owed to be worth a report. */
+  /** Debts that are large enough to be worth a report. */
   readonly #due = new Set<Debt>();
-  /** Pairs of an id and bytes; 0: it has ended. */
+  /** The next report: pairs of an id and bytes; 0: the client has ended. */
   #report: number[] = [];
 
-  /** A message of so many bytes was carried out. */
+  /** Notes that a message of `length` bytes was carried out. */
   note(loop: EngineLoop<Peer>, slot: number, generation: number, length: number): void {
     const id = idOf(slot, generation);
     const peer = loop.find(id);
@@ -39,7 +39,7 @@ export class Debts {
     if (debt.owed >= leastOf(loop)) this.#due.add(debt);
   }
 
-  /** A client has ended. */
+  /** Notes that a client has ended. */
   ended(id: number): void {
     const debt = this.#byId.get(id);
     if (!debt) return;
@@ -48,7 +48,7 @@ export class Debts {
     this.#report.push(id, 0);
   }
 
-  /** Returns what the producer is to be told, if anything. */
+  /** Returns the report for the producer; undefined when there is nothing to report. */
   settle(): Float64Array<ArrayBuffer> | undefined {
     for (const debt of this.#due) {
       const { loop, peer } = debt;
@@ -67,7 +67,7 @@ export class Debts {
   }
 }
 
-/** Bytes from which on a report is worth a message between threads: a quarter of `maxBacklog`. */
+/** Returns the bytes from which on a report is worth a message between threads: a quarter of `maxBacklog`. */
 function leastOf(loop: EngineLoop<Peer>): number {
   return Math.max(1, loop.engine.param(Param.Backlog) >>> 2);
 }

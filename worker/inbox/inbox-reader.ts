@@ -1,7 +1,7 @@
-// The consumer's side of the inbox: records in shared memory become calls of the engine, a batch at a time.
+// The consumer's side of the inbox. It turns records in shared memory into calls of the engine, a batch at a time.
 //
-// Invariant: the tail moves behind a record only when it has been carried out; a record is carried out
-// once, in order. The producer sees room only behind the tail.
+// Invariant: the tail passes a record only after the record was carried out. Each record is carried out once, in order.
+// To the producer, only the bytes that the tail has passed are free.
 
 import {
   Control,
@@ -30,7 +30,7 @@ import type { Outgoing } from "../socket/outgoing";
 import type { Peer } from "../socket/peer";
 import type { Topics } from "../socket/topics";
 
-/** What records are carried out on. */
+/** The parts of a pump that carry out records. */
 export interface Consumer {
   readonly loop: EngineLoop<Peer>;
   readonly outgoing: Outgoing;
@@ -38,24 +38,24 @@ export interface Consumer {
 }
 
 interface InboxPort {
-  /** Tells the producer that there is room again. */
+  /** Reports to the producer that there is room again. */
   room(): void;
-  /** Tells the producer what has left clients' queues: `Debts.settle`. */
+  /** Reports to the producer the bytes that have left clients' queues: `Debts.settle`. */
   credit(report: Float64Array<ArrayBuffer>): void;
-  /** Wakes the pump in `ms`: the ring had no room. */
+  /** Wakes the pump after `ms`, because the ring had no room. */
   retry(ms: number): void;
 }
 
-/** Carries out operations of a handler that runs elsewhere: records of kind Host. */
+/** Carries out operations of a handler that runs on another thread: records of kind Host. */
 export interface Host {
-  /** Messages for WebSockets wait here until their queues have room. */
+  /** True while messages for WebSockets wait here until their queues have room. */
   readonly isKeeping: boolean;
   /**
-   * Sends what is kept for some WebSockets, because a record follows that may not overtake it. A WebSocket whose
+   * Sends the kept messages of some WebSockets, because a record follows that must not overtake them. A WebSocket whose
    * messages still find no room is ended.
    */
   sendKept(isConcerned: (peer: Peer) => boolean): void;
-  /** @param bytes holds the payload at [at, at + length); valid for the call */
+  /** @param bytes holds the payload at [at, at + length); valid during the call */
   carryOut(
     op: number,
     slot: number,
@@ -66,7 +66,7 @@ export interface Host {
   ): void;
 }
 
-/** Kinds of records that clients receive something of. */
+/** Kinds of records that clients receive bytes of. */
 const FOR_CLIENTS: ReadonlySet<RecordKind> = new Set([
   RecordKind.Broadcast,
   RecordKind.Publish,
@@ -80,17 +80,17 @@ export class SharedInbox implements Inbox {
   readonly #units: number;
   readonly #view: DataView;
   readonly #port: InboxPort;
-  /** Buffers that were transferred because they did not fit, by number. */
+  /** Transferred buffers, which did not fit into the inbox, by number. */
   readonly #transferred = new Map<number, Uint8Array>();
   #blocked = false;
   readonly #debts = new Debts();
-  /** The batch has messages for single clients. */
+  /** True when the batch has messages for single clients. */
   #hasSends = false;
-  /** The next record's buffer has not come. */
+  /** True when the next record's buffer has not arrived. */
   #isLost = false;
-  /** The producer has gone: called once all it said has been carried out. */
+  /** Called after the producer has gone, when all its records have been carried out. */
   last: (() => void) | undefined;
-  /** Whom records of kind Host are for. */
+  /** Carries out records of kind Host. */
   host: Host | undefined;
 
   constructor(memory: ArrayBufferLike, port: InboxPort) {
@@ -102,12 +102,12 @@ export class SharedInbox implements Inbox {
     this.#port = port;
   }
 
-  /** Words of the header, which both sides count in. */
+  /** Words of the header, in which both sides count. */
   get words(): Int32Array {
     return this.#words;
   }
 
-  /** A record's payload arrived as a message of its own. */
+  /** Adds a record's payload that arrived as a message of its own. */
   give(number: number, bytes: Uint8Array): void {
     this.#transferred.set(number, bytes);
   }
@@ -128,9 +128,9 @@ export class SharedInbox implements Inbox {
         left -= done;
         continue;
       }
-      // Up to the end of the byte ring, of what there is, of the scratch region, of the share.
+      // The run ends at the end of the byte ring or at the head. The scratch region and the share limit the batch.
       const run = Math.min(((head - tail) >>> 0) * 8, this.#bytes.length - from);
-      // While messages are kept, each record is a batch of its own: it may have to wait for them.
+      // While messages are kept, each record is a batch of its own, because it may have to wait for them.
       const { host } = this;
       const isKeeping = host?.isKeeping ?? false;
       if (host && isKeeping) this.#sendKept(pump, host, from);
@@ -160,13 +160,13 @@ export class SharedInbox implements Inbox {
     return this.#kindAt(at) === RecordKind.Host;
   }
 
-  /** Has the host send what the record at `from` may not overtake. */
+  /** Makes the host send the messages that the record at `from` must not overtake. */
   #sendKept(pump: Consumer, host: Host, from: number): void {
     const view = this.#view;
     const word = view.getUint32(from + RECORD_KIND, true);
     const isTransferred = (word & 255) === RecordKind.Transferred;
     const kind: RecordKind = isTransferred ? word >>> 16 : word & 255;
-    // Others carry nothing for clients; a pad has no room for what follows.
+    // Other kinds send nothing to clients. A pad is too short for the fields read below.
     if (!FOR_CLIENTS.has(kind)) return;
     const id = idOf(
       view.getUint32(from + RECORD_SLOT, true),
@@ -176,7 +176,7 @@ export class SharedInbox implements Inbox {
       host.sendKept((peer) => peer.id === id);
       return;
     }
-    // A publication's id is that of the client that does not get it.
+    // The id of a publication names the client that does not receive it.
     if (kind === RecordKind.Broadcast) {
       host.sendKept((peer) => peer.id !== id);
       return;
@@ -185,13 +185,13 @@ export class SharedInbox implements Inbox {
     const payload = isTransferred
       ? this.#transferred.get(number)
       : this.#bytes.subarray(from + RECORD_BYTES);
-    // The record waits for a buffer that has not come yet.
+    // The record waits for a buffer that has not arrived.
     if (!payload) return;
     const topic = utf8(payload, 1, payload[0] as number);
     host.sendKept((peer) => peer.id !== id && pump.topics.isSubscribed(peer.id, topic));
   }
 
-  /** Notes the messages for single clients among the records of [from, to), which are carried out. */
+  /** Notes the messages for single clients among the records in [from, to), which were carried out. */
   #noteSends(pump: Consumer, from: number, to: number): void {
     const view = this.#view;
     for (let at = from; at < to; at += view.getUint32(at + RECORD_TOTAL, true)) {
@@ -202,7 +202,7 @@ export class SharedInbox implements Inbox {
     }
   }
 
-  /** Has the operation at `from` carried out, where it lies; returns its bytes. */
+  /** Makes the host carry out the operation at `from`, without a copy. @returns bytes of the record */
   #tellHost(from: number): number {
     const view = this.#view;
     this.host?.carryOut(
@@ -216,7 +216,7 @@ export class SharedInbox implements Inbox {
     return view.getUint32(from + RECORD_TOTAL, true);
   }
 
-  /** Bytes of the whole records in the next `share` bytes, of one at least; 0 when that is over `limit`. */
+  /** Returns the bytes of whole records in the next `share` bytes, at least of one; 0 when that one is over `limit`. */
   #whole(from: number, share: number, limit: number, run: number): number {
     let bytes = 0;
     this.#hasSends = false;
@@ -231,14 +231,14 @@ export class SharedInbox implements Inbox {
     return bytes;
   }
 
-  /** Carries out the records at the start of the scratch region; returns the bytes that are done. */
+  /** Carries out the records at the start of the scratch region. @returns bytes of the records that are done */
   #carryOut(pump: Consumer, batch: number): number {
     const { engine } = pump.loop;
     let done = 0;
     while (done < batch) {
       done = pump.loop.drain(done, batch);
       const outcome: Outcome = engine.get(Control.Result);
-      // What the batch evicted is acted upon, and its flush made, before it goes on.
+      // Before the batch continues, the evictions it caused are handled and its flush is made.
       if (pump.loop.makesRoom(outcome)) continue;
       if (outcome === Outcome.Wait || outcome === Outcome.Staging) {
         this.#wait();
@@ -249,19 +249,22 @@ export class SharedInbox implements Inbox {
         done += engine.word(engine.scratch + done + RECORD_TOTAL);
       }
       if (outcome === Outcome.Compress) {
-        // It uses the scratch region, where the batch is: the rest is taken in anew.
+        // Compression uses the scratch region, where the batch is, so the rest is copied in again.
         return done + this.#publishPacked(pump, engine.scratch + done);
       }
       if (outcome === Outcome.Transferred) {
         const at = engine.scratch + done;
-        // As above: a send goes through the scratch region.
+        // A send uses the scratch region, so the rest is copied in again.
         return done + this.#publishTransferred(pump, at);
       }
     }
     return done;
   }
 
-  /** Carries out the record at `at`, whose message is to be compressed; 0 when it must wait. */
+  /**
+   * Carries out the record at `at`, whose message must be compressed.
+   * @returns bytes of the record; 0 when it must wait
+   */
   #publishPacked(pump: Consumer, at: number): number {
     const { engine } = pump.loop;
     const total = engine.word(at + RECORD_TOTAL);
@@ -278,7 +281,7 @@ export class SharedInbox implements Inbox {
     return this.#publish(pump, kind & 255, bytes, flags, slot, generation) ? total : 0;
   }
 
-  /** Carries out a record of which the payload stands outside of the scratch region; false when it must wait. */
+  /** Carries out a record whose payload is outside of the scratch region. @returns false when it must wait */
   #publish(
     pump: Consumer,
     kind: RecordKind,
@@ -306,19 +309,19 @@ export class SharedInbox implements Inbox {
     return false;
   }
 
-  /** The ring has no room: try again soon, and let the inbox fill meanwhile. */
+  /** Retries soon, because the ring has no room. The inbox fills meanwhile. */
   #wait(): void {
     this.#blocked = true;
     this.#port.retry(2);
   }
 
-  /** Publishes the buffer that stands for the record at `at` in the engine's memory; 0 when it must wait. */
+  /** Publishes the transferred buffer of the record at `at` in the engine's memory. @returns 0 when it must wait */
   #publishTransferred(pump: Consumer, at: number): number {
     const { engine } = pump.loop;
     const number = engine.word(at + RECORD_VALUE);
     const bytes = this.#transferred.get(number);
     if (!bytes) {
-      // Its message is still on the way; its arrival wakes the pump.
+      // Its message is in flight. The arrival wakes the pump.
       this.#blocked = true;
       this.#isLost = true;
       return 0;
@@ -338,7 +341,7 @@ export class SharedInbox implements Inbox {
     return total;
   }
 
-  /** One record that is larger than the scratch region: its payload goes straight to the ring. */
+  /** Carries out a record that is larger than the scratch region. Its payload is copied straight to the ring. */
   #drainLarge(pump: Consumer, from: number): number {
     const view = this.#view;
     const total = view.getUint32(from + RECORD_TOTAL, true);
@@ -357,7 +360,7 @@ export class SharedInbox implements Inbox {
     Atomics.store(this.#words, INBOX_TAIL, next | 0);
     if (Atomics.load(this.#words, INBOX_WAITING) === 1) {
       const used = ((Atomics.load(this.#words, INBOX_HEAD) >>> 0) - next) >>> 0;
-      // Half of it free: so that a waiting producer does not wake for every record.
+      // Waits until half of the inbox is free, so that a waiting producer does not wake for every record.
       if (
         used <= this.#units / 2 &&
         Atomics.compareExchange(this.#words, INBOX_WAITING, 1, 0) === 1
@@ -367,7 +370,7 @@ export class SharedInbox implements Inbox {
     return next;
   }
 
-  /** True when there is something to carry out. */
+  /** True when there are records to carry out. */
   get ready(): boolean {
     return Atomics.load(this.#words, INBOX_TAIL) !== Atomics.load(this.#words, INBOX_HEAD);
   }
@@ -380,13 +383,13 @@ export class SharedInbox implements Inbox {
     const report = this.#debts.settle();
     if (report) this.#port.credit(report);
     if (more) return;
-    // A buffer that never came is waited for no more.
+    // After the producer has gone, a missing buffer never arrives, so it is not waited for.
     if (this.last && (!this.ready || this.#isLost)) {
       this.last();
       return;
     }
     Atomics.store(this.#words, INBOX_ASLEEP, 1);
-    // A record that came between the last look and the flag: its producer saw no sleeper.
+    // A record may have arrived after the last check and before the flag was set. Its producer saw no sleeper.
     if (
       this.ready &&
       !this.#blocked &&

@@ -1,8 +1,8 @@
-// The worker's side of an inbox where no memory can be shared: its own copy of the producer's records, which
-// come as messages (host/send/mirror-writer.ts).
+// The worker's side of an inbox where no memory can be shared. It has a copy of the producer's records, which arrive as
+// messages (host/send/mirror-writer.ts).
 //
-// Invariant: a record lies where the producer wrote it. The producer is told at the end of a turn how far that
-// has come.
+// Invariant: a record has the offset at which the producer wrote it. At the end of each turn that moved the tail, the
+// tail is reported to the producer.
 
 import { INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
 import { viewOf } from "../../host/shared/text/text";
@@ -24,8 +24,8 @@ export class MirroredInbox implements Inbox {
   #told = 0;
 
   /**
-   * @param inbox what reads the copy, which is `memory`
-   * @param passed tells the producer how far its records were carried out
+   * @param inbox reads the copy, which is `memory`
+   * @param passed reports to the producer how far its records were carried out
    */
   constructor(inbox: SharedInbox, memory: ArrayBufferLike, passed: (tail: number) => void) {
     this.#inbox = inbox;
@@ -34,7 +34,7 @@ export class MirroredInbox implements Inbox {
     this.#passed = passed;
   }
 
-  /** Takes records in. */
+  /** Copies records in. */
   give({ from, bytes, handledBytes, handledRequests, handlerErrors, takenBatches }: Records): void {
     const size = this.#bytes.length;
     const at = (from * 8) % size;

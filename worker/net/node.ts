@@ -461,7 +461,8 @@ class Certificates {
   #sni = new Map<string, tls.SecureContext>();
 
   /**
-   * Replaces the certificates. A name's context inherits all options that it does not set. @returns the default
+   * Replaces the certificates. A name's context inherits all options that it does not set.
+   * @returns the default
    * context's options
    */
   set({ sni = {}, ...main }: TlsOptions): tls.SecureContextOptions {

@@ -40,7 +40,8 @@ function inflateRun(packed: Uint8Array, limit: number, dictionary: Uint8Array): 
 
 /**
  * Inflates all blocks of a message. Final blocks may occur inside it; the next block begins at an octet boundary (RFC
- * 7692 7.2.1). @throws as `inflateRun`
+ * 7692 7.2.1).
+ * @throws as `inflateRun`
  */
 function inflateBlocks(data: Uint8Array, limit: number): Uint8Array | "large" | "bad" {
   const whole = new Uint8Array(data.length + END.length);

@@ -1,8 +1,9 @@
-// Events on their way to the application: records one after the other in one buffer, of which whole records are
-// posted at the end of a turn, as many as may be under way.
+// Events in flight to the application. Records are appended to one buffer, and whole records are posted at the end of a
+// turn, as many as may be in flight.
 //
-// Invariant: a record is whole when `begin` of the next is called or the batch is taken; records are never
-// split, and are taken in order. `total` counts what was ever written, as the application counts what it has handled.
+// Invariant: a record is complete when `begin` of the next one is called or the batch is taken. Records are never
+// split, and are taken in order. `total` counts all bytes ever written, as the application counts the bytes it has
+// handled.
 
 import {
   RECORD_BYTES,
@@ -21,20 +22,20 @@ const START = 65536;
 export class Batch {
   #memory = new ArrayBuffer(START);
   #u32 = new Uint32Array(this.#memory);
-  /** The bytes to write payloads to; another view after each `begin`. */
+  /** The bytes to write payloads to. Each `begin` may replace the view. */
   bytes: Uint8Array = viewOf(this.#memory);
-  /** Where the records begin that have not been taken, and where they end. */
+  /** Start and end of the records that have not been taken. */
   #from = 0;
   #used = 0;
   #events = 0;
-  /** What was taken last. */
+  /** The records that were taken last. */
   taken = new ArrayBuffer(0);
   /** Bytes of all records since the start, a u32 that wraps. */
   total = 0;
 
   #grow(needed: number): void {
     let size = this.#memory.byteLength;
-    // What was taken gives its room.
+    // The room of taken records is reused.
     while (size < needed - this.#from) size *= 2;
     const before = this.bytes.subarray(this.#from, this.#used);
     this.#use(new ArrayBuffer(size));
@@ -49,7 +50,7 @@ export class Batch {
     this.bytes = viewOf(memory);
   }
 
-  /** Starts a record; returns where its payload of `length` bytes is to be written. */
+  /** Begins a record. @returns the offset at which its payload of `length` bytes is to be written */
   begin(
     kind: Told,
     flags: number,
@@ -75,20 +76,22 @@ export class Batch {
     return at + RECORD_BYTES;
   }
 
-  /** The bytes of a record with a payload of `length` bytes. */
+  /** Returns the bytes of a record with a payload of `length` bytes. */
   static cost(length: number): number {
     return (RECORD_BYTES + length + 7) & ~7;
   }
 
-  /** Events that have not been taken. */
+  /** Number of events that have not been taken. */
   get events(): number {
     return this.#events;
   }
 
   /**
    * Takes whole records from the front, to be transferred.
-   * @param bytes most of them @param events most of them @param least 1: one record goes, however large it is
-   * @returns how many events; 0: none fits, else `taken` holds them
+   * @param bytes of records at most
+   * @param events at most
+   * @param least 1: one record is taken, however large it is
+   * @returns number of events; 0: none fits, else `taken` holds them
    */
   take(bytes: number, events: number, least: 0 | 1): number {
     const u32 = this.#u32;
@@ -103,7 +106,7 @@ export class Batch {
     if (count === 0) return 0;
     this.#events -= count;
     if (this.#from === 0 && end === this.#used && end > START) {
-      // All of a large one: a copy would cost more than another buffer.
+      // The records are large and the only ones here. A copy would cost more than another buffer.
       this.taken = this.#memory;
       if (end < this.#memory.byteLength) u32[end >>> 2] = 0;
       this.#use(new ArrayBuffer(START));

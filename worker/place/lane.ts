@@ -1,29 +1,29 @@
-// What the application sends to one client piece by piece, messages or pieces of an answer, as far as the
-// worker keeps books on it: the application may have so many bytes under way, and is told as they leave.
+// The bytes that the application sends to one client piece by piece, as messages or as pieces of a response. The worker
+// counts them, because the application may have a limited number of bytes in flight and is notified when they leave.
 //
-// Invariant: pieces are sent in the order they came in. `owed` is what was taken in and not yet reported as
-// gone; what the engine's queue had no room for is kept, and nothing overtakes it.
+// Invariant: pieces are sent in the order of their arrival. `owed` counts bytes that were accepted and not yet reported
+// as gone. Pieces that the engine's queue had no room for are kept, and nothing overtakes them.
 
 import { copyBytes } from "../../host/shared/text/text";
 import { PIECE_COST } from "../../host/shared/message/wire";
 import type { Peer } from "../socket/peer";
 
-/** What became of a piece. */
+/** The result of sending a piece. */
 export type Fate = "sent" | "full" | "gone";
 
 export class Lane {
   readonly peer: Peer;
-  /** Bytes taken in and not reported. */
+  /** Bytes that were accepted and not reported as gone. */
   owed = 0;
-  /** Bytes that wait here because the client's queue, or the pool of all of them, had no room. */
+  /** Bytes that wait here because the client's queue, or the pool of all queues, had no room. */
   keptBytes = 0;
-  /** Carried out behind what is kept. */
+  /** Called once the kept pieces are sent. */
   last: (() => void) | undefined;
-  /** Bytes of its messages that the application has not handled. */
+  /** Bytes of the client's messages that the application has not handled. */
   told = 0;
-  /** `open` has settled on the application's side. */
+  /** Called when `open` has settled on the application's thread. */
   opened: (() => void) | undefined;
-  /** `shutdown` has been told, on the application's side. */
+  /** Called when `shutdown` has settled on the application's thread. */
   left: (() => void) | undefined;
   readonly #send: (bytes: Uint8Array, flags: number) => Fate;
   #kept: { readonly bytes: Uint8Array; readonly flags: number }[] = [];
@@ -33,7 +33,7 @@ export class Lane {
     this.#send = send;
   }
 
-  /** Takes a piece in. @param bytes valid for the call @returns false when it had to be kept */
+  /** Sends or keeps a piece. @param bytes valid during the call @returns false when it had to be kept */
   take(bytes: Uint8Array, flags: number): boolean {
     this.owed += bytes.length + PIECE_COST;
     if (this.#kept.length === 0 && this.#send(bytes, flags) !== "full") return true;
@@ -42,7 +42,7 @@ export class Lane {
     return false;
   }
 
-  /** There is room again: sends what is kept, as far as it goes. @returns true when nothing is left */
+  /** Sends kept pieces while there is room. @returns true when none is left */
   flush(): boolean {
     for (;;) {
       const first = this.#kept[0];
@@ -58,20 +58,23 @@ export class Lane {
     return true;
   }
 
-  /** Drops what is kept. */
+  /** Drops the kept pieces. */
   clear(): void {
     this.#kept = [];
     this.keptBytes = 0;
     this.last = undefined;
   }
 
-  /** Does something behind all that was taken in. */
+  /** Calls `fn` after all accepted pieces are sent. */
   behind(fn: () => void): void {
     if (this.#kept.length === 0) fn();
     else this.last = fn;
   }
 
-  /** Bytes that have left since the last report, given those that are queued: they are reported with this. */
+  /**
+   * Returns the bytes that have left since the last report, or 0 if fewer than `least`. This call counts as the report.
+   * @param queued bytes that the client's queue holds
+   */
   settle(queued: number, least: number): number {
     const free = this.owed - queued - this.keptBytes;
     if (free < least) return 0;

@@ -1,9 +1,9 @@
-// Requests handled in a pool of threads: each goes out as a copy, one to a thread, the others wait in order;
-// what comes back is an answer, an upgrade, or an error.
+// Requests handled in a pool of threads. Each is sent as a copy to one thread, and the others wait in order. The result
+// is a response, an upgrade, or an error.
 //
-// Invariant: a request is with one thread at most, and answered once: by what its thread said, by 500 when
-// the thread ended or took too long, by 503 when there was no room. A client that goes ends the thread that
-// is busy for it, unless that is done with it soon; an answer for it is dropped.
+// Invariant: a request is with one thread at most, and is answered once: with the result of its thread, with 500 when
+// the thread ended or took too long, or with 503 when there was no room. When a client disconnects, the thread that is
+// busy for it is ended unless it finishes soon, and its response is dropped.
 
 import { CloseReason, Param } from "../../assembly/abi";
 import type {
@@ -26,29 +26,30 @@ import type { Peer } from "../socket/peer";
 import type { Beginning, Outcome, Piece, Task, ThreadNotice } from "./task";
 
 /**
- * ms that a thread may be busy for a client that has gone. To start another one takes about as much: whoever asks and
- * goes, again and again, takes no more of the processor than whoever stays.
+ * Time (ms) that a thread may remain busy for a client that has disconnected; beyond it the thread is ended. Starting
+ * another thread takes about as long. Therefore a client that sends requests and disconnects, again and again, takes no
+ * more processor time than one that stays.
  */
 const FORSAKEN_MILLIS = 100;
 
 interface PoolLimits {
   readonly threads: number;
-  /** Requests that wait. */
+  /** Number of requests that may wait; beyond it a request gets 503. */
   readonly backlog: number;
-  /** ms; 0: no limit. */
+  /** Time limit (ms) of a request in a thread; 0: none. */
   readonly handlerTimeout: number;
 }
 
-/** A request on its way through the pool. */
+/** A request in the pool. */
 interface Job {
   readonly number: number;
   readonly peer: Peer;
   readonly response: ResponseImpl;
   /** Ends its thread. */
   readonly abort: AbortController;
-  /** No thread has it any more. */
+  /** True when no thread is working on it any more. */
   isOver: boolean;
-  /** Its answer's pieces, and where they come from. */
+  /** The pieces of a streamed response, and the port that they arrive on. */
   lane?: Lane;
   port?: PiecePort;
 }
@@ -57,7 +58,7 @@ export class Pool {
   readonly #pump: Pump;
   readonly #threads: Threads;
   readonly #limits: PoolLimits;
-  /** Jobs whose client is here, by client: waiting, in a thread, or streaming. */
+  /** Jobs of connected clients, by client: waiting, in a thread, or streaming. */
   readonly #jobs = new Map<Peer, Job>();
   readonly #numbers = new Map<number, Job>();
   readonly #queue = new Set<Job>();
@@ -66,14 +67,14 @@ export class Pool {
   readonly #quarter: number;
   #number = 0;
   #running = 0;
-  /** When the threads had their handler. */
+  /** Time at which the threads first had their handler. */
   #since: number;
-  /** ms that threads had requests which are through; the sum of when those began that are under way. */
+  /** Time (ms) that threads spent on completed requests, and the sum of the start times of requests in progress. */
   #busyMillis = 0;
   #beganSum = 0;
-  /** Tasks that were no requests. */
+  /** Number of tasks that were no requests. */
   #loads = 0;
-  /** The handler module. */
+  /** URL of the handler module. */
   #url = "";
 
   constructor(pump: Pump, threads: Threads, limits: PoolLimits) {
@@ -85,7 +86,7 @@ export class Pool {
     threads.onMessage = (message) => this.#hear(message);
   }
 
-  /** Imports a handler module in a thread. @throws what that throws there */
+  /** Imports a handler module in a thread. @throws the error that is thrown there */
   async load(url: string): Promise<void> {
     this.#loads++;
     const task: Task = { load: url };
@@ -96,7 +97,11 @@ export class Pool {
     if (this.#loads === 1) this.#since = this.#pump.now();
   }
 
-  /** A handler in the worker, but for `request`. @param url its module, for requests from now on */
+  /**
+   * Returns the placement of a handler of which only `request` runs in threads.
+   * @param url its module, for later
+   * requests
+   */
   placement(own: Handler, url: string): Placement {
     return {
       handler: this.#handler(own, url),
@@ -158,7 +163,7 @@ export class Pool {
       this.#pump.shed++;
       return;
     }
-    // Its thread gets a copy.
+    // The thread gets a copy.
     response.request.forget();
     this.#number = (this.#number + 1) >>> 0;
     const abort = new AbortController();
@@ -188,7 +193,7 @@ export class Pool {
     let cancel: (() => void) | undefined;
     const limit = (): void => {
       cancel = this.#pump.after(handlerTimeout, () => {
-        // It may be the client that its thread waits for, whose own limits hold.
+        // The thread may be waiting for its client, which has time limits of its own.
         if (job.lane && this.#watched.has(job.lane)) {
           limit();
           return;
@@ -221,13 +226,13 @@ export class Pool {
     for (const job of this.#queue) {
       if (this.#running >= this.#limits.threads) return;
       this.#queue.delete(job);
-      // A client may have left though the turn in which `disconnect` is called has not come.
+      // A client may have disconnected before the turn that calls `disconnect`.
       if (this.#isWanted(job)) void this.#run(job);
       else this.#forget(job);
     }
   }
 
-  /** True while the client waits for this job's answer. */
+  /** Returns true while the client waits for this job's response. */
   #isWanted({ peer, response }: Job): boolean {
     return !peer.dead && peer.response === response;
   }
@@ -243,7 +248,7 @@ export class Pool {
     this.#ports.delete(lane);
   }
 
-  /** The client has gone: its job is dropped, or its thread ended when it is not done with it soon. */
+  /** Handles a client's disconnect. A waiting job is dropped. A thread is ended unless it finishes soon. */
   #leave(peer: Peer): void {
     const job = this.#jobs.get(peer);
     if (!job) return;
@@ -265,7 +270,7 @@ export class Pool {
       return;
     }
     if (outcome.error) this.#pump.fail(errorOf(outcome.error), "request");
-    // Its pieces may still be on their way.
+    // Its pieces may still be in flight.
     if (outcome.kind === "streamed") return;
     if (this.#isWanted(job)) {
       try {
@@ -291,7 +296,7 @@ export class Pool {
 
   // ---- answers in pieces ------------------------------------------------------------------------------
 
-  /** Takes a message of a thread. Those without the mark are the handler's, which nobody listens to. */
+  /** Handles a thread's message. Messages without the mark are the handler's and are ignored. */
   #hear(message: unknown): void {
     if (typeof message !== "object" || message === null || !("ringcast" in message)) return;
     const notice = message as ThreadNotice;
@@ -308,7 +313,7 @@ export class Pool {
         this.#isWanted(job) &&
         this.#pump.answers.streamBegin(job.peer, status, fields, close);
     } catch (thrown) {
-      // Its fields are more than can be sent.
+      // Its fields exceed the size that can be sent.
       if (job) this.#fail(job, toError(thrown));
     }
     if (!job || !begun) {
@@ -320,7 +325,7 @@ export class Pool {
     job.port = port;
     this.#ports.set(lane, port);
     port.on("message", (piece) => this.#take(job, lane, piece as Piece));
-    // A port that closes before the end: its thread is gone.
+    // A port that closes before the end means that its thread has ended.
     port.on("close", () => {
       if (this.#numbers.get(number) === job) {
         this.#fail(job, new Error("the pool's thread ended within its answer"));
@@ -355,7 +360,7 @@ export class Pool {
     }
   }
 
-  /** The turn ends: threads are told what has left. */
+  /** Ends the turn: reports to threads the bytes that have left. */
   readonly turned = (): void => {
     for (const lane of this.#watched) {
       const free = lane.settle(this.#pump.engine.backlog(lane.peer.slot), this.#quarter);

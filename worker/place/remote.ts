@@ -1,9 +1,10 @@
-// A handler that lives on the application's thread, as the worker sees it: an ordinary handler whose events
-// go out in batches, and whose answers come back as operations of the inbox.
+// A handler on the application's thread, as the worker sees it. It is an ordinary handler whose events are posted in
+// batches and whose responses arrive as operations of the inbox.
 //
-// Invariant: a request is told once, and answered, refused or told to be gone. What the application has not
-// handled is bounded: by requests (then 503), by bytes (then WebSockets are not read, requests wait where
-// they were received), by the bytes of one WebSocket (then it alone is not read).
+// Invariant: the application is notified of a request once, and the request is then answered, refused, or reported as
+// gone. The events that the application has not handled are bounded: by a number of requests (beyond it they get 503),
+// by bytes (beyond it no WebSocket is read, and requests wait where they were received), and by the bytes of one
+// WebSocket (beyond it that one is not read).
 
 import { CloseReason, HEADER_ENTRY_BYTES, Outcome, Param } from "../../assembly/abi";
 import type {
@@ -60,13 +61,16 @@ import type { Pump } from "../pump/pump";
 import { type ResponseImpl, type StaticBodyImpl, refuse } from "../request/response";
 import { Hold, type Peer } from "../socket/peer";
 
-/** Bytes of all clients that may wait here for want of room in their queues. */
+/**
+ * Bytes of all clients that may be kept here because their queues have no room. Beyond it, clients with the most are
+ * ended.
+ */
 const KEPT_LIMIT = 8 * 1048576;
 
 interface RemoteLimits {
-  /** Requests with the application, above which they are answered 503. */
+  /** Number of requests that the application may have; beyond it they get 503. */
   readonly requests: number;
-  /** Bytes of events it has not handled. */
+  /** Bytes of events that the application has not handled; beyond it reading pauses. */
   readonly bytes: number;
 }
 
@@ -75,12 +79,12 @@ interface RemotePort {
   post(batch: ArrayBuffer): void;
 }
 
-/** A request that the application has, or will be told of. */
+/** A request that the application has, or will be notified of. */
 interface Pending {
   readonly number: number;
   readonly peer: Peer;
   readonly response: ResponseImpl;
-  /** Its answer's pieces. */
+  /** The pieces of a streamed response. */
   lane?: Lane;
 }
 
@@ -88,35 +92,35 @@ export class Remote implements Host {
   readonly #pump: Pump;
   readonly #limits: RemoteLimits;
   readonly #port: RemotePort;
-  /** The inbox's header, where the application counts what it has handled. */
+  /** The inbox's header, in which the application counts the events that it has handled. */
   readonly #words: Int32Array;
   readonly #batch = new Batch();
-  /** Batches that the application has not taken, the oldest first, and their sums. */
+  /** Batches that the application has not taken, oldest first, and their sums. */
   readonly #underway: { readonly bytes: number; readonly events: number }[] = [];
   #underwayBytes = 0;
   #underwayEvents = 0;
   #takenBatches = 0;
   readonly #pending = new Map<Peer, Pending>();
-  /** Requests and connections that are told when there is room. */
+  /** Requests that the application is notified of when there is room. */
   readonly #waiting = new Set<Pending>();
   readonly #strangers = new Set<Peer>();
   readonly #lanes = new Map<number, Lane>();
-  /** Lanes of which enough is owed to be worth a report. */
+  /** Lanes that owe enough to be worth a report. */
   readonly #watched = new Set<Lane>();
-  /** Lanes of WebSockets that messages are kept for. */
+  /** Lanes of WebSockets with kept messages. */
   readonly #keeping = new Set<Lane>();
-  /** Lanes whose connection waits for the application. */
+  /** Lanes whose connection is held until the application has handled messages. */
   readonly #stalled = new Set<Lane>();
   readonly #statics = new Map<number, StaticBodyImpl>();
   readonly #laneBytes: number;
   readonly #quarter: number;
   #members = new Set<Member>();
   #number = 0;
-  /** Requests told, a u32 that wraps. */
+  /** Number of requests that the application was notified of, a u32 that wraps. */
   #told = 0;
   #keptBytes = 0;
   #blocked = false;
-  /** The server shuts down client by client: `shutdown` is told of each from here. */
+  /** True while the server shuts down client by client. Then `shutdown` events are posted from here. */
   isDraining = false;
 
   constructor(pump: Pump, limits: RemoteLimits, words: Int32Array, port: RemotePort) {
@@ -128,7 +132,10 @@ export class Remote implements Host {
     this.#quarter = Math.max(1, pump.engine.param(Param.Backlog) >>> 2);
   }
 
-  /** A handler on the application's thread. @param members bits of `MEMBERS` that it has */
+  /**
+   * Returns the placement of a handler on the application's thread.
+   * @param members bits of the `MEMBERS` that it has
+   */
   placement(members: number): Placement {
     return {
       handler: this.#handler(members),
@@ -152,7 +159,7 @@ export class Remote implements Host {
       shutdown: (ws) => this.#shutdown(ws),
     };
     if (has("request")) handler.request = (req, res) => this.#request(req, res);
-    // Of who is told of neither, nothing is kept.
+    // Without `connect` and `disconnect` no state is kept about connections.
     if (has("connect") || has("disconnect"))
       handler.connect = (connection) => this.#connect(connection);
     if (has("message"))
@@ -170,13 +177,13 @@ export class Remote implements Host {
     return (this.#batch.total - Atomics.load(this.#words, HANDLED_BYTES)) >>> 0;
   }
 
-  /** Requests the application has not answered. */
+  /** Number of requests that the application has not answered. */
   get requests(): number {
     const told = (this.#told - Atomics.load(this.#words, HANDLED_REQUESTS)) >>> 0;
     return told + this.#waiting.size;
   }
 
-  /** True when nothing more may be told until the application has come on. */
+  /** Returns true when no more events may be posted until the application has handled some. */
   #isFull(): boolean {
     if (!this.#blocked && this.#unhandled > this.#limits.bytes) {
       this.#blocked = true;
@@ -186,21 +193,21 @@ export class Remote implements Host {
     return this.#blocked;
   }
 
-  /** The turn ends: reports what has left, looks whether there is room again, sends the batch. */
+  /** Ends the turn: reports bytes that have left, checks whether there is room again, and posts the batch. */
   readonly turned = (): void => {
     if (this.#blocked) this.#unblock();
     for (const lane of this.#watched) this.#report(lane);
     this.#post();
   };
 
-  /** Posts events, as many as may be under way; the application's next turn makes room for more. */
+  /** Posts as many events as may be in flight. The application's next turn makes room for more. */
   #post(): void {
     if (this.#batch.events === 0) return;
     this.#settleBatches();
     this.#postBatches();
     if (this.#batch.events === 0) return;
     Atomics.store(this.#words, TAKEN_WAITING, 1);
-    // It may have come on before the flag was set.
+    // The application may have taken batches before the flag was set.
     if (!this.#settleBatches()) return;
     Atomics.store(this.#words, TAKEN_WAITING, 0);
     this.#pump.schedule();
@@ -220,7 +227,7 @@ export class Remote implements Host {
     this.#port.post(taken);
   }
 
-  /** Notes which batches the application has taken. @returns true when there are new ones */
+  /** Notes the batches that the application has taken. @returns true when there are new ones */
   #settleBatches(): boolean {
     const taken = Atomics.load(this.#words, TAKEN_BATCHES) >>> 0;
     if (taken === this.#takenBatches) return false;
@@ -232,7 +239,7 @@ export class Remote implements Host {
     return true;
   }
 
-  /** Posts all that is left: no other turn follows. */
+  /** Posts all remaining events, because no other turn follows. */
   finish(): void {
     this.turned();
     while (this.#batch.take(BATCH_BYTES, BATCH_EVENTS, 1) > 0) this.#port.post(this.#batch.taken);
@@ -242,7 +249,7 @@ export class Remote implements Host {
     const half = this.#limits.bytes / 2;
     if (this.#unhandled > half) {
       Atomics.store(this.#words, HANDLED_WAITING, 1);
-      // The application may have come on before the flag stood.
+      // The application may have handled events before the flag was set.
       if (this.#unhandled > half) return;
       Atomics.store(this.#words, HANDLED_WAITING, 0);
     }
@@ -257,7 +264,7 @@ export class Remote implements Host {
     if (!this.#blocked) this.#pump.holdAll(Hold.Flow, false);
   }
 
-  /** Counts a message's bytes. Where there are too many, the client's next message is not parsed yet. */
+  /** Counts a message's bytes. When they are too many, parsing of the client's next message is put off. */
   #pace(lane: Lane, bytes: number): void {
     lane.told += bytes;
     this.#isFull();
@@ -308,7 +315,7 @@ export class Remote implements Host {
     this.#pump.schedule();
   }
 
-  /** A client ended its side; the application is told if it has its request. */
+  /** Handles a client's half-close. The application is notified if it has the client's request. */
   #peerEnded(peer: Peer): void {
     const pending = this.#pending.get(peer);
     if (!pending || this.#waiting.has(pending)) return;
@@ -316,7 +323,9 @@ export class Remote implements Host {
     this.#pump.schedule();
   }
 
-  /** What ends a WebSocket has come: the application says when it has handled the messages before. */
+  /**
+   * Asks the application to report when it has handled all messages so far. The end of the WebSocket waits for that.
+   */
   #endWaits({ slot, generation }: Peer): void {
     this.#batch.begin(Told.EndWaits, 0, slot, generation, 0, 0);
     this.#pump.schedule();
@@ -448,14 +457,17 @@ export class Remote implements Host {
   #close(ws: WebSocket, info: CloseInfo): void {
     const lane = this.#lanes.get(ws.id);
     const { peer } = ws.data as Pending;
-    // It ended before its `open` came: the application hears of both.
+    // The WebSocket ended before `open` was posted. The application receives both events.
     if (!lane) this.#tellOpen(ws, peer);
     else this.#forget(lane);
     this.#lanes.delete(ws.id);
     this.#tellEnd(Told.Close, peer, info, "");
   }
 
-  /** Tells that a client is about to be closed. @returns what settles when the application has said goodbye */
+  /**
+   * Notifies the application that a client is about to be closed.
+   * @returns a promise that settles with its `shutdown`
+   */
   #shutdown(ws: WebSocket): Promise<void> | undefined {
     const lane = this.#lanes.get(ws.id);
     if (!lane || !this.isDraining || !this.#members.has("shutdown")) return undefined;
@@ -468,7 +480,7 @@ export class Remote implements Host {
 
   // ---- what the application sends ---------------------------------------------------------------------
 
-  /** Nothing more is sent on a lane. */
+  /** Ends a lane. Nothing more is sent on it. */
   #forget(lane: Lane): void {
     this.#keptBytes -= lane.keptBytes;
     lane.clear();
@@ -486,8 +498,8 @@ export class Remote implements Host {
   }
 
   /**
-   * What was said to be queued cannot be kept any more. Those for whom the most is kept pay, until a quarter is free:
-   * so that it is not done for each message anew.
+   * Ends clients whose messages take the most memory, because accepted messages cannot be kept any more. It continues
+   * until a quarter is free, so that it does not run again for each message.
    */
   #shed(): void {
     const answers = [...this.#pending.values()].map(({ lane }) => lane);
@@ -513,7 +525,7 @@ export class Remote implements Host {
 
   sendKept(isConcerned: (peer: Peer) => boolean): void {
     let lanes = [...this.#keeping].filter(({ peer }) => isConcerned(peer));
-    // A client that reads has room as soon as what is queued for it is written, for one message at least.
+    // A client that reads has room for at least one message as soon as its queue is written.
     for (let before = Infinity; lanes.length > 0 && this.#keptBytes < before; ) {
       before = this.#keptBytes;
       this.#pump.loop.flush(false);
@@ -522,13 +534,13 @@ export class Remote implements Host {
     for (const lane of lanes) this.#giveUp(lane);
   }
 
-  /** Ends a client for which what it was sent cannot be kept. */
+  /** Ends a client whose messages cannot be kept. */
   #giveUp(lane: Lane): void {
     this.#forget(lane);
     this.#pump.abandon(lane.peer, CloseReason.NoBuffer);
   }
 
-  /** Tells the application what has left a client's queue, when it is worth it. */
+  /** Reports to the application the bytes that have left a client's queue, if they are enough to be worth a report. */
   #report(lane: Lane): void {
     const { peer } = lane;
     const { engine } = this.#pump;
@@ -576,7 +588,7 @@ export class Remote implements Host {
         this.#answer(op, pending, second, fields, tail);
       } catch (thrown) {
         this.#pump.requests.failRequest(peer, pending.response, thrown);
-        // The application may be about to send more of an answer that cannot be sent.
+        // The application may be about to send more of a response that cannot be sent.
         this.#pending.delete(peer);
         if (pending.lane) this.#forget(pending.lane);
         this.#tellGone(peer, first, reasonName(CloseReason.HandlerError));
@@ -587,7 +599,7 @@ export class Remote implements Host {
     }
   }
 
-  /** Operations on a request. */
+  /** Carries out operations on a request. */
   #answer(op: Op, pending: Pending, second: number, fields: Uint8Array, tail: Uint8Array): void {
     const { peer, response } = pending;
     const { request } = response;
@@ -647,7 +659,7 @@ export class Remote implements Host {
     }
   }
 
-  /** The lane of an answer that comes piece by piece. */
+  /** Returns the lane of a response that arrives piece by piece. */
   #stream({ peer, response }: Pending): Lane {
     const lane: Lane = new Lane(peer, (bytes): Fate => {
       if (peer.dead || peer.response !== response) return "gone";
@@ -658,7 +670,7 @@ export class Remote implements Host {
     return lane;
   }
 
-  /** Operations on a WebSocket. */
+  /** Carries out operations on a WebSocket. */
   #operate(op: Op, lane: Lane, first: number, tail: Uint8Array): void {
     const { peer } = lane;
     const { ws } = peer;

@@ -1,4 +1,4 @@
-// What the worker and a thread of its pool say to each other about one request. Types only.
+// The messages about one request between the worker and a thread of its pool. Types only.
 
 import type { PeerCertificate } from "../../host/handler";
 import type { RequestHead } from "../../host/shared/request/request";
@@ -6,13 +6,13 @@ import type { Field, Upgrade } from "../../host/shared/request/response";
 import type { Told } from "../../host/shared/result";
 import type { PiecePort } from "../net/transport";
 
-/** What a thread is started with. */
+/** The data that a thread is started with. */
 export interface ThreadData {
-  /** Bytes of an answer's pieces that may be under way. */
+  /** Bytes of a streamed response that may be in flight. */
   readonly backlog: number;
 }
 
-/** A handler module to import, or a request for one. */
+/** A handler module to import, or a request for the handler. */
 export type Task =
   | { readonly load: string }
   | {
@@ -26,26 +26,29 @@ export type Task =
       readonly bytes: Uint8Array;
     };
 
-/** What became of a task; an error beside an answer was thrown behind it. */
+/** The result of a task. An error beside a response was thrown after it. */
 export type Outcome = (
   | { readonly kind: "loaded" }
-  /** `request` threw, rejected, or did not answer. */
+  /** `request` threw, rejected, or did not respond. */
   | { readonly kind: "failed"; readonly error: Told }
   | {
       readonly kind: "answer";
       readonly status: number;
       readonly fields: Field[];
       readonly body: string | Uint8Array;
-      /** To HEAD: the length of what GET would get. */
+      /** In a response to HEAD: the length that a response to GET would have. */
       readonly length?: number;
       readonly close: boolean;
     }
   | ({ readonly kind: "upgrade" } & Upgrade)
-  /** It came, or still comes, in pieces. */
+  /** The response was sent in pieces, of which some may be in flight. */
   | { readonly kind: "streamed" }
 ) & { readonly error?: Told };
 
-/** A thread begins an answer in pieces: they come through the port, bytes that have left go back. */
+/**
+ * Notice that a response in pieces begins. The pieces arrive through the port, and bytes that have left are reported on
+ * it.
+ */
 export interface Beginning {
   readonly ringcast: "begin";
   readonly number: number;
@@ -55,11 +58,13 @@ export interface Beginning {
   readonly port: PiecePort;
 }
 
-/** What a thread says beside the results of its tasks. What a handler posts to its parent has no such mark. */
+/**
+ * Messages of a thread other than the results of its tasks. Messages that a handler posts to its parent lack the mark.
+ */
 export type ThreadNotice =
   | Beginning
-  /** An error that nobody caught, and that belongs to no task. */
+  /** An uncaught error that belongs to no task. */
   | { readonly ringcast: "uncaught"; readonly error: Told };
 
-/** What comes through the port: a piece, or the end. */
+/** A message through the port: a piece, the end, or a break. */
 export type Piece = string | Uint8Array | "end" | "break";
