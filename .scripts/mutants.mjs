@@ -1,6 +1,7 @@
-// Bugs that the simulator must find. Each is a comment in the sources, above the line that it replaces:
+// Bugs that the tests must find. Each is a comment in the sources, above the line that it replaces:
 //
 //   // mutant ring-lap: <the line with the bug in it, ";" for none>
+//   // mutant wait-grace (wait): <one that test/unit/wait.test.ts finds, because no run of the simulator can>
 //
 // Invariant: a mutant changes the one line under its comment (under the last one, where several stand together), in a
 // copy that only a test build sees.
@@ -14,9 +15,12 @@ import { bundlePrograms } from "./programs.mjs";
 
 const run = promisify(execFile);
 
-const MARK = /^\s*\/\/ mutant ([a-z]+-[a-z]+): (.+)$/;
+const MARK = /^\s*\/\/ mutant ([a-z]+-[a-z]+)(?: \(([a-z-]+)\))?: (.+)$/;
 
-/** Every mutant of the sources, by name: its file, the number of its line, that line, and the line with the bug. */
+/**
+ * Every mutant of the sources, by name: its file, the number of its line, that line, the line with the bug, and the
+ * unit test that finds it, when the simulator does not.
+ */
 export async function mutants() {
   const found = new Map();
   for (const dir of ["assembly", "host", "worker"]) {
@@ -25,12 +29,12 @@ export async function mutants() {
       const file = `${dir}/${name}`;
       const lines = (await readFile(path.join(root, file), "utf8")).split("\n");
       lines.forEach((text, i) => {
-        const [, mutant, to] = MARK.exec(text) ?? [];
+        const [, mutant, test, to] = MARK.exec(text) ?? [];
         if (!mutant) return;
         if (found.has(mutant)) throw new Error(`${file}: there are two mutants ${mutant}`);
         let line = i;
         while (MARK.test(lines[line])) line++;
-        found.set(mutant, { file, line, from: lines[line].trim(), to });
+        found.set(mutant, { file, line, from: lines[line].trim(), to, test });
       });
     }
   }
@@ -56,7 +60,7 @@ async function buildEngine(dir, { file }, text) {
   await run(asc, ["assembly/index.ts", "--target", "mutant", ...options], { cwd: dir });
 }
 
-/** Bundles the simulator into a file. @param mutant one that is put in; undefined: none */
+/** Bundles the simulator into a file. @param mutant one that is put in, whose unit test is bundled, if it has one */
 export async function bundleSimulator(outfile, mutant) {
   const plugins = [];
   if (mutant) {
@@ -76,7 +80,8 @@ export async function bundleSimulator(outfile, mutant) {
       },
     });
   }
-  await bundlePrograms({ entryPoints: ["test/run/simulate.ts"], outfile, plugins });
+  const entry = mutant?.test ? `test/unit/${mutant.test}.test.ts` : "test/run/simulate.ts";
+  await bundlePrograms({ entryPoints: [entry], outfile, plugins });
 }
 
 /** Calls `fn` with a folder that lives as long as the call. */
@@ -120,9 +125,9 @@ function watch(file, args) {
 }
 
 /**
- * Puts a mutant in and runs seeds until one finds it, or does not end.
+ * Puts a mutant in and runs seeds until one finds it, or does not end; or runs its unit test.
  * @param options of `npm run simulate`, by name
- * @returns how it was found: `found` undefined when no seed finds it
+ * @returns how it was found: `found` undefined when no seed finds it, or no test fails
  */
 export async function hunt(name, options) {
   const mutant = (await mutants()).get(name);
@@ -135,6 +140,14 @@ export async function hunt(name, options) {
     const { code, stdout, stderr, isEndless } = await watch(file, [...args, "--announce"]);
     const ms = Date.now() - started;
     if (code === 0) return { name, mutant, ms };
+    if (mutant.test) {
+      const text = stdout
+        .split("\n")
+        .filter((line) => line.includes("FAIL"))
+        .join("\n");
+      if (!text && !isEndless) throw new Error(`${name}: the test itself failed: ${stderr}`);
+      return { name, mutant, ms, found: { test: mutant.test, isEndless, text } };
+    }
     // A mutant that runs in circles is found, too.
     const last = isEndless ? stdout.trim().split("\n").at(-1) : stderr;
     const [, seed, mode] = /^seed (\d+), (\w+)/m.exec(last) ?? [];

@@ -59,17 +59,24 @@ async function simulate() {
   return failed;
 }
 
-/** Mutants: which seed finds each, in which mode and how few steps. */
+/** What found a mutant: a seed, in which mode and how few steps, or a unit test. */
+function howFound({ test, mode, seeds, length, isEndless, text }) {
+  if (test)
+    return `${test}.test.ts, ${isEndless ? "without end" : `${text.split("\n").length} fail`}`;
+  const how = isEndless ? "without end" : `${length} steps`;
+  return `${mode}, ${seeds} seed${seeds > 1 ? "s" : ""}, ${how}`;
+}
+
+/** Mutants: what finds each. */
 async function hunts(names) {
   let failed = false;
   const settings = { seeds: option("seeds", 1000), from, steps, shrink: option("shrink", 300) };
   const tasks = names.map((name) => async () => {
     const { mutant, found, ms } = await hunt(name, settings);
     if (!found) failed = true;
-    const how = found?.isEndless ? "without end" : `${found?.length} steps`;
     const what = found
-      ? `${found.mode}, ${found.seeds} seed${found.seeds > 1 ? "s" : ""}, ${how}`
-      : `not found in ${settings.seeds} seeds`;
+      ? howFound(found)
+      : `not found in ${mutant.test ?? `${settings.seeds} seeds`}`;
     const place = `${mutant.file}:${mutant.line + 1}`;
     console.log(
       `${name.padEnd(14)} ${what.padEnd(30)} ${(ms / 1000).toFixed(1).padStart(5)} s  ${place}`,

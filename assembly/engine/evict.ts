@@ -29,6 +29,7 @@ const TRY_LIMIT: f64 = 100;
 
 /** Adds the time since the last try to the time that the publisher has waited. */
 function countWait(): void {
+  // mutant wait-count (wait): ;
   if (engine.triedAt != 0) engine.waited += min(engine.now - engine.triedAt, TRY_LIMIT);
   engine.triedAt = 0;
 }
@@ -41,6 +42,7 @@ function countWait(): void {
  */
 function mayWait(ring: Ring, tail: u64): bool {
   const grace = param(Param.SlowGrace);
+  // mutant wait-grace (wait): const isLeft = true;
   const isLeft = engine.waited < grace;
   if (!isLeft && !(engine.waited < grace * 2 && areManyBehind(ring, tail))) return false;
   engine.triedAt = engine.now;
@@ -88,6 +90,7 @@ export function makeRoom(ring: Ring, tail: u64): u32 {
     const c = furthest(ring.index);
     if (changetype<usize>(c) == 0 || c.done >= queued) break;
     // A reader that is within the ring but over the limit of queued frames is evicted without waiting.
+    // mutant wait-moving (wait): const isMoving = true;
     const isMoving = engine.now - c.lastOut < param(Param.SlowGrace);
     if (c.done < floor && isMoving && mayWait(ring, tail)) {
       return evicted ? Outcome.Evicted : Outcome.Wait;

@@ -51,6 +51,7 @@ const LINGERS: f64 = 15;
 
 /** Records that the pending write has completed. */
 export function noteCompletion(c: Conn): void {
+  // mutant life-wait (life): c.lastAck = engine.now;
   if (engine.now - c.lastOut >= WAITED) c.lastAck = engine.now;
 }
 
@@ -95,8 +96,9 @@ function silentSince(c: Conn): f64 {
 
 /** Returns the time since which a client is silent after our Close, or after the end of our side. */
 function lingersSince(c: Conn): f64 {
-  const heard = min(c.lastIn, c.since + param(Param.CloseTimeout) * (LINGERS - 1));
-  return max(max(c.since, c.lastAck), heard);
+  // mutant life-linger (life): const received = c.lastIn;
+  const received = min(c.lastIn, c.since + param(Param.CloseTimeout) * (LINGERS - 1));
+  return max(max(c.since, c.lastAck), received);
 }
 
 /** ms beyond the announced timeout, so that a request sent at its end is still answered. */
@@ -115,6 +117,7 @@ let halfAt: f64 = 0;
 
 /** Returns true when a client may be reading bytes that its kernel has acknowledged, before it shows a sign of life. */
 function isReading(c: Conn): bool {
+  // mutant life-step: if (c.watch == Watch.Alive) return false;
   if (c.watch != Watch.Alive) return false;
   // A pong follows the bytes that the client's kernel held when it acknowledged the last byte.
   return c.writing != 0 || c.queued != 0 || (c.state == State.Open && c.lastAck > c.lastIn);
@@ -243,6 +246,7 @@ export function acknowledged(slot: u32, generation: u32, queued: u32, answers: u
   const wasAlive = c.watch == Watch.Alive;
   if (queued == NONE) c.watch = Watch.Known;
   else if (isFirst) c.watch = Watch.Based;
+  // mutant life-answer: else c.watch = Watch.Alive;
   else c.watch = answers != 0 ? Watch.Alive : Watch.Known;
   // Its timeout is shorter now.
   if (wasAlive && c.watch != Watch.Alive) arm(c, engine.now);
@@ -258,11 +262,13 @@ export function acknowledged(slot: u32, generation: u32, queued: u32, answers: u
   const bytes = (c.acked - before) as i32;
   if (bytes > 0) creditOut(c, bytes);
   if (c.writing != 0) {
+    // mutant life-acked: ;
     c.lastOut = engine.now;
     if (c.list == List.Unread) enlist(c, List.Unread);
   }
   // Bytes that were acknowledged without waiting prove that the kernel answers, but say nothing about the client's
   // process.
+  // mutant life-proof (life): const didWait = true;
   const didWait = c.writing != 0 || c.queued != 0 || c.state != State.Open || wasStalled;
   if (waited != 0 && didWait) c.lastAck = engine.now;
   look(c);

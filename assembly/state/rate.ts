@@ -88,6 +88,7 @@ export function isSlowIn(c: Conn): bool {
 export function paceOut(c: Conn): void {
   const rate = param(Param.SendRate);
   if (rate == 0) return;
+  // mutant rate-write: const takes: f64 = 0;
   const takes = msOf(c.writingBytes as f64, rate);
   const most = engine.now + mostAhead() + takes;
   c.outDue = c.outDue == 0 ? most : min(c.outDue + takes, most);
@@ -110,6 +111,7 @@ export function stepTime(): f64 {
 
 /** Returns how far ahead of the clock acknowledged bytes may move a deadline, in ms. */
 function mostAhead(): f64 {
+  // mutant rate-step (life): return param(Param.RateGrace);
   return max(param(Param.RateGrace), stepTime());
 }
 
@@ -118,6 +120,7 @@ export function creditOut(c: Conn, bytes: u32): void {
   const rate = param(Param.SendRate);
   if (rate == 0 || c.outDue == 0) return;
   const most = engine.now + mostAhead();
+  // mutant rate-credit (life): c.outDue = most;
   c.outDue = max(c.outDue, min(c.outDue + msOf(bytes as f64, rate), most));
 }
 

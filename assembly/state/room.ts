@@ -104,6 +104,7 @@ export function readOn(c: Conn, bytes: u32): void {
   }
   const rate = param(Param.ReceiveRate);
   const worth = rate == 0 ? Infinity : ((bytes as f64) * 1000) / rate;
+  // mutant room-drip (room): const paid = engine.now;
   const paid = min(engine.now, (c.done as f64) + worth);
   remove(c);
   c.done = paid as u64;
@@ -133,6 +134,7 @@ export function noteCrowd(): void {
 /** Returns true when a client has not read its response for long enough to be evicted, as far as that is known. */
 function isUnread(c: Conn): bool {
   const ms = engine.now - c.lastOut;
+  // mutant room-unread (room): if (c.writing == 0) return false;
   if (c.writing == 0 || ms < UNREAD_GRACE) return false;
   return engine.measures == 0 || c.watch >= Watch.Known || ms >= UNREAD_GRACE * 3;
 }
@@ -148,6 +150,7 @@ export let victimReason: i32 = 0;
 /** Returns the HTTP connection that makes room for a new one, 0 when there is none. */
 export function findVictim(): Conn {
   const ended = engine.endedHead;
+  // mutant room-ended: if (ended != 0) {
   if (ended != 0 && engine.now - httpOf(at(ended - 1)).endedAt >= END_GRACE) {
     victimReason = CloseReason.EvictedEnded;
     return at(ended - 1);
@@ -168,5 +171,6 @@ export function findVictim(): Conn {
     return at(unread - 1);
   }
   victimReason = CloseReason.EvictedUnfinished;
+  // mutant room-late: return slowest;
   return isBehind(slowest, LOOP_GRACE) ? slowest : changetype<Conn>(0);
 }

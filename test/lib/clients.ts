@@ -184,7 +184,7 @@ class World {
     });
     const settings: Settings = {
       ...{ mode: "stress", isFair: false, place: name, params: {}, delay: 0, copied: false },
-      ...{ inboxBytes: values.inbox, flushInterval: 0, ordered: true },
+      ...{ isTimed: false, inboxBytes: values.inbox, flushInterval: 0, ordered: true },
       pool: { threads: 4, backlog: 64, handlerTimeout: 30000 },
       pending: { requests: values.maxPendingRequests, bytes: values.maxPendingBytes },
     };

@@ -21,6 +21,7 @@ import {
   type Step,
   TOPICS,
 } from "./steps";
+import { SEND_RATE } from "./client";
 import { BROKEN, FAULTS, OFFERS } from "./wrong";
 
 /** How often each kind of step is drawn. */
@@ -53,13 +54,18 @@ function drawSettings(mode: Mode, r: Random): Settings {
     Pieces: r.chance(0.15) ? 1 : 0,
   };
   const settings = { mode, place, delay: r.pick([0, 1, 5]), copied: r.chance(0.3) };
-  const more = mode === "exact" ? ample(r) : scarce(r);
+  const more = mode === "exact" ? ample(r) : r.chance(0.15) ? timed(r) : scarce(r);
   return { ...settings, ...more, ordered: r.chance(0.8), params: { ...params, ...more.params } };
 }
 
 type Amounts = Omit<Settings, "mode" | "place" | "delay" | "copied" | "ordered">;
 /** Options by which also a client that reads at once may be evicted: by a burst, or between two passes. */
 const UNFAIR: readonly Live[] = ["flushInterval", "slowGrace"];
+/** Options by which a client that reads at its rate may be ended: without pings, or before its queue is read twice. */
+const HASTY: readonly Live[] = [
+  ...(["sendPings", "maxRunBytes", "writeTimeout", "closeTimeout", "keepAliveTimeout"] as const),
+  "idleTimeout",
+];
 
 /** More memory than a run needs, and no time limit that passes within it. */
 function ample(r: Random): Amounts {
@@ -67,6 +73,7 @@ function ample(r: Random): Amounts {
   const ring = r.pick([65536, 1048576]);
   return {
     isFair: true,
+    isTimed: false,
     params: {
       ...{ Connections: 256, WebSockets: 256, Topics: 16, Subscriptions: 2048 },
       ...{ RingBytes: ring, Frames: 16384, QueuedFrames: 16384 },
@@ -83,6 +90,24 @@ function ample(r: Random): Amounts {
   };
 }
 
+/** As `scarce`, for clients that read at a rate: nothing but time limits, and slots for room, ends them. */
+function timed(r: Random): Amounts {
+  const { params, ...rest } = scarce(r);
+  return {
+    ...rest,
+    isFair: true,
+    isTimed: true,
+    flushInterval: 0,
+    params: {
+      ...params,
+      ...{ RingBytes: 1048576, Frames: 16384, QueuedFrames: 16384, RunBytes: 262144 },
+      ...{ ReceivePoolBytes: 1048576, ReplyPoolBytes: 2097152, Backlog: 262144 },
+      ...{ SendRate: SEND_RATE, RateGrace: 10000, EvictWhenFull: 0, DeflateRingBytes: 0 },
+      ...{ WriteTimeout: r.pick([5000, 30000]), IdleTimeout: r.pick([20000, 60000]) },
+    },
+  };
+}
+
 /** So little of everything that a run reaches every limit. */
 function scarce(r: Random): Amounts {
   const ring = r.pick([4096, 8192, 32768]);
@@ -90,6 +115,7 @@ function scarce(r: Random): Amounts {
   const isFair = r.chance(0.6);
   return {
     isFair,
+    isTimed: false,
     params: {
       Connections: r.pick([4, 16, 16]),
       WebSockets: r.pick([4, 16, 16]),
@@ -119,6 +145,7 @@ class Author {
   readonly #r: Random;
   readonly #isExact: boolean;
   readonly #isFair: boolean;
+  readonly #isTimed: boolean;
   /** Every client reads everything at once. */
   readonly #isPrompt: boolean;
   readonly #http: number[] = [];
@@ -129,8 +156,9 @@ class Author {
   #clients = 0;
   #tags = 0;
 
-  constructor(r: Random, { mode, isFair, params }: Settings) {
+  constructor(r: Random, { mode, isFair, isTimed, params }: Settings) {
     this.#r = r;
+    this.#isTimed = isTimed;
     this.#isFair = isFair;
     this.#isExact = mode === "exact";
     this.#isPrompt = this.#isExact && params.RingBytes === 65536;
@@ -140,7 +168,8 @@ class Author {
     const r = this.#r;
     const draw = r.next();
     const long = this.#isExact ? r.size(600) : r.size(70000);
-    const pause = draw < 0.25 ? -1 : draw < 0.6 ? 0 : draw < 0.98 ? r.size(60) : long;
+    const most = this.#isTimed ? 0.88 : 0.98;
+    const pause = draw < 0.25 ? -1 : draw < 0.6 ? 0 : draw < most ? r.size(60) : long;
     return { ...this.#action(), pause };
   }
 
@@ -223,6 +252,7 @@ class Author {
         if (this.#isExact) return { kind: "wait" };
         const name = r.pick(Object.keys(LIVE) as Live[]);
         if (this.#isFair && UNFAIR.includes(name)) return { kind: "wait" };
+        if (this.#isTimed && HASTY.includes(name)) return { kind: "wait" };
         return { kind, name, value: r.pick<number>(LIVE[name]) };
       }
       case "reload":
@@ -263,6 +293,10 @@ class Author {
     const r = this.#r;
     const client = this.#clients++;
     this.#add(this.#http, client, 6);
+    if (this.#isTimed && r.chance(0.6)) {
+      const rate = SEND_RATE * r.pick([1.25, 1.25, 4, 20]);
+      return { kind: "connect", client, buffer: 16384, prompt: false, polite: true, rate };
+    }
     const prompt = this.#isPrompt || r.chance(0.4);
     const polite = this.#isExact || r.chance(0.8);
     return { kind: "connect", client, buffer: r.pick([64, 1024, 16384]), prompt, polite };
@@ -275,6 +309,7 @@ class Author {
     hows.push("later", "later");
     if (r.chance(0.25)) hows.push("large", "close", "reject", "throw", "empty");
     if (r.chance(0.25) && !this.#isExact) hows.push("break", "die");
+    if (this.#isTimed && method === "GET") hows.push("huge", "huge", "huge", "huge");
     if (method === "POST") hows.push("up", "up", "up", "up-late", "up-late");
     if (method === "POST" && !this.#isExact) hows.push("up-early");
     const how = r.pick(hows);
@@ -331,7 +366,7 @@ class Author {
     // Most lists are about one thing, the others mix all.
     const only = r.chance(0.7) ? r.next() : undefined;
     // Two messages that fill a ring need not fit into it.
-    const canFill = !this.#isExact || (this.#isPrompt && count === 1);
+    const canFill = this.#isExact ? this.#isPrompt && count === 1 : !this.#isTimed;
     const calls = Array.from({ length: count }, () => this.#call(only ?? r.next(), limit, canFill));
     return { kind: "calls", via, calls };
   }
@@ -410,6 +445,8 @@ class Author {
   #leave(client: number): Action {
     this.#drop(this.#http, client);
     this.#drop(this.#webSockets, client);
+    if (this.#isTimed && this.#r.chance(0.7))
+      return { kind: "freeze", client, what: this.#r.pick(["process", "machine"]) };
     return { kind: "leave", client, how: this.#r.pick(["reset", "end", "close"]) };
   }
 }

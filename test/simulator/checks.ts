@@ -5,9 +5,9 @@
 
 import { brokenRule } from "../lib/check";
 import { EVICTIONS } from "../../host/shared/close";
-import { Control } from "../../assembly/abi";
+import { Control, Param } from "../../assembly/abi";
 import type { Stats } from "../../host/handler";
-import type { Client } from "./client";
+import { type Client, STEP_MILLIS } from "./client";
 import type { World } from "./world";
 
 function fail(text: string): never {
@@ -40,8 +40,24 @@ function checkCounters(world: World, stats: Stats): void {
 /** A client that reads everything at once is not too slow. */
 function checkFair(world: World): void {
   for (const client of world.clients.values()) {
-    if (client.isPrompt && client.cause === "WsClientTooSlow")
+    if (client.isPrompt && !client.frozen && client.cause === "WsClientTooSlow")
       client.fail("it was evicted as too slow, and reads everything at once");
+  }
+}
+
+/** ms that the end of a frozen client may come late: two readings of its send queue, and the one that is awaited. */
+const LATE_MILLIS = 6000;
+
+/** A frozen client that has a write outstanding ends after `writeTimeout`, or after a step if its kernel answers. */
+function checkFrozen({ clients, clock, engine, watch }: World): void {
+  const now = clock.now();
+  const time = engine.params[Param.WriteTimeout] as number;
+  for (const client of clients.values()) {
+    if (!client.frozen || client.socket.gone !== "" || !watch.isHeld(`#${client.id}`)) continue;
+    client.stuckAt = Math.min(client.stuckAt, now);
+    const most = client.frozen === "machine" ? time : Math.max(time, STEP_MILLIS);
+    if (now > client.stuckAt + most + LATE_MILLIS)
+      client.fail(`its ${client.frozen} stopped, and a write waits since ${client.stuckAt}`);
   }
 }
 
@@ -56,6 +72,7 @@ export function checkStep(world: World, isSettled: boolean): void {
   if (!isSettled) return;
   checkCounters(world, pump.stats());
   if (world.settings.isFair) checkFair(world);
+  if (world.settings.isTimed) checkFrozen(world);
 }
 
 /** Everybody has read everything, and no time limit has passed. */
@@ -65,6 +82,7 @@ export function checkDelivered(world: World): void {
   for (const [client, ws] of world.audience()) {
     if (client.why !== undefined || client.phase !== "frames" || client.socket.gone !== "")
       continue;
+    if (client.frozen) continue;
     const { bytes, frames, queued } = ws.lag;
     if (bytes + frames + queued > 0)
       client.fail(`it has everything, and lags by ${bytes}, ${frames}, ${queued}`);
@@ -74,10 +92,17 @@ export function checkDelivered(world: World): void {
   }
 }
 
+/** ms that a frozen client may stay: an idle WebSocket's time and its ping's, and the time of a step. */
+const FROZEN_MILLIS = { machine: 100000, process: 100000 + STEP_MILLIS } as const;
+
 /** Connections that are through with their protocol are closed within `quiet` ms. */
 export function checkPunctual(world: World, quiet: number): void {
   for (const client of world.clients.values()) {
     if (client.socket.gone !== "" || client.why !== undefined) continue;
+    if (client.frozen) {
+      if (quiet > FROZEN_MILLIS[client.frozen]) client.fail(`it is frozen, and still connected`);
+      continue;
+    }
     const isOver = client.phase === "closed" || client.phase === "over";
     const since = Math.min(quiet, world.clock.now() - client.phaseAt);
     const isHttp = client.phase === "http" || world.isStopping;

@@ -5,7 +5,7 @@
 
 import { latin1 } from "../../host/shared/text/text";
 import type { MemorySocket } from "../../worker/net/memory";
-import { closeFrame } from "../lib/frame";
+import { closeFrame, frame } from "../lib/frame";
 import type { Judge } from "./judge";
 import type { Cut, Manners } from "./steps";
 import { type Arrived, type Frame, takeAnswer, takeFrame } from "./stream";
@@ -13,6 +13,17 @@ import { type Arrived, type Frame, takeAnswer, takeFrame } from "./stream";
 /** ms before which no time limit may end a connection, the least that any is set to: of silence, of its life. */
 const SILENCE: Readonly<Record<string, number>> = { IdleTimeout: 20000, KeepAliveTimeout: 1000 };
 const LIFE: Readonly<Record<string, number>> = { HeadTimeout: 10000, RequestTimeout: 20000 };
+
+/** Least bytes a second that clients must read in a timed run, and ms in which a kernel's step is read at that rate. */
+export const SEND_RATE = 2000;
+export const STEP_MILLIS = (131072 * 1000) / SEND_RATE;
+/** Why a client that reads at the rate, and answers pings, does not end. */
+const STEADY = new Set(["WriteTimeout", "TooSlow", "IdleTimeout", "CloseTimeout"]);
+/** ms that a stopped client has: its last progress may be from before the first reading, at half of `writeTimeout`. */
+const STOPPED_MILLIS = STEP_MILLIS - 15000 - 3000;
+/** ms before which a connection does not make room: after its end, and after its last byte. */
+const END_GRACE = 1000;
+const LOOP_GRACE = 20;
 
 /** A message that the client has sent and the handler has not seen. */
 interface Said {
@@ -63,6 +74,12 @@ export class Client {
   isDone = false;
   hasEnded = false;
   hasReset = false;
+  #endedAt = 0;
+  /** What of it has stopped for ever, and when. */
+  frozen: "" | "process" | "machine" = "";
+  #frozenAt = 0;
+  /** Since when, at least, it is frozen with a write outstanding. */
+  stuckAt = Number.POSITIVE_INFINITY;
   /** A message for it was refused, and its `drain` has not been called. */
   isThirsty = false;
   /** Why its connection ended, as the handler was told; why its upgrade failed. */
@@ -97,7 +114,7 @@ export class Client {
   /** It reads everything at once: always, or while it waits for its WebSocket. */
   get isReading(): boolean {
     const isWaiting = this.isUpgrading && this.phase === "http";
-    return this.#around.isEnding || this.#manners.prompt || isWaiting;
+    return this.frozen === "" && (this.#around.isEnding || this.#manners.prompt || isWaiting);
   }
 
   get isPrompt(): boolean {
@@ -127,6 +144,7 @@ export class Client {
 
   end(): void {
     this.hasEnded = true;
+    this.#endedAt = this.#around.now();
     this.isDone = true;
     this.#around.judge.left(this);
     this.socket.end();
@@ -138,8 +156,21 @@ export class Client {
     this.socket.reset();
   }
 
+  freeze(what: "process" | "machine"): void {
+    this.frozen = what;
+    this.#frozenAt = this.#around.now();
+    this.isDone = true;
+    if (what === "machine") this.socket.unplug();
+  }
+
+  /** Reads what its rate allows in so many ms. */
+  readAtRate(ms: number): void {
+    const { rate = 0 } = this.#manners;
+    if (rate > 0) this.read((rate * ms) / 1000);
+  }
+
   read(limit: number): void {
-    if (this.socket.gone === "reset") return;
+    if (this.socket.gone === "reset" || this.frozen) return;
     const bytes = this.socket.read(limit);
     if (bytes.length > 0) this.#around.received(bytes);
     if (bytes.length > 0) this.#parts.push(bytes);
@@ -210,9 +241,16 @@ export class Client {
   }
 
   #takeFrame(frame: Frame): void {
+    if (frame.opcode === 9 && this.#manners.rate) this.#answerPing(frame.payload);
     if (frame.opcode === 10) this.#takePong(latin1(frame.payload, 0, frame.payload.length));
     else if (frame.opcode === 8) this.#enter("closed");
     this.#around.judge.frame(this, frame);
+  }
+
+  #answerPing(payload: Uint8Array): void {
+    if (!this.isOpen) return;
+    this.socket.send(frame(10, payload));
+    this.spokeAt = this.#around.now();
   }
 
   /** A client that reads slowly gets the newest pong alone. */
@@ -229,6 +267,29 @@ export class Client {
     const now = this.#around.now();
     if (now - this.spokeAt < (SILENCE[cause] ?? 0) || now - this.cameAt < (LIFE[cause] ?? 0))
       this.fail(`${cause} at ${now}; it came at ${this.cameAt}, spoke at ${this.spokeAt}`);
+    if (this.#manners.rate) this.#judgePace(cause, now);
+    this.#judgeRoom(cause, now);
+  }
+
+  /** A client that reads at its rate is not ended as slow; one that has stopped has the time of a step. */
+  #judgePace(cause: string, now: number): void {
+    if (!STEADY.has(cause)) return;
+    // After its last message it answers no ping; while the server does not read it, it cannot answer a Close.
+    const isSilent = this.isDone && cause === "IdleTimeout";
+    const isClosing = this.phase === "closed" && cause === "CloseTimeout";
+    if (this.frozen === "" && !isSilent && !isClosing) this.fail("it reads at the least rate");
+    const isWrite = cause === "WriteTimeout" || cause === "TooSlow";
+    if (this.frozen === "process" && isWrite && now - this.#frozenAt < STOPPED_MILLIS)
+      this.fail(`its process stopped ${now - this.#frozenAt} ms ago`);
+  }
+
+  #judgeRoom(cause: string, now: number): void {
+    if (cause === "EvictedEnded" && !(this.hasEnded && now - this.#endedAt >= END_GRACE))
+      this.fail("it has not ended its side for long enough to make room");
+    // While an earlier answer is unread the server may not parse what follows.
+    const isRead = this.socket.unread === 0 && this.heads.length <= 1;
+    if (cause === "EvictedUnfinished" && isRead && now - this.spokeAt < LOOP_GRACE)
+      this.fail("it has just sent something, and makes room");
   }
 
   /** Why it ended, as far as the handler was told. */

@@ -9,6 +9,8 @@ export const TAG_BYTES = 8;
 /** Length of a static body, and of one that is larger than a block. */
 export const STATIC_BYTES = 5000;
 export const LARGE_BYTES = 70000;
+/** Length of one whose first write, of 256 KiB, takes the slowest reader longer than a step of acknowledgements. */
+export const HUGE_BYTES = 300000;
 
 /** Bytes of a binary message, its tag in front: every third does not shrink when it is compressed. */
 function bytesOf(tag: number, size: number): Uint8Array {

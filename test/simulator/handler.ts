@@ -14,7 +14,7 @@ import type {
 } from "../../host/handler";
 import { latin1, toBytes, utf8 } from "../../host/shared/text/text";
 import type { Client } from "./client";
-import { LARGE_BYTES, STATIC_BYTES, bodyOf, piecesOf } from "./content";
+import { HUGE_BYTES, LARGE_BYTES, STATIC_BYTES, bodyOf, piecesOf } from "./content";
 import { ThreadEnd } from "./places";
 import type { Ask, OpenHow, Say } from "./steps";
 
@@ -22,6 +22,7 @@ import type { Ask, OpenHow, Say } from "./steps";
 export const AS_ASKED = "as asked";
 /** The body that answers name. */
 export const STATIC_TEXT = bodyOf(0, STATIC_BYTES);
+export const HUGE_TEXT = bodyOf(0, HUGE_BYTES);
 
 /** A request on its way. */
 export interface Asked {
@@ -52,7 +53,7 @@ export interface Scene {
   echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void;
   /** Publishes a few messages, from within the handler. */
   burst(tag: number): void;
-  readonly staticBody: () => Parameters<Response["static"]>[0];
+  readonly staticBody: (text: string) => Parameters<Response["static"]>[0];
 }
 
 class Doer implements Handler {
@@ -123,7 +124,9 @@ class Doer implements Handler {
     const echo = `${tag} ${body}`;
     switch (how) {
       case "static":
-        return res.static(this.#scene.staticBody());
+        return res.static(this.#scene.staticBody(STATIC_TEXT));
+      case "huge":
+        return res.static(this.#scene.staticBody(HUGE_TEXT));
       case "large":
         return res.send(200, "text/plain", bodyOf(tag, LARGE_BYTES));
       case "pieces":

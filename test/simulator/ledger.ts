@@ -6,7 +6,7 @@
 // handler was called with is answered before the server half-closes; one that arrives later need not be (RFC 9112 9.5).
 
 import type { Client } from "./client";
-import { bodyOf, LARGE_BYTES, STATIC_BYTES, piecesOf, tagOf } from "./content";
+import { bodyOf, HUGE_BYTES, LARGE_BYTES, STATIC_BYTES, piecesOf, tagOf } from "./content";
 import type { Court, Judge, Message } from "./judge";
 import type { Ask, OpenHow } from "./steps";
 import type { Arrived, Frame } from "./stream";
@@ -52,6 +52,8 @@ function answerTo({ tag, method, how, size }: Ask): Owed {
   switch (how) {
     case "static":
       return text(bodyOf(0, STATIC_BYTES));
+    case "huge":
+      return text(bodyOf(0, HUGE_BYTES));
     case "large":
       return text(bodyOf(tag, LARGE_BYTES));
     case "pieces":
@@ -201,6 +203,7 @@ export class Ledger implements Judge {
       const { owed } = this.#book(client);
       if (client.phase !== "frames" || client.socket.gone !== "" || client.why !== undefined)
         continue;
+      if (client.frozen) continue;
       const [first] = owed;
       if (first) client.fail(`${owed.size} messages lack, the first ${first.tag}`);
     }

@@ -22,6 +22,8 @@ export type RequestHow =
   | "echo"
   | "static"
   | "large"
+  /** With a static body that takes longer to read than any time limit. */
+  | "huge"
   | "pieces"
   | "close"
   /** It answers, or rejects, when a Settle step says so. */
@@ -105,6 +107,8 @@ export interface Manners {
   readonly prompt: boolean;
   /** It answers a Close, and ends when the server does. */
   readonly polite: boolean;
+  /** Bytes a second that it reads, at least the least rate, while it answers pings; it is polite, not prompt. */
+  readonly rate?: number | undefined;
 }
 
 type ClientAction = { readonly client: number } & (
@@ -125,6 +129,8 @@ type ClientAction = { readonly client: number } & (
   | { readonly kind: "say"; readonly says: readonly Say[]; readonly cut: Cut }
   | { readonly kind: "ping"; readonly count: number; readonly cut: Cut }
   | { readonly kind: "leave"; readonly how: "reset" | "end" | "close" }
+  /** Its process stops for ever, and its kernel still answers; or its machine is gone. */
+  | { readonly kind: "freeze"; readonly what: "process" | "machine" }
   | { readonly kind: "read"; readonly limit: number }
 );
 
@@ -166,6 +172,8 @@ export interface Settings {
   readonly mode: Mode;
   /** The publisher waits long enough for every client that reads at once. */
   readonly isFair: boolean;
+  /** Long times pass, clients read at a rate or freeze, and the ring has room for all that is published. */
+  readonly isTimed: boolean;
   readonly place: (typeof PLACES)[number];
   readonly params: Readonly<Record<string, number>>;
   /** ms between the application's thread, or the pool's, and the worker. */

@@ -23,6 +23,10 @@ class WatchedLink implements MeasuredLink, Sink {
     return this;
   }
 
+  get isHeld(): boolean {
+    return this.#held !== undefined;
+  }
+
   check(): void {
     const held = this.#held;
     if (held && Buffer.compare(held.view, held.copy) !== 0)
@@ -125,6 +129,12 @@ export class Watch {
   /** @throws Error when memory that is held has changed */
   check(): void {
     for (const link of this.#links) link.check();
+  }
+
+  /** True while a write of the client at this address is outstanding. */
+  isHeld(address: string): boolean {
+    for (const link of this.#links) if (link.remoteAddress === address) return link.isHeld;
+    return false;
   }
 
   /** Connections that are not closed. */

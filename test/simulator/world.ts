@@ -19,7 +19,7 @@ import { testEngine } from "../lib/wasm";
 import { Client } from "./client";
 import { TAG_BYTES, bodyOf, payloadOf } from "./content";
 import { Exact } from "./exact";
-import { AS_ASKED, type Asked, STATIC_TEXT, type Scene, handlerOf } from "./handler";
+import { AS_ASKED, type Asked, type Scene, handlerOf } from "./handler";
 import type { Court, Judge } from "./judge";
 import { Ledger } from "./ledger";
 import { Owner } from "./owner";
@@ -53,6 +53,9 @@ class FixedClock extends VirtualClock {
     return this.epoch;
   }
 }
+
+/** ms between two reads of clients that read at a rate. */
+const PACE_MILLIS = 500;
 
 const encoder = new TextEncoder();
 
@@ -108,7 +111,7 @@ export class World implements Scene, Court {
   readonly pending = new Map<number, () => void>();
   readonly sockets = new Map<number, WebSocket>();
   readonly parts = new Map<Client, Uint8Array[]>();
-  #staticBody: StaticBody | undefined;
+  readonly #bodies = new Map<string, StaticBody>();
   // What has happened.
   readonly errors: string[] = [];
   /** What clients have received, and when. */
@@ -187,9 +190,10 @@ export class World implements Scene, Court {
     return client;
   }
 
-  readonly staticBody = (): StaticBody => {
-    this.#staticBody ??= this.#place.body(STATIC_TEXT);
-    return this.#staticBody;
+  readonly staticBody = (text: string): StaticBody => {
+    const body = this.#bodies.get(text) ?? this.#place.body(text);
+    this.#bodies.set(text, body);
+    return body;
   };
 
   echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void {
@@ -239,7 +243,15 @@ export class World implements Scene, Court {
   async start(): Promise<void> {
     await this.#place.use(handlerOf(this, 0));
     this.#listener = this.net.open(this.engine.windowView(), this.watch.over(this.pump.accept));
+    if (this.settings.isTimed) this.#pace();
   }
+
+  /** Has clients read at their rate, until the end. */
+  readonly #pace = (): void => {
+    if (this.isEnding) return;
+    for (const client of this.clients.values()) client.readAtRate(PACE_MILLIS);
+    this.clock.after(PACE_MILLIS, this.#pace);
+  };
 
   async step(step: Step): Promise<void> {
     const isAlone = this.isExact && concernsOthers(step);
@@ -286,6 +298,7 @@ export class World implements Scene, Court {
         const client = this.clients.get(step.client);
         if (!client?.isAlive) return undefined;
         if (step.kind === "leave") return this.#leave(client, step.how);
+        if (step.kind === "freeze") return client.freeze(step.what);
         const isHttp = !client.isUpgrading;
         if (step.kind === "request") return isHttp ? this.#request(client, step) : undefined;
         if (step.kind === "stub") return isHttp ? this.#stub(client, step) : undefined;
@@ -300,9 +313,11 @@ export class World implements Scene, Court {
     }
   }
 
-  #connect({ client: id, buffer, prompt, polite }: Of<"connect">): void {
+  #connect({ client: id, buffer, prompt, polite, rate }: Of<"connect">): void {
     const address = `#${id}`;
-    const socket = this.net.connect(buffer, address);
+    // Linux wakes a writer when a third is free, so what a client reads shows in its send queue.
+    const lump = this.settings.isTimed ? Math.floor(buffer / 3) : 0;
+    const socket = this.net.connect(buffer, address, lump);
     if (!socket) return;
     if (!this.pump.connections.some(({ peerAddress }) => peerAddress === address)) {
       // All slots are taken: it would be told 503, and goes.
@@ -324,7 +339,7 @@ export class World implements Scene, Court {
         this.trace.update(`${clock.now()} ${id} ${bytes.length}\n`).update(bytes);
       },
     };
-    this.clients.set(id, new Client(id, socket, { prompt, polite }, around));
+    this.clients.set(id, new Client(id, socket, { prompt, polite, rate }, around));
   }
 
   // ---- requests --------------------------------------------------------------------------------------------

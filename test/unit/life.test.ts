@@ -336,17 +336,38 @@ life("clients of 240 B/s whose kernel acknowledges 126 KiB at a time are served"
   world.check();
 });
 
-life("a frozen client is ended though its kernel acknowledges what trickles in", () => {
-  const world = new World(true);
-  const socket = world.webSocket();
-  for (let s = 0; s < 300 && socket.gone === ""; s++) {
-    world.pump.broadcast("tick");
-    world.clock.advance(40);
-    socket.read();
-    world.clock.advance(960);
+for (const isSeen of [false, true]) {
+  const how = isSeen ? ", also where a reading finds it under way" : "";
+  life(`a frozen client is ended though its kernel acknowledges what trickles in${how}`, () => {
+    const world = new World(true);
+    const socket = world.webSocket();
+    for (let s = 0; s < 300 && socket.gone === ""; s++) {
+      world.pump.broadcast("tick");
+      world.clock.advance(40);
+      socket.read();
+      if (isSeen && s % 2 === 0) world.pump.broadcast("tock");
+      world.clock.advance(960);
+      socket.read();
+    }
+    assert.equal(world.causes, ["IdleTimeout"]);
+    assert.ok(world.clock.now() < 125000, `after ${world.clock.now()} ms`);
+  });
+}
+
+life("a write that completes a little later, as over TLS, proves nothing of its client", () => {
+  const drive = new Drive({ IdleTimeout: 60000, PingInterval: 30000 });
+  const wire = drive.webSocket();
+  for (let s = 0; s < 120 && !wire.dead; s++) {
+    wire.stalled = true;
+    drive.publish("tick");
+    drive.turn();
+    drive.after(50);
+    wire.unstall();
+    drive.turn();
+    drive.after(950);
   }
-  assert.equal(world.causes, ["IdleTimeout"]);
-  assert.ok(world.clock.now() < 125000, `after ${world.clock.now()} ms`);
+  assert.is(wire.log.at(-1), "closed IdleTimeout");
+  drive.end();
 });
 
 life("bytes that a client sends prolong its linger, to 15 times closeTimeout at most", () => {
