@@ -249,6 +249,8 @@ const PLAIN_ENGLISH = [
   "assembly/",
   "host/",
   "worker/control/",
+  "worker/embed/",
+  "worker/engine/",
   "worker/entry/",
   "worker/inbox/",
   "worker/net/",

@@ -1,7 +1,7 @@
-// One connection of an EngineDriver: bytes go in here, answers and messages too.
+// One connection of an EngineDriver. Its embedder feeds bytes in here, and responds and sends messages.
 //
-// Invariant: after `shut` has been told every call is a no-op that returns false. Of the bytes it was fed
-// it keeps at most those of one call: it says then that it does not read, and refuses more.
+// Invariant: after `shut` was called every call is a no-op that returns false. The connection keeps unconsumed bytes of
+// at most one `feed`; then it reports that it does not read, and refuses more.
 
 import { Answer, CloseReason, FrameFlag, Outcome, SLOT_LIMIT } from "../../assembly/abi";
 import { checkClose } from "../../host/shared/close";
@@ -12,7 +12,7 @@ import { show } from "../../host/shared/text/show";
 import { checkBody, checkField } from "../../host/shared/request/response";
 import type { EngineLoop } from "../engine/loop";
 
-/** What a wire asks of its driver. */
+/** The part of the driver that a wire calls. */
 export interface WireOwner<User> {
   /** @internal */
   readonly loop: EngineLoop<Wire<User>>;
@@ -36,28 +36,31 @@ export interface WireOwner<User> {
   nextBody(): number;
 }
 
-/** Bytes of a body up to which it is copied into the engine; a larger one is sent from a copy outside. */
+/**
+ * Length (bytes) of a body up to which it is copied into the engine. A longer one is sent from a copy outside of it.
+ */
 const INLINE_BODY = 65536;
 
 const NOTHING = new Uint8Array(0);
 
-/** Header fields, a name and a value each; a name may occur again. */
+/** Header fields, each a name and a value. A name may occur more than once. */
 export type WireFields = readonly (readonly [name: string, value: string])[];
 
-/** @throws RangeError */
+/** Checks a status. @throws RangeError when it is not from 200 to 599 */
 function checkStatus(status: number): void {
   if (!Number.isInteger(status) || status < 200 || status > 599)
     throw new RangeError(`status: ${show(status)} is not a whole number from 200 to 599`);
 }
 
-// It is the LoopConnection of the driver's EngineLoop, but must not say so: the published type has none of its members.
+// It has all members of the LoopConnection of the driver's EngineLoop. It must not name that interface, because the
+// published type has none of those members.
 /** One connection, from `accept` to `shut`. */
 export class Wire<User = unknown> {
   /** @internal */
   static readonly name = "Wire";
-  /** Yours. */
+  /** Any value of the embedder's. */
   user: User | undefined;
-  /** What it is called in the log of its host: an address, or "". */
+  /** The address that was passed to `accept`; "" for none. */
   readonly remoteAddress: string;
   readonly #driver: WireOwner<User>;
   /** @internal */
@@ -68,11 +71,11 @@ export class Wire<User = unknown> {
   state: "http" | "open" | "closing" = "http";
   /** @internal */
   dead = false;
-  /** @internal a request is out */
+  /** @internal a request is pending */
   isAsked = false;
-  /** @internal fed and not taken in */
+  /** @internal bytes that were fed and not consumed */
   rest: Uint8Array | undefined;
-  /** @internal bytes that wait to be parsed */
+  /** @internal number of bytes that are not parsed yet */
   unparsed = 0;
   /** @internal */
   isPaused = false;
@@ -82,7 +85,7 @@ export class Wire<User = unknown> {
   isStreamed = false;
   /** @internal the text of the peer's Close frame */
   closeText = "";
-  /** @internal bodies that are sent from here, by number */
+  /** @internal bodies that are sent from outside of the engine, by number */
   readonly bodies = new Map<number, Uint8Array>();
   /** @internal */
   wasReading = true;
@@ -95,7 +98,7 @@ export class Wire<User = unknown> {
     this.remoteAddress = address;
   }
 
-  /** Names it for ever; `driver.wire(id)` finds it. Changes once, when it becomes a WebSocket. */
+  /** A unique id, with which `driver.wire(id)` finds the connection. It changes once, when it becomes a WebSocket. */
   get id(): number {
     return this.generation * SLOT_LIMIT + this.slot;
   }
@@ -105,22 +108,25 @@ export class Wire<User = unknown> {
     return this.state === "open" && !this.dead;
   }
 
-  /** True once `shut` has been told. */
+  /** True once `shut` was called. */
   get isDead(): boolean {
     return this.dead;
   }
 
-  /** True while it takes bytes: `feed` refuses them otherwise, and `reading` is told when it is true again. */
+  /** True while it accepts bytes. Otherwise `feed` throws, and `reading` is called when this is true again. */
   get isReading(): boolean {
     return this.#driver.isReading(this);
   }
 
-  /** @internal A request is out, or it is paused. */
+  /** @internal True when a request is pending or it is paused. */
   get isOut(): boolean {
     return this.isAsked || this.isPaused;
   }
 
-  /** @internal Paused, and HTTP. A paused WebSocket is read for one window, so that its end is seen. */
+  /**
+   * @internal True when it is paused, and HTTP. A paused WebSocket is read for one more window, so that its end is
+   * seen.
+   */
   get isStopped(): boolean {
     return this.isPaused && this.state === "http";
   }
@@ -132,39 +138,40 @@ export class Wire<User = unknown> {
     this.bodies.clear();
   }
 
-  // ---- what the transport tells ------------------------------------------------------------------------
+  // ---- events of the transport -------------------------------------------------------------------------
 
   /**
-   * Bytes arrived, cut anywhere. They are copied.
-   * @returns `isReading`: false asks the transport to stop reading until `reading` is told
+   * Gives it bytes that arrived, cut anywhere. They are copied.
+   * @returns `isReading`; false: the transport should stop reading until `reading` is called
    * @throws Error when it does not read
    */
   feed(bytes: Uint8Array): boolean {
     return this.#driver.feed(this, bytes);
   }
 
-  /** The write for which `write` returned false is through: its bytes are not read any more. */
+  /** Reports that a write for which `write` returned false is complete: the transport no longer reads its bytes. */
   written(): void {
     this.#driver.written(this);
   }
 
-  /** The peer ended its side. */
+  /** Reports that the peer ended its side. */
   ended(): void {
     this.#driver.ended(this);
   }
 
-  /** The transport lost the connection. */
+  /** Reports that the transport lost the connection. */
   lost(): void {
     this.#driver.lost(this, CloseReason.PeerReset);
   }
 
-  // ---- answers -----------------------------------------------------------------------------------------
+  // ---- responses ---------------------------------------------------------------------------------------
 
   /**
-   * Answers the request that is out; Content-Length and Date are put in.
+   * Responds to the pending request. Content-Length and Date are added.
    * @param status 200 … 599
-   * @param body copied @param options `close`: ends the connection behind it
-   * @returns false when no request is out
+   * @param body copied
+   * @param options `close`: the connection ends after the response
+   * @returns false when no request is pending
    * @throws TypeError, RangeError
    */
   respond(
@@ -195,7 +202,7 @@ export class Wire<User = unknown> {
     return outcome === Outcome.Ok;
   }
 
-  /** Begins an answer whose body follows by `write` and `end`. @returns false when no request is out */
+  /** Begins a response whose body follows by `write` and `end`. @returns false when no request is pending */
   begin(status: number, fields: WireFields = []): boolean {
     checkStatus(status);
     const length = this.#putFields(fields);
@@ -203,13 +210,13 @@ export class Wire<User = unknown> {
     return this.#driver.loop.streamBegin(this, status, Answer.Stream, length) === Outcome.Ok;
   }
 
-  /** Queues a piece of the body. @returns false when the queue is full (`drain` follows) or it has gone */
+  /** Queues a piece of the body. @returns false when the queue is full (`drain` follows) or the connection has ended */
   write(data: Data): boolean {
     const bytes = bytesOf(checkBody(data, "write"));
     if (!this.isAsked) return false;
     if (bytes.length === 0) return true;
     const outcome = this.#driver.loop.streamWrite(this, bytes);
-    // An answer without a body, to HEAD, takes its pieces and drops them.
+    // A response without a body, as to HEAD, accepts pieces and drops them.
     return outcome === Outcome.Ok || outcome === Outcome.TooLarge;
   }
 
@@ -223,16 +230,19 @@ export class Wire<User = unknown> {
   }
 
   /**
-   * Answers an opening handshake (`request.upgrade`): it is a WebSocket from now on, with another id.
+   * Accepts an opening handshake (`request.upgrade`). The connection becomes a WebSocket, with another id.
    * @param fields of the 101, such as Sec-WebSocket-Protocol
-   * @returns false when it was refused: all WebSockets are taken, or no request is out
+   * @returns false when it was refused: all WebSockets are taken, or no request is pending
    */
   upgrade(fields: WireFields = []): boolean {
     const length = this.#putFields(fields);
     return this.isAsked && this.#driver.upgrade(this, length);
   }
 
-  /** Waits for a piece of a streamed body: the client is told to go on (100), and its silence counts. */
+  /**
+   * Reports that the reader of a streamed body waits for a piece. The client gets a 100 if it expects one, and its
+   * silence counts from now on.
+   */
   pull(): void {
     if (!this.isDead) this.#driver.loop.pull(this);
   }
@@ -281,14 +291,14 @@ export class Wire<User = unknown> {
     return outcome === Outcome.Ok;
   }
 
-  /** @returns false when there was no such subscription */
+  /** Unsubscribes from a topic. @returns false when there was no such subscription */
   unsubscribe(topic: string): boolean {
     const { loop } = this.#driver;
     const length = loop.engine.putTopic(topic);
     return !this.isDead && loop.unsubscribe(this, length) === Outcome.Ok;
   }
 
-  /** Sends a Close frame behind what is queued, and waits for the peer's. @throws RangeError, TypeError */
+  /** Sends a Close frame after all queued messages, and waits for the peer's. @throws RangeError, TypeError */
   close(code = 1000, reason = ""): boolean {
     checkClose(code, reason);
     if (!this.isOpen) return false;
@@ -297,17 +307,17 @@ export class Wire<User = unknown> {
     return loop.close(this, code, reason, CloseReason.Application) === Outcome.Ok;
   }
 
-  /** Ends the connection now, with a reset: `shut` is told before this returns, `closed` with the next turn. */
+  /** Ends the connection now, with a reset. `shut` is called before this returns, `closed` in the next turn. */
   terminate(): void {
     this.#driver.lost(this, CloseReason.Application);
   }
 
-  /** Stops taking in bytes. */
+  /** Stops accepting bytes. */
   pause(): void {
     this.#driver.pause(this, true);
   }
 
-  /** Goes on with taking in bytes. */
+  /** Continues accepting bytes. */
   resume(): void {
     this.#driver.pause(this, false);
   }

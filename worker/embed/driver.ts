@@ -1,11 +1,11 @@
-// A host for one engine without I/O: bytes and time go in by calls, what the engine has to say comes out by
-// callbacks, typed. engine/loop.ts keeps the rules of the engine, so that what drives this need only move bytes.
+// Drives one engine without I/O: bytes and time go in by calls, and events of the engine come out by typed callbacks.
+// engine/loop.ts keeps the rules of the engine, so that an embedder need only move bytes.
 //
 // Invariants
-//   A callback is never entered from another, but for `shut`, which comes at once wherever memory is about to be
-//   reused. What the transport tells from within a callback the next `turn` takes in.
-//   What a callback throws changes nothing: the rest is carried out, then the call that led to it throws that.
-//   Between two calls the event table is empty, the rows are settled, and the window is nobody's.
+//   A callback is never entered from another one, except for `shut`, which is called at once wherever memory is about
+//   to be reused. Calls that a transport makes within a callback are carried out by the next `turn`.
+//   An error that a callback throws changes nothing: all work is done, then the call that led to it throws the error.
+//   Between two calls the event table is empty, the rows are settled, and the window is unused.
 
 import {
   type CloseReason,
@@ -29,80 +29,86 @@ import { statsOf } from "../engine/stats";
 import { RequestImpl } from "../request/request";
 import { Wire } from "./connection";
 
-/** What the driver tells: all but `write` and `shut` may be left out. */
+/** Callbacks of the driver. All but `write` and `shut` are optional. */
 export interface DriverEvents<User = unknown> {
   /**
-   * Bytes for the peer, a view of the engine's memory. Nothing of the driver may be called from here.
-   * @returns true: through with them, they were copied or sent; false: `wire.written()` follows when they are
+   * Writes bytes to the peer, a view of the engine's memory. It must not call the driver.
+   * @returns true: the bytes were copied or sent; false: `wire.written()` follows when they are
    */
   write(wire: Wire<User>, bytes: Uint8Array): boolean;
   /**
-   * The engine is through with the connection: close the transport now, by reset when that is said: then no byte of
-   * what it still holds may leave. It may come from within any call; nothing of the driver may be called from here.
+   * Closes the transport now, because the engine has released the connection. With "reset" no byte that the transport
+   * still holds may be sent. It may be called during any call, and must not call the driver.
    */
   shut(wire: Wire<User>, how: "reset" | "close"): void;
   /**
-   * How many bytes the peer has not acknowledged of those that the transport took; undefined where it does not know.
-   * Asked within `turn`, at most once a second, of connections that are past half of the time that they have to make
-   * progress: fewer bytes than a second before are progress. Without it only `wire.written()` is, so a peer has to take
-   * a whole write (`maxRunBytes`, and what the transport buffers) within `writeTimeout`. Nothing of the driver may be
-   * called from here.
+   * Returns the number of bytes that the transport has accepted and the peer has not acknowledged; undefined when it is
+   * unknown. It is called within `turn`, at most once a second, for connections that are past half of the time in which
+   * they must make progress. Fewer bytes than a second before are progress. Without this callback only `wire.written()`
+   * is progress, so a peer must receive a whole write (`maxRunBytes`, and the bytes that the transport buffers) within
+   * `writeTimeout`. It must not call the driver.
    */
   queued?(wire: Wire<User>): number | undefined;
-  /** Everything is written: end our side. The peer's bytes are still taken, and dropped, until it ends too. */
+  /**
+   * Ends this side of the connection, because everything is written. The peer's bytes are still read and dropped until
+   * it ends too.
+   */
   end?(wire: Wire<User>): void;
-  /** The connection has ended, and why; `shut` has been told before. */
+  /** The connection has ended, with its cause. `shut` was called before. */
   closed?(wire: Wire<User>, info: CloseInfo): void;
-  /** It takes bytes again, after `feed` has returned false. */
+  /** The connection accepts bytes again after `feed` has returned false. */
   reading?(wire: Wire<User>): void;
   /**
-   * A request, whole, a copy: answer it by `wire.respond`, `wire.begin` or `wire.upgrade`, now or later. Without
-   * this every request is 404.
+   * A complete request, a copy. Respond by `wire.respond`, `wire.begin` or `wire.upgrade`, now or later. Without this
+   * callback every request gets 404.
    */
   request?(wire: Wire<User>, request: Request): void;
   /**
-   * The head of a request with a body: true, and `request` is told at once, the body comes by `body` and `bodyEnd`,
-   * up to maxStreamLength.
+   * The head of a request with a body. If it returns true, `request` is called at once, and the body follows by `body`
+   * and `bodyEnd`, up to maxStreamLength.
    */
   streams?(wire: Wire<User>, request: Request): boolean;
-  /** A piece of a streamed body, a copy. Backpressure: `wire.pause()`. */
+  /** A piece of a streamed body, a copy. Use `wire.pause()` for backpressure. */
   body?(wire: Wire<User>, bytes: Uint8Array): void;
-  /** Its end: `cause` is undefined, or why it broke off; then the request has been refused. */
+  /**
+   * The end of a streamed body. `cause` is undefined when it is complete; else it is the cause why it is not, and the
+   * request has been refused.
+   */
   bodyEnd?(wire: Wire<User>, cause: string | undefined): void;
-  /** A message, a copy. */
+  /** A complete message, a copy. */
   message?(wire: Wire<User>, data: string | Uint8Array, isBinary: boolean): void;
-  /** A piece of one, with the option `fragments`, instead of `message`. */
+  /** A piece of a message, instead of `message`, with the option `fragments`. */
   fragment?(wire: Wire<User>, data: Uint8Array, info: FragmentInfo): void;
-  /** A ping, whose pong is on its way. */
+  /** A ping. Its pong is queued already. */
   ping?(wire: Wire<User>, data: Uint8Array): void;
   /** A pong. */
   pong?(wire: Wire<User>, data: Uint8Array): void;
-  /** There is room again, after `send` or `write` has returned false. */
+  /** There is room in the queue again after `send` or `write` has returned false. */
   drain?(wire: Wire<User>): void;
 }
 
-/** Where the time comes from. */
+/** The sources of time. */
 export interface DriverClock {
-  /** Monotonic ms; default `performance.now`. */
+  /** Returns monotonic ms. Default: `performance.now`. */
   now?(): number;
-  /** Unix ms, for Date fields; default `Date.now`. */
+  /** Returns Unix ms, for Date fields. Default: `Date.now`. */
   date?(): number;
 }
 
-/** What a publication may be told. */
+/** Options of a publication. */
 export interface DriverPublish {
-  /** Default: strings are text, bytes are binary. */
+  /** Whether the message is binary. Default: strings are text, bytes are binary. */
   readonly binary?: boolean;
-  /** Who does not get it. */
+  /** A client that does not receive the message. */
   readonly except?: Wire;
 }
 
-/** ms between two readings of what peers have acknowledged. */
+/** Time (ms) between two readings of unacknowledged bytes. */
 const MEASURE_INTERVAL = 1000;
 
 const PUBLISH_NAMES = ["binary", "except"];
 
-/** @throws TypeError naming the option */
+/** Checks the options of a publication. @throws TypeError that names the option */
 function checkDriverPublish(options: DriverPublish): void {
   for (const name in options)
     if (!PUBLISH_NAMES.includes(name)) refuseUnknown(options, { names: PUBLISH_NAMES });
@@ -113,25 +119,25 @@ function checkDriverPublish(options: DriverPublish): void {
 
 function ignore(): void {}
 
-/** Drives an engine: bytes and time go in by calls, what happens comes out by callbacks. */
+/** Drives an engine: bytes and time go in by calls, and events come out by callbacks. */
 export class EngineDriver<User = unknown> {
   /** @internal */
   static readonly name = "EngineDriver";
-  /** The engine that it drives. */
+  /** The engine that this driver drives. */
   readonly engine: Engine;
   /** @internal */
   readonly loop: EngineLoop<Wire<User>>;
   readonly #events: DriverEvents<User>;
   #later: (() => void)[] = [];
-  /** A connection is being shut. */
+  /** True while `shut` or `queued` runs. */
   #acting = false;
-  /** What callbacks threw. */
+  /** Errors that callbacks threw. */
   #thrown: unknown[] = [];
   #nextBody = SLOT_LIMIT;
-  /** When `queued` may be asked again. */
+  /** Time (ms) from which on `queued` may be called again. */
   #measureAt = Number.NEGATIVE_INFINITY;
 
-  /** @param engine one of its own; compression must be off */
+  /** @param engine used by this driver alone; compression must be off */
   constructor(engine: Engine, events: DriverEvents<User>, clock: DriverClock = {}) {
     if (typeof events?.write !== "function" || typeof events.shut !== "function")
       throw new TypeError("events: write and shut must be functions");
@@ -145,12 +151,13 @@ export class EngineDriver<User = unknown> {
     this.loop.time();
   }
 
-  // ---- what a host calls -------------------------------------------------------------------------------
+  // ---- the embedder's calls ----------------------------------------------------------------------------
 
   /**
-   * Takes in a connection.
+   * Accepts a connection.
    * @param remoteAddress the peer's, under which it is counted; "" for none
-   * @returns undefined when all are taken and none gives way, or its address has as many as it may: close it
+   * @returns undefined when all connections are taken and none can be evicted, or the address has as many as it may.
+   * Close the transport then.
    */
   accept(remoteAddress = ""): Wire<User> | undefined {
     this.#refuseWithin("accept");
@@ -162,9 +169,9 @@ export class EngineDriver<User = unknown> {
   }
 
   /**
-   * Carries out what is due: deadlines, connections that go on, writes. Call it after bytes were fed and messages
-   * published, once for as many of them as come together, and when its time has come.
-   * @returns ms until it must be called again by itself; -1: only after something else has happened
+   * Does all work that is due: deadlines, connections that continue, writes. Call it after bytes were fed and messages
+   * published, once for all calls that come together, and when the returned time has passed.
+   * @returns ms until it must be called again; -1: not before another call
    */
   turn(): number {
     this.#refuseWithin("turn");
@@ -190,7 +197,7 @@ export class EngineDriver<User = unknown> {
     return next < 0 ? wait : Math.min(next, wait);
   }
 
-  /** Asks for what the peers of watched connections have not acknowledged, when it is time to. */
+  /** Reads the unacknowledged bytes of watched connections, at most once in `MEASURE_INTERVAL`. */
   #measure(): void {
     const { engine, loop } = this;
     if (!this.#events.queued || engine.get(Control.Watched) === 0) return;
@@ -205,13 +212,13 @@ export class EngineDriver<User = unknown> {
       this.#attempt(() => {
         bytes = this.#queuedOf(wire);
       });
-      // Whether the kernel of the peer answers no host tells: the limits hold as they are.
+      // No embedder reports whether the peer's kernel answers, so the limits apply unchanged.
       loop.acknowledged(wire, bytes, false);
     }
     this.#acting = false;
   }
 
-  /** Returns what `queued` says; NONE for nothing. @throws RangeError */
+  /** Returns the result of `queued`; NONE when it is unknown. @throws RangeError */
   #queuedOf(wire: Wire<User>): number {
     const bytes: unknown = this.#events.queued?.(wire);
     if (bytes === undefined) return NONE;
@@ -220,7 +227,7 @@ export class EngineDriver<User = unknown> {
     return bytes as number;
   }
 
-  /** Publishes to every WebSocket. @returns false: most clients are behind, nothing was published; try again later */
+  /** Publishes to every WebSocket. @returns false: most clients lag, so nothing was published; try again later */
   broadcast(data: Data, options?: DriverPublish): boolean {
     return this.#publish("broadcast", 0, data, options);
   }
@@ -230,17 +237,17 @@ export class EngineDriver<User = unknown> {
     return this.#publish("publish", this.loop.topic(topic) || NONE, data, options);
   }
 
-  /** The connection of an id; undefined when it has gone. */
+  /** Returns the connection with an id; undefined when it has ended. */
   wire(id: number): Wire<User> | undefined {
     return this.loop.find(id);
   }
 
-  /** All connections. */
+  /** All connections that have not ended. */
   get wires(): Wire<User>[] {
     return this.loop.connections;
   }
 
-  /** Counters and gauges. */
+  /** Returns counters and gauges. */
   stats(): Stats {
     return statsOf(this.engine, { handlerErrors: 0, acceptErrors: 0, shed: 0 });
   }
@@ -250,7 +257,7 @@ export class EngineDriver<User = unknown> {
     for (const wire of this.wires) wire.terminate();
   }
 
-  // ---- what a wire calls -------------------------------------------------------------------------------
+  // ---- a wire's calls ----------------------------------------------------------------------------------
 
   /** @internal */
   isReading(wire: Wire<User>): boolean {
@@ -285,7 +292,7 @@ export class EngineDriver<User = unknown> {
   ended(wire: Wire<User>): void {
     wire.isEnded = true;
     this.#outside(() => {
-      // What it sent before is taken in before.
+      // Bytes that it sent before are handled first.
       if (wire.dead || wire.rest !== undefined) return;
       this.loop.peerEnded(wire);
       this.loop.handleEvents();
@@ -315,7 +322,7 @@ export class EngineDriver<User = unknown> {
     if (!isPaused) this.loop.resumeLater(wire);
   }
 
-  /** @internal The request has been answered: the connection goes on, now or with the next turn. */
+  /** @internal Continues the connection after a response, now or in the next turn. */
   answered(wire: Wire<User>): void {
     wire.isStreamed = false;
     if (this.loop.fed !== wire) this.loop.resumeLater(wire);
@@ -349,7 +356,7 @@ export class EngineDriver<User = unknown> {
     if (this.#isWithin) throw new Error(`${what}: called from within a callback`);
   }
 
-  /** Does what the transport tells, when no callback runs. */
+  /** Calls `fn` for an event of the transport, as soon as no callback runs. */
   #outside(fn: () => void): void {
     if (this.#isWithin) {
       this.#later.push(fn);
@@ -359,7 +366,7 @@ export class EngineDriver<User = unknown> {
     this.#rethrow();
   }
 
-  /** Throws what a callback threw, when all is done. */
+  /** Throws the errors of callbacks after all work is done. */
   #rethrow(): void {
     if (this.#isWithin || this.#thrown.length === 0) return;
     const thrown = this.#thrown;
@@ -381,11 +388,11 @@ export class EngineDriver<User = unknown> {
     for (const fn of later) this.#attempt(fn);
   }
 
-  /** Goes on with a connection that was held, waited for a buffer, or has had its request answered. */
+  /** Continues a connection that was held, waited for a buffer, or has had its request answered. */
   #goOn(wire: Wire<User>): void {
     if (wire.dead) return;
     const { engine, loop } = this;
-    // What the engine keeps comes before what is kept here.
+    // Bytes that the engine keeps precede the bytes that are kept here.
     if (!engine.isWaiting(wire.slot)) loop.progress(wire, 0, 0);
     const { rest } = wire;
     if (rest && !wire.isDead && !wire.isStopped && wire.unparsed < engine.windowBytes) {
@@ -396,7 +403,7 @@ export class EngineDriver<User = unknown> {
     this.#noteReading(wire);
   }
 
-  /** Tells when a connection that did not read does so again. */
+  /** Calls `reading` when a connection reads again. @returns whether it reads */
   #noteReading(wire: Wire<User>): boolean {
     const isReading = this.isReading(wire);
     const isNews = isReading && !wire.wasReading;
@@ -405,7 +412,7 @@ export class EngineDriver<User = unknown> {
     return isReading;
   }
 
-  /** What the engine's loop asks of the driver. */
+  /** Returns the functions that the engine's loop calls on the driver. */
   #loopHooks(clock: DriverClock): LoopHooks<Wire<User>> {
     return {
       now: () => (clock.now ? clock.now() : performance.now()),
@@ -423,7 +430,7 @@ export class EngineDriver<User = unknown> {
     };
   }
 
-  /** What the driver does about each event. */
+  /** Returns the driver's reaction to each event. */
   #loopEvents(): LoopEvents<Wire<User>> {
     const { engine } = this;
     const events = this.#events;
@@ -454,7 +461,7 @@ export class EngineDriver<User = unknown> {
       buffer: (wire) => this.loop.resumeLater(wire),
       end: (wire) => {
         if (wire.state === "open") wire.state = "closing";
-        // What found no buffer is dropped, and what comes is read: so that its end is seen.
+        // Bytes that found no buffer are dropped, and further bytes are read, so that the peer's end is seen.
         if (wire.rest) this.loop.resumeLater(wire);
         events.end?.(wire);
       },
@@ -475,7 +482,7 @@ export class EngineDriver<User = unknown> {
     };
   }
 
-  /** Lets go of a connection. @returns what tells of it */
+  /** Releases a connection. @returns a function that reports its end */
   #endOf(wire: Wire<User>, reason: number, lagBytes: number, code: number): () => void {
     const isWebSocket = wire.state !== "http";
     const cause = reasonName(reason);
@@ -512,7 +519,7 @@ export class EngineDriver<User = unknown> {
 
   // ---- publishing --------------------------------------------------------------------------------------
 
-  /** @param topic its number; 0: everyone; NONE: nobody */
+  /** Publishes a message. @param topic its number; 0: all clients; NONE: no client */
   #publish(call: string, topic: number, data: Data, options: DriverPublish = {}): boolean {
     checkDriverPublish(options);
     const payload = messageOf(call, data, options);

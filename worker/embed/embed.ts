@@ -1,4 +1,4 @@
-// `ringcast/engine`: the engine and what drives it, for any JavaScript runtime: no I/O, no timers, no imports of a
+// `ringcast/engine`: the engine and its driver, for any JavaScript runtime. No I/O, no timers, no imports of a
 // platform.
 
 import { Param } from "../../assembly/abi";
@@ -35,7 +35,7 @@ export { wasmBytes } from "../engine/wasm";
 export type { WasmMemory, WasmModule } from "../../host/shared/webassembly";
 export { Wire, type WireFields } from "./connection";
 
-/** Where the wasm comes from: bytes, or what they are fetched from; or compiled. */
+/** The source of the wasm: bytes, a place to fetch them from, or a compiled module. */
 export type WasmSource =
   | URL
   | string
@@ -44,7 +44,7 @@ export type WasmSource =
   | Uint8Array<ArrayBuffer>
   | WasmModule;
 
-/** The options of the README's table that concern the engine. */
+/** The options in the README's table that concern the engine. */
 export type EngineOptions = Pick<
   Options,
   | "maxConnections"
@@ -89,13 +89,13 @@ export type EngineOptions = Pick<
   | "minSendRate"
   | "rateGrace"
 > & {
-  /** Default: the bytes that are part of the package. */
+  /** Source of the engine. Default: the bytes that are part of the package. */
   wasm?: WasmSource;
-  /** Parameters as the engine names them, over what the options say. */
+  /** Parameters by the engine's own names. They override the options. */
   params?: EngineParams;
 };
 
-/** Options of `serve` that an engine alone has no use for. */
+/** Returns true for options of `serve` that an engine alone does not use. */
 function isForeign(name: string): boolean {
   if (name === "whenFull" || name === "maxMemory") return false;
   return !OPTIONS.some((row) => row.name === name && row.param && row.name !== "deflateThreshold");
@@ -107,8 +107,8 @@ async function bytesOf(response: Response): Promise<ArrayBuffer> {
 }
 
 /**
- * Compiles the engine, or takes it compiled.
- * @throws TypeError for what is no wasm, or when it cannot be fetched
+ * Compiles the engine, unless it is compiled already.
+ * @throws TypeError when the value is no wasm
  */
 export async function compileEngine(wasm?: WasmSource): Promise<WasmModule> {
   needWebAssembly();
@@ -121,15 +121,15 @@ export async function compileEngine(wasm?: WasmSource): Promise<WasmModule> {
   throw new TypeError("wasm: must be a URL, a Response, bytes or a WebAssembly.Module");
 }
 
-/** A number that nobody foresees, where the platform has one. */
+/** Returns an unpredictable number where the platform has a source of them, else 1. */
 function randomSeed(): number {
   const crypto = globalThis.crypto as Crypto | undefined;
   return crypto ? (crypto.getRandomValues(new Uint32Array(1))[0] as number) || 1 : 1;
 }
 
 /**
- * An engine with its memory.
- * @throws TypeError, RangeError naming the option, the value and the range
+ * Creates an engine with its memory.
+ * @throws TypeError, RangeError that name the option, the value and the range
  */
 export async function loadEngine(options: EngineOptions = {}): Promise<Engine> {
   const { wasm, params, ...rest } = options;

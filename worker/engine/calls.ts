@@ -1,9 +1,9 @@
-// What may be asked of the engine about one connection, or all: its exports, typed, each with its preamble. A call that
-// depends on time reads the clock first; one that leaves something to do schedules a turn; one that may end a
-// connection at once acts on that before it returns.
+// The calls of the engine about one connection, or all: its exports, typed, each with its preamble. A call that depends
+// on time reads the clock first. A call that leaves work to do schedules a turn. A call that may end a connection at
+// once handles that before it returns.
 //
-// Invariant: no other file calls the engine's exports, but for those of worker/engine/. test/unit/calls.test.ts lists
-// the preamble of each method.
+// Invariant: no file outside of worker/engine/ calls the engine's exports. test/unit/calls.test.ts lists the preamble
+// of each method.
 
 import { type CloseReason, Control, Outcome } from "../../assembly/abi";
 import { type Engine, lengthOf } from "./engine";
@@ -21,11 +21,13 @@ export abstract class Calls {
     this.engine = engine;
   }
 
-  /** Reads the clock for the engine, unless events are being handled: then it stands still. */
+  /**
+   * Reads the clock for the engine. While events are handled it does nothing, so that time does not pass between them.
+   */
   abstract time(): void;
-  /** Makes a turn follow. */
+  /** Schedules a turn. */
   abstract schedule(): void;
-  /** Acts on the connections that have ended, whose memory is about to be reused; a turn follows. */
+  /** Handles the connections that have ended and whose memory is about to be reused, and schedules a turn. */
   abstract actOnCloses(): void;
 
   // ---- connections -------------------------------------------------------------------------------------
@@ -35,7 +37,7 @@ export abstract class Calls {
     this.engine.x.decline(reason);
   }
 
-  /** TLS is established. */
+  /** Reports that TLS is established. */
   secured({ slot, generation }: Slot): void {
     this.time();
     this.engine.x.secured(slot, generation);
@@ -50,21 +52,21 @@ export abstract class Calls {
     return outcome;
   }
 
-  /** The peer ended its side. */
+  /** Reports that the peer ended its side. */
   peerEnded({ slot, generation }: Slot): void {
     this.time();
     this.engine.x.peerEnded(slot, generation);
     this.schedule();
   }
 
-  /** The outstanding write is complete. */
+  /** Reports that the outstanding write is complete. */
   done({ slot, generation }: Slot): void {
     this.time();
     this.engine.x.done(slot, generation);
     this.schedule();
   }
 
-  /** Ends a connection at once. @returns Gone: it has ended already */
+  /** Ends a connection at once. @returns Gone: it had ended already */
   terminate({ slot, generation }: Slot, reason: CloseReason): Outcome {
     this.time();
     const outcome: Outcome = this.engine.x.terminate(slot, generation, reason);
@@ -72,40 +74,40 @@ export abstract class Calls {
     return outcome;
   }
 
-  /** Fails a connection: by a Close frame, an answer, or the end of an answer that has begun. */
+  /** Fails a connection: by a Close frame, by a response, or by ending a response that has begun. */
   abandon({ slot, generation }: Slot, reason: CloseReason): void {
     this.time();
     this.engine.x.abandon(slot, generation, reason);
-    // There may have been no room for the Close.
+    // The Close may have found no room, which ends the connection.
     this.actOnCloses();
   }
 
-  /** Ends a connection that is idle; one whose request is out after its answer. */
+  /** Ends an idle connection now, and one with a pending request after the response. */
   dismiss({ slot, generation }: Slot): void {
     this.time();
     this.engine.x.dismiss(slot, generation);
     this.schedule();
   }
 
-  /** Every answer ends its connection from now on. */
+  /** Makes every later response end its connection. */
   stop(): void {
     this.engine.x.stop();
   }
 
-  /** The host can read send queues, or cannot. */
+  /** Sets whether send queues can be read. */
   measures(can: boolean): void {
     this.engine.x.measures(can ? 1 : 0);
   }
 
-  /** The next connection, by slot, whose send queue the engine wants to know; NONE: there is none. */
+  /** Returns the next connection, by slot, whose send queue the engine wants to know; NONE: there is none. */
   watched(from: number): number {
     return this.engine.x.watched(from) >>> 0;
   }
 
   /**
-   * Tells the state of a connection's send queue.
-   * @param queued bytes that are not acknowledged; NONE: that is not known
-   * @param answers the peer's kernel answers, as far as is known
+   * Reports the state of a connection's send queue.
+   * @param queued bytes that are not acknowledged; NONE: unknown
+   * @param answers whether the peer's kernel answers, as far as is known
    */
   acknowledged({ slot, generation }: Slot, queued: number, answers: boolean): void {
     this.time();
@@ -115,19 +117,19 @@ export abstract class Calls {
 
   // ---- requests ----------------------------------------------------------------------------------------
 
-  /** Heads of requests with a body come as events of their own, or do not. */
+  /** Sets whether heads of requests with a body are events of their own. */
   streams(wanted: boolean): void {
     this.engine.x.streams(wanted ? 1 : 0);
   }
 
-  /** The body of the request that is out is collected. */
+  /** Collects the body of the pending request. */
   collect({ slot, generation }: Slot): void {
     this.time();
     this.engine.x.collect(slot, generation);
     this.schedule();
   }
 
-  /** The body of the request that is out is streamed. @returns not Ok: it is refused, or gone */
+  /** Streams the body of the pending request. @returns not Ok: the request is refused, or gone */
   stream({ slot, generation }: Slot): Outcome {
     this.time();
     const outcome: Outcome = this.engine.x.stream(slot, generation);
@@ -135,14 +137,14 @@ export abstract class Calls {
     return outcome;
   }
 
-  /** The reader of a streamed body waits for a piece. */
+  /** Reports that the reader of a streamed body waits for a piece. */
   pull({ slot, generation }: Slot): void {
     this.time();
     this.engine.x.pull(slot, generation);
     this.schedule();
   }
 
-  /** Answers the request that is out. The fields are in the scratch region, and the body after them. */
+  /** Responds to the pending request. The scratch region holds the fields, then the body. */
   respond(
     { slot, generation }: Slot,
     status: number,
@@ -157,7 +159,7 @@ export abstract class Calls {
     return outcome;
   }
 
-  /** Answers the request that is out with a body outside the engine. @param body its number; 0: it has none */
+  /** Responds to the pending request with a body outside of the engine. @param body its number; 0: there is none */
   respondStatic(
     { slot, generation }: Slot,
     status: number,
@@ -181,12 +183,15 @@ export abstract class Calls {
     return outcome;
   }
 
-  /** True when the body of the last `respondStatic` is queued; answers to HEAD have none, and too many may be held. */
+  /**
+   * True when the last `respondStatic` queued its body. Responses to HEAD have none, and the number of such bodies is
+   * limited.
+   */
   get isBodyQueued(): boolean {
     return this.engine.get(Control.Result) !== 0;
   }
 
-  /** Begins an answer in pieces. */
+  /** Begins a response in pieces. */
   streamBegin(
     { slot, generation }: Slot,
     status: number,
@@ -200,7 +205,7 @@ export abstract class Calls {
     return outcome;
   }
 
-  /** Queues a piece of an answer. @returns TooLarge: the answer has no body, the piece is dropped */
+  /** Queues a piece of a response. @returns TooLarge: the response has no body, so the piece is dropped */
   streamWrite({ slot, generation }: Slot, bytes: Uint8Array): Outcome {
     this.time();
     const { x } = this.engine;
@@ -213,7 +218,7 @@ export abstract class Calls {
     return outcome;
   }
 
-  /** Ends an answer in pieces. */
+  /** Ends a response in pieces. */
   streamEnd({ slot, generation }: Slot): Outcome {
     this.time();
     const outcome: Outcome = this.engine.x.streamEnd(slot, generation);
@@ -230,7 +235,7 @@ export abstract class Calls {
     this.schedule();
   }
 
-  /** What ends a WebSocket waits until it is caught up with, or does not any more. */
+  /** Sets whether the end of a WebSocket waits until its earlier messages have been handled. */
   relay({ slot, generation }: Slot, isRelayed: boolean): void {
     this.time();
     this.engine.x.relay(slot, generation, isRelayed ? 1 : 0);
@@ -246,7 +251,7 @@ export abstract class Calls {
     return outcome;
   }
 
-  /** Queues a message that is too large for the scratch region. @param first byte of its frame */
+  /** Queues a message that is too large for the scratch region. @param first first byte of its frame */
   sendLarge({ slot, generation }: Slot, first: number, bytes: Uint8Array): Outcome {
     this.time();
     const { x } = this.engine;
@@ -265,23 +270,26 @@ export abstract class Calls {
     return outcome;
   }
 
-  /** Sends a Close frame after what is queued. @param text at most 123 bytes */
+  /** Sends a Close frame after all queued messages. @param text at most 123 bytes */
   close({ slot, generation }: Slot, code: number, text: string, reason: CloseReason): Outcome {
     this.time();
     const { x, scratch } = this.engine;
     const length = this.engine.putText(text);
     const outcome: Outcome = x.close(slot, generation, code, scratch, length, reason);
-    // There may have been no room for the Close.
+    // The Close may have found no room, which ends the connection.
     this.actOnCloses();
     return outcome;
   }
 
-  /** Messages queued or in the ring that a client has not been delivered; their bytes are Control.LagBytes. */
+  /**
+   * Returns the number of messages, queued or in the ring, that a client has not received. Control.LagBytes has their
+   * bytes.
+   */
   lag({ slot, generation }: Slot): number {
     return this.engine.x.lag(slot, generation);
   }
 
-  /** Hands the bytes of a message or piece over, as many as the scratch region holds at a time. */
+  /** Copies the bytes of a message or piece to the engine, in parts of at most the scratch region. */
   #putBytes(bytes: Uint8Array): void {
     const { u8, x, scratch, scratchBytes } = this.engine;
     for (let at = 0; at < bytes.length; at += scratchBytes) {
@@ -293,38 +301,44 @@ export abstract class Calls {
 
   // ---- topics ------------------------------------------------------------------------------------------
 
-  /** Number of a topic; 0: nobody subscribes to it. @throws TypeError, RangeError for what is not a name */
+  /**
+   * Returns the number of a topic; 0: it has no subscribers.
+   * @throws TypeError, RangeError when it is not a valid name
+   */
   topic(name: string): number {
     const { engine } = this;
     return engine.x.findTopic(engine.scratch, engine.putTopic(name));
   }
 
-  /** The same for a name in UTF-8, which has been checked. */
+  /** Returns the number of a topic, by a name in UTF-8 that has been checked. */
   topicOf(name: Uint8Array): number {
     const { engine } = this;
     engine.put(name);
     return engine.x.findTopic(engine.scratch, name.length);
   }
 
-  /** Subscribes to the topic whose name is in the scratch region. @returns Full: Control.Result says which table is */
+  /**
+   * Subscribes to the topic whose name is in the scratch region.
+   * @returns Full: Control.Result has the table that is
+   */
   subscribe({ slot, generation }: Slot, length: number): Outcome {
     const { x, scratch } = this.engine;
     return x.subscribe(slot, generation, scratch, length);
   }
 
-  /** Ends the subscription to the topic whose name is there. @returns not Ok: there was none */
+  /** Ends the subscription to the topic whose name is in the scratch region. @returns not Ok: there was none */
   unsubscribe({ slot, generation }: Slot, length: number): Outcome {
     const { x, scratch } = this.engine;
     return x.unsubscribe(slot, generation, scratch, length);
   }
 
-  /** True for a subscriber of the topic whose name is there. */
+  /** Returns true for a subscriber of the topic whose name is in the scratch region. */
   isSubscribed({ slot, generation }: Slot, length: number): boolean {
     const { x, scratch } = this.engine;
     return x.isSubscribed(slot, generation, scratch, length) === 1;
   }
 
-  /** Names of the topics that a WebSocket subscribes to. */
+  /** Returns the names of the topics that a WebSocket subscribes to. */
   topicsOf({ slot, generation }: Slot): string[] {
     const { engine } = this;
     const names: string[] = [];
@@ -335,7 +349,7 @@ export abstract class Calls {
     }
   }
 
-  /** @throws TypeError, RangeError for what is not a name */
+  /** Returns the number of a topic's subscribers. @throws TypeError, RangeError when it is not a valid name */
   subscriberCount(name: string): number {
     const { engine } = this;
     return engine.x.subscriberCount(engine.scratch, engine.putTopic(name));
@@ -343,19 +357,19 @@ export abstract class Calls {
 
   // ---- publishing --------------------------------------------------------------------------------------
 
-  /** Clients that take a topic's messages compressed; topic 0: all. */
+  /** Returns the number of clients that receive a topic's messages compressed; topic 0: of all clients. */
   deflateCount(topic: number): number {
     return this.engine.x.deflateCount(topic);
   }
 
-  /** The message goes into the room that was reserved for it. */
+  /** Copies the message into the room that was reserved for it. */
   stageAppend(bytes: Uint8Array): void {
     const { engine } = this;
     engine.u8.set(bytes, engine.get(Control.Result));
     engine.x.stageAppend(bytes.length);
   }
 
-  /** Gives up the engine's own stage; nothing when none is open. */
+  /** Drops the engine's own stage, if one is open. */
   stageDiscard(): void {
     this.engine.x.stageDiscard();
   }

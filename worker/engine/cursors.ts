@@ -1,7 +1,7 @@
-// Cursors over the engine's two tables: one object each, moved from row to row, so that reading a table allocates
-// nothing. The offsets of the fields are those of assembly/abi.ts, and are used nowhere else.
+// Cursors over the engine's two tables. There is one object each, moved from row to row, so that reading a table
+// allocates nothing. The offsets of the fields are those of assembly/abi.ts, and are used only here.
 //
-// Invariant: a cursor is valid until the next call of the engine. Whoever calls user code takes the values out first.
+// Invariant: a cursor is valid until the next call of the engine. Code that calls user code reads the values first.
 
 import {
   EVENT_BYTES,
@@ -80,7 +80,7 @@ export class EventCursor {
     return this.#u32[this.#at + (EVENT_EXTRA >>> 2)] as number;
   }
 
-  /** Takes the event out of the table: nobody handles it a second time. */
+  /** Removes the event from the table, so that it is not handled a second time. */
   drop(): void {
     this.#u32[this.#at + (EVENT_KIND >>> 2)] = 0;
   }
@@ -109,7 +109,7 @@ export class RowCursor {
     return this.#u32[this.#at + (ROW_SLOT >>> 2)] as number;
   }
 
-  /** Where the bytes are. */
+  /** The kind of place that the bytes are in. */
   get kind(): RowKind {
     return this.#u32[this.#at + (ROW_KIND >>> 2)] as RowKind;
   }
@@ -134,7 +134,7 @@ export class RowCursor {
     return this.#u32[this.#at + (ROW_LAST >>> 2)] === 1;
   }
 
-  /** Says that the bytes are written. */
+  /** Marks the bytes as written. */
   complete(): void {
     this.#u32[this.#at + (ROW_STATE >>> 2)] = RowState.Complete;
   }

@@ -1,5 +1,5 @@
-// The binding: instantiates the engine's wasm, sizes its memory once, and is the only TypeScript that
-// touches that memory. No I/O, no timers: bytes, time and writability go in, events and rows come out.
+// The binding. It instantiates the engine's wasm, sizes its memory once, and is the only TypeScript that touches that
+// memory. No I/O, no timers: bytes, time and writability go in, events and rows come out.
 //
 // Invariant: the memory grows exactly once, in the constructor, before the first view is made.
 
@@ -46,7 +46,7 @@ import { EventCursor, RowCursor } from "./cursors";
 
 export { byteLength, putUtf8, toBytes, utf8 } from "../../host/shared/text/text";
 
-/** The functions of the wasm module; `assembly/index.ts` documents each. */
+/** The functions of the wasm module. `assembly/index.ts` documents each. */
 export interface EngineExports {
   memory: WasmMemory;
   abi(): number;
@@ -164,20 +164,20 @@ export interface EngineExports {
   check(): number;
 }
 
-/** Fields of an answer: checked, or encoded already. */
+/** Header fields of a response, either checked or already encoded. */
 export type Fields = readonly (readonly [string, string])[] | Uint8Array;
 
-/** A length as the engine takes it: one that no u32 holds is as large as that can be, and refused there. */
+/** Returns a length as the engine takes it. A length beyond u32 becomes the largest u32, and is refused there. */
 export function lengthOf(bytes: number): number {
   return Math.min(bytes, NONE);
 }
 
-/** Parameters by the names of `Param`; what is missing is 0. */
+/** Parameters by the names of `Param`. A missing one is 0. */
 export type EngineParams = Partial<Record<keyof typeof Param, number>>;
 
-/** Views that are kept, a power of two. */
+/** Number of views that are cached, a power of two. */
 const VIEWS = 1024;
-/** Starts a module. @throws TypeError when it is no engine, or one of another version of the ABI */
+/** Instantiates a module. @throws TypeError when it is not the engine, or one of another version of the ABI */
 function instantiate(module: WebAssembly.Module): EngineExports {
   const names = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
   const isEngine = WebAssembly.Module.imports(module).length === 0 && names.has("footprint");
@@ -188,7 +188,7 @@ function instantiate(module: WebAssembly.Module): EngineExports {
   } catch (thrown) {
     return noMemory("maxMemory", 65536, thrown);
   }
-  // Nothing else is called, or read, before this is known.
+  // Nothing else is called or read before the version is known.
   const version = names.has("abi") ? x.abi() : "an older one";
   if (version === ABI_VERSION) return x;
   throw new TypeError(
@@ -196,10 +196,10 @@ function instantiate(module: WebAssembly.Module): EngineExports {
   );
 }
 
-/** What of a stack names a wasm module, where the runtime tells: V8 does. */
+/** The part of a stack that names a wasm module, on runtimes that include it, such as V8. */
 const MODULE = /wasm:\/\/wasm\/[^:\s)]+/;
 
-/** The module that a frame of an error's stack belongs to, the innermost one by default. */
+/** Returns the name of the module that a frame of an error's stack belongs to, by default the innermost frame. */
 function moduleOf({ stack = "" }: Error, frame = 0): string | undefined {
   const frames = stack.match(/^.*(?:@|\bat ).*$/gm);
   return MODULE.exec(frames?.[frame] ?? "")?.[0];
@@ -211,9 +211,9 @@ export class Engine {
   static readonly name = "Engine";
   /** The functions of the wasm module. */
   readonly x: EngineExports;
-  /** The whole memory: a Buffer where there is one, so that slices of it are cheap to write. */
+  /** The whole memory, as a Buffer where the platform has it, so that slices of it are cheap to write. */
   readonly u8: Uint8Array;
-  /** The same, whatever `u8` is: its slices are copies. */
+  /** The whole memory as a plain Uint8Array, whose slices are copies. */
   readonly bytes: Uint8Array;
   /** The memory as u16. */
   readonly u16: Uint16Array;
@@ -239,18 +239,18 @@ export class Engine {
   readonly scratchBytes: number;
   /** Bytes of all regions. */
   readonly footprint: number;
-  /** What it was made with, by `Param`; `configure` changes it. */
+  /** The parameters, by `Param`. `configure` changes them. */
   readonly params: Float64Array;
   readonly #methods: string[] = [];
   readonly #views: Uint8Array[];
   readonly #addressText: number;
-  /** Traits of every request that the engine does not know of. */
+  /** Traits that are added to those of every request, because the engine does not know them. */
   hostTraits = 0;
 
   /**
    * @param module the engine's wasm
    * @param params region sizes, limits and times
-   * @throws RangeError when the memory cannot be had; TypeError when the module is not this package's engine
+   * @throws RangeError when the memory is not available; TypeError when the module is not this package's engine
    */
   constructor(module: WasmModule, params: EngineParams) {
     const x = instantiate(module);
@@ -300,24 +300,25 @@ export class Engine {
   }
 
   /**
-   * True for a trap of this engine, or a call stack that ended within it: nothing it holds can be trusted any more.
-   * A trap of another module, such as a handler's own, is not; where the runtime does not tell them apart, none is.
+   * Returns true for a trap of this engine, or a call stack that overflowed within it. Then none of its state can be
+   * trusted. A trap of another module, such as a handler's own, does not count. Where the runtime does not distinguish
+   * modules, no trap counts.
    */
   isTrap(thrown: unknown): thrown is Error {
     let module: string | undefined;
     try {
       if (!(thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError))
         return false;
-      // A stack that was full when the engine was called has changed nothing of it.
+      // A stack that was full when the engine was called has not changed its state.
       module = moduleOf(thrown, thrown instanceof RangeError ? 1 : 0);
     } catch {
-      // A value of the handler's that throws when it is looked at, such as a revoked proxy.
+      // A value of the handler's may throw when it is inspected, such as a revoked proxy.
       return false;
     }
     return module !== undefined && module === this.#module();
   }
 
-  /** What a stack calls this module: told by a trap that reads beyond all memory, and changes nothing. */
+  /** Returns the name of this module in stacks. It causes a trap that reads beyond all memory and changes nothing. */
   #module(): string | undefined {
     try {
       this.x.checkUtf8(0xffffff00, 64, 0);
@@ -327,7 +328,7 @@ export class Engine {
     }
   }
 
-  /** Copies the meaning of each close reason into the engine's table. */
+  /** Copies the status, code and text of each close reason into the engine's table. */
   #putReasons(): void {
     const table = this.x.reasons();
     for (const [name, { text, status, code }] of Object.entries(CLOSE_TABLE)) {
@@ -340,67 +341,67 @@ export class Engine {
     }
   }
 
-  /** A parameter. */
+  /** Returns a parameter. */
   param(index: Param): number {
     return this.params[index] as number;
   }
 
-  /** A u32 of the memory. @param address a multiple of 4 */
+  /** Returns a u32 of the memory. @param address a multiple of 4 */
   word(address: number): number {
     return this.u32[address >>> 2] as number;
   }
 
-  /** Generation of the slot that the last call gave. */
+  /** Generation of the slot that the last call returned. */
   get generation(): number {
     return this.control[Control.Generation] as number;
   }
 
-  /** Events in the table. */
+  /** Number of events in the table. */
   get eventCount(): number {
     return this.control[Control.EventCount] as number;
   }
 
-  /** A cursor over the event table. */
+  /** Returns a cursor over the event table. */
   eventCursor(): EventCursor {
     return new EventCursor(this.u32, this.i32, this.events);
   }
 
-  /** A cursor over the write table. */
+  /** Returns a cursor over the write table. */
   rowCursor(): RowCursor {
     return new RowCursor(this.u32, this.rows);
   }
 
-  /** Puts bytes into the scratch region. @param at offset in it */
+  /** Copies bytes into the scratch region. @param at offset in it */
   put(bytes: Uint8Array, at = 0): void {
     this.u8.set(bytes, this.scratch + at);
   }
 
-  /** Puts a text into the scratch region as UTF-8. @param most bytes @returns its bytes; −1: it has more */
+  /** Writes a text into the scratch region as UTF-8. @param most bytes at most @returns its bytes; −1: it is longer */
   putString(text: string, most: number, at = 0): number {
     return putUtf8(this.u8, this.scratch + at, most, text);
   }
 
-  /** Bytes of the memory where they are, until the next call of the engine. */
+  /** Returns a view of bytes of the memory, which is valid until the next call of the engine. */
   bytesAt(pointer: number, length: number): Uint8Array {
     return this.u8.subarray(pointer, pointer + length);
   }
 
-  /** The address of a client, as an event has it. */
+  /** Returns the text of a client's address in an event. */
   addressAt(pointer: number): string {
     return formatAddress(this.u8, pointer);
   }
 
-  /** A copy of bytes of the memory. */
+  /** Returns a copy of bytes of the memory. */
   copy(pointer: number, length: number): Uint8Array<ArrayBuffer> {
     return copyBytes(this.u8, pointer, length);
   }
 
-  /** Text of the memory. */
+  /** Returns a text of the memory. */
   text(pointer: number, length: number): string {
     return utf8(this.u8, pointer, length);
   }
 
-  /** A value of the control table. */
+  /** Returns a value of the control table. */
   get(index: Control): number {
     return this.control[index] as number;
   }
@@ -410,17 +411,17 @@ export class Engine {
     this.control[index] = value;
   }
 
-  /** Leaves an address for the engine; returns its length. */
+  /** Writes an address where the engine reads it. @returns its length */
   #putAddress(address: string): number {
     const text = address.slice(0, 64);
     return putLatin1(this.u8, this.#addressText, text) - this.#addressText;
   }
 
   /**
-   * Takes a connection in.
+   * Accepts a connection.
    * @param address the peer's; "": it is counted under none
    * @param flags bits of Arrival
-   * @returns its slot, NONE: see `accept` of assembly/engine/accept.ts
+   * @returns its slot, or NONE: see `accept` of assembly/engine/accept.ts
    */
   accept(address: string, flags = 0): number {
     return this.x.accept(this.#putAddress(address), flags) >>> 0;
@@ -431,14 +432,14 @@ export class Engine {
     return this.x.setAddress(slot, generation, this.#putAddress(address));
   }
 
-  /** The receive window as bytes to read a socket into. */
+  /** Returns a view of the receive window, into which a socket is read. */
   windowView(): Uint8Array {
     return this.u8.subarray(this.window, this.window + this.windowBytes);
   }
 
   /**
-   * A view of bytes to write. One serves all clients of a run, and answers that come to lie where others of
-   * their length did: making one costs more than the rest of a row.
+   * Returns a view of bytes to write. One view serves all clients of a run, and later responses of the same length at
+   * the same place, because making a view costs more than the rest of a row.
    */
   view(offset: number, length: number): Uint8Array {
     const at = (offset >>> 8) & (VIEWS - 1);
@@ -449,37 +450,37 @@ export class Engine {
     return view;
   }
 
-  /** A field of a slot's record that is a u32. */
+  /** Returns a u32 field of a slot's record. */
   #word(slot: number, field: number): number {
     return this.u32[(this.slots + slot * CONN_BYTES + field) >>> 2] as number;
   }
 
-  /** Bytes queued for one client. */
+  /** Returns the number of bytes queued for one client. */
   backlog(slot: number): number {
     return this.#word(slot, CONN_BACKLOG);
   }
 
-  /** True when `resume` has to be called even though nothing is left to parse. */
+  /** Returns true when `resume` must be called although nothing is left to parse. */
   isMessageOut(slot: number): boolean {
     return (this.#word(slot, CONN_FLAGS) & FLAG_MESSAGE_OUT) !== 0;
   }
 
-  /** True when a connection waits for a pooled buffer. */
+  /** Returns true when a connection waits for a pooled buffer. */
   isWaiting(slot: number): boolean {
     return (this.#word(slot, CONN_FLAGS) & FLAG_WAITING) !== 0;
   }
 
-  /** True when a WebSocket's Close is queued, whatever led to it. */
+  /** Returns true when a WebSocket's Close is queued, for any reason. */
   isClosing(slot: number): boolean {
     return (this.#word(slot, CONN_FLAGS) & FLAG_CLOSE_QUEUED) !== 0;
   }
 
-  /** True when a connection that has ended is not to be read any more. */
+  /** Returns true when a connection has ended and must not be read any more. */
   isDeaf(slot: number): boolean {
     return (this.#word(slot, CONN_FLAGS) & FLAG_DEAF) !== 0;
   }
 
-  /** True for bytes that are valid UTF-8. They go through the scratch region. */
+  /** Returns true for bytes that are valid UTF-8. It copies them through the scratch region. */
   isUtf8(bytes: Uint8Array): boolean {
     const { scratch, scratchBytes } = this;
     let state = 0;
@@ -491,7 +492,7 @@ export class Engine {
     return state === 0;
   }
 
-  /** The name of a method by its number; undefined for one that there is not. */
+  /** Returns the name of a method by its number; undefined when the number is unused. */
   methodName(index: number): string | undefined {
     return this.#methods[index];
   }
@@ -523,7 +524,7 @@ export class Engine {
     return at - this.scratch;
   }
 
-  /** Changes a parameter that sizes no region. */
+  /** Changes a parameter that sizes no region. @throws RangeError for one that does */
   configure(param: Param, value: number): void {
     if (this.x.configure(param, value) === 0) throw new RangeError(`${Param[param]} is fixed`);
     this.params[param] = value;
@@ -539,13 +540,13 @@ export class Engine {
     return putUtf8(this.u8, this.scratch, TOPIC_NAME_BYTES, name);
   }
 
-  /** Writes the text of a Close frame, at most 123 bytes, at the start of the scratch region; returns its bytes. */
+  /** Writes the text of a Close frame, at most 123 bytes, at the start of the scratch region. @returns its bytes */
   putText(text: string): number {
     return putUtf8(this.u8, this.scratch, 123, text);
   }
 
   /**
-   * Sets the Server field of every answer from now on; "" for none.
+   * Sets the Server field of all later responses; "" for none.
    * @throws RangeError when it is no field value, or too long
    */
   setServer(text: string): void {
@@ -555,17 +556,17 @@ export class Engine {
     }
   }
 
-  /** What is said of the request that is out on a slot: bits of `Trait`, and the host's own. */
+  /** Returns the traits of a slot's pending request: bits of `Trait`, and `hostTraits`. */
   traits(slot: number): number {
     return this.#word(slot, CONN_TRAITS) | this.hostTraits;
   }
 
-  /** Where the request that is out on a slot begins. */
+  /** Returns the address of a slot's pending request. */
   headAddress(slot: number): number {
     return this.#word(slot, CONN_HEAD);
   }
 
-  /** The request that is out on a slot, as offsets into the memory. */
+  /** Returns a slot's pending request as offsets into the memory. */
   head(slot: number): RequestHead {
     const at = this.slots + slot * CONN_BYTES;
     const { u16, u8 } = this;

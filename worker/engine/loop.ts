@@ -1,13 +1,13 @@
 // The loop around one engine: read, feed, events, rows, written. It keeps the rules of assembly/index.ts, and is the
-// only interpreter of the engine's tables: whatever holds an engine says by `LoopEvents` what each event means to it,
-// and by `LoopHooks` where it differs.
+// only interpreter of the engine's tables. The holder of an engine defines its reaction to each event by `LoopEvents`,
+// and its own policies by `LoopHooks`.
 //
 // Invariants
-//   Events are handled in one place, `handleEvents`, which is never entered twice. Closes that must be acted on at once
-//   (a reader is evicted, its memory is about to be overwritten) are taken out of turn by `actOnCloses`.
+//   Events are handled only by `handleEvents`, which is never entered twice. Closes that must be handled at once,
+//   because a reader was evicted and its memory is about to be overwritten, are taken out of turn by `actOnCloses`.
 //   Between `flush` and the last write of its table nothing is published.
-//   A connection is not in the table any more when its transport is closed, and its slot is freed after that, so
-//   nothing reads memory that is given away.
+//   A connection leaves the table before its transport is closed, and its slot is freed after that, so that nothing
+//   reads memory that has another owner.
 
 import {
   Control,
@@ -27,87 +27,89 @@ import { type Engine, lengthOf } from "./engine";
 
 /** A connection as the loop keeps it. */
 export interface LoopConnection extends Slot {
-  /** It has ended. */
+  /** True when it has ended. */
   dead: boolean;
-  /** Names it for ever, but for an upgrade. */
+  /** A unique id. It changes once, by an upgrade. */
   readonly id: number;
-  /** Bytes that the engine has not taken in. */
+  /** Bytes that the engine has not consumed. */
   rest: Uint8Array | undefined;
-  /** Bytes that the engine has not parsed. */
+  /** Number of bytes that the engine has not parsed. */
   unparsed: number;
-  /** Bodies of its answers outside the engine, by number. */
+  /** Bodies of its responses outside of the engine, by number. */
   readonly bodies: Pick<Map<number, Uint8Array>, "get" | "delete"> | undefined;
-  /** A request of it is out, or it is held: what it sent is kept where it can be read later. */
+  /** True when a request is pending or it is held. Unparsed bytes must then be kept where they can be read later. */
   readonly isOut: boolean;
 }
 
-/** What the events of the engine mean. Pointers are valid until the callback returns. */
+/** Reactions to the engine's events. Pointers are valid until the callback returns. */
 export interface LoopEvents<C> {
-  /** A whole request is out; or its head alone, and it must be said first what becomes of the body. */
+  /**
+   * A complete request is pending; or only its head, and then the callback must first choose how the body is received.
+   */
   request(conn: C, hasBodyToCome: boolean): void;
   /** A piece of a streamed body. */
   bodyChunk(conn: C, pointer: number, length: number): void;
-  /** The end of a streamed body. @param reason 0: it is whole */
+  /** The end of a streamed body. @param reason 0: it is complete */
   bodyEnd(conn: C, reason: number): void;
-  /** A whole message. @param opcode 1: text, 2: binary */
+  /** A complete message. @param opcode 1: text, 2: binary */
   message(conn: C, pointer: number, length: number, opcode: number): void;
   /** A piece of a message. */
   fragment(conn: C, pointer: number, length: number, info: FragmentInfo): void;
-  /** A compressed message; where compression is agreed on. */
+  /** A compressed message, where compression was negotiated. */
   inflate?(conn: C, pointer: number, length: number, opcode: number): void;
   ping(conn: C, pointer: number, length: number): void;
   pong(conn: C, pointer: number, length: number): void;
   /** The peer's Close frame. */
   peerClose(conn: C, code: number, pointer: number, length: number): void;
-  /** There is room in its queue again. */
+  /** There is room in the connection's queue again. */
   drain(conn: C): void;
-  /** A buffer is free: `rest` can be taken in. */
+  /** A buffer is free, so `rest` can be consumed. */
   buffer(conn: C): void;
-  /** A PROXY header was taken; where connections begin with one. @param length 0: it names no address */
+  /** A PROXY header was consumed, where connections begin with one. @param length 0: it names no address */
   proxied?(conn: C, pointer: number, length: number): void;
-  /** What ends a relayed WebSocket waits for the answers to its messages. */
+  /** The end of a relayed WebSocket waits until its messages have been handled. */
   endWaits?(conn: C): void;
-  /** Everything is written: half-close. */
+  /** Everything is written, so this side must half-close. */
   end(conn: C, reason: number): void;
-  /** Close the transport now: the memory of what it has not sent is about to be reused. */
+  /** Closes the transport now, because the memory of its unsent bytes is about to be reused. */
   shut(conn: C, how: Shut, reason: number): void;
   /**
    * The connection has ended, and its slot is free.
-   * @param isEarly the loop is within a call, or before other events: no user code may run
+   * @param isEarly the loop is within a call, or before other events, so no user code may run
    */
   closed(conn: C, reason: number, lagBytes: number, code: number, isEarly: boolean): void;
   /** Writes bytes. @returns true: they were sent or copied; false: `done` follows when they are */
   write(conn: C, bytes: Uint8Array): boolean;
 }
 
-/** Where holders of an engine differ. */
+/** The policies in which holders of an engine differ. */
 export interface LoopHooks<C> {
-  /** Monotonic ms. */
+  /** Returns monotonic ms. */
   now(): number;
-  /** Unix ms. */
+  /** Returns Unix ms. */
   date(): number;
-  /** Makes a turn follow. */
+  /** Schedules a turn. */
   schedule(): void;
-  /** A connection is about to be parsed on. @param fed bytes that came, 0 when it goes on */
+  /** Called before parsing of a connection continues. @param fed bytes that arrived, 0 when it only continues */
   beginSlice(fed: number): void;
-  /** True when a connection has had its share of this turn; then it waits for another. */
+  /** Returns true when a connection has used its share of this turn. It then waits for another turn. */
   isSliceOver(conn: C): boolean;
-  /** A connection has been parsed as far as it can be. */
+  /** Called when a connection has been parsed as far as possible. */
   parsed(conn: C): void;
-  /** True when nothing more of a connection may be taken in for now. */
+  /** Returns true when no more bytes of a connection may be consumed for now. */
   isStopped(conn: C): boolean;
-  /** True when the turn has taken so long that what goes on waits for the next. */
+  /** Returns true when this turn has taken so long that the remaining connections continue in the next one. */
   isOverdue(): boolean;
-  /** Goes on with a connection of `resumeLater`; `resume` does it. */
+  /** Continues a connection of `resumeLater`, by `resume`. */
   goOn(conn: C): void;
   beginPass(): void;
-  /** @param handed rows that were handed over */
+  /** @param handed number of rows that were written */
   endPass(handed: number): void;
-  /** Takes what a callback threw; what it throws itself leaves the loop. */
+  /** Handles an error that a callback threw. An error that this hook throws leaves the loop. */
   threw(thrown: unknown): void;
 }
 
-/** What a Fragment event says of its piece. */
+/** Returns the description of a piece in a Fragment event. */
 function fragmentOf({ value, extra }: EventCursor): FragmentInfo {
   return {
     first: (value & 0x100) !== 0,
@@ -128,7 +130,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   #eventAt = 0;
   #isHandling = false;
   #isFlushing = false;
-  /** When the Date of answers has to be looked up again. */
+  /** Time (ms) from which on the Date of responses must be read again. */
   #dateUntil = Number.NEGATIVE_INFINITY;
   /** The connection whose bytes are being parsed. */
   fed: C | undefined;
@@ -144,7 +146,10 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
 
   // ---- the preamble ------------------------------------------------------------------------------------
 
-  /** A clock that is read costs as much as a small answer, and while events are handled nobody falls further behind. */
+  /**
+   * Reads the clock, except while events are handled. A reading costs as much as a small response, and no client falls
+   * further behind meanwhile.
+   */
   override time(): void {
     if (this.#isHandling) return;
     const now = this.#hooks.now();
@@ -152,7 +157,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     if (now >= this.#dateUntil) this.#setDate(now);
   }
 
-  /** Sets the Date of answers, until its second is over. */
+  /** Sets the Date of responses, which is valid until its second ends. */
   #setDate(now: number): void {
     const date = this.#hooks.date();
     this.engine.set(Control.Date, Math.floor(date / 1000));
@@ -165,34 +170,34 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
 
   // ---- connections -------------------------------------------------------------------------------------
 
-  /** Events are being handled. */
+  /** True while events are handled. */
   get isHandling(): boolean {
     return this.#isHandling;
   }
 
-  /** Rows are being written: nothing may be published. */
+  /** True while rows are written. Nothing may be published then. */
   get isFlushing(): boolean {
     return this.#isFlushing;
   }
 
-  /** The connection in a slot. */
+  /** Returns the connection in a slot. */
   at(slot: number): C | undefined {
     return this.#conns[slot];
   }
 
-  /** The connection of an id; undefined when it is stale. */
+  /** Returns the connection with an id; undefined when the id is stale. */
   find(id: number): C | undefined {
     const conn = this.#conns[id % SLOT_LIMIT];
     // mutant stale-peer: return conn;
     return conn && conn.id === id ? conn : undefined;
   }
 
-  /** Those that have not ended. */
+  /** All connections that have not ended. */
   get connections(): C[] {
     return this.#conns.filter((conn) => conn !== undefined);
   }
 
-  /** True when there is none. */
+  /** True when there is no connection. */
   get isEmpty(): boolean {
     const { engine } = this;
     return (
@@ -203,30 +208,32 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   }
 
   /**
-   * Takes a connection in; `join` follows.
-   * @param address that it is counted under; "": none @param flags bits of Arrival
-   * @returns its slot, its generation is Control.Generation; NONE: it is refused for the reason in Control.Result
+   * Accepts a connection; `join` follows.
+   * @param address under which it is counted; "": none
+   * @param flags bits of Arrival
+   * @returns its slot, with its generation in Control.Generation; NONE: it is refused for the reason in Control.Result
    */
   accept(address: string, flags: number): number {
     const { engine } = this;
     this.time();
     let slot = engine.accept(address, flags);
     if (slot === NONE && engine.get(Control.Result) === 0) {
-      // One was ended to make room.
+      // A connection was ended to make room.
       this.actOnCloses();
       slot = engine.accept(address, flags);
     }
     return slot;
   }
 
-  /** From now on events of a slot are this connection's. */
+  /** Gives this connection the events of its slot from now on. */
   join(conn: C): void {
     this.#conns[conn.slot] = conn;
     this.schedule();
   }
 
   /**
-   * Makes the connection whose request is out a WebSocket, with another slot. The fields are in the scratch region.
+   * Turns the connection of a pending request into a WebSocket, with another slot. The fields are in the scratch
+   * region.
    * @param deflate 0: its messages are plain; 1: compressed as published; 2: compressed one by one
    */
   upgrade(conn: C, fieldsLength: number, deflate: number): Outcome {
@@ -247,7 +254,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     return outcome;
   }
 
-  /** Keeps a connection from being parsed. Its messages whose events wait are taken back. */
+  /** Stops parsing a connection. The engine takes back its messages whose events are pending. */
   hold(conn: C): void {
     this.time();
     const from = this.#isHandling ? this.#eventAt + 1 : NONE;
@@ -255,7 +262,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     this.schedule();
   }
 
-  /** Lets a connection go on that was held. */
+  /** Continues a connection that was held. */
   release(conn: C): void {
     this.time();
     this.engine.x.hold(conn.slot, conn.generation, 0, NONE);
@@ -265,9 +272,9 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   // ---- bytes in ----------------------------------------------------------------------------------------
 
   /**
-   * Bytes of a connection are in the window. Events of others come first: those of this connection are handled one
-   * after the other, with nothing in between.
-   * @returns bytes that were not consumed; `progress` follows
+   * Feeds bytes of a connection that are in the window. Events of other connections are handled first, because the
+   * events of this one must be handled one after the other, with nothing in between.
+   * @returns number of bytes that were not consumed; `progress` follows
    */
   feed(conn: C, n: number): number {
     const { engine } = this;
@@ -277,9 +284,9 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   }
 
   /**
-   * Handles the events of a feed or a resume, and goes on until nothing more can be parsed.
-   * @param fed bytes in the window, 0 when a connection that was held goes on
-   * @param left those of them that were not consumed
+   * Handles the events of a feed or a resume, and continues until nothing more can be parsed.
+   * @param fed bytes in the window, 0 when a held connection continues
+   * @param left how many of them were not consumed
    */
   progress(conn: C, fed: number, left: number): void {
     const { engine } = this;
@@ -287,7 +294,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     this.fed = conn;
     this.handleEvents();
     let rest = left;
-    // A request that was consumed whole leaves nothing to parse, unless it made the connection another.
+    // A request that was consumed completely leaves nothing to parse, unless it changed the connection's slot.
     const isLeft = left > 0 || fed === 0 || conn.slot !== slot;
     if (this.#goesOn(conn) && (isLeft || engine.isMessageOut(conn.slot))) {
       this.#hooks.beginSlice(fed);
@@ -297,14 +304,15 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
         before = rest;
         rest = engine.x.resume(conn.slot, conn.generation);
         this.handleEvents();
-        // A message may have gone out without a byte being taken, an empty last fragment, or have been taken back.
+        // A message may have been emitted without consuming a byte (an empty last fragment), or have been taken back.
       } while (this.#goesOn(conn) && (rest !== before || engine.isMessageOut(conn.slot)));
     }
     if (this.#goesOn(conn) && (rest > 0 || conn.isOut)) {
       if (engine.x.retain(conn.slot, conn.generation) === 0) this.handleEvents();
     }
     if (!conn.dead && rest > 0 && engine.isWaiting(conn.slot)) {
-      // Not consumed because no buffer is free: kept here, since the window is for the next connection.
+      // The bytes were not consumed because no buffer is free. They are kept here, since the next connection needs the
+      // window.
       conn.rest = copyBytes(engine.u8, engine.window + fed - rest, rest);
     }
     this.fed = undefined;
@@ -312,12 +320,12 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     this.#hooks.parsed(conn);
   }
 
-  /** True for a connection that is there, and waits for no buffer. */
+  /** Returns true for a connection that has not ended and waits for no buffer. */
   #goesOn(conn: C): boolean {
     return !conn.dead && !this.engine.isWaiting(conn.slot);
   }
 
-  /** Takes bytes in, a window at a time, and keeps what is left when the connection takes no more. */
+  /** Consumes bytes, a window at a time, and keeps the rest when the connection accepts no more. */
   take(conn: C, bytes: Uint8Array): void {
     const { engine } = this;
     const { windowBytes } = engine;
@@ -342,7 +350,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     return this.#hooks.isStopped(conn);
   }
 
-  /** Goes on with a connection that was held, or waited for a buffer, or whose request was answered. */
+  /** Continues a connection that was held, or waited for a buffer, or whose request was answered. */
   resume(conn: C): void {
     if (this.engine.eventCount > 0) this.handleEvents();
     if (conn.dead) return;
@@ -353,18 +361,18 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     else this.progress(conn, 0, 0);
   }
 
-  /** Goes on with a connection at the end of this turn, so that no handler is entered from another. */
+  /** Continues a connection at the end of this turn, so that no handler is entered from another. */
   resumeLater(conn: C): void {
     this.#resumes.push(conn);
     this.schedule();
   }
 
-  /** Connections are to go on. */
+  /** True when connections wait to continue. */
   get hasResumes(): boolean {
     return this.#resumes.length > 0;
   }
 
-  /** Goes on with those that are to, in the next turn with those that are left when this one has taken long. */
+  /** Continues the waiting connections. When this turn has taken long, the remaining ones continue in the next. */
   resumeAll(): void {
     const resumes = this.#resumes;
     this.#resumes = [];
@@ -378,7 +386,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
 
   // ---- events ------------------------------------------------------------------------------------------
 
-  /** Handles the events in the table, with those that are added meanwhile. */
+  /** Handles the events in the table, including events that are added meanwhile. */
   handleEvents(): void {
     if (this.#isHandling) return;
     const { engine } = this;
@@ -463,14 +471,14 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
         this.#end(event, false);
         break;
       case 0:
-        // A message that was taken back.
+        // The engine took this message back.
         break;
       default:
         throw new Error(`the engine's event kind ${kind} is unknown`);
     }
   }
 
-  /** Lets go of a connection. */
+  /** Releases a connection that has ended. */
   #end(event: EventCursor, isEarly: boolean): void {
     const conn = this.#connOf(event);
     if (!conn) return;
@@ -491,8 +499,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   // ---- bytes out ---------------------------------------------------------------------------------------
 
   /**
-   * Hands over what is due: until the engine has no more rows.
-   * @param isWithheld what was published may wait for the next pass
+   * Writes all pending rows, until the engine has no more.
+   * @param isWithheld true: publications may wait for the next pass
    */
   flush(isWithheld: boolean): void {
     const { engine } = this;
@@ -515,7 +523,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
         if (row.kind === RowKind.Static) {
           const number = row.body;
           bytes = (conn.bodies?.get(number) as Uint8Array).subarray(offset, offset + length);
-          // The view that is written keeps it for as long as it is needed.
+          // The written view keeps the body as long as it is needed.
           if (row.isLast) conn.bodies?.delete(number);
         } else {
           // mutant row-other: row.move(0); bytes = engine.view(row.offset, length); row.move(i);
@@ -535,7 +543,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
 
   /**
    * Publishes the message at the start of the scratch region.
-   * @param topic its number; 0: everyone @param except id of a client that does not get it; 0: none
+   * @param topic its number; 0: all clients
+   * @param except id of a client that does not receive it; 0: none
    */
   publish(flags: number, length: number, topic: number, except: number): Outcome {
     const { x, scratch } = this.engine;
@@ -551,7 +560,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     return outcome;
   }
 
-  /** Reserves room for a message in the ring: `stageAppend` and `stagePublish` follow, or `stageDiscard`. */
+  /** Reserves room for a message in the ring. `stageAppend` and `stagePublish` follow, or `stageDiscard`. */
   stageReserve(bytes: number): Outcome {
     let outcome: Outcome;
     this.#refuseWithin();
@@ -563,7 +572,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   }
 
   /**
-   * Publishes what was staged, if that can be done now: again when `makesRoom` says so of the outcome.
+   * Publishes the staged message, if that can be done now. Call it again when `makesRoom` returns true for the outcome.
    * @param packed its compressed form; undefined: there is none
    */
   stagePublish(
@@ -586,15 +595,16 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
       slot,
       generation,
     );
-    // One that has to wait waits for readers.
+    // A message that must wait waits for readers, which need no turn.
     if (outcome === Outcome.Ok) this.schedule();
     return outcome;
   }
 
   /**
-   * Carries out the inbox records at [from, to) of the scratch region, as far as it goes, once. It is part of a turn,
-   * so none is scheduled: a batch that has to wait would never let the loop rest.
-   * @returns bytes from the start of the region that are done; why it stopped is Control.Result: see `makesRoom`
+   * Carries out the inbox records at [from, to) of the scratch region, as far as possible, once. It is part of a turn,
+   * so it schedules none; otherwise a batch that must wait would keep the loop busy.
+   * @returns bytes from the start of the region that are done; Control.Result has the reason for stopping, for
+   * `makesRoom`
    */
   drain(from: number, to: number): number {
     this.#refuseWithin();
@@ -603,8 +613,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   }
 
   /**
-   * Does what the engine asks for before it publishes.
-   * @returns false when it asks for nothing
+   * Does the work that the engine needs done before it publishes.
+   * @returns false when it needs none
    */
   makesRoom(outcome: Outcome): boolean {
     if (outcome === Outcome.Evicted) this.actOnCloses();
@@ -617,7 +627,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     if (this.#isFlushing) throw new Error("published from within a flush");
   }
 
-  /** Lets deadlines pass. @returns ms to the next; −1: there is none */
+  /** Lets the engine check its deadlines. @returns ms to the next one; −1: there is none */
   tick(): number {
     return this.engine.x.tick();
   }

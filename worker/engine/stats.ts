@@ -1,16 +1,16 @@
-// Counters and gauges, out of the engine's control table.
+// Counters and gauges, read from the engine's control table.
 
 import { CloseReason, Control, LAG_CLASSES, LAG_FIRST, Param } from "../../assembly/abi";
 import { CLOSE_TABLE } from "../../host/shared/close";
 import type { Stats } from "../../host/handler";
 import type { Engine } from "./engine";
 
-/** The host's own counters. */
+/** Counters that the engine does not have. */
 type HostCounters = Pick<Stats, "handlerErrors" | "acceptErrors" | "shed">;
 
 /**
- * How far the open WebSockets are behind, as `gauge` has counted them. The last class ends at the ring's size, and
- * has what is beyond it: bytes that were skipped at the end of a lap.
+ * Returns the distribution of the open WebSockets' lag, as `gauge` has counted it. The last class ends at the ring's
+ * size and includes larger lags, which skipped bytes at the end of a lap cause.
  */
 function lagOf(engine: Engine): Stats["lag"] {
   const ring = engine.params[Param.RingBytes] as number;
@@ -23,7 +23,7 @@ function lagOf(engine: Engine): Stats["lag"] {
   return { bounds, counts: [...classes.subarray(0, last), beyond] };
 }
 
-/** The statistics of an engine, with the host's own counters. */
+/** Returns the statistics of an engine, together with its holder's own counters. */
 export function statsOf(engine: Engine, host: HostCounters): Stats {
   engine.x.gauge();
   const get = (index: Control): number => engine.get(index);

@@ -294,7 +294,7 @@ export class Pool {
     }
   }
 
-  // ---- answers in pieces ------------------------------------------------------------------------------
+  // ---- responses in pieces ----------------------------------------------------------------------------
 
   /** Handles a thread's message. Messages without the mark are the handler's and are ignored. */
   #hear(message: unknown): void {

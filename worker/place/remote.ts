@@ -478,7 +478,7 @@ export class Remote implements Host {
     });
   }
 
-  // ---- what the application sends ---------------------------------------------------------------------
+  // ---- operations of the application ------------------------------------------------------------------
 
   /** Ends a lane. Nothing more is sent on it. */
   #forget(lane: Lane): void {
