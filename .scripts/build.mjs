@@ -15,7 +15,7 @@ export const root = fileURLToPath(new URL("..", import.meta.url));
 /** asc, run by Node itself: programs of node_modules/.bin cannot be spawned on Windows. */
 const asc = path.join(root, "node_modules/assemblyscript/bin/asc.js");
 
-/** Newest modification below a folder. */
+/** Returns the time of the newest modification below a folder. */
 export async function newest(dir) {
   let latest = 0;
   for (const entry of await readdir(path.join(root, dir), {
@@ -39,7 +39,7 @@ async function isFresh() {
   }
 }
 
-/** Both wasm modules. */
+/** Builds both wasm modules. */
 async function buildWasm() {
   await mkdir(path.join(root, "dist"), { recursive: true });
   await Promise.all(
@@ -49,7 +49,7 @@ async function buildWasm() {
   );
 }
 
-/** What the runtime provides, or npm installs beside the package. */
+/** Modules that the runtime provides, or that npm installs beside the package. */
 const external = ["node:*", "piscina"];
 
 /** Modules that run in a page, which has no packages: Comlink becomes part of them. */
@@ -129,7 +129,7 @@ async function removeBundles() {
 
 async function buildBundles() {
   await removeBundles();
-  // What several entry points share becomes chunks, which are in the package once.
+  // Code that several entry points share becomes chunks, which are in the package once.
   await build({
     ...common,
     external,

@@ -1,5 +1,5 @@
 // `npm run check`: format and lint, types, both wasm builds and the bundles at the same time; unit and style tests once
-// they are built. What a step prints comes when it ends, so that two do not mix.
+// they are built. The output of a step is printed when it ends, so that two do not mix.
 
 import "./node.mjs";
 import path from "node:path";

@@ -53,7 +53,7 @@ export function ended([program, ...args], { output, hasErrors, limit, env, ...op
     if (output) child.stdout.on("data", output);
     if (hasErrors) child.stderr.on("data", output);
     child.once("error", () => resolve({ code: -1, isLate }));
-    // What is left of it could hold its output open.
+    // Processes that are left of the group could hold its output open.
     child.once("exit", () => endGroup(pid, "SIGKILL"));
     child.once("close", (code) => {
       clearTimeout(timer);

@@ -1,5 +1,5 @@
-// Writes test/clients.md: what becomes of clients with the default options, by running each of them in virtual time. A
-// test compares.
+// Writes test/clients.md, which says how clients of every kind end with the default options. It runs each of them in
+// virtual time. A test compares the page with the code.
 
 import { writeFile } from "node:fs/promises";
 import path from "node:path";

@@ -1,8 +1,7 @@
-// `npm run docs`: the reference of the package's entry points, from its declarations, into dist/docs.
+// `npm run docs`: writes the reference of the package's entry points, from its declarations, into dist/docs.
 //
-// What stands in a table of the code is told from there: options (host/options/table.ts), causes
-// (host/shared/close.ts), the engine's exports (assembly/). Whatever is not documented, or leads nowhere, is an
-// error.
+// Tables of the code are rendered as they are: options (host/options/table.ts), causes (host/shared/close.ts), the
+// engine's exports (assembly/). An export without documentation or a link that leads nowhere is an error.
 
 import { readFile, readdir, stat } from "node:fs/promises";
 import path from "node:path";
@@ -20,7 +19,7 @@ for (const [entry, { types }] of Object.entries(exports)) {
     entries.set(path.join(root, types), entry.replace(/^\./, name));
 }
 
-/** Declarations are made anew when a source is newer. */
+/** Builds the declarations again when a source is newer. */
 async function declare() {
   const made = await stat([...entries.keys()][0]).catch(() => undefined);
   const changed = await Promise.all(["assembly", "worker", "host"].map(newest));
@@ -33,7 +32,7 @@ async function readTables() {
   return { causeTexts: causeTexts(), optionTexts: optionTexts(), poolTexts: poolTexts() };
 }
 
-/** What the engine's exports say of themselves. */
+/** Reads the documentation of the engine's exports. */
 async function readExports() {
   const texts = new Map();
   const dir = path.join(root, "assembly");
@@ -99,7 +98,7 @@ async function main() {
     excludeProtected: true,
     hideGenerator: true,
     validation: { invalidLink: true, notDocumented: true, notExported: true, rewrittenLink: true },
-    // Node's part of TransferredPort: how it is found is nobody's matter.
+    // Node's part of TransferredPort is internal.
     intentionallyNotExported: ["NodePort"],
     treatWarningsAsErrors: true,
   });

@@ -44,7 +44,7 @@ async function run(...words) {
 async function make() {
   const packages = "--include=git,ca-certificates";
   await run("debootstrap", "--variant=minbase", packages, suite, system);
-  // What an installer writes, and debootstrap does not.
+  // Files that an installer writes and debootstrap does not.
   writeFileSync(within("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n");
   const npm = path.join(execFileSync("npm", ["root", "-g"], { encoding: "utf8" }).trim(), "npm");
   cpSync(npm, within("usr/local/lib/node_modules/npm"), { recursive: true });

@@ -1,5 +1,5 @@
-// `npm run test:matrix`: the packed package, and the server suite on Node 24 and 26, Deno and Bun. What these tests
-// need is installed below test/runtimes when it is missing. `--smoke` leaves the suite out and keeps the other checks
+// `npm run test:matrix`: tests the packed package, and runs the server suite on Node 24 and 26, Deno and Bun. Missing
+// packages of these tests are installed below test/runtimes. `--smoke` leaves the suite out and keeps the other checks
 // on each runtime. Names select files, as for .scripts/test.mjs.
 
 import "./node.mjs";

@@ -3,8 +3,8 @@
 //   // mutant ring-lap: <the line with the bug in it, ";" for none>
 //   // mutant wait-grace (wait): <one that test/unit/wait.test.ts finds, because no run of the simulator can>
 //
-// Invariant: a mutant changes the one line under its comment (under the last one, where several stand together), in a
-// copy that only a test build sees.
+// Invariant: a mutant changes the one line under its comment (under the last one, of several in a row), in a copy that
+// only a test build sees.
 
 import { execFile, spawn } from "node:child_process";
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from "node:fs/promises";
@@ -18,8 +18,8 @@ const run = promisify(execFile);
 const MARK = /^\s*\/\/ mutant ([a-z]+-[a-z]+)(?: \(([a-z-]+)\))?: (.+)$/;
 
 /**
- * Every mutant of the sources, by name: its file, the number of its line, that line, the line with the bug, and the
- * unit test that finds it, when the simulator does not.
+ * Reads all mutants of the sources, by name: the file, the number of the line, that line, the line with the bug, and the
+ * unit test that finds it if the simulator does not.
  */
 export async function mutants() {
   const found = new Map();
@@ -41,7 +41,7 @@ export async function mutants() {
   return found;
 }
 
-/** The source of a mutant with the bug in it. */
+/** Returns the source of a mutant with the bug in it. */
 async function patched({ file, line, to }) {
   const lines = (await readFile(path.join(root, file), "utf8")).split("\n");
   lines[line] = to;

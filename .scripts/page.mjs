@@ -1,12 +1,12 @@
-// The demo's page as one text: its style and its script, made small, stand where the document names them. Beside it,
-// what a Content-Security-Policy has to say to allow these two and no others.
+// Bundles the demo's page into one text: its style and its script, minified, replace their references in the document.
+// Also writes the Content-Security-Policy that allows these two and no others.
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { build } from "esbuild";
 
-/** A script or style, with what it imports. */
+/** Bundles and minifies a script or style, with what it imports. */
 async function small(entry) {
   const { outputFiles } = await build({
     entryPoints: [entry],
@@ -24,7 +24,7 @@ function hashOf(text) {
   return `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 }
 
-/** A document without comments, and without the white space that only indents it. */
+/** Returns a document without comments, and without white space that only indents it. */
 function compact(html) {
   return html
     .replace(/<!--[\s\S]*?-->/g, "")

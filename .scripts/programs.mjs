@@ -1,4 +1,4 @@
-// TypeScript of test/ as programs of Node's: what the scripts that run some have in common.
+// Bundles TypeScript of test/ into programs for Node: the part that several scripts share.
 
 import { spawnSync } from "node:child_process";
 import path from "node:path";
@@ -29,7 +29,7 @@ export async function bundlePrograms(options) {
   });
 }
 
-/** What a file of test/ exports. @param name without its ending */
+/** Returns the exports of a file of test/. @param name without its ending */
 export async function load(name) {
   const outfile = path.join(root, `.cache/${name}.mjs`);
   await bundlePrograms({ entryPoints: [`test/${name}.ts`], outfile });

@@ -1,4 +1,4 @@
-// What one test file's run came to: read from the report that .scripts/suite.mjs writes and from how its process ended.
+// The result of a test file's run, from the report that .scripts/suite.mjs writes and from how its process ended.
 //
 // Invariant: a run in which anything failed, died, hung or did not run counts at least one failure, with a reason.
 
@@ -16,13 +16,13 @@
  * @property {string} output
  */
 
-/** The last line of an output that looks like an error, as of a module that does not load. */
+/** Returns the last line of an output that looks like an error, for example of a module that does not load. */
 function errorLine(output) {
   const lines = output.match(/^ *(?:Uncaught )?\w*(?:Error|Exception)\b.*:.*$/gm);
   return lines?.at(-1)?.trim();
 }
 
-/** Why a process ended before its tests did. */
+/** Returns the reason why a process ended before its tests did. */
 function reason({ code, isLate, limit, output }, uncaught) {
   if (isLate) return `not done after ${limit / 1000} s`;
   if (uncaught) return uncaught;
@@ -34,6 +34,7 @@ function reason({ code, isLate, limit, output }, uncaught) {
 }
 
 /**
+ * Returns how many tests of a file passed and failed, with the reason of each failure.
  * @param {string} report JSON objects, one a line
  * @param {Ended} ended
  * @param {boolean} isNarrowed true when tests are selected by name, so that a file may have none

@@ -3,7 +3,7 @@
 import path from "node:path";
 
 /**
- * Selects the files called `NAME.test.ts`; when there is none, those whose names contain it.
+ * Selects the files called `NAME.test.ts`. When there is none, it selects the files whose names contain it.
  * @param {readonly string[]} files
  * @param {readonly string[]} names none select all
  * @throws {Error} when a name selects nothing

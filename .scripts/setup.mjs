@@ -24,7 +24,7 @@ function refuse(...lines) {
   process.exit(1);
 }
 
-/** A field of /etc/os-release; "" when there is none. */
+/** Returns a field of /etc/os-release; "" when there is none. */
 function systemField(name) {
   const text = existsSync(OS_RELEASE) ? readFileSync(OS_RELEASE, "utf8") : "";
   return new RegExp(`^${name}=["']?([^"'\\n]*)`, "m").exec(text)?.[1] ?? "";

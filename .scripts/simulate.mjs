@@ -35,7 +35,7 @@ async function inParallel(tasks) {
   await Promise.all(Array.from({ length: jobs }, work));
 }
 
-/** The real thing: each process takes a share of the seeds. */
+/** Runs the sources without a mutant. Each process takes a share of the seeds. */
 async function simulate() {
   const outfile = path.join(root, ".cache/simulate.mjs");
   await bundleSimulator(outfile);

@@ -1,5 +1,5 @@
 // `npm start`: builds when a source is newer than dist/, then runs the command line, which without a handler shows the
-// live page. What stands behind `--` goes to it: `npm start -- --port 9000`.
+// live page. Arguments after `--` are passed to it: `npm start -- --port 9000`.
 
 import "./node.mjs";
 import { needBuild } from "./programs.mjs";

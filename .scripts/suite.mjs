@@ -2,8 +2,8 @@
 // It adds what uvu leaves out: a hook that fails is reported with its error and fails the tests that needed it, a value
 // that is no Error can be thrown, and only tests whose names contain RINGCAST_TEST_NAME run.
 //
-// What happens is also written to the file RINGCAST_TEST_REPORT, one JSON object a line, when it happens; so a process
-// that dies or hangs leaves behind which test that was. .scripts/report.mjs reads it.
+// Each event is also written at once to the file RINGCAST_TEST_REPORT, one JSON object a line, so the report of a
+// process that dies or hangs says in which test that was. .scripts/report.mjs reads it.
 
 import { appendFileSync } from "node:fs";
 import { inspect } from "node:util";
@@ -18,13 +18,13 @@ function report(event) {
   if (REPORT) appendFileSync(REPORT, `${JSON.stringify(event)}\n`);
 }
 
-/** uvu prints errors only. */
+/** Returns a thrown value as an Error, because uvu prints nothing else. */
 function errorOf(thrown) {
   const isError = typeof thrown?.name === "string" && typeof thrown.message === "string";
   return isError ? thrown : new Error(`${inspect(thrown)} was thrown`);
 }
 
-/** Two values as text, from shortly before they differ. */
+/** Returns two values as text, from shortly before they differ. */
 function shown(actual, expected) {
   const texts = [actual, expected].map((value) =>
     inspect(value, { breakLength: Infinity, depth: 2 }),
@@ -39,7 +39,10 @@ function shown(actual, expected) {
   });
 }
 
-/** An error in one line. A colon at its end announces the next; of a comparison without a message, the values. */
+/**
+ * Returns an error in one line. After a message that ends with a colon the next line follows; a comparison without a
+ * message gets the values.
+ */
 function lineOf({ name, message, generated, operator, actual, expects }) {
   const [head = "", ...rest] = message.split("\n").filter((text) => text.trim() !== "");
   const first = head.endsWith(":") && rest.length > 0 ? `${head} ${rest[0]}` : head;
@@ -73,7 +76,7 @@ async function failing(kind, hooks, state) {
   }
 }
 
-/** As uvu's: `name`, which may be empty, stands before the results. */
+/** Creates a suite as uvu does. Its `name`, which may be empty, is printed before the results. */
 export function suite(name = "", initial = {}) {
   const inner = uvu.suite(name, initial);
   const hooks = { before: [], after: [], beforeEach: [], afterEach: [] };

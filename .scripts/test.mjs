@@ -1,12 +1,12 @@
-// Bundles test files and runs each in a process of its own, two at a time; those that measure time, memory or what
-// the machine can do, one after the other.
+// Bundles test files and runs each in a process of its own, two at a time. Files that measure time, memory or the
+// machine's capacity run one after the other.
 //
 //   node .scripts/test.mjs unit|e2e|runtimes|all [name …] [-t text] [--fast]
 //
 // A name selects the file NAME.test.ts; if there is none, the files whose names contain it. With `-t` only tests whose
 // names contain the text run; with `--fast`, only files that take little time. At the end each failure is listed with
 // the first line of its error. The last line says "N passed, N failed". A file that dies, hangs or runs no test counts
-// as failed. Tests import uvu; .scripts/suite.mjs stands between.
+// as failed. Tests import uvu and get .scripts/suite.mjs, which wraps it.
 
 import { mkdir, readFile, readdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
@@ -71,7 +71,7 @@ async function find(dir) {
     .map((name) => `test/${dir}/${name}`);
 }
 
-/** Runs a file; what it prints comes when it ends, so that two do not mix. */
+/** Runs a file. Its output is printed when it ends, so that two do not mix. */
 async function run(file, built) {
   const parts = [];
   const report = `${built}.report`;

@@ -1,4 +1,4 @@
-// What tests use of tools.mjs.
+// Types of the exports of tools.mjs that tests use.
 
 export interface Tool {
   readonly name: string;
@@ -15,5 +15,8 @@ export function findTool(tool: Tool, libraries?: readonly string[]): string | un
 
 export function byHand(tools: readonly Tool[], system: { id: string; like: string }): string[];
 
-/** Path of a tool that a test needs. @throws Error when it is missing; the message says how to install it */
+/**
+ * Returns the path of a tool that a test needs.
+ * @throws Error when it is missing; the message says how to install it
+ */
 export function toolPath(name: string): string;

@@ -81,7 +81,7 @@ const isFile = (file) => statSync(file, { throwIfNoEntry: false })?.isFile() ===
 const isSnap = (file) => realpathSync(file) === "/usr/bin/snap";
 
 /**
- * Path of a tool; undefined when it is missing.
+ * Returns the path of a tool; undefined when it is missing.
  * @param {Tool} tool
  * @param {readonly string[]} [libraries] folders of libraries
  * @throws {Error} when its variable names no file
@@ -98,14 +98,14 @@ export function findTool({ file, variable }, libraries = LIBRARIES) {
     .find((full) => isFile(full) && !isSnap(full));
 }
 
-/** The command that installs tools on Debian. @param {readonly Tool[]} tools */
+/** Returns the command that installs tools on Debian. @param {readonly Tool[]} tools */
 export function aptGet(tools) {
   const packages = tools.map(({ debian }) => debian);
   return ["apt-get", "install", "-y", "--no-install-recommends", ...packages];
 }
 
 /**
- * How to install tools by hand, line by line.
+ * Returns how to install tools by hand, as lines.
  * @param {readonly Tool[]} tools
  * @param {{ id: string, like: string }} system ID and ID_LIKE of /etc/os-release
  */
@@ -136,7 +136,7 @@ export function byHand(tools, { id, like }) {
 }
 
 /**
- * Path of a tool that a test needs.
+ * Returns the path of a tool that a test needs.
  * @param {string} name
  * @throws {Error} when it is missing; the message says how to install it
  */

@@ -55,7 +55,7 @@ export class Child {
     this.name = name;
     const script = fileURLToPath(new URL(file, import.meta.url));
     const [execPath, ...execArgv] = PINS ? ["taskset", "-c", cores, ...runtime] : runtime;
-    // What a server prints is no part of the table: it goes to our standard error.
+    // The output of a server is no part of the table, so it is written to our standard error.
     const child = fork(script, args, { execPath, execArgv, stdio: ["ignore", 2, 2, "ipc"] });
     this.#process = child;
     running.add(child);

@@ -1,5 +1,5 @@
-// How a case runs: its servers are made ready, take turns round by round, and are compared within each round;
-// then the table of medians, and how the figures stand against the targets.
+// Runs a case: starts its servers, lets them take turns round by round, and compares them within each round; then
+// prints the table of medians and the verdict on each target.
 
 import { grid, median } from "./report.mjs";
 import { Unavailable } from "./servers.mjs";
@@ -57,14 +57,14 @@ async function openAll({ servers, open }, variant, smoke) {
   return { rows: rows.filter(Boolean), missing };
 }
 
-/** A figure of one row over that of another, round by round. @param {Row} a @param {Row} b */
+/** Returns the ratio of a figure of one row to that of another, round by round. @param {Row} a @param {Row} b */
 function ratios(a, b, key) {
   return a.rounds.map((figures, i) => figures[key] / b.rounds[i][key]);
 }
 
 const twoDigits = (value) => value.toFixed(2);
 
-/** @param {Row[]} rows @param {import("./figures.mjs").Figure[]} figures */
+/** Returns a table as text. @param {Row[]} rows @param {import("./figures.mjs").Figure[]} figures */
 function table(title, rows, [main, ...others]) {
   const compared = rows.filter(({ server }) => COMPARED.includes(server.name));
   const head = [title, main.head, "min–max", ...compared.map(({ server }) => `${server.name} ÷`)];
@@ -80,7 +80,7 @@ function table(title, rows, [main, ...others]) {
 }
 
 /**
- * How a target stands.
+ * Compares a result with its target.
  * @param {Target} target @param {Row[]} rows @param {import("./figures.mjs").Figure[]} figures
  */
 function verdict({ row, key, peer, atLeast, atMost }, rows, figures) {

@@ -6,9 +6,9 @@ import { HELD_BYTES_MAX } from "./frames.mjs";
 import { json, setNumber } from "./servers/publish.mjs";
 
 const COMPRESSED = 0xc0; // FIN, RSV1 (RFC 7692 6)
-const TAIL = Buffer.from([0, 0, 0xff, 0xff]); // what a sender leaves out (RFC 7692 7.2.1)
+const TAIL = Buffer.from([0, 0, 0xff, 0xff]); // bytes that a sender leaves out (RFC 7692 7.2.1)
 
-/** What the messages of a run are, and how long their frames. */
+/** The messages of a run, and the lengths of their frames. */
 export class Deflated {
   /** Bytes of the payload of each message as it came. @type {number[]} */
   lengths = [];

@@ -1,12 +1,12 @@
-// Clients that have some messages each on their way to be echoed: for every one that comes back the next goes
-// out, what came together in one write. It ends when its time is over and every message is back.
+// Clients with a fixed number of messages in flight to be echoed. For each echo received the client sends the next
+// message, in one write for all echoes of a read. A run ends when its time is over and every echo has arrived.
 
 import { micros } from "./servers/publish.mjs";
 
 const MASK = 0x3d21fa37;
 const HEAD_BYTES = 6; // of a masked frame of less than 126 bytes
 
-/** The frames of a client, `depth` of them one behind the other. @param {number} size bytes of a message, 4 … 125 */
+/** Returns the frames of a client, `depth` of them in a row. @param {number} size bytes of a message, 4 … 125 */
 function frames(size, depth) {
   const head = Buffer.from([0x82, 0x80 | size, 0, 0, 0, 0]);
   head.writeInt32LE(MASK, 2);
@@ -42,7 +42,7 @@ export class Echo {
 
   /** @param {Sender} client @param {number} count messages */
   #send(client, count) {
-    // What still waits to be written keeps its bytes.
+    // A pending write keeps its bytes.
     if (client.socket.writableLength > 0) client.buffer = Buffer.from(client.buffer);
     const { buffer, socket } = client;
     const end = count * this.#frameBytes;

@@ -15,7 +15,7 @@ const require = createRequire(path.join(root, "package.json"));
 /** The kernels that are measured by themselves, by the file of assembly/kernel/ they are in. */
 const KERNELS = { bytes: ["unmask"], utf8: ["validate"] };
 
-/** The binding and the numbers it goes by, as one module. */
+/** Bundles the binding and the constants it uses, as one module. */
 async function bundleBinding() {
   const { build } = require("esbuild");
   const outfile = path.join(folder, "binding.mjs");
@@ -57,6 +57,7 @@ function compileKernels() {
 }
 
 /**
+ * Loads the engine and its binding for a bench.
  * @param {string | undefined} base another engine's wasm to compare with, of the same ABI
  * @throws Error when dist/ is not built
  */

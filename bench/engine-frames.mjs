@@ -25,7 +25,7 @@ const TEXTS = {
 export const KINDS = Object.keys(TEXTS);
 const MASK = 0x01010101;
 
-/** A text of `size` octets. */
+/** Returns a text of `size` octets. */
 function textOf(kind, size) {
   const unit = Buffer.from(TEXTS[kind]);
   const bytes = Buffer.alloc(size, "x");
@@ -34,7 +34,7 @@ function textOf(kind, size) {
   return bytes;
 }
 
-/** A kernel's memory with `bytes` in it; `at` is where. */
+/** Writes `bytes` into a kernel's memory; `at` is the address. */
 function withBytes(kernels, bytes) {
   const { exports } = new WebAssembly.Instance(kernels);
   const at = 65536 + 6;
@@ -117,7 +117,7 @@ export function utf8Variants({ kernels }, kind, size) {
   ];
 }
 
-/** A client's frame, as it stands in a window. */
+/** Returns a client's frame as it arrives in a window. */
 function frameOf(opcode, payload) {
   const size = payload.length;
   const head =
@@ -143,7 +143,7 @@ function frameOf(opcode, payload) {
 }
 
 /**
- * `feed` of one frame that lies in the window: head, mask, check of the text, event.
+ * Measures `feed` for one frame in the window: head, mask, check of the text, event.
  * @param {"binary" | "ascii" | "latin" | "cjk" | "emoji"} kind
  */
 export function feedVariants({ binding, modules }, kind, size) {

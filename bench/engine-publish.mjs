@@ -23,8 +23,8 @@ function publish(host) {
 }
 
 /**
- * A flush pass, timed without the writing; returns its nanoseconds. At the end of the ring a client has two rows.
- * @param {number} least rows that there must be
+ * Times a flush pass without the writing and returns its nanoseconds. At the end of the ring a client has two rows.
+ * @param {number} least fewest rows that are expected
  */
 function timedFlush(host, least) {
   const { x } = host;
@@ -74,7 +74,7 @@ export function publishVariants({ binding, modules }, clients) {
   });
 }
 
-/** A flush pass for `messages` messages, for each client. */
+/** Measures a flush pass for `messages` messages, per client. */
 export function flushVariants({ binding, modules }, clients, messages) {
   return modules.map(({ name, module }) => {
     const { host } = hostWith(binding, module, clients);
@@ -100,7 +100,7 @@ export function flushVariants({ binding, modules }, clients, messages) {
   });
 }
 
-/** 1,000 topics with ten subscribers each, a message to every topic: a flush pass, for each delivery. */
+/** Measures a flush pass for 1,000 topics with ten subscribers each and a message to every topic, per delivery. */
 export function topicVariants({ binding, modules }, clients) {
   const topics = 1000;
   const subscribers = 10;
@@ -147,8 +147,8 @@ export function topicVariants({ binding, modules }, clients) {
 // ---- eviction --------------------------------------------------------------------------------------------------
 
 /**
- * Clients that each read the ring at a place of their own, and never go on; then messages that lap them, one after
- * the other: what the call takes that finds and ends the one furthest behind, before it stages anything.
+ * Clients that each read the ring at a position of their own and never go on; then messages that lap them, one after
+ * the other. Measures the call that finds the client with the largest lag and ends it, before it stages anything.
  */
 export function evictionVariants({ binding, modules }, clients) {
   const capacity = 2 ** Math.ceil(Math.log2(clients * FRAME * 4));
@@ -183,7 +183,7 @@ export function evictionVariants({ binding, modules }, clients) {
           const slot = host.event(i).slot;
           order.push(slot);
           evicted++;
-          // Its connection has been reset: what it was handed may be overwritten.
+          // Its connection has been reset, so the memory of its write may be overwritten.
           x.free(slot, host.event(i).generation);
         }
         host.dropEvents();
@@ -248,7 +248,7 @@ const GET = Buffer.from(
   "GET / HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n",
 );
 
-/** A request that comes, is answered with 200 and six bytes, and whose answer is taken. */
+/** Measures a request that arrives, the 200 response with six bytes to it, and the write of the response. */
 export function requestTurnVariants({ binding, modules }) {
   return modules.map(({ name, module }) => {
     const host = new Host(binding, module);
@@ -292,7 +292,7 @@ export function requestTurnVariants({ binding, modules }) {
   });
 }
 
-/** A text of 40 bytes that comes, is sent back, and whose echo is taken. */
+/** Measures a text of 40 bytes that arrives, its echo, and the write of the echo. */
 export function echoTurnVariants({ binding, modules }) {
   const length = 40;
   const frame = Buffer.concat([
@@ -339,7 +339,7 @@ export function echoTurnVariants({ binding, modules }) {
   });
 }
 
-/** Bytes of the engine's memory that a WebSocket, open and idle, takes. */
+/** Returns the bytes of the engine's memory that an open, idle WebSocket takes. */
 export function webSocketBytes({ binding }) {
   const { Param, Region, firstParam, secondParam, regionBytes } = binding;
   const many = 16384;

@@ -1,5 +1,5 @@
-// Request heads: what it takes from bytes in a Buffer to method, target and every field, for the engine, for undici's
-// llhttp and for http-parser-js.
+// Request heads: the time from bytes in a Buffer to method, target and every field, for the engine, for undici's llhttp
+// and for http-parser-js.
 //
 // Each parser gets the same Buffer, copies it to where it parses (http-parser-js reads it in place), and stops when
 // JavaScript has all of the head in one of three forms:
@@ -19,7 +19,7 @@ const { METHODS } = require("undici/lib/llhttp/constants.js");
 
 export const FORMS = ["offsets", "views", "strings"];
 
-/** What undici makes its views of. */
+/** The class that undici's views have. */
 const FastBuffer = Buffer[Symbol.species];
 
 // ---- requests --------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ const FIELDS = [
   ["Sec-Fetch-Site", "same-origin"],
 ];
 
-/** A request of exactly `bytes` bytes with `count` fields; the last of them, a cookie, is as long as it has to be. */
+/** Returns a request of exactly `bytes` bytes with `count` fields. The last field, a cookie, fills the rest. */
 function makeRequest(count, bytes) {
   const target = count === 1 ? "/" : "/api/v1/streams/4711?since=1700000000";
   const fields = FIELDS.slice(0, Math.min(count, FIELDS.length));
@@ -78,7 +78,7 @@ function offsetsOf({ target, fields, data }) {
 /** Connections that take turns: so that none has to answer before it gets its next request. */
 const CONNECTIONS = 64;
 
-/** How a head is taken out of the engine in each form; returns what came of it. */
+/** Functions that read a head out of the engine, by form; each returns the result. */
 const takers = {
   /** @param {Host} host */
   offsets(host, slot, keep) {
@@ -117,7 +117,7 @@ const takers = {
   },
 };
 
-/** True when what a parser told is the request. */
+/** Returns true when a parser's result is the request. */
 function isRequest(request, form, method, kept) {
   if (method !== "GET") return false;
   const texts = [request.target, ...request.fields.flat()];
@@ -158,8 +158,8 @@ function engineVariant(name, binding, module, request, form) {
       let done = 0;
       while (done < n) {
         open();
-        // A request that is out holds the receive window, so its connection ends before the next is read. The clock
-        // stands meanwhile; to look at it twice is part of the figure.
+        // A request without a response holds the receive window, so its connection ends before the next is read. The
+        // clock does not advance meanwhile; reading it twice is part of the figure.
         for (const c of connections.splice(0)) {
           const from = nanos();
           const method = parse(c);
@@ -176,7 +176,7 @@ function engineVariant(name, binding, module, request, form) {
 
 // ---- llhttp ----------------------------------------------------------------------------------------------------
 
-/** What the callbacks told of the request at hand. */
+/** The parts that the callbacks reported of the current request. */
 const parts = { at: new Int32Array(1024), count: 0, list: [], method: "", base: 0, data: null };
 
 function noteOffsets(at, length) {
@@ -198,7 +198,7 @@ const notes = { offsets: noteOffsets, views: noteView, strings: noteString };
 
 const llhttpModule = new WebAssembly.Module(require("undici/lib/llhttp/llhttp_simd-wasm.js"));
 
-/** undici's llhttp with undici's way of driving it; each part is noted in the form wanted. */
+/** Runs undici's llhttp with undici's way of driving it. Each part is noted in the requested form. */
 function makeLlhttp(form) {
   const note = notes[form];
   const env = {
@@ -285,7 +285,7 @@ function parserJsVariant(request) {
   };
 }
 
-/** Those who take turns for a request in one of the forms. */
+/** Returns the parsers that take turns for a request in one of the forms. */
 export function requestVariants({ binding, modules }, request, form) {
   const variants = modules.map(({ name, module }) =>
     engineVariant(name, binding, module, request, form),

@@ -53,7 +53,7 @@ export function measure(variants, { smoke, rounds = 150 }) {
 /** Keeps a result alive, so that no compiler leaves the work out. */
 export const sink = { value: 0 };
 
-/** @param {boolean} holds @param {string} what */
+/** Throws unless a condition holds. @param {boolean} holds @param {string} what */
 export function assert(holds, what) {
   if (!holds) throw new Error(`wrong result: ${what}`);
 }

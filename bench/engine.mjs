@@ -3,7 +3,7 @@
 //
 //   node engine.mjs [--smoke] [--base FILE.wasm] [requests frames publish …]
 //
-// `--base` measures another engine of the same ABI in the same rounds: what a change is worth.
+// `--base` measures another engine of the same ABI in the same rounds, to show the effect of a change.
 
 import { parseArgs } from "node:util";
 import { buildEngine } from "./engine-build.mjs";
@@ -29,7 +29,7 @@ function line(cells) {
 
 const count = (value) => (value < 100 ? value.toPrecision(3) : value.toFixed(0));
 
-/** One line for each result; the last column is what `last` makes of it. */
+/** Prints one line for each result. `last` computes the last column. */
 function print(title, results, last) {
   for (const [i, result] of results.entries()) {
     const cells = [i === 0 ? title : "", result.name, count(result.median), count(result.least)];
@@ -42,7 +42,7 @@ function head(title, ...rest) {
   console.log(`\n${line([title, "", "ns", "least", "middle 80%", ...rest]).join(" ")}`);
 }
 
-/** How many times as long as the first result this one took, in the same rounds. */
+/** Returns the ratio of a result's time to that of the first result, in the same rounds. */
 function times(result, results) {
   return result === results[0] ? "" : `${result.ratio.toFixed(2)}x`;
 }

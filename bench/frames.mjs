@@ -9,13 +9,13 @@ const PING = 0x89;
 const PONG = 0x8a;
 const CLOSE = 0x88;
 
-/** What a client is to receive. */
+/** The messages that a client is to receive. */
 export class Expected {
   /**
    * @param {number} n messages
    * @param {number} size bytes of a message, 4 … 2^24
-   * @param {(stamp: number) => void} [onStamp] told when each message was due, by its bytes 4 … 12; its size is
-   *   at most 2,000 then
+   * @param {(stamp: number) => void} [onStamp] called with the time at which each message was due, from its bytes 4 …
+   *   12; then the size is at most 2,000
    */
   constructor(n, size, onStamp) {
     this.n = n;
@@ -34,7 +34,7 @@ export class Expected {
 export class Frames {
   #cut = Buffer.alloc(HELD_BYTES_MAX);
   #cutBytes = 0;
-  /** Bytes to come of a message whose head has been read. */
+  /** Remaining bytes of a message whose head has been read. */
   #restBytes = 0;
   /** Messages received since `expect`. */
   received = 0;
@@ -90,7 +90,7 @@ export class Frames {
     return at;
   }
 
-  /** Hops over whole messages, and the beginning of a long one. @returns {number} what is behind them */
+  /** Skips whole messages, and the beginning of a long one. @returns {number} the position after them */
   #messages(view, begin, end) {
     const { headBytes, frameBytes, headFirst, headLast, needBytes, onStamp } = this.expected;
     let at = begin;

@@ -3,7 +3,7 @@
 import { micros } from "./servers/publish.mjs";
 
 const STEP_MICROS = 10;
-const STEPS = 1_000_000; // 10 s; what takes longer counts as that
+const STEPS = 1_000_000; // 10 s; longer times count as this
 
 export class Latencies {
   #counts = new Uint32Array(STEPS);
@@ -13,8 +13,8 @@ export class Latencies {
   #now = 0;
 
   /**
-   * Begins anew.
-   * @param {number} [aheadMicros] what this clock is ahead of the publisher's; none: stamps are not read
+   * Begins again, without earlier values.
+   * @param {number} [aheadMicros] lead of this clock over the publisher's; none: stamps are not read
    */
   start(aheadMicros) {
     this.#aheadMicros = aheadMicros;

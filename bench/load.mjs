@@ -1,6 +1,6 @@
-// The clients, in a process of their own: N WebSockets over `net` that read into one shared buffer, so that a
-// read allocates nothing. It says when every client has received all that was published, in order; or has each
-// client keep some messages on the way to be echoed. Some may be told to read nothing once they are open.
+// The clients, in a process of their own: N WebSockets over `net` that read into one shared buffer, so that a read
+// allocates nothing. It reports when every client has received all published messages in order, or has each client keep
+// some messages in flight to be echoed. Some clients may be set to read nothing once they are open.
 
 import { createHash, randomBytes } from "node:crypto";
 import { connect } from "node:net";
@@ -27,7 +27,7 @@ const reads = room.subarray(HELD_BYTES_MAX);
 
 /** @typedef {{ socket: import("node:net").Socket, frames: Frames | DeflatedFrames | Texts }} Client */
 
-/** @type {Client[]} those that read */
+/** clients that read */
 const clients = [];
 let opened = 0;
 let due = 0;
@@ -38,7 +38,7 @@ let complete = 0;
 let echo;
 const latencies = new Latencies();
 
-/** @param {string} reason */
+/** Reports a failure to the bench and exits. @param {string} reason */
 function fail(reason) {
   process.send({ type: "failed", reason }, () => process.exit(1));
 }
@@ -49,7 +49,7 @@ function finish() {
 }
 
 /**
- * What a client does when it got messages.
+ * Counts new messages of a client.
  * @param {Client} client
  * @param {number} count new messages
  */
@@ -61,7 +61,7 @@ function got(client, count) {
   }
 }
 
-/** What checks the messages of a client. */
+/** The checkers of a client's messages, by kind. */
 const KINDS = {
   binary: (onPing) => new Frames(onPing),
   deflated: () => new DeflatedFrames(clients.length === 0),
@@ -73,8 +73,11 @@ const KINDS = {
  * @property {number} port
  * @property {number} count
  * @property {number} [stalled] how many of them read nothing once they are open
- * @property {keyof typeof KINDS} [kind] what they take
- *
+ * @property {keyof typeof KINDS} [kind] of their messages
+ */
+
+/**
+ * Opens a client.
  * @param {Clients} options
  * @param {number} index
  */
@@ -84,7 +87,7 @@ function open({ port, kind = "binary", stalled = 0 }, index) {
   let upgraded = false;
   const frames = KINDS[kind]((payload) => socket.write(pong(payload)));
 
-  /** Reads the answer to the handshake. @returns {number} where the frames behind it begin; -1: not complete */
+  /** Reads the response to the handshake. @returns {number} where the frames after it begin; -1: not complete */
   const upgrade = (begin, end) => {
     const before = head.length;
     head += room.latin1Slice(begin, end);
@@ -125,7 +128,7 @@ function open({ port, kind = "binary", stalled = 0 }, index) {
   );
 }
 
-/** @param {string} head @param {keyof typeof KINDS} kind */
+/** Checks the response to a handshake. @param {string} head @param {keyof typeof KINDS} kind */
 function checkUpgrade(head, kind) {
   const accept = /^sec-websocket-accept: *(\S+)/im.exec(head)?.[1];
   const extension = /^sec-websocket-extensions: *permessage-deflate/im.test(head);
@@ -138,7 +141,7 @@ function checkUpgrade(head, kind) {
   }
 }
 
-/** A pong; masked with zero (RFC 6455 5.3), which leaves the payload as it is. */
+/** Returns a pong, masked with zero (RFC 6455 5.3), which leaves the payload as it is. */
 function pong(payload) {
   return Buffer.concat([Buffer.from([0x8a, 0x80 | payload.length, 0, 0, 0, 0]), payload]);
 }

@@ -49,7 +49,7 @@ function chosen(names) {
   return CASES.filter(({ name }) => names.length === 0 || names.includes(name));
 }
 
-/** What is compared, and when. */
+/** Returns the header, with the versions of the compared servers and the date. */
 function about() {
   const { dependencies } = JSON.parse(
     readFileSync(new URL("package.json", import.meta.url), "utf8"),
@@ -69,7 +69,7 @@ class Output {
   }
 }
 
-/** A variant's table, and how its targets stand. A failure is told in their place. */
+/** Runs a variant and returns its table and verdicts. The text of a failure replaces them. */
 async function runVariant(one, variant, smoke) {
   try {
     const { text: table, verdicts } = await contest(one, variant, smoke);
@@ -86,6 +86,7 @@ async function runVariant(one, variant, smoke) {
 }
 
 /**
+ * Runs a case.
  * @param {import("./contest.mjs").Case} one
  * @param {boolean} smoke
  * @param {Output} output
@@ -107,7 +108,7 @@ async function runCase(one, smoke, output) {
 /** Longest that the engine alone may take, in ms. */
 const ENGINE_LIMIT = { smoke: 60_000, full: 900_000 };
 
-/** @param {boolean} smoke @param {Output} output */
+/** Runs the benches of the engine. @param {boolean} smoke @param {Output} output */
 async function runEngine(smoke, output) {
   const file = fileURLToPath(new URL("engine.mjs", import.meta.url));
   const child = start("0-1", [process.execPath, file, ...(smoke ? ["--smoke"] : [])]);

@@ -22,7 +22,7 @@ const PROGRESS_LIMIT = 1_000;
 const CLOCK_ASKS = 20;
 const SAME_CLOCK_MICROS = 1_000;
 
-/** A process's clock less ours, in µs: from the answer that came soonest. @param {Child} child */
+/** Returns the offset of a process's clock to ours, in µs, from the fastest response. @param {Child} child */
 async function clockOf(child) {
   let best = { took: Number.POSITIVE_INFINITY, ahead: 0 };
   for (let i = 0; i < CLOCK_ASKS; i++) {
@@ -62,8 +62,8 @@ export class Pair {
    * Starts a server and connects its clients.
    * @param {import("./servers.mjs").Server} server
    * @param {number} count clients
-   * @param {{ stalled?: number, kind?: string, cores?: string }} [options] how many never read; what they take:
-   *   "binary", "deflated" or "text" messages; the server's cores
+   * @param {{ stalled?: number, kind?: string, cores?: string }} [options] how many never read; the kind of their
+   *   messages: "binary", "deflated" or "text" messages; the server's cores
    * @throws {import("./servers.mjs").Unavailable} when the server cannot run here
    */
   static async open(server, count, { stalled = 0, kind, cores } = {}) {
@@ -128,7 +128,7 @@ export class Pair {
   }
 
   /**
-   * Has a server that is mute go through the motions of a job: what publishing it costs without the sending.
+   * Lets a muted server run a job, to measure the cost of publishing without the sending.
    * @param {Job} job
    */
   pretend(job) {
@@ -147,7 +147,7 @@ export class Pair {
     return (await this.#server.ask({ type: "delays" }, "delays", START_LIMIT)).p99;
   }
 
-  /** What the server measures itself. */
+  /** Returns the figures that the server measures itself. */
   async measure(job) {
     return (await this.#server.ask({ type: "measure", job }, "measured", RUN_LIMIT)).figures;
   }

@@ -1,4 +1,4 @@
-// What every bench prints: the header that says what ran and on what, medians, cells in columns.
+// Output that every bench prints: the header with versions and machine, medians, cells in columns.
 
 import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
@@ -7,7 +7,7 @@ import { PINS } from "./child.mjs";
 
 const WASM = new URL("../dist/engine.wasm", import.meta.url);
 
-/** @param {number[]} values */
+/** Returns the median. @param {number[]} values */
 export function median(values) {
   const sorted = values.toSorted((a, b) => a - b);
   const half = sorted.length >> 1;

@@ -1,4 +1,4 @@
-// The servers that are compared: which file each is, what runs it, and what it is told.
+// The servers that are compared: the file of each, the runtime that runs it, and its settings.
 
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -16,10 +16,10 @@ export class Unavailable extends Error {}
  * @property {string} name the row's
  * @property {string} file
  * @property {() => string[]} [runtime] what runs the file; default: this Node
- * @property {Record<string, unknown>} settings what the file's server is told
+ * @property {Record<string, unknown>} settings settings of the file's server
  */
 
-/** A program of a package of bench/, of whichever platform's is installed. */
+/** Returns the path of a program of a package of bench/, for the platform that is installed. */
 function installed(...names) {
   const files = names.map((name) =>
     fileURLToPath(new URL(`node_modules/${name}`, import.meta.url)),
@@ -52,10 +52,10 @@ const ALL = {
 };
 
 /**
- * A server by its name.
+ * Returns a server by its name.
  * @param {keyof typeof ALL} name
- * @param {Record<string, unknown>} [settings] more that it is told
- * @param {string} [row] the row's name, where it is not the server's
+ * @param {Record<string, unknown>} [settings] additional settings
+ * @param {string} [row] the row's name, if it is not the server's
  * @returns {Server}
  */
 export function server(name, settings = {}, row = name) {

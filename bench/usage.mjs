@@ -1,5 +1,5 @@
-// What a process has used, as Linux counts it, seen from outside: the same for every runtime, and nothing
-// for the measured process to do. Elsewhere than on Linux nothing is known: NaN, printed as "–".
+// Resources that a process has used, as Linux counts them, read from outside: the same for every runtime, and no work
+// for the measured process. On other systems each figure is NaN, printed as "–".
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 
@@ -19,13 +19,13 @@ function threads(pid) {
   }
 }
 
-/** CPU time of a thread in µs. */
+/** Returns the CPU time of a thread in µs. */
 function threadMicros(pid, thread) {
   return Number.parseInt(read(`/proc/${pid}/task/${thread}/schedstat`), 10) / 1000;
 }
 
 /**
- * CPU time so far, in µs: of all threads of a process, and of its main thread.
+ * Returns the CPU time so far, in µs, of all threads of a process and of its main thread.
  * @param {number} pid
  */
 export function cpuOf(pid) {
@@ -35,7 +35,7 @@ export function cpuOf(pid) {
   return { all: main + micros.reduce((sum, one) => sum + one, 0), main };
 }
 
-/** Resident memory in bytes: now, and the most since `resetPeak`. @param {number} pid */
+/** Returns resident memory in bytes: the current size, and the peak since `resetPeak`. @param {number} pid */
 export function memoryOf(pid) {
   const status = read(`/proc/${pid}/status`);
   const bytes = (name) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]) * 1024;

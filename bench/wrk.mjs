@@ -11,7 +11,7 @@ import { cpuOf } from "./usage.mjs";
 const SCRIPT = fileURLToPath(new URL("wrk.lua", import.meta.url));
 const ANSWER_LIMIT = 5_000; // milliseconds
 
-/** @throws {Error} when there is no wrk */
+/** Checks that wrk is installed. @throws {Error} when there is no wrk */
 export function needWrk() {
   toolPath("wrk");
 }
@@ -25,7 +25,7 @@ export function needWrk() {
  */
 
 /**
- * The bytes of one answer.
+ * Returns the size of one response in bytes.
  * @param {number} port
  * @param {Pick<Requests, "bodyBytes">} requests
  * @throws {Error} when it is not the right one
@@ -76,7 +76,7 @@ export async function requests({ child, port }, job) {
   const before = cpuOf(child.pid);
   const [messages, bytes, micros, failed, p99Micros, loadSeconds] = await counts(port, job);
   const after = cpuOf(child.pid);
-  // What is cut when it ends counts as bytes, not as an answer.
+  // A response that is cut at the end counts as bytes, not as a response.
   const cut = bytes - messages * bytesEach;
   if (failed > 0 || messages === 0 || cut < 0 || cut > job.connections * job.depth * bytesEach) {
     throw new Error(

@@ -1,4 +1,4 @@
-// What serving costs the application: CPU time of its thread, and how late its event loop is.
+// The cost of serving for the application: CPU time of its thread, and how late its event loop is.
 
 import { APP_BUSY, BUSY, figure, LOAD } from "../figures.mjs";
 import { Pair } from "../pair.mjs";

@@ -1,4 +1,4 @@
-// What one message of 200 B costs the application's thread, with clients that get it.
+// The cost of one message of 200 B for the application's thread, with clients that receive it.
 
 import { figure } from "../figures.mjs";
 import { Pair } from "../pair.mjs";

@@ -9,7 +9,7 @@ const ROWS = ["floor", "ws", "ws-corked", "uws", "bun", "deno", "ringcast", "rin
 const FEW = ["floor", "uws", "bun", "ringcast", "ringcast-app"];
 const SIZES = { "64 B": 64, "1 KiB": 1024, "64 KiB": 65_536 };
 
-/** What a row is to reach, as ratios to peers. @param {Record<string, number>} ratios */
+/** Returns the targets of a row, as ratios to peers. @param {Record<string, number>} ratios */
 function atLeast(ratios) {
   return Object.entries(ratios).map(([peer, ratio]) => {
     return { row: "ringcast", key: "rate", peer, atLeast: ratio };
@@ -17,6 +17,7 @@ function atLeast(ratios) {
 }
 
 /**
+ * Returns a variant with its rows and targets.
  * @param {number} clients @param {keyof typeof SIZES} size @param {number} batch messages a turn
  * @param {string[]} rows @param {Record<string, number>} [ratios]
  */

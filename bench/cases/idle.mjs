@@ -1,4 +1,4 @@
-// What an idle WebSocket takes of memory.
+// The memory of an idle WebSocket.
 
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
@@ -12,7 +12,7 @@ const CLIENTS = 5000;
 const DESCRIPTORS = FIRST + CLIENTS + 100;
 const REST_MILLIS = 500;
 
-/** @throws {Error} when processes here may not have so many descriptors */
+/** Checks the limit of descriptors. @throws {Error} when it is too low for the case's clients */
 function need() {
   let limits = "";
   try {

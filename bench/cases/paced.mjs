@@ -1,4 +1,4 @@
-// The same messages to many clients at a pace: what a delivery costs the server, and how long it takes.
+// The same messages to many clients at a steady rate: the server's cost of a delivery, and its latency.
 
 import { APP_MICROS, BUSY, LOAD, P50, P99, P999, SERVER_MICROS } from "../figures.mjs";
 import { Pair } from "../pair.mjs";

@@ -1,4 +1,4 @@
-// What clients that never read cost in memory, while others get everything.
+// The memory cost of clients that never read, while others receive everything.
 
 import { BUSY, LOAD, MEGABYTES, RATE_MEGABYTES } from "../figures.mjs";
 import { Pair } from "../pair.mjs";
@@ -11,7 +11,7 @@ const SIZE = 16_384;
 const MESSAGES = Math.ceil(400e6 / SIZE);
 const BATCH = 8;
 const BEHIND_MAX = 1 << 20;
-const LIMIT = 16 << 20; // what a client may be behind: Ringcast's ring, and the limit of who has one
+const LIMIT = 16 << 20; // most bytes that a client may lag: Ringcast's ring, and the limit of servers that have one
 const INBOX = 8 << 20;
 const SPARE = 16e6;
 // All readers share one core: one that had no turn there for a while is not to be taken for one that does not read.

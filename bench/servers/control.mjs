@@ -1,5 +1,5 @@
-// A server process's side of the conversation with the bench: it says where it listens, and publishes when it
-// is told to. The same on Node, Bun and Deno. The other side is pair.mjs.
+// A server process's side of the protocol with the bench: it reports its address and publishes on request. The same on
+// Node, Bun and Deno. The other side is pair.mjs.
 
 import { micros } from "./publish.mjs";
 
@@ -18,7 +18,7 @@ export class Unavailable extends Error {}
 const RESOLUTION = 10; // ms between two looks at the event loop
 let histogram;
 
-/** How late the event loop of this thread was since it was asked the last time: ms, the 99th percentile. */
+/** Returns how late the event loop of this thread was since the last call: ms, the 99th percentile. */
 async function delays() {
   if (!histogram) {
     const { monitorEventLoopDelay } = await import("node:perf_hooks");

@@ -1,5 +1,5 @@
-// What one message costs the application's thread: a run of calls without a pause, so that nothing but the call
-// is in it. `call` says which: `broadcast` or `publish` of Ringcast, or `comlink`, a Comlink call for each message.
+// The cost of one message for the application's thread: a run of calls without a pause, so that nothing but the call is
+// in it. `call` is `broadcast` or `publish` of Ringcast, or `comlink`, a Comlink call for each message.
 
 import { Worker } from "node:worker_threads";
 import { control } from "./control.mjs";
@@ -21,7 +21,7 @@ const CALLEE = `
 
 const module = (text) => new URL(`data:text/javascript,${encodeURIComponent(text)}`);
 
-/** A Comlink call for each message: how it is called, and when all of them have come back. */
+/** Returns the functions for a Comlink call per message: the call, and the wait until all have returned. */
 async function comlink() {
   const Comlink = await import("comlink");
   const { default: nodeEndpoint } = await import("comlink/dist/esm/node-adapter.mjs");
@@ -36,7 +36,7 @@ async function comlink() {
   };
 }
 
-/** @param {"broadcast" | "publish"} call */
+/** Returns the functions for a method of Ringcast. @param {"broadcast" | "publish"} call */
 function ringcast(server, call) {
   const send =
     call === "publish" ? () => server.publish("topic", TEXT) : () => server.broadcast(TEXT);

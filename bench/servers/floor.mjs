@@ -1,5 +1,5 @@
-// The no-op row: a plain `net` server that encodes each frame once and writes a turn's frames to
-// each client as they are. No limits, no closing: what Node's sockets, loopback and the load cost.
+// The no-op row: a plain `net` server that encodes each frame once and writes a turn's frames to each client as they
+// are. It has no limits and closes nothing, so it shows the cost of Node's sockets, loopback and the load.
 
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -14,14 +14,14 @@ const sockets = new Set();
 /** @type {Buffer[]} */
 let frames = [];
 
-/** The head of a frame. @param {number} length bytes of the payload, less than 2^24 */
+/** Returns the head of a frame. @param {number} length bytes of the payload, less than 2^24 */
 function headOf(length) {
   if (length < 126) return [0x82, length];
   if (length < 65_536) return [0x82, 126, length >> 8, length & 0xff];
   return [0x82, 127, 0, 0, 0, 0, 0, length >> 16, (length >> 8) & 0xff, length & 0xff];
 }
 
-/** @param {Uint8Array} payload */
+/** Adds a frame to the turn. @param {Uint8Array} payload */
 function stage(payload) {
   const { length } = payload;
   const head = headOf(length);
@@ -38,7 +38,7 @@ function flush() {
   for (const socket of sockets) socket.write(run);
 }
 
-/** @param {import("node:net").Socket} socket @param {Buffer} head */
+/** Answers a handshake. @param {import("node:net").Socket} socket @param {Buffer} head */
 function upgrade(socket, head) {
   const key = /Sec-WebSocket-Key: (\S+)/i.exec(head.latin1Slice())[1];
   const accept = createHash("sha1")

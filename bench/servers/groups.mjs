@@ -8,7 +8,7 @@ const MEMBERS = 10;
 /** @type {string[][]} the topics of each group */
 let groups = [];
 
-/** @param {number} clients @returns {number} topics of each group: messages of a turn */
+/** Sets the number of clients. @param {number} clients @returns {number} topics of each group: messages of a turn */
 export function setClients(clients) {
   const count = clients / MEMBERS;
   const each = TOPICS / count;
@@ -18,7 +18,7 @@ export function setClients(clients) {
   return each;
 }
 
-/** What the client that came as number `index` subscribes to. @param {number} index */
+/** Returns the topics of the client with number `index` in order of arrival. @param {number} index */
 export function topicsOf(index) {
   return groups.length === 0 ? [] : groups[index % groups.length];
 }

@@ -28,7 +28,7 @@ const LATE_MAX = 512; // messages a turn, when they are late
  * @property {() => Promise<unknown>} [ready] resolves when `stage` may have room again
  */
 
-/** A JSON message of a size, whose number `setNumber` sets. @param {number} size at least 64 */
+/** Returns a JSON message of a size, whose number `setNumber` sets. @param {number} size at least 64 */
 export function json(size) {
   const item = (i) =>
     `{"id":${1000 + i * 37},"price":${(i * 7919) % 9973}.25,"open":${i % 3 === 0}}`;
@@ -49,14 +49,14 @@ export function setNumber(message, number) {
   }
 }
 
-/** Monotonic time in µs. */
+/** Returns the monotonic time in µs. */
 export function micros() {
   return Number(process.hrtime.bigint()) / 1000;
 }
 
 /**
- * How far behind the client is that paces the publisher: the slowest; or where only so many read, the slowest of
- * those, who are the ones least behind.
+ * Returns the lag of the client that paces the publisher: the slowest one; where only `readers` clients read, the
+ * slowest of the `readers` clients with the least lag.
  * @template T
  * @param {{ readers?: number }} settings
  * @param {Iterable<T>} clients
@@ -80,8 +80,8 @@ async function until(time) {
 }
 
 /**
- * How messages come: as many as clients take, or so many a second. A paced publisher that is late has all that
- * is due by now in one turn, as from a feed that does not wait for it.
+ * Returns a source of messages: as many as clients take, or `perSecond`. A paced publisher that is late publishes all
+ * messages due by now in one turn, as from a feed that does not wait for it.
  * @param {Job} job
  */
 function source({ n, batch, perSecond }) {

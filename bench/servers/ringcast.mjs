@@ -11,7 +11,11 @@ const ENTRY = new URL("../../dist/index.js", import.meta.url);
 const RING_BYTES = 64 << 20;
 const POOL = { threads: 1, backlog: 1024 };
 
-/** The handler in its place, as options. @param {string | undefined} place @param {Record<string, any>} settings */
+/**
+ * Returns the options for a handler at its place.
+ * @param {string | undefined} place
+ * @param {Record<string, any>} settings
+ */
 async function handlerIn(place, settings) {
   const url = new URL("./ringcast-handler.mjs", import.meta.url);
   url.searchParams.set("settings", JSON.stringify(settings));
@@ -50,7 +54,7 @@ await control(
     const inApplication = (job) =>
       publish(job, { stage: mute ? nowhere : stage, ready: () => server.ready() });
 
-    /** What an idle WebSocket has of the engine's memory; how long `serve` took. */
+    /** Returns the engine's memory for an idle WebSocket, and the duration of `serve`. */
     const measure = () => {
       const region = ({ region }) => region === "WebSocketSlots";
       const { bytes } = plan({ ...asked, maxWebSockets: 10_000 }).regions.find(region);

@@ -1,6 +1,6 @@
-// node:http and ws: one Buffer for each message and `send` for each client, as ws's README has it. `corked`
-// also corks the clients' sockets for the turn: faster, but `_socket` is not in ws's interface. `limit` ends
-// clients that are so many bytes behind, as an application would have to.
+// node:http and ws: one Buffer for each message and `send` for each client, as ws's README has it. `corked` also corks
+// the clients' sockets for the turn: faster, but `_socket` is not in ws's interface. `limit` ends clients whose lag
+// exceeds it (bytes), as an application would have to.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -11,13 +11,13 @@ const BINARY = { binary: true };
 /** Each message alone, which costs a client no window; all messages, whatever their length. */
 const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 0 };
 
-/** @param {import("node:http").ServerResponse} response @param {string} body */
+/** Sends a response. @param {import("node:http").ServerResponse} response @param {string} body */
 function answer(response, body) {
   response.writeHead(200, { "Content-Type": "text/plain", "Content-Length": body.length });
   response.end(body);
 }
 
-/** @type {import("node:http").RequestListener} */
+/** Serves a request. @type {import("node:http").RequestListener} */
 function request(incoming, response) {
   if (incoming.method !== "POST") return answer(response, "hello\n");
   let bytes = 0;
