@@ -59,7 +59,7 @@ async function simulate() {
   return failed;
 }
 
-/** What found a mutant: a seed, in which mode and how few steps, or a unit test. */
+/** Returns how a mutant was found: by a seed, with its mode and number of steps, or by a unit test. */
 function howFound({ test, mode, seeds, length, isEndless, text }) {
   if (test)
     return `${test}.test.ts, ${isEndless ? "without end" : `${text.split("\n").length} fail`}`;
@@ -67,7 +67,7 @@ function howFound({ test, mode, seeds, length, isEndless, text }) {
   return `${mode}, ${seeds} seed${seeds > 1 ? "s" : ""}, ${how}`;
 }
 
-/** Mutants: what finds each. */
+/** Runs the mutants and prints how each is found. */
 async function hunts(names) {
   let failed = false;
   const settings = { seeds: option("seeds", 1000), from, steps, shrink: option("shrink", 300) };

@@ -1,6 +1,6 @@
 // The arguments of the programs of test/: `--name NUMBER`.
 
-/** A whole number that is given behind `--name`; ends this process when it is none. */
+/** Returns the whole number after `--name`. Ends this process when it is none. */
 export function numberGiven(name: string, fallback: number): number {
   const at = process.argv.indexOf(`--${name}`);
   if (at < 0) return fallback;

@@ -19,15 +19,15 @@ const ARGS = [
 
 export interface Browser {
   /**
-   * Opens a page. What it throws, or writes to its console as an error, fails the test.
+   * Opens a page. An exception in it, or an error on its console, fails the test.
    * @param expected errors on its console that do not
    */
   open(url: string, expected?: RegExp): Promise<Page>;
 }
 
 /**
- * A fresh browser for the time of `body`.
- * @param args that it is started with beside ours
+ * Starts a new browser for the duration of `body`.
+ * @param additional arguments of the browser
  * @throws Error when there is no Chromium, with the command that installs it; when a page reported an error
  */
 export async function withBrowser(

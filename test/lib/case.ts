@@ -1,5 +1,5 @@
-// Test documents: what goes over the wire, and what comes of it. Each area of the protocols has one in
-// cases/; test/unit/cases.test.ts runs them.
+// Test documents: the bytes on the wire, and the expected log. Each area of the protocols has one in cases/;
+// test/unit/cases.test.ts runs them.
 //
 // An input is text of octets, one for each character; for frames it is in a notation of octets:
 //
@@ -8,9 +8,8 @@
 //   81 85 37fa213d ~"Hello"        the same, masked with the four octets in front of it (RFC 6455 5.3)
 //   ~"x"*125                       repeated
 //
-// A log tells the events in order, then all that the client got, in lines that begin with "> ": the
-// octets of frames in the same notation; of an answer its status and its fields, Date, Content-Type and
-// Content-Length aside.
+// A log has the events in order, then everything that the client received, in lines that begin with "> ": the octets of
+// frames in the same notation; of a response the status and the fields, without Date, Content-Type and Content-Length.
 
 import { CLOSE_TABLE } from "../../host/shared/close";
 import type { EngineParams } from "../../worker/engine/engine";
@@ -24,7 +23,7 @@ interface CaseOptions {
 }
 
 export type Case = readonly [
-  /** What holds, unlike those of the area's other cases. */
+  /** The claim, which distinguishes it from the area's other cases. */
   name: string,
   /** "RFC 9112 2.2"; several are separated by commas. */
   clause: string,
@@ -35,7 +34,7 @@ export type Case = readonly [
 
 export interface Area {
   readonly name: string;
-  /** What the input is: requests, handshakes that offer extensions, frames behind a handshake. */
+  /** The kind of the input: requests, handshakes that offer extensions, frames after a handshake. */
   readonly of: "requests" | "offers" | "frames";
   readonly limits?: EngineParams;
   readonly cases: readonly Case[];
@@ -43,7 +42,7 @@ export interface Area {
 
 const TOKEN = /\s+|(~?)"([^"]*)"(?:\*(\d+))?|((?:[0-9a-f]{2})+)/gy;
 
-/** Octets of the notation. @throws Error at what it does not know */
+/** Returns the octets of a notation. @throws Error at a character that it does not know */
 export function octetsOf(notation: string): Uint8Array {
   let found = Buffer.alloc(0);
   let end = 0;
@@ -64,14 +63,14 @@ export function octetsOf(notation: string): Uint8Array {
 /** A request's head: its lines, then the empty one. */
 export const head = (...lines: string[]): string => `${lines.join("\r\n")}\r\n\r\n`;
 
-/** The log of a connection that fails: the reason, and the Close with its code and the reason's text. */
+/** Returns the log of a connection that fails: the reason, and the Close with its code and the reason's text. */
 export function failed(code: number, reason: keyof typeof CLOSE_TABLE): string[] {
   const { text } = CLOSE_TABLE[reason];
   const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0");
   return [`end ${reason}`, `> 88 ${hex(2 + text.length, 2)} ${hex(code, 4)} "${text}"`];
 }
 
-/** The log of a request that is refused. */
+/** Returns the log of a request that is refused. */
 export function refused(status: number, reason: string): string[] {
   return [`end ${reason}`, `> ${status} | Connection: close`];
 }

@@ -13,7 +13,7 @@ export function brokenRule(engine: Engine): string | undefined {
   return `the engine's rule ${Rule[rule]} does not hold at ${at}: found ${found}, expected ${expected}`;
 }
 
-/** @throws Error naming the rule that does not hold */
+/** Checks the engine's invariants. @throws Error naming the rule that does not hold */
 export function checkEngine(engine: Engine): void {
   const text = brokenRule(engine);
   if (text !== undefined) throw new Error(text);

@@ -55,13 +55,13 @@ const DEFAULTS = settle({});
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${UPLOAD_BYTES}\r\n\r\n`;
 
-/** What a cell shows, in whole seconds of virtual time. */
+/** The content of a cell, in whole seconds of virtual time. */
 interface Result {
   /** When the client had everything; undefined: never. */
   readonly served: number | undefined;
   /** When the server ended the connection, or learned of its end; undefined: it is still there. */
   readonly ended: number | undefined;
-  /** The cause that the handler was told, "" while the connection is there. */
+  /** The cause that was reported to the handler; "" while the connection is open. */
   readonly cause: string;
   /** The status of the answer, 0 when there was none. */
   readonly status: number;
@@ -72,7 +72,7 @@ function* pieces(): Iterable<Uint8Array> {
   for (let sent = 0; sent < ANSWER_BYTES; sent += piece.length) yield piece;
 }
 
-/** What a client's process and its kernel have of what the server sent. */
+/** A client: the bytes from the server in its process and its kernel. */
 class Client {
   readonly socket: MemorySocket;
   /** Bytes that its process has read. */
@@ -86,7 +86,7 @@ class Client {
   answersPings = true;
   readonly #queue: Uint8Array[] = [];
   #held = 0;
-  /** A window that is closed opens when no more than so many bytes are held. */
+  /** A closed window opens when at most this many bytes are buffered. */
   #closedAt = RECEIVE_BUFFER - 1;
 
   constructor(socket: MemorySocket, work: Work) {
@@ -257,7 +257,7 @@ async function runCell(work: Work, kind: Kind, name: PlaceName): Promise<Result>
   let until = WATCHED;
   const isThere = (): boolean => {
     if (world.ended === undefined) return clock.now() < until;
-    // What has left the server can still be read.
+    // Bytes that have left the server can still be read.
     return !isGone && client.unread > 0;
   };
   while (isThere()) {
@@ -292,7 +292,7 @@ async function runCell(work: Work, kind: Kind, name: PlaceName): Promise<Result>
   return { served: seconds(served), ended: seconds(ended), cause, status: client.status };
 }
 
-/** A cell as the page has it. */
+/** Returns a cell in the page's form. */
 function cellText({ served, ended, cause, status }: Result): string {
   const refused = status >= 400 ? ` (${status})` : "";
   const end = ended === undefined ? "stays" : `${cause}${refused} at ${ended} s`;
@@ -322,7 +322,7 @@ export async function runWork(work: Work): Promise<Results> {
   return found;
 }
 
-/** The page's table of one work. */
+/** Returns the page's table for one workload. */
 export function workTable(work: Work, results: Results): string {
   const rows = [...results].map(
     ([kind, cells]) => `| ${rowOf(kind)} | ${cells.map(cellText).join(" | ")} |`,
@@ -363,7 +363,7 @@ A body that is handed out whole has to arrive within \`requestTimeout\` (5 min).
 alone, where only silence counts. Elsewhere 1 MB at 1 kB/s is therefore refused.
 `;
 
-/** The whole page. */
+/** Returns the whole page. */
 export async function clientsPage(): Promise<string> {
   const tables: string[] = [];
   for (const work of WORKS) tables.push(workTable(work, await runWork(work)));

@@ -27,12 +27,12 @@ import { testEngine } from "./wasm";
 export type Bytes = string | Uint8Array;
 type Fields = readonly (readonly [string, string])[];
 
-/** Bytes of a text, one for each character. */
+/** Returns the bytes of a text, one for each character. */
 export function octets(text: Bytes): Uint8Array {
   return typeof text === "string" ? Uint8Array.from(Buffer.from(text, "latin1")) : text;
 }
 
-/** A copy; `slice` of a Buffer would be a view. */
+/** Returns a copy; `slice` of a Buffer would be a view. */
 function copied(bytes: Uint8Array, at: number, length: number): Uint8Array {
   return Uint8Array.from(bytes.subarray(at, at + length));
 }
@@ -65,7 +65,7 @@ export class Wire implements LoopConnection {
   readonly drive: Drive;
   slot: number;
   generation: number;
-  /** What happened, a line each. */
+  /** Events, a line each. */
   readonly log: string[] = [];
   readonly asked: Asked[] = [];
   readonly messages: Uint8Array[] = [];
@@ -77,7 +77,7 @@ export class Wire implements LoopConnection {
   /** Rows are taken but not completed until `deliver`. */
   stalled = false;
   pending: Uint8Array | undefined;
-  /** A request is out. */
+  /** A request is pending. */
   open = false;
   held = false;
   drains = 0;
@@ -106,7 +106,7 @@ export class Wire implements LoopConnection {
     return this.open || this.held;
   }
 
-  /** Those of all wires: they are not let go of. */
+  /** The bodies of all wires, which are not released. */
   get bodies(): LoopConnection["bodies"] {
     const { bodies } = this.drive;
     return { get: (number) => bodies.get(number), delete: () => false };
@@ -239,18 +239,18 @@ export class Drive {
   now = 1000;
   /** Bodies that the host holds, by number. */
   readonly bodies = new Map<number, Uint8Array>();
-  /** What is done with a request; leaves it out when it does nothing. */
+  /** Handles a request. It is left unanswered when this does nothing. */
   answer: (wire: Wire, asked: Asked) => void = (wire, asked) => {
     if (asked.traits & Trait.Upgrade) wire.upgrade();
     else wire.respond();
   };
-  /** What is done with a message. */
+  /** Handles a message. */
   message: (wire: Wire, data: Uint8Array, isText: boolean) => void = () => undefined;
-  /** What is done when the head of a request is out whose body is streamed. */
+  /** Handles the head of a request whose body is streamed. */
   began: (wire: Wire, asked: Asked) => void = (wire) => {
     wire.pull();
   };
-  /** What is done with a piece of such a body. */
+  /** Handles a piece of such a body. */
   came: (wire: Wire, piece: Uint8Array) => void = (wire) => {
     wire.pull();
   };
@@ -495,7 +495,7 @@ export class Drive {
     return this.engine.params[0] as number;
   }
 
-  /** The request that is out. */
+  /** The request that is pending. */
   #request(wire: Wire): Asked {
     const { engine } = this;
     const { u8, u16 } = engine;
@@ -578,7 +578,7 @@ export class Drive {
   }
 }
 
-/** Long texts are logged by their length. */
+/** Shortens a long text to its length, for the log. */
 function brief(text: string): string {
   return text.length > 40 ? `(${text.length})` : text;
 }

@@ -17,7 +17,7 @@ export interface FrameOptions {
   readonly length?: bigint;
 }
 
-/** A client's frame. */
+/** Returns a client's frame. */
 export function frame(opcode: number, payload: Bytes = "", options: FrameOptions = {}): Uint8Array {
   const bytes = octets(payload);
   const { final = 1, reserved = 0, masked = 1, mask = [0x37, 0xfa, 0x21, 0x3d] } = options;
@@ -34,19 +34,19 @@ export function frame(opcode: number, payload: Bytes = "", options: FrameOptions
 export const text = (payload: Bytes, options?: FrameOptions): Uint8Array =>
   frame(1, payload, options);
 
-/** A Close frame with a code and a reason. */
+/** Returns a Close frame with a code and a reason. */
 export function closeFrame(code: number, reason: Bytes = ""): Uint8Array {
   return frame(8, Buffer.concat([Uint8Array.of(code >> 8, code & 255), octets(reason)]));
 }
 
-/** A server's frames, not compressed. @throws Error for octets that are none */
+/** Parses a server's uncompressed frames. @throws Error for octets that are no frames */
 export function received(bytes: Uint8Array): ServerFrame[] {
   const frames = serverFrames(bytes);
   if (frames.some(({ packed }) => packed)) throw new Error("a reserved bit is set");
   return frames;
 }
 
-/** The line of the Close frame that the server sends for a cause, see `lines`. */
+/** Returns the line of the Close frame that the server sends for a cause, see `lines`. */
 export function closeLine(cause: keyof typeof CLOSE_TABLE): string {
   const { code, text } = CLOSE_TABLE[cause];
   return `close ${code} ${text}`;
@@ -54,7 +54,7 @@ export function closeLine(cause: keyof typeof CLOSE_TABLE): string {
 
 const NAMES: Record<number, string> = { 0: "cont", 1: "text", 2: "binary", 9: "ping", 10: "pong" };
 
-/** A server's frames, a line each: "text hello", "close 1002", "pong x". */
+/** Returns a line for each frame of a server: "text hello", "close 1002", "pong x". */
 export function lines(bytes: Uint8Array): string[] {
   return received(bytes).map(({ final, opcode, payload }) => {
     if (opcode !== 8) {

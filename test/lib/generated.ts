@@ -12,7 +12,7 @@ interface Part {
 
 const OPTIONS = "host/options/options.md";
 
-/** @param results bench/results.md; without it its parts stay as they are */
+/** Returns the generated parts of the pages. @param results bench/results.md; without it its parts stay as they are */
 export function generatedParts(results: string | undefined): readonly Part[] {
   return [
     { page: OPTIONS, name: "options", text: optionsTable() },
@@ -29,7 +29,7 @@ export function generatedParts(results: string | undefined): readonly Part[] {
   ];
 }
 
-/** The marks around a part. @throws Error when the page lacks them */
+/** Returns a part with the marks around it. @throws Error when the page lacks them */
 export function partOf(markdown: string, { page, name }: Omit<Part, "text">): string {
   const found = new RegExp(`<!-- ${name} -->\\n([\\s\\S]*?)<!-- /${name} -->`).exec(markdown)?.[1];
   if (found === undefined) throw new Error(`${page} has no mark ${name}`);

@@ -7,7 +7,7 @@ interface Family {
   readonly type: string;
   readonly unit: string;
   readonly help: string;
-  /** By what stands in front of the value: the name and its labels. */
+  /** By the text before the value: the name and its labels. */
   readonly samples: Map<string, number>;
 }
 
@@ -16,7 +16,7 @@ const SAMPLE =
   /^([a-zA-Z_:][a-zA-Z0-9_:]*)((?:\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})?) (\S+)$/;
 const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 
-/** What may stand behind a family's name, by its type. */
+/** Suffixes of a family's name that its type allows. */
 const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
   gauge: [""],
   counter: ["_total", "_created"],
@@ -39,7 +39,7 @@ function addSample(family: Family, line: string): void {
   family.samples.set(name + labels, numberOf(value));
 }
 
-/** A histogram's buckets go up, and end with all. */
+/** Checks that a histogram's buckets increase, and end with the total. */
 function checkBuckets({ type, samples }: Family): void {
   if (type !== "gaugehistogram") return;
   const bounds = [...samples.keys()].map((key) => /le="([^"]+)"/.exec(key)?.[1] ?? "");
@@ -51,7 +51,7 @@ function checkBuckets({ type, samples }: Family): void {
   assert.ok(sorted([...samples.values()]), "counts are cumulative");
 }
 
-/** @throws AssertionError for what is no OpenMetrics */
+/** Parses a page of metrics. @throws AssertionError when it is not valid OpenMetrics */
 export function readOpenMetrics(text: string): Map<string, Family> {
   assert.ok(text.endsWith("\n# EOF\n"), "ends with # EOF");
   const families = new Map<string, Family>();
@@ -90,7 +90,7 @@ export function readOpenMetrics(text: string): Map<string, Family> {
   return families;
 }
 
-/** The value of a sample. @throws AssertionError when there is none */
+/** Returns the value of a sample. @throws AssertionError when there is none */
 export function sampleOf(families: ReadonlyMap<string, Family>, key: string): number {
   for (const { samples } of families.values()) {
     const value = samples.get(key);

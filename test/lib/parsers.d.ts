@@ -1,4 +1,4 @@
-// What tests use of packages without types.
+// Types of packages that have none, as far as tests use them.
 
 declare module "parse-prometheus-text-format" {
   interface Sample {

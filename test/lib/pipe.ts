@@ -1,4 +1,4 @@
-// A driver and the ends of its wires, in a test: what was written, and what was told.
+// A driver and the ends of its wires, in a test: the bytes written, and the events reported.
 
 import { checkEngine } from "./check";
 import type { CloseInfo, Request } from "../../host/handler";

@@ -3,8 +3,8 @@
 import { readFileSync } from "node:fs";
 
 /**
- * Returns true while a process runs. One that has ended may stay as a zombie: where process 1 is no init, as in many a
- * container, nobody takes its exit code.
+ * Returns true while a process runs. A process that has ended may stay as a zombie: in many containers process 1 is no
+ * init and collects no exit codes.
  */
 export function isRunning(pid: number): boolean {
   try {

@@ -12,7 +12,7 @@ interface Block {
   /** The page that it is on. */
   readonly page: string;
   readonly language: string;
-  /** What its fence says behind the language. */
+  /** Text of its fence after the language. */
   readonly info: string;
   readonly text: string;
   /** The line of its fence. */
@@ -43,7 +43,7 @@ export function blocksOf(markdown: string, page = "README.md"): Block[] {
   return blocks;
 }
 
-/** @throws Error for a block that nothing would hold to be true */
+/** Returns how a block is checked. @throws Error for a block that no test checks */
 export function wayOf({ page, language, info, file, line }: Block): Way {
   if (language === "sh") return "commands";
   if (language === "text") return "picture";

@@ -1,4 +1,4 @@
-// Responses taken apart: what a client reads from the bytes of an HTTP connection.
+// Parses responses as a client does, from the bytes of an HTTP connection.
 
 export interface Reply {
   readonly status: number;
@@ -7,7 +7,7 @@ export interface Reply {
   readonly body: string;
 }
 
-/** The value of a field; undefined when it is missing, a list when it is repeated. */
+/** Returns the value of a field; undefined when it is missing, a list when it is repeated. */
 export function fieldOf(reply: Reply, name: string): string | undefined {
   const values = reply.fields.filter(([key]) => key.toLowerCase() === name).map((f) => f[1]);
   return values.length === 0 ? undefined : values.join(" | ");

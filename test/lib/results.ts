@@ -48,7 +48,7 @@ const COLUMNS: readonly (readonly [head: string, names: readonly string[]])[] = 
 
 const cellsOf = (line: string): string[] => line.trim().split(/ {2,}/);
 
-/** The figures of each variant of each case, by "case: variant" and the server's name. */
+/** Returns the figures of each variant of each case, by "case: variant" and the server's name. */
 function figuresOf(results: string): Map<string, Map<string, string[]>> {
   const tables = new Map<string, Map<string, string[]>>();
   let name = "";
@@ -66,20 +66,20 @@ function figuresOf(results: string): Map<string, Map<string, string[]>> {
   return tables;
 }
 
-/** What commit ran, and on what. */
+/** Returns the commit and the machine of the results. */
 function aboutOf(results: string): string {
   const [head = "", peers = ""] = /^commit .*\n.*/m.exec(results)?.[0].split("\n") ?? [];
   if (head === "") throw new Error("bench/results.md does not say what ran");
   return `${head}; ${peers}.`.replaceAll(" · ", ", ");
 }
 
-/** A figure without an exponent. */
+/** Returns a figure without an exponent. */
 function plain(figure: string): string {
   return figure.includes("e") ? String(Number(figure)) : figure;
 }
 
 /**
- * The table of targets, and whether each was met.
+ * Returns the table of targets, and whether each was met.
  * @throws Error when the results have none
  */
 export function targetsTable(results: string): string {
@@ -98,8 +98,8 @@ export function targetsTable(results: string): string {
 }
 
 /**
- * The README's table.
- * @throws Error when the results lack what they show
+ * Returns the README's table.
+ * @throws Error when the results lack a figure of the table
  */
 export function benchTable(results: string): string {
   const tables = figuresOf(results);

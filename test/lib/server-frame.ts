@@ -3,7 +3,7 @@
 //
 // Invariant: octets that no server may send are an error, at the first of them that shows it.
 
-/** What the octets before a payload say. */
+/** The fields of a frame's head. */
 export interface FrameHead {
   /** The first octet: FIN, three reserved bits, opcode. */
   readonly first: number;
@@ -69,7 +69,7 @@ export function serverFrame<Octets extends Uint8Array>(
   return { ...head, payload, size };
 }
 
-/** All frames of some octets. @throws Error when the last one is cut */
+/** Parses all frames of some octets. @throws Error when the last one is cut */
 export function serverFrames<Octets extends Uint8Array>(bytes: Octets): ServerFrame<Octets>[] {
   const frames: ServerFrame<Octets>[] = [];
   for (let at = 0; at < bytes.length; ) {

@@ -7,7 +7,7 @@ interface Point {
 }
 
 /**
- * By how much y grows with each x, on average.
+ * Returns by how much y grows with each x, on average.
  * @returns 0 for points without extent @throws RangeError for fewer than two points
  */
 export function slopeOf(points: readonly Point[]): number {

@@ -7,7 +7,7 @@ import type { Options } from "../../host/options/types";
 import { plan } from "../../host/options/plan";
 import { OPTIONS, type OptionName, type OptionRow, POOL_OPTIONS } from "../../host/options/table";
 
-/** A row for the reference: what it does, its default and its range. */
+/** Returns the text of an option in the reference: its description, its default and its range. */
 function rowText(row: OptionRow<string>): string {
   const live = row.live ? " May change while the server runs." : "";
   return `${row.text} Default ${valueText(row, row.default)}; ${rangeText(row)}.${live}`;
@@ -16,7 +16,7 @@ function rowText(row: OptionRow<string>): string {
 const textsOf = (rows: readonly OptionRow<string>[]): Record<string, string> =>
   Object.fromEntries(rows.map((row) => [row.name, rowText(row)]));
 
-/** What the reference says of each option, and of each cause, by its name. */
+/** The reference's text of each option, and of each cause, by its name. */
 export const optionTexts = (): Record<string, string> => textsOf(OPTIONS);
 export const poolTexts = (): Record<string, string> => textsOf(POOL_OPTIONS);
 export function causeTexts(): Record<string, string> {
@@ -51,7 +51,7 @@ export function reasonsTable(): string {
   ].join("\n");
 }
 
-/** What a client may have too much of. */
+/** A resource that is limited for each client. */
 interface Limit {
   readonly what: string;
   readonly options: readonly OptionName[];
@@ -146,7 +146,7 @@ const LIMITS: readonly Limit[] = [
   },
 ];
 
-/** What bounds a client, with the defaults, and what happens there. */
+/** Returns the table of limits for a client: the defaults, and the effect of reaching each. */
 export function limitsTable(): string {
   const defaultOf = (name: OptionName): string => {
     const row = OPTIONS.find((one) => one.name === name) as OptionRow;
@@ -172,7 +172,7 @@ const PLANNED: Options = {
 
 const mebi = (bytes: number): string => `${(bytes / 1048576).toFixed(2)} MiB`;
 
-/** Where the memory of the worked example goes: regions of a hundredth of it and more. */
+/** Returns the table of the worked example's memory: regions of a hundredth of it and more. */
 export function planTable(): string {
   const { regions, total, descriptors } = plan(PLANNED);
   const large = regions.filter(({ bytes }) => bytes >= total / 100);

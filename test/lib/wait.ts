@@ -15,7 +15,7 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** A promise that is rejected when it takes too long. @param what names it in the error */
+/** Rejects when a promise takes too long. @param what its name in the error */
 export function within<T>(promise: Promise<T>, what: string, ms = LIMIT): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {

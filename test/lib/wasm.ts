@@ -45,7 +45,7 @@ export const SMALL: EngineParams = {
   Seed: 1,
 };
 
-/** An engine of one of the builds. */
+/** Returns an engine of one of the builds. */
 export function testEngine(
   params: EngineParams = {},
   build: keyof typeof BUILDS = process.env.RINGCAST_WASM === "debug" ? "debug" : "release",

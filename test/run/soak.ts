@@ -18,7 +18,7 @@ import { slopeOf } from "../lib/slope";
 
 /** Growth that is a leak. */
 const MB_A_MINUTE = 1;
-/** Part of the time in which the server gets warm; what it comes to keep then is no growth. */
+/** Part of the time in which the server warms up. Memory that it keeps from then on is no growth. */
 const WARM = 0.2;
 /** Handles and descriptors by which two looks may differ: timers, and a connection that is just closing. */
 const LOOSE = 4;
@@ -39,7 +39,7 @@ const OPTIONS = {
   },
 };
 
-/** What comes over the server in a round, some of it at the same time. */
+/** Load of a round; the elements of a row run at the same time. */
 const ROUND: readonly (readonly object[])[] = [
   [
     { flood: "churn", count: 4000, width: 100 },
@@ -80,7 +80,7 @@ function minutesOf(args: readonly string[]): number {
   return minutes;
 }
 
-/** What is left after a round. */
+/** Resources in use after a round. */
 interface Look {
   readonly minute: number;
   readonly resident: number;
@@ -89,7 +89,7 @@ interface Look {
   readonly descriptors: number;
 }
 
-// What is freed of large blocks glibc gives back at once: else it keeps up to 64 MB of them, or does not.
+// With this, glibc returns freed large blocks at once. Otherwise it may keep up to 64 MB of them.
 process.env.MALLOC_MMAP_THRESHOLD_ = "131072";
 
 const minutes = minutesOf(process.argv.slice(2));
@@ -166,7 +166,7 @@ async function look(began: number): Promise<void> {
   );
 }
 
-/** What is there at the end and was not when the server was warm. */
+/** Compares the resources at the end with those after warming up. */
 function compare(first: Look, last: Look): void {
   for (const what of ["applicationHandles", "workerHandles", "descriptors"] as const) {
     const grown = last[what] - first[what];

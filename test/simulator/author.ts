@@ -1,5 +1,5 @@
-// Draws a run from its seed: settings, then steps, before anything runs. What it knows of the clients is what it has
-// told them to do: some will have been evicted since.
+// Draws a run from its seed: settings, then steps, before anything runs. It knows clients only by the steps it has
+// drawn for them, so some will have been evicted meanwhile.
 
 import { Random } from "../../host/testing/random";
 import {
@@ -39,7 +39,7 @@ const FLOOD = 3000;
 /** An hour in ms: no time limit of that length passes within a run. */
 const HOUR = 3600000;
 
-/** The settings of both modes. */
+/** Draws the settings that both modes have. */
 function drawSettings(mode: Mode, r: Random): Settings {
   const place = r.pick(PLACES);
   const params = {
@@ -67,7 +67,7 @@ const HASTY: readonly Live[] = [
   "idleTimeout",
 ];
 
-/** More memory than a run needs, and no time limit that passes within it. */
+/** Draws more memory than a run needs, and time limits that do not pass within it. */
 function ample(r: Random): Amounts {
   // Where all clients read at once the ring may be small: its laps are short.
   const ring = r.pick([65536, 1048576]);
@@ -108,7 +108,7 @@ function timed(r: Random): Amounts {
   };
 }
 
-/** So little of everything that a run reaches every limit. */
+/** Draws so few resources that a run reaches every limit. */
 function scarce(r: Random): Amounts {
   const ring = r.pick([4096, 8192, 32768]);
   const frames = r.pick([16, 256]);
@@ -207,7 +207,7 @@ class Author {
     this.#gone.push(client);
   }
 
-  /** Notes a client. Of those that came long ago few are left. */
+  /** Notes a client. Of early clients few remain. */
   #add(list: number[], client: number, most: number): void {
     list.push(client);
     if (list.length > most) this.#gone.push(list.shift() as number);
@@ -451,7 +451,7 @@ class Author {
   }
 }
 
-/** The run of a seed. @param count its steps */
+/** Returns the run of a seed. @param count its steps */
 export function scriptOf(seed: number, mode: Mode, count: number): Script {
   const r = new Random(seed);
   const settings = drawSettings(mode, r);

@@ -1,6 +1,6 @@
-// What must hold after every step of a run, and at its end, in both modes.
+// Checks after every step of a run, and at its end, in both modes.
 //
-// Invariant of the run: nothing leaks, nobody stays beyond its time limits, and every counter is the sum of what it
+// Invariant of the run: nothing leaks, no connection outlives its time limits, and every counter is the sum of what it
 // counts.
 
 import { brokenRule } from "../lib/check";
@@ -37,7 +37,7 @@ function checkCounters(world: World, stats: Stats): void {
   if (world.isExact && evicted > 0) fail("a client was evicted from ample memory");
 }
 
-/** A client that reads everything at once is not too slow. */
+/** Checks that a client that reads everything at once is not considered too slow. */
 function checkFair(world: World): void {
   for (const client of world.clients.values()) {
     if (client.isPrompt && !client.frozen && client.cause === "WsClientTooSlow")
@@ -48,7 +48,9 @@ function checkFair(world: World): void {
 /** ms that the end of a frozen client may come late: two readings of its send queue, and the one that is awaited. */
 const LATE_MILLIS = 6000;
 
-/** A frozen client that has a write outstanding ends after `writeTimeout`, or after a step if its kernel answers. */
+/**
+ * Checks that a frozen client with a pending write ends after `writeTimeout`, or after a step if its kernel answers.
+ */
 function checkFrozen({ clients, clock, engine, watch }: World): void {
   const now = clock.now();
   const time = engine.params[Param.WriteTimeout] as number;
@@ -61,7 +63,7 @@ function checkFrozen({ clients, clock, engine, watch }: World): void {
   }
 }
 
-/** After a step. @param isSettled all that follows from it within its turn has happened */
+/** Checks the state after a step. @param isSettled all effects within the step's turn have happened */
 export function checkStep(world: World, isSettled: boolean): void {
   const { engine, errors, memory, pump, watch } = world;
   if (errors.length > 0) fail(errors.join("\n"));
@@ -75,7 +77,7 @@ export function checkStep(world: World, isSettled: boolean): void {
   if (world.settings.isTimed) checkFrozen(world);
 }
 
-/** Everybody has read everything, and no time limit has passed. */
+/** Checks the state when all clients have read everything and no time limit has passed. */
 export function checkDelivered(world: World): void {
   world.judge.delivered();
   const isStarved = (world.settings.params.ReplyPoolBytes as number) <= 65536;
@@ -95,7 +97,7 @@ export function checkDelivered(world: World): void {
 /** ms that a frozen client may stay: an idle WebSocket's time and its ping's, and the time of a step. */
 const FROZEN_MILLIS = { machine: 100000, process: 100000 + STEP_MILLIS } as const;
 
-/** Connections that are through with their protocol are closed within `quiet` ms. */
+/** Checks that connections whose protocol has ended are closed within `quiet` ms. */
 export function checkPunctual(world: World, quiet: number): void {
   for (const client of world.clients.values()) {
     if (client.socket.gone !== "" || client.why !== undefined) continue;
@@ -116,7 +118,7 @@ function seen(world: World): Set<Client> {
   return new Set([...world.asks.values()].flatMap((one) => (one.isHandled ? [one.client] : [])));
 }
 
-/** After the end: nothing is left, and the counters agree. */
+/** Checks after the end that nothing is left, and that the counters agree. */
 export function checkOver(world: World): void {
   const { application, engine, pump } = world;
   const stats = pump.stats();
@@ -139,7 +141,7 @@ export function checkOver(world: World): void {
     fail(`${world.thrown} errors were thrown, ${world.handlerErrors} counted`);
   const known = seen(world);
   for (const client of world.clients.values()) {
-    // The application is not told of a client that came and went while it was behind.
+    // A client that came and left while the application lagged is not reported to it.
     if (client.why === undefined && (known.has(client) || !application))
       client.fail("it has ended, and the handler was not told");
   }

@@ -1,7 +1,8 @@
-// A client: its socket in memory, the bytes that have arrived, taken apart, and what it may still do.
+// A client: its socket in memory, the bytes that have arrived, parsed, and its possible next steps.
 //
-// Invariant: each answer and frame is told to the judge once, as soon as it is whole; nothing arrives after the last
-// answer of a connection, or after a Close; a pong answers a ping, in their order; each side's end is told once.
+// Invariant: each response and frame is reported to the judge once, as soon as it is whole; nothing arrives after the
+// last response of a connection, or after a Close; a pong answers a ping, in their order; each side's end is reported
+// once.
 
 import { latin1 } from "../../host/shared/text/text";
 import type { MemorySocket } from "../../worker/net/memory";
@@ -32,10 +33,10 @@ interface Said {
   readonly payload: Uint8Array;
 }
 
-/** What a client needs of its world. */
+/** The part of the world that a client uses. */
 interface Surroundings {
   readonly judge: Judge;
-  /** The run is at its end: everybody reads. */
+  /** The run is at its end, so all clients read. */
   readonly isEnding: boolean;
   now(): number;
   defer(fn: () => void): void;
@@ -55,7 +56,7 @@ export class Client {
   phaseAt: number;
   readonly cameAt: number;
   spokeAt: number;
-  /** What has arrived and is no whole answer or frame, its bytes, and how many there must be for the next look. */
+  /** Bytes of an incomplete response or frame, their number, and how many are needed for the next attempt to parse. */
   #parts: Uint8Array[] = [];
   rest = 0;
   #needed = 0;
@@ -75,18 +76,18 @@ export class Client {
   hasEnded = false;
   hasReset = false;
   #endedAt = 0;
-  /** What of it has stopped for ever, and when. */
+  /** The part of it that has stopped for ever. */
   frozen: "" | "process" | "machine" = "";
   #frozenAt = 0;
   /** Since when, at least, it is frozen with a write outstanding. */
   stuckAt = Number.POSITIVE_INFINITY;
   /** A message for it was refused, and its `drain` has not been called. */
   isThirsty = false;
-  /** Why its connection ended, as the handler was told; why its upgrade failed. */
+  /** Why its connection ended, as reported to the handler, or why its upgrade failed. */
   cause: string | undefined;
   lapsed: string | undefined;
   #isNoted = false;
-  /** The judge has been told that the server has half-closed. */
+  /** The server's half-close has been reported to the judge. */
   #isFinished = false;
 
   constructor(id: number, socket: MemorySocket, manners: Manners, around: Surroundings) {
@@ -163,7 +164,7 @@ export class Client {
     if (what === "machine") this.socket.unplug();
   }
 
-  /** Reads what its rate allows in so many ms. */
+  /** Reads as much as its rate allows in `ms` ms. */
   readAtRate(ms: number): void {
     const { rate = 0 } = this.#manners;
     if (rate > 0) this.read((rate * ms) / 1000);
@@ -292,7 +293,7 @@ export class Client {
       this.fail("it has just sent something, and makes room");
   }
 
-  /** Why it ended, as far as the handler was told. */
+  /** Why it ended, as far as this was reported to the handler. */
   get why(): string | undefined {
     return this.cause ?? this.lapsed;
   }

@@ -1,4 +1,4 @@
-// What messages and bodies hold: all of it follows from their tag, so that a byte of another is seen.
+// The content of messages and bodies. All of it follows from the tag, so that a byte of another message is detected.
 
 import { byteLength, latin1 } from "../../host/shared/text/text";
 
@@ -12,7 +12,7 @@ export const LARGE_BYTES = 70000;
 /** Length of one whose first write, of 256 KiB, takes the slowest reader longer than a step of acknowledgements. */
 export const HUGE_BYTES = 300000;
 
-/** Bytes of a binary message, its tag in front: every third does not shrink when it is compressed. */
+/** Returns the bytes of a binary message, with its tag first. Every third does not shrink when it is compressed. */
 function bytesOf(tag: number, size: number): Uint8Array {
   const bytes = new Uint8Array(size);
   let state = (tag * 2654435761) >>> 0;
@@ -25,7 +25,7 @@ function bytesOf(tag: number, size: number): Uint8Array {
   return bytes;
 }
 
-/** A text of as many bytes as characters allow, its tag in front, then characters of one to four bytes. */
+/** Returns a text of `size` bytes, as far as its characters allow: its tag, then characters of one to four bytes. */
 function textOf(tag: number, size: number): string {
   const unit = `${tag} \u00e9\u20ac \u{1f98a}.`;
   const whole = unit.repeat(Math.floor(size / byteLength(unit)));
@@ -39,24 +39,24 @@ function textOf(tag: number, size: number): string {
   return whole + rest;
 }
 
-/** A message's data: a text for opcode 1. */
+/** Returns a message's data: a text for opcode 1. */
 export function dataOf(tag: number, opcode: 1 | 2, size: number): string | Uint8Array {
   return opcode === 1 ? textOf(tag, size) : bytesOf(tag, size);
 }
 
-/** The same as it is sent. */
+/** Returns a message's data as octets on the wire. */
 export function payloadOf(tag: number, opcode: 1 | 2, size: number): Uint8Array {
   const data = dataOf(tag, opcode, size);
   return typeof data === "string" ? encoder.encode(data) : data;
 }
 
-/** The tag that a message carries. */
+/** Returns the tag that a message carries. */
 export function tagOf(opcode: number, payload: Uint8Array): number {
   if (opcode === 1) return Number.parseInt(latin1(payload, 0, Math.min(10, payload.length)), 10);
   return Buffer.from(payload).readUInt32LE(0);
 }
 
-/** A body in ASCII. */
+/** Returns a body in ASCII. */
 export function bodyOf(tag: number, size: number): string {
   return `${tag}.abcdefgh`.repeat(Math.ceil(size / 9)).slice(0, size);
 }
@@ -69,7 +69,7 @@ export function piecesOf(tag: number): string[] {
 /** Tags of messages that handlers publish begin here. */
 const BURST_TAGS = 1000000;
 
-/** What the handler of a message publishes when it is asked for a burst. */
+/** Returns the publications of a message's handler that is asked for a burst. */
 export function burstOf(tag: number): { readonly tag: number; readonly size: number }[] {
   return [0, 1, 2, 3, 4].map((i) => {
     return { tag: BURST_TAGS + tag * 5 + i, size: (tag * 37 + i * 211) % 700 };

@@ -1,5 +1,5 @@
-// The judge of exact mode: what arrives at each client is what the model says, and for a client that reads at once
-// that is everything, whenever nothing is under way.
+// The judge of exact mode: the bytes that arrive at each client are those of the model. A client that reads at once has
+// received all of them whenever nothing is in flight.
 
 import { latin1 } from "../../host/shared/text/text";
 import type { Client } from "./client";
@@ -7,14 +7,14 @@ import type { Court, Judge } from "./judge";
 import { Model, type Peer } from "./model";
 import type { Arrived, Frame } from "./stream";
 
-/** The front of an answer, or of a frame in hexadecimal digits. */
+/** Returns the beginning of a response, or of a frame in hexadecimal digits. */
 function shown(bytes: Uint8Array): string {
   const isAnswer = bytes[0] === 72;
   const front = isAnswer ? latin1(bytes, 0, Math.min(300, bytes.length)) : "";
   return `${front || Buffer.from(bytes).toString("hex", 0, 20)} (${bytes.length} bytes)`;
 }
 
-/** True for a publication to a client that has half-closed: the server may come to it after the client's end. */
+/** Returns true for a publication to a client that has half-closed: the server may reach it after the client's end. */
 function isSpare(client: Client, peer: Peer, owed: Uint8Array): boolean {
   return client.hasEnded && peer.isOpen && !peer.own.has(owed);
 }
@@ -46,7 +46,8 @@ export class Exact extends Model implements Judge {
 
   quiet(): void {
     for (const [client, peer] of this.peers) {
-      // Nobody says when the server notices a reset; a slow reader that leaves its WebSocket may miss the rest.
+      // The time at which the server notices a reset is not defined; a slow reader that leaves its WebSocket may miss
+      // the rest.
       const mayMiss = client.hasReset || (client.hasEnded && peer.isOpen && !client.isPrompt);
       if (!mayMiss && client.isReading) this.#checkWhole(client, peer);
     }

@@ -1,5 +1,5 @@
-// The handler of a run: it does with each request and message what their steps say, and checks that they are those
-// that were sent.
+// The handler of a run. It handles each request and message as their steps say, and checks that they are the ones that
+// were sent.
 //
 // Invariant: a request is handled once, messages in the order in which they were sent, both whole; the end of a client
 // is reported once.
@@ -18,7 +18,7 @@ import { HUGE_BYTES, LARGE_BYTES, STATIC_BYTES, bodyOf, piecesOf } from "./conte
 import { ThreadEnd } from "./places";
 import type { Ask, OpenHow, Say } from "./steps";
 
-/** What handlers throw when they are asked to. */
+/** Message of errors that handlers throw as requested by a step. */
 export const AS_ASKED = "as asked";
 /** The body that answers name. */
 export const STATIC_TEXT = bodyOf(0, STATIC_BYTES);
@@ -32,7 +32,7 @@ export interface Asked {
   isHandled: boolean;
 }
 
-/** What the handler knows of the run. */
+/** The handler's knowledge of the run. */
 export interface Scene {
   /** The next message of a client waits until the handler of the one before has settled. */
   readonly isOrdered: boolean;
@@ -40,7 +40,7 @@ export interface Scene {
   readonly version: number;
   readonly asks: Map<number, Asked>;
   readonly says: Map<number, Say>;
-  /** What goes on with a Settle step, by tag. */
+  /** Handlers that a Settle step continues, by tag. */
   readonly pending: Map<number, () => void>;
   /** WebSockets that have opened, by client. */
   readonly sockets: Map<number, WebSocket>;
@@ -154,7 +154,7 @@ class Doer implements Handler {
     }
   }
 
-  /** Settles without an answer: an error, unless nobody waits for it any more. */
+  /** Settles without a response. This is an error unless the request has ended. */
   async #forget(res: Response): Promise<void> {
     await undefined;
     if (!res.sent) this.#scene.thrown++;
@@ -289,7 +289,7 @@ class Doer implements Handler {
   }
 }
 
-/** A handler as modules export them. */
+/** Returns a handler in the form that modules export. */
 export function handlerOf(scene: Scene, version: number): Handler {
   const doer = new Doer(scene, version);
   return {

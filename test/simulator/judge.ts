@@ -1,5 +1,5 @@
-// What a run tells its judge, in the order in which it happens: the model in exact mode (exact.ts, model.ts), the
-// ledger in stress mode (ledger.ts). A judge throws at what must not be.
+// Events that a run reports to its judge, in their order. The judge is the model in exact mode (exact.ts, model.ts),
+// the ledger in stress mode (ledger.ts). A judge throws at a violation.
 
 import type { Client } from "./client";
 import type { Ask, OpenHow, Say, Settings, Via } from "./steps";
@@ -17,7 +17,7 @@ export interface Message {
   readonly except?: Client;
 }
 
-/** What a judge sees of the run. */
+/** The judge's view of the run. */
 export interface Court {
   readonly settings: Settings;
   /** The topics of each client whose WebSocket is open, as the worker knows. */
@@ -56,6 +56,6 @@ export interface Judge {
   finished(client: Client): void;
   /** Nothing is under way. */
   quiet(): void;
-  /** Everybody has read everything, and every handler has settled. */
+  /** All clients have read everything, and every handler has settled. */
   delivered(): void;
 }

@@ -1,8 +1,9 @@
-// The judge of stress mode. It predicts nothing; each message carries its tag, so it can tell what must never happen.
+// The judge of stress mode. It predicts nothing; each message carries its tag, so the judge recognises events that must
+// never happen.
 //
 // Invariant, for each client: a message is one that was accepted for it, is whole, and comes once, in the order of the
-// calls, messages for it alone and publications together. An answer is the one to its oldest request, or a refusal.
-// What was accepted has arrived when everybody has read everything, or the connection has ended. A request that the
+// calls, messages for it alone and publications together. A response is the one to its oldest request, or a refusal.
+// Accepted messages have arrived when all clients have read everything, or the connection has ended. A request that the
 // handler was called with is answered before the server half-closes; one that arrives later need not be (RFC 9112 9.5).
 
 import type { Client } from "./client";
@@ -22,7 +23,7 @@ interface Entry extends Message {
   readonly order: number;
 }
 
-/** An answer that is owed. */
+/** A response that is pending. */
 interface Owed {
   /** The request's. */
   readonly tag: number;
@@ -44,7 +45,7 @@ interface Book {
   expects: boolean;
 }
 
-/** The body of the answer to a request that is handled. */
+/** Returns the response to a request that is handled. */
 function answerTo({ tag, method, how, size }: Ask): Owed {
   const text = (body: string): Owed => {
     return { tag, status: 200, body: method === "HEAD" ? "" : body };
@@ -151,7 +152,7 @@ export class Ledger implements Judge {
     this.accepted(message);
   }
 
-  /** From now on, up to the next quiet moment, nobody knows whether the client reads the topic. */
+  /** From now on, up to the next quiet moment, it is not known whether the client reads the topic. */
   subscribed(client: Client, topic: number): void {
     const book = this.#book(client);
     book.topics.add(topic);

@@ -1,8 +1,8 @@
-// The model of exact mode: what each client must receive, byte for byte. Nothing else is known of the server.
+// The model of exact mode: the bytes that each client must receive. It knows nothing else of the server.
 //
-// It is this simple because memory is ample, no time limit passes, and the world waits after whatever concerns several
-// clients until nothing is under way. So all that happens is a list, and each entry adds bytes to the ends of queues.
-// Pings and pongs are not part of it: they may stand anywhere between frames (client.ts).
+// It is this simple because memory is ample, no time limit passes, and the world waits after each step that concerns
+// several clients until nothing is in flight. So all events form a list, and each entry adds bytes to the ends of
+// queues. Pings and pongs are not part of it: they may be anywhere between frames (client.ts).
 
 import { CLOSE_TABLE } from "../../host/shared/close";
 import { toBytes } from "../../host/shared/text/text";
@@ -20,9 +20,9 @@ const WINDOWS = [0, 0, 15, 15, 9];
 export class Peer {
   /** Answers and frames that are still to arrive. */
   readonly owed: Uint8Array[] = [];
-  /** Those of them that answer its own messages. */
+  /** Frames that answer its own messages. */
   readonly own = new Set<Uint8Array>();
-  /** What it has sent and the server has not come to. */
+  /** Inputs that it has sent and the server has not yet processed. */
   readonly inputs: (() => void)[] = [];
   readonly topics = new Set<number>();
   isOpen = false;
@@ -96,7 +96,7 @@ export class Model {
     this.#input(client, (peer) => this.#handle(peer, ask));
   }
 
-  /** What the handler does with a request. */
+  /** Handles a request as the handler does. */
   #handle(peer: Peer, ask: Ask): void {
     const { how, tag, method, minor, size } = ask;
     const isHead = method === "HEAD";
@@ -124,7 +124,7 @@ export class Model {
 
   upgraded(client: Client, tag: number, offer: number, how: OpenHow): void {
     this.#input(client, (peer) => {
-      // What follows may be for the protocol that was asked for.
+      // The following bytes may be for the protocol that was asked for.
       if (how === "refuse") return peer.end(answerOf({}, 403, "length", ["no"], true));
       // A WebSocket needs both directions.
       if (client.hasEnded) {

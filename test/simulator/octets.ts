@@ -1,5 +1,5 @@
-// What a server must write, for the model: answers of RFC 9112 in the order of fields that this server has, the opening
-// handshake and frames of RFC 6455.
+// Octets that a server must write, for the model: responses of RFC 9112 in the order of fields that this server has,
+// the opening handshake and frames of RFC 6455.
 
 import { toBytes } from "../../host/shared/text/text";
 import type { Ask } from "./steps";
@@ -17,14 +17,14 @@ const PHRASES: Readonly<Record<number, string>> = {
   ...{ 501: "Not Implemented", 503: "Service Unavailable", 505: "HTTP Version Not Supported" },
 };
 
-/** How the end of a body is told. */
+/** How the end of a body is marked. */
 export type Framing = "length" | "chunks" | "end";
 
 function lines(status: number, ...fields: readonly string[]): string {
   return [`HTTP/1.1 ${status} ${PHRASES[status]}`, ...fields.filter(Boolean), "", ""].join("\r\n");
 }
 
-/** A handler's answer. @param pieces of its body @param isLast the connection ends with it */
+/** Returns a handler's response. @param pieces of its body @param isLast the connection ends with it */
 export function answerOf(
   { method }: Partial<Ask>,
   status: number,
@@ -46,7 +46,7 @@ export function answerOf(
   return `${head}${chunks.join("")}0\r\n\r\n`;
 }
 
-/** A refusal, with which the connection ends. */
+/** Returns a refusal, with which the connection ends. */
 export function refusalOf(status: number, isHead: boolean): string {
   const body = `${PHRASES[status]}\n`;
   const end =
@@ -58,7 +58,10 @@ export function refusalOf(status: number, isHead: boolean): string {
   return isHead ? head : head + body;
 }
 
-/** The 101 of an opening handshake. @param window of the compression that was agreed upon; 0 for none */
+/**
+ * Returns the 101 response of an opening handshake.
+ * @param window of the compression that was agreed upon; 0 for none
+ */
 export function switchOf(window: number): string {
   const bits = window === 15 ? "" : `; server_max_window_bits=${window}`;
   const agreed = `permessage-deflate; server_no_context_takeover; client_no_context_takeover${bits}`;

@@ -1,6 +1,6 @@
 // The server's owner: its calls, from the handler's own code and from the application, and the ids that are stale.
 //
-// Invariant: the judge is told of a call when it is made, in the order of the calls.
+// Invariant: a call is reported to the judge when it is made, in the order of the calls.
 
 import { Control, Param } from "../../assembly/abi";
 import type { Payload } from "../../host/shared/message/data";
@@ -102,7 +102,7 @@ export class Owner {
   }
 
   #close(client: Client, ws: WebSocket, via: Via): void {
-    // Whether the handler is still told of messages that wait nobody promises.
+    // It is not defined whether the handler still receives waiting messages.
     if (this.#world.isExact && client.said.length > 0) return;
     const isClosed =
       via === "handler"

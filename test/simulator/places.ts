@@ -62,13 +62,13 @@ export class Line {
     else this.#clock.after(this.#last - now, arrive);
   }
 
-  /** Nothing arrives for so many ms. */
+  /** Nothing arrives for `ms` ms. */
   block(ms: number): void {
     this.#last = Math.max(this.#last, this.#clock.now() + ms);
   }
 }
 
-/** What a placement is made of. */
+/** The parts that a placement is built from. */
 export interface Ground {
   readonly settings: Settings;
   readonly clock: VirtualClock;
@@ -85,9 +85,9 @@ export interface Place {
   use(handler: Handler): Promise<void>;
   /** A body that answers may name. */
   body(text: string): StaticBody;
-  /** Nothing is handled for so many ms. */
+  /** Nothing is handled for `ms` ms. */
   block(ms: number): void;
-  /** The server shuts down: the handler hears of it. */
+  /** The server shuts down, and the handler receives the signal. */
   shutdown(): void;
   end(): void;
   /** Errors counted elsewhere than by the pump. */
@@ -186,7 +186,7 @@ class ThreadBody implements StaticBody {
   }
 }
 
-/** What a thread and the worker have in common while an answer comes in pieces. */
+/** State that a thread and the worker share while a response is sent in pieces. */
 class Pieces implements PiecePort {
   readonly #toWorker: Line;
   readonly #toThread: Line;

@@ -1,6 +1,6 @@
 // The inbox between the application and the worker, on memory of both or on copies.
 //
-// Invariant: as with the real threads, what one side writes or posts reaches the other a while later, in order.
+// Invariant: as with the real threads, the messages of one side reach the other later, in order.
 
 import { INBOX_HEAD, INBOX_TAIL, INBOX_WORDS } from "../../assembly/abi";
 import { InboxWriter, inboxMemory } from "../../host/send/inbox-writer";

@@ -2,7 +2,8 @@
 // left still fails.
 
 /**
- * @param fails whether a list fails; false, too, when it may not be asked any more
+ * Shortens a list that fails.
+ * @param fails whether a list fails; also false when the budget of runs is spent
  * @returns a list that fails, in which no element is known to be needless
  */
 export async function shrink<T>(

@@ -29,7 +29,7 @@ interface SimulationOptions {
   readonly shrinks?: number;
 }
 
-/** What a run has reached. */
+/** The results of a run. */
 export interface SimulationResult {
   readonly place: string;
   readonly evicted: number;
@@ -46,7 +46,9 @@ export interface SimulationResult {
 const DELIVERED = new Array(60).fill(50) as readonly number[];
 const AFTERWARDS = new Array(30).fill(10000) as readonly number[];
 
-/** Everybody reads everything, and whatever waits goes on; then time limits pass; then the server ends. */
+/**
+ * Ends a run: all clients read everything, and pending handlers settle; then time limits pass; then the server ends.
+ */
 async function finish(world: World): Promise<void> {
   for (const ms of DELIVERED) {
     await world.rest(ms);
@@ -117,7 +119,7 @@ const LISTS: Readonly<Partial<Record<Step["kind"], string>>> = {
   ...{ calls: "calls", request: "asks", say: "says" },
 };
 
-/** A script that fails, as short as so many runs can make it. */
+/** Returns a script that fails, as short as the given number of runs can make it. */
 async function shortened(
   script: Script,
   runs: number,

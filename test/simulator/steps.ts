@@ -1,7 +1,7 @@
-// What happens in a run of the simulator, as data: settings and a list of steps.
+// A run of the simulator as data: settings and a list of steps.
 //
-// Invariant: a step says all there is to say about itself, and names clients and handlers by numbers that a step
-// before gave out. So a list stays valid when steps are taken out of it: a step whose client is not there does nothing.
+// Invariant: a step is complete in itself, and names clients and handlers by the numbers that an earlier step assigned.
+// So a list stays valid when steps are taken out of it: a step whose client is not there does nothing.
 
 /**
  * "exact": ample memory and no faults, so the model knows each byte. "stress": little memory, slow readers, faults,
@@ -16,7 +16,7 @@ export interface Cut {
   readonly turns: boolean;
 }
 
-/** What the handler does with a request. */
+/** How the handler answers a request. */
 export type RequestHow =
   /** It answers at once: briefly, with a static body, with one larger than a block, in pieces, with `close`. */
   | "echo"
@@ -51,7 +51,7 @@ export interface Ask {
   readonly expect: boolean;
 }
 
-/** What the handler does with a message; "burst": publishes five messages, then echoes. */
+/** How the handler treats a message; "burst": publishes five messages, then echoes. */
 export type MessageHow = "echo" | "quiet" | "burst" | "later" | "reject" | "throw";
 export type OpenHow = "" | "throw" | "later" | "reject" | "refuse";
 
@@ -98,7 +98,7 @@ export type Call =
       readonly client: number;
     };
 
-/** Who makes the calls: the handler's own code, or the application through its inbox. */
+/** The caller of a method: the handler's own code, or the application through its inbox. */
 export type Via = "handler" | "inbox";
 
 /** How a client behaves. */
@@ -142,9 +142,9 @@ export type Action =
   | { readonly kind: "settle"; readonly tag: number }
   | { readonly kind: "reload" | "wait" }
   | { readonly kind: "configure"; readonly name: Live; readonly value: number }
-  /** The application's thread does nothing for so many ms. */
+  /** The application's thread does nothing for `ms` ms. */
   | { readonly kind: "block"; readonly ms: number }
-  /** At once, or spread over so many ms. */
+  /** At once, or spread over `drainMs` ms. */
   | { readonly kind: "shutdown"; readonly drainMs: number };
 
 /** `pause`: ms that pass after the step; 0: a turn; -1: the next step is part of the same turn. */

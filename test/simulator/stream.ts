@@ -1,5 +1,5 @@
-// A client's bytes taken apart, strictly: answers and frames, each as soon as it is whole. What no server may
-// send is refused. Written from RFC 9112 and RFC 6455, slowly.
+// Parses a client's bytes strictly: responses and frames, each as soon as it is whole. It refuses octets that no server
+// may send. Written from RFC 9112 and RFC 6455, without regard to speed.
 
 import { latin1, utf8 } from "../../host/shared/text/text";
 import { serverFrame } from "../lib/server-frame";
@@ -34,7 +34,7 @@ function fieldsOf(lines: readonly string[]): Map<string, string> {
   return fields;
 }
 
-/** A chunked body from `at` on; undefined while it is not whole. */
+/** Returns a chunked body from `at` on; undefined while it is not whole. */
 function chunked(bytes: Uint8Array, at: number): { text: string; end: number } | undefined {
   let text = "";
   for (let from = at; ; ) {
@@ -53,9 +53,9 @@ function chunked(bytes: Uint8Array, at: number): { text: string; end: number } |
 }
 
 /**
- * The answer at the front of a stream, or the bytes that it needs, at least, to be whole.
- * @param isHead it has no body, whatever its fields say @param ended nothing follows any more
- * @throws Error for octets that are no answer
+ * Returns the response at the front of a stream, or the fewest bytes that it needs to be whole.
+ * @param isHead it has no body, whatever its fields say @param ended the stream has ended
+ * @throws Error for octets that are no response
  */
 export function takeAnswer(bytes: Uint8Array, isHead: boolean, ended: boolean): Arrived | number {
   const at = headEnd(bytes);
@@ -91,7 +91,7 @@ export interface Frame {
 }
 
 /**
- * The frame at the front of a stream, or the bytes that it needs, at least, to be whole.
+ * Returns the frame at the front of a stream, or the fewest bytes that it needs to be whole.
  * @throws Error for octets that are no frame of a server's
  */
 export function takeFrame(bytes: Uint8Array): Frame | number {

@@ -1,7 +1,8 @@
-// Between the pump and the sockets in memory: sees to it that nobody writes to memory while the transport holds it.
+// Sits between the pump and the sockets in memory, and ensures that no code writes to memory while the transport holds
+// it.
 //
-// Invariant: the bytes of a write that is outstanding are, until it completes, those that were handed over. This is
-// what the ring's invariant is for: tail <= min(done) + capacity.
+// Invariant: the bytes of a pending write are, until it completes, the ones that were handed over. The ring's invariant
+// serves this: tail <= min(done) + capacity.
 
 import type { MeasuredLink } from "../../worker/net/memory";
 import type { Accept, Link, SendQueue, Sink } from "../../worker/net/transport";

@@ -1,7 +1,7 @@
 // The world of a run: the real engine, the real pump, the real classes of each placement, over sockets in memory and
-// under a virtual clock; clients, a handler, the server's owner, and the judge that is told of everything.
+// under a virtual clock; clients, a handler, the server's owner, and the judge that receives all events.
 //
-// Invariant: what happens follows from the settings and the steps alone.
+// Invariant: a run follows from the settings and the steps alone.
 
 import { createHash } from "node:crypto";
 import type { StaticBody, WebSocket } from "../../host/handler";
@@ -59,13 +59,13 @@ const PACE_MILLIS = 500;
 
 const encoder = new TextEncoder();
 
-/** True for a step after which it matters to several clients what came first. */
+/** Returns true for a step whose order among others matters to several clients. */
 function concernsOthers(step: Step): boolean {
   if (step.kind === "say") return step.says.some(({ how }) => how === "burst");
   return !["connect", "read", "request", "ping", "wait"].includes(step.kind);
 }
 
-/** A request as a client sends it. */
+/** Returns a request as a client sends it. */
 function textOf(client: Client, ask: Ask): string {
   const { tag, method, how, size, framing, minor, close, expect } = ask;
   const body = bodyOf(tag, size);
@@ -103,7 +103,7 @@ export class World implements Scene, Court {
   readonly application: Application | undefined;
   /** Clients by number, which is their address. */
   readonly clients = new Map<number, Client>();
-  // What the handler knows.
+  // The handler's knowledge.
   version = 0;
   thrown = 0;
   readonly asks = new Map<number, Asked>();
@@ -112,14 +112,14 @@ export class World implements Scene, Court {
   readonly sockets = new Map<number, WebSocket>();
   readonly parts = new Map<Client, Uint8Array[]>();
   readonly #bodies = new Map<string, StaticBody>();
-  // What has happened.
+  // Events so far.
   readonly errors: string[] = [];
-  /** What clients have received, and when. */
+  /** Hash of everything that clients have received, and when. */
   readonly trace = createHash("sha256");
   evictions = 0;
   #pings = 0;
   isStopping = false;
-  /** The run is at its end: everybody reads. */
+  /** The run is at its end, so all clients read. */
   isEnding = false;
   #listener: Listener | undefined;
 
@@ -320,7 +320,7 @@ export class World implements Scene, Court {
     const socket = this.net.connect(buffer, address, lump);
     if (!socket) return;
     if (!this.pump.connections.some(({ peerAddress }) => peerAddress === address)) {
-      // All slots are taken: it would be told 503, and goes.
+      // All slots are taken, so it would get 503 and end.
       this.refused++;
       socket.reset();
       return;
@@ -445,7 +445,8 @@ export class World implements Scene, Court {
   }
 
   #leave(client: Client, how: Of<"leave">["how"]): void {
-    // What a reset or a Close of its own cuts off nobody knows; what comes before the end of its side is handled.
+    // It is not defined how much a reset or a Close of its own cuts off. Requests before the end of its side are
+    // handled.
     if (this.isExact && client.said.length > 0 && how !== "end") return;
     // Whether its handshake or the end of its side comes first depends on the handlers before them.
     if (this.isExact && client.isUpgrading && !client.isOpen) return;
@@ -483,7 +484,7 @@ export class World implements Scene, Court {
     this.pump.farewell.begin(drainMs);
   }
 
-  /** Everybody reads everything, and whatever waits goes on. */
+  /** Lets all clients read everything, and pending handlers settle. */
   async rest(ms: number): Promise<void> {
     this.isEnding = true;
     for (const client of this.clients.values()) client.read(Number.POSITIVE_INFINITY);

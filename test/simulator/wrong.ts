@@ -1,4 +1,4 @@
-// What clients do wrong, and what they offer: bytes that must be refused, and how.
+// Violations of clients, and their offers: bytes that must be refused, and how.
 
 import type { CLOSE_TABLE } from "../../host/shared/close";
 import { zlibCodec } from "../../worker/net/zlib";
@@ -114,7 +114,7 @@ export const FAULTS: readonly Fault[] = [
   },
 ];
 
-/** What a client offers with its upgrade. */
+/** The extensions that a client offers with its upgrade. */
 export const OFFERS: readonly string[] = [
   "",
   "",

@@ -246,6 +246,9 @@ style("a test waits for a condition; where it sleeps, the line above says why", 
 
 /** Sources whose comments are in plain English, by the beginning of their paths. No comment in them is exempt. */
 const PLAIN_ENGLISH = [
+  "test/lib/",
+  "test/run/",
+  "test/simulator/",
   ".scripts/",
   "bench/",
   "assembly/",
