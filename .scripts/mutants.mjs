@@ -18,8 +18,8 @@ const run = promisify(execFile);
 const MARK = /^\s*\/\/ mutant ([a-z]+-[a-z]+)(?: \(([a-z-]+)\))?: (.+)$/;
 
 /**
- * Reads all mutants of the sources, by name: the file, the number of the line, that line, the line with the bug, and the
- * unit test that finds it if the simulator does not.
+ * Reads all mutants of the sources, by name: the file, the number of the line, that line, the line with the bug, and
+ * the unit test that finds it if the simulator does not.
  */
 export async function mutants() {
   const found = new Map();

@@ -1,8 +1,8 @@
-// What the fuzzers share: inputs as text of octets, ways to cut them, and a reducer.
+// Code that the fuzzers share: inputs as text of octets, ways to cut them, and a reducer.
 
 import type { Random } from "../../host/testing/random";
 
-/** What a fuzzer says about one input: empty when engine and model agree. */
+/** Compares engine and model for an input and returns the difference; empty when they agree. */
 type Judge = (input: string) => string;
 
 export interface Fuzzed {
@@ -18,7 +18,7 @@ export interface Span {
   readonly seconds: number;
 }
 
-/** An input as a string literal of TypeScript. */
+/** Returns an input as a string literal of TypeScript. */
 export function escaped(input: string): string {
   const text = input.replace(/[^\x20-\x7e]|["\\]/g, (c) => {
     if (c === "\r") return "\\r";
@@ -55,7 +55,7 @@ function reduced(input: string, judge: Judge): string {
   return found;
 }
 
-/** A mutation of octets that knows nothing of what they mean. */
+/** Mutates octets without regard to their meaning. */
 export function mutateOctets(input: string, random: Random): string {
   const at = random.int(0, input.length);
   const length = 1 + random.size(16);

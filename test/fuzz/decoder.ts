@@ -1,18 +1,17 @@
-// A slow decoder of WebSocket streams, written from RFC 6455 5 and 7.4 and RFC 7692 6. It takes the whole
-// stream, and tells for everything that happens, failures included, at which octet it is certain: fed
-// octet by octet, the server must say the same at the same octet.
+// A slow decoder of WebSocket streams, written from RFC 6455 5 and 7.4 and RFC 7692 6. It takes the whole stream and
+// reports for each event, failures included, the octet at which it is certain. A server that is fed octet by octet must
+// report the same at the same octet.
 //
-// What is certain when: a reserved bit, an opcode, its place and its FIN at the first octet of a
-// head; the mask bit and a control frame's length at the second; an extended length when it is
-// whole; the number of fragments when the head is whole; text at each octet; a Close, and a compressed
-// message, when it is whole.
+// An event is certain: a reserved bit, an opcode, its place and its FIN at the first octet of a head; the mask bit and
+// a control frame's length at the second; an extended length when it is whole; the number of fragments when the head is
+// whole; text at each octet; a Close, and a compressed message, when it is whole.
 
 import { CLOSE_TABLE } from "../../host/shared/close";
 import { inflateMessage } from "./inflate";
 
 type Cause = keyof typeof CLOSE_TABLE;
 
-/** What the decoder is to go by. */
+/** Settings of the decoder. */
 export interface Rules {
   readonly PayloadBytes: number;
   readonly Fragments: number;
@@ -37,7 +36,7 @@ interface Message {
 export interface Decoded {
   readonly events: readonly Happened[];
   readonly messages: readonly Message[];
-  /** What has arrived of a message that never ended, unless it was compressed. */
+  /** The received part of a message that never ended, unless it was compressed. */
   readonly partial: string;
   readonly pings: readonly string[];
   /** Why the server ends the stream; "" when it does not. */
@@ -67,9 +66,9 @@ class Ended extends Error {
 class More extends Error {}
 
 /**
- * True when octets can begin a UTF-8 text: each sequence but the last whole, the last one
- * completable. The numbers that a lead octet and some of those behind it can still become are one
- * interval; it must meet those that have this length and are no surrogates (RFC 3629 3, 4).
+ * Returns true when octets can begin a UTF-8 text: each sequence but the last is whole, and the last one can be
+ * completed. The numbers that a lead octet and some of its continuation octets can still become are one interval, which
+ * must meet the numbers that have this length and are no surrogates (RFC 3629 3, 4).
  * @param whole nothing may be missing
  */
 function isUtf8(text: string, whole: boolean): boolean {
@@ -273,7 +272,7 @@ class Decoder {
   }
 }
 
-/** What is to be made of a stream of octets. */
+/** Returns the expected events of a stream of octets. */
 export function decode(input: string, rules: Rules): Decoded {
   const decoder = new Decoder(input, rules);
   try {

@@ -42,7 +42,7 @@ const HOST_VALUE = new RegExp(`^${HOST}$`);
 const QUOTED = '"(?:[^"\\\\]|\\\\[^])*"';
 const EXTENSION = `[ \\t]*;[ \\t]*${TOKEN}(?:[ \\t]*=[ \\t]*(?:${TOKEN}|${QUOTED}))?`;
 const CHUNK = new RegExp(`^([0-9A-Fa-f]+)(?:${EXTENSION})*$`);
-/** The longest start of a size line: an octet behind it can stand in none. */
+/** The longest start of a size line. The octet after it is allowed in no size line. */
 const CHUNK_START = new RegExp(
   `^[0-9A-Fa-f]+(?:${EXTENSION})*` +
     `(?:[ \\t]*(?:;[ \\t]*(?:${TOKEN}[ \\t]*(?:=[ \\t]*(?:"(?:[^"\\\\]|\\\\[^])*\\\\?)?)?)?)?)?`,
@@ -104,13 +104,13 @@ class Reader {
   }
 }
 
-/** A comma-separated list without its empty elements (RFC 9110 5.6.1). */
+/** Returns the elements of a comma-separated list without the empty ones (RFC 9110 5.6.1). */
 function listOf(value: string): string[] {
   const words = value.split(",").map((word) => word.replace(/^[ \t]+|[ \t]+$/g, ""));
   return words.filter((word) => word !== "");
 }
 
-/** The codings of a Transfer-Encoding (RFC 9112 6.1, 7). */
+/** Returns the codings of a Transfer-Encoding (RFC 9112 6.1, 7). */
 function codingsOf(value: string): string[] {
   const codings: string[] = [];
   for (let rest = value; rest !== ""; ) {
@@ -126,7 +126,7 @@ function codingsOf(value: string): string[] {
   return codings;
 }
 
-/** uri-host [ ":" port ] (RFC 9110 7.2), the port in range. */
+/** Returns true for uri-host [ ":" port ] (RFC 9110 7.2), with the port in range. */
 function isHost(text: string): boolean {
   const parts = HOST_VALUE.exec(text);
   if (parts === null || Number(parts[2] ?? 0) > 65535) return false;
@@ -138,7 +138,7 @@ function requestLine(
   limits: Limits,
 ): { method: string; target: string; minor: number } {
   const line = reader.line((octets) => {
-    // A line without an end in sight: what is too long is what it is refused for.
+    // The line has no end yet. The part of it that is too long decides the status.
     if (octets.length <= Math.min(limits.TargetBytes + LINE_ROOM, limits.HeadBytes)) return;
     const method = (new RegExp(`^(?:${TOKEN})?`).exec(octets) as RegExpExecArray)[0];
     if (method.length > METHOD_ROOM) throw new Ended(501);
@@ -159,7 +159,7 @@ function requestLine(
   return { method, target, minor: minor === "0" ? 0 : 1 };
 }
 
-/** Fields up to the empty line; each is judged where it stands. */
+/** Reads fields up to the empty line. Each is judged where it is. */
 function fieldLines(reader: Reader, start: number, limits: Limits): [string, string][] {
   const fields: [string, string][] = [];
   const codings: string[] = [];
@@ -189,7 +189,7 @@ function fieldLines(reader: Reader, start: number, limits: Limits): [string, str
   }
 }
 
-/** What the fields say together (RFC 9112 6, RFC 9110 10.1.1, RFC 6455 4.2.1). */
+/** Judges the fields together (RFC 9112 6, RFC 9110 10.1.1, RFC 6455 4.2.1). */
 function judgeHead(
   method: string,
   minor: number,
@@ -241,7 +241,7 @@ function judgeHead(
   return { length, chunked, persistent, upgrade, tunnels, waits };
 }
 
-/** A chunked body (RFC 9112 7.1); its trailers are checked and dropped. */
+/** Reads a chunked body (RFC 9112 7.1). Its trailers are checked and dropped. */
 function chunkedBody(reader: Reader, limits: Limits): string {
   let body = "";
   for (;;) {
@@ -250,7 +250,7 @@ function chunkedBody(reader: Reader, limits: Limits): string {
         if (octets.length > CHUNK_LINE) throw new Ended(400);
       },
       (octets) => {
-        // What cannot become a size line is not waited for.
+        // Octets that cannot become a size line are refused at once.
         if (octets === "") return;
         if (CHUNK_START.exec(octets)?.[0] !== octets) throw new Ended(400);
         if (BigInt(`0x${/^[0-9A-Fa-f]+/.exec(octets)}`) > 0xffffffffffffn) throw new Ended(400);
@@ -274,7 +274,7 @@ function chunkedBody(reader: Reader, limits: Limits): string {
   const start = reader.at;
   for (;;) {
     const line = reader.line((octets) => {
-      // An octet that no trailer field can have is refused where it stands, if the limit does not come first.
+      // An octet that no trailer field can have is refused where it is, if the limit is not reached before.
       const room = limits.HeadBytes - (reader.at - start);
       const good = (TRAILER_START.exec(octets) as RegExpExecArray)[0].length;
       if (good < octets.length && good < room) throw new Ended(400);
@@ -318,7 +318,7 @@ function oneRequest(
   return { asked, persistent: persistent && !tunnels };
 }
 
-/** What is to be made of an input. */
+/** Returns the expected outcome of an input. */
 function model(text: string, limits: Limits): Outcome {
   const reader = new Reader(text);
   const asked: string[] = [];
@@ -356,7 +356,7 @@ interface Answer {
   readonly body: string;
 }
 
-/** The answers, strictly: status line, fields, and a body by its length (RFC 9112 6.3). */
+/** Parses responses strictly: status line, fields, and a body by its length (RFC 9112 6.3). */
 function answersOf(text: string, methods: readonly string[]): { answers: Answer[]; waits: number } {
   const answers: Answer[] = [];
   let waits = 0;
@@ -384,7 +384,7 @@ function answersOf(text: string, methods: readonly string[]): { answers: Answer[
   return { answers, waits };
 }
 
-/** What the engine made of the bytes of a wire that has ended. */
+/** Returns the engine's outcome for the bytes of a wire that has ended. */
 function outcome(wire: Wire): Outcome {
   const asked = wire.asked.map(line);
   const methods = wire.asked.map(({ method }) => method);
@@ -452,7 +452,7 @@ function feed(
   return wires.map(outcome);
 }
 
-/** A client that is lost at some point: what it asked for until then is the start of what is due. */
+/** Resets a client at some point. Its requests until then must be the start of the expected ones. */
 function reset(drive: Drive, pieces: readonly string[], expected: Outcome, random: Random): void {
   const wire = drive.connect();
   drive.answer = (asking) => {
@@ -510,7 +510,7 @@ class Subject {
       try {
         this.#drive ??= new Drive({ ...this.#params, StreamBytes: this.#params.BodyBytes });
         for (const got of feed(this.#drive, inputs, manner, random)) {
-          // Who sends its body unasked is not told to.
+          // A client that sends its body without asking gets no 100 (Continue).
           const exact = name === "octet by octet";
           const waits = exact ? got.waits : Math.max(got.waits, expected.waits);
           const same = JSON.stringify({ ...got, waits }) === JSON.stringify(expected);
@@ -606,7 +606,7 @@ const ODD_LINES = [
 ];
 
 const HOSTS = ["a", "a:80", "[::1]", "[::1]:8080", "1.2.3.4", "a.b-c:", "[fe80::1:2]", "%41"];
-/** What is no request, behind requests that are. */
+/** Octets that are no request, after valid requests. */
 const GARBAGE = [
   "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
   "\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
@@ -731,7 +731,7 @@ function request(random: Random): string {
   return empty + lines.join("\r\n");
 }
 
-/** A mutation that knows lines, digits and line ends. */
+/** Mutates lines, digits and line ends. */
 function mutateLines(input: string, random: Random): string {
   const lines = input.split("\r\n");
   const at = random.int(0, lines.length - 1);

@@ -3,7 +3,7 @@
 /** Thrown at the first bit that cannot be. */
 class Bad extends Error {}
 
-/** Thrown when there is more output than anybody wants to see. */
+/** Thrown when the output exceeds its limit. */
 class Enough extends Error {}
 
 /** Output beyond the limit after which nothing is looked for any more. */
@@ -24,13 +24,13 @@ for (let code = 0, base = 1; code < 30; code++) {
   base += 1 << extra;
 }
 
-/** Order in which the lengths of the code for code lengths stand (3.2.7). */
+/** Order of the lengths of the code for code lengths (3.2.7). */
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /** Symbols by their code, written as a text of 0 and 1. */
 type Code = Map<string, number>;
 
-/** A code from the lengths of its words (3.2.2). @throws Bad when no such code can be */
+/** Builds a code from the lengths of its words (3.2.2). @throws Bad when no such code is possible */
 function codeOf(lengths: readonly number[]): Code {
   const longest = Math.max(0, ...lengths);
   const code: Code = new Map();
@@ -44,7 +44,7 @@ function codeOf(lengths: readonly number[]): Code {
     });
     next *= 2;
   }
-  // `next` has been doubled once more. A single word of one bit may stand alone (3.2.7).
+  // `next` has been doubled once more. A single word of one bit is allowed on its own (3.2.7).
   if (longest > 1 && next !== 2 ** (longest + 1)) throw new Bad("words that mean nothing");
   return code;
 }
@@ -161,17 +161,16 @@ class Inflater {
 
 interface Inflated {
   readonly octets: string;
-  /** It is no deflate, or too large. Both: what is said of it may be either. */
+  /** It is no deflate, or too large. With both, either may be reported. */
   readonly bad: boolean;
   readonly large: boolean;
-  /** It was left at the limit: what is behind it has not been read, and may be bad. */
+  /** Reading ended at the limit. The rest has not been read, and may be bad. */
   readonly cut: boolean;
 }
 
 /**
- * A whole message: its octets, the four that are left off, and an empty final block that only a
- * message in order gets to the end of. Blocks that are final may stand anywhere; what follows them
- * begins with the next octet.
+ * Inflates a whole message: its octets, the four that are left off, and an empty final block that is reached only in a
+ * valid message. Final blocks may be anywhere; the block after one begins with the next octet.
  * @param limit octets of output
  */
 export function inflateMessage(packed: string, limit: number): Inflated {

@@ -1,8 +1,8 @@
-// Whole servers, pump and handler included, over sockets in memory: clients that send the same stream, cut
-// in different ways, to handlers that pause, answer and open late; that end their side, reset, or wait.
+// Whole servers, pump and handler included, over sockets in memory: clients that send the same stream, cut in different
+// ways, to handlers that pause, answer and open late; clients that end their side, reset, or wait.
 //
-// What each client must see follows from the decoder alone. Where buffers are scarce a client may be
-// closed for want of one (NoBuffer); what its handler was told until then is the start of what is due.
+// The expected output for each client follows from the decoder alone. Where buffers are scarce a client may be closed
+// because there is no buffer (NoBuffer); then the events of its handler must be the start of the expected ones.
 
 import { checkEngine } from "../lib/check";
 import { Control } from "../../assembly/abi";
@@ -61,7 +61,7 @@ const PROMPT: Manner = { pauses: 0, echoes: false, opensLate: false, end: "late"
 interface Pieces {
   readonly isText: boolean;
   octets: string;
-  /** What the last piece said of its frame. */
+  /** Remaining octets of its frame, as the last piece reported them. */
   remaining: number;
 }
 
@@ -72,14 +72,14 @@ interface ServerFrame {
 
 const latin = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 
-/** What a server's octets hold. */
+/** Parses a server's octets into frames. */
 function framesOf(octets: string): ServerFrame[] {
   return serverFrames(Buffer.from(octets, "latin1")).map(({ first, payload }) => {
     return { first, payload: latin(payload) };
   });
 }
 
-/** One client, and what its handler was told. */
+/** One client, and the events that its handler received. */
 class Client {
   readonly manner: Manner;
   readonly random: Random;
@@ -89,7 +89,7 @@ class Client {
   readonly log: string[] = [];
   readonly messages: string[] = [];
   pieces: Pieces | undefined;
-  /** What was sent back. */
+  /** Frames that the handler sent back. */
   readonly sent: ServerFrame[] = [];
   ended: CloseInfo | undefined;
   lost = false;
@@ -251,7 +251,7 @@ class Server {
     if (this.#errors.length > 0) throw new Error(this.#errors.join("\n"));
   }
 
-  /** Nobody holds anything up any more. */
+  /** Resumes all clients until none is paused. */
   settle(clients: readonly Client[]): void {
     do {
       for (const client of clients) client.resume();
@@ -267,7 +267,7 @@ class Server {
       else client.socket?.end();
     }
     this.settle(clients);
-    // Who waits for a buffer waits for a time.
+    // A client that waits for a buffer has a time limit.
     for (let ms = 0; this.#rules.scarce && ms < 60000; ms += 1000) {
       if (clients.every(({ ended }) => ended)) break;
       this.#clock.advance(1000);
@@ -293,12 +293,12 @@ function startsWith(what: string, got: readonly string[], wanted: readonly strin
   differ(what, got, wanted.slice(0, got.length));
 }
 
-/** What a handler is told one by one. */
+/** Returns the events that a handler receives one by one. */
 function toldOf({ events }: Decoded): string[] {
   return events.map(({ line }) => line).filter((line) => !/^(?:end|peer close) /.test(line));
 }
 
-/** The data frames, inflated. */
+/** Returns the data frames, inflated. */
 function dataOf(frames: readonly ServerFrame[]): ServerFrame[] {
   return frames
     .filter(({ first }) => (first & 15) < 8)
@@ -345,7 +345,7 @@ function compare(client: Client, expected: Decoded, rules: SessionRules): void {
   const pongs = payloadsOf(10);
   comparePongs(pongs, expected.pings);
   if ((rules.scarce || manner.end === "early") && cause === "PeerEnded") {
-    // It ended its side before it was answered: what it was sent then it may not have got.
+    // It ended its side before a response, so it may have missed the data that was sent then.
     differ("data", data, client.sent.slice(0, data.length));
   } else {
     differ("data", data, client.sent);
@@ -435,7 +435,7 @@ export class Sessions {
       return new Client(manner, random.int(0, 1e9));
     });
     for (const client of clients) server.connect(client, this.#names++);
-    // At the same pace everybody needs a buffer at the same time.
+    // At equal speed all clients need a buffer at the same time.
     const pieces = scarce && random.chance(0.7) ? random.int(2, 10) : 0;
     const cut = (): string[] =>
       pieces > 0 ? cutInto(input, pieces, random) : cutRandomly(input, random);

@@ -18,7 +18,7 @@ const PARTS = [
   "\u07ff\u0800\uffff\u{10000}\u{10ffff}",
   "\ufeff",
 ];
-/** Overlong forms, surrogates, what is above U+10FFFF, octets that lead nothing. */
+/** Overlong forms, surrogates, numbers above U+10FFFF, octets that lead nothing. */
 const BAD_UTF8 = [
   ..."c080 c1bf e08080 e09fbf f0808080 f08fbfbf eda080 edbfbf f4908080 f5808080 f8888080".split(
     " ",
@@ -47,7 +47,7 @@ function binaryOf(random: Random): string {
   return latin(random.bytes(length));
 }
 
-/** A frame of a client; `odd` is the chance that one of its properties is wrong. */
+/** Draws a frame of a client; `odd` is the chance that one of its properties is wrong. */
 function oneFrame(
   opcode: number,
   payload: string,
@@ -112,7 +112,7 @@ const STRATEGIES = [
   constants.Z_RLE,
 ];
 
-/** Some blocks, up to an octet boundary; the last one may be final. */
+/** Compresses data into some blocks, up to an octet boundary. The last one may be final. */
 function blocks(data: Buffer, before: Buffer, random: Random): Buffer {
   if (random.chance(0.2)) return storedBlocks(data, random);
   const options: ZlibOptions = {
@@ -126,17 +126,17 @@ function blocks(data: Buffer, before: Buffer, random: Random): Buffer {
     windowBits: random.int(9, 15),
     strategy: random.pick(STRATEGIES),
   };
-  // What came before in the same message may be referred to.
+  // Earlier data of the same message may be referred to.
   const known = before.subarray(-(1 << (options.windowBits as number)));
   if (known.length > 0 && random.chance(0.5)) options.dictionary = known;
   return deflateRawSync(data, options);
 }
 
 const TAIL = Buffer.from([0, 0, 255, 255]);
-/** What is no deflate: a kind of block that is not, lengths that differ, no words, a reference to nothing. */
+/** Invalid deflate: a kind of block that does not exist, lengths that differ, no words, a reference to nothing. */
 const BAD_BLOCKS = ["07", "06", "0001000000", "04c0810800000000", "4b04a200", "62ff", "05e0"];
 
-/** A message's octets compressed. @param earlier a context that the receiver has not kept */
+/** Compresses a message's octets. @param earlier a context that the receiver has not kept */
 function compress(octets: string, earlier: string, odd: number, random: Random): string {
   const data = Buffer.from(octets, "latin1");
   const parts: Buffer[] = [];
@@ -161,7 +161,7 @@ function compress(octets: string, earlier: string, odd: number, random: Random):
   return packed;
 }
 
-/** Octets that inflate to a lot. */
+/** Draws octets that inflate to a multiple of their size. */
 function bombOf(random: Random): string {
   return "\0".repeat(random.pick([199, 200, 201, 70000, 70001, 300000]));
 }
@@ -201,7 +201,7 @@ function oneMessage({ odd, packed, bulky }: Manner, earlier: string, random: Ran
   return stream;
 }
 
-/** A client's octets behind its opening handshake, up to where it ends. */
+/** Generates a client's octets after its opening handshake, up to the end of the connection. */
 export function generate(seed: number): string {
   const random = new Random(seed);
   const odd = random.chance(0.5) ? 0 : 0.03;
@@ -215,7 +215,7 @@ export function generate(seed: number): string {
   }
   if (random.chance(0.4)) {
     stream += closing(odd, random);
-    // What stands behind a Close is not looked at.
+    // The server ignores octets after a Close.
     for (let n = random.int(-3, 2); n > 0; n--) stream += oneMessage(manner, "", random);
     if (random.chance(0.1)) stream += latin(random.bytes(random.size(5000)));
   }

@@ -11,7 +11,7 @@ import { generate } from "./streams";
 
 const latin = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 
-/** Throws what differs between a wire that is fed and what should have come of it. */
+/** Throws the differences between a wire's result and the expected one. */
 function compare(wire: Wire, log: readonly Happened[], expected: Decoded): void {
   const differ = (what: string, got: unknown, wanted: unknown): void => {
     if (JSON.stringify(got) === JSON.stringify(wanted)) return;

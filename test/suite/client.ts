@@ -12,19 +12,19 @@ interface Answer {
   readonly body: Uint8Array;
 }
 
-/** A request's octets. @param fields lines, each with its CR LF */
+/** Returns a request's octets. @param fields lines, each with its CR LF */
 export function get(target: string, fields = "", method = "GET"): string {
   return `${method} ${target} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`;
 }
 
-/** A POST with a body of a length that is told. */
+/** Returns a POST with a Content-Length and its body. */
 export function post(target: string, body: Bytes, fields = ""): Uint8Array {
   const bytes = bytesOf(body);
   const head = get(target, `Content-Length: ${bytes.length}\r\n${fields}`, "POST");
   return concat([octetsOf(head), bytes]);
 }
 
-/** A body in chunks of these sizes, the last size again and again; ends with `trailer`. */
+/** Returns a body in chunks of these sizes, the last size again and again; ends with `trailer`. */
 export function chunked(body: Uint8Array, sizes: readonly number[], trailer = ""): Uint8Array {
   const parts: Uint8Array[] = [];
   for (let at = 0, i = 0; at < body.length; i++) {

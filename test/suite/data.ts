@@ -1,4 +1,4 @@
-// Data to be sent: what is good, with its bytes, and what is not. For the application's calls and a handler's alike.
+// Data to be sent: valid data with its bytes, and invalid data. For the application's calls and a handler's alike.
 
 import type { Data } from "ringcast";
 
@@ -26,12 +26,12 @@ class Liar extends Uint8Array {
   }
 }
 
-/** A plain view with other properties of its own. */
+/** Returns a plain view with other properties of its own. */
 function pretending(properties: PropertyDescriptorMap): Uint8Array {
   return Object.defineProperties(Uint8Array.of(1, 2, 3), properties);
 }
 
-/** A view that tells its length once, then another. */
+/** Returns a view that first reports its true length, then another. */
 function fickle(): Uint8Array {
   let calls = 0;
   return pretending({ length: { get: () => (calls++ === 0 ? 3 : 5000) } });
@@ -43,7 +43,7 @@ function isThere(name: string): boolean {
 
 const resizable = "resizable" in ArrayBuffer.prototype;
 
-/** A buffer whose length can change. */
+/** Returns a buffer whose length can change. */
 function resizableBuffer(bytes: number, most: number): ArrayBuffer {
   const Resizable = ArrayBuffer as unknown as new (
     bytes: number,
@@ -158,7 +158,7 @@ const BAD_TEXT: readonly (readonly number[])[] = [
 
 type Call = (data: Data, options?: { binary?: boolean }) => unknown;
 
-/** What is wrong with an error; undefined: nothing. */
+/** Returns what is wrong with an error; undefined: nothing. */
 function faultOf(call: string, run: () => unknown): string | undefined {
   try {
     return `returned ${String(run())}`;

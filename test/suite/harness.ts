@@ -14,7 +14,7 @@ class CheckError extends Error {
   override readonly name = "CheckError";
 }
 
-/** A value as the message of a failure shows it. */
+/** Returns a value as the message of a failure shows it. */
 function show(value: unknown): string {
   if (value instanceof Uint8Array) {
     const head = Array.from(value.subarray(0, 24), (byte) => byte.toString(16).padStart(2, "0"));
@@ -24,7 +24,7 @@ function show(value: unknown): string {
   return text.length > 400 ? `${text.slice(0, 400)} … (${text.length})` : text;
 }
 
-/** @throws CheckError unless the condition holds */
+/** Checks a condition. @throws CheckError unless the condition holds */
 export function ok(condition: unknown, what: string): asserts condition {
   if (!condition) throw new CheckError(what);
 }
@@ -43,7 +43,7 @@ export function sameBytes(actual: Uint8Array, expected: Bytes, what: string): vo
   throw new CheckError(`${what}: differs at ${at}: ${show(actual)} instead of ${show(due)}`);
 }
 
-/** @throws CheckError unless `fn` throws an error with this name and a message that matches */
+/** Checks an error. @throws CheckError unless `fn` throws one with this name and a message that matches */
 export function throwing(fn: () => unknown, name: string, message: RegExp): void {
   let thrown: unknown;
   try {
@@ -55,7 +55,7 @@ export function throwing(fn: () => unknown, name: string, message: RegExp): void
   ok(thrown.name === name && message.test(thrown.message), `${thrown.name}: ${thrown.message}`);
 }
 
-/** A promise that is rejected when it takes too long. */
+/** Rejects when a promise takes too long. */
 export function within<T>(promise: Promise<T>, what: string, ms = LIMIT): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -64,7 +64,7 @@ export function within<T>(promise: Promise<T>, what: string, ms = LIMIT): Promis
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** What a check is given: a server in one place, and clients of it. */
+/** The environment of a check: a server in one place, and clients of it. */
 export class Scene {
   readonly platform: Platform;
   readonly place: Place;
@@ -101,7 +101,7 @@ export class Scene {
     }
   }
 
-  /** What the handler noted under a name; the wanted number of entries at least. */
+  /** The handler's notes under a name; resolves when there are `count` entries at least. */
   async log(name: string, count = 1): Promise<unknown[][]> {
     const entries: unknown[][] = [];
     await this.until(`${count} entries of ${name}'s log`, async () => {
@@ -199,7 +199,7 @@ async function runPlace(
 
 /**
  * Runs checks on a platform, in each of its places.
- * @param only names must contain it @param print told a line for each
+ * @param only names must contain it @param print called with a line for each
  */
 export async function runChecks(
   platform: Platform,

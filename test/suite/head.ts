@@ -1,6 +1,10 @@
 // The head of an answer as a client takes it apart. No platform.
 
-/** @param head to its empty line @returns fields by lower-case name; several of one name are joined by ", " */
+/**
+ * Parses a head.
+ * @param head to its empty line
+ * @returns fields by lower-case name; several of one name are joined by ", "
+ */
 export function readHead(head: string): { status: number; fields: Map<string, string> } {
   const [first = "", ...lines] = head.slice(0, -4).split("\r\n");
   const fields = new Map<string, string>();
@@ -14,7 +18,10 @@ export function readHead(head: string): { status: number; fields: Map<string, st
   return { status: Number(/^HTTP\/1\.1 (\d{3}) /.exec(first)?.[1]), fields };
 }
 
-/** True for an answer that has no body, whatever its fields say (RFC 9112 6.3). @param method of its request */
+/**
+ * Returns true for a response that has no body, whatever its fields say (RFC 9112 6.3).
+ * @param method of its request
+ */
 export function isBare(status: number, method: string): boolean {
   return method === "HEAD" || status < 200 || status === 204 || status === 304;
 }

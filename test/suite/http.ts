@@ -1,4 +1,4 @@
-// HTTP/1.1: what a server answers, to whatever comes in whatever pieces.
+// HTTP/1.1: a server's responses to requests in pieces of all sizes.
 
 import { concat, latin1Of, octetsOf, pattern, textOf, textPattern } from "./bytes";
 import { chunked, get, post } from "./client";

@@ -32,7 +32,7 @@ limits.add(
     const closing = await scene.open("closing");
     closing.text("!close 1000");
     same((await closing.closing())[0], 1000);
-    // A kept connection has a second more than it is told.
+    // A kept connection stays for a second longer than Keep-Alive says.
     await scene.running.wait(1500);
     same((await head.answer()).status, 408);
     same((await kept.takeAll()).length, 0);

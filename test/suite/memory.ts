@@ -49,6 +49,7 @@ class MemoryClient implements RawClient {
 }
 
 /**
+ * Returns the platform whose sockets are in memory.
  * @param name the runtime's
  * @param handler of the suite, as its module exports it
  * @param codec raw deflate, where the runtime has one

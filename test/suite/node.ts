@@ -78,6 +78,7 @@ function connect(port: number): Promise<RawClient> {
 }
 
 /**
+ * Returns the platform whose sockets are the system's.
  * @param name the runtime's
  * @param module URL of the built test/suite/suite-handler.ts
  * @param closures its export for this thread

@@ -15,7 +15,7 @@ export const PONG = 10;
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/** An opening handshake. @param fields lines, each with its CR LF */
+/** Returns an opening handshake. @param fields lines, each with its CR LF */
 export function handshake(target: string, fields = ""): string {
   return (
     `GET ${target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
@@ -36,7 +36,7 @@ interface FrameOptions {
 
 const MASK = [0x37, 0xfa, 0x21, 0x3d] as const;
 
-/** A client's frame. */
+/** Returns a client's frame. */
 export function frame(opcode: number, data: Bytes = "", options: FrameOptions = {}): Uint8Array {
   const payload = bytesOf(data);
   const { final = true, reserved = 0, masked = true } = options;
@@ -50,7 +50,7 @@ export function frame(opcode: number, data: Bytes = "", options: FrameOptions = 
   return concat([Uint8Array.from([...head, ...MASK]), body]);
 }
 
-/** A Close frame with a code and a reason. */
+/** Returns a Close frame with a code and a reason. */
 export function closeFrame(code: number, reason = ""): Uint8Array {
   return frame(CLOSE, concat([Uint8Array.of(code >> 8, code & 255), bytesOf(reason)]));
 }

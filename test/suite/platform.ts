@@ -1,4 +1,4 @@
-// What the suite needs of a platform: a server somewhere, and clients of bytes. Types only.
+// The suite's requirements for a platform: a server, and clients of bytes. Types only.
 
 import type { Eviction, Options, Server, Stats } from "ringcast";
 
@@ -32,9 +32,9 @@ export interface SuiteServer
   shutdown(options?: { timeout?: number }): Promise<void>;
 }
 
-/** A client that does what it is told, and nothing by itself. */
+/** A client that acts only when it is called. */
 export interface RawClient {
-  /** Sends bytes, behind those that were sent before. The caller does not change them afterwards. */
+  /** Sends bytes, after all earlier ones. The caller does not change them afterwards. */
   send(bytes: Uint8Array): void;
   /**
    * The next bytes that arrive; undefined when there are no more: `ended` tells why. A client that is not
@@ -55,13 +55,13 @@ export interface RawClient {
 /** A server that runs. */
 export interface Running {
   readonly server: SuiteServer;
-  /** Connects. @throws when nobody listens */
+  /** Connects. @throws when no server listens */
   connect(): Promise<RawClient>;
   /** Lets ms pass: by the platform's clock where it has a virtual one. */
   wait(ms: number): Promise<void>;
-  /** Clients evicted so far, as `onEvict` told. */
+  /** Clients evicted so far, as `onEvict` reported them. */
   readonly evictions: readonly Eviction[];
-  /** Errors so far, as `onError` told. */
+  /** Errors so far, as `onError` reported them. */
   readonly errors: readonly { readonly where: string; readonly message: string }[];
   /** Ends it now; after that nothing of it is left. */
   stop(): Promise<void>;

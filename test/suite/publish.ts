@@ -16,7 +16,7 @@ async function paced({ server, running }: Scene, put: () => boolean): Promise<vo
   }
 }
 
-/** Opens clients that have been told something, so that the server has them all. */
+/** Opens clients that have received something, so that the server has them all. */
 async function openPeers(scene: Scene, names: readonly string[]): Promise<Peer[]> {
   const peers = await Promise.all(names.map((name) => scene.open(name)));
   for (const [i, peer] of peers.entries()) same(await peer.text(`${i}`).line(), `${i}`);
@@ -390,13 +390,13 @@ async function through(data: Uint8Array, stream: GenericStream): Promise<Uint8Ar
 
 type GenericStream = ReadableWritablePair<Uint8Array, Uint8Array>;
 
-/** A whole message without its tail (RFC 7692 7.2.2): put back, and an end behind it. */
+/** Inflates a whole message without its tail (RFC 7692 7.2.2), with the tail put back and an end after it. */
 async function inflate(data: Uint8Array): Promise<Uint8Array> {
   const whole = new Uint8Array([...data, 0, 0, 0xff, 0xff, 3, 0]);
   return through(whole, new DecompressionStream("deflate-raw") as GenericStream);
 }
 
-/** A message whose last block is final, which RFC 7692 7.2.3.5 allows. */
+/** Compresses a message whose last block is final, which RFC 7692 7.2.3.5 allows. */
 function deflate(data: Uint8Array): Promise<Uint8Array> {
   return through(data, new CompressionStream("deflate-raw") as GenericStream);
 }

@@ -17,7 +17,7 @@ interface User {
 
 type Socket = WebSocket<User>;
 
-/** A piece of an answer in pieces: its number stands in front. */
+/** A piece of an answer in pieces, with its number first. */
 const PIECE = 50000;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -130,7 +130,7 @@ function routesOf(server: HandlerServer, log: Log): Record<string, Route> {
   };
 }
 
-/** What a client asks for by a text that begins with "!": a word, then its arguments. */
+/** A client's request by a text that begins with "!": a word, then its arguments. */
 type Asked = (ws: Socket, ...words: string[]) => unknown;
 
 function askedOf(server: HandlerServer, log: Log): Record<string, Asked> {
@@ -215,7 +215,7 @@ function askedOf(server: HandlerServer, log: Log): Record<string, Asked> {
       }
       await sleep(1);
       second.publish(`topic-${tag}`);
-      // One that nobody finishes.
+      // A message that is never finished.
       server.stage().text(`${tag} forgotten`);
       return first.send(ws.id);
     },
@@ -246,7 +246,7 @@ function accept(req: Request, res: Response): boolean {
   return res.upgrade({ data, protocol, headers: { "Set-Cookie": ["a=1", "b=2"] } });
 }
 
-/** As an authentication would that asks somebody. */
+/** Authenticates asynchronously, as with a remote service. */
 async function authenticate(req: Request, res: Response): Promise<boolean> {
   await sleep(5);
   if (req.path === "/refused") return res.send(401, "text/plain", "who?\n", { "X-Why": "x" });
@@ -294,7 +294,7 @@ function make(server: HandlerServer): Handler<User> {
 /** For the application's thread. */
 export const closures = make;
 
-/** For a module beside the engine: bodies of /upload are streamed. */
+/** Returns the handler for a module beside the engine. Bodies of /upload are streamed. */
 export default function module(server: HandlerServer): Handler<User> {
   return { ...make(server), streams: (req) => req.path.startsWith("/upload/") };
 }

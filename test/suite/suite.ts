@@ -1,10 +1,10 @@
-// The server suite: what holds on every platform, whatever carries the bytes. It needs a `Platform` and
-// nothing else, no runtime's modules and no test runner:
+// The server suite: claims that hold on every platform, whatever carries the bytes. It needs a `Platform` and nothing
+// else, no runtime's modules and no test runner:
 //
 //   const results = await runSuite(platform, { print: console.log });
 //
-// test/suite/suite-handler.ts is the handler of its servers: the default export where a module is wanted,
-// `closures` on the application's thread.
+// test/suite/suite-handler.ts is the handler of its servers: the default export where a module is wanted, `closures` on
+// the application's thread.
 
 import { type Checks, type Result, runChecks } from "./harness";
 import { http } from "./http";
@@ -28,7 +28,7 @@ const AREAS: readonly Checks[] = [http, websocket, publish, limits];
 export interface SuiteRun {
   /** Checks whose names contain it. */
   readonly only?: string;
-  /** Told a line for each check. */
+  /** Called with a line for each check. */
   readonly print?: (line: string) => void;
 }
 

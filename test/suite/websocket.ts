@@ -308,7 +308,7 @@ websocket.add("what a handler throws is close 1011, and reported", async (scene)
 /** Octets of text that is not UTF-8. */
 const BAD_TEXT = ["\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "a\xe2\x82"];
 
-/** What fails a connection, by the code it is closed with (RFC 6455 7.4). */
+/** Octets that fail a connection, by the code it is closed with (RFC 6455 7.4). */
 const BAD: Readonly<Record<number, Readonly<Record<string, Bytes>>>> = {
   1002: {
     "no mask": frame(TEXT, "a", { masked: false }),

@@ -246,9 +246,11 @@ style("a test waits for a condition; where it sleeps, the line above says why", 
 
 /** Sources whose comments are in plain English, by the beginning of their paths. No comment in them is exempt. */
 const PLAIN_ENGLISH = [
+  "test/fuzz/",
   "test/lib/",
   "test/run/",
   "test/simulator/",
+  "test/suite/",
   ".scripts/",
   "bench/",
   "assembly/",
