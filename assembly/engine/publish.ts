@@ -96,7 +96,7 @@ function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u
   const length = otherBytes(bytes, deflateLength);
   if (deflateLength == 0)
     copy(address(deflated, places.deflated), address(plain, places.plain), bytes);
-  // mutant deflate-bit: else put(deflated, deflateAt, deflate, deflateLength, flags);
+  // mutant deflate-bit: else put(deflated, places.deflated, deflate, deflateLength, flags);
   else put(deflated, places.deflated, deflate, deflateLength, flags | FrameFlag.Compressed);
   extend(deflated, places.deflated, length);
   return length;
