@@ -1,8 +1,8 @@
-// Answers to requests, from the host's side: fields and bodies go to the engine, what it has no room for
-// stays here until it is sent; upgrades are negotiated.
+// Responses to requests, on the worker's side. Fields and bodies are handed to the engine, and large bodies are kept
+// here until they are sent. Upgrades are negotiated here too.
 //
-// Invariant: a request is answered once. Before the engine lets go of its bytes, those that its handler may
-// still read are kept for it.
+// Invariant: a request is answered once. Before the engine releases its bytes, the bytes that its handler may still
+// read are copied.
 
 import { Answer, CloseReason, Outcome, Param, SLOT_LIMIT } from "../../assembly/abi";
 import { type Payload, bytesOf, sizeOf } from "../../host/shared/message/data";
@@ -15,27 +15,32 @@ import type { Peer } from "../socket/peer";
 import { type SocketOwner, WebSocketImpl } from "../socket/socket";
 import type { RequestImpl } from "./request";
 
-/** What answers need of the pump. */
+/** The part of the pump that responses need. */
 export interface AnswersOwner extends SocketOwner {
   readonly loop: EngineLoop<Peer>;
   readonly requests: {
-    /** The request is answered: its connection goes on. */
+    /** Notes that the request is answered, so its connection continues. */
     answered(peer: Peer, request: RequestImpl): void;
-    /** @returns false when the client's address has as many WebSockets as it may */
+    /**
+     * Counts an upgrade under its client's address.
+     * @returns false when the address has as many WebSockets as it may
+     */
     isAddressFree(peer: Peer, address: string): boolean;
   };
   readonly farewell: { readonly isBegun: boolean };
-  /** True when the request's bytes are the ones that are being parsed. */
+  /** Returns true when the request's bytes are the ones that are being parsed. */
   isFed(request: RequestImpl): boolean;
-  /** The subprotocol that the handler chooses; undefined when it does not. */
+  /** Returns the subprotocol that the handler chooses; undefined when it chooses none. */
   chooseProtocol(request: RequestImpl): string | undefined;
-  /** A WebSocket is open. */
+  /** Notes that a WebSocket is open. */
   opened(peer: Peer, ws: WebSocketImpl): void;
-  /** An upgrade failed. */
+  /** Notes that an upgrade failed. */
   refused(ws: WebSocketImpl, reason: CloseReason): void;
 }
 
-/** Bytes of a body up to which it is copied into the engine; a larger one is sent from the host's copy. */
+/**
+ * Length (bytes) of a body up to which it is copied into the engine. A longer one is sent from a copy outside of it.
+ */
 const INLINE_BODY = 65536;
 
 export class Answers {
@@ -43,11 +48,11 @@ export class Answers {
   readonly #loop: EngineLoop<Peer>;
   readonly #codec: Codec | undefined;
   readonly #protocols: readonly string[];
-  /** Bytes of a message that there are buffers for. */
+  /** Bytes of the largest message that there are buffers for. */
   readonly #payloadBytes: number;
-  /** Why the last upgrade that failed did. */
+  /** The cause of the last failed upgrade. */
   refusal: CloseReason = CloseReason.Ok;
-  /** Numbers of bodies in the queues of connections: those that are held for one answer, and those that are shared. */
+  /** Next number of a body that one response uses, and last number of a body that responses share. */
   #nextBody = SLOT_LIMIT;
   #nextShared = 0;
 
@@ -89,20 +94,20 @@ export class Answers {
     return outcome === Outcome.Ok;
   }
 
-  /** Leaves fields in the scratch region; returns their bytes. @throws RangeError */
+  /** Writes fields into the scratch region. @returns their bytes @throws RangeError when they do not fit */
   #putFields(fields: Fields): number {
     const length = this.#loop.engine.putFields(fields);
     if (length < 0) throw new RangeError("headers: more than the server can send");
     return length;
   }
 
-  /** Before the engine lets go of a request's bytes: those of a handler that runs on are kept for it. */
+  /** Copies a request's bytes for a handler that continues, before the engine releases them. */
   #prepareAnswer(request: RequestImpl): void {
     if (this.#pump.isFed(request) && request.isInWindow) request.freeze();
     else request.detach();
   }
 
-  /** @param bytes the host's own copy */
+  /** Responds with a large body. @param bytes a copy that belongs to the server */
   #respondLarge(
     peer: Peer,
     request: RequestImpl,
@@ -116,7 +121,7 @@ export class Answers {
     return this.#respondBody(peer, request, status, fieldsLength, number, bytes, close);
   }
 
-  /** Answers HEAD with the length of what GET would get. */
+  /** Responds to HEAD with the length that a response to GET would have. */
   respondLength(
     peer: Peer,
     request: RequestImpl,
@@ -133,7 +138,7 @@ export class Answers {
     return outcome === Outcome.Ok;
   }
 
-  /** Answers with bytes that other answers share. */
+  /** Responds with bytes that other responses share. */
   respondStatic(
     peer: Peer,
     request: RequestImpl,
@@ -164,7 +169,7 @@ export class Answers {
     const isQueued = this.#loop.isBodyQueued;
     this.#pump.requests.answered(peer, request);
     if (outcome !== Outcome.Ok) return false;
-    // Answers to HEAD have none, and too many may be held.
+    // Responses to HEAD have no body, and the number of such bodies is limited.
     if (isQueued) {
       peer.bodies ??= new Map();
       peer.bodies.set(body, bytes);
@@ -183,7 +188,7 @@ export class Answers {
     const bytes = bytesOf(data);
     if (bytes.length === 0) return true;
     const outcome = this.#loop.streamWrite(peer, bytes);
-    // An answer without a body takes its pieces and drops them.
+    // A response without a body accepts pieces and drops them.
     return outcome === Outcome.Ok || outcome === Outcome.TooLarge;
   }
 
@@ -194,8 +199,9 @@ export class Answers {
   }
 
   /**
-   * The subprotocol of an upgrade that names none: the handler's choice, else the first offered one of the list.
-   * @throws TypeError when the handler chose what was not offered
+   * Returns the subprotocol of an upgrade that names none: the handler's choice, else the first offered one that is in
+   * the list.
+   * @throws TypeError when the handler chose one that was not offered
    */
   #choose(request: RequestImpl): string {
     const chosen = this.#pump.chooseProtocol(request) ?? "";
@@ -206,7 +212,7 @@ export class Answers {
     return chosen || (offered.find((name) => this.#protocols.includes(name)) ?? "");
   }
 
-  /** An upgrade failed. */
+  /** Reports a failed upgrade. */
   #refuse(peer: Peer, protocol: string, data: unknown, reason: CloseReason): false {
     this.refusal = reason;
     this.#pump.refused(new WebSocketImpl(this.#pump, peer, protocol, data), reason);
@@ -229,9 +235,9 @@ export class Answers {
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
     const offered = request.header("sec-websocket-extensions");
     const judged = offered === undefined ? undefined : negotiate(offered);
-    // What breaks the grammar is refused also where nothing is compressed (RFC 6455 9.1).
+    // A field that breaks the grammar is refused even when compression is off (RFC 6455 9.1).
     const agreed = this.#codec || judged === "malformed" ? judged : undefined;
-    // Who shuts down opens nothing any more.
+    // A server that is shutting down opens no WebSockets.
     // mutant shutdown-late: if (agreed === "malformed") {
     if (agreed === "malformed" || this.#pump.farewell.isBegun) {
       const reason = this.#pump.farewell.isBegun ? CloseReason.Shutdown : CloseReason.BadRequest;
@@ -244,7 +250,7 @@ export class Answers {
     const fieldsLength = this.#putFields(all);
     this.#prepareAnswer(request);
     peer.windowBits = agreed?.windowBits ?? 0;
-    // Broadcasts are compressed with one window; who wants a smaller one gets them plain.
+    // Broadcasts are compressed with one window size. A client that asks for a smaller one gets them plain.
     const deflate = agreed === undefined ? 0 : agreed.windowBits === WINDOW_BITS ? 1 : 2;
     if (!this.#pump.requests.isAddressFree(peer, request.remoteAddress)) {
       peer.response = undefined;

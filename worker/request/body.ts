@@ -1,25 +1,26 @@
-// The body of a request that is streamed, from the host's side: pieces as they came, for one reader.
+// The streamed body of a request, on the worker's side: pieces as they arrived, for one reader.
 //
-// Invariant: of what the reader has not taken at most one receive window is held, and one read more; then the
-// socket is not read until it has. Pieces are told in order, then the end, or why there is none.
+// Invariant: at most one receive window of bytes that the reader has not taken is held, plus one read. Beyond it the
+// socket is not read until the reader has taken some. Pieces are delivered in order, then the end, or the error that
+// broke the body off.
 
 import { CloseReason } from "../../assembly/abi";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
 import type { Peer, PeerUpload } from "../socket/peer";
 
-/** What the reader of a body asks of the pump. */
+/** The part of the pump that the reader of a body needs. */
 export interface UploadOwner {
   readonly engine: { readonly windowBytes: number };
-  /** A piece was taken: the connection may be read on. */
+  /** Notes that a piece was taken, so the connection may be read again. */
   readOn(peer: Peer): void;
-  /** A piece is waited for. */
+  /** Notes that the reader waits for a piece. */
   pullBody(peer: Peer): void;
 }
 
-/** What a piece counts at least: so that many small ones cost no more memory than few large ones. */
+/** Bytes that each piece counts at least, so that many small pieces cost no more memory than few large ones. */
 const LEAST = 1024;
 
-/** A body broke off. `cause` is the name of the reason, such as "PeerEnded" or "BadChunk". */
+/** A body that broke off. `cause` is the name of the reason, such as "PeerEnded" or "BadChunk". */
 export class BodyError extends Error {
   override readonly name = "BodyError";
   override readonly cause: string;
@@ -48,10 +49,10 @@ export class Upload implements AsyncIterableIterator<Uint8Array>, PeerUpload {
   readonly #pump: UploadOwner;
   readonly #peer: Peer;
   #pieces: Uint8Array[] = [];
-  /** What the pieces count. */
+  /** Bytes that the held pieces count. */
   #held = 0;
   #waiters: Waiter[] = [];
-  /** "left": the reader takes no more. */
+  /** State of the body. "left": the reader takes no more. */
   #state: "open" | "whole" | "left" | BodyError = "open";
 
   constructor(pump: UploadOwner, peer: Peer) {
@@ -63,7 +64,7 @@ export class Upload implements AsyncIterableIterator<Uint8Array>, PeerUpload {
     return this;
   }
 
-  /** True when no more is to be read of the socket for now. */
+  /** True when no more may be read from the socket for now. */
   get full(): boolean {
     return this.#state === "left" || this.#held >= this.#pump.engine.windowBytes;
   }
@@ -81,14 +82,14 @@ export class Upload implements AsyncIterableIterator<Uint8Array>, PeerUpload {
     this.#held += Math.max(piece.length, LEAST);
   }
 
-  /** The body is whole. */
+  /** Ends the body, which is complete. */
   end(): void {
     if (this.#state !== "open") return;
     this.#state = "whole";
     for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
   }
 
-  /** No more of the body comes. */
+  /** Ends the body, because no more of it arrives. */
   fail(reason: CloseReason): void {
     if (this.#state !== "open") return;
     const error = new BodyError(reason);
@@ -116,7 +117,7 @@ export class Upload implements AsyncIterableIterator<Uint8Array>, PeerUpload {
       this.#waiters.push({ resolve, reject });
       this.#pump.pullBody(this.#peer);
     });
-    // The reader may wait for something else meanwhile: it is told when it awaits this.
+    // The reader may wait for something else meanwhile. It gets the error when it awaits this promise.
     next.catch(ignore);
     return next;
   }

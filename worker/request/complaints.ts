@@ -1,12 +1,12 @@
-// Errors that may come by the thousand, such as those of accepting: the first is told at once, of those that follow
-// only how many there were, when the next is due.
+// Limits reports of errors that may occur thousands of times, such as errors of accepting. The first error is reported
+// at once. Later ones are only counted, and the count is added to the next report.
 
 import { describe, errorOf } from "../../host/shared/result";
 
-/** Different things that are told of; a stranger can bring up any number of them. */
+/** Number of different subjects that are reported; beyond it none is. A client can cause any number of them. */
 const TOLD_LIMIT = 16;
 
-/** Tells of each thing once, and of so many in all. */
+/** Reports each subject once, and a limited number in all. */
 export class Once {
   readonly #told = new Set<string>();
   readonly #tell: (text: string) => void;
@@ -15,7 +15,10 @@ export class Once {
     this.#tell = tell;
   }
 
-  /** @param thing what is told of once @param text what is told of it */
+  /**
+   * @param thing the subject, of which only the first is reported
+   * @param text the report
+   */
   add(thing: string, text: string): void {
     if (this.#told.size >= TOLD_LIMIT || this.#told.has(thing)) return;
     this.#told.add(thing);
@@ -25,7 +28,7 @@ export class Once {
   }
 }
 
-/** ms within which only the first is told. */
+/** Time (ms) after a report within which further errors are only counted. */
 const QUIET = 10000;
 
 export class Complaints {
@@ -49,7 +52,7 @@ export class Complaints {
     const more = this.#untold > 0 ? ` (and ${this.#untold} more before it)` : "";
     this.#last = now;
     this.#untold = 0;
-    // Another error: this one may be frozen, or told elsewhere.
+    // The report is a new error, because this one may be frozen, or reported elsewhere.
     const { message, ...told } = describe(error);
     this.#tell(more === "" ? error : errorOf({ ...told, message: message + more }, error));
   }

@@ -1,7 +1,7 @@
-// Requests: whether they reach the handler, what it does with them, and what becomes of one that fails.
+// Requests: whether they reach the handler, how the handler is called, and how a failed request ends.
 //
-// Invariant: a request that is out has its ResponseImpl in `peer.response`, until it is answered, refused or lost. Of a
-// body that is streamed `peer.upload` takes the pieces as long.
+// Invariant: a pending request has its ResponseImpl in `peer.response` until it is answered, refused or lost. While its
+// body is streamed, `peer.upload` receives the pieces.
 
 import { CloseReason, Outcome } from "../../assembly/abi";
 import { isInstance, isThenable, whenSettled } from "../../host/shared/result";
@@ -17,7 +17,7 @@ import { BodyError, Upload, type UploadOwner } from "./body";
 import { RequestImpl } from "./request";
 import { ResponseImpl, type ResponseOwner } from "./response";
 
-/** What requests need of the pump. */
+/** The part of the pump that requests need. */
 export interface RequestsOwner extends ResponseOwner, UploadOwner {
   readonly loop: EngineLoop<Peer>;
   readonly handler: Handler;
@@ -31,17 +31,17 @@ export interface RequestsOwner extends ResponseOwner, UploadOwner {
 const SHOWN = 256;
 
 export interface RequestRules {
-  /** Who may connect. */
+  /** Origins and hosts that may connect. */
   readonly rules?: OriginRules;
-  /** Who is believed to pass requests on for others; undefined: nobody. */
+  /** Proxies whose forwarding fields are trusted; undefined: none. */
   readonly forwarding?: ForwardRules | undefined;
-  /** Where metrics are served, and to whom; undefined: nowhere. */
+  /** Path of the metrics, and the addresses that may read them; undefined: they are not served. */
   readonly metrics?: MetricsRules | undefined;
-  /** Told of errors of the handler, and once of each origin and host that is refused. */
+  /** Called with the handler's errors, and once for each origin and host that is refused. */
   readonly failed?: (error: Error, where: string) => void;
 }
 
-/** Ends a request that no `request` is called with. */
+/** Ends a request for which `request` is not called. */
 function over(request: RequestImpl): void {
   request.settled();
   request.answered();
@@ -74,7 +74,7 @@ export class Requests {
     return request;
   }
 
-  /** An upgrade is about to be answered. @returns false when its client's address has as many as it may */
+  /** Counts an upgrade under its client's address. @returns false when the address has as many WebSockets as it may */
   isAddressFree(peer: Peer, address: string): boolean {
     if (!peer.forwards || this.#pump.isForwarder(address)) return true;
     return this.#loop.setAddress(peer, address) !== Outcome.Full;
@@ -85,7 +85,7 @@ export class Requests {
     if (this.#admit(peer, request)) this.#answer(peer, request);
   }
 
-  /** False when a request may not even reach the handler: it is refused. */
+  /** Checks a request, and refuses it if it must not reach the handler. @returns false when it was refused */
   #admit(peer: Peer, request: RequestImpl): boolean {
     const refusal = this.#judge(request);
     if (refusal === CloseReason.OriginRefused || refusal === CloseReason.HostRefused)
@@ -94,7 +94,7 @@ export class Requests {
     return refusal === 0;
   }
 
-  /** Reports what the rules refused, with the option that would allow it. */
+  /** Reports a request that the rules refused, with the option that would allow it. */
   #report(request: RequestImpl, refusal: CloseReason): void {
     const origin = request.header("origin")?.slice(0, SHOWN);
     const host = JSON.stringify(request.host.slice(0, SHOWN));
@@ -118,7 +118,7 @@ export class Requests {
     }
   }
 
-  /** The head of a request with a body: the handler says whether that is streamed. */
+  /** Handles the head of a request with a body. The handler decides whether the body is streamed. */
   askForBody(peer: Peer): void {
     const request = this.#requestOf(peer);
     if (!this.#admit(peer, request)) return;
@@ -133,7 +133,7 @@ export class Requests {
       return;
     }
     if (!isWanted) {
-      // The body comes with another one.
+      // The body arrives with another request event.
       over(request);
       this.#loop.collect(peer);
       return;
@@ -148,7 +148,7 @@ export class Requests {
     this.#answer(peer, request);
   }
 
-  /** A streamed body is at its end, or broke off: then its request has been refused. */
+  /** Handles the end of a streamed body. When it broke off, its request has been refused. */
   endBody(peer: Peer, reason: number): void {
     const { upload, response } = peer;
     if (reason !== 0) {
@@ -161,14 +161,14 @@ export class Requests {
     upload?.end();
   }
 
-  /** No more is taken of a body that is streamed. */
+  /** Stops receiving a streamed body. */
   leaveBody(peer: Peer, reason: CloseReason): void {
     const { upload } = peer;
     peer.upload = undefined;
     upload?.fail(reason);
   }
 
-  /** Runs the handler of a request. */
+  /** Calls the handler of a request. */
   #answer(peer: Peer, request: RequestImpl): void {
     const response = new ResponseImpl(this.#pump, peer, request);
     peer.response = response;
@@ -205,13 +205,13 @@ export class Requests {
     );
   }
 
-  /** @returns false when that is not what is asked for */
+  /** Responds to a request for the metrics. @returns false when it is none */
   #answerMetrics(rules: MetricsRules, peer: Peer, response: ResponseImpl): boolean {
     const { request } = response;
     return answerMetrics(rules, request, peer.peerAddress, response, () => this.#pump.metrics());
   }
 
-  /** Why a request may not even reach the handler; 0: it may. */
+  /** Returns the reason why a request must not reach the handler; 0: it may. */
   #judge(request: RequestImpl): CloseReason | 0 {
     const { hosts = [] } = this.#rules;
     if (hosts.length === 0 && !request.upgrade) return 0;
@@ -224,16 +224,16 @@ export class Requests {
     return protocols === undefined || isProtocolList(protocols) ? 0 : CloseReason.BadRequest;
   }
 
-  /** A request's handler failed: that is reported, and answered as far as it can be. */
+  /** Handles an error of a request's handler: reports it, and sends an error response if that is still possible. */
   failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void {
-    // A body that broke off is no error of the handler's, and its request is refused already.
+    // A body that broke off is not the handler's error, and its request is refused already.
     if (isInstance(thrown, BodyError) && thrown.cause !== "Ok" && response.sent) return;
     if (!response.isNews(thrown) || response.answerFault(thrown)) return;
     this.#pump.fail(thrown, "request");
     this.failAnswer(peer, response);
   }
 
-  /** Answers 500 to a request that is still out; an answer that has begun breaks off. */
+  /** Responds with 500 to a request that is still pending. A response that has begun breaks off. */
   failAnswer(peer: Peer, response: ResponseImpl): void {
     if (response.sent || peer.response !== response) return;
     response.request.detach();
@@ -245,7 +245,7 @@ export class Requests {
     this.#pump.setReading(peer);
   }
 
-  /** The request is answered: its connection goes on, now or at the end of the turn. */
+  /** Continues the connection of an answered request, now or at the end of the turn. */
   answered(peer: Peer, request: RequestImpl): void {
     peer.response = undefined;
     this.leaveBody(peer, CloseReason.Ok);

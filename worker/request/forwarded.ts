@@ -1,14 +1,14 @@
-// Who the client of a request is that proxies have passed on: X-Forwarded-For, or Forwarded (RFC 7239).
+// Finds the client of a request that proxies have forwarded, from X-Forwarded-For or Forwarded (RFC 7239).
 //
-// Invariant: nothing that a client wrote is believed. The fields are read from their end: the last hop was
-// written by the peer, the one before by that hop, and so on for as long as they are trusted. The first that is not
-// is the client. A hop that names no address ("unknown", "_hidden", nonsense) ends the walk: then the client is
-// the trusted proxy that wrote it.
+// Invariant: nothing that a client wrote is trusted. The fields are read from their end: the peer wrote the last hop,
+// that hop wrote the one before, and so on while hops are trusted. The first hop that is not trusted is the client. A
+// hop that names no address ("unknown", "_hidden", nonsense) ends the walk, and then the client is the trusted proxy
+// that wrote it.
 
 import type { AddressSet } from "../../host/shared/text/address";
 import { isAddress } from "../../host/shared/text/address";
 
-/** Whom to believe, and which field; never both. */
+/** The trusted proxies, and the one field that they write. */
 export interface ForwardRules {
   readonly trusted: AddressSet;
   readonly field: "x-forwarded-for" | "forwarded";
@@ -18,7 +18,7 @@ function isBlank(octet: number): boolean {
   return octet === 32 || octet === 9;
 }
 
-/** Without the blanks around it (RFC 9110 5.6.3): a pattern would go over those within it again for each of them. */
+/** Removes surrounding blanks (RFC 9110 5.6.3). A pattern would take quadratic time for blanks within the text. */
 function trim(text: string): string {
   let from = 0;
   let to = text.length;
@@ -27,14 +27,14 @@ function trim(text: string): string {
   return text.slice(from, to);
 }
 
-/** An address of a hop, its port left out; "" for what is none. */
+/** Returns the address of a hop without its port; "" when it is none. */
 function readNode(node: string): string {
   const [, bracketed, plain = node] = /^(?:\[([^\]]*)\]|([\d.]+))(?::[\w.-]*)?$/.exec(node) ?? [];
   const address = bracketed ?? plain;
   return isAddress(address) && !address.includes("%") ? address : "";
 }
 
-/** Where the quoted-string that ends at `end` begins; −1: nowhere. */
+/** Returns the offset at which the quoted-string that ends at `end` begins; −1: there is none. */
 function quoteStart(text: string, end: number): number {
   for (let at = text.lastIndexOf('"', end - 1); at >= 0; at = text.lastIndexOf('"', at - 1)) {
     let slashes = at;
@@ -45,7 +45,7 @@ function quoteStart(text: string, end: number): number {
   return -1;
 }
 
-/** The comma before the last element of a list, quoted-strings respected; −1: there is none. */
+/** Returns the offset of the comma before a list's last element, outside of quoted-strings; −1: there is none. */
 function lastComma(text: string): number {
   for (let at = text.length - 1; at >= 0; at--) {
     if (text[at] === ",") return at;
@@ -56,7 +56,7 @@ function lastComma(text: string): number {
 
 const PAIR = /[ \t]*([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))[ \t]*(?:;|$)/y;
 
-/** The node that the `for` of a forwarded-element names; "": none, or it is malformed. */
+/** Returns the node that the `for` of a forwarded-element names; "": none, or the element is malformed. */
 function forOf(element: string): string {
   let found: string | undefined;
   PAIR.lastIndex = 0;
@@ -72,8 +72,8 @@ function forOf(element: string): string {
 }
 
 /**
- * The client of a request.
- * @param peer address of who sent it, who is trusted
+ * Returns the client's address.
+ * @param peer address of the trusted peer that sent the request
  * @param field value of the field that the rules name, undefined when there is none
  */
 export function clientOf(peer: string, field: string | undefined, rules: ForwardRules): string {

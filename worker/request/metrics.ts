@@ -1,20 +1,20 @@
-// Counters and gauges as OpenMetrics text (1.0), and who gets it over HTTP.
+// Counters and gauges as OpenMetrics text (1.0), and the clients that may read it over HTTP.
 //
-// Invariant: labels are names of the code's own, which need no escaping; a family stands in one place; a counter ends
-// in _total; a UNIT line names what the family's name ends in.
+// Invariant: labels are names from this code, which need no escaping. Samples of a family are consecutive. A counter's
+// name ends in _total, and a UNIT line names the ending of the family's name.
 
 import type { AddressSet } from "../../host/shared/text/address";
 import { EVICTIONS } from "../../host/shared/close";
 import type { Request, Response, Stats } from "../../host/handler";
 
-/** What is served, and to whom. */
+/** Path of the metrics, and the addresses that may read them. */
 export interface MetricsRules {
   readonly path: string;
   readonly readers: AddressSet;
 }
 
 const CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/** Fields by which a proxy says that it asks for somebody else. */
+/** Fields by which a proxy reveals that it forwards a request. */
 const FORWARDED = [
   ...["forwarded", "via", "x-real-ip"],
   ...["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"],
@@ -95,7 +95,7 @@ function numberText(value: number): string {
   return value === Number.POSITIVE_INFINITY ? "+Inf" : String(value);
 }
 
-/** @param samples of the family: what is behind its name, and the value */
+/** Returns the text of a family. @param samples each a suffix of the family's name, and a value */
 function familyText(
   [name, help, , unit]: readonly [string, string, unknown, string?],
   type: string,
@@ -120,7 +120,7 @@ function causesText(
   return familyText([name, help, undefined], "counter", samples);
 }
 
-/** How far clients are behind now: a histogram whose counts go up and down. */
+/** Returns the current lag of clients as a histogram whose counts may also fall. */
 function lagText({ bounds, counts }: Stats["lag"]): string {
   let sum = 0;
   const samples = counts.map((count, i): [string, number] => {
@@ -132,7 +132,7 @@ function lagText({ bounds, counts }: Stats["lag"]): string {
   return familyText(["lag_bytes", help, undefined, "bytes"], "gaugehistogram", samples);
 }
 
-/** @param horizon seconds; Infinity: nothing is published */
+/** Returns the metrics as text. @param horizon seconds; Infinity: nothing is published */
 export function metricsText(stats: Stats, horizon: number): string {
   const { closed, pool, lag } = stats;
   let text = "";
@@ -154,7 +154,10 @@ export function metricsText(stats: Stats, horizon: number): string {
   return `${text}# EOF\n`;
 }
 
-/** True for who may read: whoever a proxy that nobody trusts asks for is not known, and may not. */
+/**
+ * Returns true when the client may read the metrics. If an untrusted proxy forwarded the request, its client is
+ * unknown, so it may not.
+ */
 function mayRead(request: Request, peerAddress: string, readers: AddressSet): boolean {
   const { remoteAddress } = request;
   const isPassedOn =
@@ -163,8 +166,10 @@ function mayRead(request: Request, peerAddress: string, readers: AddressSet): bo
 }
 
 /**
- * Answers a request for the metrics. @returns false when it is none
- * @param peerAddress who connected @param text is called when it is to be sent
+ * Responds to a request for the metrics.
+ * @param peerAddress address of the peer that connected
+ * @param text returns the metrics; it is called only when they are sent
+ * @returns false when the request is not for the metrics
  */
 export function answerMetrics(
   { path, readers }: MetricsRules,

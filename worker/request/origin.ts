@@ -1,22 +1,25 @@
-// Who may connect: the Origin of an upgrade (RFC 6455 4.2.2, RFC 6454) and the Host of any request.
+// Checks the Origin of an upgrade (RFC 6455 4.2.2, RFC 6454) and the Host of any request.
 
 import { hostOf, originOf, originText, patternOf, portOf } from "../../host/shared/text/origin";
 
-/** What is allowed. */
+/** The allowed origins and hosts. */
 export interface OriginRules {
-  /** undefined: the page's own origin alone; else these, as `listedOrigin` has them, "*" for any. */
+  /** Origins in the form of `listedOrigin`, "*" for any; undefined: only the page's own origin. */
   readonly origins?: readonly string[] | undefined;
-  /** Refuse upgrades without an Origin: clients that are not browsers. */
+  /** Whether upgrades without an Origin are refused. Clients other than browsers send none. */
   readonly requireOrigin?: boolean;
-  /** Hosts a request may name, as `listedHost` has them, "*" for any; empty: any. Guards against DNS rebinding. */
+  /**
+   * Hosts that a request may name, in the form of `listedHost`, "*" for any; empty: any. Guards against DNS rebinding.
+   */
   readonly hosts?: readonly string[];
-  /** The listener speaks TLS. */
+  /** Whether the listener uses TLS. */
   readonly secure?: boolean;
 }
 
 /**
- * True when an upgrade with this Origin may go on. A page's own origin is that of the host it asks: of https: over TLS,
- * else also of http:, since a proxy in front may be the one that speaks TLS. Others have to be listed.
+ * Returns true when an upgrade with this Origin is allowed. A page's own origin is that of the requested host. With TLS
+ * its scheme must be https:. Without TLS it may be http: or https:, since a proxy in front may use TLS. Other origins
+ * must be listed.
  */
 export function isOriginAllowed(
   origin: string | undefined,
@@ -40,8 +43,8 @@ export function isOriginAllowed(
 }
 
 /**
- * True when a request may name this host. A host that is listed with a port is meant, too, when that is the default one
- * and the request names none; without TLS that may be 443, of a proxy in front.
+ * Returns true when a request may name this host. A host that is listed with a port also matches a request without a
+ * port when the listed port is the default one. Without TLS that includes 443, the port of a proxy in front.
  */
 export function isHostAllowed(host: string, rules: OriginRules): boolean {
   const { hosts, secure } = rules;

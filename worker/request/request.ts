@@ -1,9 +1,10 @@
-// A request as the handler sees it. It is read from the connection's bytes on
-// demand; what must outlive them is copied.
+// A request as the handler sees it. It is read from the connection's bytes on demand, and copied when it must outlive
+// them.
 //
-// Invariant: a request never reads bytes of another one. Until it is answered it reads where the engine says that it
-// lies. Answered within the run of its handler, it reads where it lay, because nothing else is parsed before that run
-// ends. A handler that goes on reads a copy. When the handler has settled as well, nothing is left to be read.
+// Invariant: a request never reads bytes of another one. Until it is answered, it is read at the place that the engine
+// reports. When it was answered during the run of its handler, it is read where it was, because nothing else is parsed
+// before that run ends. A handler that continues after that reads a copy. When the handler has settled as well, the
+// request can no longer be read.
 
 import { HEADER_ENTRY_BYTES, Param, Trait } from "../../assembly/abi";
 import type { PeerCertificate } from "../../host/handler";
@@ -36,7 +37,7 @@ export class RequestImpl extends RequestReader {
     this.#bytes = engine.u8;
   }
 
-  /** Where the request lies now. While it is out it may move, as a whole. */
+  /** The place of the request now. While it is pending, it may be moved as a whole. */
   protected override get head(): RequestHead {
     const at = this.#at;
     if (at !== undefined) {
@@ -47,7 +48,7 @@ export class RequestImpl extends RequestReader {
   }
 
   override get upgrade(): boolean {
-    // Without the head's object, which nobody else may ask for.
+    // This avoids creating the head's object, which no other code may need.
     if (this.#state !== "out") return super.upgrade;
     return (this.#engine.traits(this.#slot) & Trait.Upgrade) !== 0;
   }
@@ -56,7 +57,7 @@ export class RequestImpl extends RequestReader {
     return this.#bytes;
   }
 
-  /** True when the request lies in the receive window. */
+  /** True when the request is in the receive window. */
   get isInWindow(): boolean {
     const { window, windowBytes } = this.#engine;
     const isOut = this.#state === "out";
@@ -64,14 +65,14 @@ export class RequestImpl extends RequestReader {
     return at >= window && at < window + windowBytes;
   }
 
-  /** The request is about to be answered, from the run of its handler. */
+  /** Notes that the request is about to be answered during the run of its handler. */
   freeze(): void {
     if (this.#state !== "out") return;
     this.#at = this.head;
     this.#state = "answered";
   }
 
-  /** Nobody reads the request after it was answered: nothing of it need be kept. */
+  /** Notes that the request is not read after it was answered, so no copy is needed. */
   forget(): void {
     this.#forgotten = true;
   }
@@ -80,7 +81,7 @@ export class RequestImpl extends RequestReader {
     return this.#forgotten;
   }
 
-  /** Copies its bytes, and says where what lies in the copy. @throws Error ERR_REQUEST_OVER */
+  /** Copies its bytes. @returns the copy, and the offsets in it @throws Error ERR_REQUEST_OVER */
   copy(): { readonly head: RequestHead; readonly bytes: Uint8Array } {
     const at = this.live;
     const table = at.fields * HEADER_ENTRY_BYTES;
@@ -98,7 +99,7 @@ export class RequestImpl extends RequestReader {
     this.#upload = undefined;
   }
 
-  /** The engine is about to let go of the request: its bytes are kept for its handler, unless that has settled. */
+  /** Copies the bytes for the handler, unless it has settled, because the engine is about to release the request. */
   detach(): void {
     if (this.#state === "copied") return;
     if (this.isSettled) {
@@ -115,7 +116,7 @@ export class RequestImpl extends RequestReader {
     this.#state = "copied";
   }
 
-  /** Its body is streamed: the engine lets go of the head, which is kept here. */
+  /** Streams its body. The engine releases the head, so the head is copied. */
   streams(upload: Upload): void {
     this.detach();
     this.#upload = upload;

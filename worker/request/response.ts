@@ -1,4 +1,4 @@
-// The answer to a request as the handler sees it, and static bodies.
+// The response to a request as the handler sees it, and static bodies.
 
 import { CloseReason } from "../../assembly/abi";
 import type { StaticBody } from "../../host/handler";
@@ -8,14 +8,14 @@ import type { Peer, PeerResponse } from "../socket/peer";
 import type { Answers } from "./answers";
 import type { RequestImpl } from "./request";
 
-/** What an answer needs of the pump. */
+/** The part of the pump that a response needs. */
 export interface ResponseOwner {
   readonly answers: Answers;
   readonly requests: { failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void };
   terminate(peer: Peer, reason: CloseReason): boolean;
 }
 
-/** A static body: answers send its bytes from where they lie. */
+/** A static body. Responses send its bytes without a copy. */
 export class StaticBodyImpl implements StaticBody {
   static readonly name = "StaticBody";
   /** The server that made it. */
@@ -34,7 +34,7 @@ export class StaticBodyImpl implements StaticBody {
   }
 }
 
-/** Sheds a request that nobody has room for; its connection goes on. */
+/** Refuses a request that there is no room for. Its connection continues. */
 export function refuse(response: ResponseImpl): void {
   response.header("Retry-After", 1).send(503, "text/plain", "Service Unavailable\n");
 }

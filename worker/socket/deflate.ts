@@ -1,17 +1,17 @@
-// Negotiation of permessage-deflate (RFC 7692) from a Sec-WebSocket-Extensions field (RFC 6455 9.1), and the
-// grammar of the other list that a client offers.
+// Negotiates permessage-deflate (RFC 7692) from a Sec-WebSocket-Extensions field (RFC 6455 9.1), and checks the grammar
+// of the list of subprotocols.
 //
-// The server always answers server_no_context_takeover and client_no_context_takeover: each message
-// stands alone, so a broadcast is compressed once for all and a client costs no context.
+// The server always answers server_no_context_takeover and client_no_context_takeover. Each message is compressed on
+// its own, so a broadcast is compressed once for all clients, and a client costs no context.
 
 /** The largest window, with which broadcasts are compressed. */
 export const WINDOW_BITS = 15;
 
-/** What was agreed upon. */
+/** The negotiated parameters. */
 interface Agreement {
   /** The field of the 101. */
   readonly field: string;
-  /** Window of what the server sends to this client, 8 … 15. */
+  /** Window size of messages to this client, 8 … 15. */
   readonly windowBits: number;
 }
 
@@ -24,14 +24,14 @@ interface Offer {
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+/;
 
-/** True for 1#token, each once: the value of a Sec-WebSocket-Protocol field (RFC 6455 4.1, 11.3.4). */
+/** Returns true for 1#token without repetition, the value of a Sec-WebSocket-Protocol field (RFC 6455 4.1, 11.3.4). */
 export function isProtocolList(value: string): boolean {
   const names = value.split(/[ \t]*,[ \t]*/).filter(Boolean);
   const isToken = (name: string): boolean => TOKEN.exec(name)?.[0] === name;
   return names.length > 0 && names.every(isToken) && new Set(names).size === names.length;
 }
 
-/** Splits a field value to its grammar; undefined when it does not follow it. */
+/** Parses a field value by its grammar. @returns undefined when it does not follow the grammar */
 function parseExtensions(value: string): Offer[] | undefined {
   const offers: Offer[] = [];
   let rest = value;
@@ -83,12 +83,12 @@ function parseExtensions(value: string): Offer[] | undefined {
   }
 }
 
-/** A window size as RFC 7692 7.1.2 spells it: 8 … 15 without leading zero; NaN for anything else. */
+/** Returns a window size as RFC 7692 7.1.2 spells it: 8 … 15 without leading zero; NaN for anything else. */
 function windowOf(value: string | undefined): number {
   return value !== undefined && /^([89]|1[0-5])$/.test(value) ? Number(value) : Number.NaN;
 }
 
-/** Judges one offer; undefined when it has to be declined (RFC 7692 7.1). */
+/** Checks one offer. @returns undefined when it must be declined (RFC 7692 7.1) */
 function judge(params: readonly Param[]): Agreement | undefined {
   const seen = new Set<string>();
   let windowBits = WINDOW_BITS;
@@ -119,8 +119,8 @@ function judge(params: readonly Param[]): Agreement | undefined {
 }
 
 /**
- * Chooses among a client's offers: the first that can be accepted.
- * @returns undefined: none, the connection goes without; "malformed": the field breaks its grammar
+ * Chooses a client's first offer that can be accepted.
+ * @returns undefined: none, so nothing is compressed; "malformed": the field breaks its grammar
  */
 export function negotiate(value: string): Agreement | undefined | "malformed" {
   const offers = parseExtensions(value);

@@ -1,9 +1,9 @@
-// What comes over WebSockets, on its way to the handler: inflated, checked, in order.
+// Messages of WebSockets on their way to the handler: inflated, checked, in order.
 //
-// Invariant: with `ordered`, the handler of a connection's next message is not called before that of the one before has
-// settled. Meanwhile the connection is held, and what comes stays unparsed in the engine's buffers: no message waits
-// here. When the connection ends, unparsed messages are dropped, and `close` is called once the handler that runs has
-// settled, at most `closeTimeout` later.
+// Invariant: with `ordered`, the handler of a connection's next message is not called before the handler of the
+// previous one has settled. Meanwhile the connection is held, and further bytes stay unparsed in the engine's buffers,
+// so that no message waits here. When the connection ends, unparsed messages are dropped, and `close` is called once
+// the running handler has settled, at most `closeTimeout` later.
 
 import { CloseReason, Param } from "../../assembly/abi";
 import type { FragmentInfo, Handler } from "../../host/handler";
@@ -14,7 +14,7 @@ import type { EngineLoop } from "../engine/loop";
 import type { Codec } from "../net/transport";
 import { Hold, type Peer } from "./peer";
 
-/** What messages need of the pump. */
+/** The part of the pump that messages need. */
 export interface MessagesOwner {
   readonly loop: EngineLoop<Peer>;
   readonly handler: Handler;
@@ -22,16 +22,16 @@ export interface MessagesOwner {
   release(peer: Peer, why: Hold): void;
   awaitTurn(peer: Peer): void;
   abandon(peer: Peer, reason: CloseReason): void;
-  /** What ends a WebSocket waits for the answers to its messages; `caughtUp` follows. */
+  /** Notes that the end of a WebSocket waits until its messages have been handled; `caughtUp` follows. */
   endWaits(peer: Peer): void;
   fail(thrown: unknown, where: string): void;
   after(ms: number, fn: () => void): () => void;
 }
 
-/** Bytes of a message from which on the next that has to be inflated waits for another turn. */
+/** Bytes of an inflated message from which on the connection's next one waits for another turn. */
 const LARGE_BYTES = 1048576;
 
-/** Bytes that have their memory for themselves, as a handler may keep them. */
+/** Returns bytes that share their memory with no others, since a handler may keep them. */
 function ownBytes(data: Uint8Array): Uint8Array {
   return data.length >= LARGE_BYTES && data.length === data.buffer.byteLength
     ? new Uint8Array(data.buffer)
@@ -43,7 +43,7 @@ export class Messages {
   readonly #codec: Codec | undefined;
   readonly #isOrdered: boolean;
   readonly #order: Order<Peer>;
-  /** Messages are handed to the handler as bytes that are valid for the call, whatever they are. */
+  /** True when messages are passed to the handler as bytes, whatever their type, which are valid during the call. */
   #raw = false;
 
   constructor(pump: MessagesOwner, codec: Codec | undefined, ordered: boolean) {
@@ -58,13 +58,13 @@ export class Messages {
     });
   }
 
-  /** Messages are passed on as bytes, in order, or handled here. */
+  /** Sets whether the handler relays messages, as bytes and in order, or handles them here. */
   place(isRelay: boolean): void {
     this.#raw = isRelay;
     this.#order.isOrdered = isRelay || this.#isOrdered;
   }
 
-  /** True when the handler passes messages on. */
+  /** True when the handler relays messages to another thread. */
   get isRelay(): boolean {
     return this.#raw;
   }
@@ -78,7 +78,7 @@ export class Messages {
     else this.#tell(peer, engine.text(pointer, length), isBinary);
   }
 
-  /** A compressed message: inflated here, up to the limit, then checked as any other. */
+  /** Handles a compressed message: inflates it up to the limit, then checks it like any other. */
   takePacked(peer: Peer, pointer: number, length: number, opcode: number): void {
     if (peer.refused !== undefined || !this.#codec) return;
     const packed = this.#pump.loop.engine.bytesAt(pointer, length);
@@ -125,7 +125,7 @@ export class Messages {
     }
   }
 
-  /** The handler of a message has settled: on with the connection, or with what follows its end. */
+  /** Continues the connection after the handler of a message has settled, or does the work after its end. */
   #next(peer: Peer): void {
     this.#order.caughtUp(peer);
     this.#pump.release(peer, Hold.Order);
@@ -135,8 +135,9 @@ export class Messages {
   }
 
   /**
-   * A connection has ended. The handler of its last message is waited for, but not for ever.
-   * @param then called when that has settled @returns false when there is nothing to wait for
+   * Waits for the handler of an ended connection's last message, at most `closeTimeout`.
+   * @param then called when it has settled
+   * @returns false when there is no handler to wait for
    */
   awaitEnd(peer: Peer, then: () => void): boolean {
     if (!peer.skip) return false;
@@ -145,7 +146,7 @@ export class Messages {
     return true;
   }
 
-  /** Closes a WebSocket whose handler failed: 1011. What came behind is not told. */
+  /** Closes a WebSocket with 1011 because its handler failed. Later messages are dropped. */
   #fail(peer: Peer, where: string, thrown: unknown): void {
     peer.refused ??= CloseReason.HandlerError;
     this.#pump.fail(thrown, where);
@@ -165,14 +166,14 @@ export class Messages {
     }
   }
 
-  /** From now on what ends a WebSocket waits for the answers to its messages: another thread gives them. */
+  /** Makes the end of a WebSocket wait until its messages have been handled, because another thread handles them. */
   relay(peer: Peer): void {
     if (peer.relayed || peer.dead) return;
     peer.relayed = true;
     this.#pump.loop.relay(peer, true);
   }
 
-  /** What ends a relayed WebSocket has come: it waits, but not for ever. */
+  /** Handles the end of a relayed WebSocket, which waits for its messages, at most `closeTimeout`. */
   awaitAnswers(peer: Peer): void {
     const ms = this.#pump.loop.engine.param(Param.CloseTimeout);
     this.#pump.hold(peer, Hold.End);
@@ -180,7 +181,7 @@ export class Messages {
     this.#pump.after(ms, () => this.caughtUp(peer));
   }
 
-  /** The messages of a WebSocket have been answered: on with what ends it. */
+  /** Continues the end of a WebSocket after its messages have been handled. */
   caughtUp(peer: Peer): void {
     if (peer.dead || (peer.held & Hold.End) === 0) return;
     this.#pump.loop.relay(peer, false);
@@ -188,7 +189,7 @@ export class Messages {
     if (peer.refused !== undefined) this.#pump.abandon(peer, peer.refused);
   }
 
-  /** Nothing is waited for any more. */
+  /** Ends all waits. */
   stop(): void {
     this.#order.stop();
   }

@@ -1,7 +1,8 @@
-// What goes out: messages to one client, publications to many, compressed once for those who take them so.
+// Outgoing messages: to one client, and publications to many, which are compressed once for all clients that negotiated
+// it.
 //
-// Invariant: nothing is published from within a flush, nor while the engine has its own stage open. Before it publishes
-// the engine may ask for evictions to be acted upon or for a flush; that is done, and the publication tried again.
+// Invariant: nothing is published during a flush, nor while the engine has its own stage open. Before it publishes, the
+// engine may require that evictions are handled or that a flush is made. That is done, and the publication tried again.
 
 import { CloseReason, Control, FrameFlag, NONE, Outcome, Param } from "../../assembly/abi";
 import { type Payload, bytesOf, messageOf, sizeOf } from "../../host/shared/message/data";
@@ -15,13 +16,13 @@ import type { EngineLoop } from "../engine/loop";
 import type { Codec } from "../net/transport";
 import type { Peer } from "./peer";
 
-/** What sending needs of the pump. */
+/** The part of the pump that sending needs. */
 export interface OutgoingOwner {
   readonly loop: EngineLoop<Peer>;
   abandon(peer: Peer, reason: CloseReason): void;
 }
 
-/** First byte of a whole data frame. */
+/** Returns the first byte of a complete data frame. */
 function firstByte(flags: number): number {
   const opcode = flags & FrameFlag.Binary ? 2 : 1;
   return 0x80 | (flags & FrameFlag.Compressed ? 0x40 : 0) | opcode;
@@ -51,7 +52,7 @@ export class Outgoing implements StageTarget {
 
   // ---- to one client -----------------------------------------------------------------------------------
 
-  /** Sends a message of a caller's. @returns true when it is queued @throws TypeError */
+  /** Sends a message from user code. @returns true when it is queued @throws TypeError */
   sendTo(peer: Peer | undefined, data: Data, options: SendOptions | undefined): boolean {
     const payload = messageOf("send", data, options, this.isUtf8);
     const flags = sendFlags(payload, options);
@@ -79,15 +80,15 @@ export class Outgoing implements StageTarget {
       : this.#loop.sendLarge(peer, firstByte(frame), packed ?? bytesOf(data));
   }
 
-  /** The compressed form of a message; undefined when it is not smaller. */
+  /** Returns the compressed form of a message; undefined when it is not smaller. */
   #pack(bytes: Uint8Array, windowBits: number): Uint8Array | undefined {
     const packed = this.#codec?.deflate(bytes, windowBits);
     return packed && packed.length < bytes.length ? packed : undefined;
   }
 
   /**
-   * Sends a message of the inbox, which its producer was told is accepted: a client without room for it is ended, as by
-   * the engine's `drain`.
+   * Sends a message of the inbox, for which `send` has already returned true. A client without room for it is ended, as
+   * in the engine's `drain`.
    */
   sendAccepted(slot: number, generation: number, bytes: Uint8Array, flags: number): void {
     const peer = this.#loop.find(idOf(slot, generation));
@@ -95,7 +96,7 @@ export class Outgoing implements StageTarget {
       this.#pump.abandon(peer, CloseReason.SendOverrun);
   }
 
-  /** Puts a message at the start of the scratch region; −1 when it is too large for it. */
+  /** Writes a message to the start of the scratch region. @returns its bytes; −1: it is too large */
   #encode(data: Payload): number {
     const { engine } = this.#loop;
     if (typeof data === "string") return engine.putString(data, engine.scratchBytes);
@@ -111,7 +112,7 @@ export class Outgoing implements StageTarget {
     return this.#loop.close(peer, code, reason, CloseReason.Application) === Outcome.Ok;
   }
 
-  /** @param bytes at most 125 */
+  /** Sends a ping. @param bytes at most 125 */
   ping(peer: Peer, bytes: Uint8Array): boolean {
     if (peer.dead || !peer.ws) return false;
     return this.#loop.ping(peer, this.#encode(bytes)) === Outcome.Ok;
@@ -128,12 +129,12 @@ export class Outgoing implements StageTarget {
     return this.#publish("broadcast", 0, data, options, options?.except ?? 0);
   }
 
-  /** Publishes to a topic. @param except id of a client that does not get it; 0 for nobody */
+  /** Publishes to a topic. @param except id of a client that does not receive it; 0: none */
   publish(topic: string, data: Data, options: SendOptions | undefined, except: number): boolean {
     return this.#publish("publish", this.#topicOf(topic), data, options, except);
   }
 
-  /** @param topic its number; 0: everyone; NONE: nobody */
+  /** Checks a message and publishes it. @param topic its number; 0: all clients; NONE: no client */
   #publish(
     what: string,
     topic: number,
@@ -164,12 +165,12 @@ export class Outgoing implements StageTarget {
     return this.send(peer, bytes, flags) === Outcome.Ok;
   }
 
-  /** Returns the number of a topic; NONE: nobody subscribes to it. */
+  /** Returns the number of a topic; NONE: it has no subscribers. */
   #topicOf(topic: string): number {
     return this.#loop.topic(topic) || NONE;
   }
 
-  /** @param topic its number; 0: everyone; NONE: nobody */
+  /** Publishes a message that has been checked. @param topic its number; 0: all clients; NONE: no client */
   #publishPayload(
     what: string,
     topic: number,
@@ -191,7 +192,7 @@ export class Outgoing implements StageTarget {
     return outcome === Outcome.Ok;
   }
 
-  /** True when a publication to a topic, 0 for everyone, is to be compressed for somebody. */
+  /** Returns true when at least one recipient would receive the publication compressed. @param topic 0: all clients */
   isWorthPacking(flags: number, length: number, topic: number): boolean {
     return (
       length >= this.#threshold &&
@@ -202,9 +203,9 @@ export class Outgoing implements StageTarget {
   }
 
   /**
-   * Publishes a message straight into the ring, compressed once for those who take it so. No user code runs before
-   * it is done.
-   * @param except id of a client that does not get it; 0 for nobody
+   * Publishes a message straight into the ring, and compresses it once for all clients that negotiated it. No user code
+   * runs before it is done.
+   * @param except id of a client that does not receive it; 0: none
    */
   publishLarge(bytes: Uint8Array, flags: number, topic: number, except: number): Outcome {
     const loop = this.#loop;
@@ -222,7 +223,7 @@ export class Outgoing implements StageTarget {
       } while (loop.makesRoom(outcome));
       return outcome;
     } finally {
-      // Whatever happened: an open one would keep others from publishing.
+      // A stage that stays open would keep other messages from being published.
       loop.stageDiscard();
     }
   }

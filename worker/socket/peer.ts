@@ -1,4 +1,4 @@
-// One connection as the pump keeps it: its slot, its link, its handler's side.
+// One connection as the pump keeps it: its slot, its link, and the state of its handler.
 
 import { CloseReason, SLOT_LIMIT } from "../../assembly/abi";
 import type { Connection, WebSocket } from "../../host/handler";
@@ -6,9 +6,9 @@ import type { Ordered } from "../../host/shared/order";
 import type { LoopConnection } from "../engine/loop";
 import type { Link, Sink } from "../net/transport";
 
-/** What the pump takes from a connection's link. */
+/** The part of the pump that a connection's link needs. */
 export interface PeerOwner {
-  /** Calls of the transport that are running. */
+  /** Number of the transport's calls that are running. */
   depth: number;
   read(peer: Peer, n: number): void;
   written(peer: Peer): void;
@@ -17,43 +17,43 @@ export interface PeerOwner {
   terminate(peer: Peer, reason: CloseReason): boolean;
 }
 
-/** The answer to the request that is out. */
+/** The response to the pending request. */
 export interface PeerResponse {
   readonly request: { detach(): void };
-  /** The client has gone, or the answer breaks off. */
+  /** Reports that the client has gone, or that the response breaks off. */
   lose(): void;
-  /** There is room in the client's queue again. */
+  /** Reports that there is room in the client's queue again. */
   wake(): void;
-  /** The client ended its side. */
+  /** Reports that the client ended its side. */
   clientEnded(): void;
 }
 
-/** The body of the request that is out, while it is streamed. */
+/** The streamed body of the pending request. */
 export interface PeerUpload {
-  /** The reader has not taken what it was given: the socket is not read. */
+  /** True when the reader has too many bytes to take. The socket is not read then. */
   readonly full: boolean;
   push(piece: Uint8Array): void;
   end(): void;
   fail(reason: CloseReason): void;
 }
 
-/** Why the host keeps a connection from being parsed: bits of `Peer.held`. */
+/** Reasons for which the worker keeps a connection from being parsed: bits of `Peer.held`. */
 export enum Hold {
   /** `open` has not settled. */
   Open = 1,
   /** The handler of a message has not settled. */
   Order = 2,
-  /** The application has as many bytes of all WebSockets as it may. */
+  /** The application has the largest allowed number of bytes of all WebSockets. */
   Flow = 4,
-  /** It has taken its share of this turn: it is not read either. */
+  /** It has used its share of this turn. It is not read either. */
   Turn = 8,
-  /** What ends it waits for the answers to its messages. */
+  /** Its end waits until its messages have been handled. */
   End = 16,
-  /** The application has as many bytes of this WebSocket as it may. */
+  /** The application has the largest allowed number of bytes of this WebSocket. */
   Lane = 32,
 }
 
-/** One connection, from accept to free. Moves from an HTTP slot to a WebSocket slot when it is upgraded. */
+/** One connection, from accept to free. It moves from an HTTP slot to a WebSocket slot when it is upgraded. */
 export class Peer implements LoopConnection, Ordered, Sink, Connection {
   static readonly name = "Connection";
   slot: number;
@@ -61,49 +61,52 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
   readonly link: Link;
   readonly #pump: PeerOwner;
   response: PeerResponse | undefined;
-  /** The body of its request, while it is streamed and not at its end. */
+  /** The streamed body of its request, until its end. */
   upload: PeerUpload | undefined;
   ws: WebSocket | undefined;
-  /** Bodies of this connection's answers that lie outside the engine, by number. */
+  /** Bodies of this connection's responses outside of the engine, by number. */
   bodies: Map<number, Uint8Array> | undefined;
-  /** Bytes the engine has not taken in: they wait for a buffer. */
+  /** Bytes that the engine has not consumed, because they wait for a buffer. */
   rest: Uint8Array | undefined;
-  /** Reasons why nothing is parsed: the user's pause, the host's own (bits of `Hold`). */
+  /** Reasons why nothing is parsed: a pause by user code, and the worker's own (bits of `Hold`). */
   paused = false;
   held = 0;
-  /** Goes on without waiting for the handler of a message that has not settled; undefined: there is none. */
+  /** Continues without waiting for a handler of a message that has not settled; undefined: there is none. */
   skip: (() => void) | undefined;
-  /** Carried out when that handler has settled: the connection has ended meanwhile. */
+  /** Called when that handler has settled, because the connection has ended meanwhile. */
   atEnd: (() => void) | undefined;
-  /** Bytes that wait to be parsed. */
+  /** Number of bytes that are not parsed yet. */
   unparsed = 0;
   reading = true;
-  /** It has more to read, and waits for the others. */
+  /** True when it has more to read, and waits for other connections' turns. */
   yields = false;
   closing = false;
-  /** A message that could not be inflated, or handled, ends it: what came behind is not looked at. */
+  /**
+   * Reason for which the connection ends, after a message that could not be inflated or handled. Later messages are
+   * dropped.
+   */
   refused: CloseReason | undefined;
-  /** Its messages are handled on another thread. */
+  /** True when its messages are handled on another thread. */
   relayed = false;
-  /** A Close frame's reason text. */
+  /** Reason text of the client's Close frame. */
   closeText = "";
-  /** Bytes of a message from this client. */
+  /** Limit (bytes) of a message from this client. */
   payloadBytes = 0;
-  /** Window of what is compressed for this client; 0: nothing is. */
+  /** Window size of compressed messages to this client; 0: none are compressed. */
   windowBits = 0;
   dead = false;
-  /** Who connected. */
+  /** Address of the peer that connected. */
   peerAddress: string;
-  /** The same; of a WebSocket that came through a trusted proxy, its client. */
+  /** Address of the client: `peerAddress`, or for a WebSocket through a trusted proxy that of the proxy's client. */
   remoteAddress: string;
-  /** Whoever connected is trusted to tell whom it passes requests on for. */
+  /** True when the peer is a proxy whose forwarding fields are trusted. */
   forwards = false;
-  /** Its PROXY header has not come; its TLS is not established. */
+  /** True while the PROXY header has not arrived; true while TLS is not established. */
   isProxied = false;
   isUnsecured = false;
-  /** The handler has been told of it. */
+  /** True when the handler has been notified of the connection. */
   isTold = false;
-  /** When it was accepted, by the engine's clock. */
+  /** Time (ms) at which it was accepted, by the engine's clock. */
   readonly since: number;
 
   constructor(pump: PeerOwner, link: Link, slot: number, generation: number, since: number) {
@@ -116,12 +119,12 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
     this.remoteAddress = link.remoteAddress;
   }
 
-  /** Nothing of it is parsed now. */
+  /** True when its bytes are not parsed now. */
   get isHeld(): boolean {
     return this.paused || this.held !== 0;
   }
 
-  /** Its request is out, or its messages wait. */
+  /** True when its request is pending, or it is held. */
   get isOut(): boolean {
     // mutant http-keep: return this.isHeld;
     return this.response !== undefined || this.isHeld;

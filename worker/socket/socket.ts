@@ -10,7 +10,7 @@ import type { Outgoing } from "./outgoing";
 import type { Peer } from "./peer";
 import type { Topics } from "./topics";
 
-/** What a WebSocket needs of the pump. */
+/** The part of the pump that a WebSocket needs. */
 export interface SocketOwner {
   readonly engine: Engine;
   readonly outgoing: Outgoing;

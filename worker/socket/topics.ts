@@ -1,7 +1,7 @@
-// Topics, as handlers and the application name them; the engine keeps who subscribes to what.
+// Topics by the names that handlers and the application use. The engine keeps the subscriptions.
 //
-// Invariant: a name is checked (1 to 200 bytes of UTF-8) before it is looked up, and lies at the start of the scratch
-// region until the engine has taken it.
+// Invariant: a name is checked (1 to 200 bytes of UTF-8) before it is looked up, and stays at the start of the scratch
+// region until the engine has read it.
 
 import { Control, NONE, Outcome, Param } from "../../assembly/abi";
 import { toError } from "../../host/shared/result";
@@ -9,7 +9,10 @@ import type { Engine } from "../engine/engine";
 import type { EngineLoop } from "../engine/loop";
 import type { Peer } from "./peer";
 
-/** Why a subscription was not made. @param which 1: the table of topics is full, 2: that of subscriptions */
+/**
+ * Returns the error of a refused subscription.
+ * @param which 1: the table of topics is full, 2: that of subscriptions
+ */
 function tableFull(engine: Engine, which: number): RangeError {
   const [what, name, param] =
     which === 1
@@ -22,7 +25,7 @@ export class Topics {
   readonly #loop: EngineLoop<Peer>;
   readonly #failed: (error: Error, where: string) => void;
 
-  /** @param failed told of a subscription of the application's that could not be made */
+  /** @param failed called when a subscription of the application could not be made */
   constructor(loop: EngineLoop<Peer>, failed: (error: Error, where: string) => void) {
     this.#loop = loop;
     this.#failed = failed;
@@ -50,7 +53,7 @@ export class Topics {
     return peer !== undefined && this.#loop.isSubscribed(peer, length);
   }
 
-  /** The topics a WebSocket subscribes to. */
+  /** Returns the topics that a WebSocket subscribes to. */
   subscriptions(id: number): string[] {
     const peer = this.#loop.find(id);
     return peer ? this.#loop.topicsOf(peer) : [];
@@ -60,12 +63,12 @@ export class Topics {
     return this.#loop.subscriberCount(topic);
   }
 
-  /** The number of the topic whose name an inbox record begins with; NONE: nobody subscribes to it. */
+  /** Returns the number of the topic whose name an inbox record begins with; NONE: it has no subscribers. */
   topicOf(name: Uint8Array): number {
     return this.#loop.topicOf(name) || NONE;
   }
 
-  /** Subscribes for the application: when it cannot be, `failed` is told. */
+  /** Subscribes a client for the application. An error is reported to `failed`. */
   subscribeFor(peer: Peer, topic: string): void {
     try {
       this.subscribe(peer.id, topic);
@@ -74,7 +77,7 @@ export class Topics {
     }
   }
 
-  /** Tells the application that a subscription it asked for was not made. */
+  /** Reports to the application that a requested subscription was not made. */
   refuseSubscription(which: number): void {
     this.#failed(tableFull(this.#loop.engine, which), "subscribe");
   }
