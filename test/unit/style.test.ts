@@ -255,13 +255,7 @@ const PLAIN_ENGLISH = [
   "bench/",
   "assembly/",
   "host/",
-  "worker/control/",
-  "worker/embed/",
-  "worker/engine/",
-  "worker/entry/",
-  "worker/inbox/",
-  "worker/net/",
-  "worker/place/",
+  "worker/",
 ];
 
 style("comments are in plain English", () => {

@@ -1,12 +1,11 @@
-// The ends of many connections, spread over a time in random order: so that their clients do not all come back at
-// once.
+// Ends many connections over a period, in random order, so that their clients do not all reconnect at once.
 //
-// Invariant: one timer for all of them; each is ended once, the last before the time is over.
+// Invariant: there is one timer for all. Each connection is ended once, the last one before the period is over.
 
-/** Least ms between two runs: many connections end together then. */
+/** Least time (ms) between two runs. When more connections than that are due, several end together. */
 const STEP = 10;
 
-/** A number that the next one follows from (xorshift). */
+/** Returns the successor of a random number (xorshift). */
 function next(random: number): number {
   let x = random;
   x ^= x << 13;
@@ -16,13 +15,13 @@ function next(random: number): number {
 }
 
 interface DrainOptions<One> {
-  /** ms over which they are spread. */
+  /** Period (ms) over which the connections are ended. */
   readonly ms: number;
-  /** 1 … 2^32 - 1: what their order comes from. */
+  /** 1 … 2^32 - 1: seed of their order. */
   readonly seed: number;
   now(): number;
   after(ms: number, fn: () => void): () => void;
-  /** Ends one. */
+  /** Ends one connection. */
   end(one: One): void;
 }
 
@@ -33,7 +32,7 @@ export class Drain<One> {
   #ended = 0;
   #cancel: (() => void) | undefined;
 
-  /** Ends the first of `all` at once. */
+  /** Ends the first connection in the random order at once. */
   constructor(all: readonly One[], options: DrainOptions<One>) {
     this.#all = shuffled(all, options.seed);
     this.#options = options;
@@ -41,13 +40,13 @@ export class Drain<One> {
     this.#run();
   }
 
-  /** Nobody is ended any more. */
+  /** Stops. No further connection is ended. */
   stop(): void {
     this.#cancel?.();
     this.#ended = this.#all.length;
   }
 
-  /** When one is due, since the start: evenly, the first at 0. */
+  /** Returns the time (ms after the start) at which a connection is due: evenly spaced, the first at 0. */
   #due(index: number): number {
     return (index * this.#options.ms) / this.#all.length;
   }
@@ -60,13 +59,13 @@ export class Drain<One> {
     }
     if (this.#ended >= this.#all.length) return;
     const wait = this.#due(this.#ended) - passed;
-    // The last ones are not put off beyond the time.
+    // The last connections are not delayed beyond the period.
     const most = Math.max(1, this.#options.ms - passed);
     this.#cancel = after(Math.min(Math.max(wait, STEP), most), () => this.#run());
   }
 }
 
-/** The same in another order (Fisher and Yates). */
+/** Returns a copy in random order (Fisher and Yates). */
 function shuffled<One>(all: readonly One[], seed: number): One[] {
   const list = [...all];
   let random = seed;

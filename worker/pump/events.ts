@@ -1,7 +1,7 @@
-// What the pump does about each event of the engine: requests, messages and ends on their way to the handler.
+// The pump's reaction to each event of the engine: requests, messages and ends on their way to the handler.
 //
-// Invariant: user code runs from within an event only where nothing of the event table can be lost by it; of an end the
-// handler is told later, once no events are being handled.
+// Invariant: user code runs during an event only where no event in the table can be lost by it. The handler is notified
+// of an end later, once no events are being handled.
 
 import { type CloseReason, Control, Outcome, Shut } from "../../assembly/abi";
 import type { CloseInfo, FragmentInfo, Handler, WebSocket } from "../../host/handler";
@@ -12,7 +12,7 @@ import type { Requests } from "../request/dispatch";
 import type { Messages } from "../socket/messages";
 import type { Peer } from "../socket/peer";
 
-/** What events need of the pump. */
+/** The part of the pump that events need. */
 export interface EventsOwner {
   readonly loop: EngineLoop<Peer>;
   readonly handler: Handler;
@@ -21,7 +21,7 @@ export interface EventsOwner {
   isForwarder(address: string): boolean;
   tellConnect(peer: Peer): void;
   setReading(peer: Peer): void;
-  /** Tells inboxes of the end of a WebSocket. */
+  /** Reports the end of a WebSocket to inboxes. */
   ended(id: number): void;
   guard(where: string, fn: () => unknown): unknown;
   /** Runs `fn` in this turn, once no events are being handled. */
@@ -33,7 +33,7 @@ export class Events implements LoopEvents<Peer> {
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   #evictions: Eviction[] = [];
 
-  /** @param evicted told of evicted clients, once a turn */
+  /** @param evicted called with the evicted clients, once a turn */
   constructor(pump: EventsOwner, evicted: ((evictions: Eviction[]) => void) | undefined) {
     this.#pump = pump;
     this.#evicted = evicted;
@@ -113,7 +113,7 @@ export class Events implements LoopEvents<Peer> {
     peer.closing = true;
     peer.unparsed = 0;
     peer.link.end();
-    // What found no buffer is dropped, and what comes is read: so that its end is seen.
+    // Bytes that found no buffer are dropped, and further bytes are read, so that the peer's end is seen.
     if (peer.rest) this.#pump.loop.resumeLater(peer);
     this.#pump.setReading(peer);
   }
@@ -151,7 +151,7 @@ export class Events implements LoopEvents<Peer> {
     this.#pump.loop.schedule();
   }
 
-  /** Tells the handler of a WebSocket's end, after the message that is being handled. */
+  /** Calls the handler's `close`, after the handler of the current message has settled. */
   #tellClose(peer: Peer, ws: WebSocket, info: CloseInfo): void {
     const { handler } = this.#pump;
     const { close } = handler;
@@ -173,7 +173,7 @@ export class Events implements LoopEvents<Peer> {
     return peer.link.write(bytes);
   }
 
-  /** Reports the clients that were evicted since the last time. */
+  /** Reports the clients that were evicted since the last report. */
   tellEvictions(): void {
     if (this.#evictions.length === 0) return;
     const evictions = this.#evictions;

@@ -1,8 +1,8 @@
-// How a server goes: it accepts no more, answers what was asked, says goodbye to every WebSocket, at once or spread
-// over a time.
+// The end of a server. It stops accepting, answers pending requests, and closes every WebSocket, at once or spread over
+// a period.
 //
-// Invariant: a WebSocket is closed once, behind what its handler's `shutdown` sends; one whose `shutdown` does not
-// settle waits for it no longer than `closeTimeout` beyond that time.
+// Invariant: a WebSocket is closed once, after the messages that its handler's `shutdown` sends. If `shutdown` does not
+// settle, its WebSocket waits at most `closeTimeout` beyond that period.
 
 import { CloseReason, Param } from "../../assembly/abi";
 import { CLOSE_TABLE } from "../../host/shared/close";
@@ -13,7 +13,7 @@ import type { EngineLoop } from "../engine/loop";
 import type { Clock } from "../net/transport";
 import type { Peer } from "../socket/peer";
 
-/** What a farewell needs of the pump. */
+/** The part of the pump that a farewell needs. */
 export interface FarewellOwner {
   readonly loop: EngineLoop<Peer>;
   readonly handler: Handler;
@@ -25,10 +25,13 @@ export class Farewell {
   readonly #pump: FarewellOwner;
   readonly #clock: Clock;
   #isBegun = false;
-  /** What was accepted before, a TLS handshake ago, may still bring a request. */
+  /**
+   * True during the period. A connection accepted shortly before, such as during a TLS handshake, may still send a
+   * request.
+   */
   #isDraining = false;
   #drain: Drain<Peer> | undefined;
-  /** Those whose `shutdown` has not settled: their Close waits for it. */
+  /** Clients whose `shutdown` has not settled. Their Close waits for it. */
   readonly #leaving = new Set<Peer>();
 
   constructor(pump: FarewellOwner, clock: Clock) {
@@ -41,21 +44,21 @@ export class Farewell {
     return this.#isBegun;
   }
 
-  /** True when a connection that comes is closed at once. */
+  /** True when new connections are closed at once. */
   get isClosed(): boolean {
     return this.#isBegun && !this.#isDraining;
   }
 
   /**
-   * Accepts no more, lets requests be answered, says goodbye to every WebSocket: with 1001 now, or with 1012 (Service
+   * Stops accepting, lets requests be answered, and closes every WebSocket: with 1001 now, or with 1012 (Service
    * Restart) one after the other.
-   * @param drainMs ms over which that happens. Until its turn a WebSocket is served as before; a connection may still
-   * bring a request, whose answer ends it, so that none is refused that was on its way.
+   * @param drainMs period (ms) over which that happens. Until its turn a WebSocket is served as before. A connection
+   * may still send a request, and ends after the response, so that no request in flight is refused.
    */
   begin(drainMs = 0): void {
     this.#isBegun = true;
     this.#pump.loop.stop();
-    // The handler is told of a WebSocket's opening before it is told of its end.
+    // The handler is notified of a WebSocket's opening before its end.
     this.#pump.runLater();
     const open = this.#pump.loop.connections.filter((peer) => peer.ws);
     if (drainMs > 0) this.#spread(open, drainMs);
@@ -65,7 +68,7 @@ export class Farewell {
     this.#pump.loop.schedule();
   }
 
-  /** Ends the connections that have no request out. */
+  /** Ends the connections that have no pending request. */
   #dismissIdle(): void {
     for (const peer of this.#pump.loop.connections) {
       const isIdle = !peer.dead && !peer.ws && peer.response === undefined;
@@ -88,7 +91,7 @@ export class Farewell {
       this.#isDraining = false;
       this.#dismissIdle();
     });
-    // Handlers that do not settle hold no Close up for longer.
+    // Handlers that do not settle delay a Close no longer than this.
     const grace = this.#pump.loop.engine.param(Param.CloseTimeout);
     this.#clock.after(ms + grace, () => {
       for (const peer of this.#leaving) this.#closeForShutdown(peer, 1012);
@@ -96,7 +99,7 @@ export class Farewell {
     });
   }
 
-  /** Tells the handler of the shutdown, then closes; when that settles later, behind it. */
+  /** Calls the handler's `shutdown`, then closes. When `shutdown` returns a promise, the Close waits for it. */
   #leave(peer: Peer, code: number): void {
     const { ws } = peer;
     const { shutdown } = this.#pump.handler;
@@ -121,7 +124,7 @@ export class Farewell {
     this.#pump.loop.close(peer, code, CLOSE_TABLE.Shutdown.text, CloseReason.Shutdown);
   }
 
-  /** Nobody is waited for any more. */
+  /** Ends all waits. */
   stop(): void {
     this.#isBegun = true;
     this.#isDraining = false;

@@ -1,17 +1,17 @@
-// How far back the ring reaches: for how long a client may be away before it has fallen a ring behind.
+// The ring's horizon: the time for which a client may be away before it lags by a whole ring.
 //
-// Marks say how much had been published when. The oldest one that is kept is just a ring old, or is the first
-// publication; the time since then, by the rings published since then, is the horizon. It depends on nobody's
-// asking.
+// Marks record how much had been published at which time. The oldest mark kept is just one ring old, or is the first
+// publication. The horizon is the time since then, divided by the number of rings published since then. It does not
+// depend on how often it is read.
 
 interface Mark {
-  /** ms. */
+  /** Time (ms). */
   readonly at: number;
   readonly bytes: number;
   readonly frames: number;
 }
 
-/** Marks to a ring. */
+/** Number of marks for each ring. */
 const MARKS = 16;
 
 export class Horizon {
@@ -22,13 +22,16 @@ export class Horizon {
   #nextBytes = 0;
   #nextFrames = 0;
 
-  /** What a client may be behind. @param bytes the ring's size @param frames the limit on frames */
+  /**
+   * @param bytes the ring's size, the largest lag in bytes
+   * @param frames the largest lag in frames
+   */
   constructor(bytes: number, frames: number) {
     this.#bytes = bytes;
     this.#frames = frames;
   }
 
-  /** Takes note of what has been published since the start. @param now ms */
+  /** Notes the amount published since the start. @param now ms */
   note(now: number, bytes: number, frames: number): void {
     if (bytes < this.#nextBytes && frames < this.#nextFrames) return;
     if (bytes === 0) return;
@@ -40,7 +43,7 @@ export class Horizon {
     while (marks[1] && this.#rings(marks[1], mark) >= 1) marks.shift();
   }
 
-  /** How many rings were published from one mark to another. */
+  /** Returns the number of rings published from one mark to another. */
   #rings(from: Mark, to: Mark): number {
     return Math.max(
       (to.bytes - from.bytes) / this.#bytes,
@@ -49,8 +52,8 @@ export class Horizon {
   }
 
   /**
-   * Seconds that publishing as much as a client may be behind has taken, the last time; before there was as much, what
-   * it would take at the rate so far. Infinity: nothing has been published since the first message.
+   * Returns the time (s) that it last took to publish as much as a client may lag. Before that much was published, it
+   * is extrapolated from the rate so far. Infinity: nothing has been published since the first message.
    */
   seconds(now: number, bytes: number, frames: number): number {
     const [oldest] = this.#marks;

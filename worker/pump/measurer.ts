@@ -1,19 +1,19 @@
-// Reads the send queues of the connections that the engine watches: those past half of the time in which they have to
-// make progress.
+// Reads the send queues of the connections that the engine watches: connections past half of the time in which they
+// must make progress.
 //
-// Invariant: one reading at a time, at most one a second, and none while nothing is watched. The more a reading takes
-// the rarer they are: at most a twentieth of the time is spent on them.
+// Invariant: one reading at a time, at most one a second, and none while no connection is watched. Slow readings are
+// rarer, so that at most a twentieth of the time is spent on them.
 
 import { Control, NONE } from "../../assembly/abi";
 import type { Clock, ReadQueues, SendQueue } from "../net/transport";
 import type { EngineLoop } from "../engine/loop";
 import type { Peer } from "../socket/peer";
 
-/** ms between two readings. */
+/** Least time (ms) between two readings. */
 const INTERVAL = 1000;
-/** The part of the time that readings take is at most one of so many. */
+/** Divisor: readings take at most one part in 20 of the time. */
 const SHARE = 20;
-/** A queue that cannot be read, as the engine has it. */
+/** The state of a queue that cannot be read, as the engine takes it. */
 const UNREADABLE: SendQueue = { bytes: NONE, answers: false };
 
 export class Measurer {
@@ -32,7 +32,7 @@ export class Measurer {
     loop.measures(queues !== undefined);
   }
 
-  /** Reads the queues when it is time to, or sees to it that they are read then. */
+  /** Reads the queues when they are due, else sets a timer for that. */
   look(): void {
     if (this.#isReading || this.#isStopped || this.#cancel || !this.#queues) return;
     if (this.#loop.engine.get(Control.Watched) === 0) return;

@@ -1,22 +1,22 @@
-// Where a handler lives: in the worker, on the application's thread, or with its `request` in a pool of threads.
+// The place of a handler: in the worker, on the application's thread, or with its `request` in a pool of threads.
 
 import type { Handler, PoolStats } from "../../host/handler";
 import type { Peer } from "../socket/peer";
 
 export interface Placement {
-  /** What the pump calls. */
+  /** The handler that the pump calls. */
   readonly handler: Handler;
-  /** Messages are passed on as bytes that are valid for the call, in order, and handled elsewhere. */
+  /** Whether messages are relayed to another thread: as bytes that are valid during the call, in order. */
   readonly isRelay: boolean;
-  /** Errors of the handler that were counted elsewhere. */
+  /** Returns the number of the handler's errors that were counted elsewhere. */
   errors(): number;
-  /** Statistics of the pool; undefined: there is none. */
+  /** Returns the pool's statistics; undefined: there is no pool. */
   pool(): PoolStats | undefined;
-  /** A turn is at its end. */
+  /** Called at the end of each turn. */
   turned(): void;
-  /** A client ended its side while its request is out. */
+  /** Called when a client ended its side while its request is pending. */
   peerEnded(peer: Peer): void;
-  /** What ends a WebSocket waits for the answers to its messages. */
+  /** Called when the end of a WebSocket waits until its messages have been handled. */
   endWaits(peer: Peer): void;
 }
 

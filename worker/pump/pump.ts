@@ -1,10 +1,10 @@
-// The pump: it puts the parts of a server around one engine together, and owns the links and the handler; the engine
-// owns the protocol. It knows no platform: sockets come through net/transport.ts, time through a Clock.
+// The pump. It puts the parts of a server around one engine together, and owns the links and the handler; the engine
+// owns the protocol. It is independent of the platform: sockets come through net/transport.ts, time through a Clock.
 //
 // Reading order: `accept` and `read` here; engine/loop.ts feeds the engine and handles its events, which events.ts
-// passes on; schedule.ts says when. request/ and socket/ do the work.
+// passes on; schedule.ts decides when. request/ and socket/ do the work.
 //
-// Invariant: a handler is told of nothing from within a flush, and of ends only once no events are being handled.
+// Invariant: the handler is never called during a flush, and is notified of ends only once no events are being handled.
 
 import { Arrival, CloseReason, Control, NONE, Outcome, Param } from "../../assembly/abi";
 import type {
@@ -48,7 +48,7 @@ import { InWorker, type Placement } from "./placement";
 import { Refusals } from "./refusals";
 import { Schedule } from "./schedule";
 
-/** ms after which it is worth trying again to publish what was refused. */
+/** Time (ms) after which it is worth retrying a refused publication. */
 const READY_MILLIS = 1;
 
 /** A source of records that the pump drains. */
@@ -58,9 +58,9 @@ export interface Inbox {
    * @returns true when there is more to do at once
    */
   drain(pump: Pump, share: number): boolean;
-  /** A WebSocket has ended. */
+  /** Notes that a WebSocket has ended. */
   ended(id: number): void;
-  /** The turn ends; `more`: another follows at once. */
+  /** Called at the end of a turn. @param more another follows at once */
   rest(more: boolean): void;
 }
 
@@ -68,23 +68,26 @@ export interface PumpOptions extends RequestRules {
   readonly engine: Engine;
   readonly clock: Clock;
   readonly flushInterval?: number;
-  /** As the transport's. */
+  /** Reads send queues; the transport's. */
   readonly queues?: ReadQueues | undefined;
-  /** Who connects, and begins with a PROXY header; undefined: nobody does. */
+  /**
+   * Proxies whose connections begin with a PROXY header, and which alone may connect; undefined: there is no such
+   * header.
+   */
   readonly proxies?: AddressSet | undefined;
-  /** Subprotocols to choose from. */
+  /** Subprotocols that the server chooses from. */
   readonly protocols?: readonly string[];
   /** Value of the Server field; "" for none. */
   readonly serverHeader?: string;
-  /** The links are TLS. */
+  /** Whether the links use TLS. */
   readonly secure?: boolean;
-  /** Compression, where it is switched on and the platform has it. */
+  /** The codec of compression, where it is enabled and the platform has one. */
   readonly codec?: Codec | undefined;
-  /** The next message of a connection waits until the handler of the one before has settled. Default: true. */
+  /** Whether a connection's next message waits until the handler of the previous one has settled. Default: true. */
   readonly ordered?: boolean;
-  /** Told of evicted clients, once a turn. */
+  /** Called with the evicted clients, once a turn. */
   readonly evicted?: (evictions: Eviction[]) => void;
-  /** Told of a trap of the engine that came up within user code: whoever it is ends the pump. */
+  /** Called with a trap of the engine that was caught around user code. It must end the pump. */
   readonly trapped?: (trap: Error) => void;
 }
 
@@ -111,19 +114,19 @@ export class Pump implements HandlerServer {
   #placement: Placement = new InWorker({});
   handler: Handler = this.#placement.handler;
   /**
-   * Calls of the transport's or the clock's that are running. An error that leaves one does not count it down: then it
-   * stays above zero, which tells an error within the pump from one of a handler's timer.
+   * Number of running calls of the transport or the clock. An error that leaves such a call does not decrement it. It
+   * then stays above zero, which distinguishes an error within the pump from one in a handler's timer.
    */
   depth = 0;
   #inboxes: readonly Inbox[] = [];
-  /** What the handler is still to be told of. */
+  /** Deferred calls of the handler. */
   #deferred: (() => void)[] = [];
   #idleWaiters: (() => void)[] = [];
-  /** Those that wait to publish again, and what ends their wait. */
+  /** Functions that end the waits of publishers. */
   readonly #publishers = new Set<() => void>();
   #isStopped = false;
   handlerErrors = 0;
-  /** Requests answered 503 because there was no room for them. */
+  /** Number of requests that got 503 because there was no room for them. */
   shed = 0;
   acceptErrors = 0;
 
@@ -151,7 +154,7 @@ export class Pump implements HandlerServer {
     engine.hostTraits = options.secure ? SECURE_TRAIT : 0;
   }
 
-  /** From now on events are this handler's. */
+  /** Gives this placement's handler all events from now on. */
   place(placement: Placement): void {
     this.#placement = placement;
     this.handler = placement.handler;
@@ -159,12 +162,15 @@ export class Pump implements HandlerServer {
     this.loop.streams(Boolean(placement.handler.streams));
   }
 
-  /** From now on events are this handler's, which lives here. @param turned called at the end of each turn */
+  /**
+   * Gives this handler, which runs in the worker, all events from now on.
+   * @param turned called at the end of each turn
+   */
   setHandler(handler: Handler, turned?: () => void): void {
     this.place(new InWorker(handler, turned));
   }
 
-  /** The subprotocol that the handler chooses; undefined when it does not. */
+  /** Returns the subprotocol that the handler chooses; undefined when it chooses none. */
   chooseProtocol(request: RequestImpl): string | undefined {
     return this.handler.protocol?.(request);
   }
@@ -175,26 +181,26 @@ export class Pump implements HandlerServer {
   }
 
   removeInbox(inbox: Inbox): void {
-    // Another list: this one may be gone through.
+    // The list is replaced, because it may be being iterated.
     this.#inboxes = this.#inboxes.filter((one) => one !== inbox);
   }
 
-  /** Monotonic ms. */
+  /** Returns monotonic ms. */
   now(): number {
     return this.#clock.now();
   }
 
-  /** Runs `fn` in `ms` by the pump's clock; returns what cancels it. */
+  /** Runs `fn` after `ms` by the pump's clock. @returns a function that cancels it */
   after(ms: number, fn: () => void): () => void {
     return this.#clock.after(ms, fn);
   }
 
-  /** Makes a turn follow. */
+  /** Schedules a turn. */
   schedule(): void {
     this.#schedule.schedule();
   }
 
-  /** ms between flush passes, 0: each turn has one. */
+  /** Time (ms) between flush passes; 0: each turn has one. */
   get flushInterval(): number {
     return this.#schedule.flushInterval;
   }
@@ -224,7 +230,7 @@ export class Pump implements HandlerServer {
       link.reset();
       return undefined;
     }
-    // Connections of a trusted proxy are many clients': each WebSocket is counted under its own.
+    // A trusted proxy's connections belong to many clients. Each WebSocket is counted under its client's address.
     const forwards = this.isForwarder(link.remoteAddress);
     const address = forwards || proxies ? "" : link.remoteAddress;
     const flags = (proxies ? Arrival.Proxied : 0) | (link.secure ? Arrival.Unsecured : 0);
@@ -248,27 +254,27 @@ export class Pump implements HandlerServer {
     return this.#forwarding?.trusted.has(address) ?? false;
   }
 
-  /** Tells the handler of a connection, once it is known whose it is. */
+  /** Calls the handler's `connect`, once the client's address is known and TLS is established. */
   tellConnect(peer: Peer): void {
     if (peer.isProxied || peer.isUnsecured) return;
     peer.isTold = true;
     if (this.handler.connect) this.guard("connect", () => this.handler.connect?.(peer));
   }
 
-  /** TLS is established. */
+  /** Handles an established TLS connection. */
   secured(peer: Peer): void {
     peer.isUnsecured = false;
     this.loop.secured(peer);
     this.tellConnect(peer);
   }
 
-  /** Bytes before TLS: those of the PROXY header; what is behind them is TLS's. */
+  /** Handles bytes before TLS, which are the PROXY header. Bytes after it belong to TLS. */
   #readHeader(peer: Peer, n: number, left: number): void {
     this.loop.handleEvents();
     if (peer.dead) return;
     const { engine } = this;
     if (!peer.isProxied) peer.link.secure?.(engine.copy(engine.window + n - left, left));
-    // Without a buffer for its header it goes.
+    // There is no buffer for its header.
     else if (left > 0) this.abandon(peer, CloseReason.NoBuffer);
   }
 
@@ -279,10 +285,10 @@ export class Pump implements HandlerServer {
     this.#schedule.afterRead(peer, n);
   }
 
-  /** Reads a connection, or stops, as its state says. */
+  /** Starts or stops reading a connection, according to its state. */
   setReading(peer: Peer): void {
-    // While a request is out, its answers are not read, or a WebSocket is held, reading goes on for one window, so
-    // that a disconnect is seen. No more than that, and what the last read brings beyond it, is taken in.
+    // While a request is pending, its response is not read, or a WebSocket is held, reading continues for one window,
+    // so that a disconnect is seen. No more is consumed than that and the excess of the last read.
     const kept =
       peer.unparsed >= this.engine.windowBytes ||
       (peer.held & Hold.Turn) !== 0 ||
@@ -297,27 +303,27 @@ export class Pump implements HandlerServer {
     else peer.link.pause();
   }
 
-  /** The reader of a body has taken a piece of it. */
+  /** Continues reading, after the reader of a body has taken a piece of it. */
   readOn(peer: Peer): void {
     if (!peer.dead) this.setReading(peer);
   }
 
-  /** The reader of a body waits for a piece of it. */
+  /** Notes that the reader of a body waits for a piece of it. */
   pullBody(peer: Peer): void {
     if (!peer.dead) this.loop.pull(peer);
   }
 
-  /** Keeps a WebSocket from being parsed until it is released. Its messages whose events wait are taken back. */
+  /** Stops parsing a WebSocket until it is released. The engine takes back its messages whose events are pending. */
   hold(peer: Peer, why: Hold): void {
     if (peer.dead) return;
     const before = peer.isHeld;
     peer.held |= why;
     if (!before) this.loop.hold(peer);
-    // The pass that parses it sees to its reading at its end.
+    // The pass that parses it updates its reading at its end.
     if (this.loop.fed !== peer) this.setReading(peer);
   }
 
-  /** One reason to hold a WebSocket is over; after the last it goes on. */
+  /** Removes one reason to hold a WebSocket. After the last one it continues. */
   release(peer: Peer, why: Hold): void {
     if (peer.dead || (peer.held & why) === 0) return;
     peer.held &= ~why;
@@ -346,7 +352,7 @@ export class Pump implements HandlerServer {
     }
   }
 
-  /** Goes on with a connection in the next turn: one that has little to read may have much to be done. */
+  /** Continues a connection in the next turn, because few bytes may cause much work. */
   awaitTurn(peer: Peer): void {
     if (peer.ws) {
       this.hold(peer, Hold.Turn);
@@ -354,7 +360,7 @@ export class Pump implements HandlerServer {
     } else {
       this.loop.resumeLater(peer);
     }
-    // The time that it took the next read would see: the turn comes before that.
+    // The next read would only find the turn overdue, so the turn is run before it.
     this.#schedule.hurry();
   }
 
@@ -379,7 +385,7 @@ export class Pump implements HandlerServer {
     return !peer.dead && this.loop.terminate(peer, reason) === Outcome.Ok;
   }
 
-  /** Fails a connection: a WebSocket is closed with the code of the reason, an answer that has begun breaks off. */
+  /** Fails a connection. A WebSocket is closed with the code of the reason, a response that has begun breaks off. */
   abandon(peer: Peer, reason: CloseReason): void {
     if (peer.dead) return;
     peer.closing = true;
@@ -389,7 +395,7 @@ export class Pump implements HandlerServer {
 
   // ---- the handler -------------------------------------------------------------------------------------
 
-  /** An upgrade failed: `close` lets go of what its WebSocket was given, as after any other end. */
+  /** Handles a failed upgrade. `close` releases the data that its WebSocket was given, as after any other end. */
   refused(ws: WebSocketImpl, reason: CloseReason): void {
     const { close } = this.handler;
     if (!close || this.messages.isRelay) return;
@@ -398,7 +404,7 @@ export class Pump implements HandlerServer {
     this.later(() => this.guard("close", () => close.call(this.handler, ws, info)));
   }
 
-  /** Runs user code; what it throws is reported and counted. @returns what it returned */
+  /** Runs user code. Errors that it throws are reported and counted. @returns its result */
   guard(where: string, fn: () => unknown): unknown {
     try {
       const result = fn();
@@ -411,14 +417,14 @@ export class Pump implements HandlerServer {
     }
   }
 
-  /** Reports and counts what user code threw. */
+  /** Reports and counts an error of user code. */
   fail(thrown: unknown, where: string): void {
     if (this.#trapped && this.engine.isTrap(thrown)) this.#trapped(thrown);
     this.handlerErrors++;
     this.#failed(toError(thrown), where);
   }
 
-  /** A WebSocket has been accepted: its messages wait until `open` has run, which is after the request's handler. */
+  /** Handles an accepted WebSocket. Its messages wait until `open` has run, which is after the request's handler. */
   opened(peer: Peer, ws: WebSocketImpl): void {
     peer.ws = ws;
     this.hold(peer, Hold.Open);
@@ -445,27 +451,27 @@ export class Pump implements HandlerServer {
     else release();
   }
 
-  /** What ends a WebSocket waits for the answers to its messages. */
+  /** Notes that the end of a WebSocket waits until its messages have been handled. */
   endWaits(peer: Peer): void {
     this.#placement.endWaits(peer);
   }
 
-  /** Tells inboxes of the end of a WebSocket. */
+  /** Reports the end of a WebSocket to inboxes. */
   ended(id: number): void {
     for (const inbox of this.#inboxes) inbox.ended(id);
   }
 
-  /** True when the request's bytes are the ones that are being parsed. */
+  /** Returns true when the request's bytes are the ones that are being parsed. */
   isFed(request: RequestImpl): boolean {
     return this.loop.fed?.response?.request === request;
   }
 
-  /** Runs `fn` in this turn, once no events are being handled: it tells the handler of something. */
+  /** Runs `fn`, a call of the handler, in this turn, once no events are being handled. */
   later(fn: () => void): void {
     this.#deferred.push(fn);
   }
 
-  /** Tells the handler what is still to be told. */
+  /** Makes the deferred calls of the handler. */
   runLater(): void {
     while (this.#deferred.length > 0) {
       const deferred = this.#deferred;
@@ -474,17 +480,17 @@ export class Pump implements HandlerServer {
     }
   }
 
-  /** The connection of an id; undefined when it is stale. */
+  /** Returns the connection with an id; undefined when the id is stale. */
   peer(id: number): Peer | undefined {
     return this.loop.find(id);
   }
 
-  /** Those that have not ended. */
+  /** All connections that have not ended. */
   get connections(): Peer[] {
     return this.loop.connections;
   }
 
-  // ---- what a handler sees of the server ---------------------------------------------------------------
+  // ---- the server as handlers see it -------------------------------------------------------------------
 
   broadcast(data: Data, options?: PublishOptions): boolean {
     return this.outgoing.broadcast(data, options);
@@ -498,7 +504,7 @@ export class Pump implements HandlerServer {
     return this.outgoing.stage();
   }
 
-  /** Resolves behind a pass, when time has gone on: what is refused waits for readers. */
+  /** Resolves after a pass, when some time has passed, because a refused publication waits for readers. */
   ready(): Promise<void> {
     if (this.#isStopped) return quiet(Promise.reject(serverEnded()));
     this.schedule();
@@ -572,7 +578,9 @@ export class Pump implements HandlerServer {
     return metricsText(this.stats(), this.horizon());
   }
 
-  /** Seconds that a client may be away, as publishing has been last; Infinity: nothing is published. */
+  /**
+   * Returns the time (s) that a client may be away at the latest rate of publishing; Infinity: nothing is published.
+   */
   horizon(): number {
     const { engine } = this;
     const bytes = engine.get(Control.BytesPublished);
@@ -613,7 +621,7 @@ export class Pump implements HandlerServer {
 
   // ---- the end ---------------------------------------------------------------------------------------
 
-  /** Ends what is left, with a reset. */
+  /** Ends all remaining connections, with a reset. */
   endAll(): void {
     this.farewell.stop();
     for (const peer of this.connections) this.terminate(peer, CloseReason.Shutdown);
@@ -631,7 +639,7 @@ export class Pump implements HandlerServer {
     });
   }
 
-  /** Stops the timers; nothing happens any more. */
+  /** Stops the timers. The pump does nothing afterwards. */
   stop(): void {
     this.#isStopped = true;
     for (const settle of this.#publishers) settle();

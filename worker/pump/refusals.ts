@@ -1,11 +1,11 @@
-// Connections for which there was no slot: each is told 503 when it asks, and reads it, a second at most.
+// Connections for which there was no slot. Each gets 503 when it sends a request, and has a second at most to read it.
 //
-// Invariant: at most LIMIT of them are there at a time; beyond that, and before TLS, a newcomer is reset.
+// Invariant: there are at most LIMIT of them at a time. Beyond that, and before TLS, a new connection is reset.
 
 import type { Clock, Link, Sink } from "../net/transport";
 
 const LIMIT = 64;
-/** ms for a newcomer to ask, and to take the answer. */
+/** Time (ms) for a new connection to send a request and to read the response. */
 const TIME = 1000;
 
 const ANSWER = new TextEncoder().encode(
@@ -54,7 +54,7 @@ export class Refusals {
     this.#clock = clock;
   }
 
-  /** Refuses a connection. @returns what hears of it from now on; undefined: it was reset */
+  /** Refuses a connection. @returns the sink for its events; undefined: it was reset */
   take(link: Link): Sink | undefined {
     if (link.secure || this.#all.size >= LIMIT) {
       link.reset();

@@ -1,8 +1,8 @@
-// When the pump does what: one turn at the end of each turn of the event loop, passes that leave each other room, one
-// timer for all deadlines, and connections that yield when a turn is late.
+// Decides when the pump acts: one turn at the end of each turn of the event loop, spacing between passes, one timer for
+// all deadlines, and connections that yield when a turn is late.
 //
-// Invariant: a turn that is scheduled comes, by the clock's `defer`; one that is overdue comes between two reads. A
-// connection that has had its share of a late turn is not read until the loop has come round.
+// Invariant: a scheduled turn is run by the clock's `defer`; an overdue turn is run between two reads. A connection
+// that has used its share of a late turn is not read until the event loop has completed a round.
 
 import { Control } from "../../assembly/abi";
 import type { EngineLoop, LoopHooks } from "../engine/loop";
@@ -10,71 +10,75 @@ import type { Clock } from "../net/transport";
 import type { Peer } from "../socket/peer";
 
 /**
- * The part of a pass's time for which what is published afterwards waits. A pass takes the longer the more
- * clients there are, however little each gets; under saturation, and only then, the messages of several turns
- * share a pass that way.
+ * The share of a pass's time for which later publications wait. A pass takes longer the more clients there are, however
+ * little each gets. Under saturation, and only then, this makes the messages of several turns share a pass.
  */
 const PASS_SPACING = 1 / 8;
-/** ms: what a few writes take. */
+/** Least spacing (ms): the time that a few writes take. */
 const SPACING_MIN_MILLIS = 0.05;
-/** ms: for less the loop is gone round, a timer would be late. */
+/** Waits (ms) below this are spent by another round of the event loop, because a timer would fire late. */
 const TIMER_MIN_MILLIS = 2;
-/** ms that a turn may be due: a loop that has much to read comes round late, then a turn comes between two reads. */
+/**
+ * Time (ms) that a turn may be due. An event loop with much to read takes longer; then a turn is run between two reads.
+ */
 const TURN_MILLIS = 5;
-/** ms without a turn after which no deadline passes until the loop has looked at its sockets. */
+/** Time (ms) without a turn after which no deadline passes until the event loop has polled its sockets. */
 const STILL_MILLIS = 100;
-/** Time slice (ms) per connection while the event loop is late: there may be many of them. */
+/** Time slice (ms) for each connection while the event loop is late, because there may be many connections. */
 const LATE_MILLIS = 0.25;
-/** Of so many requests of a connection one looks at the clock, less one: a small answer costs little more than that. */
+/**
+ * Mask: every fourth request of a connection reads the clock, because a small response costs little more than a
+ * reading.
+ */
 const ROUNDS_MASK = 3;
-/** Bytes of a read by which a connection has taken its share of a loop that is late. */
+/** Bytes of one read by which a connection has used its share of a late event loop. */
 const SHARE_BYTES = 4096;
 
-/** What a turn does beside what the loop does. */
+/** The work of a turn in addition to the loop's. */
 export interface Turn {
   readonly loop: EngineLoop<Peer>;
-  /** Calls of the clock's that are running. */
+  /** Number of the clock's calls that are running. */
   depth: number;
-  /** A turn begins. @param now ms */
+  /** Called when a turn begins. @param now ms */
   began(now: number): void;
-  /** Tells the handler what is to be told. */
+  /** Makes the deferred calls of the handler. */
   runLater(): void;
-  /** @returns true when there is more */
+  /** Drains the inboxes. @returns true when there is more */
   drainInboxes(): boolean;
-  /** All is handed over. */
+  /** Called when all rows have been written. */
   turned(): void;
-  /** Deadlines have passed. */
+  /** Called when deadlines have been checked. */
   ticked(): void;
-  /** The turn is over. @param more another follows at once */
+  /** Called at the end of the turn. @param more another follows at once */
   rest(more: boolean): void;
   setReading(peer: Peer): void;
-  /** Goes on with a connection in the next turn. */
+  /** Continues a connection in the next turn. */
   awaitTurn(peer: Peer): void;
 }
 
 export class Schedule implements LoopHooks<Peer> {
   readonly #turnOf: Turn;
   readonly #clock: Clock;
-  /** ms between flush passes, 0: each turn has one. */
+  /** Time (ms) between flush passes; 0: each turn has one. */
   flushInterval: number;
   #isScheduled = false;
-  /** The pass that is running: when it began. */
+  /** Time (ms) at which the running pass began. */
   #passBegins = 0;
-  /** The last pass that handed over what was published: when it began, and until when the next one waits. */
+  /** Time at which the last pass that wrote publications began, and time until which the next one waits. */
   #passBegan = Number.NEGATIVE_INFINITY;
   #spacedUntil = Number.NEGATIVE_INFINITY;
   #cancelFlush: (() => void) | undefined;
   #cancelTick: (() => void) | undefined;
-  /** When it was last looked at the time for deadlines, and turns that are to come before they pass. */
+  /** Time at which deadlines were last due to be checked, and turns to run before they are checked. */
   #tickedAt = Number.NEGATIVE_INFINITY;
   #turnsToTick = 0;
   #tickAt = Number.POSITIVE_INFINITY;
-  /** Since when a turn is due; since when the loop has been about what comes before it. */
+  /** Time since when a turn has been due, and time since when the event loop has been busy before it. */
   #dueSince = 0;
   #loopSince = 0;
-  /** Connections that are not read until it is their turn. */
+  /** Connections that are not read until their turn. */
   readonly #yielding: Peer[] = [];
-  /** The slice of the connection that is being parsed: its end, and the rounds it has had. */
+  /** The slice of the connection that is being parsed: its end, and its requests so far. */
   #sliceUntil = 0;
   #rounds = 0;
 
@@ -92,7 +96,7 @@ export class Schedule implements LoopHooks<Peer> {
     return this.#clock.date();
   }
 
-  /** Makes a turn follow. */
+  /** Schedules a turn. */
   schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -101,7 +105,7 @@ export class Schedule implements LoopHooks<Peer> {
     this.#clock.defer(this.#turn);
   }
 
-  /** The next turn comes before another read. */
+  /** Runs the next turn before another read. */
   hurry(): void {
     this.schedule();
     this.#dueSince = Number.NEGATIVE_INFINITY;
@@ -110,7 +114,7 @@ export class Schedule implements LoopHooks<Peer> {
   readonly #turn = (): void => {
     this.#turnOf.depth++;
     this.#isScheduled = false;
-    // However long turns take: then it has.
+    // The delay counts turns, however long they take. When it ends, deadlines are checked.
     if (this.#turnsToTick > 0 && --this.#turnsToTick === 0)
       this.#tickedAt = Number.POSITIVE_INFINITY;
     this.#goRound("in turn");
@@ -118,7 +122,7 @@ export class Schedule implements LoopHooks<Peer> {
     this.#turnOf.depth--;
   };
 
-  /** What a turn has to do; between reads those that were held wait for one of their own. */
+  /** Does the work of a turn. Between reads, held connections wait for a turn of their own. */
   #goRound(when: "in turn" | "between reads"): void {
     const turn = this.#turnOf;
     const { loop } = turn;
@@ -129,7 +133,7 @@ export class Schedule implements LoopHooks<Peer> {
     let more = turn.drainInboxes();
     if (when === "in turn" && loop.hasResumes) {
       loop.resumeAll();
-      // What was published meanwhile is not to wait for as long again.
+      // Messages published meanwhile must not wait as long again.
       if (this.isOverdue()) more = turn.drainInboxes();
     }
     this.#tick();
@@ -145,15 +149,15 @@ export class Schedule implements LoopHooks<Peer> {
 
   // ---- late turns --------------------------------------------------------------------------------------
 
-  /** True when this turn, or the next, is later than it may be. */
+  /** True when this turn, or the next one, is overdue. */
   isOverdue(): boolean {
     return this.#turnOf.loop.engine.get(Control.Now) - this.#dueSince > TURN_MILLIS;
   }
 
   /**
-   * A connection has been read. A turn that is overdue comes now. A connection that has taken much of the time is read
-   * again when it is its turn, one after the other, each time the loop has come round: else each of many would be read
-   * for as long as it sends, before anybody else is.
+   * Handles a completed read. An overdue turn is run now. A connection that has sent much is read again when it is its
+   * turn, one connection for each round of the event loop. Otherwise each of many would be read as long as it sends,
+   * before any other is.
    * @param n bytes that were read
    */
   afterRead(peer: Peer, n: number): void {
@@ -167,7 +171,7 @@ export class Schedule implements LoopHooks<Peer> {
     this.#goRound("between reads");
   }
 
-  /** The loop has come round: the next of those that wait for it is read. */
+  /** Reads the next waiting connection, after the event loop has completed a round. */
   #readNext(): void {
     const peer = this.#yielding.shift();
     if (peer) {
@@ -184,9 +188,12 @@ export class Schedule implements LoopHooks<Peer> {
     this.#rounds = 0;
   }
 
-  /** What a connection sent may be little to read, and much to do: the others come in between. */
+  /**
+   * Returns true when a connection has used its slice. Few bytes may cause much work, and then other connections are
+   * served in between.
+   */
   isSliceOver(peer: Peer): boolean {
-    // Messages come by the hundred.
+    // Messages arrive by the hundred, so each one reads the clock.
     const isLook = peer.ws !== undefined || (++this.#rounds & ROUNDS_MASK) === 0;
     if (!isLook || peer.isHeld || this.#clock.now() <= this.#sliceUntil) return false;
     this.#turnOf.awaitTurn(peer);
@@ -211,7 +218,7 @@ export class Schedule implements LoopHooks<Peer> {
 
   // ---- passes ------------------------------------------------------------------------------------------
 
-  /** What was published waits until the pass before is far enough back; answers do not. */
+  /** Flushes. Publications wait until the previous pass is long enough ago; responses do not wait. */
   #flushWhenDue(): void {
     const { loop } = this.#turnOf;
     const due = Math.max(this.#passBegan + this.flushInterval, this.#spacedUntil);
@@ -236,7 +243,7 @@ export class Schedule implements LoopHooks<Peer> {
     if (handed === 0 || this.#turnOf.loop.engine.get(Control.Withheld) !== 0) return;
     const ended = this.#clock.now();
     const spent = ended - this.#passBegins;
-    // A clock that stands still has no part of a pass's time.
+    // A pass of a clock that does not advance takes no time, so it needs no spacing.
     const spacing = spent === 0 ? 0 : Math.max(spent * PASS_SPACING, SPACING_MIN_MILLIS);
     this.#passBegan = this.#passBegins;
     this.#spacedUntil = ended + spacing;
@@ -245,8 +252,8 @@ export class Schedule implements LoopHooks<Peer> {
   // ---- deadlines ---------------------------------------------------------------------------------------
 
   /**
-   * Lets deadlines pass. Where user code, or the machine, held the loop up, not yet: what clients have sent meanwhile
-   * is in the kernel, and is read between this turn and the next.
+   * Checks deadlines. When user code or the machine blocked the event loop, the check is put off, because bytes that
+   * clients have sent meanwhile are in the kernel and are read between this turn and the next.
    * @returns ms to the next deadline; −1: there is none
    */
   #tick(): number {
@@ -259,11 +266,11 @@ export class Schedule implements LoopHooks<Peer> {
     return -1;
   }
 
-  /** One timer for all deadlines, none when there are none. */
+  /** Sets one timer for all deadlines, or none when there are none. */
   #arm(): void {
     const next = this.#tick();
     this.#turnOf.ticked();
-    // The turn that comes arms it.
+    // The scheduled turn sets it.
     if (this.#turnsToTick > 0) return;
     const { loop } = this.#turnOf;
     if (loop.engine.eventCount > 0) {
