@@ -1,4 +1,4 @@
-// The closing handshake that a client begins: codes, reasons, what is behind it.
+// The closing handshake that a client begins: codes, reasons, and the octets after it.
 
 import { type Area, type Case, failed } from "../lib/case";
 

@@ -10,7 +10,7 @@ const FIELDS = {
   "Sec-WebSocket-Version": "13",
 };
 
-/** A handshake with some of its fields changed; an empty one is left out. */
+/** Returns a handshake with some of its fields changed; an empty field is left out. */
 function shake(changes: Record<string, string> = {}, line = "GET / HTTP/1.1"): string {
   const fields = Object.entries({ ...FIELDS, ...changes }).filter(([, value]) => value !== "");
   return head(line, ...fields.map(([name, value]) => `${name}: ${value}`));

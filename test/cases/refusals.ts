@@ -1,4 +1,4 @@
-// HTTP/1.1 requests that are refused: what would be read in two ways is read in none (RFC 9112 11.2).
+// HTTP/1.1 requests that are refused. A request that could be read in two ways is read in none (RFC 9112 11.2).
 
 import { type Area, type Case, head, refused } from "../lib/case";
 
@@ -6,7 +6,7 @@ const get = (...fields: string[]): string => head("GET / HTTP/1.1", "Host: a", .
 const post = (...fields: string[]): string =>
   `${head("POST / HTTP/1.1", "Host: a", ...fields)}0\r\n\r\n`;
 
-/** A refusal; what follows it is not read. */
+/** A refusal; the octets after it are not read. */
 const no = (name: string, clause: string, input: string, status: number, reason: string): Case => [
   name,
   clause,

@@ -5,7 +5,7 @@ import { type Area, type Case, failed } from "../lib/case";
 
 const bad = failed(1007, "WsBadUtf8");
 
-/** Not UTF-8, and where the first impossible octet stands. */
+/** Not UTF-8, with the position of the first impossible octet. */
 export const BROKEN: readonly (readonly [name: string, octets: string, at: number])[] = [
   ["a lone continuation", "a\x80b", 1],
   ["0xfe", "\xfe", 0],

@@ -1,5 +1,5 @@
-// Conformance cases: what is sent, and what must come of it. The numbers are those of the Autobahn
-// TestSuite's fuzzing client, whose published descriptions say what each case is about.
+// Conformance cases: the octets to send, and the result that must follow. The numbers are those of the Autobahn
+// TestSuite's fuzzing client, whose published descriptions say the purpose of each case.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
@@ -9,9 +9,9 @@ export interface Case {
   readonly id: string;
   /** Sec-WebSocket-Extensions of the handshake. */
   readonly offer?: string;
-  /** What goes out; its Close too, when the case is about one. */
+  /** Sends the case's octets; also the Close, when the case is about one. */
   readonly send: (client: Client) => void | Promise<void>;
-  /** What must come, in this order, and nothing else. */
+  /** The events that must follow, in this order, and no others. */
   readonly due: readonly Event[];
   /** Whose Close is first. */
   readonly closer: "client" | "server";
@@ -19,7 +19,7 @@ export interface Case {
   readonly codes: readonly number[];
 }
 
-/** A case in which the client closes when it has got what is due. */
+/** Returns a case in which the client closes once it has received all due events. */
 export function answered(
   id: string,
   due: readonly Event[],
@@ -29,7 +29,7 @@ export function answered(
   return { id, send, due, closer: "client", codes };
 }
 
-/** A case in which the server has to fail the connection. */
+/** Returns a case in which the server has to fail the connection. */
 export function failed(
   id: string,
   code: number,
@@ -56,7 +56,7 @@ const isSame = (a: readonly Event[], b: readonly Event[]): boolean =>
     return opcode === other.opcode && payload.equals(other.payload);
   });
 
-/** What is wrong with what came. */
+/** Returns the differences between the events received and the due ones. */
 function judge(client: Client, { due, closer, codes }: Case): string[] {
   const wrong = [...client.faults];
   if (!isSame(client.events, due)) {

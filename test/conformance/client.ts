@@ -18,7 +18,7 @@ export const PONG = 10;
 /** ms that anything may take; nothing but a failure takes that long. */
 const LIMIT = 30000;
 
-/** What came: a whole message, or a control frame. */
+/** A received whole message or control frame. */
 export interface Event {
   readonly opcode: number;
   readonly payload: Buffer;
@@ -42,7 +42,7 @@ interface FrameOptions {
   readonly reserved?: number;
 }
 
-/** A client's frame. */
+/** Returns a client's frame. */
 export function frame(
   opcode: number,
   payload: string | Buffer = "",
@@ -63,7 +63,7 @@ export function frame(
   return out;
 }
 
-/** A message in frames of at most `size` octets each. */
+/** Returns a message in frames of at most `size` octets each. */
 export function fragmented(event: Event, size: number, reserved = 0): Buffer[] {
   const { opcode, payload } = event;
   const frames: Buffer[] = [];
@@ -105,9 +105,9 @@ export class Client {
   #packed = false;
   #fragments: Buffer[] = [];
   #changed: () => void = () => undefined;
-  /** What came, but the Close. */
+  /** Events received, without the Close. */
   readonly events: Event[] = [];
-  /** What the server did wrong. */
+  /** The server's violations. */
   readonly faults: string[] = [];
   /** Code of the server's Close, 1005 when it has none; 0: it has not come. */
   closeCode = 0;
@@ -225,7 +225,7 @@ export class Client {
     }
   }
 
-  /** Sends octets in TCP segments of at most `size`, as far as that can be had. */
+  /** Sends octets in TCP segments of at most `size`, as far as the system allows. */
   async chopped(bytes: Buffer, size: number): Promise<void> {
     for (let at = 0; at < bytes.length && !this.ended; at += size) {
       this.write(bytes.subarray(at, at + size));
@@ -255,7 +255,7 @@ export class Client {
     this.#deflater?.keep(known);
   }
 
-  /** Sends a Close; what stands in it a case may choose. */
+  /** Sends a Close with a payload that the case chooses. */
   closeWith(payload: Buffer): void {
     this.#closeSent = true;
     this.closer ||= "client";
@@ -286,7 +286,7 @@ export class Client {
   }
 }
 
-/** The head of the server's answer, and what came behind it. */
+/** Returns the head of the server's response, and the octets after it. */
 function headOf(socket: net.Socket): Promise<[string, Buffer]> {
   return new Promise((resolve, reject) => {
     let received = Buffer.alloc(0);

@@ -52,7 +52,7 @@ function json(random: Random): Buffer {
   );
 }
 
-/** Grey levels that change slowly, row by row. */
+/** Returns grey levels that change slowly, row by row. */
 function picture(random: Random): Buffer {
   const width = 512;
   const bytes = Buffer.alloc(width * width);
@@ -117,7 +117,7 @@ const DEFAULT = "permessage-deflate; client_no_context_takeover; client_max_wind
 const NO_TAKEOVER = "; server_no_context_takeover";
 const WINDOW = (bits: number): string => `; server_max_window_bits=${bits}`;
 
-/** What clients offer, family 13.1 to 13.7. */
+/** Offers of clients, family 13.1 to 13.7. */
 const OFFERS: readonly string[] = [
   DEFAULT,
   DEFAULT + NO_TAKEOVER,
@@ -128,7 +128,7 @@ const OFFERS: readonly string[] = [
   [DEFAULT + NO_TAKEOVER + WINDOW(9), DEFAULT + NO_TAKEOVER, DEFAULT].join(", "),
 ];
 
-/** @param messages of each size: all 1000 of them, or fewer */
+/** Returns the families of compression. @param messages of each size: all 1000 of them, or fewer */
 export function compression(messages: "all" | "some"): readonly (readonly [string, Case[]])[] {
   const family = (name: string, data: Data, offer: string): Case[] =>
     SIZES.map((size, i) => {
@@ -145,7 +145,7 @@ export function compression(messages: "all" | "some"): readonly (readonly [strin
   ];
 }
 
-/** What the server answers whenever it accepts. */
+/** The server's response whenever it accepts. */
 const ALWAYS = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 const P = "permessage-deflate";
 

@@ -61,7 +61,7 @@ export class Deflater {
     return packed.subarray(0, packed.length - TAIL.length);
   }
 
-  /** What the next message refers to. */
+  /** Keeps the data that the next message refers to. */
   keep(known: Buffer): void {
     this.#sent = Buffer.from(known);
   }

@@ -72,7 +72,7 @@ function pings(): Case[] {
   ];
 }
 
-/** A good message, one frame that must not be, and a ping that nobody answers. */
+/** Returns a case with a good message, an invalid frame, and a ping that gets no pong. */
 function behindHello(id: string, bad: Buffer, way: Way): Case {
   const frames = [frame(TEXT, HELLO), bad, frame(PING)];
   return failed(id, 1002, (client) => put(client, way, frames), [text(HELLO)]);
@@ -177,7 +177,7 @@ const KOSME = hex("ce ba e1 bd b9 cf 83 ce bc ce b5");
 const UMLAUTS = "Hello-µ@ßöäüàá-UTF-8!!";
 const EDITED = Buffer.from("edited");
 
-/** Sequences from Markus Kuhn's UTF-8 decoder test, by family: what is valid, what is not. */
+/** Sequences from Markus Kuhn's UTF-8 decoder test, by family, each with whether it is valid. */
 function sequences(): [string, boolean][][] {
   const all = (valid: boolean, ...list: string[]): [string, boolean][] =>
     list.map((digits) => [digits, valid]);
@@ -240,7 +240,7 @@ function sequences(): [string, boolean][][] {
   ];
 }
 
-/** Text that goes bad in its second part: the third is not needed, and not sent. */
+/** Returns a case with text that turns invalid in its second part. The third part is not needed, and not sent. */
 function failFast(id: string, first: Buffer, second: Buffer, chops: boolean): Case {
   return failed(id, 1007, async (client) => {
     const whole = frame(TEXT, Buffer.concat([first, second, EDITED]));
@@ -319,7 +319,7 @@ function closing(): Case[] {
       client.close();
       client.write(frame(0, "fragment2"));
     }),
-    // What was sent before the Close is answered; what comes after it is not.
+    // Messages before the Close are answered, messages after it are not.
     answered("7.1.6", [long, text("Hello World!")], (client) => {
       client.message(long);
       client.message(text("Hello World!"));

@@ -8,7 +8,7 @@ import { pattern } from "../e2e/peer";
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
-/** Text whose fragments end within characters: "x", then 16 octets again and again. */
+/** Returns text whose fragments end within characters: "x", then 16 octets again and again. */
 function longText(length: number): Event {
   const unit = Buffer.from("0123456é€𝄞");
   const payload = Buffer.alloc(length, unit);

@@ -37,7 +37,7 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
   }
 }
 
-/** The error of a promise that has to be rejected. */
+/** Returns the error of a promise that has to be rejected. */
 async function failure(promise: Promise<unknown>): Promise<Error> {
   const outcome = await promise.then(
     () => undefined,
@@ -47,7 +47,7 @@ async function failure(promise: Promise<unknown>): Promise<Error> {
   return outcome;
 }
 
-/** What /inspect says about a request. */
+/** A request as /inspect reports it. */
 interface Seen {
   readonly method: string;
   readonly url: string;
@@ -384,7 +384,7 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
     await opened(child);
     restore();
     assert.equal([globalThis.fetch, globalThis.WebSocket], before);
-    // Whoever has kept it goes on, with the page's own.
+    // Code that has kept it continues with the page's own.
     assert.is((await fetch(`${location.origin}/empty`)).status, 204);
     assert.is((await server.stats()).upgraded, 2);
     server.uninstall();

@@ -1,4 +1,4 @@
-// Scenarios for a WebSocket, played on any class with that interface: what a front end can see of them becomes a
+// Scenarios for a WebSocket, played on any class with that interface. Everything that a front end can observe becomes a
 // log. The page's own class against a real server, and ours against the same handler, must give the same.
 
 /** A WebSocket's events and what is said of them. */
@@ -47,7 +47,7 @@ function shown(data: unknown): string {
   return typeof data;
 }
 
-/** What something throws, or gives. */
+/** Returns the result or the error of a function, as text. */
 function outcome(fn: () => unknown): string {
   try {
     return String(fn());
@@ -277,7 +277,7 @@ export const SCENARIOS: Readonly<Record<string, Play>> = {
     tried(new URL("http://nowhere.test:81/a?b"));
     tried("HTTPS://Nowhere.test:443/%20 x");
     tried(url, new Set(["x", "y"]));
-    // No event must come of what was refused.
+    // A refused call must cause no event.
     await sleep(50);
     return log;
   },

@@ -1,4 +1,4 @@
-// The page's side of the tests: what the browser is asked to run, by name.
+// The page's side of the tests: functions that the browser is asked to run, by name.
 
 import { type BrowserServer, serve } from "ringcast/browser";
 import { type Result, runSuite } from "../suite/suite";
@@ -8,7 +8,7 @@ import { SCENARIOS } from "./compare";
 import { pagePlatform } from "./platform";
 
 export interface PageTests {
-  /** Runs one test; what is wrong, "" when nothing is. */
+  /** Runs one test and returns its fault; "" when there is none. */
   test(name: string): Promise<string>;
   /** Plays a scenario against the page's own WebSocket and ours. */
   compare(name: string): Promise<{ native: string[]; ours: string[] }>;

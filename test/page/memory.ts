@@ -1,5 +1,5 @@
-// What the Chromium test runs in its page: the server suite in memory, the engine from its URL, and a run that draws
-// all it does from a seed. Nothing of Node.
+// Tests that Chromium runs in its page: the server suite in memory, the engine from its URL, and a run whose steps are
+// all drawn from a seed. Nothing of Node.
 
 import { EngineDriver, loadEngine } from "ringcast/engine";
 import { createTestServer } from "ringcast/testing";
@@ -11,11 +11,11 @@ export interface PageResults {
   readonly checks: readonly Result[];
   /** The status line of an answer of the engine alone. */
   readonly engine: string;
-  /** What all clients of a run got. */
+  /** Everything that the clients of a run received. */
   readonly log: string;
 }
 
-/** A run of clients that echo, listen, read slowly and go; what they got. */
+/** Runs clients that echo, listen, read slowly and leave; returns everything they received. */
 export async function scripted(seed: number): Promise<string> {
   const t = createTestServer({
     ...{ seed, ring: 65536, socketBuffer: 4096, maxConnections: 100, maxWebSockets: 100 },
@@ -44,7 +44,7 @@ export async function scripted(seed: number): Promise<string> {
   return t.log().join("\n");
 }
 
-/** An answer of the engine alone, loaded from where the page may fetch it. */
+/** Returns a response of the engine alone, loaded from where the page may fetch it. */
 async function answerOf(wasm: string): Promise<string> {
   const engine = await loadEngine({ wasm: new URL(wasm, location.href), maxWebSockets: 10 });
   let text = "";

@@ -59,7 +59,11 @@ class ChannelClient implements RawClient {
   }
 }
 
-/** @param module URL of the built test/suite/suite-handler.ts @param closures its export for the page */
+/**
+ * Returns the platform of a page.
+ * @param module URL of the built test/suite/suite-handler.ts
+ * @param closures its export for the page
+ */
 export function pagePlatform(module: URL, closures: HandlerModule): Platform {
   return {
     name: "page",

@@ -1,6 +1,6 @@
-// An empty project with the packed package in it, outside of this tree, and the runtimes that it is run by.
+// An empty project with the packed package in it, outside of this tree, and the runtimes that run it.
 //
-// Invariant: what a test made is removed when its process ends.
+// Invariant: files that a test made are removed when its process ends.
 
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,7 +21,7 @@ export function programOf(...names: readonly string[]): string {
   return found;
 }
 
-/** Node 26. @throws Error when it, or the library that it needs, is not installed */
+/** Returns the path of Node 26. @throws Error when it, or the library that it needs, is not installed */
 export function node26(): string {
   toolPath("libatomic");
   return programOf("node-26/bin/node");
@@ -83,7 +83,7 @@ export function start(
   });
 }
 
-/** A folder that goes when this process ends. */
+/** Creates a folder that is removed when this process ends. */
 function temporary(): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), "ringcast-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -98,7 +98,7 @@ interface Packed {
   readonly file: string;
   /** Its bytes. */
   readonly size: number;
-  /** What is in it, in order. */
+  /** The files in it, in order. */
   readonly files: readonly string[];
 }
 
@@ -137,7 +137,10 @@ export function giveAs(app: App, file: string, name: string): void {
 
 const blocks = blocksOfPages();
 
-/** The code block of the README, or of a page that it links, that begins so. @throws Error when there is none */
+/**
+ * Returns the code block of the README, or of a page that it links, that begins so.
+ * @throws Error when there is none
+ */
 export function example(start: string): string {
   const found = blocks.find(({ text }) => text.startsWith(start));
   if (!found) throw new Error(`no page has an example that begins with ${start}`);

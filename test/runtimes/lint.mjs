@@ -1,5 +1,6 @@
-// What publint and "are the types wrong" say of a tarball and of the folder it was unpacked to: an array of lines,
-// as JSON. The package is for ESM: how CommonJS resolves its types (but by require(esm)) is not asked.
+// Prints the findings of publint and "are the types wrong" about a tarball and the folder it was unpacked to: an array
+// of lines, as JSON. The package is for ESM, so CommonJS's resolution of its types (except by require(esm)) is not
+// checked.
 
 import { readFileSync } from "node:fs";
 import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";

@@ -1,4 +1,4 @@
-// What the suite does not ask of a runtime: a pool, TLS, a Unix socket, and the ends of a server. Run by the
+// Features that the suite does not cover on a runtime: a pool, TLS, a Unix socket, and the ends of a server. Run by the
 // runtime itself, over the installed package; the last line of its output is the list of results, as JSON.
 
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ const [name = "", folder = ""] = process.argv.slice(2);
 const handler = new URL("./handler.mjs", import.meta.url);
 const REQUEST = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/** All that a server says to a request. */
+/** Sends a request and returns the complete response. */
 function ask(socket: net.Socket): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";
@@ -39,7 +39,7 @@ async function serving(options: Options, body: (server: Server) => Promise<void>
   }
 }
 
-/** Text of the error that a promise is rejected with. */
+/** Returns the text of the error that a promise is rejected with. */
 async function failure(promise: Promise<unknown>): Promise<string> {
   return promise.then(
     () => "none",

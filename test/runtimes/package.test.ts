@@ -1,5 +1,5 @@
-// The package as its user gets it: what is in it, its types, and what bundlers make of it. All of it follows
-// the `exports` of package.json.
+// The package as its user receives it: its files, its types, and the result of bundling it. All of it follows the
+// `exports` of package.json.
 
 import {
   cpSync,
@@ -42,7 +42,7 @@ const manifest = JSON.parse(readFileSync(path.join(installed, "package.json"), "
 const entries = Object.entries(manifest.exports).flatMap(([name, entry]) =>
   typeof entry === "string" ? [] : [{ name: name.replace(".", manifest.name), ...entry }],
 );
-/** What package.json names: entry points, their types, the command. */
+/** Names in package.json: entry points, their types, the command. */
 const named = [
   ...Object.values(manifest.exports).flatMap((entry) =>
     typeof entry === "string" ? entry : [entry.types ?? [], entry.default].flat(),
@@ -52,7 +52,7 @@ const named = [
 ];
 /** Entry points that one imports; the others are for threads. */
 const libraries = entries.filter(({ types }) => !types?.endsWith("/script.d.ts"));
-/** Those that run where there is no page. */
+/** Libraries for runtimes without a page. */
 const onServers = libraries.filter(({ name }) => !name.includes("/browser"));
 
 /** Files that modules name: by an import, or by a URL beside them. */
@@ -64,7 +64,7 @@ function namedIn(file: string): string[] {
   const map = /\/\/# sourceMappingURL=(\S+)/.exec(text)?.[1];
   if (map) names.push(map);
   const found = names.map((name) => path.posix.join(path.posix.dirname(file), name));
-  // Messages name files, too. One that is missing is missed by those who run it.
+  // Messages name files, too. A missing file is noticed when it is run.
   return found.filter((name) => existsSync(path.join(installed, name)));
 }
 
@@ -114,7 +114,7 @@ test("publint and are-the-types-wrong have nothing to say", async () => {
   assert.equal(JSON.parse(output), []);
 });
 
-/** A program that names everything that is exported, and uses some of it wrongly. */
+/** Returns a program that names all exports, and uses some of them wrongly. */
 function consumer(imported: typeof libraries): string {
   const imports = imported.map(({ name }, i) => `import * as entry${i} from "${name}";`);
   const uses = imported.map((_, i) => `export type Names${i} = keyof typeof entry${i};`);
@@ -141,7 +141,7 @@ function consumer(imported: typeof libraries): string {
   ].join("\n");
 }
 
-/** What a page's tests import, where there are no types of Node's. */
+/** Imports of a page's tests, where there are no types of Node's. */
 const PAGE_CONSUMER = [
   'import { createTestServer } from "ringcast/testing";',
   'import { serve } from "ringcast/browser";',
@@ -150,7 +150,7 @@ const PAGE_CONSUMER = [
 
 const NODE = ["--types", "node", "--typeRoots", path.join(root, "node_modules/@types")];
 
-/** What a project has types of, and the program that it checks. */
+/** Types that a project has, and the program that it checks. */
 const PROJECTS: readonly (readonly [of: string, flags: readonly string[], program: string])[] = [
   ["Node and the DOM", ["--lib", "es2023,dom,esnext.disposable", ...NODE], "consumer.ts"],
   ["Node", ["--lib", "es2022", ...NODE], "node.ts"],

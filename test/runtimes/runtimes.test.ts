@@ -50,7 +50,7 @@ async function report(name: string, command: readonly string[], app: App, least:
   try {
     results = JSON.parse(output.trimEnd().split("\n").at(-1) as string) as Result[];
   } catch {
-    // It did not come to its end: told below.
+    // It did not end properly, which is reported below.
   }
   test(`${name} comes to its end`, () => {
     assert.is(code, 0, output);

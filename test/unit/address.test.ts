@@ -1,4 +1,4 @@
-// What is counted for an address: exactly, whatever way its connections come and go.
+// Counters of an address: exact, however its connections begin and end.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -11,7 +11,7 @@ const answer = suite("answer");
 const head = (method: string, minor = 1): string =>
   `${method} / HTTP/1.${minor}\r\nHost: a\r\n\r\n`;
 
-/** What a client reads of one answer. */
+/** Returns a response as a client reads it. */
 function reply(status: number, options: AnswerOptions = {}, method = "GET"): Reply {
   const drive = new Drive();
   drive.answer = (wire) => {
@@ -181,7 +181,7 @@ answer("fields go out as they are, in order, repeated ones too", () => {
   assert.is(found.body, "hi");
 });
 
-/** What `respond` answers to one field; the request must still be answerable behind it. */
+/** Returns the result of `respond` with one field. The request must still be answerable afterwards. */
 function attempt(name: string, value: string): number {
   const drive = new Drive();
   drive.answer = () => undefined;

@@ -165,7 +165,7 @@ const UPGRADE: readonly (readonly [options: unknown, message: RegExp])[] = [
   [{ idleTimeout: "30" }, /^idleTimeout: "30" is not a number$/],
 ];
 
-/** Upgrades with options, and returns the errors that came of it. */
+/** Upgrades with options, and returns the errors that result. */
 async function upgraded(
   handler: (options: object) => Handler,
   options: unknown,

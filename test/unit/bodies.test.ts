@@ -38,14 +38,14 @@ async function left(refs: readonly WeakRef<object>[]): Promise<number> {
 
 const REQUEST = octets("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
 
-/** A server, and a connection whose writes end when they are told to. */
+/** A server, and a connection whose writes end on request. */
 class Scene implements Link {
   readonly remoteAddress = "192.0.2.1";
   readonly clock = new VirtualClock();
   readonly runner = new Runner(this.clock);
   readonly pump = new Pump({ engine: testEngine(), clock: this.clock });
   readonly peer = this.pump.accept(this) as Peer;
-  /** What was written last. */
+  /** Size of the last write. */
   written = 0;
   isStalled = false;
   readonly end = (): void => undefined;
@@ -148,7 +148,7 @@ bodies(
     for (let i = 0; i < ROUNDS && refs.some((ref) => ref.deref()); i++) {
       collectGarbage();
       await new Promise((resolve) => setImmediate(resolve));
-      // The worker is told through the inbox.
+      // The worker is notified through the inbox.
       pump.schedule();
       await scene.runner.settle();
     }

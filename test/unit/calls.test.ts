@@ -1,5 +1,5 @@
-// The preamble of each call of the engine: the clock before, a turn or what has ended after. One that is forgotten is a
-// deadline by a clock of long ago, or an answer that waits for somebody else's turn.
+// The preamble of each call of the engine: the clock before, and the turn or the ends of connections after. A forgotten
+// one is a deadline by a stale clock, or a response that waits for an unrelated turn.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -18,7 +18,7 @@ const calls = suite("calls");
 const SLOT = { slot: 3, generation: 4 };
 const BYTES = new Uint8Array(10);
 
-/** An engine that does nothing, and notes what is called. @param results of its exports, the first first; else 0 */
+/** Returns an engine that does nothing, and notes each call. @param results of its exports, the first first; else 0 */
 function engineOf(log: string[], results: Record<string, number[]>): Engine {
   const left = structuredClone(results);
   const next = (name: string): number => left[name]?.shift() ?? 0;
@@ -209,7 +209,7 @@ class NotedLoop extends EngineLoop<Connection> {
   }
 }
 
-/** What a loop calls. @param results of the engine's exports, the first first */
+/** Returns the calls of a loop. @param results of the engine's exports, the first first */
 function loopLog(
   call: (loop: NotedLoop) => unknown,
   results: Record<string, number[]> = {},

@@ -43,7 +43,7 @@ function agree(wire: Wire, { traits, fields }: Asked): void {
   }
 }
 
-/** What a client got, as the documents tell it. */
+/** Returns a client's output in the notation of the documents. */
 function told(area: Area, out: Uint8Array, [, , , , options = {}]: Case): string[] {
   if (area.of === "frames") return out.length > 0 ? [Buffer.from(out).toString("hex")] : [];
   const text = Buffer.from(out).toString("latin1");
@@ -53,7 +53,7 @@ function told(area: Area, out: Uint8Array, [, , , , options = {}]: Case): string
   });
 }
 
-/** The expected log; octets of frames as one hexadecimal line. */
+/** Returns the expected log, with octets of frames as one hexadecimal line. */
 function expected(area: Area, [, , , log]: Case): string[] {
   if (area.of !== "frames") return [...log];
   const events = log.filter((line) => !line.startsWith("> "));

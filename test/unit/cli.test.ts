@@ -91,7 +91,7 @@ cli(
         assert.ok(text.includes(rangeText(row)), `${name}: ${text}`);
       }
     }
-    // What `settle` knows beside the tables.
+    // Options of `settle` beside the tables.
     const all: Record<keyof Options, 1> = {
       ...(Object.fromEntries(OPTIONS.map(({ name }) => [name, 1])) as Record<keyof Options, 1>),
       ...{ path: 1, fd: 1, serverHeader: 1, hostname: 1 },
@@ -106,7 +106,7 @@ cli(
   },
 );
 
-/** What a command line gives `serve`. */
+/** Returns the options that a command line passes to `serve`. */
 function options(...args: string[]): Options {
   return optionsOf(parseFlags(args, SERVE_FLAGS).given, "file:///handler.js");
 }

@@ -1,4 +1,4 @@
-// `ringcast/client` under a clock that is moved by hand, over WebSockets that do what they are told.
+// `ringcast/client` under a clock that is moved by hand, over WebSockets that the test controls.
 
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
@@ -11,10 +11,10 @@ const client = suite("client");
 
 const SIZE_LIMIT = 2000;
 
-/** What of the global object is replaced for the time of a test. */
+/** Members of the global object that are replaced during a test. */
 type Globals = Record<string, unknown>;
 
-/** Timers and `performance.now` that stand still between two calls of `advance`. */
+/** Timers and `performance.now` that do not advance between two calls of `advance`. */
 class Clock {
   now = 0;
   #last = 0;
@@ -108,7 +108,7 @@ function generator(seed: number): () => number {
   };
 }
 
-/** A test in a world of its own; `random` is what Math.random returns. */
+/** Runs a test in a world of its own; `random` is the result of Math.random. */
 function inWorld(
   title: string,
   body: (clock: Clock, random: { value: number }) => void,
@@ -140,7 +140,7 @@ function inWorld(
 
 const URL_HERE = "ws://a.example/";
 
-/** A connection, and what it told. */
+/** Opens a connection, and notes its events. */
 function told(options: ConnectOptions = {}) {
   const log: unknown[] = [];
   const losses: Lost[] = [];
@@ -437,7 +437,7 @@ inWorld(
   { WebSocket: undefined },
 );
 
-/** A page: what it is told of networks and of being seen, and who listens. */
+/** A page with its events of networks and visibility, and its listeners. */
 class Page extends EventTarget {
   hidden = false;
   listeners = 0;
@@ -573,7 +573,7 @@ client("the file is small, imports nothing, and is ES2020", async () => {
   );
   assert.ok(bytes < SIZE_LIMIT, `${bytes} bytes`);
   assert.not.match(text, /\bimport\b|\brequire\b/);
-  // What is newer would be rewritten.
+  // Newer syntax would be rewritten.
   const options = { format: "esm", minify: true, legalComments: "none" } as const;
   const [older, newer] = await Promise.all(
     ["es2020", "esnext"].map((target) => transform(text, { ...options, target })),

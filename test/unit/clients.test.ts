@@ -1,4 +1,4 @@
-// test/clients.md: each cell is run again, in virtual time, and held against the page and against what must be so.
+// test/clients.md: each cell is run again, in virtual time, and compared with the page and with the requirements.
 
 import { readFileSync } from "node:fs";
 import { suite } from "uvu";
@@ -44,7 +44,7 @@ function checkServed(work: Work, rate: number, results: Results): void {
       served !== undefined && served >= time - 1 && served <= time + 2,
       `${cell}: ${served}`,
     );
-    // What the client's kernel acknowledged last it reads later.
+    // Bytes that the client's kernel acknowledged last are read later.
     const last = work === "upload" ? served : (Math.floor(1e7 / STEP) * STEP) / 1000 / rate;
     if (ended !== undefined) assert.ok(ended - last >= 4 && ended - last <= 8, `${cell}: ${ended}`);
   });

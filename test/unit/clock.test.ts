@@ -72,7 +72,7 @@ clock("hours that are missing end what has run out, and nothing else", () => {
   const silent = world.webSocket();
   const talking = world.webSocket();
   const { turns } = world;
-  // What a client sent meanwhile is there when the machine wakes.
+  // Bytes that a client sent meanwhile are there when the machine wakes.
   world.clock.jump(10 * HOUR);
   talking.send(text("still here"));
   idle.send(Buffer.from(GET));
@@ -128,7 +128,7 @@ clock(
 clock("what is written after a long silence has its time from then on", () => {
   const world = new World({ IdleTimeout: 0, SendPings: 0 });
   const slow = world.webSocket(1024);
-  // Longer than writeTimeout, and nobody is looked at meanwhile.
+  // Longer than writeTimeout, and no client is checked meanwhile.
   world.clock.advance(31000);
   const data = new Uint8Array(1000);
   let sent = 0;

@@ -1,4 +1,4 @@
-// Close reasons: what the engine puts on the wire is what the host's table says.
+// Close reasons: the engine's octets on the wire equal the host's table.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

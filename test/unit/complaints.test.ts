@@ -1,4 +1,4 @@
-// Errors that come by the thousand: how few of them are told.
+// Errors that occur by the thousand: only a few of them are reported.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

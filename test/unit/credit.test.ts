@@ -1,4 +1,4 @@
-// What may be under way by `send(id)`: how much is accepted, what frees it, and that nothing is kept at the end.
+// Messages in flight by `send(id)`: how much is accepted, when it is freed, and that nothing is kept at the end.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,8 +1,8 @@
-// The engine beside the `ws` of npm, both as echo servers: from the same octets, cut anywhere, come the same
-// messages, pings and close codes, and go the same echoes, pongs and Close. RINGCAST_SEED tries other inputs.
+// The engine beside the `ws` of npm, both as echo servers: from the same octets, cut anywhere, come the same messages,
+// pings and close codes, and go the same echoes, pongs and Close. RINGCAST_SEED tries other inputs.
 //
 // 1. A stream of frames is made from a seed, valid or with one fault in it, and cut at random.
-// 2. Both servers read it; what each saw and sent becomes a report.
+// 2. Both servers read it; everything that each saw and sent becomes a report.
 // 3. The reports are compared. Where the two differ on purpose, FAULTS says how and why.
 
 import { createHash } from "node:crypto";
@@ -157,7 +157,7 @@ async function byWs(pieces: readonly Uint8Array[]): Promise<Report> {
 const SIZES = [0, 1, 125, 126, 127, 65535, 65536, 70000];
 const CODES = [1000, 1001, 1003, 1007, 1011, 1014, 3000, 4999];
 
-/** Text of `size` octets. */
+/** Returns text of `size` octets. */
 function textOf(size: number, random: Random): Uint8Array {
   const character = random.pick(["a", "é", "€", "語", "𝄞", "\0", "\u{10ffff}"]);
   const text = character.repeat(Math.floor(size / Buffer.byteLength(character)));
@@ -169,7 +169,7 @@ function controlFrame(random: Random): Uint8Array {
   return frame(random.pick([9, 10]), random.bytes(size), { mask: [...random.bytes(4)] });
 }
 
-/** One message, in frames that control frames may stand between. */
+/** Returns one message, in frames with control frames between them. */
 function messageFrames(random: Random): Uint8Array[] {
   const opcode = random.pick([1, 2]);
   const size = random.chance(0.4) ? random.pick(SIZES) : random.size(70000);
@@ -194,7 +194,7 @@ function someFrames(random: Random): Uint8Array[] {
   return frames;
 }
 
-/** Cut at random, as read from a socket. */
+/** Cuts frames at random, as read from a socket. */
 function pieced(frames: readonly Uint8Array[], random: Random): Uint8Array[] {
   const octets = Buffer.concat(frames);
   if (random.chance(0.2)) return [octets];
@@ -229,7 +229,7 @@ differential("valid streams: the same messages, pings, close codes and answers",
     if (random.chance(0.6)) {
       const reason = Buffer.from(random.pick(["", "bye", "grün €", "r".repeat(31)]));
       frames.push(random.chance(0.2) ? frame(8) : closeFrame(random.pick(CODES), reason));
-      // Nobody reads on behind it.
+      // Both servers stop reading here.
       if (random.chance(0.3)) frames.push(...someFrames(random));
     }
     const pieces = pieced(frames, random);
@@ -335,7 +335,7 @@ for (const { name, octets, code, ws } of FAULTS) {
   differential(`${name} is refused with ${code} ${outcome}`, async () => {
     for (let at = 0; at < 8; at++) {
       const random = new Random(seed + at);
-      // Behind whole messages; what follows is not read.
+      // Whole messages come before; octets after it are not read.
       const before = someFrames(random);
       const pieces = pieced([...before, octets, frame(9, "behind")], random);
       const ours = byEngine(pieces);

@@ -1,4 +1,5 @@
-// A shutdown that is spread over time: who is closed when, what goes on meanwhile, and that it ends.
+// A shutdown that is spread over time: the order in which clients are closed, the work that continues meanwhile, and
+// that it ends.
 
 import { createTestServer } from "ringcast/testing";
 import { suite } from "uvu";
@@ -9,7 +10,7 @@ import { VirtualClock } from "../../worker/net/memory";
 
 const drain = suite("drain");
 
-/** When each of `count` is ended. */
+/** Returns the time at which each of `count` is ended. */
 function times(count: number, ms: number, seed: number): { at: number; one: number }[] {
   const clock = new VirtualClock();
   const ended: { at: number; one: number }[] = [];
@@ -44,7 +45,7 @@ drain("many ends are spread evenly, in random order, each once, within the time"
       ended.map(({ one }) => one).sort((a, b) => a - b),
       Array.from({ length: count }, (_, i) => i),
     );
-    // After any part of the time that part of them is through, but for a step of 10 ms and one of them.
+    // After any part of the time that part of them has ended, but for a step of 10 ms and one of them.
     ended.forEach(({ at }, i) => {
       const due = (i * ms) / count;
       assert.ok(at >= due - 1e-6 && at <= Math.min(ms, due + 10), `${i} of ${count} at ${at} ms`);
@@ -77,7 +78,7 @@ drain("options of a shutdown are checked", () => {
   assert.throws(() => settleShutdown(5 as never), "options: 5 is not an object");
 });
 
-/** A server whose handler says goodbye, and answers some requests when it is told to. */
+/** Creates a server whose handler says goodbye, and answers some requests on demand. */
 function makeServer() {
   const waiting: (() => void)[] = [];
   const t = createTestServer({
@@ -121,7 +122,7 @@ drain("clients get 1012 one after the other; until then they are served", async 
     "what is on its way is answered, the last time",
   );
   assert.is(silent.state, "open");
-  // What is new is refused from the start: a connection, and an upgrade that is under way.
+  // New work is refused from the start: a connection, and an upgrade in progress.
   assert.is(t.socket().state, "refused");
   release();
   await t.settle();

@@ -37,7 +37,7 @@ function brief(value: string): string {
   return value.length > 40 ? `(${value.length})` : JSON.stringify(value);
 }
 
-/** What the driver tells of a document, in its words: no ends, and not what is the last request. */
+/** Returns the driver's events for a document, in its words, without ends and without which request is the last. */
 function toldBy(area: Area): Pipe {
   const note = (wire: Piped, line: string): void => void end(wire).log.push(line);
   const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
@@ -166,7 +166,7 @@ driver("bytes are kept when a connection stops reading, and taken in when it goe
   const wire = pipe.connect();
   const one = "GET /abcdefgh HTTP/1.1\r\nHost: a\r\n\r\n";
   const all = one.repeat(1000);
-  // The first is out; all the others come in one call, more than the window.
+  // The first request is pending; all the others come in one call, more than the window.
   assert.is(wire.feed(Buffer.from(one)), true);
   assert.is(wire.feed(Buffer.from(all)), false);
   assert.throws(() => wire.feed(Buffer.from("x")), /does not read now/);
@@ -428,7 +428,7 @@ driver("a closing handshake, a ping, and deadlines", () => {
   nothingLeft(pipe);
 });
 
-/** Clients that get a large answer, and acknowledge so many bytes of it a second; runs until `ms` have passed. */
+/** Runs clients that receive a large response and acknowledge it at `rates` bytes a second, until `ms` have passed. */
 function reading(rates: readonly number[], ms: number, more: Partial<DriverEvents<End>>): Piped[] {
   const limits = { WriteTimeout: 4000, MinSendRate: 0, RunBytes: 262144 };
   const began = 1000;
@@ -448,7 +448,7 @@ function reading(rates: readonly number[], ms: number, more: Partial<DriverEvent
   return wires;
 }
 
-/** What a client has not acknowledged by now. */
+/** Bytes that a client has not acknowledged by now. */
 const rateOf = new WeakMap<Piped, () => number>();
 
 driver("a slow reader survives where the host knows what it has acknowledged", () => {

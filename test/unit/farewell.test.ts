@@ -1,4 +1,4 @@
-// A shutdown, as the handler is told of it.
+// A shutdown as the handler observes it.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

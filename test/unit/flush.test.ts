@@ -1,5 +1,5 @@
-// Flush passes of more rows than the table has: everybody gets everything once, whatever happens between two tables.
-// And more to tell than the event table holds: everybody is told once, when there is room.
+// Flush passes of more rows than the table has: each client receives everything once, whatever happens between two
+// tables. And more events than the event table holds: each is reported once, when there is room.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -31,7 +31,7 @@ function start(): [Drive, Wire[]] {
   return [drive, Array.from({ length: CLIENTS }, () => drive.webSocket())];
 }
 
-/** A whole pass; `between` runs after each table. Returns the rows of each. */
+/** Runs a whole pass; `between` runs after each table. Returns the rows of each. */
 function pass(drive: Drive, between: (table: number) => void): number[] {
   const { engine } = drive;
   const { x } = engine;
@@ -136,7 +136,7 @@ function told({ engine }: Drive, kind: EventKind): number {
   return count;
 }
 
-/** A pass in which every write completes; nothing is drained. */
+/** Runs a pass in which every write completes; nothing is drained. */
 function write({ engine }: Drive): void {
   const row = engine.rowCursor();
   for (let count = engine.x.flush(0); count > 0; count = engine.x.flush(0)) {

@@ -1,4 +1,4 @@
-// Who the client is: addresses and ranges, and the walk through what proxies say.
+// The client's address behind proxies: addresses and ranges, and the walk through the fields that proxies write.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -81,7 +81,7 @@ for (const [value, client] of [
   [" , ", PEER],
   ["192.0.2.1", "192.0.2.1"],
   ["2001:db8::1", "2001:db8::1"],
-  // What the client wrote itself stands before what its proxy wrote.
+  // The client's own text comes before its proxy's.
   ["6.6.6.6, 192.0.2.1", "192.0.2.1"],
   ["10.0.0.9, 192.0.2.1", "192.0.2.1"],
   ["nonsense, 192.0.2.1", "192.0.2.1"],
@@ -94,7 +94,7 @@ for (const [value, client] of [
   ["192.0.2.1:4711", "192.0.2.1"],
   ["[2001:db8::1]:4711", "2001:db8::1"],
   ["[2001:db8::1]", "2001:db8::1"],
-  // A hop that names no address: whoever wrote it.
+  // A hop that names no address, from any proxy.
   ["192.0.2.1, unknown", PEER],
   ["6.6.6.6, unknown, 10.0.0.2", "10.0.0.2"],
   ["192.0.2.1,", PEER],
@@ -125,7 +125,7 @@ for (const [value, client] of [
   ["for=_SEVKISEK", PEER],
   ['for="_gazonk", for=10.0.0.2', "10.0.0.2"],
   ["proto=https", PEER],
-  // What a client wrote cannot reach into what its proxy wrote.
+  // The client's text cannot reach into its proxy's.
   ['for="6.6.6.6, for=192.0.2.43', "192.0.2.43"],
   ['x="a;for=6.6.6.6, for=192.0.2.43', "192.0.2.43"],
   ['host="a;for=6.6.6.6;b=c";for=192.0.2.43', "192.0.2.43"],
@@ -133,7 +133,7 @@ for (const [value, client] of [
   ['for=192.0.2.43;host="a\\", for=6.6.6.6"', "192.0.2.43"],
   ['for=192.0.2.43;host="a\\\\"', "192.0.2.43"],
   ['for="\\1\\9\\2.0.2.43"', "192.0.2.43"],
-  // Malformed: whoever wrote it.
+  // Malformed, from any proxy.
   ["for=192.0.2.43;for=192.0.2.44", PEER],
   ["for=192.0.2.43 proto=http", PEER],
   ["for 192.0.2.43", PEER],
@@ -150,7 +150,7 @@ for (const [value, client] of [
 
 // ---- a server --------------------------------------------------------------------------------------------
 
-/** A server that tells who asks, behind a proxy at 10.0.0.1. */
+/** Creates a server that returns the client's address, behind a proxy at 10.0.0.1. */
 function server(options: Parameters<typeof createTestServer>[0] = {}) {
   const seen: string[] = [];
   const t = createTestServer({

@@ -18,7 +18,7 @@ function settings(): Settings {
 
 const WHOLE = { at: [], turns: false } as const;
 
-/** A client with an open WebSocket. @param offer of compression, in wrong.ts */
+/** Returns the steps of a client with an open WebSocket. @param offer of compression, in wrong.ts */
 function open(client: number, offer: number, prompt: boolean): Step[] {
   const manners = { buffer: 1024, prompt, polite: true, pause: 0 } as const;
   return [

@@ -1,5 +1,5 @@
-// WebSocket (RFC 6455), on the engine itself: what no single input and its log can tell. What one can is a
-// document in test/cases.
+// WebSocket (RFC 6455), on the engine itself: claims that no single input and its log can show. Cases with one input
+// are documents in test/cases.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,5 +1,5 @@
-// A WebSocket that is held while a message of it is being handled: what follows stays unparsed in a buffer of its own,
-// the receive window belongs to the next connection that is read, and the end of its peer is seen.
+// A WebSocket that is held while a message of it is being handled: the bytes after it stay unparsed in a buffer of its
+// own, the receive window belongs to the next connection that is read, and the end of its peer is detected.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -165,7 +165,7 @@ held(
   },
 );
 
-/** What one client sends: frames, and what the host is to be told of. */
+/** Draws a client's output: frames, and the events that the host must receive. */
 function talk(r: Random): { bytes: Uint8Array; log: string[]; messages: string[] } {
   const frames: Uint8Array[] = [];
   const log: string[] = [];

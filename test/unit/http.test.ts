@@ -1,5 +1,5 @@
-// HTTP/1.1 requests (RFC 9110, 9112), on the engine itself. Each case runs whole, cut in two at
-// each point and byte by byte, and must leave the same log: what happened, then the statuses sent.
+// HTTP/1.1 requests (RFC 9110, 9112), on the engine itself. Each case runs whole, cut in two at each point and byte by
+// byte, and must leave the same log: the events, then the statuses sent.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -16,7 +16,7 @@ const LIMITS = { HeadBytes: 512, Headers: 8, TargetBytes: 64, BodyBytes: 64 };
 interface Case {
   readonly name: string;
   readonly input: string;
-  /** What the log says. */
+  /** The expected log. */
   readonly log: readonly string[];
   /** The peer ends its side after the input. */
   readonly fin?: boolean;
@@ -795,7 +795,7 @@ http("Keep-Alive: answers that persist say for how long, in whole seconds", () =
   assert.equal(said(5000, one(0, "")), [undefined, "close"]);
   assert.equal(said(999, one(1, "")), [undefined, undefined]);
   assert.equal(said(999, one(0, "keep-alive")), [undefined, "keep-alive"]);
-  // What is announced follows the option.
+  // The announced value follows the option.
   const drive = new Drive();
   const wire = drive.connect().send(one(1, ""));
   drive.engine.configure(Param.KeepAliveTimeout, 9000);

@@ -1,5 +1,5 @@
-// What the host keeps for a connection, beside the engine's memory: bodies of answers, bytes that found no buffer.
-// It is let go of as soon as nobody needs it.
+// Memory that the host keeps for a connection, beside the engine's: bodies of responses, bytes that found no buffer. It
+// is released as soon as it is unused.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,4 +1,4 @@
-// What the application's thread keeps for clients of its handler: nothing once they are gone, however they went.
+// Memory that the application's thread keeps for clients of its handler: none once they have left, in whatever way.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,4 +1,4 @@
-// `Stats.lag`: how far open WebSockets are behind, counted when somebody asks; and what `onEvict` tells of who was.
+// `Stats.lag`: the lag of open WebSockets, counted on request; and the lag that `onEvict` reports.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -22,7 +22,7 @@ const lagOf = ({ engine }: Drive): Stats["lag"] =>
 const frameBytes = (length: number): number =>
   length + (length < 126 ? 2 : length < 65536 ? 4 : 10);
 
-/** The counts that so many bytes of lag make. */
+/** Returns the counts for clients with these lags in bytes. */
 function counted(bounds: readonly number[], lags: readonly number[]): number[] {
   const counts = bounds.map(() => 0);
   for (const bytes of lags) {
@@ -146,7 +146,7 @@ lag(
       await t.clock.advance(10);
       const { bounds, counts } = (await t.server.stats()).lag;
       assert.equal([bounds.length, bounds[4]], [5, 64 * KiB]);
-      // Who reads has no lag; who does not has none as long as the socket's buffer takes it.
+      // A client that reads has no lag; one that does not has none as long as the socket's buffer takes it.
       const at = counts.findLastIndex((count) => count > 0);
       const due = bounds.map((_, index) => Number(index === 0) + Number(index === at));
       assert.equal(counts, evicted.length > 0 ? [1, 0, 0, 0, 0] : due);

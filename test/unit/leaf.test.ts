@@ -75,7 +75,7 @@ function isUtf8(bytes: Uint8Array): boolean {
 const source = new Random(20260101);
 const random = (n: number): number => source.int(0, n - 1);
 
-/** Whether the engine takes a text, in one frame or in two. */
+/** Returns true when the engine accepts a text, in one frame or in two. */
 function takes(drive: Drive, payload: Uint8Array, cut: number): boolean {
   const wire = drive.webSocket();
   if (cut === 0) wire.send(text(payload));
@@ -136,7 +136,7 @@ leaf("utf-8: random texts with a byte changed are judged as the table says", () 
   drive.end();
 });
 
-/** What of bytes is whole characters, and whether a character begins behind them; undefined: impossible. */
+/** Returns how many bytes form whole characters; undefined when the rest cannot begin a character. */
 function wholeOf(bytes: Uint8Array): number | undefined {
   for (let cut = 0; cut < 4 && cut <= bytes.length; cut++) {
     const whole = bytes.length - cut;
@@ -179,7 +179,7 @@ leaf(
       // Half of them with a fault, most of those within the bytes that a wrong edge would miss.
       if (i & 1 && bytes.length > 0) bytes[random(bytes.length)] = random(256);
       const at = engine.scratch + 64 + (i % 64);
-      // What lies around is none of it.
+      // Bytes around the text are not part of it.
       engine.u8.fill(around[random(around.length)] as number, at - 32, at + bytes.length + 32);
       engine.u8.set(bytes, at);
       let state = 0;
@@ -248,7 +248,7 @@ leaf("mask: a payload cut into pieces goes on with the right byte of the mask", 
 
 // ---- octets of a request head -------------------------------------------------------------------
 
-/** The request that a head is taken for; undefined when it is refused. */
+/** Returns the request that a head is parsed as; undefined when it is refused. */
 function taken(drive: Drive, head: string): Asked | undefined {
   const wire = drive.connect();
   wire.send(Buffer.from(head, "latin1"));
@@ -258,12 +258,12 @@ function taken(drive: Drive, head: string): Asked | undefined {
   return asked;
 }
 
-/** `text` with one octet of it replaced. */
+/** Returns `text` with one octet of it replaced. */
 function changed(text: string, at: number, octet: number): string {
   return text.slice(0, at) + String.fromCharCode(octet) + text.slice(at + 1);
 }
 
-/** Puts each octet at each place of a text; what lies in front moves it over every edge of 16 bytes. */
+/** Puts each octet at each place of a text; padding before it moves it over every edge of 16 bytes. */
 function eachOctet(length: number, look: (text: string, octet: number, pad: string) => void): void {
   const text = "Abcdefghijklmnopqrstuvwxyz-0123456789-".repeat(2).slice(0, length);
   for (let at = 0; at < length; at++) {

@@ -96,7 +96,7 @@ life("a WebSocket that is held and no longer read is pinged, and not ended for i
 
 // ---- readers by rate -------------------------------------------------------------------------------------
 
-/** Bytes that a kernel holds on the way to a client, and of them, those that must be free for a writer to be woken. */
+/** Bytes that a kernel holds on the way to a client, and how many of them must be free for a writer to be woken. */
 const BUFFER = 2.5 * MiB;
 const LUMP = BUFFER / 3;
 /** ms between two reads of a client. */
@@ -233,7 +233,7 @@ life(
     const socket = world.connect(GET);
     world.read(socket, 100000, 20);
     socket.unplug();
-    // What it read before its queue was looked at shows in lumps: half of the time at least is seen to be silent.
+    // Reads before the first look at its queue show in lumps, so at least half of the time appears silent.
     world.clock.advance(15000);
     assert.is(socket.gone, "");
     world.clock.advance(17000);

@@ -1,5 +1,5 @@
-// The life of the engine's region: footprint, new, join, leave, delete; what the module asks of
-// its host; ids that are stale.
+// The life of the engine's region: footprint, new, join, leave, delete; the module's imports from its host; ids that
+// are stale.
 
 import { brokenRule } from "../lib/check";
 import { suite } from "uvu";
@@ -43,7 +43,7 @@ for (const build of ["release", "debug"] as const) {
   });
 }
 
-/** A module of functions that give a number each, and a memory. */
+/** Builds a module of functions that return a number each, and a memory. */
 function moduleOf(functions: Readonly<Record<string, number>>): WebAssembly.Module {
   const names = Object.entries(functions);
   const section = (id: number, ...bytes: number[]): number[] => [id, bytes.length, ...bytes];
@@ -135,7 +135,7 @@ interface Region64 {
   readonly base: number;
 }
 
-/** A fresh instance with room for a region at `base`. */
+/** Returns a new instance with room for a region at `base`. */
 function fresh(): Region64 {
   const module = new WebAssembly.Module(BUILDS.release);
   const x = new WebAssembly.Instance(module).exports as unknown as EngineExports;
@@ -247,7 +247,7 @@ lifecycle("slots are used again under other ids, each once", () => {
   drive.end();
 });
 
-/** Every export that takes an id, with arguments that would do something. */
+/** Returns a call of every export that takes an id, with arguments that would have an effect. */
 function calls(engine: Engine, slot: number, generation: number): Record<string, () => unknown> {
   const { x, scratch } = engine;
   return {
@@ -288,7 +288,7 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
   };
 }
 
-/** What each answers when the id names nobody. */
+/** The result of each when the id is unused. */
 const NOBODY: Record<string, unknown> = {
   feed: 16,
   resume: 0,
@@ -337,7 +337,7 @@ lifecycle("every export that takes an id is tried", () => {
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
 });
 
-/** The bytes of all regions but the event and control tables. */
+/** Returns the bytes of all regions but the event and control tables. */
 function snapshot(engine: Engine): Buffer {
   engine.x.gauge();
   engine.set(Control.LagBytes, 0);

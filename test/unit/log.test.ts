@@ -1,4 +1,4 @@
-// The user's callbacks that hear of a server: what they throw ends nothing.
+// The user's callbacks for events of a server: an exception in them ends nothing.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -19,7 +19,7 @@ const CLIENT = {
   age: 1,
 } as const;
 
-/** Runs `body`; the lines that the console got meanwhile, and in the microtasks behind it. */
+/** Runs `body` and returns the lines printed to the console meanwhile, and in the microtasks after it. */
 async function printed(body: () => void): Promise<string[]> {
   const lines: string[] = [];
   const { error } = console;

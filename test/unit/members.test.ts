@@ -11,7 +11,7 @@ const members = suite("members");
 const KNOWN: readonly string[] = [...MEMBERS, "protocol", "streams"];
 const call = (): void => undefined;
 
-/** Every name that is one edit away. */
+/** Returns every name that is one edit away. */
 function edits(name: string): string[] {
   const letters = [..."abcdefghijklmnopqrstuvwxyzS_"];
   const found = new Set<string>();

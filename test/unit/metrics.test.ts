@@ -1,4 +1,4 @@
-// The metrics: what each figure is called, that the text is OpenMetrics, and how the horizon is counted.
+// The metrics: the name of each figure, that the text is OpenMetrics, and how the horizon is counted.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -48,7 +48,7 @@ const STATS: Stats = {
   },
 };
 
-/** Every number of an object. */
+/** Returns every number of an object. */
 function numbersOf(value: object): number[] {
   return Object.values(value).flatMap((one) => (typeof one === "number" ? one : numbersOf(one)));
 }

@@ -23,7 +23,7 @@ function handles(): number {
 
 type Action = (link: Link) => void;
 
-/** What is done with a link, and from where. */
+/** Operations on a link, and where they run. */
 interface Actions {
   /** Before TLS. */
   readonly early?: Action;
@@ -159,7 +159,7 @@ interface Handle {
 }
 type Handled = net.Socket & { readonly _handle: Handle };
 
-/** A link, how often it was told of a completion, and its client. */
+/** Connects; returns a link, the number of its completions so far, and its client. */
 async function connected(): Promise<{
   link: Link;
   told: () => number;
@@ -225,7 +225,7 @@ links(
       return writeBuffer.call(this, request, bytes);
     };
     try {
-      // A client that does not read: what is written to it stays under way.
+      // A client that does not read: bytes written to it stay in flight.
       assert.not(other.link.write(new Uint8Array(32 << 20)));
       const [blocked] = seen as [Handle];
       // Node 26 makes a request only for a write that has to wait: none is given, so none can be in use.

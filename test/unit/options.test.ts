@@ -1,5 +1,5 @@
-// Every option of `serve`, wrong in every way there is: the message names the option, the value and the range, and it
-// is told before anything starts.
+// Every option of `serve`, wrong in every way there is: the message names the option, the value and the range, and the
+// error is thrown before anything starts.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -17,7 +17,7 @@ type Wrong = readonly [
   ...has: string[],
 ];
 
-/** What is not even of the type. */
+/** Values that are not even of the type. */
 const FOREIGN: readonly (readonly [value: unknown, shown: string])[] = [
   [null, "null"],
   [{}, "an object"],
@@ -36,7 +36,7 @@ function wrongSizes({ unit, max = 0 }: OptionRow<string>): Wrong[] {
   return wrong;
 }
 
-/** Wrong values of an option that stands in a table. */
+/** Returns wrong values of an option of a table. */
 function wrongOf(row: OptionRow<string>): Wrong[] {
   const foreign: Wrong[] = FOREIGN.map(([value, shown]) => [value, TypeError, shown]);
   if (row.unit === "flag") {
@@ -60,7 +60,7 @@ function wrongOf(row: OptionRow<string>): Wrong[] {
   const { min = 0, max = 0 } = row;
   const range = [`${min}`, `${max}`];
   const beyond: Wrong[] = [min - 1, max + 1, min + 0.5, Number.NaN, 1 / 0, -1 / 0]
-    // What is no safe integer cannot be told from its neighbour.
+    // A number that is no safe integer cannot be distinguished from its neighbour.
     .filter((value) => value !== max)
     .map((value) => [value, RangeError, String(value), ...range]);
   const odd: Wrong[] = row.power ? [[min + 1, RangeError, `${min + 1}`, "power of two"]] : [];
@@ -167,7 +167,7 @@ options("the ends of each range are taken", () => {
   for (const row of OPTIONS) {
     const values = row.words ?? (row.unit === "flag" ? [true, false] : [row.min, row.max]);
     for (const value of values) {
-      // What another option has to make room for is told of that other one.
+      // A value for which another option has to make room is reported for that other option.
       try {
         settle({ [row.name]: value } as Options);
       } catch (thrown) {
@@ -178,7 +178,7 @@ options("the ends of each range are taken", () => {
   }
 });
 
-/** Options that stand in no table, and what the message says. */
+/** Options that are in no table, with their messages. */
 const OTHERS: readonly (readonly [given: object, kind: typeof TypeError, message: RegExp])[] = [
   [{ hostname: "" }, TypeError, /^hostname: "" is not a host name or address$/],
   [{ hostname: 5 }, TypeError, /^hostname: 5 is not/],

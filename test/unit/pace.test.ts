@@ -101,7 +101,7 @@ pace("time for which the host held a connection is not held against it", () => {
   const wire = drive.webSocket();
   drive.hold(wire, true);
   drive.after(5000);
-  // What an honest client sent meanwhile: ten a second.
+  // Messages that an honest client sent meanwhile: ten a second.
   wire.send(Buffer.concat(Array.from({ length: 50 }, () => text("x"))));
   drive.hold(wire, false);
   assert.is(wire.messages.length, 50);
@@ -341,7 +341,7 @@ pace("who waits for a buffer is not slow", () => {
   drive.end();
 });
 
-// ---- what goes out -----------------------------------------------------------------------------------
+// ---- output ------------------------------------------------------------------------------------------
 
 const LAZY = {
   SendRate: 100,
@@ -352,7 +352,7 @@ const LAZY = {
   RunBytes: 512,
 };
 
-/** A WebSocket that does not read, with so many bytes queued for it. */
+/** Opens a WebSocket that does not read, with `bytes` bytes queued for it. */
 function lazy(drive: Drive, bytes: number): Wire {
   const wire = drive.webSocket();
   wire.stalled = true;

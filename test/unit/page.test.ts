@@ -1,5 +1,5 @@
-// The client's side within a page, without a page: answers and frames of a server whole, at every split and byte
-// by byte; what breaks the protocol; the inbox that is copied instead of shared.
+// The client's side within a page, without a page: responses and frames of a server whole, at every split and byte by
+// byte; violations of the protocol; the inbox that is copied instead of shared.
 
 import { createHash } from "node:crypto";
 import { suite } from "uvu";
@@ -163,7 +163,7 @@ function readFrames(parts: readonly Uint8Array[]): string[] {
   return log;
 }
 
-/** Bytes in hex, and texts in quotes. */
+/** Returns the bytes of a text of hex digits, and of texts in quotes. */
 function octets(text: string): Uint8Array {
   const parts = text.match(/'[^']*'|[0-9a-f]{2}/g) ?? [];
   return Buffer.concat(

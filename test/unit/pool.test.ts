@@ -1,4 +1,4 @@
-// The pools: what happens when they are empty, who waits, who pays, and that nothing is lost
+// The pools: the effects of an empty one, the order of waiters, whose connections are ended, and that nothing is lost
 // meanwhile.
 
 import { suite } from "uvu";
@@ -55,7 +55,7 @@ pool("bytes that wait for a buffer count once", () => {
   const holders = fill(drive);
   const before = drive.engine.get(Control.BytesIn);
   const late = drive.connect().send(START);
-  // One that is answered, and behind it one that has to wait.
+  // A request that is answered, then one that has to wait.
   const next = drive.connect().send(`GET / HTTP/1.1\r\nHost: a\r\n\r\n${START}`);
   assert.ok(isWaiting(late) && isWaiting(next));
   for (const wire of holders) wire.send(REST);
@@ -141,7 +141,7 @@ pool(
       return text(head, headLength) + text(body, bodyLength);
     };
     assert.is(said(), tagged("/second"));
-    // It fits behind neither: what has been answered is dropped, and still there is no room.
+    // It fits after neither: answered bytes are dropped, and still there is no room.
     wire.send("x".repeat(900));
     assert.ok(isWaiting(wire));
     assert.is(said(), tagged("/second"));

@@ -1,4 +1,4 @@
-// Text of a peer's that is printed: what becomes an escape, and what stays.
+// Text of a peer that is printed: which characters become escapes, and which stay.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,4 +1,5 @@
-// The PROXY protocol: what is taken, what is refused and at which octet, and whose a connection is then.
+// The PROXY protocol: headers that are accepted, headers that are refused and at which octet, and the connection's
+// address afterwards.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -14,7 +15,7 @@ const proxy = suite("proxy");
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const SIGNATURE = "\r\n\r\n\0\r\nQUIT\n";
 
-/** A header of version 2. */
+/** Returns a header of version 2. */
 function binary(command: number, kind: number, addresses: Bytes, length?: number): Uint8Array {
   const bytes = octets(addresses);
   const n = length ?? bytes.length;

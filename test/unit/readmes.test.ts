@@ -14,7 +14,7 @@ const TOP = ["assembly", "worker", "host"];
 const LINES = 40;
 const TOP_LINES = 80;
 
-/** A folder and those below it that have sources. */
+/** Returns a folder and the ones below it that have sources. */
 function foldersOf(dir: string): string[] {
   const entries = readdirSync(dir, { withFileTypes: true });
   const below = entries.filter((entry) => entry.isDirectory());
@@ -27,12 +27,12 @@ const sourcesIn = (dir: string): string[] =>
 // A part has a map, whether or not it has files of its own.
 const folders = [...new Set(TOP.flatMap((dir) => [dir, ...foldersOf(dir)]))];
 
-/** Where a README's name of a file leads; undefined when there is no such file. */
+/** Returns the file that a README's name refers to; undefined when there is no such file. */
 function fileNamed(dir: string, name: string): string | undefined {
   return [path.posix.join(dir, name), name].find((file) => existsSync(file));
 }
 
-/** True when a source declares a function, method, class, type or constant. */
+/** Returns true when a source declares a function, method, class, type or constant. */
 function declares(file: string, name: string): boolean {
   const text = readFileSync(file, "utf8");
   const isType = new RegExp(
@@ -44,7 +44,7 @@ function declares(file: string, name: string): boolean {
   return isType.test(text) || isValue.test(text) || isMember.test(text);
 }
 
-/** What is wrong with a README. */
+/** Returns the mistakes of a README. */
 function mistakesIn(dir: string, readme: string): string[] {
   const found: string[] = [];
   const prose = readme.replace(/^```[\s\S]*?^```$/gm, "");

@@ -1,4 +1,5 @@
-// What the worker keeps for a handler on the application's thread: bounded, and whoever has the most of it pays.
+// Memory that the worker keeps for a handler on the application's thread: it is bounded, and the connection with the
+// most of it is ended.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -24,7 +25,7 @@ import { testEngine } from "../lib/wasm";
 
 const remote = suite("remote");
 
-/** One whose writes never come to an end. */
+/** Returns a link whose writes never complete. */
 function link(): Link {
   const silent = { end() {}, pause() {}, resume() {}, reset() {}, destroy() {} };
   return { remoteAddress: "192.0.2.1", write: () => false, ...silent };
@@ -37,7 +38,7 @@ class Scene {
   readonly pump: Pump;
   readonly remote: Remote;
   readonly words = new Int32Array(INBOX_WORDS);
-  /** Bytes that the application was told. */
+  /** Bytes that were reported to the application. */
   told = 0;
   /** Batches that were posted. */
   readonly batches: ArrayBuffer[] = [];
@@ -45,7 +46,7 @@ class Scene {
   takes = true;
   #requests = 0;
 
-  /** @param members those that the handler has @param bytes by which the application may be behind */
+  /** @param members of the handler @param bytes that the application may lag */
   constructor(members: Member[] = [], bytes = 1048576) {
     const params = { ReplyPoolBytes: 65536, Backlog: 1048576, WebSockets: 64, Connections: 64 };
     this.pump = new Pump({ engine: testEngine(params), clock: this.clock });
@@ -102,7 +103,7 @@ remote("what is kept is bounded, and costs those for whom the most is kept", asy
   const modest = await scene.webSocket();
   const greedy: Peer[] = [];
   for (let i = 0; i < 12; i++) greedy.push(await scene.webSocket());
-  // The pool is full: what follows is kept.
+  // The pool is full, so the following bytes are kept.
   for (let i = 0; i < 20; i++) scene.send(greedy[0] as Peer, 4000);
   scene.send(modest, 100);
   for (let n = 0; n < 100; n++) for (const peer of greedy.slice(1)) scene.send(peer, 10000);
@@ -157,7 +158,7 @@ for (const kind of [9, 10] as const) {
   );
 }
 
-/** How many events a batch holds. */
+/** Returns the number of events in a batch. */
 function eventsIn(batch: ArrayBuffer): number {
   let events = 0;
   readBatch(batch, () => events++);

@@ -1,5 +1,5 @@
-// What a maintainer expects beside the sources: workflows, forms, the hook, and what package.json promises. There is no
-// YAML library among the dependencies, so the files are held to the part of YAML that they need.
+// Files that a maintainer expects beside the sources: workflows, forms, the hook, and the promises of package.json.
+// There is no YAML library among the dependencies, so the files are held to the part of YAML that they need.
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -26,7 +26,7 @@ const yamlFiles = (readdirSync(".github", { recursive: true }) as string[])
   .map((name) => path.posix.join(".github", name.split(path.sep).join("/")));
 const workflows = yamlFiles.filter((name) => name.includes("/workflows/"));
 
-/** The first line that is not of the part of YAML used here; undefined when there is none. */
+/** Returns the first line that is not of the part of YAML used here; undefined when there is none. */
 function mistakeIn(yaml: string): string | undefined {
   /** Indents of the mappings and lists that are open. */
   const open = [0];

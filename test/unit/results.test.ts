@@ -1,5 +1,5 @@
-// What the README and bench/README.md show of bench/results.md: found where the bench prints it, and missed when it is
-// not there.
+// Figures of bench/results.md in the README and bench/README.md: found where the bench prints them, and reported when
+// they are missing.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -7,7 +7,7 @@ import { SHOWN, benchTable, targetsTable } from "../lib/results";
 
 const results = suite("results");
 
-/** A variant's table as the bench prints it: each server's figure is given. */
+/** Returns a variant's table as the bench prints it, with the figure of each server. */
 function tableOf(variant: string, rates: Readonly<Record<string, number>>): string {
   const line = ([first = "", ...cells]: string[]): string =>
     [first.padEnd(24), ...cells.map((cell) => cell.padStart(10))].join("  ");

@@ -1,5 +1,5 @@
-// A full table of HTTP slots: who makes room for a newcomer, in which order, and what the newcomer is told when nobody
-// does. In virtual time.
+// A full table of HTTP slots: which connection makes room for a newcomer, in which order, and the response to a
+// newcomer for which none does. In virtual time.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -12,7 +12,7 @@ const room = suite("room");
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
 
-/** A table of so many slots, whose requests to /wait are not answered. */
+/** Returns a table of `slots` slots, whose requests to /wait are not answered. */
 function table(slots: number, params: object = {}): Drive {
   const drive = new Drive({ Connections: slots, WebSockets: 1, RunBytes: 512, ...params });
   drive.bodies.set(1, new Uint8Array(9000));
@@ -23,7 +23,7 @@ function table(slots: number, params: object = {}): Drive {
   return drive;
 }
 
-/** A newcomer takes the place of one: returns its last line. */
+/** Connects a newcomer and returns the last line of the connection that it replaces. */
 function placeOf(drive: Drive, wires: readonly Wire[]): string | undefined {
   const before = new Set(wires.filter((wire) => wire.dead));
   assert.is(drive.tryConnect(), undefined);
@@ -158,7 +158,7 @@ async function within(body: (t: TestServer) => Promise<void>): Promise<void> {
   await t.close();
 }
 
-/** A newcomer is served, and a WebSocket opens, in less than 100 ms. */
+/** Checks that a newcomer is served, and that a WebSocket opens, in less than 100 ms. */
 async function served(t: TestServer): Promise<Stats> {
   const socket = t.socket().write(GET);
   const ws = t.connect("/ws");

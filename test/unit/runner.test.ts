@@ -1,4 +1,4 @@
-// .scripts/test.mjs: which files and tests it runs, what it counts, and that it gives a reason for each failure. The
+// .scripts/test.mjs: the files and tests that it runs, its counts, and that it gives a reason for each failure. The
 // files of test/unit/runner fail on purpose.
 
 import { spawnSync } from "node:child_process";
@@ -16,7 +16,7 @@ interface Ran {
   readonly lastLine: string | undefined;
 }
 
-/** The list of failures, in pairs of lines. Files end in any order, the tests of each in theirs. */
+/** Returns the list of failures, in pairs of lines. Files end in any order, the tests of each in theirs. */
 function failuresOf(lines: readonly string[]): Ran["failures"] {
   const failures: Record<string, string[]> = {};
   for (let i = 0; i + 1 < lines.length; i += 2) {

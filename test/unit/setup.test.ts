@@ -1,5 +1,5 @@
-// What `npm test` does before any test: what it asks of the machine, and what it says when that is missing. Also that
-// nothing outlives the script that has started it.
+// The steps of `npm test` before any test: its requirements for the machine, and its message when one is missing. Also
+// that no process outlives the script that has started it.
 
 import { spawn } from "node:child_process";
 import {
@@ -146,7 +146,7 @@ setup("elsewhere it names what Debian calls the packages", () => {
   ]);
 });
 
-/** Test files that need a tool: they, or what they import from this tree, ask for its path. */
+/** Returns the test files that need a tool: they, or their imports from this tree, ask for its path. */
 function usersOf(name: string): string[] {
   const asks = (file: string, depth: number): boolean => {
     const text = readFileSync(file, "utf8");

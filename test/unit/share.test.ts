@@ -1,4 +1,5 @@
-// What connections of one address hold of the pools: bounded, counted exactly, and nobody else's matter.
+// The share of the pools that connections of one address hold: bounded, counted exactly, and without effect on other
+// addresses.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -52,7 +52,7 @@ const isRangeError = (error: Error): boolean => error instanceof RangeError;
 function notCalled(): number {
   throw new Error("fill was called");
 }
-/** What JavaScript allows and the types do not. */
+/** Arguments that JavaScript allows and the types do not. */
 const any = (value: unknown): never => value as never;
 
 stage(

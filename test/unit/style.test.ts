@@ -1,6 +1,5 @@
-// What the tree must look like: who may import whom, no cycles, what is in the wasm and how large it is,
-// and a README, with the pages that it links, whose tables, links and commands are true; test/e2e/readme.test.ts runs
-// the examples.
+// Rules of the tree: the imports of each folder, no cycles, the content and size of the wasm, and a README, with the
+// pages that it links, whose tables, links and commands are true; test/e2e/readme.test.ts runs the examples.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
@@ -62,7 +61,7 @@ const files = [...sources("assembly"), ...sources("worker"), ...sources("host")]
 const imports = files.flatMap(importsOf);
 const local = imports.filter((entry) => /^(assembly|worker|host|dist)\//.test(entry.to));
 
-/** What the files of a folder may import; the first row that fits counts. Type imports count. */
+/** Imports that the files of a folder may have; the first row that fits counts. Type imports count. */
 const RULES: readonly [from: RegExp, to: RegExp][] = [
   [/^assembly\//, /^assembly\//],
   [
@@ -73,7 +72,7 @@ const RULES: readonly [from: RegExp, to: RegExp][] = [
   [/^host\//, /^(host\/|assembly\/(abi|plan)$)/],
 ];
 
-/** Types of the worker that the application's side names: what the entries of a worker take and give. */
+/** Types of the worker that the application's side names: parameters and results of a worker's entries. */
 const ENTRY_TYPES = /^worker\/(control\/control|entry\/(main|page)|net\/transport)$/;
 
 /** Returns true when `from` may import `to`. */
@@ -161,7 +160,7 @@ style("there is no import cycle, types counted", () => {
   for (const name of next.keys()) visit(name, []);
 });
 
-/** What a bundle of dist/ imports, and the bundles beside it that it imports do. */
+/** Returns the imports of a bundle of dist/, and of the bundles beside it that it imports. */
 function bundleImports(file: string, seen = new Set<string>()): string[] {
   if (seen.has(file)) return [];
   seen.add(file);
@@ -246,11 +245,17 @@ style("a test waits for a condition; where it sleeps, the line above says why", 
 
 /** Sources whose comments are in plain English, by the beginning of their paths. No comment in them is exempt. */
 const PLAIN_ENGLISH = [
+  "test/cases/",
+  "test/conformance/",
+  "test/example/",
   "test/fuzz/",
   "test/lib/",
+  "test/page/",
   "test/run/",
+  "test/runtimes/",
   "test/simulator/",
   "test/suite/",
+  "test/unit/",
   ".scripts/",
   "bench/",
   "assembly/",
@@ -352,7 +357,7 @@ style("README has at most 350 lines", () => {
   assert.ok(length <= 350, `${length} lines`);
 });
 
-/** What may be run in a checkout, or where the package is installed. */
+/** Returns true for a command that may be run in a checkout, or where the package is installed. */
 function isCommand(command: string, files: ReadonlyMap<string, string>): boolean {
   const [program = "", ...words] = command.split(/\s+/);
   const { scripts, name } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
@@ -411,7 +416,7 @@ style(
   },
 );
 
-/** The anchors of a page's headings, as GitHub and npm make them. */
+/** Returns the anchors of a page's headings, as GitHub and npm make them. */
 function anchorsOf(markdown: string): Set<string> {
   const headings = [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) => text);
   return new Set(

@@ -1,4 +1,4 @@
-// `ringcast/testing`: clients that are scripts, a clock that moves when it is told to, the same run for the same seed.
+// `ringcast/testing`: clients that are scripts, a clock that moves on request, the same run for the same seed.
 
 import { execFileSync } from "node:child_process";
 import path from "node:path";
@@ -33,7 +33,7 @@ const echo: Handler = {
   message: (ws, data) => void ws.send(data),
 };
 
-/** A server for the time of a test; nothing may be left of it, and no handler may have failed. */
+/** Runs a server for the duration of a test. Nothing may be left of it, and no handler may have failed. */
 async function within(options: TestOptions, body: (t: TestServer) => Promise<void>): Promise<void> {
   const t = createTestServer({ ...SMALL, handler: echo, onError: () => undefined, ...options });
   await t.ready;
@@ -90,7 +90,7 @@ testing("send(id) to a client that does not read: those accepted arrive, `ready`
     }
     await t.settle();
     assert.ok(due.length >= 8 && due.length < 200, String(due.length));
-    // What the network holds is full, too.
+    // The network's buffers are full, too.
     for (let text = ".".repeat(1000); t.server.send(id, text); await t.settle()) due.push(text);
     // A loop that tries again lets others run.
     let isOver = false;
@@ -525,7 +525,7 @@ testing("large answers on a connection that is kept are let go of", () =>
   ),
 );
 
-/** A run that draws all it does from the seed. */
+/** Runs steps that are all drawn from the seed. */
 async function scripted(seed: number): Promise<string> {
   const handler: Handler = {
     request: (req, res) => (req.upgrade ? res.upgrade() : res.send(200, "", req.body)),

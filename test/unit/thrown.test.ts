@@ -15,7 +15,7 @@ import { fileUrl } from "../e2e/peer";
 
 const thrown = suite("thrown");
 
-/** Values that are hard to describe: what each is, and a function that makes one. */
+/** Values that are hard to describe: a description of each, and a function that makes one. */
 const { THROWN } = (await import(fileUrl("handlers/thrown.mjs").href)) as {
   THROWN: readonly (readonly [name: string, make: () => unknown])[];
 };
@@ -79,7 +79,7 @@ thrown("keeps an ordinary error, its class, its code and its identity", () => {
   assert.equal(Object.keys(again), ["code"]);
 });
 
-/** What whoever prints an error shows of it. */
+/** Returns the texts of an error that programs print. */
 function textsOf(error: Error): string[] {
   const { cause, errors = [] } = error as { cause?: unknown; errors?: unknown[] };
   const within = [cause, ...errors].filter((one) => one instanceof Error) as Error[];
@@ -150,7 +150,7 @@ thrown("knows an instance, and takes nothing that refuses to tell for one", () =
   for (const [, make] of THROWN) assert.is(isInstance(make(), Map), false);
 });
 
-/** How a value settles, each call noted. */
+/** Settles a value and notes each call. */
 async function settle(value: unknown): Promise<unknown[]> {
   const calls: unknown[] = [];
   whenSettled(

@@ -9,18 +9,18 @@ import { replies } from "../lib/reply";
 
 const timers = suite("timers");
 
-/** ms that an idle connection is kept: those that it was told, and a second. */
+/** ms that an idle connection is kept: the announced time, and a second. */
 const KEPT = 6000;
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const statuses = (wire: Wire): number[] => replies(wire.text).map((reply) => reply.status);
 
-/** The next look is due in time; it may come early, since activity moves deadlines lazily. */
+/** Checks that the next look is due in time. It may come early, since activity moves deadlines lazily. */
 function isDueWithin(drive: Drive, ms: number): void {
   const next = drive.after(0);
   assert.ok(next > 0 && next <= ms, `the next deadline is in ${next} ms, not within ${ms}`);
 }
 
-/** Nothing happens for `ms` less one; then what is expected does. */
+/** Checks that nothing happens for `ms` less one, and then the expected event. */
 function waits(drive: Drive, wire: Wire, ms: number): void {
   const before = wire.log.length;
   drive.after(ms - 1);
@@ -70,7 +70,7 @@ timers("the request behind an answer that came late has all of its time", () => 
   const wire = drive
     .connect()
     .send(`${GET}POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx`);
-  // Nothing happens for a minute, in which nobody tells the engine of the time.
+  // Nothing happens for a minute, in which the engine's clock is not set.
   drive.now += 60000;
   drive.time();
   wire.respond();

@@ -1,4 +1,4 @@
-// Topics in the engine: who gets what, in which order, at what cost, and what is forgotten.
+// Topics in the engine: the receivers, the order, the cost, and how topics are removed.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -10,10 +10,10 @@ const topics = suite("topics");
 
 const count = (drive: Drive, index: Control): number => drive.engine.get(index);
 
-/** What a client has been written since it was last asked, a line each. */
+/** Frames written to a client since the last call, a line each. */
 const got = (wire: Wire): string[] => lines(wire.take());
 
-/** A drive with clients; `stalled` ones take a write and do not complete it. */
+/** Returns a drive with clients; `stalled` ones take a write and do not complete it. */
 function start(clients: number, params = {}): [Drive, ...Wire[]] {
   const drive = new Drive(params);
   return [drive, ...Array.from({ length: clients }, () => drive.webSocket())];
@@ -220,7 +220,7 @@ topics("a publication that skips the rest of a lap, with nobody behind, breaks n
   const [drive, a] = start(1, { Frames: 256, RunBytes: 65536 }) as [Drive, Wire];
   drive.publish("s".repeat(1700));
   drive.turn();
-  // More than a ring's length from the last pass to the end of this, what is skipped included.
+  // More than a ring's length from the last pass to the end of this, including the skipped bytes.
   drive.publish("l".repeat(2900));
   drive.check();
   drive.turn();

@@ -1,5 +1,5 @@
-// Streamed bodies, on the engine itself: what is handed out when, what an answer makes of the rest, and what it
-// costs. What is decoded, and refused, is compared with collected bodies in http.test.ts.
+// Streamed bodies, on the engine itself: when each piece is emitted, the effect of a response on the rest, and the
+// cost. Decoding and refusals are compared with collected bodies in http.test.ts.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -16,7 +16,7 @@ const CHUNKED = post("Transfer-Encoding: chunked");
 const GET = head("GET /next HTTP/1.1", "Host: a");
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 
-/** Every body is streamed, its pieces noted. */
+/** Returns a drive in which every body is streamed, its pieces noted. */
 function streaming(params: object = {}): Drive {
   return new Drive(params).streamed(() => true);
 }

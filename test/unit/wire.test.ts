@@ -1,5 +1,5 @@
-// What crosses between the worker and a handler elsewhere: events in batches, fields, and the books that are
-// kept on what is under way.
+// Data that crosses between the worker and a handler elsewhere: events in batches, fields, and the counters of data in
+// flight.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

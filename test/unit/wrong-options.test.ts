@@ -18,7 +18,7 @@ function revoked(target: object): object {
   return proxy;
 }
 
-/** An object with a member that cannot be read. */
+/** Returns an object with a member that cannot be read. */
 function unreadable(name: string): object {
   return Object.defineProperty({}, name, {
     get(): never {
@@ -48,7 +48,7 @@ function refuses(call: () => unknown, message: RegExp | string): void {
   assert.ok(said.length < 500, `${said.length} characters`);
 }
 
-/** What is given in the place of options. */
+/** Values in the place of options. */
 const NO_OPTIONS: readonly (readonly [given: unknown, message: string])[] = [
   [null, "options: null is not an object"],
   [5, "options: 5 is not an object"],

@@ -23,7 +23,7 @@ function equal(actual, expected) {
 /** Lets the users of a test leave. */
 const leaving = [];
 
-/** The front end of one user, and what it shows. */
+/** Opens the front end of one user, with the text that it shows. */
 async function user(name) {
   const element = document.createElement("section");
   document.querySelector("#stage").append(element);
@@ -106,10 +106,10 @@ test("a page that is not there is a 404, another origin is not touched", async (
   equal((await fetch(location.href)).status, 200);
 });
 
-/** Names of those who are connected, by the ids of their WebSockets. */
+/** Names of connected users, by the ids of their WebSockets. */
 const connected = new Map();
 
-/** The handler of the example, on the page, so that tests know who is connected. */
+/** Returns the handler of the example, on the page, so that tests know the connected users. */
 async function handlerOf(server) {
   const { default: make } = await import("./handler.js");
   const handler = make(server);

@@ -1,5 +1,5 @@
 // An Express application with Ringcast beside it. Express keeps its port, its routes and its middleware; pages open
-// their WebSockets at Ringcast's port, and whatever a route has to tell everybody it publishes.
+// their WebSockets at Ringcast's port, and a route publishes its messages to all of them.
 
 import { fileURLToPath } from "node:url";
 import express from "express";

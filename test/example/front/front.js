@@ -1,5 +1,5 @@
 // Ringcast in front of a web server that stays as it is: WebSockets end here, everything else is passed on by `fetch`.
-// One port, one origin; and the web server tells everybody something by a request of its own to /broadcast.
+// One port, one origin; and the web server sends a message to all clients by a request of its own to /broadcast.
 
 import { serve } from "ringcast";
 import { fetchHandler } from "ringcast/fetch";
@@ -21,7 +21,7 @@ async function answer(request, client) {
   const headers = new Headers(request.headers);
   for (const name of HOP) headers.delete(name);
   headers.set("x-forwarded-for", client.remoteAddress);
-  // As it is: what `fetch` has decompressed would no longer be what its fields say.
+  // As it is: otherwise `fetch` would decompress the body, and the fields would no longer describe it.
   headers.set("accept-encoding", "identity");
   const { method, body, signal } = request;
   try {

@@ -1,4 +1,4 @@
-// Prices on a plain page: what it shows is what came last, and it says so when it is old.
+// Prices on a plain page. It shows the latest message, and says so when that is old.
 
 import { connect } from "ringcast/client";
 

@@ -43,10 +43,10 @@ class Stream {
   snapshot = () => this.#snapshot;
 }
 
-/** By their URLs. One that nobody looks at is an empty object. */
+/** By their URLs. An unused one is an empty object. */
 const streams = new Map();
 
-/** @returns { message, isLive }: the same object until one of them changes */
+/** Subscribes a component to a stream. @returns { message, isLive }: the same object until one of them changes */
 export function useStream(url) {
   let stream = streams.get(url);
   if (!stream) {

@@ -1,4 +1,4 @@
-// A test of it waits for what nobody does.
+// A test of it waits for an event that never occurs.
 
 import { suite } from "uvu";
 
