@@ -336,6 +336,7 @@ export const EVENT_EXTRA: u32 = 24;
 
 // ---- write rows ----------------------------------------------------------------------------------
 
+/** Where the bytes of a write row are. */
 export enum RowKind {
   /** Bytes of the ring. */
   Ring = 1,
