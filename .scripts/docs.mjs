@@ -1,7 +1,7 @@
 // `npm run docs`: writes the reference of the package's entry points, from its declarations, into dist/docs.
 //
-// Tables of the code are rendered as they are: options (host/options/table.ts), causes (host/shared/close.ts), the
-// engine's exports (assembly/). An export without documentation or a link that leads nowhere is an error.
+// Causes get their texts from host/shared/close.ts, and the engine's exports from assembly/. A name without a comment
+// and a link without a target are errors.
 
 import { readFile, readdir, stat } from "node:fs/promises";
 import path from "node:path";
@@ -26,12 +26,6 @@ async function declare() {
   if (!made || changed.some((at) => at > made.mtimeMs)) await buildTypes();
 }
 
-/** Texts that the code's tables have, by what they are of. */
-async function readTables() {
-  const { causeTexts, optionTexts, poolTexts } = await load("lib/tables");
-  return { causeTexts: causeTexts(), optionTexts: optionTexts(), poolTexts: poolTexts() };
-}
-
 /** Reads the documentation of the engine's exports. */
 async function readExports() {
   const texts = new Map();
@@ -52,13 +46,12 @@ async function readExports() {
 }
 
 /** Gives what has no comment of its own the text of its table; modules are called as they are imported. */
-function explain({ converter }, { causeTexts, optionTexts, poolTexts }, exportTexts) {
+function explain({ converter }, causeTexts, exportTexts) {
   const textOf = (member, parent = "") => {
     if (parent === "CloseReason") return causeTexts[member];
-    if (parent === "PoolOptions") return poolTexts[member];
     if (parent === "EngineExports") return exportTexts.get(member);
     if (member === "COUNT") return "How many there are.";
-    return /Options$/.test(parent) ? optionTexts[member] : undefined;
+    return undefined;
   };
   converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
     for (const one of Object.values(project.reflections)) {
@@ -102,7 +95,8 @@ async function main() {
     intentionallyNotExported: ["NodePort"],
     treatWarningsAsErrors: true,
   });
-  explain(app, await readTables(), await readExports());
+  const { causeTexts } = await load("lib/tables");
+  explain(app, causeTexts(), await readExports());
   const project = await app.convert();
   if (!project) return false;
   app.options.setValue("intentionallyNotDocumented", unnamed(project));

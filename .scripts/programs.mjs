@@ -2,9 +2,10 @@
 
 import { spawnSync } from "node:child_process";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
-import { root } from "./build.mjs";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Builds dist/ when a source is newer, without declarations; ends this process when that fails. */
 export function needBuild() {

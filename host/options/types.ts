@@ -1,5 +1,6 @@
 // The options that an application gives to `serve` and to a running server. This file holds types only.
-// options/table.ts has each option's default and range, and options/settle.ts reads the values.
+// options/table.ts has each option's default and range, and options/settle.ts reads the values. The build makes the doc
+// comments of the table's options from the table.
 
 import type { TlsOptions } from "../../worker/net/transport";
 import type { CloseCause, HandlerModule } from "../handler";
@@ -24,15 +25,18 @@ export interface Logger {
 
 /** Options of `serve`. Each option except `handler` has a default. */
 export interface Options<User = unknown> {
-  /** Path of a Unix socket to listen on, instead of hostname and port. */
+  /** Path of a Unix socket to listen on, instead of hostname and port. Default: none. */
   path?: string;
   /**
    * File descriptor of a listening socket that this process was given, instead of hostname, port and path. With systemd
    * (LISTEN_FDS) it is 3. The server closes it when it ends. On Linux a second server of the process that is given the
-   * same descriptor fails with EADDRINUSE.
+   * same descriptor fails with EADDRINUSE. Default: none.
    */
   fd?: number;
-  /** The key and certificate for TLS, and further ones for the server names that clients ask for (SNI). */
+  /**
+   * The key and certificate for TLS, and further ones for the server names that clients ask for (SNI).
+   * Default: no TLS.
+   */
   tls?: TlsOptions;
   /**
    * Origins whose pages may open WebSockets: "https://a.example", "https://*.a.example" where `*` is any one label, or
@@ -45,16 +49,22 @@ export interface Options<User = unknown> {
    * Default: any host. Guards against DNS rebinding.
    */
   hosts?: readonly string[];
-  /** Subprotocols of the server. If an upgrade names none, the first one that the client offers is chosen. */
+  /**
+   * Subprotocols of the server. If an upgrade names none, the first one that the client offers is chosen.
+   * Default: none.
+   */
   protocols?: readonly string[];
-  /** Value of the Server field in every response, at most 256 characters; default "": no such field. */
+  /** Value of the Server field in every response, at most 256 characters. Default: "", no such field. */
   serverHeader?: string;
   /**
    * Proxies whose forwarding headers are trusted: addresses, ranges such as "10.0.0.0/8", or "loopback", "linklocal",
    * "uniquelocal", "unix" (the peers of a Unix socket). Default: none.
    */
   trustProxy?: readonly string[];
-  /** Peers that must begin each connection with a PROXY header, as in `trustProxy`; true: all. Others are refused. */
+  /**
+   * Peers that must begin each connection with a PROXY header, as in `trustProxy`; true: all. Others are refused.
+   * Default: none.
+   */
   proxyProtocol?: boolean | readonly string[];
   forwardedHeader?: "x-forwarded-for" | "forwarded";
   requireOrigin?: boolean;
@@ -65,18 +75,17 @@ export interface Options<User = unknown> {
   deflateThreshold?: Size;
   /**
    * The handler. Either the URL of its module, which the worker imports and runs, or an object of functions, or a
-   * function `(server) => handler`; functions run on the calling thread.
+   * function `(server) => handler`; functions run on the calling thread. Default: none, so
+   * each request gets 404.
    */
   handler?: URL | string | HandlerModule<User>;
-  /** Port to listen on; 0 picks a free one. */
   port?: number;
-  /** Address to listen on. */
+  /** Address to listen on. Default: "127.0.0.1", which accepts connections from this machine only. */
   hostname?: string;
-  /** Connections that the kernel queues until they are accepted. */
   backlog?: number;
-  /** When this signal aborts, the server shuts down as with `shutdown()`. */
+  /** When this signal aborts, the server shuts down as with `shutdown()`. Default: none. */
   signal?: AbortSignal;
-  /** Called with the clients that were evicted, in batches. */
+  /** Called with the clients that were evicted, in batches. Default: none. */
   onEvict?: (evictions: readonly Eviction[]) => void;
   /**
    * Called with each error, and `where` it occurred: an error of a handler ("request", "message", …), an error that was
@@ -122,7 +131,10 @@ export interface Options<User = unknown> {
   messageBurst?: number;
   fragments?: boolean;
   ordered?: boolean;
-  /** Runs `request` of a handler module in a pool of threads. Other events run in the worker's copy of the module. */
+  /**
+   * Runs `request` of a handler module in a pool of threads. Other events run in the worker's copy of the module.
+   * Default: no pool.
+   */
   pool?: PoolOptions;
   maxPendingRequests?: number;
   maxPendingBytes?: Size;
@@ -153,7 +165,7 @@ export interface PoolOptions {
 
 /** Options of the metrics that are served. */
 export interface MetricsOptions {
-  /** The path of the URL; default "/metrics". */
+  /** The path of the URL. Default: "/metrics". */
   path?: string;
   /**
    * Clients that may read the metrics; others get 403. Addresses as in `trustProxy`; true: every client. Default:

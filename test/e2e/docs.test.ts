@@ -15,7 +15,9 @@ const out = path.join(root, "dist/docs");
 
 /** The text of a page. */
 function pageText(name: string): string {
-  return readFileSync(path.join(out, name), "utf8").replace(/<[^>]*>/g, "");
+  return readFileSync(path.join(out, name), "utf8")
+    .replace(/<[^>]*>/g, "")
+    .replace(/\s+/g, " ");
 }
 
 docs(

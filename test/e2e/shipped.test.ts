@@ -6,10 +6,12 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync }
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { OPTIONS, POOL_OPTIONS } from "ringcast";
 import { wasmBytes } from "ringcast/engine";
 import ts from "typescript";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { rangeText, valueText } from "../../host/cli/values";
 
 const shipped = suite("what is shipped");
 const root = process.cwd();
@@ -192,25 +194,78 @@ export const handler: Handler = {
 };
 `;
 
-shipped("Node's types are enough for the entry points of Node", () => {
-  const names = ["", "/fetch", "/client", "/engine", "/testing", "/zlib"];
+/** Compiles a program of a user who has Node's types only. */
+function compile(text: string, options: ts.CompilerOptions = {}): ts.Program {
   const file = path.join(folder, "program.ts");
-  const lines = names.map((name, i) => `export * as entry${i} from "ringcast${name}";`);
-  writeFileSync(file, [...lines, TYPED].join("\n"));
-  const program = ts.createProgram([file], {
+  writeFileSync(file, text);
+  return ts.createProgram([file], {
     target: ts.ScriptTarget.ES2022,
     module: ts.ModuleKind.NodeNext,
     lib: ["lib.es2022.d.ts"],
     types: ["node"],
     strict: true,
     noEmit: true,
+    ...options,
   });
-  const found = ts.getPreEmitDiagnostics(program).map(({ messageText }) => messageText);
-  assert.equal(found, []);
+}
+
+const complaintsOf = (program: ts.Program): string[] =>
+  ts
+    .getPreEmitDiagnostics(program)
+    .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, " "));
+
+shipped("Node's types are enough for the entry points of Node", () => {
+  const names = ["", "/fetch", "/client", "/engine", "/testing", "/zlib"];
+  const lines = names.map((name, i) => `export * as entry${i} from "ringcast${name}";`);
+  const program = compile([...lines, TYPED].join("\n"));
+  assert.equal(complaintsOf(program), []);
   assert.ok(
     program.getSourceFile(path.join(root, "dist/types/engine.d.ts")),
     "it is what is shipped",
   );
+});
+
+/** The doc comments of a type's members, as an editor shows them. */
+function hoverTexts(name: string, entry = "ringcast"): Map<string, string> {
+  const program = compile(`import type { ${name} } from "${entry}";\nexport type T = ${name};`);
+  const checker = program.getTypeChecker();
+  const file = program.getSourceFile(path.join(folder, "program.ts"));
+  const alias = file?.statements.find(ts.isTypeAliasDeclaration);
+  assert.ok(alias);
+  return new Map(
+    checker
+      .getTypeAtLocation(alias)
+      .getProperties()
+      .map((member) => {
+        const parts = member.getDocumentationComment(checker);
+        return [member.name, ts.displayPartsToString(parts).replace(/\s+/g, " ")];
+      }),
+  );
+}
+
+shipped("an editor shows each option's unit, default and range", () => {
+  const units = { bytes: "Unit: bytes", MiB: "Unit: MiB", ms: "Unit: ms", s: "Unit: s" };
+  const kinds = { ...units, count: "A whole number", port: "A whole number" };
+  const live = OPTIONS.filter((row) => row.live);
+  for (const [rows, texts] of [
+    [OPTIONS, hoverTexts("Options")],
+    [OPTIONS, hoverTexts("TestOptions", "ringcast/testing")],
+    [live, hoverTexts("LiveOptions")],
+    [POOL_OPTIONS, hoverTexts("PoolOptions")],
+  ] as const) {
+    for (const row of rows) {
+      const text = texts.get(row.name) ?? "";
+      assert.ok(text.startsWith(row.text), `${row.name}: ${text}`);
+      const isChoice = row.unit === "flag" || row.unit === "word";
+      if (!isChoice) assert.ok(text.includes(` ${kinds[row.unit]}`), text);
+      assert.ok(text.includes(` Default: ${valueText(row, row.default)}.`), text);
+      assert.ok(text.includes(` ${isChoice ? "Values" : "Range"}: ${rangeText(row)}.`), text);
+      assert.is(/`configure` can change it\.$/.test(text), row.live === true, text);
+    }
+  }
+  // The options that are not in the table have their defaults in the source.
+  for (const [name, text] of hoverTexts("Options"))
+    assert.match(text, /\bdefault:/i, `${name}: ${text || "no comment"}`);
 });
 
 shipped.run();

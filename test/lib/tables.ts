@@ -7,16 +7,26 @@ import type { Options } from "../../host/options/types";
 import { plan } from "../../host/options/plan";
 import { OPTIONS, type OptionName, type OptionRow, POOL_OPTIONS } from "../../host/options/table";
 
-/** Returns the text of an option in the reference: its description, its default and its range. */
+const NUMBERS = {
+  ...{ bytes: "Unit: bytes.", MiB: "Unit: MiB.", ms: "Unit: ms.", s: "Unit: s." },
+  ...{ count: "A whole number.", port: "A whole number." },
+};
+
+/** Returns the doc comment of an option: its description, unit, default and range. */
 function rowText(row: OptionRow<string>): string {
-  const live = row.live ? " May change while the server runs." : "";
-  return `${row.text} Default ${valueText(row, row.default)}; ${rangeText(row)}.${live}`;
+  const { name, unit, text } = row;
+  const isChoice = unit === "flag" || unit === "word";
+  const isRate = unit === "bytes" && /Rate$/.test(name);
+  const kind = isChoice ? "" : `${isRate ? "Unit: bytes per second." : NUMBERS[unit]} `;
+  const live = row.live ? " `configure` can change it." : "";
+  const range = `${isChoice ? "Values" : "Range"}: ${rangeText(row)}.${live}`;
+  return `${text}\n\n${kind}Default: ${valueText(row, row.default)}. ${range}`;
 }
 
 const textsOf = (rows: readonly OptionRow<string>[]): Record<string, string> =>
   Object.fromEntries(rows.map((row) => [row.name, rowText(row)]));
 
-/** The reference's text of each option, and of each cause, by its name. */
+/** The doc comments of the options, and the texts of the causes, by their names. */
 export const optionTexts = (): Record<string, string> => textsOf(OPTIONS);
 export const poolTexts = (): Record<string, string> => textsOf(POOL_OPTIONS);
 export function causeTexts(): Record<string, string> {
