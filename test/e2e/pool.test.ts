@@ -196,7 +196,7 @@ pool("what cannot be cloned is an error the handler's author is told of", () =>
     assert.is((await ask(port, "/strange")).status, 500);
     await until("report", () => isReported("strange"));
     assert.is((await ask(port, "/broadcast")).status, 500);
-    await until("report", () => isReported("broadcast: a pool's thread handles requests alone"));
+    await until("report", () => isReported("broadcast: a pool's thread only handles requests"));
     assert.is((await ask(port, "/late-error")).body.toString(), "sent");
     await until("report", () => isReported("behind the answer"));
   }),

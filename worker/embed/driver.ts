@@ -268,7 +268,8 @@ export class EngineDriver<User = unknown> {
   /** @internal */
   feed(wire: Wire<User>, bytes: Uint8Array): boolean {
     if (wire.dead || bytes.length === 0) return this.#noteReading(wire);
-    if (!this.isReading(wire)) throw new Error("feed: the connection does not read now");
+    if (!this.isReading(wire))
+      throw new Error("feed: the connection is not reading; wait for the reading callback");
     if (this.#isWithin) {
       wire.rest = copyBytes(bytes, 0, bytes.length);
       this.loop.resumeLater(wire);

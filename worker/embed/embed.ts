@@ -102,7 +102,8 @@ function isForeign(name: string): boolean {
 }
 
 async function bytesOf(response: Response): Promise<ArrayBuffer> {
-  if (!response.ok) throw new Error(`wasm: ${response.url} was answered ${response.status}`);
+  if (!response.ok)
+    throw new Error(`wasm: fetching ${response.url} failed with status ${response.status}`);
   return response.arrayBuffer();
 }
 

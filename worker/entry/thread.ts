@@ -198,7 +198,7 @@ class ThreadResponse extends Answering {
 /** Rejects a call that needs the connections, which a pool's thread does not have. */
 function elsewhere(name: string): never {
   throw new Error(
-    `${name}: a pool's thread handles requests alone; publish from the application, or from the events of WebSockets`,
+    `${name}: a pool's thread only handles requests; publish from the application, or from the events of WebSockets`,
   );
 }
 

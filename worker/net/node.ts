@@ -577,7 +577,7 @@ async function listen(
   onread: boolean,
 ): Promise<Listener> {
   if (options.proxied && options.tls && !canDefer) {
-    const text = "proxyProtocol: a header before TLS can be read on Node alone";
+    const text = "proxyProtocol: only Node can read a header before TLS";
     return Promise.reject(new TypeError(text));
   }
   const { fd } = options;

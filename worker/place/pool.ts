@@ -328,7 +328,7 @@ export class Pool {
     // A port that closes before the end means that its thread has ended.
     port.on("close", () => {
       if (this.#numbers.get(number) === job) {
-        this.#fail(job, new Error("the pool's thread ended within its answer"));
+        this.#fail(job, new Error("the pool's thread ended before its response was complete"));
       }
     });
   }

@@ -29,9 +29,9 @@ export class BodyError extends Error {
     const cause = reasonName(reason);
     const text =
       reason === CloseReason.Ok
-        ? "the request has been answered, the rest of its body is not read"
+        ? "the request has been answered, so the rest of its body is not read"
         : CLOSE_TABLE[cause].text;
-    super(`the body broke off: ${text}`);
+    super(`the request's body is incomplete: ${text}`);
     this.cause = cause;
   }
 }

@@ -25,13 +25,13 @@ type Family = readonly [name: string, help: string, value: (stats: Stats) => num
 const GAUGES: readonly Family[] = [
   ["connections", "Open HTTP connections.", (s) => s.connections],
   ["websockets", "Open WebSockets.", (s) => s.webSockets],
-  ["topics", "Topics that somebody subscribes to.", (s) => s.topics],
+  ["topics", "Topics that have subscribers.", (s) => s.topics],
   ["subscriptions", "Subscriptions of all clients.", (s) => s.subscriptions],
   ["addresses", "Addresses that connections are counted under.", (s) => s.addresses],
   ["ring_capacity_bytes", "Size of the ring.", (s) => s.ring.bytes, "bytes"],
   [
     "ring_used_bytes",
-    "Bytes of the ring that some client has not been delivered.",
+    "Bytes of the ring that some client has not received.",
     (s) => s.ring.used,
     "bytes",
   ],
@@ -44,7 +44,7 @@ const GAUGES: readonly Family[] = [
   ["receive_pool_used_bytes", "Receive buffers in use.", (s) => s.receivePool.used, "bytes"],
   ["reply_pool_capacity_bytes", "Size of the reply buffers.", (s) => s.replyPool.bytes, "bytes"],
   ["reply_pool_used_bytes", "Reply buffers in use.", (s) => s.replyPool.used, "bytes"],
-  ["body_bytes", "Answers larger than 64 KiB on their way.", (s) => s.bodyBytes, "bytes"],
+  ["body_bytes", "Pending response bodies larger than 64 KiB.", (s) => s.bodyBytes, "bytes"],
   ["memory_bytes", "The engine's memory; constant.", (s) => s.memory, "bytes"],
 ];
 
@@ -58,15 +58,15 @@ const COUNTERS: readonly Family[] = [
   ["messages_sent", "Messages queued for single clients.", (s) => s.messagesSent],
   [
     "messages_refused",
-    "Messages for single clients for which there was no room.",
+    "Messages for single clients that were refused because there was no room.",
     (s) => s.messagesRefused,
   ],
   ["frames_published", "Messages published to many.", (s) => s.framesPublished],
   ["published_bytes", "Bytes published to many.", (s) => s.bytesPublished, "bytes"],
-  ["frames_due", "Publications times the clients that were to get them.", (s) => s.framesDue],
+  ["frames_due", "Publications, counted once for each recipient.", (s) => s.framesDue],
   ["handler_errors", "Errors that handlers threw.", (s) => s.handlerErrors],
-  ["accept_errors", "Failures to accept.", (s) => s.acceptErrors],
-  ["requests_shed", "Requests answered 503 for want of room in a handler.", (s) => s.shed],
+  ["accept_errors", "Failures to accept a connection.", (s) => s.acceptErrors],
+  ["requests_shed", "Requests refused with 503 because a handler had no room.", (s) => s.shed],
 ];
 
 type PoolFamily = readonly [
@@ -78,17 +78,32 @@ type PoolFamily = readonly [
 
 const POOL_GAUGES: readonly PoolFamily[] = [
   ["pool_threads", "Threads of the pool.", (p) => p.threads],
-  ["pool_running", "Requests in a thread.", (p) => p.running],
+  ["pool_running", "Requests that threads are handling.", (p) => p.running],
   ["pool_queued", "Requests that wait for a thread.", (p) => p.queueSize],
-  ["pool_busy_ratio", "Share of the threads' time in requests.", (p) => p.utilization, "ratio"],
-  ["pool_run_mean_seconds", "Mean time in a thread.", (p) => p.runTime.mean / 1000, "seconds"],
+  [
+    "pool_busy_ratio",
+    "Share of the threads' time spent on requests.",
+    (p) => p.utilization,
+    "ratio",
+  ],
+  [
+    "pool_run_mean_seconds",
+    "Mean time of a request in a thread.",
+    (p) => p.runTime.mean / 1000,
+    "seconds",
+  ],
   [
     "pool_run_p99_seconds",
-    "99th percentile of the time in a thread.",
+    "99th percentile of a request's time in a thread.",
     (p) => p.runTime.p99 / 1000,
     "seconds",
   ],
-  ["pool_run_max_seconds", "Longest time in a thread.", (p) => p.runTime.max / 1000, "seconds"],
+  [
+    "pool_run_max_seconds",
+    "Longest time of a request in a thread.",
+    (p) => p.runTime.max / 1000,
+    "seconds",
+  ],
 ];
 
 function numberText(value: number): string {
@@ -128,7 +143,7 @@ function lagText({ bounds, counts }: Stats["lag"]): string {
     return [`_bucket{le="${bounds[i]}.0"}`, sum];
   });
   samples.push(['_bucket{le="+Inf"}', sum]);
-  const help = "Open WebSockets by the bytes of the ring that they have not been delivered.";
+  const help = "Open WebSockets by the bytes of the ring that they have not received.";
   return familyText(["lag_bytes", help, undefined, "bytes"], "gaugehistogram", samples);
 }
 
@@ -137,7 +152,7 @@ export function metricsText(stats: Stats, horizon: number): string {
   const { closed, pool, lag } = stats;
   let text = "";
   for (const row of GAUGES) text += familyText(row, "gauge", [["", row[2](stats)]]);
-  const help = "Time that publishing as much as a client may be behind took last.";
+  const help = "Time that it last took to publish as much as a client may lag.";
   text += familyText(["ring_horizon_seconds", help, undefined, "seconds"], "gauge", [
     ["", horizon],
   ]);
@@ -148,7 +163,7 @@ export function metricsText(stats: Stats, horizon: number): string {
   text += causesText("closed", "Connections that ended, by cause.", Object.entries(closed));
   if (pool) {
     for (const row of POOL_GAUGES) text += familyText(row, "gauge", [["", row[2](pool)]]);
-    const through = ["pool_completed", "Requests through the pool.", undefined] as const;
+    const through = ["pool_completed", "Requests that the pool has completed.", undefined] as const;
     text += familyText(through, "counter", [["_total", pool.completed]]);
   }
   return `${text}# EOF\n`;
