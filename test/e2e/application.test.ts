@@ -1,4 +1,4 @@
-// What is particular to handlers on the application's thread: what it has not come to is bounded, and its own
+// Properties of handlers on the application's thread alone: its unprocessed events are bounded, and its own
 // publications keep their place.
 
 import { readFileSync } from "node:fs";
@@ -306,7 +306,7 @@ application("a handler that is none is refused, and leaves nothing behind", asyn
   }
 });
 
-/** A WebSocket client that sends numbered messages, checks their echoes, and may quit before the end. */
+/** Opens a WebSocket client that sends numbered messages, checks their echoes, and may quit before the end. */
 function chatter(port: number, count: number, quits: boolean): Promise<string> {
   return new Promise((resolve) => {
     const ws = new WebSocket(`ws://127.0.0.1:${port}/`);
@@ -388,13 +388,13 @@ application(
   },
 );
 
-/** Bytes a process has in memory; Linux alone says. */
+/** Returns the resident bytes of a process; on Linux only. */
 function residentBytes(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
 }
 
-/** A client that sends as fast as it is let; what it sent. */
+/** A client that sends as fast as it can, and counts what it sent. */
 class Flooder {
   sent = 0;
   #on = true;

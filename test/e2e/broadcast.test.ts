@@ -1,5 +1,4 @@
-// Publishing over real sockets: every byte, in order, to all who read; and what becomes of those
-// who do not.
+// Publishing over real sockets: every byte, in order, to all clients that read, and the fate of the ones that do not.
 
 import type { Eviction, Server } from "ringcast";
 import { suite } from "uvu";

@@ -16,7 +16,7 @@ declare global {
   var page: PageTests;
 }
 
-/** What Chromium itself writes of connections that are to fail, and answers that are refusals. */
+/** Messages of Chromium itself about connections that are to fail, and responses that are refusals. */
 const EXPECTED =
   /WebSocket connection to .* (failed|closed before)|already in CLOSING|Failed to load|ringcast: origin:/;
 

@@ -1,5 +1,5 @@
-// TLS, grown up: certificates by name, changed while connections stay, and those of clients; what a handshake must
-// not have; wss from a browser. The keys in tls/ are for these tests alone.
+// TLS with several certificates: by name, changed while connections stay, and those of clients; violations in a
+// handshake; wss from a browser. The keys in tls/ are for these tests alone.
 
 import { X509Certificate, createHash, generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
@@ -38,7 +38,7 @@ async function serving(
   }
 }
 
-/** A connection after its handshake; whose certificate it is, is for the test to look at. */
+/** Opens a connection and returns it after its handshake. The test checks its certificate. */
 async function open(port: number, options: tls.ConnectionOptions = {}): Promise<tls.TLSSocket> {
   const socket = tls.connect({ port, host: "127.0.0.1", rejectUnauthorized: false, ...options });
   await within(once(socket, "secureConnect"), "handshake");
@@ -46,7 +46,7 @@ async function open(port: number, options: tls.ConnectionOptions = {}): Promise<
   return socket;
 }
 
-/** What a handshake fails with: at once, or, with TLS 1.3, when the server has seen the client's part. */
+/** Returns the error of a handshake: at once, or, with TLS 1.3, when the server has seen the client's part. */
 function failure(port: number, options: tls.ConnectionOptions): Promise<string> {
   const failed = new Promise<string>((resolve) => {
     const socket = tls.connect({ port, host: "127.0.0.1", rejectUnauthorized: false, ...options });
@@ -138,14 +138,14 @@ certificates("new certificates are for new handshakes; connections go on", () =>
 
 const BROKEN = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
-/** A key of a type, in PEM. */
+/** Returns a key of a type, in PEM. */
 function keyOf(type: "rsa" | "ed25519"): string {
   const format = { type: "pkcs8", format: "pem" } as const;
   if (type === "ed25519") return generateKeyPairSync(type).privateKey.export(format) as string;
   return generateKeyPairSync(type, { modulusLength: 2048 }).privateKey.export(format) as string;
 }
 
-/** What is wrong with certificates, and what the message says. */
+/** Faults in certificates, and the message of each. */
 const WRONG: readonly (readonly [tls: object, message: RegExp])[] = [
   [{}, /^tls: key and cert are missing$/],
   [{ key: CERTIFICATE.key }, /^tls: key and cert are missing$/],
@@ -259,7 +259,7 @@ const PLACES: readonly [string, Options][] = [
   ["as a fetch function", { handler: fetching }],
 ];
 
-/** The certificate in a file, as handlers see it. */
+/** Returns the certificate in a file, as handlers see it. */
 function seen(name: string, error: string): object {
   const { raw } = new X509Certificate(read(name));
   const hex = createHash("sha256").update(raw).digest("hex").toUpperCase();
@@ -310,7 +310,7 @@ certificates("without `rejectUnauthorized: false` only who has a valid one comes
     const { accepted, closed } = await server.stats();
     assert.is(accepted, 6);
     assert.is(closed.TlsFailed, 4, "the others have not come further than the handshake");
-    // Who may come in changes as well.
+    // The set of accepted clients changes as well.
     await server.configure({ tls: { ...CERTIFICATE, ca: read("stranger"), requestCert: true } });
     const stranger = await open(port, both("stranger"));
     assert.is(((await answer(stranger)) as { authorized: boolean }).authorized, true);
@@ -341,7 +341,7 @@ certificates("TLS 1.1 is not spoken", () =>
   }),
 );
 
-/** What a Chromium must be told to trust: SHA-256 of the public key. */
+/** Returns the key that a Chromium is configured to trust: SHA-256 of the public key. */
 function spki(pem: string): string {
   const { publicKey } = new X509Certificate(pem);
   const der = publicKey.export({ type: "spki", format: "der" });
@@ -356,7 +356,7 @@ certificates("a page in Chromium speaks wss, and goes on when the certificate ch
       await withBrowser(
         async (browser) => {
           const page = await browser.open(`https://127.0.0.1:${port}/`);
-          /** Opens a WebSocket that keeps what it hears, and answers with the first message. */
+          /** Opens a WebSocket that keeps its messages, and answers with the first one. */
           const opened = (name: string): Promise<unknown> =>
             page.evaluate(
               ([key, url]) =>

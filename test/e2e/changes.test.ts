@@ -1,4 +1,4 @@
-// What changes while the server runs: its handler, its limits and times, and those of one WebSocket.
+// Changes while the server runs: its handler, its limits and times, and those of one WebSocket.
 
 import { type Handler, serve } from "ringcast";
 import { suite } from "uvu";

@@ -7,7 +7,7 @@ import { fileUrl, within } from "./peer";
 interface ChildOptions {
   /** Its arguments. */
   readonly args?: readonly string[];
-  /** What it may have of descriptors; default: as many as this process. */
+  /** Its limit of descriptors; default: that of this process. */
   readonly descriptors?: number;
   /** Descriptors that it gets as 4 and above. */
   readonly fds?: readonly number[];
@@ -20,7 +20,7 @@ export class Child {
   readonly #messages: unknown[] = [];
   #changed: () => void = () => undefined;
   #exited: string | undefined;
-  /** What it wrote as errors. */
+  /** Its output of errors. */
   errors = "";
   /** How it ended: its code, or the signal that ended it. */
   readonly ended: Promise<number | string>;
@@ -91,7 +91,7 @@ export class Child {
 /** How far a client of children/readers.mjs has come. */
 export interface Reader {
   readonly count: number;
-  /** What it got that was not due. */
+  /** Unexpected messages that it received. */
   readonly wrong: string;
   /** How its connection ended; "" while it is open. */
   readonly ended: string;

@@ -15,7 +15,7 @@ const DIST = path.resolve("dist");
 const PAGE =
   '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="/page.js"></script>';
 
-/** The page's program; the package stays outside of it. */
+/** Bundles the page's program; the package stays outside of it. */
 async function program(): Promise<string> {
   const options = {
     ...{ entryPoints: ["test/page/memory.ts"], bundle: true, format: "esm", platform: "browser" },
@@ -35,7 +35,7 @@ async function program(): Promise<string> {
   return outputFiles[0]?.text ?? "";
 }
 
-/** A web server of the page and of dist/. @param csp its Content-Security-Policy */
+/** Runs a web server of the page and of dist/. @param csp its Content-Security-Policy */
 async function serving(csp: string, body: (origin: string) => Promise<void>): Promise<void> {
   const script = await program();
   await withWebServer(async (req, res) => {

@@ -28,7 +28,7 @@ mkdirSync(".cache", { recursive: true });
 const folder = mkdtempSync(".cache/cli-");
 const HELLO = "test/e2e/handlers/metrics.mjs";
 
-/** A file in the tests' own folder. */
+/** Writes a file in the tests' own folder. */
 function file(name: string, text: string): string {
   const full = path.join(folder, name);
   mkdirSync(path.dirname(full), { recursive: true });
@@ -395,7 +395,7 @@ async function connectedTo(server: { count(): Promise<number> }, count: number):
   return (await server.count()) === count;
 }
 
-/** A server that sends some bytes behind its 101, cut as `cuts` says. */
+/** Starts a server that sends some bytes after its 101, cut as `cuts` says. */
 async function sending(
   bytes: Buffer,
   cut: number,
@@ -460,7 +460,7 @@ cli(
         assert.equal([got.connected, got.lost], [2, { "close 1005": 2 }], `cut at ${cut}`);
       });
     }
-    // It counts from when all are open: what comes later is counted whole.
+    // It counts from when all are open; later messages are counted whole.
     const large = new WebSocketServer({ port: 0, host: "127.0.0.1" });
     await new Promise((resolve) => large.once("listening", resolve));
     large.on("connection", (socket) => {
@@ -521,7 +521,7 @@ cli("stats shows a server's metrics, or its statistics, once or again and again"
   }
 });
 
-/** A server that gives the same answer to every request, whatever it is. */
+/** Starts a server that sends the same response to every request. */
 async function answering(
   answer: (socket: Socket) => void,
   body: (port: number) => Promise<void>,
@@ -550,7 +550,7 @@ function whole(type: string, body: string | Buffer, fields = ""): (socket: Socke
 
 /** Control characters, but for the line breaks of an output: C0, DEL, C1. */
 const CONTROL = /(?!\n)\p{Cc}/u;
-/** What a hostile peer sends: clear the screen by C0 and by C1, set a title, go back, break the line. */
+/** Text of a hostile peer: clear the screen by C0 and by C1, set a title, go back, break the line. */
 const HOSTILE = "\x1b[2J\x9b2J\x1b]0;owned\x07\b\r\nringcast: fake\x7f\u202e";
 
 cli("stats prints no control character of a server", async () => {
@@ -607,7 +607,7 @@ cli("stats reads so much of an answer, by its bytes and unpacked, and no more", 
       const { code, out, err } = await ran(["stats", `127.0.0.1:${port}/x`]);
       assert.equal([code, out], [1, ""], name);
       assert.match(err, message, name);
-      // What it has not read is in the buffers of two sockets.
+      // Unread bytes are in the buffers of two sockets.
       assert.ok(sent < 64 * 1048576, `${name}: ${sent} bytes`);
     });
   }
@@ -731,7 +731,7 @@ cli("a server prints no control character of a client", async () => {
   }
 });
 
-/** A port that nobody has. */
+/** Returns a free port. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));

@@ -39,7 +39,7 @@ const handler: Handler = {
   },
 };
 
-/** A server at a port that was another's a moment ago. */
+/** Starts a server at a port that another one used a moment ago. */
 function serveAt(port: number, options: Options = {}): Promise<Server> {
   return within(serve({ port, handler, ...options }), "serve");
 }

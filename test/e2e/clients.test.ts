@@ -19,7 +19,7 @@ const SIZES = [0, 1, 125, 126, 65535, 65536, MiB, 16 * MiB];
 const SHAPES = ["repeated text", "random text", "repeated bytes", "random bytes"] as const;
 type Shape = (typeof SHAPES)[number];
 
-/** The message of a shape and a size. A page runs it too, so it stands alone. */
+/** Returns the message of a shape and a size. A page runs it too, so it refers to nothing outside. */
 function made(shape: Shape, size: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(size);
   const isText = shape.endsWith("text");
@@ -38,7 +38,7 @@ function made(shape: Shape, size: number): Uint8Array<ArrayBuffer> {
 
 const hashOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
-/** What arrived. */
+/** A received message. */
 interface Arrived {
   readonly isText: boolean;
   readonly hash: string;
@@ -47,7 +47,7 @@ interface Arrived {
 }
 
 interface Client {
-  /** What was agreed upon. */
+  /** The extensions agreed upon. */
   readonly extensions: string;
   send(shape: Shape, size: number): Promise<void>;
   next(): Promise<Arrived>;
@@ -167,7 +167,7 @@ clients("undici: fetch with HEAD, GET and POST up to 1 MiB", () =>
 
 // ---- a browser ------------------------------------------------------------------------------------
 
-/** What a page is given to be a client. */
+/** Arguments of a page that acts as a client. */
 interface InPage {
   open(): Promise<string>;
   send(shape: Shape, size: number): void;

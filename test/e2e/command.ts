@@ -1,4 +1,4 @@
-// The command line as a process: what it prints, how it ends, and how it is told to.
+// The command line as a process: its output, its end, and its signals.
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { until, within } from "./peer";

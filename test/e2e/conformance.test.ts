@@ -73,7 +73,7 @@ conformance("the families have all their cases", () => {
 });
 
 for (const { name, cases, atOnce } of families) {
-  // What a server compresses from the first octet on, and what it compresses by default.
+  // With compression from the first octet on, and with the default threshold.
   const options = name === thirteen.name ? { deflateThreshold: 0 } : {};
   conformance(`${name}: ${cases.length} cases`, () =>
     withServer(async (server) => {

@@ -1,6 +1,6 @@
-// What `npm start` shows: its page in headless Chromium shows live figures, adds clients that read and clients that
-// stall, tells of those that are evicted, notices when the server has gone and when it is back; and nothing of it is
-// left when it ends, however it does.
+// The page of `npm start` in headless Chromium: it shows live figures, adds clients that read and clients that stall,
+// reports evicted ones, and notices when the server has gone and when it is back. Nothing of it is left when it ends,
+// in whatever way.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -20,7 +20,7 @@ import { sleep, until, within } from "./peer";
 
 const demo = suite("demo");
 
-/** What Chromium itself writes when the server has gone. */
+/** Chromium's message when the server has gone. */
 const GONE = /WebSocket connection to .* failed/;
 const SHOTS = ".cache/demo";
 /** Bytes of the page with all that it needs. */
@@ -28,7 +28,7 @@ const PAGE_LIMIT = 40000;
 /** Longest for an eviction, ms: the system's buffers and a ring have to fill. */
 const EVICTION = 60000;
 
-/** The demo as the package has it, in this process, for the time of `body`. */
+/** Runs the demo as the package has it, in this process, for the duration of `body`. */
 async function withDemo(options: Options, body: (demo: Demo) => Promise<void>): Promise<void> {
   const file = pathToFileURL(path.resolve("dist/demo/demo.js")).href;
   const { startDemo } = (await import(file)) as typeof import("../../host/demo/demo");
@@ -40,7 +40,7 @@ async function withDemo(options: Options, body: (demo: Demo) => Promise<void>): 
   }
 }
 
-/** Where a program says that it is live. @throws Error when it ends before */
+/** Returns the address at which a program says that it is live. @throws Error when it ends before */
 function addressOf(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     let output = "";
@@ -55,7 +55,7 @@ function addressOf(child: ChildProcess): Promise<string> {
   });
 }
 
-/** `npm start`, for the time of `body`. */
+/** Runs `npm start` for the duration of `body`. */
 async function withProgram(
   body: (address: string, child: ChildProcess, ended: Promise<number | null>) => Promise<void>,
 ): Promise<void> {
@@ -72,7 +72,7 @@ async function withProgram(
   }
 }
 
-/** What a page that is not a browser's sees: samples, and commands that it gives. */
+/** A client of the demo that is no browser: it receives samples and sends commands. */
 class Watcher {
   readonly socket: WebSocket;
   sample: Sample | undefined;
@@ -108,7 +108,7 @@ async function live(browser: Browser, url: string): Promise<Page> {
   return page;
 }
 
-/** What is drawn on each canvas. */
+/** The drawing on each canvas. */
 const drawn = (page: Page): Promise<string[]> =>
   page.evaluate(() =>
     Array.from(document.querySelectorAll("canvas")).map((canvas) => canvas.toDataURL()),
@@ -131,7 +131,7 @@ async function tabTo(page: Page, selector: string): Promise<void> {
   assert.unreachable(`${selector} is not reached by Tab`);
 }
 
-/** Least contrast of text with what is behind it (WCAG 2.1, 1.4.3), and what has less than 4.5. */
+/** Least contrast of text with its background (WCAG 2.1, 1.4.3), and the texts with less than 4.5. */
 const contrasts = (page: Page): Promise<{ least: number; low: string[] }> =>
   page.evaluate(() => {
     const context = document.createElement("canvas").getContext("2d") as CanvasRenderingContext2D;
@@ -171,7 +171,7 @@ const contrasts = (page: Page): Promise<{ least: number; low: string[] }> =>
     return { least, low };
   });
 
-/** What has no name, and what is wider than the window. */
+/** Elements without a name, and elements wider than the window. */
 const faults = (page: Page): Promise<string[]> =>
   page.evaluate(() => {
     const nameOf = (element: Element): string => {

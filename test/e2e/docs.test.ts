@@ -13,7 +13,7 @@ const run = promisify(execFile);
 const root = process.cwd();
 const out = path.join(root, "dist/docs");
 
-/** The text of a page. */
+/** Returns the text of a page. */
 function pageText(name: string): string {
   return readFileSync(path.join(out, name), "utf8")
     .replace(/<[^>]*>/g, "")

@@ -1,4 +1,4 @@
-// What a handler does wrong, in every place it may run: it concerns its own request or connection, it is reported, and
+// Mistakes of a handler, in every place it may run: each concerns its own request or connection, it is reported, and
 // the server goes on.
 
 import { fetchHandler } from "ringcast/fetch";
@@ -37,7 +37,7 @@ const PLACES = [
 
 const GET = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`;
 
-/** The status of a request on a connection of its own. */
+/** Returns the status of a request on a connection of its own. */
 async function ask(port: number, target = "/"): Promise<number> {
   const wire = await Wire.open(port);
   try {
@@ -47,13 +47,13 @@ async function ask(port: number, target = "/"): Promise<number> {
   }
 }
 
-/** What a client sends that shall move no terminal's cursor. */
+/** Text of a client that must not move a terminal's cursor. */
 const HOSTILE = "\x1b[2J\x07\r\x7f";
 
 const post = (target: string): string =>
   `POST ${target} HTTP/1.1\r\nHost: a\r\nContent-Length: ${HOSTILE.length}\r\n\r\n${HOSTILE}`;
 
-/** There is one error; it shows what the client has sent, as escapes. */
+/** Checks that there is one error, and that it shows the client's text with escapes. */
 function checkQuoted(seen: readonly Error[]): void {
   assert.is(seen.length, 1);
   const [error] = seen as [Error];
@@ -150,7 +150,7 @@ for (const { place, options } of THREADS) {
           reported.length = 0;
           const target = `/slip?${slip}&${number}`;
           if (slip === "listener") {
-            // In a pool a client that leaves is told by the end of its thread.
+            // In a pool a client that leaves is reported by the end of its thread.
             if ("pool" in options) continue;
             const wire = await Wire.open(port);
             wire.write(GET(target));

@@ -10,7 +10,7 @@ import { httpUrl, serving } from "./peer";
 const example = suite("example");
 mkdirSync(".cache/example", { recursive: true });
 
-/** The luminance of a colour (WCAG 2.2), "rgb(…)" as a browser computes it. */
+/** Returns the luminance of a colour (WCAG 2.2), "rgb(…)" as a browser computes it. */
 function luminance(colour: string): number {
   const [r = 0, g = 0, b = 0] = (colour.match(/[\d.]+/g) ?? []).map((text) => {
     const value = Number(text) / 255;

@@ -42,7 +42,7 @@ async function probe(ground: Ground, way: string): Promise<Record<string, string
   return JSON.parse(textOf(answer as never)) as Record<string, string>;
 }
 
-/** What `header("cookie")` does. */
+/** Returns the outcome of `header("cookie")`. */
 async function peek(ground: Ground, way: string): Promise<string> {
   const [answer] = await ground.ask(get("/peek", way));
   return JSON.parse(textOf(answer as never)) as string;
@@ -52,7 +52,7 @@ async function untilOver(ground: Ground, way: string): Promise<void> {
   await ground.until("over", async () => (await peek(ground, way)) !== 'value "tag=first"');
 }
 
-/** Every member throws, and nothing of another request shows. */
+/** Checks that every member throws, and that nothing of another request shows. */
 function checkOver(outcomes: Record<string, string>, way: string): void {
   const names = Object.keys(outcomes);
   for (const name of ["header", "headers", "url", "query", "host", "body", "text", "json"])

@@ -1,5 +1,5 @@
-// What befalls a server, its worker or its application: each ends in a clear error or goes on, and leaves no process,
-// no port and no half-started worker behind.
+// Faults of a server, its worker or its application: each ends in a clear error or the server goes on, and no process,
+// no port and no half-started worker is left.
 
 import { createServer, connect } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -29,12 +29,12 @@ const handler = fileUrl("handlers/faults.mjs");
 
 const GET = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`;
 
-/** Worker threads of this process. */
+/** Returns the number of worker threads of this process. */
 function workers(): number {
   return process.getActiveResourcesInfo().filter((name) => name === "MessagePort").length;
 }
 
-/** What a promise is rejected with. */
+/** Returns the error that a promise is rejected with. */
 async function rejection(promise: Promise<unknown>, what: string): Promise<Error> {
   const settled = promise.then(
     () => new Error(`${what} was not rejected`),
@@ -51,7 +51,7 @@ async function refusal(options: Options): Promise<Error & { code?: string }> {
   return error;
 }
 
-/** True when nobody has the port: it can be listened on. */
+/** Returns true when a port is free: it can be listened on. */
 function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
@@ -91,7 +91,7 @@ faults(
   },
 );
 
-/** The highest port that takes a privilege; 0 when this machine has none. */
+/** Returns the highest port that takes a privilege; 0 when this machine has none. */
 async function privilegedPort(): Promise<number> {
   const { readFile } = await import("node:fs/promises");
   const start = await readFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8").catch(
@@ -216,7 +216,7 @@ faults("what a handler throws, rejects, or never settles concerns its own reques
 
 // ---- the worker ------------------------------------------------------------------------------------------
 
-/** What kills a worker: a request's target, and what `finished` is rejected with. */
+/** Ways to kill a worker: a request's target, and the error of `finished`. */
 const DEATHS: readonly [target: string, message: RegExp, options?: Options][] = [
   ["/exit?3", /exited with code 3/],
   ["/pump", /within the pump/],
@@ -227,12 +227,12 @@ const DEATHS: readonly [target: string, message: RegExp, options?: Options][] = 
   ["/allocate", /memory/, { heap: 48 }],
 ];
 
-/** Does to a server what kills it. */
+/** Kills a server's worker by a request. */
 async function kill(server: Server, port: number, target: string): Promise<void> {
   const wire = await Wire.open(port);
   wire.write(GET(target));
   await Promise.race([wire.gone(), takeAnswer(wire)]).catch(() => undefined);
-  // What is damaged is found by who comes next.
+  // The next client meets the damage.
   const next = connect(port, "127.0.0.1");
   next.on("error", () => undefined);
   next.end(GET("/"));
@@ -278,9 +278,9 @@ interface End {
   readonly act: (child: Child, port: number) => unknown;
   /** Its exit code, or the signal. */
   readonly ended: number | string;
-  /** What it says before. */
+  /** Its messages before. */
   readonly says?: RegExp;
-  /** What it writes as errors. */
+  /** Its output of errors. */
   readonly prints?: RegExp;
 }
 
@@ -392,7 +392,9 @@ faults(
   },
 );
 
-/** Clients that send something while nobody looks, and that the deadlines of all of them pass meanwhile. */
+/**
+ * Opens clients that send something while the process is stopped, and lets the deadlines of all of them pass meanwhile.
+ */
 async function outlast(port: number, standStill: () => Promise<unknown>): Promise<void> {
   const asking = await Promise.all(Array.from({ length: 20 }, () => Wire.open(port)));
   const sending = await Promise.all(Array.from({ length: 5 }, () => Wire.open(port)));

@@ -1,4 +1,5 @@
-// `ringcast/fetch`: what comes of a request and of a Response, wherever the fetch function runs.
+// `ringcast/fetch`: the Request that results from a request, and the response that results from a Response, wherever
+// the fetch function runs.
 
 import { type Options, type Server, serve } from "ringcast";
 import { fetchHandler } from "ringcast/fetch";
@@ -38,7 +39,7 @@ function get(target: string, method = "GET", fields = ""): string {
   return `${method} ${target} HTTP/1.1\r\nHost: a.example\r\n${fields}\r\n`;
 }
 
-/** One request on a connection of its own. */
+/** Sends one request on a connection of its own. */
 async function ask(port: number, text: string): ReturnType<typeof takeAnswer> {
   const wire = await Wire.open(port);
   try {
@@ -48,7 +49,7 @@ async function ask(port: number, text: string): ReturnType<typeof takeAnswer> {
   }
 }
 
-/** All that a request is answered with. */
+/** Returns the complete response to a request. */
 async function raw(port: number, text: string): Promise<string> {
   const wire = await Wire.open(port);
   const all = await wire.write(text).takeAll();

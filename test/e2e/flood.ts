@@ -1,9 +1,9 @@
 // One flood as a test: a server in a process of its own, bystanders in another, the flood in a third that yields to
-// both. It runs twice: the first round warms what is made once, the second is measured.
+// both. It runs twice: the first round warms up the server, the second is measured.
 //
-// Invariant: what the counters say of the measured round is the flood's ends, and the bystanders' requests, to the
-// last one. Beside the server's stream the bystanders watch one that has nothing to do with it, in the same seconds:
-// where the machine itself is late, the server may be, too.
+// Invariant: the counters of the measured round are exactly the flood's ends and the bystanders' requests. Beside the
+// server's stream the bystanders watch one that is independent of it, in the same seconds: where the machine itself is
+// late, the server may be, too.
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
@@ -26,8 +26,8 @@ export const BYSTANDERS = 4;
 /** ms in which the quiet before a flood is measured. */
 const QUIET = 400;
 /**
- * How often a flood may be tried for its time, and for what is resident: others may have had the processors, and
- * glibc keeps some of what was freed. What is late or leaks by itself is late, or leaks, each time.
+ * How often a flood may be tried for its time, and for its resident memory: others may have had the processors, and
+ * glibc keeps some freed memory. A real delay or leak shows each time.
  */
 const ROUNDS = 3;
 const LIMIT = 60000;
@@ -35,10 +35,10 @@ const LIMIT = 60000;
 export interface Flood {
   readonly name: string;
   readonly options?: Options;
-  /** The function of children/floods, and what it is told. */
+  /** The function of children/floods; the other fields are its arguments. */
   readonly flood: string;
   readonly args: Readonly<Record<string, number>>;
-  /** What is different in the round that warms. */
+  /** Differences in the round that warms up. */
   readonly warm?: Readonly<Record<string, number>>;
   /** How often each cause ends a connection; of causes joined by "|" together. */
   readonly ends: Readonly<Record<string, number>>;
@@ -47,7 +47,7 @@ export interface Flood {
   readonly secure?: boolean;
   /** Looks at the counters after the measured round. */
   readonly check?: (after: ServerStats, before: ServerStats) => void;
-  /** What the README says of it. */
+  /** The README's figures for it. */
   readonly figures?: (did: Did, seconds: number) => string;
 }
 
@@ -57,11 +57,11 @@ export interface ServerStats extends Stats {
   /** Messages of the paced stream, and how often there was no room for one. */
   readonly published: number;
   readonly refused: number;
-  /** Causes that `onEvict` told. */
+  /** Causes that `onEvict` reported. */
   readonly evictions: Readonly<Record<string, number>>;
 }
 
-/** What bystanders saw. */
+/** Observations of bystanders. */
 export interface Report {
   readonly count: number;
   readonly lost: number;
@@ -83,7 +83,7 @@ interface Health {
   readonly max: number;
 }
 
-/** Bytes of a process that are resident. */
+/** Returns the resident bytes of a process. */
 export function residentBytes(pid: number): number {
   const text = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1]) * 1024;
@@ -216,7 +216,7 @@ export class Flooded {
         return (
           stats.connections === 0 &&
           stats.webSockets === BYSTANDERS &&
-          // One whose Close is out is open no more, but has not ended.
+          // A connection whose Close was sent is open no more, but has not ended.
           stats.accepted === endedOf(stats) + BYSTANDERS &&
           stats.receivePool.used === 0 &&
           stats.replyPool.used === 0
@@ -245,7 +245,7 @@ export class Flooded {
   }
 }
 
-/** How often each cause ended a connection between two looks. */
+/** Returns how often each cause ended a connection between two looks. */
 function endsBetween(before: Stats, after: Stats): Map<string, number> {
   const ends = new Map<string, number>();
   for (const [cause, count] of Object.entries(after.closed)) {
@@ -277,7 +277,7 @@ const ms = (value: number): string => (value < 10 ? value.toFixed(1) : value.toF
 const mega = (bytes: number): string =>
   `${bytes < 0 ? "−" : "+"}${Math.abs(bytes / 1e6).toFixed(1)} MB`;
 
-/** What a round came to. */
+/** The results of a round. */
 interface Round {
   readonly seen: Report;
   /** Bytes that are resident after it and were not before. */
@@ -285,12 +285,12 @@ interface Round {
   readonly figures: string;
 }
 
-/** ms that a message may be late. */
+/** Returns how late a message may be, in ms. */
 function mostLate({ machine }: Report): number {
   return Math.max(LATE, SLACK * machine);
 }
 
-/** A measured round: what must hold whatever the machine does is checked here. */
+/** Runs a measured round, and checks the requirements that hold however slow the machine is. */
 async function endure(world: World, flood: Flood, server: Flooded): Promise<Round> {
   const resident = await server.resident();
   const before = await server.settled();
@@ -316,7 +316,7 @@ async function endure(world: World, flood: Flood, server: Flooded): Promise<Roun
   return { seen, grown, figures };
 }
 
-/** Lets a flood come over a server, and checks that it ends as it should and that nobody else notices. */
+/** Runs a flood against a server, and checks that it ends as it should and that no bystander is affected. */
 async function withstand(world: World, flood: Flood): Promise<void> {
   const server = new Flooded(flood.options ?? {}, flood.secure);
   try {
@@ -348,7 +348,7 @@ async function withstand(world: World, flood: Flood): Promise<void> {
   }
 }
 
-/** A test of each flood, all on the same clients. */
+/** Registers a test of each flood, all on the same clients. */
 export function runFloods(title: string, all: readonly Flood[]): void {
   const floods = suite(title);
   const world = new World();

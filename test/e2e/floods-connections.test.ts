@@ -1,4 +1,4 @@
-// Floods of connections: many, slow, silent, or over before they began. Nobody else notices.
+// Floods of connections: many, slow, silent, or over before they began. No bystander is affected.
 
 import * as assert from "uvu/assert";
 import { type Flood, runFloods } from "./flood";
@@ -53,7 +53,7 @@ const FLOODS: readonly Flood[] = [
     secure: true,
     flood: "halfHellos",
     args: { count: 200 },
-    // What TLS allocates for so many at a time stays with the allocator for the next.
+    // The memory that TLS allocates for this many at a time stays with the allocator for the next.
     warm: { count: 2000 },
     ends: { TlsFailed: 200 },
   },

@@ -1,5 +1,5 @@
-// Floods over open WebSockets: pings, fragments, bombs, subscriptions, and clients that do not read or do not go on.
-// Nobody else notices.
+// Floods over open WebSockets: pings, fragments, bombs, subscriptions, and clients that do not read or do not go on. No
+// bystander is affected.
 
 import * as assert from "uvu/assert";
 import { type Did, type Flood, runFloods } from "./flood";

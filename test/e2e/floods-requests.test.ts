@@ -1,4 +1,4 @@
-// Floods of requests: not read, hardly read, larger than may be. Nobody else notices.
+// Floods of requests: not read, hardly read, too large. No bystander is affected.
 
 import { type Flood, runFloods } from "./flood";
 

@@ -190,12 +190,12 @@ function handlerUrl(name: string): URL {
   return fileUrl(`handlers/${name}.mjs`);
 }
 
-/** The text of an answer's body. */
+/** Returns the text of a response's body. */
 export function textOf({ body }: TestAnswer): string {
   return Buffer.from(body).toString();
 }
 
-/** One field's value. */
+/** Returns the value of one field. */
 export function fieldOf({ fields }: TestAnswer, name: string): string | undefined {
   const found = fields.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
   return found.length === 0 ? undefined : found.join(", ");

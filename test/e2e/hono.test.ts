@@ -136,7 +136,7 @@ for (const place of ["worker", "application"] as const) {
 
 const uploads = suite("hono, large bodies");
 
-/** 100 MiB in pieces. */
+/** Yields 100 MiB in pieces. */
 function* large(): Generator<Buffer> {
   const piece = pattern(65536);
   for (let i = 0; i < 1600; i++) yield piece;

@@ -42,20 +42,20 @@ function chunked(body: Uint8Array, size: number): Buffer {
   return Buffer.concat(parts);
 }
 
-/** The bytes that GET /size answers with. */
+/** Returns the bytes that GET /size answers with. */
 function filled(n: number, seed: number): Buffer {
   const bytes = Buffer.alloc(n);
   for (let i = 0; i < n; i++) bytes[i] = 97 + ((i * 7 + (i >>> 8) * 13 + seed) % 26);
   return bytes;
 }
 
-/** What the handler noted since the last look. */
+/** Returns the handler's notes since the last look. */
 async function takeLog(port: number): Promise<unknown[][]> {
   const { body } = await request(httpUrl(port, "/log"), { reset: true });
   return (await body.json()) as unknown[][];
 }
 
-/** One request on a connection of its own; the answer, and whether the server then ended it. */
+/** Sends one request on a connection of its own; returns the response, and whether the server then ended it. */
 async function ask(port: number, bytes: string | Uint8Array): Promise<Answer & { ended: boolean }> {
   const wire = await Wire.open(port);
   wire.write(bytes);
@@ -289,7 +289,7 @@ http("a slow reader gets a large answer to the last byte", () =>
     wire.write(get("/size?n=20000000&kind=bytes") + get("/static-large") + get("/hello"));
     await until("the answer", async () => (await server.stats()).bytesOut > 0);
     await standstill("bytes out", async () => (await server.stats()).bytesOut);
-    // And nobody else waits for it.
+    // And no other request waits for it.
     assert.is((await ask(port, get("/hello", "Connection: close\r\n"))).status, 200);
     wire.socket.resume();
     assert.ok((await takeAnswer(wire)).body.equals(filled(20000000, 3)));

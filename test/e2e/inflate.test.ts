@@ -16,7 +16,7 @@ function pack(data: string | Buffer): Buffer {
   return packed.subarray(0, packed.length - 4);
 }
 
-/** A masked frame whose first byte is given. */
+/** Returns a masked frame whose first byte is given. */
 function frame(first: number, payload: Buffer): Buffer {
   const length = payload.length;
   const head = length < 126 ? [first, 0x80 | length] : [first, 0xfe, length >> 8, length & 255];
@@ -25,7 +25,7 @@ function frame(first: number, payload: Buffer): Buffer {
   return Buffer.concat([Buffer.from([...head, ...mask]), masked]);
 }
 
-/** A server's frames as "opcode payload", those that are here whole. */
+/** Returns a server's whole frames so far as "opcode payload". */
 function framesIn(received: Buffer): string[] {
   const head = received.indexOf("\r\n\r\n");
   const log: string[] = [];

@@ -29,7 +29,7 @@ function start(options: Options = {}): Promise<Server> {
   return within(serve({ port: 0, handler, ...options }), "serve");
 }
 
-/** Worker threads of this process. */
+/** Returns the number of worker threads of this process. */
 function workers(): number {
   return process.getActiveResourcesInfo().filter((name) => name === "MessagePort").length;
 }
@@ -280,7 +280,7 @@ lifecycle("close ends everything now, however much is under way", async () => {
     else if (await Promise.race([server.ready().then(() => false), late(300)])) break;
   }
   assert.ok(count < 5000, "the ring waits");
-  // Nobody waits for this one: its rejection is no unhandled one.
+  // This promise is not awaited; its rejection is no unhandled one.
   void server.ready();
   const publishing = (async () => {
     for (;;) if (!server.broadcast(bytes)) await server.ready();
@@ -419,7 +419,7 @@ lifecycle("a worker that hangs does not keep close() from settling", async () =>
   }
 });
 
-/** A value of the right type outside of the range. */
+/** Returns values of the right type outside of the range. */
 function outside(row: OptionRow): unknown[] {
   if (row.unit === "flag") return [];
   if (row.words) return ["nonsense"];

@@ -1,4 +1,4 @@
-// Limits over TCP: what a client sees of them, and what the counters say.
+// Limits over TCP: their effects on a client, and their counters.
 
 import * as net from "node:net";
 import * as tls from "node:tls";
@@ -23,7 +23,7 @@ const limits = suite("limits");
 
 const GET = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/** A connection from another address of this machine. */
+/** Opens a connection from another address of this machine. */
 function from(port: number, localAddress: string): Promise<Wire> {
   const opened = new Promise<Wire>((resolve, reject) => {
     const tcp = net.connect({ port, host: "127.0.0.1", localAddress, allowHalfOpen: true });
@@ -36,7 +36,7 @@ function from(port: number, localAddress: string): Promise<Wire> {
   return within(opened, "connect");
 }
 
-/** How a connection ends at once that may not be: it may be reset before it is known to be there. */
+/** Returns how a connection that is refused ends. It may be reset before it is known to be there. */
 function endOf(port: number, first = ""): Promise<string> {
   const ended = new Promise<string>((resolve) => {
     const tcp = net.connect({ port, host: "127.0.0.1" });
@@ -196,7 +196,7 @@ limits("a PROXY header says who connects, cut anywhere; without one a connection
   }),
 );
 
-/** A request over TLS behind a header, whose last `late` bytes come with those of the handshake. */
+/** Sends a request over TLS after a header, whose last `late` bytes come with those of the handshake. */
 async function askBehind(port: number, header: string, late: number): Promise<string> {
   const tcp = net.connect({ port, host: "127.0.0.1" });
   tcp.setNoDelay(true);

@@ -1,4 +1,4 @@
-// What slow clients cost: nothing but their connection.
+// The cost of slow clients: only their own connections.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

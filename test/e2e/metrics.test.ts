@@ -1,4 +1,4 @@
-// Metrics over HTTP and by call, wherever the handler runs; and what a logger of pino's shape is told.
+// Metrics over HTTP and by call, wherever the handler runs; and the records that a logger of pino's shape receives.
 
 import { createServer } from "node:net";
 import { PassThrough } from "node:stream";
@@ -55,7 +55,7 @@ for (const [place, options] of PLACES) {
       assert.is(answer.headers.get("cache-control"), "no-store");
       const value = read(await answer.text());
       assert.is(value("handler_errors_total"), 1);
-      // Those that have been answered by the handler, or here: none, so far.
+      // Requests that were answered by the handler, or here: none, so far.
       assert.is(value("requests_total"), 0);
       assert.is(value("ring_horizon_seconds"), Number.POSITIVE_INFINITY);
       const head = await get(port, "/metrics", { method: "HEAD" });
@@ -152,7 +152,7 @@ interface Line {
   readonly [field: string]: unknown;
 }
 
-/** pino itself, and the lines that it writes. */
+/** Returns pino itself, and the lines that it writes. */
 function logging(): { logger: pino.Logger; lines: Line[] } {
   const stream = new PassThrough();
   const lines: Line[] = [];
@@ -166,7 +166,7 @@ function logging(): { logger: pino.Logger; lines: Line[] } {
   return { logger: pino({ level: "debug", formatters }, stream), lines };
 }
 
-/** Starts a server that tells nobody of errors but its logger. */
+/** Starts a server that reports errors to its logger only. */
 async function logged(
   options: Options,
   body: (server: Server, lines: Line[]) => Promise<void>,

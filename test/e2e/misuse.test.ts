@@ -16,7 +16,7 @@ interface MisuseModule {
 const bodies = Number(process.env.RINGCAST_BODIES ?? 1000);
 const seed = Number(process.env.RINGCAST_SEED ?? 1);
 
-// What timers and promises of a handler on this thread fail with is this process's own business.
+// Errors of timers and promises of a handler on this thread are this process's own business.
 process.on("uncaughtException", () => undefined);
 process.on("unhandledRejection", () => undefined);
 

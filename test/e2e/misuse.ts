@@ -30,7 +30,7 @@ export interface Vocabulary {
   readonly message: readonly string[];
 }
 
-/** Draws a list of steps, as they stand in a path. */
+/** Draws a list of steps, in the notation of a path. */
 export function drawSteps(words: readonly string[], seed: number): string {
   const random = new Random(seed);
   const steps = Array.from({ length: random.int(1, 4) }, () => {
@@ -100,7 +100,7 @@ class Client {
     this.#wire = undefined;
   }
 
-  /** Opens a WebSocket, has it told the steps, and looks at all that it gets. */
+  /** Opens a WebSocket, sends it the steps, and looks at everything it receives. */
   async message(steps: string, random: Random): Promise<void> {
     const tag = this.#tag;
     const ws = await WsWire.open(this.#port, "/ws", undefined, `Cookie: ${tag}\r\n`);
@@ -123,7 +123,7 @@ class Client {
   }
 }
 
-/** Someone who only listens: every message must be public, and whole. */
+/** Listens on the WebSocket of a bystander: every message must be public, and whole. */
 function listen(ws: WsWire, faults: string[]): { count: number; isOver: boolean } {
   const seen = { count: 0, isOver: false };
   ws.listen(({ opcode, payload }) => {
@@ -143,7 +143,7 @@ function listen(ws: WsWire, faults: string[]): { count: number; isOver: boolean 
 }
 
 export interface Misused {
-  /** What must not have happened; empty when all is well. */
+  /** Events that must not have happened; empty when all is well. */
   readonly faults: readonly string[];
   /** Messages that the bystander got. */
   readonly heard: number;
@@ -213,7 +213,7 @@ export async function misuse(
   }
 }
 
-/** After all of it: the server answers, and holds no connection but the bystander's. */
+/** Checks after all of it that the server answers, and holds no connection but the bystander's. */
 async function judgeServer(server: Server, port: number, faults: string[]): Promise<void> {
   const wire = await Wire.open(port);
   wire.write("GET /tag HTTP/1.1\r\nHost: a\r\nCookie: <<99>>\r\nConnection: close\r\n\r\n");
@@ -229,7 +229,7 @@ async function judgeServer(server: Server, port: number, faults: string[]): Prom
   });
 }
 
-/** The same with a server in memory; its handler is made by the module that `load` gives. */
+/** Runs the same with a server in memory; the module that `load` returns makes its handler. */
 export async function misuseInMemory(
   words: Vocabulary,
   load: (url: URL) => Promise<HandlerModule>,

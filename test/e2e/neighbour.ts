@@ -12,10 +12,10 @@ import { LIMIT, until, within } from "./peer";
 /** Where programs are. */
 export const FOLDER = path.resolve("test/example");
 
-/** Ports that are asked for; below those that the kernel gives to whoever asks for any. */
+/** Ports that are tried; they are below the ones that the kernel assigns. */
 const PORTS = { from: 20000, count: 10000 };
 
-/** A port of 127.0.0.1 that is free now, for programs that are told theirs. */
+/** Returns a port of 127.0.0.1 that is free now, for programs that need to know theirs. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = PORTS.from + Math.floor(Math.random() * PORTS.count);
@@ -33,7 +33,7 @@ export async function freePort(): Promise<number> {
 
 interface Program {
   readonly child: ChildProcess;
-  /** What it has printed so far. */
+  /** Its output so far. */
   readonly output: string;
   /** Asks it to end in order. @returns its code, or the signal that ended it */
   end(): Promise<number | string>;
@@ -148,7 +148,7 @@ export class Guest {
   }
 }
 
-/** What comes of an attempt to open a WebSocket: 101, or the status of the refusal, or the error's code. */
+/** Returns the outcome of an attempt to open a WebSocket: 101, or the status of the refusal, or the error's code. */
 export async function statusOf(
   url: string,
   options: ConstructorParameters<typeof WebSocket>[2] = {},

@@ -32,7 +32,7 @@ interface Place {
   /** nginx's port. */
   readonly port: number;
   readonly server: Server;
-  /** What nginx has logged. */
+  /** Returns nginx's log. */
   log(): string;
 }
 
@@ -55,7 +55,7 @@ function* large(): Generator<Uint8Array> {
   for (asked = 0; asked < LARGE; asked += piece.length) yield piece;
 }
 
-/** Ringcast behind nginx, which runs by one of the folder's configurations. */
+/** Runs Ringcast behind nginx, which uses one of the folder's configurations. */
 async function behind(
   kind: "http" | "stream",
   { edits = [], ...options }: Options & { edits?: readonly Edit[] },
@@ -165,7 +165,7 @@ nginx("what is forgotten shows", async () => {
 });
 
 nginx("a client that reads slowly is waited for; with buffering nginx reads on", async () => {
-  /** What is asked of an answer for a client that does not read. */
+  /** Returns the size of the response that nginx requests for a client that does not read. */
   const askedFor = async (port: number): Promise<number> => {
     const socket = connectTcp(port, "127.0.0.1").pause();
     socket.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");

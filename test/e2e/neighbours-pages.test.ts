@@ -16,7 +16,7 @@ const pages = suite("neighbours: pages");
 const ROOT =
   '<!doctype html><link rel="icon" href="data:,"><div id="root"></div><script type="module" src="page.js"></script>';
 
-/** What a bundler makes of a page's program. */
+/** Returns the bundle of a page's program. */
 async function bundle(file: string): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [path.join(FOLDER, file)],
@@ -27,7 +27,7 @@ async function bundle(file: string): Promise<string> {
   return outputFiles[0]?.text ?? "";
 }
 
-/** A server of the page and of its prices, which are sent again to who comes. */
+/** Starts a server of the page and of its prices, which are sent again to each new client. */
 async function serveAt(port: number, html: string, script: string): Promise<Server> {
   const handler: Handler = {
     request(req, res) {
@@ -80,7 +80,7 @@ const tell = (server: Server, prices: object): void => {
   assert.ok(server.broadcast(JSON.stringify(prices)));
 };
 
-/** A plain page: it shows messages, says when it is lost, and comes back. */
+/** Checks a plain page: it shows messages, says when it is lost, and comes back. */
 async function checkPage(browser: Browser): Promise<void> {
   const html = await readFile(path.join(FOLDER, "page/index.html"), "utf8");
   await opened(browser, "page/page.js", html, async ({ page, server, restart }) => {
@@ -98,7 +98,7 @@ async function checkPage(browser: Browser): Promise<void> {
   });
 }
 
-/** The same in React; one connection for all components, in StrictMode, too, and none when none is shown. */
+/** Checks the same in React: one connection for all components, in StrictMode, too, and none when none is shown. */
 async function checkReact(browser: Browser): Promise<void> {
   await opened(browser, "react/app.jsx", ROOT, async ({ page, server, restart }) => {
     await page.getByText("live").waitFor();
@@ -128,7 +128,7 @@ interface Seen {
   readonly torn: number;
 }
 
-/** What a wall of slow tiles saw that was made while messages came. */
+/** Returns what a wall of slow tiles saw that was made while messages came. */
 async function wall(browser: Browser, search: string): Promise<Seen> {
   let seen: Seen = { messages: 0, commits: 0, torn: 0 };
   const look = async (page: Page): Promise<Seen> => {
@@ -143,7 +143,7 @@ async function wall(browser: Browser, search: string): Promise<Seen> {
       await until("messages", async () => (await look(page)).messages > 3);
       const { messages } = seen;
       await page.evaluate("make()");
-      // Each makes React begin anew: it comes to an end when they have.
+      // Each makes React begin again: it comes to an end when they have.
       await until("some more", async () => (await look(page)).messages > messages + 10);
     } finally {
       clearInterval(telling);
@@ -155,7 +155,7 @@ async function wall(browser: Browser, search: string): Promise<Seen> {
   return seen;
 }
 
-/** React renders no two states of a stream at a time. */
+/** Checks that React renders no two states of a stream at a time. */
 async function checkTearing(browser: Browser): Promise<void> {
   const hooked = await wall(browser, "");
   // Without the hook it tears only when a message comes while React renders, which is not so each time.

@@ -13,7 +13,7 @@ const web = suite("neighbours: web servers");
 
 type Sent = Awaited<ReturnType<typeof fetch>>;
 
-/** Publishes until somebody has subscribed, which a handler's `open` does just after the handshake; then once more. */
+/** Publishes until a client has subscribed, which a handler's `open` does just after the handshake; then once more. */
 async function published(send: () => Promise<Sent>): Promise<void> {
   const listeners = async (): Promise<number> => {
     const answer = await send();
@@ -96,7 +96,7 @@ web("in front with Hono: routes and WebSockets at one port", async () => {
   });
 });
 
-/** A web server of before: it says what it was asked. */
+/** Runs an existing web server, which returns the requests it received. */
 function withUpstream(body: (origin: string) => Promise<void>): Promise<void> {
   const said = async (req: IncomingMessage): Promise<string> => {
     let text = "";

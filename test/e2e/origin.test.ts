@@ -9,7 +9,7 @@ import { fileUrl, serving } from "./peer";
 
 const origin = suite("origin");
 
-/** What comes of an upgrade: "101" with the subprotocol, or the status of the refusal. */
+/** Returns the outcome of an upgrade: "101" with the subprotocol, or the status of the refusal. */
 function outcome(server: Server, options: object, protocols: string[] = []): Promise<string> {
   const socket = new WebSocket(`ws://127.0.0.1:${server.address.port}/`, protocols, options);
   return new Promise((resolve, reject) => {

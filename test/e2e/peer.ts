@@ -27,11 +27,11 @@ export const CERTIFICATE = {
   key: readFileSync("test/e2e/tls/key.pem", "utf8"),
   cert: readFileSync("test/e2e/tls/cert.pem", "utf8"),
 };
-/** What a server needs to speak as its clients do. */
+/** Options of a server for the protocol of its clients. */
 export const SERVER_TLS: Options = SECURE ? { tls: CERTIFICATE } : {};
-/** What a client of node:tls, and so `ws`, needs to trust the server. */
+/** Options with which a client of node:tls, and so `ws`, trusts the server. */
 export const TRUST = SECURE ? { ca: CERTIFICATE.cert } : {};
-/** The same for an Agent or Client of undici; its `request` and `fetch` are told here. */
+/** The same for an Agent or Client of undici; its `request` and `fetch` get it here. */
 export const CONNECT = SECURE ? { connect: TRUST } : {};
 if (SECURE) setGlobalDispatcher(new Agent(CONNECT));
 
@@ -43,7 +43,7 @@ export function wsUrl(port: number, target = "/"): string {
   return `${SECURE ? "wss" : "ws"}://127.0.0.1:${port}${target}`;
 }
 
-/** URL of a file below this folder, wherever the test was bundled to. */
+/** Returns the URL of a file below this folder, wherever the test was bundled to. */
 export function fileUrl(name: string): URL {
   return pathToFileURL(path.resolve("test/e2e", name));
 }
@@ -54,7 +54,7 @@ export const reported: { where: string; message: string }[] = [];
 /** Where the handlers of `serving` run: in the worker, or, when a test file says so, on this thread. */
 export const placement = process.env.RINGCAST_HANDLER === "application" ? "application" : "worker";
 
-/** A handler module, for the worker or loaded anew for this thread. */
+/** Returns a handler module, for the worker or loaded again for this thread. */
 export async function handlerOf(
   name: string,
   where = placement,
@@ -64,7 +64,7 @@ export async function handlerOf(
   return ((await import(`${url}?${Math.random()}`)) as { default: HandlerModule }).default;
 }
 
-/** A server for the time of one test; it is closed however that ends. */
+/** Runs a server for the duration of one test; it is closed in any case. */
 export async function serving(
   handler: string,
   options: Options,
@@ -111,7 +111,7 @@ function connect(port: number, allowHalfOpen: boolean): Promise<Line> {
   return within(opened, "connect");
 }
 
-/** A client: what is the same whether it reads bytes or frames. */
+/** A client: the part that is the same for bytes and frames. */
 abstract class Peer {
   readonly line: Line;
   readonly socket: net.Socket;
@@ -137,7 +137,7 @@ abstract class Peer {
     });
   }
 
-  /** What has come and was not taken, for a message. */
+  /** Received and untaken data, for a message. */
   protected abstract readonly here: string;
 
   get isOver(): boolean {
@@ -306,7 +306,7 @@ export class Frames {
   }
 }
 
-/** A client's frame: masked. */
+/** Returns a client's frame, masked. */
 export function clientFrame(
   opcode: number,
   data: string | Uint8Array = "",
@@ -383,7 +383,7 @@ export class WsWire extends Peer {
     this.changed();
   }
 
-  /** Hands frames to `onFrame` from now on, those that are here first. */
+  /** Hands frames to `onFrame` from now on, the ones already here first. */
   listen(onFrame: (frame: Frame) => void): this {
     for (const frame of this.frames.splice(0)) onFrame(frame);
     this.onFrame = onFrame;
@@ -421,14 +421,14 @@ export async function openGreeted(port: number): Promise<Greeted> {
   return { wire, id: Number((await wire.text()).slice(3)) };
 }
 
-/** Code and reason of a Close frame. */
+/** Returns code and reason of a Close frame. */
 export function closeOf(frame: Frame): { code: number; reason: string } {
   if (frame.opcode !== CLOSE) throw new Error(`opcode ${frame.opcode} is not Close`);
   if (frame.payload.length === 0) return { code: 1005, reason: "" };
   return { code: frame.payload.readUInt16BE(0), reason: frame.payload.subarray(2).toString() };
 }
 
-/** Bytes that tell their position: no run of them equals another that is shifted. */
+/** Returns bytes that show their position: no run of them equals another that is shifted. */
 export function pattern(n: number, seed = 1): Buffer {
   return Buffer.from(bytePattern(n, seed).buffer);
 }

@@ -1,4 +1,4 @@
-// What holds wherever a handler runs: one body of tests for all placements.
+// Claims that hold wherever a handler runs: one body of tests for all placements.
 
 import { request } from "undici";
 import { type Options, type Server, serve } from "ringcast";
@@ -37,7 +37,7 @@ function post(path: string, body: string | Uint8Array, fields = ""): Buffer {
   return Buffer.concat([Buffer.from(head), bytes]);
 }
 
-/** One request on a connection of its own. */
+/** Sends one request on a connection of its own. */
 async function ask(port: number, bytes: string | Uint8Array): ReturnType<typeof takeAnswer> {
   const wire = await Wire.open(port);
   try {
@@ -47,14 +47,14 @@ async function ask(port: number, bytes: string | Uint8Array): ReturnType<typeof 
   }
 }
 
-/** A WebSocket of a known user, past its welcome. */
+/** Opens a WebSocket of a known user, past its welcome. */
 async function enter(port: number, path = "/room", first?: Uint8Array): Promise<WsWire> {
   const ws = await WsWire.open(port, path, first, COOKIE);
   assert.is(await ws.text(), "welcome ada");
   return ws;
 }
 
-/** What the handler's copy that has the WebSockets noted since the last look. */
+/** Returns the notes since the last look, of the handler's copy that has the WebSockets. */
 async function takeLog(port: number): Promise<unknown[][]> {
   const ws = await enter(port);
   ws.send(TEXT, "log");
@@ -65,7 +65,7 @@ async function takeLog(port: number): Promise<unknown[][]> {
 
 /**
  * Registers the tests of a placement.
- * @param options those that put the handler of handlers/placements.mjs there
+ * @param options that put the handler of handlers/placements.mjs there
  * @param streams false where answers in pieces are refused
  */
 export function placementTests(name: string, options: () => Promise<Options>): void {
@@ -284,7 +284,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     const wire = await Wire.open(port);
     const { status, fields, body } = await takeAnswer(wire.write(handshake("/room")));
     assert.equal([status, fields.get("x-why"), body.toString()], [401, "cookie", "who are you?\n"]);
-    // What follows may be for the protocol that was asked for.
+    // The following bytes may be for the protocol that was asked for.
     assert.is(fields.get("connection"), "close");
     await wire.gone();
   });

@@ -1,4 +1,4 @@
-// What is particular to handlers in a pool of threads: room, threads that end, and what is left of them.
+// Properties of handlers in a pool of threads alone: room, threads that end, and what they leave.
 
 import { readdirSync } from "node:fs";
 import { POOL_OPTIONS, type Options, type PoolStats, type Server, serve } from "ringcast";
@@ -24,7 +24,7 @@ function get(path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
 }
 
-/** One request on a connection of its own. */
+/** Sends one request on a connection of its own. */
 async function ask(port: number, path: string): Promise<Answer> {
   const wire = await Wire.open(port);
   try {

@@ -16,7 +16,7 @@ interface Said {
   readonly ended?: number;
 }
 
-/** Tells a thread something; what it answers. */
+/** Sends a message to a thread and returns its answer. */
 function tell(thread: Worker, message: object, transfer: readonly object[] = []): Promise<Said> {
   const answer = new Promise<Said>((resolve, reject) => {
     thread.once("message", resolve);
@@ -26,7 +26,7 @@ function tell(thread: Worker, message: object, transfer: readonly object[] = [])
   return within(answer, "the thread's answer");
 }
 
-/** A client that subscribes to "t"; its greeting is taken. */
+/** Opens a client that subscribes to "t"; its greeting is taken. */
 async function subscriber(port: number): Promise<Greeted> {
   const client = await openGreeted(port);
   await client.wire.send(TEXT, "sub t").text();
@@ -106,7 +106,7 @@ publisher("a thread that closes, or dies, is let go of behind what it said", asy
     const got: string[] = [];
     while (got.length < 6) got.push((await wire.text()).slice(0, 3));
     assert.equal(got.sort(), ["c 0", "c 1", "c 2", "d 0", "d 1", "d 2"]);
-    // What comes afterwards is as before.
+    // Later publications are as before.
     server.publish("t", "still here");
     assert.is(await wire.text(), "still here");
     wire.destroy();

@@ -30,7 +30,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 };
 const taken = new Set<string>();
 
-/** A folder with files of the README, changed where they have to be. */
+/** Creates a folder with files of the README, changed where they have to be. */
 function folderOf(
   name: string,
   names: readonly string[],
@@ -109,7 +109,7 @@ async function running(
   }
 }
 
-/** A WebSocket's first messages; `send` goes out when it opens. */
+/** Returns a WebSocket's first messages; `send` is sent when it opens. */
 async function listen(url: string, count: number, send?: string): Promise<string[]> {
   const socket = new WebSocket(url);
   const messages: string[] = [];
@@ -131,7 +131,7 @@ async function listen(url: string, count: number, send?: string): Promise<string
 const text = async (port: number, target = "/", init?: RequestInit): Promise<string> =>
   (await fetch(`http://127.0.0.1:${port}${target}`, init)).text();
 
-/** What a program prints that ends by itself. @param before modules that are imported first */
+/** Returns the output of a program that ends by itself. @param before modules that are imported first */
 async function printed(dir: string, file: string, before = ""): Promise<string> {
   const program = new Program(dir, [...(before ? ["--import", before] : []), file]);
   const code = await within(program.ended, file);
@@ -245,7 +245,7 @@ readme("Next.js starts a server beside it once, and its routes publish", async (
   }
 });
 
-/** What vitest and jest have of their own. */
+/** Globals that vitest and jest provide. */
 const RUNNER = `data:text/javascript,${encodeURIComponent(`
   import assert from 'node:assert/strict';
   globalThis.expect = (actual) => ({ toEqual: (expected) => assert.deepEqual(actual, expected) });
@@ -279,7 +279,7 @@ readme("another thread publishes", () =>
   }),
 );
 
-/** A server of this process with a handler of the README's. */
+/** Runs a server in this process with a handler of the README's. */
 async function served(dir: string, file: string, body: (server: Server) => Promise<void>) {
   const handler = new URL(`file://${path.join(dir, file)}`);
   const server = await serve({ port: 0, handler });
@@ -350,7 +350,7 @@ readme("a web-standard handler is Hono's", () =>
   }),
 );
 
-/** A free port, for who cannot say which one was taken. */
+/** Returns a free port, for programs that cannot report the one they took. */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
@@ -422,7 +422,7 @@ readme(
   },
 );
 
-/** Whose certificate a server shows to a client that asks for a host. */
+/** Returns the name of the certificate that a server shows to a client that asks for a host. */
 function shown(port: number, servername: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = nodeTls.connect(
@@ -581,7 +581,7 @@ readme("the engine alone serves requests and echoes", async () => {
 
 // ---- types -----------------------------------------------------------------------------------------------
 
-/** What parts of examples take from around them. */
+/** Names that parts of examples take from around them. */
 const AROUND = `
 declare const { serve }: typeof import("ringcast");
 declare const server: import("ringcast").Server;
@@ -595,7 +595,7 @@ declare function expect(actual: unknown): { toEqual(expected: unknown): void };
 declare function authenticate(cookie: string | undefined): Promise<{ name: string } | undefined>;
 `;
 
-/** An example as TypeScript: what is the user's own, such as \`ws.data\`, is anything. */
+/** Returns an example as TypeScript: the user's own, such as \`ws.data\`, is anything. */
 function typed(source: string): string {
   const isHandler = /^export default (\{|\()/m.test(source) && !source.includes("vite");
   const own = source
@@ -607,7 +607,7 @@ function typed(source: string): string {
   return `${isHandler ? satisfied : own}\nexport {};\n`;
 }
 
-/** Where the types of the package's entry points are. */
+/** Returns the paths of the types of the package's entry points. */
 function typePaths(): Record<string, string[]> {
   const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
   return Object.fromEntries(
@@ -617,7 +617,7 @@ function typePaths(): Record<string, string[]> {
   );
 }
 
-/** What is wrong with files, for programs that have these libraries. */
+/** Returns the type errors of files, for programs that have these libraries. */
 function complaints(names: readonly string[], lib: readonly string[]): string[] {
   const program = ts.createProgram(names, {
     target: ts.ScriptTarget.ES2022,

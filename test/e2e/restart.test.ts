@@ -33,7 +33,7 @@ const restart = suite("restart");
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/** A listening socket of which nothing is accepted here once it is closed; and its descriptor. */
+/** Returns a listening socket that accepts nothing here once it is closed, and its descriptor. */
 async function listening(where: string | number = 0): Promise<{ server: NetServer; fd: number }> {
   const server = createServer();
   await new Promise<void>((resolve) => {
@@ -44,7 +44,7 @@ async function listening(where: string | number = 0): Promise<{ server: NetServe
   return { server, fd };
 }
 
-/** Children that have the descriptor; this process has it no more. */
+/** Starts children that have the descriptor; this process has it no more. */
 async function children(names: readonly string[]) {
   const { server, fd } = await listening();
   const { port } = server.address() as AddressInfo;
@@ -68,7 +68,7 @@ restart(
     const { all, port } = await children(["first"]);
     const [child] = all as [Child];
     try {
-      // Nobody accepts yet.
+      // No process accepts yet.
       const early = await Promise.all(Array.from({ length: 20 }, () => Wire.open(port)));
       for (const wire of early) wire.write(GET);
       child.tell({ order: "serve" });
@@ -131,7 +131,7 @@ restart("one server takes over from another: nobody is refused, no message is mi
   }
 });
 
-/** What a server answers over a stream. */
+/** Returns a server's response over a stream. */
 function answered(socket: Socket): Promise<string> {
   const answer = new Promise<string>((resolve, reject) => {
     socket.on("error", reject);
@@ -146,7 +146,7 @@ restart("a Unix socket that was given is served", async () => {
   const { server, fd } = await listening(file);
   const child = new Child("restart", { args: ["unix"], fds: [fd] });
   try {
-    // Whoever closes it removes its name.
+    // The process that closes it removes its name.
     renameSync(file, `${file}-still`);
     await new Promise((resolve) => void server.close(resolve));
     child.tell({ order: "serve" });

@@ -1,4 +1,4 @@
-// What HTTP says of fields, hosts, JSON, lengths and upgrades, as handlers see it and send it, in all places.
+// HTTP's rules for fields, hosts, JSON, lengths and upgrades, as handlers see and send them, in all places.
 
 import * as assert from "uvu/assert";
 import { type Ground, type TestAnswer, fieldOf, groundSuites, textOf } from "./ground";
@@ -203,7 +203,7 @@ groundSuites("semantics", "semantics", (test, name) => {
       assert.is(fieldOf(head as TestAnswer, "x-kept"), "yes");
       assert.is(json(next as TestAnswer), "next");
     }
-    // What no length is is the server's to frame.
+    // Where the value is no length, the server frames the body.
     const odd = await ask(ground, "/fetch?length=1e3", "", "HEAD");
     assert.is(odd.status, 200);
     assert.is.not(fieldOf(odd, "content-length"), "1e3");

@@ -24,7 +24,7 @@ const PRODUCERS: readonly (readonly [string, (server: Server) => Producer])[] = 
   ["a publisher", (server) => openPublisher(server.publisher())],
 ];
 
-/** A message that begins with its number. */
+/** Returns a message that begins with its number. */
 function numbered(number: number, bytes: number): Uint8Array {
   const message = Buffer.alloc(bytes, number);
   message.writeUInt32BE(number);
@@ -213,7 +213,7 @@ for (const where of ["worker", "application"] as const) {
           for (let i = 0; i < 12; i++) send(0);
           return (await server.stats()).messagesRefused > 0;
         });
-        // What follows may not overtake it.
+        // The following messages must not overtake it.
         for (let i = 0; i < 20; i++) step();
         await server.stats();
         slow.wire.socket.resume();

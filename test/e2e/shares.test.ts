@@ -8,12 +8,12 @@ import { PING, TEXT, Wire, WsWire, clientFrame, serving, within } from "./peer";
 const shares = suite("shares");
 /** Of all clients together: a second of the worker's time. */
 const ALL = 36000;
-/** ms: what a client that is let in between waits half of the time, at most. */
+/** ms: most that the median wait may be for a client that is let in between. */
 const LATE = 100;
-/** ms: what nobody waits for. */
+/** ms: longer than any wait. */
 const LONGEST = 1000;
 
-/** How long a ping takes while something goes on, ms, in order. */
+/** Returns how long pings take while something goes on, ms, in order. */
 async function timesOf(port: number, work: () => Promise<unknown>): Promise<number[]> {
   const ws = await WsWire.open(port);
   const times: number[] = [];
@@ -54,7 +54,7 @@ async function sayMuch(port: number, count: number, message: Uint8Array): Promis
   ws.destroy();
 }
 
-/** "x", compressed (RFC 7692 7.2.1). */
+/** Returns "x", compressed (RFC 7692 7.2.1). */
 function packed(): Buffer {
   const frame = clientFrame(TEXT, deflateRawSync("x"));
   frame[0] = 0x40 | (frame[0] as number);

@@ -37,7 +37,7 @@ function run(text: string, flags: readonly string[] = []): Ran {
   return { code: ran.status, output: ran.stdout, errors: ran.stderr };
 }
 
-/** The frames of a stack that are in this tree: file below the root, line. */
+/** Returns the frames of a stack that are in this tree: file below the root, line. */
 function framesOf(text: string): [file: string, line: number][] {
   return [...text.matchAll(/^ {4}at .*?([^\s(]+):(\d+):\d+\)?$/gm)].flatMap(
     ([, name = "", line]) => {
@@ -130,7 +130,7 @@ shipped("the engine is a file of the package, and the copy in base64 is the same
   assert.ok(bytes.equals(wasmBytes()));
 });
 
-/** What a server answers, of a copy of dist/ without one of its files. */
+/** Returns a server's response, from a copy of dist/ without one of its files. */
 function answerWithout(name: string): Ran {
   const dist = path.join(folder, "dist");
   cpSync(path.join(root, "dist"), dist, { recursive: true });
@@ -176,7 +176,7 @@ shipped("a bundler leaves out what is not used, and keeps what threads run", asy
   }
 });
 
-/** What the types allow, and what they refuse. */
+/** Code that the types allow, and code that they refuse. */
 const TYPED = `
 import type { Handler } from "ringcast";
 export const handler: Handler = {
@@ -225,7 +225,7 @@ shipped("Node's types are enough for the entry points of Node", () => {
   );
 });
 
-/** The doc comments of a type's members, as an editor shows them. */
+/** Returns the doc comments of a type's members, as an editor shows them. */
 function hoverTexts(name: string, entry = "ringcast"): Map<string, string> {
   const program = compile(`import type { ${name} } from "${entry}";\nexport type T = ${name};`);
   const checker = program.getTypeChecker();

@@ -1,5 +1,5 @@
-// The simulator over many seeds, in both modes. What they reach is checked, too: a simulator that reaches nothing
-// finds nothing.
+// The simulator over many seeds, in both modes. The events that it reaches are checked, too: a simulator that reaches
+// nothing finds nothing.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -11,7 +11,7 @@ import type { Mode } from "../simulator/steps";
 const SEEDS = { exact: 200, stress: 300 } as const;
 const STEPS = 400;
 
-/** Reasons that no run has: what they are for is not part of any. */
+/** Reasons that no run has, because no run has their cases. */
 const ELSEWHERE = new Set(
   [
     ["TooSlow", "ExpectedEof", "MissingContentLength", "WsBadKey", "WsMissingKey"],

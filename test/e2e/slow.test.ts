@@ -1,5 +1,5 @@
 // Slow and stopped clients on real sockets of Linux, in each placement of the handler: a selection of the cells of
-// test/clients.md, with limits that are short. What the kernel's tables say decides who is ended.
+// test/clients.md, with limits that are short. The kernel's tables decide which client is ended.
 //
 // A kernel acknowledges 33 to 129 kB at once, and Node reads 64 kB at once: a reader of 12 kB/s shows no progress for
 // up to 16 s, more than twice writeTimeout.
@@ -115,7 +115,7 @@ async function causesOf(server: Server): Promise<Record<string, number>> {
   return Object.fromEntries(Object.entries(closed).filter(([, count]) => count > 0));
 }
 
-/** What must have become of the clients of `cells` that are ended. */
+/** The expected results of the clients of `cells` that are ended. */
 const ENDED = {
   // GET and WebSocket at 1 kB/s, less than minSendRate; GET, stream and WebSocket of the process that is stopped.
   WriteTimeout: 5,
@@ -130,7 +130,7 @@ const ENDED = {
   // A WebSocket that ends its side at once, and one when it has been served.
   PeerEnded: 2,
 };
-/** Of those that are served over HTTP: GET, stream, two uploads; a stream whose client has ended its side. */
+/** Of the clients that are served over HTTP: GET, stream, two uploads; a stream whose client has ended its side. */
 const SERVED = { KeepAliveTimeout: 4, PeerClosed: 1 };
 
 async function cells(server: Server): Promise<void> {

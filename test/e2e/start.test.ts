@@ -49,7 +49,7 @@ interface Run {
   readonly space?: number;
 }
 
-/** What a process prints. */
+/** Returns the output of a process. */
 async function printed(
   args: readonly string[],
   { input = "", env, space }: Run = {},

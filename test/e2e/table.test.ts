@@ -31,7 +31,7 @@ function requestOf({ status, way, method, minor, upgrade }: Cell): string {
 
 const NEXT = "GET /?next HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/** What an answer has to be. */
+/** Checks a response against its cell. */
 function checkAnswer(cell: Cell, answer: TestAnswer): void {
   const what = JSON.stringify(cell);
   const { method, minor } = cell;

@@ -1,9 +1,9 @@
 // The same again over TLS: writes never complete on return, and are copied.
 //
-// What TLS changes, and the tests assert in the form that holds for both:
-//   A half-close is an alert (close_notify) before the FIN; a client that has said all still gets its answers.
-//   A reset is one of the TCP connection below, for TLS knows none; its server hears of an error or of an end.
-//   A stream that is reset is a prefix of whole records: what is there of a frame is cut, never changed.
+// Differences of TLS, which the tests assert in the form that holds for both:
+//   A half-close is an alert (close_notify) before the FIN; a client that has sent everything still gets its answers.
+//   A reset is one of the TCP connection below, for TLS knows none; its server receives an error or an end.
+//   A stream that is reset is a prefix of whole records: a frame may be cut, never changed.
 
 import { once } from "node:events";
 import { connect } from "node:tls";

@@ -37,7 +37,7 @@ const chunk = (data: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from(`${data.length.toString(16)}\r\n`), data, Buffer.from("\r\n")]);
 const sha1 = (bytes: Uint8Array): string => createHash("sha1").update(bytes).digest("hex");
 
-/** A request on a connection of its own; the body of its answer. */
+/** Sends a request on a connection of its own; returns the body of the response. */
 async function ask(port: number, path: string): Promise<string> {
   const wire = await Wire.open(port);
   const { body } = await takeAnswer(wire.write(get(path)));
@@ -197,7 +197,7 @@ upload("a slow reader stops its client, and loses nothing", () =>
     })();
     await logged(port, "paused", (entry) => entry === "paused");
     await standstill("bytes written", () => written);
-    // What the kernels hold on the way; the server holds a window and a read.
+    // The kernels hold this on the way; the server holds a window and a read.
     assert.ok(written < 24 * MiB, `${written} bytes went`);
     await ask(port, "/go");
     await writing;

@@ -3,7 +3,7 @@
 import { type RequestListener, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** @param body gets its origin, without a slash at the end */
+/** Runs a web server of node:http. @param body gets its origin, without a slash at the end */
 export async function withWebServer(
   listener: RequestListener,
   body: (origin: string) => Promise<void>,

@@ -36,7 +36,7 @@ import {
 const websocket = suite("websocket");
 const MiB = 1048576;
 
-/** What the handler noted since the last look. */
+/** Returns the handler's notes since the last look. */
 async function takeLog(port: number): Promise<unknown[][]> {
   const { body } = await request(httpUrl(port, "/log"), { reset: true });
   return (await body.json()) as unknown[][];

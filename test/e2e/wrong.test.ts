@@ -1,4 +1,4 @@
-// What a handler does wrong concerns its request: 500 or a reset, and `onError`. The server lives, in all places.
+// Mistakes of a handler concern their request: 500 or a reset, and `onError`. The server lives, in all places.
 
 import * as assert from "uvu/assert";
 import { Ground, type TestAnswer, fieldOf, groundSuites, textOf } from "./ground";
@@ -30,7 +30,7 @@ async function reports(ground: Ground, count: number): Promise<string[]> {
   return ground.errors.map(({ message }) => message);
 }
 
-/** A client whose answer has begun, which then resets its connection. */
+/** Opens a client whose response has begun, which then resets its connection. */
 async function leave(ground: Ground, path: string): Promise<void> {
   const client = await ground.client();
   client.write(get(path));
@@ -77,7 +77,7 @@ groundSuites("wrong", "wrong", (test, name) => {
       await ground.over(client);
       assert.not(Buffer.from(client.received).includes("\r\n0\r\n\r\n"), "it is not whole");
       const [told] = await reports(ground, 1);
-      // What a list's iterator gives is looked at by the runtime.
+      // The runtime checks what a list's iterator returns.
       if (path !== "/no-step") assert.is(told, message);
     });
   }

@@ -29,7 +29,7 @@ const other = await serve({ port: 0, handler: new URL("../handlers/ticker.mjs", 
 process.on("message", (message) => {
   if (message.block) {
     process.send("blocking");
-    // What was said leaves first.
+    // Earlier messages leave first.
     setTimeout(() => {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, message.block);
       process.send("back");

@@ -61,7 +61,7 @@ function listen(port) {
   });
 }
 
-/** One request; resolves when its connection is closed. */
+/** Sends one request and resolves when its connection is closed. */
 function ask({ port, secure }) {
   const { get } = secure ? https : http;
   return new Promise((resolve) => {
@@ -92,7 +92,7 @@ async function request() {
   }
 }
 
-/** The value that 99 of 100 are not above. */
+/** Returns the 99th percentile. */
 function p99(values) {
   const sorted = values.sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.99))] ?? 0;

@@ -1,5 +1,5 @@
-// An application that something befalls: `faults.mjs CASE [JSON of options]`. It says by messages what it sees, and
-// does what it is told.
+// An application that suffers a fault: `faults.mjs CASE [JSON of options]`. It reports its observations by messages,
+// and follows orders.
 
 import { closeSync, openSync } from "node:fs";
 import { serve } from "ringcast";
@@ -12,7 +12,7 @@ const told = ({ name, message, code }) => ({ name, message, code });
 
 const taken = [];
 
-/** What it does when it is told to. */
+/** Its actions, by order. */
 const orders = {
   throw() {
     setImmediate(() => {
@@ -47,7 +47,7 @@ const orders = {
   },
 };
 
-/** A server; its application tells of everything, and ends by itself when the server has. */
+/** Starts a server whose application reports all events, and ends by itself when the server has. */
 async function serving(more) {
   const server = await serve({
     port: 0,
@@ -69,7 +69,7 @@ async function serving(more) {
 }
 
 const cases = {
-  /** A server of whose end nobody asks to hear. */
+  /** A server whose end is not awaited. */
   async unheeded() {
     const server = await serve({ port: 0, handler, ...options });
     say({ port: server.address.port });

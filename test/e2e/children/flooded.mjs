@@ -1,6 +1,6 @@
-// A server that is flooded, in a process of its own: `flooded.mjs JSON of options`. It broadcasts the time every
-// PACE ms, to everybody; told "stats" it says them, told "gc" it forgets what is garbage, told { firehose } it
-// publishes that many bytes a message to the topic "firehose" as well.
+// A server that is flooded, in a process of its own: `flooded.mjs JSON of options`. It broadcasts the time every PACE
+// ms to all clients. On "stats" it reports them, on "gc" it collects garbage, and on { firehose } it also publishes
+// that many bytes a message to the topic "firehose".
 
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";

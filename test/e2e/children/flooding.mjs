@@ -1,12 +1,12 @@
-// Clients that mean harm, in a process of their own that yields to others: told { flood, port, … } it runs that flood
-// until the server has ended every connection of it, or as the flood says, then tells what it did.
+// Hostile clients, in a process of their own that yields to others. On { flood, port, … } it runs that flood until the
+// server has ended every connection of it, or until the flood ends by itself, then reports what it did.
 
 import os from "node:os";
 import * as connections from "./floods/connections.mjs";
 import * as messages from "./floods/messages.mjs";
 import * as requests from "./floods/requests.mjs";
 
-// What they take of the processor is not the server's fault.
+// The processor time of these clients is not the server's fault.
 os.setPriority(10);
 
 const floods = { ...connections, ...messages, ...requests };

@@ -1,4 +1,4 @@
-// How a thread is: what keeps it busy, and how late its loop was since it was last asked.
+// The health of a thread: how busy it is, and how late its loop was since the last call.
 
 import { monitorEventLoopDelay } from "node:perf_hooks";
 

@@ -1,5 +1,5 @@
-// A server of the Hono application, alone in its process. Says its port; told anything it says the most memory it has
-// had since it was told so before.
+// A server of the Hono application, alone in its process. It reports its port. On each message it reports its peak
+// memory since the one before.
 
 import { serve } from "ringcast";
 

@@ -1,4 +1,4 @@
-// A paced stream that has nothing to do with the server: what becomes late in it the machine made late.
+// A paced stream that is independent of the server: lateness in it is caused by the machine.
 
 import { createServer } from "node:net";
 import { PACE, stamped } from "./pace.mjs";

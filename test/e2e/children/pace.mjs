@@ -6,7 +6,7 @@ export const PACE = 10;
 /** Characters of a message. */
 const LENGTH = 200;
 
-/** ms. */
+/** Returns the time in ms. */
 export function now() {
   return Number(process.hrtime.bigint()) / 1e6;
 }
@@ -15,7 +15,7 @@ export function stamped(number) {
   return `${number} ${now()} `.padEnd(LENGTH, ".");
 }
 
-/** Number and time of a message. */
+/** Returns the number and time of a message. */
 export function read(text) {
   const [number, sent] = text.split(" ", 2);
   return { number: Number(number), sent: Number(sent) };

@@ -1,5 +1,5 @@
-// An application that publishes as fast as it may, and watches its memory. It says its port; told
-// { publish: { count, size } } it publishes and says what came of it.
+// An application that publishes as fast as it may, and watches its memory. It reports its port. On { publish: { count,
+// size } } it publishes and reports the result.
 
 import { serve } from "ringcast";
 
@@ -35,7 +35,7 @@ process.on("message", async ({ publish: { count, size } }) => {
       look();
     }
   }
-  // All is through when all is published and the ring is empty.
+  // The run has ended when all is published and the ring is empty.
   for (let stats = await server.stats(); ; stats = await server.stats()) {
     if (stats.framesPublished === count && stats.ring.used === 0) break;
     await new Promise((done) => setTimeout(done, 10));

@@ -1,4 +1,5 @@
-// A thread that publishes by itself: opens what it is given, sends what it is told, says how it went.
+// A thread that publishes by itself: it opens the given publisher, sends the requested messages, and reports the
+// results.
 
 import { parentPort } from "node:worker_threads";
 import { openPublisher } from "ringcast";

@@ -20,7 +20,7 @@ class Client {
   ended = "";
   #head = "";
   #open = false;
-  /** Bytes of the current frame that have come, and those that matter of them. */
+  /** Bytes of the current frame that have come, and how many of them matter. */
   #at = 0;
   #header;
   #first = Buffer.alloc(8);

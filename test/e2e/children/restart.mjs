@@ -1,5 +1,5 @@
-// An application on a listening socket that it was given: `restart.mjs NAME`. It serves and shuts down when told to,
-// and exits by itself then.
+// An application on a listening socket that it was given: `restart.mjs NAME`. It serves and shuts down on request, and
+// exits by itself then.
 
 import { serve } from "ringcast";
 

@@ -1,5 +1,5 @@
-// A server that takes uploads, and watches the memory of its process. Says its port; told "start" it says the
-// memory it has, told "stop" the most it has had since.
+// A server that takes uploads, and watches the memory of its process. It reports its port; on "start" its memory, on
+// "stop" the peak since.
 
 import { serve } from "ringcast";
 

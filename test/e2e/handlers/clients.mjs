@@ -1,5 +1,5 @@
-// For clients of every kind: an empty page, bodies both ways, and WebSockets that are told the hash of what
-// came, then get it back.
+// For clients of every kind: an empty page, bodies both ways, and WebSockets that receive the hash of each message,
+// then the message itself.
 
 import { createHash } from "node:crypto";
 

@@ -1,4 +1,4 @@
-// Each request and each message takes 30 µs. A WebSocket that says "end" is told how many messages it sent.
+// Each request and each message takes 30 µs. A WebSocket that says "end" receives the number of messages it sent.
 
 function spin() {
   const end = performance.now() + 0.03;

@@ -3,7 +3,7 @@
 import { parentPort } from "node:worker_threads";
 import { THROWN } from "./thrown.mjs";
 
-/** What is thrown by number. */
+/** Makes the value to throw, by number. */
 const make = (number) => THROWN[Number(number)][1]();
 
 const raise = (thrown) => {
@@ -34,7 +34,7 @@ const ways = {
 
 export const WAYS = Object.keys(ways);
 
-/** Ways to go wrong behind an answer, where nobody catches it. */
+/** Errors after a response, where no code catches them. */
 const slips = {
   rejection: (thrown) => void Promise.reject(thrown),
   timer: (thrown) => setTimeout(raise, 0, thrown),
@@ -49,7 +49,7 @@ const slips = {
 
 export const SLIPS = Object.keys(slips);
 
-/** What a handler may do to the port to its thread's parent. */
+/** Calls of a handler on the port to its thread's parent. */
 const ports = {
   null: (port) => port.postMessage(null),
   undefined: (port) => port.postMessage(undefined),
@@ -66,7 +66,7 @@ const ports = {
 
 export const PORTS = Object.keys(ports);
 
-/** What a listener of the handler's own has heard. */
+/** Events of a listener of the handler's own. */
 const heard = [];
 
 let ticking = false;
@@ -80,7 +80,7 @@ const routes = {
     if (name !== "listener") res.send(200);
     else return new Promise(() => undefined);
   },
-  /** The same within a request that is answered by nobody. */
+  /** The same within a request that is never answered. */
   "/lost"(query) {
     const [name, number] = query.split("&");
     slips[name](make(number));

@@ -4,10 +4,10 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Requests by the way in which they were kept. */
 const kept = new Map();
-/** What was read in time, by the same. */
+/** Values that were read in time, by the same. */
 const seen = new Map();
 
-/** What a member does: a value as JSON, or the code of what it throws. */
+/** Returns the outcome of a member: a value as JSON, or the code of its error. */
 async function outcome(request, name) {
   try {
     const member = request[name];

@@ -1,4 +1,4 @@
-// What a handler in the worker can do wrong, and what can be done to the engine beside it.
+// Mistakes of a handler in the worker, and damage to the engine beside it.
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** A module of the handler's own, whose function `f` traps. */
@@ -22,9 +22,9 @@ export default (server) => {
     "/own-trap": () => new WebAssembly.Instance(new WebAssembly.Module(OWN)).exports.f(),
     /** A trap within the handler's run. */
     "/trap": () => engine.x.checkUtf8(0xffffff00, 64, 0),
-    /** A trap that nobody is there to catch. */
+    /** A trap that no code catches. */
     "/damage": () => setImmediate(damage),
-    /** The same, with somebody who keeps all errors to himself. */
+    /** The same, with a listener that swallows all errors. */
     "/deaf": () => {
       process.on("uncaughtException", () => {});
       setImmediate(damage);
@@ -45,7 +45,7 @@ export default (server) => {
     "/throw": () => {
       throw new Error("thrown by the handler");
     },
-    /** An error of the pump's own: what it is to write cannot be had. */
+    /** An error of the pump's own: the bytes that it is to write cannot be read. */
     "/pump": () => {
       engine.view = () => {
         throw new Error("within the pump");

@@ -1,9 +1,9 @@
-// The handler of placements.mjs written as a fetch function, for the same tests. What asks for the handler's own
-// interface, its errors and static bodies, is left to the original.
+// The handler of placements.mjs written as a fetch function, for the same tests. Requests that need the handler's own
+// interface, its errors and static bodies, are left to the original.
 
 import { fetchHandler } from "ringcast/fetch";
 
-// Loaded anew wherever this is.
+// Loaded again wherever this is.
 const { default: placements } = await import(`./placements.mjs${new URL(import.meta.url).search}`);
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -14,7 +14,7 @@ function describe(request) {
   return JSON.stringify([request.method, request.url, [...request.headers]]);
 }
 
-/** Numbered pieces of 50,008 bytes each, made as they are asked for. */
+/** Yields numbered pieces of 50,008 bytes each, made on demand. */
 function pieces(count) {
   const encoder = new TextEncoder();
   const piece = "x".repeat(50000);

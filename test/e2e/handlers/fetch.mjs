@@ -4,7 +4,7 @@ import { fetchHandler } from "ringcast/fetch";
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const bytes = (text) => new TextEncoder().encode(text);
-/** What happened, for the tests to ask. */
+/** Events so far, for the tests to read. */
 const log = [];
 
 const cached = new Response("read before");
@@ -42,7 +42,7 @@ function chunks(...list) {
   });
 }
 
-/** A stream that says nothing until it is cancelled. */
+/** Returns a stream that yields nothing until it is cancelled. */
 function quiet(name) {
   return new ReadableStream({
     start: (controller) => controller.enqueue(bytes("hello")),

@@ -1,4 +1,4 @@
-// What a flooded server serves: answers of any length, a large body, topics that clients name themselves.
+// Content of a flooded server: responses of any length, a large body, topics that clients name themselves.
 
 import { health } from "../children/health.mjs";
 

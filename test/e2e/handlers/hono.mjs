@@ -6,7 +6,7 @@ import { streamSSE } from "hono/streaming";
 import { fetchHandler } from "ringcast/fetch";
 
 const app = new Hono();
-/** What happened, for the tests to ask. */
+/** Events so far, for the tests to read. */
 const log = [];
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 

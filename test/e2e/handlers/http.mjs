@@ -4,7 +4,7 @@ const log = [];
 const pending = new Set();
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Everything a request says, as JSON. */
+/** Returns all properties of a request, as JSON. */
 function describe(req) {
   const { method, url, path, query, httpVersion, remoteAddress, headers, upgrade } = req;
   const body = Buffer.from(req.body).toString("base64");

@@ -1,4 +1,4 @@
-// Answers late, sends to whom it says goodbye to, and dies when told to.
+// Answers late, sends to clients that it says goodbye to, and dies on request.
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -1,7 +1,7 @@
-// A handler that does what it is told to do wrong. A request's path, or a message, is a list of steps,
-// "throw.3/wait/send.0"; each step is one mistake, or one right thing between two mistakes. All that a client sends
-// bears its tag, "<<7>>". The handler checks that nothing of it ever reads another client's tag, and writes a line to
-// the file that the `leaks` parameter of its URL names where it does.
+// A handler that makes mistakes on request. A request's path, or a message, is a list of steps, "throw.3/wait/send.0";
+// each step is one mistake, or one right thing between two mistakes. All that a client sends bears its tag, "<<7>>".
+// The handler checks that nothing of it ever reads another client's tag, and writes a line to the file that the `leaks`
+// parameter of its URL names where it does.
 
 import { appendFileSync } from "node:fs";
 
@@ -20,7 +20,7 @@ function look(where, tag, text) {
     if (found !== tag) appendFileSync(leaks, `${where}: ${tag} read ${found}\n`);
 }
 
-/** Calls a function; what it throws is not of interest. */
+/** Calls a function and ignores its errors. */
 function attempt(fn) {
   try {
     return fn();
@@ -152,7 +152,7 @@ const lates = [
   (fn) => setTimeout(fn, 20),
 ];
 
-/** Reads all of a request, later; what it reads must be its own client's. */
+/** Reads all of a request, later; it must be its own client's. */
 function readLater({ req, tag }, arg) {
   pick(
     lates.map((late) => () => late),
@@ -162,7 +162,7 @@ function readLater({ req, tag }, arg) {
   });
 }
 
-/** What a body or a message handler may do: `arg` chooses among the ways. */
+/** Steps of a body or a message handler: `arg` chooses among the ways. */
 const COMMON = {
   wait: () => LATER,
   throw: (_, arg) => fail(arg),
@@ -242,7 +242,7 @@ const COMMON = {
     void server.subscribe(pick([0, -1, "x", undefined], arg), pick(NAMES, arg)),
 };
 
-/** An iterable that ends in one of several ways. */
+/** Yields pieces and ends in one of several ways. */
 async function* pieces({ tag }, arg) {
   try {
     yield `${tag} one`;

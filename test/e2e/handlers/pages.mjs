@@ -1,4 +1,4 @@
-// Serves files to a browser, and the scenarios: below /files what stands in the folder of the same name, with the
+// Serves files to a browser, and the scenarios: below /files the content of the folder of the same name, with the
 // fields of a cross-origin isolated page where the query is "isolated".
 
 import { existsSync, readFileSync } from "node:fs";

@@ -37,14 +37,14 @@ function mistakes(res) {
   return errors;
 }
 
-/** A cookie's value. */
+/** Returns a cookie's value. */
 function cookieOf(req, name) {
   const pairs = (req.header("cookie") ?? "").split(/; */).map((pair) => pair.split("="));
   return pairs.find(([key]) => key === name)?.[1];
 }
 
 async function upgrade(req, res) {
-  // As an authentication would that asks somebody.
+  // Takes time, as authentication by a remote service does.
   await sleep(5);
   const user = cookieOf(req, "user");
   if (user === undefined)

@@ -1,4 +1,4 @@
-// A handler for a pool's threads: what blocks, dies, or cannot be cloned.
+// A handler for a pool's threads: it blocks, dies, or sends values that cannot be cloned.
 
 import { threadId } from "node:worker_threads";
 

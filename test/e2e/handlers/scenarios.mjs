@@ -1,6 +1,6 @@
-// A handler for clients to be compared on: what it does is in the path. It imports nothing, so it runs anywhere.
+// A handler for clients to be compared on. The path chooses the scenario. It imports nothing, so it runs anywhere.
 
-/** What it does with a WebSocket when it opens, by the path. */
+/** Its actions when a WebSocket opens, by the path. */
 const OPEN = {
   "/close": (ws) => ws.close(4001, "bye €"),
   "/close-plain": (ws) => ws.close(),
@@ -82,7 +82,7 @@ export default (server) => {
   };
 };
 
-/** So many pieces of 64 KiB. */
+/** Yields `count` pieces of 64 KiB. */
 function* pieces(count) {
   for (let i = 0; i < count; i++) yield new Uint8Array(65536).fill(i);
 }

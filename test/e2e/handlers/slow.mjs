@@ -1,4 +1,4 @@
-// What slow clients ask for: an answer of 10 MB, the same as a stream, an upload, a WebSocket.
+// Content for slow clients: a response of 10 MB, the same as a stream, an upload, a WebSocket.
 
 const BYTES = 1e7;
 const PIECE = 62500;

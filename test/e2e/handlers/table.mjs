@@ -43,7 +43,7 @@ const ways = {
   fetch: (_status, res, { req }) => fetched.request(req, res),
 };
 
-/** What a piece does in an answer that has no body. */
+/** Returns the outcome of a piece in a response that has no body. */
 async function forbidden(status, res) {
   const errors = [];
   res.begin(status);

@@ -1,4 +1,5 @@
-// Values that user code can throw, and that are hard to describe: each made anew. Read by tests and handlers.
+// Values that user code can throw, and that are hard to describe: each is made when it is needed. Read by tests and
+// handlers.
 
 import { createContext, runInContext } from "node:vm";
 
@@ -28,7 +29,7 @@ function revoked(target) {
   return proxy;
 }
 
-/** A proxy that refuses everything. */
+/** Returns a proxy that refuses everything. */
 function closed(target) {
   const names = ["get", "has", "getPrototypeOf", "getOwnPropertyDescriptor", "ownKeys", "set"];
   return new Proxy(target, Object.fromEntries(names.map((name) => [name, fail(name)])));
@@ -38,7 +39,7 @@ function define(error, name, descriptor) {
   return Object.defineProperty(error, name, { configurable: true, ...descriptor });
 }
 
-/** What it is, and a function that makes one. */
+/** A description, and a function that makes the value. */
 export const THROWN = [
   ["an error", () => new TypeError("plain")],
   ["undefined", () => undefined],

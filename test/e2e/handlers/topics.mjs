@@ -1,4 +1,4 @@
-// Greets with the id; what a client says is carried out by its first word, and answered.
+// Greets with the id. The first word of a client's message says which action to run, and each is answered.
 
 export default (server) => {
   const commands = {

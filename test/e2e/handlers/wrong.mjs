@@ -1,7 +1,7 @@
 // A handler that does everything wrong, and notes what becomes of it.
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-/** What has happened since the last look. */
+/** Events since the last look. */
 const notes = [];
 
 const LARGE = { "X-Large": "x".repeat(66000) };
@@ -12,7 +12,7 @@ async function* failing(what) {
   throw new Error(what);
 }
 
-/** A source that gives a piece, then none, and notes that it was left. */
+/** Returns a source that yields a piece, then none, and notes that it was left. */
 function quiet(leave = () => ({ done: true })) {
   let isBegun = false;
   return {

@@ -65,7 +65,7 @@ export async function oneAddress({ port, count }) {
   return { connections: count };
 }
 
-/** WebSockets that answer nothing, also no ping. */
+/** Opens WebSockets that answer nothing, not even a ping. */
 export async function silence({ port, count }) {
   const gone = [];
   await each(count, WIDTH, async (i) => {

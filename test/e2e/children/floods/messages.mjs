@@ -42,7 +42,7 @@ export async function pings({ port, count, rounds = 1 }) {
   return { connections: count * rounds, frames: bytes / 6 };
 }
 
-/** A message in fragments of one byte, which has no end. */
+/** Sends a message in fragments of one byte, which has no end. */
 export async function fragments({ port, count, rounds = 1 }) {
   const block = times(5000, frame(0, "x", 0));
   let bytes = 0;
@@ -56,7 +56,7 @@ export async function fragments({ port, count, rounds = 1 }) {
 
 const DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
-/** The frame of a message that becomes `bytes` long. */
+/** Returns the frame of a message that inflates to `bytes` bytes. */
 function bomb(bytes) {
   const packed = deflateRawSync(Buffer.alloc(bytes), { level: 9, finishFlush: 2 });
   return frame(2, packed.subarray(0, -4), 0xc0);

@@ -1,11 +1,11 @@
-// What floods are made of: sockets that somebody else ends, and frames.
+// Parts of floods: sockets that the other side ends, and frames.
 
 import net from "node:net";
 
 /** Where floods come from, so that 50,000 connections do not want for ports. */
 const SOURCES = 32;
 
-/** The address of this machine from which the `i`th connection comes; 127.0.0.1 is the bystander's. */
+/** Returns the address of this machine from which the `i`th connection comes; 127.0.0.1 is the bystander's. */
 export function sourceOf(i) {
   return `127.0.0.${2 + (i % SOURCES)}`;
 }
@@ -41,8 +41,8 @@ export function open(port, source, onread) {
 }
 
 /**
- * As `open`, of a client that reads one byte a second. What it has not read stands before its end: it notices that by
- * the `sign` of life which it writes again and again.
+ * As `open`, for a client that reads one byte a second. Unread bytes come before its end, so it notices the end by the
+ * `sign` of life that it writes again and again.
  */
 export async function hardlyReading(port, source, sign) {
   const socket = await open(port, source, { buffer: Buffer.alloc(1), callback: () => false });
@@ -69,7 +69,7 @@ export function got(socket, text) {
   });
 }
 
-/** An open WebSocket. @param fields further fields of its handshake */
+/** Opens a WebSocket. @param fields further fields of its handshake */
 export async function openWebSocket(port, source, fields = "") {
   const socket = await open(port, source);
   socket.write(`${HANDSHAKE}${fields}\r\n`);
@@ -107,12 +107,12 @@ export function pour(socket, bytes, ms = Number.POSITIVE_INFINITY) {
   });
 }
 
-/** A frame of a client, with a mask of zeros. @param flags 0x80: final, 0x40: compressed */
+/** Returns a frame of a client, with a mask of zeros. @param flags 0x80: final, 0x40: compressed */
 export function frame(opcode, payload = "", flags = 0x80) {
   return Buffer.concat([head(opcode, payload.length, flags), Buffer.from(payload)]);
 }
 
-/** The head of a frame whose payload is `length` bytes long. */
+/** Returns the head of a frame whose payload is `length` bytes long. */
 export function head(opcode, length, flags = 0x80) {
   const first = opcode | flags;
   if (length < 126) return Buffer.from([first, 0x80 | length, 0, 0, 0, 0]);
@@ -124,7 +124,7 @@ export function head(opcode, length, flags = 0x80) {
   return wide;
 }
 
-/** So many copies of some bytes. */
+/** Returns `count` copies of some bytes. */
 export function times(count, bytes) {
   return Buffer.concat(Array(count).fill(bytes));
 }
