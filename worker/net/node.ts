@@ -269,8 +269,8 @@ class NodeLink implements Link {
     if (isShuttingDown(socket)) {
       socket.destroy();
     } else if (socket instanceof tls.TLSSocket) {
-      // TLS has copied what was written, so nothing of the engine's memory is read any more. The socket ends
-      // with the one below; ended here as well, within a callback of its own, it crashes the process.
+      // TLS has copied the written bytes, so none of the engine's memory is read any more. The TLS socket ends with
+      // the socket below it. Ending it here as well, within one of its own callbacks, crashes the process.
       const parent = (socket as unknown as { _parent?: net.Socket })._parent;
       if (parent && !parent.destroyed) parent.resetAndDestroy();
       else socket.destroy();
