@@ -473,7 +473,7 @@ application(
   },
 );
 
-application("a blocked application slows its own clients, and nobody else", async () => {
+application("a blocked application slows its own clients, and no others", async () => {
   const child = new Child("blocked");
   try {
     const { own, pinged, other, pid } = await child.next<Ready>(LIMIT);

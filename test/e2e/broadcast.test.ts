@@ -226,7 +226,7 @@ broadcast(
   },
 );
 
-broadcast("a publisher faster than all readers is paced, and evicts nobody", async () => {
+broadcast("a publisher faster than all readers is paced, and evicts no client", async () => {
   const options = { ring: MiB, inbox: MiB, slowGrace: PATIENT };
   await serving("broadcast", options, async (server, port) => {
     const clients = await openClients(port, 10);
@@ -258,7 +258,7 @@ broadcast("a publisher faster than all readers is paced, and evicts nobody", asy
   });
 });
 
-broadcast("a message larger than the ring is its sender's error and evicts nobody", async () => {
+broadcast("a message larger than the ring is its sender's error and evicts no client", async () => {
   await serving("broadcast", { ring: 65536, inbox: 65536 }, async (server, port) => {
     const clients = await openClients(port, 3);
     const large = new Uint8Array(65536);
@@ -282,7 +282,7 @@ broadcast("a message larger than the ring is its sender's error and evicts nobod
   });
 });
 
-broadcast("a text's bytes, not its characters, are held against the ring", async () => {
+broadcast("a text's bytes, not its characters, count against the ring", async () => {
   await serving("broadcast", { ring: 65536, inbox: 65536 }, async (server, port) => {
     const { wire } = await openGreeted(port);
     // 30,000 characters, 90,000 bytes.

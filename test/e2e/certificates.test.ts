@@ -217,27 +217,25 @@ async function refusal(start: Promise<unknown>): Promise<Error> {
   return within(refused, "a refusal");
 }
 
-certificates(
-  "what is wrong is told before anything starts; in a running server the old ones stay",
-  () =>
-    serving({ ...CERTIFICATE, sni: SNI }, async (server, port) => {
-      for (const [own, message] of WRONG) {
-        const atStart = await refusal(serve({ port: 0, handler, tls: own }));
-        assert.match(atStart.message, message);
-        assert.instance(atStart, TypeError);
-        const later = await refusal(server.configure({ tls: own, idleTimeout: 7 }));
-        assert.match(later.message, message);
-      }
-      for (const change of [
-        { requestCert: true },
-        { requestCert: true, rejectUnauthorized: false },
-      ]) {
-        const { message } = await refusal(server.configure({ tls: { ...CERTIFICATE, ...change } }));
-        assert.match(message, /^tls\.requestCert: cannot change while the server runs$/);
-      }
-      assert.is(await nameOf(port, ""), "localhost");
-      assert.is(await nameOf(port, "one.test"), "one.test");
-    }),
+certificates("reports faults before anything starts; in a running server the old ones stay", () =>
+  serving({ ...CERTIFICATE, sni: SNI }, async (server, port) => {
+    for (const [own, message] of WRONG) {
+      const atStart = await refusal(serve({ port: 0, handler, tls: own }));
+      assert.match(atStart.message, message);
+      assert.instance(atStart, TypeError);
+      const later = await refusal(server.configure({ tls: own, idleTimeout: 7 }));
+      assert.match(later.message, message);
+    }
+    for (const change of [
+      { requestCert: true },
+      { requestCert: true, rejectUnauthorized: false },
+    ]) {
+      const { message } = await refusal(server.configure({ tls: { ...CERTIFICATE, ...change } }));
+      assert.match(message, /^tls\.requestCert: cannot change while the server runs$/);
+    }
+    assert.is(await nameOf(port, ""), "localhost");
+    assert.is(await nameOf(port, "one.test"), "one.test");
+  }),
 );
 
 certificates("a server without TLS does not get it while it runs", async () => {
@@ -294,7 +292,7 @@ for (const [where, options] of PLACES) {
   );
 }
 
-certificates("without `rejectUnauthorized: false` only who has a valid one comes in", () =>
+certificates("without `rejectUnauthorized: false` only clients with a valid one are accepted", () =>
   serving({ ...CERTIFICATE, ca: CA, requestCert: true, sni: SNI }, async (server, port) => {
     for (const servername of ["", "one.test"]) {
       const name = servername ? { servername } : {};

@@ -134,7 +134,7 @@ changes(
     }),
 );
 
-changes("`configure` refuses what is wrong or cannot change, and changes nothing then", () =>
+changes("`configure` refuses wrong or fixed options, and changes nothing then", () =>
   serving("", { handler: versions("one") }, async (server, port) => {
     const refused = async (options: object): Promise<string> =>
       server.configure(options).then(

@@ -109,7 +109,7 @@ cli("each mistake is one line with an exit code, and no stack", async () => {
   }
 });
 
-cli("a port in use, and a handler that fails, are told in a line", async () => {
+cli("a port in use, and a handler that fails, are reported in a line", async () => {
   const taken = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => taken.once("listening", resolve));
   const { port } = taken.address() as AddressInfo;
@@ -356,7 +356,7 @@ cli("load tells the spread where messages carry no time, and why clients were lo
   });
 });
 
-cli("load fails when nobody could connect, and says why", async () => {
+cli("load fails when no client could connect, and says why", async () => {
   const none = await ran(["load", "localhost:1", "--clients", "3"]);
   assert.is(none.code, 1);
   assert.match(none.out, /not connected +3 × ECONNREFUSED/);
@@ -379,7 +379,7 @@ cli("load opens no more clients a second than --rate", async () => {
   });
 });
 
-cli("load is ended by a signal, and tells what it has seen", async () => {
+cli("load is ended by a signal, and reports its results", async () => {
   await serving("metrics", {}, async (_server, port) => {
     const command = new Command(["load", `http://127.0.0.1:${port}`, "--clients", "3"]);
     await until("connected", async () => (await at(port, "/")) !== "" && connectedTo(_server, 3));

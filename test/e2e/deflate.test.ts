@@ -91,7 +91,7 @@ for (const [name, offer, extension] of offers) {
   );
 }
 
-deflate("a broadcast reaches those who take it compressed and those who do not", () =>
+deflate("a broadcast reaches clients with compression and clients without", () =>
   withServer(async (server) => {
     const clients = [
       await connect(server, true),

@@ -220,7 +220,7 @@ demo("its page is live, counts its own WebSocket, and notices the end", () =>
   ),
 );
 
-demo("its page asks nobody else, and is small", () =>
+demo("its page sends no requests elsewhere, and is small", () =>
   withDemo({}, ({ url }) =>
     withBrowser(async (browser) => {
       const page = await live(browser, url);
@@ -367,7 +367,7 @@ demo("a page that comes later has the minute before it came", () =>
   }),
 );
 
-demo("what is no command, or one too many, does nothing", () =>
+demo("an unknown command, or one too many, does nothing", () =>
   withDemo({}, async ({ url, server }) => {
     const watcher = new Watcher(url);
     await watcher.until("a sample", ({ crowd }) => crowd !== null);
@@ -415,7 +415,7 @@ demo("a page of another name of this machine may not add clients", () =>
   }),
 );
 
-demo("where others can connect, nobody may add clients; the page says so", () =>
+demo("where others can connect, no page may add clients; the page says so", () =>
   withDemo({ hostname: "0.0.0.0" }, (running) =>
     withBrowser(async (browser) => {
       assert.is(await afterCommand(running, {}), 1);

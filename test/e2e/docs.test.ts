@@ -37,7 +37,7 @@ docs(
   },
 );
 
-docs("options and causes are told as the tables tell them", () => {
+docs("options and causes read as in the tables", () => {
   const options = pageText("interfaces/ringcast.Options.html");
   const first = (text: string): string => text.replaceAll("`", "").split(/[<>&"]/)[0] as string;
   for (const { text } of OPTIONS) assert.ok(options.includes(first(text)), text);

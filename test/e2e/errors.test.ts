@@ -271,7 +271,7 @@ errors("in memory, an error shows no control character of a client", async () =>
   }
 });
 
-errors("in memory, whatever a request throws is 500, and reported", async () => {
+errors("in memory, any error of a request is 500, and reported", async () => {
   const handler = (await handlerOf("errors", "application")) as Handler;
   const t = createTestServer({ handler, onError: () => undefined });
   for (const way of WAYS) {

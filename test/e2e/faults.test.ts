@@ -100,7 +100,7 @@ async function privilegedPort(): Promise<number> {
   return Number(start) - 1;
 }
 
-faults("what one may not listen on is an error with a code", async () => {
+faults("a forbidden address to listen on is an error with a code", async () => {
   const folder = mkdtempSync(path.join(os.tmpdir(), "ringcast-faults-"));
   chmodSync(folder, 0o555);
   const port = await privilegedPort();
@@ -198,7 +198,7 @@ for (const pool of [undefined, { threads: 1 }]) {
   );
 }
 
-faults("what a handler throws, rejects, or never settles concerns its own request", () =>
+faults("a handler that throws, rejects, or never settles affects only its own request", () =>
   serving("", { handler }, async (server, port) => {
     const never = await Wire.open(port);
     never.write(GET("/never"));
@@ -417,7 +417,7 @@ async function outlast(port: number, standStill: () => Promise<unknown>): Promis
 
 const SHORT = { keepAliveTimeout: 500, headersTimeout: 700, idleTimeout: 1, sendPings: false };
 
-faults("a handler that blocks its worker ends nobody who has sent something meanwhile", () =>
+faults("a handler that blocks its worker ends no client that has sent something meanwhile", () =>
   serving("", { handler, ...SHORT }, async (_, port) => {
     for (let i = 0; i < 3; i++) {
       await outlast(port, async () => {
@@ -432,7 +432,7 @@ faults("a handler that blocks its worker ends nobody who has sent something mean
 );
 
 faults(
-  "a process that is stopped and goes on ends nobody who has sent something meanwhile",
+  "a process that is stopped and goes on ends no client that has sent something meanwhile",
   async () => {
     const child = new Child("faults", { args: ["serving", JSON.stringify(SHORT)] });
     try {

@@ -131,25 +131,28 @@ for (const place of ["worker", "application"] as const) {
     assert.equal(reported, []);
   });
 
-  serving("what is no Response, or cannot be sent, is 500 and reported", async (port, reported) => {
-    for (const [path, message] of [
-      ["/nothing", /returned undefined, not a Response/],
-      ["/text", /returned no Response, not a Response/],
-      ["/error", /status: 0 /],
-      ["/foreign", /status: 101 /],
-      ["/used", /body was read before/],
-      ["/control", /value of x-control/],
-      ["/fails", /as asked/],
-    ] as const) {
-      // A stream that fails later breaks the answer off.
-      if (path !== "/fails") assert.is((await ask(port, get(path))).status, 500, path);
-      else assert.not.match(await raw(port, get(path)), /\r\n0\r\n\r\n$/);
-      await until(path, () => reported.length === 1);
-      const [report] = reported.splice(0);
-      assert.is(report?.where, "request");
-      assert.match(report?.message ?? "", message);
-    }
-  });
+  serving(
+    "a value that is no Response, or cannot be sent, is 500 and reported",
+    async (port, reported) => {
+      for (const [path, message] of [
+        ["/nothing", /returned undefined, not a Response/],
+        ["/text", /returned no Response, not a Response/],
+        ["/error", /status: 0 /],
+        ["/foreign", /status: 101 /],
+        ["/used", /body was read before/],
+        ["/control", /value of x-control/],
+        ["/fails", /as asked/],
+      ] as const) {
+        // A stream that fails later breaks the answer off.
+        if (path !== "/fails") assert.is((await ask(port, get(path))).status, 500, path);
+        else assert.not.match(await raw(port, get(path)), /\r\n0\r\n\r\n$/);
+        await until(path, () => reported.length === 1);
+        const [report] = reported.splice(0);
+        assert.is(report?.where, "request");
+        assert.match(report?.message ?? "", message);
+      }
+    },
+  );
 
   serving("fields are sent, those of the connection are the server's", async (port) => {
     const { head, fields, body } = await ask(port, get("/cookies"));
@@ -345,7 +348,7 @@ streamed(
   },
 );
 
-streamed("what is no function is refused", () => {
+streamed("refuses a value that is no function", () => {
   assert.throws(() => fetchHandler({} as never), /fetch: not a function/);
 });
 

@@ -91,7 +91,7 @@ for (const place of ["worker", "application"] as const) {
     await noted(origin, "events aborted");
   });
 
-  serving("a client that leaves aborts what is done for it", async (origin) => {
+  serving("a client that leaves aborts the work for it", async (origin) => {
     const client = new Client(origin);
     const controller = new AbortController();
     const { signal } = controller;

@@ -379,7 +379,7 @@ http("an idle connection is closed after keepAliveTimeout", () =>
   }),
 );
 
-http("what is wrong with a request decides its status; then the connection ends", () =>
+http("a request's fault decides its status; then the connection ends", () =>
   serving("http", { requireContentLength: true, maxHeaders: 20 }, async (_server, port) => {
     const cases: [status: number, bytes: string][] = [
       [400, "GET / HTTP/1.1\r\n\r\n"],
@@ -487,7 +487,7 @@ http("a request lives until its handler settles, whatever goes on beside it", ()
   }),
 );
 
-http("a client that leaves while its handler is at work harms nobody", () =>
+http("a client that leaves while its handler is at work harms no other", () =>
   serving("http", {}, async (server, port) => {
     const wires = [];
     for (let i = 0; i < 10; i++) {

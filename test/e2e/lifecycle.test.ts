@@ -142,7 +142,7 @@ function codeOf(error: Error): unknown {
 /** A handler's module out of its text. */
 const module = (text: string): URL => new URL(`data:text/javascript,${encodeURIComponent(text)}`);
 
-lifecycle("a handler in the worker that waits to publish is told of the end", async () => {
+lifecycle("a handler in the worker that waits to publish is notified of the end", async () => {
   const port = new BroadcastChannel("lifecycle-ready");
   const told = new Promise<unknown>((resolve) => {
     port.onmessage = ({ data }: MessageEvent) => resolve(data);
@@ -169,27 +169,30 @@ lifecycle("a handler in the worker that waits to publish is told of the end", as
   wire.destroy();
 });
 
-lifecycle("a WebSocket that opens while the server shuts down is told of both", async () => {
-  const told: string[] = [];
-  let ended: Promise<void> | undefined;
-  const server = await serve({
-    port: 0,
-    hostname: "127.0.0.1",
-    handler: {
-      request(_, res) {
-        res.upgrade();
-        ended = server.shutdown({ timeout: 1000 });
+lifecycle(
+  "a WebSocket that opens while the server shuts down is reported with both events",
+  async () => {
+    const told: string[] = [];
+    let ended: Promise<void> | undefined;
+    const server = await serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      handler: {
+        request(_, res) {
+          res.upgrade();
+          ended = server.shutdown({ timeout: 1000 });
+        },
+        open: () => void told.push("open"),
+        shutdown: () => void told.push("shutdown"),
+        close: () => void told.push("close"),
       },
-      open: () => void told.push("open"),
-      shutdown: () => void told.push("shutdown"),
-      close: () => void told.push("close"),
-    },
-  });
-  const wire = await WsWire.open(server.address.port, "/");
-  wire.destroy();
-  await within(ended as Promise<void>, "shutdown");
-  assert.equal(told, ["open", "shutdown", "close"]);
-});
+    });
+    const wire = await WsWire.open(server.address.port, "/");
+    wire.destroy();
+    await within(ended as Promise<void>, "shutdown");
+    assert.equal(told, ["open", "shutdown", "close"]);
+  },
+);
 
 lifecycle("a worker that exits during a shutdown rejects it, and finished", async () => {
   const handler = module(
@@ -251,7 +254,7 @@ lifecycle("reloads run one after the other, and the last one wins", async () => 
   }
 });
 
-lifecycle("a server that has ended lets go of its signal", async () => {
+lifecycle("a server that has ended releases its signal", async () => {
   const { signal } = new AbortController();
   const count = (): number => getEventListeners(signal, "abort").length;
   const servers = await Promise.all([1, 2, 3].map(() => serve({ port: 0, signal })));
@@ -363,7 +366,7 @@ lifecycle("an application that throws or exits takes its server along", async ()
   assert.is((await run("exits")).code, 7);
 });
 
-lifecycle("an application hears that its worker died, and exits by itself", async () => {
+lifecycle("an application is notified that its worker died, and exits by itself", async () => {
   const { said, code } = await run("dies");
   assert.match(said[0]?.message ?? "", /exited with code 3/);
   assert.is(code, 0);

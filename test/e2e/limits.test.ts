@@ -142,7 +142,7 @@ limits("a message of which no more comes is close 1008", () =>
   }),
 );
 
-limits("who hardly reads its answers is reset, and holds no reply blocks", () =>
+limits("a client that hardly reads its responses is reset, and holds no reply blocks", () =>
   serving("http", { minSendRate: 10_000_000, rateGrace: 300 }, async (server, port) => {
     const wire = await Wire.open(port);
     wire.socket.pause();

@@ -188,7 +188,7 @@ async function logged(
 
 const brief = ({ level, event, msg }: Line): string => `${level} ${event}: ${msg}`;
 
-metrics("a logger is told of a server's life, in pino's way", async () => {
+metrics("a logger receives the events of a server's life, in pino's way", async () => {
   const lines = await logged({}, async (server) => {
     const { port } = server.address;
     await get(port, "/throw");
@@ -220,7 +220,7 @@ metrics("a logger is told of a server's life, in pino's way", async () => {
   assert.equal([shutdown?.timeout, shutdown?.drainMs], [0, 0]);
 });
 
-metrics("a logger is told of evictions, with who it was", async () => {
+metrics("a logger receives evictions, with the client", async () => {
   const lines = await logged({ ring: 65536, slowGrace: 1 }, async (server, lines) => {
     const { port } = server.address;
     const { connect } = await import("node:net");
@@ -245,7 +245,7 @@ metrics("a logger is told of evictions, with who it was", async () => {
   assert.ok((client?.lagBytes ?? 0) > 0);
 });
 
-metrics("the end of a thread is told, and errors of a port are the caller's", async () => {
+metrics("the end of a thread is reported, and errors of a port are the caller's", async () => {
   const { logger, lines } = logging();
   const handler = "data:text/javascript,export default {request(){process.exit(3)}}";
   const server = await serve({ port: 0, handler, logger });
@@ -301,7 +301,7 @@ metrics(
   },
 );
 
-metrics("a logger that throws harms nobody", async () => {
+metrics("a logger that throws has no effect on the server", async () => {
   const written: unknown[][] = [];
   const { error: write } = console;
   console.error = (...all) => written.push(all);

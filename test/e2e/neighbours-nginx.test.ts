@@ -205,7 +205,7 @@ nginx("pings keep a silent WebSocket, when nginx waits longer than they take", a
   assert.is(ended?.code, 1006);
 });
 
-nginx("a client that does not read is evicted behind nginx, too; nobody else notices", () => {
+nginx("a client that does not read is evicted behind nginx, too; no other is affected", () => {
   const evicted: string[] = [];
   const options: Options = {
     ...{ ring: 262144, slowGrace: 50 },

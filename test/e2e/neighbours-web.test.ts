@@ -28,7 +28,7 @@ const json = { "Content-Type": "application/json" };
 const post = (url: string, body: string, headers = {}) =>
   fetch(url, { method: "POST", body, headers });
 
-web("Express keeps its port and routes, and tells everybody through Ringcast", async () => {
+web("Express keeps its port and routes, and reaches all clients through Ringcast", async () => {
   const [PORT, STREAM_PORT] = [await freePort(), await freePort()];
   await runningNode("express/express.js", { PORT, STREAM_PORT }, async (program) => {
     const news = (text: string) =>

@@ -61,7 +61,7 @@ for (const name of ["before", "after"]) {
   });
 
   chatting(
-    "who answers no pings is gone, the others stay",
+    "a client that answers no pings is closed, the others stay",
     async (url) => {
       const ada = await Guest.open(`${url}/a?name=ada`);
       await ada.heard(1);

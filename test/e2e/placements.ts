@@ -169,7 +169,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     assert.is((await ask(port, get("/twice"))).body.toString(), "once");
   });
 
-  serving("what a handler throws is a 500 for its request alone", async (port, server) => {
+  serving("an error of a handler is a 500 for its request alone", async (port, server) => {
     const other = await Wire.open(port);
     for (const [path, message] of [
       ["/throw", "thrown"],
@@ -335,7 +335,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     assert.equal(reported, [{ where: "message", message: "failed as asked" }]);
   });
 
-  serving("pings and pongs are told", async (port) => {
+  serving("pings and pongs are reported", async (port) => {
     const ws = await enter(port);
     ws.send(PING, "ping").send(PONG, "pong");
     const pong = await ws.next();

@@ -187,7 +187,7 @@ pool("clients that go at once end no thread whose handler is quick", () =>
   }),
 );
 
-pool("what cannot be cloned is an error the handler's author is told of", () =>
+pool("a value that cannot be cloned is an error that is reported to the handler's author", () =>
   serving("pool", { pool: { threads: 1 } }, async (_server, port) => {
     const wire = await Wire.open(port);
     assert.is((await takeAnswer(wire.write(handshake("/bad")))).status, 500);

@@ -88,7 +88,7 @@ publisher("a blocked application does not hold another thread's messages up", as
   });
 });
 
-publisher("a thread that closes, or dies, is let go of behind what it said", async () => {
+publisher("a thread that closes, or dies, is released after its last message", async () => {
   await serving("topics", {}, async (server, port) => {
     const { wire } = await subscriber(port);
     const closing = thread();

@@ -82,54 +82,57 @@ restart(
   },
 );
 
-restart("one server takes over from another: nobody is refused, no message is missed", async () => {
-  const { all, port } = await children(["first", "second"]);
-  const [first, second] = all as [Child, Child];
-  try {
-    first.tell({ order: "serve" });
-    await first.next(20000);
-    const clients = await Promise.all(Array.from({ length: 40 }, () => WsWire.open(port)));
-    for (const ws of clients) assert.is(await ws.text(), "first");
-    second.tell({ order: "serve" });
-    await second.next(20000);
-    const drainMs = 1500;
-    first.tell({ order: "shutdown", options: { drainMs } });
-    const start = performance.now();
-    // Clients come back as they are sent away.
-    const moved = clients.map(async (ws) => {
-      assert.is(closeOf(await ws.next()).code, 1012);
-      const at = performance.now() - start;
-      ws.send(8, Buffer.from([3, 244]));
-      await ws.gone();
-      const again = await WsWire.open(port);
-      assert.is(await again.text(), "second");
-      again.destroy();
-      return at;
-    });
-    let asked = 0;
-    const asking = (async () => {
-      while (performance.now() - start < drainMs) {
-        assert.match(await said(port), /^(first|second)$/);
-        asked++;
-        // The pace of a client.
-        await sleep(5);
-      }
-    })();
-    const times = await within(Promise.all(moved), "all have moved");
-    await asking;
-    assert.is(await within(first.ended, "its end"), 0, first.errors);
-    for (let i = 0; i < 10; i++) assert.is(await said(port), "second");
-    const early = times.filter((at) => at < drainMs / 2).length;
-    assert.ok(early > 10 && early < 30, `${early} of 40 in the first half`);
-    console.log(
-      `moved over: 40 clients in ${Math.max(...times).toFixed(0)} ms, ${asked} requests meanwhile`,
-    );
-    second.tell({ order: "shutdown" });
-    assert.is(await within(second.ended, "its end"), 0, second.errors);
-  } finally {
-    for (const child of all) child.end();
-  }
-});
+restart(
+  "one server takes over from another: no client is refused, no message is missed",
+  async () => {
+    const { all, port } = await children(["first", "second"]);
+    const [first, second] = all as [Child, Child];
+    try {
+      first.tell({ order: "serve" });
+      await first.next(20000);
+      const clients = await Promise.all(Array.from({ length: 40 }, () => WsWire.open(port)));
+      for (const ws of clients) assert.is(await ws.text(), "first");
+      second.tell({ order: "serve" });
+      await second.next(20000);
+      const drainMs = 1500;
+      first.tell({ order: "shutdown", options: { drainMs } });
+      const start = performance.now();
+      // Clients come back as they are sent away.
+      const moved = clients.map(async (ws) => {
+        assert.is(closeOf(await ws.next()).code, 1012);
+        const at = performance.now() - start;
+        ws.send(8, Buffer.from([3, 244]));
+        await ws.gone();
+        const again = await WsWire.open(port);
+        assert.is(await again.text(), "second");
+        again.destroy();
+        return at;
+      });
+      let asked = 0;
+      const asking = (async () => {
+        while (performance.now() - start < drainMs) {
+          assert.match(await said(port), /^(first|second)$/);
+          asked++;
+          // The pace of a client.
+          await sleep(5);
+        }
+      })();
+      const times = await within(Promise.all(moved), "all have moved");
+      await asking;
+      assert.is(await within(first.ended, "its end"), 0, first.errors);
+      for (let i = 0; i < 10; i++) assert.is(await said(port), "second");
+      const early = times.filter((at) => at < drainMs / 2).length;
+      assert.ok(early > 10 && early < 30, `${early} of 40 in the first half`);
+      console.log(
+        `moved over: 40 clients in ${Math.max(...times).toFixed(0)} ms, ${asked} requests meanwhile`,
+      );
+      second.tell({ order: "shutdown" });
+      assert.is(await within(second.ended, "its end"), 0, second.errors);
+    } finally {
+      for (const child of all) child.end();
+    }
+  },
+);
 
 /** Returns a server's response over a stream. */
 function answered(socket: Socket): Promise<string> {
@@ -189,7 +192,7 @@ restart("a descriptor serves one server of a process at a time, whatever its thr
   }
 });
 
-restart("what is no listening socket is an error that names the descriptor", async () => {
+restart("a descriptor of no listening socket is an error that names it", async () => {
   const file = openSync("package.json", "r");
   const pair = await listening();
   const { port } = pair.server.address() as AddressInfo;

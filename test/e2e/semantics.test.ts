@@ -68,7 +68,7 @@ groundSuites("semantics", "semantics", (test, name) => {
     { hosts: ["a.example", "[::1]"] },
   );
 
-  test("a field's value is a string or a number, and what is not is named", async (ground) => {
+  test("a field's value is a string or a number, and the error names any other", async (ground) => {
     assert.equal(json(await ask(ground, "/values")), [
       "TypeError: header: the value of X-A is undefined, not a string or number",
       "TypeError: header: the value of X-A is null, not a string or number",

@@ -52,7 +52,7 @@ function framesOf(text: string): [file: string, line: number][] {
 
 const WRONG_PORT = 'import { serve } from "ringcast";\nawait serve({ port: 70000 });\n';
 
-shipped("a wrong option that nobody catches prints the line that refuses it, and a stack", () => {
+shipped("an uncaught wrong option prints the line that refuses it, and a stack", () => {
   const { code, errors } = run(WRONG_PORT);
   assert.is(code, 1);
   assert.match(errors, /^ +throw new RangeError\(/m);

@@ -172,7 +172,7 @@ start("a member of the promise says that it has to be awaited", async () => {
   await server.close();
 });
 
-start("what is refused starts no thread and leaves no listener", async () => {
+start("a refused call starts no thread and leaves no listener", async () => {
   const said = await printed([
     MODULE,
     "-e",

@@ -96,7 +96,7 @@ topics("the application subscribes by id, publishes, leaves one out, counts", as
   });
 });
 
-topics("a full table is told to onError; what follows is carried out", async () => {
+topics("a full table is reported to onError; later calls are carried out", async () => {
   await serving("topics", { maxSubscriptions: 1 }, async (server, port) => {
     const a = await openGreeted(port);
     server.subscribe(a.id, "1");
@@ -194,7 +194,7 @@ topics("1,000 clients, 5 random topics each, 10,000 publications: as a model say
   });
 });
 
-topics("topics with compression: each form to who takes it", async () => {
+topics("topics with compression: each client gets the form it agreed upon", async () => {
   const options = { perMessageDeflate: true, deflateThreshold: 100 };
   await serving("topics", options, async (server, port) => {
     const { WebSocket } = await import("ws");
@@ -222,7 +222,7 @@ topics("topics with compression: each form to who takes it", async () => {
   });
 });
 
-topics("a full table is told of once, however often the application runs into it", async () => {
+topics("a full table is reported once, however often the application runs into it", async () => {
   await serving("topics", { maxTopics: 2 }, async (server, port) => {
     const client = await openGreeted(port);
     for (let i = 0; i < 500; i++) server.subscribe(client.id, `t${i}`);

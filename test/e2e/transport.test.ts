@@ -110,7 +110,7 @@ transport("a stalled reader over TLS is evicted", () => {
   });
 });
 
-transport("garbage instead of a TLS handshake concerns nobody else", () =>
+transport("garbage instead of a TLS handshake affects no other client", () =>
   serving("echo", { tls }, async (server) => {
     const origin = { port: server.address.port, host: "127.0.0.1" };
     const plain = http.request({ ...origin, method: "POST" });

@@ -206,7 +206,7 @@ upload("a slow reader stops its client, and loses nothing", () =>
   }),
 );
 
-upload("what is held of many small pieces is bounded too", () =>
+upload("bounds the memory for many small pieces, too", () =>
   withServer(async (_, port) => {
     const wire = await Wire.open(port);
     const count = 4000;
@@ -378,7 +378,7 @@ upload("an answer to a body that has come whole keeps the connection, read or no
   }),
 );
 
-upload("a reader that goes on after the answer is told", () =>
+upload("a reader that goes on after the response gets an error", () =>
   withServer(async (_, port) => {
     const wire = await Wire.open(port);
     wire.write(`${head("/answered", "Content-Length: 1000")}first`);

@@ -249,7 +249,7 @@ websocket("pings are answered with their payload, and both ends see pings and po
   }),
 );
 
-websocket("a close of the client is answered with its code, and the handler hears it", () =>
+websocket("a close of the client is answered with its code, and reported to the handler", () =>
   serving("websocket", {}, async (_server, port) => {
     for (const [code, reason] of [
       [1000, "done"],
@@ -380,7 +380,7 @@ websocket("a message waits until the asynchronous handler of the one before has 
   }),
 );
 
-websocket("messages in front of a Close are handled before `close` is told", () =>
+websocket("messages before a Close are handled before `close` is called", () =>
   serving("websocket", {}, async (_server, port) => {
     const code = Buffer.from([3, 232]);
     const ws = await WsWire.open(port, "/later", hurry(clientFrame(CLOSE, code)));
@@ -397,7 +397,7 @@ websocket("messages in front of a Close are handled before `close` is told", () 
   }),
 );
 
-websocket("a handler that waits in vain does not keep `close` from being told", () =>
+websocket("a handler that waits in vain does not keep `close` from being called", () =>
   serving("websocket", { closeTimeout: 300, maxBacklog: 65536 }, async (_server, port) => {
     const sent = ["x", "y", "z"];
     const handled = placement === "worker" ? ["x"] : sent;
@@ -441,7 +441,7 @@ websocket("with `ordered: false` messages are handled as they come", () =>
   }),
 );
 
-websocket("what a handler throws closes its WebSocket with 1011, and no other", () =>
+websocket("an error of a handler closes its WebSocket with 1011, and no other", () =>
   serving("websocket", {}, async (server, port) => {
     const other = await WsWire.open(port, "/echo");
     for (const [path, where, message] of [
@@ -587,7 +587,7 @@ websocket("a message over maxPayloadLength is 1009, whole or in fragments", () =
   }),
 );
 
-websocket("what breaks the protocol is closed with the code for it", () =>
+websocket("a violation of the protocol is closed with the code for it", () =>
   serving("websocket", { maxFragments: 5 }, async (_server, port) => {
     const cases: [string, Buffer, number][] = [
       ["unmasked", Buffer.from([0x81, 1, 65]), 1002],

@@ -96,7 +96,7 @@ groundSuites("wrong", "wrong", (test, name) => {
     });
   }
 
-  test("a promise of the server's that nobody awaits ends nothing", async (ground) => {
+  test("a promise of the server that is not awaited ends nothing", async (ground) => {
     const answers = await ground.ask(
       `POST /collect HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody`,
     );

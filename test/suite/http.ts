@@ -270,7 +270,7 @@ http.add("answers in pieces go up to the end of the connection for 1.0", async (
   checkPieces(body, 10);
 });
 
-http.add("a client that goes amid an answer or a request disturbs nobody", async (scene) => {
+http.add("a client that leaves amid a response or a request disturbs no other", async (scene) => {
   const before = scene.running.errors.length;
   for (let i = 0; i < 6; i++) {
     const quitter = await scene.connect();
@@ -285,7 +285,7 @@ http.add("a client that goes amid an answer or a request disturbs nobody", async
   same(scene.running.errors.slice(before), []);
 });
 
-http.add("what a handler throws is a 500 for its request alone", async (scene) => {
+http.add("an error of a handler is a 500 for its request alone", async (scene) => {
   const other = await scene.connect();
   const before = scene.running.errors.length;
   for (const path of ["/throw", "/reject"]) {
@@ -330,7 +330,7 @@ http.add(
 );
 
 http.add(
-  "an upload that breaks off is told to its reader",
+  "an upload that breaks off is reported to its reader",
   async (scene) => {
     const wire = await scene.connect();
     wire.send(get("/upload/broken?upload", "Content-Length: 100000\r\n", "POST")).send("abc");

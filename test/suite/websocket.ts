@@ -183,7 +183,7 @@ websocket.add(
   },
 );
 
-websocket.add("who pauses and resumes at once loses nothing", async (scene) => {
+websocket.add("a handler that pauses and resumes at once loses nothing", async (scene) => {
   const peer = await scene.open("blink");
   const texts = ["a", "b", "c", "d"];
   peer.wire.send(concat(texts.flatMap((text) => [frame(TEXT, "!blink"), frame(TEXT, text)])));
@@ -229,7 +229,7 @@ websocket.add("a string may go as binary, and bytes come as bytes", async (scene
   same((await peer.text("!bytes 200000").message(BINARY)).length, 200000);
 });
 
-websocket.add("pings are answered, pings and pongs told", async (scene) => {
+websocket.add("pings are answered, pings and pongs reported", async (scene) => {
   const peer = await scene.open("pings");
   for (const data of ["", "ping", "x".repeat(125)]) {
     sameBytes(await peer.send(PING, data).message(PONG), data, "pong");
@@ -246,7 +246,7 @@ websocket.add("pings are answered, pings and pongs told", async (scene) => {
   ]);
 });
 
-websocket.add("a client's Close is answered with its code, and told", async (scene) => {
+websocket.add("a client's Close is answered with its code, and reported", async (scene) => {
   const peer = await scene.open("theirs");
   peer.wire.send(closeFrame(4001, "bye €"));
   same((await peer.closing())[0], 4001);
@@ -261,17 +261,20 @@ websocket.add("a client's Close is answered with its code, and told", async (sce
   same((await scene.log("bare"))[0]?.[1], 1005);
 });
 
-websocket.add("a Close of the server goes behind what was sent, and is told", async (scene) => {
-  const peer = await scene.open("ours");
-  peer.text("before").text("!close 4000 as you wish");
-  same(await peer.line(), "before");
-  same(await peer.closing(), [4000, "as you wish"]);
-  peer.wire.send(closeFrame(4000)).end();
-  same(await peer.gone(), "fin");
-  same(await scene.log("ours"), [
-    ["close", 4000, "closed by the application", "Application", false],
-  ]);
-});
+websocket.add(
+  "a Close of the server comes after the messages before it, and is reported",
+  async (scene) => {
+    const peer = await scene.open("ours");
+    peer.text("before").text("!close 4000 as you wish");
+    same(await peer.line(), "before");
+    same(await peer.closing(), [4000, "as you wish"]);
+    peer.wire.send(closeFrame(4000)).end();
+    same(await peer.gone(), "fin");
+    same(await scene.log("ours"), [
+      ["close", 4000, "closed by the application", "Application", false],
+    ]);
+  },
+);
 
 websocket.add("terminate ends at once", async (scene) => {
   const peer = await scene.open("cut");
@@ -289,7 +292,7 @@ websocket.add("a client that goes without a Close is 1006", async (scene) => {
   same((await scene.log("ended"))[0]?.slice(0, 2), ["close", 1006]);
 });
 
-websocket.add("what a handler throws is close 1011, and reported", async (scene) => {
+websocket.add("an error of a handler is close 1011, and reported", async (scene) => {
   const before = scene.running.errors.length;
   const message = await scene.open("failing");
   same(await message.text("!fail").text("!fail").closing(), [1011, "the handler failed"]);

@@ -17,23 +17,20 @@ const refused = (drive: Drive): number =>
   drive.engine.control[Control.CloseCount - CloseReason.AddressLimit] as number;
 const known = (drive: Drive): number => drive.engine.get(Control.AddressCount);
 
-address(
-  "an address has as many connections as it may, and others are not told apart from none",
-  () => {
-    const drive = new Drive({ AddressConnections: 2 });
-    drive.connect("192.0.2.1");
-    drive.connect("192.0.2.1");
-    assert.is(drive.tryConnect("192.0.2.1"), undefined);
-    assert.is(drive.engine.get(Control.Result), CloseReason.AddressLimit);
-    drive.connect("192.0.2.2");
-    assert.is(refused(drive), 1);
-    assert.is(drive.engine.get(Control.Accepted), 4, "one that is refused was accepted before");
-    assert.is(known(drive), 2);
-    drive.end();
-  },
-);
+address("refuses connections over the limit of their address, and accepts other addresses", () => {
+  const drive = new Drive({ AddressConnections: 2 });
+  drive.connect("192.0.2.1");
+  drive.connect("192.0.2.1");
+  assert.is(drive.tryConnect("192.0.2.1"), undefined);
+  assert.is(drive.engine.get(Control.Result), CloseReason.AddressLimit);
+  drive.connect("192.0.2.2");
+  assert.is(refused(drive), 1);
+  assert.is(drive.engine.get(Control.Accepted), 4, "one that is refused was accepted before");
+  assert.is(known(drive), 2);
+  drive.end();
+});
 
-address("one that is refused takes no slot and evicts nobody", () => {
+address("a refused connection takes no slot and evicts no other", () => {
   const drive = new Drive({ AddressConnections: 7, Connections: 8 });
   const other = drive.connect("192.0.2.2");
   for (let i = 0; i < 7; i++) drive.connect("192.0.2.1");
@@ -215,7 +212,7 @@ address("counts are exact, whatever comes and goes in whatever order", () => {
   }
 });
 
-address("a server resets what is over the limit, and tells so", async () => {
+address("a server resets connections over the limit, and reports it", async () => {
   const t = createTestServer({ maxConnectionsPerAddress: 2, onError: () => undefined });
   const remoteAddress = "2001:db8::1";
   t.socket({ remoteAddress });

@@ -91,7 +91,7 @@ answer("each registered status has its phrase, the others their class's", () => 
   drive.end();
 });
 
-answer("Content-Length is the body's, and stands once", () => {
+answer("Content-Length is the body's, and is sent once", () => {
   for (const length of [0, 1, 9, 10, 99, 100, 4000, 4096, 10000, 12345]) {
     const found = reply(200, { body: "x".repeat(length) });
     assert.is(fieldOf(found, "content-length"), `${length}`);
@@ -113,7 +113,7 @@ answer("205 has no body", () => {
   assert.is(fieldOf(found, "content-length"), "0");
 });
 
-answer("HEAD is told the length and gets no body", () => {
+answer("HEAD gets the length and no body", () => {
   const found = reply(200, { body: "hello" }, "HEAD");
   assert.is(fieldOf(found, "content-length"), "5");
 });
@@ -139,7 +139,7 @@ answer("a refusal says why in words, and that it is the end", () => {
   drive.end();
 });
 
-answer("Date is what toUTCString says", () => {
+answer("Date has the form of toUTCString", () => {
   const drive = new Drive();
   const wire = drive.connect();
   const DAY = 86400;
@@ -234,7 +234,7 @@ answer("the fields that frame a message are the engine's alone", () => {
   }
 });
 
-answer("an application's 426 says what to upgrade to", () => {
+answer("an application's 426 names the protocol to upgrade to", () => {
   const found = reply(426);
   assert.is(fieldOf(found, "upgrade"), "websocket");
   assert.is(fieldOf(found, "sec-websocket-version"), "13");
@@ -302,7 +302,7 @@ function withBody(length: number): { drive: Drive; wire: Wire; body: string } {
   return { drive, wire: drive.connect(), body };
 }
 
-answer("a static body goes out in runs, whole", () => {
+answer("a static body is sent in runs, whole", () => {
   for (const length of [0, 1, 100, 511, 512, 2047, 2048, 2049, 50000]) {
     const { drive, wire, body } = withBody(length);
     wire.send(head("GET"));

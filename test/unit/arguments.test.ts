@@ -105,7 +105,7 @@ calls("messages and publications refuse options that they do not have", () =>
   }),
 );
 
-calls("what is not the id of a connection is refused by name", () =>
+calls("refuses a value that is not the id of a connection, by name", () =>
   within((t, ws, inside) => {
     for (const id of [undefined, null, ws, "7", -1, Number.NaN, 1.5]) {
       const wrong = [[id, /^id: .* is not the id of a connection, such as ws\.id$/]] as const;
@@ -245,7 +245,7 @@ const SCRIPTS: readonly (readonly [call: (t: TestServer) => unknown, message: Re
   [(t) => t.connect().throttle({} as never), /^throttle: an object is not a number of bytes/],
 ];
 
-calls("scripts refuse what they do not take, by name", async () => {
+calls("scripts refuse invalid arguments, by name", async () => {
   const t = createTestServer({ handler: {} });
   for (const [call, message] of SCRIPTS) refuses(() => call(t), [[call, message]], `${call}`);
   assert.throws(

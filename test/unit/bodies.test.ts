@@ -68,7 +68,7 @@ class Scene implements Link {
 
 const BYTES = 100000;
 
-bodies("a server holds no body that its handler has let go of", async () => {
+bodies("a server holds no body that its handler has released", async () => {
   const scene = new Scene();
   const refs: WeakRef<object>[] = [];
   scene.pump.setHandler({
@@ -105,7 +105,7 @@ bodies("an answer on its way holds its body until it is sent", async () => {
 });
 
 bodies(
-  "the worker holds no body that a handler on the application's thread has let go of",
+  "the worker holds no body that a handler on the application's thread has released",
   async () => {
     const scene = new Scene();
     const { pump } = scene;

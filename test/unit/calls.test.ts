@@ -233,7 +233,7 @@ calls("accept reads the clock, and tries again when a connection was ended for i
   );
 });
 
-calls("closes that were acted on schedule a turn, in which the handler is told", () => {
+calls("closes that were acted on schedule a turn, in which the handler is notified", () => {
   assert.equal(
     loopLog((loop) => EngineLoop.prototype.actOnCloses.call(loop)),
     ["schedule"],

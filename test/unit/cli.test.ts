@@ -177,7 +177,7 @@ const MISTAKES: readonly (readonly [args: string, message: string | RegExp])[] =
   ["--tls-key test/e2e/tls/key.pem", "--tls-key, --tls-cert: one needs the other"],
 ];
 
-cli("a mistake is told with the flag, the value, the range, and what may have been meant", () => {
+cli("reports a mistake with the flag, the value, the range, and the likely intention", () => {
   for (const [args, message] of MISTAKES) {
     try {
       options(...args.split(" "));
@@ -266,22 +266,25 @@ cli(
   },
 );
 
-cli("who gets fewer messages than others from one probe to the next has missed some", async () => {
-  const latency = new Latency();
-  const all = clients(5);
-  for (let round = 0; round < 4; round++) {
-    await pause(220);
-    for (const [i, client] of all.entries()) {
-      give(latency, client, `probe ${round}`);
-      for (let k = 0; k < 10; k++) {
-        if (round === 1 && i === 3 && k < 4) continue;
-        give(latency, client, `other ${round} ${k}`);
+cli(
+  "a client that gets fewer messages than others between two probes has missed some",
+  async () => {
+    const latency = new Latency();
+    const all = clients(5);
+    for (let round = 0; round < 4; round++) {
+      await pause(220);
+      for (const [i, client] of all.entries()) {
+        give(latency, client, `probe ${round}`);
+        for (let k = 0; k < 10; k++) {
+          if (round === 1 && i === 3 && k < 4) continue;
+          give(latency, client, `other ${round} ${k}`);
+        }
       }
     }
-  }
-  latency.settle();
-  assert.is(latency.missed, 4);
-});
+    latency.settle();
+    assert.is(latency.missed, 4);
+  },
+);
 
 cli("the same text again and again tells nothing, and is not taken for something", async () => {
   const latency = new Latency();

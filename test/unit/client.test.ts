@@ -156,7 +156,7 @@ function told(options: ConnectOptions = {}) {
   return { connection, log, losses };
 }
 
-inWorld("it opens, hears, and comes back when it is lost", (clock) => {
+inWorld("opens, receives, and reconnects when the connection is lost", (clock) => {
   const { connection, log, losses } = told({ protocols: ["b", "a"] });
   assert.equal(FakeSocket.last.protocols, ["b", "a"]);
   assert.is(FakeSocket.last.binaryType, "arraybuffer");
@@ -213,7 +213,7 @@ inWorld("it never gives up, however long it takes", (clock, random) => {
   assert.is(losses.at(-1)?.delay, 29970);
 });
 
-inWorld("waits begin anew when a connection has lasted maxDelay, not before", (clock) => {
+inWorld("waits begin again when a connection has lasted maxDelay, not before", (clock) => {
   const { losses } = told({ delay: 100, maxDelay: 1000 });
   for (const lasted of [0, 999, 1000, 10]) {
     FakeSocket.last.open();
@@ -254,7 +254,7 @@ inWorld("subscriptions are sent at each opening, in order, before onBack", (cloc
   assert.equal(FakeSocket.last.sent, ["a", "since 9", "c", "d", "back"]);
 });
 
-inWorld("what cannot be sent now is not sent later", (clock) => {
+inWorld("a message that cannot be sent now is not sent later", (clock) => {
   const { connection } = told();
   assert.is(connection.send("connecting"), false);
   FakeSocket.last.open();
@@ -271,7 +271,7 @@ inWorld("what cannot be sent now is not sent later", (clock) => {
   );
 });
 
-inWorld("close ends it for good, and nothing is told any more", (clock) => {
+inWorld("close ends it for good, and no event follows", (clock) => {
   const connecting = told();
   const [first] = FakeSocket.all as [FakeSocket];
   connecting.connection.close();
@@ -324,7 +324,7 @@ inWorld("codes of the application end it; retry may say otherwise", (clock) => {
   assert.equal(asked[3], { code: 1008, reason: "why" });
 });
 
-inWorld("an error with no close behind it is an end; one with it is no second one", (clock) => {
+inWorld("an error without a close is an end; with a close there is only one end", (clock) => {
   const { losses } = told();
   FakeSocket.last.error();
   clock.advance(0);
@@ -395,7 +395,7 @@ inWorld(
   { location: { href: "https://page.example/a/b" } },
 );
 
-inWorld("what is wrong is named, before anything is connected", () => {
+inWorld("names a wrong argument before anything is connected", () => {
   const wrong: [ConnectOptions | object, typeof TypeError, RegExp][] = [
     [{ delay: "1" }, TypeError, /^delay: 1 is not a number of ms from 1 to 30000$/],
     [{ delay: 0 }, RangeError, /^delay: 0 is not a number of ms from 1 to 30000$/],
@@ -428,7 +428,7 @@ inWorld("what is wrong is named, before anything is connected", () => {
 });
 
 inWorld(
-  "a runtime without a WebSocket is told so",
+  "reports a runtime without a WebSocket",
   () => {
     assert.throws(() => connect(URL_HERE), /^WebSocket: undefined is not a function$/);
     connect(URL_HERE, { WebSocket: FakeSocket });
@@ -456,7 +456,7 @@ class Page extends EventTarget {
 const page = new Page();
 
 inWorld(
-  "who is back online, or looks at the page, does not wait for long",
+  "reconnects soon when the network is back or the page becomes visible",
   (clock, random) => {
     const { connection } = told({ maxDelay: 60000, delay: 1000 });
     assert.is(page.listeners, 2);

@@ -64,7 +64,7 @@ function take(socket: MemorySocket): string {
   return Buffer.from(socket.read()).toString("latin1");
 }
 
-clock("hours that are missing end what has run out, and nothing else", () => {
+clock("missing hours end connections whose time has run out, and no others", () => {
   const world = new World();
   const idle = world.connect(GET);
   assert.match(take(idle), /^HTTP\/1\.1 200 /);
@@ -102,7 +102,7 @@ clock("hours that are missing end what has run out, and nothing else", () => {
 });
 
 clock(
-  "a jump in the midst of an eviction's grace evicts who does not read, and nobody else",
+  "a jump in the midst of an eviction's grace evicts clients that do not read, and no others",
   () => {
     const world = new World();
     const reader = world.webSocket();
@@ -125,7 +125,7 @@ clock(
   },
 );
 
-clock("what is written after a long silence has its time from then on", () => {
+clock("a write after a long silence has its time from then on", () => {
   const world = new World({ IdleTimeout: 0, SendPings: 0 });
   const slow = world.webSocket(1024);
   // Longer than writeTimeout, and no client is checked meanwhile.

@@ -19,7 +19,7 @@ close("every reason has a row, and every row a reason", () => {
   assert.equal([...NAMES].sort(), names.sort());
 });
 
-close("the table cannot be changed by those who are given it", () => {
+close("the table cannot be changed by its users", () => {
   assert.ok(Object.isFrozen(CLOSE_TABLE));
   for (const name of NAMES) assert.ok(Object.isFrozen(CLOSE_TABLE[name]), name);
 });
@@ -85,30 +85,33 @@ for (const name of NAMES) {
   });
 }
 
-close("who goes on sending behind its end is read no more, and goes when its time is up", () => {
-  const drive = new Drive();
-  const { engine } = drive;
-  const limit = 16777216;
-  const bytes = new Uint8Array(engine.windowBytes);
-  const begin = [
-    () => drive.connect().send("GARBAGE\r\n"),
-    () => drive.webSocket().send(Uint8Array.of(255, 255)),
-  ];
-  for (const connect of begin) {
-    const wire = connect();
-    assert.match(wire.log.at(-1) ?? "", /^end /);
-    for (let sent = 0; sent < limit; sent += bytes.length) {
-      assert.not(engine.isDeaf(wire.slot), `after ${sent}`);
-      wire.send(bytes);
+close(
+  "a client that sends after its end is read no more, and is closed when its time is up",
+  () => {
+    const drive = new Drive();
+    const { engine } = drive;
+    const limit = 16777216;
+    const bytes = new Uint8Array(engine.windowBytes);
+    const begin = [
+      () => drive.connect().send("GARBAGE\r\n"),
+      () => drive.webSocket().send(Uint8Array.of(255, 255)),
+    ];
+    for (const connect of begin) {
+      const wire = connect();
+      assert.match(wire.log.at(-1) ?? "", /^end /);
+      for (let sent = 0; sent < limit; sent += bytes.length) {
+        assert.not(engine.isDeaf(wire.slot), `after ${sent}`);
+        wire.send(bytes);
+      }
+      wire.send("x");
+      assert.ok(engine.isDeaf(wire.slot));
+      drive.after(60000);
+      assert.match(wire.log.at(-1) ?? "", /^closed /);
+      assert.not(engine.isDeaf(drive.connect().slot));
     }
-    wire.send("x");
-    assert.ok(engine.isDeaf(wire.slot));
-    drive.after(60000);
-    assert.match(wire.log.at(-1) ?? "", /^closed /);
-    assert.not(engine.isDeaf(drive.connect().slot));
-  }
-  drive.end();
-});
+    drive.end();
+  },
+);
 
 close("a dismissed connection ends as its state asks", () => {
   const drive = new Drive();

@@ -6,7 +6,7 @@ import { Complaints } from "../../worker/request/complaints";
 
 const complaints = suite("complaints");
 
-complaints("the first is told at once, then one in ten seconds, with how many there were", () => {
+complaints("reports the first at once, then one in ten seconds, with their number", () => {
   const told: string[] = [];
   let now = 0;
   const all = new Complaints(

@@ -51,7 +51,7 @@ data("a message that is wrong is refused", () => {
   assert.equal(problemsOf({ send: (given, options) => messageOf("send", given, options) }), []);
 });
 
-data("text of shared memory is a copy, which nobody changes after the check", () => {
+data("text of shared memory is copied, so it cannot change after the check", () => {
   const memory = new Uint8Array(new SharedArrayBuffer(4)).fill(97);
   const payload = messageOf("send", memory, { binary: false });
   memory.fill(255);

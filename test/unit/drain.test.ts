@@ -156,7 +156,7 @@ drain("clients get 1012 one after the other; until then they are served", async 
   await t.close();
 });
 
-drain("whoever does not answer, or does not read, does not hold the end up", async () => {
+drain("clients that do not answer, or do not read, do not delay the end", async () => {
   const { t } = makeServer();
   const deaf = Array.from({ length: 20 }, () => t.connect("/", { automatic: false }));
   const slow = Array.from({ length: 5 }, () => t.connect("/"));

@@ -190,7 +190,7 @@ driver("bytes are kept when a connection stops reading, and taken in when it goe
   nothingLeft(pipe);
 });
 
-driver("reading is told when a paused connection goes on", () => {
+driver("reports reading when a paused connection resumes", () => {
   let told = 0;
   const got: string[] = [];
   const pipe = new Pipe(
@@ -222,7 +222,7 @@ driver("reading is told when a paused connection goes on", () => {
   nothingLeft(pipe);
 });
 
-driver("large bodies are sent from outside, whole, and let go of", () => {
+driver("large bodies are sent from outside, whole, and released", () => {
   const body = Buffer.alloc(300000, "0123456789");
   const pipe = new Pipe({}, { request: (wire) => void wire.respond(200, [], body) });
   const wire = pipe.connect();
@@ -310,7 +310,7 @@ driver("bodies are streamed when they are asked for, to their end or where they 
   nothingLeft(pipe);
 });
 
-driver("publications reach everyone, topics their subscribers, and nobody who is excepted", () => {
+driver("publications reach all clients, topics their subscribers, and no excepted client", () => {
   const pipe = new Pipe();
   const [a, b, c] = [webSocket(pipe), webSocket(pipe), webSocket(pipe)];
   assert.ok(a.subscribe("t") && c.subscribe("t") && c.subscribe("u") && c.unsubscribe("u"));
@@ -341,7 +341,7 @@ driver("messages larger than the scratch region are sent and published whole", (
   nothingLeft(pipe);
 });
 
-driver("who falls a ring behind is shut by reset, at once, and told of with the next turn", () => {
+driver("a client that lags by a ring is reset at once, and reported with the next turn", () => {
   const pipe = new Pipe();
   const [fast, slow] = [webSocket(pipe), webSocket(pipe)];
   end(slow).isStalled = true;
@@ -361,7 +361,7 @@ driver("who falls a ring behind is shut by reset, at once, and told of with the 
   nothingLeft(pipe);
 });
 
-driver("what callbacks throw is thrown when everything else is done", () => {
+driver("an exception of a callback is thrown when everything else is done", () => {
   const got: string[] = [];
   const pipe = new Pipe(
     {},
@@ -382,7 +382,7 @@ driver("what callbacks throw is thrown when everything else is done", () => {
   nothingLeft(pipe);
 });
 
-driver("what the transport tells from within a callback is taken in with the next turn", () => {
+driver("events of the transport within a callback are processed with the next turn", () => {
   const got: string[] = [];
   let other: Piped | undefined;
   const pipe = new Pipe(
@@ -454,7 +454,7 @@ function reading(rates: readonly number[], ms: number, more: Partial<DriverEvent
 /** Bytes that a client has not acknowledged by now. */
 const rateOf = new WeakMap<Piped, () => number>();
 
-driver("a slow reader survives where the host knows what it has acknowledged", () => {
+driver("a slow reader survives where the host knows its acknowledged bytes", () => {
   let asked = 0;
   const queued = (wire: Piped): number => {
     asked++;
@@ -470,7 +470,7 @@ driver("a slow reader survives where the host knows what it has acknowledged", (
   assert.is(end(unknown).info?.cause, "WriteTimeout");
 });
 
-driver("what `queued` says is checked, and ends nothing else", () => {
+driver("checks the result of `queued`, and an error ends nothing else", () => {
   for (const value of [-1, 0.5, Number.NaN, "5", 1n, 2 ** 32, null]) {
     assert.throws(
       () => reading([100], 60000, { queued: () => value as number }),
@@ -494,7 +494,7 @@ driver("answers are checked before anything is sent", () => {
   nothingLeft(pipe);
 });
 
-driver("loads from bytes, a module, a Response or a URL, and names what is wrong", async () => {
+driver("loads from bytes, a module, a Response or a URL, and names the fault", async () => {
   const bytes = BUILDS.release;
   const url = `data:application/wasm;base64,${Buffer.from(bytes).toString("base64")}`;
   const sources = [

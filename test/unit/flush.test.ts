@@ -99,7 +99,7 @@ flush(
   },
 );
 
-flush("who does not read, and who has more to get, is served beside the others", () => {
+flush("clients that do not read, or have more pending, are served beside the others", () => {
   const [drive, wires] = start();
   const subscribers = wires.filter((_, i) => i % 3 === 0);
   const stalled = wires.filter((_, i) => i % 7 === 0);
@@ -147,7 +147,7 @@ function write({ engine }: Drive): void {
   }
 }
 
-flush("more ends than the event table holds are told when it has been drained", () => {
+flush("more ends than the event table holds are reported when it has been drained", () => {
   const count = NOTICE_LIMIT + 100;
   const drive = new Drive({ Connections: count, ReplyPoolBytes: 1 << 23 });
   const { engine } = drive;
@@ -193,27 +193,24 @@ flush("more bodies break off at once than the event table holds", () => {
   drive.end();
 });
 
-flush(
-  "who is refused and written to again and again, with nothing drained, is owed one Drain",
-  () => {
-    const drive = new Drive({ Backlog: 1000, Connections: 2, WebSockets: 2 });
-    const { engine } = drive;
-    const { slot, generation } = drive.webSocket();
-    const send = (): Outcome => engine.x.send(slot, generation, 0, engine.scratch, 600);
-    for (let i = 0; i < 3 * NOTICE_LIMIT; i++) {
-      while (send() === Outcome.Ok);
-      write(drive);
-      assert.is(told(drive, EventKind.Drain), Math.min(i + 1, NOTICE_LIMIT));
-    }
-    const wire = drive.wires[0] as Wire;
-    drive.handle();
-    assert.is(wire.drains, NOTICE_LIMIT);
-    assert.is(engine.x.tick(), 0, "another is owed");
-    drive.turn();
-    assert.is(wire.drains, NOTICE_LIMIT + 1);
-    assert.ok(engine.x.tick() > 0);
-    drive.end();
-  },
-);
+flush("a client with repeated refusals and writes, and nothing drained, gets one Drain", () => {
+  const drive = new Drive({ Backlog: 1000, Connections: 2, WebSockets: 2 });
+  const { engine } = drive;
+  const { slot, generation } = drive.webSocket();
+  const send = (): Outcome => engine.x.send(slot, generation, 0, engine.scratch, 600);
+  for (let i = 0; i < 3 * NOTICE_LIMIT; i++) {
+    while (send() === Outcome.Ok);
+    write(drive);
+    assert.is(told(drive, EventKind.Drain), Math.min(i + 1, NOTICE_LIMIT));
+  }
+  const wire = drive.wires[0] as Wire;
+  drive.handle();
+  assert.is(wire.drains, NOTICE_LIMIT);
+  assert.is(engine.x.tick(), 0, "another is owed");
+  drive.turn();
+  assert.is(wire.drains, NOTICE_LIMIT + 1);
+  assert.ok(engine.x.tick() > 0);
+  drive.end();
+});
 
 flush.run();

@@ -255,7 +255,7 @@ forwarded("a WebSocket through a proxy is its client's, and counted under it", a
   );
 });
 
-forwarded("proxies themselves, and who is not named, are not counted", async () => {
+forwarded("proxies themselves, and clients that are not named, are not counted", async () => {
   const { t } = server({ maxConnectionsPerAddress: 1 });
   for (const client of ["", "unknown", "10.0.0.7", ""]) {
     const headers = { "X-Forwarded-For": client };

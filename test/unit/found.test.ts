@@ -27,16 +27,19 @@ function open(client: number, offer: number, prompt: boolean): Step[] {
   ];
 }
 
-found("a message from the application is compressed whoever else is connected", async () => {
-  const SMALL_WINDOW = 4;
-  const send = { call: "send", client: 0, tag: 100, size: 900, text: true } as const;
-  const step: Step = { kind: "calls", via: "inbox", calls: [send], pause: 0 };
-  for (const others of [[], open(1, 2, true)]) {
-    const steps = [...open(0, SMALL_WINDOW, true), ...others, step];
-    const result = await perform({ settings: settings(), steps });
-    assert.not(isFailure(result), JSON.stringify(result));
-  }
-});
+found(
+  "a message from the application is compressed whatever other clients are connected",
+  async () => {
+    const SMALL_WINDOW = 4;
+    const send = { call: "send", client: 0, tag: 100, size: 900, text: true } as const;
+    const step: Step = { kind: "calls", via: "inbox", calls: [send], pause: 0 };
+    for (const others of [[], open(1, 2, true)]) {
+      const steps = [...open(0, SMALL_WINDOW, true), ...others, step];
+      const result = await perform({ settings: settings(), steps });
+      assert.not(isFailure(result), JSON.stringify(result));
+    }
+  },
+);
 
 const ENDS: Readonly<Record<string, Step>> = {
   "the application closes it": {

@@ -77,7 +77,7 @@ ws("handshake: answered late, frames that came meanwhile are not lost", () => {
   drive.end();
 });
 
-ws("handshake: after a FIN there is nobody to talk to", () => {
+ws("handshake: after a FIN the upgrade is not answered", () => {
   const drive = new Drive();
   drive.answer = () => undefined;
   const wire = drive.connect().send(HANDSHAKE).finish();
@@ -150,7 +150,7 @@ ws("length: one over the limit is refused at its head", () => {
   drive.end();
 });
 
-ws("head: what the first byte shows is refused at once", () => {
+ws("head: refuses a fault of the first byte at once", () => {
   const drive = new Drive();
   for (const first of [0x80, 0x83, 0xc1, 0x09, 0x8b]) {
     const wire = drive.webSocket().send(bytes(first));
@@ -383,7 +383,7 @@ ws("a held connection keeps what arrives, in order", () => {
   drive.end();
 });
 
-ws("what a connection was sent while held is handed out unharmed", () => {
+ws("bytes sent to a held connection are emitted unharmed", () => {
   const drive = new Drive();
   for (const input of [text("hello"), frame(9, "hello"), closeFrame(1000, "hello")]) {
     const wire = drive.webSocket();

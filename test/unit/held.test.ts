@@ -141,7 +141,7 @@ held("bytes that come while a connection is held use the room of those that were
 });
 
 held(
-  "a held connection that finds no buffer keeps its bytes with the host, and closes nobody",
+  "a held connection that finds no buffer keeps its bytes with the host, and closes no other",
   () => {
     const drive = new Drive({
       WindowBytes: 65536,

@@ -768,7 +768,7 @@ define("Connection", [
   },
 ]);
 
-http("Connection: the answer says what becomes of it", () => {
+http("Connection: the response says whether it is kept", () => {
   const said = (request: string): (string | undefined)[] => {
     const drive = new Drive();
     const wire = drive.connect().send(request);
@@ -1010,7 +1010,7 @@ define("FIN", [
   },
 ]);
 
-http("FIN: a request that is out is answered still", () => {
+http("FIN: a pending request is still answered", () => {
   const drive = new Drive();
   drive.answer = () => undefined;
   const wire = drive

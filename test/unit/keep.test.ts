@@ -102,7 +102,7 @@ keep("the answer to HEAD keeps nothing, however many there are", async () => {
 });
 
 keep(
-  "who is refused while bytes of it wait for a buffer is read on, and its end is seen",
+  "a client that is refused while bytes of it wait for a buffer is read on, and its end is seen",
   async () => {
     const scene = new Scene({ ReceivePoolBytes: 16384, BodyBytes: 14000, BufferTimeout: 1000 });
     const { peer } = scene;

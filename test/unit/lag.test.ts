@@ -95,7 +95,7 @@ lag("is exact at the bounds, from lap to lap, and when clients are evicted", () 
   }
 });
 
-lag("counts what was published and not handed out yet, for those whom it is for", () => {
+lag("counts bytes that were published and not yet handed out, for their receivers", () => {
   const drive = new Drive({ RingBytes: 64 * KiB });
   const [one, two, three] = [drive.webSocket(), drive.webSocket(), drive.webSocket()];
   drive.subscribe(one, "t");
@@ -111,7 +111,7 @@ lag("counts what was published and not handed out yet, for those whom it is for"
   drive.end();
 });
 
-lag("leaves out who is closing", () => {
+lag("leaves out closing clients", () => {
   const drive = new Drive({ RingBytes: 64 * KiB });
   const [stays, leaves] = [drive.webSocket(), drive.webSocket()];
   stays.stalled = true;
@@ -124,44 +124,41 @@ lag("leaves out who is closing", () => {
   drive.end();
 });
 
-lag(
-  "an eviction tells how old the connection was; the statistics how far it was behind",
-  async () => {
-    const evicted: Eviction[] = [];
-    const t = createTestServer({
-      ...{ ring: 64 * KiB, maxFrames: 1024, socketBuffer: 4096 },
-      handler: { request: (_, res) => void res.upgrade() },
-      onEvict: (some) => void evicted.push(...some),
-    });
-    await t.ready;
-    await t.clock.advance(500);
-    const slow = t.connect();
-    await t.clock.advance(1000);
-    t.connect();
-    slow.pause();
-    let furthest = 0;
-    let steps = 0;
-    while (evicted.length === 0 && steps < 1000) {
-      if (t.server.broadcast("x".repeat(1020))) steps++;
-      await t.clock.advance(10);
-      const { bounds, counts } = (await t.server.stats()).lag;
-      assert.equal([bounds.length, bounds[4]], [5, 64 * KiB]);
-      // A client that reads has no lag; one that does not has none as long as the socket's buffer takes it.
-      const at = counts.findLastIndex((count) => count > 0);
-      const due = bounds.map((_, index) => Number(index === 0) + Number(index === at));
-      assert.equal(counts, evicted.length > 0 ? [1, 0, 0, 0, 0] : due);
-      assert.ok(evicted.length > 0 || at >= furthest, "who does not read falls behind");
-      furthest = Math.max(furthest, at);
-    }
-    assert.is(furthest, 4);
-    assert.equal(
-      evicted.map(({ cause }) => cause),
-      ["WsClientTooSlow"],
-    );
-    assert.ok(Math.abs((evicted[0]?.age ?? 0) - (1000 + 10 * steps)) <= 10, `${evicted[0]?.age}`);
-    await t.close();
-  },
-);
+lag("an eviction reports the connection's age; the statistics its lag", async () => {
+  const evicted: Eviction[] = [];
+  const t = createTestServer({
+    ...{ ring: 64 * KiB, maxFrames: 1024, socketBuffer: 4096 },
+    handler: { request: (_, res) => void res.upgrade() },
+    onEvict: (some) => void evicted.push(...some),
+  });
+  await t.ready;
+  await t.clock.advance(500);
+  const slow = t.connect();
+  await t.clock.advance(1000);
+  t.connect();
+  slow.pause();
+  let furthest = 0;
+  let steps = 0;
+  while (evicted.length === 0 && steps < 1000) {
+    if (t.server.broadcast("x".repeat(1020))) steps++;
+    await t.clock.advance(10);
+    const { bounds, counts } = (await t.server.stats()).lag;
+    assert.equal([bounds.length, bounds[4]], [5, 64 * KiB]);
+    // A client that reads has no lag; one that does not has none as long as the socket's buffer takes it.
+    const at = counts.findLastIndex((count) => count > 0);
+    const due = bounds.map((_, index) => Number(index === 0) + Number(index === at));
+    assert.equal(counts, evicted.length > 0 ? [1, 0, 0, 0, 0] : due);
+    assert.ok(evicted.length > 0 || at >= furthest, "who does not read falls behind");
+    furthest = Math.max(furthest, at);
+  }
+  assert.is(furthest, 4);
+  assert.equal(
+    evicted.map(({ cause }) => cause),
+    ["WsClientTooSlow"],
+  );
+  assert.ok(Math.abs((evicted[0]?.age ?? 0) - (1000 + 10 * steps)) <= 10, `${evicted[0]?.age}`);
+  await t.close();
+});
 
 for (const [first, second] of [
   [false, false],

@@ -273,7 +273,7 @@ function eachOctet(length: number, look: (text: string, octet: number, pad: stri
   }
 }
 
-leaf("a field's name holds tchars alone, wherever they stand", () => {
+leaf("a field's name holds only tchars, at any position", () => {
   const drive = new Drive();
   eachOctet(35, (name, octet, pad) => {
     const asked = taken(drive, `GET / HTTP/1.1\r\nHost: a\r\nP: ${pad}\r\n${name}: v\r\n\r\n`);
@@ -286,7 +286,7 @@ leaf("a field's name holds tchars alone, wherever they stand", () => {
   drive.end();
 });
 
-leaf("a field's value holds no control octet but HTAB, wherever it stands", () => {
+leaf("a field's value holds no control octet but HTAB, at any position", () => {
   const drive = new Drive();
   eachOctet(50, (value, octet, pad) => {
     const asked = taken(drive, `GET / HTTP/1.1\r\nHost: a\r\nP: ${pad}\r\nv: ${value}\r\n\r\n`);
@@ -297,7 +297,7 @@ leaf("a field's value holds no control octet but HTAB, wherever it stands", () =
   drive.end();
 });
 
-leaf("a target holds visible ASCII alone, wherever it stands", () => {
+leaf("a target holds only visible ASCII, at any position", () => {
   const drive = new Drive();
   eachOctet(35, (path, octet, pad) => {
     const target = `/${pad}${path}`;

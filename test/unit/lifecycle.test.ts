@@ -431,7 +431,7 @@ lifecycle("one that lingers goes first, and is counted as what it was", () => {
   drive.end();
 });
 
-lifecycle("a table of busy connections accepts nobody", () => {
+lifecycle("a table of busy connections accepts no connection", () => {
   const drive = new Drive({ Connections: 2 });
   drive.answer = () => undefined;
   for (let i = 0; i < 2; i++) drive.connect().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -96,7 +96,7 @@ log("a client's line breaks begin no line of the console or of a logger", async 
   assert.equal(said, ["message: unknown: \\x1b[2J\\nringcast: fake"]);
 });
 
-log("prints what the console cannot look at by its description", async () => {
+log("prints a value that the console cannot inspect by its description", async () => {
   const original = console.error;
   const lines: unknown[][] = [];
   console.error = (...args: unknown[]) => {

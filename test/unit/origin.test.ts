@@ -90,7 +90,7 @@ for (const [entry, allows, refuses] of listed) {
   });
 }
 
-origin("what is not an origin is refused by name", () => {
+origin("refuses a value that is not an origin, by name", () => {
   for (const entry of [
     ...[
       "a.example",
@@ -153,7 +153,7 @@ origin("a host listed with port 80 is that of a plain listener's default", () =>
   assert.not.ok(isHostAllowed("a.example", { ...rules, secure: true }));
 });
 
-origin("what is not a host is refused by name", () => {
+origin("refuses a value that is not a host, by name", () => {
   for (const entry of [
     ...[
       "",

@@ -96,7 +96,7 @@ pace("a frame counts once, byte by byte too", () => {
   drive.end();
 });
 
-pace("time for which the host held a connection is not held against it", () => {
+pace("time for which the host held a connection does not count against it", () => {
   const drive = new Drive({ MessageRate: 10, MessageBurst: 5, IdleTimeout: 0 });
   const wire = drive.webSocket();
   drive.hold(wire, true);
@@ -165,7 +165,7 @@ for (const [what, each, comes] of [
   });
 }
 
-pace("who was fast may be silent no longer than others", () => {
+pace("a fast sender may be silent no longer than others", () => {
   const drive = new Drive(SLOW);
   const wire = drive.connect().send(`${POST}${"x".repeat(4000)}`);
   drive.after(300);
@@ -177,7 +177,7 @@ pace("who was fast may be silent no longer than others", () => {
   drive.end();
 });
 
-pace("each body of a connection begins anew, and heads have a time of their own", () => {
+pace("each body of a connection begins again, and heads have a time of their own", () => {
   const drive = new Drive(SLOW);
   const wire = drive.connect();
   const short = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n";
@@ -246,49 +246,55 @@ pace("a message in pieces is closed with 1008 when its bytes do not come", () =>
   }
 });
 
-pace("pings between its fragments do not save it, a message that is whole begins anew", () => {
-  const drive = new Drive(SLOW);
-  const wire = drive.webSocket();
-  for (let i = 0; i < 20; i++) {
-    drive.after(900);
-    // The end of one message, and the beginning of the next.
-    wire.send(
-      Buffer.concat([i === 0 ? text("b") : text("b").subarray(1), text("b").subarray(0, 1)]),
-    );
-  }
-  assert.not(wire.ended);
-  wire.send(text("b").subarray(1));
-  wire.send(frame(1, "a", { final: 0 }));
-  for (let i = 0; i < 9; i++) {
-    drive.after(100);
-    wire.send(frame(9));
-  }
-  assert.not(wire.ended);
-  for (let i = 0; i < 20; i++) {
-    drive.after(100);
-    wire.send(frame(9));
-  }
-  assert.is(wire.log.at(-1), "end ReceiveTooSlow");
-  drive.end();
-});
-
-pace("who sends pings and messages without end is not slow, wherever its reads are cut", () => {
-  for (const each of [frame(9, "ping"), text("hello")]) {
+pace(
+  "pings between its fragments do not save it, after a whole message the time begins again",
+  () => {
     const drive = new Drive(SLOW);
     const wire = drive.webSocket();
-    // One read, more than one table of events, and the head of a frame at the end of each read.
-    const block = Buffer.concat(Array.from({ length: 300 }, () => each));
-    wire.send(each.subarray(0, 3));
-    for (let i = 0; i < 30; i++) {
-      wire.send(Buffer.concat([each.subarray(3), block, each.subarray(0, 3)]));
-      drive.after(100);
+    for (let i = 0; i < 20; i++) {
+      drive.after(900);
+      // The end of one message, and the beginning of the next.
+      wire.send(
+        Buffer.concat([i === 0 ? text("b") : text("b").subarray(1), text("b").subarray(0, 1)]),
+      );
     }
     assert.not(wire.ended);
-    drive.after(900);
+    wire.send(text("b").subarray(1));
+    wire.send(frame(1, "a", { final: 0 }));
+    for (let i = 0; i < 9; i++) {
+      drive.after(100);
+      wire.send(frame(9));
+    }
+    assert.not(wire.ended);
+    for (let i = 0; i < 20; i++) {
+      drive.after(100);
+      wire.send(frame(9));
+    }
     assert.is(wire.log.at(-1), "end ReceiveTooSlow");
     drive.end();
-  }
-});
+  },
+);
+
+pace(
+  "a client that sends pings and messages without end is not slow, wherever its reads are cut",
+  () => {
+    for (const each of [frame(9, "ping"), text("hello")]) {
+      const drive = new Drive(SLOW);
+      const wire = drive.webSocket();
+      // One read, more than one table of events, and the head of a frame at the end of each read.
+      const block = Buffer.concat(Array.from({ length: 300 }, () => each));
+      wire.send(each.subarray(0, 3));
+      for (let i = 0; i < 30; i++) {
+        wire.send(Buffer.concat([each.subarray(3), block, each.subarray(0, 3)]));
+        drive.after(100);
+      }
+      assert.not(wire.ended);
+      drive.after(900);
+      assert.is(wire.log.at(-1), "end ReceiveTooSlow");
+      drive.end();
+    }
+  },
+);
 
 pace("a WebSocket that is silent between messages, or held, is not slow", () => {
   const drive = new Drive(SLOW);
@@ -319,7 +325,7 @@ pace("pieces that are handed out as they come have their rate too", () => {
   drive.end();
 });
 
-pace("who waits for a buffer is not slow", () => {
+pace("a client that waits for a buffer is not slow", () => {
   const drive = new Drive({
     ...{ ...SLOW, ReceiveRate: 10 },
     ...{ ReceivePoolBytes: 16384, BufferTimeout: 100000 },
@@ -363,7 +369,7 @@ function lazy(drive: Drive, bytes: number): Wire {
   return wire;
 }
 
-pace("who reads nothing has the grace, and what the write takes at the rate", () => {
+pace("a client that reads nothing has the grace, and the time of the write at the rate", () => {
   const drive = new Drive(LAZY);
   const wire = lazy(drive, 196);
   drive.after(1000 + 2000 - 1);
@@ -393,7 +399,7 @@ for (const [what, ms, stays] of [
   });
 }
 
-pace("who has read all of it begins anew", () => {
+pace("a client that has read all of it begins again", () => {
   const drive = new Drive(LAZY);
   const wire = lazy(drive, 96);
   for (let i = 0; i < 50; i++) {
@@ -408,7 +414,7 @@ pace("who has read all of it begins anew", () => {
   drive.end();
 });
 
-pace("who has read fast may stop no longer than others", () => {
+pace("a fast reader may stop no longer than others", () => {
   const drive = new Drive(LAZY);
   const wire = lazy(drive, 16000);
   while (wire.deliver() && drive.engine.backlog(wire.slot) > 5000);
@@ -439,7 +445,7 @@ pace("an answer that trickles out is reset; writes that complete at once are nev
   drive.end();
 });
 
-pace("rates that change forget what was held against anybody", () => {
+pace("a change of rates clears the slowness counted so far", () => {
   const drive = new Drive({ ...LAZY, ...SLOW });
   const wire = lazy(drive, 96);
   const body = drive.connect().send(POST);

@@ -136,7 +136,7 @@ for (const [bytes, error] of BAD_ANSWERS) {
   });
 }
 
-page("an answer's end is told from what comes behind it", () => {
+page("separates the end of a response from the bytes after it", () => {
   const whole = bytesOf("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1");
   const { rest, reusable } = readAnswer("GET", [whole], false);
   assert.equal([rest, reusable], [8, true]);

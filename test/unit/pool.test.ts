@@ -75,7 +75,7 @@ pool("a request that is whole needs no buffer", () => {
   drive.end();
 });
 
-pool("those who wait are served in the order they came", () => {
+pool("waiters are served in the order they came", () => {
   const drive = new Drive(SMALL_POOL);
   const holders = fill(drive);
   const waiters = Array.from({ length: 4 }, () => drive.connect().send(START));
@@ -92,7 +92,7 @@ pool("those who wait are served in the order they came", () => {
   drive.end();
 });
 
-pool("one who waits may leave, and the next is served", () => {
+pool("a waiter may leave, and the next is served", () => {
   const drive = new Drive(SMALL_POOL);
   const holders = fill(drive);
   const waiters = Array.from({ length: 3 }, () => drive.connect().send(START));
@@ -274,7 +274,7 @@ pool("an upgrade takes along what was sent too early and waits; the queue stays 
   drive.end();
 });
 
-pool("what the host holds for want of a buffer is bounded: more is refused", () => {
+pool("bounds the bytes that the host holds because there is no buffer, and refuses more", () => {
   const drive = new Drive(SMALL_POOL);
   const holders = fill(drive);
   const late = Array.from({ length: 8 }, () => drive.connect().send(START));
@@ -306,7 +306,7 @@ pool("a handler that takes its time without a buffer is 503", () => {
 
 // ---- replies ----------------------------------------------------------------------------------
 
-pool("a full queue refuses what is sent, and says when it has room", () => {
+pool("a full queue refuses messages, and reports when it has room", () => {
   const drive = new Drive({ Backlog: 4096 });
   const wire = drive.webSocket();
   wire.stalled = true;
@@ -323,7 +323,7 @@ pool("a full queue refuses what is sent, and says when it has room", () => {
   drive.end();
 });
 
-pool("an empty reply pool refuses what is sent, and the senders are told of room", () => {
+pool("an empty reply pool refuses messages, and notifies the senders of room", () => {
   const drive = new Drive({ ReplyPoolBytes: 32768, Backlog: 16384 });
   const wires = Array.from({ length: 4 }, () => drive.webSocket());
   for (const wire of wires) wire.stalled = true;

@@ -98,7 +98,7 @@ class Scene {
   }
 }
 
-remote("what is kept is bounded, and costs those for whom the most is kept", async () => {
+remote("bounds kept bytes, and ends the connections with the most of them", async () => {
   const scene = new Scene();
   const modest = await scene.webSocket();
   const greedy: Peer[] = [];
@@ -200,7 +200,7 @@ remote("at most 256 events or 64 KiB are under way, and the rest follows in orde
   }
 });
 
-remote("what is left at the end is posted, whatever is under way", async () => {
+remote("posts the rest at the end, whatever is in flight", async () => {
   const scene = new Scene(["message"]);
   const peer = await scene.webSocket();
   scene.takes = false;

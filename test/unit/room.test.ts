@@ -192,7 +192,7 @@ for (const [name, bytes, how, ms, cause] of [
   );
 }
 
-room("a drip of four times as many connections keeps nobody out", () =>
+room("a drip of four times as many connections keeps no client out", () =>
   within(async (t) => {
     const drips = [];
     for (let i = 0; i < 4 * SLOTS; i++) {

@@ -31,7 +31,7 @@ const used = (drive: Drive, pool: Control): number => {
 
 const RECEIVE = { AddressReceiveBytes: 8192, Connections: 32, BufferTimeout: 3000 };
 
-share("who would hold more than its address may waits, others do not", () => {
+share("a client above its address's quota waits, others do not", () => {
   const drive = new Drive(RECEIVE);
   const mine = [drive.connect(A).send(START), drive.connect(A).send(START)];
   const third = drive.connect(A).send(START);
@@ -48,7 +48,7 @@ share("who would hold more than its address may waits, others do not", () => {
   drive.end();
 });
 
-share("who waits for its own address stands in nobody's way", () => {
+share("a client that waits for its own address blocks no other", () => {
   const drive = new Drive({ ...RECEIVE, ReceivePoolBytes: 24576 });
   const mine = [drive.connect(A).send(START), drive.connect(A).send(START)];
   const own = drive.connect(A).send(START);
@@ -65,7 +65,7 @@ share("who waits for its own address stands in nobody's way", () => {
   drive.end();
 });
 
-share("who waits too long costs the largest holder of its own address", () => {
+share("a wait that is too long ends the largest holder of the same address", () => {
   const drive = new Drive({ ...RECEIVE, BodyBytes: 30000, AddressReceiveBytes: 20480 });
   const other = drive.connect(B);
   other.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 15000\r\n\r\n${"x".repeat(14000)}`);
@@ -105,7 +105,7 @@ share("a buffer that grows counts once; a WebSocket takes its own along", () => 
   drive.end();
 });
 
-share("a handler that keeps a request waits for nobody: it is 429", () => {
+share("a handler that keeps a request cannot wait, so it is 429", () => {
   const drive = new Drive({ ...RECEIVE, AddressReceiveBytes: 4096 });
   drive.answer = () => undefined;
   drive.connect(A).send(`${GET}${GET}`);
@@ -120,7 +120,7 @@ share("a handler that keeps a request waits for nobody: it is 429", () => {
   drive.end();
 });
 
-share("what waits outside of the pool is bounded for an address, too", () => {
+share("bounds the bytes that wait outside of the pool for an address, too", () => {
   const drive = new Drive({ ...RECEIVE, ReceivePoolBytes: 262144 });
   const mine = Array.from({ length: 2 }, () => drive.connect(A).send(START));
   const late = Array.from({ length: 7 }, () => drive.connect(A).send(START));
@@ -170,7 +170,7 @@ share("clients of one address hold no more reply blocks than it may, however man
   drive.end();
 });
 
-share("who was refused is told when its address holds half of what it may, once", () => {
+share("a refused client is notified once, when its address holds half of its quota", () => {
   const drive = new Drive(REPLY);
   const [first, second] = [stalled(drive, A), stalled(drive, A)];
   fill(first, 3000);
@@ -342,7 +342,7 @@ share(
   },
 );
 
-share("pongs that find no block are dropped, and nobody fails for it", () => {
+share("pongs that find no block are dropped, and no connection fails for it", () => {
   const drive = new Drive({ ...REPLY, AddressReplyBytes: 8192 });
   const [full, wire] = [stalled(drive, A), stalled(drive, A)];
   while (full.push("x".repeat(400)) === Outcome.Ok);
@@ -374,7 +374,7 @@ share("a connection that turns out to be another's takes along what it holds", (
   drive.end();
 });
 
-share("what addresses hold is bounded from the start or not at all", () => {
+share("the quota of addresses is set from the start or not at all", () => {
   const { engine } = new Drive();
   assert.throws(() => engine.configure(Param.AddressReplyBytes, 1e6), /fixed/);
   assert.throws(() => engine.configure(Param.AddressReceiveBytes, 1e6), /fixed/);

@@ -215,7 +215,7 @@ stage("wrong arguments are refused by name, and change nothing", () => {
   assert.is(target.last, "a12true");
 });
 
-stage("what is built at random is what a list of pieces says", () => {
+stage("messages built at random equal a list of their pieces", () => {
   const target = new Target();
   let seed = 1;
   const random = (below: number): number => {

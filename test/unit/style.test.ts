@@ -173,13 +173,16 @@ function bundleImports(file: string, seen = new Set<string>()): string[] {
   );
 }
 
-style("what runs anywhere, or in a page, imports nothing of any platform and no package", () => {
-  const seen = bundleImports("index.js");
-  assert.ok(seen.includes("node:worker_threads") && seen.includes("comlink"), "imports are seen");
-  for (const name of ["engine", "testing", "browser", "browser-worker"]) {
-    assert.equal(bundleImports(`${name}.js`), [], name);
-  }
-});
+style(
+  "bundles for any runtime, or for a page, import nothing of any platform and no package",
+  () => {
+    const seen = bundleImports("index.js");
+    assert.ok(seen.includes("node:worker_threads") && seen.includes("comlink"), "imports are seen");
+    for (const name of ["engine", "testing", "browser", "browser-worker"]) {
+      assert.equal(bundleImports(`${name}.js`), [], name);
+    }
+  },
+);
 
 style("the engine has no managed object", () => {
   for (const file of sources("assembly")) {

@@ -231,7 +231,7 @@ testing("raw bytes, pipelined, cut anywhere, half-closed", () =>
   }),
 );
 
-testing("a reader that stops is evicted when the ring has passed it; who reads is not", () => {
+testing("a reader that stops is evicted when the ring has passed it; one that reads is not", () => {
   const evicted: string[] = [];
   return within(
     { onEvict: (some) => void evicted.push(...some.map(({ cause }) => cause)), socketBuffer: 4096 },
@@ -333,7 +333,7 @@ testing("deadlines come by the virtual clock alone", () =>
   }),
 );
 
-testing("a shutdown says 1001 and waits for who answers; time ends the rest", () =>
+testing("a shutdown says 1001 and waits for clients that answer; time ends the rest", () =>
   within({}, async (t) => {
     const polite = t.connect();
     const deaf = t.connect("/", { automatic: false });
@@ -467,7 +467,7 @@ testing("a handler that is made asynchronously is waited for; one that fails say
   await bad.close();
 });
 
-testing("what handlers throw is told, and answered", () => {
+testing("errors of handlers are reported, and answered", () => {
   const told: string[] = [];
   return within(
     {
@@ -504,7 +504,7 @@ function collect(): void {
   (runInNewContext("gc") as () => void)();
 }
 
-testing("large answers on a connection that is kept are let go of", () =>
+testing("large responses on a connection that is kept are released", () =>
   within(
     { handler: { request: (_, res) => res.send(200, "", new Uint8Array(1048576)) } },
     async (t) => {

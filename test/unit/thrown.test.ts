@@ -117,7 +117,7 @@ thrown("describes an error of another realm by its own words", () => {
   assert.is(error.cause, foreign);
 });
 
-thrown("says what was thrown when it is no error", () => {
+thrown("describes a thrown value that is no error", () => {
   const say = (value: unknown): string => describe(value).message;
   assert.equal([undefined, null, 5, "text", Symbol("s"), { message: "own" }, {}, 1n].map(say), [
     "undefined",

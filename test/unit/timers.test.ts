@@ -116,7 +116,7 @@ timers("a body that trickles in is 408, counted from the request's first byte", 
   drive.end();
 });
 
-timers("a request that is out has no deadline", () => {
+timers("a pending request has no deadline", () => {
   const drive = new Drive();
   drive.answer = () => undefined;
   const wire = drive.connect().send(GET);
@@ -130,7 +130,7 @@ timers("a request that is out has no deadline", () => {
   drive.end();
 });
 
-timers("an idle connection is closed without a word, a second after what it was told", () => {
+timers("an idle connection is closed without a word, a second after the announced time", () => {
   const drive = new Drive();
   const wire = drive.connect().send(GET);
   assert.match(wire.text, /\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n/);

@@ -19,7 +19,7 @@ function start(clients: number, params = {}): [Drive, ...Wire[]] {
   return [drive, ...Array.from({ length: clients }, () => drive.webSocket())];
 }
 
-topics("a subscriber gets what is published after it subscribed, nobody else does", () => {
+topics("a subscriber gets publications after its subscription, other clients do not", () => {
   const [drive, a, b] = start(2) as [Drive, Wire, Wire];
   drive.publish("before", 0, "news");
   assert.is(drive.subscribe(a, "news"), Outcome.Ok);
@@ -54,7 +54,7 @@ topics("an unsubscription takes effect for what is not published yet, in the sam
 });
 
 topics(
-  "who is behind drains what was published before it unsubscribed, though the run goes on",
+  "a lagging client drains publications before its unsubscription, though the run goes on",
   () => {
     const [drive, a, b] = start(2) as [Drive, Wire, Wire];
     drive.subscribe(a, "t");
@@ -229,7 +229,7 @@ topics("a publication that skips the rest of a lap, with nobody behind, breaks n
 });
 
 topics(
-  "nothing of the ring is overwritten before who ended with a write of it has been reset",
+  "nothing of the ring is overwritten before a client that ended with a write of it has been reset",
   () => {
     const [drive, a, b] = start(2, { RunBytes: 65536 }) as [Drive, Wire, Wire];
     const { x, scratch } = drive.engine;
@@ -323,7 +323,7 @@ topics("names are exact, of 1 to 200 bytes; stale ids do nothing", () => {
 });
 
 topics(
-  "who reads a quiet topic is not hurt by a busy one; who does not read what is published to it is evicted",
+  "a busy topic does not hurt readers of a quiet one; a client that does not read its topic is evicted",
   () => {
     const [drive, quiet, busy, slow] = start(3) as [Drive, Wire, Wire, Wire];
     drive.subscribe(quiet, "quiet");

@@ -28,7 +28,7 @@ function poolUsed(drive: Drive): number {
 
 const statuses = (wire: Wire): number[] => replies(wire.text).map((reply) => reply.status);
 
-upload("the head is out before the body, which comes piece by piece", () => {
+upload("the head is emitted before the body, which comes piece by piece", () => {
   const drive = streaming();
   const seen: string[] = [];
   drive.began = (_, asked) => seen.push(`${asked.method} ${asked.traits & Trait.BodyToCome}`);
@@ -253,7 +253,7 @@ upload("pieces before a fault are handed out first", () => {
   drive.end();
 });
 
-upload("FIN within the body: told, and the end", () => {
+upload("FIN within the body: reported, and the end", () => {
   for (const answered of [false, true]) {
     const drive = streaming();
     if (answered) {
@@ -272,7 +272,7 @@ upload("FIN within the body: told, and the end", () => {
   }
 });
 
-upload("FIN behind the body: its answer goes out", () => {
+upload("FIN after the body: its response is sent", () => {
   const drive = streaming();
   drive.answer = () => undefined;
   const wire = drive

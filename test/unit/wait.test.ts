@@ -81,7 +81,7 @@ wait("when most are behind, the wait is a slowGrace longer, and then the furthes
   all.drive.end();
 });
 
-wait("a reader without progress is evicted at once and stops nobody", () => {
+wait("a reader without progress is evicted at once and stops no other", () => {
   const all = crowd(5, 1);
   all.drive.publish("x");
   all.drive.flush();

@@ -70,7 +70,7 @@ const NO_OPTIONS: readonly (readonly [given: unknown, message: string])[] = [
   [revoked([]), "options: an object is not an object of options"],
 ];
 
-wrong("what is no object of options is refused by serve, configure and createTestServer", () => {
+wrong("serve, configure and createTestServer refuse a value that is no object of options", () => {
   for (const [given, message] of NO_OPTIONS) {
     refuses(() => settle(given as Options), message);
     refuses(() => settleChanges({}, given as LiveOptions), message);
@@ -294,7 +294,7 @@ const HANDLERS: readonly (readonly [handler: unknown, message: string])[] = [
   [Promise.resolve({}), "handler: a promise is not a handler; is an await missing?"],
 ];
 
-wrong("what is no handler is refused in memory", () => {
+wrong("refuses a value that is no handler in memory", () => {
   for (const [handler, message] of HANDLERS)
     refuses(() => createTestServer({ handler } as never), message);
 });
