@@ -140,6 +140,7 @@ export function connect(
   url: string | URL | (() => string | URL),
   options: ConnectOptions = {},
 ): Connection {
+  // It is long because its state is in its closure, which is smaller than a class in what pages load.
   const {
     protocols = [],
     maxDelay = 30000,

@@ -127,7 +127,7 @@ function piece(c: WebSocketConn, source: usize, n: u32, last: bool): bool {
 }
 
 /**
- * Value of `Conn.chunk` for a Close, which is parsed again later, or the end of the peer's side. Other values are
+ * Value of `failure` for a Close, which is parsed again later, or the end of the peer's side. Other values are
  * faults.
  */
 export const CLOSE_WAITS: u32 = 1;
@@ -170,7 +170,12 @@ function isPassOver(c: WebSocketConn): bool {
   return eventsFull() || (c.burst != 0 && engine.inboundEvents >= c.burst);
 }
 
-/** Parses frames from engine.source to engine.sourceEnd until it must stop. Returns true when it needs more bytes. */
+/**
+ * Parses frames from engine.source to engine.sourceEnd until it must stop. Returns true when it needs more bytes.
+ *
+ * It is long because it is one loop over three states (between frames, within a head, within a payload), and splitting
+ * it costs a call for each frame.
+ */
 function parseFrames(c: WebSocketConn): bool {
   const isLimited = param(Param.MessageRate) != 0;
   while (c.state == State.Open || c.state == State.Closing) {

@@ -92,7 +92,10 @@ function hasBegun(c: Conn): bool {
   return bytes > 1 || (bytes == 1 && load<u8>(dataOf(c) + c.start) != 0x0d);
 }
 
-/** Parses until a request is emitted, more bytes are needed, or the connection ends. */
+/**
+ * Parses until a request is emitted, more bytes are needed, or the connection ends. It is long because it is one loop
+ * over the states of a request, each of which can end it.
+ */
 export function parseHttp(c: HttpConn): void {
   if (has(c, Flag.Proxied) && c.start != c.end && !eventsFull() && takeProxy(c)) return;
   while (c.state == State.Head || c.state == State.Body) {

@@ -70,7 +70,8 @@ export function align(): u32 {
 }
 
 /**
- * Formats a region of `footprint()` bytes, aligned to `align()`, that is all zero.
+ * Formats a region of `footprint()` bytes, aligned to `align()`, that is all zero. It is long because it lists each
+ * table of the region once, in the order of the memory map.
  * @returns its address, or 0 when it is misaligned
  */
 export function create(base: usize): usize {

@@ -23,6 +23,8 @@ import {
   takeTime,
   httpOf,
   webSocketOf,
+  HttpConn,
+  WebSocketConn,
 } from "../state/records";
 import { delist } from "../state/room";
 import { live, putFree, takeWebSocket } from "../state/slots";
@@ -38,40 +40,8 @@ function furthestInAny(): Conn {
   return messageAt(deflated, other.done) < messageAt(plain, reader.done) ? other : reader;
 }
 
-/**
- * Answers an opening handshake. The connection moves to a WebSocket slot, and its cursor is at `committed`.
- * @param fieldsLength bytes of field records at the start of the scratch region
- * @param deflate 0 for no compression; 1 when permessage-deflate was negotiated (RFC 7692); 2 when it was, but with a
- * smaller window than broadcasts are compressed with, so that the client reads the plain ring
- * @returns Ok (the new slot in Control.Result, its generation in Control.Generation), Evicted (handle the events, then
- * call again), Full (refused with 503), Gone, or TooLarge (a field is refused)
- */
-export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: u32): u32 {
-  takeTime();
-  const c = httpOf(live(slot, generation));
-  if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
-  if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
-  if (has(c, Flag.PeerEnded)) {
-    // A WebSocket needs both directions. Responses to the requests before it are still sent.
-    finishWith(c, CloseReason.PeerEnded);
-    return Outcome.Gone;
-  }
-  if (engine.freeWebSocket == 0) {
-    const victim = furthestInAny();
-    if (paramU32(Param.EvictWhenFull) != 0 && changetype<usize>(victim) != 0) {
-      add(Control.Evicted, 1);
-      kill(victim, CloseReason.Evicted, Shut.Reset);
-      return Outcome.Evicted;
-    }
-    refuse(c, CloseReason.NoRoom);
-    return Outcome.Full;
-  }
-  const queued = queueSwitch(c, fieldsLength);
-  if (queued == Outcome.TooLarge) return queued;
-  if (queued == Outcome.Full) {
-    kill(c, noBlock(), Shut.Destroy);
-    return queued;
-  }
+/** Moves a connection to a WebSocket slot, with the bytes that it sent and the responses that are queued for it. */
+function moveToWebSocket(c: HttpConn, deflate: u32): WebSocketConn {
   const w = webSocketOf(takeWebSocket());
   const newSlot = w.slot;
   const newGeneration = w.generation;
@@ -118,13 +88,51 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   c.replyHead = 0;
   c.replyTail = 0;
   putFree(c);
+  return w;
+}
+
+/**
+ * Answers an opening handshake. The connection moves to a WebSocket slot, and its cursor is at `committed`.
+ * @param fieldsLength bytes of field records at the start of the scratch region
+ * @param deflate 0 for no compression; 1 when permessage-deflate was negotiated (RFC 7692); 2 when it was, but with a
+ * smaller window than broadcasts are compressed with, so that the client reads the plain ring
+ * @returns Ok (the new slot in Control.Result, its generation in Control.Generation), Evicted (handle the events, then
+ * call again), Full (refused with 503), Gone, or TooLarge (a field is refused)
+ */
+export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: u32): u32 {
+  takeTime();
+  const c = httpOf(live(slot, generation));
+  if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
+  if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
+  if (has(c, Flag.PeerEnded)) {
+    // A WebSocket needs both directions. Responses to the requests before it are still sent.
+    finishWith(c, CloseReason.PeerEnded);
+    return Outcome.Gone;
+  }
+  if (engine.freeWebSocket == 0) {
+    const victim = furthestInAny();
+    if (paramU32(Param.EvictWhenFull) != 0 && changetype<usize>(victim) != 0) {
+      add(Control.Evicted, 1);
+      kill(victim, CloseReason.Evicted, Shut.Reset);
+      return Outcome.Evicted;
+    }
+    refuse(c, CloseReason.NoRoom);
+    return Outcome.Full;
+  }
+  const queued = queueSwitch(c, fieldsLength);
+  if (queued == Outcome.TooLarge) return queued;
+  if (queued == Outcome.Full) {
+    kill(c, noBlock(), Shut.Destroy);
+    return queued;
+  }
+  const w = moveToWebSocket(c, deflate);
   addOpen(w);
   markDirty(w);
   rearm(w);
   add(Control.ConnectionCount, -1);
   add(Control.Upgraded, 1);
   add(Control.Requests, 1);
-  setControl(Control.Result, newSlot as f64);
-  setControl(Control.Generation, newGeneration as f64);
+  setControl(Control.Result, w.slot as f64);
+  setControl(Control.Generation, w.generation as f64);
   return Outcome.Ok;
 }

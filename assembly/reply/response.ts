@@ -2,6 +2,7 @@
 //
 // Invariant: a pending request is answered once. Then its connection continues with the next request, or ends.
 
+import { putPhrase } from "./status";
 import { Answer, CloseReason, Control, Method, Outcome, Param, Shut, Trait } from "../abi";
 import {
   Framing,
@@ -10,7 +11,6 @@ import {
   putFields,
   putHead,
   putMissing,
-  putPhrase,
   putServer,
   putStatusLine,
 } from "./head";

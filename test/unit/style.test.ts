@@ -5,6 +5,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import ts from "typescript";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { REFUSED, commentsOf, refusedIn } from "../lib/english";
@@ -129,6 +130,43 @@ style(`no folder of sources has more than ${FOLDER_FILES} files`, () => {
   }
   assert.equal(
     [...sizes].filter(([, size]) => size > FOLDER_FILES),
+    [],
+  );
+});
+
+/** Most lines of a function, as many as a screen shows. A longer one says in its comment why it is long. */
+const FUNCTION_LINES = 80;
+const LONG_REASON = /\bIt is long because\b/;
+
+/** Functions and methods of a file that are too long and give no reason, with their lines. */
+function longFunctions(file: string, text: string): string[] {
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node)) {
+      const lines = node.getText().split("\n").length;
+      if (
+        lines > FUNCTION_LINES &&
+        !LONG_REASON.test(node.getFullText().replace(/\s*\n \* /g, " "))
+      )
+        found.push(`${file}: ${node.name?.getText() ?? "a function"}: ${lines} lines`);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+style(`no function of the sources has more than ${FUNCTION_LINES} lines without a reason`, () => {
+  const text = (file: string): string => readFileSync(path.join(root, file), "utf8");
+  assert.equal(
+    files.flatMap((file) => longFunctions(file, text(file))),
+    [],
+  );
+  const body = "a();\n".repeat(FUNCTION_LINES);
+  assert.equal(longFunctions("x.ts", `function f() {\n${body}}`), ["x.ts: f: 82 lines"]);
+  assert.equal(
+    longFunctions("x.ts", `/** It is long because of that. */\nfunction f() {\n${body}}`),
     [],
   );
 });
