@@ -36,7 +36,7 @@ function upgrading(handler: Handler): Handler {
   };
 }
 
-application("a snapshot and the broadcasts behind it leave no gap", async () => {
+application("a snapshot and the broadcasts after it leave no gap", async () => {
   let n = 0;
   const handler = (server: HandlerServer): Handler =>
     upgrading({
@@ -167,7 +167,7 @@ application(
 );
 
 application(
-  "a client that goes is seen: `sent`, `ready()`, and what is sent later is dropped",
+  "notices a client that leaves: `sent`, `ready()`, and later messages are dropped",
   async () => {
     let res: Response | undefined;
     const handler = {
@@ -276,7 +276,7 @@ application("the server as its handler sees it", async () => {
   });
 });
 
-application("a handler that is none is refused, and leaves nothing behind", async () => {
+application("refuses a value that is no handler, and leaves nothing", async () => {
   const wrong: readonly [unknown, RegExp][] = [
     [{ request: 5 }, /^TypeError: handler\.request: a number is not a function/],
     [{ open: "x" }, /^TypeError: handler\.open: a string is not a function/],

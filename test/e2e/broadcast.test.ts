@@ -151,7 +151,7 @@ broadcast("text with characters of every length arrives as it was", () =>
   }),
 );
 
-broadcast("`binary` overrules what the data's type says", () =>
+broadcast("`binary` overrules the data's type", () =>
   serving("broadcast", {}, async (server, port) => {
     const { wire } = await openGreeted(port);
     assert.ok(server.broadcast("as binary", { binary: true }));

@@ -214,7 +214,7 @@ cli("an end is orderly at the first signal, and at once at the second", async ()
 });
 
 cli(
-  "--watch reloads the handler when it, or what it imports from its folder, changes",
+  "--watch reloads the handler when it, or a file that it imports from its folder, changes",
   async () => {
     const part = (text: string): string =>
       file("watched/parts/part.mjs", `export const part = ${JSON.stringify(text)};`);
@@ -311,28 +311,31 @@ async function load(port: number, ...args: string[]): Promise<Summary & { code: 
   return { ...(JSON.parse(out) as Summary), code };
 }
 
-cli("load counts what clients get, and slow ones are evicted without loss to others", async () => {
-  await serving("metrics", { ring: 65536, slowGrace: 1 }, async (server, port) => {
-    const text = "x".repeat(8000);
-    const timer = setInterval(() => {
-      for (let i = 0; i < 4; i++) server.broadcast(JSON.stringify({ time: Date.now(), text }));
-    }, 10);
-    try {
-      const args = ["--clients", "20", "--slow", "4", "--seconds", "4"];
-      const got = await load(port, ...args);
-      assert.equal([got.code, got.connected, got.failed], [0, 20, {}]);
-      assert.equal([got.lost, got.missed], [{}, 0]);
-      assert.equal(got.lostSlow, { reset: 4 });
-      assert.ok(got.messagesPerSecond > 1000, `${got.messagesPerSecond}`);
-      assert.ok(got.bytes > got.messages * 8000);
-      assert.is(got.latency.kind, "sent");
-      assert.ok(got.latency.p50 <= got.latency.p99 && got.latency.p99 < 2000);
-      assert.is((await server.stats()).closed.WsClientTooSlow, 4);
-    } finally {
-      clearInterval(timer);
-    }
-  });
-});
+cli(
+  "load counts the messages of clients, and slow ones are evicted without loss to others",
+  async () => {
+    await serving("metrics", { ring: 65536, slowGrace: 1 }, async (server, port) => {
+      const text = "x".repeat(8000);
+      const timer = setInterval(() => {
+        for (let i = 0; i < 4; i++) server.broadcast(JSON.stringify({ time: Date.now(), text }));
+      }, 10);
+      try {
+        const args = ["--clients", "20", "--slow", "4", "--seconds", "4"];
+        const got = await load(port, ...args);
+        assert.equal([got.code, got.connected, got.failed], [0, 20, {}]);
+        assert.equal([got.lost, got.missed], [{}, 0]);
+        assert.equal(got.lostSlow, { reset: 4 });
+        assert.ok(got.messagesPerSecond > 1000, `${got.messagesPerSecond}`);
+        assert.ok(got.bytes > got.messages * 8000);
+        assert.is(got.latency.kind, "sent");
+        assert.ok(got.latency.p50 <= got.latency.p99 && got.latency.p99 < 2000);
+        assert.is((await server.stats()).closed.WsClientTooSlow, 4);
+      } finally {
+        clearInterval(timer);
+      }
+    });
+  },
+);
 
 cli("load tells the spread where messages carry no time, and why clients were lost", async () => {
   await serving("metrics", {}, async (server, port) => {
@@ -740,7 +743,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-cli("a server goes on when what it prints to is full, or has gone", async () => {
+cli("a server goes on when its output is full, or has gone", async () => {
   const thrower = file(
     "thrower.mjs",
     `export default { request(req, res) {

@@ -127,7 +127,7 @@ conformance("no compression is agreed upon where it is switched off", () =>
   ),
 );
 
-conformance("npm ws, which would keep its context, does not when it is told so", () =>
+conformance("npm ws, which would keep its context, does not when the server forbids it", () =>
   withServer(async (server) => {
     const socket = new WebSocket(`ws://127.0.0.1:${server.address.port}/`, {
       perMessageDeflate: { threshold: 0, clientMaxWindowBits: 15 },

@@ -127,7 +127,7 @@ faults("a forbidden address to listen on is an error with a code", async () => {
 
 const module = (text: string): URL => new URL(`data:text/javascript,${encodeURIComponent(text)}`);
 
-faults("a module that gives no handler is an error that names it and what is wrong", async () => {
+faults("a module that gives no handler is an error that names it and the fault", async () => {
   const cases: readonly [URL, RegExp][] = [
     [fileUrl("handlers/missing.mjs"), /^handler: file:.*missing\.mjs: .*annot find module/],
     [fileUrl("handlers/throws.mjs"), /^handler: file:.*throws\.mjs: thrown at import$/],

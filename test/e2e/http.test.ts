@@ -557,7 +557,7 @@ http("a server without handler answers 404", async () => {
   }
 });
 
-http("undici, with keep-alive and pipelining, gets what it asks for", () =>
+http("undici, with keep-alive and pipelining, gets its responses", () =>
   serving("http", {}, async (_server, port) => {
     const dispatcher = new Agent({ connections: 4, pipelining: 8, ...CONNECT });
     const origin = httpUrl(port);

@@ -119,7 +119,7 @@ lifecycle(
   },
 );
 
-lifecycle("shutdown waits for `timeout`, then resets what is left", async () => {
+lifecycle("shutdown waits for `timeout`, then resets the remaining connections", async () => {
   const server = await start();
   const { port } = server.address;
   const ws = await WsWire.open(port);
@@ -206,7 +206,7 @@ lifecycle("a worker that exits during a shutdown rejects it, and finished", asyn
   ws.destroy();
 });
 
-lifecycle("a call leaves nothing behind", async () => {
+lifecycle("a call leaves nothing", async () => {
   const server = await start();
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
@@ -322,7 +322,7 @@ lifecycle("a server is an AsyncDisposable", async () => {
   assert.ok(await refused(port));
 });
 
-lifecycle("many servers, one after the other and at once, leave nothing behind", async () => {
+lifecycle("many servers, one after the other and at once, leave nothing", async () => {
   const before = workers();
   for (let i = 0; i < 3; i++) {
     const servers = await Promise.all([start(), start(), start()]);
@@ -480,7 +480,7 @@ lifecycle(
   },
 );
 
-lifecycle("the plan is what the server takes", async () => {
+lifecycle("the plan equals the server's memory", async () => {
   const options: Options = { ring: 2 ** 20, maxConnections: 10, maxWebSockets: 20, inbox: 65536 };
   const { regions, total, descriptors } = plan(options);
   assert.is(

@@ -177,7 +177,7 @@ for (const where of ["worker", "application"] as const) {
   );
 }
 
-limits("a PROXY header says who connects, cut anywhere; without one a connection is reset", () =>
+limits("a PROXY header names the client, cut anywhere; without one a connection is reset", () =>
   serving("http", { proxyProtocol: ["loopback"] }, async (server, port) => {
     const ask = "GET /all HTTP/1.1\r\nHost: a\r\n\r\n";
     for (const cut of [0, 1, 20, 41, 42, 60]) {

@@ -28,7 +28,7 @@ interface Published {
 }
 
 memory(
-  "20 of 30 clients never read: they are evicted, the others lose nothing, memory stands",
+  "20 of 30 clients never read: they are evicted, the others lose nothing, memory does not grow",
   async () => {
     const publisher = new Child("publisher");
     const readers = new Child("readers");

@@ -84,7 +84,7 @@ metrics("a handler gets them from its server, at once or as a promise", async ()
   }
 });
 
-metrics("count what is published, and for how long it stays", async () => {
+metrics("count publications, and how long they stay in the ring", async () => {
   await serving("metrics", { ring: 65536, metrics: { path: "/m" } }, async (server, port) => {
     const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
     await within(new Promise((resolve) => socket.once("open", resolve)), "open");

@@ -262,7 +262,7 @@ nginx("a page's client comes back when Ringcast behind nginx does", () =>
   }),
 );
 
-nginx("by the PROXY protocol nginx says who connects", async () => {
+nginx("by the PROXY protocol nginx names the client", async () => {
   const PROXY = { proxyProtocol: ["127.0.0.1"] };
   await behind("stream", PROXY, async ({ port, server }) => {
     const origin = `http://127.0.0.1:${port}`;

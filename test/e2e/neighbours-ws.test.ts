@@ -23,7 +23,7 @@ for (const name of ["before", "after"]) {
     });
   };
 
-  chatting("rooms, names, who comes and goes, the end", async (url, end) => {
+  chatting("rooms, names, joining and leaving clients, the end", async (url, end) => {
     const ada = await Guest.open(`${url}/a?name=ada`);
     await ada.heard(1);
     const bob = await Guest.open(`${url}/a?name=bob`);

@@ -386,7 +386,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     }
   });
 
-  serving("a shutdown answers what is under way and says goodbye", async (port, server) => {
+  serving("a shutdown answers pending requests and says goodbye", async (port, server) => {
     const ws = await enter(port);
     const wire = await Wire.open(port);
     const { bytesIn } = await server.stats();

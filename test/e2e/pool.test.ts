@@ -45,7 +45,7 @@ function isReported(text: string): boolean {
   return reported.some(({ where, message }) => where === "request" && message.includes(text));
 }
 
-pool("64 slow requests for 2 threads and 4 places: 6 are answered, 58 told to come again", () =>
+pool("64 slow requests for 2 threads and 4 places: 6 are answered, 58 get Retry-After", () =>
   serving("pool", { pool: { threads: 2, backlog: 4 } }, async (server, port) => {
     const wires = await Promise.all(Array.from({ length: 64 }, () => Wire.open(port)));
     // Both threads are up.

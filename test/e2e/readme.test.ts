@@ -318,7 +318,7 @@ function argumentsOf(start: string, port: number): string[] {
   return [path.join(root, "dist/cli.js"), ...words];
 }
 
-readme("the command line serves, plans, loads and shows what is going on", async () => {
+readme("the command line serves, plans, loads and shows live figures", async () => {
   const dir = folderOf("cli", ["handler.mjs"]);
   const server = new Program(dir, argumentsOf(" handler.mjs", 0));
   try {
@@ -360,7 +360,7 @@ async function freePort(): Promise<number> {
 }
 
 readme(
-  "nginx stands in front: pages connect through it, and clients have their own addresses",
+  "with nginx in front, pages connect through it, and clients have their own addresses",
   async () => {
     const program = toolPath("nginx");
     const front = await freePort();

@@ -63,7 +63,7 @@ async function said(port: number): Promise<string> {
 }
 
 restart(
-  "a server listens on a socket it was given; who came before it waits in the kernel",
+  "a server listens on a socket it was given; earlier clients wait in the kernel",
   async () => {
     const { all, port } = await children(["first"]);
     const [child] = all as [Child];

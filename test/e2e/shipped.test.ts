@@ -150,7 +150,7 @@ shipped("on Node the worker compiles the file, and without the file the copy", (
     assert.equal(answerWithout(name), { code: 0, output: "299\n", errors: "" }, name);
 });
 
-shipped("a bundler leaves out what is not used, and keeps what threads run", async () => {
+shipped("a bundler leaves out unused code, and keeps the code of threads", async () => {
   const manifest = JSON.parse(readFileSync("package.json", "utf8")) as {
     exports: Record<string, { types?: string } | string>;
   };

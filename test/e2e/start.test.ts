@@ -99,7 +99,7 @@ start("without WebAssembly it says so, and which flag takes it away", async () =
   );
 });
 
-start("with little address space it names the option and what to do", async () => {
+start("with little address space it names the option and the remedy", async () => {
   const space = 8000000;
   const said = await printed([PROGRAM], { space });
   assert.match(
@@ -118,18 +118,20 @@ console.log(message);
 await taken.close();
 `;
 
-start("a port that is taken says what to do: alone, under pm2, and in a cluster", async () => {
-  const head = `import { serve } from ${JSON.stringify(RINGCAST)};`;
-  const alone = file("taken.mjs", head + TAKEN).pathname;
-  assert.match(
-    await printed([alone]),
-    /^listen EADDRINUSE: .*; another process listens there: end it/,
-  );
-  assert.match(
-    await printed([alone], { env: { pm_id: "0" } }),
-    /^listen EADDRINUSE: .*; under pm2 its instances cannot share a port: use exec_mode: "fork"/,
-  );
-  const cluster = `
+start(
+  "the error of a port in use names the remedy: alone, under pm2, and in a cluster",
+  async () => {
+    const head = `import { serve } from ${JSON.stringify(RINGCAST)};`;
+    const alone = file("taken.mjs", head + TAKEN).pathname;
+    assert.match(
+      await printed([alone]),
+      /^listen EADDRINUSE: .*; another process listens there: end it/,
+    );
+    assert.match(
+      await printed([alone], { env: { pm_id: "0" } }),
+      /^listen EADDRINUSE: .*; under pm2 its instances cannot share a port: use exec_mode: "fork"/,
+    );
+    const cluster = `
 import cluster from "node:cluster";
 if (cluster.isPrimary) cluster.fork();
 else {
@@ -137,11 +139,12 @@ else {
   process.disconnect();
 }
 `;
-  assert.match(
-    await printed([file("cluster.mjs", head + cluster).pathname]),
-    /^listen EADDRINUSE: .*; node:cluster does not share this port among its workers: start the/,
-  );
-});
+    assert.match(
+      await printed([file("cluster.mjs", head + cluster).pathname]),
+      /^listen EADDRINUSE: .*; node:cluster does not share this port among its workers: start the/,
+    );
+  },
+);
 
 start("a member of the promise says that it has to be awaited", async () => {
   const promise = serve({ port: 0 });

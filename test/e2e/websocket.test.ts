@@ -290,7 +290,7 @@ websocket("a client that vanishes is 1006", () =>
   }),
 );
 
-websocket("close sends what was queued first, then its code, and nothing after it", () =>
+websocket("close sends queued messages first, then its code, and nothing after it", () =>
   serving("websocket", {}, async (_server, port) => {
     for (const [count, code, reason] of [
       [100, 4001, "bye"],

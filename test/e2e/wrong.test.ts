@@ -106,7 +106,7 @@ groundSuites("wrong", "wrong", (test, name) => {
   });
 
   if (name === "memory" || name === "worker") {
-    test("a client that breaks its body off rejects what the handler awaits later", async (ground) => {
+    test("a client that breaks its body off rejects later promises of the handler", async (ground) => {
       const client = await ground.client();
       client.write("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbody");
       await ground.until("begun", async () => (await notesOf(ground)).includes("uploading"));

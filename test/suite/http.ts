@@ -143,7 +143,7 @@ http.add("100 (Continue) comes before the body is sent", async (scene) => {
   same((await other.ask(get("/echo", "Expect: more\r\n"))).status, 417);
 });
 
-http.add("a client that ends its side behind the request gets its answer", async (scene) => {
+http.add("a client that ends its side after the request gets its answer", async (scene) => {
   const wire = await scene.connect();
   wire.send(get("/late?20")).end();
   sameBytes((await wire.answer()).body, "/late?20", "body");

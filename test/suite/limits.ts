@@ -58,7 +58,7 @@ limits.add(
 );
 
 limits.add(
-  "a shutdown answers what is under way, says 1001, and takes no more",
+  "a shutdown answers pending requests, says 1001, and takes no more",
   async (scene) => {
     const { server } = scene;
     const peer = await scene.open("peer");

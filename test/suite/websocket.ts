@@ -57,26 +57,22 @@ websocket.add("an upgrade may wait, or be refused by an ordinary answer", async 
   sameBytes(await wire.take(7), concat([Uint8Array.of(0x81, 5), octetsOf("early")]), "2");
 });
 
-websocket.add(
-  "messages are answered before the Close, or the fault, behind them",
-  async (scene) => {
-    const faults = [
-      [closeFrame(1000), 1000, ""],
-      [frame(3), 1002, "a frame has an unknown opcode"],
-      [frame(TEXT, Uint8Array.of(0xff)), 1007, "a text is not valid UTF-8"],
-    ] as const;
-    for (const [last, code, reason] of faults) {
-      const peer = await scene.open("before");
-      peer.wire.send(
-        concat([frame(TEXT, "one"), frame(BINARY, "two"), frame(TEXT, "!late 5 3"), last]),
-      );
-      for (const due of ["one", "two", "3"])
-        sameBytes((await peer.next()).payload, due, "a message");
-      same(await peer.closing(), [code, reason]);
-      same(await peer.gone(), "fin");
-    }
-  },
-);
+websocket.add("messages are answered before the Close, or the fault, after them", async (scene) => {
+  const faults = [
+    [closeFrame(1000), 1000, ""],
+    [frame(3), 1002, "a frame has an unknown opcode"],
+    [frame(TEXT, Uint8Array.of(0xff)), 1007, "a text is not valid UTF-8"],
+  ] as const;
+  for (const [last, code, reason] of faults) {
+    const peer = await scene.open("before");
+    peer.wire.send(
+      concat([frame(TEXT, "one"), frame(BINARY, "two"), frame(TEXT, "!late 5 3"), last]),
+    );
+    for (const due of ["one", "two", "3"]) sameBytes((await peer.next()).payload, due, "a message");
+    same(await peer.closing(), [code, reason]);
+    same(await peer.gone(), "fin");
+  }
+});
 
 websocket.add("messages wait until an asynchronous open has settled", async (scene) => {
   const wire = await scene.connect();
@@ -136,7 +132,7 @@ websocket.add("frames that come byte by byte", async (scene) => {
 });
 
 websocket.add(
-  "2,000 messages in one write, behind the handshake, keep their order",
+  "2,000 messages in one write, after the handshake, keep their order",
   async (scene) => {
     const numbers = Array.from({ length: 2000 }, (_, i) => `${i}`);
     const peer = await scene.open("many", "", concat(numbers.map((text) => frame(TEXT, text))));

@@ -287,7 +287,7 @@ calls("a connection that goes on does so by a clock that has been read", () => {
   assert.equal(log, ["schedule", "time"]);
 });
 
-calls("a publication does what the engine asks for, and reads the clock again", () => {
+calls("a publication acts on the engine's result, and reads the clock again", () => {
   const publish = (loop: NotedLoop): unknown => loop.publish(0, 1, 0, 0);
   assert.equal(loopLog(publish), ["time", "publish", "schedule"]);
   assert.equal(loopLog(publish, { publish: EVICTED }), [

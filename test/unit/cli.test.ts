@@ -128,7 +128,7 @@ cli("every value of the table can be given, and comes out as it was", () => {
   }
 });
 
-cli("units, lists, files and what belongs together", () => {
+cli("reads units, lists, files and flags that belong together", () => {
   assert.is(options("--ring", "64MiB").ring, 67108864);
   assert.is(options("--idle-timeout", "2m").idleTimeout, 120);
   assert.is(options("--heap", "1GiB").heap, 1024);
@@ -191,7 +191,7 @@ cli("reports a mistake with the flag, the value, the range, and the likely inten
   }
 });
 
-cli("words and flags may come in any order; behind -- all are words", () => {
+cli("words and flags may come in any order; after -- all are words", () => {
   const { given, words } = parseFlags(["a.js", "--port", "1", "b", "--", "--ring"], SERVE_FLAGS);
   assert.equal(words, ["a.js", "b", "--ring"]);
   assert.equal([...given], [["port", ["1"]]]);
@@ -245,26 +245,23 @@ function give(latency: Latency, client: Client, text: string): void {
 /** Lets time pass: latencies are measured with the machine's clock, and 200 ms without a message are a silence. */
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-cli(
-  "the spread is counted from the first client that gets a message behind a silence",
-  async () => {
-    const latency = new Latency();
-    const all = clients(10);
-    for (let round = 0; round < 3; round++) {
-      await pause(220);
-      for (const [i, client] of all.entries()) {
-        if (i === 9) await pause(20);
-        give(latency, client, `message ${round}`);
-      }
+cli("the spread is counted from the first client that gets a message after a silence", async () => {
+  const latency = new Latency();
+  const all = clients(10);
+  for (let round = 0; round < 3; round++) {
+    await pause(220);
+    for (const [i, client] of all.entries()) {
+      if (i === 9) await pause(20);
+      give(latency, client, `message ${round}`);
     }
-    latency.settle();
-    assert.is(latency.spread.count, 27);
-    assert.ok(latency.spread.percentile(0.5) < 5);
-    assert.ok(latency.spread.percentile(0.99) >= 18, `${latency.spread.percentile(0.99)}`);
-    assert.is(latency.missed, 0);
-    assert.is(latency.sent.count, 0);
-  },
-);
+  }
+  latency.settle();
+  assert.is(latency.spread.count, 27);
+  assert.ok(latency.spread.percentile(0.5) < 5);
+  assert.ok(latency.spread.percentile(0.99) >= 18, `${latency.spread.percentile(0.99)}`);
+  assert.is(latency.missed, 0);
+  assert.is(latency.sent.count, 0);
+});
 
 cli(
   "a client that gets fewer messages than others between two probes has missed some",

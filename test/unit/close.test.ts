@@ -134,7 +134,7 @@ close("a dismissed connection ends as its state asks", () => {
   drive.end();
 });
 
-close("no slot for a WebSocket is 503, or the end of the one furthest behind", () => {
+close("no slot for a WebSocket is 503, or the end of the one with the largest lag", () => {
   const full = new Drive({ WebSockets: 2 });
   full.webSocket();
   full.webSocket();

@@ -87,7 +87,7 @@ ws("handshake: after a FIN the upgrade is not answered", () => {
   drive.end();
 });
 
-ws("handshake: behind an answer that is outstanding, the reader counts as one", () => {
+ws("handshake: after a pending response, the reader counts as one", () => {
   const drive = new Drive();
   const wire = drive.connect();
   wire.stalled = true;
@@ -283,7 +283,7 @@ ws("close: without a code, ours has no payload", () => {
   drive.end();
 });
 
-ws("close: what is queued goes before it, nothing behind it", () => {
+ws("close: queued messages are sent before it, and nothing after it", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
   drive.publish("1");
@@ -370,7 +370,7 @@ ws("sent frames have the shortest length", () => {
   drive.end();
 });
 
-ws("a held connection keeps what arrives, in order", () => {
+ws("a held connection keeps arriving bytes, in order", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
   const seen = (other: Wire): string[] => other.log.slice(1);

@@ -893,7 +893,7 @@ const expecting = (minor: number, ...fields: string[]): string =>
   head(`POST / HTTP/1.${minor}`, "Host: a", "Expect: 100-continue", ...fields);
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 
-http("Expect: 100 (Continue) is sent once, when the head stands alone", () => {
+http("Expect: 100 (Continue) is sent once, when the head arrives alone", () => {
   const drive = new Drive();
   const wire = drive.connect().send(expecting(1, "Content-Length: 5"));
   assert.is(wire.text, CONTINUE);

@@ -47,12 +47,12 @@ for (const [name, hex, text] of [
   });
 }
 
-inflate("reads on behind a final block", () => {
+inflate("reads on after a final block", () => {
   assert.is(said(Buffer.concat([final("one, "), open("two")])), '"one, two"');
   assert.is(said(Buffer.concat([final("a"), final("b"), final("c"), bytes("00")])), '"abc"');
 });
 
-inflate("lets a block refer to what stood before a final one", () => {
+inflate("lets a block refer to data before a final one", () => {
   const dictionary = Buffer.from("the same words again");
   const again = deflateRawSync(dictionary, { dictionary, finishFlush: constants.Z_SYNC_FLUSH });
   const both = Buffer.concat([final(dictionary.toString()), again.subarray(0, -4)]);
@@ -70,7 +70,7 @@ inflate("refuses a message that is cut, wherever that is", () => {
   }
 });
 
-inflate("stops at the limit, in the first run of blocks and behind it", () => {
+inflate("stops at the limit, in the first run of blocks and after it", () => {
   assert.is(said(open("x".repeat(1000)), 1000), `"${"x".repeat(1000)}"`);
   assert.is(said(open("x".repeat(1001)), 1000), "large");
   const two = Buffer.concat([final("x".repeat(600)), open("y".repeat(401))]);

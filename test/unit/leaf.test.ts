@@ -168,7 +168,7 @@ function someText(limit: number): Uint8Array {
 }
 
 leaf(
-  "utf-8: at every alignment and cut anywhere, what is not a beginning of a text is refused at once",
+  "utf-8: at every alignment and cut anywhere, refuses an invalid beginning of a text at once",
   () => {
     const { engine } = new Drive();
     const refused = 0xffffffff;

@@ -420,7 +420,7 @@ lifecycle("a full table gives up the oldest idle connection, and says so", () =>
   drive.end();
 });
 
-lifecycle("one that lingers goes first, and is counted as what it was", () => {
+lifecycle("a lingering connection makes room first, and counts as ended, not as evicted", () => {
   const drive = new Drive({ Connections: 2 });
   const served = drive.connect().send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
   drive.connect();

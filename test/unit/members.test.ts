@@ -44,7 +44,7 @@ members("a function that is one edit away from a member is refused with its name
   console.log(`${count} misspelt members refused`);
 });
 
-members("members of other servers' handlers are refused with what to do instead", () => {
+members("refuses members of other servers' handlers, and names the alternative", () => {
   for (const [name, advice] of [
     ["onMessage", /use message$/],
     ["onOpen", /use open$/],
@@ -106,7 +106,7 @@ members("a class's methods are members, and a misspelt one is refused", () => {
   assert.throws(() => checkHandler(new Chat()), /^handler\.mesage: .*did you mean message\?$/);
 });
 
-members("fetchHandler takes events of a class, and refuses what are not events", async () => {
+members("fetchHandler takes events of a class, and refuses other values", async () => {
   class Events {
     readonly #got: string[] = [];
     message(_: unknown, data: string | Uint8Array): void {

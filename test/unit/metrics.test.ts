@@ -96,7 +96,7 @@ metrics("without a pool, and with nothing published, they are OpenMetrics too", 
 });
 
 metrics(
-  "the horizon is what a ring takes at a steady rate, before a ring is full and after",
+  "the horizon is a ring's capacity at a steady rate, before a ring is full and after",
   () => {
     const horizon = new Horizon(65536, 1e6);
     assert.is(horizon.seconds(1000, 0, 0), Number.POSITIVE_INFINITY);
@@ -111,7 +111,7 @@ metrics(
   },
 );
 
-metrics("frames are what counts when they are small", () => {
+metrics("the horizon of small messages depends on the number of frames", () => {
   const horizon = new Horizon(1 << 24, 100);
   for (let i = 1; i <= 1000; i++) horizon.note(i, i * 8, i);
   assert.ok(Math.abs(horizon.seconds(1000, 8000, 1000) - 0.1) < 1e-9);

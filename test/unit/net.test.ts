@@ -203,7 +203,7 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 links(
-  "a write of which libuv gets rid at its second try is complete when that is told",
+  "a write that libuv completes at its second try is complete when that is reported",
   async () => {
     const one = await connected();
     const other = await connected();

@@ -60,7 +60,7 @@ pace("silence saves up a burst and no more", () => {
   drive.end();
 });
 
-pace("pings and pongs count, a Close does not; what came before is handled and answered", () => {
+pace("pings and pongs count, a Close does not; earlier messages are handled and answered", () => {
   const drive = new Drive({ MessageRate: 10, MessageBurst: 4 });
   drive.message = (wire, data) => void wire.push(data);
   const wire = drive.webSocket();

@@ -198,7 +198,7 @@ passes("with flushInterval broadcasts wait for it, answers do not", () => {
   assert.is(one.frames.length, 2);
 });
 
-passes("an answer to a client brings along what was published before it", () => {
+passes("earlier publications are sent together with an answer to a client", () => {
   const scene = new Scene(10, { message: (ws, data) => ws.send(data) });
   const one = scene.webSocket();
   const other = scene.webSocket();
@@ -245,7 +245,7 @@ passes("an interval that is taken back ends the wait", () => {
 // ---- a loop that comes round late ----------------------------------------------------------------------
 
 passes(
-  "between reads that take long there are turns: what is published waits for none of them",
+  "between reads that take long there are turns, so publications wait for none of them",
   () => {
     const scene = new Scene(0, {
       message: (_, data) => {
@@ -264,41 +264,38 @@ passes(
   },
 );
 
-passes(
-  "who takes much of a late loop is read again in its turn, one each time, whoever has little at once",
-  () => {
-    const scene = new Scene(0, {
-      message: () => {
-        scene.time += 6;
-      },
-    });
-    const heavy = Array.from({ length: 3 }, () => scene.webSocket());
-    const light = scene.webSocket();
-    light.send(text("first"));
-    const block = text("x".repeat(5000));
-    for (const client of heavy) {
-      client.send(block);
-      if (client.isRead) client.send(block);
-    }
-    light.send(text("x"));
-    const read = (): boolean[] => heavy.map((client) => client.isRead);
-    assert.equal(read(), [false, false, false]);
-    assert.ok(light.isRead);
-    for (const seen of [
-      [true, false, false],
-      [true, true, false],
-      [true, true, true],
-    ]) {
-      scene.turn();
-      assert.equal(read(), seen);
-    }
-    heavy[0]?.send(block);
-    assert.ok(heavy[0]?.isRead, "a loop that is in time asks nobody to wait");
-    scene.settle();
-  },
-);
+passes("in a late loop busy clients are read again in turn, one each time, others at once", () => {
+  const scene = new Scene(0, {
+    message: () => {
+      scene.time += 6;
+    },
+  });
+  const heavy = Array.from({ length: 3 }, () => scene.webSocket());
+  const light = scene.webSocket();
+  light.send(text("first"));
+  const block = text("x".repeat(5000));
+  for (const client of heavy) {
+    client.send(block);
+    if (client.isRead) client.send(block);
+  }
+  light.send(text("x"));
+  const read = (): boolean[] => heavy.map((client) => client.isRead);
+  assert.equal(read(), [false, false, false]);
+  assert.ok(light.isRead);
+  for (const seen of [
+    [true, false, false],
+    [true, true, false],
+    [true, true, true],
+  ]) {
+    scene.turn();
+    assert.equal(read(), seen);
+  }
+  heavy[0]?.send(block);
+  assert.ok(heavy[0]?.isRead, "a loop that is in time asks nobody to wait");
+  scene.settle();
+});
 
-passes("of those that were held a turn goes on with as many as its time allows", () => {
+passes("a turn resumes as many held connections as its time allows", () => {
   const scene = new Scene(0, {
     message: () => {
       scene.time += 6;

@@ -163,7 +163,7 @@ pool("a quarter is kept for small buffers", () => {
   drive.end();
 });
 
-pool("after bufferTimeout the largest holder pays, and the one who waited goes on", () => {
+pool("after bufferTimeout the largest holder is ended, and the waiter goes on", () => {
   const drive = new Drive({ ...SMALL_POOL, ReceivePoolBytes: 32768 });
   const large = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 15000\r\n\r\n${"x".repeat(9000)}`;
   const holder = drive.connect().send(large);
@@ -255,7 +255,7 @@ pool("frames that wait are read in order, cut anywhere", () => {
   }
 });
 
-pool("an upgrade takes along what was sent too early and waits; the queue stays whole", () => {
+pool("an upgrade keeps frames that were sent too early and wait; the queue stays whole", () => {
   const drive = new Drive({ ...SMALL_POOL, PayloadBytes: 7000 });
   drive.answer = (wire, asked) => void (asked.target === "/chat" || wire.respond());
   const early = drive.connect().send(HANDSHAKE);
@@ -358,7 +358,7 @@ pool("an answer that finds no room ends its connection, and nothing leaks", () =
   drive.end();
 });
 
-pool("ends of every kind leave nothing behind", () => {
+pool("connections that end in any way leave nothing", () => {
   const drive = new Drive();
   const endings: ((wire: Wire) => void)[] = [
     (wire) => wire.lose(),

@@ -194,7 +194,7 @@ proxy("a header that does not come ends with the head's time, without a word", (
   drive.end();
 });
 
-proxy("a head behind it has what is left of the time", () => {
+proxy("a head after it has the rest of the time", () => {
   const drive = new Drive();
   const wire = drive.connect("", Arrival.Proxied);
   drive.after(5000);
@@ -318,7 +318,7 @@ proxy("peers that are not named are reset at once, and not reported", async () =
   await t.close();
 });
 
-proxy("a proxy behind a proxy: the header's client may be trusted to name another", async () => {
+proxy("with two proxies in a row, the header's client may be trusted to name another", async () => {
   const { t } = server({ proxyProtocol: ["10.0.0.1"], trustProxy: ["198.51.100.0/24"] });
   const ask = (client: string): string =>
     `GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ${client}\r\n\r\n`;

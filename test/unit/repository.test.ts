@@ -119,7 +119,7 @@ repository("workflows run on versions of Node that exist and are supported", () 
   assert.ok(versions.includes(`${oldestMajor}.${oldestMinor}.0`), "the oldest one is checked");
 });
 
-repository("the changelog has a section for the version, and for what is not released", () => {
+repository("the changelog has a section for the version, and for unreleased changes", () => {
   const heads = [...text(".github/CHANGELOG.md").matchAll(/^## \[(.*?)\]/gm)].map(([, one]) => one);
   assert.is(heads[0], "Unreleased");
   assert.ok(heads.includes(manifest.version));

@@ -69,7 +69,7 @@ room("classes go in their order, and within a class the one that has waited long
   drive.end();
 });
 
-room("a request that waits unparsed behind answers that are not read makes room", () => {
+room("a request that waits unparsed after unread responses makes room", () => {
   const drive = table(1, { Backlog: 64 });
   const wire = drive.connect();
   wire.stalled = true;
@@ -82,7 +82,7 @@ room("a request that waits unparsed behind answers that are not read makes room"
   drive.end();
 });
 
-room("a client that has ended its side has a second, and goes though its handler runs", () => {
+room("a client that has ended its side has a second, and is closed though its handler runs", () => {
   const drive = table(1);
   const wire = drive.connect().send(GET.replace("/", "/wait")).finish();
   drive.after(999);
@@ -93,7 +93,7 @@ room("a client that has ended its side has a second, and goes though its handler
 });
 
 room(
-  "the slowest request goes: one that drips before one at the rate, however long that takes",
+  "the slowest request is ended: one that drips before one at the rate, however long that takes",
   () => {
     const drive = table(3, { ReceiveRate: 240, RateGrace: 60000, BodyBytes: 16384 });
     const upload = POST.replace("100", "16000");
@@ -115,7 +115,7 @@ room(
   },
 );
 
-room("a download that is read is no victim, one that stands still for 5 s is", () => {
+room("a download that is read is no victim, one without progress for 5 s is", () => {
   const drive = table(2);
   const [read, still] = [drive.connect(), drive.connect()];
   for (const wire of [read, still]) {

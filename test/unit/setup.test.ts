@@ -77,7 +77,7 @@ setup("a Node that is too old is named first", async () => {
   }
 });
 
-setup("the oldest Node that is supported is told from the one before it", async () => {
+setup("accepts the oldest supported Node, and refuses the one before it", async () => {
   for (const [version, isOld] of [
     ["20.11.1", true],
     ["20.12.0", false],
@@ -137,7 +137,7 @@ setup("on Ubuntu Chromium is not the package, which is a snap", () => {
   ]);
 });
 
-setup("elsewhere it names what Debian calls the packages", () => {
+setup("elsewhere it names Debian's packages", () => {
   const lines = byHand(wanted("nginx", "nginx's stream module"), { id: "arch", like: "" });
   assert.equal(lines, [
     "nginx: the package that Debian calls nginx",
@@ -208,7 +208,7 @@ const ENDLESS = `console.log("pid", process.pid);
 /** Waits until a process has ended. */
 const gone = (pid: number): Promise<void> => until(`end of process ${pid}`, () => !isRunning(pid));
 
-setup("a signal to a script ends what it has started", async () => {
+setup("a signal to a script ends the processes it has started", async () => {
   const script = `import { ended } from "./.scripts/child.mjs";
     await ended([process.execPath, "-e", ${JSON.stringify(ENDLESS)}]);`;
   let pid = 0;
@@ -223,7 +223,7 @@ setup("a signal to a script ends what it has started", async () => {
   await gone(pid);
 });
 
-setup("a program that leaves a process behind has ended, and the process with it", async () => {
+setup("a program that leaves a process has ended, and the process with it", async () => {
   const leaving = `const { spawn } = require("node:child_process");
     const child = spawn(process.execPath, ["-e", ${JSON.stringify(ENDLESS)}], {
       stdio: ["ignore", "inherit", "inherit", "ipc"] });

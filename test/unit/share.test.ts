@@ -352,7 +352,7 @@ share("pongs that find no block are dropped, and no connection fails for it", ()
   drive.end();
 });
 
-share("a connection that turns out to be another's takes along what it holds", () => {
+share("a connection that moves to another address takes its buffers along", () => {
   const drive = new Drive({ ...REPLY, ...RECEIVE, AddressReplyBytes: 16384 });
   const { engine } = drive;
   drive.answer = (wire, asked) => {
@@ -460,7 +460,7 @@ share("the bounds hold and the counts are exact, whatever happens", () => {
   }
 });
 
-share("a server bounds what one address makes it hold, and others are served", async () => {
+share("a server bounds the memory held for one address, and others are served", async () => {
   const t = createTestServer({
     ...{ maxBacklog: 65536, maxReplyPerAddress: 262144, socketBuffer: 4096 },
     onError: () => undefined,

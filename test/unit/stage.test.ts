@@ -75,7 +75,7 @@ stage(
   },
 );
 
-stage("a view that outlives reserve reaches nothing, and what it writes later goes nowhere", () => {
+stage("a view that outlives reserve reaches nothing, and later writes to it have no effect", () => {
   const target = new Target();
   const kept: Uint8Array[] = [];
   const fill = (view: Uint8Array): number => {

@@ -132,7 +132,7 @@ thrown("describes a thrown value that is no error", () => {
   assert.is(describe("a".repeat(20000)).message, `${"a".repeat(16384)}… (20000 characters)`);
 });
 
-thrown("takes for a thenable what `await` waits for", () => {
+thrown("treats as a thenable any value that `await` waits for", () => {
   const nothing = (): undefined => undefined;
   const callable = Object.assign(() => undefined, thenable(nothing));
   for (const value of [Promise.resolve(), thenable(nothing), thenGetter("then"), callable]) {

@@ -60,7 +60,7 @@ timers("a head that trickles in is 408, counted from its first byte", () => {
   drive.end();
 });
 
-timers("the request behind an answer that came late has all of its time", () => {
+timers("the request after a late response has all of its time", () => {
   const drive = new Drive();
   let asked = 0;
   // The first is answered by hand.
@@ -203,7 +203,7 @@ timers("a silent WebSocket is pinged at half its time and closed at the end", ()
   drive.end();
 });
 
-timers("a pong, or anything else that arrives, is life; what is sent is not", () => {
+timers("a pong, or anything else that arrives, is life; sent bytes are not", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
   for (const life of [frame(10), text("x"), frame(9), text("y").subarray(0, 1)]) {
@@ -242,24 +242,21 @@ timers("an idle time of 0 is no limit", () => {
   drive.end();
 });
 
-timers(
-  "a WebSocket that is held is idle when nothing comes; let go, it has its whole time again",
-  () => {
-    const drive = new Drive({ IdleTimeout: 1000, SendPings: 0 });
-    const wire = drive.webSocket();
-    drive.after(600);
-    drive.hold(wire, true);
-    drive.after(300);
-    wire.send(text("x"));
-    drive.after(999);
-    assert.not(wire.dead);
-    drive.hold(wire, false);
-    drive.hold(wire, true);
-    waits(drive, wire, 1000);
-    assert.is(wire.log.at(-1), "closed IdleTimeout");
-    drive.end();
-  },
-);
+timers("a held WebSocket is idle when nothing comes; released, it has its whole time again", () => {
+  const drive = new Drive({ IdleTimeout: 1000, SendPings: 0 });
+  const wire = drive.webSocket();
+  drive.after(600);
+  drive.hold(wire, true);
+  drive.after(300);
+  wire.send(text("x"));
+  drive.after(999);
+  assert.not(wire.dead);
+  drive.hold(wire, false);
+  drive.hold(wire, true);
+  waits(drive, wire, 1000);
+  assert.is(wire.log.at(-1), "closed IdleTimeout");
+  drive.end();
+});
 
 for (const [what, behind, later] of [
   ["an empty line", "\r\n", ""],
@@ -290,7 +287,7 @@ for (const [what, behind, later] of [
   });
 }
 
-timers("a head that begins behind an empty line has its time from its first byte", () => {
+timers("a head that begins after an empty line has its time from its first byte", () => {
   const drive = new Drive({ HeadTimeout: 1000, KeepAliveTimeout: 5000 });
   const wire = drive.connect().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n");
   drive.after(3000);

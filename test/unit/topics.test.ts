@@ -39,7 +39,7 @@ topics("a subscriber gets publications after its subscription, other clients do 
   drive.end();
 });
 
-topics("an unsubscription takes effect for what is not published yet, in the same turn", () => {
+topics("an unsubscription takes effect for later publications, in the same turn", () => {
   const [drive, a] = start(1) as [Drive, Wire];
   drive.subscribe(a, "t");
   drive.publish("1", 0, "t");
@@ -127,42 +127,42 @@ topics("`except` leaves one out, and its successor in the slot is another", () =
   drive.end();
 });
 
-topics("what is published in the turn of a close goes before it, what follows does not go", () => {
-  const [drive, a] = start(1) as [Drive, Wire];
-  drive.subscribe(a, "t");
-  drive.publish("all");
-  drive.publish("mine", 0, "t");
-  a.close(1000, "enough");
-  assert.is(count(drive, Control.SubscriptionCount), 0);
-  drive.publish("late", 0, "t");
-  drive.publish("late too");
-  drive.turn();
-  assert.equal(got(a), ["text all", "text mine", "close 1000 enough"]);
-  drive.end();
-});
-
 topics(
-  "a closing client that is behind in broadcasts and topics gets those, then the Close",
+  "publications before a close in its turn are sent before it, later ones are not sent",
   () => {
-    const [drive, a, b] = start(2) as [Drive, Wire, Wire];
+    const [drive, a] = start(1) as [Drive, Wire];
     drive.subscribe(a, "t");
-    a.stalled = true;
-    drive.publish("0");
+    drive.publish("all");
+    drive.publish("mine", 0, "t");
+    a.close(1000, "enough");
+    assert.is(count(drive, Control.SubscriptionCount), 0);
+    drive.publish("late", 0, "t");
+    drive.publish("late too");
     drive.turn();
-    drive.publish("1", 0, "t");
-    drive.publish("2");
-    drive.turn();
-    drive.publish("3", 0, "t");
-    drive.publish("4");
-    a.close();
-    for (let i = 0; i < 5; i++) drive.publish(`late ${i}`);
-    drive.turn();
-    a.unstall();
-    assert.equal(got(a), ["text 0", "text 1", "text 2", "text 3", "text 4", "close 1000"]);
-    assert.is(got(b).length, 8);
+    assert.equal(got(a), ["text all", "text mine", "close 1000 enough"]);
     drive.end();
   },
 );
+
+topics("a closing client that lags in broadcasts and topics gets those, then the Close", () => {
+  const [drive, a, b] = start(2) as [Drive, Wire, Wire];
+  drive.subscribe(a, "t");
+  a.stalled = true;
+  drive.publish("0");
+  drive.turn();
+  drive.publish("1", 0, "t");
+  drive.publish("2");
+  drive.turn();
+  drive.publish("3", 0, "t");
+  drive.publish("4");
+  a.close();
+  for (let i = 0; i < 5; i++) drive.publish(`late ${i}`);
+  drive.turn();
+  a.unstall();
+  assert.equal(got(a), ["text 0", "text 1", "text 2", "text 3", "text 4", "close 1000"]);
+  assert.is(got(b).length, 8);
+  drive.end();
+});
 
 topics(
   "frames that touch are one row, across topics and broadcasts; small ones that do not are gathered",
@@ -216,7 +216,7 @@ topics("frames that fill a lap to its last byte go on at the start of the next",
   drive.end();
 });
 
-topics("a publication that skips the rest of a lap, with nobody behind, breaks no rule", () => {
+topics("a publication that skips the rest of a lap, with no lagging client, breaks no rule", () => {
   const [drive, a] = start(1, { Frames: 256, RunBytes: 65536 }) as [Drive, Wire];
   drive.publish("s".repeat(1700));
   drive.turn();
@@ -275,7 +275,7 @@ topics("a topic without subscribers costs nothing and is forgotten", () => {
   drive.end();
 });
 
-topics("full tables refuse, name the table, and take again what has become free", () => {
+topics("full tables refuse, name the table, and reuse freed entries", () => {
   const [drive, a, b] = start(2, { Topics: 2, Subscriptions: 3 }) as [Drive, Wire, Wire];
   assert.is(drive.subscribe(a, "1"), Outcome.Ok);
   assert.is(drive.subscribe(a, "2"), Outcome.Ok);
@@ -350,7 +350,7 @@ topics(
   },
 );
 
-topics("pongs keep their order, also when one comes behind what is not flushed yet", () => {
+topics("pongs keep their order, also when one comes after unflushed bytes", () => {
   const [drive, a] = start(1) as [Drive, Wire];
   drive.subscribe(a, "t");
   a.stalled = true;

@@ -159,7 +159,7 @@ upload("lengths have 53 bits", () => {
 // ---- answers -----------------------------------------------------------------------------------
 
 upload(
-  "an answer before the body's end ends the connection; what follows is never a request",
+  "an answer before the body's end ends the connection; later bytes are never a request",
   () => {
     const input = `${post("Content-Length: 200")}${GET}`;
     for (const pieces of splits(Buffer.from(input + GET))) {
@@ -178,7 +178,7 @@ upload(
   },
 );
 
-upload("an answer behind the body's end keeps the connection", () => {
+upload("an answer after the body's end keeps the connection", () => {
   const drive = streaming();
   const wire = drive.connect().send(`${post("Content-Length: 2")}hi${GET}`);
   assert.equal(wire.log, ['POST / 1.1 "hi"', "GET /next 1.1"]);
@@ -223,7 +223,7 @@ upload("an answer that streams to its end before the body's ends the connection"
   drive.end();
 });
 
-upload("what breaks off behind the head of the answer is reset", () => {
+upload("a body that breaks off after the head of the answer is reset", () => {
   for (const [input, reason] of [
     ["x", "BadChunk"],
     ["0\r\n x", "BadChunk"],
@@ -384,7 +384,7 @@ upload("silence counts while the host waits, each byte is progress", () => {
   drive.end();
 });
 
-upload("a timeout behind the head of the answer is a reset", () => {
+upload("a timeout after the head of the answer is a reset", () => {
   const drive = streaming({ RequestTimeout: 1000 });
   drive.began = (wire) => {
     wire.begin();

@@ -39,7 +39,7 @@ function read(memory: ArrayBuffer): { events: Seen[]; bytes: number } {
   return { events, bytes: sum };
 }
 
-wire("a batch says what was put in, however large it grew, and is used again", () => {
+wire("a batch returns its entries, however large it grew, and is used again", () => {
   const random = new Random(7);
   const batch = new Batch();
   let total = 0;
