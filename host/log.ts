@@ -38,7 +38,7 @@ export function checkLogger(logger: unknown): asserts logger is Logger {
 
 interface Address {
   readonly hostname: string;
-  readonly port: number;
+  readonly port: number | undefined;
   readonly path?: string;
 }
 

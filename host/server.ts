@@ -39,8 +39,12 @@ import { checkTopic } from "./shared/message/topic";
 
 /** A running server, as the application sees it. */
 export interface Server<User = unknown> extends Messages, AsyncDisposable {
-  /** The address on which the server listens. */
-  readonly address: { readonly hostname: string; readonly port: number; readonly path?: string };
+  /** The address on which the server listens. A Unix socket has a path, no port, and the hostname "". */
+  readonly address: {
+    readonly hostname: string;
+    readonly port: number | undefined;
+    readonly path?: string;
+  };
   /** The memory that the server takes. */
   readonly plan: Plan;
   /**
@@ -159,7 +163,7 @@ export type StartThread = (data: WorkerData, events: ThreadEvents) => Thread;
 export class RunningServer implements Server {
   static readonly name = "Server";
   readonly plan: Plan;
-  address: Server["address"] = { hostname: "", port: 0 };
+  address: Server["address"] = { hostname: "", port: undefined };
   onEvict: Options["onEvict"];
   readonly #thread: Thread;
   readonly #inbox: InboxWriter;

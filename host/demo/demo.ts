@@ -59,7 +59,7 @@ class Play {
   #wanted = LOAD;
 
   constructor(server: Server) {
-    const { hostname, port } = server.address;
+    const { hostname, port = 0 } = server.address;
     this.#crowd = new Crowd(hostname, port);
     this.#load = new Load((data) => server.publish(TOPIC, data));
   }

@@ -25,6 +25,7 @@ import {
   until,
   within,
 } from "./peer";
+import { portOf } from "../lib/port";
 
 const application = suite("application");
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -457,7 +458,7 @@ application(
       if (handled < total) setImmediate(turn);
     };
     try {
-      const { port } = server.address;
+      const port = portOf(server);
       const wires = await Promise.all(Array.from({ length: 10 }, () => WsWire.open(port)));
       for (const wire of wires) assert.is(await wire.text(), "open");
       setImmediate(turn);

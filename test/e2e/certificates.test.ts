@@ -11,6 +11,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../lib/browser";
 import { CERTIFICATE, Frames, clientFrame, fileUrl, handshake, until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 const certificates = suite("certificates");
 
@@ -32,7 +33,7 @@ async function serving(
   const all = { port: 0, handler, onError: () => undefined, ...options, tls: own };
   const server = await within(serve(all), "serve");
   try {
-    await body(server, server.address.port);
+    await body(server, portOf(server));
   } finally {
     await within(server.close(), "close");
   }

@@ -16,6 +16,7 @@ import {
   until,
   within,
 } from "./peer";
+import { portOf } from "../lib/port";
 
 const changes = suite("changes");
 
@@ -201,7 +202,7 @@ changes("`ws.data` is typed through, readable and writable; `each` and `count`",
     },
   };
   const server = await serve<User>({ port: 0, handler });
-  const { port } = server.address;
+  const port = portOf(server);
   const wires = [await WsWire.open(port, "/?ann"), await WsWire.open(port, "/?bob")];
   for (const [i, name] of ["ann", "bob"].entries()) {
     assert.is(await wires[i]?.text(), `hello ${name}`);

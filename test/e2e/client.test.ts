@@ -9,6 +9,7 @@ import * as assert from "uvu/assert";
 import { WebSocket as WsSocket, WebSocketServer } from "ws";
 import { withBrowser } from "../lib/browser";
 import { sleep, until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 const client = suite("client");
 
@@ -52,7 +53,7 @@ for (const [name, WebSocket] of [
 ] as const) {
   client(`by the WebSocket of ${name} it survives a shutdown and a crash`, async () => {
     let server = await serveAt(0);
-    const { port } = server.address;
+    const port = portOf(server);
     const log: string[] = [];
     const losses: Lost[] = [];
     const connection = connect(URL_OF(port), {
@@ -112,12 +113,12 @@ client("a code of the application's ends it, a refused upgrade does not", async 
     delay: 1,
     onLost: (lost) => losses.push(lost),
   };
-  const refused = connect(`${URL_OF(server.address.port)}refused`, options);
+  const refused = connect(`${URL_OF(portOf(server))}refused`, options);
   try {
     await until("tries", () => losses.length >= 3);
     refused.close();
     losses.length = 0;
-    connect(URL_OF(server.address.port), options);
+    connect(URL_OF(portOf(server)), options);
     await until("its end", () => losses.length > 0);
     assert.equal(losses, [{ code: 4003, reason: "banned", attempt: 1, delay: undefined }]);
   } finally {
@@ -153,7 +154,7 @@ client("it works with any server: here one of ws", async () => {
 
 client("200 clients that a restart sends away are all back", async () => {
   let server = await serveAt(0);
-  const { port } = server.address;
+  const port = portOf(server);
   let heard = 0;
   const all = Array.from({ length: 200 }, () =>
     connect(URL_OF(port), { WebSocket: WsSocket, delay: 200, onMessage: () => heard++ }),
@@ -176,7 +177,7 @@ client("200 clients that a restart sends away are all back", async () => {
 
 client("in Chromium a page loses its server, and gets it back", async () => {
   let server = await serveAt(0);
-  const { port } = server.address;
+  const port = portOf(server);
   try {
     await withBrowser(async (browser) => {
       const page = await browser.open(`http://127.0.0.1:${port}/`, /WebSocket connection to/);

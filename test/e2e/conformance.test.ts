@@ -13,6 +13,7 @@ import { FAMILIES } from "../conformance/families";
 import { LIMITS } from "../conformance/limits";
 import { WebSocket } from "ws";
 import { fileUrl } from "./peer";
+import { portOf } from "../lib/port";
 
 const full = process.env.CONFORMANCE === "full";
 const conformance = suite("conformance");
@@ -78,7 +79,7 @@ for (const { name, cases, atOnce } of families) {
   conformance(`${name}: ${cases.length} cases`, () =>
     withServer(async (server) => {
       const started = Date.now();
-      assert.equal(await runAll(cases, server.address.port, atOnce), {});
+      assert.equal(await runAll(cases, portOf(server), atOnce), {});
       console.log(`${name}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
     }, options),
   );
@@ -88,7 +89,7 @@ for (const [name, cases] of FAMILIES) {
   conformance(`${name}, on the application's thread: ${cases.length} cases`, () =>
     withServer(
       async (server) => {
-        assert.equal(await runAll(cases, server.address.port, 16), {});
+        assert.equal(await runAll(cases, portOf(server), 16), {});
       },
       { handler: closures },
     ),
@@ -99,7 +100,7 @@ conformance("compression is negotiated as offered", () =>
   withServer(async (server) => {
     const wrong: Record<string, string> = {};
     for (const [offer, answer] of NEGOTIATIONS) {
-      const result = await negotiated(server.address.port, offer, answer);
+      const result = await negotiated(portOf(server), offer, answer);
       if (result !== "") wrong[offer] = result;
     }
     assert.equal(wrong, {});
@@ -109,7 +110,7 @@ conformance("compression is negotiated as offered", () =>
 conformance("an offer that breaks its grammar is 400", () =>
   withServer(async (server) => {
     for (const offer of MALFORMED) {
-      const error = await Client.open(server.address.port, offer).then(
+      const error = await Client.open(portOf(server), offer).then(
         () => "accepted",
         (thrown: Error) => thrown.message,
       );
@@ -121,7 +122,7 @@ conformance("an offer that breaks its grammar is 400", () =>
 conformance("no compression is agreed upon where it is switched off", () =>
   withServer(
     async (server) => {
-      assert.is(await negotiated(server.address.port, "permessage-deflate", ""), "");
+      assert.is(await negotiated(portOf(server), "permessage-deflate", ""), "");
     },
     { perMessageDeflate: false },
   ),
@@ -144,7 +145,7 @@ conformance("npm ws, which would keep its context, does not when the server forb
 
 conformance("a client that keeps its context all the same is closed with 1007", () =>
   withServer(async (server) => {
-    const client = await Client.open(server.address.port, "permessage-deflate");
+    const client = await Client.open(portOf(server), "permessage-deflate");
     const due = text("words that are said twice, words that are said twice");
     client.message(due);
     client.keepContext(due.payload);

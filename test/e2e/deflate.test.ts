@@ -7,6 +7,7 @@ import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { Random } from "../../host/testing/random";
 import { TRUST, serving, wsUrl } from "./peer";
+import { portOf } from "../lib/port";
 
 const deflate = suite("deflate");
 
@@ -17,7 +18,7 @@ interface Client {
 }
 
 async function connect(server: Server, perMessageDeflate: object | boolean): Promise<Client> {
-  const socket = new WebSocket(wsUrl(server.address.port), { perMessageDeflate, ...TRUST });
+  const socket = new WebSocket(wsUrl(portOf(server)), { perMessageDeflate, ...TRUST });
   const received: (string | Buffer)[] = [];
   const waiters: ((data: string | Buffer) => void)[] = [];
   socket.on("message", (data, isBinary) => {

@@ -17,6 +17,7 @@ import type { Sample } from "../../host/demo/message";
 import { type Browser, withBrowser } from "../lib/browser";
 import { isRunning } from "../lib/process";
 import { sleep, until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 const demo = suite("demo");
 
@@ -290,7 +291,7 @@ demo("it says that the connection is lost, and comes back when the server does",
     let page: Page | undefined;
     let port = 0;
     await withDemo({}, async ({ url, server }) => {
-      port = server.address.port;
+      port = portOf(server);
       page = await live(browser, url);
     });
     if (!page) throw new Error("there is no page");

@@ -23,6 +23,7 @@ import {
   until,
   within,
 } from "./peer";
+import { portOf } from "../lib/port";
 
 const faults = suite("faults");
 const handler = fileUrl("handlers/faults.mjs");
@@ -248,7 +249,7 @@ for (const [target, message, options] of DEATHS) {
       ...options,
       onError: (error, where) => told.push(`${where}: ${error.message}`),
     });
-    const { port } = server.address;
+    const port = portOf(server);
     const ws = await WsWire.open(port);
     const finished = rejection(server.finished, "finished");
     await kill(server, port, target);
@@ -557,7 +558,7 @@ faults("notices a reset that follows a request at once, while the handler is pen
   const server = await serve({ port: 0, handler: { request: () => undefined } });
   try {
     const clients = Array.from({ length: 50 }, async (_, i) => {
-      const wire = await Wire.open(server.address.port);
+      const wire = await Wire.open(portOf(server));
       wire.write(GET(`/${i}`));
       // At different times after the request.
       await sleep(i % 5);

@@ -19,6 +19,7 @@ import {
   until,
   within,
 } from "./peer";
+import { portOf } from "../lib/port";
 
 interface Report {
   readonly where: string;
@@ -88,7 +89,7 @@ for (const place of ["worker", "application"] as const) {
         ...options,
       });
       try {
-        await body(server.address.port, reported, server);
+        await body(portOf(server), reported, server);
       } finally {
         await within(server.close(), "close");
       }
@@ -337,7 +338,7 @@ streamed(
       handler: fileUrl("handlers/fetch.mjs"),
       onError: ({ message }) => reported.push(message),
     });
-    const { port } = server.address;
+    const port = portOf(server);
     const wire = await Wire.open(port);
     wire.write(`${get("/broken", "POST", "Content-Length: 100000\r\n")}abc`);
     await until("request", async () => (await server.stats()).bytesIn > 0);

@@ -8,6 +8,7 @@ import { type TestServer, type TestSocket, createTestServer } from "ringcast/tes
 import { suite } from "uvu";
 import { AnswerReader, type TestAnswer } from "../../host/testing/answer";
 import { LIMIT, Wire, fileUrl, handlerOf, sleep, within } from "./peer";
+import { portOf } from "../lib/port";
 
 export type { TestAnswer } from "../../host/testing/answer";
 
@@ -126,7 +127,7 @@ export class Ground {
   async client(): Promise<GroundClient> {
     const client = this.#memory
       ? new MemoryClient(this.#memory.socket({ allowHalfOpen: true }))
-      : new WireClient(await Wire.open(this.server.address.port));
+      : new WireClient(await Wire.open(portOf(this.server)));
     this.#clients.push(client);
     return client;
   }

@@ -7,6 +7,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Child } from "./child";
 import { TEXT, Wire, WsWire, handlerOf, pattern, takeAnswer, until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 const MIB = 1048576;
 
@@ -103,7 +104,8 @@ for (const place of ["worker", "application"] as const) {
     await client.close();
   });
 
-  serving("WebSockets beside it", async (_, { address: { port } }) => {
+  serving("WebSockets beside it", async (_, server) => {
+    const port = portOf(server);
     const cookie = "Cookie: user=ada\r\n";
     const here = await WsWire.open(port, "/chat/a", undefined, cookie);
     const there = await WsWire.open(port, "/chat/a", undefined, "Cookie: user=bob\r\n");

@@ -18,6 +18,7 @@ import {
   type Answer,
   until,
 } from "./peer";
+import { portOf } from "../lib/port";
 
 const http = suite("http");
 const MiB = 1048576;
@@ -550,7 +551,7 @@ http("a server without handler answers 404", async () => {
   const { serve } = await import("ringcast");
   const server = await serve({ port: 0, ...SERVER_TLS });
   try {
-    const { status } = await ask(server.address.port, get("/"));
+    const { status } = await ask(portOf(server), get("/"));
     assert.is(status, 404);
   } finally {
     await server.close();

@@ -20,6 +20,7 @@ import {
   until,
   within,
 } from "./peer";
+import { portOf } from "../lib/port";
 
 const lifecycle = suite("lifecycle");
 const handler = fileUrl("handlers/lifecycle.mjs");
@@ -84,7 +85,7 @@ lifecycle(
   "shutdown under load: requests are answered, WebSockets get 1001, then all ends",
   async () => {
     const server = await start();
-    const { port } = server.address;
+    const port = portOf(server);
     assert.is(server.address.hostname, "127.0.0.1");
     const sockets = await Promise.all(Array.from({ length: 50 }, () => WsWire.open(port)));
     const requests = await Promise.all(Array.from({ length: 20 }, () => Wire.open(port)));
@@ -121,7 +122,7 @@ lifecycle(
 
 lifecycle("shutdown waits for `timeout`, then resets the remaining connections", async () => {
   const server = await start();
-  const { port } = server.address;
+  const port = portOf(server);
   const ws = await WsWire.open(port);
   ws.socket.pause();
   const wire = await Wire.open(port);
@@ -161,7 +162,7 @@ lifecycle("a handler in the worker that waits to publish is notified of the end"
       },
     });`);
   const server = await serve({ port: 0, handler });
-  const wire = await Wire.open(server.address.port);
+  const wire = await Wire.open(portOf(server));
   await takeAnswer(wire.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
   await server.shutdown();
   assert.is(await within(told, "the end is told"), "ERR_SERVER_ENDED");
@@ -187,7 +188,7 @@ lifecycle(
         close: () => void told.push("close"),
       },
     });
-    const wire = await WsWire.open(server.address.port, "/");
+    const wire = await WsWire.open(portOf(server), "/");
     wire.destroy();
     await within(ended as Promise<void>, "shutdown");
     assert.equal(told, ["open", "shutdown", "close"]);
@@ -199,7 +200,7 @@ lifecycle("a worker that exits during a shutdown rejects it, and finished", asyn
     "export default { request: (_, res) => res.upgrade(), shutdown: () => process.exit(5) }",
   );
   const server = await serve({ port: 0, handler });
-  const ws = await WsWire.open(server.address.port);
+  const ws = await WsWire.open(portOf(server));
   const shutdown = rejection(server.shutdown(), "shutdown");
   assert.match((await rejection(server.finished, "finished")).message, /exited with code 5/);
   assert.match((await shutdown).message, /exited with code 5/);
@@ -236,7 +237,7 @@ lifecycle("reloads run one after the other, and the last one wins", async () => 
     const options = { port: 0, handler: module(text(200)), ...(pool ? { pool } : {}) };
     const server = await serve(options);
     const status = async (): Promise<number> => {
-      const wire = await Wire.open(server.address.port);
+      const wire = await Wire.open(portOf(server));
       const answer = await takeAnswer(wire.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
       wire.destroy();
       return answer.status;
@@ -272,7 +273,7 @@ lifecycle("a server that has ended releases its signal", async () => {
 
 lifecycle("close ends everything now, however much is under way", async () => {
   const server = await start({ ring: 65536, slowGrace: 60000, writeTimeout: 60000 });
-  const { port } = server.address;
+  const port = portOf(server);
   const ws = await WsWire.open(port);
   ws.socket.pause();
   // One who does not read: the ring waits for it, and the inbox is full.
@@ -305,7 +306,7 @@ function late(ms: number): Promise<true> {
 lifecycle("a signal shuts down, also one that had been given before", async () => {
   const controller = new AbortController();
   const server = await start({ signal: controller.signal });
-  const ws = await WsWire.open(server.address.port);
+  const ws = await WsWire.open(portOf(server));
   controller.abort();
   assert.is(await ws.text(), "goodbye");
   assert.is(closeOf(await ws.next()).code, 1001);
@@ -317,7 +318,7 @@ lifecycle("a signal shuts down, also one that had been given before", async () =
 
 lifecycle("a server is an AsyncDisposable", async () => {
   const server = await start();
-  const { port } = server.address;
+  const port = portOf(server);
   await within(Promise.resolve(server[Symbol.asyncDispose]()), "asyncDispose");
   assert.ok(await refused(port));
 });
@@ -378,7 +379,7 @@ lifecycle("a worker that dies rejects `finished` and every call under way", asyn
     ["/exit?0", /exited with code 0/],
   ] as const) {
     const server = await start();
-    const wire = await Wire.open(server.address.port);
+    const wire = await Wire.open(portOf(server));
     const finished = rejection(server.finished, "finished");
     wire.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
     // Asked until it dies: one of them is under way then.
@@ -411,7 +412,7 @@ lifecycle("a worker that dies rejects `finished` and every call under way", asyn
 
 lifecycle("a worker that hangs does not keep close() from settling", async () => {
   const server = await start();
-  const wire = await Wire.open(server.address.port);
+  const wire = await Wire.open(portOf(server));
   wire.write("GET /spin HTTP/1.1\r\nHost: a\r\n\r\n");
   await late(100);
   const settled = within(server.close(), "close", 15000);
@@ -505,8 +506,8 @@ lifecycle("the plan equals the server's memory", async () => {
 
 lifecycle("the upgrade of a server that shuts down is refused", async () => {
   const server = await start();
-  const wire = await Wire.open(server.address.port);
-  const busy = await Wire.open(server.address.port);
+  const wire = await Wire.open(portOf(server));
+  const busy = await Wire.open(portOf(server));
   busy.write("GET /late?200 HTTP/1.1\r\nHost: a\r\n\r\n");
   await until("request", async () => (await server.stats()).bytesIn > 0);
   const ended = within(server.shutdown(), "shutdown");

@@ -11,6 +11,7 @@ import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { readOpenMetrics, sampleOf } from "../lib/openmetrics";
 import { fileUrl, handlerOf, reported, serving, sleep, until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 const metrics = suite("metrics");
 const TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -190,7 +191,7 @@ const brief = ({ level, event, msg }: Line): string => `${level} ${event}: ${msg
 
 metrics("a logger receives the events of a server's life, in pino's way", async () => {
   const lines = await logged({}, async (server) => {
-    const { port } = server.address;
+    const port = portOf(server);
     await get(port, "/throw");
     await server.configure({ idleTimeout: 30 });
     await server.reload();
@@ -222,7 +223,7 @@ metrics("a logger receives the events of a server's life, in pino's way", async 
 
 metrics("a logger receives evictions, with the client", async () => {
   const lines = await logged({ ring: 65536, slowGrace: 1 }, async (server, lines) => {
-    const { port } = server.address;
+    const port = portOf(server);
     const { connect } = await import("node:net");
     const socket = connect({ port, host: "127.0.0.1" }).on("error", () => undefined);
     socket.write(
@@ -249,7 +250,7 @@ metrics("the end of a thread is reported, and errors of a port are the caller's"
   const { logger, lines } = logging();
   const handler = "data:text/javascript,export default {request(){process.exit(3)}}";
   const server = await serve({ port: 0, handler, logger });
-  await get(server.address.port, "/").catch(() => undefined);
+  await get(portOf(server), "/").catch(() => undefined);
   await within(
     server.finished.catch(() => undefined),
     "the end",
@@ -288,7 +289,7 @@ metrics(
       for (const logger of silent) {
         const options = { port: 0, handler: fileUrl("handlers/metrics.mjs") };
         const server = await serve(logger ? { ...options, logger } : options);
-        await get(server.address.port, "/throw");
+        await get(portOf(server), "/throw");
         await server.close();
       }
     } finally {
@@ -310,7 +311,7 @@ metrics("a logger that throws has no effect on the server", async () => {
   };
   try {
     const server = await serve({ port: 0, logger: { info: fail, error: fail } });
-    assert.is((await get(server.address.port, "/")).status, 404);
+    assert.is((await get(portOf(server), "/")).status, 404);
     await server.close();
   } finally {
     console.error = write;

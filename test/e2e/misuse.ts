@@ -18,6 +18,7 @@ import {
 } from "ringcast/testing";
 import { Random } from "../../host/testing/random";
 import { CLOSE, TEXT, Wire, WsWire, fileUrl, sleep, takeAnswer, until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 /** ms that a client waits for an answer: some handlers never give one. */
 const PATIENCE = 150;
@@ -181,7 +182,7 @@ export async function misuse(
     server.finished.catch((error: unknown) => {
       death = error;
     });
-    const { port } = server.address;
+    const port = portOf(server);
     const bystander = await WsWire.open(port, "/ws", undefined, "Cookie: <<0>>\r\n");
     const seen = listen(bystander, faults);
     let next = seed;

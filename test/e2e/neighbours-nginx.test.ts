@@ -15,6 +15,7 @@ import { WebSocket } from "ws";
 import { toolPath } from "../../.scripts/tools.mjs";
 import { FOLDER, Guest, freePort, running, statusOf } from "./neighbour";
 import { sleep, standstill, until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 const nginx = suite("neighbours: nginx");
 
@@ -247,7 +248,7 @@ nginx("a page's client comes back when Ringcast behind nginx does", () =>
       await until("its address", () => log.length === 2);
       await first.shutdown();
       await until("tries", () => log.length === 4);
-      const again = await serve({ port: first.address.port, handler, ...TRUST });
+      const again = await serve({ port: portOf(first), handler, ...TRUST });
       try {
         await until("it is back", () => log.length === 6);
         const own = ["127.0.0.1"];

@@ -10,6 +10,7 @@ import * as assert from "uvu/assert";
 import { type Browser, withBrowser } from "../lib/browser";
 import { FOLDER } from "./neighbour";
 import { until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 const pages = suite("neighbours: pages");
 
@@ -56,7 +57,7 @@ async function opened(
 ): Promise<void> {
   const script = await bundle(file);
   let server = await serveAt(0, html, script);
-  const { port } = server.address;
+  const port = portOf(server);
   try {
     const url = `http://127.0.0.1:${port}/${search}`;
     const page = await browser.open(url, /WebSocket connection to/);

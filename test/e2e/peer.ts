@@ -82,7 +82,8 @@ export async function serving(
     "serve",
   );
   try {
-    await body(server, server.address.port);
+    // 0 for a Unix socket.
+    await body(server, server.address.port ?? 0);
   } finally {
     await within(server.close(), "close").catch((error: unknown) => {
       // Its worker would keep this process for ever.

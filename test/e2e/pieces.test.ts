@@ -7,6 +7,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { TEXT, TRUST, WsWire, clientFrame, serving, until, wsUrl } from "./peer";
+import { portOf } from "../lib/port";
 
 const pieces = suite("pieces");
 const MiB = 1 << 20;
@@ -41,7 +42,7 @@ function sha1(data: Buffer): string {
 
 async function connect(server: Server, path = "/", deflate = false): Promise<WebSocket> {
   const perMessageDeflate = deflate && { threshold: 0 };
-  const socket = new WebSocket(wsUrl(server.address.port, path), { perMessageDeflate, ...TRUST });
+  const socket = new WebSocket(wsUrl(portOf(server), path), { perMessageDeflate, ...TRUST });
   await once(socket, "open");
   return socket;
 }
@@ -97,7 +98,7 @@ pieces(
         clientFrame(TEXT, "end"),
       ]);
       for (let cut = 1; cut <= frames.length; cut++) {
-        const wire = await WsWire.open(server.address.port, "/slow");
+        const wire = await WsWire.open(portOf(server), "/slow");
         const { bytesIn } = await server.stats();
         wire.socket.write(frames.subarray(0, cut));
         const isRead = async (): Promise<boolean> => (await server.stats()).bytesIn > bytesIn;

@@ -21,6 +21,7 @@ import {
   until,
   within,
 } from "./peer";
+import { portOf } from "../lib/port";
 
 /** Errors the servers of this process reported. */
 const reported: { where: string; message: string }[] = [];
@@ -85,7 +86,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
         ...more,
       });
       try {
-        await body(server.address.port, server);
+        await body(portOf(server), server);
       } finally {
         await within(server.close(), "close");
       }

@@ -19,6 +19,7 @@ import { HANDSHAKE } from "../lib/drive";
 import { blocksOfPages, commandsOf, filesOf, wayOf } from "../lib/readme";
 import { planTable } from "../lib/tables";
 import { httpUrl, serving, until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 const readme = suite("README");
 const root = process.cwd();
@@ -291,7 +292,8 @@ async function served(dir: string, file: string, body: (server: Server) => Promi
 }
 
 readme("an upload is counted as it comes", () =>
-  served(folderOf("upload", ["upload.mjs"]), "upload.mjs", async ({ address: { port } }) => {
+  served(folderOf("upload", ["upload.mjs"]), "upload.mjs", async (server) => {
+    const port = portOf(server);
     const body = new Uint8Array(3_000_000);
     assert.is(await text(port, "/upload", { method: "POST", body }), "3000000\n");
     assert.is((await fetch(`http://127.0.0.1:${port}/`, { method: "POST", body })).status, 413);

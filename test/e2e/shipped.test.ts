@@ -178,7 +178,12 @@ shipped("a bundler leaves out unused code, and keeps the code of threads", async
 
 /** Code that the types allow, and code that they refuse. */
 const TYPED = `
-import type { Handler } from "ringcast";
+import type { Handler, Server } from "ringcast";
+export function portOf({ address }: Server): number {
+  // @ts-expect-error: a Unix socket has no port
+  address.port.toFixed();
+  return address.port ?? 0;
+}
 export const handler: Handler = {
   request(req, res) {
     const { name } = req.json<{ name: string }>();

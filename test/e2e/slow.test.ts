@@ -11,6 +11,7 @@ import { type Server, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { handlerOf, handshake, until, within } from "./peer";
+import { portOf } from "../lib/port";
 
 const slow = suite("slow");
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -134,7 +135,7 @@ const ENDED = {
 const SERVED = { KeepAliveTimeout: 4, PeerClosed: 1 };
 
 async function cells(server: Server): Promise<void> {
-  const { port } = server.address;
+  const port = portOf(server);
   const clients: Client[] = [];
   const client = (text: string, rate: number, body = 0): Client => {
     const one = new Client(port, text, rate, body);

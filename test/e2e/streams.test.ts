@@ -5,6 +5,7 @@ import { Client, fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CONNECT, Wire, httpUrl, reported, serving, standstill, until } from "./peer";
+import { portOf } from "../lib/port";
 
 const streams = suite("streams");
 
@@ -16,7 +17,7 @@ async function withServer(fn: (server: Server, origin: string) => Promise<void>)
 
 /** Sends bytes and reads to the end. */
 async function raw(server: Server, text: string): Promise<string> {
-  const wire = await Wire.open(server.address.port);
+  const wire = await Wire.open(portOf(server));
   const all = await wire.write(text).takeAll();
   wire.destroy();
   return all.toString("latin1");
@@ -81,7 +82,7 @@ streams("an iterable that throws breaks the body off", () =>
 for (const how of ["reset", "end"] as const) {
   streams(`a body without end is bounded, and cancelled when the client goes (${how})`, () =>
     withServer(async (server, origin) => {
-      const wire = await Wire.open(server.address.port);
+      const wire = await Wire.open(portOf(server));
       wire.socket.pause();
       wire.write("GET /forever HTTP/1.1\r\nHost: a\r\n\r\n");
       await until("answer", async () => (await server.stats()).bytesIn > 0);

@@ -8,6 +8,7 @@ import * as path from "node:path";
 import * as tls from "node:tls";
 import { type Handler, type Options, type Server, serve } from "ringcast";
 import { connect } from "ringcast/client";
+import { portOf } from "../lib/port";
 
 const [name = "", folder = ""] = process.argv.slice(2);
 const handler = new URL("./handler.mjs", import.meta.url);
@@ -89,7 +90,7 @@ const checks: Record<string, () => Promise<void>> = {
     serving({}, async (server) => {
       const missing = new URL("./missing.mjs", import.meta.url);
       expect((await failure(serve({ port: 0, handler: missing }))) !== "none", "a missing handler");
-      const taken = await failure(serve({ port: server.address.port, handler }));
+      const taken = await failure(serve({ port: portOf(server), handler }));
       expect(taken.includes("EADDRINUSE"), taken);
     }),
 
@@ -109,7 +110,7 @@ const checks: Record<string, () => Promise<void>> = {
       message: (ws, data) => void ws.send(data),
     };
     const first = await serve({ port: 0, handler: echo });
-    const { port } = first.address;
+    const port = portOf(first);
     const told: string[] = [];
     let server: Promise<Server> | undefined;
     await new Promise<void>((resolve) => {

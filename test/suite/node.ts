@@ -3,6 +3,7 @@
 import * as net from "node:net";
 import { type Eviction, type HandlerModule, serve } from "ringcast";
 import type { Platform, RawClient, Running } from "./platform";
+import { portOf } from "../lib/port";
 
 /** A socket that is read when it is asked for bytes, and else left alone. */
 class SocketClient implements RawClient {
@@ -103,7 +104,7 @@ export function socketPlatform(name: string, module: URL, closures: HandlerModul
         server,
         evictions,
         errors,
-        connect: () => connect(server.address.port),
+        connect: () => connect(portOf(server)),
         wait: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
         stop: () => server.close(),
       };

@@ -8,6 +8,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Link, Sink } from "../../worker/net/transport";
 import { nodeTransport } from "../../worker/net/node";
+import { portOf } from "../lib/port";
 
 const links = suite("links");
 
@@ -70,7 +71,7 @@ async function leavesNothing(isSecure: boolean, actions: Actions): Promise<void>
     accept,
     () => undefined,
   );
-  const origin = { port: listener.port, host: "127.0.0.1", allowHalfOpen: true };
+  const origin = { port: portOf({ address: listener }), host: "127.0.0.1", allowHalfOpen: true };
   const client = isSecure ? tls.connect({ ...origin, ca: CERTIFICATE.cert }) : net.connect(origin);
   const gone = new Promise((resolve) => {
     for (const event of ["end", "error", "close"]) client.once(event, resolve);
@@ -186,7 +187,7 @@ async function connected(): Promise<{
     accept,
     () => undefined,
   );
-  const client = net.connect(listener.port, "127.0.0.1") as Handled;
+  const client = net.connect(portOf({ address: listener }), "127.0.0.1") as Handled;
   const link = await found;
   const end = (): void => {
     link.destroy();

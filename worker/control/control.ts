@@ -284,7 +284,7 @@ export class Worker {
      */
     listen: async (
       members: number | undefined,
-    ): Promise<{ hostname: string; port: number; path?: string }> => {
+    ): Promise<{ hostname: string; port: number | undefined; path?: string }> => {
       const { settings, handler } = this.#data;
       if (handler !== undefined) await this.#place(handler);
       if (members !== undefined) this.#relay(members);

@@ -598,7 +598,7 @@ async function listen(
       const address = server.address();
       const where =
         typeof address === "string" || address === null
-          ? { hostname: "", port: 0, path: address ?? "" }
+          ? { hostname: "", port: undefined, path: address ?? "" }
           : { hostname: address.address, port: address.port };
       const close = (): void => {
         server.close();

@@ -126,7 +126,8 @@ export interface ListenOptions {
 /** A listening socket. */
 export interface Listener {
   readonly hostname: string;
-  readonly port: number;
+  /** The TCP port; undefined for a Unix socket. */
+  readonly port: number | undefined;
   readonly path?: string;
   /** Stops accepting. Connections stay open. */
   close(): void;
