@@ -413,8 +413,8 @@ broadcast("the application stages a message piece by piece", () =>
     assert.is(stage.length, 18);
     stage.text("gone").truncate(18).text(true);
     assert.ok(stage.broadcast());
-    assert.throws(() => stage.text("more"), /finished/);
-    assert.throws(() => stage.broadcast(), /finished/);
+    assert.throws(() => stage.text("more"), /published or discarded/);
+    assert.throws(() => stage.broadcast(), /published or discarded/);
     const frame = await wire.next();
     assert.is(frame.opcode, TEXT);
     assert.is(frame.payload.toString(), '{"slot":7,€!"ABCtrue');
@@ -429,7 +429,7 @@ broadcast("the application stages a message piece by piece", () =>
     for (let i = 0; i < 300; i++) over.bytes(new Uint8Array(65536));
     assert.is(over.length, 255 * 65536);
     assert.throws(() => over.broadcast(), isRangeError);
-    assert.throws(() => over.broadcast(), /finished/);
+    assert.throws(() => over.broadcast(), /published or discarded/);
     assert.throws(() => server.stage().reserve(4, () => 5), isRangeError);
     assert.ok(server.stage().text("last").broadcast());
     assert.is(await wire.text(), "last");
@@ -459,7 +459,7 @@ broadcast("a handler stages a message piece by piece", () =>
     assert.is(await wire.text(), "x");
     assert.is(await wire.text(), "second");
     assert.is(await wire.text(), "first");
-    assert.match(await wire.text(), /finished/);
+    assert.match(await wire.text(), /published or discarded/);
     wire.send(TEXT, "try fine");
     assert.is(await wire.text(), "fine");
     assert.is(await wire.text(), "true");
