@@ -105,6 +105,8 @@ export function parseHttp(c: HttpConn): void {
       if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c))) {
         // The client does not read its responses, so no further request is parsed until it does.
         c.flags |= Flag.Clogged;
+        // Its request is not late, because the server does not parse it.
+        if (c.list != List.Unread) enlist(c, List.Unread);
         return;
       }
       const result = parseHead(c, dataOf(c), tableOf(c));

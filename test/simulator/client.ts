@@ -287,8 +287,8 @@ export class Client {
   #judgeRoom(cause: string, now: number): void {
     if (cause === "EvictedEnded" && !(this.hasEnded && now - this.#endedAt >= END_GRACE))
       this.fail("it has not ended its side for long enough to make room");
-    // While an earlier answer is unread the server may not parse what follows.
-    const isRead = this.socket.unread === 0 && this.heads.length <= 1;
+    // An unread refusal may have crossed its request.
+    const isRead = this.socket.unread === 0;
     if (cause === "EvictedUnfinished" && isRead && now - this.spokeAt < LOOP_GRACE)
       this.fail("it has just sent something, and makes room");
   }

@@ -69,16 +69,26 @@ room("classes go in their order, and within a class the one that has waited long
   drive.end();
 });
 
-room("a request that waits unparsed after unread responses makes room", () => {
-  const drive = table(1, { Backlog: 64 });
-  const wire = drive.connect();
-  wire.stalled = true;
-  wire.send(GET + GET + GET);
-  drive.after(10);
-  assert.is(drive.tryConnect(), undefined);
-  assert.not.ok(wire.dead, "it has just come");
-  drive.after(100);
-  assert.is(placeOf(drive, [wire]), "closed EvictedUnfinished");
+room("a client whose next request waits unparsed makes room like one with unread answers", () => {
+  const drive = table(2, { Backlog: 64 });
+  const [read, still] = [drive.connect(), drive.connect()];
+  for (const wire of [read, still]) {
+    wire.stalled = true;
+    wire.send(GET + GET + GET.replace("/", "/long"));
+    wire.send(GET);
+  }
+  drive.after(2600);
+  assert.is(placeOf(drive, [read, still]), undefined, "neither is late");
+  assert.ok(read.deliver());
+  drive.after(2600);
+  assert.is(placeOf(drive, [read, still]), "closed EvictedUnread");
+  assert.ok(still.dead && !read.dead);
+  read.unstall();
+  assert.is(
+    read.log.filter((line) => line.startsWith("GET")).length,
+    4,
+    "its requests are handled",
+  );
   drive.end();
 });
 
