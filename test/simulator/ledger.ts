@@ -43,6 +43,8 @@ interface Book {
   /** The last message that arrived, by producer. */
   readonly last: Map<string, number>;
   expects: boolean;
+  /** Place of the first message after the client asked for its WebSocket. */
+  since: number;
 }
 
 /** Returns the response to a request that is handled. */
@@ -90,7 +92,7 @@ export class Ledger implements Judge {
     let book = this.#books.get(client);
     if (!book) {
       const lists = { answers: [], owed: new Set<Entry>(), topics: new Set<number>() };
-      book = { ...lists, last: new Map(), expects: false };
+      book = { ...lists, last: new Map(), expects: false, since: 0 };
       this.#books.set(client, book);
     }
     return book;
@@ -111,9 +113,10 @@ export class Ledger implements Judge {
   }
 
   upgraded(client: Client, tag: number, _offer: number, how: OpenHow): void {
-    const { answers } = this.#book(client);
+    const book = this.#book(client);
+    book.since = this.#order;
     const isRefused = how === "refuse";
-    answers.push({ tag, status: isRefused ? 403 : 101, body: isRefused ? "no" : "" });
+    book.answers.push({ tag, status: isRefused ? 403 : 101, body: isRefused ? "no" : "" });
   }
 
   answer(client: Client, { status, phrase, body }: Arrived): void {
@@ -185,6 +188,10 @@ export class Ledger implements Judge {
     const isReader = entry.topic === undefined || book.topics.has(entry.topic);
     if (entry.to ? entry.to !== client : !isReader || entry.except === client)
       client.fail(`message ${entry.tag} is for ${entry.to ?? "others"}`);
+    // The worker publishes at once, so a client gets no publication from before its upgrade request.
+    const isAtOnce = entry.via === "handler" && this.#court.settings.place !== "application";
+    if (isAtOnce && entry.order < book.since)
+      client.fail(`message ${entry.tag} was published before it asked for its WebSocket`);
     this.#judgeOrder(client, book, entry);
     book.owed.delete(entry);
   }
