@@ -33,19 +33,20 @@ export interface ServerFrame<Octets extends Uint8Array = Uint8Array> extends Fra
 export function frameHead(bytes: Uint8Array, from = 0): FrameHead | number {
   const here = bytes.length - from;
   if (here < 2) return 2;
-  const [first = 0, short = 0] = bytes.subarray(from, from + 2);
+  const first = bytes[from] as number;
+  const short = bytes[from + 1] as number;
   const opcode = first & 15;
   const final = first >= 0x80;
   const packed = (first & 0x40) !== 0;
   if (first & 0x30) throw new Error("a reserved bit is set");
-  if (![0, 1, 2, 8, 9, 10].includes(opcode)) throw new Error(`opcode ${opcode} is reserved`);
+  if ((opcode & 7) > 2) throw new Error(`opcode ${opcode} is reserved`);
   if (short & 0x80) throw new Error("a server's frame is masked");
   if (opcode >= 8 && (!final || packed || short > 125)) throw new Error("a bad control frame");
   const form = short === 127 ? 8 : short === 126 ? 2 : 0;
   const headLength = 2 + form;
   if (here < headLength) return headLength;
-  const extended = bytes.subarray(from + 2, from + headLength);
-  const length = form === 0 ? short : extended.reduce((sum, octet) => sum * 256 + octet, 0);
+  let length = form === 0 ? short : 0;
+  for (let i = 0; i < form; i++) length = length * 256 + (bytes[from + 2 + i] as number);
   if (form > 0 && length < (form === 2 ? 126 : 65536))
     throw new Error("a length is not in its shortest form");
   return { first, final, packed, opcode, headLength, length };
