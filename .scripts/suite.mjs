@@ -18,10 +18,14 @@ function report(event) {
   if (REPORT) appendFileSync(REPORT, `${JSON.stringify(event)}\n`);
 }
 
-/** Returns a thrown value as an Error, because uvu prints nothing else. */
+/** Returns a thrown value as an Error, because uvu prints nothing else. It never throws, whatever the value is. */
 function errorOf(thrown) {
-  const isError = typeof thrown?.name === "string" && typeof thrown.message === "string";
-  return isError ? thrown : new Error(`${inspect(thrown)} was thrown`);
+  try {
+    const isError = typeof thrown?.name === "string" && typeof thrown.message === "string";
+    return isError ? thrown : new Error(`${inspect(thrown)} was thrown`);
+  } catch {
+    return new Error("a value that cannot be printed was thrown");
+  }
 }
 
 /** Returns two values as text, from shortly before they differ. */
@@ -54,7 +58,13 @@ function lineOf({ name, message, generated, operator, actual, expects }) {
 
 // An error that nothing catches ends the process, unless a test listens for it.
 process.on("uncaughtExceptionMonitor", (thrown) => {
-  report({ uncaught: lineOf(errorOf(thrown)) });
+  let line = "an error that cannot be printed";
+  try {
+    line = lineOf(errorOf(thrown));
+  } catch {
+    // A getter of the error throws the second time, too, so the line above stays.
+  }
+  report({ uncaught: line });
 });
 
 /** Runs hooks in order. @returns the first error; the hooks after it do not run */
