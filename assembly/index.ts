@@ -74,7 +74,7 @@ export { drain } from "./engine/batch";
 export { gauge, lag } from "./reply/lag";
 export { tick } from "./engine/expire";
 export { acknowledged, measures, watched } from "./reply/progress";
-export { feed, resume, retain } from "./engine/feed";
+export { feed, resume, retain, parseKept } from "./engine/feed";
 export { hold, relay } from "./engine/hold";
 export { limit, peerEnded, terminate } from "./engine/end";
 export { upgrade } from "./engine/upgrade";

@@ -148,6 +148,29 @@ export function resume(slot: u32, generation: u32): u32 {
 }
 
 /**
+ * Parses the bytes in the buffer of a WebSocket that waits for a larger one. They precede the bytes that the embedder
+ * keeps, and the buffer is free when they are parsed. Otherwise clients that hold all buffers would wait for each
+ * other.
+ * @returns number of unparsed bytes left in the buffer, unchanged when the connection is held or a message is
+ * incomplete
+ */
+export function parseKept(slot: u32, generation: u32): u32 {
+  takeTime();
+  takeEvents();
+  const c = webSocketOf(live(slot, generation));
+  if (changetype<usize>(c) == 0 || !isWebSocket(c) || c.buffer == 0) return 0;
+  if (has(c, Flag.InWindow) || (c.state != State.Open && c.state != State.Closing)) return 0;
+  if (has(c, Flag.Held)) return c.end - c.start;
+  c.flags &= ~Flag.MessageOut;
+  noteFed(0);
+  engine.source = c.buffer + c.start;
+  engine.sourceEnd = c.buffer + c.end;
+  // mutant wait-kept: ;
+  runFrames(c);
+  return c.end - c.start;
+}
+
+/**
  * Moves a connection's bytes in the window to a buffer of its own, because its request is not answered yet or it is
  * held.
  * @returns 1, or 0 when no buffer was free. Then a request is answered with 503 (NoBuffer) or 429 (AddressBuffers). A

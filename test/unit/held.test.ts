@@ -199,6 +199,24 @@ function talk(r: Random): { bytes: Uint8Array; log: string[]; messages: string[]
   return { bytes: Buffer.concat(frames), log, messages };
 }
 
+held("clients that hold all buffers do not wait for each other once they are released", () => {
+  const drive = new Drive({ ReceivePoolBytes: 65536, WindowBytes: 8192 });
+  const wires = [drive.webSocket(), drive.webSocket()];
+  const message = text("x".repeat(1000));
+  for (const wire of wires) drive.hold(wire, true);
+  for (let i = 0; i < 40; i++) for (const wire of wires) wire.send(message);
+  assert.ok(
+    wires.every(({ rest }) => (rest?.length ?? 0) > 0),
+    "both wait for a larger buffer",
+  );
+  for (const wire of wires) drive.hold(wire, false);
+  assert.equal(
+    wires.map(({ messages }) => messages.length),
+    [40, 40],
+  );
+  drive.end();
+});
+
 held("wherever reads are cut and handlers hold, messages come once, whole and in order", () => {
   for (let seed = 1; seed <= 400; seed++) {
     const r = new Random(seed);

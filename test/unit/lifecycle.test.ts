@@ -252,6 +252,7 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
   const { x, scratch } = engine;
   return {
     feed: () => x.feed(slot, generation, 16),
+    parseKept: () => x.parseKept(slot, generation),
     resume: () => x.resume(slot, generation),
     retain: () => x.retain(slot, generation),
     hold: () => x.hold(slot, generation, 1, 0),
@@ -291,6 +292,7 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
 /** The result of each when the id is unused. */
 const NOBODY: Record<string, unknown> = {
   feed: 16,
+  parseKept: 0,
   resume: 0,
   retain: 0,
   terminate: Outcome.Gone,

@@ -67,6 +67,7 @@ export interface EngineExports {
   setAddress(slot: number, generation: number, length: number): number;
   feed(slot: number, generation: number, n: number): number;
   resume(slot: number, generation: number): number;
+  parseKept(slot: number, generation: number): number;
   retain(slot: number, generation: number): number;
   hold(slot: number, generation: number, held: number, from: number): void;
   relay(slot: number, generation: number, relayed: number): void;

@@ -355,10 +355,27 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     if (this.engine.eventCount > 0) this.handleEvents();
     if (conn.dead) return;
     const { rest } = conn;
+    if (rest && !this.#parseKept(conn)) return;
     conn.rest = undefined;
     this.time();
     if (rest) this.take(conn, rest);
     else this.progress(conn, 0, 0);
+  }
+
+  /**
+   * Parses the bytes that the engine keeps of a connection. They precede the bytes in `rest`.
+   * @returns false when the connection has ended, or continues later
+   */
+  #parseKept(conn: C): boolean {
+    let left = -1;
+    for (let before = -2; left !== 0 && left !== before; ) {
+      before = left;
+      this.time();
+      left = this.engine.x.parseKept(conn.slot, conn.generation);
+      this.handleEvents();
+      if (conn.dead) return false;
+    }
+    return left === 0 || !conn.isOut;
   }
 
   /** Continues a connection at the end of this turn, so that no handler is entered from another. */
