@@ -19,12 +19,10 @@ import { RunningServer, SERVER_NAMES, type Server, type StartThread } from "./se
 import type { WasmModule } from "./shared/webassembly";
 import { unawaited } from "./unawaited";
 
-export type * from "./handler";
-export { CLOSE_TABLE, type CloseRow } from "./shared/close";
-export type { Eviction } from "./options/types";
-export { type Plan, type PlanRow, plan } from "./options/plan";
+export type * from "./exported";
+export { CLOSE_TABLE } from "./shared/close";
+export { plan } from "./options/plan";
 export type { Match } from "./page/install";
-export type { Server } from "./server";
 export type { WasmModule } from "./shared/webassembly";
 
 /** Options for sockets, files and threads, which a page does not have. */

@@ -11,6 +11,7 @@ import type {
   Request as Incoming,
   Response as Answer,
   StreamChoice,
+  UpgradeArguments,
   UpgradeOptions,
 } from "./handler";
 import { parseJson } from "./shared/text/json";
@@ -18,6 +19,9 @@ import { MEMBERS, checkHandler } from "./shared/members";
 import type { Answering } from "./shared/request/response";
 import { describe, isThenable } from "./shared/result";
 import { checkUpgrade } from "./shared/request/upgrade";
+
+// The types of handlers, because a declaration that TypeScript infers from `fetchHandler` may name them.
+export type * from "./handler";
 
 /** The second argument of a fetch function. */
 export interface FetchInfo<User = unknown> {
@@ -28,10 +32,10 @@ export interface FetchInfo<User = unknown> {
   /**
    * Makes the Response that accepts a WebSocket handshake. Return it to make the connection a WebSocket; header fields
    * set on it are sent with the 101. Any other Response refuses the handshake. For a request that is not a WebSocket
-   * handshake it makes an ordinary 400.
+   * handshake it makes an ordinary 400. `data` is required unless `User` allows undefined.
    * @throws TypeError when the client did not offer `protocol`
    */
-  upgrade(options?: UpgradeOptions<User>): Response;
+  upgrade(...options: UpgradeArguments<User>): Response;
 }
 
 /** A function that answers requests, sync or async. A throw or rejection is a 500 and is reported. */
@@ -223,13 +227,13 @@ function lengthOf({ status, headers }: Response): number | undefined {
 }
 
 /** One request and the response of its function. */
-class Exchange<User> implements FetchInfo<User> {
+class Exchange implements FetchInfo {
   readonly remoteAddress: string;
   readonly peerCertificate: PeerCertificate | undefined;
   readonly #req: Incoming;
   readonly #res: Answer;
   /** Options of the accepted handshake. */
-  #accepted: UpgradeOptions<User> | undefined;
+  #accepted: UpgradeOptions | undefined;
 
   constructor(req: Incoming, res: Answer) {
     this.#req = req;
@@ -239,11 +243,11 @@ class Exchange<User> implements FetchInfo<User> {
   }
 
   /** A bound function, because users may destructure it from the second argument. */
-  get upgrade(): (options?: UpgradeOptions<User>) => Response {
+  get upgrade(): (options?: UpgradeOptions) => Response {
     return (options = {}) => this.#accept(options);
   }
 
-  #accept(options: UpgradeOptions<User>): Response {
+  #accept(options: UpgradeOptions): Response {
     checkUpgrade(options);
     const { protocol = "" } = options;
     if (!this.#req.upgrade) {
@@ -430,10 +434,7 @@ async function settled(answer: PromiseLike<unknown>, res: Answer): Promise<void>
   }
 }
 
-async function answerLater<User>(
-  made: PromiseLike<unknown>,
-  exchange: Exchange<User>,
-): Promise<void> {
+async function answerLater(made: PromiseLike<unknown>, exchange: Exchange): Promise<void> {
   await exchange.answer(await made);
 }
 
@@ -466,7 +467,7 @@ export function fetchHandler<User = unknown>(
   const request = (req: Incoming, res: Answer): Promise<void> | undefined => {
     const asked = requestOf(req, res);
     if (!asked) return undefined;
-    const exchange = new Exchange<User>(req, res);
+    const exchange = new Exchange(req, res);
     const made: unknown = fetch(asked, exchange);
     const answer = isThenable(made) ? answerLater(made, exchange) : exchange.answer(made);
     return answer && settled(answer, res);

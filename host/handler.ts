@@ -182,6 +182,14 @@ export interface UpgradeOptions<User = unknown> {
 }
 
 /**
+ * The arguments of `upgrade`. A `User` that does not allow undefined makes `data` required, because each `ws.data` is
+ * of that type.
+ */
+export type UpgradeArguments<User = unknown> = undefined extends User
+  ? [options?: UpgradeOptions<User>]
+  : [options: UpgradeOptions<User> & { data: User }];
+
+/**
  * The response to one request. Call exactly one of `send`, `json`, `static`, `stream`, `begin`, `end`, `upgrade`, and
  * call it once. A failure after the call has returned, such as an iterable that throws, fails the request and is
  * reported, whether or not the promise is awaited.
@@ -243,10 +251,10 @@ export interface Response<User = unknown> {
   /** Makes the connection end after this response. */
   close(): this;
   /**
-   * Accepts the WebSocket handshake with a 101 response.
+   * Accepts the WebSocket handshake with a 101 response. `data` is required unless `User` allows undefined.
    * @returns false when there was no room (the client gets a refusal) or the client has left
    */
-  upgrade(options?: UpgradeOptions<User>): boolean;
+  upgrade(...options: UpgradeArguments<User>): boolean;
 }
 
 /** A WebSocket. The object remains valid after the WebSocket closed: then each call does nothing and returns false. */

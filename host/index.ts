@@ -29,27 +29,9 @@ import { explained, threadFlags } from "./start";
 import { unawaited } from "./unawaited";
 import { needWebAssembly } from "./shared/webassembly";
 
-export type * from "./handler";
-export type { Server } from "./server";
-export type { TlsContext, TlsOptions } from "../worker/net/transport";
-export { CLOSE_TABLE, type CloseRow } from "./shared/close";
-export type { LogFields, LogMethod, Logger } from "./options/types";
-export type { Messages } from "./send/messages";
-export {
-  type Publisher,
-  type PublisherHandle,
-  type TransferredPort,
-  openPublisher,
-} from "./send/publisher";
-export type {
-  Eviction,
-  LiveName,
-  LiveOptions,
-  MetricsOptions,
-  Options,
-  PoolOptions,
-  ShutdownOptions,
-} from "./options/types";
+export type * from "./exported";
+export { CLOSE_TABLE } from "./shared/close";
+export { type Publisher, openPublisher } from "./send/publisher";
 export {
   OPTIONS,
   POOL_OPTIONS,
@@ -57,8 +39,7 @@ export {
   type OptionName,
   type OptionRow,
 } from "./options/table";
-export { type Plan, type PlanRow, plan } from "./options/plan";
-export type { Size } from "./options/size";
+export { plan } from "./options/plan";
 
 /**
  * Returns true when a key belongs to its certificate, or when the runtime cannot check it. OpenSSL accepts a key whose

@@ -12,6 +12,7 @@ import ts from "typescript";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { rangeText, valueText } from "../../host/cli/values";
+import { readDeclarations } from "../lib/declarations";
 
 const shipped = suite("what is shipped");
 const root = process.cwd();
@@ -178,7 +179,9 @@ shipped("a bundler leaves out unused code, and keeps the code of threads", async
 
 /** Code that the types allow, and code that they refuse. */
 const TYPED = `
-import type { Handler, Server } from "ringcast";
+import { type Handler, type Server, serve } from "ringcast";
+import { fetchHandler } from "ringcast/fetch";
+import { createTestServer } from "ringcast/testing";
 export function portOf({ address }: Server): number {
   // @ts-expect-error: a Unix socket has no port
   address.port.toFixed();
@@ -197,6 +200,49 @@ export const handler: Handler = {
     if (cause === "ClientTooSlow") ws.terminate();
   },
 };
+interface User {
+  name: string;
+}
+const user: User = { name: "ada" };
+export const users: Handler<User> = {
+  request(req, res) {
+    if (req.path === "/protocol") return res.upgrade({ data: user, protocol: "chat" });
+    // @ts-expect-error: ws.data is a User, which no upgrade gives
+    if (req.path === "/none") return res.upgrade();
+    // @ts-expect-error: nor does this one
+    if (req.path === "/protocol") return res.upgrade({ protocol: "chat" });
+    // @ts-expect-error: it is required
+    if (req.path === "/undefined") return res.upgrade({ data: undefined });
+    // @ts-expect-error: this is no User
+    if (req.path === "/other") return res.upgrade({ data: { names: [] } });
+    return res.upgrade({ data: user });
+  },
+  open: (ws) => ws.send(ws.data.name),
+};
+export const typed = [
+  serve<User>({ handler: users }),
+  serve({ handler: users }),
+  serve<User>({ handler: { request: (_, res) => res.upgrade({ data: user }) } }),
+  // @ts-expect-error: data is required
+  serve<User>({ handler: { request: (_, res) => res.upgrade() } }),
+  // @ts-expect-error: data is required
+  serve<User>({ handler: () => ({ request: (_, res) => res.upgrade() }) }),
+  // @ts-expect-error: data is required
+  createTestServer<User>({ handler: { request: (_, res) => res.upgrade() } }),
+  fetchHandler<User>((_, info) => info.upgrade({ data: user })),
+  // @ts-expect-error: data is required
+  fetchHandler<User>((_, info) => info.upgrade()),
+  // @ts-expect-error: data is required
+  fetchHandler<User>((_, { upgrade }) => upgrade({ protocol: "chat" })),
+  // Without a type, and with one that allows undefined, it is not.
+  serve({ handler: { request: (_, res) => res.upgrade() } }),
+  serve({ handler: { request: (_, res) => res.upgrade({ data: user, protocol: "chat" }) } }),
+  serve<User | undefined>({ handler: { request: (_, res) => res.upgrade({ protocol: "chat" }) } }),
+  fetchHandler((_, info) => info.upgrade()),
+  fetchHandler<User | undefined>((_, info) => info.upgrade({ idleTimeout: 10 })),
+];
+// A handler of users is one where the type is not known.
+export const untyped: Handler = users;
 `;
 
 /** Compiles a program of a user who has Node's types only. */
@@ -228,6 +274,16 @@ shipped("Node's types are enough for the entry points of Node", () => {
     program.getSourceFile(path.join(root, "dist/types/engine.d.ts")),
     "it is what is shipped",
   );
+});
+
+shipped("each entry point exports the types that one reaches from its exports", () => {
+  const names = readdirSync("dist/types").filter((name) => !/^(shared|script)\./.test(name));
+  const all = readDeclarations(names.map((name) => path.join(root, "dist/types", name)));
+  assert.ok(all.length > 5);
+  for (const [i, { hidden, reached }] of all.entries()) {
+    assert.equal(hidden, [], names[i]);
+    assert.ok(reached > 0, names[i]);
+  }
 });
 
 /** Returns the doc comments of a type's members, as an editor shows them. */

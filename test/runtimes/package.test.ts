@@ -16,6 +16,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../lib/browser";
 import { withWebServer } from "../e2e/web";
+import { type Declarations, readDeclarations } from "../lib/declarations";
 import { example, giveAs, makeApp, node26, programOf, read, root, run, start } from "./app";
 
 const test = suite("package");
@@ -179,6 +180,42 @@ for (const [resolution, module] of [
     });
   }
 }
+
+/**
+ * Returns a module that exports what functions return and the members of all types, without a type written down, so
+ * that its declarations name the types of the members.
+ */
+function inferring(name: string, { functions, objects }: Declarations): string {
+  const calls = functions.map(
+    (fn) => `(...args: Parameters<typeof entry.${fn}>) => entry.${fn}(...args)`,
+  );
+  const members = objects.map((type) => `(value: entry.${type}) => ({ ...value })`);
+  return [
+    `import * as entry from "${name}";`,
+    ...[...calls, ...members].map((text, i) => `export const inferred${i} = ${text};`),
+  ].join("\n");
+}
+
+test("declarations that TypeScript infers from one entry point alone can be written", async () => {
+  const declared = libraries.map(({ types = "" }) => path.join(installed, types));
+  const tsc = path.join(root, "node_modules/typescript/bin/tsc");
+  for (const [i, one] of readDeclarations(declared).entries()) {
+    const name = libraries[i]?.name ?? "";
+    writeFileSync(path.join(app.folder, "inferring.ts"), inferring(name, one));
+    const { code, output } = await run(
+      [
+        ...[process.execPath, tsc, "inferring.ts", "--declaration", "--emitDeclarationOnly"],
+        ...["--outDir", "declared", "--strict", "--target", "es2022", "--module", "nodenext"],
+        ...["--lib", "es2023,dom,esnext.disposable", ...NODE],
+      ],
+      app.folder,
+    );
+    assert.is(code, 0, `${name}: ${output}`);
+    const text = read(app, "declared/inferring.d.ts");
+    assert.match(text, `import * as entry from "${name}"`);
+    assert.not.match(text, /import\("[./]/);
+  }
+});
 
 const nodes = [process.execPath, programOf("node-24/bin/node"), node26()];
 

@@ -21,7 +21,19 @@ export {
   RowKind,
 } from "../../assembly/abi";
 export { CLOSE_TABLE, type CloseRow } from "../../host/shared/close";
-export type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
+export type {
+  CertificateNames,
+  CloseCause,
+  CloseInfo,
+  ConnectionId,
+  Data,
+  FragmentInfo,
+  PeerCertificate,
+  PoolStats,
+  Request,
+  Stats,
+} from "../../host/handler";
+export type { Size } from "../../host/options/size";
 export {
   type DriverClock,
   type DriverEvents,

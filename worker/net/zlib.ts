@@ -4,6 +4,8 @@
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import type { Codec } from "./transport";
 
+export type { Codec } from "./transport";
+
 /** Octets that a sender removes from the end of a compressed message, and a receiver appends again (RFC 7692 7.2.1). */
 const TAIL_BYTES = 4;
 /** These octets, then an empty final block. A truncated message never reaches that block. */
