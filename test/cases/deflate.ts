@@ -1,20 +1,12 @@
 // permessage-deflate: which offers are accepted, with what answer, which are declined, which malformed.
 
-import { type Area, type Case, head, refused } from "../lib/case";
+import { type Area, type Case, refused } from "../lib/case";
+import { ACCEPT, handshake } from "../lib/handshake";
 
 const offer = (...values: string[]): string =>
-  head(
-    "GET / HTTP/1.1",
-    "Host: a",
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version: 13",
-    ...values.map((value) => `Sec-WebSocket-Extensions: ${value}`),
-  );
+  handshake("/", values.map((value) => `Sec-WebSocket-Extensions: ${value}\r\n`).join(""));
 
-const SWITCHED =
-  "> 101 | Upgrade: websocket | Connection: Upgrade | Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const SWITCHED = `> 101 | Upgrade: websocket | Connection: Upgrade | Sec-WebSocket-Accept: ${ACCEPT}`;
 const BOTH = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 /** An offer, and the field of the answer; undefined: declined, the connection goes without. */

@@ -1,12 +1,13 @@
 // The opening handshake of WebSocket, on the server's side.
 
 import { type Area, type Case, head, refused } from "../lib/case";
+import { ACCEPT, KEY } from "../lib/handshake";
 
 const FIELDS = {
   Host: "a",
   Upgrade: "websocket",
   Connection: "Upgrade",
-  "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+  "Sec-WebSocket-Key": KEY,
   "Sec-WebSocket-Version": "13",
 };
 
@@ -18,7 +19,7 @@ function shake(changes: Record<string, string> = {}, line = "GET / HTTP/1.1"): s
 
 const accept = (value: string): string =>
   `> 101 | Upgrade: websocket | Connection: Upgrade | Sec-WebSocket-Accept: ${value}`;
-const taken = ["GET / 1.1", accept("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")];
+const taken = ["GET / 1.1", accept(ACCEPT)];
 const plain = ["GET / 1.1", "> 200"];
 const outdated = (reason: string): string[] => [
   `end ${reason}`,
@@ -33,7 +34,7 @@ export const handshake: Area = {
       "the RFC's is taken, with the accept value of its example",
       "RFC 6455 1.3",
       shake({ Host: "server.example.com", Origin: "http://example.com" }, "GET /chat HTTP/1.1"),
-      ["GET /chat 1.1", accept("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")],
+      ["GET /chat 1.1", accept(ACCEPT)],
     ],
     ...Object.entries({
       "AAAAAAAAAAAAAAAAAAAAAA==": "ICX+Yqv66kxgM0FcWaLWlFLwTAI=",

@@ -1,9 +1,9 @@
 // Conformance cases: the octets to send, and the result that must follow. The numbers are those of the Autobahn
 // TestSuite's fuzzing client, whose published descriptions say the purpose of each case.
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { Client, type Event } from "./client";
+import { sleep } from "../lib/wait";
 
 export interface Case {
   readonly id: string;

@@ -3,9 +3,17 @@
 //
 // Invariant: nothing that the server does wrong is passed over; it is written down in `faults`.
 
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import * as net from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
+import { acceptOf } from "../lib/accept";
+import {
+  type FrameOptions,
+  clientFrame,
+  closePayload as payloadOfClose,
+} from "../lib/client-frame";
+import { handshake } from "../lib/handshake";
+import { type ResponseHead, fieldOf, responseHead } from "../lib/response";
 import { type ServerFrame, serverFrame } from "../lib/server-frame";
 import { Deflater } from "./deflater";
 
@@ -36,31 +44,14 @@ export function pong(payload: string | Buffer = ""): Event {
   return { opcode: PONG, payload: Buffer.from(payload) };
 }
 
-interface FrameOptions {
-  readonly final?: boolean;
-  /** The three reserved bits. */
-  readonly reserved?: number;
-}
-
-/** Returns a client's frame. */
+/** Returns a client's frame, under a mask of its own. */
 export function frame(
   opcode: number,
   payload: string | Buffer = "",
-  { final = true, reserved = 0 }: FrameOptions = {},
+  options: FrameOptions = {},
 ): Buffer {
-  const data = Buffer.from(payload);
-  const n = data.length;
-  const extended = n > 65535 ? 8 : n > 125 ? 2 : 0;
-  const out = Buffer.allocUnsafe(6 + extended + n);
-  out[0] = (final ? 0x80 : 0) | (reserved << 4) | opcode;
-  out[1] = 0x80 | (extended === 8 ? 127 : extended === 2 ? 126 : n);
-  if (extended === 8) out.writeBigUInt64BE(BigInt(n), 2);
-  else if (extended === 2) out.writeUInt16BE(n, 2);
   const mask = randomBytes(4);
-  mask.copy(out, 2 + extended);
-  const at = 6 + extended;
-  for (let i = 0; i < n; i++) out[at + i] = (data[i] as number) ^ (mask[i & 3] as number);
-  return out;
+  return Buffer.from(clientFrame(opcode, Buffer.from(payload), { mask, ...options }).buffer);
 }
 
 /** Returns a message in frames of at most `size` octets each. */
@@ -79,7 +70,7 @@ export function fragmented(event: Event, size: number, reserved = 0): Buffer[] {
 }
 
 export function closePayload(code: number, reason: string | Buffer = ""): Buffer {
-  return Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]);
+  return Buffer.from(payloadOfClose(code, Buffer.from(reason)).buffer);
 }
 
 const isUtf8 = (data: Buffer): boolean => {
@@ -142,18 +133,14 @@ export class Client {
     socket.setNoDelay(true);
     const key = randomBytes(16).toString("base64");
     const extensions = offer === "" ? "" : `Sec-WebSocket-Extensions: ${offer}\r\n`;
-    socket.write(
-      `GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-        `Sec-WebSocket-Key: ${key}\r\nSec-WebSocket-Version: 13\r\n${extensions}\r\n`,
-    );
-    const [head, rest] = await headOf(socket);
-    const digest = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
-    const accept = /^sec-websocket-accept: (.*)$/im.exec(head)?.[1];
-    if (!head.startsWith("HTTP/1.1 101 ") || accept !== digest.digest("base64")) {
+    socket.write(handshake("/", extensions, key));
+    const [answer, rest] = await headOf(socket);
+    const { status, head } = answer;
+    if (status !== 101 || fieldOf(answer, "sec-websocket-accept") !== acceptOf(key)) {
       socket.destroy();
-      throw new Error(`not upgraded: ${head.split("\r\n")[0]}`);
+      throw new Error(`not upgraded: ${head}`);
     }
-    const agreed = /^sec-websocket-extensions: (.*)$/im.exec(head)?.[1] ?? "";
+    const agreed = fieldOf(answer, "sec-websocket-extensions") ?? "";
     return new Client(socket, agreed, rest, offer);
   }
 
@@ -287,7 +274,7 @@ export class Client {
 }
 
 /** Returns the head of the server's response, and the octets after it. */
-function headOf(socket: net.Socket): Promise<[string, Buffer]> {
+function headOf(socket: net.Socket): Promise<[ResponseHead, Buffer]> {
   return new Promise((resolve, reject) => {
     let received = Buffer.alloc(0);
     const finish = (): void => {
@@ -304,10 +291,10 @@ function headOf(socket: net.Socket): Promise<[string, Buffer]> {
     socket.on("end", () => fail());
     socket.on("data", (bytes: Buffer) => {
       received = Buffer.concat([received, bytes]);
-      const at = received.indexOf("\r\n\r\n");
-      if (at < 0) return;
+      const answer = responseHead(received);
+      if (!answer) return;
       finish();
-      resolve([received.subarray(0, at + 2).toString("latin1"), received.subarray(at + 4)]);
+      resolve([answer, received.subarray(answer.head.length)]);
     });
   });
 }

@@ -1,6 +1,5 @@
 // Families 1 to 7 and 10: framing, pings, reserved bits, opcodes, fragments, UTF-8, closing.
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Case, answered, failed } from "./cases";
 import {
   BINARY,
@@ -17,6 +16,7 @@ import {
   pong,
   text,
 } from "./client";
+import { sleep } from "../lib/wait";
 
 /** How frames are written: at once, each by itself, octet by octet. */
 type Way = "at once" | "one by one" | "octet by octet";

@@ -12,7 +12,6 @@ import {
 } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
-import { createHash } from "node:crypto";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
@@ -20,6 +19,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocketServer } from "ws";
 import { Client, type Watcher } from "../../host/cli/client";
+import { switching } from "../lib/accept";
 import { Command, ran } from "./command";
 import { CERTIFICATE, serving, sleep, until, within } from "./peer";
 
@@ -409,12 +409,7 @@ async function sending(
     sockets.add(socket);
     socket.setNoDelay(true).on("error", () => undefined);
     socket.once("data", async (request: Buffer) => {
-      const key = /Sec-WebSocket-Key: (\S+)/.exec(request.toString())?.[1];
-      const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
-      const head =
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-        `Sec-WebSocket-Accept: ${accept.digest("base64")}\r\n\r\n`;
-      const all = Buffer.concat([Buffer.from(head), bytes]);
+      const all = Buffer.concat([Buffer.from(switching(request.toString())), bytes]);
       for (let at = 0; at < all.length; at += cut) {
         socket.write(all.subarray(at, at + cut));
         // Most pieces arrive alone.
@@ -660,12 +655,7 @@ cli("load keeps few pongs for a server that does not read", async () => {
       .on("error", () => undefined)
       .once("data", (request: Buffer) => {
         socket.pause();
-        const key = /Sec-WebSocket-Key: (\S+)/.exec(request.toString())?.[1];
-        const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
-        socket.write(
-          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-            `Sec-WebSocket-Accept: ${accept.digest("base64")}\r\n\r\n`,
-        );
+        socket.write(switching(request.toString()));
         const more = (): void => {
           if (socket.bytesWritten >= total) return;
           socket.write(pings, more);

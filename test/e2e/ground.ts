@@ -6,11 +6,13 @@
 import { type Options, type Server, serve } from "ringcast";
 import { type TestServer, type TestSocket, createTestServer } from "ringcast/testing";
 import { suite } from "uvu";
-import { AnswerReader, type TestAnswer } from "../../host/testing/answer";
-import { LIMIT, Wire, fileUrl, handlerOf, sleep, within } from "./peer";
+import { LIMIT, Wire, fileUrl, handlerOf, sleep, until, within } from "./peer";
 import { portOf } from "../lib/port";
+import { type ServerResponse, serverResponse } from "../lib/response";
 
-export type { TestAnswer } from "../../host/testing/answer";
+export { fieldOf } from "../lib/response";
+
+export type TestAnswer = ServerResponse;
 
 export const GROUNDS = ["memory", "worker", "application", "pool"] as const;
 export type GroundName = (typeof GROUNDS)[number];
@@ -134,13 +136,11 @@ export class Ground {
 
   /** Waits until a condition holds. */
   async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-    for (const end = Date.now() + LIMIT; ; ) {
+    const settled = async (): Promise<boolean> => {
       await this.#memory?.settle();
-      if (await holds()) return;
-      if (Date.now() > end) throw new Error(`${this.name}: ${what}: not within ${LIMIT} ms`);
-      // Waits where the server is another thread.
-      await sleep(1);
-    }
+      return holds();
+    };
+    await until(`${this.name}: ${what}`, settled, LIMIT, () => sleep(1));
   }
 
   /**
@@ -152,13 +152,20 @@ export class Ground {
     count: number,
     methods: readonly string[] = [],
   ): Promise<TestAnswer[]> {
-    let answers: TestAnswer[] = [];
+    const answers: TestAnswer[] = [];
+    let at = 0;
     await this.until(`${count} answers`, () => {
-      const reader = new AnswerReader(methods);
-      reader.push(client.received);
-      if (client.isOver && answers.length < count) reader.close();
-      answers = reader.answers;
-      if (client.isOver && answers.length < count)
+      const { received, isOver } = client;
+      // Frames follow a 101.
+      while (at < received.length && answers.at(-1)?.status !== 101) {
+        const method = methods[answers.length];
+        const ended = isOver && answers.length < count;
+        const found = serverResponse(received, at, { method, ended });
+        if (typeof found === "number") break;
+        answers.push(found);
+        at += found.size;
+      }
+      if (isOver && answers.length < count)
         throw new Error(`${this.name}: ended after ${answers.length} of ${count} answers`);
       return answers.length >= count;
     });
@@ -194,12 +201,6 @@ function handlerUrl(name: string): URL {
 /** Returns the text of a response's body. */
 export function textOf({ body }: TestAnswer): string {
   return Buffer.from(body).toString();
-}
-
-/** Returns the value of one field. */
-export function fieldOf({ fields }: TestAnswer, name: string): string | undefined {
-  const found = fields.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
-  return found.length === 0 ? undefined : found.join(", ");
 }
 
 /** Registers a test once for each place. */

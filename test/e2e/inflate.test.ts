@@ -1,13 +1,10 @@
 // Compressed messages from a hand-made client: fragments, reserved bits where they may not be, data that
 // is no deflate, text that is no UTF-8.
 
-import { once } from "node:events";
-import * as net from "node:net";
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { serverFrame } from "../lib/server-frame";
-import { serving, until, within } from "./peer";
+import { CLOSE, type Frame, WsWire, clientFrame, serving, until } from "./peer";
 
 const inflate = suite("inflate");
 
@@ -16,59 +13,30 @@ function pack(data: string | Buffer): Buffer {
   return packed.subarray(0, packed.length - 4);
 }
 
-/** Returns a masked frame whose first byte is given. */
-function frame(first: number, payload: Buffer): Buffer {
-  const length = payload.length;
-  const head = length < 126 ? [first, 0x80 | length] : [first, 0xfe, length >> 8, length & 255];
-  const mask = [1, 2, 3, 4];
-  const masked = payload.map((byte, i) => byte ^ (mask[i & 3] as number));
-  return Buffer.concat([Buffer.from([...head, ...mask]), masked]);
+/** Returns a client's frame whose first byte is given. */
+function frame(first: number, payload: Uint8Array): Buffer {
+  return clientFrame(first & 0x7f, payload, (first & 0x80) === 0 ? "more" : "final");
 }
 
-/** Returns a server's whole frames so far as "opcode payload". */
-function framesIn(received: Buffer): string[] {
-  const head = received.indexOf("\r\n\r\n");
-  const log: string[] = [];
-  if (head < 0) return log;
-  for (let at = head + 4; ; ) {
-    const found = serverFrame(received, at);
-    if (typeof found === "number") break;
-    const { opcode, packed, size } = found;
-    let { payload } = found;
-    if (packed) {
-      payload = inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 255, 255])]), {
-        finishFlush: constants.Z_SYNC_FLUSH,
-      });
-    }
-    log.push(`${opcode} ${opcode === 8 ? payload.readUInt16BE(0) : payload.toString()}`);
-    at += size;
-  }
-  return log;
+/** Returns a server's frame as "opcode payload". */
+function lineOf({ opcode, payload }: Frame): string {
+  if (opcode === CLOSE) return `${opcode} ${payload.readUInt16BE(0)}`;
+  if ((opcode & 0x40) === 0) return `${opcode} ${payload}`;
+  const whole = Buffer.concat([payload, Buffer.from([0, 0, 255, 255])]);
+  return `${opcode & 15} ${inflateRawSync(whole, { finishFlush: constants.Z_SYNC_FLUSH })}`;
 }
 
 /**
- * Sends frames after an upgrade, and a Close when as many frames as are `due` have come: a handler on another thread
- * says nothing any more behind a Close. @returns the server's frames up to its Close
+ * Sends frames with the handshake, and a Close when as many frames as are `due` have come: a handler on another thread
+ * says nothing any more after a Close. @returns the server's frames up to its Close
  */
 async function exchange(port: number, frames: readonly Buffer[], due: number): Promise<string[]> {
-  const socket = net.connect(port, "127.0.0.1");
-  let received: Buffer = Buffer.alloc(0);
-  const ended = once(socket, "end");
-  socket.on("data", (bytes) => {
-    received = Buffer.concat([received, bytes]);
-  });
-  socket.on("error", () => undefined);
-  socket.write(
-    "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
-      "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",
-  );
-  for (const bytes of frames) socket.write(bytes);
-  await until(`${due} frames`, () => framesIn(received).length >= due);
-  socket.write(frame(0x88, Buffer.from([3, 232])));
-  await within(ended, "the end");
-  socket.destroy();
-  return framesIn(received);
+  const offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+  const wire = await WsWire.open(port, "/", Buffer.concat(frames), offer);
+  await until(`${due} frames`, () => wire.frames.length >= due);
+  wire.send(CLOSE, Uint8Array.of(3, 232));
+  await wire.gone();
+  return wire.frames.map(lineOf);
 }
 
 const hello = pack("hello hello hello hello");

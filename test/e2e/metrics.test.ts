@@ -9,6 +9,7 @@ import { createTestServer } from "ringcast/testing";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
+import { handshake } from "../lib/handshake";
 import { readOpenMetrics, sampleOf } from "../lib/openmetrics";
 import { fileUrl, handlerOf, reported, serving, sleep, until, within } from "./peer";
 import { portOf } from "../lib/port";
@@ -226,10 +227,7 @@ metrics("a logger receives evictions, with the client", async () => {
     const port = portOf(server);
     const { connect } = await import("node:net");
     const socket = connect({ port, host: "127.0.0.1" }).on("error", () => undefined);
-    socket.write(
-      "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-    );
+    socket.write(handshake());
     await until("open", async () => (await server.count()) === 1);
     socket.pause();
     await until("evicted", async () => {

@@ -13,11 +13,14 @@ import { pathToFileURL } from "node:url";
 import { type HandlerModule, type Options, type Server, serve } from "ringcast";
 import { Agent, setGlobalDispatcher } from "undici";
 import { pattern as bytePattern } from "../suite/bytes";
-import { isBare, readHead } from "../suite/head";
+import { clientFrame as frameOctets } from "../lib/client-frame";
+import { handshake } from "../lib/handshake";
+import { type ServerResponse, fieldsOf, serverResponse } from "../lib/response";
 import { serverFrame } from "../lib/server-frame";
 import { LIMIT, within } from "../lib/wait";
 
 export { LIMIT, sleep, standstill, until, within } from "../lib/wait";
+export { handshake } from "../lib/handshake";
 export { textPattern } from "../suite/bytes";
 
 /** True when servers and clients speak TLS. */
@@ -239,6 +242,18 @@ export class Wire extends Peer {
     return (await this.take(at + mark.length)).toString("latin1");
   }
 
+  /** Takes one response. @throws Error when it is cut by the end */
+  async response(method: string): Promise<ServerResponse<Buffer>> {
+    for (;;) {
+      const found = serverResponse(this.peek(), 0, { method, ended: this.isOver });
+      if (typeof found !== "number") {
+        await this.take(found.size);
+        return found;
+      }
+      await this.wait("a response", () => this.#length >= found || this.isOver);
+    }
+  }
+
   /** Takes all up to the server's end of the stream. */
   async takeAll(): Promise<Buffer> {
     await this.wait("end", () => this.isOver);
@@ -253,12 +268,11 @@ export interface Answer {
   readonly body: Buffer;
 }
 
-/** Reads one answer; of one to HEAD, 204 and 304 no body is read. */
+/** Takes one response; one to HEAD, 1xx, 204 and 304 have no body. */
 export async function takeAnswer(wire: Wire, method = "GET"): Promise<Answer> {
-  const head = await wire.takeThrough("\r\n\r\n");
-  const { status, fields } = readHead(head);
-  const length = isBare(status, method) ? 0 : Number(fields.get("content-length") ?? 0);
-  return { status, head, fields, body: await wire.take(length) };
+  const found = await wire.response(method);
+  const { status, head, body } = found;
+  return { status, head, fields: fieldsOf(found), body: Buffer.from(body) };
 }
 
 export interface Frame {
@@ -313,31 +327,8 @@ export function clientFrame(
   data: string | Uint8Array = "",
   last: "final" | "more" = "final",
 ): Buffer {
-  const payload = Buffer.from(data);
-  const n = payload.length;
-  const header = Buffer.alloc(n > 65535 ? 14 : n > 125 ? 8 : 6);
-  header[0] = opcode | (last === "final" ? 0x80 : 0);
-  if (n > 65535) {
-    header[1] = 0xff;
-    header.writeBigUInt64BE(BigInt(n), 2);
-  } else if (n > 125) {
-    header[1] = 0xfe;
-    header.writeUInt16BE(n, 2);
-  } else {
-    header[1] = 0x80 | n;
-  }
-  const mask = randomBytes(4);
-  mask.copy(header, header.length - 4);
-  for (let i = 0; i < n; i++) payload[i] = (payload[i] as number) ^ (mask[i & 3] as number);
-  return Buffer.concat([header, payload]);
-}
-
-export function handshake(target: string, fields = ""): string {
-  return (
-    `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-    `Sec-WebSocket-Key: ${randomBytes(16).toString("base64")}\r\n` +
-    `Sec-WebSocket-Version: 13\r\n${fields}\r\n`
-  );
+  const options = { final: last === "final", mask: randomBytes(4) };
+  return Buffer.from(frameOctets(opcode, Buffer.from(data), options).buffer);
 }
 
 /** A WebSocket client down to its bytes. Handles frames as they come; answers no ping by itself. */
@@ -360,8 +351,8 @@ export class WsWire extends Peer {
   static async open(port: number, target = "/", first?: Uint8Array, fields = ""): Promise<WsWire> {
     const wire = await Wire.open(port);
     wire.write(Buffer.concat([Buffer.from(handshake(target, fields)), first ?? Buffer.alloc(0)]));
-    const head = await wire.takeThrough("\r\n\r\n");
-    if (!head.startsWith("HTTP/1.1 101 ")) {
+    const { status, head } = await takeAnswer(wire);
+    if (status !== 101) {
       wire.destroy();
       throw new Error(`not upgraded: ${head}`);
     }

@@ -15,7 +15,7 @@ import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
 import { toolPath } from "../../.scripts/tools.mjs";
 import { withBrowser } from "../lib/browser";
-import { HANDSHAKE } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { blocksOfPages, commandsOf, filesOf, wayOf } from "../lib/readme";
 import { planTable } from "../lib/tables";
 import { httpUrl, serving, until, within } from "./peer";

@@ -1,6 +1,7 @@
 // HTTP's rules for fields, hosts, JSON, lengths and upgrades, as handlers see and send them, in all places.
 
 import * as assert from "uvu/assert";
+import { upgradeFields } from "../lib/handshake";
 import { type Ground, type TestAnswer, fieldOf, groundSuites, textOf } from "./ground";
 
 async function ask(
@@ -20,10 +21,7 @@ function post(path: string, body: string, fields = ""): string {
 
 const json = (answer: TestAnswer): unknown => JSON.parse(textOf(answer));
 
-const HANDSHAKE = [
-  "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n",
-  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-].join("");
+const HANDSHAKE = upgradeFields();
 const NEXT = "GET /host HTTP/1.1\r\nHost: next\r\n\r\n";
 
 groundSuites("semantics", "semantics", (test, name) => {

@@ -2,6 +2,7 @@
 // connection is intact, or the connection ends.
 
 import * as assert from "uvu/assert";
+import { upgradeFields } from "../lib/handshake";
 import { type Ground, type TestAnswer, fieldOf, groundSuites, textOf } from "./ground";
 
 const STATUSES = [100, 101, 199, 200, 204, 205, 206, 299, 304, 404, 500, 599, 600];
@@ -17,8 +18,8 @@ interface Cell {
   readonly upgrade?: boolean;
 }
 
-const HANDSHAKE =
-  "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+/** The fields of a handshake without Connection, which the cells combine with others. */
+const HANDSHAKE = upgradeFields().replace("Connection: Upgrade\r\n", "");
 
 function requestOf({ status, way, method, minor, upgrade }: Cell): string {
   const body = method === "POST" ? "abc" : "";

@@ -10,6 +10,7 @@ import { type Eviction, serve } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
+import { handshake } from "../lib/handshake";
 import { CERTIFICATE as tls, fileUrl, serving, until } from "./peer";
 
 const transport = suite("transport");
@@ -91,10 +92,7 @@ transport("a stalled reader over TLS is evicted", () => {
     const socket = nodeTls.connect({ port: server.address.port, host: "127.0.0.1", ca: tls.cert });
     await once(socket, "secureConnect");
     socket.on("error", () => undefined);
-    socket.write(
-      "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-    );
+    socket.write(handshake());
     await once(socket, "readable");
     const message = "x".repeat(50000);
     let evictions: readonly Eviction[] | undefined;

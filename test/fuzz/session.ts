@@ -11,6 +11,7 @@ import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/mem
 import { zlibCodec } from "../../worker/net/zlib";
 import { Pump } from "../../worker/pump/pump";
 import { Random } from "../../host/testing/random";
+import { handshake } from "../lib/handshake";
 import { serverFrames } from "../lib/server-frame";
 import { testEngine } from "../lib/wasm";
 import { cutRandomly, escaped } from "./common";
@@ -187,16 +188,7 @@ const handler: Handler = {
 /** The clients of the sessions that run, by the path they ask for. */
 const CLIENTS = new Map<string, Client>();
 
-const HANDSHAKE = [
-  "Host: a",
-  "Upgrade: websocket",
-  "Connection: Upgrade",
-  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-  "Sec-WebSocket-Version: 13",
-  "Sec-WebSocket-Extensions: permessage-deflate",
-  "",
-  "",
-].join("\r\n");
+const OFFER = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
 class Server {
   readonly #rules: SessionRules;
@@ -235,7 +227,7 @@ class Server {
     if (!socket) throw new Error("not connected");
     client.socket = socket;
     CLIENTS.set(`/${name}`, client);
-    socket.send(Buffer.from(`GET /${name} HTTP/1.1\r\n${HANDSHAKE}`, "latin1"));
+    socket.send(Buffer.from(handshake(`/${name}`, OFFER), "latin1"));
     this.run([client]);
     const end = client.received.indexOf("\r\n\r\n") + 4;
     if (!client.received.startsWith("HTTP/1.1 101 ")) throw new Error(client.received);

@@ -59,9 +59,9 @@ function oneFrame(
   const wrong = (): boolean => random.chance(odd);
   return latin(
     frame(wrong() ? random.int(0, 15) : opcode, payload, {
-      final: final === wrong() ? 0 : 1,
+      final: final !== wrong(),
       reserved: wrong() ? random.int(1, 7) : reserved,
-      masked: wrong() ? 0 : 1,
+      masked: !wrong(),
       mask: [...random.bytes(4)],
       ...(wrong() && payload.length < 65536 ? { form: random.pick([2, 8]) } : {}),
       ...(wrong() ? { length: wideLength(random), form: 8 } : {}),

@@ -12,8 +12,9 @@ import { Runner } from "../../host/testing/run";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
 import { pumpSettings } from "../../worker/control/settings";
-import { HANDSHAKE } from "./drive";
+import { HANDSHAKE } from "./handshake";
 import { frame } from "./frame";
+import { responseHead } from "./response";
 import { frameHead } from "./server-frame";
 import {
   ApplicationPlace,
@@ -131,11 +132,11 @@ class Client {
 
   #take(bytes: Uint8Array): void {
     if (this.status === 0) {
-      const text = Buffer.from(bytes).toString("latin1");
-      this.status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(text)?.[1] ?? -1);
-      const end = text.indexOf("\r\n\r\n") + 4;
+      const found = responseHead(bytes);
+      if (!found) throw new Error("the first bytes are not a whole head");
+      this.status = found.status;
       this.#isUpgraded = this.status === 101;
-      this.#body(bytes.subarray(end));
+      this.#body(bytes.subarray(found.head.length));
     } else {
       this.#body(bytes);
     }

@@ -22,6 +22,7 @@ import { formatAddress } from "../../host/shared/text/address";
 import { latin1, utf8 } from "../../host/shared/text/text";
 import type { Engine, EngineParams } from "../../worker/engine/engine";
 import { EngineLoop, type LoopConnection, type LoopEvents } from "../../worker/engine/loop";
+import { HANDSHAKE } from "./handshake";
 import { testEngine } from "./wasm";
 
 export type Bytes = string | Uint8Array;
@@ -587,17 +588,5 @@ function quote(bytes: Uint8Array, isText: boolean): string {
   if (bytes.length > 40) return `(${bytes.length})`;
   return JSON.stringify(isText ? utf8(bytes, 0, bytes.length) : latin1(bytes, 0, bytes.length));
 }
-
-/** The opening handshake of RFC 6455 1.3. */
-export const HANDSHAKE = [
-  "GET /chat HTTP/1.1",
-  "Host: server.example.com",
-  "Upgrade: websocket",
-  "Connection: Upgrade",
-  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-  "Sec-WebSocket-Version: 13",
-  "",
-  "",
-].join("\r\n");
 
 export const BINARY = FrameFlag.Binary;

@@ -1,34 +1,15 @@
-// WebSocket frames (RFC 6455 5.2) as a client makes and reads them: written from the RFC, slowly.
+// WebSocket frames (RFC 6455 5.2) as the unit tests write and read them: payloads as text, frames of a server as lines.
 
 import { CLOSE_TABLE } from "../../host/shared/close";
+import { type FrameOptions, clientFrame, closePayload } from "./client-frame";
 import { type Bytes, octets } from "./drive";
 import { type ServerFrame, serverFrames } from "./server-frame";
 
-export interface FrameOptions {
-  readonly final?: number;
-  /** The three reserved bits. */
-  readonly reserved?: number;
-  /** 0 leaves the mask out. */
-  readonly masked?: number;
-  readonly mask?: readonly number[];
-  /** Bytes of the extended length: 0, 2 or 8; the shortest that fits when left out. */
-  readonly form?: number;
-  /** The length the head tells, when it is not the payload's. */
-  readonly length?: bigint;
-}
+export type { FrameOptions } from "./client-frame";
 
-/** Returns a client's frame. */
+/** Returns a client's frame. A text is one of octets. */
 export function frame(opcode: number, payload: Bytes = "", options: FrameOptions = {}): Uint8Array {
-  const bytes = octets(payload);
-  const { final = 1, reserved = 0, masked = 1, mask = [0x37, 0xfa, 0x21, 0x3d] } = options;
-  const length = options.length ?? BigInt(bytes.length);
-  const form = options.form ?? (length < 126n ? 0 : length < 65536n ? 2 : 8);
-  const head = [(final << 7) | (reserved << 4) | opcode];
-  head.push((masked << 7) | (form === 0 ? Number(length) : form === 2 ? 126 : 127));
-  for (let i = form - 1; i >= 0; i--) head.push(Number((length >> BigInt(8 * i)) & 255n));
-  if (masked) head.push(...mask);
-  const body = masked ? bytes.map((byte, i) => byte ^ (mask[i % 4] as number)) : bytes;
-  return Buffer.concat([Uint8Array.from(head), body]);
+  return clientFrame(opcode, octets(payload), options);
 }
 
 export const text = (payload: Bytes, options?: FrameOptions): Uint8Array =>
@@ -36,7 +17,7 @@ export const text = (payload: Bytes, options?: FrameOptions): Uint8Array =>
 
 /** Returns a Close frame with a code and a reason. */
 export function closeFrame(code: number, reason: Bytes = ""): Uint8Array {
-  return frame(8, Buffer.concat([Uint8Array.of(code >> 8, code & 255), octets(reason)]));
+  return frame(8, closePayload(code, octets(reason)));
 }
 
 /** Parses a server's uncompressed frames. @throws Error for octets that are no frames */

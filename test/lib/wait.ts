@@ -28,16 +28,18 @@ export function within<T>(promise: Promise<T>, what: string, ms = LIMIT): Promis
  * Waits until a condition holds.
  * @param what names it in the error
  * @param holds may throw, which ends the wait
+ * @param pause passes the time between two looks: virtual time, for one
  */
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
   ms = LIMIT,
+  pause: () => Promise<void> = () => sleep(INTERVAL),
 ): Promise<void> {
   const end = Date.now() + ms;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`${what}: not within ${ms} ms`);
-    await sleep(INTERVAL);
+    await pause();
   }
 }
 

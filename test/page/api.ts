@@ -3,13 +3,12 @@
 
 import type { BrowserOptions, BrowserServer } from "ringcast/browser";
 import * as assert from "uvu/assert";
+import { sleep, until } from "../lib/wait";
 
 export interface Kit {
   /** A server with the handler of the scenarios, unless another is given. */
   serve(options?: BrowserOptions): Promise<BrowserServer>;
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 function opened(socket: WebSocket): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -26,15 +25,6 @@ function next(socket: WebSocket): Promise<unknown> {
 
 function closed(socket: WebSocket): Promise<CloseEvent> {
   return new Promise((resolve) => socket.addEventListener("close", resolve));
-}
-
-/** Awaits a condition, for 5 s. */
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 5000;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`${what}: not within 5 s`);
-    await sleep(5);
-  }
 }
 
 /** Returns the error of a promise that has to be rejected. */

@@ -1,6 +1,8 @@
 // Scenarios for a WebSocket, played on any class with that interface. Everything that a front end can observe becomes a
 // log. The page's own class against a real server, and ours against the same handler, must give the same.
 
+import { sleep } from "../lib/wait";
+
 /** A WebSocket's events and what is said of them. */
 class Player {
   readonly log: string[] = [];
@@ -58,8 +60,6 @@ function outcome(fn: () => unknown): string {
 }
 
 type Play = (Class: typeof WebSocket, base: string) => Promise<string[]>;
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Opens, does something, closes, and tells all. */
 function session(path: string, act: (player: Player) => Promise<void> | void): Play {

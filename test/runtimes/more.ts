@@ -9,6 +9,7 @@ import * as tls from "node:tls";
 import { type Handler, type Options, type Server, serve } from "ringcast";
 import { connect } from "ringcast/client";
 import { portOf } from "../lib/port";
+import { within } from "../lib/wait";
 
 const [name = "", folder = ""] = process.argv.slice(2);
 const handler = new URL("./handler.mjs", import.meta.url);
@@ -148,15 +149,10 @@ const checks: Record<string, () => Promise<void>> = {
 
 const results: { name: string; passed: boolean; error: string }[] = [];
 for (const [title, check] of Object.entries(checks)) {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("not within 10 s")), 10000);
-  });
-  const error = await Promise.race([check(), late]).then(
+  const error = await within(check(), title, 10000).then(
     () => "",
     (thrown: Error) => thrown.stack ?? thrown.message,
   );
-  clearTimeout(timer);
   results.push({ name: `${name}, ${title}`, passed: error === "", error });
 }
 console.log(`on ${os.platform()}`);

@@ -1,6 +1,7 @@
 // The content of messages and bodies. All of it follows from the tag, so that a byte of another message is detected.
 
 import { byteLength, latin1 } from "../../host/shared/text/text";
+import { nextNoise } from "../lib/noise";
 
 const encoder = new TextEncoder();
 
@@ -18,7 +19,7 @@ function bytesOf(tag: number, size: number): Uint8Array {
   let state = (tag * 2654435761) >>> 0;
   const isNoise = tag % 3 === 0;
   for (let i = 0; i < size; i++) {
-    if (isNoise || i % 64 === 0) state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    if (isNoise || i % 64 === 0) state = nextNoise(state);
     bytes[i] = (state >>> 24) + (isNoise ? 0 : i & 7);
   }
   if (size >= TAG_BYTES) new DataView(bytes.buffer).setUint32(0, tag, true);

@@ -15,6 +15,7 @@ import { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import { zlibCodec } from "../../worker/net/zlib";
 import { Pump } from "../../worker/pump/pump";
 import { closeFrame, frame } from "../lib/frame";
+import { upgradeFields } from "../lib/handshake";
 import { testEngine } from "../lib/wasm";
 import { Client } from "./client";
 import { TAG_BYTES, bodyOf, payloadOf } from "./content";
@@ -388,9 +389,8 @@ export class World implements Scene, Court {
     client.isUpgrading = how !== "refuse";
     this.judge.upgraded(client, tag, offer, how);
     const text =
-      `GET /${client.id} HTTP/1.1\r\nHost: sim\r\nX-Tag: ${tag}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
-      `${OFFERS[offer] ?? ""}\r\n`;
+      `GET /${client.id} HTTP/1.1\r\nHost: sim\r\nX-Tag: ${tag}\r\n` +
+      `${upgradeFields()}${OFFERS[offer] ?? ""}\r\n`;
     await client.send(encoder.encode(text), cut);
     if (client.isUpgrading) client.read(Number.POSITIVE_INFINITY);
   }
@@ -412,10 +412,10 @@ export class World implements Scene, Court {
     const mask = [tag & 255, (tag >> 8) & 255, 7, 0];
     for (let i = 0; i < frames; i++) {
       const part = wire.subarray((wire.length * i) / frames, (wire.length * (i + 1)) / frames);
-      const final = i === frames - 1 ? 1 : 0;
+      const final = i === frames - 1;
       const reserved = packed && i === 0 ? 4 : 0;
       out.push(frame(i === 0 ? opcode : 0, part, { final, reserved, mask }));
-      if (pings && final === 0) out.push(this.#pingFrame(client));
+      if (pings && !final) out.push(this.#pingFrame(client));
     }
     this.says.set(tag, say);
     client.said.push({ tag, opcode, payload });

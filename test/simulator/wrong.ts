@@ -58,14 +58,14 @@ export const FAULTS: readonly Fault[] = [
   { bytes: frame(3), code: 1002, cause: "WsUnknownOpcode" },
   { bytes: frame(11), code: 1002, cause: "WsUnknownOpcode" },
   { bytes: frame(1, "", { reserved: 1 }), code: 1002, cause: "WsReservedBits" },
-  { bytes: frame(0, "", { final: 1 }), code: 1002, cause: "WsExpectedText" },
-  { bytes: frame(1, "x", { masked: 0 }), code: 1002, cause: "WsBadMask" },
-  { bytes: frame(9, "x", { final: 0 }), code: 1002, cause: "WsFragmentedControl" },
+  { bytes: frame(0, "", { final: true }), code: 1002, cause: "WsExpectedText" },
+  { bytes: frame(1, "x", { masked: false }), code: 1002, cause: "WsBadMask" },
+  { bytes: frame(9, "x", { final: false }), code: 1002, cause: "WsFragmentedControl" },
   { bytes: frame(9, "x".repeat(126)), code: 1002, cause: "WsControlFrameTooLarge" },
   { bytes: frame(1, "x", { form: 2 }), code: 1002, cause: "WsBadLength" },
   { bytes: frame(2, "x", { form: 8 }), code: 1002, cause: "WsBadLength" },
   {
-    bytes: Buffer.concat([frame(1, "x", { final: 0 }), frame(1, "x")]),
+    bytes: Buffer.concat([frame(1, "x", { final: false }), frame(1, "x")]),
     code: 1002,
     cause: "WsExpectedCont",
   },
@@ -77,7 +77,7 @@ export const FAULTS: readonly Fault[] = [
   { bytes: frame(1, Uint8Array.of(0xf0, 0x9f, 0xa6)), code: 1007, cause: "WsBadUtf8" },
   {
     bytes: Buffer.concat([
-      frame(1, Uint8Array.of(0xf0, 0x9f), { final: 0 }),
+      frame(1, Uint8Array.of(0xf0, 0x9f), { final: false }),
       frame(0, Uint8Array.of(0x41)),
     ]),
     code: 1007,
@@ -86,7 +86,7 @@ export const FAULTS: readonly Fault[] = [
   { bytes: frame(2, "", { length: 40000n }), code: 1009, cause: "WsOversizeFrame", whole: true },
   {
     bytes: Buffer.concat([
-      frame(2, "x".repeat(20000), { final: 0 }),
+      frame(2, "x".repeat(20000), { final: false }),
       frame(0, "", { length: 20000n }),
     ]),
     code: 1009,
@@ -95,7 +95,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     bytes: Buffer.concat(
-      Array.from({ length: 60 }, (_, i) => frame(i === 0 ? 2 : 0, "", { final: 0 })),
+      Array.from({ length: 60 }, (_, i) => frame(i === 0 ? 2 : 0, "", { final: false })),
     ),
     code: 1008,
     cause: "WsTooManyFragments",

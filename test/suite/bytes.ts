@@ -1,5 +1,7 @@
 // Bytes for the suite: the octets that a client sends, and the first difference of two runs of bytes. No platform.
 
+import { nextNoise } from "../lib/noise";
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -60,7 +62,7 @@ export function pattern(n: number, seed = 1): Uint8Array {
   const bytes = new Uint8Array(n);
   let x = (seed * 2654435761 + 12345) >>> 0;
   for (let i = 0; i < n; i++) {
-    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
+    x = nextNoise(x);
     bytes[i] = x >>> 24;
   }
   return bytes;

@@ -1,7 +1,7 @@
 // An HTTP client down to its bytes: it keeps what arrives and takes answers apart, strictly.
 
 import { type Bytes, bytesOf, concat, find, latin1Of, octetsOf } from "./bytes";
-import { isBare, readHead } from "./head";
+import { fieldsOf, serverResponse } from "../lib/response";
 import type { RawClient } from "./platform";
 
 interface Answer {
@@ -119,28 +119,14 @@ export class Wire {
 
   /** Takes one answer; of one to HEAD, 1xx, 204 and 304 no body. */
   async answer(method = "GET"): Promise<Answer> {
-    const head = await this.takeThrough("\r\n\r\n");
-    const { status, fields } = readHead(head);
-    const body = isBare(status, method) ? new Uint8Array(0) : await this.#body(fields);
-    return { status, head, fields, body };
-  }
-
-  async #body(fields: ReadonlyMap<string, string>): Promise<Uint8Array> {
-    if (fields.get("transfer-encoding") === "chunked") return this.#chunks();
-    const length = fields.get("content-length");
-    return length === undefined ? this.takeAll() : this.take(Number(length));
-  }
-
-  async #chunks(): Promise<Uint8Array> {
-    const parts: Uint8Array[] = [];
-    for (;;) {
-      const line = await this.takeThrough("\r\n");
-      if (!/^[0-9a-fA-F]+\r\n$/.test(line)) throw new Error(`not a chunk: ${JSON.stringify(line)}`);
-      const size = Number.parseInt(line, 16);
-      parts.push(await this.take(size));
-      const end = latin1Of(await this.take(2));
-      if (end !== "\r\n") throw new Error(`a chunk of ${size} bytes does not end: ${end}`);
-      if (size === 0) return concat(parts);
+    for (let ended = false; ; ) {
+      const found = serverResponse(this.#all(), 0, { method, ended });
+      if (typeof found !== "number") {
+        const { status, head, body, size } = found;
+        this.#cut(size);
+        return { status, head, fields: fieldsOf(found), body };
+      }
+      while (!ended && this.#length < found) ended = !(await this.more());
     }
   }
 

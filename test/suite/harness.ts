@@ -2,6 +2,7 @@
 //
 // Invariant: a check passes, or fails with a message, within its time; servers are stopped whichever way it ends.
 
+import { within as ended, until } from "../lib/wait";
 import { type Bytes, bytesOf, difference } from "./bytes";
 import { Wire } from "./client";
 import type { Place, Platform, Running, SuiteOptions } from "./platform";
@@ -57,11 +58,7 @@ export function throwing(fn: () => unknown, name: string, message: RegExp): void
 
 /** Rejects when a promise takes too long. */
 export function within<T>(promise: Promise<T>, what: string, ms = LIMIT): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new CheckError(`${what}: not within ${ms} ms`)), ms);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  return ended(promise, what, ms);
 }
 
 /** The environment of a check: a server in one place, and clients of it. */
@@ -93,12 +90,8 @@ export class Scene {
   }
 
   /** Waits until a condition holds. */
-  async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-    const end = Date.now() + LIMIT;
-    while (!(await holds())) {
-      if (Date.now() > end) throw new CheckError(`${what}: not within ${LIMIT} ms`);
-      await this.running.wait(5);
-    }
+  until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+    return until(what, holds, LIMIT, () => this.running.wait(5));
   }
 
   /** The handler's notes under a name; resolves when there are `count` entries at least. */

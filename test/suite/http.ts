@@ -4,7 +4,7 @@ import { concat, latin1Of, octetsOf, pattern, textOf, textPattern } from "./byte
 import { chunked, get, post } from "./client";
 import { GOOD } from "./data";
 import { Checks, ok, same, sameBytes } from "./harness";
-import { handshake } from "./peer";
+import { handshake } from "../lib/handshake";
 
 export const http = new Checks("http");
 

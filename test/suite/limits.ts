@@ -3,7 +3,8 @@
 import { latin1Of } from "./bytes";
 import { get } from "./client";
 import { Checks, ok, same, sameBytes } from "./harness";
-import { PING, closeFrame, handshake } from "./peer";
+import { handshake } from "../lib/handshake";
+import { PING, closeFrame } from "./peer";
 
 export const limits = new Checks("limits");
 

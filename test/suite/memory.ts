@@ -5,11 +5,10 @@
 import type { Eviction, HandlerModule } from "ringcast";
 import { type Codec, type TestServer, type TestSocket, createTestServer } from "ringcast/testing";
 import type { Platform, RawClient, Running } from "./platform";
+import { sleep } from "../lib/wait";
 
 /** Longest that a wait takes, in real ms. */
 const REAL = 5;
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 class MemoryClient implements RawClient {
   readonly #t: TestServer;

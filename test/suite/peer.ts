@@ -1,6 +1,8 @@
 // A WebSocket client down to its frames (RFC 6455 5.2): it masks, and is strict about what it gets.
 
 import { type Bytes, bytesOf, concat, latin1Of, octetsOf, textOf } from "./bytes";
+import { type FrameOptions, clientFrame, closePayload } from "../lib/client-frame";
+import { ACCEPT, handshake } from "../lib/handshake";
 import { serverFrame } from "../lib/server-frame";
 import type { Wire } from "./client";
 
@@ -11,48 +13,14 @@ export const CLOSE = 8;
 export const PING = 9;
 export const PONG = 10;
 
-/** A key, and what it is answered with (RFC 6455 1.3). */
-const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
-const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-
-/** Returns an opening handshake. @param fields lines, each with its CR LF */
-export function handshake(target: string, fields = ""): string {
-  return (
-    `GET ${target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-    `Sec-WebSocket-Key: ${KEY}\r\nSec-WebSocket-Version: 13\r\n${fields}\r\n`
-  );
-}
-
-interface FrameOptions {
-  /** false: more of the message follows. */
-  readonly final?: boolean;
-  /** The three reserved bits; 4: compressed. */
-  readonly reserved?: number;
-  /** false: without a mask, which servers refuse. */
-  readonly masked?: boolean;
-  /** Bytes of the extended length: 0, 2 or 8; the shortest that fits when left out. */
-  readonly form?: number;
-}
-
-const MASK = [0x37, 0xfa, 0x21, 0x3d] as const;
-
-/** Returns a client's frame. */
+/** Returns a client's frame. A text is sent as UTF-8. */
 export function frame(opcode: number, data: Bytes = "", options: FrameOptions = {}): Uint8Array {
-  const payload = bytesOf(data);
-  const { final = true, reserved = 0, masked = true } = options;
-  const n = payload.length;
-  const form = options.form ?? (n < 126 ? 0 : n < 65536 ? 2 : 8);
-  const head = [(final ? 0x80 : 0) | (reserved << 4) | opcode];
-  head.push((masked ? 0x80 : 0) | (form === 0 ? n : form === 2 ? 126 : 127));
-  for (let i = form - 1; i >= 0; i--) head.push(i > 3 ? 0 : (n >>> (8 * i)) & 255);
-  if (!masked) return concat([Uint8Array.from(head), payload]);
-  const body = payload.map((byte, i) => byte ^ (MASK[i & 3] as number));
-  return concat([Uint8Array.from([...head, ...MASK]), body]);
+  return clientFrame(opcode, bytesOf(data), options);
 }
 
 /** Returns a Close frame with a code and a reason. */
 export function closeFrame(code: number, reason = ""): Uint8Array {
-  return frame(CLOSE, concat([Uint8Array.of(code >> 8, code & 255), bytesOf(reason)]));
+  return frame(CLOSE, closePayload(code, bytesOf(reason)));
 }
 
 interface Frame {
@@ -75,10 +43,9 @@ export class Peer {
   /** Opens one; `first` is sent with the handshake. @throws Error when it is not upgraded */
   static async open(wire: Wire, target: string, fields = "", first?: Uint8Array): Promise<Peer> {
     wire.send(concat([octetsOf(handshake(target, fields)), first ?? new Uint8Array(0)]));
-    const head = await wire.takeThrough("\r\n\r\n");
-    if (!head.startsWith("HTTP/1.1 101 ")) throw new Error(`not upgraded: ${head}`);
-    if (!head.includes(`\r\nSec-WebSocket-Accept: ${ACCEPT}\r\n`))
-      throw new Error(`not accepted: ${head}`);
+    const { status, head, fields: agreed } = await wire.answer();
+    if (status !== 101) throw new Error(`not upgraded: ${head}`);
+    if (agreed.get("sec-websocket-accept") !== ACCEPT) throw new Error(`not accepted: ${head}`);
     return new Peer(wire, head);
   }
 

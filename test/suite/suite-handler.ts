@@ -7,6 +7,7 @@
 import type { Data, Handler, HandlerServer, Request, Response, WebSocket } from "ringcast";
 
 import { GOOD, problemsOf } from "./data";
+import { sleep } from "../lib/wait";
 
 interface User {
   readonly name: string;
@@ -19,8 +20,6 @@ type Socket = WebSocket<User>;
 
 /** A piece of an answer in pieces, with its number first. */
 const PIECE = 50000;
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 class Log {
   readonly #entries = new Map<string, unknown[][]>();

@@ -2,17 +2,8 @@
 
 import { type Bytes, concat, latin1Of, octetsOf, pattern, textOf, textPattern } from "./bytes";
 import { Checks, ok, same, sameBytes } from "./harness";
-import {
-  BINARY,
-  CLOSE,
-  CONTINUATION,
-  PING,
-  PONG,
-  TEXT,
-  closeFrame,
-  frame,
-  handshake,
-} from "./peer";
+import { handshake } from "../lib/handshake";
+import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, closeFrame, frame } from "./peer";
 
 export const websocket = new Checks("websocket");
 

@@ -5,9 +5,10 @@ import * as assert from "uvu/assert";
 import { CloseReason, Control, NONE, Param } from "../../assembly/abi";
 import { isAddress } from "../../host/shared/text/address";
 import { Random } from "../../host/testing/random";
-import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { Drive, type Wire } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { text } from "../lib/frame";
-import { replies } from "../lib/reply";
+import { responsesOf } from "../lib/response";
 import { createTestServer } from "../../host/testing";
 
 const address = suite("address");
@@ -223,7 +224,7 @@ address("a server resets connections over the limit, and reports it", async () =
   assert.is(third.state, "reset");
   other.write(GET);
   await t.settle();
-  assert.is(replies(new TextDecoder("latin1").decode(other.received))[0]?.status, 404);
+  assert.is(responsesOf(new TextDecoder("latin1").decode(other.received))[0]?.status, 404);
   const { accepted, addresses, closed, connections } = await t.server.stats();
   assert.equal([accepted, addresses, connections], [4, 2, 3]);
   assert.equal(closed, { AddressLimit: 1 });

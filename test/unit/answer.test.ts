@@ -4,7 +4,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Outcome } from "../../assembly/abi";
 import { type AnswerOptions, Drive, type Wire } from "../lib/drive";
-import { type Reply, fieldOf, replies } from "../lib/reply";
+import { handshake } from "../lib/handshake";
+import { type TextResponse, fieldOf, responsesOf } from "../lib/response";
 
 const answer = suite("answer");
 
@@ -12,16 +13,16 @@ const head = (method: string, minor = 1): string =>
   `${method} / HTTP/1.${minor}\r\nHost: a\r\n\r\n`;
 
 /** Returns a response as a client reads it. */
-function reply(status: number, options: AnswerOptions = {}, method = "GET"): Reply {
+function reply(status: number, options: AnswerOptions = {}, method = "GET"): TextResponse {
   const drive = new Drive();
   drive.answer = (wire) => {
     assert.is(wire.respond(status, options), Outcome.Ok);
   };
   const wire = drive.connect().send(head(method));
-  const found = replies(wire.text, method === "HEAD" ? [0] : []);
+  const found = responsesOf(wire.text, method === "HEAD" ? [0] : []);
   assert.is(found.length, 1);
   drive.end();
-  return found[0] as Reply;
+  return found[0] as TextResponse;
 }
 
 /** Registered statuses (RFC 9110 15 and the IANA registry) that a server sends. */
@@ -82,7 +83,7 @@ answer("each registered status has its phrase, the others their class's", () => 
   for (let status = 200; status < 600; status++) {
     drive.answer = (other) => other.respond(status);
     wire.send(head("GET"));
-    const [found] = replies(Buffer.from(wire.take()).toString("latin1"));
+    const [found] = responsesOf(Buffer.from(wire.take()).toString("latin1"));
     assert.is(found?.status, status);
     const expected = PHRASES[status];
     if (expected) assert.is(found?.phrase, expected);
@@ -121,16 +122,16 @@ answer("HEAD gets the length and no body", () => {
 answer("a refused HEAD gets no body", () => {
   const drive = new Drive();
   const wire = drive.connect().send("HEAD / HTTP/1.1\r\n\r\n");
-  const [found] = replies(wire.text, [0]);
+  const [found] = responsesOf(wire.text, [0]);
   assert.is(found?.status, 400);
-  assert.ok(Number(fieldOf(found as Reply, "content-length")) > 0);
+  assert.ok(Number(fieldOf(found as TextResponse, "content-length")) > 0);
   drive.end();
 });
 
 answer("a refusal says why in words, and that it is the end", () => {
   const drive = new Drive();
   const wire = drive.connect().send("GET / HTTP/1.1\r\n\r\n");
-  const [found] = replies(wire.text);
+  const [found] = responsesOf(wire.text);
   assert.ok(found);
   assert.is(found.body, "Bad Request\n");
   assert.is(fieldOf(found, "connection"), "close");
@@ -155,9 +156,9 @@ answer("Date has the form of toUTCString", () => {
   for (const seconds of times.filter((time) => time < 253402300800)) {
     drive.engine.set(Control.Date, seconds);
     wire.send(head("GET"));
-    const [found] = replies(Buffer.from(wire.take()).toString("latin1"));
+    const [found] = responsesOf(Buffer.from(wire.take()).toString("latin1"));
     const expected = new Date(seconds * 1000).toUTCString();
-    assert.is(fieldOf(found as Reply, "date"), expected);
+    assert.is(fieldOf(found as TextResponse, "date"), expected);
   }
   drive.end();
 });
@@ -198,7 +199,7 @@ function attempt(name: string, value: string): number {
     assert.is(wire.respond(), Outcome.Ok);
     drive.turn();
   }
-  assert.is(replies(wire.text).length, 1);
+  assert.is(responsesOf(wire.text).length, 1);
   drive.end();
   return outcome;
 }
@@ -255,7 +256,7 @@ answer("a request is answered once", () => {
     assert.is(wire.upgrade(), Outcome.Gone);
   };
   const wire = drive.connect().send(head("GET"));
-  assert.is(replies(wire.text).length, 1);
+  assert.is(responsesOf(wire.text).length, 1);
   drive.end();
 });
 
@@ -266,20 +267,18 @@ answer("the Server field is in every answer, unless the caller sets one", () => 
   engine.setServer(text);
   const servers = (...requests: string[]): (string | undefined)[] => {
     const wire = drive.connect().send(...requests);
-    return replies(wire.text).map((found) => fieldOf(found, "server"));
+    return responsesOf(wire.text).map((found) => fieldOf(found, "server"));
   };
   assert.equal(servers(head("GET"), "\0"), [text, text]);
   drive.answer = (wire) => {
     wire.respond(200, { fields: [["sErVeR", "mine"]] });
   };
   assert.equal(servers(head("GET")), ["mine"]);
-  const fields = "Sec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-  const handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
-  assert.equal(servers(`${handshake}${fields}\r\n`), [text]);
+  assert.equal(servers(handshake().replace("Version: 13", "Version: 12")), [text]);
   drive.answer = (wire) => {
     wire.upgrade();
   };
-  assert.equal(servers(`${handshake}${fields.replace("12", "13")}\r\n`), [text]);
+  assert.equal(servers(handshake()), [text]);
   engine.setServer("");
   drive.answer = (wire) => {
     wire.respond();
@@ -306,8 +305,8 @@ answer("a static body is sent in runs, whole", () => {
   for (const length of [0, 1, 100, 511, 512, 2047, 2048, 2049, 50000]) {
     const { drive, wire, body } = withBody(length);
     wire.send(head("GET"));
-    const [found] = replies(wire.text);
-    assert.is(fieldOf(found as Reply, "content-length"), `${length}`);
+    const [found] = responsesOf(wire.text);
+    assert.is(fieldOf(found as TextResponse, "content-length"), `${length}`);
     assert.ok(found?.body === body, `${length}`);
     drive.end();
   }
@@ -318,7 +317,7 @@ answer("static and other bodies keep their order in a pipeline", () => {
   let n = 0;
   drive.answer = (other) => (n++ % 2 ? other.respond(200, { body: "x" }) : other.respondStatic(7));
   wire.send(head("GET").repeat(6));
-  const bodies = replies(wire.text).map((found) => found.body);
+  const bodies = responsesOf(wire.text).map((found) => found.body);
   assert.equal(bodies, [body, "x", body, "x", body, "x"]);
   drive.end();
 });
@@ -326,12 +325,12 @@ answer("static and other bodies keep their order in a pipeline", () => {
 answer("HEAD, 204 and 304 send nothing of a static body", () => {
   const { drive, wire } = withBody(3000);
   wire.send(head("HEAD"));
-  assert.is(fieldOf(replies(wire.text, [0])[0] as Reply, "content-length"), "3000");
+  assert.is(fieldOf(responsesOf(wire.text, [0])[0] as TextResponse, "content-length"), "3000");
   for (const status of [204, 304]) {
     wire.take();
     drive.answer = (other) => other.respondStatic(7, status);
     wire.send(head("GET"));
-    assert.is(replies(wire.text)[0]?.body, "");
+    assert.is(responsesOf(wire.text)[0]?.body, "");
   }
   drive.end();
 });

@@ -18,7 +18,7 @@ import { persistence } from "../cases/persistence";
 import { refusals } from "../cases/refusals";
 import { utf8 } from "../cases/utf8";
 import { type Asked, Drive, type Wire } from "../lib/drive";
-import { replies } from "../lib/reply";
+import { responsesOf } from "../lib/response";
 import { describeSplit, splits } from "../lib/split";
 
 const AREAS: readonly Area[] = [
@@ -47,7 +47,7 @@ function agree(wire: Wire, { traits, fields }: Asked): void {
 function told(area: Area, out: Uint8Array, [, , , , options = {}]: Case): string[] {
   if (area.of === "frames") return out.length > 0 ? [Buffer.from(out).toString("hex")] : [];
   const text = Buffer.from(out).toString("latin1");
-  return replies(text, options.heads).map(({ status, fields }) => {
+  return responsesOf(text, options.heads).map(({ status, fields }) => {
     const shown = fields.filter(([name]) => !UNTOLD.includes(name.toLowerCase()));
     return [`> ${status}`, ...shown.map(([name, value]) => `${name}: ${value}`)].join(" | ");
   });

@@ -6,6 +6,7 @@ import { transform } from "esbuild";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type ConnectOptions, type Lost, connect } from "../../host/client";
+import { Random } from "../../host/testing/random";
 
 const client = suite("client");
 
@@ -97,15 +98,6 @@ class FakeSocket {
     this.readyState = 3;
     this.onclose?.({ code, reason } as never);
   }
-}
-
-/** Numbers that look random and are the same in each run. */
-function generator(seed: number): () => number {
-  let x = seed;
-  return () => {
-    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
-    return x / 2 ** 32;
-  };
 }
 
 /** Runs a test in a world of its own; `random` is the result of Math.random. */
@@ -542,7 +534,8 @@ function herd(clock: Clock): { tries: number[]; back: number[] } {
 }
 
 inWorld("1,000 clients of a server that restarts are no herd", (clock) => {
-  Math.random = generator(1);
+  const numbers = new Random(1);
+  Math.random = () => numbers.next();
   const { tries, back } = herd(clock);
   const most = Math.max(...tries);
   const mostWhenUp = Math.max(...tries.slice(AWAY / 100));

@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { text } from "../lib/frame";
 import { testEngine } from "../lib/wasm";
 

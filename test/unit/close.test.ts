@@ -6,7 +6,8 @@ import { CLOSE_REASONS, CloseReason, Control, REASON_BYTES, REASON_TEXT } from "
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
 import { Drive } from "../lib/drive";
 import { lines } from "../lib/frame";
-import { replies } from "../lib/reply";
+import { handshake } from "../lib/handshake";
+import { responsesOf } from "../lib/response";
 
 const close = suite("close");
 
@@ -62,7 +63,7 @@ for (const name of NAMES) {
     const wire = drive.connect().send(GET);
     drive.engine.x.abandon(wire.slot, wire.generation, reason);
     drive.turn();
-    const statuses = replies(wire.text).map((reply) => reply.status);
+    const statuses = responsesOf(wire.text).map((reply) => reply.status);
     assert.equal(statuses, status ? [status] : []);
     assert.is(wire.log.at(-1), status ? `end ${name}` : `closed ${name}`);
     if (status) wire.finish();
@@ -126,7 +127,7 @@ close("a dismissed connection ends as its state asks", () => {
   assert.equal(idle.log, ["end Shutdown"]);
   assert.is(idle.text, "");
   assert.equal(head.log, ["end Shutdown"]);
-  assert.is(replies(head.text)[0]?.status, 503);
+  assert.is(responsesOf(head.text)[0]?.status, 503);
   assert.equal(out.log, ["GET / 1.1"]);
   out.respond();
   drive.turn();
@@ -138,21 +139,8 @@ close("no slot for a WebSocket is 503, or the end of the one with the largest la
   const full = new Drive({ WebSockets: 2 });
   full.webSocket();
   full.webSocket();
-  const refused = full
-    .connect()
-    .send(
-      [
-        "GET / HTTP/1.1",
-        "Host: a",
-        "Upgrade: websocket",
-        "Connection: upgrade",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-        "",
-        "",
-      ].join("\r\n"),
-    );
-  assert.is(replies(refused.text)[0]?.status, 503);
+  const refused = full.connect().send(handshake());
+  assert.is(responsesOf(refused.text)[0]?.status, 503);
   assert.is(refused.log.at(-1), "end NoRoom");
   full.end();
 

@@ -11,7 +11,8 @@ import { VirtualClock } from "../../worker/net/memory";
 import type { Link } from "../../worker/net/transport";
 import type { Peer } from "../../worker/socket/peer";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE, octets } from "../lib/drive";
+import { octets } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { testEngine } from "../lib/wasm";
 
 const credit = suite("credit");

@@ -15,6 +15,7 @@ import { BINARY, Drive } from "../lib/drive";
 import { closeFrame, frame, received } from "../lib/frame";
 import { cutRandomly } from "../fuzz/common";
 import { Random } from "../../host/testing/random";
+import { KEY } from "../lib/handshake";
 
 const differential = suite("differential");
 const SECONDS = 4;
@@ -122,7 +123,7 @@ async function byWs(pieces: readonly Uint8Array[]): Promise<Report> {
   const line = new Line();
   const headers = {
     upgrade: "websocket",
-    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "sec-websocket-key": KEY,
     "sec-websocket-version": "13",
   };
   const request = { method: "GET", url: "/", headers } as unknown as IncomingMessage;
@@ -182,7 +183,7 @@ function messageFrames(random: Random): Uint8Array[] {
     if (random.chance(0.2)) frames.push(controlFrame(random));
     const part = payload.subarray(bounds[i], bounds[i + 1]);
     const mask = random.chance(0.1) ? [0, 0, 0, 0] : [...random.bytes(4)];
-    frames.push(frame(i === 0 ? opcode : 0, part, { final: i === count - 1 ? 1 : 0, mask }));
+    frames.push(frame(i === 0 ? opcode : 0, part, { final: i === count - 1, mask }));
   }
   return frames;
 }
@@ -251,12 +252,13 @@ interface Fault {
 }
 
 const all = (...frames: Uint8Array[]): Uint8Array => Buffer.concat(frames);
-const more = (opcode: number, payload: string): Uint8Array => frame(opcode, payload, { final: 0 });
+const more = (opcode: number, payload: string): Uint8Array =>
+  frame(opcode, payload, { final: false });
 const anyLength = "RFC 6455 5.2 wants the shortest form of a length; ws takes any";
 const whenWhole = "ws looks at a text when it is whole; the engine at each octet (RFC 6455 8.1)";
 
 const FAULTS: readonly Fault[] = [
-  { name: "no mask", octets: frame(1, "x", { masked: 0 }), code: 1002 },
+  { name: "no mask", octets: frame(1, "x", { masked: false }), code: 1002 },
   ...[1, 2, 3, 4, 7].map((reserved) => ({
     name: `reserved bits ${reserved}`,
     octets: frame(2, "x", { reserved }),

@@ -16,10 +16,10 @@ import { heads } from "../cases/heads";
 import { persistence } from "../cases/persistence";
 import { refusals } from "../cases/refusals";
 import { utf8 } from "../cases/utf8";
-import { HANDSHAKE } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { closeFrame, frame, lines, received, text } from "../lib/frame";
 import { type End, Pipe, type Piped } from "../lib/pipe";
-import { replies } from "../lib/reply";
+import { responsesOf } from "../lib/response";
 import { GOOD, problemsOf } from "../suite/data";
 import { describeSplit, splits } from "../lib/split";
 import { type DriverEvents, loadEngine, wasmBytes } from "../../worker/embed/embed";
@@ -77,10 +77,12 @@ function expected(area: Area, [, , , log]: Case): string[] {
 
 function written(area: Area, out: Uint8Array, [, , , , options = {}]: Case): string[] {
   if (area.of === "frames") return out.length > 0 ? [Buffer.from(out).toString("hex")] : [];
-  return replies(Buffer.from(out).toString("latin1"), options.heads).map(({ status, fields }) => {
-    const shown = fields.filter(([name]) => !UNTOLD.includes(name.toLowerCase()));
-    return [`> ${status}`, ...shown.map(([name, value]) => `${name}: ${value}`)].join(" | ");
-  });
+  return responsesOf(Buffer.from(out).toString("latin1"), options.heads).map(
+    ({ status, fields }) => {
+      const shown = fields.filter(([name]) => !UNTOLD.includes(name.toLowerCase()));
+      return [`> ${status}`, ...shown.map(([name, value]) => `${name}: ${value}`)].join(" | ");
+    },
+  );
 }
 
 for (const area of AREAS) {
@@ -182,7 +184,7 @@ driver("bytes are kept when a connection stops reading, and taken in when it goe
     assert.not(next?.respond(200), "answered twice");
     pipe.turn();
   }
-  const answers = replies(end(wire).text);
+  const answers = responsesOf(end(wire).text);
   assert.is(answers.length, 1001);
   assert.is(answers[1000]?.fields.find(([name]) => name === "X-Number")?.[1], "1000");
   assert.ok(end(wire).hasEnded || wire.isDead);
@@ -229,7 +231,7 @@ driver("large bodies are sent from outside, whole, and released", () => {
   end(wire).isStalled = true;
   pipe.send(wire, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
   while (end(wire).held) pipe.release(wire);
-  assert.is(replies(end(wire).text)[0]?.body, body.toString("latin1"));
+  assert.is(responsesOf(end(wire).text)[0]?.body, body.toString("latin1"));
   assert.is(wire.bodies.size, 0);
   nothingLeft(pipe);
 });
@@ -290,7 +292,7 @@ driver("bodies are streamed when they are asked for, to their end or where they 
   pipe.send(wire, head, "abc", "def");
   pipe.send(wire, "PUT /whole HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nxyz");
   assert.equal(
-    replies(end(wire).text).map(({ body }) => body),
+    responsesOf(end(wire).text).map(({ body }) => body),
     ["got it", "xyz"],
   );
   pipe.send(wire, head, "abc");
@@ -426,7 +428,7 @@ driver("a closing handshake, a ping, and deadlines", () => {
   const next = pipe.turn();
   assert.ok(next > 0 && next <= 10000, `${next} ms`);
   pipe.turn(10000);
-  assert.is(replies(end(late).text)[0]?.status, 408);
+  assert.is(responsesOf(end(late).text)[0]?.status, 408);
   assert.is(end(wire).info?.code, 3000);
   nothingLeft(pipe);
 });
@@ -490,7 +492,7 @@ driver("answers are checked before anything is sent", () => {
   assert.throws(() => wire.respond(200, [["Content-Length", "5"]]), TypeError);
   assert.ok(wire.respond(204));
   pipe.turn();
-  assert.is(replies(end(wire).text)[0]?.status, 204);
+  assert.is(responsesOf(end(wire).text)[0]?.status, 204);
   nothingLeft(pipe);
 });
 

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { Runner } from "../../host/testing/run";
 import { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { testEngine } from "../lib/wasm";
 
 const farewell = suite("farewell");

@@ -5,7 +5,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Trait } from "../../assembly/abi";
 import { BROKEN } from "../cases/utf8";
-import { BINARY, Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { BINARY, Drive, type Wire } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import {
   type FrameOptions,
   closeFrame,
@@ -15,12 +16,12 @@ import {
   text,
   closeLine,
 } from "../lib/frame";
-import { fieldOf, replies } from "../lib/reply";
+import { fieldOf, responsesOf } from "../lib/response";
 import { describeSplit, splits } from "../lib/split";
 
 const ws = suite("frames");
 
-const FIRST: FrameOptions = { final: 0 };
+const FIRST: FrameOptions = { final: false };
 const join = (...pieces: Uint8Array[]): Uint8Array => Buffer.concat(pieces);
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
 const utf8 = (value: string): Uint8Array => Buffer.from(value);
@@ -37,7 +38,7 @@ ws("handshake: the application's fields go along, framing ones are refused", () 
   assert.is(wire.upgrade([["X", "a\r\nb"]]), 4);
   assert.is(wire.upgrade([["Sec-WebSocket-Protocol", "chat"]]), 0);
   drive.turn();
-  assert.is(fieldOf(replies(wire.text)[0] as never, "sec-websocket-protocol"), "chat");
+  assert.is(fieldOf(responsesOf(wire.text)[0] as never, "sec-websocket-protocol"), "chat");
   drive.end();
 });
 
@@ -47,7 +48,7 @@ ws("handshake: another answer than 101 ends the connection", () => {
   const wire = drive.connect().send(HANDSHAKE, HANDSHAKE);
   assert.ok((wire.asked[0]?.traits ?? 0) & Trait.Upgrade);
   assert.equal(
-    replies(wire.text).map((reply) => reply.status),
+    responsesOf(wire.text).map((reply) => reply.status),
     [403],
   );
   drive.end();
@@ -311,7 +312,7 @@ ws("close: a violation after ours ends the connection, without a second Close", 
   const drive = new Drive();
   const wire = drive.webSocket();
   wire.close(1000);
-  wire.send(text("x", { masked: 0 }));
+  wire.send(text("x", { masked: false }));
   assert.equal(lines(wire.take()), ["close 1000"]);
   assert.is(wire.log.at(-1), "end WsBadMask");
   drive.end();

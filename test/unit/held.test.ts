@@ -8,7 +8,8 @@ import { Random } from "../../host/testing/random";
 import { Runner } from "../../host/testing/run";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
-import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { Drive, type Wire } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { frame, lines, text } from "../lib/frame";
 import { testEngine } from "../lib/wasm";
 
@@ -188,9 +189,9 @@ function talk(r: Random): { bytes: Uint8Array; log: string[]; messages: string[]
     for (let part = 0; part < parts; part++) {
       const from = Math.floor((payload.length * part) / parts);
       const to = Math.floor((payload.length * (part + 1)) / parts);
-      const final = part === parts - 1 ? 1 : 0;
+      const final = part === parts - 1;
       frames.push(frame(part === 0 ? opcode : 0, payload.slice(from, to), { final, mask }));
-      if (final === 0 && r.chance(0.3)) ping();
+      if (!final && r.chance(0.3)) ping();
     }
     const brief = payload.length > 40 ? `(${payload.length})` : JSON.stringify(payload);
     log.push(`${opcode === 1 ? "text" : "binary"} ${brief}`);

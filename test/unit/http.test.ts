@@ -5,7 +5,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Answer, Control, Param, Trait } from "../../assembly/abi";
 import { Drive, type Wire } from "../lib/drive";
-import { fieldOf, replies } from "../lib/reply";
+import { upgradeFields } from "../lib/handshake";
+import { fieldOf, responsesOf } from "../lib/response";
 import { describeSplit, splits } from "../lib/split";
 
 const http = suite("http");
@@ -38,7 +39,7 @@ const bad = refused(400, "BadRequest");
 const badChunk = refused(400, "BadChunk");
 
 function statuses(wire: Wire, heads: readonly number[]): string {
-  const found = replies(wire.text, heads).map((reply) => reply.status);
+  const found = responsesOf(wire.text, heads).map((reply) => reply.status);
   return `= ${found.join(" ")}`.trimEnd();
 }
 
@@ -704,7 +705,7 @@ http("HEAD: a refusal has no body once the method is there", () => {
       for (const piece of pieces) wire.send(piece);
       if (!wire.dead && wire.log.length === 0) drive.after(20000);
       assert.match(wire.text, /^HTTP\/1\.1 [45][\s\S]*\r\n\r\n$/, describeSplit(pieces));
-      assert.is(replies(wire.text, [0]).length, 1, describeSplit(pieces));
+      assert.is(responsesOf(wire.text, [0]).length, 1, describeSplit(pieces));
       if (!wire.dead) wire.lose();
     }
   }
@@ -719,7 +720,7 @@ http("HEAD: a refusal has no body once the method is there", () => {
 http("HEAD: the request before does not count", () => {
   const drive = new Drive(LIMITS);
   const wire = drive.connect().send(target("/", "HEAD"), "\0");
-  assert.is(replies(wire.text, [0])[1]?.body, "Bad Request\n");
+  assert.is(responsesOf(wire.text, [0])[1]?.body, "Bad Request\n");
   drive.end();
 });
 
@@ -772,7 +773,7 @@ http("Connection: the response says whether it is kept", () => {
   const said = (request: string): (string | undefined)[] => {
     const drive = new Drive();
     const wire = drive.connect().send(request);
-    return replies(wire.text).map((reply) => fieldOf(reply, "connection"));
+    return responsesOf(wire.text).map((reply) => fieldOf(reply, "connection"));
   };
   assert.equal(said(one(1, "")), ["keep-alive"]);
   assert.equal(said(one(1, "close")), ["close"]);
@@ -783,7 +784,7 @@ http("Connection: the response says whether it is kept", () => {
 http("Keep-Alive: answers that persist say for how long, in whole seconds", () => {
   const said = (KeepAliveTimeout: number, request: string): (string | undefined)[] => {
     const wire = new Drive({ KeepAliveTimeout }).connect().send(request);
-    return replies(wire.text).flatMap((reply) => [
+    return responsesOf(wire.text).flatMap((reply) => [
       fieldOf(reply, "keep-alive"),
       fieldOf(reply, "connection"),
     ]);
@@ -800,7 +801,7 @@ http("Keep-Alive: answers that persist say for how long, in whole seconds", () =
   const wire = drive.connect().send(one(1, ""));
   drive.engine.configure(Param.KeepAliveTimeout, 9000);
   wire.send(one(1, ""));
-  const all = replies(wire.text).map((reply) => fieldOf(reply, "keep-alive"));
+  const all = responsesOf(wire.text).map((reply) => fieldOf(reply, "keep-alive"));
   assert.equal(all, ["timeout=5", "timeout=9"]);
   drive.end();
 });
@@ -810,7 +811,7 @@ http("Connection: an answer may end it", () => {
   drive.answer = (wire) => wire.respond(200, { flags: Answer.Close });
   const wire = drive.connect().send(get() + get());
   assert.equal(wire.log, ["GET / 1.1", "end Ok"]);
-  assert.is(fieldOf(replies(wire.text)[0] as never, "connection"), "close");
+  assert.is(fieldOf(responsesOf(wire.text)[0] as never, "connection"), "close");
   drive.end();
 });
 
@@ -871,7 +872,7 @@ define("maxRequestsPerSocket", [
 http("maxRequestsPerSocket: the last answer says so", () => {
   const drive = new Drive({ RequestsPerSocket: 2 });
   const wire = drive.connect().send(get() + get());
-  const said = replies(wire.text).map((reply) => fieldOf(reply, "connection"));
+  const said = responsesOf(wire.text).map((reply) => fieldOf(reply, "connection"));
   assert.equal(said, ["keep-alive", "close"]);
   drive.end();
 });
@@ -1025,7 +1026,7 @@ http("FIN: a pending request is still answered", () => {
   drive.turn();
   assert.equal(wire.log.slice(2), ["closed PeerClosed"]);
   assert.equal(
-    replies(wire.text).map((reply) => reply.body),
+    responsesOf(wire.text).map((reply) => reply.body),
     ["1", "2"],
   );
   drive.end();
@@ -1052,14 +1053,7 @@ http("a request that is retained survives other reads", () => {
 
 http("a handshake from HTTP/1.0 is a plain request", () => {
   const drive = new Drive();
-  const request = [
-    "GET / HTTP/1.0",
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version: 13",
-  ];
-  const wire = drive.connect().send(head(...request));
+  const wire = drive.connect().send(`GET / HTTP/1.0\r\n${upgradeFields()}\r\n`);
   assert.is((wire.asked[0]?.traits ?? 0) & Trait.Upgrade, 0);
   assert.equal(statuses(wire, []), "= 200");
   drive.end();

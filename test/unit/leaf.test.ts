@@ -7,6 +7,7 @@ import { Trait } from "../../assembly/abi";
 import { type Asked, Drive } from "../lib/drive";
 import { frame, lines, text, closeLine } from "../lib/frame";
 import { Random } from "../../host/testing/random";
+import { KEY } from "../lib/handshake";
 
 const leaf = suite("leaf");
 
@@ -79,7 +80,7 @@ const random = (n: number): number => source.int(0, n - 1);
 function takes(drive: Drive, payload: Uint8Array, cut: number): boolean {
   const wire = drive.webSocket();
   if (cut === 0) wire.send(text(payload));
-  else wire.send(text(payload.subarray(0, cut), { final: 0 }), frame(0, payload.subarray(cut)));
+  else wire.send(text(payload.subarray(0, cut), { final: false }), frame(0, payload.subarray(cut)));
   const taken = wire.messages.length === 1;
   if (taken) assert.ok(Buffer.from(wire.messages[0] as Uint8Array).equals(payload));
   else assert.equal(lines(wire.take()), [closeLine("WsBadUtf8")]);
@@ -231,7 +232,7 @@ leaf("mask: a payload cut into pieces goes on with the right byte of the mask", 
   for (let i = 0; i < 1500; i++) {
     const payload = Uint8Array.from({ length: 1 + random(200) }, () => random(256));
     const input = Buffer.concat([
-      frame(2, payload.subarray(0, random(payload.length)), { final: 0 }),
+      frame(2, payload.subarray(0, random(payload.length)), { final: false }),
       frame(0, payload, { mask: [random(256), random(256), random(256), random(256)] }),
     ]);
     const first = input.length;
@@ -331,7 +332,7 @@ leaf("names and words are known in any case, and no others are taken for them", 
     ["Connection", "upgrade", Trait.ConnectionUpgrade],
     ["Upgrade", "websocket", Trait.UpgradeWebSocket],
     ["Content-Length", "0", Trait.ContentLength],
-    ["Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==", Trait.Key],
+    ["Sec-WebSocket-Key", KEY, Trait.Key],
     ["Sec-WebSocket-Version", "13", Trait.Version13],
   ];
   const look = (name: string, value: string, trait: Trait, is: boolean): void => {

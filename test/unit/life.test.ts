@@ -6,7 +6,8 @@ import * as assert from "uvu/assert";
 import { Control, Param } from "../../assembly/abi";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
-import { Drive, HANDSHAKE } from "../lib/drive";
+import { Drive } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { frame, lines, text } from "../lib/frame";
 import { testEngine } from "../lib/wasm";
 

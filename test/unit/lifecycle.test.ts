@@ -17,7 +17,8 @@ import {
 } from "../../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
 import { Engine, type EngineExports } from "../../worker/engine/engine";
-import { Drive, HANDSHAKE } from "../lib/drive";
+import { Drive } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { text } from "../lib/frame";
 import { BUILDS, SMALL, testEngine } from "../lib/wasm";
 

@@ -9,6 +9,7 @@ import * as assert from "uvu/assert";
 import type { Link, Sink } from "../../worker/net/transport";
 import { nodeTransport } from "../../worker/net/node";
 import { portOf } from "../lib/port";
+import { until } from "../lib/wait";
 
 const links = suite("links");
 
@@ -83,9 +84,7 @@ async function leavesNothing(isSecure: boolean, actions: Actions): Promise<void>
   await gone;
   client.destroy();
   listener.close();
-  const until = Date.now() + 2000;
-  while (handles() > 0 && Date.now() < until) await turn();
-  assert.is(handles(), 0);
+  await until("the end of all handles", () => handles() === 0);
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -197,12 +196,6 @@ async function connected(): Promise<{
   return { link, told: () => told, client, end };
 }
 
-async function until(holds: () => boolean): Promise<void> {
-  const end = Date.now() + 5000;
-  while (!holds() && Date.now() < end) await turn();
-  assert.ok(holds());
-}
-
 links(
   "a write that libuv completes at its second try is complete when that is reported",
   async () => {
@@ -214,7 +207,7 @@ links(
     });
     // The first shows how writes are requested.
     one.link.write(Buffer.from("first"));
-    await until(() => got === "first");
+    await until("the first bytes", () => got === "first");
     other.client.pause();
     const prototype = Object.getPrototypeOf(Object.getPrototypeOf(one.client._handle)) as Handle;
     const { writeBuffer } = prototype;
@@ -247,9 +240,9 @@ links(
     }
     const before = one.told();
     other.client.resume();
-    await until(() => one.told() === before + 1);
+    await until("a completion", () => one.told() === before + 1);
     assert.ok(one.link.write(Buffer.from(", third")));
-    await until(() => got === "first, second, third");
+    await until("all bytes", () => got === "first, second, third");
     one.end();
     other.end();
   },

@@ -5,11 +5,11 @@ import * as assert from "uvu/assert";
 import { Control, Outcome, Param } from "../../assembly/abi";
 import { Drive, type Wire } from "../lib/drive";
 import { frame, lines, text, closeLine } from "../lib/frame";
-import { replies } from "../lib/reply";
+import { responsesOf } from "../lib/response";
 
 const pace = suite("pace");
 
-const statuses = (wire: Wire): number[] => replies(wire.text).map((reply) => reply.status);
+const statuses = (wire: Wire): number[] => responsesOf(wire.text).map((reply) => reply.status);
 
 /** Sends messages until one is too many; how many came through. */
 function flood(wire: Wire, most = 1000): number {
@@ -76,8 +76,8 @@ pace("pings and pongs count, a Close does not; earlier messages are handled and 
 pace("a message in pieces is one, however many it has", () => {
   const drive = new Drive({ MessageRate: 10, MessageBurst: 2 });
   const wire = drive.webSocket();
-  wire.send(frame(1, "a", { final: 0 }));
-  for (let i = 0; i < 50; i++) wire.send(frame(0, "b", { final: 0 }));
+  wire.send(frame(1, "a", { final: false }));
+  for (let i = 0; i < 50; i++) wire.send(frame(0, "b", { final: false }));
   wire.send(frame(0, "c"), text("second"));
   assert.is(wire.messages.length, 2);
   wire.send(text("third"));
@@ -230,7 +230,7 @@ pace("a streamed body has its rate while the host waits, not while the host work
 
 pace("a message in pieces is closed with 1008 when its bytes do not come", () => {
   for (const first of [
-    frame(1, "a", { final: 0 }),
+    frame(1, "a", { final: false }),
     text("hello").subarray(0, 8),
     text("hello").subarray(0, 1),
     frame(9, "ping").subarray(0, 7),
@@ -260,7 +260,7 @@ pace(
     }
     assert.not(wire.ended);
     wire.send(text("b").subarray(1));
-    wire.send(frame(1, "a", { final: 0 }));
+    wire.send(frame(1, "a", { final: false }));
     for (let i = 0; i < 9; i++) {
       drive.after(100);
       wire.send(frame(9));
@@ -300,7 +300,7 @@ pace("a WebSocket that is silent between messages, or held, is not slow", () => 
   const drive = new Drive(SLOW);
   const wire = drive.webSocket().send(text("x"));
   drive.after(100000);
-  wire.send(frame(1, "a", { final: 0 }));
+  wire.send(frame(1, "a", { final: false }));
   drive.after(500);
   drive.hold(wire, true);
   drive.after(100000);

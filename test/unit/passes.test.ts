@@ -7,7 +7,8 @@ import { Param } from "../../assembly/abi";
 import type { Handler } from "../../host/handler";
 import type { Clock, Link, Sink } from "../../worker/net/transport";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE, octets } from "../lib/drive";
+import { octets } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { lines, text } from "../lib/frame";
 import { testEngine } from "../lib/wasm";
 

@@ -4,9 +4,10 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Control, Outcome } from "../../assembly/abi";
-import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { Drive, type Wire } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { closeFrame, frame, lines, received, text, closeLine } from "../lib/frame";
-import { replies } from "../lib/reply";
+import { responsesOf } from "../lib/response";
 
 const pool = suite("pool");
 
@@ -22,7 +23,7 @@ const used = (drive: Drive): number => {
   return drive.engine.get(Control.ReceivePoolUsed);
 };
 const isWaiting = (wire: Wire): boolean => wire.drive.engine.isWaiting(wire.slot);
-const statuses = (wire: Wire): number[] => replies(wire.text).map((reply) => reply.status);
+const statuses = (wire: Wire): number[] => responsesOf(wire.text).map((reply) => reply.status);
 
 /** Connections that hold the whole pool, 4 KiB each. */
 function fill(drive: Drive): Wire[] {
@@ -229,9 +230,9 @@ pool("100 (Continue) is sent once, though the head waits", () => {
 pool("frames that wait are read in order, cut anywhere", () => {
   const input = Buffer.concat([
     text("first"),
-    frame(2, "a".repeat(1000), { final: 0 }),
+    frame(2, "a".repeat(1000), { final: false }),
     frame(9, "p".repeat(100)),
-    frame(0, "b".repeat(1000), { final: 0 }),
+    frame(0, "b".repeat(1000), { final: false }),
     frame(9, "q".repeat(60)),
     frame(0, "c".repeat(1000)),
     text("last"),
@@ -304,7 +305,7 @@ pool("a handler that takes its time without a buffer is 503", () => {
   drive.end();
 });
 
-// ---- replies ----------------------------------------------------------------------------------
+// ---- responsesOf ----------------------------------------------------------------------------------
 
 pool("a full queue refuses messages, and reports when it has room", () => {
   const drive = new Drive({ Backlog: 4096 });
@@ -375,7 +376,7 @@ pool("connections that end in any way leave nothing", () => {
       if (state & 2) drive.publish("p".repeat(100));
       wire.push("s".repeat(5000));
       wire.send(frame(9, "ping"));
-      if (state & 4) wire.send(text("x".repeat(2000), { final: 0 }), text("").subarray(0, 1));
+      if (state & 4) wire.send(text("x".repeat(2000), { final: false }), text("").subarray(0, 1));
       ending(wire);
       for (let i = 0; i < 4; i++) drive.after(50000);
       assert.ok(wire.dead, wire.log.join("; "));

@@ -7,8 +7,9 @@ import { Arrival, CloseReason, Control } from "../../assembly/abi";
 import { settle } from "../../host/options/settle";
 import { type TestOptions, createTestServer } from "../../host/testing";
 import { reasonName } from "../../host/shared/close";
-import { type Bytes, Drive, HANDSHAKE, octets } from "../lib/drive";
-import { replies } from "../lib/reply";
+import { type Bytes, Drive, octets } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
+import { responsesOf } from "../lib/response";
 
 const proxy = suite("proxy");
 
@@ -69,7 +70,7 @@ for (const [what, header, address] of [
     const wire = drive.connect("", Arrival.Proxied).send(Buffer.concat([bytes, octets(GET)]));
     assert.equal(wire.log, log);
     assert.equal(
-      replies(wire.text).map((reply) => reply.status),
+      responsesOf(wire.text).map((reply) => reply.status),
       [200],
     );
     drive.end();
@@ -201,7 +202,7 @@ proxy("a head after it has the rest of the time", () => {
   wire.send("PROXY UNKNOWN\r\nGET");
   drive.after(5000);
   assert.equal(wire.log, ["proxied", "end HeadTimeout"]);
-  assert.is(replies(wire.text)[0]?.status, 408);
+  assert.is(responsesOf(wire.text)[0]?.status, 408);
   drive.end();
 });
 

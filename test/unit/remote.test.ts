@@ -19,7 +19,8 @@ import { VirtualClock } from "../../worker/net/memory";
 import type { Peer } from "../../worker/socket/peer";
 import { Remote } from "../../worker/place/remote";
 import { Pump } from "../../worker/pump/pump";
-import { HANDSHAKE, octets } from "../lib/drive";
+import { octets } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { frame } from "../lib/frame";
 import { testEngine } from "../lib/wasm";
 

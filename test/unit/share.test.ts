@@ -7,9 +7,10 @@ import { Control, Outcome, Param, SLOT_LIMIT } from "../../assembly/abi";
 import { settle } from "../../host/options/settle";
 import { Random } from "../../host/testing/random";
 import { createTestServer } from "../../host/testing";
-import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { Drive, type Wire } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { closeFrame, frame, text } from "../lib/frame";
-import { replies } from "../lib/reply";
+import { responsesOf } from "../lib/response";
 
 const share = suite("share");
 
@@ -20,7 +21,7 @@ const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const START = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3200\r\n\r\n${"x".repeat(3000)}`;
 const REST = "y".repeat(200);
 
-const statuses = (wire: Wire): number[] => replies(wire.text).map((reply) => reply.status);
+const statuses = (wire: Wire): number[] => responsesOf(wire.text).map((reply) => reply.status);
 const isWaiting = (wire: Wire): boolean => wire.drive.engine.isWaiting(wire.slot);
 const used = (drive: Drive, pool: Control): number => {
   drive.engine.x.gauge();
@@ -270,7 +271,7 @@ share("large answers are held for all clients together as far as the pool is lar
   wires[0]?.unstall();
   assert.is(used(drive, Control.BodyBytes), 100000, "what has been read is held no more");
   const next = drive.connect().send(GET);
-  assert.is(replies(next.text)[0]?.body.length, 100000);
+  assert.is(responsesOf(next.text)[0]?.body.length, 100000);
   wires[1]?.lose();
   assert.is(used(drive, Control.BodyBytes), 0);
   drive.end();
@@ -337,7 +338,7 @@ share(
     assert.is(used(drive, Control.BodyBytes), 0);
     assert.is(drive.engine.get(Control.Result), 1, "it is on its way all the same");
     second.unstall();
-    assert.is(replies(second.text)[0]?.body.length, 1e6);
+    assert.is(responsesOf(second.text)[0]?.body.length, 1e6);
     drive.end();
   },
 );

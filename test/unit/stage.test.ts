@@ -4,6 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { FrameFlag } from "../../assembly/abi";
 import { BufferStage } from "../../host/shared/message/stage";
+import { Random } from "../../host/testing/random";
 import { isUtf8 } from "../../host/shared/text/text";
 
 const stage = suite("stage");
@@ -217,11 +218,8 @@ stage("wrong arguments are refused by name, and change nothing", () => {
 
 stage("messages built at random equal a list of their pieces", () => {
   const target = new Target();
-  let seed = 1;
-  const random = (below: number): number => {
-    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
-    return (seed >>> 8) % below;
-  };
+  const numbers = new Random(1);
+  const random = (below: number): number => numbers.int(0, below - 1);
   const open: { one: BufferStage; bytes: Buffer; isOver: boolean }[] = [];
   for (let step = 0; step < 20000; step++) {
     if (open.length < 5) open.push({ one: target.stage(), bytes: Buffer.alloc(0), isOver: false });

@@ -3,16 +3,18 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Drive, HANDSHAKE, type Wire } from "../lib/drive";
+import { Random } from "../../host/testing/random";
+import { Drive, type Wire } from "../lib/drive";
+import { HANDSHAKE } from "../lib/handshake";
 import { closeFrame, frame, lines, text } from "../lib/frame";
-import { replies } from "../lib/reply";
+import { responsesOf } from "../lib/response";
 
 const timers = suite("timers");
 
 /** ms that an idle connection is kept: the announced time, and a second. */
 const KEPT = 6000;
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-const statuses = (wire: Wire): number[] => replies(wire.text).map((reply) => reply.status);
+const statuses = (wire: Wire): number[] => responsesOf(wire.text).map((reply) => reply.status);
 
 /** Checks that the next look is due in time. It may come early, since activity moves deadlines lazily. */
 function isDueWithin(drive: Drive, ms: number): void {
@@ -408,10 +410,9 @@ timers("the next deadline is the earliest of all", () => {
 timers("many deadlines are met, each in its turn", () => {
   const drive = new Drive({ Connections: 200, WebSockets: 200 });
   const due: [Wire, number][] = [];
-  let seed = 7;
+  const random = new Random(7);
   for (let i = 0; i < 150; i++) {
-    seed = (seed * 16807) % 2147483647;
-    drive.after(seed % 40);
+    drive.after(random.int(0, 39));
     const wire = drive.connect();
     if (i % 3 === 0) wire.send(GET);
     if (i % 3 === 1) wire.send(HANDSHAKE);

@@ -5,7 +5,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Answer, Control, Outcome, Trait } from "../../assembly/abi";
 import { Drive, type Wire } from "../lib/drive";
-import { fieldOf, replies } from "../lib/reply";
+import { handshake } from "../lib/handshake";
+import { fieldOf, responsesOf } from "../lib/response";
 import { describeSplit, splits } from "../lib/split";
 
 const upload = suite("upload");
@@ -26,7 +27,7 @@ function poolUsed(drive: Drive): number {
   return drive.engine.get(Control.ReceivePoolUsed);
 }
 
-const statuses = (wire: Wire): number[] => replies(wire.text).map((reply) => reply.status);
+const statuses = (wire: Wire): number[] => responsesOf(wire.text).map((reply) => reply.status);
 
 upload("the head is emitted before the body, which comes piece by piece", () => {
   const drive = streaming();
@@ -52,14 +53,7 @@ upload("a request without a body, and an upgrade, are not asked about", () => {
   const drive = streaming();
   drive.began = () => assert.unreachable("asked");
   drive.connect().send(GET + post() + post("Content-Length: 0") + GET);
-  const fields = [
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    "Content-Length: 2",
-  ];
-  const wire = drive.connect().send(`${head("GET / HTTP/1.1", "Host: a", ...fields)}hi`);
+  const wire = drive.connect().send(`${handshake("/", "Content-Length: 2\r\n")}hi`);
   assert.match(wire.text, /^HTTP\/1\.1 101 /);
   drive.end();
 });
@@ -170,7 +164,7 @@ upload(
       const wire = drive.connect();
       for (const piece of pieces) wire.send(piece);
       assert.equal(wire.log, ["end Ok"], describeSplit(pieces));
-      const [reply] = replies(wire.text);
+      const [reply] = responsesOf(wire.text);
       assert.is(reply?.status, 403);
       assert.is(reply && fieldOf(reply, "connection"), "close");
       drive.end();
@@ -403,13 +397,7 @@ upload("an upgrade may follow on the same connection", () => {
   const drive = streaming();
   const wire = drive.connect().send(CHUNKED, "5\r\nhello\r\n0\r\n\r\n");
   wire.take();
-  const fields = [
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-  ];
-  wire.send(head("GET / HTTP/1.1", "Host: a", ...fields));
+  wire.send(handshake());
   drive.publish("hi");
   drive.turn();
   assert.match(wire.text, /^HTTP\/1\.1 101 /);

@@ -5,10 +5,7 @@
 // "report" with how far each has come. The first `stalled` clients never read.
 
 import net from "node:net";
-
-const HEAD =
-  "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+import { HANDSHAKE } from "./floods/wire.mjs";
 
 const buffer = Buffer.alloc(262144);
 const clients = [];
@@ -40,7 +37,7 @@ class Client {
     this.socket.on("close", () => {
       this.ended ||= "closed";
     });
-    this.socket.write(HEAD);
+    this.socket.write(`${HANDSHAKE}\r\n`);
   }
 
   #readHead(n) {

@@ -10,6 +10,7 @@ export function sourceOf(i) {
   return `127.0.0.${2 + (i % SOURCES)}`;
 }
 
+/** A handshake without its empty line. The programs here are not bundled: test/lib/handshake.ts is not for them. */
 export const HANDSHAKE =
   "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
