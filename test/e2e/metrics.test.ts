@@ -109,7 +109,7 @@ metrics("count publications, and how long they stay in the ring", async () => {
   });
 });
 
-metrics("are for this machine alone, unless the option says otherwise", async () => {
+metrics("are served to this machine alone, unless the option allows others", async () => {
   const answers = async (options: Options, headers: Record<string, string>): Promise<number> => {
     let status = 0;
     await serving("metrics", options, async (_server, port) => {
@@ -248,11 +248,10 @@ metrics("the end of a thread is reported, and errors of a port are the caller's"
   const { logger, lines } = logging();
   const handler = "data:text/javascript,export default {request(){process.exit(3)}}";
   const server = await serve({ port: 0, handler, logger });
+  // Before the request: an end that no handler awaits is an unhandled rejection.
+  const finished = server.finished.catch(() => undefined);
   await get(portOf(server), "/").catch(() => undefined);
-  await within(
-    server.finished.catch(() => undefined),
-    "the end",
-  );
+  await within(finished, "the end");
   assert.equal(lines.map(brief).slice(1), [
     "error error: worker: the server's worker exited with code 3",
   ]);
