@@ -84,10 +84,16 @@ export class Latency {
   #probeText = "";
   #probeAt = 0;
   #found: Found[] = [];
+  readonly #now: () => number;
+
+  /** @param now the time in ms since `performance.timeOrigin` */
+  constructor(now = (): number => performance.now()) {
+    this.#now = now;
+  }
 
   /** Notes that a client reads. Called before its messages. */
   read(): void {
-    const now = performance.now();
+    const now = this.#now();
     if (now - this.#readAt > QUIET_MILLIS) this.#isFresh = true;
     this.#readAt = now;
   }

@@ -85,6 +85,7 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
         async request(req, res) {
           if (req.upgrade) return res.upgrade({ data: req.query });
           if (req.path === "/fails") throw new Error("on purpose");
+          // The handler is asynchronous.
           await sleep(1);
           return res.send(200, "text/plain", `${req.text()} ${own.count()}`);
         },
@@ -430,6 +431,7 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
         async request(req, res) {
           if (req.upgrade) return res.upgrade();
           arrived();
+          // Work that outlasts the start of the shutdown.
           await sleep(30);
           return res.send(200, "text/plain", "slow");
         },

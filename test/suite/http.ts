@@ -10,7 +10,7 @@ export const http = new Checks("http");
 
 const HELLO = "hello\n";
 
-http.add("a request says all that was sent", async (scene) => {
+http.add("a request has everything that was sent", async (scene) => {
   const wire = await scene.connect();
   const fields = "X-Test: 1\r\nx-test: 2\r\nX-Latin: \xe9\r\n";
   const { status, body } = await wire.ask(get("/all?a=%20b&c", fields, "PUT"));
@@ -33,7 +33,7 @@ http.add("a request says all that was sent", async (scene) => {
 });
 
 http.add(
-  "a target with a host says the same; without a path OPTIONS is about the server",
+  "a target with a host gives the same request; OPTIONS without a path is about the server",
   async (scene) => {
     const wire = await scene.connect();
     const described = async (method: string, target: string): Promise<unknown[]> => {
@@ -188,7 +188,7 @@ const REFUSED: Readonly<Record<number, readonly string[]>> = {
 };
 
 for (const [due, requests] of Object.entries(REFUSED)) {
-  http.add(`${due} refuses, and says so before the connection ends`, async (scene) => {
+  http.add(`${due} refuses with an answer before the connection ends`, async (scene) => {
     for (const request of requests) {
       const wire = await scene.connect();
       const what = JSON.stringify(request.slice(0, 80));
@@ -276,6 +276,7 @@ http.add("a client that leaves amid a response or a request disturbs no other", 
     const quitter = await scene.connect();
     quitter.send(get(i % 2 === 0 ? "/pieces?1000" : "/late?30"));
     if (i % 2 === 0) await quitter.takeThrough("\r\n\r\n");
+    // Lets the request arrive, most of the time: the client may leave before or after that.
     else await scene.running.wait(2);
     if (i < 3) quitter.reset();
     else quitter.end();

@@ -9,7 +9,7 @@ import { PING, closeFrame } from "./peer";
 export const limits = new Checks("limits");
 
 limits.add(
-  "when all WebSockets are taken an upgrade is 503; when one goes there is room",
+  "an upgrade is 503 while all WebSockets are taken, and succeeds after one ends",
   async (scene) => {
     const first = await scene.open("first");
     const second = await scene.open("second");
@@ -33,7 +33,7 @@ limits.add(
     const closing = await scene.open("closing");
     closing.text("!close 1000");
     same((await closing.closing())[0], 1000);
-    // A kept connection stays for a second longer than Keep-Alive says.
+    // In memory time passes only here. A kept connection stays for a second longer than Keep-Alive says.
     await scene.running.wait(1500);
     same((await head.answer()).status, 408);
     same((await kept.takeAll()).length, 0);
@@ -48,8 +48,10 @@ limits.add(
   "a WebSocket without a byte is pinged, then closed",
   async (scene) => {
     const peer = await scene.open("idle");
+    // Time passes in memory only here: half of the limit until the ping.
     await scene.running.wait(600);
     same((await peer.next()).opcode, PING);
+    // The rest of the limit.
     await scene.running.wait(600);
     const rest = await peer.wire.takeAll();
     ok(rest.length <= 127, "nothing but a Close");
@@ -59,7 +61,7 @@ limits.add(
 );
 
 limits.add(
-  "a shutdown answers pending requests, says 1001, and takes no more",
+  "a shutdown answers pending requests, sends 1001, and accepts no more",
   async (scene) => {
     const { server } = scene;
     const peer = await scene.open("peer");

@@ -266,14 +266,17 @@ style(`no line is longer than ${COLUMNS} columns`, () => {
   assert.is(bad.join("\n"), "", `lines of more than ${COLUMNS} columns:\n${bad.join("\n")}`);
 });
 
+/** Programs that sleep as a handler's work, or are what the tests wait with. */
+const SLEEPERS = /^test\/(?:lib\/wait|suite\/(?:memory|suite-handler))\.ts$/;
+const SLEEP =
+  /^[^*]*\bawait (?:sleep\(|[\w.]*\bpause\(\d|[\w.]*running\.wait\([1-9]|new Promise\(.*setTimeout)/;
+
 /** Returns each place where a test awaits a time, and whether the line above it is a comment. */
 function* sleeps(): Generator<{ where: string; isExplained: boolean }> {
-  for (const file of ["e2e", "unit", "conformance"].flatMap((dir) =>
-    filesIn(`test/${dir}`, /\.ts$/),
-  )) {
+  for (const file of sources("test").filter((name) => !SLEEPERS.test(name))) {
     const lines = readFileSync(path.join(root, file), "utf8").split("\n");
     for (const [i, line] of lines.entries()) {
-      if (!/^[^*]*await (sleep\(|new Promise\(.*setTimeout)/.test(line)) continue;
+      if (!SLEEP.test(line)) continue;
       yield { where: `${file}:${i + 1}`, isExplained: /^\s*\/\//.test(lines[i - 1] ?? "") };
     }
   }
