@@ -64,7 +64,7 @@ function explain({ converter }, causeTexts, exportTexts) {
   });
 }
 
-/** Members of types that have no name: the comment in front of such a type tells of them. */
+/** Members of types that have no name: the comment in front of such a type describes them. */
 function unnamed(project) {
   const isToTell = (one) =>
     one.kindOf(ReflectionKind.Property | ReflectionKind.ConstructorSignature) &&

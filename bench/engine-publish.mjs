@@ -147,7 +147,7 @@ export function topicVariants({ binding, modules }, clients) {
 // ---- eviction --------------------------------------------------------------------------------------------------
 
 /**
- * Clients that each read the ring at a position of their own and never go on; then messages that lap them, one after
+ * Clients that each stop at a position of their own in the ring; then messages that lap them, one after
  * the other. Measures the call that finds the client with the largest lag and ends it, before it stages anything.
  */
 export function evictionVariants({ binding, modules }, clients) {

@@ -28,7 +28,7 @@ let done = 0;
 
 /**
  * Sends a message, its number in its first 4 bytes, to its topic in every group. When there is no room it is
- * called again with the same message, and goes on where it stopped.
+ * called again with the same message, and continues where it stopped.
  * @param {Buffer} message
  * @param {(topic: string, message: Buffer) => boolean} publish
  */

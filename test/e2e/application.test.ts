@@ -332,7 +332,7 @@ function chatter(port: number, count: number, quits: boolean): Promise<string> {
 }
 
 application(
-  "with little room everywhere, whatever clients do, nothing is lost or left",
+  "with little room everywhere no message is lost and no memory leaks, whatever clients do",
   async () => {
     let opened = 0;
     let closed = 0;

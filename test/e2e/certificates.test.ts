@@ -99,7 +99,7 @@ certificates("a client gets the certificate of the name it asks for, any other t
   }),
 );
 
-certificates("new certificates are for new handshakes; connections go on", () =>
+certificates("new certificates apply to new handshakes; open connections continue", () =>
   serving({ ...CERTIFICATE, sni: SNI }, async (server, port) => {
     const before = await open(port, { servername: "one.test" });
     assert.is(await answer(before), null);
@@ -347,7 +347,7 @@ function spki(pem: string): string {
   return createHash("sha256").update(der).digest("base64");
 }
 
-certificates("a page in Chromium speaks wss, and goes on when the certificate changes", () =>
+certificates("a page in Chromium speaks wss, and continues when the certificate changes", () =>
   serving(
     CERTIFICATE,
     async (server, port) => {

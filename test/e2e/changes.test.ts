@@ -59,7 +59,7 @@ for (const pool of [undefined, { threads: 2, backlog: 10 }]) {
   );
 }
 
-changes("a request that is under way is answered by the handler that has it", () =>
+changes("a pending request is answered by the handler that received it", () =>
   serving("", { handler: versions("one") }, async (server, port) => {
     const slow = await Wire.open(port);
     slow.write(GET("/later"));
@@ -104,35 +104,33 @@ changes("a handler on the application's thread is swapped", () => {
   });
 });
 
-changes(
-  "`configure` changes limits and times, for WebSockets those of the ones that open later",
-  () =>
-    serving("", { handler: versions("one"), idleTimeout: 0 }, async (server, port) => {
-      const before = await WsWire.open(port);
-      await before.text();
-      await server.configure({ maxPayloadLength: 125, idleTimeout: 1, sendPings: false });
-      const after = await WsWire.open(port);
-      await after.text();
-      const long = "x".repeat(126);
-      before.send(TEXT, long);
-      assert.match(await before.text(), /^x{126} to one/);
-      after.send(TEXT, long.slice(1));
-      assert.match(await after.text(), /^x{125} to one/);
-      after.send(TEXT, long);
-      assert.is(closeOf(await after.next()).code, 1009);
-      const idle = await WsWire.open(port);
-      await idle.text();
-      await within(idle.gone(), "the idle timeout");
-      before.send(TEXT, "still");
-      assert.match(await before.text(), /^still to one/);
-      // Limits of HTTP hold at once.
-      await server.configure({ maxRequestsPerSocket: 1 });
-      const wire = await Wire.open(port);
-      assert.is((await takeAnswer(wire.write(GET("/")))).fields.get("connection"), "close");
-      wire.destroy();
-      before.destroy();
-      after.destroy();
-    }),
+changes("`configure` changes limits and times; WebSocket limits apply to those opened later", () =>
+  serving("", { handler: versions("one"), idleTimeout: 0 }, async (server, port) => {
+    const before = await WsWire.open(port);
+    await before.text();
+    await server.configure({ maxPayloadLength: 125, idleTimeout: 1, sendPings: false });
+    const after = await WsWire.open(port);
+    await after.text();
+    const long = "x".repeat(126);
+    before.send(TEXT, long);
+    assert.match(await before.text(), /^x{126} to one/);
+    after.send(TEXT, long.slice(1));
+    assert.match(await after.text(), /^x{125} to one/);
+    after.send(TEXT, long);
+    assert.is(closeOf(await after.next()).code, 1009);
+    const idle = await WsWire.open(port);
+    await idle.text();
+    await within(idle.gone(), "the idle timeout");
+    before.send(TEXT, "still");
+    assert.match(await before.text(), /^still to one/);
+    // Limits of HTTP hold at once.
+    await server.configure({ maxRequestsPerSocket: 1 });
+    const wire = await Wire.open(port);
+    assert.is((await takeAnswer(wire.write(GET("/")))).fields.get("connection"), "close");
+    wire.destroy();
+    before.destroy();
+    after.destroy();
+  }),
 );
 
 changes("`configure` refuses wrong or fixed options, and changes nothing then", () =>

@@ -39,7 +39,7 @@ function file(name: string, text: string): string {
 const at = (port: number, target = "/"): Promise<string> =>
   fetch(`http://127.0.0.1:${port}${target}`).then((answer) => answer.text());
 
-cli("--help of each command tells of its options, and colours nothing in a pipe", async () => {
+cli("--help of each command lists its options, without colours in a pipe", async () => {
   for (const [args, wanted] of [
     [
       ["--help"],
@@ -262,7 +262,7 @@ cli("without a handler it shows the live page", async () => {
   }
 });
 
-cli("plan tells of memory, the horizon and descriptors", async () => {
+cli("plan shows memory, the horizon and descriptors", async () => {
   const { code, out } = await ran([
     "plan",
     "--ring",
@@ -337,7 +337,7 @@ cli(
   },
 );
 
-cli("load tells the spread where messages carry no time, and why clients were lost", async () => {
+cli("load reports the spread where messages carry no time, and why clients were lost", async () => {
   await serving("metrics", {}, async (server, port) => {
     let n = 0;
     const timer = setInterval(() => server.broadcast(`message ${n++}`), 50);
@@ -733,7 +733,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-cli("a server goes on when its output is full, or has gone", async () => {
+cli("a server keeps running when its output is full or closed", async () => {
   const thrower = file(
     "thrower.mjs",
     `export default { request(req, res) {

@@ -351,7 +351,7 @@ demo("in both themes, on a desktop and on a phone: text is read, everything has 
   ),
 );
 
-demo("a page that comes later has the minute before it came", () =>
+demo("a page that connects later shows the minute before it connected", () =>
   withDemo({}, async ({ url }) => {
     const first = new Watcher(url);
     await first.until("a sample", ({ server }) => server !== null);

@@ -1,5 +1,5 @@
 // Mistakes of a handler, in every place it may run: each concerns its own request or connection, it is reported, and
-// the server goes on.
+// the server continues.
 
 import { fetchHandler } from "ringcast/fetch";
 import { createTestServer } from "ringcast/testing";
@@ -191,7 +191,7 @@ for (const { place, options } of THREADS) {
     }
   });
 
-  errors(`${place}, what a handler does to its thread's port concerns nobody`, () =>
+  errors(`${place}, a handler's use of its thread's port has no effect on the server`, () =>
     serving("errors", { ...options, handler: fileUrl("handlers/errors.mjs") }, async (_, port) => {
       for (const name of PORTS) {
         assert.is(await ask(port, `/port?${name}`), 200, name);
@@ -206,21 +206,23 @@ for (const { place, options } of THREADS) {
   );
 }
 
-errors("in a pool, an error of a request that is out is its own, and the thread goes on", () =>
-  serving(
-    "errors",
-    { handler: fileUrl("handlers/errors.mjs"), pool: { threads: 1 } },
-    async (_, port) => {
-      // In a microtask nothing tells whose error it is.
-      const known = SLIPS.filter((name) => name !== "listener" && name !== "microtask");
-      for (const slip of known) {
-        reported.length = 0;
-        assert.is(await ask(port, `/lost?${slip}&0`), 500, slip);
-        await until("it is reported", () => reported.length > 0);
-        assert.equal(reported, [{ where: "request", message: "plain" }]);
-      }
-    },
-  ),
+errors(
+  "in a pool, an error of a pending request fails that request alone, and the thread continues",
+  () =>
+    serving(
+      "errors",
+      { handler: fileUrl("handlers/errors.mjs"), pool: { threads: 1 } },
+      async (_, port) => {
+        // In a microtask nothing tells whose error it is.
+        const known = SLIPS.filter((name) => name !== "listener" && name !== "microtask");
+        for (const slip of known) {
+          reported.length = 0;
+          assert.is(await ask(port, `/lost?${slip}&0`), 500, slip);
+          await until("it is reported", () => reported.length > 0);
+          assert.equal(reported, [{ where: "request", message: "plain" }]);
+        }
+      },
+    ),
 );
 
 errors("in a pool, a handler's timers run while its thread has no request", () =>

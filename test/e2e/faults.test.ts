@@ -1,5 +1,5 @@
-// Faults of a server, its worker or its application: each ends in a clear error or the server goes on, and no process,
-// no port and no half-started worker is left.
+// Faults of a server, its worker or its application: each ends in a clear error or the server continues, and no
+// process, no port and no half-started worker is left.
 
 import { createServer, connect } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -241,28 +241,31 @@ async function kill(server: Server, port: number, target: string): Promise<void>
 }
 
 for (const [target, message, options] of DEATHS) {
-  faults(`a worker that dies by ${target}: all is told, nothing is left`, async () => {
-    const told: string[] = [];
-    const server = await serve({
-      port: 0,
-      handler,
-      ...options,
-      onError: (error, where) => told.push(`${where}: ${error.message}`),
-    });
-    const port = portOf(server);
-    const ws = await WsWire.open(port);
-    const finished = rejection(server.finished, "finished");
-    await kill(server, port, target);
-    assert.match((await finished).message, message);
-    await ws.gone();
-    assert.match((await rejection(server.stats(), "stats")).message, message);
-    assert.is(server.broadcast("x"), false);
-    await until("the port is free", () => isFree(port));
-    const worker = told.filter((line) => line.startsWith("worker: "));
-    assert.is(worker.length, 1, told.join("\n"));
-    assert.match((worker[0] as string).slice(8), message);
-    await server.close().catch(() => undefined);
-  });
+  faults(
+    `a worker that dies by ${target}: every client and promise is notified, no resource is left`,
+    async () => {
+      const told: string[] = [];
+      const server = await serve({
+        port: 0,
+        handler,
+        ...options,
+        onError: (error, where) => told.push(`${where}: ${error.message}`),
+      });
+      const port = portOf(server);
+      const ws = await WsWire.open(port);
+      const finished = rejection(server.finished, "finished");
+      await kill(server, port, target);
+      assert.match((await finished).message, message);
+      await ws.gone();
+      assert.match((await rejection(server.stats(), "stats")).message, message);
+      assert.is(server.broadcast("x"), false);
+      await until("the port is free", () => isFree(port));
+      const worker = told.filter((line) => line.startsWith("worker: "));
+      assert.is(worker.length, 1, told.join("\n"));
+      assert.match((worker[0] as string).slice(8), message);
+      await server.close().catch(() => undefined);
+    },
+  );
 }
 
 faults("a heap that is too small to start in is an error", async () => {
@@ -433,7 +436,7 @@ faults("a handler that blocks its worker ends no client that has sent something 
 );
 
 faults(
-  "a process that is stopped and goes on ends no client that has sent something meanwhile",
+  "a process that is stopped and continued ends no client that has sent something meanwhile",
   async () => {
     const child = new Child("faults", { args: ["serving", JSON.stringify(SHORT)] });
     try {
@@ -487,7 +490,7 @@ faults(
 );
 
 faults(
-  "without descriptors new connections are closed, the others go on; one line says so",
+  "without descriptors new connections are closed and reported in one line, others continue",
   async () => {
     const options = { maxConnections: 20, maxWebSockets: 20 };
     const child = new Child("faults", {

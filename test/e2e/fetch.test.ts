@@ -155,7 +155,7 @@ for (const place of ["worker", "application"] as const) {
     },
   );
 
-  serving("fields are sent, those of the connection are the server's", async (port) => {
+  serving("fields are sent, except connection fields, which the server sets", async (port) => {
     const { head, fields, body } = await ask(port, get("/cookies"));
     assert.match(head, /\r\nset-cookie: a=1; Path=\/\r\n/i);
     assert.match(head, /\r\nset-cookie: b=2, c\r\n/i);
@@ -169,7 +169,7 @@ for (const place of ["worker", "application"] as const) {
   });
 
   serving(
-    "a body that is here, or is said to be small, has a length; others are chunked",
+    "a body that is complete or declares a small size has a length; others are chunked",
     async (port) => {
       const wire = await Wire.open(port);
       for (const [path, text] of [
@@ -196,7 +196,7 @@ for (const place of ["worker", "application"] as const) {
   );
 
   serving(
-    "HEAD and statuses without a body have none, and the connection goes on",
+    "responses to HEAD and bodiless statuses have no body, and the connection persists",
     async (port) => {
       const wire = await Wire.open(port);
       const head = await takeAnswer(wire.write(get("/cookies", "HEAD")), "HEAD");

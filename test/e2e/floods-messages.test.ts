@@ -1,4 +1,4 @@
-// Floods over open WebSockets: pings, fragments, bombs, subscriptions, and clients that do not read or do not go on. No
+// Floods over open WebSockets: pings, fragments, bombs, subscriptions, and clients that do not read or stop reading. No
 // bystander is affected.
 
 import * as assert from "uvu/assert";

@@ -339,7 +339,7 @@ http("a handler sets fields, and cannot break the message with them", () =>
   }),
 );
 
-http("a client that has said all and ended gets its answers", () =>
+http("a client that half-closes after its requests gets its answers", () =>
   serving("http", {}, async (_server, port) => {
     const wire = await Wire.open(port);
     wire.socket.end(get("/hello") + get("/late?ms=50") + get("/size?n=1000000&kind=bytes"));
@@ -443,7 +443,7 @@ http("a handler that fails is 500, and its error is reported", () =>
   }),
 );
 
-http("a request lives until its handler settles, whatever goes on beside it", () =>
+http("a request is valid until its handler settles, whatever other requests do", () =>
   serving("http", {}, async (_server, port) => {
     const dispatcher = new Agent({ connections: 200, pipelining: 1, ...CONNECT });
     const origin = httpUrl(port);

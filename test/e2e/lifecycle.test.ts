@@ -271,7 +271,7 @@ lifecycle("a server that has ended releases its signal", async () => {
   assert.is(codeOf(await rejection(t.server.ready(), "ready")), "ERR_SERVER_ENDED");
 });
 
-lifecycle("close ends everything now, however much is under way", async () => {
+lifecycle("close ends everything at once, however much is pending", async () => {
   const server = await start({ ring: 65536, slowGrace: 60000, writeTimeout: 60000 });
   const port = portOf(server);
   const ws = await WsWire.open(port);
@@ -373,7 +373,7 @@ lifecycle("an application is notified that its worker died, and exits by itself"
   assert.is(code, 0);
 });
 
-lifecycle("a worker that dies rejects `finished` and every call under way", async () => {
+lifecycle("a worker that dies rejects `finished` and every pending call", async () => {
   for (const [path, message] of [
     ["/exit?3", /exited with code 3/],
     ["/exit?0", /exited with code 0/],

@@ -105,7 +105,7 @@ limits("messages over the rate are close 1008; those before it are answered", ()
   }),
 );
 
-limits("a body, and a message, that come too slowly end; those that keep to the rate do not", () =>
+limits("a body or a message below the rate ends its connection, one at the rate does not", () =>
   serving("http", { minReceiveRate: 1000, rateGrace: 400 }, async (server, port) => {
     const slow = (await Wire.open(port)).write(
       "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n",
@@ -131,7 +131,7 @@ limits("a body, and a message, that come too slowly end; those that keep to the 
   }),
 );
 
-limits("a message of which no more comes is close 1008", () =>
+limits("a message that stops halfway is close 1008", () =>
   serving("echo", { minReceiveRate: 1000, rateGrace: 200 }, async (server, port) => {
     const ws = await WsWire.open(port);
     ws.socket.write(clientFrame(TEXT, "hello").subarray(0, 8));
@@ -156,7 +156,7 @@ limits("a client that hardly reads its responses is reset, and holds no reply bl
 
 for (const where of ["worker", "application"] as const) {
   limits(
-    `a trusted proxy tells who asks, and others do not; the handler is in the ${where}`,
+    `the client's address is taken from a trusted proxy alone; the handler is in the ${where}`,
     async () => {
       const handler = await handlerOf("http", where);
       await serving("http", { handler, trustProxy: ["127.0.0.1"] }, async (_server, port) => {

@@ -4,7 +4,7 @@
 //   1. From a seed a list of steps is drawn; it travels in a request's path, or in a message, to handlers/misuse.mjs.
 //   2. Several clients do that at the same time. All that each of them sends bears a tag of its own.
 //   3. A tag of another client's in what a client gets, or in what a handler reads, is a fault; so is a publication
-//      that is not public, an answer that cannot be read, and a server that does not go on.
+//      that is not public, an answer that cannot be read, and a server that stops serving.
 
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";

@@ -142,7 +142,7 @@ nginx("upgrades, broadcasts and requests go through; clients have their own addr
   }),
 );
 
-nginx("what is forgotten shows", async () => {
+nginx("each forgotten line of the configuration shows its fault", async () => {
   const live = (port: number): string => `ws://127.0.0.1:${port}/live`;
   const host: Edit = ["proxy_set_header Host $http_host;", ""];
   const upgrade: Edit = ["proxy_set_header Upgrade $http_upgrade;", ""];

@@ -93,7 +93,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     });
   };
 
-  serving("a request says all that was sent", async (port) => {
+  serving("a request has everything that was sent", async (port) => {
     const fields = "X-Test: 1\r\nx-test: 2\r\nCookie: user=ada\r\nX-Latin: \xe9\r\n";
     const text = Buffer.from(get("/all?a=%20b&c", fields), "latin1");
     const all = JSON.parse((await ask(port, text)).body.toString());
@@ -189,7 +189,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     other.destroy();
   });
 
-  serving("a connection goes on, and pipelined answers keep their order", async (port) => {
+  serving("a connection persists, and pipelined answers keep their order", async (port) => {
     const wire = await Wire.open(port);
     for (let i = 0; i < 10; i++) {
       assert.is((await takeAnswer(wire.write(get("/hello")))).body.toString(), "hello\n");
@@ -221,7 +221,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     );
   });
 
-  serving("a client that goes while its request is handled takes nothing along", async (port) => {
+  serving("a client that leaves while its request is handled affects no other", async (port) => {
     for (let i = 0; i < 20; i++) {
       const wire = await Wire.open(port);
       wire.write(get("/late?50"));
@@ -306,7 +306,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     ws.destroy();
   });
 
-  serving("closes say their code and reason to both sides", async (port) => {
+  serving("a close reports its code and reason to both sides", async (port) => {
     const ours = await enter(port);
     ours.send(TEXT, "close");
     assert.equal(closeOf(await ours.next()), { code: 4000, reason: "as you wish" });
@@ -387,7 +387,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     }
   });
 
-  serving("a shutdown answers pending requests and says goodbye", async (port, server) => {
+  serving("a shutdown answers pending requests and sends Close 1001", async (port, server) => {
     const ws = await enter(port);
     const wire = await Wire.open(port);
     const { bytesIn } = await server.stats();

@@ -82,7 +82,7 @@ pool("64 slow requests for 2 threads and 4 places: 6 are answered, 58 get Retry-
   }),
 );
 
-pool("a thread that ends is a 500 for its request alone, and the pool goes on", () =>
+pool("a thread that ends is a 500 for its request alone, and the pool continues", () =>
   serving("pool", { pool: { threads: 2, heap: 32 } }, async (server, port) => {
     for (const [path, text] of [
       ["/exit", "the pool's thread ended: worker exited with code: 3"],
@@ -147,7 +147,7 @@ pool("`handlerTimeout` does not count while a streamed answer waits for its clie
   }),
 );
 
-pool("a client that goes frees its thread, or its place", () =>
+pool("a client that leaves frees its thread, or its place in the queue", () =>
   serving("pool", { pool: { threads: 1, backlog: 2 } }, async (server, port) => {
     await ask(port, "/up");
     const busy = (await Wire.open(port)).write(get("/block?60000"));
@@ -164,7 +164,7 @@ pool("a client that goes frees its thread, or its place", () =>
   }),
 );
 
-pool("clients that go at once end no thread whose handler is quick", () =>
+pool("clients that leave at once end no thread whose handler is quick", () =>
   serving("pool", { pool: { threads: 2 } }, async (server, port) => {
     const threads = async (): Promise<string[]> => {
       const answers = await Promise.all([1, 2, 3, 4].map(() => ask(port, "/block?50")));

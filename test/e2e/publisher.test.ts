@@ -114,35 +114,32 @@ publisher("a thread that closes, or dies, is released after its last message", a
   });
 });
 
-publisher(
-  "in the same thread, with everything that may be said; wrong handles are refused",
-  async () => {
-    await serving("topics", {}, async (server, port) => {
-      const { wire, id } = await subscriber(port);
-      using own = openPublisher(server.publisher());
-      assert.ok(own.open);
-      assert.ok(own.broadcast("all"));
-      assert.ok(own.broadcast("but", { except: id }));
-      assert.ok(own.send(id, "one"));
-      assert.ok(own.subscribe(id, "u"));
-      assert.ok(own.stage().text("sta").text("ged").publish("u"));
-      assert.ok(own.unsubscribe(id, "u"));
-      assert.ok(own.publish("u", "lost"));
-      assert.ok(own.closeConnection(id, 4000, "bye"));
-      const got = [await wire.text(), await wire.text(), await wire.text()];
-      assert.equal(got, ["all", "one", "staged"]);
-      assert.is((await wire.next()).payload.readUInt16BE(0), 4000);
-      assert.throws(() => own.publish("", "x"), RangeError);
-      assert.throws(
-        () => openPublisher({} as never),
-        /^handle: not a result of server.publisher\(\)$/,
-      );
-      wire.destroy();
-    });
-  },
-);
+publisher("publishes in the same thread by every call; wrong handles are refused", async () => {
+  await serving("topics", {}, async (server, port) => {
+    const { wire, id } = await subscriber(port);
+    using own = openPublisher(server.publisher());
+    assert.ok(own.open);
+    assert.ok(own.broadcast("all"));
+    assert.ok(own.broadcast("but", { except: id }));
+    assert.ok(own.send(id, "one"));
+    assert.ok(own.subscribe(id, "u"));
+    assert.ok(own.stage().text("sta").text("ged").publish("u"));
+    assert.ok(own.unsubscribe(id, "u"));
+    assert.ok(own.publish("u", "lost"));
+    assert.ok(own.closeConnection(id, 4000, "bye"));
+    const got = [await wire.text(), await wire.text(), await wire.text()];
+    assert.equal(got, ["all", "one", "staged"]);
+    assert.is((await wire.next()).payload.readUInt16BE(0), 4000);
+    assert.throws(() => own.publish("", "x"), RangeError);
+    assert.throws(
+      () => openPublisher({} as never),
+      /^handle: not a result of server.publisher\(\)$/,
+    );
+    wire.destroy();
+  });
+});
 
-publisher("when the server has ended, a publisher says so", async () => {
+publisher("a publisher reports that its server has ended", async () => {
   let own = undefined as ReturnType<typeof openPublisher> | undefined;
   await serving("topics", {}, async (server) => {
     own = openPublisher(server.publisher());

@@ -101,7 +101,7 @@ groundSuites("semantics", "semantics", (test, name) => {
   test("a client's bad JSON is 400 and not reported, unless the handler catches it", async (ground) => {
     for (const path of ["/json", "/fetch-json"]) {
       const client = await ground.client();
-      // The connection goes on.
+      // The connection persists.
       client.write(post(path, "{") + post(path, '"x"'));
       const [bad, good] = await ground.answers(client, 2);
       assert.is(bad?.status, 400, path);
@@ -145,7 +145,7 @@ groundSuites("semantics", "semantics", (test, name) => {
   }
 
   for (const path of ["/refuse", "/refuse-stream"]) {
-    test(`what follows a WebSocket handshake that is refused is not read: ${path}`, async (ground) => {
+    test(`bytes after a refused WebSocket handshake are not read: ${path}`, async (ground) => {
       const client = await ground.client();
       client.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n${HANDSHAKE}\r\n${NEXT}`);
       await ground.over(client);
@@ -162,7 +162,7 @@ groundSuites("semantics", "semantics", (test, name) => {
     });
   }
 
-  test("a request for another protocol, or without Connection: upgrade, goes on", async (ground) => {
+  test("a request for another protocol, or without Connection: upgrade, is a plain request", async (ground) => {
     for (const fields of ["Upgrade: h2c\r\nConnection: upgrade\r\n", "Upgrade: websocket\r\n"]) {
       const client = await ground.client();
       client.write(`GET /refuse HTTP/1.1\r\nHost: a\r\n${fields}\r\n${NEXT}`);

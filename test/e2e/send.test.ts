@@ -89,7 +89,7 @@ for (const [name, producerOf] of PRODUCERS) {
       };
       const sent = sendAll();
       assert.ok(refused > 0, "more than the limit is refused");
-      // It waits for the client, which does not read; this thread goes on.
+      // It waits for the client, which does not read; this thread continues.
       await server.stats();
       assert.ok(producer.broadcast("others are served"));
       wire.socket.resume();

@@ -13,7 +13,7 @@ const LATE = 100;
 /** ms: longer than any wait. */
 const LONGEST = 1000;
 
-/** Returns how long pings take while something goes on, ms, in order. */
+/** Returns how long pings take while something runs, ms, in order. */
 async function timesOf(port: number, work: () => Promise<unknown>): Promise<number[]> {
   const ws = await WsWire.open(port);
   const times: number[] = [];
@@ -73,7 +73,7 @@ for (const [name, clients, flood] of [
   number,
   (port: number, count: number) => Promise<void>,
 ])[]) {
-  shares(`many small ${name} whose handler takes long keep nobody waiting`, async () => {
+  shares(`many small ${name} whose handler takes long delay no other client`, async () => {
     await serving("costly", { perMessageDeflate: true }, async (server, port) => {
       const each = Array.from({ length: clients }, () => ALL / clients);
       const work = () => Promise.all(each.map((count) => flood(port, count)));

@@ -92,7 +92,7 @@ start(
 
 const PROGRAM = file("program.mjs", program()).pathname;
 
-start("without WebAssembly it says so, and which flag takes it away", async () => {
+start("without WebAssembly the error names the flag that disables it", async () => {
   assert.is(
     await printed(["--jitless", "--no-warnings", PROGRAM]),
     "Error: this runtime has no WebAssembly, which the engine needs; node --jitless disables it",
@@ -146,7 +146,7 @@ else {
   },
 );
 
-start("a member of the promise says that it has to be awaited", async () => {
+start("reading a member of the promise is an error that says to await it", async () => {
   const promise = serve({ port: 0 });
   const early = promise as unknown as {
     broadcast(data: string): void;

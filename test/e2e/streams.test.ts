@@ -23,7 +23,7 @@ async function raw(server: Server, text: string): Promise<string> {
   return all.toString("latin1");
 }
 
-streams("pieces arrive as chunks, and the connection goes on", () =>
+streams("pieces arrive as chunks, and the connection persists", () =>
   withServer(async (_, origin) => {
     const client = new Client(origin, { pipelining: 4, ...CONNECT });
     const paths = ["/pieces?3", "/pieces?0", "/iterable?5", "/pieces?20000"];
@@ -80,7 +80,7 @@ streams("an iterable that throws breaks the body off", () =>
 );
 
 for (const how of ["reset", "end"] as const) {
-  streams(`a body without end is bounded, and cancelled when the client goes (${how})`, () =>
+  streams(`a body without end is bounded, and cancelled when the client leaves (${how})`, () =>
     withServer(async (server, origin) => {
       const wire = await Wire.open(portOf(server));
       wire.socket.pause();

@@ -114,22 +114,25 @@ topics("a full table is reported to onError; later calls are carried out", async
   });
 });
 
-topics("publications of every size, also those that do not fit the inbox, in order", async () => {
-  const options = { inbox: 65536, ring: 4194304, slowGrace: 5000 };
-  await serving("topics", options, async (server, port) => {
-    const [a, b] = [await openGreeted(port), await openGreeted(port)] as const;
-    server.subscribe(a.id, "t");
-    const sizes = [0, 1, 125, 126, 15000, 16000, 17000, 65536, 300000, 2000000, 3];
-    for (const [i, size] of sizes.entries()) {
-      while (!server.publish("t", pattern(size, i), { except: b.id })) await server.ready();
-    }
-    for (const [i, size] of sizes.entries()) {
-      assert.ok((await a.wire.next()).payload.equals(pattern(size, i)), `message of ${size}`);
-    }
-    assert.is(b.wire.frames.length, 0);
-    for (const { wire } of [a, b]) wire.destroy();
-  });
-});
+topics(
+  "publications of every size arrive in order, also ones that do not fit the inbox",
+  async () => {
+    const options = { inbox: 65536, ring: 4194304, slowGrace: 5000 };
+    await serving("topics", options, async (server, port) => {
+      const [a, b] = [await openGreeted(port), await openGreeted(port)] as const;
+      server.subscribe(a.id, "t");
+      const sizes = [0, 1, 125, 126, 15000, 16000, 17000, 65536, 300000, 2000000, 3];
+      for (const [i, size] of sizes.entries()) {
+        while (!server.publish("t", pattern(size, i), { except: b.id })) await server.ready();
+      }
+      for (const [i, size] of sizes.entries()) {
+        assert.ok((await a.wire.next()).payload.equals(pattern(size, i)), `message of ${size}`);
+      }
+      assert.is(b.wire.frames.length, 0);
+      for (const { wire } of [a, b]) wire.destroy();
+    });
+  },
+);
 
 /** Publishes in the application's pace. */
 async function paced(server: Server, put: () => boolean): Promise<void> {
@@ -139,60 +142,63 @@ async function paced(server: Server, put: () => boolean): Promise<void> {
   }
 }
 
-topics("1,000 clients, 5 random topics each, 10,000 publications: as a model says", async () => {
-  const options = { ring: 67108864, slowGrace: 10000, maxFrames: 65536 };
-  await serving("topics", options, async (server, port) => {
-    const random = new Random(20);
-    const clients: Greeted[] = [];
-    while (clients.length < 1000) {
-      clients.push(...(await Promise.all(Array.from({ length: 100 }, () => openGreeted(port)))));
-    }
-    const names = Array.from({ length: 200 }, (_, i) => `topic/${i}`);
-    const members = names.map(() => [] as number[]);
-    for (const [i, { id }] of clients.entries()) {
-      const mine = new Set<number>();
-      while (mine.size < 5) mine.add(random.int(0, names.length - 1));
-      for (const t of mine) {
-        await paced(server, () => server.subscribe(id, names[t] as string));
-        (members[t] as number[]).push(i);
+topics(
+  "1,000 clients with 5 random topics each receive 10,000 publications as the model predicts",
+  async () => {
+    const options = { ring: 67108864, slowGrace: 10000, maxFrames: 65536 };
+    await serving("topics", options, async (server, port) => {
+      const random = new Random(20);
+      const clients: Greeted[] = [];
+      while (clients.length < 1000) {
+        clients.push(...(await Promise.all(Array.from({ length: 100 }, () => openGreeted(port)))));
       }
-    }
-    // The model: for each client what it has to get, as one number that depends on the order.
-    const mix = (state: number, value: number): number =>
-      (Math.imul(state ^ value, 2654435761) + value) >>> 0;
-    const due = clients.map(() => ({ count: 0, state: 0 }));
-    const got = clients.map(() => ({ count: 0, state: 0 }));
-    for (const [i, { wire }] of clients.entries()) {
-      const mine = got[i] as { count: number; state: number };
-      wire.listen(({ payload }) => {
-        mine.count++;
-        mine.state = mix(mine.state, payload.readUInt32LE(0) ^ payload.length);
-      });
-    }
-    let total = 0;
-    for (let n = 0; n < 10000; n++) {
-      const t = random.int(0, names.length - 1);
-      const all = random.chance(0.01);
-      const data = Buffer.alloc(4 + random.int(0, 60), n);
-      data.writeUInt32LE(n);
-      const name = names[t] as string;
-      await paced(server, () => (all ? server.broadcast(data) : server.publish(name, data)));
-      for (const i of all ? clients.keys() : (members[t] as number[])) {
-        const one = due[i] as { count: number; state: number };
-        one.count++;
-        one.state = mix(one.state, n ^ data.length);
-        total++;
+      const names = Array.from({ length: 200 }, (_, i) => `topic/${i}`);
+      const members = names.map(() => [] as number[]);
+      for (const [i, { id }] of clients.entries()) {
+        const mine = new Set<number>();
+        while (mine.size < 5) mine.add(random.int(0, names.length - 1));
+        for (const t of mine) {
+          await paced(server, () => server.subscribe(id, names[t] as string));
+          (members[t] as number[]).push(i);
+        }
       }
-    }
-    const sum = (list: typeof got): number => list.reduce((n, { count }) => n + count, 0);
-    await until("all has arrived", () => sum(got) >= total, 60000);
-    // Nothing must come twice.
-    await sleep(50);
-    assert.equal(got, due);
-    console.log(`${total} deliveries`);
-    for (const { wire } of clients) wire.destroy();
-  });
-});
+      // The model: for each client what it has to get, as one number that depends on the order.
+      const mix = (state: number, value: number): number =>
+        (Math.imul(state ^ value, 2654435761) + value) >>> 0;
+      const due = clients.map(() => ({ count: 0, state: 0 }));
+      const got = clients.map(() => ({ count: 0, state: 0 }));
+      for (const [i, { wire }] of clients.entries()) {
+        const mine = got[i] as { count: number; state: number };
+        wire.listen(({ payload }) => {
+          mine.count++;
+          mine.state = mix(mine.state, payload.readUInt32LE(0) ^ payload.length);
+        });
+      }
+      let total = 0;
+      for (let n = 0; n < 10000; n++) {
+        const t = random.int(0, names.length - 1);
+        const all = random.chance(0.01);
+        const data = Buffer.alloc(4 + random.int(0, 60), n);
+        data.writeUInt32LE(n);
+        const name = names[t] as string;
+        await paced(server, () => (all ? server.broadcast(data) : server.publish(name, data)));
+        for (const i of all ? clients.keys() : (members[t] as number[])) {
+          const one = due[i] as { count: number; state: number };
+          one.count++;
+          one.state = mix(one.state, n ^ data.length);
+          total++;
+        }
+      }
+      const sum = (list: typeof got): number => list.reduce((n, { count }) => n + count, 0);
+      await until("all has arrived", () => sum(got) >= total, 60000);
+      // Nothing must come twice.
+      await sleep(50);
+      assert.equal(got, due);
+      console.log(`${total} deliveries`);
+      for (const { wire } of clients) wire.destroy();
+    });
+  },
+);
 
 topics("topics with compression: each client gets the form it agreed upon", async () => {
   const options = { perMessageDeflate: true, deflateThreshold: 100 };

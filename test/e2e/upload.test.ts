@@ -62,7 +62,7 @@ async function logged(port: number, what: string, passes: (entry: unknown) => bo
 /** The cause in a log entry [name, cause, …]. */
 const isBroken = (entry: unknown): boolean => Array.isArray(entry) && entry[0] === "BodyError";
 
-upload("a body arrives in pieces, plain or chunked, and the connection goes on", () =>
+upload("a body arrives in pieces, plain or chunked, and the connection persists", () =>
   withServer(async (_, port) => {
     const wire = await Wire.open(port);
     for (const size of [0, 1, 1000, 65536, 3 * MiB]) {
@@ -116,7 +116,7 @@ upload("a body that is not streamed is one piece, and can be read as text too", 
   }),
 );
 
-upload("a streamed body has one reader, and is not to be had whole", () =>
+upload("a streamed body has one reader, and cannot be read whole", () =>
   withServer(async (_, port) => {
     const wire = await Wire.open(port);
     wire.write(`${head("/misuse", "Content-Length: 5", "Content-Type: text/x")}hello`);
@@ -151,7 +151,7 @@ upload("collect gathers a body up to its limit", () =>
   }),
 );
 
-upload(`${isStream ? "256 MiB" : "1 GiB"} is taken in with memory for none of it`, async () => {
+upload(`${isStream ? "256 MiB" : "1 GiB"} is uploaded without buffering it in memory`, async () => {
   const child = new Child("uploads");
   try {
     const port = await child.next<number>(LIMIT);
@@ -223,7 +223,7 @@ upload("bounds the memory for many small pieces, too", () =>
   }),
 );
 
-upload("an echo streams both ways at once, and the connection goes on", () =>
+upload("an echo streams both ways at once, and the connection persists", () =>
   withServer(async (_, port) => {
     const wire = await Wire.open(port);
     const piece = pattern(10000);
@@ -332,7 +332,7 @@ for (const path of ["/early", "/early-later", "/begin-early"]) {
 // ---- early answers -----------------------------------------------------------------------------
 
 for (const path of ["/early", "/early-later", "/first"]) {
-  upload(`${path}: a body that is not read is no request`, () =>
+  upload(`${path}: bytes of a body that is not read are never parsed as a request`, () =>
     withServer(async (_, port) => {
       const wire = await Wire.open(port);
       wire.write(head(path, "Content-Length: 10000000"));
@@ -346,7 +346,7 @@ for (const path of ["/early", "/early-later", "/first"]) {
   );
 }
 
-upload("an early answer arrives though the client goes on sending", () =>
+upload("an early answer arrives though the client keeps sending", () =>
   withServer(async (server, port) => {
     const wire = await Wire.open(port);
     wire.write(head("/early", "Content-Length: 100000000"));
@@ -378,7 +378,7 @@ upload("an answer to a body that has come whole keeps the connection, read or no
   }),
 );
 
-upload("a reader that goes on after the response gets an error", () =>
+upload("reading the body after the response is an error", () =>
   withServer(async (_, port) => {
     const wire = await Wire.open(port);
     wire.write(`${head("/answered", "Content-Length: 1000")}first`);
@@ -421,7 +421,7 @@ const breaks: readonly [
 ];
 
 for (const [name, cause, status, act] of breaks) {
-  upload(`${name} in the body: the reader is told, the client refused`, () =>
+  upload(`${name} in the body: the reader gets an error, the client a refusal`, () =>
     withServer(
       async (server, port) => {
         const wire = await Wire.open(port);

@@ -103,7 +103,7 @@ for (const [kind, make] of [
   ["text", (n: number) => pattern(n, n).toString("base64").slice(0, n)],
   ["binary", (n: number) => pattern(n, n)],
 ] as const) {
-  websocket(`${kind} messages of every length form come back as they went`, () =>
+  websocket(`${kind} messages of every length form come back unchanged`, () =>
     serving("websocket", {}, async (_server, port) => {
       const ws = await openWs(port);
       assert.is(ws.extensions, "", "compression was offered and declined");
@@ -118,7 +118,7 @@ for (const [kind, make] of [
   );
 }
 
-websocket("text with characters of every length comes back as it went", () =>
+websocket("text with characters of every length comes back unchanged", () =>
   serving("websocket", {}, async (_server, port) => {
     const ws = await openWs(port);
     for (const n of [1, 2, 3, 10, 42, 63, 64, 100, 20000, 100000]) {
@@ -643,7 +643,7 @@ websocket("no room for another WebSocket is 503", () =>
 );
 
 for (const form of ["an uncompressed", "a compressed"] as const) {
-  websocket(`whenFull evict: ${form} reader that is furthest behind makes room`, async () => {
+  websocket(`whenFull evict: ${form} reader that lags most is evicted`, async () => {
     const evictions: Eviction[] = [];
     const onEvict = (some: readonly Eviction[]): void => {
       evictions.push(...some);

@@ -71,7 +71,7 @@ groundSuites("wrong", "wrong", (test, name) => {
     ["/sync-throw", "next failed"],
     ["/after-throw", "thrown behind it"],
   ] as const) {
-    test(`an answer that fails behind its head is reset, and reported once: ${path}`, async (ground) => {
+    test(`an answer that fails after its head is reset, and reported once: ${path}`, async (ground) => {
       const client = await ground.client();
       client.write(get(path));
       await ground.over(client);

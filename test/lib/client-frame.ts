@@ -1,5 +1,5 @@
-// Frames as a client sends them (RFC 6455 5.2), right or wrong: written from the RFC, apart from the code under test. It
-// runs in pages, too, so it imports nothing.
+// Frames as a client sends them (RFC 6455 5.2), right or wrong: written from the RFC, apart from the code under test.
+// It runs in pages, too, so it imports nothing.
 
 export interface FrameOptions {
   /** false: more of the message follows. */

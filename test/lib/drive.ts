@@ -334,7 +334,7 @@ export class Drive {
     this.turn();
   }
 
-  /** Parsing goes on at the end of the turn, when it does not go on by itself. */
+  /** Resumes parsing at the end of the turn, unless it resumes by itself. */
   resumeLater(wire: Wire): void {
     if (this.loop.fed !== wire) this.loop.resumeLater(wire);
   }
@@ -394,7 +394,7 @@ export class Drive {
     return next;
   }
 
-  /** Handles events, hands rows over, goes on with who may go on; until nothing is left to do. */
+  /** Handles events, writes rows and resumes held connections, until nothing is left to do. */
   turn(): void {
     this.time();
     this.handle();

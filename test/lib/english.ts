@@ -62,7 +62,7 @@ export const REFUSED: readonly Refused[] = [
     example: "The client hears of it by a Close frame.",
   },
   {
-    pattern: /\b(?:be|is|are) to be had\b|\b(?:can|may|could) be had\b/i,
+    pattern: /\b(?:be|is|are|not) to be had\b|\b(?:can(?:not)?|may|could) be had\b/i,
     instead: '"is available"',
     example: "Wakes the first waiter when a buffer may be had again.",
   },
@@ -132,6 +132,16 @@ export const REFUSED: readonly Refused[] = [
     example: "The transport is through with the memory.",
   },
   {
+    pattern: /\bgo(?:es)? on\b/i,
+    instead: '"continues", "persists", "resumes"',
+    example: "The connection goes on after the response.",
+  },
+  {
+    pattern: /\btells? of\b/i,
+    instead: '"reports", "lists"',
+    example: "The log tells of upgrades that failed.",
+  },
+  {
     pattern: /\blets? go of\b/i,
     instead: '"releases"',
     example: "The host lets go of the socket.",
@@ -188,18 +198,48 @@ export function commentsOf(name: string, text: string): Comment[] {
   return found;
 }
 
+/** Returns a line for each phrase in a text that is refused. @param at the text's place */
+function phrasesIn(at: string, text: string): string[] {
+  return REFUSED.flatMap(({ pattern, instead }) => {
+    const phrase = pattern.exec(text)?.[0].replace(/^[.:;!?(,]? /, "");
+    return phrase === undefined ? [] : [`${at}: "${phrase}": write ${instead}`];
+  });
+}
+
 /** Returns a line for each fault in the comments of a source: its place, the phrase, and the advice. */
 export function refusedIn(name: string, text: string): string[] {
   return commentsOf(name, text).flatMap((comment) => {
     const at = `${name}:${comment.line}`;
-    const lines: string[] = [];
-    for (const { pattern, instead } of REFUSED) {
-      const phrase = pattern.exec(comment.text)?.[0].replace(/^[.:;!?(,]? /, "");
-      if (phrase !== undefined) lines.push(`${at}: "${phrase}": write ${instead}`);
-    }
+    const lines = phrasesIn(at, comment.text);
     const [word = ""] = comment.text.split(/\s/, 1);
     if (comment.isOfFunction && !VERB.test(comment.text))
       lines.push(`${at}: "${word}": begin a function's comment with a verb ("Returns …")`);
     return lines;
   });
+}
+
+/** Returns the names of a source's tests: texts that a statement hands to a call, with a function after them. */
+export function testNamesOf(name: string, text: string): Omit<Comment, "isOfFunction">[] {
+  const source = ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
+  const found: Omit<Comment, "isOfFunction">[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node) && ts.isExpressionStatement(node.parent)) {
+      const [first, ...others] = node.arguments;
+      const isText = first && (ts.isStringLiteralLike(first) || ts.isTemplateExpression(first));
+      if (isText && others.some((other) => ts.isFunctionLike(other))) {
+        const line = source.getLineAndCharacterOfPosition(first.getStart(source)).line + 1;
+        const raw = first.getText(source).slice(1, -1);
+        // The parts of a template's expressions, and code in backticks, are not judged.
+        found.push({ line, text: raw.replace(/\$\{[^}]*\}|\\?`[^`]*`/g, "…") });
+      }
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+/** Returns a line for each refused phrase in the names of a source's tests. */
+export function refusedInNames(name: string, text: string): string[] {
+  return testNamesOf(name, text).flatMap((test) => phrasesIn(`${name}:${test.line}`, test.text));
 }

@@ -89,7 +89,7 @@ export function fieldsOf({ fields }: Pick<ResponseHead, "fields">): Map<string, 
   return found;
 }
 
-/** Reads a chunked body. @returns the octets that it needs at least, from the response's first, while it is not whole */
+/** Reads a chunked body. @returns its parts; while it is not whole, the fewest octets that `bytes` must have */
 function chunks(bytes: Uint8Array, from: number): { parts: Uint8Array[]; end: number } | number {
   const parts: Uint8Array[] = [];
   for (let at = from; ; ) {

@@ -105,7 +105,7 @@ test("it installs without a script of its own or of others", () => {
   }
 });
 
-test("publint and are-the-types-wrong have nothing to say", async () => {
+test("publint and are-the-types-wrong report nothing", async () => {
   const lint = path.join(root, "test/runtimes/lint.mjs");
   const { code, output } = await run(
     [process.execPath, lint, app.packed.file, installed],

@@ -15,7 +15,7 @@ interface Result {
   readonly error: string;
 }
 
-/** Fewest checks that a run may tell of: it cannot have ended early. */
+/** Fewest checks that a run may report: it cannot have ended early. */
 const SUITE_CHECKS = 110;
 const MORE_CHECKS = 7;
 

@@ -46,7 +46,7 @@ export interface Judge {
   /** The server's owner has closed a WebSocket. */
   closed(client: Client, code: number, reason: string): void;
   paused(client: Client, on: boolean): void;
-  /** The handler that waits under a tag goes on. */
+  /** The handler that waits under a tag continues. */
   settled(tag: number): void;
   stopped(): void;
 

@@ -1,5 +1,5 @@
-// Parses a client's bytes: responses and frames, each as soon as it is whole. It refuses octets that no server may send,
-// and those that this server never sends: a repeated field, a fragment.
+// Parses a client's bytes: responses and frames, each as soon as it is whole. It refuses octets that no server may
+// send, a repeated field, and a fragment, which this server never sends.
 
 import { utf8 } from "../../host/shared/text/text";
 import { fieldsOf, serverResponse } from "../lib/response";

@@ -460,7 +460,7 @@ export class World implements Scene, Court {
 
   // ---- the server ------------------------------------------------------------------------------------------
 
-  /** A handler that waits goes on. */
+  /** A handler that waits continues. */
   settle(tag: number): void {
     const fn = this.pending.get(tag);
     this.pending.delete(tag);

@@ -144,7 +144,7 @@ export class Checks {
 }
 
 export interface Result {
-  /** "net, module, http: a request says all that was sent" */
+  /** "net, module, http: a request has everything that was sent" */
   readonly name: string;
   readonly passed: boolean;
   readonly ms: number;

@@ -37,13 +37,13 @@ export interface RawClient {
   /** Sends bytes, after all earlier ones. The caller does not change them afterwards. */
   send(bytes: Uint8Array): void;
   /**
-   * The next bytes that arrive; undefined when there are no more: `ended` tells why. A client that is not
+   * The next bytes that arrive; undefined when there are no more: `ended` says why. A client that is not
    * asked for bytes has stopped reading. Not called again before it has settled.
    */
   read(): Promise<Uint8Array | undefined>;
   /**
-   * "": as far as it was read it goes on; "fin": the server ended in order; "reset": it did not. A system
-   * may tell a reset behind bytes that were not read as the other.
+   * "": no end was read so far; "fin": the server ended in order; "reset": it did not. A system
+   * may report a reset after unread bytes as the other.
    */
   readonly ended: "" | "fin" | "reset";
   /** Ends its own side, behind what was sent. */

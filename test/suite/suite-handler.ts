@@ -152,7 +152,7 @@ function askedOf(server: HandlerServer, log: Log): Record<string, Asked> {
       ws.pause();
       log.note(ws.data.name, "pause");
     },
-    /** Pauses and goes on within one call. */
+    /** Pauses and resumes within one call. */
     blink(ws) {
       ws.pause();
       ws.resume();

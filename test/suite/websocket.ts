@@ -269,7 +269,7 @@ websocket.add("terminate ends at once", async (scene) => {
   same((await scene.log("cut"))[0]?.[1], 1006);
 });
 
-websocket.add("a client that goes without a Close is 1006", async (scene) => {
+websocket.add("a client that leaves without a Close is 1006", async (scene) => {
   const reset = await scene.open("gone");
   reset.reset();
   same((await scene.log("gone"))[0]?.slice(0, 2), ["close", 1006]);

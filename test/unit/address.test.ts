@@ -119,24 +119,21 @@ address("the engine and the host read the same addresses", () => {
   drive.end();
 });
 
-address(
-  "an upgrade takes its place along; the place is free once, when the connection has ended",
-  () => {
-    const drive = new Drive({ AddressConnections: 1 });
-    const wire = drive.webSocket("192.0.2.1");
-    assert.is(drive.tryConnect("192.0.2.1"), undefined);
-    wire.send(text("still here"));
-    wire.lose();
-    wire.lose();
-    const next = drive.connect("192.0.2.1");
-    assert.is(drive.tryConnect("192.0.2.1"), undefined);
-    next.send("GET / HTTP/1.0\r\n\r\n");
-    assert.is(drive.tryConnect("192.0.2.1"), undefined, "one that lingers is a connection");
-    next.finish();
-    drive.connect("192.0.2.1");
-    drive.end();
-  },
-);
+address("an upgraded connection counts once for its address, until it has ended", () => {
+  const drive = new Drive({ AddressConnections: 1 });
+  const wire = drive.webSocket("192.0.2.1");
+  assert.is(drive.tryConnect("192.0.2.1"), undefined);
+  wire.send(text("still here"));
+  wire.lose();
+  wire.lose();
+  const next = drive.connect("192.0.2.1");
+  assert.is(drive.tryConnect("192.0.2.1"), undefined);
+  next.send("GET / HTTP/1.0\r\n\r\n");
+  assert.is(drive.tryConnect("192.0.2.1"), undefined, "one that lingers is a connection");
+  next.finish();
+  drive.connect("192.0.2.1");
+  drive.end();
+});
 
 address("a slot that is not freed yet is no connection, and is still its address's", () => {
   const drive = new Drive({ AddressConnections: 1 });
@@ -155,7 +152,7 @@ address("a slot that is not freed yet is no connection, and is still its address
   drive.end();
 });
 
-address("the limit changes while the server runs, and counts those that are there", () => {
+address("the limit changes while the server runs, and counts open connections", () => {
   const drive = new Drive();
   for (let i = 0; i < 3; i++) drive.connect("192.0.2.1");
   drive.engine.configure(Param.AddressConnections, 3);
@@ -171,7 +168,7 @@ const ADDRESSES = Array.from({ length: 24 }, (_, i) =>
   i < 8 ? `10.0.0.${i}` : i < 16 ? `2001:db8:0:${i}::${i}` : `${i.toString(16)}::`,
 );
 
-address("counts are exact, whatever comes and goes in whatever order", () => {
+address("counts are exact in whatever order connections open and end", () => {
   for (let seed = 1; seed <= 20; seed++) {
     const random = new Random(seed);
     const limit = random.int(1, 4);

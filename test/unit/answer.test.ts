@@ -128,7 +128,7 @@ answer("a refused HEAD gets no body", () => {
   drive.end();
 });
 
-answer("a refusal says why in words, and that it is the end", () => {
+answer("a refusal has its reason as its body, and Connection: close", () => {
   const drive = new Drive();
   const wire = drive.connect().send("GET / HTTP/1.1\r\n\r\n");
   const [found] = responsesOf(wire.text);
@@ -168,7 +168,7 @@ answer("the application's Date replaces ours", () => {
   assert.is(fieldOf(found, "date"), "Thu, 01 Jan 1970 00:00:01 GMT");
 });
 
-answer("fields go out as they are, in order, repeated ones too", () => {
+answer("fields are sent as they are, in order, repeated ones too", () => {
   const fields: [string, string][] = [
     ["Set-Cookie", "a=1"],
     ["Set-Cookie", "b=2"],
@@ -242,7 +242,7 @@ answer("an application's 426 names the protocol to upgrade to", () => {
   assert.is(fieldOf(found, "connection"), "upgrade");
 });
 
-answer("an answer larger than a block comes out whole", () => {
+answer("an answer larger than a block is sent whole", () => {
   const body = Array.from({ length: 15000 }, (_, i) => String.fromCharCode(32 + (i % 90))).join("");
   assert.is(reply(200, { body }).body, body);
 });
@@ -335,7 +335,7 @@ answer("HEAD, 204 and 304 send nothing of a static body", () => {
   drive.end();
 });
 
-answer("a static body to a client that stops reading is let go with it", () => {
+answer("a static body for a client that stops reading is released when the client ends", () => {
   const { drive, wire } = withBody(50000);
   wire.stalled = true;
   wire.send(head("GET"));

@@ -84,7 +84,7 @@ bodies("a server holds no body that its handler has released", async () => {
   assert.is(await left(refs), 0);
 });
 
-bodies("an answer on its way holds its body until it is sent", async () => {
+bodies("a pending answer holds its body until it is sent", async () => {
   const scene = new Scene();
   const refs: WeakRef<Uint8Array>[] = [];
   scene.isStalled = true;

@@ -154,7 +154,7 @@ for (const [name, [call, exported]] of Object.entries(BARE)) {
   calls(`${name} needs neither clock nor turn`, () => assert.equal(logOf(call), [exported]));
 }
 
-calls("configure schedules a turn, by which deadlines are looked at again", () => {
+calls("configure schedules a turn, which checks deadlines again", () => {
   assert.equal(
     logOf((c) => c.configure(0, 0)),
     ["configure", "schedule"],
@@ -278,7 +278,7 @@ calls("bytes are fed by a clock that has been read", () => {
   );
 });
 
-calls("a connection that goes on does so by a clock that has been read", () => {
+calls("a connection is resumed after the clock has been read", () => {
   assert.equal(loopLog((loop) => loop.resume(new Connection())).slice(0, 2), ["time", "resume"]);
   const log = loopLog((loop) => {
     loop.resumeLater(new Connection());

@@ -8,7 +8,7 @@ import { Drive } from "../lib/drive";
 
 const check = suite("check");
 
-check("says nothing when all rules hold", () => {
+check("reports nothing when all rules hold", () => {
   const drive = new Drive();
   drive.webSocket();
   drive.publish("x");

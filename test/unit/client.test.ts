@@ -285,7 +285,7 @@ inWorld("close ends it for good, and no event follows", (clock) => {
   assert.is(open.connection.isOpen, false);
 });
 
-inWorld("close may be called by whom it tells", (clock) => {
+inWorld("close may be called by the callback that it calls", (clock) => {
   const lost = told({ onLost: () => lost.connection.close() });
   FakeSocket.last.end();
   const back = told({ onBack: () => back.connection.close() });
@@ -294,7 +294,7 @@ inWorld("close may be called by whom it tells", (clock) => {
   assert.is(FakeSocket.all.length, 2);
 });
 
-inWorld("codes of the application end it; retry may say otherwise", (clock) => {
+inWorld("a code of the application ends it, unless `retry` allows another try", (clock) => {
   const codes = [1000, 1001, 1006, 1008, 1012, 1013, 3999, 4000, 4401, 4999];
   const ends = (options: ConnectOptions): number[] =>
     codes.filter((code) => {

@@ -142,7 +142,7 @@ async function byWs(pieces: readonly Uint8Array[]): Promise<Report> {
   });
   // Copies: it unmasks in place.
   for (const piece of pieces) line.push(Buffer.from(piece));
-  // An end that comes before all is read would be a FIN in place of the Close that tells of a fault.
+  // An end that comes before all is read would be a FIN instead of the Close that reports a fault.
   const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
   for (let i = 0; i < 3 || line.readableLength > 0; i++) await turn();
   line.push(null);
@@ -247,7 +247,7 @@ interface Fault {
   readonly octets: Uint8Array;
   /** Code of the Close of the engine. */
   readonly code: number;
-  /** The one of `ws`, when it is another; 0: it goes on. */
+  /** The one of `ws`, when it is another; 0: the connection stays open. */
   readonly ws?: { readonly code: number; readonly why: string };
 }
 

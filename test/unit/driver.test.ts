@@ -86,7 +86,7 @@ function written(area: Area, out: Uint8Array, [, , , , options = {}]: Case): str
 }
 
 for (const area of AREAS) {
-  driver(`${area.name}: the documents leave the log they tell, however they are cut`, () => {
+  driver(`${area.name}: the documents leave their expected log, however they are cut`, () => {
     const pipe = toldBy(area);
     for (const one of area.cases) {
       const octets = area.of === "frames" ? octetsOf(one[2]) : Buffer.from(one[2], "latin1");
@@ -151,7 +151,7 @@ driver("data is text or the bytes of a view; anything else is a TypeError", () =
   nothingLeft(pipe);
 });
 
-driver("bytes are kept when a connection stops reading, and taken in when it goes on", () => {
+driver("bytes are kept while a connection does not read, and parsed when it resumes", () => {
   let waiting: Piped | undefined;
   let told = 0;
   const pipe = new Pipe(

@@ -12,7 +12,7 @@ const farewell = suite("farewell");
 
 for (const drainMs of [0, 100]) {
   farewell(
-    `a WebSocket that has just opened is told of it after its open (drainMs ${drainMs})`,
+    `a WebSocket that has just opened is notified after its open (drainMs ${drainMs})`,
     async () => {
       const clock = new VirtualClock();
       const runner = new Runner(clock);

@@ -211,7 +211,7 @@ forwarded("each request of a connection has a client of its own", async () => {
   await t.close();
 });
 
-forwarded("several fields are one list; the other field is not looked at", async () => {
+forwarded("several fields are one list; the other field is ignored", async () => {
   const { t } = server({ forwardedHeader: "forwarded" });
   const proxy = t.socket({ remoteAddress: "10.0.0.1" });
   proxy.write(

@@ -167,7 +167,7 @@ ws("head: refuses a fault of the first byte at once", () => {
 
 // ---- control frames ---------------------------------------------------------------------------
 
-ws("ping: those that came together are answered each, in order", () => {
+ws("ping: pings of one read are each answered, in order", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
   wire.send(join(frame(9, "1"), frame(9, "2"), text("x"), frame(9, "3")));

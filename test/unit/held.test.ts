@@ -123,7 +123,7 @@ held("a peer that ended its side is waited for no longer than closeTimeout", () 
   drive.end();
 });
 
-held("bytes that come while a connection is held use the room of those that were handled", () => {
+held("bytes that come while a connection is held use the room of handled ones", () => {
   const drive = new Drive();
   const { engine } = drive;
   const wire = drive.webSocket();

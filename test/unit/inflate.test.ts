@@ -19,7 +19,7 @@ const open = (data: string): Buffer =>
   deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
 
 for (const windowBits of [8, 9, 12, 15]) {
-  inflate(`what is sent with a window of 2^${windowBits} needs no larger one`, () => {
+  inflate(`a message sent with a window of 2^${windowBits} needs no larger one`, () => {
     // Repeated at distances from 1 to 40,000, so that a larger window would be used.
     const words = Array.from(
       { length: 3000 },

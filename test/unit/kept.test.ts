@@ -111,7 +111,7 @@ kept("keeps a connection until `disconnect` has been called with the same object
   assert.equal(scene.application.kept, NOTHING);
 });
 
-kept("keeps nothing of an upgrade that fails, and tells `close` of each", async () => {
+kept("keeps nothing of an upgrade that fails, and calls `close` for each", async () => {
   let closed = 0;
   const scene = new Scene({
     request: (_, res) => res.upgrade({ data: {}, maxPayloadLength: 2 ** 30 }),

@@ -82,7 +82,7 @@ function play(seed: number, steps: number, lengths: readonly number[]): number[]
   return seen;
 }
 
-lag("is exact for clients that stall and go on, of frames of all lengths", () => {
+lag("is exact for clients that stall and resume, of frames of all lengths", () => {
   // Less than a lap: at its end bytes are skipped.
   const seen = play(1, 400, [1, 2, 123, 124, 125, 126, 300]);
   assert.ok(seen.slice(0, 4).every((count) => count > 0));

@@ -93,7 +93,7 @@ function compare(drive: Drive, payload: Uint8Array, cut = 0): void {
   assert.is(takes(drive, payload, cut), isUtf8(payload), `${hex} cut at ${cut}`);
 }
 
-leaf("utf-8: every one and two bytes are judged as the table says", () => {
+leaf("utf-8: every one and two bytes are accepted or refused as in the table", () => {
   const drive = new Drive();
   for (let a = 0; a < 256; a++) {
     compare(drive, Uint8Array.of(a));
@@ -105,7 +105,7 @@ leaf("utf-8: every one and two bytes are judged as the table says", () => {
   drive.end();
 });
 
-leaf("utf-8: boundaries of three and four bytes are judged as the table says", () => {
+leaf("utf-8: boundaries of three and four bytes are accepted or refused as in the table", () => {
   const drive = new Drive();
   const leads = [0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5];
   const seconds = [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0];
@@ -122,7 +122,7 @@ leaf("utf-8: boundaries of three and four bytes are judged as the table says", (
   drive.end();
 });
 
-leaf("utf-8: random texts with a byte changed are judged as the table says", () => {
+leaf("utf-8: random texts with a byte changed are accepted or refused as in the table", () => {
   const drive = new Drive();
   const kinds = ["a", "\u00e4", "\u20ac", "\u{1d11e}", "\ud7ff", "\u0800", "\u{10ffff}"];
   for (let i = 0; i < 4000; i++) {
@@ -226,7 +226,7 @@ leaf("mask: every alignment and length is unmasked", () => {
   drive.end();
 });
 
-leaf("mask: a payload cut into pieces goes on with the right byte of the mask", () => {
+leaf("mask: a payload cut into pieces continues with the right byte of the mask", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
   for (let i = 0; i < 1500; i++) {

@@ -184,7 +184,7 @@ for (const rate of [4000, 12000, 100000]) {
     }
   });
 
-  life(`a reader of ${rate / 1000} kB/s keeps its WebSocket behind 10 MB of broadcasts`, () => {
+  life(`a reader of ${rate / 1000} kB/s keeps its WebSocket during 10 MB of broadcasts`, () => {
     const world = new World(true);
     const socket = world.webSocket();
     for (let i = 0; i < 10; i++) assert.ok(world.pump.broadcast(new Uint8Array(1e6)));
@@ -355,7 +355,7 @@ for (const isSeen of [false, true]) {
   });
 }
 
-life("a write that completes a little later, as over TLS, proves nothing of its client", () => {
+life("a write that completes a little later, as over TLS, is no sign of life of its client", () => {
   const drive = new Drive({ IdleTimeout: 60000, PingInterval: 30000 });
   const wire = drive.webSocket();
   for (let s = 0; s < 120 && !wire.dead; s++) {

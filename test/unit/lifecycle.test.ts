@@ -208,7 +208,7 @@ lifecycle("a wrong magic or version is refused", () => {
   assert.is(x.join(base), base);
 });
 
-lifecycle("the binding says why an engine cannot be had", () => {
+lifecycle("the binding's error says why an engine cannot be created", () => {
   assert.throws(() => testEngine({ RingBytes: 2 ** 32 }), /over 4 GiB/);
 });
 
@@ -409,7 +409,7 @@ lifecycle("a slot that the host has not freed answers to nothing but free", () =
   drive.end();
 });
 
-lifecycle("a full table gives up the oldest idle connection, and says so", () => {
+lifecycle("a full table ends and reports the oldest idle connection", () => {
   const drive = new Drive();
   const wires = Array.from({ length: 8 }, () => drive.connect());
   wires[3]?.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -139,7 +139,7 @@ for (const how of ["reset", "destroy", "end"] as const) {
     leavesNothing(true, { early: (link) => link[how]() }),
   );
   for (const [moment, wait] of Object.entries(MOMENTS)) {
-    links(`TLS: ${how} ${moment}, whatever has come of the handshake, leaves no handle`, () =>
+    links(`TLS: ${how} ${moment}, at any point of the handshake, leaves no handle`, () =>
       leavesNothing(true, {
         early: () => undefined,
         async later(link) {

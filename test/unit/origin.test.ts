@@ -81,7 +81,7 @@ const listed: [entry: string, allows: string[], refuses: string[]][] = [
 ];
 
 for (const [entry, allows, refuses] of listed) {
-  origin(`origins: ["${entry}"] allows what it means`, () => {
+  origin(`origins: ["${entry}"] allows the origins it names and no other`, () => {
     const { lists } = settle({ origins: [entry] });
     const rules = { origins: lists.origins };
     for (const from of allows) assert.ok(isOriginAllowed(from, "z.example", rules), from);
@@ -138,7 +138,7 @@ const hosts: [entry: string, allows: string[], refuses: string[]][] = [
 ];
 
 for (const [entry, allows, refuses] of hosts) {
-  origin(`hosts: ["${entry}"] allows what it means`, () => {
+  origin(`hosts: ["${entry}"] allows the hosts it names and no other`, () => {
     for (const secure of [false, true]) {
       const rules = { hosts: settle({ hosts: [entry] }).lists.hosts ?? [], secure };
       for (const host of allows) assert.ok(isHostAllowed(host, rules), host);
@@ -237,7 +237,7 @@ origin("a refused host, and a missing origin, are reported alike", async () => {
   );
 });
 
-origin("a stranger who makes up origins gets sixteen reports", async () => {
+origin("a client that makes up origins causes at most sixteen reports", async () => {
   const asks = Array.from({ length: 40 }, (_, i) => ({ Origin: `http://${i}.example` }));
   const long = { Origin: `http://${"a".repeat(5000)}.example` };
   const { told, answers } = await reported({}, [long, ...asks]);

@@ -265,7 +265,7 @@ passes(
   },
 );
 
-passes("in a late loop busy clients are read again in turn, one each time, others at once", () => {
+passes("in a late loop busy clients resume one each turn, other clients at once", () => {
   const scene = new Scene(0, {
     message: () => {
       scene.time += 6;

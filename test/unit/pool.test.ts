@@ -32,7 +32,7 @@ function fill(drive: Drive): Wire[] {
   return wires;
 }
 
-pool("a request that finds no buffer waits, and goes on when there is one", () => {
+pool("a request without a buffer waits, and continues when one is free", () => {
   const drive = new Drive(SMALL_POOL);
   const [first, ...others] = fill(drive) as [Wire, ...Wire[]];
   const late = drive.connect().send(START);
@@ -120,36 +120,33 @@ pool("a buffer that cannot grow waits with what it has", () => {
   drive.end();
 });
 
-pool(
-  "a request that is out is where it is said to be when its buffer is moved up and cannot grow",
-  () => {
-    const drive = new Drive(SMALL_POOL);
-    const wire = drive.connect();
-    drive.answer = () => undefined;
-    const tagged = (path: string): string =>
-      `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n${path.padEnd(300, "z")}`;
-    wire.send(tagged("/first") + tagged("/second"));
-    for (let i = 0; i < 3; i++) drive.connect().send(START);
-    for (let i = 0; i < 3; i++) drive.connect().send(START.slice(0, 600));
-    assert.is(used(drive), 16384);
-    wire.respond();
-    drive.turn();
-    const { engine } = drive;
-    const said = (): string => {
-      const { head, headLength, body, bodyLength } = engine.head(wire.slot);
-      const text = (at: number, length: number): string =>
-        Buffer.from(engine.u8.subarray(at, at + length)).toString("latin1");
-      return text(head, headLength) + text(body, bodyLength);
-    };
-    assert.is(said(), tagged("/second"));
-    // It fits after neither: answered bytes are dropped, and still there is no room.
-    wire.send("x".repeat(900));
-    assert.ok(isWaiting(wire));
-    assert.is(said(), tagged("/second"));
-    for (const one of drive.wires) one.lose();
-    drive.end();
-  },
-);
+pool("a pending request keeps its reported place when its buffer is moved and cannot grow", () => {
+  const drive = new Drive(SMALL_POOL);
+  const wire = drive.connect();
+  drive.answer = () => undefined;
+  const tagged = (path: string): string =>
+    `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n${path.padEnd(300, "z")}`;
+  wire.send(tagged("/first") + tagged("/second"));
+  for (let i = 0; i < 3; i++) drive.connect().send(START);
+  for (let i = 0; i < 3; i++) drive.connect().send(START.slice(0, 600));
+  assert.is(used(drive), 16384);
+  wire.respond();
+  drive.turn();
+  const { engine } = drive;
+  const said = (): string => {
+    const { head, headLength, body, bodyLength } = engine.head(wire.slot);
+    const text = (at: number, length: number): string =>
+      Buffer.from(engine.u8.subarray(at, at + length)).toString("latin1");
+    return text(head, headLength) + text(body, bodyLength);
+  };
+  assert.is(said(), tagged("/second"));
+  // It fits after neither: answered bytes are dropped, and still there is no room.
+  wire.send("x".repeat(900));
+  assert.ok(isWaiting(wire));
+  assert.is(said(), tagged("/second"));
+  for (const one of drive.wires) one.lose();
+  drive.end();
+});
 
 pool("a quarter is kept for small buffers", () => {
   const drive = new Drive({ ...SMALL_POOL, ReceivePoolBytes: 32768 });
@@ -164,7 +161,7 @@ pool("a quarter is kept for small buffers", () => {
   drive.end();
 });
 
-pool("after bufferTimeout the largest holder is ended, and the waiter goes on", () => {
+pool("after bufferTimeout the largest holder is ended, and the waiter continues", () => {
   const drive = new Drive({ ...SMALL_POOL, ReceivePoolBytes: 32768 });
   const large = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 15000\r\n\r\n${"x".repeat(9000)}`;
   const holder = drive.connect().send(large);

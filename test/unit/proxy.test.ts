@@ -65,7 +65,7 @@ for (const [what, header, address] of [
   const log = [`proxied ${address}`.trimEnd(), "GET / 1.1"];
   const bytes = octets(header);
 
-  proxy(`${what}: it is taken, and the request behind it`, () => {
+  proxy(`${what}: the header and the request after it are accepted`, () => {
     const drive = new Drive();
     const wire = drive.connect("", Arrival.Proxied).send(Buffer.concat([bytes, octets(GET)]));
     assert.equal(wire.log, log);
@@ -93,7 +93,7 @@ for (const [what, header, address] of [
     drive.end();
   });
 
-  proxy(`${what}: before TLS what is behind it is left, however it is cut`, () => {
+  proxy(`${what}: before TLS the bytes after the header are left, however it is cut`, () => {
     const drive = new Drive();
     const { engine } = drive;
     const all = Buffer.concat([bytes, octets("\x16\x03\x01 a handshake")]);
@@ -262,7 +262,7 @@ const from = (address: string): string => {
   return `PROXY ${family} ${address} ${own} 4711 80\r\n`;
 };
 
-proxy("requests and WebSockets are those of the client that the header names", async () => {
+proxy("requests and WebSockets have the client address that the header names", async () => {
   const { t, seen } = server({ proxyProtocol: true });
   const http = t.socket({ remoteAddress: "10.0.0.1" }).write(from("192.0.2.1") + GET + GET);
   const ws = t.socket({ remoteAddress: "10.0.0.1" }).write(from("2001:db8::1") + HANDSHAKE);

@@ -1,4 +1,5 @@
-// The oracle that all clients in the tests read responses with: it takes what RFC 9112 allows a server, and nothing else.
+// The oracle that all clients in the tests read responses with: it accepts the responses that RFC 9112 allows a server,
+// and no others.
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -44,7 +44,7 @@ oracle("reads every form of a length, and says how many octets a part of a frame
   assert.throws(() => serverFrames(octets("81 05 4865")), /a frame is cut/);
 });
 
-oracle("refuses what no server may send", () => {
+oracle("refuses frames that no server may send", () => {
   for (const [hex, error] of [
     ["a1 00", /reserved bit/],
     ["91 00", /reserved bit/],

@@ -172,7 +172,7 @@ setup("the table of tools names each test that needs one", () => {
   }
 });
 
-setup("npm's packages are installed again when the lock file says others", async () => {
+setup("npm's packages are installed again when the lock file changes", async () => {
   const { isInstalled } = (await import(
     new URL(`file://${process.cwd()}/.scripts/packages.mjs`).href
   )) as { isInstalled(folder: string): boolean };
@@ -200,7 +200,7 @@ setup("npm's packages are installed again when the lock file says others", async
   }
 });
 
-/** Source of a program that prints its process id and goes on for ever. */
+/** Source of a program that prints its process id and never ends. */
 const ENDLESS = `console.log("pid", process.pid);
   process.send?.("is up");
   setInterval(() => {}, 1000);`;

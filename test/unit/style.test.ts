@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import ts from "typescript";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { REFUSED, commentsOf, refusedIn } from "../lib/english";
+import { REFUSED, commentsOf, refusedIn, refusedInNames } from "../lib/english";
 import { generatedParts, partOf } from "../lib/generated";
 import { PAGES, blocksOf, blocksOfPages, commandsOf, filesOf, wayOf } from "../lib/readme";
 import { BUILDS } from "../lib/wasm";
@@ -304,6 +304,18 @@ style("comments are in plain English", () => {
   assert.is(bad.join("\n"), "", `phrases that comments must not use:\n${bad.join("\n")}`);
 });
 
+style("names of tests are in plain English", () => {
+  const bad = sources("test").flatMap((file) =>
+    refusedInNames(file, readFileSync(path.join(root, file), "utf8")),
+  );
+  assert.is(bad.join("\n"), "", `phrases that names of tests must not use:\n${bad.join("\n")}`);
+  const seen = (text: string): number => refusedInNames("a.test.ts", text).length;
+  assert.is(seen('http("a client goes on", () => {});'), 1);
+  assert.is(seen("for (const a of b) http(`$" + "{a} goes on`, async () => {});"), 1);
+  assert.is(seen('http.add("x", fn); add("a client goes on");'), 0);
+  assert.is(seen('http("`goes on` is code", () => {});'), 0);
+});
+
 style("each phrase that comments must not use is seen, and its plain form is not", () => {
   for (const { pattern, example } of REFUSED) {
     const found = refusedIn("a.ts", `// ${example}\nlet a;\n`);
@@ -334,7 +346,7 @@ style("comments are found wherever they are, and nothing else is one", () => {
   const source = [
     "#!/usr/bin/env node",
     "// One that",
-    "// goes on.",
+    "// continues.",
     "",
     "// Two.",
     "const a = f(/* three */ 1); // four",
@@ -352,7 +364,7 @@ style("comments are found wherever they are, and nothing else is one", () => {
   ].join("\n");
   const found = commentsOf("a.ts", source).map(({ line, text }) => `${line} ${text}`);
   assert.equal(found, [
-    "2 One that goes on.",
+    "2 One that continues.",
     "5 Two.",
     "6 three",
     "6 four",

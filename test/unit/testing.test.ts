@@ -333,7 +333,7 @@ testing("deadlines come by the virtual clock alone", () =>
   }),
 );
 
-testing("a shutdown says 1001 and waits for clients that answer; time ends the rest", () =>
+testing("a shutdown sends 1001 and waits for clients that answer; the timeout ends the rest", () =>
   within({}, async (t) => {
     const polite = t.connect();
     const deaf = t.connect("/", { automatic: false });
@@ -436,7 +436,7 @@ testing("compression with a codec, declined without one", async () => {
   }
 });
 
-testing("the same options are refused as by serve, and those that make no sense", () => {
+testing("refuses the options that serve refuses, and ones that have no meaning in memory", () => {
   const wrong = (options: object, message: RegExp): void =>
     void assert.throws(() => createTestServer(options), message);
   wrong({ ring: 5000 }, /^ring: 5000 is not a power of two/);
@@ -450,7 +450,7 @@ testing("the same options are refused as by serve, and those that make no sense"
   wrong({ maxMemory: 1048576 }, /^maxMemory: the plan takes/);
 });
 
-testing("a handler that is made asynchronously is waited for; one that fails says so", async () => {
+testing("a handler that is made asynchronously is awaited; a failure is reported", async () => {
   const slow: HandlerModule = async () => echo;
   const t = createTestServer({ ...SMALL, handler: slow });
   assert.throws(() => t.connect(), /await t\.ready/);

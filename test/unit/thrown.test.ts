@@ -145,7 +145,7 @@ thrown("treats as a thenable any value that `await` waits for", () => {
   assert.is(isThenable(proxy), true);
 });
 
-thrown("knows an instance, and takes nothing that refuses to tell for one", () => {
+thrown("recognizes an instance, and no value that throws when it is asked", () => {
   assert.is(isInstance(new TypeError("a"), Error), true);
   for (const [, make] of THROWN) assert.is(isInstance(make(), Map), false);
 });

@@ -132,7 +132,7 @@ timers("a pending request has no deadline", () => {
   drive.end();
 });
 
-timers("an idle connection is closed without a word, a second after the announced time", () => {
+timers("an idle connection is closed without a response, a second after the announced time", () => {
   const drive = new Drive();
   const wire = drive.connect().send(GET);
   assert.match(wire.text, /\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n/);
@@ -205,7 +205,7 @@ timers("a silent WebSocket is pinged at half its time and closed at the end", ()
   drive.end();
 });
 
-timers("a pong, or anything else that arrives, is life; sent bytes are not", () => {
+timers("a pong, or anything else that arrives, is a sign of life; sent bytes are not", () => {
   const drive = new Drive();
   const wire = drive.webSocket();
   for (const life of [frame(10), text("x"), frame(9), text("y").subarray(0, 1)]) {
@@ -267,7 +267,7 @@ for (const [what, behind, later] of [
   ["an empty line in two reads", "\r", "\n"],
   ["an empty line in a packet of its own", "", "\r\n"],
 ] as const) {
-  timers(`${what} behind a request begins no head, so the connection ends as an idle one`, () => {
+  timers(`${what} after a request begins no head, so the connection ends as an idle one`, () => {
     for (const isLate of [false, true]) {
       const drive = new Drive({ HeadTimeout: 1000, KeepAliveTimeout: 5000 });
       if (isLate) drive.answer = () => undefined;
@@ -407,7 +407,7 @@ timers("the next deadline is the earliest of all", () => {
   drive.end();
 });
 
-timers("many deadlines are met, each in its turn", () => {
+timers("many deadlines are each met in time", () => {
   const drive = new Drive({ Connections: 200, WebSockets: 200 });
   const due: [Wire, number][] = [];
   const random = new Random(7);

@@ -54,7 +54,7 @@ topics("an unsubscription takes effect for later publications, in the same turn"
 });
 
 topics(
-  "a lagging client drains publications before its unsubscription, though the run goes on",
+  "a lagging client drains publications before its unsubscription, though the run continues",
   () => {
     const [drive, a, b] = start(2) as [Drive, Wire, Wire];
     drive.subscribe(a, "t");
@@ -128,7 +128,7 @@ topics("`except` leaves one out, and its successor in the slot is another", () =
 });
 
 topics(
-  "publications before a close in its turn are sent before it, later ones are not sent",
+  "publications earlier in the turn of a close are sent before it, later ones are not sent",
   () => {
     const [drive, a] = start(1) as [Drive, Wire];
     drive.subscribe(a, "t");
@@ -194,7 +194,7 @@ topics(
   },
 );
 
-topics("frames that fill a lap to its last byte go on at the start of the next", () => {
+topics("frames that fill a lap to its last byte continue at the start of the next", () => {
   const [drive, a] = start(1, { Frames: 256, RunBytes: 65536 }) as [Drive, Wire];
   drive.subscribe(a, "t");
   for (let lap = 0; lap < 3; lap++) {

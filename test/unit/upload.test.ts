@@ -344,7 +344,7 @@ upload("an answer that begins first asks with a 2xx, and ends the connection wit
   drive.end();
 });
 
-upload("a body that is collected is asked for as ever", () => {
+upload("a body that is collected gets 100 (Continue) as usual", () => {
   const drive = new Drive().streamed(() => false);
   const wire = drive.connect().send(EXPECTING);
   assert.is(wire.text, CONTINUE);

@@ -177,7 +177,7 @@ wire("a lane loses nothing, keeps the order, and reports each byte once", () => 
   }
 });
 
-wire("texts that come again are those that came, whatever came in between", () => {
+wire("repeated texts are equal, whatever texts come between them", () => {
   const random = new Random(3);
   for (let i = 0; i < 20000; i++) {
     const length = random.int(0, i % 2 === 0 ? 4 : 60);

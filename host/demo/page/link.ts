@@ -72,7 +72,7 @@ export class Link {
 
   #lose(): void {
     this.#drop();
-    // A connection that broke soon after it had opened is no success, so delays go on growing.
+    // A connection that broke soon after it had opened is no success, so delays keep growing.
     if (this.#isLive && performance.now() - this.#opened > LASTING) this.#tries = 0;
     this.#isLive = false;
     // Half of each delay is random, so that pages do not reconnect all at once.

@@ -1,4 +1,4 @@
-// Tells of upgrades that failed by throwing what it knows.
+// Reports failed upgrades, by throwing an error with their data.
 
 export default {
   request: (req, res) => res.upgrade({ data: req.query }),

@@ -1,5 +1,5 @@
 // WebSockets whose path says how they behave. GET /log answers with what happened since the last;
-// GET /pause pauses those on /hold, GET /resume goes on with every paused WebSocket.
+// GET /pause pauses those on /hold, GET /resume resumes every paused WebSocket.
 
 const log = [];
 const paused = new Set();

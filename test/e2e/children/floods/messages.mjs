@@ -1,4 +1,4 @@
-// Floods over open WebSockets: of pings, fragments, bombs, subscriptions; and clients that do not read, or not go on.
+// Floods over open WebSockets: of pings, fragments, bombs, subscriptions; and clients that never read, or stop reading.
 
 import { deflateRawSync } from "node:zlib";
 import {
