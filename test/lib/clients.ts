@@ -358,7 +358,7 @@ as 128 KiB take at \`minSendRate\`, 546 s, also for a pong after the last of the
 
 "Served" is when the client's process has read everything. It may be later than the end, since the rest is in the
 client's kernel by then: the server counts \`keepAliveTimeout\` from the last byte that this kernel has acknowledged. A
-408 is sent up to 30 s before the end that is given, because a client that goes on sending has so long to read it.
+408 is sent up to 30 s before the end that is given, because a client that keeps sending has that long to read it.
 
 A body that is handed out whole has to arrive within \`requestTimeout\` (5 min). Bodies are streamed in the worker
 alone, where only silence counts. Elsewhere 1 MB at 1 kB/s is therefore refused.

@@ -243,3 +243,17 @@ export function testNamesOf(name: string, text: string): Omit<Comment, "isOfFunc
 export function refusedInNames(name: string, text: string): string[] {
   return testNamesOf(name, text).flatMap((test) => phrasesIn(`${name}:${test.line}`, test.text));
 }
+
+/** Returns a line for each refused phrase in a page of Markdown, by paragraph. Code is not judged. */
+export function refusedInPage(name: string, markdown: string): string[] {
+  // Fences keep their lines, so that places are right.
+  const prose = markdown
+    .replace(/^```[\s\S]*?^```/gm, (block) => block.replace(/[^\n]/g, ""))
+    .replace(/`[^`]*`/g, (code) => code.replace(/[^\n]/g, "").padStart(2, "`"));
+  const found: string[] = [];
+  for (const { 0: text, index } of prose.matchAll(/\S(?:.|\n(?!\s*(?:\n|[*|-] |\|)))*/g)) {
+    const line = prose.slice(0, index).split("\n").length;
+    found.push(...phrasesIn(`${name}:${line}`, text.replace(/\s*\n\s*/g, " ")));
+  }
+  return found;
+}

@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import ts from "typescript";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { REFUSED, commentsOf, refusedIn, refusedInNames } from "../lib/english";
+import { REFUSED, commentsOf, refusedIn, refusedInNames, refusedInPage } from "../lib/english";
 import { generatedParts, partOf } from "../lib/generated";
 import { PAGES, blocksOf, blocksOfPages, commandsOf, filesOf, wayOf } from "../lib/readme";
 import { BUILDS } from "../lib/wasm";
@@ -314,6 +314,21 @@ style("names of tests are in plain English", () => {
   assert.is(seen("for (const a of b) http(`$" + "{a} goes on`, async () => {});"), 1);
   assert.is(seen('http.add("x", fn); add("a client goes on");'), 0);
   assert.is(seen('http("`goes on` is code", () => {});'), 0);
+});
+
+style("pages are in plain English", () => {
+  const pages = filesIn(".", /\.md$/).filter((file) => !/^(?:dist|\.cache)\//.test(file));
+  assert.ok(pages.length > 40, `${pages.length} pages`);
+  const bad = pages.flatMap((file) =>
+    refusedInPage(file, readFileSync(path.join(root, file), "utf8")),
+  );
+  assert.is(bad.join("\n"), "", `phrases that pages must not use:\n${bad.join("\n")}`);
+  const page =
+    "# A\n\nIt says\nwho is told.\n\n* The client\n  goes on.\n\n```text\ngoes on\n```\n`goes on`\n";
+  assert.equal(
+    refusedInPage("a.md", page).map((line) => line.split(":").slice(0, 3).join(":")),
+    ['a.md:3: "told"', 'a.md:6: "goes on"'],
+  );
 });
 
 style("each phrase that comments must not use is seen, and its plain form is not", () => {
