@@ -2,7 +2,7 @@
 // prints the table of medians and the verdict on each target.
 
 import { grid, median } from "./report.mjs";
-import { Unavailable } from "./servers.mjs";
+import { BASE, besideBase, Unavailable } from "./servers.mjs";
 
 /**
  * @typedef {Record<string, number>} Figures what one round of a server came to
@@ -33,6 +33,9 @@ import { Unavailable } from "./servers.mjs";
  */
 
 const ROUNDS = 5;
+/** Of a comparison with another checkout: a difference of 3% is to be seen. */
+const BASE_ROUNDS = 11;
+const BASE_RATIO = 0.97;
 const COMPARED = ["ringcast", "ringcast-app"];
 
 /**
@@ -99,21 +102,39 @@ function verdict({ row, key, peer, atLeast, atMost }, rows, figures) {
   return { what, target, reached: write(value), rounds, met: met ? "met" : "NOT MET" };
 }
 
+/** Returns the targets of rows beside the same rows of another checkout. @returns {Target[]} */
+function baseTargets(rows, figures) {
+  const names = rows.map(({ server }) => server.name).filter((name) => !name.endsWith(BASE));
+  const keys = figures.map(({ key }) => key);
+  return names.flatMap((row) => {
+    const pair = { row, peer: `${row}${BASE}` };
+    const targets = [];
+    if (keys.includes("rate")) targets.push({ ...pair, key: "rate", atLeast: BASE_RATIO });
+    if (keys.includes("serverNanos"))
+      targets.push({ ...pair, key: "serverNanos", atMost: 1 / BASE_RATIO });
+    return targets;
+  });
+}
+
 /**
  * Runs one variant of a case.
  * @param {Case} one
  * @param {Variant} variant
  * @param {boolean} smoke one short round: whether it works, not what it comes to
+ * @param {string} [base] the folder of another checkout: its Ringcast takes the place of the peers
  * @throws {Error} when something that came was not what was due
  */
-export async function contest(one, variant, smoke) {
+export async function contest(one, variant, smoke, base) {
   one.need?.();
-  const { rows, missing } = await openAll(one, variant, smoke);
-  for (let round = 0; round < (smoke ? 1 : ROUNDS); round++) {
-    for (const { session, rounds } of rows) rounds.push(await session.run());
+  const servers = base ? (of) => besideBase(one.servers(of), base) : one.servers;
+  const { rows, missing } = await openAll({ ...one, servers }, variant, smoke);
+  const rounds = base ? BASE_ROUNDS : ROUNDS;
+  for (let round = 0; round < (smoke ? 1 : rounds); round++) {
+    for (const row of rows) row.rounds.push(await row.session.run());
   }
   for (const { session } of rows) await session.close();
-  const targets = smoke ? [] : (variant.targets ?? []);
+  const wanted = base ? baseTargets(rows, one.figures) : (variant.targets ?? []);
+  const targets = smoke ? [] : wanted;
   const verdicts = targets.map((target) => verdict(target, rows, one.figures));
   return { text: [table(variant.name, rows, one.figures), ...missing].join("\n"), verdicts };
 }

@@ -1,8 +1,12 @@
 // Runs cases one after the other and prints their tables. When all of them ran, it writes bench/results.md.
 //
-//   node main.mjs [--smoke] [CASE …]     --smoke: one short round of each, without figures that mean anything
+//   node main.mjs [--smoke] [--base FOLDER] [CASE …]
+//
+//   --smoke         one short round of each, without figures that mean anything
+//   --base FOLDER   beside the Ringcast of another checkout, which is built, instead of the peers; writes no file
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -70,9 +74,9 @@ class Output {
 }
 
 /** Runs a variant and returns its table and verdicts. The text of a failure replaces them. */
-async function runVariant(one, variant, smoke) {
+async function runVariant(one, variant, { smoke, base }) {
   try {
-    const { text: table, verdicts } = await contest(one, variant, smoke);
+    const { text: table, verdicts } = await contest(one, variant, smoke, base);
     const lines = verdicts.map(
       ({ what, target, reached, rounds, met }) =>
         `${what}: ${reached} (${rounds}), ${target}: ${met}`,
@@ -88,15 +92,15 @@ async function runVariant(one, variant, smoke) {
 /**
  * Runs a case.
  * @param {import("./contest.mjs").Case} one
- * @param {boolean} smoke
+ * @param {{ smoke: boolean, base?: string }} options
  * @param {Output} output
  * @returns {Promise<string[][]>} a row for each target
  */
-async function runCase(one, smoke, output) {
+async function runCase(one, options, output) {
   const targets = [];
   output.print(`\n${one.name}: ${one.title}`);
-  for (const variant of smoke ? one.variants.slice(0, 1) : one.variants) {
-    const { text: table, verdicts } = await runVariant(one, variant, smoke);
+  for (const variant of options.smoke ? one.variants.slice(0, 1) : one.variants) {
+    const { text: table, verdicts } = await runVariant(one, variant, options);
     output.print(`\n${table}`);
     for (const { what, target, reached, met } of verdicts) {
       targets.push([`${one.name}, ${variant.name}: ${what}`, target, reached, met]);
@@ -108,10 +112,16 @@ async function runCase(one, smoke, output) {
 /** Longest that the engine alone may take, in ms. */
 const ENGINE_LIMIT = { smoke: 60_000, full: 900_000 };
 
-/** Runs the benches of the engine. @param {boolean} smoke @param {Output} output */
-async function runEngine(smoke, output) {
+/**
+ * Runs the benches of the engine.
+ * @param {{ smoke: boolean, base?: string }} options
+ * @param {Output} output
+ */
+async function runEngine({ smoke, base }, output) {
   const file = fileURLToPath(new URL("engine.mjs", import.meta.url));
-  const child = start("0-1", [process.execPath, file, ...(smoke ? ["--smoke"] : [])]);
+  const beside = base ? ["--base", path.join(base, "dist/engine.wasm")] : [];
+  const args = [file, ...beside, ...(smoke ? ["--smoke"] : [])];
+  const child = start("0-1", [process.execPath, ...args]);
   const limit = smoke ? ENGINE_LIMIT.smoke : ENGINE_LIMIT.full;
   const timer = setTimeout(() => child.kill("SIGKILL"), limit);
   const ended = new Promise((resolve) => child.on("close", resolve));
@@ -126,19 +136,23 @@ async function runEngine(smoke, output) {
 
 async function main() {
   const { values, positionals } = parseArgs({
-    options: { smoke: { type: "boolean", default: false } },
+    options: { smoke: { type: "boolean", default: false }, base: { type: "string" } },
     allowPositionals: true,
   });
   const cases = chosen(positionals);
+  if (values.base) {
+    values.base = path.resolve(values.base);
+    const entry = path.join(values.base, "dist/index.js");
+    if (!existsSync(entry)) throw new Error(`--base: ${entry} is missing (npm ci and build there)`);
+  }
   const output = new Output();
   output.print(about());
   const targets = [["target", "wanted", "reached", ""]];
-  for (const one of cases) targets.push(...(await runCase(one, values.smoke, output)));
-  if (positionals.length === 0 || positionals.includes(ENGINE))
-    await runEngine(values.smoke, output);
+  for (const one of cases) targets.push(...(await runCase(one, values, output)));
+  if (positionals.length === 0 || positionals.includes(ENGINE)) await runEngine(values, output);
   if (values.smoke) return;
   output.print(`\n${grid(targets)}`);
-  if (positionals.length > 0) return;
+  if (positionals.length > 0 || values.base) return;
   const command =
     "`npm run bench` on a machine that does nothing else; README.md says how to read it.";
   writeFileSync(RESULTS, `# Results\n\n${command}\n\n\`\`\`text\n${output.text}\`\`\`\n`);

@@ -7,6 +7,8 @@ import { Child } from "./child.mjs";
 const SERVER_CORE = "0";
 export const LOAD_CORE = "1";
 export const START_LIMIT = 20_000; // milliseconds
+/** Follows a row's name in the name of the row that it is compared to. */
+export const BASE = ", base";
 
 /** Why a server cannot run here, through no fault of its own: its row is left out, with the reason. */
 export class Unavailable extends Error {}
@@ -61,6 +63,19 @@ const ALL = {
 export function server(name, settings = {}, row = name) {
   const { settings: own, ...rest } = ALL[name];
   return { ...rest, name: row, settings: { ...own, ...settings } };
+}
+
+/**
+ * Returns each of the servers that is Ringcast, followed by the same one of another checkout.
+ * @param {Server[]} servers
+ * @param {string} checkout its folder; it is built
+ */
+export function besideBase(servers, checkout) {
+  const own = servers.filter(({ file }) => file === ALL.ringcast.file);
+  return own.flatMap((one) => [
+    one,
+    { ...one, name: `${one.name}${BASE}`, settings: { ...one.settings, checkout } },
+  ]);
 }
 
 /**

@@ -1,13 +1,16 @@
 // Ringcast: messages are published by its handler, beside the engine, or with `application` by the application's
 // thread. With `grouped` clients they go to topics. `place` says where the handler runs: in the worker, "application"
-// or "pool". A `mute` one sends nothing of what it publishes. All other settings are Ringcast's own options.
+// or "pool". A `mute` one sends nothing of what it publishes. `checkout` is the folder of another built checkout, whose
+// Ringcast runs instead of this one's. All other settings are Ringcast's own options.
 
 import { existsSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { control, Unavailable } from "./control.mjs";
 import { setClients, toGroups } from "./groups.mjs";
 import { micros, publish } from "./publish.mjs";
 
-const ENTRY = new URL("../../dist/index.js", import.meta.url);
+const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
 const RING_BYTES = 64 << 20;
 const POOL = { threads: 1, backlog: 1024 };
 
@@ -24,9 +27,11 @@ async function handlerIn(place, settings) {
 }
 
 await control(
-  async ({ application = false, mute = false, place, grouped = 0, readers, ...options }) => {
-    if (!existsSync(ENTRY)) throw new Unavailable("dist/index.js is missing (run npm run build)");
-    const { plan, serve } = await import(ENTRY.href);
+  async ({ application = false, mute = false, place, grouped = 0, readers, ...others }) => {
+    const { checkout = CHECKOUT, ...options } = others;
+    const entry = path.join(checkout, "dist/index.js");
+    if (!existsSync(entry)) throw new Unavailable(`${entry} is missing (run npm run build)`);
+    const { plan, serve } = await import(pathToFileURL(entry).href);
     if (grouped > 0) setClients(grouped);
     const asked = {
       port: 0,
