@@ -545,7 +545,6 @@ export enum CloseReason {
   Ok = -1,
   Evicted = -2,
   TooSlow = -3,
-  ExpectedEof = -4,
   PeerReset = -5,
   LargeRequest = -6,
   BadRequest = -7,
@@ -600,8 +599,8 @@ export enum CloseReason {
   HandlerError = -54,
   /** The application closed or terminated the connection. */
   Application = -55,
+  /** The network or its interface failed: no acknowledgement in TCP's time, no route, interface down. */
   NetworkError = -56,
-  Configured = -57,
   WsBadDeflate = -58,
   HostRefused = -59,
   /** A body or message arrived too slowly. */
@@ -624,8 +623,12 @@ export enum CloseReason {
   SendOverrun = -69,
 }
 
-/** Number of close reasons, which are −1 … −CLOSE_REASONS. */
+/** Number of close reasons, which are −1 … −CLOSE_REASONS, with the reserved ones. */
 export const CLOSE_REASONS: u32 = 69;
+/** Reserved: "ExpectedEof" had this number and never occurred. No other reason gets it. */
+export const RESERVED_EOF: i32 = -4;
+/** Reserved: "Configured" had this number and never occurred. No other reason gets it. */
+export const RESERVED_CONFIGURED: i32 = -57;
 
 /** Size of a record in the table at `reasons`, in bytes. */
 export const REASON_BYTES: u32 = 64;

@@ -84,7 +84,8 @@ export function terminate(slot: u32, generation: u32, reason: i32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0) return Outcome.Gone;
   if (!isReason(reason)) return Outcome.Invalid;
-  const isOver = reason == CloseReason.PeerReset || reason == CloseReason.TlsFailed;
+  const isLost = reason == CloseReason.PeerReset || reason == CloseReason.NetworkError;
+  const isOver = isLost || reason == CloseReason.TlsFailed;
   kill(c, reason, isOver ? Shut.Destroy : Shut.Reset);
   return Outcome.Ok;
 }

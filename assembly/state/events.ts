@@ -16,6 +16,8 @@ import {
   EVENT_VALUE,
   EventKind,
   NOTICE_LIMIT,
+  RESERVED_CONFIGURED,
+  RESERVED_EOF,
 } from "../abi";
 import { isWebSocket, Conn, add, engine, getControl, setControl, webSocketOf } from "./records";
 
@@ -59,6 +61,7 @@ export function setExtra(value: u32): void {
 
 /** Returns true for a valid close reason. The counters have room for no other number, whatever an embedder passes. */
 export function isReason(reason: i32): bool {
+  if (reason == RESERVED_EOF || reason == RESERVED_CONFIGURED) return false;
   return reason < 0 && reason >= -(CLOSE_REASONS as i32);
 }
 

@@ -14,10 +14,9 @@ const STEPS = 400;
 /** Reasons that no run has, because no run has their cases. */
 const ELSEWHERE = new Set(
   [
-    ["TooSlow", "ExpectedEof", "MissingContentLength", "WsBadKey", "WsMissingKey"],
+    ["TooSlow", "MissingContentLength", "WsBadKey", "WsMissingKey"],
     ["WsMissingVersion", "WsMissingUpgrade", "OriginRefused", "HostRefused", "AddressLimit"],
     ["Rate", "ReceiveTooSlow", "AddressBuffers", "BadProxyHeader", "ProxyRefused", "TlsFailed"],
-    ["NetworkError", "Configured"],
   ].flat(),
 );
 

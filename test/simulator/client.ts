@@ -154,7 +154,8 @@ export class Client {
   reset(): void {
     this.hasReset = true;
     this.isDone = true;
-    this.socket.reset();
+    // The engine does the same for both.
+    this.socket.reset(this.id % 2 === 0 ? "ECONNRESET" : "ETIMEDOUT");
   }
 
   freeze(what: "process" | "machine"): void {

@@ -2,7 +2,15 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { CLOSE_REASONS, CloseReason, Control, REASON_BYTES, REASON_TEXT } from "../../assembly/abi";
+import {
+  CLOSE_REASONS,
+  CloseReason,
+  Control,
+  REASON_BYTES,
+  REASON_TEXT,
+  RESERVED_CONFIGURED,
+  RESERVED_EOF,
+} from "../../assembly/abi";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
 import { Drive } from "../lib/drive";
 import { lines } from "../lib/frame";
@@ -25,11 +33,14 @@ close("the table cannot be changed by its users", () => {
   for (const name of NAMES) assert.ok(Object.isFrozen(CLOSE_TABLE[name]), name);
 });
 
-close("reasons are numbered without gaps, the reference's first", () => {
+close("every number but the reserved ones is that of a reason, the reference's first", () => {
   const numbers = NAMES.map((name) => CloseReason[name]).sort((a, b) => b - a);
+  const all = Array.from({ length: CLOSE_REASONS }, (_, i) => -1 - i);
+  const reserved = [-4, -57];
+  assert.equal([RESERVED_EOF, RESERVED_CONFIGURED], reserved);
   assert.equal(
     numbers,
-    Array.from({ length: CLOSE_REASONS }, (_, i) => -1 - i),
+    all.filter((number) => !reserved.includes(number)),
   );
   assert.is(CloseReason.UnsupportedTransferEncoding, -23);
   for (const name of NAMES) assert.is(reasonName(CloseReason[name]), name);

@@ -13,6 +13,8 @@ import {
   NONE,
   Outcome,
   Param,
+  RESERVED_CONFIGURED,
+  RESERVED_EOF,
   Rule,
 } from "../../assembly/abi";
 import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
@@ -24,6 +26,7 @@ import { BUILDS, SMALL, testEngine } from "../lib/wasm";
 
 /** The number behind the last reason. */
 const UNKNOWN = -(CLOSE_REASONS + 1);
+const RESERVED = [RESERVED_EOF, RESERVED_CONFIGURED];
 const lifecycle = suite("lifecycle");
 
 for (const build of ["release", "debug"] as const) {
@@ -516,7 +519,7 @@ for (const build of ["release", "debug"] as const) {
       const { x, scratch } = host.engine;
       const { slot, generation } = host.accept();
       const before = Buffer.from(host.engine.control.slice().buffer);
-      for (const reason of [0, 1, UNKNOWN, 0x7fffffff, -0x80000000]) {
+      for (const reason of [0, 1, UNKNOWN, ...RESERVED, 0x7fffffff, -0x80000000]) {
         assert.is(x.terminate(slot, generation, reason), Outcome.Invalid);
         assert.is(x.abandon(slot, generation, reason), Outcome.Invalid);
         assert.is(x.decline(reason) >>> 0, NONE);
@@ -528,7 +531,8 @@ for (const build of ["release", "debug"] as const) {
       const close = (length: number, reason: number): number =>
         drive.engine.x.close(wire.slot, wire.generation, 1000, scratch, length, reason);
       assert.is(close(124, CloseReason.Application), Outcome.Invalid);
-      assert.is(close(0, UNKNOWN), Outcome.Invalid);
+      for (const reason of [UNKNOWN, ...RESERVED])
+        assert.is(close(0, reason), Outcome.Invalid, `${reason}`);
       assert.is(close(123, CloseReason.Application), Outcome.Ok);
       drive.end();
     },

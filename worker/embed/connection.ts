@@ -11,6 +11,7 @@ import type { Data } from "../../host/handler";
 import { show } from "../../host/shared/text/show";
 import { checkBody, checkField } from "../../host/shared/request/response";
 import type { EngineLoop } from "../engine/loop";
+import { lossOf } from "../net/loss";
 
 /** The part of the driver that a wire calls. */
 export interface WireOwner<User> {
@@ -159,9 +160,13 @@ export class Wire<User = unknown> {
     this.#driver.ended(this);
   }
 
-  /** Reports that the transport lost the connection. */
-  lost(): void {
-    this.#driver.lost(this, CloseReason.PeerReset);
+  /**
+   * Reports that the transport lost the connection.
+   * @param error the transport's error. With a `code` such as "ETIMEDOUT" the cause is "NetworkError", with
+   * "ECONNRESET" or none it is "PeerReset".
+   */
+  lost(error?: Error): void {
+    this.#driver.lost(this, lossOf(error));
   }
 
   // ---- responses ---------------------------------------------------------------------------------------

@@ -168,7 +168,8 @@ export interface MemorySocket {
   readonly available: number;
   /** Half-closes. */
   end(): void;
-  reset(): void;
+  /** Breaks the connection. @param code of the server's error; default "ECONNRESET", as if the client had reset it */
+  reset(code?: string): void;
   /** Removes the client's machine from the network: its kernel no longer answers. */
   unplug(): void;
   /** True when the server has half-closed and everything was read. */
@@ -360,13 +361,13 @@ class Pair implements MeasuredLink {
     this.#clock.defer(this.#deliver);
   }
 
-  resetClient(): void {
+  resetClient(code: string): void {
     if (this.gone) return;
     this.gone = "reset";
     this.#pending = undefined;
     const sink = this.#sink;
     this.#sink = undefined;
-    this.#clock.defer(() => sink?.lost(new Error("ECONNRESET")));
+    this.#clock.defer(() => sink?.lost(Object.assign(new Error(code), { code })));
   }
 
   /** Gives the server the bytes sent, a window at a time, while it reads. */
@@ -416,8 +417,8 @@ class Client implements MemorySocket {
     this.#pair.endClient();
   }
 
-  reset(): void {
-    this.#pair.resetClient();
+  reset(code = "ECONNRESET"): void {
+    this.#pair.resetClient(code);
   }
 
   unplug(): void {

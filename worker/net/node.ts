@@ -185,7 +185,7 @@ class NodeLink implements Link {
   ended(): void {
     const socket = this.#socket;
     const error = socket.writableEnded ? 0 : (socket._handle?.getpeername?.({}) ?? 0);
-    if (error < 0) socket.destroy(systemError("read", error));
+    if (error < 0) socket.destroy(Object.assign(new Error("read ECONNRESET"), RESET));
     else this.#sink?.ended();
   }
 
@@ -349,7 +349,10 @@ const isBun = "bun" in process.versions;
 /** Longest run of bytes for one write where writes are copied. */
 const COPIED_BYTES = 65536;
 
-function systemError(syscall: "read" | "write", errno: number): Error {
+/** Members of the error of a reset that libuv reported as the end of the stream. */
+const RESET = { code: "ECONNRESET", syscall: "read" } as const;
+
+function systemError(syscall: "write", errno: number): Error {
   const [code, text] = getSystemErrorMap().get(errno) ?? [
     `error ${errno}`,
     `the ${syscall} failed`,

@@ -43,7 +43,7 @@ export interface Sink {
   /** The peer ended its side. */
   ended(): void;
   /**
-   * The link is gone without a call of the pump.
+   * The link is gone without a call of the pump. The error's `code` decides between a reset and a network failure.
    * @param why "handshake": TLS could not be negotiated
    */
   lost(error: Error | undefined, why?: "handshake"): void;

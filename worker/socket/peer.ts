@@ -4,6 +4,7 @@ import { CloseReason, SLOT_LIMIT } from "../../assembly/abi";
 import type { Connection, WebSocket } from "../../host/handler";
 import type { Ordered } from "../../host/shared/order";
 import type { LoopConnection } from "../engine/loop";
+import { lossOf } from "../net/loss";
 import type { Link, Sink } from "../net/transport";
 
 /** The part of the pump that a connection's link needs. */
@@ -166,10 +167,10 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
     pump.depth--;
   }
 
-  lost(_error: Error | undefined, why?: "handshake"): void {
-    const isHandshake = why === "handshake" || this.isUnsecured;
-    const reason = isHandshake ? CloseReason.TlsFailed : CloseReason.PeerReset;
+  lost(error: Error | undefined, why?: "handshake"): void {
     if (this.dead) return;
+    const isHandshake = why === "handshake" || this.isUnsecured;
+    const reason = isHandshake ? CloseReason.TlsFailed : lossOf(error);
     const pump = this.#pump;
     pump.depth++;
     pump.terminate(this, reason);
