@@ -55,8 +55,11 @@ class FixedClock extends VirtualClock {
   }
 }
 
-/** ms between two reads of clients that read at a rate. */
-const PACE_MILLIS = 500;
+/**
+ * ms between two reads of clients that read at a rate. Queues are read once a second: were that a multiple of it, a
+ * queue that is filled again and again would look the same each time.
+ */
+const PACE_MILLIS = 130;
 
 const encoder = new TextEncoder();
 
