@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 25;
+export const ABI_VERSION: u32 = 26;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -389,20 +389,20 @@ export enum Method {
 }
 
 // Offsets of a slot's fields that the embedder reads; state/records.ts asserts them.
-export const CONN_BYTES: u32 = 296;
+export const CONN_BYTES: u32 = 304;
 export const CONN_FLAGS: u32 = 4;
 export const CONN_GENERATION: u32 = 8;
-export const CONN_HEAD: u32 = 212;
-export const CONN_TABLE: u32 = 216;
-export const CONN_BODY: u32 = 220;
-export const CONN_BODY_LENGTH: u32 = 224;
-export const CONN_HEAD_LENGTH: u32 = 232;
-export const CONN_HEADER_COUNT: u32 = 234;
-export const CONN_METHOD: u32 = 236;
-export const CONN_MINOR: u32 = 237;
-export const CONN_TARGET: u32 = 238;
-export const CONN_TARGET_LENGTH: u32 = 240;
-export const CONN_TRAITS: u32 = 244;
+export const CONN_HEAD: u32 = 220;
+export const CONN_TABLE: u32 = 224;
+export const CONN_BODY: u32 = 228;
+export const CONN_BODY_LENGTH: u32 = 232;
+export const CONN_HEAD_LENGTH: u32 = 240;
+export const CONN_HEADER_COUNT: u32 = 242;
+export const CONN_METHOD: u32 = 244;
+export const CONN_MINOR: u32 = 245;
+export const CONN_TARGET: u32 = 246;
+export const CONN_TARGET_LENGTH: u32 = 248;
+export const CONN_TRAITS: u32 = 252;
 export const CONN_BACKLOG: u32 = 52;
 
 /**

@@ -23,9 +23,11 @@ import {
 } from "../plan";
 import { RING_RECORD_BYTES, deflated, formatRing, plain, setRings } from "../ring/ring";
 import { POOL_BYTES, formatPool } from "../state/pool";
+import { rearm } from "../reply/deadline";
 import { forgetPaces } from "../state/rate";
 import {
   ENGINE_BYTES,
+  State,
   engine,
   param,
   paramU32,
@@ -34,8 +36,9 @@ import {
   setControl,
   setEngine,
   setParam,
+  takeTime,
 } from "../state/records";
-import { formatSlots } from "../state/slots";
+import { at, formatSlots } from "../state/slots";
 
 /** Table of parameters, which the embedder fills. */
 export const PARAMS = memory.data(Param.COUNT * 8, 16);
@@ -168,8 +171,18 @@ export function create(base: usize): usize {
   return base;
 }
 
+/** Arms every timer for its deadline, because limits have changed. A longer limit is found when a timer fires. */
+function rearmAll(): void {
+  takeTime();
+  for (let i: u32 = 0; i < engine.allSlots; i++) {
+    const c = at(i);
+    if (c.state != State.Free && c.state != State.Dead) rearm(c);
+  }
+}
+
 /**
- * Changes a parameter from now on. New limits of WebSockets apply only to WebSockets opened later.
+ * Changes a parameter from now on. New limits of WebSockets apply only to WebSockets opened later. KeepAliveTimeout has
+ * been announced to idle clients, so a shorter one wakes none of their timers.
  * @returns 1, or 0 for a parameter that is fixed
  */
 export function configure(index: u32, value: f64): u32 {
@@ -181,6 +194,8 @@ export function configure(index: u32, value: f64): u32 {
   }
   setParam(index, value);
   if (index == Param.ReceiveRate || index == Param.SendRate) forgetPaces();
+  // mutant configure-late (life): ;
+  if (index != Param.KeepAliveTimeout) rearmAll();
   return 1;
 }
 

@@ -31,7 +31,7 @@ import {
 import { List } from "../state/lists";
 import { at, live } from "../state/slots";
 import { creditOut, slowOutAt, stepTime } from "../state/rate";
-import { UNREAD_GRACE, enlist, isIdle } from "../state/room";
+import { enlist, isIdle } from "../state/room";
 
 import { arm } from "../state/timers";
 
@@ -123,17 +123,27 @@ function isReading(c: Conn): bool {
   return c.writing != 0 || c.queued != 0 || (c.state == State.Open && c.lastAck > c.lastIn);
 }
 
+/**
+ * Returns a deadline, postponed so that the client is watched for half of the limit before it. Without that, a limit
+ * that was lowered, or a clock that has jumped, would end a client whose progress was not read.
+ */
+function afterWatch(c: Conn, due: f64, time: f64): f64 {
+  if (engine.measures == 0 || c.watch == Watch.None || time <= SHORT) return due;
+  // mutant life-lowered (life): return due;
+  return max(due, c.watchedAt + time / 2);
+}
+
 /** Returns the end of the timeout of a client without progress since `since`. */
 function allow(c: Conn, since: f64, time: f64): f64 {
   if (time > SHORT) halfAt = min(halfAt, since + time / 2);
-  return since + (isReading(c) ? max(time, stepTime()) : time);
+  return afterWatch(c, since + (isReading(c) ? max(time, stepTime()) : time), time);
 }
 
 /** Returns the deadline of a client that reads, by SendRate. The client is examined `time` ms earlier. */
 function paceUntil(c: Conn, time: f64): f64 {
   const due = slowOutAt(c);
   if (time > SHORT) halfAt = min(halfAt, due - time);
-  return due;
+  return afterWatch(c, due, time);
 }
 
 /** Returns the time at which a connection ends if it makes no progress, Infinity for never. */
@@ -143,9 +153,7 @@ function endsAt(c: Conn): f64 {
   if (c.writing != 0) {
     due = allow(c, c.lastOut, param(Param.WriteTimeout));
     // It may have to make room before its own timeout.
-    if (engine.isCrowded != 0 && c.list == List.Unread) {
-      halfAt = min(halfAt, c.lastOut + UNREAD_GRACE / 2);
-    }
+    if (engine.isCrowded != 0 && c.list == List.Unread) halfAt = min(halfAt, c.lastOut);
     due = min(due, paceUntil(c, param(Param.RateGrace)));
     // The other limits apply to clients that were handed all bytes.
     if (c.state != State.Linger) return due;
@@ -166,7 +174,8 @@ function endsAt(c: Conn): f64 {
 
 /** Returns true when readings needed for a decision are missing and may still arrive. */
 function isUnread(c: Conn, due: f64): bool {
-  return halfAt < due && c.watch < Watch.Known && engine.measures != 0 && engine.now < due + LATE;
+  if (engine.measures == 0 || halfAt >= due || c.watch >= Watch.Known) return false;
+  return c.watch == Watch.None || engine.now < max(due, c.watchedAt) + LATE;
 }
 
 /** Returns the time at which progress must be examined, Infinity for never. */
@@ -215,6 +224,7 @@ export function look(c: Conn): bool {
   if (!isPast) unwatch(c);
   if (!isPast || c.watch != Watch.None) return false;
   c.watch = Watch.Asked;
+  c.watchedAt = engine.now;
   add(Control.Watched, 1);
   return true;
 }
@@ -242,7 +252,10 @@ export function acknowledged(slot: u32, generation: u32, queued: u32, answers: u
   takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.watch == Watch.None) return;
+  engine.readAt = engine.now;
   const isFirst = c.watch == Watch.Asked;
+  // Bytes acknowledged before the first reading are not known, unless a write was handed over meanwhile.
+  if (isFirst && c.watchedAt > c.lastOut) c.watchedAt = engine.now;
   const wasAlive = c.watch == Watch.Alive;
   if (queued == NONE) c.watch = Watch.Known;
   else if (isFirst) c.watch = Watch.Based;

@@ -219,6 +219,11 @@ export class Conn {
   lastAck: f64;
   /** Deadline of a client that must read at SendRate, 0 when none applies. */
   outDue: f64;
+  /**
+   * Start of the present watch: the first reading of the send queue, or the request for one. Valid while `watch` is not
+   * None.
+   */
+  watchedAt: f64;
   /** Deadline of the body or message that is arriving, by ReceiveRate, 0 when none applies. */
   inDue: f64;
   /**
@@ -397,6 +402,10 @@ export class Engine {
   /** 1 while the table of HTTP slots is nearly full, when unread responses are examined earlier. */
   isCrowded: u32;
   now: f64;
+  /** Time at which `isCrowded` became 1. */
+  crowdedAt: f64;
+  /** Time of the last reading of send queues. All watched connections are read together. */
+  readAt: f64;
   /** Time at which the publisher was last made to wait, 0 when it does not wait. */
   triedAt: f64;
   /** ms for which the publisher has waited for readers since its budget was last renewed. */

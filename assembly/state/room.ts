@@ -41,6 +41,8 @@ const END_GRACE: f64 = 1000;
 const READ_GRACE: f64 = 1000;
 /** ms without progress after which a response is a victim. It is long because kernels acknowledge in steps. */
 export const UNREAD_GRACE: f64 = 5000;
+/** ms by which the last reading of send queues may be older than the moment of a decision: readings are that rare. */
+const READ_INTERVAL: f64 = 1000;
 /** Lateness in ms that any request may have, because the event loop takes that long to return to it. */
 const LOOP_GRACE: f64 = 20;
 /** Number of the treap of requests that are arriving. The rings' readers have treaps 0 and 1. */
@@ -123,6 +125,7 @@ export function noteCrowd(): void {
   const slots = engine.httpSlots as f64;
   if (engine.isCrowded == 0 && engine.freeHttp == 0) {
     engine.isCrowded = 1;
+    engine.crowdedAt = engine.now;
     for (let link = engine.unreadHead; link != 0; link = at(link - 1).right) {
       arm(at(link - 1), engine.now);
     }
@@ -131,12 +134,22 @@ export function noteCrowd(): void {
   }
 }
 
-/** Returns true when a client has not read its response for long enough to be evicted, as far as that is known. */
+/**
+ * Returns true when a client has not read its response for long enough to be evicted, as far as that is known. Between
+ * two watches its progress is not known, so the time counts from the first reading. Where readings are missing it
+ * counts from the moment at which the table became full, and is longer.
+ */
 function isUnread(c: Conn): bool {
-  const ms = engine.now - c.lastOut;
   // mutant room-unread (room): if (c.writing == 0) return false;
-  if (c.writing == 0 || ms < UNREAD_GRACE) return false;
-  return engine.measures == 0 || c.watch >= Watch.Known || ms >= UNREAD_GRACE * 3;
+  if (c.writing == 0 || engine.now - c.lastOut < UNREAD_GRACE) return false;
+  if (engine.measures == 0) return true;
+  if (c.watch < Watch.Known)
+    return engine.now - max(c.lastOut, engine.crowdedAt) >= UNREAD_GRACE * 3;
+  // mutant room-watch (life): const since = c.lastOut;
+  const since = max(c.lastOut, c.watchedAt);
+  // Bytes that were acknowledged after the last reading are not known either.
+  const isProven = engine.readAt - since >= UNREAD_GRACE - READ_INTERVAL;
+  return isProven && engine.now - since >= UNREAD_GRACE;
 }
 
 /** Returns true when the slowest request that is arriving is at least `ms` late. */

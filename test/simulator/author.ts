@@ -61,11 +61,10 @@ function drawSettings(mode: Mode, r: Random): Settings {
 type Amounts = Omit<Settings, "mode" | "place" | "delay" | "copied" | "ordered">;
 /** Options by which also a client that reads at once may be evicted: by a burst, or between two passes. */
 const UNFAIR: readonly Live[] = ["flushInterval", "slowGrace"];
-/** Options by which a client that reads at its rate may be ended: without pings, or before its queue is read twice. */
-const HASTY: readonly Live[] = [
-  ...(["sendPings", "maxRunBytes", "writeTimeout", "closeTimeout", "keepAliveTimeout"] as const),
-  "idleTimeout",
-];
+/** Options by which a client that reads at its rate may be ended, because it gets no pings. */
+const HASTY: readonly Live[] = ["sendPings"];
+/** The shortest limit for which its queue is read twice. */
+const READABLE_MILLIS = 2000;
 
 /** Draws more memory than a run needs, and time limits that do not pass within it. */
 function ample(r: Random): Amounts {
@@ -253,7 +252,9 @@ class Author {
         const name = r.pick(Object.keys(LIVE) as Live[]);
         if (this.#isFair && UNFAIR.includes(name)) return { kind: "wait" };
         if (this.#isTimed && HASTY.includes(name)) return { kind: "wait" };
-        return { kind, name, value: r.pick<number>(LIVE[name]) };
+        const value = r.pick<number>(LIVE[name]);
+        const isShort = name === "closeTimeout" && value < READABLE_MILLIS;
+        return this.#isTimed && isShort ? { kind: "wait" } : { kind, name, value };
       }
       case "reload":
       case "wait":

@@ -19,7 +19,9 @@ const LIFE: Readonly<Record<string, number>> = { HeadTimeout: 10000, RequestTime
 export const SEND_RATE = 2000;
 export const STEP_MILLIS = (131072 * 1000) / SEND_RATE;
 /** Why a client that reads at the rate, and answers pings, does not end. */
-const STEADY = new Set(["WriteTimeout", "TooSlow", "IdleTimeout", "CloseTimeout"]);
+const STEADY = new Set([
+  ...["WriteTimeout", "TooSlow", "IdleTimeout", "CloseTimeout", "EvictedUnread"],
+]);
 /** ms that a stopped client has: its last progress may be from before the first reading, at half of `writeTimeout`. */
 const STOPPED_MILLIS = STEP_MILLIS - 15000 - 3000;
 /** ms before which a connection does not make room: after its end, and after its last byte. */

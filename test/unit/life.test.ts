@@ -112,13 +112,13 @@ class World {
   isHeld = false;
 
   /** @param measured false: as on a platform that cannot read send queues */
-  constructor(measured: boolean, bodyBytes = 0) {
+  constructor(measured: boolean, bodyBytes = 0, params: object = {}) {
     this.body = "x".repeat(bodyBytes);
     const engine = testEngine({
       ...{ RingBytes: 16 * MiB, RunBytes: 262144, ReplyPoolBytes: 32 * MiB, Backlog: 32 * MiB },
       ...{ Frames: 65536, QueuedFrames: 65536, ScratchBytes: 32 * MiB, SlowGrace: 1e6 },
       ...{ IdleTimeout: 120000, PingInterval: 45000, WriteTimeout: 30000, CloseTimeout: 2000 },
-      ...{ SendRate: 240, RateGrace: 30000 },
+      ...{ SendRate: 240, RateGrace: 30000, ...params },
     });
     this.pump = new Pump({
       ...{ engine, clock: this.clock },
@@ -127,6 +127,7 @@ class World {
     this.pump.setHandler({
       request: (req, res) => {
         if (req.upgrade) return res.upgrade();
+        if (req.path === "/wait") return undefined;
         if (req.path === "/close") res.close();
         return res.send(200, "", this.body);
       },
@@ -194,6 +195,74 @@ for (const rate of [4000, 12000, 100000]) {
     world.check();
   });
 }
+
+/** Reads 100 kB every 4 s for so many seconds, as a client whose kernel acknowledges in steps. */
+function readInSteps({ clock }: World, socket: MemorySocket, seconds: number): void {
+  for (let s = 0; s < seconds; s++) {
+    clock.advance(1000);
+    if (clock.now() % 4000 === 0) socket.read(100000);
+  }
+}
+
+life("a steady reader does not make room when the table of slots fills up at once", () => {
+  for (const before of [5, 13, 15, 16, 17, 29, 31, 45]) {
+    const world = new World(true, 1e7, { Connections: 2 });
+    const socket = world.connect(GET);
+    readInSteps(world, socket, before);
+    world.connect(GET.replace("/", "/wait"));
+    for (let s = 0; s < 20; s++) {
+      world.send(world.net.connect() as MemorySocket, GET);
+      readInSteps(world, socket, 4);
+    }
+    assert.is(socket.gone, "", `after ${before} s`);
+    assert.is(world.pump.stats().closed.NoRoom, 20);
+    // From then on it reads nothing.
+    world.clock.advance(6000);
+    world.connect(GET);
+    assert.is(socket.gone, "reset", `after ${before} s`);
+    assert.equal(world.causes, ["EvictedUnread"]);
+    world.check();
+  }
+});
+
+life("a limit that is lowered ends clients that do not read, and no steady reader", () => {
+  for (const before of [5, 14, 16, 18, 25]) {
+    // Without a rate a client has no time of a step.
+    const world = new World(true, 1e7, { SendRate: 0 });
+    const steady = world.connect(GET);
+    const stopped = world.connect(GET);
+    readInSteps(world, steady, before);
+    stopped.unplug();
+    world.pump.engine.configure(Param.WriteTimeout, 10000);
+    world.pump.schedule();
+    readInSteps(world, steady, 60);
+    assert.is(steady.gone, "", `after ${before} s`);
+    assert.is(stopped.gone, "reset");
+    assert.equal(world.causes, ["WriteTimeout"]);
+    world.check();
+  }
+});
+
+life("a jump of the clock ends no steady reader of an answer", () => {
+  const world = new World(true, 1e7, { SendRate: 0 });
+  const socket = world.connect(GET);
+  readInSteps(world, socket, 8);
+  world.clock.jump(100000);
+  readInSteps(world, socket, 100);
+  assert.equal(world.causes, []);
+  world.check();
+});
+
+life("a shorter writeTimeout holds at once, also for writes that wait", () => {
+  const world = new World(true, 1e7);
+  const socket = world.connect(GET);
+  socket.unplug();
+  world.clock.advance(1000);
+  world.pump.engine.configure(Param.WriteTimeout, 4000);
+  world.pump.schedule();
+  world.clock.advance(5000);
+  assert.equal(world.causes, ["WriteTimeout"]);
+});
 
 life("the time of a pong begins with the last byte acknowledged before it", () => {
   // Its kernel acknowledges all but 60 kB, which are read in 60 of the 75 s.
