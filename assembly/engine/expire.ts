@@ -55,7 +55,10 @@ function endStuck(c: Conn): void {
   } else if (c.state == State.Head) {
     kill(c, CloseReason.KeepAliveTimeout, Shut.Destroy);
   } else if (c.state == State.Closing) {
-    kill(c, CloseReason.CloseTimeout, Shut.Destroy);
+    // While it was not read its Close may have arrived, so the client is not at fault.
+    // mutant close-unread (held): const isUnread = false;
+    const isUnread = has(c, Flag.Held | Flag.Waiting);
+    kill(c, isUnread ? (c.reason as i32) : CloseReason.CloseTimeout, Shut.Destroy);
   } else if (c.watch >= Watch.Known && c.queued != 0) {
     // The client has not taken the bytes that the kernel still holds, so the end of its response is lost.
     kill(c, CloseReason.CloseTimeout, Shut.Reset);

@@ -278,10 +278,9 @@ export class Client {
   /** A client that reads at its rate is not ended as slow; one that has stopped has the time of a step. */
   #judgePace(cause: string, now: number): void {
     if (!STEADY.has(cause)) return;
-    // After its last message it answers no ping; while the server does not read it, it cannot answer a Close.
+    // After its last message it answers no ping.
     const isSilent = this.isDone && cause === "IdleTimeout";
-    const isClosing = this.phase === "closed" && cause === "CloseTimeout";
-    if (this.frozen === "" && !isSilent && !isClosing) this.fail("it reads at the least rate");
+    if (this.frozen === "" && !isSilent) this.fail("it reads at the least rate");
     const isWrite = cause === "WriteTimeout" || cause === "TooSlow";
     if (this.frozen === "process" && isWrite && now - this.#frozenAt < STOPPED_MILLIS)
       this.fail(`its process stopped ${now - this.#frozenAt} ms ago`);

@@ -123,6 +123,23 @@ held("a peer that ended its side is waited for no longer than closeTimeout", () 
   drive.end();
 });
 
+held("a client whose Close waits unread while it is held does not end as CloseTimeout", () => {
+  for (const isHeld of [true, false]) {
+    const drive = new Drive({ CloseTimeout: 2000 });
+    const wire = drive.webSocket();
+    drive.hold(wire, isHeld);
+    wire.close(1000);
+    drive.turn();
+    assert.equal(lines(wire.take()), ["close 1000"]);
+    if (isHeld) wire.send(text("first"), frame(8, "\x03\xe8"));
+    drive.after(1999);
+    assert.not(wire.dead);
+    drive.after(isHeld ? 2000 : 1);
+    assert.is(wire.log.at(-1), `closed ${isHeld ? "Application" : "CloseTimeout"}`);
+    drive.end();
+  }
+});
+
 held("bytes that come while a connection is held use the room of handled ones", () => {
   const drive = new Drive();
   const { engine } = drive;
