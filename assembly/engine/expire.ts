@@ -116,20 +116,23 @@ function expire(c: Conn): void {
 }
 
 /**
- * Handles the deadlines that have passed.
+ * Handles the deadlines that had passed at a time.
+ * @param until time by which the embedder has read everything that clients had sent, Infinity for now. A request that
+ * has arrived in time is thus handled, however late the embedder is
  * @returns ms to the next deadline, −1 when there is none, or 0: drain the events, flush, and call again
  */
-export function tick(): f64 {
+export function tick(until: f64): f64 {
   takeTime();
   takeEvents();
+  const limit = min(until, engine.now);
   while (true) {
     const c = first();
     if (engine.noticesOwed != 0) return 0;
     if (changetype<usize>(c) == 0) return -1;
-    if (c.due > engine.now) return c.due - engine.now;
+    if (c.due > limit) return c.due > engine.now ? c.due - engine.now : 1;
     if (c.watch != Watch.None) look(c);
     const due = deadline(c);
-    if (due <= engine.now) {
+    if (due <= limit) {
       // Each expired connection may emit one BodyEnd, End or Closed.
       if (eventsFull() || noticesFull()) return 0;
       expire(c);

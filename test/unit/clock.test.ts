@@ -22,6 +22,9 @@ class World {
   /** Turns that ran. */
   turns = 0;
 
+  /** Called with each request. */
+  asked: () => void = () => undefined;
+
   constructor(params: Parameters<typeof testEngine>[0] = {}) {
     const engine = testEngine(params);
     this.pump = new Pump({ engine, clock: this.clock });
@@ -30,7 +33,10 @@ class World {
     };
     this.pump.setHandler(
       {
-        request: (req, res) => (req.upgrade ? res.upgrade() : res.send(200, "", "ok")),
+        request: (req, res) => {
+          this.asked();
+          return req.upgrade ? res.upgrade() : res.send(200, "", "ok");
+        },
         message: (ws, data) => ws.send(data),
         close: (_, { cause }) => this.causes.push(cause),
         disconnect: (_, { cause }) => this.causes.push(cause),
@@ -124,6 +130,37 @@ clock(
     assert.equal(world.causes, ["WsClientTooSlow"]);
   },
 );
+
+for (const busy of ["before the event loop polls", "between two reads"]) {
+  clock(`a request that came in time is answered, though the loop was busy ${busy}`, () => {
+    const world = new World();
+    const idle = world.connect(GET);
+    assert.match(take(idle), /^HTTP\/1\.1 200 /);
+    world.clock.advance(5000);
+    const other = world.connect(GET);
+    const silent = world.connect(GET);
+    world.clock.advance(990);
+    if (busy === "between two reads") {
+      // The bytes of both are there. The turn that follows the first read is overdue, so it comes before the second.
+      world.asked = () => world.clock.jump(20);
+      other.send(Buffer.from(GET));
+      idle.send(Buffer.from(GET));
+    } else {
+      world.clock.jump(20);
+      world.send(other, GET);
+      idle.send(Buffer.from(GET));
+    }
+    world.clock.advance(0);
+    assert.match(take(idle), /^HTTP\/1\.1 200 /);
+    assert.equal(world.causes, []);
+    world.asked = () => undefined;
+    // The others end in time.
+    take(silent);
+    world.clock.advance(5000);
+    assert.is(silent.gone, "closed");
+    assert.is(brokenRule(world.pump.engine), undefined);
+  });
+}
 
 clock("a write after a long silence has its time from then on", () => {
   const world = new World({ IdleTimeout: 0, SendPings: 0 });

@@ -159,7 +159,7 @@ export interface EngineExports {
   drain(from: number, to: number): number;
   flush(withhold: number): number;
   done(slot: number, generation: number): void;
-  tick(): number;
+  tick(until: number): number;
   gauge(): void;
   lag(slot: number, generation: number): number;
   check(): number;

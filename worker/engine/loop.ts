@@ -644,8 +644,12 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     if (this.#isFlushing) throw new Error("published from within a flush");
   }
 
-  /** Lets the engine check its deadlines. @returns ms to the next one; −1: there is none */
-  tick(): number {
-    return this.engine.x.tick();
+  /**
+   * Lets the engine check its deadlines.
+   * @param until time (ms) by which everything that clients had sent has been read; Infinity: now
+   * @returns ms to the next one; −1: there is none
+   */
+  tick(until = Number.POSITIVE_INFINITY): number {
+    return this.engine.x.tick(until);
   }
 }

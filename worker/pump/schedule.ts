@@ -2,7 +2,9 @@
 // all deadlines, and connections that yield when a turn is late.
 //
 // Invariant: a scheduled turn is run by the clock's `defer`; an overdue turn is run between two reads. A connection
-// that has used its share of a late turn is not read until the event loop has completed a round.
+// that has used its share of a late turn is not read until the event loop has completed a round. A deadline passes only
+// when the event loop has polled its sockets after it, so bytes that a client sent in time are handled however late the
+// loop is.
 
 import { Control } from "../../assembly/abi";
 import type { EngineLoop, LoopHooks } from "../engine/loop";
@@ -72,6 +74,9 @@ export class Schedule implements LoopHooks<Peer> {
   /** Time at which deadlines were last due to be checked, and turns to run before they are checked. */
   #tickedAt = Number.NEGATIVE_INFINITY;
   #turnsToTick = 0;
+  /** Time (ms) at which the timer of deadlines last fired, and time up to which deadlines may pass. */
+  #firedAt = Number.NEGATIVE_INFINITY;
+  #tickUntil = Number.NEGATIVE_INFINITY;
   #tickAt = Number.POSITIVE_INFINITY;
   /** Time since when a turn has been due, and time since when the event loop has been busy before it. */
   #dueSince = 0;
@@ -114,6 +119,8 @@ export class Schedule implements LoopHooks<Peer> {
   readonly #turn = (): void => {
     this.#turnOf.depth++;
     this.#isScheduled = false;
+    // Since the timer fired the event loop has polled its sockets.
+    this.#tickUntil = this.#firedAt;
     // The delay counts turns, however long they take. When it ends, deadlines are checked.
     if (this.#turnsToTick > 0 && --this.#turnsToTick === 0)
       this.#tickedAt = Number.POSITIVE_INFINITY;
@@ -261,7 +268,8 @@ export class Schedule implements LoopHooks<Peer> {
     const now = loop.engine.get(Control.Now);
     if (now - this.#tickedAt > STILL_MILLIS) this.#turnsToTick = 2;
     this.#tickedAt = now;
-    if (this.#turnsToTick === 0) return loop.tick();
+    // mutant tick-unpolled (clock): if (this.#turnsToTick === 0) return loop.tick();
+    if (this.#turnsToTick === 0) return loop.tick(this.#tickUntil);
     this.schedule();
     return -1;
   }
@@ -287,6 +295,7 @@ export class Schedule implements LoopHooks<Peer> {
     this.#cancelTick = this.#clock.after(Math.max(1, Math.ceil(next)), () => {
       this.#cancelTick = undefined;
       this.#tickAt = Number.POSITIVE_INFINITY;
+      this.#firedAt = this.#clock.now();
       this.schedule();
     });
   }
