@@ -27,7 +27,18 @@ export type { WasmModule } from "./shared/webassembly";
 
 /** Options for sockets, files and threads, which a page does not have. */
 const FOREIGN = [
-  ...["port", "hostname", "backlog", "path", "fd", "tls", "noDelay", "tcpKeepAlive", "ipv6Only"],
+  ...[
+    "port",
+    "hostname",
+    "backlog",
+    "path",
+    "fd",
+    "tls",
+    "noDelay",
+    "tcpKeepAlive",
+    "ipv6Only",
+    "transport",
+  ],
   "pool",
 ] as const;
 
@@ -42,6 +53,7 @@ type Foreign =
       | "noDelay"
       | "tcpKeepAlive"
       | "ipv6Only"
+      | "transport"
     )
   | "pool";
 

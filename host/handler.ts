@@ -516,6 +516,11 @@ export interface Stats {
   readonly acceptErrors: number;
   /** Requests refused with 503 because the application's thread, or the pool, had no room for them. */
   readonly shed: number;
+  /**
+   * How connections are held, since the server listens on sockets: "handles" of Node without its streams, or
+   * "sockets" (see the option `transport`).
+   */
+  readonly transport?: "handles" | "sockets" | undefined;
   /** Statistics of the threads of `pool`, counted like Piscina's. */
   readonly pool?: PoolStats;
 }

@@ -15,6 +15,7 @@ import type { MainData } from "../worker/entry/main";
 import type { TlsContext, TlsOptions } from "../worker/net/transport";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import type { Options } from "./options/types";
+import { TRANSPORTS } from "./options/table";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
 import {
@@ -98,10 +99,12 @@ function hearLast(port: MessagePort, events: ThreadEvents): void {
 
 const startThread: StartThread = (data, events) => {
   const stream = variableOf("RINGCAST_STREAM") === "1";
-  const { heap } = data.settings.values;
+  const { heap, transport } = data.settings.values;
+  const handles = (variableOf("RINGCAST_TRANSPORT") ?? TRANSPORTS[transport]) !== "sockets";
   // The thread has a channel of its own for this, because a handler may post any message to the thread's parent.
   const { port1: port, port2 } = new MessageChannel();
-  const main: MainData = { ...data, stream, descriptors: descriptorLimit(), port: port2 };
+  const descriptors = descriptorLimit();
+  const main: MainData = { ...data, stream, handles, descriptors, port: port2 };
   const worker = new Worker(new URL("./worker.js", import.meta.url), {
     workerData: main,
     transferList: [port2],

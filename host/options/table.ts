@@ -56,6 +56,9 @@ const MiB = 1048576;
 /** Longest time of an option, in ms: one day, which a 32-bit timer holds. A longer time is a RangeError. */
 export const DAY = 86400000;
 
+/** The words of `transport`. */
+export const TRANSPORTS: readonly string[] = ["auto", "sockets"];
+
 /** Every option of `serve` that is a number, a flag or a word. */
 export const OPTIONS: readonly OptionRow[] = [
   {
@@ -396,6 +399,15 @@ export const OPTIONS: readonly OptionRow[] = [
     unit: "flag",
     default: false,
     text: "A listener on :: accepts no IPv4.",
+  },
+  {
+    name: "transport",
+    unit: "word",
+    default: "sockets",
+    words: TRANSPORTS,
+    text:
+      "How TCP and Unix connections are held. auto: as handles of Node without its streams, for a third of the " +
+      "memory, where a trial at the start shows that they work, else as sockets. TLS uses sockets.",
   },
   {
     name: "perMessageDeflate",

@@ -71,6 +71,7 @@ export interface Options<User = unknown> {
   noDelay?: boolean;
   tcpKeepAlive?: number;
   ipv6Only?: boolean;
+  transport?: "auto" | "sockets";
   perMessageDeflate?: boolean;
   deflateThreshold?: Size;
   /**

@@ -71,6 +71,12 @@ metrics("every figure of the statistics is in them", () => {
   assert.is(value('closed_total{cause="Ok"}'), 17);
 });
 
+metrics("the transport is named where the server listens on sockets", () => {
+  const text = metricsText({ ...STATS, transport: "handles" }, 1);
+  assert.is(sampleOf(readOpenMetrics(text), 'ringcast_transport{name="handles"}'), 1);
+  assert.not.match(metricsText(STATS, 1), /transport/);
+});
+
 metrics("the lag of the clients is a histogram of counts that go up and down", () => {
   const { type, samples } = readOpenMetrics(metricsText(STATS, 1)).get("ringcast_lag_bytes") ?? {};
   assert.is(type, "gaugehistogram");

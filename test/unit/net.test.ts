@@ -34,8 +34,12 @@ interface Actions {
   readonly later?: (link: Link) => Promise<void>;
 }
 
+/** How connections are held. */
+type Held = "sockets" | "handles" | "TLS";
+
 /** Accepts a connection that says "hi", acts, and sees that its client and its handle are gone. */
-async function leavesNothing(isSecure: boolean, actions: Actions): Promise<void> {
+async function leavesNothing(held: Held, actions: Actions): Promise<void> {
+  const isSecure = held === "TLS";
   let accepted: Action = () => undefined;
   const found = new Promise<Link>((resolve) => {
     accepted = resolve;
@@ -60,7 +64,7 @@ async function leavesNothing(isSecure: boolean, actions: Actions): Promise<void>
     };
   };
   const options = { port: 0, hostname: "127.0.0.1", backlog: 8, noDelay: true, keepAlive: 0 };
-  const listener = await nodeTransport().listen(
+  const listener = await nodeTransport({ handles: held === "handles" }).listen(
     {
       ...options,
       ipv6Only: false,
@@ -72,6 +76,7 @@ async function leavesNothing(isSecure: boolean, actions: Actions): Promise<void>
     accept,
     () => undefined,
   );
+  assert.is(listener.transport, isSecure ? "sockets" : held);
   const origin = { port: portOf({ address: listener }), host: "127.0.0.1", allowHalfOpen: true };
   const client = isSecure ? tls.connect({ ...origin, ca: CERTIFICATE.cert }) : net.connect(origin);
   const gone = new Promise((resolve) => {
@@ -105,23 +110,21 @@ const WAYS: Record<string, Action> = {
   nothing: () => undefined,
 };
 
-for (const isSecure of [false, true]) {
+for (const held of ["sockets", "handles", "TLS"] as const) {
   for (const how of ["reset", "destroy"] as const) {
     for (const [before, act] of Object.entries(WAYS)) {
-      const name = `${isSecure ? "TLS" : "TCP"}: ${how} after ${before}`;
+      const name = `${held}: ${how} after ${before}`;
       const both: Action = (link) => {
         act(link);
         link[how]();
       };
       links(`${name}, within accept, leaves no handle`, () =>
-        leavesNothing(isSecure, { accepted: both }),
+        leavesNothing(held, { accepted: both }),
       );
-      links(`${name}, within a read, leaves no handle`, () =>
-        leavesNothing(isSecure, { read: both }),
-      );
+      links(`${name}, within a read, leaves no handle`, () => leavesNothing(held, { read: both }));
       for (const [moment, wait] of Object.entries(MOMENTS)) {
         links(`${name}, ${moment}, leaves no handle`, () =>
-          leavesNothing(isSecure, {
+          leavesNothing(held, {
             async later(link) {
               act(link);
               await wait();
@@ -136,11 +139,11 @@ for (const isSecure of [false, true]) {
 
 for (const how of ["reset", "destroy", "end"] as const) {
   links(`TLS: ${how} before the handshake leaves no handle`, () =>
-    leavesNothing(true, { early: (link) => link[how]() }),
+    leavesNothing("TLS", { early: (link) => link[how]() }),
   );
   for (const [moment, wait] of Object.entries(MOMENTS)) {
     links(`TLS: ${how} ${moment}, at any point of the handshake, leaves no handle`, () =>
-      leavesNothing(true, {
+      leavesNothing("TLS", {
         early: () => undefined,
         async later(link) {
           await wait();

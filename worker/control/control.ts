@@ -314,7 +314,8 @@ export class Worker {
       } catch (thrown) {
         throw withCode(thrown);
       }
-      const { hostname: name, port, path } = this.#listener;
+      const { hostname: name, port, path, transport } = this.#listener;
+      this.pump.transport = transport;
       return path === undefined ? { hostname: name, port } : { hostname: name, port, path };
     },
 

@@ -16,6 +16,8 @@ import { watchUncaught } from "./uncaught";
 export interface MainData extends WorkerData {
   /** Whether sockets are read by 'data' events even where reads into the window work. */
   readonly stream: boolean;
+  /** Whether connections are held as handles where that works. */
+  readonly handles: boolean;
   /** Number of descriptors that this process may have. */
   readonly descriptors: number;
   /**
@@ -28,7 +30,7 @@ export interface MainData extends WorkerData {
 const { port, ...data } = workerData as MainData;
 
 const worker = new Worker(data, {
-  transport: nodeTransport(!data.stream, data.descriptors),
+  transport: nodeTransport(data),
   clock: nodeClock,
   codec: zlibCodec,
   module: await engineModule(),

@@ -1,5 +1,6 @@
-// Node's `net`. Bytes are read straight into the engine's receive window where the platform allows it (`onread` over
-// the accepted handle). Elsewhere 'data' events are copied into it.
+// Node's `net` and `tls`. Bytes are read straight into the engine's receive window where the platform allows it
+// (`onread` over the accepted handle). Elsewhere 'data' events are copied into it. On Node itself plain connections
+// need no `net.Socket`: handle-accept.ts takes them over from the listening server.
 //
 // Invariant: for a write that was not complete on return, `written` is called exactly once. Where Node allows it, a
 // write is made on the socket's handle itself; when the handle has not taken the request into use, the kernel has
@@ -11,7 +12,6 @@
 import { fstatSync } from "node:fs";
 import * as net from "node:net";
 import * as tls from "node:tls";
-import { getSystemErrorMap } from "node:util";
 import type {
   Accept,
   CertificateNames,
@@ -24,43 +24,30 @@ import type {
   TlsOptions,
   Transport,
 } from "./transport";
+import { takeOver } from "./handle-accept";
+import { type HandleLink, setRules } from "./handle-link";
+import { tryHandles } from "./handle-trial";
+import {
+  type Handle as HandleOfNode,
+  type HandleRequest,
+  type Handled,
+  RESET,
+  systemError,
+} from "./handle";
 import { type Ends, procQueues } from "./queues";
 
 const EMPTY = new Uint8Array(0);
 
-/** A socket's handle, as Node has it. It is undocumented, so each member is checked before use. */
-interface Handle {
-  /**
-   * @param request reports completion when the kernel does not accept everything at once; null where handles create
-   * requests themselves
-   * @returns 0, a negative error number, or the request that was created
-   */
-  writeBuffer?(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
-  /** @param name receives the peer's address @returns 0, or a negative error number */
-  getpeername?(name: object): number;
-}
-
-interface WriteRequest {
-  oncomplete?: (status: number) => void;
-  /** Returns −1 while no write is in flight for this request. */
-  getAsyncId?(): number;
-  /** The result, when it came before `oncomplete` could be set. */
-  writeStatus?: number | null;
-  /** The bytes, kept from garbage collection. */
-  buffer?: Uint8Array;
-}
-
-interface Handled {
-  _handle?: Handle | null;
-}
+/** A socket's handle on any runtime. Each member is checked before use. */
+type Handle = Partial<Pick<HandleOfNode, "writeBuffer" | "getpeername">>;
 
 /**
  * Node's class of write requests, once a first write through the stream has shown it; null where handles create
  * requests themselves, when one is needed (Node 26).
  */
-let Request: (new () => WriteRequest) | null | undefined;
+let Request: (new () => HandleRequest) | null | undefined;
 /** Request for the next write. A write that is complete on return leaves it unused. */
-let spare: WriteRequest | null = null;
+let spare: HandleRequest | null = null;
 /** True when requests do not report whether they are in use. Then all writes use streams. */
 let isUnfit = false;
 
@@ -68,7 +55,7 @@ let isUnfit = false;
 function learn(handle: Handle, write: () => void): void {
   const { writeBuffer } = handle;
   handle.writeBuffer = (request, bytes) => {
-    Request = request && (request.constructor as new () => WriteRequest);
+    Request = request && (request.constructor as new () => HandleRequest);
     isUnfit = request !== null && request.getAsyncId?.() !== -1;
     return (writeBuffer as NonNullable<Handle["writeBuffer"]>).call(handle, request, bytes);
   };
@@ -185,7 +172,7 @@ class NodeLink implements Link {
   ended(): void {
     const socket = this.#socket;
     const error = socket.writableEnded ? 0 : (socket._handle?.getpeername?.({}) ?? 0);
-    if (error < 0) socket.destroy(Object.assign(new Error("read ECONNRESET"), RESET));
+    if (error < 0) socket.destroy(systemError("read", RESET));
     else this.#sink?.ended();
   }
 
@@ -215,11 +202,11 @@ class NodeLink implements Link {
       this.#socket.destroy(systemError("write", result));
       return false;
     }
-    return this.#await(result === 0 ? (spare as WriteRequest) : (result as WriteRequest), view);
+    return this.#await(result === 0 ? (spare as HandleRequest) : (result as HandleRequest), view);
   }
 
   /** Waits for the bytes that the kernel has not accepted. @returns true when the write has completed by now */
-  #await(request: WriteRequest, view: Uint8Array): boolean {
+  #await(request: HandleRequest, view: Uint8Array): boolean {
     if (Request) spare = new Request();
     request.buffer = view;
     this.#completed ??= (code) => this.#complete(code);
@@ -292,21 +279,44 @@ function isShuttingDown(socket: net.Socket): boolean {
   return socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
 }
 
-const endsOf = (link: Link): Ends | undefined => (link as NodeLink).ends;
+const endsOf = (link: Link): Ends | undefined => (link as NodeLink | HandleLink).ends;
 
-/**
- * Returns Node's sockets.
- * @param onread false: 'data' events are used even where `onread` works (tests run both)
- * @param descriptors number that this process may have
- */
-export function nodeTransport(onread = true, descriptors = Number.POSITIVE_INFINITY): Transport {
+/** The trial of handles, once in this thread. False: they lack something, or behave otherwise. */
+let trial: Promise<boolean> | undefined;
+
+function handlesWork(): Promise<boolean> {
+  trial ??= tryHandles().then(
+    (rules) => {
+      setRules(rules);
+      return true;
+    },
+    () => false,
+  );
+  return trial;
+}
+
+/** Settings of Node's transport. */
+export interface NodeSettings {
+  /** Whether 'data' events are used even where reads into the window work. */
+  readonly stream?: boolean;
+  /** Whether plain connections are handles without `net.Socket`, where those pass their trial. */
+  readonly handles?: boolean;
+  /** Number of descriptors that this process may have. */
+  readonly descriptors?: number;
+}
+
+/** Returns Node's sockets. */
+export function nodeTransport(settings: NodeSettings = {}): Transport {
+  const { stream = false, handles = false, descriptors = Number.POSITIVE_INFINITY } = settings;
   return {
     ...(isBun ? { maxRunBytes: COPIED_BYTES } : {}),
     ...(process.platform === "linux" ? { queues: procQueues(endsOf) } : {}),
-    listen(options, window, accept, failed) {
+    async listen(options, window, accept, failed) {
       const scarcity = new Scarcity(descriptors, failed);
-      const taking = (socket: net.Socket): void => scarcity.look(socket);
-      return listen(options, window, accept, failed, taking, onread && !isBun);
+      const taking = (fd: number): void => scarcity.look(fd);
+      const isBare = handles && hasHandles && !stream && !options.tls && (await handlesWork());
+      const onread = !stream && !isBun;
+      return listen(options, window, accept, failed, { taking, onread, isBare });
     },
   };
 }
@@ -329,8 +339,7 @@ class Scarcity {
     this.#failed = failed;
   }
 
-  look(socket: net.Socket): void {
-    const fd = (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
+  look(fd: number): void {
     const left = this.#limit - 1 - fd;
     if (left > PLENTY) this.#isTold = false;
     if (left > FEW || this.#isTold) return;
@@ -349,17 +358,6 @@ const isBun = "bun" in process.versions;
 /** Longest run of bytes for one write where writes are copied. */
 const COPIED_BYTES = 65536;
 
-/** Members of the error of a reset that libuv reported as the end of the stream. */
-const RESET = { code: "ECONNRESET", syscall: "read" } as const;
-
-function systemError(syscall: "write", errno: number): Error {
-  const [code, text] = getSystemErrorMap().get(errno) ?? [
-    `error ${errno}`,
-    `the ${syscall} failed`,
-  ];
-  return Object.assign(new Error(`${syscall} ${code}: ${text}`), { code, errno, syscall });
-}
-
 /** Returns true where writing on a handle works as it does in Node. */
 function isDirect(handle: Handle): boolean {
   return !("deno" in process.versions) && typeof handle.writeBuffer === "function";
@@ -367,6 +365,11 @@ function isDirect(handle: Handle): boolean {
 
 /** True where TLS can start after the connection was accepted: on Node itself. */
 const canDefer = !isBun && !("deno" in process.versions);
+/**
+ * True where handles without sockets may be used. On Windows the kernel itself reads the bytes of a pending write, so a
+ * closed handle does not show that nothing reads them any more.
+ */
+const hasHandles = canDefer && process.platform !== "win32";
 
 /** A connection that is accepted before TLS is negotiated. Its handshake has a slot and counts for its address. */
 class SecureLink extends NodeLink {
@@ -518,23 +521,35 @@ function createTlsServer(
   return { server, setTls: (changed) => server.setSecureContext(certificates.set(changed)) };
 }
 
-/** Creates a net or TLS server that gives its connections to `accept`. @param taking called with each one first */
+/** How connections are taken from a listening server. */
+interface Taking {
+  /** Called first with each connection's descriptor. */
+  readonly taking: (fd: number) => void;
+  /** Whether sockets read into the window. */
+  readonly onread: boolean;
+  /** Whether connections need no sockets. */
+  readonly isBare: boolean;
+}
+
+const fdOf = (socket: net.Socket): number =>
+  (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
+
+/** Creates a net or TLS server that gives its connections to `accept`. */
 function createServer(
   options: ListenOptions,
   window: Uint8Array,
   accept: Accept,
-  taking: (socket: net.Socket) => void,
-  onread: boolean,
+  { taking, onread }: Taking,
 ): NodeServer {
   if (options.tls) {
     const take = (socket: tls.TLSSocket): void => takeStream(socket, window, accept);
     const made = createTlsServer(options, options.tls, canDefer ? undefined : take);
     if (canDefer) acceptBefore(made.server as tls.Server, window, accept, options);
-    made.server.on("connection", taking);
+    made.server.on("connection", (accepted: net.Socket) => taking(fdOf(accepted)));
     return made;
   }
   const server = net.createServer({ ...commonOf(options), pauseOnConnect: onread }, (accepted) => {
-    taking(accepted);
+    taking(fdOf(accepted));
     const handle = (accepted as unknown as Handled)._handle;
     if (onread && handle) takeRaw(handle, window, accept);
     else takeStream(accepted, window, accept);
@@ -576,8 +591,7 @@ async function listen(
   window: Uint8Array,
   accept: Accept,
   failed: (error: Error) => void,
-  taking: (socket: net.Socket) => void,
-  onread: boolean,
+  how: Taking,
 ): Promise<Listener> {
   if (options.proxied && options.tls && !canDefer) {
     const text = "proxyProtocol: only Node can read a header before TLS";
@@ -586,7 +600,7 @@ async function listen(
   const { fd } = options;
   const release = fd === undefined ? () => undefined : await claim(fd);
   if (!release) throw new Error(`fd: ${fd} is used by another server of this process: EADDRINUSE`);
-  const { server, setTls } = createServer(options, window, accept, taking, onread);
+  const { server, setTls } = createServer(options, window, accept, how);
   return new Promise((resolve, reject) => {
     const refuse = (error: Error): void => {
       release();
@@ -598,6 +612,10 @@ async function listen(
       server.off("error", refuse);
       // EMFILE and similar errors affect one connection. The listener continues.
       server.on("error", failed);
+      const { noDelay } = options;
+      const keepAlive = options.keepAlive > 0 ? Math.trunc(options.keepAlive / 1000) : undefined;
+      const to = { window, accept, failed, taking: how.taking, noDelay, keepAlive };
+      const transport = how.isBare && takeOver(server, to) ? "handles" : "sockets";
       const address = server.address();
       const where =
         typeof address === "string" || address === null
@@ -607,7 +625,7 @@ async function listen(
         server.close();
         release();
       };
-      resolve({ ...where, close, ...(setTls ? { setTls } : {}) });
+      resolve({ ...where, transport, close, ...(setTls ? { setTls } : {}) });
     });
   });
 }

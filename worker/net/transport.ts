@@ -1,7 +1,7 @@
 // The interfaces that the pump needs of a platform's sockets. Types only. One thin file in net/ implements them for
 // each platform.
 
-import type { PeerCertificate } from "../../host/handler";
+import type { PeerCertificate, Stats } from "../../host/handler";
 
 export type { CertificateNames, PeerCertificate } from "../../host/handler";
 
@@ -129,6 +129,8 @@ export interface Listener {
   /** The TCP port; undefined for a Unix socket. */
   readonly port: number | undefined;
   readonly path?: string;
+  /** How its connections are held, for the statistics. */
+  readonly transport?: Stats["transport"];
   /** Stops accepting. Connections stay open. */
   close(): void;
   /** Uses other certificates for new handshakes. @throws Error where the platform cannot */

@@ -129,6 +129,8 @@ export class Pump implements HandlerServer {
   /** Number of requests that got 503 because there was no room for them. */
   shed = 0;
   acceptErrors = 0;
+  /** How connections are held; undefined where that is not reported. */
+  transport: Stats["transport"];
 
   constructor(options: PumpOptions) {
     const { engine, clock, codec } = options;
@@ -570,8 +572,9 @@ export class Pump implements HandlerServer {
     const { acceptErrors, shed } = this;
     const handlerErrors = this.handlerErrors + this.#placement.errors();
     const stats = statsOf(this.engine, { handlerErrors, acceptErrors, shed });
+    const { transport } = this;
     const pool = this.#placement.pool();
-    return pool ? { ...stats, pool } : stats;
+    return { ...stats, ...(transport ? { transport } : {}), ...(pool ? { pool } : {}) };
   }
 
   metrics(): string {

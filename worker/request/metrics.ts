@@ -124,6 +124,8 @@ function familyText(
   return text;
 }
 
+const TRANSPORT = ["transport", "How connections are held.", undefined] as const;
+
 function causesText(
   name: string,
   help: string,
@@ -149,7 +151,7 @@ function lagText({ bounds, counts }: Stats["lag"]): string {
 
 /** Returns the metrics as text. @param horizon seconds; Infinity: nothing is published */
 export function metricsText(stats: Stats, horizon: number): string {
-  const { closed, pool, lag } = stats;
+  const { closed, pool, lag, transport } = stats;
   let text = "";
   for (const row of GAUGES) text += familyText(row, "gauge", [["", row[2](stats)]]);
   const help = "Time that it last took to publish as much as a client may lag.";
@@ -157,6 +159,7 @@ export function metricsText(stats: Stats, horizon: number): string {
     ["", horizon],
   ]);
   text += lagText(lag);
+  if (transport) text += familyText(TRANSPORT, "gauge", [[`{name="${transport}"}`, 1]]);
   for (const row of COUNTERS) text += familyText(row, "counter", [["_total", row[2](stats)]]);
   const evictions = [...EVICTIONS].map((cause) => [cause, closed[cause] ?? 0] as const);
   text += causesText("evictions", "Clients evicted, by cause.", evictions);

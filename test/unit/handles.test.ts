@@ -1,0 +1,437 @@
+// Links of Node's transport in every kind of end, as sockets and as handles without sockets: both report the same
+// events. Nothing is left after any of them.
+
+import { readFileSync, readdirSync } from "node:fs";
+import * as os from "node:os";
+import path from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { nodeTransport } from "../../worker/net/node";
+import type { Link } from "../../worker/net/transport";
+import { type Accepted, Listening, type Told, type Where } from "../lib/listening";
+import { sleep, until } from "../lib/wait";
+
+/** More than the kernel accepts for a client that does not read, so that a write is pending. */
+const LARGE = 16 << 20;
+
+/** Time (ms) in which an event that must not happen would have happened. */
+const MOMENT = 50;
+
+let names = 0;
+
+/** Handles of connections and listeners that this process has. Its output may be pipes, too. */
+function handles(): number {
+  const names = process.getActiveResourcesInfo();
+  return names.filter((name) => /^(?:TCP|Pipe).*Wrap$/.test(name)).length;
+}
+
+/** Descriptors that this process has. */
+function descriptors(): number {
+  return readdirSync("/proc/self/fd").length;
+}
+
+/** Returns the error codes with which the kernel may report a client that has gone, one of which is expected. */
+function isLoss(what: Told | undefined): boolean {
+  return what === "lost ECONNRESET" || what === "lost EPIPE";
+}
+
+function refuse(link: Link): boolean {
+  link.reset();
+  return false;
+}
+
+function pause(link: Link): boolean {
+  link.pause();
+  return true;
+}
+
+interface Place {
+  readonly held: "sockets" | "handles";
+  readonly on: "TCP" | "Unix";
+}
+
+/** Runs a test with a listener of its own. Afterwards no handle and no descriptor may be left. */
+async function listening(
+  { held, on }: Place,
+  where: Where,
+  body: (listening: Listening) => Promise<void>,
+): Promise<void> {
+  const before = { handles: handles(), descriptors: descriptors() };
+  const unix = { path: path.join(os.tmpdir(), `ringcast-${process.pid}-${names++}.sock`) };
+  const own = await Listening.open(
+    { handles: held === "handles" },
+    { ...(on === "Unix" ? unix : {}), ...where },
+  );
+  assert.is(own.transport, held);
+  try {
+    await body(own);
+  } catch (error) {
+    // Its leftovers must not fail the tests that follow.
+    own.abandon();
+    throw error;
+  } finally {
+    own.close();
+  }
+  await until("no handles are left", () => handles() === before.handles);
+  assert.is(descriptors(), before.descriptors);
+}
+
+const endings = suite("endings");
+
+endings.before(async () => {
+  // Node opens them when they are first used.
+  assert.ok(process.stdout && process.stderr);
+  // The trial of handles runs once, with handles of its own.
+  const before = handles();
+  const first = await Listening.open({ handles: true });
+  first.close();
+  await until("the end of the trial", () => handles() === before);
+});
+
+for (const held of ["sockets", "handles"] as const) {
+  for (const on of ["TCP", "Unix"] as const) {
+    const place = { held, on };
+    const test = (name: string, body: (own: Listening) => Promise<void>, where: Where = {}): void =>
+      endings(`${held}, ${on}: ${name}`, () => listening(place, where, body));
+
+    test("bytes are read into the window, and written", async (own) => {
+      const { link, client, told, read, received } = await own.connect();
+      client.write("hello");
+      await until("a read", () => told.length > 0);
+      assert.equal(told, [5]);
+      assert.is(read(), "hello");
+      assert.ok(link.write(Buffer.from("answer")));
+      await until("an answer", () => received() === "answer");
+      link.destroy();
+      await until("an end", () => client.readableEnded);
+      client.destroy();
+      assert.equal(told, [5]);
+    });
+
+    test("a client that has ended its side gets its answer, and both ends end in order", async (own) => {
+      const { link, client, told, received } = await own.connect();
+      client.end("request");
+      await until("an end", () => told.includes("ended"));
+      assert.equal(told, [7, "ended"]);
+      assert.ok(link.write(Buffer.from("answer")));
+      link.end();
+      await until("a loss", () => told.length > 2);
+      assert.equal(told, [7, "ended", "lost "]);
+      await until("an answer", () => client.readableEnded);
+      assert.is(received(), "answer");
+    });
+
+    test("a server that ends first still reads, and its link ends with the client's side", async (own) => {
+      const { link, client, told, read } = await own.connect();
+      link.end();
+      await until("an end", () => client.readableEnded);
+      client.write("late");
+      await until("a read", () => read() === "late");
+      client.end();
+      await until("a loss", () => told.length > 2);
+      assert.equal(told, [4, "ended", "lost "]);
+    });
+
+    test("an end while reading is paused is noticed when it continues", async (own) => {
+      const { link, client, told } = await own.connect();
+      link.pause();
+      client.end("bytes");
+      // Nothing may be reported meanwhile.
+      await sleep(MOMENT);
+      assert.equal(told, []);
+      link.resume();
+      link.resume();
+      await until("an end", () => told.length > 1);
+      assert.equal(told, [5, "ended"]);
+      link.pause();
+      link.resume();
+      // A second end may not be reported.
+      await sleep(MOMENT);
+      assert.equal(told, [5, "ended"]);
+      link.destroy();
+    });
+
+    test(
+      "a link that is destroyed within a read reads no more",
+      async (own) => {
+        const { client, told } = await own.connect();
+        client.write(Buffer.alloc(LARGE));
+        await until("an end", () => client.destroyed || client.readableEnded || told.length > 0);
+        // More reads would follow at once.
+        await sleep(MOMENT);
+        assert.is(told.length, 1);
+        client.destroy();
+      },
+      { event: (link) => link.destroy() },
+    );
+
+    test("a pending write is complete once, when the client has read it", async (own) => {
+      const { link, client, told, received } = await own.connect();
+      client.pause();
+      const bytes = Buffer.alloc(LARGE, "0123456789");
+      assert.ok(link.write(Buffer.from("first ")));
+      assert.not(link.write(bytes));
+      // It is not complete while the client does not read.
+      await sleep(MOMENT);
+      assert.equal(told, []);
+      client.resume();
+      await until("all bytes", () => client.bytesRead === LARGE + 6);
+      await until("a completion", () => told.length > 0);
+      assert.ok(received() === `first ${bytes.toString("latin1")}`);
+      assert.ok(link.write(Buffer.from("last")));
+      link.end();
+      await until("an end", () => client.readableEnded);
+      assert.ok(received().endsWith("last"));
+      assert.equal(told, ["written"]);
+      client.end();
+      await until("a loss", () => told.length > 2);
+      assert.equal(told, ["written", "ended", "lost "]);
+    });
+
+    test("an end during a pending write follows its last byte", async (own) => {
+      const { link, client, told } = await own.connect();
+      client.pause();
+      assert.not(link.write(Buffer.alloc(LARGE)));
+      link.end();
+      client.resume();
+      await until("an end", () => client.readableEnded);
+      assert.is(client.bytesRead, LARGE);
+      assert.equal(told, ["written"]);
+      client.end();
+      await until("a loss", () => told.includes("lost "));
+    });
+
+    for (const how of ["destroy", "reset"] as const) {
+      test(`${how} during a pending write releases the bytes, and reports nothing`, async (own) => {
+        const { link, client, told, received } = await own.connect();
+        client.pause();
+        const bytes = Buffer.alloc(LARGE, "a");
+        assert.not(link.write(bytes));
+        link[how]();
+        bytes.fill("b");
+        client.resume();
+        await until("an end", () => client.readableEnded || client.destroyed);
+        assert.ok(client.bytesRead < LARGE);
+        assert.not.match(received(), /b/);
+        assert.equal(told, []);
+        link.destroy();
+        link.reset();
+        assert.not(link.write(Buffer.from("late")));
+        client.destroy();
+      });
+
+      test(`${how} after an end during a pending write leaves nothing`, async (own) => {
+        const { link, client, told } = await own.connect();
+        client.pause();
+        assert.not(link.write(Buffer.alloc(LARGE)));
+        link.end();
+        link[how]();
+        client.resume();
+        await until("an end", () => client.readableEnded || client.destroyed);
+        assert.ok(client.bytesRead < LARGE);
+        assert.equal(told, []);
+        client.destroy();
+      });
+    }
+
+    test(
+      "a client that resets is a loss, reported once",
+      async (own) => {
+        const { client, told } = await own.connect();
+        if (on === "TCP") client.resetAndDestroy();
+        else client.destroy();
+        await until("an end", () => told.length > 0);
+        assert.equal(told, [on === "TCP" ? "lost ECONNRESET" : "ended"]);
+      },
+      { event: (link, what) => what === "ended" && link.destroy() },
+    );
+
+    test(
+      "a client that resets after bytes is a loss",
+      async (own) => {
+        const { client, told } = await own.connect();
+        await new Promise((resolve) => client.write("bytes", resolve));
+        if (on === "TCP") client.resetAndDestroy();
+        else client.destroy();
+        await until("an end", () => told.some((what) => typeof what !== "number"));
+        assert.is(told.at(-1), on === "TCP" ? "lost ECONNRESET" : "ended");
+      },
+      { event: (link, what) => what === "ended" && link.destroy() },
+    );
+
+    test("a client that leaves during a pending write is a loss, reported once", async (own) => {
+      const { link, client, told } = await own.connect();
+      client.pause();
+      assert.not(link.write(Buffer.alloc(LARGE)));
+      if (on === "TCP") client.resetAndDestroy();
+      else client.destroy();
+      await until("a loss", () => told.some((what) => String(what).startsWith("lost")));
+      // Another report would follow at once.
+      await sleep(MOMENT);
+      const losses = told.filter((what) => String(what).startsWith("lost"));
+      assert.is(losses.length, 1, String(told));
+      assert.ok(isLoss(losses[0]), String(told));
+      assert.not(told.includes("written"));
+    });
+
+    test("a write to a client that has left while reading was paused is a loss, after the call", async (own) => {
+      const { link, client, told } = await own.connect();
+      link.pause();
+      if (on === "TCP") client.resetAndDestroy();
+      else client.destroy();
+      await until("a failing write", () => {
+        const isThrough = told.length > 0 || link.write(Buffer.from("x"));
+        // It is not reported within the call of the pump.
+        if (!isThrough) assert.equal(told, []);
+        return !isThrough;
+      });
+      assert.not(link.write(Buffer.from("y")));
+      await until("a loss", () => told.length > 0);
+      // Another report would follow at once.
+      await sleep(MOMENT);
+      assert.is(told.length, 1);
+      assert.ok(isLoss(told[0]), String(told));
+    });
+
+    test(
+      "a refused connection is closed",
+      async (own) => {
+        const { client, told, code } = await own.connect();
+        await until("an end", () => client.readableEnded || client.destroyed);
+        if (on === "TCP") assert.is(code(), "ECONNRESET");
+        assert.equal(told, []);
+        client.destroy();
+      },
+      { accepting: refuse },
+    );
+
+    test(
+      "a link that is paused while it is accepted reads nothing until it is resumed",
+      async (own) => {
+        const { link, client, told } = await own.connect();
+        client.write("hello");
+        // Nothing may be read meanwhile.
+        await sleep(MOMENT);
+        if (held === "handles") assert.equal(told, []);
+        link.resume();
+        await until("a read", () => told.length > 0);
+        assert.equal(told, [5]);
+        link.destroy();
+        client.destroy();
+      },
+      { accepting: pause },
+    );
+
+    test("the memory of a handle is given back in every kind of end", async (own) => {
+      const ends: ((one: Accepted) => void)[] = [
+        ({ client }) => client.end(),
+        ({ client }) => client.destroy(),
+        ({ client }) => client.resetAndDestroy?.(),
+        ({ link }) => link.end(),
+        ({ link }) => link.reset(),
+        ({ link, client }) => {
+          link.end();
+          client.end();
+        },
+        ({ link, client }) => {
+          client.pause();
+          link.write(new Uint8Array(LARGE));
+          client.destroy();
+        },
+        ({ link, client }) => {
+          link.pause();
+          client.destroy();
+          link.write(Buffer.from("x"));
+          link.resume();
+        },
+      ];
+      for (let i = 0; i < 5; i++) {
+        for (const end of on === "TCP" ? ends : ends.filter((_, j) => j !== 2)) {
+          const one = await own.connect();
+          end(one);
+          // Then the other side ends as well, as the pump and its clients do.
+          await sleep(1);
+          one.client.destroy();
+          one.link.destroy();
+        }
+      }
+    });
+  }
+
+  endings(`${held}: an address is the one that the kernel reports`, async () => {
+    const seen = async (hostname: string, to: object): Promise<string> => {
+      let address = "";
+      await listening({ held, on: "TCP" }, { hostname }, async (own) => {
+        const { link, client } = await own.connect(to);
+        address = link.remoteAddress;
+        link.destroy();
+        client.destroy();
+      });
+      return address;
+    };
+    assert.is(await seen("127.0.0.1", { localAddress: "127.0.0.3" }), "127.0.0.3");
+    assert.is(await seen("127.0.0.1", {}), "127.0.0.1");
+    assert.is(
+      await seen("0.0.0.0", { host: "127.0.0.1", localAddress: "127.255.0.254" }),
+      "127.255.0.254",
+    );
+    assert.is(await seen("::", { host: "127.0.0.1" }), "::ffff:127.0.0.1");
+    assert.is(await seen("::1", {}), "::1");
+  });
+
+  endings(
+    `${held}: the address is known after the client has reset, and on a Unix socket empty`,
+    async () => {
+      await listening({ held, on: "TCP" }, {}, async (own) => {
+        const { link, client, told } = await own.connect();
+        client.resetAndDestroy();
+        await until("a loss", () => told.length > 0);
+        assert.is(link.remoteAddress, "127.0.0.1");
+      });
+      await listening({ held, on: "Unix" }, {}, async (own) => {
+        const { link, client } = await own.connect();
+        assert.is(link.remoteAddress, "");
+        link.destroy();
+        client.destroy();
+      });
+    },
+  );
+
+  if (process.platform === "linux") {
+    endings(`${held}: TCP keep-alive is on when it is asked for`, async () => {
+      for (const keepAlive of [0, 60000]) {
+        await listening({ held, on: "TCP" }, { keepAlive }, async (own) => {
+          const { link, client } = await own.connect();
+          const port = own.port.toString(16).toUpperCase().padStart(4, "0");
+          const lines = readFileSync("/proc/self/net/tcp", "utf8").split("\n");
+          const line = lines.find((one) => one.includes(`: 0100007F:${port} `) && / 01 /.test(one));
+          // The timer that is running: 02 is keep-alive's.
+          assert.is(/ (0\d):[\dA-F]{8} /.exec(line ?? "")?.[1], keepAlive > 0 ? "02" : "00", line);
+          link.destroy();
+          client.destroy();
+        });
+      }
+    });
+
+    endings(`${held}: the send queue of a connection can be read`, async () => {
+      await listening({ held, on: "TCP" }, {}, async (own) => {
+        const { link, client } = await own.connect();
+        const queues = nodeTransport().queues as NonNullable<
+          ReturnType<typeof nodeTransport>["queues"]
+        >;
+        client.pause();
+        link.write(new Uint8Array(LARGE));
+        const found = await new Promise<readonly unknown[] | undefined>((resolve) =>
+          queues([link], resolve),
+        );
+        const [queue] = found as [{ bytes: number; answers: boolean } | undefined];
+        assert.ok(queue && queue.bytes > 0 && queue.answers);
+        link.reset();
+        assert.equal(await new Promise((resolve) => queues([link], resolve)), [undefined]);
+        client.destroy();
+      });
+    });
+  }
+}
+
+endings.run();
