@@ -10,6 +10,13 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** A program of a package, run by Node itself: those of node_modules/.bin cannot be spawned on Windows. */
 const node = (name) => [process.execPath, path.join(root, "node_modules", name)];
 const started = Date.now();
+/** Projects of TypeScript, each with the types of its own platform. `npm run types` checks the same. */
+const PROJECTS = {
+  "code and tests for Node": "tsconfig.json",
+  "code for pages": "tsconfig.page.json",
+  "tests that drive pages": "tsconfig.driven.json",
+  "the engine": "tsconfig.assembly.json",
+};
 
 /** Runs a step. @returns whether it passed */
 async function step(name, command) {
@@ -34,7 +41,8 @@ const passed = await Promise.all([
     "--error-on-warnings",
     ".",
   ]),
-  step("types of host, worker and tests", [...node("typescript/bin/tsc"), "-p", "tsconfig.json"]),
-  step("types of the engine", [...node("typescript/bin/tsc"), "-p", "tsconfig.assembly.json"]),
+  ...Object.entries(PROJECTS).map(([of, file]) =>
+    step(`types of ${of}`, [...node("typescript/bin/tsc"), "-p", file]),
+  ),
 ]);
 process.exit(passed.every(Boolean) ? 0 : 1);

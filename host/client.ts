@@ -104,8 +104,15 @@ const UNCLEAN: Ending = { code: 1006, reason: "" };
 const nothing = (): void => undefined;
 const now = (): number => performance.now();
 
-/** The page's global object, or another runtime's, which may lack `document`, `location`, `addEventListener`. */
-const scope = globalThis;
+/** The part of a page's global object that is used. Other runtimes may lack each of these. */
+interface Scope extends Partial<Pick<EventTarget, Listening>> {
+  readonly location?: { readonly href: string };
+  readonly document?: Pick<EventTarget, Listening> & { readonly hidden: boolean };
+}
+
+type Listening = "addEventListener" | "removeEventListener";
+
+const scope = globalThis as Scope;
 
 function refuse(name: string, value: unknown, what: string, Kind = TypeError): never {
   throw new Kind(`${name}: ${value} is not ${what}`);
@@ -147,7 +154,7 @@ export function connect(
     delay = Math.min(1000, maxDelay),
     subscriptions = [],
     retry = ({ code }) => code < 4000 || code > 4999,
-    WebSocket = scope.WebSocket,
+    WebSocket = globalThis.WebSocket,
     onMessage = nothing,
     onLost = nothing,
     onBack = nothing,
@@ -222,7 +229,7 @@ export function connect(
     if (timer && firesAt - now() > delay && !scope.document?.hidden) wait(delay);
   }
 
-  function listen(how: "addEventListener" | "removeEventListener"): void {
+  function listen(how: Listening): void {
     scope[how]?.("online", hurry);
     scope.document?.[how]("visibilitychange", hurry);
   }

@@ -63,8 +63,19 @@ const HOP = new Set([
 
 // ---- the request -----------------------------------------------------------------------------------------
 
+/** A Request's members that are replaced, as any runtime's types declare them. */
+interface Replaced {
+  get signal(): AbortSignal;
+  clone(): Request;
+}
+
+const Standard = Request as unknown as new (
+  input: string | Request,
+  init: RequestInit,
+) => Omit<Request, keyof Replaced> & Replaced;
+
 /** A Request that creates its signal on first use, because an AbortController for each request would be expensive. */
-class FetchRequest extends Request {
+class FetchRequest extends Standard implements Replaced {
   readonly #answer: Answer;
 
   constructor(input: string | Request, init: RequestInit, answer: Answer) {
@@ -329,11 +340,13 @@ class Exchange implements FetchInfo {
   }
 }
 
+type Read = Awaited<ReturnType<ReadableStreamDefaultReader<Uint8Array>["read"]>>;
+
 /** The body of a response while it is sent. */
 class Source implements AsyncIterable<Uint8Array> {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #res: Answer;
-  #next: Promise<ReadableStreamReadResult<Uint8Array>> | undefined;
+  #next: Promise<Read> | undefined;
   #signal: AbortSignal | undefined;
   /** Pieces that were read and not sent. */
   readonly pieces: Uint8Array[] = [];
@@ -375,7 +388,7 @@ class Source implements AsyncIterable<Uint8Array> {
   }
 
   /** @throws the signal's reason when the client has left, because a cancelled body ends as if it were complete */
-  async #take(): Promise<ReadableStreamReadResult<Uint8Array>> {
+  async #take(): Promise<Read> {
     const next = this.#next ?? this.#reader.read();
     this.#next = undefined;
     const result = await next;

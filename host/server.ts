@@ -35,6 +35,7 @@ import { errorOf, isThenable } from "./shared/result";
 import { show } from "./shared/text/show";
 import { BufferStage, type StageTarget } from "./shared/message/stage";
 import { readTls } from "./options/tls";
+import type { PublisherPort } from "./shared/message/port";
 import { checkTopic } from "./shared/message/topic";
 
 /** A running server, as the application sees it. */
@@ -527,10 +528,13 @@ export class RunningServer implements Server {
     if (this.#mirror) throw new Error("publisher: threads cannot share memory here");
     const { port1, port2 } = new MessageChannel();
     const memory = inboxMemory(this.#inboxBytes);
-    this.#post({ ringcast: "publisher", memory, port: port1 }, [port1]);
-    const port = port2 as TransferredPort;
-    const limits = this.#limits;
-    return { ringcast: "publisher", memory, port, ringBytes: this.#ringBytes, limits };
+    // Types of platforms differ in their listeners' events.
+    const port = port1 as unknown as PublisherPort & Transferable;
+    this.#post({ ringcast: "publisher", memory, port }, [port]);
+    return {
+      ...{ ringcast: "publisher", memory, port: port2 as TransferredPort },
+      ...{ ringBytes: this.#ringBytes, limits: this.#limits },
+    };
   }
 
   reload(handler?: Options["handler"]): Promise<void> {

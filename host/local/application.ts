@@ -94,8 +94,8 @@ const nextTurn: (fn: () => void) => void = (() => {
 })();
 
 function afterTimer(ms: number, fn: () => void): void {
-  const timer = setTimeout(fn, ms);
-  if (typeof timer === "object") timer.unref();
+  const timer = setTimeout(fn, ms) as unknown as { unref?(): void };
+  timer.unref?.();
 }
 
 export class Application {

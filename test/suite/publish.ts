@@ -392,7 +392,7 @@ async function through(data: Uint8Array, stream: GenericStream): Promise<Uint8Ar
   return new Uint8Array(await new Response(body.pipeThrough(stream)).arrayBuffer());
 }
 
-type GenericStream = ReadableWritablePair<Uint8Array, Uint8Array>;
+type GenericStream = TransformStream<Uint8Array, Uint8Array>;
 
 /** Inflates a whole message without its tail (RFC 7692 7.2.2), with the tail put back and an end after it. */
 async function inflate(data: Uint8Array): Promise<Uint8Array> {

@@ -433,11 +433,17 @@ inWorld(
 class Page extends EventTarget {
   hidden = false;
   listeners = 0;
-  override addEventListener(type: string, listener: EventListener): void {
+  override addEventListener(
+    type: string,
+    listener: Parameters<EventTarget["addEventListener"]>[1],
+  ): void {
     this.listeners++;
     super.addEventListener(type, listener);
   }
-  override removeEventListener(type: string, listener: EventListener): void {
+  override removeEventListener(
+    type: string,
+    listener: Parameters<EventTarget["addEventListener"]>[1],
+  ): void {
     this.listeners--;
     super.removeEventListener(type, listener);
   }

@@ -93,6 +93,30 @@ const FLOORS = {
   ],
 };
 
+/** The projects of TypeScript: Node's has no types of the DOM, that of pages none of Node's, the third has both. */
+const PROJECTS = ["tsconfig.json", "tsconfig.page.json", "tsconfig.driven.json"];
+
+style("each TypeScript file is checked, with the types of its side", () => {
+  const [node, page, driven] = PROJECTS.map((name) =>
+    ts.parseJsonConfigFileContent(ts.readConfigFile(name, ts.sys.readFile).config, ts.sys, root),
+  ) as [ts.ParsedCommandLine, ts.ParsedCommandLine, ts.ParsedCommandLine];
+  const sides = [node, page, driven].map(({ options: { lib = [], types = [] } }) => [
+    lib.some((name) => name.includes("dom")),
+    types.includes("node"),
+  ]);
+  assert.equal(sides, [
+    [false, true],
+    [true, false],
+    [true, true],
+  ]);
+  const checked = new Set([node, page, driven].flatMap(({ fileNames }) => fileNames));
+  const unchecked = ["host", "worker", "test"]
+    .flatMap((side) => sources(side))
+    .filter((file) => !checked.has(path.join(root, file)));
+  assert.equal(unchecked, []);
+  assert.ok(checked.size > 300, `${checked.size} files`);
+});
+
 /** Most source files of a folder: more are not seen at a glance. */
 const FOLDER_FILES = 15;
 

@@ -136,7 +136,7 @@ export async function compileEngine(wasm?: WasmSource): Promise<WasmModule> {
 
 /** Returns an unpredictable number where the platform has a source of them, else 1. */
 function randomSeed(): number {
-  const crypto = globalThis.crypto as Crypto | undefined;
+  const crypto = globalThis.crypto as typeof globalThis.crypto | undefined;
   return crypto ? (crypto.getRandomValues(new Uint32Array(1))[0] as number) || 1 : 1;
 }
 

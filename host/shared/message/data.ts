@@ -5,7 +5,7 @@
 
 import type { SendOptions } from "../../handler";
 import { show } from "../text/show";
-import { isUtf8, toBytes } from "../text/text";
+import { NodeBuffer, isUtf8, toBytes } from "../text/text";
 
 /** Checked data: text, or bytes that belong to the caller until they are copied. */
 export type Payload = string | Uint8Array;
@@ -19,7 +19,7 @@ function getterOf<T>(prototype: object, name: PropertyKey): Getter<T> {
 
 const PLAIN = Uint8Array.prototype;
 /** Node's Buffer, whose `length` is the true one, too. */
-const BUFFER = typeof Buffer === "function" ? Buffer.prototype : undefined;
+const BUFFER = NodeBuffer?.prototype;
 
 const Typed = Object.getPrototypeOf(PLAIN) as {
   readonly keys: (this: unknown) => unknown;

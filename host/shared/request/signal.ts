@@ -6,14 +6,15 @@
 import { Handlers } from "./listeners";
 import { isThenable, whenSettled } from "../result";
 
-type Listener = EventListenerOrEventListenerObject;
+type Callback = (event: Event) => unknown;
+type Listener = Callback | { handleEvent(event: Event): unknown };
 
 /** Makes a signal pass what its listeners throw or reject with to `failed`. */
 export function guardSignal(signal: AbortSignal, failed: (thrown: unknown) => void): void {
   const { addEventListener: add, removeEventListener: remove } = signal;
-  const guarded = new WeakMap<object, EventListener>();
+  const guarded = new WeakMap<object, Callback>();
 
-  const guard = (listener: Listener): EventListener => {
+  const guard = (listener: Listener): Callback => {
     const known = guarded.get(listener);
     if (known) return known;
     const made = (event: Event): void => {
@@ -39,11 +40,11 @@ export function guardSignal(signal: AbortSignal, failed: (thrown: unknown) => vo
   const onabort = new Handlers(signal);
   Object.defineProperties(signal, {
     addEventListener: {
-      value: (type: string, listener: Listener, options?: AddEventListenerOptions): void =>
+      value: (type: string, listener: Listener, options?: object | boolean): void =>
         add.call(signal, type, wrap(listener), options),
     },
     removeEventListener: {
-      value: (type: string, listener: Listener, options?: EventListenerOptions): void =>
+      value: (type: string, listener: Listener, options?: object | boolean): void =>
         remove.call(signal, type, wrap(listener), options),
     },
     onabort: {

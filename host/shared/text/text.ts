@@ -5,8 +5,16 @@ const ascii: readonly string[] = Array.from({ length: 128 }, (_, i) => String.fr
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 
+/** The part of Node's Buffer that is used. Pages have no types of it. */
+interface BufferClass {
+  new (length: never): Uint8Array;
+  byteLength(text: string, encoding: "utf8"): number;
+  readonly prototype: Uint8Array;
+  from(memory: ArrayBufferLike, from: number): Uint8Array;
+}
+
 /** Node's Buffer, kept because as a global it is a getter. */
-const NodeBuffer = typeof Buffer === "function" ? Buffer : undefined;
+export const NodeBuffer = (globalThis as { readonly Buffer?: BufferClass }).Buffer;
 /** Number of characters up to which a loop is faster than a call into native code. */
 const LOOP_LENGTH = 32;
 
@@ -25,7 +33,7 @@ function isFast(bytes: Uint8Array): bytes is FastBuffer {
 
 /** Returns a view of a memory from `from` on: a Buffer if there is one, so that slices of it are cheap. */
 export function viewOf(memory: ArrayBufferLike, from = 0): Uint8Array {
-  return Fast ? Fast.from(memory as ArrayBuffer, from) : new Uint8Array(memory, from);
+  return Fast ? Fast.from(memory, from) : new Uint8Array(memory, from);
 }
 
 /** Decodes bytes as Latin-1, as field values are (RFC 9110 5.5). */
