@@ -133,7 +133,7 @@ export class MessageWriter implements StageTarget {
     return true;
   }
 
-  /** Applies the worker's report of bytes that have left clients' queues (worker/inbox/debts.ts). */
+  /** Applies the worker's report of bytes that have left clients' queues (worker/inbox/outstanding.ts). */
   credited(report: Float64Array): void {
     this.#credits.settle(report);
   }

@@ -11,7 +11,7 @@ import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/s
 import { tooLate } from "../../host/shared/members";
 import type { Records } from "../../host/shared/message/wire";
 import { type Told, describe, errorOf, toError } from "../../host/shared/result";
-import { Complaints } from "../request/complaints";
+import { Complaints } from "../request/error-throttle";
 import { configure, runLimit } from "./configure";
 import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
@@ -37,7 +37,7 @@ export type Notice =
   | ArrayBuffer
   | { readonly ringcast: "room" }
   | { readonly ringcast: "passed"; readonly tail: number }
-  /** Bytes that have left clients' queues (worker/inbox/debts.ts). */
+  /** Bytes that have left clients' queues (worker/inbox/outstanding.ts). */
   | { readonly ringcast: "credit"; readonly report: Float64Array<ArrayBuffer> }
   | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
   | { readonly ringcast: "error"; readonly error: Told; readonly where: string }

@@ -23,7 +23,7 @@ import {
 } from "../../assembly/abi";
 import { idOf } from "../../host/shared/message/wire";
 import { utf8, viewOf } from "../../host/shared/text/text";
-import { Debts } from "./debts";
+import { Debts } from "./outstanding";
 import type { EngineLoop } from "../engine/loop";
 import type { Inbox } from "../pump/pump";
 import type { Outgoing } from "../socket/outgoing";

@@ -29,7 +29,7 @@ import { type Engine, toBytes } from "../engine/engine";
 import { EngineLoop } from "../engine/loop";
 import { statsOf } from "../engine/stats";
 import type { Clock, Codec, Link, ReadQueues, Sink } from "../net/transport";
-import { Answers } from "../request/answers";
+import { Answers } from "../request/responder";
 import { type RequestRules, Requests } from "../request/dispatch";
 import type { ForwardRules } from "../request/forwarded";
 import { metricsText } from "../request/metrics";

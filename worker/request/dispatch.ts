@@ -8,7 +8,7 @@ import { isInstance, isThenable, whenSettled } from "../../host/shared/result";
 import { isProtocolList } from "../socket/deflate";
 import type { Handler } from "../../host/handler";
 import type { EngineLoop } from "../engine/loop";
-import { Once } from "./complaints";
+import { Once } from "./error-throttle";
 import { type ForwardRules, clientOf } from "./forwarded";
 import { type MetricsRules, answerMetrics } from "./metrics";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";

@@ -5,7 +5,7 @@ import type { StaticBody } from "../../host/handler";
 import type { Payload } from "../../host/shared/message/data";
 import { Answering, type Field, type Upgrade } from "../../host/shared/request/response";
 import type { Peer, PeerResponse } from "../socket/peer";
-import type { Answers } from "./answers";
+import type { Answers } from "./responder";
 import type { RequestImpl } from "./request";
 
 /** The part of the pump that a response needs. */

@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Complaints } from "../../worker/request/complaints";
+import { Complaints } from "../../worker/request/error-throttle";
 
 const complaints = suite("complaints");
 
