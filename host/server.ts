@@ -193,7 +193,7 @@ export class RunningServer implements Server {
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
   /** True when `finished` was read or `onError` is set, so that the death of the worker is reported to someone. */
-  #isHeeded: boolean;
+  #isObserved: boolean;
   /** Rejects the pending calls, one function for each. */
   readonly #calls = new Set<(error: Error) => void>();
   /** Stops listening to the signal. */
@@ -254,7 +254,7 @@ export class RunningServer implements Server {
         failed: (error, where) => this.#log.error(error, where),
       });
     }
-    this.#isHeeded = options.onError !== undefined;
+    this.#isObserved = options.onError !== undefined;
     // A rejection of `finished` need not be handled.
     this.#finished = quiet(
       new Promise((resolve, reject) => {
@@ -284,11 +284,11 @@ export class RunningServer implements Server {
     }
     switch (notice.ringcast) {
       case "room":
-        this.#inbox.told();
+        this.#inbox.notify();
         break;
       case "passed":
         this.#mirror?.passed(notice.tail);
-        this.#inbox.told();
+        this.#inbox.notify();
         break;
       case "credit":
         this.#messages.credited(notice.report);
@@ -313,15 +313,15 @@ export class RunningServer implements Server {
   }
 
   get finished(): Promise<void> {
-    this.#isHeeded = true;
+    this.#isObserved = true;
     return this.#finished;
   }
 
   /** Releases everything that waits: the signal, the application's handler, writers that wait for room, calls. */
-  #letGo(): void {
+  #release(): void {
     this.#unfollow?.();
     this.#application?.end();
-    this.#inbox.told(true);
+    this.#inbox.notify(true);
     for (const reject of this.#calls) reject(this.#dead ?? serverEnded());
     this.#calls.clear();
   }
@@ -332,13 +332,13 @@ export class RunningServer implements Server {
     this.#reject(error);
     // An error before the server listens is thrown by `serve`, one during shutdown by `shutdown`.
     if (this.#isListening && !this.#ending) {
-      if (this.#isHeeded) this.#log.error(error, "worker");
+      if (this.#isObserved) this.#log.error(error, "worker");
       else
         queueMicrotask(() => {
           throw error;
         });
     }
-    this.#letGo();
+    this.#release();
   }
 
   #exit(code: number): void {
@@ -349,7 +349,7 @@ export class RunningServer implements Server {
   #finish(): void {
     this.#ended = true;
     this.#resolve();
-    this.#letGo();
+    this.#release();
   }
 
   /** Makes a call that is rejected when the worker dies before it answers. */
@@ -635,7 +635,7 @@ export class RunningServer implements Server {
       this.#isDraining = false;
       clearTimeout(timer);
       // Publishing ends here, so waiting publishers are rejected.
-      this.#inbox.told(true);
+      this.#inbox.notify(true);
     };
     const timer = setTimeout(end, ms);
     return end;
@@ -646,14 +646,14 @@ export class RunningServer implements Server {
     if (!this.#ending) {
       this.#log.ending(timeout, drainMs);
       this.#ending = this.#end(timeout, drainMs);
-      if (!this.#isDraining) this.#inbox.told(true);
+      if (!this.#isDraining) this.#inbox.notify(true);
     }
     return this.#ending;
   }
 
   close(): Promise<void> {
     this.#isDraining = false;
-    this.#inbox.told(true);
+    this.#inbox.notify(true);
     if (this.#ending && !this.#ended) this.#control.end().catch(() => undefined);
     return this.shutdown({ timeout: 0 });
   }

@@ -14,11 +14,11 @@ function evictReader(c: Conn): void {
 }
 
 /** Returns true when more than half of a ring's readers lag by more than half a ring. */
-function areManyBehind(ring: Ring, tail: u64): bool {
+function doMostLag(ring: Ring, tail: u64): bool {
   const readers = ring.index == 0 ? engine.openCount - engine.deflateCount : engine.deflateCount;
   const half = (ring.capacity >> 1) as u64;
-  const behind = tail > half ? countBelow(ring.index, tail - half) : 0;
-  return behind * 2 > readers;
+  const lagging = tail > half ? countBelow(ring.index, tail - half) : 0;
+  return lagging * 2 > readers;
 }
 
 /**
@@ -44,7 +44,7 @@ function mayWait(ring: Ring, tail: u64): bool {
   const grace = param(Param.SlowGrace);
   // mutant wait-grace (wait): const isLeft = true;
   const isLeft = engine.waited < grace;
-  if (!isLeft && !(engine.waited < grace * 2 && areManyBehind(ring, tail))) return false;
+  if (!isLeft && !(engine.waited < grace * 2 && doMostLag(ring, tail))) return false;
   engine.triedAt = engine.now;
   return true;
 }

@@ -127,7 +127,7 @@ export function tick(until: f64): f64 {
   const limit = min(until, engine.now);
   while (true) {
     const c = first();
-    if (engine.noticesOwed != 0) return 0;
+    if (engine.noticesPending != 0) return 0;
     if (changetype<usize>(c) == 0) return -1;
     if (c.due > limit) return c.due > engine.now ? c.due - engine.now : 1;
     if (c.watch != Watch.None) look(c);

@@ -58,7 +58,7 @@ function ask(c: HttpConn): void {
 }
 
 /** Number of bytes after a PROXY header that are not for the engine, because TLS begins with them. */
-let behindHeader: u32 = 0;
+let afterHeader: u32 = 0;
 
 /** Parses the PROXY header. Returns false when it is not whole yet. */
 function takeProxy(c: Conn): bool {
@@ -72,7 +72,7 @@ function takeProxy(c: Conn): bool {
   c.start += proxyHead.bytes;
   c.flags &= ~Flag.Proxied;
   if (has(c, Flag.Unsecured)) {
-    behindHeader = c.end - c.start;
+    afterHeader = c.end - c.start;
     dropInput(c);
   } else {
     // The embedder sets the address to count it under before a request is parsed.
@@ -185,12 +185,12 @@ export function parseHttp(c: HttpConn): void {
 }
 
 export function feedHttp(c: HttpConn, n: u32): u32 {
-  behindHeader = 0;
+  afterHeader = 0;
   if (c.buffer != 0) {
     if (!append(c, n)) return 0;
     parseHttp(c);
     // The window is empty. Bytes left in the buffer count as not consumed, so that `resume` follows.
-    return n - min(n, behindHeader + leftover(c));
+    return n - min(n, afterHeader + leftover(c));
   }
   c.flags |= Flag.InWindow;
   engine.fedSlot = c.slot + 1;
@@ -199,5 +199,5 @@ export function feedHttp(c: HttpConn, n: u32): u32 {
   if (c.scan != 0 && c.state == State.Head) beginHead(c);
   if (hasHttp(c, HttpFlag.Upload)) parseUpload(c);
   else parseHttp(c);
-  return n - (has(c, Flag.Waiting) ? handBack(c) : behindHeader + leftover(c));
+  return n - (has(c, Flag.Waiting) ? handBack(c) : afterHeader + leftover(c));
 }

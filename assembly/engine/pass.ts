@@ -185,7 +185,7 @@ function serveAnswers(runBytes: u32): void {
 export function flush(withhold: u32): u32 {
   takeTime();
   takeEvents();
-  engine.noticesOwed = 0;
+  engine.noticesPending = 0;
   settle();
   if (engine.buffersGiven != 0) wakeWaiters();
   if (engine.replyFull != 0 && replyPool.used < paramU32(Param.ReplyPoolBytes) >> 1) wakeSenders();

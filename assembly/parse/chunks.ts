@@ -144,7 +144,7 @@ function nextPhase(c: HttpConn, octet: u32): u32 {
   switch (c.chunk) {
     case Phase.Size:
     case Phase.Digits:
-      if (digit > 15) return c.chunk == Phase.Digits ? behindPart(octet) : 0;
+      if (digit > 15) return c.chunk == Phase.Digits ? afterPart(octet) : 0;
       c.bodyLeft = (c.bodyLeft << 4) | (digit as u64);
       return c.bodyLeft > SIZE_LIMIT ? 0 : Phase.Digits;
     case Phase.Blank:
@@ -154,7 +154,7 @@ function nextPhase(c: HttpConn, octet: u32): u32 {
     case Phase.InName:
       if (isTchar(octet)) return Phase.InName;
       if (isBlank(octet)) return Phase.AfterName;
-      return octet == 0x3d ? Phase.Value : behindPart(octet);
+      return octet == 0x3d ? Phase.Value : afterPart(octet);
     case Phase.AfterName:
       if (isBlank(octet)) return Phase.AfterName;
       return octet == 0x3d ? Phase.Value : octet == 0x3b ? Phase.Name : 0;
@@ -162,14 +162,14 @@ function nextPhase(c: HttpConn, octet: u32): u32 {
       if (isBlank(octet)) return Phase.Value;
       return octet == 0x22 ? Phase.Quoted : isTchar(octet) ? Phase.InValue : 0;
     case Phase.InValue:
-      return isTchar(octet) ? Phase.InValue : behindPart(octet);
+      return isTchar(octet) ? Phase.InValue : afterPart(octet);
     case Phase.Quoted:
       if (octet == 0x22) return Phase.AfterQuoted;
       return isControl(octet) ? 0 : octet == 0x5c ? Phase.Escaped : Phase.Quoted;
     case Phase.Escaped:
       return isControl(octet) ? 0 : Phase.Quoted;
     case Phase.AfterQuoted:
-      return behindPart(octet);
+      return afterPart(octet);
     default:
       return 0;
   }
@@ -179,7 +179,7 @@ function nextPhase(c: HttpConn, octet: u32): u32 {
  * Returns the phase after the end of a size, a name or a value: the end of the line, or another extension. 0 for other
  * octets.
  */
-function behindPart(octet: u32): u32 {
+function afterPart(octet: u32): u32 {
   if (octet == 0x0d) return Phase.SizeEnd;
   return isBlank(octet) ? Phase.Blank : octet == 0x3b ? Phase.Name : 0;
 }

@@ -58,7 +58,7 @@ export function lag(slot: u32, generation: u32): u32 {
   return sequence == NEVER ? 0 : ((engine.sequence - sequence) as u32);
 }
 /** Returns true when some frames published to a client were not handed to it yet. */
-export function isBehind(c: Conn): bool {
+export function isLagging(c: Conn): bool {
   return dueSequence(c) != NEVER || hasUnflushed(c);
 }
 

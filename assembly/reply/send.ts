@@ -20,7 +20,7 @@ import { isReason } from "../state/events";
 import { live } from "../state/slots";
 import { markDirty, removeOpen } from "../state/lists";
 import { finishWith, kill } from "./end";
-import { isBehind } from "./lag";
+import { isLagging } from "./lag";
 import { block, giveBlock, isScarce, reserve, takeBlock, write } from "../state/queue";
 import { firstByte, headerBytes, putHeader, ringOf } from "../ring/ring";
 import { noBlock } from "../state/quota";
@@ -205,7 +205,7 @@ const PONG_BACKLOG: u32 = 8192;
 export function queuePong(c: Conn, payload: usize, length: u32): void {
   if (has(c, Flag.CloseQueued)) return;
   const committed = ringOf(c).committed;
-  if (c.pong == 0 && !isBehind(c) && c.backlog < PONG_BACKLOG) {
+  if (c.pong == 0 && !isLagging(c) && c.backlog < PONG_BACKLOG) {
     store<u8>(HEADER, 0x80 | Opcode.Pong);
     store<u8>(HEADER, length as u8, 1);
     if (reserve(c, 2 + length, committed)) {

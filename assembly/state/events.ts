@@ -30,7 +30,7 @@ export function eventsFull(): bool {
 /** Returns true when the table has no room for another Drain or End, which then stays pending. */
 export function noticesFull(): bool {
   if (engine.notices < NOTICE_LIMIT) return false;
-  engine.noticesOwed = 1;
+  engine.noticesPending = 1;
   return true;
 }
 

@@ -364,7 +364,7 @@ export class Engine {
   inboundEvents: u32;
   notices: u32;
   /** 1 when some Drain or End found no room. The next flush pass emits them. */
-  noticesOwed: u32;
+  noticesPending: u32;
   treap: u32;
   deflateTreap: u32;
   /** Number of open WebSockets that read the ring of compressed forms. */

@@ -28,7 +28,7 @@ function handshake(): string {
   ].join("\r\n");
 }
 
-let told = "";
+let printed = "";
 let isTelling = false;
 
 /** Reports the numbers of clients soon. */
@@ -38,8 +38,8 @@ function tell(): void {
   setTimeout(() => {
     isTelling = false;
     const text = JSON.stringify([sockets.reading.size, sockets.stalled.size]);
-    if (text !== told) process.stdout.write(`${text}\n`);
-    told = text;
+    if (text !== printed) process.stdout.write(`${text}\n`);
+    printed = text;
   }, 50);
 }
 

@@ -105,10 +105,10 @@ export async function startDemo(options: Options = {}): Promise<Demo> {
     handler,
     onEvict(some) {
       const time = Date.now();
-      const told = some.map(({ remoteAddress, cause, lagBytes, age }) => {
+      const rows = some.map(({ remoteAddress, cause, lagBytes, age }) => {
         return { number: ++evicted, time, address: remoteAddress, cause, lag: lagBytes, age };
       });
-      evictions = [...told.reverse(), ...evictions].slice(0, EVICTIONS);
+      evictions = [...rows.reverse(), ...evictions].slice(0, EVICTIONS);
       options.onEvict?.(some);
     },
   });

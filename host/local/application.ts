@@ -38,7 +38,7 @@ import {
   TOLD_BINARY,
   TOLD_FIRST,
   TOLD_LAST,
-  Told,
+  BatchEvent,
   laneBytes,
   readBatch,
   wordAt,
@@ -258,53 +258,53 @@ export class Application {
 
   #tell(event: Event, size: number, bytes: Uint8Array): void {
     switch (event.kind) {
-      case Told.Request:
+      case BatchEvent.Request:
         this.#request(event, bytes);
         break;
-      case Told.Message:
-      case Told.Fragment:
-      case Told.Ping:
-      case Told.Pong:
+      case BatchEvent.Message:
+      case BatchEvent.Fragment:
+      case BatchEvent.Ping:
+      case BatchEvent.Pong:
         this.#inbound(event, size, bytes);
         return;
-      case Told.Gone:
+      case BatchEvent.Gone:
         this.#gone(event, bytes);
         break;
-      case Told.Open:
+      case BatchEvent.Open:
         this.#open(event, bytes);
         break;
-      case Told.Connect:
+      case BatchEvent.Connect:
         this.#connect(event, bytes);
         break;
-      case Told.Disconnect:
+      case BatchEvent.Disconnect:
         this.#disconnect(event, bytes);
         break;
-      case Told.Room: {
+      case BatchEvent.Room: {
         const ws = this.#sockets.get(event.id);
         const { value, at } = event;
         if (ws?.left(value, wordAt(bytes, at), wordAt(bytes, at + 4))) this.drained(ws);
         break;
       }
-      case Told.AnswerRoom:
+      case BatchEvent.AnswerRoom:
         this.#requests.get(event.id)?.left(event.value);
         break;
-      case Told.Close:
+      case BatchEvent.Close:
         this.#close(event, bytes);
         break;
-      case Told.Shutdown: {
+      case BatchEvent.Shutdown: {
         const ws = this.#sockets.get(event.id);
         if (ws?.open) this.#guard("shutdown", () => this.#handler.shutdown?.(ws));
         // A WebSocket that the handler has closed itself needs no other Close frame.
         if (ws?.open) ws.leave();
         break;
       }
-      case Told.EndWaits: {
+      case BatchEvent.EndWaits: {
         const ws = this.#sockets.get(event.id);
         if (ws?.queue) ws.queue.push(() => ws.caughtUp());
         else ws?.caughtUp();
         break;
       }
-      case Told.HalfClosed: {
+      case BatchEvent.HalfClosed: {
         const response = this.#requests.get(event.id);
         if (response?.number === event.value) response.clientEnded();
         break;
@@ -477,7 +477,7 @@ export class Application {
       ws.queue.push(() => ws.handled(size));
     }
     const isBinary = (flags & TOLD_BINARY) !== 0;
-    if (kind === Told.Message) {
+    if (kind === BatchEvent.Message) {
       const data = isBinary ? copyBytes(bytes, at, length) : utf8(bytes, at, length);
       if (ws.queue) ws.queue.push(() => this.#message(ws, data, isBinary, uncounted));
       else this.#message(ws, data, isBinary, size);
@@ -487,9 +487,9 @@ export class Application {
     const first = (flags & TOLD_FIRST) !== 0;
     const last = (flags & TOLD_LAST) !== 0;
     const tell = (): void => {
-      if (kind === Told.Fragment)
+      if (kind === BatchEvent.Fragment)
         this.#fragment(ws, data, { first, last, isBinary, remaining: value }, uncounted);
-      else this.#control(ws, kind === Told.Ping ? "ping" : "pong", data, uncounted);
+      else this.#control(ws, kind === BatchEvent.Ping ? "ping" : "pong", data, uncounted);
     };
     if (ws.queue) ws.queue.push(tell);
     else tell();

@@ -7,7 +7,7 @@
 import type { Payload } from "../shared/message/data";
 import type { Request, StaticBody } from "../handler";
 import { Credit } from "../shared/message/credit";
-import type { Outlet, Thirsty } from "./outlet";
+import type { Outlet, RoomListener } from "./outlet";
 import { OwnRequest, type RequestHead } from "../shared/request/request";
 import { Answering, type Field, type Upgrade } from "../shared/request/response";
 import { latin1 } from "../shared/text/text";
@@ -112,7 +112,7 @@ export class RemoteBody implements StaticBody {
   }
 }
 
-export class RemoteResponse extends Answering implements Thirsty {
+export class RemoteResponse extends Answering implements RoomListener {
   static override readonly name = "Response";
   override readonly request: RemoteRequest;
   readonly #application: ResponseOwner;

@@ -21,14 +21,14 @@ export interface Kept {
 }
 
 /** An object that is notified when there is room again. */
-export interface Thirsty {
+export interface RoomListener {
   room(): void;
 }
 
 export class Outlet {
   readonly #inbox: InboxWriter;
   #queue: Kept[] = [];
-  readonly #thirsty = new Set<Thirsty>();
+  readonly #listeners = new Set<RoomListener>();
   #waiting = false;
   #ended = false;
 
@@ -86,8 +86,8 @@ export class Outlet {
   }
 
   /** Calls `who.room()` once when there is room and nothing waits. */
-  whenRoom(who: Thirsty): void {
-    this.#thirsty.add(who);
+  whenRoom(listener: RoomListener): void {
+    this.#listeners.add(listener);
     this.#wait();
   }
 
@@ -113,15 +113,15 @@ export class Outlet {
       this.#wait();
       return;
     }
-    const thirsty = [...this.#thirsty];
-    this.#thirsty.clear();
-    for (const who of thirsty) who.room();
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    for (const listener of listeners) listener.room();
   }
 
   /** Drops everything that waits, because the worker has ended. */
   end(): void {
     this.#ended = true;
     this.#queue = [];
-    this.#thirsty.clear();
+    this.#listeners.clear();
   }
 }

@@ -10,7 +10,7 @@ import { type Payload, messageOf, pingOf } from "../shared/message/data";
 import { checkSend, sendFlags } from "../shared/message/flags";
 import type { Data, PublishOptions, SendOptions, WebSocket } from "../handler";
 import { Credit } from "../shared/message/credit";
-import type { Kept, Outlet, Thirsty } from "./outlet";
+import type { Kept, Outlet, RoomListener } from "./outlet";
 import type { Ordered } from "../shared/order";
 import { checkTopic } from "../shared/message/topic";
 import { Op, PIECE_COST } from "../shared/message/wire";
@@ -31,7 +31,7 @@ export interface SocketOwner {
   resumed(ws: RemoteSocket): void;
 }
 
-export class RemoteSocket implements WebSocket, Ordered, Thirsty {
+export class RemoteSocket implements WebSocket, Ordered, RoomListener {
   static readonly name = "WebSocket";
   readonly id: number;
   readonly protocol: string;

@@ -69,7 +69,7 @@ export class Exchange implements LineUser, AnswerUser {
   #reject: (error: unknown) => void = () => undefined;
   #body: ReadableByteStreamController | undefined;
   /** Bytes received that were not acknowledged. */
-  #owed = 0;
+  #pendingBytes = 0;
   /** The error or the reason of the abort. */
   failure: unknown;
   #isSent = false;
@@ -109,7 +109,7 @@ export class Exchange implements LineUser, AnswerUser {
     if (body instanceof Uint8Array) this.#write(body.slice());
     else if (body) await this.#sendStream(body);
     this.#isSent = true;
-    if (this.#reader.isDone) this.#letGo();
+    if (this.#reader.isDone) this.#release();
   }
 
   /** Sends a streamed body as fast as the engine takes it. */
@@ -144,7 +144,7 @@ export class Exchange implements LineUser, AnswerUser {
 
   read(bytes: Uint8Array<ArrayBuffer>): void {
     if (this.#isOver) return;
-    this.#owed += bytes.length;
+    this.#pendingBytes += bytes.length;
     try {
       const read = this.#reader.push(bytes);
       if (read < bytes.length) throw new Error("bytes arrived after the response");
@@ -157,9 +157,9 @@ export class Exchange implements LineUser, AnswerUser {
   /** Acknowledges bytes when the body's reader has room, so that more arrive. */
   #pull(): void {
     const room = this.#body?.desiredSize;
-    if (this.#owed === 0 || (typeof room === "number" && room <= 0)) return;
-    this.#line.take(this.#owed);
-    this.#owed = 0;
+    if (this.#pendingBytes === 0 || (typeof room === "number" && room <= 0)) return;
+    this.#line.take(this.#pendingBytes);
+    this.#pendingBytes = 0;
   }
 
   over(end: LineEnd): void {
@@ -209,14 +209,14 @@ export class Exchange implements LineUser, AnswerUser {
       // A pending read with a buffer of its own ends with 0 bytes.
       body.byobRequest?.respond(0);
     }
-    if (this.#owed > 0 && !this.#isOver) this.#line.take(this.#owed);
-    this.#owed = 0;
-    if (this.#isSent) this.#letGo();
+    if (this.#pendingBytes > 0 && !this.#isOver) this.#line.take(this.#pendingBytes);
+    this.#pendingBytes = 0;
+    if (this.#isSent) this.#release();
     else if (!this.#reader.isReusable) this.#stop();
   }
 
   /** Ends a complete exchange. */
-  #letGo(): void {
+  #release(): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#out.signal.removeEventListener("abort", this.#abort);

@@ -185,7 +185,7 @@ class Socket extends EventTarget implements WebSocket {
   #send(opcode: number, payload: Uint8Array): void {
     this.#bufferedAmount += payload.length;
     if (this.#readyState !== OPEN) return;
-    this.#behind(() => this.#session.send(opcode, payload));
+    this.#inOrder(() => this.#session.send(opcode, payload));
   }
 
   #sendBlob(blob: Blob): void {
@@ -200,7 +200,7 @@ class Socket extends EventTarget implements WebSocket {
   }
 
   /** Runs a function after the messages that are still being read. */
-  #behind(fn: () => void): void {
+  #inOrder(fn: () => void): void {
     if (this.#reading) this.#wait(this.#reading.then(fn));
     else fn();
   }
@@ -225,7 +225,7 @@ class Socket extends EventTarget implements WebSocket {
     if (this.#readyState >= CLOSING) return;
     const wasOpen = this.#readyState === OPEN;
     this.#readyState = CLOSING;
-    if (wasOpen) this.#behind(() => this.#session.close(reasonCode(number, text), text));
+    if (wasOpen) this.#inOrder(() => this.#session.close(reasonCode(number, text), text));
     else this.#session.fail();
   }
 

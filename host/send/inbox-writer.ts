@@ -279,12 +279,12 @@ export class InboxWriter {
     if (this.roomy) return Promise.resolve();
     return new Promise((resolve) => {
       this.#waiters.push(resolve);
-      this.told();
+      this.notify();
     });
   }
 
   /** Wakes the waiters when there is room. @param ended true when the consumer has ended: then all are woken */
-  told(ended = false): void {
+  notify(ended = false): void {
     if (ended) for (const credit of this.#awaited) credit.release();
     while (!ended && this.#waiters.length > 0 && !this.roomy) {
       Atomics.store(this.#words, INBOX_WAITING, 1);

@@ -68,7 +68,7 @@ class OpenPublisher extends MessageWriter implements Publisher {
     this.#state = state;
     port.addEventListener("message", ({ data }) => {
       const notice = data as PublisherNotice;
-      if (notice === "room") inbox.told();
+      if (notice === "room") inbox.notify();
       else this.credited(notice);
     });
     port.addEventListener("close", () => this.#end());
@@ -78,7 +78,7 @@ class OpenPublisher extends MessageWriter implements Publisher {
 
   #end(): void {
     this.#state.open = false;
-    this.#inbox.told(true);
+    this.#inbox.notify(true);
   }
 
   get open(): boolean {

@@ -10,7 +10,7 @@ import { printableLines } from "./text/printable";
 const TEXT_LIMIT = 16384;
 
 /** Description of a thrown value, in strings that can be logged and sent to another thread. */
-export interface Told {
+export interface ErrorData {
   /** Name such as "TypeError"; "Error" for a value that is not an error. */
   readonly name: string;
   readonly message: string;
@@ -73,7 +73,7 @@ function print(value: unknown): string {
 }
 
 /** Describes a thrown value. */
-export function describe(thrown: unknown): Told {
+export function describe(thrown: unknown): ErrorData {
   const [name, message, stack, code] = (["name", "message", "stack", "code"] as const).map((key) =>
     memberOf(thrown, key),
   );
@@ -82,10 +82,10 @@ export function describe(thrown: unknown): Told {
   let text = typeof message === "string" ? cut(message) : undefined;
   text ??= isError(thrown) ? "an error without a message" : cut(print(thrown));
   const isTraced = isError(thrown) && typeof stack === "string" && stack !== "";
-  const told = { name: kind, message: text, stack: isTraced ? cut(stack) : `${kind}: ${text}` };
+  const data = { name: kind, message: text, stack: isTraced ? cut(stack) : `${kind}: ${text}` };
   return typeof code === "string" || typeof code === "number"
-    ? { ...told, code: typeof code === "string" ? cut(code) : code }
-    : told;
+    ? { ...data, code: typeof code === "string" ? cut(code) : code }
+    : data;
 }
 
 /** Returns true for an error that can be passed on itself: its name, message and stack are strings, not too long. */
@@ -97,7 +97,7 @@ function isPlain(error: Error): boolean {
 }
 
 /** Makes an error from a description, on the thread that received it. */
-export function errorOf({ name, message, stack, code }: Told, cause?: unknown): Error {
+export function errorOf({ name, message, stack, code }: ErrorData, cause?: unknown): Error {
   const error = cause === undefined ? new Error(message) : new Error(message, { cause });
   const hide = { configurable: true, writable: true };
   if (name !== "Error") Object.defineProperty(error, "name", { value: name, ...hide });

@@ -65,7 +65,7 @@ export class FrameReader {
   #length = 0;
 
   /** Takes bytes and passes on the complete frames. @throws Error for a frame that a server must not send */
-  push(bytes: Uint8Array, told: (frame: Frame) => void): void {
+  push(bytes: Uint8Array, receive: (frame: Frame) => void): void {
     this.#parts.push(bytes);
     this.#length += bytes.length;
     if (this.#length < this.#needed) return;
@@ -76,7 +76,7 @@ export class FrameReader {
       if (!frame) break;
       at += this.#needed;
       this.#needed = 2;
-      told(frame);
+      receive(frame);
     }
     this.#rest = this.#rest.subarray(at);
     this.#parts = this.#rest.length === 0 ? [] : [this.#rest];

@@ -17,8 +17,8 @@ const immediate = (globalThis as { setImmediate?: (fn: () => void) => unknown })
 
 /** The part of `process` in Node and Bun that reports when nothing is left to happen. */
 interface Loop {
-  on(event: "beforeExit", told: () => void): unknown;
-  off(event: "beforeExit", told: () => void): unknown;
+  on(event: "beforeExit", listener: () => void): unknown;
+  off(event: "beforeExit", listener: () => void): unknown;
 }
 
 /** Rounds of one `settle`, after which it throws. So many mean that it would never end. */

@@ -286,7 +286,7 @@ function startsWith(what: string, got: readonly string[], wanted: readonly strin
 }
 
 /** Returns the events that a handler receives one by one. */
-function toldOf({ events }: Decoded): string[] {
+function eventsOf({ events }: Decoded): string[] {
   return events.map(({ line }) => line).filter((line) => !/^(?:end|peer close) /.test(line));
 }
 
@@ -317,11 +317,11 @@ function compare(client: Client, expected: Decoded, rules: SessionRules): void {
   const due = expected.messages.map(({ octets }) => octets);
   const starved = rules.scarce && ended?.cause === "NoBuffer";
   if (client.lost || starved) {
-    startsWith("log", log, toldOf(expected));
+    startsWith("log", log, eventsOf(expected));
     startsWith("messages", messages, due);
     return;
   }
-  differ("log", log, toldOf(expected));
+  differ("log", log, eventsOf(expected));
   differ("messages", messages, due);
   const cause = expected.reason || "PeerEnded";
   differ("cause", ended?.cause, cause);

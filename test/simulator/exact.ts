@@ -15,8 +15,8 @@ function shown(bytes: Uint8Array): string {
 }
 
 /** Returns true for a publication to a client that has half-closed: the server may reach it after the client's end. */
-function isSpare(client: Client, peer: Peer, owed: Uint8Array): boolean {
-  return client.hasEnded && peer.isOpen && !peer.own.has(owed);
+function isSpare(client: Client, peer: Peer, expected: Uint8Array): boolean {
+  return client.hasEnded && peer.isOpen && !peer.own.has(expected);
 }
 
 export class Exact extends Model implements Judge {
@@ -37,11 +37,11 @@ export class Exact extends Model implements Judge {
 
   #take(client: Client, bytes: Uint8Array): void {
     const peer = this.peer(client);
-    let owed = peer.owed.shift();
-    while (owed && isSpare(client, peer, owed) && Buffer.compare(owed, bytes) !== 0)
-      owed = peer.owed.shift();
-    if (owed && Buffer.compare(owed, bytes) === 0) return;
-    client.fail(`${shown(bytes)} has arrived, not ${owed ? shown(owed) : "anything"}`);
+    let expected = peer.expected.shift();
+    while (expected && isSpare(client, peer, expected) && Buffer.compare(expected, bytes) !== 0)
+      expected = peer.expected.shift();
+    if (expected && Buffer.compare(expected, bytes) === 0) return;
+    client.fail(`${shown(bytes)} has arrived, not ${expected ? shown(expected) : "anything"}`);
   }
 
   quiet(): void {
@@ -59,7 +59,7 @@ export class Exact extends Model implements Judge {
   }
 
   #checkWhole(client: Client, peer: Peer): void {
-    const { length } = peer.owed.filter((bytes) => !isSpare(client, peer, bytes));
+    const { length } = peer.expected.filter((bytes) => !isSpare(client, peer, bytes));
     if (length > 0) client.fail(`${length} answers or messages lack`);
     const isCut = client.hasEnded && peer.isOpen;
     if (client.rest > 0 && !isCut)

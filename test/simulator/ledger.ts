@@ -24,7 +24,7 @@ interface Entry extends Message {
 }
 
 /** A response that is pending. */
-interface Owed {
+interface Expected {
   /** The request's. */
   readonly tag: number;
   readonly status: number;
@@ -35,9 +35,9 @@ interface Owed {
 const UNHANDLED = -1;
 
 interface Book {
-  readonly answers: Owed[];
+  readonly answers: Expected[];
   /** Messages that must arrive. */
-  readonly owed: Set<Entry>;
+  readonly expected: Set<Entry>;
   /** Topics that it has ever subscribed to. */
   readonly topics: Set<number>;
   /** The last message that arrived, by producer. */
@@ -48,8 +48,8 @@ interface Book {
 }
 
 /** Returns the response to a request that is handled. */
-function answerTo({ tag, method, how, size }: Ask): Owed {
-  const text = (body: string): Owed => {
+function answerTo({ tag, method, how, size }: Ask): Expected {
+  const text = (body: string): Expected => {
     return { tag, status: 200, body: method === "HEAD" ? "" : body };
   };
   switch (how) {
@@ -91,7 +91,7 @@ export class Ledger implements Judge {
   #book(client: Client): Book {
     let book = this.#books.get(client);
     if (!book) {
-      const lists = { answers: [], owed: new Set<Entry>(), topics: new Set<number>() };
+      const lists = { answers: [], expected: new Set<Entry>(), topics: new Set<number>() };
       book = { ...lists, last: new Map(), expects: false, since: 0 };
       this.#books.set(client, book);
     }
@@ -125,13 +125,13 @@ export class Ledger implements Judge {
       if (!book.expects) client.fail("a 100 (Continue) that it does not expect");
       return;
     }
-    const owed = book.answers.shift();
-    if (owed?.status === status && owed.body === body) return;
+    const expected = book.answers.shift();
+    if (expected?.status === status && expected.body === body) return;
     // Of a refusal the body is the phrase.
-    const isRefusal = REFUSALS.includes(status) || (owed?.status === status && status >= 400);
+    const isRefusal = REFUSALS.includes(status) || (expected?.status === status && status >= 400);
     if (isRefusal && (body === "" || body === `${phrase}\n`)) return;
-    const wanted = owed ? `${owed.status} ${owed.body.slice(0, 60)}` : "nothing";
-    client.fail(`${status} ${body.slice(0, 60)} has arrived, ${wanted} is owed`);
+    const wanted = expected ? `${expected.status} ${expected.body.slice(0, 60)}` : "nothing";
+    client.fail(`${status} ${body.slice(0, 60)} has arrived, ${wanted} is expected`);
   }
 
   finished(client: Client): void {
@@ -145,9 +145,9 @@ export class Ledger implements Judge {
   accepted(message: Message): void {
     const entry = { ...message, order: this.#order++ };
     this.#entries.set(message.tag, entry);
-    if (message.to) this.#book(message.to).owed.add(entry);
+    if (message.to) this.#book(message.to).expected.add(entry);
     for (const client of message.to ? [] : (this.#readers.get(message.topic ?? ALL) ?? [])) {
-      if (client !== message.except) this.#book(client).owed.add(entry);
+      if (client !== message.except) this.#book(client).expected.add(entry);
     }
   }
 
@@ -160,8 +160,8 @@ export class Ledger implements Judge {
     const book = this.#book(client);
     book.topics.add(topic);
     this.#readers.get(topic)?.delete(client);
-    for (const entry of book.owed) {
-      if (entry.topic === topic && entry.order >= this.#quietAt) book.owed.delete(entry);
+    for (const entry of book.expected) {
+      if (entry.topic === topic && entry.order >= this.#quietAt) book.expected.delete(entry);
     }
   }
 
@@ -193,7 +193,7 @@ export class Ledger implements Judge {
     if (isAtOnce && entry.order < book.since)
       client.fail(`message ${entry.tag} was published before it asked for its WebSocket`);
     this.#judgeOrder(client, book, entry);
-    book.owed.delete(entry);
+    book.expected.delete(entry);
   }
 
   /** Messages of one producer come in order. */
@@ -208,12 +208,12 @@ export class Ledger implements Judge {
 
   delivered(): void {
     for (const client of this.#court.readers().keys()) {
-      const { owed } = this.#book(client);
+      const { expected } = this.#book(client);
       if (client.phase !== "frames" || client.socket.gone !== "" || client.why !== undefined)
         continue;
       if (client.frozen) continue;
-      const [first] = owed;
-      if (first) client.fail(`${owed.size} messages lack, the first ${first.tag}`);
+      const [first] = expected;
+      if (first) client.fail(`${expected.size} messages lack, the first ${first.tag}`);
     }
     for (const [client, { answers }] of this.#books) {
       const { ended, gone } = client.socket;

@@ -19,7 +19,7 @@ const WINDOWS = [0, 0, 15, 15, 9];
 /** A client as the model knows it. */
 export class Peer {
   /** Answers and frames that are still to arrive. */
-  readonly owed: Uint8Array[] = [];
+  readonly expected: Uint8Array[] = [];
   /** Frames that answer its own messages. */
   readonly own = new Set<Uint8Array>();
   /** Inputs that it has sent and the server has not yet processed. */
@@ -43,7 +43,7 @@ export class Peer {
   }
 
   owe(bytes: string | Uint8Array): void {
-    if (!this.isOver) this.owed.push(toBytes(bytes));
+    if (!this.isOver) this.expected.push(toBytes(bytes));
   }
 
   /** Owes what it gets at the very end. */
@@ -145,7 +145,7 @@ export class Model {
     this.#input(client, (peer) => {
       const echo = (): void => {
         this.#send(peer, opcode, payload);
-        peer.own.add(peer.owed.at(-1) as Uint8Array);
+        peer.own.add(peer.expected.at(-1) as Uint8Array);
       };
       const fail = (): void => peer.close(1011, CLOSE_TABLE.HandlerError.text);
       for (const one of how === "burst" ? burstOf(tag) : [])

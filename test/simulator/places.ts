@@ -10,7 +10,7 @@ import { Credit } from "../../host/shared/message/credit";
 import type { InboxWriter } from "../../host/send/inbox-writer";
 import { OwnRequest } from "../../host/shared/request/request";
 import { Answering, type Field, type Upgrade } from "../../host/shared/request/response";
-import { type Told, describe } from "../../host/shared/result";
+import { type ErrorData, describe } from "../../host/shared/result";
 import { copyBytes, toBytes } from "../../host/shared/text/text";
 import { PIECE_COST } from "../../host/shared/message/wire";
 import type { SharedInbox } from "../../worker/inbox/inbox-reader";
@@ -369,7 +369,7 @@ class SimulatedThreads implements Threads {
   }
 
   async #handle(response: ThreadResponse): Promise<Outcome> {
-    let error: Told | undefined;
+    let error: ErrorData | undefined;
     try {
       await this.handler.request?.(response.request, response);
     } catch (thrown) {

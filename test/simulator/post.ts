@@ -32,7 +32,7 @@ export class Post {
     };
     const memory = copied ? new ArrayBuffer(INBOX_WORDS * 4 + inboxBytes) : inboxMemory(inboxBytes);
     this.inbox = new SharedInbox(memory, {
-      room: () => toHost.send(() => this.writer.told()),
+      room: () => toHost.send(() => this.writer.notify()),
       credit: (report) => toHost.send(() => this.onCredit(report)),
       retry: (ms) => void clock.after(ms, schedule),
     });
@@ -41,7 +41,7 @@ export class Post {
       const mirrored = new MirroredInbox(this.inbox, memory, (tail) => {
         toHost.send(() => {
           mirror.passed(tail);
-          this.writer.told();
+          this.writer.notify();
         });
       });
       const mirror = new Mirror(inboxBytes, (records) => {

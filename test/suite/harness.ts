@@ -163,12 +163,12 @@ async function runCheck(check: Check, scene: Scene): Promise<string> {
   }
 }
 
-/** Runs checks in one place; results go to `told` as they come. */
+/** Runs checks in one place; results go to `report` as they come. */
 async function runPlace(
   platform: Platform,
   place: Place,
   checks: readonly Check[],
-  told: (result: Result) => void,
+  report: (result: Result) => void,
 ): Promise<void> {
   let shared: Running | undefined;
   for (const check of checks) {
@@ -185,7 +185,7 @@ async function runPlace(
       error ||= String(thrown);
     }
     const name = `${platform.name}, ${place}, ${check.name}`;
-    told({ name, passed: error === "", ms: performance.now() - started, error });
+    report({ name, passed: error === "", ms: performance.now() - started, error });
   }
   if (shared) await within(shared.stop(), "stop");
 }

@@ -122,7 +122,7 @@ bodies(
       transfer: () => assert.unreachable(),
     });
     const inbox = new SharedInbox(memory, {
-      room: () => writer.told(),
+      room: () => writer.notify(),
       credit: () => undefined,
       retry: () => undefined,
     });

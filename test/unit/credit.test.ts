@@ -43,7 +43,7 @@ class Scene {
     });
     this.messages = new MessageWriter(this.writer, 65536, LIMITS, () => true);
     const inbox = new SharedInbox(memory, {
-      room: () => this.writer.told(),
+      room: () => this.writer.notify(),
       credit: (report) => {
         this.reports++;
         clock.defer(() => this.messages.credited(report));
@@ -137,7 +137,7 @@ credit(
     assert.not(scene.messages.send(peer.id, "x"));
     const waits = scene.writer.ready();
     // The server has ended.
-    scene.writer.told(true);
+    scene.writer.notify(true);
     await waits;
   },
 );

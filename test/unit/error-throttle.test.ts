@@ -2,29 +2,29 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Complaints } from "../../worker/request/error-throttle";
+import { ErrorThrottle } from "../../worker/request/error-throttle";
 
-const complaints = suite("complaints");
+const throttle = suite("error-throttle");
 
-complaints("reports the first at once, then one in ten seconds, with their number", () => {
-  const told: string[] = [];
+throttle("reports the first at once, then one in ten seconds, with their number", () => {
+  const reports: string[] = [];
   let now = 0;
-  const all = new Complaints(
+  const all = new ErrorThrottle(
     () => now,
-    (error) => told.push(`${now}: ${error.message}`),
+    (error) => reports.push(`${now}: ${error.message}`),
   );
   for (; now < 25000; now += 10) all.add(new Error("EMFILE"));
-  assert.equal(told, [
+  assert.equal(reports, [
     "0: EMFILE",
     "10000: EMFILE (and 999 more before it)",
     "20000: EMFILE (and 999 more before it)",
   ]);
   now = 60000;
   all.add(new Error("EMFILE"));
-  assert.is(told.at(-1), "60000: EMFILE (and 499 more before it)");
+  assert.is(reports.at(-1), "60000: EMFILE (and 499 more before it)");
   now = 80000;
   all.add(new Error("EMFILE"));
-  assert.is(told.at(-1), "80000: EMFILE");
+  assert.is(reports.at(-1), "80000: EMFILE");
 });
 
-complaints.run();
+throttle.run();

@@ -206,7 +206,7 @@ flush("a client with repeated refusals and writes, and nothing drained, gets one
   const wire = drive.wires[0] as Wire;
   drive.handle();
   assert.is(wire.drains, NOTICE_LIMIT);
-  assert.is(engine.x.tick(Number.POSITIVE_INFINITY), 0, "another is owed");
+  assert.is(engine.x.tick(Number.POSITIVE_INFINITY), 0, "another is pending");
   drive.turn();
   assert.is(wire.drains, NOTICE_LIMIT + 1);
   assert.ok(engine.x.tick(Number.POSITIVE_INFINITY) > 0);

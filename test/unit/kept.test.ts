@@ -37,7 +37,7 @@ class Scene {
     const ring = (): void => pump.schedule();
     const writer = new InboxWriter(memory, { ring, transfer: () => assert.unreachable() });
     const inbox = new SharedInbox(memory, {
-      room: () => writer.told(),
+      room: () => writer.notify(),
       credit: () => undefined,
       retry: () => undefined,
     });

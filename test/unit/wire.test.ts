@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { Credit } from "../../host/shared/message/credit";
 import { latin1, recentLatin1, viewOf } from "../../host/shared/text/text";
 import {
-  Told,
+  BatchEvent,
   decodeFields,
   encodeFields,
   readBatch,
@@ -49,7 +49,7 @@ wire("a batch returns its entries, however large it grew, and is used again", ()
     for (let i = 0; i < count; i++) {
       const length = random.int(0, most);
       const payload = String.fromCharCode(97 + (i % 26)).repeat(length);
-      const kind = Told.Request + random.int(0, 11);
+      const kind = BatchEvent.Request + random.int(0, 11);
       const flags = random.int(0, 7);
       const value = random.int(0, 2 ** 32 - 1);
       const at = batch.begin(kind, flags, i, 3, value, length);
@@ -75,7 +75,7 @@ wire("whole records are taken from the front of a batch, while others are put in
   for (let step = 0; step < 3000; step++) {
     for (let i = random.int(0, 4); i > 0; i--) {
       const payload = `${due.length} `.repeat(random.int(1, random.int(1, 20) === 1 ? 5000 : 50));
-      const at = batch.begin(Told.Message, 0, 1, 1, 0, payload.length);
+      const at = batch.begin(BatchEvent.Message, 0, 1, 1, 0, payload.length);
       batch.bytes.set(Buffer.from(payload), at);
       due.push(payload);
     }
@@ -159,10 +159,10 @@ wire("a lane loses nothing, keeps the order, and reports each byte once", () => 
         reported += free;
         credit.give(free);
       }
-      assert.ok(lane.owed >= queued + lane.keptBytes);
-      assert.is(credit.used, lane.owed);
+      assert.ok(lane.pendingBytes >= queued + lane.keptBytes);
+      assert.is(credit.used, lane.pendingBytes);
     }
-    lane.behind(() => closed++);
+    lane.afterKept(() => closed++);
     room = 1e9;
     assert.ok(lane.flush());
     assert.is(closed, 1, "what is to come last comes last");
@@ -171,8 +171,8 @@ wire("a lane loses nothing, keeps the order, and reports each byte once", () => 
       Array.from({ length: n }, (_, i) => i & 255),
     );
     reported += lane.settle(0, 0);
-    credit.give(lane.owed);
-    assert.equal([lane.owed, lane.keptBytes], [0, 0]);
+    credit.give(lane.pendingBytes);
+    assert.equal([lane.pendingBytes, lane.keptBytes], [0, 0]);
     assert.ok(reported > 0);
   }
 });

@@ -10,8 +10,8 @@ import type { OptionName } from "../../host/options/table";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/shared/message/port";
 import { tooLate } from "../../host/shared/members";
 import type { Records } from "../../host/shared/message/wire";
-import { type Told, describe, errorOf, toError } from "../../host/shared/result";
-import { Complaints } from "../request/error-throttle";
+import { type ErrorData, describe, errorOf, toError } from "../../host/shared/result";
+import { ErrorThrottle } from "../request/error-throttle";
 import { configure, runLimit } from "./configure";
 import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
@@ -40,9 +40,9 @@ export type Notice =
   /** Bytes that have left clients' queues (worker/inbox/outstanding.ts). */
   | { readonly ringcast: "credit"; readonly report: Float64Array<ArrayBuffer> }
   | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
-  | { readonly ringcast: "error"; readonly error: Told; readonly where: string }
+  | { readonly ringcast: "error"; readonly error: ErrorData; readonly where: string }
   /** The engine trapped, so the worker ends. */
-  | { readonly ringcast: "trapped"; readonly error: Told };
+  | { readonly ringcast: "trapped"; readonly error: ErrorData };
 
 /** Messages to the worker other than Comlink's. 0 is the doorbell. */
 export type Ring =
@@ -77,9 +77,9 @@ interface Platform {
 
 /** Moves an error's code into its message, because errors lose their code on the way to the application. */
 function withCode(thrown: unknown): Error {
-  const { message, code, ...told } = describe(thrown);
-  const isTold = code === undefined || message.includes(String(code));
-  return errorOf({ ...told, message: isTold ? message : `${code}: ${message}` });
+  const { message, code, ...data } = describe(thrown);
+  const hasCode = code === undefined || message.includes(String(code));
+  return errorOf({ ...data, message: hasCode ? message : `${code}: ${message}` });
 }
 
 /** The control plane, as the application's side sees it. */
@@ -94,8 +94,8 @@ export class Worker {
   readonly #mirrored: MirroredInbox | undefined;
   readonly #remote: Remote;
   readonly #runLimit: number;
-  readonly #accepting: Complaints;
-  readonly #subscribing: Complaints;
+  readonly #accepting: ErrorThrottle;
+  readonly #subscribing: ErrorThrottle;
   #listener: Listener | undefined;
   #pool: Pool | undefined;
 
@@ -121,13 +121,13 @@ export class Worker {
       trapped: (trap) => this.die(trap),
       evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
     });
-    const complaints = (where: string): Complaints =>
-      new Complaints(
+    const throttled = (where: string): ErrorThrottle =>
+      new ErrorThrottle(
         () => platform.clock.now(),
         (error) => this.#report(error, where),
       );
-    this.#accepting = complaints("accept");
-    this.#subscribing = complaints("subscribe");
+    this.#accepting = throttled("accept");
+    this.#subscribing = throttled("subscribe");
     const memory =
       typeof data.inbox === "number" ? new ArrayBuffer(INBOX_WORDS * 4 + data.inbox) : data.inbox;
     this.inbox = new SharedInbox(memory, {

@@ -11,7 +11,7 @@ import type { Payload } from "../../host/shared/message/data";
 import type { Handler, HandlerServer, StaticBody } from "../../host/handler";
 import { OwnRequest } from "../../host/shared/request/request";
 import { Answering, type Field, type Upgrade, checkBody } from "../../host/shared/request/response";
-import { type Told, describe, whenSettled } from "../../host/shared/result";
+import { type ErrorData, describe, whenSettled } from "../../host/shared/result";
 import { byteLength, toBytes } from "../../host/shared/text/text";
 import { PIECE_COST } from "../../host/shared/message/wire";
 import { loadHandler } from "../control/load";
@@ -84,7 +84,7 @@ class ThreadResponse extends Answering {
   /** The outcome so far; undefined until the handler responds. */
   outcome: Outcome | undefined;
   /** The first error that was thrown; it is reported with the outcome. */
-  error: Told | undefined;
+  error: ErrorData | undefined;
   /** True when a response that has begun cannot be completed. */
   isFailed = false;
 

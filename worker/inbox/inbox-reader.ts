@@ -23,7 +23,7 @@ import {
 } from "../../assembly/abi";
 import { idOf } from "../../host/shared/message/wire";
 import { utf8, viewOf } from "../../host/shared/text/text";
-import { Debts } from "./outstanding";
+import { Outstanding } from "./outstanding";
 import type { EngineLoop } from "../engine/loop";
 import type { Inbox } from "../pump/pump";
 import type { Outgoing } from "../socket/outgoing";
@@ -40,7 +40,7 @@ export interface Consumer {
 interface InboxPort {
   /** Reports to the producer that there is room again. */
   room(): void;
-  /** Reports to the producer the bytes that have left clients' queues: `Debts.settle`. */
+  /** Reports to the producer the bytes that have left clients' queues: `Outstanding.settle`. */
   credit(report: Float64Array<ArrayBuffer>): void;
   /** Wakes the pump after `ms`, because the ring had no room. */
   retry(ms: number): void;
@@ -83,7 +83,7 @@ export class SharedInbox implements Inbox {
   /** Transferred buffers, which did not fit into the inbox, by number. */
   readonly #transferred = new Map<number, Uint8Array>();
   #blocked = false;
-  readonly #debts = new Debts();
+  readonly #outstanding = new Outstanding();
   /** True when the batch has messages for single clients. */
   #hasSends = false;
   /** True when the next record's buffer has not arrived. */
@@ -198,7 +198,7 @@ export class SharedInbox implements Inbox {
       if (this.#kindAt(at) !== RecordKind.Send) continue;
       const slot = view.getUint32(at + RECORD_SLOT, true);
       const generation = view.getUint32(at + RECORD_GENERATION, true);
-      this.#debts.note(pump.loop, slot, generation, view.getUint32(at + RECORD_LENGTH, true));
+      this.#outstanding.note(pump.loop, slot, generation, view.getUint32(at + RECORD_LENGTH, true));
     }
   }
 
@@ -294,7 +294,7 @@ export class SharedInbox implements Inbox {
     const except = idOf(slot, generation);
     if (kind === RecordKind.Send) {
       pump.outgoing.sendAccepted(slot, generation, bytes, flags);
-      this.#debts.note(pump.loop, slot, generation, bytes.length);
+      this.#outstanding.note(pump.loop, slot, generation, bytes.length);
     } else if (kind === RecordKind.Broadcast) {
       outcome = pump.outgoing.publishLarge(bytes, flags, 0, except);
     } else if (kind === RecordKind.Publish) {
@@ -376,11 +376,11 @@ export class SharedInbox implements Inbox {
   }
 
   ended(id: number): void {
-    this.#debts.ended(id);
+    this.#outstanding.ended(id);
   }
 
   rest(more: boolean): void {
-    const report = this.#debts.settle();
+    const report = this.#outstanding.settle();
     if (report) this.#port.credit(report);
     if (more) return;
     // After the producer has gone, a missing buffer never arrives, so it is not waited for.

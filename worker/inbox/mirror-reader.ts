@@ -21,7 +21,7 @@ export class MirroredInbox implements Inbox {
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
   readonly #passed: (tail: number) => void;
-  #told = 0;
+  #reportedTail = 0;
 
   /**
    * @param inbox reads the copy, which is `memory`
@@ -59,8 +59,8 @@ export class MirroredInbox implements Inbox {
 
   rest(more: boolean): void {
     const tail = this.#words[INBOX_TAIL] as number;
-    if (tail !== this.#told) {
-      this.#told = tail;
+    if (tail !== this.#reportedTail) {
+      this.#reportedTail = tail;
       this.#passed(tail >>> 0);
     }
     this.#inbox.rest(more);

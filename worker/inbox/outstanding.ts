@@ -1,6 +1,6 @@
 // The bytes of one producer's messages that clients' queues still hold. The other side of host/send/credits.ts.
 //
-// Invariant: `owed` counts bytes that were carried out for a client and not yet reported as gone. For each id that a
+// Invariant: `bytes` counts bytes that were carried out for a client and not yet reported as gone. For each id that a
 // producer sends to, the client's end is reported: when it ends, or when a message for it arrives later.
 
 import { Param } from "../../assembly/abi";
@@ -8,17 +8,17 @@ import { PIECE_COST, idOf } from "../../host/shared/message/wire";
 import type { EngineLoop } from "../engine/loop";
 import type { Peer } from "../socket/peer";
 
-interface Debt {
+interface Entry {
   readonly loop: EngineLoop<Peer>;
   readonly peer: Peer;
   readonly id: number;
-  owed: number;
+  bytes: number;
 }
 
-export class Debts {
-  readonly #byId = new Map<number, Debt>();
-  /** Debts that are large enough to be worth a report. */
-  readonly #due = new Set<Debt>();
+export class Outstanding {
+  readonly #byId = new Map<number, Entry>();
+  /** Entries that are large enough to be worth a report. */
+  readonly #due = new Set<Entry>();
   /** The next report: pairs of an id and bytes; 0: the client has ended. */
   #report: number[] = [];
 
@@ -30,35 +30,35 @@ export class Debts {
       this.#report.push(id, 0);
       return;
     }
-    let debt = this.#byId.get(id);
-    if (!debt) {
-      debt = { loop, peer, id, owed: 0 };
-      this.#byId.set(id, debt);
+    let entry = this.#byId.get(id);
+    if (!entry) {
+      entry = { loop, peer, id, bytes: 0 };
+      this.#byId.set(id, entry);
     }
-    debt.owed += length + PIECE_COST;
-    if (debt.owed >= leastOf(loop)) this.#due.add(debt);
+    entry.bytes += length + PIECE_COST;
+    if (entry.bytes >= leastOf(loop)) this.#due.add(entry);
   }
 
   /** Notes that a client has ended. */
   ended(id: number): void {
-    const debt = this.#byId.get(id);
-    if (!debt) return;
+    const entry = this.#byId.get(id);
+    if (!entry) return;
     this.#byId.delete(id);
-    this.#due.delete(debt);
+    this.#due.delete(entry);
     this.#report.push(id, 0);
   }
 
   /** Returns the report for the producer; undefined when there is nothing to report. */
   settle(): Float64Array<ArrayBuffer> | undefined {
-    for (const debt of this.#due) {
-      const { loop, peer } = debt;
+    for (const entry of this.#due) {
+      const { loop, peer } = entry;
       const least = leastOf(loop);
-      const free = debt.owed - loop.engine.backlog(peer.slot);
+      const free = entry.bytes - loop.engine.backlog(peer.slot);
       if (free < least) continue;
-      debt.owed -= free;
-      this.#report.push(debt.id, free);
-      if (debt.owed < least) this.#due.delete(debt);
-      if (debt.owed === 0) this.#byId.delete(debt.id);
+      entry.bytes -= free;
+      this.#report.push(entry.id, free);
+      if (entry.bytes < least) this.#due.delete(entry);
+      if (entry.bytes === 0) this.#byId.delete(entry.id);
     }
     if (this.#report.length === 0) return undefined;
     const report = Float64Array.from(this.#report);

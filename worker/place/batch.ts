@@ -15,7 +15,7 @@ import {
   RECORD_VALUE,
 } from "../../assembly/abi";
 import { viewOf } from "../../host/shared/text/text";
-import type { Told } from "../../host/shared/message/wire";
+import type { BatchEvent } from "../../host/shared/message/wire";
 
 const START = 65536;
 
@@ -52,7 +52,7 @@ export class Batch {
 
   /** Begins a record. @returns the offset at which its payload of `length` bytes is to be written */
   begin(
-    kind: Told,
+    kind: BatchEvent,
     flags: number,
     slot: number,
     generation: number,

@@ -1,8 +1,8 @@
 // The bytes that the application sends to one client piece by piece, as messages or as pieces of a response. The worker
 // counts them, because the application may have a limited number of bytes in flight and is notified when they leave.
 //
-// Invariant: pieces are sent in the order of their arrival. `owed` counts bytes that were accepted and not yet reported
-// as gone. Pieces that the engine's queue had no room for are kept, and nothing overtakes them.
+// Invariant: pieces are sent in the order of their arrival. `pendingBytes` counts bytes that were accepted and not yet
+// reported as gone. Pieces that the engine's queue had no room for are kept, and nothing overtakes them.
 
 import { copyBytes } from "../../host/shared/text/text";
 import { PIECE_COST } from "../../host/shared/message/wire";
@@ -14,13 +14,13 @@ export type Fate = "sent" | "full" | "gone";
 export class Lane {
   readonly peer: Peer;
   /** Bytes that were accepted and not reported as gone. */
-  owed = 0;
+  pendingBytes = 0;
   /** Bytes that wait here because the client's queue, or the pool of all queues, had no room. */
   keptBytes = 0;
   /** Called once the kept pieces are sent. */
   last: (() => void) | undefined;
   /** Bytes of the client's messages that the application has not handled. */
-  told = 0;
+  unhandledBytes = 0;
   /** Called when `open` has settled on the application's thread. */
   opened: (() => void) | undefined;
   /** Called when `shutdown` has settled on the application's thread. */
@@ -35,7 +35,7 @@ export class Lane {
 
   /** Sends or keeps a piece. @param bytes valid during the call @returns false when it had to be kept */
   take(bytes: Uint8Array, flags: number): boolean {
-    this.owed += bytes.length + PIECE_COST;
+    this.pendingBytes += bytes.length + PIECE_COST;
     if (this.#kept.length === 0 && this.#send(bytes, flags) !== "full") return true;
     this.#kept.push({ bytes: copyBytes(bytes, 0, bytes.length), flags });
     this.keptBytes += bytes.length + PIECE_COST;
@@ -66,7 +66,7 @@ export class Lane {
   }
 
   /** Calls `fn` after all accepted pieces are sent. */
-  behind(fn: () => void): void {
+  afterKept(fn: () => void): void {
     if (this.#kept.length === 0) fn();
     else this.last = fn;
   }
@@ -76,9 +76,9 @@ export class Lane {
    * @param queued bytes that the client's queue holds
    */
   settle(queued: number, least: number): number {
-    const free = this.owed - queued - this.keptBytes;
+    const free = this.pendingBytes - queued - this.keptBytes;
     if (free < least) return 0;
-    this.owed -= free;
+    this.pendingBytes -= free;
     return free;
   }
 }

@@ -283,14 +283,14 @@ export class Pool {
   }
 
   #answer({ peer, response }: Job, outcome: Outcome): void {
-    const { answers } = this.#pump;
+    const { responder } = this.#pump;
     const { request } = response;
     if (outcome.kind === "answer") {
       const { status, fields, body, length, close } = outcome;
-      if (length === undefined) answers.respond(peer, request, status, fields, body, close);
-      else answers.respondLength(peer, request, status, fields, length, close);
+      if (length === undefined) responder.respond(peer, request, status, fields, body, close);
+      else responder.respondLength(peer, request, status, fields, length, close);
     } else if (outcome.kind === "upgrade") {
-      answers.upgrade(peer, request, outcome);
+      responder.upgrade(peer, request, outcome);
     }
   }
 
@@ -311,7 +311,7 @@ export class Pool {
       begun =
         job !== undefined &&
         this.#isWanted(job) &&
-        this.#pump.answers.streamBegin(job.peer, status, fields, close);
+        this.#pump.responder.streamBegin(job.peer, status, fields, close);
     } catch (thrown) {
       // Its fields exceed the size that can be sent.
       if (job) this.#fail(job, toError(thrown));
@@ -336,7 +336,7 @@ export class Pool {
   #laneOf({ peer, response }: Job): Lane {
     const lane: Lane = new Lane(peer, (bytes): Fate => {
       if (peer.dead || peer.response !== response) return "gone";
-      if (this.#pump.answers.streamWrite(peer, bytes)) return "sent";
+      if (this.#pump.responder.streamWrite(peer, bytes)) return "sent";
       void response.stalled().then(() => lane.flush());
       return "full";
     });
@@ -345,17 +345,17 @@ export class Pool {
 
   #take(job: Job, lane: Lane, piece: Piece): void {
     if (piece === "end") {
-      lane.behind(() => {
+      lane.afterKept(() => {
         const wanted = this.#isWanted(job);
         this.#forget(job);
-        if (wanted) this.#pump.answers.streamEnd(job.peer, job.response.request);
+        if (wanted) this.#pump.responder.streamEnd(job.peer, job.response.request);
       });
     } else if (piece === "break") {
       this.#forget(job);
       this.#pump.terminate(job.peer, CloseReason.HandlerError);
     } else {
       lane.take(toBytes(piece), 0);
-      if (lane.owed >= this.#quarter) this.#watched.add(lane);
+      if (lane.pendingBytes >= this.#quarter) this.#watched.add(lane);
       this.#pump.schedule();
     }
   }
@@ -365,7 +365,7 @@ export class Pool {
     for (const lane of this.#watched) {
       const free = lane.settle(this.#pump.engine.backlog(lane.peer.slot), this.#quarter);
       if (free > 0) this.#ports.get(lane)?.postMessage(free);
-      if (lane.owed < this.#quarter) this.#watched.delete(lane);
+      if (lane.pendingBytes < this.#quarter) this.#watched.delete(lane);
     }
   };
 }

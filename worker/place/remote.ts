@@ -46,7 +46,7 @@ import {
   TOLD_BINARY,
   TOLD_FIRST,
   TOLD_LAST,
-  Told,
+  BatchEvent,
   decodeFields,
   encodeCertificate,
   idOf,
@@ -117,7 +117,7 @@ export class Remote implements Host {
   #members = new Set<Member>();
   #number = 0;
   /** Number of requests that the application was notified of, a u32 that wraps. */
-  #told = 0;
+  #delivered = 0;
   #keptBytes = 0;
   #blocked = false;
   /** True while the server shuts down client by client. Then `shutdown` events are posted from here. */
@@ -165,8 +165,10 @@ export class Remote implements Host {
     if (has("message"))
       handler.message = (ws, data, isBinary) => this.#message(ws, toBytes(data), isBinary);
     if (has("fragment")) handler.fragment = (ws, data, info) => this.#fragment(ws, data, info);
-    if (has("ping")) handler.ping = (ws, data) => this.#tellMessage(Told.Ping, ws, data, 0, 0);
-    if (has("pong")) handler.pong = (ws, data) => this.#tellMessage(Told.Pong, ws, data, 0, 0);
+    if (has("ping"))
+      handler.ping = (ws, data) => this.#emitMessage(BatchEvent.Ping, ws, data, 0, 0);
+    if (has("pong"))
+      handler.pong = (ws, data) => this.#emitMessage(BatchEvent.Pong, ws, data, 0, 0);
     return handler;
   }
 
@@ -179,8 +181,8 @@ export class Remote implements Host {
 
   /** Number of requests that the application has not answered. */
   get requests(): number {
-    const told = (this.#told - Atomics.load(this.#words, HANDLED_REQUESTS)) >>> 0;
-    return told + this.#waiting.size;
+    const unhandled = (this.#delivered - Atomics.load(this.#words, HANDLED_REQUESTS)) >>> 0;
+    return unhandled + this.#waiting.size;
   }
 
   /** Returns true when no more events may be posted until the application has handled some. */
@@ -266,15 +268,15 @@ export class Remote implements Host {
 
   /** Counts a message's bytes. When they are too many, parsing of the client's next message is put off. */
   #pace(lane: Lane, bytes: number): void {
-    lane.told += bytes;
+    lane.unhandledBytes += bytes;
     this.#isFull();
-    if (lane.told < this.#laneBytes) return;
+    if (lane.unhandledBytes < this.#laneBytes) return;
     this.#stalled.add(lane);
     this.#pump.hold(lane.peer, Hold.Lane);
   }
 
   #release(lane: Lane): void {
-    if (lane.told >= this.#laneBytes || !this.#stalled.delete(lane)) return;
+    if (lane.unhandledBytes >= this.#laneBytes || !this.#stalled.delete(lane)) return;
     this.#pump.release(lane.peer, Hold.Lane);
   }
 
@@ -290,7 +292,7 @@ export class Remote implements Host {
     if (!this.#members.has("connect")) return;
     const { remoteAddress: address } = peer;
     const batch = this.#batch;
-    const at = batch.begin(Told.Connect, 0, peer.slot, peer.generation, 0, address.length);
+    const at = batch.begin(BatchEvent.Connect, 0, peer.slot, peer.generation, 0, address.length);
     putLatin1(batch.bytes, at, address);
   }
 
@@ -300,17 +302,17 @@ export class Remote implements Host {
     if (pending) {
       this.#pending.delete(peer);
       if (pending.lane) this.#forget(pending.lane);
-      if (!this.#waiting.delete(pending)) this.#tellGone(peer, pending.number, info.cause);
+      if (!this.#waiting.delete(pending)) this.#emitGone(peer, pending.number, info.cause);
     }
     if (this.#strangers.delete(peer)) return;
     if (this.#members.has("disconnect")) {
-      this.#tellEnd(Told.Disconnect, peer, info, peer.remoteAddress);
+      this.#emitEnd(BatchEvent.Disconnect, peer, info, peer.remoteAddress);
     }
   }
 
-  #tellGone(peer: Peer, number: number, cause: string): void {
+  #emitGone(peer: Peer, number: number, cause: string): void {
     const { slot, generation } = peer;
-    const at = this.#batch.begin(Told.Gone, 0, slot, generation, number, cause.length);
+    const at = this.#batch.begin(BatchEvent.Gone, 0, slot, generation, number, cause.length);
     putLatin1(this.#batch.bytes, at, cause);
     this.#pump.schedule();
   }
@@ -319,7 +321,7 @@ export class Remote implements Host {
   #peerEnded(peer: Peer): void {
     const pending = this.#pending.get(peer);
     if (!pending || this.#waiting.has(pending)) return;
-    this.#batch.begin(Told.HalfClosed, 0, peer.slot, peer.generation, pending.number, 0);
+    this.#batch.begin(BatchEvent.HalfClosed, 0, peer.slot, peer.generation, pending.number, 0);
     this.#pump.schedule();
   }
 
@@ -327,11 +329,11 @@ export class Remote implements Host {
    * Asks the application to report when it has handled all messages so far. The end of the WebSocket waits for that.
    */
   #endWaits({ slot, generation }: Peer): void {
-    this.#batch.begin(Told.EndWaits, 0, slot, generation, 0, 0);
+    this.#batch.begin(BatchEvent.EndWaits, 0, slot, generation, 0, 0);
     this.#pump.schedule();
   }
 
-  #tellEnd(kind: Told, peer: Peer, info: CloseInfo, address: string): void {
+  #emitEnd(kind: BatchEvent, peer: Peer, info: CloseInfo, address: string): void {
     const reason = toBytes(info.reason);
     const batch = this.#batch;
     const length = CLOSE_BYTES + info.cause.length + address.length + reason.length;
@@ -365,7 +367,7 @@ export class Remote implements Host {
   }
 
   #tellRequest({ number, peer, response }: Pending): void {
-    this.#told = (this.#told + 1) >>> 0;
+    this.#delivered = (this.#delivered + 1) >>> 0;
     const { engine } = this.#pump;
     const head = engine.head(peer.slot);
     const { slot, generation } = peer;
@@ -377,7 +379,7 @@ export class Remote implements Host {
       (table + head.headLength + head.bodyLength) +
       (address.length + certificate.length);
     const batch = this.#batch;
-    const at = batch.begin(Told.Request, 0, slot, generation, number, length);
+    const at = batch.begin(BatchEvent.Request, 0, slot, generation, number, length);
     const { bytes } = batch;
     bytes[at + REQUEST_METHOD] = head.method;
     bytes[at + REQUEST_MINOR] = head.minor;
@@ -421,13 +423,13 @@ export class Remote implements Host {
     const { slot, generation } = peer;
     const { number } = ws.data as Pending;
     const { length } = ws.protocol;
-    const at = this.#batch.begin(Told.Open, 0, slot, generation, number, length);
+    const at = this.#batch.begin(BatchEvent.Open, 0, slot, generation, number, length);
     putLatin1(this.#batch.bytes, at, ws.protocol);
   }
 
   #message(ws: WebSocket, data: Uint8Array, isBinary: boolean): void {
     const flags = isBinary ? TOLD_BINARY : 0;
-    this.#tellMessage(Told.Message, ws, data, flags, 0);
+    this.#emitMessage(BatchEvent.Message, ws, data, flags, 0);
   }
 
   #fragment(ws: WebSocket, data: Uint8Array, info: FragmentInfo): void {
@@ -435,10 +437,16 @@ export class Remote implements Host {
       (info.isBinary ? TOLD_BINARY : 0) |
       (info.first ? TOLD_FIRST : 0) |
       (info.last ? TOLD_LAST : 0);
-    this.#tellMessage(Told.Fragment, ws, data, flags, info.remaining);
+    this.#emitMessage(BatchEvent.Fragment, ws, data, flags, info.remaining);
   }
 
-  #tellMessage(kind: Told, ws: WebSocket, data: Uint8Array, flags: number, value: number): void {
+  #emitMessage(
+    kind: BatchEvent,
+    ws: WebSocket,
+    data: Uint8Array,
+    flags: number,
+    value: number,
+  ): void {
     const lane = this.#lanes.get(ws.id);
     if (!lane) return;
     const { slot, generation } = lane.peer;
@@ -461,7 +469,7 @@ export class Remote implements Host {
     if (!lane) this.#tellOpen(ws, peer);
     else this.#forget(lane);
     this.#lanes.delete(ws.id);
-    this.#tellEnd(Told.Close, peer, info, "");
+    this.#emitEnd(BatchEvent.Close, peer, info, "");
   }
 
   /**
@@ -471,7 +479,7 @@ export class Remote implements Host {
   #shutdown(ws: WebSocket): Promise<void> | undefined {
     const lane = this.#lanes.get(ws.id);
     if (!lane || !this.isDraining || !this.#members.has("shutdown")) return undefined;
-    this.#batch.begin(Told.Shutdown, 0, lane.peer.slot, lane.peer.generation, 0, 0);
+    this.#batch.begin(BatchEvent.Shutdown, 0, lane.peer.slot, lane.peer.generation, 0, 0);
     this.#pump.schedule();
     return new Promise((resolve) => {
       lane.left = resolve;
@@ -493,7 +501,7 @@ export class Remote implements Host {
     const before = lane.keptBytes;
     lane.take(bytes, flags);
     this.#keptBytes += lane.keptBytes - before;
-    if (lane.owed >= this.#quarter) this.#watched.add(lane);
+    if (lane.pendingBytes >= this.#quarter) this.#watched.add(lane);
     if (this.#keptBytes > KEPT_LIMIT) this.#shed();
   }
 
@@ -550,13 +558,13 @@ export class Remote implements Host {
     }
     const free = lane.settle(engine.backlog(peer.slot), this.#quarter);
     if (free > 0) this.#tellRoom(peer, free);
-    if (lane.owed < this.#quarter) this.#watched.delete(lane);
+    if (lane.pendingBytes < this.#quarter) this.#watched.delete(lane);
   }
 
   #tellRoom(peer: Peer, free: number): void {
     const { slot, generation } = peer;
     const lag = this.#pump.outgoing.lagOf(peer);
-    const kind = peer.ws ? Told.Room : Told.AnswerRoom;
+    const kind = peer.ws ? BatchEvent.Room : BatchEvent.AnswerRoom;
     const at = this.#batch.begin(kind, 0, slot, generation, free, 8);
     put32(this.#batch.bytes, at, lag.bytes);
     put32(this.#batch.bytes, at + 4, lag.frames);
@@ -591,7 +599,7 @@ export class Remote implements Host {
         // The application may be about to send more of a response that cannot be sent.
         this.#pending.delete(peer);
         if (pending.lane) this.#forget(pending.lane);
-        this.#tellGone(peer, first, reasonName(CloseReason.HandlerError));
+        this.#emitGone(peer, first, reasonName(CloseReason.HandlerError));
       }
     } else {
       const lane = this.#lanes.get(id);
@@ -603,36 +611,37 @@ export class Remote implements Host {
   #answer(op: Op, pending: Pending, second: number, fields: Uint8Array, tail: Uint8Array): void {
     const { peer, response } = pending;
     const { request } = response;
-    const { answers } = this.#pump;
+    const { responder } = this.#pump;
     const status = second & 0xffff;
     const close = (second & ANSWER_CLOSE) !== 0;
     if (op !== Op.Begin && op !== Op.Write && op !== Op.End) this.#pending.delete(peer);
     switch (op) {
       case Op.Answer:
-        answers.respond(peer, request, status, fields, tail, close);
+        responder.respond(peer, request, status, fields, tail, close);
         break;
       case Op.Static: {
         const word = wordAt(tail, 0) >>> 0;
         if (second & ANSWER_LENGTH) {
-          answers.respondLength(peer, request, status, fields, word, close);
+          responder.respondLength(peer, request, status, fields, word, close);
           break;
         }
         const body = this.#statics.get(word);
         if (!body) throw new Error("no such static body");
-        answers.respondStatic(peer, request, status, fields, body.bytes, close);
+        responder.respondStatic(peer, request, status, fields, body.bytes, close);
         break;
       }
       case Op.Begin:
-        if (answers.streamBegin(peer, status, fields, close)) pending.lane = this.#stream(pending);
+        if (responder.streamBegin(peer, status, fields, close))
+          pending.lane = this.#stream(pending);
         break;
       case Op.Write:
         if (pending.lane) this.#send(pending.lane, tail, 0);
         break;
       case Op.End:
-        pending.lane?.behind(() => {
+        pending.lane?.afterKept(() => {
           if (pending.lane) this.#forget(pending.lane);
           this.#pending.delete(peer);
-          answers.streamEnd(peer, request);
+          responder.streamEnd(peer, request);
         });
         break;
       case Op.Break:
@@ -649,8 +658,8 @@ export class Remote implements Host {
           idleTimeout: idle ? Number(idle) : undefined,
           maxPayloadLength: payload ? Number(payload) : undefined,
         };
-        if (!answers.upgrade(peer, request, upgrade))
-          this.#tellGone(peer, pending.number, reasonName(answers.refusal));
+        if (!responder.upgrade(peer, request, upgrade))
+          this.#emitGone(peer, pending.number, reasonName(responder.refusal));
         break;
       }
       default:
@@ -663,7 +672,7 @@ export class Remote implements Host {
   #stream({ peer, response }: Pending): Lane {
     const lane: Lane = new Lane(peer, (bytes): Fate => {
       if (peer.dead || peer.response !== response) return "gone";
-      if (this.#pump.answers.streamWrite(peer, bytes)) return "sent";
+      if (this.#pump.responder.streamWrite(peer, bytes)) return "sent";
       void response.stalled().then(() => this.#flush(lane));
       return "full";
     });
@@ -681,7 +690,7 @@ export class Remote implements Host {
         break;
       case Op.Close: {
         const reason = utf8(tail, 0, tail.length);
-        lane.behind(() => ws?.close(first, reason));
+        lane.afterKept(() => ws?.close(first, reason));
         break;
       }
       case Op.Terminate:
@@ -710,13 +719,13 @@ export class Remote implements Host {
         this.#pump.unsubscribe(peer.id, utf8(tail, 0, tail.length));
         break;
       case Op.Left:
-        lane.behind(() => lane.left?.());
+        lane.afterKept(() => lane.left?.());
         break;
       case Op.Caught:
         this.#pump.messages.caughtUp(peer);
         break;
       case Op.Taken:
-        lane.told -= first;
+        lane.unhandledBytes -= first;
         // mutant remote-taken: ;
         this.#release(lane);
         break;

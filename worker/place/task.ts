@@ -3,7 +3,7 @@
 import type { PeerCertificate } from "../../host/handler";
 import type { RequestHead } from "../../host/shared/request/request";
 import type { Field, Upgrade } from "../../host/shared/request/response";
-import type { Told } from "../../host/shared/result";
+import type { ErrorData } from "../../host/shared/result";
 import type { PiecePort } from "../net/transport";
 
 /** The data that a thread is started with. */
@@ -30,7 +30,7 @@ export type Task =
 export type Outcome = (
   | { readonly kind: "loaded" }
   /** `request` threw, rejected, or did not respond. */
-  | { readonly kind: "failed"; readonly error: Told }
+  | { readonly kind: "failed"; readonly error: ErrorData }
   | {
       readonly kind: "answer";
       readonly status: number;
@@ -43,7 +43,7 @@ export type Outcome = (
   | ({ readonly kind: "upgrade" } & Upgrade)
   /** The response was sent in pieces, of which some may be in flight. */
   | { readonly kind: "streamed" }
-) & { readonly error?: Told };
+) & { readonly error?: ErrorData };
 
 /**
  * Notice that a response in pieces begins. The pieces arrive through the port, and bytes that have left are reported on
@@ -64,7 +64,7 @@ export interface Beginning {
 export type ThreadNotice =
   | Beginning
   /** An uncaught error that belongs to no task. */
-  | { readonly ringcast: "uncaught"; readonly error: Told };
+  | { readonly ringcast: "uncaught"; readonly error: ErrorData };
 
 /** A message through the port: a piece, the end, or a break. */
 export type Piece = string | Uint8Array | "end" | "break";

@@ -163,7 +163,7 @@ export class Events implements LoopEvents<Peer> {
   #tellDisconnect(peer: Peer, info: CloseInfo): void {
     const { handler } = this.#pump;
     const { disconnect } = handler;
-    if (!disconnect || !peer.isTold) return;
+    if (!disconnect || !peer.isReported) return;
     this.#pump.later(() =>
       this.#pump.guard("disconnect", () => disconnect.call(handler, peer, info)),
     );

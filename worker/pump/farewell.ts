@@ -104,9 +104,9 @@ export class Farewell {
     const { ws } = peer;
     const { shutdown } = this.#pump.handler;
     if (peer.dead || peer.closing || !ws) return;
-    const told =
+    const result =
       shutdown && this.#pump.guard("shutdown", () => shutdown.call(this.#pump.handler, ws));
-    if (code === 1001 || !isThenable(told)) {
+    if (code === 1001 || !isThenable(result)) {
       this.#closeForShutdown(peer, code);
       return;
     }
@@ -114,7 +114,7 @@ export class Farewell {
     const settled = (): void => {
       if (this.#leaving.delete(peer)) this.#closeForShutdown(peer, code);
     };
-    whenSettled(told, settled, settled);
+    whenSettled(result, settled, settled);
   }
 
   #closeForShutdown(peer: Peer, code: number): void {

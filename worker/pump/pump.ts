@@ -29,7 +29,7 @@ import { type Engine, toBytes } from "../engine/engine";
 import { EngineLoop } from "../engine/loop";
 import { statsOf } from "../engine/stats";
 import type { Clock, Codec, Link, ReadQueues, Sink } from "../net/transport";
-import { Answers } from "../request/responder";
+import { Responder } from "../request/responder";
 import { type RequestRules, Requests } from "../request/dispatch";
 import type { ForwardRules } from "../request/forwarded";
 import { metricsText } from "../request/metrics";
@@ -95,7 +95,7 @@ export class Pump implements HandlerServer {
   static readonly name = "Server";
   readonly engine: Engine;
   readonly loop: EngineLoop<Peer>;
-  readonly answers: Answers;
+  readonly responder: Responder;
   readonly requests: Requests;
   readonly messages: Messages;
   readonly outgoing: Outgoing;
@@ -146,7 +146,7 @@ export class Pump implements HandlerServer {
     this.#horizon = new Horizon(engine.param(Param.RingBytes), engine.param(Param.QueuedFrames));
     this.#refusals = new Refusals(clock);
     this.#measurer = new Measurer(this.loop, clock, options.queues);
-    this.answers = new Answers(this, codec, options.protocols ?? []);
+    this.responder = new Responder(this, codec, options.protocols ?? []);
     this.requests = new Requests(this, options);
     this.messages = new Messages(this, codec, options.ordered ?? true);
     this.outgoing = new Outgoing(this, codec);
@@ -259,7 +259,7 @@ export class Pump implements HandlerServer {
   /** Calls the handler's `connect`, once the client's address is known and TLS is established. */
   tellConnect(peer: Peer): void {
     if (peer.isProxied || peer.isUnsecured) return;
-    peer.isTold = true;
+    peer.isReported = true;
     if (this.handler.connect) this.guard("connect", () => this.handler.connect?.(peer));
   }
 

@@ -15,7 +15,7 @@ const ANSWER = new TextEncoder().encode(
 class Refused implements Sink {
   readonly #link: Link;
   readonly #gone: (one: Refused) => void;
-  #isTold = false;
+  #isReported = false;
 
   constructor(link: Link, gone: (one: Refused) => void) {
     this.#link = link;
@@ -23,8 +23,8 @@ class Refused implements Sink {
   }
 
   read(): void {
-    if (this.#isTold) return;
-    this.#isTold = true;
+    if (this.#isReported) return;
+    this.#isReported = true;
     this.#link.write(ANSWER);
     this.#link.end();
   }

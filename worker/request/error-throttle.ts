@@ -4,15 +4,15 @@
 import { describe, errorOf } from "../../host/shared/result";
 
 /** Number of different subjects that are reported; beyond it none is. A client can cause any number of them. */
-const TOLD_LIMIT = 16;
+const REPORT_LIMIT = 16;
 
 /** Reports each subject once, and a limited number in all. */
 export class Once {
-  readonly #told = new Set<string>();
-  readonly #tell: (text: string) => void;
+  readonly #reported = new Set<string>();
+  readonly #report: (text: string) => void;
 
-  constructor(tell: (text: string) => void) {
-    this.#tell = tell;
+  constructor(report: (text: string) => void) {
+    this.#report = report;
   }
 
   /**
@@ -20,40 +20,40 @@ export class Once {
    * @param text the report
    */
   add(thing: string, text: string): void {
-    if (this.#told.size >= TOLD_LIMIT || this.#told.has(thing)) return;
-    this.#told.add(thing);
+    if (this.#reported.size >= REPORT_LIMIT || this.#reported.has(thing)) return;
+    this.#reported.add(thing);
     const last =
-      this.#told.size === TOLD_LIMIT ? "; further ones are counted and not reported" : "";
-    this.#tell(text + last);
+      this.#reported.size === REPORT_LIMIT ? "; further ones are counted and not reported" : "";
+    this.#report(text + last);
   }
 }
 
 /** Time (ms) after a report within which further errors are only counted. */
 const QUIET = 10000;
 
-export class Complaints {
-  readonly #tell: (error: Error) => void;
+export class ErrorThrottle {
+  readonly #report: (error: Error) => void;
   readonly #now: () => number;
   #last = Number.NEGATIVE_INFINITY;
-  #untold = 0;
+  #suppressed = 0;
 
   /** @param now monotonic ms */
-  constructor(now: () => number, tell: (error: Error) => void) {
+  constructor(now: () => number, report: (error: Error) => void) {
     this.#now = now;
-    this.#tell = tell;
+    this.#report = report;
   }
 
   add(error: Error): void {
     const now = this.#now();
     if (now - this.#last < QUIET) {
-      this.#untold++;
+      this.#suppressed++;
       return;
     }
-    const more = this.#untold > 0 ? ` (and ${this.#untold} more before it)` : "";
+    const more = this.#suppressed > 0 ? ` (and ${this.#suppressed} more before it)` : "";
     this.#last = now;
-    this.#untold = 0;
+    this.#suppressed = 0;
     // The report is a new error, because this one may be frozen, or reported elsewhere.
-    const { message, ...told } = describe(error);
-    this.#tell(more === "" ? error : errorOf({ ...told, message: message + more }, error));
+    const { message, ...data } = describe(error);
+    this.#report(more === "" ? error : errorOf({ ...data, message: message + more }, error));
   }
 }

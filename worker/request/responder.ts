@@ -16,7 +16,7 @@ import { type SocketOwner, WebSocketImpl } from "../socket/socket";
 import type { RequestImpl } from "./request";
 
 /** The part of the pump that responses need. */
-export interface AnswersOwner extends SocketOwner {
+export interface ResponderOwner extends SocketOwner {
   readonly loop: EngineLoop<Peer>;
   readonly requests: {
     /** Notes that the request is answered, so its connection continues. */
@@ -43,8 +43,8 @@ export interface AnswersOwner extends SocketOwner {
  */
 const INLINE_BODY = 65536;
 
-export class Answers {
-  readonly #pump: AnswersOwner;
+export class Responder {
+  readonly #pump: ResponderOwner;
   readonly #loop: EngineLoop<Peer>;
   readonly #codec: Codec | undefined;
   readonly #protocols: readonly string[];
@@ -56,7 +56,7 @@ export class Answers {
   #nextBody = SLOT_LIMIT;
   #nextShared = 0;
 
-  constructor(pump: AnswersOwner, codec: Codec | undefined, protocols: readonly string[]) {
+  constructor(pump: ResponderOwner, codec: Codec | undefined, protocols: readonly string[]) {
     this.#pump = pump;
     this.#loop = pump.loop;
     this.#codec = codec;

@@ -5,12 +5,12 @@ import type { StaticBody } from "../../host/handler";
 import type { Payload } from "../../host/shared/message/data";
 import { Answering, type Field, type Upgrade } from "../../host/shared/request/response";
 import type { Peer, PeerResponse } from "../socket/peer";
-import type { Answers } from "./responder";
+import type { Responder } from "./responder";
 import type { RequestImpl } from "./request";
 
 /** The part of the pump that a response needs. */
 export interface ResponseOwner {
-  readonly answers: Answers;
+  readonly responder: Responder;
   readonly requests: { failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void };
   terminate(peer: Peer, reason: CloseReason): boolean;
 }
@@ -62,8 +62,8 @@ export class ResponseImpl extends Answering implements PeerResponse {
     body: Payload,
     close: boolean,
   ): boolean {
-    const { answers } = this.#pump;
-    return answers.respond(this.#peer, this.request, status, fields, body, close);
+    const { responder } = this.#pump;
+    return responder.respond(this.#peer, this.request, status, fields, body, close);
   }
 
   protected override respondLength(
@@ -72,7 +72,7 @@ export class ResponseImpl extends Answering implements PeerResponse {
     length: number,
     close: boolean,
   ): boolean {
-    return this.#pump.answers.respondLength(
+    return this.#pump.responder.respondLength(
       this.#peer,
       this.request,
       status,
@@ -94,19 +94,26 @@ export class ResponseImpl extends Answering implements PeerResponse {
     close: boolean,
   ): boolean {
     const { bytes } = body as StaticBodyImpl;
-    return this.#pump.answers.respondStatic(this.#peer, this.request, status, fields, bytes, close);
+    return this.#pump.responder.respondStatic(
+      this.#peer,
+      this.request,
+      status,
+      fields,
+      bytes,
+      close,
+    );
   }
 
   protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
-    return this.#pump.answers.streamBegin(this.#peer, status, fields, close);
+    return this.#pump.responder.streamBegin(this.#peer, status, fields, close);
   }
 
   protected override streamWrite(data: Payload): boolean {
-    return this.#pump.answers.streamWrite(this.#peer, data);
+    return this.#pump.responder.streamWrite(this.#peer, data);
   }
 
   protected override streamEnd(): void {
-    this.#pump.answers.streamEnd(this.#peer, this.request);
+    this.#pump.responder.streamEnd(this.#peer, this.request);
   }
 
   protected override streamLeave(): void {
@@ -118,6 +125,6 @@ export class ResponseImpl extends Answering implements PeerResponse {
   }
 
   protected override accept(upgrade: Upgrade): boolean {
-    return this.#pump.answers.upgrade(this.#peer, this.request, upgrade);
+    return this.#pump.responder.upgrade(this.#peer, this.request, upgrade);
   }
 }

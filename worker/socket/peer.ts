@@ -106,7 +106,7 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
   isProxied = false;
   isUnsecured = false;
   /** True when the handler has been notified of the connection. */
-  isTold = false;
+  isReported = false;
   /** Time (ms) at which it was accepted, by the engine's clock. */
   readonly since: number;
 

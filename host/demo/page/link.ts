@@ -22,7 +22,7 @@ export class Link {
   #tries = 0;
   #timer = 0;
   #retryAt = 0;
-  #heard = 0;
+  #receivedAt = 0;
   #opened = 0;
 
   constructor(events: LinkEvents) {
@@ -48,12 +48,12 @@ export class Link {
   connect(): void {
     clearTimeout(this.#timer);
     this.#retryAt = 0;
-    this.#heard = performance.now();
+    this.#receivedAt = performance.now();
     this.#drop();
     const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}/live`);
     socket.onmessage = ({ data }) => {
-      this.#heard = performance.now();
-      if (!this.#isLive) this.#opened = this.#heard;
+      this.#receivedAt = performance.now();
+      if (!this.#isLive) this.#opened = this.#receivedAt;
       this.#isLive = true;
       this.#events.message(String(data));
     };
@@ -83,7 +83,7 @@ export class Link {
   }
 
   #watch(): void {
-    const quiet = performance.now() - this.#heard;
+    const quiet = performance.now() - this.#receivedAt;
     if (this.#socket && quiet > SILENT) this.#lose();
     else if (!this.#isLive) this.#events.lost(this.#retryAt);
     else if (quiet > 2000) this.#events.quiet(quiet);

@@ -21,7 +21,7 @@ import { latin1, putLatin1, toBytes, utf8 } from "../text/text";
 const NOTHING = new Uint8Array(0);
 
 /** Events for the application: kinds of a batch's records. */
-export enum Told {
+export enum BatchEvent {
   /** `value`: the request's number; payload: REQUEST_BYTES, header table, head, body, address, certificate. */
   Request = 1,
   /** The client of request `value` has left, or its upgrade failed; payload: the cause. */
@@ -249,7 +249,7 @@ export interface Records {
 
 /** One event of a batch. The object is reused, so it is valid until the next event is read. */
 export class Event {
-  kind: Told = Told.Request;
+  kind: BatchEvent = BatchEvent.Request;
   flags = 0;
   slot = 0;
   generation = 0;

@@ -47,10 +47,10 @@ function parseAddress(text: string): Address | undefined {
   }
   const first = whole.slice(0, gap);
   const before = parseGroups(first);
-  const behind = parseGroups(whole.slice(gap + 2));
-  if (!before || !behind || first.includes(".") || before.length + behind.length > 7)
+  const after = parseGroups(whole.slice(gap + 2));
+  if (!before || !after || first.includes(".") || before.length + after.length > 7)
     return undefined;
-  return [...before, ...new Array<number>(8 - before.length - behind.length).fill(0), ...behind];
+  return [...before, ...new Array<number>(8 - before.length - after.length).fill(0), ...after];
 }
 
 /** Formats sixteen octets in memory as an address (RFC 5952). */
