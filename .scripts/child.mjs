@@ -24,7 +24,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 }
 
 /**
- * Runs a program to its end. Processes that it leaves behind are killed.
+ * Runs a program to its end. Processes that it leaves are killed.
  * @param {readonly string[]} command
  * @param {object} options
  * @param {(bytes: Buffer) => void} [options.output] gets what it writes to stdout; else that goes to this stdout

@@ -1,4 +1,4 @@
-// `npm run fuzz`, `npm run soak`: `run.mjs NAME` bundles test/run/NAME.ts and runs it with the arguments behind the
+// `npm run fuzz`, `npm run soak`: `run.mjs NAME` bundles test/run/NAME.ts and runs it with the arguments after the
 // name.
 
 import { spawnSync } from "node:child_process";

@@ -56,9 +56,9 @@ export class Frames {
 
   /**
    * Reads what arrived.
-   * @param {Buffer} room the bytes, behind at least HELD_BYTES_MAX bytes that this may overwrite
+   * @param {Buffer} room the bytes, after at least HELD_BYTES_MAX bytes that this may overwrite
    * @param {DataView} view the same memory
-   * @param {number} begin first byte @param {number} end the byte behind the last
+   * @param {number} begin first byte @param {number} end the byte after the last
    * @throws {Error} for anything that is not the next frame
    */
   read(room, view, begin, end) {

@@ -85,7 +85,7 @@ export const framing: Area = {
     ...RESERVED,
     ...UNKNOWN,
     [
-      "a fault behind a message in the same read comes after it",
+      "a fault after a message in the same read is reported after it",
       "RFC 6455 7.1.7",
       '81 81 37fa213d ~"a" 83 80 37fa213d 81 81 37fa213d ~"b"',
       ['text "a"', ...failed(1002, "WsUnknownOpcode")],

@@ -172,7 +172,7 @@ export class Client {
   }
 
   #frame({ first, opcode, final, packed, payload }: ServerFrame<Buffer>): void {
-    if (this.closeCode !== 0) this.faults.push(`a frame behind the Close: ${first}`);
+    if (this.closeCode !== 0) this.faults.push(`a frame after the Close: ${first}`);
     const starts = opcode === TEXT || opcode === BINARY;
     if (packed && !(starts && this.#deflater)) this.faults.push("a reserved bit");
     if (opcode >= 8) {

@@ -73,7 +73,7 @@ function pings(): Case[] {
 }
 
 /** Returns a case with a good message, an invalid frame, and a ping that gets no pong. */
-function behindHello(id: string, bad: Buffer, way: Way): Case {
+function afterHello(id: string, bad: Buffer, way: Way): Case {
   const frames = [frame(TEXT, HELLO), bad, frame(PING)];
   return failed(id, 1002, (client) => put(client, way, frames), [text(HELLO)]);
 }
@@ -83,9 +83,9 @@ function reservedBits(): Case[] {
   const alone = (id: string, bad: Buffer): Case => failed(id, 1002, (client) => client.write(bad));
   return [
     alone("3.1", frame(TEXT, HELLO, { reserved: 1 })),
-    behindHello("3.2", frame(TEXT, HELLO, { reserved: 2 }), "at once"),
-    behindHello("3.3", frame(TEXT, HELLO, { reserved: 3 }), "one by one"),
-    behindHello("3.4", frame(TEXT, HELLO, { reserved: 4 }), "octet by octet"),
+    afterHello("3.2", frame(TEXT, HELLO, { reserved: 2 }), "at once"),
+    afterHello("3.3", frame(TEXT, HELLO, { reserved: 3 }), "one by one"),
+    afterHello("3.4", frame(TEXT, HELLO, { reserved: 4 }), "octet by octet"),
     alone("3.5", frame(BINARY, odd, { reserved: 5 })),
     alone("3.6", frame(PING, HELLO, { reserved: 6 })),
     alone("3.7", frame(CLOSE, closePayload(1000), { reserved: 7 })),
@@ -97,9 +97,9 @@ function opcodes(): Case[] {
   const family = (name: string, [a, b, c, d, e]: readonly number[]): Case[] => [
     failed(`${name}.1`, 1002, (client) => client.write(frame(a as number))),
     failed(`${name}.2`, 1002, (client) => client.write(frame(b as number, payload))),
-    behindHello(`${name}.3`, frame(c as number), "at once"),
-    behindHello(`${name}.4`, frame(d as number, payload), "at once"),
-    behindHello(`${name}.5`, frame(e as number, payload), "octet by octet"),
+    afterHello(`${name}.3`, frame(c as number), "at once"),
+    afterHello(`${name}.4`, frame(d as number, payload), "at once"),
+    afterHello(`${name}.5`, frame(e as number, payload), "octet by octet"),
   ];
   return [...family("4.1", [3, 4, 5, 6, 7]), ...family("4.2", [11, 12, 13, 14, 15])];
 }
@@ -302,7 +302,7 @@ function closing(): Case[] {
   const reason = (n: number): Buffer => closePayload(1000, "*".repeat(n));
   const closed = (id: string, codes: readonly number[], payload: Buffer): Case =>
     answered(id, [], (client) => client.closeWith(payload), codes);
-  const behind = (id: string, bytes: Buffer): Case =>
+  const after = (id: string, bytes: Buffer): Case =>
     answered(id, [], (client) => {
       client.close();
       client.write(bytes);
@@ -311,9 +311,9 @@ function closing(): Case[] {
   const long = text("BAsd7&jh23".repeat(26215).slice(0, 262144));
   return [
     answered("7.1.1", [text(HELLO)], (client) => client.message(text(HELLO))),
-    behind("7.1.2", frame(CLOSE, closePayload(1000))),
-    behind("7.1.3", frame(PING)),
-    behind("7.1.4", frame(TEXT, HELLO)),
+    after("7.1.2", frame(CLOSE, closePayload(1000))),
+    after("7.1.3", frame(PING)),
+    after("7.1.4", frame(TEXT, HELLO)),
     answered("7.1.5", [], (client) => {
       client.write(frame(TEXT, "fragment1", OPEN));
       client.close();

@@ -245,13 +245,13 @@ for (const where of ["inline", "on the application's thread"]) {
       wire.destroy();
       const expected = ["second 1006 NoRoom false", "third 1006 BadRequest false"];
       if (where === "inline") {
-        await until("they are told", () => reported.length >= 2);
+        await until("they are reported", () => reported.length >= 2);
         assert.equal(
           reported.map(({ message }) => message),
           expected,
         );
       } else {
-        await until("they are told", () => lines.length >= 2);
+        await until("they are reported", () => lines.length >= 2);
         assert.equal(lines, expected);
       }
       first.destroy();

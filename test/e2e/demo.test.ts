@@ -261,7 +261,7 @@ demo("by keyboard alone one adds readers and a stalled client, which is evicted 
       await page.waitForFunction(() =>
         /^1\D*MB/.test(document.querySelector("#rate")?.textContent ?? ""),
       );
-      // It falls behind while the others do not.
+      // It lags while the others do not.
       await page.waitForFunction(() =>
         /[1-9]/.test(document.querySelector(".lag li:last-child b")?.textContent ?? ""),
       );

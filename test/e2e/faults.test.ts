@@ -244,12 +244,12 @@ for (const [target, message, options] of DEATHS) {
   faults(
     `a worker that dies by ${target}: every client and promise is notified, no resource is left`,
     async () => {
-      const told: string[] = [];
+      const reports: string[] = [];
       const server = await serve({
         port: 0,
         handler,
         ...options,
-        onError: (error, where) => told.push(`${where}: ${error.message}`),
+        onError: (error, where) => reports.push(`${where}: ${error.message}`),
       });
       const port = portOf(server);
       const ws = await WsWire.open(port);
@@ -260,8 +260,8 @@ for (const [target, message, options] of DEATHS) {
       assert.match((await rejection(server.stats(), "stats")).message, message);
       assert.is(server.broadcast("x"), false);
       await until("the port is free", () => isFree(port));
-      const worker = told.filter((line) => line.startsWith("worker: "));
-      assert.is(worker.length, 1, told.join("\n"));
+      const worker = reports.filter((line) => line.startsWith("worker: "));
+      assert.is(worker.length, 1, reports.join("\n"));
       assert.match((worker[0] as string).slice(8), message);
       await server.close().catch(() => undefined);
     },
@@ -544,7 +544,7 @@ faults(
       assert.is(await child.next(5000), "given");
       assert.is(await status(port), 200);
       await works();
-      assert.not(child.hasMessage, "nothing else is told");
+      assert.not(child.hasMessage, "nothing else is reported");
       console.log(
         `no descriptors: ${closed} of 50 closed, ${cpu.toFixed(1)} ms of the processor in 500`,
       );

@@ -91,12 +91,12 @@ export function residentBytes(pid: number): number {
 
 const rows: string[] = [];
 /** The same as the README has them: `node .scripts/readme.mjs --floods` takes them from .cache. */
-const told: string[] = [];
+const pageRows: string[] = [];
 
 /** Prints the table of all floods so far. */
 function printFloods(): void {
   const file = path.basename(process.argv[1] as string, ".test.mjs");
-  writeFileSync(`.cache/${file}.rows`, `${told.join("\n")}\n`);
+  writeFileSync(`.cache/${file}.rows`, `${pageRows.join("\n")}\n`);
   const head = [
     "flood | ends as | figures | RSS | p99 before, during (the machine's)",
     "---|---|---|---|---",
@@ -339,7 +339,7 @@ async function withstand(world: World, flood: Flood): Promise<void> {
     const causes = what.replace(/\w+/g, "`$&`");
     const short = figures.replace(/,? in [\d.]+ s$/, "");
     const measured = `${short}; ${ms(quiet.p99)} → ${ms(seen.p99)} ms, ${mega(grown)}`;
-    told.push(`| ${flood.name} | ${causes} | ${measured} |`);
+    pageRows.push(`| ${flood.name} | ${causes} | ${measured} |`);
     assert.ok(grown <= GROWN, `${mega(grown)} more are resident`);
     const most = mostLate(seen);
     assert.ok(seen.p99 < most, `p99 of ${ms(seen.p99)} ms, at most ${ms(most)} are allowed`);

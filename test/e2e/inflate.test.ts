@@ -64,13 +64,13 @@ const cases: [name: string, frames: Buffer[], log: string[]][] = [
   ["with RSV2: 1002", [frame(0xe1, hello)], ["8 1002"]],
   ["that is no deflate: 1007", [frame(0xc1, Buffer.from([255, 255, 255]))], ["8 1007"]],
   [
-    "that is no deflate: 1007, and nothing behind it is looked at",
+    "that is no deflate: 1007, and no frame after it is handled",
     [frame(0xc1, Buffer.from([255, 255, 255])), frame(0x89, Buffer.from("p")), frame(0xc1, hello)],
     ["8 1007"],
   ],
   ["that is cut: 1007", [frame(0xc1, hello.subarray(0, 4))], ["8 1007"]],
   [
-    "behind a final block",
+    "after a final block",
     [frame(0xc1, Buffer.concat([deflateRawSync("one, "), pack("two")]))],
     ["1 one, two", "8 1000"],
   ],

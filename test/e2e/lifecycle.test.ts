@@ -145,7 +145,7 @@ const module = (text: string): URL => new URL(`data:text/javascript,${encodeURIC
 
 lifecycle("a handler in the worker that waits to publish is notified of the end", async () => {
   const port = new BroadcastChannel("lifecycle-ready");
-  const told = new Promise<unknown>((resolve) => {
+  const ended = new Promise<unknown>((resolve) => {
     port.onmessage = ({ data }: MessageEvent) => resolve(data);
   });
   const handler = module(`
@@ -165,7 +165,7 @@ lifecycle("a handler in the worker that waits to publish is notified of the end"
   const wire = await Wire.open(portOf(server));
   await takeAnswer(wire.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
   await server.shutdown();
-  assert.is(await within(told, "the end is told"), "ERR_SERVER_ENDED");
+  assert.is(await within(ended, "the end is reported"), "ERR_SERVER_ENDED");
   port.close();
   wire.destroy();
 });
@@ -173,7 +173,7 @@ lifecycle("a handler in the worker that waits to publish is notified of the end"
 lifecycle(
   "a WebSocket that opens while the server shuts down is reported with both events",
   async () => {
-    const told: string[] = [];
+    const calls: string[] = [];
     let ended: Promise<void> | undefined;
     const server = await serve({
       port: 0,
@@ -183,15 +183,15 @@ lifecycle(
           res.upgrade();
           ended = server.shutdown({ timeout: 1000 });
         },
-        open: () => void told.push("open"),
-        shutdown: () => void told.push("shutdown"),
-        close: () => void told.push("close"),
+        open: () => void calls.push("open"),
+        shutdown: () => void calls.push("shutdown"),
+        close: () => void calls.push("close"),
       },
     });
     const wire = await WsWire.open(portOf(server), "/");
     wire.destroy();
     await within(ended as Promise<void>, "shutdown");
-    assert.equal(told, ["open", "shutdown", "close"]);
+    assert.equal(calls, ["open", "shutdown", "close"]);
   },
 );
 

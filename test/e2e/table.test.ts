@@ -116,8 +116,8 @@ groundSuites("table", "table", (test) => {
     assert.equal(await take(), []);
     for (const status of [204, 205, 304]) {
       await ground.ask(requestOf({ status, way: "forbidden", method: "GET", minor: 1 }));
-      const told = "a response with this status has no body";
-      assert.equal(await take(), [`write: ${told},end: ${told}`]);
+      const message = "a response with this status has no body";
+      assert.equal(await take(), [`write: ${message},end: ${message}`]);
     }
     assert.equal(ground.errors, []);
   });

@@ -84,28 +84,36 @@ transport("wss echoes, receives broadcasts in order, and closes", () =>
 );
 
 transport("a stalled reader over TLS is evicted", () => {
-  let told: (evictions: readonly Eviction[]) => void = () => undefined;
+  let resolveEvicted: (evictions: readonly Eviction[]) => void = () => undefined;
   const evicted = new Promise<readonly Eviction[]>((resolve) => {
-    told = resolve;
+    resolveEvicted = resolve;
   });
-  return serving("echo", { tls, ring: 1 << 18, onEvict: (list) => told(list) }, async (server) => {
-    const socket = nodeTls.connect({ port: server.address.port, host: "127.0.0.1", ca: tls.cert });
-    await once(socket, "secureConnect");
-    socket.on("error", () => undefined);
-    socket.write(handshake());
-    await once(socket, "readable");
-    const message = "x".repeat(50000);
-    let evictions: readonly Eviction[] | undefined;
-    void evicted.then((list) => {
-      evictions = list;
-    });
-    while (!evictions) {
-      if (!server.broadcast(message)) await server.ready();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    assert.is(evictions[0]?.cause, "WsClientTooSlow");
-    socket.destroy();
-  });
+  return serving(
+    "echo",
+    { tls, ring: 1 << 18, onEvict: (list) => resolveEvicted(list) },
+    async (server) => {
+      const socket = nodeTls.connect({
+        port: server.address.port,
+        host: "127.0.0.1",
+        ca: tls.cert,
+      });
+      await once(socket, "secureConnect");
+      socket.on("error", () => undefined);
+      socket.write(handshake());
+      await once(socket, "readable");
+      const message = "x".repeat(50000);
+      let evictions: readonly Eviction[] | undefined;
+      void evicted.then((list) => {
+        evictions = list;
+      });
+      while (!evictions) {
+        if (!server.broadcast(message)) await server.ready();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.is(evictions[0]?.cause, "WsClientTooSlow");
+      socket.destroy();
+    },
+  );
 });
 
 transport("garbage instead of a TLS handshake affects no other client", () =>

@@ -52,7 +52,7 @@ interface Manner {
   readonly echoes: boolean;
   /** `open` settles later. */
   readonly opensLate: boolean;
-  /** It ends its side when all is done, or at once behind its last octet; or it is lost, at any time. */
+  /** It ends its side when all is done, or at once after its last octet; or it is lost, at any time. */
   readonly end: "late" | "early" | "reset";
 }
 
@@ -131,7 +131,7 @@ class Client {
     this.socket?.reset();
   }
 
-  /** Reads what has come; behind the server's last octet it ends its side too. */
+  /** Reads what has come; after the server's last octet it ends its side too. */
   read(): void {
     if (!this.socket) return;
     this.received += latin(this.socket.read());

@@ -46,7 +46,7 @@ export interface RawClient {
    * may report a reset after unread bytes as the other.
    */
   readonly ended: "" | "fin" | "reset";
-  /** Ends its own side, behind what was sent. */
+  /** Ends its own side, after the bytes that were sent. */
   end(): void;
   /** Ends with a reset: nothing arrives any more. */
   reset(): void;

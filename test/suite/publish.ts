@@ -310,7 +310,7 @@ publish.add(
       const message = numbered(published);
       await paced(scene, () => server.broadcast(message));
       published++;
-      // The others keep up: less than half a ring behind.
+      // The others keep up: they lag by less than half a ring.
       while (readers.some(({ count }) => count < published - 1)) {
         await Promise.race([running.wait(1), ...readers.map(({ done }) => done)]);
       }

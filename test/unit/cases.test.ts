@@ -44,7 +44,7 @@ function agree(wire: Wire, { traits, fields }: Asked): void {
 }
 
 /** Returns a client's output in the notation of the documents. */
-function told(area: Area, out: Uint8Array, [, , , , options = {}]: Case): string[] {
+function linesOf(area: Area, out: Uint8Array, [, , , , options = {}]: Case): string[] {
   if (area.of === "frames") return out.length > 0 ? [Buffer.from(out).toString("hex")] : [];
   const text = Buffer.from(out).toString("latin1");
   return responsesOf(text, options.heads).map(({ status, fields }) => {
@@ -67,7 +67,7 @@ function observe(drive: Drive, area: Area, one: Case, pieces: readonly Uint8Arra
   wire.log.length = 0;
   for (const piece of pieces) wire.send(piece);
   if (one[4]?.fin) wire.finish();
-  const log = [...wire.log, ...told(area, wire.take(), one)];
+  const log = [...wire.log, ...linesOf(area, wire.take(), one)];
   if (!wire.dead) wire.lose();
   return log;
 }

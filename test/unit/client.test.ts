@@ -133,7 +133,7 @@ function inWorld(
 const URL_HERE = "ws://a.example/";
 
 /** Opens a connection, and notes its events. */
-function told(options: ConnectOptions = {}) {
+function recorded(options: ConnectOptions = {}) {
   const log: unknown[] = [];
   const losses: Lost[] = [];
   const connection = connect(URL_HERE, {
@@ -149,7 +149,7 @@ function told(options: ConnectOptions = {}) {
 }
 
 inWorld("opens, receives, and reconnects when the connection is lost", (clock) => {
-  const { connection, log, losses } = told({ protocols: ["b", "a"] });
+  const { connection, log, losses } = recorded({ protocols: ["b", "a"] });
   assert.equal(FakeSocket.last.protocols, ["b", "a"]);
   assert.is(FakeSocket.last.binaryType, "arraybuffer");
   assert.is(connection.isOpen, false);
@@ -168,7 +168,7 @@ inWorld("opens, receives, and reconnects when the connection is lost", (clock) =
 });
 
 inWorld("the first try may fail as any other", (clock) => {
-  const { log } = told();
+  const { log } = recorded();
   FakeSocket.last.error().end();
   clock.advance(500);
   FakeSocket.last.open();
@@ -176,7 +176,7 @@ inWorld("the first try may fail as any other", (clock) => {
 });
 
 inWorld("waits are a random part of bounds that double, up to maxDelay", (clock, random) => {
-  const { losses } = told({ delay: 100, maxDelay: 1500 });
+  const { losses } = recorded({ delay: 100, maxDelay: 1500 });
   const parts = [0.9, 0, 0.25, 0.5, 0.75, 0.999, 0.1];
   for (const part of parts) {
     random.value = part;
@@ -196,7 +196,7 @@ inWorld("waits are a random part of bounds that double, up to maxDelay", (clock,
 
 inWorld("it never gives up, however long it takes", (clock, random) => {
   random.value = 0.999;
-  const { losses } = told();
+  const { losses } = recorded();
   for (let i = 0; i < 3000; i++) {
     FakeSocket.last.end();
     clock.advance(30000);
@@ -206,7 +206,7 @@ inWorld("it never gives up, however long it takes", (clock, random) => {
 });
 
 inWorld("waits begin again when a connection has lasted maxDelay, not before", (clock) => {
-  const { losses } = told({ delay: 100, maxDelay: 1000 });
+  const { losses } = recorded({ delay: 100, maxDelay: 1000 });
   for (const lasted of [0, 999, 1000, 10]) {
     FakeSocket.last.open();
     clock.advance(lasted);
@@ -225,7 +225,7 @@ inWorld("waits begin again when a connection has lasted maxDelay, not before", (
 inWorld("subscriptions are sent at each opening, in order, before onBack", (clock) => {
   let seen = 7;
   const since = (): string => `since ${seen}`;
-  const { connection } = told({
+  const { connection } = recorded({
     subscriptions: ["a", since],
     onBack: () => void connection.send("back"),
   });
@@ -247,7 +247,7 @@ inWorld("subscriptions are sent at each opening, in order, before onBack", (cloc
 });
 
 inWorld("a message that cannot be sent now is not sent later", (clock) => {
-  const { connection } = told();
+  const { connection } = recorded();
   assert.is(connection.send("connecting"), false);
   FakeSocket.last.open();
   assert.is(connection.send("open"), true);
@@ -264,17 +264,17 @@ inWorld("a message that cannot be sent now is not sent later", (clock) => {
 });
 
 inWorld("close ends it for good, and no event follows", (clock) => {
-  const connecting = told();
+  const connecting = recorded();
   const [first] = FakeSocket.all as [FakeSocket];
   connecting.connection.close();
   first.error().open().end();
-  const open = told();
+  const open = recorded();
   const second = FakeSocket.last.open();
   open.connection.close(4001, "enough");
   assert.equal(second.closedWith, [4001, "enough"]);
   second.get("late");
   second.end(4001);
-  const waiting = told();
+  const waiting = recorded();
   FakeSocket.last.end();
   waiting.connection.close();
   clock.advance(100000);
@@ -286,9 +286,9 @@ inWorld("close ends it for good, and no event follows", (clock) => {
 });
 
 inWorld("close may be called by the callback that it calls", (clock) => {
-  const lost = told({ onLost: () => lost.connection.close() });
+  const lost = recorded({ onLost: () => lost.connection.close() });
   FakeSocket.last.end();
-  const back = told({ onBack: () => back.connection.close() });
+  const back = recorded({ onBack: () => back.connection.close() });
   FakeSocket.last.open().end();
   clock.advance(100000);
   assert.is(FakeSocket.all.length, 2);
@@ -298,7 +298,7 @@ inWorld("a code of the application ends it, unless `retry` allows another try", 
   const codes = [1000, 1001, 1006, 1008, 1012, 1013, 3999, 4000, 4401, 4999];
   const ends = (options: ConnectOptions): number[] =>
     codes.filter((code) => {
-      const { losses } = told(options);
+      const { losses } = recorded(options);
       const made = FakeSocket.all.length;
       FakeSocket.last.open().end(code, "why");
       clock.advance(100000);
@@ -317,7 +317,7 @@ inWorld("a code of the application ends it, unless `retry` allows another try", 
 });
 
 inWorld("an error without a close is an end; with a close there is only one end", (clock) => {
-  const { losses } = told();
+  const { losses } = recorded();
   FakeSocket.last.error();
   clock.advance(0);
   FakeSocket.last.error().end(1006, "twice?");
@@ -334,7 +334,7 @@ inWorld("an error without a close is an end; with a close there is only one end"
 });
 
 inWorld("a retry that throws does not leave it dead", (clock) => {
-  told({
+  recorded({
     retry: () => {
       throw new Error("mine");
     },
@@ -456,7 +456,7 @@ const page = new Page();
 inWorld(
   "reconnects soon when the network is back or the page becomes visible",
   (clock, random) => {
-    const { connection } = told({ maxDelay: 60000, delay: 1000 });
+    const { connection } = recorded({ maxDelay: 60000, delay: 1000 });
     assert.is(page.listeners, 2);
     const lose = (): void => {
       for (let i = 0; i < 8; i++) {
@@ -490,7 +490,7 @@ inWorld(
     // A wait that is short is not made longer.
     connection.close();
     assert.is(page.listeners, 0);
-    const again = told();
+    const again = recorded();
     random.value = 0.1;
     FakeSocket.last.end();
     random.value = 0.9;

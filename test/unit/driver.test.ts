@@ -38,7 +38,7 @@ function brief(value: string): string {
 }
 
 /** Returns the driver's events for a document, in its words, without ends and without which request is the last. */
-function toldBy(area: Area): Pipe {
+function pipeFor(area: Area): Pipe {
   const note = (wire: Piped, line: string): void => void end(wire).log.push(line);
   const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
   // Below a second nothing is announced, in documents that are about other fields.
@@ -87,7 +87,7 @@ function written(area: Area, out: Uint8Array, [, , , , options = {}]: Case): str
 
 for (const area of AREAS) {
   driver(`${area.name}: the documents leave their expected log, however they are cut`, () => {
-    const pipe = toldBy(area);
+    const pipe = pipeFor(area);
     for (const one of area.cases) {
       const octets = area.of === "frames" ? octetsOf(one[2]) : Buffer.from(one[2], "latin1");
       for (const pieces of splits(octets)) {
@@ -153,7 +153,7 @@ driver("data is text or the bytes of a view; anything else is a TypeError", () =
 
 driver("bytes are kept while a connection does not read, and parsed when it resumes", () => {
   let waiting: Piped | undefined;
-  let told = 0;
+  let calls = 0;
   const pipe = new Pipe(
     {},
     {
@@ -161,7 +161,7 @@ driver("bytes are kept while a connection does not read, and parsed when it resu
         waiting = wire;
       },
       reading() {
-        told++;
+        calls++;
       },
     },
   );
@@ -188,18 +188,18 @@ driver("bytes are kept while a connection does not read, and parsed when it resu
   assert.is(answers.length, 1001);
   assert.is(answers[1000]?.fields.find(([name]) => name === "X-Number")?.[1], "1000");
   assert.ok(end(wire).hasEnded || wire.isDead);
-  assert.is(told, 0, "an ended connection does not read again");
+  assert.is(calls, 0, "an ended connection does not read again");
   nothingLeft(pipe);
 });
 
 driver("reports reading when a paused connection resumes", () => {
-  let told = 0;
+  let calls = 0;
   const got: string[] = [];
   const pipe = new Pipe(
     {},
     {
       reading() {
-        told++;
+        calls++;
       },
       message: (_, data) => void got.push(String(data)),
     },
@@ -216,7 +216,7 @@ driver("reports reading when a paused connection resumes", () => {
   assert.equal(got, []);
   wire.resume();
   pipe.turn();
-  assert.is(told, 1);
+  assert.is(calls, 1);
   assert.equal(
     got.map(({ length }) => length),
     [1, 30000, 30000, 30000],
@@ -267,22 +267,22 @@ driver("answers in pieces wait for room, and end", () => {
 });
 
 driver("bodies are streamed when they are asked for, to their end or where they break off", () => {
-  const told: string[] = [];
+  const calls: string[] = [];
   const pipe = new Pipe(
     {},
     {
       streams: (_, request) => request.path === "/up",
       request(wire, request) {
-        told.push(`${request.method} ${request.path}`);
+        calls.push(`${request.method} ${request.path}`);
         if (request.path === "/up") wire.pull();
         else wire.respond(200, [], request.body);
       },
       body(wire, bytes) {
-        told.push(Buffer.from(bytes).toString());
+        calls.push(Buffer.from(bytes).toString());
         wire.pull();
       },
       bodyEnd(wire, cause) {
-        told.push(cause ?? "whole");
+        calls.push(cause ?? "whole");
         if (cause === undefined) wire.respond(200, [], "got it");
       },
     },
@@ -298,7 +298,7 @@ driver("bodies are streamed when they are asked for, to their end or where they 
   pipe.send(wire, head, "abc");
   wire.lost();
   pipe.turn();
-  assert.equal(told, [
+  assert.equal(calls, [
     "POST /up",
     "abc",
     "def",

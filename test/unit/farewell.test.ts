@@ -17,7 +17,7 @@ for (const drainMs of [0, 100]) {
       const clock = new VirtualClock();
       const runner = new Runner(clock);
       const net = new MemoryNet(clock);
-      const told: string[] = [];
+      const calls: string[] = [];
       const pump = new Pump({ engine: testEngine(), clock });
       pump.setHandler({
         request(_, res) {
@@ -25,14 +25,14 @@ for (const drainMs of [0, 100]) {
           // In the turn of the upgrade: `open` has not been called.
           pump.farewell.begin(drainMs);
         },
-        open: () => void told.push("open"),
-        shutdown: () => void told.push("shutdown"),
-        close: (_, { cause }) => void told.push(cause),
+        open: () => void calls.push("open"),
+        shutdown: () => void calls.push("shutdown"),
+        close: (_, { cause }) => void calls.push(cause),
       });
       net.open(pump.engine.windowView(), pump.accept);
       net.connect(65536, "192.0.2.1")?.send(Buffer.from(HANDSHAKE));
       await runner.advance(10000);
-      assert.equal(told, ["open", "shutdown", "CloseTimeout"]);
+      assert.equal(calls, ["open", "shutdown", "CloseTimeout"]);
     },
   );
 }

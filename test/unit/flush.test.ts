@@ -126,7 +126,7 @@ flush("clients that do not read, or have more pending, are served beside the oth
 });
 
 /** Events of a kind in the table. */
-function told({ engine }: Drive, kind: EventKind): number {
+function countOf({ engine }: Drive, kind: EventKind): number {
   const event = engine.eventCursor();
   let count = 0;
   for (let i = 0; i < engine.eventCount; i++) {
@@ -158,16 +158,16 @@ flush("more ends than the event table holds are reported when it has been draine
     x.feed(slot, generation, 5);
   }
   write(drive);
-  assert.is(told(drive, EventKind.End), NOTICE_LIMIT);
+  assert.is(countOf(drive, EventKind.End), NOTICE_LIMIT);
   // Not before: the others would have no place.
   write(drive);
-  assert.is(told(drive, EventKind.End), NOTICE_LIMIT);
+  assert.is(countOf(drive, EventKind.End), NOTICE_LIMIT);
   drive.handle();
   assert.is(x.tick(Number.POSITIVE_INFINITY), 0, "there is more to tell");
   write(drive);
-  assert.is(told(drive, EventKind.End), 100);
+  assert.is(countOf(drive, EventKind.End), 100);
   drive.handle();
-  assert.ok(x.tick(Number.POSITIVE_INFINITY) > 0, "all is told");
+  assert.ok(x.tick(Number.POSITIVE_INFINITY) > 0, "all is reported");
   for (const wire of wires) assert.equal(wire.log, ["end BadRequest"]);
   drive.end();
 });
@@ -183,7 +183,7 @@ flush("more bodies break off at once than the event table holds", () => {
   const { x } = drive.engine;
   let ticks = 0;
   for (; x.tick(Number.POSITIVE_INFINITY) === 0; ticks++) {
-    assert.ok(told(drive, EventKind.BodyEnd) <= EVENT_LIMIT, "each has its place");
+    assert.ok(countOf(drive, EventKind.BodyEnd) <= EVENT_LIMIT, "each has its place");
     assert.ok(ticks < 10, "it ends");
     drive.turn();
   }
@@ -201,7 +201,7 @@ flush("a client with repeated refusals and writes, and nothing drained, gets one
   for (let i = 0; i < 3 * NOTICE_LIMIT; i++) {
     while (send() === Outcome.Ok);
     write(drive);
-    assert.is(told(drive, EventKind.Drain), Math.min(i + 1, NOTICE_LIMIT));
+    assert.is(countOf(drive, EventKind.Drain), Math.min(i + 1, NOTICE_LIMIT));
   }
   const wire = drive.wires[0] as Wire;
   drive.handle();

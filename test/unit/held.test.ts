@@ -45,12 +45,12 @@ held("messages that the handler has not come to are taken back, and not counted"
   holdsEach(drive);
   const words = ["one", "two", "three"];
   wire.send(Buffer.concat(words.map((word) => text(word))));
-  for (let told = 1; told <= words.length; told++) {
+  for (let count = 1; count <= words.length; count++) {
     assert.equal(
       wire.log.slice(1),
-      words.slice(0, told).map((word) => `text "${word}"`),
+      words.slice(0, count).map((word) => `text "${word}"`),
     );
-    assert.is(engine.get(Control.MessagesIn), told);
+    assert.is(engine.get(Control.MessagesIn), count);
     drive.hold(wire, false);
   }
   drive.end();

@@ -240,7 +240,7 @@ define("version", [
   { name: "two major digits are refused", input: version("HTTP/01.1"), log: bad },
   { name: "letters are refused", input: version("HTTP/a.b"), log: bad },
   { name: "another protocol is refused", input: version("HTCPCP/1.0"), log: bad },
-  { name: "a space behind it is refused", input: version("HTTP/1.1 "), log: bad },
+  { name: "a space after it is refused", input: version("HTTP/1.1 "), log: bad },
   { name: "a comma for the dot is refused", input: version("HTTP/1,1"), log: bad },
   { name: "no slash is refused", input: version("HTTP1.1"), log: bad },
 ]);
@@ -377,7 +377,7 @@ define("Host", [
   { name: "an open bracket is refused", input: host("[::1"), log: badHost },
   { name: "brackets without an address are refused", input: host("[zzz]"), log: badHost },
   { name: "empty brackets are refused", input: host("[]"), log: badHost },
-  { name: "text behind brackets is refused", input: host("[::1]a"), log: badHost },
+  { name: "text after brackets is refused", input: host("[::1]a"), log: badHost },
   { name: "half an escape is refused", input: host("a%4"), log: badHost },
   { name: "an escape of letters is refused", input: host("a%zz"), log: badHost },
   { name: "obs-text is refused", input: host("\xe4"), log: badHost },
@@ -534,7 +534,7 @@ define("Transfer-Encoding", [
     log: badCoding,
   },
   {
-    name: "Content-Length behind it is refused",
+    name: "Content-Length after it is refused",
     input: `${post("Transfer-Encoding: chunked", "Content-Length: 5")}0\r\n\r\n`,
     log: badCoding,
   },
@@ -604,7 +604,7 @@ define("chunked", [
     log: badChunk,
   },
   {
-    name: "text behind a quote is refused",
+    name: "text after a quote is refused",
     input: chunked('3;a="b"c\r\nabc\r\n0\r\n\r\n'),
     log: badChunk,
   },
@@ -840,7 +840,7 @@ define("pipelining", [
   { name: "a bare LF before a request is refused", input: `\n${get()}`, log: bad },
   { name: "a bare CR before a request is refused", input: `\r${get()}`, log: bad },
   {
-    name: "garbage behind a good request is refused",
+    name: "garbage after a good request is refused",
     input: `${get()}\0garbage`,
     log: ["GET / 1.1", "end BadRequest", "= 200 400"],
   },
@@ -968,7 +968,7 @@ define("Expect", [
 define("FIN", [
   { name: "on an idle connection ends it", input: "", log: ["closed PeerClosed", "="], fin: true },
   {
-    name: "after a request ends the connection behind the answer",
+    name: "after a request ends the connection after the answer",
     input: get(),
     log: ["GET / 1.1", "closed PeerClosed", "= 200"],
     fin: true,
@@ -998,7 +998,7 @@ define("FIN", [
     fin: true,
   },
   {
-    name: "within the next request ends the connection behind the answers",
+    name: "within the next request ends the connection after the answers",
     input: `${get()}GET /`,
     log: ["GET / 1.1", "closed PeerEnded", "= 200"],
     fin: true,

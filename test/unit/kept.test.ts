@@ -83,10 +83,10 @@ const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const answer: Handler["request"] = (_, res) => res.send(200);
 
 kept("keeps nothing of connections when the handler has `connect` alone", async () => {
-  let told = 0;
-  const scene = new Scene({ request: answer, connect: () => void told++ });
+  let connects = 0;
+  const scene = new Scene({ request: answer, connect: () => void connects++ });
   for (let i = 0; i < 50; i++) await scene.leave(await scene.send(GET));
-  assert.is(told, 50);
+  assert.is(connects, 50);
   assert.equal(scene.application.kept, NOTHING);
 });
 

@@ -148,7 +148,7 @@ lag("an eviction reports the connection's age; the statistics its lag", async ()
     const at = counts.findLastIndex((count) => count > 0);
     const due = bounds.map((_, index) => Number(index === 0) + Number(index === at));
     assert.equal(counts, evicted.length > 0 ? [1, 0, 0, 0, 0] : due);
-    assert.ok(evicted.length > 0 || at >= furthest, "who does not read falls behind");
+    assert.ok(evicted.length > 0 || at >= furthest, "a client that does not read lags");
     furthest = Math.max(furthest, at);
   }
   assert.is(furthest, 4);

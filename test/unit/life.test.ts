@@ -1,4 +1,4 @@
-// Life and progress: pings, pongs behind data, and slow readers whose send queue is read before they are judged.
+// Life and progress: pings, pongs after data, and slow readers whose send queue is read before they are judged.
 
 import { brokenRule } from "../lib/check";
 import { suite } from "uvu";
@@ -67,7 +67,7 @@ life("the time of a pong begins when its ping has left the process", () => {
   drive.turn();
   drive.after(30000);
   drive.after(200000);
-  assert.not(wire.dead, "its ping waits behind what was published");
+  assert.not(wire.dead, "its ping waits until the publications are sent");
   wire.unstall();
   drive.turn();
   assert.ok(lines(wire.take()).includes("ping"));
@@ -462,9 +462,9 @@ life(
     const engine = testEngine({ IdleTimeout: 40000, PingInterval: 20000 });
     const pump = new Pump({
       ...{ engine, clock: world.clock },
-      queues: (links, told) => {
+      queues: (links, receive) => {
         readings.push(world.clock.now());
-        net.queues(links, told);
+        net.queues(links, receive);
       },
     });
     pump.setHandler({ request: (_, res) => res.upgrade() });

@@ -24,7 +24,7 @@ import { HANDSHAKE } from "../lib/handshake";
 import { text } from "../lib/frame";
 import { BUILDS, SMALL, testEngine } from "../lib/wasm";
 
-/** The number behind the last reason. */
+/** The number after the last reason. */
 const UNKNOWN = -(CLOSE_REASONS + 1);
 const RESERVED = [RESERVED_EOF, RESERVED_CONFIGURED];
 const lifecycle = suite("lifecycle");

@@ -60,13 +60,13 @@ for (const [way, act] of WAYS) {
     });
 
     log(`an onEvict that ${way} ${name} is reported to onError`, async () => {
-      const told: string[] = [];
+      const calls: string[] = [];
       const all = new Log(undefined, (error, where) => {
         assert.instance(error, Error);
-        told.push(where);
+        calls.push(where);
       });
       const lines = await printed(() => all.evicted([CLIENT], () => act(make()) as undefined));
-      assert.equal([told, lines], [["onEvict"], []]);
+      assert.equal([calls, lines], [["onEvict"], []]);
     });
 
     log(`a logger that ${way} ${name} loses its own line`, async () => {

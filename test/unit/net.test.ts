@@ -165,7 +165,7 @@ type Handled = net.Socket & { readonly _handle: Handle };
 /** Connects; returns a link, the number of its completions so far, and its client. */
 async function connected(): Promise<{
   link: Link;
-  told: () => number;
+  completions: () => number;
   client: Handled;
   end(): void;
 }> {
@@ -173,11 +173,11 @@ async function connected(): Promise<{
   const found = new Promise<Link>((resolve) => {
     accepted = resolve;
   });
-  let told = 0;
+  let completions = 0;
   const accept = (link: Link): Sink => {
     accepted(link);
     const written = (): void => {
-      told++;
+      completions++;
     };
     const nothing = (): void => undefined;
     return { read: nothing, written, ended: nothing, lost: nothing, secured: nothing };
@@ -196,7 +196,7 @@ async function connected(): Promise<{
     client.destroy();
     listener.close();
   };
-  return { link, told: () => told, client, end };
+  return { link, completions: () => completions, client, end };
 }
 
 links(
@@ -241,9 +241,9 @@ links(
     } finally {
       prototype.writeBuffer = writeBuffer;
     }
-    const before = one.told();
+    const before = one.completions();
     other.client.resume();
-    await until("a completion", () => one.told() === before + 1);
+    await until("a completion", () => one.completions() === before + 1);
     assert.ok(one.link.write(Buffer.from(", third")));
     await until("all bytes", () => got === "first, second, third");
     one.end();

@@ -187,11 +187,11 @@ origin("refuses a value that is not a host, by name", () => {
 
 /** Upgrades as pages would, and returns what the server reported. */
 async function reported(options: TestOptions, asks: readonly Record<string, string>[]) {
-  const told: [string, string][] = [];
+  const reports: [string, string][] = [];
   const t = createTestServer({
     handler: { request: (req, res) => (req.upgrade ? res.upgrade() : res.send(200)) },
     ...options,
-    onError: ({ message }, where) => told.push([where, message]),
+    onError: ({ message }, where) => reports.push([where, message]),
   });
   const answers: (number | undefined)[] = [];
   for (const headers of asks) {
@@ -200,14 +200,14 @@ async function reported(options: TestOptions, asks: readonly Record<string, stri
     answers.push(client.answer?.status);
   }
   await t.close();
-  return { told, answers };
+  return { reports, answers };
 }
 
 origin("a refused origin is reported once, with the option that would allow it", async () => {
   const evil = { Origin: "http://evil.example" };
-  const { told, answers } = await reported({}, [evil, evil, { Origin: "null" }, {}]);
+  const { reports, answers } = await reported({}, [evil, evil, { Origin: "null" }, {}]);
   assert.equal(answers, [403, 403, 403, 101]);
-  assert.equal(told, [
+  assert.equal(reports, [
     [
       "origin",
       'origins: an upgrade from the origin "http://evil.example" to the host "ringcast.test" was refused (403); ' +
@@ -222,14 +222,14 @@ origin("a refused origin is reported once, with the option that would allow it",
 });
 
 origin("a refused host, and a missing origin, are reported alike", async () => {
-  const { told, answers } = await reported({ hosts: ["a.example"], requireOrigin: true }, [
+  const { reports, answers } = await reported({ hosts: ["a.example"], requireOrigin: true }, [
     { Host: "b.example" },
     { Host: "b.example" },
     { Host: "a.example" },
   ]);
   assert.equal(answers, [421, 421, 403]);
   assert.equal(
-    told.map(([, message]) => message),
+    reports.map(([, message]) => message),
     [
       'hosts: a request for the host "b.example" was refused (421); to allow it, add it to hosts',
       "requireOrigin: an upgrade without an Origin was refused (403); requireOrigin: false would allow it",
@@ -240,11 +240,11 @@ origin("a refused host, and a missing origin, are reported alike", async () => {
 origin("a client that makes up origins causes at most sixteen reports", async () => {
   const asks = Array.from({ length: 40 }, (_, i) => ({ Origin: `http://${i}.example` }));
   const long = { Origin: `http://${"a".repeat(5000)}.example` };
-  const { told, answers } = await reported({}, [long, ...asks]);
+  const { reports, answers } = await reported({}, [long, ...asks]);
   assert.ok(answers.every((status) => status === 403));
-  assert.is(told.length, 16);
-  assert.ok((told[0]?.[1].length ?? 0) < 500);
-  assert.match(told[15]?.[1] ?? "", /; further ones are counted and not reported$/);
+  assert.is(reports.length, 16);
+  assert.ok((reports[0]?.[1].length ?? 0) < 500);
+  assert.match(reports[15]?.[1] ?? "", /; further ones are counted and not reported$/);
 });
 
 origin("a client without an origin passes unless one is required", () => {

@@ -267,8 +267,8 @@ page("a copied inbox holds what was put into it, in order, however it wraps", ()
   const memory = new ArrayBuffer(INBOX_WORDS * 4 + SIZE);
   const none = (): void => undefined;
   const inbox = new SharedInbox(memory, { room: none, credit: none, retry: none });
-  const told: number[] = [];
-  const mirrored = new MirroredInbox(inbox, memory, (tail) => told.push(tail));
+  const tails: number[] = [];
+  const mirrored = new MirroredInbox(inbox, memory, (tail) => tails.push(tail));
   pump.push(mirrored);
   const words = new Int32Array(memory, 0, INBOX_WORDS);
   const view = new DataView(memory, INBOX_WORDS * 4);
@@ -292,7 +292,7 @@ page("a copied inbox holds what was put into it, in order, however it wraps", ()
     }
     words[INBOX_TAIL] = tail | 0;
     mirrored.rest(true);
-    const last = told.pop();
+    const last = tails.pop();
     if (last !== undefined) mirror.passed(last);
   };
 

@@ -50,7 +50,7 @@ for (const [what, header, address] of [
   ["IPv4 in octets", binary(0x21, 0x11, IPV4), "192.0.2.1"],
   ["IPv6 in octets", binary(0x21, 0x21, IPV6), "2001:db8::7"],
   ["IPv4 in IPv6 in octets", binary(0x21, 0x21, MAPPED), "192.0.2.9"],
-  ["with more behind the addresses", binary(0x21, 0x11, Buffer.concat([IPV4, TLVS])), "192.0.2.1"],
+  ["with more after the addresses", binary(0x21, 0x11, Buffer.concat([IPV4, TLVS])), "192.0.2.1"],
   [
     "as much as there may be",
     binary(0x21, 0x21, Buffer.concat([IPV6, new Uint8Array(4044)])),

@@ -88,8 +88,8 @@ for (const host of process.platform === "linux" ? ["127.0.0.1", "::1"] : []) {
     const read = (): Promise<number> =>
       new Promise((resolve) => {
         const one = [socket as unknown as Link];
-        procQueues((link) => link as unknown as net.Socket)(one, (told) =>
-          resolve(told ? (told[0]?.bytes ?? -1) : -2),
+        procQueues((link) => link as unknown as net.Socket)(one, (found) =>
+          resolve(found ? (found[0]?.bytes ?? -1) : -2),
         );
       });
     assert.is(await read(), 0);

@@ -40,7 +40,7 @@ class Scene {
   readonly remote: Remote;
   readonly words = new Int32Array(INBOX_WORDS);
   /** Bytes that were reported to the application. */
-  told = 0;
+  delivered = 0;
   /** Batches that were posted. */
   readonly batches: ArrayBuffer[] = [];
   /** The application takes what is posted at once. */
@@ -53,7 +53,7 @@ class Scene {
     this.pump = new Pump({ engine: testEngine(params), clock: this.clock });
     const limits = { requests: 100, bytes };
     const post = (batch: ArrayBuffer): void => {
-      this.told += batch.byteLength;
+      this.delivered += batch.byteLength;
       this.batches.push(batch);
       if (this.takes) Atomics.add(this.words, TAKEN_BATCHES, 1);
     };
@@ -122,11 +122,11 @@ remote("connections that begin and end while the application lags leave nothing"
   const message = frame(1, "x".repeat(3000));
   for (let i = 0; i < 20; i++)
     for (const peer of peers) if (peer.reading) await scene.read(peer, message);
-  assert.ok(scene.told > 65536, "it is behind");
-  const { told } = scene;
+  assert.ok(scene.delivered > 65536, "it lags");
+  const { delivered } = scene;
   for (let i = 0; i < 1000; i++) scene.pump.accept(link())?.lost(undefined);
   await scene.runner.settle();
-  assert.ok(scene.told - told < 1000, `${scene.told - told} bytes told`);
+  assert.ok(scene.delivered - delivered < 1000, `${scene.delivered - delivered} bytes delivered`);
 });
 
 for (const kind of [9, 10] as const) {
@@ -139,19 +139,25 @@ for (const kind of [9, 10] as const) {
       const frames = Buffer.concat(Array.from({ length: 100 }, () => frame(kind, "x".repeat(30))));
       let reads = 0;
       for (; peer.reading && reads < 10000; reads++) await scene.read(peer, frames);
-      assert.ok(!peer.reading && scene.told <= 1048576, `${reads} reads, ${scene.told} bytes told`);
+      assert.ok(
+        !peer.reading && scene.delivered <= 1048576,
+        `${reads} reads, ${scene.delivered} bytes delivered`,
+      );
       assert.ok(other.reading, "others are");
-      scene.handle(peer, scene.told);
+      scene.handle(peer, scene.delivered);
       await scene.runner.settle();
       assert.ok(peer.reading, "it goes on when they have been handled");
       // Each has its share.
       const many = [peer, other];
       for (let i = 0; i < 10; i++) many.push(await scene.webSocket());
-      const before = scene.told;
+      const before = scene.delivered;
       for (let i = 0; i < 200; i++)
         for (const one of many) if (one.reading) await scene.read(one, frames);
       assert.ok(many.every((one) => !one.reading));
-      assert.ok(scene.told - before < 12 * 32768, `${scene.told - before} bytes told`);
+      assert.ok(
+        scene.delivered - before < 12 * 32768,
+        `${scene.delivered - before} bytes delivered`,
+      );
     },
   );
 }

@@ -120,7 +120,7 @@ room(
     assert.ok(silent.dead);
     assert.is(placeOf(drive, all), "closed EvictedUnfinished");
     assert.ok(drips.dead);
-    assert.is(placeOf(drive, all), undefined, "one at the rate is not behind");
+    assert.is(placeOf(drive, all), undefined, "one at the rate does not lag");
     drive.end();
   },
 );
@@ -254,10 +254,10 @@ room("when every slot has a request whose handler runs, newcomers get 503 and ar
     await t.clock.advance(60000);
     const refused = Array.from({ length: 100 }, () => t.socket().write(GET));
     await t.settle();
-    const told = refused.filter(({ text }) =>
+    const notified = refused.filter(({ text }) =>
       /^HTTP\/1\.1 503 .*\r\nRetry-After: 1\r\n/s.test(text),
     );
-    assert.is(told.length, 64, "as many as are held at a time");
+    assert.is(notified.length, 64, "as many as are held at a time");
     assert.ok(refused.every(({ state }) => state !== "open"));
     await t.clock.advance(1000);
     const silent = t.socket();

@@ -468,10 +468,10 @@ testing("a handler that is made asynchronously is awaited; a failure is reported
 });
 
 testing("errors of handlers are reported, and answered", () => {
-  const told: string[] = [];
+  const reports: string[] = [];
   return within(
     {
-      onError: (error, where) => void told.push(`${where}: ${error.message}`),
+      onError: (error, where) => void reports.push(`${where}: ${error.message}`),
       handler: {
         request(req, res) {
           if (req.upgrade) return res.upgrade();
@@ -489,7 +489,7 @@ testing("errors of handlers are reported, and answered", () => {
       client.send("x");
       await t.settle();
       assert.is(client.closed?.code, 1011);
-      assert.equal(told, ["request: as asked", "message: later"]);
+      assert.equal(reports, ["request: as asked", "message: later"]);
       assert.equal(
         t.errors.map(({ where }) => where),
         ["request", "message"],

@@ -39,15 +39,15 @@ const BOUND = 16384 + 40;
 
 for (const [name, make] of THROWN) {
   thrown(`describes ${name} in bounded strings that another thread can get`, () => {
-    const told = describe(make());
-    for (const text of [told.name, told.message, told.stack]) {
+    const data = describe(make());
+    for (const text of [data.name, data.message, data.stack]) {
       assert.type(text, "string");
       assert.ok(text.length <= BOUND, `${text.length} characters`);
     }
-    assert.ok(told.message.length + told.stack.length > 0);
-    assert.equal(structuredClone(told), told);
-    const { message, stack } = errorOf(told);
-    assert.equal([message, stack], [told.message, told.stack]);
+    assert.ok(data.message.length + data.stack.length > 0);
+    assert.equal(structuredClone(data), data);
+    const { message, stack } = errorOf(data);
+    assert.equal([message, stack], [data.message, data.stack]);
   });
 
   thrown(`turns ${name} into an error`, () => {

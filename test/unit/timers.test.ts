@@ -260,7 +260,7 @@ timers("a held WebSocket is idle when nothing comes; released, it has its whole 
   drive.end();
 });
 
-for (const [what, behind, later] of [
+for (const [what, after, later] of [
   ["an empty line", "\r\n", ""],
   ["two empty lines", "\r\n\r\n", ""],
   ["half an empty line", "\r", ""],
@@ -272,7 +272,7 @@ for (const [what, behind, later] of [
       const drive = new Drive({ HeadTimeout: 1000, KeepAliveTimeout: 5000 });
       if (isLate) drive.answer = () => undefined;
       const wire = drive.connect();
-      wire.send(`GET / HTTP/1.1\r\nHost: a\r\n\r\n${behind}`);
+      wire.send(`GET / HTTP/1.1\r\nHost: a\r\n\r\n${after}`);
       if (isLate) {
         wire.respond();
         drive.turn();

@@ -203,7 +203,7 @@ topics("frames that fill a lap to its last byte continue at the start of the nex
     a.stalled = true;
     drive.publish("first", 0, "t");
     drive.turn();
-    // While the client is behind: a frame that ends where the ring does, and others at its start.
+    // While the client lags: a frame that ends where the ring does, and others at its start.
     const used = count(drive, Control.Committed) % 4096;
     drive.publish("f".repeat(4096 - used - 4), 0, "t");
     assert.is(count(drive, Control.Committed) % 4096, 0);

@@ -6,19 +6,19 @@ import { serve } from "ringcast";
 
 const handler = new URL("../handlers/lifecycle.mjs", import.meta.url);
 const say = (value) => console.log(JSON.stringify(value));
-const told = (error) => say({ name: error.name, message: error.message });
+const sayError = (error) => say({ name: error.name, message: error.message });
 
 const cases = {
   async inUse() {
     const other = createServer();
     await new Promise((resolve) => other.listen(0, "127.0.0.1", resolve));
-    await serve({ port: other.address().port, handler }).then(() => say("served"), told);
+    await serve({ port: other.address().port, handler }).then(() => say("served"), sayError);
     other.close();
   },
   async badHandlers() {
     for (const name of ["missing", "throws", "empty", "rejects"]) {
       const url = new URL(`../handlers/${name}.mjs`, import.meta.url);
-      await serve({ port: 0, handler: url }).then(() => say("served"), told);
+      await serve({ port: 0, handler: url }).then(() => say("served"), sayError);
     }
   },
   async closed() {
@@ -40,7 +40,7 @@ const cases = {
   async dies() {
     const server = await serve({ port: 0, handler });
     fetch(`http://127.0.0.1:${server.address.port}/exit?3`).catch(() => undefined);
-    await server.finished.then(() => say("finished"), told);
+    await server.finished.then(() => say("finished"), sayError);
   },
 };
 

@@ -8,7 +8,7 @@ const [name, json = "{}"] = process.argv.slice(2);
 const options = JSON.parse(json);
 const handler = new URL("../handlers/faults.mjs", import.meta.url);
 const say = (message) => process.send(message);
-const told = ({ name, message, code }) => ({ name, message, code });
+const plain = ({ name, message, code }) => ({ name, message, code });
 
 const taken = [];
 
@@ -52,7 +52,7 @@ async function serving(more) {
   const server = await serve({
     port: 0,
     handler,
-    onError: (error, where) => say({ where, error: told(error) }),
+    onError: (error, where) => say({ where, error: plain(error) }),
     ...more,
   });
   const ended = (how) => {
@@ -61,7 +61,7 @@ async function serving(more) {
   };
   server.finished.then(
     () => ended({ finished: true }),
-    (error) => ended({ dead: told(error) }),
+    (error) => ended({ dead: plain(error) }),
   );
   process.on("message", ({ order, ...rest }) => orders[order](rest));
   say({ port: server.address.port });
@@ -85,7 +85,7 @@ const cases = {
   async refused() {
     await serve({ handler, ...options }).then(
       () => say("served"),
-      (error) => say(told(error)),
+      (error) => say(plain(error)),
     );
     process.disconnect();
   },

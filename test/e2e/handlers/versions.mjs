@@ -1,4 +1,4 @@
-// Says which version of itself it is: the text behind "v=" in its URL, or how often it was imported.
+// Says which version of itself it is: the text after "v=" in its URL, or how often it was imported.
 
 const url = new URL(import.meta.url);
 const version = url.searchParams.get("v") ?? `reload ${url.searchParams.get("reload") ?? 0}`;

@@ -73,7 +73,7 @@ export async function bombs({ port, count, width }) {
   return { connections: count, bytes: message.length };
 }
 
-/** Messages that become as large as may be, one behind the other for a while. */
+/** Messages that become as large as may be, one after the other for a while. */
 export async function largeBombs({ port, count, each: messages }) {
   const message = bomb(16 * MiB);
   await each(count, count, async (i) => {

@@ -4,7 +4,7 @@ import { each, hardlyReading, head, open, openWebSocket, pour, sourceOf, times }
 
 const WIDTH = 50;
 
-/** Requests one behind the other, as many as are taken, and not one answer is read. */
+/** Requests one after the other, as many as are taken, and not one answer is read. */
 export async function unreadPipelines({ port, count }) {
   const block = times(500, Buffer.from("GET /?10000 HTTP/1.1\r\nHost: a\r\n\r\n"));
   let bytes = 0;
