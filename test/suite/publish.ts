@@ -3,6 +3,7 @@
 import type { Data } from "ringcast";
 import { type Bytes, bytesOf, pattern, textOf, textPattern } from "./bytes";
 import { GOOD, problemsOf } from "./data";
+import { frameHead } from "../lib/server-frame";
 import { Checks, type Scene, ok, same, sameBytes, throwing, within } from "./harness";
 import { BINARY, type Peer, TEXT } from "./peer";
 
@@ -280,13 +281,15 @@ async function checkRest(peer: Peer, from: number): Promise<number> {
   const rest = await peer.wire.takeAll();
   let at = 0;
   let count = from;
-  while (rest.length - at >= 10) {
-    const head = rest[at + 1] === 127 ? 10 : 4;
+  for (;;) {
+    const head = frameHead(rest, at);
+    if (typeof head === "number") break;
+    const { headLength } = head;
     const due = numbered(count);
-    const got = rest.subarray(at + head, at + head + due.length);
+    const got = rest.subarray(at + headLength, at + headLength + due.length);
     sameBytes(got, due.subarray(0, got.length), `message ${count} of the evicted client`);
     if (got.length < due.length) break;
-    at += head + due.length;
+    at += headLength + due.length;
     count++;
   }
   return count;
