@@ -287,6 +287,28 @@ calls("a connection is resumed after the clock has been read", () => {
   assert.equal(log, ["schedule", "time"]);
 });
 
+calls("bytes that the engine keeps are parsed by a clock that has been read, each time", () => {
+  const kept = (results: number[]): string[] =>
+    loopLog(
+      (loop) => {
+        const conn = new Connection();
+        conn.rest = BYTES;
+        loop.resume(conn);
+      },
+      { parseKept: results, feed: [10] },
+    );
+  assert.equal(kept([0]), ["time", "parseKept", "time", "time", "feed"]);
+  assert.equal(kept([4, 0]), ["time", "parseKept", "time", "parseKept", "time", "time", "feed"]);
+});
+
+calls("the loop schedules a turn by the hook of its holder", () => {
+  const log: string[] = [];
+  const hooks = { schedule: () => void log.push("turn") } as unknown as LoopHooks<Connection>;
+  const events = {} as LoopEvents<Connection>;
+  new EngineLoop<Connection>(engineOf(log, {}), events, hooks).schedule();
+  assert.equal(log, ["turn"]);
+});
+
 calls("a publication acts on the engine's result, and reads the clock again", () => {
   const publish = (loop: NotedLoop): unknown => loop.publish(0, 1, 0, 0);
   assert.equal(loopLog(publish), ["time", "publish", "schedule"]);
