@@ -7,7 +7,7 @@
 import { randomBytes } from "node:crypto";
 import { type Socket, connect } from "node:net";
 import { createInterface } from "node:readline";
-import type { Kind } from "./message.js";
+import { type Kind, STALLED } from "./message.js";
 
 const [host = "", port = "", ...most] = process.argv.slice(2);
 const limits: Record<Kind, number> = { reading: Number(most[0]), stalled: Number(most[1]) };
@@ -20,10 +20,11 @@ const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 const BEAT: Record<Kind, number> = { reading: 10000, stalled: 250 };
 
 /** Returns the bytes of the opening handshake (RFC 6455 4.1). */
-function handshake(): string {
+function handshake(kind: Kind): string {
   const name = host.includes(":") ? `[${host}]` : host;
+  const target = kind === "stalled" ? `/load?${STALLED}` : "/load";
   return [
-    `GET /load HTTP/1.1\r\nHost: ${name}:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket`,
+    `GET ${target} HTTP/1.1\r\nHost: ${name}:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket`,
     `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString("base64")}\r\n\r\n`,
   ].join("\r\n");
 }
@@ -54,7 +55,7 @@ function open(kind: Kind, from: string | undefined): void {
   });
   const all = sockets[kind];
   all.add(socket);
-  socket.write(handshake());
+  socket.write(handshake(kind));
   socket.on("error", (error: NodeJS.ErrnoException) => {
     // Some systems do not have all of 127.0.0.0/8.
     if (error.code === "EADDRNOTAVAIL" && from !== undefined) open(kind, undefined);

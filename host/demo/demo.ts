@@ -9,10 +9,10 @@ import { Crowd, LIMITS } from "./crowd.js";
 import { Load } from "./load.js";
 import {
   type CrowdSample,
-  type Delay,
   type EvictedSample,
   type Moment,
   TOPIC,
+  type WorkerReport,
   momentOf,
   parseCommand,
 } from "./message.js";
@@ -116,16 +116,18 @@ export async function startDemo(options: Options = {}): Promise<Demo> {
   const play = mayCommand ? new Play(server) : undefined;
   const sampler = new Sampler(() => server.stats());
   const channel = new BroadcastChannel(name);
-  let worker: Delay | null = null;
+  let report: WorkerReport | undefined;
   const history: Moment[] = [];
   channel.onmessage = ({ data }: { data: unknown }) => {
     if (typeof data === "string") play?.command(data);
     else if (typeof data === "number") server.send(data, JSON.stringify({ history }));
-    else worker = data as Delay;
+    else report = data as WorkerReport;
   };
   let taken = 0;
   const timer = setInterval(() => {
-    const sample = { ...sampler.sample(), worker, evictions, crowd: play?.sample() ?? null };
+    const { delay: worker = null, stalled = null } = report ?? {};
+    const crowd = play?.sample() ?? null;
+    const sample = { ...sampler.sample(), worker, stalled, evictions, crowd };
     if (taken++ % KEEP_EVERY === 0) history.push(momentOf(sample));
     if (history.length > KEPT) history.shift();
     // false means that there is no room. The sample is dropped, because a newer one follows soon.

@@ -1,12 +1,13 @@
 // The demo's handler module, which runs in the worker next to the engine. It responds with the page, its icon and the
 // statistics, and upgrades /live and /load. The application (demo.ts) publishes to the WebSockets; this module sends
 // nothing to them. Through the channel that the module's URL names, it reports to the application the worker's delay,
-// the id of each page that has opened, and the commands of pages that may give them.
+// the state of the stalled clients, the id of each page that has opened, and the commands of pages that may give them.
 
 import type { HandlerModule, Request, Response } from "../handler.js";
 import { DelayMonitor } from "./delay.js";
-import { COMMAND_LENGTH, TOPIC } from "./message.js";
+import { COMMAND_LENGTH, STALLED, TOPIC, type WorkerReport } from "./message.js";
 import page, { policy } from "./page/index.html";
+import { Stalled } from "./stalled.js";
 
 // A ring with a gap, recognizable at every size.
 const icon =
@@ -30,12 +31,13 @@ const statsHeaders = { ...common, "Cache-Control": "no-store" };
 
 const plain = "text/plain; charset=utf-8";
 
-/** Interval in ms at which the worker's delay is reported to the application. */
+/** Interval in ms at which the worker reports about itself to the application. */
 const INTERVAL = 100;
 
 /** A client's role in the demo. */
 interface User {
   readonly isCrowd: boolean;
+  readonly isStalled: boolean;
   readonly commands: boolean;
 }
 
@@ -58,7 +60,16 @@ export default ((server) => {
   const mayCommand = searchParams.get("commands") === "1";
   const channel = new BroadcastChannel(searchParams.get("channel") ?? "");
   const delay = new DelayMonitor();
-  setInterval(() => channel.postMessage(delay.take()), INTERVAL).unref();
+  const stalled = new Stalled();
+  const report = async (): Promise<void> => {
+    const { bytesPublished, ring } = await server.stats();
+    const taken: WorkerReport = {
+      delay: delay.take(),
+      stalled: stalled.sample(bytesPublished, ring.bytes),
+    };
+    channel.postMessage(taken);
+  };
+  setInterval(() => void report(), INTERVAL).unref();
 
   return {
     request(req, res) {
@@ -76,8 +87,10 @@ export default ((server) => {
         case "/load": {
           if (!req.upgrade) return refuse(res, 426, "This is a WebSocket endpoint.");
           const isCrowd = req.path === "/load";
+          const isStalled = isCrowd && req.query === STALLED;
           const commands = !isCrowd && mayCommand && isLocal(req);
-          return res.upgrade({ data: { isCrowd, commands }, maxPayloadLength: COMMAND_LENGTH });
+          const data = { isCrowd, isStalled, commands };
+          return res.upgrade({ data, maxPayloadLength: COMMAND_LENGTH });
         }
         case "/stats":
           return res.send(200, "application/json", JSON.stringify(server.stats()), statsHeaders);
@@ -88,6 +101,10 @@ export default ((server) => {
     open(ws) {
       if (ws.data.isCrowd) ws.subscribe(TOPIC);
       else channel.postMessage(ws.id);
+      if (ws.data.isStalled) stalled.add(ws);
+    },
+    close(ws) {
+      stalled.remove(ws);
     },
     message(ws, data) {
       if (ws.data.commands && typeof data === "string") channel.postMessage(data);

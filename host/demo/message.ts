@@ -59,6 +59,23 @@ export interface CrowdSample {
   rate: number;
 }
 
+/** The stalled clients that are connected. */
+export interface StalledSample {
+  /** Number of clients for which the kernel still takes bytes, and the most that it has taken for one of them. */
+  kernel: number;
+  taken: number;
+  /** Number of clients whose kernel buffers are full, and the largest of their lags in bytes of the ring. */
+  ring: number;
+  lag: number;
+}
+
+/** The worker's report about itself. */
+export interface WorkerReport {
+  /** Delay of its event loop. */
+  readonly delay: Delay;
+  readonly stalled: StalledSample;
+}
+
 /** One message on /live. */
 export interface Sample {
   /** Unix time in ms. */
@@ -72,6 +89,7 @@ export interface Sample {
   /** Delay of the application's event loop and of the worker's. */
   application: Delay;
   worker: Delay | null;
+  stalled: StalledSample | null;
   /** null until the server's counters were read twice, and while they cannot be read. */
   server: ServerSample | null;
   /** The latest evictions, newest first. */
@@ -84,8 +102,8 @@ export interface Sample {
 export interface Moment {
   readonly time: number;
   readonly cpu: readonly number[];
-  /** Bytes of the machine's memory in use. */
-  readonly mem: number;
+  /** Resident set size of the server's process in bytes. */
+  readonly process: number;
   /** The worst delays in ms. */
   readonly application: number;
   readonly worker: number | undefined;
@@ -104,7 +122,7 @@ export function momentOf({ time, cpu, memory, application, worker, server }: Sam
   return {
     time,
     cpu,
-    mem: memory.used,
+    process: memory.process,
     application: application.p99,
     worker: worker?.p99,
     ws: server?.webSockets,
@@ -124,6 +142,8 @@ type Command = readonly ["add", Kind, number] | readonly ["clear"] | readonly ["
 export const COMMAND_LENGTH = 64;
 /** Loads that a page may choose, in bytes per second published for all clients together. */
 export const LOADS: readonly number[] = [0, 128e3, 256e3, 512e3, 1024e3, 2048e3, 4096e3];
+/** The query by which a stalled client reports that it is one. */
+export const STALLED = "stalled";
 /** The topic that the clients subscribe to. */
 export const TOPIC = "load";
 

@@ -56,7 +56,7 @@ export class Sampler {
     this.#delay.close();
   }
 
-  sample(): Omit<Sample, "worker" | "evictions" | "crowd"> {
+  sample(): Omit<Sample, "worker" | "stalled" | "evictions" | "crowd"> {
     const now = performance.now();
     if (now >= this.#ticksDue) this.#readTicks();
     if (now >= this.#statsDue && !this.#asking) void this.#ask();

@@ -1,6 +1,6 @@
-// The page of `npm start` in headless Chromium: it shows live figures, adds clients that read and clients that stall,
-// reports evicted ones, and notices when the server has gone and when it is back. Nothing of it is left when it ends,
-// in whatever way.
+// The page of `npm start` in headless Chromium: it says what Ringcast is, shows live figures, adds clients that read
+// and clients that stall, shows how far the stalled ones have come, reports evicted ones, and notices when the server
+// has gone and when it is back. Nothing of it is left when it ends, in whatever way.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -115,6 +115,42 @@ const drawn = (page: Page): Promise<string[]> =>
     Array.from(document.querySelectorAll("canvas")).map((canvas) => canvas.toDataURL()),
   );
 
+/** Notes each step that the stalled clients reach, in order, in `window.steps`. */
+const noteSteps = (page: Page): Promise<void> =>
+  page.evaluate(() => {
+    const steps: string[] = [];
+    Object.assign(window, { steps });
+    const look = (): void => {
+      for (const item of Array.from(document.querySelectorAll("#stages [aria-current=step]"))) {
+        const step = item.firstChild?.textContent?.trim() ?? "";
+        if (step !== steps.at(-1)) steps.push(step);
+      }
+    };
+    const list = document.querySelector("#stages") as Element;
+    new MutationObserver(look).observe(list, { subtree: true, attributes: true });
+  });
+
+/** Labels that the page draws on its axes from now on, until there are some of each chart. */
+async function axisLabels(page: Page): Promise<string[]> {
+  await page.evaluate(() => {
+    const labels = new Set<string>();
+    Object.assign(window, { labels });
+    const { prototype } = CanvasRenderingContext2D;
+    const { fillText } = prototype;
+    prototype.fillText = function (text, x, y, ...rest) {
+      if (this.canvas.dataset.chart !== "cores" && x > 0 && this.textAlign === "left")
+        labels.add(text);
+      fillText.call(this, text, x, y, ...rest);
+    };
+  });
+  await page.waitForFunction(() => {
+    const { labels } = window as unknown as { labels: Set<string> };
+    const all = Array.from(labels).join();
+    return ["MiB", " ms", "kB/s", " /s"].every((unit) => all.includes(unit));
+  });
+  return page.evaluate(() => Array.from((window as unknown as { labels: Set<string> }).labels));
+}
+
 /** Presses Tab until an element has the focus; sees that it shows. */
 async function tabTo(page: Page, selector: string): Promise<void> {
   for (let i = 0; i < 20; i++) {
@@ -221,6 +257,41 @@ demo("its page is live, counts its own WebSocket, and notices the end", () =>
   ),
 );
 
+demo("its page says what Ringcast is, in two sentences that are seen at every width", () =>
+  withDemo({}, ({ url }) =>
+    withBrowser(async (browser) => {
+      const page = await live(browser, url);
+      for (const width of [1280, 390]) {
+        await page.setViewportSize({ width, height: 844 });
+        const about = page.locator("#about");
+        assert.ok(await about.isVisible(), `${width}`);
+        const box = await about.boundingBox();
+        assert.ok(box && box.y + box.height < 844, "without scrolling");
+        const [said = ""] = (await about.innerText()).split("This page");
+        assert.match(said, /^Ringcast is an HTTP\/1\.1 and WebSocket server/);
+        assert.is(said.match(/\.(\s|$)/g)?.length, 2);
+      }
+    }),
+  ),
+);
+
+demo("the axes of its charts have whole numbers only, and the memory is this process's", () =>
+  withDemo({}, ({ url }) =>
+    withBrowser(async (browser) => {
+      const page = await live(browser, url);
+      const labels = await axisLabels(page);
+      assert.ok(labels.length >= 8, labels.join());
+      for (const label of labels) assert.match(label, /^[\d,]+( \S+)?$/);
+      const shown = await textOf(page, "#mem");
+      const [, figure, unit] = /^([\d.]+) (MiB|GiB)$/.exec(shown) ?? [];
+      const bytes = Number(figure) * 1024 ** (unit === "GiB" ? 3 : 2);
+      // The demo runs in this process.
+      const ratio = bytes / process.memoryUsage.rss();
+      assert.ok(ratio > 0.5 && ratio < 2, `${shown}, ${ratio} of what it is`);
+    }),
+  ),
+);
+
 demo("its page sends no requests elsewhere, and is small", () =>
   withDemo({}, ({ url }) =>
     withBrowser(async (browser) => {
@@ -249,6 +320,8 @@ demo("by keyboard alone one adds readers and a stalled client, which is evicted 
     withBrowser(async (browser) => {
       const page = await live(browser, url);
       assert.match(await textOf(page, "#rows"), /^None yet/);
+      assert.is(await textOf(page, "#kernel"), "none");
+      await noteSteps(page);
       await tabTo(page, '[data-command*="reading"]');
       await page.keyboard.press("Enter");
       await page.waitForFunction(() => document.querySelector("#ws")?.textContent === "11");
@@ -256,10 +329,16 @@ demo("by keyboard alone one adds readers and a stalled client, which is evicted 
       await page.keyboard.press("Space");
       await page.waitForFunction(() => document.querySelector("#ws")?.textContent === "12");
       assert.match(await textOf(page, "#there"), /^10 of 500 readers, 1 of 20 stalled$/);
+      await page.waitForFunction(() =>
+        /^1 client, [\d.]+ [KM]iB$/.test(document.querySelector("#kernel")?.textContent ?? ""),
+      );
       await tabTo(page, "#load");
       await page.keyboard.press("ArrowRight");
       await page.waitForFunction(() =>
         /^1\D*MB/.test(document.querySelector("#rate")?.textContent ?? ""),
+      );
+      await page.waitForFunction(() =>
+        /^1 client, \d+ %$/.test(document.querySelector("#behind")?.textContent ?? ""),
       );
       // It lags while the others do not.
       await page.waitForFunction(() =>
@@ -273,6 +352,12 @@ demo("by keyboard alone one adds readers and a stalled client, which is evicted 
       );
       await page.waitForFunction(() => document.querySelector("#evicted")?.textContent === "1");
       assert.match(await textOf(page, "#closed"), /WebSocket client too slow 1/);
+      await page.waitForFunction(() => document.querySelector("#gone")?.textContent === "1 client");
+      await page.waitForFunction(
+        () => (window as unknown as { steps: string[] }).steps.at(-1) === "Evicted",
+      );
+      const steps = await page.evaluate(() => (window as unknown as { steps: string[] }).steps);
+      assert.equal(steps, ["Kernel buffers filling", "Ring filling", "Evicted"]);
       await page.waitForFunction(() =>
         /evicted: 127/.test(document.querySelector("#said")?.textContent ?? ""),
       );
@@ -319,6 +404,8 @@ demo("in both themes, on a desktop and on a phone: text is read, everything has 
   withDemo({}, ({ url }) =>
     withBrowser(async (browser) => {
       const page = await live(browser, url);
+      await page.locator('[data-command*="stalled"]').click();
+      await page.locator("#stages [aria-current]").waitFor();
       mkdirSync(SHOTS, { recursive: true });
       const grounds = new Set<string>();
       for (const [width, height] of [

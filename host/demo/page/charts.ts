@@ -1,6 +1,7 @@
 // The charts: lines over the last minute, a cell for each core, and the ring. Each call draws a complete canvas.
 
 import type { Moment } from "../message.js";
+import { type Scale, axis } from "./units.js";
 
 /** Time span of a chart in ms. */
 export const SPAN = 60000;
@@ -19,10 +20,9 @@ type Box = readonly [x: number, y: number, width: number, height: number];
 export interface Chart {
   /** Names of the lines. The first one is filled. */
   readonly lines: readonly Line[];
-  /** Top of the axis (`top`), or its minimum when it grows with the values (`least`). */
-  readonly top?: number | undefined;
-  readonly least?: number;
-  label(value: number): string;
+  readonly scale: Scale;
+  /** Minimum for the end of the axis, which grows with the values. */
+  readonly least: number;
 }
 
 const NAMES = ["bg", "ink", "muted", "line", "soft", "a", "b", "fill", "bad"] as const;
@@ -53,12 +53,6 @@ function begin(canvas: HTMLCanvasElement): [CanvasRenderingContext2D, number, nu
   c.lineJoin = "round";
   c.font = FONT;
   return [c, w, h];
-}
-
-/** Returns the smallest of 1, 2, 5, 10, 20, … that is not below a value. */
-function ceiling(v: number): number {
-  const p = 10 ** Math.floor(Math.log10(v));
-  return p * ([1, 2, 5, 10].find((f) => f * p >= v * 0.9999) ?? 10);
 }
 
 /** Draws one line into a box. Unknown values and long silences interrupt it. */
@@ -117,24 +111,22 @@ function timeAxis(c: CanvasRenderingContext2D, w: number, h: number): void {
 /** Draws lines over time, with both axes. */
 export function drawLines(canvas: HTMLCanvasElement, chart: Chart, rows: readonly Moment[]): void {
   const [c, width, height] = begin(canvas);
-  const { lines, label } = chart;
-  let top = chart.top ?? chart.least ?? 1;
-  if (chart.top === undefined) {
-    for (const row of rows) for (const name of lines) top = Math.max(top, row[name] ?? 0);
-    top = ceiling(top);
-  }
+  const { lines, scale } = chart;
+  let most = chart.least;
+  for (const row of rows) for (const name of lines) most = Math.max(most, row[name] ?? 0);
+  const { end, marks } = axis(most, scale);
   const y0 = 7;
   const w = width - RIGHT;
   const h = height - BELOW - y0 - 4;
   timeAxis(c, w, height);
   c.textAlign = "left";
   c.textBaseline = "middle";
-  for (const f of [0, 0.5, 1]) {
-    const y = Math.round(y0 + h * f);
-    c.fillStyle = f === 1 ? color.muted : color.line;
+  for (const [value, label] of marks) {
+    const y = Math.round(y0 + h * (1 - value / end));
+    c.fillStyle = value === 0 ? color.muted : color.line;
     c.fillRect(0, y, w, 1);
     c.fillStyle = color.muted;
-    c.fillText(label(top * (1 - f)), w + 8, y + 0.5);
+    c.fillText(label, w + 8, y + 0.5);
   }
   c.save();
   c.beginPath();
@@ -143,7 +135,7 @@ export function drawLines(canvas: HTMLCanvasElement, chart: Chart, rows: readonl
   lines.forEach((name, i) => {
     const stroke = i ? color.b : color.a;
     const box: Box = [0, y0 + 0.5, w, h];
-    line(c, rows, (row) => row[name], box, top, stroke, i ? undefined : color.fill);
+    line(c, rows, (row) => row[name], box, end, stroke, i ? undefined : color.fill);
   });
   c.restore();
 }

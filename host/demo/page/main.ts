@@ -65,10 +65,9 @@ function writeMachine({ cpu, memory, application, worker, start, time }: Sample)
   put("cpu", `${Math.round(total)} %`);
   const cores = cpu.length === 1 ? "core" : "cores";
   put("cpuNote", `${cpu.length} ${cores}, the busiest ${Math.round(Math.max(0, ...cpu))} %`);
-  put("mem", units.size(memory.used).join(" "));
+  put("mem", units.size(memory.process).join(" "));
   const share = units.whole((100 * memory.used) / memory.total);
-  const own = units.text(units.size(memory.process));
-  put("memNote", `${share} % of ${units.text(units.size(memory.total))}; this process ${own}`);
+  put("memNote", `the machine uses ${share} % of ${units.text(units.size(memory.total))}`);
   put("loop", units.ms(application.p99));
   put("loopB", worker ? units.ms(worker.p99) : "–");
   put("up", `Running for ${units.duration(Math.max(0, time - start) / 1000)}`);
@@ -206,6 +205,29 @@ function writeCrowd({ crowd, server }: Sample): void {
   put("why", explain(rate, server?.ring.bytes ?? 0));
 }
 
+/** Returns "1 client, so far", "3 clients, so far", or "none". */
+function clientsAnd(count: number, soFar: string): string {
+  if (count === 0) return "none";
+  return `${units.count(count)} ${count === 1 ? "client" : "clients"}${soFar && `, ${soFar}`}`;
+}
+
+/** Writes how far the stalled clients have come: the kernel's buffers, the ring, the eviction. */
+function writeStages({ stalled, server }: Sample): void {
+  const { kernel = 0, taken = 0, ring = 0, lag = 0 } = stalled ?? {};
+  const share = Math.min(1, lag / (server?.ring.bytes ?? 1));
+  const evicted = server?.evicted ?? 0;
+  put("kernel", clientsAnd(kernel, units.text(units.size(taken))));
+  put("behind", clientsAnd(ring, `${units.whole(100 * share)} %`));
+  put("gone", clientsAnd(evicted, ""));
+  $("share").style.width = `${ring > 0 ? 100 * share : 0}%`;
+  const counts = [kernel, ring, evicted];
+  all("#stages li").forEach((item, i) => {
+    const isNow = i < 2 ? (counts[i] as number) > 0 : evicted > 0 && kernel + ring === 0;
+    if (isNow) item.ariaCurrent = "step";
+    else item.removeAttribute("aria-current");
+  });
+}
+
 function writeRate(rate: number): void {
   const text = rate > 0 ? `${units.text(units.rate(rate))} to each` : "none";
   put("rate", text);
@@ -223,16 +245,12 @@ load.oninput = () => {
 
 // ---- drawing ---------------------------------------------------------------------------------------------
 
-const CHARTS: Readonly<Record<string, () => Chart>> = {
-  mem: () => ({
-    lines: ["mem"],
-    top: last?.memory.total,
-    label: (v) => units.text(units.size(v)),
-  }),
-  loop: () => ({ lines: ["application", "worker"], least: 2, label: (v) => `${v} ms` }),
-  open: () => ({ lines: ["ws", "http"], least: 4, label: units.count }),
-  mps: () => ({ lines: ["mps"], least: 20, label: (v) => `${units.count(v)} /s` }),
-  bps: () => ({ lines: ["bps"], least: 2000, label: (v) => units.text(units.rate(v)) }),
+const CHARTS: Readonly<Record<string, Chart>> = {
+  mem: { lines: ["process"], scale: units.SIZES, least: 2 ** 21 },
+  loop: { lines: ["application", "worker"], scale: units.DELAYS, least: 2 },
+  open: { lines: ["ws", "http"], scale: units.COUNTS, least: 4 },
+  mps: { lines: ["mps"], scale: units.MESSAGES, least: 20 },
+  bps: { lines: ["bps"], scale: units.RATES, least: 2000 },
 };
 
 const canvases = all<HTMLCanvasElement>("canvas");
@@ -244,7 +262,7 @@ function draw(canvas: HTMLCanvasElement): void {
   const name = canvas.dataset.chart;
   const ring = last?.server?.ring;
   const chart = CHARTS[name ?? ""];
-  if (chart) drawLines(canvas, chart(), rows);
+  if (chart) drawLines(canvas, chart, rows);
   else if (name) drawCores(canvas, rows);
   else drawRing(canvas, ring && !still.matches ? ring.head : 0, ring ? ring.used / ring.bytes : 0);
 }
@@ -269,6 +287,7 @@ function changed(): void {
       writeMachine(last);
       writeServer(last);
       writeCrowd(last);
+      writeStages(last);
       if (link.isLive) writeState(last.time);
     }
     writeEvictions(last);

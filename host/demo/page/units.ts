@@ -9,17 +9,53 @@ export const whole = (v: number): string => Math.round(v).toLocaleString("en");
 export const tenths = (v: number, below: number): string =>
   v < below - 0.05 ? v.toFixed(1) : whole(v);
 
-function scaled(value: number, base: number, units: readonly string[]): Quantity {
+/** Units, each `base` times the one before it. */
+export interface Scale {
+  readonly base: number;
+  readonly units: readonly string[];
+}
+
+export const SIZES: Scale = { base: 1024, units: ["B", "KiB", "MiB", "GiB", "TiB"] };
+export const RATES: Scale = { base: 1000, units: ["B/s", "kB/s", "MB/s", "GB/s"] };
+export const COUNTS: Scale = { base: 1000, units: ["", "k", "M", "G"] };
+export const MESSAGES: Scale = { base: 1000, units: ["/s", "k/s", "M/s", "G/s"] };
+export const DELAYS: Scale = { base: 1000, units: ["ms"] };
+
+/** An axis that begins at 0: its end, and the values that are labelled. */
+export interface Axis {
+  readonly end: number;
+  readonly marks: readonly (readonly [value: number, label: string])[];
+}
+
+/** Number of intervals of an axis at most. */
+const INTERVALS = 3;
+
+/** Returns an axis up to `most` or a little more, whose labels are whole numbers of one unit. */
+export function axis(most: number, { base, units }: Scale): Axis {
+  let unit = 1;
+  let i = 0;
+  for (; most >= unit * base && i < units.length - 1; i++) unit *= base;
+  const least = most / unit / INTERVALS;
+  const power = 10 ** Math.max(0, Math.floor(Math.log10(least)));
+  // 1, 2, 5, 10, 20, …
+  const step = power * ([1, 2, 5].find((factor) => factor * power >= least * 0.9999) ?? 10);
+  const intervals = Math.max(1, Math.ceil((most / unit / step) * 0.9999));
+  const marks = Array.from({ length: intervals + 1 }, (_, n) => {
+    return [n * step * unit, `${whole(n * step)} ${units[i]}`.trim()] as const;
+  });
+  return { end: intervals * step * unit, marks };
+}
+
+function scaled(value: number, { base, units }: Scale): Quantity {
   let v = value;
   let i = 0;
   for (; v >= base * 0.9995 && i < units.length - 1; i++) v /= base;
   return [i === 0 ? whole(v) : tenths(v, 100), units[i] as string];
 }
 
-export const size = (v: number): Quantity => scaled(v, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
-export const rate = (v: number): Quantity => scaled(v, 1000, ["B/s", "kB/s", "MB/s", "GB/s"]);
-export const count = (v: number): string =>
-  v < 99999.5 ? whole(v) : scaled(v, 1000, ["", "k", "M", "G"]).join(" ");
+export const size = (v: number): Quantity => scaled(v, SIZES);
+export const rate = (v: number): Quantity => scaled(v, RATES);
+export const count = (v: number): string => (v < 99999.5 ? whole(v) : scaled(v, COUNTS).join(" "));
 export const ms = (v: number): string => `${tenths(v, 100)} ms`;
 
 /** Joins figure and unit, without ".0": "16 MiB". */
