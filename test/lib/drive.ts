@@ -9,6 +9,7 @@ import * as assert from "uvu/assert";
 import {
   CloseReason,
   Control,
+  EventKind,
   FrameFlag,
   HEADER_ENTRY_BYTES,
   NONE,
@@ -439,7 +440,6 @@ export class Drive {
         this.message(wire, data, opcode === 1);
       },
       fragment: () => assert.unreachable("pieces of messages were not asked for"),
-      inflate: () => assert.unreachable("compression was not agreed on"),
       ping: (wire, pointer, length) => {
         wire.log.push(`ping ${quote(bytes(pointer, length), false)}`);
       },
@@ -457,12 +457,15 @@ export class Drive {
         wire.drains++;
         this.loop.resumeLater(wire);
       },
-      proxied: (wire, pointer, length) => {
-        const address = length === 0 ? "" : formatAddress(this.engine.u8, pointer);
-        wire.log.push(`proxied ${address}`.trimEnd());
-      },
-      endWaits: (wire) => {
-        wire.log.push("end waits");
+      others: {
+        [EventKind.Inflate]: () => assert.unreachable("compression was not agreed on"),
+        [EventKind.Proxied]: (wire, { pointer, length }) => {
+          const address = length === 0 ? "" : formatAddress(this.engine.u8, pointer);
+          wire.log.push(`proxied ${address}`.trimEnd());
+        },
+        [EventKind.EndWaits]: (wire) => {
+          wire.log.push("end waits");
+        },
       },
       end: (wire, reason) => {
         wire.ended = true;

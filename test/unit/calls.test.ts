@@ -3,7 +3,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { CloseReason, NONE, Outcome } from "../../assembly/abi";
+import { CloseReason, EventKind, NONE, Outcome } from "../../assembly/abi";
 import { Calls } from "../../worker/engine/calls";
 import type { Engine } from "../../worker/engine/engine";
 import {
@@ -307,6 +307,33 @@ calls("the loop schedules a turn by the hook of its holder", () => {
   const events = {} as LoopEvents<Connection>;
   new EngineLoop<Connection>(engineOf(log, {}), events, hooks).schedule();
   assert.equal(log, ["turn"]);
+});
+
+calls("an event without a reaction is ignored, one of an unknown kind is an error", () => {
+  const thrown: unknown[] = [];
+  const seen: number[] = [];
+  const handle = (kind: number): void => {
+    const cursor = { move: () => undefined, kind, slot: 3, generation: 4, value: 7 };
+    const engine = { ...engineOf([], {}), eventCount: 1, eventCursor: () => cursor };
+    const events = {
+      others: {
+        [EventKind.EndWaits]: (_conn: Connection, { value }: { value: number }) => seen.push(value),
+      },
+    } as unknown as LoopEvents<Connection>;
+    const hooks = { schedule: () => undefined, threw: (error: unknown) => thrown.push(error) };
+    const loop = new EngineLoop(
+      engine as unknown as Engine,
+      events,
+      hooks as unknown as LoopHooks<Connection>,
+    );
+    loop.join(new Connection());
+    loop.handleEvents();
+  };
+  handle(EventKind.EndWaits);
+  handle(EventKind.Inflate);
+  assert.equal([seen, thrown], [[7], []]);
+  handle(99);
+  assert.match(String(thrown), /event kind 99 is unknown/);
 });
 
 calls("a publication acts on the engine's result, and reads the clock again", () => {

@@ -41,6 +41,15 @@ export interface LoopConnection extends Slot {
   readonly isOut: boolean;
 }
 
+/** A reaction to one event. It is a method's type, whose parameters may be narrower, as those of LoopEvents. */
+type Reaction<C> = { react(conn: C, event: EventCursor): void }["react"];
+
+/**
+ * Reactions by kind to the events that only some holders of an engine have a use for. The cursor is valid until the
+ * engine is called.
+ */
+export type OtherEvents<C> = { readonly [Kind in EventKind]?: Reaction<C> };
+
 /** Reactions to the engine's events. Pointers are valid until the callback returns. */
 export interface LoopEvents<C> {
   /**
@@ -55,8 +64,6 @@ export interface LoopEvents<C> {
   message(conn: C, pointer: number, length: number, opcode: number): void;
   /** A piece of a message. */
   fragment(conn: C, pointer: number, length: number, info: FragmentInfo): void;
-  /** A compressed message, where compression was negotiated. */
-  inflate?(conn: C, pointer: number, length: number, opcode: number): void;
   ping(conn: C, pointer: number, length: number): void;
   pong(conn: C, pointer: number, length: number): void;
   /** The peer's Close frame. */
@@ -65,10 +72,8 @@ export interface LoopEvents<C> {
   drain(conn: C): void;
   /** A buffer is free, so `rest` can be consumed. */
   buffer(conn: C): void;
-  /** A PROXY header was consumed, where connections begin with one. @param length 0: it names no address */
-  proxied?(conn: C, pointer: number, length: number): void;
-  /** The end of a relayed WebSocket waits until its messages have been handled. */
-  endWaits?(conn: C): void;
+  /** Kinds that have no method here. One without a reaction is ignored. */
+  readonly others?: OtherEvents<C>;
   /** Everything is written, so this side must half-close. */
   end(conn: C, reason: number): void;
   /** Closes the transport now, because the memory of its unsent bytes is about to be reused. */
@@ -459,9 +464,6 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
       case EventKind.Fragment:
         events.fragment(conn, event.pointer, event.length, fragmentOf(event));
         break;
-      case EventKind.Inflate:
-        events.inflate?.(conn, event.pointer, event.length, event.value);
-        break;
       case EventKind.Ping:
         events.ping(conn, event.pointer, event.length);
         break;
@@ -475,12 +477,6 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
         if (event.value === 0) events.drain(conn);
         else events.buffer(conn);
         break;
-      case EventKind.Proxied:
-        events.proxied?.(conn, event.pointer, event.length);
-        break;
-      case EventKind.EndWaits:
-        events.endWaits?.(conn);
-        break;
       case EventKind.End:
         events.end(conn, event.value);
         break;
@@ -491,7 +487,9 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
         // The engine took this message back.
         break;
       default:
-        throw new Error(`the engine's event kind ${kind} is unknown`);
+        if (EventKind[kind] === undefined)
+          throw new Error(`the engine's event kind ${kind} is unknown`);
+        events.others?.[kind]?.(conn, event);
     }
   }
 

@@ -3,11 +3,11 @@
 // Invariant: user code runs during an event only where no event in the table can be lost by it. The handler is notified
 // of an end later, once no events are being handled.
 
-import { type CloseReason, Control, Outcome, Shut } from "../../assembly/abi";
+import { type CloseReason, Control, EventKind, Outcome, Shut } from "../../assembly/abi";
 import type { CloseInfo, FragmentInfo, Handler, WebSocket } from "../../host/handler";
 import type { Eviction } from "../../host/options/types";
 import { CLOSE_TABLE, EVICTIONS, reasonName } from "../../host/shared/close";
-import type { EngineLoop, LoopEvents } from "../engine/loop";
+import type { EngineLoop, LoopEvents, OtherEvents } from "../engine/loop";
 import type { Requests } from "../request/dispatch";
 import type { Messages } from "../socket/messages";
 import type { Peer } from "../socket/peer";
@@ -32,6 +32,12 @@ export class Events implements LoopEvents<Peer> {
   readonly #pump: EventsOwner;
   readonly #evicted: ((evictions: Eviction[]) => void) | undefined;
   #evictions: Eviction[] = [];
+  readonly others: OtherEvents<Peer> = {
+    [EventKind.Inflate]: (peer, { pointer, length, value }) =>
+      this.#pump.messages.takePacked(peer, pointer, length, value),
+    [EventKind.Proxied]: (peer, { pointer, length }) => this.#proxied(peer, pointer, length),
+    [EventKind.EndWaits]: (peer) => this.#pump.messages.awaitAnswers(peer),
+  };
 
   /** @param evicted called with the evicted clients, once a turn */
   constructor(pump: EventsOwner, evicted: ((evictions: Eviction[]) => void) | undefined) {
@@ -58,10 +64,6 @@ export class Events implements LoopEvents<Peer> {
 
   fragment(peer: Peer, pointer: number, length: number, info: FragmentInfo): void {
     this.#pump.messages.takeFragment(peer, this.#pump.loop.engine.copy(pointer, length), info);
-  }
-
-  inflate(peer: Peer, pointer: number, length: number, opcode: number): void {
-    this.#pump.messages.takePacked(peer, pointer, length, opcode);
   }
 
   ping(peer: Peer, pointer: number, length: number): void {
@@ -93,7 +95,8 @@ export class Events implements LoopEvents<Peer> {
     this.#pump.loop.resumeLater(peer);
   }
 
-  proxied(peer: Peer, pointer: number, length: number): void {
+  /** Takes the client's address from a PROXY header. @param length 0: it names no address */
+  #proxied(peer: Peer, pointer: number, length: number): void {
     peer.isProxied = false;
     if (length > 0) {
       const address = this.#pump.loop.engine.addressAt(pointer);
@@ -103,10 +106,6 @@ export class Events implements LoopEvents<Peer> {
       if (!peer.forwards && this.#pump.loop.setAddress(peer, address) !== Outcome.Ok) return;
     }
     this.#pump.tellConnect(peer);
-  }
-
-  endWaits(peer: Peer): void {
-    this.#pump.messages.awaitAnswers(peer);
   }
 
   end(peer: Peer): void {
