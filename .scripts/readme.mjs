@@ -1,13 +1,13 @@
-// Writes the generated tables of the README and of the pages that it links: from the tables of the code, and from the
-// bench's results when bench/results.md is there. A test compares them. `--floods` also takes over what the last runs
-// of the floods' tests measured, into test/floods.md.
+// Writes the generated tables of the README and of the pages that it links, and the generated sources: from the tables
+// of the code, and from the bench's results when bench/results.md is there. A test compares them. `--floods` also takes
+// over what the last runs of the floods' tests measured, into test/floods.md.
 
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { root } from "./build.mjs";
 import { load } from "./programs.mjs";
 
-const { generatedParts, partOf } = await load("lib/generated");
+const { generatedFiles, generatedParts, partOf } = await load("lib/generated");
 const results = await readFile(path.join(root, "bench/results.md"), "utf8").catch(() => undefined);
 
 /** Changes a page. @param {(text: string) => string} change */
@@ -15,6 +15,9 @@ async function rewrite(page, change) {
   const file = path.join(root, page);
   await writeFile(file, change(await readFile(file, "utf8")));
 }
+
+for (const [file, text] of Object.entries(generatedFiles()))
+  await writeFile(path.join(root, file), text);
 
 for (const part of generatedParts(results)) {
   const { page, name, text } = part;

@@ -1,12 +1,11 @@
 // Builds dist/types/: the declarations of the package's entry points with their comments, one file for each entry point
-// and shared.d.ts for the rest. The comments of options are made of their table (host/options/table.ts).
+// and shared.d.ts for the rest.
 
 import { rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { rollup } from "rollup";
 import { dts } from "rollup-plugin-dts";
-import { load } from "./programs.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const types = path.join(root, "dist/types");
@@ -30,44 +29,13 @@ const numbers = {
   renderChunk: (code) => code.replace(/(?<=: |=> )(?:u8|u16|u32|u64|i32|f64)\b/g, "number"),
 };
 
-/** Returns a doc comment of a member, in lines of at most 120 columns. */
-function comment(text) {
-  const lines = text.split("\n").flatMap((line) => line.match(/.{1,113}(?= |$)|^$/g));
-  return ["    /**", ...lines.map((line) => `     * ${line.trim()}`.trimEnd()), "     */\n"].join(
-    "\n",
-  );
-}
-
-/** Puts comments in front of the members of an interface. @throws Error when there is no such member */
-function explain(code, name, texts) {
-  const start = code.indexOf(`\ninterface ${name}`);
-  const end = code.indexOf("\n}\n", start);
-  let body = code.slice(start, end);
-  for (const [member, text] of Object.entries(texts)) {
-    const before = body;
-    body = body.replace(new RegExp(`^(?= {4}${member}\\?: )`, "m"), () => comment(text));
-    if (body === before) throw new Error(`${name}.${member}: is not declared`);
-  }
-  return code.slice(0, start) + body + code.slice(end);
-}
-
-/** Gives the options the comments that are made of their table. */
-const options = {
-  name: "options",
-  async renderChunk(code, { name }) {
-    if (name !== "shared") return null;
-    const { optionTexts, poolTexts } = await load("lib/tables");
-    return explain(explain(code, "Options<", optionTexts()), "PoolOptions ", poolTexts());
-  },
-};
-
 /** Writes the declarations. @throws Error when one is missing */
 export async function buildTypes() {
   await rm(types, { recursive: true, force: true });
   const bundle = await rollup({
     input: ENTRIES,
     external: /^(node:|comlink)/,
-    plugins: [dts({ tsconfig: source("tsconfig.types.json") }), numbers, options],
+    plugins: [dts({ tsconfig: source("tsconfig.types.json") }), numbers],
     onLog(level, { message }) {
       throw new Error(`${level}: ${message}`);
     },

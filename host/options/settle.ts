@@ -23,13 +23,12 @@ import {
   readPool,
   readServerHeader,
 } from "./read";
-import { DAY, type ListName, OPTIONS, type OptionName } from "./table";
+import { DAY, type ListName, OPTIONS, type OptionName, type OptionValues } from "./table";
 
 /** Validated options as plain data that can be sent to a worker. */
 export interface Settings {
   readonly hostname: string;
-  /** The value of each option of the table: a flag as 1 or 0, a word as its index in the row's words. */
-  readonly values: Readonly<Record<OptionName, number>>;
+  readonly values: Readonly<OptionValues>;
   readonly lists: Readonly<Partial<Record<ListName, readonly string[]>>>;
   readonly path?: string | undefined;
   readonly fd?: number | undefined;
@@ -78,7 +77,7 @@ export function settle(given: Options): Settings {
   checkObject(given);
   const options: Options = readOptions(given, { names: OPTION_NAMES, aliases: ALIASES });
   checkCallbacks(options);
-  const values = {} as Record<OptionName, number>;
+  const values = {} as OptionValues;
   for (const row of OPTIONS) values[row.name] = readNumber(row, options[row.name]);
   if (options.maxQueuedFrames === undefined) values.maxQueuedFrames = values.maxFrames;
   refuseContradictions(values);

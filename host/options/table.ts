@@ -1,27 +1,12 @@
 // The table of options: for each option that is a number, a flag or a word, its name, unit, default and range, and the
-// engine's parameter that it sets. Validation, the memory plan, the flags of the command line, the README's tables and
-// the reference are derived from it.
+// engine's parameter that it sets. Validation, the memory plan, the flags of the command line, the types (members.ts),
+// the README's tables and the reference are derived from it. After a change run `node .scripts/readme.mjs`.
 
 import type { Param } from "../../assembly/abi";
-import type { Options, PoolOptions } from "./types";
+import type { PoolOptions, TableOptions } from "./members";
 
 /** Names of the options that are plain numbers, flags and words. */
-export type OptionName = Exclude<
-  keyof Options,
-  | "handler"
-  | "pool"
-  | "signal"
-  | "onEvict"
-  | "onError"
-  | "logger"
-  | "metrics"
-  | "hostname"
-  | "path"
-  | "fd"
-  | "tls"
-  | "serverHeader"
-  | ListName
->;
+export type OptionName = keyof TableOptions;
 
 /** Options that are lists of words. */
 export type ListName = "origins" | "hosts" | "protocols" | "trustProxy" | "proxyProtocol";
@@ -656,3 +641,14 @@ export const POOL_OPTIONS: readonly OptionRow<keyof PoolOptions>[] = [
     text: "MiB of old objects in a thread's heap. A thread that needs more ends. 0: the runtime's own limit.",
   },
 ];
+
+/** The value of each option of `OPTIONS`: a flag as 1 or 0, a word as its index in the row's words. */
+export type OptionValues = Record<OptionName, number>;
+
+/** Returns the values of options that are not given. */
+export function defaultValues(): OptionValues {
+  const values = {} as OptionValues;
+  for (const { name, default: value, words } of OPTIONS)
+    values[name] = words ? words.indexOf(String(value)) : Number(value);
+  return values;
+}

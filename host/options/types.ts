@@ -1,10 +1,12 @@
 // The options that an application gives to `serve` and to a running server. This file holds types only.
-// options/table.ts has each option's default and range, and options/settle.ts reads the values. The build makes the doc
-// comments of the table's options from the table.
+// options/table.ts has each option's default and range, from which options/members.ts is generated, and
+// options/settle.ts reads the values.
 
 import type { TlsOptions } from "../../worker/net/transport";
 import type { CloseCause, HandlerModule } from "../handler";
-import type { Size } from "./size";
+import type { LiveName, PoolOptions, TableOptions } from "./members";
+
+export type { LiveName, PoolOptions } from "./members";
 
 /** Fields of a log line: the event's name, and more by its kind. An error is `err`, as pino's serializers expect. */
 export type LogFields = Readonly<Record<string, unknown>> & { readonly event: string };
@@ -24,7 +26,7 @@ export interface Logger {
 }
 
 /** Options of `serve`. Each option except `handler` has a default. */
-export interface Options<User = unknown> {
+export interface Options<User = unknown> extends TableOptions {
   /** Path of a Unix socket to listen on, instead of hostname and port. Default: none. */
   path?: string;
   /**
@@ -66,24 +68,14 @@ export interface Options<User = unknown> {
    * Default: none.
    */
   proxyProtocol?: boolean | readonly string[];
-  forwardedHeader?: "x-forwarded-for" | "forwarded";
-  requireOrigin?: boolean;
-  noDelay?: boolean;
-  tcpKeepAlive?: number;
-  ipv6Only?: boolean;
-  transport?: "auto" | "sockets";
-  perMessageDeflate?: boolean;
-  deflateThreshold?: Size;
   /**
    * The handler. Either the URL of its module, which the worker imports and runs, or an object of functions, or a
    * function `(server) => handler`; functions run on the calling thread. Default: none, so
    * each request gets 404.
    */
   handler?: URL | string | HandlerModule<User>;
-  port?: number;
   /** Address to listen on. Default: "127.0.0.1", which accepts connections from this machine only. */
   hostname?: string;
-  backlog?: number;
   /** When this signal aborts, the server shuts down as with `shutdown()`. Default: none. */
   signal?: AbortSignal;
   /** Called with the clients that were evicted, in batches. Default: none. */
@@ -100,68 +92,11 @@ export interface Options<User = unknown> {
   logger?: Logger;
   /** Serves the metrics (`server.metrics()`) from the worker, before the handler. Default: they are not served. */
   metrics?: MetricsOptions;
-  maxConnections?: number;
-  maxWebSockets?: number;
-  maxConnectionsPerAddress?: number;
-  maxReceivePerAddress?: Size;
-  maxReplyPerAddress?: Size;
-  whenFull?: "refuse" | "evict";
-  ring?: Size;
-  maxFrames?: number;
-  maxQueuedFrames?: number;
-  maxRunBytes?: Size;
-  slowGrace?: number;
-  flushInterval?: number;
-  inbox?: Size;
-  receiveBuffers?: Size;
-  replyBuffers?: Size;
-  maxBacklog?: Size;
-  maxTopics?: number;
-  maxSubscriptions?: number;
-  maxMemory?: Size;
-  maxHeadLength?: Size;
-  maxHeaders?: number;
-  maxTargetLength?: Size;
-  maxBodyLength?: Size;
-  maxStreamLength?: Size;
-  maxRequestsPerSocket?: number;
-  requireContentLength?: boolean;
-  maxPayloadLength?: Size;
-  maxFragments?: number;
-  messageRate?: number;
-  messageBurst?: number;
-  fragments?: boolean;
-  ordered?: boolean;
   /**
    * Runs `request` of a handler module in a pool of threads. Other events run in the worker's copy of the module.
    * Default: no pool.
    */
   pool?: PoolOptions;
-  maxPendingRequests?: number;
-  maxPendingBytes?: Size;
-  handshakeTimeout?: number;
-  headersTimeout?: number;
-  requestTimeout?: number;
-  keepAliveTimeout?: number;
-  writeTimeout?: number;
-  idleTimeout?: number;
-  sendPings?: boolean;
-  pingInterval?: number;
-  closeTimeout?: number;
-  bufferTimeout?: number;
-  minReceiveRate?: Size;
-  minSendRate?: Size;
-  rateGrace?: number;
-  loadTimeout?: number;
-  heap?: Size;
-}
-
-/** Options of a pool of threads. */
-export interface PoolOptions {
-  threads?: number;
-  backlog?: number;
-  handlerTimeout?: number;
-  heap?: Size;
 }
 
 /** Options of the metrics that are served. */
@@ -200,30 +135,3 @@ export interface ShutdownOptions {
 
 /** Options that `configure` can change. */
 export type LiveOptions = Pick<Options, LiveName | "tls">;
-/** Names of the options that can change while the server runs. */
-export type LiveName =
-  | "maxConnectionsPerAddress"
-  | "maxQueuedFrames"
-  | "maxRunBytes"
-  | "slowGrace"
-  | "flushInterval"
-  | "maxBodyLength"
-  | "maxStreamLength"
-  | "maxRequestsPerSocket"
-  | "requireContentLength"
-  | "maxPayloadLength"
-  | "maxFragments"
-  | "headersTimeout"
-  | "requestTimeout"
-  | "keepAliveTimeout"
-  | "writeTimeout"
-  | "idleTimeout"
-  | "sendPings"
-  | "pingInterval"
-  | "messageRate"
-  | "messageBurst"
-  | "closeTimeout"
-  | "bufferTimeout"
-  | "minReceiveRate"
-  | "minSendRate"
-  | "rateGrace";

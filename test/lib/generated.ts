@@ -1,7 +1,14 @@
-// The generated parts of the pages, by their marks.
+// The generated parts of the pages, by their marks, and the files that are generated whole.
 
 import { benchTable, targetsTable } from "./results";
-import { limitsTable, optionsTable, planTable, poolTable, reasonsTable } from "./tables";
+import {
+  limitsTable,
+  optionMembers,
+  optionsTable,
+  planTable,
+  poolTable,
+  reasonsTable,
+} from "./tables";
 
 /** A part of a page, between the marks of its name. */
 interface Part {
@@ -27,6 +34,11 @@ export function generatedParts(results: string | undefined): readonly Part[] {
           { page: "bench/README.md", name: "targets", text: targetsTable(results) },
         ]),
   ];
+}
+
+/** Returns the files that are generated whole, by their paths. */
+export function generatedFiles(): Readonly<Record<string, string>> {
+  return { "host/options/members.ts": optionMembers() };
 }
 
 /** Returns a part with the marks around it. @throws Error when the page lacks them */

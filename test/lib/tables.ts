@@ -1,4 +1,4 @@
-// The README's tables, made from the tables of the code.
+// The README's tables, and the types of the options, made from the tables of the code.
 
 import { CloseReason } from "../../assembly/abi";
 import { rangeText, valueText } from "../../host/cli/values";
@@ -23,12 +23,38 @@ function rowText(row: OptionRow<string>): string {
   return `${text}\n\n${kind}Default: ${valueText(row, row.default)}. ${range}`;
 }
 
-const textsOf = (rows: readonly OptionRow<string>[]): Record<string, string> =>
-  Object.fromEntries(rows.map((row) => [row.name, rowText(row)]));
+/** Returns a doc comment of a member, in lines of at most 120 columns. */
+function comment(text: string): string {
+  const lines = text.split("\n").flatMap((line) => line.match(/.{1,115}(?= |$)|^$/g) ?? []);
+  return ["  /**", ...lines.map((line) => `   * ${line.trim()}`.trimEnd()), "   */"].join("\n");
+}
 
-/** The doc comments of the options, and the texts of the causes, by their names. */
-export const optionTexts = (): Record<string, string> => textsOf(OPTIONS);
-export const poolTexts = (): Record<string, string> => textsOf(POOL_OPTIONS);
+/** Returns the type of an option's value. */
+function typeOf({ unit, words }: OptionRow<string>): string {
+  if (words) return words.map((word) => `"${word}"`).join(" | ");
+  if (unit === "flag") return "boolean";
+  return unit === "bytes" || unit === "MiB" ? "Size" : "number";
+}
+
+/** Returns an interface with the options of a table. */
+function interfaceOf(name: string, rows: readonly OptionRow<string>[]): string {
+  const members = rows.map((row) => `${comment(rowText(row))}\n  ${row.name}?: ${typeOf(row)};`);
+  return `export interface ${name} {\n${members.join("\n")}\n}`;
+}
+
+/** Returns host/options/members.ts, the types of the tables' options. */
+export function optionMembers(): string {
+  const live = OPTIONS.filter((row) => row.live).map(({ name }) => `\n  | "${name}"`);
+  return [
+    "// The types of the options in options/table.ts, generated from it by .scripts/readme.mjs.",
+    'import type { Size } from "./size";',
+    `/** The options of \`serve\` that are numbers, flags and words. */\n${interfaceOf("TableOptions", OPTIONS)}`,
+    `/** Options of a pool of threads. */\n${interfaceOf("PoolOptions", POOL_OPTIONS)}`,
+    `/** Names of the options that can change while the server runs. */\nexport type LiveName =${live.join("")};\n`,
+  ].join("\n\n");
+}
+
+/** Returns the texts of the causes, by their names. */
 export function causeTexts(): Record<string, string> {
   return Object.fromEntries(Object.entries(CLOSE_TABLE).map(([name, { text }]) => [name, text]));
 }

@@ -141,8 +141,7 @@ export class World implements Scene, Court {
       clock: this.clock,
       queues: this.net.queues,
       codec: params.DeflateRingBytes === 0 ? undefined : zlibCodec,
-      flushInterval: settings.flushInterval,
-      ordered: settings.ordered,
+      values: { flushInterval: settings.flushInterval, ordered: settings.ordered ? 1 : 0 },
       failed: this.#failed,
       evicted: (evictions) => {
         this.evictions += evictions.length;

@@ -24,7 +24,7 @@ class Scene implements Clock {
   #timers: { at: number; fn: () => void }[] = [];
 
   constructor(flushInterval = 0, handler: Handler = {}) {
-    this.pump = new Pump({ engine: testEngine(), clock: this, flushInterval });
+    this.pump = new Pump({ engine: testEngine(), clock: this, values: { flushInterval } });
     this.pump.setHandler({
       request: (req, res) => (req.upgrade ? res.upgrade() : res.send(200, "text/plain", "hi")),
       ...handler,
@@ -237,7 +237,7 @@ passes("an interval that is taken back ends the wait", () => {
   scene.settle();
   scene.pump.broadcast("2");
   scene.settle();
-  scene.pump.flushInterval = 0;
+  scene.pump.values.flushInterval = 0;
   scene.pump.broadcast("3");
   scene.settle();
   assert.is(one.frames.length, 3);

@@ -9,7 +9,7 @@ import ts from "typescript";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { REFUSED, commentsOf, refusedIn, refusedInNames, refusedInPage } from "../lib/english";
-import { generatedParts, partOf } from "../lib/generated";
+import { generatedFiles, generatedParts, partOf } from "../lib/generated";
 import { PAGES, blocksOf, blocksOfPages, commandsOf, filesOf, wayOf } from "../lib/readme";
 import { BUILDS } from "../lib/wasm";
 
@@ -427,6 +427,8 @@ style(
       assert.ok(page, `${part.page} is in the package`);
       assert.is(partOf(page as string, part), `\n${part.text}\n`, part.name);
     }
+    for (const [file, text] of Object.entries(generatedFiles()))
+      assert.is(readFileSync(path.join(root, file), "utf8"), text, file);
   },
 );
 

@@ -23,7 +23,7 @@ export function configure(
   for (const { name, param, scale = 1 } of OPTIONS) {
     const value = changed[name];
     if (value === undefined) continue;
-    if (name === "flushInterval") pump.flushInterval = value;
+    pump.values[name] = value;
     // Where writes are copied, a long run for each stalled client would cost memory.
     const used = name === "maxRunBytes" ? Math.min(value, maxRunBytes) : value;
     if (param) pump.loop.configure(Param[param], used * scale);

@@ -7,7 +7,7 @@ import type { PumpOptions } from "../pump/pump";
 
 type PumpSettings = Pick<
   PumpOptions,
-  | "flushInterval"
+  | "values"
   | "rules"
   | "forwarding"
   | "proxies"
@@ -15,7 +15,6 @@ type PumpSettings = Pick<
   | "protocols"
   | "serverHeader"
   | "secure"
-  | "ordered"
 >;
 
 export function pumpSettings({
@@ -26,7 +25,7 @@ export function pumpSettings({
   tls,
 }: Settings): PumpSettings {
   return {
-    flushInterval: values.flushInterval,
+    values,
     rules: {
       origins: lists.origins,
       requireOrigin: values.requireOrigin === 1,
@@ -42,6 +41,5 @@ export function pumpSettings({
     protocols: lists.protocols ?? [],
     serverHeader,
     secure: tls !== undefined,
-    ordered: values.ordered === 1,
   };
 }

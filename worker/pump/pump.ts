@@ -17,6 +17,7 @@ import type {
   Stats,
   WebSocket,
 } from "../../host/handler";
+import { type OptionValues, defaultValues } from "../../host/options/table";
 import type { Eviction } from "../../host/options/types";
 import { CLOSE_TABLE, checkClose, reasonName } from "../../host/shared/close";
 import { quiet, serverEnded } from "../../host/shared/ended";
@@ -67,7 +68,8 @@ export interface Inbox {
 export interface PumpOptions extends RequestRules {
   readonly engine: Engine;
   readonly clock: Clock;
-  readonly flushInterval?: number;
+  /** Values of the table's options, by their names; an option that is missing has its default. */
+  readonly values?: Partial<OptionValues>;
   /** Reads send queues; the transport's. */
   readonly queues?: ReadQueues | undefined;
   /**
@@ -83,8 +85,6 @@ export interface PumpOptions extends RequestRules {
   readonly secure?: boolean;
   /** The codec of compression, where it is enabled and the platform has one. */
   readonly codec?: Codec | undefined;
-  /** Whether a connection's next message waits until the handler of the previous one has settled. Default: true. */
-  readonly ordered?: boolean;
   /** Called with the evicted clients, once a turn. */
   readonly evicted?: (evictions: Eviction[]) => void;
   /** Called with a trap of the engine that was caught around user code. It must end the pump. */
@@ -94,6 +94,8 @@ export interface PumpOptions extends RequestRules {
 export class Pump implements HandlerServer {
   static readonly name = "Server";
   readonly engine: Engine;
+  /** Values of the table's options. `configure` changes them. */
+  readonly values: OptionValues;
   readonly loop: EngineLoop<Peer>;
   readonly responder: Responder;
   readonly requests: Requests;
@@ -135,12 +137,13 @@ export class Pump implements HandlerServer {
   constructor(options: PumpOptions) {
     const { engine, clock, codec } = options;
     this.engine = engine;
+    this.values = { ...defaultValues(), ...options.values };
     this.#clock = clock;
     this.#forwarding = options.forwarding;
     this.#proxies = options.proxies;
     this.#failed = options.failed ?? (() => undefined);
     this.#trapped = options.trapped;
-    this.#schedule = new Schedule(this, clock, options.flushInterval ?? 0);
+    this.#schedule = new Schedule(this, clock);
     this.#events = new Events(this, options.evicted);
     this.loop = new EngineLoop(engine, this.#events, this.#schedule);
     this.#horizon = new Horizon(engine.param(Param.RingBytes), engine.param(Param.QueuedFrames));
@@ -148,7 +151,7 @@ export class Pump implements HandlerServer {
     this.#measurer = new Measurer(this.loop, clock, options.queues);
     this.responder = new Responder(this, codec, options.protocols ?? []);
     this.requests = new Requests(this, options);
-    this.messages = new Messages(this, codec, options.ordered ?? true);
+    this.messages = new Messages(this, codec);
     this.outgoing = new Outgoing(this, codec);
     this.farewell = new Farewell(this, clock);
     this.topics = new Topics(this.loop, this.#failed);
@@ -200,15 +203,6 @@ export class Pump implements HandlerServer {
   /** Schedules a turn. */
   schedule(): void {
     this.#schedule.schedule();
-  }
-
-  /** Time (ms) between flush passes; 0: each turn has one. */
-  get flushInterval(): number {
-    return this.#schedule.flushInterval;
-  }
-
-  set flushInterval(ms: number) {
-    this.#schedule.flushInterval = ms;
   }
 
   // ---- accepting and reading -------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 // loop is.
 
 import { Control } from "../../assembly/abi";
+import type { OptionValues } from "../../host/options/table";
 import type { EngineLoop, LoopHooks } from "../engine/loop";
 import type { Clock } from "../net/transport";
 import type { Peer } from "../socket/peer";
@@ -39,6 +40,7 @@ const SHARE_BYTES = 4096;
 /** The work of a turn in addition to the loop's. */
 export interface Turn {
   readonly loop: EngineLoop<Peer>;
+  readonly values: Readonly<OptionValues>;
   /** Number of the clock's calls that are running. */
   depth: number;
   /** Called when a turn begins. @param now ms */
@@ -61,8 +63,6 @@ export interface Turn {
 export class Schedule implements LoopHooks<Peer> {
   readonly #turnOf: Turn;
   readonly #clock: Clock;
-  /** Time (ms) between flush passes; 0: each turn has one. */
-  flushInterval: number;
   #isScheduled = false;
   /** Time (ms) at which the running pass began. */
   #passBegins = 0;
@@ -87,10 +87,9 @@ export class Schedule implements LoopHooks<Peer> {
   #sliceUntil = 0;
   #rounds = 0;
 
-  constructor(turn: Turn, clock: Clock, flushInterval: number) {
+  constructor(turn: Turn, clock: Clock) {
     this.#turnOf = turn;
     this.#clock = clock;
-    this.flushInterval = flushInterval;
   }
 
   now(): number {
@@ -227,8 +226,8 @@ export class Schedule implements LoopHooks<Peer> {
 
   /** Flushes. Publications wait until the previous pass is long enough ago; responses do not wait. */
   #flushWhenDue(): void {
-    const { loop } = this.#turnOf;
-    const due = Math.max(this.#passBegan + this.flushInterval, this.#spacedUntil);
+    const { loop, values } = this.#turnOf;
+    const due = Math.max(this.#passBegan + values.flushInterval, this.#spacedUntil);
     const wait = due - this.#clock.now();
     loop.flush(wait > 0);
     if (loop.engine.get(Control.Withheld) === 0) return;

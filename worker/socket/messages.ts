@@ -7,6 +7,7 @@
 
 import { CloseReason, Param } from "../../assembly/abi";
 import type { FragmentInfo, Handler } from "../../host/handler";
+import type { OptionValues } from "../../host/options/table";
 import { Order } from "../../host/shared/order";
 import { copyBytes } from "../../host/shared/text/text";
 import { toBytes, utf8 } from "../engine/engine";
@@ -17,6 +18,7 @@ import { Hold, type Peer } from "./peer";
 /** The part of the pump that messages need. */
 export interface MessagesOwner {
   readonly loop: EngineLoop<Peer>;
+  readonly values: Readonly<OptionValues>;
   readonly handler: Handler;
   hold(peer: Peer, why: Hold): void;
   release(peer: Peer, why: Hold): void;
@@ -46,11 +48,11 @@ export class Messages {
   /** True when messages are passed to the handler as bytes, whatever their type, which are valid during the call. */
   #raw = false;
 
-  constructor(pump: MessagesOwner, codec: Codec | undefined, ordered: boolean) {
+  constructor(pump: MessagesOwner, codec: Codec | undefined) {
     this.#pump = pump;
     this.#codec = codec;
-    this.#isOrdered = ordered;
-    this.#order = new Order(ordered, {
+    this.#isOrdered = pump.values.ordered === 1;
+    this.#order = new Order(this.#isOrdered, {
       block: (peer) => pump.hold(peer, Hold.Order),
       settled: (peer) => this.#next(peer),
       failed: (peer, where, thrown) => this.#fail(peer, where, thrown),
