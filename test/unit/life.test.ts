@@ -253,6 +253,28 @@ life("a jump of the clock ends no steady reader of an answer", () => {
   world.check();
 });
 
+life("a steady reader is not ended while the readings of its queue are late", () => {
+  const world = new World(true, 1e7, { SendRate: 0 });
+  const { net, clock } = world;
+  const engine = testEngine({ WriteTimeout: 10000, SendRate: 0 });
+  const pump = new Pump({
+    ...{ engine, clock },
+    // Each takes 800 ms, as on a machine under load, so they are 16 s apart.
+    queues: (links, told) => void clock.after(800, () => net.queues(links, told)),
+  });
+  pump.setHandler({ request: (_, res) => res.send(200, "", "x".repeat(1e6)) });
+  void net.listen({}, engine.windowView(), pump.accept);
+  const socket = net.connect(65536, undefined, 65536) as MemorySocket;
+  world.send(socket, GET);
+  for (let s = 0; s < 60; s++) {
+    clock.advance(1000);
+    socket.read(700);
+  }
+  assert.is(socket.gone, "");
+  clock.advance(40000);
+  assert.is(socket.gone, "reset", "it has stopped");
+});
+
 life("a shorter writeTimeout holds at once, also for writes that wait", () => {
   const world = new World(true, 1e7);
   const socket = world.connect(GET);
