@@ -234,7 +234,7 @@ export interface TableOptions {
    * How TCP and Unix connections are held. auto: as handles of Node without its streams, for a third of the memory,
    * where a trial at the start shows that they work, else as sockets. TLS uses sockets.
    *
-   * Default: "sockets". Values: "auto", "sockets".
+   * Default: "auto". Values: "auto", "sockets".
    */
   transport?: "auto" | "sockets";
   /**

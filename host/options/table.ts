@@ -388,7 +388,7 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     name: "transport",
     unit: "word",
-    default: "sockets",
+    default: "auto",
     words: TRANSPORTS,
     text:
       "How TCP and Unix connections are held. auto: as handles of Node without its streams, for a third of the " +

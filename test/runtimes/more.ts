@@ -49,7 +49,21 @@ async function failure(promise: Promise<unknown>): Promise<string> {
   );
 }
 
+/** Whether connections are handles of Node without its streams, unless sockets are forced. */
+const isNode = !("deno" in process.versions) && !("bun" in process.versions);
+
 const checks: Record<string, () => Promise<void>> = {
+  "the statistics name the transport": async () => {
+    for (const transport of ["auto", "sockets"] as const) {
+      await serving({ transport }, async (server) => {
+        const isAuto = transport === "auto" && process.env.RINGCAST_TRANSPORT !== "sockets";
+        const wanted = isNode && isAuto ? "handles" : "sockets";
+        const found = (await server.stats()).transport;
+        expect(found === wanted, `${found} instead of ${wanted}`);
+      });
+    }
+  },
+
   "requests are handled in a pool of threads": () =>
     serving({ pool: { threads: 2 } }, async (server) => {
       const url = `http://127.0.0.1:${server.address.port}`;

@@ -17,13 +17,16 @@ interface Result {
 
 /** Fewest checks that a run may report: it cannot have ended early. */
 const SUITE_CHECKS = 110;
-const MORE_CHECKS = 7;
+const MORE_CHECKS = 8;
 
 const isSmoke = process.env.RINGCAST_MATRIX === "smoke";
 
 const deno = (): string => programOf("@deno/linux-x64-glibc/deno", "@deno/linux-arm64-glibc/deno");
 const bun = (): string =>
   programOf("@oven/bun-linux-x64/bin/bun", "@oven/bun-linux-aarch64/bin/bun");
+
+/** Runs a program with sockets instead of handles. */
+const SOCKETS = ["env", "RINGCAST_TRANSPORT=sockets"];
 
 /** How each runs a file, and, where it asks for permissions, how it runs `more.mjs`. */
 const RUNTIMES: readonly {
@@ -33,6 +36,8 @@ const RUNTIMES: readonly {
 }[] = [
   { name: "node 24", command: () => [programOf("node-24/bin/node")] },
   { name: "node 26", command: () => [node26()] },
+  { name: "node 24, sockets", command: () => [...SOCKETS, programOf("node-24/bin/node")] },
+  { name: "node 26, sockets", command: () => [...SOCKETS, node26()] },
   {
     name: "deno",
     command: () => [deno(), "run", "--no-prompt", "--allow-net", "--allow-read=."],

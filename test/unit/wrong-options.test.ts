@@ -117,6 +117,8 @@ const OPTIONS: readonly (readonly [given: object, message: string])[] = [
   [{ ring: "+16MiB" }, 'ring: "+16MiB" is not a number'],
   // Words.
   [{ whenFull: { toString: () => "evict" } }, "whenFull: an object is not one of"],
+  [{ transport: "handles" }, 'transport: "handles" is not one of "auto", "sockets"'],
+  [{ transport: true }, "transport: true is not one of"],
   [{ whenFull: "Evict" }, 'whenFull: "Evict" is not one of "refuse", "evict"'],
   [{ forwardedHeader: "X-Forwarded-For" }, 'forwardedHeader: "X-Forwarded-For" is not one of'],
   // Where to listen.

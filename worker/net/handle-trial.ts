@@ -185,8 +185,8 @@ class Trial {
       const result = handle.writeBuffer(given, this.#pattern.subarray(0, PIECE));
       this.#sent += PIECE;
       const isNumber = typeof result === "number";
-      need(isNumber === (given !== null) || result === 0, "a write returns something else");
       need(!isNumber || result === 0, "a write fails");
+      need(isNumber || given === null, "a write returns something else");
       if (isNumber && (given === null || state[asyncIndex] === 0)) continue;
       need(isNumber || state[errorIndex] === 0, "a write fails");
       const request = isNumber ? (given as HandleRequest) : result;
