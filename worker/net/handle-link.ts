@@ -82,15 +82,25 @@ function pack(address: string): number | undefined {
   return dots === 3 ? (packed << 8) | octet : undefined;
 }
 
-function unpack(packed: number): string {
-  return `${packed >>> 24}.${(packed >>> 16) & 255}.${(packed >>> 8) & 255}.${packed & 255}`;
-}
-
 /** Receives addresses, one after the other. */
 const found: { address?: string } = {};
-/** The address that was unpacked last. It is asked for several times in a row. */
-let lastPacked = 0;
-let lastText = "0.0.0.0";
+/** Number of unpacked addresses that are kept, a power of two. Each request of a connection asks for its address. */
+const TEXTS = 1024;
+/** Addresses, and their texts, at places that their bits choose. */
+const packedAt = new Int32Array(TEXTS);
+const textAt: string[] = new Array(TEXTS).fill("0.0.0.0");
+/** Multiplier that spreads the bits of an address (Knuth). */
+const SPREAD = 0x9e3779b1;
+
+function unpack(packed: number): string {
+  const at = Math.imul(packed, SPREAD) >>> 22;
+  if (packedAt[at] !== packed) {
+    packedAt[at] = packed;
+    textAt[at] =
+      `${packed >>> 24}.${(packed >>> 16) & 255}.${(packed >>> 8) & 255}.${packed & 255}`;
+  }
+  return textAt[at] as string;
+}
 
 /** The thread's rules. They are set before there is a link. */
 let rules: HandleRules;
@@ -153,11 +163,8 @@ export class HandleLink implements Link {
   get remoteAddress(): string {
     const address = this.#address;
     if (typeof address === "string") return address;
-    if (address !== lastPacked) {
-      lastPacked = address;
-      lastText = unpack(address);
-    }
-    return this.#is(State.Mapped) ? MAPPED + lastText : lastText;
+    const text = unpack(address);
+    return this.#is(State.Mapped) ? MAPPED + text : text;
   }
 
   /** Both ends of the connection; undefined on a Unix socket, and after the end. */

@@ -54,6 +54,32 @@ export enum Hold {
   Lane = 32,
 }
 
+/** Flags of a connection: bits of one number, because an idle connection's memory is mostly fields. */
+enum Flag {
+  Paused = 1,
+  Reading = 2,
+  Yields = 4,
+  Closing = 8,
+  Relayed = 16,
+  Dead = 32,
+  Forwards = 64,
+  Proxied = 128,
+  Unsecured = 256,
+  Reported = 512,
+}
+
+/** State that few connections have, or for a moment only. */
+class Rare {
+  upload: PeerUpload | undefined = undefined;
+  bodies: Map<number, Uint8Array> | undefined = undefined;
+  rest: Uint8Array | undefined = undefined;
+  skip: (() => void) | undefined = undefined;
+  atEnd: (() => void) | undefined = undefined;
+  refused: CloseReason | undefined = undefined;
+  closeText = "";
+  peerAddress: string | undefined = undefined;
+}
+
 /** One connection, from accept to free. It moves from an HTTP slot to a WebSocket slot when it is upgraded. */
 export class Peer implements LoopConnection, Ordered, Sink, Connection {
   static readonly name = "Connection";
@@ -62,62 +88,219 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
   readonly link: Link;
   readonly #pump: PeerOwner;
   response: PeerResponse | undefined;
-  /** The streamed body of its request, until its end. */
-  upload: PeerUpload | undefined;
   ws: WebSocket | undefined;
-  /** Bodies of this connection's responses outside of the engine, by number. */
-  bodies: Map<number, Uint8Array> | undefined;
-  /** Bytes that the engine has not consumed, because they wait for a buffer. */
-  rest: Uint8Array | undefined;
-  /** Reasons why nothing is parsed: a pause by user code, and the worker's own (bits of `Hold`). */
-  paused = false;
+  /** Reasons of the worker's own why nothing is parsed (bits of `Hold`). */
   held = 0;
-  /** Continues without waiting for a handler of a message that has not settled; undefined: there is none. */
-  skip: (() => void) | undefined;
-  /** Called when that handler has settled, because the connection has ended meanwhile. */
-  atEnd: (() => void) | undefined;
   /** Number of bytes that are not parsed yet. */
   unparsed = 0;
-  reading = true;
-  /** True when it has more to read, and waits for other connections' turns. */
-  yields = false;
-  closing = false;
-  /**
-   * Reason for which the connection ends, after a message that could not be inflated or handled. Later messages are
-   * dropped.
-   */
-  refused: CloseReason | undefined;
-  /** True when its messages are handled on another thread. */
-  relayed = false;
-  /** Reason text of the client's Close frame. */
-  closeText = "";
   /** Limit (bytes) of a message from this client. */
   payloadBytes = 0;
   /** Window size of compressed messages to this client; 0: none are compressed. */
   windowBits = 0;
-  dead = false;
-  /** Address of the peer that connected. */
-  peerAddress: string;
-  /** Address of the client: `peerAddress`, or for a WebSocket through a trusted proxy that of the proxy's client. */
-  remoteAddress: string;
-  /** True when the peer is a proxy whose forwarding fields are trusted. */
-  forwards = false;
-  /** True while the PROXY header has not arrived; true while TLS is not established. */
-  isProxied = false;
-  isUnsecured = false;
-  /** True when the handler has been notified of the connection. */
-  isReported = false;
-  /** Time (ms) at which it was accepted, by the engine's clock. */
+  /** Time (whole ms) at which it was accepted, by the engine's clock. */
   readonly since: number;
+  /** Bits of `Flag`. */
+  #flags = Flag.Reading;
+  #rare: Rare | undefined;
+  /** Address of the client when it is not that of the peer. */
+  #clientAddress: string | undefined;
 
   constructor(pump: PeerOwner, link: Link, slot: number, generation: number, since: number) {
     this.#pump = pump;
     this.link = link;
     this.slot = slot;
     this.generation = generation;
-    this.since = since;
-    this.peerAddress = link.remoteAddress;
-    this.remoteAddress = link.remoteAddress;
+    this.since = Math.floor(since);
+  }
+
+  #is(flag: Flag): boolean {
+    return (this.#flags & flag) !== 0;
+  }
+
+  #set(flag: Flag, on: boolean): void {
+    this.#flags = on ? this.#flags | flag : this.#flags & ~flag;
+  }
+
+  #makeRare(): Rare {
+    this.#rare ??= new Rare();
+    return this.#rare;
+  }
+
+  /** A pause by user code, during which nothing is parsed. */
+  get paused(): boolean {
+    return this.#is(Flag.Paused);
+  }
+
+  set paused(on: boolean) {
+    this.#set(Flag.Paused, on);
+  }
+
+  get reading(): boolean {
+    return this.#is(Flag.Reading);
+  }
+
+  set reading(on: boolean) {
+    this.#set(Flag.Reading, on);
+  }
+
+  /** True when it has more to read, and waits for other connections' turns. */
+  get yields(): boolean {
+    return this.#is(Flag.Yields);
+  }
+
+  set yields(on: boolean) {
+    this.#set(Flag.Yields, on);
+  }
+
+  get closing(): boolean {
+    return this.#is(Flag.Closing);
+  }
+
+  set closing(on: boolean) {
+    this.#set(Flag.Closing, on);
+  }
+
+  /** True when its messages are handled on another thread. */
+  get relayed(): boolean {
+    return this.#is(Flag.Relayed);
+  }
+
+  set relayed(on: boolean) {
+    this.#set(Flag.Relayed, on);
+  }
+
+  get dead(): boolean {
+    return this.#is(Flag.Dead);
+  }
+
+  set dead(on: boolean) {
+    this.#set(Flag.Dead, on);
+  }
+
+  /** True when the peer is a proxy whose forwarding fields are trusted. */
+  get forwards(): boolean {
+    return this.#is(Flag.Forwards);
+  }
+
+  set forwards(on: boolean) {
+    this.#set(Flag.Forwards, on);
+  }
+
+  /** True while the PROXY header has not arrived. */
+  get isProxied(): boolean {
+    return this.#is(Flag.Proxied);
+  }
+
+  set isProxied(on: boolean) {
+    this.#set(Flag.Proxied, on);
+  }
+
+  /** True while TLS is not established. */
+  get isUnsecured(): boolean {
+    return this.#is(Flag.Unsecured);
+  }
+
+  set isUnsecured(on: boolean) {
+    this.#set(Flag.Unsecured, on);
+  }
+
+  /** True when the handler has been notified of the connection. */
+  get isReported(): boolean {
+    return this.#is(Flag.Reported);
+  }
+
+  set isReported(on: boolean) {
+    this.#set(Flag.Reported, on);
+  }
+
+  /** The streamed body of its request, until its end. */
+  get upload(): PeerUpload | undefined {
+    return this.#rare?.upload;
+  }
+
+  set upload(upload: PeerUpload | undefined) {
+    if (upload !== undefined) this.#makeRare().upload = upload;
+    else if (this.#rare) this.#rare.upload = undefined;
+  }
+
+  /** Bodies of this connection's responses outside of the engine, by number. */
+  get bodies(): Map<number, Uint8Array> | undefined {
+    return this.#rare?.bodies;
+  }
+
+  set bodies(bodies: Map<number, Uint8Array> | undefined) {
+    if (bodies !== undefined) this.#makeRare().bodies = bodies;
+    else if (this.#rare) this.#rare.bodies = undefined;
+  }
+
+  /** Bytes that the engine has not consumed, because they wait for a buffer. */
+  get rest(): Uint8Array | undefined {
+    return this.#rare?.rest;
+  }
+
+  set rest(rest: Uint8Array | undefined) {
+    if (rest !== undefined) this.#makeRare().rest = rest;
+    else if (this.#rare) this.#rare.rest = undefined;
+  }
+
+  /** Continues without waiting for a handler of a message that has not settled; undefined: there is none. */
+  get skip(): (() => void) | undefined {
+    return this.#rare?.skip;
+  }
+
+  set skip(skip: (() => void) | undefined) {
+    if (skip !== undefined) this.#makeRare().skip = skip;
+    else if (this.#rare) this.#rare.skip = undefined;
+  }
+
+  /** Called when that handler has settled, because the connection has ended meanwhile. */
+  get atEnd(): (() => void) | undefined {
+    return this.#rare?.atEnd;
+  }
+
+  set atEnd(atEnd: (() => void) | undefined) {
+    if (atEnd !== undefined) this.#makeRare().atEnd = atEnd;
+    else if (this.#rare) this.#rare.atEnd = undefined;
+  }
+
+  /**
+   * Reason for which the connection ends, after a message that could not be inflated or handled. Later messages are
+   * dropped.
+   */
+  get refused(): CloseReason | undefined {
+    return this.#rare?.refused;
+  }
+
+  set refused(reason: CloseReason | undefined) {
+    if (reason !== undefined) this.#makeRare().refused = reason;
+    else if (this.#rare) this.#rare.refused = undefined;
+  }
+
+  /** Reason text of the client's Close frame. */
+  get closeText(): string {
+    return this.#rare?.closeText ?? "";
+  }
+
+  set closeText(text: string) {
+    if (text !== this.closeText) this.#makeRare().closeText = text;
+  }
+
+  /** Address of the peer that connected. */
+  get peerAddress(): string {
+    return this.#rare?.peerAddress ?? this.link.remoteAddress;
+  }
+
+  set peerAddress(address: string) {
+    this.#makeRare().peerAddress = address;
+  }
+
+  /** Address of the client: `peerAddress`, or for a WebSocket through a trusted proxy that of the proxy's client. */
+  get remoteAddress(): string {
+    return this.#clientAddress ?? this.peerAddress;
+  }
+
+  set remoteAddress(address: string) {
+    this.#clientAddress = address === this.peerAddress ? undefined : address;
   }
 
   /** True when its bytes are not parsed now. */
