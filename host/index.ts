@@ -100,7 +100,8 @@ function hearLast(port: MessagePort, events: ThreadEvents): void {
 const startThread: StartThread = (data, events) => {
   const stream = variableOf("RINGCAST_STREAM") === "1";
   const { heap, transport } = data.settings.values;
-  const handles = (variableOf("RINGCAST_TRANSPORT") ?? TRANSPORTS[transport]) !== "sockets";
+  const chosen = variableOf("RINGCAST_TRANSPORT") ?? TRANSPORTS[transport];
+  const handles = chosen !== "sockets" && !data.settings.tls;
   // The thread has a channel of its own for this, because a handler may post any message to the thread's parent.
   const { port1: port, port2 } = new MessageChannel();
   const descriptors = descriptorLimit();

@@ -308,13 +308,16 @@ export interface NodeSettings {
 /** Returns Node's sockets. */
 export function nodeTransport(settings: NodeSettings = {}): Transport {
   const { stream = false, handles = false, descriptors = Number.POSITIVE_INFINITY } = settings;
+  const mayBare = handles && hasHandles && !stream;
+  // Meanwhile the engine and the handler are loaded.
+  if (mayBare) void handlesWork();
   return {
     ...(isBun ? { maxRunBytes: COPIED_BYTES } : {}),
     ...(process.platform === "linux" ? { queues: procQueues(endsOf) } : {}),
     async listen(options, window, accept, failed) {
       const scarcity = new Scarcity(descriptors, failed);
       const taking = (fd: number): void => scarcity.look(fd);
-      const isBare = handles && hasHandles && !stream && !options.tls && (await handlesWork());
+      const isBare = mayBare && !options.tls && (await handlesWork());
       const onread = !stream && !isBun;
       return listen(options, window, accept, failed, { taking, onread, isBare });
     },
