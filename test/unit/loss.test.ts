@@ -2,9 +2,11 @@
 // Either way the transport is closed, not reset, because it has no peer to send to.
 
 import * as net from "node:net";
+import { constants } from "node:os";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CloseReason } from "../../assembly/abi";
+import type { HandleLink } from "../../worker/net/handle-link";
 import { lossOf } from "../../worker/net/loss";
 import { MemoryNet, type MemorySocket, VirtualClock } from "../../worker/net/memory";
 import { nodeTransport } from "../../worker/net/node";
@@ -23,6 +25,8 @@ const CAUSES = [
   ...OF_CLIENT.map((code) => [code, "PeerReset"] as const),
 ];
 const UNFINISHED = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc";
+
+type Code = keyof typeof constants.errno;
 
 function failure(code: string): Error {
   return Object.assign(new Error(`read ${code}`), { code });
@@ -71,8 +75,14 @@ for (const [code, cause] of CAUSES) {
   });
 }
 
-/** Returns the errors that a link of Node's reports, after an action on both sockets. */
-async function lossAfter(act: (client: net.Socket, accepted: net.Socket) => void): Promise<Error> {
+/** Links of Node's: over its streams, or over its handles without streams. */
+const LINKS = { streams: {}, handles: { handles: true } } as const;
+
+/** Returns the error that a link of Node's reports, after an action on the client or the link. */
+async function lossAfter(
+  kind: keyof typeof LINKS,
+  act: (client: net.Socket, link: Link) => void,
+): Promise<Error> {
   let accepted: (link: Link) => void = () => undefined;
   const found = new Promise<Link>((resolve) => {
     accepted = resolve;
@@ -87,7 +97,7 @@ async function lossAfter(act: (client: net.Socket, accepted: net.Socket) => void
     return { read: nothing, written: nothing, secured: nothing, ended: nothing, lost };
   };
   const options = { port: 0, hostname: "127.0.0.1", backlog: 8, noDelay: true, keepAlive: 0 };
-  const listener = await nodeTransport().listen(
+  const listener = await nodeTransport(LINKS[kind]).listen(
     { ...options, ipv6Only: false, handshakeTimeout: 5000, proxied: false },
     new Uint8Array(65536),
     accept,
@@ -95,9 +105,7 @@ async function lossAfter(act: (client: net.Socket, accepted: net.Socket) => void
   );
   const client = net.connect(portOf({ address: listener }), "127.0.0.1");
   client.on("error", nothing);
-  // `ends` is the socket itself.
-  const socket = ((await found) as Link & { readonly ends: net.Socket }).ends;
-  act(client, socket);
+  act(client, await found);
   const error = await ended;
   client.destroy();
   listener.close();
@@ -105,25 +113,35 @@ async function lossAfter(act: (client: net.Socket, accepted: net.Socket) => void
   return error as Error;
 }
 
-for (const code of ["ETIMEDOUT", "EHOSTUNREACH"]) {
-  loss(`Node's socket that fails with ${code} is a failure of the network`, async () => {
-    const error = await lossAfter((_, accepted) => accepted.destroy(failure(code)));
-    assert.is(lossOf(error), CloseReason.NetworkError);
+/** Makes the next read of a link fail. */
+const FAILURES: Record<keyof typeof LINKS, (link: Link, code: Code) => void> = {
+  // `ends` is the socket itself.
+  streams: (link, code) => (link as unknown as { ends: net.Socket }).ends.destroy(failure(code)),
+  handles: (link, code) => (link as unknown as HandleLink).completeRead(-constants.errno[code]),
+};
+
+for (const kind of Object.keys(LINKS) as (keyof typeof LINKS)[]) {
+  for (const code of ["ETIMEDOUT", "EHOSTUNREACH", "ENETDOWN"] as const) {
+    loss(`${kind}: a read of Node's that fails with ${code} is the network's`, async () => {
+      const error = await lossAfter(kind, (_, link) => FAILURES[kind](link, code));
+      assert.is((error as NodeJS.ErrnoException).code, code);
+      assert.is(lossOf(error), CloseReason.NetworkError);
+    });
+  }
+
+  loss(`${kind}: a client's reset is not, also one that libuv reports as an end`, async () => {
+    const resets: readonly ((client: net.Socket) => void)[] = [
+      (client) => client.resetAndDestroy(),
+      (client) => client.write("bytes", () => client.resetAndDestroy()),
+    ];
+    for (const reset of resets) {
+      for (let i = 0; i < 20; i++) {
+        const error = await lossAfter(kind, reset);
+        assert.is((error as NodeJS.ErrnoException).code, "ECONNRESET");
+        assert.is(lossOf(error), CloseReason.PeerReset);
+      }
+    }
   });
 }
-
-loss("a reset by the client is none, also one that libuv reports as an end", async () => {
-  const resets: readonly ((client: net.Socket) => void)[] = [
-    (client) => client.resetAndDestroy(),
-    (client) => client.write("bytes", () => client.resetAndDestroy()),
-  ];
-  for (const reset of resets) {
-    for (let i = 0; i < 20; i++) {
-      const error = await lossAfter(reset);
-      assert.is((error as NodeJS.ErrnoException).code, "ECONNRESET");
-      assert.is(lossOf(error), CloseReason.PeerReset);
-    }
-  }
-});
 
 loss.run();
