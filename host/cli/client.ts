@@ -4,9 +4,10 @@
 // Invariant: a message allocates no object. Between two reads a client keeps at most a partial header (14 bytes), a
 // control frame's payload (125), or a partial response (HEAD_BYTES), whatever the server sends.
 
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { type Socket, connect } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { acceptOf, upgradeFields } from "../codec/handshake";
 
 /** Bytes of one read at most. */
 const READ_BYTES = 262144;
@@ -17,11 +18,8 @@ const PONGS_BYTES = 65536;
 const CLOSE_MILLIS = 1000;
 /** Interval in ms at which a client that does not read sends a pong, to notice when the connection ends. */
 const ALIVE_MILLIS = 1000;
-const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 1.3
 const KEY = randomBytes(16).toString("base64");
-const ACCEPT = createHash("sha1")
-  .update(KEY + GUID)
-  .digest("base64");
+const ACCEPT = acceptOf(KEY);
 
 /** Read buffer of all clients. Its contents are processed before the next read. */
 const shared = Buffer.allocUnsafe(READ_BYTES);
@@ -63,10 +61,7 @@ function requestOf({ url, headers }: Target): string {
   return [
     `GET ${url.pathname}${url.search} HTTP/1.1`,
     `Host: ${url.host}`,
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    `Sec-WebSocket-Key: ${KEY}`,
+    ...upgradeFields(KEY).map(([name, value]) => `${name}: ${value}`),
     ...headers,
     "\r\n",
   ].join("\r\n");

@@ -4,6 +4,8 @@
 // Invariant: each byte is parsed once, and `data` gets views of the bytes that were pushed. After an error, or the end
 // of a response, nothing more is read.
 
+import { TOKEN_CHARS } from "../shared/text/token";
+
 /** A header field as it arrived. */
 type AnswerField = readonly [name: string, value: string];
 
@@ -26,8 +28,8 @@ export class AnswerError extends Error {
 
 const HEAD_LIMIT = 262144;
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d) ([\t\x20-\x7e\x80-\xff]*)$/;
-const FIELD =
-  /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*(|[!-~\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[!-~\x80-\xff])?)[\t ]*$/;
+const VALUE = String.raw`|[!-~\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[!-~\x80-\xff])?`;
+const FIELD = new RegExp(`^(${TOKEN_CHARS}+):[\\t ]*(${VALUE})[\\t ]*$`);
 
 type State =
   | "head"

@@ -7,6 +7,7 @@
 import { randomBytes } from "node:crypto";
 import { type Socket, connect } from "node:net";
 import { createInterface } from "node:readline";
+import { upgradeFields } from "../codec/handshake";
 import { type Kind, STALLED } from "./message.js";
 
 const [host = "", port = "", ...most] = process.argv.slice(2);
@@ -23,9 +24,11 @@ const BEAT: Record<Kind, number> = { reading: 10000, stalled: 250 };
 function handshake(kind: Kind): string {
   const name = host.includes(":") ? `[${host}]` : host;
   const target = kind === "stalled" ? `/load?${STALLED}` : "/load";
+  const fields = upgradeFields(randomBytes(16).toString("base64"));
   return [
-    `GET ${target} HTTP/1.1\r\nHost: ${name}:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket`,
-    `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString("base64")}\r\n\r\n`,
+    `GET ${target} HTTP/1.1\r\nHost: ${name}:${port}`,
+    ...fields.map(([name, value]) => `${name}: ${value}`),
+    "\r\n",
   ].join("\r\n");
 }
 

@@ -4,10 +4,10 @@
 // Invariant: `send` returns true only for a message that will be queued for the client, in the order of the calls. At
 // most `maxBacklog` bytes and one message are in flight or queued.
 
-import { SLOT_LIMIT } from "../../assembly/abi";
 import { checkClose } from "../shared/close";
 import { type Payload, messageOf, pingOf } from "../shared/message/data";
 import { checkSend, sendFlags } from "../shared/message/flags";
+import { generationOf, slotOf } from "../shared/message/id";
 import type { Data, PublishOptions, SendOptions, WebSocket } from "../handler";
 import { Credit } from "../shared/message/credit";
 import type { Kept, Outlet, RoomListener } from "./outlet";
@@ -69,8 +69,8 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
     this.protocol = protocol;
     this.remoteAddress = remoteAddress;
     this.data = data;
-    this.#slot = id % SLOT_LIMIT;
-    this.#generation = Math.floor(id / SLOT_LIMIT);
+    this.#slot = slotOf(id);
+    this.#generation = generationOf(id);
     this.#credit = new Credit(application.backlog);
   }
 

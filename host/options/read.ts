@@ -5,6 +5,7 @@ import { checkLogger } from "../log";
 import { listedHost, listedOrigin } from "../shared/text/origin";
 import type { Options, PoolOptions } from "./types";
 import { show } from "../shared/text/show";
+import { TOKEN } from "../shared/text/token";
 import { LONE_SURROGATE } from "../shared/message/topic";
 import { isOptions, readOptions } from "./known";
 import { bytesIn } from "./size";
@@ -57,8 +58,6 @@ export function readNumber(row: OptionRow<string>, value: unknown, name = row.na
 }
 
 // ---- lists of words -----------------------------------------------------------------------------------------
-
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** A function that normalizes a list's word (undefined for a wrong one), and a description of the right words. */
 type Kind = readonly [form: (word: string) => string | undefined, what: string];

@@ -14,7 +14,7 @@ import {
   frameOf,
 } from "../codec/frames";
 import type { Line, LineEnd, LineUser } from "./line";
-import { sha1 } from "../codec/sha1";
+import { acceptOf, upgradeFields } from "../codec/handshake";
 
 /** Opens connections to the server. */
 export interface Dialler {
@@ -43,7 +43,6 @@ interface SessionUser {
   left(payload: number): void;
 }
 
-const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /**
  * Timeouts in ms: for the server's Close frame after ours, and for its end after both. Then the connection is reset.
  */
@@ -57,16 +56,12 @@ function handshakeOf(url: URL, origin: string, key: string, protocols: readonly 
   const lines = [
     `GET ${url.pathname}${url.search} HTTP/1.1`,
     `Host: ${url.host}`,
-    "Connection: Upgrade",
     "Pragma: no-cache",
     "Cache-Control: no-cache",
     `User-Agent: ${navigator.userAgent}`,
-    "Upgrade: websocket",
     `Origin: ${origin}`,
-    "Sec-WebSocket-Version: 13",
-    `Sec-WebSocket-Key: ${key}`,
+    ...upgradeFields(key, protocols).map(([name, value]) => `${name}: ${value}`),
   ];
-  if (protocols.length > 0) lines.push(`Sec-WebSocket-Protocol: ${protocols.join(", ")}`);
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
@@ -79,7 +74,7 @@ function judge({ status, fields }: AnswerHead, key: string, protocols: readonly 
     ?.toLowerCase()
     .split(/[\t ]*,[\t ]*/);
   if (!options?.includes("upgrade")) throw new Error("Connection is not Upgrade");
-  if (fieldOf(fields, "sec-websocket-accept") !== sha1(`${key}${GUID}`))
+  if (fieldOf(fields, "sec-websocket-accept") !== acceptOf(key))
     throw new Error("Sec-WebSocket-Accept is wrong");
   if (fieldOf(fields, "sec-websocket-extensions") !== undefined)
     throw new Error("an extension was not offered");

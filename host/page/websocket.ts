@@ -6,10 +6,10 @@
 
 import { BINARY, NO_CODE, TEXT } from "../codec/frames";
 import { Handlers } from "../shared/request/listeners";
+import { TOKEN } from "../shared/text/token";
 import { type Dialler, type Ending, Session } from "./session";
 import { queueTask } from "./tasks";
 
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Bytes of a reason at most. A longer one is a SyntaxError, because a Close frame has room for 125 bytes. */
 const REASON_BYTES = 123;
 

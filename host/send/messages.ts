@@ -3,11 +3,12 @@
 // Invariant: a call only writes to shared memory. A message that does not fit is not sent in part: the call returns
 // false.
 
-import { RecordKind, SLOT_LIMIT } from "../../assembly/abi";
+import { RecordKind } from "../../assembly/abi";
 import { checkClose } from "../shared/close";
 import { type CreditLimits, Credits } from "./credits";
 import { type Payload, messageOf, sizeOf } from "../shared/message/data";
 import { checkId, publishFlags, sendFlags } from "../shared/message/flags";
+import { generationOf, slotOf } from "../shared/message/id";
 import type { Data, PublishOptions, SendOptions, Stage } from "../handler";
 import type { InboxWriter } from "./inbox-writer";
 import { BufferStage, type StageTarget } from "../shared/message/stage";
@@ -72,7 +73,7 @@ export class MessageWriter implements StageTarget {
   #put(kind: number, data: Payload, id = 0, prefix?: Uint8Array): boolean {
     this.#inbox.refusedBy = undefined;
     if (!this.#isOpen()) return false;
-    return this.#inbox.put(kind, data, id % SLOT_LIMIT, Math.floor(id / SLOT_LIMIT), prefix);
+    return this.#inbox.put(kind, data, slotOf(id), generationOf(id), prefix);
   }
 
   /** Checks the length of a message. @throws RangeError when it is larger than the ring */

@@ -12,7 +12,7 @@ export interface Ordered {
 }
 
 /** The actions for waiting, where the handler runs. */
-export interface OrderHooks<C> {
+interface OrderHooks<C> {
   /** Blocks the messages of a connection until `settled`. */
   block(conn: C): void;
   /** Called when the awaited handler has settled. @param size as given to `settle` */

@@ -1,5 +1,6 @@
 // A scripted WebSocket client: frames over a client that exchanges bytes, and the messages decoded from them.
 
+import { acceptOf, upgradeFields } from "../codec/handshake";
 import { concat } from "../shared/text/bytes";
 import { show } from "../shared/text/show";
 import { AnswerReader, type TestAnswer, fieldOf } from "./answer";
@@ -8,9 +9,9 @@ import { type Frame, type FrameOptions, FrameReader, OPCODE, encodeFrame } from 
 import type { Network } from "./network";
 import { type SocketOptions, type Split, TestSocket } from "./socket";
 
-/** A key of the handshake and its Sec-WebSocket-Accept value (RFC 6455 1.3). */
+/** The key of each handshake (RFC 6455 1.3), and the value that accepts it. */
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
-const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const ACCEPT = acceptOf(KEY);
 /** Bytes that a compressed message may inflate to. The codec refuses more; no test needs as much. */
 const INFLATE_LIMIT = 2 ** 30;
 
@@ -88,12 +89,8 @@ export class TestClient extends TestSocket {
     const { protocols = [], headers = {}, deflate = false, split } = options;
     const fields: Record<string, string> = {
       Host: "ringcast.test",
-      Upgrade: "websocket",
-      Connection: "Upgrade",
-      "Sec-WebSocket-Key": KEY,
-      "Sec-WebSocket-Version": "13",
+      ...Object.fromEntries(upgradeFields(KEY, protocols)),
     };
-    if (protocols.length > 0) fields["Sec-WebSocket-Protocol"] = protocols.join(", ");
     if (deflate) fields["Sec-WebSocket-Extensions"] = "permessage-deflate";
     for (const [name, value] of Object.entries(headers)) {
       const known = Object.keys(fields).find((key) => key.toLowerCase() === name.toLowerCase());

@@ -3,10 +3,11 @@
 // Invariant: after `shut` was called every call is a no-op that returns false. The connection keeps unconsumed bytes of
 // at most one `feed`; then it reports that it does not read, and refuses more.
 
-import { Answer, CloseReason, FrameFlag, Outcome, SLOT_LIMIT } from "../../assembly/abi";
+import { Answer, CloseReason, FrameFlag, Outcome } from "../../assembly/abi";
 import { checkClose } from "../../host/shared/close";
 import { bytesOf, messageOf, pingOf } from "../../host/shared/message/data";
 import { flagsOf } from "../../host/shared/message/flags";
+import { idOf } from "../../host/shared/message/id";
 import type { Data } from "../../host/handler";
 import { show } from "../../host/shared/text/show";
 import { checkBody, checkField } from "../../host/shared/request/response";
@@ -14,7 +15,7 @@ import type { EngineLoop } from "../engine/loop";
 import { lossOf } from "../net/loss";
 
 /** The part of the driver that a wire calls. */
-export interface WireOwner<User> {
+interface WireOwner<User> {
   /** @internal */
   readonly loop: EngineLoop<Wire<User>>;
   /** @internal */
@@ -101,7 +102,7 @@ export class Wire<User = unknown> {
 
   /** A unique id, with which `driver.wire(id)` finds the connection. It changes once, when it becomes a WebSocket. */
   get id(): number {
-    return this.generation * SLOT_LIMIT + this.slot;
+    return idOf(this.slot, this.generation);
   }
 
   /** True for a WebSocket to which messages can be sent. */

@@ -9,17 +9,9 @@
 //   A connection leaves the table before its transport is closed, and its slot is freed after that, so that nothing
 //   reads memory that has another owner.
 
-import {
-  Control,
-  EventKind,
-  NONE,
-  Outcome,
-  RowKind,
-  SLOT_LIMIT,
-  type Shut,
-  Trait,
-} from "../../assembly/abi";
+import { Control, EventKind, NONE, Outcome, RowKind, type Shut, Trait } from "../../assembly/abi";
 import type { FragmentInfo } from "../../host/handler";
+import { generationOf, slotOf } from "../../host/shared/message/id";
 import { copyBytes } from "../../host/shared/text/text";
 import { Calls, type Slot } from "./calls";
 import type { EventCursor, RowCursor } from "./cursors";
@@ -192,7 +184,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
 
   /** Returns the connection with an id; undefined when the id is stale. */
   find(id: number): C | undefined {
-    const conn = this.#conns[id % SLOT_LIMIT];
+    const conn = this.#conns[slotOf(id)];
     // mutant stale-peer: return conn;
     return conn && conn.id === id ? conn : undefined;
   }
@@ -563,8 +555,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
    */
   publish(flags: number, length: number, topic: number, except: number): Outcome {
     const { x, scratch } = this.engine;
-    const slot = except % SLOT_LIMIT;
-    const generation = Math.floor(except / SLOT_LIMIT);
+    const slot = slotOf(except);
+    const generation = generationOf(except);
     let outcome: Outcome;
     this.#refuseWithin();
     do {
@@ -597,8 +589,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     except: number,
   ): Outcome {
     const { x, u8, scratch } = this.engine;
-    const slot = except % SLOT_LIMIT;
-    const generation = Math.floor(except / SLOT_LIMIT);
+    const slot = slotOf(except);
+    const generation = generationOf(except);
     this.#refuseWithin();
     this.time();
     if (packed) u8.set(packed, scratch);

@@ -21,7 +21,7 @@ import {
   RECORD_VALUE,
   RecordKind,
 } from "../../assembly/abi";
-import { idOf } from "../../host/shared/message/wire";
+import { idOf } from "../../host/shared/message/id";
 import { utf8, viewOf } from "../../host/shared/text/text";
 import { Outstanding } from "./outstanding";
 import type { EngineLoop } from "../engine/loop";

@@ -4,7 +4,8 @@
 // producer sends to, the client's end is reported: when it ends, or when a message for it arrives later.
 
 import { Param } from "../../assembly/abi";
-import { PIECE_COST, idOf } from "../../host/shared/message/wire";
+import { idOf } from "../../host/shared/message/id";
+import { PIECE_COST } from "../../host/shared/message/wire";
 import type { EngineLoop } from "../engine/loop";
 import type { Peer } from "../socket/peer";
 

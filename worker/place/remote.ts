@@ -18,6 +18,7 @@ import type {
 } from "../../host/handler";
 import { reasonName } from "../../host/shared/close";
 import { MEMBERS, type Member } from "../../host/shared/members";
+import { idOf } from "../../host/shared/message/id";
 import { latin1, putLatin1, toBytes, utf8 } from "../../host/shared/text/text";
 import {
   ANSWER_CLOSE,
@@ -49,7 +50,6 @@ import {
   BatchEvent,
   decodeFields,
   encodeCertificate,
-  idOf,
   laneBytes,
   wordAt,
 } from "../../host/shared/message/wire";

@@ -13,7 +13,7 @@ import type { Messages } from "../socket/messages";
 import type { Peer } from "../socket/peer";
 
 /** The part of the pump that events need. */
-export interface EventsOwner {
+interface EventsOwner {
   readonly loop: EngineLoop<Peer>;
   readonly handler: Handler;
   readonly requests: Requests;

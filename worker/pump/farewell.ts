@@ -14,7 +14,7 @@ import type { Clock } from "../net/transport";
 import type { Peer } from "../socket/peer";
 
 /** The part of the pump that a farewell needs. */
-export interface FarewellOwner {
+interface FarewellOwner {
   readonly loop: EngineLoop<Peer>;
   readonly handler: Handler;
   runLater(): void;

@@ -18,7 +18,7 @@ import { RequestImpl } from "./request";
 import { ResponseImpl, type ResponseOwner } from "./response";
 
 /** The part of the pump that requests need. */
-export interface RequestsOwner extends ResponseOwner, UploadOwner {
+interface RequestsOwner extends ResponseOwner, UploadOwner {
   readonly loop: EngineLoop<Peer>;
   readonly handler: Handler;
   isForwarder(address: string): boolean;

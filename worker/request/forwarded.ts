@@ -7,6 +7,7 @@
 
 import type { AddressSet } from "../../host/shared/text/address";
 import { isAddress } from "../../host/shared/text/address";
+import { TOKEN_CHARS } from "../../host/shared/text/token";
 
 /** The trusted proxies, and the one field that they write. */
 export interface ForwardRules {
@@ -54,7 +55,8 @@ function lastComma(text: string): number {
   return -1;
 }
 
-const PAIR = /[ \t]*([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))[ \t]*(?:;|$)/y;
+const VALUE = String.raw`(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))`;
+const PAIR = new RegExp(`[ \\t]*(${TOKEN_CHARS}+)=${VALUE}[ \\t]*(?:;|$)`, "y");
 
 /** Returns the node that the `for` of a forwarded-element names; "": none, or the element is malformed. */
 function forOf(element: string): string {

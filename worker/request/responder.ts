@@ -16,7 +16,7 @@ import { type SocketOwner, WebSocketImpl } from "../socket/socket";
 import type { RequestImpl } from "./request";
 
 /** The part of the pump that responses need. */
-export interface ResponderOwner extends SocketOwner {
+interface ResponderOwner extends SocketOwner {
   readonly loop: EngineLoop<Peer>;
   readonly requests: {
     /** Notes that the request is answered, so its connection continues. */

@@ -4,6 +4,8 @@
 // The server always answers server_no_context_takeover and client_no_context_takeover. Each message is compressed on
 // its own, so a broadcast is compressed once for all clients, and a client costs no context.
 
+import { TOKEN, TOKEN_CHARS } from "../../host/shared/text/token";
+
 /** The largest window, with which broadcasts are compressed. */
 export const WINDOW_BITS = 15;
 
@@ -22,12 +24,13 @@ interface Offer {
   readonly params: readonly Param[];
 }
 
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+/;
+/** Matches the token that a text begins with. */
+const FIRST_TOKEN = new RegExp(`^${TOKEN_CHARS}+`);
 
 /** Returns true for 1#token without repetition, the value of a Sec-WebSocket-Protocol field (RFC 6455 4.1, 11.3.4). */
 export function isProtocolList(value: string): boolean {
   const names = value.split(/[ \t]*,[ \t]*/).filter(Boolean);
-  const isToken = (name: string): boolean => TOKEN.exec(name)?.[0] === name;
+  const isToken = (name: string): boolean => TOKEN.test(name);
   return names.length > 0 && names.every(isToken) && new Set(names).size === names.length;
 }
 
@@ -40,7 +43,7 @@ function parseExtensions(value: string): Offer[] | undefined {
   };
   const token = (): string | undefined => {
     blank();
-    const found = TOKEN.exec(rest)?.[0];
+    const found = FIRST_TOKEN.exec(rest)?.[0];
     if (found !== undefined) rest = rest.slice(found.length);
     blank();
     return found;
@@ -52,7 +55,7 @@ function parseExtensions(value: string): Offer[] | undefined {
     rest = rest.slice(found[0].length);
     blank();
     const text = (found[1] as string).replace(/\\(.)/g, "$1");
-    return TOKEN.exec(text)?.[0] === text ? text : undefined;
+    return TOKEN.test(text) ? text : undefined;
   };
   for (;;) {
     blank();

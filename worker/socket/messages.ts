@@ -16,7 +16,7 @@ import type { Codec } from "../net/transport";
 import { Hold, type Peer } from "./peer";
 
 /** The part of the pump that messages need. */
-export interface MessagesOwner {
+interface MessagesOwner {
   readonly loop: EngineLoop<Peer>;
   readonly values: Readonly<OptionValues>;
   readonly handler: Handler;

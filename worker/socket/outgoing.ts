@@ -9,7 +9,7 @@ import { type Payload, bytesOf, messageOf, sizeOf } from "../../host/shared/mess
 import { publishFlags, sendFlags } from "../../host/shared/message/flags";
 import type { Data, PublishOptions, SendOptions } from "../../host/handler";
 import { BufferStage, type StageTarget } from "../../host/shared/message/stage";
-import { idOf } from "../../host/shared/message/wire";
+import { idOf } from "../../host/shared/message/id";
 import { WINDOW_BITS } from "./deflate";
 import { byteLength } from "../engine/engine";
 import type { EngineLoop } from "../engine/loop";
@@ -17,7 +17,7 @@ import type { Codec } from "../net/transport";
 import type { Peer } from "./peer";
 
 /** The part of the pump that sending needs. */
-export interface OutgoingOwner {
+interface OutgoingOwner {
   readonly loop: EngineLoop<Peer>;
   abandon(peer: Peer, reason: CloseReason): void;
 }

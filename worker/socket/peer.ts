@@ -1,14 +1,15 @@
 // One connection as the pump keeps it: its slot, its link, and the state of its handler.
 
-import { CloseReason, SLOT_LIMIT } from "../../assembly/abi";
+import { CloseReason } from "../../assembly/abi";
 import type { Connection, WebSocket } from "../../host/handler";
+import { idOf } from "../../host/shared/message/id";
 import type { Ordered } from "../../host/shared/order";
 import type { LoopConnection } from "../engine/loop";
 import { lossOf } from "../net/loss";
 import type { Link, Sink } from "../net/transport";
 
 /** The part of the pump that a connection's link needs. */
-export interface PeerOwner {
+interface PeerOwner {
   /** Number of the transport's calls that are running. */
   depth: number;
   read(peer: Peer, n: number): void;
@@ -315,7 +316,7 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
   }
 
   get id(): number {
-    return this.generation * SLOT_LIMIT + this.slot;
+    return idOf(this.slot, this.generation);
   }
 
   read(n: number): void {

@@ -46,7 +46,7 @@ export function sizeOf(bytes: Uint8Array): number {
 }
 
 /** Returns a plain view of the bytes of any view. @throws TypeError when the view is detached */
-export function plainOf(view: ArrayBufferView): Uint8Array {
+function plainOf(view: ArrayBufferView): Uint8Array {
   if (typedName.call(view) === undefined) {
     return new Uint8Array(viewBuffer.call(view), viewOffset.call(view), viewLength.call(view));
   }

@@ -12,11 +12,11 @@ import {
   RECORD_SLOT,
   RECORD_TOTAL,
   RECORD_VALUE,
-  SLOT_LIMIT,
 } from "../../../assembly/abi";
 import type { PeerCertificate } from "../../handler";
 import type { Field } from "../request/response";
 import { latin1, putLatin1, toBytes, utf8 } from "../text/text";
+import { idOf } from "./id";
 
 const NOTHING = new Uint8Array(0);
 
@@ -149,11 +149,6 @@ export const BATCH_EVENTS = 256;
 
 /** Cost of an operation in a client's queue in addition to its payload: at least the header of its frame or chunk. */
 export const PIECE_COST = 16;
-
-/** Returns a connection's id from the fields of a record. */
-export function idOf(slot: number, generation: number): number {
-  return generation * SLOT_LIMIT + slot;
-}
 
 /** Returns the bytes of one WebSocket's messages that may be with the application before that WebSocket is held. */
 export function laneBytes(maxPendingBytes: number): number {

@@ -11,13 +11,13 @@ import type { RequestReader } from "./request";
 import { isInstance, isThenable, whenSettled } from "../result";
 import { isOptions } from "../../options/known";
 import { show } from "../text/show";
+import { TOKEN } from "../text/token";
 import { guardSignal } from "./signal";
 import { checkUpgrade } from "./upgrade";
 
 /** A checked field of a response. */
 export type Field = readonly [name: string, value: string];
 
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** Fields that frame a message. The engine writes them. */
 const FRAMING = new Set(["connection", "content-length", "transfer-encoding", "upgrade"]);

@@ -4,7 +4,7 @@
 // Invariant: two texts that mean the same origin, or the same host, have the same normalized form.
 
 /** A host's name and port. */
-export interface HostParts {
+interface HostParts {
   readonly name: string;
   /** The port in digits; "" when none is given. */
   readonly port: string;
@@ -48,7 +48,7 @@ export function patternOf(name: string): string {
 }
 
 /** The parts of an origin. */
-export interface OriginParts extends HostParts {
+interface OriginParts extends HostParts {
   /** "http" or "https"; "" for any other scheme, and then `name` is the complete origin. */
   readonly scheme: string;
 }
