@@ -12,7 +12,6 @@ import { countClose, isReason, takeEvents } from "../state/events";
 import { List } from "../state/lists";
 import { enroll, isAddressFull, move } from "../state/quota";
 import {
-  Flag,
   State,
   add,
   engine,
@@ -20,6 +19,7 @@ import {
   setControl,
   takeTime,
   httpOf,
+  HttpFlag,
 } from "../state/records";
 import { enlist, findVictim, noteCrowd, victimReason } from "../state/room";
 import { live, takeHttp } from "../state/slots";
@@ -67,8 +67,8 @@ export function accept(addressLength: u32, flags: u32): u32 {
   c.since = engine.now;
   c.lastIn = engine.now;
   if (isKnown) enroll(c);
-  if (flags & Arrival.Proxied) c.flags |= Flag.Proxied;
-  if (flags & Arrival.Unsecured) c.flags |= Flag.Unsecured;
+  if (flags & Arrival.Proxied) httpOf(c).marks |= HttpFlag.Proxied;
+  if (flags & Arrival.Unsecured) httpOf(c).marks |= HttpFlag.Unsecured;
   beginHead(httpOf(c));
   enlist(c, List.Reading);
   rearm(c);
@@ -82,7 +82,7 @@ export function accept(addressLength: u32, flags: u32): u32 {
 /** Records that TLS is established. The bytes fed from now on belong to requests. */
 export function secured(slot: u32, generation: u32): void {
   const c = live(slot, generation);
-  if (changetype<usize>(c) != 0) c.flags &= ~Flag.Unsecured;
+  if (changetype<usize>(c) != 0 && !isWebSocket(c)) httpOf(c).marks &= ~HttpFlag.Unsecured;
 }
 
 /**

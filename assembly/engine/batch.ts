@@ -24,14 +24,15 @@ import { findTopic, subscribe, topic, unsubscribe } from "../ring/topics";
 import { takeEvents } from "../state/events";
 import {
   Conn,
-  Flag,
   engine,
   getControl,
-  has,
   isWebSocket,
   paramU32,
   setControl,
   takeTime,
+  WebSocketFlag,
+  hasMark,
+  webSocketOf,
 } from "../state/records";
 import { live } from "../state/slots";
 
@@ -42,7 +43,8 @@ function isWorthDeflating(count: u32, flags: u32, length: u32): bool {
 
 /** Returns 1 for a client that accepts compressed messages, whatever its window. */
 function takesDeflate(c: Conn): u32 {
-  return changetype<usize>(c) != 0 && has(c, Flag.Deflates) ? 1 : 0;
+  if (changetype<usize>(c) == 0 || !isWebSocket(c)) return 0;
+  return hasMark(webSocketOf(c), WebSocketFlag.Deflates) ? 1 : 0;
 }
 
 /** Publishes a record to a topic. Its payload is one byte of length, the topic's name, the message. */

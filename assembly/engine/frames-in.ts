@@ -30,6 +30,10 @@ import {
   paramU32,
   WebSocketConn,
   webSocketOf,
+  WebSocketFlag,
+  hasMark,
+  setMark,
+  clearMark,
 } from "../state/records";
 
 /** Handles a control frame that is whole and unmasked. */
@@ -63,15 +67,15 @@ let isWhole: bool = false;
 function message(c: WebSocketConn, payload: usize, length: u32): void {
   add(Control.MessagesIn, 1);
   emit(
-    has(c, Flag.Inflating) ? EventKind.Inflate : EventKind.Message,
+    hasMark(c, WebSocketFlag.Inflating) ? EventKind.Inflate : EventKind.Message,
     c,
     payload,
     length,
     c.opcode,
   );
   // The embedder validates compressed messages. Nothing after one is parsed until it calls `resume`.
-  if (has(c, Flag.Inflating)) c.flags |= Flag.MessageOut;
-  c.flags &= ~Flag.Inflating;
+  if (hasMark(c, WebSocketFlag.Inflating)) c.flags |= Flag.MessageOut;
+  clearMark(c, WebSocketFlag.Inflating);
   c.opcode = 0;
   c.fragments = 0;
   c.message = 0;
@@ -80,7 +84,7 @@ function message(c: WebSocketConn, payload: usize, length: u32): void {
 }
 
 function isText(c: WebSocketConn): bool {
-  return c.opcode == Opcode.Text && !has(c, Flag.Inflating);
+  return c.opcode == Opcode.Text && !hasMark(c, WebSocketFlag.Inflating);
 }
 
 /** Forgets the message that has begun, so that it is parsed again from its first frame. */
@@ -110,14 +114,14 @@ function piece(c: WebSocketConn, source: usize, n: u32, last: bool): bool {
   if (!checkText(c, source, n, last)) return false;
   // An empty frame in the middle of a message emits no piece.
   if (n > 0 || last) {
-    const first: u32 = has(c, Flag.Begun) ? 0 : 0x100;
+    const first: u32 = hasMark(c, WebSocketFlag.Begun) ? 0 : 0x100;
     emit(EventKind.Fragment, c, source, n, (c.opcode as u32) | first | (last ? 0x200 : 0));
     setExtra(c.frameLeft);
-    c.flags |= Flag.Begun;
+    setMark(c, WebSocketFlag.Begun);
   }
   if (c.frameLeft == 0) c.frameOpen = 0;
   if (last) {
-    c.flags &= ~Flag.Begun;
+    clearMark(c, WebSocketFlag.Begun);
     c.opcode = 0;
     c.fragments = 0;
     isWhole = true;
@@ -134,7 +138,7 @@ export const CLOSE_WAITS: u32 = 1;
 
 /** Returns true when the end of a WebSocket must wait for messages that another thread handles. */
 function isRelayed(c: Conn): bool {
-  return has(c, Flag.Relayed) && c.state == State.Open;
+  return hasMark(webSocketOf(c), WebSocketFlag.Relayed) && c.state == State.Open;
 }
 
 /**
@@ -233,7 +237,7 @@ function parseFrames(c: WebSocketConn): bool {
         }
         c.opcode = frameHead.opcode as u8;
         c.utf8 = UTF8_START;
-        if (frameHead.isDeflated) c.flags |= Flag.Inflating;
+        if (frameHead.isDeflated) setMark(c, WebSocketFlag.Inflating);
       }
       c.frameLeft = frameHead.length;
       c.mask = frameHead.mask;
@@ -244,7 +248,7 @@ function parseFrames(c: WebSocketConn): bool {
     const source = engine.source as usize;
     const n = min(c.frameLeft, engine.sourceEnd - engine.source);
     const complete = n == c.frameLeft && c.frameFinal != 0;
-    if (paramU32(Param.Pieces) != 0 && !has(c, Flag.Inflating)) {
+    if (paramU32(Param.Pieces) != 0 && !hasMark(c, WebSocketFlag.Inflating)) {
       if (n == 0 && c.frameLeft != 0) return true;
       if (!piece(c, source, n, complete)) return false;
       continue;

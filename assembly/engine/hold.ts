@@ -36,6 +36,9 @@ import {
   paramU32,
   takeTime,
   webSocketOf,
+  WebSocketFlag,
+  setMark,
+  clearMark,
 } from "../state/records";
 import { live } from "../state/slots";
 
@@ -120,9 +123,9 @@ export function relay(slot: u32, generation: u32, relayed: u32): void {
   const c = webSocketOf(live(slot, generation));
   if (changetype<usize>(c) == 0 || !isWebSocket(c)) return;
   if (relayed != 0) {
-    c.flags |= Flag.Relayed;
+    setMark(c, WebSocketFlag.Relayed);
     return;
   }
-  c.flags &= ~Flag.Relayed;
+  clearMark(c, WebSocketFlag.Relayed);
   if (c.failure == CLOSE_WAITS) c.failure = 0;
 }

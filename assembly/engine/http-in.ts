@@ -61,7 +61,7 @@ function ask(c: HttpConn): void {
 let afterHeader: u32 = 0;
 
 /** Parses the PROXY header. Returns false when it is not whole yet. */
-function takeProxy(c: Conn): bool {
+function takeProxy(c: HttpConn): bool {
   const data = dataOf(c);
   const result = parseProxy(data + c.start, data + c.end);
   if (result == MORE) return false;
@@ -70,8 +70,8 @@ function takeProxy(c: Conn): bool {
     return true;
   }
   c.start += proxyHead.bytes;
-  c.flags &= ~Flag.Proxied;
-  if (has(c, Flag.Unsecured)) {
+  c.marks &= ~HttpFlag.Proxied;
+  if (hasHttp(c, HttpFlag.Unsecured)) {
     afterHeader = c.end - c.start;
     dropInput(c);
   } else {
@@ -97,11 +97,11 @@ function hasBegun(c: Conn): bool {
  * over the states of a request, each of which can end it.
  */
 export function parseHttp(c: HttpConn): void {
-  if (has(c, Flag.Proxied) && c.start != c.end && !eventsFull() && takeProxy(c)) return;
+  if (hasHttp(c, HttpFlag.Proxied) && c.start != c.end && !eventsFull() && takeProxy(c)) return;
   while (c.state == State.Head || c.state == State.Body) {
     if (has(c, Flag.Held) || eventsFull()) return;
     if (c.state == State.Head) {
-      if (c.start == c.end || has(c, Flag.Proxied)) break;
+      if (c.start == c.end || hasHttp(c, HttpFlag.Proxied)) break;
       if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c))) {
         // The client does not read its responses, so no further request is parsed until it does.
         c.flags |= Flag.Clogged;

@@ -25,6 +25,8 @@ import {
   webSocketOf,
   HttpConn,
   WebSocketConn,
+  WebSocketFlag,
+  setMark,
 } from "../state/records";
 import { delist } from "../state/room";
 import { live, putFree, takeWebSocket } from "../state/slots";
@@ -67,7 +69,7 @@ function moveToWebSocket(c: HttpConn, deflate: u32): WebSocketConn {
     w.start = engine.tableBytes + rest;
     w.end = engine.tableBytes + w.end;
   }
-  if (deflate != 0) w.flags |= Flag.Deflates;
+  if (deflate != 0) setMark(w, WebSocketFlag.Deflates);
   if (deflate == 1 && paramU32(Param.DeflateRingBytes) != 0) w.flags |= Flag.Deflate;
   w.state = State.Open;
   w.left = 0;

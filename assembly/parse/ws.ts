@@ -7,7 +7,7 @@
 import { CloseReason, Param } from "../abi";
 import { encode } from "../kernel/base64";
 import { copy, loadBe16, loadBe64 } from "../kernel/bytes";
-import { Flag, has, paramU32, WebSocketConn } from "../state/records";
+import { paramU32, WebSocketConn, WebSocketFlag, hasMark } from "../state/records";
 import { MORE } from "./http";
 import { sha1 } from "../kernel/sha1";
 
@@ -55,7 +55,7 @@ export function parseFrameHead(c: WebSocketConn, at: usize, end: usize): i32 {
   // RFC 7692 6: RSV1 on the first frame of a message marks it as compressed.
   frameHead.isDeflated = (first & 0x40) != 0;
   const starts = frameHead.opcode == Opcode.Text || frameHead.opcode == Opcode.Binary;
-  if (first & 0x30 || (frameHead.isDeflated && !(has(c, Flag.Deflates) && starts))) {
+  if (first & 0x30 || (frameHead.isDeflated && !(hasMark(c, WebSocketFlag.Deflates) && starts))) {
     return CloseReason.WsReservedBits;
   }
   frameHead.isFinal = (first & 0x80) != 0;
@@ -90,7 +90,7 @@ export function parseFrameHead(c: WebSocketConn, at: usize, end: usize): i32 {
     length = loadBe64(at + 2);
   }
   // A message in pieces may have any length. A compressed one must be whole.
-  const deflated = frameHead.isDeflated || has(c, Flag.Inflating);
+  const deflated = frameHead.isDeflated || hasMark(c, WebSocketFlag.Inflating);
   const whole = paramU32(Param.Pieces) == 0 || deflated;
   if (!control && !whole && length > 0xffffffff) return CloseReason.WsOversizeFrame;
   if (!control && whole) {

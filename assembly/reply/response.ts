@@ -30,6 +30,7 @@ import {
   hasHttp,
   HttpFlag,
   httpOf,
+  isWebSocket,
 } from "../state/records";
 import { List, markDirty } from "../state/lists";
 import { live } from "../state/slots";
@@ -68,7 +69,7 @@ export function refuse(c: HttpConn, reason: i32): void {
   }
   const status = closeStatus(reason);
   // Before its PROXY header has arrived, or TLS is established, a client receives no response.
-  if (status == 0 || has(c, Flag.Proxied | Flag.Unsecured)) {
+  if (status == 0 || hasHttp(c, HttpFlag.Proxied | HttpFlag.Unsecured)) {
     kill(c, reason, Shut.Reset);
     return;
   }
@@ -370,8 +371,9 @@ export function stop(): void {
 export function dismiss(slot: u32, generation: u32): void {
   takeTime();
   const c = live(slot, generation);
-  if (changetype<usize>(c) == 0) return;
-  if (has(c, Flag.Proxied | Flag.Unsecured)) refuse(httpOf(c), CloseReason.Shutdown);
+  if (changetype<usize>(c) == 0 || isWebSocket(c)) return;
+  if (hasHttp(httpOf(c), HttpFlag.Proxied | HttpFlag.Unsecured))
+    refuse(httpOf(c), CloseReason.Shutdown);
   else if (c.state == State.Head && c.start == c.end) finishWith(c, CloseReason.Shutdown);
   else if (c.state == State.Head || c.state == State.Body) refuse(httpOf(c), CloseReason.Shutdown);
 }

@@ -178,7 +178,6 @@ export function close(
 
 /** Answers the peer's Close frame, whose payload is valid. */
 export function answerClose(c: Conn, code: u32): void {
-  c.flags |= Flag.CloseSeen;
   webSocketOf(c).closeCode = code as u16;
   if (c.state == State.Closing) {
     finishWith(c, c.reason);

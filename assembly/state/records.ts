@@ -63,7 +63,10 @@ export namespace Watch {
   export const Alive: u8 = 4;
 }
 
-/** Bits of `Conn.flags`: those of any connection, and those of WebSockets. */
+/**
+ * Bits of `Conn.flags`: those of any connection, and those of WebSockets that are tested together with them. The others
+ * are in `marks`. 13 bits are free.
+ */
 export enum Flag {
   WebSocket = 1,
   /** The connection is on the dirty list, because it has something for the transport to write. */
@@ -82,8 +85,6 @@ export enum Flag {
   Waiting = 128,
   /** Our Close frame is queued. */
   CloseQueued = 256,
-  /** The peer's Close frame arrived. */
-  CloseSeen = 512,
   /** Our ping is unanswered. */
   Pinged = 1024,
   /** Parsing stopped because the backlog is full. */
@@ -101,20 +102,8 @@ export enum Flag {
   MidReply = 131072,
   /** The WebSocket reads the ring of compressed forms. */
   Deflate = 262144,
-  /** The message that is arriving is compressed. */
-  Inflating = 524288,
-  /** permessage-deflate was negotiated, so compressed messages are accepted. */
-  Deflates = 1048576,
-  /** A piece of the message that is arriving was emitted already. */
-  Begun = 16777216,
   /** A broadcast is due, the one with number `sequence`. */
   CastDue = 33554432,
-  /** The PROXY header has not arrived. */
-  Proxied = 536870912,
-  /** TLS is not established. */
-  Unsecured = 1073741824,
-  /** WebSocket: whatever ends it waits until the embedder has queued the answers to its messages. */
-  Relayed = 67108864,
   /** The last reading of the send queue found queued bytes and no progress since the reading before. */
   Stalled = 134217728,
   /** More input was discarded than a client can have had in flight, so reading stops. This is the sign bit. */
@@ -139,6 +128,22 @@ export enum HttpFlag {
   Upload = 64,
   /** The embedder waits for a piece of the streamed body. */
   Pulling = 128,
+  /** The PROXY header has not arrived. */
+  Proxied = 256,
+  /** TLS is not established. */
+  Unsecured = 512,
+}
+
+/** Bits of `WebSocketConn.marks`. */
+export enum WebSocketFlag {
+  /** The message that is arriving is compressed. */
+  Inflating = 1,
+  /** permessage-deflate was negotiated, so compressed messages are accepted. */
+  Deflates = 2,
+  /** A piece of the message that is arriving was emitted already. */
+  Begun = 4,
+  /** Whatever ends the WebSocket waits until the embedder has queued the answers to its messages. */
+  Relayed = 8,
 }
 
 /**
@@ -310,7 +315,8 @@ export class WebSocketConn extends Conn {
   frameOpen: u8;
   spare: u8;
   closeCode: u16;
-  spare2: u16;
+  /** Bits of WebSocketFlag. */
+  marks: u16;
   /** Ring offset of the end of the bytes handed to the transport. */
   handed: u64;
   /**
@@ -527,6 +533,19 @@ export function has(c: Conn, flag: u32): bool {
 /** Returns true when an HTTP connection has one of the flags. */
 export function hasHttp(c: HttpConn, flags: u32): bool {
   return (c.marks & flags) != 0;
+}
+
+/** Returns true when a WebSocket has one of the flags. */
+export function hasMark(c: WebSocketConn, flags: u32): bool {
+  return ((c.marks as u32) & flags) != 0;
+}
+
+export function setMark(c: WebSocketConn, flags: u32): void {
+  c.marks |= flags as u16;
+}
+
+export function clearMark(c: WebSocketConn, flags: u32): void {
+  c.marks &= ~(flags as u16);
 }
 
 export function isWebSocket(c: Conn): bool {
