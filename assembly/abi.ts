@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 26;
+export const ABI_VERSION: u32 = 27;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -334,18 +334,30 @@ export const EVENT_LENGTH: u32 = 16;
 export const EVENT_VALUE: u32 = 20;
 export const EVENT_EXTRA: u32 = 24;
 
+// ---- forms -----------------------------------------------------------------------------------------
+
+/**
+ * Forms in which publications are kept for their readers. Each form that is enabled has a ring of its own, and all
+ * share the frame index. A WebSocket reads one of them.
+ */
+export enum Form {
+  /** Frames of RFC 6455. It is always enabled. */
+  Plain,
+  /** Frames with a compressed payload (RFC 7692), where Param.DeflateRingBytes is not 0. */
+  Deflated,
+  COUNT,
+}
+
 // ---- write rows ----------------------------------------------------------------------------------
 
 /** Where the bytes of a write row are. */
 export enum RowKind {
-  /** Bytes of the ring. */
+  /** Bytes of a ring of publications. */
   Ring = 1,
   /** Bytes of a reply block. */
   Block,
   /** Bytes of a body that the embedder holds: `offset` and `length` within it, and its number in `body`. */
   Static,
-  /** Bytes of the ring of compressed forms. */
-  DeflateRing,
 }
 
 /** Values that the embedder leaves in a row's `state` before the next `flush`. */

@@ -2,7 +2,8 @@
 // `new`, and esbuild for `plan()`, so the plan that a user sees is the layout itself.
 //
 // Invariant: regions follow each other in the order of `Region`, each a multiple of REGION_ALIGN, and
-// each is sized by at most two parameters: aligned(first * a + second * b + c).
+// each is sized by at most two parameters: aligned(first * a + second * b + c). Of the frame index the second one
+// decides `a`.
 
 import {
   CONN_BYTES,
@@ -22,8 +23,9 @@ export const REGION_ALIGN: f64 = 64;
 export const PAD_BYTES: f64 = 64;
 /** Room before the receive window, in bytes. The incomplete head of a frame is moved there before the next read. */
 export const HEADROOM_BYTES: f64 = 256;
-/** Size of an entry of the frame index, in bytes. */
-export const FRAME_BYTES: f64 = 56;
+/** Size of an entry of the frame index in bytes, and of what each form besides the plain one adds to it. */
+export const FRAME_BYTES: f64 = 40;
+export const PLACE_BYTES: f64 = 16;
 /** Room after the control table for the engine's own records, in bytes. */
 export const CONTROL_EXTRA: f64 = 2048;
 /** Smallest buffer of the receive pool, in bytes. */
@@ -38,6 +40,11 @@ export const SUBSCRIPTION_BYTES: f64 = 64;
 export const BUCKET_BYTES: f64 = 4;
 /** Size of an address's counters, in bytes. */
 export const TALLY_BYTES: f64 = 40;
+
+/** Returns the size of an entry of the frame index in bytes. @param deflateRingBytes 0 without that form */
+export function frameStride(deflateRingBytes: f64): f64 {
+  return deflateRingBytes == 0 ? FRAME_BYTES : FRAME_BYTES + PLACE_BYTES;
+}
 
 export enum Region {
   Control,
@@ -107,6 +114,8 @@ export function secondParam(region: i32): i32 {
       return Param.WebSockets;
     case Region.Topics:
       return Param.Subscriptions;
+    case Region.FrameIndex:
+      return Param.DeflateRingBytes;
     default:
       return -1;
   }
@@ -144,7 +153,7 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
     case Region.ReplyPoolMap:
       return aligned(Math.ceil(first / REPLY_UNIT) * MAP_BYTES);
     case Region.FrameIndex:
-      return aligned(first * FRAME_BYTES);
+      return aligned(first * frameStride(second));
     case Region.Topics:
       // Number 0 is the audience of broadcasts, so the table has one more record.
       return aligned(

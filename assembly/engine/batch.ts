@@ -17,14 +17,13 @@ import {
   RecordKind,
   Shut,
 } from "../abi";
-import { publish } from "./publish";
+import { deflateCount, publish } from "./publish";
 import { kill } from "../reply/end";
 import { close, fail, ping, send } from "../reply/send";
-import { findTopic, subscribe, topic, unsubscribe } from "../ring/topics";
+import { findTopic, subscribe, unsubscribe } from "../ring/topics";
 import { takeEvents } from "../state/events";
 import {
   Conn,
-  engine,
   getControl,
   isWebSocket,
   paramU32,
@@ -33,6 +32,7 @@ import {
   WebSocketFlag,
   hasMark,
   webSocketOf,
+  engine,
 } from "../state/records";
 import { live } from "../state/slots";
 
@@ -54,7 +54,7 @@ function publishRecord(flags: u32, at: usize, length: u32, slot: u32, generation
   const number = findTopic(at + 1, nameLength);
   if (number == 0) return Outcome.Ok;
   const bytes = length - 1 - nameLength;
-  if (isWorthDeflating(topic(number).deflateCount, flags, bytes)) return Outcome.Compress;
+  if (isWorthDeflating(deflateCount(number), flags, bytes)) return Outcome.Compress;
   return publish(flags, at + 1 + nameLength, bytes, 0, 0, number, slot, generation);
 }
 
@@ -78,7 +78,7 @@ export function drain(from: u32, to: u32): u32 {
     const flags = (word >> 8) & 0xff;
     switch (word & 0xff) {
       case RecordKind.Broadcast:
-        outcome = isWorthDeflating(engine.deflateCount, flags, length)
+        outcome = isWorthDeflating(deflateCount(0), flags, length)
           ? Outcome.Compress
           : publish(flags, payload, length, 0, 0, 0, slot, generation);
         break;

@@ -80,7 +80,7 @@ function checkWebSocket(c: WebSocketConn): u32 {
     return broken(Rule.DueCommitted, i, due as f64, committed);
   if (c.handed > ring.committed) return broken(Rule.HandedCommitted, i, c.handed as f64, committed);
   if (engine.rowCount != 0) return Rule.Ok;
-  const isReading = c.writing == RowKind.Ring || c.writing == RowKind.DeflateRing;
+  const isReading = c.writing == RowKind.Ring;
   if (!has(c, Flag.Ordered)) {
     const needsRing = isReading || (due != NEVER && due < ring.flushed);
     if (needsRing && !has(c, Flag.CloseQueued))

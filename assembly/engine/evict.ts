@@ -5,7 +5,7 @@
 import { CloseReason, Control, Outcome, Param, Shut } from "../abi";
 import { kill } from "../reply/end";
 import { Ring, floorFor, plain } from "../ring/ring";
-import { Conn, add, engine, param, paramU32 } from "../state/records";
+import { Conn, add, engine, param, paramU32, readersOf } from "../state/records";
 import { countBelow, furthest } from "../state/treap";
 
 function evictReader(c: Conn): void {
@@ -15,10 +15,9 @@ function evictReader(c: Conn): void {
 
 /** Returns true when more than half of a ring's readers lag by more than half a ring. */
 function doMostLag(ring: Ring, tail: u64): bool {
-  const readers = ring.index == 0 ? engine.openCount - engine.deflateCount : engine.deflateCount;
   const half = (ring.capacity >> 1) as u64;
-  const lagging = tail > half ? countBelow(ring.index, tail - half) : 0;
-  return lagging * 2 > readers;
+  const lagging = tail > half ? countBelow(ring.form, tail - half) : 0;
+  return lagging * 2 > readersOf(ring.form).count;
 }
 
 /**
@@ -82,12 +81,12 @@ export function makeRoom(ring: Ring, tail: u64): u32 {
   // mutant ring-index: const floor = min(floorFor(ring, tail, (paramU32(Param.Frames) as u64) + 1), ring.committed);
   const floor = min(floorFor(ring, tail, paramU32(Param.Frames) as u64), ring.committed);
   if (floor > ring.flushed) return Outcome.Flush;
-  if (changetype<usize>(furthest(ring.index)) == 0) return Outcome.Ok;
+  if (changetype<usize>(furthest(ring.form)) == 0) return Outcome.Ok;
   const queued = min(floorFor(ring, tail, paramU32(Param.QueuedFrames) as u64), ring.flushed);
   countWait();
   let evicted = false;
   while (true) {
-    const c = furthest(ring.index);
+    const c = furthest(ring.form);
     if (changetype<usize>(c) == 0 || c.done >= queued) break;
     // A reader that is within the ring but over the limit of queued frames is evicted without waiting.
     // mutant wait-moving (wait): const isMoving = true;

@@ -2,12 +2,13 @@
 //
 // Invariant: `create` formats every record, so earlier contents of the region are never read.
 //
-//   region   control table | Engine | pools | rings | parameters | close counters | regions of plan.ts
+//   region   control table | Engine | pools | rings | readers | parameters | close counters | regions of plan.ts
 
-import { ABI_VERSION, Control, MAGIC, Param } from "../abi";
+import { ABI_VERSION, Control, Form, MAGIC, Param } from "../abi";
 import {
   BUCKET_BYTES,
   CONTROL_EXTRA,
+  FRAME_BYTES,
   HEADROOM_BYTES,
   RECEIVE_UNIT,
   REGION_ALIGN,
@@ -21,12 +22,13 @@ import {
   regionBytes,
   secondParam,
 } from "../plan";
-import { RING_RECORD_BYTES, deflated, formatRing, plain, setRings } from "../ring/ring";
+import { RING_RECORD_BYTES, formatRing, plain, setRings } from "../ring/ring";
 import { POOL_BYTES, formatPool } from "../state/pool";
 import { rearm } from "../reply/deadline";
 import { forgetPaces } from "../state/rate";
 import {
   ENGINE_BYTES,
+  READERS_BYTES,
   State,
   engine,
   param,
@@ -47,8 +49,8 @@ const ENGINE_AT: usize = Control.COUNT * 8;
 const RECEIVE_POOL_AT: usize = ENGINE_AT + ENGINE_BYTES;
 const REPLY_POOL_AT: usize = RECEIVE_POOL_AT + ((POOL_BYTES + 15) & ~15);
 const RING_AT: usize = REPLY_POOL_AT + ((POOL_BYTES + 15) & ~15);
-const DEFLATE_RING_AT: usize = RING_AT + RING_RECORD_BYTES;
-const PARAMS_AT: usize = DEFLATE_RING_AT + RING_RECORD_BYTES;
+const READERS_AT: usize = RING_AT + (Form.COUNT as usize) * RING_RECORD_BYTES;
+const PARAMS_AT: usize = READERS_AT + (Form.COUNT as usize) * READERS_BYTES;
 const COUNTS_AT: usize = PARAMS_AT + Param.COUNT * 8;
 if (COUNTS_AT + Param.COUNT * 4 > ENGINE_AT + (CONTROL_EXTRA as usize)) ERROR("CONTROL_EXTRA");
 
@@ -84,6 +86,7 @@ export function create(base: usize): usize {
   engine.control = base;
   engine.params = base + PARAMS_AT;
   engine.counts = base + COUNTS_AT;
+  engine.readers = base + READERS_AT;
   for (let i = 0; i < (Param.COUNT as i32); i++) setParam(i, wanted(i));
   engine.httpSlots = paramU32(Param.Connections);
   engine.allSlots = engine.httpSlots + paramU32(Param.WebSockets);
@@ -147,17 +150,19 @@ export function create(base: usize): usize {
     4096,
   );
   next += bytesOf(Region.ReplyPool) as usize;
-  const ringAt = next;
+  const plainBase = next;
   next += bytesOf(Region.Ring) as usize;
-  const deflateRingAt = next;
+  const deflatedBase = next;
   next += bytesOf(Region.DeflateRing) as usize;
   engine.tallies = next;
   engine.tallyBuckets = next + ((engine.allSlots + 1) as usize) * (TALLY_BYTES as usize);
   engine.tallyMask = (powerOver(engine.allSlots as f64) as u32) - 1;
 
-  setRings(base + RING_AT, base + DEFLATE_RING_AT, paramU32(Param.Frames));
-  formatRing(plain, 0, ringAt, paramU32(Param.RingBytes), engine.firstSequence);
-  formatRing(deflated, 1, deflateRingAt, paramU32(Param.DeflateRingBytes), engine.firstSequence);
+  const deflateRingBytes = paramU32(Param.DeflateRingBytes);
+  setRings(base + RING_AT, paramU32(Param.Frames), deflateRingBytes);
+  const first = engine.firstSequence;
+  formatRing(Form.Plain, plainBase, paramU32(Param.RingBytes), first, 0);
+  formatRing(Form.Deflated, deflatedBase, deflateRingBytes, first, FRAME_BYTES as u32);
   formatSlots();
   setControl(Control.SlotsAddress, engine.slots as f64);
   setControl(Control.WindowAddress, engine.window as f64);
@@ -204,7 +209,7 @@ export function join(base: usize): usize {
   if (base == 0 || (base & (align() - 1)) != 0) return 0;
   if (load<u32>(base) != MAGIC || load<u32>(base, 4) != ABI_VERSION) return 0;
   setEngine(base + ENGINE_AT, base + RECEIVE_POOL_AT, base + REPLY_POOL_AT);
-  setRings(base + RING_AT, base + DEFLATE_RING_AT, paramU32(Param.Frames));
+  setRings(base + RING_AT, paramU32(Param.Frames), paramU32(Param.DeflateRingBytes));
   return base;
 }
 

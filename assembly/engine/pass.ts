@@ -5,6 +5,7 @@
 import {
   Control,
   EventKind,
+  Form,
   Param,
   ROW_BYTES,
   ROW_LIMIT,
@@ -17,7 +18,7 @@ import { afterWrite, finishWrite, leaveQueue } from "../reply/end";
 import { forgetReading } from "../reply/progress";
 import { beginCast, castRow, completeQuiet, nextRow } from "../reply/row";
 import { NEVER, castDue, place } from "../ring/cursor";
-import { Ring, deflated, plain } from "../ring/ring";
+import { Ring, plain, ringAt } from "../ring/ring";
 import { topic, wakeSubscribers } from "../ring/topics";
 import { emit, noticesFull, takeEvents } from "../state/events";
 import { List, dropDirty, openAt, takeDirty } from "../state/lists";
@@ -147,7 +148,9 @@ function isMuch(ring: Ring): bool {
  * has a reply or a pong that may follow them.
  */
 function canWait(): bool {
-  if (isMuch(plain) || isMuch(deflated)) return false;
+  for (let form: u32 = 0; form < (Form.COUNT as u32); form++) {
+    if (isMuch(ringAt(form))) return false;
+  }
   for (let link = engine.dirtyHead; link != 0; link = at(link - 1).link) {
     const c = at(link - 1);
     if (isWebSocket(c) && (c.replyHead != 0 || c.pong != 0)) return false;
@@ -203,8 +206,10 @@ export function flush(withhold: u32): u32 {
       if (engine.castLeft == 0) engine.castFirst = everyone;
       engine.castLeft = engine.openCount;
     }
-    plain.flushed = plain.committed;
-    deflated.flushed = deflated.committed;
+    for (let form: u32 = 0; form < (Form.COUNT as u32); form++) {
+      const ring = ringAt(form);
+      ring.flushed = ring.committed;
+    }
   }
   castOn(runBytes);
   // Connections that return to the list because their notice is pending are after the ones that were there.

@@ -3,7 +3,7 @@
 //
 // Invariant: a message is committed whole or not at all. While a stage is open nothing else is published.
 
-import { Control, FrameFlag, Outcome } from "../abi";
+import { Control, Form, FrameFlag, Outcome } from "../abi";
 import { makeRoom, renewBudget } from "./evict";
 import { copy } from "../kernel/bytes";
 import {
@@ -13,53 +13,69 @@ import {
   enter,
   extend,
   firstByte,
+  hasForms,
   headerBytes,
   placeFor,
   plain,
   put,
   putHeader,
+  ringAt,
+  setLength,
 } from "../ring/ring";
-import { chain, isExcept, topic } from "../ring/topics";
-import { add, engine, setControl, takeTime } from "../state/records";
+import { chain, isExcept, subscribersIn, topic } from "../ring/topics";
+import { add, engine, readersOf, setControl, takeTime } from "../state/records";
 
 /**
- * Makes room for a message's other form of `bytes`, at `deflateAt`, when it has recipients. Its index entry needs room
+ * Makes room for a message in a form other than the plain one, when the form has recipients. Its index entry needs room
  * too, because a client that receives no more frames (its Close is queued) may still lag.
  */
-function makeOtherPlace(bytes: u32): u32 {
-  const isRead = deflateReaders() != 0;
-  if (!isRead && engine.deflateTreap == 0) return Outcome.Ok;
-  places.deflated = isRead ? placeFor(deflated, bytes) : deflated.committed;
+function makePlaceIn(form: u32, bytes: u32): u32 {
+  const isRead = readersIn(form, audience.topic) != 0;
+  if (!isRead && readersOf(form).treap == 0) return Outcome.Ok;
+  const ring = ringAt(form);
+  const place = isRead ? placeFor(ring, bytes) : ring.committed;
+  setPlace(form, place);
   // mutant deflate-room: return Outcome.Ok;
-  return makeRoom(deflated, places.deflated + (isRead ? (bytes as u64) : 0));
+  return makeRoom(ring, place + (isRead ? (bytes as u64) : 0));
 }
 
-/** Makes room for a record of `bytes` in the plain ring, at `plainAt`, and for its other form. */
-function makePlaces(bytes: u32, deflateBytes: u32): u32 {
-  places.plain = placeFor(plain, bytes);
-  renewBudget(places.plain + (bytes as u64));
-  let outcome = makeRoom(plain, places.plain + (bytes as u64));
-  if (outcome == Outcome.Ok) outcome = makeOtherPlace(deflateBytes);
-  return outcome;
+/** Makes room for a message in the other forms. @param bytes of its plain frame */
+function makeOtherPlaces(bytes: u32, deflateLength: u32): u32 {
+  for (let form: u32 = Form.Plain + 1; form < (Form.COUNT as u32); form++) {
+    const outcome = makePlaceIn(form, bytesIn(form, bytes, deflateLength));
+    if (outcome != Outcome.Ok) return outcome;
+  }
+  return Outcome.Ok;
 }
 
-/** Ring offsets at which a publication finds room. */
-@unmanaged
-class Places {
-  plain: u64;
-  deflated: u64;
+/** Makes room for a message in each form. @param bytes of its plain frame */
+function makePlaces(bytes: u32, deflateLength: u32): u32 {
+  const place = placeFor(plain, bytes);
+  setPlace(Form.Plain, place);
+  renewBudget(place + (bytes as u64));
+  const outcome = makeRoom(plain, place + (bytes as u64));
+  return outcome == Outcome.Ok && hasForms ? makeOtherPlaces(bytes, deflateLength) : outcome;
 }
 
-const places = changetype<Places>(memory.data(16, 8));
+/** Ring offsets at which a publication finds room, by Form. */
+const PLACES = memory.data(Form.COUNT * 8, 8);
+
+function setPlace(form: u32, offset: u64): void {
+  store<u64>(PLACES + ((form as usize) << 3), offset);
+}
+
+function placeOf(form: u32): u64 {
+  return load<u64>(PLACES + ((form as usize) << 3));
+}
+
+/** Returns how many of a topic's subscribers, or with 0 of all open WebSockets, read a form. */
+function readersIn(form: u32, number: u32): u32 {
+  return number == 0 ? readersOf(form).count : subscribersIn(form, number);
+}
 
 /** Returns how many of a topic's subscribers, or with 0 of all open WebSockets, read the ring of compressed forms. */
 export function deflateCount(number: u32): u32 {
-  return number == 0 ? engine.deflateCount : topic(number).deflateCount;
-}
-
-/** Returns how many of the recipients read the ring of compressed forms. */
-function deflateReaders(): u32 {
-  return deflateCount(audience.topic);
+  return readersIn(Form.Deflated, number);
 }
 
 /** Returns the number of recipients of the current publication. */
@@ -82,24 +98,27 @@ function finishPublication(length: u32): void {
   setControl(Control.Sequence, engine.sequence as i64 as f64);
 }
 
-/** Returns the size of the form that readers of the other ring receive, which is compressed or plain. */
-function otherBytes(bytes: u32, deflateLength: u32): u32 {
+/**
+ * Returns the size of a message in a form other than the plain one.
+ * @param bytes of its plain frame, which readers of compressed messages receive when it was not compressed
+ */
+function bytesIn(form: u32, bytes: u32, deflateLength: u32): u32 {
+  assert(form == Form.Deflated, "a form without a size");
   return deflateLength == 0 ? bytes : headerBytes(deflateLength) + deflateLength;
 }
 
-/**
- * Writes a message's other form into its ring, when that has readers. The plain frame has `bytes` at `plainAt`. Returns
- * the length of the other form, 0 when nothing was written.
- */
-function putOther(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): u32 {
-  if (deflateReaders() == 0) return 0;
-  const length = otherBytes(bytes, deflateLength);
+/** Writes a message into the ring of compressed forms, when that has readers. @param bytes of its plain frame */
+function putDeflated(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): void {
+  setLength(Form.Deflated, 0);
+  if (deflateCount(audience.topic) == 0) return;
+  const length = bytesIn(Form.Deflated, bytes, deflateLength);
+  const place = placeOf(Form.Deflated);
   if (deflateLength == 0)
-    copy(address(deflated, places.deflated), address(plain, places.plain), bytes);
-  // mutant deflate-bit: else put(deflated, places.deflated, deflate, deflateLength, flags);
-  else put(deflated, places.deflated, deflate, deflateLength, flags | FrameFlag.Compressed);
-  extend(deflated, places.deflated, length);
-  return length;
+    copy(address(deflated, place), address(plain, placeOf(Form.Plain)), bytes);
+  // mutant deflate-bit: else put(deflated, place, deflate, deflateLength, flags);
+  else put(deflated, place, deflate, deflateLength, flags | FrameFlag.Compressed);
+  extend(deflated, place, length);
+  setLength(Form.Deflated, length);
 }
 
 /** Sets the recipients of the current publication. Returns false when there are none. */
@@ -133,11 +152,13 @@ export function publish(
   if (!reach(number, except, exceptGeneration)) return Outcome.Ok;
   if (length > plain.capacity - HEADER_LIMIT) return Outcome.TooLarge;
   const bytes = headerBytes(length) + length;
-  const outcome = makePlaces(bytes, otherBytes(bytes, deflateLength));
+  const outcome = makePlaces(bytes, deflateLength);
   if (outcome != Outcome.Ok) return outcome;
-  put(plain, places.plain, payload, length, flags);
-  extend(plain, places.plain, bytes);
-  enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
+  const place = placeOf(Form.Plain);
+  put(plain, place, payload, length, flags);
+  extend(plain, place, bytes);
+  if (hasForms) putDeflated(bytes, deflate, deflateLength, flags);
+  enter(bytes, flags);
   finishPublication(length);
   return Outcome.Ok;
 }
@@ -226,16 +247,18 @@ export function stagePublish(
   const length = plain.stageLength;
   const header = headerBytes(length);
   const bytes = header + length;
-  const outcome = makeOtherPlace(otherBytes(bytes, deflateLength));
+  const outcome: u32 = hasForms ? makeOtherPlaces(bytes, deflateLength) : Outcome.Ok;
   if (outcome == Outcome.Wait) stageDiscard();
   if (outcome != Outcome.Ok) return outcome;
-  places.plain = plain.stageAt;
-  const start = address(plain, places.plain);
+  const place = plain.stageAt;
+  setPlace(Form.Plain, place);
+  const start = address(plain, place);
   if (header != STAGE_HEADER) memory.copy(start + header, start + STAGE_HEADER, length);
   putHeader(start, firstByte(flags), length);
   stageDiscard();
-  extend(plain, places.plain, bytes);
-  enter(bytes, putOther(bytes, deflate, deflateLength, flags), flags);
+  extend(plain, place, bytes);
+  if (hasForms) putDeflated(bytes, deflate, deflateLength, flags);
+  enter(bytes, flags);
   finishPublication(length);
   return Outcome.Ok;
 }

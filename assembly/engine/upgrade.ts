@@ -2,12 +2,13 @@
 //
 // Invariant: after a failed upgrade the connection is unchanged, or it has ended.
 
-import { CloseReason, Control, Outcome, Param, Shut, Trait } from "../abi";
+import { CloseReason, Control, Form, Outcome, Param, Shut, Trait } from "../abi";
 import { rearm } from "../reply/deadline";
 import { finishWith, kill, leaveQueue } from "../reply/end";
 import { unwatch } from "../reply/progress";
 import { queueSwitch, refuse } from "../reply/response";
-import { deflated, messageAt, plain, ringOf } from "../ring/ring";
+import { NEVER } from "../ring/cursor";
+import { messageAt, ringAt, ringOf } from "../ring/ring";
 
 import { addOpen, dropDirty, markDirty } from "../state/lists";
 import { noBlock } from "../state/quota";
@@ -33,13 +34,19 @@ import { live, putFree, takeWebSocket } from "../state/slots";
 import { disarm } from "../state/timers";
 import { furthest } from "../state/treap";
 
-/** Returns the WebSocket that lags by the most messages among the readers of both forms, 0 when none lags. */
+/** Returns the WebSocket that lags by the most messages among the readers of all forms, 0 when none lags. */
 function furthestInAny(): Conn {
-  const reader = furthest(0);
-  const other = furthest(1);
-  if (changetype<usize>(other) == 0) return reader;
-  if (changetype<usize>(reader) == 0) return other;
-  return messageAt(deflated, other.done) < messageAt(plain, reader.done) ? other : reader;
+  let found = changetype<Conn>(0);
+  let least = NEVER;
+  for (let form: u32 = 0; form < (Form.COUNT as u32); form++) {
+    const reader = furthest(form);
+    if (changetype<usize>(reader) == 0) continue;
+    const message = messageAt(ringAt(form), reader.done);
+    if (message >= least) continue;
+    least = message;
+    found = reader;
+  }
+  return found;
 }
 
 /** Moves a connection to a WebSocket slot, with the bytes that it sent and the responses that are queued for it. */
@@ -70,7 +77,7 @@ function moveToWebSocket(c: HttpConn, deflate: u32): WebSocketConn {
     w.end = engine.tableBytes + w.end;
   }
   if (deflate != 0) setMark(w, WebSocketFlag.Deflates);
-  if (deflate == 1 && paramU32(Param.DeflateRingBytes) != 0) w.flags |= Flag.Deflate;
+  if (deflate == 1 && paramU32(Param.DeflateRingBytes) != 0) w.form = Form.Deflated as u8;
   w.state = State.Open;
   w.left = 0;
   w.right = 0;

@@ -71,7 +71,7 @@ export function dropInput(c: Conn): void {
 
 /** Returns true while the transport may read a ring for a connection. */
 function readsRing(c: Conn): bool {
-  return c.writing == RowKind.Ring || c.writing == RowKind.DeflateRing;
+  return c.writing == RowKind.Ring;
 }
 
 /**

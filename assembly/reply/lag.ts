@@ -1,6 +1,6 @@
 // Measures how far clients lag behind the publications, and updates the other gauges of the control table.
 
-import { Control, LAG_CLASSES, LAG_FIRST } from "../abi";
+import { Control, Form, LAG_CLASSES, LAG_FIRST } from "../abi";
 import { NEVER, dueSequence } from "../ring/cursor";
 import { frame, offsetIn, plain, ringOf } from "../ring/ring";
 import { hasUnflushed, unflushed } from "../ring/topics";
@@ -37,7 +37,7 @@ function countLags(): void {
 
 /** Updates the gauges of the control table. */
 export function gauge(): void {
-  const c = furthest(0);
+  const c = furthest(Form.Plain);
   const oldest = changetype<usize>(c) != 0 && c.done < plain.flushed ? c.done : plain.flushed;
   setControl(Control.Committed, plain.committed as f64);
   setControl(Control.RingUsed, (plain.committed - oldest) as f64);

@@ -108,7 +108,7 @@ function choose(c: Conn, runBytes: u32): bool {
   }
   if (!piece.isDue || (c.replyHead == 0 && has(c, Flag.CloseQueued))) return false;
   const ring = ringOf(c);
-  piece.kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
+  piece.kind = RowKind.Ring;
   piece.from = address(ring, due);
   piece.length = min(dueRun.to - due, runBytes as u64) as u32;
   return true;
@@ -175,7 +175,7 @@ function gather(c: Conn, runBytes: u32): bool {
 }
 
 function isRing(row: u32): bool {
-  return row == RowKind.Ring || row == RowKind.DeflateRing;
+  return row == RowKind.Ring;
 }
 
 /** Adds the client's next row to the table. Returns false when it has nothing to write or a write is pending. */
@@ -245,7 +245,7 @@ export function castRow(c: WebSocketConn, runBytes: u32): bool {
   c.sequence = castLast + 1;
   c.done = start;
   c.handed = end;
-  piece.kind = ring.index == 0 ? RowKind.Ring : RowKind.DeflateRing;
+  piece.kind = RowKind.Ring;
   piece.from = address(ring, start);
   piece.length = (end - start) as u32;
   piece.body = 0;

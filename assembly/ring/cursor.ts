@@ -194,7 +194,7 @@ export function takeDue(c: Conn, limit: u32, whole: bool): bool {
 /** Inserts a client into the treap when it needs bytes of the ring. */
 export function place(c: Conn): void {
   if (!isWebSocket(c) || has(c, Flag.Ordered)) return;
-  if (c.writing != (RowKind.Ring as u8) && c.writing != (RowKind.DeflateRing as u8)) {
+  if (c.writing != (RowKind.Ring as u8)) {
     const due = dueOffset(c);
     if (due == NEVER) return;
     c.done = due;

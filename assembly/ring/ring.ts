@@ -13,16 +13,16 @@
 //
 // The open stage follows `committed` and may be moved. Committed bytes are never moved.
 
-import { FrameFlag, Outcome, Param } from "../abi";
+import { Form, FrameFlag, Outcome, Param } from "../abi";
 import { copy, storeBe16, storeBe64 } from "../kernel/bytes";
-import { Conn, engine, paramU32, readsDeflated } from "../state/records";
-import { FRAME_BYTES } from "../plan";
+import { Conn, engine, formOf, paramU32 } from "../state/records";
+import { FRAME_BYTES, frameStride } from "../plan";
 
 @unmanaged
 export class Ring {
   base: usize;
-  /** 0 for the plain ring, 1 for the ring of compressed forms. */
-  index: u32;
+  /** Its Form. */
+  form: u32;
   /** Size in bytes, a power of two. */
   capacity: u32;
   committed: u64;
@@ -35,11 +35,24 @@ export class Ring {
   stageLength: u32;
   stageOpen: u32;
   stageError: u32;
+  /** Offset of the form's Place in an entry of the frame index. */
+  place: u32;
 }
 
-export const RING_RECORD_BYTES: usize = 96;
+/** Bytes of a ring's record, a power of two, because it is found for each row. */
+export const RING_RECORD_BYTES: usize = 128;
 
-/** An entry of the frame index. */
+/** The bytes of a frame in one form. A length of 0 means that no client read the form when the frame was published. */
+@unmanaged
+class Place {
+  offset: u64;
+  length: u32;
+}
+
+/**
+ * An entry of the frame index. It begins with the Place of the plain form. The places of the other forms that are
+ * enabled follow it, so the index of a server without compression is smaller.
+ */
 @unmanaged
 export class Frame {
   offset: u64;
@@ -52,36 +65,53 @@ export class Frame {
   except: u32;
   exceptGeneration: u32;
   flags: u32;
-  /** The compressed form in the other ring. */
-  deflateOffset: u64;
-  deflateLength: u32;
   /** Sequence distance back to the first frame of its run, and in that frame the number of the run's frames. */
   runBack: u32;
   runFrames: u32;
-  spare: u32;
 }
 
 if (offsetof<Frame>() != (FRAME_BYTES as usize)) ERROR("FRAME_BYTES");
+if (offsetof<Place>("offset") != offsetof<Frame>("offset")) ERROR("the place of the plain form");
+if (offsetof<Place>("length") != offsetof<Frame>("length")) ERROR("the place of the plain form");
 
 /** The ring of plain frames, and the ring of their compressed forms. */
 export let plain = changetype<Ring>(0);
 export let deflated = changetype<Ring>(0);
 
+/** Address of the rings' records, in the order of Form. */
+let rings: usize = 0;
+
+/** Returns the ring of a Form. Its capacity is 0 when the form is not enabled. */
+export function ringAt(form: u32): Ring {
+  return changetype<Ring>(rings + (form as usize) * RING_RECORD_BYTES);
+}
+
 /** Returns the ring that a client reads. */
 export function ringOf(c: Conn): Ring {
-  return readsDeflated(c) == 0 ? plain : deflated;
+  return ringAt(formOf(c));
 }
 
 let frameMask: u64 = 0;
+/** Bytes of an entry of the frame index. */
+let frameBytes: usize = 0;
+/** Whether a form besides the plain one is enabled. */
+export let hasForms: bool = false;
 
-export function setRings(plainAt: usize, deflatedAt: usize, frames: u32): void {
-  plain = changetype<Ring>(plainAt);
-  deflated = changetype<Ring>(deflatedAt);
+/** Sets where the rings and the frame index are. @param deflateRingBytes 0 when that form is not enabled */
+export function setRings(at: usize, frames: u32, deflateRingBytes: u32): void {
+  rings = at;
+  plain = ringAt(Form.Plain);
+  deflated = ringAt(Form.Deflated);
   frameMask = (frames - 1) as u64;
+  frameBytes = frameStride(deflateRingBytes as f64) as usize;
+  hasForms = deflateRingBytes != 0;
 }
 
-export function formatRing(ring: Ring, index: u32, base: usize, capacity: u32, first: u64): void {
-  ring.index = index;
+/** Formats the ring of a form. @param place offset of the form's Place in an entry of the frame index */
+export function formatRing(form: u32, base: usize, capacity: u32, first: u64, place: u32): void {
+  const ring = ringAt(form);
+  ring.form = form;
+  ring.place = place;
   ring.base = base;
   ring.capacity = capacity;
   ring.committed = first;
@@ -107,9 +137,7 @@ export function placeFor(ring: Ring, length: u32): u64 {
 
 /** Returns the frame index entry of a sequence number. */
 export function frame(sequence: u64): Frame {
-  return changetype<Frame>(
-    engine.frames + ((sequence & frameMask) as usize) * (FRAME_BYTES as usize),
-  );
+  return changetype<Frame>(engine.frames + ((sequence & frameMask) as usize) * frameBytes);
 }
 
 /** Returns the header size of an unmasked frame in bytes (RFC 6455 5.2). */
@@ -134,13 +162,17 @@ export function putHeader(at: usize, first: u32, length: u32): usize {
   return at + 10;
 }
 
-/** Returns the offset of a frame in a ring. */
+function placeIn(ring: Ring, f: Frame): Place {
+  return changetype<Place>(changetype<usize>(f) + (ring.place as usize));
+}
+
+/** Returns the offset of a frame in a ring. The plain form has a branch, which is faster than loading its place. */
 export function offsetIn(ring: Ring, f: Frame): u64 {
-  return ring.index == 0 ? f.offset : f.deflateOffset;
+  return ring.form == Form.Plain ? f.offset : placeIn(ring, f).offset;
 }
 
 export function lengthIn(ring: Ring, f: Frame): u32 {
-  return ring.index == 0 ? f.length : f.deflateLength;
+  return ring.form == Form.Plain ? f.length : placeIn(ring, f).length;
 }
 
 /**
@@ -205,23 +237,50 @@ export class Audience {
 export const audience = changetype<Audience>(memory.data(16, 8));
 
 /**
- * Returns true when a frame continues the run of the one before: same topic, no client excluded, adjacent in both
- * rings.
+ * Returns true when a frame continues the run of the one before: same topic, no client excluded, adjacent in every
+ * ring.
  */
 function continues(f: Frame, before: Frame): bool {
   if (before.topic != f.topic || before.exceptGeneration != 0 || f.exceptGeneration != 0)
     return false;
   if (before.offset + (before.length as u64) != f.offset || isLapStart(plain, f.offset))
     return false;
-  if (f.deflateLength == 0) return before.deflateLength == 0;
-  return (
-    before.deflateOffset + (before.deflateLength as u64) == f.deflateOffset &&
-    !isLapStart(deflated, f.deflateOffset)
-  );
+  if (!hasForms) return true;
+  for (let form: u32 = Form.Plain + 1; form < (Form.COUNT as u32); form++) {
+    const ring = ringAt(form);
+    if (ring.capacity != 0 && !isAdjacent(ring, placeIn(ring, f), placeIn(ring, before)))
+      return false;
+  }
+  return true;
 }
 
-/** Adds the frame at the end of both rings to the index. `deflateLength` is 0 when no client reads the other ring. */
-export function enter(length: u32, deflateLength: u32, flags: u32): void {
+/** Returns true when a place follows the one before in its ring, or when both are empty. */
+function isAdjacent(ring: Ring, place: Place, before: Place): bool {
+  if (place.length == 0) return before.length == 0;
+  return before.offset + (before.length as u64) == place.offset && !isLapStart(ring, place.offset);
+}
+
+/** Bytes of the newest message in each form, 0 in forms that no recipient reads. */
+const LENGTHS = memory.data(Form.COUNT * 4, 4);
+
+/** Sets the bytes of the newest message in a form other than the plain one, for `enter`. */
+export function setLength(form: u32, bytes: u32): void {
+  store<u32>(LENGTHS + ((form as usize) << 2), bytes);
+}
+
+/** Fills in the places of a frame in the forms besides the plain one. */
+function enterForms(f: Frame): void {
+  for (let form: u32 = Form.Plain + 1; form < (Form.COUNT as u32); form++) {
+    const ring = ringAt(form);
+    if (ring.capacity == 0) continue;
+    const place = placeIn(ring, f);
+    place.length = load<u32>(LENGTHS + ((form as usize) << 2));
+    place.offset = ring.committed - (place.length as u64);
+  }
+}
+
+/** Adds the frame at the end of the rings to the index. @param length its bytes in the plain form */
+export function enter(length: u32, flags: u32): void {
   const sequence = engine.sequence;
   const f = frame(sequence);
   f.offset = plain.committed - (length as u64);
@@ -231,10 +290,9 @@ export function enter(length: u32, deflateLength: u32, flags: u32): void {
   f.except = audience.except;
   f.exceptGeneration = audience.exceptGeneration;
   f.flags = flags;
-  f.deflateOffset = deflated.committed - (deflateLength as u64);
-  f.deflateLength = deflateLength;
   f.runBack = 0;
   f.runFrames = 1;
+  if (hasForms) enterForms(f);
   engine.sequence = sequence + 1;
   if (sequence == engine.firstSequence) return;
   const before = frame(sequence - 1);

@@ -4,16 +4,16 @@
 // visits no client. It links the frame to the topic's last one and marks the topic dirty, and the flush pass makes the
 // frames due to the subscribers. Number 0 has the broadcasts, and each open WebSocket receives those.
 
-import { Control, Outcome, Param, TOPIC_NAME_BYTES, Rule } from "../abi";
+import { Control, Form, Outcome, Param, TOPIC_NAME_BYTES, Rule } from "../abi";
 import {
   Conn,
   Flag,
   State,
   engine,
+  formOf,
   getControl,
   isWebSocket,
   paramU32,
-  readsDeflated,
   setControl,
   webSocketOf,
 } from "../state/records";
@@ -42,15 +42,15 @@ export class Topic {
   /** Link of the first record in the list of subscribers. */
   subscribers: u32;
   count: u32;
-  /** Number of subscribers that read the ring of compressed forms. */
-  deflateCount: u32;
   hash: u32;
   length: u32;
   /** 1 when the topic was published to since the last flush pass. */
   dirty: u32;
   /** 1 when `last` is a frame of this topic. */
   published: u32;
-  spare: u32;
+  /** Number of subscribers that read each form but the plain one. */
+  readers: u32;
+  moreReaders: u32;
   /** First frame since the last flush pass, and the last frame. */
   first: u64;
   last: u64;
@@ -59,6 +59,25 @@ export class Topic {
 const NAME_AT: usize = offsetof<Topic>();
 
 if (NAME_AT + (TOPIC_NAME_BYTES as usize) != (TOPIC_BYTES as usize)) ERROR("TOPIC_BYTES");
+
+if (Form.COUNT - 1 > 2) ERROR("a topic has no counter for each form");
+
+function counterOf(form: u32, t: Topic): usize {
+  return changetype<usize>(t) + offsetof<Topic>("readers") + ((form as usize) - 1) * 4;
+}
+
+/** Returns how many subscribers of a topic read a form other than the plain one. */
+export function subscribersIn(form: u32, number: u32): u32 {
+  return load<u32>(counterOf(form, topic(number)));
+}
+
+/** Counts a subscriber of a topic among the readers of its form. */
+function countIn(t: Topic, c: Conn, change: i32): void {
+  const form = formOf(c);
+  if (form == Form.Plain) return;
+  const counter = counterOf(form, t);
+  store<u32>(counter, load<u32>(counter) + change);
+}
 
 export function topic(number: u32): Topic {
   return changetype<Topic>(engine.topics + (number as usize) * (TOPIC_BYTES as usize));
@@ -218,7 +237,7 @@ export function subscribe(slot: u32, generation: u32, name: usize, length: u32):
   if (t.subscribers != 0) subscription(t.subscribers).topicBack = link;
   t.subscribers = link;
   t.count++;
-  t.deflateCount += readsDeflated(c);
+  countIn(t, c, 1);
   setControl(Control.SubscriptionCount, getControl(Control.SubscriptionCount) + 1);
   return Outcome.Ok;
 }
@@ -247,7 +266,7 @@ function leave(c: Conn, s: Subscription): void {
   // mutant topic-until: s.until = engine.sequence + 1;
   s.until = engine.sequence;
   t.count--;
-  t.deflateCount -= readsDeflated(c);
+  countIn(t, c, -1);
   webSocketOf(c).subscriptions--;
   setControl(Control.SubscriptionCount, getControl(Control.SubscriptionCount) - 1);
   dropTopic(s.topic);

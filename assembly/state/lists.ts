@@ -3,8 +3,8 @@
 //
 // Invariant: a connection is on the dirty list at most once, and leaves it when it ends.
 
-import { Control } from "../abi";
-import { Conn, Flag, engine, readsDeflated, setControl, webSocketOf } from "./records";
+import { Control, Form } from "../abi";
+import { Conn, Flag, engine, formOf, readersOf, setControl, webSocketOf } from "./records";
 import { at } from "./slots";
 
 /** Values of `Conn.list`, see room.ts. */
@@ -22,16 +22,17 @@ export function openAt(i: u32): Conn {
   return at(load<u32>(engine.webSockets + ((i as usize) << 2)));
 }
 
-function countDeflate(change: i32): void {
-  engine.deflateCount += change;
-  setControl(Control.DeflateCount, engine.deflateCount as f64);
+/** Counts an open WebSocket among the readers of its form. @param change 1, or −1 for one that is open no longer */
+function countReader(c: Conn, change: i32): void {
+  readersOf(formOf(c)).count += change;
+  setControl(Control.DeflateCount, readersOf(Form.Deflated).count as f64);
 }
 
 export function addOpen(c: Conn): void {
   webSocketOf(c).listAt = engine.openCount;
   store<u32>(engine.webSockets + ((engine.openCount as usize) << 2), c.slot);
   engine.openCount++;
-  countDeflate(readsDeflated(c) as i32);
+  countReader(c, 1);
   setControl(Control.WebSocketCount, engine.openCount as f64);
 }
 
@@ -40,7 +41,7 @@ export function removeOpen(c: Conn): void {
   store<u32>(engine.webSockets + ((webSocketOf(c).listAt as usize) << 2), last);
   webSocketOf(at(last)).listAt = webSocketOf(c).listAt;
   engine.openCount--;
-  countDeflate(-(readsDeflated(c) as i32));
+  countReader(c, -1);
   setControl(Control.WebSocketCount, engine.openCount as f64);
 }
 

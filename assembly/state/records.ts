@@ -65,7 +65,7 @@ export namespace Watch {
 
 /**
  * Bits of `Conn.flags`: those of any connection, and those of WebSockets that are tested together with them. The others
- * are in `marks`. 13 bits are free.
+ * are in `marks`. 14 bits are free.
  */
 export enum Flag {
   WebSocket = 1,
@@ -100,8 +100,6 @@ export enum Flag {
   EndSent = 65536,
   /** A block was sent whose frame continues in the next block. */
   MidReply = 131072,
-  /** The WebSocket reads the ring of compressed forms. */
-  Deflate = 262144,
   /** A broadcast is due, the one with number `sequence`. */
   CastDue = 33554432,
   /** The last reading of the send queue found queued bytes and no progress since the reading before. */
@@ -313,7 +311,8 @@ export class WebSocketConn extends Conn {
   opcode: u8;
   frameFinal: u8;
   frameOpen: u8;
-  spare: u8;
+  /** The Form that the client reads. */
+  form: u8;
   closeCode: u16;
   /** Bits of WebSocketFlag. */
   marks: u16;
@@ -371,10 +370,8 @@ export class Engine {
   notices: u32;
   /** 1 when some Drain or End found no room. The next flush pass emits them. */
   noticesPending: u32;
-  treap: u32;
-  deflateTreap: u32;
-  /** Number of open WebSockets that read the ring of compressed forms. */
-  deflateCount: u32;
+  /** A Readers record for each Form. */
+  readers: usize;
   /** Seed of the treap's priorities. */
   seed: u32;
   /** Queue for buffers, and 1 when a buffer was freed since the queue was last served. */
@@ -552,7 +549,22 @@ export function isWebSocket(c: Conn): bool {
   return (c.flags & Flag.WebSocket) != 0;
 }
 
-/** Returns 1 for a reader of the ring of compressed forms, 0 for a reader of the plain ring. */
-export function readsDeflated(c: Conn): u32 {
-  return has(c, Flag.Deflate) ? 1 : 0;
+/** The readers of one form. */
+@unmanaged
+export class Readers {
+  /** Root of the treap of the WebSockets that need bytes of the form's ring. */
+  treap: u32;
+  /** Number of open WebSockets that read the form. */
+  count: u32;
+}
+
+export const READERS_BYTES: usize = offsetof<Readers>();
+
+export function readersOf(form: u32): Readers {
+  return changetype<Readers>(engine.readers + (form as usize) * READERS_BYTES);
+}
+
+/** Returns the Form that a WebSocket reads. */
+export function formOf(c: Conn): u32 {
+  return webSocketOf(c).form as u32;
 }

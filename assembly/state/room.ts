@@ -32,7 +32,7 @@ import {
 } from "./records";
 import { List } from "./lists";
 import { at } from "./slots";
-import { furthest, insert, remove } from "./treap";
+import { READING, furthest, insert, remove } from "./treap";
 import { arm } from "./timers";
 
 /** ms for which a client that has ended its side is no victim, so that it can still receive its response. */
@@ -45,8 +45,6 @@ export const UNREAD_GRACE: f64 = 5000;
 const READ_INTERVAL: f64 = 1000;
 /** Lateness in ms that any request may have, because the event loop takes that long to return to it. */
 const LOOP_GRACE: f64 = 20;
-/** Number of the treap of requests that are arriving. The rings' readers have treaps 0 and 1. */
-const READING: u32 = 2;
 
 function headAt(list: u32): usize {
   return changetype<usize>(engine) + offsetof<Engine>("endedHead") + ((list - 1) << 3);

@@ -4,7 +4,8 @@
 //
 // Invariant: in order by (done, slot), a heap by priority, and `count` is the size of the subtree.
 
-import { Conn, Flag, engine, isWebSocket, readsDeflated } from "./records";
+import { Form } from "../abi";
+import { Conn, Flag, engine, formOf, isWebSocket, readersOf } from "./records";
 import { at } from "./slots";
 
 // Links are slot + 1; 0 is the empty tree.
@@ -105,53 +106,50 @@ function removeAt(link: u32, c: Conn): u32 {
   return link;
 }
 
-/**
- * Returns the root of a treap: 0 for readers of the plain ring, 1 for those of the ring of compressed forms, 2 for HTTP
- * requests that are arriving, see room.ts.
- */
-function rootOf(ring: u32): u32 {
-  if (ring == 2) return engine.readingTreap;
-  return ring == 0 ? engine.treap : engine.deflateTreap;
+/** Number of the treap of HTTP requests that are arriving, see room.ts. A treap of readers has their Form's. */
+export const READING: u32 = Form.COUNT;
+
+function rootOf(treap: u32): u32 {
+  return treap == READING ? engine.readingTreap : readersOf(treap).treap;
 }
 
-function setRoot(ring: u32, link: u32): void {
-  if (ring == 2) engine.readingTreap = link;
-  else if (ring == 0) engine.treap = link;
-  else engine.deflateTreap = link;
+function setRoot(treap: u32, link: u32): void {
+  if (treap == READING) engine.readingTreap = link;
+  else readersOf(treap).treap = link;
 }
 
 function treapOf(c: Conn): u32 {
-  return isWebSocket(c) ? readsDeflated(c) : 2;
+  return isWebSocket(c) ? formOf(c) : READING;
 }
 
 export function insert(c: Conn): void {
   if (c.flags & Flag.Ordered) return;
   c.flags |= Flag.Ordered;
-  const ring = treapOf(c);
-  setRoot(ring, insertAt(rootOf(ring), c));
+  const treap = treapOf(c);
+  setRoot(treap, insertAt(rootOf(treap), c));
 }
 
 /** Removes a connection. Its `done` must be the same as when it was inserted. */
 export function remove(c: Conn): void {
   if (!(c.flags & Flag.Ordered)) return;
-  const ring = treapOf(c);
-  setRoot(ring, removeAt(rootOf(ring), c));
+  const treap = treapOf(c);
+  setRoot(treap, removeAt(rootOf(treap), c));
   c.flags &= ~Flag.Ordered;
   c.left = 0;
   c.right = 0;
 }
 
-/** Returns the connection with the largest lag in a ring, 0 when the treap is empty. */
-export function furthest(ring: u32): Conn {
-  let link = rootOf(ring);
+/** Returns the connection with the largest lag in a ring, 0 when the treap is empty. @param treap a Form, or READING */
+export function furthest(treap: u32): Conn {
+  let link = rootOf(treap);
   if (link == 0) return changetype<Conn>(0);
   while (at(link - 1).left != 0) link = at(link - 1).left;
   return at(link - 1);
 }
 
 /** Returns how many connections in the treap have `done` below an offset. */
-export function countBelow(ring: u32, offset: u64): u32 {
-  let link = rootOf(ring);
+export function countBelow(treap: u32, offset: u64): u32 {
+  let link = rootOf(treap);
   let total: u32 = 0;
   while (link != 0) {
     const c = at(link - 1);
@@ -166,7 +164,9 @@ export function countBelow(ring: u32, offset: u64): u32 {
 }
 
 export function orderedCount(): u32 {
-  return size(engine.treap) + size(engine.deflateTreap);
+  let count: u32 = 0;
+  for (let form: u32 = 0; form < (Form.COUNT as u32); form++) count += size(readersOf(form).treap);
+  return count;
 }
 
 export function readingCount(): u32 {
