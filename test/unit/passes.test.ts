@@ -7,9 +7,10 @@ import { Param } from "../../assembly/abi";
 import type { Handler } from "../../host/handler";
 import type { Clock, Link, Sink } from "../../worker/net/transport";
 import { Pump } from "../../worker/pump/pump";
+import { Schedule, type Turn } from "../../worker/pump/schedule";
 import { octets } from "../lib/drive";
 import { HANDSHAKE } from "../lib/handshake";
-import { lines, text } from "../lib/frame";
+import { frame, lines, text } from "../lib/frame";
 import { testEngine } from "../lib/wasm";
 
 const passes = suite("passes");
@@ -317,6 +318,83 @@ passes("a turn resumes as many held connections as its time allows", () => {
   }
   scene.settle();
   assert.is(scene.pump.stats().messagesIn, 3);
+});
+
+passes("a read alone causes a turn: the engine answers a ping", () => {
+  const scene = new Scene();
+  const client = scene.webSocket();
+  client.send(frame(9, "p"));
+  assert.equal(client.bytes, []);
+  scene.settle();
+  assert.equal(client.bytes, [0x8a, 1, 112]);
+});
+
+passes("an inbox that is added is drained", () => {
+  const scene = new Scene();
+  let drains = 0;
+  const drain = (): boolean => {
+    drains++;
+    return false;
+  };
+  scene.settle();
+  scene.pump.addInbox({ drain, ended() {}, rest() {} });
+  assert.is(drains, 0);
+  scene.settle();
+  assert.ok(drains > 0);
+});
+
+passes("events of the last look at the deadlines are handled, and a turn follows", () => {
+  let events = 0;
+  let handled = 0;
+  const turns: (() => void)[] = [];
+  const loop = {
+    hasResumes: false,
+    engine: {
+      get: () => 0,
+      get eventCount() {
+        return events;
+      },
+    },
+    time() {},
+    flush() {},
+    handleEvents() {
+      handled += events;
+      events = 0;
+    },
+    // The first look of a turn finds nothing, the second one a deadline that has passed.
+    looks: 0,
+    tick() {
+      if (++this.looks === 2) events = 1;
+      return -1;
+    },
+  };
+  const nothing = (): void => {};
+  const turn = {
+    loop,
+    depth: 0,
+    values: { flushInterval: 0 },
+    began: nothing,
+    runLater: nothing,
+    drainInboxes: () => false,
+    turned: nothing,
+    ticked: nothing,
+    rest: nothing,
+    setReading: nothing,
+    awaitTurn: nothing,
+  };
+  const clock = {
+    now: () => 0,
+    date: () => 0,
+    defer: (fn: () => void) => void turns.push(fn),
+    after: () => nothing,
+  };
+  const schedule = new Schedule(turn as unknown as Turn, clock);
+  schedule.schedule();
+  // The first two turns only poll, because the loop may have been blocked before them.
+  for (let i = 0; i < 3 && loop.looks < 2; i++) turns.shift()?.();
+  assert.is(loop.looks, 2);
+  assert.is(handled, 1);
+  assert.is(turns.length, 1, "what the events caused is written in another turn");
 });
 
 passes.run();

@@ -147,7 +147,6 @@ export class Events implements LoopEvents<Peer> {
     };
     if (ws) this.#tellClose(peer, ws, info);
     else this.#tellDisconnect(peer, info);
-    this.#pump.loop.schedule();
   }
 
   /** Calls the handler's `close`, after the handler of the current message has settled. */

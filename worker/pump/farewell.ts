@@ -65,7 +65,6 @@ export class Farewell {
     else for (const peer of open) this.#leave(peer, 1001);
     if (drainMs === 0) this.#dismissIdle();
     this.#pump.loop.handleEvents();
-    this.#pump.loop.schedule();
   }
 
   /** Ends the connections that have no pending request. */
@@ -75,7 +74,6 @@ export class Farewell {
       if (isIdle) this.#pump.loop.dismiss(peer);
     }
     this.#pump.loop.handleEvents();
-    this.#pump.loop.schedule();
   }
 
   #spread(open: readonly Peer[], ms: number): void {

@@ -79,7 +79,6 @@ export class Measurer {
       this.#isStopped = true;
       loop.measures(false);
     }
-    loop.schedule();
   }
 
   stop(): void {

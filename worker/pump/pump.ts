@@ -425,7 +425,6 @@ export class Pump implements HandlerServer {
     peer.ws = ws;
     this.hold(peer, Hold.Open);
     this.later(() => this.#open(peer, ws));
-    this.schedule();
   }
 
   #open(peer: Peer, ws: WebSocketImpl): void {
@@ -503,7 +502,6 @@ export class Pump implements HandlerServer {
   /** Resolves after a pass, when some time has passed, because a refused publication waits for readers. */
   ready(): Promise<void> {
     if (this.#isStopped) return quiet(Promise.reject(serverEnded()));
-    this.schedule();
     return quiet(
       new Promise((resolve, reject) => {
         const settle = (): void => {
@@ -624,7 +622,6 @@ export class Pump implements HandlerServer {
     for (const peer of this.connections) this.terminate(peer, CloseReason.Shutdown);
     this.loop.handleEvents();
     this.runLater();
-    this.schedule();
   }
 
   /** Resolves when no connection is left. */
@@ -632,7 +629,6 @@ export class Pump implements HandlerServer {
     if (this.loop.isEmpty) return Promise.resolve();
     return new Promise((resolve) => {
       this.#idleWaiters.push(resolve);
-      this.schedule();
     });
   }
 

@@ -109,9 +109,8 @@ export class Schedule implements LoopHooks<Peer> {
     this.#clock.defer(this.#turn);
   }
 
-  /** Runs the next turn before another read. */
+  /** Runs the turn that is scheduled before another read. */
   hurry(): void {
-    this.schedule();
     this.#dueSince = Number.NEGATIVE_INFINITY;
   }
 
