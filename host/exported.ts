@@ -4,6 +4,7 @@
 
 export type { TlsContext, TlsOptions } from "../worker/net/transport";
 export type * from "./handler";
+export type { TableOptions } from "./options/members";
 export type { Plan, PlanRow } from "./options/plan";
 export type { Size } from "./options/size";
 export type * from "./options/types";
