@@ -28,36 +28,64 @@ import { BASE, besideBase, Unavailable } from "./servers.mjs";
  * @property {(server: import("./servers.mjs").Server, variant: any, smoke: boolean) => Promise<Session>} open
  * @property {import("./figures.mjs").Figure[]} figures the columns; the first is the one that rows are compared by
  * @property {() => void} [need] throws when something is not there that the case needs
- *
- * @typedef {{ server: import("./servers.mjs").Server, session: Session, rounds: Figures[] }} Row
  */
 
-const ROUNDS = 5;
-/** Of a comparison with another checkout: a difference of 3% is to be seen. */
-const BASE_ROUNDS = 11;
+const PEERS = { sets: 1, rounds: 5 };
+/**
+ * Of a comparison with another checkout, where 3% count: processes of the same build differ by more than that, up to
+ * a factor of two, each as long as it lives. So each set of rounds has processes of its own.
+ */
+const CHECKOUT = { sets: 7, rounds: 3 };
 const BASE_RATIO = 0.97;
 const COMPARED = ["ringcast", "ringcast-app"];
+
+/** @typedef {{ server: import("./servers.mjs").Server, rounds: Figures[] }} Row */
 
 /**
  * Opens a variant's servers, one after the other: making one ready takes the machine. Only a smoke run, whose
  * figures mean nothing, has them all at once.
  */
 async function openAll({ servers, open }, variant, smoke) {
-  /** @type {Row[]} */
-  const rows = [];
+  /** @type {{ server: import("./servers.mjs").Server, session: Session }[]} */
+  const opened = [];
   const missing = [];
   const openOne = async (server, i) => {
     try {
-      rows[i] = { server, session: await open(server, variant, smoke), rounds: [] };
+      opened[i] = { server, session: await open(server, variant, smoke) };
     } catch (error) {
       if (!(error instanceof Unavailable)) throw error;
       missing.push(`without ${server.name}: ${error.message}`);
     }
   };
-  const opened = servers(variant).map((server, i) => [server, i]);
-  if (smoke) await Promise.all(opened.map(([server, i]) => openOne(server, i)));
-  else for (const [server, i] of opened) await openOne(server, i);
-  return { rows: rows.filter(Boolean), missing };
+  const wanted = servers(variant).map((server, i) => [server, i]);
+  if (smoke) await Promise.all(wanted.map(([server, i]) => openOne(server, i)));
+  else for (const [server, i] of wanted) await openOne(server, i);
+  return { opened: opened.filter(Boolean), missing };
+}
+
+/**
+ * Runs rounds of a variant, the servers in turn, with processes of their own.
+ * @param {Pick<Case, "servers" | "open">} one
+ * @param {Variant} variant
+ * @param {number} rounds
+ * @returns {Promise<{ rows: Row[], missing: string[] }>}
+ */
+async function runSet(one, variant, rounds, smoke) {
+  const { opened, missing } = await openAll(one, variant, smoke);
+  const rows = opened.map(({ server }) => ({ server, rounds: /** @type {Figures[]} */ ([]) }));
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, { session }] of opened.entries()) rows[i].rounds.push(await session.run());
+  }
+  for (const { session } of opened) await session.close();
+  return { rows, missing };
+}
+
+/** Returns the rows of several sets as one: the rounds of each server. @param {Row[][]} sets @returns {Row[]} */
+function joined(sets) {
+  return sets[0].map(({ server }, i) => ({
+    server,
+    rounds: sets.flatMap((rows) => rows[i].rounds),
+  }));
 }
 
 /** Returns the ratio of a figure of one row to that of another, round by round. @param {Row} a @param {Row} b */
@@ -127,12 +155,13 @@ function baseTargets(rows, figures) {
 export async function contest(one, variant, smoke, base) {
   one.need?.();
   const servers = base ? (of) => besideBase(one.servers(of), base) : one.servers;
-  const { rows, missing } = await openAll({ ...one, servers }, variant, smoke);
-  const rounds = base ? BASE_ROUNDS : ROUNDS;
-  for (let round = 0; round < (smoke ? 1 : rounds); round++) {
-    for (const row of rows) row.rounds.push(await row.session.run());
+  const { sets, rounds } = smoke ? { sets: 1, rounds: 1 } : base ? CHECKOUT : PEERS;
+  const results = [];
+  for (let set = 0; set < sets; set++) {
+    results.push(await runSet({ ...one, servers }, variant, rounds, smoke));
   }
-  for (const { session } of rows) await session.close();
+  const rows = joined(results.map((result) => result.rows));
+  const { missing } = results[0];
   const wanted = base ? baseTargets(rows, one.figures) : (variant.targets ?? []);
   const targets = smoke ? [] : wanted;
   const verdicts = targets.map((target) => verdict(target, rows, one.figures));
