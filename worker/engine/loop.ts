@@ -122,6 +122,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   readonly #event: EventCursor;
   readonly #close: EventCursor;
   readonly #row: RowCursor;
+  /** By slot. It has no holes: V8 would make it a hash table, as WebSockets have the slots after those of HTTP. */
   readonly #conns: (C | undefined)[] = [];
   #resumes: C[] = [];
   #eventAt = 0;
@@ -224,8 +225,13 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
 
   /** Gives this connection the events of its slot from now on. */
   join(conn: C): void {
-    this.#conns[conn.slot] = conn;
+    this.#put(conn);
     this.schedule();
+  }
+
+  #put(conn: C): void {
+    while (this.#conns.length < conn.slot) this.#conns.push(undefined);
+    this.#conns[conn.slot] = conn;
   }
 
   /**
@@ -245,7 +251,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
       this.#conns[conn.slot] = undefined;
       conn.slot = engine.get(Control.Result);
       conn.generation = engine.get(Control.Generation);
-      this.#conns[conn.slot] = conn;
+      this.#put(conn);
     }
     this.schedule();
     return outcome;
