@@ -5,9 +5,11 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { INBOX_WORDS } from "../../assembly/abi";
 import { Runner } from "../../host/testing/run";
+import type { Handler } from "../../host/handler";
 import { MEMBERS, type Member } from "../../host/shared/members";
 import {
   HANDLED_BYTES,
+  HANDLED_WAITING,
   OP_BYTES,
   Op,
   TAKEN_BATCHES,
@@ -17,6 +19,7 @@ import {
 import type { Link } from "../../worker/net/transport";
 import { VirtualClock } from "../../worker/net/memory";
 import type { Peer } from "../../worker/socket/peer";
+import type { WebSocketImpl } from "../../worker/socket/socket";
 import { Remote } from "../../worker/place/remote";
 import { Pump } from "../../worker/pump/pump";
 import { octets } from "../lib/drive";
@@ -39,6 +42,8 @@ class Scene {
   readonly pump: Pump;
   readonly remote: Remote;
   readonly words = new Int32Array(INBOX_WORDS);
+  /** The handler that the pump calls. */
+  readonly handler: Handler;
   /** Bytes that were reported to the application. */
   delivered = 0;
   /** Batches that were posted. */
@@ -59,7 +64,9 @@ class Scene {
     };
     this.remote = new Remote(this.pump, limits, this.words, { post });
     const bits = ["request" as const, ...members].map((name) => 1 << MEMBERS.indexOf(name));
-    this.pump.place(this.remote.placement(bits.reduce((sum, bit) => sum | bit)));
+    const placement = this.remote.placement(bits.reduce((sum, bit) => sum | bit));
+    this.handler = placement.handler;
+    this.pump.place(placement);
   }
 
   #carryOut(op: Op, peer: Peer, first: number, second: number, tail: Uint8Array): void {
@@ -81,9 +88,14 @@ class Scene {
     return peer;
   }
 
-  async read(peer: Peer, bytes: Uint8Array): Promise<void> {
+  /** A client's bytes arrive, and no turn follows yet. */
+  feed(peer: Peer, bytes: Uint8Array): void {
     this.pump.engine.u8.set(bytes, this.pump.engine.window);
     this.pump.read(peer, bytes.length);
+  }
+
+  async read(peer: Peer, bytes: Uint8Array): Promise<void> {
+    this.feed(peer, bytes);
     await this.runner.settle();
   }
 
@@ -201,6 +213,48 @@ remote("at most 256 events or 64 KiB are under way, and the rest follows in orde
       await scene.runner.settle();
     }
     assert.ok(sent > 2 * most, `${sent} were sent`);
+  }
+});
+
+remote("events beyond the limit in flight follow when the application takes batches", async () => {
+  const scene = new Scene(["message"]);
+  const peers = [await scene.webSocket(), await scene.webSocket(), await scene.webSocket()];
+  scene.batches.length = 0;
+  const run = Buffer.concat(Array.from({ length: 200 }, () => frame(2, Buffer.alloc(10))));
+  // The application takes each batch at once, so it does not know that the worker has more.
+  for (const peer of peers) scene.feed(peer, run);
+  await scene.runner.settle();
+  assert.is(
+    scene.batches.reduce((sum, batch) => sum + eventsIn(batch), 0),
+    600,
+  );
+  assert.ok(scene.batches.length > 1);
+});
+
+remote("an event that begins between turns is posted, though nothing else happens", async () => {
+  const scene = new Scene(["shutdown"]);
+  const peer = await scene.webSocket();
+  scene.batches.length = 0;
+  scene.remote.isDraining = true;
+  void scene.handler.shutdown?.(peer.ws as WebSocketImpl);
+  await scene.runner.settle();
+  assert.equal(scene.batches.map(eventsIn), [1]);
+});
+
+remote("asks for word of room again when requests that waited fill it at once", async () => {
+  const scene = new Scene([], 4096);
+  const peers = Array.from({ length: 3 }, () => scene.pump.accept(link()) as Peer);
+  const request = octets(
+    `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n${"x".repeat(5000)}`,
+  );
+  for (const peer of peers) await scene.read(peer, request);
+  assert.ok(scene.delivered < 10_000, "the first one alone was posted");
+  for (const posted of [10_000, 15_000]) {
+    assert.is(Atomics.exchange(scene.words, HANDLED_WAITING, 0), 1);
+    Atomics.store(scene.words, HANDLED_BYTES, scene.delivered);
+    scene.pump.schedule();
+    await scene.runner.settle();
+    assert.ok(scene.delivered > posted);
   }
 });
 

@@ -356,7 +356,6 @@ export class Pool {
     } else {
       lane.take(toBytes(piece), 0);
       if (lane.pendingBytes >= this.#quarter) this.#watched.add(lane);
-      this.#pump.schedule();
     }
   }
 

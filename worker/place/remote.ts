@@ -120,6 +120,8 @@ export class Remote implements Host {
   #delivered = 0;
   #keptBytes = 0;
   #blocked = false;
+  /** True at the end of a turn, which posts the events that begin meanwhile. */
+  #isPosting = false;
   /** True while the server shuts down client by client. Then `shutdown` events are posted from here. */
   isDraining = false;
 
@@ -197,8 +199,10 @@ export class Remote implements Host {
 
   /** Ends the turn: reports bytes that have left, checks whether there is room again, and posts the batch. */
   readonly turned = (): void => {
+    this.#isPosting = true;
     if (this.#blocked) this.#unblock();
     for (const lane of this.#watched) this.#report(lane);
+    this.#isPosting = false;
     this.#post();
   };
 
@@ -282,6 +286,12 @@ export class Remote implements Host {
 
   // ---- events -----------------------------------------------------------------------------------------
 
+  /** Begins an event about a connection, and has a turn post it. @returns as `Batch.begin` */
+  #begin(kind: BatchEvent, flags: number, peer: Peer, value: number, length: number): number {
+    if (!this.#isPosting) this.#pump.schedule();
+    return this.#batch.begin(kind, flags, peer.slot, peer.generation, value, length);
+  }
+
   #connect(connection: Connection): void {
     const peer = connection as Peer;
     if (this.#isFull()) this.#strangers.add(peer);
@@ -291,9 +301,8 @@ export class Remote implements Host {
   #tellConnect(peer: Peer): void {
     if (!this.#members.has("connect")) return;
     const { remoteAddress: address } = peer;
-    const batch = this.#batch;
-    const at = batch.begin(BatchEvent.Connect, 0, peer.slot, peer.generation, 0, address.length);
-    putLatin1(batch.bytes, at, address);
+    const at = this.#begin(BatchEvent.Connect, 0, peer, 0, address.length);
+    putLatin1(this.#batch.bytes, at, address);
   }
 
   #disconnect(connection: Connection, info: CloseInfo): void {
@@ -311,40 +320,35 @@ export class Remote implements Host {
   }
 
   #emitGone(peer: Peer, number: number, cause: string): void {
-    const { slot, generation } = peer;
-    const at = this.#batch.begin(BatchEvent.Gone, 0, slot, generation, number, cause.length);
+    const at = this.#begin(BatchEvent.Gone, 0, peer, number, cause.length);
     putLatin1(this.#batch.bytes, at, cause);
-    this.#pump.schedule();
   }
 
   /** Handles a client's half-close. The application is notified if it has the client's request. */
   #peerEnded(peer: Peer): void {
     const pending = this.#pending.get(peer);
     if (!pending || this.#waiting.has(pending)) return;
-    this.#batch.begin(BatchEvent.HalfClosed, 0, peer.slot, peer.generation, pending.number, 0);
-    this.#pump.schedule();
+    this.#begin(BatchEvent.HalfClosed, 0, peer, pending.number, 0);
   }
 
   /**
    * Asks the application to report when it has handled all messages so far. The end of the WebSocket waits for that.
    */
-  #endWaits({ slot, generation }: Peer): void {
-    this.#batch.begin(BatchEvent.EndWaits, 0, slot, generation, 0, 0);
-    this.#pump.schedule();
+  #endWaits(peer: Peer): void {
+    this.#begin(BatchEvent.EndWaits, 0, peer, 0, 0);
   }
 
   #emitEnd(kind: BatchEvent, peer: Peer, info: CloseInfo, address: string): void {
     const reason = toBytes(info.reason);
-    const batch = this.#batch;
     const length = CLOSE_BYTES + info.cause.length + address.length + reason.length;
-    let at = batch.begin(kind, 0, peer.slot, peer.generation, 0, length);
-    put32(batch.bytes, at, info.code);
-    put32(batch.bytes, at + 4, info.lagBytes);
-    batch.bytes[at + 8] = info.cause.length;
-    batch.bytes[at + 9] = address.length;
-    at = putLatin1(batch.bytes, at + CLOSE_BYTES, info.cause);
-    batch.bytes.set(reason, putLatin1(batch.bytes, at, address));
-    this.#pump.schedule();
+    let at = this.#begin(kind, 0, peer, 0, length);
+    const { bytes } = this.#batch;
+    put32(bytes, at, info.code);
+    put32(bytes, at + 4, info.lagBytes);
+    bytes[at + 8] = info.cause.length;
+    bytes[at + 9] = address.length;
+    at = putLatin1(bytes, at + CLOSE_BYTES, info.cause);
+    bytes.set(reason, putLatin1(bytes, at, address));
   }
 
   #request(req: Request, res: Response): void {
@@ -370,7 +374,6 @@ export class Remote implements Host {
     this.#delivered = (this.#delivered + 1) >>> 0;
     const { engine } = this.#pump;
     const head = engine.head(peer.slot);
-    const { slot, generation } = peer;
     const { remoteAddress: address } = response.request;
     const table = head.fields * HEADER_ENTRY_BYTES;
     const certificate = encodeCertificate(peer.link.peerCertificate);
@@ -378,9 +381,8 @@ export class Remote implements Host {
       REQUEST_BYTES +
       (table + head.headLength + head.bodyLength) +
       (address.length + certificate.length);
-    const batch = this.#batch;
-    const at = batch.begin(BatchEvent.Request, 0, slot, generation, number, length);
-    const { bytes } = batch;
+    const at = this.#begin(BatchEvent.Request, 0, peer, number, length);
+    const { bytes } = this.#batch;
     bytes[at + REQUEST_METHOD] = head.method;
     bytes[at + REQUEST_MINOR] = head.minor;
     put16(bytes, at + REQUEST_FIELDS, head.fields);
@@ -420,10 +422,9 @@ export class Remote implements Host {
   }
 
   #tellOpen(ws: WebSocket, peer: Peer): void {
-    const { slot, generation } = peer;
     const { number } = ws.data as Pending;
     const { length } = ws.protocol;
-    const at = this.#batch.begin(BatchEvent.Open, 0, slot, generation, number, length);
+    const at = this.#begin(BatchEvent.Open, 0, peer, number, length);
     putLatin1(this.#batch.bytes, at, ws.protocol);
   }
 
@@ -449,11 +450,9 @@ export class Remote implements Host {
   ): void {
     const lane = this.#lanes.get(ws.id);
     if (!lane) return;
-    const { slot, generation } = lane.peer;
-    const at = this.#batch.begin(kind, flags, slot, generation, value, data.length);
+    const at = this.#begin(kind, flags, lane.peer, value, data.length);
     this.#batch.bytes.set(data, at);
     this.#pump.messages.relay(lane.peer);
-    this.#pump.schedule();
     this.#pace(lane, Batch.cost(data.length));
   }
 
@@ -479,8 +478,7 @@ export class Remote implements Host {
   #shutdown(ws: WebSocket): Promise<void> | undefined {
     const lane = this.#lanes.get(ws.id);
     if (!lane || !this.isDraining || !this.#members.has("shutdown")) return undefined;
-    this.#batch.begin(BatchEvent.Shutdown, 0, lane.peer.slot, lane.peer.generation, 0, 0);
-    this.#pump.schedule();
+    this.#begin(BatchEvent.Shutdown, 0, lane.peer, 0, 0);
     return new Promise((resolve) => {
       lane.left = resolve;
     });
@@ -562,10 +560,9 @@ export class Remote implements Host {
   }
 
   #tellRoom(peer: Peer, free: number): void {
-    const { slot, generation } = peer;
     const lag = this.#pump.outgoing.lagOf(peer);
     const kind = peer.ws ? BatchEvent.Room : BatchEvent.AnswerRoom;
-    const at = this.#batch.begin(kind, 0, slot, generation, free, 8);
+    const at = this.#begin(kind, 0, peer, free, 8);
     put32(this.#batch.bytes, at, lag.bytes);
     put32(this.#batch.bytes, at + 4, lag.frames);
   }

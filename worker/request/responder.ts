@@ -216,7 +216,6 @@ export class Responder {
   #refuse(peer: Peer, protocol: string, data: unknown, reason: CloseReason): false {
     this.refusal = reason;
     this.#pump.refused(new WebSocketImpl(this.#pump, peer, protocol, data), reason);
-    this.#loop.schedule();
     return false;
   }
 
