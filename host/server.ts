@@ -448,9 +448,11 @@ export class RunningServer implements Server {
 
   async #start(): Promise<Server["address"]> {
     const members = await this.#startLocal();
-    return this.#call(() => this.#control.listen(members)).catch(async (error: unknown) => {
+    const listening = this.#call(() => this.#control.listen(members));
+    const [address] = await listening.catch(async (error: unknown) => {
       throw await this.explain(withCode(error));
     });
+    return address as Server["address"];
   }
 
   #open(): boolean {

@@ -7,6 +7,7 @@ import { Engine } from "../worker/engine/engine";
 import type { Codec, ReadQueues } from "../worker/net/transport";
 import { MemoryNet, VirtualClock } from "../worker/net/memory";
 import { Pump } from "../worker/pump/pump";
+import { listenerTraits } from "../worker/control/listeners";
 import { pumpSettings } from "../worker/control/settings";
 import { wasmModule } from "../worker/engine/wasm";
 import type { HandlerModule } from "./handler";
@@ -171,7 +172,8 @@ class MemoryTestServer implements TestServer {
       register: (client) => this.#clients.push(client),
     };
     const pump = this.#pump(own, settings, clock, net.queues);
-    const listener = net.open(pump.engine.windowView(), pump.accept);
+    const accept = pump.acceptor(listenerTraits(settings));
+    const listener = net.open(pump.engine.windowView(), accept);
     this.server = new MemoryServer(pump, this.#runner, listener, settings, rest, (handler) =>
       this.#place(pump, handler),
     );

@@ -15,9 +15,10 @@ import { ErrorThrottle } from "../request/error-throttle";
 import { configure, runLimit } from "./configure";
 import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
+import { type ListenerAddress, Listeners, listenerPlans } from "./listeners";
 import { loadHandler } from "./load";
 import { MirroredInbox } from "../inbox/mirror-reader";
-import type { Clock, Codec, Listener, Threads, TlsOptions, Transport } from "../net/transport";
+import type { Clock, Codec, Threads, TlsOptions, Transport } from "../net/transport";
 import { Pool } from "../place/pool";
 import { Remote } from "../place/remote";
 import { Pump } from "../pump/pump";
@@ -96,7 +97,7 @@ export class Worker {
   readonly #runLimit: number;
   readonly #accepting: ErrorThrottle;
   readonly #subscribing: ErrorThrottle;
-  #listener: Listener | undefined;
+  readonly #listeners: Listeners;
   #pool: Pool | undefined;
 
   constructor(data: WorkerData, platform: Platform) {
@@ -127,6 +128,10 @@ export class Worker {
         (error) => this.#report(error, where),
       );
     this.#accepting = throttled("accept");
+    this.#listeners = new Listeners(this.pump, (error) => {
+      this.pump.acceptErrors++;
+      this.#accepting.add(error);
+    });
     this.#subscribing = throttled("subscribe");
     const memory =
       typeof data.inbox === "number" ? new ArrayBuffer(INBOX_WORDS * 4 + data.inbox) : data.inbox;
@@ -281,42 +286,22 @@ export class Worker {
     /**
      * Loads the handler and listens.
      * @param members bits of the members of a handler on the application's thread; undefined: there is none
+     * @returns the addresses of the listeners
      */
-    listen: async (
-      members: number | undefined,
-    ): Promise<{ hostname: string; port: number | undefined; path?: string }> => {
+    listen: async (members: number | undefined): Promise<ListenerAddress[]> => {
       const { settings, handler } = this.#data;
       if (handler !== undefined) await this.#place(handler);
       if (members !== undefined) this.#relay(members);
-      const { hostname, values } = settings;
       try {
-        this.#listener = await this.#platform.transport.listen(
-          {
-            hostname,
-            port: values.port,
-            backlog: values.backlog,
-            noDelay: values.noDelay === 1,
-            keepAlive: values.tcpKeepAlive,
-            ipv6Only: values.ipv6Only === 1,
-            path: settings.path,
-            fd: settings.fd,
-            tls: settings.tls,
-            handshakeTimeout: values.handshakeTimeout,
-            proxied: settings.lists.proxyProtocol !== undefined,
-          },
-          this.pump.engine.windowView(),
-          this.pump.accept,
-          (error) => {
-            this.pump.acceptErrors++;
-            this.#accepting.add(error);
-          },
+        const addresses = await this.#listeners.open(
+          this.#platform.transport,
+          listenerPlans(settings),
         );
+        this.pump.transport = this.#listeners.transport;
+        return addresses;
       } catch (thrown) {
         throw withCode(thrown);
       }
-      const { hostname: name, port, path, transport } = this.#listener;
-      this.pump.transport = transport;
-      return path === undefined ? { hostname: name, port } : { hostname: name, port, path };
     },
 
     /** Replaces the handler module. Nothing changes when the new one cannot be loaded. */
@@ -337,10 +322,7 @@ export class Worker {
       changed: Partial<Record<OptionName, number>>,
       tls: TlsOptions | undefined,
     ): Promise<void> => {
-      if (tls) {
-        if (!this.#listener?.setTls) throw new Error("tls: cannot change on this platform");
-        this.#listener.setTls(tls);
-      }
+      if (tls) this.#listeners.setTls(tls);
       configure(this.pump, changed, this.#runLimit);
     },
 
@@ -365,7 +347,7 @@ export class Worker {
         this.#afterInbox(),
         new Promise((resolve) => setTimeout(resolve, timeout)),
       ]);
-      this.#listener?.close();
+      this.#listeners.close();
       this.#remote.isDraining = drainMs > 0;
       pump.farewell.begin(drainMs);
       await pump.idle();
@@ -378,7 +360,7 @@ export class Worker {
 
     /** Ends a shutdown in progress by resetting the remaining connections. */
     end: async (): Promise<void> => {
-      this.#listener?.close();
+      this.#listeners.close();
       this.pump.endAll();
     },
   });

@@ -7,39 +7,23 @@ import type { PumpOptions } from "../pump/pump";
 
 type PumpSettings = Pick<
   PumpOptions,
-  | "values"
-  | "rules"
-  | "forwarding"
-  | "proxies"
-  | "metrics"
-  | "protocols"
-  | "serverHeader"
-  | "secure"
+  "values" | "rules" | "forwarding" | "metrics" | "protocols" | "serverHeader"
 >;
 
-export function pumpSettings({
-  values,
-  lists,
-  metrics,
-  serverHeader,
-  tls,
-}: Settings): PumpSettings {
+export function pumpSettings({ values, lists, metrics, serverHeader }: Settings): PumpSettings {
   return {
     values,
     rules: {
       origins: lists.origins,
       requireOrigin: values.requireOrigin === 1,
       hosts: lists.hosts ?? [],
-      secure: tls !== undefined,
     },
     forwarding: lists.trustProxy && {
       trusted: new AddressSet(lists.trustProxy),
       field: values.forwardedHeader === 0 ? "x-forwarded-for" : "forwarded",
     },
-    proxies: lists.proxyProtocol && new AddressSet(lists.proxyProtocol),
     metrics: metrics && { path: metrics.path, readers: new AddressSet(metrics.addresses) },
     protocols: lists.protocols ?? [],
     serverHeader,
-    secure: tls !== undefined,
   };
 }

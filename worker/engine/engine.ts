@@ -245,8 +245,6 @@ export class Engine {
   readonly #methods: string[] = [];
   readonly #views: Uint8Array[];
   readonly #addressText: number;
-  /** Traits that are added to those of every request, because the engine does not know them. */
-  hostTraits = 0;
 
   /**
    * @param module the engine's wasm
@@ -557,9 +555,9 @@ export class Engine {
     }
   }
 
-  /** Returns the traits of a slot's pending request: bits of `Trait`, and `hostTraits`. */
+  /** Returns the traits of a slot's pending request: bits of `Trait`. */
   traits(slot: number): number {
-    return this.#word(slot, CONN_TRAITS) | this.hostTraits;
+    return this.#word(slot, CONN_TRAITS);
   }
 
   /** Returns the address of a slot's pending request. */
@@ -567,8 +565,11 @@ export class Engine {
     return this.#word(slot, CONN_HEAD);
   }
 
-  /** Returns a slot's pending request as offsets into the memory. */
-  head(slot: number): RequestHead {
+  /**
+   * Returns a slot's pending request as offsets into the memory.
+   * @param hostTraits traits that the engine does not know
+   */
+  head(slot: number, hostTraits = 0): RequestHead {
     const at = this.slots + slot * CONN_BYTES;
     const { u16, u8 } = this;
     return {
@@ -582,7 +583,7 @@ export class Engine {
       minor: u8[at + CONN_MINOR] as number,
       target: u16[(at + CONN_TARGET) >>> 1] as number,
       targetLength: u16[(at + CONN_TARGET_LENGTH) >>> 1] as number,
-      traits: this.traits(slot),
+      traits: this.traits(slot) | hostTraits,
     };
   }
 }

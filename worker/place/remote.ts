@@ -373,7 +373,7 @@ export class Remote implements Host {
   #tellRequest({ number, peer, response }: Pending): void {
     this.#delivered = (this.#delivered + 1) >>> 0;
     const { engine } = this.#pump;
-    const head = engine.head(peer.slot);
+    const head = engine.head(peer.slot, peer.hostTraits);
     const { remoteAddress: address } = response.request;
     const table = head.fields * HEADER_ENTRY_BYTES;
     const certificate = encodeCertificate(peer.link.peerCertificate);

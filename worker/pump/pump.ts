@@ -22,14 +22,13 @@ import type { Eviction } from "../../host/options/types";
 import { CLOSE_TABLE, checkClose, reasonName } from "../../host/shared/close";
 import { quiet, serverEnded } from "../../host/shared/ended";
 import { checkId } from "../../host/shared/message/flags";
-import { SECURE_TRAIT } from "../../host/shared/request/request";
 import { checkBody } from "../../host/shared/request/response";
 import { isThenable, toError, whenSettled } from "../../host/shared/result";
 import type { AddressSet } from "../../host/shared/text/address";
 import { type Engine, toBytes } from "../engine/engine";
 import { EngineLoop } from "../engine/loop";
 import { statsOf } from "../engine/stats";
-import type { Clock, Codec, Link, ReadQueues, Sink } from "../net/transport";
+import type { Accept, Clock, Codec, Link, ReadQueues, Sink } from "../net/transport";
 import { Responder } from "../request/responder";
 import { type RequestRules, Requests } from "../request/dispatch";
 import type { ForwardRules } from "../request/forwarded";
@@ -65,6 +64,17 @@ export interface Inbox {
   rest(more: boolean): void;
 }
 
+/** Traits of all connections of a listener. */
+export interface ListenerTraits {
+  /** Whether they use TLS. */
+  readonly isSecure: boolean;
+  /**
+   * Proxies whose connections begin with a PROXY header, and which alone may connect; undefined: there is no such
+   * header.
+   */
+  readonly proxies: AddressSet | undefined;
+}
+
 export interface PumpOptions extends RequestRules {
   readonly engine: Engine;
   readonly clock: Clock;
@@ -72,17 +82,10 @@ export interface PumpOptions extends RequestRules {
   readonly values?: Partial<OptionValues>;
   /** Reads send queues; the transport's. */
   readonly queues?: ReadQueues | undefined;
-  /**
-   * Proxies whose connections begin with a PROXY header, and which alone may connect; undefined: there is no such
-   * header.
-   */
-  readonly proxies?: AddressSet | undefined;
   /** Subprotocols that the server chooses from. */
   readonly protocols?: readonly string[];
   /** Value of the Server field; "" for none. */
   readonly serverHeader?: string;
-  /** Whether the links use TLS. */
-  readonly secure?: boolean;
   /** The codec of compression, where it is enabled and the platform has one. */
   readonly codec?: Codec | undefined;
   /** Called with the evicted clients, once a turn. */
@@ -107,7 +110,6 @@ export class Pump implements HandlerServer {
   readonly #events: Events;
   readonly #clock: Clock;
   readonly #forwarding: ForwardRules | undefined;
-  readonly #proxies: AddressSet | undefined;
   readonly #horizon: Horizon;
   readonly #measurer: Measurer;
   readonly #refusals: Refusals;
@@ -140,7 +142,6 @@ export class Pump implements HandlerServer {
     this.values = { ...defaultValues(), ...options.values };
     this.#clock = clock;
     this.#forwarding = options.forwarding;
-    this.#proxies = options.proxies;
     this.#failed = options.failed ?? (() => undefined);
     this.#trapped = options.trapped;
     this.#schedule = new Schedule(this, clock);
@@ -156,7 +157,6 @@ export class Pump implements HandlerServer {
     this.farewell = new Farewell(this, clock);
     this.topics = new Topics(this.loop, this.#failed);
     engine.setServer(options.serverHeader ?? "");
-    engine.hostTraits = options.secure ? SECURE_TRAIT : 0;
   }
 
   /** Gives this placement's handler all events from now on. */
@@ -207,20 +207,25 @@ export class Pump implements HandlerServer {
 
   // ---- accepting and reading -------------------------------------------------------------------------
 
-  accept = (link: Link): Sink | undefined => {
-    this.depth++;
-    const sink = this.#accept(link);
-    this.depth--;
-    return sink;
-  };
+  /** Returns the function that takes a listener's connections. */
+  acceptor(traits: ListenerTraits): Accept {
+    return (link) => {
+      this.depth++;
+      const sink = this.#accept(link, traits);
+      this.depth--;
+      return sink;
+    };
+  }
 
-  #accept(link: Link): Sink | undefined {
+  /** Takes connections without TLS and without a PROXY header. */
+  readonly accept = this.acceptor({ isSecure: false, proxies: undefined });
+
+  #accept(link: Link, { isSecure, proxies }: ListenerTraits): Sink | undefined {
     const { engine, loop } = this;
     if (this.farewell.isClosed) {
       link.destroy();
       return undefined;
     }
-    const proxies = this.#proxies;
     if (proxies && !proxies.has(link.remoteAddress)) {
       loop.decline(CloseReason.ProxyRefused);
       link.reset();
@@ -239,6 +244,7 @@ export class Pump implements HandlerServer {
     const now = engine.get(Control.Now);
     const peer = new Peer(this, link, slot, engine.get(Control.Generation), now);
     peer.forwards = forwards;
+    peer.isSecure = isSecure;
     peer.isProxied = proxies !== undefined;
     peer.isUnsecured = link.secure !== undefined;
     loop.join(peer);

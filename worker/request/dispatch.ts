@@ -51,6 +51,7 @@ export class Requests {
   readonly #pump: RequestsOwner;
   readonly #loop: EngineLoop<Peer>;
   readonly #rules: OriginRules;
+  readonly #secureRules: OriginRules;
   readonly #forwarding: ForwardRules | undefined;
   readonly #metrics: MetricsRules | undefined;
   readonly #refused: Once;
@@ -59,14 +60,17 @@ export class Requests {
     this.#pump = pump;
     this.#loop = pump.loop;
     this.#rules = rules;
+    this.#secureRules = { ...rules, secure: true };
     this.#forwarding = forwarding;
     this.#metrics = metrics;
     this.#refused = new Once((text) => failed?.(new Error(text), "origin"));
   }
 
   #requestOf(peer: Peer): RequestImpl {
-    const { slot, id, peerAddress, link } = peer;
-    const request = new RequestImpl(this.#loop.engine, slot, id, peerAddress, link.peerCertificate);
+    const { slot, id, peerAddress, link, hostTraits } = peer;
+    const { engine } = this.#loop;
+    const { peerCertificate } = link;
+    const request = new RequestImpl(engine, slot, id, peerAddress, peerCertificate, hostTraits);
     if (this.#forwarding && peer.forwards) {
       const field = request.header(this.#forwarding.field);
       request.remoteAddress = clientOf(peer.peerAddress, field, this.#forwarding);
@@ -216,9 +220,10 @@ export class Requests {
     const { hosts = [] } = this.#rules;
     if (hosts.length === 0 && !request.upgrade) return 0;
     const { host } = request;
-    if (!isHostAllowed(host, this.#rules)) return CloseReason.HostRefused;
+    const rules = request.secure ? this.#secureRules : this.#rules;
+    if (!isHostAllowed(host, rules)) return CloseReason.HostRefused;
     if (!request.upgrade) return 0;
-    const allowed = isOriginAllowed(request.header("origin"), host, this.#rules);
+    const allowed = isOriginAllowed(request.header("origin"), host, rules);
     if (!allowed) return CloseReason.OriginRefused;
     const protocols = request.header("sec-websocket-protocol");
     return protocols === undefined || isProtocolList(protocols) ? 0 : CloseReason.BadRequest;

@@ -12,7 +12,7 @@ export interface OriginRules {
    * Hosts that a request may name, in the form of `listedHost`, "*" for any; empty: any. Guards against DNS rebinding.
    */
   readonly hosts?: readonly string[];
-  /** Whether the listener uses TLS. */
+  /** Whether the connection uses TLS. */
   readonly secure?: boolean;
 }
 

@@ -18,6 +18,7 @@ export class RequestImpl extends RequestReader {
   static override readonly name = "Request";
   readonly #engine: Engine;
   readonly #slot: number;
+  readonly #hostTraits: number;
   #at: RequestHead | undefined;
   #bytes: Uint8Array;
   #state: "out" | "answered" | "copied" = "out";
@@ -30,10 +31,12 @@ export class RequestImpl extends RequestReader {
     id: number,
     remoteAddress: string,
     peerCertificate?: PeerCertificate,
+    hostTraits = 0,
   ) {
     super(id, remoteAddress, peerCertificate);
     this.#engine = engine;
     this.#slot = slot;
+    this.#hostTraits = hostTraits;
     this.#bytes = engine.u8;
   }
 
@@ -43,7 +46,7 @@ export class RequestImpl extends RequestReader {
     if (at !== undefined) {
       if (this.#state !== "out" || at.head === this.#engine.headAddress(this.#slot)) return at;
     }
-    this.#at = this.#engine.head(this.#slot);
+    this.#at = this.#engine.head(this.#slot, this.#hostTraits);
     return this.#at;
   }
 

@@ -4,6 +4,7 @@ import { CloseReason } from "../../assembly/abi";
 import type { Connection, WebSocket } from "../../host/handler";
 import { idOf } from "../../host/shared/message/id";
 import type { Ordered } from "../../host/shared/order";
+import { SECURE_TRAIT } from "../../host/shared/request/request";
 import type { LoopConnection } from "../engine/loop";
 import { lossOf } from "../net/loss";
 import type { Link, Sink } from "../net/transport";
@@ -67,6 +68,7 @@ enum Flag {
   Proxied = 128,
   Unsecured = 256,
   Reported = 512,
+  Secure = 1024,
 }
 
 /** State that few connections have, or for a moment only. */
@@ -185,6 +187,20 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
 
   set forwards(on: boolean) {
     this.#set(Flag.Forwards, on);
+  }
+
+  /** True when it uses TLS, even before TLS is established. */
+  get isSecure(): boolean {
+    return this.#is(Flag.Secure);
+  }
+
+  set isSecure(on: boolean) {
+    this.#set(Flag.Secure, on);
+  }
+
+  /** Traits of its requests that the engine does not know. */
+  get hostTraits(): number {
+    return this.isSecure ? SECURE_TRAIT : 0;
   }
 
   /** True while the PROXY header has not arrived. */
