@@ -46,6 +46,11 @@ export function frameStride(deflateRingBytes: f64): f64 {
   return deflateRingBytes == 0 ? FRAME_BYTES : FRAME_BYTES + PLACE_BYTES;
 }
 
+/** Returns the size of a topic with its name in bytes. */
+export function topicStride(): f64 {
+  return TOPIC_BYTES;
+}
+
 export enum Region {
   Control,
   HttpSlots,
@@ -157,7 +162,7 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
     case Region.Topics:
       // Number 0 is the audience of broadcasts, so the table has one more record.
       return aligned(
-        (first + 1) * TOPIC_BYTES +
+        (first + 1) * topicStride() +
           second * SUBSCRIPTION_BYTES +
           (powerOver(first) + powerOver(second)) * BUCKET_BYTES,
       );

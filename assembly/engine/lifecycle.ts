@@ -16,13 +16,14 @@ import {
   Region,
   SUBSCRIPTION_BYTES,
   TALLY_BYTES,
-  TOPIC_BYTES,
   firstParam,
   powerOver,
   regionBytes,
   secondParam,
+  topicStride,
 } from "../plan";
 import { RING_RECORD_BYTES, formatRing, plain, setRings } from "../ring/ring";
+import { setTopics } from "../ring/topics";
 import { POOL_BYTES, formatPool } from "../state/pool";
 import { rearm } from "../reply/deadline";
 import { forgetPaces } from "../state/rate";
@@ -112,9 +113,8 @@ export function create(base: usize): usize {
   next += bytesOf(Region.ReplyPoolMap) as usize;
   engine.frames = next;
   next += bytesOf(Region.FrameIndex) as usize;
-  engine.topics = next;
-  engine.subscriptions =
-    engine.topics + ((paramU32(Param.Topics) + 1) as usize) * (TOPIC_BYTES as usize);
+  // Number 0 is the audience of broadcasts.
+  engine.subscriptions = setTopics(next, paramU32(Param.Topics) + 1, topicStride() as usize);
   engine.topicBuckets =
     engine.subscriptions + (paramU32(Param.Subscriptions) as usize) * (SUBSCRIPTION_BYTES as usize);
   const topicBuckets = powerOver(param(Param.Topics)) as u32;

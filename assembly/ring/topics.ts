@@ -79,12 +79,22 @@ function countIn(t: Topic, c: Conn, change: i32): void {
   store<u32>(counter, load<u32>(counter) + change);
 }
 
+/** Bytes of a topic's record. */
+let topicBytes: usize = 0;
+
+/** Sets where the topics are, and the bytes of each. @returns the end of the table */
+export function setTopics(at: usize, count: u32, stride: usize): usize {
+  engine.topics = at;
+  topicBytes = stride;
+  return at + (count as usize) * stride;
+}
+
 export function topic(number: u32): Topic {
-  return changetype<Topic>(engine.topics + (number as usize) * (TOPIC_BYTES as usize));
+  return changetype<Topic>(engine.topics + (number as usize) * topicBytes);
 }
 
 function nameAt(number: u32): usize {
-  return engine.topics + (number as usize) * (TOPIC_BYTES as usize) + NAME_AT;
+  return changetype<usize>(topic(number)) + NAME_AT;
 }
 
 // ---- names -------------------------------------------------------------------------------------------
