@@ -1,7 +1,9 @@
-// Builds dist/: both wasm modules, the bundles with their source maps, the demo, type declarations.
+// Builds dist/: both wasm modules, the bundles with their source maps, the demo, type declarations. The wasm and the
+// declarations, which take long, are made again only when their sources have changed.
 // `--quick` leaves out the declarations; `--if-needed` builds only when a source is newer.
 
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -38,6 +40,62 @@ async function isFresh() {
     return false;
   }
 }
+
+/** Returns the files of files and folders, sorted. */
+async function filesOf(places) {
+  const found = [];
+  for (const place of places) {
+    const full = path.join(root, place);
+    if ((await stat(full)).isFile()) found.push(full);
+    else
+      for (const entry of await readdir(full, { withFileTypes: true, recursive: true }))
+        if (entry.isFile()) found.push(path.join(entry.parentPath ?? entry.path, entry.name));
+  }
+  return found.sort();
+}
+
+/** Returns a digest of files' names and contents; undefined: one is missing. */
+async function digestOf(places) {
+  const hash = createHash("sha256");
+  try {
+    for (const file of await filesOf(places)) {
+      const bytes = await readFile(file);
+      hash.update(`${path.relative(root, file)} ${bytes.length}\n`).update(bytes);
+    }
+  } catch {
+    return undefined;
+  }
+  return hash.digest("hex");
+}
+
+/** Sources of each build: the versions of the tools, and how they are called. */
+const TOOLS = ["package-lock.json", ".scripts/build.mjs", ".scripts/types.mjs"];
+
+/**
+ * Makes files, unless present ones came from the same sources and have not been touched.
+ * @param {string} name of the step
+ * @param {{ from: string[], to: string[] }} places files and folders
+ * @param {() => Promise<void>} make
+ */
+async function remake(name, { from, to }, make) {
+  const stamp = path.join(root, `.cache/build/${name}`);
+  const sources = await digestOf([...TOOLS, ...from]);
+  const textOf = async () => `${sources} ${await digestOf(to)}\n`;
+  const before = await readFile(stamp, "utf8").catch(() => "");
+  if (before === (await textOf())) return;
+  await make();
+  await mkdir(path.dirname(stamp), { recursive: true });
+  await writeFile(stamp, await textOf());
+}
+
+const WASM_PLACES = {
+  from: ["assembly", "asconfig.json"],
+  to: ["dist/engine.wasm", "dist/engine.debug.wasm"],
+};
+const TYPES_PLACES = {
+  from: ["assembly", "worker", "host", "tsconfig.json", "tsconfig.types.json"],
+  to: ["dist/types"],
+};
 
 /** Builds both wasm modules. */
 async function buildWasm() {
@@ -165,8 +223,11 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (!(process.argv.includes("--if-needed") && (await isFresh()))) {
     try {
       const isQuick = process.argv.includes("--quick");
-      await buildWasm();
-      await Promise.all([buildBundles(), isQuick ? undefined : buildTypes()]);
+      await remake("wasm", WASM_PLACES, buildWasm);
+      await Promise.all([
+        buildBundles(),
+        isQuick ? undefined : remake("types", TYPES_PLACES, buildTypes),
+      ]);
       await cp(path.join(root, "LICENSE"), path.join(root, "dist/LICENSE"));
     } catch (error) {
       console.error(error.stdout || error.stderr || error);
