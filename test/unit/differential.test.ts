@@ -18,7 +18,7 @@ import { Random } from "../../host/testing/random";
 import { KEY } from "../lib/handshake";
 
 const differential = suite("differential");
-const SECONDS = 4;
+const SECONDS = 1.5;
 const seed = Number(process.env.RINGCAST_SEED ?? 1);
 
 /** The same limits on both sides. */

@@ -10,7 +10,7 @@ import { scriptOf } from "../simulator/author";
 import { shrink } from "../simulator/shrink";
 import { MODES } from "../simulator/steps";
 
-const SEEDS = 30;
+const SEEDS = 10;
 const STEPS = 400;
 
 const simulator = suite("simulator");
