@@ -57,8 +57,8 @@ function checkQueue(): u32 {
 function checkConn(c: Conn): u32 {
   const i = c.slot;
   const held = heldReply(c);
-  if (c.pingBehind > c.backlog)
-    return broken(Rule.PingQueued, i, c.pingBehind as f64, c.backlog as f64);
+  if (c.pingQueued > c.backlog)
+    return broken(Rule.PingQueued, i, c.pingQueued as f64, c.backlog as f64);
   if (paramU32(Param.AddressReplyBytes) != 0 && held != c.replyBytes)
     return broken(Rule.ReplyBytes, i, c.replyBytes as f64, held as f64);
   if (c.state == State.Dead) return Rule.Ok;

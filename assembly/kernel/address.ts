@@ -99,9 +99,9 @@ export function readIPv6(at: usize, end: usize): bool {
   if (groups == GROUPS) return false;
   // The groups after "::" move to the end.
   const from = ADDRESS + (gap << 1);
-  const behind = (groups - gap) << 1;
-  const to = ADDRESS + 16 - behind;
-  memory.copy(to, from, behind);
+  const tail = (groups - gap) << 1;
+  const to = ADDRESS + 16 - tail;
+  memory.copy(to, from, tail);
   memory.fill(from, 0, to - from);
   return true;
 }

@@ -445,8 +445,8 @@ function takeTransferEncoding(c: HttpConn, at: usize, end: usize): i32 {
   while (at < end) {
     const from = skipBlank(at, end);
     const to = skipToken(from, end);
-    const behind = to > from ? skipParameters(to, end) : to;
-    const after: usize = behind == 0 ? 0 : skipBlank(behind, end);
+    const parametersEnd = to > from ? skipParameters(to, end) : to;
+    const after: usize = parametersEnd == 0 ? 0 : skipBlank(parametersEnd, end);
     if (after == 0 || (after < end && load<u8>(after) != 0x2c)) {
       return CloseReason.BadTransferEncoding;
     }
@@ -455,7 +455,7 @@ function takeTransferEncoding(c: HttpConn, at: usize, end: usize): i32 {
       if (c.traits & Trait.Chunked) return CloseReason.BadTransferEncoding;
       if (to - from == 7 && equalFold(from, CHUNKED, 7)) {
         // RFC 9112 7.1: chunked has no parameters, so having any is an error.
-        if (behind != to) return CloseReason.BadTransferEncoding;
+        if (parametersEnd != to) return CloseReason.BadTransferEncoding;
         c.traits |= Trait.Chunked;
       } else {
         c.chunk = FIELDS | 0x100; // an unknown coding, which finishHead refuses

@@ -80,7 +80,7 @@ export function pingEvery(c: Conn): f64 {
 /** Returns the time of the next ping of an open WebSocket, Infinity while a pong is awaited. */
 export function pingAt(c: Conn): f64 {
   const every = pingEvery(c);
-  if (every == 0 || c.pingBehind != 0 || has(c, Flag.PeerEnded)) return Infinity;
+  if (every == 0 || c.pingQueued != 0 || has(c, Flag.PeerEnded)) return Infinity;
   // While reading is paused no pong can arrive, but pings continue, to keep proxies on the path from timing out.
   if (has(c, Flag.Pinged) && webSocketOf(c).idle != 0 && !isStuffed(c)) return Infinity;
   return max(c.lastIn, c.since) + every;
@@ -91,7 +91,7 @@ export function pingAt(c: Conn): f64 {
  * count.
  */
 function silentSince(c: Conn): f64 {
-  if (webSocketOf(c).idle == 0 || c.pingBehind != 0) return Infinity;
+  if (webSocketOf(c).idle == 0 || c.pingQueued != 0) return Infinity;
   if (has(c, Flag.Waiting | Flag.PeerEnded) || isStuffed(c)) return Infinity;
   if (pingEvery(c) == 0) return lastLife(c);
   // The time of a pong begins when its ping has left.

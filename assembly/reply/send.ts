@@ -104,7 +104,7 @@ export function pingSilent(c: Conn): void {
   store<u16>(HEADER, 0x0089);
   write(HEADER, 2);
   c.flags |= Flag.Pinged;
-  c.pingBehind = c.backlog;
+  c.pingQueued = c.backlog;
   markDirty(c);
 }
 

@@ -198,11 +198,11 @@ export function reserveBody(c: Conn, body: u32, length: u32): bool {
 
 /** Counts `length` bytes that have left. When the pending ping is among them, the time of its pong begins. */
 function passPing(c: Conn, length: u32): void {
-  if (length < c.pingBehind) {
-    c.pingBehind -= length;
+  if (length < c.pingQueued) {
+    c.pingQueued -= length;
     return;
   }
-  c.pingBehind = 0;
+  c.pingQueued = 0;
   if (c.state != State.Open || c.flags & Flag.PeerEnded) return;
   c.since = engine.now;
   arm(c, engine.now);
@@ -214,7 +214,7 @@ export function consume(c: Conn, length: u32): void {
   b.start += length;
   // mutant reply-count: ;
   c.backlog -= length;
-  if (c.pingBehind != 0) passPing(c, length);
+  if (c.pingQueued != 0) passPing(c, length);
   if (b.start == b.end) {
     c.replyHead = b.next;
     if (c.replyHead == 0) c.replyTail = 0;
@@ -240,7 +240,7 @@ export function dropQueue(c: Conn, keepFirst: bool): void {
     b = next;
   }
   c.backlog = 0;
-  c.pingBehind = 0;
+  c.pingQueued = 0;
 }
 
 /**

@@ -207,7 +207,7 @@ export class Conn {
   /** Bytes that arrived after input was no longer wanted. */
   discarded: u32;
   /** Bytes of the reply queue up to the end of a ping that has not left, 0 when there is none. */
-  pingBehind: u32;
+  pingQueued: u32;
   /** Bytes of completed writes, which the kernel has taken. The count wraps. */
   sent: u32;
   /** The last reading of the send queue: acknowledged bytes (the count wraps), and bytes not acknowledged. */

@@ -151,7 +151,7 @@ function isUnread(c: Conn): bool {
 }
 
 /** Returns true when the slowest request that is arriving is at least `ms` late. */
-function isBehind(c: Conn, ms: f64): bool {
+function isLate(c: Conn, ms: f64): bool {
   return changetype<usize>(c) != 0 && engine.now - (c.done as f64) >= ms;
 }
 
@@ -177,11 +177,11 @@ export function findVictim(): Conn {
   }
   const slowest = furthest(READING);
   const unread = engine.unreadHead;
-  if (!isBehind(slowest, READ_GRACE) && unread != 0 && isUnread(at(unread - 1))) {
+  if (!isLate(slowest, READ_GRACE) && unread != 0 && isUnread(at(unread - 1))) {
     victimReason = CloseReason.EvictedUnread;
     return at(unread - 1);
   }
   victimReason = CloseReason.EvictedUnfinished;
   // mutant room-late: return slowest;
-  return isBehind(slowest, LOOP_GRACE) ? slowest : changetype<Conn>(0);
+  return isLate(slowest, LOOP_GRACE) ? slowest : changetype<Conn>(0);
 }

@@ -35,9 +35,9 @@ import {
   Op,
   TAKEN_BATCHES,
   TAKEN_WAITING,
-  TOLD_BINARY,
-  TOLD_FIRST,
-  TOLD_LAST,
+  MESSAGE_BINARY,
+  MESSAGE_FIRST,
+  MESSAGE_LAST,
   BatchEvent,
   laneBytes,
   readBatch,
@@ -476,7 +476,7 @@ export class Application {
       ws.queue ??= [];
       ws.queue.push(() => ws.handled(size));
     }
-    const isBinary = (flags & TOLD_BINARY) !== 0;
+    const isBinary = (flags & MESSAGE_BINARY) !== 0;
     if (kind === BatchEvent.Message) {
       const data = isBinary ? copyBytes(bytes, at, length) : utf8(bytes, at, length);
       if (ws.queue) ws.queue.push(() => this.#message(ws, data, isBinary, uncounted));
@@ -484,8 +484,8 @@ export class Application {
       return;
     }
     const data = copyBytes(bytes, at, length);
-    const first = (flags & TOLD_FIRST) !== 0;
-    const last = (flags & TOLD_LAST) !== 0;
+    const first = (flags & MESSAGE_FIRST) !== 0;
+    const last = (flags & MESSAGE_LAST) !== 0;
     const tell = (): void => {
       if (kind === BatchEvent.Fragment)
         this.#fragment(ws, data, { first, last, isBinary, remaining: value }, uncounted);

@@ -737,7 +737,7 @@ cli("a server keeps running when its output is full or closed", async () => {
   const thrower = file(
     "thrower.mjs",
     `export default { request(req, res) {
-      if (req.path === "/throw") throw new Error("as told");
+      if (req.path === "/throw") throw new Error("as asked");
       return res.send(200, "text/plain", "here");
     } };`,
   );

@@ -162,9 +162,9 @@ async function checkTearing(browser: Browser): Promise<void> {
   // Without the hook it tears only when a message comes while React renders, which is not so each time.
   let torn = await wall(browser, "?torn");
   for (let i = 0; i < 9 && torn.torn === 0; i++) torn = await wall(browser, "?torn");
-  const told = JSON.stringify({ hooked, torn });
-  assert.is(hooked.torn, 0, told);
-  assert.ok(torn.torn > 0, told);
+  const counts = JSON.stringify({ hooked, torn });
+  assert.is(hooked.torn, 0, counts);
+  assert.ok(torn.torn > 0, counts);
 }
 
 pages("a plain page, and React, show messages, come back when they are lost, and do not tear", () =>

@@ -103,7 +103,7 @@ topics("a full table is reported to onError; later calls are carried out", async
     server.subscribe(a.id, "2");
     server.publish("1", "on");
     assert.is(await a.wire.text(), "on");
-    await until("it is told", () => reported.length > 0);
+    await until("a report", () => reported.length > 0);
     assert.equal(reported, [
       {
         where: "subscribe",
@@ -234,7 +234,7 @@ topics("a full table is reported once, however often the application runs into i
     for (let i = 0; i < 500; i++) server.subscribe(client.id, `t${i}`);
     assert.is(await server.subscriberCount("t1"), 1);
     assert.is(await server.subscriberCount("t499"), 0);
-    await until("it is told", () => reported.length > 0);
+    await until("a report", () => reported.length > 0);
     assert.equal(reported, [
       { where: "subscribe", message: "subscribe: all 2 topics (maxTopics) are taken" },
     ]);

@@ -76,9 +76,9 @@ groundSuites("wrong", "wrong", (test, name) => {
       client.write(get(path));
       await ground.over(client);
       assert.not(Buffer.from(client.received).includes("\r\n0\r\n\r\n"), "it is not whole");
-      const [told] = await reports(ground, 1);
+      const [reported] = await reports(ground, 1);
       // The runtime checks what a list's iterator returns.
-      if (path !== "/no-step") assert.is(told, message);
+      if (path !== "/no-step") assert.is(reported, message);
     });
   }
 
@@ -111,7 +111,7 @@ groundSuites("wrong", "wrong", (test, name) => {
       client.write("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbody");
       await ground.until("begun", async () => (await notesOf(ground)).includes("uploading"));
       client.reset();
-      await ground.until("told", async () => (await notesOf(ground)).includes("BodyError"));
+      await ground.until("a report", async () => (await notesOf(ground)).includes("BodyError"));
       await checkAlive(ground);
       assert.equal(ground.errors, []);
     });

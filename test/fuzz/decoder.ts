@@ -237,13 +237,13 @@ class Decoder {
 
   #control(kind: number, payload: string): void {
     if (kind === 8) {
-      const told =
+      const code =
         payload.length === 0 ? 1005 : payload.charCodeAt(0) * 256 + payload.charCodeAt(1);
-      const valid = payload.length === 0 || (payload.length >= 2 && isCloseCode(told));
+      const valid = payload.length === 0 || (payload.length >= 2 && isCloseCode(code));
       if (!valid) throw new Ended("WsBadClosePayload", 1002);
       if (!isUtf8(payload.slice(2), true)) throw new Ended("WsBadUtf8", 1007);
-      this.tell(`peer close ${told} ${quote(payload.slice(2), true)}`);
-      throw new Ended("PeerClosed", told);
+      this.tell(`peer close ${code} ${quote(payload.slice(2), true)}`);
+      throw new Ended("PeerClosed", code);
     }
     if (kind === 9) this.pings.push(payload);
     this.tell(`${kind === 9 ? "ping" : "pong"} ${quote(payload, false)}`);

@@ -295,17 +295,17 @@ function oneRequest(
   const start = reader.at;
   const { method, target, minor } = requestLine(reader, limits);
   const fields = fieldLines(reader, start, limits);
-  const told = judgeHead(method, minor, fields, limits);
-  if (told.waits) waits();
+  const head = judgeHead(method, minor, fields, limits);
+  if (head.waits) waits();
   let body = "";
-  if (told.chunked) {
+  if (head.chunked) {
     body = chunkedBody(reader, limits);
   } else {
-    body = reader.text.slice(reader.at, reader.at + told.length);
-    if (body.length < told.length) throw new Ended("cut");
+    body = reader.text.slice(reader.at, reader.at + head.length);
+    if (body.length < head.length) throw new Ended("cut");
     reader.at += body.length;
   }
-  const { persistent, upgrade, tunnels } = told;
+  const { persistent, upgrade, tunnels } = head;
   const absolute = !target.startsWith("/") && target !== "*";
   const asked = JSON.stringify({
     method,

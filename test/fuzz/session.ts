@@ -102,7 +102,7 @@ class Client {
   }
 
   message(ws: WebSocket, isText: boolean, octets: string): void {
-    if (this.ended) this.log.push("told after its end");
+    if (this.ended) this.log.push("notified after its end");
     this.log.push(`${isText ? "text" : "binary"} ${quote(octets, isText)}`);
     this.messages.push(octets);
     if (this.manner.echoes) {
@@ -400,15 +400,15 @@ export class Sessions {
       client.socket?.send(Buffer.from(input[i] as string, "latin1"));
       server.run([client]);
       while (at.length < client.log.length) at.push(i);
-      if (client.log.length > before && closedAt >= 0) throw new Error("told after the end");
+      if (client.log.length > before && closedAt >= 0) throw new Error("notified after the end");
       if (closedAt < 0 && client.socket?.ended) closedAt = i;
     }
     server.end([client]);
-    const told = expected.events.filter(({ line }) => !/^(?:end|peer close) /.test(line));
+    const reports = expected.events.filter(({ line }) => !/^(?:end|peer close) /.test(line));
     differ(
       "octets",
       at,
-      told.map((event) => event.at),
+      reports.map((event) => event.at),
     );
     if (expected.reason !== "") differ("the end's octet", closedAt, expected.events.at(-1)?.at);
     return [client];

@@ -7,14 +7,14 @@ import { type NodeSettings, nodeTransport } from "../../worker/net/node";
 import { until } from "./wait";
 
 /** An event of a link: the number of bytes of a read, "written", "ended", or "lost" and the code of its error. */
-export type Told = number | string;
+export type LinkEvent = number | string;
 
 /** A connection, seen from both ends. */
 export interface Accepted {
   readonly link: Link;
   readonly client: net.Socket;
   /** The events of the link so far. */
-  readonly told: Told[];
+  readonly events: LinkEvent[];
   /** Returns what the link has read. */
   readonly read: () => string;
   /** Returns what the client has received. */
@@ -23,7 +23,7 @@ export interface Accepted {
   readonly code: () => string;
 }
 
-type Side = Pick<Accepted, "link" | "told" | "read">;
+type Side = Pick<Accepted, "link" | "events" | "read">;
 
 /** Where a listener listens, and what it does with its connections. */
 export interface Where {
@@ -34,7 +34,7 @@ export interface Where {
   /** Called within `accept`. @returns false to refuse the connection */
   readonly accepting?: (link: Link) => boolean;
   /** Called within each event. */
-  readonly event?: (link: Link, what: Told) => void;
+  readonly event?: (link: Link, what: LinkEvent) => void;
   readonly failed?: (error: Error) => void;
 }
 
@@ -73,12 +73,12 @@ export class Listening {
 
   #take(link: Link): Sink | undefined {
     const { accepting, event } = this.#where;
-    const told: Told[] = [];
+    const events: LinkEvent[] = [];
     let text = "";
-    this.#sides.push({ link, told, read: () => text });
+    this.#sides.push({ link, events, read: () => text });
     if (accepting?.(link) === false) return undefined;
-    const note = (what: Told): void => {
-      told.push(what);
+    const note = (what: LinkEvent): void => {
+      events.push(what);
       event?.(link, what);
     };
     return {

@@ -460,13 +460,13 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
   async "a worker that dies rejects what waits"(kit) {
     let worker: Worker | undefined;
     const url = new URL("/files/dist/browser-worker.js", location.href);
-    const told: string[] = [];
+    const reports: string[] = [];
     const server = await kit.serve({
       worker() {
         worker = new Worker(url, { type: "module" });
         return worker;
       },
-      onError: (error, where) => told.push(`${where}: ${error.message}`),
+      onError: (error, where) => reports.push(`${where}: ${error.message}`),
     });
     const socket = new server.WebSocket("/");
     await opened(socket);
@@ -475,7 +475,7 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
     assert.is((await failure(server.finished)).message, "it died");
     assert.is((await ended).code, 1006);
     assert.is((await failure(server.stats())).message, "it died");
-    assert.equal(told, ["worker: it died"]);
+    assert.equal(reports, ["worker: it died"]);
   },
 
   async "the engine comes compiled, or from a URL"(kit) {

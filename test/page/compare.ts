@@ -119,7 +119,7 @@ export const SCENARIOS: Readonly<Record<string, Play>> = {
       await player.next();
     }
   }),
-  "messages that come together are told one a task": async (Class, base) => {
+  "messages that come together arrive one a task": async (Class, base) => {
     const socket = new Class(`${base}/burst`);
     const log: string[] = [];
     for (let i = 0; i < 5; i++) {
@@ -166,7 +166,7 @@ export const SCENARIOS: Readonly<Record<string, Play>> = {
     await other.opened();
     const player = new Player(new Class(base));
     await player.opened();
-    player.socket.close(3456, "told");
+    player.socket.close(3456, "reported");
     await player.end();
     while (!other.log.some((line) => line.includes("3456"))) await other.next();
     other.socket.close();

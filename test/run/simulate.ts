@@ -18,7 +18,7 @@ if (!modes.every((mode) => MODES.includes(mode))) {
 }
 
 /** Each run is announced, so that one which does not end is known. */
-const isTold = process.argv.includes("--announce");
+const isAnnounced = process.argv.includes("--announce");
 
 const totals: Record<string, number> = {};
 
@@ -31,7 +31,7 @@ function count(result: SimulationResult): void {
 const started = performance.now();
 for (let seed = from; seed < from + seeds; seed++) {
   for (const mode of modes) {
-    if (isTold) console.log(`seed ${seed}, ${mode}`);
+    if (isAnnounced) console.log(`seed ${seed}, ${mode}`);
     try {
       count(await simulate({ seed, mode, steps, build, shrinks }));
     } catch (error) {

@@ -101,7 +101,7 @@ const checks: Record<string, () => Promise<void>> = {
     });
   },
 
-  "a handler that cannot be loaded, or a port that is taken, is told": () =>
+  "a handler that cannot be loaded, or a port that is taken, is reported": () =>
     serving({}, async (server) => {
       const missing = new URL("./missing.mjs", import.meta.url);
       expect((await failure(serve({ port: 0, handler: missing }))) !== "none", "a missing handler");
@@ -109,7 +109,7 @@ const checks: Record<string, () => Promise<void>> = {
       expect(taken.includes("EADDRINUSE"), taken);
     }),
 
-  "a worker that dies is told": async () => {
+  "a worker that dies is reported": async () => {
     const server = await serve({ port: 0, handler, onError: () => undefined });
     const ended = failure(server.finished);
     const text = await failure(fetch(`http://127.0.0.1:${server.address.port}/exit`));
@@ -126,30 +126,30 @@ const checks: Record<string, () => Promise<void>> = {
     };
     const first = await serve({ port: 0, handler: echo });
     const port = portOf(first);
-    const told: string[] = [];
+    const log: string[] = [];
     let server: Promise<Server> | undefined;
     await new Promise<void>((resolve) => {
       const connection = connect(`http://127.0.0.1:${port}/`, {
         delay: 20,
         subscriptions: ["hello"],
         onMessage: (data) => {
-          told.push(String(data));
+          log.push(String(data));
           if (server === undefined) return void first.shutdown();
           connection.close();
           resolve();
         },
         onLost: ({ code, attempt }) => {
-          told.push(`lost ${attempt === 1 ? code : "again"}`);
+          log.push(`lost ${attempt === 1 ? code : "again"}`);
           // Some tries fail before it is back.
           if (attempt === 3) server = serve({ port, handler: echo });
         },
-        onBack: ({ first }) => void told.push(first ? "first" : "back"),
+        onBack: ({ first }) => void log.push(first ? "first" : "back"),
       });
     });
     await (await server)?.close();
     const texts = ["first", "hello", "lost 1001", "lost again", "lost again"];
-    expect(told.slice(0, 5).join() === texts.join(), `${told}`);
-    expect(told.slice(-2).join() === "back,hello", `${told}`);
+    expect(log.slice(0, 5).join() === texts.join(), `${log}`);
+    expect(log.slice(-2).join() === "back,hello", `${log}`);
   },
 
   "a signal ends a server, and its process may end": async () => {

@@ -143,6 +143,6 @@ export function checkOver(world: World): void {
   for (const client of world.clients.values()) {
     // A client that came and left while the application lagged is not reported to it.
     if (client.why === undefined && (known.has(client) || !application))
-      client.fail("it has ended, and the handler was not told");
+      client.fail("it has ended, and the handler was not notified");
   }
 }

@@ -190,15 +190,15 @@ class ThreadBody implements StaticBody {
 class Pieces implements PiecePort {
   readonly #toWorker: Line;
   readonly #toThread: Line;
-  readonly #told: (free: number) => void;
+  readonly #report: (free: number) => void;
   #heard: ((message: unknown) => void) | undefined;
   #closed: (() => void) | undefined;
   #isOver = false;
 
-  constructor(toWorker: Line, toThread: Line, told: (free: number) => void) {
+  constructor(toWorker: Line, toThread: Line, report: (free: number) => void) {
     this.#toWorker = toWorker;
     this.#toThread = toThread;
-    this.#told = told;
+    this.#report = report;
   }
 
   /** The thread sends. */
@@ -215,7 +215,7 @@ class Pieces implements PiecePort {
   }
 
   postMessage(free: unknown): void {
-    this.#toThread.send(() => this.#told(free as number));
+    this.#toThread.send(() => this.#report(free as number));
   }
 
   on(event: "message" | "close", listener: (message: unknown) => void): void {
@@ -344,8 +344,8 @@ class SimulatedThreads implements Threads {
     this.#toWorker.send(() => this.onMessage?.(beginning));
   }
 
-  pieces(told: (free: number) => void): Pieces {
-    return new Pieces(this.#toWorker, this.#toThreads, told);
+  pieces(report: (free: number) => void): Pieces {
+    return new Pieces(this.#toWorker, this.#toThreads, report);
   }
 
   run(task: unknown, _transfer: readonly ArrayBuffer[], signal: AbortSignal): Promise<unknown> {

@@ -115,9 +115,9 @@ http.add("a connection is kept, unless a side says otherwise", async (scene) => 
   const answer = await asked.ask(get("/hello", "Connection: close\r\n"));
   same(answer.fields.get("connection"), "close");
   same([(await asked.takeAll()).length, asked.client.ended], [0, "fin"]);
-  const told = await scene.connect();
-  same((await told.ask(get("/close"))).fields.get("connection"), "close");
-  same((await told.takeAll()).length, 0);
+  const closing = await scene.connect();
+  same((await closing.ask(get("/close"))).fields.get("connection"), "close");
+  same((await closing.takeAll()).length, 0);
 });
 
 http.add("HTTP/1.0 ends the connection, unless it asks to keep it", async (scene) => {

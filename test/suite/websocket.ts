@@ -296,8 +296,8 @@ websocket.add("an error of a handler is close 1011, and reported", async (scene)
   same(await ping.closing(), [1011, "the handler failed"]);
   await scene.until("report", () => scene.running.errors.length > before + 2);
   const where = ["message", "pong", "ping"];
-  const told = where.map((name) => ({ where: name, message: "failed as asked" }));
-  same(scene.running.errors.slice(before), told);
+  const expected = where.map((name) => ({ where: name, message: "failed as asked" }));
+  same(scene.running.errors.slice(before), expected);
 });
 
 /** Octets of text that is not UTF-8. */

@@ -112,7 +112,7 @@ for (const part of [
 
 trial("fails where an index of the state is another", async () => {
   const read = await withBinding((real) => ({ ...real, kReadBytesOrError: real.kBytesWritten }));
-  assert.match(read, /an end is told as/);
+  assert.match(read, /an end is reported as/);
   const out = await withBinding((real) => ({ ...real, kReadBytesOrError: 1000 }));
   assert.is(out, "kReadBytesOrError is missing");
 });
@@ -181,23 +181,23 @@ trial("fails where the completion of a write is reported twice", async () => {
     return function (this: Handle, request: HandleRequest | null, bytes: Uint8Array) {
       const result = real.call(this, request, bytes);
       const made = typeof result === "number" ? request : result;
-      let told: HandleRequest["oncomplete"];
+      let report: HandleRequest["oncomplete"];
       if (made && isAccepted(this)) {
         Object.defineProperty(made, "oncomplete", {
           get: () =>
             function (this: HandleRequest, status: number) {
-              told?.call(this, status);
-              told?.call(this, status);
+              report?.call(this, status);
+              report?.call(this, status);
             },
           set: (fn) => {
-            told = fn;
+            report = fn;
           },
         });
       }
       return result;
     };
   });
-  assert.match(reason, /a reset tells/);
+  assert.match(reason, /a reset reports/);
 });
 
 trial("fails where a write fails", async () => {

@@ -8,7 +8,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { nodeTransport } from "../../worker/net/node";
 import type { Link } from "../../worker/net/transport";
-import { type Accepted, Listening, type Told, type Where } from "../lib/listening";
+import { type Accepted, Listening, type LinkEvent, type Where } from "../lib/listening";
 import { sleep, until } from "../lib/wait";
 
 /** More than the kernel accepts for a client that does not read, so that a write is pending. */
@@ -31,7 +31,7 @@ function descriptors(): number {
 }
 
 /** Returns the error codes with which the kernel may report a client that has gone, one of which is expected. */
-function isLoss(what: Told | undefined): boolean {
+function isLoss(what: LinkEvent | undefined): boolean {
   return what === "lost ECONNRESET" || what === "lost EPIPE";
 }
 
@@ -95,115 +95,115 @@ for (const held of ["sockets", "handles"] as const) {
       endings(`${held}, ${on}: ${name}`, () => listening(place, where, body));
 
     test("bytes are read into the window, and written", async (own) => {
-      const { link, client, told, read, received } = await own.connect();
+      const { link, client, events, read, received } = await own.connect();
       client.write("hello");
-      await until("a read", () => told.length > 0);
-      assert.equal(told, [5]);
+      await until("a read", () => events.length > 0);
+      assert.equal(events, [5]);
       assert.is(read(), "hello");
       assert.ok(link.write(Buffer.from("answer")));
       await until("an answer", () => received() === "answer");
       link.destroy();
       await until("an end", () => client.readableEnded);
       client.destroy();
-      assert.equal(told, [5]);
+      assert.equal(events, [5]);
     });
 
     test("a client that has ended its side gets its answer, and both ends end in order", async (own) => {
-      const { link, client, told, received } = await own.connect();
+      const { link, client, events, received } = await own.connect();
       client.end("request");
-      await until("an end", () => told.includes("ended"));
-      assert.equal(told, [7, "ended"]);
+      await until("an end", () => events.includes("ended"));
+      assert.equal(events, [7, "ended"]);
       assert.ok(link.write(Buffer.from("answer")));
       link.end();
-      await until("a loss", () => told.length > 2);
-      assert.equal(told, [7, "ended", "lost "]);
+      await until("a loss", () => events.length > 2);
+      assert.equal(events, [7, "ended", "lost "]);
       await until("an answer", () => client.readableEnded);
       assert.is(received(), "answer");
     });
 
     test("a server that ends first still reads, and its link ends with the client's side", async (own) => {
-      const { link, client, told, read } = await own.connect();
+      const { link, client, events, read } = await own.connect();
       link.end();
       await until("an end", () => client.readableEnded);
       client.write("late");
       await until("a read", () => read() === "late");
       client.end();
-      await until("a loss", () => told.length > 2);
-      assert.equal(told, [4, "ended", "lost "]);
+      await until("a loss", () => events.length > 2);
+      assert.equal(events, [4, "ended", "lost "]);
     });
 
     test("an end while reading is paused is noticed when it continues", async (own) => {
-      const { link, client, told } = await own.connect();
+      const { link, client, events } = await own.connect();
       link.pause();
       client.end("bytes");
       // Nothing may be reported meanwhile.
       await sleep(MOMENT);
-      assert.equal(told, []);
+      assert.equal(events, []);
       link.resume();
       link.resume();
-      await until("an end", () => told.length > 1);
-      assert.equal(told, [5, "ended"]);
+      await until("an end", () => events.length > 1);
+      assert.equal(events, [5, "ended"]);
       link.pause();
       link.resume();
       // A second end may not be reported.
       await sleep(MOMENT);
-      assert.equal(told, [5, "ended"]);
+      assert.equal(events, [5, "ended"]);
       link.destroy();
     });
 
     test(
       "a link that is destroyed within a read reads no more",
       async (own) => {
-        const { client, told } = await own.connect();
+        const { client, events } = await own.connect();
         client.write(Buffer.alloc(LARGE));
-        await until("an end", () => client.destroyed || client.readableEnded || told.length > 0);
+        await until("an end", () => client.destroyed || client.readableEnded || events.length > 0);
         // More reads would follow at once.
         await sleep(MOMENT);
-        assert.is(told.length, 1);
+        assert.is(events.length, 1);
         client.destroy();
       },
       { event: (link) => link.destroy() },
     );
 
     test("a pending write is complete once, when the client has read it", async (own) => {
-      const { link, client, told, received } = await own.connect();
+      const { link, client, events, received } = await own.connect();
       client.pause();
       const bytes = Buffer.alloc(LARGE, "0123456789");
       assert.ok(link.write(Buffer.from("first ")));
       assert.not(link.write(bytes));
       // It is not complete while the client does not read.
       await sleep(MOMENT);
-      assert.equal(told, []);
+      assert.equal(events, []);
       client.resume();
       await until("all bytes", () => client.bytesRead === LARGE + 6);
-      await until("a completion", () => told.length > 0);
+      await until("a completion", () => events.length > 0);
       assert.ok(received() === `first ${bytes.toString("latin1")}`);
       assert.ok(link.write(Buffer.from("last")));
       link.end();
       await until("an end", () => client.readableEnded);
       assert.ok(received().endsWith("last"));
-      assert.equal(told, ["written"]);
+      assert.equal(events, ["written"]);
       client.end();
-      await until("a loss", () => told.length > 2);
-      assert.equal(told, ["written", "ended", "lost "]);
+      await until("a loss", () => events.length > 2);
+      assert.equal(events, ["written", "ended", "lost "]);
     });
 
     test("an end during a pending write follows its last byte", async (own) => {
-      const { link, client, told } = await own.connect();
+      const { link, client, events } = await own.connect();
       client.pause();
       assert.not(link.write(Buffer.alloc(LARGE)));
       link.end();
       client.resume();
       await until("an end", () => client.readableEnded);
       assert.is(client.bytesRead, LARGE);
-      assert.equal(told, ["written"]);
+      assert.equal(events, ["written"]);
       client.end();
-      await until("a loss", () => told.includes("lost "));
+      await until("a loss", () => events.includes("lost "));
     });
 
     for (const how of ["destroy", "reset"] as const) {
       test(`${how} during a pending write releases the bytes, and reports nothing`, async (own) => {
-        const { link, client, told, received } = await own.connect();
+        const { link, client, events, received } = await own.connect();
         client.pause();
         const bytes = Buffer.alloc(LARGE, "a");
         assert.not(link.write(bytes));
@@ -213,7 +213,7 @@ for (const held of ["sockets", "handles"] as const) {
         await until("an end", () => client.readableEnded || client.destroyed);
         assert.ok(client.bytesRead < LARGE);
         assert.not.match(received(), /b/);
-        assert.equal(told, []);
+        assert.equal(events, []);
         link.destroy();
         link.reset();
         assert.not(link.write(Buffer.from("late")));
@@ -221,7 +221,7 @@ for (const held of ["sockets", "handles"] as const) {
       });
 
       test(`${how} after an end during a pending write leaves nothing`, async (own) => {
-        const { link, client, told } = await own.connect();
+        const { link, client, events } = await own.connect();
         client.pause();
         assert.not(link.write(Buffer.alloc(LARGE)));
         link.end();
@@ -229,7 +229,7 @@ for (const held of ["sockets", "handles"] as const) {
         client.resume();
         await until("an end", () => client.readableEnded || client.destroyed);
         assert.ok(client.bytesRead < LARGE);
-        assert.equal(told, []);
+        assert.equal(events, []);
         client.destroy();
       });
     }
@@ -237,11 +237,11 @@ for (const held of ["sockets", "handles"] as const) {
     test(
       "a client that resets is a loss, reported once",
       async (own) => {
-        const { client, told } = await own.connect();
+        const { client, events } = await own.connect();
         if (on === "TCP") client.resetAndDestroy();
         else client.destroy();
-        await until("an end", () => told.length > 0);
-        assert.equal(told, [on === "TCP" ? "lost ECONNRESET" : "ended"]);
+        await until("an end", () => events.length > 0);
+        assert.equal(events, [on === "TCP" ? "lost ECONNRESET" : "ended"]);
       },
       { event: (link, what) => what === "ended" && link.destroy() },
     );
@@ -249,57 +249,57 @@ for (const held of ["sockets", "handles"] as const) {
     test(
       "a client that resets after bytes is a loss",
       async (own) => {
-        const { client, told } = await own.connect();
+        const { client, events } = await own.connect();
         await new Promise((resolve) => client.write("bytes", resolve));
         if (on === "TCP") client.resetAndDestroy();
         else client.destroy();
-        await until("an end", () => told.some((what) => typeof what !== "number"));
-        assert.is(told.at(-1), on === "TCP" ? "lost ECONNRESET" : "ended");
+        await until("an end", () => events.some((what) => typeof what !== "number"));
+        assert.is(events.at(-1), on === "TCP" ? "lost ECONNRESET" : "ended");
       },
       { event: (link, what) => what === "ended" && link.destroy() },
     );
 
     test("a client that leaves during a pending write is a loss, reported once", async (own) => {
-      const { link, client, told } = await own.connect();
+      const { link, client, events } = await own.connect();
       client.pause();
       assert.not(link.write(Buffer.alloc(LARGE)));
       if (on === "TCP") client.resetAndDestroy();
       else client.destroy();
-      await until("a loss", () => told.some((what) => String(what).startsWith("lost")));
+      await until("a loss", () => events.some((what) => String(what).startsWith("lost")));
       // Another report would follow at once.
       await sleep(MOMENT);
-      const losses = told.filter((what) => String(what).startsWith("lost"));
-      assert.is(losses.length, 1, String(told));
-      assert.ok(isLoss(losses[0]), String(told));
-      assert.not(told.includes("written"));
+      const losses = events.filter((what) => String(what).startsWith("lost"));
+      assert.is(losses.length, 1, String(events));
+      assert.ok(isLoss(losses[0]), String(events));
+      assert.not(events.includes("written"));
     });
 
     test("a write to a client that has left while reading was paused is a loss, after the call", async (own) => {
-      const { link, client, told } = await own.connect();
+      const { link, client, events } = await own.connect();
       link.pause();
       if (on === "TCP") client.resetAndDestroy();
       else client.destroy();
       await until("a failing write", () => {
-        const isThrough = told.length > 0 || link.write(Buffer.from("x"));
+        const isThrough = events.length > 0 || link.write(Buffer.from("x"));
         // It is not reported within the call of the pump.
-        if (!isThrough) assert.equal(told, []);
+        if (!isThrough) assert.equal(events, []);
         return !isThrough;
       });
       assert.not(link.write(Buffer.from("y")));
-      await until("a loss", () => told.length > 0);
+      await until("a loss", () => events.length > 0);
       // Another report would follow at once.
       await sleep(MOMENT);
-      assert.is(told.length, 1);
-      assert.ok(isLoss(told[0]), String(told));
+      assert.is(events.length, 1);
+      assert.ok(isLoss(events[0]), String(events));
     });
 
     test(
       "a refused connection is closed",
       async (own) => {
-        const { client, told, code } = await own.connect();
+        const { client, events, code } = await own.connect();
         await until("an end", () => client.readableEnded || client.destroyed);
         if (on === "TCP") assert.is(code(), "ECONNRESET");
-        assert.equal(told, []);
+        assert.equal(events, []);
         client.destroy();
       },
       { accepting: refuse },
@@ -308,14 +308,14 @@ for (const held of ["sockets", "handles"] as const) {
     test(
       "a link that is paused while it is accepted reads nothing until it is resumed",
       async (own) => {
-        const { link, client, told } = await own.connect();
+        const { link, client, events } = await own.connect();
         client.write("hello");
         // Nothing may be read meanwhile.
         await sleep(MOMENT);
-        if (held === "handles") assert.equal(told, []);
+        if (held === "handles") assert.equal(events, []);
         link.resume();
-        await until("a read", () => told.length > 0);
-        assert.equal(told, [5]);
+        await until("a read", () => events.length > 0);
+        assert.equal(events, [5]);
         link.destroy();
         client.destroy();
       },
@@ -383,9 +383,9 @@ for (const held of ["sockets", "handles"] as const) {
     `${held}: the address is known after the client has reset, and on a Unix socket empty`,
     async () => {
       await listening({ held, on: "TCP" }, {}, async (own) => {
-        const { link, client, told } = await own.connect();
+        const { link, client, events } = await own.connect();
         client.resetAndDestroy();
-        await until("a loss", () => told.length > 0);
+        await until("a loss", () => events.length > 0);
         assert.is(link.remoteAddress, "127.0.0.1");
       });
       await listening({ held, on: "Unix" }, {}, async (own) => {

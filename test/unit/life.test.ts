@@ -260,7 +260,7 @@ life("a steady reader is not ended while the readings of its queue are late", ()
   const pump = new Pump({
     ...{ engine, clock },
     // Each takes 800 ms, as on a machine under load, so they are 16 s apart.
-    queues: (links, told) => void clock.after(800, () => net.queues(links, told)),
+    queues: (links, report) => void clock.after(800, () => net.queues(links, report)),
   });
   pump.setHandler({ request: (_, res) => res.send(200, "", "x".repeat(1e6)) });
   void net.listen({}, engine.windowView(), pump.accept);

@@ -228,9 +228,9 @@ class Trial {
     this.#pattern.fill(0);
     client.resume();
     await this.#until(() => results.includes("closed") && this.#hasLost(client));
-    const told = results.join();
-    const written = /^(?:0,)+/.exec(told)?.[0] ?? "";
-    need(told === `${written}${CANCELLED},closed`, `a reset tells ${told}`);
+    const reported = results.join();
+    const written = /^(?:0,)+/.exec(reported)?.[0] ?? "";
+    need(reported === `${written}${CANCELLED},closed`, `a reset reports ${reported}`);
     need(!this.#isWrong && this.#received < this.#sent, "a client received bytes after a reset");
   }
 
@@ -256,7 +256,7 @@ class Trial {
     client.end("?");
     const { handle, reads, results } = await this.#begin(client);
     await this.#until(() => reads.length > 1);
-    need(reads.join() === `1,${END_OF_STREAM}`, `an end is told as ${reads}`);
+    need(reads.join() === `1,${END_OF_STREAM}`, `an end is reported as ${reads}`);
     need(given?.constructor === ShutdownWrap, "Node ends in another way");
     const answer = this.#expected.subarray(0, 3);
     need(

@@ -217,7 +217,7 @@ class Pair implements MeasuredLink {
   notify: (() => void) | undefined;
   isUnplugged = false;
   #clientEnded = false;
-  #endTold = false;
+  #endReported = false;
   #paused = false;
   #delivering = false;
   readonly #deliver = (): void => this.deliver();
@@ -388,10 +388,10 @@ class Pair implements MeasuredLink {
       this.#sink &&
       !this.#paused &&
       this.#clientEnded &&
-      !this.#endTold &&
+      !this.#endReported &&
       this.#sent.length === 0
     ) {
-      this.#endTold = true;
+      this.#endReported = true;
       this.#sink.ended();
     }
   }
@@ -462,8 +462,8 @@ export class MemoryNet implements Transport {
   }
 
   /** Reads the queues exactly, and reports them in a moment. */
-  readonly queues: ReadQueues = (links, told) => {
-    this.#clock.defer(() => told(links.map((link) => (link as MeasuredLink).queue)));
+  readonly queues: ReadQueues = (links, report) => {
+    this.#clock.defer(() => report(links.map((link) => (link as MeasuredLink).queue)));
   };
 
   async listen(_options: unknown, window: Uint8Array, accept: Accept): Promise<Listener> {

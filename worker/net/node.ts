@@ -335,7 +335,7 @@ const PLENTY = 64;
 class Scarcity {
   readonly #limit: number;
   readonly #failed: (error: Error) => void;
-  #isTold = false;
+  #hasWarned = false;
 
   constructor(limit: number, failed: (error: Error) => void) {
     this.#limit = limit;
@@ -344,9 +344,9 @@ class Scarcity {
 
   look(fd: number): void {
     const left = this.#limit - 1 - fd;
-    if (left > PLENTY) this.#isTold = false;
-    if (left > FEW || this.#isTold) return;
-    this.#isTold = true;
+    if (left > PLENTY) this.#hasWarned = false;
+    if (left > FEW || this.#hasWarned) return;
+    this.#hasWarned = true;
     this.#failed(
       new Error(
         `at most ${left} of this process's ${this.#limit} file descriptors are left (ulimit -n); ` +

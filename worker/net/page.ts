@@ -166,9 +166,9 @@ export class PageNet implements Transport {
     this.#clock = clock;
   }
 
-  readonly queues: ReadQueues = (links, told) => {
+  readonly queues: ReadQueues = (links, report) => {
     this.#clock.defer(() =>
-      told(links.map((link) => ({ bytes: (link as PageLink).queued, answers: true }))),
+      report(links.map((link) => ({ bytes: (link as PageLink).queued, answers: true }))),
     );
   };
 

@@ -102,7 +102,7 @@ export function findQueues(
 
 /** Returns a reader of links' queues. @param endsOf returns the ends of a link, undefined when it has none */
 export function procQueues(endsOf: (link: Link) => Ends | undefined): ReadQueues {
-  return (links, told) => {
+  return (links, report) => {
     const wanted = [new Map<string, number>(), new Map<string, number>()] as const;
     links.forEach((link, i) => {
       const ends = endsOf(link);
@@ -115,8 +115,8 @@ export function procQueues(endsOf: (link: Link) => Ends | undefined): ReadQueues
       findQueues(await readFile(TABLES[table], "latin1"), table, wanted[table], found);
     };
     Promise.all([search(0), search(1)]).then(
-      () => told(found),
-      () => told(undefined),
+      () => report(found),
+      () => report(undefined),
     );
   };
 }

@@ -146,12 +146,12 @@ export interface SendQueue {
 }
 
 /**
- * Reads the links' send queues. `told` is called once, later. An entry is undefined when that queue cannot be read; the
- * whole result is undefined when no queue can be read, now or ever.
+ * Reads the links' send queues. `report` is called once, later. An entry is undefined when that queue cannot be read;
+ * the whole result is undefined when no queue can be read, now or ever.
  */
 export type ReadQueues = (
   links: readonly Link[],
-  told: (queues: readonly (SendQueue | undefined)[] | undefined) => void,
+  report: (queues: readonly (SendQueue | undefined)[] | undefined) => void,
 ) => void;
 
 export interface Transport {

@@ -44,9 +44,9 @@ import {
   REQUEST_TRAITS,
   TAKEN_BATCHES,
   TAKEN_WAITING,
-  TOLD_BINARY,
-  TOLD_FIRST,
-  TOLD_LAST,
+  MESSAGE_BINARY,
+  MESSAGE_FIRST,
+  MESSAGE_LAST,
   BatchEvent,
   decodeFields,
   encodeCertificate,
@@ -429,15 +429,15 @@ export class Remote implements Host {
   }
 
   #message(ws: WebSocket, data: Uint8Array, isBinary: boolean): void {
-    const flags = isBinary ? TOLD_BINARY : 0;
+    const flags = isBinary ? MESSAGE_BINARY : 0;
     this.#emitMessage(BatchEvent.Message, ws, data, flags, 0);
   }
 
   #fragment(ws: WebSocket, data: Uint8Array, info: FragmentInfo): void {
     const flags =
-      (info.isBinary ? TOLD_BINARY : 0) |
-      (info.first ? TOLD_FIRST : 0) |
-      (info.last ? TOLD_LAST : 0);
+      (info.isBinary ? MESSAGE_BINARY : 0) |
+      (info.first ? MESSAGE_FIRST : 0) |
+      (info.last ? MESSAGE_LAST : 0);
     this.#emitMessage(BatchEvent.Fragment, ws, data, flags, info.remaining);
   }
 

@@ -53,9 +53,9 @@ export enum BatchEvent {
 }
 
 /** Flags of Message and Fragment. */
-export const TOLD_BINARY = 1;
-export const TOLD_FIRST = 2;
-export const TOLD_LAST = 4;
+export const MESSAGE_BINARY = 1;
+export const MESSAGE_FIRST = 2;
+export const MESSAGE_LAST = 4;
 
 /** Payload of a Request before its table: offsets and lengths in the order of `RequestHead`. */
 export const REQUEST_BYTES = 20;
