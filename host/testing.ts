@@ -36,7 +36,7 @@ export type * from "./exported";
 export type { WasmModule } from "./shared/webassembly";
 export type { Codec } from "../worker/net/transport";
 export type { TestAnswer } from "./testing/answer";
-export type { FrameOptions } from "./testing/frames";
+export type { FrameOptions } from "./codec/frames";
 export type { Split, WriteOptions, SocketOptions } from "./testing/socket";
 export type { ConnectOptions, MessageOptions } from "./testing/client";
 export { TestClient } from "./testing/client";

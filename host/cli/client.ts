@@ -1,17 +1,37 @@
 // One WebSocket of `ringcast load`. It opens, skips from frame header to frame header in a buffer that all clients
 // share, and counts. RFC 6455, without extensions.
 //
-// Invariant: a message allocates no object. Between two reads a client keeps at most a partial header (14 bytes), a
-// control frame's payload (125), or a partial response (HEAD_BYTES), whatever the server sends.
+// Invariant: a message allocates no object. Between two reads a client keeps at most a partial header, the payload of a
+// control frame, or a partial response, whatever the server sends.
 
 import { randomBytes } from "node:crypto";
 import { type Socket, connect } from "node:net";
 import { connect as connectTls } from "node:tls";
+import {
+  CLOSE,
+  CONTINUATION,
+  FrameError,
+  FrameReader,
+  type FrameUser,
+  PING,
+  PONG,
+  frameOf,
+} from "../codec/frames";
+import { joined } from "../shared/text/bytes";
 import { acceptOf, upgradeFields } from "../codec/handshake";
+import { NO_CODE, closePayload } from "../codec/messages";
+import {
+  type AnswerHead,
+  AnswerError,
+  AnswerReader,
+  type AnswerUser,
+  fieldOf,
+} from "../codec/response";
+
+type Bytes = Buffer<ArrayBuffer>;
 
 /** Bytes of one read at most. */
 const READ_BYTES = 262144;
-const HEAD_BYTES = 16384;
 /** Bytes of pongs pending for a server that does not read. Beyond it pings are not answered (RFC 6455 5.5.3). */
 const PONGS_BYTES = 65536;
 /** Time in ms after a Close frame was answered until the connection is destroyed. */
@@ -46,16 +66,16 @@ export interface Watcher {
   message(client: Client, length: number, buffer: Buffer | undefined, start: number): void;
 }
 
-/** Encodes a short frame of a client, masked with zeros. */
-function frame(opcode: number, payload: Uint8Array): Buffer {
-  const bytes = Buffer.alloc(6 + payload.length);
-  bytes[0] = 0x80 | opcode;
-  bytes[1] = 0x80 | payload.length;
-  bytes.set(payload, 6);
-  return bytes;
+const NO_MASK = new Uint8Array(4);
+const EMPTY = Buffer.alloc(0);
+
+/** Encodes a frame, masked with zeros. */
+function frame(opcode: number, payload: Uint8Array): Uint8Array {
+  return frameOf(opcode, payload, NO_MASK);
 }
 
-const PONG = frame(10, Buffer.alloc(0));
+/** The frame that a client sends which does not read. */
+const KEEP_ALIVE = frame(PONG, EMPTY);
 
 function requestOf({ url, headers }: Target): string {
   return [
@@ -67,18 +87,25 @@ function requestOf({ url, headers }: Target): string {
   ].join("\r\n");
 }
 
-export class Client {
+export class Client implements AnswerUser, FrameUser<Buffer> {
   readonly #watcher: Watcher;
   readonly #socket: Socket;
   readonly #isSlow: boolean;
   #state: "opening" | "open" | "ended" = "opening";
-  /** A partial response, header or control frame. */
-  #held: Buffer | undefined;
-  /** Bytes of a data frame's payload still to come, and bytes of its message so far. */
-  #left = 0;
+  /** Reads the response to the handshake, until it has arrived. */
+  #answer: AnswerReader | undefined = new AnswerReader("GET", this);
+  readonly #frames = new FrameReader<Buffer>(this);
+  /** The frame that is being read. */
+  #opcode = 0;
+  #isFinal = true;
+  /** Parts of a control frame's payload. */
+  #control: Uint8Array[] = [];
+  /** Bytes of the message so far. */
   #length = 0;
-  /** True when the frame being read is the last of its message. */
-  #isLast = true;
+  /** Bytes of a read that have a whole message, where it starts, and its length; −1 when it has several frames. */
+  #whole: Buffer | undefined;
+  #start = 0;
+  #wholeLength = 0;
   #closeCode = 0;
   #timer: NodeJS.Timeout | undefined;
   /** True when the client is or was open. */
@@ -113,7 +140,7 @@ export class Client {
       : connect(to);
     socket.once(isTls ? "secureConnect" : "connect", () => socket.write(requestOf(target)));
     // A runtime that ignores `onread` emits "data" instead.
-    socket.on("data", (bytes: Buffer) => this.#read(bytes, bytes.length));
+    socket.on("data", (bytes: Bytes) => this.#read(bytes, bytes.length));
     socket.on("error", (error: NodeJS.ErrnoException) => {
       const isReset = error.code === "ECONNRESET" || error.code === "EPIPE";
       this.#end(isReset ? "reset" : (error.code ?? error.message));
@@ -123,27 +150,34 @@ export class Client {
     return socket;
   }
 
-  #read(buffer: Buffer, length: number): void {
+  #read(buffer: Bytes, length: number): void {
     if (this.#state === "ended") return;
     this.#watcher.read(length);
-    if (this.#state === "opening") this.#readAnswer(buffer.subarray(0, length));
-    else this.#readFrames(buffer, length);
+    try {
+      const at = this.#answer ? this.#readAnswer(this.#answer, buffer.subarray(0, length)) : 0;
+      if (!this.#isOpen || at === length) return;
+      if (at === 0) this.#frames.push(buffer, length);
+      else this.#frames.push(buffer.subarray(at, length));
+    } catch (error) {
+      if (!(error instanceof FrameError || error instanceof AnswerError)) throw error;
+      this.#end(this.isOpened ? "protocol error" : "no HTTP response");
+    }
   }
 
-  #readAnswer(bytes: Buffer): void {
-    const all = this.#held ? Buffer.concat([this.#held, bytes]) : bytes;
-    const at = all.indexOf("\r\n\r\n");
-    if (at < 0) {
-      this.#held = Buffer.from(all);
-      if (all.length > HEAD_BYTES) this.#end("no HTTP response");
-      return;
-    }
-    this.#held = undefined;
-    const head = all.toString("latin1", 0, at);
-    const status = /^HTTP\/1\.1 (\d{3})/.exec(head)?.[1];
-    const accept = /\r\nsec-websocket-accept:[ \t]*(\S+)/i.exec(head)?.[1];
-    if (status !== "101" || accept !== ACCEPT) {
-      this.#end(status ? `HTTP ${status}` : "no HTTP response");
+  /** @returns the number of bytes that belong to the response */
+  #readAnswer(answer: AnswerReader, bytes: Bytes): number {
+    const length = answer.push(bytes);
+    if (answer.isDone) this.#answer = undefined;
+    return length;
+  }
+
+  get #isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  head({ status, fields }: AnswerHead): void {
+    if (status !== 101 || fieldOf(fields, "sec-websocket-accept") !== ACCEPT) {
+      this.#end(`HTTP ${status}`);
       return;
     }
     clearTimeout(this.#timer);
@@ -151,98 +185,62 @@ export class Client {
     this.isOpened = true;
     this.#watcher.opened(this);
     if (this.#isSlow) this.#stall();
-    if (all.length > at + 4)
-      this.#readFrames(Buffer.from(all.subarray(at + 4)), all.length - at - 4);
   }
+
+  data(): void {}
+
+  end(): void {}
 
   /** Stops reading. A paused socket does not see its end, but a write to it fails then. */
   #stall(): void {
     this.#socket.pause();
     this.#timer = setInterval(() => {
-      if (this.#socket.writableLength === 0) this.#socket.write(PONG);
+      if (this.#socket.writableLength === 0) this.#socket.write(KEEP_ALIVE);
     }, ALIVE_MILLIS);
   }
 
-  #readFrames(bytes: Buffer, length: number): void {
-    let buffer = bytes;
-    let at = 0;
-    let end = length;
-    if (this.#held) {
-      buffer = Buffer.concat([this.#held, bytes.subarray(0, length)]);
-      this.#held = undefined;
-      end = buffer.length;
-    }
-    while (at < end) {
-      if (this.#left > 0) {
-        const n = Math.min(this.#left, end - at);
-        this.#left -= n;
-        at += n;
-        if (this.#left === 0) this.#frameEnded(undefined, 0);
-        continue;
-      }
-      const next = this.#readHead(buffer, at, end);
-      if (next === at) {
-        // The header or the control frame is incomplete.
-        this.#held = Buffer.from(buffer.subarray(at, end));
-        return;
-      }
-      if (next < 0) return;
-      at = next;
+  frameBegan(opcode: number, isFinal: boolean, _isPacked: boolean, length: number): void {
+    this.#opcode = opcode;
+    this.#isFinal = isFinal;
+    if (opcode >= CLOSE) return;
+    const isFirst = opcode !== CONTINUATION;
+    this.#length = isFirst ? length : this.#length + length;
+    this.#wholeLength = isFirst ? length : -1;
+    if (this.#wholeLength === 0) this.#whole = EMPTY;
+  }
+
+  payload(bytes: Buffer, start: number, end: number): void {
+    if (this.#opcode >= CLOSE) {
+      this.#control.push(new Uint8Array(bytes.subarray(start, end)));
+    } else if (end - start === this.#wholeLength) {
+      this.#whole = bytes;
+      this.#start = start;
     }
   }
 
-  /** Reads a header. @returns the next offset; `at` when the header is incomplete, −1 when the connection has ended */
-  #readHead(buffer: Buffer, at: number, end: number): number {
-    if (end - at < 2) return at;
-    const first = buffer[at] as number;
-    const second = buffer[at + 1] as number;
-    let length = second & 127;
-    const isControl = (first & 8) !== 0;
-    // A server must not mask, and a control frame must be short and not fragmented (RFC 6455 5.1, 5.5).
-    if (second & 0x80 || (isControl && (length > 125 || !(first & 0x80)))) {
-      this.#end("protocol error");
-      return -1;
+  frameEnded(): void {
+    if (this.#opcode >= CLOSE) {
+      this.#endControl();
+    } else {
+      const whole = this.#whole;
+      this.#whole = undefined;
+      if (!this.#isFinal) return;
+      this.messages++;
+      this.#watcher.message(this, this.#length, whole, this.#start);
     }
-    let body = at + 2;
-    if (length === 126) {
-      body += 2;
-      if (body > end) return at;
-      length = buffer.readUInt16BE(at + 2);
-    } else if (length === 127) {
-      body += 8;
-      if (body > end) return at;
-      length = buffer.readUInt32BE(at + 2) * 4294967296 + buffer.readUInt32BE(at + 6);
-    }
-    if (isControl) {
-      if (body + length > end) return at;
-      return this.#control(first & 15, buffer.subarray(body, body + length)) ? body + length : -1;
-    }
-    const isFirst = (first & 15) !== 0;
-    this.#length = (isFirst ? 0 : this.#length) + length;
-    this.#isLast = (first & 0x80) !== 0;
-    if (body + length > end) {
-      this.#left = length - (end - body);
-      return end;
-    }
-    this.#frameEnded(isFirst ? buffer : undefined, body);
-    return body + length;
   }
 
-  #frameEnded(buffer: Buffer | undefined, start: number): void {
-    if (!this.#isLast) return;
-    this.messages++;
-    this.#watcher.message(this, this.#length, buffer, start);
-  }
-
-  /** Handles a control frame. @returns false when the connection has ended */
-  #control(opcode: number, payload: Buffer): boolean {
-    if (opcode === 9 && this.#socket.writableLength < PONGS_BYTES)
-      this.#socket.write(frame(10, payload));
-    if (opcode !== 8) return true;
-    this.#closeCode = payload.length >= 2 ? payload.readUInt16BE(0) : 1005;
-    this.#socket.end(frame(8, payload.subarray(0, 2)));
+  #endControl(): void {
+    const payload = joined(this.#control);
+    this.#control = [];
+    if (this.#opcode === PING && this.#socket.writableLength < PONGS_BYTES)
+      this.#socket.write(frame(PONG, payload));
+    if (this.#opcode !== CLOSE) return;
+    this.#frames.stop();
+    this.#closeCode =
+      payload.length < 2 ? NO_CODE : ((payload[0] as number) << 8) | (payload[1] as number);
+    this.#socket.end(frame(CLOSE, payload.subarray(0, 2)));
     this.#end(`close ${this.#closeCode}`);
-    return false;
   }
 
   #end(cause: string): void {
@@ -258,7 +256,7 @@ export class Client {
   /** Closes the connection. */
   leave(): void {
     if (this.#state === "open" && !this.#isSlow)
-      this.#socket.write(frame(8, Buffer.from([3, 232])));
+      this.#socket.write(frame(CLOSE, closePayload(1000, "")));
     const wasOpen = this.#state === "open";
     this.#state = "ended";
     clearTimeout(this.#timer);

@@ -1,24 +1,72 @@
-// Frames of RFC 6455 for a client: it encodes masked ones, and checks the server's strictly.
+// Frames of RFC 6455 (5.2) as a client has them: it encodes its own, and reads the server's strictly.
 //
-// Invariant: a message is passed on whole, and text only when it is valid UTF-8, which is checked as it arrives. After
-// an error nothing more is read.
-
-import { joined } from "../shared/text/bytes";
+// Invariant: each byte is read once, and a frame allocates nothing. Between two reads at most a partial header is kept.
+// After an error nothing more is read.
 
 /** Opcodes (5.2). */
+export const CONTINUATION = 0;
 export const TEXT = 1;
 export const BINARY = 2;
 export const CLOSE = 8;
-const PING = 9;
+export const PING = 9;
 export const PONG = 10;
 
-/** The code reported for a Close frame without a code. */
-export const NO_CODE = 1005;
+/** Bits of a frame's first two bytes. */
+const FINAL = 0x80;
+const RESERVED = 0x70;
+const PACKED = 0x40;
+const MASKED = 0x80;
 
-export interface FrameUser {
-  message(data: string | Uint8Array<ArrayBuffer>): void;
-  ping(data: Uint8Array): void;
-  closed(code: number, reason: string): void;
+/** Bytes of the longest header without a mask. */
+const HEAD_BYTES = 10;
+/** Bytes of a control frame's payload at most (5.5). */
+const CONTROL_BYTES = 125;
+
+/** How a frame is encoded. Defaults make a valid frame. */
+export interface FrameOptions {
+  /** `false`: further frames of the message follow. */
+  readonly final?: boolean;
+  /** The three reserved bits, 0 … 7; 4: compressed. */
+  readonly reserved?: number;
+  /** `false`: no mask. Servers refuse such a frame. */
+  readonly masked?: boolean;
+}
+
+/** Encodes a client's frame. @param key the four bytes of its mask (5.3) */
+export function frameOf(
+  opcode: number,
+  payload: Uint8Array,
+  key: Uint8Array = crypto.getRandomValues(new Uint8Array(4)),
+  { final = true, reserved = 0, masked = true }: FrameOptions = {},
+): Uint8Array<ArrayBuffer> {
+  const { length } = payload;
+  const wide = length > 65535 ? 8 : length > CONTROL_BYTES ? 2 : 0;
+  const start = 2 + wide + (masked ? 4 : 0);
+  const frame = new Uint8Array(start + length);
+  const view = new DataView(frame.buffer);
+  frame[0] = (final ? FINAL : 0) | (reserved << 4) | opcode;
+  frame[1] = (masked ? MASKED : 0) | (wide === 0 ? length : wide === 2 ? 126 : 127);
+  if (wide === 2) view.setUint16(2, length);
+  if (wide === 8) view.setBigUint64(2, BigInt(length));
+  frame.set(payload, start);
+  if (!masked) return frame;
+  frame.set(key.subarray(0, 4), start - 4);
+  for (let i = 0; i < length; i++)
+    frame[start + i] = (payload[i] as number) ^ (key[i & 3] as number);
+  return frame;
+}
+
+/** Receives frames of a server. The calls for one frame follow each other. */
+export interface FrameUser<Bytes extends Uint8Array> {
+  /**
+   * Called with a header.
+   * @param isPacked whether its message is compressed (RFC 7692 6)
+   * @param length bytes of the payload
+   */
+  frameBegan(opcode: number, isFinal: boolean, isPacked: boolean, length: number): void;
+  /** Called with each part of the payload that arrives: `bytes` from `start` to `end`, during this call. */
+  payload(bytes: Bytes, start: number, end: number): void;
+  frameEnded(): void;
 }
 
 /** An error of the server's against the protocol. */
@@ -33,179 +81,109 @@ export class FrameError extends Error {
   }
 }
 
-const broken = (message: string): FrameError => new FrameError(1002, message);
+export const broken = (message: string): FrameError => new FrameError(1002, message);
 
-/** Encodes a client's frame, masked (5.3), as the last frame of its message. */
-export function frameOf(opcode: number, payload: Uint8Array): Uint8Array<ArrayBuffer> {
-  const { length } = payload;
-  const wide = length > 65535 ? 8 : length > 125 ? 2 : 0;
-  const start = 2 + wide + 4;
-  const frame = new Uint8Array(start + length);
-  frame[0] = 0x80 | opcode;
-  const view = new DataView(frame.buffer);
-  if (wide === 0) {
-    frame[1] = 0x80 | length;
-  } else if (wide === 2) {
-    frame[1] = 0xfe;
-    view.setUint16(2, length);
-  } else {
-    frame[1] = 0xff;
-    view.setBigUint64(2, BigInt(length));
-  }
-  const mask = crypto.getRandomValues(frame.subarray(start - 4, start));
-  for (let i = 0; i < length; i++)
-    frame[start + i] = (payload[i] as number) ^ (mask[i & 3] as number);
-  return frame;
-}
-
-/** Encodes the payload of a Close frame (5.5.1). */
-export function closePayload(code: number, reason: string): Uint8Array {
-  if (code === NO_CODE) return new Uint8Array(0);
-  const text = new TextEncoder().encode(reason);
-  const payload = new Uint8Array(2 + text.length);
-  payload[0] = code >> 8;
-  payload[1] = code & 255;
-  payload.set(text, 2);
-  return payload;
-}
-
-/** Returns true for a code that a Close frame may carry (7.4). */
-function isCode(code: number): boolean {
-  if (code >= 3000) return code <= 4999;
-  return code >= 1000 && code <= 1014 && (code < 1004 || code > 1006);
-}
-
-interface Frame {
-  readonly isFinal: boolean;
-  readonly opcode: number;
-  readonly length: number;
-}
-
-export class FrameReader {
-  readonly #user: FrameUser;
-  /** The part of the frame's header that has arrived, at most 10 bytes. */
-  readonly #head = new Uint8Array(10);
+export class FrameReader<Bytes extends Uint8Array = Uint8Array> {
+  readonly #user: FrameUser<Bytes>;
+  /** Reserved bits that a message may have. */
+  readonly #reserved: number;
+  /** The part of the header that has arrived, when it is split; created on demand. */
+  #head: Uint8Array | undefined;
   #headLength = 0;
-  #frame: Frame | undefined;
-  /** Pieces of the frame's payload that have arrived. */
-  #parts: Uint8Array<ArrayBuffer>[] = [];
+  #isInFrame = false;
   #left = 0;
-  /** Opcode of the message that is being received; 0: none. */
-  #opcode = 0;
-  #message: Uint8Array<ArrayBuffer>[] = [];
-  #text = "";
-  #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  #isClosed = false;
+  /** True while further frames of a message must follow. */
+  #isInMessage = false;
+  #isStopped = false;
 
-  constructor(user: FrameUser) {
+  /** @param extension "deflate": messages may be compressed, if `user` has negotiated it */
+  constructor(user: FrameUser<Bytes>, extension: "none" | "deflate" = "none") {
     this.#user = user;
+    this.#reserved = extension === "deflate" ? PACKED : 0;
   }
 
-  /** Reads bytes. Bytes after a Close frame are ignored. @throws FrameError */
-  push(bytes: Uint8Array<ArrayBuffer>): void {
+  /** Ignores all further bytes. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Reads the first `end` bytes. @throws FrameError */
+  push(bytes: Bytes, end = bytes.length): void {
     let at = 0;
-    while (at < bytes.length && !this.#isClosed) {
-      if (!this.#frame) {
-        this.#head[this.#headLength++] = bytes[at++] as number;
-        this.#readHead();
-      } else {
-        const part = bytes.subarray(at, at + this.#left);
-        at += part.length;
-        this.#left -= part.length;
-        this.#take(part);
+    while (at < end && !this.#isStopped) {
+      if (!this.#isInFrame) {
+        at = this.#readHead(bytes, at, end);
+        if (!this.#isInFrame) return;
       }
-      if (this.#frame && this.#left === 0) this.#endFrame(this.#frame);
+      const start = at;
+      at = Math.min(end, at + this.#left);
+      this.#left -= at - start;
+      if (at > start) this.#user.payload(bytes, start, at);
+      if (this.#left === 0) {
+        this.#isInFrame = false;
+        this.#user.frameEnded();
+      }
     }
   }
 
-  #readHead(): void {
-    const head = this.#head;
-    const [first = 0, second = 0] = head;
-    if (this.#headLength === 1) this.#checkFirst(first);
-    if (this.#headLength < 2) return;
-    if (second & 0x80) throw broken("a frame of the server is masked");
-    const short = second & 127;
-    if (this.#headLength === 2 && first & 8 && short > 125)
+  /** Reads a header, or a part of it. @returns the offset after it */
+  #readHead(bytes: Uint8Array, start: number, end: number): number {
+    if (this.#headLength === 0) {
+      const length = this.#checkHead(bytes, start, end - start);
+      if (length > 0) return start + length;
+    }
+    this.#head ??= new Uint8Array(HEAD_BYTES);
+    for (let at = start; at < end; ) {
+      this.#head[this.#headLength++] = bytes[at++] as number;
+      if (this.#checkHead(this.#head, 0, this.#headLength) === 0) continue;
+      this.#headLength = 0;
+      return at;
+    }
+    return end;
+  }
+
+  /**
+   * Checks as much of a header as there is, and begins the frame when it is complete.
+   * @param count number of bytes at `at`
+   * @returns the length of the header; 0: it is incomplete
+   */
+  #checkHead(bytes: Uint8Array, at: number, count: number): number {
+    const first = bytes[at] as number;
+    this.#checkFirst(first);
+    if (count < 2) return 0;
+    const short = bytes[at + 1] as number;
+    if (short & MASKED) throw broken("a frame of the server is masked");
+    if (first & CLOSE && short > CONTROL_BYTES)
       throw broken("a control frame is larger than 125 bytes");
-    const needed = short === 127 ? 10 : short === 126 ? 4 : 2;
-    if (this.#headLength < needed) return;
-    const view = new DataView(head.buffer);
+    const size = short < 126 ? 2 : short === 126 ? 4 : HEAD_BYTES;
+    if (count < size) return 0;
     let length = short;
-    if (needed === 4) length = view.getUint16(2);
-    if (needed === 10) length = Number(view.getBigUint64(2));
-    if ((needed === 4 && length < 126) || (needed === 10 && length < 65536))
-      throw broken("a length is not in its shortest form");
-    if (!Number.isSafeInteger(length)) throw new FrameError(1009, "a frame is too large");
-    this.#headLength = 0;
+    if (size > 2) {
+      length = 0;
+      for (let i = 2; i < size; i++) length = length * 256 + (bytes[at + i] as number);
+      if (length < (size === 4 ? 126 : 65536)) throw broken("a length is not in its shortest form");
+      if (!Number.isSafeInteger(length)) throw new FrameError(1009, "a frame is too large");
+    }
+    const opcode = first & 15;
+    const isFinal = (first & FINAL) !== 0;
+    this.#isInFrame = true;
     this.#left = length;
-    this.#frame = { isFinal: (first & 0x80) !== 0, opcode: first & 15, length };
+    if (opcode < CLOSE) this.#isInMessage = !isFinal;
+    this.#user.frameBegan(opcode, isFinal, (first & PACKED) !== 0, length);
+    return size;
   }
 
   #checkFirst(first: number): void {
     const opcode = first & 15;
-    if (first & 0x70) throw broken("a reserved bit is set");
-    if (opcode & 8) {
+    const isStart = opcode === TEXT || opcode === BINARY;
+    if (first & RESERVED & ~(isStart ? this.#reserved : 0)) throw broken("a reserved bit is set");
+    if (opcode >= CLOSE) {
       if (opcode > PONG) throw broken(`${opcode} is no opcode`);
-      if (!(first & 0x80)) throw broken("a control frame is fragmented");
+      if (!(first & FINAL)) throw broken("a control frame is fragmented");
     } else {
       if (opcode > BINARY) throw broken(`${opcode} is no opcode`);
-      if (opcode === 0 && this.#opcode === 0) throw broken("a continuation without a message");
-      if (opcode !== 0 && this.#opcode !== 0) throw broken("a message began within another");
+      if (!isStart && !this.#isInMessage) throw broken("a continuation without a message");
+      if (isStart && this.#isInMessage) throw broken("a message began within another");
     }
-    if (opcode === TEXT || opcode === BINARY) this.#opcode = opcode;
-  }
-
-  #take(part: Uint8Array<ArrayBuffer>): void {
-    const { opcode } = this.#frame as Frame;
-    if (opcode & 8) this.#parts.push(part);
-    else if (this.#opcode === TEXT) this.#text += this.#decode(part, true);
-    else this.#message.push(part);
-  }
-
-  #decode(part: Uint8Array<ArrayBuffer>, stream: boolean): string {
-    try {
-      return this.#decoder.decode(part, { stream });
-    } catch {
-      throw new FrameError(1007, "a text is not valid UTF-8");
-    }
-  }
-
-  #endFrame({ isFinal, opcode }: Frame): void {
-    this.#frame = undefined;
-    if (opcode & 8) {
-      const payload = joined(this.#parts);
-      this.#parts = [];
-      this.#control(opcode, payload);
-    } else if (isFinal) {
-      this.#endMessage();
-    }
-  }
-
-  #endMessage(): void {
-    const isText = this.#opcode === TEXT;
-    this.#opcode = 0;
-    if (isText) {
-      const text = this.#text + this.#decode(new Uint8Array(0), false);
-      this.#text = "";
-      this.#user.message(text);
-    } else {
-      const parts = this.#message;
-      this.#message = [];
-      this.#user.message(joined(parts));
-    }
-  }
-
-  #control(opcode: number, payload: Uint8Array<ArrayBuffer>): void {
-    if (opcode === PING) this.#user.ping(payload);
-    if (opcode !== CLOSE) return;
-    this.#isClosed = true;
-    if (payload.length === 0) {
-      this.#user.closed(NO_CODE, "");
-      return;
-    }
-    const code = ((payload[0] as number) << 8) | (payload[1] ?? 0);
-    if (payload.length === 1 || !isCode(code)) throw broken("a Close frame's payload is not valid");
-    this.#decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-    this.#user.closed(code, this.#decode(payload.subarray(2), false));
   }
 }

@@ -4,15 +4,8 @@
 // Invariant: `closed` is called once and last. Nothing is written after a Close frame.
 
 import { type AnswerHead, AnswerReader, type AnswerUser, fieldOf } from "../codec/response";
-import {
-  CLOSE,
-  FrameError,
-  FrameReader,
-  type FrameUser,
-  PONG,
-  closePayload,
-  frameOf,
-} from "../codec/frames";
+import { CLOSE, FrameError, PONG, frameOf } from "../codec/frames";
+import { MessageReader, type MessageUser, closePayload } from "../codec/messages";
 import type { Line, LineEnd, LineUser } from "./line";
 import { acceptOf, upgradeFields } from "../codec/handshake";
 
@@ -86,13 +79,13 @@ function judge({ status, fields }: AnswerHead, key: string, protocols: readonly 
 }
 
 /** The connection of one WebSocket. It turns bytes into events. */
-export class Session implements LineUser, AnswerUser, FrameUser {
+export class Session implements LineUser, AnswerUser, MessageUser {
   readonly #line: Line;
   readonly #key: string;
   readonly #protocols: readonly string[];
   readonly #user: SessionUser;
   readonly #answer = new AnswerReader("GET", this);
-  readonly #frames = new FrameReader(this);
+  readonly #messages = new MessageReader(this);
   /** Pieces written that the engine has not received: their bytes, and the bytes of messages in them. */
   readonly #written: { bytes: number; readonly payload: number }[] = [];
   #isOpen = false;
@@ -174,7 +167,7 @@ export class Session implements LineUser, AnswerUser, FrameUser {
     if (this.#isOver) return;
     try {
       const at = this.#isOpen ? 0 : this.#answer.push(bytes);
-      if (!this.#isOver && at < bytes.length) this.#frames.push(bytes.subarray(at));
+      if (!this.#isOver && at < bytes.length) this.#messages.push(bytes.subarray(at));
     } catch (error) {
       if (this.#isOver) return;
       // If the connection is open, a Close frame tells the server why.

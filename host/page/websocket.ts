@@ -4,7 +4,8 @@
 // Invariant: the state changes together with the event that reports it, each in a task of its own. `open` comes at most
 // once, `close` comes once and last.
 
-import { BINARY, NO_CODE, TEXT } from "../codec/frames";
+import { BINARY, TEXT } from "../codec/frames";
+import { NO_CODE } from "../codec/messages";
 import { Handlers } from "../shared/request/listeners";
 import { TOKEN } from "../shared/text/token";
 import { type Dialler, type Ending, Session } from "./session";

@@ -1,11 +1,22 @@
 // A scripted WebSocket client: frames over a client that exchanges bytes, and the messages decoded from them.
 
+import {
+  BINARY,
+  CLOSE,
+  CONTINUATION,
+  type FrameOptions,
+  FrameReader,
+  PING,
+  PONG,
+  TEXT,
+  frameOf,
+} from "../codec/frames";
 import { acceptOf, upgradeFields } from "../codec/handshake";
+import { NO_CODE, closePayload } from "../codec/messages";
 import { concat } from "../shared/text/bytes";
 import { show } from "../shared/text/show";
 import { AnswerReader, type TestAnswer, fieldOf } from "./answer";
 import { checkData, checkGroup } from "./check";
-import { type Frame, type FrameOptions, FrameReader, OPCODE, encodeFrame } from "./frames";
 import type { Network } from "./network";
 import { type SocketOptions, type Split, TestSocket } from "./socket";
 
@@ -72,13 +83,24 @@ export class TestClient extends TestSocket {
   readonly path: string;
   readonly #automatic: boolean;
   readonly #answers = new AnswerReader();
-  readonly #frames = new FrameReader();
-  #parts: Uint8Array[] = [];
+  readonly #frames = new FrameReader(
+    {
+      frameBegan: (opcode, isFinal, isPacked) => this.#begin(opcode, isFinal, isPacked),
+      payload: (bytes, start, end) => void this.#payload.push(bytes.slice(start, end)),
+      frameEnded: () => this.#take(),
+    },
+    "deflate",
+  );
+  /** The frame that is being read. */
   #opcode = 0;
-  #packed = false;
+  #isFinal = false;
+  #payload: Uint8Array[] = [];
+  /** The message that is being read. */
+  #kind = 0;
+  #isPacked = false;
+  #parts: Uint8Array[] = [];
   #isDeflated = false;
   #sentClose = false;
-  readonly #frame = (frame: Frame): void => this.#take(frame);
 
   /** @internal */
   constructor(network: Network, path: string, options: ConnectOptions = {}) {
@@ -137,13 +159,13 @@ export class TestClient extends TestSocket {
     }
     const { fragment = Number.POSITIVE_INFINITY, split } = options;
     if (!(fragment > 0)) throw new RangeError(`fragment: ${fragment} is not a number of bytes`);
-    let opcode: number = isText ? OPCODE.text : OPCODE.binary;
+    let opcode: number = isText ? TEXT : BINARY;
     let at = 0;
     do {
       const payload = bytes.subarray(at, at + fragment);
       at += fragment;
       this.frame(opcode, payload, { final: at >= bytes.length, reserved }, split);
-      opcode = OPCODE.continuation;
+      opcode = CONTINUATION;
       reserved = 0;
     } while (at < bytes.length);
     return true;
@@ -158,14 +180,14 @@ export class TestClient extends TestSocket {
   ): this {
     checkData("frame", payload);
     checkGroup("frame", options);
-    const bytes = encodeFrame(opcode, bytesOf(payload), this.network.random.bytes(4), options);
+    const bytes = frameOf(opcode, bytesOf(payload), this.network.random.bytes(4), options);
     return this.write(bytes, split === undefined ? {} : { split });
   }
 
   /** Sends a ping. @returns false when the WebSocket is closed */
   ping(data: string | Uint8Array = ""): boolean {
     this.#checkOpened("ping");
-    if (this.isOpen) this.frame(OPCODE.ping, data);
+    if (this.isOpen) this.frame(PING, data);
     return this.isOpen;
   }
 
@@ -174,13 +196,8 @@ export class TestClient extends TestSocket {
     this.#checkOpened("close");
     if (this.#sentClose || this.closed) return false;
     this.#sentClose = true;
-    this.frame(OPCODE.close, this.#closePayload(code, reason));
+    this.frame(CLOSE, closePayload(code ?? NO_CODE, reason));
     return true;
-  }
-
-  #closePayload(code: number | undefined, reason: string): Uint8Array {
-    if (code === undefined) return new Uint8Array(0);
-    return concat([Uint8Array.of(code >> 8, code & 255), encoder.encode(reason)]);
   }
 
   #checkOpened(what: string): void {
@@ -193,7 +210,7 @@ export class TestClient extends TestSocket {
   /** @internal */
   protected override arrived(bytes: Uint8Array): void {
     if (this.answer) {
-      if (this.answer.status === 101) this.#frames.push(bytes, this.#frame);
+      if (this.answer.status === 101) this.#frames.push(bytes);
       else super.arrived(bytes);
       return;
     }
@@ -203,7 +220,7 @@ export class TestClient extends TestSocket {
     this.answer = answer;
     if (answer.status === 101) {
       this.#open(answer);
-      this.#frames.push(this.#answers.rest, this.#frame);
+      this.#frames.push(this.#answers.rest);
     } else if (this.#automatic) {
       this.end();
     }
@@ -216,49 +233,47 @@ export class TestClient extends TestSocket {
     this.#isDeflated = /permessage-deflate/.test(fieldOf(answer, "sec-websocket-extensions") ?? "");
   }
 
-  #take(frame: Frame): void {
-    switch (frame.opcode) {
-      case OPCODE.continuation:
-      case OPCODE.text:
-      case OPCODE.binary:
-        this.#takeData(frame);
+  #begin(opcode: number, isFinal: boolean, isPacked: boolean): void {
+    if (isPacked && !this.#isDeflated)
+      throw new Error("the server sent a compressed frame that was not negotiated");
+    this.#opcode = opcode;
+    this.#isFinal = isFinal;
+    if (opcode !== TEXT && opcode !== BINARY) return;
+    this.#kind = opcode;
+    this.#isPacked = isPacked;
+  }
+
+  #take(): void {
+    const payload = concat(this.#payload);
+    this.#payload = [];
+    switch (this.#opcode) {
+      case CLOSE:
+        this.#takeClose(payload);
         break;
-      case OPCODE.close:
-        this.#takeClose(frame.payload);
+      case PING:
+        this.pings.push(payload);
+        if (this.#automatic && this.isOpen) this.frame(PONG, payload);
         break;
-      case OPCODE.ping:
-        this.pings.push(frame.payload.slice());
-        if (this.#automatic && this.isOpen) this.frame(OPCODE.pong, frame.payload);
-        break;
-      case OPCODE.pong:
-        this.pongs.push(frame.payload.slice());
+      case PONG:
+        this.pongs.push(payload);
         break;
       default:
-        throw new Error(`the server sent a frame of opcode ${frame.opcode}`);
+        this.#parts.push(payload);
+        if (this.#isFinal) this.#takeMessage();
+        break;
     }
   }
 
-  #takeData({ opcode, final, packed, payload }: Frame): void {
-    if ((opcode === OPCODE.continuation) === (this.#opcode === 0))
-      throw new Error("the server's frames form no message");
-    if (packed && !(this.#isDeflated && opcode !== OPCODE.continuation))
-      throw new Error("the server sent a compressed frame that was not negotiated");
-    if (opcode !== OPCODE.continuation) {
-      this.#opcode = opcode;
-      this.#packed = packed;
-    }
-    this.#parts.push(payload);
-    if (!final) return;
+  #takeMessage(): void {
     const whole = this.#inflate(concat(this.#parts));
-    const message = this.#opcode === OPCODE.text ? decoder.decode(whole) : whole.slice();
     this.#parts = [];
-    this.#opcode = 0;
+    const message = this.#kind === TEXT ? decoder.decode(whole) : whole;
     this.messages.push(message);
     this.onMessage?.(message);
   }
 
   #inflate(bytes: Uint8Array): Uint8Array {
-    if (!this.#packed) return bytes;
+    if (!this.#isPacked) return bytes;
     const data = this.network.codec?.inflate(bytes, INFLATE_LIMIT);
     if (!(data instanceof Uint8Array))
       throw new Error("a compressed message of the server cannot be inflated");
@@ -270,7 +285,7 @@ export class TestClient extends TestSocket {
     this.closing ??= { code, reason: decoder.decode(payload.subarray(2)) };
     if (this.#sentClose || !this.#automatic) return;
     this.#sentClose = true;
-    this.frame(OPCODE.close, payload.slice(0, 2));
+    this.frame(CLOSE, payload.slice(0, 2));
   }
 
   /** @internal */

@@ -17,7 +17,8 @@ import {
 import { InboxWriter } from "../../host/send/inbox-writer";
 import { Mirror } from "../../host/send/mirror-writer";
 import { AnswerError, AnswerReader } from "../../host/codec/response";
-import { FrameError, FrameReader, closePayload, frameOf } from "../../host/codec/frames";
+import { FrameError, frameOf } from "../../host/codec/frames";
+import { MessageReader, closePayload } from "../../host/codec/messages";
 import { matcherOf } from "../../host/page/install";
 import { sha1 } from "../../host/codec/sha1";
 import { SharedInbox } from "../../worker/inbox/inbox-reader";
@@ -148,7 +149,7 @@ page("separates the end of a response from the bytes after it", () => {
 
 function readFrames(parts: readonly Uint8Array[]): string[] {
   const log: string[] = [];
-  const reader = new FrameReader({
+  const reader = new MessageReader({
     message: (data) =>
       log.push(typeof data === "string" ? `text "${data}"` : `binary [${data.join()}]`),
     ping: (data) => log.push(`ping ${Buffer.from(data)}`),
