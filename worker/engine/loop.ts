@@ -116,6 +116,12 @@ function fragmentOf({ value, extra }: EventCursor): FragmentInfo {
   };
 }
 
+/** A request whose bytes are in the window. */
+interface Lent {
+  /** Copies the bytes, unless no one can read them any more. */
+  detach(): void;
+}
+
 export class EngineLoop<C extends LoopConnection> extends Calls {
   readonly #events: LoopEvents<C>;
   readonly #hooks: LoopHooks<C>;
@@ -132,6 +138,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   #dateUntil = Number.NEGATIVE_INFINITY;
   /** The connection whose bytes are being parsed. */
   fed: C | undefined;
+  /** The answered request that an unsettled handler may still read in the window. */
+  #lent: Lent | undefined;
 
   constructor(engine: Engine, events: LoopEvents<C>, hooks: LoopHooks<C>) {
     super(engine);
@@ -275,6 +283,21 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   // ---- bytes in ----------------------------------------------------------------------------------------
 
   /**
+   * Leaves the bytes of an answered request in the window for its handler. Unless the handler has settled by then, they
+   * are copied when the microtasks have run, or before other bytes are parsed.
+   */
+  lend(request: Lent): void {
+    this.#lent = request;
+    queueMicrotask(this.#recall);
+  }
+
+  readonly #recall = (): void => {
+    const lent = this.#lent;
+    this.#lent = undefined;
+    lent?.detach();
+  };
+
+  /**
    * Feeds bytes of a connection that are in the window. Events of other connections are handled first, because the
    * events of this one must be handled one after the other, with nothing in between.
    * @returns number of bytes that were not consumed; `progress` follows
@@ -305,6 +328,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
       do {
         if (this.#hooks.isSliceOver(conn)) break;
         before = rest;
+        this.#recall();
         rest = engine.x.resume(conn.slot, conn.generation);
         this.handleEvents();
         // A message may have been emitted without consuming a byte (an empty last fragment), or have been taken back.
@@ -336,6 +360,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
       if (engine.eventCount > 0) this.handleEvents();
       const piece = bytes.subarray(at, at + windowBytes);
       at += piece.length;
+      this.#recall();
       engine.u8.set(piece, engine.window);
       this.progress(conn, piece.length, this.feed(conn, piece.length));
       if (at === bytes.length || conn.dead || !this.#isFull(conn)) continue;
@@ -373,6 +398,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     let left = -1;
     for (let before = -2; left !== 0 && left !== before; ) {
       before = left;
+      this.#recall();
       this.time();
       left = this.engine.x.parseKept(conn.slot, conn.generation);
       this.handleEvents();

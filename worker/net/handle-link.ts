@@ -160,6 +160,11 @@ export class HandleLink implements Link {
     if (isMapped && packed !== undefined) this.#state = State.Mapped;
   }
 
+  /** Node runs the microtasks after each callback of a handle, and reads before it. */
+  get readsApart(): true {
+    return true;
+  }
+
   get remoteAddress(): string {
     const address = this.#address;
     if (typeof address === "string") return address;

@@ -11,6 +11,8 @@ export interface Link {
   readonly remoteAddress: string;
   /** The certificate that the peer has presented. */
   readonly peerCertificate?: PeerCertificate | undefined;
+  /** True: the microtasks run between each `sink.read` and the next change of the window. */
+  readonly readsApart?: boolean;
   /**
    * Writes bytes of the engine's memory. The transport may hold that memory until the write completes.
    * @returns true when the write is complete on return; else `sink.written()` follows, unless the link ends
@@ -34,7 +36,10 @@ export interface Link {
 
 /** The events of a link, reported to the pump. */
 export interface Sink {
-  /** `n` bytes are in the receive window. The pump has consumed or copied them on return. */
+  /**
+   * `n` bytes are in the receive window. The pump has consumed or copied them on return; for a link with `readsApart`,
+   * when the microtasks have run.
+   */
   read(n: number): void;
   /** TLS is established. */
   secured(): void;

@@ -194,7 +194,6 @@ export class Requests {
       request.settled();
       return;
     }
-    if (response.sent) request.detach();
     whenSettled(
       result,
       () => {
@@ -207,6 +206,14 @@ export class Requests {
         this.failRequest(peer, response, thrown);
       },
     );
+    // After it, so that a handler that has settled says so first.
+    if (response.sent) this.#keep(peer, request);
+  }
+
+  /** Keeps the bytes of an answered request for its handler, which has not settled. */
+  #keep(peer: Peer, request: RequestImpl): void {
+    if (peer.link.readsApart && this.#loop.fed === peer) this.#loop.lend(request);
+    else request.detach();
   }
 
   /** Responds to a request for the metrics. @returns false when it is none */
