@@ -5,6 +5,10 @@ import { server, startServer } from "../servers.mjs";
 import { needWrk, requests } from "../wrk.mjs";
 
 const CONNECTIONS = 64;
+/** An `async` handler that answers before its first await. */
+const ASYNC = "ringcast, async";
+/** Node's sockets instead of its bare handles. */
+const SOCKETS = "ringcast, sockets";
 
 /** @type {import("../contest.mjs").Case} */
 export default {
@@ -18,7 +22,8 @@ export default {
       bodyBytes: 0,
       targets: [
         { row: "ringcast", key: "rate", peer: "uws", atLeast: 0.9 },
-        { row: "ringcast", key: "rate", peer: "node:http", atLeast: 3.5 },
+        { row: "ringcast", key: "rate", peer: "node:http", atLeast: 3 },
+        { row: ASYNC, key: "rate", peer: "uws", atLeast: 0.93 },
       ],
     },
     {
@@ -32,8 +37,11 @@ export default {
     },
     { name: "POST of 1 KiB", depth: 1, bodyBytes: 1024 },
   ],
-  servers: () =>
-    ["node:http", "fastify", "uws", "bun", "deno", "ringcast"].map((name) => server(name)),
+  servers: () => [
+    ...["node:http", "fastify", "uws", "bun", "deno", "ringcast"].map((name) => server(name)),
+    server("ringcast", { isAsync: true }, ASYNC),
+    server("ringcast", { transport: "sockets" }, SOCKETS),
+  ],
   async open(row, { depth, bodyBytes }, smoke) {
     const running = await startServer(row);
     const job = { connections: CONNECTIONS, depth, bodyBytes, seconds: 1 };

@@ -4,7 +4,7 @@ import { setClients, toGroups, topicsOf } from "./groups.mjs";
 import { pacer, publish } from "./publish.mjs";
 
 const settings = JSON.parse(new URL(import.meta.url).searchParams.get("settings"));
-const { grouped } = settings;
+const { grouped, isAsync } = settings;
 if (grouped > 0) setClients(grouped);
 
 /** @typedef {import("../../host/handler.ts").HandlerServer} HandlerServer */
@@ -26,17 +26,20 @@ export default (server) => {
     return res.send(200, "application/json", JSON.stringify(figures));
   };
 
+  const answer = (req, res) => {
+    if (req.method !== "POST") return res.send(200, "text/plain", "hello\n");
+    if (req.path === "/publish") return run(req, res);
+    return res.send(200, "text/plain", `${req.body.length}\n`);
+  };
+
   return {
     open(client) {
       if (grouped === 0) return;
       for (const topic of topicsOf(server.count() - 1)) client.subscribe(topic);
     },
-    request(req, res) {
-      if (req.upgrade) return res.upgrade();
-      if (req.method !== "POST") return res.send(200, "text/plain", "hello\n");
-      if (req.path === "/publish") return run(req, res);
-      return res.send(200, "text/plain", `${req.body.length}\n`);
-    },
+    request: isAsync
+      ? async (req, res) => void answer(req, res)
+      : (req, res) => (req.upgrade ? res.upgrade() : answer(req, res)),
     message: (client, data) => client.send(data),
   };
 };

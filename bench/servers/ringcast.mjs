@@ -1,7 +1,8 @@
 // Ringcast: messages are published by its handler, beside the engine, or with `application` by the application's
 // thread. With `grouped` clients they go to topics. `place` says where the handler runs: in the worker, "application"
-// or "pool". A `mute` one sends nothing of what it publishes. `checkout` is the folder of another built checkout, whose
-// Ringcast runs instead of this one's. All other settings are Ringcast's own options.
+// or "pool"; with `isAsync` it is an async function. A `mute` one sends nothing of what it publishes. `checkout` is the
+// folder of another built checkout, whose Ringcast runs instead of this one's. All other settings are Ringcast's own
+// options.
 
 import { existsSync } from "node:fs";
 import path from "node:path";
@@ -28,7 +29,7 @@ async function handlerIn(place, settings) {
 
 await control(
   async ({ application = false, mute = false, place, grouped = 0, readers, ...others }) => {
-    const { checkout = CHECKOUT, ...options } = others;
+    const { checkout = CHECKOUT, isAsync = false, ...options } = others;
     const entry = path.join(checkout, "dist/index.js");
     if (!existsSync(entry)) throw new Unavailable(`${entry} is missing (run npm run build)`);
     const { plan, serve } = await import(pathToFileURL(entry).href);
@@ -38,7 +39,7 @@ await control(
       hostname: "127.0.0.1",
       ring: RING_BYTES,
       ...options,
-      ...(await handlerIn(place, { grouped, readers })),
+      ...(await handlerIn(place, { grouped, readers, isAsync })),
     };
     const before = micros();
     const server = await serve(asked);
