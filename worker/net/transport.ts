@@ -186,6 +186,27 @@ export interface Codec {
   deflate(data: Uint8Array, windowBits: number): Uint8Array;
   /** Inflates a whole message. The result belongs to the caller. "large": over `limit` bytes; "bad": not deflate. */
   inflate(data: Uint8Array, limit: number): Uint8Array | "large" | "bad";
+  /**
+   * Begins to inflate a large message in steps, between which other clients are served; undefined where the platform
+   * cannot. Without it a large message is inflated in one call.
+   */
+  begin?(): Inflation | undefined;
+  /** Largest message (bytes) that is inflated in one call where there are steps. */
+  readonly smallBytes?: number;
+}
+
+/** A message that is being inflated in steps. */
+export interface Inflation {
+  /** True once the whole message has been inflated. */
+  readonly isDone: boolean;
+  /**
+   * Inflates the next bytes. A step takes less than a millisecond, whatever the message is.
+   * @param data the whole message, the same in each step
+   * @returns number of bytes written at the start of `out`, which may be 0; "bad": not deflate
+   */
+  step(data: Uint8Array, out: Uint8Array): number | "bad";
+  /** Releases its memory. Nothing is called afterwards. */
+  end(): void;
 }
 
 /** The pump's clock and its end of turn. In tests it is virtual. */
