@@ -75,7 +75,7 @@ export { gauge, lag } from "./reply/lag";
 export { tick } from "./engine/expire";
 export { acknowledged, measures, watched } from "./reply/progress";
 export { feed, resume, retain, parseKept } from "./engine/feed";
-export { hold, relay } from "./engine/hold";
+export { hold, packed, relay } from "./engine/hold";
 export { limit, peerEnded, terminate } from "./engine/end";
 export { upgrade } from "./engine/upgrade";
 export { flush } from "./engine/pass";

@@ -508,6 +508,11 @@ export interface Stats {
   readonly replyPool: { readonly bytes: number; readonly used: number };
   /** Bytes of pending responses larger than 64 KiB, which are outside `replyBuffers` and have a bound of that size. */
   readonly bodyBytes: number;
+  /**
+   * Compressed messages over 64 KiB that are being inflated or wait for it, and the bytes of their results so far,
+   * which are at most twice `maxPayloadLength` and 8 MiB more.
+   */
+  readonly inflating: { readonly messages: number; readonly bytes: number };
   /** Bytes of the engine's memory, a constant. */
   readonly memory: number;
   /** Errors thrown by handlers. */

@@ -131,6 +131,11 @@ const LIMITS: readonly Limit[] = [
     outcome: "close 1009",
   },
   {
+    what: "messages over 64 KiB that are being inflated, twice this and 8 MiB in all",
+    options: ["maxPayloadLength"],
+    outcome: "waiting",
+  },
+  {
     what: "time for a handshake, a head, a request, a close",
     options: ["handshakeTimeout", "headersTimeout", "requestTimeout", "closeTimeout"],
     outcome: "408, or an end",

@@ -129,6 +129,8 @@ export function checkOver(world: World): void {
   if (stats.connections !== 0 || stats.webSockets !== 0) fail("a slot leaked");
   if (stats.topics !== 0 || stats.subscriptions !== 0) fail("a subscription leaked");
   if (world.watch.open !== 0) fail("a link leaked");
+  const { inflater } = pump.messages;
+  if (inflater.messages !== 0 || inflater.bytes !== 0) fail("an inflated message leaked");
   if (world.owner.underWay !== 0) fail("the credit of a client that has ended leaked");
   if (get(Control.DeadCount) !== 0) fail("a dead slot was not freed");
   if (get(Control.DeflateCount) !== 0) fail("a reader of compressed messages leaked");

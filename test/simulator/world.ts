@@ -16,6 +16,7 @@ import { zlibCodec } from "../../worker/net/zlib";
 import { Pump } from "../../worker/pump/pump";
 import { closeFrame, frame } from "../lib/frame";
 import { upgradeFields } from "../lib/handshake";
+import { stepped } from "../lib/stepped";
 import { testEngine } from "../lib/wasm";
 import { Client } from "./client";
 import { TAG_BYTES, bodyOf, payloadOf } from "./content";
@@ -36,6 +37,10 @@ import { Post } from "./post";
 import { type Ask, type Of, type Say, type Settings, type Step, TOPICS } from "./steps";
 import { Watch } from "./watch";
 import { BROKEN, FAULTS, OFFERS } from "./wrong";
+
+/** Bytes of the largest message that is inflated in one call, and of the steps in which larger ones are. */
+const SMALL_BYTES = 300;
+const STEP_BYTES = 200;
 
 /** Errors that are reported without a handler having thrown. */
 const EXPECTED_ERRORS = [
@@ -140,7 +145,7 @@ export class World implements Scene, Court {
       engine: this.engine,
       clock: this.clock,
       queues: this.net.queues,
-      codec: params.DeflateRingBytes === 0 ? undefined : zlibCodec,
+      codec: params.DeflateRingBytes === 0 ? undefined : stepped(SMALL_BYTES, STEP_BYTES),
       values: { flushInterval: settings.flushInterval, ordered: settings.ordered ? 1 : 0 },
       failed: this.#failed,
       evicted: (evictions) => {

@@ -259,7 +259,7 @@ calls("upgrade reads the clock, acts on an eviction, and schedules a turn", () =
 });
 
 calls("hold and release read the clock, and schedule a turn", () => {
-  for (const name of ["hold", "release"] as const) {
+  for (const name of ["hold", "putBack", "release"] as const) {
     assert.equal(
       loopLog((loop) => loop[name](new Connection())),
       ["time", "hold", "schedule"],

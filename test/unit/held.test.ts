@@ -70,6 +70,26 @@ held("a message that is taken back counts once towards messageRate", () => {
   drive.end();
 });
 
+held("a connection that is released continues with a buffer that became free meanwhile", () => {
+  const drive = new Drive({ WindowBytes: 65536, PayloadBytes: 65536 });
+  // Begun messages take all that the pool has, but the quarter for small buffers.
+  const begun = frame(2, "x".repeat(60000)).subarray(0, 50000);
+  const hogs = Array.from({ length: 3 }, () => drive.webSocket().send(begun));
+  const wire = drive.webSocket();
+  holdsEach(drive);
+  wire.send(Buffer.concat([text("one"), text("x".repeat(20000))]));
+  drive.message = () => undefined;
+  assert.ok(wire.rest);
+  hogs[0]?.lose();
+  assert.is(wire.messages.length, 1);
+  // Nothing but the release says that it may continue.
+  wire.held = false;
+  drive.loop.release(wire);
+  drive.turn();
+  assert.is(wire.messages.length, 2);
+  drive.end();
+});
+
 for (const [what, bad, end] of [
   ["bad UTF-8", text(Uint8Array.of(0x61, 0xff)), "end WsBadUtf8"],
   ["an unknown opcode", Uint8Array.of(0x83), "end WsUnknownOpcode"],

@@ -34,6 +34,7 @@ const STATS: Stats = {
   receivePool: { bytes: 20, used: 21 },
   replyPool: { bytes: 22, used: 23 },
   bodyBytes: 230,
+  inflating: { messages: 231, bytes: 232 },
   memory: 24,
   handlerErrors: 25,
   acceptErrors: 26,

@@ -249,7 +249,7 @@ export class EngineDriver<User = unknown> {
 
   /** Returns counters and gauges. */
   stats(): Stats {
-    return statsOf(this.engine, { handlerErrors: 0, acceptErrors: 0, shed: 0 });
+    return statsOf(this.engine);
   }
 
   /** Ends every connection, with a reset. */

@@ -70,6 +70,7 @@ export interface EngineExports {
   parseKept(slot: number, generation: number): number;
   retain(slot: number, generation: number): number;
   hold(slot: number, generation: number, held: number, from: number): void;
+  packed(slot: number, generation: number): number;
   relay(slot: number, generation: number, relayed: number): void;
   peerEnded(slot: number, generation: number): void;
   acknowledged(slot: number, generation: number, queued: number, answers: number): void;
@@ -479,16 +480,31 @@ export class Engine {
     return (this.#word(slot, CONN_FLAGS) & FLAG_DEAF) !== 0;
   }
 
-  /** Returns true for bytes that are valid UTF-8. It copies them through the scratch region. */
+  /** Returns true for bytes that are valid UTF-8. */
   isUtf8(bytes: Uint8Array): boolean {
+    return this.utf8State(bytes, 0) === 0;
+  }
+
+  /**
+   * Continues the check of a text that comes in pieces. It copies them through the scratch region.
+   * @param state 0 at the start of the text, then the result of the previous call
+   * @returns 0 at the end of a valid text, −1 when it is invalid
+   */
+  utf8State(bytes: Uint8Array, state: number): number {
     const { scratch, scratchBytes } = this;
-    let state = 0;
-    for (let at = 0; at < bytes.length && state !== -1; at += scratchBytes) {
+    let result = state;
+    for (let at = 0; at < bytes.length && result !== -1; at += scratchBytes) {
       const part = bytes.subarray(at, at + scratchBytes);
       this.u8.set(part, scratch);
-      state = this.x.checkUtf8(scratch, part.length, state);
+      result = this.x.checkUtf8(scratch, part.length, result);
     }
-    return state === 0;
+    return result;
+  }
+
+  /** Returns a compressed message that was taken back, until the next call of the engine. undefined: there is none. */
+  packed(slot: number, generation: number): Uint8Array | undefined {
+    const pointer = this.x.packed(slot, generation) >>> 0;
+    return pointer === 0 ? undefined : this.bytesAt(pointer, this.get(Control.Result));
   }
 
   /** Returns the name of a method by its number; undefined when the number is unused. */

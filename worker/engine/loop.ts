@@ -273,6 +273,13 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     this.schedule();
   }
 
+  /** Stops parsing a connection, and takes back the message whose event is being handled, too. */
+  putBack(conn: C): void {
+    this.time();
+    this.engine.x.hold(conn.slot, conn.generation, 1, this.#eventAt);
+    this.schedule();
+  }
+
   /** Continues a connection that was held. */
   release(conn: C): void {
     this.time();

@@ -6,7 +6,12 @@ import type { Stats } from "../../host/handler";
 import type { Engine } from "./engine";
 
 /** Counters that the engine does not have. */
-type HostCounters = Pick<Stats, "handlerErrors" | "acceptErrors" | "shed">;
+type HostCounters = Pick<Stats, "handlerErrors" | "acceptErrors" | "shed" | "inflating">;
+
+const NONE: HostCounters = {
+  ...{ handlerErrors: 0, acceptErrors: 0, shed: 0 },
+  inflating: { messages: 0, bytes: 0 },
+};
 
 /**
  * Returns the distribution of the open WebSockets' lag, as `gauge` has counted it. The last class ends at the ring's
@@ -24,7 +29,7 @@ function lagOf(engine: Engine): Stats["lag"] {
 }
 
 /** Returns the statistics of an engine, together with its holder's own counters. */
-export function statsOf(engine: Engine, host: HostCounters): Stats {
+export function statsOf(engine: Engine, host = NONE): Stats {
   engine.x.gauge();
   const get = (index: Control): number => engine.get(index);
   const closed: Record<string, number> = {};
@@ -57,6 +62,7 @@ export function statsOf(engine: Engine, host: HostCounters): Stats {
     receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
     replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },
     bodyBytes: get(Control.BodyBytes),
+    inflating: host.inflating,
     memory: engine.u8.length,
     handlerErrors: host.handlerErrors,
     acceptErrors: host.acceptErrors,

@@ -131,6 +131,8 @@ export class Events implements LoopEvents<Peer> {
   closed(peer: Peer, reason: CloseReason, lagBytes: number, code: number): void {
     const { ws } = peer;
     if (ws) this.#pump.ended(peer.id);
+    // mutant inflate-gone (inflater): ;
+    this.#pump.messages.inflater.drop(peer);
     const cause = reasonName(reason);
     if (EVICTIONS.has(cause) && this.#evicted) {
       const { id, remoteAddress } = peer;

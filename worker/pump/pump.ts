@@ -334,6 +334,29 @@ export class Pump implements HandlerServer {
     this.loop.resumeLater(peer);
   }
 
+  /** Holds a WebSocket while a message of it is being inflated. The engine takes back this message, too. */
+  park(peer: Peer): void {
+    peer.held |= Hold.Inflate;
+    this.loop.putBack(peer);
+    if (this.loop.fed !== peer) this.setReading(peer);
+  }
+
+  /** Continues a WebSocket after `park`. One that waits for a buffer continues when there is one. */
+  unpark(peer: Peer): void {
+    if (peer.dead || (peer.held & Hold.Inflate) === 0) return;
+    if (!this.engine.isWaiting(peer.slot)) {
+      this.release(peer, Hold.Inflate);
+      return;
+    }
+    peer.held &= ~Hold.Inflate;
+    if (!peer.isHeld) this.loop.release(peer);
+  }
+
+  /** Inflates the share of large messages that one turn may. */
+  inflate(): void {
+    this.messages.inflater.work();
+  }
+
   /** Holds or releases every WebSocket. */
   holdAll(why: Hold, held: boolean): void {
     for (const peer of this.loop.connections) {
@@ -348,6 +371,8 @@ export class Pump implements HandlerServer {
     const before = peer.isHeld;
     peer.paused = paused;
     if (paused && !before) this.loop.hold(peer);
+    // A pause has no end that is known, and the result of a message would have memory as long.
+    if (paused) this.messages.inflater.drop(peer);
     if (!paused && peer.held === 0) {
       this.loop.release(peer);
       this.loop.resumeLater(peer);
@@ -569,7 +594,9 @@ export class Pump implements HandlerServer {
   stats(): Stats {
     const { acceptErrors, shed } = this;
     const handlerErrors = this.handlerErrors + this.#placement.errors();
-    const stats = statsOf(this.engine, { handlerErrors, acceptErrors, shed });
+    const { messages, bytes } = this.messages.inflater;
+    const host = { handlerErrors, acceptErrors, shed, inflating: { messages, bytes } };
+    const stats = statsOf(this.engine, host);
     const { transport } = this;
     const pool = this.#placement.pool();
     return { ...stats, ...(transport ? { transport } : {}), ...(pool ? { pool } : {}) };

@@ -47,6 +47,8 @@ export interface Turn {
   began(now: number): void;
   /** Makes the deferred calls of the handler. */
   runLater(): void;
+  /** Inflates the share of large messages that one turn may. */
+  inflate(): void;
   /** Drains the inboxes. @returns true when there is more */
   drainInboxes(): boolean;
   /** Called when all rows have been written. */
@@ -136,6 +138,7 @@ export class Schedule implements LoopHooks<Peer> {
     turn.began(this.#dueSince);
     turn.runLater();
     let more = turn.drainInboxes();
+    if (when === "in turn") turn.inflate();
     if (when === "in turn" && loop.hasResumes) {
       loop.resumeAll();
       // Messages published meanwhile must not wait as long again.

@@ -45,6 +45,8 @@ const GAUGES: readonly Family[] = [
   ["reply_pool_capacity_bytes", "Size of the reply buffers.", (s) => s.replyPool.bytes, "bytes"],
   ["reply_pool_used_bytes", "Reply buffers in use.", (s) => s.replyPool.used, "bytes"],
   ["body_bytes", "Pending response bodies larger than 64 KiB.", (s) => s.bodyBytes, "bytes"],
+  ["inflating_messages", "Large messages that are being inflated.", (s) => s.inflating.messages],
+  ["inflating_bytes", "Results of these messages so far.", (s) => s.inflating.bytes, "bytes"],
   ["memory_bytes", "The engine's memory; constant.", (s) => s.memory, "bytes"],
 ];
 

@@ -13,6 +13,7 @@ import { copyBytes } from "../../host/shared/text/text";
 import { toBytes, utf8 } from "../engine/engine";
 import type { EngineLoop } from "../engine/loop";
 import type { Codec } from "../net/transport";
+import { type Inflated, Inflater } from "./inflater";
 import { Hold, type Peer } from "./peer";
 
 /** The part of the pump that messages need. */
@@ -22,6 +23,10 @@ interface MessagesOwner {
   readonly handler: Handler;
   hold(peer: Peer, why: Hold): void;
   release(peer: Peer, why: Hold): void;
+  park(peer: Peer): void;
+  unpark(peer: Peer): void;
+  now(): number;
+  schedule(): void;
   awaitTurn(peer: Peer): void;
   abandon(peer: Peer, reason: CloseReason): void;
   /** Notes that the end of a WebSocket waits until its messages have been handled; `caughtUp` follows. */
@@ -43,6 +48,7 @@ function ownBytes(data: Uint8Array): Uint8Array {
 export class Messages {
   readonly #pump: MessagesOwner;
   readonly #codec: Codec | undefined;
+  readonly inflater: Inflater;
   readonly #isOrdered: boolean;
   readonly #order: Order<Peer>;
   /** True when messages are passed to the handler as bytes, whatever their type, which are valid during the call. */
@@ -51,6 +57,7 @@ export class Messages {
   constructor(pump: MessagesOwner, codec: Codec | undefined) {
     this.#pump = pump;
     this.#codec = codec;
+    this.inflater = new Inflater(pump, codec);
     this.#isOrdered = pump.values.ordered === 1;
     this.#order = new Order(this.#isOrdered, {
       block: (peer) => pump.hold(peer, Hold.Order),
@@ -80,18 +87,45 @@ export class Messages {
     else this.#tell(peer, engine.text(pointer, length), isBinary);
   }
 
-  /** Handles a compressed message: inflates it up to the limit, then checks it like any other. */
+  /**
+   * Handles a compressed message. A small one is inflated and checked at once. Another is taken back, and comes again
+   * when it has been inflated.
+   */
   takePacked(peer: Peer, pointer: number, length: number, opcode: number): void {
     if (peer.refused !== undefined || !this.#codec) return;
-    const packed = this.#pump.loop.engine.bytesAt(pointer, length);
+    const { inflater } = this;
+    const isBinary = opcode === 2;
+    const result = inflater.take(peer);
+    if (result !== undefined) {
+      this.#tellInflated(peer, result, isBinary);
+      return;
+    }
     const limit = peer.payloadBytes;
-    const data = this.#codec.inflate(packed, limit);
+    const small = Math.min(limit, inflater.smallBytes);
+    let data: Uint8Array | "large" | "bad" = "large";
+    if (small === limit || length <= small / 2) {
+      data = this.#codec.inflate(this.#pump.loop.engine.bytesAt(pointer, length), small);
+    }
+    if (data === "large" && small < limit) inflater.begin(peer, !isBinary, !this.#raw);
+    else this.#tellPacked(peer, data, isBinary);
+  }
+
+  #tellPacked(peer: Peer, data: Uint8Array | "large" | "bad", isBinary: boolean): void {
     if (data.length >= LARGE_BYTES) this.#pump.awaitTurn(peer);
     if (data === "large") this.#refuseMessage(peer, CloseReason.WsMessageTooLarge);
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
-    else if (opcode === 2) this.#tell(peer, ownBytes(data), true);
+    else if (isBinary) this.#tell(peer, ownBytes(data), true);
     else if (!this.#pump.loop.engine.isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
     else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
+  }
+
+  /** Handles a message that was inflated and checked in steps. */
+  #tellInflated(peer: Peer, result: Inflated, isBinary: boolean): void {
+    if (typeof result === "number") this.#refuseMessage(peer, result);
+    // Meanwhile the handler may have moved to another thread or from there.
+    else if (isBinary || this.#raw || typeof result === "string")
+      this.#tell(peer, result, isBinary);
+    else this.#tell(peer, utf8(result, 0, result.length), false);
   }
 
   #refuseMessage(peer: Peer, reason: CloseReason): void {

@@ -54,6 +54,8 @@ export enum Hold {
   End = 16,
   /** The application has the largest allowed number of bytes of this WebSocket. */
   Lane = 32,
+  /** A message is being inflated. */
+  Inflate = 64,
 }
 
 /** Flags of a connection: bits of one number, because an idle connection's memory is mostly fields. */

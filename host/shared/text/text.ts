@@ -11,6 +11,7 @@ interface BufferClass {
   byteLength(text: string, encoding: "utf8"): number;
   readonly prototype: Uint8Array;
   from(memory: ArrayBufferLike, from: number): Uint8Array;
+  allocUnsafeSlow?(length: number): Uint8Array<ArrayBuffer>;
 }
 
 /** Node's Buffer, kept because as a global it is a getter. */
