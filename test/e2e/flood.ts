@@ -19,8 +19,8 @@ import { sleep, until, within } from "./peer";
 const LATE = 100;
 /** How much later than the machine itself it may be, where that alone is late. */
 const SLACK = 3;
-/** How often a flood's longest work is measured. */
-const UNITS = 5;
+/** How much later than a message an answer may be to a newcomer, which is accepted, read and answered in turn. */
+const NEWCOMER = 3;
 /** Bytes that may be resident after a flood and were not before. */
 const GROWN = 8 * 1048576;
 /** WebSockets of the bystanders. */
@@ -49,8 +49,6 @@ export interface Flood {
   readonly secure?: boolean;
   /** Looks at the counters after the measured round. */
   readonly check?: (after: ServerStats, before: ServerStats) => void;
-  /** Does by itself the longest work that one of its messages may cause by right, for which other clients wait. */
-  readonly unit?: () => void;
   /** The README's figures for it. */
   readonly figures?: (did: Did, seconds: number) => string;
 }
@@ -289,20 +287,14 @@ interface Round {
   readonly figures: string;
 }
 
-/** Returns the time (ms) that a piece of work takes on this machine: the longest of several, as for other clients. */
-function longestOf(work: () => void): number {
-  let longest = 0;
-  for (let i = 0; i < UNITS; i++) {
-    const began = performance.now();
-    work();
-    longest = Math.max(longest, performance.now() - began);
-  }
-  return longest;
+/** Returns how late a message may be, in ms. */
+function mostLate({ machine }: Report): number {
+  return Math.max(LATE, SLACK * machine);
 }
 
-/** Returns how late a message may be, in ms. */
-function mostLate({ machine }: Report, unit: number): number {
-  return Math.max(LATE, SLACK * machine, SLACK * unit);
+/** Returns true when neither messages nor answers came too late. */
+function isInTime(seen: Report): boolean {
+  return seen.p99 < mostLate(seen) && seen.answer < NEWCOMER * mostLate(seen);
 }
 
 /** Runs a measured round, and checks the requirements that hold however slow the machine is. */
@@ -345,9 +337,7 @@ async function withstand(world: World, flood: Flood): Promise<void> {
     await world.flood({ flood: flood.flood, port: server.port, ...flood.args, ...flood.warm });
     await server.settled();
     let round = await endure(world, flood, server);
-    const unit = flood.unit ? longestOf(flood.unit) : 0;
-    const isCalm = (): boolean =>
-      round.seen.p99 < mostLate(round.seen, unit) && round.grown <= GROWN;
+    const isCalm = (): boolean => isInTime(round.seen) && round.grown <= GROWN;
     for (let i = 1; i < ROUNDS && !isCalm(); i++) round = await endure(world, flood, server);
     const { seen, grown, figures } = round;
     const what = Object.keys(flood.ends).join(", ").replaceAll("|", ", ");
@@ -358,8 +348,12 @@ async function withstand(world: World, flood: Flood): Promise<void> {
     const measured = `${short}; ${ms(quiet.p99)} → ${ms(seen.p99)} ms, ${mega(grown)}`;
     pageRows.push(`| ${flood.name} | ${causes} | ${measured} |`);
     assert.ok(grown <= GROWN, `${mega(grown)} more are resident`);
-    const most = mostLate(seen, unit);
-    assert.ok(seen.p99 < most, `p99 of ${ms(seen.p99)} ms, at most ${ms(most)} are allowed`);
+    const most = mostLate(seen);
+    assert.ok(
+      isInTime(seen),
+      `p99 of ${ms(seen.p99)} ms, at most ${ms(most)} are allowed; ` +
+        `answers ${ms(seen.answer)} ms, at most ${ms(NEWCOMER * most)}`,
+    );
   } finally {
     server.end();
   }
