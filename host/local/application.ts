@@ -25,6 +25,7 @@ import { isThenable, toError, whenSettled } from "../shared/result";
 import { checkBody } from "../shared/request/response";
 import { RemoteSocket } from "./socket";
 import { copyBytes, latin1, toBytes, utf8, viewOf } from "../shared/text/text";
+import { nextTurn } from "../shared/turn";
 import {
   CLOSE_BYTES,
   type Event,
@@ -79,19 +80,6 @@ interface ApplicationOptions {
   /** Calls `fn` in the next turn of the event loop, before which timers run. Default: `setImmediate` or the like. */
   readonly soon?: (fn: () => void) => void;
 }
-
-/** Calls `fn` in the next turn of the event loop. Pages have no setImmediate, and their timers take 4 ms. */
-const nextTurn: (fn: () => void) => void = (() => {
-  const { setImmediate: immediate } = globalThis as { setImmediate?: (fn: () => void) => unknown };
-  if (immediate) return (fn) => void immediate(fn);
-  let next: (() => void) | undefined;
-  const { port1, port2 } = new MessageChannel();
-  port1.onmessage = () => next?.();
-  return (fn) => {
-    next = fn;
-    port2.postMessage(0);
-  };
-})();
 
 function afterTimer(ms: number, fn: () => void): void {
   const timer = setTimeout(fn, ms) as unknown as { unref?(): void };

@@ -7,9 +7,9 @@
 import { BINARY, TEXT } from "../codec/frames";
 import { NO_CODE } from "../codec/messages";
 import { Handlers } from "../shared/request/listeners";
+import { queueTask } from "../shared/turn";
 import { TOKEN } from "../shared/text/token";
 import { type Dialler, type Ending, Session } from "./session";
-import { queueTask } from "./tasks";
 
 /** Bytes of a reason at most. A longer one is a SyntaxError, because a Close frame has room for 125 bytes. */
 const REASON_BYTES = 123;

@@ -10,10 +10,7 @@
 // everything that the caller did before.
 
 import type { VirtualClock } from "../../worker/net/memory";
-
-// Read at import, so that fake timers that a test installs later have no effect here.
-const { setTimeout: later } = globalThis;
-const immediate = (globalThis as { setImmediate?: (fn: () => void) => unknown }).setImmediate;
+import { nextTurn } from "../shared/turn";
 
 /** The part of `process` in Node and Bun that reports when nothing is left to happen. */
 interface Loop {
@@ -25,24 +22,7 @@ interface Loop {
 const ROUNDS_MAX = 1000000;
 
 /** One turn of the event loop, in which all promises settle that can. */
-type Hop = () => Promise<void>;
-
-function makeHop(): Hop {
-  if (immediate) return () => new Promise((resolve) => void immediate(() => resolve()));
-  if (typeof MessageChannel !== "function") {
-    return () => new Promise((resolve) => void later(resolve, 0));
-  }
-  const { port1, port2 } = new MessageChannel();
-  const waiting: (() => void)[] = [];
-  port1.onmessage = () => waiting.shift()?.();
-  return () =>
-    new Promise((resolve) => {
-      waiting.push(resolve);
-      port2.postMessage(0);
-    });
-}
-
-const hop = makeHop();
+const hop = (): Promise<void> => new Promise(nextTurn);
 
 export class Runner {
   readonly clock: VirtualClock;

@@ -3,6 +3,7 @@
 // Invariant: like a kernel, a channel holds a limited number of bytes each way. Bytes of the engine's memory are copied
 // before a write returns or reports its completion, so the ring may overwrite written bytes.
 
+import { queueTask } from "../../host/shared/turn";
 import type {
   Accept,
   ChannelMessage,
@@ -210,9 +211,8 @@ export class PageNet implements Transport {
 
 /** Returns the real clock. A turn ends with the next task, because timers would take 4 ms. */
 export function pageClock(): Clock {
-  const { port1, port2 } = new MessageChannel();
   let deferred: (() => void)[] = [];
-  port1.onmessage = () => {
+  const run = (): void => {
     const batch = deferred;
     deferred = [];
     for (const fn of batch) fn();
@@ -222,7 +222,7 @@ export function pageClock(): Clock {
     date: () => Date.now(),
     defer(fn) {
       deferred.push(fn);
-      if (deferred.length === 1) port2.postMessage(0);
+      if (deferred.length === 1) queueTask(run);
     },
     after(ms, fn) {
       const timer = setTimeout(fn, ms);
