@@ -3,6 +3,7 @@
 // Invariant: an unknown flag, or one without its value or with a superfluous one, is a UsageError that names it.
 // Whether a value is allowed is up to the option's own check.
 
+import { parseArgs } from "node:util";
 import { nearest } from "../options/known";
 import { UsageError } from "./values";
 
@@ -48,35 +49,35 @@ function find(text: string, flags: readonly Flag[]): { flag: Flag; isOn: boolean
 
 /** Parses a command line. @throws UsageError naming what is wrong */
 export function parseFlags(args: readonly string[], flags: readonly Flag[]): Parsed {
+  const options = flags.map(({ name, value, short }) => {
+    const type = value === undefined ? "boolean" : "string";
+    return [name, { type, ...(short ? { short } : {}) } as const] as const;
+  });
+  // Not strict, because its errors name neither a similar flag nor the value that is missing.
+  const { tokens, positionals } = parseArgs({
+    args: [...args],
+    options: Object.fromEntries(options),
+    ...{ strict: false, allowPositionals: true, tokens: true },
+  });
   const given = new Map<string, string[] | boolean>();
-  const words: string[] = [];
-  for (let at = 0; at < args.length; at++) {
-    const arg = args[at] as string;
-    if (arg === "--") {
-      words.push(...args.slice(at + 1));
-      break;
-    }
-    if (!arg.startsWith("-") || arg === "-") {
-      words.push(arg);
-      continue;
-    }
-    const equals = arg.indexOf("=");
-    const text = equals < 0 ? arg : arg.slice(0, equals);
+  for (const token of tokens) {
+    if (token.kind !== "option") continue;
+    const [text = "", assigned] = (args[token.index] as string).split("=", 2);
     const { flag, isOn } = find(text, flags);
     if (flag.value === undefined) {
-      if (equals >= 0) throw new UsageError(`${text}: takes no value`);
+      if (assigned !== undefined) throw new UsageError(`${text}: takes no value`);
       given.set(flag.name, isOn);
       continue;
     }
-    const value = equals < 0 ? args[++at] : arg.slice(equals + 1);
+    const { value, inlineValue } = token;
     // A value that looks like a flag means that the value was forgotten.
-    if (value === undefined || (equals < 0 && /^--?[a-z]/.test(value)))
+    if (value === undefined || (!inlineValue && /^--?[a-z]/.test(value)))
       throw new UsageError(`${text}: needs a value, ${flag.value}`);
     const before = given.get(flag.name);
     if (before !== undefined && !flag.isList) throw new UsageError(`${text}: is given twice`);
     given.set(flag.name, [...(Array.isArray(before) ? before : []), value]);
   }
-  return { given, words };
+  return { given, words: positionals };
 }
 
 /** Returns the value of a flag that can be given once; undefined when it is not given. */

@@ -3,20 +3,24 @@
 // Invariant: text from a server is printed by `table` and `complain`, which escape its control characters, or after
 // `printable`.
 
+import type { WriteStream } from "node:tty";
+import { styleText } from "node:util";
 import { printable, printableBlock } from "../shared/text/printable";
 
 const { stdout, stderr } = process;
 
 /** Adds a style on a terminal, unless its user has disabled colours (no-color.org). */
-function styled(code: number, text: string, isTTY = stdout.isTTY): string {
+function styled(style: "bold" | "dim" | "red", text: string, { isTTY }: WriteStream): string {
   const { NO_COLOR, TERM } = process.env;
-  return isTTY && !NO_COLOR && TERM !== "dumb" ? `\x1b[${code}m${text}\x1b[0m` : text;
+  return isTTY && !NO_COLOR && TERM !== "dumb"
+    ? styleText(style, text, { validateStream: false })
+    : text;
 }
 
-export const bold = (text: string): string => styled(1, text);
-const dim = (text: string): string => styled(2, text);
+export const bold = (text: string): string => styled("bold", text, stdout);
+const dim = (text: string): string => styled("dim", text, stdout);
 /** Styles text for stderr. */
-const red = (text: string): string => styled(31, text, stderr.isTTY);
+const red = (text: string): string => styled("red", text, stderr);
 
 export function columns(): number {
   return Math.min(stdout.columns || 80, 100);
