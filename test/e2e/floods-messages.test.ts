@@ -41,6 +41,7 @@ const FLOODS: readonly Flood[] = [
     flood: "bombs",
     args: { count: 50, width: 25 },
     ends: { WsMessageTooLarge: 50 },
+    servesNewcomers: true,
   },
   {
     name: "bombs: 16 MiB, which may be",
@@ -48,6 +49,7 @@ const FLOODS: readonly Flood[] = [
     flood: "largeBombs",
     args: { count: 30, each: 4 },
     ends: { PeerClosed: 30 },
+    servesNewcomers: true,
   },
   {
     name: "subscribe, unsubscribe",
