@@ -68,7 +68,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   NoRoom: row("no slot was free", 503, 1013),
   OriginRefused: row("the origin is not allowed", 403),
   AddressLimit: row("too many connections from this address", 429, 1008),
-  Rate: row("messages arrived faster than messageRate", 429, 1008),
+  Rate: row("WebSocket messages arrived faster than messageRate", 429, 1008),
   Shutdown: row("the server shuts down", 503, 1001),
   HandlerError: row("the handler failed", 500, 1011),
   Application: row("closed by the application"),

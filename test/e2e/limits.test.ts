@@ -91,7 +91,7 @@ limits("messages over the rate are close 1008; those before it are answered", ()
       Buffer.concat(Array.from({ length: 30 }, (_, i) => clientFrame(TEXT, `${i}`))),
     );
     for (let i = 0; i < 20; i++) assert.is(await wild.text(), `${i}`);
-    const reason = "messages arrived faster than messageRate";
+    const reason = "WebSocket messages arrived faster than messageRate";
     assert.equal(closeOf(await wild.next()), { code: 1008, reason });
     for (let i = 0; i < 30; i++) {
       calm.send(TEXT, `${i}`);
