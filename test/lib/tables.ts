@@ -111,6 +111,11 @@ const LIMITS: readonly Limit[] = [
     outcome: "close 1008",
   },
   {
+    what: "requests a second",
+    options: [],
+    outcome: "not limited: limit them in the proxy or the handler",
+  },
+  {
     what: "fragments of a message",
     options: ["maxFragments"],
     outcome: "close 1008",
@@ -194,10 +199,10 @@ export function limitsTable(): string {
     const perSecond = /^min.*Rate$/.test(name) ? " B/s" : "";
     return `\`${name}\` (${row.default === 0 ? "off" : valueText(row, row.default) + perSecond})`;
   };
-  const rows = LIMITS.map(
-    ({ what, options, outcome }) =>
-      `| ${what} | ${options.map(defaultOf).join(", ")} | ${outcome} |`,
-  );
+  const rows = LIMITS.map(({ what, options, outcome }) => {
+    const bounds = options.map(defaultOf).join(", ") || "nothing";
+    return `| ${what} | ${bounds} | ${outcome} |`;
+  });
   return ["| a client's | bounded by (default) | then |", "|---|---|---|", ...rows].join("\n");
 }
 
