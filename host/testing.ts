@@ -34,7 +34,7 @@ import { type SocketOptions, TestSocket } from "./testing/socket";
 
 export type * from "./exported";
 export type { WasmModule } from "./shared/webassembly";
-export type { Codec } from "../worker/net/transport";
+export type { Codec, Inflation } from "../worker/net/transport";
 export type { TestAnswer } from "./testing/answer";
 export type { FrameOptions } from "./codec/frames";
 export type { Split, WriteOptions, SocketOptions } from "./testing/socket";

@@ -8,7 +8,7 @@
 import { constants, createInflateRaw, deflateRawSync, inflateRawSync } from "node:zlib";
 import type { Codec, Inflation } from "./transport";
 
-export type { Codec } from "./transport";
+export type { Codec, Inflation } from "./transport";
 
 /** Octets that a sender removes from the end of a compressed message, and a receiver appends again (RFC 7692 7.2.1). */
 const TAIL_BYTES = 4;
