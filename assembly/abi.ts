@@ -22,7 +22,8 @@ export const TOPIC_NAME_BYTES: u32 = 200;
 export const NONE: u32 = 0xffffffff;
 
 // ---- parameters ----------------------------------------------------------------------------------
-// A table of f64 that the embedder fills at `params()` before it calls `footprint` and `new`. `Param` is the index.
+// A table of f64 that the embedder fills at `params()` before it calls `footprint` and `new` (`create()` in
+// the sources). `Param` is the index.
 
 /** Indices into the table of parameters. */
 export enum Param {
@@ -240,7 +241,10 @@ export const LAG_FIRST: u32 = 1024;
 
 // ---- events --------------------------------------------------------------------------------------
 
-/** Kinds of events. */
+/**
+ * Kinds of events. `emit` counts a kind by its range: kinds before Drain, and from Proxied on, are inbound events,
+ * bounded by EVENT_LIMIT; Drain and End are notices, bounded by NOTICE_LIMIT; Closed has room of its own.
+ */
 export enum EventKind {
   /**
    * A whole request: `pointer` is its head, `length` the length of the head in bytes, `value` its traits. Parsing of
@@ -549,13 +553,16 @@ export enum Outcome {
 }
 
 // ---- close reasons -------------------------------------------------------------------------------
-// Numbers −1 … −23 are those of the reference, ours start at −24. host/shared/close.ts gives each reason its text, its
-// HTTP status and its WebSocket code. The embedder copies them into the table at `reasons` before the first connection.
+// Numbers −1 … −23 are those of Firedancer's fd_http_server, ours start at −24. host/shared/close.ts gives each reason
+// its text, its HTTP status and its WebSocket code. The embedder copies them into the table at `reasons` before the
+// first connection.
 
 /** Reasons why a connection ended. */
 export enum CloseReason {
   Ok = -1,
+  /** A WebSocket made room in the full table of WebSockets. */
   Evicted = -2,
+  /** A client read more slowly than Param.SendRate. */
   TooSlow = -3,
   PeerReset = -5,
   LargeRequest = -6,
@@ -570,6 +577,7 @@ export enum CloseReason {
   WsBadMask = -15,
   WsUnknownOpcode = -16,
   WsOversizeFrame = -17,
+  /** A WebSocket made room in the ring of publications, because it lagged too far behind. */
   WsClientTooSlow = -18,
   WsMissingUpgrade = -19,
   WsExpectedCont = -20,

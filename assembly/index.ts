@@ -1,5 +1,6 @@
 // The engine's exports, and how to call them. The engine is sans-I/O. Its inputs are bytes, writability and time; its
-// outputs are events and rows to write. It never calls the embedder, and it never allocates after `new`.
+// outputs are events and rows to write. It never calls the embedder, and it never allocates after `new` (`create()` in
+// the sources).
 //
 // A turn of the embedder:
 //   write Control.Now; read the socket into the window; feed; handle the events; resume or retain

@@ -1,5 +1,5 @@
 // Footprint arithmetic: the number of bytes that each region of the memory takes. asc compiles it for `footprint` and
-// `new`, and esbuild for `plan()`, so the plan that a user sees is the layout itself.
+// `new` (`create()` in the sources), and esbuild for `plan()`, so the plan that a user sees is the layout itself.
 //
 // Invariant: regions follow each other in the order of `Region`, each a multiple of REGION_ALIGN, and
 // each is sized by at most two parameters: aligned(first * a + second * b + c). Of the frame index the second one

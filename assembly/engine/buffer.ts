@@ -24,10 +24,6 @@ import {
 } from "../state/records";
 import { at, dataOf } from "../state/slots";
 
-/**
- * All bits of `Flag` are in use, so a WebSocket uses Asking for this: its messages are handled elsewhere, and a Close,
- * a fault or the peer's end waits for them.
- */
 /** Queues a connection for a buffer, in order of arrival. */
 function waitForBuffer(c: Conn, order: u32): void {
   c.waitOrder = order as u8;

@@ -34,10 +34,10 @@ function countWait(): void {
 }
 
 /**
- * Takes time from the budget for which the publisher waits for readers. It is SlowGrace for all readers together,
+ * Returns whether the budget has time left, and if so notes the time of this try. The next `countWait` counts the time
+ * since then as used. The budget is the time for which the publisher waits for readers: SlowGrace for all of them,
  * renewed by each half ring, or half index, that is published. It is twice as much while the publisher is too fast for
  * most readers.
- * @returns false when the budget is used up
  */
 function mayWait(ring: Ring, tail: u64): bool {
   const grace = param(Param.SlowGrace);
@@ -72,6 +72,9 @@ export function renewBudget(tail: u64): void {
  * (b) Readers that make progress are waited for, within one budget of SlowGrace for all of them.
  * (c) When more than half of the readers lag by more than half a ring, the publisher is too fast for most of them and
  *     waits for another SlowGrace. Then the readers with the largest lag are evicted.
+ * (d) A reader that lags by more than QueuedFrames frames, but is within the ring, is evicted without waiting.
+ * @returns Ok; Evicted: the events of evicted readers, or of readers that ended before, must be handled first; Flush:
+ * bytes that were not flushed yet occupy the room; Wait: as (b) and (c)
  */
 export function makeRoom(ring: Ring, tail: u64): u32 {
   // Connections that ended for other reasons must also be reset before any byte of the ring is overwritten.
@@ -88,7 +91,6 @@ export function makeRoom(ring: Ring, tail: u64): u32 {
   while (true) {
     const c = furthest(ring.form);
     if (changetype<usize>(c) == 0 || c.done >= queued) break;
-    // A reader that is within the ring but over the limit of queued frames is evicted without waiting.
     // mutant wait-moving (wait): const isMoving = true;
     const isMoving = engine.now - c.lastOut < param(Param.SlowGrace);
     if (c.done < floor && isMoving && mayWait(ring, tail)) {

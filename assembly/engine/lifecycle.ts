@@ -2,7 +2,7 @@
 //
 // Invariant: `create` formats every record, so earlier contents of the region are never read.
 //
-//   region   control table | Engine | pools | rings | readers | parameters | close counters | regions of plan.ts
+//   region   control table | Engine | pools | rings | readers | parameters | parameters as u32 | regions of plan.ts
 
 import { ABI_VERSION, Control, Form, MAGIC, Param } from "../abi";
 import {

@@ -1,6 +1,6 @@
 // Finds the reader with the largest lag: a treap of the WebSockets that need bytes of a ring, ordered by `done` and,
 // among equals, by slot. Each ring has one. Nodes count their subtrees, so counting the readers near the tail is O(log
-// n) too.
+// n) too. One more treap, READING, orders HTTP requests that are arriving, by how late they are (room.ts).
 //
 // Invariant: in order by (done, slot), a heap by priority, and `count` is the size of the subtree.
 
@@ -39,7 +39,7 @@ class Halves {
 
 const halves = changetype<Halves>(memory.data(8, 8));
 
-/** Splits a tree into the nodes before `key` and the others, in `splitLeft` and `splitRight`. */
+/** Splits a tree into the nodes before `key` and the others, in `halves`. */
 function split(link: u32, key: Conn): void {
   if (link == 0) {
     halves.left = 0;

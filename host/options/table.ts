@@ -1,6 +1,6 @@
 // The table of options: for each option that is a number, a flag or a word, its name, unit, default and range, and the
 // engine's parameter that it sets. Validation, the memory plan, the flags of the command line, the types (members.ts),
-// the README's tables and the reference are derived from it. After a change run `node .scripts/readme.mjs`.
+// the tables of options.md and the reference are derived from it. After a change run `node .scripts/readme.mjs`.
 
 import type { Param } from "../../assembly/abi";
 import type { PoolOptions, TableOptions } from "./members";

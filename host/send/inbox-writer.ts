@@ -48,7 +48,9 @@ export class InboxWriter {
   readonly #size: number;
   readonly #bell: Bell;
   #head = 0;
-  /** The consumer's tail as last read. Up to one ring after it there is room without reading it again. */
+  /**
+   * The consumer's tail as last read. Up to one length of the inbox after it there is room without reading it again.
+   */
   #tail = 0;
   #transfers = 0;
   /** Bytes of the data of the last record, or of the tail of the last operation. */

@@ -42,7 +42,7 @@ export enum BatchEvent {
   Room,
   /** `value` bytes of a response's pieces have left its queue. */
   AnswerRoom,
-  /** A WebSocket ended; payload: code, bytes of lag, length of the cause; the cause, the reason. */
+  /** A WebSocket ended; payload: code, bytes of lag, lengths of cause and address; cause, address, reason. */
   Close,
   /** The client of request `value` half-closed. */
   HalfClosed,
@@ -69,7 +69,7 @@ export const REQUEST_HEAD_LENGTH = 12;
 export const REQUEST_ADDRESS_LENGTH = 14;
 export const REQUEST_BODY_LENGTH = 16;
 
-/** Bytes of the payload of Close and Disconnect before cause and reason. Room has the first two words of them. */
+/** Bytes of the payload of Close and Disconnect before the cause. Room has the first two words of them. */
 export const CLOSE_BYTES = 12;
 
 /** Operations of the application: the flags of an inbox record of kind Host. */
