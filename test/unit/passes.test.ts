@@ -375,13 +375,14 @@ passes("events of the last look at the deadlines are handled, and a turn follows
     values: { flushInterval: 0 },
     began: nothing,
     runLater: nothing,
+    inflate: nothing,
     drainInboxes: () => false,
     turned: nothing,
     ticked: nothing,
     rest: nothing,
     setReading: nothing,
     awaitTurn: nothing,
-  };
+  } satisfies Record<keyof Turn, unknown>;
   const clock = {
     now: () => 0,
     date: () => 0,
