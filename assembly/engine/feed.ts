@@ -85,9 +85,9 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
   if (engine.fedSlot != 0) {
     // Without calling `retain` the embedder has read these bytes over unparsed ones. The connection that they belonged
     // to cannot continue without them.
-    const robbed = at(engine.fedSlot - 1);
-    kill(robbed, CloseReason.HandlerError, Shut.Reset);
-    if (robbed.slot == c.slot) return n;
+    const overwritten = at(engine.fedSlot - 1);
+    kill(overwritten, CloseReason.HandlerError, Shut.Reset);
+    if (overwritten.slot == c.slot) return n;
   }
   countIn(c, n);
   c.lastIn = engine.now;

@@ -25,7 +25,7 @@ import { unmask } from "../kernel/bytes";
 import { HEADROOM_BYTES } from "../plan";
 import { rearm } from "../reply/deadline";
 import { takeEvents } from "../state/events";
-import { pardon, refund } from "../state/rate";
+import { creditTime, refund } from "../state/rate";
 import {
   Conn,
   Flag,
@@ -149,7 +149,7 @@ export function hold(slot: u32, generation: u32, held: u32, from: u32): void {
   c.flags &= ~(Flag.Held | Flag.Pinged);
   // While it was held it was passed over when buffers became free.
   if (has(c, Flag.Waiting)) engine.buffersGiven = 1;
-  pardon(c, c.parkedSince);
+  creditTime(c, c.parkedSince);
   c.lastIn = engine.now;
   rearm(c);
 }

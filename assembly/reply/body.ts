@@ -23,7 +23,7 @@ import { dataOf, live } from "../state/slots";
 import { emit, takeEvents } from "../state/events";
 import { decoded } from "../parse/chunks";
 import { DONE, MORE, isLengthAllowed, isStreamAllowed, parseStream } from "../parse/http";
-import { endPaceIn, paceIn, pardon } from "../state/rate";
+import { endPaceIn, paceIn, creditTime } from "../state/rate";
 import { dropInput, finishWith, kill } from "./end";
 import { rearm } from "./deadline";
 import { invite, refuse } from "./response";
@@ -99,7 +99,7 @@ export function pull(slot: u32, generation: u32): void {
   if (changetype<usize>(c) == 0 || !hasHttp(c, HttpFlag.Upload)) return;
   // A body keeps the time that it has left, and the embedder's own time does not count.
   if (c.inDue == 0) paceIn(c);
-  else if (!hasHttp(c, HttpFlag.Pulling)) pardon(c, c.parkedSince);
+  else if (!hasHttp(c, HttpFlag.Pulling)) creditTime(c, c.parkedSince);
   c.marks |= HttpFlag.Pulling;
   c.since = engine.now;
   if (c.list == List.None) enlist(c, List.Reading);

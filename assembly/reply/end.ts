@@ -15,7 +15,7 @@ import { List, dropDirty, markDirty, removeOpen } from "../state/lists";
 import { blockBytes, give } from "../state/pool";
 import { block, dropQueue, giveBlock } from "../state/queue";
 import { countBuffer, countReturned, discharge, forgetAddress, putDrainOff } from "../state/quota";
-import { beginPaceOut, endPaceOut, pardon } from "../state/rate";
+import { beginPaceOut, endPaceOut, creditTime } from "../state/rate";
 import {
   Conn,
   Flag,
@@ -45,7 +45,7 @@ export function dropBuffer(c: Conn): void {
 export function leaveQueue(c: Conn): void {
   if (!has(c, Flag.Waiting)) return;
   c.flags &= ~Flag.Waiting;
-  pardon(c, c.waitSince);
+  creditTime(c, c.waitSince);
   if (c.waitBack != 0) at(c.waitBack - 1).waitNext = c.waitNext;
   else engine.waitHead = c.waitNext;
   if (c.waitNext != 0) at(c.waitNext - 1).waitBack = c.waitBack;

@@ -1,8 +1,8 @@
 // Rate limits: how fast a client may send messages, how slowly it may send a body or message that it has begun, and how
 // slowly it may read.
 //
-// Invariant: time in which the embedder did not read or parse never counts against a client, because `pardon` credits
-// it. A rate of 0 costs one compare.
+// Invariant: time in which the embedder did not read or parse never counts against a client, because `creditTime`
+// credits it. A rate of 0 costs one compare.
 //
 //   messages   each uses 1000 / rate ms of the connection's message time, which may be one burst ahead of the clock
 //   bytes      each byte moves a deadline on by 1000 / rate ms, at most to the grace from now plus the time of a
@@ -42,7 +42,7 @@ export function refund(c: Conn): void {
 }
 
 /** Credits the time since `since`, in which the connection was not read or parsed for reasons of the server. */
-export function pardon(c: Conn, since: f64): void {
+export function creditTime(c: Conn, since: f64): void {
   const ms = engine.now - since;
   if (c.inDue != 0) c.inDue += ms;
   if (isWebSocket(c)) webSocketOf(c).creditEnd = max(webSocketOf(c).creditEnd, engine.now) + ms;
