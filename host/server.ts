@@ -5,7 +5,7 @@
 // like `finished`, is rejected when the worker dies, and holds no resources once it has settled.
 
 import type { Remote } from "comlink";
-import type { ControlPlane, Notice, Ring, WorkerData } from "../worker/control/control";
+import type { ControlPlane, Notice, ToWorker, WorkerData } from "../worker/control/control";
 import type { TlsOptions } from "../worker/net/transport";
 import { Application, membersOf } from "./local/application";
 import type { CreditLimits } from "./send/credits";
@@ -145,7 +145,7 @@ const END_GRACE = 1000;
 interface Thread {
   /** The thread's control plane, through Comlink. */
   readonly control: Remote<ControlPlane>;
-  post(message: Ring, transfer?: readonly Transferable[]): void;
+  post(message: ToWorker, transfer?: readonly Transferable[]): void;
   /** Ends the thread at once and releases its control plane. */
   terminate(): Promise<void>;
 }
@@ -273,7 +273,7 @@ export class RunningServer implements Server {
     this.#control = this.#thread.control;
   }
 
-  #post(message: Ring, transfer?: readonly Transferable[]): void {
+  #post(message: ToWorker, transfer?: readonly Transferable[]): void {
     this.#thread.post(message, transfer);
   }
 

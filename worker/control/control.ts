@@ -46,7 +46,7 @@ export type Notice =
   | { readonly ringcast: "trapped"; readonly error: ErrorData };
 
 /** Messages to the worker other than Comlink's. 0 is the doorbell. */
-export type Ring =
+export type ToWorker =
   | 0
   | {
       readonly ringcast: "publisher";
@@ -176,7 +176,7 @@ export class Worker {
   }
 
   /** Handles a message of the application's side. */
-  hear(message: Ring): void {
+  hear(message: ToWorker): void {
     if (message !== 0) {
       if (message.ringcast === "records") this.#mirrored?.give(message);
       else if (message.ringcast === "buffer") this.inbox.give(message.number, message.bytes);

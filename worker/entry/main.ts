@@ -4,7 +4,7 @@ import * as Comlink from "comlink";
 import { randomInt } from "node:crypto";
 import { type MessagePort, workerData } from "node:worker_threads";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
-import { type Ring, Worker, type WorkerData } from "../control/control";
+import { type ToWorker, Worker, type WorkerData } from "../control/control";
 import { nodeClock, nodeTransport } from "../net/node";
 import { piscinaThreads } from "../net/piscina";
 import { zlibCodec } from "../net/zlib";
@@ -49,7 +49,7 @@ const worker = new Worker(data, {
   },
 });
 
-port.on("message", (message: Ring) => {
+port.on("message", (message: ToWorker) => {
   // Other messages are Comlink's.
   if (message === 0 || "ringcast" in message) worker.hear(message);
 });

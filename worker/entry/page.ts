@@ -2,7 +2,7 @@
 // unless the page sends a compiled one.
 
 import * as Comlink from "comlink";
-import { type Notice, type Ring, Worker, type WorkerData } from "../control/control";
+import { type Notice, type ToWorker, Worker, type WorkerData } from "../control/control";
 import { PageNet, pageClock } from "../net/page";
 import { wasmModule } from "../engine/wasm";
 
@@ -50,7 +50,7 @@ function start({ data, module }: Start): void {
   Comlink.expose(worker.control, scope);
 }
 
-scope.addEventListener("message", ({ data }: MessageEvent<Start | Connect | Ring>) => {
+scope.addEventListener("message", ({ data }: MessageEvent<Start | Connect | ToWorker>) => {
   if (data === 0) {
     worker?.hear(data);
     return;
