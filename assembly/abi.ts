@@ -512,7 +512,7 @@ export enum RecordKind {
    */
   Transferred,
   /** An operation of a handler on the application's thread. The worker carries it out, not the engine. */
-  Host,
+  Operation,
 }
 
 /** Bits of a frame's flags, in inbox records and in index entries. */

@@ -176,7 +176,7 @@ export class InboxWriter {
     tail: string | Uint8Array,
   ): boolean {
     this.refusedBy = undefined;
-    const kind = RecordKind.Host | (op << 8);
+    const kind = RecordKind.Operation | (op << 8);
     const text = typeof tail === "string";
     const front = OP_BYTES + fields.length;
     let most = text ? tail.length * 3 : sizeOf(tail);

@@ -46,7 +46,7 @@ interface InboxPort {
   retry(ms: number): void;
 }
 
-/** Carries out operations of a handler that runs on another thread: records of kind Host. */
+/** Carries out operations of a handler that runs on another thread: records of kind Operation. */
 export interface Host {
   /** True while messages for WebSockets wait here until their queues have room. */
   readonly isKeeping: boolean;
@@ -90,7 +90,7 @@ export class SharedInbox implements Inbox {
   #isLost = false;
   /** Called after the producer has gone, when all its records have been carried out. */
   last: (() => void) | undefined;
-  /** Carries out records of kind Host. */
+  /** Carries out records of kind Operation. */
   host: Host | undefined;
 
   constructor(memory: ArrayBufferLike, port: InboxPort) {
@@ -122,8 +122,8 @@ export class SharedInbox implements Inbox {
     const head = Atomics.load(words, INBOX_HEAD) >>> 0;
     while (tail !== head && left > 0) {
       const from = (tail % this.#units) * 8;
-      if (this.#isHost(from)) {
-        const done = this.#tellHost(from);
+      if (this.#isOperation(from)) {
+        const done = this.#operate(from);
         tail = this.#advance(tail, done);
         left -= done;
         continue;
@@ -156,8 +156,8 @@ export class SharedInbox implements Inbox {
     return this.#view.getUint32(at + RECORD_KIND, true) & 255;
   }
 
-  #isHost(at: number): boolean {
-    return this.#kindAt(at) === RecordKind.Host;
+  #isOperation(at: number): boolean {
+    return this.#kindAt(at) === RecordKind.Operation;
   }
 
   /** Makes the host send the messages that the record at `from` must not overtake. */
@@ -203,7 +203,7 @@ export class SharedInbox implements Inbox {
   }
 
   /** Makes the host carry out the operation at `from`, without a copy. @returns bytes of the record */
-  #tellHost(from: number): number {
+  #operate(from: number): number {
     const view = this.#view;
     this.host?.carryOut(
       view.getUint32(from + RECORD_KIND, true) >>> 8,
@@ -224,7 +224,7 @@ export class SharedInbox implements Inbox {
       const total = this.#view.getUint32(from + bytes + RECORD_TOTAL, true);
       if (bytes + total > limit || (bytes > 0 && bytes + total > share)) break;
       const kind = this.#kindAt(from + bytes);
-      if (kind === RecordKind.Host) break;
+      if (kind === RecordKind.Operation) break;
       if (kind === RecordKind.Send) this.#hasSends = true;
       bytes += total;
     }
@@ -331,7 +331,7 @@ export class SharedInbox implements Inbox {
     const flags = (kind >>> 8) & 255;
     const slot = engine.word(at + RECORD_SLOT);
     const generation = engine.word(at + RECORD_GENERATION);
-    if (kind >>> 16 === RecordKind.Host) {
+    if (kind >>> 16 === RecordKind.Operation) {
       this.#transferred.delete(number);
       this.host?.carryOut(flags, slot, generation, bytes, 0, bytes.length);
       return total;

@@ -1,6 +1,6 @@
 // The messages between the worker and the application's thread for handlers on that thread. Events go to the
 // application in batches: consecutive records with the header of the inbox's records, as many as one turn has events.
-// Operations come back through the inbox as records of kind Host.
+// Operations come back through the inbox as records of kind Operation.
 //
 // Invariant: each side reads only what the other has completed. Every length comes before its bytes.
 
@@ -72,7 +72,7 @@ export const REQUEST_BODY_LENGTH = 16;
 /** Bytes of the payload of Close and Disconnect before the cause. Room has the first two words of them. */
 export const CLOSE_BYTES = 12;
 
-/** Operations of the application: the flags of an inbox record of kind Host. */
+/** Operations of the application: the flags of an inbox record of kind Operation. */
 export enum Op {
   /** The response to request `first`: the status in `second`, fields, and the body as tail. */
   Answer = 1,
