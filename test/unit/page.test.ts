@@ -292,7 +292,7 @@ page("a copied inbox holds what was put into it, in order, however it wraps", ()
       tail = (tail + total / 8) >>> 0;
     }
     words[INBOX_TAIL] = tail | 0;
-    mirrored.rest(true);
+    mirrored.endTurn(true);
     const last = tails.pop();
     if (last !== undefined) mirror.passed(last);
   };

@@ -337,7 +337,7 @@ passes("an inbox that is added is drained", () => {
     return false;
   };
   scene.settle();
-  scene.pump.addInbox({ drain, ended() {}, rest() {} });
+  scene.pump.addInbox({ drain, ended() {}, endTurn() {} });
   assert.is(drains, 0);
   scene.settle();
   assert.ok(drains > 0);
@@ -379,7 +379,7 @@ passes("events of the last look at the deadlines are handled, and a turn follows
     drainInboxes: () => false,
     turned: nothing,
     ticked: nothing,
-    rest: nothing,
+    endTurn: nothing,
     setReading: nothing,
     awaitTurn: nothing,
   } satisfies Record<keyof Turn, unknown>;

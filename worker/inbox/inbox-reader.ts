@@ -379,7 +379,7 @@ export class SharedInbox implements Inbox {
     this.#outstanding.ended(id);
   }
 
-  rest(more: boolean): void {
+  endTurn(more: boolean): void {
     const report = this.#outstanding.settle();
     if (report) this.#port.credit(report);
     if (more) return;

@@ -57,12 +57,12 @@ export class MirroredInbox implements Inbox {
     this.#inbox.ended(id);
   }
 
-  rest(more: boolean): void {
+  endTurn(more: boolean): void {
     const tail = this.#words[INBOX_TAIL] as number;
     if (tail !== this.#reportedTail) {
       this.#reportedTail = tail;
       this.#passed(tail >>> 0);
     }
-    this.#inbox.rest(more);
+    this.#inbox.endTurn(more);
   }
 }

@@ -61,7 +61,7 @@ export interface Inbox {
   /** Notes that a WebSocket has ended. */
   ended(id: number): void;
   /** Called at the end of a turn. @param more another follows at once */
-  rest(more: boolean): void;
+  endTurn(more: boolean): void;
 }
 
 /** Traits of all connections of a listener. */
@@ -639,8 +639,8 @@ export class Pump implements HandlerServer {
     this.#measurer.look();
   }
 
-  rest(more: boolean): void {
-    for (const inbox of this.#inboxes) inbox.rest(more);
+  endTurn(more: boolean): void {
+    for (const inbox of this.#inboxes) inbox.endTurn(more);
     if (this.#idleWaiters.length === 0 || !this.loop.isEmpty) return;
     const waiters = this.#idleWaiters;
     this.#idleWaiters = [];

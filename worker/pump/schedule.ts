@@ -56,7 +56,7 @@ export interface Turn {
   /** Called when deadlines have been checked. */
   ticked(): void;
   /** Called at the end of the turn. @param more another follows at once */
-  rest(more: boolean): void;
+  endTurn(more: boolean): void;
   setReading(peer: Peer): void;
   /** Continues a connection in the next turn. */
   awaitTurn(peer: Peer): void;
@@ -151,7 +151,7 @@ export class Schedule implements LoopHooks<Peer> {
     turn.runLater();
     turn.turned();
     this.#arm();
-    turn.rest(more);
+    turn.endTurn(more);
     if (more || loop.hasResumes) this.schedule();
   }
 
