@@ -8,7 +8,8 @@
 //
 // The last two columns count retransmissions and probes of a closed window since the peer last answered.
 
-import { readFile } from "node:fs/promises";
+import { readFile } from "node:fs";
+import { promisify } from "node:util";
 import { endianness } from "node:os";
 import type { Link, ReadQueues, SendQueue } from "./transport";
 
@@ -100,6 +101,9 @@ export function findQueues(
   }
 }
 
+/** The readFile of promises takes a short read for the end of the file in Node 20.12, and /proc has short reads. */
+const readTable = promisify(readFile);
+
 /** Returns a reader of links' queues. @param endsOf returns the ends of a link, undefined when it has none */
 export function procQueues(endsOf: (link: Link) => Ends | undefined): ReadQueues {
   return (links, report) => {
@@ -112,7 +116,7 @@ export function procQueues(endsOf: (link: Link) => Ends | undefined): ReadQueues
     const found: (SendQueue | undefined)[] = links.map(() => undefined);
     const search = async (table: 0 | 1): Promise<void> => {
       if (wanted[table].size === 0) return;
-      findQueues(await readFile(TABLES[table], "latin1"), table, wanted[table], found);
+      findQueues(await readTable(TABLES[table], "latin1"), table, wanted[table], found);
     };
     Promise.all([search(0), search(1)]).then(
       () => report(found),
