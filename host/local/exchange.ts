@@ -182,9 +182,8 @@ export class RemoteResponse extends Answering implements RoomListener {
     return true;
   }
 
-  protected override checkStatic(body: StaticBody): void {
-    if (!(body instanceof RemoteBody && body.owner === this.#application))
-      throw new TypeError("body: not made by this server's body()");
+  protected override isOwn(body: StaticBody): boolean {
+    return body instanceof RemoteBody && body.owner === this.#application;
   }
 
   protected override respondStatic(

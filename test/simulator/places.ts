@@ -271,7 +271,9 @@ class ThreadResponse extends Answering {
     return true;
   }
 
-  protected override checkStatic(): void {}
+  protected override isOwn(): boolean {
+    return true;
+  }
 
   protected override respondStatic(
     status: number,

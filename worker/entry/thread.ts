@@ -120,9 +120,8 @@ class ThreadResponse extends Answering {
     return true;
   }
 
-  protected override checkStatic(body: StaticBody): void {
-    if (!(body instanceof ThreadBody))
-      throw new TypeError("body: not made by this server's body()");
+  protected override isOwn(body: StaticBody): boolean {
+    return body instanceof ThreadBody;
   }
 
   protected override respondStatic(

@@ -82,9 +82,8 @@ export class ResponseImpl extends Answering implements PeerResponse {
     );
   }
 
-  protected override checkStatic(body: StaticBody): void {
-    if (!(body instanceof StaticBodyImpl && body.owner === this.#pump))
-      throw new TypeError("body: not made by this server's body()");
+  protected override isOwn(body: StaticBody): boolean {
+    return body instanceof StaticBodyImpl && body.owner === this.#pump;
   }
 
   protected override respondStatic(

@@ -182,8 +182,8 @@ export abstract class Answering implements Response {
     length: number,
     close: boolean,
   ): boolean;
-  /** Checks that a static body is this server's. @throws TypeError */
-  protected abstract checkStatic(body: StaticBody): void;
+  /** Returns true when a static body is this server's. */
+  protected abstract isOwn(body: StaticBody): boolean;
   protected abstract respondStatic(
     status: number,
     fields: Field[],
@@ -310,7 +310,7 @@ export abstract class Answering implements Response {
 
   static(body: StaticBody, status = 200, headers?: HeaderFields): boolean {
     this.#begin(status);
-    this.checkStatic(body);
+    if (!this.isOwn(body)) throw new TypeError("body: not made by this server's body()");
     const fields = this.#take(body.type, headers);
     if (this.sent) return false;
     const sent = this.respondStatic(status, fields, body, this.#close);
