@@ -16,7 +16,6 @@ import type {
 } from "./handler";
 import { parseJson } from "./shared/text/json";
 import { MEMBERS, checkHandler } from "./shared/members";
-import type { Answering } from "./shared/request/response";
 import { describe, isThenable } from "./shared/result";
 import { checkUpgrade } from "./shared/request/upgrade";
 
@@ -49,8 +48,6 @@ export type FetchEvents<User = unknown> = Omit<Handler<User>, "request" | "strea
 
 /** Bytes up to which a body is read and sent in one piece. Larger bodies are streamed, to bound memory. */
 const SMALL = 65536;
-/** Largest Content-Length of a response to HEAD; a larger one is left out, because the engine takes 32 bits. */
-const LENGTH_LIMIT = 2 ** 32 - 1;
 /** Turns of the microtask queue to wait for the end of a body before it is streamed. */
 const TICKS = 16;
 /** Status of the Response that accepts a handshake. The constructor of Response refuses 101. */
@@ -229,12 +226,15 @@ async function isHere(promise: Promise<unknown>): Promise<boolean> {
   return settled;
 }
 
-/** Returns the Content-Length that a Response states, for a response to HEAD; undefined when none can be sent. */
-function lengthOf({ status, headers }: Response): number | undefined {
+/**
+ * Returns the Content-Length that a Response states; undefined when there is none, or it is not one. A Response that
+ * the platform's `fetch` made states the length and coding of what it received, and its body is decoded.
+ */
+function lengthOf({ headers, url }: Response): number | undefined {
   const stated = headers.get("content-length") ?? "";
   const length = Number(stated);
-  const hasBody = status !== 204 && status !== 205 && status !== 304;
-  return hasBody && /^\d+$/.test(stated) && length <= LENGTH_LIMIT ? length : undefined;
+  if (url !== "" && headers.has("content-encoding")) return undefined;
+  return /^\d+$/.test(stated) && Number.isSafeInteger(length) ? length : undefined;
 }
 
 /** One request and the response of its function. */
@@ -297,16 +297,16 @@ class Exchange implements FetchInfo {
       return undefined;
     }
     if (made.bodyUsed) throw new TypeError("fetch: the Response's body was read before");
-    const length = this.#req.method === "HEAD" ? lengthOf(made) : undefined;
-    if (length !== undefined) {
+    const length = lengthOf(made);
+    if (length !== undefined && (this.#req.method === "HEAD" || status === 304)) {
       if (body && !body.locked) body.cancel().catch(() => undefined);
-      (res as unknown as Answering).sendLength(status, length);
+      res.header("content-length", length).send(status);
       return undefined;
     }
     if (body) {
       if (body.locked) throw new TypeError("fetch: the Response's body is being read");
       const source = sourceOf(made);
-      if (source === undefined) return this.#sendBody(made, body);
+      if (source === undefined) return this.#sendBody(made, body, length);
       res.send(status, "", source);
       return undefined;
     }
@@ -319,16 +319,24 @@ class Exchange implements FetchInfo {
     return undefined;
   }
 
-  /** Sends a body that is available at once in one piece, and streams any other. */
-  async #sendBody(made: Response, body: ReadableStream<Uint8Array>): Promise<void> {
-    const { status } = made;
-    const stated = made.headers.get("content-length");
-    const isSmall = stated !== null && Number(stated) <= SMALL;
+  /**
+   * Sends a body that is available at once in one piece, with its own length, and streams any other.
+   * @param length that the Response states, in bytes; undefined: none
+   */
+  async #sendBody(
+    { status }: Response,
+    body: ReadableStream<Uint8Array>,
+    length: number | undefined,
+  ): Promise<void> {
+    const isSmall = length !== undefined && length <= SMALL;
     const source = new Source(body, this.#res);
     try {
       if (await source.gather(isSmall)) this.#res.send(status, "", concat(source.pieces));
       else if (this.#req.method === "HEAD") await this.#endBare(status);
-      else await this.#res.stream(status, "", source);
+      else {
+        if (length !== undefined) this.#res.header("content-length", length);
+        await this.#res.stream(status, "", source);
+      }
     } finally {
       source.leave();
     }

@@ -203,7 +203,13 @@ export interface Response<User = unknown> {
    * pool it never aborts. There, a client that disconnects ends the thread.
    */
   readonly signal: AbortSignal;
-  /** Sets a field of the response. @throws TypeError when the value has CR, LF or NUL */
+  /**
+   * Sets a field of the response. Content-Length, a whole number of bytes up to 2^53 - 1, is the length of what `begin`
+   * or `stream` sends; a whole body must have it, except that of a response to HEAD, which may state the length that
+   * the response to GET has, and of a 304. A 204 has none, a 205 has 0 (RFC 9110 8.6).
+   * @throws TypeError when the value has CR, LF or NUL, or the field frames the message: Connection, Transfer-Encoding,
+   * Upgrade. RangeError for a Content-Length that is none
+   */
   header(name: string, value: string | number | readonly string[]): this;
   /**
    * Sends a complete response.
@@ -218,29 +224,31 @@ export interface Response<User = unknown> {
   /** Sends a static body without copying it. */
   static(body: StaticBody, status?: number, headers?: HeaderFields): boolean;
   /**
-   * Starts a response whose body is written piece by piece with `write` and `end`. HTTP/1.1 clients get it chunked; for
-   * HTTP/1.0 clients the end of the connection ends the body.
+   * Starts a response whose body is written piece by piece with `write` and `end`. Without a Content-Length, HTTP/1.1
+   * clients get it chunked; for HTTP/1.0 clients the end of the connection ends the body.
    */
   begin(status: number, type?: string, headers?: HeaderFields): boolean;
   /**
    * Queues a piece of the body.
    * @returns true when queued. false when the client has left (then `sent` is true) or its queue is over `maxBacklog`:
    * nothing was queued, and `ready()` resolves when there is room.
-   * @throws Error for 204, 205 and 304, which have no body; in a response to HEAD the pieces are dropped instead
+   * @throws Error for 204, 205 and 304, which have no body; in a response to HEAD the pieces are dropped instead.
+   * RangeError when the stated Content-Length leaves fewer bytes; nothing was queued
    */
   write(data: Data): boolean;
   /** Resolves when `write` may have room again, or the client has left. */
   ready(): Promise<void>;
   /**
-   * Ends the body, after an optional last piece. Without `begin` it sends a complete 200 response, whose type is
+   * Ends the body, after an optional last piece. A body with fewer bytes than its Content-Length is an error, which
+   * resets the connection. Without `begin` it sends a complete 200 response, whose type is
    * "text/plain; charset=utf-8" for a string and "application/octet-stream" for bytes.
    */
   end(data?: Data): Promise<void>;
   /**
    * Sends the pieces of an iterable, as fast as the client takes them. When the client leaves, the iterator's `return`
    * is called at once. An async generator runs on to its next `yield`, so let `signal` abort what it waits for. When
-   * the iterable throws, the connection is reset. When the response has no body, as to HEAD, `return` is called before
-   * anything is read.
+   * the iterable throws, or its pieces have not the stated Content-Length, the connection is reset. When the response
+   * has no body, as to HEAD, `return` is called before anything is read.
    */
   stream(
     status: number,

@@ -226,7 +226,7 @@ export function putHead(
   status: u32,
   framing: u32,
   persistent: u32,
-  bodyLength: u32,
+  bodyLength: u64,
   fields: usize,
   fieldsLength: u32,
 ): usize {
@@ -234,13 +234,12 @@ export function putHead(
   at = putFields(at, fields, fieldsLength);
   if (at == 0) return 0;
   at = putMissing(at);
-  // RFC 9110 8.6: no Content-Length in 1xx and 204. A 304 has no body, and the length of the body it refers to is
-  // unknown.
+  // RFC 9110 8.6: no Content-Length in 1xx and 204.
   if (framing == Framing.Chunked) {
     at = putText(at, "Transfer-Encoding: chunked\r\n");
-  } else if (framing == Framing.Length && status != 204 && status != 304) {
+  } else if (framing == Framing.Length && status != 204) {
     at = putText(at, "Content-Length: ");
-    at = storeDecimal(at, status == 205 ? 0 : (bodyLength as u64));
+    at = storeDecimal(at, status == 205 ? 0 : bodyLength);
     at = putText(at, "\r\n");
   }
   if (status == 426) {

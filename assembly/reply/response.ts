@@ -181,6 +181,11 @@ function finishRequest(c: HttpConn, persistent: bool): void {
   }
 }
 
+/** Returns the framing of a whole response. A 304 has no body, and the length of the body it refers to is unknown. */
+function framingOf(status: u32): u32 {
+  return status == 304 ? Framing.None : Framing.Length;
+}
+
 /**
  * Answers the pending request.
  * @param fieldsLength bytes of field records at the start of the scratch region, followed by the body
@@ -203,7 +208,7 @@ export function respond(
   const end = putHead(
     head,
     status,
-    Framing.Length,
+    framingOf(status),
     persistent,
     bodyLength,
     engine.scratch,
@@ -240,7 +245,7 @@ export function respondStatic(
   const end = putHead(
     head,
     status,
-    Framing.Length,
+    framingOf(status),
     persistent,
     length,
     engine.scratch,
@@ -265,6 +270,7 @@ export function respondStatic(
 
 /**
  * Begins a streamed response. The request is pending until `streamEnd`.
+ * @param length of the body in bytes, a whole number up to 2^53 - 1; below 0: it is unknown
  * @returns Ok, Gone, or TooLarge when a field is refused and nothing is sent
  */
 export function streamBegin(
@@ -273,6 +279,7 @@ export function streamBegin(
   status: u32,
   flags: u32,
   fieldsLength: u32,
+  length: f64,
 ): u32 {
   takeTime();
   const c = httpOf(live(slot, generation));
@@ -280,21 +287,28 @@ export function streamBegin(
     return Outcome.Gone;
   }
   const bare = isBare(c, status);
-  const chunked = c.minor == 1;
-  // HTTP/1.0 has no chunks, so the end of the connection marks the end of the body.
-  let persistent = chunked || bare ? persistence(c, flags) : 0;
+  const isKnown = length >= 0;
+  const chunked = c.minor == 1 && !isKnown;
+  // HTTP/1.0 has no chunks, so the end of the connection marks the end of a body of unknown length.
+  let persistent = chunked || isKnown || bare ? persistence(c, flags) : 0;
   if (!expectBody(c, status)) persistent = 0;
   if (c.state != State.Request) return Outcome.Ok;
   // Without a length a client would take the next response for the body of a 205 (RFC 9110 15.3.6).
   let framing: u32 = chunked ? Framing.Chunked : Framing.None;
-  if (status == 205) framing = Framing.Length;
+  // A 304 may have the length of the body that it refers to (RFC 9110 8.6).
+  if (status == 205 || (isKnown && status != 204)) framing = Framing.Length;
   else if (status == 204 || status == 304) framing = Framing.None;
+  const bodyLength: u64 = isKnown && status != 205 ? (length as u64) : 0;
   const head = (engine.scratch + fieldsLength + 15) & ~15;
-  const end = putHead(head, status, framing, persistent, 0, engine.scratch, fieldsLength);
+  const end = putHead(head, status, framing, persistent, bodyLength, engine.scratch, fieldsLength);
   if (end == 0) return Outcome.TooLarge;
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;
   c.marks |= HttpFlag.Streaming;
   if (chunked) c.marks |= HttpFlag.Chunking;
+  if (isKnown && !bare) {
+    c.marks |= HttpFlag.Counted;
+    c.replyLeft = bodyLength;
+  }
   if (bare) c.marks |= HttpFlag.Bare;
   if (persistent == 0) c.marks |= HttpFlag.LastAnswer;
   return Outcome.Ok;
@@ -307,13 +321,15 @@ const HEX = memory.data<u8>([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 97, 98, 99,
 
 /**
  * Begins a piece of `length` bytes, at least 1. Call `sendBytes` until all bytes are there, then `streamNext`.
- * @returns Ok, Full (nothing was queued, and a Drain follows), Gone, or TooLarge (the response has no body, and the
- * piece is dropped)
+ * @returns Ok, Full (nothing was queued, and a Drain follows), Gone, or TooLarge (the response has no body or its known
+ * length leaves less, and the piece is dropped)
  */
 export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
   const c = httpOf(live(slot, generation));
   if (changetype<usize>(c) == 0 || !hasHttp(c, HttpFlag.Streaming)) return Outcome.Gone;
   if (hasHttp(c, HttpFlag.Bare)) return Outcome.TooLarge;
+  const isCounted = hasHttp(c, HttpFlag.Counted);
+  if (isCounted && length > c.replyLeft) return Outcome.TooLarge;
   let at = CHUNK_HEAD as usize;
   if (hasHttp(c, HttpFlag.Chunking)) {
     let shift: i32 = 28;
@@ -330,6 +346,7 @@ export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
     if (c.backlog == 0 && noBlock() == CloseReason.NoBuffer) engine.replyFull = 1;
     return Outcome.Full;
   }
+  if (isCounted) c.replyLeft -= length;
   write(CHUNK_HEAD, head);
   announce(length);
   markDirty(c);
@@ -344,7 +361,10 @@ export function streamNext(slot: u32, generation: u32): void {
   write(CHUNK_HEAD, 2);
 }
 
-/** Ends a streamed response. The connection continues with the next request or ends. */
+/**
+ * Ends a streamed response. The connection continues with the next request or ends. It is reset when a response with a
+ * known length lacks bytes (RFC 9112 8).
+ */
 export function streamEnd(slot: u32, generation: u32): u32 {
   takeTime();
   const c = httpOf(live(slot, generation));
@@ -353,8 +373,18 @@ export function streamEnd(slot: u32, generation: u32): u32 {
     const end = putText(SHORT, "0\r\n\r\n");
     if (!queue(c, SHORT, end, 0, 0)) return Outcome.Ok;
   }
+  if (hasHttp(c, HttpFlag.Counted) && c.replyLeft != 0) {
+    kill(c, CloseReason.HandlerError, Shut.Reset);
+    return Outcome.Ok;
+  }
   const persistent = !hasHttp(c, HttpFlag.LastAnswer | HttpFlag.Upload);
-  c.marks &= ~(HttpFlag.Streaming | HttpFlag.Chunking | HttpFlag.Bare | HttpFlag.LastAnswer);
+  c.marks &= ~(
+    HttpFlag.Streaming |
+    HttpFlag.Chunking |
+    HttpFlag.Bare |
+    HttpFlag.LastAnswer |
+    HttpFlag.Counted
+  );
   finishRequest(c, persistent);
   return Outcome.Ok;
 }

@@ -130,6 +130,8 @@ export enum HttpFlag {
   Proxied = 256,
   /** TLS is not established. */
   Unsecured = 512,
+  /** The response that is sent in pieces has a known length, so it is not chunked. */
+  Counted = 1024,
 }
 
 /** Bits of `WebSocketConn.marks`. */
@@ -274,6 +276,8 @@ export class HttpConn extends Conn {
   bodyLeft: u64;
   /** Bytes of all chunks so far, including the one that is arriving. */
   bodyTotal: u64;
+  /** Bytes that a response with a known length still lacks. */
+  replyLeft: u64;
   /** Time at which the client ended its side. */
   endedAt: f64;
 }

@@ -13,7 +13,6 @@ import { Answering, type Field, type Upgrade } from "../shared/request/response"
 import { latin1 } from "../shared/text/text";
 import {
   ANSWER_CLOSE,
-  ANSWER_LENGTH,
   type Event,
   Op,
   PIECE_COST,
@@ -170,18 +169,6 @@ export class RemoteResponse extends Answering implements RoomListener {
     return true;
   }
 
-  protected override respondLength(
-    status: number,
-    fields: Field[],
-    length: number,
-    close: boolean,
-  ): boolean {
-    const second = (close ? status | ANSWER_CLOSE : status) | ANSWER_LENGTH;
-    this.#post(Op.Static, second, fields, wordOf(length));
-    this.#finish();
-    return true;
-  }
-
   protected override isOwn(body: StaticBody): boolean {
     return body instanceof RemoteBody && body.owner === this.#application;
   }
@@ -198,8 +185,14 @@ export class RemoteResponse extends Answering implements RoomListener {
     return true;
   }
 
-  protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
-    this.#post(Op.Begin, close ? status | ANSWER_CLOSE : status, fields, NONE);
+  protected override streamBegin(
+    status: number,
+    fields: Field[],
+    close: boolean,
+    length: number,
+  ): boolean {
+    const tail = length < 0 ? NONE : String(length);
+    this.#post(Op.Begin, close ? status | ANSWER_CLOSE : status, fields, tail);
     this.#settle();
     return true;
   }

@@ -165,8 +165,8 @@ export class Wire implements LoopConnection {
   }
 
   /** Begins an answer that comes piece by piece. */
-  begin(status = 200, flags = 0): Outcome {
-    return this.drive.loop.streamBegin(this, status, flags, 0);
+  begin(status = 200, flags = 0, length = -1): Outcome {
+    return this.drive.loop.streamBegin(this, status, flags, 0, length);
   }
 
   /** Queues a piece of the answer's body. */

@@ -306,7 +306,7 @@ class Author {
   #ask(): Ask {
     const r = this.#r;
     const method = r.chance(0.4) ? "POST" : r.chance(0.15) ? "HEAD" : "GET";
-    const hows: RequestHow[] = ["echo", "echo", "echo", "echo", "static", "pieces"];
+    const hows: RequestHow[] = ["echo", "echo", "echo", "echo", "static", "pieces", "counted"];
     hows.push("later", "later");
     if (r.chance(0.25)) hows.push("large", "close", "reject", "throw", "empty");
     if (r.chance(0.25) && !this.#isExact) hows.push("break", "die");

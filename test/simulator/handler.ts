@@ -131,6 +131,12 @@ class Doer implements Handler {
         return res.send(200, "text/plain", bodyOf(tag, LARGE_BYTES));
       case "pieces":
         return res.stream(200, "text/plain", piecesOf(tag));
+      case "counted": {
+        const pieces = piecesOf(tag);
+        return res
+          .header("Content-Length", pieces.join("").length)
+          .stream(200, "text/plain", pieces);
+      }
       case "close":
         return res.close().send(200, "text/plain", echo);
       case "later":

@@ -60,6 +60,7 @@ function answerTo({ tag, method, how, size }: Ask): Expected {
     case "large":
       return text(bodyOf(tag, LARGE_BYTES));
     case "pieces":
+    case "counted":
       return text(piecesOf(tag).join(""));
     case "up-early":
       return text("early");

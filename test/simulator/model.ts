@@ -114,6 +114,7 @@ export class Model {
     else if (how === "throw" || how === "empty") fail();
     else if (how === "static") answer("length", bodyOf(0, STATIC_BYTES));
     else if (how === "large") answer("length", bodyOf(tag, LARGE_BYTES));
+    else if (how === "counted") answer("length", ...piecesOf(tag));
     else if (how === "pieces") answer(minor === 1 ? "chunks" : "end", ...piecesOf(tag));
     else echo();
   }

@@ -261,16 +261,6 @@ class ThreadResponse extends Answering {
     return true;
   }
 
-  protected override respondLength(
-    status: number,
-    fields: Field[],
-    length: number,
-    close: boolean,
-  ): boolean {
-    this.outcome = { kind: "answer", status, fields, body: "", length, close };
-    return true;
-  }
-
   protected override isOwn(): boolean {
     return true;
   }
@@ -284,12 +274,25 @@ class ThreadResponse extends Answering {
     return this.respond(status, fields, (body as ThreadBody).bytes, close);
   }
 
-  protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
+  protected override streamBegin(
+    status: number,
+    fields: Field[],
+    close: boolean,
+    length: number,
+  ): boolean {
     const port = this.#threads.pieces((free) => {
       if (this.#credit.give(free)) this.wake();
     });
     this.port = port;
-    this.#threads.say({ ringcast: "begin", number: this.#number, status, fields, close, port });
+    this.#threads.say({
+      ringcast: "begin",
+      number: this.#number,
+      status,
+      fields,
+      close,
+      length,
+      port,
+    });
     this.outcome = { kind: "streamed" };
     return true;
   }

@@ -25,6 +25,8 @@ export type RequestHow =
   /** With a static body that takes longer to read than any time limit. */
   | "huge"
   | "pieces"
+  /** In pieces, with the length of all of them stated. */
+  | "counted"
   | "close"
   /** It answers, or rejects, when a Settle step says so. */
   | "later"

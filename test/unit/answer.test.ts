@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Control, Outcome } from "../../assembly/abi";
+import { CloseReason, Control, Outcome } from "../../assembly/abi";
 import { type AnswerOptions, Drive, type Wire } from "../lib/drive";
 import { handshake } from "../lib/handshake";
 import { type TextResponse, fieldOf, responsesOf } from "../lib/response";
@@ -344,5 +344,68 @@ answer("a static body for a client that stops reading is released when the clien
   wire.lose();
   drive.end();
 });
+
+/** Sends a response in pieces whose length is stated. @returns the client, and the outcomes of the pieces */
+function counted(
+  length: number,
+  pieces: readonly string[],
+  { minor = 1, method = "GET", status = 200 } = {},
+): { wire: Wire; outcomes: Outcome[]; drive: Drive } {
+  const drive = new Drive();
+  const outcomes: Outcome[] = [];
+  drive.answer = (wire, { method: asked }) => {
+    if (asked === "OPTIONS") {
+      wire.respond(200);
+      return;
+    }
+    assert.is(wire.begin(status, 0, length), Outcome.Ok);
+    for (const piece of pieces) outcomes.push(wire.piece(piece));
+    wire.conclude();
+  };
+  const persists = minor === 0 ? "Connection: keep-alive\r\n" : "";
+  const request = `${method} / HTTP/1.${minor}\r\nHost: a\r\n${persists}\r\n`;
+  const wire = drive.connect().send(request + head("OPTIONS"));
+  return { wire, outcomes, drive };
+}
+
+for (const minor of [0, 1]) {
+  answer(`a stated length frames pieces, HTTP/1.${minor}`, () => {
+    const { wire, drive } = counted(6, ["ab", "cdef"], { minor });
+    const [first, next] = responsesOf(wire.text);
+    assert.is(first?.body, "abcdef");
+    assert.is(fieldOf(first as TextResponse, "content-length"), "6");
+    assert.is(fieldOf(first as TextResponse, "transfer-encoding"), undefined);
+    assert.is(next?.status, 200, "it persists");
+    drive.end();
+  });
+}
+
+answer("the body of a response with a stated length is neither longer nor shorter", () => {
+  const { wire, outcomes, drive } = counted(4, ["abc", "de", "d"]);
+  assert.equal(outcomes, [Outcome.Ok, Outcome.TooLarge, Outcome.Ok]);
+  assert.match(wire.text, /\r\n\r\nabcdHTTP\/1\.1 200/);
+  drive.end();
+  const short = counted(4, ["abc"]);
+  assert.ok(short.wire.reset && short.wire.dead);
+  assert.is(short.wire.reason, CloseReason.HandlerError);
+  short.drive.end();
+});
+
+for (const [what, options, length] of [
+  ["a HEAD", { method: "HEAD" }, "9007199254740991"],
+  ["a 304", { status: 304 }, "9007199254740991"],
+  ["a 205", { status: 205 }, "0"],
+  ["a 204", { status: 204 }, undefined],
+] as const) {
+  answer(`${what} with a stated length has no body`, () => {
+    const { wire, outcomes, drive } = counted(Number.MAX_SAFE_INTEGER, ["abc"], options);
+    assert.equal(outcomes, [Outcome.TooLarge]);
+    const [first, next] = responsesOf(wire.text, [0]);
+    assert.is(fieldOf(first as TextResponse, "content-length"), length);
+    assert.is(fieldOf(first as TextResponse, "transfer-encoding"), undefined);
+    assert.is(next?.status, 200, "it persists");
+    drive.end();
+  });
+}
 
 answer.run();

@@ -208,12 +208,21 @@ export class Wire<User = unknown> {
     return outcome === Outcome.Ok;
   }
 
-  /** Begins a response whose body follows by `write` and `end`. @returns false when no request is pending */
-  begin(status: number, fields: WireFields = []): boolean {
+  /**
+   * Begins a response whose body follows by `write` and `end`.
+   * @param length of the body in bytes, which becomes its Content-Length. Pieces beyond it are dropped, and a body that
+   * lacks bytes at its end resets the connection. undefined: it is unknown
+   * @returns false when no request is pending
+   */
+  begin(status: number, fields: WireFields = [], length?: number): boolean {
     checkStatus(status);
-    const length = this.#putFields(fields);
+    if (length !== undefined && !(Number.isSafeInteger(length) && length >= 0))
+      throw new RangeError(`length: ${length} is not a whole number from 0 to 2^53 - 1`);
+    const fieldsLength = this.#putFields(fields);
     if (!this.isAsked) return false;
-    return this.#driver.loop.streamBegin(this, status, Answer.Stream, length) === Outcome.Ok;
+    const { loop } = this.#driver;
+    const outcome = loop.streamBegin(this, status, Answer.Stream, fieldsLength, length ?? -1);
+    return outcome === Outcome.Ok;
   }
 
   /** Queues a piece of the body. @returns false when the queue is full (`drain` follows) or the connection has ended */

@@ -191,16 +191,17 @@ export abstract class Calls {
     return this.engine.get(Control.Result) !== 0;
   }
 
-  /** Begins a response in pieces. */
+  /** Begins a response in pieces. @param length of its body in bytes; −1: it is unknown */
   streamBegin(
     { slot, generation }: Slot,
     status: number,
     flags: number,
     fieldsLength: number,
+    length: number,
   ): Outcome {
     this.time();
     const { x } = this.engine;
-    const outcome: Outcome = x.streamBegin(slot, generation, status, flags, fieldsLength);
+    const outcome: Outcome = x.streamBegin(slot, generation, status, flags, fieldsLength, length);
     this.schedule();
     return outcome;
   }

@@ -102,6 +102,7 @@ export interface EngineExports {
     status: number,
     flags: number,
     fieldsLength: number,
+    length: number,
   ): number;
   streamWrite(slot: number, generation: number, length: number): number;
   streamNext(slot: number, generation: number): void;

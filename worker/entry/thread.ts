@@ -110,16 +110,6 @@ class ThreadResponse extends Answering {
     return true;
   }
 
-  protected override respondLength(
-    status: number,
-    fields: Field[],
-    length: number,
-    close: boolean,
-  ): boolean {
-    this.outcome = { kind: "answer", status, fields, body: "", length, close };
-    return true;
-  }
-
   protected override isOwn(body: StaticBody): boolean {
     return body instanceof ThreadBody;
   }
@@ -133,10 +123,15 @@ class ThreadResponse extends Answering {
     return this.respond(status, fields, (body as ThreadBody).bytes, close);
   }
 
-  protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
+  protected override streamBegin(
+    status: number,
+    fields: Field[],
+    close: boolean,
+    length: number,
+  ): boolean {
     const { port1, port2 } = new MessageChannel();
     const number = this.#number;
-    tell({ ringcast: "begin", number, status, fields, close, port: port2 }, [port2]);
+    tell({ ringcast: "begin", number, status, fields, close, length, port: port2 }, [port2]);
     port1.on("message", (free: number) => {
       if (this.#credit.give(free)) this.wake();
     });

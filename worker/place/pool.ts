@@ -286,9 +286,8 @@ export class Pool {
     const { responder } = this.#pump;
     const { request } = response;
     if (outcome.kind === "answer") {
-      const { status, fields, body, length, close } = outcome;
-      if (length === undefined) responder.respond(peer, request, status, fields, body, close);
-      else responder.respondLength(peer, request, status, fields, length, close);
+      const { status, fields, body, close } = outcome;
+      responder.respond(peer, request, status, fields, body, close);
     } else if (outcome.kind === "upgrade") {
       responder.upgrade(peer, request, outcome);
     }
@@ -304,14 +303,14 @@ export class Pool {
     else if (notice.ringcast === "uncaught") this.#pump.fail(errorOf(notice.error), "uncaught");
   }
 
-  #begin({ number, status, fields, close, port }: Beginning): void {
+  #begin({ number, status, fields, close, length, port }: Beginning): void {
     const job = this.#numbers.get(number);
     let begun = false;
     try {
       begun =
         job !== undefined &&
         this.#isWanted(job) &&
-        this.#pump.responder.streamBegin(job.peer, status, fields, close);
+        this.#pump.responder.streamBegin(job.peer, status, fields, close, length);
     } catch (thrown) {
       // Its fields exceed the size that can be sent.
       if (job) this.#fail(job, toError(thrown));

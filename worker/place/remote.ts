@@ -22,7 +22,6 @@ import { idOf } from "../../host/shared/message/id";
 import { latin1, putLatin1, toBytes, utf8 } from "../../host/shared/text/text";
 import {
   ANSWER_CLOSE,
-  ANSWER_LENGTH,
   BATCH_BYTES,
   BATCH_EVENTS,
   CLOSE_BYTES,
@@ -617,20 +616,17 @@ export class Remote implements Host {
         responder.respond(peer, request, status, fields, tail, close);
         break;
       case Op.Static: {
-        const word = wordAt(tail, 0) >>> 0;
-        if (second & ANSWER_LENGTH) {
-          responder.respondLength(peer, request, status, fields, word, close);
-          break;
-        }
-        const body = this.#statics.get(word);
+        const body = this.#statics.get(wordAt(tail, 0) >>> 0);
         if (!body) throw new Error("no such static body");
         responder.respondStatic(peer, request, status, fields, body.bytes, close);
         break;
       }
-      case Op.Begin:
-        if (responder.streamBegin(peer, status, fields, close))
+      case Op.Begin: {
+        const length = tail.length === 0 ? -1 : Number(latin1(tail, 0, tail.length));
+        if (responder.streamBegin(peer, status, fields, close, length))
           pending.lane = this.#stream(pending);
         break;
+      }
       case Op.Write:
         if (pending.lane) this.#send(pending.lane, tail, 0);
         break;

@@ -36,8 +36,6 @@ export type Outcome = (
       readonly status: number;
       readonly fields: Field[];
       readonly body: string | Uint8Array;
-      /** In a response to HEAD: the length that a response to GET would have. */
-      readonly length?: number;
       readonly close: boolean;
     }
   | ({ readonly kind: "upgrade" } & Upgrade)
@@ -55,6 +53,8 @@ export interface Beginning {
   readonly status: number;
   readonly fields: Field[];
   readonly close: boolean;
+  /** Length of the body in bytes; −1: it is unknown. */
+  readonly length: number;
   readonly port: PiecePort;
 }
 

@@ -170,13 +170,13 @@ export class Schedule implements LoopHooks<Peer> {
    */
   afterRead(peer: Peer, n: number): void {
     this.schedule();
-    const isLate = this.#turnOf.loop.engine.get(Control.Now) - this.#loopSince > TURN_MILLIS;
-    if (isLate && n >= SHARE_BYTES && !peer.dead && !peer.yields) {
+    if (!this.isOverdue()) return;
+    if (n >= SHARE_BYTES && !peer.dead && !peer.yields) {
       peer.yields = true;
       this.#yielding.push(peer);
       this.#turnOf.setReading(peer);
     }
-    if (this.isOverdue()) this.#goRound("between reads");
+    this.#goRound("between reads");
   }
 
   /** Reads the next waiting connection, after the event loop has completed a round. */

@@ -121,23 +121,6 @@ export class Responder {
     return this.#respondBody(peer, request, status, fieldsLength, number, bytes, close);
   }
 
-  /** Responds to HEAD with the length that a response to GET would have. */
-  respondLength(
-    peer: Peer,
-    request: RequestImpl,
-    status: number,
-    fields: Fields,
-    length: number,
-    close: boolean,
-  ): boolean {
-    const fieldsLength = this.#putFields(fields);
-    this.#prepareAnswer(request);
-    const flags = close ? Answer.Close : 0;
-    const outcome = this.#loop.respondStatic(peer, status, flags, fieldsLength, 0, length);
-    this.#pump.requests.answered(peer, request);
-    return outcome === Outcome.Ok;
-  }
-
   /** Responds with bytes that other responses share. */
   respondStatic(
     peer: Peer,
@@ -177,10 +160,11 @@ export class Responder {
     return true;
   }
 
-  streamBegin(peer: Peer, status: number, fields: Fields, close: boolean): boolean {
+  /** Begins a response in pieces. @param length of its body in bytes; −1: it is unknown */
+  streamBegin(peer: Peer, status: number, fields: Fields, close: boolean, length: number): boolean {
     const fieldsLength = this.#putFields(fields);
     const flags = Answer.Stream | (close ? Answer.Close : 0);
-    const outcome = this.#loop.streamBegin(peer, status, flags, fieldsLength);
+    const outcome = this.#loop.streamBegin(peer, status, flags, fieldsLength, length);
     return outcome === Outcome.Ok && !peer.dead;
   }
 

@@ -66,22 +66,6 @@ export class ResponseImpl extends Answering implements PeerResponse {
     return responder.respond(this.#peer, this.request, status, fields, body, close);
   }
 
-  protected override respondLength(
-    status: number,
-    fields: Field[],
-    length: number,
-    close: boolean,
-  ): boolean {
-    return this.#pump.responder.respondLength(
-      this.#peer,
-      this.request,
-      status,
-      fields,
-      length,
-      close,
-    );
-  }
-
   protected override isOwn(body: StaticBody): boolean {
     return body instanceof StaticBodyImpl && body.owner === this.#pump;
   }
@@ -103,8 +87,13 @@ export class ResponseImpl extends Answering implements PeerResponse {
     );
   }
 
-  protected override streamBegin(status: number, fields: Field[], close: boolean): boolean {
-    return this.#pump.responder.streamBegin(this.#peer, status, fields, close);
+  protected override streamBegin(
+    status: number,
+    fields: Field[],
+    close: boolean,
+    length: number,
+  ): boolean {
+    return this.#pump.responder.streamBegin(this.#peer, status, fields, close, length);
   }
 
   protected override streamWrite(data: Payload): boolean {

@@ -76,9 +76,9 @@ export const CLOSE_BYTES = 12;
 export enum Op {
   /** The response to request `first`: the status in `second`, fields, and the body as tail. */
   Answer = 1,
-  /** Like Answer, with the number of a static body as tail; with ANSWER_LENGTH the tail is a length, for HEAD. */
+  /** Like Answer, with the number of a static body as tail. */
   Static,
-  /** Like Answer, without a body. Pieces follow. */
+  /** Like Answer, with the length of the body in digits as tail, or none when it is unknown. Pieces follow. */
   Begin,
   Write,
   End,
@@ -115,8 +115,6 @@ export enum Op {
 
 /** Bit of a response's `second`, above its status: the connection ends after it. */
 export const ANSWER_CLOSE = 0x10000;
-/** Bit of Static's `second`: there is no body, only its length. */
-export const ANSWER_LENGTH = 0x20000;
 
 /** Bytes of an operation's payload before fields and tail: two words, and the length of the fields. */
 export const OP_BYTES = 12;

@@ -5,6 +5,7 @@
 // returned fails the request, and is reported once, whether or not the promise is awaited.
 
 import { type Payload, dataOf, sizeOf } from "../message/data";
+import { byteLength } from "../text/text";
 import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from "../../handler";
 import { faultStatus } from "../fault";
 import type { RequestReader } from "./request";
@@ -17,6 +18,22 @@ import { checkUpgrade } from "./upgrade";
 
 /** A checked field of a response. */
 export type Field = readonly [name: string, value: string];
+
+/** Largest Content-Length that is exact as a number. */
+const LENGTH_LIMIT = Number.MAX_SAFE_INTEGER;
+const LENGTH_NAME = "content-length";
+
+/** Returns the length that a Content-Length states. @throws TypeError, RangeError */
+function checkLength(value: unknown): number {
+  const isText = typeof value === "string";
+  if (!isText && typeof value !== "number")
+    throw new TypeError(`header: Content-Length is ${show(value)}, not a number of bytes`);
+  const length = isText && !/^\d+$/.test(value) ? Number.NaN : Number(value);
+  if (Number.isSafeInteger(length) && length >= 0) return length;
+  throw new RangeError(
+    `header: Content-Length is ${show(value)}, not a whole number from 0 to ${LENGTH_LIMIT}`,
+  );
+}
 
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** Fields that frame a message. The engine writes them. */
@@ -159,6 +176,10 @@ export abstract class Answering implements Response {
   #full = false;
   /** True when the status of the response that has begun allows no body. */
   #bodiless = false;
+  /** Content-Length that the handler states, in bytes; undefined: none. */
+  #length: number | undefined;
+  /** Bytes that a response in pieces still lacks by its Content-Length; undefined: they are not counted. */
+  #lacks: number | undefined;
   #waiters: (() => void)[] | undefined;
   /** Ends the wait for the next piece of a source. */
   #left: ((step: Step) => void) | undefined;
@@ -175,13 +196,6 @@ export abstract class Answering implements Response {
     body: Payload,
     close: boolean,
   ): boolean;
-  /** Responds to HEAD with the length that the response to GET would have. */
-  protected abstract respondLength(
-    status: number,
-    fields: Field[],
-    length: number,
-    close: boolean,
-  ): boolean;
   /** Returns true when a static body is this server's. */
   protected abstract isOwn(body: StaticBody): boolean;
   protected abstract respondStatic(
@@ -190,7 +204,13 @@ export abstract class Answering implements Response {
     body: StaticBody,
     close: boolean,
   ): boolean;
-  protected abstract streamBegin(status: number, fields: Field[], close: boolean): boolean;
+  /** @param length of the body in bytes; −1: it is unknown */
+  protected abstract streamBegin(
+    status: number,
+    fields: Field[],
+    close: boolean,
+    length: number,
+  ): boolean;
   protected abstract streamWrite(data: Payload): boolean;
   protected abstract streamEnd(): void;
   /** Breaks the response off, because its source stopped when the client left. */
@@ -235,6 +255,7 @@ export abstract class Answering implements Response {
     const status = faultStatus(thrown);
     if (status === undefined || this.#sent || this.#streaming) return false;
     this.#fields = undefined;
+    this.#length = undefined;
     this.send(status, "text/plain", status === 413 ? "Content Too Large\n" : "Bad Request\n");
     return true;
   }
@@ -258,6 +279,10 @@ export abstract class Answering implements Response {
   }
 
   header(name: string, value: string | number | readonly string[]): this {
+    if (typeof name === "string" && name.toLowerCase() === LENGTH_NAME) {
+      this.#length = checkLength(value);
+      return this;
+    }
     this.#fields ??= [];
     const values = Array.isArray(value) ? (value as readonly string[]) : [value as string];
     for (const one of values) this.#fields.push(checkField(name, one));
@@ -286,17 +311,29 @@ export abstract class Answering implements Response {
     const payload = checkBody(body);
     const fields = this.#take(type, headers);
     if (this.sent) return false;
+    if (this.#length !== undefined && !isBodiless(status)) {
+      const size = typeof payload === "string" ? byteLength(payload) : sizeOf(payload);
+      if (size === 0 && this.request.method === "HEAD") return this.#sendHead(status, fields);
+      this.#checkWhole(size);
+    } else if (this.#length !== undefined && status === 304) return this.#sendHead(status, fields);
     const sent = this.respond(status, fields, payload, this.#close);
     this.#finish();
     return sent;
   }
 
-  /** Responds to HEAD with the length that the response to GET would have. @param length a u32 */
-  sendLength(status: number, length: number): boolean {
-    this.#begin(status);
-    const fields = this.#take("", undefined);
-    if (this.sent) return false;
-    const sent = this.respondLength(status, fields, length, this.#close);
+  /** Checks a stated Content-Length against the size of a body, and drops a wrong one. @throws RangeError */
+  #checkWhole(size: number): void {
+    const length = this.#length;
+    if (length === undefined || length === size) return;
+    this.#length = undefined;
+    throw new RangeError(`header: Content-Length is ${length}, and the body has ${size} bytes`);
+  }
+
+  /** Responds without a body, with the length that a response to GET has (RFC 9110 8.6). */
+  #sendHead(status: number, fields: Field[]): boolean {
+    this.#streaming = this.streamBegin(status, fields, this.#close, this.#length ?? -1);
+    const sent = this.#streaming;
+    if (sent) this.streamEnd();
     this.#finish();
     return sent;
   }
@@ -313,6 +350,7 @@ export abstract class Answering implements Response {
     if (!this.isOwn(body)) throw new TypeError("body: not made by this server's body()");
     const fields = this.#take(body.type, headers);
     if (this.sent) return false;
+    if (!isBodiless(status)) this.#checkWhole(body.length);
     const sent = this.respondStatic(status, fields, body, this.#close);
     this.#finish();
     return sent;
@@ -322,8 +360,12 @@ export abstract class Answering implements Response {
     this.#begin(status);
     const fields = this.#take(type, headers);
     if (this.sent) return false;
-    this.#streaming = this.streamBegin(status, fields, this.#close);
     this.#bodiless = isBodiless(status);
+    // A 204 has no length, and that of a 205 is 0 (RFC 9110 8.6, 15.3.6).
+    const length = (status === 204 || status === 205 ? undefined : this.#length) ?? -1;
+    const isCounted = length >= 0 && !this.#bodiless && this.request.method !== "HEAD";
+    this.#lacks = isCounted ? length : undefined;
+    this.#streaming = this.streamBegin(status, fields, this.#close, length);
     return this.#streaming;
   }
 
@@ -336,8 +378,20 @@ export abstract class Answering implements Response {
     if (!this.#streaming) throw new Error("write: call begin() first");
     const payload = this.#checkPiece("write", data);
     if (this.sent) return false;
+    const size = this.#lacks === undefined ? 0 : this.#count(payload);
     this.#full = !this.streamWrite(payload);
+    if (this.#lacks !== undefined && !this.#full) this.#lacks -= size;
     return !this.#full;
+  }
+
+  /** Returns the size of a piece in bytes. @throws RangeError when Content-Length leaves less */
+  #count(piece: Payload): number {
+    const size = typeof piece === "string" ? byteLength(piece) : sizeOf(piece);
+    const lacks = this.#lacks ?? 0;
+    if (size <= lacks) return size;
+    throw new RangeError(
+      `write: ${size} bytes are more than the ${lacks} that the Content-Length ${this.#length} leaves`,
+    );
   }
 
   ready(): Promise<void> {
@@ -377,6 +431,10 @@ export abstract class Answering implements Response {
   async #end(data?: Data): Promise<void> {
     if (data !== undefined) await this.#writeWhole(data);
     if (this.sent) return;
+    if (this.#lacks !== undefined && this.#lacks > 0)
+      throw new RangeError(
+        `end: the body lacks ${this.#lacks} of the ${this.#length} bytes of its Content-Length`,
+      );
     this.streamEnd();
     this.#finish();
   }
@@ -482,6 +540,7 @@ export abstract class Answering implements Response {
       throw new TypeError(`protocol: the client did not offer ${JSON.stringify(protocol)}`);
     }
     const fields = [...this.#take("", options.headers)];
+    if (this.#length !== undefined) checkField("Content-Length", this.#length);
     for (const [name] of fields) checkHandshakeField(name);
     if (this.sent) return false;
     if (protocol !== "") fields.push(["Sec-WebSocket-Protocol", protocol]);
