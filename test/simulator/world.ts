@@ -126,6 +126,8 @@ export class World implements Scene, Court {
   /** Hash of everything that clients have received, and when. */
   readonly trace = createHash("sha256");
   evictions = 0;
+  /** When `writeTimeout` was last set. */
+  writeTimeoutAt = 0;
   #pings = 0;
   isStopping = false;
   /** The run is at its end, so all clients read. */
@@ -293,6 +295,7 @@ export class World implements Scene, Court {
       case "reload":
         return this.#reload();
       case "configure":
+        if (step.name === "writeTimeout") this.writeTimeoutAt = this.clock.now();
         return configure(this.pump, { [step.name]: step.value }, Number.POSITIVE_INFINITY);
       case "block":
         return this.#place.block(step.ms);
