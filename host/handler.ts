@@ -215,10 +215,12 @@ export interface Response<User = unknown> {
    * Sends a complete response.
    * @param status 200 … 599
    * @param type Content-Type, "" for none; one set with `header` takes precedence
-   * @param body a string is sent as UTF-8; bytes are copied
-   * @returns false when the connection has ended
+   * @param body a string is sent as UTF-8; bytes are copied; of a stage, the bytes staged so far, whether or not they
+   * are UTF-8
+   * @returns false when the connection has ended; a stage still holds its bytes then, and is over otherwise
+   * @throws RangeError when what was staged is larger than the ring; nothing was sent
    */
-  send(status: number, type?: string, body?: Data, headers?: HeaderFields): boolean;
+  send(status: number, type?: string, body?: Data | Stage, headers?: HeaderFields): boolean;
   /** Sends a value as JSON, "application/json". @throws TypeError when the value cannot be written as JSON */
   json(value: unknown, status?: number, headers?: HeaderFields): boolean;
   /** Sends a static body without copying it. */

@@ -36,6 +36,9 @@ const START = 1024;
 const SPARE_BYTES = 65536;
 const SPARE_LIMIT = 8;
 
+/** Options of a body, which may have any bytes. */
+const AS_BYTES: SendOptions = { binary: true };
+
 /** Buffers of stages that are over. No view of them exists, because `reserve` passes memory of its own. */
 const spare: Uint8Array[] = [];
 
@@ -187,6 +190,19 @@ export class BufferStage implements Stage {
       );
     }
     return bytes;
+  }
+
+  /**
+   * Returns the bytes staged so far, as the body of a response. They are valid until the stage is used.
+   * @throws RangeError after an overflow, Error when the stage cannot be used
+   */
+  body(): Uint8Array {
+    return this.#take("send", AS_BYTES);
+  }
+
+  /** Ends the stage, because its bytes were sent. */
+  sent(): void {
+    this.#end();
   }
 
   #finish(isSent: boolean): boolean {

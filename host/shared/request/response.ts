@@ -5,8 +5,16 @@
 // returned fails the request, and is reported once, whether or not the promise is awaited.
 
 import { type Payload, dataOf, sizeOf } from "../message/data";
+import { BufferStage } from "../message/stage";
 import { byteLength } from "../text/text";
-import type { Data, HeaderFields, Response, StaticBody, UpgradeOptions } from "../../handler";
+import type {
+  Data,
+  HeaderFields,
+  Response,
+  Stage,
+  StaticBody,
+  UpgradeOptions,
+} from "../../handler";
 import { faultStatus } from "../fault";
 import type { RequestReader } from "./request";
 import { isInstance, isThenable, whenSettled } from "../result";
@@ -306,9 +314,22 @@ export abstract class Answering implements Response {
     }
   }
 
-  send(status: number, type = "", body: Data = "", headers?: HeaderFields): boolean {
+  send(status: number, type = "", body: Data | Stage = "", headers?: HeaderFields): boolean {
     this.#begin(status);
-    const payload = checkBody(body);
+    if (typeof body === "object" && isInstance(body, BufferStage)) {
+      const isSent = this.#send(status, type, body.body(), headers);
+      if (isSent) body.sent();
+      return isSent;
+    }
+    return this.#send(status, type, checkBody(body), headers);
+  }
+
+  #send(
+    status: number,
+    type: string,
+    payload: Payload,
+    headers: HeaderFields | undefined,
+  ): boolean {
     const fields = this.#take(type, headers);
     if (this.sent) return false;
     if (this.#length !== undefined && !isBodiless(status)) {
