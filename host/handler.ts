@@ -179,6 +179,11 @@ export interface UpgradeOptions<User = unknown> {
    * the server's current `maxPayloadLength`.
    */
   maxPayloadLength?: number;
+  /**
+   * Whether permessage-deflate may be negotiated; `false`: no message is compressed in either direction, so a client
+   * costs no CPU for it. Default: whenever the client offers it and the server has `perMessageDeflate`.
+   */
+  compress?: boolean;
 }
 
 /**

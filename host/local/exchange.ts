@@ -229,11 +229,11 @@ export class RemoteResponse extends Answering implements RoomListener {
   }
 
   protected override accept(upgrade: Upgrade): boolean {
-    const { fields, protocol, data, idleTimeout = "", maxPayloadLength = "" } = upgrade;
+    const { fields, protocol, data, idleTimeout = "", maxPayloadLength = "", compress } = upgrade;
     const chosen = protocol === "" ? this.#application.chooseProtocol(this.request) : protocol;
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
     this.data = data;
-    this.#post(Op.Upgrade, 0, fields, `${chosen} ${idleTimeout} ${maxPayloadLength}`);
+    this.#post(Op.Upgrade, 0, fields, `${chosen} ${idleTimeout} ${maxPayloadLength} ${compress}`);
     this.#application.upgrading(this);
     this.#finish();
     return true;

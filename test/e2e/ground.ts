@@ -5,6 +5,7 @@
 
 import { type Options, type Server, serve } from "ringcast";
 import { type TestServer, type TestSocket, createTestServer } from "ringcast/testing";
+import { zlibCodec } from "ringcast/zlib";
 import { suite } from "uvu";
 import { LIMIT, Wire, fileUrl, handlerOf, sleep, until, within } from "./peer";
 import { portOf } from "../lib/port";
@@ -24,6 +25,9 @@ export interface GroundClient {
   readonly received: Uint8Array;
   /** True once the server has ended its side, or the connection. */
   readonly isOver: boolean;
+  /** Stops reading, and reads again. */
+  pause(): void;
+  resume(): void;
   /** Ends its side. */
   end(): void;
   reset(): void;
@@ -47,6 +51,14 @@ class MemoryClient implements GroundClient {
 
   get isOver(): boolean {
     return this.#socket.state !== "open";
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
   }
 
   end(): void {
@@ -76,6 +88,14 @@ class WireClient implements GroundClient {
 
   get isOver(): boolean {
     return this.#wire.isOver;
+  }
+
+  pause(): void {
+    this.#wire.socket.pause();
+  }
+
+  resume(): void {
+    this.#wire.socket.resume();
   }
 
   end(): void {
@@ -116,7 +136,8 @@ export class Ground {
     };
     if (name === "memory") {
       const module = (await handlerOf(handler, "application")) as never;
-      const memory = createTestServer({ handler: module, onError, ...(options as object) });
+      const own = { handler: module, onError, codec: zlibCodec };
+      const memory = createTestServer({ ...own, ...(options as object) });
       await memory.ready;
       return new Ground(name, memory.server, errors, memory);
     }

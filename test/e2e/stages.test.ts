@@ -1,10 +1,14 @@
-// Stages as bodies of responses, in all places.
+// Stages as bodies of responses, and upgrades without compression, in all places.
 
 import * as assert from "uvu/assert";
+import { TEXT, clientFrame, handshake } from "./peer";
+import { serverFrames } from "../lib/server-frame";
 import { type Ground, type TestAnswer, fieldOf, groundSuites, textOf } from "./ground";
 
-function requestOf(target: string, method = "GET"): string {
-  return `${method} ${target} HTTP/1.1\r\nHost: a\r\n\r\n`;
+const OFFER = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+function requestOf(target: string, method = "GET", fields = ""): string {
+  return `${method} ${target} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`;
 }
 
 async function ask(ground: Ground, target: string, method = "GET"): Promise<TestAnswer> {
@@ -52,4 +56,31 @@ groundSuites("stages", "stages", (test, name) => {
       { ring: 1048576 },
     );
   }
+
+  test(
+    "an upgrade with compress: false agrees to no compression",
+    async (ground) => {
+      const text = "again and ".repeat(500);
+      for (const [target, isPlain] of [
+        ["/?plain", true],
+        ["/?packed", false],
+      ] as const) {
+        const client = await ground.client();
+        client.write(handshake(target, OFFER));
+        const [answer] = (await ground.answers(client, 1)) as [TestAnswer];
+        assert.is(answer.status, 101);
+        const agreed = fieldOf(answer, "sec-websocket-extensions");
+        assert.is(agreed === undefined, isPlain, target);
+        client.write(clientFrame(TEXT, text));
+        const frames = (): Uint8Array => client.received.subarray(answer.size);
+        await ground.until("the echo", () => frames().length > (isPlain ? text.length : 4));
+        await ground.until("a broadcast", () => ground.server.broadcast(text));
+        const least = isPlain ? 2 * (text.length + 4) : 40;
+        await ground.until("the broadcast", () => frames().length >= least);
+        for (const frame of serverFrames(frames())) assert.is(frame.packed, !isPlain, target);
+        client.reset();
+      }
+    },
+    { perMessageDeflate: true },
+  );
 });

@@ -156,7 +156,8 @@ calls("data that is neither text nor bytes is refused by name", () =>
 
 /** Wrong options of an upgrade. */
 const UPGRADE: readonly (readonly [options: unknown, message: RegExp])[] = [
-  [{ compress: true }, /^upgrade\.compress: there is no such option/],
+  [{ compress: "no" }, /^compress: "no" is not a boolean$/],
+  [{ compressed: false }, /^upgrade\.compressed: .* did you mean upgrade\.compress\?$/],
   [{ user: "ada" }, /^upgrade\.user: there is no such option; pass the value of ws\.data as/],
   [{ protocols: ["a"] }, /^upgrade\.protocols: .* did you mean upgrade\.protocol\?$/],
   ["chat", /^upgrade: "chat" is not an object such as \{ data \}$/],

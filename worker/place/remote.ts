@@ -643,13 +643,14 @@ export class Remote implements Host {
         break;
       case Op.Upgrade: {
         const list = decodeFields(fields);
-        const [protocol = "", idle, payload] = latin1(tail, 0, tail.length).split(" ");
+        const [protocol = "", idle, payload, compress] = latin1(tail, 0, tail.length).split(" ");
         const upgrade = {
           fields: list,
           protocol,
           data: pending,
           idleTimeout: idle ? Number(idle) : undefined,
           maxPayloadLength: payload ? Number(payload) : undefined,
+          compress: compress !== "false",
         };
         if (!responder.upgrade(peer, request, upgrade))
           this.#emitGone(peer, pending.number, reasonName(responder.refusal));

@@ -206,7 +206,7 @@ export class Responder {
   upgrade(
     peer: Peer,
     request: RequestImpl,
-    { fields, protocol, data, idleTimeout, maxPayloadLength }: Upgrade,
+    { fields, protocol, data, idleTimeout, maxPayloadLength, compress }: Upgrade,
   ): boolean {
     const most = this.#payloadBytes;
     if (maxPayloadLength !== undefined && maxPayloadLength > most) {
@@ -219,7 +219,7 @@ export class Responder {
     const offered = request.header("sec-websocket-extensions");
     const judged = offered === undefined ? undefined : negotiate(offered);
     // A field that breaks the grammar is refused even when compression is off (RFC 6455 9.1).
-    const agreed = this.#codec || judged === "malformed" ? judged : undefined;
+    const agreed = (this.#codec && compress) || judged === "malformed" ? judged : undefined;
     // A server that is shutting down opens no WebSockets.
     // mutant shutdown-late: if (agreed === "malformed") {
     if (agreed === "malformed" || this.#pump.farewell.isBegun) {

@@ -18,7 +18,8 @@ export function checkId(id: unknown, name = "id"): void {
     throw new TypeError(`${name}: ${show(id)} is not the id of a connection, such as ws.id`);
 }
 
-function checkFlag(name: string, value: unknown): void {
+/** Checks an option that is on or off. @throws TypeError */
+export function checkFlag(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "boolean")
     throw new TypeError(`${name}: ${show(value)} is not a boolean`);
 }

@@ -128,6 +128,8 @@ export interface Upgrade {
   readonly idleTimeout: number | undefined;
   /** Largest message in bytes; undefined: the server's. */
   readonly maxPayloadLength: number | undefined;
+  /** False: compression is not negotiated. */
+  readonly compress: boolean;
 }
 
 /** Returns true for a status that never has a body, whatever the method (RFC 9110 15.3.5, 15.3.6, 15.4.5). */
@@ -556,7 +558,7 @@ export abstract class Answering implements Response {
     if (!this.request.upgrade)
       throw new TypeError("upgrade: the request is not a WebSocket handshake");
     checkUpgrade(options);
-    const { protocol = "", idleTimeout, maxPayloadLength } = options;
+    const { protocol = "", idleTimeout, maxPayloadLength, compress = true } = options;
     if (protocol !== "" && !this.request.protocols.includes(protocol)) {
       throw new TypeError(`protocol: the client did not offer ${JSON.stringify(protocol)}`);
     }
@@ -571,6 +573,7 @@ export abstract class Answering implements Response {
       data: options.data,
       idleTimeout,
       maxPayloadLength,
+      compress,
     });
     this.#finish();
     return done;

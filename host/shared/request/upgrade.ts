@@ -2,6 +2,7 @@
 
 import type { UpgradeOptions } from "../../handler";
 import { isOptions, refuseUnknown } from "../../options/known";
+import { checkFlag } from "../message/flags";
 import { show } from "../text/show";
 
 const NAMES = [
@@ -10,6 +11,7 @@ const NAMES = [
   "headers",
   "idleTimeout",
   "maxPayloadLength",
+  "compress",
 ] satisfies (keyof UpgradeOptions)[];
 
 /** Checks a limit. @throws TypeError, RangeError naming the limit, the value and the range */
@@ -34,4 +36,5 @@ export function checkUpgrade(options: UpgradeOptions): void {
   });
   checkLimit("idleTimeout", options.idleTimeout, 86400);
   checkLimit("maxPayloadLength", options.maxPayloadLength, 2 ** 31);
+  checkFlag("compress", options.compress);
 }

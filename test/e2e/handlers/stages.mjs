@@ -1,4 +1,4 @@
-// A handler that answers with staged bytes.
+// A handler that answers with staged bytes, and upgrades with or without compression.
 
 const ways = {
   text: (stage) => stage.text("staged ").text(7),
@@ -22,6 +22,7 @@ export default (server) => {
   let last = "";
   return {
     async request(req, res) {
+      if (req.upgrade) return res.upgrade(req.query === "plain" ? { compress: false } : {});
       if (req.path === "/last") return res.send(200, "text/plain", last);
       const stage = ways[req.query](server.stage());
       if (req.path === "/later") await new Promise((resolve) => setTimeout(resolve, 5));
@@ -29,5 +30,6 @@ export default (server) => {
       last += ` ${stage.length} ${outcome(() => stage.text("more").length)}`;
       if (!res.sent) res.send(500, "text/plain", last);
     },
+    message: (ws, data) => ws.send(data),
   };
 };
