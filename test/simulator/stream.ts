@@ -2,7 +2,7 @@
 // send, a repeated field, and a fragment, which this server never sends.
 
 import { utf8 } from "../../host/shared/text/text";
-import { fieldsOf, serverResponse } from "../lib/response";
+import { fieldsOf, responseHead, serverResponse } from "../lib/response";
 import { serverFrame } from "../lib/server-frame";
 
 /** An answer that has arrived. */
@@ -16,12 +16,18 @@ export interface Arrived {
 }
 
 /**
- * Returns the response at the front of a stream, or the fewest bytes that it needs to be whole.
+ * Returns the response at the front of a stream, or the fewest bytes that it needs to be whole. One that the end of the
+ * stream cuts is not whole; the judge knows whether that may be.
  * @param isHead it has no body, whatever its fields say @param ended the stream has ended
  * @throws Error for octets that are no response
  */
 export function takeAnswer(bytes: Uint8Array, isHead: boolean, ended: boolean): Arrived | number {
-  const found = serverResponse(bytes, 0, { method: isHead ? "HEAD" : "GET", ended });
+  const method = isHead ? "HEAD" : "GET";
+  const head = responseHead(bytes);
+  // Without a length, and not in chunks, the end of the stream ends the body.
+  const isEndless =
+    head !== undefined && !/^(?:content-length|transfer-encoding):/im.test(head.head);
+  const found = serverResponse(bytes, 0, { method, ended: ended && isEndless });
   if (typeof found === "number") return found;
   const { status, phrase, body, size } = found;
   const fields = fieldsOf(found);
