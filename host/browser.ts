@@ -31,6 +31,7 @@ const FOREIGN = [
     "port",
     "hostname",
     "backlog",
+    "listen",
     "path",
     "fd",
     "tls",
@@ -47,6 +48,7 @@ type Foreign =
       | "port"
       | "hostname"
       | "backlog"
+      | "listen"
       | "path"
       | "fd"
       | "tls"
@@ -80,7 +82,7 @@ export interface InstallOptions {
 }
 
 /** A server within the page. */
-export interface BrowserServer extends Omit<Server, "address"> {
+export interface BrowserServer extends Omit<Server, "address" | "addresses"> {
   /** The server's origin. */
   readonly origin: string;
   /** A standard WebSocket class that connects to this server, whatever host its URL names. */

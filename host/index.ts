@@ -57,12 +57,12 @@ function isPair({ key, cert, passphrase }: TlsContext): boolean {
   }
 }
 
-/** Refuses a key or certificate that does not fit. @throws TypeError naming the option */
-function checkTls(tls: TlsOptions): void {
+/** Refuses a key or certificate that does not fit. @param of the option's name @throws TypeError naming the option */
+function checkTls(tls: TlsOptions, of = "tls"): void {
   const { sni = {}, ...main } = tls;
-  const all: [string, TlsContext][] = [["tls", main]];
+  const all: [string, TlsContext][] = [[of, main]];
   for (const [host, context] of Object.entries(sni)) {
-    all.push([`tls.sni[${JSON.stringify(host)}]`, { ...main, ...context }]);
+    all.push([`${of}.sni[${JSON.stringify(host)}]`, { ...main, ...context }]);
   }
   for (const [name, context] of all) {
     try {
@@ -101,7 +101,8 @@ const startThread: StartThread = (data, events) => {
   const stream = variableOf("RINGCAST_STREAM") === "1";
   const { heap, transport } = data.settings.values;
   const chosen = variableOf("RINGCAST_TRANSPORT") ?? TRANSPORTS[transport];
-  const handles = chosen !== "sockets" && !data.settings.tls;
+  const hasPlain = data.settings.listeners.some((one) => !one.options.tls);
+  const handles = chosen !== "sockets" && hasPlain;
   // The thread has a channel of its own for this, because a handler may post any message to the thread's parent.
   const { port1: port, port2 } = new MessageChannel();
   const descriptors = descriptorLimit();
@@ -154,7 +155,8 @@ async function start<User>(options: Options<User>): Promise<Server<User>> {
   const settings = settle(fitting);
   refusePlan(settings);
   needWebAssembly();
-  if (settings.tls) checkTls(settings.tls);
+  for (const { name, options } of settings.listeners)
+    if (options.tls) checkTls(options.tls, name === "" ? "tls" : `${name}.tls`);
   const server = new NodeServer(fitting, settings, startThread);
   await server.listen();
   server.follow(given.signal);

@@ -4,6 +4,7 @@
 // events go only to the logger. A logger that throws loses that line only. An `onError` or `onEvict` that throws or
 // rejects ends nothing: the error of `onEvict` goes to `onError`, and the error of `onError` to the console.
 
+import type { ListenerAddress } from "../worker/net/transport";
 import type {
   Eviction,
   LiveOptions,
@@ -34,12 +35,6 @@ export function checkLogger(logger: unknown): asserts logger is Logger {
   }
   if (LEVELS.every((level) => given[level] === undefined))
     throw new TypeError(`logger: it has none of ${LEVELS.join(", ")}`);
-}
-
-interface Address {
-  readonly hostname: string;
-  readonly port: number | undefined;
-  readonly path?: string;
 }
 
 /**
@@ -106,7 +101,7 @@ export class Log {
     );
   }
 
-  listening({ hostname, port, path }: Address): void {
+  listening({ hostname, port, path }: ListenerAddress): void {
     const where = path ?? `${hostname}:${port}`;
     this.#tell("info", { event: "listening", hostname, port, path }, `listening on ${where}`);
   }

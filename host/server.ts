@@ -6,7 +6,7 @@
 
 import type { Remote } from "comlink";
 import type { ControlPlane, Notice, ToWorker, WorkerData } from "../worker/control/control";
-import type { TlsOptions } from "../worker/net/transport";
+import type { ListenerAddress, TlsOptions } from "../worker/net/transport";
 import { Application, membersOf } from "./local/application";
 import type { CreditLimits } from "./send/credits";
 import { messageOf } from "./shared/message/data";
@@ -40,12 +40,10 @@ import { checkTopic } from "./shared/message/topic";
 
 /** A running server, as the application sees it. */
 export interface Server<User = unknown> extends Messages, AsyncDisposable {
-  /** The address on which the server listens. A Unix socket has a path, no port, and the hostname "". */
-  readonly address: {
-    readonly hostname: string;
-    readonly port: number | undefined;
-    readonly path?: string;
-  };
+  /** The address on which the server listens; the first one of several. */
+  readonly address: ListenerAddress;
+  /** The addresses of all listeners, in the order of `listen`. */
+  readonly addresses: readonly ListenerAddress[];
   /** The memory that the server takes. */
   readonly plan: Plan;
   /**
@@ -134,7 +132,10 @@ function placeOf(handler: Options["handler"]): {
 /** Restores the `code` of a system error, which its message begins with, because errors lose it between threads. */
 function withCode(thrown: unknown): unknown {
   const code =
-    thrown instanceof Error && /^(?:[a-z]+ |fd: .*?: )?(E[A-Z_]{3,})\b/.exec(thrown.message)?.[1];
+    thrown instanceof Error &&
+    /^(?:listen\[\d+\](?:: |\.))?(?:[a-z]+ |fd: .*?: |mode: )?(E[A-Z_]{3,})\b/.exec(
+      thrown.message,
+    )?.[1];
   return code && !("code" in thrown) ? Object.assign(thrown, { code }) : thrown;
 }
 
@@ -164,7 +165,7 @@ export type StartThread = (data: WorkerData, events: ThreadEvents) => Thread;
 export class RunningServer implements Server {
   static readonly name = "Server";
   readonly plan: Plan;
-  address: Server["address"] = { hostname: "", port: undefined };
+  addresses: readonly ListenerAddress[] = [];
   onEvict: Options["onEvict"];
   readonly #thread: Thread;
   readonly #inbox: InboxWriter;
@@ -432,9 +433,9 @@ export class RunningServer implements Server {
       signal?.addEventListener("abort", abort, { once: true });
     });
     try {
-      this.address = await Promise.race([this.#start(), stopped]);
+      this.addresses = await Promise.race([this.#start(), stopped]);
       this.#isListening = true;
-      this.#log.listening(this.address);
+      for (const address of this.addresses) this.#log.listening(address);
     } catch (error) {
       this.#ending = Promise.resolve();
       this.#ended = true;
@@ -446,13 +447,16 @@ export class RunningServer implements Server {
     }
   }
 
-  async #start(): Promise<Server["address"]> {
+  async #start(): Promise<readonly ListenerAddress[]> {
     const members = await this.#startLocal();
     const listening = this.#call(() => this.#control.listen(members));
-    const [address] = await listening.catch(async (error: unknown) => {
+    return listening.catch(async (error: unknown) => {
       throw await this.explain(withCode(error));
     });
-    return address as Server["address"];
+  }
+
+  get address(): ListenerAddress {
+    return this.addresses[0] ?? { hostname: "", port: undefined };
   }
 
   #open(): boolean {
@@ -583,10 +587,12 @@ export class RunningServer implements Server {
 
   async configure(options: LiveOptions): Promise<void> {
     const changed = settleChanges(this.#options, options);
-    const tls = readTls(options.tls);
+    const { tls: given, ...others } = options;
+    const tls = readTls(given);
     if (tls) this.checkTls(tls);
     await this.#call(() => this.#control.configure(changed, tls));
-    this.#options = { ...this.#options, ...options };
+    // The listeners keep the flags of TLS that they began with.
+    this.#options = { ...this.#options, ...others };
     this.#log.configured(options);
   }
 
@@ -681,6 +687,6 @@ export class RunningServer implements Server {
 
 /** Names of a server's members. Access to one on the promise of `serve` shows that `await` is missing. */
 export const SERVER_NAMES: readonly string[] = [
-  ...["address", "plan", "finished", "onEvict"],
+  ...["addresses", "plan", "finished", "onEvict"],
   ...Object.getOwnPropertyNames(RunningServer.prototype).filter((name) => name !== "constructor"),
 ];

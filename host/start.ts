@@ -62,7 +62,7 @@ async function adviceOnPort(): Promise<string> {
 function isTaken(error: unknown): error is Error {
   if (!(error instanceof Error) || (error as { code?: unknown }).code !== "EADDRINUSE")
     return false;
-  return !error.message.startsWith("fd:");
+  return !/^(?:listen\[\d+\]\.)?fd:/.test(error.message);
 }
 
 /** Adds advice to an error of listening. @returns the error */

@@ -7,7 +7,7 @@ import { Engine } from "../worker/engine/engine";
 import type { Codec, ReadQueues } from "../worker/net/transport";
 import { MemoryNet, VirtualClock } from "../worker/net/memory";
 import { Pump } from "../worker/pump/pump";
-import { listenerTraits } from "../worker/control/listeners";
+import { listenerPlans } from "../worker/control/listeners";
 import { pumpSettings } from "../worker/control/settings";
 import { wasmModule } from "../worker/engine/wasm";
 import type { HandlerModule } from "./handler";
@@ -45,7 +45,7 @@ export { Random } from "./testing/random";
 
 /**
  * Options of a server in memory: those of `serve`, with the same checks. Options of sockets and of the worker (`port`,
- * `tls`, `noDelay`, `inbox`, `maxPendingBytes`, …) have no effect.
+ * `tls`, `noDelay`, `inbox`, `maxPendingBytes`, …) have no effect. All clients connect to the first entry of `listen`.
  */
 export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "pool"> {
   /** The handler, or a function that makes it, as a handler module exports it. It runs on this thread. */
@@ -172,7 +172,8 @@ class MemoryTestServer implements TestServer {
       register: (client) => this.#clients.push(client),
     };
     const pump = this.#pump(own, settings, clock, net.queues);
-    const accept = pump.acceptor(listenerTraits(settings));
+    const [{ traits }] = listenerPlans(settings);
+    const accept = pump.acceptor(traits);
     const listener = net.open(pump.engine.windowView(), accept);
     this.server = new MemoryServer(pump, this.#runner, listener, settings, rest, (handler) =>
       this.#place(pump, handler),

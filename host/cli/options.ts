@@ -1,7 +1,7 @@
 // The options of `serve` as flags: those of the tables, named in kebab-case like node's own, and those beside them.
 //
-// Invariant: each option that text can express has a flag (a logger, a signal, callbacks and TLS by host name are for
-// programs). The option's own check validates the value, and its message names the flag.
+// Invariant: each option that text can express has a flag (a logger, a signal, callbacks, TLS by host name and several
+// listeners are for programs). The option's own check validates the value, and its message names the flag.
 
 import { readFileSync } from "node:fs";
 import type { Options, PoolOptions } from "../options/types";

@@ -115,4 +115,6 @@ export const ALIASES: Readonly<Record<string, string>> = {
   maxRequestBodySize: "maxBodyLength",
   keepAlive: "tcpKeepAlive",
   threads: "pool",
+  listeners: "listen",
+  mode: "listen",
 };

@@ -429,3 +429,12 @@ export type LiveName =
   | "minReceiveRate"
   | "minSendRate"
   | "rateGrace";
+
+/** Names of these options that each listener has for itself. */
+export type ListenerName =
+  | "port"
+  | "backlog"
+  | "noDelay"
+  | "tcpKeepAlive"
+  | "ipv6Only"
+  | "handshakeTimeout";

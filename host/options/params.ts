@@ -2,6 +2,7 @@
 
 import type { Param } from "../../assembly/abi";
 import type { Settings } from "./settle";
+import { tlsOf } from "./listen";
 import { OPTIONS } from "./table";
 
 /** Bytes of one write over TLS at most. Longer runs are split, because TLS holds a copy of each pending write. */
@@ -14,7 +15,8 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
     if (row.param) params[row.param] = settings.values[row.name] * (row.scale ?? 1);
   }
   // TLS copies what is written, so long runs would take memory for each stalled client.
-  if (settings.tls) params.RunBytes = Math.min(params.RunBytes, TLS_RUN_BYTES);
+  if (tlsOf(settings.listeners).length > 0)
+    params.RunBytes = Math.min(params.RunBytes, TLS_RUN_BYTES);
   params.WindowBytes = 65536;
   params.ScratchBytes = 1048576;
   params.EvictWhenFull = settings.values.whenFull;

@@ -78,7 +78,7 @@ const LISTS: Readonly<Record<ListName, Kind>> = {
 export const LIST_NAMES = Object.keys(LISTS) as ListName[];
 
 /** Returns true for an array that can be read, which excludes a revoked proxy of one. */
-function isList(value: unknown): value is readonly unknown[] {
+export function isList(value: unknown): value is readonly unknown[] {
   try {
     return Array.isArray(value);
   } catch {
@@ -96,19 +96,29 @@ function readList(name: string, list: unknown, [form, what]: Kind): string[] {
   });
 }
 
-/** Returns the lists that are given, with their words in normalized form. */
-export function readLists(options: Options): Partial<Record<ListName, readonly string[]>> {
-  const lists: Partial<Record<ListName, readonly string[]>> = {};
+/** Returns the lists of the whole server that are given, with their words in normalized form. */
+export function readLists(options: Options): Lists {
+  const lists: Partial<Record<keyof Lists, readonly string[]>> = {};
   for (const name of LIST_NAMES) {
+    if (name === "proxyProtocol") continue;
     const list: unknown = options[name];
-    if (list === undefined) continue;
-    if (name === "proxyProtocol" && typeof list === "boolean") {
-      if (list) lists[name] = [ANY];
-      continue;
-    }
-    lists[name] = readList(name, list, LISTS[name]);
+    if (list !== undefined) lists[name] = readList(name, list, LISTS[name]);
   }
   return lists;
+}
+
+/** The lists that hold for the whole server. */
+export type Lists = Readonly<
+  Partial<Record<Exclude<ListName, "proxyProtocol">, readonly string[]>>
+>;
+
+/** Returns the peers that must begin with a PROXY header; undefined: there is no such header. */
+export function readProxies(
+  { proxyProtocol: list }: Pick<Options, "proxyProtocol">,
+  prefix = "",
+): readonly string[] | undefined {
+  if (list === undefined || list === false) return undefined;
+  return list === true ? [ANY] : readList(`${prefix}proxyProtocol`, list, LISTS.proxyProtocol);
 }
 
 // ---- options of their own kind ------------------------------------------------------------------------------
@@ -131,39 +141,47 @@ const HOST = /^[\w.\-\u00a1-\ud7ff\ue000-\uffef]+$/;
 /** Bytes of a Unix socket's path at most. A longer one is refused, because the system would silently cut it. */
 const PATH_BYTES = 107;
 
-export function readHostname({ hostname = "127.0.0.1" }: Options): string {
+/** Checks the address to listen on. @param prefix prefix of the name in messages, such as "listen[1]." */
+export function readHostname(
+  { hostname = "127.0.0.1" }: Pick<Options, "hostname">,
+  prefix = "",
+): string {
   // An IPv6 address may end with the name of its interface.
   const isHost =
     typeof hostname === "string" &&
     ((hostname.length <= 253 && HOST.test(hostname)) || isAddress(hostname.replace(/%\w+$/, "")));
-  if (!isHost) throw new TypeError(`hostname: ${show(hostname)} is not a host name or address`);
+  if (!isHost)
+    throw new TypeError(`${prefix}hostname: ${show(hostname)} is not a host name or address`);
   return hostname;
 }
 
-export function readPath({ path }: Options): string | undefined {
+export function readPath({ path }: Pick<Options, "path">, prefix = ""): string | undefined {
   if (path === undefined) return undefined;
   // A leading NUL names an abstract socket, which has no file (Linux).
   const isPath = typeof path === "string" && /^[^\0]|^\0[^\0]/.test(path);
   if (!isPath || path.indexOf("\0", 1) > 0 || LONE_SURROGATE.test(path))
-    throw new TypeError(`path: ${show(path)} is not a path`);
+    throw new TypeError(`${prefix}path: ${show(path)} is not a path`);
   const { length } = new TextEncoder().encode(path);
   // Named pipes of Windows may be longer.
   if (length > PATH_BYTES && !path.startsWith("\\\\"))
     throw new RangeError(
-      `path: ${show(path)} has ${length} bytes; a Unix socket's path has at most ${PATH_BYTES}`,
+      `${prefix}path: ${show(path)} has ${length} bytes; a Unix socket's path has at most ${PATH_BYTES}`,
     );
   return path;
 }
 
 const MAX_DESCRIPTOR = 2147483647;
 
-export function readDescriptor({ fd, path }: Options): number | undefined {
+export function readDescriptor(
+  { fd, path }: Pick<Options, "fd" | "path">,
+  prefix = "",
+): number | undefined {
   if (fd === undefined) return undefined;
-  if (typeof fd !== "number") throw new TypeError(`fd: ${show(fd)} is not a number`);
+  if (typeof fd !== "number") throw new TypeError(`${prefix}fd: ${show(fd)} is not a number`);
   if (!Number.isInteger(fd) || fd < 0 || fd > MAX_DESCRIPTOR)
-    throw new RangeError(`fd: ${fd} is not a whole number from 0 to ${MAX_DESCRIPTOR}`);
+    throw new RangeError(`${prefix}fd: ${fd} is not a whole number from 0 to ${MAX_DESCRIPTOR}`);
   if (path !== undefined)
-    throw new TypeError(`fd: ${fd} and path ${show(path)} exclude each other`);
+    throw new TypeError(`${prefix}fd: ${fd} and path ${show(path)} exclude each other`);
   return fd;
 }
 

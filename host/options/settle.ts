@@ -2,7 +2,6 @@
 //
 // Invariant: settings have a value for each option of the table, and no two of them contradict each other.
 
-import type { TlsOptions } from "../../worker/net/transport";
 import type { LiveName, LiveOptions, Options, ShutdownOptions } from "./types";
 import { isThenable } from "../shared/result";
 import { show } from "../shared/text/show";
@@ -11,28 +10,25 @@ import { refuseContradictions } from "./contradictions";
 import { ALIASES, isOptions, readOptions, refuseUnknown } from "./known";
 import {
   LIST_NAMES,
+  type Lists,
   type MetricsSettings,
   type PoolSettings,
   checkCallbacks,
-  readDescriptor,
-  readHostname,
   readLists,
   readMetrics,
   readNumber,
-  readPath,
   readPool,
   readServerHeader,
 } from "./read";
-import { DAY, type ListName, OPTIONS, type OptionName, type OptionValues } from "./table";
+import { type ListenerSettings, readListeners, tlsOf } from "./listen";
+import { DAY, OPTIONS, type OptionName, type OptionValues } from "./table";
 
 /** Validated options as plain data that can be sent to a worker. */
 export interface Settings {
-  readonly hostname: string;
+  /** The listeners, at least one. */
+  readonly listeners: readonly [ListenerSettings, ...ListenerSettings[]];
   readonly values: Readonly<OptionValues>;
-  readonly lists: Readonly<Partial<Record<ListName, readonly string[]>>>;
-  readonly path?: string | undefined;
-  readonly fd?: number | undefined;
-  readonly tls?: TlsOptions | undefined;
+  readonly lists: Lists;
   readonly serverHeader: string;
   readonly pool?: PoolSettings | undefined;
   readonly metrics?: MetricsSettings | undefined;
@@ -47,6 +43,7 @@ const OTHERS = new Set<string>([
   "onError",
   "logger",
   "metrics",
+  "listen",
   "hostname",
   "path",
   "fd",
@@ -82,13 +79,10 @@ export function settle(given: Options): Settings {
   if (options.maxQueuedFrames === undefined) values.maxQueuedFrames = values.maxFrames;
   refuseContradictions(values);
   return {
-    hostname: readHostname(options),
+    listeners: readListeners(options),
     values,
-    path: readPath(options),
     serverHeader: readServerHeader(options),
     lists: readLists(options),
-    fd: readDescriptor(options),
-    tls: readTls(options.tls),
     pool: readPool(options),
     metrics: readMetrics(options),
   };
@@ -111,13 +105,13 @@ export function settleChanges(
     if (row ? !row.live : OTHERS.has(name) && name !== "tls")
       throw new TypeError(`${name}: cannot change while the server runs`);
   }
-  const changes: LiveOptions = readOptions(given, { names: OPTION_NAMES, aliases: ALIASES });
-  const { values, tls } = settle({ ...options, ...changes });
-  if (changes.tls && tls) checkTlsChange(options.tls, tls);
+  const read: LiveOptions = readOptions(given, { names: OPTION_NAMES, aliases: ALIASES });
+  const { tls, ...changes } = read;
+  const { values, listeners } = settle({ ...options, ...changes });
+  const changedTls = readTls(tls);
+  if (changedTls) checkTlsChange(tlsOf(listeners), changedTls);
   const changed: Partial<Record<OptionName, number>> = {};
-  for (const name of Object.keys(changes) as LiveName[]) {
-    if (name in values && changes[name] !== undefined) changed[name] = values[name];
-  }
+  for (const name of Object.keys(changes) as LiveName[]) changed[name] = values[name];
   return changed;
 }
 

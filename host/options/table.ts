@@ -29,6 +29,8 @@ export interface OptionRow<Name extends string = OptionName> {
   readonly power?: boolean;
   /** Whether `configure` can change the option while the server runs. */
   readonly live?: boolean;
+  /** Whether each listener has its own value: the option is also one of an entry of `listen`. */
+  readonly listener?: boolean;
   /** The engine's parameter that the option sets. */
   readonly param?: keyof typeof Param;
   /** The number in `param` for one unit of the option; default 1. */
@@ -48,6 +50,7 @@ export const TRANSPORTS: readonly string[] = ["auto", "sockets"];
 export const OPTIONS: readonly OptionRow[] = [
   {
     name: "port",
+    listener: true,
     unit: "port",
     default: 8080,
     min: 0,
@@ -56,6 +59,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "backlog",
+    listener: true,
     unit: "count",
     default: 511,
     min: 1,
@@ -367,12 +371,14 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "noDelay",
+    listener: true,
     unit: "flag",
     default: true,
     text: "TCP_NODELAY: small messages are sent without delay.",
   },
   {
     name: "tcpKeepAlive",
+    listener: true,
     unit: "ms",
     default: 0,
     min: 0,
@@ -381,6 +387,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "ipv6Only",
+    listener: true,
     unit: "flag",
     default: false,
     text: "A listener on :: accepts no IPv4.",
@@ -442,6 +449,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: "handshakeTimeout",
+    listener: true,
     unit: "ms",
     default: 10000,
     min: 1,

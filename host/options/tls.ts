@@ -58,7 +58,7 @@ const ALIASES = { SNICallback: "sni", certificate: "cert", privateKey: "key" };
 /** Checks that a value can be sent to a worker. @throws TypeError */
 function checkCloneable(name: string, value: unknown): void {
   if (typeof value === "function") {
-    const instead = name === "tls.SNICallback" ? "; give certificates by name as tls.sni" : "";
+    const instead = name.endsWith(".SNICallback") ? "; give certificates by name as tls.sni" : "";
     throw new TypeError(`${name}: a function cannot be sent to the worker${instead}`);
   }
   try {
@@ -88,19 +88,19 @@ function checkContext(
     throw new TypeError(`${name}: key and cert are missing`);
 }
 
-/** Checks the certificates by host name. @throws TypeError */
-function readSni(sni: unknown): NonNullable<TlsOptions["sni"]> {
+/** Checks the certificates by host name. @param of the name of the TLS options @throws TypeError */
+function readSni(sni: unknown, of: string): NonNullable<TlsOptions["sni"]> {
   if (typeof sni !== "object" || sni === null || Array.isArray(sni))
-    throw new TypeError(`tls.sni: ${show(sni)} is not an object of host names`);
+    throw new TypeError(`${of}.sni: ${show(sni)} is not an object of host names`);
   const contexts: Record<string, TlsContext> = {};
   for (const [host, context] of Object.entries(sni)) {
     const name = listedHost(host);
     if (name === undefined || /^\*?$|[:[]/.test(name))
       throw new TypeError(
-        `tls.sni: ${show(host)} is not a host name, such as "a.example" or "*.example"`,
+        `${of}.sni: ${show(host)} is not a host name, such as "a.example" or "*.example"`,
       );
-    if (contexts[name]) throw new TypeError(`tls.sni: ${show(host)} is listed twice`);
-    checkContext(`tls.sni[${JSON.stringify(host)}]`, context, CONTEXT);
+    if (contexts[name]) throw new TypeError(`${of}.sni: ${show(host)} is listed twice`);
+    checkContext(`${of}.sni[${JSON.stringify(host)}]`, context, CONTEXT);
     contexts[name] = context;
   }
   return contexts;
@@ -108,38 +108,47 @@ function readSni(sni: unknown): NonNullable<TlsOptions["sni"]> {
 
 /**
  * Checks the option `tls` and returns it with host names in lower case.
+ * @param of its name in messages
  * @throws TypeError naming the part that is wrong
  */
-export function readTls(tls: unknown): TlsOptions | undefined {
+export function readTls(tls: unknown, of = "tls"): TlsOptions | undefined {
   if (tls === undefined) return undefined;
-  checkContext("tls", tls, MAIN);
+  checkContext(of, tls, MAIN);
   const given: TlsOptions = tls;
   for (const name of ["minVersion", "maxVersion"] as const) {
     const version: unknown = given[name];
     if (version !== undefined && !VERSIONS.includes(version as string))
       throw new TypeError(
-        `tls.${name}: ${show(version)} is not one of ${VERSIONS.map(show).join(", ")}`,
+        `${of}.${name}: ${show(version)} is not one of ${VERSIONS.map(show).join(", ")}`,
       );
   }
   const { minVersion = "TLSv1.2", maxVersion = "TLSv1.3" } = given;
   if (minVersion > maxVersion)
     throw new TypeError(
-      `tls.minVersion: ${show(minVersion)} is above maxVersion ${show(maxVersion)}`,
+      `${of}.minVersion: ${show(minVersion)} is above maxVersion ${show(maxVersion)}`,
     );
   if (given.rejectUnauthorized !== undefined && !given.requestCert)
-    throw new TypeError(`tls.rejectUnauthorized: ${given.rejectUnauthorized} without requestCert`);
-  return given.sni === undefined ? given : { ...given, sni: readSni(given.sni) };
+    throw new TypeError(
+      `${of}.rejectUnauthorized: ${given.rejectUnauthorized} without requestCert`,
+    );
+  return given.sni === undefined ? given : { ...given, sni: readSni(given.sni, of) };
 }
 
 /**
- * Checks new certificates for a running server.
+ * Checks new certificates for a running server. Where several listeners have TLS, each keeps its own flags that `tls`
+ * leaves out.
+ * @param listeners options of the listeners that have TLS
  * @throws TypeError for options that cannot change
  */
-export function checkTlsChange(before: TlsOptions | undefined, tls: TlsOptions): void {
-  if (!before) throw new TypeError("tls: cannot be switched on while the server runs");
+export function checkTlsChange(listeners: readonly TlsOptions[], tls: TlsOptions): void {
+  if (listeners.length === 0)
+    throw new TypeError("tls: cannot be switched on while the server runs");
+  if (listeners.length > 1 && tls.requestCert === undefined) return;
   for (const name of FLAGS) {
-    const was = before[name] ?? before.requestCert === true;
     const is = tls[name] ?? tls.requestCert === true;
-    if (was !== is) throw new TypeError(`tls.${name}: cannot change while the server runs`);
+    for (const before of listeners) {
+      const was = before[name] ?? before.requestCert === true;
+      if (was !== is) throw new TypeError(`tls.${name}: cannot change while the server runs`);
+    }
   }
 }

@@ -4,9 +4,9 @@
 
 import type { TlsOptions } from "../../worker/net/transport";
 import type { CloseCause, HandlerModule } from "../handler";
-import type { LiveName, PoolOptions, TableOptions } from "./members";
+import type { ListenerName, LiveName, PoolOptions, TableOptions } from "./members";
 
-export type { LiveName, PoolOptions } from "./members";
+export type { ListenerName, LiveName, PoolOptions } from "./members";
 
 /** Fields of a log line: the event's name, and more by its kind. An error is `err`, as pino's serializers expect. */
 export type LogFields = Readonly<Record<string, unknown>> & { readonly event: string };
@@ -27,6 +27,13 @@ export interface Logger {
 
 /** Options of `serve`. Each option except `handler` has a default. */
 export interface Options<User = unknown> extends TableOptions {
+  /**
+   * Several listeners of one server: TCP, TLS, Unix sockets and inherited descriptors, 1 … 32 of them, as in
+   * `[{ port: 80 }, { port: 443, tls }, { path: "/run/app.sock", mode: 0o660 }, { fd: 3 }]`. All are opened, or none;
+   * the error names the entry. A listener's own options (`port`, `hostname`, `path`, `fd`, `tls`, …) are options of the
+   * entries then, and refused beside them. Default: one listener, which the options beside `listen` describe.
+   */
+  listen?: readonly ListenerOptions[];
   /** Path of a Unix socket to listen on, instead of hostname and port. Default: none. */
   path?: string;
   /**
@@ -97,6 +104,17 @@ export interface Options<User = unknown> extends TableOptions {
    * Default: no pool.
    */
   pool?: PoolOptions;
+}
+
+/** Options of one listener, an entry of `listen`. Defaults are those of the server's options of the same name. */
+export interface ListenerOptions
+  extends Pick<TableOptions, ListenerName>,
+    Pick<Options, "hostname" | "path" | "fd" | "tls" | "proxyProtocol"> {
+  /**
+   * Permissions of the file of a Unix socket, 0 … 0o777, such as 0o660. Clients need the right to write. Needs `path`.
+   * Default: as the process's umask leaves them.
+   */
+  mode?: number;
 }
 
 /** Options of the metrics that are served. */

@@ -29,6 +29,7 @@ import type { Runner } from "./run";
 export class MemoryServer implements Server {
   static readonly name = "TestServer";
   readonly address = { hostname: "memory", port: 0 };
+  readonly addresses = [this.address];
   readonly plan: Plan;
   readonly finished: Promise<void>;
   onEvict: ((evictions: readonly Eviction[]) => void) | undefined;
@@ -160,7 +161,8 @@ export class MemoryServer implements Server {
 
   async configure(options: LiveOptions): Promise<void> {
     configure(this.#pump, settleChanges(this.#options, options), Number.POSITIVE_INFINITY);
-    this.#options = { ...this.#options, ...options };
+    const { tls: _, ...others } = options;
+    this.#options = { ...this.#options, ...others };
   }
 
   async stats(): Promise<Stats> {

@@ -588,6 +588,7 @@ const AROUND = `
 declare const { serve }: typeof import("ringcast");
 declare const server: import("ringcast").Server;
 declare const handler: import("ringcast").Handler;
+declare const tls: import("ringcast").TlsOptions;
 declare const message: string;
 declare const n: number;
 declare const pino: typeof import("pino").default;

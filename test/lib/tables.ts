@@ -44,13 +44,17 @@ function interfaceOf(name: string, rows: readonly OptionRow<string>[]): string {
 
 /** Returns host/options/members.ts, the types of the tables' options. */
 export function optionMembers(): string {
-  const live = OPTIONS.filter((row) => row.live).map(({ name }) => `\n  | "${name}"`);
+  const named = (rows: readonly OptionRow[]): string =>
+    rows.map(({ name }) => `\n  | "${name}"`).join("");
+  const live = named(OPTIONS.filter((row) => row.live));
+  const listener = named(OPTIONS.filter((row) => row.listener));
   return [
     "// The types of the options in options/table.ts, generated from it by .scripts/readme.mjs.",
     'import type { Size } from "./size";',
     `/** The options of \`serve\` that are numbers, flags and words. */\n${interfaceOf("TableOptions", OPTIONS)}`,
     `/** Options of a pool of threads. */\n${interfaceOf("PoolOptions", POOL_OPTIONS)}`,
-    `/** Names of the options that can change while the server runs. */\nexport type LiveName =${live.join("")};\n`,
+    `/** Names of the options that can change while the server runs. */\nexport type LiveName =${live};`,
+    `/** Names of these options that each listener has for itself. */\nexport type ListenerName =${listener};\n`,
   ].join("\n\n");
 }
 
@@ -68,10 +72,11 @@ export function poolTable(): string {
 }
 
 function tableOf(options: readonly OptionRow<string>[]): string {
-  const rows = options.map(
-    (row) =>
-      `| \`${row.name}\`${row.live ? " ¹" : ""} | ${valueText(row, row.default)} | ${rangeText(row)} | ${row.text} |`,
-  );
+  const rows = options.map((row) => {
+    const marks = `${row.live ? " ¹" : ""}${row.listener ? " ²" : ""}`;
+    const { name, text } = row;
+    return `| \`${name}\`${marks} | ${valueText(row, row.default)} | ${rangeText(row)} | ${text} |`;
+  });
   return ["| option | default | range | what it does |", "|---|---|---|---|", ...rows].join("\n");
 }
 

@@ -7,14 +7,15 @@ import { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import type { Listener, Transport } from "../../worker/net/transport";
 import { Pump } from "../../worker/pump/pump";
 import { AddressSet } from "../../host/shared/text/address";
+import { engineParams } from "../../host/options/params";
 import { settle } from "../../host/options/settle";
+import type { ListenerOptions } from "../../host/options/types";
 import { testEngine } from "../lib/wasm";
 
 const listeners = suite("listeners");
 
 const GET = Buffer.from("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-const [PLAN] = listenerPlans(settle({}));
-const PLANS = [PLAN, PLAN, PLAN].map((plan) => plan as NonNullable<typeof PLAN>);
+const PLANS = listenerPlans(settle({ listen: [{}, {}, {}] }));
 
 /** Opens listeners that are in memory, and note when they close. */
 class Ports implements Transport {
@@ -23,14 +24,17 @@ class Ports implements Transport {
   readonly #refused: number;
   #next = 1;
 
-  /** @param refused number of the listener that fails; 0: none */
-  constructor(refused = 0) {
+  readonly #text: string;
+
+  /** @param refused number of the listener that fails, with `text`; 0: none */
+  constructor(refused = 0, text = "") {
     this.#refused = refused;
+    this.#text = text;
   }
 
   async listen(): Promise<Listener> {
     const port = this.#next++;
-    if (port === this.#refused) throw new Error(`port ${port} is in use`);
+    if (port === this.#refused) throw new Error(this.#text);
     const listener: Listener = {
       ...{ hostname: "memory", port, transport: port === 1 ? "sockets" : "handles" },
       close: () => void this.closed.push(port),
@@ -61,15 +65,58 @@ listeners("are opened in order, and closed together", async () => {
   assert.equal(ports.closed, [1, 2, 3]);
 });
 
-listeners("are closed when one of them cannot listen", async () => {
-  const ports = new Ports(3);
-  const { all } = scene();
-  let thrown: unknown;
-  await all.open(ports, PLANS).catch((error: unknown) => {
-    thrown = error;
+/** Errors of listening, and the same with the name of the entry. */
+const FAULTS: readonly (readonly [text: string, named: string])[] = [
+  [
+    "listen EADDRINUSE: address already in use :::80",
+    "listen[2]: EADDRINUSE: address already in use :::80",
+  ],
+  ["bind EACCES /run/a", "listen[2]: EACCES /run/a"],
+  ["getaddrinfo ENOTFOUND a", "listen[2]: getaddrinfo ENOTFOUND a"],
+  ["EPERM: no", "listen[2]: EPERM: no"],
+  ["fd: 3 is not a listening socket", "listen[2].fd: 3 is not a listening socket"],
+  ["proxyProtocol: only Node can", "listen[2].proxyProtocol: only Node can"],
+];
+
+listeners("are closed when one of them cannot listen, and the error names it", async () => {
+  for (const [text, named] of FAULTS) {
+    const ports = new Ports(3, text);
+    const { all } = scene();
+    const thrown = await all.open(ports, PLANS).catch((error: unknown) => error);
+    assert.is((thrown as Error).message, named);
+    assert.equal(ports.closed, [1, 2]);
+  }
+});
+
+listeners("have names only as entries of listen", async () => {
+  const thrown = await scene()
+    .all.open(new Ports(1, "listen EADDRINUSE"), listenerPlans(settle({})))
+    .catch((error: unknown) => error);
+  assert.is((thrown as Error).message, "listen EADDRINUSE");
+});
+
+listeners("take the options of their entries, and defaults for the others", () => {
+  const { listeners: all } = settle({
+    listen: [{ port: 0, noDelay: false }, { path: "/a", mode: 0o600, backlog: 5 }, { fd: 3 }],
   });
-  assert.is((thrown as Error).message, "port 3 is in use");
-  assert.equal(ports.closed, [1, 2]);
+  const [first, second, third] = all.map(({ options }) => options);
+  const common = { hostname: "127.0.0.1", keepAlive: 0, ipv6Only: false, handshakeTimeout: 10000 };
+  const none = { path: undefined, mode: undefined, fd: undefined, tls: undefined, proxied: false };
+  assert.equal(first, { ...common, ...none, port: 0, noDelay: false, backlog: 511 });
+  const unix = { port: 8080, noDelay: true, path: "/a", mode: 0o600, backlog: 5 };
+  assert.equal(second, { ...common, ...none, ...unix });
+  assert.equal(third, { ...common, ...none, port: 8080, noDelay: true, backlog: 511, fd: 3 });
+  assert.equal(
+    all.map(({ name }) => name),
+    ["listen[0]", "listen[1]", "listen[2]"],
+  );
+  assert.is(settle({}).listeners[0].name, "");
+});
+
+listeners("with TLS shorten the writes of all", () => {
+  const tls = { key: "k", cert: "c" };
+  const bytes = (listen: ListenerOptions[]): number => engineParams(settle({ listen })).RunBytes;
+  assert.equal([bytes([{}, { port: 0 }]), bytes([{}, { port: 443, tls }])], [262144, 65536]);
 });
 
 listeners("give their connections TLS and proxies of their own", () => {

@@ -337,8 +337,8 @@ proxy("with two proxies in a row, the header's client may be trusted to name ano
 proxy("options of a wrong type are refused by name", () => {
   for (const bad of ["10.0.0.1", ["example.org"], [1], 1, {}, null])
     assert.throws(() => settle({ proxyProtocol: bad as unknown as boolean }), /proxyProtocol: /);
-  assert.is(settle({ proxyProtocol: false }).lists.proxyProtocol, undefined);
-  assert.equal(settle({ proxyProtocol: true }).lists.proxyProtocol, ["*"]);
+  assert.is(settle({ proxyProtocol: false }).listeners[0].proxyProtocol, undefined);
+  assert.equal(settle({ proxyProtocol: true }).listeners[0].proxyProtocol, ["*"]);
   assert.throws(() => settle({ proxyProtocol: ["*"] }), /proxyProtocol: /);
 });
 

@@ -206,6 +206,71 @@ const OPTIONS: readonly (readonly [given: object, message: string])[] = [
   [{ proxyProtocol: 1 }, "proxyProtocol: 1 is not a list"],
   [{ proxyProtocol: "all" }, 'proxyProtocol: "all" is not a list'],
   [{ proxyProtocol: null }, "proxyProtocol: null is not a list"],
+  // Several listeners.
+  [{ listen: null }, "listen: null is not a list of listeners"],
+  [{ listen: { port: 80 } }, "listen: an object is not a list of listeners"],
+  [{ listen: [] }, "listen: 0 entries are not from 1 to 32"],
+  [{ listen: Array.from({ length: 33 }, () => ({})) }, "listen: 33 entries are not from 1 to 32"],
+  [{ listen: [80] }, "listen[0]: 80 is not an object of options"],
+  [{ listen: [{}, null] }, "listen[1]: null is not an object of options"],
+  // biome-ignore lint/suspicious/noSparseArray: the case
+  [{ listen: [, {}] }, "listen[0]: undefined is not an object of options"],
+  [{ listen: [new Map()] }, "listen[0]: an object is not an object of options"],
+  [{ listen: [unreadable("port")] }, "listen[0].port: cannot be read: not now"],
+  [{ listen: [{}], port: 80 }, "listen: excludes port beside it; it is an option of its entries"],
+  [
+    { tls: { key: "x", cert: "y" }, noDelay: false, listen: [{}], proxyProtocol: false },
+    "listen: excludes noDelay, tls, proxyProtocol beside it; they are options of its entries",
+  ],
+  [
+    { listen: [{ prot: 1 }] },
+    "listen[0].prot: there is no such option; did you mean listen[0].port",
+  ],
+  [
+    { listen: [{ host: "a" }] },
+    "listen[0].host: there is no such option; did you mean listen[0].host",
+  ],
+  [{ listen: [{ hosts: ["a"] }] }, "listen[0].hosts: there is no such option"],
+  [{ listen: [{ ring: 4096 }] }, "listen[0].ring: there is no such option"],
+  [{ mode: 0o660 }, "mode: there is no such option; did you mean listen?"],
+  [
+    { listen: [{}, { port: 65536 }] },
+    "listen[1].port: 65536 is not a whole number from 0 to 65535",
+  ],
+  [{ listen: [{ backlog: "1" }] }, 'listen[0].backlog: "1" is not a number'],
+  [{ listen: [{ noDelay: 1 }] }, "listen[0].noDelay: 1 is not a boolean"],
+  [{ listen: [{ tcpKeepAlive: -1 }] }, "listen[0].tcpKeepAlive: -1 is not a whole number from 0"],
+  [{ listen: [{ ipv6Only: null }] }, "listen[0].ipv6Only: null is not a boolean"],
+  [{ listen: [{ handshakeTimeout: 0 }] }, "listen[0].handshakeTimeout: 0 is not a whole number"],
+  [{ listen: [{ hostname: "a b" }] }, 'listen[0].hostname: "a b" is not a host name'],
+  [{ listen: [{ path: "" }] }, 'listen[0].path: "" is not a path'],
+  [{ listen: [{ path: `/${"x".repeat(107)}` }] }, "listen[0].path: "],
+  [{ listen: [{ fd: 0.5 }] }, "listen[0].fd: 0.5 is not a whole number from 0 to 2147483647"],
+  [{ listen: [{ fd: 3, path: "/a" }] }, 'listen[0].fd: 3 and path "/a" exclude each other'],
+  [{ listen: [{ fd: 3 }, {}, { fd: 3 }] }, "listen[2].fd: 3 is the descriptor of listen[0], too"],
+  [{ listen: [{ proxyProtocol: ["x"] }] }, 'listen[0].proxyProtocol: "x" is not an address'],
+  [{ listen: [{ tls: {} }] }, "listen[0].tls: key and cert are missing"],
+  [
+    { listen: [{ tls: { kye: 1 } }] },
+    "listen[0].tls.kye: there is no such option; did you mean listen",
+  ],
+  [{ listen: [{ tls: { key: "x", cert: 1 } }] }, "listen[0].tls.cert: 1 is not the text or bytes"],
+  [{ listen: [{ path: "/a", mode: "660" }] }, 'listen[0].mode: "660" is not a number'],
+  [
+    { listen: [{ path: "/a", mode: 660 }] },
+    "listen[0].mode: 660 (0o1224) is not a whole number from 0 to 0o777",
+  ],
+  [
+    { listen: [{ path: "/a", mode: -1 }] },
+    "listen[0].mode: -1 is not a whole number from 0 to 0o777",
+  ],
+  [{ listen: [{ path: "/a", mode: 0.5 }] }, "listen[0].mode: 0.5 is not a whole number"],
+  [{ listen: [{ mode: 0o660 }] }, "listen[0].mode: 0o660 without path"],
+  [
+    { listen: [{ path: "\0a", mode: 0o660 }] },
+    'listen[0].mode: 0o660, but "\\u0000a" is not a file',
+  ],
+  [{ listen: [{ path: "\\\\.\\pipe\\a", mode: 0 }] }, "listen[0].mode: 0o0, but "],
   // Callbacks and objects.
   [{ signal: { aborted: false, addEventListener() {} } }, "signal: an object is not an AbortSig"],
   [{ signal: new AbortController() }, "signal: an object is not an AbortSignal"],
@@ -259,6 +324,26 @@ wrong("changes are read like options", () => {
   assert.equal(settleChanges({}, inherited), { idleTimeout: 7 });
 });
 
+wrong("certificates change only where listeners have TLS, and without their flags", () => {
+  const tls = { key: "k", cert: "c" };
+  const asking = { ...tls, requestCert: true };
+  const off = "tls: cannot be switched on while the server runs";
+  const kept = "tls.requestCert: cannot change while the server runs";
+  refuses(() => settleChanges({}, { tls }), off);
+  refuses(() => settleChanges({ listen: [{}, { path: "/a" }] }, { tls }), off);
+  refuses(() => settleChanges({ listen: [{}, { tls: asking }] }, { tls }), kept);
+  refuses(() => settleChanges({ listen: [{ tls }, { tls: asking }] }, { tls: asking }), kept);
+  refuses(
+    () => settleChanges({ listen: [{ tls }] }, { listen: [] } as LiveOptions),
+    "listen: cannot",
+  );
+  assert.equal(settleChanges({ listen: [{}, { tls }] }, { tls, idleTimeout: 7 }), {
+    idleTimeout: 7,
+  });
+  // Each of several listeners keeps its own flags.
+  assert.equal(settleChanges({ listen: [{ tls }, { tls: asking }] }, { tls }), {});
+});
+
 wrong("an option is read once, and options may be frozen", () => {
   let reads = 0;
   const given = {
@@ -280,6 +365,7 @@ wrong("right ones that look odd are taken", () => {
     })),
     { path: `\\\\.\\pipe\\${"x".repeat(200)}` },
     { port: -0 },
+    { listen: [{}, { path: "/a", mode: 0 }, { path: "/b", mode: 0o777 }, { fd: 3 }, { fd: 4 }] },
     Object.create(null) as Options,
   ];
   for (const options of odd) settle(options);

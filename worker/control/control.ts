@@ -5,6 +5,7 @@ import { INBOX_WORDS } from "../../assembly/abi";
 import type { Handler, Stats } from "../../host/handler";
 import type { Eviction, PoolOptions } from "../../host/options/types";
 import { engineParams } from "../../host/options/params";
+import { tlsOf } from "../../host/options/listen";
 import type { Settings } from "../../host/options/settle";
 import type { OptionName } from "../../host/options/table";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/shared/message/port";
@@ -15,10 +16,17 @@ import { ErrorThrottle } from "../request/error-throttle";
 import { configure, runLimit } from "./configure";
 import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
-import { type ListenerAddress, Listeners, listenerPlans } from "./listeners";
+import { Listeners, listenerPlans } from "./listeners";
 import { loadHandler } from "./load";
 import { MirroredInbox } from "../inbox/mirror-reader";
-import type { Clock, Codec, Threads, TlsOptions, Transport } from "../net/transport";
+import type {
+  Clock,
+  Codec,
+  ListenerAddress,
+  Threads,
+  TlsOptions,
+  Transport,
+} from "../net/transport";
 import { Pool } from "../place/pool";
 import { Remote } from "../place/remote";
 import { Pump } from "../pump/pump";
@@ -104,7 +112,7 @@ export class Worker {
     this.#data = data;
     this.#platform = platform;
     const { settings } = data;
-    this.#runLimit = runLimit(settings.tls !== undefined, platform.transport);
+    this.#runLimit = runLimit(tlsOf(settings.listeners).length > 0, platform.transport);
     const params = engineParams(settings);
     params.RunBytes = Math.min(params.RunBytes, this.#runLimit);
     const { values } = settings;

@@ -1,49 +1,46 @@
 // The listeners of a server. The pump gets the connections of all of them, each with its listener's traits, and knows
 // nothing else of listeners.
 
+import type { ListenerSettings } from "../../host/options/listen";
 import type { Settings } from "../../host/options/settle";
+import { describe, errorOf } from "../../host/shared/result";
 import { AddressSet } from "../../host/shared/text/address";
-import type { Listener, ListenOptions, TlsOptions, Transport } from "../net/transport";
+import type {
+  Listener,
+  ListenerAddress,
+  ListenOptions,
+  TlsOptions,
+  Transport,
+} from "../net/transport";
 import type { ListenerTraits, Pump } from "../pump/pump";
 
 /** A listener to open, and the traits of its connections. */
 export interface ListenerPlan {
+  /** Its name in errors; "": it has none. */
+  readonly name: string;
   readonly options: ListenOptions;
   readonly traits: ListenerTraits;
 }
 
-/** Returns the traits of the connections of a server's listener. */
-export function listenerTraits({ lists, tls }: Settings): ListenerTraits {
-  return {
-    isSecure: tls !== undefined,
-    proxies: lists.proxyProtocol && new AddressSet(lists.proxyProtocol),
-  };
+/** Returns the listeners that a server's options describe. */
+export function listenerPlans({ listeners }: Settings): [ListenerPlan, ...ListenerPlan[]] {
+  const [first, ...more] = listeners;
+  return [planOf(first), ...more.map(planOf)];
 }
 
-/** Returns the listeners that a server's options describe, which is one. */
-export function listenerPlans(settings: Settings): ListenerPlan[] {
-  const { hostname, path, fd, tls, values, lists } = settings;
-  const options: ListenOptions = {
-    hostname,
-    port: values.port,
-    backlog: values.backlog,
-    noDelay: values.noDelay === 1,
-    keepAlive: values.tcpKeepAlive,
-    ipv6Only: values.ipv6Only === 1,
-    path,
-    fd,
-    tls,
-    handshakeTimeout: values.handshakeTimeout,
-    proxied: lists.proxyProtocol !== undefined,
-  };
-  return [{ options, traits: listenerTraits(settings) }];
+function planOf({ name, options, proxyProtocol }: ListenerSettings): ListenerPlan {
+  const isSecure = options.tls !== undefined;
+  const proxies = proxyProtocol && new AddressSet(proxyProtocol);
+  return { name, options, traits: { isSecure, proxies } };
 }
 
-/** The address of a listener. A Unix socket has a path, no port, and the hostname "". */
-export interface ListenerAddress {
-  readonly hostname: string;
-  readonly port: number | undefined;
-  readonly path?: string;
+/** Returns an error of listening with the listener's name: `listen[1]: EADDRINUSE: …`, `listen[1].fd: …`. */
+function withName(name: string, thrown: unknown): unknown {
+  if (name === "") return thrown;
+  const { message, ...data } = describe(thrown);
+  const isOption = /^[a-z]\w*: /i.test(message) && !/^E[A-Z_]+: /.test(message);
+  const text = isOption ? `.${message}` : `: ${message.replace(/^(?:listen|bind) (?=E[A-Z])/, "")}`;
+  return errorOf({ ...data, message: name + text });
 }
 
 export class Listeners {
@@ -60,15 +57,19 @@ export class Listeners {
   /**
    * Opens all listeners, or none.
    * @returns their addresses, in the order of the plans
-   * @throws the error of the first one that cannot listen
+   * @throws the error of the first one that cannot listen, with its name
    */
   async open(transport: Transport, plans: readonly ListenerPlan[]): Promise<ListenerAddress[]> {
     const pump = this.#pump;
     const window = pump.engine.windowView();
     try {
-      for (const { options, traits } of plans) {
+      for (const { name, options, traits } of plans) {
         const accept = pump.acceptor(traits);
-        this.#all.push(await transport.listen(options, window, accept, this.#failed));
+        const listening = transport.listen(options, window, accept, this.#failed);
+        const listener = await listening.catch((thrown: unknown) => {
+          throw withName(name, thrown);
+        });
+        this.#all.push(listener);
       }
     } catch (thrown) {
       this.close();

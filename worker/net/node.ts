@@ -9,7 +9,7 @@
 // of that one is the completion. A write never begins while another is outstanding. 'drain' does not fire below the
 // high-water mark, so it is never relied on.
 
-import { fstatSync } from "node:fs";
+import { chmodSync, fstatSync } from "node:fs";
 import * as net from "node:net";
 import * as tls from "node:tls";
 import type {
@@ -311,15 +311,16 @@ export function nodeTransport(settings: NodeSettings = {}): Transport {
   const mayBare = handles && hasHandles && !stream;
   // Meanwhile the engine and the handler are loaded.
   if (mayBare) void handlesWork();
+  let scarcity: Scarcity | undefined;
   return {
     ...(isBun ? { maxRunBytes: COPIED_BYTES } : {}),
     ...(process.platform === "linux" ? { queues: procQueues(endsOf) } : {}),
     async listen(options, window, accept, failed) {
-      const scarcity = new Scarcity(descriptors, failed);
-      const taking = (fd: number): void => scarcity.look(fd);
+      scarcity ??= new Scarcity(descriptors, failed);
+      const { look } = scarcity;
       const isBare = mayBare && !options.tls && (await handlesWork());
       const onread = !stream && !isBun;
-      return listen(options, window, accept, failed, { taking, onread, isBare });
+      return listen(options, window, accept, failed, { taking: look, onread, isBare });
     },
   };
 }
@@ -342,7 +343,7 @@ class Scarcity {
     this.#failed = failed;
   }
 
-  look(fd: number): void {
+  readonly look = (fd: number): void => {
     const left = this.#limit - 1 - fd;
     if (left > PLENTY) this.#hasWarned = false;
     if (left > FEW || this.#hasWarned) return;
@@ -353,7 +354,7 @@ class Scarcity {
           "without any, new connections are closed at once",
       ),
     );
-  }
+  };
 }
 
 /** Bun's sockets have no handle to create others from, and copy bytes that the kernel does not accept at once. */
@@ -611,8 +612,15 @@ async function listen(
       reject(fd === undefined ? error : new Error(text));
     };
     server.once("error", refuse);
+    const permit = permitting(options);
     server.listen(whereOf(options), () => {
       server.off("error", refuse);
+      const fault = permit();
+      if (fault) {
+        server.close();
+        reject(fault);
+        return;
+      }
       // EMFILE and similar errors affect one connection. The listener continues.
       server.on("error", failed);
       const { noDelay } = options;
@@ -630,7 +638,28 @@ async function listen(
       };
       resolve({ ...where, transport, close, ...(setTls ? { setTls } : {}) });
     });
+    // On Node the socket is bound by now, and the callback comes when clients may have connected.
+    if (server.listening) permit();
   });
+}
+
+/**
+ * Returns a function that sets the permissions of a Unix socket's file, once the socket is bound.
+ * @returns the error when that fails
+ */
+function permitting({ path, mode }: ListenOptions): () => Error | undefined {
+  let isSet = false;
+  let fault: Error | undefined;
+  return () => {
+    if (isSet || path === undefined || mode === undefined) return fault;
+    isSet = true;
+    try {
+      chmodSync(path, mode);
+    } catch (thrown) {
+      fault = new Error(`mode: ${(thrown as Error).message}`);
+    }
+    return fault;
+  };
 }
 
 /** Returns the argument of Node's `listen`. */

@@ -118,6 +118,8 @@ export interface ListenOptions {
   ipv6Only: boolean;
   /** Path of a Unix socket, instead of host and port. */
   path?: string | undefined;
+  /** Permissions of the Unix socket's file; undefined: as the umask leaves them. */
+  mode?: number | undefined;
   /** Descriptor of a listening socket, instead of host, port and path. */
   fd?: number | undefined;
   /** Options of TLS; undefined: plain TCP. */
@@ -128,12 +130,18 @@ export interface ListenOptions {
   proxied: boolean;
 }
 
-/** A listening socket. */
-export interface Listener {
+/** The address of a listener. */
+export interface ListenerAddress {
+  /** The host name or address; "" for a Unix socket. */
   readonly hostname: string;
   /** The TCP port; undefined for a Unix socket. */
   readonly port: number | undefined;
+  /** The path of a Unix socket. */
   readonly path?: string;
+}
+
+/** A listening socket. */
+export interface Listener extends ListenerAddress {
   /** How its connections are held, for the statistics. */
   readonly transport?: Stats["transport"];
   /** Stops accepting. Connections stay open. */

@@ -1,0 +1,329 @@
+// Several listeners of one server: TCP, TLS, Unix sockets, inherited descriptors and the PROXY protocol together, with
+// the handler in each placement.
+
+import { once } from "node:events";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import * as net from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import * as tls from "node:tls";
+import { type ListenerOptions, type LogFields, type Options, type Server, serve } from "ringcast";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { portOf } from "../lib/port";
+import { Child } from "./child";
+import {
+  CERTIFICATE,
+  Frames,
+  TEXT,
+  Wire,
+  clientFrame,
+  fileUrl,
+  handlerOf,
+  handshake,
+  reported,
+  takeAnswer,
+  until,
+  within,
+} from "./peer";
+
+const listen = suite("listen");
+const folder = mkdtempSync(path.join(tmpdir(), "ringcast-listen-"));
+const GET = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+const MODULE = fileUrl("handlers/listen.mjs");
+
+const PLACEMENTS: Readonly<Record<string, () => Promise<Options>>> = {
+  worker: async () => ({ handler: MODULE }),
+  application: async () => ({ handler: await handlerOf("listen", "application") }),
+  pool: async () => ({ handler: MODULE, pool: { threads: 1 } }),
+};
+
+async function serving(
+  options: Options,
+  body: (server: Server, ports: readonly number[]) => Promise<void>,
+): Promise<void> {
+  reported.length = 0;
+  const onError = (error: Error, where: string): void => {
+    reported.push({ where, message: error.message });
+  };
+  const server = await within(serve({ handler: MODULE, onError, ...options }), "serve");
+  try {
+    await body(
+      server,
+      server.addresses.map(({ port }) => port ?? 0),
+    );
+    assert.equal(reported, []);
+  } finally {
+    await within(server.close(), "close");
+  }
+}
+
+/** Connects to a port or the path of a Unix socket. */
+async function plain(to: number | string): Promise<Wire> {
+  const tcp = typeof to === "string" ? net.connect(to) : net.connect(to, "127.0.0.1");
+  await within(once(tcp, "connect"), "connect");
+  return new Wire({ socket: tcp, tcp });
+}
+
+/** Connects with TLS. @param first bytes before it */
+async function secured(to: number | string, first = ""): Promise<Wire> {
+  const { tcp } = (await plain(to)).line;
+  tcp.removeAllListeners("data");
+  if (first) tcp.write(first);
+  const socket = tls.connect({ socket: tcp, host: "127.0.0.1", ca: CERTIFICATE.cert });
+  await within(once(socket, "secureConnect"), "a handshake");
+  return new Wire({ socket, tcp });
+}
+
+interface Said {
+  readonly secure: boolean;
+  readonly address: string;
+  readonly path: string;
+}
+
+/** Sends a request. @returns what the handler says about it */
+async function ask(opened: Promise<Wire>, bytes = GET): Promise<Said> {
+  const wire = await opened;
+  const { body } = await takeAnswer(wire.write(bytes));
+  wire.destroy();
+  return JSON.parse(body.toString()) as Said;
+}
+
+/** Opens a WebSocket. @returns a function that takes the next text that it receives */
+async function open(opened: Promise<Wire>): Promise<() => Promise<string>> {
+  const wire = await opened;
+  assert.is((await takeAnswer(wire.write(handshake()))).status, 101);
+  wire.write(clientFrame(TEXT, "?"));
+  const frames = new Frames();
+  const texts: string[] = [];
+  return async () => {
+    while (texts.length === 0) {
+      for (const { payload } of frames.push(await wire.take(1))) texts.push(payload.toString());
+    }
+    return texts.shift() as string;
+  };
+}
+
+/** Returns a listening socket that accepts nothing here once it is closed, and its descriptor. */
+async function listening(): Promise<{ inherited: net.Server; fd: number; port: number }> {
+  const inherited = net.createServer();
+  await new Promise<void>((resolve) => void inherited.listen(0, "127.0.0.1", resolve));
+  const { fd } = (inherited as unknown as { _handle: { fd: number } })._handle;
+  return { inherited, fd, port: (inherited.address() as net.AddressInfo).port };
+}
+
+const PROXY = "PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\n";
+const ANY = { hostname: "127.0.0.1", port: 0 };
+
+for (const [place, options] of Object.entries(PLACEMENTS)) {
+  listen(`every kind of listener shares a handler and a ring: ${place}`, async () => {
+    const file = path.join(folder, `${place}.sock`);
+    const all: ListenerOptions[] = [
+      ANY,
+      { port: 0, tls: CERTIFICATE },
+      { path: file, mode: 0o660 },
+      { port: 0, proxyProtocol: ["loopback"] },
+      { port: 0, proxyProtocol: true, tls: CERTIFICATE },
+    ];
+    await serving({ ...(await options()), listen: all }, async (server, ports) => {
+      const [tcp = 0, over = 0, , proxied = 0, both = 0] = ports;
+      assert.equal(server.address, { hostname: "127.0.0.1", port: tcp });
+      assert.equal(server.addresses[2], { hostname: "", port: undefined, path: file });
+      assert.is(server.addresses.length, 5);
+      const local = { address: "127.0.0.1", path: "/x" };
+      assert.equal(await ask(plain(tcp)), { ...local, secure: false });
+      assert.equal(await ask(secured(over)), { ...local, secure: true });
+      assert.equal(await ask(plain(file)), { address: "", path: "/x", secure: false });
+      const client = { address: "192.0.2.7", path: "/x" };
+      assert.equal(await ask(plain(proxied), PROXY + GET), { ...client, secure: false });
+      assert.equal(await ask(secured(both, PROXY)), { ...client, secure: true });
+      const sockets = await Promise.all([plain(tcp), secured(over), plain(file)].map(open));
+      const secure = await Promise.all(sockets.map((next) => next()));
+      assert.equal(secure, ["false", "true", "false"]);
+      assert.ok(server.broadcast("to all"));
+      for (const next of sockets) assert.is(await next(), "to all");
+      const { webSockets, accepted, transport } = await server.stats();
+      assert.equal([webSockets, accepted, transport], [3, 8, "sockets"]);
+    });
+    assert.not.ok(existsSync(file));
+  });
+}
+
+listen("inherited descriptors are listeners beside others, with and without TLS", async () => {
+  const first = await listening();
+  const second = await listening();
+  const child = new Child("listen", { fds: [first.fd, second.fd] });
+  try {
+    for (const { inherited } of [first, second])
+      await new Promise((resolve) => void inherited.close(resolve));
+    const file = path.join(folder, "child.sock");
+    child.tell([{ fd: 4 }, { path: file }, { fd: 5, tls: CERTIFICATE }]);
+    const addresses = await child.next<Server["addresses"]>(20000);
+    assert.equal(
+      addresses.map(({ port, path: at }) => port ?? at),
+      [first.port, file, second.port],
+    );
+    const places = [plain(first.port), plain(file), secured(second.port)];
+    const sockets = await Promise.all(places.map(open));
+    for (const [i, text] of ["false", "false", "true"].entries())
+      assert.is(await sockets[i]?.(), text);
+    child.tell("broadcast");
+    for (const next of sockets) assert.is(await next(), "to all");
+  } finally {
+    child.end();
+  }
+});
+
+listen("mode sets the permissions of the socket's file", async () => {
+  const modes = [0o600, 0o660, 0o666, 0o777, 0o000];
+  const all = modes.map((mode) => ({ path: path.join(folder, `${mode}.sock`), mode }));
+  await serving({ listen: all }, async () => {
+    assert.equal(
+      all.map((one) => statSync(one.path).mode & 0o777),
+      modes,
+    );
+  });
+});
+
+/** Returns the error with which a server does not start. */
+async function refusal(options: Options): Promise<Error & { code?: string }> {
+  const started = serve({ handler: MODULE, ...options });
+  const error = await within(
+    started.then(
+      async (server) => {
+        await server.close();
+        return undefined;
+      },
+      (thrown: Error) => thrown,
+    ),
+    "a refusal",
+  );
+  assert.ok(error, "it started");
+  return error as Error;
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = net.createServer();
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => void server.close(() => resolve(true)));
+  });
+}
+
+listen("all are opened or none, and the error names the entry", async () => {
+  const file = path.join(folder, "none.sock");
+  const taken = net.createServer();
+  await new Promise<void>((resolve) => void taken.listen(0, "127.0.0.1", resolve));
+  const { port } = taken.address() as net.AddressInfo;
+  const spare = net.createServer();
+  await new Promise<void>((resolve) => void spare.listen(0, "127.0.0.1", resolve));
+  const free = (spare.address() as net.AddressInfo).port;
+  await new Promise((resolve) => void spare.close(resolve));
+  const before: ListenerOptions[] = [{ port: free }, { path: file }];
+  const inUse = await refusal({ listen: [...before, { port, tls: CERTIFICATE }] });
+  assert.match(
+    inUse.message,
+    new RegExp(`^listen\\[2\\]: EADDRINUSE: address already in use 127\\.0\\.0\\.1:${port}; `),
+  );
+  assert.is(inUse.code, "EADDRINUSE");
+  assert.not.ok(existsSync(file));
+  assert.ok(await isFree(free), "the first port is free again");
+  const noHost = await refusal({ listen: [...before, { hostname: "no.such.host.invalid" }] });
+  assert.match(noHost.message, /^listen\[2\]: getaddrinfo E[A-Z_]+ no\.such\.host\.invalid/);
+  const noFolder = await refusal({ listen: [...before, { path: path.join(folder, "no/a.sock") }] });
+  assert.match(noFolder.message, /^listen\[2\]: E[A-Z]+: /);
+  const noSocket = await refusal({ listen: [...before, { fd: 99999 }] });
+  assert.match(noSocket.message, /^listen\[2\]\.fd: 99999 is not a listening socket: EINVAL/);
+  assert.is(noSocket.code, "EINVAL");
+  const twice = await refusal({ listen: [...before, { path: file }] });
+  assert.match(twice.message, /^listen\[2\]: EADDRINUSE: /);
+  assert.not.ok(existsSync(file));
+  assert.ok(await isFree(free));
+  await new Promise((resolve) => void taken.close(resolve));
+});
+
+listen("a file in the way of a Unix socket stays, with its permissions", async () => {
+  const file = path.join(folder, "stale");
+  writeFileSync(file, "not a socket");
+  chmodSync(file, 0o640);
+  const { message } = await refusal({ listen: [{ path: file, mode: 0o777 }] });
+  assert.match(message, /^listen\[0\]: EADDRINUSE: /);
+  assert.is(statSync(file).mode & 0o777, 0o640);
+});
+
+listen("a key that does not fit is refused by the entry's name", async () => {
+  const { message } = await refusal({ listen: [ANY, { tls: { key: "x", cert: "y" } }] });
+  assert.match(message, /^listen\[1\]\.tls: /);
+});
+
+async function nameOf(port: number): Promise<unknown> {
+  const socket = tls.connect({ port, host: "127.0.0.1", rejectUnauthorized: false });
+  await within(once(socket, "secureConnect"), "a handshake");
+  const { subject } = socket.getPeerCertificate();
+  socket.destroy();
+  return subject.CN;
+}
+
+const pem = (name: string): { key: string; cert: string } => {
+  const text = readFileSync(`test/e2e/tls/${name}.pem`, "utf8");
+  return { key: text, cert: text };
+};
+
+listen("configure changes the certificates of every listener that has TLS", async () => {
+  const first = { port: 0, tls: CERTIFICATE };
+  const second = { port: 0, tls: { ...pem("one"), requestCert: true, ca: CERTIFICATE.cert } };
+  await serving({ listen: [ANY, first, second] }, async (server, [tcp = 0, a = 0]) => {
+    const ports = server.addresses.slice(1).map((address) => portOf({ address }));
+    assert.equal(await Promise.all(ports.map(nameOf)), ["localhost", "one.test"]);
+    await server.configure({ tls: pem("renewed"), idleTimeout: 60 });
+    assert.equal(await Promise.all(ports.map(nameOf)), ["renewed", "renewed"]);
+    await server.configure({ idleTimeout: 61 });
+    const asking = { ...pem("one"), requestCert: true };
+    const thrown = await server.configure({ tls: asking }).catch((error: Error) => error);
+    assert.match((thrown as Error).message, /^tls\.requestCert: cannot change/);
+    assert.is(await nameOf(a), "renewed");
+    assert.is((await ask(plain(tcp))).secure, false);
+  });
+});
+
+listen("each address is logged; shutdown closes every listener", async () => {
+  const lines: LogFields[] = [];
+  const logger = { info: (fields: LogFields) => void lines.push(fields) };
+  const file = path.join(folder, "logged.sock");
+  await serving({ listen: [ANY, { path: file }, ANY], logger }, async (server, ports) => {
+    const logged = lines.filter(({ event }) => event === "listening");
+    assert.equal(
+      logged.map(({ port, path: at }) => port ?? at),
+      [ports[0], file, ports[2]],
+    );
+    await server.shutdown();
+    assert.ok((await isFree(ports[0] as number)) && (await isFree(ports[2] as number)));
+    assert.not.ok(existsSync(file));
+  });
+});
+
+listen("connections without TLS are handles beside those with TLS", async () => {
+  await serving({ listen: [ANY, { path: path.join(folder, "h.sock") }] }, async (server) => {
+    assert.is((await server.stats()).transport, "handles");
+  });
+  const mixed = { listen: [ANY, { port: 0, tls: CERTIFICATE }] };
+  await serving(mixed, async (server, [tcp = 0, over = 0]) => {
+    for (let i = 0; i < 50; i++) {
+      assert.is((await ask(plain(tcp))).secure, false);
+      assert.is((await ask(secured(over))).secure, true);
+    }
+    await until("ends", async () => (await server.stats()).connections === 0);
+  });
+});
+
+listen.after(() => rmSync(folder, { recursive: true, force: true }));
+
+listen.run();
