@@ -173,6 +173,8 @@ class MemoryTestServer implements TestServer {
     };
     const pump = this.#pump(own, settings, clock, net.queues);
     const [{ traits }] = listenerPlans(settings);
+    const over = settings.listeners.find(({ options: { tls, path } }) => tls && path === undefined);
+    pump.requests.redirectPort = over?.options.port || 443;
     const accept = pump.acceptor(traits);
     const listener = net.open(pump.engine.windowView(), accept);
     this.server = new MemoryServer(pump, this.#runner, listener, settings, rest, (handler) =>

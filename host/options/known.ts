@@ -117,4 +117,5 @@ export const ALIASES: Readonly<Record<string, string>> = {
   threads: "pool",
   listeners: "listen",
   mode: "listen",
+  redirect: "listen",
 };

@@ -19,6 +19,8 @@ export interface ListenerSettings {
   readonly options: ListenOptions;
   /** Peers that must begin each connection with a PROXY header; undefined: there is no such header. */
   readonly proxyProtocol: readonly string[] | undefined;
+  /** Whether requests are redirected to the same URL over TLS. */
+  readonly redirects: boolean;
 }
 
 /** Most listeners of one server, half of the descriptors that are reserved beside connections. More is a RangeError. */
@@ -32,7 +34,7 @@ const SHARED = [
   ...(["hostname", "path", "fd", "tls", "proxyProtocol"] as const),
 ];
 /** Options of an entry of `listen`. */
-const NAMES: readonly (keyof ListenerOptions)[] = [...SHARED, "mode"];
+const NAMES: readonly (keyof ListenerOptions)[] = [...SHARED, "mode", "redirect"];
 
 const MAX_MODE = 0o777;
 const octal = (mode: number): string => `0o${mode.toString(8)}`;
@@ -50,6 +52,26 @@ function readMode({ mode, path }: ListenerOptions, prefix: string): number | und
   if (/^(?:\0|\\\\)/.test(path))
     throw new TypeError(`${prefix}mode: ${octal(mode)}, but ${show(path)} is not a file`);
   return mode;
+}
+
+/** Checks whether a listener redirects. */
+function readRedirect({ redirect, tls }: ListenerOptions, prefix: string): boolean {
+  if (redirect === undefined) return false;
+  if (redirect !== "https")
+    throw new TypeError(`${prefix}redirect: ${show(redirect)} is not "https"`);
+  if (tls !== undefined)
+    throw new TypeError(`${prefix}redirect: "https", but this listener has tls itself`);
+  return true;
+}
+
+/** Refuses a redirect that leads nowhere. A Unix socket has no port to redirect to. */
+function refuseRedirects(listeners: readonly ListenerSettings[]): void {
+  if (listeners.some(({ options }) => options.tls && options.path === undefined)) return;
+  const redirecting = listeners.find(({ redirects }) => redirects);
+  if (redirecting)
+    throw new TypeError(
+      `${redirecting.name}.redirect: "https" needs a listener with tls and a port`,
+    );
 }
 
 /** Reads a listener's options. @param name "" for the options beside `listen` */
@@ -73,7 +95,7 @@ function readListener(given: ListenerOptions, name: string): ListenerSettings {
     handshakeTimeout: values.handshakeTimeout,
     proxied: proxyProtocol !== undefined,
   };
-  return { name, options, proxyProtocol };
+  return { name, options, proxyProtocol, redirects: readRedirect(given, prefix) };
 }
 
 /** Refuses a descriptor that two listeners have. Two event handlers of one descriptor break each other. */
@@ -107,6 +129,7 @@ export function readListeners(options: Options): [ListenerSettings, ...ListenerS
   if (!first || all.length > MAX_LISTENERS)
     throw new RangeError(`listen: ${all.length} entries are not from 1 to ${MAX_LISTENERS}`);
   refuseTwice(all);
+  refuseRedirects(all);
   return [first, ...more];
 }
 

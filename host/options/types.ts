@@ -115,6 +115,11 @@ export interface ListenerOptions
    * Default: as the process's umask leaves them.
    */
   mode?: number;
+  /**
+   * "https": each request is answered with 308 and the same URL over TLS, at the port of the first listener with `tls`.
+   * Requests below `/.well-known/acme-challenge/` reach the handler. `hosts` applies first. Default: no redirect.
+   */
+  redirect?: "https";
 }
 
 /** Options of the metrics that are served. */

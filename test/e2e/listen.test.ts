@@ -16,8 +16,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import * as tls from "node:tls";
 import { type ListenerOptions, type LogFields, type Options, type Server, serve } from "ringcast";
+import { Agent, fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { WebSocket } from "ws";
 import { portOf } from "../lib/port";
 import { Child } from "./child";
 import {
@@ -156,6 +158,64 @@ for (const [place, options] of Object.entries(PLACEMENTS)) {
     assert.not.ok(existsSync(file));
   });
 }
+
+const MOVED = { redirect: "https", ...ANY } as const;
+
+for (const [place, options] of Object.entries(PLACEMENTS)) {
+  listen(
+    `a client follows the redirect to TLS, also with a body or an upgrade: ${place}`,
+    async () => {
+      const secure = { port: 0, tls: CERTIFICATE };
+      const unix = path.join(folder, `${place}-redirect.sock`);
+      const all = [MOVED, secure, { path: unix, redirect: "https" } as const];
+      await serving({ ...(await options()), listen: all }, async (_, [port = 0, over = 0]) => {
+        const dispatcher = new Agent({ connect: { ca: CERTIFICATE.cert } });
+        const url = `http://127.0.0.1:${port}`;
+        for (const init of [{}, { method: "PUT", body: "b".repeat(100000) }]) {
+          const manual = await fetch(`${url}/x?y`, { ...init, redirect: "manual" });
+          assert.is(manual.status, 308);
+          assert.is(manual.headers.get("location"), `https://127.0.0.1:${over}/x?y`);
+          const followed = await fetch(`${url}/x?y`, { ...init, dispatcher });
+          assert.is(followed.url, `https://127.0.0.1:${over}/x?y`);
+          const said = { secure: true, address: "127.0.0.1", path: "/x" };
+          assert.equal(await followed.json(), said);
+        }
+        const streamed = { method: "PUT", body: "b".repeat(100000) };
+        const early = await fetch(`${url}/streamed`, { ...streamed, redirect: "manual" });
+        assert.is(early.status, 308);
+        const challenge = await fetch(`${url}/.well-known/acme-challenge/token`);
+        assert.is(((await challenge.json()) as Said).secure, false);
+        const wire = await plain(unix);
+        const answer = await takeAnswer(wire.write(GET));
+        assert.is(answer.fields.get("location"), `https://a:${over}/x`);
+        wire.destroy();
+        const ws = new WebSocket(`ws://127.0.0.1:${port}/chat`, {
+          followRedirects: true,
+          ca: CERTIFICATE.cert,
+        });
+        await within(once(ws, "open"), "a WebSocket");
+        ws.send("?");
+        const [text] = (await within(once(ws, "message"), "a message")) as [Buffer];
+        assert.is(String(text), "true");
+        ws.terminate();
+        await dispatcher.close();
+      });
+    },
+  );
+}
+
+listen("the redirect applies to the client that a PROXY header names, too", async () => {
+  const all = [
+    { ...MOVED, proxyProtocol: true },
+    { port: 0, tls: CERTIFICATE },
+  ];
+  await serving({ listen: all, hosts: ["a"] }, async (_, [port = 0, over = 0]) => {
+    const wire = await plain(port);
+    const { status, fields } = await takeAnswer(wire.write(PROXY + GET));
+    assert.equal([status, fields.get("location")], [308, `https://a:${over}/x`]);
+    wire.destroy();
+  });
+});
 
 listen("inherited descriptors are listeners beside others, with and without TLS", async () => {
   const first = await listening();

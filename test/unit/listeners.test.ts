@@ -130,9 +130,9 @@ listeners("give their connections TLS and proxies of their own", () => {
   });
   const proxies = new AddressSet(["192.0.2.1"]);
   const nets = [
-    { isSecure: false, proxies: undefined },
-    { isSecure: true, proxies: undefined },
-    { isSecure: true, proxies },
+    { isSecure: false, proxies: undefined, redirects: false },
+    { isSecure: true, proxies: undefined, redirects: false },
+    { isSecure: true, proxies, redirects: false },
   ].map((traits) => {
     const net = new MemoryNet(clock);
     net.open(pump.engine.windowView(), pump.acceptor(traits));

@@ -271,6 +271,18 @@ const OPTIONS: readonly (readonly [given: object, message: string])[] = [
     'listen[0].mode: 0o660, but "\\u0000a" is not a file',
   ],
   [{ listen: [{ path: "\\\\.\\pipe\\a", mode: 0 }] }, "listen[0].mode: 0o0, but "],
+  [{ redirect: "https" }, "redirect: there is no such option; did you mean listen?"],
+  [{ listen: [{ redirect: true }] }, 'listen[0].redirect: true is not "https"'],
+  [{ listen: [{ redirect: "http" }] }, 'listen[0].redirect: "http" is not "https"'],
+  [{ listen: [{ redirect: "https" }] }, 'listen[0].redirect: "https" needs a listener with tls'],
+  [
+    { listen: [{}, { redirect: "https" }, { path: "/a", tls: { key: "x", cert: "y" } }] },
+    'listen[1].redirect: "https" needs a listener with tls and a port',
+  ],
+  [
+    { listen: [{ redirect: "https", tls: { key: "x", cert: "y" } }] },
+    'listen[0].redirect: "https", but this listener has tls itself',
+  ],
   // Callbacks and objects.
   [{ signal: { aborted: false, addEventListener() {} } }, "signal: an object is not an AbortSig"],
   [{ signal: new AbortController() }, "signal: an object is not an AbortSignal"],

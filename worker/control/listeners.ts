@@ -28,10 +28,28 @@ export function listenerPlans({ listeners }: Settings): [ListenerPlan, ...Listen
   return [planOf(first), ...more.map(planOf)];
 }
 
-function planOf({ name, options, proxyProtocol }: ListenerSettings): ListenerPlan {
+function planOf({ name, options, proxyProtocol, redirects }: ListenerSettings): ListenerPlan {
   const isSecure = options.tls !== undefined;
   const proxies = proxyProtocol && new AddressSet(proxyProtocol);
-  return { name, options, traits: { isSecure, proxies } };
+  return { name, options, traits: { isSecure, proxies, redirects } };
+}
+
+/** Returns the order in which listeners open: redirecting ones last, because they need the port of another one. */
+function openingOrder(plans: readonly ListenerPlan[]): number[] {
+  const all = plans.map((_, i) => i);
+  const isLast = (i: number): boolean => plans[i]?.traits.redirects === true;
+  return [...all.filter((i) => !isLast(i)), ...all.filter(isLast)];
+}
+
+/** Returns the port of the first listener with TLS. @throws Error when it has none */
+function portOfTls(
+  plans: readonly ListenerPlan[],
+  opened: readonly (Listener | undefined)[],
+  { name }: ListenerPlan,
+): number {
+  const port = opened.find((one, i) => one?.port && plans[i]?.traits.isSecure)?.port;
+  if (!port) throw new Error(`${name}.redirect: no listener with tls has a port`);
+  return port;
 }
 
 /** Returns an error of listening with the listener's name: `listen[1]: EADDRINUSE: …`, `listen[1].fd: …`. */
@@ -60,24 +78,31 @@ export class Listeners {
    * @throws the error of the first one that cannot listen, with its name
    */
   async open(transport: Transport, plans: readonly ListenerPlan[]): Promise<ListenerAddress[]> {
-    const pump = this.#pump;
-    const window = pump.engine.windowView();
+    const opened: (Listener | undefined)[] = plans.map(() => undefined);
     try {
-      for (const { name, options, traits } of plans) {
-        const accept = pump.acceptor(traits);
-        const listening = transport.listen(options, window, accept, this.#failed);
-        const listener = await listening.catch((thrown: unknown) => {
-          throw withName(name, thrown);
-        });
-        this.#all.push(listener);
+      for (const i of openingOrder(plans)) {
+        const plan = plans[i] as ListenerPlan;
+        if (plan.traits.redirects)
+          this.#pump.requests.redirectPort = portOfTls(plans, opened, plan);
+        opened[i] = await this.#open(transport, plan);
       }
     } catch (thrown) {
-      this.close();
+      for (const listener of opened) listener?.close();
       throw thrown;
     }
+    this.#all = opened as Listener[];
     return this.#all.map(({ hostname, port, path }) =>
       path === undefined ? { hostname, port } : { hostname, port, path },
     );
+  }
+
+  #open(transport: Transport, { name, options, traits }: ListenerPlan): Promise<Listener> {
+    const pump = this.#pump;
+    const window = pump.engine.windowView();
+    const listening = transport.listen(options, window, pump.acceptor(traits), this.#failed);
+    return listening.catch((thrown: unknown) => {
+      throw withName(name, thrown);
+    });
   }
 
   /** How connections are held: as handles where every listener holds them so. */

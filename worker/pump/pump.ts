@@ -73,6 +73,8 @@ export interface ListenerTraits {
    * header.
    */
   readonly proxies: AddressSet | undefined;
+  /** Whether requests are redirected to the same URL over TLS. */
+  readonly redirects: boolean;
 }
 
 export interface PumpOptions extends RequestRules {
@@ -218,9 +220,9 @@ export class Pump implements HandlerServer {
   }
 
   /** Takes connections without TLS and without a PROXY header. */
-  readonly accept = this.acceptor({ isSecure: false, proxies: undefined });
+  readonly accept = this.acceptor({ isSecure: false, proxies: undefined, redirects: false });
 
-  #accept(link: Link, { isSecure, proxies }: ListenerTraits): Sink | undefined {
+  #accept(link: Link, { isSecure, proxies, redirects }: ListenerTraits): Sink | undefined {
     const { engine, loop } = this;
     if (this.farewell.isClosed) {
       link.destroy();
@@ -245,6 +247,7 @@ export class Pump implements HandlerServer {
     const peer = new Peer(this, link, slot, engine.get(Control.Generation), now);
     peer.forwards = forwards;
     peer.isSecure = isSecure;
+    peer.redirects = redirects;
     peer.isProxied = proxies !== undefined;
     peer.isUnsecured = link.secure !== undefined;
     loop.join(peer);

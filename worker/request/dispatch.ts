@@ -11,6 +11,7 @@ import type { EngineLoop } from "../engine/loop";
 import { Once } from "./error-throttle";
 import { type ForwardRules, clientOf } from "./forwarded";
 import { type MetricsRules, answerMetrics } from "./metrics";
+import { httpsUrl, isRedirected } from "./redirect";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Peer } from "../socket/peer";
 import { BodyError, Upload, type UploadOwner } from "./body";
@@ -55,6 +56,8 @@ export class Requests {
   readonly #forwarding: ForwardRules | undefined;
   readonly #metrics: MetricsRules | undefined;
   readonly #refused: Once;
+  /** The port to which listeners redirect. */
+  redirectPort = 443;
 
   constructor(pump: RequestsOwner, { rules = {}, forwarding, metrics, failed }: RequestRules) {
     this.#pump = pump;
@@ -127,9 +130,11 @@ export class Requests {
     const request = this.#requestOf(peer);
     if (!this.#admit(peer, request)) return;
     const { streams } = this.#pump.handler;
-    let isWanted = streams === true;
+    const redirects = peer.redirects && isRedirected(request);
+    let isWanted = streams === true || redirects;
     try {
-      if (typeof streams === "function") isWanted = streams.call(this.#pump.handler, request);
+      if (!redirects && typeof streams === "function")
+        isWanted = streams.call(this.#pump.handler, request);
     } catch (thrown) {
       over(request);
       this.#pump.fail(thrown, "streams");
@@ -176,6 +181,10 @@ export class Requests {
   #answer(peer: Peer, request: RequestImpl): void {
     const response = new ResponseImpl(this.#pump, peer, request);
     peer.response = response;
+    if (peer.redirects && isRedirected(request)) {
+      this.#redirect(response);
+      return;
+    }
     if (this.#metrics && !request.upgrade && this.#answerMetrics(this.#metrics, peer, response))
       return;
     const { request: handle } = this.#pump.handler;
@@ -214,6 +223,13 @@ export class Requests {
   #keep(peer: Peer, request: RequestImpl): void {
     if (peer.link.readsApart && this.#loop.fed === peer) this.#loop.lend(request);
     else request.detach();
+  }
+
+  /** Redirects a request to the same URL over TLS. */
+  #redirect(response: ResponseImpl): void {
+    const location = httpsUrl(response.request, this.redirectPort);
+    if (location === undefined) response.send(400, "text/plain", "Bad Request\n");
+    else response.header("Location", location).send(308);
   }
 
   /** Responds to a request for the metrics. @returns false when it is none */

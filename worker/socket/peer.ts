@@ -71,6 +71,7 @@ enum Flag {
   Unsecured = 256,
   Reported = 512,
   Secure = 1024,
+  Redirects = 2048,
 }
 
 /** State that few connections have, or for a moment only. */
@@ -189,6 +190,15 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
 
   set forwards(on: boolean) {
     this.#set(Flag.Forwards, on);
+  }
+
+  /** True when its requests are redirected to the same URL over TLS. */
+  get redirects(): boolean {
+    return this.#is(Flag.Redirects);
+  }
+
+  set redirects(on: boolean) {
+    this.#set(Flag.Redirects, on);
   }
 
   /** True when it uses TLS, even before TLS is established. */
