@@ -17,7 +17,8 @@ import type {
 } from "../../handler";
 import { faultStatus } from "../fault";
 import type { RequestReader } from "./request";
-import { isInstance, isThenable, whenSettled } from "../result";
+import { isInstance } from "../result";
+import { Source } from "../source";
 import { isOptions } from "../../options/known";
 import { show } from "../text/show";
 import { TOKEN } from "../text/token";
@@ -137,32 +138,6 @@ function isBodiless(status: number): boolean {
   return status === 204 || status === 205 || status === 304;
 }
 
-/** The source of a streamed response: an iterator, or an object like one. */
-interface Source {
-  next(): unknown;
-  return?(): unknown;
-}
-
-/** The next piece of a source; undefined when the client left first. */
-type Step = IteratorResult<Data> | undefined;
-
-/** Starts an iterable. @throws TypeError when the value is not an iterable */
-function startOf(body: AsyncIterable<Data> | Iterable<Data>): Source {
-  const start = (body as AsyncIterable<Data> | undefined)?.[Symbol.asyncIterator];
-  if (typeof start === "function") return start.call(body);
-  const startSync = (body as Iterable<Data> | undefined)?.[Symbol.iterator];
-  if (typeof startSync !== "function") throw new TypeError("body: not an iterable");
-  const source: Iterator<Data> = startSync.call(body);
-  return {
-    // Awaits values like `for await`, because a list may hold promises.
-    next: async () => {
-      const { done, value } = source.next();
-      return { done, value: await value };
-    },
-    return: () => source.return?.(),
-  };
-}
-
 /** A value that no handler can throw. */
 const NOTHING_YET = Symbol("nothing");
 
@@ -191,8 +166,8 @@ export abstract class Answering implements Response {
   /** Bytes that a response in pieces still lacks by its Content-Length; undefined: they are not counted. */
   #lacks: number | undefined;
   #waiters: (() => void)[] | undefined;
-  /** Ends the wait for the next piece of a source. */
-  #left: ((step: Step) => void) | undefined;
+  /** The source of a streamed response. */
+  #source: Source<Data> | undefined;
   /** The error that was reported last. */
   #reported: unknown = NOTHING_YET;
   #aborted = false;
@@ -253,9 +228,7 @@ export abstract class Answering implements Response {
   /** Ends a response that is not complete, because its client has left. */
   lose(): void {
     this.wake();
-    // If the source fails for the same reason, its error comes first.
-    const left = this.#left;
-    if (left) queueMicrotask(() => left(undefined));
+    this.#source?.cancel();
     this.clientEnded();
     this.request.answered();
   }
@@ -462,8 +435,10 @@ export abstract class Answering implements Response {
     this.#finish();
   }
 
-  async #writeWhole(data: Data): Promise<void> {
+  /** Writes a piece when there is room. @returns false when the client has left */
+  async #writeWhole(data: Data): Promise<boolean> {
     while (!this.sent && !this.write(data)) await this.ready();
+    return !this.sent;
   }
 
   /** Returns a promise whose rejection is reported, and need not be handled by the user's handler. */
@@ -478,67 +453,32 @@ export abstract class Answering implements Response {
     body: AsyncIterable<Data> | Iterable<Data>,
     headers?: HeaderFields,
   ): Promise<void> {
-    const source = startOf(body);
+    const source = new Source("body", body, (thrown) => {
+      if (!this.#isAbort(thrown)) this.failed(thrown);
+    });
     let begun = false;
     try {
       begun = this.begin(status, type, headers);
     } finally {
-      if (!begun) this.#leave(source);
+      if (!begun) source.leave();
     }
     if (!begun) return Promise.resolve();
     if (!this.#bodiless && this.request.method !== "HEAD") return this.#settles(this.#pour(source));
-    this.#leave(source);
+    source.leave();
     return this.end();
   }
 
   /** Sends the pieces of a source until it ends or the client leaves. */
-  async #pour(source: Source): Promise<void> {
-    for (;;) {
-      let step: Step;
-      try {
-        step = await this.#next(source);
-      } catch (thrown) {
-        if (!this.#isAbort(thrown)) throw thrown;
-        if (!this.sent) this.streamLeave();
-        return;
-      }
-      if (step?.done) break;
-      try {
-        if (step) await this.#writeWhole(step.value);
-      } catch (thrown) {
-        this.#leave(source);
-        throw thrown;
-      }
-      if (!step || this.sent) {
-        this.#leave(source);
-        return;
-      }
-    }
-    await this.#end();
-  }
-
-  #next(source: Source): Promise<Step> {
-    return new Promise((resolve, reject) => {
-      this.#left = resolve;
-      const take = (step: unknown): void => {
-        if (typeof step === "object" && step !== null) resolve(step as Step);
-        else reject(new TypeError("body: its iterator returned no object"));
-      };
-      whenSettled(source.next(), take, reject);
-    });
-  }
-
-  /** Ends a source. Nothing waits for its `return`, which may throw or never settle. */
-  #leave(source: Source): void {
-    const failed = (thrown: unknown): void => {
-      if (!this.#isAbort(thrown)) this.failed(thrown);
-    };
+  async #pour(source: Source<Data>): Promise<void> {
+    this.#source = source;
+    let isWhole = false;
     try {
-      const result = source.return?.();
-      if (isThenable(result)) whenSettled(result, undefined, failed);
+      isWhole = await source.pour((piece) => this.#writeWhole(piece));
     } catch (thrown) {
-      failed(thrown);
+      if (!this.#isAbort(thrown)) throw thrown;
+      if (!this.sent) this.streamLeave();
     }
+    if (isWhole) await this.#end();
   }
 
   /** Returns true for an error that a source throws because the signal aborted when the client left. */
