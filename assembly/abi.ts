@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 28;
+export const ABI_VERSION: u32 = 29;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -280,7 +280,8 @@ export enum EventKind {
   PeerClose,
   /**
    * `value` 0: a client whose queue was full has room again, and an HTTP connection may be resumed. `value` 1: a buffer
-   * is available, so feed the bytes that were not consumed.
+   * is available, so feed the bytes that were not consumed. `value` 2: as 0, for a client that was only asked about by
+   * `awaitRoom`, and refused nothing.
    */
   Drain,
   /** All queued bytes are written. Half-close the socket, then keep reading and discarding input. */

@@ -100,4 +100,4 @@ export {
   unsubscribe,
 } from "./ring/topics";
 export { collect, pull, stream, streams } from "./reply/body";
-export { checkUtf8, close, ping, send, sendBegin, sendBytes } from "./reply/send";
+export { awaitRoom, checkUtf8, close, ping, send, sendBegin, sendBytes } from "./reply/send";

@@ -14,7 +14,7 @@ import {
   RowState,
 } from "../abi";
 import { rearm, rearmProgress } from "../reply/deadline";
-import { afterWrite, finishWrite, leaveQueue } from "../reply/end";
+import { afterWrite, emitRoom, finishWrite, leaveQueue } from "../reply/end";
 import { forgetReading } from "../reply/progress";
 import { beginCast, castRow, completeQuiet, nextRow } from "../reply/row";
 import { NEVER, castDue, place } from "../ring/cursor";
@@ -96,14 +96,13 @@ function wakeSenders(): void {
   engine.replyFull = 0;
   for (let i: u32 = 0; i < engine.openCount; i++) {
     const c = openAt(i);
-    if (!has(c, Flag.WantDrain) || putDrainOff(c)) continue;
+    if (!has(c, Flag.WantDrain | Flag.WantRoom) || putDrainOff(c)) continue;
     if (c.backlog <= paramU32(Param.Backlog) >> 1) {
       if (noticesFull()) {
         engine.replyFull = 1;
         return;
       }
-      c.flags &= ~Flag.WantDrain;
-      emit(EventKind.Drain, c, 0, 0, 0);
+      emitRoom(c);
     }
   }
   for (let i: u32 = 0; i < engine.httpSlots; i++) {

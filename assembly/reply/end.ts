@@ -173,19 +173,27 @@ export function rest(c: Conn): void {
   rearmProgress(c);
 }
 
+/** Emits the Drain that a connection waits for. */
+export function emitRoom(c: Conn): void {
+  // mutant drain-quiet (flush): const isQuiet = false;
+  const isQuiet = has(c, Flag.WantRoom) && !has(c, Flag.WantDrain);
+  c.flags &= ~(Flag.WantDrain | Flag.WantRoom | Flag.Clogged);
+  emit(EventKind.Drain, c, 0, 0, isQuiet ? 2 : 0);
+}
+
 /** Continues a connection that has no pending write. */
 export function afterWrite(c: Conn): void {
   if (c.writing != 0) return;
   const isLow = c.backlog <= paramU32(Param.Backlog) >> 1;
-  if (isLow && (has(c, Flag.Clogged) || (has(c, Flag.WantDrain) && !putDrainOff(c)))) {
+  const isAwaited = has(c, Flag.WantDrain | Flag.WantRoom);
+  if (isLow && (has(c, Flag.Clogged) || (isAwaited && !putDrainOff(c)))) {
     if (noticesFull()) {
       markDirty(c);
     } else {
       // Time spent reading its responses does not count against the client's next head.
       if (has(c, Flag.Clogged)) c.since = engine.now;
-      c.flags &= ~(Flag.WantDrain | Flag.Clogged);
+      emitRoom(c);
       rearm(c);
-      emit(EventKind.Drain, c, 0, 0, 0);
     }
   }
   if (hasMore(c)) {

@@ -215,9 +215,10 @@ function putRow(c: Conn): void {
 
 // ---- the common case: a client that has had everything, and new broadcasts that are one run ------------------
 
+/** Flags of a client that receives more than new broadcasts. */
+const FURTHER: u32 = Flag.CastDue | Flag.MidFrame | Flag.Ordered | Flag.CloseQueued;
 /** Flags of a client that receives more than new broadcasts, or waits for a Drain. */
-const BUSY: u32 =
-  Flag.CastDue | Flag.MidFrame | Flag.Ordered | Flag.CloseQueued | Flag.WantDrain | Flag.Clogged;
+const BUSY: u32 = FURTHER | Flag.WantDrain | Flag.WantRoom | Flag.Clogged;
 
 /** Returns true for an open WebSocket to which nothing is due. */
 export function isQuiet(c: Conn): bool {

@@ -33,6 +33,11 @@ const HEADER = memory.data(16, 8);
 /** Bytes of the current `sendBegin` that are still to be written. */
 let sendLeft: u32 = 0;
 
+/** Returns true when a client's queue takes no further message. */
+function isFull(c: Conn): bool {
+  return c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c));
+}
+
 /**
  * Starts a message of `length` bytes for one client. Call `sendBytes` at once until all bytes are there.
  * @returns Ok, Gone, or Full (a Drain follows)
@@ -40,7 +45,7 @@ let sendLeft: u32 = 0;
 export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
-  if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c))) {
+  if (isFull(c)) {
     c.flags |= Flag.WantDrain;
     add(Control.MessagesRefused, 1);
     return Outcome.Full;
@@ -60,6 +65,19 @@ export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): 
   markDirty(c);
   if ((first & 15) < 8) add(Control.MessagesSent, 1);
   return Outcome.Ok;
+}
+
+/**
+ * Asks for a Drain when `sendBegin` would refuse a short message now.
+ * @returns Ok: there is room; Full: a Drain follows; Gone
+ */
+export function awaitRoom(slot: u32, generation: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
+  // After a refusal the pool may be the bottleneck, whose room this client does not know.
+  if (!has(c, Flag.WantDrain) && !isFull(c)) return Outcome.Ok;
+  c.flags |= Flag.WantRoom;
+  return Outcome.Full;
 }
 
 /** Announces that `sendBytes` will write this many bytes. */

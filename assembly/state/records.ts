@@ -65,7 +65,7 @@ export namespace Watch {
 
 /**
  * Bits of `Conn.flags`: those of any connection, and those of WebSockets that are tested together with them. The others
- * are in `marks`. 14 bits are free.
+ * are in `marks`. 13 bits are free.
  */
 export enum Flag {
   WebSocket = 1,
@@ -85,6 +85,8 @@ export enum Flag {
   Waiting = 128,
   /** Our Close frame is queued. */
   CloseQueued = 256,
+  /** WebSocket: `awaitRoom` found no room, so a Drain follows. */
+  WantRoom = 512,
   /** Our ping is unanswered. */
   Pinged = 1024,
   /** Parsing stopped because the backlog is full. */

@@ -83,6 +83,8 @@ export class Wire implements LoopConnection {
   open = false;
   held = false;
   drains = 0;
+  /** Drains of a client that had refused nothing. */
+  rooms = 0;
   ended = false;
   dead = false;
   reset = false;
@@ -449,8 +451,9 @@ export class Drive {
       peerClose: (wire, code, pointer, length) => {
         wire.log.push(`peer close ${code} ${quote(bytes(pointer, length), true)}`);
       },
-      drain: (wire) => {
-        wire.drains++;
+      drain: (wire, wasRefused) => {
+        if (wasRefused) wire.drains++;
+        else wire.rooms++;
         if (wire.slot < this.#httpSlots) this.loop.resumeLater(wire);
       },
       buffer: (wire) => {

@@ -119,6 +119,7 @@ const BARE: Record<string, [Call, string]> = {
   watched: [(c) => c.watched(0), "watched"],
   streams: [(c) => c.streams(true), "streams"],
   lag: [(c) => c.lag(SLOT), "lag"],
+  awaitRoom: [(c) => c.awaitRoom(SLOT), "awaitRoom"],
   topic: [(c) => c.topic("a"), "findTopic"],
   topicOf: [(c) => c.topicOf(BYTES), "findTopic"],
   subscribe: [(c) => c.subscribe(SLOT, 1), "subscribe"],

@@ -193,6 +193,37 @@ flush("more bodies break off at once than the event table holds", () => {
   drive.end();
 });
 
+flush("a client that is asked for room gets one Drain for it, at half of its backlog", () => {
+  const drive = new Drive({ Backlog: 1000 });
+  const wire = drive.webSocket();
+  const ask = (): Outcome => drive.loop.awaitRoom(wire);
+  const count = (): [number, number] => [wire.drains, wire.rooms];
+  assert.is(ask(), Outcome.Ok);
+  wire.stalled = true;
+  while (drive.engine.backlog(wire.slot) <= 1000) assert.is(wire.push("x".repeat(200)), Outcome.Ok);
+  assert.equal([ask(), ask()], [Outcome.Full, Outcome.Full]);
+  drive.turn();
+  assert.equal(count(), [0, 0]);
+  wire.unstall();
+  assert.equal(count(), [0, 1], "nothing had been refused");
+  assert.is(ask(), Outcome.Ok);
+  drive.turn();
+  assert.equal(count(), [0, 1]);
+  // After a refusal, before or after the question, it is the Drain of that refusal.
+  for (const isFirst of [true, false]) {
+    wire.stalled = true;
+    while (drive.engine.backlog(wire.slot) <= 1000) wire.push("x".repeat(200));
+    if (isFirst) assert.is(wire.push("x"), Outcome.Full);
+    assert.is(ask(), Outcome.Full);
+    if (!isFirst) assert.is(wire.push("x"), Outcome.Full);
+    wire.unstall();
+  }
+  assert.equal(count(), [2, 1]);
+  wire.close();
+  assert.is(ask(), Outcome.Gone);
+  drive.end();
+});
+
 flush("a client with repeated refusals and writes, and nothing drained, gets one Drain", () => {
   const drive = new Drive({ Backlog: 1000, Connections: 2, WebSockets: 2 });
   const { engine } = drive;

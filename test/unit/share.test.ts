@@ -189,6 +189,22 @@ share("a refused client is notified once, when its address holds half of its quo
   drive.end();
 });
 
+share("a client that waits for room is notified when its address holds half of its quota", () => {
+  const drive = new Drive(REPLY);
+  const [first, second] = [stalled(drive, A), stalled(drive, A)];
+  assert.is(drive.loop.awaitRoom(second), Outcome.Ok);
+  second.push("x");
+  fill(first, 3000);
+  assert.is(drive.loop.awaitRoom(second), Outcome.Full, "the quota is scarce");
+  second.unstall();
+  drive.turn();
+  assert.equal([second.drains, second.rooms], [0, 0]);
+  first.deliver();
+  first.deliver();
+  assert.equal([second.drains, second.rooms], [0, 1]);
+  drive.end();
+});
+
 share("a message that its address can never hold is refused, and no Drain runs in circles", () => {
   const drive = new Drive(REPLY);
   const wire = stalled(drive, A);

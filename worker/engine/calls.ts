@@ -262,6 +262,11 @@ export abstract class Calls {
     return outcome;
   }
 
+  /** Asks for `drain` when a client has no room for a message. @returns Ok: it has room; Full; Gone */
+  awaitRoom({ slot, generation }: Slot): Outcome {
+    return this.engine.x.awaitRoom(slot, generation);
+  }
+
   /** Sends the ping at the start of the scratch region. */
   ping({ slot, generation }: Slot, length: number): Outcome {
     this.time();

@@ -158,6 +158,7 @@ export interface EngineExports {
     except: number,
     exceptGeneration: number,
   ): number;
+  awaitRoom(slot: number, generation: number): number;
   drain(from: number, to: number): number;
   flush(withhold: number): number;
   done(slot: number, generation: number): void;

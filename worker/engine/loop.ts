@@ -60,8 +60,11 @@ export interface LoopEvents<C> {
   pong(conn: C, pointer: number, length: number): void;
   /** The peer's Close frame. */
   peerClose(conn: C, code: number, pointer: number, length: number): void;
-  /** There is room in the connection's queue again. */
-  drain(conn: C): void;
+  /**
+   * There is room in the connection's queue again.
+   * @param wasRefused false: nothing had been refused, and `awaitRoom` had found no room
+   */
+  drain(conn: C, wasRefused: boolean): void;
   /** A buffer is free, so `rest` can be consumed. */
   buffer(conn: C): void;
   /** Kinds that have no method here. One without a reaction is ignored. */
@@ -505,8 +508,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
         events.peerClose(conn, event.value, event.pointer, event.length);
         break;
       case EventKind.Drain:
-        if (event.value === 0) events.drain(conn);
-        else events.buffer(conn);
+        if (event.value === 1) events.buffer(conn);
+        else events.drain(conn, event.value === 0);
         break;
       case EventKind.End:
         events.end(conn, event.value);
