@@ -293,6 +293,26 @@ export interface WebSocket<User = unknown> {
    */
   send(data: Data, options?: SendOptions): boolean;
   /**
+   * Resolves when the client's queue has room for another message, or the client has gone; at once when it has room
+   * now. It never rejects. After `send` returned false it resolves when half of `maxBacklog` is free, as `drain` is
+   * called, whether or not the handler has a `drain`.
+   */
+  ready(): Promise<void>;
+  /**
+   * Sends the messages of an iterable one after another, strings as text and bytes as binary. Each is asked for only
+   * when the one before has left room in the client's queue, so a slow client slows its producer and no other. Other
+   * messages to the client may come between them, also those of a second stream.
+   *
+   * When the client goes, or a message cannot be sent, the iterator's `return` is called at once. An async generator
+   * runs on to its next `yield`.
+   * @returns a promise of true when all messages are queued; of false when the client has gone first. It rejects with
+   * the error that the iterable throws, with a TypeError for a message that is neither text nor bytes, and with a
+   * RangeError for one larger than `replyBuffers`. When nothing waits for the promise, that error is the handler's: it
+   * is reported, and closes the WebSocket with 1011
+   * @throws TypeError when the value is not an iterable
+   */
+  stream(messages: AsyncIterable<Data> | Iterable<Data>): Promise<boolean>;
+  /**
    * Subscribes to a topic. The client receives what is published to it from now on, until it unsubscribes or
    * disconnects. Subscribing again does nothing.
    * @param topic an exact name of 1 to 200 bytes
@@ -454,7 +474,7 @@ export interface Handler<User = unknown> {
    * for messages larger than memory.
    */
   fragment?(ws: WebSocket<User>, data: Uint8Array, info: FragmentInfo): unknown;
-  /** Called when there is room again after `send` returned false. */
+  /** Called when there is room again after `send` returned false; see also `ws.ready` and `ws.stream`. */
   drain?(ws: WebSocket<User>): void;
   /** Called when a ping arrived. The pong is sent automatically. A throw closes the WebSocket with 1011. */
   ping?(ws: WebSocket<User>, data: Uint8Array): unknown;

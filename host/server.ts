@@ -249,6 +249,7 @@ export class RunningServer implements Server {
         inbox: this.#inbox,
         ordered: settings.values.ordered === 1,
         backlog: settings.values.maxBacklog,
+        replyBytes: settings.values.replyBuffers,
         publish: (topic, data, options) => this.publish(topic, data, options),
         pendingBytes: settings.values.maxPendingBytes,
         closeTimeout: settings.values.closeTimeout,

@@ -20,6 +20,7 @@ import { RemoteBody, RemoteRequest, RemoteResponse } from "./exchange";
 import type { InboxWriter } from "../send/inbox-writer";
 import { MEMBERS, checkHandler } from "../shared/members";
 import { Outlet } from "./outlet";
+import { isNews } from "../shared/message/stream";
 import { Order } from "../shared/order";
 import { isThenable, toError, whenSettled } from "../shared/result";
 import { checkBody } from "../shared/request/response";
@@ -68,6 +69,8 @@ interface ApplicationOptions {
   readonly ordered: boolean;
   /** Bytes that may be in flight to one client. */
   readonly backlog: number;
+  /** Bytes of all clients' queues together. Default: no limit is known. */
+  readonly replyBytes?: number;
   readonly publish: (topic: string, data: Data, options: PublishOptions) => boolean;
   /** Bytes of unhandled events, beyond which the worker sends no more. */
   readonly pendingBytes: number;
@@ -89,6 +92,7 @@ function afterTimer(ms: number, fn: () => void): void {
 export class Application {
   readonly outlet: Outlet;
   readonly backlog: number;
+  readonly replyBytes: number;
   readonly laneBytes: number;
   readonly publish: ApplicationOptions["publish"];
   readonly #inbox: InboxWriter;
@@ -125,6 +129,7 @@ export class Application {
     this.outlet = new Outlet(options.inbox);
     this.publish = options.publish;
     this.backlog = options.backlog;
+    this.replyBytes = options.replyBytes ?? Number.POSITIVE_INFINITY;
     this.laneBytes = laneBytes(options.pendingBytes);
     this.#half = options.pendingBytes / 2;
     this.#order = new Order(options.ordered, {
@@ -135,7 +140,7 @@ export class Application {
         this.#handledMessage(ws, size);
         this.#next(ws);
       },
-      failed: (ws, where, thrown) => this.#abandon(ws, where, thrown),
+      failed: (ws, where, thrown) => this.abandon(ws, where, thrown),
       afterClose: (fn) => (options.after ?? afterTimer)(options.closeTimeout, fn),
     });
     this.#failed = options.failed;
@@ -435,9 +440,8 @@ export class Application {
   #tellOpen(ws: RemoteSocket): void {
     if (!this.#handler.open) return;
     const failed = (thrown: unknown): void => {
-      this.#fail(thrown, "open");
       ws.opened();
-      ws.abandon();
+      this.abandon(ws, "open", thrown);
     };
     try {
       const result: unknown = this.#handler.open(ws);
@@ -488,7 +492,7 @@ export class Application {
     try {
       if (!ws.isDeaf) result = this.#handler.message?.(ws, data, isBinary);
     } catch (thrown) {
-      this.#abandon(ws, "message", thrown);
+      this.abandon(ws, "message", thrown);
     }
     this.#settle(ws, "message", result, size);
   }
@@ -498,7 +502,7 @@ export class Application {
     try {
       if (!ws.isDeaf) result = this.#handler.fragment?.(ws, data, info);
     } catch (thrown) {
-      this.#abandon(ws, "fragment", thrown);
+      this.abandon(ws, "fragment", thrown);
     }
     this.#settle(ws, "fragment", result, size);
   }
@@ -508,14 +512,14 @@ export class Application {
     try {
       if (!ws.isDeaf) result = this.#handler[name]?.(ws, data);
     } catch (thrown) {
-      this.#abandon(ws, name, thrown);
+      this.abandon(ws, name, thrown);
     }
     this.#settle(ws, name, result, size);
   }
 
   /** Reports an error of a WebSocket's handler, and closes the WebSocket with 1011. */
-  #abandon(ws: RemoteSocket, where: string, thrown: unknown): void {
-    this.#fail(thrown, where);
+  abandon(ws: RemoteSocket, where: string, thrown: unknown): void {
+    if (isNews(ws, thrown)) this.#fail(thrown, where);
     ws.abandon();
   }
 

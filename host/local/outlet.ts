@@ -91,6 +91,11 @@ export class Outlet {
     this.#wait();
   }
 
+  /** Returns true while `listener.room()` is still to be called. */
+  isAwaitedBy(listener: RoomListener): boolean {
+    return this.#listeners.has(listener);
+  }
+
   #wait(): void {
     if (this.#waiting || this.#ended) return;
     this.#waiting = true;

@@ -7,6 +7,8 @@
 import { checkClose } from "../shared/close";
 import { type Payload, messageOf, pingOf } from "../shared/message/data";
 import { checkSend, sendFlags } from "../shared/message/flags";
+import { stream } from "../shared/message/stream";
+import { Waiters } from "../shared/message/waiters";
 import { generationOf, slotOf } from "../shared/message/id";
 import type { Data, PublishOptions, SendOptions, WebSocket } from "../handler";
 import { Credit } from "../shared/message/credit";
@@ -22,11 +24,15 @@ export interface SocketOwner {
   readonly outlet: Outlet;
   /** Bytes that may be in flight to one client. */
   readonly backlog: number;
+  /** Bytes of all clients' queues together. */
+  readonly replyBytes: number;
   /** Bytes of one client's messages that may be with the application. */
   readonly laneBytes: number;
   readonly publish: (topic: string, data: Data, options: PublishOptions) => boolean;
   /** Called when there is room again after a send was refused. */
   drained(ws: RemoteSocket): void;
+  /** Reports an error of the handler, and closes the WebSocket with 1011. */
+  abandon(ws: RemoteSocket, where: string, thrown: unknown): void;
   /** Called when a WebSocket was resumed. */
   resumed(ws: RemoteSocket): void;
 }
@@ -48,6 +54,8 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
   #flow: Kept | undefined;
   #lagBytes = 0;
   #lagFrames = 0;
+  /** Functions that wait for room, or the end. */
+  #waiters: Waiters | undefined;
   /** Events waiting until the previous message's handler has settled or the pause is over; undefined: none wait. */
   queue: (() => void)[] | undefined;
   /** Ends the wait for a handler that has not settled; undefined when there is no wait. */
@@ -110,6 +118,24 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
     return true;
   }
 
+  get #awaited(): Waiters {
+    this.#waiters ??= new Waiters();
+    return this.#waiters;
+  }
+
+  ready(): Promise<void> {
+    const isFull = this.#credit.isSpent || this.#application.outlet.isAwaitedBy(this);
+    return this.#state === "open" && isFull ? this.#awaited.next() : Promise.resolve();
+  }
+
+  stream(messages: AsyncIterable<Data> | Iterable<Data>): Promise<boolean> {
+    return stream(this, messages, {
+      waiters: this.#awaited,
+      replyBytes: this.#application.replyBytes,
+      failed: (thrown) => this.#application.abandon(this, "stream", thrown),
+    });
+  }
+
   /** Subscribes. When a table is full, `onError` is called, but the subscription still counts as one here. */
   subscribe(topic: string): boolean {
     checkTopic(topic);
@@ -143,7 +169,7 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
   close(code = 1000, reason = ""): boolean {
     checkClose(code, reason);
     if (this.#state !== "open") return false;
-    this.#state = "closing";
+    this.#leave();
     this.#topics.clear();
     this.#post(Op.Close, code, reason);
     return true;
@@ -206,8 +232,14 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
   /** Closes the WebSocket because its handler failed. Further messages are dropped. */
   abandon(): void {
     this.isDeaf = true;
-    if (this.#state === "open") this.#state = "closing";
+    this.#leave();
     this.#post(Op.Abandon);
+  }
+
+  /** Notes that the WebSocket is being closed. */
+  #leave(): void {
+    if (this.#state === "open") this.#state = "closing";
+    this.#waiters?.notify();
   }
 
   /** Notes that the connection has ended. */
@@ -217,6 +249,7 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
     this.#topics.clear();
     if (this.#paused) this.isDeaf = true;
     this.#paused = false;
+    this.#waiters?.notify();
   }
 
   /** Counts bytes of handled messages, and reports them to the worker from time to time. */
@@ -231,11 +264,17 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
   left(bytes: number, lagBytes: number, lagFrames: number): boolean {
     this.#lagBytes = lagBytes;
     this.#lagFrames = lagFrames;
-    return this.#credit.give(bytes);
+    const isDue = this.#credit.give(bytes);
+    if (this.#credit.isLow) this.#waiters?.notify();
+    return isDue;
   }
 
   room(): void {
-    if (this.#state === "open" && !this.#credit.isSpent) this.#application.drained(this);
-    else this.#credit.refused = true;
+    if (this.#state === "open" && !this.#credit.isSpent) {
+      this.#waiters?.notify();
+      this.#application.drained(this);
+    } else {
+      this.#credit.refused = true;
+    }
   }
 }

@@ -79,13 +79,15 @@ export class Events implements LoopEvents<Peer> {
     peer.closeText = this.#pump.loop.engine.text(pointer, length);
   }
 
-  drain(peer: Peer): void {
+  drain(peer: Peer, wasRefused: boolean): void {
     const ws = peer.ws;
     peer.response?.wake();
     if (!ws) {
       this.#pump.loop.resumeLater(peer);
       return;
     }
+    peer.notify();
+    if (!wasRefused) return;
     const { drain } = this.#pump.handler;
     if (drain) this.#pump.guard("drain", () => drain.call(this.#pump.handler, ws));
   }

@@ -22,6 +22,7 @@ import type { Eviction } from "../../host/options/types";
 import { CLOSE_TABLE, checkClose, reasonName } from "../../host/shared/close";
 import { quiet, serverEnded } from "../../host/shared/ended";
 import { checkId } from "../../host/shared/message/flags";
+import { isNews } from "../../host/shared/message/stream";
 import { checkBody } from "../../host/shared/request/response";
 import { isThenable, toError, whenSettled } from "../../host/shared/result";
 import type { AddressSet } from "../../host/shared/text/address";
@@ -465,7 +466,7 @@ export class Pump implements HandlerServer {
     if (peer.dead) return;
     const release = (): void => this.release(peer, Hold.Open);
     const failed = (thrown: unknown): void => {
-      this.fail(thrown, "open");
+      if (isNews(ws, thrown)) this.fail(thrown, "open");
       release();
       this.abandon(peer, CloseReason.HandlerError);
     };

@@ -8,6 +8,7 @@
 import { CloseReason, Param } from "../../assembly/abi";
 import type { FragmentInfo, Handler } from "../../host/handler";
 import type { OptionValues } from "../../host/options/table";
+import { isNews } from "../../host/shared/message/stream";
 import { Order } from "../../host/shared/order";
 import { copyBytes } from "../../host/shared/text/text";
 import { toBytes, utf8 } from "../engine/engine";
@@ -62,7 +63,7 @@ export class Messages {
     this.#order = new Order(this.#isOrdered, {
       block: (peer) => pump.hold(peer, Hold.Order),
       settled: (peer) => this.#next(peer),
-      failed: (peer, where, thrown) => this.#fail(peer, where, thrown),
+      failed: (peer, where, thrown) => this.fail(peer, where, thrown),
       afterClose: (fn) => void pump.after(pump.loop.engine.param(Param.CloseTimeout), fn),
     });
   }
@@ -145,7 +146,7 @@ export class Messages {
       try {
         this.#order.settle(peer, "message", message.call(this.#pump.handler, ws, data, isBinary));
       } catch (thrown) {
-        this.#fail(peer, "message", thrown);
+        this.fail(peer, "message", thrown);
       }
     }
   }
@@ -157,7 +158,7 @@ export class Messages {
     try {
       this.#order.settle(peer, "fragment", fragment.call(this.#pump.handler, ws, data, info));
     } catch (thrown) {
-      this.#fail(peer, "fragment", thrown);
+      this.fail(peer, "fragment", thrown);
     }
   }
 
@@ -183,9 +184,9 @@ export class Messages {
   }
 
   /** Closes a WebSocket with 1011 because its handler failed. Later messages are dropped. */
-  #fail(peer: Peer, where: string, thrown: unknown): void {
+  fail(peer: Peer, where: string, thrown: unknown): void {
     peer.refused ??= CloseReason.HandlerError;
-    this.#pump.fail(thrown, where);
+    if (isNews(peer.ws, thrown)) this.#pump.fail(thrown, where);
     this.#pump.abandon(peer, CloseReason.HandlerError);
   }
 
@@ -198,7 +199,7 @@ export class Messages {
     try {
       this.#order.settle(peer, name, handle.call(this.#pump.handler, ws, data));
     } catch (thrown) {
-      this.#fail(peer, name, thrown);
+      this.fail(peer, name, thrown);
     }
   }
 

@@ -80,6 +80,11 @@ export class Outgoing implements StageTarget {
       : this.#loop.sendLarge(peer, firstByte(frame), packed ?? bytesOf(data));
   }
 
+  /** Returns true when a client's queue takes another message. Otherwise its waiters are notified when it does. */
+  hasRoom(peer: Peer): boolean {
+    return this.#loop.awaitRoom(peer) !== Outcome.Full;
+  }
+
   /** Returns the compressed form of a message; undefined when it is not smaller. */
   #pack(bytes: Uint8Array, windowBits: number): Uint8Array | undefined {
     const packed = this.#codec?.deflate(bytes, windowBits);

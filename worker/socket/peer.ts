@@ -3,6 +3,7 @@
 import { CloseReason } from "../../assembly/abi";
 import type { Connection, WebSocket } from "../../host/handler";
 import { idOf } from "../../host/shared/message/id";
+import { Waiters } from "../../host/shared/message/waiters";
 import type { Ordered } from "../../host/shared/order";
 import { SECURE_TRAIT } from "../../host/shared/request/request";
 import type { LoopConnection } from "../engine/loop";
@@ -84,6 +85,7 @@ class Rare {
   refused: CloseReason | undefined = undefined;
   closeText = "";
   peerAddress: string | undefined = undefined;
+  waiters: Waiters | undefined = undefined;
 }
 
 /** One connection, from accept to free. It moves from an HTTP slot to a WebSocket slot when it is upgraded. */
@@ -164,6 +166,19 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
 
   set closing(on: boolean) {
     this.#set(Flag.Closing, on);
+    if (on) this.notify();
+  }
+
+  /** Functions that wait for room in its queue, or its end. */
+  get waiters(): Waiters {
+    const rare = this.#makeRare();
+    rare.waiters ??= new Waiters();
+    return rare.waiters;
+  }
+
+  /** Notifies the waiters, because there is room in its queue or it ends. */
+  notify(): void {
+    this.#rare?.waiters?.notify();
   }
 
   /** True when its messages are handled on another thread. */

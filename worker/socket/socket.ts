@@ -1,9 +1,10 @@
 // A WebSocket as the handler sees it.
 
-import { CloseReason } from "../../assembly/abi";
+import { CloseReason, Param } from "../../assembly/abi";
 import { checkClose } from "../../host/shared/close";
 import { pingOf } from "../../host/shared/message/data";
 import { checkSend } from "../../host/shared/message/flags";
+import { stream } from "../../host/shared/message/stream";
 import type { Data, SendOptions, WebSocket } from "../../host/handler";
 import type { Engine } from "../engine/engine";
 import type { Outgoing } from "./outgoing";
@@ -15,6 +16,7 @@ export interface SocketOwner {
   readonly engine: Engine;
   readonly outgoing: Outgoing;
   readonly topics: Topics;
+  readonly messages: { fail(peer: Peer, where: string, thrown: unknown): void };
   terminate(peer: Peer, reason: CloseReason): boolean;
   pausePeer(peer: Peer, paused: boolean): void;
 }
@@ -50,6 +52,21 @@ export class WebSocketImpl implements WebSocket {
 
   send(data: Data, options?: SendOptions): boolean {
     return this.#pump.outgoing.sendTo(this.open ? this.#peer : undefined, data, options);
+  }
+
+  ready(): Promise<void> {
+    const peer = this.#peer;
+    if (!this.open || this.#pump.outgoing.hasRoom(peer)) return Promise.resolve();
+    return peer.waiters.next();
+  }
+
+  stream(messages: AsyncIterable<Data> | Iterable<Data>): Promise<boolean> {
+    const peer = this.#peer;
+    return stream(this, messages, {
+      waiters: peer.waiters,
+      replyBytes: this.#pump.engine.param(Param.ReplyPoolBytes),
+      failed: (thrown) => this.#pump.messages.fail(peer, "stream", thrown),
+    });
   }
 
   subscribe(topic: string): boolean {

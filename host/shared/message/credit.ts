@@ -18,10 +18,15 @@ export class Credit {
     return this.used > this.#limit;
   }
 
+  /** True when half of the credit is free. */
+  get isLow(): boolean {
+    return this.used <= this.#limit / 2;
+  }
+
   /** Returns bytes that have left the queue. @returns true when the owner must be notified */
   give(bytes: number): boolean {
     this.used -= bytes;
-    if (this.used > this.#limit / 2) return false;
+    if (!this.isLow) return false;
     this.release();
     const isDue = this.refused;
     this.refused = false;
