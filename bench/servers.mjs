@@ -66,12 +66,14 @@ export function server(name, settings = {}, row = name) {
 }
 
 /**
- * Returns each of the servers that is Ringcast, followed by the same one of another checkout.
+ * Returns each server that is Ringcast, followed by the same one of another checkout. Servers with an option that
+ * another checkout may not know are left out.
  * @param {Server[]} servers
  * @param {string} checkout its folder; it is built
  */
 export function besideBase(servers, checkout) {
-  const own = servers.filter(({ file }) => file === ALL.ringcast.file);
+  const isKnown = ({ settings }) => settings.transport === undefined;
+  const own = servers.filter((one) => one.file === ALL.ringcast.file && isKnown(one));
   return own.flatMap((one) => [
     one,
     { ...one, name: `${one.name}${BASE}`, settings: { ...one.settings, checkout } },
