@@ -35,12 +35,15 @@ export default {
     {
       name: `${CLIENTS} idle`,
       targets: [
-        { row: "ringcast", key: "bytesEach", atMost: 7000 },
+        { row: "ringcast", key: "bytesEach", atMost: 2300 },
         { row: "ringcast", key: "slotBytes", atMost: 256 },
       ],
     },
   ],
-  servers: () => ["ws", "uws", "bun", "deno", "ringcast"].map((name) => server(name)),
+  servers: () => [
+    ...["ws", "uws", "bun", "deno", "ringcast"].map((name) => server(name)),
+    server("ringcast", { transport: "sockets" }, "ringcast, sockets"),
+  ],
   async open(row, _, smoke) {
     const count = smoke ? 50 : CLIENTS;
     const run = async () => {
