@@ -593,6 +593,8 @@ declare const message: string;
 declare const n: number;
 declare const pino: typeof import("pino").default;
 declare const rows: Uint8Array[];
+declare function latest(): Promise<{ price: number }>;
+declare function query(name: string | Uint8Array): Promise<string[]>;
 declare function test(name: string, body: () => Promise<void>): void;
 declare function expect(actual: unknown): { toEqual(expected: unknown): void };
 declare function authenticate(cookie: string | undefined): Promise<{ name: string } | undefined>;
