@@ -145,6 +145,7 @@ class Author {
   readonly #isExact: boolean;
   readonly #isFair: boolean;
   readonly #isTimed: boolean;
+  readonly #isOrdered: boolean;
   /** Every client reads everything at once. */
   readonly #isPrompt: boolean;
   readonly #http: number[] = [];
@@ -155,9 +156,10 @@ class Author {
   #clients = 0;
   #tags = 0;
 
-  constructor(r: Random, { mode, isFair, isTimed, params }: Settings) {
+  constructor(r: Random, { mode, isFair, isTimed, ordered, params }: Settings) {
     this.#r = r;
     this.#isTimed = isTimed;
+    this.#isOrdered = ordered;
     this.#isFair = isFair;
     this.#isExact = mode === "exact";
     this.#isPrompt = this.#isExact && params.RingBytes === 65536;
@@ -418,9 +420,13 @@ class Author {
     const count = r.chance(0.65) ? 1 : r.int(2, 8);
     const says = Array.from({ length: count }, (): Say => {
       const rare: MessageHow[] = ["later", "later", "reject", "throw"];
-      const how = r.pick<MessageHow>(r.chance(0.1) ? rare : ["echo", "echo", "quiet", "burst"]);
+      const drawn = r.pick<MessageHow>(r.chance(0.1) ? rare : ["echo", "echo", "quiet", "burst"]);
+      // Where messages do not wait for each other, their place among the replies to others is not defined.
+      const isDefined = this.#isOrdered || !this.#isExact;
+      const tag = this.#tag(drawn === "later" || drawn === "reject");
+      const how = drawn === "echo" && isDefined && tag % 7 === 0 ? "stream" : drawn;
       return {
-        tag: this.#tag(how === "later" || how === "reject"),
+        tag,
         opcode: r.pick([1, 2]),
         how,
         size: r.size(5000),

@@ -91,6 +91,7 @@ export function checkDelivered(world: World): void {
     const { bytes, frames, queued } = ws.lag;
     if (bytes + frames + queued > 0)
       client.fail(`it has everything, and lags by ${bytes}, ${frames}, ${queued}`);
+    if (world.streams.includes(client)) client.fail("it has room, and its stream has not ended");
     if (client.isThirsty) client.fail("it has room again, and its drain was not called");
     // A pong for which there is no block is dropped. A ping behind a message for which there is no buffer is not parsed
     // before others release theirs.

@@ -76,3 +76,17 @@ export function burstOf(tag: number): { readonly tag: number; readonly size: num
     return { tag: BURST_TAGS + tag * 5 + i, size: (tag * 37 + i * 211) % 700 };
   });
 }
+
+/** Tags of messages that are streamed begin here. */
+const STREAM_TAGS = 1 << 30;
+
+/** Returns the messages that a message's handler streams. */
+export function streamOf(
+  tag: number,
+): { readonly tag: number; readonly data: string | Uint8Array }[] {
+  return [0, 1, 2, 3, 4, 5].map((i) => {
+    const own = STREAM_TAGS + tag * 6 + i;
+    const size = 12 + ((tag * 53 + i * 977) % 3000);
+    return { tag: own, data: dataOf(own, i % 2 === 0 ? 1 : 2, size) };
+  });
+}

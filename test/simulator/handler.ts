@@ -14,7 +14,7 @@ import type {
 } from "../../host/handler";
 import { latin1, toBytes, utf8 } from "../../host/shared/text/text";
 import type { Client } from "./client";
-import { HUGE_BYTES, LARGE_BYTES, STATIC_BYTES, bodyOf, piecesOf } from "./content";
+import { HUGE_BYTES, LARGE_BYTES, STATIC_BYTES, bodyOf, piecesOf, streamOf } from "./content";
 import { ThreadEnd } from "./places";
 import type { Ask, OpenHow, Say } from "./steps";
 
@@ -51,6 +51,12 @@ export interface Scene {
   clientAt(address: string): Client;
   note(error: string): void;
   echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void;
+  /** Reports a message of a stream that the server has accepted. */
+  readonly echoed: (client: Client, data: string | Uint8Array, tag: number) => void;
+  /** Tags of messages that streams have taken from their sources and not sent. */
+  readonly streamed: Map<string | Uint8Array, number>;
+  /** Clients with a stream that has not ended; each as often as it has streams. */
+  readonly streams: Client[];
   /** Publishes a few messages, from within the handler. */
   burst(tag: number): void;
   readonly staticBody: (text: string) => Parameters<Response["static"]>[0];
@@ -209,6 +215,7 @@ class Doer implements Handler {
       return this.#scene.note(`${client} opens with the data of ${tag}`);
     if (this.#scene.sockets.has(client.id)) this.#scene.note(`${client} opens twice`);
     this.#scene.sockets.set(client.id, ws);
+    this.#watch(client, ws);
     switch (asked.open) {
       case "throw":
         return this.#throw();
@@ -266,6 +273,8 @@ class Doer implements Handler {
       case "burst":
         scene.burst(say.tag);
         return scene.echo(client, ws, data, say.tag);
+      case "stream":
+        return this.#stream(client, ws, say.tag);
       case "later":
         return this.#wait(say.tag, () => scene.echo(client, ws, data, say.tag));
       case "reject":
@@ -275,6 +284,40 @@ class Doer implements Handler {
       default:
         return undefined;
     }
+  }
+
+  /** Sends a few messages as fast as the client takes them. */
+  async #stream(client: Client, ws: WebSocket, tag: number): Promise<void> {
+    const scene = this.#scene;
+    let current: string | Uint8Array | undefined;
+    const messages = function* (): Generator<string | Uint8Array> {
+      for (const { tag: own, data } of streamOf(tag)) {
+        current = data;
+        scene.streamed.set(data, own);
+        yield data;
+      }
+    };
+    scene.streams.push(client);
+    const isWhole = await ws.stream(messages());
+    scene.streams.splice(scene.streams.indexOf(client), 1);
+    if (!isWhole && ws.open) scene.note(`stream ${tag} has ended, and ${client} is open`);
+    const isSent = current === undefined || !scene.streamed.delete(current);
+    if (isWhole && !isSent) scene.note(`stream ${tag} is whole, and its last message was not sent`);
+  }
+
+  /** Reports the messages of streams to the judge when they are sent, so in the order of the calls. */
+  #watch(client: Client, ws: WebSocket): void {
+    const { streamed, echoed } = this.#scene;
+    const send = ws.send.bind(ws);
+    ws.send = (data, options) => {
+      const isSent = send(data, options);
+      const tag = isSent ? streamed.get(data as string | Uint8Array) : undefined;
+      if (tag !== undefined) {
+        streamed.delete(data as string | Uint8Array);
+        echoed(client, data as string | Uint8Array, tag);
+      }
+      return isSent;
+    };
   }
 
   drain(ws: WebSocket): void {

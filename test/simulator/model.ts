@@ -9,7 +9,15 @@ import { toBytes } from "../../host/shared/text/text";
 import { zlibCodec } from "../../worker/net/zlib";
 import type { Client } from "./client";
 import { type Framing, answerOf, closeOf, frameOf, refusalOf, switchOf } from "./octets";
-import { LARGE_BYTES, STATIC_BYTES, bodyOf, burstOf, payloadOf, piecesOf } from "./content";
+import {
+  LARGE_BYTES,
+  STATIC_BYTES,
+  bodyOf,
+  burstOf,
+  payloadOf,
+  piecesOf,
+  streamOf,
+} from "./content";
 import type { Message } from "./judge";
 import type { Ask, OpenHow, Say, Settings } from "./steps";
 
@@ -152,10 +160,18 @@ export class Model {
       for (const one of how === "burst" ? burstOf(tag) : [])
         this.#publish({ opcode: 2, payload: payloadOf(one.tag, 2, one.size), plain: false });
       if (how === "echo" || how === "burst") echo();
+      else if (how === "stream") this.#stream(peer, tag);
       else if (how === "throw") fail();
       else if (how === "later") this.#wait(peer, tag, this.#settings.ordered, echo);
       else if (how === "reject") this.#wait(peer, tag, this.#settings.ordered, fail);
     });
+  }
+
+  #stream(peer: Peer, tag: number): void {
+    for (const { data } of streamOf(tag)) {
+      this.#send(peer, typeof data === "string" ? 1 : 2, toBytes(data));
+      peer.own.add(peer.expected.at(-1) as Uint8Array);
+    }
   }
 
   #send(peer: Peer, opcode: number, payload: Uint8Array, window = peer.window): void {

@@ -53,8 +53,11 @@ export interface Ask {
   readonly expect: boolean;
 }
 
-/** How the handler treats a message; "burst": publishes five messages, then echoes. */
-export type MessageHow = "echo" | "quiet" | "burst" | "later" | "reject" | "throw";
+/**
+ * How the handler treats a message; "burst": publishes five messages, then echoes; "stream": sends a few messages as
+ * fast as the client takes them, and waits for their end.
+ */
+export type MessageHow = "echo" | "quiet" | "burst" | "stream" | "later" | "reject" | "throw";
 export type OpenHow = "" | "throw" | "later" | "reject" | "refuse";
 
 export interface Say {

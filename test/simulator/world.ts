@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import type { StaticBody, WebSocket } from "../../host/handler";
 import { CLOSE_TABLE } from "../../host/shared/close";
+import { toBytes } from "../../host/shared/text/text";
 import type { Application } from "../../host/local/application";
 import { Runner } from "../../host/testing/run";
 import type { Engine } from "../../worker/engine/engine";
@@ -118,6 +119,8 @@ export class World implements Scene, Court {
   readonly asks = new Map<number, Asked>();
   readonly says = new Map<number, Say>();
   readonly pending = new Map<number, () => void>();
+  readonly streamed = new Map<string | Uint8Array, number>();
+  readonly streams: Client[] = [];
   readonly sockets = new Map<number, WebSocket>();
   readonly parts = new Map<Client, Uint8Array[]>();
   readonly #bodies = new Map<string, StaticBody>();
@@ -209,6 +212,12 @@ export class World implements Scene, Court {
   echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void {
     this.owner.send(client, ws, data, tag, true);
   }
+
+  readonly echoed = (client: Client, data: string | Uint8Array, tag: number): void => {
+    const opcode = typeof data === "string" ? 1 : 2;
+    const payload = toBytes(data);
+    this.judge.echoed({ tag, opcode, payload, plain: false, via: "handler", to: client });
+  };
 
   burst(tag: number): void {
     this.owner.burst(tag);

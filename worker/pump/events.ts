@@ -86,6 +86,7 @@ export class Events implements LoopEvents<Peer> {
       this.#pump.loop.resumeLater(peer);
       return;
     }
+    // mutant drain-notify: ;
     peer.notify();
     if (!wasRefused) return;
     const { drain } = this.#pump.handler;
