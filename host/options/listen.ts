@@ -19,8 +19,6 @@ export interface ListenerSettings {
   readonly options: ListenOptions;
   /** Peers that must begin each connection with a PROXY header; undefined: there is no such header. */
   readonly proxyProtocol: readonly string[] | undefined;
-  /** Whether requests are redirected to the same URL over TLS. */
-  readonly redirects: boolean;
 }
 
 /** Most listeners of one server, half of the descriptors that are reserved beside connections. More is a RangeError. */
@@ -54,20 +52,20 @@ function readMode({ mode, path }: ListenerOptions, prefix: string): number | und
   return mode;
 }
 
-/** Checks whether a listener redirects. */
-function readRedirect({ redirect, tls }: ListenerOptions, prefix: string): boolean {
+/** Returns whether a listener redirects requests without TLS. */
+function readRedirect({ redirect, tls, path }: ListenerOptions, prefix: string): boolean {
   if (redirect === undefined) return false;
   if (redirect !== "https")
     throw new TypeError(`${prefix}redirect: ${show(redirect)} is not "https"`);
-  if (tls !== undefined)
-    throw new TypeError(`${prefix}redirect: "https", but this listener has tls itself`);
+  if (tls !== undefined && path !== undefined)
+    throw new TypeError(`${prefix}redirect: "https", but path ${show(path)} has no port`);
   return true;
 }
 
 /** Refuses a redirect that leads nowhere. A Unix socket has no port to redirect to. */
 function refuseRedirects(listeners: readonly ListenerSettings[]): void {
   if (listeners.some(({ options }) => options.tls && options.path === undefined)) return;
-  const redirecting = listeners.find(({ redirects }) => redirects);
+  const redirecting = listeners.find(({ options }) => options.redirects);
   if (redirecting)
     throw new TypeError(
       `${redirecting.name}.redirect: "https" needs a listener with tls and a port`,
@@ -94,8 +92,9 @@ function readListener(given: ListenerOptions, name: string): ListenerSettings {
     tls: readTls(given.tls, `${prefix}tls`),
     handshakeTimeout: values.handshakeTimeout,
     proxied: proxyProtocol !== undefined,
+    redirects: readRedirect(given, prefix),
   };
-  return { name, options, proxyProtocol, redirects: readRedirect(given, prefix) };
+  return { name, options, proxyProtocol };
 }
 
 /** Refuses a descriptor that two listeners have. Two event handlers of one descriptor break each other. */

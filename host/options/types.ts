@@ -117,7 +117,8 @@ export interface ListenerOptions
   mode?: number;
   /**
    * "https": each request is answered with 308 and the same URL over TLS, at the port of the first listener with `tls`.
-   * Requests below `/.well-known/acme-challenge/` reach the handler. `hosts` applies first. Default: no redirect.
+   * Requests below `/.well-known/acme-challenge/` reach the handler. `hosts` applies first. On a listener with `tls`
+   * (on Node) it redirects requests that come without TLS, which get 400 otherwise. Default: no redirect.
    */
   redirect?: "https";
 }

@@ -14,6 +14,7 @@ import {
 import * as net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { Duplex } from "node:stream";
 import * as tls from "node:tls";
 import { type ListenerOptions, type LogFields, type Options, type Server, serve } from "ringcast";
 import { Agent, fetch } from "undici";
@@ -214,6 +215,140 @@ listen("the redirect applies to the client that a PROXY header names, too", asyn
     const { status, fields } = await takeAnswer(wire.write(PROXY + GET));
     assert.equal([status, fields.get("location")], [308, `https://a:${over}/x`]);
     wire.destroy();
+  });
+});
+
+const SECURE = { tls: CERTIFICATE, ...ANY };
+const PROXIED = { ...SECURE, proxyProtocol: true } as const;
+
+/** Returns the status, Location and body of the response to bytes, after which the connection ends. */
+async function last(opened: Promise<Wire>, bytes: string): Promise<[number, string, string]> {
+  const wire = await opened;
+  const { status, fields, body } = await takeAnswer(wire.write(bytes));
+  assert.is(fields.get("connection"), "close");
+  await wire.gone();
+  return [status, fields.get("location") ?? "", body.toString()];
+}
+
+for (const [place, options] of Object.entries(PLACEMENTS)) {
+  listen(
+    `requests without TLS to a listener with TLS do not reach the handler: ${place}`,
+    async () => {
+      const unix = path.join(folder, `${place}-tls.sock`);
+      const moved = { redirect: "https" } as const;
+      const all = [
+        ...[SECURE, { ...SECURE, ...moved }, { path: unix, tls: CERTIFICATE }],
+        ...[PROXIED, { ...PROXIED, ...moved }],
+      ];
+      const text =
+        "Bad Request: this port speaks TLS, so the URL must begin with https:// or wss://\n";
+      const put = "PUT /streamed HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbytes";
+      const challenge = "GET /.well-known/acme-challenge/t HTTP/1.1\r\nHost: a\r\n\r\n";
+      await serving({ ...(await options()), listen: all }, async (server, ports) => {
+        const [refusing = 0, moving = 0, , refusingProxied = 0, movingProxied = 0] = ports;
+        for (const bytes of [GET, put, handshake("/x"), challenge, `\r\n${GET}`]) {
+          const target = /^\s*\w+ (\S+)/.exec(bytes)?.[1];
+          assert.equal(await last(plain(refusing), bytes), [400, "", text], bytes);
+          assert.equal(await last(plain(unix), bytes), [400, "", text], bytes);
+          assert.equal(await last(plain(refusingProxied), PROXY + bytes), [400, "", text], bytes);
+          const location = `https://a:${moving}${target}`;
+          assert.equal(await last(plain(moving), bytes), [308, location, ""], bytes);
+          const elsewhere = `https://a:${movingProxied}${target}`;
+          assert.equal(
+            await last(plain(movingProxied), PROXY + bytes),
+            [308, elsewhere, ""],
+            bytes,
+          );
+        }
+        const old = await last(plain(moving), "GET / HTTP/1.0\r\n\r\n");
+        assert.equal(old, [400, "", text]);
+        const [status, , body] = await last(plain(refusing), "\x80\x01 no request\r\n\r\n");
+        assert.equal([status, body], [400, "Bad Request\n"]);
+        assert.is((await ask(secured(refusing))).secure, true);
+        assert.is((await ask(secured(movingProxied, PROXY))).secure, true);
+        await until("ends", async () => (await server.stats()).connections === 0);
+      });
+    },
+  );
+}
+
+/** Returns a stream over a socket that sends each byte on its own. */
+function trickling(tcp: net.Socket): Duplex {
+  tcp.setNoDelay(true);
+  const stream = new Duplex({
+    read: () => undefined,
+    write(bytes: Buffer, _, done) {
+      const next = (i: number): void => {
+        if (i === bytes.length) done();
+        else tcp.write(bytes.subarray(i, i + 1), () => setImmediate(() => next(i + 1)));
+      };
+      next(0);
+    },
+    final: (done) => void tcp.end(done),
+  });
+  tcp.removeAllListeners("data");
+  tcp.on("data", (bytes) => stream.push(bytes));
+  tcp.on("end", () => stream.push(null));
+  return stream;
+}
+
+listen("the first bytes may come one by one, with TLS and without", async () => {
+  const all = [SECURE, PROXIED];
+  await serving({ listen: all }, async (_, [direct = 0, proxied = 0]) => {
+    for (const [port, first] of [
+      [direct, ""],
+      [proxied, PROXY],
+    ] as const) {
+      const { tcp } = (await plain(port)).line;
+      const stream = trickling(tcp);
+      stream.write(first);
+      const socket = tls.connect({ socket: stream, host: "127.0.0.1", ca: CERTIFICATE.cert });
+      await within(once(socket, "secureConnect"), "a handshake");
+      socket.write(GET);
+      const [bytes] = (await within(once(socket, "data"), "a response")) as [Buffer];
+      assert.match(String(bytes), /^HTTP\/1\.1 200 /);
+      tcp.destroy();
+      const wire = await plain(port);
+      for (const byte of first + GET) {
+        wire.write(byte);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.is((await takeAnswer(wire)).status, 400);
+      wire.destroy();
+    }
+  });
+});
+
+listen("a connection without a first byte ends as a failed handshake, in time", async () => {
+  const told: string[] = [];
+  const handler: Options["handler"] = {
+    connect: () => void told.push("connect"),
+    disconnect: () => void told.push("disconnect"),
+    request: (_, res) => res.send(200),
+  };
+  const listener = { ...SECURE, handshakeTimeout: 200 };
+  await serving({ handler, listen: [listener] }, async (server, [port = 0]) => {
+    const since = Date.now();
+    const silent = await plain(port);
+    await silent.gone();
+    assert.ok(Date.now() - since >= 190 && Date.now() - since < 5000);
+    const ending = await plain(port);
+    ending.socket.end();
+    await ending.gone();
+    const resetting = await plain(port);
+    await until("accepts", async () => (await server.stats()).accepted === 3);
+    resetting.reset();
+    const closed = async () => (await server.stats()).closed;
+    await until("ends", async () => (await closed()).TlsFailed === 3);
+    assert.equal(await closed(), { TlsFailed: 3 });
+    const slow = await secured(port);
+    await last(plain(port), GET);
+    // The time is that of the handshake alone.
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    assert.is((await takeAnswer(slow.write(GET))).status, 200);
+    slow.destroy();
+    await until("the end", () => told.length === 2);
+    assert.equal(told, ["connect", "disconnect"]);
   });
 });
 

@@ -53,7 +53,14 @@ export class Listening {
   static async open(settings: NodeSettings, where: Where = {}): Promise<Listening> {
     const self = new Listening(where);
     const { path, hostname = "127.0.0.1", keepAlive = 0, failed = () => undefined } = where;
-    const options = { port: 0, backlog: 64, noDelay: true, ipv6Only: false, proxied: false };
+    const options = {
+      port: 0,
+      backlog: 64,
+      noDelay: true,
+      ipv6Only: false,
+      proxied: false,
+      redirects: false,
+    };
     self.#listener = await nodeTransport(settings).listen(
       { ...options, path, hostname, keepAlive, handshakeTimeout: 5000 },
       self.window,

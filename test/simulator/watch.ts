@@ -58,8 +58,8 @@ class WatchedLink implements MeasuredLink, Sink {
     return false;
   }
 
-  secured(): void {
-    this.#sink?.secured();
+  secured(how?: "plain"): void {
+    this.#sink?.secured(how);
   }
 
   end(): void {

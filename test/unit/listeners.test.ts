@@ -101,7 +101,14 @@ listeners("take the options of their entries, and defaults for the others", () =
   });
   const [first, second, third] = all.map(({ options }) => options);
   const common = { hostname: "127.0.0.1", keepAlive: 0, ipv6Only: false, handshakeTimeout: 10000 };
-  const none = { path: undefined, mode: undefined, fd: undefined, tls: undefined, proxied: false };
+  const none = {
+    path: undefined,
+    mode: undefined,
+    fd: undefined,
+    tls: undefined,
+    proxied: false,
+    redirects: false,
+  };
   assert.equal(first, { ...common, ...none, port: 0, noDelay: false, backlog: 511 });
   const unix = { port: 8080, noDelay: true, path: "/a", mode: 0o600, backlog: 5 };
   assert.equal(second, { ...common, ...none, ...unix });

@@ -98,7 +98,7 @@ async function lossAfter(
   };
   const options = { port: 0, hostname: "127.0.0.1", backlog: 8, noDelay: true, keepAlive: 0 };
   const listener = await nodeTransport(LINKS[kind]).listen(
-    { ...options, ipv6Only: false, handshakeTimeout: 5000, proxied: false },
+    { ...options, ipv6Only: false, handshakeTimeout: 5000, proxied: false, redirects: false },
     new Uint8Array(65536),
     accept,
     nothing,

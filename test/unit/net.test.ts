@@ -70,6 +70,7 @@ async function leavesNothing(held: Held, actions: Actions): Promise<void> {
       ipv6Only: false,
       handshakeTimeout: 5000,
       proxied: false,
+      redirects: false,
       tls: isSecure ? CERTIFICATE : undefined,
     },
     new Uint8Array(65536),
@@ -184,7 +185,7 @@ async function connected(): Promise<{
   };
   const options = { port: 0, hostname: "127.0.0.1", backlog: 8, noDelay: true, keepAlive: 0 };
   const listener = await nodeTransport().listen(
-    { ...options, ipv6Only: false, handshakeTimeout: 5000, proxied: false },
+    { ...options, ipv6Only: false, handshakeTimeout: 5000, proxied: false, redirects: false },
     new Uint8Array(65536),
     accept,
     () => undefined,

@@ -280,8 +280,8 @@ const OPTIONS: readonly (readonly [given: object, message: string])[] = [
     'listen[1].redirect: "https" needs a listener with tls and a port',
   ],
   [
-    { listen: [{ redirect: "https", tls: { key: "x", cert: "y" } }] },
-    'listen[0].redirect: "https", but this listener has tls itself',
+    { listen: [{ redirect: "https", path: "/a", tls: { key: "x", cert: "y" } }] },
+    'listen[0].redirect: "https", but path "/a" has no port',
   ],
   // Callbacks and objects.
   [{ signal: { aborted: false, addEventListener() {} } }, "signal: an object is not an AbortSig"],

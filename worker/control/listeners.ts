@@ -28,16 +28,20 @@ export function listenerPlans({ listeners }: Settings): [ListenerPlan, ...Listen
   return [planOf(first), ...more.map(planOf)];
 }
 
-function planOf({ name, options, proxyProtocol, redirects }: ListenerSettings): ListenerPlan {
+function planOf({ name, options, proxyProtocol }: ListenerSettings): ListenerPlan {
+  const { redirects } = options;
   const isSecure = options.tls !== undefined;
   const proxies = proxyProtocol && new AddressSet(proxyProtocol);
   return { name, options, traits: { isSecure, proxies, redirects } };
 }
 
-/** Returns the order in which listeners open: redirecting ones last, because they need the port of another one. */
+/** Returns true for a listener that redirects to the port of another one. */
+const leadsAway = ({ traits }: ListenerPlan): boolean => traits.redirects && !traits.isSecure;
+
+/** Returns the order in which listeners open. Last come listeners that need the port of another one. */
 function openingOrder(plans: readonly ListenerPlan[]): number[] {
   const all = plans.map((_, i) => i);
-  const isLast = (i: number): boolean => plans[i]?.traits.redirects === true;
+  const isLast = (i: number): boolean => leadsAway(plans[i] as ListenerPlan);
   return [...all.filter((i) => !isLast(i)), ...all.filter(isLast)];
 }
 
@@ -82,8 +86,7 @@ export class Listeners {
     try {
       for (const i of openingOrder(plans)) {
         const plan = plans[i] as ListenerPlan;
-        if (plan.traits.redirects)
-          this.#pump.requests.redirectPort = portOfTls(plans, opened, plan);
+        if (leadsAway(plan)) this.#pump.requests.redirectPort = portOfTls(plans, opened, plan);
         opened[i] = await this.#open(transport, plan);
       }
     } catch (thrown) {

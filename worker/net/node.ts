@@ -145,10 +145,15 @@ class NodeLink implements Link {
     socket.on("end", onEnd);
   }
 
-  /** Uses a TLS socket on top of the socket so far as the stream. @returns the sink */
-  protected adopt(socket: tls.TLSSocket): Sink | undefined {
+  /** Uses a socket as the stream: a TLS socket on top of the one so far, or that one itself. @returns the sink */
+  protected adopt(socket: net.Socket): Sink | undefined {
+    if (socket === this.#socket) {
+      // It has the other listeners already.
+      socket.on("end", onEnd);
+      return this.#sink;
+    }
     this.#socket = socket;
-    this.#peerCertificate = certificateOf(socket);
+    if (socket instanceof tls.TLSSocket) this.#peerCertificate = certificateOf(socket);
     this.#listen(socket);
     return this.#sink;
   }
@@ -375,20 +380,36 @@ const canDefer = !isBun && !("deno" in process.versions);
  */
 const hasHandles = canDefer && process.platform !== "win32";
 
+/** The first byte of a TLS handshake: the type of its record (RFC 8446 5.1). */
+const HANDSHAKE = 22;
+
 /** A connection that is accepted before TLS is negotiated. Its handshake has a slot and counts for its address. */
 class SecureLink extends NodeLink {
   readonly #raw: net.Socket;
   readonly #window: Uint8Array;
   readonly #start: (raw: net.Socket) => void;
+  /** Time (ms) for the first byte of the handshake. */
+  readonly #timeout: number;
   #isPaused = false;
+  /** True when TLS is established, or its bytes are those of a request. */
   #isSecured = false;
 
-  /** @param start begins the handshake on a socket whose bytes were not read, or were put back */
-  constructor(raw: net.Socket, window: Uint8Array, start: (raw: net.Socket) => void) {
+  /** @param start begins the handshake on a socket whose bytes were put back */
+  constructor(
+    raw: net.Socket,
+    window: Uint8Array,
+    timeout: number,
+    start: (raw: net.Socket) => void,
+  ) {
     super(raw, false);
     this.#raw = raw;
     this.#window = window;
+    this.#timeout = timeout;
     this.#start = start;
+  }
+
+  get localPort(): number | undefined {
+    return this.#raw.localPort;
   }
 
   /** Reads the PROXY header, which precedes TLS. */
@@ -401,22 +422,45 @@ class SecureLink extends NodeLink {
     raw.removeAllListeners("data");
     raw.removeAllListeners("end");
     if (raw.destroyed) return;
-    if (first.length > 0) {
-      raw.pause();
-      raw.unshift(first);
+    if (first.length === 0) {
+      this.#awaitFirst();
+      return;
     }
-    this.#start(raw);
+    raw.pause();
+    raw.unshift(first);
+    if (first[0] === HANDSHAKE) this.#start(raw);
+    else this.#continue(raw, "plain");
+  }
+
+  /** Waits for the first bytes after the PROXY header, if there is one. */
+  #awaitFirst(): void {
+    const raw = this.#raw;
+    const abandon = (code: string): void => {
+      this.fail(Object.assign(new Error("no TLS handshake has begun"), { code }));
+      raw.destroy();
+    };
+    const late = (): void => abandon("ERR_TLS_HANDSHAKE_TIMEOUT");
+    raw.setTimeout(this.#timeout, late);
+    raw.on("end", () => abandon("ECONNRESET"));
+    raw.once("data", (bytes: Uint8Array) => {
+      raw.setTimeout(0, late);
+      this.secure(bytes);
+    });
   }
 
   /** Continues on the TLS socket after the handshake. */
   take(socket: tls.TLSSocket): void {
+    this.#continue(socket);
+  }
+
+  #continue(socket: net.Socket, how?: "plain"): void {
     this.#isSecured = true;
     const sink = this.adopt(socket);
     if (!sink) {
       socket.destroy();
       return;
     }
-    sink.secured();
+    sink.secured(how);
     socket.on("data", (bytes: Uint8Array) => giveBytes(bytes, this.#window, sink));
     if (!this.#isPaused) socket.resume();
   }
@@ -442,7 +486,7 @@ function acceptBefore(
   server: tls.Server,
   window: Uint8Array,
   accept: Accept,
-  { proxied }: ListenOptions,
+  { proxied, handshakeTimeout }: ListenOptions,
 ): void {
   const links = new WeakMap<net.Socket, SecureLink>();
   const linkOf = (socket: tls.TLSSocket): SecureLink | undefined => {
@@ -452,7 +496,7 @@ function acceptBefore(
   const negotiate = server.listeners("connection") as ((raw: net.Socket) => void)[];
   server.removeAllListeners("connection");
   server.on("connection", (raw: net.Socket) => {
-    const link = new SecureLink(raw, window, (socket) => {
+    const link = new SecureLink(raw, window, handshakeTimeout, (socket) => {
       for (const listener of negotiate) listener.call(server, socket);
     });
     links.set(raw, link);
@@ -599,6 +643,10 @@ async function listen(
 ): Promise<Listener> {
   if (options.proxied && options.tls && !canDefer) {
     const text = "proxyProtocol: only Node can read a header before TLS";
+    return Promise.reject(new TypeError(text));
+  }
+  if (options.redirects && options.tls && !canDefer) {
+    const text = "redirect: only Node can answer requests without TLS on a listener with tls";
     return Promise.reject(new TypeError(text));
   }
   const { fd } = options;

@@ -32,6 +32,8 @@ export interface Link {
    * @param first bytes of the handshake that have already been read
    */
   secure?(first: Uint8Array): void;
+  /** The TCP port that the peer has connected to, of links that have `secure`; undefined on a Unix socket. */
+  readonly localPort?: number | undefined;
 }
 
 /** The events of a link, reported to the pump. */
@@ -41,8 +43,11 @@ export interface Sink {
    * when the microtasks have run.
    */
   read(n: number): void;
-  /** TLS is established. */
-  secured(): void;
+  /**
+   * TLS is established.
+   * @param how "plain": it is not, because the first byte begins no handshake. Bytes without TLS follow
+   */
+  secured(how?: "plain"): void;
   /** The outstanding write is complete. */
   written(): void;
   /** The peer ended its side. */
@@ -128,6 +133,8 @@ export interface ListenOptions {
   handshakeTimeout: number;
   /** Whether a PROXY header precedes TLS. The pump calls `secure` after it. */
   proxied: boolean;
+  /** Whether requests without TLS are redirected. */
+  redirects: boolean;
 }
 
 /** The address of a listener. */

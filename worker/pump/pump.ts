@@ -74,7 +74,7 @@ export interface ListenerTraits {
    * header.
    */
   readonly proxies: AddressSet | undefined;
-  /** Whether requests are redirected to the same URL over TLS. */
+  /** Whether requests without TLS are redirected to the same URL over TLS. */
   readonly redirects: boolean;
 }
 
@@ -267,10 +267,16 @@ export class Pump implements HandlerServer {
     if (this.handler.connect) this.guard("connect", () => this.handler.connect?.(peer));
   }
 
-  /** Handles an established TLS connection. */
-  secured(peer: Peer): void {
+  /** Handles an established TLS connection. @param how "plain": it is none, and gets one response */
+  secured(peer: Peer, how?: "plain"): void {
     peer.isUnsecured = false;
     this.loop.secured(peer);
+    if (how === "plain") {
+      peer.isSecure = false;
+      peer.isMisplaced = true;
+      // The handler is never called for it, so it is not notified of the connection either.
+      return;
+    }
     this.tellConnect(peer);
   }
 

@@ -31,6 +31,10 @@ interface RequestsOwner extends ResponseOwner, UploadOwner {
 /** Characters of an origin or host that a report shows. */
 const SHOWN = 256;
 
+/** Body of the response to a request without TLS on a listener with TLS. */
+const NEEDS_TLS =
+  "Bad Request: this port speaks TLS, so the URL must begin with https:// or wss://\n";
+
 export interface RequestRules {
   /** Origins and hosts that may connect. */
   readonly rules?: OriginRules;
@@ -130,10 +134,10 @@ export class Requests {
     const request = this.#requestOf(peer);
     if (!this.#admit(peer, request)) return;
     const { streams } = this.#pump.handler;
-    const redirects = peer.redirects && isRedirected(request);
-    let isWanted = streams === true || redirects;
+    const lacksTls = this.#lacksTls(peer, request);
+    let isWanted = streams === true || lacksTls;
     try {
-      if (!redirects && typeof streams === "function")
+      if (!lacksTls && typeof streams === "function")
         isWanted = streams.call(this.#pump.handler, request);
     } catch (thrown) {
       over(request);
@@ -181,8 +185,8 @@ export class Requests {
   #answer(peer: Peer, request: RequestImpl): void {
     const response = new ResponseImpl(this.#pump, peer, request);
     peer.response = response;
-    if (peer.redirects && isRedirected(request)) {
-      this.#redirect(response);
+    if (this.#lacksTls(peer, request)) {
+      this.#sendToTls(peer, response);
       return;
     }
     if (this.#metrics && !request.upgrade && this.#answerMetrics(this.#metrics, peer, response))
@@ -225,11 +229,20 @@ export class Requests {
     else request.detach();
   }
 
-  /** Redirects a request to the same URL over TLS. */
-  #redirect(response: ResponseImpl): void {
-    const location = httpsUrl(response.request, this.redirectPort);
-    if (location === undefined) response.send(400, "text/plain", "Bad Request\n");
-    else response.header("Location", location).send(308);
+  /** Returns true for a request without TLS that must not reach the handler. */
+  #lacksTls(peer: Peer, request: RequestImpl): boolean {
+    return peer.isMisplaced || (peer.redirects && !peer.isSecure && isRedirected(request));
+  }
+
+  /** Redirects a request to the same URL over TLS, where its listener does so, or refuses it. */
+  #sendToTls(peer: Peer, response: ResponseImpl): void {
+    const { isMisplaced } = peer;
+    const port = isMisplaced ? peer.link.localPort : this.redirectPort;
+    const canMove = peer.redirects && port !== undefined;
+    const location = canMove ? httpsUrl(response.request, port) : undefined;
+    if (isMisplaced) response.close();
+    if (location !== undefined) response.header("Location", location).send(308);
+    else response.send(400, "text/plain", isMisplaced ? NEEDS_TLS : "Bad Request\n");
   }
 
   /** Responds to a request for the metrics. @returns false when it is none */

@@ -17,7 +17,7 @@ interface PeerOwner {
   read(peer: Peer, n: number): void;
   written(peer: Peer): void;
   peerEnded(peer: Peer): void;
-  secured(peer: Peer): void;
+  secured(peer: Peer, how?: "plain"): void;
   terminate(peer: Peer, reason: CloseReason): boolean;
 }
 
@@ -73,6 +73,7 @@ enum Flag {
   Reported = 512,
   Secure = 1024,
   Redirects = 2048,
+  Misplaced = 4096,
 }
 
 /** State that few connections have, or for a moment only. */
@@ -207,13 +208,22 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
     this.#set(Flag.Forwards, on);
   }
 
-  /** True when its requests are redirected to the same URL over TLS. */
+  /** True when its listener redirects requests without TLS to the same URL over TLS. */
   get redirects(): boolean {
     return this.#is(Flag.Redirects);
   }
 
   set redirects(on: boolean) {
     this.#set(Flag.Redirects, on);
+  }
+
+  /** True when it sends requests without TLS to a listener that has TLS. None reaches the handler. */
+  get isMisplaced(): boolean {
+    return this.#is(Flag.Misplaced);
+  }
+
+  set isMisplaced(on: boolean) {
+    this.#set(Flag.Misplaced, on);
   }
 
   /** True when it uses TLS, even before TLS is established. */
@@ -386,11 +396,11 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
     pump.depth--;
   }
 
-  secured(): void {
+  secured(how?: "plain"): void {
     if (this.dead) return;
     const pump = this.#pump;
     pump.depth++;
-    pump.secured(this);
+    pump.secured(this, how);
     pump.depth--;
   }
 
