@@ -7,6 +7,7 @@
 import type { ListenerAddress } from "../worker/net/transport";
 import type {
   Eviction,
+  FailedHandshake,
   LiveOptions,
   LogFields,
   Logger,
@@ -115,6 +116,12 @@ export class Log {
       () => onEvict?.(evictions),
       (thrown) => this.error(toError(thrown), "onEvict"),
     );
+  }
+
+  /** Reports failed TLS handshakes. @param clients some of them */
+  handshakes(count: number, clients: readonly FailedHandshake[]): void {
+    const message = `${count} TLS handshakes failed`;
+    this.#tell("debug", { event: "tlsFailed", count, clients }, message);
   }
 
   /** Reports the result of a reload. @param url returns the module's URL, undefined for functions */

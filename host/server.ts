@@ -298,6 +298,9 @@ export class RunningServer implements Server {
       case "evicted":
         this.#log.evicted(notice.evictions, this.onEvict);
         break;
+      case "handshakes":
+        this.#log.handshakes(notice.count, notice.clients);
+        break;
       case "error": {
         this.#log.error(errorOf(notice.error), notice.where);
         break;

@@ -15,7 +15,7 @@ export type LogMethod = (fields: LogFields, message: string) => void;
 
 /** A logger of pino's shape. Each method is optional; lines of a level without a method are dropped. */
 export interface Logger {
-  /** Not used yet: single requests and connections are not logged. */
+  /** TLS handshakes failed, in batches. Single requests and connections are not logged. */
   debug?: LogMethod;
   /** The server listens, was reloaded or configured, shuts down, has ended. */
   info?: LogMethod;
@@ -133,6 +133,16 @@ export interface MetricsOptions {
    * unless `trustProxy` names the proxy; then the address of the client decides.
    */
   addresses?: boolean | readonly string[];
+}
+
+/** A client whose TLS handshake failed. */
+export interface FailedHandshake {
+  /** The client's address. */
+  readonly remoteAddress: string;
+  /** The error's code, such as "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA" or "ERR_TLS_HANDSHAKE_TIMEOUT". */
+  readonly code: string;
+  /** The alert that the client sent, or the reason why the server refused it, as OpenSSL names it. */
+  readonly reason: string;
 }
 
 /** A client that was evicted. */

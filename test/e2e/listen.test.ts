@@ -352,6 +352,32 @@ listen("a connection without a first byte ends as a failed handshake, in time", 
   });
 });
 
+listen("failed handshakes are logged with address and reason, and are no errors", async () => {
+  const lines: LogFields[] = [];
+  const logger = { debug: (fields: LogFields) => void lines.push(fields) };
+  const modern = { ...PROXIED, tls: { ...CERTIFICATE, minVersion: "TLSv1.3" } } as const;
+  await serving({ listen: [modern], logger }, async (server, [port = 0]) => {
+    const { tcp } = (await plain(port)).line;
+    tcp.removeAllListeners("data");
+    tcp.write(PROXY);
+    const socket = tls.connect({ socket: tcp, maxVersion: "TLSv1.2", ca: CERTIFICATE.cert });
+    socket.on("error", () => undefined);
+    await until("a line", () => lines.length > 0);
+    assert.equal(lines, [
+      {
+        ...{ event: "tlsFailed", count: 1 },
+        clients: [
+          {
+            ...{ remoteAddress: "192.0.2.7", code: "ERR_SSL_UNSUPPORTED_PROTOCOL" },
+            reason: "unsupported protocol",
+          },
+        ],
+      },
+    ]);
+    assert.equal((await server.stats()).closed, { TlsFailed: 1 });
+  });
+});
+
 listen("inherited descriptors are listeners beside others, with and without TLS", async () => {
   const first = await listening();
   const second = await listening();

@@ -3,7 +3,7 @@
 
 import { INBOX_WORDS } from "../../assembly/abi";
 import type { Handler, Stats } from "../../host/handler";
-import type { Eviction, PoolOptions } from "../../host/options/types";
+import type { Eviction, FailedHandshake, PoolOptions } from "../../host/options/types";
 import { engineParams } from "../../host/options/params";
 import { tlsOf } from "../../host/options/listen";
 import type { Settings } from "../../host/options/settle";
@@ -17,6 +17,7 @@ import { configure, runLimit } from "./configure";
 import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
 import { Listeners, listenerPlans } from "./listeners";
+import { Handshakes } from "./handshakes";
 import { loadHandler } from "./load";
 import { MirroredInbox } from "../inbox/mirror-reader";
 import type {
@@ -49,6 +50,11 @@ export type Notice =
   /** Bytes that have left clients' queues (worker/inbox/outstanding.ts). */
   | { readonly ringcast: "credit"; readonly report: Float64Array<ArrayBuffer> }
   | { readonly ringcast: "evicted"; readonly evictions: Eviction[] }
+  | {
+      readonly ringcast: "handshakes";
+      readonly count: number;
+      readonly clients: readonly FailedHandshake[];
+    }
   | { readonly ringcast: "error"; readonly error: ErrorData; readonly where: string }
   /** The engine trapped, so the worker ends. */
   | { readonly ringcast: "trapped"; readonly error: ErrorData };
@@ -116,6 +122,10 @@ export class Worker {
     const params = engineParams(settings);
     params.RunBytes = Math.min(params.RunBytes, this.#runLimit);
     const { values } = settings;
+    const handshakes = new Handshakes(
+      (ms, fn) => platform.clock.after(ms, fn),
+      (count, clients) => platform.post({ ringcast: "handshakes", count, clients }),
+    );
     this.pump = new Pump({
       ...pumpSettings(settings),
       engine: new Engine(platform.module, { ...params, Seed: platform.seed }),
@@ -129,6 +139,7 @@ export class Worker {
       },
       trapped: (trap) => this.die(trap),
       evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
+      handshakeFailed: (address, error) => handshakes.add(address, error),
     });
     const throttled = (where: string): ErrorThrottle =>
       new ErrorThrottle(

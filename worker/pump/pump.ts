@@ -93,6 +93,8 @@ export interface PumpOptions extends RequestRules {
   readonly codec?: Codec | undefined;
   /** Called with the evicted clients, once a turn. */
   readonly evicted?: (evictions: Eviction[]) => void;
+  /** Called when a TLS handshake has failed. */
+  readonly handshakeFailed?: (remoteAddress: string, error: Error | undefined) => void;
   /** Called with a trap of the engine that was caught around user code. It must end the pump. */
   readonly trapped?: (trap: Error) => void;
 }
@@ -118,6 +120,7 @@ export class Pump implements HandlerServer {
   readonly #refusals: Refusals;
   readonly #failed: (error: Error, where: string) => void;
   readonly #trapped: ((trap: Error) => void) | undefined;
+  readonly #handshakeFailed: PumpOptions["handshakeFailed"];
   #placement: Placement = new InWorker({});
   handler: Handler = this.#placement.handler;
   /**
@@ -147,6 +150,7 @@ export class Pump implements HandlerServer {
     this.#forwarding = options.forwarding;
     this.#failed = options.failed ?? (() => undefined);
     this.#trapped = options.trapped;
+    this.#handshakeFailed = options.handshakeFailed;
     this.#schedule = new Schedule(this, clock);
     this.#events = new Events(this, options.evicted);
     this.loop = new EngineLoop(engine, this.#events, this.#schedule);
@@ -278,6 +282,12 @@ export class Pump implements HandlerServer {
       return;
     }
     this.tellConnect(peer);
+  }
+
+  /** Ends a connection whose TLS handshake failed. */
+  failHandshake(peer: Peer, error: Error | undefined): void {
+    this.#handshakeFailed?.(peer.remoteAddress, error);
+    this.terminate(peer, CloseReason.TlsFailed);
   }
 
   /** Handles bytes before TLS, which are the PROXY header. Bytes after it belong to TLS. */

@@ -1,6 +1,6 @@
 // One connection as the pump keeps it: its slot, its link, and the state of its handler.
 
-import { CloseReason } from "../../assembly/abi";
+import type { CloseReason } from "../../assembly/abi";
 import type { Connection, WebSocket } from "../../host/handler";
 import { idOf } from "../../host/shared/message/id";
 import { Waiters } from "../../host/shared/message/waiters";
@@ -18,6 +18,7 @@ interface PeerOwner {
   written(peer: Peer): void;
   peerEnded(peer: Peer): void;
   secured(peer: Peer, how?: "plain"): void;
+  failHandshake(peer: Peer, error: Error | undefined): void;
   terminate(peer: Peer, reason: CloseReason): boolean;
 }
 
@@ -406,11 +407,10 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
 
   lost(error: Error | undefined, why?: "handshake"): void {
     if (this.dead) return;
-    const isHandshake = why === "handshake" || this.isUnsecured;
-    const reason = isHandshake ? CloseReason.TlsFailed : lossOf(error);
     const pump = this.#pump;
     pump.depth++;
-    pump.terminate(this, reason);
+    if (why === "handshake" || this.isUnsecured) pump.failHandshake(this, error);
+    else pump.terminate(this, lossOf(error));
     pump.depth--;
   }
 }
