@@ -157,7 +157,7 @@ export function placementTests(name: string, options: () => Promise<Options>): v
     assert.equal(JSON.parse((await ask(port, get("/mistakes"))).body.toString()), [
       'TypeError: header: "X A" is not a field name',
       "TypeError: header: the value of X-A has an octet that field values must not have",
-      "TypeError: header: Content-Length frames the message, so the server sets it",
+      "TypeError: header: Upgrade frames the message, so the server sets it",
       "RangeError: status: 99 is not a whole number from 200 to 599",
       'RangeError: status: "200" is not a whole number from 200 to 599',
       "TypeError: header: the value of Content-Type has an octet that field values must not have",

@@ -70,7 +70,7 @@ export default (server) => {
         ["X A", "a"],
         ["", "a"],
         ["X-A", "€"],
-        ["Content-Length", "5"],
+        ["Upgrade", "h2c"],
         ["Transfer-Encoding", "chunked"],
         ["Connection", "close"],
       ]) {

@@ -17,7 +17,7 @@ function mistakes(res) {
   for (const wrong of [
     () => res.header("X A", "a"),
     () => res.header("X-A", "a\r\nX-B: b"),
-    () => res.header("Content-Length", 5),
+    () => res.header("Upgrade", "h2c"),
     () => res.send(99),
     () => res.send("200"),
     () => res.send(200, "text/\nplain"),
