@@ -561,9 +561,9 @@ export enum Outcome {
 /** Reasons why a connection ended. */
 export enum CloseReason {
   Ok = -1,
-  /** A WebSocket made room in the full table of WebSockets. */
+  // A WebSocket made room in the full table of WebSockets.
   Evicted = -2,
-  /** A client read more slowly than Param.SendRate. */
+  // A client read more slowly than Param.SendRate.
   TooSlow = -3,
   PeerReset = -5,
   LargeRequest = -6,
@@ -578,7 +578,7 @@ export enum CloseReason {
   WsBadMask = -15,
   WsUnknownOpcode = -16,
   WsOversizeFrame = -17,
-  /** A WebSocket made room in the ring of publications, because it lagged too far behind. */
+  // A WebSocket made room in the ring of publications, because it lagged too far behind.
   WsClientTooSlow = -18,
   WsMissingUpgrade = -19,
   WsExpectedCont = -20,
