@@ -364,7 +364,7 @@ export class Remote implements Host {
     this.#number = (this.#number + 1) >>> 0;
     const pending = { number: this.#number, peer, response };
     this.#pending.set(peer, pending);
-    // mutant remote-wait: if (this.#isFull()) return;
+    // mutant remote-wait (remote): if (this.#isFull()) return;
     if (this.#isFull()) this.#waiting.add(pending);
     else this.#tellRequest(pending);
   }
