@@ -165,7 +165,7 @@ export function parseKept(slot: u32, generation: u32): u32 {
   noteFed(0);
   engine.source = c.buffer + c.start;
   engine.sourceEnd = c.buffer + c.end;
-  // mutant wait-kept: ;
+  // mutant wait-kept (held): ;
   runFrames(c);
   return c.end - c.start;
 }

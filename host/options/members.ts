@@ -101,7 +101,7 @@ export interface TableOptions {
   /**
    * Buffers for requests and messages that are not complete. A quarter is reserved for small ones.
    *
-   * Unit: bytes. Default: 64 MiB. Range: 64 KiB … 2048 MiB.
+   * Unit: bytes. Default: 64 MiB. Range: 128 KiB … 2048 MiB.
    */
   receiveBuffers?: Size;
   /**

@@ -202,7 +202,8 @@ export const OPTIONS: readonly OptionRow[] = [
     name: "receiveBuffers",
     unit: "bytes",
     default: 64 * MiB,
-    min: 65536,
+    // One client's unparsed bytes, a window of 64 KiB, fit into the part for large buffers.
+    min: 131072,
     max: 2048 * MiB,
     param: "ReceivePoolBytes",
     text: "Buffers for requests and messages that are not complete. A quarter is reserved for small ones.",

@@ -470,7 +470,7 @@ lifecycle(
       [{ signal: {} }, /^signal: /],
       [{ maxFrames: 64, maxQueuedFrames: 65 }, /^maxQueuedFrames: 65 .* 64/],
       [{ maxHeadLength: 256, maxTargetLength: 8192 }, /^maxTargetLength: 8192 /],
-      [{ receiveBuffers: 65536 }, /^maxPayloadLength: /],
+      [{ receiveBuffers: 131072 }, /^maxPayloadLength: /],
       [{ ring: 2 ** 30, maxMemory: 2 ** 29 }, /^maxMemory: .* \+ .* more than 536870912/],
     ] as const) {
       const error = await rejection(serve(options as Options), JSON.stringify(options));

@@ -54,7 +54,8 @@ function drawSettings(mode: Mode, r: Random): Settings {
     Pieces: r.chance(0.15) ? 1 : 0,
   };
   const settings = { mode, place, delay: r.pick([0, 1, 5]), copied: r.chance(0.3) };
-  const more = mode === "exact" ? ample(r) : r.chance(0.15) ? timed(r) : scarce(r);
+  const more =
+    mode === "exact" ? ample(r) : r.chance(0.15) ? timed(r) : scarce(r, params.WindowBytes);
   return { ...settings, ...more, ordered: r.chance(0.8), params: { ...params, ...more.params } };
 }
 
@@ -91,7 +92,7 @@ function ample(r: Random): Amounts {
 
 /** As `scarce`, for clients that read at a rate: nothing but time limits, and slots for room, ends them. */
 function timed(r: Random): Amounts {
-  const { params, ...rest } = scarce(r);
+  const { params, ...rest } = scarce(r, 65536);
   return {
     ...rest,
     isFair: true,
@@ -108,7 +109,9 @@ function timed(r: Random): Amounts {
 }
 
 /** Draws so few resources that a run reaches every limit. */
-function scarce(r: Random): Amounts {
+function scarce(r: Random, windowBytes: number): Amounts {
+  // The pool has a buffer for the unparsed bytes of one client, which are a window.
+  const window = windowBytes === 65536 ? 131072 : 65536;
   const ring = r.pick([4096, 8192, 32768]);
   const frames = r.pick([16, 256]);
   const isFair = r.chance(0.6);
@@ -121,7 +124,7 @@ function scarce(r: Random): Amounts {
       RingBytes: ring,
       Frames: frames,
       QueuedFrames: isFair || r.chance(0.5) ? frames : frames / 2,
-      ReceivePoolBytes: r.pick([65536, 131072, 1048576]),
+      ReceivePoolBytes: r.pick([window, 131072, 1048576]),
       ReplyPoolBytes: r.pick([32768, 65536, 1048576]),
       Backlog: r.pick([2048, 16384]),
       EvictWhenFull: r.int(0, 1),

@@ -5,7 +5,7 @@
 
 import { brokenRule } from "../lib/check";
 import { EVICTIONS } from "../../host/shared/close";
-import { Control, Param } from "../../assembly/abi";
+import { CONN_BYTES, Control, Param } from "../../assembly/abi";
 import type { Stats } from "../../host/handler";
 import { slotOf } from "../../host/shared/message/id";
 import { type Client, STEP_MILLIS } from "./client";
@@ -80,6 +80,18 @@ export function checkStep(world: World, isSettled: boolean): void {
   if (world.settings.isTimed) checkFrozen(world);
 }
 
+/** Offset of `Conn.buffer` in a slot's record. */
+const CONN_BUFFER = 28;
+
+/** Returns true when a connection that waits for no buffer has one. Connections must not wait for each other. */
+function isHeld({ pump: { engine }, settings: { params } }: World): boolean {
+  const slots = (params.Connections as number) + (params.WebSockets as number);
+  return Array.from({ length: slots }, (_, slot) => slot).some((slot) => {
+    const at = engine.slots + slot * CONN_BYTES + CONN_BUFFER;
+    return engine.u32[at >>> 2] !== 0 && !engine.isWaiting(slot);
+  });
+}
+
 /** Checks the state when all clients have read everything and no time limit has passed. */
 export function checkDelivered(world: World): void {
   world.judge.delivered();
@@ -94,8 +106,8 @@ export function checkDelivered(world: World): void {
     if (world.streams.includes(client)) client.fail("it has room, and its stream has not ended");
     if (client.isThirsty) client.fail("it has room again, and its drain was not called");
     // A pong for which there is no block is dropped. A ping behind a message for which there is no buffer is not parsed
-    // before others release theirs.
-    const isWaiting = world.pump.engine.isWaiting(slotOf(ws.id));
+    // before another connection, which waits for none, releases its own.
+    const isWaiting = world.pump.engine.isWaiting(slotOf(ws.id)) && isHeld(world);
     if (client.pings.length > 0 && !isStarved && !isWaiting)
       client.fail("its last ping has no answer");
   }

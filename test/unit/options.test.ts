@@ -243,10 +243,10 @@ const CONTRADICTIONS: readonly (readonly [given: Options, message: RegExp])[] = 
     { maxHeadLength: 256, maxTargetLength: 8192 },
     /^maxTargetLength: 8192 is more than maxHeadLength \(256\) allows, 240$/,
   ],
-  [{ receiveBuffers: 65536 }, /^maxPayloadLength: 16777216 needs receiveBuffers of at least \d+/],
+  [{ receiveBuffers: 131072 }, /^maxPayloadLength: 16777216 needs receiveBuffers of at least \d+/],
   [
-    { receiveBuffers: 65536, maxPayloadLength: 1000 },
-    /^maxBodyLength: 1048576 needs receiveBuffers of at least \d+, not 65536$/,
+    { receiveBuffers: 131072, maxPayloadLength: 1000 },
+    /^maxBodyLength: 1048576 needs receiveBuffers of at least \d+, not 131072$/,
   ],
 ];
 
