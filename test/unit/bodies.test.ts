@@ -43,10 +43,11 @@ class Scene implements Link {
   readonly remoteAddress = "192.0.2.1";
   readonly clock = new VirtualClock();
   readonly runner = new Runner(this.clock);
-  readonly pump = new Pump({ engine: testEngine(), clock: this.clock });
+  readonly pump = new Pump({ engine: testEngine({ RunBytes: 65536 }), clock: this.clock });
   readonly peer = this.pump.accept(this) as Peer;
-  /** Size of the last write. */
+  /** Bytes of all writes, and their number. */
   written = 0;
+  writes = 0;
   isStalled = false;
   readonly end = (): void => undefined;
   readonly pause = this.end;
@@ -56,6 +57,7 @@ class Scene implements Link {
 
   write(bytes: Uint8Array): boolean {
     this.written += bytes.length;
+    this.writes++;
     return !this.isStalled;
   }
 
@@ -155,5 +157,24 @@ bodies(
     assert.is(await left(refs), 0);
   },
 );
+
+bodies("answers and static bodies of up to 4 KiB are one write with their head", async () => {
+  for (const [size, writes] of [
+    [0, 1],
+    [1, 1],
+    [4096, 1],
+    [4097, 2],
+  ] as const) {
+    const scene = new Scene();
+    const body = scene.pump.body("x".repeat(size), "text/plain");
+    scene.pump.setHandler({ request: (_, res) => res.static(body) });
+    await scene.ask();
+    assert.is(scene.writes, writes, `${size} bytes, static`);
+    assert.ok(scene.written > size);
+    scene.pump.setHandler({ request: (_, res) => res.send(200, "text/plain", "x".repeat(size)) });
+    await scene.ask();
+    assert.is(scene.writes, writes + 1, `${size} bytes, sent`);
+  }
+});
 
 bodies.run();
