@@ -28,6 +28,7 @@ import { tooLate } from "./shared/members";
 import { type Messages, MessageWriter } from "./send/messages";
 import { Mirror } from "./send/mirror-writer";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options/types";
+import { type ModuleSettings, isModuleUrl } from "./options/modules";
 import { type Plan, planOf } from "./options/plan";
 import { type Settings, settleChanges, settleShutdown } from "./options/settle";
 import type { PublisherHandle, TransferredPort } from "./send/publisher";
@@ -70,6 +71,7 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
   /**
    * Replaces the handler without dropping a connection. New events go to the new handler. Requests that the old handler
    * has begun are answered by it, `open` is not called again, and `ws.data` stays. Reloads run one after the other.
+   * Modules beside the handler are loaded again, too: all of them, or nothing changes.
    * @param handler the URL of a module, which is loaded again even if it was loaded before (its own imports are not);
    * for a handler on this thread: functions. Default: the current module.
    * @throws TypeError when the handler is of the other kind; the error of the module, and then the old handler stays
@@ -113,7 +115,7 @@ function placeOf(handler: Options["handler"]): {
   if (handler === undefined) return {};
   if (handler instanceof URL) return { url: handler.href };
   if (typeof handler === "string") {
-    if (/^(file|data|blob|https?|node):/.test(handler)) return { url: handler };
+    if (isModuleUrl(handler)) return { url: handler };
     throw new TypeError(
       `handler: ${JSON.stringify(handler)} is not a URL; use new URL("./handler.js", import.meta.url)`,
     );
@@ -180,6 +182,8 @@ export class RunningServer implements Server {
   #options: Options;
   /** URL of the handler module. */
   #url: string | undefined;
+  /** Modules beside the handler. Their WebSockets are in the worker, wherever the handler runs. */
+  readonly #modules: readonly ModuleSettings[];
   #reloads = 0;
   /** The handler on this thread. */
   readonly #local: HandlerModule | undefined;
@@ -216,6 +220,7 @@ export class RunningServer implements Server {
     this.plan = planOf(settings);
     this.#options = options;
     this.#url = handler;
+    this.#modules = settings.modules;
     this.onEvict = options.onEvict;
     this.#log = new Log(options.logger, options.onError);
     this.#ringBytes = settings.values.ring;
@@ -387,12 +392,16 @@ export class RunningServer implements Server {
   /** Returns this server as its handler sees it. */
   #facade(): HandlerServer {
     const application = this.#application as Application;
-    // All open WebSockets are known here, so any other id is stale.
+    // All open WebSockets of this handler are known here. Without modules any other id is stale.
+    const messages = this.#modules.length > 0 ? this.#messages : undefined;
+    const sendBytes: StageTarget["sendBytes"] = (id, bytes, flags) =>
+      application.socket(id)?.offer(bytes, flags) ?? messages?.sendBytes(id, bytes, flags) ?? false;
     const send: HandlerServer["send"] = (id, data, options) => {
       checkId(id);
       const payload = messageOf("send", data, options);
       const flags = sendFlags(payload, options);
-      return application.socket(id)?.offer(payload, flags) ?? false;
+      const ws = application.socket(id);
+      return ws ? ws.offer(payload, flags) : (messages?.send(id, data, options) ?? false);
     };
     const broadcast: HandlerServer["broadcast"] = (data, options) => this.broadcast(data, options);
     const publish: HandlerServer["publish"] = (topic, data, options) =>
@@ -403,15 +412,16 @@ export class RunningServer implements Server {
       send,
       subscribe: (id, topic) => {
         checkId(id);
-        return application.socket(id)?.subscribe(topic) ?? false;
+        const ws = application.socket(id);
+        return ws ? ws.subscribe(topic) : (messages?.subscribe(id, topic) ?? false);
       },
       unsubscribe: (id, topic) => {
         checkId(id);
-        return application.socket(id)?.unsubscribe(topic) ?? false;
+        const ws = application.socket(id);
+        return ws ? ws.unsubscribe(topic) : (messages?.unsubscribe(id, topic) ?? false);
       },
       subscriberCount: (topic) => application.subscriberCount(topic),
-      stage: () =>
-        this.#stageWith((id, bytes, flags) => application.socket(id)?.offer(bytes, flags) ?? false),
+      stage: () => this.#stageWith(sendBytes),
       each: (fn) => application.each(fn),
       count: () => application.count(),
       stats: () => this.stats(),
@@ -518,7 +528,8 @@ export class RunningServer implements Server {
   }
 
   async count(): Promise<number> {
-    return this.#application?.count() ?? (await this.stats()).webSockets;
+    const application = this.#modules.length > 0 ? undefined : this.#application;
+    return application?.count() ?? (await this.stats()).webSockets;
   }
 
   each(fn: (ws: WebSocket) => void): void {
@@ -556,18 +567,35 @@ export class RunningServer implements Server {
   async #reload(handler: Options["handler"]): Promise<void> {
     const { url, local } = placeOf(handler ?? this.#url);
     if (local) {
-      if (!this.#application)
-        throw new TypeError("handler: the server's handler is a module; pass the URL of one");
-      const made = typeof local === "function" ? await local(this.#facade()) : local;
-      const members = this.#application.setHandler(made);
-      await this.#call(() => this.#control.relay(members));
+      await this.#reloadLocal(local);
       return;
     }
-    if (url === undefined) throw new TypeError("handler: there is no module to reload");
-    if (this.#application)
+    if (url === undefined && this.#modules.length === 0)
+      throw new TypeError("handler: there is no module to reload");
+    if (url !== undefined && this.#application)
       throw new TypeError("handler: the server's handler runs on this thread; pass functions");
-    await this.#call(() => this.#control.reload(this.#fresh(url)));
+    await this.#reloadModules(url);
     this.#url = url;
+  }
+
+  /** Replaces the handler on this thread, and the modules beside it. */
+  async #reloadLocal(local: HandlerModule): Promise<void> {
+    const application = this.#application;
+    if (!application)
+      throw new TypeError("handler: the server's handler is a module; pass the URL of one");
+    const made = typeof local === "function" ? await local(this.#facade()) : local;
+    // A wrong handler is refused before anything is replaced.
+    membersOf(made);
+    if (this.#modules.length > 0) await this.#reloadModules(undefined);
+    const members = application.setHandler(made);
+    await this.#call(() => this.#control.relay(members));
+  }
+
+  /** Loads the modules again: all or none. @param url the main handler's module; undefined: there is none */
+  #reloadModules(url: string | undefined): Promise<void> {
+    const main = url === undefined ? undefined : this.#fresh(url);
+    const modules = this.#modules.map((one) => ({ ...one, url: this.#fresh(one.url) }));
+    return this.#call(() => this.#control.reload(main, modules));
   }
 
   /** Returns a URL under which a module has not been imported yet. */

@@ -132,7 +132,9 @@ export class Application {
     this.replyBytes = options.replyBytes ?? Number.POSITIVE_INFINITY;
     this.laneBytes = laneBytes(options.pendingBytes);
     this.#half = options.pendingBytes / 2;
-    this.#order = new Order(options.ordered, {
+    const { ordered } = options;
+    this.#order = new Order({
+      isOrdered: () => ordered,
       block: (ws) => {
         ws.queue ??= [];
       },

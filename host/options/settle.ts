@@ -20,6 +20,7 @@ import {
   readPool,
   readServerHeader,
 } from "./read";
+import { type ModuleSettings, Modules } from "./modules";
 import { type ListenerSettings, readListeners, tlsOf } from "./listen";
 import { DAY, OPTIONS, type OptionName, type OptionValues } from "./table";
 
@@ -30,6 +31,8 @@ export interface Settings {
   readonly values: Readonly<OptionValues>;
   readonly lists: Lists;
   readonly serverHeader: string;
+  /** Modules beside the main handler, in the order of their numbers. */
+  readonly modules: readonly ModuleSettings[];
   readonly pool?: PoolSettings | undefined;
   readonly metrics?: MetricsSettings | undefined;
 }
@@ -78,6 +81,7 @@ export function settle(given: Options): Settings {
   for (const row of OPTIONS) values[row.name] = readNumber(row, options[row.name]);
   if (options.maxQueuedFrames === undefined) values.maxQueuedFrames = values.maxFrames;
   refuseContradictions(values);
+  const modules = new Modules();
   return {
     listeners: readListeners(options),
     values,
@@ -85,6 +89,7 @@ export function settle(given: Options): Settings {
     lists: readLists(options),
     pool: readPool(options),
     metrics: readMetrics(options),
+    modules: modules.all,
   };
 }
 

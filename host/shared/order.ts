@@ -13,6 +13,8 @@ export interface Ordered {
 
 /** The actions for waiting, where the handler runs. */
 interface OrderHooks<C> {
+  /** Returns false when messages of a connection do not wait for the previous one. */
+  isOrdered(conn: C): boolean;
   /** Blocks the messages of a connection until `settled`. */
   block(conn: C): void;
   /** Called when the awaited handler has settled. @param size as given to `settle` */
@@ -27,11 +29,8 @@ export class Order<C extends Ordered> {
   readonly #hooks: OrderHooks<C>;
   /** Connections that have ended while a message is still being handled. */
   readonly #ending = new Set<C>();
-  /** False when messages do not wait for the previous one. */
-  isOrdered: boolean;
 
-  constructor(isOrdered: boolean, hooks: OrderHooks<C>) {
-    this.isOrdered = isOrdered;
+  constructor(hooks: OrderHooks<C>) {
     this.#hooks = hooks;
   }
 
@@ -42,8 +41,8 @@ export class Order<C extends Ordered> {
   settle(conn: C, where: string, result: unknown, size = 0): boolean {
     if (!isThenable(result)) return false;
     const hooks = this.#hooks;
-    // mutant order-hold: if (!this.isOrdered || result) {
-    if (!this.isOrdered) {
+    // mutant order-hold: if (!hooks.isOrdered(conn) || result) {
+    if (!hooks.isOrdered(conn)) {
       whenSettled(result, undefined, (thrown) => hooks.failed(conn, where, thrown));
       return false;
     }

@@ -2,7 +2,7 @@
 // were sent.
 //
 // Invariant: a request is handled once, messages in the order in which they were sent, both whole; the end of a client
-// is reported once.
+// is reported once. All of them reach the handler of the client's module.
 
 import type {
   CloseInfo,
@@ -49,6 +49,8 @@ export interface Scene {
   /** Errors that handlers have thrown. */
   thrown: number;
   clientAt(address: string): Client;
+  /** Returns the number of a client's module; 0: the main handler. */
+  moduleOf(client: Client): number;
   note(error: string): void;
   echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void;
   /** Reports a message of a stream that the server has accepted. */
@@ -65,12 +67,22 @@ export interface Scene {
 class Doer implements Handler {
   readonly #scene: Scene;
   readonly #version: number;
+  readonly #module: number;
   /** Clients whose last message has a handler that has not settled. */
   readonly #busy = new Set<Client>();
 
-  constructor(scene: Scene, version: number) {
+  constructor(scene: Scene, version: number, module: number) {
     this.#scene = scene;
     this.#version = version;
+    this.#module = module;
+  }
+
+  /** Returns the client at an address, which must be one of this handler's. */
+  #clientAt(address: string): Client {
+    const client = this.#scene.clientAt(address);
+    if (this.#scene.moduleOf(client) !== this.#module)
+      this.#scene.note(`${client} is not one of module ${this.#module}`);
+    return client;
   }
 
   #fresh(): void {
@@ -105,6 +117,7 @@ class Doer implements Handler {
       return undefined;
     }
     asked.isHandled = true;
+    this.#clientAt(req.remoteAddress);
     return asked;
   }
 
@@ -208,7 +221,7 @@ class Doer implements Handler {
 
   open(ws: WebSocket): unknown {
     this.#fresh();
-    const client = this.#scene.clientAt(ws.remoteAddress);
+    const client = this.#clientAt(ws.remoteAddress);
     const tag = ws.data as number;
     const asked = this.#scene.asks.get(tag);
     if (asked?.client !== client)
@@ -236,7 +249,7 @@ class Doer implements Handler {
 
   fragment(ws: WebSocket, data: Uint8Array, info: FragmentInfo): unknown {
     this.#fresh();
-    const client = this.#scene.clientAt(ws.remoteAddress);
+    const client = this.#clientAt(ws.remoteAddress);
     const parts = info.first ? [] : this.#scene.parts.get(client);
     if (!parts) return this.#scene.note(`${client}: a piece of no message`);
     parts.push(data);
@@ -249,7 +262,7 @@ class Doer implements Handler {
   /** A whole message: the next that its client sent. */
   #hear(ws: WebSocket, bytes: Uint8Array, isBinary: boolean): unknown {
     const scene = this.#scene;
-    const client = scene.clientAt(ws.remoteAddress);
+    const client = this.#clientAt(ws.remoteAddress);
     const said = client.said.shift();
     const say = said && scene.says.get(said.tag);
     if (!said || !say) return scene.note(`${client}: a message that it did not send`);
@@ -321,11 +334,11 @@ class Doer implements Handler {
   }
 
   drain(ws: WebSocket): void {
-    this.#scene.clientAt(ws.remoteAddress).isThirsty = false;
+    this.#clientAt(ws.remoteAddress).isThirsty = false;
   }
 
   close(ws: WebSocket, info: CloseInfo): void {
-    const client = this.#scene.clientAt(ws.remoteAddress);
+    const client = this.#clientAt(ws.remoteAddress);
     // Before it has opened, its upgrade has failed, and `disconnect` follows; or it has ended.
     if (this.#scene.sockets.has(client.id)) client.ended(info.cause);
     else client.lapsed = info.cause;
@@ -338,9 +351,9 @@ class Doer implements Handler {
   }
 }
 
-/** Returns a handler in the form that modules export. */
-export function handlerOf(scene: Scene, version: number): Handler {
-  const doer = new Doer(scene, version);
+/** Returns a handler in the form that modules export. @param module number of its module; 0: it is the main one */
+export function handlerOf(scene: Scene, version: number, module = 0): Handler {
+  const doer = new Doer(scene, version, module);
   return {
     streams: (req) => doer.streams(req),
     request: (req, res) => doer.request(req, res),

@@ -209,6 +209,11 @@ export class World implements Scene, Court {
     return body;
   };
 
+  /** Where the handler is in the worker, every second client is a module's. */
+  moduleOf({ id }: Client): number {
+    return this.settings.place === "inline" ? id % 2 : 0;
+  }
+
   echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void {
     this.owner.send(client, ws, data, tag, true);
   }
@@ -260,7 +265,7 @@ export class World implements Scene, Court {
   // ---- the run -----------------------------------------------------------------------------------------------
 
   async start(): Promise<void> {
-    await this.#place.use(handlerOf(this, 0));
+    await this.#use(0);
     this.#listener = this.net.open(this.engine.windowView(), this.watch.over(this.pump.accept));
     if (this.settings.isTimed) this.#pace();
   }
@@ -339,7 +344,8 @@ export class World implements Scene, Court {
     const lump = this.settings.isTimed ? Math.floor(buffer / 3) : 0;
     const socket = this.net.connect(buffer, address, lump);
     if (!socket) return;
-    if (!this.pump.connections.some(({ peerAddress }) => peerAddress === address)) {
+    const peer = this.pump.connections.find(({ peerAddress }) => peerAddress === address);
+    if (!peer) {
       // All slots are taken, so it would get 503 and end.
       this.refused++;
       socket.reset();
@@ -359,7 +365,9 @@ export class World implements Scene, Court {
         this.trace.update(`${clock.now()} ${id} ${bytes.length}\n`).update(bytes);
       },
     };
-    this.clients.set(id, new Client(id, socket, { prompt, polite, rate }, around));
+    const client = new Client(id, socket, { prompt, polite, rate }, around);
+    this.clients.set(id, client);
+    peer.module = this.moduleOf(client);
   }
 
   // ---- requests --------------------------------------------------------------------------------------------
@@ -490,8 +498,13 @@ export class World implements Scene, Court {
 
   async #reload(): Promise<void> {
     const next = this.version + 1;
-    await this.#place.use(handlerOf(this, next));
+    await this.#use(next);
     this.version = next;
+  }
+
+  async #use(version: number): Promise<void> {
+    await this.#place.use(handlerOf(this, version));
+    this.pump.setModules([handlerOf(this, version, 1)]);
   }
 
   #shutdown(drainMs: number): void {

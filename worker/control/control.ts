@@ -6,6 +6,7 @@ import type { Handler, Stats } from "../../host/handler";
 import type { Eviction, FailedHandshake, PoolOptions } from "../../host/options/types";
 import { engineParams } from "../../host/options/params";
 import { tlsOf } from "../../host/options/listen";
+import type { ModuleSettings } from "../../host/options/modules";
 import type { Settings } from "../../host/options/settle";
 import type { OptionName } from "../../host/options/table";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/shared/message/port";
@@ -18,7 +19,7 @@ import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
 import { Listeners, listenerPlans } from "./listeners";
 import { Handshakes } from "./handshakes";
-import { loadHandler } from "./load";
+import { loadHandler, loadModules } from "./load";
 import { MirroredInbox } from "../inbox/mirror-reader";
 import type {
   Clock,
@@ -227,22 +228,30 @@ export class Worker {
     port.start();
   }
 
-  /** Loads the handler into the worker, and into the pool's threads if there are any. */
-  async #place(url: string): Promise<void> {
-    const { pump } = this;
-    const handler = await loadHandler(url, pump);
+  /** Returns the pool, whose threads the first call starts; undefined: there is none. */
+  async #startPool(): Promise<Pool | undefined> {
     const { pool: limits } = this.#data.settings;
     const { threads } = this.#platform;
-    if (limits && threads) {
-      const pool = new Pool(
-        pump,
-        await threads(limits, (error) => this.#report(error, "pool")),
-        limits,
-      );
-      this.#pool = pool;
-      await pool.load(url);
-    }
-    this.#swap(handler, url);
+    if (this.#pool || !limits || !threads) return this.#pool;
+    const started = await threads(limits, (error) => this.#report(error, "pool"));
+    this.#pool = new Pool(this.pump, started, limits);
+    return this.#pool;
+  }
+
+  /**
+   * Loads the main handler into the worker, and into the pool's threads if there are any, and the modules beside it.
+   * @param url the main handler's module; undefined: there is none
+   * @returns a function that gives them all events from then on
+   */
+  async #load(url: string | undefined, modules: readonly ModuleSettings[]): Promise<() => void> {
+    const { pump } = this;
+    const handler = url === undefined ? undefined : await loadHandler(url, pump);
+    if (url !== undefined) await (await this.#startPool())?.load(url);
+    const beside = await loadModules(modules, pump);
+    return () => {
+      if (handler && url !== undefined) this.#swap(handler, url);
+      pump.setModules(beside);
+    };
   }
 
   /** Limits the time for loading a handler. @throws RangeError when it is not loaded within `loadTimeout` */
@@ -309,7 +318,7 @@ export class Worker {
      */
     listen: async (members: number | undefined): Promise<ListenerAddress[]> => {
       const { settings, handler } = this.#data;
-      if (handler !== undefined) await this.#place(handler);
+      (await this.#load(handler, settings.modules))();
       if (members !== undefined) this.#relay(members);
       try {
         const addresses = await this.#listeners.open(
@@ -323,14 +332,12 @@ export class Worker {
       }
     },
 
-    /** Replaces the handler module. Nothing changes when the new one cannot be loaded. */
-    reload: async (url: string): Promise<void> => {
-      const loading = async (): Promise<Handler> => {
-        const handler = await loadHandler(url, this.pump);
-        await this.#pool?.load(url);
-        return handler;
-      };
-      this.#swap(await this.#inTime(loading()), url);
+    /**
+     * Replaces the main handler's module, if there is one, and the modules beside it. Nothing changes when one of them
+     * cannot be loaded.
+     */
+    reload: async (url: string | undefined, modules: readonly ModuleSettings[]): Promise<void> => {
+      (await this.#inTime(this.#load(url, modules)))();
     },
 
     /** Replaces the handler on the application's thread. */

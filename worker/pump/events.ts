@@ -15,9 +15,12 @@ import type { Peer } from "../socket/peer";
 /** The part of the pump that events need. */
 interface EventsOwner {
   readonly loop: EngineLoop<Peer>;
+  /** The main handler. */
   readonly handler: Handler;
   readonly requests: Requests;
   readonly messages: Messages;
+  /** Returns the handler of a connection's request or WebSocket. */
+  handlerOf(peer: Peer): Handler;
   isForwarder(address: string): boolean;
   tellConnect(peer: Peer): void;
   setReading(peer: Peer): void;
@@ -89,8 +92,9 @@ export class Events implements LoopEvents<Peer> {
     // mutant drain-notify: ;
     peer.notify();
     if (!wasRefused) return;
-    const { drain } = this.#pump.handler;
-    if (drain) this.#pump.guard("drain", () => drain.call(this.#pump.handler, ws));
+    const handler = this.#pump.handlerOf(peer);
+    const { drain } = handler;
+    if (drain) this.#pump.guard("drain", () => drain.call(handler, ws));
   }
 
   buffer(peer: Peer): void {
@@ -156,7 +160,7 @@ export class Events implements LoopEvents<Peer> {
 
   /** Calls the handler's `close`, after the handler of the current message has settled. */
   #tellClose(peer: Peer, ws: WebSocket, info: CloseInfo): void {
-    const { handler } = this.#pump;
+    const handler = this.#pump.handlerOf(peer);
     const { close } = handler;
     if (!close) return;
     const tell = (): void => void this.#pump.guard("close", () => close.call(handler, ws, info));

@@ -16,7 +16,8 @@ import type { Peer } from "../socket/peer";
 /** The part of the pump that a farewell needs. */
 interface FarewellOwner {
   readonly loop: EngineLoop<Peer>;
-  readonly handler: Handler;
+  /** Returns the handler of a WebSocket. */
+  handlerOf(peer: Peer): Handler;
   runLater(): void;
   guard(where: string, fn: () => unknown): unknown;
 }
@@ -100,10 +101,10 @@ export class Farewell {
   /** Calls the handler's `shutdown`, then closes. When `shutdown` returns a promise, the Close waits for it. */
   #leave(peer: Peer, code: number): void {
     const { ws } = peer;
-    const { shutdown } = this.#pump.handler;
     if (peer.dead || peer.closing || !ws) return;
-    const result =
-      shutdown && this.#pump.guard("shutdown", () => shutdown.call(this.#pump.handler, ws));
+    const handler = this.#pump.handlerOf(peer);
+    const { shutdown } = handler;
+    const result = shutdown && this.#pump.guard("shutdown", () => shutdown.call(handler, ws));
     if (code === 1001 || !isThenable(result)) {
       this.#closeForShutdown(peer, code);
       return;

@@ -122,7 +122,10 @@ export class Pump implements HandlerServer {
   readonly #trapped: ((trap: Error) => void) | undefined;
   readonly #handshakeFailed: PumpOptions["handshakeFailed"];
   #placement: Placement = new InWorker({});
+  /** The main handler. */
   handler: Handler = this.#placement.handler;
+  /** Handlers of the modules beside the main handler, by the numbers of `Peer.module` less one. */
+  #modules: readonly Handler[] = [];
   /**
    * Number of running calls of the transport or the clock. An error that leaves such a call does not decrement it. It
    * then stays above zero, which distinguishes an error within the pump from one in a handler's timer.
@@ -166,16 +169,37 @@ export class Pump implements HandlerServer {
     engine.setServer(options.serverHeader ?? "");
   }
 
-  /** Gives this placement's handler all events from now on. */
+  /** Gives this placement's handler the events of the main handler from now on. */
   place(placement: Placement): void {
     this.#placement = placement;
     this.handler = placement.handler;
     this.messages.place(placement.isRelay);
-    this.loop.streams(Boolean(placement.handler.streams));
+    this.#setStreams();
   }
 
   /**
-   * Gives this handler, which runs in the worker, all events from now on.
+   * Gives these handlers, which run in the worker, the events of the modules beside the main handler from now on.
+   * @param modules handlers in the order of the modules' numbers
+   */
+  setModules(modules: readonly Handler[]): void {
+    this.#modules = modules;
+    this.#setStreams();
+  }
+
+  /** Has heads of requests reported before their bodies, where any handler streams bodies. */
+  #setStreams(): void {
+    this.loop.streams([this.handler, ...this.#modules].some(({ streams }) => Boolean(streams)));
+  }
+
+  /** Returns the handler of a connection's request or WebSocket. */
+  handlerOf(peer: Peer): Handler {
+    const { module } = peer;
+    // mutant module-main: return this.handler;
+    return module === 0 ? this.handler : (this.#modules[module - 1] as Handler);
+  }
+
+  /**
+   * Gives this handler, which runs in the worker, the events of the main handler from now on.
    * @param turned called at the end of each turn
    */
   setHandler(handler: Handler, turned?: () => void): void {
@@ -183,8 +207,8 @@ export class Pump implements HandlerServer {
   }
 
   /** Returns the subprotocol that the handler chooses; undefined when it chooses none. */
-  chooseProtocol(request: RequestImpl): string | undefined {
-    return this.handler.protocol?.(request);
+  chooseProtocol(peer: Peer, request: RequestImpl): string | undefined {
+    return this.handlerOf(peer).protocol?.(request);
   }
 
   addInbox(inbox: Inbox): void {
@@ -377,10 +401,10 @@ export class Pump implements HandlerServer {
     this.messages.inflater.work();
   }
 
-  /** Holds or releases every WebSocket. */
+  /** Holds or releases every WebSocket of the main handler. */
   holdAll(why: Hold, held: boolean): void {
     for (const peer of this.loop.connections) {
-      if (!peer.ws) continue;
+      if (!peer.ws || peer.module !== 0) continue;
       if (held) this.hold(peer, why);
       else this.release(peer, why);
     }
@@ -443,12 +467,13 @@ export class Pump implements HandlerServer {
   // ---- the handler -------------------------------------------------------------------------------------
 
   /** Handles a failed upgrade. `close` releases the data that its WebSocket was given, as after any other end. */
-  refused(ws: WebSocketImpl, reason: CloseReason): void {
-    const { close } = this.handler;
-    if (!close || this.messages.isRelay) return;
+  refused(peer: Peer, ws: WebSocketImpl, reason: CloseReason): void {
+    const handler = this.handlerOf(peer);
+    const { close } = handler;
+    if (!close || this.messages.isRelay(peer)) return;
     const cause = reasonName(reason);
     const info = { code: 1006, reason: CLOSE_TABLE[cause].text, cause, lagBytes: 0 };
-    this.later(() => this.guard("close", () => close.call(this.handler, ws, info)));
+    this.later(() => this.guard("close", () => close.call(handler, ws, info)));
   }
 
   /** Runs user code. Errors that it throws are reported and counted. @returns its result */
@@ -488,7 +513,7 @@ export class Pump implements HandlerServer {
     };
     let result: unknown;
     try {
-      result = this.handler.open?.(ws);
+      result = this.handlerOf(peer).open?.(ws);
     } catch (thrown) {
       failed(thrown);
       return;

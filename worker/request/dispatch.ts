@@ -21,7 +21,8 @@ import { ResponseImpl, type ResponseOwner } from "./response";
 /** The part of the pump that requests need. */
 interface RequestsOwner extends ResponseOwner, UploadOwner {
   readonly loop: EngineLoop<Peer>;
-  readonly handler: Handler;
+  /** Returns the handler of a connection's request. */
+  handlerOf(peer: Peer): Handler;
   isForwarder(address: string): boolean;
   metrics(): string;
   fail(thrown: unknown, where: string): void;
@@ -133,12 +134,12 @@ export class Requests {
   askForBody(peer: Peer): void {
     const request = this.#requestOf(peer);
     if (!this.#admit(peer, request)) return;
-    const { streams } = this.#pump.handler;
+    const handler = this.#pump.handlerOf(peer);
+    const { streams } = handler;
     const lacksTls = this.#lacksTls(peer, request);
     let isWanted = streams === true || lacksTls;
     try {
-      if (!lacksTls && typeof streams === "function")
-        isWanted = streams.call(this.#pump.handler, request);
+      if (!lacksTls && typeof streams === "function") isWanted = streams.call(handler, request);
     } catch (thrown) {
       over(request);
       this.#pump.fail(thrown, "streams");
@@ -191,14 +192,15 @@ export class Requests {
     }
     if (this.#metrics && !request.upgrade && this.#answerMetrics(this.#metrics, peer, response))
       return;
-    const { request: handle } = this.#pump.handler;
+    const handler = this.#pump.handlerOf(peer);
+    const { request: handle } = handler;
     if (!handle) {
       response.send(404, "text/plain", "Not Found\n");
       return;
     }
     let result: unknown;
     try {
-      result = handle.call(this.#pump.handler, request, response);
+      result = handle.call(handler, request, response);
     } catch (thrown) {
       request.settled();
       this.failRequest(peer, response, thrown);

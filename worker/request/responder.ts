@@ -31,11 +31,11 @@ interface ResponderOwner extends SocketOwner {
   /** Returns true when the request's bytes are the ones that are being parsed. */
   isFed(request: RequestImpl): boolean;
   /** Returns the subprotocol that the handler chooses; undefined when it chooses none. */
-  chooseProtocol(request: RequestImpl): string | undefined;
+  chooseProtocol(peer: Peer, request: RequestImpl): string | undefined;
   /** Notes that a WebSocket is open. */
   opened(peer: Peer, ws: WebSocketImpl): void;
   /** Notes that an upgrade failed. */
-  refused(ws: WebSocketImpl, reason: CloseReason): void;
+  refused(peer: Peer, ws: WebSocketImpl, reason: CloseReason): void;
 }
 
 /**
@@ -208,8 +208,8 @@ export class Responder {
    * the list.
    * @throws TypeError when the handler chose one that was not offered
    */
-  #choose(request: RequestImpl): string {
-    const chosen = this.#pump.chooseProtocol(request) ?? "";
+  #choose(peer: Peer, request: RequestImpl): string {
+    const chosen = this.#pump.chooseProtocol(peer, request) ?? "";
     const offered = request.protocols;
     if (chosen !== "" && !offered.includes(chosen)) {
       throw new TypeError(`protocol: the client did not offer ${JSON.stringify(chosen)}`);
@@ -220,7 +220,7 @@ export class Responder {
   /** Reports a failed upgrade. */
   #refuse(peer: Peer, protocol: string, data: unknown, reason: CloseReason): false {
     this.refusal = reason;
-    this.#pump.refused(new WebSocketImpl(this.#pump, peer, protocol, data), reason);
+    this.#pump.refused(peer, new WebSocketImpl(this.#pump, peer, protocol, data), reason);
     return false;
   }
 
@@ -235,7 +235,7 @@ export class Responder {
         `maxPayloadLength: ${maxPayloadLength} is more than the server's ${most}`,
       );
     }
-    const chosen = protocol === "" ? this.#choose(request) : protocol;
+    const chosen = protocol === "" ? this.#choose(peer, request) : protocol;
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
     const offered = request.header("sec-websocket-extensions");
     const judged = offered === undefined ? undefined : negotiate(offered);

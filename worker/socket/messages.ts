@@ -21,7 +21,8 @@ import { Hold, type Peer } from "./peer";
 interface MessagesOwner {
   readonly loop: EngineLoop<Peer>;
   readonly values: Readonly<OptionValues>;
-  readonly handler: Handler;
+  /** Returns the handler of a WebSocket. */
+  handlerOf(peer: Peer): Handler;
   hold(peer: Peer, why: Hold): void;
   release(peer: Peer, why: Hold): void;
   park(peer: Peer): void;
@@ -52,15 +53,16 @@ export class Messages {
   readonly inflater: Inflater;
   readonly #isOrdered: boolean;
   readonly #order: Order<Peer>;
-  /** True when messages are passed to the handler as bytes, whatever their type, which are valid during the call. */
-  #raw = false;
+  /** True when the main handler relays messages to another thread. */
+  #relays = false;
 
   constructor(pump: MessagesOwner, codec: Codec | undefined) {
     this.#pump = pump;
     this.#codec = codec;
     this.inflater = new Inflater(pump, codec);
     this.#isOrdered = pump.values.ordered === 1;
-    this.#order = new Order(this.#isOrdered, {
+    this.#order = new Order({
+      isOrdered: (peer) => this.#isOrdered || this.isRelay(peer),
       block: (peer) => pump.hold(peer, Hold.Order),
       settled: (peer) => this.#next(peer),
       failed: (peer, where, thrown) => this.fail(peer, where, thrown),
@@ -68,22 +70,24 @@ export class Messages {
     });
   }
 
-  /** Sets whether the handler relays messages, as bytes and in order, or handles them here. */
+  /** Sets whether the main handler relays messages, as bytes and in order, or handles them here. */
   place(isRelay: boolean): void {
-    this.#raw = isRelay;
-    this.#order.isOrdered = isRelay || this.#isOrdered;
+    this.#relays = isRelay;
   }
 
-  /** True when the handler relays messages to another thread. */
-  get isRelay(): boolean {
-    return this.#raw;
+  /**
+   * Returns true when a connection's messages are relayed to another thread: passed on as bytes, whatever their
+   * type, which are valid during the call.
+   */
+  isRelay(peer: Peer): boolean {
+    return this.#relays && peer.module === 0;
   }
 
   take(peer: Peer, pointer: number, length: number, opcode: number): void {
     const { engine } = this.#pump.loop;
-    if (!this.#pump.handler.message) return;
+    if (!this.#pump.handlerOf(peer).message) return;
     const isBinary = opcode === 2;
-    if (this.#raw) this.#tell(peer, engine.bytesAt(pointer, length), isBinary);
+    if (this.isRelay(peer)) this.#tell(peer, engine.bytesAt(pointer, length), isBinary);
     else if (isBinary) this.#tell(peer, engine.bytes.slice(pointer, pointer + length), isBinary);
     else this.#tell(peer, engine.text(pointer, length), isBinary);
   }
@@ -107,7 +111,7 @@ export class Messages {
     if (small === limit || length <= small / 2) {
       data = this.#codec.inflate(this.#pump.loop.engine.bytesAt(pointer, length), small);
     }
-    if (data === "large" && small < limit) inflater.begin(peer, !isBinary, !this.#raw);
+    if (data === "large" && small < limit) inflater.begin(peer, !isBinary, !this.isRelay(peer));
     else this.#tellPacked(peer, data, isBinary);
   }
 
@@ -117,14 +121,14 @@ export class Messages {
     else if (data === "bad") this.#refuseMessage(peer, CloseReason.WsBadDeflate);
     else if (isBinary) this.#tell(peer, ownBytes(data), true);
     else if (!this.#pump.loop.engine.isUtf8(data)) this.#refuseMessage(peer, CloseReason.WsBadUtf8);
-    else this.#tell(peer, this.#raw ? data : utf8(data, 0, data.length), false);
+    else this.#tell(peer, this.isRelay(peer) ? data : utf8(data, 0, data.length), false);
   }
 
   /** Handles a message that was inflated and checked in steps. */
   #tellInflated(peer: Peer, result: Inflated, isBinary: boolean): void {
     if (typeof result === "number") this.#refuseMessage(peer, result);
     // Meanwhile the handler may have moved to another thread or from there.
-    else if (isBinary || this.#raw || typeof result === "string")
+    else if (isBinary || this.isRelay(peer) || typeof result === "string")
       this.#tell(peer, result, isBinary);
     else this.#tell(peer, utf8(result, 0, result.length), false);
   }
@@ -136,7 +140,8 @@ export class Messages {
   }
 
   #tell(peer: Peer, data: string | Uint8Array, isBinary: boolean): void {
-    const { message } = this.#pump.handler;
+    const handler = this.#pump.handlerOf(peer);
+    const { message } = handler;
     const ws = peer.ws;
     if (!ws || peer.refused !== undefined) return;
     if (this.#pump.loop.engine.param(Param.Pieces) !== 0) {
@@ -144,7 +149,7 @@ export class Messages {
       this.takeFragment(peer, toBytes(data), info);
     } else if (message) {
       try {
-        this.#order.settle(peer, "message", message.call(this.#pump.handler, ws, data, isBinary));
+        this.#order.settle(peer, "message", message.call(handler, ws, data, isBinary));
       } catch (thrown) {
         this.fail(peer, "message", thrown);
       }
@@ -152,11 +157,12 @@ export class Messages {
   }
 
   takeFragment(peer: Peer, data: Uint8Array, info: FragmentInfo): void {
-    const { fragment } = this.#pump.handler;
+    const handler = this.#pump.handlerOf(peer);
+    const { fragment } = handler;
     const ws = peer.ws;
     if (!fragment || !ws || peer.refused !== undefined) return;
     try {
-      this.#order.settle(peer, "fragment", fragment.call(this.#pump.handler, ws, data, info));
+      this.#order.settle(peer, "fragment", fragment.call(handler, ws, data, info));
     } catch (thrown) {
       this.fail(peer, "fragment", thrown);
     }
@@ -191,13 +197,14 @@ export class Messages {
   }
 
   takeControl(peer: Peer, name: "ping" | "pong", pointer: number, length: number): void {
-    const handle = this.#pump.handler[name];
+    const handler = this.#pump.handlerOf(peer);
+    const handle = handler[name];
     const ws = peer.ws;
     if (!handle || !ws) return;
     const data = this.#pump.loop.engine.copy(pointer, length);
     if (peer.refused !== undefined) return;
     try {
-      this.#order.settle(peer, name, handle.call(this.#pump.handler, ws, data));
+      this.#order.settle(peer, name, handle.call(handler, ws, data));
     } catch (thrown) {
       this.fail(peer, name, thrown);
     }

@@ -77,6 +77,9 @@ enum Flag {
   Misplaced = 4096,
 }
 
+/** The lowest bit of `Peer.module` among the flags. */
+const MODULE_SHIFT = 20;
+
 /** State that few connections have, or for a moment only. */
 class Rare {
   upload: PeerUpload | undefined = undefined;
@@ -109,7 +112,7 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
   windowBits = 0;
   /** Time (whole ms) at which it was accepted, by the engine's clock. */
   readonly since: number;
-  /** Bits of `Flag`. */
+  /** Bits of `Flag`, and the number of its module. */
   #flags = Flag.Reading;
   #rare: Rare | undefined;
   /** Address of the client when it is not that of the peer. */
@@ -266,6 +269,15 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
 
   set isReported(on: boolean) {
     this.#set(Flag.Reported, on);
+  }
+
+  /** Number of the module that handles its request or WebSocket; 0: the main handler does. */
+  get module(): number {
+    return this.#flags >>> MODULE_SHIFT;
+  }
+
+  set module(number: number) {
+    this.#flags = (this.#flags & ((1 << MODULE_SHIFT) - 1)) | (number << MODULE_SHIFT);
   }
 
   /** The streamed body of its request, until its end. */
