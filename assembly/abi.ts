@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 29;
+export const ABI_VERSION: u32 = 30;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -119,6 +119,8 @@ export enum Param {
   AddressReceiveBytes,
   /** Most bytes of the reply pool that the connections of one address may hold, 0 for no limit. */
   AddressReplyBytes,
+  /** Silence, in ms, after which a connection of Arrival.Any that has not begun a request is foreign. 0 is no limit. */
+  RawTimeout,
   COUNT,
 }
 
@@ -209,8 +211,8 @@ export enum Control {
   TopicCount,
   /** Number of subscriptions of all clients. */
   SubscriptionCount,
-  /** Length in bytes of the name at Control.Result. */
-  NameLength,
+  /** Length of the name or the bytes at Control.Result. */
+  ResultLength,
   /** 1 when the last flush pass left published frames for a later pass. */
   Withheld,
   /** Number of addresses with at least one slot in use. */
@@ -225,6 +227,10 @@ export enum Control {
   CheckExpected,
   /** Number of connections whose send queues the embedder must read, see `watched`. */
   Watched,
+  /** Number of connections that were taken out of HTTP and have not ended, see `release`. */
+  Pipes,
+  /** Connections taken out of HTTP since the start. */
+  Released,
   /** Closed connections by reason. The index of a reason is CloseCount - reason. */
   CloseCount,
   /** Open WebSockets by lag class as of the last `gauge`: LAG_CLASSES counters, see `lagClass`. */
@@ -301,6 +307,11 @@ export enum EventKind {
    * `relay` and `hold` when its messages have been handled.
    */
   EndWaits,
+  /**
+   * The first bytes of a connection of Arrival.Any begin no HTTP request, or it was silent for too long. Nothing of it
+   * is parsed. Call `release` for it, or end it.
+   */
+  Foreign,
 }
 
 /** Bits of the flags of `accept`. */
@@ -311,6 +322,8 @@ export enum Arrival {
    * TLS must be established, after the PROXY header if there is one. Nothing is sent to the client before `secured`.
    */
   Unsecured = 2,
+  /** The first bytes decide whether the connection is HTTP. Foreign follows when it is not. */
+  Any = 4,
 }
 
 /** Ways to close the socket of an ended connection. */
@@ -363,6 +376,8 @@ export enum RowKind {
   Block,
   /** Bytes of a body that the embedder holds: `offset` and `length` within it, and its number in `body`. */
   Static,
+  /** Bytes of the embedder's, which it writes itself, see `pour`. They are in no row. */
+  Poured,
 }
 
 /** Values that the embedder leaves in a row's `state` before the next `flush`. */
@@ -458,6 +473,16 @@ export enum Trait {
   ExpectOther = 32768,
   /** Only the head has arrived, and the embedder may have the body streamed. */
   BodyToCome = 65536,
+}
+
+/** Reports of the embedder about the upstream of a released connection, see `piping`. */
+export enum Piping {
+  /** The upstream is open. */
+  Opened,
+  /** A write to the upstream is outstanding. */
+  Waits,
+  /** The write to the upstream has completed. */
+  Moved,
 }
 
 /** Bits of the flags of `respond`. */
@@ -642,10 +667,14 @@ export enum CloseReason {
   EvictedUnread = -68,
   /** A message that the application's `send(id)` had accepted found no room in the client's queue. */
   SendOverrun = -69,
+  // Ends of connections that were taken out of HTTP, because of their upstream.
+  UpstreamFailed = -70,
+  UpstreamTimeout = -71,
+  UpstreamReset = -72,
 }
 
 /** Number of close reasons, which are −1 … −CLOSE_REASONS, with the reserved ones. */
-export const CLOSE_REASONS: u32 = 69;
+export const CLOSE_REASONS: u32 = 72;
 /** Reserved: "ExpectedEof" had this number and never occurred. No other reason gets it. */
 export const RESERVED_EOF: i32 = -4;
 /** Reserved: "Configured" had this number and never occurred. No other reason gets it. */
@@ -676,7 +705,9 @@ export enum Rule {
   PingQueued,
   /** The reply bytes counted for a connection equal those of its blocks. */
   ReplyBytes,
-  /** An HTTP connection whose peer has ended its side is in the list of ended connections. */
+  /**
+   * An HTTP connection whose peer has ended its side is in the list of ended connections, a released one in no list.
+   */
   EndedList,
   /** A client's next frame has been committed. */
   DueCommitted,
@@ -748,4 +779,6 @@ export enum Rule {
   UnflushedInRing,
   /** The last frame of the index ends where the ring does. */
   LastFrame,
+  /** The gauge of released connections equals their number. */
+  Pipes,
 }

@@ -91,6 +91,7 @@ export {
   streamNext,
   streamWrite,
 } from "./reply/response";
+export { finish, piping, pour, release } from "./reply/release";
 export {
   findTopic,
   isSubscribed,

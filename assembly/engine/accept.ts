@@ -18,6 +18,7 @@ import {
   isWebSocket,
   setControl,
   takeTime,
+  hasHttp,
   httpOf,
   HttpFlag,
 } from "../state/records";
@@ -69,6 +70,7 @@ export function accept(addressLength: u32, flags: u32): u32 {
   if (isKnown) enroll(c);
   if (flags & Arrival.Proxied) httpOf(c).marks |= HttpFlag.Proxied;
   if (flags & Arrival.Unsecured) httpOf(c).marks |= HttpFlag.Unsecured;
+  if (flags & Arrival.Any) httpOf(c).marks |= HttpFlag.Undecided;
   beginHead(httpOf(c));
   enlist(c, List.Reading);
   rearm(c);
@@ -81,8 +83,14 @@ export function accept(addressLength: u32, flags: u32): u32 {
 
 /** Records that TLS is established. The bytes fed from now on belong to requests. */
 export function secured(slot: u32, generation: u32): void {
+  takeTime();
   const c = live(slot, generation);
-  if (changetype<usize>(c) != 0 && !isWebSocket(c)) httpOf(c).marks &= ~HttpFlag.Unsecured;
+  if (changetype<usize>(c) == 0 || isWebSocket(c)) return;
+  httpOf(c).marks &= ~HttpFlag.Unsecured;
+  if (!hasHttp(httpOf(c), HttpFlag.Undecided)) return;
+  // From now on its silence counts.
+  c.lastIn = engine.now;
+  rearm(c);
 }
 
 /**

@@ -126,7 +126,7 @@ export function drain(from: u32, to: u32): u32 {
     if (outcome != Outcome.Ok) break;
     record += load<u32>(record, RECORD_TOTAL);
   }
-  if (outcome == Outcome.Full) setControl(Control.NameLength, getControl(Control.Result));
+  if (outcome == Outcome.Full) setControl(Control.ResultLength, getControl(Control.Result));
   setControl(Control.Result, outcome as f64);
   return (record - engine.scratch) as u32;
 }

@@ -64,8 +64,9 @@ function checkConn(c: Conn): u32 {
   if (c.state == State.Dead) return Rule.Ok;
   if (isWebSocket(c)) return checkWebSocket(webSocketOf(c));
   if (i >= engine.httpSlots) return broken(Rule.HttpSlot, i, i as f64, engine.httpSlots as f64);
-  if (has(c, Flag.PeerEnded) && c.list != List.Ended)
-    return broken(Rule.EndedList, i, c.list as f64, List.Ended as f64);
+  const wanted = c.state == State.Released ? List.None : List.Ended;
+  if (has(c, Flag.PeerEnded) && c.list != wanted)
+    return broken(Rule.EndedList, i, c.list as f64, wanted as f64);
   return Rule.Ok;
 }
 
@@ -121,6 +122,7 @@ function checkTotals(): u32 {
   let blocks: u32 = 0;
   let watched: u32 = 0;
   let reading: u32 = 0;
+  let pipes: u32 = 0;
   for (let i: u32 = 0; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free) continue;
@@ -130,6 +132,7 @@ function checkTotals(): u32 {
     if (c.state == State.Dead) dead++;
     else if (!isWebSocket(c)) {
       if (c.list == List.Reading) reading++;
+      if (c.state == State.Released) pipes++;
     } else {
       if (!has(c, Flag.CloseQueued)) open++;
       if (has(c, Flag.Ordered)) ordered++;
@@ -137,6 +140,7 @@ function checkTotals(): u32 {
   }
   let rule = same(Rule.Watched, getControl(Control.Watched) as u32, watched);
   if (rule == Rule.Ok) rule = same(Rule.Reading, readingCount(), reading);
+  if (rule == Rule.Ok) rule = same(Rule.Pipes, getControl(Control.Pipes) as u32, pipes);
   if (rule == Rule.Ok) rule = same(Rule.OpenCount, engine.openCount, open);
   if (rule == Rule.Ok) rule = same(Rule.TreapCount, orderedCount(), ordered);
   if (rule == Rule.Ok) rule = same(Rule.DeadCount, getControl(Control.DeadCount) as u32, dead);

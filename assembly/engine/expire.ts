@@ -4,8 +4,9 @@
 
 import { CloseReason, Param, Shut } from "../abi";
 import { breakUpload } from "../reply/body";
-import { deadline, dutyAt } from "../reply/deadline";
+import { deadline, dutyAt, silentAt } from "../reply/deadline";
 import { kill } from "../reply/end";
+import { emitForeign, expirePipe } from "../reply/release";
 import { isStuck, look, pingAt } from "../reply/progress";
 import { refuse } from "../reply/response";
 import { fail, pingSilent } from "../reply/send";
@@ -89,7 +90,11 @@ function expire(c: Conn): void {
   if (now < dutyAt(c)) return;
   switch (c.state) {
     case State.Head:
-      refuse(httpOf(c), CloseReason.HeadTimeout);
+      if (now >= silentAt(httpOf(c))) emitForeign(httpOf(c));
+      else refuse(httpOf(c), CloseReason.HeadTimeout);
+      break;
+    case State.Released:
+      expirePipe(httpOf(c));
       break;
     case State.Body:
       refuse(httpOf(c), isSlowIn(c) ? CloseReason.ReceiveTooSlow : CloseReason.RequestTimeout);

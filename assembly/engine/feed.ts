@@ -95,6 +95,8 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
   noteFed(n);
   if (has(c, Flag.Waiting)) leaveQueue(c);
   if (c.state == State.Finishing || c.state == State.Linger) return discard(c, n);
+  // The embedder takes them from the window.
+  if (c.state == State.Released) return n;
   const consumed = isWebSocket(c) ? feedFrames(webSocketOf(c), n) : feedHttp(httpOf(c), n);
   if (has(c, Flag.Waiting)) handOver(c, n - consumed);
   return consumed;

@@ -5,11 +5,13 @@
 import { CloseReason, EventKind, Param, Shut, Trait } from "../abi";
 import { ensure, handBack, keepHttp, leftover, locate, tableOf } from "./buffer";
 import { ADDRESS } from "../kernel/address";
+import { IS_FOREIGN, IS_HTTP, judgeFirst } from "../parse/first";
 import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "../parse/http";
 import { parseProxy, proxyHead } from "../parse/proxy";
 import { parseUpload } from "../reply/body";
 import { rearm } from "../reply/deadline";
 import { dropInput, finishWith, kill, leaveQueue } from "../reply/end";
+import { emitForeign } from "../reply/release";
 import { refuse, sendContinue } from "../reply/response";
 import { emit, eventsFull } from "../state/events";
 import { List } from "../state/lists";
@@ -77,11 +79,28 @@ function takeProxy(c: HttpConn): bool {
   } else {
     // The embedder sets the address to count it under before a request is parsed.
     c.flags |= Flag.MessageOut;
+    // From now on its silence counts.
+    if (hasHttp(c, HttpFlag.Undecided)) rearm(c);
   }
   emit(EventKind.Proxied, c, ADDRESS, proxyHead.hasClient ? 16 : 0, 0);
   // The event counts as an inbound one, so that it is within the limit of `eventsFull`.
   engine.inboundEvents++;
   return true;
+}
+
+/** Returns true when the first bytes are known to be HTTP. The embedder is notified when they are not. */
+function isHttp(c: HttpConn): bool {
+  const data = dataOf(c);
+  const verdict = judgeFirst(c, data + c.start, data + c.end);
+  if (verdict == IS_HTTP) {
+    c.marks &= ~HttpFlag.Undecided;
+    beginHead(c);
+    return true;
+  }
+  // After the end of the client's side nothing can complete them to a request.
+  if (verdict == IS_FOREIGN || has(c, Flag.PeerEnded)) emitForeign(c);
+  else readOn(c, fedBytes);
+  return false;
 }
 
 /**
@@ -99,9 +118,13 @@ function hasBegun(c: Conn): bool {
 export function parseHttp(c: HttpConn): void {
   if (hasHttp(c, HttpFlag.Proxied) && c.start != c.end && !eventsFull() && takeProxy(c)) return;
   while (c.state == State.Head || c.state == State.Body) {
-    if (has(c, Flag.Held) || eventsFull()) return;
+    if (has(c, Flag.Held) || hasHttp(c, HttpFlag.Foreign) || eventsFull()) return;
     if (c.state == State.Head) {
       if (c.start == c.end || hasHttp(c, HttpFlag.Proxied)) break;
+      if (hasHttp(c, HttpFlag.Undecided) && !isHttp(c)) {
+        if (hasHttp(c, HttpFlag.Foreign)) return;
+        break;
+      }
       if (c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c))) {
         // The client does not read its responses, so no further request is parsed until it does.
         c.flags |= Flag.Clogged;

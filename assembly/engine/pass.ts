@@ -107,7 +107,8 @@ function wakeSenders(): void {
   }
   for (let i: u32 = 0; i < engine.httpSlots; i++) {
     const c = at(i);
-    if (c.state != State.Request || !has(c, Flag.WantDrain) || putDrainOff(c)) continue;
+    if (c.state != State.Request && c.state != State.Released) continue;
+    if (!has(c, Flag.WantDrain) || putDrainOff(c)) continue;
     if (c.backlog == 0) {
       if (noticesFull()) {
         engine.replyFull = 1;

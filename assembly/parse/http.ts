@@ -37,6 +37,8 @@ const HEAD_WORD: u32 = 0x44414548;
 
 /** Longest method in bytes. All known methods are shorter. */
 const METHOD_BYTES: u32 = 32;
+/** Bytes of a request line for its method and version, beside the longest target. */
+export const LINE_ROOM: u32 = 64;
 
 const CR: u8 = 13;
 const CRLF: u16 = 0x0a0d;
@@ -121,6 +123,17 @@ function findMethod(at: usize, length: u32): i32 {
   return -1;
 }
 
+/** Returns true when the `length` bytes at `at` begin a method of the table. */
+export function beginsMethod(at: usize, length: u32): bool {
+  let entry = METHODS;
+  while (load<u8>(entry) != 0) {
+    const n: u32 = load<u8>(entry);
+    if (n >= length && memory.compare(at, entry + 1, length) == 0) return true;
+    entry += (n as usize) + 1;
+  }
+  return false;
+}
+
 /** Prepares a connection for the next head. */
 export function beginHead(c: HttpConn): void {
   c.scan = 0;
@@ -152,7 +165,7 @@ export function parseHead(c: HttpConn, data: usize, table: usize): i32 {
 /** Continues the request line and the empty lines before it. When DONE, `c.line` and `c.scan` are after the line. */
 function parseFirstLine(c: HttpConn, data: usize, end: usize): i32 {
   // The longest valid line, wherever it is cut: a method, the target, the version.
-  const limit = min(paramU32(Param.HeadBytes), paramU32(Param.TargetBytes) + 64);
+  const limit = min(paramU32(Param.HeadBytes), paramU32(Param.TargetBytes) + LINE_ROOM);
   while (true) {
     const head = data + c.start;
     // A refusal of the head must know whether it may have a body (RFC 9110 9.3.2), so HEAD is recognized first.

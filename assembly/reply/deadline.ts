@@ -3,18 +3,58 @@
 import { Param } from "../abi";
 import { isStuffed, pingAt, progressAt } from "./progress";
 import { slowInAt } from "../state/rate";
-import { Conn, Flag, State, has, param, hasHttp, HttpFlag, httpOf } from "../state/records";
+import {
+  Conn,
+  Flag,
+  State,
+  has,
+  param,
+  hasHttp,
+  HttpConn,
+  HttpFlag,
+  httpOf,
+} from "../state/records";
 import { isIdle } from "../state/room";
 import { arm } from "../state/timers";
 
 const FOREVER: f64 = Infinity;
+
+/**
+ * Returns the time at which a connection that need not be HTTP has been silent for too long, Infinity for never. Before
+ * its PROXY header and TLS its silence does not count.
+ */
+export function silentAt(c: HttpConn): f64 {
+  if (!hasHttp(c, HttpFlag.Undecided) || param(Param.RawTimeout) == 0) return FOREVER;
+  if (hasHttp(c, HttpFlag.Proxied | HttpFlag.Unsecured)) return FOREVER;
+  return c.lastIn + param(Param.RawTimeout);
+}
+
+/** Returns the time by which a byte must have moved over a released connection, in either direction. */
+function movedBy(c: HttpConn): f64 {
+  // The limit of a write applies while one is outstanding.
+  if (c.writing != 0) return FOREVER;
+  const isLeaving = hasHttp(c, HttpFlag.Leaving);
+  const time = isLeaving ? param(Param.CloseTimeout) : param(Param.IdleTimeout);
+  return time == 0 ? FOREVER : max(max(c.lastIn, c.lastOut), c.parkedSince) + time;
+}
+
+/** Returns the time by which a released connection must have opened its upstream, written to it, or moved a byte. */
+function pipeAt(c: HttpConn): f64 {
+  if (hasHttp(c, HttpFlag.Opening)) return c.since;
+  if (hasHttp(c, HttpFlag.Pouring)) return c.parkedSince + param(Param.WriteTimeout);
+  return movedBy(c);
+}
 
 /** Returns the time by which a connection must finish its state's task or is pinged, Infinity for never. */
 export function dutyAt(c: Conn): f64 {
   let due = FOREVER;
   switch (c.state) {
     case State.Head:
-      if (!isIdle(c) && !has(c, Flag.Clogged)) due = c.since + param(Param.HeadTimeout);
+      if (!isIdle(c) && !has(c, Flag.Clogged))
+        due = min(c.since + param(Param.HeadTimeout), silentAt(httpOf(c)));
+      break;
+    case State.Released:
+      due = pipeAt(httpOf(c));
       break;
     case State.Body:
       due = min(c.since + param(Param.RequestTimeout), slowInAt(c));

@@ -74,6 +74,12 @@ function readsRing(c: Conn): bool {
   return c.writing == RowKind.Ring;
 }
 
+/** Stops counting a released connection that ends. */
+function leavePipes(c: Conn): void {
+  // mutant release-count (release): ;
+  if (c.state == State.Released) add(Control.Pipes, -1);
+}
+
 /**
  * Ends a connection. It leaves the readers at once, and its slot is free when the embedder calls `free`.
  * @param shut Shut.Reset when bytes of the ring that it was handed may be overwritten
@@ -91,6 +97,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
     delist(c);
     add(Control.ConnectionCount, -1);
   }
+  leavePipes(c);
   disarm(c);
   unwatch(c);
   dropDirty(c);
@@ -131,11 +138,12 @@ export function free(slot: u32, generation: u32): void {
 /** Discards further input, sends the queued bytes, then half-closes and lingers. */
 export function finishWith(c: Conn, reason: i32): void {
   c.reason = reason as i16;
+  leavePipes(c);
   dropInput(c);
   if (!isWebSocket(c)) httpOf(c).marks &= ~(HttpFlag.Asking | HttpFlag.Upload | HttpFlag.Pulling);
   c.discarded = 0;
-  if (!isWebSocket(c)) enlist(c, List.Unread);
   c.state = State.Finishing;
+  if (!isWebSocket(c)) enlist(c, List.Unread);
   c.since = engine.now;
   afterWrite(c);
 }
@@ -206,6 +214,10 @@ export function afterWrite(c: Conn): void {
   } else if (c.state == State.Closing) {
     c.since = engine.now;
     beginPaceOut(c);
+    rearm(c);
+  } else if (c.state == State.Released) {
+    // Its silence counts again.
+    // mutant release-idle (release): ;
     rearm(c);
   } else if (!isWebSocket(c)) {
     rest(c);

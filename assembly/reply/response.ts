@@ -37,6 +37,7 @@ import { live } from "../state/slots";
 import { beginHead, wantsContinue } from "../parse/http";
 import { dropInput, finishWith, kill, rest } from "./end";
 import { rearm } from "./deadline";
+import { dismissPipe } from "./release";
 import { mayHoldBody, reserve, reserveBody, write } from "../state/queue";
 import { enlist } from "../state/room";
 import { announce } from "./send";
@@ -395,14 +396,15 @@ export function stop(): void {
 }
 
 /**
- * Ends an HTTP connection for a shutdown: an idle one at once, an unfinished request with 503. A pending request is
- * answered first.
+ * Ends an HTTP connection for a shutdown: an idle one at once, an unfinished request with 503, a released one when it
+ * is silent. A pending request is answered first.
  */
 export function dismiss(slot: u32, generation: u32): void {
   takeTime();
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || isWebSocket(c)) return;
-  if (hasHttp(httpOf(c), HttpFlag.Proxied | HttpFlag.Unsecured))
+  if (c.state == State.Released) dismissPipe(httpOf(c));
+  else if (hasHttp(httpOf(c), HttpFlag.Proxied | HttpFlag.Unsecured))
     refuse(httpOf(c), CloseReason.Shutdown);
   else if (c.state == State.Head && c.start == c.end) finishWith(c, CloseReason.Shutdown);
   else if (c.state == State.Head || c.state == State.Body) refuse(httpOf(c), CloseReason.Shutdown);

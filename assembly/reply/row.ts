@@ -274,7 +274,7 @@ export function complete(c: Conn): void {
   if (c.sending != 0) {
     giveBlock(c, block(c.sending));
     c.sending = 0;
-  } else if (!isRing(c.writing)) {
+  } else if (!isRing(c.writing) && c.writing != RowKind.Poured) {
     consume(c, c.writingBytes);
   }
   c.writing = 0;

@@ -316,7 +316,7 @@ export function isSubscribed(slot: u32, generation: u32, name: usize, length: u3
 /**
  * Lists a WebSocket's topics. Call it with 0, then with the result of the previous call.
  * @returns 0 at the end, else a value for the next call, with the address of a name in Control.Result and its length in
- * Control.NameLength
+ * Control.ResultLength
  */
 export function nextTopic(slot: u32, generation: u32, after: u32): u32 {
   const c = live(slot, generation);
@@ -326,7 +326,7 @@ export function nextTopic(slot: u32, generation: u32, after: u32): u32 {
   if (link == 0) return 0;
   const number = subscription(link).topic;
   setControl(Control.Result, nameAt(number) as f64);
-  setControl(Control.NameLength, topic(number).length as f64);
+  setControl(Control.ResultLength, topic(number).length as f64);
   return link;
 }
 

@@ -45,6 +45,8 @@ export namespace State {
   export const Linger: u8 = 7;
   /** Closed was emitted, and the embedder has not freed the slot yet. */
   export const Dead: u8 = 8;
+  /** Taken out of HTTP, see reply/release.ts: the embedder moves its bytes. */
+  export const Released: u8 = 9;
 }
 
 /** Values of `Conn.watch`: how much is known about the send queue of a connection that is past half of its timeout. */
@@ -134,6 +136,16 @@ export enum HttpFlag {
   Unsecured = 512,
   /** The response that is sent in pieces has a known length, so it is not chunked. */
   Counted = 1024,
+  /** It is not decided yet whether the connection is HTTP. */
+  Undecided = 2048,
+  /** The connection is not HTTP, and the embedder was notified of it. */
+  Foreign = 4096,
+  /** The upstream of a released connection is not open yet. */
+  Opening = 8192,
+  /** A write to the upstream is outstanding. */
+  Pouring = 16384,
+  /** The server shuts down, so the released connection ends as soon as it is silent. */
+  Leaving = 32768,
 }
 
 /** Bits of `WebSocketConn.marks`. */
@@ -235,11 +247,14 @@ export class Conn {
   inDue: f64;
   /**
    * Start of the present state: the request, the closing handshake, the linger. Of an open WebSocket: the time at which
-   * its last ping left.
+   * its last ping left. Of a released connection: the time by which its upstream must be open.
    */
   since: f64;
   waitSince: f64;
-  /** Time since which the connection is held, or the embedder has a piece of its body. */
+  /**
+   * Time since which the connection is held, or the embedder has a piece of its body. Of a released connection: the
+   * time of the last report about its upstream.
+   */
   parkedSince: f64;
   /**
    * Key in a treap. WebSocket: ring offset of the first byte that it may still need. HTTP connection in the list

@@ -69,9 +69,10 @@ export function delist(c: Conn): void {
 
 /**
  * Moves an HTTP connection to the young end of a list. Once its client has ended its side it stays in Ended, except to
- * linger.
+ * linger. A released connection makes no room, so it is in no list.
  */
 export function enlist(c: Conn, wanted: u8): void {
+  if (c.state == State.Released) return;
   const list: u8 = has(c, Flag.PeerEnded) && wanted != List.Linger ? List.Ended : wanted;
   if (list == List.Ended && c.list == List.Ended) return;
   delist(c);

@@ -84,6 +84,11 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   EvictedUnfinished: row("evicted to make room: its request came too slowly"),
   EvictedUnread: row("evicted to make room: the client did not read its answer for 5 s"),
   SendOverrun: row("a message accepted by send(id) found no room", 0, 1013),
+  UpstreamFailed: row("the upstream could not be reached"),
+  UpstreamTimeout: row(
+    "the upstream did not answer in time, or a write to it made no progress for writeTimeout",
+  ),
+  UpstreamReset: row("the upstream reset the connection"),
   ReceiveTooSlow: row("a body or message came slower than minReceiveRate", 408, 1008),
 });
 

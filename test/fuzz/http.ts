@@ -5,7 +5,7 @@
 // The octets of the input are the characters of a string, as Latin-1.
 
 import { isIPv6 } from "node:net";
-import { Trait } from "../../assembly/abi";
+import { Arrival, CloseReason, Trait } from "../../assembly/abi";
 import { type Asked, Drive, type Wire } from "../lib/drive";
 import { upgradeFields } from "../lib/handshake";
 import { type ServerResponse, fieldOf, responseHead, serverResponse } from "../lib/response";
@@ -19,8 +19,8 @@ interface Limits {
   readonly BodyBytes: number;
 }
 
-/** How an input ends: with a refusal's status, or one of the others. */
-type End = number | "last" | "clean" | "cut";
+/** How an input ends: with a refusal's status, or one of the others. "foreign": it need not be HTTP, and is not. */
+type End = number | "last" | "clean" | "cut" | "foreign";
 
 interface Outcome {
   /** The requests, a line each. */
@@ -343,6 +343,40 @@ function model(text: string, limits: Limits): Outcome {
   }
 }
 
+// ---- the first bytes of connections that need not be HTTP ---------------------------------------
+
+const BEGUN = new RegExp(`^(?:\\r\\n)*${TOKEN} [\\x21-\\x7e]+ HTTP/`);
+const BEGINNING = new RegExp(
+  `^(?:\\r\\n)*(?:\\r|(${TOKEN})(?: (?:[\\x21-\\x7e]+(?: (?:H(?:T(?:TP?)?)?)?)?)?)?)?$`,
+);
+/** Octets of a method that need not be a known one. */
+const FREE_OCTETS = 7;
+
+/** Judges a start of the input. @returns undefined when more octets are needed */
+function verdictOf(start: string, limits: Limits): "http" | "foreign" | undefined {
+  const limit = Math.min(limits.TargetBytes + LINE_ROOM, limits.HeadBytes);
+  if (BEGUN.test(start)) return "http";
+  const found = BEGINNING.exec(start);
+  if (!found) return "foreign";
+  const [, method] = found;
+  if (method === undefined) return start.length > limit ? "foreign" : undefined;
+  const isKnown = [...METHODS, "CONNECT"].some((known) => known.startsWith(method));
+  if (method.length > FREE_OCTETS && !isKnown) return "foreign";
+  return start.replace(/^(?:\r\n)*/, "").length > limit ? "http" : undefined;
+}
+
+/** Returns the expected outcome of an input on a connection that need not be HTTP. */
+function modelAny(text: string, limits: Limits): Outcome {
+  const foreign: Outcome = { asked: [], end: "foreign", waits: 0 };
+  for (let n = 1; n <= text.length; n++) {
+    const verdict = verdictOf(text.slice(0, n), limits);
+    if (verdict === "http") return model(text, limits);
+    if (verdict === "foreign") return foreign;
+  }
+  // The end of the client's side decides.
+  return text === "" ? model(text, limits) : foreign;
+}
+
 // ---- the engine -------------------------------------------------------------------------------
 
 function line({ method, target, minor, traits, fields, body }: Asked): string {
@@ -381,8 +415,13 @@ function answersOf(text: string, methods: readonly string[]): { answers: Answer[
   return { answers, waits };
 }
 
-/** Returns the engine's outcome for the bytes of a wire that has ended. */
-function outcome(wire: Wire): Outcome {
+/** Returns the engine's outcome for the bytes of a wire that has ended. @param input its octets */
+function outcome(wire: Wire, input: string): Outcome {
+  if (wire.isReleased) {
+    if (wire.taken !== input) throw new Error(`taken out with ${escaped(wire.taken)}`);
+    if (wire.text !== "") throw new Error(`answered ${escaped(wire.text)}`);
+    return { asked: wire.asked.map(line), end: "foreign", waits: 0 };
+  }
   const asked = wire.asked.map(line);
   const methods = wire.asked.map(({ method }) => method);
   const { answers: finals, waits } = answersOf(wire.text, methods);
@@ -417,8 +456,9 @@ function feed(
   inputs: readonly string[][],
   manner: Manner,
   random: Random,
+  flags: number,
 ): Outcome[] {
-  const wires = inputs.map(() => drive.connect());
+  const wires = inputs.map(() => drive.connect("", flags));
   drive.answer = (wire) => {
     if (manner !== "late") respond(wire);
   };
@@ -444,9 +484,11 @@ function feed(
     if (wire.held && !wire.dead) drive.hold(wire, false);
     while (wire.open && !wire.upload) answer(wire);
     if (!wire.dead) wire.finish();
+    if (wire.isReleased) drive.loop.finish(wire, CloseReason.Ok);
+    drive.turn();
     if (!wire.dead) throw new Error(`does not end: ${wire.log.join(", ")}`);
   }
-  return wires.map(outcome);
+  return wires.map((wire, i) => outcome(wire, (inputs[i] ?? []).join("")));
 }
 
 /** Resets a client at some point. Its requests until then must be the start of the expected ones. */
@@ -488,7 +530,8 @@ class Subject {
    * @returns what differs from the model; empty when nothing does
    */
   judge(input: string): string {
-    const expected = model(input, this.limits);
+    const asHttp = model(input, this.limits);
+    const asAny = modelAny(input, this.limits);
     const random = new Random(input.length);
     const bytewise = Array.from(input);
     const ways: [string, Manner, string[][]][] = [
@@ -501,19 +544,26 @@ class Subject {
       ["streamed", "streamed", [[input], cutRandomly(input, random), cutRandomly(input, random)]],
       ["streamed octet by octet", "streamed", [bytewise]],
       ["some streamed", "some", [cutRandomly(input, random), cutRandomly(input, random)]],
+      ["any, whole", "prompt", [[input]]],
+      ["any, octet by octet", "prompt", [bytewise]],
+      ["any, cut", "late", [cutRandomly(input, random), cutRandomly(input, random)]],
+      ["any, held", "held", [cutRandomly(input, random), cutRandomly(input, random)]],
     ];
     for (const [name, manner, inputs] of ways) {
+      const isAny = name.startsWith("any");
+      const expected = isAny ? asAny : asHttp;
       let failure = "";
       try {
         this.#drive ??= new Drive({ ...this.#params, StreamBytes: this.#params.BodyBytes });
-        for (const got of feed(this.#drive, inputs, manner, random)) {
+        const flags = isAny ? Arrival.Any : 0;
+        for (const got of feed(this.#drive, inputs, manner, random, flags)) {
           // A client that sends its body without asking gets no 100 (Continue).
           const exact = name === "octet by octet";
           const waits = exact ? got.waits : Math.max(got.waits, expected.waits);
           const same = JSON.stringify({ ...got, waits }) === JSON.stringify(expected);
           if (!same) failure ||= `got ${JSON.stringify(got)}`;
         }
-        reset(this.#drive, inputs[0] ?? [], expected, random);
+        if (!isAny) reset(this.#drive, inputs[0] ?? [], expected, random);
         this.#drive.end();
       } catch (error) {
         failure ||= error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -603,12 +653,17 @@ const ODD_LINES = [
 ];
 
 const HOSTS = ["a", "a:80", "[::1]", "[::1]:8080", "1.2.3.4", "a.b-c:", "[fe80::1:2]", "%41"];
-/** Octets that are no request, after valid requests. */
+/** Octets that are no request, before and after valid requests. */
 const GARBAGE = [
   "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
   "\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
   "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
   "SSH-2.0-x\r\n",
+  "\r\n\r\nSSH-2.0-x\r\n",
+  "EHLO a\r\n",
+  "SUBSCRIB / HTTP/1.1\r\n\r\n",
+  "SUBSCRIBED / HTTP/1.1\r\n\r\n",
+  "OPTIONSX / HTTP/1.1\r\n\r\n",
   "GET",
   "GET / HTTP/1.1",
   "get / http/1.1\r\n\r\n",
@@ -786,6 +841,7 @@ function generate(seed: number): string {
     input += random.chance(0.1) ? atLimit(random) : request(random);
   }
   if (random.chance(0.15)) input += random.pick(GARBAGE);
+  if (random.chance(0.1)) input = random.pick(GARBAGE) + input;
   if (random.chance(0.03)) input += octetsOf(random, random.size(200));
   const mutations = random.chance(0.3) ? 0 : random.int(0, 3);
   for (let i = 0; i < mutations; i++) {

@@ -79,6 +79,10 @@ export class Wire implements LoopConnection {
   /** Rows are taken but not completed until `deliver`. */
   stalled = false;
   pending: Uint8Array | undefined;
+  /** Bytes that arrived and were not HTTP. */
+  readonly #taken: Uint8Array[] = [];
+  /** It was taken out of HTTP. */
+  isReleased = false;
   /** A request is pending. */
   open = false;
   held = false;
@@ -130,6 +134,41 @@ export class Wire implements LoopConnection {
     const bytes = this.out;
     this.#out.length = 0;
     return bytes;
+  }
+
+  /** All bytes that arrived since, and before, it was taken out of HTTP. */
+  get taken(): string {
+    return Buffer.concat(this.#taken).toString("latin1");
+  }
+
+  /** Takes the connection out of HTTP. @param opens ms within which an upstream must be open */
+  release(opens = 0): Outcome {
+    const bytes = this.drive.loop.takeOut(this, opens);
+    if (!(bytes instanceof Uint8Array)) return bytes;
+    this.isReleased = true;
+    this.open = false;
+    this.receive(bytes);
+    return Outcome.Ok;
+  }
+
+  /** Notes bytes of a released connection. */
+  receive(bytes: Uint8Array): void {
+    this.#taken.push(Uint8Array.from(bytes));
+  }
+
+  /** Writes bytes of an upstream to the client of a released connection. */
+  pour(data: Bytes): Outcome {
+    const bytes = octets(data);
+    const outcome = this.drive.loop.pour(this, bytes.length);
+    if (outcome !== Outcome.Ok) return outcome;
+    if (this.stalled) {
+      this.pending = bytes;
+    } else {
+      this.write(bytes);
+      this.drive.loop.done(this);
+    }
+    this.drive.turn();
+    return outcome;
   }
 
   /** Bytes arrive: one read when they fit the window. */
@@ -258,6 +297,10 @@ export class Drive {
   came: (wire: Wire, piece: Uint8Array) => void = (wire) => {
     wire.pull();
   };
+  /** Handles a connection that is not HTTP. */
+  foreign: (wire: Wire) => void = (wire) => {
+    assert.is(wire.release(), Outcome.Ok);
+  };
   #isStreamed: ((asked: Asked) => boolean) | undefined;
   /** Rows that were written or taken in the pass that runs. */
   #rows = 0;
@@ -332,9 +375,21 @@ export class Drive {
 
   feed(wire: Wire, bytes: Uint8Array): void {
     if (wire.dead) return;
-    if (wire.rest) wire.rest = Buffer.concat([wire.rest, bytes]);
+    if (wire.isReleased) this.#pass(wire, bytes);
+    else if (wire.rest) wire.rest = Buffer.concat([wire.rest, bytes]);
     else this.loop.take(wire, bytes);
     this.turn();
+  }
+
+  /** Bytes of a released connection arrive, a window at a time. */
+  #pass(wire: Wire, bytes: Uint8Array): void {
+    const { engine, loop } = this;
+    for (let at = 0; at < bytes.length && !wire.dead; at += engine.windowBytes) {
+      const piece = bytes.subarray(at, at + engine.windowBytes);
+      engine.u8.set(piece, engine.window);
+      assert.is(loop.feed(wire, piece.length), 0, "bytes of a released connection were parsed");
+      if (!wire.ended) wire.receive(copied(engine.u8, engine.window, piece.length));
+    }
   }
 
   /** Resumes parsing at the end of the turn, unless it resumes by itself. */
@@ -468,6 +523,10 @@ export class Drive {
         },
         [EventKind.EndWaits]: (wire) => {
           wire.log.push("end waits");
+        },
+        [EventKind.Foreign]: (wire) => {
+          wire.log.push("foreign");
+          this.foreign(wire);
         },
       },
       end: (wire, reason) => {

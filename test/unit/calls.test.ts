@@ -3,7 +3,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { CloseReason, EventKind, NONE, Outcome } from "../../assembly/abi";
+import { CloseReason, EventKind, NONE, Outcome, Piping } from "../../assembly/abi";
 import { Calls } from "../../worker/engine/calls";
 import type { Engine } from "../../worker/engine/engine";
 import {
@@ -47,6 +47,7 @@ function engineOf(log: string[], results: Record<string, number[]>): Engine {
     get: () => 0,
     set: () => undefined,
     put: () => undefined,
+    copy: () => BYTES,
     isWaiting: () => false,
     isMessageOut: () => false,
     putText: () => 0,
@@ -97,6 +98,9 @@ const TIMED: Record<string, [Call, ...string[]]> = {
   streamBegin: [(c) => c.streamBegin(SLOT, 200, 0, 0, -1)],
   streamWrite: [(c) => c.streamWrite(SLOT, BYTES), "streamWrite", "sendBytes", "streamNext"],
   streamEnd: [(c) => c.streamEnd(SLOT)],
+  piping: [(c) => c.piping(SLOT, Piping.Opened)],
+  pour: [(c) => c.pour(SLOT, 1)],
+  finish: [(c) => c.finish(SLOT, CloseReason.Ok)],
   limit: [(c) => c.limit(SLOT, 1, 1)],
   relay: [(c) => c.relay(SLOT, true)],
   send: [(c) => c.send(SLOT, 0, 1)],
@@ -266,6 +270,17 @@ calls("hold and release read the clock, and schedule a turn", () => {
       ["time", "hold", "schedule"],
     );
   }
+});
+
+calls("takeOut reads the clock, and schedules a turn when the connection was released", () => {
+  assert.equal(
+    loopLog((loop) => loop.takeOut(new Connection(), 0)),
+    ["time", "release", "schedule"],
+  );
+  assert.equal(
+    loopLog((loop) => loop.takeOut(new Connection(), 0), { release: [Outcome.Gone] }),
+    ["time", "release"],
+  );
 });
 
 calls("bytes are fed by a clock that has been read", () => {

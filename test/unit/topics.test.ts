@@ -310,7 +310,7 @@ topics("names are exact, of 1 to 200 bytes; stale ids do nothing", () => {
     link = engine.x.nextTopic(a.slot, a.generation, link);
     if (link === 0) break;
     const at = count(drive, Control.Result);
-    const bytes = engine.u8.subarray(at, at + count(drive, Control.NameLength));
+    const bytes = engine.u8.subarray(at, at + count(drive, Control.ResultLength));
     names.push(Buffer.from(bytes).toString());
   }
   assert.equal(names.sort(), [longest, "é"].sort());

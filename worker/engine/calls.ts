@@ -5,7 +5,7 @@
 // Invariant: no file outside of worker/engine/ calls the engine's exports. test/unit/calls.test.ts lists the preamble
 // of each method.
 
-import { type CloseReason, Control, Outcome } from "../../assembly/abi";
+import { type CloseReason, Control, Outcome, type Piping } from "../../assembly/abi";
 import { type Engine, lengthOf } from "./engine";
 
 /** A connection's place in the engine. */
@@ -227,6 +227,30 @@ export abstract class Calls {
     return outcome;
   }
 
+  // ---- released connections ----------------------------------------------------------------------------
+
+  /** Reports the state of a released connection's upstream. */
+  piping({ slot, generation }: Slot, report: Piping): void {
+    this.time();
+    this.engine.x.piping(slot, generation, report);
+    this.schedule();
+  }
+
+  /** Begins a write to the client of a released connection. `done` follows. @returns Full: `drain` follows */
+  pour({ slot, generation }: Slot, length: number): Outcome {
+    this.time();
+    const outcome: Outcome = this.engine.x.pour(slot, generation, length);
+    this.schedule();
+    return outcome;
+  }
+
+  /** Ends a released connection in order, after the outstanding write. */
+  finish({ slot, generation }: Slot, reason: CloseReason): void {
+    this.time();
+    this.engine.x.finish(slot, generation, reason);
+    this.schedule();
+  }
+
   // ---- WebSockets --------------------------------------------------------------------------------------
 
   /** Sets the limits of a WebSocket. @param idle ms @param payload bytes */
@@ -351,7 +375,7 @@ export abstract class Calls {
     for (let link = 0; ; ) {
       link = engine.x.nextTopic(slot, generation, link);
       if (link === 0) return names;
-      names.push(engine.text(engine.get(Control.Result), engine.get(Control.NameLength)));
+      names.push(engine.text(engine.get(Control.Result), engine.get(Control.ResultLength)));
     }
   }
 

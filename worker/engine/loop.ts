@@ -12,6 +12,7 @@
 import { Control, EventKind, NONE, Outcome, RowKind, type Shut, Trait } from "../../assembly/abi";
 import type { FragmentInfo } from "../../host/handler";
 import { generationOf, slotOf } from "../../host/shared/message/id";
+import { joined } from "../../host/shared/text/bytes";
 import { copyBytes } from "../../host/shared/text/text";
 import { Calls, type Slot } from "./calls";
 import type { EventCursor, RowCursor } from "./cursors";
@@ -143,6 +144,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   fed: C | undefined;
   /** The answered request that an unsettled handler may still read in the window. */
   #lent: Lent | undefined;
+  /** Bytes of that connection that follow the ones in the window. */
+  #ahead: Uint8Array | undefined;
 
   constructor(engine: Engine, events: LoopEvents<C>, hooks: LoopHooks<C>) {
     super(engine);
@@ -290,6 +293,31 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     this.schedule();
   }
 
+  /**
+   * Takes a connection out of HTTP.
+   * @param opens ms within which its upstream must be open; 0: it is open
+   * @returns a copy of all bytes that were not parsed, in order; or the reason why nothing has changed
+   */
+  takeOut(conn: C, opens: number): Uint8Array | Outcome {
+    this.time();
+    const { engine } = this;
+    const outcome: Outcome = engine.x.release(conn.slot, conn.generation, opens);
+    if (outcome !== Outcome.Ok) return outcome;
+    const length = engine.get(Control.ResultLength);
+    const parts: Uint8Array[] = [engine.copy(engine.get(Control.Result), length)];
+    if (conn.rest) parts.push(conn.rest);
+    if (this.fed === conn) {
+      // mutant release-ahead (release): ;
+      if (this.#ahead) parts.push(this.#ahead);
+      this.#ahead = undefined;
+      this.fed = undefined;
+    }
+    conn.rest = undefined;
+    conn.unparsed = 0;
+    this.schedule();
+    return joined(parts);
+  }
+
   // ---- bytes in ----------------------------------------------------------------------------------------
 
   /**
@@ -347,19 +375,21 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     if (this.#goesOn(conn) && (rest > 0 || conn.isOut)) {
       if (engine.x.retain(conn.slot, conn.generation) === 0) this.handleEvents();
     }
-    if (!conn.dead && rest > 0 && engine.isWaiting(conn.slot)) {
+    // All bytes of a connection that was taken out of HTTP have been taken.
+    const isParsed = this.fed === conn;
+    if (!conn.dead && isParsed && rest > 0 && engine.isWaiting(conn.slot)) {
       // The bytes were not consumed because no buffer is free. They are kept here, since the next connection needs the
       // window.
       conn.rest = copyBytes(engine.u8, engine.window + fed - rest, rest);
     }
     this.fed = undefined;
-    conn.unparsed = conn.dead ? 0 : rest;
+    conn.unparsed = conn.dead || !isParsed ? 0 : rest;
     this.#hooks.parsed(conn);
   }
 
-  /** Returns true for a connection that has not ended and waits for no buffer. */
+  /** Returns true for a connection that has not ended, waits for no buffer, and is parsed. */
   #goesOn(conn: C): boolean {
-    return !conn.dead && !this.engine.isWaiting(conn.slot);
+    return !conn.dead && this.fed === conn && !this.engine.isWaiting(conn.slot);
   }
 
   /** Consumes bytes, a window at a time, and keeps the rest when the connection accepts no more. */
@@ -372,7 +402,11 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
       at += piece.length;
       this.#recall();
       engine.u8.set(piece, engine.window);
+      this.#ahead = bytes.subarray(at);
       this.progress(conn, piece.length, this.feed(conn, piece.length));
+      // It was taken out of HTTP, with the bytes ahead.
+      if (this.#ahead === undefined) return;
+      this.#ahead = undefined;
       if (at === bytes.length || conn.dead || !this.#isFull(conn)) continue;
       const kept = conn.rest?.length ?? 0;
       const rest = new Uint8Array(kept + bytes.length - at);

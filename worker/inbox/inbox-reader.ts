@@ -245,7 +245,7 @@ export class SharedInbox implements Inbox {
         return done;
       }
       if (outcome === Outcome.Full) {
-        pump.topics.refuseSubscription(engine.get(Control.NameLength));
+        pump.topics.refuseSubscription(engine.get(Control.ResultLength));
         done += engine.word(engine.scratch + done + RECORD_TOTAL);
       }
       if (outcome === Outcome.Compress) {
