@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 30;
+export const ABI_VERSION: u32 = 31;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -121,6 +121,8 @@ export enum Param {
   AddressReplyBytes,
   /** Silence, in ms, after which a connection of Arrival.Any that has not begun a request is foreign. 0 is no limit. */
   RawTimeout,
+  /** Bytes of responses after which a flush pass leaves the others for the next one, 0 for no limit. */
+  PassBytes,
   COUNT,
 }
 
@@ -215,6 +217,8 @@ export enum Control {
   ResultLength,
   /** 1 when the last flush pass left published frames for a later pass. */
   Withheld,
+  /** 1 when the last flush pass left responses for the next one, because it had handed over PassBytes. */
+  Unserved,
   /** Number of addresses with at least one slot in use. */
   AddressCount,
   /** Bytes of bodies that the embedder holds, each for a single response. */

@@ -21,7 +21,7 @@ import { NEVER, castDue, place } from "../ring/cursor";
 import { Ring, plain, ringAt } from "../ring/ring";
 import { topic, wakeSubscribers } from "../ring/topics";
 import { emit, noticesFull, takeEvents } from "../state/events";
-import { List, dropDirty, openAt, takeDirty } from "../state/lists";
+import { List, dropDirty, openAt } from "../state/lists";
 import { give, take } from "../state/pool";
 import { isReceiveFull, putDrainOff } from "../state/quota";
 import { endPaceOut, paceOut } from "../state/rate";
@@ -158,25 +158,47 @@ function canWait(): bool {
   return true;
 }
 
+/**
+ * Returns true when this pass has handed over its share of responses. Each costs the kernel a copy, and new connections
+ * and publications wait meanwhile.
+ */
+function isShareOver(): bool {
+  const limit = paramU32(Param.PassBytes);
+  return limit != 0 && engine.passBytes >= limit;
+}
+
 /** Hands over the bytes due to a connection that was on the dirty list. */
 function serve(c: Conn, runBytes: u32): void {
-  if (nextRow(c, runBytes)) return;
+  dropDirty(c);
+  if (nextRow(c, runBytes)) {
+    if (!isWebSocket(c)) engine.passBytes += c.writingBytes;
+    return;
+  }
   place(c);
   afterWrite(c);
 }
 
-/** Serves the HTTP connections. WebSockets stay on the list, because their next frames may have to wait. */
-function serveAnswers(runBytes: u32): void {
+/**
+ * Serves the connections on the dirty list, once each. Connections that return to the list because their notice is
+ * pending are after the ones that were there.
+ * @param waits true: WebSockets stay on the list, because their next frames have to wait
+ */
+function serveDirty(runBytes: u32, waits: bool): void {
+  let left = false;
   const last = engine.dirtyTail;
   for (let link = engine.dirtyHead; link != 0 && engine.rowCount < ROW_LIMIT; ) {
     const c = at(link - 1);
     link = c.link;
-    if (!isWebSocket(c)) {
-      dropDirty(c);
+    if (isWebSocket(c)) {
+      if (!waits) serve(c, runBytes);
+    } else if (isShareOver()) {
+      left = true;
+    } else {
       serve(c, runBytes);
     }
     if (c.slot + 1 == last) break;
   }
+  setControl(Control.Unserved, left ? 1 : 0);
 }
 
 /**
@@ -189,6 +211,7 @@ export function flush(withhold: u32): u32 {
   takeTime();
   takeEvents();
   engine.noticesPending = 0;
+  if (engine.rowCount == 0) engine.passBytes = 0;
   settle();
   if (engine.buffersGiven != 0) wakeWaiters();
   if (engine.replyFull != 0 && replyPool.used < paramU32(Param.ReplyPoolBytes) >> 1) wakeSenders();
@@ -197,7 +220,7 @@ export function flush(withhold: u32): u32 {
   const waits = isNew && withhold != 0 && canWait();
   setControl(Control.Withheld, waits ? 1 : 0);
   if (waits) {
-    serveAnswers(runBytes);
+    serveDirty(runBytes, true);
     return engine.rowCount;
   }
   if (isNew) {
@@ -212,11 +235,6 @@ export function flush(withhold: u32): u32 {
     }
   }
   castOn(runBytes);
-  // Connections that return to the list because their notice is pending are after the ones that were there.
-  for (let last = engine.dirtyTail; engine.dirtyHead != 0 && engine.rowCount < ROW_LIMIT; ) {
-    const c = takeDirty();
-    serve(c, runBytes);
-    if (c.slot + 1 == last) break;
-  }
+  serveDirty(runBytes, false);
   return engine.rowCount;
 }

@@ -64,11 +64,3 @@ export function dropDirty(c: Conn): void {
   else engine.dirtyTail = c.linkBack;
   c.flags &= ~Flag.Dirty;
 }
-
-/** Removes the first connection from the dirty list and returns it, 0 when the list is empty. */
-export function takeDirty(): Conn {
-  if (engine.dirtyHead == 0) return changetype<Conn>(0);
-  const c = at(engine.dirtyHead - 1);
-  dropDirty(c);
-  return c;
-}

@@ -443,6 +443,8 @@ export class Engine {
   /** The current flush pass: its first new broadcast, and the number of open WebSockets not visited yet. */
   castFirst: u64;
   castLeft: u32;
+  /** Bytes of responses that the current flush pass has handed over. */
+  passBytes: u32;
   /** The topic table: its records, the buckets of names and of pairs, the subscriptions. */
   topics: usize;
   topicBuckets: usize;

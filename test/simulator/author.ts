@@ -44,6 +44,7 @@ function drawSettings(mode: Mode, r: Random): Settings {
   const place = r.pick(PLACES);
   const params = {
     RunBytes: r.pick([700, 2048, 262144]),
+    PassBytes: r.pick([0, 1000, 30000]),
     WindowBytes: r.pick([512, 4096, 65536]),
     DeflateThreshold: r.pick([24, 200]),
     FirstSequence: r.pick([0, 2 ** 32 - 500, 2 ** 53 - 1000]),

@@ -188,7 +188,7 @@ export class EngineDriver<User = unknown> {
     } while (loop.hasResumes || this.#later.length > 0);
     loop.time();
     const next = loop.tick();
-    const isMore = engine.eventCount > 0;
+    const isMore = engine.eventCount > 0 || engine.get(Control.Unserved) === 1;
     loop.handleEvents();
     this.#rethrow();
     if (isMore) return 0;

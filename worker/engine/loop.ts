@@ -582,7 +582,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   // ---- bytes out ---------------------------------------------------------------------------------------
 
   /**
-   * Writes all pending rows, until the engine has no more.
+   * Writes all pending rows, until the engine has no more. Responses beyond `PassBytes` follow in the next turn.
    * @param isWithheld true: publications may wait for the next pass
    */
   flush(isWithheld: boolean): void {
@@ -621,6 +621,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
       }
     }
     this.#isFlushing = false;
+    // mutant pass-left: if (false) this.schedule();
+    if (engine.get(Control.Unserved) === 1) this.schedule();
     this.#hooks.endPass(handed);
   }
 
