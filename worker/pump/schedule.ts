@@ -162,6 +162,11 @@ export class Schedule implements LoopHooks<Peer> {
     return this.#turnOf.loop.engine.get(Control.Now) - this.#dueSince > TURN_MILLIS;
   }
 
+  /** True when the event loop has been busy for long since the last turn, whatever was done between its reads. */
+  #isLoopLate(): boolean {
+    return this.#turnOf.loop.engine.get(Control.Now) - this.#loopSince > TURN_MILLIS;
+  }
+
   /**
    * Handles a completed read. An overdue turn is run now. A connection that has sent much is read again when it is its
    * turn, one connection for each round of the event loop. Otherwise each of many would be read as long as it sends,
@@ -170,12 +175,12 @@ export class Schedule implements LoopHooks<Peer> {
    */
   afterRead(peer: Peer, n: number): void {
     this.schedule();
-    if (!this.isOverdue()) return;
-    if (n >= SHARE_BYTES && !peer.dead && !peer.yields) {
+    if (n >= SHARE_BYTES && this.#isLoopLate() && !peer.dead && !peer.yields) {
       peer.yields = true;
       this.#yielding.push(peer);
       this.#turnOf.setReading(peer);
     }
+    if (!this.isOverdue()) return;
     this.#goRound("between reads");
   }
 
@@ -191,7 +196,7 @@ export class Schedule implements LoopHooks<Peer> {
 
   beginSlice(fed: number): void {
     const began = this.#turnOf.loop.engine.get(Control.Now);
-    const isLate = fed > 0 && this.#isScheduled && began - this.#loopSince > TURN_MILLIS;
+    const isLate = fed > 0 && this.#isScheduled && this.#isLoopLate();
     this.#sliceUntil = began + (isLate ? LATE_MILLIS : TURN_MILLIS);
     this.#rounds = 0;
   }
