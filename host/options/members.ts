@@ -11,9 +11,9 @@ export interface TableOptions {
    */
   port?: number;
   /**
-   * Connections that the kernel queues until they are accepted.
+   * Connections that the kernel queues until they are accepted. Linux limits it to `net.core.somaxconn`.
    *
-   * A whole number. Default: 511. Range: 1 … 65535.
+   * A whole number. Default: 4096. Range: 1 … 65535.
    */
   backlog?: number;
   /**

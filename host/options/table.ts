@@ -61,10 +61,10 @@ export const OPTIONS: readonly OptionRow[] = [
     name: "backlog",
     listener: true,
     unit: "count",
-    default: 511,
+    default: 4096,
     min: 1,
     max: 65535,
-    text: "Connections that the kernel queues until they are accepted.",
+    text: "Connections that the kernel queues until they are accepted. Linux limits it to `net.core.somaxconn`.",
   },
   {
     name: "maxConnections",

@@ -109,10 +109,10 @@ listeners("take the options of their entries, and defaults for the others", () =
     proxied: false,
     redirects: false,
   };
-  assert.equal(first, { ...common, ...none, port: 0, noDelay: false, backlog: 511 });
+  assert.equal(first, { ...common, ...none, port: 0, noDelay: false, backlog: 4096 });
   const unix = { port: 8080, noDelay: true, path: "/a", mode: 0o600, backlog: 5 };
   assert.equal(second, { ...common, ...none, ...unix });
-  assert.equal(third, { ...common, ...none, port: 8080, noDelay: true, backlog: 511, fd: 3 });
+  assert.equal(third, { ...common, ...none, port: 8080, noDelay: true, backlog: 4096, fd: 3 });
   assert.equal(
     all.map(({ name }) => name),
     ["listen[0]", "listen[1]", "listen[2]"],
