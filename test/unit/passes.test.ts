@@ -3,11 +3,12 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Param } from "../../assembly/abi";
+import { Control, Param } from "../../assembly/abi";
 import type { Handler } from "../../host/handler";
 import type { Clock, Link, Sink } from "../../worker/net/transport";
 import { Pump } from "../../worker/pump/pump";
 import { Schedule, type Turn } from "../../worker/pump/schedule";
+import type { Peer } from "../../worker/socket/peer";
 import { octets } from "../lib/drive";
 import { HANDSHAKE } from "../lib/handshake";
 import { frame, lines, text } from "../lib/frame";
@@ -343,59 +344,109 @@ passes("an inbox that is added is drained", () => {
   assert.ok(drains > 0);
 });
 
-passes("events of the last look at the deadlines are handled, and a turn follows", () => {
-  let events = 0;
-  let handled = 0;
-  const turns: (() => void)[] = [];
-  const loop = {
+const nothing = (): void => {};
+
+/** A schedule whose turns do nothing, on a clock that the test moves. */
+class Timetable {
+  readonly turns: (() => void)[] = [];
+  now = 0;
+  /** Called where a turn looks at the deadlines. */
+  onTick = nothing;
+  events = 0;
+  handled = 0;
+  readonly #loop = {
     hasResumes: false,
     engine: {
-      get: () => 0,
-      get eventCount() {
-        return events;
-      },
+      get: (index: Control) => (index === Control.Now ? this.now : 0),
+      eventCount: 0,
     },
-    time() {},
-    flush() {},
-    handleEvents() {
-      handled += events;
-      events = 0;
+    time: nothing,
+    flush: nothing,
+    handleEvents: () => {
+      this.handled += this.#loop.engine.eventCount;
+      this.#loop.engine.eventCount = 0;
     },
-    // The first look of a turn finds nothing, the second one a deadline that has passed.
-    looks: 0,
-    tick() {
-      if (++this.looks === 2) events = 1;
+    tick: () => {
+      this.onTick();
       return -1;
     },
   };
-  const nothing = (): void => {};
-  const turn = {
-    loop,
-    depth: 0,
-    values: { flushInterval: 0 },
-    began: nothing,
-    runLater: nothing,
-    inflate: nothing,
-    drainInboxes: () => false,
-    turned: nothing,
-    ticked: nothing,
-    endTurn: nothing,
-    setReading: nothing,
-    awaitTurn: nothing,
-  } satisfies Record<keyof Turn, unknown>;
-  const clock = {
-    now: () => 0,
-    date: () => 0,
-    defer: (fn: () => void) => void turns.push(fn),
-    after: () => nothing,
+  readonly schedule = new Schedule(
+    {
+      loop: this.#loop,
+      depth: 0,
+      values: { flushInterval: 0 },
+      began: nothing,
+      runLater: nothing,
+      inflate: nothing,
+      drainInboxes: () => false,
+      turned: nothing,
+      ticked: nothing,
+      endTurn: nothing,
+      setReading: nothing,
+      awaitTurn: nothing,
+    } satisfies Record<keyof Turn, unknown> as unknown as Turn,
+    {
+      now: () => this.now,
+      date: () => 0,
+      defer: (fn: () => void) => void this.turns.push(fn),
+      after: () => nothing,
+    },
+  );
+
+  /** Adds an event to the engine's table. */
+  emit(): void {
+    this.#loop.engine.eventCount++;
+  }
+
+  turn(): void {
+    this.turns.shift()?.();
+  }
+
+  /** Reads 64 KiB of each connection, for `millis` each. @returns the ones that wait for their turn */
+  read(count: number, millis: number): number[] {
+    const waiting: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const peer = { dead: false, yields: false };
+      this.schedule.afterRead(peer as Peer, 65536);
+      if (peer.yields) waiting.push(i);
+      this.now += millis;
+    }
+    return waiting;
+  }
+}
+
+passes("events of the last look at the deadlines are handled, and a turn follows", () => {
+  const table = new Timetable();
+  let looks = 0;
+  // The first look of a turn finds nothing, the second one a deadline that has passed.
+  table.onTick = () => {
+    if (++looks === 2) table.emit();
   };
-  const schedule = new Schedule(turn as unknown as Turn, clock);
-  schedule.schedule();
+  table.schedule.schedule();
   // The first two turns only poll, because the loop may have been blocked before them.
-  for (let i = 0; i < 3 && loop.looks < 2; i++) turns.shift()?.();
-  assert.is(loop.looks, 2);
-  assert.is(handled, 1);
-  assert.is(turns.length, 1, "what the events caused is written in another turn");
+  for (let i = 0; i < 3 && looks < 2; i++) table.turn();
+  assert.is(looks, 2);
+  assert.is(table.handled, 1);
+  assert.is(table.turns.length, 1, "what the events caused is written in another turn");
+});
+
+passes("in a late round each connection that sends much is read once", () => {
+  const table = new Timetable();
+  // The first read schedules the turn. Turns between reads do not make the round any shorter.
+  assert.equal(table.read(20, 1), [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+  table.turn();
+  assert.equal(table.read(5, 1), [], "another round begins");
+});
+
+passes("a round is late sooner while connections are accepted", () => {
+  const table = new Timetable();
+  table.schedule.accepted();
+  table.schedule.schedule();
+  table.turn();
+  assert.equal(table.read(5, 1), [2, 3, 4]);
+  table.turn();
+  assert.equal(table.read(5, 1), [], "no connection was accepted in the round before");
 });
 
 passes.run();

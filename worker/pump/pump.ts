@@ -253,6 +253,7 @@ export class Pump implements HandlerServer {
 
   #accept(link: Link, { isSecure, proxies, redirects }: ListenerTraits): Sink | undefined {
     const { engine, loop } = this;
+    this.#schedule.accepted();
     if (this.farewell.isClosed) {
       link.destroy();
       return undefined;

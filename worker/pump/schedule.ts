@@ -25,6 +25,11 @@ const TIMER_MIN_MILLIS = 2;
  * Time (ms) that a turn may be due. An event loop with much to read takes longer; then a turn is run between two reads.
  */
 const TURN_MILLIS = 5;
+/**
+ * The same (ms) while connections are being accepted. libuv accepts one connection in each round of the event loop, so
+ * the last of many waits for as many rounds.
+ */
+const ACCEPT_MILLIS = 1;
 /** Time (ms) without a turn after which no deadline passes until the event loop has polled its sockets. */
 const STILL_MILLIS = 100;
 /** Time slice (ms) for each connection while the event loop is late, because there may be many connections. */
@@ -83,6 +88,9 @@ export class Schedule implements LoopHooks<Peer> {
   /** Time since when a turn has been due, and time since when the event loop has been busy before it. */
   #dueSince = 0;
   #loopSince = 0;
+  /** Time (ms) that a turn may be due now, and whether a connection was accepted since the last turn. */
+  #turnMillis = TURN_MILLIS;
+  #accepted = false;
   /** Connections that are not read until their turn. */
   readonly #yielding: Peer[] = [];
   /** The slice of the connection that is being parsed: its end, and its requests so far. */
@@ -111,6 +119,11 @@ export class Schedule implements LoopHooks<Peer> {
     this.#clock.defer(this.#turn);
   }
 
+  /** Notes that a connection was accepted: others may wait after it. */
+  accepted(): void {
+    this.#accepted = true;
+  }
+
   /** Runs the turn that is scheduled before another read. */
   hurry(): void {
     this.#dueSince = Number.NEGATIVE_INFINITY;
@@ -126,6 +139,8 @@ export class Schedule implements LoopHooks<Peer> {
       this.#tickedAt = Number.POSITIVE_INFINITY;
     this.#goRound("in turn");
     if (this.#yielding.length > 0) this.#readNext();
+    this.#turnMillis = this.#accepted ? ACCEPT_MILLIS : TURN_MILLIS;
+    this.#accepted = false;
     this.#turnOf.depth--;
   };
 
@@ -159,12 +174,12 @@ export class Schedule implements LoopHooks<Peer> {
 
   /** True when this turn, or the next one, is overdue. */
   isOverdue(): boolean {
-    return this.#turnOf.loop.engine.get(Control.Now) - this.#dueSince > TURN_MILLIS;
+    return this.#turnOf.loop.engine.get(Control.Now) - this.#dueSince > this.#turnMillis;
   }
 
   /** True when the event loop has been busy for long since the last turn, whatever was done between its reads. */
   #isLoopLate(): boolean {
-    return this.#turnOf.loop.engine.get(Control.Now) - this.#loopSince > TURN_MILLIS;
+    return this.#turnOf.loop.engine.get(Control.Now) - this.#loopSince > this.#turnMillis;
   }
 
   /**
@@ -197,7 +212,7 @@ export class Schedule implements LoopHooks<Peer> {
   beginSlice(fed: number): void {
     const began = this.#turnOf.loop.engine.get(Control.Now);
     const isLate = fed > 0 && this.#isScheduled && this.#isLoopLate();
-    this.#sliceUntil = began + (isLate ? LATE_MILLIS : TURN_MILLIS);
+    this.#sliceUntil = began + (isLate ? LATE_MILLIS : this.#turnMillis);
     this.#rounds = 0;
   }
 
