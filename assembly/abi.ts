@@ -21,6 +21,16 @@ export const TOPIC_NAME_BYTES: u32 = 200;
 /** Slot number for no slot, beyond SLOT_LIMIT. */
 export const NONE: u32 = 0xffffffff;
 
+// ---- bodies --------------------------------------------------------------------------------------
+// A body that the embedder holds has a number. Numbers below PAGE_BODIES are of bodies that responses share, numbers
+// from SLOT_LIMIT on of bodies that are held for one response alone.
+
+/** The body of a status's error page has the number PAGE_BODIES + status, see `page`. */
+export const PAGE_BODIES: u32 = SLOT_LIMIT - 1024;
+/** First and last status that may have an error page. */
+export const PAGE_FIRST: u32 = 400;
+export const PAGE_LAST: u32 = 599;
+
 // ---- parameters ----------------------------------------------------------------------------------
 // A table of f64 that the embedder fills at `params()` before it calls `footprint` and `new` (`create()` in
 // the sources). `Param` is the index.

@@ -81,6 +81,7 @@ export { limit, peerEnded, terminate } from "./engine/end";
 export { upgrade } from "./engine/upgrade";
 export { flush } from "./engine/pass";
 export { free } from "./reply/end";
+export { page } from "./reply/page";
 export {
   dismiss,
   respond,

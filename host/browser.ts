@@ -9,6 +9,7 @@ import type { Connect, Start } from "../worker/entry/page";
 import type { ControlPlane, Notice } from "../worker/control/control";
 import type { Options } from "./options/types";
 import { refuseUnknown } from "./options/known";
+import { pagesWithoutFiles } from "./options/pages";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
 import { Fetcher } from "./page/fetch";
@@ -262,7 +263,9 @@ const PAGE_NAMES = ["origin", "WebSocket", "fetch", "install", "uninstall"];
 async function start(options: BrowserOptions): Promise<BrowserServer> {
   const origin = readOrigin(options.origin);
   const own = serverOptions(options);
-  refusePlan(settle(own));
+  const settings = settle(own);
+  pagesWithoutFiles(settings.errorPages);
+  refusePlan(settings);
   const module = await readModule(options.wasm);
   const worker = startWorker(options.worker);
   let server: PageServer;

@@ -1,6 +1,7 @@
 // `serve`: starts a server in a worker thread, on Node or on a runtime that provides Node's modules.
 
 import { X509Certificate, createPrivateKey } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
 import { type SecureContextOptions, createSecureContext } from "node:tls";
 import {
   MessageChannel,
@@ -16,6 +17,7 @@ import type { TlsContext, TlsOptions } from "../worker/net/transport";
 import { descriptorLimit, fitDescriptors } from "./limits";
 import type { Options } from "./options/types";
 import { TRANSPORTS } from "./options/table";
+import { type ErrorPage, type PageSettings, checkPageSize, pageOfFile } from "./options/pages";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
 import {
@@ -72,6 +74,24 @@ function checkTls(tls: TlsOptions, of = "tls"): void {
     }
     if (!isPair(context)) throw new TypeError(`${name}: key is not the key of cert`);
   }
+}
+
+/** Reads an error page that is in a file. @throws TypeError, RangeError, or the error of reading, naming the page */
+function readPage(page: PageSettings): ErrorPage {
+  if ("body" in page) return page;
+  const file = page.file.startsWith("file:") ? new URL(page.file) : page.file;
+  let body: Uint8Array;
+  try {
+    // A large file is not read, and a pipe would be waited for.
+    const { size } = statSync(file);
+    checkPageSize(page, size);
+    body = readFileSync(file);
+  } catch (thrown) {
+    if (thrown instanceof RangeError || !(thrown instanceof Error)) throw thrown;
+    thrown.message = `errorPages[${page.status}]: ${thrown.message}`;
+    throw thrown;
+  }
+  return pageOfFile(page, body);
 }
 
 class NodeServer extends RunningServer {
@@ -152,11 +172,12 @@ async function start<User>(options: Options<User>): Promise<Server<User>> {
   // Wrong values are reported before the numbers are compared with the limits of the system.
   const { values } = settle(given);
   const fitting = fitDescriptors(given, values, descriptorLimit());
-  const settings = settle(fitting);
-  refusePlan(settings);
+  const settled = settle(fitting);
+  refusePlan(settled);
   needWebAssembly();
-  for (const { name, options } of settings.listeners)
+  for (const { name, options } of settled.listeners)
     if (options.tls) checkTls(options.tls, name === "" ? "tls" : `${name}.tls`);
+  const settings = { ...settled, errorPages: settled.errorPages.map(readPage) };
   const server = new NodeServer(fitting, settings, startThread);
   await server.listen();
   server.follow(given.signal);

@@ -255,6 +255,7 @@ export class RunningServer implements Server {
         ordered: settings.values.ordered === 1,
         backlog: settings.values.maxBacklog,
         replyBytes: settings.values.replyBuffers,
+        pages: settings.errorPages.map(({ status }) => status),
         publish: (topic, data, options) => this.publish(topic, data, options),
         pendingBytes: settings.values.maxPendingBytes,
         closeTimeout: settings.values.closeTimeout,

@@ -3,7 +3,17 @@
 // Invariant: a pending request is answered once. Then its connection continues with the next request, or ends.
 
 import { putPhrase } from "./status";
-import { Answer, CloseReason, Control, Method, Outcome, Param, Shut, Trait } from "../abi";
+import {
+  Answer,
+  CloseReason,
+  Control,
+  Method,
+  Outcome,
+  PAGE_BODIES,
+  Param,
+  Shut,
+  Trait,
+} from "../abi";
 import {
   Framing,
   HEAD_EXTRA,
@@ -40,6 +50,7 @@ import { rearm } from "./deadline";
 import { dismissPipe } from "./release";
 import { mayHoldBody, reserve, reserveBody, write } from "../state/queue";
 import { enlist } from "../state/room";
+import { pageBytes } from "./page";
 import { announce } from "./send";
 import { noBlock } from "../state/quota";
 import { putText } from "../kernel/text";
@@ -74,24 +85,32 @@ export function refuse(c: HttpConn, reason: i32): void {
     kill(c, reason, Shut.Reset);
     return;
   }
+  const isHead = c.method == Method.HEAD;
+  // mutant page-head: const paged = pageBytes(status, false);
+  const paged = pageBytes(status, isHead);
   const text = SHORT + 768;
   const textEnd = putText(putPhrase(text, status), "\n");
   let at = putStatusLine(SHORT, status);
   at = putServer(putDate(at));
-  at = putText(at, "Content-Type: text/plain\r\nContent-Length: ");
-  at = storeDecimal(at, (textEnd - text) as u64);
+  if (paged == 0) {
+    at = putText(at, "Content-Type: text/plain\r\nContent-Length: ");
+    at = putText(storeDecimal(at, (textEnd - text) as u64), "\r\n");
+  }
   if (status == 426) {
     at = putText(
       at,
-      "\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n",
+      "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n",
     );
-  } else if (status == 503) {
-    at = putText(at, "\r\nRetry-After: 1\r\nConnection: close\r\n\r\n");
-  } else {
-    at = putText(at, "\r\nConnection: close\r\n\r\n");
+  } else if (status == 503) at = putText(at, "Retry-After: 1\r\nConnection: close\r\n");
+  else at = putText(at, "Connection: close\r\n");
+  if (paged == 0) at = putText(at, "\r\n");
+  const textLength: u32 = isHead || paged != 0 ? 0 : ((textEnd - text) as u32);
+  if (!queue(c, SHORT, at, text, textLength)) return;
+  if (paged != 0 && !reserveBody(c, PAGE_BODIES + status, paged)) {
+    kill(c, noBlock(), Shut.Destroy);
+    return;
   }
-  const isHead = c.method == Method.HEAD;
-  if (queue(c, SHORT, at, text, isHead ? 0 : ((textEnd - text) as u32))) finishWith(c, reason);
+  finishWith(c, reason);
 }
 
 function putContinue(at: usize): usize {

@@ -71,6 +71,8 @@ interface ApplicationOptions {
   readonly backlog: number;
   /** Bytes of all clients' queues together. Default: no limit is known. */
   readonly replyBytes?: number;
+  /** Statuses that have an error page. Default: none. */
+  readonly pages?: readonly number[];
   readonly publish: (topic: string, data: Data, options: PublishOptions) => boolean;
   /** Bytes of unhandled events, beyond which the worker sends no more. */
   readonly pendingBytes: number;
@@ -93,6 +95,7 @@ export class Application {
   readonly outlet: Outlet;
   readonly backlog: number;
   readonly replyBytes: number;
+  readonly pages: ReadonlySet<number>;
   readonly laneBytes: number;
   readonly publish: ApplicationOptions["publish"];
   readonly #inbox: InboxWriter;
@@ -130,6 +133,7 @@ export class Application {
     this.publish = options.publish;
     this.backlog = options.backlog;
     this.replyBytes = options.replyBytes ?? Number.POSITIVE_INFINITY;
+    this.pages = new Set(options.pages);
     this.laneBytes = laneBytes(options.pendingBytes);
     this.#half = options.pendingBytes / 2;
     const { ordered } = options;

@@ -39,6 +39,8 @@ export interface ResponseOwner {
   readonly outlet: Outlet;
   /** Bytes that may be in flight to one client. */
   readonly backlog: number;
+  /** Statuses that have an error page. */
+  readonly pages: ReadonlySet<number>;
   /** Called when a request is no longer pending. */
   handledRequest(): void;
   /** Called when a response needs no further events of its client. */
@@ -156,6 +158,10 @@ export class RemoteResponse extends Answering implements RoomListener {
   #finish(): void {
     this.#application.forget(this);
     this.#settle();
+  }
+
+  protected override hasPage(status: number): boolean {
+    return this.#application.pages.has(status);
   }
 
   protected override respond(

@@ -22,6 +22,7 @@ import {
 } from "./read";
 import { type ModuleSettings, Modules } from "./modules";
 import { type ListenerSettings, readListeners, tlsOf } from "./listen";
+import { type PageSettings, readErrorPages } from "./pages";
 import { DAY, OPTIONS, type OptionName, type OptionValues } from "./table";
 
 /** Validated options as plain data that can be sent to a worker. */
@@ -35,6 +36,7 @@ export interface Settings {
   readonly modules: readonly ModuleSettings[];
   readonly pool?: PoolSettings | undefined;
   readonly metrics?: MetricsSettings | undefined;
+  readonly errorPages: readonly PageSettings[];
 }
 
 /** Names of the options that are not in the table. */
@@ -46,6 +48,7 @@ const OTHERS = new Set<string>([
   "onError",
   "logger",
   "metrics",
+  "errorPages",
   "listen",
   "hostname",
   "path",
@@ -90,6 +93,7 @@ export function settle(given: Options): Settings {
     pool: readPool(options),
     metrics: readMetrics(options),
     modules: modules.all,
+    errorPages: readErrorPages(options),
   };
 }
 

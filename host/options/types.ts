@@ -97,6 +97,13 @@ export interface Options<User = unknown> extends TableOptions {
   onError?: (error: Error, where: string) => void;
   /** Receives the server's events, with the methods of pino; errors too, in addition to `onError`. Default: none. */
   logger?: Logger;
+  /**
+   * Bodies of error responses by status, 400 … 599, of 1 to 65,536 bytes: paths or file: URLs of .html, .txt or .json
+   * files, which are read at the start, or `{ type, body }`. The server's own refusals have them, and responses of the
+   * handler with an empty body, no Content-Type and no Content-Encoding. Default: a line of text in the server's own
+   * refusals.
+   */
+  errorPages?: Readonly<Record<number, string | URL | ErrorPageContent>>;
   /** Serves the metrics (`server.metrics()`) from the worker, before the handler. Default: they are not served. */
   metrics?: MetricsOptions;
   /**
@@ -121,6 +128,14 @@ export interface ListenerOptions
    * (on Node) it redirects requests that come without TLS, which get 400 otherwise. Default: no redirect.
    */
   redirect?: "https";
+}
+
+/** An error page that is in no file. */
+export interface ErrorPageContent {
+  /** Its Content-Type, such as "text/html; charset=utf-8". */
+  type: string;
+  /** The page. A string is sent as UTF-8. */
+  body: string | Uint8Array;
 }
 
 /** Options of the metrics that are served. */

@@ -415,6 +415,22 @@ function answersOf(text: string, methods: readonly string[]): { answers: Answer[
   return { answers, waits };
 }
 
+/** Error pages, for one of the sizes. Its bytes are in the engine's hands only by their length. */
+const PAGES: ReadonlyMap<number, string> = new Map(
+  [400, 413, 414, 417, 426, 431, 501, 505].map((status, i) => [status, "p".repeat(1 + i * 700)]),
+);
+
+/** Drives that have the pages. */
+const paged = new WeakSet<Drive>();
+
+function setPages(drive: Drive): void {
+  paged.add(drive);
+  for (const [status, page] of PAGES) {
+    const fields = `Content-Length: ${page.length}\r\n\r\n`;
+    drive.loop.setPage(status, Buffer.from(fields + page), fields.length);
+  }
+}
+
 /** Returns the engine's outcome for the bytes of a wire that has ended. @param input its octets */
 function outcome(wire: Wire, input: string): Outcome {
   if (wire.isReleased) {
@@ -436,7 +452,11 @@ function outcome(wire: Wire, input: string): Outcome {
     throw new Error(`${answers.length} answers to ${asked.length} requests`);
   }
   if (finals.length > 1) throw new Error("two refusals");
-  if (finals.length === 1) return { asked, end: (finals[0] as Answer).status, waits };
+  const [refusal] = finals;
+  const page = paged.has(wire.drive) && refusal ? PAGES.get(refusal.status) : undefined;
+  if (refusal && page !== undefined && refusal.body !== "" && refusal.body !== page)
+    throw new Error(`${refusal.status} with ${refusal.body.length} of ${page.length} bytes`);
+  if (refusal) return { asked, end: refusal.status, waits };
   const ended: Record<string, End> = { Ok: "last", PeerClosed: "clean", PeerEnded: "cut" };
   const end = ended[reason];
   if (end === undefined) throw new Error(`ended with ${wire.log.join(", ")}`);
@@ -517,12 +537,20 @@ const SIZES: readonly (Limits & { readonly WindowBytes: number })[] = [
 
 class Subject {
   readonly limits: Limits;
+  readonly #isPaged: boolean;
   readonly #params: Limits & { readonly WindowBytes: number };
   #drive: Drive | undefined;
 
   constructor(index: number) {
     this.#params = SIZES[index] as Limits & { readonly WindowBytes: number };
     this.limits = this.#params;
+    this.#isPaged = index === 2;
+  }
+
+  #start(): Drive {
+    const drive = new Drive({ ...this.#params, StreamBytes: this.#params.BodyBytes });
+    if (this.#isPaged) setPages(drive);
+    return drive;
   }
 
   /**
@@ -554,7 +582,7 @@ class Subject {
       const expected = isAny ? asAny : asHttp;
       let failure = "";
       try {
-        this.#drive ??= new Drive({ ...this.#params, StreamBytes: this.#params.BodyBytes });
+        this.#drive ??= this.#start();
         const flags = isAny ? Arrival.Any : 0;
         for (const got of feed(this.#drive, inputs, manner, random, flags)) {
           // A client that sends its body without asking gets no 100 (Continue).

@@ -186,6 +186,7 @@ class World {
     const settings: Settings = {
       ...{ mode: "stress", isFair: false, place: name, params: {}, delay: 0, copied: false },
       ...{ isTimed: false, inboxBytes: values.inbox, flushInterval: 0, ordered: true },
+      isPaged: false,
       pool: { threads: 4, backlog: 64, handlerTimeout: 30000 },
       pending: { requests: values.maxPendingRequests, bytes: values.maxPendingBytes },
     };

@@ -57,10 +57,12 @@ function drawSettings(mode: Mode, r: Random): Settings {
   const settings = { mode, place, delay: r.pick([0, 1, 5]), copied: r.chance(0.3) };
   const more =
     mode === "exact" ? ample(r) : r.chance(0.15) ? timed(r) : scarce(r, params.WindowBytes);
-  return { ...settings, ...more, ordered: r.chance(0.8), params: { ...params, ...more.params } };
+  const ordered = r.chance(0.8);
+  const isPaged = params.Seed % 2 === 0;
+  return { ...settings, ...more, ordered, isPaged, params: { ...params, ...more.params } };
 }
 
-type Amounts = Omit<Settings, "mode" | "place" | "delay" | "copied" | "ordered">;
+type Amounts = Omit<Settings, "mode" | "place" | "delay" | "copied" | "ordered" | "isPaged">;
 /** Options by which also a client that reads at once may be evicted: by a burst, or between two passes. */
 const UNFAIR: readonly Live[] = ["flushInterval", "slowGrace"];
 /** Options by which a client that reads at its rate may be ended, because it gets no pings. */
@@ -319,12 +321,13 @@ class Author {
     if (this.#isTimed && method === "GET") hows.push("huge", "huge", "huge", "huge");
     if (method === "POST") hows.push("up", "up", "up", "up-late", "up-late");
     if (method === "POST" && !this.#isExact) hows.push("up-early");
-    const how = r.pick(hows);
+    const drawn = r.pick(hows);
     const minor = r.chance(0.1) ? 0 : 1;
+    const tag = this.#tag(drawn === "later" || drawn === "reject" || drawn === "up-late");
     return {
-      tag: this.#tag(how === "later" || how === "reject" || how === "up-late"),
+      tag,
       method,
-      how,
+      how: drawn === "echo" && tag % 5 === 0 ? "bare" : drawn,
       size: method === "POST" ? r.size(r.chance(0.1) ? 16000 : 6000) : 0,
       framing: minor === 0 || r.chance(0.6) ? "length" : r.chance(0.8) ? "chunked" : "trailers",
       minor,

@@ -43,6 +43,8 @@ interface Surroundings {
   now(): number;
   defer(fn: () => void): void;
   settle(): Promise<void>;
+  /** Returns the error page of a status; undefined: it has none. */
+  pageOf(status: number): string | undefined;
   /** Bytes have arrived. */
   received(bytes: Uint8Array): void;
 }
@@ -233,7 +235,8 @@ export class Client {
   #takeAnswer(answer: Arrived): void {
     const isLast = /\bclose\b/.test(answer.fields.get("connection") ?? "");
     const isHead = answer.status !== 100 && this.heads.shift() === true;
-    if (isHead && answer.status >= 400) this.#spare = `${answer.phrase}\n`;
+    if (isHead && answer.status >= 400)
+      this.#spare = this.#around.pageOf(answer.status) ?? `${answer.phrase}\n`;
     if (answer.status === 101) {
       this.#enter("frames");
       this.deflates = answer.fields.has("sec-websocket-extensions");

@@ -1,7 +1,9 @@
 // The content of messages and bodies. All of it follows from the tag, so that a byte of another message is detected.
 
+import type { ErrorPage } from "../../host/options/pages";
 import { byteLength, latin1 } from "../../host/shared/text/text";
 import { nextNoise } from "../lib/noise";
+import type { Settings } from "./steps";
 
 const encoder = new TextEncoder();
 
@@ -60,6 +62,30 @@ export function tagOf(opcode: number, payload: Uint8Array): number {
 /** Returns a body in ASCII. */
 export function bodyOf(tag: number, size: number): string {
   return `${tag}.abcdefgh`.repeat(Math.ceil(size / 9)).slice(0, size);
+}
+
+/** Lengths of error pages, from one octet to several writes. */
+const PAGE_BYTES: Readonly<Record<number, number>> = {
+  ...{ 400: 40, 404: 900, 408: 3000, 413: 5000, 414: 20000, 426: 1, 431: 700, 500: 2500 },
+  ...{ 503: 300, 505: 1000 },
+};
+
+/** Content-Type of error pages. */
+export const PAGE_TYPE = "text/html";
+
+/** Returns the error page of a status; undefined: it has none. */
+export function pageOf(status: number, { isPaged }: Pick<Settings, "isPaged">): string | undefined {
+  const size = PAGE_BYTES[status];
+  return isPaged && size !== undefined ? bodyOf(status, size) : undefined;
+}
+
+/** Returns all error pages, as options of a pump. */
+export function pagesOf(settings: Pick<Settings, "isPaged">): ErrorPage[] {
+  return Object.keys(PAGE_BYTES).flatMap((key) => {
+    const page = pageOf(Number(key), settings);
+    if (page === undefined) return [];
+    return [{ status: Number(key), type: PAGE_TYPE, body: encoder.encode(page) }];
+  });
 }
 
 /** Pieces of an answer that comes in pieces. */

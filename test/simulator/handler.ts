@@ -142,6 +142,8 @@ class Doer implements Handler {
       this.#scene.note(`a body that is not the one of request ${tag}`);
     const echo = `${tag} ${body}`;
     switch (how) {
+      case "bare":
+        return res.send(404);
       case "static":
         return res.static(this.#scene.staticBody(STATIC_TEXT));
       case "huge":

@@ -7,9 +7,9 @@
 // handler was called with is answered before the server half-closes; one that arrives later need not be (RFC 9112 9.5).
 
 import type { Client } from "./client";
-import { bodyOf, HUGE_BYTES, LARGE_BYTES, STATIC_BYTES, piecesOf, tagOf } from "./content";
+import { bodyOf, HUGE_BYTES, LARGE_BYTES, STATIC_BYTES, pageOf, piecesOf, tagOf } from "./content";
 import type { Court, Judge, Message } from "./judge";
-import type { Ask, OpenHow } from "./steps";
+import type { Ask, OpenHow, Settings } from "./steps";
 import type { Arrived, Frame } from "./stream";
 import { zlibCodec } from "../../worker/net/zlib";
 
@@ -48,11 +48,13 @@ interface Book {
 }
 
 /** Returns the response to a request that is handled. */
-function answerTo({ tag, method, how, size }: Ask): Expected {
+function answerTo({ tag, method, how, size }: Ask, settings: Settings): Expected {
   const text = (body: string): Expected => {
     return { tag, status: 200, body: method === "HEAD" ? "" : body };
   };
   switch (how) {
+    case "bare":
+      return { ...text(pageOf(404, settings) ?? ""), status: 404 };
     case "static":
       return text(bodyOf(0, STATIC_BYTES));
     case "huge":
@@ -106,7 +108,9 @@ export class Ledger implements Judge {
     if (ask.expect) book.expects = true;
     // A handler that does not wait for the body answers a part of a request, too.
     const isAnswered = isWhole || ask.how === "up-early";
-    book.answers.push(isAnswered ? answerTo(ask) : { tag: UNHANDLED, status: 0, body: "" });
+    book.answers.push(
+      isAnswered ? answerTo(ask, this.#court.settings) : { tag: UNHANDLED, status: 0, body: "" },
+    );
   }
 
   broken(client: Client, status: number): void {
@@ -128,9 +132,10 @@ export class Ledger implements Judge {
     }
     const expected = book.answers.shift();
     if (expected?.status === status && expected.body === body) return;
-    // Of a refusal the body is the phrase.
+    // Of a refusal the body is the error page, or the phrase.
     const isRefusal = REFUSALS.includes(status) || (expected?.status === status && status >= 400);
-    if (isRefusal && (body === "" || body === `${phrase}\n`)) return;
+    const refusal = pageOf(status, this.#court.settings) ?? `${phrase}\n`;
+    if (isRefusal && (body === "" || body === refusal)) return;
     const wanted = expected ? `${expected.status} ${expected.body.slice(0, 60)}` : "nothing";
     client.fail(`${status} ${body.slice(0, 60)} has arrived, ${wanted} is expected`);
   }

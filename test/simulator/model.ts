@@ -12,8 +12,10 @@ import { type Framing, answerOf, closeOf, frameOf, refusalOf, switchOf } from ".
 import {
   LARGE_BYTES,
   STATIC_BYTES,
+  PAGE_TYPE,
   bodyOf,
   burstOf,
+  pageOf,
   payloadOf,
   piecesOf,
   streamOf,
@@ -108,18 +110,23 @@ export class Model {
   #handle(peer: Peer, ask: Ask): void {
     const { how, tag, method, minor, size } = ask;
     const isHead = method === "HEAD";
+    const isBare = how === "bare";
+    const page = pageOf(404, this.#settings);
+    const status = isBare ? 404 : 200;
+    const type = isBare ? page && PAGE_TYPE : "text/plain";
     const answer = (framing: Framing, ...pieces: readonly string[]): void => {
       const isUnframed = framing === "end" && !isHead;
       const isLast = ask.close || how === "close" || isUnframed || this.#isStopping;
-      peer.owe(answerOf(ask, 200, framing, pieces, isLast));
+      peer.owe(answerOf(ask, status, framing, pieces, isLast, type ?? ""));
       if (isLast) peer.isOver = true;
     };
     const echo = (): void => answer("length", `${tag} ${bodyOf(tag, size)}`);
-    const fail = (): void => peer.end(refusalOf(500, isHead));
+    const fail = (): void => this.#refuse(peer, 500, isHead);
     // The first part of a body that has none is not waited for.
     if (how === "later" || (how === "up-late" && size > 0)) this.#wait(peer, tag, true, echo);
     else if (how === "reject") this.#wait(peer, tag, true, fail);
     else if (how === "throw" || how === "empty") fail();
+    else if (isBare) answer("length", page ?? "");
     else if (how === "static") answer("length", bodyOf(0, STATIC_BYTES));
     else if (how === "large") answer("length", bodyOf(tag, LARGE_BYTES));
     else if (how === "counted") answer("length", ...piecesOf(tag));
@@ -128,7 +135,11 @@ export class Model {
   }
 
   broken(client: Client, status: number): void {
-    this.#input(client, (peer) => peer.end(refusalOf(status, false)));
+    this.#input(client, (peer) => this.#refuse(peer, status, false));
+  }
+
+  #refuse(peer: Peer, status: number, isHead: boolean): void {
+    peer.end(refusalOf(status, isHead, pageOf(status, this.#settings)));
   }
 
   upgraded(client: Client, tag: number, offer: number, how: OpenHow): void {

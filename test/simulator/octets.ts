@@ -2,6 +2,7 @@
 // the opening handshake and frames of RFC 6455.
 
 import { toBytes } from "../../host/shared/text/text";
+import { PAGE_TYPE } from "./content";
 import type { Ask } from "./steps";
 
 /** The Date of all answers in exact mode. */
@@ -11,7 +12,8 @@ const DATE = "Thu, 01 Jan 2026 00:00:00 GMT";
 const KEEP_ALIVE = "Keep-Alive: timeout=3600";
 
 const PHRASES: Readonly<Record<number, string>> = {
-  ...{ 200: "OK", 400: "Bad Request", 403: "Forbidden", 413: "Content Too Large" },
+  ...{ 200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found" },
+  ...{ 413: "Content Too Large" },
   ...{ 414: "URI Too Long", 417: "Expectation Failed", 426: "Upgrade Required" },
   ...{ 431: "Request Header Fields Too Large", 500: "Internal Server Error" },
   ...{ 501: "Not Implemented", 503: "Service Unavailable", 505: "HTTP Version Not Supported" },
@@ -24,13 +26,19 @@ function lines(status: number, ...fields: readonly string[]): string {
   return [`HTTP/1.1 ${status} ${PHRASES[status]}`, ...fields.filter(Boolean), "", ""].join("\r\n");
 }
 
-/** Returns a handler's response. @param pieces of its body @param isLast the connection ends with it */
+/**
+ * Returns a handler's response.
+ * @param pieces of its body
+ * @param isLast the connection ends with it
+ * @param type of its body; "": none
+ */
 export function answerOf(
   { method }: Partial<Ask>,
   status: number,
   framing: Framing,
   pieces: readonly string[],
   isLast: boolean,
+  type = "text/plain",
 ): string {
   const body = pieces.join("");
   const frames = {
@@ -39,22 +47,25 @@ export function answerOf(
     end: "",
   };
   const end = isLast ? ["Connection: close"] : ["Connection: keep-alive", KEEP_ALIVE];
-  const head = lines(status, "Content-Type: text/plain", `Date: ${DATE}`, frames[framing], ...end);
+  const typed = type && `Content-Type: ${type}`;
+  const head = lines(status, typed, `Date: ${DATE}`, frames[framing], ...end);
   if (method === "HEAD") return head;
   if (framing !== "chunks") return head + body;
   const chunks = pieces.map((piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`);
   return `${head}${chunks.join("")}0\r\n\r\n`;
 }
 
-/** Returns a refusal, with which the connection ends. */
-export function refusalOf(status: number, isHead: boolean): string {
-  const body = `${PHRASES[status]}\n`;
+/** Returns a refusal, with which the connection ends. @param page of its status; undefined: there is none */
+export function refusalOf(status: number, isHead: boolean, page?: string): string {
+  const body = page ?? `${PHRASES[status]}\n`;
   const end =
     status === 426
       ? ["Sec-WebSocket-Version: 13", "Upgrade: websocket", "Connection: upgrade, close"]
       : ["Connection: close"];
-  const type = ["Content-Type: text/plain", `Content-Length: ${body.length}`];
-  const head = lines(status, `Date: ${DATE}`, ...type, ...end);
+  const type = `Content-Type: ${page === undefined ? "text/plain" : PAGE_TYPE}`;
+  const about = [type, `Content-Length: ${body.length}`];
+  const fields = page === undefined ? [...about, ...end] : [...end, ...about];
+  const head = lines(status, `Date: ${DATE}`, ...fields);
   return isHead ? head : head + body;
 }
 

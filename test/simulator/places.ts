@@ -20,6 +20,7 @@ import { Pool } from "../../worker/place/pool";
 import { Remote } from "../../worker/place/remote";
 import type { Pump } from "../../worker/pump/pump";
 import type { Beginning, Outcome, Task } from "../../worker/place/task";
+import { pageOf, pagesOf } from "./content";
 import type { Settings } from "./steps";
 
 /** All messages that are under way between threads. */
@@ -131,6 +132,7 @@ export class ApplicationPlace implements Place {
     this.application = new Application({
       ...{ inbox: writer, ordered: settings.ordered, backlog, failed, closeTimeout: 2000 },
       pendingBytes: settings.pending.bytes,
+      pages: pagesOf(settings).map(({ status }) => status),
       publish: () => false,
       after: (ms, fn) => void clock.after(ms, fn),
       soon: (fn) => void clock.after(0, fn),
@@ -250,6 +252,10 @@ class ThreadResponse extends Answering {
     return this.isGone;
   }
 
+  protected override hasPage(status: number): boolean {
+    return pageOf(status, this.#threads.settings) !== undefined;
+  }
+
   protected override respond(
     status: number,
     fields: Field[],
@@ -334,12 +340,14 @@ export class ThreadEnd extends Error {}
 class SimulatedThreads implements Threads {
   onMessage: ((message: unknown) => void) | undefined;
   handler: Handler = {};
+  readonly settings: Settings;
   readonly #toWorker: Line;
   readonly #toThreads: Line;
   readonly #backlog: number;
   #completed = 0;
 
-  constructor(line: () => Line, backlog: number) {
+  constructor(line: () => Line, backlog: number, settings: Settings) {
+    this.settings = settings;
     this.#toWorker = line();
     this.#toThreads = line();
     this.#backlog = backlog;
@@ -407,7 +415,7 @@ export class PoolPlace implements Place {
 
   constructor({ settings, line, pump, backlog }: Ground) {
     this.#pump = pump;
-    this.#threads = new SimulatedThreads(line, backlog);
+    this.#threads = new SimulatedThreads(line, backlog, settings);
     this.#pool = new Pool(pump, this.#threads, settings.pool);
   }
 

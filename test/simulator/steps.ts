@@ -20,6 +20,8 @@ export interface Cut {
 export type RequestHow =
   /** It answers at once: briefly, with a static body, with one larger than a block, in pieces, with `close`. */
   | "echo"
+  /** With 404 and without a body: the client gets the error page, if there is one. */
+  | "bare"
   | "static"
   | "large"
   /** With a static body that takes longer to read than any time limit. */
@@ -194,6 +196,8 @@ export interface Settings {
   readonly pending: { readonly requests: number; readonly bytes: number };
   readonly flushInterval: number;
   readonly ordered: boolean;
+  /** There are error pages. */
+  readonly isPaged: boolean;
 }
 
 /** A run. */

@@ -20,7 +20,7 @@ import { upgradeFields } from "../lib/handshake";
 import { stepped } from "../lib/stepped";
 import { testEngine } from "../lib/wasm";
 import { Client } from "./client";
-import { TAG_BYTES, bodyOf, payloadOf } from "./content";
+import { TAG_BYTES, bodyOf, pageOf, pagesOf, payloadOf } from "./content";
 import { Exact } from "./exact";
 import { AS_ASKED, type Asked, type Scene, handlerOf } from "./handler";
 import type { Court, Judge } from "./judge";
@@ -152,6 +152,7 @@ export class World implements Scene, Court {
       queues: this.net.queues,
       codec: params.DeflateRingBytes === 0 ? undefined : stepped(SMALL_BYTES, STEP_BYTES),
       values: { flushInterval: settings.flushInterval, ordered: settings.ordered ? 1 : 0 },
+      errorPages: pagesOf(settings),
       failed: this.#failed,
       evicted: (evictions) => {
         this.evictions += evictions.length;
@@ -361,6 +362,7 @@ export class World implements Scene, Court {
       now: () => clock.now(),
       defer: (fn: () => void) => clock.defer(fn),
       settle: () => runner.settle(),
+      pageOf: (status: number) => pageOf(status, this.settings),
       received: (bytes: Uint8Array) => {
         this.trace.update(`${clock.now()} ${id} ${bytes.length}\n`).update(bytes);
       },

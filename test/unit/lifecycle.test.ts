@@ -350,7 +350,17 @@ lifecycle("every export that takes an id is tried", () => {
     ],
     ...["stageDiscard", "stagePublish", "drain", "flush", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure", "measures", "watched"],
-    ...["abi", "gauge", "check", "checkUtf8", "streams", "server", "addressText", "decline"],
+    ...[
+      "abi",
+      "gauge",
+      "check",
+      "checkUtf8",
+      "streams",
+      "server",
+      "page",
+      "addressText",
+      "decline",
+    ],
   ];
   assert.equal([...tried, ...others].sort(), Object.keys(x).sort());
 });

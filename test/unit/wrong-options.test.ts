@@ -283,6 +283,61 @@ const OPTIONS: readonly (readonly [given: object, message: string])[] = [
     { listen: [{ redirect: "https", path: "/a", tls: { key: "x", cert: "y" } }] },
     'listen[0].redirect: "https", but path "/a" has no port',
   ],
+  // Error pages.
+  [{ errorPages: null }, "errorPages: null is not an object of pages by status"],
+  [{ errorPages: "404.html" }, 'errorPages: "404.html" is not an object of pages by status'],
+  [{ errorPages: new Map() }, "errorPages: an object is not an object of pages by status"],
+  [{ errorPages: [] }, "errorPages: an array is not an object of pages by status"],
+  [{ errorPages: unreadable("404") }, "errorPages.404: cannot be read: not now"],
+  [{ errorPages: { 200: "a.html" } }, 'errorPages: "200" is not a status from 400 to 599'],
+  [{ errorPages: { 399: "a.html" } }, 'errorPages: "399" is not a status from 400 to 599'],
+  [{ errorPages: { 600: "a.html" } }, 'errorPages: "600" is not a status from 400 to 599'],
+  [{ errorPages: { "4xx": "a.html" } }, 'errorPages: "4xx" is not a status from 400 to 599'],
+  [{ errorPages: { "0404": "a.html" } }, 'errorPages: "0404" is not a status from 400 to 599'],
+  [{ errorPages: { 404: null } }, "errorPages[404]: null is not a path, a file: URL or { type, bo"],
+  [{ errorPages: { 404: 5 } }, "errorPages[404]: 5 is not a path, a file: URL or { type, body }"],
+  [{ errorPages: { 404: new Uint8Array(5) } }, "errorPages[404]: an object is not a path"],
+  [
+    { errorPages: { 404: "a.png" } },
+    'errorPages[404]: "a.png" is not a file with a name that ends with .html, .htm, .txt, .json',
+  ],
+  [{ errorPages: { 404: "html" } }, 'errorPages[404]: "html" is not a file with a name that ends'],
+  [{ errorPages: { 404: "" } }, 'errorPages[404]: "" is not a file with a name that ends with'],
+  [{ errorPages: { 404: "a.toString" } }, 'errorPages[404]: "a.toString" is not a file with a'],
+  [{ errorPages: { 404: "\0.html" } }, 'errorPages[404]: "\\u0000.html" is not a file with a name'],
+  [
+    { errorPages: { 404: new URL("https://a.example/404.html") } },
+    'errorPages[404]: "https://a.example/404.html" is not a file: URL',
+  ],
+  [
+    { errorPages: { 404: { body: "x" } } },
+    "errorPages[404].type: undefined is not a media type such",
+  ],
+  [
+    { errorPages: { 404: { type: "", body: "x" } } },
+    'errorPages[404].type: "" is not a media type',
+  ],
+  [
+    { errorPages: { 404: { type: "a/b\r\nX: y", body: "x" } } },
+    'errorPages[404].type: "a/b\\r\\nX: y" is not a media type',
+  ],
+  [
+    { errorPages: { 404: { type: "a/b", body: 5 } } },
+    "errorPages[404].body: 5 is neither a string",
+  ],
+  [{ errorPages: { 404: { type: "a/b" } } }, "errorPages[404].body: undefined is neither a string"],
+  [
+    { errorPages: { 404: { type: "a/b", body: "" } } },
+    "errorPages[404]: body has 0 bytes, not from 1 to 65536",
+  ],
+  [
+    { errorPages: { 404: { type: "a/b", body: "\u00e9".repeat(32769) } } },
+    "errorPages[404]: body has 65538 bytes, not from 1 to 65536",
+  ],
+  [
+    { errorPages: { 404: { tpye: "a/b", body: "x" } } },
+    "errorPages[404].tpye: there is no such option; did you mean errorPages[404].type?",
+  ],
   // Callbacks and objects.
   [{ signal: { aborted: false, addEventListener() {} } }, "signal: an object is not an AbortSig"],
   [{ signal: new AbortController() }, "signal: an object is not an AbortSignal"],
@@ -321,6 +376,14 @@ wrong("each wrong option is refused by its name, by serve and in memory", () => 
     refuses(() => settle(given as Options), message);
     if (!("pool" in given)) refuses(() => createTestServer(given as never), message);
   }
+});
+
+wrong("an error page that is in a file is refused where there are none", () => {
+  settle({ errorPages: { 404: "404.html" } });
+  refuses(
+    () => createTestServer({ errorPages: { 404: "404.html" } }),
+    'errorPages[404]: "404.html" is a file, and there are none here; give { type, body }',
+  );
 });
 
 wrong("changes are read like options", () => {

@@ -1,16 +1,19 @@
 // Returns the part of validated options that the pump needs. It is the same on each platform. `engineParams` returns
 // the engine's part.
 
+import { pagesWithoutFiles } from "../../host/options/pages";
 import type { Settings } from "../../host/options/settle";
 import { AddressSet } from "../../host/shared/text/address";
 import type { PumpOptions } from "../pump/pump";
 
 type PumpSettings = Pick<
   PumpOptions,
-  "values" | "rules" | "forwarding" | "metrics" | "protocols" | "serverHeader"
+  "values" | "rules" | "forwarding" | "metrics" | "protocols" | "serverHeader" | "errorPages"
 >;
 
-export function pumpSettings({ values, lists, metrics, serverHeader }: Settings): PumpSettings {
+/** Returns the pump's settings. @throws TypeError for an error page that is still in a file */
+export function pumpSettings(settings: Settings): PumpSettings {
+  const { values, lists, metrics, serverHeader, errorPages } = settings;
   return {
     values,
     rules: {
@@ -25,5 +28,6 @@ export function pumpSettings({ values, lists, metrics, serverHeader }: Settings)
     metrics: metrics && { path: metrics.path, readers: new AddressSet(metrics.addresses) },
     protocols: lists.protocols ?? [],
     serverHeader,
+    errorPages: pagesWithoutFiles(errorPages),
   };
 }

@@ -112,6 +112,7 @@ export interface EngineExports {
   streamNext(slot: number, generation: number): void;
   streamEnd(slot: number, generation: number): number;
   server(length: number): number;
+  page(status: number, fieldsLength: number, length: number): number;
   streams(wanted: number): void;
   collect(slot: number, generation: number): number;
   stream(slot: number, generation: number): number;

@@ -9,7 +9,17 @@
 //   A connection leaves the table before its transport is closed, and its slot is freed after that, so that nothing
 //   reads memory that has another owner.
 
-import { Control, EventKind, NONE, Outcome, RowKind, type Shut, Trait } from "../../assembly/abi";
+import {
+  Control,
+  EventKind,
+  NONE,
+  Outcome,
+  PAGE_BODIES,
+  RowKind,
+  SLOT_LIMIT,
+  type Shut,
+  Trait,
+} from "../../assembly/abi";
 import type { FragmentInfo } from "../../host/handler";
 import { generationOf, slotOf } from "../../host/shared/message/id";
 import { joined } from "../../host/shared/text/bytes";
@@ -142,6 +152,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   #dateUntil = Number.NEGATIVE_INFINITY;
   /** The connection whose bytes are being parsed. */
   fed: C | undefined;
+  /** Error pages by status, each with its fields in front. */
+  readonly #pages = new Map<number, Uint8Array>();
   /** The answered request that an unsettled handler may still read in the window. */
   #lent: Lent | undefined;
   /** Bytes of that connection that follow the ones in the window. */
@@ -178,6 +190,17 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
 
   override schedule(): void {
     this.#hooks.schedule();
+  }
+
+  /**
+   * Sets the body of the engine's refusals with a status.
+   * @param bytes the fields that describe the page, an empty line, and the page
+   * @param fieldsLength bytes before the page
+   */
+  setPage(status: number, bytes: Uint8Array, fieldsLength: number): void {
+    if (this.engine.x.page(status, fieldsLength, bytes.length) === 0)
+      throw new RangeError(`status: ${status} has no error page`);
+    this.#pages.set(status, bytes);
   }
 
   // ---- connections -------------------------------------------------------------------------------------
@@ -605,7 +628,7 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
         let bytes: Uint8Array;
         if (row.kind === RowKind.Static) {
           const number = row.body;
-          bytes = (conn.bodies?.get(number) as Uint8Array).subarray(offset, offset + length);
+          bytes = this.#bodyOf(conn, number).subarray(offset, offset + length);
           // The written view keeps the body as long as it is needed.
           if (row.isLast) conn.bodies?.delete(number);
         } else {
@@ -624,6 +647,12 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     // mutant pass-left: if (false) this.schedule();
     if (engine.get(Control.Unserved) === 1) this.schedule();
     this.#hooks.endPass(handed);
+  }
+
+  /** Returns a body that is outside of the engine. */
+  #bodyOf({ bodies }: C, number: number): Uint8Array {
+    const isPage = number >= PAGE_BODIES && number < SLOT_LIMIT;
+    return (isPage ? this.#pages.get(number - PAGE_BODIES) : bodies?.get(number)) as Uint8Array;
   }
 
   /**

@@ -38,12 +38,14 @@ const worker = new Worker(data, {
   post: (notice, transfer) => port.postMessage(notice, transfer),
   exit: () => process.exit(1),
   threads(limits, failed) {
-    const backlog = data.settings.values.maxBacklog;
+    const { values, errorPages } = data.settings;
+    const backlog = values.maxBacklog;
+    const pages = errorPages.map(({ status }) => status);
     return piscinaThreads({
       filename: new URL("./pool.js", import.meta.url).href,
       threads: limits.threads,
       heap: limits.heap,
-      workerData: { backlog } satisfies ThreadData,
+      workerData: { backlog, pages } satisfies ThreadData,
       failed,
     });
   },

@@ -18,7 +18,7 @@ import { loadHandler } from "../control/load";
 import type { Outcome, Piece, Task, ThreadData, ThreadNotice } from "../place/task";
 import { watchUncaught } from "./uncaught";
 
-const { backlog } = workerData as ThreadData;
+const { backlog, pages } = workerData as ThreadData;
 
 // Streamed responses begin through the thread's own port. The handler can reach that port too, so it must not close it.
 if (parentPort) parentPort.close = () => undefined;
@@ -97,6 +97,10 @@ class ThreadResponse extends Answering {
   // A client that disconnects ends the thread, so only a broken port counts here.
   protected override get gone(): boolean {
     return this.#broken;
+  }
+
+  protected override hasPage(status: number): boolean {
+    return pages.includes(status);
   }
 
   protected override respond(

@@ -10,6 +10,8 @@ import type { PiecePort } from "../net/transport";
 export interface ThreadData {
   /** Bytes of a streamed response that may be in flight. */
   readonly backlog: number;
+  /** Statuses that have an error page. */
+  readonly pages: readonly number[];
 }
 
 /** A handler module to import, or a request for the handler. */

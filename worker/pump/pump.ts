@@ -17,6 +17,7 @@ import type {
   Stats,
   WebSocket,
 } from "../../host/handler";
+import type { ErrorPage } from "../../host/options/pages";
 import { type OptionValues, defaultValues } from "../../host/options/table";
 import type { Eviction } from "../../host/options/types";
 import { CLOSE_TABLE, checkClose, reasonName } from "../../host/shared/close";
@@ -30,6 +31,7 @@ import { type Engine, toBytes } from "../engine/engine";
 import { EngineLoop } from "../engine/loop";
 import { statsOf } from "../engine/stats";
 import type { Accept, Clock, Codec, Link, ReadQueues, Sink } from "../net/transport";
+import { Pages } from "../request/pages";
 import { Responder } from "../request/responder";
 import { type RequestRules, Requests } from "../request/dispatch";
 import type { ForwardRules } from "../request/forwarded";
@@ -89,6 +91,8 @@ export interface PumpOptions extends RequestRules {
   readonly protocols?: readonly string[];
   /** Value of the Server field; "" for none. */
   readonly serverHeader?: string;
+  /** Error pages, at most one for a status. */
+  readonly errorPages?: readonly ErrorPage[];
   /** The codec of compression, where it is enabled and the platform has one. */
   readonly codec?: Codec | undefined;
   /** Called with the evicted clients, once a turn. */
@@ -158,9 +162,11 @@ export class Pump implements HandlerServer {
     this.#events = new Events(this, options.evicted);
     this.loop = new EngineLoop(engine, this.#events, this.#schedule);
     this.#horizon = new Horizon(engine.param(Param.RingBytes), engine.param(Param.QueuedFrames));
-    this.#refusals = new Refusals(clock);
+    const pages = new Pages(options.errorPages ?? []);
+    pages.each((status, whole, length) => this.loop.setPage(status, whole, length));
+    this.#refusals = new Refusals(clock, engine.windowView(), pages.whole(503));
     this.#measurer = new Measurer(this.loop, clock, options.queues);
-    this.responder = new Responder(this, codec, options.protocols ?? []);
+    this.responder = new Responder(this, codec, options.protocols ?? [], pages);
     this.requests = new Requests(this, options);
     this.messages = new Messages(this, codec);
     this.outgoing = new Outgoing(this, codec);

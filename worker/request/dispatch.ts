@@ -195,7 +195,7 @@ export class Requests {
     const handler = this.#pump.handlerOf(peer);
     const { request: handle } = handler;
     if (!handle) {
-      response.send(404, "text/plain", "Not Found\n");
+      response.refuse(404, "Not Found\n");
       return;
     }
     let result: unknown;
@@ -244,7 +244,7 @@ export class Requests {
     const location = canMove ? httpsUrl(response.request, port) : undefined;
     if (isMisplaced) response.close();
     if (location !== undefined) response.header("Location", location).send(308);
-    else response.send(400, "text/plain", isMisplaced ? NEEDS_TLS : "Bad Request\n");
+    else response.refuse(400, isMisplaced ? NEEDS_TLS : "Bad Request\n");
   }
 
   /** Responds to a request for the metrics. @returns false when it is none */

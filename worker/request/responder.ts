@@ -4,7 +4,7 @@
 // Invariant: a request is answered once. Before the engine releases its bytes, the bytes that its handler may still
 // read are copied.
 
-import { Answer, CloseReason, Outcome, Param, SLOT_LIMIT } from "../../assembly/abi";
+import { Answer, CloseReason, Outcome, PAGE_BODIES, Param, SLOT_LIMIT } from "../../assembly/abi";
 import { type Payload, bytesOf, sizeOf } from "../../host/shared/message/data";
 import type { Upgrade } from "../../host/shared/request/response";
 import { WINDOW_BITS, negotiate } from "../socket/deflate";
@@ -13,6 +13,7 @@ import type { EngineLoop } from "../engine/loop";
 import type { Codec } from "../net/transport";
 import type { Peer } from "../socket/peer";
 import { type SocketOwner, WebSocketImpl } from "../socket/socket";
+import type { Pages } from "./pages";
 import type { RequestImpl } from "./request";
 
 /** The part of the pump that responses need. */
@@ -55,17 +56,24 @@ export class Responder {
   readonly #protocols: readonly string[];
   /** Bytes of the largest message that there are buffers for. */
   readonly #payloadBytes: number;
+  readonly pages: Pick<Pages, "has" | "instead">;
   /** The cause of the last failed upgrade. */
   refusal: CloseReason = CloseReason.Ok;
   /** Next number of a body that one response uses, and last number of a body that responses share. */
   #nextBody = SLOT_LIMIT;
   #nextShared = 0;
 
-  constructor(pump: ResponderOwner, codec: Codec | undefined, protocols: readonly string[]) {
+  constructor(
+    pump: ResponderOwner,
+    codec: Codec | undefined,
+    protocols: readonly string[],
+    pages: Pick<Pages, "has" | "instead">,
+  ) {
     this.#pump = pump;
     this.#loop = pump.loop;
     this.#codec = codec;
     this.#protocols = protocols;
+    this.pages = pages;
     this.#payloadBytes = pump.engine.param(Param.PayloadBytes);
   }
 
@@ -78,6 +86,8 @@ export class Responder {
     close: boolean,
   ): boolean {
     const { engine } = this.#loop;
+    const paged = status >= 400 && body.length === 0 && this.pages.instead(status, fields);
+    if (paged) return this.respondStatic(peer, request, status, paged.fields, paged.body, close);
     const fieldsLength = this.#putFields(fields);
     let length: number;
     if (typeof body === "string") {
@@ -152,7 +162,7 @@ export class Responder {
       this.#loop.engine.put(bytes, fieldsLength);
       return this.#respondInline(peer, request, status, fieldsLength, bytes.length, close);
     }
-    this.#nextShared = (this.#nextShared + 1) % SLOT_LIMIT;
+    this.#nextShared = (this.#nextShared + 1) % PAGE_BODIES;
     const number = this.#nextShared;
     return this.#respondBody(peer, request, status, fieldsLength, number, bytes, close);
   }

@@ -36,7 +36,7 @@ export class StaticBodyImpl implements StaticBody {
 
 /** Refuses a request that there is no room for. Its connection continues. */
 export function refuse(response: ResponseImpl): void {
-  response.header("Retry-After", 1).send(503, "text/plain", "Service Unavailable\n");
+  response.header("Retry-After", 1).refuse(503, "Service Unavailable\n");
 }
 
 export class ResponseImpl extends Answering implements PeerResponse {
@@ -54,6 +54,10 @@ export class ResponseImpl extends Answering implements PeerResponse {
 
   protected override get gone(): boolean {
     return this.#peer.response !== this;
+  }
+
+  protected override hasPage(status: number): boolean {
+    return this.#pump.responder.pages.has(status);
   }
 
   protected override respond(

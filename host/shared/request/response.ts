@@ -175,6 +175,8 @@ export abstract class Answering implements Response {
 
   /** True when the client of this response has left. */
   protected abstract readonly gone: boolean;
+  /** Returns true when the server has an error page for a status. */
+  protected abstract hasPage(status: number): boolean;
   protected abstract respond(
     status: number,
     fields: Field[],
@@ -239,8 +241,14 @@ export abstract class Answering implements Response {
     if (status === undefined || this.#sent || this.#streaming) return false;
     this.#fields = undefined;
     this.#length = undefined;
-    this.send(status, "text/plain", status === 413 ? "Content Too Large\n" : "Bad Request\n");
+    this.refuse(status, status === 413 ? "Content Too Large\n" : "Bad Request\n");
     return true;
+  }
+
+  /** Responds with the error page of a status, or with a text where it has none. */
+  refuse(status: number, text: string): void {
+    if (this.hasPage(status)) this.send(status);
+    else this.send(status, "text/plain", text);
   }
 
   /** Notes an error that is reported. @returns false when it was the last one reported */
@@ -309,7 +317,10 @@ export abstract class Answering implements Response {
     if (this.sent) return false;
     if (this.#length !== undefined && !isBodiless(status)) {
       const size = typeof payload === "string" ? byteLength(payload) : sizeOf(payload);
-      if (size === 0 && this.request.method === "HEAD") return this.#sendHead(status, fields);
+      // A length of 0 says as little about an error page as an empty body does.
+      const isStated = this.#length > 0 || !this.hasPage(status);
+      if (size === 0 && isStated && this.request.method === "HEAD")
+        return this.#sendHead(status, fields);
       this.#checkWhole(size);
     } else if (this.#length !== undefined && status === 304) return this.#sendHead(status, fields);
     const sent = this.respond(status, fields, payload, this.#close);
