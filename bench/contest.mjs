@@ -15,6 +15,7 @@ import { BASE, besideBase, Unavailable } from "./servers.mjs";
  * @property {string} row
  * @property {string} key the figure
  * @property {string} [peer] the row that it is compared to: the target is their ratio, else the figure itself
+ * @property {boolean} [isBeyond] the target is their difference
  * @property {number} [atLeast]
  * @property {number} [atMost]
  *
@@ -114,16 +115,20 @@ function table(title, rows, [main, ...others]) {
  * Compares a result with its target.
  * @param {Target} target @param {Row[]} rows @param {import("./figures.mjs").Figure[]} figures
  */
-function verdict({ row, key, peer, atLeast, atMost }, rows, figures) {
+function verdict({ row, key, peer, isBeyond, atLeast, atMost }, rows, figures) {
   const rowOf = (name) => rows.find(({ server }) => server.name === name);
   const { head, show } = figures.find((figure) => figure.key === key);
   const [mine, theirs] = [rowOf(row), rowOf(peer)];
-  const what = `${row}${peer ? ` ÷ ${peer}` : ""}, ${head}`;
+  const what = `${row}${peer ? ` ${isBeyond ? "−" : "÷"} ${peer}` : ""}, ${head}`;
   const [limit, word] = atLeast === undefined ? [atMost, "at most"] : [atLeast, "at least"];
-  const write = peer ? twoDigits : show;
+  const write = peer && !isBeyond ? twoDigits : show;
   const target = `${word} ${write(limit)}`;
   if (!mine || (peer && !theirs)) return { what, target, reached: "–", rounds: "", met: "not run" };
-  const values = peer ? ratios(mine, theirs, key) : mine.rounds.map((figures) => figures[key]);
+  const values = isBeyond
+    ? mine.rounds.map((figures, round) => figures[key] - theirs.rounds[round][key])
+    : peer
+      ? ratios(mine, theirs, key)
+      : mine.rounds.map((figures) => figures[key]);
   const value = median(values);
   const met = atLeast === undefined ? value <= limit : value >= limit;
   const rounds = values.map(write).join(" ");

@@ -16,7 +16,7 @@ export default {
       clients: 50,
       depth: 1,
       targets: [
-        { row: "ringcast", key: "rate", peer: "uws", atLeast: 0.9 },
+        { row: "ringcast", key: "rate", peer: "uws", atLeast: 1 },
         { row: "ringcast", key: "rate", peer: "ws", atLeast: 2 },
       ],
     },
@@ -25,7 +25,7 @@ export default {
       clients: 8,
       depth: 16,
       targets: [
-        { row: "ringcast", key: "rate", peer: "uws", atLeast: 1 },
+        { row: "ringcast", key: "rate", peer: "uws", atLeast: 1.5 },
         { row: "ringcast", key: "rate", peer: "ws", atLeast: 8 },
       ],
     },

@@ -31,7 +31,7 @@ export default {
   name: "fanout",
   title: "broadcasts as fast as clients take them: deliveries a second",
   variants: [
-    variant(200, "64 B", 1, ROWS, { uws: 1, ws: 1.7 }),
+    variant(200, "64 B", 1, ROWS, { uws: 33, ws: 1.7 }),
     variant(200, "64 B", 32, ROWS, { uws: 1.2 }),
     variant(200, "64 B", 128, FEW),
     variant(200, "64 B", 512, ROWS),

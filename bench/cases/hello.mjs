@@ -21,7 +21,7 @@ export default {
       depth: 1,
       bodyBytes: 0,
       targets: [
-        { row: "ringcast", key: "rate", peer: "uws", atLeast: 0.9 },
+        { row: "ringcast", key: "rate", peer: "uws", atLeast: 0.97 },
         { row: "ringcast", key: "rate", peer: "node:http", atLeast: 3 },
         { row: ASYNC, key: "rate", peer: "uws", atLeast: 0.93 },
       ],
@@ -31,7 +31,7 @@ export default {
       depth: 16,
       bodyBytes: 0,
       targets: [
-        { row: "ringcast", key: "rate", peer: "uws", atLeast: 1 },
+        { row: "ringcast", key: "rate", peer: "uws", atLeast: 1.15 },
         { row: "ringcast", key: "rate", peer: "node:http", atLeast: 8 },
       ],
     },

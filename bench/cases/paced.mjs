@@ -28,7 +28,7 @@ export default {
       perSecond: 1000,
       batch: 10,
       options: { flushInterval: 10 },
-      targets: [{ row: "ringcast", key: "serverNanos", peer: "uws", atMost: 0.3 }],
+      targets: [{ row: "ringcast", key: "serverNanos", peer: "uws", atMost: 0.8 }],
     },
   ],
   servers({ batch, options }) {

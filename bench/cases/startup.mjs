@@ -11,7 +11,12 @@ const millis = (ms) => ms.toFixed(0);
 export default {
   name: "startup",
   title: "from the start of the process to its first answer; and from `serve` to listening",
-  variants: [{ name: "start" }],
+  variants: [
+    {
+      name: "start",
+      targets: [{ row: "ringcast", key: "answeredMillis", peer: "node:http", atMost: 2 }],
+    },
+  ],
   servers: () => ROWS.map((name) => server(name)),
   async open(row) {
     const run = async () => {
