@@ -38,6 +38,8 @@ const FOREIGN = [
     "tls",
     "noDelay",
     "tcpKeepAlive",
+    "tcpKeepAliveInterval",
+    "tcpKeepAliveCount",
     "ipv6Only",
     "transport",
   ],
@@ -55,6 +57,8 @@ type Foreign =
       | "tls"
       | "noDelay"
       | "tcpKeepAlive"
+      | "tcpKeepAliveInterval"
+      | "tcpKeepAliveCount"
       | "ipv6Only"
       | "transport"
     )

@@ -3,7 +3,7 @@
 // Invariant: a wrong option of an entry is a TypeError or RangeError that begins with the entry, such as
 // `listen[1].port`.
 
-import type { ListenOptions, TlsOptions } from "../../worker/net/transport";
+import type { KeepAlive, ListenOptions, TlsOptions } from "../../worker/net/transport";
 import { show } from "../shared/text/show";
 import { ALIASES, isOptions, readOptions } from "./known";
 import type { ListenerName } from "./members";
@@ -62,6 +62,15 @@ function readRedirect({ redirect, tls, path }: ListenerOptions, prefix: string):
   return true;
 }
 
+/** Returns the TCP keep-alive probes; undefined: none are sent. */
+function keepAliveOf(values: Readonly<Record<ListenerName, number>>): KeepAlive | undefined {
+  const { tcpKeepAlive, tcpKeepAliveInterval, tcpKeepAliveCount: count } = values;
+  // The kernel counts seconds.
+  const seconds = (ms: number): number => Math.ceil(ms / 1000);
+  if (tcpKeepAlive === 0) return undefined;
+  return { idle: seconds(tcpKeepAlive), interval: seconds(tcpKeepAliveInterval), count };
+}
+
 /** Refuses a redirect that leads nowhere. A Unix socket has no port to redirect to. */
 function refuseRedirects(listeners: readonly ListenerSettings[]): void {
   if (listeners.some(({ options }) => options.tls && options.path === undefined)) return;
@@ -84,7 +93,7 @@ function readListener(given: ListenerOptions, name: string): ListenerSettings {
     port: values.port,
     backlog: values.backlog,
     noDelay: values.noDelay === 1,
-    keepAlive: values.tcpKeepAlive,
+    keepAlive: keepAliveOf(values),
     ipv6Only: values.ipv6Only === 1,
     path: readPath(given, prefix),
     mode: readMode(given, prefix),

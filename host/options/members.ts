@@ -219,11 +219,25 @@ export interface TableOptions {
    */
   noDelay?: boolean;
   /**
-   * Idle time before TCP keep-alive probes; 0: no probes.
+   * Idle time before TCP keep-alive probes, in whole seconds (rounded up); 0: no probes.
    *
-   * Unit: ms. Default: 0 ms. Range: 0 ms … 86400000 ms.
+   * Unit: ms. Default: 0 ms. Range: 0 ms … 32767000 ms.
    */
   tcpKeepAlive?: number;
+  /**
+   * Time between two keep-alive probes, in whole seconds (rounded up). Another than the default needs a newer version
+   * of Node 24 or 26.
+   *
+   * Unit: ms. Default: 1000 ms. Range: 1 ms … 32767000 ms.
+   */
+  tcpKeepAliveInterval?: number;
+  /**
+   * Keep-alive probes without an answer after which a connection is closed (`NetworkError`). Another than the default
+   * needs a newer version of Node 24 or 26.
+   *
+   * A whole number. Default: 10. Range: 1 … 127.
+   */
+  tcpKeepAliveCount?: number;
   /**
    * A listener on :: accepts no IPv4.
    *
@@ -436,5 +450,7 @@ export type ListenerName =
   | "backlog"
   | "noDelay"
   | "tcpKeepAlive"
+  | "tcpKeepAliveInterval"
+  | "tcpKeepAliveCount"
   | "ipv6Only"
   | "handshakeTimeout";

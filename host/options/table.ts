@@ -43,6 +43,9 @@ const MiB = 1048576;
 /** Longest time of an option, in ms: one day, which a 32-bit timer holds. A longer time is a RangeError. */
 export const DAY = 86400000;
 
+/** Longest time of TCP keep-alive probes, in ms. Linux takes no more than 32,767 s. A longer time is a RangeError. */
+const PROBE_MILLIS = 32767000;
+
 /** The words of `transport`. */
 export const TRANSPORTS: readonly string[] = ["auto", "sockets"];
 
@@ -383,8 +386,30 @@ export const OPTIONS: readonly OptionRow[] = [
     unit: "ms",
     default: 0,
     min: 0,
-    max: DAY,
-    text: "Idle time before TCP keep-alive probes; 0: no probes.",
+    max: PROBE_MILLIS,
+    text: "Idle time before TCP keep-alive probes, in whole seconds (rounded up); 0: no probes.",
+  },
+  {
+    name: "tcpKeepAliveInterval",
+    listener: true,
+    unit: "ms",
+    default: 1000,
+    min: 1,
+    max: PROBE_MILLIS,
+    text:
+      "Time between two keep-alive probes, in whole seconds (rounded up). Another than the default needs a newer " +
+      "version of Node 24 or 26.",
+  },
+  {
+    name: "tcpKeepAliveCount",
+    listener: true,
+    unit: "count",
+    default: 10,
+    min: 1,
+    max: 127,
+    text:
+      "Keep-alive probes without an answer after which a connection is closed (`NetworkError`). Another than the " +
+      "default needs a newer version of Node 24 or 26.",
   },
   {
     name: "ipv6Only",

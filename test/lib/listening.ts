@@ -2,7 +2,7 @@
 // itself.
 
 import * as net from "node:net";
-import type { Link, Listener, Sink } from "../../worker/net/transport";
+import type { KeepAlive, Link, Listener, Sink } from "../../worker/net/transport";
 import { type NodeSettings, nodeTransport } from "../../worker/net/node";
 import { until } from "./wait";
 
@@ -29,8 +29,8 @@ type Side = Pick<Accepted, "link" | "events" | "read">;
 export interface Where {
   readonly path?: string;
   readonly hostname?: string;
-  /** Time (ms) before TCP keep-alive probes. */
-  readonly keepAlive?: number;
+  /** TCP keep-alive probes. */
+  readonly keepAlive?: KeepAlive;
   /** Called within `accept`. @returns false to refuse the connection */
   readonly accepting?: (link: Link) => boolean;
   /** Called within each event. */
@@ -52,7 +52,7 @@ export class Listening {
 
   static async open(settings: NodeSettings, where: Where = {}): Promise<Listening> {
     const self = new Listening(where);
-    const { path, hostname = "127.0.0.1", keepAlive = 0, failed = () => undefined } = where;
+    const { path, hostname = "127.0.0.1", keepAlive, failed = () => undefined } = where;
     const options = {
       port: 0,
       backlog: 64,

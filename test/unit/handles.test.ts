@@ -2,6 +2,7 @@
 // events. Nothing is left after any of them.
 
 import { readFileSync, readdirSync } from "node:fs";
+import { Socket } from "node:net";
 import * as os from "node:os";
 import path from "node:path";
 import { suite } from "uvu";
@@ -13,6 +14,9 @@ import { sleep, until } from "../lib/wait";
 
 /** More than the kernel accepts for a client that does not read, so that a write is pending. */
 const LARGE = 16 << 20;
+
+/** Keep-alive probes that every runtime can send. */
+const PROBES = { idle: 60, interval: 1, count: 10 };
 
 /** Time (ms) in which an event that must not happen would have happened. */
 const MOMENT = 50;
@@ -399,18 +403,59 @@ for (const held of ["sockets", "handles"] as const) {
 
   if (process.platform === "linux") {
     endings(`${held}: TCP keep-alive is on when it is asked for`, async () => {
-      for (const keepAlive of [0, 60000]) {
-        await listening({ held, on: "TCP" }, { keepAlive }, async (own) => {
+      for (const keepAlive of [undefined, PROBES]) {
+        await listening({ held, on: "TCP" }, keepAlive ? { keepAlive } : {}, async (own) => {
           const { link, client } = await own.connect();
           const port = own.port.toString(16).toUpperCase().padStart(4, "0");
           const lines = readFileSync("/proc/self/net/tcp", "utf8").split("\n");
           const line = lines.find((one) => one.includes(`: 0100007F:${port} `) && / 01 /.test(one));
           // The timer that is running: 02 is keep-alive's.
-          assert.is(/ (0\d):[\dA-F]{8} /.exec(line ?? "")?.[1], keepAlive > 0 ? "02" : "00", line);
+          assert.is(/ (0\d):[\dA-F]{8} /.exec(line ?? "")?.[1], keepAlive ? "02" : "00", line);
           link.destroy();
           client.destroy();
         });
       }
+    });
+
+    endings(`${held}: the details of TCP keep-alive are set, or refused by name`, async () => {
+      const keepAlive = { idle: 60, interval: 7, count: 4 };
+      if (Socket.prototype.setKeepAlive.length < 4) {
+        const why = "this runtime cannot set it; newer versions of Node 24 and 26 can";
+        const opened: string[] = [];
+        for (const details of [{ interval: 7 }, { count: 4 }, {}]) {
+          const where = { keepAlive: { ...PROBES, ...details } };
+          const opening = listening({ held, on: "TCP" }, where, async () => undefined);
+          opened.push(await opening.then(() => "it listens", String));
+        }
+        assert.equal(opened, [
+          `TypeError: tcpKeepAliveInterval: 7000: ${why}`,
+          `TypeError: tcpKeepAliveCount: 4: ${why}`,
+          "it listens",
+        ]);
+        return;
+      }
+      await listening({ held, on: "TCP" }, { keepAlive }, async (own) => {
+        const { link, client } = await own.connect();
+        // Handles have one class, whichever side they are of.
+        const { _handle: handle } = client as unknown as { _handle: object };
+        const type = Object.getPrototypeOf(handle) as { setKeepAlive(...all: unknown[]): number };
+        const plain = type.setKeepAlive;
+        const calls: unknown[][] = [];
+        type.setKeepAlive = function (...all) {
+          calls.push([...all, plain.apply(this, all)]);
+          return 0;
+        };
+        try {
+          const other = await own.connect();
+          assert.equal(calls.at(-1), [true, 60, 7, 4, 0], "with the kernel's result");
+          other.link.destroy();
+          other.client.destroy();
+        } finally {
+          type.setKeepAlive = plain;
+        }
+        link.destroy();
+        client.destroy();
+      });
     });
 
     endings(`${held}: the send queue of a connection can be read`, async () => {

@@ -100,7 +100,12 @@ listeners("take the options of their entries, and defaults for the others", () =
     listen: [{ port: 0, noDelay: false }, { path: "/a", mode: 0o600, backlog: 5 }, { fd: 3 }],
   });
   const [first, second, third] = all.map(({ options }) => options);
-  const common = { hostname: "127.0.0.1", keepAlive: 0, ipv6Only: false, handshakeTimeout: 10000 };
+  const common = {
+    hostname: "127.0.0.1",
+    keepAlive: undefined,
+    ipv6Only: false,
+    handshakeTimeout: 10000,
+  };
   const none = {
     path: undefined,
     mode: undefined,
@@ -118,6 +123,16 @@ listeners("take the options of their entries, and defaults for the others", () =
     ["listen[0]", "listen[1]", "listen[2]"],
   );
   assert.is(settle({}).listeners[0].name, "");
+});
+
+listeners("have TCP keep-alive in whole seconds, or none", () => {
+  const probes = (options: ListenerOptions): unknown =>
+    settle({ listen: [options] }).listeners[0].options.keepAlive;
+  assert.is(probes({}), undefined);
+  assert.is(probes({ tcpKeepAlive: 0 }), undefined);
+  assert.equal(probes({ tcpKeepAlive: 1 }), { idle: 1, interval: 1, count: 10 });
+  const all = { tcpKeepAlive: 60001, tcpKeepAliveInterval: 2500, tcpKeepAliveCount: 3 };
+  assert.equal(probes(all), { idle: 61, interval: 3, count: 3 });
 });
 
 listeners("with TLS shorten the writes of all", () => {

@@ -96,7 +96,13 @@ async function lossAfter(
     accepted(link);
     return { read: nothing, written: nothing, secured: nothing, ended: nothing, lost };
   };
-  const options = { port: 0, hostname: "127.0.0.1", backlog: 8, noDelay: true, keepAlive: 0 };
+  const options = {
+    port: 0,
+    hostname: "127.0.0.1",
+    backlog: 8,
+    noDelay: true,
+    keepAlive: undefined,
+  };
   const listener = await nodeTransport(LINKS[kind]).listen(
     { ...options, ipv6Only: false, handshakeTimeout: 5000, proxied: false, redirects: false },
     new Uint8Array(65536),

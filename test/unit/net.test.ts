@@ -63,7 +63,13 @@ async function leavesNothing(held: Held, actions: Actions): Promise<void> {
       lost: () => undefined,
     };
   };
-  const options = { port: 0, hostname: "127.0.0.1", backlog: 8, noDelay: true, keepAlive: 0 };
+  const options = {
+    port: 0,
+    hostname: "127.0.0.1",
+    backlog: 8,
+    noDelay: true,
+    keepAlive: undefined,
+  };
   const listener = await nodeTransport({ handles: held === "handles" }).listen(
     {
       ...options,
@@ -183,7 +189,13 @@ async function connected(): Promise<{
     const nothing = (): void => undefined;
     return { read: nothing, written, ended: nothing, lost: nothing, secured: nothing };
   };
-  const options = { port: 0, hostname: "127.0.0.1", backlog: 8, noDelay: true, keepAlive: 0 };
+  const options = {
+    port: 0,
+    hostname: "127.0.0.1",
+    backlog: 8,
+    noDelay: true,
+    keepAlive: undefined,
+  };
   const listener = await nodeTransport().listen(
     { ...options, ipv6Only: false, handshakeTimeout: 5000, proxied: false, redirects: false },
     new Uint8Array(65536),

@@ -5,7 +5,7 @@
 import type * as net from "node:net";
 import { type Handle, type Handled, type ListeningHandle, lackOf, systemError } from "./handle";
 import { HandleLink } from "./handle-link";
-import type { Accept } from "./transport";
+import type { Accept, KeepAlive } from "./transport";
 
 /** The treatment of each connection of a listener. */
 export interface Acceptance {
@@ -16,8 +16,8 @@ export interface Acceptance {
   /** Called first with each connection's descriptor. */
   readonly taking: (fd: number) => void;
   readonly noDelay: boolean;
-  /** Time (s) before TCP keep-alive probes; undefined: none are sent. */
-  readonly keepAlive: number | undefined;
+  /** TCP keep-alive probes; undefined: none are sent. */
+  readonly keepAlive: KeepAlive | undefined;
 }
 
 /** Gives a connection to the pump, whichever thread has accepted it. */
@@ -25,7 +25,10 @@ export function adopt(handle: Handle, to: Acceptance): void {
   to.taking(handle.fd ?? -1);
   // Unix sockets have neither.
   if (to.noDelay) handle.setNoDelay?.(true);
-  if (to.keepAlive !== undefined) handle.setKeepAlive?.(true, to.keepAlive);
+  if (to.keepAlive) {
+    const { idle, interval, count } = to.keepAlive;
+    handle.setKeepAlive?.(true, idle, interval, count);
+  }
   const link = new HandleLink(handle);
   const sink = to.accept(link);
   if (sink) link.begin(sink, to.window);

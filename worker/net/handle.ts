@@ -64,8 +64,8 @@ export interface Handle {
   getpeername?(end: HandleEnd): number;
   getsockname?(end: HandleEnd): number;
   setNoDelay?(on: boolean): number;
-  /** @param delay seconds */
-  setKeepAlive?(on: boolean, delay: number): number;
+  /** Newer versions of Node use all arguments, others the first two. @param delay seconds @param interval seconds */
+  setKeepAlive?(on: boolean, delay: number, interval: number, count: number): number;
 }
 
 /** A socket or server of node:net, as far as its handle is concerned. */

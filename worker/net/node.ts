@@ -543,8 +543,34 @@ interface NodeServer {
 
 /** Returns the options that net and TLS servers share. */
 function commonOf({ noDelay, keepAlive }: ListenOptions) {
-  const keepAliveInitialDelay = keepAlive;
-  return { allowHalfOpen: true, noDelay, keepAlive: keepAlive > 0, keepAliveInitialDelay };
+  const keepAliveInitialDelay = (keepAlive?.idle ?? 0) * 1000;
+  return { allowHalfOpen: true, noDelay, keepAlive: Boolean(keepAlive), keepAliveInitialDelay };
+}
+
+/** Time (s) between two keep-alive probes, and their number, where the runtime cannot set them. */
+const PROBES = { interval: 1, count: 10 };
+
+/** Sets the probes of a socket. Servers of Node and others set only the idle time before them. */
+type SetProbes = (on: boolean, idle: number, interval: number, count: number) => void;
+
+/** True where sockets take the interval and the number of probes: in newer versions of Node. */
+const hasProbes = net.Socket.prototype.setKeepAlive.length >= 4;
+
+/** Sets the probes of an accepted socket, unless its server has done that. */
+function setProbes(socket: net.Socket, { keepAlive }: ListenOptions): void {
+  if (!keepAlive || !hasProbes) return;
+  const { idle, interval, count } = keepAlive;
+  (socket.setKeepAlive as SetProbes)(true, idle * 1000, interval * 1000, count);
+}
+
+/** Refuses probes that the runtime cannot set. @throws TypeError naming the option */
+function refuseProbes({ keepAlive }: ListenOptions): void {
+  if (!keepAlive || hasProbes) return;
+  const text = "this runtime cannot set it; newer versions of Node 24 and 26 can";
+  const { interval, count } = keepAlive;
+  if (interval !== PROBES.interval)
+    throw new TypeError(`tcpKeepAliveInterval: ${interval * 1000}: ${text}`);
+  if (count !== PROBES.count) throw new TypeError(`tcpKeepAliveCount: ${count}: ${text}`);
 }
 
 function createTlsServer(
@@ -593,11 +619,15 @@ function createServer(
     const take = (socket: tls.TLSSocket): void => takeStream(socket, window, accept);
     const made = createTlsServer(options, options.tls, canDefer ? undefined : take);
     if (canDefer) acceptBefore(made.server as tls.Server, window, accept, options);
-    made.server.on("connection", (accepted: net.Socket) => taking(fdOf(accepted)));
+    made.server.on("connection", (accepted: net.Socket) => {
+      taking(fdOf(accepted));
+      setProbes(accepted, options);
+    });
     return made;
   }
   const server = net.createServer({ ...commonOf(options), pauseOnConnect: onread }, (accepted) => {
     taking(fdOf(accepted));
+    setProbes(accepted, options);
     const handle = (accepted as unknown as Handled)._handle;
     if (onread && handle) takeRaw(handle, window, accept);
     else takeStream(accepted, window, accept);
@@ -649,6 +679,7 @@ async function listen(
     const text = "redirect: only Node can answer requests without TLS on a listener with tls";
     return Promise.reject(new TypeError(text));
   }
+  refuseProbes(options);
   const { fd } = options;
   const release = fd === undefined ? () => undefined : await claim(fd);
   if (!release) throw new Error(`fd: ${fd} is used by another server of this process: EADDRINUSE`);
@@ -671,8 +702,7 @@ async function listen(
       }
       // EMFILE and similar errors affect one connection. The listener continues.
       server.on("error", failed);
-      const { noDelay } = options;
-      const keepAlive = options.keepAlive > 0 ? Math.trunc(options.keepAlive / 1000) : undefined;
+      const { noDelay, keepAlive } = options;
       const to = { window, accept, failed, taking: how.taking, noDelay, keepAlive };
       const transport = how.isBare && takeOver(server, to) ? "handles" : "sockets";
       const address = server.address();

@@ -113,13 +113,23 @@ export interface TlsOptions extends TlsContext {
 /** Accepts a connection. It returns undefined when there is no room; the link has been closed then. */
 export type Accept = (link: Link) => Sink | undefined;
 
+/** How TCP keep-alive probes are sent. */
+export interface KeepAlive {
+  /** Idle time (s) before the first probe. */
+  readonly idle: number;
+  /** Time (s) between two probes. */
+  readonly interval: number;
+  /** Number of probes without an answer after which a connection is lost. */
+  readonly count: number;
+}
+
 export interface ListenOptions {
   port: number;
   hostname: string;
   backlog: number;
   noDelay: boolean;
-  /** Time (ms) before TCP keep-alive probes; 0: none are sent. */
-  keepAlive: number;
+  /** TCP keep-alive probes; undefined: none are sent. */
+  keepAlive: KeepAlive | undefined;
   ipv6Only: boolean;
   /** Path of a Unix socket, instead of host and port. */
   path?: string | undefined;
