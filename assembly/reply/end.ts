@@ -76,7 +76,7 @@ function readsRing(c: Conn): bool {
 
 /** Stops counting a released connection that ends. */
 function leavePipes(c: Conn): void {
-  // mutant release-count (release): ;
+  // mutant release-count: ;
   if (c.state == State.Released) add(Control.Pipes, -1);
 }
 

@@ -69,7 +69,7 @@ export function release(slot: u32, generation: u32, opens: f64): u32 {
   const most = (engine.httpSlots + 1) >> 1;
   // mutant release-half (release): if (getControl(Control.Pipes) > (most as f64)) return Outcome.Full;
   if (getControl(Control.Pipes) >= (most as f64)) return Outcome.Full;
-  // mutant release-from (release): const from = c.start + c.scan;
+  // mutant release-from: const from = c.start + c.scan;
   const from = isAsked ? c.start + c.scan : c.start;
   setControl(Control.Result, (dataOf(c) + from) as f64);
   setControl(Control.ResultLength, (c.end - from) as f64);

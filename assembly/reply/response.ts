@@ -85,6 +85,11 @@ export function refuse(c: HttpConn, reason: i32): void {
     kill(c, reason, Shut.Reset);
     return;
   }
+  // A client that may speak another protocol receives none either.
+  if (hasHttp(c, HttpFlag.Undecided | HttpFlag.Foreign)) {
+    finishWith(c, reason);
+    return;
+  }
   const isHead = c.method == Method.HEAD;
   // mutant page-head: const paged = pageBytes(status, false);
   const paged = pageBytes(status, isHead);

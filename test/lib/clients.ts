@@ -187,6 +187,7 @@ class World {
       ...{ mode: "stress", isFair: false, place: name, params: {}, delay: 0, copied: false },
       ...{ isTimed: false, inboxBytes: values.inbox, flushInterval: 0, ordered: true },
       isPaged: false,
+      isRaw: false,
       pool: { threads: 4, backlog: 64, handlerTimeout: 30000 },
       pending: { requests: values.maxPendingRequests, bytes: values.maxPendingBytes },
     };

@@ -12,6 +12,7 @@ import {
   type MessageHow,
   type Mode,
   type OpenHow,
+  type Opens,
   PLACES,
   type Publish,
   type RequestHow,
@@ -22,13 +23,14 @@ import {
   TOPICS,
 } from "./steps";
 import { SEND_RATE } from "./client";
+import { OPENINGS } from "./upstreams";
 import { BROKEN, FAULTS, OFFERS } from "./wrong";
 
 /** How often each kind of step is drawn. */
 const WEIGHTS = {
   ...{ connect: 7, request: 9, upgrade: 7, wrong: 0.7, read: 14, leave: 2 },
   ...{ calls: 36, say: 9, ping: 3, fault: 0.7, settle: 6, wait: 1, reload: 1 },
-  ...{ stale: 2, configure: 1.5, block: 2 },
+  ...{ stale: 2, configure: 1.5, block: 2, raw: 4, upstream: 8 },
 };
 type Kind = keyof typeof WEIGHTS;
 const KINDS = Object.keys(WEIGHTS) as Kind[];
@@ -57,12 +59,24 @@ function drawSettings(mode: Mode, r: Random): Settings {
   const settings = { mode, place, delay: r.pick([0, 1, 5]), copied: r.chance(0.3) };
   const more =
     mode === "exact" ? ample(r) : r.chance(0.15) ? timed(r) : scarce(r, params.WindowBytes);
-  const ordered = r.chance(0.8);
-  const isPaged = params.Seed % 2 === 0;
-  return { ...settings, ...more, ordered, isPaged, params: { ...params, ...more.params } };
+  const isRaw = r.chance(0.35);
+  // In some of these runs a client that is silent does not speak HTTP either.
+  const silence = isRaw && mode === "stress" ? r.pick([0, 0, SILENCE_MILLIS]) : 0;
+  const own = { ordered: r.chance(0.8), isPaged: params.Seed % 2 === 0, isRaw };
+  return {
+    ...settings,
+    ...more,
+    ...own,
+    params: { ...params, ...more.params, RawTimeout: silence },
+  };
 }
 
-type Amounts = Omit<Settings, "mode" | "place" | "delay" | "copied" | "ordered" | "isPaged">;
+/** ms of silence after which a client does not speak HTTP. */
+const SILENCE_MILLIS = 3000;
+
+/** Settings that do not depend on the amount of memory. */
+type Other = "mode" | "place" | "delay" | "copied" | "ordered" | "isPaged" | "isRaw";
+type Amounts = Omit<Settings, Other>;
 /** Options by which also a client that reads at once may be evicted: by a burst, or between two passes. */
 const UNFAIR: readonly Live[] = ["flushInterval", "slowGrace"];
 /** Options by which a client that reads at its rate may be ended, because it gets no pings. */
@@ -152,18 +166,21 @@ class Author {
   readonly #isFair: boolean;
   readonly #isTimed: boolean;
   readonly #isOrdered: boolean;
+  readonly #isRaw: boolean;
   /** Every client reads everything at once. */
   readonly #isPrompt: boolean;
   readonly #http: number[] = [];
   readonly #webSockets: number[] = [];
+  readonly #raw: number[] = [];
   readonly #gone: number[] = [];
   /** Tags of handlers that wait to be settled. */
   readonly #unsettled: number[] = [];
   #clients = 0;
   #tags = 0;
 
-  constructor(r: Random, { mode, isFair, isTimed, ordered, params }: Settings) {
+  constructor(r: Random, { mode, isFair, isTimed, ordered, isRaw, params }: Settings) {
     this.#r = r;
+    this.#isRaw = isRaw;
     this.#isTimed = isTimed;
     this.#isOrdered = ordered;
     this.#isFair = isFair;
@@ -273,9 +290,12 @@ class Author {
         const stale = this.#client(this.#gone);
         return stale === undefined ? { kind: "wait" } : { kind, client: stale, tag: this.#tag() };
       }
+      case "raw":
+      case "upstream":
+        return this.#isRaw ? this.#pipe(kind) : { kind: "wait" };
       case "read":
       case "leave": {
-        const client = this.#client([...this.#http, ...this.#webSockets]) ?? http;
+        const client = this.#client([...this.#http, ...this.#webSockets, ...this.#raw]) ?? http;
         if (kind === "leave") return this.#leave(client);
         return { kind, client, limit: r.chance(0.5) ? 1e9 : r.size(3000) };
       }
@@ -301,7 +321,8 @@ class Author {
   #connect(): Action {
     const r = this.#r;
     const client = this.#clients++;
-    this.#add(this.#http, client, 6);
+    if (this.#isRaw && r.chance(0.4)) this.#add(this.#raw, client, 5);
+    else this.#add(this.#http, client, 6);
     if (this.#isTimed && r.chance(0.6)) {
       const rate = SEND_RATE * r.pick([1.25, 1.25, 4, 20]);
       return { kind: "connect", client, buffer: 16384, prompt: false, polite: true, rate };
@@ -309,6 +330,27 @@ class Author {
     const prompt = this.#isPrompt || r.chance(0.4);
     const polite = this.#isExact || r.chance(0.8);
     return { kind: "connect", client, buffer: r.pick([64, 1024, 16384]), prompt, polite };
+  }
+
+  /** A client sends bytes that are not HTTP, or its upstream does something. */
+  #pipe(kind: "raw" | "upstream"): Action {
+    const r = this.#r;
+    const client = this.#client(this.#raw);
+    if (client === undefined) return this.#connect();
+    const tag = this.#tag();
+    const most = r.chance(0.1) ? 40000 : 3000;
+    if (kind === "raw") {
+      const opens: Opens[] = ["now", "now", "now", "late", "late", "refuse"];
+      if (!this.#isExact) opens.push("never");
+      const opening = r.int(0, OPENINGS.length - 1);
+      const size = r.size(most);
+      return { kind, client, tag, opening, opens: r.pick(opens), size, cut: this.#cut() };
+    }
+    const draw = r.next();
+    if (draw < 0.6) return { kind, client, act: "send", tag, size: r.size(most) };
+    if (draw < 0.9)
+      return { kind, client, act: "read", tag, size: r.chance(0.5) ? 1e9 : r.size(most) };
+    return { kind, client, act: r.pick(["open", "end", "end", "close", "reset"]), tag, size: 0 };
   }
 
   #ask(): Ask {
@@ -457,8 +499,9 @@ class Author {
   }
 
   #leave(client: number): Action {
-    this.#drop(this.#http, client);
-    this.#drop(this.#webSockets, client);
+    for (const list of [this.#http, this.#webSockets]) this.#drop(list, client);
+    // Its upstream may still send.
+    if (this.#r.chance(0.3)) this.#drop(this.#raw, client);
     if (this.#isTimed && this.#r.chance(0.7))
       return { kind: "freeze", client, what: this.#r.pick(["process", "machine"]) };
     return { kind: "leave", client, how: this.#r.pick(["reset", "end", "close"]) };

@@ -76,6 +76,7 @@ export function checkStep(world: World, isSettled: boolean): void {
   if (rule) fail(rule);
   if (!isSettled) return;
   checkCounters(world, pump.stats());
+  world.upstreams?.check();
   if (world.settings.isFair) checkFair(world);
   if (world.settings.isTimed) checkFrozen(world);
 }
@@ -95,6 +96,7 @@ function isHeld({ pump: { engine }, settings: { params } }: World): boolean {
 /** Checks the state when all clients have read everything and no time limit has passed. */
 export function checkDelivered(world: World): void {
   world.judge.delivered();
+  world.upstreams?.checkQuiet(true);
   const isStarved = (world.settings.params.ReplyPoolBytes as number) <= 65536;
   for (const [client, ws] of world.audience()) {
     if (client.why !== undefined || client.phase !== "frames" || client.socket.gone !== "")
@@ -127,7 +129,9 @@ export function checkPunctual(world: World, quiet: number): void {
     const isOver = client.phase === "closed" || client.phase === "over";
     const since = Math.min(quiet, world.clock.now() - client.phaseAt);
     const isHttp = client.phase === "http" || world.isStopping;
-    if (isOver ? since > 10000 : isHttp && quiet > 40000)
+    // A connection without a byte in either direction has the longest `idleTimeout`.
+    const isIdle = client.phase === "raw" && quiet > 70000;
+    if (isIdle || (isOver ? since > 10000 : isHttp && quiet > 40000))
       client.fail(`it is still connected after ${quiet} ms`);
   }
 }
@@ -148,6 +152,11 @@ export function checkOver(world: World): void {
   if (stats.connections !== 0 || stats.webSockets !== 0) fail("a slot leaked");
   if (stats.topics !== 0 || stats.subscriptions !== 0) fail("a subscription leaked");
   if (world.watch.open !== 0) fail("a link leaked");
+  world.upstreams?.checkOver();
+  const unreached = (stats.closed.UpstreamFailed ?? 0) + (stats.closed.UpstreamTimeout ?? 0);
+  // A client may reset its connection before that ends.
+  if (unreached > (world.upstreams?.failures ?? 0))
+    fail(`${unreached} upstreams failed, ${world.upstreams?.failures} were reported`);
   const { inflater } = pump.messages;
   if (inflater.messages !== 0 || inflater.bytes !== 0) fail("an inflated message leaked");
   if (world.owner.underWay !== 0) fail("the credit of a client that has ended leaked");

@@ -10,6 +10,7 @@ import { closeFrame, frame } from "../lib/frame";
 import type { Judge } from "./judge";
 import type { Cut, Manners } from "./steps";
 import { type Arrived, type Frame, takeAnswer, takeFrame } from "./stream";
+import type { Upstreams } from "./upstreams";
 
 /** ms before which no time limit may end a connection, the least that any is set to: of silence, of its life. */
 const SILENCE: Readonly<Record<string, number>> = { IdleTimeout: 20000, KeepAliveTimeout: 1000 };
@@ -47,6 +48,8 @@ interface Surroundings {
   pageOf(status: number): string | undefined;
   /** Bytes have arrived. */
   received(bytes: Uint8Array): void;
+  /** Where connections that are not HTTP are handed to; undefined: each must be HTTP. */
+  readonly upstreams: Upstreams | undefined;
 }
 
 export class Client {
@@ -54,8 +57,8 @@ export class Client {
   readonly socket: MemorySocket;
   readonly #manners: Manners;
   readonly #around: Surroundings;
-  /** "closed": a Close has arrived; "over": the last answer has. */
-  phase: "http" | "frames" | "closed" | "over" = "http";
+  /** "closed": a Close has arrived; "over": the last answer has; "raw": it does not speak HTTP. */
+  phase: "http" | "frames" | "closed" | "over" | "raw" = "http";
   /** When its phase began, it connected, and it last sent something. */
   phaseAt: number;
   readonly cameAt: number;
@@ -75,6 +78,9 @@ export class Client {
   deflates = false;
   /** It has asked for its WebSocket. */
   isUpgrading = false;
+  /** It has sent nothing yet; it has received nothing yet, so it may turn out not to speak HTTP. */
+  isFresh = true;
+  isUnknown = true;
   /** It sends nothing more that would be answered. */
   isDone = false;
   hasEnded = false;
@@ -140,18 +146,34 @@ export class Client {
     let from = 0;
     for (const part of [...at, 1]) {
       const to = Math.floor(part * bytes.length);
-      if (to > from) this.socket.send(bytes.subarray(from, to));
+      if (to > from) {
+        const piece = bytes.subarray(from, to);
+        if (this.phase === "raw" || this.isUnknown) this.#around.upstreams?.sent(this, piece);
+        this.isFresh = false;
+        this.socket.send(piece);
+      }
       from = Math.max(from, to);
       if (turns && part < 1) await this.#around.settle();
     }
     if (bytes.length > 0) this.spokeAt = this.#around.now();
   }
 
+  /** It does not speak HTTP. */
+  beRaw(): void {
+    if (this.phase === "raw") return;
+    if (this.phase !== "http" || !this.isUnknown) this.fail("it was taken out of HTTP");
+    this.#enter("raw");
+    this.isUnknown = false;
+    this.isUpgrading = false;
+    this.heads.length = 0;
+    this.#around.judge.released(this);
+  }
+
   end(): void {
     this.hasEnded = true;
     this.#endedAt = this.#around.now();
     this.isDone = true;
-    this.#around.judge.left(this);
+    if (this.phase !== "raw") this.#around.judge.left(this);
     this.socket.end();
   }
 
@@ -196,6 +218,14 @@ export class Client {
   }
 
   #takeAll(): void {
+    if (this.phase === "raw") {
+      for (const part of this.#parts) this.#around.upstreams?.received(this, part);
+      this.#parts = [];
+      this.rest = 0;
+      return;
+    }
+    if (this.isUnknown) this.#around.upstreams?.forget(this);
+    this.isUnknown = false;
     let bytes =
       this.#parts.length === 1 ? (this.#parts[0] as Uint8Array) : Buffer.concat(this.#parts);
     while (bytes.length > 0) {
@@ -271,6 +301,7 @@ export class Client {
   ended(cause: string): void {
     if (this.cause !== undefined) this.fail(`it ended twice: ${this.cause}, ${cause}`);
     this.cause = cause;
+    this.#around.upstreams?.ended(this, cause);
     const now = this.#around.now();
     if (now - this.spokeAt < (SILENCE[cause] ?? 0) || now - this.cameAt < (LIFE[cause] ?? 0))
       this.fail(`${cause} at ${now}; it came at ${this.cameAt}, spoke at ${this.spokeAt}`);
@@ -282,7 +313,7 @@ export class Client {
   #judgePace(cause: string, now: number): void {
     if (!STEADY.has(cause)) return;
     // After its last message it answers no ping.
-    const isSilent = this.isDone && cause === "IdleTimeout";
+    const isSilent = (this.isDone || this.phase === "raw") && cause === "IdleTimeout";
     if (this.frozen === "" && !isSilent) this.fail("it reads at the least rate");
     const isWrite = cause === "WriteTimeout" || cause === "TooSlow";
     if (this.frozen === "process" && isWrite && now - this.#frozenAt < STOPPED_MILLIS)

@@ -37,6 +37,8 @@ export interface Judge {
   failed(client: Client, code: number, reason: string): void;
   /** The client has half-closed. */
   left(client: Client): void;
+  /** The client does not speak HTTP, so the requests that it has sent are none. */
+  released(client: Client): void;
 
   /** The server has accepted a message. */
   accepted(message: Message): void;

@@ -229,6 +229,10 @@ export class Ledger implements Judge {
     }
   }
 
+  released(client: Client): void {
+    this.#books.delete(client);
+  }
+
   said(): void {}
   failed(): void {}
   left(): void {}

@@ -219,6 +219,10 @@ export class Model {
     });
   }
 
+  released(client: Client): void {
+    this.peers.delete(client);
+  }
+
   failed(client: Client, code: number, reason: string): void {
     this.#input(client, (peer) => peer.close(code, reason));
   }

@@ -108,6 +108,9 @@ export type Call =
 /** The caller of a method: the handler's own code, or the application through its inbox. */
 export type Via = "handler" | "inbox";
 
+/** How the upstream of a client that does not speak HTTP is reached: at once, after a while, not, or never. */
+export type Opens = "now" | "late" | "refuse" | "never";
+
 /** How a client behaves. */
 export interface Manners {
   /** It reads everything at once; another reads at Read steps alone, once its WebSocket is open. */
@@ -139,6 +142,22 @@ type ClientAction = { readonly client: number } & (
   /** Its process stops for ever, and its kernel still answers; or its machine is gone. */
   | { readonly kind: "freeze"; readonly what: "process" | "machine" }
   | { readonly kind: "read"; readonly limit: number }
+  /** Sends bytes that are not HTTP: first an opening, by its number in upstreams.ts, then `size` more. */
+  | {
+      readonly kind: "raw";
+      readonly tag: number;
+      readonly opening: number;
+      readonly opens: Opens;
+      readonly size: number;
+      readonly cut: Cut;
+    }
+  /** Its upstream sends or reads `size` bytes, opens, ends its side, ends and reads nothing more, resets. */
+  | {
+      readonly kind: "upstream";
+      readonly act: "send" | "read" | "open" | "end" | "close" | "reset";
+      readonly tag: number;
+      readonly size: number;
+    }
 );
 
 export type Action =
@@ -198,6 +217,8 @@ export interface Settings {
   readonly ordered: boolean;
   /** There are error pages. */
   readonly isPaged: boolean;
+  /** Connections that are not HTTP are handed to upstreams. */
+  readonly isRaw: boolean;
 }
 
 /** A run. */

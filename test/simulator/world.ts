@@ -36,6 +36,7 @@ import {
 } from "./places";
 import { Post } from "./post";
 import { type Ask, type Of, type Say, type Settings, type Step, TOPICS } from "./steps";
+import { OPENINGS, Upstreams, isRequest } from "./upstreams";
 import { Watch } from "./watch";
 import { BROKEN, FAULTS, OFFERS } from "./wrong";
 
@@ -72,7 +73,8 @@ const encoder = new TextEncoder();
 /** Returns true for a step whose order among others matters to several clients. */
 function concernsOthers(step: Step): boolean {
   if (step.kind === "say") return step.says.some(({ how }) => how === "burst");
-  return !["connect", "read", "request", "ping", "wait"].includes(step.kind);
+  const own = ["connect", "read", "request", "ping", "wait", "raw", "upstream"];
+  return !own.includes(step.kind);
 }
 
 /** Returns a request as a client sends it. */
@@ -107,6 +109,8 @@ export class World implements Scene, Court {
   readonly judge: Judge;
   readonly post: Post;
   readonly owner: Owner;
+  /** Where connections that are not HTTP are handed to; undefined: each must be HTTP. */
+  readonly upstreams: Upstreams | undefined;
   readonly #traffic: Traffic;
   readonly #place: Place;
   /** The handler's side, where that is another thread. */
@@ -146,8 +150,12 @@ export class World implements Scene, Court {
     this.#traffic = new Traffic(this.clock, settings.delay);
     this.engine = testEngine(params, build);
     this.memory = this.engine.x.memory.buffer.byteLength;
+    const { isRaw } = settings;
+    this.upstreams = isRaw ? this.#makeUpstreams() : undefined;
+    const { upstreams } = this;
     this.pump = new Pump({
       engine: this.engine,
+      raw: upstreams && { connect: upstreams.connect, failed: () => void upstreams.failures++ },
       clock: this.clock,
       queues: this.net.queues,
       codec: params.DeflateRingBytes === 0 ? undefined : stepped(SMALL_BYTES, STEP_BYTES),
@@ -163,6 +171,29 @@ export class World implements Scene, Court {
     this.#place = this.#makePlace();
     if (this.#place instanceof ApplicationPlace) this.application = this.#place.application;
     this.owner = new Owner(this);
+  }
+
+  #makeUpstreams(): Upstreams {
+    const world = this;
+    const { params, mode } = this.settings;
+    return new Upstreams({
+      clock: this.clock,
+      get isPrompt() {
+        return mode === "exact" || world.isEnding;
+      },
+      most: ((params.Connections as number) + 1) >> 1,
+      bufferBytes: mode === "exact" ? 16384 : 2000,
+      windowBytes: params.WindowBytes as number,
+      clientOf: (sink) => {
+        const peer = this.pump.connections.find(({ pipe }) => pipe === (sink as unknown));
+        if (!peer) throw new Error("an upstream for no connection");
+        return this.clientAt(peer.remoteAddress);
+      },
+      heldFor: (client) => {
+        const peer = this.pump.connections.find((one) => one.remoteAddress === `#${client.id}`);
+        return peer?.pipe?.held;
+      },
+    });
   }
 
   #makePlace(): Place {
@@ -295,6 +326,7 @@ export class World implements Scene, Court {
       await this.runner.advance(QUIET_MILLIS);
     }
     this.judge.quiet();
+    this.upstreams?.checkQuiet(false);
   }
 
   async #act(step: Step): Promise<void> {
@@ -322,9 +354,16 @@ export class World implements Scene, Court {
         return this.clients.get(step.client)?.read(step.limit);
       default: {
         const client = this.clients.get(step.client);
+        if (step.kind === "upstream") {
+          const { act, tag, size } = step;
+          if (client) this.upstreams?.act(client, act, tag, size);
+          return undefined;
+        }
         if (!client?.isAlive) return undefined;
+        if (step.kind === "raw") return this.#raw(client, step);
         if (step.kind === "leave") return this.#leave(client, step.how);
         if (step.kind === "freeze") return client.freeze(step.what);
+        if (client.phase === "raw") return undefined;
         const isHttp = !client.isUpgrading;
         if (step.kind === "request") return isHttp ? this.#request(client, step) : undefined;
         if (step.kind === "stub") return isHttp ? this.#stub(client, step) : undefined;
@@ -356,6 +395,7 @@ export class World implements Scene, Court {
     const world = this;
     const around = {
       judge: this.judge,
+      upstreams: this.upstreams,
       get isEnding() {
         return world.isEnding;
       },
@@ -406,6 +446,9 @@ export class World implements Scene, Court {
   async #broken(client: Client, { which, cut }: Of<"broken">): Promise<void> {
     const broken = BROKEN[which];
     if (!broken) return;
+    // The first bytes decide whether it speaks HTTP.
+    if (this.upstreams && client.isFresh && !isRequest(broken.text)) client.beRaw();
+    if (client.phase === "raw") return client.send(encoder.encode(broken.text), cut);
     client.heads.push(false);
     client.isDone = true;
     this.judge.broken(client, broken.status);
@@ -422,6 +465,17 @@ export class World implements Scene, Court {
       `${upgradeFields()}${OFFERS[offer] ?? ""}\r\n`;
     await client.send(encoder.encode(text), cut);
     if (client.isUpgrading) client.read(Number.POSITIVE_INFINITY);
+  }
+
+  async #raw(client: Client, { tag, opening, opens, size, cut }: Of<"raw">): Promise<void> {
+    if (!this.upstreams || (client.phase !== "raw" && !client.isFresh)) return;
+    const parts = [payloadOf(tag, 2, size)];
+    if (client.isFresh) {
+      this.upstreams.expect(client, opens);
+      parts.unshift(OPENINGS[opening] as Uint8Array);
+      client.beRaw();
+    }
+    await client.send(Buffer.concat(parts), cut);
   }
 
   // ---- frames ------------------------------------------------------------------------------------------------
@@ -521,6 +575,7 @@ export class World implements Scene, Court {
   /** Lets all clients read everything, and pending handlers settle. */
   async rest(ms: number): Promise<void> {
     this.isEnding = true;
+    this.upstreams?.rest();
     for (const client of this.clients.values()) client.read(Number.POSITIVE_INFINITY);
     await this.runner.advance(ms);
     for (const tag of [...this.pending.keys()]) {

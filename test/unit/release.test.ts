@@ -3,7 +3,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Arrival, CloseReason, Control, Outcome, Piping } from "../../assembly/abi";
+import { Arrival, CloseReason, Control, Outcome, Param, Piping } from "../../assembly/abi";
 import type { EngineParams } from "../../worker/engine/engine";
 import { type Bytes, Drive, type Wire, octets } from "../lib/drive";
 import { HANDSHAKE } from "../lib/handshake";
@@ -199,7 +199,7 @@ release("without a limit silence decides nothing", () => {
 release("the limit may change", () => {
   const drive = driveOf();
   const wire = anyOf(drive);
-  drive.loop.configure(drive.engine.params.length - 1, 500);
+  drive.loop.configure(Param.RawTimeout, 500);
   drive.after(499);
   assert.equal(wire.log, []);
   drive.after(1);

@@ -59,6 +59,41 @@ export interface Sink {
   lost(error: Error | undefined, why?: "handshake"): void;
 }
 
+/** A stream to an upstream, the other side of a pipe. */
+export interface Upstream {
+  /**
+   * Writes bytes, which belong to the upstream from now on.
+   * @returns true when the write is complete on return; else `sink.written()` follows, unless the upstream ends
+   */
+  write(bytes: Uint8Array): boolean;
+  /** Half-closes after the written bytes. */
+  end(): void;
+  /** `pause` stops reading, `resume` continues it. */
+  pause(): void;
+  resume(): void;
+  /** Closes. The kernel still sends the bytes that it has. */
+  destroy(): void;
+  /** Closes with a reset, where the stream has one. */
+  reset(): void;
+}
+
+/** The events of an upstream, reported to its pipe. None is reported within a call of the upstream's. */
+export interface UpstreamSink {
+  /** The connection is established. */
+  opened(): void;
+  /** Bytes have arrived, which belong to the sink. */
+  received(bytes: Uint8Array): void;
+  /** The outstanding write is complete. */
+  written(): void;
+  /** The upstream ended its side. */
+  ended(): void;
+  /** The upstream is gone, or could not be reached. */
+  lost(error: Error | undefined): void;
+}
+
+/** Connects with an upstream. */
+export type ConnectUpstream = (sink: UpstreamSink) => Upstream;
+
 /** A key and its certificate: PEM texts or DER bytes, as node:tls takes them. */
 export interface TlsContext {
   /** The private key. */

@@ -8,6 +8,7 @@ import type { CloseInfo, FragmentInfo, Handler, WebSocket } from "../../host/han
 import type { Eviction } from "../../host/options/types";
 import { CLOSE_TABLE, EVICTIONS, reasonName } from "../../host/shared/close";
 import type { EngineLoop, LoopEvents, OtherEvents } from "../engine/loop";
+import type { Raw } from "../pipe/raw";
 import type { Requests } from "../request/dispatch";
 import type { Messages } from "../socket/messages";
 import type { Peer } from "../socket/peer";
@@ -19,6 +20,8 @@ interface EventsOwner {
   readonly handler: Handler;
   readonly requests: Requests;
   readonly messages: Messages;
+  /** Takes connections that are not HTTP; undefined where each must be. */
+  readonly raw: Raw | undefined;
   /** Returns the handler of a connection's request or WebSocket. */
   handlerOf(peer: Peer): Handler;
   isForwarder(address: string): boolean;
@@ -40,6 +43,7 @@ export class Events implements LoopEvents<Peer> {
       this.#pump.messages.takePacked(peer, pointer, length, value),
     [EventKind.Proxied]: (peer, { pointer, length }) => this.#proxied(peer, pointer, length),
     [EventKind.EndWaits]: (peer) => this.#pump.messages.awaitAnswers(peer),
+    [EventKind.Foreign]: (peer) => this.#pump.raw?.take(peer),
   };
 
   /** @param evicted called with the evicted clients, once a turn */
@@ -86,7 +90,8 @@ export class Events implements LoopEvents<Peer> {
     const ws = peer.ws;
     peer.response?.wake();
     if (!ws) {
-      this.#pump.loop.resumeLater(peer);
+      if (peer.pipe) peer.pipe.drain();
+      else this.#pump.loop.resumeLater(peer);
       return;
     }
     // mutant drain-notify: ;
@@ -115,18 +120,25 @@ export class Events implements LoopEvents<Peer> {
     this.#pump.tellConnect(peer);
   }
 
-  end(peer: Peer): void {
+  end(peer: Peer, reason: CloseReason): void {
     peer.closing = true;
     peer.unparsed = 0;
+    this.#leavePipe(peer, Shut.Destroy, reason);
     peer.link.end();
     // Bytes that found no buffer are dropped, and further bytes are read, so that the peer's end is seen.
     if (peer.rest) this.#pump.loop.resumeLater(peer);
     this.#pump.setReading(peer);
   }
 
+  #leavePipe(peer: Peer, how: Shut, reason: CloseReason): void {
+    peer.pipe?.close(how, reason);
+    peer.pipe = undefined;
+  }
+
   shut(peer: Peer, how: Shut, reason: CloseReason): void {
     if (how === Shut.Reset) peer.link.reset();
     else peer.link.destroy();
+    this.#leavePipe(peer, how, reason);
     const { response } = peer;
     peer.response = undefined;
     response?.request.detach();

@@ -31,6 +31,7 @@ import { type Engine, toBytes } from "../engine/engine";
 import { EngineLoop } from "../engine/loop";
 import { statsOf } from "../engine/stats";
 import type { Accept, Clock, Codec, Link, ReadQueues, Sink } from "../net/transport";
+import { Raw, type RawRules } from "../pipe/raw";
 import { Pages } from "../request/pages";
 import { Responder } from "../request/responder";
 import { type RequestRules, Requests } from "../request/dispatch";
@@ -97,6 +98,8 @@ export interface PumpOptions extends RequestRules {
   readonly codec?: Codec | undefined;
   /** Called with the evicted clients, once a turn. */
   readonly evicted?: (evictions: Eviction[]) => void;
+  /** The upstream of connections that are not HTTP; undefined: each must be HTTP. */
+  readonly raw?: RawRules | undefined;
   /** Called when a TLS handshake has failed. */
   readonly handshakeFailed?: (remoteAddress: string, error: Error | undefined) => void;
   /** Called with a trap of the engine that was caught around user code. It must end the pump. */
@@ -114,6 +117,7 @@ export class Pump implements HandlerServer {
   readonly messages: Messages;
   readonly outgoing: Outgoing;
   readonly topics: Topics;
+  readonly raw: Raw | undefined;
   readonly farewell: Farewell;
   readonly #schedule: Schedule;
   readonly #events: Events;
@@ -172,6 +176,7 @@ export class Pump implements HandlerServer {
     this.outgoing = new Outgoing(this, codec);
     this.farewell = new Farewell(this, clock);
     this.topics = new Topics(this.loop, this.#failed);
+    this.raw = options.raw && new Raw(this, options.raw);
     engine.setServer(options.serverHeader ?? "");
   }
 
@@ -272,7 +277,10 @@ export class Pump implements HandlerServer {
     // A trusted proxy's connections belong to many clients. Each WebSocket is counted under its client's address.
     const forwards = this.isForwarder(link.remoteAddress);
     const address = forwards || proxies ? "" : link.remoteAddress;
-    const flags = (proxies ? Arrival.Proxied : 0) | (link.secure ? Arrival.Unsecured : 0);
+    const flags =
+      (proxies ? Arrival.Proxied : 0) |
+      (link.secure ? Arrival.Unsecured : 0) |
+      (this.raw ? Arrival.Any : 0);
     const slot = loop.accept(address, flags);
     if (slot === NONE) {
       if (engine.get(Control.Result) === CloseReason.NoRoom) return this.#refusals.take(link);
@@ -334,6 +342,7 @@ export class Pump implements HandlerServer {
   read(peer: Peer, n: number): void {
     const left = this.loop.feed(peer, n);
     if (peer.isUnsecured) this.#readHeader(peer, n, left);
+    else if (peer.pipe) peer.pipe.take(this.engine.copy(this.engine.window, n));
     else this.loop.progress(peer, n, left);
     this.#schedule.afterRead(peer, n);
   }
@@ -348,6 +357,7 @@ export class Pump implements HandlerServer {
       peer.yields ||
       peer.rest !== undefined ||
       peer.upload?.full === true ||
+      peer.pipe?.isFull === true ||
       this.engine.isDeaf(peer.slot);
     const wanted = !peer.dead && !kept;
     if (wanted === peer.reading) return;
@@ -445,6 +455,7 @@ export class Pump implements HandlerServer {
   written(peer: Peer): void {
     // mutant write-twice: for (let i = 2; i--; ) this.after(i, () => this.loop.done(peer));
     this.loop.done(peer);
+    peer.pipe?.wrote();
   }
 
   peerEnded(peer: Peer): void {
@@ -456,6 +467,7 @@ export class Pump implements HandlerServer {
       this.#placement.peerEnded(peer);
     }
     if (peer.ws) this.loop.resumeLater(peer);
+    peer.pipe?.endClient();
   }
 
   /** Ends a connection at once. */

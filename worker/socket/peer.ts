@@ -1,6 +1,6 @@
 // One connection as the pump keeps it: its slot, its link, and the state of its handler.
 
-import type { CloseReason } from "../../assembly/abi";
+import type { CloseReason, Shut } from "../../assembly/abi";
 import type { Connection, WebSocket } from "../../host/handler";
 import { idOf } from "../../host/shared/message/id";
 import { Waiters } from "../../host/shared/message/waiters";
@@ -40,6 +40,26 @@ export interface PeerUpload {
   push(piece: Uint8Array): void;
   end(): void;
   fail(reason: CloseReason): void;
+}
+
+/** The pipe of a connection that was taken out of HTTP. */
+export interface PeerPipe {
+  /** True when no more bytes of the client can be taken for now. The socket is not read then. */
+  readonly isFull: boolean;
+  /** True when both sides of the link have ended in order, so that its loss is none. */
+  readonly isClosing: boolean;
+  /** Bytes that it holds for the upstream, and for the client. */
+  readonly held: { readonly forward: number; readonly back: number };
+  /** Takes bytes of the client. They belong to the pipe. */
+  take(bytes: Uint8Array): void;
+  /** Notes that the client has ended its side. */
+  endClient(): void;
+  /** Notes that the outstanding write to the client is complete. */
+  wrote(): void;
+  /** Notes that the responses before the pipe's bytes have left. */
+  drain(): void;
+  /** Closes the upstream, because the connection ends. */
+  close(how: Shut, reason: CloseReason): void;
 }
 
 /** Reasons for which the worker keeps a connection from being parsed: bits of `Peer.held`. */
@@ -83,6 +103,7 @@ const MODULE_SHIFT = 20;
 /** State that few connections have, or for a moment only. */
 class Rare {
   upload: PeerUpload | undefined = undefined;
+  pipe: PeerPipe | undefined = undefined;
   bodies: Map<number, Uint8Array> | undefined = undefined;
   rest: Uint8Array | undefined = undefined;
   skip: (() => void) | undefined = undefined;
@@ -290,6 +311,16 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
     else if (this.#rare) this.#rare.upload = undefined;
   }
 
+  /** Its pipe, when it was taken out of HTTP. */
+  get pipe(): PeerPipe | undefined {
+    return this.#rare?.pipe;
+  }
+
+  set pipe(pipe: PeerPipe | undefined) {
+    if (pipe !== undefined) this.#makeRare().pipe = pipe;
+    else if (this.#rare) this.#rare.pipe = undefined;
+  }
+
   /** Bodies of this connection's responses outside of the engine, by number. */
   get bodies(): Map<number, Uint8Array> | undefined {
     return this.#rare?.bodies;
@@ -422,7 +453,7 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
     const pump = this.#pump;
     pump.depth++;
     if (why === "handshake" || this.isUnsecured) pump.failHandshake(this, error);
-    else pump.terminate(this, lossOf(error));
+    else if (error || !this.pipe?.isClosing) pump.terminate(this, lossOf(error));
     pump.depth--;
   }
 }
