@@ -7,7 +7,7 @@
 import * as Comlink from "comlink";
 import type { Connect, Start } from "../worker/entry/page";
 import type { ControlPlane, Notice } from "../worker/control/control";
-import type { Options } from "./options/types";
+import type { Options, VirtualHostOptions } from "./options/types";
 import { refuseUnknown } from "./options/known";
 import { pagesWithoutFiles } from "./options/pages";
 import { refusePlan } from "./options/plan";
@@ -153,6 +153,13 @@ function serverOptions(options: BrowserOptions): Options {
   for (const name of FOREIGN) {
     if ((rest as Options)[name] !== undefined)
       throw new TypeError(`${name}: a page has no sockets, files or pools`);
+  }
+  for (const [host, own] of Object.entries(rest.virtualHosts ?? {})) {
+    for (const name of ["tls", "listen"])
+      if ((own as VirtualHostOptions | undefined)?.[name as "tls" | "listen"] !== undefined)
+        throw new TypeError(
+          `virtualHosts[${JSON.stringify(host)}].${name}: a page has no sockets, files or pools`,
+        );
   }
   return rest;
 }

@@ -2,7 +2,12 @@
 // TypeScript infers for a user's module may name any of them, and can do so only if the entry point that the module
 // imports exports them. This file holds types only.
 
-export type { ListenerAddress, TlsContext, TlsOptions } from "../worker/net/transport";
+export type {
+  HostTlsOptions,
+  ListenerAddress,
+  TlsContext,
+  TlsOptions,
+} from "../worker/net/transport";
 export type * from "./handler";
 export type { TableOptions } from "./options/members";
 export type { Plan, PlanRow } from "./options/plan";

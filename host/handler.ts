@@ -398,7 +398,7 @@ export interface HandlerServer<User = unknown> {
   subscribe(id: ConnectionId, topic: string): boolean;
   /** Ends a WebSocket's subscription, like `ws.unsubscribe`. */
   unsubscribe(id: ConnectionId, topic: string): boolean;
-  /** Returns the number of subscribers of a topic. */
+  /** Returns the number of subscribers of a topic; on the application's thread, of those of its handler. */
   subscriberCount(topic: string): number;
   /** Queues a message for one client, like `ws.send`. */
   send(id: ConnectionId, data: Data, options?: SendOptions): boolean;
@@ -410,9 +410,9 @@ export interface HandlerServer<User = unknown> {
   ready(): Promise<void>;
   /** Starts a message that is built piece by piece. */
   stage(): Stage;
-  /** Calls `fn` for each open WebSocket. */
+  /** Calls `fn` for each open WebSocket; on the application's thread, for those of its handler. */
   each(fn: (ws: WebSocket<User>) => void): void;
-  /** Returns the number of open WebSockets. */
+  /** Returns the number of open WebSockets; on the application's thread, that of its handler's. */
   count(): number;
   /** Returns counters and gauges: directly in the worker, as a promise on the application's thread. */
   stats(): Stats | Promise<Stats>;
@@ -457,7 +457,10 @@ export interface Handler<User = unknown> {
    * @throws through `res.upgrade()`: its own error, or a TypeError when it returns one that the client did not offer
    */
   protocol?(req: Request): string | undefined;
-  /** Called when a TCP connection was accepted. */
+  /**
+   * Called when a TCP connection was accepted. The main handler alone has it and `disconnect`, because a connection
+   * belongs to no virtual host before its first request.
+   */
   connect?(connection: Connection): void;
   /**
    * Called when an HTTP connection ended that did not become a WebSocket. A handler on the application's thread gets

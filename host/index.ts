@@ -1,8 +1,6 @@
 // `serve`: starts a server in a worker thread, on Node or on a runtime that provides Node's modules.
 
-import { X509Certificate, createPrivateKey } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
-import { type SecureContextOptions, createSecureContext } from "node:tls";
 import {
   MessageChannel,
   type MessagePort,
@@ -13,8 +11,9 @@ import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { ControlPlane, Notice } from "../worker/control/control";
 import type { MainData } from "../worker/entry/main";
-import type { TlsContext, TlsOptions } from "../worker/net/transport";
+import { checkCertificates } from "./certificates";
 import { descriptorLimit, fitDescriptors } from "./limits";
+import { type TlsCheck, tlsChecks } from "./options/hosts";
 import type { Options } from "./options/types";
 import { TRANSPORTS } from "./options/table";
 import { type ErrorPage, type PageSettings, checkPageSize, pageOfFile } from "./options/pages";
@@ -44,38 +43,6 @@ export {
 } from "./options/table";
 export { plan } from "./options/plan";
 
-/**
- * Returns true when a key belongs to its certificate, or when the runtime cannot check it. OpenSSL accepts a key whose
- * type differs from its certificate's without an error, but then no handshake succeeds.
- */
-function isPair({ key, cert, passphrase }: TlsContext): boolean {
-  if (!key || !cert) return true;
-  try {
-    const own = { key: key as string | Buffer, ...(passphrase ? { passphrase } : {}) };
-    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(own));
-  } catch {
-    // A runtime may lack some of these functions.
-    return true;
-  }
-}
-
-/** Refuses a key or certificate that does not fit. @param of the option's name @throws TypeError naming the option */
-function checkTls(tls: TlsOptions, of = "tls"): void {
-  const { sni = {}, ...main } = tls;
-  const all: [string, TlsContext][] = [[of, main]];
-  for (const [host, context] of Object.entries(sni)) {
-    all.push([`${of}.sni[${JSON.stringify(host)}]`, { ...main, ...context }]);
-  }
-  for (const [name, context] of all) {
-    try {
-      createSecureContext(context as SecureContextOptions);
-    } catch (error) {
-      throw new TypeError(`${name}: ${(error as Error).message}`, { cause: error });
-    }
-    if (!isPair(context)) throw new TypeError(`${name}: key is not the key of cert`);
-  }
-}
-
 /** Reads an error page that is in a file. @throws TypeError, RangeError, or the error of reading, naming the page */
 function readPage(page: PageSettings): ErrorPage {
   if ("body" in page) return page;
@@ -99,8 +66,8 @@ class NodeServer extends RunningServer {
     return explained(error);
   }
 
-  protected override checkTls(tls: TlsOptions): void {
-    checkTls(tls);
+  protected override checkTls(checks: readonly TlsCheck[]): void {
+    checkCertificates(checks);
   }
 }
 
@@ -175,8 +142,7 @@ async function start<User>(options: Options<User>): Promise<Server<User>> {
   const settled = settle(fitting);
   refusePlan(settled);
   needWebAssembly();
-  for (const { name, options } of settled.listeners)
-    if (options.tls) checkTls(options.tls, name === "" ? "tls" : `${name}.tls`);
+  checkCertificates(tlsChecks(settled.listeners, settled.hosts));
   const settings = { ...settled, errorPages: settled.errorPages.map(readPage) };
   const server = new NodeServer(fitting, settings, startThread);
   await server.listen();

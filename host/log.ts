@@ -135,9 +135,10 @@ export class Log {
     this.#tell("info", { event: "reload", handler: url() }, "the handler was reloaded");
   }
 
-  configured({ tls, ...options }: LiveOptions): void {
+  configured({ tls, virtualHosts, ...options }: LiveOptions): void {
     // Keys and certificates are not logged.
-    const changed = tls ? { ...options, tls: true } : options;
+    const hosts = virtualHosts ? { virtualHosts: Object.keys(virtualHosts) } : {};
+    const changed = { ...options, ...(tls ? { tls: true } : {}), ...hosts };
     this.#tell("info", { event: "configured", options: changed }, "options were changed");
   }
 

@@ -6,7 +6,7 @@
 
 import type { Remote } from "comlink";
 import type { ControlPlane, Notice, ToWorker, WorkerData } from "../worker/control/control";
-import type { ListenerAddress, TlsOptions } from "../worker/net/transport";
+import type { ListenerAddress } from "../worker/net/transport";
 import { Application, membersOf } from "./local/application";
 import type { CreditLimits } from "./send/credits";
 import { messageOf } from "./shared/message/data";
@@ -30,12 +30,14 @@ import { Mirror } from "./send/mirror-writer";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options/types";
 import { type ModuleSettings, isModuleUrl } from "./options/modules";
 import { type Plan, planOf } from "./options/plan";
-import { type Settings, settleChanges, settleShutdown } from "./options/settle";
+import { type HostSettings, type TlsCheck, tlsChecks, withChanges } from "./options/hosts";
+import type { ListenerSettings } from "./options/listen";
+import { type Changes, type Settings, settleChanges, settleShutdown } from "./options/settle";
 import type { PublisherHandle, TransferredPort } from "./send/publisher";
 import { errorOf, isThenable } from "./shared/result";
 import { show } from "./shared/text/show";
+import { tlsAfter } from "./options/tls";
 import { BufferStage, type StageTarget } from "./shared/message/stage";
-import { readTls } from "./options/tls";
 import type { PublisherPort } from "./shared/message/port";
 import { checkTopic } from "./shared/message/topic";
 
@@ -81,6 +83,8 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
    * Changes limits, timeouts and certificates while the server runs. The limits of WebSockets (`idleTimeout`,
    * `maxPayloadLength`) apply to the ones that open from then on. `tls` replaces the `tls` given before, except
    * `requestCert` and `rejectUnauthorized`, which cannot change. New handshakes use it; open connections continue.
+   * `virtualHosts: { "a.example": { tls } }` replaces the key and certificate of one host, and the other options that
+   * its `tls` gives.
    * @throws TypeError, RangeError naming the option, the value and the range; then nothing changes
    */
   configure(options: LiveOptions): Promise<void>;
@@ -184,6 +188,9 @@ export class RunningServer implements Server {
   #url: string | undefined;
   /** Modules beside the handler. Their WebSockets are in the worker, wherever the handler runs. */
   readonly #modules: readonly ModuleSettings[];
+  /** The listeners and the virtual hosts, with their present certificates. */
+  #listeners: readonly ListenerSettings[];
+  #hosts: readonly HostSettings[];
   #reloads = 0;
   /** The handler on this thread. */
   readonly #local: HandlerModule | undefined;
@@ -221,6 +228,8 @@ export class RunningServer implements Server {
     this.#options = options;
     this.#url = handler;
     this.#modules = settings.modules;
+    this.#listeners = settings.listeners;
+    this.#hosts = settings.hosts;
     this.onEvict = options.onEvict;
     this.#log = new Log(options.logger, options.onError);
     this.#ringBytes = settings.values.ring;
@@ -613,20 +622,41 @@ export class RunningServer implements Server {
     return error;
   }
 
-  /** Refuses a key or certificate that does not fit, when the platform can check it. @throws TypeError */
-  protected checkTls(_tls: TlsOptions): void {
+  /** Refuses keys and certificates that do not fit, when the platform can check it. @throws TypeError */
+  protected checkTls(_checks: readonly TlsCheck[]): void {
     return;
   }
 
   async configure(options: LiveOptions): Promise<void> {
-    const changed = settleChanges(this.#options, options);
-    const { tls: given, ...others } = options;
-    const tls = readTls(given);
-    if (tls) this.checkTls(tls);
-    await this.#call(() => this.#control.configure(changed, tls));
-    // The listeners keep the flags of TLS that they began with.
+    const changes = settleChanges(this.#options, options, this.#hosts);
+    this.checkTls(this.#checksOf(changes));
+    await this.#call(() => this.#control.configure(changes));
+    // Options of TLS are kept apart, because those of the listeners keep their flags.
+    const { tls: _, virtualHosts: __, ...others } = options;
     this.#options = { ...this.#options, ...others };
+    this.#listeners = this.#listenersAfter(changes);
+    this.#hosts = withChanges(this.#hosts, changes.hosts);
     this.#log.configured(options);
+  }
+
+  /** Returns the listeners after changes. */
+  #listenersAfter({ tls: changed }: Changes): readonly ListenerSettings[] {
+    if (!changed) return this.#listeners;
+    return this.#listeners.map((listener) => {
+      const { tls } = listener.options;
+      if (!tls) return listener;
+      return { ...listener, options: { ...listener.options, tls: tlsAfter(tls, changed) } };
+    });
+  }
+
+  /** Returns the options of TLS that changes concern. */
+  #checksOf(changes: Changes): TlsCheck[] {
+    const { tls, hosts } = changes;
+    const listeners = this.#listenersAfter(changes).map((one) => ({ ...one, name: "" }));
+    const all = tlsChecks(listeners, withChanges(this.#hosts, hosts));
+    if (tls) return all;
+    const changed = new Set(hosts.map(({ number }) => number));
+    return all.filter(({ host }) => host && changed.has(host.number));
   }
 
   async stats(): Promise<Stats> {

@@ -10,11 +10,12 @@ import { Pump } from "../worker/pump/pump";
 import { listenerPlans } from "../worker/control/listeners";
 import { pumpSettings } from "../worker/control/settings";
 import { wasmModule } from "../worker/engine/wasm";
-import type { HandlerModule } from "./handler";
+import type { HandlerModule, HandlerServer } from "./handler";
 import type { Server } from "./server";
 import { Log } from "./log";
-import { checkHandler } from "./shared/members";
-import type { Options } from "./options/types";
+import { checkHandler, checkModule } from "./shared/members";
+import type { ModuleList } from "./options/hosts";
+import type { Options, VirtualHostOptions } from "./options/types";
 import { engineParams } from "./options/params";
 import { refusePlan } from "./options/plan";
 import { ALIASES, readOptions } from "./options/known";
@@ -47,9 +48,12 @@ export { Random } from "./testing/random";
  * Options of a server in memory: those of `serve`, with the same checks. Options of sockets and of the worker (`port`,
  * `tls`, `noDelay`, `inbox`, `maxPendingBytes`, …) have no effect. All clients connect to the first entry of `listen`.
  */
-export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "pool"> {
+export interface TestOptions<User = unknown>
+  extends Omit<Options, "handler" | "pool" | "virtualHosts"> {
   /** The handler, or a function that makes it, as a handler module exports it. It runs on this thread. */
   handler?: HandlerModule<User>;
+  /** Hosts with handlers and origins of their own, by the Host of a request. Their certificates have no effect. */
+  virtualHosts?: Readonly<Record<string, TestHostOptions>>;
   /** Seed of all random choices (masks, random splits, the engine's own), 0 … 2^32 - 1. Default 1. */
   seed?: number;
   /** Bytes that the kernels buffer on the way to a client; default 64 KiB. */
@@ -58,6 +62,12 @@ export interface TestOptions<User = unknown> extends Omit<Options, "handler" | "
   codec?: Codec;
   /** The engine's wasm, for runtimes that forbid compiling the bytes in the package. */
   wasm?: WasmModule | ArrayBuffer | Uint8Array<ArrayBuffer>;
+}
+
+/** Options of one virtual host: those of `serve`, but for the handler, which runs on this thread. */
+export interface TestHostOptions extends Omit<VirtualHostOptions, "handler"> {
+  /** The handler, or a function that makes it. Default: the server's. */
+  handler?: HandlerModule;
 }
 
 /** Virtual time. It moves only by `advance`. */
@@ -114,11 +124,41 @@ export interface TestServer extends AsyncDisposable {
 /** Options in addition to those of `serve`. */
 const OWN = ["seed", "socketBuffer", "codec", "wasm"];
 
+/** The handlers of virtual hosts, which are no modules here. */
+class HostHandlers implements ModuleList {
+  readonly all = [];
+  /** Handlers and their options, in the order of their numbers. */
+  readonly handlers: { readonly handler: HandlerModule; readonly option: string }[] = [];
+
+  add(value: unknown, option: string): number {
+    const handler = value as HandlerModule;
+    const at = this.handlers.findIndex((one) => one.handler === handler);
+    return at < 0 ? this.handlers.push({ handler, option }) : at + 1;
+  }
+}
+
+/** Returns virtual hosts without their handlers. */
+function withoutHandlers(
+  hosts: NonNullable<Options["virtualHosts"]>,
+): NonNullable<Options["virtualHosts"]> {
+  const entries = Object.entries(hosts).map(([name, { handler: _, ...others }]) => [name, others]);
+  return Object.fromEntries(entries);
+}
+
+/** Makes a handler if it is a function. @throws TypeError when it is the URL of a module */
+function make(handler: HandlerModule, server: HandlerServer, where: string): unknown {
+  const made: unknown = typeof handler === "function" ? handler(server) : handler;
+  if (made instanceof URL || typeof made === "string")
+    throw new TypeError(`${where}: must be a handler, or a function that makes one`);
+  return made;
+}
+
 /** Separates the options of a server in memory from those of `serve`. */
 function split<User>(options: TestOptions<User>): {
   own: TestOptions<User>;
   settings: Settings;
   rest: Options;
+  modules: HostHandlers;
 } {
   checkObject(options);
   const known = { names: [...OPTION_NAMES, ...OWN], aliases: ALIASES };
@@ -136,9 +176,12 @@ function split<User>(options: TestOptions<User>): {
     !(typeof codec?.deflate === "function" && typeof codec.inflate === "function")
   )
     throw new TypeError(`codec: ${show(codec)} has no deflate and inflate; see "ringcast/zlib"`);
-  const settings = settle(rest);
+  const modules = new HostHandlers();
+  const settings = settle(rest as Options, modules);
   refusePlan(settings);
-  return { own, settings, rest };
+  const { virtualHosts, ...others } = rest as Options;
+  const hosts = virtualHosts ? { virtualHosts: withoutHandlers(virtualHosts) } : {};
+  return { own, settings, rest: { ...others, ...hosts }, modules };
 }
 
 class MemoryTestServer implements TestServer {
@@ -154,7 +197,7 @@ class MemoryTestServer implements TestServer {
   #isReady = false;
 
   constructor(options: TestOptions) {
-    const { own, settings, rest } = split(options);
+    const { own, settings, rest, modules } = split(options);
     const seed = readSize("seed", own.seed, 1, 0, 4294967295);
     const socketBuffer = readBuffer(own.socketBuffer, 65536);
     const clock = new VirtualClock();
@@ -182,7 +225,7 @@ class MemoryTestServer implements TestServer {
     );
     this.server.onEvict = options.onEvict;
     this.#log = new Log(options.logger, options.onError);
-    this.ready = this.#place(pump, own.handler === undefined ? {} : own.handler);
+    this.ready = this.#placeAll(pump, own.handler === undefined ? {} : own.handler, modules);
     // Each use of the server before it is ready throws, so the rejection need not be handled.
     this.ready.catch(() => undefined);
     this.#follow(options.signal);
@@ -213,16 +256,34 @@ class MemoryTestServer implements TestServer {
     this.#log.error(error, where);
   }
 
+  /** Sets the server's handlers: at once, unless a function that makes one is asynchronous. */
+  #placeAll(pump: Pump, main: HandlerModule, { handlers }: HostHandlers): Promise<void> {
+    const made = handlers.map(({ handler, option }) => make(handler, pump, option));
+    const set = (all: readonly unknown[]): void => {
+      const modules = all.map((one, i) => {
+        checkModule(one, handlers[i]?.option ?? "");
+        return one;
+      });
+      pump.setModules(modules);
+    };
+    if (!made.some(isThenable)) {
+      set(made);
+      return this.#place(pump, main);
+    }
+    return Promise.all(made).then((all) => {
+      set(all);
+      return this.#place(pump, main);
+    });
+  }
+
   /** Sets the server's handler: at once, unless the function that makes it is asynchronous. */
   #place(pump: Pump, handler: HandlerModule): Promise<void> {
-    const set = (made: unknown): void => {
-      if (made instanceof URL || typeof made === "string")
-        throw new TypeError("handler: must be a handler, or a function that makes one");
-      checkHandler(made);
-      pump.setHandler(made);
+    const set = (one: unknown): void => {
+      checkHandler(one);
+      pump.setHandler(one);
       this.#isReady = true;
     };
-    const made: unknown = typeof handler === "function" ? handler(pump) : handler;
+    const made = make(handler, pump, "handler");
     if (isThenable(made)) return Promise.resolve(made).then(set);
     set(made);
     return Promise.resolve();

@@ -117,5 +117,7 @@ export const ALIASES: Readonly<Record<string, string>> = {
   threads: "pool",
   listeners: "listen",
   mode: "listen",
+  sni: "virtualHosts",
+  vhosts: "virtualHosts",
   redirect: "listen",
 };

@@ -96,6 +96,11 @@ function readList(name: string, list: unknown, [form, what]: Kind): string[] {
   });
 }
 
+/** Checks the origins of a virtual host. @param name their name in messages */
+export function readOrigins(list: unknown, name: string): readonly string[] | undefined {
+  return list === undefined ? undefined : readList(name, list, LISTS.origins);
+}
+
 /** Returns the lists of the whole server that are given, with their words in normalized form. */
 export function readLists(options: Options): Lists {
   const lists: Partial<Record<keyof Lists, readonly string[]>> = {};

@@ -2,6 +2,7 @@
 //
 // Invariant: settings have a value for each option of the table, and no two of them contradict each other.
 
+import type { TlsOptions } from "../../worker/net/transport";
 import type { LiveName, LiveOptions, Options, ShutdownOptions } from "./types";
 import { isThenable } from "../shared/result";
 import { show } from "../shared/text/show";
@@ -20,6 +21,13 @@ import {
   readPool,
   readServerHeader,
 } from "./read";
+import {
+  type HostChange,
+  type HostSettings,
+  type ModuleList,
+  readHostChanges,
+  readHosts,
+} from "./hosts";
 import { type ModuleSettings, Modules } from "./modules";
 import { type ListenerSettings, readListeners, tlsOf } from "./listen";
 import { type PageSettings, readErrorPages } from "./pages";
@@ -32,6 +40,8 @@ export interface Settings {
   readonly values: Readonly<OptionValues>;
   readonly lists: Lists;
   readonly serverHeader: string;
+  /** The virtual hosts, in the order of their numbers. */
+  readonly hosts: readonly HostSettings[];
   /** Modules beside the main handler, in the order of their numbers. */
   readonly modules: readonly ModuleSettings[];
   readonly pool?: PoolSettings | undefined;
@@ -54,6 +64,7 @@ const OTHERS = new Set<string>([
   "path",
   "fd",
   "tls",
+  "virtualHosts",
   "serverHeader",
   ...LIST_NAMES,
 ] satisfies Exclude<keyof Options, OptionName>[]);
@@ -74,9 +85,10 @@ export function checkObject(options: unknown): void {
 
 /**
  * Checks options and fills in defaults.
+ * @param modules receives the modules beside the main handler
  * @throws TypeError, RangeError naming the option, the value and the range
  */
-export function settle(given: Options): Settings {
+export function settle(given: Options, modules: ModuleList = new Modules()): Settings {
   checkObject(given);
   const options: Options = readOptions(given, { names: OPTION_NAMES, aliases: ALIASES });
   checkCallbacks(options);
@@ -84,12 +96,14 @@ export function settle(given: Options): Settings {
   for (const row of OPTIONS) values[row.name] = readNumber(row, options[row.name]);
   if (options.maxQueuedFrames === undefined) values.maxQueuedFrames = values.maxFrames;
   refuseContradictions(values);
-  const modules = new Modules();
+  const listeners = readListeners(options);
+  const lists = readLists(options);
   return {
-    listeners: readListeners(options),
+    listeners,
     values,
     serverHeader: readServerHeader(options),
-    lists: readLists(options),
+    lists,
+    hosts: readHosts(options, listeners, lists.hosts, modules),
     pool: readPool(options),
     metrics: readMetrics(options),
     modules: modules.all,
@@ -97,31 +111,41 @@ export function settle(given: Options): Settings {
   };
 }
 
+/** Changes of a running server's options. */
+export interface Changes {
+  readonly values: Partial<Record<OptionName, number>>;
+  /** Other certificates of the listeners; undefined: they stay. */
+  readonly tls: TlsOptions | undefined;
+  /** Virtual hosts with other certificates. */
+  readonly hosts: readonly HostChange[];
+}
+
 /**
  * Checks changes of a running server's options.
  * @param options the server's current options
  * @param given the changes
- * @returns the values that change
+ * @param hosts the server's virtual hosts
  * @throws TypeError, RangeError as `settle`, and for options that cannot change
  */
 export function settleChanges(
   options: Options,
   given: LiveOptions,
-): Partial<Record<OptionName, number>> {
+  hosts: readonly HostSettings[] = [],
+): Changes {
   checkObject(given);
   for (const name in given) {
     const row = rowOf(name);
-    if (row ? !row.live : OTHERS.has(name) && name !== "tls")
+    if (row ? !row.live : OTHERS.has(name) && name !== "tls" && name !== "virtualHosts")
       throw new TypeError(`${name}: cannot change while the server runs`);
   }
   const read: LiveOptions = readOptions(given, { names: OPTION_NAMES, aliases: ALIASES });
-  const { tls, ...changes } = read;
-  const { values, listeners } = settle({ ...options, ...changes });
-  const changedTls = readTls(tls);
-  if (changedTls) checkTlsChange(tlsOf(listeners), changedTls);
-  const changed: Partial<Record<OptionName, number>> = {};
-  for (const name of Object.keys(changes) as LiveName[]) changed[name] = values[name];
-  return changed;
+  const { tls: givenTls, virtualHosts, ...others } = read;
+  const { values: all, listeners } = settle({ ...options, ...others });
+  const tls = readTls(givenTls);
+  if (tls) checkTlsChange(tlsOf(listeners), tls);
+  const values: Changes["values"] = {};
+  for (const name of Object.keys(others) as LiveName[]) values[name] = all[name];
+  return { values, tls, hosts: readHostChanges(virtualHosts, hosts) };
 }
 
 /** Checks the options of `shutdown`. @throws TypeError, RangeError naming the option, the value and the range */

@@ -1,8 +1,8 @@
-// Checks the part of the option `tls` that needs no platform. host/index.ts checks whether keys fit their certificates.
+// Checks the part of the option `tls` that needs no platform. host/certificates.ts checks whether keys fit their
+// certificates.
 
-import type { TlsContext, TlsOptions } from "../../worker/net/transport";
+import type { HostTlsOptions, TlsContext, TlsOptions } from "../../worker/net/transport";
 import { refuseUnknown } from "./known";
-import { listedHost } from "../shared/text/origin";
 import { show } from "../shared/text/show";
 
 const VERSIONS = ["TLSv1.2", "TLSv1.3"];
@@ -32,33 +32,41 @@ const CONTEXT: Readonly<Record<keyof TlsContext, Kind>> = {
   passphrase: TEXT,
 };
 
+/** Options of TLS for one virtual host. */
+const HOST: Readonly<Record<keyof HostTlsOptions, Kind>> = {
+  ...CONTEXT,
+  crl: PEMS,
+  requestCert: FLAG,
+  rejectUnauthorized: FLAG,
+};
+
 /** Options of `tls`. Options without a kind here have checks of their own. */
 const MAIN: Readonly<Record<keyof TlsOptions, Kind | undefined>> = {
-  ...CONTEXT,
+  ...HOST,
   ciphers: TEXT,
   ecdhCurve: TEXT,
   sigalgs: TEXT,
   dhparam: PEM,
-  crl: PEMS,
   honorCipherOrder: FLAG,
   sessionTimeout: [
     (value) => Number.isInteger(value) && (value as number) > 0,
     "a number of seconds from 1 on",
   ],
   ticketKeys: [(value) => value instanceof Uint8Array && value.byteLength === 48, "48 bytes"],
-  requestCert: FLAG,
-  rejectUnauthorized: FLAG,
   minVersion: undefined,
   maxVersion: undefined,
-  sni: undefined,
 };
 
-const ALIASES = { SNICallback: "sni", certificate: "cert", privateKey: "key" };
+const ALIASES = { certificate: "cert", privateKey: "key" };
+
+/** Says where certificates by name are options. */
+const BY_NAME =
+  'give certificates by name as virtualHosts: { "a.example": { tls: { key, cert } } }';
 
 /** Checks that a value can be sent to a worker. @throws TypeError */
 function checkCloneable(name: string, value: unknown): void {
   if (typeof value === "function") {
-    const instead = name.endsWith(".SNICallback") ? "; give certificates by name as tls.sni" : "";
+    const instead = name.endsWith(".SNICallback") ? `; ${BY_NAME}` : "";
     throw new TypeError(`${name}: a function cannot be sent to the worker${instead}`);
   }
   try {
@@ -78,6 +86,8 @@ function checkContext(
     throw new TypeError(`${name}: ${show(value)} is not an object with key and cert`);
   const given = value as Readonly<Record<string, unknown>>;
   for (const key of Object.keys(given)) checkCloneable(`${name}.${key}`, given[key]);
+  if (given.sni !== undefined)
+    throw new TypeError(`${name}.sni: is no option any more; ${BY_NAME}`);
   refuseUnknown(given, { names: Object.keys(kinds), prefix: `${name}.`, aliases: ALIASES });
   for (const [key, kind] of Object.entries(kinds)) {
     const one = given[key];
@@ -88,26 +98,73 @@ function checkContext(
     throw new TypeError(`${name}: key and cert are missing`);
 }
 
-/** Checks the certificates by host name. @param of the name of the TLS options @throws TypeError */
-function readSni(sni: unknown, of: string): NonNullable<TlsOptions["sni"]> {
-  if (typeof sni !== "object" || sni === null || Array.isArray(sni))
-    throw new TypeError(`${of}.sni: ${show(sni)} is not an object of host names`);
-  const contexts: Record<string, TlsContext> = {};
-  for (const [host, context] of Object.entries(sni)) {
-    const name = listedHost(host);
-    if (name === undefined || /^\*?$|[:[]/.test(name))
-      throw new TypeError(
-        `${of}.sni: ${show(host)} is not a host name, such as "a.example" or "*.example"`,
-      );
-    if (contexts[name]) throw new TypeError(`${of}.sni: ${show(host)} is listed twice`);
-    checkContext(`${of}.sni[${JSON.stringify(host)}]`, context, CONTEXT);
-    contexts[name] = context;
-  }
-  return contexts;
+/** Refuses `rejectUnauthorized` where no client is asked for a certificate. @throws TypeError */
+function checkFlags(
+  { requestCert, rejectUnauthorized }: Readonly<Partial<Record<(typeof FLAGS)[number], unknown>>>,
+  of: string,
+): void {
+  if (rejectUnauthorized !== undefined && !requestCert)
+    throw new TypeError(`${of}.rejectUnauthorized: ${rejectUnauthorized} without requestCert`);
 }
 
 /**
- * Checks the option `tls` and returns it with host names in lower case.
+ * Checks the option `tls` of a virtual host.
+ * @param of its name in messages
+ * @param before its options so far, whose flags stay when they are left out
+ * @throws TypeError naming the part that is wrong
+ */
+export function readHostTls(
+  tls: unknown,
+  of: string,
+  before: HostTlsOptions = {},
+): HostTlsOptions | undefined {
+  if (tls === undefined) return undefined;
+  checkContext(of, tls, HOST);
+  const { requestCert = before.requestCert, rejectUnauthorized }: HostTlsOptions = tls;
+  checkFlags({ requestCert, rejectUnauthorized }, of);
+  return tls;
+}
+
+/** Returns all options of TLS of a virtual host at a listener, whose key and certificate it never uses. */
+export function tlsOfHost(main: TlsOptions, own: HostTlsOptions): TlsOptions {
+  const { key, cert, pfx, passphrase, requestCert, rejectUnauthorized, ca, crl, ...others } = main;
+  const flags = own.requestCert === undefined ? { requestCert, rejectUnauthorized } : {};
+  const issuers = own.ca === undefined ? { ca, crl } : {};
+  const all = { ...others, ...flags, ...issuers, ...own };
+  const given = Object.entries(all).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as TlsOptions;
+}
+
+/** Returns a listener's options of TLS after a change. Its flags cannot change. */
+export function tlsAfter(before: TlsOptions, { ...changed }: TlsOptions): TlsOptions {
+  const after: { -readonly [Name in keyof TlsOptions]: TlsOptions[Name] } = changed;
+  for (const name of FLAGS) {
+    const flag = before[name];
+    if (flag === undefined) delete after[name];
+    else after[name] = flag;
+  }
+  return after;
+}
+
+const decoder = new TextDecoder();
+
+/** Returns PEM files as texts. */
+function textsOf(pems: TlsOptions["ca"] = []): string[] {
+  const list = typeof pems === "string" || pems instanceof Uint8Array ? [pems] : pems;
+  return list.map((pem) => (typeof pem === "string" ? pem : decoder.decode(pem)));
+}
+
+/**
+ * Returns a text that two options of TLS share when they ask for the same client certificates; "" when they ask for
+ * none.
+ */
+export function clientPolicy({ requestCert, rejectUnauthorized, ca, crl }: TlsOptions): string {
+  if (!requestCert) return "";
+  return JSON.stringify([rejectUnauthorized ?? true, textsOf(ca), textsOf(crl)]);
+}
+
+/**
+ * Checks the option `tls`.
  * @param of its name in messages
  * @throws TypeError naming the part that is wrong
  */
@@ -127,11 +184,8 @@ export function readTls(tls: unknown, of = "tls"): TlsOptions | undefined {
     throw new TypeError(
       `${of}.minVersion: ${show(minVersion)} is above maxVersion ${show(maxVersion)}`,
     );
-  if (given.rejectUnauthorized !== undefined && !given.requestCert)
-    throw new TypeError(
-      `${of}.rejectUnauthorized: ${given.rejectUnauthorized} without requestCert`,
-    );
-  return given.sni === undefined ? given : { ...given, sni: readSni(given.sni, of) };
+  checkFlags(given, of);
+  return given;
 }
 
 /**

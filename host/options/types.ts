@@ -2,7 +2,7 @@
 // options/table.ts has each option's default and range, from which options/members.ts is generated, and
 // options/settle.ts reads the values.
 
-import type { TlsOptions } from "../../worker/net/transport";
+import type { HostTlsOptions, TlsOptions } from "../../worker/net/transport";
 import type { CloseCause, HandlerModule } from "../handler";
 import type { ListenerName, LiveName, PoolOptions, TableOptions } from "./members";
 
@@ -42,11 +42,16 @@ export interface Options<User = unknown> extends TableOptions {
    * same descriptor fails with EADDRINUSE. Default: none.
    */
   fd?: number;
-  /**
-   * The key and certificate for TLS, and further ones for the server names that clients ask for (SNI).
-   * Default: no TLS.
-   */
+  /** The key and certificate for TLS. `virtualHosts` has more, by the name that clients ask for. Default: no TLS. */
   tls?: TlsOptions;
+  /**
+   * Hosts with certificates, handlers and origins of their own, 1 … 1,000 of them, by name: "a.example", "*.a.example"
+   * where `*` is any one label, ".a.example" for "a.example" and every name below it, or "*" for any host. The first of
+   * these kinds that matches is used, and of two with a leading dot the longer one. Names have no port, and
+   * international ones are written as "xn--…". A request for another host reaches `handler`. `hosts` applies first.
+   * Default: none.
+   */
+  virtualHosts?: Readonly<Record<string, VirtualHostOptions>>;
   /**
    * Origins whose pages may open WebSockets: "https://a.example", "https://*.a.example" where `*` is any one label, or
    * "*" for any origin. Default: the server's own origin, which is the host and port that the request names, and over
@@ -124,11 +129,39 @@ export interface ListenerOptions
   mode?: number;
   /**
    * "https": each request is answered with 308 and the same URL over TLS, at the port of the first listener with `tls`.
-   * Requests below `/.well-known/acme-challenge/` reach the handler. `hosts` applies first. On a listener with `tls`
-   * (on Node) it redirects requests that come without TLS, which get 400 otherwise. Default: no redirect.
+   * Requests below `/.well-known/acme-challenge/` reach the handler. `hosts` applies first; with `virtualHosts` and
+   * without `hosts`, a request for a host that no entry names gets 421. On a listener with `tls` (on Node) it redirects
+   * requests that come without TLS, which get 400 otherwise. Default: no redirect.
    */
   redirect?: "https";
 }
+
+/** Options of one virtual host, an entry of `virtualHosts`. */
+export interface VirtualHostOptions {
+  /**
+   * Its key and certificate, used at listeners with `tls` for clients that name it (SNI). Options that it leaves out
+   * are the listener's. On Node `requestCert`, `rejectUnauthorized`, `ca` and `crl` may differ from host to host; a
+   * request for a host that asks for other client certificates than the one its connection was opened for gets 421.
+   * Default: the listener's certificate.
+   */
+  tls?: HostTlsOptions;
+  /**
+   * URL of the module that handles its requests and WebSockets. It runs in the worker, wherever `handler` runs, and
+   * hosts with the same URL share one instance. `connect` and `disconnect` are the main handler's alone, because a
+   * connection belongs to no host before its first request. Default: `handler` of the server.
+   */
+  handler?: URL | string;
+  /** Its origins, instead of the server's. Default: `origins` of the server. */
+  origins?: readonly string[];
+  /**
+   * The listeners at which it is valid: ports and paths of Unix sockets, as the listeners' options give them. Elsewhere
+   * its name is not known. Default: all.
+   */
+  listen?: readonly (number | string)[];
+}
+
+/** Changes of a virtual host while the server runs. */
+export type LiveHostOptions = Pick<VirtualHostOptions, "tls">;
 
 /** An error page that is in no file. */
 export interface ErrorPageContent {
@@ -183,4 +216,7 @@ export interface ShutdownOptions {
 }
 
 /** Options that `configure` can change. */
-export type LiveOptions = Pick<Options, LiveName | "tls">;
+export interface LiveOptions extends Pick<Options, LiveName | "tls"> {
+  /** Certificates of virtual hosts, by the names that they have in `virtualHosts`. Other hosts keep theirs. */
+  virtualHosts?: Readonly<Record<string, LiveHostOptions>>;
+}

@@ -74,7 +74,7 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   Application: row("closed by the application"),
   NetworkError: row("the network failed"),
   WsBadDeflate: row("a compressed message cannot be inflated", 0, 1007),
-  HostRefused: row("the request's host is not one of `hosts`", 421),
+  HostRefused: row("the request's host is not allowed, or not on this connection", 421),
   BadProxyHeader: row("the PROXY header is missing or not valid"),
   ProxyRefused: row("the peer is not one that `proxyProtocol` names"),
   TlsFailed: row("the TLS handshake failed, or took longer than handshakeTimeout"),

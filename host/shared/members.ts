@@ -101,6 +101,23 @@ export function checkHandler(handler: unknown, where = "handler"): asserts handl
     throw new TypeError(`${where}.streams: ${kindOf(streams)} is neither a boolean nor a function`);
 }
 
+/** Members that are called on the main handler alone. */
+const MAIN = ["connect", "disconnect"] as const;
+
+/**
+ * Checks the handler of a module beside the main one.
+ * @throws TypeError as `checkHandler`, and for members that would never be called
+ */
+export function checkModule(handler: unknown, where: string): asserts handler is Handler {
+  checkHandler(handler, where);
+  for (const name of MAIN)
+    if (handler[name])
+      throw new TypeError(
+        `${where}.${name}: is called on the main handler alone, ` +
+          "because a connection belongs to no other before its first request",
+      );
+}
+
 /** Returns the error for a handler that did not load within `loadTimeout`. */
 export function tooLate(ms: number): Error {
   return new Error(`loadTimeout: the handler had not loaded within ${ms} ms`);

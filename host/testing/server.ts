@@ -15,6 +15,7 @@ import { quiet, serverEnded } from "../shared/ended";
 import { messageOf } from "../shared/message/data";
 import { checkId, publishFlags, sendFlags } from "../shared/message/flags";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options/types";
+import { type HostSettings, withChanges } from "../options/hosts";
 import { type Plan, planOf } from "../options/plan";
 import { type Settings, settleChanges, settleShutdown } from "../options/settle";
 import type { PublisherHandle } from "../send/publisher";
@@ -38,6 +39,8 @@ export class MemoryServer implements Server {
   readonly #listener: Listener;
   readonly #place: (handler: HandlerModule) => Promise<void>;
   #options: Options;
+  /** The virtual hosts, with their present options of TLS. */
+  #hosts: readonly HostSettings[];
   /** True when there was no room for the last message. */
   #isFull = false;
   #ending: Promise<void> | undefined;
@@ -64,6 +67,7 @@ export class MemoryServer implements Server {
     this.#pump = pump;
     this.#runner = runner;
     this.#listener = listener;
+    this.#hosts = settings.hosts;
     this.plan = planOf(settings);
     this.finished = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -160,9 +164,11 @@ export class MemoryServer implements Server {
   }
 
   async configure(options: LiveOptions): Promise<void> {
-    configure(this.#pump, settleChanges(this.#options, options), Number.POSITIVE_INFINITY);
-    const { tls: _, ...others } = options;
+    const { values, hosts } = settleChanges(this.#options, options, this.#hosts);
+    configure(this.#pump, values, Number.POSITIVE_INFINITY);
+    const { tls: _, virtualHosts: __, ...others } = options;
     this.#options = { ...this.#options, ...others };
+    this.#hosts = withChanges(this.#hosts, hosts);
   }
 
   async stats(): Promise<Stats> {

@@ -5,7 +5,14 @@ import { X509Certificate, createHash, generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import * as tls from "node:tls";
-import { type Handler, type Options, type Server, type TlsOptions, serve } from "ringcast";
+import {
+  type Handler,
+  type HostTlsOptions,
+  type Options,
+  type Server,
+  type TlsOptions,
+  serve,
+} from "ringcast";
 import { fetchHandler } from "ringcast/fetch";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -72,69 +79,82 @@ async function answer(socket: tls.TLSSocket): Promise<unknown> {
   return JSON.parse(String(bytes).split("\r\n\r\n")[1] as string);
 }
 
-const SNI = { "one.test": both("one"), "*.Two.test": both("two") };
+const BY_NAME: Options = {
+  virtualHosts: { "one.test": { tls: both("one") }, "*.Two.test": { tls: both("two") } },
+};
 
 certificates("a client gets the certificate of the name it asks for, any other the first one", () =>
-  serving({ ...CERTIFICATE, sni: SNI }, async (_, port) => {
-    for (const [asked, name] of [
-      ["one.test", "one.test"],
-      ["ONE.test", "one.test"],
-      ["a.two.test", "two.test"],
-      ["B.Two.Test", "two.test"],
-      ["two.test", "localhost"],
-      ["a.b.two.test", "localhost"],
-      ["x.one.test", "localhost"],
-      ["elsewhere.test", "localhost"],
-      ["", "localhost"],
-    ] as const) {
-      assert.is(await nameOf(port, asked), name, asked);
-    }
-    // And it is one that a client that checks will take.
-    const checked = await open(port, {
-      ...{ servername: "one.test", ca: read("one"), rejectUnauthorized: true },
-    });
-    assert.ok(checked.authorized);
-    assert.is(await answer(checked), null, "nobody was asked for a certificate");
-    checked.destroy();
-  }),
+  serving(
+    CERTIFICATE,
+    async (_, port) => {
+      for (const [asked, name] of [
+        ["one.test", "one.test"],
+        ["ONE.test", "one.test"],
+        ["a.two.test", "two.test"],
+        ["B.Two.Test", "two.test"],
+        ["two.test", "localhost"],
+        ["a.b.two.test", "localhost"],
+        ["x.one.test", "localhost"],
+        ["elsewhere.test", "localhost"],
+        ["", "localhost"],
+      ] as const) {
+        assert.is(await nameOf(port, asked), name, asked);
+      }
+      // And it is one that a client that checks will take.
+      const checked = await open(port, {
+        ...{ servername: "one.test", ca: read("one"), rejectUnauthorized: true },
+      });
+      assert.ok(checked.authorized);
+      assert.is(await answer(checked), null, "nobody was asked for a certificate");
+      checked.destroy();
+    },
+    BY_NAME,
+  ),
 );
 
 certificates("new certificates apply to new handshakes; open connections continue", () =>
-  serving({ ...CERTIFICATE, sni: SNI }, async (server, port) => {
-    const before = await open(port, { servername: "one.test" });
-    assert.is(await answer(before), null);
-    const session = before.getSession();
-    const ws = await open(port);
-    ws.write(handshake("/"));
-    const frames = new Frames();
-    const texts: string[] = [];
-    let isOpen = false;
-    ws.on("data", (bytes: Buffer) => {
-      const from = isOpen ? 0 : bytes.indexOf("\r\n\r\n") + 4;
-      isOpen = true;
-      for (const { payload } of frames.push(bytes.subarray(from))) texts.push(payload.toString());
-    });
-    await until("it is open", () => texts.length === 1);
-    await server.configure({ tls: { ...both("renewed"), sni: { "new.test": both("one") } } });
-    assert.is(await nameOf(port, ""), "renewed");
-    assert.is(await nameOf(port, "one.test"), "renewed");
-    assert.is(await nameOf(port, "new.test"), "one.test");
-    const again = await open(port, { session });
-    assert.is(
-      again.getPeerCertificate().subject.CN,
-      "renewed",
-      "an old session does not bring it back",
-    );
-    again.destroy();
-    assert.is(await answer(before), null);
-    assert.is(before.getPeerCertificate().subject.CN, "one.test");
-    ws.write(clientFrame(1, "still here"));
-    assert.ok(server.broadcast("and there"));
-    await until("both", () => texts.length === 3);
-    assert.equal(texts.slice(1).sort(), ["and there", "still here"]);
-    before.destroy();
-    ws.destroy();
-  }),
+  serving(
+    CERTIFICATE,
+    async (server, port) => {
+      const before = await open(port, { servername: "one.test" });
+      assert.is(await answer(before), null);
+      const session = before.getSession();
+      const ws = await open(port);
+      ws.write(handshake("/"));
+      const frames = new Frames();
+      const texts: string[] = [];
+      let isOpen = false;
+      ws.on("data", (bytes: Buffer) => {
+        const from = isOpen ? 0 : bytes.indexOf("\r\n\r\n") + 4;
+        isOpen = true;
+        for (const { payload } of frames.push(bytes.subarray(from))) texts.push(payload.toString());
+      });
+      await until("it is open", () => texts.length === 1);
+      await server.configure({ tls: both("renewed") });
+      assert.is(await nameOf(port, ""), "renewed");
+      assert.is(await nameOf(port, "one.test"), "one.test");
+      await server.configure({ virtualHosts: { "ONE.test.": { tls: both("two") } } });
+      assert.is(await nameOf(port, ""), "renewed");
+      assert.is(await nameOf(port, "one.test"), "two.test");
+      assert.is(await nameOf(port, "a.two.test"), "two.test");
+      const again = await open(port, { session, servername: "one.test" });
+      assert.is(
+        again.getPeerCertificate().subject.CN,
+        "two.test",
+        "an old session does not bring it back",
+      );
+      again.destroy();
+      assert.is(await answer(before), null);
+      assert.is(before.getPeerCertificate().subject.CN, "one.test");
+      ws.write(clientFrame(1, "still here"));
+      assert.ok(server.broadcast("and there"));
+      await until("both", () => texts.length === 3);
+      assert.equal(texts.slice(1).sort(), ["and there", "still here"]);
+      before.destroy();
+      ws.destroy();
+    },
+    BY_NAME,
+  ),
 );
 
 const BROKEN = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -150,21 +170,19 @@ function keyOf(type: "rsa" | "ed25519"): string {
 const WRONG: readonly (readonly [tls: object, message: RegExp])[] = [
   [{}, /^tls: key and cert are missing$/],
   [{ key: CERTIFICATE.key }, /^tls: key and cert are missing$/],
-  [{ ...CERTIFICATE, cert: BROKEN }, /^tls: .*(PEM|ASN1|asn1|too long|header)/],
-  [{ ...CERTIFICATE, key: "nonsense" }, /^tls: /],
-  [{ ...CERTIFICATE, cert: read("one") }, /^tls: .*key values mismatch/],
-  [{ ...CERTIFICATE, key: keyOf("rsa") }, /^tls: key is not the key of cert$/],
-  [{ ...CERTIFICATE, key: keyOf("ed25519") }, /^tls: key is not the key of cert$/],
+  [{ ...CERTIFICATE, cert: BROKEN }, /^tls\.cert: .*(PEM|ASN1|asn1|too long|header)/],
+  [{ ...CERTIFICATE, key: "nonsense" }, /^tls\.key: /],
   [
-    { ...CERTIFICATE, sni: { "a.b": { key: keyOf("rsa"), cert: read("one") } } },
-    /^tls\.sni\["a\.b"\]: key is not the key of cert$/,
+    { ...CERTIFICATE, cert: read("one") },
+    /^tls\.key: is not the private key of .* "CN=one\.test"$/,
   ],
+  [
+    { ...CERTIFICATE, key: keyOf("rsa") },
+    /^tls\.key: is not the private key of .* "CN=localhost"$/,
+  ],
+  [{ ...CERTIFICATE, key: keyOf("ed25519") }, /^tls\.key: is not the private key of/],
   [{ ...CERTIFICATE, chipers: "x" }, /^tls\.chipers: .*did you mean tls\.ciphers\?$/],
   [{ ...CERTIFICATE, certificate: "x" }, /^tls\.certificate: .*did you mean tls\.cert\?$/],
-  [
-    { ...CERTIFICATE, sni: { "a.b": { ...both("one"), ciphers: "x" } } },
-    /^tls\.sni\["a\.b"\]\.ciphers: there is no such option/,
-  ],
   [{ ...CERTIFICATE, key: [CERTIFICATE.key] }, /^tls\.key: an array is not the text or bytes of/],
   [{ ...CERTIFICATE, ca: 5 }, /^tls\.ca: 5 is not the text or bytes of a PEM file, or a list/],
   [{ ...CERTIFICATE, ciphers: 5 }, /^tls\.ciphers: 5 is not a string$/],
@@ -182,7 +200,7 @@ const WRONG: readonly (readonly [tls: object, message: RegExp])[] = [
   ],
   [
     { ...CERTIFICATE, SNICallback: () => undefined },
-    /^tls\.SNICallback: a function cannot be sent to the worker; give certificates by name as tls\.sni$/,
+    /^tls\.SNICallback: a function cannot be sent to the worker; give certificates by name as virtualHosts: /,
   ],
   [
     { ...CERTIFICATE, ALPNCallback: () => undefined },
@@ -192,22 +210,29 @@ const WRONG: readonly (readonly [tls: object, message: RegExp])[] = [
     { ...CERTIFICATE, secureContext: { inside: () => undefined } },
     /^tls\.secureContext: an object that cannot be sent to the worker$/,
   ],
-  [{ ...CERTIFICATE, sni: [] }, /^tls\.sni: an array is not an object of host names$/],
-  [{ ...CERTIFICATE, sni: { "a/b": both("one") } }, /^tls\.sni: "a\/b" is not a host name/],
-  [{ ...CERTIFICATE, sni: { "a.*.b": both("one") } }, /^tls\.sni: "a\.\*\.b" is not a host name/],
   [
-    { ...CERTIFICATE, sni: { "a.b": both("one"), "A.b": both("one") } },
-    /^tls\.sni: "A\.b" is listed twice$/,
+    { ...CERTIFICATE, sni: { "a.b": both("one") } },
+    /^tls\.sni: is no option any more; give certificates by name as virtualHosts: \{ "a\.example": /,
   ],
-  [
-    { ...CERTIFICATE, sni: { "a.b": 5 } },
-    /^tls\.sni\["a\.b"\]: 5 is not an object with key and cert$/,
-  ],
-  [{ ...CERTIFICATE, sni: { "a.b": {} } }, /^tls\.sni\["a\.b"\]: key and cert are missing$/],
-  [
-    { ...CERTIFICATE, sni: { "a.b": { key: read("two"), cert: read("one") } } },
-    /^tls\.sni\["a\.b"\]: .*key values mismatch/,
-  ],
+];
+
+/** Faults in the options of TLS of a virtual host, and the message of each after the name of its entry. */
+const WRONG_HOST: readonly (readonly [tls: unknown, message: RegExp])[] = [
+  [5, /^tls: 5 is not an object with key and cert$/],
+  [[], /^tls: an array is not an object with key and cert$/],
+  [{}, /^tls: key and cert are missing$/],
+  [{ key: read("one") }, /^tls: key and cert are missing$/],
+  [{ ...both("one"), ciphers: "x" }, /^tls\.ciphers: there is no such option/],
+  [{ ...both("one"), requestCerts: true }, /^tls\.requestCerts: .*tls\.requestCert\?$/],
+  [{ ...both("one"), requestCert: 1 }, /^tls\.requestCert: 1 is not a boolean$/],
+  [{ ...both("one"), key: 7 }, /^tls\.key: 7 is not the text or bytes of a PEM file$/],
+  [{ key: read("two"), cert: read("one") }, /^tls\.key: is not the .* "CN=one\.test"$/],
+  [{ key: keyOf("rsa"), cert: read("one") }, /^tls\.key: is not the .* "CN=one\.test"$/],
+  [{ key: "x", cert: read("one") }, /^tls\.key: /],
+  [{ key: read("one"), cert: BROKEN }, /^tls\.cert: /],
+  [{ ...both("one"), ca: 5 }, /^tls\.ca: 5 is not the text or bytes/],
+  [{ ...both("one"), SNICallback: () => 1 }, /^tls\.SNICallback: a function cannot be sent/],
+  [{ ...both("one"), sni: {} }, /^tls\.sni: is no option any more/],
 ];
 
 async function refusal(start: Promise<unknown>): Promise<Error> {
@@ -219,24 +244,43 @@ async function refusal(start: Promise<unknown>): Promise<Error> {
 }
 
 certificates("reports faults before anything starts; in a running server the old ones stay", () =>
-  serving({ ...CERTIFICATE, sni: SNI }, async (server, port) => {
-    for (const [own, message] of WRONG) {
-      const atStart = await refusal(serve({ port: 0, handler, tls: own }));
-      assert.match(atStart.message, message);
-      assert.instance(atStart, TypeError);
-      const later = await refusal(server.configure({ tls: own, idleTimeout: 7 }));
-      assert.match(later.message, message);
-    }
-    for (const change of [
-      { requestCert: true },
-      { requestCert: true, rejectUnauthorized: false },
-    ]) {
-      const { message } = await refusal(server.configure({ tls: { ...CERTIFICATE, ...change } }));
-      assert.match(message, /^tls\.requestCert: cannot change while the server runs$/);
-    }
-    assert.is(await nameOf(port, ""), "localhost");
-    assert.is(await nameOf(port, "one.test"), "one.test");
-  }),
+  serving(
+    CERTIFICATE,
+    async (server, port) => {
+      for (const [own, message] of WRONG) {
+        const atStart = await refusal(serve({ port: 0, handler, tls: own }));
+        assert.match(atStart.message, message);
+        assert.instance(atStart, TypeError);
+        const later = await refusal(server.configure({ tls: own, idleTimeout: 7 }));
+        assert.match(later.message, message);
+      }
+      for (const [own, message] of WRONG_HOST) {
+        const virtualHosts = { "*.Two.test": { tls: own as HostTlsOptions } };
+        const good = { "one.test": { tls: both("two") } };
+        const entry = 'virtualHosts["*.Two.test"].';
+        for (const refused of [
+          serve({ port: 0, handler, tls: CERTIFICATE, virtualHosts }),
+          server.configure({ tls: both("renewed"), virtualHosts: { ...good, ...virtualHosts } }),
+        ]) {
+          const error = await refusal(refused);
+          assert.instance(error, TypeError, error.message);
+          assert.ok(error.message.startsWith(entry), error.message);
+          assert.match(error.message.slice(entry.length), message);
+        }
+      }
+      for (const change of [
+        { requestCert: true },
+        { requestCert: true, rejectUnauthorized: false },
+      ]) {
+        const { message } = await refusal(server.configure({ tls: { ...CERTIFICATE, ...change } }));
+        assert.match(message, /^tls\.requestCert: cannot change while the server runs$/);
+      }
+      assert.is(await nameOf(port, ""), "localhost");
+      assert.is(await nameOf(port, "one.test"), "one.test");
+      assert.is(await nameOf(port, "a.two.test"), "two.test");
+    },
+    BY_NAME,
+  ),
 );
 
 certificates("a server without TLS does not get it while it runs", async () => {
@@ -294,28 +338,32 @@ for (const [where, options] of PLACES) {
 }
 
 certificates("without `rejectUnauthorized: false` only clients with a valid one are accepted", () =>
-  serving({ ...CERTIFICATE, ca: CA, requestCert: true, sni: SNI }, async (server, port) => {
-    for (const servername of ["", "one.test"]) {
-      const name = servername ? { servername } : {};
-      const alice = await open(port, { ...both("alice"), ...name });
-      assert.is(((await answer(alice)) as { authorized: boolean }).authorized, true);
-      alice.destroy();
-      assert.match(
-        await failure(port, { ...both("stranger"), ...name }),
-        /closed|ECONNRESET|ALERT/i,
-      );
-      assert.match(await failure(port, name), /closed|ECONNRESET|ALERT/i);
-    }
-    const { accepted, closed } = await server.stats();
-    assert.is(accepted, 6);
-    assert.is(closed.TlsFailed, 4, "the others have not come further than the handshake");
-    // The set of accepted clients changes as well.
-    await server.configure({ tls: { ...CERTIFICATE, ca: read("stranger"), requestCert: true } });
-    const stranger = await open(port, both("stranger"));
-    assert.is(((await answer(stranger)) as { authorized: boolean }).authorized, true);
-    stranger.destroy();
-    assert.match(await failure(port, both("alice")), /closed|ECONNRESET|ALERT/i);
-  }),
+  serving(
+    { ...CERTIFICATE, ca: CA, requestCert: true },
+    async (server, port) => {
+      for (const servername of ["", "one.test"]) {
+        const name = servername ? { servername } : {};
+        const alice = await open(port, { ...both("alice"), ...name });
+        assert.is(((await answer(alice)) as { authorized: boolean }).authorized, true);
+        alice.destroy();
+        assert.match(
+          await failure(port, { ...both("stranger"), ...name }),
+          /closed|ECONNRESET|ALERT/i,
+        );
+        assert.match(await failure(port, name), /closed|ECONNRESET|ALERT/i);
+      }
+      const { accepted, closed } = await server.stats();
+      assert.is(accepted, 6);
+      assert.is(closed.TlsFailed, 4, "the others have not come further than the handshake");
+      // The set of accepted clients changes as well.
+      await server.configure({ tls: { ...CERTIFICATE, ca: read("stranger"), requestCert: true } });
+      const stranger = await open(port, both("stranger"));
+      assert.is(((await answer(stranger)) as { authorized: boolean }).authorized, true);
+      stranger.destroy();
+      assert.match(await failure(port, both("alice")), /closed|ECONNRESET|ALERT/i);
+    },
+    BY_NAME,
+  ),
 );
 
 certificates("a version that is too old, and a client that speaks HTTP/2 alone, are refused", () =>

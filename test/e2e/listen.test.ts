@@ -482,7 +482,7 @@ listen("a file in the way of a Unix socket stays, with its permissions", async (
 
 listen("a key that does not fit is refused by the entry's name", async () => {
   const { message } = await refusal({ listen: [ANY, { tls: { key: "x", cert: "y" } }] });
-  assert.match(message, /^listen\[1\]\.tls: /);
+  assert.match(message, /^listen\[1\]\.tls\.cert: /);
 });
 
 async function nameOf(port: number): Promise<unknown> {

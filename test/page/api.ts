@@ -56,6 +56,43 @@ async function seen(response: Response): Promise<Seen & { header(name: string): 
 }
 
 export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
+  async "virtual hosts have modules and origins of their own"(kit) {
+    // A handler module that says which one it is.
+    const module = new URL("/files/test/e2e/handlers/host.mjs", location.href);
+    const handler = new URL("?name=a", module);
+    const virtualHosts = {
+      "a.test": { handler },
+      ".b.test": { handler: `${module}?name=b`, origins: ["https://page.test"] },
+    };
+    for (const main of [{ handler: module }, { handler: { request: () => undefined } }]) {
+      const server = await kit.serve({ ...main, origins: ["*"], virtualHosts });
+      for (const [host, name] of [
+        ["a.test", "a"],
+        ["x.b.test", "b"],
+      ]) {
+        const response = await server.fetch(`http://${host}:8080/`);
+        assert.is(((await response.json()) as { module: string }).module, name);
+      }
+      const socket = new server.WebSocket("ws://a.test/chat");
+      assert.is(await next(socket), "a opens /chat");
+      assert.is(await server.count(), 1);
+      await closed(new server.WebSocket("ws://b.test/chat"));
+      assert.is(await server.count(), 1, "the origin is not one of the host");
+      await server.reload(main.handler === module ? undefined : main.handler);
+      socket.send("hello");
+      assert.is(await next(socket), "a got hello");
+      await server.close();
+    }
+    for (const [wrong, message] of [
+      [{ tls: { key: "k", cert: "c" } }, /^virtualHosts\["a\.test"\]\.tls: a page has no sockets/],
+      [{ listen: [80] }, /^virtualHosts\["a\.test"\]\.listen: a page has no sockets/],
+      [{ handler: `${module}x` }, /^virtualHosts\["a\.test"\]\.handler: http.*\/host\.mjsx: /],
+    ] as const) {
+      const { message: text } = await failure(kit.serve({ virtualHosts: { "a.test": wrong } }));
+      assert.match(text, message);
+    }
+  },
+
   async "a module handler answers and echoes"(kit) {
     const server = await kit.serve();
     const response = await server.fetch("/inspect?a=b#c");

@@ -16,7 +16,7 @@ const handler = new URL("./handler.mjs", import.meta.url);
 const REQUEST = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /** Sends a request and returns the complete response. */
-function ask(socket: net.Socket): Promise<string> {
+function ask(socket: net.Socket, host = "a"): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";
     socket.on("data", (bytes) => {
@@ -24,8 +24,28 @@ function ask(socket: net.Socket): Promise<string> {
     });
     socket.on("end", () => resolve(text));
     socket.on("error", reject);
-    socket.write(REQUEST);
+    socket.write(REQUEST.replace("Host: a", `Host: ${host}`));
   });
+}
+
+/** Waits for a handshake. */
+async function opened(socket: tls.TLSSocket): Promise<tls.TLSSocket> {
+  await new Promise((resolve, reject) => {
+    socket.once("secureConnect", resolve);
+    socket.once("error", reject);
+  });
+  return socket;
+}
+
+/** Connects to a host of any certificate. */
+const secured = (port: number, servername: string): Promise<tls.TLSSocket> =>
+  opened(tls.connect({ port, host: "127.0.0.1", servername, rejectUnauthorized: false }));
+
+/** Returns the key and the certificate of a file that has both. */
+function partsOf(file: string): { key: string; cert: string } {
+  const pem = readFileSync(path.join(folder, `${file}.pem`), "utf8");
+  const at = pem.indexOf("-----BEGIN CERTIFICATE-----");
+  return { key: pem.slice(0, at), cert: pem.slice(at) };
 }
 
 function expect(holds: boolean, what: string): void {
@@ -85,13 +105,49 @@ const checks: Record<string, () => Promise<void>> = {
     const key = readFileSync(path.join(folder, "key.pem"), "utf8");
     const cert = readFileSync(path.join(folder, "cert.pem"), "utf8");
     await serving({ tls: { key, cert } }, async (server) => {
-      const socket = tls.connect({ port: server.address.port, host: "127.0.0.1", ca: cert });
-      await new Promise((resolve, reject) => {
-        socket.once("secureConnect", resolve);
-        socket.once("error", reject);
-      });
+      const socket = await opened(
+        tls.connect({ port: server.address.port, host: "127.0.0.1", ca: cert }),
+      );
       expect((await ask(socket)).endsWith("\r\n\r\nhello\n"), "an answer");
     });
+  },
+
+  "virtual hosts have certificates of any type, and modules of their own": async () => {
+    const [one, rsa, renewed] = [partsOf("one"), partsOf("rsa"), partsOf("renewed")];
+    const module = (own: string): URL => new URL(`./host-${own}.mjs`, import.meta.url);
+    const virtualHosts = {
+      ".rsa.test": { tls: rsa, handler: module("a") },
+      ".two.test": { handler: module("b") },
+    };
+    await serving({ tls: one, handler: module("main"), virtualHosts }, async (server) => {
+      const seen = async (servername: string, host = servername): Promise<string> => {
+        const socket = await secured(portOf(server), servername);
+        const { subject } = socket.getPeerCertificate();
+        const text = await ask(socket, host);
+        const { module: own } = JSON.parse(text.slice(text.indexOf("\r\n\r\n"))) as {
+          module: string;
+        };
+        return `${subject.CN} ${own}`;
+      };
+      const all = [
+        [await seen("rsa.test"), "rsa.test a"],
+        [await seen("x.two.test"), "one.test b"],
+        [await seen("other.test"), "one.test main"],
+        [await seen("other.test", "RSA.test.:443"), "one.test a"],
+      ];
+      await server.configure({ virtualHosts: { ".rsa.test": { tls: renewed } } });
+      // Deno's client would resume its session with a name that it has seen.
+      all.push(
+        [await seen("new.rsa.test"), "renewed a"],
+        [await seen("other.test"), "one.test main"],
+      );
+      for (const [found, wanted] of all) expect(found === wanted, JSON.stringify(all));
+    });
+    const asking = { "rsa.test": { tls: { ...rsa, requestCert: true } } };
+    const text = await failure(serving({ tls: one, virtualHosts: asking }, async () => undefined));
+    const refused =
+      'TypeError: virtualHosts["rsa.test"].tls.requestCert: only Node can ask for client certificates by host';
+    expect(text === (isNode ? "none" : refused), text);
   },
 
   "a Unix socket carries requests": () => {

@@ -1,7 +1,7 @@
 // The installed package on Node 24 and 26, Deno and Bun: the server suite unchanged, and what it leaves out. The smoke
 // set of `npm test` is the latter.
 
-import { writeFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -17,7 +17,7 @@ interface Result {
 
 /** Fewest checks that a run may report: it cannot have ended early. */
 const SUITE_CHECKS = 110;
-const MORE_CHECKS = 8;
+const MORE_CHECKS = 9;
 
 const isSmoke = process.env.RINGCAST_MATRIX === "smoke";
 
@@ -72,6 +72,9 @@ const app = makeApp();
 give(app, ".cache/test/runtimes/suite.mjs", ".cache/test/runtimes/more.mjs");
 give(app, ".cache/test/suite/suite-handler.mjs", "test/runtimes/handler.mjs");
 give(app, "test/e2e/tls/key.pem", "test/e2e/tls/cert.pem");
+for (const name of ["main", "a", "b"])
+  copyFileSync("test/e2e/handlers/host.mjs", path.join(app.folder, `host-${name}.mjs`));
+give(app, ...["one", "rsa", "renewed"].map((file) => `test/e2e/tls/${file}.pem`));
 
 for (const { name, command, more = [] } of RUNTIMES) {
   const began = performance.now();

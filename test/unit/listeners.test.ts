@@ -2,7 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Listeners, listenerPlans } from "../../worker/control/listeners";
+import { Listeners } from "../../worker/control/listeners";
 import { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import type { Listener, Transport } from "../../worker/net/transport";
 import { Pump } from "../../worker/pump/pump";
@@ -15,7 +15,8 @@ import { testEngine } from "../lib/wasm";
 const listeners = suite("listeners");
 
 const GET = Buffer.from("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-const PLANS = listenerPlans(settle({ listen: [{}, {}, {}] }));
+const TLS = { key: "k", cert: "c" };
+const SETTINGS = settle({ listen: [{}, { port: 443, tls: TLS }, {}] });
 
 /** Opens listeners that are in memory, and note when they close. */
 class Ports implements Transport {
@@ -39,8 +40,8 @@ class Ports implements Transport {
       ...{ hostname: "memory", port, transport: port === 1 ? "sockets" : "handles" },
       close: () => void this.closed.push(port),
     };
-    const setTls = (): void => void this.certificates.push(port);
-    return port === 2 ? { ...listener, setTls } : listener;
+    const prepareTls = () => () => void this.certificates.push(port);
+    return port === 2 ? { ...listener, prepareTls } : listener;
   }
 }
 
@@ -53,13 +54,13 @@ function scene(): { readonly pump: Pump; readonly clock: VirtualClock; readonly 
 listeners("are opened in order, and closed together", async () => {
   const ports = new Ports();
   const { all } = scene();
-  const addresses = await all.open(ports, PLANS);
+  const addresses = await all.open(ports, SETTINGS);
   assert.equal(
     addresses,
     [1, 2, 3].map((port) => ({ hostname: "memory", port })),
   );
   assert.is(all.transport, "sockets");
-  all.setTls({});
+  all.setTls({}, []);
   assert.equal(ports.certificates, [2]);
   all.close();
   assert.equal(ports.closed, [1, 2, 3]);
@@ -82,7 +83,7 @@ listeners("are closed when one of them cannot listen, and the error names it", a
   for (const [text, named] of FAULTS) {
     const ports = new Ports(3, text);
     const { all } = scene();
-    const thrown = await all.open(ports, PLANS).catch((error: unknown) => error);
+    const thrown = await all.open(ports, SETTINGS).catch((error: unknown) => error);
     assert.is((thrown as Error).message, named);
     assert.equal(ports.closed, [1, 2]);
   }
@@ -90,7 +91,7 @@ listeners("are closed when one of them cannot listen, and the error names it", a
 
 listeners("have names only as entries of listen", async () => {
   const thrown = await scene()
-    .all.open(new Ports(1, "listen EADDRINUSE"), listenerPlans(settle({})))
+    .all.open(new Ports(1, "listen EADDRINUSE"), settle({}))
     .catch((error: unknown) => error);
   assert.is((thrown as Error).message, "listen EADDRINUSE");
 });
@@ -136,9 +137,8 @@ listeners("have TCP keep-alive in whole seconds, or none", () => {
 });
 
 listeners("with TLS shorten the writes of all", () => {
-  const tls = { key: "k", cert: "c" };
   const bytes = (listen: ListenerOptions[]): number => engineParams(settle({ listen })).RunBytes;
-  assert.equal([bytes([{}, { port: 0 }]), bytes([{}, { port: 443, tls }])], [262144, 65536]);
+  assert.equal([bytes([{}, { port: 0 }]), bytes([{}, { port: 443, tls: TLS }])], [262144, 65536]);
 });
 
 listeners("give their connections TLS and proxies of their own", () => {
@@ -152,9 +152,9 @@ listeners("give their connections TLS and proxies of their own", () => {
   });
   const proxies = new AddressSet(["192.0.2.1"]);
   const nets = [
-    { isSecure: false, proxies: undefined, redirects: false },
-    { isSecure: true, proxies: undefined, redirects: false },
-    { isSecure: true, proxies, redirects: false },
+    { number: 0, isSecure: false, proxies: undefined, redirects: false },
+    { number: 1, isSecure: true, proxies: undefined, redirects: false },
+    { number: 2, isSecure: true, proxies, redirects: false },
   ].map((traits) => {
     const net = new MemoryNet(clock);
     net.open(pump.engine.windowView(), pump.acceptor(traits));

@@ -131,7 +131,7 @@ options("a size may be given with its unit", () => {
   assert.is(values.maxPayloadLength, 125);
   assert.is(values.minSendRate, 1000);
   assert.is(values.heap, 512);
-  assert.equal(settleChanges({}, { maxRunBytes: "64 KiB" }), { maxRunBytes: 65536 });
+  assert.equal(settleChanges({}, { maxRunBytes: "64 KiB" }).values, { maxRunBytes: 65536 });
   const message = refused({ ring: "10MiB" }, RangeError);
   assert.is(message, 'ring: "10MiB" is not a power of two; the nearest are 8388608 and 16777216');
 });

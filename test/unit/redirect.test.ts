@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import type { Options } from "../../host/options/types";
 import { fieldOf } from "../../host/testing/answer";
 import { type TestServer, createTestServer } from "../../host/testing";
-import { listenerPlans, Listeners } from "../../worker/control/listeners";
+import { Listeners } from "../../worker/control/listeners";
 import { settle } from "../../host/options/settle";
 import { VirtualClock } from "../../worker/net/memory";
 import type { ListenOptions, Listener } from "../../worker/net/transport";
@@ -229,7 +229,7 @@ redirect("redirecting listeners open last, with the port of the first one with T
     opened.push(port);
     return { hostname: "memory", port: path ? undefined : port + 1000, close: () => undefined };
   };
-  const plans = (listen: Options["listen"]) => listenerPlans(settle({ listen: listen ?? [] }));
+  const plans = (listen: Options["listen"]) => settle({ listen: listen ?? [] });
   const all = new Listeners(pump, () => undefined);
   const addresses = await all.open(
     { listen },

@@ -399,7 +399,7 @@ wrong("changes are read like options", () => {
   const getter = unreadable("idleTimeout") as LiveOptions;
   refuses(() => settleChanges({}, getter), "idleTimeout: cannot be read: not now");
   const inherited = Object.create({ idleTimeout: 7 }) as LiveOptions;
-  assert.equal(settleChanges({}, inherited), { idleTimeout: 7 });
+  assert.equal(settleChanges({}, inherited).values, { idleTimeout: 7 });
 });
 
 wrong("certificates change only where listeners have TLS, and without their flags", () => {
@@ -415,11 +415,10 @@ wrong("certificates change only where listeners have TLS, and without their flag
     () => settleChanges({ listen: [{ tls }] }, { listen: [] } as LiveOptions),
     "listen: cannot",
   );
-  assert.equal(settleChanges({ listen: [{}, { tls }] }, { tls, idleTimeout: 7 }), {
-    idleTimeout: 7,
-  });
+  const changes = settleChanges({ listen: [{}, { tls }] }, { tls, idleTimeout: 7 });
+  assert.equal(changes, { values: { idleTimeout: 7 }, tls, hosts: [] });
   // Each of several listeners keeps its own flags.
-  assert.equal(settleChanges({ listen: [{ tls }, { tls: asking }] }, { tls }), {});
+  assert.equal(settleChanges({ listen: [{ tls }, { tls: asking }] }, { tls }).tls, tls);
 });
 
 wrong("an option is read once, and options may be frozen", () => {

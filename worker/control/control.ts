@@ -7,8 +7,7 @@ import type { Eviction, FailedHandshake, PoolOptions } from "../../host/options/
 import { engineParams } from "../../host/options/params";
 import { tlsOf } from "../../host/options/listen";
 import type { ModuleSettings } from "../../host/options/modules";
-import type { Settings } from "../../host/options/settle";
-import type { OptionName } from "../../host/options/table";
+import type { Changes, Settings } from "../../host/options/settle";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/shared/message/port";
 import { tooLate } from "../../host/shared/members";
 import type { Records } from "../../host/shared/message/wire";
@@ -17,18 +16,11 @@ import { ErrorThrottle } from "../request/error-throttle";
 import { configure, runLimit } from "./configure";
 import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
-import { Listeners, listenerPlans } from "./listeners";
+import { Listeners } from "./listeners";
 import { Handshakes } from "./handshakes";
 import { loadHandler, loadModules } from "./load";
 import { MirroredInbox } from "../inbox/mirror-reader";
-import type {
-  Clock,
-  Codec,
-  ListenerAddress,
-  Threads,
-  TlsOptions,
-  Transport,
-} from "../net/transport";
+import type { Clock, Codec, ListenerAddress, Threads, Transport } from "../net/transport";
 import { Pool } from "../place/pool";
 import { Remote } from "../place/remote";
 import { Pump } from "../pump/pump";
@@ -321,10 +313,7 @@ export class Worker {
       (await this.#load(handler, settings.modules))();
       if (members !== undefined) this.#relay(members);
       try {
-        const addresses = await this.#listeners.open(
-          this.#platform.transport,
-          listenerPlans(settings),
-        );
+        const addresses = await this.#listeners.open(this.#platform.transport, settings);
         this.pump.transport = this.#listeners.transport;
         return addresses;
       } catch (thrown) {
@@ -344,12 +333,9 @@ export class Worker {
     relay: async (members: number): Promise<void> => this.#relay(members),
 
     /** Changes options that can change at run time. */
-    configure: async (
-      changed: Partial<Record<OptionName, number>>,
-      tls: TlsOptions | undefined,
-    ): Promise<void> => {
-      if (tls) this.#listeners.setTls(tls);
-      configure(this.pump, changed, this.#runLimit);
+    configure: async ({ values, tls, hosts }: Changes): Promise<void> => {
+      if (tls || hosts.length > 0) this.#listeners.setTls(tls, hosts);
+      configure(this.pump, values, this.#runLimit);
     },
 
     stats: async (): Promise<Stats> => this.pump.stats(),

@@ -1,18 +1,22 @@
 // The listeners of a server. The pump gets the connections of all of them, each with its listener's traits, and knows
-// nothing else of listeners.
+// nothing else of listeners but which client certificates their virtual hosts ask for.
 
+import { type HostChange, type HostSettings, withChanges } from "../../host/options/hosts";
 import type { ListenerSettings } from "../../host/options/listen";
 import type { Settings } from "../../host/options/settle";
+import { clientPolicy, tlsAfter, tlsOfHost } from "../../host/options/tls";
 import { describe, errorOf } from "../../host/shared/result";
 import { AddressSet } from "../../host/shared/text/address";
 import type {
   Listener,
   ListenerAddress,
+  ListenerHost,
   ListenOptions,
   TlsOptions,
   Transport,
 } from "../net/transport";
 import type { ListenerTraits, Pump } from "../pump/pump";
+import type { HostPolicies } from "../request/hosts";
 
 /** A listener to open, and the traits of its connections. */
 export interface ListenerPlan {
@@ -23,16 +27,62 @@ export interface ListenerPlan {
 }
 
 /** Returns the listeners that a server's options describe. */
-export function listenerPlans({ listeners }: Settings): [ListenerPlan, ...ListenerPlan[]] {
+export function listenerPlans({
+  listeners,
+  hosts,
+}: Pick<Settings, "listeners" | "hosts">): [ListenerPlan, ...ListenerPlan[]] {
   const [first, ...more] = listeners;
-  return [planOf(first), ...more.map(planOf)];
+  return [planOf(first, 0, hosts), ...more.map((one, i) => planOf(one, i + 1, hosts))];
 }
 
-function planOf({ name, options, proxyProtocol }: ListenerSettings): ListenerPlan {
-  const { redirects } = options;
-  const isSecure = options.tls !== undefined;
+function planOf(
+  { name, options: own, proxyProtocol }: ListenerSettings,
+  number: number,
+  hosts: readonly HostSettings[],
+): ListenerPlan {
+  const { redirects, tls } = own;
+  const options = tls ? { ...own, hosts: hostsAt(number, tls, hosts) } : own;
+  const isSecure = tls !== undefined;
   const proxies = proxyProtocol && new AddressSet(proxyProtocol);
-  return { name, options, traits: { isSecure, proxies, redirects } };
+  return { name, options, traits: { number, isSecure, proxies, redirects } };
+}
+
+/** Returns the virtual hosts at a listener with TLS; undefined when none of them has certificates of its own. */
+function hostsAt(
+  listener: number,
+  main: TlsOptions,
+  hosts: readonly HostSettings[],
+): readonly ListenerHost[] | undefined {
+  const all = hosts.flatMap(({ name, tls, listeners }, i) => {
+    if ((listeners & (1 << listener)) === 0) return [];
+    return { number: i + 1, name, tls: tls && tlsOfHost(main, tls) };
+  });
+  return all.some(({ tls }) => tls) ? all : undefined;
+}
+
+/** Returns the client certificates that the hosts at each listener ask for. @param count number of all virtual hosts */
+function policiesOf(plans: readonly ListenerPlan[], count: number): HostPolicies[] {
+  return plans.map(({ options: { tls: main, hosts } }) => {
+    if (!main || !hosts) return undefined;
+    const texts = new Array<string>(count + 1).fill(clientPolicy(main));
+    for (const { number, tls } of hosts) if (tls) texts[number] = clientPolicy(tls);
+    const known = ["", ...new Set(texts.filter((text) => text !== ""))];
+    const policies = texts.map((text) => known.indexOf(text));
+    return policies.every((policy) => policy === policies[0]) ? undefined : policies;
+  });
+}
+
+/** Returns a plan with other certificates. */
+function withTls(
+  plan: ListenerPlan,
+  changed: TlsOptions | undefined,
+  hosts: readonly HostSettings[],
+): ListenerPlan {
+  const before = plan.options.tls;
+  if (!before) return plan;
+  const tls = changed ? tlsAfter(before, changed) : before;
+  const options = { ...plan.options, tls, hosts: hostsAt(plan.traits.number, tls, hosts) };
+  return { ...plan, options };
 }
 
 /** Returns true for a listener that redirects to the port of another one. */
@@ -69,6 +119,9 @@ export class Listeners {
   readonly #pump: Pump;
   readonly #failed: (error: Error) => void;
   #all: Listener[] = [];
+  /** The plans of the listeners, and the virtual hosts, with their present certificates. */
+  #plans: readonly ListenerPlan[] = [];
+  #hosts: readonly HostSettings[] = [];
 
   /** @param failed called with errors of single accepts */
   constructor(pump: Pump, failed: (error: Error) => void) {
@@ -77,11 +130,15 @@ export class Listeners {
   }
 
   /**
-   * Opens all listeners, or none.
-   * @returns their addresses, in the order of the plans
+   * Opens all listeners of a server's options, or none.
+   * @returns their addresses, in the order of the options
    * @throws the error of the first one that cannot listen, with its name
    */
-  async open(transport: Transport, plans: readonly ListenerPlan[]): Promise<ListenerAddress[]> {
+  async open(
+    transport: Transport,
+    settings: Pick<Settings, "listeners" | "hosts">,
+  ): Promise<ListenerAddress[]> {
+    const plans = listenerPlans(settings);
     const opened: (Listener | undefined)[] = plans.map(() => undefined);
     try {
       for (const i of openingOrder(plans)) {
@@ -94,6 +151,8 @@ export class Listeners {
       throw thrown;
     }
     this.#all = opened as Listener[];
+    this.#hosts = settings.hosts;
+    this.#use(plans);
     return this.#all.map(({ hostname, port, path }) =>
       path === undefined ? { hostname, port } : { hostname, port, path },
     );
@@ -108,17 +167,36 @@ export class Listeners {
     });
   }
 
+  /** Notes the plans of the listeners, and has requests judged by the certificates in them. */
+  #use(plans: readonly ListenerPlan[]): void {
+    this.#plans = plans;
+    const { hosts } = this.#pump.requests;
+    if (hosts) hosts.policies = policiesOf(plans, this.#hosts.length);
+  }
+
   /** How connections are held: as handles where every listener holds them so. */
   get transport(): Listener["transport"] {
     const all = this.#all.map(({ transport }) => transport);
     return all.every((one) => one === all[0]) ? all[0] : "sockets";
   }
 
-  /** Uses other certificates for new TLS handshakes. @throws Error where no listener can */
-  setTls(tls: TlsOptions): void {
-    const secure = this.#all.filter(({ setTls }) => setTls !== undefined);
-    if (secure.length === 0) throw new Error("tls: cannot change on this platform");
-    for (const listener of secure) listener.setTls?.(tls);
+  /**
+   * Uses other certificates for new TLS handshakes.
+   * @param tls those of the listeners; undefined: they stay
+   * @param changes those of virtual hosts
+   * @throws Error where no listener can, or when one of them cannot be used; then all stay
+   */
+  setTls(tls: TlsOptions | undefined, changes: readonly HostChange[]): void {
+    const hosts = withChanges(this.#hosts, changes);
+    const plans = this.#plans.map((plan) => withTls(plan, tls, hosts));
+    const ready = this.#all.flatMap((listener, i) => {
+      const { options } = plans[i] as ListenerPlan;
+      return options.tls ? (listener.prepareTls?.(options.tls, options.hosts) ?? []) : [];
+    });
+    if (ready.length === 0) throw new Error("tls: cannot change on this platform");
+    for (const use of ready) use();
+    this.#hosts = hosts;
+    this.#use(plans);
   }
 
   /** Stops accepting. Connections stay open. */

@@ -2,7 +2,7 @@
 
 import type { Handler, HandlerModule, HandlerServer } from "../../host/handler";
 import type { ModuleSettings } from "../../host/options/modules";
-import { checkHandler } from "../../host/shared/members";
+import { checkHandler, checkModule } from "../../host/shared/members";
 import { describe } from "../../host/shared/result";
 
 /**
@@ -43,13 +43,9 @@ export async function loadHandler(
   return made;
 }
 
-/** Members that are called on the main handler alone. */
-const MAIN = ["connect", "disconnect"] as const;
-
 /**
  * Imports the modules beside the main handler, in order.
- * @throws the first error, as `loadHandler`; TypeError for a handler with `connect` or `disconnect`, which would never
- * be called
+ * @throws the first error, as `loadHandler` and `checkModule`
  */
 export async function loadModules(
   modules: readonly ModuleSettings[],
@@ -58,12 +54,7 @@ export async function loadModules(
   const handlers: Handler[] = [];
   for (const { option, url } of modules) {
     const handler = await loadHandler(url, server, option);
-    for (const member of MAIN)
-      if (handler[member])
-        throw new TypeError(
-          `${option}: ${url}.${member}: is called on the main handler alone, ` +
-            "because a connection belongs to no module before its first request",
-        );
+    checkModule(handler, `${option}: ${url}`);
     handlers.push(handler);
   }
   return handlers;

@@ -8,12 +8,19 @@ import type { PumpOptions } from "../pump/pump";
 
 type PumpSettings = Pick<
   PumpOptions,
-  "values" | "rules" | "forwarding" | "metrics" | "protocols" | "serverHeader" | "errorPages"
+  | "values"
+  | "rules"
+  | "hosts"
+  | "forwarding"
+  | "metrics"
+  | "protocols"
+  | "serverHeader"
+  | "errorPages"
 >;
 
 /** Returns the pump's settings. @throws TypeError for an error page that is still in a file */
 export function pumpSettings(settings: Settings): PumpSettings {
-  const { values, lists, metrics, serverHeader, errorPages } = settings;
+  const { values, lists, hosts, metrics, serverHeader, errorPages } = settings;
   return {
     values,
     rules: {
@@ -21,6 +28,7 @@ export function pumpSettings(settings: Settings): PumpSettings {
       requireOrigin: values.requireOrigin === 1,
       hosts: lists.hosts ?? [],
     },
+    hosts,
     forwarding: lists.trustProxy && {
       trusted: new AddressSet(lists.trustProxy),
       field: values.forwardedHeader === 0 ? "x-forwarded-for" : "forwarded",

@@ -21,9 +21,9 @@ import type {
   ListenOptions,
   PeerCertificate,
   Sink,
-  TlsOptions,
   Transport,
 } from "./transport";
+import { ClientHello } from "./client-hello";
 import { takeOver } from "./handle-accept";
 import { type HandleLink, setRules } from "./handle-link";
 import { tryHandles } from "./handle-trial";
@@ -35,6 +35,7 @@ import {
   systemError,
 } from "./handle";
 import { type Ends, procQueues } from "./queues";
+import { TlsServers, canDefer, commonOf } from "./secure";
 
 const EMPTY = new Uint8Array(0);
 
@@ -372,8 +373,6 @@ function isDirect(handle: Handle): boolean {
   return !("deno" in process.versions) && typeof handle.writeBuffer === "function";
 }
 
-/** True where TLS can start after the connection was accepted: on Node itself. */
-const canDefer = !isBun && !("deno" in process.versions);
 /**
  * True where handles without sockets may be used. On Windows the kernel itself reads the bytes of a pending write, so a
  * closed handle does not show that nothing reads them any more.
@@ -383,29 +382,35 @@ const hasHandles = canDefer && process.platform !== "win32";
 /** The first byte of a TLS handshake: the type of its record (RFC 8446 5.1). */
 const HANDSHAKE = 22;
 
+/** How handshakes begin. */
+interface Handshakes {
+  /** True when the name that a client asks for decides which certificate it gets. */
+  readonly areByName: boolean;
+  /** Returns the number of the host whose certificate a client gets. @param name "": it asks for none */
+  find(name: string): number;
+  /** Begins a handshake on a socket whose bytes were put back. */
+  start(raw: net.Socket, host: number): void;
+}
+
 /** A connection that is accepted before TLS is negotiated. Its handshake has a slot and counts for its address. */
 class SecureLink extends NodeLink {
   readonly #raw: net.Socket;
   readonly #window: Uint8Array;
-  readonly #start: (raw: net.Socket) => void;
+  readonly #handshakes: Handshakes;
+  /** Number of the virtual host whose certificate the client gets; 0: it gets the listener's. */
+  host = 0;
   /** Time (ms) for the first byte of the handshake. */
   readonly #timeout: number;
   #isPaused = false;
   /** True when TLS is established, or its bytes are those of a request. */
   #isSecured = false;
 
-  /** @param start begins the handshake on a socket whose bytes were put back */
-  constructor(
-    raw: net.Socket,
-    window: Uint8Array,
-    timeout: number,
-    start: (raw: net.Socket) => void,
-  ) {
+  constructor(raw: net.Socket, window: Uint8Array, timeout: number, handshakes: Handshakes) {
     super(raw, false);
     this.#raw = raw;
     this.#window = window;
     this.#timeout = timeout;
-    this.#start = start;
+    this.#handshakes = handshakes;
   }
 
   get localPort(): number | undefined {
@@ -426,22 +431,76 @@ class SecureLink extends NodeLink {
       this.#awaitFirst();
       return;
     }
+    if (first[0] === HANDSHAKE) {
+      if (this.#handshakes.areByName) this.#readName(new ClientHello(first));
+      else this.#start(first, 0);
+      return;
+    }
     raw.pause();
     raw.unshift(first);
-    if (first[0] === HANDSHAKE) this.#start(raw);
-    else this.#continue(raw, "plain");
+    this.#continue(raw, "plain");
+  }
+
+  /** Begins the handshake. @param first the bytes of it that were read */
+  #start(first: Uint8Array, host: number): void {
+    const raw = this.#raw;
+    raw.pause();
+    raw.unshift(first);
+    this.host = host;
+    this.#handshakes.start(raw, host);
+  }
+
+  /** Reads the name in the client's first message, for as long as a handshake may take, and begins the handshake. */
+  #readName(hello: ClientHello): void {
+    const first = hello.read();
+    if (first !== "open") {
+      this.#begin(hello, first);
+      return;
+    }
+    const raw = this.#raw;
+    const stop = (): void => {
+      clearTimeout(timer);
+      raw.off("data", read);
+      raw.off("end", leave);
+      raw.off("close", stop);
+    };
+    const read = (bytes: Uint8Array): void => {
+      hello.add(bytes);
+      const state = hello.read();
+      if (state === "open") return;
+      stop();
+      this.#begin(hello, state);
+    };
+    const abandon = (code: string): void => {
+      stop();
+      this.#abandon(code, "the first message of the TLS handshake is incomplete");
+    };
+    const leave = (): void => abandon("ECONNRESET");
+    const timer = setTimeout(() => abandon("ERR_TLS_HANDSHAKE_TIMEOUT"), this.#timeout);
+    raw.on("data", read);
+    raw.on("end", leave);
+    raw.on("close", stop);
+  }
+
+  /** Begins the handshake with the certificate of the host that the client's first message names. */
+  #begin(hello: ClientHello, state: "read" | "large"): void {
+    if (state === "read") this.#start(hello.bytes, this.#handshakes.find(hello.name));
+    else this.#abandon("ERR_SSL_EXCESSIVE_MESSAGE_SIZE", "excessive message size");
+  }
+
+  /** Ends a connection that has not begun TLS. */
+  #abandon(code: string, text: string): void {
+    this.fail(Object.assign(new Error(text), { code }));
+    this.#raw.destroy();
   }
 
   /** Waits for the first bytes after the PROXY header, if there is one. */
   #awaitFirst(): void {
     const raw = this.#raw;
-    const abandon = (code: string): void => {
-      this.fail(Object.assign(new Error("no TLS handshake has begun"), { code }));
-      raw.destroy();
-    };
-    const late = (): void => abandon("ERR_TLS_HANDSHAKE_TIMEOUT");
+    const text = "no TLS handshake has begun";
+    const late = (): void => this.#abandon("ERR_TLS_HANDSHAKE_TIMEOUT", text);
     raw.setTimeout(this.#timeout, late);
-    raw.on("end", () => abandon("ECONNRESET"));
+    raw.on("end", () => this.#abandon("ECONNRESET", text));
     raw.once("data", (bytes: Uint8Array) => {
       raw.setTimeout(0, late);
       this.secure(bytes);
@@ -481,9 +540,9 @@ class SecureLink extends NodeLink {
   }
 }
 
-/** Accepts the connections of a TLS server before it negotiates. */
+/** Accepts the connections of a TLS listener before it negotiates. */
 function acceptBefore(
-  server: tls.Server,
+  servers: TlsServers,
   window: Uint8Array,
   accept: Accept,
   { proxied, handshakeTimeout }: ListenOptions,
@@ -493,12 +552,20 @@ function acceptBefore(
     const parent = (socket as unknown as { _parent?: net.Socket })._parent;
     return parent && links.get(parent);
   };
-  const negotiate = server.listeners("connection") as ((raw: net.Socket) => void)[];
-  server.removeAllListeners("connection");
-  server.on("connection", (raw: net.Socket) => {
-    const link = new SecureLink(raw, window, handshakeTimeout, (socket) => {
-      for (const listener of negotiate) listener.call(server, socket);
-    });
+  const { main } = servers;
+  const negotiate = main.listeners("connection") as ((raw: net.Socket) => void)[];
+  main.removeAllListeners("connection");
+  const begin: Handshakes = {
+    areByName: servers.areSeveral,
+    find: (name) => servers.find(name),
+    start(raw, host) {
+      const server = servers.of(host);
+      if (server !== main) server.emit("connection", raw);
+      else for (const listener of negotiate) listener.call(main, raw);
+    },
+  };
+  main.on("connection", (raw: net.Socket) => {
+    const link = new SecureLink(raw, window, handshakeTimeout, begin);
     links.set(raw, link);
     const sink = accept(link);
     if (!sink) return;
@@ -506,45 +573,16 @@ function acceptBefore(
     if (proxied) link.readHeader(sink);
     else link.secure(EMPTY);
   });
-  server.on("secureConnection", (socket) => linkOf(socket)?.take(socket));
-  server.on("tlsClientError", (error, socket) => linkOf(socket)?.fail(error));
-}
-
-/** The certificates of a TLS server, which may change while it runs. */
-class Certificates {
-  #sni = new Map<string, tls.SecureContext>();
-
-  /**
-   * Replaces the certificates. A name's context inherits all options that it does not set.
-   * @returns the default
-   * context's options
-   */
-  set({ sni = {}, ...main }: TlsOptions): tls.SecureContextOptions {
-    const contexts = Object.entries(sni).map(([name, context]) => {
-      const options = { ...main, ...context } as tls.SecureContextOptions;
-      return [name, tls.createSecureContext(options)] as const;
-    });
-    this.#sni = new Map(contexts);
-    return main as tls.SecureContextOptions;
-  }
-
-  /** Returns the context for the name that a client asks for; undefined: the default one. */
-  find(host: string): tls.SecureContext | undefined {
-    const name = host.toLowerCase();
-    return this.#sni.get(name) ?? this.#sni.get(name.replace(/^[^.]*/, "*"));
+  for (const server of servers.all) {
+    server.on("secureConnection", (socket) => linkOf(socket)?.take(socket));
+    server.on("tlsClientError", (error, socket) => linkOf(socket)?.fail(error));
   }
 }
 
-/** A net or TLS server. For a TLS server, `setTls` changes its certificates. */
+/** A net or TLS server. For a TLS server, `prepareTls` changes its certificates. */
 interface NodeServer {
   readonly server: net.Server;
-  readonly setTls?: (tls: TlsOptions) => void;
-}
-
-/** Returns the options that net and TLS servers share. */
-function commonOf({ noDelay, keepAlive }: ListenOptions) {
-  const keepAliveInitialDelay = (keepAlive?.idle ?? 0) * 1000;
-  return { allowHalfOpen: true, noDelay, keepAlive: Boolean(keepAlive), keepAliveInitialDelay };
+  readonly prepareTls?: Listener["prepareTls"];
 }
 
 /** Time (s) between two keep-alive probes, and their number, where the runtime cannot set them. */
@@ -573,28 +611,6 @@ function refuseProbes({ keepAlive }: ListenOptions): void {
   if (count !== PROBES.count) throw new TypeError(`tcpKeepAliveCount: ${count}: ${text}`);
 }
 
-function createTlsServer(
-  options: ListenOptions,
-  own: TlsOptions,
-  take: ((socket: tls.TLSSocket) => void) | undefined,
-): NodeServer {
-  const { requestCert = false, rejectUnauthorized = requestCert } = own;
-  const certificates = new Certificates();
-  const all: tls.TlsOptions = {
-    ...commonOf(options),
-    ...certificates.set(own),
-    requestCert,
-    rejectUnauthorized,
-    ALPNProtocols: ["http/1.1"],
-    handshakeTimeout: options.handshakeTimeout,
-    SNICallback: (name, done) => done(null, certificates.find(name)),
-  };
-  const server = tls.createServer(all, take);
-  // A failed handshake affects only its client.
-  server.on("tlsClientError", (_, socket) => socket.destroy());
-  return { server, setTls: (changed) => server.setSecureContext(certificates.set(changed)) };
-}
-
 /** How connections are taken from a listening server. */
 interface Taking {
   /** Called first with each connection's descriptor. */
@@ -617,13 +633,14 @@ function createServer(
 ): NodeServer {
   if (options.tls) {
     const take = (socket: tls.TLSSocket): void => takeStream(socket, window, accept);
-    const made = createTlsServer(options, options.tls, canDefer ? undefined : take);
-    if (canDefer) acceptBefore(made.server as tls.Server, window, accept, options);
-    made.server.on("connection", (accepted: net.Socket) => {
+    const servers = new TlsServers(options, options.tls, canDefer ? undefined : take);
+    if (canDefer) acceptBefore(servers, window, accept, options);
+    const server = servers.main;
+    server.on("connection", (accepted: net.Socket) => {
       taking(fdOf(accepted));
       setProbes(accepted, options);
     });
-    return made;
+    return { server, prepareTls: (own, hosts) => servers.prepare(own, hosts) };
   }
   const server = net.createServer({ ...commonOf(options), pauseOnConnect: onread }, (accepted) => {
     taking(fdOf(accepted));
@@ -683,7 +700,7 @@ async function listen(
   const { fd } = options;
   const release = fd === undefined ? () => undefined : await claim(fd);
   if (!release) throw new Error(`fd: ${fd} is used by another server of this process: EADDRINUSE`);
-  const { server, setTls } = createServer(options, window, accept, how);
+  const { server, prepareTls } = createServer(options, window, accept, how);
   return new Promise((resolve, reject) => {
     const refuse = (error: Error): void => {
       release();
@@ -714,7 +731,7 @@ async function listen(
         server.close();
         release();
       };
-      resolve({ ...where, transport, close, ...(setTls ? { setTls } : {}) });
+      resolve({ ...where, transport, close, ...(prepareTls ? { prepareTls } : {}) });
     });
     // On Node the socket is bound by now, and the callback comes when clients may have connected.
     if (server.listening) permit();

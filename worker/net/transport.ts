@@ -11,6 +11,8 @@ export interface Link {
   readonly remoteAddress: string;
   /** The certificate that the peer has presented. */
   readonly peerCertificate?: PeerCertificate | undefined;
+  /** Number of the virtual host whose certificate the peer got; 0 or undefined: it got the listener's. */
+  readonly host?: number | undefined;
   /** True: the microtasks run between each `sink.read` and the next change of the window. */
   readonly readsApart?: boolean;
   /**
@@ -108,8 +110,21 @@ export interface TlsContext {
   readonly passphrase?: string;
 }
 
+/** Options of TLS for one virtual host. Options that it leaves out are those of its listener's `tls`. */
+export interface HostTlsOptions extends TlsContext {
+  /** Certificate revocation lists in PEM. With `ca` of its own a host does not use those of the listener. */
+  readonly crl?: string | Uint8Array | readonly (string | Uint8Array)[];
+  /** Whether clients are asked for a certificate: `req.peerCertificate`. */
+  readonly requestCert?: boolean;
+  /**
+   * Whether clients without a valid certificate are refused. Default: as `requestCert`; false: the handler checks
+   * `authorized`.
+   */
+  readonly rejectUnauthorized?: boolean;
+}
+
 /** Options of TLS. They are cloned to the worker, so they hold no functions. */
-export interface TlsOptions extends TlsContext {
+export interface TlsOptions extends HostTlsOptions {
   /** Cipher suites, in the notation of node:tls. */
   readonly ciphers?: string;
   /** Named curves for the key exchange, separated by colons, or "auto". Default: "auto". */
@@ -118,8 +133,6 @@ export interface TlsOptions extends TlsContext {
   readonly sigalgs?: string;
   /** Diffie-Hellman parameters in PEM. */
   readonly dhparam?: string | Uint8Array;
-  /** Certificate revocation lists in PEM. */
-  readonly crl?: string | Uint8Array | readonly (string | Uint8Array)[];
   /** Whether the server's order of ciphers is used instead of the client's. */
   readonly honorCipherOrder?: boolean;
   /** Time (s) during which a TLS session may be resumed. */
@@ -130,19 +143,16 @@ export interface TlsOptions extends TlsContext {
   readonly minVersion?: "TLSv1.2" | "TLSv1.3";
   /** The newest version that is accepted. */
   readonly maxVersion?: "TLSv1.2" | "TLSv1.3";
-  /**
-   * Other keys and certificates by the host that a client names (SNI): "a.example", or "*.example" for one label in its
-   * place. Clients that name no host, or another one, get the certificate above. Each entry uses the `ca` above unless
-   * it has its own.
-   */
-  readonly sni?: Readonly<Record<string, TlsContext>>;
-  /** Whether clients are asked for a certificate: `req.peerCertificate`. */
-  readonly requestCert?: boolean;
-  /**
-   * Whether clients without a valid certificate are refused. Default: as `requestCert`; false: the handler checks
-   * `authorized`.
-   */
-  readonly rejectUnauthorized?: boolean;
+}
+
+/** A virtual host, as a listener knows it. */
+export interface ListenerHost {
+  /** Its number, from 1 on. */
+  readonly number: number;
+  /** Its name: "a.example", "*.a.example", ".a.example" or "*". */
+  readonly name: string;
+  /** All its options of TLS; undefined: the listener's. */
+  readonly tls: TlsOptions | undefined;
 }
 
 /** Accepts a connection. It returns undefined when there is no room; the link has been closed then. */
@@ -174,6 +184,8 @@ export interface ListenOptions {
   fd?: number | undefined;
   /** Options of TLS; undefined: plain TCP. */
   tls?: TlsOptions | undefined;
+  /** Virtual hosts of a listener with TLS; undefined: none has certificates of its own. */
+  hosts?: readonly ListenerHost[] | undefined;
   /** Time limit (ms) of a TLS handshake. */
   handshakeTimeout: number;
   /** Whether a PROXY header precedes TLS. The pump calls `secure` after it. */
@@ -198,8 +210,13 @@ export interface Listener extends ListenerAddress {
   readonly transport?: Stats["transport"];
   /** Stops accepting. Connections stay open. */
   close(): void;
-  /** Uses other certificates for new handshakes. @throws Error where the platform cannot */
-  setTls?(tls: TlsOptions): void;
+  /**
+   * Prepares other certificates for new handshakes.
+   * @param hosts the virtual hosts, as in `ListenOptions`
+   * @returns a function that uses them from then on, and never throws
+   * @throws Error when one cannot be used
+   */
+  prepareTls?(tls: TlsOptions, hosts: readonly ListenerHost[] | undefined): () => void;
 }
 
 /** A link's send queue. */

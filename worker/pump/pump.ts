@@ -70,6 +70,8 @@ export interface Inbox {
 
 /** Traits of all connections of a listener. */
 export interface ListenerTraits {
+  /** Its number, from 0 on. */
+  readonly number: number;
   /** Whether they use TLS. */
   readonly isSecure: boolean;
   /**
@@ -260,9 +262,11 @@ export class Pump implements HandlerServer {
   }
 
   /** Takes connections without TLS and without a PROXY header. */
-  readonly accept = this.acceptor({ isSecure: false, proxies: undefined, redirects: false });
+  readonly accept = this.acceptor({
+    ...{ number: 0, isSecure: false, proxies: undefined, redirects: false },
+  });
 
-  #accept(link: Link, { isSecure, proxies, redirects }: ListenerTraits): Sink | undefined {
+  #accept(link: Link, { number, isSecure, proxies, redirects }: ListenerTraits): Sink | undefined {
     const { engine, loop } = this;
     this.#schedule.accepted();
     if (this.farewell.isClosed) {
@@ -290,6 +294,7 @@ export class Pump implements HandlerServer {
     const now = engine.get(Control.Now);
     const peer = new Peer(this, link, slot, engine.get(Control.Generation), now);
     peer.forwards = forwards;
+    peer.listener = number;
     peer.isSecure = isSecure;
     peer.redirects = redirects;
     peer.isProxied = proxies !== undefined;

@@ -12,6 +12,7 @@ import { Once } from "./error-throttle";
 import { type ForwardRules, clientOf } from "./forwarded";
 import { type MetricsRules, answerMetrics } from "./metrics";
 import { httpsUrl, isRedirected } from "./redirect";
+import { Hosts, type VirtualHost } from "./hosts";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Peer } from "../socket/peer";
 import { BodyError, Upload, type UploadOwner } from "./body";
@@ -39,6 +40,8 @@ const NEEDS_TLS =
 export interface RequestRules {
   /** Origins and hosts that may connect. */
   readonly rules?: OriginRules;
+  /** The virtual hosts, in the order of their numbers; none: requests pay nothing for them. */
+  readonly hosts?: readonly VirtualHost[];
   /** Proxies whose forwarding fields are trusted; undefined: none. */
   readonly forwarding?: ForwardRules | undefined;
   /** Path of the metrics, and the addresses that may read them; undefined: they are not served. */
@@ -56,19 +59,27 @@ function over(request: RequestImpl): void {
 export class Requests {
   readonly #pump: RequestsOwner;
   readonly #loop: EngineLoop<Peer>;
-  readonly #rules: OriginRules;
-  readonly #secureRules: OriginRules;
+  /** The rules for requests without TLS and with it, by the numbers of the virtual hosts; first the server's. */
+  readonly #rules: readonly OriginRules[];
+  readonly #secureRules: readonly OriginRules[];
+  /** The virtual hosts; undefined: there are none. */
+  readonly hosts: Hosts | undefined;
   readonly #forwarding: ForwardRules | undefined;
   readonly #metrics: MetricsRules | undefined;
   readonly #refused: Once;
   /** The port to which listeners redirect. */
   redirectPort = 443;
 
-  constructor(pump: RequestsOwner, { rules = {}, forwarding, metrics, failed }: RequestRules) {
+  constructor(
+    pump: RequestsOwner,
+    { rules = {}, hosts = [], forwarding, metrics, failed }: RequestRules,
+  ) {
     this.#pump = pump;
     this.#loop = pump.loop;
-    this.#rules = rules;
-    this.#secureRules = { ...rules, secure: true };
+    this.hosts = hosts.length > 0 ? new Hosts(hosts, pump.loop.engine) : undefined;
+    const ofHosts = hosts.map(({ origins = rules.origins }) => ({ ...rules, origins }));
+    this.#rules = [rules, ...ofHosts];
+    this.#secureRules = this.#rules.map((one) => ({ ...one, secure: true }));
     this.#forwarding = forwarding;
     this.#metrics = metrics;
     this.#refused = new Once((text) => failed?.(new Error(text), "origin"));
@@ -99,35 +110,37 @@ export class Requests {
 
   /** Checks a request, and refuses it if it must not reach the handler. @returns false when it was refused */
   #admit(peer: Peer, request: RequestImpl): boolean {
-    const refusal = this.#judge(request);
-    if (refusal === CloseReason.OriginRefused || refusal === CloseReason.HostRefused)
-      this.#report(request, refusal);
+    const refusal = this.#judge(peer, request);
     if (refusal !== 0) this.#loop.abandon(peer, refusal);
     return refusal === 0;
   }
 
-  /** Reports a request that the rules refused, with the option that would allow it. */
-  #report(request: RequestImpl, refusal: CloseReason): void {
-    const origin = request.header("origin")?.slice(0, SHOWN);
+  /** Reports a request that was refused because of its host, once for each host. @param why names the option */
+  #refuseHost(request: RequestImpl, why: (host: string) => string): CloseReason {
     const host = JSON.stringify(request.host.slice(0, SHOWN));
-    if (refusal === CloseReason.HostRefused) {
-      this.#refused.add(
-        `host ${host}`,
-        `hosts: a request for the host ${host} was refused (421); to allow it, add it to hosts`,
-      );
-    } else if (origin === undefined) {
+    this.#refused.add(`host ${host}`, why(host));
+    return CloseReason.HostRefused;
+  }
+
+  /** Reports an upgrade whose origin was refused, with the option that would allow it. */
+  #refuseOrigin(request: RequestImpl, host: VirtualHost | undefined): CloseReason {
+    const origin = request.header("origin")?.slice(0, SHOWN);
+    if (origin === undefined) {
       this.#refused.add(
         "none",
         "requireOrigin: an upgrade without an Origin was refused (403); requireOrigin: false would allow it",
       );
     } else {
       const from = JSON.stringify(origin);
+      const to = JSON.stringify(request.host.slice(0, SHOWN));
+      const option = host?.origins ? `${host.option}.origins` : "origins";
       this.#refused.add(
         `origin ${from}`,
-        `origins: an upgrade from the origin ${from} to the host ${host} was refused (403); ` +
-          "to allow it, add it to origins",
+        `${option}: an upgrade from the origin ${from} to the host ${to} was refused (403); ` +
+          `to allow it, add it to ${option}`,
       );
     }
+    return CloseReason.OriginRefused;
   }
 
   /** Handles the head of a request with a body. The handler decides whether the body is streamed. */
@@ -253,18 +266,48 @@ export class Requests {
     return answerMetrics(rules, request, peer.peerAddress, response, () => this.#pump.metrics());
   }
 
-  /** Returns the reason why a request must not reach the handler; 0: it may. */
-  #judge(request: RequestImpl): CloseReason | 0 {
-    const { hosts = [] } = this.#rules;
+  /** Gives a request to its virtual host. @returns the reason why it must not reach a handler; 0: it may */
+  #judge(peer: Peer, request: RequestImpl): CloseReason | 0 {
+    const number = this.hosts === undefined ? 0 : this.hosts.enter(peer);
+    const rules = (peer.isSecure ? this.#secureRules : this.#rules)[number] as OriginRules;
+    const { hosts = [] } = rules;
+    if (this.hosts !== undefined) {
+      const refusal = this.#judgeHost(this.hosts, peer, request, number);
+      if (refusal !== 0) return refusal;
+    }
     if (hosts.length === 0 && !request.upgrade) return 0;
     const { host } = request;
-    const rules = request.secure ? this.#secureRules : this.#rules;
-    if (!isHostAllowed(host, rules)) return CloseReason.HostRefused;
+    if (!isHostAllowed(host, rules))
+      return this.#refuseHost(
+        request,
+        (name) =>
+          `hosts: a request for the host ${name} was refused (421); to allow it, add it to hosts`,
+      );
     if (!request.upgrade) return 0;
     const allowed = isOriginAllowed(request.header("origin"), host, rules);
-    if (!allowed) return CloseReason.OriginRefused;
+    if (!allowed) return this.#refuseOrigin(request, this.hosts?.at(number));
     const protocols = request.header("sec-websocket-protocol");
     return protocols === undefined || isProtocolList(protocols) ? 0 : CloseReason.BadRequest;
+  }
+
+  /** Returns the reason why a request must not reach its virtual host, or be redirected there; 0: it may. */
+  #judgeHost(hosts: Hosts, peer: Peer, request: RequestImpl, number: number): CloseReason | 0 {
+    if (hosts.isElsewhere(peer, number))
+      return this.#refuseHost(
+        request,
+        (name) =>
+          `virtualHosts: a request for the host ${name} was refused (421), because its connection was ` +
+          "opened for a host that asks for other client certificates",
+      );
+    // `hosts` is a list of all hosts, and is looked at later.
+    const isListed = (this.#rules[0]?.hosts ?? []).length > 0;
+    if (!peer.redirects || isListed || !this.#lacksTls(peer, request) || hosts.isNamed(peer))
+      return 0;
+    return this.#refuseHost(
+      request,
+      (name) =>
+        `redirect: a request for the host ${name} was refused (421); to allow it, add it to virtualHosts or hosts`,
+    );
   }
 
   /** Handles an error of a request's handler: reports it, and sends an error response if that is still possible. */

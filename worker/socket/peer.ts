@@ -97,8 +97,11 @@ enum Flag {
   Misplaced = 4096,
 }
 
-/** The lowest bit of `Peer.module` among the flags. */
-const MODULE_SHIFT = 20;
+/** The lowest bits of `Peer.listener` and `Peer.module` among the flags. */
+const LISTENER_SHIFT = 16;
+const MODULE_SHIFT = 21;
+/** Most listeners of a server. */
+const LISTENERS = 32;
 
 /** State that few connections have, or for a moment only. */
 class Rare {
@@ -133,7 +136,7 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
   windowBits = 0;
   /** Time (whole ms) at which it was accepted, by the engine's clock. */
   readonly since: number;
-  /** Bits of `Flag`, and the number of its module. */
+  /** Bits of `Flag`, the number of its listener, and that of its module. */
   #flags = Flag.Reading;
   #rare: Rare | undefined;
   /** Address of the client when it is not that of the peer. */
@@ -290,6 +293,16 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
 
   set isReported(on: boolean) {
     this.#set(Flag.Reported, on);
+  }
+
+  /** Number of its listener, from 0 on. */
+  get listener(): number {
+    return (this.#flags >>> LISTENER_SHIFT) & (LISTENERS - 1);
+  }
+
+  set listener(number: number) {
+    const others = this.#flags & ~((LISTENERS - 1) << LISTENER_SHIFT);
+    this.#flags = others | (number << LISTENER_SHIFT);
   }
 
   /** Number of the module that handles its request or WebSocket; 0: the main handler does. */

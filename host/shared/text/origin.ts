@@ -39,7 +39,8 @@ export function hostOf(text: string): HostParts | undefined {
     : { name, port: port === "" ? "" : String(Number(port)) };
 }
 
-const isAddress = (name: string): boolean => name.startsWith("[") || /^[0-9.]+$/.test(name);
+/** Returns true for a name that is an address. */
+export const isAddress = (name: string): boolean => name.startsWith("[") || /^[0-9.]+$/.test(name);
 
 /** Returns the pattern that a name matches: `*.a.example` for `b.a.example`; "" for an address or a single label. */
 export function patternOf(name: string): string {
