@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 31;
+export const ABI_VERSION: u32 = 32;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -79,7 +79,7 @@ export enum Param {
   Fragments,
   /** 1 to emit messages of any length in pieces as they arrive. Compressed messages are still emitted whole. */
   Pieces,
-  /** Largest single write of ring memory or of a static body, in bytes. */
+  /** Largest single write of ring memory or of a static body, in bytes, at least 512. */
   RunBytes,
   /** Policy for a full WebSocket table: 1 evicts the client with the largest lag, 0 answers the upgrade with 503. */
   EvictWhenFull,
@@ -133,6 +133,8 @@ export enum Param {
   RawTimeout,
   /** Bytes of responses after which a flush pass leaves the others for the next one, 0 for no limit. */
   PassBytes,
+  /** As RunBytes, for connections of Arrival.Copied, where it is less. 0 is no limit of their own. */
+  CopiedRunBytes,
   COUNT,
 }
 
@@ -338,6 +340,8 @@ export enum Arrival {
   Unsecured = 2,
   /** The first bytes decide whether the connection is HTTP. Foreign follows when it is not. */
   Any = 4,
+  /** The transport holds a copy of each pending write, so runs are at most Param.CopiedRunBytes. */
+  Copied = 8,
 }
 
 /** Ways to close the socket of an ended connection. */

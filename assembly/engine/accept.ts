@@ -12,6 +12,7 @@ import { countClose, isReason, takeEvents } from "../state/events";
 import { List } from "../state/lists";
 import { enroll, isAddressFull, move } from "../state/quota";
 import {
+  Flag,
   State,
   add,
   engine,
@@ -71,6 +72,7 @@ export function accept(addressLength: u32, flags: u32): u32 {
   if (flags & Arrival.Proxied) httpOf(c).marks |= HttpFlag.Proxied;
   if (flags & Arrival.Unsecured) httpOf(c).marks |= HttpFlag.Unsecured;
   if (flags & Arrival.Any) httpOf(c).marks |= HttpFlag.Undecided;
+  if (flags & Arrival.Copied) c.flags |= Flag.Copied;
   beginHead(httpOf(c));
   enlist(c, List.Reading);
   rearm(c);

@@ -63,8 +63,9 @@ function moveToWebSocket(c: HttpConn, deflate: u32): WebSocketConn {
   memory.copy(changetype<usize>(w), changetype<usize>(c), offsetof<Conn>());
   w.slot = newSlot;
   w.generation = newGeneration;
-  w.flags =
-    (w.flags & (Flag.InWindow | Flag.PeerEnded | Flag.Held | Flag.MidReply)) | Flag.WebSocket;
+  const kept = Flag.InWindow | Flag.PeerEnded | Flag.Held | Flag.MidReply | Flag.Copied;
+  // mutant run-copied: w.flags = (w.flags & kept & ~Flag.Copied) | Flag.WebSocket;
+  w.flags = (w.flags & kept) | Flag.WebSocket;
   const rest = c.start + c.scan;
   if (has(w, Flag.InWindow)) {
     engine.fedSlot = newSlot + 1;

@@ -6,6 +6,7 @@
 
 import {
   Control,
+  Param,
   ROW_BODY,
   ROW_BYTES,
   ROW_KIND,
@@ -27,6 +28,7 @@ import {
   engine,
   has,
   isWebSocket,
+  paramU32,
   webSocketOf,
   WebSocketConn,
 } from "../state/records";
@@ -69,6 +71,13 @@ class Piece {
 }
 
 const piece = changetype<Piece>(memory.data(24, 8));
+
+/** Returns the longest run for a client. @param runBytes the longest one for any client */
+function runLimit(c: Conn, runBytes: u32): u32 {
+  if (!has(c, Flag.Copied)) return runBytes;
+  const copied = paramU32(Param.CopiedRunBytes);
+  return copied == 0 ? runBytes : min(copied, runBytes);
+}
 
 /** Finds the next piece of a client's bytes, at most `runBytes`. Returns false when there is none. */
 function peek(c: Conn, runBytes: u32): bool {
@@ -178,8 +187,12 @@ function isRing(row: u32): bool {
   return row == RowKind.Ring;
 }
 
-/** Adds the client's next row to the table. Returns false when it has nothing to write or a write is pending. */
-export function nextRow(c: Conn, runBytes: u32): bool {
+/**
+ * Adds the client's next row to the table. Returns false when it has nothing to write or a write is pending.
+ * @param most the longest run for any client, in bytes
+ */
+export function nextRow(c: Conn, most: u32): bool {
+  const runBytes = runLimit(c, most);
   if (c.writing != 0 || !peek(c, runBytes)) return false;
   // Its range changes, so it leaves the treap and is inserted again when the row is settled.
   if (isWebSocket(c)) remove(c);
@@ -242,7 +255,7 @@ export function castRow(c: WebSocketConn, runBytes: u32): bool {
   const start = offsetIn(ring, frame(first));
   const f = frame(castLast);
   const end = offsetIn(ring, f) + (lengthIn(ring, f) as u64);
-  if (end == start || end - start > (runBytes as u64)) return false;
+  if (end == start || end - start > (runLimit(c, runBytes) as u64)) return false;
   c.sequence = castLast + 1;
   c.done = start;
   c.handed = end;

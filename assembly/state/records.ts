@@ -67,7 +67,7 @@ export namespace Watch {
 
 /**
  * Bits of `Conn.flags`: those of any connection, and those of WebSockets that are tested together with them. The others
- * are in `marks`. 13 bits are free.
+ * are in `marks`. 12 bits are free.
  */
 export enum Flag {
   WebSocket = 1,
@@ -95,6 +95,8 @@ export enum Flag {
   Clogged = 2048,
   /** Unparsed bytes are in the window, for `resume`. */
   InWindow = 4096,
+  /** The transport copies what it writes, so runs are short. */
+  Copied = 8192,
   /**
    * The embedder still handles a message from the pooled buffer, which `resume` frees. HTTP: `resume` continues the
    * body.

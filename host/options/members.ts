@@ -73,7 +73,7 @@ export interface TableOptions {
    */
   maxQueuedFrames?: number;
   /**
-   * Bytes of one write to one client.
+   * Bytes of one write to one client; over TLS at most 64 KiB.
    *
    * Unit: bytes. Default: 256 KiB. Range: 1 KiB … 16 MiB. `configure` can change it.
    */

@@ -167,7 +167,7 @@ export const OPTIONS: readonly OptionRow[] = [
     min: 1024,
     max: 16 * MiB,
     param: "RunBytes",
-    text: "Bytes of one write to one client.",
+    text: "Bytes of one write to one client; over TLS at most 64 KiB.",
   },
   {
     name: "slowGrace",

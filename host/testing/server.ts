@@ -165,7 +165,7 @@ export class MemoryServer implements Server {
 
   async configure(options: LiveOptions): Promise<void> {
     const { values, hosts } = settleChanges(this.#options, options, this.#hosts);
-    configure(this.#pump, values, Number.POSITIVE_INFINITY);
+    configure(this.#pump, values);
     const { tls: _, virtualHosts: __, ...others } = options;
     this.#options = { ...this.#options, ...others };
     this.#hosts = withChanges(this.#hosts, hosts);

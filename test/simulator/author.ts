@@ -63,11 +63,12 @@ function drawSettings(mode: Mode, r: Random): Settings {
   // In some of these runs a client that is silent does not speak HTTP either.
   const silence = isRaw && mode === "stress" ? r.pick([0, 0, SILENCE_MILLIS]) : 0;
   const own = { ordered: r.chance(0.8), isPaged: params.Seed % 2 === 0, isRaw };
+  const CopiedRunBytes = [600, 1000, 65536][params.Seed % 3] as number;
   return {
     ...settings,
     ...more,
     ...own,
-    params: { ...params, ...more.params, RawTimeout: silence },
+    params: { ...params, CopiedRunBytes, ...more.params, RawTimeout: silence },
   };
 }
 

@@ -49,6 +49,8 @@ class WatchedLink implements MeasuredLink, Sink {
 
   write(view: Uint8Array): boolean {
     if (this.#held) throw new Error(`${this.remoteAddress}: a second write is outstanding`);
+    if (!this.#watch.mayWrite(this.remoteAddress, view))
+      throw new Error(`${this.remoteAddress}: a write of ${view.length} bytes`);
     const copy = new Uint8Array(view);
     if (this.#link.write(view)) {
       this.#watch.written += view.length;
@@ -111,6 +113,12 @@ export class Watch {
   /** Bytes of the writes that are complete, and bytes that were read. */
   written = 0;
   read = 0;
+  /** Returns true for a write that a client may be given. */
+  readonly mayWrite: (address: string, view: Uint8Array) => boolean;
+
+  constructor(mayWrite: (address: string, view: Uint8Array) => boolean) {
+    this.mayWrite = mayWrite;
+  }
 
   /** An `Accept` whose links are watched. */
   over(accept: Accept): Accept {

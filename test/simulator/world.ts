@@ -4,6 +4,8 @@
 // Invariant: a run follows from the settings and the steps alone.
 
 import { createHash } from "node:crypto";
+import { Control, Param } from "../../assembly/abi";
+import { PAD_BYTES } from "../../assembly/plan";
 import type { StaticBody, WebSocket } from "../../host/handler";
 import { CLOSE_TABLE } from "../../host/shared/close";
 import { toBytes } from "../../host/shared/text/text";
@@ -11,7 +13,7 @@ import type { Application } from "../../host/local/application";
 import { Runner } from "../../host/testing/run";
 import type { Engine } from "../../worker/engine/engine";
 import { configure } from "../../worker/control/configure";
-import type { Listener } from "../../worker/net/transport";
+import type { Accept, Listener } from "../../worker/net/transport";
 import { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import { zlibCodec } from "../../worker/net/zlib";
 import { Pump } from "../../worker/pump/pump";
@@ -70,6 +72,9 @@ const PACE_MILLIS = 130;
 
 const encoder = new TextEncoder();
 
+/** Returns true for a client whose transport copies what it writes, every third. */
+const isCopied = (address: string): boolean => Number(address.slice(1)) % 3 === 0;
+
 /** Returns true for a step whose order among others matters to several clients. */
 function concernsOthers(step: Step): boolean {
   if (step.kind === "say") return step.says.some(({ how }) => how === "burst");
@@ -105,7 +110,7 @@ export class World implements Scene, Court {
   readonly clock: VirtualClock;
   readonly runner: Runner;
   readonly net: MemoryNet;
-  readonly watch = new Watch();
+  readonly watch = new Watch((address, view) => this.#mayWrite(address, view));
   readonly judge: Judge;
   readonly post: Post;
   readonly owner: Owner;
@@ -215,6 +220,18 @@ export class World implements Scene, Court {
     if (!isExpected) this.note(String(error.stack));
   };
 
+  /** Returns true for a write that is not longer than a run of its client may be. Only rings have this limit here. */
+  #mayWrite(address: string, { buffer, byteOffset, length }: Uint8Array): boolean {
+    const { engine } = this;
+    const rings = engine.get(Control.RingAddress);
+    const { RingBytes = 0, DeflateRingBytes = 0 } = this.settings.params;
+    const end = rings + RingBytes + DeflateRingBytes + 2 * PAD_BYTES;
+    const isRun = buffer === engine.u8.buffer && byteOffset >= rings && byteOffset < end;
+    const most = engine.param(Param.RunBytes);
+    const copied = isCopied(address) ? engine.param(Param.CopiedRunBytes) : most;
+    return !isRun || length <= Math.min(most, copied);
+  }
+
   note(error: string): void {
     this.errors.push(error);
   }
@@ -298,7 +315,11 @@ export class World implements Scene, Court {
 
   async start(): Promise<void> {
     await this.#use(0);
-    this.#listener = this.net.open(this.engine.windowView(), this.watch.over(this.pump.accept));
+    const traits = { number: 0, isSecure: false, proxies: undefined, redirects: false };
+    const copied = this.pump.acceptor({ ...traits, isCopied: true });
+    const accept: Accept = (link) =>
+      isCopied(link.remoteAddress) ? copied(link) : this.pump.accept(link);
+    this.#listener = this.net.open(this.engine.windowView(), this.watch.over(accept));
     if (this.settings.isTimed) this.#pace();
   }
 
@@ -343,7 +364,7 @@ export class World implements Scene, Court {
         return this.#reload();
       case "configure":
         if (step.name === "writeTimeout") this.writeTimeoutAt = this.clock.now();
-        return configure(this.pump, { [step.name]: step.value }, Number.POSITIVE_INFINITY);
+        return configure(this.pump, { [step.name]: step.value });
       case "block":
         return this.#place.block(step.ms);
       case "shutdown":

@@ -288,7 +288,8 @@ hosts("that ask for other client certificates than the one of a connection get 4
   if (pump.requests.hosts) pump.requests.hosts.policies = [undefined, [0, 1, 0, 2]];
   const status = (isSecure: boolean, number: number, opened: number, host: string): number => {
     const net = new MemoryNet(clock);
-    const accept = pump.acceptor({ number, isSecure, proxies: undefined, redirects: false });
+    const traits = { number, isSecure, proxies: undefined, redirects: false, isCopied: false };
+    const accept = pump.acceptor(traits);
     net.open(pump.engine.windowView(), (link) => accept(Object.assign(link, { host: opened })));
     const socket = net.connect(65536, "192.0.2.1");
     socket?.send(Buffer.from(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`));

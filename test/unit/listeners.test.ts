@@ -4,10 +4,10 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Listeners } from "../../worker/control/listeners";
 import { MemoryNet, VirtualClock } from "../../worker/net/memory";
-import type { Listener, Transport } from "../../worker/net/transport";
+import type { EngineParams } from "../../worker/engine/engine";
+import type { Accept, Listener, Transport } from "../../worker/net/transport";
 import { Pump } from "../../worker/pump/pump";
 import { AddressSet } from "../../host/shared/text/address";
-import { engineParams } from "../../host/options/params";
 import { settle } from "../../host/options/settle";
 import type { ListenerOptions } from "../../host/options/types";
 import { testEngine } from "../lib/wasm";
@@ -45,9 +45,13 @@ class Ports implements Transport {
   }
 }
 
-function scene(): { readonly pump: Pump; readonly clock: VirtualClock; readonly all: Listeners } {
+function scene(params?: EngineParams): {
+  readonly pump: Pump;
+  readonly clock: VirtualClock;
+  readonly all: Listeners;
+} {
   const clock = new VirtualClock();
-  const pump = new Pump({ engine: testEngine(), clock });
+  const pump = new Pump({ engine: testEngine(params), clock });
   return { pump, clock, all: new Listeners(pump, () => undefined) };
 }
 
@@ -136,9 +140,34 @@ listeners("have TCP keep-alive in whole seconds, or none", () => {
   assert.equal(probes(all), { idle: 61, interval: 3, count: 3 });
 });
 
-listeners("with TLS shorten the writes of all", () => {
-  const bytes = (listen: ListenerOptions[]): number => engineParams(settle({ listen })).RunBytes;
-  assert.equal([bytes([{}, { port: 0 }]), bytes([{}, { port: 443, tls: TLS }])], [262144, 65536]);
+listeners("with TLS shorten the writes of their own connections, those of Bun all", async () => {
+  const settings = settle({ listen: [{}, { tls: TLS }] });
+  for (const copies of [false, true]) {
+    const { pump, clock } = scene({ RunBytes: 2000, CopiedRunBytes: 700 });
+    pump.setHandler({ request: (_, res) => res.send(200, "", new Uint8Array(70000)) });
+    const nets = [new MemoryNet(clock), new MemoryNet(clock)];
+    const writes: number[][] = [[], []];
+    const transport: Transport = {
+      copies,
+      listen: async (options, window, accept) => {
+        const at = options.tls ? 1 : 0;
+        const noted: Accept = (link) => {
+          const write = link.write.bind(link);
+          link.write = (view) => {
+            writes[at]?.push(view.length);
+            return write(view);
+          };
+          return accept(link);
+        };
+        return (nets[at] as MemoryNet).open(window, noted);
+      },
+    };
+    await new Listeners(pump, () => undefined).open(transport, settings);
+    for (const net of nets) net.connect(1e6)?.send(GET);
+    clock.run();
+    const longest = writes.map((all) => Math.max(...all));
+    assert.equal(longest, copies ? [700, 700] : [2000, 700]);
+  }
 });
 
 listeners("give their connections TLS and proxies of their own", () => {
@@ -152,12 +181,13 @@ listeners("give their connections TLS and proxies of their own", () => {
   });
   const proxies = new AddressSet(["192.0.2.1"]);
   const nets = [
-    { number: 0, isSecure: false, proxies: undefined, redirects: false },
-    { number: 1, isSecure: true, proxies: undefined, redirects: false },
-    { number: 2, isSecure: true, proxies, redirects: false },
+    { number: 0, isSecure: false, proxies: undefined },
+    { number: 1, isSecure: true, proxies: undefined },
+    { number: 2, isSecure: true, proxies },
   ].map((traits) => {
     const net = new MemoryNet(clock);
-    net.open(pump.engine.windowView(), pump.acceptor(traits));
+    const accept = pump.acceptor({ ...traits, redirects: false, isCopied: false });
+    net.open(pump.engine.windowView(), accept);
     return net;
   });
   for (const net of nets) net.connect(4096, "192.0.2.2")?.send(GET);

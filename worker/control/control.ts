@@ -5,7 +5,6 @@ import { INBOX_WORDS } from "../../assembly/abi";
 import type { Handler, Stats } from "../../host/handler";
 import type { Eviction, FailedHandshake, PoolOptions } from "../../host/options/types";
 import { engineParams } from "../../host/options/params";
-import { tlsOf } from "../../host/options/listen";
 import type { ModuleSettings } from "../../host/options/modules";
 import type { Changes, Settings } from "../../host/options/settle";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/shared/message/port";
@@ -13,7 +12,7 @@ import { tooLate } from "../../host/shared/members";
 import type { Records } from "../../host/shared/message/wire";
 import { type ErrorData, describe, errorOf, toError } from "../../host/shared/result";
 import { ErrorThrottle } from "../request/error-throttle";
-import { configure, runLimit } from "./configure";
+import { configure } from "./configure";
 import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
 import { Listeners } from "./listeners";
@@ -101,7 +100,6 @@ export class Worker {
   readonly #platform: Platform;
   readonly #mirrored: MirroredInbox | undefined;
   readonly #remote: Remote;
-  readonly #runLimit: number;
   readonly #accepting: ErrorThrottle;
   readonly #subscribing: ErrorThrottle;
   readonly #listeners: Listeners;
@@ -111,9 +109,7 @@ export class Worker {
     this.#data = data;
     this.#platform = platform;
     const { settings } = data;
-    this.#runLimit = runLimit(tlsOf(settings.listeners).length > 0, platform.transport);
     const params = engineParams(settings);
-    params.RunBytes = Math.min(params.RunBytes, this.#runLimit);
     const { values } = settings;
     const handshakes = new Handshakes(
       (ms, fn) => platform.clock.after(ms, fn),
@@ -335,7 +331,7 @@ export class Worker {
     /** Changes options that can change at run time. */
     configure: async ({ values, tls, hosts }: Changes): Promise<void> => {
       if (tls || hosts.length > 0) this.#listeners.setTls(tls, hosts);
-      configure(this.pump, values, this.#runLimit);
+      configure(this.pump, values);
     },
 
     stats: async (): Promise<Stats> => this.pump.stats(),

@@ -44,7 +44,7 @@ function planOf(
   const options = tls ? { ...own, hosts: hostsAt(number, tls, hosts) } : own;
   const isSecure = tls !== undefined;
   const proxies = proxyProtocol && new AddressSet(proxyProtocol);
-  return { name, options, traits: { number, isSecure, proxies, redirects } };
+  return { name, options, traits: { number, isSecure, proxies, redirects, isCopied: isSecure } };
 }
 
 /** Returns the virtual hosts at a listener with TLS; undefined when none of them has certificates of its own. */
@@ -161,7 +161,9 @@ export class Listeners {
   #open(transport: Transport, { name, options, traits }: ListenerPlan): Promise<Listener> {
     const pump = this.#pump;
     const window = pump.engine.windowView();
-    const listening = transport.listen(options, window, pump.acceptor(traits), this.#failed);
+    const isCopied = traits.isCopied || transport.copies === true;
+    const accept = pump.acceptor({ ...traits, isCopied });
+    const listening = transport.listen(options, window, accept, this.#failed);
     return listening.catch((thrown: unknown) => {
       throw withName(name, thrown);
     });

@@ -319,7 +319,7 @@ export function nodeTransport(settings: NodeSettings = {}): Transport {
   if (mayBare) void handlesWork();
   let scarcity: Scarcity | undefined;
   return {
-    ...(isBun ? { maxRunBytes: COPIED_BYTES } : {}),
+    ...(isBun ? { copies: true } : {}),
     ...(process.platform === "linux" ? { queues: procQueues(endsOf) } : {}),
     async listen(options, window, accept, failed) {
       scarcity ??= new Scarcity(descriptors, failed);
@@ -365,8 +365,6 @@ class Scarcity {
 
 /** Bun's sockets have no handle to create others from, and copy bytes that the kernel does not accept at once. */
 const isBun = "bun" in process.versions;
-/** Longest run of bytes for one write where writes are copied. */
-const COPIED_BYTES = 65536;
 
 /** Returns true where writing on a handle works as it does in Node. */
 function isDirect(handle: Handle): boolean {

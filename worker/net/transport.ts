@@ -239,11 +239,8 @@ export type ReadQueues = (
 export interface Transport {
   /** Reads clients' progress where the platform reports it. It is asked before a client is ended for making none. */
   readonly queues?: ReadQueues;
-  /**
-   * Longest run of bytes for one write. Where the transport copies bytes that it cannot write at once, a long run for
-   * each stalled client would cost memory.
-   */
-  readonly maxRunBytes?: number;
+  /** Whether it copies bytes that it cannot write at once, also without TLS. */
+  readonly copies?: boolean;
   /**
    * @param window memory that the links read into
    * @param failed called with errors of single accepts, and with warnings that accepts are about to fail; the listener

@@ -81,6 +81,8 @@ export interface ListenerTraits {
   readonly proxies: AddressSet | undefined;
   /** Whether requests without TLS are redirected to the same URL over TLS. */
   readonly redirects: boolean;
+  /** Whether the transport holds a copy of each pending write, as TLS does. */
+  readonly isCopied: boolean;
 }
 
 export interface PumpOptions extends RequestRules {
@@ -263,10 +265,11 @@ export class Pump implements HandlerServer {
 
   /** Takes connections without TLS and without a PROXY header. */
   readonly accept = this.acceptor({
-    ...{ number: 0, isSecure: false, proxies: undefined, redirects: false },
+    ...{ number: 0, isSecure: false, proxies: undefined, redirects: false, isCopied: false },
   });
 
-  #accept(link: Link, { number, isSecure, proxies, redirects }: ListenerTraits): Sink | undefined {
+  #accept(link: Link, traits: ListenerTraits): Sink | undefined {
+    const { number, isSecure, proxies, redirects, isCopied } = traits;
     const { engine, loop } = this;
     this.#schedule.accepted();
     if (this.farewell.isClosed) {
@@ -284,7 +287,8 @@ export class Pump implements HandlerServer {
     const flags =
       (proxies ? Arrival.Proxied : 0) |
       (link.secure ? Arrival.Unsecured : 0) |
-      (this.raw ? Arrival.Any : 0);
+      (this.raw ? Arrival.Any : 0) |
+      (isCopied ? Arrival.Copied : 0);
     const slot = loop.accept(address, flags);
     if (slot === NONE) {
       if (engine.get(Control.Result) === CloseReason.NoRoom) return this.#refusals.take(link);
