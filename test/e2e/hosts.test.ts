@@ -1,6 +1,7 @@
 // Virtual hosts: by the Host of a request and by the name in TLS, with certificates of both types, handlers, origins
 // and listeners of their own, while they are reloaded and renewed, and against clients that mix them up.
 
+import { X509Certificate, createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import * as net from "node:net";
@@ -18,6 +19,7 @@ import {
 } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { withBrowser } from "../lib/browser";
 import {
   CERTIFICATE,
   Frames,
@@ -742,6 +744,52 @@ hosts("the name in TLS follows a PROXY header", async () => {
       await within(once(socket, "secureConnect"), "a handshake");
       assert.is(await askOnce(Promise.resolve(new Wire({ socket, tcp })), "rsa.test"), "a");
     }
+  });
+});
+
+/** Returns the key that a Chromium is configured to trust: SHA-256 of the public key. */
+function spki(pem: string): string {
+  const der = new X509Certificate(pem).publicKey.export({ type: "spki", format: "der" });
+  return createHash("sha256").update(der).digest("base64");
+}
+
+hosts("a page in Chromium has WebSockets to hosts with keys of both types", async () => {
+  const page = write(
+    "page",
+    `import host from ${JSON.stringify(MAIN.href)};
+    export default { ...host, request: (req, res) => req.upgrade
+      ? res.upgrade({ data: req.path }) : res.send(200, "text/html", '<link rel="icon" href="data:,">') };`,
+  );
+  const virtualHosts = {
+    "rsa.test": { tls: both("rsa"), handler: page },
+    "one.test": { tls: both("one"), handler: module("a"), origins: ["*"] },
+  };
+  await serving({ listen: [SECURE], virtualHosts }, async (_, [port = 0]) => {
+    const trusted = [read("rsa"), read("one")].map(spki).join();
+    await withBrowser(
+      async (browser) => {
+        const opened = await browser.open(`https://rsa.test:${port}/`);
+        const first = await opened.evaluate(
+          (urls) =>
+            Promise.all(
+              urls.map(
+                (url) =>
+                  new Promise((resolve, reject) => {
+                    const socket = new WebSocket(url);
+                    socket.onmessage = ({ data }) => resolve(data);
+                    socket.onerror = () => reject(new Error(url));
+                  }),
+              ),
+            ),
+          [`wss://rsa.test:${port}/x`, `wss://one.test:${port}/y`],
+        );
+        assert.equal(first, ["main opens /x", "a opens /y"]);
+      },
+      [
+        `--ignore-certificate-errors-spki-list=${trusted}`,
+        "--host-resolver-rules=MAP *.test 127.0.0.1",
+      ],
+    );
   });
 });
 
