@@ -68,6 +68,11 @@ const COMMON: readonly Flag[] = [
   { name: "version", short: "v", text: "Show the version." },
 ];
 
+/** The options that only programs can give. */
+const WITHOUT_FLAGS =
+  "Virtual hosts, further options of TLS, loggers and callbacks have no flags. They are for\n" +
+  "programs that call serve().";
+
 function version(): string {
   const file = new URL("../package.json", import.meta.url);
   return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
@@ -82,6 +87,7 @@ function help(command: Command): string {
     ...(command === SERVE ? [`\nOther commands, each with --help:\n${commands.join("")}`] : []),
     "\nSizes: bytes, or with a unit, such as 64k, 16MiB (of 1,024), 1MB (of 1,000). Times: such as 500ms, 30s, 5m.\n\n",
     flagsText([...COMMON, ...command.flags], bold, columns()),
+    ...(command === SERVE ? [`\n${WITHOUT_FLAGS}\n`] : []),
   ].join("");
 }
 

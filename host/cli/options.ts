@@ -1,16 +1,22 @@
 // The options of `serve` as flags: those of the tables, named in kebab-case like node's own, and those beside them.
 //
-// Invariant: each option that text can express has a flag (a logger, a signal, callbacks, TLS by host name and several
-// listeners are for programs). The option's own check validates the value, and its message names the flag.
+// Invariant: each option that text can express has a flag (a logger, a signal, callbacks and virtual hosts are for
+// programs). The option's own check validates the value, and its message names the flag.
 
 import { readFileSync } from "node:fs";
-import type { Options, PoolOptions } from "../options/types";
+import type { ListenerName } from "../options/members";
+import type { ListenerOptions, Options, PoolOptions } from "../options/types";
 import { plan } from "../options/plan";
 import { OPTIONS, type OptionRow, POOL_OPTIONS } from "../options/table";
 import { type Flag, type Given, textOf } from "./flags";
+import { LISTENER_FLAGS, listenersOf } from "./listeners";
 import { Failure, UsageError, parseValue, rangeText, valueText } from "./values";
 
 type Row = OptionRow<string>;
+
+/** Options of single listeners, and the others. */
+const LISTENER_ROWS = OPTIONS.filter((row) => row.listener) as readonly OptionRow<ListenerName>[];
+const OTHER_ROWS = OPTIONS.filter((row) => !row.listener);
 
 /** Converts an option's name to its flag's: "maxWebSockets" to "max-web-sockets". */
 export function kebab(name: string): string {
@@ -75,8 +81,15 @@ const OTHERS: readonly Flag[] = [
     value: "N",
     text: "Descriptor of a listening socket, instead of hostname and port.",
   },
+  ...LISTENER_FLAGS,
   { name: "tls-key", value: "FILE", text: "Key for TLS, in PEM." },
   { name: "tls-cert", value: "FILE", text: "Certificate for TLS, in PEM." },
+  {
+    name: "error-pages",
+    value: "STATUS=FILE",
+    isList: true,
+    text: "A file that is the body of error responses with a status, such as 404=404.html.",
+  },
   { name: "server-header", value: "TEXT", text: "Value of the Server field in every response." },
   { name: "metrics", value: "PATH", text: "Serve OpenMetrics at this path, such as /metrics." },
   {
@@ -150,6 +163,21 @@ function metricsOf(given: Given): Options["metrics"] {
   return addresses ? { path, addresses } : { path };
 }
 
+/** Returns the files of error pages by their statuses. @throws UsageError */
+function errorPagesOf(given: Given): Options["errorPages"] {
+  const list = given.get("error-pages");
+  if (!Array.isArray(list)) return undefined;
+  const pages: Record<string, string> = {};
+  for (const text of list as readonly string[]) {
+    const [, status = "", file = ""] = /^(\w+)=(.+)$/.exec(text) ?? [];
+    if (file === "") throw new UsageError(`--error-pages: ${text} is not STATUS=FILE`);
+    if (Object.hasOwn(pages, status))
+      throw new UsageError(`--error-pages: ${status} is given twice`);
+    pages[status] = file;
+  }
+  return pages;
+}
+
 /** Flags with which "*" sets the option to true, which means all. */
 const ALL: ReadonlySet<string> = new Set(["proxy-protocol", "metrics-addresses"]);
 
@@ -160,15 +188,16 @@ function listOf(given: Given, name: string): readonly string[] | true | undefine
   return list.includes("*") && ALL.has(name) ? true : list;
 }
 
-/** Replaces the option's name in an error message by the flag's. */
-function named(message: string): string {
-  return message.replace(
-    /^(?:(pool|metrics)\.)?([a-zA-Z]+):/,
-    (_, group: string | undefined, name: string) => {
-      if (group === "metrics") return name === "path" ? "--metrics:" : `--metrics-${name}:`;
-      return `--${group ? "pool-" : ""}${kebab(name)}:`;
-    },
-  );
+/** Replaces the option's name at the start of an error message by the flag's, if it has one. */
+export function named(message: string): string {
+  const own = message.replace(/^listen\[\d+\]\./, "");
+  const [option = "", group, name = "", status] =
+    /^(?:(pool|metrics|tls)\.)?([a-zA-Z]+)(?:\[(\d+)\])?(?=:)/.exec(own) ?? [];
+  const full =
+    group === "metrics" && name === "path" ? group : [group, name].filter(Boolean).join("-");
+  const flag = SERVER_FLAGS.find((one) => one.name === kebab(full));
+  if (!flag) return message;
+  return `--${flag.name}${status ? ` ${status}` : ""}${own.slice(option.length)}`;
 }
 
 /**
@@ -179,18 +208,27 @@ function named(message: string): string {
 export function optionsOf(given: Given, handler: string | undefined): Options {
   const pool = tableOf(POOL_OPTIONS, given, "pool-") as PoolOptions;
   const fd = textOf(given, "fd");
-  const options: Record<string, unknown> = {
-    ...tableOf(OPTIONS, given),
-    handler,
+  const listener: Record<string, unknown> = {
+    ...tableOf(LISTENER_ROWS, given),
     hostname: textOf(given, "hostname"),
     path: textOf(given, "path"),
     fd: fd === undefined ? undefined : Number(fd),
     tls: tlsOf(given),
+    proxyProtocol: listOf(given, "proxy-protocol"),
+  };
+  for (const name in listener) if (listener[name] === undefined) delete listener[name];
+  const listen = listenersOf(given, listener as ListenerOptions);
+  const options: Record<string, unknown> = {
+    ...tableOf(OTHER_ROWS, given),
+    ...(listen ? { listen } : listener),
+    handler,
+    errorPages: errorPagesOf(given),
     serverHeader: textOf(given, "server-header"),
     pool: Object.keys(pool).length > 0 ? pool : undefined,
     metrics: metricsOf(given),
   };
-  for (const [name] of LISTS) options[name] = listOf(given, kebab(name));
+  for (const [name] of LISTS)
+    if (name !== "proxyProtocol") options[name] = listOf(given, kebab(name));
   try {
     plan(options as Options);
   } catch (error) {

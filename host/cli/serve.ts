@@ -3,11 +3,11 @@
 import { statSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Options, type Server, serve } from "../index";
+import { type ListenerOptions, type Options, type Server, serve } from "../index";
 import { nearest } from "../options/known";
 import { settleShutdown } from "../options/settle";
 import { type Flag, type Given, textOf } from "./flags";
-import { SERVER_FLAGS, optionsOf } from "./options";
+import { SERVER_FLAGS, named, optionsOf } from "./options";
 import { bold, complain, onSignal, say } from "./terminal";
 import { Failure, UsageError, parseTime } from "./values";
 import { watchModules, watchedUrl } from "./watch";
@@ -32,7 +32,6 @@ export const SERVE_FLAGS: readonly Flag[] = [
 /** A running server. */
 interface Running {
   readonly server: Server;
-  readonly url: string;
   stop(): Promise<void>;
 }
 
@@ -48,29 +47,40 @@ function handlerFile(word: string, commands: readonly string[]): string {
 
 /** Returns the host of a URL that works on this machine. */
 function urlHost(hostname: string): string {
-  if (["0.0.0.0", "127.0.0.1", "::", "::1"].includes(hostname)) return "localhost";
+  if (["0.0.0.0", "127.0.0.1", "::", "::1", ""].includes(hostname)) return "localhost";
   return hostname.includes(":") ? `[${hostname}]` : hostname;
 }
 
-function urlOf({ address }: Server, tls: boolean): string {
-  if (address.path !== undefined) return `unix:${address.path}`;
-  return `${tls ? "https" : "http"}://${urlHost(address.hostname)}:${address.port}`;
+/** Returns the URLs of a server's listeners. */
+function urlsOf({ addresses }: Server, { listen, tls }: Options): string[] {
+  return addresses.map(({ hostname, port, path }, i) => {
+    if (path !== undefined) return `unix:${path}`;
+    const isTls = (listen ? listen[i]?.tls : tls) !== undefined;
+    return `${isTls ? "https" : "http"}://${urlHost(hostname)}:${port}`;
+  });
+}
+
+/** Returns the listener that an error of listening is about. */
+function listenerOf({ message }: Error, options: Options): ListenerOptions {
+  const [, number] = /^listen\[(\d+)\]/.exec(message) ?? [];
+  return options.listen?.[Number(number)] ?? options;
 }
 
 /** Returns why the server does not start, in terms of the command line. */
 function explain(error: Error & { code?: string }, options: Options): string {
-  const { port = 8080, hostname = "127.0.0.1" } = options;
-  const where = options.path ?? `port ${port}`;
+  const { port = 8080, hostname = "127.0.0.1", path } = listenerOf(error, options);
+  const where = path ?? `port ${port}`;
+  const isListed = (options.listen?.length ?? 0) > 1;
   switch (error.code) {
     case "EADDRINUSE":
-      return `${where} is in use; choose another one with --${options.path ? "path" : "port"}`;
+      return `${where} is in use; choose another one with --${isListed ? "listen" : path ? "path" : "port"}`;
     case "EACCES":
       return `${where} needs more rights; choose another one`;
     case "EADDRNOTAVAIL":
     case "ENOTFOUND":
-      return `--hostname: ${hostname} is not an address of this machine`;
+      return `--${isListed ? "listen" : "hostname"}: ${hostname} is not an address of this machine`;
     default:
-      return error.message;
+      return named(error.message);
   }
 }
 
@@ -89,12 +99,11 @@ function loadError(error: Error, file: string): string {
 }
 
 async function serveHandler(file: string, options: Options): Promise<Running> {
-  const isTls = options.tls !== undefined;
   const server = await serve(options).catch((error: Error) => {
     const isHandlers = error.message.startsWith("handler: ");
     throw new Failure(isHandlers ? loadError(error, file) : explain(error, options));
   });
-  return { server, url: urlOf(server, isTls), stop: () => server.close() };
+  return { server, stop: () => server.close() };
 }
 
 /** Replaces the handler when its modules change, one reload after the other. */
@@ -142,7 +151,8 @@ function endOf(given: Given): { timeout: number; drainMs: number } {
 /** Adds the port from the environment variable PORT, which hosting platforms set, unless a flag gives one. */
 function withPort(given: Given): Given {
   const { PORT } = process.env;
-  return PORT && !given.has("port") ? new Map([...given, ["port", [PORT]]]) : given;
+  const isGiven = given.has("port") || given.has("listen");
+  return PORT && !isGiven ? new Map([...given, ["port", [PORT]]]) : given;
 }
 
 /** Runs the server. @param commands names to suggest for a word that is not a file */
@@ -170,7 +180,7 @@ export async function runServe(
     ending = stopped;
     stopped.catch(() => undefined);
   });
-  say(`Ringcast is live on ${bold(running.url)}`);
+  for (const url of urlsOf(server, options)) say(`Ringcast is live on ${bold(url)}`);
   try {
     await server.finished;
     await ending;

@@ -90,8 +90,8 @@ class Play {
  * @throws as `serve`; after an error nothing remains
  */
 export async function startDemo(options: Options = {}): Promise<Demo> {
-  const { hostname = "127.0.0.1", path, fd, tls, proxyProtocol } = options;
-  const isPlain = path === undefined && fd === undefined && !tls && !proxyProtocol;
+  const { hostname = "127.0.0.1", path, fd, listen, tls, proxyProtocol } = options;
+  const isPlain = [path, fd, listen, tls].every((one) => one === undefined) && !proxyProtocol;
   const mayCommand = isPlain && isLoopback(hostname);
   const name = `ringcast-demo-${randomUUID()}`;
   const handler = new URL("./handler.js", import.meta.url);

@@ -8,12 +8,14 @@ import {
   openSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import path from "node:path";
+import { text as textOf } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -164,6 +166,51 @@ cli("a handler is served, with options, TLS and the port of the environment", as
   } finally {
     secure.kill();
   }
+});
+
+cli("several listeners are served, with a redirect and error pages", async () => {
+  const page = file("pages/404.html", "<h1>none</h1>");
+  const socket = path.join(folder, "a.sock");
+  const tls = ["--tls-key", "test/e2e/tls/key.pem", "--tls-cert", "test/e2e/tls/cert.pem"];
+  const bare = file("bare.mjs", "export default { request: (_, res) => res.send(404) };\n");
+  const command = new Command([
+    ...[bare, "--listen", "http://127.0.0.1:0", "--listen", "https://127.0.0.1:0", ...tls],
+    ...["--listen", `unix:${socket}`, "--mode", "600", "--redirect"],
+    ...["--error-pages", `404=${page}`],
+  ]);
+  try {
+    const printed = /live on http:\S*:(\d+)\n.*live on https:\S*:(\d+)\n.*live on unix:(\S+)\n/;
+    const [, plain, secure, unix] = await command.prints(printed);
+    assert.is(unix, socket);
+    assert.is(statSync(socket).mode & 0o777, 0o600);
+    const moved = await fetch(`http://127.0.0.1:${plain}/a`, { redirect: "manual" });
+    const location = `https://127.0.0.1:${secure}/a`;
+    assert.equal([moved.status, moved.headers.get("location")], [308, location]);
+    const local = connect(socket);
+    local.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert.match(await within(textOf(local), "the answer"), /^HTTP\/1.1 404 .*\n<h1>none<\/h1>$/s);
+    command.signal("SIGTERM");
+    assert.is((await command.ended()).code, 0);
+  } finally {
+    command.kill();
+  }
+});
+
+cli("a listener that cannot start is named by its flags", async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => taken.once("listening", resolve));
+  const { port } = taken.address() as AddressInfo;
+  const first = ["--listen", `unix:${path.join(folder, "b.sock")}`, "--listen"];
+  const inUse = await ran([HELLO, ...first, `http://127.0.0.1:${port}`]);
+  const used = `ringcast: port ${port} is in use; choose another one with --listen\n`;
+  assert.equal([inUse.code, inUse.err], [1, used]);
+  taken.close();
+  const foreign = await ran([HELLO, ...first, "http://203.0.113.1:0"]);
+  const text = "ringcast: --listen: 203.0.113.1 is not an address of this machine\n";
+  assert.equal([foreign.code, foreign.err], [1, text]);
+  const missing = await ran([HELLO, "--port", "0", "--error-pages", "404=none.html"]);
+  assert.is(missing.code, 1);
+  assert.match(missing.err, /^ringcast: --error-pages 404: ENOENT: .*none\.html'\n$/);
 });
 
 cli("an end is orderly at the first signal, and at once at the second", async () => {

@@ -316,15 +316,21 @@ function argumentsOf(start: string, port: number): string[] {
   const commands = blocks.filter((block) => wayOf(block) === "commands").flatMap(commandsOf);
   const found = commands.filter((command) => command.startsWith(`npx ringcast${start}`));
   assert.is(found.length, 1, start);
-  const [, , ...words] = (found[0] as string).replace("8080", String(port)).split(" ");
+  const [, , ...words] = (found[0] as string).replace("8080", String(port)).split(/ +/);
   return [path.join(root, "dist/cli.js"), ...words];
 }
 
 readme("the command line serves, plans, loads and shows live figures", async () => {
   const dir = folderOf("cli", ["handler.mjs"]);
-  const server = new Program(dir, argumentsOf(" handler.mjs", 0));
+  const server = new Program(dir, argumentsOf(" handler.mjs --port", 0));
   try {
     const port = await server.port();
+    for (const name of ["key.pem", "cert.pem"])
+      cpSync(path.join(root, "test/e2e/tls", name), path.join(dir, name));
+    const some = argumentsOf(" handler.mjs --listen", 0).map((one) => one.replace(/:\d+$/, ":0"));
+    const several = new Program(dir, some);
+    await until("both", () => /http:\S+\n.*https:\S+\n/.test(several.output));
+    await several.end();
     const does = async (start: string, change = (one: string): string => one): Promise<string> => {
       const program = new Program(dir, argumentsOf(start, port).map(change));
       assert.is(await within(program.ended, start), 0, program.output);

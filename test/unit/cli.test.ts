@@ -69,8 +69,11 @@ cli("figures are printed as people read them", () => {
   assert.is(secondsText(Number.POSITIVE_INFINITY), "no end");
 });
 
-/** Options of `serve` that are no flags: functions and signals. */
-const FUNCTIONS = ["handler", "pool", "signal", "onEvict", "onError", "logger", "tls", "metrics"];
+/** Options of `serve` that are no flags: functions, signals and virtual hosts. */
+const FUNCTIONS = [
+  ...["handler", "pool", "signal", "onEvict", "onError", "logger", "tls", "metrics"],
+  "virtualHosts",
+];
 
 cli(
   "every option that is no function has a flag, in kebab-case, with its default and range in the help",
@@ -96,6 +99,7 @@ cli(
       ...(Object.fromEntries(OPTIONS.map(({ name }) => [name, 1])) as Record<keyof Options, 1>),
       ...{ path: 1, fd: 1, serverHeader: 1, hostname: 1 },
       ...{ origins: 1, hosts: 1, protocols: 1, trustProxy: 1, proxyProtocol: 1 },
+      ...{ listen: 1, mode: 1, redirect: 1, errorPages: 1 },
     };
     const names = new Set(SERVER_FLAGS.map(({ name }) => name));
     for (const name of Object.keys(all)) assert.ok(names.has(kebab(name)), name);
@@ -146,6 +150,43 @@ cli("reads units, lists, files and flags that belong together", () => {
   assert.is(settle(options("-p", "0")).values.port, 0);
 });
 
+const TLS_FLAGS = "--tls-key test/e2e/tls/key.pem --tls-cert test/e2e/tls/cert.pem";
+
+cli("listeners are texts, and the options of each hold for all", () => {
+  const { listen, port, backlog } = options(
+    ..."--listen http://0.0.0.0:80 --listen=https://[::]:8443/ --listen unix:/run/a.sock".split(
+      " ",
+    ),
+    ..."--listen fd:3 --redirect --mode 660 --backlog 5 --no-no-delay".split(" "),
+    ...TLS_FLAGS.split(" "),
+  );
+  assert.equal([port, backlog], [undefined, undefined]);
+  const shared = { backlog: 5, noDelay: false };
+  const [plain, secure, unix, inherited] = listen ?? [];
+  const redirect = "https";
+  assert.equal(plain, { ...shared, hostname: "0.0.0.0", port: 80, redirect });
+  assert.equal(
+    { ...secure, tls: Object.keys(secure?.tls ?? {}) },
+    { ...shared, hostname: "::", port: 8443, redirect, tls: ["key", "cert"] },
+  );
+  assert.equal(unix, { ...shared, path: "/run/a.sock", mode: 0o660 });
+  assert.equal(inherited, { ...shared, fd: 3, redirect });
+  const ports = ["http://a", "https://a"].flatMap(
+    (text) =>
+      options("--listen", text, "--listen", "https://b", ...TLS_FLAGS.split(" ")).listen?.[0]
+        ?.port ?? [],
+  );
+  assert.equal(ports, [80, 443]);
+  // Without --listen they are options of the one listener.
+  assert.equal(options("--path", "/a", "--mode", "0o600").listen, [{ path: "/a", mode: 0o600 }]);
+  assert.is(options("--no-redirect").listen, undefined);
+});
+
+cli("error pages are files by status", () => {
+  const { errorPages } = options("--error-pages", "404=a=b.html", "--error-pages=500=c.txt");
+  assert.equal(errorPages, { 404: "a=b.html", 500: "c.txt" });
+});
+
 /** Mistakes, and what is said of them. */
 const MISTAKES: readonly (readonly [args: string, message: string | RegExp])[] = [
   ["--rnig 5", "--rnig: there is no such option; did you mean --ring?"],
@@ -175,6 +216,34 @@ const MISTAKES: readonly (readonly [args: string, message: string | RegExp])[] =
   ["--metrics /m --metrics-addresses here", /^--metrics-addresses: "here" is not an address/],
   ["--fd three", /^--fd: NaN is not a whole number/],
   ["--tls-key test/e2e/tls/key.pem", "--tls-key, --tls-cert: one needs the other"],
+  ...[
+    "80",
+    "a:80",
+    "ftp://a",
+    "http://a:70000",
+    "http://a/b",
+    "http://u@a",
+    "unix:",
+    "fd:",
+    "https://",
+  ].map((text): readonly [string, RegExp] => [
+    `--listen ${text}`,
+    new RegExp(`^--listen: ${text} is not http://HOST:PORT, https://HOST:PORT, unix:FILE or fd:N$`),
+  ]),
+  ["--listen fd:x", "--fd: NaN is not a whole number from 0 to 2147483647"],
+  ["--listen http://a --port 80", "--listen: excludes --port; give another --listen"],
+  ["--listen https://a", "--listen: https://a needs --tls-key and --tls-cert"],
+  [`--listen http://a ${TLS_FLAGS}`, "--tls-key: no listener is https://HOST:PORT"],
+  ["--listen http://a --mode 600", "--mode: no listener is a Unix socket"],
+  ["--path /a --mode 9", "--mode: 9 is not an octal number such as 660"],
+  ["--path /a --mode 1777", /^--mode: 1023 \(0o1777\) is not a whole number from 0 to 0o777$/],
+  ["--redirect", '--redirect: "https" needs a listener with tls and a port'],
+  ["--listen http://a --backlog 0", "--backlog: 0 is not a whole number from 1 to 65535"],
+  ["--listen http://a --proxy-protocol here", /^--proxy-protocol: "here" is not an address/],
+  ["--error-pages 404.html", "--error-pages: 404.html is not STATUS=FILE"],
+  ["--error-pages 404=a.html --error-pages 404=b.html", "--error-pages: 404 is given twice"],
+  ["--error-pages 200=a.html", '--error-pages: "200" is not a status from 400 to 599'],
+  ["--error-pages 404=a.png", /^--error-pages 404: "a.png" is not a file with a name that ends/],
 ];
 
 cli("reports a mistake with the flag, the value, the range, and the likely intention", () => {
