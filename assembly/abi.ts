@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 32;
+export const ABI_VERSION: u32 = 33;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -135,6 +135,8 @@ export enum Param {
   PassBytes,
   /** As RunBytes, for connections of Arrival.Copied, where it is less. 0 is no limit of their own. */
   CopiedRunBytes,
+  /** Names the order of publications of this start, 0 … 36^8 - 1. `Engine.position` spells it in base 36. */
+  Epoch,
   COUNT,
 }
 
@@ -209,6 +211,8 @@ export enum Control {
   MessagesRefused,
   /** Frames published. */
   FramesPublished,
+  /** Publications without a possible recipient. They take a position, and no frame. */
+  PublishedToNone,
   /** Payload bytes published. */
   BytesPublished,
   /** Deliveries due: the number of recipients, summed over all publications. */

@@ -70,6 +70,7 @@ export {
   stageDiscard,
   stagePublish,
   stageReserve,
+  publishToNone,
 } from "./engine/publish";
 export { drain } from "./engine/batch";
 export { gauge, lag } from "./reply/lag";

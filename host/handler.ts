@@ -400,6 +400,12 @@ export interface HandlerServer<User = unknown> {
   unsubscribe(id: ConnectionId, topic: string): boolean;
   /** Returns the number of subscribers of a topic; on the application's thread, of those of its handler. */
   subscriberCount(topic: string): number;
+  /**
+   * Returns the position of the latest publication: directly in the worker, where it is that of a `publish` or
+   * `broadcast` just before; on the application's thread as a promise, after all messages published before. It is
+   * opaque text, and positions of one start of the server sort in the order of the publications.
+   */
+  position(): string | Promise<string>;
   /** Queues a message for one client, like `ws.send`. */
   send(id: ConnectionId, data: Data, options?: SendOptions): boolean;
   /**
@@ -516,6 +522,11 @@ export interface Stats {
   readonly messagesSent: number;
   /** Messages for single clients that were refused because the client's queue, or the pool, was full. */
   readonly messagesRefused: number;
+  /**
+   * Position of the latest publication: 8 digits that name this start of the server, "-", and in 11 digits of base 36
+   * the number of publications, those to topics without subscribers included.
+   */
+  readonly position: string;
   /** Frames published into the ring. */
   readonly framesPublished: number;
   /** Bytes published into the ring. */

@@ -61,6 +61,11 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
    * @throws TypeError when the handler is a module, because its WebSockets are in the worker
    */
   each(fn: (ws: WebSocket<User>) => void): void;
+  /**
+   * Resolves to the position of the latest publication, once all messages before this call have been published. It is
+   * opaque text; positions of one start of the server sort in the order of the publications.
+   */
+  position(): Promise<string>;
   /** Resolves to the number of subscribers of a topic. */
   subscriberCount(topic: string): Promise<number>;
   /**
@@ -431,6 +436,7 @@ export class RunningServer implements Server {
         return ws ? ws.unsubscribe(topic) : (messages?.unsubscribe(id, topic) ?? false);
       },
       subscriberCount: (topic) => application.subscriberCount(topic),
+      position: () => this.position(),
       stage: () => this.#stageWith(sendBytes),
       each: (fn) => application.each(fn),
       count: () => application.count(),
@@ -552,6 +558,11 @@ export class RunningServer implements Server {
   async subscriberCount(topic: string): Promise<number> {
     checkTopic(topic);
     return this.#call(() => this.#control.subscriberCount(topic));
+  }
+
+  async position(): Promise<string> {
+    const { head } = this.#inbox;
+    return this.#call(() => this.#control.position(head));
   }
 
   publisher(): PublisherHandle {

@@ -21,6 +21,7 @@ import { refusePlan } from "./options/plan";
 import { ALIASES, readOptions } from "./options/known";
 import { OPTION_NAMES, checkObject, type Settings, settle } from "./options/settle";
 import type { Size } from "./options/size";
+import { epochOf } from "./shared/message/position";
 import { isThenable, toError } from "./shared/result";
 import { show } from "./shared/text/show";
 import { type WasmModule, needWebAssembly } from "./shared/webassembly";
@@ -121,6 +122,7 @@ export interface TestServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+const DEFAULT_SEED = 1;
 /** Options in addition to those of `serve`. */
 const OWN = ["seed", "socketBuffer", "codec", "wasm"];
 
@@ -198,7 +200,7 @@ class MemoryTestServer implements TestServer {
 
   constructor(options: TestOptions) {
     const { own, settings, rest, modules } = split(options);
-    const seed = readSize("seed", own.seed, 1, 0, 4294967295);
+    const seed = readSize("seed", own.seed, DEFAULT_SEED, 0, 4294967295);
     const socketBuffer = readBuffer(own.socketBuffer, 65536);
     const clock = new VirtualClock();
     const net = new MemoryNet(clock);
@@ -233,16 +235,18 @@ class MemoryTestServer implements TestServer {
 
   #pump(own: TestOptions, settings: Settings, clock: VirtualClock, queues: ReadQueues): Pump {
     needWebAssembly();
-    const { wasm, codec } = own;
+    const { wasm, codec, seed = DEFAULT_SEED } = own;
     const module =
       wasm === undefined || wasm instanceof WebAssembly.Module
         ? (wasm ?? wasmModule())
         : new WebAssembly.Module(wasm);
     const params = engineParams(settings);
     if (!codec) params.DeflateRingBytes = 0;
+    const epochs = new Random(seed);
+    const Epoch = epochOf(epochs.int(0, 1023), epochs.int(0, 4294967295));
     return new Pump({
       ...pumpSettings(settings),
-      engine: new Engine(module, { ...params, Seed: this.random.int(1, 4294967295) }),
+      engine: new Engine(module, { ...params, Seed: this.random.int(1, 4294967295), Epoch }),
       clock,
       queues,
       codec: params.DeflateRingBytes > 0 ? codec : undefined,

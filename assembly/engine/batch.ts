@@ -17,7 +17,7 @@ import {
   RecordKind,
   Shut,
 } from "../abi";
-import { deflateCount, publish } from "./publish";
+import { deflateCount, publish, publishToNone } from "./publish";
 import { kill } from "../reply/end";
 import { close, fail, ping, send } from "../reply/send";
 import { findTopic, subscribe, unsubscribe } from "../ring/topics";
@@ -52,7 +52,10 @@ function publishRecord(flags: u32, at: usize, length: u32, slot: u32, generation
   const nameLength: u32 = length == 0 ? 0 : load<u8>(at);
   if (nameLength + 1 > length) return Outcome.Ok;
   const number = findTopic(at + 1, nameLength);
-  if (number == 0) return Outcome.Ok;
+  if (number == 0) {
+    publishToNone();
+    return Outcome.Ok;
+  }
   const bytes = length - 1 - nameLength;
   if (isWorthDeflating(deflateCount(number), flags, bytes)) return Outcome.Compress;
   return publish(flags, at + 1 + nameLength, bytes, 0, 0, number, slot, generation);

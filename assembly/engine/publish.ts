@@ -121,12 +121,23 @@ function putDeflated(bytes: u32, deflate: usize, deflateLength: u32, flags: u32)
   setLength(Form.Deflated, length);
 }
 
-/** Sets the recipients of the current publication. Returns false when there are none. */
+/**
+ * Counts a publication to a topic without subscribers. It has a position too, so that positions do not depend on
+ * whether anyone subscribes.
+ */
+export function publishToNone(): void {
+  // mutant position-gap: if (Control.PublishedToNone != 0) return;
+  add(Control.PublishedToNone, 1);
+}
+
+/** Sets the recipients of the current publication. Returns false, and counts it, when there are none. */
 function reach(number: u32, except: u32, exceptGeneration: u32): bool {
   audience.topic = number;
   audience.except = except;
   audience.exceptGeneration = exceptGeneration;
-  return number == 0 || (number <= engine.topicsUsed && topic(number).count != 0);
+  if (number == 0 || (number <= engine.topicsUsed && topic(number).count != 0)) return true;
+  publishToNone();
+  return false;
 }
 
 /**

@@ -24,5 +24,6 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
   params.DeflateRingBytes = settings.values.perMessageDeflate ? settings.values.ring : 0;
   params.FirstSequence = 0;
   params.Seed = 1;
+  params.Epoch = 0;
   return params;
 }

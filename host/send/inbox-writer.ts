@@ -70,6 +70,11 @@ export class InboxWriter {
     this.#bell = bell;
   }
 
+  /** The position after the last record. */
+  get head(): number {
+    return this.#head;
+  }
+
   /** Finds room for a record of at most `total` bytes. @returns its offset, −1 when there is no room */
   #place(total: number): number {
     const units = this.#size / 8;

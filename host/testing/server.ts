@@ -112,6 +112,10 @@ export class MemoryServer implements Server {
     return this.#pump.subscriberCount(topic);
   }
 
+  async position(): Promise<string> {
+    return this.#pump.position();
+  }
+
   send(id: number, data: Data, options?: SendOptions): boolean {
     checkId(id);
     sendFlags(messageOf("send", data, options), options);

@@ -51,6 +51,7 @@ function drawSettings(mode: Mode, r: Random): Settings {
     DeflateThreshold: r.pick([24, 200]),
     FirstSequence: r.pick([0, 2 ** 32 - 500, 2 ** 53 - 1000]),
     Seed: r.int(1, 1e9),
+    Epoch: 36 ** 8 - 1,
     Fragments: 50,
     ScratchBytes: r.pick([66000, 131072]),
     StreamBytes: 65536,

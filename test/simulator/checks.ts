@@ -7,6 +7,7 @@ import { brokenRule } from "../lib/check";
 import { EVICTIONS } from "../../host/shared/close";
 import { CONN_BYTES, Control, Param } from "../../assembly/abi";
 import type { Stats } from "../../host/handler";
+import { positionText } from "../../host/shared/message/position";
 import { slotOf } from "../../host/shared/message/id";
 import { type Client, STEP_MILLIS } from "./client";
 import type { World } from "./world";
@@ -28,6 +29,10 @@ function checkCounters(world: World, stats: Stats): void {
     fail(`${accepted} came, ${sum(closed)} ended, ${connections} and ${webSockets} are there`);
   if (framesPublished > owner.published)
     fail(`${framesPublished} of ${owner.published} publications`);
+  // Publications that have not reached the worker yet have no position.
+  const position = positionText(world.settings.params.Epoch as number, owner.positions);
+  if (world.isQuiet && stats.position !== position)
+    fail(`the position is ${stats.position}, not ${position}`);
   if (stats.bytesOut !== watch.written) fail(`${stats.bytesOut} bytes out, not ${watch.written}`);
   if (stats.bytesIn !== watch.read) fail(`${stats.bytesIn} bytes in, not ${watch.read}`);
   const ended = sum(closed) + watch.open;

@@ -8,6 +8,7 @@ import type { PublishOptions, WebSocket } from "../../host/handler";
 import { MessageWriter } from "../../host/send/messages";
 import { toBytes } from "../../host/shared/text/text";
 import type { Client } from "./client";
+import { sequenceOf } from "../../host/shared/message/position";
 import { TAG_BYTES, burstOf, dataOf } from "./content";
 import { type Call, type Of, type Publish, TOPICS, type Via } from "./steps";
 import type { World } from "./world";
@@ -18,6 +19,8 @@ export class Owner {
   /** Clients that are not read. */
   readonly paused = new Map<Client, WebSocket>();
   published = 0;
+  /** Publications that were accepted, those to topics without subscribers included. */
+  positions = 0;
   refused = 0;
 
   constructor(world: World) {
@@ -197,6 +200,7 @@ export class Owner {
       this.#refused();
       return;
     }
+    this.positions++;
     if (what.size === "over") {
       if (topic === undefined) this.#world.note("a message larger than the ring was published");
       return;
@@ -210,8 +214,17 @@ export class Owner {
     else judge.accepted(message);
   }
 
-  /** From the worker's own code. */
-  #publishHere({ topic, staged, size }: Publish, data: Payload, options: PublishOptions): boolean {
+  /** From the worker's own code. The position directly afterwards is the publication's, or is unchanged. */
+  #publishHere(what: Publish, data: Payload, options: PublishOptions): boolean {
+    const { pump } = this.#world;
+    const before = sequenceOf(pump.position());
+    const isAccepted = this.#publishIn(what, data, options);
+    const moved = sequenceOf(pump.position()) - before;
+    if (moved !== Number(isAccepted)) this.#world.note(`a publication moved ${moved} positions`);
+    return isAccepted;
+  }
+
+  #publishIn({ topic, staged, size }: Publish, data: Payload, options: PublishOptions): boolean {
     const { pump } = this.#world;
     const name = topic === undefined ? undefined : (TOPICS[topic] as string);
     if (!staged || size === "over")

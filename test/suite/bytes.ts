@@ -76,3 +76,8 @@ export function textPattern(n: number, seed = 1): string {
   for (const byte of pattern(n, seed)) text += ALPHABET[byte % ALPHABET.length];
   return text;
 }
+
+/** Returns the number of publications up to a position. */
+export function sequenceOf(position: string): number {
+  return Number.parseInt(position.slice(9), 36);
+}

@@ -29,6 +29,7 @@ export interface SuiteServer
   > {
   stats(): Stats | Promise<Stats>;
   subscriberCount(topic: string): number | Promise<number>;
+  position(): string | Promise<string>;
   shutdown(options?: { timeout?: number }): Promise<void>;
 }
 

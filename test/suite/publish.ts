@@ -1,7 +1,7 @@
 // Publishing: the order of what many get, topics, messages built piece by piece, and readers that stop.
 
 import type { Data } from "ringcast";
-import { type Bytes, bytesOf, pattern, textOf, textPattern } from "./bytes";
+import { type Bytes, bytesOf, pattern, sequenceOf, textOf, textPattern } from "./bytes";
 import { GOOD, problemsOf } from "./data";
 import { frameHead } from "../lib/server-frame";
 import { Checks, type Scene, ok, same, sameBytes, throwing, within } from "./harness";
@@ -85,6 +85,27 @@ publish.add(
     same(await first.text("nothing").line(), "nothing");
   },
 );
+
+publish.add("each publication has a position, with subscribers or without", async (scene) => {
+  const { server } = scene;
+  const [peer] = (await openPeers(scene, ["a"])) as [Peer];
+  const before = await server.position();
+  for (let i = 0; i < 50; i++) {
+    await paced(scene, () => server.broadcast("all"));
+    await paced(scene, () => server.publish("without subscribers", "lost"));
+  }
+  await paced(scene, () => server.publish("without subscribers", pattern(1048576, 1)));
+  const after = await server.position();
+  ok(/^[0-9a-z]{8}-[0-9a-z]{11}$/.test(after), after);
+  same(after.slice(0, 9), before.slice(0, 9), "the epoch");
+  ok(after > before, "the order of texts");
+  same(sequenceOf(after) - sequenceOf(before), 101);
+  same((await server.stats()).position, after);
+  for (let i = 0; i < 50; i++) same(await peer.line(), "all");
+  peer.text("!position");
+  same(await peer.line(), "all");
+  same(await peer.line(), "2");
+});
 
 publish.add("messages are built piece by piece, by the application", async (scene) => {
   const [first, second] = (await openPeers(scene, ["a", "b"])) as [Peer, Peer];

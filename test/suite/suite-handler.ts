@@ -6,6 +6,7 @@
 
 import type { Data, Handler, HandlerServer, Request, Response, WebSocket } from "ringcast";
 
+import { sequenceOf } from "./bytes";
 import { GOOD, problemsOf } from "./data";
 import { sleep } from "../lib/wait";
 
@@ -170,6 +171,12 @@ function askedOf(server: HandlerServer, log: Log): Record<string, Asked> {
     unsubscribe: (ws, topic = "") => tell(ws, [ws.unsubscribe(topic), ws.isSubscribed(topic)]),
     publish: (ws, topic = "", text = "") => tell(ws, ws.publish(topic, text)),
     broadcast: (ws, text = "") => tell(ws, server.broadcast(text)),
+    async position(ws) {
+      const before = await server.position();
+      server.publish("without subscribers", "lost");
+      server.broadcast("all");
+      tell(ws, sequenceOf(await server.position()) - sequenceOf(before));
+    },
     except: (ws, text = "") => server.broadcast(text, { except: ws.id }),
     stage(ws) {
       const stage = server.stage().text('{"n":').text(41).truncate(5).text(42n);

@@ -132,6 +132,7 @@ const BARE: Record<string, [Call, string]> = {
   topicsOf: [(c) => c.topicsOf(SLOT), "nextTopic"],
   subscriberCount: [(c) => c.subscriberCount("a"), "subscriberCount"],
   deflateCount: [(c) => c.deflateCount(0), "deflateCount"],
+  publishToNone: [(c) => c.publishToNone(), "publishToNone"],
   stageAppend: [(c) => c.stageAppend(BYTES), "stageAppend"],
   stageDiscard: [(c) => c.stageDiscard(), "stageDiscard"],
 };

@@ -319,6 +319,8 @@ driver("publications reach all clients, topics their subscribers, and no excepte
   assert.ok(pipe.driver.broadcast("all"));
   assert.ok(pipe.driver.publish("t", Uint8Array.of(1), { except: a }));
   assert.ok(pipe.driver.publish("u", "nobody"));
+  assert.is(pipe.driver.position(), "00000000-00000000003");
+  assert.is(pipe.driver.stats().position, pipe.driver.position());
   assert.ok(b.send("one"));
   pipe.turn();
   const got = (wire: Piped): string[] => lines(end(wire).bytes);

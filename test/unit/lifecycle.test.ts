@@ -350,6 +350,7 @@ lifecycle("every export that takes an id is tried", () => {
     ],
     ...["stageDiscard", "stagePublish", "drain", "flush", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure", "measures", "watched"],
+    "publishToNone",
     ...[
       "abi",
       "gauge",

@@ -21,6 +21,7 @@ const STATS: Stats = {
   messagesIn: 8,
   messagesSent: 9,
   messagesRefused: 10,
+  position: "zik0zj00-0000000000a",
   framesPublished: 11,
   bytesPublished: 12,
   framesDue: 13,
@@ -51,7 +52,8 @@ const STATS: Stats = {
 
 /** Returns every number of an object. */
 function numbersOf(value: object): number[] {
-  return Object.values(value).flatMap((one) => (typeof one === "number" ? one : numbersOf(one)));
+  const values = Object.values(value).filter((one) => typeof one !== "string");
+  return values.flatMap((one) => (typeof one === "number" ? one : numbersOf(one)));
 }
 
 metrics("every figure of the statistics is in them", () => {
@@ -61,6 +63,7 @@ metrics("every figure of the statistics is in them", () => {
   for (const value of numbersOf(plain)) assert.ok(values.has(value), `${value}`);
   const value = (key: string): number => sampleOf(families, `ringcast_${key}`);
   assert.is(value("ring_horizon_seconds"), 2.5);
+  assert.is(value("publications_total"), 10);
   assert.is(value("sent_bytes_total"), 7e15);
   assert.is(value("pool_busy_ratio"), 0.5);
   assert.is(value("pool_run_mean_seconds"), 0.001);

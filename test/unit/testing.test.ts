@@ -557,6 +557,14 @@ async function scripted(seed: number): Promise<string> {
   return t.log().join("\n");
 }
 
+testing("the epoch of positions follows from the seed", async () => {
+  const positions = [7, 7, 8].map((seed) => createTestServer({ seed }).server.position());
+  const [first, same, other] = await Promise.all(positions);
+  assert.match(String(first), /^[0-9a-z]{8}-00000000000$/);
+  assert.is(same, first);
+  assert.is.not(other, first);
+});
+
 testing("two runs of a seed are the same, those of two seeds are not", async () => {
   const [one, two, other] = [await scripted(1), await scripted(1), await scripted(2)];
   assert.ok(one.length > 100000);

@@ -70,6 +70,8 @@ interface Platform {
   readonly module: WebAssembly.Module;
   /** Seed of the engine's hashes. It must be unpredictable to clients, which choose names of topics. */
   readonly seed: number;
+  /** Names the order of publications of this start: `epochOf`. */
+  readonly epoch: number;
   post(notice: Notice, transfer?: readonly ArrayBuffer[]): void;
   /** Ends the worker now, after the posted messages. */
   exit(): void;
@@ -117,7 +119,11 @@ export class Worker {
     );
     this.pump = new Pump({
       ...pumpSettings(settings),
-      engine: new Engine(platform.module, { ...params, Seed: platform.seed }),
+      engine: new Engine(platform.module, {
+        ...params,
+        Seed: platform.seed,
+        Epoch: platform.epoch,
+      }),
       clock: platform.clock,
       queues: platform.transport.queues,
       codec: values.perMessageDeflate ? platform.codec : undefined,
@@ -260,6 +266,14 @@ export class Worker {
     else this.pump.setHandler(handler);
   }
 
+  /** Waits until the records before a position of the inbox have been carried out. */
+  async #reached(head: number): Promise<void> {
+    while (!this.inbox.hasReached(head)) {
+      this.pump.schedule();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
   /** Waits until every record sent before a call has been carried out. */
   #afterInbox(): Promise<void> {
     return new Promise((resolve) => {
@@ -337,6 +351,12 @@ export class Worker {
     stats: async (): Promise<Stats> => this.pump.stats(),
 
     metrics: async (): Promise<string> => this.pump.metrics(),
+
+    /** Returns the position of the latest publication. @param head the inbox's position at the call */
+    position: async (head: number): Promise<string> => {
+      await this.#reached(head);
+      return this.pump.position();
+    },
 
     subscriberCount: async (topic: string): Promise<number> => {
       await this.#afterInbox();

@@ -237,6 +237,14 @@ export class EngineDriver<User = unknown> {
     return this.#publish("publish", this.loop.topic(topic) || NONE, data, options);
   }
 
+  /**
+   * Returns the position of the latest publication, opaque and as text that sorts in the order of publications.
+   * Directly after `broadcast` or `publish` it is that publication's.
+   */
+  position(): string {
+    return this.engine.position;
+  }
+
   /** Returns the connection with an id; undefined when it has ended. */
   wire(id: number): Wire<User> | undefined {
     return this.loop.find(id);
@@ -527,7 +535,10 @@ export class EngineDriver<User = unknown> {
     const { engine, loop } = this;
     if (loop.isFlushing || this.#acting)
       throw new Error(`${call}: called from within write or shut`);
-    if (topic === NONE) return true;
+    if (topic === NONE) {
+      loop.publishToNone();
+      return true;
+    }
     const bytes = bytesOf(payload);
     const flags = flagsOf(payload, options);
     const except = options.except?.id ?? 0;

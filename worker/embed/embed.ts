@@ -7,6 +7,7 @@ import { engineParams } from "../../host/options/params";
 import { refusePlan } from "../../host/options/plan";
 import { settle } from "../../host/options/settle";
 import { OPTIONS } from "../../host/options/table";
+import { epochOf } from "../../host/shared/message/position";
 import { type WasmModule, needWebAssembly } from "../../host/shared/webassembly";
 import { Engine, type EngineParams } from "../engine/engine";
 import { wasmModule } from "../engine/wasm";
@@ -134,10 +135,11 @@ export async function compileEngine(wasm?: WasmSource): Promise<WasmModule> {
   throw new TypeError("wasm: must be a URL, a Response, bytes or a WebAssembly.Module");
 }
 
-/** Returns an unpredictable number where the platform has a source of them, else 1. */
-function randomSeed(): number {
+/** Returns an unpredictable seed and epoch where the platform has a source of random numbers. */
+function randomParams(): { Seed: number; Epoch: number } {
   const crypto = globalThis.crypto as typeof globalThis.crypto | undefined;
-  return crypto ? (crypto.getRandomValues(new Uint32Array(1))[0] as number) || 1 : 1;
+  const [seed = 0, high = 0, low = 0] = crypto?.getRandomValues(new Uint32Array(3)) ?? [];
+  return { Seed: seed || 1, Epoch: epochOf(high, low) };
 }
 
 /**
@@ -155,6 +157,6 @@ export async function loadEngine(options: EngineOptions = {}): Promise<Engine> {
   }
   const settings = settle(rest);
   refusePlan(settings);
-  const all = { ...engineParams(settings), Seed: randomSeed(), ...params };
+  const all = { ...engineParams(settings), ...randomParams(), ...params };
   return new Engine(await compileEngine(wasm), all);
 }

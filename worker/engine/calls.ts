@@ -392,6 +392,11 @@ export abstract class Calls {
     return this.engine.x.deflateCount(topic);
   }
 
+  /** Counts a publication to a topic that has no subscribers. */
+  publishToNone(): void {
+    this.engine.x.publishToNone();
+  }
+
   /** Copies the message into the room that was reserved for it. */
   stageAppend(bytes: Uint8Array): void {
     const { engine } = this;

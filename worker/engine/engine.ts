@@ -4,6 +4,7 @@
 // Invariant: the memory grows exactly once, in the constructor, before the first view is made.
 
 import { CLOSE_TABLE } from "../../host/shared/close";
+import { positionText } from "../../host/shared/message/position";
 import { checkTopic } from "../../host/shared/message/topic";
 import {
   ABI_VERSION,
@@ -144,6 +145,7 @@ export interface EngineExports {
     except: number,
     exceptGeneration: number,
   ): number;
+  publishToNone(): void;
   deflateCount(topic: number): number;
   findTopic(name: number, length: number): number;
   subscribe(slot: number, generation: number, name: number, length: number): number;
@@ -411,6 +413,12 @@ export class Engine {
   /** Returns a value of the control table. */
   get(index: Control): number {
     return this.control[index] as number;
+  }
+
+  /** Position of the latest publication; before the first one, that of the start. */
+  get position(): string {
+    const count = this.get(Control.FramesPublished) + this.get(Control.PublishedToNone);
+    return positionText(this.param(Param.Epoch), count);
   }
 
   /** Sets a value of the control table. */

@@ -49,6 +49,7 @@ export function statsOf(engine: Engine, host = NONE): Stats {
     messagesIn: get(Control.MessagesIn),
     messagesSent: get(Control.MessagesSent),
     messagesRefused: get(Control.MessagesRefused),
+    position: engine.position,
     framesPublished: get(Control.FramesPublished),
     bytesPublished: get(Control.BytesPublished),
     framesDue: get(Control.FramesDue),

@@ -8,6 +8,7 @@ import { type ToWorker, Worker, type WorkerData } from "../control/control";
 import { nodeClock, nodeTransport } from "../net/node";
 import { piscinaThreads } from "../net/piscina";
 import { zlibCodec } from "../net/zlib";
+import { EPOCHS } from "../../host/shared/message/position";
 import type { ThreadData } from "../place/task";
 import { engineModule } from "./wasm-file";
 import { watchUncaught } from "./uncaught";
@@ -35,6 +36,7 @@ const worker = new Worker(data, {
   codec: zlibCodec,
   module: await engineModule(),
   seed: randomInt(1, 2 ** 32),
+  epoch: randomInt(EPOCHS),
   post: (notice, transfer) => port.postMessage(notice, transfer),
   exit: () => process.exit(1),
   threads(limits, failed) {

@@ -3,6 +3,7 @@
 
 import * as Comlink from "comlink";
 import { type Notice, type ToWorker, Worker, type WorkerData } from "../control/control";
+import { epochOf } from "../../host/shared/message/position";
 import { PageNet, pageClock } from "../net/page";
 import { wasmModule } from "../engine/wasm";
 
@@ -35,7 +36,7 @@ const net = new PageNet(clock);
 let worker: Worker | undefined;
 
 function start({ data, module }: Start): void {
-  const [seed = 1] = crypto.getRandomValues(new Uint32Array(1));
+  const [seed = 1, high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(3));
   worker = new Worker(data, {
     transport: net,
     clock,
@@ -43,6 +44,7 @@ function start({ data, module }: Start): void {
     codec: undefined,
     module: module ?? wasmModule(),
     seed: Math.max(1, seed),
+    epoch: epochOf(high, low),
     post: (notice, transfer = []) => scope.postMessage(notice, [...transfer]),
     exit: () => scope.close(),
     threads: undefined,

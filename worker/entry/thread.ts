@@ -207,6 +207,7 @@ const server: HandlerServer = {
   subscribe: () => elsewhere("subscribe"),
   unsubscribe: () => elsewhere("unsubscribe"),
   subscriberCount: () => elsewhere("subscriberCount"),
+  position: () => elsewhere("position"),
   send: () => elsewhere("send"),
   stage: () => elsewhere("stage"),
   each: () => elsewhere("each"),

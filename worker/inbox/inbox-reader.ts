@@ -300,8 +300,8 @@ export class SharedInbox implements Inbox {
     } else if (kind === RecordKind.Publish) {
       const start = 1 + (bytes[0] as number);
       const topic = pump.topics.topicOf(bytes.subarray(1, start));
-      if (topic !== NONE)
-        outcome = pump.outgoing.publishLarge(bytes.subarray(start), flags, topic, except);
+      if (topic === NONE) pump.loop.publishToNone();
+      else outcome = pump.outgoing.publishLarge(bytes.subarray(start), flags, topic, except);
     }
     // mutant inbox-wait: if (outcome !== Outcome.Wait || kind === RecordKind.Broadcast) return true;
     if (outcome !== Outcome.Wait) return true;
@@ -373,6 +373,11 @@ export class SharedInbox implements Inbox {
   /** True when there are records to carry out. */
   get ready(): boolean {
     return Atomics.load(this.#words, INBOX_TAIL) !== Atomics.load(this.#words, INBOX_HEAD);
+  }
+
+  /** Returns true when all records before a position have been carried out. */
+  hasReached(position: number): boolean {
+    return ((Atomics.load(this.#words, INBOX_TAIL) - position) | 0) >= 0;
   }
 
   ended(id: number): void {

@@ -638,6 +638,10 @@ export class Pump implements HandlerServer {
     return this.topics.subscriberCount(topic);
   }
 
+  position(): string {
+    return this.engine.position;
+  }
+
   closeConnection(id: number, code = 1000, reason = ""): boolean {
     checkId(id);
     checkClose(code, reason);

@@ -5,6 +5,7 @@
 
 import type { AddressSet } from "../../host/shared/text/address";
 import { EVICTIONS } from "../../host/shared/close";
+import { sequenceOf } from "../../host/shared/message/position";
 import type { Request, Response, Stats } from "../../host/handler";
 
 /** Path of the metrics, and the addresses that may read them. */
@@ -62,6 +63,11 @@ const COUNTERS: readonly Family[] = [
     "messages_refused",
     "Messages for single clients that were refused because there was no room.",
     (s) => s.messagesRefused,
+  ],
+  [
+    "publications",
+    "Publications, with subscribers or without: the sequence of the position.",
+    (s) => sequenceOf(s.position),
   ],
   ["frames_published", "Messages published to many.", (s) => s.framesPublished],
   ["published_bytes", "Bytes published to many.", (s) => s.bytesPublished, "bytes"],

@@ -184,7 +184,10 @@ export class Outgoing implements StageTarget {
     except: number,
   ): boolean {
     if (this.#loop.isFlushing) throw new Error(`${what}: called from within a flush`);
-    if (topic === NONE) return true;
+    if (topic === NONE) {
+      this.#loop.publishToNone();
+      return true;
+    }
     const length = this.#encode(payload);
     const outcome =
       length < 0 || this.isWorthPacking(flags, length, topic)
