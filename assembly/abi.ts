@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 33;
+export const ABI_VERSION: u32 = 34;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -137,6 +137,8 @@ export enum Param {
   CopiedRunBytes,
   /** Names the order of publications of this start, 0 … 36^8 - 1. `Engine.position` spells it in base 36. */
   Epoch,
+  /** Most bytes of the pieces of all bodies that the embedder supplies, see `Want`. */
+  PieceBytes,
   COUNT,
 }
 
@@ -251,6 +253,16 @@ export enum Control {
   Pipes,
   /** Connections taken out of HTTP since the start. */
   Released,
+  /** Number of responses whose bodies the embedder supplies. */
+  SuppliedCount,
+  /** Number of these responses with a piece that waits to be written. */
+  ReadyCount,
+  /** Bytes in use by their pieces, with the room that Want has reserved. */
+  PieceBytesUsed,
+  /** Number of these responses that wait for room for a piece. */
+  StarvedCount,
+  /** Pieces that were recalled. */
+  Recalled,
   /** Closed connections by reason. The index of a reason is CloseCount - reason. */
   CloseCount,
   /** Open WebSockets by lag class as of the last `gauge`: LAG_CLASSES counters, see `lagClass`. */
@@ -269,7 +281,7 @@ export const LAG_FIRST: u32 = 1024;
 
 /**
  * Kinds of events. `emit` counts a kind by its range: kinds before Drain, and from Proxied on, are inbound events,
- * bounded by EVENT_LIMIT; Drain and End are notices, bounded by NOTICE_LIMIT; Closed has room of its own.
+ * bounded by EVENT_LIMIT; Drain to Recall are notices, bounded by NOTICE_LIMIT; Closed has room of its own.
  */
 export enum EventKind {
   /**
@@ -312,6 +324,17 @@ export enum EventKind {
   Drain,
   /** All queued bytes are written. Half-close the socket, then keep reading and discarding input. */
   End,
+  /**
+   * Nothing is queued of a response whose body the embedder supplies, and its earlier pieces are not read any more. It
+   * may give a piece of about `length` bytes, for which there is room, by `give`, or end the response.
+   */
+  Want,
+  /**
+   * The piece is not read any more, and its last `length` bytes have not been sent: the client makes no progress, and
+   * others need the room. A Want asks for these bytes again. It is 0 when all have left, and there is no room for the
+   * next piece.
+   */
+  Recall,
   /**
    * The connection has ended. Close the socket by `Shut` in `length`, then call `free` for the slot. `value` is the
    * reason.
@@ -362,7 +385,8 @@ export enum Shut {
  */
 export const EVENT_LIMIT: u32 = 256;
 /**
- * Most Drain and End events in the table. Further ones stay pending and are emitted after the table has been drained.
+ * Most notices in the table (Drain, End, Want, Recall). Further ones stay pending and are emitted after the table has
+ * been drained.
  */
 export const NOTICE_LIMIT: u32 = 512;
 export const EVENT_BYTES: u32 = 32;
@@ -400,6 +424,12 @@ export enum RowKind {
   Static,
   /** Bytes of the embedder's, which it writes itself, see `pour`. They are in no row. */
   Poured,
+  /**
+   * Bytes of the piece that the embedder gave; `offset` counts from the end of the piece to the first of them. When the
+   * transport holds no memory of the piece, only copies, and has not taken all bytes, the embedder lessens `length` to
+   * the bytes that it has taken, at least 1. The rest may then be recalled.
+   */
+  Piece,
 }
 
 /** Values that the embedder leaves in a row's `state` before the next `flush`. */
@@ -513,7 +543,21 @@ export enum Answer {
   Close = 1,
   /** The body is sent in pieces: chunked for HTTP/1.1, up to the end of the connection for HTTP/1.0. */
   Stream = 2,
+  /** The embedder supplies the body, piece by piece, from its own memory. */
+  Supply = 4,
+  /** Its pieces can be read again, so that they may be recalled. */
+  Again = 8,
 }
+
+/** Largest piece of a supplied body, in bytes. */
+export const PIECE_LIMIT: u32 = 65536;
+/** Most bytes of a piece that a transport holds as a copy when it has not taken all of a row. */
+export const PIECE_COPY: u32 = 512;
+// `streamBegin` leaves the size of the first piece in Control.Result, and these bits.
+/** The embedder frames the pieces of a supplied body as chunks (RFC 9112 7.1); the engine writes the last chunk. */
+export const SUPPLY_CHUNKS: u32 = 1 << 20;
+/** The response has no body, so nothing is supplied. */
+export const SUPPLY_NONE: u32 = 1 << 21;
 
 // ---- inbox ---------------------------------------------------------------------------------------
 // Shared memory between one producing thread and its consumer: a header of INBOX_WORDS u32, then a byte ring whose size
@@ -803,4 +847,12 @@ export enum Rule {
   LastFrame,
   /** The gauge of released connections equals their number. */
   Pipes,
+  /** The bytes of pieces in use equal the sum over all connections. */
+  PieceBytes,
+  /** The count of supplied responses equals their number. */
+  SuppliedCount,
+  /** A connection with a piece, or that waits for room for one, has a supplied response. */
+  Supplied,
+  /** The lists of connections by their pieces are complete, and each is in the one that its state requires. */
+  PieceList,
 }

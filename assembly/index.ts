@@ -6,6 +6,7 @@
 //   write Control.Now; read the socket into the window; feed; handle the events; resume or retain
 //   drain the inbox (at most an eighth of the ring)
 //   flush; write each row, set its state; flush again, until it returns 0
+//   flushPieces; the same; but stop when it takes too long, by flushPieces(0)
 //   done(slot) when a pending write completes; tick when its time has come
 //
 // After any call that leaves Control.EventCount above 0, drain the table and set the count to 0 before the next call.
@@ -80,7 +81,7 @@ export { feed, resume, retain, parseKept } from "./engine/feed";
 export { hold, packed, relay } from "./engine/hold";
 export { limit, peerEnded, terminate } from "./engine/end";
 export { upgrade } from "./engine/upgrade";
-export { flush } from "./engine/pass";
+export { flush, flushPieces } from "./engine/pass";
 export { free } from "./reply/end";
 export { page } from "./reply/page";
 export {
@@ -103,4 +104,5 @@ export {
   unsubscribe,
 } from "./ring/topics";
 export { collect, pull, stream, streams } from "./reply/body";
+export { give, keepRoom } from "./reply/supply";
 export { awaitRoom, checkUtf8, close, ping, send, sendBegin, sendBytes } from "./reply/send";

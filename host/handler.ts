@@ -252,10 +252,12 @@ export interface Response<User = unknown> {
    */
   end(data?: Data): Promise<void>;
   /**
-   * Sends the pieces of an iterable, as fast as the client takes them. When the client leaves, the iterator's `return`
-   * is called at once. An async generator runs on to its next `yield`, so let `signal` abort what it waits for. When
-   * the iterable throws, or its pieces have not the stated Content-Length, the connection is reset. When the response
-   * has no body, as to HEAD, `return` is called before anything is read.
+   * Sends the pieces of an iterable, as fast as the client takes them: the next is asked for when the last has left, or
+   * was small and copied, so a piece's memory may be used again then. The pieces of all responses together take at most
+   * `fileBuffers` bytes. Resolves when all pieces have left or the client has. When the client leaves, the iterator's
+   * `return` is called at once. An async generator runs on to its next `yield`, so let `signal` abort what it waits
+   * for. When the iterable throws, or its pieces have not the stated Content-Length, the connection is reset. When the
+   * response has no body, as to HEAD, `return` is called before anything is read.
    */
   stream(
     status: number,
@@ -557,6 +559,17 @@ export interface Stats {
   readonly replyPool: { readonly bytes: number; readonly used: number };
   /** Bytes of pending responses larger than 64 KiB, which are outside `replyBuffers` and have a bound of that size. */
   readonly bodyBytes: number;
+  /**
+   * The size of `fileBuffers` in bytes, and how many of them are in use by pieces of streamed bodies; the responses
+   * that wait for room for a piece; and the pieces so far that were dropped, because their clients did not read, to be
+   * read again later.
+   */
+  readonly fileBuffers: {
+    readonly bytes: number;
+    readonly used: number;
+    readonly waiting: number;
+    readonly recalled: number;
+  };
   /**
    * Compressed messages over 64 KiB that are being inflated or wait for it, and the bytes of their results so far,
    * which are at most twice `maxPayloadLength` and 8 MiB more.

@@ -1,11 +1,11 @@
 // The invariants of the whole engine as a function for tests, with one function for each kind of record.
 
-import { Control, Param, RowKind, Rule } from "../abi";
+import { Control, NONE, Param, RowKind, Rule } from "../abi";
 import { NEVER, dueOffset, dueSequence } from "../ring/cursor";
 import { frame, plain, ringOf } from "../ring/ring";
 import { checkTopics } from "../ring/topics";
 import { broken } from "../state/events";
-import { List, openAt } from "../state/lists";
+import { List, openAt, pieceEnds } from "../state/lists";
 import { heldReply } from "../state/queue";
 import { checkTallies } from "../state/quota";
 import {
@@ -16,6 +16,10 @@ import {
   engine,
   getControl,
   has,
+  hasHttp,
+  HttpConn,
+  HttpFlag,
+  httpOf,
   isWebSocket,
   paramU32,
   receivePool,
@@ -56,7 +60,7 @@ function checkQueue(): u32 {
 /** Checks the rules for each slot in use, including those of connections that have ended. */
 function checkConn(c: Conn): u32 {
   const i = c.slot;
-  const held = heldReply(c);
+  const held = heldReply(c) + (isWebSocket(c) ? 0 : httpOf(c).held);
   if (c.pingQueued > c.backlog)
     return broken(Rule.PingQueued, i, c.pingQueued as f64, c.backlog as f64);
   if (paramU32(Param.AddressReplyBytes) != 0 && held != c.replyBytes)
@@ -67,7 +71,70 @@ function checkConn(c: Conn): u32 {
   const wanted = c.state == State.Released ? List.None : List.Ended;
   if (has(c, Flag.PeerEnded) && c.list != wanted)
     return broken(Rule.EndedList, i, c.list as f64, wanted as f64);
+  return checkPiece(httpOf(c));
+}
+
+/** Checks the piece of a supplied response, and the list that it is in. */
+function checkPiece(c: HttpConn): u32 {
+  const i = c.slot;
+  if (!hasHttp(c, HttpFlag.Supplied)) {
+    const isClean = (c.piece | c.held) == 0 && !has(c, Flag.Listed);
+    return isClean ? Rule.Ok : broken(Rule.Supplied, i, c.held as f64, 0);
+  }
+  const isWritten = c.writing == RowKind.Piece;
+  let wanted: u32 = 0;
+  if (isWritten && hasHttp(c, HttpFlag.Stalled)) {
+    // It is in no other list; it need not be in this one.
+    if (c.piece > c.writingBytes) wanted = HttpFlag.Stalled;
+  } else if (c.writing == 0 && c.replyHead == 0 && !has(c, Flag.Dirty)) {
+    if (c.piece != 0) wanted = HttpFlag.Ready;
+    else if (!hasHttp(c, HttpFlag.Wanted)) wanted = HttpFlag.Starved;
+  }
+  const found = c.marks & (HttpFlag.Ready | HttpFlag.Starved | HttpFlag.Stalled);
+  if (engine.rowCount == 0 && found != wanted)
+    return broken(Rule.PieceList, i, found as f64, wanted as f64);
+  if (isWritten && c.writingBytes > c.piece)
+    return broken(Rule.Supplied, i, c.writingBytes as f64, c.piece as f64);
   return Rule.Ok;
+}
+
+/** Returns the number of connections in the list that a mark names, NONE when its links are broken. */
+function pieceCount(mark: u32): u32 {
+  let count: u32 = 0;
+  let back: u32 = 0;
+  for (let link = load<u32>(pieceEnds(mark)); link != 0; link = at(link - 1).link) {
+    const c = at(link - 1);
+    if (c.linkBack != back || !hasHttp(httpOf(c), mark) || ++count > engine.allSlots) return NONE;
+    back = link;
+  }
+  return load<u32>(pieceEnds(mark), 4) == back ? count : NONE;
+}
+
+/** Checks the counts and lists of supplied responses against the sums over all connections. */
+function checkPieces(): u32 {
+  let held: u32 = 0;
+  let supplied: u32 = 0;
+  let ready: u32 = 0;
+  let starved: u32 = 0;
+  let stalled: u32 = 0;
+  for (let i: u32 = 0; i < engine.httpSlots; i++) {
+    const c = httpOf(at(i));
+    if (c.state == State.Free) continue;
+    held += c.held;
+    if (hasHttp(c, HttpFlag.Supplied)) supplied++;
+    if (hasHttp(c, HttpFlag.Ready)) ready++;
+    if (hasHttp(c, HttpFlag.Starved)) starved++;
+    if (hasHttp(c, HttpFlag.Stalled)) stalled++;
+  }
+  let rule = same(Rule.PieceBytes, engine.pieceBytes, held);
+  if (rule == Rule.Ok) rule = same(Rule.SuppliedCount, engine.supplied, supplied);
+  if (rule == Rule.Ok) rule = same(Rule.PieceList, pieceCount(HttpFlag.Ready), ready);
+  if (rule == Rule.Ok) rule = same(Rule.PieceList, pieceCount(HttpFlag.Starved), starved);
+  if (rule == Rule.Ok) rule = same(Rule.PieceList, pieceCount(HttpFlag.Stalled), stalled);
+  if (rule != Rule.Ok) return rule;
+  rule = same(Rule.PieceList, getControl(Control.ReadyCount) as u32, ready);
+  if (rule != Rule.Ok) return rule;
+  return same(Rule.PieceList, getControl(Control.StarvedCount) as u32, starved);
 }
 
 /** Checks a WebSocket against its ring, and its place in the treap of readers. */
@@ -170,6 +237,7 @@ export function check(): u32 {
   if (rule == Rule.Ok) rule = checkTallies();
   if (rule == Rule.Ok) rule = same(Rule.WindowEmpty, engine.fedSlot, 0);
   if (rule == Rule.Ok) rule = checkTotals();
+  if (rule == Rule.Ok) rule = checkPieces();
   if (rule == Rule.Ok) rule = checkRing();
   return rule;
 }

@@ -8,20 +8,23 @@ import {
   Form,
   Param,
   ROW_BYTES,
+  ROW_LENGTH,
   ROW_LIMIT,
   ROW_SLOT,
   ROW_STATE,
+  RowKind,
   RowState,
 } from "../abi";
 import { rearm, rearmProgress } from "../reply/deadline";
 import { afterWrite, emitRoom, finishWrite, leaveQueue } from "../reply/end";
 import { forgetReading } from "../reply/progress";
-import { beginCast, castRow, completeQuiet, nextRow } from "../reply/row";
+import { beginCast, castRow, completeQuiet, nextRow, pieceRow } from "../reply/row";
+import { feedStarved, stall } from "../reply/supply";
 import { NEVER, castDue, place } from "../ring/cursor";
 import { Ring, plain, ringAt } from "../ring/ring";
 import { topic, wakeSubscribers } from "../ring/topics";
 import { emit, noticesFull, takeEvents } from "../state/events";
-import { List, dropDirty, openAt } from "../state/lists";
+import { List, dropDirty, leavePieces, openAt } from "../state/lists";
 import { give, take } from "../state/pool";
 import { isReceiveFull, putDrainOff } from "../state/quota";
 import { endPaceOut, paceOut } from "../state/rate";
@@ -32,6 +35,8 @@ import {
   add,
   engine,
   has,
+  HttpFlag,
+  httpOf,
   isWebSocket,
   paramU32,
   receivePool,
@@ -39,9 +44,20 @@ import {
   setControl,
   takeTime,
   webSocketOf,
+  HttpConn,
 } from "../state/records";
 import { enlist } from "../state/room";
 import { at } from "../state/slots";
+
+/** Takes over how much of a piece's row was taken. */
+function settlePiece(c: HttpConn, taken: u32, isComplete: bool): void {
+  if (!isComplete) {
+    stall(c, taken);
+    return;
+  }
+  c.writingBytes = min(c.writingBytes, max(taken, 1));
+  c.marks &= ~HttpFlag.Slow;
+}
 
 /** Processes the states of the previous rows. */
 function settle(): void {
@@ -52,7 +68,9 @@ function settle(): void {
     const row = engine.rows + (i as usize) * ROW_BYTES;
     const c = at(load<u32>(row, ROW_SLOT));
     if (c.state == State.Dead || c.writing == 0) continue;
-    if (load<u32>(row, ROW_STATE) == RowState.Complete) {
+    const isComplete = load<u32>(row, ROW_STATE) == RowState.Complete;
+    if (c.writing == RowKind.Piece) settlePiece(httpOf(c), load<u32>(row, ROW_LENGTH), isComplete);
+    if (isComplete) {
       endPaceOut(c);
       const bytes = completeQuiet(c);
       if (bytes == 0) finishWrite(c);
@@ -199,6 +217,27 @@ function serveDirty(runBytes: u32, waits: bool): void {
     if (c.slot + 1 == last) break;
   }
   setControl(Control.Unserved, left ? 1 : 0);
+}
+
+/**
+ * Takes the states of the previous rows, and fills the table with rows of the pieces that the embedder has given. Call
+ * it after `flush` has returned 0, so that everything else is written before, and call it with 0 at last.
+ * @param bytes about as many are in the rows
+ * @returns the number of rows
+ */
+export function flushPieces(bytes: u32): u32 {
+  takeTime();
+  takeEvents();
+  settle();
+  if (engine.starvedHead != 0) feedStarved();
+  const runBytes = paramU32(Param.RunBytes);
+  for (let left = bytes; left > 0 && engine.readyHead != 0 && engine.rowCount < ROW_LIMIT; ) {
+    const c = httpOf(at(engine.readyHead - 1));
+    leavePieces(c);
+    pieceRow(c, runBytes);
+    left -= min(left, c.writingBytes);
+  }
+  return engine.rowCount;
 }
 
 /**

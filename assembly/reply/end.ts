@@ -8,6 +8,7 @@ import { rearm, rearmProgress } from "./deadline";
 import { lagBytes } from "./lag";
 import { unwatch } from "./progress";
 import { complete, hasMore } from "./row";
+import { continueSupply, leaveSupply, releasePiece } from "./supply";
 import { place } from "../ring/cursor";
 import { forget } from "../ring/topics";
 import { countClose, emit, noticesFull } from "../state/events";
@@ -26,6 +27,7 @@ import {
   isWebSocket,
   paramU32,
   receivePool,
+  hasHttp,
   HttpFlag,
   httpOf,
 } from "../state/records";
@@ -95,6 +97,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
     if (!has(c, Flag.CloseQueued)) removeOpen(c);
   } else {
     delist(c);
+    leaveSupply(httpOf(c));
     add(Control.ConnectionCount, -1);
   }
   leavePipes(c);
@@ -127,6 +130,7 @@ export function free(slot: u32, generation: u32): void {
   if (c.sending != 0) giveBlock(c, block(c.sending));
   c.replyHead = 0;
   c.sending = 0;
+  if (!isWebSocket(c)) releasePiece(httpOf(c));
   dropBuffer(c);
   countReturned(c, -(c.returned as i32));
   forgetAddress(c);
@@ -208,6 +212,7 @@ export function afterWrite(c: Conn): void {
     markDirty(c);
     return;
   }
+  if (!isWebSocket(c) && hasHttp(httpOf(c), HttpFlag.Supplied) && continueSupply(httpOf(c))) return;
   endPaceOut(c);
   if (c.state == State.Finishing) {
     linger(c);

@@ -45,6 +45,7 @@ export function gauge(): void {
   setControl(Control.ReceivePoolUsed, receivePool.used as f64);
   setControl(Control.ReplyPoolUsed, replyPool.used as f64);
   setControl(Control.BodyBytes, engine.bodyBytes as f64);
+  setControl(Control.PieceBytesUsed, engine.pieceBytes as f64);
   countLags();
 }
 

@@ -48,10 +48,11 @@ import { beginHead, wantsContinue } from "../parse/http";
 import { dropInput, finishWith, kill, rest } from "./end";
 import { rearm } from "./deadline";
 import { dismissPipe } from "./release";
-import { mayHoldBody, reserve, reserveBody, write } from "../state/queue";
+import { mayHoldBody, reserve, reserveBody, tailRoom, write } from "../state/queue";
 import { enlist } from "../state/room";
 import { pageBytes } from "./page";
 import { announce } from "./send";
+import { beginSupply, leaveSupply, releasePiece } from "./supply";
 import { noBlock } from "../state/quota";
 import { putText } from "../kernel/text";
 import { putAccept } from "../parse/ws";
@@ -295,6 +296,8 @@ export function respondStatic(
 
 /**
  * Begins a streamed response. The request is pending until `streamEnd`.
+ * @param flags bits of Answer. With Answer.Supply, Control.Result has the size of the first piece, which may be
+ * given at once, 0 when Want asks for it, and the bits SUPPLY_…
  * @param length of the body in bytes, a whole number up to 2^53 - 1; below 0: it is unknown
  * @returns Ok, Gone, or TooLarge when a field is refused and nothing is sent
  */
@@ -311,6 +314,7 @@ export function streamBegin(
   if (changetype<usize>(c) == 0 || c.state != State.Request || hasHttp(c, HttpFlag.Streaming)) {
     return Outcome.Gone;
   }
+  setControl(Control.Result, 0);
   const bare = isBare(c, status);
   const isKnown = length >= 0;
   const chunked = c.minor == 1 && !isKnown;
@@ -336,6 +340,7 @@ export function streamBegin(
   }
   if (bare) c.marks |= HttpFlag.Bare;
   if (persistent == 0) c.marks |= HttpFlag.LastAnswer;
+  if (flags & Answer.Supply) setControl(Control.Result, beginSupply(c, flags) as f64);
   return Outcome.Ok;
 }
 
@@ -345,9 +350,10 @@ const CHUNK_HEAD = memory.data(16, 8);
 const HEX = memory.data<u8>([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 97, 98, 99, 100, 101, 102]);
 
 /**
- * Begins a piece of `length` bytes, at least 1. Call `sendBytes` until all bytes are there, then `streamNext`.
- * @returns Ok, Full (nothing was queued, and a Drain follows), Gone, or TooLarge (the response has no body or its known
- * length leaves less, and the piece is dropped)
+ * Begins a piece of `length` bytes, at least 1. Call `sendBytes` until all bytes are there, then `streamNext`. Of a
+ * supplied body only pieces are queued that fit into the block of the head, so that they are one write with it.
+ * @returns Ok, Full (nothing was queued, and a Drain follows, or a Want for a supplied body), Gone, or TooLarge (the
+ * response has no body or its known length leaves less, and the piece is dropped)
  */
 export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
   const c = httpOf(live(slot, generation));
@@ -365,6 +371,8 @@ export function streamWrite(slot: u32, generation: u32, length: u32): u32 {
   }
   const head = (at - CHUNK_HEAD) as u32;
   const room = head + length + (head == 0 ? 0 : 2);
+  if (hasHttp(c, HttpFlag.Supplied) && (c.piece != 0 || length > 0x7fffffff || tailRoom(c) < room))
+    return Outcome.Full;
   if (c.backlog > paramU32(Param.Backlog) || length > 0x7fffffff || !reserve(c, room, 0)) {
     c.flags |= Flag.WantDrain;
     // With an empty queue of its own it waits for the pool, and retries together with the other connections.
@@ -389,11 +397,17 @@ export function streamNext(slot: u32, generation: u32): void {
 /**
  * Ends a streamed response. The connection continues with the next request or ends. It is reset when a response with a
  * known length lacks bytes (RFC 9112 8).
+ * @returns Ok, Gone, or Invalid while a piece of a supplied body has not left
  */
 export function streamEnd(slot: u32, generation: u32): u32 {
   takeTime();
   const c = httpOf(live(slot, generation));
   if (changetype<usize>(c) == 0 || !hasHttp(c, HttpFlag.Streaming)) return Outcome.Gone;
+  if (hasHttp(c, HttpFlag.Supplied)) {
+    if (c.piece != 0) return Outcome.Invalid;
+    leaveSupply(c);
+    releasePiece(c);
+  }
   if (hasHttp(c, HttpFlag.Chunking) && !hasHttp(c, HttpFlag.Bare)) {
     const end = putText(SHORT, "0\r\n\r\n");
     if (!queue(c, SHORT, end, 0, 0)) return Outcome.Ok;
@@ -402,7 +416,9 @@ export function streamEnd(slot: u32, generation: u32): u32 {
     kill(c, CloseReason.HandlerError, Shut.Reset);
     return Outcome.Ok;
   }
-  const persistent = !hasHttp(c, HttpFlag.LastAnswer | HttpFlag.Upload);
+  // Its head may have been sent before the server shut down.
+  // mutant stop-stream (supply): const persistent = !hasHttp(c, HttpFlag.LastAnswer | HttpFlag.Upload);
+  const persistent = engine.stopping == 0 && !hasHttp(c, HttpFlag.LastAnswer | HttpFlag.Upload);
   c.marks &= ~(
     HttpFlag.Streaming |
     HttpFlag.Chunking |

@@ -30,6 +30,8 @@ import {
   isWebSocket,
   paramU32,
   webSocketOf,
+  HttpConn,
+  httpOf,
   WebSocketConn,
 } from "../state/records";
 import { NEVER, look, takeDue, dueRun } from "../ring/cursor";
@@ -58,7 +60,7 @@ const GATHER_BYTES: u32 = 4096;
 class Piece {
   /** A RowKind. */
   kind: u32;
-  /** Address, or offset in a static body. */
+  /** Address, or offset in a static body, or bytes up to the end of the embedder's piece. */
   from: usize;
   length: u32;
   /** Number of the static body. */
@@ -209,6 +211,17 @@ export function nextRow(c: Conn, most: u32): bool {
   return true;
 }
 
+/** Adds the row of a connection whose next bytes are those of the piece that the embedder gave. */
+export function pieceRow(c: HttpConn, runBytes: u32): void {
+  assert(c.writing == 0 && c.replyHead == 0 && c.piece != 0, "the piece is not next");
+  piece.kind = RowKind.Piece;
+  piece.from = c.piece as usize;
+  piece.length = min(c.piece, runLimit(c, runBytes));
+  piece.body = 0;
+  piece.isLast = 0;
+  putRow(c);
+}
+
 /** Adds a row for the current piece. */
 function putRow(c: Conn): void {
   c.writing = piece.kind as u8;
@@ -287,6 +300,8 @@ export function complete(c: Conn): void {
   if (c.sending != 0) {
     giveBlock(c, block(c.sending));
     c.sending = 0;
+  } else if (c.writing == RowKind.Piece) {
+    httpOf(c).piece -= c.writingBytes;
   } else if (!isRing(c.writing) && c.writing != RowKind.Poured) {
     consume(c, c.writingBytes);
   }

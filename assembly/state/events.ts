@@ -27,7 +27,7 @@ export function eventsFull(): bool {
   return engine.inboundEvents >= EVENT_LIMIT;
 }
 
-/** Returns true when the table has no room for another Drain or End, which then stays pending. */
+/** Returns true when the table has no room for another notice, which then stays pending. */
 export function noticesFull(): bool {
   if (engine.notices < NOTICE_LIMIT) return false;
   engine.noticesPending = 1;
@@ -35,8 +35,8 @@ export function noticesFull(): bool {
 }
 
 /**
- * Appends an event. `eventsFull` limits the inbound kinds, and `noticesFull` limits Drain and End. Each slot has room
- * for its Closed.
+ * Appends an event. `eventsFull` limits the inbound kinds, and `noticesFull` limits the notices. Each slot has room for
+ * its Closed.
  */
 export function emit(kind: u32, c: Conn, pointer: usize, length: u32, value: i32): void {
   takeEvents();

@@ -1,10 +1,22 @@
-// Lists of connections: the dense list of open WebSockets, and the dirty list of connections that have something to
-// write.
+// Lists of connections: the dense list of open WebSockets, the dirty list of connections that have something to write,
+// and the lists of connections by the pieces of their responses.
 //
-// Invariant: a connection is on the dirty list at most once, and leaves it when it ends.
+// Invariant: a connection is on the dirty list or in one of the lists by pieces, once, and leaves it when it ends.
 
 import { Control, Form } from "../abi";
-import { Conn, Flag, engine, formOf, readersOf, setControl, webSocketOf } from "./records";
+import {
+  Conn,
+  Engine,
+  Flag,
+  HttpFlag,
+  add,
+  engine,
+  formOf,
+  httpOf,
+  readersOf,
+  setControl,
+  webSocketOf,
+} from "./records";
 import { at } from "./slots";
 
 /** Values of `Conn.list`, see room.ts. */
@@ -45,22 +57,72 @@ export function removeOpen(c: Conn): void {
   setControl(Control.WebSocketCount, engine.openCount as f64);
 }
 
+/** Appends a connection to the list whose head and tail are at `ends`. */
+function append(ends: usize, c: Conn): void {
+  const tail = load<u32>(ends, 4);
+  c.link = 0;
+  c.linkBack = tail;
+  if (tail != 0) at(tail - 1).link = c.slot + 1;
+  else store<u32>(ends, c.slot + 1);
+  store<u32>(ends, c.slot + 1, 4);
+}
+
+function unlink(ends: usize, c: Conn): void {
+  if (c.linkBack != 0) at(c.linkBack - 1).link = c.link;
+  else store<u32>(ends, c.link);
+  if (c.link != 0) at(c.link - 1).linkBack = c.linkBack;
+  else store<u32>(ends, c.linkBack, 4);
+}
+
+function dirtyEnds(): usize {
+  return changetype<usize>(engine) + offsetof<Engine>("dirtyHead");
+}
+
 export function markDirty(c: Conn): void {
   if (c.flags & Flag.Dirty) return;
+  if (c.flags & Flag.Listed) leavePieces(c);
   c.flags |= Flag.Dirty;
-  c.link = 0;
-  c.linkBack = engine.dirtyTail;
-  if (engine.dirtyTail != 0) at(engine.dirtyTail - 1).link = c.slot + 1;
-  else engine.dirtyHead = c.slot + 1;
-  engine.dirtyTail = c.slot + 1;
+  append(dirtyEnds(), c);
 }
 
 /** Removes a connection from the dirty list. */
 export function dropDirty(c: Conn): void {
   if (!(c.flags & Flag.Dirty)) return;
-  if (c.linkBack != 0) at(c.linkBack - 1).link = c.link;
-  else engine.dirtyHead = c.link;
-  if (c.link != 0) at(c.link - 1).linkBack = c.linkBack;
-  else engine.dirtyTail = c.linkBack;
+  unlink(dirtyEnds(), c);
   c.flags &= ~Flag.Dirty;
+}
+
+/** Marks of the lists by pieces. */
+const PIECE_LISTS: u32 = HttpFlag.Ready | HttpFlag.Starved | HttpFlag.Stalled;
+
+/** Returns the address of the head and the tail of the list that a mark names. */
+export function pieceEnds(mark: u32): usize {
+  const first = changetype<usize>(engine) + offsetof<Engine>("readyHead");
+  return mark == HttpFlag.Ready ? first : mark == HttpFlag.Starved ? first + 8 : first + 16;
+}
+
+function count(mark: u32, change: f64): void {
+  if (mark == HttpFlag.Ready) add(Control.ReadyCount, change);
+  else if (mark == HttpFlag.Starved) add(Control.StarvedCount, change);
+}
+
+/** Moves a connection to the end of the list that a mark names. In that list it keeps its place. */
+export function listPiece(c: Conn, mark: u32): void {
+  if (httpOf(c).marks & mark) return;
+  dropDirty(c);
+  leavePieces(c);
+  c.flags |= Flag.Listed;
+  httpOf(c).marks |= mark;
+  append(pieceEnds(mark), c);
+  count(mark, 1);
+}
+
+/** Removes a connection from the lists by pieces. */
+export function leavePieces(c: Conn): void {
+  if (!(c.flags & Flag.Listed)) return;
+  const mark = httpOf(c).marks & PIECE_LISTS;
+  unlink(pieceEnds(mark), c);
+  c.flags &= ~Flag.Listed;
+  httpOf(c).marks &= ~PIECE_LISTS;
+  count(mark, -1);
 }

@@ -146,6 +146,13 @@ export function reserve(c: Conn, total: u32, at: u64): bool {
   return true;
 }
 
+/** Returns the bytes that the last block of a connection's queue has room for, 0 when it has none. */
+export function tailRoom(c: Conn): u32 {
+  if (c.replyTail == 0) return 0;
+  const tail = block(c.replyTail);
+  return tail.flags & BlockFlag.Static ? 0 : tail.capacity - tail.end;
+}
+
 /** Copies the next bytes of the reservation. */
 export function write(source: usize, length: u32): void {
   while (length > 0) {

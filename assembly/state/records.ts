@@ -67,7 +67,7 @@ export namespace Watch {
 
 /**
  * Bits of `Conn.flags`: those of any connection, and those of WebSockets that are tested together with them. The others
- * are in `marks`. 12 bits are free.
+ * are in `marks`. 11 bits are free.
  */
 export enum Flag {
   WebSocket = 1,
@@ -102,6 +102,8 @@ export enum Flag {
    * body.
    */
   MessageOut = 16384,
+  /** The connection is in one of the lists by pieces, which a mark names. */
+  Listed = 32768,
   /** End was emitted, so the embedder has half-closed the socket. */
   EndSent = 65536,
   /** A block was sent whose frame continues in the next block. */
@@ -148,6 +150,23 @@ export enum HttpFlag {
   Pouring = 16384,
   /** The server shuts down, so the released connection ends as soon as it is silent. */
   Leaving = 32768,
+  // For these see reply/supply.ts.
+  /** The embedder supplies the body of the response, piece by piece. */
+  Supplied = 65536,
+  /** The pieces can be read again. */
+  Rereads = 131072,
+  /** A piece was asked for and has not been given. */
+  Wanted = 262144,
+  /** The last piece was not taken at once. */
+  Slow = 524288,
+  /** In the list of connections with a piece to write. */
+  Ready = 1048576,
+  /** In the list of connections that wait for room for a piece. */
+  Starved = 2097152,
+  /** In the list of connections whose piece may be recalled. */
+  Stalled = 4194304,
+  /** The next piece is in the memory of this one, so it needs no room. */
+  Keeps = 8388608,
 }
 
 /** Bits of `WebSocketConn.marks`. */
@@ -299,6 +318,10 @@ export class HttpConn extends Conn {
   replyLeft: u64;
   /** Time at which the client ended its side. */
   endedAt: f64;
+  /** Bytes of the embedder's piece that have not left, the pending write included. */
+  piece: u32;
+  /** Bytes of memory that the piece takes, or that are reserved for the next one. */
+  held: u32;
 }
 
 /** A WebSocket. */
@@ -388,10 +411,10 @@ export class Engine {
   dirtyTail: u32;
   rowCount: u32;
   eventCount: u32;
-  /** Inbound events since the table was drained, and Drain and End events. */
+  /** Inbound events since the table was drained, and notices. */
   inboundEvents: u32;
   notices: u32;
-  /** 1 when some Drain or End found no room. The next flush pass emits them. */
+  /** 1 when some notice found no room. The next flush pass emits it. */
   noticesPending: u32;
   /** A Readers record for each Form. */
   readers: usize;
@@ -476,6 +499,17 @@ export class Engine {
   deadReaders: u32;
   /** 1 when the embedder can read send queues, see reply/progress.ts. */
   measures: u32;
+  /** Number of supplied responses, bytes of their pieces, and 1 when such bytes were released. See reply/supply.ts. */
+  supplied: u32;
+  pieceBytes: u32;
+  piecesGiven: u32;
+  /** Heads and tails of the lists by pieces, in the order of their marks. */
+  readyHead: u32;
+  readyTail: u32;
+  starvedHead: u32;
+  starvedTail: u32;
+  stalledHead: u32;
+  stalledTail: u32;
 }
 
 export const ENGINE_BYTES: usize = 512;

@@ -7,11 +7,14 @@
 import type { Payload } from "../shared/message/data";
 import type { Request, StaticBody } from "../handler";
 import { Credit } from "../shared/message/credit";
+import { Grant } from "../shared/message/grant";
 import type { Outlet, RoomListener } from "./outlet";
+import type { Delivery } from "../shared/request/pieces";
 import { OwnRequest, type RequestHead } from "../shared/request/request";
 import { Answering, type Field, type Upgrade } from "../shared/request/response";
-import { latin1 } from "../shared/text/text";
+import { byteLength, latin1 } from "../shared/text/text";
 import {
+  ANSWER_ASKED,
   ANSWER_CLOSE,
   type Event,
   Op,
@@ -121,6 +124,8 @@ export class RemoteResponse extends Answering implements RoomListener {
   readonly generation: number;
   readonly number: number;
   readonly #credit: Credit;
+  /** Bytes of a body that the worker asks for; undefined for one that is pushed. */
+  #grant: Grant | undefined;
   /** The later `ws.data`. */
   data: unknown;
   #pending = true;
@@ -196,9 +201,12 @@ export class RemoteResponse extends Answering implements RoomListener {
     fields: Field[],
     close: boolean,
     length: number,
+    delivery: Delivery,
   ): boolean {
     const tail = length < 0 ? NONE : String(length);
-    this.#post(Op.Begin, close ? status | ANSWER_CLOSE : status, fields, tail);
+    if (delivery === "asked") this.#grant = new Grant();
+    const flags = (close ? ANSWER_CLOSE : 0) | (this.#grant ? ANSWER_ASKED : 0);
+    this.#post(Op.Begin, status | flags, fields, tail);
     this.#settle();
     return true;
   }
@@ -206,8 +214,11 @@ export class RemoteResponse extends Answering implements RoomListener {
   protected override streamWrite(data: Payload): boolean {
     if (data.length === 0) return true;
     const credit = this.#credit;
+    const grant = this.#grant;
     const { outlet } = this.#application;
-    if (credit.isSpent) {
+    if (grant) {
+      if (!grant.allows(typeof data === "string" ? byteLength(data) : data.length)) return false;
+    } else if (credit.isSpent) {
       credit.refused = true;
       return false;
     }
@@ -216,7 +227,8 @@ export class RemoteResponse extends Answering implements RoomListener {
       outlet.whenRoom(this);
       return false;
     }
-    credit.used += outlet.tailBytes + PIECE_COST;
+    if (grant) grant.take(outlet.tailBytes);
+    else credit.used += outlet.tailBytes + PIECE_COST;
     return true;
   }
 
@@ -259,9 +271,10 @@ export class RemoteResponse extends Answering implements RoomListener {
     this.lose();
   }
 
-  /** Notes that bytes of the pieces have left the client's queue. */
+  /** Notes that bytes of the pieces have left the client's queue, or are asked for. */
   left(bytes: number): void {
-    if (this.#credit.give(bytes)) this.wake();
+    const isDue = this.#grant ? this.#grant.give(bytes) : this.#credit.give(bytes);
+    if (isDue) this.wake();
   }
 
   room(): void {

@@ -111,6 +111,13 @@ export interface TableOptions {
    */
   replyBuffers?: Size;
   /**
+   * Pieces of bodies that are sent as fast as clients take them (`res.stream`), all together: up to 64 KiB each,
+   * smaller when many clients do not read.
+   *
+   * Unit: bytes. Default: 8 MiB. Range: 64 KiB … 2048 MiB.
+   */
+  fileBuffers?: Size;
+  /**
    * Bytes queued for one client from which on `send` returns false. One message may be larger.
    *
    * Unit: bytes. Default: 1 MiB. Range: 1 KiB … 1024 MiB.
@@ -129,7 +136,7 @@ export interface TableOptions {
    */
   maxSubscriptions?: number;
   /**
-   * Limit for the engine's memory and the inbox together.
+   * Limit for the engine's memory, the file buffers and the inbox together.
    *
    * Unit: bytes. Default: 1024 MiB. Range: 1 MiB … 4096 MiB.
    */

@@ -20,9 +20,9 @@ export interface PlanRow {
 
 /** The resources that a server will take. */
 export interface Plan {
-  /** The regions of memory in order, the inbox last. */
+  /** The regions of memory in order, the file buffers and the inbox last. */
   readonly regions: readonly PlanRow[];
-  /** Bytes of the engine's memory and the inbox together. Pages that are never touched cost nothing. */
+  /** Bytes of the engine's memory, the file buffers and the inbox. Pages that are never touched cost nothing. */
   readonly total: number;
   /** File descriptors needed for connections. */
   readonly descriptors: number;
@@ -55,6 +55,12 @@ export function planOf(settings: Settings): Plan {
       options: [...optionOf(first), ...optionOf(second)],
     });
   }
+  // The worker's own memory, besides the engine's.
+  regions.push({
+    region: "FileBuffers",
+    bytes: settings.values.fileBuffers,
+    options: ["fileBuffers"],
+  });
   regions.push({ region: "Inbox", bytes: settings.values.inbox, options: ["inbox"] });
   const total = regions.reduce((sum, row) => sum + row.bytes, 0);
   return {

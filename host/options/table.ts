@@ -221,6 +221,17 @@ export const OPTIONS: readonly OptionRow[] = [
     text: "Pending responses and messages for single clients, all together; as much again for responses over 64 KiB.",
   },
   {
+    name: "fileBuffers",
+    unit: "bytes",
+    default: 8 * MiB,
+    min: 65536,
+    max: 2048 * MiB,
+    param: "PieceBytes",
+    text:
+      "Pieces of bodies that are sent as fast as clients take them (`res.stream`), all together: up to 64 KiB each, " +
+      "smaller when many clients do not read.",
+  },
+  {
     name: "maxBacklog",
     unit: "bytes",
     default: MiB,
@@ -253,7 +264,7 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 1024 * MiB,
     min: MiB,
     max: 4096 * MiB,
-    text: "Limit for the engine's memory and the inbox together.",
+    text: "Limit for the engine's memory, the file buffers and the inbox together.",
   },
   {
     name: "maxHeadLength",

@@ -61,7 +61,7 @@ export class Source<T> {
    */
   async pour(take: (item: T) => Promise<boolean>): Promise<boolean> {
     for (;;) {
-      const step = await this.#next();
+      const step = await this.next();
       if (step?.done) return true;
       let isWanted = false;
       try {
@@ -77,7 +77,8 @@ export class Source<T> {
     }
   }
 
-  #next(): Promise<Step<T>> {
+  /** Takes the next item. @returns it; undefined when the wait was cancelled */
+  next(): Promise<Step<T>> {
     return new Promise((resolve, reject) => {
       this.#cancel = resolve;
       const take = (step: unknown): void => {

@@ -272,11 +272,12 @@ for (const place of ["worker", "application"] as const) {
     const wire = await Wire.open(port);
     wire.socket.pause();
     wire.write(get("/forever"));
-    await until("some", async () => (await server.stats()).replyPool.used > 0);
+    await until("some", async () => (await server.stats()).fileBuffers.used > 0);
     const before = (await server.stats()).bytesOut;
     const bytesOut = await standstill("bytes out", async () => (await server.stats()).bytesOut);
-    const { replyPool } = await server.stats();
-    assert.ok(replyPool.used < 4 << 20, `${replyPool.used} bytes are queued`);
+    const { replyPool, fileBuffers } = await server.stats();
+    assert.ok(replyPool.used < 8192, `${replyPool.used} bytes are queued`);
+    assert.ok(fileBuffers.used < 1 << 20, `${fileBuffers.used} bytes are held`);
     assert.ok(bytesOut - before < 8 << 20, `${bytesOut - before} bytes went out`);
     wire.reset();
     assert.equal(await noted(port, 1), [["forever", "AbortError"]]);

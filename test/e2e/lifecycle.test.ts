@@ -482,7 +482,10 @@ lifecycle(
 );
 
 lifecycle("the plan equals the server's memory", async () => {
-  const options: Options = { ring: 2 ** 20, maxConnections: 10, maxWebSockets: 20, inbox: 65536 };
+  const options: Options = {
+    ...{ ring: 2 ** 20, maxConnections: 10, maxWebSockets: 20, inbox: 65536 },
+    fileBuffers: 131072,
+  };
   const { regions, total, descriptors } = plan(options);
   assert.is(
     regions.reduce((sum, row) => sum + row.bytes, 0),
@@ -491,13 +494,14 @@ lifecycle("the plan equals the server's memory", async () => {
   assert.is(descriptors, 30);
   const ring = regions.find((row) => row.options.includes("ring"))?.bytes ?? 0;
   assert.ok(ring >= 2 ** 20 && ring < 2 ** 20 + 4096, `${ring}`);
-  assert.is(regions.find((row) => row.region === "Inbox")?.bytes, 65536);
+  const bytesOf = (region: string): unknown => regions.find((row) => row.region === region)?.bytes;
+  assert.equal(["FileBuffers", "Inbox"].map(bytesOf), [131072, 65536]);
   const server = await start(options);
   try {
     assert.equal(server.plan, { regions, total, descriptors });
     const { memory } = await server.stats();
     // The module's own page, and the last page's rest.
-    const engine = total - 65536;
+    const engine = total - 131072 - 65536;
     assert.ok(memory >= engine && memory <= engine + 3 * 65536, `${memory} for ${engine}`);
   } finally {
     await server.close();

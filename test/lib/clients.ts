@@ -185,7 +185,7 @@ class World {
     });
     const settings: Settings = {
       ...{ mode: "stress", isFair: false, place: name, params: {}, delay: 0, copied: false },
-      ...{ isTimed: false, inboxBytes: values.inbox, flushInterval: 0, ordered: true },
+      ...{ isTimed: false, inboxBytes: values.inbox, flushInterval: 0, ordered: true, tells: true },
       isPaged: false,
       isRaw: false,
       pool: { threads: 4, backlog: 64, handlerTimeout: 30000 },

@@ -7,6 +7,7 @@
 import { checkEngine } from "./check";
 import * as assert from "uvu/assert";
 import {
+  Answer,
   CloseReason,
   Control,
   EventKind,
@@ -22,7 +23,12 @@ import { reasonName } from "../../host/shared/close";
 import { formatAddress } from "../../host/shared/text/address";
 import { latin1, utf8 } from "../../host/shared/text/text";
 import type { Engine, EngineParams } from "../../worker/engine/engine";
-import { EngineLoop, type LoopConnection, type LoopEvents } from "../../worker/engine/loop";
+import {
+  EngineLoop,
+  type LoopConnection,
+  type LoopEvents,
+  type SuppliedBody,
+} from "../../worker/engine/loop";
 import { HANDSHAKE } from "./handshake";
 import { testEngine } from "./wasm";
 
@@ -78,6 +84,13 @@ export class Wire implements LoopConnection {
   readonly #out: Uint8Array[] = [];
   /** Rows are taken but not completed until `deliver`. */
   stalled = false;
+  /** Bytes of pieces that the transport takes at once; undefined: it cannot tell. */
+  some: number | undefined;
+  /** The piece that was given, and what the engine has asked for and recalled, in bytes. */
+  given: Uint8Array = new Uint8Array(0);
+  readonly wants: number[] = [];
+  readonly recalls: number[] = [];
+  readonly supply: SuppliedBody;
   pending: Uint8Array | undefined;
   /** Bytes that arrived and were not HTTP. */
   readonly #taken: Uint8Array[] = [];
@@ -104,6 +117,15 @@ export class Wire implements LoopConnection {
     this.drive = drive;
     this.slot = slot;
     this.generation = generation;
+    const wire = this;
+    this.supply = {
+      get piece() {
+        return wire.given;
+      },
+      want: (bytes) => void this.wants.push(bytes),
+      recall: (bytes) => void this.recalls.push(bytes),
+      give: () => undefined,
+    };
   }
 
   get id(): number {
@@ -213,6 +235,21 @@ export class Wire implements LoopConnection {
   /** Queues a piece of the answer's body. */
   piece(data: Bytes): Outcome {
     return this.drive.loop.streamWrite(this, octets(data));
+  }
+
+  /** Begins an answer whose body is supplied. @returns the size of the first piece, with the bits SUPPLY_… */
+  beginSupply(length = -1, flags: number = Answer.Again): number {
+    const outcome = this.begin(200, Answer.Stream | Answer.Supply | flags, length);
+    assert.is(outcome, Outcome.Ok);
+    return this.drive.engine.get(Control.Result);
+  }
+
+  /** Gives a piece of the body. @param held bytes of memory that it takes @param keeps 1: the next one is there, too */
+  give(data: Bytes, held = data.length, keeps: 0 | 1 = 0): Outcome {
+    const bytes = octets(data);
+    const outcome = this.drive.loop.give(this, bytes.length, held, keeps);
+    if (outcome === Outcome.Ok) this.given = bytes;
+    return outcome;
   }
 
   /** Ends the answer that came piece by piece. */
@@ -466,6 +503,7 @@ export class Drive {
 
   flush(): void {
     this.loop.flush(false);
+    this.loop.flushPieces();
     this.handle();
   }
 
@@ -554,6 +592,14 @@ export class Drive {
         else wire.write(row);
         return !wire.stalled;
       },
+      writeSome: (wire, bytes) => {
+        if (wire.some === undefined) return undefined;
+        assert.ok(!wire.pending, "a second write is outstanding");
+        const taken = Math.min(wire.some, bytes.length);
+        wire.some -= taken;
+        if (taken > 0) wire.write(bytes.subarray(0, taken));
+        return taken;
+      },
     };
   }
 
@@ -639,6 +685,8 @@ export class Drive {
     assert.is(left(Control.WebSocketCount), 0, "WebSockets are left");
     assert.is(left(Control.DeadCount), 0, "dead slots are left");
     assert.is(left(Control.AddressCount), 0, "addresses are left");
+    assert.is(left(Control.PieceBytesUsed), 0, "pieces are left");
+    assert.is(left(Control.SuppliedCount), 0, "supplied responses are left");
     assert.is(this.engine.x.tick(Number.POSITIVE_INFINITY), -1, "deadlines are left");
     this.check();
   }

@@ -181,6 +181,11 @@ const LIMITS: readonly Limit[] = [
     outcome: "`send` is false, an answer a reset",
   },
   {
+    what: "bodies that are sent as it reads them, a piece each",
+    options: ["fileBuffers", "maxReplyPerAddress"],
+    outcome: "smaller pieces, then waiting",
+  },
+  {
     what: "answers over 64 KiB that were not read, as many bytes again",
     options: ["replyBuffers", "maxReplyPerAddress"],
     outcome: "503, 429; one alone may be larger",

@@ -18,6 +18,7 @@ export const SMALL: EngineParams = {
   QueuedFrames: 64,
   ReceivePoolBytes: 262144,
   ReplyPoolBytes: 262144,
+  PieceBytes: 262144,
   Backlog: 16384,
   WindowBytes: 4096,
   ScratchBytes: 65536,

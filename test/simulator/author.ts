@@ -63,7 +63,12 @@ function drawSettings(mode: Mode, r: Random): Settings {
   const isRaw = r.chance(0.35);
   // In some of these runs a client that is silent does not speak HTTP either.
   const silence = isRaw && mode === "stress" ? r.pick([0, 0, SILENCE_MILLIS]) : 0;
-  const own = { ordered: r.chance(0.8), isPaged: params.Seed % 2 === 0, isRaw };
+  const own = {
+    ordered: r.chance(0.8),
+    isPaged: params.Seed % 2 === 0,
+    isRaw,
+    tells: params.Seed % 5 > 1,
+  };
   const CopiedRunBytes = [600, 1000, 65536][params.Seed % 3] as number;
   return {
     ...settings,
@@ -77,7 +82,7 @@ function drawSettings(mode: Mode, r: Random): Settings {
 const SILENCE_MILLIS = 3000;
 
 /** Settings that do not depend on the amount of memory. */
-type Other = "mode" | "place" | "delay" | "copied" | "ordered" | "isPaged" | "isRaw";
+type Other = "mode" | "place" | "delay" | "copied" | "ordered" | "isPaged" | "isRaw" | "tells";
 type Amounts = Omit<Settings, Other>;
 /** Options by which also a client that reads at once may be evicted: by a burst, or between two passes. */
 const UNFAIR: readonly Live[] = ["flushInterval", "slowGrace"];
@@ -97,6 +102,7 @@ function ample(r: Random): Amounts {
       ...{ Connections: 256, WebSockets: 256, Topics: 16, Subscriptions: 2048 },
       ...{ RingBytes: ring, Frames: 16384, QueuedFrames: 16384 },
       ...{ ReceivePoolBytes: 4194304, ReplyPoolBytes: 8388608, Backlog: 1048576 },
+      PieceBytes: r.pick([4194304, 8388608]),
       DeflateRingBytes: r.chance(0.5) ? ring : 0,
       ...{ HeadTimeout: HOUR, RequestTimeout: HOUR, KeepAliveTimeout: HOUR, WriteTimeout: HOUR },
       ...{ IdleTimeout: HOUR, BufferTimeout: HOUR, SlowGrace: HOUR, CloseTimeout: HOUR },
@@ -145,6 +151,7 @@ function scarce(r: Random, windowBytes: number): Amounts {
       QueuedFrames: isFair || r.chance(0.5) ? frames : frames / 2,
       ReceivePoolBytes: r.pick([window, 131072, 1048576]),
       ReplyPoolBytes: r.pick([32768, 65536, 1048576]),
+      PieceBytes: r.pick([4096, 4096, 65536, 262144]),
       Backlog: r.pick([2048, 16384]),
       EvictWhenFull: r.int(0, 1),
       DeflateRingBytes: r.chance(0.5) ? ring : 0,
@@ -359,10 +366,11 @@ class Author {
     const r = this.#r;
     const method = r.chance(0.4) ? "POST" : r.chance(0.15) ? "HEAD" : "GET";
     const hows: RequestHow[] = ["echo", "echo", "echo", "echo", "static", "pieces", "counted"];
-    hows.push("later", "later");
+    hows.push("later", "later", "file", "drip");
+    if (!this.#isExact) hows.push("file", "file", "file", "file", "file");
     if (r.chance(0.25)) hows.push("large", "close", "reject", "throw", "empty");
-    if (r.chance(0.25) && !this.#isExact) hows.push("break", "die");
-    if (this.#isTimed && method === "GET") hows.push("huge", "huge", "huge", "huge");
+    if (r.chance(0.25) && !this.#isExact) hows.push("break", "die", "file-break", "file-break");
+    if (this.#isTimed && method === "GET") hows.push("huge", "huge", "file", "file", "file");
     if (method === "POST") hows.push("up", "up", "up", "up-late", "up-late");
     if (method === "POST" && !this.#isExact) hows.push("up-early");
     const drawn = r.pick(hows);

@@ -9,6 +9,7 @@ import { CONN_BYTES, Control, Param } from "../../assembly/abi";
 import type { Stats } from "../../host/handler";
 import { positionText } from "../../host/shared/message/position";
 import { slotOf } from "../../host/shared/message/id";
+import { NextSupply } from "../../worker/supply/gather";
 import { type Client, STEP_MILLIS } from "./client";
 import type { World } from "./world";
 
@@ -41,6 +42,15 @@ function checkCounters(world: World, stats: Stats): void {
   if (stats.evicted !== evicted) fail(`${stats.evicted} evicted, ${evicted} for a reason`);
   if (evictions > evicted) fail(`${evictions} evictions were reported, ${evicted} happened`);
   if (world.isExact && evicted > 0) fail("a client was evicted from ample memory");
+}
+
+/** Checks that the pieces of supplied bodies are counted, and within their limit if their size is known before. */
+function checkPieces({ pump }: World, { fileBuffers: { bytes, used } }: Stats): void {
+  const supplies = pump.connections.flatMap(({ supply }) => supply ?? []);
+  const pieces = supplies.reduce((sum, { piece }) => sum + piece.length, 0);
+  if (pieces > used) fail(`${used} bytes of pieces are counted, and there are ${pieces}`);
+  const isKnown = !supplies.some((supply) => supply instanceof NextSupply);
+  if (isKnown && used > bytes) fail(`${used} bytes of pieces are more than ${bytes}`);
 }
 
 /** Checks that a client that reads everything at once is not considered too slow. */
@@ -80,7 +90,9 @@ export function checkStep(world: World, isSettled: boolean): void {
   const rule = brokenRule(engine);
   if (rule) fail(rule);
   if (!isSettled) return;
-  checkCounters(world, pump.stats());
+  const stats = pump.stats();
+  checkCounters(world, stats);
+  checkPieces(world, stats);
   world.upstreams?.check();
   if (world.settings.isFair) checkFair(world);
   if (world.settings.isTimed) checkFrozen(world);
@@ -102,6 +114,9 @@ function isHeld({ pump: { engine }, settings: { params } }: World): boolean {
 export function checkDelivered(world: World): void {
   world.judge.delivered();
   world.upstreams?.checkQuiet(true);
+  const isFrozen = [...world.clients.values()].some(({ frozen }) => frozen !== "");
+  const { waiting } = world.pump.stats().fileBuffers;
+  if (waiting > 0 && !isFrozen) fail(`${waiting} responses wait for room for a piece`);
   const isStarved = (world.settings.params.ReplyPoolBytes as number) <= 65536;
   for (const [client, ws] of world.audience()) {
     if (client.why !== undefined || client.phase !== "frames" || client.socket.gone !== "")
@@ -155,6 +170,10 @@ export function checkOver(world: World): void {
   if (stats.receivePool.used !== 0) fail("a receive buffer leaked");
   if (stats.replyPool.used !== 0) fail("a reply block leaked");
   if (stats.connections !== 0 || stats.webSockets !== 0) fail("a slot leaked");
+  if (stats.fileBuffers.used !== 0 || stats.fileBuffers.waiting !== 0) fail("a piece leaked");
+  // A thread of a pool that ends takes its sources along.
+  if (world.sources.size !== 0 && world.settings.place !== "pool")
+    fail("the source of a body was not closed");
   if (stats.topics !== 0 || stats.subscriptions !== 0) fail("a subscription leaked");
   if (world.watch.open !== 0) fail("a link leaked");
   world.upstreams?.checkOver();
@@ -174,6 +193,9 @@ export function checkOver(world: World): void {
   // A pool's thread that ends, or whose client has gone, counts as an error by itself, or as none.
   if (world.settings.place !== "pool" && world.handlerErrors !== world.thrown)
     fail(`${world.thrown} errors were thrown, ${world.handlerErrors} counted`);
+  const { HandlerError = 0 } = stats.closed;
+  if (world.settings.place !== "pool" && HandlerError > world.thrown)
+    fail(`${world.thrown} errors were thrown, ${HandlerError} connections ended by errors`);
   const known = seen(world);
   for (const client of world.clients.values()) {
     // A client that came and left while the application lagged is not reported to it.

@@ -93,6 +93,20 @@ export function piecesOf(tag: number): string[] {
   return [1, 3000, 17, 700].map((size, i) => bodyOf(tag + i, size));
 }
 
+/** Lengths of bodies that the server reads like files: less than a piece, about one, several. */
+const FILE_BYTES = [1, 5000, 65537, 150000];
+
+/** Returns the body that a request's handler has the server read. */
+export function fileOf(tag: number): string {
+  return bodyOf(tag, FILE_BYTES[tag % FILE_BYTES.length] as number);
+}
+
+/** Returns the pieces of an answer that come now and then: with the head, together, larger than 64 KiB. */
+export function dripOf(tag: number): string[] {
+  const large = tag % 3 === 0 ? 70000 : 20000;
+  return [10, 900, 0, large, 3, 16000, 2000, 1].map((size, i) => bodyOf(tag + i, size));
+}
+
 /** Tags of messages that handlers publish begin here. */
 const BURST_TAGS = 1000000;
 

@@ -13,13 +13,22 @@ import type {
   WebSocket,
 } from "../../host/handler";
 import { latin1, toBytes, utf8 } from "../../host/shared/text/text";
+import { ResponseImpl } from "../../worker/request/response";
 import type { Client } from "./client";
-import { HUGE_BYTES, LARGE_BYTES, STATIC_BYTES, bodyOf, piecesOf, streamOf } from "./content";
+import {
+  HUGE_BYTES,
+  LARGE_BYTES,
+  STATIC_BYTES,
+  bodyOf,
+  dripOf,
+  fileOf,
+  piecesOf,
+  streamOf,
+} from "./content";
 import { ThreadEnd } from "./places";
+import { AS_ASKED, FAULTY, FileSource, type Shelf, drip } from "./sources";
 import type { Ask, OpenHow, Say } from "./steps";
 
-/** Message of errors that handlers throw as requested by a step. */
-export const AS_ASKED = "as asked";
 /** The body that answers name. */
 export const STATIC_TEXT = bodyOf(0, STATIC_BYTES);
 export const HUGE_TEXT = bodyOf(0, HUGE_BYTES);
@@ -33,7 +42,7 @@ export interface Asked {
 }
 
 /** The handler's knowledge of the run. */
-export interface Scene {
+export interface Scene extends Shelf {
   /** The next message of a client waits until the handler of the one before has settled. */
   readonly isOrdered: boolean;
   /** The number of the handler that is in use; an event may be for a newer one already. */
@@ -46,12 +55,9 @@ export interface Scene {
   readonly sockets: Map<number, WebSocket>;
   /** Pieces of messages that are not whole, by client. */
   readonly parts: Map<Client, Uint8Array[]>;
-  /** Errors that handlers have thrown. */
-  thrown: number;
   clientAt(address: string): Client;
   /** Returns the number of a client's module; 0: the main handler. */
   moduleOf(client: Client): number;
-  note(error: string): void;
   echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void;
   /** Reports a message of a stream that the server has accepted. */
   readonly echoed: (client: Client, data: string | Uint8Array, tag: number) => void;
@@ -158,6 +164,11 @@ class Doer implements Handler {
           .header("Content-Length", pieces.join("").length)
           .stream(200, "text/plain", pieces);
       }
+      case "file":
+      case "file-break":
+        return this.#file(ask, res);
+      case "drip":
+        return res.stream(200, "text/plain", drip(this.#scene, dripOf(tag)));
       case "close":
         return res.close().send(200, "text/plain", echo);
       case "later":
@@ -179,6 +190,20 @@ class Doer implements Handler {
       default:
         return res.send(200, "text/plain", echo);
     }
+  }
+
+  /** Has the server read the body, where it can; elsewhere the body is yielded. */
+  #file({ tag, how }: Ask, res: Response): Promise<void> {
+    const scene = this.#scene;
+    const fault = how === "file" ? undefined : FAULTY[tag % FAULTY.length];
+    if (res instanceof ResponseImpl)
+      return res.sendFrom(200, "text/plain", new FileSource(scene, tag, fault));
+    if (fault) return this.#break(res);
+    const file = fileOf(tag);
+    const middle = Math.floor(file.length / 2);
+    return res
+      .header("Content-Length", file.length)
+      .stream(200, "text/plain", drip(scene, [file.slice(0, middle), file.slice(middle)]));
   }
 
   /** Settles without a response. This is an error unless the request has ended. */

@@ -7,7 +7,17 @@
 // handler was called with is answered before the server half-closes; one that arrives later need not be (RFC 9112 9.5).
 
 import type { Client } from "./client";
-import { bodyOf, HUGE_BYTES, LARGE_BYTES, STATIC_BYTES, pageOf, piecesOf, tagOf } from "./content";
+import {
+  bodyOf,
+  dripOf,
+  fileOf,
+  HUGE_BYTES,
+  LARGE_BYTES,
+  STATIC_BYTES,
+  pageOf,
+  piecesOf,
+  tagOf,
+} from "./content";
 import type { Court, Judge, Message } from "./judge";
 import type { Ask, OpenHow, Settings } from "./steps";
 import type { Arrived, Frame } from "./stream";
@@ -64,6 +74,10 @@ function answerTo({ tag, method, how, size }: Ask, settings: Settings): Expected
     case "pieces":
     case "counted":
       return text(piecesOf(tag).join(""));
+    case "file":
+      return text(fileOf(tag));
+    case "drip":
+      return text(dripOf(tag).join(""));
     case "up-early":
       return text("early");
     case "throw":

@@ -15,6 +15,8 @@ import {
   PAGE_TYPE,
   bodyOf,
   burstOf,
+  dripOf,
+  fileOf,
   pageOf,
   payloadOf,
   piecesOf,
@@ -130,6 +132,8 @@ export class Model {
     else if (how === "static") answer("length", bodyOf(0, STATIC_BYTES));
     else if (how === "large") answer("length", bodyOf(tag, LARGE_BYTES));
     else if (how === "counted") answer("length", ...piecesOf(tag));
+    else if (how === "file") answer("length", fileOf(tag));
+    else if (how === "drip") answer(minor === 1 ? "chunks" : "end", ...dripOf(tag).filter(Boolean));
     else if (how === "pieces") answer(minor === 1 ? "chunks" : "end", ...piecesOf(tag));
     else echo();
   }

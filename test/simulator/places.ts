@@ -7,7 +7,9 @@ import { type Payload, bytesOf } from "../../host/shared/message/data";
 import type { Handler, StaticBody } from "../../host/handler";
 import { Application } from "../../host/local/application";
 import { Credit } from "../../host/shared/message/credit";
+import { Grant } from "../../host/shared/message/grant";
 import type { InboxWriter } from "../../host/send/inbox-writer";
+import type { Delivery } from "../../host/shared/request/pieces";
 import { OwnRequest } from "../../host/shared/request/request";
 import { Answering, type Field, type Upgrade } from "../../host/shared/request/response";
 import { type ErrorData, describe } from "../../host/shared/result";
@@ -237,6 +239,7 @@ class ThreadResponse extends Answering {
   readonly #credit: Credit;
   readonly #threads: SimulatedThreads;
   port: Pieces | undefined;
+  #grant: Grant | undefined;
   outcome: Outcome | undefined;
   isGone = false;
 
@@ -285,9 +288,12 @@ class ThreadResponse extends Answering {
     fields: Field[],
     close: boolean,
     length: number,
+    delivery: Delivery,
   ): boolean {
-    const port = this.#threads.pieces((free) => {
-      if (this.#credit.give(free)) this.wake();
+    const limit = delivery === "asked" ? new Grant() : undefined;
+    this.#grant = limit;
+    const port = this.#threads.pieces((bytes) => {
+      if ((limit ?? this.#credit).give(bytes)) this.wake();
     });
     this.port = port;
     this.#threads.say({
@@ -297,6 +303,7 @@ class ThreadResponse extends Answering {
       fields,
       close,
       length,
+      delivery,
       port,
     });
     this.outcome = { kind: "streamed" };
@@ -304,12 +311,18 @@ class ThreadResponse extends Answering {
   }
 
   protected override streamWrite(data: Payload): boolean {
-    if (this.#credit.isSpent) {
+    const piece = bytesOf(data);
+    const grant = this.#grant;
+    if (grant) {
+      if (piece.length === 0) return true;
+      if (!grant.allows(piece.length)) return false;
+      grant.take(piece.length);
+    } else if (this.#credit.isSpent) {
       this.#credit.refused = true;
       return false;
+    } else {
+      this.#credit.used += piece.length + PIECE_COST;
     }
-    const piece = bytesOf(data);
-    this.#credit.used += piece.length + PIECE_COST;
     this.port?.send(copyBytes(piece, 0, piece.length));
     return true;
   }

@@ -37,6 +37,8 @@ export interface SimulationResult {
   readonly refused: number;
   readonly requests: number;
   readonly messages: number;
+  /** Pieces of bodies that were recalled. */
+  readonly recalled: number;
   readonly closed: Readonly<Record<string, number>>;
   /** Of all bytes that clients have received, and when. */
   readonly trace: string;
@@ -90,7 +92,7 @@ export async function perform(
       checkStep(world, step.pause >= 0);
     }
     await finish(world);
-    const { evicted, requests, closed, messagesIn: messages } = world.pump.stats();
+    const { evicted, requests, closed, messagesIn: messages, fileBuffers } = world.pump.stats();
     const { published, refused } = world.owner;
     const trace = world.trace.digest("hex");
     return {
@@ -100,6 +102,7 @@ export async function perform(
       refused,
       requests,
       messages,
+      recalled: fileBuffers.recalled,
       closed,
       trace,
     };

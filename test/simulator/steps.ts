@@ -29,6 +29,11 @@ export type RequestHow =
   | "pieces"
   /** In pieces, with the length of all of them stated. */
   | "counted"
+  /** With a body that the server asks for: reads like a file, or takes from a source that has a piece now and then. */
+  | "file"
+  | "drip"
+  /** The same, and it fails, is shorter or longer than it says. */
+  | "file-break"
   | "close"
   /** It answers, or rejects, when a Settle step says so. */
   | "later"
@@ -219,6 +224,8 @@ export interface Settings {
   readonly isPaged: boolean;
   /** Connections that are not HTTP are handed to upstreams. */
   readonly isRaw: boolean;
+  /** Sockets tell how much of a write they have taken at once, so that pieces can be recalled. */
+  readonly tells: boolean;
 }
 
 /** A run. */

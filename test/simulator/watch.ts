@@ -13,6 +13,8 @@ class WatchedLink implements MeasuredLink, Sink {
   #sink: Sink | undefined;
   /** The memory that the transport holds, and what it held at first. */
   #held: { readonly view: Uint8Array; readonly copy: Uint8Array } | undefined;
+  /** Bytes that were taken before a write, and count together with it. */
+  #taken = 0;
 
   constructor(link: Link, watch: Watch) {
     this.#link = link;
@@ -53,11 +55,26 @@ class WatchedLink implements MeasuredLink, Sink {
       throw new Error(`${this.remoteAddress}: a write of ${view.length} bytes`);
     const copy = new Uint8Array(view);
     if (this.#link.write(view)) {
-      this.#watch.written += view.length;
+      this.#count(view.length);
       return true;
     }
     this.#held = { view, copy };
     return false;
+  }
+
+  writeSome(view: Uint8Array): number | undefined {
+    if (!this.#watch.tells) return undefined;
+    if (this.#held) throw new Error(`${this.remoteAddress}: a second write is outstanding`);
+    this.#taken = this.#link.writeSome?.(view) ?? 0;
+    const taken = this.#taken;
+    // The rest, or a part of it, is written next.
+    if (taken === view.length) this.#count(0);
+    return taken;
+  }
+
+  #count(bytes: number): void {
+    this.#watch.written += this.#taken + bytes;
+    this.#taken = 0;
   }
 
   secured(how?: "plain"): void {
@@ -94,7 +111,7 @@ class WatchedLink implements MeasuredLink, Sink {
   }
 
   written(): void {
-    this.#watch.written += this.#held?.view.length ?? 0;
+    this.#count(this.#held?.view.length ?? 0);
     this.#let();
     this.#sink?.written();
   }
@@ -110,13 +127,16 @@ class WatchedLink implements MeasuredLink, Sink {
 
 export class Watch {
   readonly #links = new Set<WatchedLink>();
+  /** Sockets tell how much of a write they have taken at once. */
+  readonly tells: boolean;
   /** Bytes of the writes that are complete, and bytes that were read. */
   written = 0;
   read = 0;
   /** Returns true for a write that a client may be given. */
   readonly mayWrite: (address: string, view: Uint8Array) => boolean;
 
-  constructor(mayWrite: (address: string, view: Uint8Array) => boolean) {
+  constructor(tells: boolean, mayWrite: (address: string, view: Uint8Array) => boolean) {
+    this.tells = tells;
     this.mayWrite = mayWrite;
   }
 

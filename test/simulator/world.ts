@@ -24,7 +24,7 @@ import { testEngine } from "../lib/wasm";
 import { Client } from "./client";
 import { TAG_BYTES, bodyOf, pageOf, pagesOf, payloadOf } from "./content";
 import { Exact } from "./exact";
-import { AS_ASKED, type Asked, type Scene, handlerOf } from "./handler";
+import { type Asked, type Scene, handlerOf } from "./handler";
 import type { Court, Judge } from "./judge";
 import { Ledger } from "./ledger";
 import { Owner } from "./owner";
@@ -37,6 +37,7 @@ import {
   Traffic,
 } from "./places";
 import { Post } from "./post";
+import { AS_ASKED } from "./sources";
 import { type Ask, type Of, type Say, type Settings, type Step, TOPICS } from "./steps";
 import { OPENINGS, Upstreams, isRequest } from "./upstreams";
 import { Watch } from "./watch";
@@ -53,6 +54,7 @@ const EXPECTED_ERRORS = [
   / are taken$/,
   /^handlerTimeout: /,
   /^the pool's thread ended/,
+  /^body: its source /,
 ];
 /** ms of virtual time within which a message between threads arrives, and a turn that was put off comes. */
 const QUIET_MILLIS = 60;
@@ -110,7 +112,7 @@ export class World implements Scene, Court {
   readonly clock: VirtualClock;
   readonly runner: Runner;
   readonly net: MemoryNet;
-  readonly watch = new Watch((address, view) => this.#mayWrite(address, view));
+  readonly watch: Watch;
   readonly judge: Judge;
   readonly post: Post;
   readonly owner: Owner;
@@ -125,6 +127,8 @@ export class World implements Scene, Court {
   // The handler's knowledge.
   version = 0;
   thrown = 0;
+  reading = 0;
+  readonly sources = new Set<object>();
   readonly asks = new Map<number, Asked>();
   readonly says = new Map<number, Say>();
   readonly pending = new Map<number, () => void>();
@@ -149,6 +153,7 @@ export class World implements Scene, Court {
   constructor(settings: Settings, build?: "release" | "debug") {
     this.settings = settings;
     const { params, mode } = settings;
+    this.watch = new Watch(settings.tells, (address, view) => this.#mayWrite(address, view));
     this.clock = mode === "exact" ? new FixedClock() : new VirtualClock();
     this.runner = new Runner(this.clock);
     this.net = new MemoryNet(this.clock);
@@ -236,6 +241,10 @@ export class World implements Scene, Court {
     this.errors.push(error);
   }
 
+  after(ms: number, fn: () => void): void {
+    this.clock.after(ms, fn);
+  }
+
   // ---- what the handler asks for ---------------------------------------------------------------------------
 
   get isExact(): boolean {
@@ -303,7 +312,7 @@ export class World implements Scene, Court {
   /** Nothing is under way between the threads. */
   get isQuiet(): boolean {
     const isClear = this.application?.outlet.isClear ?? true;
-    return isClear && this.#traffic.underWay === 0 && this.post.isQuiet;
+    return isClear && this.#traffic.underWay === 0 && this.reading === 0 && this.post.isQuiet;
   }
 
   /** Errors of the handler's that were counted. */
@@ -333,11 +342,23 @@ export class World implements Scene, Court {
   async step(step: Step): Promise<void> {
     const isAlone = this.isExact && concernsOthers(step);
     if (isAlone) await this.untilQuiet();
+    if (isAlone && step.kind === "shutdown") await this.#readAll();
     await this.#act(step);
     if (step.pause === 0) await this.runner.settle();
     else if (step.pause > 0) await this.runner.advance(step.pause);
     if (isAlone || (this.isExact && step.pause >= 0)) await this.untilQuiet();
     if (!this.isExact && this.isQuiet && step.pause >= 0) this.judge.quiet();
+  }
+
+  /**
+   * All clients read what there is for them, so that every request has reached its handler: a client that does not read
+   * a body keeps its next requests waiting.
+   */
+  async #readAll(): Promise<void> {
+    this.isEnding = true;
+    for (const client of this.clients.values()) client.read(Number.POSITIVE_INFINITY);
+    await this.untilQuiet();
+    this.isEnding = false;
   }
 
   /** In exact mode: until nothing is under way. */

@@ -116,6 +116,7 @@ function nothingLeft({ driver: host, engine, turn }: Pipe): void {
   for (const index of [
     ...[Control.ReceivePoolUsed, Control.ReplyPoolUsed, Control.ConnectionCount],
     ...[Control.WebSocketCount, Control.DeadCount, Control.SubscriptionCount],
+    ...[Control.SuppliedCount, Control.PieceBytesUsed],
   ]) {
     assert.is(engine.get(index), 0, Control[index]);
   }
@@ -495,6 +496,157 @@ driver("answers are checked before anything is sent", () => {
   assert.ok(wire.respond(204));
   pipe.turn();
   assert.is(responsesOf(end(wire).text)[0]?.status, 204);
+  nothingLeft(pipe);
+});
+
+/** Returns a body of digits that notes its reads and its end. */
+function digits(size: number, log: string[], isLater = false) {
+  return {
+    size,
+    read(start: number, to: number): Uint8Array | Promise<Uint8Array> {
+      log.push(`read ${start} ${to}`);
+      const bytes = Uint8Array.from({ length: to - start }, (_, i) => 48 + ((start + i) % 10));
+      return isLater ? Promise.resolve(bytes) : bytes;
+    },
+    close: () => void log.push("close"),
+  };
+}
+
+const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+driver("a body comes from a source as fast as the peer takes it, for several requests", () => {
+  const log: string[] = [];
+  const pipe = new Pipe(
+    {},
+    {
+      request: (wire) => void wire.respondFrom(200, [], digits(100000, log)),
+    },
+  );
+  const wire = pipe.connect();
+  end(wire).isStalled = true;
+  pipe.send(wire, GET + GET);
+  assert.is(log.length, 1);
+  while (end(wire).held) pipe.release(wire);
+  const answers = responsesOf(end(wire).text);
+  assert.is(answers.length, 2);
+  for (const { body } of answers) assert.is(body, "0123456789".repeat(10000));
+  assert.equal([log[0], log.at(-1)], ["read 0 65536", "close"]);
+  nothingLeft(pipe);
+});
+
+driver(
+  "sources that answer later have `due` called, and the body is sent by the next turn",
+  async () => {
+    let dues = 0;
+    const log: string[] = [];
+    const pipe = new Pipe(
+      {},
+      {
+        request: (wire) => void wire.respondFrom(200, [], digits(100000, log, true)),
+        due: () => void dues++,
+      },
+    );
+    const wire = pipe.connect();
+    assert.is(dues, 1);
+    pipe.send(wire, GET);
+    const before = dues;
+    for (let i = 0; i < 20 && !log.includes("close"); i++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      assert.ok(dues <= before + i + 1, "once for each turn");
+      pipe.turn();
+    }
+    assert.ok(dues > before);
+    assert.is(responsesOf(end(wire).text)[0]?.body, "0123456789".repeat(10000));
+    nothingLeft(pipe);
+  },
+);
+
+driver("pieces that come once are framed, and HEAD needs none", async () => {
+  const items = ["one", "two", "three"];
+  const closes: string[] = [];
+  const pipe = new Pipe(
+    {},
+    {
+      request(wire, { method }) {
+        const pieces = items.map((item) => Buffer.from(item));
+        const source = { next: () => pieces.shift(), close: () => void closes.push(method) };
+        wire.respondFrom(200, [["Content-Type", "text/plain"]], source, { close: true });
+      },
+    },
+  );
+  for (const method of ["GET", "HEAD"]) {
+    const wire = pipe.connect();
+    pipe.send(wire, GET.replace("GET", method));
+    await new Promise((resolve) => setImmediate(resolve));
+    pipe.turn();
+    const [answer] = responsesOf(end(wire).text, method === "HEAD" ? [0] : []);
+    assert.is(answer?.body, method === "GET" ? "onetwothree" : "");
+    assert.ok(end(wire).hasEnded);
+  }
+  assert.equal(closes, ["GET", "HEAD"]);
+  nothingLeft(pipe);
+});
+
+driver(
+  "a source that fails resets the connection, and the next turn throws its error",
+  async () => {
+    let closes = 0;
+    const failing = {
+      size: 10,
+      read: () => Promise.reject(new Error("no such block")),
+      close: () => void closes++,
+    };
+    const pipe = new Pipe({}, { request: (wire) => void wire.respondFrom(200, [], failing) });
+    const wire = pipe.connect();
+    pipe.send(wire, GET);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.throws(() => pipe.turn(), /no such block/);
+    assert.is(end(wire).shut, "reset");
+    assert.is(end(wire).info?.cause, "HandlerError");
+    assert.is(closes, 1);
+    nothingLeft(pipe);
+  },
+);
+
+driver("a source is closed when its connection ends, and when there is no request", () => {
+  const log: string[] = [];
+  const pipe = new Pipe(
+    {},
+    {
+      request: (wire) => void wire.respondFrom(200, [], digits(1e6, log)),
+    },
+  );
+  const wire = pipe.connect();
+  end(wire).isStalled = true;
+  pipe.send(wire, GET);
+  wire.lost();
+  pipe.turn();
+  assert.equal(log, ["read 0 65536", "close"]);
+  assert.not.ok(wire.respondFrom(200, [], digits(5, log)));
+  assert.equal(log.slice(2), ["close"]);
+  nothingLeft(pipe);
+});
+
+driver("sources are checked before anything is sent", () => {
+  const pipe = new Pipe({}, { request: () => undefined });
+  const wire = pipe.connect();
+  pipe.send(wire, GET);
+  const nothing = (): undefined => undefined;
+  const read = (): Uint8Array => new Uint8Array(1);
+  const wrong: [unknown, RegExp][] = [
+    [undefined, /^source: must have either read/],
+    [{}, /^source: must have either read/],
+    [{ next: nothing }, /^source: must have .* close\(\)$/],
+    [{ next: nothing, read, size: 1, close: nothing }, /^source: must have either/],
+    [{ read, close: nothing }, /^source.size: undefined is not a whole number/],
+    [{ read, size: -1, close: nothing }, /^source.size: -1 is not a whole number from 0/],
+    [{ next: nothing, size: 0.5, close: nothing }, /^source.size: 0.5 is not/],
+  ];
+  for (const [source, message] of wrong)
+    assert.throws(() => wire.respondFrom(200, [], source as never), message);
+  assert.throws(() => wire.respondFrom(99, [], digits(1, [])), /^status: 99/);
+  assert.ok(wire.respond(204));
+  assert.throws(() => new Pipe({}, { due: 5 as never }), /^events.due: 5 is not a function$/);
   nothingLeft(pipe);
 });
 

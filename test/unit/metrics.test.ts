@@ -34,6 +34,7 @@ const STATS: Stats = {
   lag: { bounds: [0, 1024, 4096, 16384, 65536], counts: [8, 3, 0, 2, 1] },
   receivePool: { bytes: 20, used: 21 },
   replyPool: { bytes: 22, used: 23 },
+  fileBuffers: { bytes: 44, used: 45, waiting: 46, recalled: 47 },
   bodyBytes: 230,
   inflating: { messages: 231, bytes: 232 },
   memory: 24,

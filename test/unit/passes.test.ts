@@ -362,6 +362,7 @@ class Timetable {
     },
     time: nothing,
     flush: nothing,
+    flushPieces: () => false,
     handleEvents: () => {
       this.handled += this.#loop.engine.eventCount;
       this.#loop.engine.eventCount = 0;

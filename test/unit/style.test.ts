@@ -88,7 +88,7 @@ const FLOORS = {
     ...["abi", "kernel", "plan", "state", "ring", "parse", "reply", "engine", "index"],
   ].map((name) => [name]),
   worker: [
-    ...[["engine"], ["net"], ["socket"], ["request", "pipe"], ["pump"]],
+    ...[["engine"], ["supply"], ["net"], ["socket"], ["request", "pipe"], ["pump"]],
     ...[["embed", "inbox", "place"], ["control"], ["entry"]],
   ],
 };

@@ -3,7 +3,16 @@
 // Invariant: after `shut` was called every call is a no-op that returns false. The connection keeps unconsumed bytes of
 // at most one `feed`; then it reports that it does not read, and refuses more.
 
-import { Answer, CloseReason, FrameFlag, Outcome } from "../../assembly/abi";
+import {
+  Answer,
+  CloseReason,
+  Control,
+  FrameFlag,
+  Outcome,
+  PIECE_LIMIT,
+  SUPPLY_CHUNKS,
+  SUPPLY_NONE,
+} from "../../assembly/abi";
 import { checkClose } from "../../host/shared/close";
 import { bytesOf, messageOf, pingOf } from "../../host/shared/message/data";
 import { flagsOf } from "../../host/shared/message/flags";
@@ -13,6 +22,9 @@ import { show } from "../../host/shared/text/show";
 import { checkBody, checkField } from "../../host/shared/request/response";
 import type { EngineLoop } from "../engine/loop";
 import { lossOf } from "../net/loss";
+import { NextSupply, type Waits } from "../supply/gather";
+import { type BodySource, isReadable } from "../supply/source";
+import { ReadSupply, type Supply } from "../supply/supply";
 
 /** The part of the driver that a wire calls. */
 interface WireOwner<User> {
@@ -36,6 +48,10 @@ interface WireOwner<User> {
   upgrade(wire: Wire<User>, fieldsLength: number): boolean;
   /** @internal */
   nextBody(): number;
+  /** @internal */
+  readonly waits: Waits;
+  /** @internal */
+  failed(wire: Wire<User>, thrown: unknown): void;
 }
 
 /**
@@ -52,6 +68,19 @@ export type WireFields = readonly (readonly [name: string, value: string])[];
 function checkStatus(status: number): void {
   if (!Number.isInteger(status) || status < 200 || status > 599)
     throw new RangeError(`status: ${show(status)} is not a whole number from 200 to 599`);
+}
+
+/** Checks a source of a body. @throws TypeError, RangeError */
+function checkSource(source: BodySource): void {
+  const given: unknown = source;
+  const { size, read, next, close } = (given ?? {}) as Readonly<Record<string, unknown>>;
+  const isBoth = typeof read === "function" && typeof next === "function";
+  const isOne = typeof read === "function" || typeof next === "function";
+  if (isBoth || !isOne || typeof close !== "function")
+    throw new TypeError("source: must have either read(start, end) or next(), and close()");
+  const isSized = Number.isSafeInteger(size) && (size as number) >= 0;
+  if (isSized || (size === undefined && typeof next === "function")) return;
+  throw new RangeError(`source.size: ${show(size)} is not a whole number from 0 to 2^53 - 1`);
 }
 
 // It has all members of the LoopConnection of the driver's EngineLoop. It must not name that interface, because the
@@ -89,6 +118,8 @@ export class Wire<User = unknown> {
   closeText = "";
   /** @internal bodies that are sent from outside of the engine, by number */
   readonly bodies = new Map<number, Uint8Array>();
+  /** @internal the body that is supplied to its response */
+  supply: Supply | undefined;
   /** @internal */
   wasReading = true;
 
@@ -138,6 +169,8 @@ export class Wire<User = unknown> {
     this.isAsked = false;
     this.isStreamed = false;
     this.bodies.clear();
+    this.supply?.close();
+    this.supply = undefined;
   }
 
   // ---- events of the transport -------------------------------------------------------------------------
@@ -235,10 +268,60 @@ export class Wire<User = unknown> {
     return outcome === Outcome.Ok || outcome === Outcome.TooLarge;
   }
 
+  /**
+   * Responds with a body that comes from a source, which is asked for pieces when the peer has taken those before. They
+   * are written from the source's own memory, and all of them together take at most `fileBuffers` bytes. When the
+   * source fails, or has another length than its `size`, the connection is reset, and the next `feed` or `turn` throws
+   * the error.
+   * @param source closed once, whatever happens
+   * @param options `close`: the connection ends after the response
+   * @returns false when no request is pending
+   * @throws TypeError, RangeError; the source is not closed then
+   */
+  respondFrom(
+    status: number,
+    fields: WireFields,
+    source: BodySource,
+    options: { close?: boolean } = {},
+  ): boolean {
+    checkStatus(status);
+    checkSource(source);
+    const length = this.#putFields(fields);
+    const { loop } = this.#driver;
+    const again = isReadable(source) ? Answer.Again : 0;
+    const flags = Answer.Stream | Answer.Supply | again | (options.close ? Answer.Close : 0);
+    const size = source.size ?? -1;
+    const isBegun =
+      this.isAsked && loop.streamBegin(this, status, flags, length, size) === Outcome.Ok;
+    const begun = loop.engine.get(Control.Result);
+    if (!isBegun || this.dead || begun & SUPPLY_NONE) {
+      source.close();
+      return isBegun && this.end();
+    }
+    this.#supply(source, begun);
+    return true;
+  }
+
+  #supply(source: BodySource, begun: number): void {
+    const { loop, waits } = this.#driver;
+    const wanted = begun & (2 * PIECE_LIMIT - 1);
+    const isChunked = (begun & SUPPLY_CHUNKS) !== 0;
+    this.supply = isReadable(source)
+      ? new ReadSupply(loop, this, source, wanted)
+      : new NextSupply(loop, this, source, wanted, isChunked, waits);
+    this.supply.run(
+      (isWhole) => {
+        if (isWhole) this.end();
+      },
+      (thrown) => this.#driver.failed(this, thrown),
+    );
+  }
+
   /** Ends the body. */
   end(): boolean {
     if (!this.isAsked) return false;
     this.isAsked = false;
+    this.supply = undefined;
     const outcome = this.#driver.loop.streamEnd(this);
     this.#driver.answered(this);
     return outcome === Outcome.Ok;

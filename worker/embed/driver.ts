@@ -7,15 +7,7 @@
 //   An error that a callback throws changes nothing: all work is done, then the call that led to it throws the error.
 //   Between two calls the event table is empty, the rows are settled, and the window is unused.
 
-import {
-  type CloseReason,
-  Control,
-  NONE,
-  Outcome,
-  Param,
-  SLOT_LIMIT,
-  Shut,
-} from "../../assembly/abi";
+import { CloseReason, Control, NONE, Outcome, Param, SLOT_LIMIT, Shut } from "../../assembly/abi";
 import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
 import { refuseUnknown } from "../../host/options/known";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
@@ -27,6 +19,7 @@ import type { Engine } from "../engine/engine";
 import { EngineLoop, type LoopEvents, type LoopHooks } from "../engine/loop";
 import { statsOf } from "../engine/stats";
 import { RequestImpl } from "../request/request";
+import { SupplyWaits } from "../supply/waits";
 import { Wire } from "./connection";
 
 /** Callbacks of the driver. All but `write` and `shut` are optional. */
@@ -85,6 +78,11 @@ export interface DriverEvents<User = unknown> {
   pong?(wire: Wire<User>, data: Uint8Array): void;
   /** There is room in the queue again after `send` or `write` has returned false. */
   drain?(wire: Wire<User>): void;
+  /**
+   * There is work for `turn`, whichever call led to it. Called once until the next `turn`. Without it, `turn` must be
+   * called soon after a source of `respondFrom` has settled a promise.
+   */
+  due?(): void;
 }
 
 /** The sources of time. */
@@ -136,16 +134,28 @@ export class EngineDriver<User = unknown> {
   #nextBody = SLOT_LIMIT;
   /** Time (ms) from which on `queued` may be called again. */
   #measureAt = Number.NEGATIVE_INFINITY;
+  /** True when `due` was called after the last turn. */
+  #isDue = false;
+  /** Time (ms) at which room that is reserved for slow sources is given back. */
+  #sweepAt = Number.POSITIVE_INFINITY;
+  /** @internal */
+  readonly waits: SupplyWaits;
 
   /** @param engine used by this driver alone; compression must be off */
   constructor(engine: Engine, events: DriverEvents<User>, clock: DriverClock = {}) {
     if (typeof events?.write !== "function" || typeof events.shut !== "function")
       throw new TypeError("events: write and shut must be functions");
-    if (events.queued !== undefined && typeof events.queued !== "function")
-      throw new TypeError(`events.queued: ${show(events.queued)} is not a function`);
+    for (const name of ["queued", "due"] as const) {
+      if (events[name] !== undefined && typeof events[name] !== "function")
+        throw new TypeError(`events.${name}: ${show(events[name])} is not a function`);
+    }
     this.engine = engine;
     this.#events = events;
-    this.loop = new EngineLoop(engine, this.#loopEvents(), this.#loopHooks(clock));
+    const hooks = this.#loopHooks(clock);
+    this.waits = new SupplyWaits(hooks.now, (ms) => {
+      this.#sweepAt = hooks.now() + ms;
+    });
+    this.loop = new EngineLoop(engine, this.#loopEvents(), hooks);
     this.loop.streams(events.streams !== undefined);
     this.loop.measures(events.queued !== undefined);
     this.loop.time();
@@ -176,24 +186,41 @@ export class EngineDriver<User = unknown> {
   turn(): number {
     this.#refuseWithin("turn");
     const { engine, loop } = this;
+    this.#isDue = true;
     loop.time();
     this.#measure();
+    if (engine.get(Control.Now) >= this.#sweepAt) {
+      this.#sweepAt = Number.POSITIVE_INFINITY;
+      this.waits.sweep();
+    }
     do {
       this.#runLater();
       loop.resumeAll();
       loop.tick();
       loop.handleEvents();
       loop.flush(false);
+      loop.flushPieces();
       loop.handleEvents();
     } while (loop.hasResumes || this.#later.length > 0);
     loop.time();
     const next = loop.tick();
-    const isMore = engine.eventCount > 0 || engine.get(Control.Unserved) === 1;
+    const isMore =
+      engine.eventCount > 0 ||
+      engine.get(Control.Unserved) === 1 ||
+      engine.get(Control.ReadyCount) > 0;
     loop.handleEvents();
+    this.#isDue = false;
     this.#rethrow();
-    if (isMore) return 0;
-    if (!this.#events.queued || engine.get(Control.Watched) === 0) return next;
-    const wait = Math.max(0, this.#measureAt - engine.get(Control.Now));
+    return isMore ? 0 : this.#waitFor(next);
+  }
+
+  /** Returns ms until `turn` must be called. @param next ms to the next deadline of the engine; -1: there is none */
+  #waitFor(next: number): number {
+    const { engine } = this;
+    const isWatched = this.#events.queued && engine.get(Control.Watched) > 0;
+    const at = Math.min(this.#sweepAt, isWatched ? this.#measureAt : Number.POSITIVE_INFINITY);
+    if (at === Number.POSITIVE_INFINITY) return next;
+    const wait = Math.max(0, at - engine.get(Control.Now));
     return next < 0 ? wait : Math.min(next, wait);
   }
 
@@ -347,6 +374,22 @@ export class EngineDriver<User = unknown> {
     return true;
   }
 
+  /** @internal Breaks a response off whose source has failed. The next `turn` throws the error. */
+  failed(wire: Wire<User>, thrown: unknown): void {
+    this.#thrown.push(thrown);
+    this.#later.push(() => {
+      if (!wire.dead) this.loop.terminate(wire, CloseReason.HandlerError);
+    });
+    this.#schedule();
+  }
+
+  /** Notifies the embedder of work, once until the next turn. */
+  #schedule(): void {
+    if (this.#isDue || !this.#events.due) return;
+    this.#isDue = true;
+    this.#attempt(() => this.#events.due?.());
+  }
+
   /** @internal */
   nextBody(): number {
     const number = this.#nextBody++;
@@ -426,7 +469,7 @@ export class EngineDriver<User = unknown> {
     return {
       now: () => (clock.now ? clock.now() : performance.now()),
       date: () => (clock.date ? clock.date() : Date.now()),
-      schedule: ignore,
+      schedule: () => this.#schedule(),
       beginSlice: ignore,
       isSliceOver: () => false,
       parsed: ignore,

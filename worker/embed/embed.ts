@@ -47,6 +47,8 @@ export type { EventCursor, RowCursor } from "../engine/cursors";
 export { wasmBytes } from "../engine/wasm";
 export type { WasmMemory, WasmModule } from "../../host/shared/webassembly";
 export { Wire, type WireFields } from "./connection";
+export type { BodySource, NextSource, ReadSource } from "../supply/source";
+export type { PieceSource } from "../../host/shared/request/pieces";
 
 /** The source of the wasm: bytes, a place to fetch them from, or a compiled module. */
 export type WasmSource =
@@ -73,6 +75,7 @@ export type EngineOptions = Pick<
   | "slowGrace"
   | "receiveBuffers"
   | "replyBuffers"
+  | "fileBuffers"
   | "maxBacklog"
   | "maxTopics"
   | "maxSubscriptions"

@@ -191,7 +191,11 @@ export abstract class Calls {
     return this.engine.get(Control.Result) !== 0;
   }
 
-  /** Begins a response in pieces. @param length of its body in bytes; −1: it is unknown */
+  /**
+   * Begins a response in pieces.
+   * @param flags with Answer.Supply, Control.Result has what is known of the first piece
+   * @param length of its body in bytes; −1: it is unknown
+   */
   streamBegin(
     { slot, generation }: Slot,
     status: number,
@@ -217,6 +221,23 @@ export abstract class Calls {
     }
     this.schedule();
     return outcome;
+  }
+
+  /**
+   * Gives a piece of a supplied body.
+   * @param held bytes of memory that it takes
+   * @param keeps 1: the next piece is in that memory, too
+   */
+  give({ slot, generation }: Slot, length: number, held: number, keeps: 0 | 1): Outcome {
+    const outcome: Outcome = this.engine.x.give(slot, generation, length, lengthOf(held), keeps);
+    this.schedule();
+    return outcome;
+  }
+
+  /** Lessens the room that is reserved for a piece. */
+  keepRoom({ slot, generation }: Slot, bytes: number): void {
+    this.engine.x.keepRoom(slot, generation, bytes);
+    this.schedule();
   }
 
   /** Ends a response in pieces. */

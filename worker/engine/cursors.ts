@@ -114,7 +114,7 @@ export class RowCursor {
     return this.#u32[this.#at + (ROW_KIND >>> 2)] as RowKind;
   }
 
-  /** Offset of the bytes in memory, or in a static body. */
+  /** Offset of the bytes in memory, or in a static body; of a piece, how far before its end they begin. */
   get offset(): number {
     return this.#u32[this.#at + (ROW_OFFSET >>> 2)] as number;
   }
@@ -132,6 +132,11 @@ export class RowCursor {
   /** True for the last row of a static body. */
   get isLast(): boolean {
     return this.#u32[this.#at + (ROW_LAST >>> 2)] === 1;
+  }
+
+  /** Notes that the transport has taken only the first bytes of a piece's row, and holds no memory of the piece. */
+  lessen(length: number): void {
+    this.#u32[this.#at + (ROW_LENGTH >>> 2)] = length;
   }
 
   /** Marks the bytes as written. */

@@ -112,6 +112,8 @@ export interface EngineExports {
   streamWrite(slot: number, generation: number, length: number): number;
   streamNext(slot: number, generation: number): void;
   streamEnd(slot: number, generation: number): number;
+  give(slot: number, generation: number, length: number, held: number, keeps: number): number;
+  keepRoom(slot: number, generation: number, bytes: number): void;
   server(length: number): number;
   page(status: number, fieldsLength: number, length: number): number;
   streams(wanted: number): void;
@@ -168,6 +170,7 @@ export interface EngineExports {
   awaitRoom(slot: number, generation: number): number;
   drain(from: number, to: number): number;
   flush(withhold: number): number;
+  flushPieces(bytes: number): number;
   done(slot: number, generation: number): void;
   tick(until: number): number;
   gauge(): void;

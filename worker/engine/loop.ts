@@ -15,6 +15,7 @@ import {
   NONE,
   Outcome,
   PAGE_BODIES,
+  PIECE_COPY,
   RowKind,
   SLOT_LIMIT,
   type Shut,
@@ -28,6 +29,27 @@ import { Calls, type Slot } from "./calls";
 import type { EventCursor, RowCursor } from "./cursors";
 import { type Engine, lengthOf } from "./engine";
 
+/**
+ * Bytes and time (ms) that a pass spends on supplied bodies at most, after everything else was written. Then the event
+ * loop reads its sockets, and publications and responses are written again.
+ */
+const PASS_BYTES = 2 * 1048576;
+const PASS_MILLIS = 5;
+/** Bytes after which the clock is read. */
+const STEP_BYTES = 262144;
+
+/** The body of a response that is supplied to the engine piece by piece. */
+export interface SuppliedBody {
+  /** The piece that was given last. */
+  readonly piece: Uint8Array;
+  /** The engine asks for a piece. The one before is not read any more. @param bytes that there is room for */
+  want(bytes: number): void;
+  /** The engine does not read the piece any more, and asks for its last bytes again. @param bytes which may be none */
+  recall(bytes: number): void;
+  /** Gives what has been gathered for a piece. */
+  give(): void;
+}
+
 /** A connection as the loop keeps it. */
 export interface LoopConnection extends Slot {
   /** True when it has ended. */
@@ -40,6 +62,8 @@ export interface LoopConnection extends Slot {
   unparsed: number;
   /** Bodies of its responses outside of the engine, by number. */
   readonly bodies: Pick<Map<number, Uint8Array>, "get" | "delete"> | undefined;
+  /** The body that is supplied to its response. */
+  readonly supply: SuppliedBody | undefined;
   /** True when a request is pending or it is held. Unparsed bytes must then be kept where they can be read later. */
   readonly isOut: boolean;
 }
@@ -91,6 +115,11 @@ export interface LoopEvents<C> {
   closed(conn: C, reason: number, lagBytes: number, code: number, isEarly: boolean): void;
   /** Writes bytes. @returns true: they were sent or copied; false: `done` follows when they are */
   write(conn: C, bytes: Uint8Array): boolean;
+  /**
+   * Writes as many bytes as the transport accepts at once, and holds none of them.
+   * @returns their number; undefined when the transport cannot tell, and nothing was written
+   */
+  writeSome?(conn: C, bytes: Uint8Array): number | undefined;
 }
 
 /** The policies in which holders of an engine differ. */
@@ -150,6 +179,8 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   #isFlushing = false;
   /** Time (ms) from which on the Date of responses must be read again. */
   #dateUntil = Number.NEGATIVE_INFINITY;
+  /** Supplied bodies that have gathered bytes for their next piece. */
+  readonly #gathered = new Set<SuppliedBody>();
   /** The connection whose bytes are being parsed. */
   fed: C | undefined;
   /** Error pages by status, each with its fields in front. */
@@ -571,6 +602,12 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
       case EventKind.End:
         events.end(conn, event.value);
         break;
+      case EventKind.Want:
+        conn.supply?.want(event.length);
+        break;
+      case EventKind.Recall:
+        conn.supply?.recall(event.length);
+        break;
       case EventKind.Closed:
         this.#end(event, false);
         break;
@@ -653,6 +690,65 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
   #bodyOf({ bodies }: C, number: number): Uint8Array {
     const isPage = number >= PAGE_BODIES && number < SLOT_LIMIT;
     return (isPage ? this.#pages.get(number - PAGE_BODIES) : bodies?.get(number)) as Uint8Array;
+  }
+
+  /** Has a supplied body give what it gathers before its pieces are written next. */
+  awaitPass(body: SuppliedBody): void {
+    this.#gathered.add(body);
+    this.schedule();
+  }
+
+  /**
+   * Writes pieces of supplied bodies, for a limited time. `flush` has written everything else.
+   * @returns true when there are more
+   */
+  flushPieces(): boolean {
+    const { engine } = this;
+    const { x } = engine;
+    if (engine.get(Control.SuppliedCount) === 0) return false;
+    for (const body of this.#gathered) body.give();
+    this.#gathered.clear();
+    this.#isFlushing = true;
+    const until = this.#hooks.now() + PASS_MILLIS;
+    let left = PASS_BYTES;
+    let count = x.flushPieces(STEP_BYTES);
+    while (count > 0) {
+      for (let i = 0; i < count; i++) left -= this.#writePiece(i);
+      // At last it takes the states of the rows.
+      const isOver = left <= 0 || this.#hooks.now() >= until;
+      count = x.flushPieces(isOver ? 0 : Math.min(left, STEP_BYTES));
+    }
+    this.#isFlushing = false;
+    return engine.get(Control.ReadyCount) > 0;
+  }
+
+  /** Writes a row of the table, whose bytes are those of a supplied body. @returns their number */
+  #writePiece(index: number): number {
+    const row = this.#row;
+    row.move(index);
+    const { offset, length } = row;
+    const conn = this.#conns[row.slot];
+    if (!conn?.supply) return length;
+    const { piece } = conn.supply;
+    const at = piece.length - offset;
+    const bytes = piece.subarray(at, at + length);
+    try {
+      const taken = this.#events.writeSome?.(conn, bytes);
+      if (taken === undefined) {
+        // mutant supply-early: this.#events.write(conn, bytes); row.complete();
+        if (this.#events.write(conn, bytes)) row.complete();
+      } else if (taken === length) {
+        row.complete();
+      } else {
+        // A write that is pending reports when the client has made room. It holds a copy, so the rest may be recalled.
+        const copy = copyBytes(bytes, taken, Math.min(PIECE_COPY, length - taken));
+        row.lessen(taken + copy.length);
+        if (this.#events.write(conn, copy)) row.complete();
+      }
+    } catch (thrown) {
+      this.#hooks.threw(thrown);
+    }
+    return length;
   }
 
   /**

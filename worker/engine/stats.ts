@@ -63,6 +63,12 @@ export function statsOf(engine: Engine, host = NONE): Stats {
     receivePool: { bytes: param(Param.ReceivePoolBytes), used: get(Control.ReceivePoolUsed) },
     replyPool: { bytes: param(Param.ReplyPoolBytes), used: get(Control.ReplyPoolUsed) },
     bodyBytes: get(Control.BodyBytes),
+    fileBuffers: {
+      bytes: param(Param.PieceBytes),
+      used: get(Control.PieceBytesUsed),
+      waiting: get(Control.StarvedCount),
+      recalled: get(Control.Recalled),
+    },
     inflating: host.inflating,
     memory: engine.u8.length,
     handlerErrors: host.handlerErrors,

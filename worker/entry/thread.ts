@@ -7,8 +7,10 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { MessageChannel, type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { Credit } from "../../host/shared/message/credit";
+import { Grant } from "../../host/shared/message/grant";
 import type { Payload } from "../../host/shared/message/data";
 import type { Handler, HandlerServer, StaticBody } from "../../host/handler";
+import type { Delivery } from "../../host/shared/request/pieces";
 import { OwnRequest } from "../../host/shared/request/request";
 import { Answering, type Field, type Upgrade, checkBody } from "../../host/shared/request/response";
 import { type ErrorData, describe, whenSettled } from "../../host/shared/result";
@@ -77,6 +79,8 @@ class ThreadResponse extends Answering {
   override readonly request: ThreadRequest;
   readonly #number: number;
   readonly #credit = new Credit(backlog);
+  /** Bytes of a body that the worker asks for; undefined for one that is pushed. */
+  #grant: Grant | undefined;
   #port: MessagePort | undefined;
   #broken = false;
   /** True when the task has its outcome. */
@@ -132,12 +136,16 @@ class ThreadResponse extends Answering {
     fields: Field[],
     close: boolean,
     length: number,
+    delivery: Delivery,
   ): boolean {
     const { port1, port2 } = new MessageChannel();
     const number = this.#number;
-    tell({ ringcast: "begin", number, status, fields, close, length, port: port2 }, [port2]);
-    port1.on("message", (free: number) => {
-      if (this.#credit.give(free)) this.wake();
+    const limit = delivery === "asked" ? new Grant() : undefined;
+    this.#grant = limit;
+    const begin = { ringcast: "begin", number, status, fields, close, length, delivery } as const;
+    tell({ ...begin, port: port2 }, [port2]);
+    port1.on("message", (bytes: number) => {
+      if ((limit ?? this.#credit).give(bytes)) this.wake();
     });
     // The worker accepts no more pieces, because the client has gone or the response could not begin.
     port1.on("close", () => {
@@ -155,7 +163,8 @@ class ThreadResponse extends Answering {
 
   protected override streamWrite(data: Payload): boolean {
     const credit = this.#credit;
-    if (credit.isSpent) {
+    const grant = this.#grant;
+    if (!grant && credit.isSpent) {
       credit.refused = true;
       return false;
     }
@@ -163,7 +172,12 @@ class ThreadResponse extends Answering {
     // of.
     const piece = typeof data === "string" ? toBytes(data) : new Uint8Array(data);
     if (piece.length === 0) return true;
-    credit.used += piece.length + PIECE_COST;
+    if (grant) {
+      if (!grant.allows(piece.length)) return false;
+      grant.take(piece.length);
+    } else {
+      credit.used += piece.length + PIECE_COST;
+    }
     this.#post(piece);
     return true;
   }

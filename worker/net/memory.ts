@@ -257,14 +257,28 @@ class Pair implements MeasuredLink {
   #fill(): void {
     const pending = this.#pending;
     if (!pending) return;
-    const room = this.#limit - this.#arrivedBytes;
-    const n = Math.min(room, pending.length);
+    const n = this.#accept(pending);
+    this.#pending = n === pending.length ? undefined : pending.subarray(n);
+  }
+
+  /** Puts bytes into the buffer, as many as it has room for. @returns their number */
+  #accept(bytes: Uint8Array): number {
+    const n = Math.min(this.#limit - this.#arrivedBytes, bytes.length);
     if (n > 0) {
       // `slice` of a Buffer would share its memory.
-      this.#arrived.push(new Uint8Array(pending.subarray(0, n)));
+      this.#arrived.push(new Uint8Array(bytes.subarray(0, n)));
       this.#arrivedBytes += n;
     }
-    this.#pending = n === pending.length ? undefined : pending.subarray(n);
+    return n;
+  }
+
+  writeSome(view: Uint8Array): number {
+    if (this.#pending) throw new Error("a write is outstanding already");
+    if (this.#serverEnded || this.#endPending) throw new Error("written after the end");
+    if (this.gone) return 0;
+    const n = this.#accept(view);
+    this.notify?.();
+    return n;
   }
 
   end(): void {

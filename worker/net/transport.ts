@@ -20,6 +20,11 @@ export interface Link {
    * @returns true when the write is complete on return; else `sink.written()` follows, unless the link ends
    */
   write(view: Uint8Array): boolean;
+  /**
+   * Writes as many bytes as are accepted at once, when no write is outstanding, and holds none of them.
+   * @returns their number; undefined when that cannot be done now, and nothing was written
+   */
+  writeSome?(view: Uint8Array): number | undefined;
   /** Half-closes after the written bytes. */
   end(): void;
   /** `pause` stops reading, `resume` continues it. While reading is paused no FIN is noticed. */

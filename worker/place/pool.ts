@@ -22,6 +22,7 @@ import type { PiecePort, Threads } from "../net/transport";
 import type { Placement } from "../pump/placement";
 import type { Pump } from "../pump/pump";
 import { type ResponseImpl, refuse } from "../request/response";
+import { RemoteSource } from "./source";
 import type { Peer } from "../socket/peer";
 import type { Beginning, Outcome, Piece, Task, ThreadNotice } from "./task";
 
@@ -49,8 +50,9 @@ interface Job {
   readonly abort: AbortController;
   /** True when no thread is working on it any more. */
   isOver: boolean;
-  /** The pieces of a streamed response, and the port that they arrive on. */
+  /** The pieces of a streamed response, pushed or asked for, and the port that they arrive on. */
   lane?: Lane;
+  source?: RemoteSource;
   port?: PiecePort;
 }
 
@@ -194,7 +196,7 @@ export class Pool {
     const limit = (): void => {
       cancel = this.#pump.after(handlerTimeout, () => {
         // The thread may be waiting for its client, which has time limits of its own.
-        if (job.lane && this.#watched.has(job.lane)) {
+        if (job.source ? !job.source.isAwaited : job.lane && this.#watched.has(job.lane)) {
           limit();
           return;
         }
@@ -303,14 +305,14 @@ export class Pool {
     else if (notice.ringcast === "uncaught") this.#pump.fail(errorOf(notice.error), "uncaught");
   }
 
-  #begin({ number, status, fields, close, length, port }: Beginning): void {
+  #begin({ number, status, fields, close, length, delivery, port }: Beginning): void {
     const job = this.#numbers.get(number);
     let begun = false;
     try {
       begun =
         job !== undefined &&
         this.#isWanted(job) &&
-        this.#pump.responder.streamBegin(job.peer, status, fields, close, length);
+        this.#pump.responder.streamBegin(job.peer, status, fields, close, length, delivery);
     } catch (thrown) {
       // Its fields exceed the size that can be sent.
       if (job) this.#fail(job, toError(thrown));
@@ -319,17 +321,54 @@ export class Pool {
       port.close();
       return;
     }
-    const lane = this.#laneOf(job);
-    job.lane = lane;
     job.port = port;
-    this.#ports.set(lane, port);
-    port.on("message", (piece) => this.#take(job, lane, piece as Piece));
+    if (delivery === "asked" && !this.#pump.responder.isBare) this.#supply(job, port);
+    else this.#receive(job, port);
     // A port that closes before the end means that its thread has ended.
     port.on("close", () => {
       if (this.#numbers.get(number) === job) {
         this.#fail(job, new Error("the pool's thread ended before its response was complete"));
       }
     });
+  }
+
+  /** Receives the pieces of a response that its thread pushes. */
+  #receive(job: Job, port: PiecePort): void {
+    const lane = this.#laneOf(job);
+    job.lane = lane;
+    this.#ports.set(lane, port);
+    port.on("message", (piece) => this.#take(job, lane, piece as Piece));
+  }
+
+  /** Supplies the body of a response, whose pieces its thread is asked for. */
+  #supply(job: Job, port: PiecePort): void {
+    const source = new RemoteSource((bytes) => port.postMessage(bytes));
+    job.source = source;
+    port.on("message", (message) => {
+      const piece = message as Piece;
+      if (piece === "end") source.end();
+      else if (piece === "break") this.#break(job);
+      else source.push(toBytes(piece));
+    });
+    this.#pump.responder.supply(job.peer, source).then(
+      (isWhole) => {
+        if (isWhole) this.#complete(job);
+      },
+      (thrown: unknown) => this.#fail(job, toError(thrown)),
+    );
+  }
+
+  /** Ends a response whose pieces are all queued or sent. */
+  #complete(job: Job): void {
+    const isWanted = this.#isWanted(job);
+    this.#forget(job);
+    if (isWanted) this.#pump.responder.streamEnd(job.peer, job.response.request);
+  }
+
+  /** Ends a response that its thread breaks off. */
+  #break(job: Job): void {
+    this.#forget(job);
+    this.#pump.terminate(job.peer, CloseReason.HandlerError);
   }
 
   #laneOf({ peer, response }: Job): Lane {
@@ -344,14 +383,9 @@ export class Pool {
 
   #take(job: Job, lane: Lane, piece: Piece): void {
     if (piece === "end") {
-      lane.afterKept(() => {
-        const wanted = this.#isWanted(job);
-        this.#forget(job);
-        if (wanted) this.#pump.responder.streamEnd(job.peer, job.response.request);
-      });
+      lane.afterKept(() => this.#complete(job));
     } else if (piece === "break") {
-      this.#forget(job);
-      this.#pump.terminate(job.peer, CloseReason.HandlerError);
+      this.#break(job);
     } else {
       lane.take(toBytes(piece), 0);
       if (lane.pendingBytes >= this.#quarter) this.#watched.add(lane);

@@ -19,8 +19,9 @@ import type {
 import { reasonName } from "../../host/shared/close";
 import { MEMBERS, type Member } from "../../host/shared/members";
 import { idOf } from "../../host/shared/message/id";
-import { latin1, putLatin1, toBytes, utf8 } from "../../host/shared/text/text";
+import { copyBytes, latin1, putLatin1, toBytes, utf8 } from "../../host/shared/text/text";
 import {
+  ANSWER_ASKED,
   ANSWER_CLOSE,
   BATCH_BYTES,
   BATCH_EVENTS,
@@ -58,6 +59,7 @@ import { type Fate, Lane } from "./lane";
 import type { Placement } from "../pump/placement";
 import type { Pump } from "../pump/pump";
 import { type ResponseImpl, type StaticBodyImpl, refuse } from "../request/response";
+import { RemoteSource } from "./source";
 import { Hold, type Peer } from "../socket/peer";
 
 /**
@@ -83,8 +85,10 @@ interface Pending {
   readonly number: number;
   readonly peer: Peer;
   readonly response: ResponseImpl;
-  /** The pieces of a streamed response. */
+  /** The pieces of a streamed response that the handler pushes. */
   lane?: Lane;
+  /** The pieces that it is asked for. */
+  source?: RemoteSource;
 }
 
 export class Remote implements Host {
@@ -591,16 +595,21 @@ export class Remote implements Host {
       try {
         this.#answer(op, pending, second, fields, tail);
       } catch (thrown) {
-        this.#pump.requests.failRequest(peer, pending.response, thrown);
-        // The application may be about to send more of a response that cannot be sent.
-        this.#pending.delete(peer);
-        if (pending.lane) this.#forget(pending.lane);
-        this.#emitGone(peer, first, reasonName(CloseReason.HandlerError));
+        this.#fail(pending, thrown);
       }
     } else {
       const lane = this.#lanes.get(id);
       if (lane) this.#operate(op, lane, first, tail);
     }
+  }
+
+  /** Fails a request. The application may be about to send more of a response that cannot be sent. */
+  #fail(pending: Pending, thrown: unknown): void {
+    const { peer, response, number, lane } = pending;
+    this.#pump.requests.failRequest(peer, response, thrown);
+    this.#pending.delete(peer);
+    if (lane) this.#forget(lane);
+    this.#emitGone(peer, number, reasonName(CloseReason.HandlerError));
   }
 
   /** Carries out operations on a request. */
@@ -623,14 +632,18 @@ export class Remote implements Host {
       }
       case Op.Begin: {
         const length = tail.length === 0 ? -1 : Number(latin1(tail, 0, tail.length));
-        if (responder.streamBegin(peer, status, fields, close, length))
-          pending.lane = this.#stream(pending);
+        const delivery = (second & ANSWER_ASKED) !== 0 ? "asked" : "pushed";
+        if (!responder.streamBegin(peer, status, fields, close, length, delivery)) break;
+        if (delivery === "asked" && !responder.isBare) this.#supply(pending);
+        else pending.lane = this.#stream(pending);
         break;
       }
       case Op.Write:
         if (pending.lane) this.#send(pending.lane, tail, 0);
+        else pending.source?.push(copyBytes(tail, 0, tail.length));
         break;
       case Op.End:
+        pending.source?.end();
         pending.lane?.afterKept(() => {
           if (pending.lane) this.#forget(pending.lane);
           this.#pending.delete(peer);
@@ -660,6 +673,21 @@ export class Remote implements Host {
         this.#pump.requests.failAnswer(peer, response);
         break;
     }
+  }
+
+  /** Supplies the body of a response, whose pieces the application is asked for. */
+  #supply(pending: Pending): void {
+    const { peer, response } = pending;
+    const source = new RemoteSource((bytes) => this.#tellRoom(peer, bytes));
+    pending.source = source;
+    this.#pump.responder.supply(peer, source).then(
+      (isWhole) => {
+        if (!isWhole) return;
+        this.#pending.delete(peer);
+        this.#pump.responder.streamEnd(peer, response.request);
+      },
+      (thrown: unknown) => this.#fail(pending, thrown),
+    );
   }
 
   /** Returns the lane of a response that arrives piece by piece. */

@@ -1,6 +1,7 @@
 // The messages about one request between the worker and a thread of its pool. Types only.
 
 import type { PeerCertificate } from "../../host/handler";
+import type { Delivery } from "../../host/shared/request/pieces";
 import type { RequestHead } from "../../host/shared/request/request";
 import type { Field, Upgrade } from "../../host/shared/request/response";
 import type { ErrorData } from "../../host/shared/result";
@@ -46,8 +47,8 @@ export type Outcome = (
 ) & { readonly error?: ErrorData };
 
 /**
- * Notice that a response in pieces begins. The pieces arrive through the port, and bytes that have left are reported on
- * it.
+ * Notice that a response in pieces begins. The pieces arrive through the port. Bytes that have left, or that are asked
+ * for, are reported on it.
  */
 export interface Beginning {
   readonly ringcast: "begin";
@@ -57,6 +58,7 @@ export interface Beginning {
   readonly close: boolean;
   /** Length of the body in bytes; −1: it is unknown. */
   readonly length: number;
+  readonly delivery: Delivery;
   readonly port: PiecePort;
 }
 

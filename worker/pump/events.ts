@@ -145,6 +145,8 @@ export class Events implements LoopEvents<Peer> {
     this.#pump.requests.leaveBody(peer, reason);
     response?.lose();
     peer.bodies = undefined;
+    peer.supply?.close();
+    peer.supply = undefined;
   }
 
   closed(peer: Peer, reason: CloseReason, lagBytes: number, code: number): void {
@@ -190,6 +192,10 @@ export class Events implements LoopEvents<Peer> {
 
   write(peer: Peer, bytes: Uint8Array): boolean {
     return peer.link.write(bytes);
+  }
+
+  writeSome(peer: Peer, bytes: Uint8Array): number | undefined {
+    return peer.link.writeSome?.(bytes);
   }
 
   /** Reports the clients that were evicted since the last report. */

@@ -40,6 +40,7 @@ import { metricsText } from "../request/metrics";
 import type { RequestImpl } from "../request/request";
 import { StaticBodyImpl } from "../request/response";
 import { Messages } from "../socket/messages";
+import { SupplyWaits } from "../supply/waits";
 import { Outgoing } from "../socket/outgoing";
 import { Hold, Peer } from "../socket/peer";
 import type { WebSocketImpl } from "../socket/socket";
@@ -123,6 +124,8 @@ export class Pump implements HandlerServer {
   readonly topics: Topics;
   readonly raw: Raw | undefined;
   readonly farewell: Farewell;
+  /** Supplies of bodies that wait for their sources. */
+  readonly waits: SupplyWaits;
   readonly #schedule: Schedule;
   readonly #events: Events;
   readonly #clock: Clock;
@@ -150,6 +153,7 @@ export class Pump implements HandlerServer {
   /** Functions that end the waits of publishers. */
   readonly #publishers = new Set<() => void>();
   #isStopped = false;
+  #cancelWaits: (() => void) | undefined;
   handlerErrors = 0;
   /** Number of requests that got 503 because there was no room for them. */
   shed = 0;
@@ -174,6 +178,12 @@ export class Pump implements HandlerServer {
     pages.each((status, whole, length) => this.loop.setPage(status, whole, length));
     this.#refusals = new Refusals(clock, engine.windowView(), pages.whole(503));
     this.#measurer = new Measurer(this.loop, clock, options.queues);
+    this.waits = new SupplyWaits(
+      () => clock.now(),
+      (ms) => {
+        this.#cancelWaits = clock.after(ms, () => this.waits.sweep());
+      },
+    );
     this.responder = new Responder(this, codec, options.protocols ?? [], pages);
     this.requests = new Requests(this, options);
     this.messages = new Messages(this, codec);
@@ -750,6 +760,7 @@ export class Pump implements HandlerServer {
     this.messages.stop();
     this.#measurer.stop();
     this.#refusals.stop();
+    this.#cancelWaits?.();
     this.#schedule.stop();
   }
 }

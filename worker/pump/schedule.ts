@@ -162,6 +162,8 @@ export class Schedule implements LoopHooks<Peer> {
     this.#tick();
     loop.handleEvents();
     this.#flushWhenDue();
+    // Supplied bodies are last. While the event loop is late they do not delay its reads.
+    if (when === "in turn" && loop.flushPieces()) this.schedule();
     loop.handleEvents();
     turn.runLater();
     turn.turned();

@@ -4,8 +4,20 @@
 // Invariant: a request is answered once. Before the engine releases its bytes, the bytes that its handler may still
 // read are copied.
 
-import { Answer, CloseReason, Outcome, PAGE_BODIES, Param, SLOT_LIMIT } from "../../assembly/abi";
+import {
+  Answer,
+  CloseReason,
+  Control,
+  Outcome,
+  PAGE_BODIES,
+  PIECE_LIMIT,
+  Param,
+  SLOT_LIMIT,
+  SUPPLY_CHUNKS,
+  SUPPLY_NONE,
+} from "../../assembly/abi";
 import { type Payload, bytesOf, sizeOf } from "../../host/shared/message/data";
+import type { Delivery } from "../../host/shared/request/pieces";
 import type { Upgrade } from "../../host/shared/request/response";
 import { WINDOW_BITS, negotiate } from "../socket/deflate";
 import { type Fields, toBytes } from "../engine/engine";
@@ -13,6 +25,9 @@ import type { EngineLoop } from "../engine/loop";
 import type { Codec } from "../net/transport";
 import type { Peer } from "../socket/peer";
 import { type SocketOwner, WebSocketImpl } from "../socket/socket";
+import { NextSupply, type Waits } from "../supply/gather";
+import { type BodySource, isReadable } from "../supply/source";
+import { ReadSupply } from "../supply/supply";
 import type { Pages } from "./pages";
 import type { RequestImpl } from "./request";
 
@@ -29,6 +44,7 @@ interface ResponderOwner extends SocketOwner {
     isAddressFree(peer: Peer, address: string): boolean;
   };
   readonly farewell: { readonly isBegun: boolean };
+  readonly waits: Waits;
   /** Returns true when the request's bytes are the ones that are being parsed. */
   isFed(request: RequestImpl): boolean;
   /** Returns the subprotocol that the handler chooses; undefined when it chooses none. */
@@ -49,6 +65,13 @@ const INLINE_BODY = 65536;
  */
 const INLINE_SHARED = 4096;
 
+/** Flags of a response in pieces. */
+const DELIVERIES: Readonly<Record<Delivery, number>> = {
+  pushed: Answer.Stream,
+  asked: Answer.Stream | Answer.Supply,
+  read: Answer.Stream | Answer.Supply | Answer.Again,
+};
+
 export class Responder {
   readonly #pump: ResponderOwner;
   readonly #loop: EngineLoop<Peer>;
@@ -62,6 +85,8 @@ export class Responder {
   /** Next number of a body that one response uses, and last number of a body that responses share. */
   #nextBody = SLOT_LIMIT;
   #nextShared = 0;
+  /** Result of the last `streamBegin` of a supplied body. */
+  #begun = 0;
 
   constructor(
     pump: ResponderOwner,
@@ -191,12 +216,44 @@ export class Responder {
     return true;
   }
 
-  /** Begins a response in pieces. @param length of its body in bytes; −1: it is unknown */
-  streamBegin(peer: Peer, status: number, fields: Fields, close: boolean, length: number): boolean {
+  /**
+   * Begins a response in pieces.
+   * @param length of its body in bytes; −1: it is unknown
+   * @param delivery unless its pieces are pushed, `supply` follows at once, if the response is not bare
+   */
+  streamBegin(
+    peer: Peer,
+    status: number,
+    fields: Fields,
+    close: boolean,
+    length: number,
+    delivery: Delivery,
+  ): boolean {
     const fieldsLength = this.#putFields(fields);
-    const flags = Answer.Stream | (close ? Answer.Close : 0);
+    const flags = DELIVERIES[delivery] | (close ? Answer.Close : 0);
     const outcome = this.#loop.streamBegin(peer, status, flags, fieldsLength, length);
+    this.#begun = this.#loop.engine.get(Control.Result);
     return outcome === Outcome.Ok && !peer.dead;
+  }
+
+  /** True when the response that has just begun, and whose pieces are not pushed, has no body. */
+  get isBare(): boolean {
+    return (this.#begun & SUPPLY_NONE) !== 0;
+  }
+
+  /**
+   * Supplies the body of the response that has just begun.
+   * @returns a promise of true when it is complete but for `streamEnd`, of false when the client has left first
+   */
+  supply(peer: Peer, source: BodySource): Promise<boolean> {
+    const loop = this.#loop;
+    const wanted = this.#begun & (2 * PIECE_LIMIT - 1);
+    const isChunked = (this.#begun & SUPPLY_CHUNKS) !== 0;
+    const supply = isReadable(source)
+      ? new ReadSupply(loop, peer, source, wanted)
+      : new NextSupply(loop, peer, source, wanted, isChunked, this.#pump.waits);
+    peer.supply = supply;
+    return new Promise((resolve, reject) => supply.run(resolve, reject));
   }
 
   streamWrite(peer: Peer, data: Payload): boolean {
@@ -209,6 +266,7 @@ export class Responder {
 
   streamEnd(peer: Peer, request: RequestImpl): void {
     this.#prepareAnswer(request);
+    peer.supply = undefined;
     this.#loop.streamEnd(peer);
     this.#pump.requests.answered(peer, request);
   }

@@ -2,9 +2,12 @@
 
 import { CloseReason } from "../../assembly/abi";
 import type { StaticBody } from "../../host/handler";
+import type { HeaderFields } from "../../host/handler";
 import type { Payload } from "../../host/shared/message/data";
+import type { Delivery, PieceSource } from "../../host/shared/request/pieces";
 import { Answering, type Field, type Upgrade } from "../../host/shared/request/response";
 import type { Peer, PeerResponse } from "../socket/peer";
+import { type BodySource, isReadable } from "../supply/source";
 import type { Responder } from "./responder";
 import type { RequestImpl } from "./request";
 
@@ -96,8 +99,50 @@ export class ResponseImpl extends Answering implements PeerResponse {
     fields: Field[],
     close: boolean,
     length: number,
+    delivery: Delivery,
   ): boolean {
-    return this.#pump.responder.streamBegin(this.#peer, status, fields, close, length);
+    const { responder } = this.#pump;
+    return responder.streamBegin(this.#peer, status, fields, close, length, delivery);
+  }
+
+  protected override supply(pieces: PieceSource): Promise<boolean> {
+    return this.#pump.responder.supply(this.#peer, pieces);
+  }
+
+  /**
+   * Sends a response whose body comes from a source of the server's own, such as a file. The source is closed once,
+   * whatever happens; a failure of it fails the request.
+   * @param type Content-Type; "" for none
+   */
+  sendFrom(
+    status: number,
+    type: string,
+    source: BodySource,
+    headers?: HeaderFields,
+  ): Promise<void> {
+    const { size } = source;
+    if (size !== undefined) this.header("Content-Length", size);
+    const delivery = isReadable(source) ? "read" : "asked";
+    const leave = (): void => source.close();
+    return this.supplyBody(delivery, status, type, headers, leave, async () => {
+      const { responder } = this.#pump;
+      if (!isReadable(source)) return responder.supply(this.#peer, this.#counted(source));
+      const isWhole = await responder.supply(this.#peer, source);
+      if (isWhole) this.countPiece(source.size);
+      return isWhole;
+    });
+  }
+
+  /** Returns a source whose pieces are counted. */
+  #counted(source: PieceSource): PieceSource {
+    return {
+      next: async (bytes) => {
+        const piece = await source.next(bytes);
+        if (piece) this.countPiece(piece.length);
+        return piece;
+      },
+      close: () => source.close(),
+    };
   }
 
   protected override streamWrite(data: Payload): boolean {

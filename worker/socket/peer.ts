@@ -9,6 +9,7 @@ import { SECURE_TRAIT } from "../../host/shared/request/request";
 import type { LoopConnection } from "../engine/loop";
 import { lossOf } from "../net/loss";
 import type { Link, Sink } from "../net/transport";
+import type { Supply } from "../supply/supply";
 
 /** The part of the pump that a connection's link needs. */
 interface PeerOwner {
@@ -108,6 +109,7 @@ class Rare {
   upload: PeerUpload | undefined = undefined;
   pipe: PeerPipe | undefined = undefined;
   bodies: Map<number, Uint8Array> | undefined = undefined;
+  supply: Supply | undefined = undefined;
   rest: Uint8Array | undefined = undefined;
   skip: (() => void) | undefined = undefined;
   atEnd: (() => void) | undefined = undefined;
@@ -342,6 +344,16 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
   set bodies(bodies: Map<number, Uint8Array> | undefined) {
     if (bodies !== undefined) this.#makeRare().bodies = bodies;
     else if (this.#rare) this.#rare.bodies = undefined;
+  }
+
+  /** The body that is supplied to its response piece by piece. */
+  get supply(): Supply | undefined {
+    return this.#rare?.supply;
+  }
+
+  set supply(supply: Supply | undefined) {
+    if (supply !== undefined) this.#makeRare().supply = supply;
+    else if (this.#rare) this.#rare.supply = undefined;
   }
 
   /** Bytes that the engine has not consumed, because they wait for a buffer. */

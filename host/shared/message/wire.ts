@@ -40,7 +40,7 @@ export enum BatchEvent {
   Pong,
   /** `value` bytes of a WebSocket's messages have left its queue; payload: lag in bytes and in frames. */
   Room,
-  /** `value` bytes of a response's pieces have left its queue. */
+  /** `value` bytes of a response's pieces have left its queue; or, of a body begun with ANSWER_ASKED, are asked for. */
   AnswerRoom,
   /** A WebSocket ended; payload: code, bytes of lag, lengths of cause and address; cause, address, reason. */
   Close,
@@ -115,6 +115,8 @@ export enum Op {
 
 /** Bit of a response's `second`, above its status: the connection ends after it. */
 export const ANSWER_CLOSE = 0x10000;
+/** Bit of Begin's `second`: the worker asks for the pieces of the body, by AnswerRoom. */
+export const ANSWER_ASKED = 0x20000;
 
 /** Bytes of an operation's payload before fields and tail: two words, and the length of the fields. */
 export const OP_BYTES = 12;

@@ -4,7 +4,7 @@
 // Invariant: a wrong argument throws before anything is sent. A request is answered once. A failure after a call has
 // returned fails the request, and is reported once, whether or not the promise is awaited.
 
-import { type Payload, dataOf, sizeOf } from "../message/data";
+import { type Payload, bytesOf, dataOf, sizeOf } from "../message/data";
 import { BufferStage } from "../message/stage";
 import { byteLength } from "../text/text";
 import type {
@@ -19,6 +19,7 @@ import { faultStatus } from "../fault";
 import type { RequestReader } from "./request";
 import { isInstance } from "../result";
 import { Source } from "../source";
+import { type Delivery, Items, type PieceSource } from "./pieces";
 import { isOptions } from "../../options/known";
 import { show } from "../text/show";
 import { TOKEN } from "../text/token";
@@ -197,7 +198,14 @@ export abstract class Answering implements Response {
     fields: Field[],
     close: boolean,
     length: number,
+    delivery: Delivery,
   ): boolean;
+  /**
+   * Supplies the body of a response that has begun with "asked", where the server asks for its pieces. Elsewhere they
+   * are pushed by `streamWrite`, whenever there is room.
+   * @returns a promise of true at the end of the source, of false when the client has left first
+   */
+  protected supply?(pieces: PieceSource): Promise<boolean>;
   protected abstract streamWrite(data: Payload): boolean;
   protected abstract streamEnd(): void;
   /** Breaks the response off, because its source stopped when the client left. */
@@ -338,7 +346,7 @@ export abstract class Answering implements Response {
 
   /** Responds without a body, with the length that a response to GET has (RFC 9110 8.6). */
   #sendHead(status: number, fields: Field[]): boolean {
-    this.#streaming = this.streamBegin(status, fields, this.#close, this.#length ?? -1);
+    this.#streaming = this.streamBegin(status, fields, this.#close, this.#length ?? -1, "pushed");
     const sent = this.#streaming;
     if (sent) this.streamEnd();
     this.#finish();
@@ -364,6 +372,15 @@ export abstract class Answering implements Response {
   }
 
   begin(status: number, type = "", headers?: HeaderFields): boolean {
+    return this.#beginBody("pushed", status, type, headers);
+  }
+
+  #beginBody(
+    delivery: Delivery,
+    status: number,
+    type: string,
+    headers: HeaderFields | undefined,
+  ): boolean {
     this.#begin(status);
     const fields = this.#take(type, headers);
     if (this.sent) return false;
@@ -372,7 +389,7 @@ export abstract class Answering implements Response {
     const length = (status === 204 || status === 205 ? undefined : this.#length) ?? -1;
     const isCounted = length >= 0 && !this.#bodiless && this.request.method !== "HEAD";
     this.#lacks = isCounted ? length : undefined;
-    this.#streaming = this.streamBegin(status, fields, this.#close, length);
+    this.#streaming = this.streamBegin(status, fields, this.#close, length, delivery);
     return this.#streaming;
   }
 
@@ -394,10 +411,16 @@ export abstract class Answering implements Response {
   /** Returns the size of a piece in bytes. @throws RangeError when Content-Length leaves less */
   #count(piece: Payload): number {
     const size = typeof piece === "string" ? byteLength(piece) : sizeOf(piece);
+    this.#refuseMore(size);
+    return size;
+  }
+
+  /** @throws RangeError when Content-Length leaves fewer bytes */
+  #refuseMore(bytes: number): void {
     const lacks = this.#lacks ?? 0;
-    if (size <= lacks) return size;
+    if (bytes <= lacks) return;
     throw new RangeError(
-      `write: ${size} bytes are more than the ${lacks} that the Content-Length ${this.#length} leaves`,
+      `write: ${bytes} bytes are more than the ${lacks} that the Content-Length ${this.#length} leaves`,
     );
   }
 
@@ -467,24 +490,58 @@ export abstract class Answering implements Response {
     const source = new Source("body", body, (thrown) => {
       if (!this.#isAbort(thrown)) this.failed(thrown);
     });
+    const leave = (): void => source.leave();
+    return this.supplyBody("asked", status, type, headers, leave, () => {
+      this.#source = source;
+      if (this.supply) return this.supply(new Items(source, (item) => this.#takePiece(item)));
+      return source.pour((piece) => this.#writeWhole(piece));
+    });
+  }
+
+  /**
+   * Sends a response whose body comes from a source.
+   * @param leave ends the source, which is not read
+   * @param pour takes its pieces @returns a promise of true at its end, of false when the client has left first
+   */
+  protected supplyBody(
+    delivery: Delivery,
+    status: number,
+    type: string,
+    headers: HeaderFields | undefined,
+    leave: () => void,
+    pour: () => Promise<boolean>,
+  ): Promise<void> {
     let begun = false;
     try {
-      begun = this.begin(status, type, headers);
+      begun = this.#beginBody(delivery, status, type, headers);
     } finally {
-      if (!begun) source.leave();
+      if (!begun) leave();
     }
     if (!begun) return Promise.resolve();
-    if (!this.#bodiless && this.request.method !== "HEAD") return this.#settles(this.#pour(source));
-    source.leave();
+    if (!this.#bodiless && this.request.method !== "HEAD") return this.#settles(this.#pour(pour));
+    leave();
     return this.end();
   }
 
+  /** Checks an item of a body, and counts it. @returns its bytes @throws TypeError, RangeError */
+  #takePiece(item: Data): Uint8Array {
+    const bytes = bytesOf(this.#checkPiece("write", item));
+    this.countPiece(bytes.length);
+    return bytes;
+  }
+
+  /** Counts bytes of a body in pieces. @throws RangeError when Content-Length leaves fewer */
+  protected countPiece(bytes: number): void {
+    if (this.#lacks === undefined) return;
+    this.#refuseMore(bytes);
+    this.#lacks -= bytes;
+  }
+
   /** Sends the pieces of a source until it ends or the client leaves. */
-  async #pour(source: Source<Data>): Promise<void> {
-    this.#source = source;
+  async #pour(pour: () => Promise<boolean>): Promise<void> {
     let isWhole = false;
     try {
-      isWhole = await source.pour((piece) => this.#writeWhole(piece));
+      isWhole = await pour();
     } catch (thrown) {
       if (!this.#isAbort(thrown)) throw thrown;
       if (!this.sent) this.streamLeave();
