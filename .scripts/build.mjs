@@ -108,7 +108,7 @@ async function buildWasm() {
 }
 
 /** Modules that the runtime provides, or that npm installs beside the package. */
-const external = ["node:*", "piscina"];
+const external = ["node:*", "piscina", "yauzl"];
 
 /** Modules that run in a page, which has no packages: Comlink becomes part of them. */
 const IN_PAGES = /[\\/](host[\\/]browser|worker[\\/]entry[\\/]page)\.ts$/;

@@ -9,7 +9,8 @@ import type { Connect, Start } from "../worker/entry/page";
 import type { ControlPlane, Notice } from "../worker/control/control";
 import type { Options, VirtualHostOptions } from "./options/types";
 import { refuseUnknown } from "./options/known";
-import { pagesWithoutFiles } from "./options/pages";
+import { refuseRoots } from "./options/site/mounts";
+import { pagesWithoutFiles } from "./options/site/pages";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
 import { Fetcher } from "./page/fetch";
@@ -276,6 +277,7 @@ async function start(options: BrowserOptions): Promise<BrowserServer> {
   const own = serverOptions(options);
   const settings = settle(own);
   pagesWithoutFiles(settings.errorPages);
+  refuseRoots(settings.mounts);
   refusePlan(settings);
   const module = await readModule(options.wasm);
   const worker = startWorker(options.worker);

@@ -6,7 +6,7 @@
 import { X509Certificate, createPrivateKey } from "node:crypto";
 import { type SecureContextOptions, createSecureContext } from "node:tls";
 import type { TlsContext } from "../worker/net/transport";
-import type { TlsCheck } from "./options/hosts";
+import type { TlsCheck } from "./options/site/hosts";
 import { show } from "./shared/text/show";
 
 /** True on Node itself, where each virtual host has a TLS server of its own. */

@@ -164,6 +164,41 @@ export interface StaticBody {
   readonly length: number;
 }
 
+/** A file that is open. */
+export interface ServedFile {
+  /** Its length in bytes. */
+  readonly size: number;
+  /** Time of its last change, in ms since 1970. */
+  readonly modified: number;
+  /**
+   * Text that is another one whenever the bytes differ, of 1 to 128 printable ASCII characters without `"`. It is sent
+   * as a strong entity tag (RFC 9110 8.8.3).
+   */
+  readonly etag: string;
+  /**
+   * Returns the bytes from `start` up to `end`, which are all there: 0 ≤ start < end ≤ size, at most 64 KiB. A
+   * rejection, or another number of bytes, breaks the response off.
+   */
+  read(start: number, end: number): Uint8Array | Promise<Uint8Array>;
+  /** Called once, when the file is no longer read. Default: nothing is done. */
+  close?(): void;
+}
+
+/** The result of a file system for a path: a file, "folder" for a folder, undefined for neither. */
+export type FoundFile = ServedFile | "folder" | undefined;
+
+/**
+ * Files of a mount that has a `source`: the default export of its module, or the result of that if it is a function.
+ */
+export interface FileSystem {
+  /**
+   * Opens a file.
+   * @param path decoded, such as "/docs/a.txt". No segment is empty, `.` or `..`, and none has a control character, a
+   * backslash or, except `.well-known`, a dot at its beginning. It has at most 4,096 characters
+   */
+  open(path: string): FoundFile | Promise<FoundFile>;
+}
+
 /** Options of an upgrade. */
 export interface UpgradeOptions<User = unknown> {
   /** A value of the application's own, later `ws.data`. */
@@ -195,9 +230,9 @@ export type UpgradeArguments<User = unknown> = undefined extends User
   : [options: UpgradeOptions<User> & { data: User }];
 
 /**
- * The response to one request. Call exactly one of `send`, `json`, `static`, `stream`, `begin`, `end`, `upgrade`, and
- * call it once. A failure after the call has returned, such as an iterable that throws, fails the request and is
- * reported, whether or not the promise is awaited.
+ * The response to one request. Call exactly one of `send`, `json`, `static`, `pass`, `stream`, `begin`, `end`,
+ * `upgrade`, and call it once. A failure after the call has returned, such as an iterable that throws, fails the
+ * request and is reported, whether or not the promise is awaited.
  */
 export interface Response<User = unknown> {
   /** True when the response has been given, or the connection has ended. */
@@ -228,6 +263,13 @@ export interface Response<User = unknown> {
   send(status: number, type?: string, body?: Data | Stage, headers?: HeaderFields): boolean;
   /** Sends a value as JSON, "application/json". @throws TypeError when the value cannot be written as JSON */
   json(value: unknown, status?: number, headers?: HeaderFields): boolean;
+  /**
+   * Lets the server answer with a file of one of its `mounts`, an `internal` one too, such as behind a login: with
+   * conditions, ranges and codings, and with the fields set by `header`. If there is no such file, the client gets 404.
+   * @param path of the URL that the file would have, such as "/private/a.pdf"
+   * @throws TypeError when it is not the path of a URL. A path that no mount of files has fails the request
+   */
+  pass(path: string): boolean;
   /** Sends a static body without copying it. */
   static(body: StaticBody, status?: number, headers?: HeaderFields): boolean;
   /**

@@ -1,6 +1,8 @@
 // `serve`: starts a server in a worker thread, on Node or on a runtime that provides Node's modules.
 
 import { readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
 import {
   MessageChannel,
   type MessagePort,
@@ -13,10 +15,11 @@ import type { ControlPlane, Notice } from "../worker/control/control";
 import type { MainData } from "../worker/entry/main";
 import { checkCertificates } from "./certificates";
 import { descriptorLimit, fitDescriptors } from "./limits";
-import { type TlsCheck, tlsChecks } from "./options/hosts";
+import { type TlsCheck, tlsChecks } from "./options/site/hosts";
 import type { Options } from "./options/types";
 import { TRANSPORTS } from "./options/table";
-import { type ErrorPage, type PageSettings, checkPageSize, pageOfFile } from "./options/pages";
+import type { MountSettings } from "./options/site/mounts";
+import { type ErrorPage, type PageSettings, checkPageSize, pageOfFile } from "./options/site/pages";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
 import {
@@ -59,6 +62,27 @@ function readPage(page: PageSettings): ErrorPage {
     throw thrown;
   }
   return pageOfFile(page, body);
+}
+
+/** Returns a mount with the absolute path of its folder or archive. @throws TypeError, or the error of looking at it */
+function checkRoot(mount: MountSettings): MountSettings {
+  if (mount.kind !== "files" && mount.kind !== "zip") return mount;
+  const name = `${mount.option}.${mount.kind}`;
+  const root = path.resolve(
+    mount.root.startsWith("file:") ? fileURLToPath(mount.root) : mount.root,
+  );
+  let isRight = false;
+  try {
+    const stats = statSync(root);
+    isRight = mount.kind === "files" ? stats.isDirectory() : stats.isFile();
+  } catch (thrown) {
+    (thrown as Error).message = `${name}: ${(thrown as Error).message}`;
+    throw thrown;
+  }
+  if (isRight) return { ...mount, root };
+  throw new TypeError(
+    `${name}: ${JSON.stringify(root)} is not a ${mount.kind === "files" ? "folder" : "file"}`,
+  );
 }
 
 class NodeServer extends RunningServer {
@@ -143,7 +167,11 @@ async function start<User>(options: Options<User>): Promise<Server<User>> {
   refusePlan(settled);
   needWebAssembly();
   checkCertificates(tlsChecks(settled.listeners, settled.hosts));
-  const settings = { ...settled, errorPages: settled.errorPages.map(readPage) };
+  const settings = {
+    ...settled,
+    errorPages: settled.errorPages.map(readPage),
+    mounts: settled.mounts.map((list) => list?.map(checkRoot)),
+  };
   const server = new NodeServer(fitting, settings, startThread);
   await server.listen();
   server.follow(given.signal);

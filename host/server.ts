@@ -28,9 +28,9 @@ import { tooLate } from "./shared/members";
 import { type Messages, MessageWriter } from "./send/messages";
 import { Mirror } from "./send/mirror-writer";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options/types";
-import { type ModuleSettings, isModuleUrl } from "./options/modules";
+import { type ModuleSettings, isModuleUrl } from "./options/site/modules";
 import { type Plan, planOf } from "./options/plan";
-import { type HostSettings, type TlsCheck, tlsChecks, withChanges } from "./options/hosts";
+import { type HostSettings, type TlsCheck, tlsChecks, withChanges } from "./options/site/hosts";
 import type { ListenerSettings } from "./options/listen";
 import { type Changes, type Settings, settleChanges, settleShutdown } from "./options/settle";
 import type { PublisherHandle, TransferredPort } from "./send/publisher";
@@ -193,6 +193,8 @@ export class RunningServer implements Server {
   #url: string | undefined;
   /** Modules beside the handler. Their WebSockets are in the worker, wherever the handler runs. */
   readonly #modules: readonly ModuleSettings[];
+  /** Whether `reload` has modules beside the main handler, or archives, to load. */
+  readonly #isLoaded: boolean;
   /** The listeners and the virtual hosts, with their present certificates. */
   #listeners: readonly ListenerSettings[];
   #hosts: readonly HostSettings[];
@@ -233,6 +235,8 @@ export class RunningServer implements Server {
     this.#options = options;
     this.#url = handler;
     this.#modules = settings.modules;
+    const hasArchive = settings.mounts.some((list) => list?.some(({ kind }) => kind === "zip"));
+    this.#isLoaded = hasArchive || settings.modules.length > 0;
     this.#listeners = settings.listeners;
     this.#hosts = settings.hosts;
     this.onEvict = options.onEvict;
@@ -591,7 +595,7 @@ export class RunningServer implements Server {
       await this.#reloadLocal(local);
       return;
     }
-    if (url === undefined && this.#modules.length === 0)
+    if (url === undefined && !this.#isLoaded)
       throw new TypeError("handler: there is no module to reload");
     if (url !== undefined && this.#application)
       throw new TypeError("handler: the server's handler runs on this thread; pass functions");
@@ -607,7 +611,7 @@ export class RunningServer implements Server {
     const made = typeof local === "function" ? await local(this.#facade()) : local;
     // A wrong handler is refused before anything is replaced.
     membersOf(made);
-    if (this.#modules.length > 0) await this.#reloadModules(undefined);
+    if (this.#isLoaded) await this.#reloadModules(undefined);
     const members = application.setHandler(made);
     await this.#call(() => this.#control.relay(members));
   }

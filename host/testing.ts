@@ -10,11 +10,14 @@ import { Pump } from "../worker/pump/pump";
 import { listenerPlans } from "../worker/control/listeners";
 import { pumpSettings } from "../worker/control/settings";
 import { wasmModule } from "../worker/engine/wasm";
-import type { HandlerModule, HandlerServer } from "./handler";
+import type { Handler, HandlerModule, HandlerServer } from "./handler";
 import type { Server } from "./server";
 import { Log } from "./log";
 import { checkHandler, checkModule } from "./shared/members";
-import type { ModuleList } from "./options/hosts";
+import type { ModuleKind, ModuleList } from "./options/site/modules";
+import { refuseRoots } from "./options/site/mounts";
+import { mountsOf } from "../worker/mount/mounts";
+import { checkFileSystem } from "../worker/mount/source";
 import type { Options, VirtualHostOptions } from "./options/types";
 import { engineParams } from "./options/params";
 import { refusePlan } from "./options/plan";
@@ -126,24 +129,30 @@ const DEFAULT_SEED = 1;
 /** Options in addition to those of `serve`. */
 const OWN = ["seed", "socketBuffer", "codec", "wasm"];
 
-/** The handlers of virtual hosts, which are no modules here. */
+/** The handlers of virtual hosts and mounts, and file systems, which are no modules here. */
 class HostHandlers implements ModuleList {
   readonly all = [];
   /** Handlers and their options, in the order of their numbers. */
-  readonly handlers: { readonly handler: HandlerModule; readonly option: string }[] = [];
+  readonly handlers: {
+    readonly handler: HandlerModule;
+    readonly option: string;
+    readonly kind: ModuleKind;
+  }[] = [];
 
-  add(value: unknown, option: string): number {
+  add(value: unknown, option: string, kind: ModuleKind = "handler"): number {
     const handler = value as HandlerModule;
-    const at = this.handlers.findIndex((one) => one.handler === handler);
-    return at < 0 ? this.handlers.push({ handler, option }) : at + 1;
+    const at = this.handlers.findIndex((one) => one.handler === handler && one.kind === kind);
+    return at < 0 ? this.handlers.push({ handler, option, kind }) : at + 1;
   }
 }
 
-/** Returns virtual hosts without their handlers. */
+/** Returns virtual hosts without their handlers and mounts. */
 function withoutHandlers(
   hosts: NonNullable<Options["virtualHosts"]>,
 ): NonNullable<Options["virtualHosts"]> {
-  const entries = Object.entries(hosts).map(([name, { handler: _, ...others }]) => [name, others]);
+  const entries = Object.entries(hosts).map(([name, { handler: _, mounts: __, ...others }]) => {
+    return [name, others];
+  });
   return Object.fromEntries(entries);
 }
 
@@ -180,8 +189,9 @@ function split<User>(options: TestOptions<User>): {
     throw new TypeError(`codec: ${show(codec)} has no deflate and inflate; see "ringcast/zlib"`);
   const modules = new HostHandlers();
   const settings = settle(rest as Options, modules);
+  refuseRoots(settings.mounts);
   refusePlan(settings);
-  const { virtualHosts, ...others } = rest as Options;
+  const { virtualHosts, mounts: _, ...others } = rest as Options;
   const hosts = virtualHosts ? { virtualHosts: withoutHandlers(virtualHosts) } : {};
   return { own, settings, rest: { ...others, ...hosts }, modules };
 }
@@ -227,7 +237,12 @@ class MemoryTestServer implements TestServer {
     );
     this.server.onEvict = options.onEvict;
     this.#log = new Log(options.logger, options.onError);
-    this.ready = this.#placeAll(pump, own.handler === undefined ? {} : own.handler, modules);
+    this.ready = this.#placeAll(
+      pump,
+      own.handler === undefined ? {} : own.handler,
+      modules,
+      settings,
+    );
     // Each use of the server before it is ready throws, so the rejection need not be handled.
     this.ready.catch(() => undefined);
     this.#follow(options.signal);
@@ -261,12 +276,30 @@ class MemoryTestServer implements TestServer {
   }
 
   /** Sets the server's handlers: at once, unless a function that makes one is asynchronous. */
-  #placeAll(pump: Pump, main: HandlerModule, { handlers }: HostHandlers): Promise<void> {
+  #placeAll(
+    pump: Pump,
+    main: HandlerModule,
+    { handlers }: HostHandlers,
+    { mounts, values }: Settings,
+  ): Promise<void> {
     const made = handlers.map(({ handler, option }) => make(handler, pump, option));
     const set = (all: readonly unknown[]): void => {
-      const modules = all.map((one, i) => {
-        checkModule(one, handlers[i]?.option ?? "");
+      const modules = all.map((one, i): Handler => {
+        const { option = "", kind } = handlers[i] ?? {};
+        if (kind === "files") return {};
+        checkModule(one, option);
         return one;
+      });
+      const sources = all.map((one, i) => {
+        const { option = "", kind } = handlers[i] ?? {};
+        return kind === "files" ? checkFileSystem(one, option) : undefined;
+      });
+      pump.requests.mounts = mountsOf(mounts, values.fileCache, {
+        server: pump,
+        now: () => this.clock.now(),
+        filesOf: (mount) => (mount.kind === "source" ? sources[mount.module - 1] : undefined),
+        backendOf: () => undefined,
+        clients: pump.requests,
       });
       pump.setModules(modules);
     };

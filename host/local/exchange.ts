@@ -196,6 +196,12 @@ export class RemoteResponse extends Answering implements RoomListener {
     return true;
   }
 
+  protected override passTo(path: string, fields: readonly Field[], close: boolean): boolean {
+    this.#post(Op.Pass, close ? ANSWER_CLOSE : 0, fields, path);
+    this.#finish();
+    return true;
+  }
+
   protected override streamBegin(
     status: number,
     fields: Field[],

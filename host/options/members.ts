@@ -111,12 +111,19 @@ export interface TableOptions {
    */
   replyBuffers?: Size;
   /**
-   * Pieces of bodies that are sent as fast as clients take them (`res.stream`), all together: up to 64 KiB each,
-   * smaller when many clients do not read.
+   * Pieces of bodies that are sent as fast as clients take them (`res.stream`, `mounts`), all together: up to 64 KiB
+   * each, smaller when many clients do not read.
    *
    * Unit: bytes. Default: 8 MiB. Range: 64 KiB … 2048 MiB.
    */
   fileBuffers?: Size;
+  /**
+   * Files of `mounts` that are kept in memory, up to 64 KiB each. A file is looked at again after a second. 0: none is
+   * kept.
+   *
+   * Unit: bytes. Default: 8 MiB. Range: 0 … 2048 MiB.
+   */
+  fileCache?: Size;
   /**
    * Bytes queued for one client from which on `send` returns false. One message may be larger.
    *

@@ -233,6 +233,12 @@ export function readMetrics({ metrics }: Options): MetricsSettings | undefined {
   const { path = "/metrics", addresses = ["loopback"] } = given;
   if (typeof path !== "string" || !/^\/[!-~]*$/.test(path) || /[?#]/.test(path))
     throw new TypeError(`metrics.path: ${show(path)} is not the path of a URL`);
-  if (typeof addresses === "boolean") return { path, addresses: addresses ? [ANY] : [] };
-  return { path, addresses: readList("metrics.addresses", addresses, RANGE) };
+  return { path, addresses: readAddresses(addresses, "metrics.addresses") ?? [] };
+}
+
+/** Returns the clients that a list of addresses names; undefined: there is no list. true names all, false none. */
+export function readAddresses(list: unknown, name: string): readonly string[] | undefined {
+  if (list === undefined) return undefined;
+  if (typeof list === "boolean") return list ? [ANY] : [];
+  return readList(name, list, RANGE);
 }

@@ -21,16 +21,11 @@ import {
   readPool,
   readServerHeader,
 } from "./read";
-import {
-  type HostChange,
-  type HostSettings,
-  type ModuleList,
-  readHostChanges,
-  readHosts,
-} from "./hosts";
-import { type ModuleSettings, Modules } from "./modules";
+import { type HostChange, type HostSettings, readHostChanges, readHosts } from "./site/hosts";
+import { type ModuleList, type ModuleSettings, Modules } from "./site/modules";
 import { type ListenerSettings, readListeners, tlsOf } from "./listen";
-import { type PageSettings, readErrorPages } from "./pages";
+import { type MountSettings, readMounts } from "./site/mounts";
+import { type PageSettings, readErrorPages } from "./site/pages";
 import { DAY, OPTIONS, type OptionName, type OptionValues } from "./table";
 
 /** Validated options as plain data that can be sent to a worker. */
@@ -47,6 +42,8 @@ export interface Settings {
   readonly pool?: PoolSettings | undefined;
   readonly metrics?: MetricsSettings | undefined;
   readonly errorPages: readonly PageSettings[];
+  /** Mounts by the numbers of the virtual hosts, first the server's. undefined: a host has those of the server. */
+  readonly mounts: readonly (readonly MountSettings[] | undefined)[];
 }
 
 /** Names of the options that are not in the table. */
@@ -59,6 +56,7 @@ const OTHERS = new Set<string>([
   "logger",
   "metrics",
   "errorPages",
+  "mounts",
   "listen",
   "hostname",
   "path",
@@ -98,16 +96,19 @@ export function settle(given: Options, modules: ModuleList = new Modules()): Set
   refuseContradictions(values);
   const listeners = readListeners(options);
   const lists = readLists(options);
+  const mounts = readMounts(options, modules);
+  const hosts = readHosts(options, listeners, lists.hosts, modules);
   return {
     listeners,
     values,
     serverHeader: readServerHeader(options),
     lists,
-    hosts: readHosts(options, listeners, lists.hosts, modules),
+    hosts,
     pool: readPool(options),
     metrics: readMetrics(options),
     modules: modules.all,
     errorPages: readErrorPages(options),
+    mounts: [mounts, ...hosts.map((host) => host.mounts)],
   };
 }
 

@@ -228,8 +228,18 @@ export const OPTIONS: readonly OptionRow[] = [
     max: 2048 * MiB,
     param: "PieceBytes",
     text:
-      "Pieces of bodies that are sent as fast as clients take them (`res.stream`), all together: up to 64 KiB each, " +
-      "smaller when many clients do not read.",
+      "Pieces of bodies that are sent as fast as clients take them (`res.stream`, `mounts`), all together: up to " +
+      "64 KiB each, smaller when many clients do not read.",
+  },
+  {
+    name: "fileCache",
+    unit: "bytes",
+    default: 8 * MiB,
+    min: 0,
+    max: 2048 * MiB,
+    text:
+      "Files of `mounts` that are kept in memory, up to 64 KiB each. A file is looked at again after a second. 0: " +
+      "none is kept.",
   },
   {
     name: "maxBacklog",

@@ -109,6 +109,11 @@ export interface Options<User = unknown> extends TableOptions {
    * refusals.
    */
   errorPages?: Readonly<Record<number, string | URL | ErrorPageContent>>;
+  /**
+   * Files, redirects and handlers below some paths, in front of the handler: the one with the longest path that the
+   * request's path begins with, at a slash. Default: none.
+   */
+  mounts?: readonly MountOptions[];
   /** Serves the metrics (`server.metrics()`) from the worker, before the handler. Default: they are not served. */
   metrics?: MetricsOptions;
   /**
@@ -158,10 +163,68 @@ export interface VirtualHostOptions {
    * its name is not known. Default: all.
    */
   listen?: readonly (number | string)[];
+  /** Its mounts, instead of the server's. Default: `mounts` of the server. */
+  mounts?: readonly MountOptions[];
 }
 
 /** Changes of a virtual host while the server runs. */
 export type LiveHostOptions = Pick<VirtualHostOptions, "tls">;
+
+/**
+ * One mount, an entry of `mounts`. One of `files`, `zip`, `source`, `proxy`, `redirect`
+ * and `handler` is its kind.
+ */
+export interface MountOptions {
+  /** Path below which it serves, such as "/" or "/assets". */
+  path: string;
+  /**
+   * Folder whose files it serves to GET and HEAD: its path, or its file: URL. Names that begin with a dot (except
+   * `.well-known`), and links that lead out of the folder, are not found. Requests for other files reach the handler.
+   */
+  files?: string | URL;
+  /** Zip archive whose files it serves: its path, or its file: URL. It is opened at the start and by `reload`. */
+  zip?: string | URL;
+  /**
+   * URL of a module whose default export is a file system: an object with `open(path)`, or a function that returns or
+   * resolves with one. The worker serves its files as those of a folder.
+   */
+  source?: URL | string;
+  /**
+   * The server behind this one that handles the requests, WebSockets too: "http://host:port", "https://host:port" or
+   * "unix:/path/to.sock". Targets and Host stay as they are. X-Forwarded-For, -Proto, -Host and Forwarded name the
+   * client; fields of that name that came with the request are dropped, unless `trustProxy` names the peer.
+   */
+  proxy?: string;
+  /** Whether `path` is left out of the targets for `proxy`. Default: false. */
+  strip?: boolean;
+  /** ms for which `proxy` may send nothing: 504, or the end of a response that has begun. Default: 60,000. */
+  timeout?: number;
+  /** URL or path to which requests are redirected, with the rest of their path and their query. */
+  redirect?: string;
+  /** Status of the redirect: 301, 302, 303, 307 or 308. Default: 302. */
+  status?: number;
+  /** URL of a module that handles the requests and their WebSockets, in the worker. */
+  handler?: URL | string;
+  /** Name of the file that the URL of a folder serves; false: none. Default: "index.html". */
+  index?: string | false;
+  /**
+   * File below the mount that a navigation (GET for text/html) gets when its path is not found and has no dot in its
+   * last segment, for applications that route in the page. Default: none.
+   */
+  spa?: string;
+  /** Seconds for which caches may use a file without asking again, 0 … 31,536,000. Default: 0. */
+  maxAge?: number;
+  /** Path below the mount of files that never change, such as "/assets/". Caches keep them a year. Default: none. */
+  immutable?: string;
+  /** Media types by the ends of names, such as `{ md: "text/markdown" }`, before the usual ones. Default: none. */
+  types?: Readonly<Record<string, string>>;
+  /** Further fields of its responses. Default: none. */
+  headers?: Readonly<Record<string, string>>;
+  /** Clients that it serves, as in `trustProxy`; others get 403. true: all. Default: all. */
+  addresses?: boolean | readonly string[];
+  /** Whether it serves nothing but `res.pass(path)`, as behind a login. Default: false. */
+  internal?: boolean;
+}
 
 /** An error page that is in no file. */
 export interface ErrorPageContent {

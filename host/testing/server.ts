@@ -15,7 +15,7 @@ import { quiet, serverEnded } from "../shared/ended";
 import { messageOf } from "../shared/message/data";
 import { checkId, publishFlags, sendFlags } from "../shared/message/flags";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options/types";
-import { type HostSettings, withChanges } from "../options/hosts";
+import { type HostSettings, withChanges } from "../options/site/hosts";
 import { type Plan, planOf } from "../options/plan";
 import { type Settings, settleChanges, settleShutdown } from "../options/settle";
 import type { PublisherHandle } from "../send/publisher";

@@ -195,7 +195,7 @@ readme("a recipe sets headers and cookies, answers JSON, and serves files", asyn
     const page = await fetch(url);
     assert.is(page.headers.get("content-type"), "text/html; charset=utf-8");
     assert.is(await page.text(), "<title>recipes</title>");
-    assert.is((await fetch(`${url}/a.css`)).headers.get("content-type"), "text/css");
+    assert.is((await fetch(`${url}/a.css`)).headers.get("content-type"), "text/css; charset=utf-8");
     for (const target of ["/b.css", "/%2e%2e/secret", "/..%2fsecret"])
       assert.is((await fetch(url + target)).status, 404, target);
   } finally {

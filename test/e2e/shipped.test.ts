@@ -118,7 +118,7 @@ shipped("maps name sources of this repository, and do not repeat them", () => {
     assert.is(map.sourcesContent, undefined, file);
     for (const name of map.sources) {
       const source = path.relative(root, path.resolve(path.dirname(file), name));
-      assert.match(source, /^(host|worker|assembly|node_modules\/comlink)\//);
+      assert.match(source, /^(host|worker|assembly|node_modules\/(?:comlink|mrmime))\//);
       readFileSync(source);
     }
   }

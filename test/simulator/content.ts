@@ -1,6 +1,6 @@
 // The content of messages and bodies. All of it follows from the tag, so that a byte of another message is detected.
 
-import type { ErrorPage } from "../../host/options/pages";
+import type { ErrorPage } from "../../host/options/site/pages";
 import { byteLength, latin1 } from "../../host/shared/text/text";
 import { nextNoise } from "../lib/noise";
 import type { Settings } from "./steps";

@@ -283,6 +283,11 @@ class ThreadResponse extends Answering {
     return this.respond(status, fields, (body as ThreadBody).bytes, close);
   }
 
+  protected override passTo(path: string, fields: readonly Field[], close: boolean): boolean {
+    this.outcome = { kind: "pass", path, fields: [...fields], close };
+    return true;
+  }
+
   protected override streamBegin(
     status: number,
     fields: Field[],

@@ -3,7 +3,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Handler, WebSocket } from "../../host/handler";
-import { Modules } from "../../host/options/modules";
+import { type ModuleSettings, Modules } from "../../host/options/site/modules";
 import { loadModules } from "../../worker/control/load";
 import { MemoryNet, VirtualClock } from "../../worker/net/memory";
 import { Pump } from "../../worker/pump/pump";
@@ -20,8 +20,8 @@ modules("have one number each, however many options name them", () => {
   assert.is(all.add(new URL("file:///b.js"), "second"), 2);
   assert.is(all.add(new URL("file:///a.js"), "third"), 1);
   assert.equal(all.all, [
-    { option: "first", url: "file:///a.js" },
-    { option: "second", url: "file:///b.js" },
+    { kind: "handler", option: "first", url: "file:///a.js" },
+    { kind: "handler", option: "second", url: "file:///b.js" },
   ]);
 });
 
@@ -51,11 +51,39 @@ modules("must be named by a URL, and are at most 1,000", () => {
 
 const source = (code: string): string => `data:text/javascript,${encodeURIComponent(code)}`;
 
+const handlerAt = (option: string, url: string): ModuleSettings => {
+  return { kind: "handler", option, url };
+};
+
+modules("of file systems are loaded, and a fault names the option and the module", async () => {
+  const { pump } = scene();
+  const filesAt = (code: string): ModuleSettings => {
+    return { kind: "files", option: "mounts[0].source", url: source(code) };
+  };
+  for (const code of [
+    "export default { open() {} }",
+    "export default async () => ({ open() {} })",
+  ]) {
+    const { files, handlers } = await loadModules([filesAt(code)], pump);
+    assert.type(files[0]?.open, "function");
+    assert.equal(handlers, [{}]);
+  }
+  for (const [code, fault] of [
+    ["export const x = 1", / has no default export with a function open\(path\)$/],
+    ["export default { open: 1 }", / has no default export with a function open\(path\)$/],
+    ["throw new RangeError('no')", /: RangeError: no$/],
+  ] as const) {
+    const error = await loadModules([filesAt(code)], pump).catch((thrown: unknown) => thrown);
+    assert.match((error as Error).message, fault);
+    assert.ok((error as Error).message.startsWith("mounts[0].source: data:"));
+  }
+});
+
 modules("are loaded in order, and a fault names the option and the module", async () => {
   const pump = scene().pump;
   const good = source("export default (server) => ({ request: () => server.count() })");
-  const [first] = await loadModules([{ option: "a.handler", url: good }], pump);
-  assert.is(first?.request?.(undefined as never, undefined as never), 0);
+  const { handlers } = await loadModules([handlerAt("a.handler", good)], pump);
+  assert.is(handlers[0]?.request?.(undefined as never, undefined as never), 0);
   for (const [code, fault] of [
     ["export const x = 1", / has no default export that is a handler$/],
     ["throw new RangeError('no')", /: RangeError: no$/],
@@ -64,10 +92,7 @@ modules("are loaded in order, and a fault names the option and the module", asyn
     ["export default { disconnect() {} }", /\.disconnect: is called on the main handler alone/],
   ] as const) {
     const url = source(code);
-    const list = [
-      { option: "a.handler", url: good },
-      { option: "b.handler", url },
-    ];
+    const list = [handlerAt("a.handler", good), handlerAt("b.handler", url)];
     const error = await loadModules(list, pump).catch((thrown: unknown) => thrown as Error);
     assert.instance(error, Error);
     assert.ok((error as Error).message.startsWith(`b.handler: ${url}`), (error as Error).message);

@@ -5,7 +5,7 @@ import { INBOX_WORDS } from "../../assembly/abi";
 import type { Handler, Stats } from "../../host/handler";
 import type { Eviction, FailedHandshake, PoolOptions } from "../../host/options/types";
 import { engineParams } from "../../host/options/params";
-import type { ModuleSettings } from "../../host/options/modules";
+import type { ModuleSettings } from "../../host/options/site/modules";
 import type { Changes, Settings } from "../../host/options/settle";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/shared/message/port";
 import { tooLate } from "../../host/shared/members";
@@ -17,9 +17,19 @@ import { Engine } from "../engine/engine";
 import { SharedInbox } from "../inbox/inbox-reader";
 import { Listeners } from "./listeners";
 import { Handshakes } from "./handshakes";
-import { loadHandler, loadModules } from "./load";
+import { type Beside, loadHandler, loadModules } from "./load";
 import { MirroredInbox } from "../inbox/mirror-reader";
-import type { Clock, Codec, ListenerAddress, Threads, Transport } from "../net/transport";
+import type {
+  Backend,
+  Clock,
+  Codec,
+  ListenerAddress,
+  Threads,
+  Transport,
+  UpstreamAddress,
+} from "../net/transport";
+import type { FileSystem } from "../../host/handler";
+import { type Mounts, mountsOf } from "../mount/mounts";
 import { Pool } from "../place/pool";
 import { Remote } from "../place/remote";
 import { Pump } from "../pump/pump";
@@ -75,6 +85,13 @@ interface Platform {
   post(notice: Notice, transfer?: readonly ArrayBuffer[]): void;
   /** Ends the worker now, after the posted messages. */
   exit(): void;
+  /** The file systems of folders and archives; undefined where the platform has none. */
+  readonly files?: {
+    folder(path: string): FileSystem;
+    archive(path: string): Promise<FileSystem & { close(): void }>;
+  };
+  /** Returns a server behind this one; undefined where the platform has no sockets. @param timeout ms */
+  readonly backend?: (address: UpstreamAddress, secure: boolean, timeout: number) => Backend;
   /** Starts threads that handle requests; undefined where the platform has none. */
   readonly threads:
     | ((
@@ -91,6 +108,9 @@ function withCode(thrown: unknown): Error {
   return errorOf({ ...data, message: hasCode ? message : `${code}: ${message}` });
 }
 
+/** Open archives, by the names of their mounts. */
+type Archives = ReadonlyMap<string, FileSystem & { close(): void }>;
+
 /** The control plane, as the application's side sees it. */
 export type ControlPlane = Worker["control"];
 
@@ -105,6 +125,7 @@ export class Worker {
   readonly #accepting: ErrorThrottle;
   readonly #subscribing: ErrorThrottle;
   readonly #listeners: Listeners;
+  #archives: Archives = new Map();
   #pool: Pool | undefined;
 
   constructor(data: WorkerData, platform: Platform) {
@@ -242,10 +263,51 @@ export class Worker {
     const handler = url === undefined ? undefined : await loadHandler(url, pump);
     if (url !== undefined) await (await this.#startPool())?.load(url);
     const beside = await loadModules(modules, pump);
+    const archives = await this.#openArchives();
     return () => {
       if (handler && url !== undefined) this.#swap(handler, url);
-      pump.setModules(beside);
+      pump.requests.mounts = this.#mounts(beside, archives);
+      pump.setModules(beside.handlers);
+      for (const archive of this.#archives.values()) archive.close();
+      this.#archives = archives;
     };
+  }
+
+  /** Opens the archives of mounts: all or none. @throws Error naming the mount */
+  async #openArchives(): Promise<Archives> {
+    const archives = new Map<string, FileSystem & { close(): void }>();
+    const all = this.#data.settings.mounts.flatMap((list) => list ?? []);
+    for (const { option, ...mount } of all) {
+      if (mount.kind !== "zip" || !this.#platform.files) continue;
+      try {
+        archives.set(option, await this.#platform.files.archive(mount.root));
+      } catch (thrown) {
+        for (const archive of archives.values()) archive.close();
+        const { message } = describe(thrown);
+        throw new Error(`${option}.zip: ${mount.root}: ${message}`, { cause: thrown });
+      }
+    }
+    return archives;
+  }
+
+  /** Returns the mounts of the server; undefined: there are none. */
+  #mounts({ files }: Beside, archives: Archives): Mounts | undefined {
+    const { mounts, values } = this.#data.settings;
+    return mountsOf(mounts, values.fileCache, {
+      server: this.pump,
+      now: () => this.#platform.clock.now(),
+      filesOf: (mount) => {
+        if (mount.kind === "source") return files[mount.module - 1];
+        if (mount.kind === "zip") return archives.get(mount.option);
+        return mount.kind === "files" ? this.#platform.files?.folder(mount.root) : undefined;
+      },
+      backendOf: (mount) => {
+        if (mount.kind !== "proxy") return undefined;
+        const { backend, timeout } = mount;
+        return this.#platform.backend?.(backend.address, backend.secure, timeout);
+      },
+      clients: this.pump.requests,
+    });
   }
 
   /** Limits the time for loading a handler. @throws RangeError when it is not loaded within `loadTimeout` */

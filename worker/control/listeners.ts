@@ -1,7 +1,7 @@
 // The listeners of a server. The pump gets the connections of all of them, each with its listener's traits, and knows
 // nothing else of listeners but which client certificates their virtual hosts ask for.
 
-import { type HostChange, type HostSettings, withChanges } from "../../host/options/hosts";
+import { type HostChange, type HostSettings, withChanges } from "../../host/options/site/hosts";
 import type { ListenerSettings } from "../../host/options/listen";
 import type { Settings } from "../../host/options/settle";
 import { clientPolicy, tlsAfter, tlsOfHost } from "../../host/options/tls";

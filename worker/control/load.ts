@@ -1,7 +1,8 @@
-// Imports modules of handlers: the main one, in the worker and in each thread of a pool, and those beside it.
+// Imports modules: of the main handler, in the worker and in each thread of a pool, and those beside it.
 
-import type { Handler, HandlerModule, HandlerServer } from "../../host/handler";
-import type { ModuleSettings } from "../../host/options/modules";
+import type { FileSystem, Handler, HandlerModule, HandlerServer } from "../../host/handler";
+import { checkFileSystem } from "../mount/source";
+import type { ModuleSettings } from "../../host/options/site/modules";
 import { checkHandler, checkModule } from "../../host/shared/members";
 import { describe } from "../../host/shared/result";
 
@@ -28,34 +29,54 @@ export async function loadHandler(
   option = "handler",
 ): Promise<Handler> {
   const where = `${option}: ${url}`;
-  let made: unknown;
-  try {
-    const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ url)) as {
-      default?: HandlerModule;
-    };
-    const exported = module.default;
-    made = typeof exported === "function" ? await exported(server) : exported;
-  } catch (thrown) {
-    throw named(where, thrown);
-  }
+  const made = await make(url, server, where);
   if (made === undefined) throw new TypeError(`${where} has no default export that is a handler`);
   checkHandler(made, where);
   return made;
 }
 
+/** Imports a module. @returns its default export, or the result of that if it is a function */
+async function make(url: string, server: HandlerServer, where: string): Promise<unknown> {
+  try {
+    const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ url)) as {
+      default?: HandlerModule;
+    };
+    const exported = module.default;
+    return typeof exported === "function" ? await exported(server) : exported;
+  } catch (thrown) {
+    throw named(where, thrown);
+  }
+}
+
+/** Imports the module of a file system. @throws as `loadHandler` */
+async function loadFiles(url: string, server: HandlerServer, option: string): Promise<FileSystem> {
+  const where = `${option}: ${url}`;
+  return checkFileSystem(await make(url, server, where), where);
+}
+
+/** Modules beside that of the main handler, by their numbers less one. */
+export interface Beside {
+  /** A module of files has an empty handler. */
+  readonly handlers: readonly Handler[];
+  readonly files: readonly (FileSystem | undefined)[];
+}
+
 /**
- * Imports the modules beside the main handler, in order.
+ * Imports the modules beside that of the main handler, in order.
  * @throws the first error, as `loadHandler` and `checkModule`
  */
 export async function loadModules(
   modules: readonly ModuleSettings[],
   server: HandlerServer,
-): Promise<Handler[]> {
+): Promise<Beside> {
   const handlers: Handler[] = [];
-  for (const { option, url } of modules) {
-    const handler = await loadHandler(url, server, option);
+  const files: (FileSystem | undefined)[] = [];
+  for (const { kind, option, url } of modules) {
+    const isFiles = kind === "files";
+    files.push(isFiles ? await loadFiles(url, server, option) : undefined);
+    const handler = isFiles ? {} : await loadHandler(url, server, option);
     checkModule(handler, `${option}: ${url}`);
     handlers.push(handler);
   }
-  return handlers;
+  return { handlers, files };
 }

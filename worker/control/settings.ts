@@ -1,7 +1,7 @@
 // Returns the part of validated options that the pump needs. It is the same on each platform. `engineParams` returns
 // the engine's part.
 
-import { pagesWithoutFiles } from "../../host/options/pages";
+import { pagesWithoutFiles } from "../../host/options/site/pages";
 import type { Settings } from "../../host/options/settle";
 import { AddressSet } from "../../host/shared/text/address";
 import type { PumpOptions } from "../pump/pump";

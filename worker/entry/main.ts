@@ -5,6 +5,8 @@ import { randomInt } from "node:crypto";
 import { type MessagePort, workerData } from "node:worker_threads";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { type ToWorker, Worker, type WorkerData } from "../control/control";
+import { httpBackend } from "../net/behind/backend";
+import { Folder } from "../net/behind/disk";
 import { nodeClock, nodeTransport } from "../net/node";
 import { piscinaThreads } from "../net/piscina";
 import { zlibCodec } from "../net/zlib";
@@ -34,6 +36,12 @@ const worker = new Worker(data, {
   transport: nodeTransport(data),
   clock: nodeClock,
   codec: zlibCodec,
+  backend: httpBackend,
+  files: {
+    folder: (path) => new Folder(path),
+    // Few servers have archives, so reading them is not loaded at each start.
+    archive: async (path) => (await import("../net/behind/archive")).Archive.open(path),
+  },
   module: await engineModule(),
   seed: randomInt(1, 2 ** 32),
   epoch: randomInt(EPOCHS),

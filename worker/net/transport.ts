@@ -98,6 +98,44 @@ export interface UpstreamSink {
   lost(error: Error | undefined): void;
 }
 
+/** A TCP address or a Unix socket, as node:net takes it. */
+export type UpstreamAddress =
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string };
+
+/** A field of a message, as it was sent. */
+export type RawField = readonly [name: string, value: string];
+
+/** A request for a server behind this one. */
+export interface BackendRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly fields: readonly RawField[];
+  /** undefined: it has none. */
+  readonly body: AsyncIterable<Uint8Array> | undefined;
+  /** Whether it asks for another protocol. */
+  readonly upgrades: boolean;
+  /** Aborts when the client leaves. */
+  readonly signal: AbortSignal;
+  /** Whether a connection of its own is opened. */
+  readonly isFresh?: boolean;
+}
+
+/** The response of a server behind this one. */
+export interface BackendAnswer {
+  readonly head: { readonly status: number; readonly fields: readonly RawField[] };
+  /** undefined: the connection was upgraded. */
+  readonly body: AsyncIterable<Uint8Array> | undefined;
+  /** Connects with the upgraded connection. */
+  readonly upgraded: ConnectUpstream | undefined;
+}
+
+/** A server behind this one. */
+export interface Backend {
+  /** Sends a request. @throws Error of the connection; its code is ETIMEDOUT when nothing came in time */
+  ask(request: BackendRequest): Promise<BackendAnswer>;
+}
+
 /** Connects with an upstream. */
 export type ConnectUpstream = (sink: UpstreamSink) => Upstream;
 

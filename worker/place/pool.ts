@@ -292,6 +292,9 @@ export class Pool {
       responder.respond(peer, request, status, fields, body, close);
     } else if (outcome.kind === "upgrade") {
       responder.upgrade(peer, request, outcome);
+    } else if (outcome.kind === "pass") {
+      const { path, fields, close } = outcome;
+      this.#pump.requests.pass(peer, path, fields, close);
     }
   }
 

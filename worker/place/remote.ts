@@ -654,6 +654,14 @@ export class Remote implements Host {
         if (pending.lane) this.#forget(pending.lane);
         this.#pump.terminate(peer, CloseReason.PeerEnded);
         break;
+      case Op.Pass:
+        this.#pump.requests.pass(
+          peer,
+          latin1(tail, 0, tail.length),
+          fields.length === 0 ? [] : decodeFields(fields),
+          close,
+        );
+        break;
       case Op.Upgrade: {
         const list = decodeFields(fields);
         const [protocol = "", idle, payload, compress] = latin1(tail, 0, tail.length).split(" ");

@@ -41,6 +41,13 @@ export type Outcome = (
       readonly body: string | Uint8Array;
       readonly close: boolean;
     }
+  | {
+      readonly kind: "pass";
+      /** Path of the file that a mount responds with. */
+      readonly path: string;
+      readonly fields: Field[];
+      readonly close: boolean;
+    }
   | ({ readonly kind: "upgrade" } & Upgrade)
   /** The response was sent in pieces, of which some may be in flight. */
   | { readonly kind: "streamed" }

@@ -17,7 +17,7 @@ import type {
   Stats,
   WebSocket,
 } from "../../host/handler";
-import type { ErrorPage } from "../../host/options/pages";
+import type { ErrorPage } from "../../host/options/site/pages";
 import { type OptionValues, defaultValues } from "../../host/options/table";
 import type { Eviction } from "../../host/options/types";
 import { CLOSE_TABLE, checkClose, reasonName } from "../../host/shared/close";
@@ -213,7 +213,9 @@ export class Pump implements HandlerServer {
 
   /** Has heads of requests reported before their bodies, where any handler streams bodies. */
   #setStreams(): void {
-    this.loop.streams([this.handler, ...this.#modules].some(({ streams }) => Boolean(streams)));
+    const isPassedOn = this.requests.mounts?.hasProxies ?? false;
+    const hasStreams = [this.handler, ...this.#modules].some(({ streams }) => Boolean(streams));
+    this.loop.streams(isPassedOn || hasStreams);
   }
 
   /** Returns the handler of a connection's request or WebSocket. */

@@ -11,6 +11,13 @@ import type { EngineLoop } from "../engine/loop";
 import { Once } from "./error-throttle";
 import { type ForwardRules, clientOf } from "./forwarded";
 import { type MetricsRules, answerMetrics } from "./metrics";
+import type { Field } from "../../host/shared/request/response";
+import { toBytes } from "../../host/shared/text/text";
+import type { Mounts } from "../mount/mounts";
+import type { Origin } from "../mount/proxy";
+import type { ConnectUpstream, UpstreamSink } from "../net/transport";
+import { Pipe, type PipeOwner } from "../pipe/pipe";
+import type { MaybePromise } from "../mount/source";
 import { httpsUrl, isRedirected } from "./redirect";
 import { Hosts, type VirtualHost } from "./hosts";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
@@ -20,7 +27,8 @@ import { RequestImpl } from "./request";
 import { ResponseImpl, type ResponseOwner } from "./response";
 
 /** The part of the pump that requests need. */
-interface RequestsOwner extends ResponseOwner, UploadOwner {
+interface RequestsOwner extends ResponseOwner, UploadOwner, PipeOwner {
+  peer(id: number): Peer | undefined;
   readonly loop: EngineLoop<Peer>;
   /** Returns the handler of a connection's request. */
   handlerOf(peer: Peer): Handler;
@@ -50,6 +58,20 @@ export interface RequestRules {
   readonly failed?: (error: Error, where: string) => void;
 }
 
+/** Returns a sink that gets some bytes before those of an upstream. */
+function afterHead(head: Uint8Array, sink: UpstreamSink): UpstreamSink {
+  return {
+    opened() {
+      sink.opened();
+      sink.received(head);
+    },
+    received: (bytes) => sink.received(bytes),
+    written: () => sink.written(),
+    ended: () => sink.ended(),
+    lost: (error) => sink.lost(error),
+  };
+}
+
 /** Ends a request for which `request` is not called. */
 function over(request: RequestImpl): void {
   request.settled();
@@ -69,6 +91,8 @@ export class Requests {
   readonly #refused: Once;
   /** The port to which listeners redirect. */
   redirectPort = 443;
+  /** The mounts of the server; undefined: there are none. */
+  mounts: Mounts | undefined;
 
   constructor(
     pump: RequestsOwner,
@@ -112,6 +136,7 @@ export class Requests {
   #admit(peer: Peer, request: RequestImpl): boolean {
     const refusal = this.#judge(peer, request);
     if (refusal !== 0) this.#loop.abandon(peer, refusal);
+    else if (this.mounts?.hasModules) this.#enterMount(this.mounts, peer, request);
     return refusal === 0;
   }
 
@@ -143,6 +168,18 @@ export class Requests {
     return CloseReason.OriginRefused;
   }
 
+  /** Gives a request to the module of its mount, if it is for one. */
+  #enterMount(mounts: Mounts, peer: Peer, request: RequestImpl): void {
+    const module = mounts.moduleOf(request, this.#hostOf(peer));
+    // Without virtual hosts it is still the module of the request before.
+    if (module !== 0 || this.hosts === undefined) peer.module = module;
+  }
+
+  /** Returns the number of the virtual host that a request is for; 0: none. */
+  #hostOf(peer: Peer): number {
+    return this.hosts === undefined ? 0 : this.hosts.numberOf(peer);
+  }
+
   /** Handles the head of a request with a body. The handler decides whether the body is streamed. */
   askForBody(peer: Peer): void {
     const request = this.#requestOf(peer);
@@ -150,9 +187,10 @@ export class Requests {
     const handler = this.#pump.handlerOf(peer);
     const { streams } = handler;
     const lacksTls = this.#lacksTls(peer, request);
-    let isWanted = streams === true || lacksTls;
+    const isPassedOn = this.mounts?.streams(request, this.#hostOf(peer)) ?? false;
+    let isWanted = streams === true || lacksTls || isPassedOn;
     try {
-      if (!lacksTls && typeof streams === "function") isWanted = streams.call(handler, request);
+      if (!isWanted && typeof streams === "function") isWanted = streams.call(handler, request);
     } catch (thrown) {
       over(request);
       this.#pump.fail(thrown, "streams");
@@ -195,7 +233,7 @@ export class Requests {
     upload?.fail(reason);
   }
 
-  /** Calls the handler of a request. */
+  /** Lets the server itself answer a request, or else its handler. */
   #answer(peer: Peer, request: RequestImpl): void {
     const response = new ResponseImpl(this.#pump, peer, request);
     peer.response = response;
@@ -205,10 +243,97 @@ export class Requests {
     }
     if (this.#metrics && !request.upgrade && this.#answerMetrics(this.#metrics, peer, response))
       return;
+    const hasHandler = this.#pump.handlerOf(peer).request !== undefined;
+    const served = this.mounts ? this.#attempt(peer, response, hasHandler) : false;
+    if (served === true) request.settled();
+    else if (served === false) this.#handle(peer, request, response);
+    else
+      whenSettled(
+        served,
+        (isServed) => {
+          // The client may have left meanwhile.
+          if (isServed === true || response.sent) request.settled();
+          else this.#handle(peer, request, response);
+        },
+        (thrown) => {
+          request.settled();
+          this.failRequest(peer, response, thrown);
+        },
+      );
+  }
+
+  /** Lets the mounts answer. @returns whether one did */
+  #attempt(peer: Peer, response: ResponseImpl, hasHandler: boolean): MaybePromise<boolean> {
+    try {
+      return this.mounts?.serve(response, this.#hostOf(peer), hasHandler) ?? false;
+    } catch (thrown) {
+      this.failRequest(peer, response, thrown);
+      return true;
+    }
+  }
+
+  /** Returns the peer and the protocol of a request that is passed on to another server. */
+  originOf({ request: { id, secure } }: ResponseImpl): Origin {
+    const peer = this.#pump.peer(id);
+    return {
+      peer: peer?.peerAddress ?? "",
+      isSecure: secure,
+      isTrusted: peer?.forwards ?? false,
+    };
+  }
+
+  /**
+   * Takes the connection of a request out of HTTP, and connects it with an upstream.
+   * @param head bytes for the client before those of the upstream
+   * @returns false when the client has left, or there is no room for a pipe
+   */
+  join(response: ResponseImpl, head: string, connect: ConnectUpstream): boolean {
+    const peer = this.#pump.peer(response.request.id);
+    if (!peer || peer.response !== response) return false;
+    const first = this.#loop.takeOut(peer, 0);
+    if (!(first instanceof Uint8Array)) return false;
+    peer.response = undefined;
+    response.request.answered();
+    const pipe = new Pipe(this.#pump, peer, first, () => undefined);
+    peer.pipe = pipe;
+    pipe.connect((sink) => connect(afterHead(toBytes(head), sink)));
+    this.#pump.setReading(peer);
+    return true;
+  }
+
+  /** Answers a request with a file of a mount, because its handler said so. */
+  pass(peer: Peer, path: string, fields: readonly Field[], close: boolean): boolean {
+    const request = this.#requestOf(peer);
+    const response = new ResponseImpl(this.#pump, peer, request).checked(fields);
+    if (close) response.close();
+    // The handler's own response is over with it.
+    peer.response = response;
+    whenSettled(
+      this.#find(peer, response, path),
+      (isServed) => {
+        if (isServed !== true && !response.sent) response.refuse(404, "Not Found\n");
+        request.settled();
+      },
+      (thrown) => {
+        request.settled();
+        this.failRequest(peer, response, thrown);
+      },
+    );
+    return true;
+  }
+
+  async #find(peer: Peer, response: ResponseImpl, path: string): Promise<boolean> {
+    if (!this.mounts) throw new TypeError("pass: the server has no mounts");
+    return this.mounts.pass(response, this.#hostOf(peer), path);
+  }
+
+  /** Calls the handler of a request. */
+  #handle(peer: Peer, request: RequestImpl, response: ResponseImpl): void {
     const handler = this.#pump.handlerOf(peer);
     const { request: handle } = handler;
     if (!handle) {
       response.refuse(404, "Not Found\n");
+      request.settled();
       return;
     }
     let result: unknown;

@@ -3,7 +3,7 @@
 // Invariant: a request is handled as its Host says, and never with less proof of its client than that host asks for:
 // where hosts ask for different client certificates, its connection was opened for one that asks for the same.
 
-import type { HostSettings } from "../../host/options/hosts";
+import type { HostSettings } from "../../host/options/site/hosts";
 import { Names } from "../../host/shared/text/names";
 import type { Engine } from "../engine/engine";
 import { HostFinder } from "../engine/host";
@@ -48,9 +48,14 @@ export class Hosts {
     return this.#names.find(this.#engine.u8, finder.from, finder.to, listeners);
   }
 
+  /** Returns the number of the host that a request is for at its listener. */
+  numberOf(peer: Peer): number {
+    return this.#find(peer, 1 << peer.listener);
+  }
+
   /** Returns the number of the host that a request is for at its listener, and gives the request to its module. */
   enter(peer: Peer): number {
-    const number = this.#find(peer, 1 << peer.listener);
+    const number = this.numberOf(peer);
     peer.module = this.#all[number - 1]?.module ?? 0;
     return number;
   }

@@ -2,7 +2,7 @@
 //
 // Invariant: a page's bytes exist once, whatever the number of clients that it is sent to.
 
-import type { ErrorPage } from "../../host/options/pages";
+import type { ErrorPage } from "../../host/options/site/pages";
 import { decodeFields } from "../../host/shared/message/wire";
 import type { Field } from "../../host/shared/request/response";
 import { type Fields, toBytes } from "../engine/engine";

@@ -14,7 +14,10 @@ import type { RequestImpl } from "./request";
 /** The part of the pump that a response needs. */
 export interface ResponseOwner {
   readonly responder: Responder;
-  readonly requests: { failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void };
+  readonly requests: {
+    failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void;
+    pass(peer: Peer, path: string, fields: readonly Field[], close: boolean): boolean;
+  };
   terminate(peer: Peer, reason: CloseReason): boolean;
 }
 
@@ -92,6 +95,10 @@ export class ResponseImpl extends Answering implements PeerResponse {
       bytes,
       close,
     );
+  }
+
+  protected override passTo(path: string, fields: readonly Field[], close: boolean): boolean {
+    return this.#pump.requests.pass(this.#peer, path, fields, close);
   }
 
   protected override streamBegin(

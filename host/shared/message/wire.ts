@@ -84,6 +84,8 @@ export enum Op {
   End,
   /** Breaks the response off, because the client has left. */
   Break,
+  /** Fields of request `first`, and as tail the path of the file that a mount responds with. */
+  Pass,
   /** Fields; the tail has subprotocol, idleTimeout and maxPayloadLength ("" for the default), separated by spaces. */
   Upgrade,
   /** The handler of request `first` failed, so the client gets 500. */

@@ -213,6 +213,8 @@ export abstract class Answering implements Response {
   /** Fails the request: reports the error, and sends 500 or breaks the response off. */
   abstract failed(thrown: unknown): void;
   protected abstract accept(upgrade: Upgrade): boolean;
+  /** Lets a mount of the server answer instead. @param path of the URL */
+  protected abstract passTo(path: string, fields: readonly Field[], close: boolean): boolean;
 
   get sent(): boolean {
     return this.#sent || this.gone;
@@ -285,6 +287,12 @@ export abstract class Answering implements Response {
     this.#fields ??= [];
     const values = Array.isArray(value) ? (value as readonly string[]) : [value as string];
     for (const one of values) this.#fields.push(checkField(name, one));
+    return this;
+  }
+
+  /** Sets fields that are checked already. */
+  checked(fields: readonly Field[]): this {
+    if (fields.length > 0) this.#fields = this.#fields ? [...this.#fields, ...fields] : [...fields];
     return this;
   }
 
@@ -554,6 +562,19 @@ export abstract class Answering implements Response {
     if (!this.#aborted) return false;
     if (this.#abort && thrown === this.#abort.signal.reason) return true;
     return isInstance(thrown, Error) && thrown.name === "AbortError";
+  }
+
+  pass(path: string): boolean {
+    this.#begin(200);
+    if (typeof path !== "string" || !/^\/[!->@-~]*$/.test(path) || path.includes("#"))
+      throw new TypeError(
+        `pass: ${show(path)} is not the path of a URL, such as "/private/a.pdf"; escape its other characters`,
+      );
+    const fields = this.#fields ?? [];
+    if (this.sent) return false;
+    const passed = this.passTo(path, fields, this.#close);
+    this.#finish();
+    return passed;
   }
 
   close(): this {

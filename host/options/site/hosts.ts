@@ -3,15 +3,16 @@
 // Invariant: a wrong option of an entry is one TypeError or RangeError that begins with the entry, such as
 // `virtualHosts["a.example"].tls.key`. Two entries never have the same name.
 
-import type { HostTlsOptions, TlsOptions } from "../../worker/net/transport";
-import { hostOf, isAddress } from "../shared/text/origin";
-import { show } from "../shared/text/show";
-import { isOptions, readOptions } from "./known";
-import type { ListenerSettings } from "./listen";
-import { isList, readOrigins } from "./read";
-import type { ModuleSettings } from "./modules";
-import { readHostTls, tlsOfHost } from "./tls";
-import type { LiveOptions, Options, VirtualHostOptions } from "./types";
+import type { HostTlsOptions, TlsOptions } from "../../../worker/net/transport";
+import { hostOf, isAddress } from "../../shared/text/origin";
+import { show } from "../../shared/text/show";
+import { isOptions, readOptions } from "../known";
+import type { ListenerSettings } from "../listen";
+import { isList, readOrigins } from "../read";
+import type { ModuleList } from "./modules";
+import { type MountSettings, readMounts } from "./mounts";
+import { readHostTls, tlsOfHost } from "../tls";
+import type { LiveOptions, Options, VirtualHostOptions } from "../types";
 
 /** A virtual host, as plain data that can be sent to a worker. */
 export interface HostSettings {
@@ -26,13 +27,8 @@ export interface HostSettings {
   /** Its origins; undefined: the server's. */
   readonly origins: readonly string[] | undefined;
   readonly tls: HostTlsOptions | undefined;
-}
-
-/** The modules that options name. */
-export interface ModuleList {
-  readonly all: readonly ModuleSettings[];
-  /** Adds the module of an option. @returns its number */
-  add(value: unknown, option: string): number;
+  /** Its mounts; undefined: the server's. */
+  readonly mounts: readonly MountSettings[] | undefined;
 }
 
 /** Most virtual hosts of one server. More is a RangeError. */
@@ -42,7 +38,13 @@ const NAME_LENGTH = 253;
 const LABEL_LENGTH = 63;
 const LABELS = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
 
-const NAMES: readonly (keyof VirtualHostOptions)[] = ["tls", "handler", "origins", "listen"];
+const NAMES: readonly (keyof VirtualHostOptions)[] = [
+  "tls",
+  "handler",
+  "origins",
+  "listen",
+  "mounts",
+];
 const ALIASES = { host: "handler", ports: "listen", port: "listen", cert: "tls", key: "tls" };
 
 /** Returns an entry's name in errors. */
@@ -171,6 +173,7 @@ export function readHosts(
       module: own.handler === undefined ? 0 : modules.add(own.handler, `${option}.handler`),
       origins: readOrigins(own.origins, `${option}.origins`),
       tls: readHostTls(own.tls, `${option}.tls`),
+      mounts: own.mounts === undefined ? undefined : readMounts(own, modules, `${option}.`),
     };
     checkTls(settings, option, listeners);
     return settings;

@@ -1,9 +1,9 @@
 // The option `errorPages`: a page for each of some statuses. Files are named here, and read where there are any.
 
-import { show } from "../shared/text/show";
-import { toBytes } from "../shared/text/text";
-import { isOptions, readOptions } from "./known";
-import type { Options } from "./types";
+import { show } from "../../shared/text/show";
+import { toBytes } from "../../shared/text/text";
+import { isOptions, readOptions } from "../known";
+import type { Options } from "../types";
 
 /** Bytes of a page at most. A longer one is a RangeError: it is sent to any client that makes a mistake. */
 const MAX_PAGE_BYTES = 65536;

@@ -1,0 +1,93 @@
+// Upstreams over Node's streams: TCP and Unix sockets that are connected here, or any duplex stream.
+//
+// Invariant: each write is followed by at most one `written`. The loss is reported once, and nothing after it or after
+// `destroy` and `reset`. All events come later than the call of the upstream's that causes them.
+
+import * as net from "node:net";
+import type { Duplex } from "node:stream";
+import type { ConnectUpstream, Upstream, UpstreamAddress, UpstreamSink } from "./transport";
+
+const EMPTY = new Uint8Array(0);
+
+/**
+ * Returns true between the last byte that the kernel accepted and its FIN. A reset is refused then (EINVAL), and the
+ * handle that requested it is never closed. It leaks, and the worker that holds it cannot be ended.
+ */
+export function isShuttingDown(stream: Duplex): boolean {
+  return stream.writableEnded && stream.writableLength === 0 && !stream.writableFinished;
+}
+
+/** Returns true for a connected TCP socket, which alone can be reset. */
+function canReset(stream: Duplex): stream is net.Socket {
+  return stream instanceof net.Socket && stream.remoteFamily !== undefined;
+}
+
+class StreamUpstream implements Upstream {
+  readonly #stream: Duplex;
+  #sink: UpstreamSink | undefined;
+  readonly #written = (): void => this.#sink?.written();
+
+  constructor(stream: Duplex, sink: UpstreamSink) {
+    this.#stream = stream;
+    this.#sink = sink;
+    stream.on("data", (bytes: Uint8Array) => this.#sink?.received(bytes));
+    stream.on("end", () => this.#sink?.ended());
+    // The listener stays, because an error without one ends the process.
+    stream.on("error", (error) => this.#lose(error));
+    stream.on("close", () => this.#lose(undefined));
+  }
+
+  #lose(error: Error | undefined): void {
+    const sink = this.#sink;
+    this.#sink = undefined;
+    sink?.lost(error);
+  }
+
+  write(bytes: Uint8Array): boolean {
+    const stream = this.#stream;
+    // The loss is about to be reported.
+    if (stream.destroyed) return false;
+    stream.write(bytes);
+    if (stream.writableLength === 0) return true;
+    stream.write(EMPTY, this.#written);
+    return false;
+  }
+
+  end(): void {
+    this.#stream.end();
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  destroy(): void {
+    this.#sink = undefined;
+    this.#stream.destroy();
+  }
+
+  reset(): void {
+    this.#sink = undefined;
+    const stream = this.#stream;
+    if (canReset(stream) && !isShuttingDown(stream)) stream.resetAndDestroy();
+    else stream.destroy();
+  }
+}
+
+/** Returns the upstream of a stream that is connected. The caller reports that it is open. */
+export function streamUpstream(stream: Duplex, sink: UpstreamSink): Upstream {
+  return new StreamUpstream(stream, sink);
+}
+
+/** Returns the function that connects with a TCP or Unix socket. */
+export function connectTo(address: UpstreamAddress): ConnectUpstream {
+  return (sink) => {
+    const socket = net.connect({ ...address, allowHalfOpen: true, noDelay: true });
+    socket.on("connect", () => sink.opened());
+    return new StreamUpstream(socket, sink);
+  };
+}
