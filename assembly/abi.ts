@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 34;
+export const ABI_VERSION: u32 = 35;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -355,6 +355,12 @@ export enum EventKind {
    * is parsed. Call `release` for it, or end it.
    */
   Foreign,
+  /**
+   * The engine has refused a request that it had not emitted, see `refusals`. `value` is the status, `pointer` the
+   * number of bytes of the body. `length` is 1 when the request line was parsed: the record of the slot then has the
+   * head with the fields before the fault, until the next call that parses.
+   */
+  Refused,
 }
 
 /** Bits of the flags of `accept`. */

@@ -86,6 +86,7 @@ export { free } from "./reply/end";
 export { page } from "./reply/page";
 export {
   dismiss,
+  refusals,
   respond,
   respondStatic,
   stop,

@@ -17,12 +17,11 @@ import {
   has,
   isWebSocket,
   receivePool,
-  HttpConn,
   httpOf,
   WebSocketConn,
   webSocketOf,
 } from "../state/records";
-import { at, dataOf } from "../state/slots";
+import { at, locate } from "../state/slots";
 
 /** Queues a connection for a buffer, in order of arrival. */
 function waitForBuffer(c: Conn, order: u32): void {
@@ -60,17 +59,6 @@ export function ensure(c: Conn, used: u32, bytes: u32): bool {
   c.buffer = found as u32;
   c.order = order as u8;
   return true;
-}
-
-export function tableOf(c: Conn): usize {
-  return has(c, Flag.InWindow) ? engine.headTable : (c.buffer as usize);
-}
-
-/** Sets the addresses by which the embedder reads a request. */
-export function locate(c: HttpConn): void {
-  c.head = (dataOf(c) + c.start) as u32;
-  c.table = tableOf(c) as u32;
-  c.body = c.head + c.headLength;
 }
 
 /** Moves the HTTP bytes in the window, with their table, to a pooled buffer. */

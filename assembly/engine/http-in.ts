@@ -3,7 +3,7 @@
 // Invariant: a connection has at most one pending request. The bytes after it stay unparsed.
 
 import { CloseReason, EventKind, Param, Shut, Trait } from "../abi";
-import { ensure, handBack, keepHttp, leftover, locate, tableOf } from "./buffer";
+import { ensure, handBack, keepHttp, leftover } from "./buffer";
 import { ADDRESS } from "../kernel/address";
 import { IS_FOREIGN, IS_HTTP, judgeFirst } from "../parse/first";
 import { DONE, MORE, beginHead, closeUp, parseBody, parseHead, wantsContinue } from "../parse/http";
@@ -33,7 +33,7 @@ import {
   httpOf,
 } from "../state/records";
 import { enlist, isIdle, leaveList, readOn } from "../state/room";
-import { dataOf } from "../state/slots";
+import { dataOf, locate, tableOf } from "../state/slots";
 
 /** Appends the first `n` bytes of the window to an HTTP connection's buffer. */
 function append(c: Conn, n: u32): bool {

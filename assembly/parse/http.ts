@@ -147,6 +147,11 @@ export function beginHead(c: HttpConn): void {
   c.bodyLeft = 0;
 }
 
+/** Returns true when the request line of the present request has been parsed. */
+export function hasLine(c: HttpConn): bool {
+  return c.chunk != REQUEST_LINE || c.headLength != 0;
+}
+
 /**
  * Continues a head.
  * @param data address of the connection's bytes; the head starts at `data + c.start`

@@ -7,6 +7,7 @@ import {
   Answer,
   CloseReason,
   Control,
+  EventKind,
   Method,
   Outcome,
   PAGE_BODIES,
@@ -43,8 +44,9 @@ import {
   isWebSocket,
 } from "../state/records";
 import { List, markDirty } from "../state/lists";
-import { live } from "../state/slots";
-import { beginHead, wantsContinue } from "../parse/http";
+import { emit, eventsFull } from "../state/events";
+import { live, locate } from "../state/slots";
+import { beginHead, hasLine, wantsContinue } from "../parse/http";
 import { dropInput, finishWith, kill, rest } from "./end";
 import { rearm } from "./deadline";
 import { dismissPipe } from "./release";
@@ -72,6 +74,23 @@ function queue(c: Conn, head: usize, headEnd: usize, body: usize, bodyLength: u3
 
 /** Buffer for a refusal's head, body and text, and for 100 (Continue). */
 const SHORT = memory.data(1024, 16);
+
+/** Sets whether the embedder is notified of each refusal of a request that it does not know (1), or not (0). */
+export function refusals(wanted: u32): void {
+  engine.refusals = wanted;
+}
+
+/**
+ * Notifies the embedder of a refusal. The embedder knows itself of a request that was emitted.
+ * @param bodyLength bytes of the refusal's body
+ */
+function report(c: HttpConn, status: u32, bodyLength: u32): void {
+  if (engine.refusals == 0 || c.state == State.Request || eventsFull()) return;
+  const isRead = hasLine(c);
+  // mutant refused-stale: ;
+  if (isRead) locate(c);
+  emit(EventKind.Refused, c, bodyLength, isRead ? 1 : 0, status);
+}
 
 /** Refuses a request: sends a response with the reason's status, then ends the connection. */
 export function refuse(c: HttpConn, reason: i32): void {
@@ -116,6 +135,8 @@ export function refuse(c: HttpConn, reason: i32): void {
     kill(c, noBlock(), Shut.Destroy);
     return;
   }
+  // A page for HEAD is its fields alone.
+  report(c, status, paged != 0 ? paged - pageBytes(status, true) : textLength);
   finishWith(c, reason);
 }
 
@@ -251,8 +272,8 @@ export function respond(
  * Answers with `length` bytes of a body that the embedder holds.
  * @param body number of the body; from SLOT_LIMIT on it is held for this response alone, and its bytes are counted
  * @returns Ok, with 1 in Control.Result when the embedder must hold the body until its last row, or 0 when the response
- * has no body. Full when too many bytes are held, and the request was refused. Gone, or TooLarge when a field is
- * refused and nothing is sent
+ * has no body. Full when too many bytes are held, and the request was refused for the reason in Control.Result. Gone,
+ * or TooLarge when a field is refused and nothing is sent
  */
 export function respondStatic(
   slot: u32,
@@ -281,7 +302,9 @@ export function respondStatic(
   const bare = isBare(httpOf(c), status) || length == 0;
   setControl(Control.Result, 0);
   if (!bare && !mayHoldBody(c, body, length)) {
-    refuse(httpOf(c), noBlock());
+    const reason = noBlock();
+    refuse(httpOf(c), reason);
+    setControl(Control.Result, reason);
     return Outcome.Full;
   }
   if (!queue(c, head, end, 0, 0)) return Outcome.Ok;

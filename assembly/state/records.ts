@@ -434,6 +434,8 @@ export class Engine {
   stopping: u32;
   /** 1 when the embedder decides for each body whether it is streamed. */
   streams: u32;
+  /** 1 when the embedder is notified of each refusal of a request that it does not know. */
+  refusals: u32;
   /** The slot (plus 1) whose bytes are in the window, and the unparsed range. */
   fedSlot: u32;
   source: u32;

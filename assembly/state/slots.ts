@@ -5,7 +5,7 @@
 // connection.
 
 import { CONN_BYTES } from "../abi";
-import { Conn, Flag, State, engine, has } from "./records";
+import { Conn, Flag, HttpConn, State, engine, has } from "./records";
 
 export function at(slot: u32): Conn {
   return changetype<Conn>(engine.slots + (slot as usize) * CONN_BYTES);
@@ -80,4 +80,16 @@ export function putFree(c: Conn): void {
 /** Returns the address of an HTTP connection's bytes. */
 export function dataOf(c: Conn): usize {
   return has(c, Flag.InWindow) ? engine.window : (c.buffer as usize) + engine.tableBytes;
+}
+
+/** Returns the address of the table of an HTTP connection's fields. */
+export function tableOf(c: Conn): usize {
+  return has(c, Flag.InWindow) ? engine.headTable : (c.buffer as usize);
+}
+
+/** Sets the addresses by which the embedder reads a request. */
+export function locate(c: HttpConn): void {
+  c.head = (dataOf(c) + c.start) as u32;
+  c.table = tableOf(c) as u32;
+  c.body = c.head + c.headLength;
 }

@@ -122,11 +122,17 @@ export abstract class Calls {
     this.engine.x.streams(wanted ? 1 : 0);
   }
 
-  /** Collects the body of the pending request. */
-  collect({ slot, generation }: Slot): void {
+  /** Sets whether each refusal of a request that was not emitted is an event. */
+  refusals(wanted: boolean): void {
+    this.engine.x.refusals(wanted ? 1 : 0);
+  }
+
+  /** Collects the body of the pending request. @returns not Ok: the request is refused, or gone */
+  collect({ slot, generation }: Slot): Outcome {
     this.time();
-    this.engine.x.collect(slot, generation);
+    const outcome: Outcome = this.engine.x.collect(slot, generation);
     this.schedule();
+    return outcome;
   }
 
   /** Streams the body of the pending request. @returns not Ok: the request is refused, or gone */
@@ -189,6 +195,11 @@ export abstract class Calls {
    */
   get isBodyQueued(): boolean {
     return this.engine.get(Control.Result) !== 0;
+  }
+
+  /** The reason for which the last `respondStatic` refused the request, after Full. */
+  get refusal(): CloseReason {
+    return this.engine.get(Control.Result);
   }
 
   /**

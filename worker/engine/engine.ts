@@ -117,6 +117,7 @@ export interface EngineExports {
   server(length: number): number;
   page(status: number, fieldsLength: number, length: number): number;
   streams(wanted: number): void;
+  refusals(wanted: number): void;
   collect(slot: number, generation: number): number;
   stream(slot: number, generation: number): number;
   pull(slot: number, generation: number): void;
