@@ -43,6 +43,7 @@ const FOREIGN = [
     "tcpKeepAliveCount",
     "ipv6Only",
     "transport",
+    "accessLog",
   ],
   "pool",
 ] as const;
@@ -62,6 +63,7 @@ type Foreign =
       | "tcpKeepAliveCount"
       | "ipv6Only"
       | "transport"
+      | "accessLog"
     )
   | "pool";
 

@@ -625,6 +625,8 @@ export interface Stats {
   readonly acceptErrors: number;
   /** Requests refused with 503 because the application's thread, or the pool, had no room for them. */
   readonly shed: number;
+  /** Lines of the access log that could not be written: its file is too slow, full, or must not be written. */
+  readonly linesDropped: number;
   /**
    * How connections are held, since the server listens on sockets: "handles" of Node without its streams, or
    * "sockets" (see the option `transport`).

@@ -11,7 +11,7 @@ import { Application, membersOf } from "./local/application";
 import type { CreditLimits } from "./send/credits";
 import { messageOf } from "./shared/message/data";
 import { checkId, sendFlags } from "./shared/message/flags";
-import { quiet, serverEnded } from "./shared/ended";
+import { quiet, serverEnded, withoutLog } from "./shared/ended";
 import type {
   Data,
   HandlerModule,
@@ -101,6 +101,11 @@ export interface Server<User = unknown> extends Messages, AsyncDisposable {
    */
   metrics(): Promise<string>;
   /**
+   * Opens the file of `accessLog` again, after it was renamed (logrotate). Lines that wait go to the new file.
+   * @throws Error when the server has no access log, or the file cannot be opened, and then the old one stays
+   */
+  reopenLog(): Promise<void>;
+  /**
    * Shuts the server down. It accepts no more connections, completes pending requests, and closes WebSockets with 1001
    * after the messages queued for them. Connections that are still open after `timeout` ms (default 10,000) are reset.
    *
@@ -144,7 +149,7 @@ function placeOf(handler: Options["handler"]): {
 function withCode(thrown: unknown): unknown {
   const code =
     thrown instanceof Error &&
-    /^(?:listen\[\d+\](?:: |\.))?(?:[a-z]+ |fd: .*?: |mode: )?(E[A-Z_]{3,})\b/.exec(
+    /^(?:listen\[\d+\](?:: |\.))?(?:[a-z]+ |fd: .*?: |mode: |accessLog: )?(E[A-Z_]{3,})\b/.exec(
       thrown.message,
     )?.[1];
   return code && !("code" in thrown) ? Object.assign(thrown, { code }) : thrown;
@@ -680,6 +685,13 @@ export class RunningServer implements Server {
 
   async metrics(): Promise<string> {
     return this.#call(() => this.#control.metrics());
+  }
+
+  async reopenLog(): Promise<void> {
+    if (!this.#options.accessLog) throw withoutLog();
+    await this.#call(() => this.#control.reopenLog()).catch((thrown: unknown) => {
+      throw withCode(thrown);
+    });
   }
 
   ready(): Promise<void> {

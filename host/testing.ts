@@ -190,6 +190,7 @@ function split<User>(options: TestOptions<User>): {
   const modules = new HostHandlers();
   const settings = settle(rest as Options, modules);
   refuseRoots(settings.mounts);
+  if (settings.accessLog) throw new TypeError("accessLog: a server in memory has no files");
   refusePlan(settings);
   const { virtualHosts, mounts: _, ...others } = rest as Options;
   const hosts = virtualHosts ? { virtualHosts: withoutHandlers(virtualHosts) } : {};

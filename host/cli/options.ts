@@ -91,6 +91,17 @@ const OTHERS: readonly Flag[] = [
     text: "A file that is the body of error responses with a status, such as 404=404.html.",
   },
   { name: "server-header", value: "TEXT", text: "Value of the Server field in every response." },
+  {
+    name: "access-log",
+    value: "FILE",
+    text: 'Append a line for each response to a file; "-": standard output. SIGHUP opens it again.',
+  },
+  {
+    name: "access-log-format",
+    value: "WORD",
+    text: "The lines of the access log.",
+    range: 'Default "combined"; "combined", "json".',
+  },
   { name: "metrics", value: "PATH", text: "Serve OpenMetrics at this path, such as /metrics." },
   {
     name: "metrics-addresses",
@@ -163,6 +174,17 @@ function metricsOf(given: Given): Options["metrics"] {
   return addresses ? { path, addresses } : { path };
 }
 
+function accessLogOf(given: Given): Options["accessLog"] {
+  const file = textOf(given, "access-log");
+  const format = textOf(given, "access-log-format");
+  if (file === undefined) {
+    if (format !== undefined) throw new UsageError("--access-log-format: needs --access-log");
+    return undefined;
+  }
+  // The option's own check refuses another word.
+  return format === undefined ? { file } : { file, format: format as "json" };
+}
+
 /** Returns the files of error pages by their statuses. @throws UsageError */
 function errorPagesOf(given: Given): Options["errorPages"] {
   const list = given.get("error-pages");
@@ -192,9 +214,11 @@ function listOf(given: Given, name: string): readonly string[] | true | undefine
 export function named(message: string): string {
   const own = message.replace(/^listen\[\d+\]\./, "");
   const [option = "", group, name = "", status] =
-    /^(?:(pool|metrics|tls)\.)?([a-zA-Z]+)(?:\[(\d+)\])?(?=:)/.exec(own) ?? [];
+    /^(?:(pool|metrics|tls|accessLog)\.)?([a-zA-Z]+)(?:\[(\d+)\])?(?=:)/.exec(own) ?? [];
   const full =
-    group === "metrics" && name === "path" ? group : [group, name].filter(Boolean).join("-");
+    (group === "metrics" && name === "path") || (group === "accessLog" && name === "file")
+      ? group
+      : [group, name].filter(Boolean).join("-");
   const flag = SERVER_FLAGS.find((one) => one.name === kebab(full));
   if (!flag) return message;
   return `--${flag.name}${status ? ` ${status}` : ""}${own.slice(option.length)}`;
@@ -223,6 +247,7 @@ export function optionsOf(given: Given, handler: string | undefined): Options {
     ...(listen ? { listen } : listener),
     handler,
     errorPages: errorPagesOf(given),
+    accessLog: accessLogOf(given),
     serverHeader: textOf(given, "server-header"),
     pool: Object.keys(pool).length > 0 ? pool : undefined,
     metrics: metricsOf(given),

@@ -155,6 +155,14 @@ function withPort(given: Given): Given {
   return PORT && !isGiven ? new Map([...given, ["port", [PORT]]]) : given;
 }
 
+/** Opens the access log again, after logrotate has renamed its file. */
+async function reopenLog(server: Server): Promise<void> {
+  await server.reopenLog().catch((error: Error) => {
+    complain(named(error.message));
+    complain("the previous access log stays");
+  });
+}
+
 /** Runs the server. @param commands names to suggest for a word that is not a file */
 export async function runServe(
   given: Given,
@@ -174,12 +182,15 @@ export async function runServe(
   const unwatch = file && isWatching ? reloading(server, file) : undefined;
 
   let ending: Promise<void> | undefined;
-  const off = onSignal(() => {
-    unwatch?.();
-    const stopped = file ? server.shutdown(end) : running.stop();
-    ending = stopped;
-    stopped.catch(() => undefined);
-  });
+  const off = onSignal(
+    () => {
+      unwatch?.();
+      const stopped = file ? server.shutdown(end) : running.stop();
+      ending = stopped;
+      stopped.catch(() => undefined);
+    },
+    options.accessLog ? () => void reopenLog(server) : undefined,
+  );
   for (const url of urlsOf(server, options)) say(`Ringcast is live on ${bold(url)}`);
   try {
     await server.finished;

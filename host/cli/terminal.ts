@@ -69,20 +69,32 @@ export function table(given: readonly (readonly [string, string, string?])[]): s
     .join("\n");
 }
 
+/** Exit codes of signals: 128 and the signal's number. */
+const EXIT_CODES: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 129, SIGINT: 130 };
+
+/** Returns true when a terminal is attached, whose closing the kernel reports by SIGHUP. */
+function hasTerminal(): boolean {
+  return process.stdin.isTTY || stdout.isTTY || stderr.isTTY;
+}
+
 /**
- * Calls `end` at the first SIGINT or SIGTERM. A second one ends the process at once.
+ * Calls `end` at the first SIGINT or SIGTERM, and when the terminal is closed. A second one ends the process at once.
+ * @param reload called at SIGHUP when there is no terminal; undefined: SIGHUP ends the process, as the kernel does
  * @returns a function that stops listening
  */
-export function onSignal(end: () => void): () => void {
+export function onSignal(end: () => void, reload?: () => void): () => void {
   let isEnding = false;
   const signalled = (signal: NodeJS.Signals): void => {
-    if (isEnding) process.exit(signal === "SIGINT" ? 130 : 143);
+    if (isEnding) process.exit(EXIT_CODES[signal] ?? 143);
     isEnding = true;
     end();
   };
   process.on("SIGINT", signalled);
   process.on("SIGTERM", signalled);
+  const hangUp = hasTerminal() ? signalled : reload;
+  if (hangUp) process.on("SIGHUP", hangUp);
   return () => {
+    if (hangUp) process.off("SIGHUP", hangUp);
     process.off("SIGINT", signalled);
     process.off("SIGTERM", signalled);
   };

@@ -219,6 +219,27 @@ export function readPool({ pool, handler }: Options): PoolSettings | undefined {
   return values;
 }
 
+/** The file of the access log, and its format. */
+export interface AccessLogSettings {
+  readonly file: string;
+  readonly format: "combined" | "json";
+}
+
+export function readAccessLog({ accessLog }: Options): AccessLogSettings | undefined {
+  if (accessLog === undefined) return undefined;
+  if (!isOptions(accessLog))
+    throw new TypeError(
+      `accessLog: ${show(accessLog)} is not an object such as { file: "access.log" }`,
+    );
+  const given = readOptions(accessLog, { names: ["file", "format"], prefix: "accessLog." });
+  const { file, format = "combined" } = given;
+  if (typeof file !== "string" || file === "" || file.includes("\0"))
+    throw new TypeError(`accessLog.file: ${show(file)} is neither a path nor "-"`);
+  if (format !== "combined" && format !== "json")
+    throw new TypeError(`accessLog.format: ${show(format)} is not one of "combined", "json"`);
+  return { file, format };
+}
+
 /** The path of the metrics, and the clients that may read them. */
 export interface MetricsSettings {
   readonly path: string;

@@ -10,11 +10,13 @@ import { checkTlsChange, readTls } from "./tls";
 import { refuseContradictions } from "./contradictions";
 import { ALIASES, isOptions, readOptions, refuseUnknown } from "./known";
 import {
+  type AccessLogSettings,
   LIST_NAMES,
   type Lists,
   type MetricsSettings,
   type PoolSettings,
   checkCallbacks,
+  readAccessLog,
   readLists,
   readMetrics,
   readNumber,
@@ -41,6 +43,7 @@ export interface Settings {
   readonly modules: readonly ModuleSettings[];
   readonly pool?: PoolSettings | undefined;
   readonly metrics?: MetricsSettings | undefined;
+  readonly accessLog?: AccessLogSettings | undefined;
   readonly errorPages: readonly PageSettings[];
   /** Mounts by the numbers of the virtual hosts, first the server's. undefined: a host has those of the server. */
   readonly mounts: readonly (readonly MountSettings[] | undefined)[];
@@ -55,6 +58,7 @@ const OTHERS = new Set<string>([
   "onError",
   "logger",
   "metrics",
+  "accessLog",
   "errorPages",
   "mounts",
   "listen",
@@ -106,6 +110,7 @@ export function settle(given: Options, modules: ModuleList = new Modules()): Set
     hosts,
     pool: readPool(options),
     metrics: readMetrics(options),
+    accessLog: readAccessLog(options),
     modules: modules.all,
     errorPages: readErrorPages(options),
     mounts: [mounts, ...hosts.map((host) => host.mounts)],

@@ -114,6 +114,11 @@ export interface Options<User = unknown> extends TableOptions {
    * request's path begins with, at a slash. Default: none.
    */
   mounts?: readonly MountOptions[];
+  /**
+   * Writes a line for each response: `{ file: "access.log" }`, or "-" for the standard output; `format: "json"` instead
+   * of "combined". The worker writes it. Default: no log.
+   */
+  accessLog?: AccessLogOptions;
   /** Serves the metrics (`server.metrics()`) from the worker, before the handler. Default: they are not served. */
   metrics?: MetricsOptions;
   /**
@@ -232,6 +237,17 @@ export interface ErrorPageContent {
   type: string;
   /** The page. A string is sent as UTF-8. */
   body: string | Uint8Array;
+}
+
+/** Options of the access log. */
+export interface AccessLogOptions {
+  /** Path of the file that lines are appended to, which only the owner and the group may read; "-": standard output. */
+  file: string;
+  /**
+   * "combined", as Apache and nginx write it, in UTC; or "json", an object in each line, with `host` and the time `ms`
+   * from the request to its response. Default: "combined".
+   */
+  format?: "combined" | "json";
 }
 
 /** Options of the metrics that are served. */

@@ -11,3 +11,8 @@ export function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
   return promise;
 }
+
+/** Returns the error of opening the access log again when there is none. */
+export function withoutLog(): Error {
+  return new Error("accessLog: the server has no access log");
+}

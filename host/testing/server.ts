@@ -11,7 +11,7 @@ import type {
   WebSocket,
 } from "../handler";
 import { checkClose } from "../shared/close";
-import { quiet, serverEnded } from "../shared/ended";
+import { quiet, serverEnded, withoutLog } from "../shared/ended";
 import { messageOf } from "../shared/message/data";
 import { checkId, publishFlags, sendFlags } from "../shared/message/flags";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "../options/types";
@@ -181,6 +181,10 @@ export class MemoryServer implements Server {
 
   async metrics(): Promise<string> {
     return this.#pump.metrics();
+  }
+
+  async reopenLog(): Promise<void> {
+    throw withoutLog();
   }
 
   /** Behaves as over an inbox. If there was no room for the last message, it advances the clock by a millisecond. */

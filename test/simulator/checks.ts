@@ -177,6 +177,7 @@ export function checkOver(world: World): void {
   if (stats.topics !== 0 || stats.subscriptions !== 0) fail("a subscription leaked");
   if (world.watch.open !== 0) fail("a link leaked");
   world.upstreams?.checkOver();
+  world.lines.check(world.clients);
   const unreached = (stats.closed.UpstreamFailed ?? 0) + (stats.closed.UpstreamTimeout ?? 0);
   // A client may reset its connection before that ends.
   if (unreached > (world.upstreams?.failures ?? 0))

@@ -8,6 +8,7 @@ import { latin1 } from "../../host/shared/text/text";
 import type { MemorySocket } from "../../worker/net/memory";
 import { closeFrame, frame } from "../lib/frame";
 import type { Judge } from "./judge";
+import type { Lines } from "./lines";
 import type { Cut, Manners } from "./steps";
 import { type Arrived, type Frame, takeAnswer, takeFrame } from "./stream";
 import type { Upstreams } from "./upstreams";
@@ -48,6 +49,8 @@ interface Surroundings {
   pageOf(status: number): string | undefined;
   /** Bytes have arrived. */
   received(bytes: Uint8Array): void;
+  /** The access log. */
+  readonly lines: Lines;
   /** Where connections that are not HTTP are handed to; undefined: each must be HTTP. */
   readonly upstreams: Upstreams | undefined;
 }
@@ -274,6 +277,7 @@ export class Client {
       this.isDone = true;
       this.#enter("over");
     }
+    this.#around.lines.answered(this, answer.status);
     this.#around.judge.answer(this, answer);
   }
 

@@ -27,6 +27,7 @@ import { Exact } from "./exact";
 import { type Asked, type Scene, handlerOf } from "./handler";
 import type { Court, Judge } from "./judge";
 import { Ledger } from "./ledger";
+import { Lines } from "./lines";
 import { Owner } from "./owner";
 import {
   ApplicationPlace,
@@ -116,6 +117,7 @@ export class World implements Scene, Court {
   readonly judge: Judge;
   readonly post: Post;
   readonly owner: Owner;
+  readonly lines = new Lines();
   /** Where connections that are not HTTP are handed to; undefined: each must be HTTP. */
   readonly upstreams: Upstreams | undefined;
   readonly #traffic: Traffic;
@@ -171,6 +173,7 @@ export class World implements Scene, Court {
       codec: params.DeflateRingBytes === 0 ? undefined : stepped(SMALL_BYTES, STEP_BYTES),
       values: { flushInterval: settings.flushInterval, ordered: settings.ordered ? 1 : 0 },
       errorPages: pagesOf(settings),
+      log: this.lines.log,
       failed: this.#failed,
       evicted: (evictions) => {
         this.evictions += evictions.length;
@@ -438,6 +441,7 @@ export class World implements Scene, Court {
     const around = {
       judge: this.judge,
       upstreams: this.upstreams,
+      lines: this.lines,
       get isEnding() {
         return world.isEnding;
       },

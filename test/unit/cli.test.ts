@@ -99,12 +99,12 @@ cli(
       ...(Object.fromEntries(OPTIONS.map(({ name }) => [name, 1])) as Record<keyof Options, 1>),
       ...{ path: 1, fd: 1, serverHeader: 1, hostname: 1 },
       ...{ origins: 1, hosts: 1, protocols: 1, trustProxy: 1, proxyProtocol: 1 },
-      ...{ listen: 1, mode: 1, redirect: 1, errorPages: 1 },
+      ...{ listen: 1, mode: 1, redirect: 1, errorPages: 1, accessLog: 1 },
     };
     const names = new Set(SERVER_FLAGS.map(({ name }) => name));
     for (const name of Object.keys(all)) assert.ok(names.has(kebab(name)), name);
     assert.is(names.size, SERVER_FLAGS.length, "no flag is there twice");
-    assert.is(names.size, Object.keys(all).length + POOL_OPTIONS.length + 4);
+    assert.is(names.size, Object.keys(all).length + POOL_OPTIONS.length + 5);
     for (const name of FUNCTIONS)
       assert.not.ok(name in all && names.has(name) && name !== "metrics");
   },
@@ -140,6 +140,10 @@ cli("reads units, lists, files and flags that belong together", () => {
   assert.equal(options("--trust-proxy", "loopback").trustProxy, ["loopback"]);
   assert.is(options("--proxy-protocol", "*").proxyProtocol, true);
   assert.equal(options("--metrics", "/m").metrics, { path: "/m" });
+  assert.equal(options("--access-log", "-").accessLog, { file: "-" });
+  assert.equal(options("--access-log", "a.log", "--access-log-format", "json").accessLog, {
+    ...{ file: "a.log", format: "json" },
+  });
   assert.equal(options("--metrics", "/m", "--metrics-addresses", "*").metrics, {
     path: "/m",
     addresses: true,
@@ -212,6 +216,11 @@ const MISTAKES: readonly (readonly [args: string, message: string | RegExp])[] =
   ["--max-frames 64 --max-queued-frames 65", /^--max-queued-frames: 65 is more than maxFrames/],
   ["--trust-proxy here", /^--trust-proxy: "here" is not an address, a range/],
   ["--metrics stats", '--metrics: "stats" is not the path of a URL'],
+  ["--access-log-format json", "--access-log-format: needs --access-log"],
+  [
+    "--access-log - --access-log-format xml",
+    '--access-log-format: "xml" is not one of "combined", "json"',
+  ],
   ["--metrics-addresses loopback", "--metrics-addresses: needs --metrics"],
   ["--metrics /m --metrics-addresses here", /^--metrics-addresses: "here" is not an address/],
   ["--fd three", /^--fd: NaN is not a whole number/],

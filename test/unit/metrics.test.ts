@@ -41,6 +41,7 @@ const STATS: Stats = {
   handlerErrors: 25,
   acceptErrors: 26,
   shed: 27,
+  linesDropped: 27.5,
   pool: {
     threads: 28,
     running: 29,

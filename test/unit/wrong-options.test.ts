@@ -286,6 +286,21 @@ const OPTIONS: readonly (readonly [given: object, message: string])[] = [
     { listen: [{ redirect: "https", path: "/a", tls: { key: "x", cert: "y" } }] },
     'listen[0].redirect: "https", but path "/a" has no port',
   ],
+  // The access log.
+  [{ accessLog: "a.log" }, 'accessLog: "a.log" is not an object such as { file: "access.log" }'],
+  [{ accessLog: null }, 'accessLog: null is not an object such as { file: "access.log" }'],
+  [{ accessLog: {} }, 'accessLog.file: undefined is neither a path nor "-"'],
+  [{ accessLog: { file: "" } }, 'accessLog.file: "" is neither a path nor "-"'],
+  [{ accessLog: { file: "a\0b" } }, 'accessLog.file: "a\\u0000b" is neither a path nor "-"'],
+  [{ accessLog: { file: 1 } }, 'accessLog.file: 1 is neither a path nor "-"'],
+  [
+    { accessLog: { file: "-", format: "common" } },
+    'accessLog.format: "common" is not one of "combined", "json"',
+  ],
+  [
+    { accessLog: { file: "-", formt: "json" } },
+    "accessLog.formt: there is no such option; did you mean accessLog.format?",
+  ],
   // Error pages.
   [{ errorPages: null }, "errorPages: null is not an object of pages by status"],
   [{ errorPages: "404.html" }, 'errorPages: "404.html" is not an object of pages by status'],

@@ -11,6 +11,7 @@ import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/s
 import { tooLate } from "../../host/shared/members";
 import type { Records } from "../../host/shared/message/wire";
 import { type ErrorData, describe, errorOf, toError } from "../../host/shared/result";
+import { AccessLog } from "../request/access-log";
 import { ErrorThrottle } from "../request/error-throttle";
 import { configure } from "./configure";
 import { Engine } from "../engine/engine";
@@ -23,6 +24,7 @@ import type {
   Backend,
   Clock,
   Codec,
+  LineFile,
   ListenerAddress,
   Threads,
   Transport,
@@ -92,6 +94,8 @@ interface Platform {
   };
   /** Returns a server behind this one; undefined where the platform has no sockets. @param timeout ms */
   readonly backend?: (address: UpstreamAddress, secure: boolean, timeout: number) => Backend;
+  /** Returns a file that lines are appended to, not open yet; undefined where the platform has no files. */
+  readonly lines?: (file: string) => LineFile;
   /** Starts threads that handle requests; undefined where the platform has none. */
   readonly threads:
     | ((
@@ -126,6 +130,7 @@ export class Worker {
   readonly #subscribing: ErrorThrottle;
   readonly #listeners: Listeners;
   #archives: Archives = new Map();
+  readonly #log: AccessLog | undefined;
   #pool: Pool | undefined;
 
   constructor(data: WorkerData, platform: Platform) {
@@ -138,7 +143,14 @@ export class Worker {
       (ms, fn) => platform.clock.after(ms, fn),
       (count, clients) => platform.post({ ringcast: "handshakes", count, clients }),
     );
+    const throttled = (where: string): ErrorThrottle =>
+      new ErrorThrottle(
+        () => platform.clock.now(),
+        (error) => this.#report(error, where),
+      );
+    this.#log = this.#makeLog(throttled("accessLog"));
     this.pump = new Pump({
+      log: this.#log,
       ...pumpSettings(settings),
       engine: new Engine(platform.module, {
         ...params,
@@ -157,11 +169,6 @@ export class Worker {
       evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
       handshakeFailed: (address, error) => handshakes.add(address, error),
     });
-    const throttled = (where: string): ErrorThrottle =>
-      new ErrorThrottle(
-        () => platform.clock.now(),
-        (error) => this.#report(error, where),
-      );
     this.#accepting = throttled("accept");
     this.#listeners = new Listeners(this.pump, (error) => {
       this.pump.acceptErrors++;
@@ -189,6 +196,26 @@ export class Worker {
       { post: (batch) => platform.post(batch, [batch]) },
     );
     this.inbox.host = this.#remote;
+  }
+
+  /** Returns the access log, not open yet; undefined: there is none. */
+  #makeLog(writing: ErrorThrottle): AccessLog | undefined {
+    const { accessLog } = this.#data.settings;
+    const { clock, lines } = this.#platform;
+    if (!accessLog || !lines) return undefined;
+    const owner = { clock, failed: (error: Error) => writing.add(error) };
+    return new AccessLog(lines(accessLog.file), accessLog.format, owner);
+  }
+
+  /** Opens the access log. @throws Error naming the option */
+  #openLog(): void {
+    try {
+      this.#log?.open();
+    } catch (thrown) {
+      throw withCode(
+        Object.assign(toError(thrown), { message: `accessLog: ${toError(thrown).message}` }),
+      );
+    }
   }
 
   readonly #report = (error: Error, where: string): void => {
@@ -382,6 +409,7 @@ export class Worker {
      */
     listen: async (members: number | undefined): Promise<ListenerAddress[]> => {
       const { settings, handler } = this.#data;
+      this.#openLog();
       (await this.#load(handler, settings.modules))();
       if (members !== undefined) this.#relay(members);
       try {
@@ -409,6 +437,9 @@ export class Worker {
       if (tls || hosts.length > 0) this.#listeners.setTls(tls, hosts);
       configure(this.pump, values);
     },
+
+    /** Opens the file of the access log again. When that fails, the old one stays. */
+    reopenLog: async (): Promise<void> => this.#openLog(),
 
     stats: async (): Promise<Stats> => this.pump.stats(),
 
@@ -445,6 +476,7 @@ export class Worker {
       // Posts the last events.
       this.#remote.finish();
       pump.stop();
+      await this.#log?.close();
       await this.#pool?.destroy();
     },
 

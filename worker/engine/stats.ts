@@ -6,10 +6,13 @@ import type { Stats } from "../../host/handler";
 import type { Engine } from "./engine";
 
 /** Counters that the engine does not have. */
-type HostCounters = Pick<Stats, "handlerErrors" | "acceptErrors" | "shed" | "inflating">;
+type HostCounters = Pick<
+  Stats,
+  "handlerErrors" | "acceptErrors" | "shed" | "linesDropped" | "inflating"
+>;
 
 const NONE: HostCounters = {
-  ...{ handlerErrors: 0, acceptErrors: 0, shed: 0 },
+  ...{ handlerErrors: 0, acceptErrors: 0, shed: 0, linesDropped: 0 },
   inflating: { messages: 0, bytes: 0 },
 };
 
@@ -74,5 +77,6 @@ export function statsOf(engine: Engine, host = NONE): Stats {
     handlerErrors: host.handlerErrors,
     acceptErrors: host.acceptErrors,
     shed: host.shed,
+    linesDropped: host.linesDropped,
   };
 }

@@ -7,6 +7,7 @@ import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { type ToWorker, Worker, type WorkerData } from "../control/control";
 import { httpBackend } from "../net/behind/backend";
 import { Folder } from "../net/behind/disk";
+import { AppendedLines } from "../net/log/lines";
 import { nodeClock, nodeTransport } from "../net/node";
 import { piscinaThreads } from "../net/piscina";
 import { zlibCodec } from "../net/zlib";
@@ -47,6 +48,7 @@ const worker = new Worker(data, {
   epoch: randomInt(EPOCHS),
   post: (notice, transfer) => port.postMessage(notice, transfer),
   exit: () => process.exit(1),
+  lines: (file) => new AppendedLines(file),
   threads(limits, failed) {
     const { values, errorPages } = data.settings;
     const backlog = values.maxBacklog;

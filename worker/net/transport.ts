@@ -297,6 +297,18 @@ export interface Transport {
   ): Promise<Listener>;
 }
 
+/** A file that lines are appended to. */
+export interface LineFile {
+  /** Opens the file, again if it is open, because it was renamed. @throws Error, and nothing changes */
+  open(): void;
+  /**
+   * Appends lines, which stay as they are until `done` is called. There is one call at a time.
+   * @param done called with the error when not all of them were written
+   */
+  append(lines: Uint8Array, done: (error?: Error) => void): void;
+  close(): void;
+}
+
 /** Raw deflate without context (RFC 7692 7.2). Where a platform has no synchronous one, compression is declined. */
 export interface Codec {
   /** Compresses a whole message, and leaves off the four octets of the tail. @param windowBits 8 … 15 */

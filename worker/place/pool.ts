@@ -315,7 +315,15 @@ export class Pool {
       begun =
         job !== undefined &&
         this.#isWanted(job) &&
-        this.#pump.responder.streamBegin(job.peer, status, fields, close, length, delivery);
+        this.#pump.responder.streamBegin(
+          job.peer,
+          job.response.request,
+          status,
+          fields,
+          close,
+          length,
+          delivery,
+        );
     } catch (thrown) {
       // Its fields exceed the size that can be sent.
       if (job) this.#fail(job, toError(thrown));

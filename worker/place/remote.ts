@@ -633,7 +633,7 @@ export class Remote implements Host {
       case Op.Begin: {
         const length = tail.length === 0 ? -1 : Number(latin1(tail, 0, tail.length));
         const delivery = (second & ANSWER_ASKED) !== 0 ? "asked" : "pushed";
-        if (!responder.streamBegin(peer, status, fields, close, length, delivery)) break;
+        if (!responder.streamBegin(peer, request, status, fields, close, length, delivery)) break;
         if (delivery === "asked" && !responder.isBare) this.#supply(pending);
         else pending.lane = this.#stream(pending);
         break;

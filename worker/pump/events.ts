@@ -44,6 +44,8 @@ export class Events implements LoopEvents<Peer> {
     [EventKind.Proxied]: (peer, { pointer, length }) => this.#proxied(peer, pointer, length),
     [EventKind.EndWaits]: (peer) => this.#pump.messages.awaitAnswers(peer),
     [EventKind.Foreign]: (peer) => this.#pump.raw?.take(peer),
+    [EventKind.Refused]: (peer, { value, length, pointer }) =>
+      this.#pump.requests.logRefusal(peer, value, length === 1, pointer),
   };
 
   /** @param evicted called with the evicted clients, once a turn */

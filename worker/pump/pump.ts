@@ -32,6 +32,7 @@ import { EngineLoop } from "../engine/loop";
 import { statsOf } from "../engine/stats";
 import type { Accept, Clock, Codec, Link, ReadQueues, Sink } from "../net/transport";
 import { Raw, type RawRules } from "../pipe/raw";
+import type { AccessLog } from "../request/access-log";
 import { Pages } from "../request/pages";
 import { Responder } from "../request/responder";
 import { type RequestRules, Requests } from "../request/dispatch";
@@ -133,6 +134,7 @@ export class Pump implements HandlerServer {
   readonly #horizon: Horizon;
   readonly #measurer: Measurer;
   readonly #refusals: Refusals;
+  readonly #log: AccessLog | undefined;
   readonly #failed: (error: Error, where: string) => void;
   readonly #trapped: ((trap: Error) => void) | undefined;
   readonly #handshakeFailed: PumpOptions["handshakeFailed"];
@@ -184,13 +186,15 @@ export class Pump implements HandlerServer {
         this.#cancelWaits = clock.after(ms, () => this.waits.sweep());
       },
     );
-    this.responder = new Responder(this, codec, options.protocols ?? [], pages);
+    this.responder = new Responder(this, codec, options.protocols ?? [], pages, options.log);
     this.requests = new Requests(this, options);
     this.messages = new Messages(this, codec);
     this.outgoing = new Outgoing(this, codec);
     this.farewell = new Farewell(this, clock);
     this.topics = new Topics(this.loop, this.#failed);
     this.raw = options.raw && new Raw(this, options.raw);
+    this.#log = options.log;
+    if (options.log) this.loop.refusals(true);
     engine.setServer(options.serverHeader ?? "");
   }
 
@@ -684,7 +688,9 @@ export class Pump implements HandlerServer {
     const { acceptErrors, shed } = this;
     const handlerErrors = this.handlerErrors + this.#placement.errors();
     const { messages, bytes } = this.messages.inflater;
-    const host = { handlerErrors, acceptErrors, shed, inflating: { messages, bytes } };
+    const linesDropped = this.#log?.dropped ?? 0;
+    const inflating = { messages, bytes };
+    const host = { handlerErrors, acceptErrors, shed, linesDropped, inflating };
     const stats = statsOf(this.engine, host);
     const { transport } = this;
     const pool = this.#placement.pool();

@@ -10,6 +10,7 @@ import type { Handler } from "../../host/handler";
 import type { EngineLoop } from "../engine/loop";
 import { Once } from "./error-throttle";
 import { type ForwardRules, clientOf } from "./forwarded";
+import type { AccessLog } from "./access-log";
 import { type MetricsRules, answerMetrics } from "./metrics";
 import type { Field } from "../../host/shared/request/response";
 import { toBytes } from "../../host/shared/text/text";
@@ -24,6 +25,7 @@ import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Peer } from "../socket/peer";
 import { BodyError, Upload, type UploadOwner } from "./body";
 import { RequestImpl } from "./request";
+import { statusOf } from "./responder";
 import { ResponseImpl, type ResponseOwner } from "./response";
 
 /** The part of the pump that requests need. */
@@ -56,6 +58,8 @@ export interface RequestRules {
   readonly metrics?: MetricsRules | undefined;
   /** Called with the handler's errors, and once for each origin and host that is refused. */
   readonly failed?: (error: Error, where: string) => void;
+  /** The access log; undefined: there is none, and requests pay nothing for it. */
+  readonly log?: AccessLog | undefined;
 }
 
 /** Returns a sink that gets some bytes before those of an upstream. */
@@ -89,6 +93,7 @@ export class Requests {
   readonly #forwarding: ForwardRules | undefined;
   readonly #metrics: MetricsRules | undefined;
   readonly #refused: Once;
+  readonly #log: AccessLog | undefined;
   /** The port to which listeners redirect. */
   redirectPort = 443;
   /** The mounts of the server; undefined: there are none. */
@@ -96,7 +101,7 @@ export class Requests {
 
   constructor(
     pump: RequestsOwner,
-    { rules = {}, hosts = [], forwarding, metrics, failed }: RequestRules,
+    { rules = {}, hosts = [], forwarding, metrics, failed, log }: RequestRules,
   ) {
     this.#pump = pump;
     this.#loop = pump.loop;
@@ -106,6 +111,7 @@ export class Requests {
     this.#secureRules = this.#rules.map((one) => ({ ...one, secure: true }));
     this.#forwarding = forwarding;
     this.#metrics = metrics;
+    this.#log = log;
     this.#refused = new Once((text) => failed?.(new Error(text), "origin"));
   }
 
@@ -114,6 +120,7 @@ export class Requests {
     const { engine } = this.#loop;
     const { peerCertificate } = link;
     const request = new RequestImpl(engine, slot, id, peerAddress, peerCertificate, hostTraits);
+    if (this.#log) request.since = this.#log.now();
     if (this.#forwarding && peer.forwards) {
       const field = request.header(this.#forwarding.field);
       request.remoteAddress = clientOf(peer.peerAddress, field, this.#forwarding);
@@ -135,9 +142,32 @@ export class Requests {
   /** Checks a request, and refuses it if it must not reach the handler. @returns false when it was refused */
   #admit(peer: Peer, request: RequestImpl): boolean {
     const refusal = this.#judge(peer, request);
-    if (refusal !== 0) this.#loop.abandon(peer, refusal);
+    if (refusal !== 0) this.#refuse(peer, request, refusal);
     else if (this.mounts?.hasModules) this.#enterMount(this.mounts, peer, request);
     return refusal === 0;
+  }
+
+  /** Refuses a request that has not been answered. */
+  #refuse(peer: Peer, request: RequestImpl, reason: CloseReason): void {
+    if (this.#log) request.log(this.#log, statusOf(reason), -1);
+    this.#loop.abandon(peer, reason);
+  }
+
+  /**
+   * Logs a request that the engine refused before it was known here.
+   * @param hasHead whether its request line was read @param length bytes of the response's body
+   */
+  logRefusal(peer: Peer, status: number, hasHead: boolean, length: number): void {
+    if (!this.#log) return;
+    if (!hasHead) {
+      this.#log.addUnread(peer.peerAddress, status, length);
+      return;
+    }
+    const request = this.#requestOf(peer);
+    // The time of its arrival is not known.
+    request.since = -1;
+    request.log(this.#log, status, length);
+    over(request);
   }
 
   /** Reports a request that was refused because of its host, once for each host. @param why names the option */
@@ -192,20 +222,22 @@ export class Requests {
     try {
       if (!isWanted && typeof streams === "function") isWanted = streams.call(handler, request);
     } catch (thrown) {
-      over(request);
       this.#pump.fail(thrown, "streams");
-      this.#loop.abandon(peer, CloseReason.HandlerError);
+      this.#refuse(peer, request, CloseReason.HandlerError);
+      over(request);
       return;
     }
     if (!isWanted) {
       // The body arrives with another request event.
+      this.#logRefused(request, this.#loop.collect(peer));
       over(request);
-      this.#loop.collect(peer);
       return;
     }
     const upload = new Upload(this.#pump, peer);
     request.streams(upload);
-    if (this.#loop.stream(peer) !== Outcome.Ok) {
+    const outcome = this.#loop.stream(peer);
+    if (outcome !== Outcome.Ok) {
+      this.#logRefused(request, outcome);
       over(request);
       return;
     }
@@ -213,10 +245,17 @@ export class Requests {
     this.#answer(peer, request);
   }
 
+  /** Logs a request whose body is too long, if the engine refused it. */
+  #logRefused(request: RequestImpl, outcome: Outcome): void {
+    if (this.#log && outcome === Outcome.TooLarge)
+      request.log(this.#log, statusOf(CloseReason.LargeRequest), -1);
+  }
+
   /** Handles the end of a streamed body. When it broke off, its request has been refused. */
   endBody(peer: Peer, reason: number): void {
     const { upload, response } = peer;
     if (reason !== 0) {
+      if (response) this.#logBroken(response as ResponseImpl, reason);
       peer.response = undefined;
       this.leaveBody(peer, reason);
       response?.lose();
@@ -224,6 +263,12 @@ export class Requests {
     }
     peer.upload = undefined;
     upload?.end();
+  }
+
+  /** Logs a request that was refused while its body was streamed, unless its response has begun. */
+  #logBroken({ request }: ResponseImpl, reason: CloseReason): void {
+    const status = statusOf(reason);
+    if (this.#log && status !== 0) request.log(this.#log, status, -1);
   }
 
   /** Stops receiving a streamed body. */
@@ -290,10 +335,16 @@ export class Requests {
   join(response: ResponseImpl, head: string, connect: ConnectUpstream): boolean {
     const peer = this.#pump.peer(response.request.id);
     if (!peer || peer.response !== response) return false;
+    const { request } = response;
+    const log = this.#log;
+    const isLogged = log !== undefined && request.log(log, 101, 0);
     const first = this.#loop.takeOut(peer, 0);
-    if (!(first instanceof Uint8Array)) return false;
+    if (!(first instanceof Uint8Array)) {
+      if (isLogged) request.unlog(log);
+      return false;
+    }
     peer.response = undefined;
-    response.request.answered();
+    request.answered();
     const pipe = new Pipe(this.#pump, peer, first, () => undefined);
     peer.pipe = pipe;
     pipe.connect((sink) => connect(afterHead(toBytes(head), sink)));
@@ -447,7 +498,9 @@ export class Requests {
   /** Responds with 500 to a request that is still pending. A response that has begun breaks off. */
   failAnswer(peer: Peer, response: ResponseImpl): void {
     if (response.sent || peer.response !== response) return;
-    response.request.detach();
+    const { request } = response;
+    if (this.#log) request.log(this.#log, 500, -1);
+    request.detach();
     peer.response = undefined;
     this.leaveBody(peer, CloseReason.HandlerError);
     response.lose();

@@ -92,6 +92,11 @@ const COUNTERS: readonly Family[] = [
   ["handler_errors", "Errors that handlers threw.", (s) => s.handlerErrors],
   ["accept_errors", "Failures to accept a connection.", (s) => s.acceptErrors],
   ["requests_shed", "Requests refused with 503 because a handler had no room.", (s) => s.shed],
+  [
+    "access_log_lines_dropped",
+    "Lines of the access log that could not be written.",
+    (s) => s.linesDropped,
+  ],
 ];
 
 type PoolFamily = readonly [

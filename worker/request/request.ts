@@ -10,6 +10,7 @@ import { HEADER_ENTRY_BYTES, Param, Trait } from "../../assembly/abi";
 import type { PeerCertificate } from "../../host/handler";
 import { NO_HEAD, type RequestHead, RequestReader } from "../../host/shared/request/request";
 import type { Engine } from "../engine/engine";
+import type { AccessLog } from "./access-log";
 import type { Upload } from "./body";
 
 const NOTHING = new Uint8Array(0);
@@ -24,6 +25,10 @@ export class RequestImpl extends RequestReader {
   #state: "out" | "answered" | "copied" = "out";
   #forgotten = false;
   #upload: Upload | undefined;
+  /** Time at which it had arrived, by the access log's clock; −1: there is no access log. */
+  since = -1;
+  /** True when the access log has its line. */
+  #isLogged = false;
 
   constructor(
     engine: Engine,
@@ -66,6 +71,24 @@ export class RequestImpl extends RequestReader {
     const isOut = this.#state === "out";
     const at = isOut ? this.#engine.headAddress(this.#slot) : this.head.head;
     return at >= window && at < window + windowBytes;
+  }
+
+  /**
+   * Adds its line to the access log, unless it has one.
+   * @param length bytes of the response's body; −1: unknown
+   * @returns whether it was added
+   */
+  log(log: AccessLog, status: number, length: number): boolean {
+    if (this.#isLogged) return false;
+    this.#isLogged = true;
+    log.add(this.head, this.#bytes, this.remoteAddress, status, length, this.since);
+    return true;
+  }
+
+  /** Removes its line from the access log, because the response was not queued. No line was added since. */
+  unlog(log: AccessLog): void {
+    this.#isLogged = false;
+    log.undo();
   }
 
   /** Notes that the request is about to be answered during the run of its handler. */

@@ -16,6 +16,7 @@ import {
   SUPPLY_CHUNKS,
   SUPPLY_NONE,
 } from "../../assembly/abi";
+import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
 import { type Payload, bytesOf, sizeOf } from "../../host/shared/message/data";
 import type { Delivery } from "../../host/shared/request/pieces";
 import type { Upgrade } from "../../host/shared/request/response";
@@ -28,6 +29,7 @@ import { type SocketOwner, WebSocketImpl } from "../socket/socket";
 import { NextSupply, type Waits } from "../supply/gather";
 import { type BodySource, isReadable } from "../supply/source";
 import { ReadSupply } from "../supply/supply";
+import type { AccessLog } from "./access-log";
 import type { Pages } from "./pages";
 import type { RequestImpl } from "./request";
 
@@ -55,6 +57,11 @@ interface ResponderOwner extends SocketOwner {
   refused(peer: Peer, ws: WebSocketImpl, reason: CloseReason): void;
 }
 
+/** Returns the status of a refusal. */
+export function statusOf(reason: CloseReason): number {
+  return CLOSE_TABLE[reasonName(reason)].status;
+}
+
 /**
  * Length (bytes) of a body up to which it is copied into the engine. A longer one is sent from a copy outside of it.
  */
@@ -80,6 +87,7 @@ export class Responder {
   /** Bytes of the largest message that there are buffers for. */
   readonly #payloadBytes: number;
   readonly pages: Pick<Pages, "has" | "instead">;
+  readonly #log: AccessLog | undefined;
   /** The cause of the last failed upgrade. */
   refusal: CloseReason = CloseReason.Ok;
   /** Next number of a body that one response uses, and last number of a body that responses share. */
@@ -93,12 +101,14 @@ export class Responder {
     codec: Codec | undefined,
     protocols: readonly string[],
     pages: Pick<Pages, "has" | "instead">,
+    log: AccessLog | undefined,
   ) {
     this.#pump = pump;
     this.#loop = pump.loop;
     this.#codec = codec;
     this.#protocols = protocols;
     this.pages = pages;
+    this.#log = log;
     this.#payloadBytes = pump.engine.param(Param.PayloadBytes);
   }
 
@@ -139,9 +149,12 @@ export class Responder {
     length: number,
     close: boolean,
   ): boolean {
+    const log = this.#log;
+    const isLogged = log !== undefined && request.log(log, status, length);
     this.#prepareAnswer(request);
     const flags = close ? Answer.Close : 0;
     const outcome = this.#loop.respond(peer, status, flags, fieldsLength, length);
+    if (isLogged && outcome !== Outcome.Ok) request.unlog(log);
     this.#pump.requests.answered(peer, request);
     return outcome === Outcome.Ok;
   }
@@ -201,11 +214,15 @@ export class Responder {
     bytes: Uint8Array,
     close: boolean,
   ): boolean {
+    const { length } = bytes;
+    const log = this.#log;
+    const isLogged = log !== undefined && request.log(log, status, length);
     this.#prepareAnswer(request);
     const flags = close ? Answer.Close : 0;
-    const { length } = bytes;
     const outcome = this.#loop.respondStatic(peer, status, flags, fieldsLength, body, length);
     const isQueued = this.#loop.isBodyQueued;
+    if (isLogged && outcome === Outcome.Full) log.amend(statusOf(this.#loop.refusal));
+    else if (isLogged && outcome !== Outcome.Ok) request.unlog(log);
     this.#pump.requests.answered(peer, request);
     if (outcome !== Outcome.Ok) return false;
     // Responses to HEAD have no body, and the number of such bodies is limited.
@@ -223,6 +240,7 @@ export class Responder {
    */
   streamBegin(
     peer: Peer,
+    request: RequestImpl,
     status: number,
     fields: Fields,
     close: boolean,
@@ -230,8 +248,11 @@ export class Responder {
     delivery: Delivery,
   ): boolean {
     const fieldsLength = this.#putFields(fields);
+    const log = this.#log;
+    const isLogged = log !== undefined && request.log(log, status, length);
     const flags = DELIVERIES[delivery] | (close ? Answer.Close : 0);
     const outcome = this.#loop.streamBegin(peer, status, flags, fieldsLength, length);
+    if (isLogged && outcome !== Outcome.Ok) request.unlog(log);
     this.#begun = this.#loop.engine.get(Control.Result);
     return outcome === Outcome.Ok && !peer.dead;
   }
@@ -313,6 +334,7 @@ export class Responder {
     // mutant shutdown-late: if (agreed === "malformed") {
     if (agreed === "malformed" || this.#pump.farewell.isBegun) {
       const reason = this.#pump.farewell.isBegun ? CloseReason.Shutdown : CloseReason.BadRequest;
+      if (this.#log) request.log(this.#log, statusOf(reason), -1);
       this.#prepareAnswer(request);
       peer.response = undefined;
       this.#loop.abandon(peer, reason);
@@ -320,12 +342,15 @@ export class Responder {
     }
     const all = agreed ? [...fields, ["Sec-WebSocket-Extensions", agreed.field] as const] : fields;
     const fieldsLength = this.#putFields(all);
+    const log = this.#log;
+    const isLogged = log !== undefined && request.log(log, 101, 0);
     this.#prepareAnswer(request);
     peer.windowBits = agreed?.windowBits ?? 0;
     // Broadcasts are compressed with one window size. A client that asks for a smaller one gets them plain.
     const deflate = agreed === undefined ? 0 : agreed.windowBits === WINDOW_BITS ? 1 : 2;
     if (!this.#pump.requests.isAddressFree(peer, request.remoteAddress)) {
       peer.response = undefined;
+      if (isLogged) log.amend(statusOf(CloseReason.AddressLimit));
       return this.#refuse(peer, chosen, data, CloseReason.AddressLimit);
     }
     const outcome = this.#loop.upgrade(peer, fieldsLength, deflate);
@@ -333,6 +358,8 @@ export class Responder {
       peer.response = undefined;
       const isFull = outcome === Outcome.Full;
       const reason = isFull ? CloseReason.NoRoom : CloseReason.PeerEnded;
+      if (isLogged && isFull) log.amend(statusOf(reason));
+      else if (isLogged) request.unlog(log);
       return this.#refuse(peer, chosen, data, reason);
     }
     peer.remoteAddress = request.remoteAddress;

@@ -109,7 +109,7 @@ export class ResponseImpl extends Answering implements PeerResponse {
     delivery: Delivery,
   ): boolean {
     const { responder } = this.#pump;
-    return responder.streamBegin(this.#peer, status, fields, close, length, delivery);
+    return responder.streamBegin(this.#peer, this.request, status, fields, close, length, delivery);
   }
 
   protected override supply(pieces: PieceSource): Promise<boolean> {
