@@ -2,13 +2,16 @@
 // its placements.
 
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import {
   linkSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   renameSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -406,6 +409,67 @@ mounts("a file that is replaced is served again after a second, and a folder, to
     assert.is(await read(), "the text of a", "what is not there is not kept");
   });
 });
+
+mounts(
+  "a file that changes while it is sent is never a mix, and downloads share a descriptor",
+  () =>
+    serving([ROOT], async () => {
+      const size = 20000000;
+      const of = (octet: number): Buffer => Buffer.alloc(size, octet);
+      /** Downloads a file, which is changed after the first bytes. */
+      const download = (target: string, change: () => void): Promise<Buffer | "broken"> =>
+        new Promise((resolve) => {
+          const options = { host: "127.0.0.1", port, path: target, agent: false };
+          const request = http.get(options, (response) => {
+            const pieces: Buffer[] = [];
+            response.once("data", () => {
+              response.pause();
+              change();
+              response.resume();
+            });
+            response.on("data", (piece: Buffer) => pieces.push(piece));
+            response.on("error", () => resolve("broken"));
+            response.on("end", () => resolve(Buffer.concat(pieces)));
+          });
+          request.on("error", () => resolve("broken"));
+        });
+      write("changing.bin", of(1));
+      const renamed = await download("/changing.bin", () => {
+        writeFileSync(path.join(site, "changing.new"), of(2));
+        renameSync(path.join(site, "changing.new"), path.join(site, "changing.bin"));
+      });
+      assert.ok(renamed !== "broken" && renamed.equals(of(1)), "one version");
+      assert.ok((await ask("/changing.bin")).body.equals(of(2)));
+      assert.equal(errors, []);
+      const inPlace = await download("/changing.bin", () => {
+        writeFileSync(path.join(site, "changing.bin"), of(3));
+      });
+      assert.is(inPlace, "broken");
+      const shorter = await download("/changing.bin", () => {
+        truncateSync(path.join(site, "changing.bin"), 100);
+      });
+      assert.is(shorter, "broken");
+      await until("two reports", () => errors.length === 2);
+      assert.match(errors[0] ?? "", /^request: the file has changed while it was sent$/);
+      assert.match(errors[1] ?? "", /^request: the file has become shorter/);
+      write("large.bin", LARGE);
+      const descriptors = (): number => readdirSync("/proc/self/fd").length;
+      const before = descriptors();
+      write("huge.bin", of(4));
+      const sockets = Array.from({ length: 40 }, () => {
+        const socket = net.connect(port, "127.0.0.1");
+        socket.write("GET /huge.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+        return socket;
+      });
+      await Promise.all(
+        sockets.map((socket) => within(once(socket, "readable"), "the first bytes")),
+      );
+      // Two ends of each connection, and one file.
+      await until("one descriptor is left", () => descriptors() - before <= 2 * 40 + 3);
+      for (const socket of sockets) socket.destroy();
+      await until("all are closed", () => descriptors() <= before);
+    }),
+);
 
 mounts("a module is a file system", () =>
   serving([{ path: "/db", source: fileUrl("handlers/filesystem.mjs") }], async () => {

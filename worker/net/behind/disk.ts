@@ -89,49 +89,69 @@ export async function readFrom(fd: number, start: number, end: number): Promise<
 }
 
 const isSame = (a: BigIntStats, b: BigIntStats): boolean => a.dev === b.dev && a.ino === b.ino;
-const tagOf = ({ size, mtimeNs, ino }: BigIntStats): string =>
-  [size, mtimeNs, ino].map((part) => part.toString(36)).join("-");
+const tagOf = ({ size, mtimeNs, ino, dev }: BigIntStats): string =>
+  [size, mtimeNs, ino, dev].map((part) => part.toString(36)).join("-");
+
+/** A descriptor, which all responses with the same version of a file share. */
+class Shared {
+  readonly fd: number;
+  readonly etag: string;
+  /** Files and reads that use it. It is closed after the last one. */
+  #users = 0;
+  readonly #closed: () => void;
+
+  /** @param closed called when it is closed */
+  constructor(fd: number, etag: string, closed: () => void) {
+    this.fd = fd;
+    this.etag = etag;
+    this.#closed = closed;
+  }
+
+  use(): void {
+    this.#users++;
+  }
+
+  leave(): void {
+    if (--this.#users > 0) return;
+    this.#closed();
+    closeFile(this.fd);
+  }
+}
 
 class DiskFile implements ServedFile {
   readonly size: number;
   readonly modified: number;
   readonly etag: string;
-  readonly #fd: number;
-  /** Reads under way. The descriptor is closed after the last one. */
-  #reads = 0;
+  readonly #shared: Shared;
   #isClosed = false;
 
-  constructor(fd: number, stats: BigIntStats) {
-    this.#fd = fd;
+  constructor(shared: Shared, stats: BigIntStats) {
+    this.#shared = shared;
+    shared.use();
     this.size = Number(stats.size);
     this.modified = Number(stats.mtimeMs);
-    this.etag = tagOf(stats);
+    this.etag = shared.etag;
   }
 
   async read(start: number, end: number): Promise<Uint8Array> {
     if (this.#isClosed) throw new Error("the file is closed");
-    this.#reads++;
+    const shared = this.#shared;
+    shared.use();
     try {
-      const bytes = await readFrom(this.#fd, start, end);
+      const bytes = await readFrom(shared.fd, start, end);
       // The last bytes are not sent when others have changed, so that the client does not take a mix for the file.
-      if (end === this.size && tagOf(await fstat(this.#fd)) !== this.etag)
+      if (end === this.size && tagOf(await fstat(shared.fd)) !== this.etag)
         throw new Error("the file has changed while it was sent");
       return bytes;
     } finally {
-      this.#reads--;
-      this.#release();
+      shared.leave();
     }
   }
 
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#release();
-  }
-
-  #release(): void {
-    if (!this.#isClosed || this.#reads > 0) return;
-    this.#reads = Number.POSITIVE_INFINITY;
-    closeFile(this.#fd);
+    this.#shared.leave();
   }
 }
 
@@ -142,6 +162,8 @@ export class Folder implements FileSystem {
   readonly #folder: string;
   #root = "";
   #rootUntil = Number.NEGATIVE_INFINITY;
+  /** Open files by their entity tags, which have the file's number. */
+  readonly #shared = new Map<string, Shared>();
 
   /** @param folder its absolute path */
   constructor(folder: string) {
@@ -172,7 +194,7 @@ export class Folder implements FileSystem {
       try {
         const real = await this.#realPath(below);
         if (real === undefined) return undefined;
-        const found = await openFile(real);
+        const found = await this.#openFile(real);
         if (found !== "changed") return found;
       } catch (thrown) {
         const { code } = thrown as NodeJS.ErrnoException;
@@ -183,21 +205,27 @@ export class Folder implements FileSystem {
     }
     return undefined;
   }
-}
 
-/** Opens a regular file. @param real its real path @returns "changed" when another file has taken its place */
-async function openFile(real: string): Promise<ServedFile | "folder" | "changed" | undefined> {
-  const seen = await lstat(real);
-  if (seen.isDirectory()) return "folder";
-  if (seen.isSymbolicLink()) return "changed";
-  if (!seen.isFile()) return undefined;
-  const fd = await open(real);
-  let file: DiskFile | undefined;
-  try {
-    const stats = await fstat(fd);
-    if (stats.isFile() && isSame(stats, seen)) file = new DiskFile(fd, stats);
-  } finally {
-    if (!file) closeFile(fd);
+  /** Opens a regular file. @param real its real path @returns "changed" when another file has taken its place */
+  async #openFile(real: string): Promise<ServedFile | "folder" | "changed" | undefined> {
+    const seen = await lstat(real);
+    if (seen.isDirectory()) return "folder";
+    if (seen.isSymbolicLink()) return "changed";
+    if (!seen.isFile()) return undefined;
+    const fd = await open(real);
+    let isKept = false;
+    try {
+      const stats = await fstat(fd);
+      if (!stats.isFile() || !isSame(stats, seen)) return "changed";
+      const etag = tagOf(stats);
+      const before = this.#shared.get(etag);
+      if (before) return new DiskFile(before, stats);
+      const shared = new Shared(fd, etag, () => this.#shared.delete(etag));
+      this.#shared.set(etag, shared);
+      isKept = true;
+      return new DiskFile(shared, stats);
+    } finally {
+      if (!isKept) closeFile(fd);
+    }
   }
-  return file ?? "changed";
 }
