@@ -36,6 +36,7 @@ import {
 } from "./handle";
 import { type Ends, procQueues } from "./queues";
 import { TlsServers, canDefer, commonOf } from "./secure";
+import { isShuttingDown, writeTo } from "./stream";
 
 const EMPTY = new Uint8Array(0);
 
@@ -119,7 +120,7 @@ class NodeLink implements Link {
    * Callbacks for a write that was not complete on return. They are created on demand, because most sockets never need
    * them.
    */
-  #written: (() => void) | undefined;
+  #written: ((error?: Error | null) => void) | undefined;
   #completed: ((status: number) => void) | undefined;
 
   constructor(socket: net.Socket, direct: boolean) {
@@ -231,12 +232,10 @@ class NodeLink implements Link {
 
   #stream(view: Uint8Array): boolean {
     const socket = this.#socket;
-    if (socket.destroyed) return false;
-    socket.write(view);
-    if (socket.writableLength === 0) return true;
-    this.#written ??= () => this.#sink?.written();
-    socket.write(EMPTY, this.#written);
-    return false;
+    this.#written ??= (error) => {
+      if (!error) this.#sink?.written();
+    };
+    return !socket.destroyed && writeTo(socket, view, this.#written);
   }
 
   end(): void {
@@ -260,6 +259,7 @@ class NodeLink implements Link {
     this.#sink = undefined;
     const socket = this.#socket;
     if (isShuttingDown(socket)) {
+      // None of the engine's memory is read any more, so a plain close is enough.
       socket.destroy();
     } else if (socket instanceof tls.TLSSocket) {
       // TLS has copied the written bytes, so none of the engine's memory is read any more. The TLS socket ends with
@@ -274,15 +274,6 @@ class NodeLink implements Link {
       socket.resetAndDestroy();
     }
   }
-}
-
-/**
- * Returns true between the last byte that the kernel accepted and its FIN. A reset is refused then (EINVAL), and the
- * handle that requested it is never closed. It leaks, and the worker that holds it cannot be ended. None of the
- * engine's memory is read any more, so a plain close is enough.
- */
-function isShuttingDown(socket: net.Socket): boolean {
-  return socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
 }
 
 const endsOf = (link: Link): Ends | undefined => (link as NodeLink | HandleLink).ends;
