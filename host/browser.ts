@@ -44,6 +44,8 @@ const FOREIGN = [
     "ipv6Only",
     "transport",
     "accessLog",
+    "raw",
+    "rawTimeout",
   ],
   "pool",
 ] as const;
@@ -64,6 +66,8 @@ type Foreign =
       | "ipv6Only"
       | "transport"
       | "accessLog"
+      | "raw"
+      | "rawTimeout"
     )
   | "pool";
 

@@ -550,6 +550,10 @@ export interface Stats {
   readonly connections: number;
   /** Open WebSockets. */
   readonly webSockets: number;
+  /** Open connections that were handed to the upstream of `raw`; `connections` includes them. */
+  readonly pipes: number;
+  /** Connections that were handed to it. */
+  readonly released: number;
   /** Connections accepted. */
   readonly accepted: number;
   /** Connections that became WebSockets. */

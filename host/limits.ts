@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import type { Options } from "./options/types";
+import { upstreamsFor } from "./options/upstream";
 import { mayRead } from "./permission";
 
 /** Descriptors reserved for the rest of the process: its files, pipes, the listener, epoll. */
@@ -32,14 +33,17 @@ export function fitDescriptors(options: Options, defaults: FitDefaults, limit: n
   if (limit === Number.POSITIVE_INFINITY) return options;
   const room = limit - OTHER_DESCRIPTORS;
   const connections = options.maxConnections ?? Math.min(defaults.maxConnections, room >> 2);
-  const webSockets = options.maxWebSockets ?? Math.min(defaults.maxWebSockets, room - connections);
-  if (connections + webSockets <= room && connections > 0 && webSockets > 0) {
+  const upstreams = upstreamsFor(options.raw, connections);
+  const left = room - connections - upstreams;
+  const webSockets = options.maxWebSockets ?? Math.min(defaults.maxWebSockets, left);
+  if (webSockets <= left && connections > 0 && webSockets > 0) {
     return { ...options, maxConnections: connections, maxWebSockets: webSockets };
   }
   const name = options.maxWebSockets === undefined ? "maxConnections" : "maxWebSockets";
+  const raw = upstreams > 0 ? ` + ${upstreams} to the upstream of raw` : "";
   throw new RangeError(
-    `${name}: maxConnections ${connections} + maxWebSockets ${webSockets} + ${OTHER_DESCRIPTORS} others are more ` +
-      `than the ${limit} file descriptors of this process (ulimit -n)`,
+    `${name}: maxConnections ${connections} + maxWebSockets ${webSockets}${raw} + ${OTHER_DESCRIPTORS} others are ` +
+      `more than the ${limit} file descriptors of this process (ulimit -n)`,
   );
 }
 

@@ -8,6 +8,7 @@ import type { ListenerAddress } from "../worker/net/transport";
 import type {
   Eviction,
   FailedHandshake,
+  FailedUpstream,
   LiveOptions,
   LogFields,
   Logger,
@@ -122,6 +123,15 @@ export class Log {
   handshakes(count: number, clients: readonly FailedHandshake[]): void {
     const message = `${count} TLS handshakes failed`;
     this.#tell("debug", { event: "tlsFailed", count, clients }, message);
+  }
+
+  /** Reports upstreams that could not be reached. */
+  upstreams(failures: readonly FailedUpstream[]): void {
+    for (const failure of failures) {
+      const times = failure.count === 1 ? "once" : `${failure.count} times`;
+      const message = `the upstream ${failure.upstream} failed ${times}: ${failure.reason}`;
+      this.#tell("warn", { event: "upstreamFailed", ...failure }, printable(message));
+    }
   }
 
   /** Reports the result of a reload. @param url returns the module's URL, undefined for functions */

@@ -330,6 +330,9 @@ export class RunningServer implements Server {
       case "handshakes":
         this.#log.handshakes(notice.count, notice.clients);
         break;
+      case "upstreams":
+        this.#log.upstreams(notice.failures);
+        break;
       case "error": {
         this.#log.error(errorOf(notice.error), notice.where);
         break;

@@ -191,6 +191,8 @@ function split<User>(options: TestOptions<User>): {
   const settings = settle(rest as Options, modules);
   refuseRoots(settings.mounts);
   if (settings.accessLog) throw new TypeError("accessLog: a server in memory has no files");
+  if (settings.raw)
+    throw new TypeError(`raw: ${show(settings.raw.name)}, but a server in memory has no sockets`);
   refusePlan(settings);
   const { virtualHosts, mounts: _, ...others } = rest as Options;
   const hosts = virtualHosts ? { virtualHosts: withoutHandlers(virtualHosts) } : {};

@@ -90,6 +90,11 @@ const OTHERS: readonly Flag[] = [
     isList: true,
     text: "A file that is the body of error responses with a status, such as 404=404.html.",
   },
+  {
+    name: "raw",
+    value: "ADDRESS",
+    text: "Connections that are not HTTP are handed to host:port, [::1]:port, or a Unix socket.",
+  },
   { name: "server-header", value: "TEXT", text: "Value of the Server field in every response." },
   {
     name: "access-log",
@@ -249,6 +254,7 @@ export function optionsOf(given: Given, handler: string | undefined): Options {
     errorPages: errorPagesOf(given),
     accessLog: accessLogOf(given),
     serverHeader: textOf(given, "server-header"),
+    raw: textOf(given, "raw"),
     pool: Object.keys(pool).length > 0 ? pool : undefined,
     metrics: metricsOf(given),
   };

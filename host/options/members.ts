@@ -314,6 +314,13 @@ export interface TableOptions {
    */
   headersTimeout?: number;
   /**
+   * Silence of a new connection after which it is handed to the upstream of `raw`, because clients of SMTP and others
+   * wait for the server's first bytes. 0: never, for browsers that open connections ahead of requests.
+   *
+   * Unit: ms. Default: 3000 ms. Range: 0 ms … 86400000 ms. `configure` can change it.
+   */
+  rawTimeout?: number;
+  /**
    * Timeout of a complete request, however fast it arrives: 1 MiB in 300 s is 3.5 kB/s. For a streamed body it is the
    * time without a byte. If exceeded: 408.
    *
@@ -446,6 +453,7 @@ export type LiveName =
   | "messageRate"
   | "messageBurst"
   | "headersTimeout"
+  | "rawTimeout"
   | "requestTimeout"
   | "keepAliveTimeout"
   | "writeTimeout"

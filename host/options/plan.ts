@@ -7,6 +7,7 @@ import type { Options } from "./types";
 import { engineParams } from "./params";
 import { type Settings, settle } from "./settle";
 import { OPTIONS } from "./table";
+import { upstreamsFor } from "./upstream";
 
 /** One region of memory, and the options that decide its size. */
 export interface PlanRow {
@@ -24,7 +25,7 @@ export interface Plan {
   readonly regions: readonly PlanRow[];
   /** Bytes of the engine's memory, the file buffers and the inbox. Pages that are never touched cost nothing. */
   readonly total: number;
-  /** File descriptors needed for connections. */
+  /** File descriptors needed for connections, and for those to the upstream of `raw`. */
   readonly descriptors: number;
 }
 
@@ -63,11 +64,9 @@ export function planOf(settings: Settings): Plan {
   });
   regions.push({ region: "Inbox", bytes: settings.values.inbox, options: ["inbox"] });
   const total = regions.reduce((sum, row) => sum + row.bytes, 0);
-  return {
-    regions,
-    total,
-    descriptors: settings.values.maxConnections + settings.values.maxWebSockets,
-  };
+  const { maxConnections, maxWebSockets } = settings.values;
+  const upstreams = upstreamsFor(settings.raw, maxConnections);
+  return { regions, total, descriptors: maxConnections + maxWebSockets + upstreams };
 }
 
 /** Refuses a plan that does not fit into memory. @throws RangeError with the arithmetic in its message */

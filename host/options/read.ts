@@ -146,31 +146,36 @@ const HOST = /^[\w.\-\u00a1-\ud7ff\ue000-\uffef]+$/;
 /** Bytes of a Unix socket's path at most. A longer one is refused, because the system would silently cut it. */
 const PATH_BYTES = 107;
 
+/** Returns true for a host name or an address. An IPv6 address may end with the name of its interface. */
+export function isHost(text: string): boolean {
+  return (text.length <= 253 && HOST.test(text)) || isAddress(text.replace(/%\w+$/, ""));
+}
+
 /** Checks the address to listen on. @param prefix prefix of the name in messages, such as "listen[1]." */
 export function readHostname(
   { hostname = "127.0.0.1" }: Pick<Options, "hostname">,
   prefix = "",
 ): string {
-  // An IPv6 address may end with the name of its interface.
-  const isHost =
-    typeof hostname === "string" &&
-    ((hostname.length <= 253 && HOST.test(hostname)) || isAddress(hostname.replace(/%\w+$/, "")));
-  if (!isHost)
+  if (typeof hostname !== "string" || !isHost(hostname))
     throw new TypeError(`${prefix}hostname: ${show(hostname)} is not a host name or address`);
   return hostname;
 }
 
 export function readPath({ path }: Pick<Options, "path">, prefix = ""): string | undefined {
-  if (path === undefined) return undefined;
+  return path === undefined ? undefined : readSocketPath(`${prefix}path`, path);
+}
+
+/** Checks the path of a Unix socket. @param name of the option in messages */
+export function readSocketPath(name: string, path: unknown): string {
   // A leading NUL names an abstract socket, which has no file (Linux).
   const isPath = typeof path === "string" && /^[^\0]|^\0[^\0]/.test(path);
   if (!isPath || path.indexOf("\0", 1) > 0 || LONE_SURROGATE.test(path))
-    throw new TypeError(`${prefix}path: ${show(path)} is not a path`);
+    throw new TypeError(`${name}: ${show(path)} is not a path`);
   const { length } = new TextEncoder().encode(path);
   // Named pipes of Windows may be longer.
   if (length > PATH_BYTES && !path.startsWith("\\\\"))
     throw new RangeError(
-      `${prefix}path: ${show(path)} has ${length} bytes; a Unix socket's path has at most ${PATH_BYTES}`,
+      `${name}: ${show(path)} has ${length} bytes; a Unix socket's path has at most ${PATH_BYTES}`,
     );
   return path;
 }

@@ -29,6 +29,7 @@ import { type ListenerSettings, readListeners, tlsOf } from "./listen";
 import { type MountSettings, readMounts } from "./site/mounts";
 import { type PageSettings, readErrorPages } from "./site/pages";
 import { DAY, OPTIONS, type OptionName, type OptionValues } from "./table";
+import { type UpstreamSettings, readUpstream, refuseOwn } from "./upstream";
 
 /** Validated options as plain data that can be sent to a worker. */
 export interface Settings {
@@ -47,6 +48,8 @@ export interface Settings {
   readonly errorPages: readonly PageSettings[];
   /** Mounts by the numbers of the virtual hosts, first the server's. undefined: a host has those of the server. */
   readonly mounts: readonly (readonly MountSettings[] | undefined)[];
+  /** The upstream of connections that are not HTTP. */
+  readonly raw?: UpstreamSettings | undefined;
 }
 
 /** Names of the options that are not in the table. */
@@ -68,6 +71,7 @@ const OTHERS = new Set<string>([
   "tls",
   "virtualHosts",
   "serverHeader",
+  "raw",
   ...LIST_NAMES,
 ] satisfies Exclude<keyof Options, OptionName>[]);
 
@@ -102,6 +106,8 @@ export function settle(given: Options, modules: ModuleList = new Modules()): Set
   const lists = readLists(options);
   const mounts = readMounts(options, modules);
   const hosts = readHosts(options, listeners, lists.hosts, modules);
+  const raw = readUpstream("raw", options.raw);
+  if (raw) refuseOwn(raw, listeners);
   return {
     listeners,
     values,
@@ -114,6 +120,7 @@ export function settle(given: Options, modules: ModuleList = new Modules()): Set
     modules: modules.all,
     errorPages: readErrorPages(options),
     mounts: [mounts, ...hosts.map((host) => host.mounts)],
+    raw,
   };
 }
 

@@ -514,6 +514,18 @@ export const OPTIONS: readonly OptionRow[] = [
     text: "Timeout of a request's head. If exceeded: 408.",
   },
   {
+    name: "rawTimeout",
+    live: true,
+    unit: "ms",
+    default: 3000,
+    min: 0,
+    max: DAY,
+    param: "RawTimeout",
+    text:
+      "Silence of a new connection after which it is handed to the upstream of `raw`, because clients of SMTP and " +
+      "others wait for the server's first bytes. 0: never, for browsers that open connections ahead of requests.",
+  },
+  {
     name: "requestTimeout",
     live: true,
     unit: "ms",

@@ -19,7 +19,7 @@ export interface Logger {
   debug?: LogMethod;
   /** The server listens, was reloaded or configured, shuts down, has ended. */
   info?: LogMethod;
-  /** Clients were evicted, in batches; a reload failed. */
+  /** Clients were evicted, in batches; a reload failed; the upstream of `raw` could not be reached. */
   warn?: LogMethod;
   /** The errors that `onError` receives. */
   error?: LogMethod;
@@ -70,6 +70,13 @@ export interface Options<User = unknown> extends TableOptions {
   protocols?: readonly string[];
   /** Value of the Server field in every response, at most 256 characters. Default: "", no such field. */
   serverHeader?: string;
+  /**
+   * The upstream of connections that are not HTTP, on every listener: "host:port", "[::1]:port", or the absolute path
+   * of a Unix socket. A connection whose first bytes cannot begin an HTTP request, such as those of SSH or TLS, or that
+   * is silent for `rawTimeout`, is connected with it, byte for byte. Over TLS the bytes are the decrypted ones. At most
+   * half of `maxConnections` are connected at a time. Default: none, so such connections get 400.
+   */
+  raw?: string;
   /**
    * Proxies whose forwarding headers are trusted: addresses, ranges such as "10.0.0.0/8", or "loopback", "linklocal",
    * "uniquelocal", "unix" (the peers of a Unix socket). Default: none.
@@ -269,6 +276,18 @@ export interface FailedHandshake {
   /** The error's code, such as "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA" or "ERR_TLS_HANDSHAKE_TIMEOUT". */
   readonly code: string;
   /** The alert that the client sent, or the reason why the server refused it, as OpenSSL names it. */
+  readonly reason: string;
+}
+
+/** An upstream that could not be reached. */
+export interface FailedUpstream {
+  /** The address, as the option gives it. */
+  readonly upstream: string;
+  /** Number of connections since the last report. */
+  readonly count: number;
+  /** The last error's code, such as "ECONNREFUSED"; "ETIMEDOUT": the upstream did not answer in time. */
+  readonly code: string;
+  /** The last error's message. */
   readonly reason: string;
 }
 

@@ -111,6 +111,11 @@ const LIMITS: readonly Limit[] = [
     outcome: "a reset; an upgrade through a proxy is 429",
   },
   {
+    what: "connections that are handed to the upstream of `raw`, half of this",
+    options: ["maxConnections"],
+    outcome: "a reset",
+  },
+  {
     what: "messages, pings, pongs a second",
     options: ["messageRate"],
     outcome: "close 1008",

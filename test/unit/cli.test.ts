@@ -97,7 +97,7 @@ cli(
     // Options of `settle` beside the tables.
     const all: Record<keyof Options, 1> = {
       ...(Object.fromEntries(OPTIONS.map(({ name }) => [name, 1])) as Record<keyof Options, 1>),
-      ...{ path: 1, fd: 1, serverHeader: 1, hostname: 1 },
+      ...{ path: 1, fd: 1, serverHeader: 1, hostname: 1, raw: 1 },
       ...{ origins: 1, hosts: 1, protocols: 1, trustProxy: 1, proxyProtocol: 1 },
       ...{ listen: 1, mode: 1, redirect: 1, errorPages: 1, accessLog: 1 },
     };

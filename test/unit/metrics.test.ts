@@ -13,6 +13,8 @@ const metrics = suite("metrics");
 const STATS: Stats = {
   connections: 1,
   webSockets: 14,
+  pipes: 240,
+  released: 241,
   accepted: 3,
   upgraded: 4,
   requests: 5,

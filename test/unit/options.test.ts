@@ -259,6 +259,7 @@ options("options that contradict each other are refused, naming both", () => {
 /** The names of `LiveOptions`, each once: a name more or less would be a type error. */
 const LIVE: Readonly<Record<LiveName, true>> = {
   maxConnectionsPerAddress: true,
+  rawTimeout: true,
   maxQueuedFrames: true,
   maxRunBytes: true,
   slowGrace: true,

@@ -226,12 +226,15 @@ pipes("an upstream that closes after both ends changes nothing", () => {
 });
 
 pipes("when the engine ends the connection, the upstream is closed like its link, once", () => {
-  for (const [how, call] of [
-    [Shut.Reset, "reset"],
-    [Shut.Destroy, "destroy"],
+  for (const [how, reason, call] of [
+    [Shut.Reset, CloseReason.WriteTimeout, "reset"],
+    [Shut.Destroy, CloseReason.IdleTimeout, "destroy"],
+    // The link of a client that is lost is closed already.
+    [Shut.Destroy, CloseReason.PeerReset, "reset"],
+    [Shut.Destroy, CloseReason.NetworkError, "reset"],
   ] as const) {
     const bench = open("a");
-    bench.pipe.close(how, CloseReason.PeerReset);
+    bench.pipe.close(how, reason);
     bench.pipe.close(Shut.Reset, CloseReason.PeerReset);
     assert.equal(bench.take(), [call]);
     bench.pipe.opened();

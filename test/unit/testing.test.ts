@@ -442,6 +442,7 @@ testing("refuses the options that serve refuses, and ones that have no meaning i
   wrong({ ring: 5000 }, /^ring: 5000 is not a power of two/);
   wrong({ nothing: 1 }, /^nothing: there is no such option/);
   wrong({ pool: {} }, /^pool: a server in memory has no threads/);
+  wrong({ raw: "127.0.0.1:22" }, /^raw: "127.0.0.1:22", but a server in memory has no sockets/);
   wrong({ handler: new URL("file:///a.js") }, /^handler: must be a handler/);
   wrong({ handler: "file:///a.js" }, /^handler: must be a handler/);
   wrong({ seed: -1 }, /^seed: -1 is not/);

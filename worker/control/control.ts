@@ -3,7 +3,12 @@
 
 import { INBOX_WORDS } from "../../assembly/abi";
 import type { Handler, Stats } from "../../host/handler";
-import type { Eviction, FailedHandshake, PoolOptions } from "../../host/options/types";
+import type {
+  Eviction,
+  FailedHandshake,
+  FailedUpstream,
+  PoolOptions,
+} from "../../host/options/types";
 import { engineParams } from "../../host/options/params";
 import type { ModuleSettings } from "../../host/options/site/modules";
 import type { Changes, Settings } from "../../host/options/settle";
@@ -34,8 +39,10 @@ import type { FileSystem } from "../../host/handler";
 import { type Mounts, mountsOf } from "../mount/mounts";
 import { Pool } from "../place/pool";
 import { Remote } from "../place/remote";
+import type { RawRules } from "../pipe/raw";
 import { Pump } from "../pump/pump";
 import { pumpSettings } from "./settings";
+import { Upstreams } from "./upstreams";
 
 /** The data that the application's side gives the worker at its start. */
 export interface WorkerData {
@@ -59,6 +66,7 @@ export type Notice =
       readonly count: number;
       readonly clients: readonly FailedHandshake[];
     }
+  | { readonly ringcast: "upstreams"; readonly failures: readonly FailedUpstream[] }
   | { readonly ringcast: "error"; readonly error: ErrorData; readonly where: string }
   /** The engine trapped, so the worker ends. */
   | { readonly ringcast: "trapped"; readonly error: ErrorData };
@@ -114,6 +122,17 @@ function withCode(thrown: unknown): Error {
 
 /** Open archives, by the names of their mounts. */
 type Archives = ReadonlyMap<string, FileSystem & { close(): void }>;
+/** Returns the treatment of connections that are not HTTP. @throws Error where the platform has no sockets */
+function rawRules(
+  raw: Settings["raw"],
+  transport: Transport,
+  upstreams: Upstreams,
+): RawRules | undefined {
+  if (!raw) return undefined;
+  const connect = transport.upstream?.(raw.address);
+  if (!connect) throw new Error("raw: this platform has no sockets");
+  return { connect, failed: (error) => upstreams.add(raw.name, error) };
+}
 
 /** The control plane, as the application's side sees it. */
 export type ControlPlane = Worker["control"];
@@ -149,6 +168,10 @@ export class Worker {
         (error) => this.#report(error, where),
       );
     this.#log = this.#makeLog(throttled("accessLog"));
+    const upstreams = new Upstreams(
+      (ms, fn) => platform.clock.after(ms, fn),
+      (failures) => platform.post({ ringcast: "upstreams", failures }),
+    );
     this.pump = new Pump({
       log: this.#log,
       ...pumpSettings(settings),
@@ -168,6 +191,7 @@ export class Worker {
       trapped: (trap) => this.die(trap),
       evicted: (evictions) => platform.post({ ringcast: "evicted", evictions }),
       handshakeFailed: (address, error) => handshakes.add(address, error),
+      raw: rawRules(settings.raw, platform.transport, upstreams),
     });
     this.#accepting = throttled("accept");
     this.#listeners = new Listeners(this.pump, (error) => {

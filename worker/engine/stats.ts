@@ -44,6 +44,8 @@ export function statsOf(engine: Engine, host = NONE): Stats {
   return {
     connections: get(Control.ConnectionCount),
     webSockets: get(Control.WebSocketCount),
+    pipes: get(Control.Pipes),
+    released: get(Control.Released),
     accepted: get(Control.Accepted),
     upgraded: get(Control.Upgraded),
     requests: get(Control.Requests),

@@ -37,6 +37,7 @@ import {
 import { type Ends, procQueues } from "./queues";
 import { TlsServers, canDefer, commonOf } from "./secure";
 import { isShuttingDown, writeTo } from "./stream";
+import { connectTo } from "./behind/upstream";
 
 const EMPTY = new Uint8Array(0);
 
@@ -312,6 +313,7 @@ export function nodeTransport(settings: NodeSettings = {}): Transport {
   return {
     ...(isBun ? { copies: true } : {}),
     ...(process.platform === "linux" ? { queues: procQueues(endsOf) } : {}),
+    upstream: connectTo,
     async listen(options, window, accept, failed) {
       scarcity ??= new Scarcity(descriptors, failed);
       const { look } = scarcity;

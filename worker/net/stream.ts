@@ -1,4 +1,4 @@
-// Writes to Node's streams, on Node, Deno and Bun.
+// Writes to Node's streams, on Node, Deno and Bun: connections that use sockets, and upstreams.
 
 import type { Duplex } from "node:stream";
 

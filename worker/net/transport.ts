@@ -295,6 +295,8 @@ export interface Transport {
     accept: Accept,
     failed: (error: Error) => void,
   ): Promise<Listener>;
+  /** Returns the function that connects with an upstream, on platforms that have sockets. */
+  upstream?(address: UpstreamAddress): ConnectUpstream;
 }
 
 /** A file that lines are appended to. */

@@ -17,7 +17,8 @@
 //   the upstream is not reachable         the connection ends in order, as UpstreamFailed
 //   the upstream resets                   the connection is reset as UpstreamReset; after the upstream's end it first
 //                                         gets #back, because none of its bytes is missing
-//   the client resets, a time limit, …    the engine ends the connection; the upstream is reset or closed like its link
+//   the client's is lost                  the upstream is reset
+//   a time limit, the server's end        the upstream is reset or closed, as the engine has the link
 
 import { CloseReason, Outcome, Param, Piping, Shut } from "../../assembly/abi";
 import { concat } from "../../host/shared/text/bytes";
@@ -263,7 +264,9 @@ export class Pipe implements UpstreamSink, PeerPipe {
     this.#forward = [];
     this.#back = [];
     if (reason === CloseReason.UpstreamTimeout) this.#failed(undefined);
-    if (how === Shut.Reset) this.#upstream?.reset();
+    // A client that is lost has not ended its side, and the upstream must not take its bytes for all.
+    const isLost = reason === CloseReason.PeerReset || reason === CloseReason.NetworkError;
+    if (how === Shut.Reset || isLost) this.#upstream?.reset();
     else this.#upstream?.destroy();
   }
 }

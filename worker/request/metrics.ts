@@ -26,6 +26,7 @@ type Family = readonly [name: string, help: string, value: (stats: Stats) => num
 const GAUGES: readonly Family[] = [
   ["connections", "Open HTTP connections.", (s) => s.connections],
   ["websockets", "Open WebSockets.", (s) => s.webSockets],
+  ["pipes", "Open connections that an upstream serves, because they are not HTTP.", (s) => s.pipes],
   ["topics", "Topics that have subscribers.", (s) => s.topics],
   ["subscriptions", "Subscriptions of all clients.", (s) => s.subscriptions],
   ["addresses", "Addresses that connections are counted under.", (s) => s.addresses],
@@ -66,6 +67,7 @@ const GAUGES: readonly Family[] = [
 const COUNTERS: readonly Family[] = [
   ["connections_accepted", "Connections accepted.", (s) => s.accepted],
   ["upgrades", "Connections that became WebSockets.", (s) => s.upgraded],
+  ["connections_released", "Connections that were handed to an upstream.", (s) => s.released],
   ["requests", "Requests answered.", (s) => s.requests],
   ["received_bytes", "Bytes read from clients.", (s) => s.bytesIn, "bytes"],
   ["sent_bytes", "Bytes written to clients.", (s) => s.bytesOut, "bytes"],

@@ -13,7 +13,7 @@ import type {
   UpstreamAddress,
   UpstreamSink,
 } from "../transport";
-import { streamUpstream } from "../upstream";
+import { streamUpstream } from "./upstream";
 
 /** Time (ms) for which an idle connection is kept: less than the 5 s of node:http. */
 const KEPT_MILLIS = 4000;

@@ -5,17 +5,8 @@
 
 import * as net from "node:net";
 import type { Duplex } from "node:stream";
-import type { ConnectUpstream, Upstream, UpstreamAddress, UpstreamSink } from "./transport";
-
-const EMPTY = new Uint8Array(0);
-
-/**
- * Returns true between the last byte that the kernel accepted and its FIN. A reset is refused then (EINVAL), and the
- * handle that requested it is never closed. It leaks, and the worker that holds it cannot be ended.
- */
-export function isShuttingDown(stream: Duplex): boolean {
-  return stream.writableEnded && stream.writableLength === 0 && !stream.writableFinished;
-}
+import { isShuttingDown, writeTo } from "../stream";
+import type { ConnectUpstream, Upstream, UpstreamAddress, UpstreamSink } from "../transport";
 
 /** Returns true for a connected TCP socket, which alone can be reset. */
 function canReset(stream: Duplex): stream is net.Socket {
@@ -25,7 +16,9 @@ function canReset(stream: Duplex): stream is net.Socket {
 class StreamUpstream implements Upstream {
   readonly #stream: Duplex;
   #sink: UpstreamSink | undefined;
-  readonly #written = (): void => this.#sink?.written();
+  readonly #written = (error?: Error | null): void => {
+    if (!error) this.#sink?.written();
+  };
 
   constructor(stream: Duplex, sink: UpstreamSink) {
     this.#stream = stream;
@@ -46,11 +39,7 @@ class StreamUpstream implements Upstream {
   write(bytes: Uint8Array): boolean {
     const stream = this.#stream;
     // The loss is about to be reported.
-    if (stream.destroyed) return false;
-    stream.write(bytes);
-    if (stream.writableLength === 0) return true;
-    stream.write(EMPTY, this.#written);
-    return false;
+    return !stream.destroyed && writeTo(stream, bytes, this.#written);
   }
 
   end(): void {
