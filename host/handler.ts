@@ -205,6 +205,12 @@ export interface UpgradeOptions<User = unknown> {
   data?: User;
   /** The chosen subprotocol. It must be one that the client offered (RFC 6455 4.2.2). */
   protocol?: string;
+  /**
+   * Name of a subprotocol of `protocolHandlers`: its module gets the WebSocket's events, in the worker. If the client
+   * offers this subprotocol, and `protocol` names none, it is chosen. From the application's thread `data` must be what
+   * JSON keeps, at most 64 KiB of it; from a pool it is a structured clone. Default: the handler that calls `upgrade`.
+   */
+  handler?: string;
   /** Further fields of the 101 response, except those of the handshake itself (`Sec-WebSocket-…`). */
   headers?: HeaderFields;
   /** Idle timeout of this client in seconds, 0 … 86,400; 0: none. Default: the server's `idleTimeout`. */

@@ -279,6 +279,7 @@ export class RunningServer implements Server {
         backlog: settings.values.maxBacklog,
         replyBytes: settings.values.replyBuffers,
         pages: settings.errorPages.map(({ status }) => status),
+        protocols: settings.protocols.map(({ name }) => name),
         publish: (topic, data, options) => this.publish(topic, data, options),
         pendingBytes: settings.values.maxPendingBytes,
         closeTimeout: settings.values.closeTimeout,

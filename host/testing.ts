@@ -53,11 +53,13 @@ export { Random } from "./testing/random";
  * `tls`, `noDelay`, `inbox`, `maxPendingBytes`, …) have no effect. All clients connect to the first entry of `listen`.
  */
 export interface TestOptions<User = unknown>
-  extends Omit<Options, "handler" | "pool" | "virtualHosts"> {
+  extends Omit<Options, "handler" | "pool" | "virtualHosts" | "protocolHandlers"> {
   /** The handler, or a function that makes it, as a handler module exports it. It runs on this thread. */
   handler?: HandlerModule<User>;
   /** Hosts with handlers and origins of their own, by the Host of a request. Their certificates have no effect. */
   virtualHosts?: Readonly<Record<string, TestHostOptions>>;
+  /** Handlers by subprotocol, or functions that make them. They run on this thread. */
+  protocolHandlers?: Readonly<Record<string, HandlerModule>>;
   /** Seed of all random choices (masks, random splits, the engine's own), 0 … 2^32 - 1. Default 1. */
   seed?: number;
   /** Bytes that the kernels buffer on the way to a client; default 64 KiB. */
@@ -129,8 +131,8 @@ const DEFAULT_SEED = 1;
 /** Options in addition to those of `serve`. */
 const OWN = ["seed", "socketBuffer", "codec", "wasm"];
 
-/** The handlers of virtual hosts and mounts, and file systems, which are no modules here. */
-class HostHandlers implements ModuleList {
+/** The handlers of virtual hosts, mounts and subprotocols, and file systems, which are no modules here. */
+class BesideHandlers implements ModuleList {
   readonly all = [];
   /** Handlers and their options, in the order of their numbers. */
   readonly handlers: {
@@ -169,7 +171,7 @@ function split<User>(options: TestOptions<User>): {
   own: TestOptions<User>;
   settings: Settings;
   rest: Options;
-  modules: HostHandlers;
+  modules: BesideHandlers;
 } {
   checkObject(options);
   const known = { names: [...OPTION_NAMES, ...OWN], aliases: ALIASES };
@@ -187,14 +189,20 @@ function split<User>(options: TestOptions<User>): {
     !(typeof codec?.deflate === "function" && typeof codec.inflate === "function")
   )
     throw new TypeError(`codec: ${show(codec)} has no deflate and inflate; see "ringcast/zlib"`);
-  const modules = new HostHandlers();
+  const modules = new BesideHandlers();
   const settings = settle(rest as Options, modules);
   refuseRoots(settings.mounts);
   if (settings.accessLog) throw new TypeError("accessLog: a server in memory has no files");
   if (settings.raw)
     throw new TypeError(`raw: ${show(settings.raw.name)}, but a server in memory has no sockets`);
   refusePlan(settings);
-  const { virtualHosts, mounts: _, ...others } = rest as Options;
+  const {
+    virtualHosts,
+    mounts: _,
+    protocolHandlers: __,
+    defaultProtocol: ___,
+    ...others
+  } = rest as Options;
   const hosts = virtualHosts ? { virtualHosts: withoutHandlers(virtualHosts) } : {};
   return { own, settings, rest: { ...others, ...hosts }, modules };
 }
@@ -282,7 +290,7 @@ class MemoryTestServer implements TestServer {
   #placeAll(
     pump: Pump,
     main: HandlerModule,
-    { handlers }: HostHandlers,
+    { handlers }: BesideHandlers,
     { mounts, values }: Settings,
   ): Promise<void> {
     const made = handlers.map(({ handler, option }) => make(handler, pump, option));

@@ -4,6 +4,7 @@
 // programs). The option's own check validates the value, and its message names the flag.
 
 import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
 import type { ListenerName } from "../options/members";
 import type { ListenerOptions, Options, PoolOptions } from "../options/types";
 import { plan } from "../options/plan";
@@ -94,6 +95,17 @@ const OTHERS: readonly Flag[] = [
     name: "raw",
     value: "ADDRESS",
     text: "Connections that are not HTTP are handed to host:port, [::1]:port, or a Unix socket.",
+  },
+  {
+    name: "protocol-handlers",
+    value: "NAME=FILE",
+    isList: true,
+    text: "A module that handles the WebSockets of a subprotocol, such as chat=chat.mjs.",
+  },
+  {
+    name: "default-protocol",
+    value: "NAME",
+    text: "The one of them that handles WebSockets without a subprotocol.",
   },
   { name: "server-header", value: "TEXT", text: "Value of the Server field in every response." },
   {
@@ -190,19 +202,29 @@ function accessLogOf(given: Given): Options["accessLog"] {
   return format === undefined ? { file } : { file, format: format as "json" };
 }
 
-/** Returns the files of error pages by their statuses. @throws UsageError */
-function errorPagesOf(given: Given): Options["errorPages"] {
-  const list = given.get("error-pages");
+/**
+ * Returns the files that a flag gives by their keys.
+ * @param form of the flag's values, such as "STATUS=FILE"
+ * @throws UsageError
+ */
+function filesOf(given: Given, name: string, form: string): Record<string, string> | undefined {
+  const list = given.get(name);
   if (!Array.isArray(list)) return undefined;
-  const pages: Record<string, string> = {};
+  const files: Record<string, string> = {};
   for (const text of list as readonly string[]) {
-    const [, status = "", file = ""] = /^(\w+)=(.+)$/.exec(text) ?? [];
-    if (file === "") throw new UsageError(`--error-pages: ${text} is not STATUS=FILE`);
-    if (Object.hasOwn(pages, status))
-      throw new UsageError(`--error-pages: ${status} is given twice`);
-    pages[status] = file;
+    const [, key = "", file = ""] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+    if (file === "") throw new UsageError(`--${name}: ${text} is not ${form}`);
+    if (Object.hasOwn(files, key)) throw new UsageError(`--${name}: ${key} is given twice`);
+    files[key] = file;
   }
-  return pages;
+  return files;
+}
+
+/** Returns the modules of subprotocols. @throws UsageError */
+function protocolHandlersOf(given: Given): Options["protocolHandlers"] {
+  const files = filesOf(given, "protocol-handlers", "NAME=FILE");
+  const urls = Object.entries(files ?? {}).map(([name, file]) => [name, pathToFileURL(file)]);
+  return files && Object.fromEntries(urls);
 }
 
 /** Flags with which "*" sets the option to true, which means all. */
@@ -218,15 +240,15 @@ function listOf(given: Given, name: string): readonly string[] | true | undefine
 /** Replaces the option's name at the start of an error message by the flag's, if it has one. */
 export function named(message: string): string {
   const own = message.replace(/^listen\[\d+\]\./, "");
-  const [option = "", group, name = "", status] =
-    /^(?:(pool|metrics|tls|accessLog)\.)?([a-zA-Z]+)(?:\[(\d+)\])?(?=:)/.exec(own) ?? [];
+  const [option = "", group, name = "", key] =
+    /^(?:(pool|metrics|tls|accessLog)\.)?([a-zA-Z]+)(?:\["?([\w.-]+)"?\])?(?=:)/.exec(own) ?? [];
   const full =
     (group === "metrics" && name === "path") || (group === "accessLog" && name === "file")
       ? group
       : [group, name].filter(Boolean).join("-");
   const flag = SERVER_FLAGS.find((one) => one.name === kebab(full));
   if (!flag) return message;
-  return `--${flag.name}${status ? ` ${status}` : ""}${own.slice(option.length)}`;
+  return `--${flag.name}${key ? ` ${key}` : ""}${own.slice(option.length)}`;
 }
 
 /**
@@ -251,7 +273,9 @@ export function optionsOf(given: Given, handler: string | undefined): Options {
     ...tableOf(OTHER_ROWS, given),
     ...(listen ? { listen } : listener),
     handler,
-    errorPages: errorPagesOf(given),
+    errorPages: filesOf(given, "error-pages", "STATUS=FILE"),
+    protocolHandlers: protocolHandlersOf(given),
+    defaultProtocol: textOf(given, "default-protocol"),
     accessLog: accessLogOf(given),
     serverHeader: textOf(given, "server-header"),
     raw: textOf(given, "raw"),

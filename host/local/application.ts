@@ -73,6 +73,8 @@ interface ApplicationOptions {
   readonly replyBytes?: number;
   /** Statuses that have an error page. Default: none. */
   readonly pages?: readonly number[];
+  /** Names of the subprotocols that have modules. Default: none. */
+  readonly protocols?: readonly string[];
   readonly publish: (topic: string, data: Data, options: PublishOptions) => boolean;
   /** Bytes of unhandled events, beyond which the worker sends no more. */
   readonly pendingBytes: number;
@@ -96,6 +98,7 @@ export class Application {
   readonly backlog: number;
   readonly replyBytes: number;
   readonly pages: ReadonlySet<number>;
+  readonly protocols: readonly string[];
   readonly laneBytes: number;
   readonly publish: ApplicationOptions["publish"];
   readonly #inbox: InboxWriter;
@@ -134,6 +137,7 @@ export class Application {
     this.backlog = options.backlog;
     this.replyBytes = options.replyBytes ?? Number.POSITIVE_INFINITY;
     this.pages = new Set(options.pages);
+    this.protocols = options.protocols ?? [];
     this.laneBytes = laneBytes(options.pendingBytes);
     this.#half = options.pendingBytes / 2;
     const { ordered } = options;

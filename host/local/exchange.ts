@@ -8,6 +8,7 @@ import type { Payload } from "../shared/message/data";
 import type { Request, StaticBody } from "../handler";
 import { Credit } from "../shared/message/credit";
 import { Grant } from "../shared/message/grant";
+import { jsonOf } from "./data";
 import type { Outlet, RoomListener } from "./outlet";
 import type { Delivery } from "../shared/request/pieces";
 import { OwnRequest, type RequestHead } from "../shared/request/request";
@@ -44,6 +45,8 @@ export interface ResponseOwner {
   readonly backlog: number;
   /** Statuses that have an error page. */
   readonly pages: ReadonlySet<number>;
+  /** Names of the subprotocols that have modules. */
+  readonly protocols: readonly string[];
   /** Called when a request is no longer pending. */
   handledRequest(): void;
   /** Called when a response needs no further events of its client. */
@@ -169,6 +172,10 @@ export class RemoteResponse extends Answering implements RoomListener {
     return this.#application.pages.has(status);
   }
 
+  protected override get protocolNames(): readonly string[] {
+    return this.#application.protocols;
+  }
+
   protected override respond(
     status: number,
     fields: Field[],
@@ -253,12 +260,20 @@ export class RemoteResponse extends Answering implements RoomListener {
   }
 
   protected override accept(upgrade: Upgrade): boolean {
-    const { fields, protocol, data, idleTimeout = "", maxPayloadLength = "", compress } = upgrade;
-    const chosen = protocol === "" ? this.#application.chooseProtocol(this.request) : protocol;
+    const { fields, protocol, handler, data, compress } = upgrade;
+    const { idleTimeout = "", maxPayloadLength = "" } = upgrade;
+    const isOwn = handler === "";
+    // The module chooses its subprotocol itself.
+    const isChosen = protocol !== "" || !isOwn;
+    const chosen = isChosen ? protocol : this.#application.chooseProtocol(this.request);
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
-    this.data = data;
-    this.#post(Op.Upgrade, 0, fields, `${chosen} ${idleTimeout} ${maxPayloadLength} ${compress}`);
-    this.#application.upgrading(this);
+    const options = `${chosen} ${idleTimeout} ${maxPayloadLength} ${compress} ${handler}`;
+    // No event of a module's WebSocket comes to this thread.
+    this.#post(Op.Upgrade, 0, fields, isOwn ? options : `${options}\n${jsonOf(data)}`);
+    if (isOwn) {
+      this.data = data;
+      this.#application.upgrading(this);
+    }
     this.#finish();
     return true;
   }

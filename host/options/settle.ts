@@ -28,6 +28,7 @@ import { type ModuleList, type ModuleSettings, Modules } from "./site/modules";
 import { type ListenerSettings, readListeners, tlsOf } from "./listen";
 import { type MountSettings, readMounts } from "./site/mounts";
 import { type PageSettings, readErrorPages } from "./site/pages";
+import { type ProtocolSettings, readProtocols } from "./site/protocols";
 import { DAY, OPTIONS, type OptionName, type OptionValues } from "./table";
 import { type UpstreamSettings, readUpstream, refuseOwn } from "./upstream";
 
@@ -50,6 +51,8 @@ export interface Settings {
   readonly mounts: readonly (readonly MountSettings[] | undefined)[];
   /** The upstream of connections that are not HTTP. */
   readonly raw?: UpstreamSettings | undefined;
+  /** The subprotocols that have modules. */
+  readonly protocols: readonly ProtocolSettings[];
 }
 
 /** Names of the options that are not in the table. */
@@ -70,6 +73,8 @@ const OTHERS = new Set<string>([
   "fd",
   "tls",
   "virtualHosts",
+  "protocolHandlers",
+  "defaultProtocol",
   "serverHeader",
   "raw",
   ...LIST_NAMES,
@@ -114,6 +119,7 @@ export function settle(given: Options, modules: ModuleList = new Modules()): Set
     serverHeader: readServerHeader(options),
     lists,
     hosts,
+    protocols: readProtocols(options, modules),
     pool: readPool(options),
     metrics: readMetrics(options),
     accessLog: readAccessLog(options),

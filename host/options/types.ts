@@ -68,6 +68,17 @@ export interface Options<User = unknown> extends TableOptions {
    * Default: none.
    */
   protocols?: readonly string[];
+  /**
+   * Modules by subprotocol: the URL of a module for each name, 1 … 1,000 of them, as in
+   * `{ chat: new URL("./chat.mjs", import.meta.url) }`. They run in the worker, wherever `handler` runs. An upgrade
+   * belongs to the module of the first subprotocol that the client offers and that has one, unless a mount with a proxy
+   * or a handler has its path. The module's `request` decides about it; without one it is accepted. The other members
+   * get the WebSocket's events. `res.upgrade({ handler: "chat" })` gives a WebSocket to a module by its name. Default:
+   * none.
+   */
+  protocolHandlers?: Readonly<Record<string, URL | string>>;
+  /** Name of the module that upgrades belong to for which the client offers no subprotocol. Default: none. */
+  defaultProtocol?: string;
   /** Value of the Server field in every response, at most 256 characters. Default: "", no such field. */
   serverHeader?: string;
   /**

@@ -272,6 +272,22 @@ readme("rooms are topics", () =>
   }),
 );
 
+readme("subprotocols have modules", () =>
+  running("protocols", ["protocols.mjs", "chat-protocol.mjs"], async (port) => {
+    const first = async (protocols: string[], say?: string): Promise<[string, string]> => {
+      const socket = new WebSocket(`ws://127.0.0.1:${port}/?ada`, protocols);
+      socket.once("open", () => say && socket.send(say));
+      const message = new Promise((resolve) => socket.once("message", resolve));
+      const text = String(await within(message, "a message"));
+      socket.terminate();
+      return [socket.protocol, text];
+    };
+    assert.equal(await first(["x", "chat"]).catch(String), ["chat", "hello stranger"]);
+    assert.equal(await first([], "again"), ["", "again"]);
+    assert.is(await text(port), "Connect with a WebSocket.\n");
+  }),
+);
+
 readme("another thread publishes", () =>
   running("ticker", ["ticker.mjs", "handler.mjs"], async (port) => {
     const messages = await listen(`ws://127.0.0.1:${port}/`, 3);

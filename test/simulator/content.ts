@@ -7,6 +7,8 @@ import type { Settings } from "./steps";
 
 const encoder = new TextEncoder();
 
+/** Name of the subprotocol that module 1 has, which no client offers. */
+export const MODULE = "module";
 /** Bytes that a message needs to carry its tag. */
 export const TAG_BYTES = 8;
 /** Length of a static body, and of one that is larger than a block. */

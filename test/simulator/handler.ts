@@ -18,6 +18,7 @@ import type { Client } from "./client";
 import {
   HUGE_BYTES,
   LARGE_BYTES,
+  MODULE,
   STATIC_BYTES,
   bodyOf,
   dripOf,
@@ -56,8 +57,9 @@ export interface Scene extends Shelf {
   /** Pieces of messages that are not whole, by client. */
   readonly parts: Map<Client, Uint8Array[]>;
   clientAt(address: string): Client;
-  /** Returns the number of a client's module; 0: the main handler. */
+  /** Returns the number of the module of a client's requests, and of its WebSocket; 0: the main handler. */
   moduleOf(client: Client): number;
+  socketModuleOf(client: Client): number;
   echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void;
   /** Reports a message of a stream that the server has accepted. */
   readonly echoed: (client: Client, data: string | Uint8Array, tag: number) => void;
@@ -88,6 +90,14 @@ class Doer implements Handler {
     const client = this.#scene.clientAt(address);
     if (this.#scene.moduleOf(client) !== this.#module)
       this.#scene.note(`${client} is not one of module ${this.#module}`);
+    return client;
+  }
+
+  /** Returns the client of a WebSocket, which must be one of this handler's. */
+  #ownerOf({ remoteAddress }: WebSocket): Client {
+    const client = this.#scene.clientAt(remoteAddress);
+    if (this.#scene.socketModuleOf(client) !== this.#module)
+      this.#scene.note(`${client} has no WebSocket of module ${this.#module}`);
     return client;
   }
 
@@ -137,7 +147,9 @@ class Doer implements Handler {
     if (!asked) return undefined;
     if (asked.ask) return this.#answer(asked.ask, req, res);
     if (asked.open === "refuse") return res.send(403, "text/plain", "no");
-    return res.upgrade({ data: Number(req.header("x-tag")) });
+    const data = Number(req.header("x-tag"));
+    const isMoved = this.#scene.socketModuleOf(asked.client) !== this.#module;
+    return res.upgrade(isMoved ? { data, handler: MODULE } : { data });
   }
 
   #answer(ask: Ask, req: Request, res: Response): unknown {
@@ -248,7 +260,7 @@ class Doer implements Handler {
 
   open(ws: WebSocket): unknown {
     this.#fresh();
-    const client = this.#clientAt(ws.remoteAddress);
+    const client = this.#ownerOf(ws);
     const tag = ws.data as number;
     const asked = this.#scene.asks.get(tag);
     if (asked?.client !== client)
@@ -276,7 +288,7 @@ class Doer implements Handler {
 
   fragment(ws: WebSocket, data: Uint8Array, info: FragmentInfo): unknown {
     this.#fresh();
-    const client = this.#clientAt(ws.remoteAddress);
+    const client = this.#ownerOf(ws);
     const parts = info.first ? [] : this.#scene.parts.get(client);
     if (!parts) return this.#scene.note(`${client}: a piece of no message`);
     parts.push(data);
@@ -289,7 +301,7 @@ class Doer implements Handler {
   /** A whole message: the next that its client sent. */
   #hear(ws: WebSocket, bytes: Uint8Array, isBinary: boolean): unknown {
     const scene = this.#scene;
-    const client = this.#clientAt(ws.remoteAddress);
+    const client = this.#ownerOf(ws);
     const said = client.said.shift();
     const say = said && scene.says.get(said.tag);
     if (!said || !say) return scene.note(`${client}: a message that it did not send`);
@@ -361,11 +373,11 @@ class Doer implements Handler {
   }
 
   drain(ws: WebSocket): void {
-    this.#clientAt(ws.remoteAddress).isThirsty = false;
+    this.#ownerOf(ws).isThirsty = false;
   }
 
   close(ws: WebSocket, info: CloseInfo): void {
-    const client = this.#clientAt(ws.remoteAddress);
+    const client = this.#ownerOf(ws);
     // Before it has opened, its upgrade has failed, and `disconnect` follows; or it has ended.
     if (this.#scene.sockets.has(client.id)) client.ended(info.cause);
     else client.lapsed = info.cause;

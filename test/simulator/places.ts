@@ -22,7 +22,7 @@ import { Pool } from "../../worker/place/pool";
 import { Remote } from "../../worker/place/remote";
 import type { Pump } from "../../worker/pump/pump";
 import type { Beginning, Outcome, Task } from "../../worker/place/task";
-import { pageOf, pagesOf } from "./content";
+import { MODULE, pageOf, pagesOf } from "./content";
 import type { Settings } from "./steps";
 
 /** All messages that are under way between threads. */
@@ -135,6 +135,7 @@ export class ApplicationPlace implements Place {
       ...{ inbox: writer, ordered: settings.ordered, backlog, failed, closeTimeout: 2000 },
       pendingBytes: settings.pending.bytes,
       pages: pagesOf(settings).map(({ status }) => status),
+      protocols: [MODULE],
       publish: () => false,
       after: (ms, fn) => void clock.after(ms, fn),
       soon: (fn) => void clock.after(0, fn),
@@ -258,6 +259,8 @@ class ThreadResponse extends Answering {
   protected override hasPage(status: number): boolean {
     return pageOf(status, this.#threads.settings) !== undefined;
   }
+
+  protected override readonly protocolNames: readonly string[] = [MODULE];
 
   protected override respond(
     status: number,

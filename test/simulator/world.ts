@@ -22,7 +22,7 @@ import { upgradeFields } from "../lib/handshake";
 import { stepped } from "../lib/stepped";
 import { testEngine } from "../lib/wasm";
 import { Client } from "./client";
-import { TAG_BYTES, bodyOf, pageOf, pagesOf, payloadOf } from "./content";
+import { MODULE, TAG_BYTES, bodyOf, pageOf, pagesOf, payloadOf } from "./content";
 import { Exact } from "./exact";
 import { type Asked, type Scene, handlerOf } from "./handler";
 import type { Court, Judge } from "./judge";
@@ -173,6 +173,7 @@ export class World implements Scene, Court {
       codec: params.DeflateRingBytes === 0 ? undefined : stepped(SMALL_BYTES, STEP_BYTES),
       values: { flushInterval: settings.flushInterval, ordered: settings.ordered ? 1 : 0 },
       errorPages: pagesOf(settings),
+      protocolHandlers: [{ name: MODULE, module: 1, isDefault: false }],
       log: this.lines.log,
       failed: this.#failed,
       evicted: (evictions) => {
@@ -273,6 +274,13 @@ export class World implements Scene, Court {
   /** Where the handler is in the worker, every second client is a module's. */
   moduleOf({ id }: Client): number {
     return this.settings.place === "inline" ? id % 2 : 0;
+  }
+
+  /** Outside of the application's thread the WebSockets of some clients are given to the module by its name. */
+  socketModuleOf(client: Client): number {
+    const { place } = this.settings;
+    if (place === "pool") return client.id % 2;
+    return place === "inline" && client.id % 4 === 0 ? 1 : this.moduleOf(client);
   }
 
   echo(client: Client, ws: WebSocket, data: string | Uint8Array, tag: number): void {

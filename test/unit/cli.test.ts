@@ -1,6 +1,7 @@
 // The command line's parts: values as people write them, flags against the table of options, mistakes, and what the
 // load command makes of messages.
 
+import { pathToFileURL } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Client } from "../../host/cli/client";
@@ -100,6 +101,7 @@ cli(
       ...{ path: 1, fd: 1, serverHeader: 1, hostname: 1, raw: 1 },
       ...{ origins: 1, hosts: 1, protocols: 1, trustProxy: 1, proxyProtocol: 1 },
       ...{ listen: 1, mode: 1, redirect: 1, errorPages: 1, accessLog: 1 },
+      ...{ protocolHandlers: 1, defaultProtocol: 1 },
     };
     const names = new Set(SERVER_FLAGS.map(({ name }) => name));
     for (const name of Object.keys(all)) assert.ok(names.has(kebab(name)), name);
@@ -191,6 +193,21 @@ cli("error pages are files by status", () => {
   assert.equal(errorPages, { 404: "a=b.html", 500: "c.txt" });
 });
 
+cli("modules of subprotocols are files by name", () => {
+  const { protocolHandlers, defaultProtocol } = options(
+    ..."--protocol-handlers chat=a.mjs --protocol-handlers echo=/b.mjs --default-protocol echo".split(
+      " ",
+    ),
+  );
+  const own = pathToFileURL("a.mjs").href;
+  const urls = Object.entries(protocolHandlers ?? {}).map(([name, url]) => [name, String(url)]);
+  assert.equal(urls, [
+    ["chat", own],
+    ["echo", "file:///b.mjs"],
+  ]);
+  assert.is(defaultProtocol, "echo");
+});
+
 /** Mistakes, and what is said of them. */
 const MISTAKES: readonly (readonly [args: string, message: string | RegExp])[] = [
   ["--rnig 5", "--rnig: there is no such option; did you mean --ring?"],
@@ -252,6 +269,9 @@ const MISTAKES: readonly (readonly [args: string, message: string | RegExp])[] =
   ["--error-pages 404.html", "--error-pages: 404.html is not STATUS=FILE"],
   ["--error-pages 404=a.html --error-pages 404=b.html", "--error-pages: 404 is given twice"],
   ["--error-pages 200=a.html", '--error-pages: "200" is not a status from 400 to 599'],
+  ["--protocol-handlers chat", "--protocol-handlers: chat is not NAME=FILE"],
+  ["--protocol-handlers a,b=a.mjs", /^--protocol-handlers: "a,b" is not the name of a subprotocol/],
+  ["--default-protocol chat", '--default-protocol: "chat" without protocolHandlers'],
   ["--error-pages 404=a.png", /^--error-pages 404: "a.png" is not a file with a name that ends/],
 ];
 

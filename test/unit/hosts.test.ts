@@ -47,8 +47,8 @@ hosts("are read with names in lower case, and the bits of their listeners", () =
     ],
   );
   assert.equal(modules, [
-    { option: 'virtualHosts["A.Example."].handler', url: "file:///a.js" },
-    { option: 'virtualHosts["*.B.example"].handler', url: "file:///b.js" },
+    { kind: "handler", option: 'virtualHosts["A.Example."].handler', url: "file:///a.js" },
+    { kind: "handler", option: 'virtualHosts["*.B.example"].handler', url: "file:///b.js" },
   ]);
   assert.equal(settle({}).hosts, []);
 });

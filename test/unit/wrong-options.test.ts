@@ -396,6 +396,40 @@ const OPTIONS: readonly (readonly [given: object, message: string])[] = [
     { errorPages: { 404: { tpye: "a/b", body: "x" } } },
     "errorPages[404].tpye: there is no such option; did you mean errorPages[404].type?",
   ],
+  // Modules of subprotocols.
+  [{ protocolHandlers: null }, "protocolHandlers: null is not an object of modules by subprotoc"],
+  [
+    { protocolHandlers: [] },
+    "protocolHandlers: an array is not an object of modules by subprotocol",
+  ],
+  [{ protocolHandlers: new Map() }, "protocolHandlers: an object is not an object of modules by"],
+  [{ protocolHandlers: {} }, "protocolHandlers: 0 subprotocols are not from 1 to 1000"],
+  [
+    {
+      protocolHandlers: Object.fromEntries(
+        Array.from({ length: 1001 }, (_, i) => [i, "file:///a"]),
+      ),
+    },
+    "protocolHandlers: 1001 subprotocols are not from 1 to 1000",
+  ],
+  [
+    { protocolHandlers: { "": "file:///a.mjs" } },
+    'protocolHandlers: "" is not the name of a subprotocol, a token',
+  ],
+  [
+    { protocolHandlers: { "a, b": "file:///a.mjs" } },
+    'protocolHandlers: "a, b" is not the name of a subprotocol, a token',
+  ],
+  [{ protocolHandlers: unreadable("chat") }, "protocolHandlers.chat: cannot be read: not now"],
+  [{ defaultProtocol: "chat" }, 'defaultProtocol: "chat" without protocolHandlers'],
+  [
+    { protocolHandlers: { chat: "file:///a", "v1.echo": "file:///b" }, defaultProtocol: "cht" },
+    'defaultProtocol: "cht" is not one of protocolHandlers, "chat", "v1.echo"',
+  ],
+  [
+    { protocolHandlers: { chat: "file:///a.mjs" }, defaultProtocol: 5 },
+    'defaultProtocol: 5 is not one of protocolHandlers, "chat"',
+  ],
   // Callbacks and objects.
   [{ signal: { aborted: false, addEventListener() {} } }, "signal: an object is not an AbortSig"],
   [{ signal: new AbortController() }, "signal: an object is not an AbortSignal"],
@@ -434,6 +468,21 @@ wrong("each wrong option is refused by its name, by serve and in memory", () => 
     refuses(() => settle(given as Options), message);
     if (!("pool" in given)) refuses(() => createTestServer(given as never), message);
   }
+});
+
+wrong("a module of a subprotocol is named by a URL, and is a handler in memory", () => {
+  refuses(
+    () => settle({ protocolHandlers: { chat: "./chat.mjs" } }),
+    'protocolHandlers["chat"]: "./chat.mjs" is not the URL of a module; use new URL(',
+  );
+  refuses(
+    () => createTestServer({ protocolHandlers: { chat: "file:///a.mjs" as never } }),
+    'protocolHandlers["chat"]: must be a handler, or a function that makes one',
+  );
+  refuses(
+    () => createTestServer({ protocolHandlers: { chat: { connect() {} } } }),
+    'protocolHandlers["chat"].connect: is called on the main handler alone',
+  );
 });
 
 wrong("an error page that is in a file is refused where there are none", () => {

@@ -14,13 +14,14 @@ type PumpSettings = Pick<
   | "forwarding"
   | "metrics"
   | "protocols"
+  | "protocolHandlers"
   | "serverHeader"
   | "errorPages"
 >;
 
 /** Returns the pump's settings. @throws TypeError for an error page that is still in a file */
 export function pumpSettings(settings: Settings): PumpSettings {
-  const { values, lists, hosts, metrics, serverHeader, errorPages } = settings;
+  const { values, lists, hosts, metrics, serverHeader, errorPages, protocols } = settings;
   return {
     values,
     rules: {
@@ -35,6 +36,7 @@ export function pumpSettings(settings: Settings): PumpSettings {
     },
     metrics: metrics && { path: metrics.path, readers: new AddressSet(metrics.addresses) },
     protocols: lists.protocols ?? [],
+    protocolHandlers: protocols,
     serverHeader,
     errorPages: pagesWithoutFiles(errorPages),
   };

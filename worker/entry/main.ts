@@ -53,11 +53,12 @@ const worker = new Worker(data, {
     const { values, errorPages } = data.settings;
     const backlog = values.maxBacklog;
     const pages = errorPages.map(({ status }) => status);
+    const protocols = data.settings.protocols.map(({ name }) => name);
     return piscinaThreads({
       filename: new URL("./pool.js", import.meta.url).href,
       threads: limits.threads,
       heap: limits.heap,
-      workerData: { backlog, pages } satisfies ThreadData,
+      workerData: { backlog, pages, protocols } satisfies ThreadData,
       failed,
     });
   },

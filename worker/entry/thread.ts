@@ -20,7 +20,7 @@ import { loadHandler } from "../control/load";
 import type { Outcome, Piece, Task, ThreadData, ThreadNotice } from "../place/task";
 import { watchUncaught } from "./uncaught";
 
-const { backlog, pages } = workerData as ThreadData;
+const { backlog, pages, protocols } = workerData as ThreadData;
 
 // Streamed responses begin through the thread's own port. The handler can reach that port too, so it must not close it.
 if (parentPort) parentPort.close = () => undefined;
@@ -105,6 +105,10 @@ class ThreadResponse extends Answering {
 
   protected override hasPage(status: number): boolean {
     return pages.includes(status);
+  }
+
+  protected override get protocolNames(): readonly string[] {
+    return protocols;
   }
 
   protected override respond(

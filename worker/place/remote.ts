@@ -58,6 +58,7 @@ import type { Host } from "../inbox/inbox-reader";
 import { type Fate, Lane } from "./lane";
 import type { Placement } from "../pump/placement";
 import type { Pump } from "../pump/pump";
+import type { Upgrade } from "../../host/shared/request/response";
 import { type ResponseImpl, type StaticBodyImpl, refuse } from "../request/response";
 import { RemoteSource } from "./source";
 import { Hold, type Peer } from "../socket/peer";
@@ -662,21 +663,9 @@ export class Remote implements Host {
           close,
         );
         break;
-      case Op.Upgrade: {
-        const list = decodeFields(fields);
-        const [protocol = "", idle, payload, compress] = latin1(tail, 0, tail.length).split(" ");
-        const upgrade = {
-          fields: list,
-          protocol,
-          data: pending,
-          idleTimeout: idle ? Number(idle) : undefined,
-          maxPayloadLength: payload ? Number(payload) : undefined,
-          compress: compress !== "false",
-        };
-        if (!responder.upgrade(peer, request, upgrade))
-          this.#emitGone(peer, pending.number, reasonName(responder.refusal));
+      case Op.Upgrade:
+        this.#upgrade(pending, fields, tail);
         break;
-      }
       default:
         this.#pump.requests.failAnswer(peer, response);
         break;
@@ -696,6 +685,28 @@ export class Remote implements Host {
       },
       (thrown: unknown) => this.#fail(pending, thrown),
     );
+  }
+
+  /** Carries out an upgrade. */
+  #upgrade(pending: Pending, fields: Uint8Array, tail: Uint8Array): void {
+    const { peer, response } = pending;
+    const { responder } = this.#pump;
+    const [line = "", ...json] = utf8(tail, 0, tail.length).split("\n");
+    const [protocol = "", idle, payload, compress, handler = ""] = line.split(" ");
+    const [data = ""] = json;
+    const isOwn = handler === "";
+    const upgrade: Upgrade = {
+      fields: decodeFields(fields),
+      protocol,
+      handler,
+      data: isOwn ? pending : data === "" ? undefined : (JSON.parse(data) as unknown),
+      idleTimeout: idle ? Number(idle) : undefined,
+      maxPayloadLength: payload ? Number(payload) : undefined,
+      compress: compress !== "false",
+    };
+    // The module is notified of the failure of its own upgrade.
+    if (!responder.upgrade(peer, response.request, upgrade) && isOwn)
+      this.#emitGone(peer, pending.number, reasonName(responder.refusal));
   }
 
   /** Returns the lane of a response that arrives piece by piece. */

@@ -13,6 +13,8 @@ export interface ThreadData {
   readonly backlog: number;
   /** Statuses that have an error page. */
   readonly pages: readonly number[];
+  /** Names of the subprotocols that have modules. */
+  readonly protocols: readonly string[];
 }
 
 /** A handler module to import, or a request for the handler. */

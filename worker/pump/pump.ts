@@ -18,6 +18,7 @@ import type {
   WebSocket,
 } from "../../host/handler";
 import type { ErrorPage } from "../../host/options/site/pages";
+import type { ProtocolSettings } from "../../host/options/site/protocols";
 import { type OptionValues, defaultValues } from "../../host/options/table";
 import type { Eviction } from "../../host/options/types";
 import { CLOSE_TABLE, checkClose, reasonName } from "../../host/shared/close";
@@ -34,6 +35,7 @@ import type { Accept, Clock, Codec, Link, ReadQueues, Sink } from "../net/transp
 import { Raw, type RawRules } from "../pipe/raw";
 import type { AccessLog } from "../request/access-log";
 import { Pages } from "../request/pages";
+import { Protocols } from "../request/protocols";
 import { Responder } from "../request/responder";
 import { type RequestRules, Requests } from "../request/dispatch";
 import type { ForwardRules } from "../request/forwarded";
@@ -96,6 +98,8 @@ export interface PumpOptions extends RequestRules {
   readonly queues?: ReadQueues | undefined;
   /** Subprotocols that the server chooses from. */
   readonly protocols?: readonly string[];
+  /** Subprotocols that have modules, whose handlers `setModules` gives. */
+  readonly protocolHandlers?: readonly ProtocolSettings[];
   /** Value of the Server field; "" for none. */
   readonly serverHeader?: string;
   /** Error pages, at most one for a status. */
@@ -186,7 +190,8 @@ export class Pump implements HandlerServer {
         this.#cancelWaits = clock.after(ms, () => this.waits.sweep());
       },
     );
-    this.responder = new Responder(this, codec, options.protocols ?? [], pages, options.log);
+    const protocols = new Protocols(options.protocols ?? [], options.protocolHandlers ?? []);
+    this.responder = new Responder(this, codec, protocols, pages, options.log);
     this.requests = new Requests(this, options);
     this.messages = new Messages(this, codec);
     this.outgoing = new Outgoing(this, codec);

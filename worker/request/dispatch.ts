@@ -23,6 +23,7 @@ import { httpsUrl, isRedirected } from "./redirect";
 import { Hosts, type VirtualHost } from "./hosts";
 import { type OriginRules, isHostAllowed, isOriginAllowed } from "./origin";
 import type { Peer } from "../socket/peer";
+import type { Protocols } from "./protocols";
 import { BodyError, Upload, type UploadOwner } from "./body";
 import { RequestImpl } from "./request";
 import { statusOf } from "./responder";
@@ -143,7 +144,7 @@ export class Requests {
   #admit(peer: Peer, request: RequestImpl): boolean {
     const refusal = this.#judge(peer, request);
     if (refusal !== 0) this.#refuse(peer, request, refusal);
-    else if (this.mounts?.hasModules) this.#enterMount(this.mounts, peer, request);
+    else if (this.mounts?.hasModules || this.#protocols.hasModules) this.#enter(peer, request);
     return refusal === 0;
   }
 
@@ -198,11 +199,28 @@ export class Requests {
     return CloseReason.OriginRefused;
   }
 
-  /** Gives a request to the module of its mount, if it is for one. */
-  #enterMount(mounts: Mounts, peer: Peer, request: RequestImpl): void {
-    const module = mounts.moduleOf(request, this.#hostOf(peer));
-    // Without virtual hosts it is still the module of the request before.
-    if (module !== 0 || this.hosts === undefined) peer.module = module;
+  /** Gives a request to the module of its mount, or an upgrade to that of its subprotocol, if there is one. */
+  #enter(peer: Peer, request: RequestImpl): void {
+    const { mounts } = this;
+    if (mounts?.hasModules) {
+      const module = mounts.moduleOf(request, this.#hostOf(peer));
+      // Without virtual hosts it is still the module of the request before.
+      if (module !== 0 || this.hosts === undefined) peer.module = module;
+      if (module !== 0) return;
+    }
+    // A connection ends with an upgrade, so this module is of no other request.
+    const module = request.upgrade ? this.#protocols.find(request) : 0;
+    if (module !== 0) peer.module = module;
+  }
+
+  get #protocols(): Protocols {
+    return this.#pump.responder.protocols;
+  }
+
+  /** Returns true for an upgrade of a subprotocol whose module leaves the decision to the server. */
+  #isAccepted(peer: Peer, request: RequestImpl): boolean {
+    const { module } = peer;
+    return module !== 0 && request.upgrade && this.#protocols.find(request) === module;
   }
 
   /** Returns the number of the virtual host that a request is for; 0: none. */
@@ -288,7 +306,8 @@ export class Requests {
     }
     if (this.#metrics && !request.upgrade && this.#answerMetrics(this.#metrics, peer, response))
       return;
-    const hasHandler = this.#pump.handlerOf(peer).request !== undefined;
+    const { request: handle } = this.#pump.handlerOf(peer);
+    const hasHandler = handle !== undefined || this.#isAccepted(peer, request);
     const served = this.mounts ? this.#attempt(peer, response, hasHandler) : false;
     if (served === true) request.settled();
     else if (served === false) this.#handle(peer, request, response);
@@ -383,7 +402,8 @@ export class Requests {
     const handler = this.#pump.handlerOf(peer);
     const { request: handle } = handler;
     if (!handle) {
-      response.refuse(404, "Not Found\n");
+      if (this.#isAccepted(peer, request)) this.#accept(peer, response);
+      else response.refuse(404, "Not Found\n");
       request.settled();
       return;
     }
@@ -412,6 +432,15 @@ export class Requests {
     );
     // After it, so that a handler that has settled says so first.
     if (response.sent) this.#keep(peer, request);
+  }
+
+  /** Accepts an upgrade for a module that does not decide about it. */
+  #accept(peer: Peer, response: ResponseImpl): void {
+    try {
+      response.upgrade();
+    } catch (thrown) {
+      this.failRequest(peer, response, thrown);
+    }
   }
 
   /** Keeps the bytes of an answered request for its handler, which has not settled. */

@@ -31,6 +31,7 @@ import { type BodySource, isReadable } from "../supply/source";
 import { ReadSupply } from "../supply/supply";
 import type { AccessLog } from "./access-log";
 import type { Pages } from "./pages";
+import type { Protocols } from "./protocols";
 import type { RequestImpl } from "./request";
 
 /** The part of the pump that responses need. */
@@ -83,7 +84,7 @@ export class Responder {
   readonly #pump: ResponderOwner;
   readonly #loop: EngineLoop<Peer>;
   readonly #codec: Codec | undefined;
-  readonly #protocols: readonly string[];
+  readonly protocols: Protocols;
   /** Bytes of the largest message that there are buffers for. */
   readonly #payloadBytes: number;
   readonly pages: Pick<Pages, "has" | "instead">;
@@ -99,14 +100,14 @@ export class Responder {
   constructor(
     pump: ResponderOwner,
     codec: Codec | undefined,
-    protocols: readonly string[],
+    protocols: Protocols,
     pages: Pick<Pages, "has" | "instead">,
     log: AccessLog | undefined,
   ) {
     this.#pump = pump;
     this.#loop = pump.loop;
     this.#codec = codec;
-    this.#protocols = protocols;
+    this.protocols = protocols;
     this.pages = pages;
     this.#log = log;
     this.#payloadBytes = pump.engine.param(Param.PayloadBytes);
@@ -293,17 +294,15 @@ export class Responder {
   }
 
   /**
-   * Returns the subprotocol of an upgrade that names none: the handler's choice, else the first offered one that is in
-   * the list.
+   * Returns the subprotocol of an upgrade that names none: the handler's choice, else that of `Protocols`.
    * @throws TypeError when the handler chose one that was not offered
    */
-  #choose(peer: Peer, request: RequestImpl): string {
+  #choose(peer: Peer, request: RequestImpl, handler: string): string {
     const chosen = this.#pump.chooseProtocol(peer, request) ?? "";
-    const offered = request.protocols;
-    if (chosen !== "" && !offered.includes(chosen)) {
+    if (chosen !== "" && !request.protocols.includes(chosen)) {
       throw new TypeError(`protocol: the client did not offer ${JSON.stringify(chosen)}`);
     }
-    return chosen || (offered.find((name) => this.#protocols.includes(name)) ?? "");
+    return chosen || this.protocols.choose(request, peer.module, handler);
   }
 
   /** Reports a failed upgrade. */
@@ -316,7 +315,7 @@ export class Responder {
   upgrade(
     peer: Peer,
     request: RequestImpl,
-    { fields, protocol, data, idleTimeout, maxPayloadLength, compress }: Upgrade,
+    { fields, protocol, handler, data, idleTimeout, maxPayloadLength, compress }: Upgrade,
   ): boolean {
     const most = this.#payloadBytes;
     if (maxPayloadLength !== undefined && maxPayloadLength > most) {
@@ -324,7 +323,10 @@ export class Responder {
         `maxPayloadLength: ${maxPayloadLength} is more than the server's ${most}`,
       );
     }
-    const chosen = protocol === "" ? this.#choose(peer, request) : protocol;
+    // The name was checked where the handler runs.
+    // mutant protocol-handler: ;
+    if (handler !== "") peer.module = this.protocols.moduleOf(handler);
+    const chosen = protocol === "" ? this.#choose(peer, request, handler) : protocol;
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
     const offered = request.header("sec-websocket-extensions");
     const judged = offered === undefined ? undefined : negotiate(offered);

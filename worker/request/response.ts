@@ -66,6 +66,10 @@ export class ResponseImpl extends Answering implements PeerResponse {
     return this.#pump.responder.pages.has(status);
   }
 
+  protected override get protocolNames(): readonly string[] {
+    return this.#pump.responder.protocols.names;
+  }
+
   protected override respond(
     status: number,
     fields: Field[],

@@ -24,7 +24,7 @@ import { isOptions } from "../../options/known";
 import { show } from "../text/show";
 import { TOKEN } from "../text/token";
 import { guardSignal } from "./signal";
-import { checkUpgrade } from "./upgrade";
+import { checkModuleName, checkUpgrade } from "./upgrade";
 
 /** A checked field of a response. */
 export type Field = readonly [name: string, value: string];
@@ -125,6 +125,8 @@ export interface Upgrade {
   readonly fields: Field[];
   /** The subprotocol; "" lets the server choose. */
   readonly protocol: string;
+  /** Name of the subprotocol whose module gets the WebSocket; "": the handler itself. */
+  readonly handler: string;
   readonly data: unknown;
   /** Idle timeout in seconds; undefined: the server's. */
   readonly idleTimeout: number | undefined;
@@ -176,6 +178,8 @@ export abstract class Answering implements Response {
 
   /** True when the client of this response has left. */
   protected abstract readonly gone: boolean;
+  /** Names of the subprotocols that have modules. */
+  protected abstract readonly protocolNames: readonly string[];
   /** Returns true when the server has an error page for a status. */
   protected abstract hasPage(status: number): boolean;
   protected abstract respond(
@@ -587,7 +591,8 @@ export abstract class Answering implements Response {
     if (!this.request.upgrade)
       throw new TypeError("upgrade: the request is not a WebSocket handshake");
     checkUpgrade(options);
-    const { protocol = "", idleTimeout, maxPayloadLength, compress = true } = options;
+    const { protocol = "", handler = "", compress = true } = options;
+    if (options.handler !== undefined) checkModuleName(handler, this.protocolNames);
     if (protocol !== "" && !this.request.protocols.includes(protocol)) {
       throw new TypeError(`protocol: the client did not offer ${JSON.stringify(protocol)}`);
     }
@@ -599,9 +604,10 @@ export abstract class Answering implements Response {
     const done = this.accept({
       fields,
       protocol,
+      handler,
       data: options.data,
-      idleTimeout,
-      maxPayloadLength,
+      idleTimeout: options.idleTimeout,
+      maxPayloadLength: options.maxPayloadLength,
       compress,
     });
     this.#finish();

@@ -8,6 +8,7 @@ import { show } from "../text/show";
 const NAMES = [
   "data",
   "protocol",
+  "handler",
   "headers",
   "idleTimeout",
   "maxPayloadLength",
@@ -37,4 +38,11 @@ export function checkUpgrade(options: UpgradeOptions): void {
   checkLimit("idleTimeout", options.idleTimeout, 86400);
   checkLimit("maxPayloadLength", options.maxPayloadLength, 2 ** 31);
   checkFlag("compress", options.compress);
+}
+
+/** Checks the name of a module that is to get a WebSocket. @throws TypeError that lists the names that there are */
+export function checkModuleName(name: unknown, names: readonly string[]): void {
+  if (typeof name === "string" && names.includes(name)) return;
+  const all = names.length === 0 ? ", which are not given" : `: ${names.map(show).join(", ")}`;
+  throw new TypeError(`handler: ${show(name)} is not one of protocolHandlers${all}`);
 }
