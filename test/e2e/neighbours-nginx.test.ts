@@ -1,41 +1,18 @@
 // Behind nginx, Debian's: with the configurations of test/example/nginx, and with what people forget of them.
-//
-// nginx runs as one plain process in a folder of its own, and ends with its test.
 
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect as connectTcp } from "node:net";
-import os from "node:os";
-import path from "node:path";
-import { type Handler, type Options, type Server, serve } from "ringcast";
+import { type Handler, type Options, serve } from "ringcast";
 import { connect } from "ringcast/client";
 import { fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
-import { toolPath } from "../../.scripts/tools.mjs";
-import { FOLDER, Guest, freePort, running, statusOf } from "./neighbour";
-import { sleep, standstill, until, within } from "./peer";
+import { Guest, statusOf } from "./neighbour";
+import { type Edit, behind as behindNginx } from "./nginx";
+import { sleep, standstill, until } from "./peer";
 import { portOf } from "../lib/port";
 
 const nginx = suite("neighbours: nginx");
-
-/** Changes a text, which must hold what is changed. */
-type Edit = readonly [what: string, by: string];
-
-function edited(text: string, edits: readonly Edit[]): string {
-  return edits.reduce((before, [what, by]) => {
-    if (!before.includes(what)) throw new Error(`not in the configuration: ${what}`);
-    return before.replaceAll(what, by);
-  }, text);
-}
-
-interface Place {
-  /** nginx's port. */
-  readonly port: number;
-  readonly server: Server;
-  /** Returns nginx's log. */
-  log(): string;
-}
 
 const handler: Handler = {
   request(req, res) {
@@ -56,52 +33,13 @@ function* large(): Generator<Uint8Array> {
   for (asked = 0; asked < LARGE; asked += piece.length) yield piece;
 }
 
-/** Runs Ringcast behind nginx, which uses one of the folder's configurations. */
-async function behind(
+/** Runs Ringcast with this handler behind nginx. */
+function behind(
   kind: "http" | "stream",
-  { edits = [], ...options }: Options & { edits?: readonly Edit[] },
-  body: (place: Place) => Promise<void>,
+  options: Parameters<typeof behindNginx>[1],
+  body: Parameters<typeof behindNginx>[2],
 ): Promise<void> {
-  const server = await serve({ port: 0, handler, onError: () => undefined, ...options });
-  const folder = await mkdtemp(path.join(os.tmpdir(), "ringcast-nginx-"));
-  try {
-    const port = await freePort();
-    const example = edited(await readFile(path.join(FOLDER, `nginx/${kind}.conf`), "utf8"), [
-      ["127.0.0.1:8080", `127.0.0.1:${server.address.port}`],
-      ["listen 80;", `listen 127.0.0.1:${port};`],
-      ...edits,
-    ]);
-    const folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    const temporary = folders.map((name) => `${name}_temp_path ${folder}/${name};`);
-    const http = [...temporary, `access_log ${folder}/access.log;`];
-    const main = [
-      ...(kind === "stream" ? [`load_module ${toolPath("nginx's stream module")};`] : []),
-      ...["daemon off;", "master_process off;", `pid ${folder}/nginx.pid;`],
-      ...["error_log stderr info;", "events { worker_connections 256; }"],
-      `${kind} { ${kind === "http" ? http.join("\n") : ""}\n${example}\n}`,
-    ];
-    const file = path.join(folder, "nginx.conf");
-    await writeFile(file, main.join("\n"));
-    const command = [toolPath("nginx"), "-p", folder, "-c", file];
-    await running(command, {}, /nginx\/\d+/, async (program) => {
-      await until("nginx accepts", () => accepts(port));
-      await body({ port, server, log: () => program.output });
-      assert.is(await program.end(), 0, program.output);
-    });
-  } finally {
-    await within(server.close(), "close");
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connectTcp(port, "127.0.0.1", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
+  return behindNginx(kind, { handler, ...options }, body);
 }
 
 const TRUST = { trustProxy: ["127.0.0.1"] };
