@@ -25,7 +25,8 @@ export const TOOLS = [
     debian: "chromium",
     why: "tests open pages in it, headless",
     tests: [
-      ...["browser", "certificates", "chromium", "client", "clients", "demo", "example"],
+      ...["browser", "certificates", "chromium", "client", "clients", "demo", "events"],
+      ...["example", "hosts"],
       ...["neighbours-pages", "neighbours-web", "package", "readme"],
     ],
   },
@@ -35,7 +36,7 @@ export const TOOLS = [
     file: "nginx",
     debian: "nginx",
     why: "tests put it in front of Ringcast; they start it themselves, without its service",
-    tests: ["neighbours-nginx", "readme"],
+    tests: ["events", "neighbours-files", "neighbours-nginx", "readme"],
   },
   {
     name: "nginx's stream module",
@@ -43,7 +44,15 @@ export const TOOLS = [
     file: "/usr/lib/nginx/modules/ngx_stream_module.so",
     debian: "libnginx-mod-stream",
     why: "a test passes TCP on with it",
-    tests: ["neighbours-nginx"],
+    tests: ["events", "neighbours-nginx"],
+  },
+  {
+    name: "curl",
+    variable: "RINGCAST_CURL",
+    file: "curl",
+    debian: "curl",
+    why: "a test reads event streams with it",
+    tests: ["events"],
   },
   {
     name: "wrk",

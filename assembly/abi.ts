@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 35;
+export const ABI_VERSION: u32 = 36;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -139,6 +139,8 @@ export enum Param {
   Epoch,
   /** Most bytes of the pieces of all bodies that the embedder supplies, see `Want`. */
   PieceBytes,
+  /** Size of the ring of server-sent events, a power of two; 0 when they are off. */
+  EventRingBytes,
   COUNT,
 }
 
@@ -180,6 +182,8 @@ export enum Control {
   WebSocketCount,
   /** Number of open WebSockets that read the ring of compressed forms. */
   DeflateCount,
+  /** Number of open event streams, which are among the open WebSockets. */
+  StreamCount,
   /** Number of HTTP connections. */
   ConnectionCount,
   /** Number of ended connections whose slots the embedder has not freed yet. */
@@ -415,6 +419,8 @@ export enum Form {
   Plain,
   /** Frames with a compressed payload (RFC 7692), where Param.DeflateRingBytes is not 0. */
   Deflated,
+  /** Server-sent events, where Param.EventRingBytes is not 0. Their readers are event streams, see `openStream`. */
+  Event,
   COUNT,
 }
 

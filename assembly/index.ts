@@ -80,7 +80,7 @@ export { acknowledged, measures, watched } from "./reply/progress";
 export { feed, resume, retain, parseKept } from "./engine/feed";
 export { hold, packed, relay } from "./engine/hold";
 export { limit, peerEnded, terminate } from "./engine/end";
-export { upgrade } from "./engine/upgrade";
+export { openStream, upgrade } from "./engine/upgrade";
 export { flush, flushPieces } from "./engine/pass";
 export { free } from "./reply/end";
 export { page } from "./reply/page";

@@ -2,8 +2,8 @@
 // `new` (`create()` in the sources), and esbuild for `plan()`, so the plan that a user sees is the layout itself.
 //
 // Invariant: regions follow each other in the order of `Region`, each a multiple of REGION_ALIGN, and
-// each is sized by at most two parameters: aligned(first * a + second * b + c). Of the frame index the second one
-// decides `a`.
+// each is sized by at most two parameters: aligned(first * a + second * b + c). Of the frame index the other two
+// decide `a`.
 
 import {
   CONN_BYTES,
@@ -41,9 +41,13 @@ export const BUCKET_BYTES: f64 = 4;
 /** Size of an address's counters, in bytes. */
 export const TALLY_BYTES: f64 = 40;
 
-/** Returns the size of an entry of the frame index in bytes. @param deflateRingBytes 0 without that form */
-export function frameStride(deflateRingBytes: f64): f64 {
-  return deflateRingBytes == 0 ? FRAME_BYTES : FRAME_BYTES + PLACE_BYTES;
+/**
+ * Returns the size of an entry of the frame index in bytes.
+ * @param deflateRingBytes, eventRingBytes 0 without that form
+ */
+export function frameStride(deflateRingBytes: f64, eventRingBytes: f64): f64 {
+  const places: f64 = (deflateRingBytes == 0 ? 0 : 1) + (eventRingBytes == 0 ? 0 : 1);
+  return FRAME_BYTES + places * PLACE_BYTES;
 }
 
 /** Returns the size of a topic with its name in bytes. */
@@ -70,6 +74,7 @@ export enum Region {
   ReplyPool,
   Ring,
   DeflateRing,
+  EventRing,
   Addresses,
   COUNT,
 }
@@ -105,6 +110,8 @@ export function firstParam(region: i32): i32 {
       return Param.RingBytes;
     case Region.DeflateRing:
       return Param.DeflateRingBytes;
+    case Region.EventRing:
+      return Param.EventRingBytes;
     default:
       return -1;
   }
@@ -126,6 +133,11 @@ export function secondParam(region: i32): i32 {
   }
 }
 
+/** Returns the third parameter that sizes a region, −1 when there is none. */
+export function thirdParam(region: i32): i32 {
+  return region == (Region.FrameIndex as i32) ? (Param.EventRingBytes as i32) : -1;
+}
+
 /** Returns the least power of two that is not below `count`. */
 export function powerOver(count: f64): f64 {
   let power: f64 = 1;
@@ -140,9 +152,9 @@ function aligned(bytes: f64): f64 {
 /**
  * Returns the size of a region in bytes.
  * @param first value of its `firstParam`, 0 when it has none
- * @param second value of its `secondParam`, 0 when it has none
+ * @param second, third values of its `secondParam` and `thirdParam`, 0 when it has none
  */
-export function regionBytes(region: i32, first: f64, second: f64): f64 {
+export function regionBytes(region: i32, first: f64, second: f64, third: f64): f64 {
   switch (region) {
     case Region.Control:
       return aligned((Control.COUNT as f64) * 8 + CONTROL_EXTRA);
@@ -158,7 +170,7 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
     case Region.ReplyPoolMap:
       return aligned(Math.ceil(first / REPLY_UNIT) * MAP_BYTES);
     case Region.FrameIndex:
-      return aligned(first * frameStride(second));
+      return aligned(first * frameStride(second, third));
     case Region.Topics:
       // Number 0 is the audience of broadcasts, so the table has one more record.
       return aligned(
@@ -181,6 +193,7 @@ export function regionBytes(region: i32, first: f64, second: f64): f64 {
     case Region.Window:
       return aligned(HEADROOM_BYTES + first + PAD_BYTES);
     case Region.DeflateRing:
+    case Region.EventRing:
       return first == 0 ? 0 : aligned(first + PAD_BYTES);
     case Region.Scratch:
     case Region.ReceivePool:

@@ -235,9 +235,24 @@ export type UpgradeArguments<User = unknown> = undefined extends User
   ? [options?: UpgradeOptions<User>]
   : [options: UpgradeOptions<User> & { data: User }];
 
+/** Options of an event stream. */
+export interface EventsOptions<User = unknown> {
+  /** A value of the application's own, later `ws.data`. */
+  data?: User;
+  /** Topics that the stream subscribes to, before `open` is called. */
+  topics?: readonly string[];
+  /** Further fields of the response, such as those of CORS. */
+  headers?: HeaderFields;
+}
+
+/** The arguments of `events`. A `User` that does not allow undefined makes `data` required, as for `upgrade`. */
+export type EventsArguments<User = unknown> = undefined extends User
+  ? [options?: EventsOptions<User>]
+  : [options: EventsOptions<User> & { data: User }];
+
 /**
- * The response to one request. Call exactly one of `send`, `json`, `static`, `pass`, `stream`, `begin`, `end`,
- * `upgrade`, and call it once. A failure after the call has returned, such as an iterable that throws, fails the
+ * The response to one request. Call exactly one of `send`, `json`, `static`, `pass`, `stream`, `begin`, `upgrade`,
+ * `events`, and call it once. A failure after the call has returned, such as an iterable that throws, fails the
  * request and is reported, whether or not the promise is awaited.
  */
 export interface Response<User = unknown> {
@@ -320,13 +335,30 @@ export interface Response<User = unknown> {
    * @returns false when there was no room (the client gets a refusal) or the client has left
    */
   upgrade(...options: UpgradeArguments<User>): boolean;
+  /**
+   * Makes the request a stream of server-sent events (WHATWG HTML 9.2), which receives broadcasts, the messages of its
+   * topics, and those sent to it alone. The handler's `open`, `drain` and `close` get it as a WebSocket whose `kind` is
+   * "events". Needs the option `events`. A HEAD request gets the head alone.
+   * @returns false when there was no room (an EventSource then reconnects later) or the client has left
+   */
+  events(...options: EventsArguments<User>): boolean;
 }
 
-/** A WebSocket. The object remains valid after the WebSocket closed: then each call does nothing and returns false. */
+/**
+ * A WebSocket, or an event stream. The object remains valid after it closed: then each call does nothing and returns
+ * false.
+ */
 export interface WebSocket<User = unknown> {
   /** The connection's id, for `server.send` and similar calls. */
   readonly id: ConnectionId;
-  /** The value given to `res.upgrade()`. */
+  /**
+   * "events" for a stream of server-sent events, by `res.events()`. It gets no pings, `ping` returns false, `pause`
+   * does nothing, and nothing arrives from it. A message is its lines: CR, LF and CRLF arrive as LF. A binary message
+   * arrives as base64. `close` sends an event named "ringcast-close" and ends the stream; a browser then reconnects
+   * until it gets another status than 200.
+   */
+  readonly kind: "websocket" | "events";
+  /** The value given to `res.upgrade()` or `res.events()`. */
   data: User;
   /** The subprotocol; "" for none. */
   readonly protocol: string;
@@ -562,6 +594,8 @@ export interface Stats {
   readonly released: number;
   /** Connections accepted. */
   readonly accepted: number;
+  /** Open event streams, which count among the WebSockets. */
+  readonly eventStreams: number;
   /** Connections that became WebSockets. */
   readonly upgraded: number;
   /** Requests received. */

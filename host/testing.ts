@@ -30,6 +30,7 @@ import { show } from "./shared/text/show";
 import { type WasmModule, needWebAssembly } from "./shared/webassembly";
 import { readBuffer, readSize } from "./testing/check";
 import { type ConnectOptions, TestClient } from "./testing/client";
+import { type EventsClientOptions, TestEvents } from "./testing/events";
 import { memoryFetch } from "./testing/fetch";
 import type { Network } from "./testing/network";
 import { Random } from "./testing/random";
@@ -44,7 +45,9 @@ export type { TestAnswer } from "./testing/answer";
 export type { FrameOptions } from "./codec/frames";
 export type { Split, WriteOptions, SocketOptions } from "./testing/socket";
 export type { ConnectOptions, MessageOptions } from "./testing/client";
+export type { EventsClientOptions, TestEvent } from "./testing/events";
 export { TestClient } from "./testing/client";
+export { TestEvents } from "./testing/events";
 export { TestSocket } from "./testing/socket";
 export { Random } from "./testing/random";
 
@@ -106,6 +109,8 @@ export interface TestServer extends AsyncDisposable {
   readonly random: Random;
   /** Opens a WebSocket. After the next `settle` it is open or refused. */
   connect(path?: string, options?: ConnectOptions): TestClient;
+  /** Opens a stream of server-sent events, as an EventSource does. After the next `settle` it is open or refused. */
+  events(path?: string, options?: EventsClientOptions): TestEvents;
   /** Opens a connection that exchanges bytes. */
   socket(options?: SocketOptions): TestSocket;
   /** Sends a request on a new connection, and runs the server until the response is complete. */
@@ -357,6 +362,11 @@ class MemoryTestServer implements TestServer {
   connect(path = "/", options?: ConnectOptions): TestClient {
     this.#checkReady("connect");
     return new TestClient(this.#network, path, options);
+  }
+
+  events(path = "/", options?: EventsClientOptions): TestEvents {
+    this.#checkReady("events");
+    return new TestEvents(this.#network, path, options);
   }
 
   socket(options?: SocketOptions): TestSocket {

@@ -22,6 +22,7 @@ import {
   add,
   engine,
   has,
+  isStream,
   isWebSocket,
   takeTime,
   hasHttp,
@@ -95,6 +96,8 @@ export function feed(slot: u32, generation: u32, n: u32): u32 {
   noteFed(n);
   if (has(c, Flag.Waiting)) leaveQueue(c);
   if (c.state == State.Finishing || c.state == State.Linger) return discard(c, n);
+  // mutant stream-input: ;
+  if (isWebSocket(c) && isStream(c)) return discard(c, n);
   // The embedder takes them from the window.
   if (c.state == State.Released) return n;
   const consumed = isWebSocket(c) ? feedFrames(webSocketOf(c), n) : feedHttp(httpOf(c), n);

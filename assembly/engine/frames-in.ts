@@ -26,6 +26,7 @@ import {
   add,
   engine,
   has,
+  isStream,
   param,
   paramU32,
   WebSocketConn,
@@ -340,6 +341,11 @@ export function endAfterPeer(c: Conn): void {
   if (engine.inboundEvents > 0) {
     // `resume` calls this function again when they have been handled.
     c.flags |= Flag.MessageOut;
+    return;
+  }
+  if (isStream(c)) {
+    // The client of an event stream says nothing but this.
+    kill(c, CloseReason.PeerClosed, c.writing == 0 ? Shut.Destroy : Shut.Reset);
     return;
   }
   if (isRelayed(c)) {

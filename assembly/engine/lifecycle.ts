@@ -10,6 +10,7 @@ import {
   CONTROL_EXTRA,
   FRAME_BYTES,
   HEADROOM_BYTES,
+  PLACE_BYTES,
   RECEIVE_UNIT,
   REGION_ALIGN,
   REPLY_UNIT,
@@ -20,6 +21,7 @@ import {
   powerOver,
   regionBytes,
   secondParam,
+  thirdParam,
   topicStride,
 } from "../plan";
 import { RING_RECORD_BYTES, formatRing, plain, setRings } from "../ring/ring";
@@ -60,7 +62,12 @@ function wanted(index: i32): f64 {
 }
 
 function bytesOf(region: i32): f64 {
-  return regionBytes(region, wanted(firstParam(region)), wanted(secondParam(region)));
+  return regionBytes(
+    region,
+    wanted(firstParam(region)),
+    wanted(secondParam(region)),
+    wanted(thirdParam(region)),
+  );
 }
 
 /** Returns the size in bytes of all regions for the parameters at PARAMS. */
@@ -154,15 +161,21 @@ export function create(base: usize): usize {
   next += bytesOf(Region.Ring) as usize;
   const deflatedBase = next;
   next += bytesOf(Region.DeflateRing) as usize;
+  const eventBase = next;
+  next += bytesOf(Region.EventRing) as usize;
   engine.tallies = next;
   engine.tallyBuckets = next + ((engine.allSlots + 1) as usize) * (TALLY_BYTES as usize);
   engine.tallyMask = (powerOver(engine.allSlots as f64) as u32) - 1;
 
   const deflateRingBytes = paramU32(Param.DeflateRingBytes);
-  setRings(base + RING_AT, paramU32(Param.Frames), deflateRingBytes);
+  const eventRingBytes = paramU32(Param.EventRingBytes);
+  setRings(base + RING_AT, paramU32(Param.Frames), deflateRingBytes, eventRingBytes);
   const first = engine.firstSequence;
   formatRing(Form.Plain, plainBase, paramU32(Param.RingBytes), first, 0);
-  formatRing(Form.Deflated, deflatedBase, deflateRingBytes, first, FRAME_BYTES as u32);
+  const deflatedAt = FRAME_BYTES as u32;
+  formatRing(Form.Deflated, deflatedBase, deflateRingBytes, first, deflatedAt);
+  const eventAt = deflatedAt + (deflateRingBytes == 0 ? 0 : (PLACE_BYTES as u32));
+  formatRing(Form.Event, eventBase, eventRingBytes, first, eventAt);
   formatSlots();
   setControl(Control.SlotsAddress, engine.slots as f64);
   setControl(Control.WindowAddress, engine.window as f64);
@@ -196,6 +209,7 @@ export function configure(index: u32, value: f64): u32 {
   if (index == Param.AddressReceiveBytes || index == Param.AddressReplyBytes) return 0;
   for (let region = 0; region < (Region.COUNT as i32); region++) {
     if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
+    if (thirdParam(region) == (index as i32)) return 0;
   }
   setParam(index, value);
   if (index == Param.ReceiveRate || index == Param.SendRate) forgetPaces();
@@ -209,7 +223,12 @@ export function join(base: usize): usize {
   if (base == 0 || (base & (align() - 1)) != 0) return 0;
   if (load<u32>(base) != MAGIC || load<u32>(base, 4) != ABI_VERSION) return 0;
   setEngine(base + ENGINE_AT, base + RECEIVE_POOL_AT, base + REPLY_POOL_AT);
-  setRings(base + RING_AT, paramU32(Param.Frames), paramU32(Param.DeflateRingBytes));
+  setRings(
+    base + RING_AT,
+    paramU32(Param.Frames),
+    paramU32(Param.DeflateRingBytes),
+    paramU32(Param.EventRingBytes),
+  );
   return base;
 }
 

@@ -11,6 +11,7 @@ import {
   audience,
   deflated,
   enter,
+  events,
   extend,
   firstByte,
   hasForms,
@@ -22,8 +23,9 @@ import {
   ringAt,
   setLength,
 } from "../ring/ring";
+import { GAP_BYTES, PUBLISHED_BYTES, eventBytes, putEvent, putGap } from "../ring/event";
 import { chain, isExcept, subscribersIn, topic } from "../ring/topics";
-import { add, engine, readersOf, setControl, takeTime } from "../state/records";
+import { add, engine, getControl, readersOf, setControl, takeTime } from "../state/records";
 
 /**
  * Makes room for a message in a form other than the plain one, when the form has recipients. Its index entry needs room
@@ -39,8 +41,30 @@ function makePlaceIn(form: u32, bytes: u32): u32 {
   return makeRoom(ring, place + (isRead ? (bytes as u64) : 0));
 }
 
+/** Bytes of the current publication as an event, 0 when no recipient reads events. */
+let eventLength: u32 = 0;
+/** Whether the event is larger than its ring, so that an event that reports a gap replaces it. */
+let isGap: bool = false;
+
+/** Measures a message as an event, if a recipient reads events. */
+function measureEvent(payload: usize, length: u32, flags: u32): void {
+  eventLength = 0;
+  if (readersIn(Form.Event, audience.topic) == 0) return;
+  const bytes = eventBytes(payload, length, flags) + (PUBLISHED_BYTES as u64);
+  // mutant event-large: isGap = false;
+  isGap = bytes > (events.capacity as u64);
+  eventLength = isGap ? GAP_BYTES : (bytes as u32);
+}
+
 /** Makes room for a message in the other forms. @param bytes of its plain frame */
-function makeOtherPlaces(bytes: u32, deflateLength: u32): u32 {
+function makeOtherPlaces(
+  bytes: u32,
+  deflateLength: u32,
+  payload: usize,
+  length: u32,
+  flags: u32,
+): u32 {
+  measureEvent(payload, length, flags);
   for (let form: u32 = Form.Plain + 1; form < (Form.COUNT as u32); form++) {
     const outcome = makePlaceIn(form, bytesIn(form, bytes, deflateLength));
     if (outcome != Outcome.Ok) return outcome;
@@ -49,12 +73,13 @@ function makeOtherPlaces(bytes: u32, deflateLength: u32): u32 {
 }
 
 /** Makes room for a message in each form. @param bytes of its plain frame */
-function makePlaces(bytes: u32, deflateLength: u32): u32 {
+function makePlaces(bytes: u32, deflateLength: u32, payload: usize, length: u32, flags: u32): u32 {
   const place = placeFor(plain, bytes);
   setPlace(Form.Plain, place);
   renewBudget(place + (bytes as u64));
   const outcome = makeRoom(plain, place + (bytes as u64));
-  return outcome == Outcome.Ok && hasForms ? makeOtherPlaces(bytes, deflateLength) : outcome;
+  if (outcome != Outcome.Ok || !hasForms) return outcome;
+  return makeOtherPlaces(bytes, deflateLength, payload, length, flags);
 }
 
 /** Ring offsets at which a publication finds room, by Form. */
@@ -103,7 +128,7 @@ function finishPublication(length: u32): void {
  * @param bytes of its plain frame, which readers of compressed messages receive when it was not compressed
  */
 function bytesIn(form: u32, bytes: u32, deflateLength: u32): u32 {
-  assert(form == Form.Deflated, "a form without a size");
+  if (form == Form.Event) return eventLength;
   return deflateLength == 0 ? bytes : headerBytes(deflateLength) + deflateLength;
 }
 
@@ -128,6 +153,30 @@ function putDeflated(bytes: u32, deflate: usize, deflateLength: u32, flags: u32)
 export function publishToNone(): void {
   // mutant position-gap: if (Control.PublishedToNone != 0) return;
   add(Control.PublishedToNone, 1);
+}
+
+/** Writes a message into the ring of events, when that has readers. */
+function putAsEvent(payload: usize, length: u32, flags: u32): void {
+  setLength(Form.Event, eventLength);
+  if (eventLength == 0) return;
+  const place = placeOf(Form.Event);
+  const at = address(events, place);
+  // This publication is counted when it is finished.
+  const sequence = position() + 1;
+  if (isGap) putGap(at, sequence);
+  else putEvent(at, payload, length, flags, sequence);
+  extend(events, place, eventLength);
+}
+
+/** Writes a message that is in the plain ring into the others. @param bytes of its plain frame */
+function putForms(bytes: u32, deflate: usize, deflateLength: u32, flags: u32, length: u32): void {
+  putDeflated(bytes, deflate, deflateLength, flags);
+  putAsEvent(address(plain, placeOf(Form.Plain)) + (bytes - length), length, flags);
+}
+
+/** Returns the number of publications so far. */
+function position(): u64 {
+  return (getControl(Control.FramesPublished) + getControl(Control.PublishedToNone)) as u64;
 }
 
 /** Sets the recipients of the current publication. Returns false, and counts it, when there are none. */
@@ -163,12 +212,12 @@ export function publish(
   if (!reach(number, except, exceptGeneration)) return Outcome.Ok;
   if (length > plain.capacity - HEADER_LIMIT) return Outcome.TooLarge;
   const bytes = headerBytes(length) + length;
-  const outcome = makePlaces(bytes, deflateLength);
+  const outcome = makePlaces(bytes, deflateLength, payload, length, flags);
   if (outcome != Outcome.Ok) return outcome;
   const place = placeOf(Form.Plain);
   put(plain, place, payload, length, flags);
   extend(plain, place, bytes);
-  if (hasForms) putDeflated(bytes, deflate, deflateLength, flags);
+  if (hasForms) putForms(bytes, deflate, deflateLength, flags, length);
   enter(bytes, flags);
   finishPublication(length);
   return Outcome.Ok;
@@ -258,7 +307,10 @@ export function stagePublish(
   const length = plain.stageLength;
   const header = headerBytes(length);
   const bytes = header + length;
-  const outcome: u32 = hasForms ? makeOtherPlaces(bytes, deflateLength) : Outcome.Ok;
+  const staged = address(plain, plain.stageAt) + STAGE_HEADER;
+  const outcome: u32 = hasForms
+    ? makeOtherPlaces(bytes, deflateLength, staged, length, flags)
+    : Outcome.Ok;
   if (outcome == Outcome.Wait) stageDiscard();
   if (outcome != Outcome.Ok) return outcome;
   const place = plain.stageAt;
@@ -268,7 +320,7 @@ export function stagePublish(
   putHeader(start, firstByte(flags), length);
   stageDiscard();
   extend(plain, place, bytes);
-  if (hasForms) putDeflated(bytes, deflate, deflateLength, flags);
+  if (hasForms) putForms(bytes, deflate, deflateLength, flags, length);
   enter(bytes, flags);
   finishPublication(length);
   return Outcome.Ok;

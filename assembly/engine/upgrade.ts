@@ -4,9 +4,9 @@
 
 import { CloseReason, Control, Form, Outcome, Param, Shut, Trait } from "../abi";
 import { rearm } from "../reply/deadline";
-import { finishWith, kill, leaveQueue } from "../reply/end";
+import { dropInput, finishWith, kill, leaveQueue } from "../reply/end";
 import { unwatch } from "../reply/progress";
-import { queueSwitch, refuse } from "../reply/response";
+import { queueStream, queueSwitch, refuse } from "../reply/response";
 import { NEVER } from "../ring/cursor";
 import { messageAt, ringAt, ringOf } from "../ring/ring";
 
@@ -25,6 +25,8 @@ import {
   httpOf,
   webSocketOf,
   HttpConn,
+  HttpFlag,
+  hasHttp,
   WebSocketConn,
   WebSocketFlag,
   setMark,
@@ -49,8 +51,11 @@ function furthestInAny(): Conn {
   return found;
 }
 
-/** Moves a connection to a WebSocket slot, with the bytes that it sent and the responses that are queued for it. */
-function moveToWebSocket(c: HttpConn, deflate: u32): WebSocketConn {
+/**
+ * Moves a connection to a WebSocket slot, with the bytes that it sent and the responses that are queued for it.
+ * @param form the Form that it reads
+ */
+function moveToWebSocket(c: HttpConn, form: u32): WebSocketConn {
   const w = webSocketOf(takeWebSocket());
   const newSlot = w.slot;
   const newGeneration = w.generation;
@@ -77,8 +82,7 @@ function moveToWebSocket(c: HttpConn, deflate: u32): WebSocketConn {
     w.start = engine.tableBytes + rest;
     w.end = engine.tableBytes + w.end;
   }
-  if (deflate != 0) setMark(w, WebSocketFlag.Deflates);
-  if (deflate == 1 && paramU32(Param.DeflateRingBytes) != 0) w.form = Form.Deflated as u8;
+  w.form = form as u8;
   w.state = State.Open;
   w.left = 0;
   w.right = 0;
@@ -114,28 +118,65 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
   const c = httpOf(live(slot, generation));
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
   if (!(c.traits & Trait.Upgrade)) return Outcome.Gone;
+  const room = makeSlot(c);
+  if (room != Outcome.Ok) return room;
+  const queued = queueSwitch(c, fieldsLength);
+  if (queued != Outcome.Ok) return notQueued(c, queued);
+  const isPacked = deflate == 1 && paramU32(Param.DeflateRingBytes) != 0;
+  const w = moveToWebSocket(c, isPacked ? Form.Deflated : Form.Plain);
+  if (deflate != 0) setMark(w, WebSocketFlag.Deflates);
+  return opened(w);
+}
+
+/**
+ * Makes a pending request an event stream (WHATWG HTML 9.2). The connection moves to a WebSocket slot, and its cursor
+ * is at `committed`.
+ * @param fieldsLength bytes of field records at the start of the scratch region
+ * @returns as `upgrade`; Invalid when events are off, or the request's body is streamed
+ */
+export function openStream(slot: u32, generation: u32, fieldsLength: u32): u32 {
+  takeTime();
+  const c = httpOf(live(slot, generation));
+  if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
+  if (paramU32(Param.EventRingBytes) == 0 || hasHttp(c, HttpFlag.Upload | HttpFlag.Streaming))
+    return Outcome.Invalid;
+  const room = makeSlot(c);
+  if (room != Outcome.Ok) return room;
+  const queued = queueStream(c, fieldsLength);
+  if (queued != Outcome.Ok) return notQueued(c, queued);
+  const w = moveToWebSocket(c, Form.Event);
+  dropInput(w);
+  w.idle = 0;
+  w.discarded = 0;
+  return opened(w);
+}
+
+/** Finds a WebSocket slot. Returns not Ok when there is none for this request now. */
+function makeSlot(c: HttpConn): u32 {
   if (has(c, Flag.PeerEnded)) {
     // A WebSocket needs both directions. Responses to the requests before it are still sent.
     finishWith(c, CloseReason.PeerEnded);
     return Outcome.Gone;
   }
-  if (engine.freeWebSocket == 0) {
-    const victim = furthestInAny();
-    if (paramU32(Param.EvictWhenFull) != 0 && changetype<usize>(victim) != 0) {
-      add(Control.Evicted, 1);
-      kill(victim, CloseReason.Evicted, Shut.Reset);
-      return Outcome.Evicted;
-    }
-    refuse(c, CloseReason.NoRoom);
-    return Outcome.Full;
+  if (engine.freeWebSocket != 0) return Outcome.Ok;
+  const victim = furthestInAny();
+  if (paramU32(Param.EvictWhenFull) != 0 && changetype<usize>(victim) != 0) {
+    add(Control.Evicted, 1);
+    kill(victim, CloseReason.Evicted, Shut.Reset);
+    return Outcome.Evicted;
   }
-  const queued = queueSwitch(c, fieldsLength);
-  if (queued == Outcome.TooLarge) return queued;
-  if (queued == Outcome.Full) {
-    kill(c, noBlock(), Shut.Destroy);
-    return queued;
-  }
-  const w = moveToWebSocket(c, deflate);
+  refuse(c, CloseReason.NoRoom);
+  return Outcome.Full;
+}
+
+/** Handles a head that was not queued. */
+function notQueued(c: HttpConn, outcome: u32): u32 {
+  if (outcome == Outcome.Full) kill(c, noBlock(), Shut.Destroy);
+  return outcome;
+}
+
+/** Counts a new WebSocket or event stream, and reports its slot. */
+function opened(w: WebSocketConn): u32 {
   addOpen(w);
   markDirty(w);
   rearm(w);

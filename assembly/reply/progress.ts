@@ -23,6 +23,7 @@ import {
   add,
   engine,
   has,
+  isStream,
   param,
   paramU32,
   takeTime,
@@ -32,6 +33,7 @@ import { List } from "../state/lists";
 import { at, live } from "../state/slots";
 import { creditOut, slowOutAt, stepTime } from "../state/rate";
 import { enlist, isIdle } from "../state/room";
+import { commentAt } from "./stream";
 
 import { arm } from "../state/timers";
 
@@ -79,6 +81,7 @@ export function pingEvery(c: Conn): f64 {
 
 /** Returns the time of the next ping of an open WebSocket, Infinity while a pong is awaited. */
 export function pingAt(c: Conn): f64 {
+  if (isStream(c)) return commentAt(c);
   const every = pingEvery(c);
   if (every == 0 || c.pingQueued != 0 || has(c, Flag.PeerEnded)) return Infinity;
   // While reading is paused no pong can arrive, but pings continue, to keep proxies on the path from timing out.

@@ -55,6 +55,7 @@ import { enlist } from "../state/room";
 import { pageBytes } from "./page";
 import { announce } from "./send";
 import { beginSupply, leaveSupply, releasePiece } from "./supply";
+import { isEventSource, putComeBack, putRetry } from "./stream";
 import { noBlock } from "../state/quota";
 import { putText } from "../kernel/text";
 import { putAccept } from "../parse/ws";
@@ -108,6 +109,11 @@ export function refuse(c: HttpConn, reason: i32): void {
   // A client that may speak another protocol receives none either.
   if (hasHttp(c, HttpFlag.Undecided | HttpFlag.Foreign)) {
     finishWith(c, reason);
+    return;
+  }
+  if (isEventSource(c, status)) {
+    const end = putComeBack(putServer(putDate(putStatusLine(SHORT, 200))), c);
+    if (queue(c, SHORT, end, 0, 0)) finishWith(c, reason);
     return;
   }
   const isHead = c.method == Method.HEAD;
@@ -491,6 +497,18 @@ export function queueSwitch(c: HttpConn, fieldsLength: u32): u32 {
   if (at == 0) return Outcome.TooLarge;
   at = putMissing(at);
   at = putText(at, "\r\n");
+  const length = (at - head) as u32;
+  if (!reserve(c, length, 0)) return Outcome.Full;
+  write(head, length);
+  return Outcome.Ok;
+}
+
+/** Queues the head of an event stream, with the time after which its client reconnects. @returns as `queueSwitch` */
+export function queueStream(c: HttpConn, fieldsLength: u32): u32 {
+  const head = (engine.scratch + fieldsLength + 15) & ~15;
+  let at = putHead(head, 200, Framing.None, 0, 0, engine.scratch, fieldsLength);
+  if (at == 0) return Outcome.TooLarge;
+  at = putRetry(at);
   const length = (at - head) as u32;
   if (!reserve(c, length, 0)) return Outcome.Full;
   write(head, length);

@@ -12,6 +12,8 @@ import {
   add,
   engine,
   has,
+  isStream,
+  isWebSocket,
   paramU32,
   takeTime,
   webSocketOf,
@@ -21,6 +23,7 @@ import { live } from "../state/slots";
 import { markDirty, removeOpen } from "../state/lists";
 import { finishWith, kill } from "./end";
 import { isLagging } from "./lag";
+import { comment, queueEnd, reserveEvent, writeEvent } from "./stream";
 import { block, giveBlock, isScarce, reserve, takeBlock, write } from "../state/queue";
 import { firstByte, headerBytes, putHeader, ringOf } from "../ring/ring";
 import { noBlock } from "../state/quota";
@@ -38,29 +41,34 @@ function isFull(c: Conn): bool {
   return c.backlog > paramU32(Param.Backlog) || (c.backlog > 0 && isScarce(c));
 }
 
+/** Refuses a message, for which a Drain follows. @param isPool the pool has no room for it, or its address's quota */
+function refuseMessage(c: Conn, isPool: bool): u32 {
+  c.flags |= Flag.WantDrain;
+  // When the address is over its quota, Drain follows when it holds less.
+  if (isPool && noBlock() == CloseReason.NoBuffer) engine.replyFull = 1;
+  add(Control.MessagesRefused, 1);
+  return Outcome.Full;
+}
+
 /**
- * Starts a message of `length` bytes for one client. Call `sendBytes` at once until all bytes are there.
+ * Starts a message of `length` bytes for one client. For an event stream they are whole events. Call `sendBytes` at
+ * once until all bytes are there.
  * @returns Ok, Gone, or Full (a Drain follows)
  */
 export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
-  if (isFull(c)) {
-    c.flags |= Flag.WantDrain;
-    add(Control.MessagesRefused, 1);
-    return Outcome.Full;
-  }
-  const header = headerBytes(length);
+  if (isFull(c)) return refuseMessage(c, false);
+  // The bytes for an event stream are whole events. It gets no control frame.
+  if (isStream(c) && (first & 15) >= 8) return Outcome.Gone;
+  const header: u32 = isStream(c) ? 0 : headerBytes(length);
   // Checked before the sum, which must not wrap.
-  if (length > 0x7fffffff || !reserve(c, header + length, ringOf(c).committed)) {
-    c.flags |= Flag.WantDrain;
-    // When the address is over its quota, Drain follows when it holds less.
-    if (noBlock() == CloseReason.NoBuffer) engine.replyFull = 1;
-    add(Control.MessagesRefused, 1);
-    return Outcome.Full;
+  if (length > 0x7fffffff || !reserve(c, header + length, ringOf(c).committed))
+    return refuseMessage(c, true);
+  if (header != 0) {
+    putHeader(HEADER, first, length);
+    write(HEADER, header);
   }
-  putHeader(HEADER, first, length);
-  write(HEADER, header);
   sendLeft = length;
   markDirty(c);
   if ((first & 15) < 8) add(Control.MessagesSent, 1);
@@ -102,9 +110,23 @@ export function checkUtf8(from: usize, length: u32, state: u32): u32 {
 
 /** Sends a whole data message. */
 export function send(slot: u32, generation: u32, flags: u32, from: usize, length: u32): u32 {
+  const c = live(slot, generation);
+  if (changetype<usize>(c) != 0 && isWebSocket(c) && isStream(c))
+    return sendEvent(c, flags, from, length);
   const outcome = sendBegin(slot, generation, firstByte(flags), length);
   if (outcome == Outcome.Ok) sendBytes(from, length);
   return outcome;
+}
+
+/** Sends a whole message to an event stream. */
+function sendEvent(c: Conn, flags: u32, from: usize, length: u32): u32 {
+  if (c.state != State.Open) return Outcome.Gone;
+  if (isFull(c)) return refuseMessage(c, false);
+  if (!reserveEvent(c, from, length, flags, ringOf(c).committed)) return refuseMessage(c, true);
+  writeEvent(from, length, flags);
+  markDirty(c);
+  add(Control.MessagesSent, 1);
+  return Outcome.Ok;
 }
 
 /** Sends a ping with at most 125 bytes (RFC 6455 5.5.2). */
@@ -115,9 +137,14 @@ export function ping(slot: u32, generation: u32, from: usize, length: u32): u32 
   return outcome;
 }
 
-/** Pings a silent client if there is room for it, else tries again later. */
+/** Pings a silent client if there is room for it, else tries again later. An event stream gets a comment instead. */
 export function pingSilent(c: Conn): void {
   c.since = engine.now;
+  // mutant stream-ping: if (false) {
+  if (isStream(c)) {
+    if (comment(c, ringOf(c).committed)) markDirty(c);
+    return;
+  }
   if (!reserve(c, 2, ringOf(c).committed)) return;
   store<u16>(HEADER, 0x0089);
   write(HEADER, 2);
@@ -128,6 +155,11 @@ export function pingSilent(c: Conn): void {
 
 /** Queues a Close frame, after which nothing is queued. */
 function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
+  if (isStream(c)) {
+    if (!queueEnd(c, code, text, textLength, ringOf(c).committed)) return false;
+    depart(c);
+    return true;
+  }
   const length: u32 = code == 1005 ? 0 : 2 + textLength;
   if (c.pong != 0) {
     // Nothing follows a Close, so the pending pong is queued before it.
@@ -186,6 +218,12 @@ export function close(
   if (!queueClose(c, code, text, textLength)) {
     kill(c, noBlock(), Shut.Reset);
     return Outcome.Full;
+  }
+  if (isStream(c)) {
+    // There is no handshake: the stream ends when all is sent.
+    webSocketOf(c).closeCode = code as u16;
+    finishWith(c, reason);
+    return Outcome.Ok;
   }
   c.state = State.Closing;
   c.reason = reason as i16;

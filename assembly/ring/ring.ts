@@ -74,9 +74,10 @@ if (offsetof<Frame>() != (FRAME_BYTES as usize)) ERROR("FRAME_BYTES");
 if (offsetof<Place>("offset") != offsetof<Frame>("offset")) ERROR("the place of the plain form");
 if (offsetof<Place>("length") != offsetof<Frame>("length")) ERROR("the place of the plain form");
 
-/** The ring of plain frames, and the ring of their compressed forms. */
+/** The ring of plain frames, that of their compressed forms, and that of server-sent events. */
 export let plain = changetype<Ring>(0);
 export let deflated = changetype<Ring>(0);
+export let events = changetype<Ring>(0);
 
 /** Address of the rings' records, in the order of Form. */
 let rings: usize = 0;
@@ -97,14 +98,15 @@ let frameBytes: usize = 0;
 /** Whether a form besides the plain one is enabled. */
 export let hasForms: bool = false;
 
-/** Sets where the rings and the frame index are. @param deflateRingBytes 0 when that form is not enabled */
-export function setRings(at: usize, frames: u32, deflateRingBytes: u32): void {
+/** Sets where the rings and the frame index are. @param deflateRingBytes, eventRingBytes 0 when a form is off */
+export function setRings(at: usize, frames: u32, deflateRingBytes: u32, eventRingBytes: u32): void {
   rings = at;
   plain = ringAt(Form.Plain);
   deflated = ringAt(Form.Deflated);
+  events = ringAt(Form.Event);
   frameMask = (frames - 1) as u64;
-  frameBytes = frameStride(deflateRingBytes as f64) as usize;
-  hasForms = deflateRingBytes != 0;
+  frameBytes = frameStride(deflateRingBytes as f64, eventRingBytes as f64) as usize;
+  hasForms = (deflateRingBytes | eventRingBytes) != 0;
 }
 
 /** Formats the ring of a form. @param place offset of the form's Place in an entry of the frame index */

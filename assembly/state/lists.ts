@@ -38,6 +38,7 @@ export function openAt(i: u32): Conn {
 function countReader(c: Conn, change: i32): void {
   readersOf(formOf(c)).count += change;
   setControl(Control.DeflateCount, readersOf(Form.Deflated).count as f64);
+  setControl(Control.StreamCount, readersOf(Form.Event).count as f64);
 }
 
 export function addOpen(c: Conn): void {

@@ -19,6 +19,7 @@ import {
   CONN_TARGET_LENGTH,
   CONN_TRAITS,
   Control,
+  Form,
   FLAG_CLOSE_QUEUED,
   FLAG_DEAF,
   FLAG_MESSAGE_OUT,
@@ -324,7 +325,10 @@ export class HttpConn extends Conn {
   held: u32;
 }
 
-/** A WebSocket. */
+/**
+ * A WebSocket, or an event stream. An event stream reads the ring of events, has neither pings nor an idle timeout, and
+ * its input is discarded.
+ */
 @unmanaged
 export class WebSocketConn extends Conn {
   /** Head of the list of its subscriptions, and root of the heap of those with a frame due. */
@@ -371,6 +375,11 @@ export class WebSocketConn extends Conn {
   /** See state/rate.ts: the time up to which messages have used the rate, and the time until which credit counts. */
   messageTime: f64;
   creditEnd: f64;
+}
+
+/** Returns true for an event stream, given a record of a WebSocket slot. */
+export function isStream(c: Conn): bool {
+  return webSocketOf(c).form == (Form.Event as u8);
 }
 
 /** Returns the record of an HTTP connection. */

@@ -395,6 +395,7 @@ export class Application {
     this.#upgrades.delete(event.value);
     const { remoteAddress } = upgrade.request;
     const ws = new RemoteSocket(this, event.id, "", remoteAddress, upgrade.data);
+    if (upgrade.topics) ws.kind = "events";
     ws.ended();
     const cause = latin1(bytes, event.at, event.length) as keyof typeof CLOSE_TABLE;
     const info = { code: 1006, reason: CLOSE_TABLE[cause].text, cause, lagBytes: 0 };
@@ -440,8 +441,11 @@ export class Application {
     this.#connections.delete(response.request.id);
     const protocol = latin1(bytes, event.at, event.length);
     const { remoteAddress } = response.request;
+    const { topics } = response;
     const ws = new RemoteSocket(this, event.id, protocol, remoteAddress, response.data);
+    if (topics) ws.kind = "events";
     this.#sockets.set(ws.id, ws);
+    for (const topic of topics ?? []) ws.subscribe(topic);
     this.#tellOpen(ws);
     // A WebSocket that opened after `shutdown` was called for the others gets its own call.
     if (this.#isStopping && ws.open) this.#guard("shutdown", () => this.#handler.shutdown?.(ws));

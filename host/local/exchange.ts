@@ -131,6 +131,8 @@ export class RemoteResponse extends Answering implements RoomListener {
   #grant: Grant | undefined;
   /** The later `ws.data`. */
   data: unknown;
+  /** Topics of the event stream that the request becomes; undefined: it becomes none. */
+  topics: readonly string[] | undefined;
   #pending = true;
   #gone = false;
 
@@ -260,18 +262,20 @@ export class RemoteResponse extends Answering implements RoomListener {
   }
 
   protected override accept(upgrade: Upgrade): boolean {
-    const { fields, protocol, handler, data, compress } = upgrade;
+    const { fields, protocol, handler, data, compress, topics } = upgrade;
     const { idleTimeout = "", maxPayloadLength = "" } = upgrade;
     const isOwn = handler === "";
-    // The module chooses its subprotocol itself.
-    const isChosen = protocol !== "" || !isOwn;
+    // The module chooses its subprotocol itself, and an event stream has none.
+    const isChosen = protocol !== "" || !isOwn || topics !== undefined;
     const chosen = isChosen ? protocol : this.#application.chooseProtocol(this.request);
     if (chosen !== protocol) fields.push(["Sec-WebSocket-Protocol", chosen]);
-    const options = `${chosen} ${idleTimeout} ${maxPayloadLength} ${compress} ${handler}`;
+    const kind = topics ? "events" : "websocket";
+    const options = `${chosen} ${idleTimeout} ${maxPayloadLength} ${compress} ${handler} ${kind}`;
     // No event of a module's WebSocket comes to this thread.
     this.#post(Op.Upgrade, 0, fields, isOwn ? options : `${options}\n${jsonOf(data)}`);
     if (isOwn) {
       this.data = data;
+      this.topics = topics;
       this.#application.upgrading(this);
     }
     this.#finish();

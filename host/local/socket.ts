@@ -42,6 +42,7 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
   readonly id: number;
   readonly protocol: string;
   readonly remoteAddress: string;
+  kind: "websocket" | "events" = "websocket";
   data: unknown;
   readonly #application: SocketOwner;
   readonly #slot: number;
@@ -185,7 +186,7 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
 
   ping(data: Data = ""): boolean {
     const bytes = pingOf(data);
-    if (this.#state !== "open") return false;
+    if (this.#state !== "open" || this.kind === "events") return false;
     const { outlet } = this.#application;
     return outlet.offer(Op.Ping, this.#slot, this.#generation, 0, 0, NONE, bytes);
   }
@@ -199,7 +200,7 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
   }
 
   #setPaused(paused: boolean): void {
-    if (this.#state === "closed" || this.#paused === paused) return;
+    if (this.#state === "closed" || this.#paused === paused || this.kind === "events") return;
     this.#paused = paused;
     const op = paused ? Op.Pause : Op.Resume;
     if (this.#flow && !this.#flow.sent) this.#flow.op = op;

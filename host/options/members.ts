@@ -278,6 +278,18 @@ export interface TableOptions {
    */
   deflateThreshold?: Size;
   /**
+   * Server-sent events: `res.events()` makes a request an event stream. Needs a ring of its own.
+   *
+   * Default: false. Values: true, false.
+   */
+  events?: boolean;
+  /**
+   * Size of the ring of server-sent events; twice `ring` by default, as an event is longer than its message.
+   *
+   * Unit: bytes. Default: 32 MiB. Range: 4 KiB … 2048 MiB, a power of two.
+   */
+  eventRing?: Size;
+  /**
    * Pass messages to `fragment` in pieces as they arrive, whatever their length.
    *
    * Default: false. Values: true, false.

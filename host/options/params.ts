@@ -22,6 +22,7 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
   params.ScratchBytes = 1048576;
   params.EvictWhenFull = settings.values.whenFull;
   params.DeflateRingBytes = settings.values.perMessageDeflate ? settings.values.ring : 0;
+  params.EventRingBytes = settings.values.events ? settings.values.eventRing : 0;
   params.FirstSequence = 0;
   params.Seed = 1;
   params.Epoch = 0;

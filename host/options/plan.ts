@@ -2,7 +2,7 @@
 // arithmetic is the engine's own source (assembly/plan.ts), so the plan equals the layout of the engine.
 
 import { Param } from "../../assembly/abi";
-import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
+import { Region, firstParam, regionBytes, secondParam, thirdParam } from "../../assembly/plan";
 import type { Options } from "./types";
 import { engineParams } from "./params";
 import { type Settings, settle } from "./settle";
@@ -49,7 +49,8 @@ export function planOf(settings: Settings): Plan {
   for (let region = 0; region < Region.COUNT; region++) {
     const first = firstParam(region);
     const second = secondParam(region);
-    const bytes = regionBytes(region, paramOf(first), paramOf(second));
+    const third = paramOf(thirdParam(region));
+    const bytes = regionBytes(region, paramOf(first), paramOf(second), third);
     regions.push({
       region: Region[region] as string,
       bytes,

@@ -106,6 +106,7 @@ export function settle(given: Options, modules: ModuleList = new Modules()): Set
   const values = {} as OptionValues;
   for (const row of OPTIONS) values[row.name] = readNumber(row, options[row.name]);
   if (options.maxQueuedFrames === undefined) values.maxQueuedFrames = values.maxFrames;
+  if (options.eventRing === undefined) values.eventRing = values.ring * 2;
   refuseContradictions(values);
   const listeners = readListeners(options);
   const lists = readLists(options);

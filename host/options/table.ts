@@ -464,6 +464,21 @@ export const OPTIONS: readonly OptionRow[] = [
     text: "Length from which on messages are compressed.",
   },
   {
+    name: "events",
+    unit: "flag",
+    default: false,
+    text: "Server-sent events: `res.events()` makes a request an event stream. Needs a ring of its own.",
+  },
+  {
+    name: "eventRing",
+    unit: "bytes",
+    default: 32 * MiB,
+    min: 4096,
+    max: 2048 * MiB,
+    power: true,
+    text: "Size of the ring of server-sent events; twice `ring` by default, as an event is longer than its message.",
+  },
+  {
     name: "fragments",
     unit: "flag",
     default: false,

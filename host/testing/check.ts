@@ -25,6 +25,11 @@ const DATA: Kind = [
   "a string or Uint8Array",
 ];
 
+const FIELDS: Kind = [
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  "an object of fields",
+];
+
 const SOCKET: Readonly<Record<string, Kind>> = {
   socketBuffer: [(value) => isNumber(bytesIn(value)), "a number of bytes"],
   remoteAddress: TEXT,
@@ -40,14 +45,12 @@ const GROUPS = {
       (value: unknown) => Array.isArray(value) && value.every((one) => typeof one === "string"),
       "a list of strings",
     ],
-    headers: [
-      (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value),
-      "an object of fields",
-    ],
+    headers: FIELDS,
     deflate: FLAG,
     automatic: FLAG,
     split: SPLIT,
   },
+  events: { ...SOCKET, headers: FIELDS },
   write: { split: SPLIT },
   send: { split: SPLIT, fragment: BYTES, binary: FLAG, compress: FLAG },
   frame: { final: FLAG, reserved: [isWhole, "a number from 0 to 7"], masked: FLAG },

@@ -272,6 +272,18 @@ readme("rooms are topics", () =>
   }),
 );
 
+readme("events reach a page's EventSource", () =>
+  running("news", ["news.mjs"], async (port) => {
+    await withBrowser(async (browser) => {
+      const page = await browser.open(`http://127.0.0.1:${port}/`, /favicon/);
+      const shows = (what: string): Promise<unknown> =>
+        page.waitForFunction(`document.querySelector("pre").textContent.includes("${what}")`);
+      await shows("a snapshot");
+      await shows(`${new Date().getUTCFullYear()}-`);
+    });
+  }),
+);
+
 readme("subprotocols have modules", () =>
   running("protocols", ["protocols.mjs", "chat-protocol.mjs"], async (port) => {
     const first = async (protocols: string[], say?: string): Promise<[string, string]> => {

@@ -104,6 +104,7 @@ function ample(r: Random): Amounts {
       ...{ ReceivePoolBytes: 4194304, ReplyPoolBytes: 8388608, Backlog: 1048576 },
       PieceBytes: r.pick([4194304, 8388608]),
       DeflateRingBytes: r.chance(0.5) ? ring : 0,
+      EventRingBytes: r.pick([0, ring, ring * 2]),
       ...{ HeadTimeout: HOUR, RequestTimeout: HOUR, KeepAliveTimeout: HOUR, WriteTimeout: HOUR },
       ...{ IdleTimeout: HOUR, BufferTimeout: HOUR, SlowGrace: HOUR, CloseTimeout: HOUR },
       PingInterval: HOUR,
@@ -128,6 +129,7 @@ function timed(r: Random): Amounts {
       ...{ RingBytes: 1048576, Frames: 16384, QueuedFrames: 16384, RunBytes: 262144 },
       ...{ ReceivePoolBytes: 1048576, ReplyPoolBytes: 2097152, Backlog: 262144 },
       ...{ SendRate: SEND_RATE, RateGrace: 10000, EvictWhenFull: 0, DeflateRingBytes: 0 },
+      EventRingBytes: r.pick([0, 2097152]),
       ...{ WriteTimeout: r.pick([5000, 30000]), IdleTimeout: r.pick([20000, 60000]) },
     },
   };
@@ -155,6 +157,7 @@ function scarce(r: Random, windowBytes: number): Amounts {
       Backlog: r.pick([2048, 16384]),
       EvictWhenFull: r.int(0, 1),
       DeflateRingBytes: r.chance(0.5) ? ring : 0,
+      EventRingBytes: r.pick([0, ring, ring * 2]),
       Topics: r.pick([3, 16]),
       Subscriptions: r.pick([6, 64]),
     },
@@ -176,6 +179,8 @@ class Author {
   readonly #isTimed: boolean;
   readonly #isOrdered: boolean;
   readonly #isRaw: boolean;
+  /** There are event streams. */
+  readonly #isEventful: boolean;
   /** Every client reads everything at once. */
   readonly #isPrompt: boolean;
   readonly #http: number[] = [];
@@ -190,6 +195,7 @@ class Author {
   constructor(r: Random, { mode, isFair, isTimed, ordered, isRaw, params }: Settings) {
     this.#r = r;
     this.#isRaw = isRaw;
+    this.#isEventful = params.EventRingBytes !== 0;
     this.#isTimed = isTimed;
     this.#isOrdered = ordered;
     this.#isFair = isFair;
@@ -414,7 +420,7 @@ class Author {
       this.#add(this.#webSockets, client, 12);
     }
     const tag = this.#tag(how === "later" || how === "reject");
-    const offer = r.int(0, OFFERS.length - 1);
+    const offer = r.int(0, OFFERS.length - 1 + (this.#isEventful ? 3 : 0));
     return { kind: "upgrade", client, tag, offer, how, cut: this.#cut() };
   }
 

@@ -10,7 +10,15 @@ import { closeFrame, frame } from "../lib/frame";
 import type { Judge } from "./judge";
 import type { Lines } from "./lines";
 import type { Cut, Manners } from "./steps";
-import { type Arrived, type Frame, takeAnswer, takeFrame } from "./stream";
+import {
+  type Arrived,
+  type Aside,
+  type Frame,
+  isStreamHead,
+  takeAnswer,
+  takeEvent,
+  takeFrame,
+} from "./stream";
 import type { Upstreams } from "./upstreams";
 
 /** ms before which no time limit may end a connection, the least that any is set to: of silence, of its life. */
@@ -81,6 +89,12 @@ export class Client {
   deflates = false;
   /** It has asked for its WebSocket. */
   isUpgrading = false;
+  /** It has asked for an event stream. */
+  isStream = false;
+  /** It has asked for one, perhaps in vain. */
+  isSource = false;
+  /** It knows after which time it reconnects. */
+  #hasRetry = false;
   /** It has sent nothing yet; it has received nothing yet, so it may turn out not to speak HTTP. */
   isFresh = true;
   isUnknown = true;
@@ -89,6 +103,8 @@ export class Client {
   hasEnded = false;
   hasReset = false;
   #endedAt = 0;
+  /** When its last event arrived. */
+  #heardAt = 0;
   /** The part of it that has stopped for ever. */
   frozen: "" | "process" | "machine" = "";
   #frozenAt = 0;
@@ -215,7 +231,7 @@ export class Client {
     if (!this.#manners.polite || this.hasEnded || this.hasReset) return;
     if (this.phase === "closed" && !this.isDone) {
       this.isDone = true;
-      this.socket.send(closeFrame(1000));
+      if (!this.isStream) this.socket.send(closeFrame(1000));
     }
     if (this.socket.ended) this.end();
   }
@@ -247,17 +263,39 @@ export class Client {
       if (this.#spare.startsWith(latin1(bytes, 0, bytes.length))) return 0;
       this.fail(`${bytes.length} bytes after the end`);
     }
-    const found =
-      this.phase === "http"
-        ? takeAnswer(bytes, this.heads[0] === true, this.socket.ended)
-        : takeFrame(bytes);
+    const found = this.phase === "http" ? this.#nextAnswer(bytes) : this.#nextFrame(bytes);
     if (typeof found === "number") {
       this.#needed = found;
       return 0;
     }
+    if ("retry" in found) {
+      this.#takeAside(found);
+      return found.bytes.length;
+    }
     if ("status" in found) this.#takeAnswer(found);
     else this.#takeFrame(found);
     return found.bytes.length;
+  }
+
+  #nextAnswer(bytes: Uint8Array): Arrived | number {
+    const isBare = this.heads[0] === true || (this.isStream && isStreamHead(bytes));
+    return takeAnswer(bytes, isBare, this.socket.ended);
+  }
+
+  #nextFrame(bytes: Uint8Array): Frame | Aside | number {
+    return this.isStream ? takeEvent(bytes) : takeFrame(bytes);
+  }
+
+  /** A comment comes after silence; the time to reconnect comes once, before all events. */
+  #takeAside({ retry }: Aside): void {
+    if ((retry === undefined) !== this.#hasRetry)
+      this.fail(retry === undefined ? "a comment before its time to reconnect" : "a second retry");
+    if (retry !== undefined && !(retry >= 1000 && retry <= 5000)) this.fail(`retry: ${retry}`);
+    const now = this.#around.now();
+    if (retry === undefined && this.isPrompt && now - this.#heardAt < 15000)
+      this.fail("a comment without silence");
+    this.#hasRetry = true;
+    this.#heardAt = now;
   }
 
   #enter(phase: Client["phase"]): void {
@@ -270,7 +308,7 @@ export class Client {
     const isHead = answer.status !== 100 && this.heads.shift() === true;
     if (isHead && answer.status >= 400)
       this.#spare = this.#around.pageOf(answer.status) ?? `${answer.phrase}\n`;
-    if (answer.status === 101) {
+    if (answer.status === 101 || (this.isStream && isStreamHead(answer.bytes))) {
       this.#enter("frames");
       this.deflates = answer.fields.has("sec-websocket-extensions");
     } else if (isLast) {
@@ -282,6 +320,8 @@ export class Client {
   }
 
   #takeFrame(frame: Frame): void {
+    if (this.isStream && !this.#hasRetry) this.fail("an event before its time to reconnect");
+    this.#heardAt = this.#around.now();
     if (frame.opcode === 9 && this.#manners.rate) this.#answerPing(frame.payload);
     if (frame.opcode === 10) this.#takePong(latin1(frame.payload, 0, frame.payload.length));
     else if (frame.opcode === 8) this.#enter("closed");

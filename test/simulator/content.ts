@@ -30,9 +30,12 @@ function bytesOf(tag: number, size: number): Uint8Array {
   return bytes;
 }
 
+/** Ends of lines in texts. */
+const BREAKS = ["", "\n", "\r", "\r\n", "\n\n"];
+
 /** Returns a text of `size` bytes, as far as its characters allow: its tag, then characters of one to four bytes. */
 function textOf(tag: number, size: number): string {
-  const unit = `${tag} \u00e9\u20ac \u{1f98a}.`;
+  const unit = `${tag} \u00e9\u20ac \u{1f98a}.${BREAKS[tag % BREAKS.length]}`;
   const whole = unit.repeat(Math.floor(size / byteLength(unit)));
   let left = size - byteLength(whole);
   let rest = "";

@@ -28,11 +28,16 @@ import {
 } from "./content";
 import { ThreadEnd } from "./places";
 import { AS_ASKED, FAULTY, FileSource, type Shelf, drip } from "./sources";
-import type { Ask, OpenHow, Say } from "./steps";
+import { type Ask, type OpenHow, type Say, TOPICS } from "./steps";
 
 /** The body that answers name. */
 export const STATIC_TEXT = bodyOf(0, STATIC_BYTES);
 export const HUGE_TEXT = bodyOf(0, HUGE_BYTES);
+
+/** Topics that an event stream subscribes to when it opens. */
+function topicsOf(tag: number): number[] {
+  return tag % 3 === 0 ? [0, tag % 4] : [];
+}
 
 /** A request on its way. */
 export interface Asked {
@@ -67,6 +72,8 @@ export interface Scene extends Shelf {
   readonly streamed: Map<string | Uint8Array, number>;
   /** Clients with a stream that has not ended; each as often as it has streams. */
   readonly streams: Client[];
+  /** An event stream has subscribed to a topic when it opened. */
+  joined(client: Client, topic: number): void;
   /** Publishes a few messages, from within the handler. */
   burst(tag: number): void;
   readonly staticBody: (text: string) => Parameters<Response["static"]>[0];
@@ -148,6 +155,8 @@ class Doer implements Handler {
     if (asked.ask) return this.#answer(asked.ask, req, res);
     if (asked.open === "refuse") return res.send(403, "text/plain", "no");
     const data = Number(req.header("x-tag"));
+    if (req.query === "events")
+      return res.events({ data, topics: topicsOf(data).map((topic) => TOPICS[topic] as string) });
     const isMoved = this.#scene.socketModuleOf(asked.client) !== this.#module;
     return res.upgrade(isMoved ? { data, handler: MODULE } : { data });
   }
@@ -268,6 +277,8 @@ class Doer implements Handler {
     if (this.#scene.sockets.has(client.id)) this.#scene.note(`${client} opens twice`);
     this.#scene.sockets.set(client.id, ws);
     this.#watch(client, ws);
+    if (ws.kind !== (client.isStream ? "events" : "websocket")) this.#scene.note(`a ${ws.kind}`);
+    if (client.isStream) for (const topic of topicsOf(tag)) this.#scene.joined(client, topic);
     switch (asked.open) {
       case "throw":
         return this.#throw();

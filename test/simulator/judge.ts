@@ -42,6 +42,8 @@ export interface Judge {
 
   /** The server has accepted a message. */
   accepted(message: Message): void;
+  /** The server has accepted a publication that is for no one. */
+  skipped(): void;
   /** A handler has queued a message of its own. */
   echoed(message: Message): void;
   subscribed(client: Client, topic: number, on: boolean): void;

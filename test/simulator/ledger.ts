@@ -20,7 +20,11 @@ import {
 } from "./content";
 import type { Court, Judge, Message } from "./judge";
 import type { Ask, OpenHow, Settings } from "./steps";
-import type { Arrived, Frame } from "./stream";
+import { eventDataOf, eventOf } from "./octets";
+import { type Arrived, type Frame, GAP } from "./stream";
+import { STREAM_OFFER } from "./wrong";
+import { positionText } from "../../host/shared/message/position";
+import { toBytes } from "../../host/shared/text/text";
 import { zlibCodec } from "../../worker/net/zlib";
 
 /** Statuses with which a server under stress refuses any request. */
@@ -39,6 +43,8 @@ interface Expected {
   readonly tag: number;
   readonly status: number;
   readonly body: string;
+  /** The client is an EventSource, which any refusal but 200 would end. */
+  readonly isSource?: boolean;
 }
 
 /** The tag of a request that no handler is called with. */
@@ -53,6 +59,8 @@ interface Book {
   /** The last message that arrived, by producer. */
   readonly last: Map<string, number>;
   expects: boolean;
+  /** The last position that arrived. */
+  position: string;
   /** Place of the first message after the client asked for its WebSocket. */
   since: number;
 }
@@ -95,6 +103,8 @@ export class Ledger implements Judge {
   readonly #court: Court;
   readonly #books = new Map<Client, Book>();
   readonly #entries = new Map<number, Entry>();
+  /** Positions of publications that readers of events have received, by tag. */
+  readonly #positions = new Map<number, string>();
   #order = 0;
   /** Clients that certainly read each topic, as of the last quiet moment. */
   #readers = new Map<number, Set<Client>>();
@@ -109,7 +119,7 @@ export class Ledger implements Judge {
     let book = this.#books.get(client);
     if (!book) {
       const lists = { answers: [], expected: new Set<Entry>(), topics: new Set<number>() };
-      book = { ...lists, last: new Map(), expects: false, since: 0 };
+      book = { ...lists, last: new Map(), expects: false, position: "", since: 0 };
       this.#books.set(client, book);
     }
     return book;
@@ -131,11 +141,13 @@ export class Ledger implements Judge {
     this.#book(client).answers.push({ tag: UNHANDLED, status, body: "" });
   }
 
-  upgraded(client: Client, tag: number, _offer: number, how: OpenHow): void {
+  upgraded(client: Client, tag: number, offer: number, how: OpenHow): void {
     const book = this.#book(client);
     book.since = this.#order;
     const isRefused = how === "refuse";
-    book.answers.push({ tag, status: isRefused ? 403 : 101, body: isRefused ? "no" : "" });
+    const status = isRefused ? 403 : offer >= STREAM_OFFER ? 200 : 101;
+    const isSource = offer >= STREAM_OFFER;
+    book.answers.push({ tag, status, body: isRefused ? "no" : "", isSource });
   }
 
   answer(client: Client, { status, phrase, body }: Arrived): void {
@@ -146,6 +158,7 @@ export class Ledger implements Judge {
     }
     const expected = book.answers.shift();
     if (expected?.status === status && expected.body === body) return;
+    if (expected?.isSource && status === 200 && /^(?:retry: \d+\n\n)?$/.test(body)) return;
     // Of a refusal the body is the error page, or the phrase.
     const isRefusal = REFUSALS.includes(status) || (expected?.status === status && status >= 400);
     const refusal = pageOf(status, this.#court.settings) ?? `${phrase}\n`;
@@ -167,8 +180,41 @@ export class Ledger implements Judge {
     this.#entries.set(message.tag, entry);
     if (message.to) this.#book(message.to).expected.add(entry);
     for (const client of message.to ? [] : (this.#readers.get(message.topic ?? ALL) ?? [])) {
-      if (client !== message.except) this.#book(client).expected.add(entry);
+      if (client === message.except) continue;
+      if (!client.isStream || !this.#isGap(message)) this.#book(client).expected.add(entry);
     }
+  }
+
+  skipped(): void {}
+
+  /** Returns true for a publication whose event does not fit into its ring. */
+  #isGap({ opcode, payload }: Message): boolean {
+    const event = eventOf(opcode, payload, positionText(0, 0));
+    return toBytes(event).length > (this.#court.settings.params.EventRingBytes as number);
+  }
+
+  /** Returns the message of an event: a text, or binary as base64. */
+  #ofEvent(client: Client, { id, data }: NonNullable<Frame["event"]>): Entry {
+    const isText = /^\d+(?: |$)/.test(data);
+    const tag = tagOf(isText ? 1 : 2, isText ? toBytes(data) : Buffer.from(data, "base64"));
+    const entry = this.#entries.get(tag);
+    if (!entry || eventDataOf(entry.opcode, entry.payload) !== data)
+      client.fail(`an event that nobody has sent: ${data.slice(0, 60)}`);
+    if ((entry.to === undefined) !== (id !== undefined))
+      client.fail(`message ${tag} has the position ${id}`);
+    if (id === undefined) return entry;
+    this.#passes(client, id);
+    const known = this.#positions.get(tag) ?? id;
+    if (known !== id) client.fail(`message ${tag} has the positions ${known} and ${id}`);
+    this.#positions.set(tag, id);
+    return entry;
+  }
+
+  /** Positions of one client grow. */
+  #passes(client: Client, id: string): void {
+    const book = this.#book(client);
+    if (id <= book.position) client.fail(`the position ${id} comes after ${book.position}`);
+    book.position = id;
   }
 
   echoed(message: Message): void {
@@ -198,12 +244,25 @@ export class Ledger implements Judge {
 
   frame(client: Client, frame: Frame): void {
     if (frame.opcode >= 8) return;
+    if (frame.opcode === GAP) {
+      this.#passes(client, frame.event?.id ?? "");
+      return;
+    }
+    if (frame.event) {
+      this.#judgeEntry(client, this.#ofEvent(client, frame.event));
+      return;
+    }
     if (frame.packed && !client.deflates) client.fail("a compressed message without an agreement");
     const payload = frame.packed ? zlibCodec.inflate(frame.payload, 1 << 20) : frame.payload;
     if (typeof payload === "string") client.fail(`a compressed message that is ${payload}`);
     const entry = this.#entries.get(tagOf(frame.opcode, payload));
     if (entry?.opcode !== frame.opcode || Buffer.compare(entry.payload, payload) !== 0)
       client.fail(`a message of ${payload.length} bytes that nobody has sent`);
+    this.#judgeEntry(client, entry);
+  }
+
+  /** Judges a message that has arrived. */
+  #judgeEntry(client: Client, entry: Entry): void {
     const book = this.#book(client);
     const isReader = entry.topic === undefined || book.topics.has(entry.topic);
     if (entry.to ? entry.to !== client : !isReader || entry.except === client)

@@ -5,10 +5,23 @@
 // queues. Pings and pongs are not part of it: they may be anywhere between frames (client.ts).
 
 import { CLOSE_TABLE } from "../../host/shared/close";
+import { positionText } from "../../host/shared/message/position";
 import { toBytes } from "../../host/shared/text/text";
 import { zlibCodec } from "../../worker/net/zlib";
 import type { Client } from "./client";
-import { type Framing, answerOf, closeOf, frameOf, refusalOf, switchOf } from "./octets";
+import {
+  type Framing,
+  answerOf,
+  closeOf,
+  eventOf,
+  farewellOf,
+  frameOf,
+  gapOf,
+  refusalOf,
+  streamHeadOf,
+  switchOf,
+} from "./octets";
+import { STREAM_OFFER } from "./wrong";
 import {
   LARGE_BYTES,
   STATIC_BYTES,
@@ -38,6 +51,7 @@ export class Peer {
   readonly inputs: (() => void)[] = [];
   readonly topics = new Set<number>();
   isOpen = false;
+  isStream = false;
   /** The window of its compression; 0 without. */
   window = 0;
   /** Handlers of it that have not settled. */
@@ -65,7 +79,8 @@ export class Peer {
   }
 
   close(code: number, reason = ""): void {
-    this.end(closeOf(code, reason));
+    if (this.isStream) this.end(farewellOf(code, reason));
+    else this.end(closeOf(code, reason));
   }
 }
 
@@ -74,6 +89,8 @@ export class Model {
   protected readonly peers = new Map<Client, Peer>();
   readonly #waiting = new Map<number, () => void>();
   #isStopping = false;
+  /** Number of publications. */
+  #positions = 0;
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -149,14 +166,22 @@ export class Model {
   upgraded(client: Client, tag: number, offer: number, how: OpenHow): void {
     this.#input(client, (peer) => {
       // The following bytes may be for the protocol that was asked for.
-      if (how === "refuse") return peer.end(answerOf({}, 403, "length", ["no"], true));
+      const isStream = offer >= STREAM_OFFER;
+      if (how === "refuse") {
+        const isLast = !isStream || this.#isStopping;
+        peer.owe(answerOf({}, 403, "length", ["no"], isLast));
+        if (isLast) peer.isOver = true;
+        return;
+      }
       // A WebSocket needs both directions.
       if (client.hasEnded) {
         peer.isOver = true;
         return;
       }
-      if (this.#settings.params.DeflateRingBytes !== 0) peer.window = WINDOWS[offer] as number;
-      peer.owe(switchOf(peer.window));
+      peer.isStream = isStream;
+      if (peer.isStream) peer.owe(streamHeadOf());
+      else if (this.#settings.params.DeflateRingBytes !== 0) peer.window = WINDOWS[offer] as number;
+      if (!peer.isStream) peer.owe(switchOf(peer.window));
       peer.isOpen = true;
       if (how === "throw") peer.close(1011, CLOSE_TABLE.HandlerError.text);
       else if (how === "later") this.#wait(peer, tag, true, () => undefined);
@@ -189,19 +214,37 @@ export class Model {
     }
   }
 
-  #send(peer: Peer, opcode: number, payload: Uint8Array, window = peer.window): void {
+  #send(
+    peer: Peer,
+    opcode: number,
+    payload: Uint8Array,
+    window = peer.window,
+    position?: string,
+  ): void {
+    if (peer.isStream) {
+      const event = toBytes(eventOf(opcode, payload, position));
+      const most = this.#settings.params.EventRingBytes as number;
+      peer.owe(position !== undefined && event.length > most ? gapOf(position) : event);
+      return;
+    }
     const isLong = payload.length >= (this.#settings.params.DeflateThreshold as number);
     const packed = window > 0 && isLong ? zlibCodec.deflate(payload, window) : payload;
     const isPacked = packed.length < payload.length;
     peer.owe(frameOf(opcode, isPacked ? packed : payload, isPacked));
   }
 
+  skipped(): void {
+    this.#positions++;
+  }
+
   #publish({ opcode, payload, plain, topic, except }: Omit<Message, "tag" | "via">): void {
+    this.#positions++;
+    const position = positionText(this.#settings.params.Epoch as number, this.#positions);
     for (const [client, peer] of this.peers) {
       const isReader = peer.isOpen && (topic === undefined || peer.topics.has(topic));
       // One compressed form is for all, so it is for those with the largest window.
       const window = peer.window === 15 && !plain ? 15 : 0;
-      if (isReader && client !== except) this.#send(peer, opcode, payload, window);
+      if (isReader && client !== except) this.#send(peer, opcode, payload, window, position);
     }
   }
 

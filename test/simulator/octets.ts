@@ -98,3 +98,34 @@ export function frameOf(opcode: number, payload: Uint8Array, isPacked = false): 
 export function closeOf(code: number, reason: string): Uint8Array {
   return frameOf(8, Buffer.concat([Uint8Array.of(code >> 8, code & 255), toBytes(reason)]));
 }
+
+// ---- event streams -----------------------------------------------------------------------------------------
+
+/** Returns the head of an event stream. */
+export function streamHeadOf(): string {
+  const fields = ["Content-Type: text/event-stream", "Cache-Control: no-store, no-transform"];
+  return lines(200, ...fields, "X-Accel-Buffering: no", `Date: ${DATE}`, "Connection: close");
+}
+
+/** Returns the text that a reader of events gets for a message. */
+export function eventDataOf(opcode: number, payload: Uint8Array): string {
+  if (opcode === 2) return Buffer.from(payload).toString("base64");
+  return Buffer.from(payload).toString().replace(/\r\n?/g, "\n");
+}
+
+/** Returns a message as an event. @param position undefined: it is for one client alone */
+export function eventOf(opcode: number, payload: Uint8Array, position?: string): string {
+  const id = position === undefined ? "" : `id: ${position}\n`;
+  const lines = eventDataOf(opcode, payload).split("\n");
+  return `${id}${lines.map((line) => `data: ${line}\n`).join("")}\n`;
+}
+
+/** Returns the event of a publication whose own does not fit into the ring of events. */
+export function gapOf(position: string): string {
+  return `id: ${position}\nevent: ringcast-gap\ndata: {"reason":"large"}\n\n`;
+}
+
+/** Returns the event that ends a stream. */
+export function farewellOf(code: number, reason: string): string {
+  return `event: ringcast-close\ndata: ${JSON.stringify({ code, reason })}\n\n`;
+}

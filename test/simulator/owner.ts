@@ -115,6 +115,12 @@ export class Owner {
   }
 
   pause(client: Client, ws: WebSocket, on: boolean): void {
+    if (client.isStream) {
+      // It has no messages, and its end must be noticed.
+      if (on) ws.pause();
+      else ws.resume();
+      return;
+    }
     // Messages that were read before are still handled.
     if (on && this.#world.isExact && client.said.length > 0) return;
     if (on) ws.pause();
@@ -202,6 +208,7 @@ export class Owner {
     }
     this.positions++;
     if (what.size === "over") {
+      judge.skipped();
       if (topic === undefined) this.#world.note("a message larger than the ring was published");
       return;
     }

@@ -43,6 +43,51 @@ export interface Frame {
   readonly payload: Uint8Array;
   /** All of it, as it arrived. */
   readonly bytes: Uint8Array;
+  /** The event, where the client is an event stream. Its opcode is 1, for a Close 8, for a gap GAP. */
+  readonly event?: { readonly id: string | undefined; readonly data: string };
+}
+
+/** The opcode of an event that reports a publication as too large. */
+export const GAP = 3;
+
+/** A block of an event stream that is no event: a comment, or the time after which the client reconnects. */
+export interface Aside {
+  readonly retry: number | undefined;
+  readonly bytes: Uint8Array;
+}
+
+/** Returns true for the head of an event stream. */
+export function isStreamHead(bytes: Uint8Array): boolean {
+  const head = responseHead(bytes);
+  return head?.status === 200 && /^content-type: text\/event-stream\r$/im.test(head.head);
+}
+
+const OPCODES: Readonly<Record<string, number>> = { "ringcast-close": 8, "ringcast-gap": GAP };
+
+/**
+ * Returns the event, or the other block, at the front of an event stream, or the fewest bytes that it needs to be
+ * whole.
+ * @throws Error for lines that this server does not send
+ */
+export function takeEvent(bytes: Uint8Array): Frame | Aside | number {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const end = buffer.indexOf("\n\n");
+  if (end < 0) return bytes.length + 1;
+  const whole = new Uint8Array(bytes.subarray(0, end + 2));
+  const text = buffer.toString("utf8", 0, end);
+  if (text === ":") return { retry: undefined, bytes: whole };
+  const retry = /^retry: (\d+)$/.exec(text);
+  if (retry) return { retry: Number(retry[1]), bytes: whole };
+  const found = /^(?:id: (.*)\n)?(?:event: (.*)\n)?((?:data: [^\r\n]*(?:\n|$))+)$/.exec(text);
+  if (!found) throw new Error(`no event: ${JSON.stringify(text.slice(0, 200))}`);
+  const [, id, name, fields = ""] = found;
+  const data = fields
+    .split("\n")
+    .map((line) => line.slice(6))
+    .join("\n");
+  const opcode = name === undefined ? 1 : OPCODES[name];
+  if (opcode === undefined) throw new Error(`an event of another name: ${name}`);
+  return { opcode, packed: false, payload: whole, bytes: whole, event: { id, data } };
 }
 
 /**

@@ -42,7 +42,7 @@ import { AS_ASKED } from "./sources";
 import { type Ask, type Of, type Say, type Settings, type Step, TOPICS } from "./steps";
 import { OPENINGS, Upstreams, isRequest } from "./upstreams";
 import { Watch } from "./watch";
-import { BROKEN, FAULTS, OFFERS } from "./wrong";
+import { BROKEN, FAULTS, OFFERS, STREAM_OFFER } from "./wrong";
 
 /** Bytes of the largest message that is inflated in one call, and of the steps in which larger ones are. */
 const SMALL_BYTES = 300;
@@ -74,6 +74,9 @@ class FixedClock extends VirtualClock {
 const PACE_MILLIS = 130;
 
 const encoder = new TextEncoder();
+
+/** Input of an event stream. */
+const NOISE = "GET / HTTP/1.1\r\nHost: sim\r\n\r\n\u0081\u0080";
 
 /** Returns true for a client whose transport copies what it writes, every third. */
 const isCopied = (address: string): boolean => Number(address.slice(1)) % 3 === 0;
@@ -233,8 +236,8 @@ export class World implements Scene, Court {
   #mayWrite(address: string, { buffer, byteOffset, length }: Uint8Array): boolean {
     const { engine } = this;
     const rings = engine.get(Control.RingAddress);
-    const { RingBytes = 0, DeflateRingBytes = 0 } = this.settings.params;
-    const end = rings + RingBytes + DeflateRingBytes + 2 * PAD_BYTES;
+    const { RingBytes = 0, DeflateRingBytes = 0, EventRingBytes = 0 } = this.settings.params;
+    const end = rings + RingBytes + DeflateRingBytes + EventRingBytes + 3 * PAD_BYTES;
     const isRun = buffer === engine.u8.buffer && byteOffset >= rings && byteOffset < end;
     const most = engine.param(Param.RunBytes);
     const copied = isCopied(address) ? engine.param(Param.CopiedRunBytes) : most;
@@ -279,6 +282,7 @@ export class World implements Scene, Court {
   /** Outside of the application's thread the WebSockets of some clients are given to the module by its name. */
   socketModuleOf(client: Client): number {
     const { place } = this.settings;
+    if (client.isStream) return this.moduleOf(client);
     if (place === "pool") return client.id % 2;
     return place === "inline" && client.id % 4 === 0 ? 1 : this.moduleOf(client);
   }
@@ -292,6 +296,10 @@ export class World implements Scene, Court {
     const payload = toBytes(data);
     this.judge.echoed({ tag, opcode, payload, plain: false, via: "handler", to: client });
   };
+
+  joined(client: Client, topic: number): void {
+    this.judge.subscribed(client, topic, true);
+  }
 
   burst(tag: number): void {
     this.owner.burst(tag);
@@ -423,6 +431,8 @@ export class World implements Scene, Court {
         if (step.kind === "broken") return isHttp ? this.#broken(client, step) : undefined;
         if (step.kind === "upgrade") return isHttp ? this.#upgrade(client, step) : undefined;
         if (!client.isOpen) return undefined;
+        // The server reads the input of an event stream, and drops it.
+        if (client.isStream) return client.send(encoder.encode(NOISE), step.cut);
         // Whether messages that wait are still answered, before what ends a WebSocket, depends on how they were cut.
         if (step.kind === "fault" && this.isExact && client.said.length > 0) return undefined;
         if (step.kind === "say") return this.#say(client, step);
@@ -514,9 +524,14 @@ export class World implements Scene, Court {
     client.heads.push(false);
     client.isUpgrading = how !== "refuse";
     this.judge.upgraded(client, tag, offer, how);
+    client.isSource ||= offer >= STREAM_OFFER;
+    client.isStream = offer >= STREAM_OFFER && how !== "refuse";
     const text =
-      `GET /${client.id} HTTP/1.1\r\nHost: sim\r\nX-Tag: ${tag}\r\n` +
-      `${upgradeFields()}${OFFERS[offer] ?? ""}\r\n`;
+      offer >= STREAM_OFFER
+        ? `GET /${client.id}?events HTTP/1.1\r\nHost: sim\r\nX-Tag: ${tag}\r\n` +
+          `Accept: text/event-stream\r\n\r\n${client.isStream && tag % 4 === 0 ? NOISE : ""}`
+        : `GET /${client.id} HTTP/1.1\r\nHost: sim\r\nX-Tag: ${tag}\r\n` +
+          `${upgradeFields()}${OFFERS[offer] ?? ""}\r\n`;
     await client.send(encoder.encode(text), cut);
     if (client.isUpgrading) client.read(Number.POSITIVE_INFINITY);
   }
@@ -588,7 +603,7 @@ export class World implements Scene, Court {
     // Whether its handshake or the end of its side comes first depends on the handlers before them.
     if (this.isExact && client.isUpgrading && !client.isOpen) return;
     if (how === "reset") client.reset();
-    else if (how === "close" && client.isOpen) {
+    else if (how === "close" && client.isOpen && !client.isStream) {
       client.isDone = true;
       this.judge.failed(client, 1000, "");
       client.socket.send(closeFrame(1000));

@@ -122,3 +122,6 @@ export const OFFERS: readonly string[] = [
   "Sec-WebSocket-Extensions: permessage-deflate\r\n",
   "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n",
 ];
+
+/** Offers from this number on are none: the client asks for an event stream. */
+export const STREAM_OFFER = OFFERS.length;

@@ -122,6 +122,7 @@ const BARE: Record<string, [Call, string]> = {
   measures: [(c) => c.measures(true), "measures"],
   watched: [(c) => c.watched(0), "watched"],
   streams: [(c) => c.streams(true), "streams"],
+  refusals: [(c) => c.refusals(true), "refusals"],
   lag: [(c) => c.lag(SLOT), "lag"],
   awaitRoom: [(c) => c.awaitRoom(SLOT), "awaitRoom"],
   topic: [(c) => c.topic("a"), "findTopic"],

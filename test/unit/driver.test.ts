@@ -331,6 +331,36 @@ driver("publications reach all clients, topics their subscribers, and no excepte
   nothingLeft(pipe);
 });
 
+driver("a request becomes an event stream, which publications and messages reach", () => {
+  const fields = [["Cache-Control", "no-store"]] as const;
+  const pipe = new Pipe(
+    { EventRingBytes: 8192, ScratchBytes: 4096 },
+    { request: (wire) => assert.ok(wire.openEvents(fields)) },
+  );
+  const wire = pipe.connect();
+  pipe.send(wire, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  assert.ok(pipe.driver.broadcast("a\nb"));
+  const position = pipe.driver.position();
+  assert.ok(wire.send("own"));
+  assert.ok(wire.send(`${"x".repeat(5000)}\r\ny`));
+  assert.not.ok(wire.ping());
+  assert.ok(wire.close(1000, "enough"));
+  pipe.turn();
+  const [head = "", body = ""] = end(wire).text.split("\r\n\r\n");
+  assert.match(
+    head,
+    /^HTTP\/1\.1 200 OK\r\nContent-Type: text\/event-stream\r\nCache-Control: no-store\r\n/,
+  );
+  const events = body.replace(/^retry: \d{4}\n\n/, "").split("\n\n");
+  assert.equal(events, [
+    `id: ${position}\ndata: a\ndata: b`,
+    "data: own",
+    `data: ${"x".repeat(5000)}\ndata: y`,
+    'event: ringcast-close\ndata: {"code":1000,"reason":"enough"}',
+    "",
+  ]);
+});
+
 driver("messages larger than the scratch region are sent and published whole", () => {
   const pipe = new Pipe({ RingBytes: 262144, ReplyPoolBytes: 1048576, Backlog: 200000 });
   const wire = webSocket(pipe);

@@ -18,7 +18,7 @@ import {
   RESERVED_EOF,
   Rule,
 } from "../../assembly/abi";
-import { Region, firstParam, regionBytes, secondParam } from "../../assembly/plan";
+import { Region, firstParam, regionBytes, secondParam, thirdParam } from "../../assembly/plan";
 import { Engine, type EngineExports } from "../../worker/engine/engine";
 import { Drive } from "../lib/drive";
 import { HANDSHAKE } from "../lib/handshake";
@@ -112,7 +112,13 @@ lifecycle("the footprint is the sum of the regions", () => {
     const value = (index: number): number => (index < 0 ? 0 : (all[Param[index] as string] ?? 0));
     let sum = 0;
     for (let region = 0; region < Region.COUNT; region++) {
-      const bytes = regionBytes(region, value(firstParam(region)), value(secondParam(region)));
+      const third = value(thirdParam(region));
+      const bytes = regionBytes(
+        region,
+        value(firstParam(region)),
+        value(secondParam(region)),
+        third,
+      );
       assert.is(bytes % 64, 0, "regions are aligned");
       sum += bytes;
     }
@@ -267,6 +273,7 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     terminate: () => x.terminate(slot, generation, CloseReason.PeerReset),
     abandon: () => x.abandon(slot, generation, CloseReason.HandlerError),
     upgrade: () => x.upgrade(slot, generation, 0, 0),
+    openStream: () => x.openStream(slot, generation, 0),
     release: () => x.release(slot, generation, 0),
     piping: () => x.piping(slot, generation, Piping.Waits),
     pour: () => x.pour(slot, generation, 3),
@@ -312,6 +319,7 @@ const NOBODY: Record<string, unknown> = {
   terminate: Outcome.Gone,
   abandon: Outcome.Gone,
   upgrade: Outcome.Gone,
+  openStream: Outcome.Gone,
   setAddress: Outcome.Gone,
   release: Outcome.Gone,
   pour: Outcome.Gone,
@@ -353,7 +361,7 @@ lifecycle("every export that takes an id is tried", () => {
     ],
     ...["stageDiscard", "stagePublish", "drain", "flush", "flushPieces", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure", "measures", "watched"],
-    "publishToNone",
+    ...["publishToNone", "refusals"],
     ...[
       "abi",
       "gauge",

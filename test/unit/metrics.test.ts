@@ -15,6 +15,7 @@ const STATS: Stats = {
   webSockets: 14,
   pipes: 240,
   released: 241,
+  eventStreams: 140,
   accepted: 3,
   upgraded: 4,
   requests: 5,

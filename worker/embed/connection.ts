@@ -15,6 +15,7 @@ import {
 } from "../../assembly/abi";
 import { checkClose } from "../../host/shared/close";
 import { bytesOf, messageOf, pingOf } from "../../host/shared/message/data";
+import { eventOf } from "../../host/shared/message/event";
 import { flagsOf } from "../../host/shared/message/flags";
 import { idOf } from "../../host/shared/message/id";
 import type { Data } from "../../host/handler";
@@ -46,6 +47,7 @@ interface WireOwner<User> {
   answered(wire: Wire<User>): void;
   /** @internal */
   upgrade(wire: Wire<User>, fieldsLength: number): boolean;
+  openStream(wire: Wire<User>, fieldsLength: number): boolean;
   /** @internal */
   nextBody(): number;
   /** @internal */
@@ -104,6 +106,8 @@ export class Wire<User = unknown> {
   dead = false;
   /** @internal a request is pending */
   isAsked = false;
+  /** True when it is, or may become, an event stream. */
+  isStream = false;
   /** @internal bytes that were fed and not consumed */
   rest: Uint8Array | undefined;
   /** @internal number of bytes that are not parsed yet */
@@ -338,6 +342,17 @@ export class Wire<User = unknown> {
   }
 
   /**
+   * Makes the pending request a stream of server-sent events, with another id. Needs the option `events`. `broadcast`,
+   * `publish` and `wire.send` reach it, and `wire.close` ends it.
+   * @param fields of the response besides Content-Type
+   * @returns as `upgrade`
+   */
+  openEvents(fields: WireFields = []): boolean {
+    const length = this.#putFields([["Content-Type", "text/event-stream"], ...fields]);
+    return this.isAsked && this.#driver.openStream(this, length);
+  }
+
+  /**
    * Reports that the reader of a streamed body waits for a piece. The client gets a 100 if it expects one, and its
    * silence counts from now on.
    */
@@ -367,7 +382,8 @@ export class Wire<User = unknown> {
       return loop.send(this, flags, bytes.length) === Outcome.Ok;
     }
     const first = flags & FrameFlag.Binary ? 0x82 : 0x81;
-    return loop.sendLarge(this, first, bytes) === Outcome.Ok;
+    const whole = this.isStream ? eventOf(bytes, flags) : bytes;
+    return loop.sendLarge(this, first, whole) === Outcome.Ok;
   }
 
   /** Sends a ping. @param data at most 125 bytes */

@@ -367,7 +367,19 @@ export class EngineDriver<User = unknown> {
   /** @internal */
   upgrade(wire: Wire<User>, fieldsLength: number): boolean {
     wire.isAsked = false;
-    const outcome = this.loop.upgrade(wire, fieldsLength, 0);
+    return this.#opened(wire, this.loop.upgrade(wire, fieldsLength, 0));
+  }
+
+  /** @internal */
+  openStream(wire: Wire<User>, fieldsLength: number): boolean {
+    if (this.engine.param(Param.EventRingBytes) === 0)
+      throw new TypeError("openEvents: the engine needs the option { events: true }");
+    wire.isAsked = false;
+    wire.isStream = true;
+    return this.#opened(wire, this.loop.openStream(wire, fieldsLength));
+  }
+
+  #opened(wire: Wire<User>, outcome: Outcome): boolean {
     this.answered(wire);
     if (outcome !== Outcome.Ok) return false;
     wire.state = "open";

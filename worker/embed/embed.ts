@@ -69,6 +69,8 @@ export type EngineOptions = Pick<
   | "maxReplyPerAddress"
   | "whenFull"
   | "ring"
+  | "events"
+  | "eventRing"
   | "maxFrames"
   | "maxQueuedFrames"
   | "maxRunBytes"
@@ -113,7 +115,7 @@ export type EngineOptions = Pick<
 
 /** Returns true for options of `serve` that an engine alone does not use. */
 function isForeign(name: string): boolean {
-  if (name === "whenFull" || name === "maxMemory") return false;
+  if (["whenFull", "maxMemory", "events", "eventRing"].includes(name)) return false;
   return !OPTIONS.some((row) => row.name === name && row.param && row.name !== "deflateThreshold");
 }
 

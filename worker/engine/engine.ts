@@ -80,6 +80,7 @@ export interface EngineExports {
   terminate(slot: number, generation: number, reason: number): number;
   abandon(slot: number, generation: number, reason: number): number;
   upgrade(slot: number, generation: number, fieldsLength: number, deflate: number): number;
+  openStream(slot: number, generation: number, fieldsLength: number): number;
   release(slot: number, generation: number, opens: number): number;
   piping(slot: number, generation: number, report: number): void;
   pour(slot: number, generation: number, length: number): number;

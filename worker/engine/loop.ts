@@ -308,12 +308,24 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
    * @param deflate 0: its messages are plain; 1: compressed as published; 2: compressed one by one
    */
   upgrade(conn: C, fieldsLength: number, deflate: number): Outcome {
+    const { x } = this.engine;
+    return this.#move(conn, () => x.upgrade(conn.slot, conn.generation, fieldsLength, deflate));
+  }
+
+  /** Turns the connection of a pending request into an event stream, like `upgrade`. */
+  openStream(conn: C, fieldsLength: number): Outcome {
+    const { x } = this.engine;
+    return this.#move(conn, () => x.openStream(conn.slot, conn.generation, fieldsLength));
+  }
+
+  /** Moves a connection to a WebSocket slot. */
+  #move(conn: C, open: () => Outcome): Outcome {
     const { engine } = this;
     this.time();
-    let outcome: Outcome = engine.x.upgrade(conn.slot, conn.generation, fieldsLength, deflate);
+    let outcome = open();
     if (outcome === Outcome.Evicted) {
       this.actOnCloses();
-      outcome = engine.x.upgrade(conn.slot, conn.generation, fieldsLength, deflate);
+      outcome = open();
     }
     if (outcome === Outcome.Ok) {
       this.#conns[conn.slot] = undefined;

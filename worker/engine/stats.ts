@@ -46,6 +46,7 @@ export function statsOf(engine: Engine, host = NONE): Stats {
     webSockets: get(Control.WebSocketCount),
     pipes: get(Control.Pipes),
     released: get(Control.Released),
+    eventStreams: get(Control.StreamCount),
     accepted: get(Control.Accepted),
     upgraded: get(Control.Upgraded),
     requests: get(Control.Requests),

@@ -692,7 +692,7 @@ export class Remote implements Host {
     const { peer, response } = pending;
     const { responder } = this.#pump;
     const [line = "", ...json] = utf8(tail, 0, tail.length).split("\n");
-    const [protocol = "", idle, payload, compress, handler = ""] = line.split(" ");
+    const [protocol = "", idle, payload, compress, handler = "", kind] = line.split(" ");
     const [data = ""] = json;
     const isOwn = handler === "";
     const upgrade: Upgrade = {
@@ -703,6 +703,8 @@ export class Remote implements Host {
       idleTimeout: idle ? Number(idle) : undefined,
       maxPayloadLength: payload ? Number(payload) : undefined,
       compress: compress !== "false",
+      // The application subscribes to them when the stream is open.
+      topics: kind === "events" ? [] : undefined,
     };
     // The module is notified of the failure of its own upgrade.
     if (!responder.upgrade(peer, response.request, upgrade) && isOwn)

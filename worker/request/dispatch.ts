@@ -524,16 +524,16 @@ export class Requests {
     this.failAnswer(peer, response);
   }
 
-  /** Responds with 500 to a request that is still pending. A response that has begun breaks off. */
-  failAnswer(peer: Peer, response: ResponseImpl): void {
+  /** Refuses a request that is still pending, with 500 for an error. A response that has begun breaks off. */
+  failAnswer(peer: Peer, response: ResponseImpl, reason = CloseReason.HandlerError): void {
     if (response.sent || peer.response !== response) return;
     const { request } = response;
-    if (this.#log) request.log(this.#log, 500, -1);
+    if (this.#log) request.log(this.#log, statusOf(reason), -1);
     request.detach();
     peer.response = undefined;
-    this.leaveBody(peer, CloseReason.HandlerError);
+    this.leaveBody(peer, reason);
     response.lose();
-    this.#loop.abandon(peer, CloseReason.HandlerError);
+    this.#loop.abandon(peer, reason);
     this.#loop.handleEvents();
     this.#pump.setReading(peer);
   }

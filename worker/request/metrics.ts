@@ -27,6 +27,7 @@ const GAUGES: readonly Family[] = [
   ["connections", "Open HTTP connections.", (s) => s.connections],
   ["websockets", "Open WebSockets.", (s) => s.webSockets],
   ["pipes", "Open connections that an upstream serves, because they are not HTTP.", (s) => s.pipes],
+  ["event_streams", "Open event streams, which count among the WebSockets.", (s) => s.eventStreams],
   ["topics", "Topics that have subscribers.", (s) => s.topics],
   ["subscriptions", "Subscriptions of all clients.", (s) => s.subscriptions],
   ["addresses", "Addresses that connections are counted under.", (s) => s.addresses],

@@ -312,7 +312,63 @@ export class Responder {
     return false;
   }
 
-  upgrade(
+  /** True when requests may become event streams. */
+  get hasEvents(): boolean {
+    return this.#loop.engine.param(Param.EventRingBytes) !== 0;
+  }
+
+  /** Makes a request a WebSocket, or an event stream. */
+  upgrade(peer: Peer, request: RequestImpl, upgrade: Upgrade): boolean {
+    if (upgrade.topics) return this.#openStream(peer, request, upgrade, upgrade.topics);
+    return this.#upgrade(peer, request, upgrade);
+  }
+
+  #openStream(
+    peer: Peer,
+    request: RequestImpl,
+    { fields, data }: Upgrade,
+    topics: readonly string[],
+  ): boolean {
+    if (!this.hasEvents)
+      throw new TypeError("events: server-sent events are off; use the option { events: true }");
+    if (peer.upload) throw new TypeError("events: the request's body is streamed");
+    const fieldsLength = this.#putFields(fields);
+    const log = this.#log;
+    const isLogged = log !== undefined && request.log(log, 200, 0);
+    this.#prepareAnswer(request);
+    peer.isStream = true;
+    const refusal = this.#tryStream(peer, request, fieldsLength);
+    if (refusal !== CloseReason.Ok) {
+      peer.response = undefined;
+      // The client may get 200, because any other status would end it for ever. The log has the true one.
+      if (isLogged && refusal !== CloseReason.PeerEnded) log.amend(statusOf(refusal));
+      else if (isLogged) request.unlog(log);
+      return this.#refuse(peer, "", data, refusal);
+    }
+    peer.remoteAddress = request.remoteAddress;
+    this.#pump.requests.answered(peer, request);
+    const ws = new WebSocketImpl(this.#pump, peer, "", data);
+    this.#pump.opened(peer, ws);
+    for (const topic of topics) this.#pump.topics.subscribeFor(peer, topic);
+    return true;
+  }
+
+  /** Opens an event stream. @returns the reason why it was refused; Ok: it is open */
+  #tryStream(peer: Peer, request: RequestImpl, fieldsLength: number): CloseReason {
+    // A server that is shutting down opens no event streams.
+    if (this.#pump.farewell.isBegun) {
+      peer.response = undefined;
+      this.#loop.abandon(peer, CloseReason.Shutdown);
+      return CloseReason.Shutdown;
+    }
+    if (!this.#pump.requests.isAddressFree(peer, request.remoteAddress))
+      return CloseReason.AddressLimit;
+    const outcome = this.#loop.openStream(peer, fieldsLength);
+    if (outcome === Outcome.Ok) return CloseReason.Ok;
+    return outcome === Outcome.Full ? CloseReason.NoRoom : CloseReason.PeerEnded;
+  }
+
+  #upgrade(
     peer: Peer,
     request: RequestImpl,
     { fields, protocol, handler, data, idleTimeout, maxPayloadLength, compress }: Upgrade,

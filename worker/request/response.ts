@@ -17,6 +17,7 @@ export interface ResponseOwner {
   readonly requests: {
     failRequest(peer: Peer, response: ResponseImpl, thrown: unknown): void;
     pass(peer: Peer, path: string, fields: readonly Field[], close: boolean): boolean;
+    failAnswer(peer: Peer, response: ResponseImpl, reason: CloseReason): void;
   };
   terminate(peer: Peer, reason: CloseReason): boolean;
 }
@@ -42,7 +43,7 @@ export class StaticBodyImpl implements StaticBody {
 
 /** Refuses a request that there is no room for. Its connection continues. */
 export function refuse(response: ResponseImpl): void {
-  response.header("Retry-After", 1).refuse(503, "Service Unavailable\n");
+  if (!response.comeBack()) response.header("Retry-After", 1).refuse(503, "Service Unavailable\n");
 }
 
 export class ResponseImpl extends Answering implements PeerResponse {
@@ -78,6 +79,15 @@ export class ResponseImpl extends Answering implements PeerResponse {
   ): boolean {
     const { responder } = this.#pump;
     return responder.respond(this.#peer, this.request, status, fields, body, close);
+  }
+
+  /** Has the engine refuse an EventSource's request so that it reconnects. @returns false when it is none */
+  comeBack(): boolean {
+    const { responder, requests } = this.#pump;
+    const isSource = this.request.header("accept")?.includes("text/event-stream") ?? false;
+    if (!responder.hasEvents || !isSource || this.request.method !== "GET") return false;
+    requests.failAnswer(this.#peer, this, CloseReason.NoRoom);
+    return true;
   }
 
   protected override isOwn(body: StaticBody): boolean {

@@ -6,6 +6,7 @@
 
 import { CloseReason, Control, FrameFlag, NONE, Outcome, Param } from "../../assembly/abi";
 import { type Payload, bytesOf, messageOf, sizeOf } from "../../host/shared/message/data";
+import { eventOf } from "../../host/shared/message/event";
 import { publishFlags, sendFlags } from "../../host/shared/message/flags";
 import type { Data, PublishOptions, SendOptions } from "../../host/handler";
 import { BufferStage, type StageTarget } from "../../host/shared/message/stage";
@@ -75,9 +76,13 @@ export class Outgoing implements StageTarget {
       }
     }
     const frame = packed ? flags | FrameFlag.Compressed : flags;
-    return length >= 0
-      ? this.#loop.send(peer, frame, length)
-      : this.#loop.sendLarge(peer, firstByte(frame), packed ?? bytesOf(data));
+    if (length >= 0) return this.#loop.send(peer, frame, length);
+    const bytes = packed ?? bytesOf(data);
+    return this.#loop.sendLarge(
+      peer,
+      firstByte(frame),
+      peer.isStream ? eventOf(bytes, flags) : bytes,
+    );
   }
 
   /** Returns true when a client's queue takes another message. Otherwise its waiters are notified when it does. */

@@ -96,6 +96,7 @@ enum Flag {
   Secure = 1024,
   Redirects = 2048,
   Misplaced = 4096,
+  Stream = 8192,
 }
 
 /** The lowest bits of `Peer.listener` and `Peer.module` among the flags. */
@@ -245,6 +246,15 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
 
   set redirects(on: boolean) {
     this.#set(Flag.Redirects, on);
+  }
+
+  /** True when it is an event stream. */
+  get isStream(): boolean {
+    return this.#is(Flag.Stream);
+  }
+
+  set isStream(on: boolean) {
+    this.#set(Flag.Stream, on);
   }
 
   /** True when it sends requests without TLS to a listener that has TLS. None reaches the handler. */

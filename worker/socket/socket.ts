@@ -37,6 +37,10 @@ export class WebSocketImpl implements WebSocket {
     this.data = data;
   }
 
+  get kind(): "websocket" | "events" {
+    return this.#peer.isStream ? "events" : "websocket";
+  }
+
   get remoteAddress(): string {
     return this.#peer.remoteAddress;
   }
@@ -105,10 +109,13 @@ export class WebSocketImpl implements WebSocket {
   }
 
   pause(): void {
-    if (this.#peer.ws === this) this.#pump.pausePeer(this.#peer, true);
+    const peer = this.#peer;
+    // A client that says nothing has no messages to pause, and its end must be noticed.
+    if (peer.ws === this && !peer.isStream) this.#pump.pausePeer(peer, true);
   }
 
   resume(): void {
-    if (this.#peer.ws === this) this.#pump.pausePeer(this.#peer, false);
+    const peer = this.#peer;
+    if (peer.ws === this && !peer.isStream) this.#pump.pausePeer(peer, false);
   }
 }

@@ -9,6 +9,7 @@ import { BufferStage } from "../message/stage";
 import { byteLength } from "../text/text";
 import type {
   Data,
+  EventsOptions,
   HeaderFields,
   Response,
   Stage,
@@ -24,7 +25,7 @@ import { isOptions } from "../../options/known";
 import { show } from "../text/show";
 import { TOKEN } from "../text/token";
 import { guardSignal } from "./signal";
-import { checkModuleName, checkUpgrade } from "./upgrade";
+import { checkEvents, checkModuleName, checkUpgrade } from "./upgrade";
 
 /** A checked field of a response. */
 export type Field = readonly [name: string, value: string];
@@ -134,6 +135,23 @@ export interface Upgrade {
   readonly maxPayloadLength: number | undefined;
   /** False: compression is not negotiated. */
   readonly compress: boolean;
+  /** The topics of an event stream; undefined: it is a WebSocket. */
+  readonly topics?: readonly string[] | undefined;
+}
+
+/** Fields of an event stream. A handler may set the last two itself. */
+const STREAM_FIELDS: readonly Field[] = [
+  ["Content-Type", "text/event-stream"],
+  ["Cache-Control", "no-store, no-transform"],
+  // nginx would hold events back until its buffer is full.
+  ["X-Accel-Buffering", "no"],
+];
+
+/** Returns the fields of an event stream's head. @param own the handler's */
+function streamFields(own: readonly Field[]): Field[] {
+  const others = own.filter(([name]) => name.toLowerCase() !== TYPE_NAME);
+  const names = new Set(others.map(([name]) => name.toLowerCase()));
+  return [...STREAM_FIELDS.filter(([name]) => !names.has(name.toLowerCase())), ...others];
 }
 
 /** Returns true for a status that never has a body, whatever the method (RFC 9110 15.3.5, 15.3.6, 15.4.5). */
@@ -610,6 +628,27 @@ export abstract class Answering implements Response {
       maxPayloadLength: options.maxPayloadLength,
       compress,
     });
+    this.#finish();
+    return done;
+  }
+
+  events(options: EventsOptions = {}): boolean {
+    this.#begin(200);
+    checkEvents(options);
+    const fields = streamFields(this.#take("", options.headers));
+    if (this.#length !== undefined)
+      throw new TypeError("events: an event stream has no Content-Length");
+    if (this.sent) return false;
+    let done = true;
+    if (this.request.method === "HEAD") {
+      if (this.streamBegin(200, fields, true, -1, "pushed")) this.streamEnd();
+    } else {
+      done = this.accept({
+        ...{ fields, protocol: "", handler: "", data: options.data, compress: false },
+        ...{ idleTimeout: undefined, maxPayloadLength: undefined },
+        topics: [...(options.topics ?? [])],
+      });
+    }
     this.#finish();
     return done;
   }

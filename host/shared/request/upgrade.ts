@@ -1,8 +1,10 @@
-// Checks the options of `res.upgrade`, wherever the handler runs, and of fetchHandler's `info.upgrade`.
+// Checks the options of `res.upgrade` and `res.events`, wherever the handler runs, and of fetchHandler's
+// `info.upgrade`.
 
-import type { UpgradeOptions } from "../../handler";
+import type { EventsOptions, UpgradeOptions } from "../../handler";
 import { isOptions, refuseUnknown } from "../../options/known";
 import { checkFlag } from "../message/flags";
+import { checkTopic } from "../message/topic";
 import { show } from "../text/show";
 
 const NAMES = [
@@ -45,4 +47,25 @@ export function checkModuleName(name: unknown, names: readonly string[]): void {
   if (typeof name === "string" && names.includes(name)) return;
   const all = names.length === 0 ? ", which are not given" : `: ${names.map(show).join(", ")}`;
   throw new TypeError(`handler: ${show(name)} is not one of protocolHandlers${all}`);
+}
+
+const EVENTS_NAMES = ["data", "topics", "headers"] satisfies (keyof EventsOptions)[];
+
+/**
+ * Checks the options of an event stream. `headers` are checked where they are used.
+ * @throws TypeError, RangeError naming the option and the value
+ */
+export function checkEvents(options: EventsOptions): void {
+  if (!isOptions(options))
+    throw new TypeError(`events: ${show(options)} is not an object such as { topics }`);
+  refuseUnknown(options, {
+    names: EVENTS_NAMES,
+    prefix: "events.",
+    otherwise: "pass the value of ws.data as { data }",
+  });
+  const { topics } = options;
+  if (topics === undefined) return;
+  if (!Array.isArray(topics))
+    throw new TypeError(`topics: ${show(topics)} is not a list of topics`);
+  for (const topic of topics) checkTopic(topic);
 }
