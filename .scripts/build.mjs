@@ -97,6 +97,19 @@ const TYPES_PLACES = {
   to: ["dist/types"],
 };
 
+const SCHEMA_PLACES = {
+  from: ["host/options", "worker/net/transport.ts", "test/lib/schema.ts"],
+  to: ["dist/schema.json"],
+};
+
+/** Writes the schema of configuration files. */
+async function buildSchema() {
+  const { load } = await import("./programs.mjs");
+  const { configSchema } = await load("lib/schema");
+  const text = `${JSON.stringify(configSchema(), undefined, 2)}\n`;
+  await writeFile(path.join(root, "dist/schema.json"), text);
+}
+
 /** Builds both wasm modules. */
 async function buildWasm() {
   await mkdir(path.join(root, "dist"), { recursive: true });
@@ -108,7 +121,7 @@ async function buildWasm() {
 }
 
 /** Modules that the runtime provides, or that npm installs beside the package. */
-const external = ["node:*", "piscina", "yauzl"];
+const external = ["node:*", "jsonc-parser", "piscina", "yauzl"];
 
 /** Modules that run in a page, which has no packages: Comlink becomes part of them. */
 const IN_PAGES = /[\\/](host[\\/]browser|worker[\\/]entry[\\/]page)\.ts$/;
@@ -226,6 +239,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       await remake("wasm", WASM_PLACES, buildWasm);
       await Promise.all([
         buildBundles(),
+        remake("schema", SCHEMA_PLACES, buildSchema),
         isQuick ? undefined : remake("types", TYPES_PLACES, buildTypes),
       ]);
       await cp(path.join(root, "LICENSE"), path.join(root, "dist/LICENSE"));

@@ -25,4 +25,8 @@ if (!needPackages(path.join(root, "test/runtimes"), ["--ignore-scripts"]))
   fail("Node 24 and 26, Deno and Bun could not be installed from npm: nothing was tested on them.");
 // With declarations, which are part of the package.
 if ((await run(".scripts/build.mjs")) !== 0) fail("It does not build.");
-process.exit(await run(".scripts/test.mjs", "runtimes", ...names));
+const code = await run(".scripts/test.mjs", "runtimes", ...names);
+// A minute of reloads under load, of which `npm test` runs some seconds.
+const isLong = env.RINGCAST_MATRIX === "full" && names.length === 0;
+const long = isLong ? await run(".scripts/test.mjs", "e2e", "config", "-t", "SIGHUP every") : 0;
+process.exit(code || long);

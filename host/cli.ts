@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command line: `ringcast [handler.js]`, `ringcast plan`, `ringcast load`, `ringcast stats`.
+// The command line: `ringcast [FOLDER | CONFIG.json | handler.js]`, `ringcast plan`, `ringcast load`, `ringcast stats`.
 //
 // Invariant: a mistake in the command is one line on stderr and exit code 2. A failure is one line and exit code 1.
 // Only a bug of Ringcast's own prints a stack.
@@ -33,8 +33,8 @@ function noWords([word]: readonly string[]): void {
 }
 
 const SERVE: Command = {
-  usage: "ringcast [handler.js] [options]",
-  text: "Serves a handler module, or a live page with figures of this machine and this server.",
+  usage: "ringcast [FOLDER | CONFIG.json | handler.js] [options]",
+  text: "Serves a folder's files, a configuration file (.json, .jsonc), a handler module, or a live page.",
   flags: SERVE_FLAGS,
   run: (given, words) => runServe(given, words, Object.keys(COMMANDS)),
 };
@@ -70,8 +70,8 @@ const COMMON: readonly Flag[] = [
 
 /** The options that only programs can give. */
 const WITHOUT_FLAGS =
-  "Virtual hosts, further options of TLS, loggers and callbacks have no flags. They are for\n" +
-  "programs that call serve().";
+  "Mounts, virtual hosts and further options of TLS have no flags; a configuration file has them.\n" +
+  "Loggers and callbacks are for programs that call serve().";
 
 function version(): string {
   const file = new URL("../package.json", import.meta.url);

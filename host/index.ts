@@ -1,8 +1,5 @@
 // `serve`: starts a server in a worker thread, on Node or on a runtime that provides Node's modules.
 
-import { readFileSync, statSync } from "node:fs";
-import path from "node:path";
-import { fileURLToPath } from "node:url";
 import {
   MessageChannel,
   type MessagePort,
@@ -14,14 +11,11 @@ import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import type { ControlPlane, Notice } from "../worker/control/control";
 import type { MainData } from "../worker/entry/main";
 import { checkCertificates } from "./certificates";
-import { descriptorLimit, fitDescriptors } from "./limits";
-import { type TlsCheck, tlsChecks } from "./options/site/hosts";
+import { descriptorLimit } from "./limits";
+import type { TlsCheck } from "./options/site/hosts";
 import type { Options } from "./options/types";
 import { TRANSPORTS } from "./options/table";
-import type { MountSettings } from "./options/site/mounts";
-import { type ErrorPage, type PageSettings, checkPageSize, pageOfFile } from "./options/site/pages";
-import { refusePlan } from "./options/plan";
-import { settle } from "./options/settle";
+import { prepare } from "./start/prepare";
 import {
   SERVER_NAMES,
   RunningServer,
@@ -30,7 +24,7 @@ import {
   type ThreadEvents,
 } from "./server";
 import { variableOf } from "./permission";
-import { explained, threadFlags } from "./start";
+import { explained, threadFlags } from "./start/threads";
 import { unawaited } from "./unawaited";
 import { needWebAssembly } from "./shared/webassembly";
 
@@ -45,45 +39,6 @@ export {
   type OptionRow,
 } from "./options/table";
 export { plan } from "./options/plan";
-
-/** Reads an error page that is in a file. @throws TypeError, RangeError, or the error of reading, naming the page */
-function readPage(page: PageSettings): ErrorPage {
-  if ("body" in page) return page;
-  const file = page.file.startsWith("file:") ? new URL(page.file) : page.file;
-  let body: Uint8Array;
-  try {
-    // A large file is not read, and a pipe would be waited for.
-    const { size } = statSync(file);
-    checkPageSize(page, size);
-    body = readFileSync(file);
-  } catch (thrown) {
-    if (thrown instanceof RangeError || !(thrown instanceof Error)) throw thrown;
-    thrown.message = `errorPages[${page.status}]: ${thrown.message}`;
-    throw thrown;
-  }
-  return pageOfFile(page, body);
-}
-
-/** Returns a mount with the absolute path of its folder or archive. @throws TypeError, or the error of looking at it */
-function checkRoot(mount: MountSettings): MountSettings {
-  if (mount.kind !== "files" && mount.kind !== "zip") return mount;
-  const name = `${mount.option}.${mount.kind}`;
-  const root = path.resolve(
-    mount.root.startsWith("file:") ? fileURLToPath(mount.root) : mount.root,
-  );
-  let isRight = false;
-  try {
-    const stats = statSync(root);
-    isRight = mount.kind === "files" ? stats.isDirectory() : stats.isFile();
-  } catch (thrown) {
-    (thrown as Error).message = `${name}: ${(thrown as Error).message}`;
-    throw thrown;
-  }
-  if (isRight) return { ...mount, root };
-  throw new TypeError(
-    `${name}: ${JSON.stringify(root)} is not a ${mount.kind === "files" ? "folder" : "file"}`,
-  );
-}
 
 class NodeServer extends RunningServer {
   protected override explain(error: unknown): Promise<unknown> {
@@ -160,18 +115,8 @@ export function serve<User = unknown>(options: Options<User> = {}): Promise<Serv
 async function start<User>(options: Options<User>): Promise<Server<User>> {
   // The type of `ws.data` is up to the upgrades of the handler, so it is not checked here.
   const given = options as Options;
-  // Wrong values are reported before the numbers are compared with the limits of the system.
-  const { values } = settle(given);
-  const fitting = fitDescriptors(given, values, descriptorLimit());
-  const settled = settle(fitting);
-  refusePlan(settled);
+  const { options: fitting, settings } = prepare(given);
   needWebAssembly();
-  checkCertificates(tlsChecks(settled.listeners, settled.hosts));
-  const settings = {
-    ...settled,
-    errorPages: settled.errorPages.map(readPage),
-    mounts: settled.mounts.map((list) => list?.map(checkRoot)),
-  };
   const server = new NodeServer(fitting, settings, startThread);
   await server.listen();
   server.follow(given.signal);

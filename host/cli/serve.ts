@@ -1,4 +1,5 @@
-// `ringcast [handler.js]`: serves a handler module, or the live page when there is none.
+// `ringcast [FOLDER | CONFIG.json | handler.js]`: serves the files of a folder, a server from a configuration file, a
+// handler module, or the live page.
 
 import { statSync } from "node:fs";
 import path from "node:path";
@@ -13,6 +14,7 @@ import { Failure, UsageError, parseTime } from "./values";
 import { watchModules, watchedUrl } from "./watch";
 
 export const SERVE_FLAGS: readonly Flag[] = [
+  { name: "check", text: "Check options, files and certificates, and start nothing." },
   { name: "watch", text: "Reload the handler when a module in its folder changes." },
   {
     name: "shutdown-timeout",
@@ -35,10 +37,21 @@ interface Running {
   stop(): Promise<void>;
 }
 
-/** Returns the handler's file. @throws UsageError for a misspelled command; Failure when there is no such file */
-function handlerFile(word: string, commands: readonly string[]): string {
+/** The thing that a word of the command line names. */
+type Source =
+  | { readonly kind: "page" }
+  | { readonly kind: "handler" | "folder" | "config"; readonly file: string };
+
+/**
+ * Returns what a word names: a folder, a configuration file by the end of its name, or else a handler.
+ * @throws UsageError for a misspelled command; Failure when there is no such file
+ */
+function sourceOf(word: string | undefined, commands: readonly string[]): Source {
+  if (word === undefined) return { kind: "page" };
   const file = path.resolve(word);
-  if (statSync(file, { throwIfNoEntry: false })?.isFile()) return file;
+  const stats = statSync(file, { throwIfNoEntry: false });
+  if (stats?.isDirectory()) return { kind: "folder", file };
+  if (stats?.isFile()) return { kind: /\.jsonc?$/.test(file) ? "config" : "handler", file };
   const near = /[./\\]/.test(word) ? undefined : nearest(word, commands);
   if (near)
     throw new UsageError(`${word}: there is no such command or file; did you mean ${near}?`);
@@ -98,12 +111,19 @@ function loadError(error: Error, file: string): string {
   return `${name}: ${message.replace(/^handler: (?:data|file):\S+ /, "")}${placeOf(error, file)}`;
 }
 
-async function serveHandler(file: string, options: Options): Promise<Running> {
+/** Starts a server. @param explained says why it does not start */
+async function start(options: Options, explained: (error: Error) => Failure): Promise<Running> {
   const server = await serve(options).catch((error: Error) => {
-    const isHandlers = error.message.startsWith("handler: ");
-    throw new Failure(isHandlers ? loadError(error, file) : explain(error, options));
+    throw explained(error);
   });
   return { server, stop: () => server.close() };
+}
+
+function serveHandler(file: string, options: Options): Promise<Running> {
+  return start(options, (error) => {
+    const isHandlers = error.message.startsWith("handler: ");
+    return new Failure(isHandlers ? loadError(error, file) : explain(error, options));
+  });
 }
 
 /** Replaces the handler when its modules change, one reload after the other. */
@@ -148,11 +168,22 @@ function endOf(given: Given): { timeout: number; drainMs: number } {
   return times;
 }
 
-/** Adds the port from the environment variable PORT, which hosting platforms set, unless a flag gives one. */
-function withPort(given: Given): Given {
+/** Flags and options that say where the server listens. */
+const PLACES = ["port", "listen", "path", "fd"] as const;
+
+/**
+ * Adds the port from the environment variable PORT, which hosting platforms set, unless a flag or the configuration
+ * says where the server listens.
+ */
+function withPort(given: Given, config: Options = {}): Given {
   const { PORT } = process.env;
-  const isGiven = given.has("port") || given.has("listen");
+  const isGiven = PLACES.some((name) => given.has(name) || config[name] !== undefined);
   return PORT && !isGiven ? new Map([...given, ["port", [PORT]]]) : given;
+}
+
+/** Returns options without the ones that are undefined. */
+function withoutGaps(options: Options): Options {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
 /** Opens the access log again, after logrotate has renamed its file. */
@@ -163,6 +194,79 @@ async function reopenLog(server: Server): Promise<void> {
   });
 }
 
+/** A server that was asked for. */
+interface Job {
+  readonly options: Options;
+  start(): Promise<Running>;
+  /** Called at SIGHUP, where no terminal is attached; undefined: the process ends as by default. */
+  readonly reload: ((server: Server) => Promise<void>) | undefined;
+}
+
+/** Returns the job of a configuration file, whose options flags replace. @throws Failure, UsageError */
+async function configJob(file: string, given: Given): Promise<Job> {
+  const { checkAll, explained, readConfig } = await import("./config/read");
+  const { planReload } = await import("./config/reload");
+  const load = () => {
+    const { text, options: own } = readConfig(file);
+    const options = { ...own, ...withoutGaps(optionsOf(withPort(given, own), undefined)) };
+    return { text, options, prepared: explained(text, () => checkAll(options)) };
+  };
+  let loaded = load();
+  const { options, text } = loaded;
+  return {
+    options,
+    start: () => start(options, (error) => text.explain(error.message)),
+    async reload(server) {
+      try {
+        const next = load();
+        const change = explained(next.text, () => planReload(loaded, next));
+        await change(server).catch((error: Error) => {
+          throw next.text.explain(error.message);
+        });
+        loaded = next;
+        say(`${next.text.file}: reloaded`);
+      } catch (error) {
+        complain((error as Error).message);
+        complain("everything stays as it was");
+      }
+    },
+  };
+}
+
+/** Returns the job of a word of the command line. */
+async function jobOf(source: Source, given: Given): Promise<Job> {
+  if (source.kind === "config") return configJob(source.file, given);
+  const reload = given.has("access-log") ? reopenLog : undefined;
+  if (source.kind === "page") {
+    const options = optionsOf(withPort(given), undefined);
+    return { options, start: () => serveDemo(options), reload };
+  }
+  const { file } = source;
+  if (source.kind === "folder") {
+    const flags = optionsOf(withPort(given), undefined);
+    const options: Options = { ...flags, mounts: [{ path: "/", files: file }] };
+    return {
+      options,
+      start: () => start(options, (error) => new Failure(explain(error, options))),
+      reload,
+    };
+  }
+  const url = given.get("watch") === true ? watchedUrl(file, 0) : pathToFileURL(file).href;
+  const options = optionsOf(withPort(given), url);
+  return { options, start: () => serveHandler(file, options), reload };
+}
+
+/** Checks the options of a job, and starts nothing. @throws Failure */
+async function check(word: string, { options }: Job): Promise<void> {
+  const { checkAll } = await import("./config/read");
+  try {
+    checkAll(options);
+  } catch (error) {
+    throw new Failure(named((error as Error).message));
+  }
+  say(`${word}: no fault found`);
+}
+
 /** Runs the server. @param commands names to suggest for a word that is not a file */
 export async function runServe(
   given: Given,
@@ -171,27 +275,37 @@ export async function runServe(
 ): Promise<void> {
   const [word, ...more] = words;
   const end = endOf(given);
-  const file = word === undefined ? undefined : handlerFile(word, commands);
-  if (more.length > 0) throw new UsageError(`${more[0]}: only one handler is allowed`);
+  const source = sourceOf(word, commands);
+  if (more.length > 0) throw new UsageError(`${more[0]}: only one file or folder is allowed`);
   const isWatching = given.get("watch") === true;
-  if (isWatching && !file) throw new UsageError("--watch: there is no handler to reload");
-  const url = file && (isWatching ? watchedUrl(file, 0) : pathToFileURL(file).href);
-  const options = optionsOf(withPort(given), url);
-  const running = await (file ? serveHandler(file, options) : serveDemo(options));
+  if (isWatching && source.kind !== "handler")
+    throw new UsageError("--watch: there is no handler to reload");
+  const isCheck = given.get("check") === true;
+  if (isCheck && word === undefined) throw new UsageError("--check: there is nothing to check");
+  const job = await jobOf(source, given);
+  if (isCheck) return check(word as string, job);
+  const running = await job.start();
   const { server } = running;
-  const unwatch = file && isWatching ? reloading(server, file) : undefined;
+  const unwatch =
+    isWatching && source.kind === "handler" ? reloading(server, source.file) : undefined;
 
   let ending: Promise<void> | undefined;
+  // One reload after the other.
+  let last = Promise.resolve();
+  const { reload } = job;
   const off = onSignal(
     () => {
       unwatch?.();
-      const stopped = file ? server.shutdown(end) : running.stop();
+      const stopped = source.kind === "page" ? running.stop() : server.shutdown(end);
       ending = stopped;
       stopped.catch(() => undefined);
     },
-    options.accessLog ? () => void reopenLog(server) : undefined,
+    reload &&
+      (() => {
+        last = last.then(() => (ending ? undefined : reload(server)));
+      }),
   );
-  for (const url of urlsOf(server, options)) say(`Ringcast is live on ${bold(url)}`);
+  for (const url of urlsOf(server, job.options)) say(`Ringcast is live on ${bold(url)}`);
   try {
     await server.finished;
     await ending;

@@ -45,7 +45,13 @@ cli("--help of each command lists its options, without colours in a pipe", async
   for (const [args, wanted] of [
     [
       ["--help"],
-      ["ringcast [handler.js]", "--ring SIZE", "16 MiB", "--watch", "ringcast load URL"],
+      [
+        "ringcast [FOLDER | CONFIG.json | handler.js]",
+        "--ring SIZE",
+        "16 MiB",
+        "--watch",
+        "ringcast load URL",
+      ],
     ],
     [
       ["plan", "-h"],
@@ -80,7 +86,7 @@ const MISTAKES: readonly (readonly [args: string, code: number, message: RegExp]
   [`${HELLO} --port 70000`, 2, /^ringcast: --port: 70000 is not a whole number from 0 to 65535\n/],
   ["laod http://localhost", 2, /^ringcast: laod: .*did you mean load\?\n/],
   ["missing.mjs", 1, /^ringcast: missing\.mjs: there is no such file\n$/],
-  [`${HELLO} ${HELLO}`, 2, /only one handler is allowed/],
+  [`${HELLO} ${HELLO}`, 2, /only one file or folder is allowed/],
   ["--watch", 2, /--watch: there is no handler to reload/],
   [`${HELLO} --tls-key nowhere.pem --tls-cert nowhere.pem`, 1, /--tls-key: .*no such file/],
   [`${HELLO} --shutdown-timeout soon`, 2, /--shutdown-timeout: NaN is not a number of ms/],

@@ -27,6 +27,7 @@ const blocks = blocksOfPages();
 const files = filesOf(blocks);
 /** Run by other tests, which read them from the README. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
+  "site.jsonc": "test/e2e/config.test.ts",
   "vite.config.js": "test/runtimes/package.test.ts",
 };
 const taken = new Set<string>();

@@ -67,7 +67,13 @@ shipped("with --enable-source-maps each frame names its line of TypeScript", () 
   const frames = framesOf(errors);
   assert.equal(
     frames.map(([file]) => file),
-    ["host/options/read.ts", "host/options/settle.ts", "host/index.ts", "host/index.ts"],
+    [
+      "host/options/read.ts",
+      "host/options/settle.ts",
+      "host/start/prepare.ts",
+      "host/index.ts",
+      "host/index.ts",
+    ],
   );
   const [file = "", line = 0] = frames[0] ?? [];
   assert.match(readFileSync(file, "utf8").split("\n")[line - 1] ?? "", /throw new RangeError/);

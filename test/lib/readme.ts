@@ -24,7 +24,7 @@ interface Block {
 /** How a block is held to be true. */
 type Way = "run" | "check" | "commands" | "picture";
 
-const FILE = /^(?:\/\/|#|<!--) ([\w.-]+\.(?:m?js|ts|html|conf))\b/;
+const FILE = /^(?:\/\/|#|<!--) ([\w.-]+\.(?:m?js|ts|html|conf|jsonc))\b/;
 
 export function blocksOf(markdown: string, page = "README.md"): Block[] {
   const blocks: Block[] = [];

@@ -1,7 +1,7 @@
 // Start problems on platforms with Node's modules: a port that another process uses, and flags of node that threads do
 // not accept.
 
-import { variableOf } from "./permission";
+import { variableOf } from "../permission";
 
 /** The flag of node that makes `-e` read a module. Node refuses it for a file, and so for a thread. */
 const INPUT_TYPE = /^--(?:input-type|experimental-default-type)(?:=|$)/;
