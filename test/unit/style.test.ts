@@ -67,7 +67,7 @@ const RULES: readonly [from: RegExp, to: RegExp][] = [
   [/^assembly\//, /^assembly\//],
   [
     /^worker\//,
-    /^(worker\/|assembly\/abi$|host\/(shared|options)\/|host\/handler$|dist\/engine\.wasm$)/,
+    /^(worker\/|assembly\/abi$|host\/(shared|options)\/|host\/(handler|permission)$|dist\/engine\.wasm$)/,
   ],
   [/^host\/testing[./]/, /^(host|worker)\/|^assembly\/abi$/],
   [/^host\//, /^(host\/|assembly\/(abi|plan)$)/],

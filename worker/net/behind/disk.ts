@@ -8,6 +8,7 @@ import { type BigIntStats, constants, type NoParamCallback } from "node:fs";
 import * as fs from "node:fs";
 import path from "node:path";
 import type { FileSystem, ServedFile } from "../../../host/handler";
+import { variableOf } from "../../../host/permission";
 
 /** Time (ms) for which the folder's own real path holds. A deploy may replace a link to it. */
 const ROOT_MILLIS = 1000;
@@ -56,7 +57,7 @@ class Turns {
   }
 }
 
-const threads = Number(process.env.UV_THREADPOOL_SIZE ?? 4) || 4;
+const threads = Number(variableOf("UV_THREADPOOL_SIZE") ?? 4) || 4;
 const turns = new Turns(Math.max(1, Math.floor(Math.min(threads, 1024) / 2)));
 
 const realpath = (name: string): Promise<string> =>
