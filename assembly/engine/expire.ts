@@ -2,9 +2,9 @@
 //
 // Invariant: each connection with a deadline is in the timer heap, at or before that deadline.
 
-import { CloseReason, Param, Shut } from "../abi";
+import { CloseReason, Control, Param, Shut } from "../abi";
 import { breakUpload } from "../reply/body";
-import { deadline, dutyAt, silentAt } from "../reply/deadline";
+import { deadline, dutyAt, hungryAt, silentAt } from "../reply/deadline";
 import { kill } from "../reply/end";
 import { emitForeign, expirePipe } from "../reply/release";
 import { isStuck, look, pingAt } from "../reply/progress";
@@ -18,7 +18,9 @@ import {
   Flag,
   State,
   Watch,
+  add,
   engine,
+  getControl,
   has,
   isWebSocket,
   param,
@@ -27,6 +29,7 @@ import {
   HttpFlag,
   httpOf,
 } from "../state/records";
+import { SEEK_INTERVAL, findHolder } from "../state/room";
 import { at } from "../state/slots";
 import { disarm, first, postpone } from "../state/timers";
 
@@ -68,6 +71,18 @@ function endStuck(c: Conn): void {
   }
 }
 
+/** Ends clients that do not read, one for each piece that waits for room. */
+function makePieceRoom(): void {
+  engine.seekAt = engine.now + SEEK_INTERVAL;
+  if (engine.crampedAt == 0) return;
+  for (let left = getControl(Control.StarvedCount); left > 0; left--) {
+    const holder = findHolder();
+    if (changetype<usize>(holder) == 0 || noticesFull() || eventsFull()) return;
+    add(Control.Evicted, 1);
+    kill(holder, CloseReason.EvictedUnread, Shut.Reset);
+  }
+}
+
 function expire(c: Conn): void {
   const now = engine.now;
   if (look(c)) return;
@@ -85,6 +100,10 @@ function expire(c: Conn): void {
     if (isWebSocket(holder)) fail(holder, reason);
     else if (holder.state == State.Request) kill(holder, reason, Shut.Reset);
     else refuse(httpOf(holder), reason);
+    return;
+  }
+  if (now >= hungryAt(c)) {
+    makePieceRoom();
     return;
   }
   if (now < dutyAt(c)) return;

@@ -229,7 +229,7 @@ export function flushPieces(bytes: u32): u32 {
   takeTime();
   takeEvents();
   settle();
-  if (engine.starvedHead != 0) feedStarved();
+  if (engine.crampedAt != 0 || engine.starvedHead != 0) feedStarved();
   const runBytes = paramU32(Param.RunBytes);
   for (let left = bytes; left > 0 && engine.readyHead != 0 && engine.rowCount < ROW_LIMIT; ) {
     const c = httpOf(at(engine.readyHead - 1));

@@ -7,6 +7,7 @@ import {
   Conn,
   Flag,
   State,
+  engine,
   has,
   param,
   hasHttp,
@@ -43,6 +44,11 @@ function pipeAt(c: HttpConn): f64 {
   if (hasHttp(c, HttpFlag.Opening)) return c.since;
   if (hasHttp(c, HttpFlag.Pouring)) return c.parkedSince + param(Param.WriteTimeout);
   return movedBy(c);
+}
+
+/** Returns the time at which the first connection that waits for room for a piece makes some, Infinity for others. */
+export function hungryAt(c: Conn): f64 {
+  return engine.starvedHead == c.slot + 1 ? engine.seekAt : FOREVER;
 }
 
 /** Returns the time by which a connection must finish its state's task or is pinged, Infinity for never. */
@@ -84,7 +90,7 @@ export function deadline(c: Conn): f64 {
     const due = has(c, Flag.Held) ? FOREVER : c.waitSince + param(Param.BufferTimeout);
     return c.writing != 0 ? min(due, progressAt(c)) : due;
   }
-  return min(dutyAt(c), progressAt(c));
+  return min(min(dutyAt(c), hungryAt(c)), progressAt(c));
 }
 
 /** Arms the timer like `rearm`, when only a deadline of its progress can have become earlier. */

@@ -32,7 +32,7 @@ import {
 import { List } from "../state/lists";
 import { at, live } from "../state/slots";
 import { creditOut, slowOutAt, stepTime } from "../state/rate";
-import { enlist, isIdle } from "../state/room";
+import { enlist, isHolder, isIdle } from "../state/room";
 import { commentAt } from "./stream";
 
 import { arm } from "../state/timers";
@@ -160,7 +160,8 @@ function endsAt(c: Conn): f64 {
   if (c.writing != 0) {
     due = allow(c, c.lastOut, param(Param.WriteTimeout));
     // It may have to make room before its own timeout.
-    if (engine.isCrowded != 0 && c.list == List.Unread) halfAt = min(halfAt, c.lastOut);
+    const isCandidate = engine.isCrowded != 0 && c.list == List.Unread;
+    if (isCandidate || (engine.crampedAt != 0 && isHolder(c))) halfAt = min(halfAt, c.lastOut);
     due = min(due, paceUntil(c, param(Param.RateGrace)));
     // The other limits apply to clients that were handed all bytes.
     if (c.state != State.Linger) return due;

@@ -5,8 +5,9 @@
 // Invariant: a response has at most one piece. It follows all that was queued before it, and nothing is queued after
 // it until it has left. `held` counts the memory of a piece, or the room that is reserved for the next one, from Want
 // until the last byte has left; `engine.pieceBytes` is its sum. When a Want is emitted that sum is at most
-// Param.PieceBytes. A source that did not know how large its piece becomes may exceed it; then no piece is asked for
-// until it has shrunk.
+// Param.PieceBytes. A source that cannot give less takes as much room as its last piece did, and a whole piece's before
+// its first. Only one whose pieces grow, or come long after they were asked for, exceeds the sum. Then no piece is
+// asked for until the sum has shrunk.
 //
 //   Wanted    the embedder owes a piece                     room is reserved
 //   Ready     a piece waits for a pass                      its memory is held
@@ -33,6 +34,7 @@ import { addReply, giveReply, mayHold, putDrainOff } from "../state/quota";
 import {
   HttpConn,
   HttpFlag,
+  ROOM_SHIFT,
   add,
   engine,
   hasHttp,
@@ -40,12 +42,16 @@ import {
   paramU32,
   setControl,
 } from "../state/records";
+import { SEEK_INTERVAL, noteCramp, noteEase } from "../state/room";
 import { at, live } from "../state/slots";
+import { rearm } from "./deadline";
 
 /** Largest piece for a client whose last piece was not taken at once, in bytes. */
 const SLOW_PIECE: u32 = 32768;
 /** Smallest piece, in bytes, when others take most of the room. */
 const LEAST_PIECE: u32 = 1024;
+/** Memory of the largest piece, with its frame. */
+const WHOLE: u32 = PIECE_LIMIT + 1024;
 /**
  * Most shares into which the free room is divided. So pieces shrink as clients that do not read fill the room, and
  * there is room for hundreds of such clients before others have to wait.
@@ -75,10 +81,22 @@ function mostOf(c: HttpConn): u32 {
   return hasHttp(c, HttpFlag.Slow) ? SLOW_PIECE : PIECE_LIMIT;
 }
 
+/** Returns the bytes of room that the next piece takes at least. */
+function roomOf(c: HttpConn): u32 {
+  return min((c.marks >> ROOM_SHIFT) << 10, paramU32(Param.PieceBytes));
+}
+
+/** Notes how much room the next piece takes at least. */
+function needRoom(c: HttpConn, bytes: u32): void {
+  c.marks &= (1 << ROOM_SHIFT) - 1;
+  c.marks |= ((bytes + 1023) >> 10) << ROOM_SHIFT;
+}
+
 /** Returns the size of the next piece that there is room for, 0 when there is no room. */
 function shareOf(c: HttpConn): u32 {
   const limit = paramU32(Param.PieceBytes);
   const free = limit > engine.pieceBytes ? limit - engine.pieceBytes : 0;
+  if (free < roomOf(c)) return 0;
   // mutant supply-room (supply): const each = free;
   const each = free / min(max(engine.supplied, 2), SHARES);
   if (each >= LEAST_PIECE) return min(each & ~(LEAST_PIECE - 1), mostOf(c));
@@ -102,23 +120,33 @@ function recall(c: HttpConn): void {
   }
 }
 
-/** Reserves room for the next piece. Returns its size, 0 when there is no room. */
-function reservePiece(c: HttpConn): u32 {
+/**
+ * Reserves room for the next piece.
+ * @param isFirst whether no other waits for room longer
+ * @returns its size, 0 when there is no room, or others wait for it
+ */
+function reservePiece(c: HttpConn, isFirst: bool): u32 {
   // mutant supply-kept (supply): if (hasHttp(c, HttpFlag.Keeps) && shareOf(c) != 0) {
   if (hasHttp(c, HttpFlag.Keeps)) {
     c.marks |= HttpFlag.Wanted;
     return mostOf(c);
   }
   releasePiece(c);
+  // mutant supply-turn (supply): ;
+  if (!isFirst) return 0;
   recall(c);
   const size = shareOf(c);
-  if (size == 0) return 0;
-  if (!mayHold(c, size)) {
+  if (size == 0) {
+    noteCramp();
+    return 0;
+  }
+  const room = max(size, roomOf(c));
+  if (!mayHold(c, room)) {
     // When the address holds less it is asked again.
     putDrainOff(c);
     return 0;
   }
-  charge(c, size);
+  charge(c, room);
   c.marks |= HttpFlag.Wanted;
   return size;
 }
@@ -131,25 +159,30 @@ export function beginSupply(c: HttpConn, flags: u32): u32 {
   if (hasHttp(c, HttpFlag.Bare)) return SUPPLY_NONE;
   c.marks |= HttpFlag.Supplied;
   if (flags & Answer.Again) c.marks |= HttpFlag.Rereads;
+  else needRoom(c, WHOLE);
   countSupplied(1);
-  return reservePiece(c) | (hasHttp(c, HttpFlag.Chunking) ? SUPPLY_CHUNKS : 0);
+  return (
+    reservePiece(c, engine.starvedHead == 0) | (hasHttp(c, HttpFlag.Chunking) ? SUPPLY_CHUNKS : 0)
+  );
 }
 
 /** Asks for the next piece of a response that has nothing queued, or lets it wait for room. */
-function wantPiece(c: HttpConn): void {
+function wantPiece(c: HttpConn, isFirst: bool): void {
   if (hasHttp(c, HttpFlag.Wanted)) return;
   if (noticesFull()) {
     markDirty(c);
     return;
   }
   const held = c.held;
-  const size = reservePiece(c);
+  const size = reservePiece(c, isFirst);
   if (size != 0) {
     emit(EventKind.Want, c, 0, size, 0);
     return;
   }
   // mutant supply-starve: ;
   listPiece(c, HttpFlag.Starved);
+  if (engine.starvedHead == c.slot + 1) engine.seekAt = engine.now + SEEK_INTERVAL;
+  rearm(c);
   // mutant supply-hold: ;
   if (held != 0) emit(EventKind.Recall, c, 0, 0, 0);
 }
@@ -160,7 +193,7 @@ function wantPiece(c: HttpConn): void {
  */
 export function continueSupply(c: HttpConn): bool {
   if (c.piece == 0) {
-    wantPiece(c);
+    wantPiece(c, engine.starvedHead == 0);
     return false;
   }
   listPiece(c, HttpFlag.Ready);
@@ -171,6 +204,7 @@ export function continueSupply(c: HttpConn): bool {
 export function feedStarved(): void {
   // The bytes of an address may have shrunk by others than pieces.
   const isDue = engine.piecesGiven != 0 || paramU32(Param.AddressReplyBytes) != 0;
+  if (engine.starvedHead == 0) noteEase();
   engine.piecesGiven = 0;
   const last = engine.starvedTail;
   for (let link = isDue ? engine.starvedHead : 0; link != 0; ) {
@@ -180,9 +214,13 @@ export function feedStarved(): void {
       engine.piecesGiven = 1;
       return;
     }
-    if (shareOf(c) == 0 && engine.stalledHead == 0) return;
+    recall(c);
+    if (shareOf(c) == 0) {
+      noteCramp();
+      return;
+    }
     leavePieces(c);
-    wantPiece(c);
+    wantPiece(c, true);
     if (c.slot + 1 == last) return;
   }
 }
@@ -206,6 +244,7 @@ export function give(slot: u32, generation: u32, length: u32, held: u32, keeps: 
   c.marks &= ~(HttpFlag.Wanted | HttpFlag.Keeps);
   if (keeps != 0) c.marks |= HttpFlag.Keeps;
   charge(c, max(length, held));
+  if (!hasHttp(c, HttpFlag.Rereads)) needRoom(c, min(c.held, WHOLE));
   c.piece = length;
   // Its head may still be queued, or be the pending write. Then the piece follows when that has left.
   // mutant supply-order: listPiece(c, HttpFlag.Ready);
@@ -229,7 +268,10 @@ export function stall(c: HttpConn, taken: u32): void {
   c.marks |= HttpFlag.Slow;
   if (taken >= c.writingBytes) return;
   c.writingBytes = max(taken, 1);
-  if (hasHttp(c, HttpFlag.Rereads)) listPiece(c, HttpFlag.Stalled);
+  if (!hasHttp(c, HttpFlag.Rereads)) return;
+  listPiece(c, HttpFlag.Stalled);
+  // mutant supply-late (supply): ;
+  engine.piecesGiven = 1;
 }
 
 /** Ends the supply, because the response is complete or its connection has ended. Its memory remains counted. */
@@ -238,6 +280,7 @@ export function leaveSupply(c: HttpConn): void {
   leavePieces(c);
   c.marks &= ~(HttpFlag.Supplied | HttpFlag.Rereads | HttpFlag.Wanted);
   c.marks &= ~(HttpFlag.Slow | HttpFlag.Keeps);
+  needRoom(c, 0);
   // mutant supply-count: ;
   countSupplied(-1);
 }

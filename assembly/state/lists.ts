@@ -18,6 +18,7 @@ import {
   webSocketOf,
 } from "./records";
 import { at } from "./slots";
+import { arm } from "./timers";
 
 /** Values of `Conn.list`, see room.ts. */
 export namespace List {
@@ -123,6 +124,9 @@ export function leavePieces(c: Conn): void {
   if (!(c.flags & Flag.Listed)) return;
   const mark = httpOf(c).marks & PIECE_LISTS;
   unlink(pieceEnds(mark), c);
+  // The first one makes room for all of them.
+  const first = engine.starvedHead;
+  if (mark == HttpFlag.Starved && first != 0 && c.linkBack == 0) arm(at(first - 1), engine.seekAt);
   c.flags &= ~Flag.Listed;
   httpOf(c).marks &= ~PIECE_LISTS;
   count(mark, -1);

@@ -117,7 +117,7 @@ export enum Flag {
   Deaf = -2147483648,
 }
 
-/** Bits of `HttpConn.marks`. */
+/** Bits of `HttpConn.marks`. The bits from ROOM_SHIFT on are a number. */
 export enum HttpFlag {
   /** The connection ends after this response. */
   LastAnswer = 1,
@@ -169,6 +169,9 @@ export enum HttpFlag {
   /** The next piece is in the memory of this one, so it needs no room. */
   Keeps = 8388608,
 }
+
+/** Position of the number in `HttpConn.marks`. */
+export const ROOM_SHIFT: u32 = 24;
 
 /** Bits of `WebSocketConn.marks`. */
 export enum WebSocketFlag {
@@ -288,7 +291,7 @@ export class Conn {
 /** An HTTP connection. */
 @unmanaged
 export class HttpConn extends Conn {
-  /** Bits of HttpFlag. */
+  /** Bits of HttpFlag, and in the upper bits the KiB of room that the next piece of a supplied body takes at least. */
   marks: u32;
   /** Offsets from the head's start: the end of the bytes parsed so far, and the start of the current line. */
   scan: u32;
@@ -514,6 +517,10 @@ export class Engine {
   supplied: u32;
   pieceBytes: u32;
   piecesGiven: u32;
+  /** Time since which there is hardly any room for pieces, 0 when there is some. */
+  crampedAt: f64;
+  /** While pieces wait for room: the time of the next look for clients that do not read. */
+  seekAt: f64;
   /** Heads and tails of the lists by pieces, in the order of their marks. */
   readyHead: u32;
   readyTail: u32;

@@ -1,5 +1,5 @@
-// Makes room when all HTTP slots are in use. Connections are grouped by class, and each class has the order in which
-// its members are evicted.
+// Makes room when all HTTP slots are in use, or when clients that do not read hold all the room for pieces. Connections
+// are grouped by class, and each class has the order in which its members are evicted.
 //
 // Invariant: a victim is found in O(1), or O(log n) among requests that are arriving, never by a scan. A complete
 // request whose handler runs is no victim, unless its client has ended its side or does not read the response that has
@@ -13,11 +13,14 @@
 //   6  Reading      as 4, when it is late at all, so that a flood that opens connections faster than they age does
 //                   not keep others out
 //
+// While a piece of a supplied response waits for room, it makes some once a second: by the end of a connection of class
+// 1 or 5 whose piece takes memory, after HOLD_GRACE.
+//
 // A request is late by its age minus the time that its bytes are worth, 1000 / minReceiveRate ms each, and it earns no
 // credit for the future. So a client that drips becomes as late as a silent one, and a client that sends at the rate is
 // never late.
 
-import { CloseReason, Control, Param } from "../abi";
+import { CloseReason, Control, PIECE_COPY, Param } from "../abi";
 import {
   Conn,
   Engine,
@@ -27,7 +30,9 @@ import {
   engine,
   getControl,
   has,
+  isWebSocket,
   param,
+  paramU32,
   httpOf,
 } from "./records";
 import { List } from "./lists";
@@ -37,6 +42,10 @@ import { arm } from "./timers";
 
 /** ms for which a client that has ended its side is no victim, so that it can still receive its response. */
 const END_GRACE: f64 = 1000;
+/** ms without progress after which a client that holds a piece for which others wait is a victim. They can wait. */
+const HOLD_GRACE: f64 = 15000;
+/** ms between two looks for such clients. */
+export const SEEK_INTERVAL: f64 = 1000;
 /** ms that a request must be late to be evicted before unread responses. Shorter pauses are usual on networks. */
 const READ_GRACE: f64 = 1000;
 /** ms without progress after which a response is a victim. It is long because kernels acknowledge in steps. */
@@ -133,22 +142,52 @@ export function noteCrowd(): void {
   }
 }
 
+/** Returns true when a piece takes memory, more than a copy, until a client has read. */
+export function isHolder(c: Conn): bool {
+  return !isWebSocket(c) && httpOf(c).held > PIECE_COPY;
+}
+
+/** Has the holders of the connections from `link` on examined, so that their send queues are read. */
+function examine(link: u32): void {
+  for (; link != 0; link = at(link - 1).right) {
+    if (isHolder(at(link - 1))) arm(at(link - 1), engine.now);
+  }
+}
+
+/** Notes that there is no room for a piece. */
+export function noteCramp(): void {
+  if (engine.crampedAt != 0) return;
+  engine.crampedAt = engine.now;
+  examine(engine.unreadHead);
+  examine(engine.endedHead);
+}
+
+/** Notes that no piece waits for room. */
+export function noteEase(): void {
+  const limit = paramU32(Param.PieceBytes);
+  if (engine.pieceBytes <= limit - (limit >> 2)) engine.crampedAt = 0;
+}
+
 /**
  * Returns true when a client has not read its response for long enough to be evicted, as far as that is known. Between
  * two watches its progress is not known, so the time counts from the first reading. Where readings are missing it
- * counts from the moment at which the table became full, and is longer.
+ * counts from the moment at which no room was left, and is longer.
+ * @param grace ms @param fullAt that moment
  */
-function isUnread(c: Conn): bool {
+export function isUnread(c: Conn, grace: f64, fullAt: f64): bool {
   // mutant room-unread (room): if (c.writing == 0) return false;
-  if (c.writing == 0 || engine.now - c.lastOut < UNREAD_GRACE) return false;
+  if (c.writing == 0 || engine.now - c.lastOut < grace) return false;
   if (engine.measures == 0) return true;
-  if (c.watch < Watch.Known)
-    return engine.now - max(c.lastOut, engine.crowdedAt) >= UNREAD_GRACE * 3;
+  if (c.watch < Watch.Known) return engine.now - max(c.lastOut, fullAt) >= grace * 3;
   // mutant room-watch (life): const since = c.lastOut;
   const since = max(c.lastOut, c.watchedAt);
   // Bytes that were acknowledged after the last reading are not known either.
-  const isProven = engine.readAt - since >= UNREAD_GRACE - READ_INTERVAL;
-  return isProven && engine.now - since >= UNREAD_GRACE;
+  const isProven = engine.readAt - since >= grace - READ_INTERVAL;
+  return isProven && engine.now - since >= grace;
+}
+
+function isLong(c: Conn): bool {
+  return isUnread(c, UNREAD_GRACE, engine.crowdedAt);
 }
 
 /** Returns true when the slowest request that is arriving is at least `ms` late. */
@@ -178,11 +217,27 @@ export function findVictim(): Conn {
   }
   const slowest = furthest(READING);
   const unread = engine.unreadHead;
-  if (!isLate(slowest, READ_GRACE) && unread != 0 && isUnread(at(unread - 1))) {
+  if (!isLate(slowest, READ_GRACE) && unread != 0 && isLong(at(unread - 1))) {
     victimReason = CloseReason.EvictedUnread;
     return at(unread - 1);
   }
   victimReason = CloseReason.EvictedUnfinished;
   // mutant room-late: return slowest;
   return isLate(slowest, LOOP_GRACE) ? slowest : changetype<Conn>(0);
+}
+
+/** Returns the first of the holders from `link` on that does not read, 0 when all of them do. */
+function unreadHolder(link: u32): Conn {
+  for (; link != 0; link = at(link - 1).right) {
+    const c = at(link - 1);
+    // mutant room-holder (supply): if (isHolder(c)) return c;
+    if (isHolder(c) && isUnread(c, HOLD_GRACE, engine.crampedAt)) return c;
+  }
+  return changetype<Conn>(0);
+}
+
+/** Returns the connection that makes room for a piece, 0 when there is none. */
+export function findHolder(): Conn {
+  const found = unreadHolder(engine.unreadHead);
+  return changetype<usize>(found) != 0 ? found : unreadHolder(engine.endedHead);
 }

@@ -229,7 +229,8 @@ export const OPTIONS: readonly OptionRow[] = [
     param: "PieceBytes",
     text:
       "Pieces of bodies that are sent as fast as clients take them (`res.stream`, `mounts`), all together: up to " +
-      "64 KiB each, smaller when many clients do not read.",
+      "64 KiB each, smaller when many clients do not read. When there is no room, a client that has read nothing of " +
+      "its piece for 15 s is ended for one that waits; files are read again instead.",
   },
   {
     name: "fileCache",

@@ -82,7 +82,9 @@ export const CLOSE_TABLE: Readonly<Record<keyof typeof CloseReason, CloseRow>> =
   EvictedEnded: row("evicted to make room: the client had ended its side, its answer was pending"),
   EvictedIdle: row("evicted to make room: between two requests"),
   EvictedUnfinished: row("evicted to make room: its request came too slowly"),
-  EvictedUnread: row("evicted to make room: the client did not read its answer for 5 s"),
+  EvictedUnread: row(
+    "evicted to make room: the client did not read its answer for 5 s; 15 s where it took room in fileBuffers",
+  ),
   SendOverrun: row("a message accepted by send(id) found no room", 0, 1013),
   UpstreamFailed: row("the upstream could not be reached"),
   UpstreamTimeout: row(

@@ -112,10 +112,10 @@ function isHeld({ pump: { engine }, settings: { params } }: World): boolean {
 
 /** Checks the state when all clients have read everything and no time limit has passed. */
 export function checkDelivered(world: World): void {
-  world.judge.delivered();
-  world.upstreams?.checkQuiet(true);
   const isFrozen = [...world.clients.values()].some(({ frozen }) => frozen !== "");
   const { waiting } = world.pump.stats().fileBuffers;
+  world.judge.delivered(waiting > 0 && isFrozen);
+  world.upstreams?.checkQuiet(true);
   if (waiting > 0 && !isFrozen) fail(`${waiting} responses wait for room for a piece`);
   const isStarved = (world.settings.params.ReplyPoolBytes as number) <= 65536;
   for (const [client, ws] of world.audience()) {
@@ -138,8 +138,14 @@ export function checkDelivered(world: World): void {
 /** ms that a frozen client may stay: an idle WebSocket's time and its ping's, and the time of a step. */
 const FROZEN_MILLIS = { machine: 100000, process: 100000 + STEP_MILLIS } as const;
 
+/** ms for which clients that do not read may hold the room for pieces. */
+const HELD_MILLIS = 40000;
+
 /** Checks that connections whose protocol has ended are closed within `quiet` ms. */
 export function checkPunctual(world: World, quiet: number): void {
+  const { waiting } = world.pump.stats().fileBuffers;
+  if (waiting > 0 && quiet > HELD_MILLIS)
+    fail(`${waiting} responses wait for room for a piece after ${quiet} ms`);
   for (const client of world.clients.values()) {
     if (client.socket.gone !== "" || client.why !== undefined) continue;
     if (client.frozen) {

@@ -61,5 +61,6 @@ export interface Judge {
   /** Nothing is under way. */
   quiet(): void;
   /** All clients have read everything, and every handler has settled. */
-  delivered(): void;
+  /** @param mayWait whether a client that does not read may hold the room for pieces of responses */
+  delivered(mayWait: boolean): void;
 }

@@ -285,7 +285,7 @@ export class Ledger implements Judge {
     book.last.set(producer, entry.order);
   }
 
-  delivered(): void {
+  delivered(mayWait: boolean): void {
     for (const client of this.#court.readers().keys()) {
       const { expected } = this.#book(client);
       if (client.phase !== "frames" || client.socket.gone !== "" || client.why !== undefined)
@@ -294,6 +294,7 @@ export class Ledger implements Judge {
       const [first] = expected;
       if (first) client.fail(`${expected.size} messages lack, the first ${first.tag}`);
     }
+    if (mayWait) return;
     for (const [client, { answers }] of this.#books) {
       const { ended, gone } = client.socket;
       const isOpen = gone === "" && !ended && !client.hasEnded && client.why === undefined;

@@ -281,6 +281,43 @@ gather("a source that has a little now and then reserves a little", async () => 
   scene.next(source).close();
 });
 
+gather("room for the first piece of many sources is reserved for a moment", async () => {
+  const scene = new Scene();
+  const source = { next: () => new Promise<Uint8Array>(() => undefined), close: () => undefined };
+  const supplies = Array.from({ length: 3 }, () => scene.next(source));
+  for (const supply of supplies) {
+    void runOf(supply);
+    scene.now += 5;
+  }
+  assert.equal(scene.wakes, [20]);
+  scene.now = 20;
+  scene.waits.sweep();
+  assert.equal([scene.kept, scene.wakes], [[0], [20, 5]]);
+  supplies[1]?.close();
+  scene.now = 30;
+  scene.waits.sweep();
+  assert.equal(scene.kept, [0, 0], "one has ended");
+  scene.waits.sweep();
+  assert.equal(scene.wakes, [20, 5], "none is due");
+});
+
+gather("a source of large pieces reserves as much as the last one took", async () => {
+  const scene = new Scene();
+  void scene.run(new List("x".repeat(10000), "y".repeat(10000)), 2 * KiB);
+  scene.pass();
+  scene.body?.want(2 * KiB);
+  scene.pass();
+  assert.is(scene.given.length, 2);
+  assert.equal(scene.kept, [10000]);
+});
+
+gather("the frame of a large piece takes little memory", async () => {
+  const scene = new Scene();
+  void scene.run(new List("x".repeat(PIECE_LIMIT)), PIECE_LIMIT, true);
+  assert.equal(scene.texts, ["10000\r\n"]);
+  assert.ok((scene.given[0]?.held as number) <= PIECE_LIMIT + 12);
+});
+
 gather("a piece that arrives while another leaves waits its turn", async () => {
   const scene = new Scene();
   let resolve: (bytes: Uint8Array) => void = () => undefined;

@@ -103,6 +103,11 @@ const LUMP = BUFFER / 3;
 /** ms between two reads of a client. */
 const STEP = 250;
 
+/** Pieces without end. */
+function* endless(): Generator<Uint8Array> {
+  for (;;) yield new Uint8Array(65536);
+}
+
 class World {
   readonly clock = new VirtualClock();
   readonly net = new MemoryNet(this.clock);
@@ -128,6 +133,7 @@ class World {
       request: (req, res) => {
         if (req.upgrade) return res.upgrade();
         if (req.path === "/wait") return undefined;
+        if (req.path === "/stream") return res.stream(200, "", endless());
         if (req.path === "/close") res.close();
         return res.send(200, "", this.body);
       },
@@ -164,6 +170,14 @@ class World {
       if (socket.ended || (socket.gone === "closed" && socket.available === 0)) break;
     }
     return got;
+  }
+
+  /** Has promises settle, and what follows from them happen, so many times. */
+  async settle(times: number): Promise<void> {
+    for (let i = 0; i < times; i++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      this.clock.run();
+    }
   }
 
   check(): void {
@@ -224,6 +238,45 @@ life("a steady reader does not make room when the table of slots fills up at onc
     world.check();
   }
 });
+
+for (const measured of [true, false]) {
+  const where = measured ? "" : ", where queues cannot be read";
+  life(`a client that does not read makes room for a piece of another${where}`, async () => {
+    for (const before of [1, 14, 16, 40]) {
+      const world = new World(measured, 0, { PieceBytes: 133120, WriteTimeout: 1e6, SendRate: 0 });
+      const download = async (): Promise<MemorySocket> => {
+        const socket = world.connect(GET.replace("/", "/stream"));
+        await world.settle(BUFFER / 65536);
+        return socket;
+      };
+      const [steady, still] = [await download(), await download()];
+      const pass = async (seconds: number): Promise<void> => {
+        for (let s = 0; s < seconds; s++) {
+          world.clock.advance(1000);
+          // A third of the buffer is the least progress that completes a write.
+          if (s % 4 === 0) steady.read(measured ? 100000 : LUMP);
+          await world.settle(20);
+        }
+      };
+      await pass(before);
+      const waits = await download();
+      await pass(13);
+      // The time counts from the first reading of the queue.
+      if (measured) assert.equal([still.gone, waits.available < 1000], ["", true]);
+      await pass(8);
+      assert.equal(world.causes, ["EvictedUnread"], `after ${before} s`);
+      assert.equal([still.gone, steady.gone], ["reset", ""]);
+      assert.ok(waits.available > 65536, "it has its piece");
+      await pass(60);
+      assert.equal(world.causes, ["EvictedUnread"], "while no piece waits");
+      const last = await download();
+      await pass(60);
+      assert.equal([waits.gone, steady.gone], ["reset", ""]);
+      assert.ok(last.available > 65536);
+      world.check();
+    }
+  });
+}
 
 life("a limit that is lowered ends clients that do not read, and no steady reader", () => {
   for (const before of [5, 14, 16, 18, 25]) {

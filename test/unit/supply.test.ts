@@ -396,6 +396,134 @@ supply("the pieces of one address count against its share of responses", () => {
   drive.end();
 });
 
+supply("a source that cannot give less has the room of its last piece before it is asked", () => {
+  const drive = driveOf({ PieceBytes: 260 * KiB });
+  const sizes = Array.from({ length: 5 }, () => asked(drive, -1, 0)[1] > 0);
+  assert.equal(sizes, [true, true, true, true, false], "at first that of a whole piece");
+  const small = driveOf({ PieceBytes: 256 * KiB });
+  const [first] = asked(small, -1, 0);
+  first.give("x", 100 * KiB);
+  small.turn();
+  assert.is(usedOf(small), 65 * KiB, "no more than a whole piece and its frame");
+  first.give("x", 10 * KiB);
+  small.turn();
+  first.give("x", 10 * KiB);
+  first.stalled = true;
+  const [holder] = asked(small, -1, 0);
+  holder.stalled = true;
+  holder.give("x", 250 * KiB);
+  small.turn();
+  first.unstall();
+  small.turn();
+  assert.is(first.wants.length, 2, "there is less room than that");
+  holder.lose();
+  assert.is(first.wants.length, 3);
+  drive.end();
+  small.end();
+});
+
+supply("a response that needs less room does not pass one that waits", () => {
+  const drive = driveOf({ PieceBytes: 128 * KiB });
+  const [holder] = asked(drive, -1, 0);
+  holder.stalled = true;
+  holder.give("x", 100 * KiB);
+  const [large] = asked(drive, -1, 0);
+  const [small, size] = asked(drive);
+  assert.is(size, 0);
+  assert.equal([large.wants, small.wants], [[], []]);
+  holder.lose();
+  assert.equal([large.wants.length, small.wants.length], [1, 1]);
+  drive.end();
+});
+
+// ---- clients that do not read, and hold all the room ---------------------------------------------------------
+
+/** Fills the room with pieces of clients that do not read, one for each of some times (ms). */
+function heldSince(drive: Drive, times: readonly number[], flags = 0): Wire[] {
+  let now = 0;
+  return times.map((time) => {
+    drive.after(time - now);
+    now = time;
+    const [wire] = asked(drive, -1, flags);
+    wire.stalled = true;
+    wire.give("x".repeat(PIECE_LIMIT));
+    drive.turn();
+    return wire;
+  });
+}
+
+supply("a client makes room that has not read for the longest time, and no more than wait", () => {
+  const drive = driveOf({ PieceBytes: 258 * KiB });
+  const holders = heldSince(drive, [0, 100, 200, 300]);
+  drive.after(20000);
+  assert.ok(
+    holders.every((wire) => !wire.dead),
+    "while none waits",
+  );
+  const [waits] = asked(drive, -1, 0);
+  const [next] = asked(drive, -1, 0);
+  drive.after(999);
+  assert.equal([waits.wants, next.wants], [[], []]);
+  drive.after(1);
+  assert.equal(
+    holders.map((wire) => wire.reason),
+    [CloseReason.EvictedUnread, CloseReason.EvictedUnread, 0, 0],
+  );
+  assert.equal([waits.wants.length, next.wants.length], [1, 1]);
+  assert.is(drive.engine.get(Control.Evicted), 2);
+  assert.is(drive.after(100000), -1);
+  drive.end();
+});
+
+supply("a client that has ended its side makes room as well, and one that reads does not", () => {
+  const drive = driveOf({ PieceBytes: 193 * KiB });
+  const [reads, ended, late] = heldSince(drive, [0, 0, 10000]) as [Wire, Wire, Wire];
+  ended.finish();
+  drive.after(4000);
+  assert.ok(reads.deliver());
+  const [waits] = asked(drive, -1, 0);
+  reads.give("x".repeat(PIECE_LIMIT));
+  drive.turn();
+  drive.after(2000);
+  assert.equal([reads.dead, ended.dead, late.dead], [false, true, false]);
+  assert.is(ended.reason, CloseReason.EvictedUnread);
+  assert.is(waits.wants.length, 1);
+  drive.end();
+});
+
+supply("a response without a piece makes no room for others' pieces", () => {
+  const drive = driveOf({ PieceBytes: 64 * KiB });
+  const plain = drive.connect().send(request());
+  plain.stalled = true;
+  plain.respond(200, { body: "x".repeat(100) });
+  drive.turn();
+  drive.after(10000);
+  const [holder] = heldSince(drive, [0]);
+  const [waits] = asked(drive, -1, 0);
+  drive.after(14000);
+  assert.equal([plain.dead, holder?.dead, waits.wants.length], [false, false, 0]);
+  drive.after(1000);
+  assert.equal([plain.dead, holder?.dead, waits.wants.length], [false, true, 1]);
+  drive.end();
+});
+
+supply("the quota of an address ends no client of another", () => {
+  const quota = { AddressReplyBytes: 65536, Addresses: 8 };
+  const drive = driveOf({ PieceBytes: 256 * KiB, ...quota });
+  const [holder] = heldSince(drive, [0]);
+  const own = drive.connect("10.0.0.1").send(request());
+  own.beginSupply(-1, 0);
+  own.stalled = true;
+  own.give("x".repeat(PIECE_LIMIT));
+  drive.turn();
+  const waits = drive.connect("10.0.0.1").send(request());
+  waits.beginSupply(-1, 0);
+  drive.turn();
+  drive.after(20000);
+  assert.equal([holder?.dead, own.dead, waits.wants], [false, false, []]);
+  drive.end();
+});
+
 // ---- recalled pieces ---------------------------------------------------------------------------------------
 
 supply("the piece of a client that stalls is recalled when another needs the room", () => {
@@ -457,19 +585,20 @@ supply("pieces that exist once are not recalled, nor pieces that the transport h
 });
 
 supply("a client that stalls is recalled for one that waits already", () => {
-  const drive = driveOf({ PieceBytes: 64 * KiB, Connections: 200 });
-  const wires = filled(drive, 0);
-  const starved = wires.at(-1) as Wire;
-  const [reader] = wires as [Wire];
-  // Its room goes to one that stalls next.
-  reader.lose();
-  starved.some = 0;
-  starved.stalled = true;
-  const [late] = asked(drive);
-  starved.give("x".repeat(starved.wants[0] as number));
+  const drive = driveOf({ PieceBytes: 64 * KiB });
+  const [holder] = asked(drive, -1, 0);
+  holder.stalled = true;
+  holder.give("x", 48 * KiB);
+  const [stalls, size] = asked(drive);
+  assert.is(size, 8 * KiB);
+  stalls.some = 0;
+  stalls.stalled = true;
+  const waits = drive.connect().send(request());
+  stalls.give("x".repeat(size), 16 * KiB);
+  assert.is(waits.beginSupply(10, Answer.Again), 0);
   drive.turn();
-  assert.equal(late.wants, []);
-  starved.unstall();
+  assert.equal(stalls.recalls, [size - PIECE_COPY]);
+  assert.ok((waits.wants[0] ?? 0) > 0);
   drive.end();
 });
 

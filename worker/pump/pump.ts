@@ -187,6 +187,7 @@ export class Pump implements HandlerServer {
     this.waits = new SupplyWaits(
       () => clock.now(),
       (ms) => {
+        this.#cancelWaits?.();
         this.#cancelWaits = clock.after(ms, () => this.waits.sweep());
       },
     );

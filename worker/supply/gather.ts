@@ -25,7 +25,8 @@ const FRAME = 12;
 
 /** The supplies whose sources have been asked for a piece. Room that is reserved for long is given back. */
 export interface Waits {
-  add(supply: NextSupply): void;
+  /** @param isFirst true when the source has given no piece yet */
+  add(supply: NextSupply, isFirst: boolean): void;
   delete(supply: NextSupply): void;
 }
 
@@ -68,13 +69,16 @@ export class NextSupply extends Supply {
     if (this.#rest === undefined) {
       // A source that sends little, now and then, reserves little; one that sends much soon gets whole pieces.
       this.#room = Math.min(bytes, Math.max(LEAST, 2 * this.#expected));
-      if (this.#expected > 0) this.loop.keepRoom(this.slot, this.#room);
+      if (this.#expected > 0) {
+        // mutant supply-grown (gather): this.loop.keepRoom(this.slot, this.#room);
+        this.loop.keepRoom(this.slot, Math.max(this.#room, this.#expected));
+      }
       const size = this.#buffer?.length ?? 0;
       const fits = size === this.#room || (size < this.#room && size >= 2 * this.#expected);
       if (!fits) this.#buffer = undefined;
     }
     super.want(bytes);
-    if (this.isPending) this.#waits.add(this);
+    this.#await();
   }
 
   override recall(bytes: number): void {
@@ -141,7 +145,11 @@ export class NextSupply extends Supply {
       else this.end();
     }
     this.#isPulling = false;
-    if (this.isPending && this.wanted > 0) this.#waits.add(this);
+    if (this.wanted > 0) this.#await();
+  }
+
+  #await(): void {
+    if (this.isPending) this.#waits.add(this, this.#expected === 0);
   }
 
   readonly #take = (result: unknown): void => {
@@ -200,6 +208,7 @@ export class NextSupply extends Supply {
 
   /** Sends a piece from its own memory, after the pieces before it and the head of its chunk. */
   #placeLarge(bytes: Uint8Array): void {
+    if (this.#isChunked && this.#filled === 0) this.#buffer = new Uint8Array(FRAME);
     const buffer = this.#isChunked ? this.#need(FRAME) : undefined;
     if (this.#isChunked && !buffer) {
       this.#next = bytes;
