@@ -1,12 +1,13 @@
 // The trial of Node's handles: it passes on Node itself and leaves nothing, and each part that is missing or behaves
 // otherwise is found before a connection depends on it.
 
-import { readdirSync } from "node:fs";
+import { closeSync, constants, openSync, readdirSync } from "node:fs";
 import * as net from "node:net";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Handle, HandleRequest } from "../../worker/net/handle";
 import { tryHandles } from "../../worker/net/handle-trial";
+import type { HandleRules } from "../../worker/net/handle-link";
 import { until } from "../lib/wait";
 
 /** Time limit (ms) of a trial in which an event is missing. */
@@ -249,6 +250,43 @@ trial("fails where a shutdown does not end, or fails", async () => {
   });
   assert.is(fails, "a shutdown fails");
 });
+
+/** Runs the trial where the handles of a server have another descriptor. */
+async function withDescriptor(fd: number | undefined): Promise<HandleRules> {
+  const real = stream.useUserBuffer;
+  stream.useUserBuffer = function (this: Handle, memory) {
+    if (isAccepted(this)) Object.defineProperty(this, "fd", { value: fd });
+    real.call(this, memory);
+  };
+  try {
+    return await tryHandles();
+  } finally {
+    stream.useUserBuffer = real;
+  }
+}
+
+trial("allows writes through the descriptor where the kernel says that none waits", async () => {
+  assert.is((await tryHandles()).writesSome, process.platform === "linux");
+});
+
+trial("refuses writes through a descriptor that is missing, or may wait", async () => {
+  const waiting = openSync("/dev/null", constants.O_RDWR);
+  const reading = openSync("/dev/null", constants.O_RDONLY | constants.O_NONBLOCK);
+  for (const fd of [undefined, -1, 1 << 20, waiting, reading]) {
+    assert.is((await withDescriptor(fd)).writesSome, false, String(fd));
+  }
+  closeSync(waiting);
+  closeSync(reading);
+});
+
+if (process.platform === "linux") {
+  trial("fails where the bytes that a descriptor accepts are lost", async () => {
+    const elsewhere = openSync("/dev/null", constants.O_RDWR | constants.O_NONBLOCK);
+    const reason = await withDescriptor(elsewhere).catch((error: Error) => error.message);
+    assert.is(reason, "a client received a wrong byte");
+    closeSync(elsewhere);
+  });
+}
 
 trial("fails where reading does not start", async () => {
   const reason = await withMember(stream, "readStart", (real) => {

@@ -192,6 +192,59 @@ for (const held of ["sockets", "handles"] as const) {
       assert.equal(events, ["written", "ended", "lost "]);
     });
 
+    test("a write of some bytes tells how many the kernel has, and holds none", async (own) => {
+      const { link, client, events, received } = await own.connect();
+      const bytes = Buffer.alloc(65536, "0123456789abcdef");
+      if (held === "sockets" || process.platform !== "linux") {
+        assert.is(link.writeSome?.(bytes), undefined);
+        link.destroy();
+        client.destroy();
+        return;
+      }
+      client.pause();
+      let sent = 0;
+      let taken: number | undefined = bytes.length;
+      while (taken === bytes.length) {
+        taken = link.writeSome?.(bytes);
+        sent += taken ?? 0;
+        assert.ok(sent < LARGE);
+      }
+      assert.is.not(taken, undefined);
+      assert.is(link.writeSome?.(bytes), 0);
+      // Only this write holds bytes.
+      assert.not(link.write(bytes.subarray((taken ?? 0) % 16, 512)));
+      sent += 512 - ((taken ?? 0) % 16);
+      assert.is(link.writeSome?.(bytes), undefined);
+      // It is not complete while the client does not read.
+      await sleep(MOMENT);
+      assert.equal(events, []);
+      client.resume();
+      await until("a completion", () => events.length > 0);
+      await until("all bytes", () => client.bytesRead === sent);
+      assert.is(link.writeSome?.(bytes), bytes.length);
+      link.end();
+      await until("an end", () => client.readableEnded);
+      const all = "0123456789abcdef".repeat((sent + bytes.length) / 16);
+      assert.ok(received() === all);
+      assert.equal(events, ["written"]);
+      link.destroy();
+      assert.is(link.writeSome?.(bytes), undefined);
+      client.destroy();
+    });
+
+    test("a write of some bytes to a client that has left is no write", async (own) => {
+      const { link, client, events } = await own.connect();
+      link.pause();
+      if (on === "TCP") client.resetAndDestroy();
+      else client.destroy();
+      await until("a failing write", () => !(link.writeSome?.(Buffer.from("x")) ?? 0));
+      // The usual write reports it, after the call.
+      assert.not(link.write(Buffer.from("y")));
+      await until("a loss", () => events.length > 0);
+      assert.is(events.length, 1);
+      assert.ok(isLoss(events[0]), String(events));
+    });
+
     test("an end during a pending write follows its last byte", async (own) => {
       const { link, client, events } = await own.connect();
       client.pause();

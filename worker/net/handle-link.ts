@@ -19,6 +19,7 @@
 //     an error of a write on return                   closes, lost() in a moment
 //     a cancelled write, after a close                nothing
 
+import { writeSync } from "node:fs";
 import {
   CANCELLED,
   END_OF_STREAM,
@@ -39,6 +40,8 @@ export interface HandleRules {
   readonly givesRequests: boolean;
   /** The key under which a handle refers to its link. */
   readonly ownerKey: symbol;
+  /** Whether writes through the descriptor report how many bytes the kernel has accepted, and never wait. */
+  readonly writesSome: boolean;
 }
 
 /** Bits of a link's state. */
@@ -220,6 +223,20 @@ export class HandleLink implements Link {
       return false;
     }
     return this.#await(result === 0 ? (spare as HandleRequest) : (result as HandleRequest), view);
+  }
+
+  /**
+   * Writes through the descriptor, because a handle does not tell how much of a pending write the kernel has accepted,
+   * and holds all of its memory. An error is left to the next `write`, which reports it.
+   */
+  writeSome(view: Uint8Array): number | undefined {
+    const fd = this.#handle?.fd ?? -1;
+    if (fd < 0 || !rules.writesSome || this.#is(State.Writing)) return undefined;
+    try {
+      return writeSync(fd, view, 0, view.length, null);
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === "EAGAIN" ? 0 : undefined;
+    }
   }
 
   /** Waits for the bytes that the kernel has not accepted. @returns true when the write has completed by now */

@@ -1,13 +1,15 @@
 // The trial of Node's handles: before a thread uses them without a stream, two loopback connections show that they
 // behave as handle-link.ts needs. Where one does not, or does not answer in time, sockets are used instead.
 //
-//   first:  bytes arrive in the given memory, with their count · a write that the kernel does not take at once
-//           completes once, with success, while the client reads · a reset during such a write cancels the write, then
-//           calls back; the client sees it, and no byte that was overwritten after it
+//   first:  bytes arrive in the given memory, with their count · a write through the descriptor, where none waits,
+//           precedes the next write of the handle · a write that the kernel does not take at once completes once, with
+//           success, while the client reads · a reset during such a write cancels the write, then calls back; the
+//           client sees it, and no byte that was overwritten after it
 //   second: the client ends its side · the server still answers · it ends its side, then closes, and calls back
 //
 // Invariant: the trial leaves no handle. How handles are called is learned from calls that Node makes for the clients.
 
+import { constants, readFileSync, writeSync } from "node:fs";
 import * as net from "node:net";
 import {
   CANCELLED,
@@ -27,6 +29,8 @@ import type { HandleRules } from "./handle-link";
 const LIMIT = 2000;
 /** Bytes of one write: a whole number of periods, 256. */
 const PIECE = 64256;
+/** Bytes that are written through the descriptor: no whole number of periods. */
+const PART = 1000;
 /** Writes of which the kernel must have left one pending: 64 MiB. */
 const PIECES_MAX = 1024;
 
@@ -39,6 +43,17 @@ function makePattern(): Uint8Array {
   for (let i = 0; i < PERIOD; i++) pattern[i] = i + 1;
   for (let n = PERIOD; n < pattern.length; n *= 2) pattern.copyWithin(n, 0, n);
   return pattern;
+}
+
+/** Returns true when a descriptor is known to be one whose writes do not wait. Linux tells. */
+function isNonblocking(fd: number): boolean {
+  try {
+    const info = readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
+    const flags = /^flags:\s*([0-7]+)$/m.exec(info)?.[1];
+    return flags !== undefined && (Number.parseInt(flags, 8) & constants.O_NONBLOCK) !== 0;
+  } catch {
+    return false;
+  }
 }
 
 /** Checks a step. @throws Error */
@@ -177,27 +192,51 @@ class Trial {
     return pair;
   }
 
+  /**
+   * Writes a part of a piece through the descriptor, and the rest in the usual way.
+   * @returns false when that cannot be done; then nothing was written
+   */
+  tryDescriptor(pair: Pair): boolean {
+    const { fd = -1 } = pair.handle;
+    if (fd < 0 || !isNonblocking(fd)) return false;
+    let taken: number;
+    try {
+      taken = writeSync(fd, this.#pattern, 0, PART, null);
+    } catch {
+      return false;
+    }
+    this.#sent += taken;
+    // Were the first bytes lost, the client would receive others.
+    this.#write(pair, this.#pattern.subarray(taken, PIECE));
+    return true;
+  }
+
   /** Writes until a write is pending. */
-  #fill({ handle, results }: Pair): void {
-    const { state, asyncIndex, errorIndex, WriteWrap } = this.parts;
+  #fill(pair: Pair): void {
     for (let i = 0; i < PIECES_MAX; i++) {
-      const given = this.givesRequests ? new WriteWrap() : null;
-      const result = handle.writeBuffer(given, this.#pattern.subarray(0, PIECE));
-      this.#sent += PIECE;
-      const isNumber = typeof result === "number";
-      need(!isNumber || result === 0, "a write fails");
-      need(isNumber || given === null, "a write returns something else");
-      if (isNumber && (given === null || state[asyncIndex] === 0)) continue;
-      need(isNumber || state[errorIndex] === 0, "a write fails");
-      const request = isNumber ? (given as HandleRequest) : result;
-      need((request.writeStatus ?? null) === null, "a write is complete too early");
-      request.oncomplete = (status) => {
-        results.push(status);
-        this.#wake();
-      };
-      return;
+      if (this.#write(pair, this.#pattern.subarray(0, PIECE))) return;
     }
     throw new Error("no write is pending");
+  }
+
+  /** Writes bytes. @returns true when the write is pending */
+  #write({ handle, results }: Pair, bytes: Uint8Array): boolean {
+    const { state, asyncIndex, errorIndex, WriteWrap } = this.parts;
+    const given = this.givesRequests ? new WriteWrap() : null;
+    const result = handle.writeBuffer(given, bytes);
+    this.#sent += bytes.length;
+    const isNumber = typeof result === "number";
+    need(!isNumber || result === 0, "a write fails");
+    need(isNumber || given === null, "a write returns something else");
+    if (isNumber && (given === null || state[asyncIndex] === 0)) return false;
+    need(isNumber || state[errorIndex] === 0, "a write fails");
+    const request = isNumber ? (given as HandleRequest) : result;
+    need((request.writeStatus ?? null) === null, "a write is complete too early");
+    request.oncomplete = (status) => {
+      results.push(status);
+      this.#wake();
+    };
+    return true;
   }
 
   /** Completes a pending write, by reading as little as that takes. */
@@ -292,6 +331,7 @@ async function run(trial: Trial): Promise<HandleRules> {
   const ownerKey = await trial.listen();
   trial.step = "a read";
   const pair = await trial.open();
+  const writesSome = trial.tryDescriptor(pair);
   trial.step = "a pending write";
   await trial.tryWrites(pair);
   trial.step = "a reset";
@@ -299,7 +339,7 @@ async function run(trial: Trial): Promise<HandleRules> {
   trial.step = "a half-close";
   await trial.tryHalfClose();
   const { parts, givesRequests } = trial;
-  return { parts, givesRequests, ownerKey };
+  return { parts, givesRequests, ownerKey, writesSome };
 }
 
 /**
