@@ -20,9 +20,13 @@ const OWN: Readonly<Record<string, RegExp>> = {
   isForgotten: /^value (true|false)$/,
   isInWindow: /^value false$/,
   isSettled: /^value true$/,
+  // Of the access log, which these are called without.
+  log: /^TypeError: Cannot read properties of undefined/,
   release: /^undefined$/,
   settled: /^undefined$/,
+  since: /^value -1$/,
   streams: /^undefined$/,
+  unlog: /^TypeError: Cannot read properties of undefined/,
   upload: /^undefined$/,
 };
 

@@ -11,6 +11,7 @@ import * as tls from "node:tls";
 import type { CloseInfo, LogFields, Options, Server } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { AUTO } from "../lib/transport";
 import {
   CERTIFICATE,
   Wire,
@@ -111,9 +112,9 @@ async function closedBy(server: Server, cause: string): Promise<void> {
 }
 
 for (const transport of ["auto", "sockets"] as const) {
-  const over = transport === "auto" ? "handles" : "sockets";
+  const over = transport === "auto" ? AUTO : "sockets";
 
-  raw(`a client that speaks first and its server exchange banners: ${over}`, () =>
+  raw(`a client that speaks first and its server exchange banners: ${transport}`, () =>
     before({ transport }, async (server, port, upstream) => {
       assert.is((await server.stats()).transport, over);
       const client = (await Wire.open(port)).write("SSH-2.0-client\r\n");
@@ -130,7 +131,7 @@ for (const transport of ["auto", "sockets"] as const) {
     }),
   );
 
-  raw(`a client that waits for its server's banner gets it after rawTimeout: ${over}`, () =>
+  raw(`a client that waits for its server's banner gets it after rawTimeout: ${transport}`, () =>
     before({ transport, rawTimeout: 200 }, async (_server, port, upstream) => {
       const began = Date.now();
       const client = await Wire.open(port);
@@ -146,7 +147,7 @@ for (const transport of ["auto", "sockets"] as const) {
     }),
   );
 
-  raw(`each side may end first, and the other still sends: ${over}`, () =>
+  raw(`each side may end first, and the other still sends: ${transport}`, () =>
     before({ transport }, async (server, port, upstream) => {
       const client = (await Wire.open(port)).write("\0one");
       client.socket.end();
@@ -165,7 +166,7 @@ for (const transport of ["auto", "sockets"] as const) {
     }),
   );
 
-  raw(`a reset of either side reaches the other: ${over}`, () =>
+  raw(`a reset of either side reaches the other: ${transport}`, () =>
     before({ transport }, async (server, port, upstream) => {
       const client = (await Wire.open(port)).write("\0");
       const first = await upstream.next();
@@ -183,7 +184,7 @@ for (const transport of ["auto", "sockets"] as const) {
     }),
   );
 
-  raw(`large transfers both ways are whole, with a side that reads slowly: ${over}`, () =>
+  raw(`large transfers both ways are whole, with a side that reads slowly: ${transport}`, () =>
     before({ transport }, async (server, port, upstream) => {
       const bytes = 24 * MiB;
       for (const slow of ["client", "upstream"] as const) {
@@ -210,7 +211,7 @@ for (const transport of ["auto", "sockets"] as const) {
     }),
   );
 
-  raw(`octet by octet, every octet arrives: ${over}`, () =>
+  raw(`octet by octet, every octet arrives: ${transport}`, () =>
     before({ transport }, async (_server, port, upstream) => {
       const all = Buffer.concat([Buffer.from("\r\n\r\nGET /x HTTP"), pattern(600)]);
       const client = await Wire.open(port);

@@ -24,7 +24,7 @@ const simulator = suite("simulator");
 
 /** Runs the seeds of a mode. @returns how much of what they have reached, and how connections ended */
 async function run(mode: Mode): Promise<[Record<string, number>, Record<string, number>]> {
-  const first = Number(process.env.RINGCAST_SEED ?? 1000);
+  const first = Number(process.env.RINGCAST_SEED ?? 2000);
   console.log(`seeds ${first} … ${first + SEEDS[mode] - 1}, ${mode}, ${STEPS} steps each`);
   const ends: Record<string, number> = {};
   const totals = { published: 0, refused: 0, evicted: 0, requests: 0, messages: 0 };

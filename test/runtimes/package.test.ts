@@ -252,7 +252,7 @@ test("its command runs on Node, and as a program of Deno and Bun", async () => {
   ]) {
     const help = await run([...command, "--help"], app.folder);
     assert.is(help.code, 0, help.output);
-    assert.match(help.output, /^Usage: ringcast \[handler\.js\]/);
+    assert.match(help.output, /^Usage: ringcast \[FOLDER \| CONFIG\.json \| handler\.js\]/);
     const version = await run([...command, "--version"], app.folder);
     assert.equal(version, { code: 0, output: `${manifest.version}\n` });
     const mistake = await run([...command, "--rnig", "5"], app.folder);
