@@ -25,8 +25,8 @@ export const TOOLS = [
     debian: "chromium",
     why: "tests open pages in it, headless",
     tests: [
-      ...["browser", "certificates", "chromium", "client", "clients", "demo", "events"],
-      ...["example", "hosts"],
+      ...["browser", "certificates", "chromium", "client", "clients", "demo", "dim"],
+      ...["events", "example", "hosts"],
       ...["neighbours-pages", "neighbours-web", "package", "readme"],
     ],
   },

@@ -1,8 +1,12 @@
 // `ringcast/client`: a WebSocket that reconnects, for pages and programs. It works with any server, and is one small
-// file without imports.
+// file when it is built.
 //
 // Invariant: there is either a socket or a timer that will make one, never both. After the end there is neither. Events
 // of a socket that was given up are ignored.
+
+import { type Dimmable, dimmer } from "./client/dim";
+
+export type { Dimmable } from "./client/dim";
 
 /** Data of a message: text or bytes. */
 export type Data = string | ArrayBuffer | ArrayBufferView;
@@ -64,6 +68,12 @@ export interface ConnectOptions {
   maxDelay?: number;
   /** Messages to send at each opening, the first one included, in this order, before `onBack`. */
   subscriptions?: Iterable<Subscription>;
+  /**
+   * Dims the whole page, or an element, from the loss of the connection, or a failed attempt, to the next opening or
+   * `close`. The element gets the attribute `data-connection-lost`, whose default look (grey, 40 % opaque) any rule of
+   * the page's own style sheets overrides. Default: false.
+   */
+  dim?: boolean | Dimmable;
   /** Decides whether to reconnect. Default: yes, except after the application's own codes, 4000 … 4999. */
   retry?: (ending: Ending) => boolean;
   /** The WebSocket class to use; default: the global one. */
@@ -153,6 +163,7 @@ export function connect(
     maxDelay = 30000,
     delay = Math.min(1000, maxDelay),
     subscriptions = [],
+    dim = false,
     retry = ({ code }) => code < 4000 || code > 4999,
     WebSocket = globalThis.WebSocket,
     onMessage = nothing,
@@ -166,6 +177,7 @@ export function connect(
   const functions = { retry, WebSocket, onMessage, onLost, onBack };
   for (const [name, value] of Object.entries(functions))
     if (typeof value !== "function") refuse(name, value, "a function");
+  const shade = dimmer(dim) ?? refuse("dim", dim, "an element or a boolean");
 
   const due = new Set(subscriptions);
   let socket: Socket | undefined;
@@ -184,6 +196,7 @@ export function connect(
     current.onopen = () => {
       if (socket !== current) return;
       openedAt = now();
+      shade(false);
       due.forEach(send);
       const opening = { first };
       first = false;
@@ -222,6 +235,7 @@ export function connect(
     const ms = wait(Math.min(maxDelay, delay * 2 ** attempt++));
     const again = retry({ code, reason });
     if (!again) end();
+    shade(true);
     onLost({ code, reason, attempt, delay: again ? ms : undefined });
   }
 
@@ -263,6 +277,7 @@ export function connect(
     close(code, reason) {
       socket?.close(code, reason);
       end();
+      shade(false);
     },
   };
 }
