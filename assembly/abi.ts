@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 36;
+export const ABI_VERSION: u32 = 37;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -141,6 +141,8 @@ export enum Param {
   PieceBytes,
   /** Size of the ring of server-sent events, a power of two; 0 when they are off. */
   EventRingBytes,
+  /** 1 to name the event of a publication to a topic after the topic. */
+  EventNames,
   COUNT,
 }
 

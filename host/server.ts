@@ -8,7 +8,6 @@ import type { Remote } from "comlink";
 import type { ControlPlane, Notice, ToWorker, WorkerData } from "../worker/control/control";
 import type { ListenerAddress } from "../worker/net/transport";
 import { Application, membersOf } from "./local/application";
-import type { CreditLimits } from "./send/credits";
 import { messageOf } from "./shared/message/data";
 import { checkId, sendFlags } from "./shared/message/flags";
 import { quiet, serverEnded, withoutLog } from "./shared/ended";
@@ -25,10 +24,11 @@ import type {
 import { InboxWriter, inboxMemory } from "./send/inbox-writer";
 import { Log } from "./log";
 import { tooLate } from "./shared/members";
-import { type Messages, MessageWriter } from "./send/messages";
+import { type MessageLimits, type Messages, MessageWriter } from "./send/messages";
 import { Mirror } from "./send/mirror-writer";
 import type { Eviction, LiveOptions, Options, ShutdownOptions } from "./options/types";
 import { type ModuleSettings, isModuleUrl } from "./options/site/modules";
+import { namesEvents } from "./options/params";
 import { type Plan, planOf } from "./options/plan";
 import { type HostSettings, type TlsCheck, tlsChecks, withChanges } from "./options/site/hosts";
 import type { ListenerSettings } from "./options/listen";
@@ -188,7 +188,7 @@ export class RunningServer implements Server {
   readonly #mirror: Mirror | undefined;
   readonly #control: Remote<ControlPlane>;
   readonly #ringBytes: number;
-  readonly #limits: CreditLimits;
+  readonly #limits: MessageLimits;
   readonly #inboxBytes: number;
   readonly #loadTimeout: number;
   readonly #messages: MessageWriter;
@@ -247,7 +247,11 @@ export class RunningServer implements Server {
     this.onEvict = options.onEvict;
     this.#log = new Log(options.logger, options.onError);
     this.#ringBytes = settings.values.ring;
-    this.#limits = { backlog: settings.values.maxBacklog, clients: settings.values.maxWebSockets };
+    this.#limits = {
+      backlog: settings.values.maxBacklog,
+      clients: settings.values.maxWebSockets,
+      names: namesEvents(settings),
+    };
     this.#loadTimeout = settings.values.loadTimeout;
     const transfer = (number: number, bytes: Uint8Array): void => {
       this.#post({ ringcast: "buffer", number, bytes }, [bytes.buffer as ArrayBuffer]);

@@ -3,7 +3,7 @@
 //
 // Invariant: a message is committed whole or not at all. While a stage is open nothing else is published.
 
-import { Control, Form, FrameFlag, Outcome } from "../abi";
+import { Control, Form, FrameFlag, Outcome, Param } from "../abi";
 import { makeRoom, renewBudget } from "./evict";
 import { copy } from "../kernel/bytes";
 import {
@@ -23,9 +23,17 @@ import {
   ringAt,
   setLength,
 } from "../ring/ring";
-import { GAP_BYTES, PUBLISHED_BYTES, eventBytes, putEvent, putGap } from "../ring/event";
-import { chain, isExcept, subscribersIn, topic } from "../ring/topics";
-import { add, engine, getControl, readersOf, setControl, takeTime } from "../state/records";
+import { GAP_BYTES, PUBLISHED_BYTES, eventBytes, putEvent, putGap, setName } from "../ring/event";
+import { chain, isExcept, nameAt, subscribersIn, topic } from "../ring/topics";
+import {
+  add,
+  engine,
+  getControl,
+  paramU32,
+  readersOf,
+  setControl,
+  takeTime,
+} from "../state/records";
 
 /**
  * Makes room for a message in a form other than the plain one, when the form has recipients. Its index entry needs room
@@ -46,11 +54,19 @@ let eventLength: u32 = 0;
 /** Whether the event is larger than its ring, so that an event that reports a gap replaces it. */
 let isGap: bool = false;
 
+/** Names the event of the current publication after its topic. Returns the bytes of that field. */
+function nameEvent(): u32 {
+  const number = audience.topic;
+  // mutant event-name: if (number == 0 || paramU32(Param.EventNames) == 0) return 0;
+  if (number == 0 || paramU32(Param.EventNames) == 0) return setName(0, 0);
+  return setName(nameAt(number), topic(number).length);
+}
+
 /** Measures a message as an event, if a recipient reads events. */
 function measureEvent(payload: usize, length: u32, flags: u32): void {
   eventLength = 0;
   if (readersIn(Form.Event, audience.topic) == 0) return;
-  const bytes = eventBytes(payload, length, flags) + (PUBLISHED_BYTES as u64);
+  const bytes = eventBytes(payload, length, flags) + ((PUBLISHED_BYTES + nameEvent()) as u64);
   // mutant event-large: isGap = false;
   isGap = bytes > (events.capacity as u64);
   eventLength = isGap ? GAP_BYTES : (bytes as u32);

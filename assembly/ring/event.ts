@@ -1,6 +1,7 @@
 // Publications and messages as server-sent events (WHATWG HTML 9.2):
 //
 //   id: k2v9x0aa-0000000001f    the position; not in a message for one client alone
+//   event: prices               the topic that it was published to, with Param.EventNames
 //   data: first line            one for each line of the message; CR, LF and CRLF end a line
 //   data: second line
 //                               the blank line that ends the event
@@ -99,9 +100,32 @@ function putId(at: usize, sequence: u64): usize {
   return at + ID_BYTES;
 }
 
-/** Writes a publication as an event, `eventBytes` and PUBLISHED_BYTES long. @param sequence that of its position */
+/** Bytes of "event: " and LF, which are around a name. */
+const NAME_BYTES: u32 = 8;
+/** Name of the current publication's event, and its bytes, 0 without one. */
+let name: usize = 0;
+let nameLength: u32 = 0;
+
+/** Sets the name of the current publication's event. Returns the bytes of its field. @param length 0: it has none */
+export function setName(text: usize, length: u32): u32 {
+  name = text;
+  nameLength = length;
+  // mutant event-measure: return length;
+  return length == 0 ? 0 : length + NAME_BYTES;
+}
+
+/** Writes the field of the name, if there is one. Returns the end. */
+function putName(at: usize): usize {
+  if (nameLength == 0) return at;
+  at = putText(at, "event: ");
+  copy(at, name, nameLength);
+  store<u8>(at + nameLength, 10);
+  return at + nameLength + 1;
+}
+
+/** Writes a publication as an event, as long as `eventBytes`, PUBLISHED_BYTES and the field of its name together. */
 export function putEvent(at: usize, payload: usize, length: u32, flags: u32, sequence: u64): void {
-  at = putText(putId(at, sequence), "data: ");
+  at = putText(putName(putId(at, sequence)), "data: ");
   if (flags & FrameFlag.Binary) {
     store<u16>(encode(at, payload, length), 0x0a0a);
     return;

@@ -93,7 +93,8 @@ export function topic(number: u32): Topic {
   return changetype<Topic>(engine.topics + (number as usize) * topicBytes);
 }
 
-function nameAt(number: u32): usize {
+/** Returns the address of a topic's name. */
+export function nameAt(number: u32): usize {
   return changetype<usize>(topic(number)) + NAME_AT;
 }
 

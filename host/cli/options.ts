@@ -45,6 +45,15 @@ function flagOf(row: Row, prefix = ""): Flag {
   return { ...shared, ...short, value: VALUES[unit], range: `${range}; ${rangeText(row)}.` };
 }
 
+/** Returns an option's flag, and those of its parts. */
+function flagsOf(row: Row): Flag[] {
+  const parts = Object.entries(row.parts ?? {});
+  return [
+    flagOf(row),
+    ...parts.map(([name, text]) => ({ name: `${kebab(row.name)}-${kebab(name)}`, text })),
+  ];
+}
+
 const LISTS: readonly (readonly [keyof Options, string, string])[] = [
   [
     "origins",
@@ -134,7 +143,7 @@ export const SERVER_FLAGS: readonly Flag[] = [
   ...OPTIONS.filter(({ name }) => name === "port").map((row) => flagOf(row)),
   ...OTHERS,
   ...LISTS.map(([name, value, text]) => ({ name: kebab(name), value, text, isList: true })),
-  ...OPTIONS.filter(({ name }) => name !== "port").map((row) => flagOf(row)),
+  ...OPTIONS.filter(({ name }) => name !== "port").flatMap(flagsOf),
   ...POOL_OPTIONS.map((row) => flagOf(row, "pool-")),
 ];
 
@@ -159,6 +168,14 @@ function tableOf<Name extends string>(
     if (value !== undefined) values[row.name] = value;
   }
   return values;
+}
+
+/** Returns the parts of `events`; undefined when none is given. @throws UsageError */
+function eventsOf(given: Given): Options["events"] {
+  const names = given.get("events-names");
+  if (typeof names !== "boolean") return undefined;
+  if (given.get("events") !== true) throw new UsageError("--events-names: needs --events");
+  return { names };
 }
 
 /** Reads the file that a flag names. @throws Failure */
@@ -241,7 +258,8 @@ function listOf(given: Given, name: string): readonly string[] | true | undefine
 export function named(message: string): string {
   const own = message.replace(/^listen\[\d+\]\./, "");
   const [option = "", group, name = "", key] =
-    /^(?:(pool|metrics|tls|accessLog)\.)?([a-zA-Z]+)(?:\["?([\w.-]+)"?\])?(?=:)/.exec(own) ?? [];
+    /^(?:(pool|metrics|tls|accessLog|events)\.)?([a-zA-Z]+)(?:\["?([\w.-]+)"?\])?(?=:)/.exec(own) ??
+    [];
   const full =
     (group === "metrics" && name === "path") || (group === "accessLog" && name === "file")
       ? group
@@ -269,8 +287,10 @@ export function optionsOf(given: Given, handler: string | undefined): Options {
   };
   for (const name in listener) if (listener[name] === undefined) delete listener[name];
   const listen = listenersOf(given, listener as ListenerOptions);
+  const events = eventsOf(given);
   const options: Record<string, unknown> = {
     ...tableOf(OTHER_ROWS, given),
+    ...(events ? { events } : {}),
     ...(listen ? { listen } : listener),
     handler,
     errorPages: filesOf(given, "error-pages", "STATUS=FILE"),

@@ -279,11 +279,17 @@ export interface TableOptions {
    */
   deflateThreshold?: Size;
   /**
-   * Server-sent events: `res.events()` makes a request an event stream. Needs a ring of its own.
+   * Server-sent events: `res.events()` makes a request an event stream. Needs a ring of its own. `{ names: true }`: a
+   * topic names the events of its messages.
    *
    * Default: false. Values: true, false.
    */
-  events?: boolean;
+  events?:
+    | boolean
+    | {
+        /** Events of messages to a topic are named after the topic. */
+        names?: boolean;
+      };
   /**
    * Size of the ring of server-sent events; twice `ring` by default, as an event is longer than its message.
    *

@@ -10,6 +10,11 @@ const COPIED_RUN_BYTES = 65536;
 /** Bytes of responses in one pass, a few ms of the kernel's time. New connections wait for two or three passes. */
 const PASS_BYTES = 4 * 1048576;
 
+/** Returns true when topics name events. */
+export function namesEvents({ values }: Settings): boolean {
+  return values.events === 3;
+}
+
 /** Returns the engine's parameters for settings. */
 export function engineParams(settings: Settings): Record<keyof typeof Param, number> {
   const params = {} as Record<keyof typeof Param, number>;
@@ -23,6 +28,7 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
   params.EvictWhenFull = settings.values.whenFull;
   params.DeflateRingBytes = settings.values.perMessageDeflate ? settings.values.ring : 0;
   params.EventRingBytes = settings.values.events ? settings.values.eventRing : 0;
+  params.EventNames = namesEvents(settings) ? 1 : 0;
   params.FirstSequence = 0;
   params.Seed = 1;
   params.Epoch = 0;

@@ -21,14 +21,32 @@ function numberIn({ unit }: OptionRow<string>, value: unknown): unknown {
   return typeof value === "string" && typeof bytes === "number" ? bytes / (scale ?? 1) : bytes;
 }
 
+/** Returns a flag that is given as an object of its parts: 1, and 2 for the first part, 4 for the second, … */
+function readParts(parts: NonNullable<OptionRow["parts"]>, value: object, name: string): number {
+  const names = Object.keys(parts);
+  const given = readOptions(value as Record<string, unknown>, { names, prefix: `${name}.` });
+  let bits = 1;
+  for (const [i, part] of names.entries()) {
+    const isOn = given[part] ?? false;
+    if (typeof isOn !== "boolean")
+      throw new TypeError(`${name}.${part}: ${show(isOn)} is not a boolean`);
+    if (isOn) bits |= 2 << i;
+  }
+  return bits;
+}
+
 /**
- * Checks a value and returns it as a number: a flag as 1 or 0, a word as its index in the row's words.
+ * Checks a value and returns it as a number: a flag as 1 or 0 (see also `readParts`), a word as its index in the row's
+ * words.
  * @param name the name in messages, when it differs from the row's
  */
 export function readNumber(row: OptionRow<string>, value: unknown, name = row.name): number {
   if (value === undefined) return readNumber(row, row.default, name);
   if (row.unit === "flag") {
-    if (typeof value !== "boolean") throw new TypeError(`${name}: ${show(value)} is not a boolean`);
+    if (row.parts && isOptions(value)) return readParts(row.parts, value, name);
+    const like = row.parts ? `, nor an object such as { ${Object.keys(row.parts)[0]}: true }` : "";
+    if (typeof value !== "boolean")
+      throw new TypeError(`${name}: ${show(value)} is not a boolean${like}`);
     return value ? 1 : 0;
   }
   if (row.words) {

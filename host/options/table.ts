@@ -25,6 +25,8 @@ export interface OptionRow<Name extends string = OptionName> {
   readonly max?: number;
   /** The words allowed, when the option is a word. */
   readonly words?: readonly string[];
+  /** Descriptions of flags by name, when the option is a flag for which an object of them may be given. */
+  readonly parts?: Readonly<Record<string, string>>;
   /** Whether the value must be a power of two. */
   readonly power?: boolean;
   /** Whether `configure` can change the option while the server runs. */
@@ -468,7 +470,10 @@ export const OPTIONS: readonly OptionRow[] = [
     name: "events",
     unit: "flag",
     default: false,
-    text: "Server-sent events: `res.events()` makes a request an event stream. Needs a ring of its own.",
+    parts: { names: "Events of messages to a topic are named after the topic." },
+    text:
+      "Server-sent events: `res.events()` makes a request an event stream. Needs a ring of its own. " +
+      "`{ names: true }`: a topic names the events of its messages.",
   },
   {
     name: "eventRing",

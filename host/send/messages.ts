@@ -13,7 +13,7 @@ import type { Data, PublishOptions, SendOptions, Stage } from "../handler";
 import type { InboxWriter } from "./inbox-writer";
 import { BufferStage, type StageTarget } from "../shared/message/stage";
 import { byteLength, isUtf8 } from "../shared/text/text";
-import { checkTopic, topicPrefix } from "../shared/message/topic";
+import { checkEventName, checkTopic, topicPrefix } from "../shared/message/topic";
 
 /** The calls that any thread of the application can make. */
 export interface Messages {
@@ -50,6 +50,12 @@ export interface Messages {
   ready(): Promise<void>;
 }
 
+/** Limits of what a thread sends. */
+export interface MessageLimits extends CreditLimits {
+  /** True: topics name events, so some names are refused. */
+  readonly names?: boolean;
+}
+
 /** Topics whose encoded names are kept. When there are more, all are dropped, to bound memory. */
 const PREFIXES = 4096;
 
@@ -60,11 +66,13 @@ export class MessageWriter implements StageTarget {
   readonly #isOpen: () => boolean;
   readonly #prefixes = new Map<string, Uint8Array>();
   readonly #credits: Credits;
+  readonly #namesEvents: boolean;
 
   /** @param isOpen returns false while nothing may be sent */
-  constructor(inbox: InboxWriter, ringBytes: number, limits: CreditLimits, isOpen: () => boolean) {
+  constructor(inbox: InboxWriter, ringBytes: number, limits: MessageLimits, isOpen: () => boolean) {
     this.#inbox = inbox;
     this.#credits = new Credits(limits);
+    this.#namesEvents = limits.names === true;
     this.ringBytes = ringBytes;
     this.#isOpen = isOpen;
   }
@@ -104,6 +112,7 @@ export class MessageWriter implements StageTarget {
     let prefix = this.#prefixes.get(topic);
     if (!prefix) {
       prefix = topicPrefix(topic);
+      if (this.#namesEvents) checkEventName(topic);
       if (this.#prefixes.size >= PREFIXES) this.#prefixes.clear();
       this.#prefixes.set(topic, prefix);
     }

@@ -34,8 +34,8 @@ export interface PublisherHandle {
   readonly port: TransferredPort;
   /** Bytes of the ring. No message may be larger. */
   readonly ringBytes: number;
-  /** `maxBacklog` and `maxWebSockets`, which limit the bytes in flight to clients. */
-  readonly limits: { readonly backlog: number; readonly clients: number };
+  /** `maxBacklog` and `maxWebSockets`, which limit the bytes in flight to clients, and `events.names`. */
+  readonly limits: { readonly backlog: number; readonly clients: number; readonly names?: boolean };
 }
 
 /** A thread's own way of publishing. */

@@ -34,8 +34,17 @@ const SECRETS = new Set(["key", "cert", "ca", "crl", "dhparam", "pfx", "ticketKe
 
 const SIZE = "^\\d+(\\.\\d+)? ?(B|KiB|MiB|GiB|kB|MB|GB)$";
 
-function rowSchema({ unit, min, max, words, text, default: value }: OptionRow<string>): Schema {
+/** Returns the schema of an option of the table. */
+function rowSchema(row: OptionRow<string>): Schema {
+  const { unit, min, max, words, parts, text, default: value } = row;
   const shared = { description: text, default: value };
+  if (parts) {
+    const properties: Record<string, Schema> = {};
+    for (const [name, description] of Object.entries(parts))
+      properties[name] = { type: "boolean", description };
+    const object: Schema = { type: "object", properties, additionalProperties: false };
+    return { anyOf: [{ type: "boolean" }, object], ...shared };
+  }
   if (unit === "flag") return { type: "boolean", ...shared };
   if (words) return { enum: words, ...shared };
   const range: Schema = { type: "integer", minimum: min ?? 0 };

@@ -30,15 +30,23 @@ function comment(text: string): string {
 }
 
 /** Returns the type of an option's value. */
-function typeOf({ unit, words }: OptionRow<string>): string {
+function typeOf({ unit, words, parts }: OptionRow<string>): string {
   if (words) return words.map((word) => `"${word}"`).join(" | ");
+  if (parts) {
+    const members = Object.entries(parts).map(
+      ([name, text]) => `        /** ${text} */\n        ${name}?: boolean;\n`,
+    );
+    return `\n    | boolean\n    | {\n${members.join("")}      }`;
+  }
   if (unit === "flag") return "boolean";
   return unit === "bytes" || unit === "MiB" ? "Size" : "number";
 }
 
 /** Returns an interface with the options of a table. */
 function interfaceOf(name: string, rows: readonly OptionRow<string>[]): string {
-  const members = rows.map((row) => `${comment(rowText(row))}\n  ${row.name}?: ${typeOf(row)};`);
+  const members = rows.map(
+    (row) => `${comment(rowText(row))}\n  ${row.name}?:${typeOf(row).replace(/^(?!\n)/, " ")};`,
+  );
   return `export interface ${name} {\n${members.join("\n")}\n}`;
 }
 

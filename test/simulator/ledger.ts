@@ -20,7 +20,7 @@ import {
 } from "./content";
 import type { Court, Judge, Message } from "./judge";
 import type { Ask, OpenHow, Settings } from "./steps";
-import { eventDataOf, eventOf } from "./octets";
+import { eventDataOf, eventOf, nameOf } from "./octets";
 import { type Arrived, type Frame, GAP } from "./stream";
 import { STREAM_OFFER } from "./wrong";
 import { positionText } from "../../host/shared/message/position";
@@ -188,18 +188,21 @@ export class Ledger implements Judge {
   skipped(): void {}
 
   /** Returns true for a publication whose event does not fit into its ring. */
-  #isGap({ opcode, payload }: Message): boolean {
-    const event = eventOf(opcode, payload, positionText(0, 0));
-    return toBytes(event).length > (this.#court.settings.params.EventRingBytes as number);
+  #isGap({ opcode, payload, topic }: Message): boolean {
+    const { settings } = this.#court;
+    const event = eventOf(opcode, payload, positionText(0, 0), nameOf(settings, topic));
+    return toBytes(event).length > (settings.params.EventRingBytes as number);
   }
 
   /** Returns the message of an event: a text, or binary as base64. */
-  #ofEvent(client: Client, { id, data }: NonNullable<Frame["event"]>): Entry {
+  #ofEvent(client: Client, { id, name, data }: NonNullable<Frame["event"]>): Entry {
     const isText = /^\d+(?: |$)/.test(data);
     const tag = tagOf(isText ? 1 : 2, isText ? toBytes(data) : Buffer.from(data, "base64"));
     const entry = this.#entries.get(tag);
     if (!entry || eventDataOf(entry.opcode, entry.payload) !== data)
       client.fail(`an event that nobody has sent: ${data.slice(0, 60)}`);
+    if (name !== nameOf(this.#court.settings, entry.topic))
+      client.fail(`message ${tag} is named ${name}`);
     if ((entry.to === undefined) !== (id !== undefined))
       client.fail(`message ${tag} has the position ${id}`);
     if (id === undefined) return entry;

@@ -17,6 +17,7 @@ import {
   farewellOf,
   frameOf,
   gapOf,
+  nameOf,
   refusalOf,
   streamHeadOf,
   switchOf,
@@ -40,6 +41,14 @@ import type { Ask, OpenHow, Say, Settings } from "./steps";
 
 /** The window of compression that follows from each of the offers in wrong.ts. */
 const WINDOWS = [0, 0, 15, 15, 9];
+
+/** More about a publication. */
+interface Published {
+  /** The window of its compressed form. */
+  readonly window?: number;
+  readonly position?: string;
+  readonly topic?: number | undefined;
+}
 
 /** A client as the model knows it. */
 export class Peer {
@@ -218,11 +227,10 @@ export class Model {
     peer: Peer,
     opcode: number,
     payload: Uint8Array,
-    window = peer.window,
-    position?: string,
+    { window = peer.window, position, topic }: Published = {},
   ): void {
     if (peer.isStream) {
-      const event = toBytes(eventOf(opcode, payload, position));
+      const event = toBytes(eventOf(opcode, payload, position, nameOf(this.#settings, topic)));
       const most = this.#settings.params.EventRingBytes as number;
       peer.owe(position !== undefined && event.length > most ? gapOf(position) : event);
       return;
@@ -244,7 +252,8 @@ export class Model {
       const isReader = peer.isOpen && (topic === undefined || peer.topics.has(topic));
       // One compressed form is for all, so it is for those with the largest window.
       const window = peer.window === 15 && !plain ? 15 : 0;
-      if (isReader && client !== except) this.#send(peer, opcode, payload, window, position);
+      if (isReader && client !== except)
+        this.#send(peer, opcode, payload, { window, position, topic });
     }
   }
 

@@ -3,7 +3,7 @@
 
 import { toBytes } from "../../host/shared/text/text";
 import { PAGE_TYPE } from "./content";
-import type { Ask } from "./steps";
+import { type Ask, type Settings, TOPICS } from "./steps";
 
 /** The Date of all answers in exact mode. */
 const DATE = "Thu, 01 Jan 2026 00:00:00 GMT";
@@ -113,11 +113,22 @@ export function eventDataOf(opcode: number, payload: Uint8Array): string {
   return Buffer.from(payload).toString().replace(/\r\n?/g, "\n");
 }
 
-/** Returns a message as an event. @param position undefined: it is for one client alone */
-export function eventOf(opcode: number, payload: Uint8Array, position?: string): string {
+/** Returns the name of the event of a publication; "": it has none. @param topic undefined: a broadcast */
+export function nameOf({ params }: Settings, topic: number | undefined): string {
+  return topic !== undefined && params.EventNames === 1 ? (TOPICS[topic] as string) : "";
+}
+
+/** Returns a message as an event. @param position undefined: it is for one client alone @param name "": none */
+export function eventOf(
+  opcode: number,
+  payload: Uint8Array,
+  position: string | undefined,
+  name: string,
+): string {
   const id = position === undefined ? "" : `id: ${position}\n`;
+  const named = name && `event: ${name}\n`;
   const lines = eventDataOf(opcode, payload).split("\n");
-  return `${id}${lines.map((line) => `data: ${line}\n`).join("")}\n`;
+  return `${id}${named}${lines.map((line) => `data: ${line}\n`).join("")}\n`;
 }
 
 /** Returns the event of a publication whose own does not fit into the ring of events. */

@@ -4,6 +4,7 @@
 import { utf8 } from "../../host/shared/text/text";
 import { fieldsOf, responseHead, serverResponse } from "../lib/response";
 import { serverFrame } from "../lib/server-frame";
+import { TOPICS } from "./steps";
 
 /** An answer that has arrived. */
 export interface Arrived {
@@ -44,7 +45,11 @@ export interface Frame {
   /** All of it, as it arrived. */
   readonly bytes: Uint8Array;
   /** The event, where the client is an event stream. Its opcode is 1, for a Close 8, for a gap GAP. */
-  readonly event?: { readonly id: string | undefined; readonly data: string };
+  readonly event?: {
+    readonly id: string | undefined;
+    readonly name: string;
+    readonly data: string;
+  };
 }
 
 /** The opcode of an event that reports a publication as too large. */
@@ -80,14 +85,14 @@ export function takeEvent(bytes: Uint8Array): Frame | Aside | number {
   if (retry) return { retry: Number(retry[1]), bytes: whole };
   const found = /^(?:id: (.*)\n)?(?:event: (.*)\n)?((?:data: [^\r\n]*(?:\n|$))+)$/.exec(text);
   if (!found) throw new Error(`no event: ${JSON.stringify(text.slice(0, 200))}`);
-  const [, id, name, fields = ""] = found;
+  const [, id, name = "", fields = ""] = found;
   const data = fields
     .split("\n")
     .map((line) => line.slice(6))
     .join("\n");
-  const opcode = name === undefined ? 1 : OPCODES[name];
+  const opcode = TOPICS.includes(name) || name === "" ? 1 : OPCODES[name];
   if (opcode === undefined) throw new Error(`an event of another name: ${name}`);
-  return { opcode, packed: false, payload: whole, bytes: whole, event: { id, data } };
+  return { opcode, packed: false, payload: whole, bytes: whole, event: { id, name, data } };
 }
 
 /**

@@ -106,7 +106,7 @@ cli(
     const names = new Set(SERVER_FLAGS.map(({ name }) => name));
     for (const name of Object.keys(all)) assert.ok(names.has(kebab(name)), name);
     assert.is(names.size, SERVER_FLAGS.length, "no flag is there twice");
-    assert.is(names.size, Object.keys(all).length + POOL_OPTIONS.length + 5);
+    assert.is(names.size, Object.keys(all).length + POOL_OPTIONS.length + 6);
     for (const name of FUNCTIONS)
       assert.not.ok(name in all && names.has(name) && name !== "metrics");
   },
@@ -138,6 +138,9 @@ cli("reads units, lists, files and flags that belong together", () => {
   assert.is(options("--ring", "64MiB").ring, 67108864);
   assert.is(options("--idle-timeout", "2m").idleTimeout, 120);
   assert.is(options("--heap", "1GiB").heap, 1024);
+  assert.equal(options("--events", "--events-names").events, { names: true });
+  assert.equal(options("--events", "--no-events-names").events, { names: false });
+  assert.throws(() => options("--events-names"), "--events-names: needs --events");
   assert.equal(options("--origins", "https://a.b", "--origins=*").origins, ["https://a.b", "*"]);
   assert.equal(options("--trust-proxy", "loopback").trustProxy, ["loopback"]);
   assert.is(options("--proxy-protocol", "*").proxyProtocol, true);

@@ -38,7 +38,9 @@ function wrongSizes({ unit, max = 0 }: OptionRow<string>): Wrong[] {
 
 /** Returns wrong values of an option of a table. */
 function wrongOf(row: OptionRow<string>): Wrong[] {
-  const foreign: Wrong[] = FOREIGN.map(([value, shown]) => [value, TypeError, shown]);
+  // For a flag with parts, an object of none is right.
+  const other = row.parts ? FOREIGN.filter(([, shown]) => shown !== "an object") : FOREIGN;
+  const foreign: Wrong[] = other.map(([value, shown]) => [value, TypeError, shown]);
   if (row.unit === "flag") {
     const values: Wrong[] = [
       [1, TypeError, "1", "boolean"],

@@ -147,6 +147,79 @@ streams("topics are subscribed to before open is called", () =>
   ),
 );
 
+streams("with names, an event has the name of the topic that it was published to", () =>
+  serving(
+    async (t, sockets) => {
+      const client = t.events();
+      const topics = ["a", "errors", "messages", " \u{1f98a}:", "x".repeat(200)];
+      await t.settle();
+      const [ws] = sockets;
+      for (const topic of topics) ws?.subscribe(topic);
+      for (const topic of topics) t.server.publish(topic, `to ${topic}`);
+      ws?.send("alone");
+      t.server.broadcast("to all");
+      t.server.stage().text("staged").publish("a");
+      t.server.publish("a", `${"long\n".repeat(300000)}end`);
+      t.server.publish("a", "\n".repeat(700000));
+      await t.settle();
+      assert.equal(
+        client.events.map(({ event, data }) => [event, data.slice(0, 20)]),
+        [
+          ...topics.map((topic) => [topic, `to ${topic}`.slice(0, 20)]),
+          ["message", "alone"],
+          ["message", "to all"],
+          ["a", "staged"],
+          ["a", "long\nlong\nlong\nlong\n"],
+          ["ringcast-gap", '{"reason":"large"}'],
+        ],
+      );
+    },
+    {},
+    { ring: "2MiB", events: { names: true } },
+  ),
+);
+
+const NO_NAMES = ["error", "open", "message", "ringcast-gap", "ringcast-", "a\nb", "\r", "a\r\n"];
+
+streams("with names, a topic that cannot name an event is refused where it is published to", () =>
+  serving(
+    async (t, sockets) => {
+      t.events();
+      await t.settle();
+      const [ws] = sockets;
+      for (const topic of NO_NAMES) {
+        assert.ok(ws?.subscribe(topic), "only events have names");
+        const stage = t.server.stage();
+        const calls = [
+          () => t.server.publish(topic, "x"),
+          () => ws?.publish(topic, "x"),
+          () => stage.publish(topic),
+        ];
+        for (const call of calls) assert.throws(call, /^topic: "(.+)" .*, so no event can have it/);
+        stage.discard();
+      }
+      assert.throws(() => t.server.publish("", "x"), /^topic: "" is not of 1 to 200 bytes/);
+    },
+    {},
+    { events: { names: true } },
+  ),
+);
+
+streams("without names, any topic can be published to", () =>
+  serving(
+    async (t) => {
+      const client = t.events();
+      await t.settle();
+      for (const topic of NO_NAMES) t.server.publish(topic, topic);
+      await t.settle();
+      assert.is(client.events.length, NO_NAMES.length);
+      assert.ok(client.events.every(({ event }) => event === "message"));
+    },
+    { request: (_, res) => res.events({ topics: NO_NAMES }) },
+    { events: { names: false } },
+  ),
+);
+
 streams("close sends an event and ends the stream", () =>
   serving(async (t, sockets, causes) => {
     const client = t.events();
@@ -331,6 +404,13 @@ streams("without the option a handler's call fails, and wrong options are named"
   assert.match(thrown[4] ?? "", /use the option \{ events: true \}/);
   assert.is(thrown.length, 5);
   assert.throws(() => createTestServer({ eventRing: 5000 }), /eventRing/);
+  const wrong = [
+    [1, /^events: 1 is not a boolean, nor an object such as \{ names: true \}$/],
+    [{ names: 1 }, /^events\.names: 1 is not a boolean$/],
+    [{ name: true }, /^events\.name: /],
+  ] as const;
+  for (const [value, pattern] of wrong)
+    assert.throws(() => createTestServer({ events: value as never }), pattern);
   assert.throws(() => t.events("/", { header: {} } as never), /header/);
   await t.close();
 });

@@ -5,7 +5,8 @@
 // Invariant: no file outside of worker/engine/ calls the engine's exports. test/unit/calls.test.ts lists the preamble
 // of each method.
 
-import { type CloseReason, Control, Outcome, type Piping } from "../../assembly/abi";
+import { type CloseReason, Control, Outcome, Param, type Piping } from "../../assembly/abi";
+import { checkEventName } from "../../host/shared/message/topic";
 import { type Engine, lengthOf } from "./engine";
 
 /** A connection's place in the engine. */
@@ -364,11 +365,12 @@ export abstract class Calls {
   // ---- topics ------------------------------------------------------------------------------------------
 
   /**
-   * Returns the number of a topic; 0: it has no subscribers.
+   * Returns the number of a topic to publish to; 0: it has no subscribers.
    * @throws TypeError, RangeError when it is not a valid name
    */
   topic(name: string): number {
     const { engine } = this;
+    if (engine.params[Param.EventNames] === 1) checkEventName(name);
     return engine.x.findTopic(engine.scratch, engine.putTopic(name));
   }
 

@@ -20,6 +20,22 @@ export function checkTopic(name: unknown): asserts name is string {
   }
 }
 
+/** Names of an EventSource's own events, and of the events that report on the stream. */
+const RESERVED = /^(?:error|open|message|ringcast-.*)$/s;
+
+/**
+ * Checks the name of a topic that names events, with `events: { names: true }`: a reader of them must not take a
+ * publication for an event of its EventSource. @throws TypeError, RangeError
+ */
+export function checkEventName(name: string): void {
+  checkTopic(name);
+  const fault = /[\r\n]/.test(name) ? "has a line break" : "is a name of EventSource or Ringcast";
+  if (RESERVED.test(name) || /[\r\n]/.test(name))
+    throw new TypeError(
+      `topic: ${JSON.stringify(name.slice(0, 40))} ${fault}, so no event can have it (events.names)`,
+    );
+}
+
 /** Returns the bytes of a name in UTF-8; for a name that is too long, some number above the limit. */
 function byteLength(name: string): number {
   if (name.length * 3 <= TOPIC_NAME_BYTES) return name.length;
