@@ -7,128 +7,16 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type ConnectOptions, type Lost, connect } from "../../host/client";
 import { Random } from "../../host/testing/random";
+import { type Clock, FakeSocket, inWorld as runInWorld } from "../lib/client-world";
 
 const client = suite("client");
 
-/** Bytes of the file at most, minified and packed. */
+/** Bytes of the file at most, minified and gzipped. */
 const SIZE_LIMIT = 4000;
 
-/** Members of the global object that are replaced during a test. */
-type Globals = Record<string, unknown>;
-
-/** Timers and `performance.now` that do not advance between two calls of `advance`. */
-class Clock {
-  now = 0;
-  #last = 0;
-  readonly #timers = new Map<number, { at: number; run: () => void }>();
-
-  readonly globals: Globals = {
-    setTimeout: (fn: (...args: unknown[]) => void, ms: number, ...args: unknown[]) => {
-      this.#timers.set(++this.#last, { at: this.now + ms, run: () => fn(...args) });
-      return this.#last;
-    },
-    clearTimeout: (id: number) => this.#timers.delete(id),
-    performance: { now: () => this.now },
-  };
-
-  get waiting(): number {
-    return this.#timers.size;
-  }
-
-  /** Goes from timer to timer. */
-  advance(ms: number): void {
-    const end = this.now + ms;
-    for (;;) {
-      let next: number | undefined;
-      let at = end;
-      for (const [id, timer] of this.#timers) {
-        if (timer.at < at || (timer.at === at && next === undefined)) [next, at] = [id, timer.at];
-      }
-      if (next === undefined) break;
-      const { run } = this.#timers.get(next) as { run: () => void };
-      this.#timers.delete(next);
-      this.now = at;
-      run();
-    }
-    this.now = end;
-  }
-}
-
-/** A WebSocket that the test is the network of. */
-class FakeSocket {
-  static all: FakeSocket[] = [];
-  static get last(): FakeSocket {
-    return FakeSocket.all.at(-1) as FakeSocket;
-  }
-  readonly url: string;
-  readonly protocols: unknown;
-  readonly sent: unknown[] = [];
-  binaryType = "blob";
-  readyState = 0;
-  closedWith: unknown[] | undefined;
-  onopen: ((event: never) => void) | null = null;
-  onmessage: ((event: never) => void) | null = null;
-  onclose: ((event: never) => void) | null = null;
-  onerror: ((event: never) => void) | null = null;
-
-  constructor(url: string, protocols?: string | string[]) {
-    this.url = url;
-    this.protocols = protocols;
-    FakeSocket.all.push(this);
-  }
-  send(data: unknown): void {
-    this.sent.push(data);
-  }
-  close(...args: unknown[]): void {
-    this.closedWith = args;
-    this.readyState = 2;
-  }
-  open(): this {
-    this.readyState = 1;
-    this.onopen?.({} as never);
-    return this;
-  }
-  get(data: unknown): void {
-    this.onmessage?.({ data } as never);
-  }
-  error(): this {
-    this.onerror?.({} as never);
-    return this;
-  }
-  end(code = 1006, reason = ""): void {
-    this.readyState = 3;
-    this.onclose?.({ code, reason } as never);
-  }
-}
-
-/** Runs a test in a world of its own; `random` is the result of Math.random. */
-function inWorld(
-  title: string,
-  body: (clock: Clock, random: { value: number }) => void,
-  globals: Globals = {},
-): void {
-  client(title, () => {
-    const clock = new Clock();
-    const random = { value: 0.5 };
-    const all: Globals = { ...clock.globals, WebSocket: FakeSocket, ...globals };
-    const before = Object.keys(all).map(
-      (name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)] as const,
-    );
-    const { random: native } = Math;
-    FakeSocket.all = [];
-    for (const [name, value] of Object.entries(all))
-      Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
-    Math.random = () => random.value;
-    try {
-      body(clock, random);
-    } finally {
-      Math.random = native;
-      for (const [name, descriptor] of before) {
-        if (descriptor) Object.defineProperty(globalThis, name, descriptor);
-        else Reflect.deleteProperty(globalThis, name);
-      }
-    }
-  });
+/** Runs a test in a world of its own. */
+function inWorld(title: string, ...args: Parameters<typeof runInWorld>): void {
+  client(title, () => runInWorld(...args));
 }
 
 const URL_HERE = "ws://a.example/";
@@ -138,6 +26,8 @@ function recorded(options: ConnectOptions = {}) {
   const log: unknown[] = [];
   const losses: Lost[] = [];
   const connection = connect(URL_HERE, {
+    // Only the tests of positions and events are about it.
+    openTimeout: 2147483647,
     onMessage: (data) => log.push(data),
     onLost: (lost) => {
       log.push("lost");
@@ -151,7 +41,7 @@ function recorded(options: ConnectOptions = {}) {
 
 inWorld("opens, receives, and reconnects when the connection is lost", (clock) => {
   const { connection, log, losses } = recorded({ protocols: ["b", "a"] });
-  assert.equal(FakeSocket.last.protocols, ["b", "a"]);
+  assert.equal(FakeSocket.last.offered, ["b", "a"]);
   assert.is(FakeSocket.last.binaryType, "arraybuffer");
   assert.is(connection.isOpen, false);
   FakeSocket.last.open();
@@ -567,9 +457,10 @@ inWorld("they would be one, were their waits the same", (clock) => {
 client("the file is small, imports nothing, and is ES2020", async () => {
   const text = readFileSync("dist/client.js", "utf8");
   const { code: minified } = await transform(text, { minify: true });
-  const bytes = gzipSync(minified).length;
-  console.log(`client.js: minified ${minified.length} bytes, ${bytes} packed of ${SIZE_LIMIT}`);
-  assert.ok(bytes <= SIZE_LIMIT, `${bytes} bytes`);
+  const bytes = Buffer.byteLength(minified);
+  const packed = gzipSync(minified).length;
+  console.log(`client.js: ${bytes} bytes minified, ${packed} bytes gzipped of ${SIZE_LIMIT}`);
+  assert.ok(packed < SIZE_LIMIT, `${packed} bytes`);
   assert.not.match(text, /\bimport\b|\brequire\b/);
   // Newer syntax would be rewritten.
   const options = { format: "esm", minify: true, legalComments: "none" } as const;
