@@ -286,7 +286,9 @@ export interface Response<User = unknown> {
   json(value: unknown, status?: number, headers?: HeaderFields): boolean;
   /**
    * Lets the server answer with a file of one of its `mounts`, an `internal` one too, such as behind a login: with
-   * conditions, ranges and codings, and with the fields set by `header`. If there is no such file, the client gets 404.
+   * conditions, ranges and codings, and with the fields set by `header`, which replace those of the mount's options,
+   * such as Cache-Control. ETag, Last-Modified and the like are the file's. If there is no such file, it responds
+   * with 404.
    * @param path of the URL that the file would have, such as "/private/a.pdf"
    * @throws TypeError when it is not the path of a URL. A path that no mount of files has fails the request
    */

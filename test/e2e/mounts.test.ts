@@ -293,7 +293,10 @@ for (const [name, placed] of Object.entries(PLACEMENTS)) {
   mounts(`${name}: the handler is asked for the rest`, async () => {
     const list: MountOptions[] = [
       ROOT,
-      { path: "/private", files: path.join(site, "private"), internal: true },
+      {
+        ...{ path: "/private", files: path.join(site, "private"), internal: true },
+        headers: { "X-User": "someone", "X-Mount": "private", Vary: "X-A" },
+      },
       { path: "/old", redirect: "https://new.example/docs", status: 308 },
       { path: "/moved/", redirect: "/a.txt", headers: { "X-Why": "moved" } },
       { path: "/form", handler: fileUrl("handlers/mounted.mjs"), headers: { "X-By": "form" } },
@@ -315,7 +318,13 @@ for (const [name, placed] of Object.entries(PLACEMENTS)) {
           assert.match(await text(unclear), /^404/, unclear);
         const passed = await ask("/login", { range: "bytes=4-6" });
         assert.equal([passed.status, passed.body.toString()], [206, "ann"]);
+        // Fields of the handler replace those of the mount, but for the ones that are the file's. `Vary` is a list.
         assert.is(passed.headers["x-user"], "ann");
+        assert.is(passed.headers["x-mount"], "private");
+        assert.is(passed.headers["cache-control"], "private");
+        assert.is(passed.headers.vary, "Cookie, X-A");
+        assert.match(passed.headers.etag ?? "", /^"[^",]+"$/);
+        assert.is.not(passed.headers.etag, '"mine"');
         assert.is(passed.headers["content-range"], "bytes 4-6/7");
         assert.match(await text("/login?to=/private/none"), /^404/);
         assert.is(await text("/login?to=/large.bin", {}, "HEAD"), "200 ");

@@ -153,7 +153,7 @@ export class FileMount {
     if (response.sent) return true;
     const { query } = response.request;
     const location = `${encodePath(path)}/${query === "" ? "" : `?${escapeOctets(query)}`}`;
-    response.checked([...this.#fields, ["Location", location]]).send(301);
+    response.defaults([...this.#fields, ["Location", location]]).send(301);
     return true;
   }
 
@@ -282,16 +282,16 @@ export class FileMount {
     const { size } = one.kept;
     const status = judgeConditions(request, one);
     if (status === 412) {
-      response.checked(this.#fields).refuse(412, "Precondition Failed\n");
+      response.defaults(this.#fields).refuse(412, "Precondition Failed\n");
       return "nothing";
     }
     const range = status === 304 ? undefined : rangeOf(request, size, one);
     if (range === "none") {
-      response.checked([...this.#fields, ["Content-Range", `bytes */${size}`]]);
+      response.defaults([...this.#fields, ["Content-Range", `bytes */${size}`]]);
       response.refuse(416, "Range Not Satisfiable\n");
       return "nothing";
     }
-    response.checked(one.fields);
+    response.defaults(one.fields);
     if (status === 304) {
       response.send(304);
       return "nothing";

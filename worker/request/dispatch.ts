@@ -12,6 +12,7 @@ import { Once } from "./error-throttle";
 import { type ForwardRules, clientOf } from "./forwarded";
 import type { AccessLog } from "./access-log";
 import { type MetricsRules, answerMetrics } from "./metrics";
+import { OWN_FIELDS } from "../../host/options/site/mounts";
 import type { Field } from "../../host/shared/request/response";
 import { toBytes } from "../../host/shared/text/text";
 import type { Mounts } from "../mount/mounts";
@@ -374,7 +375,8 @@ export class Requests {
   /** Answers a request with a file of a mount, because its handler said so. */
   pass(peer: Peer, path: string, fields: readonly Field[], close: boolean): boolean {
     const request = this.#requestOf(peer);
-    const response = new ResponseImpl(this.#pump, peer, request).checked(fields);
+    const own = fields.filter(([name]) => !OWN_FIELDS.has(name.toLowerCase()));
+    const response = new ResponseImpl(this.#pump, peer, request).checked(own);
     if (close) response.close();
     // The handler's own response is over with it.
     peer.response = response;

@@ -178,7 +178,7 @@ function readTypes(given: unknown, option: string): Record<string, string> {
 }
 
 /** Fields that a mount writes itself. */
-const OWN_FIELDS = new Set([
+export const OWN_FIELDS = new Set([
   "accept-ranges",
   "allow",
   "content-encoding",

@@ -312,6 +312,15 @@ export abstract class Answering implements Response {
     return this;
   }
 
+  /** Sets fields that are checked already, unless the handler has set some of the same name. `Vary` is a list. */
+  defaults(fields: readonly Field[]): this {
+    const own = this.#fields;
+    if (!own) return this.checked(fields);
+    const names = new Set(own.map(([name]) => name.toLowerCase()));
+    names.delete("vary");
+    return this.checked(fields.filter(([name]) => !names.has(name.toLowerCase())));
+  }
+
   /** Sets fields that are checked already. */
   checked(fields: readonly Field[]): this {
     if (fields.length > 0) this.#fields = this.#fields ? [...this.#fields, ...fields] : [...fields];

@@ -4,7 +4,8 @@ export default {
   request(req, res) {
     if (req.path === "/login") {
       const target = new URLSearchParams(req.query).get("to") ?? "/private/a.txt";
-      res.header("X-User", "ann");
+      res.header("X-User", "ann").header("Cache-Control", "private");
+      res.header("Vary", "Cookie").header("ETag", '"mine"');
       res.pass(target);
       return;
     }
