@@ -47,7 +47,8 @@ function print(where: string, thrown: unknown): void {
   const error = toError(thrown);
   try {
     if (!error.message.includes("\n")) {
-      console.error(`ringcast: ${where}:`, error);
+      // The stack of a refused origin or host has only functions of the server.
+      console.error(`ringcast: ${where}:`, where === "origin" ? error.message : error);
       return;
     }
   } catch {
