@@ -27,7 +27,7 @@ export const TOOLS = [
     tests: [
       ...["browser", "certificates", "chromium", "client", "clients", "demo", "dim"],
       ...["events", "example", "hosts"],
-      ...["neighbours-pages", "neighbours-web", "package", "readme"],
+      ...["neighbours-pages", "neighbours-web", "package", "readme", "site"],
     ],
   },
   {
@@ -36,7 +36,7 @@ export const TOOLS = [
     file: "nginx",
     debian: "nginx",
     why: "tests put it in front of Ringcast; they start it themselves, without its service",
-    tests: ["events", "neighbours-files", "neighbours-nginx", "readme"],
+    tests: ["events", "neighbours-files", "neighbours-nginx", "readme", "site"],
   },
   {
     name: "nginx's stream module",
@@ -51,8 +51,8 @@ export const TOOLS = [
     variable: "RINGCAST_CURL",
     file: "curl",
     debian: "curl",
-    why: "a test reads event streams with it",
-    tests: ["events"],
+    why: "tests read event streams and a whole site with it",
+    tests: ["events", "site"],
   },
   {
     name: "wrk",

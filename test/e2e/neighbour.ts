@@ -99,6 +99,11 @@ export function runningNode(
   return running([process.execPath, name], env, /^(http|ws):\/\//m, body);
 }
 
+/** Options of a client, and the subprotocols that it offers. */
+type GuestOptions = ConstructorParameters<typeof WebSocket>[2] & {
+  readonly protocols?: readonly string[];
+};
+
 /** A client that keeps what it gets. */
 export class Guest {
   readonly socket: WebSocket;
@@ -106,8 +111,8 @@ export class Guest {
   /** How it ended. */
   closed: { readonly code: number; readonly reason: string } | undefined;
 
-  constructor(url: string, options: ConstructorParameters<typeof WebSocket>[2] = {}) {
-    this.socket = new WebSocket(url, options);
+  constructor(url: string, { protocols = [], ...options }: GuestOptions = {}) {
+    this.socket = new WebSocket(url, [...protocols], options);
     this.socket.on("message", (data: RawData, isBinary: boolean) => {
       this.messages.push(isBinary ? `${(data as Buffer).length} bytes` : String(data));
     });
@@ -118,10 +123,7 @@ export class Guest {
   }
 
   /** Opens one. @throws Error with the status when it is refused, or with what went wrong */
-  static async open(
-    url: string,
-    options: ConstructorParameters<typeof WebSocket>[2] = {},
-  ): Promise<Guest> {
+  static async open(url: string, options: GuestOptions = {}): Promise<Guest> {
     const guest = new Guest(url, options);
     const opened = new Promise<void>((resolve, reject) => {
       guest.socket.once("open", resolve);
@@ -149,10 +151,7 @@ export class Guest {
 }
 
 /** Returns the outcome of an attempt to open a WebSocket: 101, or the status of the refusal, or the error's code. */
-export async function statusOf(
-  url: string,
-  options: ConstructorParameters<typeof WebSocket>[2] = {},
-): Promise<number | string> {
+export async function statusOf(url: string, options: GuestOptions = {}): Promise<number | string> {
   try {
     (await Guest.open(url, options)).leave();
     return 101;

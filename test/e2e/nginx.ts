@@ -15,7 +15,8 @@ import { until, within } from "./peer";
 /** Changes a text, which must hold what is changed. */
 export type Edit = readonly [what: string, by: string];
 
-function edited(text: string, edits: readonly Edit[]): string {
+/** Returns a text with changes. @throws Error for a part that it does not have */
+export function edited(text: string, edits: readonly Edit[]): string {
   return edits.reduce((before, [what, by]) => {
     if (!before.includes(what)) throw new Error(`not in the configuration: ${what}`);
     return before.replaceAll(what, by);
@@ -30,18 +31,21 @@ export interface Place {
   log(): string;
 }
 
-/** Runs Ringcast behind nginx, which uses one of the folder's configurations. */
-export async function behind(
+/** nginx while it runs. */
+export type Front = Omit<Place, "server">;
+
+/** Runs nginx with one of the configurations. @param backend address of the server that nginx passes requests to */
+export async function inFrontOf(
+  backend: string,
   kind: "http" | "stream",
-  { edits = [], ...options }: Options & { edits?: readonly Edit[] },
-  body: (place: Place) => Promise<void>,
+  edits: readonly Edit[],
+  body: (front: Front) => Promise<void>,
 ): Promise<void> {
-  const server = await serve({ port: 0, onError: () => undefined, ...options });
   const folder = await mkdtemp(path.join(os.tmpdir(), "ringcast-nginx-"));
   try {
     const port = await freePort();
     const example = edited(await readFile(path.join(FOLDER, `nginx/${kind}.conf`), "utf8"), [
-      ["127.0.0.1:8080", `127.0.0.1:${server.address.port}`],
+      ["127.0.0.1:8080", backend],
       ["listen 80;", `listen 127.0.0.1:${port};`],
       ...edits,
     ]);
@@ -59,12 +63,26 @@ export async function behind(
     const command = [toolPath("nginx"), "-p", folder, "-c", file];
     await running(command, {}, /nginx\/\d+/, async (program) => {
       await until("nginx accepts", () => accepts(port));
-      await body({ port, server, log: () => program.output });
+      await body({ port, log: () => program.output });
       assert.is(await program.end(), 0, program.output);
     });
   } finally {
-    await within(server.close(), "close");
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs Ringcast behind nginx, which uses one of the folder's configurations. */
+export async function behind(
+  kind: "http" | "stream",
+  { edits = [], ...options }: Options & { edits?: readonly Edit[] },
+  body: (place: Place) => Promise<void>,
+): Promise<void> {
+  const server = await serve({ port: 0, onError: () => undefined, ...options });
+  try {
+    const backend = `127.0.0.1:${server.address.port}`;
+    await inFrontOf(backend, kind, edits, (front) => body({ ...front, server }));
+  } finally {
+    await within(server.close(), "close");
   }
 }
 
