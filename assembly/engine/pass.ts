@@ -63,18 +63,19 @@ function settlePiece(c: HttpConn, taken: u32, isComplete: bool): void {
 function settle(): void {
   const rows = engine.rowCount;
   engine.rowCount = 0;
-  let quietBytes: f64 = 0;
+  let quietBytes: u64 = 0;
   for (let i: u32 = 0; i < rows; i++) {
     const row = engine.rows + (i as usize) * ROW_BYTES;
     const c = at(load<u32>(row, ROW_SLOT));
     if (c.state == State.Dead || c.writing == 0) continue;
     const isComplete = load<u32>(row, ROW_STATE) == RowState.Complete;
+    const bytes = isComplete ? completeQuiet(c) : 0;
+    quietBytes += bytes;
+    if (bytes != 0) continue;
     if (c.writing == RowKind.Piece) settlePiece(httpOf(c), load<u32>(row, ROW_LENGTH), isComplete);
     if (isComplete) {
       endPaceOut(c);
-      const bytes = completeQuiet(c);
-      if (bytes == 0) finishWrite(c);
-      quietBytes += bytes as f64;
+      finishWrite(c);
     } else {
       place(c);
       paceOut(c);
@@ -83,7 +84,7 @@ function settle(): void {
       rearmProgress(c);
     }
   }
-  add(Control.BytesOut, quietBytes);
+  add(Control.BytesOut, quietBytes as f64);
 }
 
 /** Wakes the first waiter when a buffer is free. Waiters blocked by their own address's quota are skipped. */
@@ -141,14 +142,14 @@ function wakeSenders(): void {
 /** Makes the new broadcasts due to the clients that have not been visited yet, while there is room for their rows. */
 function castOn(runBytes: u32): void {
   if (engine.castLeft == 0) return;
-  beginCast(topic(0).last);
+  beginCast(topic(0).last, runBytes);
   while (engine.castLeft > 0 && engine.rowCount < ROW_LIMIT) {
     engine.castLeft--;
     // The order is from the last to the first, so that a connection which ends meanwhile is replaced by one that was
     // visited.
     if (engine.castLeft >= engine.openCount) continue;
     const c = openAt(engine.castLeft);
-    if (castRow(webSocketOf(c), runBytes)) continue;
+    if (castRow(webSocketOf(c))) continue;
     castDue(c, engine.castFirst);
     if (!nextRow(c, runBytes)) place(c);
   }

@@ -6,6 +6,7 @@
 
 import {
   Control,
+  Form,
   Param,
   ROW_BODY,
   ROW_BYTES,
@@ -26,6 +27,7 @@ import {
   State,
   add,
   engine,
+  formOf,
   has,
   isWebSocket,
   paramU32,
@@ -35,6 +37,7 @@ import {
   WebSocketConn,
 } from "../state/records";
 import { NEVER, look, takeDue, dueRun } from "../ring/cursor";
+import { endPaceOut } from "../state/rate";
 import { remove } from "../state/treap";
 import {
   BLOCK_HEADER,
@@ -45,7 +48,7 @@ import {
   giveBlock,
   takeBlock,
 } from "../state/queue";
-import { address, frame, lengthIn, offsetIn, ringOf, runLast } from "../ring/ring";
+import { address, frame, lengthIn, offsetIn, ringAt, ringOf, runLast } from "../ring/ring";
 
 /**
  * Pieces below this size, in bytes, are gathered with the next ones, because a write of their own costs more than the
@@ -222,21 +225,27 @@ export function pieceRow(c: HttpConn, runBytes: u32): void {
   putRow(c);
 }
 
-/** Adds a row for the current piece. */
-function putRow(c: Conn): void {
-  c.writing = piece.kind as u8;
-  c.writingBytes = piece.length;
+/** Adds a row, and returns its address. The caller stores which static body it is of. */
+function addRow(c: Conn, kind: u32, from: u32, length: u32): usize {
+  c.writing = kind as u8;
+  c.writingBytes = length;
   c.lastOut = engine.now;
   assert(engine.rowCount < ROW_LIMIT, "the table is full");
   const row = engine.rows + (engine.rowCount as usize) * ROW_BYTES;
   store<u32>(row, c.slot, ROW_SLOT);
-  store<u32>(row, piece.kind, ROW_KIND);
-  store<u32>(row, piece.from as u32, ROW_OFFSET);
-  store<u32>(row, piece.length, ROW_LENGTH);
+  store<u32>(row, kind, ROW_KIND);
+  store<u32>(row, from, ROW_OFFSET);
+  store<u32>(row, length, ROW_LENGTH);
   store<u32>(row, RowState.Outstanding, ROW_STATE);
+  engine.rowCount++;
+  return row;
+}
+
+/** Adds a row for the current piece. */
+function putRow(c: Conn): void {
+  const row = addRow(c, piece.kind, piece.from as u32, piece.length);
   store<u32>(row, piece.body, ROW_BODY);
   store<u32>(row, piece.isLast, ROW_LAST);
-  engine.rowCount++;
 }
 
 // ---- the common case: a client that has had everything, and new broadcasts that are one run ------------------
@@ -251,33 +260,62 @@ export function isQuiet(c: Conn): bool {
   return (c.flags & BUSY) == 0 && (c.replyHead | c.pong | webSocketOf(c).dueSubscription) == 0;
 }
 
-let castLast: u64 = 0;
-let isOneRun: bool = false;
+/** The new broadcasts in one form. */
+@unmanaged
+class Cast {
+  /** Range of their bytes in the form's ring, and its address. */
+  start: u64;
+  end: u64;
+  at: u32;
+  /** Bytes of the range. 0 when they are not a single run, are too long for one row, or lack the form. */
+  length: u32;
+}
 
-/** Prepares `castRow` for the broadcasts from `engine.castFirst` to `until`. */
-export function beginCast(until: u64): void {
-  castLast = until;
-  isOneRun = runLast(engine.castFirst) == until && frame(engine.castFirst).exceptGeneration == 0;
+const CAST_BYTES: usize = 32;
+const casts: usize = memory.data(96, 8);
+
+if (offsetof<Cast>() > CAST_BYTES) ERROR("CAST_BYTES");
+if (Form.COUNT > 3) ERROR("there is no Cast for each form");
+
+function castIn(form: u32): Cast {
+  return changetype<Cast>(casts + (form as usize) * CAST_BYTES);
+}
+
+/** Sequence after the last of the new broadcasts. */
+let castEnd: u64 = 0;
+
+/**
+ * Prepares `castRow` for the broadcasts from `engine.castFirst` to `last`.
+ * @param runBytes the longest run, in bytes
+ */
+export function beginCast(last: u64, runBytes: u32): void {
+  castEnd = last + 1;
+  const first = frame(engine.castFirst);
+  const isOneRun = runLast(engine.castFirst) == last && first.exceptGeneration == 0;
+  for (let form: u32 = 0; form < (Form.COUNT as u32); form++) {
+    const ring = ringAt(form);
+    const cast = castIn(form);
+    cast.length = 0;
+    if (!isOneRun || ring.capacity == 0) continue;
+    cast.start = offsetIn(ring, first);
+    cast.end = offsetIn(ring, frame(last)) + (lengthIn(ring, frame(last)) as u64);
+    cast.at = address(ring, cast.start) as u32;
+    if (cast.end - cast.start <= (runBytes as u64)) cast.length = (cast.end - cast.start) as u32;
+  }
 }
 
 /** Adds the row of a client to which only new broadcasts are due. Returns false when the case is not that simple. */
-export function castRow(c: WebSocketConn, runBytes: u32): bool {
-  const first = engine.castFirst;
-  if (!isOneRun || c.writing != 0 || c.sequence > first || !isQuiet(c)) return false;
-  const ring = ringOf(c);
-  const start = offsetIn(ring, frame(first));
-  const f = frame(castLast);
-  const end = offsetIn(ring, f) + (lengthIn(ring, f) as u64);
-  if (end == start || end - start > (runLimit(c, runBytes) as u64)) return false;
-  c.sequence = castLast + 1;
-  c.done = start;
-  c.handed = end;
-  piece.kind = RowKind.Ring;
-  piece.from = address(ring, start);
-  piece.length = (end - start) as u32;
-  piece.body = 0;
-  piece.isLast = 0;
-  putRow(c);
+export function castRow(c: WebSocketConn): bool {
+  const cast = castIn(formOf(c));
+  const length = cast.length;
+  if (length == 0 || c.writing != 0 || c.sequence > engine.castFirst || !isQuiet(c)) return false;
+  if (length > runLimit(c, length)) return false;
+  c.sequence = castEnd;
+  c.done = cast.start;
+  c.handed = cast.end;
+  const row = addRow(c, RowKind.Ring, cast.at, length);
+  store<u32>(row, 0, ROW_BODY);
+  store<u32>(row, 0, ROW_LAST);
   return true;
 }
 
@@ -285,6 +323,7 @@ export function castRow(c: WebSocketConn, runBytes: u32): bool {
 export function completeQuiet(c: Conn): u32 {
   if (!isRing(c.writing) || c.state != State.Open || !isQuiet(c)) return 0;
   const bytes = c.writingBytes;
+  endPaceOut(c);
   c.lastOut = engine.now;
   c.sent += bytes;
   c.writing = 0;

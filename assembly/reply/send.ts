@@ -13,7 +13,6 @@ import {
   engine,
   has,
   isStream,
-  isWebSocket,
   paramU32,
   takeTime,
   webSocketOf,
@@ -58,10 +57,15 @@ function refuseMessage(c: Conn, isPool: bool): u32 {
 export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): u32 {
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
-  if (isFull(c)) return refuseMessage(c, false);
+  if (!isStream(c)) return begin(c, first, headerBytes(length), length);
   // The bytes for an event stream are whole events. It gets no control frame.
-  if (isStream(c) && (first & 15) >= 8) return Outcome.Gone;
-  const header: u32 = isStream(c) ? 0 : headerBytes(length);
+  if ((first & 15) >= 8) return Outcome.Gone;
+  return begin(c, first, 0, length);
+}
+
+/** Starts a message for an open client. @param header bytes of its frame's header, 0 for an event stream */
+function begin(c: Conn, first: u32, header: u32, length: u32): u32 {
+  if (isFull(c)) return refuseMessage(c, false);
   // Checked before the sum, which must not wrap.
   if (length > 0x7fffffff || !reserve(c, header + length, ringOf(c).committed))
     return refuseMessage(c, true);
@@ -111,16 +115,15 @@ export function checkUtf8(from: usize, length: u32, state: u32): u32 {
 /** Sends a whole data message. */
 export function send(slot: u32, generation: u32, flags: u32, from: usize, length: u32): u32 {
   const c = live(slot, generation);
-  if (changetype<usize>(c) != 0 && isWebSocket(c) && isStream(c))
-    return sendEvent(c, flags, from, length);
-  const outcome = sendBegin(slot, generation, firstByte(flags), length);
+  if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
+  if (isStream(c)) return sendEvent(c, flags, from, length);
+  const outcome = begin(c, firstByte(flags), headerBytes(length), length);
   if (outcome == Outcome.Ok) sendBytes(from, length);
   return outcome;
 }
 
 /** Sends a whole message to an event stream. */
 function sendEvent(c: Conn, flags: u32, from: usize, length: u32): u32 {
-  if (c.state != State.Open) return Outcome.Gone;
   if (isFull(c)) return refuseMessage(c, false);
   if (!reserveEvent(c, from, length, flags, ringOf(c).committed)) return refuseMessage(c, true);
   writeEvent(from, length, flags);
