@@ -165,6 +165,8 @@ export class Client {
     let from = 0;
     for (const part of [...at, 1]) {
       const to = Math.floor(part * bytes.length);
+      // It may have ended between two pieces; its socket drops all bytes after its end.
+      if (this.hasEnded || this.socket.gone) return;
       if (to > from) {
         const piece = bytes.subarray(from, to);
         if (this.phase === "raw" || this.isUnknown) this.#around.upstreams?.sent(this, piece);

@@ -8,7 +8,7 @@ import * as assert from "uvu/assert";
 import { isFailure, perform, simulate } from "../simulator/simulator";
 import { scriptOf } from "../simulator/author";
 import { shrink } from "../simulator/shrink";
-import { MODES } from "../simulator/steps";
+import { MODES, type Step } from "../simulator/steps";
 
 const SEEDS = 10;
 const STEPS = 400;
@@ -43,6 +43,22 @@ for (const mode of MODES) {
     }
   });
 }
+
+simulator("a client that ends between two pieces of what it sends sends no more", async () => {
+  const whole = { at: [], turns: false };
+  const upstream = { kind: "upstream", client: 0, act: "end", tag: 2, size: 0, pause: -1 } as const;
+  const raw = { kind: "raw", client: 0, opening: 0, opens: "now", size: 60 } as const;
+  const manners = { buffer: 1024, prompt: true, polite: true };
+  const steps: Step[] = [
+    { kind: "connect", client: 0, ...manners, pause: 0 },
+    { ...raw, tag: 1, cut: whole, pause: 20 },
+    upstream,
+    { ...raw, tag: 3, cut: { at: [0.2, 0.4, 0.6, 0.8], turns: true }, pause: 0 },
+  ];
+  const settings = { ...scriptOf(1, "stress", STEPS).settings, isRaw: true };
+  const result = await perform({ settings, steps });
+  assert.not(isFailure(result), JSON.stringify(result));
+});
 
 simulator("a list that fails is made as short as it can be", async () => {
   const list = Array.from({ length: 200 }, (_, i) => i);
