@@ -327,7 +327,8 @@ export function respondStatic(
  * Begins a streamed response. The request is pending until `streamEnd`.
  * @param flags bits of Answer. With Answer.Supply, Control.Result has the size of the first piece, which may be
  * given at once, 0 when Want asks for it, and the bits SUPPLY_…
- * @param length of the body in bytes, a whole number up to 2^53 - 1; below 0: it is unknown
+ * @param length of the body in bytes, a whole number up to 2^53 - 1; −1: it is unknown; −2: it is unknown, and the end
+ * of the connection is that of the body, for HTTP/1.1 too
  * @returns Ok, Gone, or TooLarge when a field is refused and nothing is sent
  */
 export function streamBegin(
@@ -346,7 +347,7 @@ export function streamBegin(
   setControl(Control.Result, 0);
   const bare = isBare(c, status);
   const isKnown = length >= 0;
-  const chunked = c.minor == 1 && !isKnown;
+  const chunked = c.minor == 1 && !isKnown && length != -2;
   // HTTP/1.0 has no chunks, so the end of the connection marks the end of a body of unknown length.
   let persistent = chunked || isKnown || bare ? persistence(c, flags) : 0;
   if (!expectBody(c, status)) persistent = 0;

@@ -218,7 +218,7 @@ export class RemoteResponse extends Answering implements RoomListener {
     length: number,
     delivery: Delivery,
   ): boolean {
-    const tail = length < 0 ? NONE : String(length);
+    const tail = length === -1 ? NONE : String(length);
     if (delivery === "asked") this.#grant = new Grant();
     const flags = (close ? ANSWER_CLOSE : 0) | (this.#grant ? ANSWER_ASKED : 0);
     this.#post(Op.Begin, status | flags, fields, tail);

@@ -92,6 +92,23 @@ for (const [name, options] of PLACES) {
   );
 }
 
+for (const [name, options] of PLACES) {
+  events(`the head to HEAD is that of GET; the handler is ${name}`, async () =>
+    withServer(await options(), async (server, url) => {
+      const [head, get] = [new Curl("-I", `${url}/all`), new Curl("-i", `${url}/all`)];
+      assert.is(await within(head.ended, "the end of HEAD"), 0);
+      await get.has("welcome");
+      const fieldsOf = (output: string): string[] =>
+        (output.split("\r\n\r\n")[0] as string)
+          .split("\r\n")
+          .filter((line) => !/^Date:/.test(line));
+      assert.equal(fieldsOf(head.output), fieldsOf(get.output));
+      await get.end();
+      await until("none is left", async () => (await server.stats()).eventStreams === 0);
+    }),
+  );
+}
+
 events("a message of a MiB arrives whole, as text and as bytes", () =>
   withServer({ ring: "4MiB" }, async (server, url) => {
     const curl = new Curl(`${url}/all`);

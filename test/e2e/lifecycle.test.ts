@@ -437,7 +437,7 @@ lifecycle(
     const before = workers();
     for (const row of OPTIONS) {
       const wrong = row.words || row.unit === "flag" ? 5 : "5";
-      for (const value of [wrong, null, {}]) {
+      for (const value of [wrong, null, row.parts ? [] : {}]) {
         const options = { [row.name]: value } as Options;
         const error = await rejection(serve(options), row.name);
         assert.instance(error, TypeError, row.name);

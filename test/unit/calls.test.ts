@@ -34,7 +34,7 @@ function engineOf(log: string[], results: Record<string, number[]>): Engine {
   const cursor = { move: () => undefined };
   const engine = {
     ...{ x, u8: new Uint8Array(64), scratch: 0, scratchBytes: 16, window: 32, windowBytes: 16 },
-    ...{ eventCount: 0, generation: 1 },
+    ...{ eventCount: 0, generation: 1, params: [] },
     accept: () => {
       log.push("accept");
       return next("accept");

@@ -303,6 +303,9 @@ streams("HEAD gets the head alone", () =>
     const answer = await t.fetch("/", { method: "HEAD" });
     assert.is(answer.status, 200);
     assert.is(answer.headers.get("content-type"), "text/event-stream");
+    assert.is(answer.headers.get("connection"), "close");
+    // The body of GET has neither, and the head to HEAD is that of GET (RFC 9110 9.3.2).
+    assert.not.ok(answer.headers.has("transfer-encoding") || answer.headers.has("content-length"));
     assert.is((await t.server.stats()).eventStreams, 0);
   }),
 );

@@ -236,7 +236,7 @@ export class Responder {
 
   /**
    * Begins a response in pieces.
-   * @param length of its body in bytes; −1: it is unknown
+   * @param length of its body in bytes; −1: it is unknown; −2: it ends with the connection
    * @param delivery unless its pieces are pushed, `supply` follows at once, if the response is not bare
    */
   streamBegin(

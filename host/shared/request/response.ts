@@ -139,6 +139,9 @@ export interface Upgrade {
   readonly topics?: readonly string[] | undefined;
 }
 
+/** The length of a body that ends with the connection. */
+const UNFRAMED = -2;
+
 /** Fields of an event stream. A handler may set the last two itself. */
 const STREAM_FIELDS: readonly Field[] = [
   ["Content-Type", "text/event-stream"],
@@ -214,7 +217,7 @@ export abstract class Answering implements Response {
     body: StaticBody,
     close: boolean,
   ): boolean;
-  /** @param length of the body in bytes; −1: it is unknown */
+  /** @param length of the body in bytes; −1: it is unknown; UNFRAMED */
   protected abstract streamBegin(
     status: number,
     fields: Field[],
@@ -650,7 +653,7 @@ export abstract class Answering implements Response {
     if (this.sent) return false;
     let done = true;
     if (this.request.method === "HEAD") {
-      if (this.streamBegin(200, fields, true, -1, "pushed")) this.streamEnd();
+      if (this.streamBegin(200, fields, true, UNFRAMED, "pushed")) this.streamEnd();
     } else {
       done = this.accept({
         ...{ fields, protocol: "", handler: "", data: options.data, compress: false },
