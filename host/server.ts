@@ -574,7 +574,8 @@ export class RunningServer implements Server {
 
   async subscriberCount(topic: string): Promise<number> {
     checkTopic(topic);
-    return this.#call(() => this.#control.subscriberCount(topic));
+    const { head } = this.#inbox;
+    return this.#call(() => this.#control.subscriberCount(topic, head));
   }
 
   async position(): Promise<string> {

@@ -475,8 +475,9 @@ export class Worker {
       return this.pump.position();
     },
 
-    subscriberCount: async (topic: string): Promise<number> => {
-      await this.#afterInbox();
+    /** Returns the number of a topic's subscribers. @param head the inbox's position at the call */
+    subscriberCount: async (topic: string, head: number): Promise<number> => {
+      await this.#reached(head);
       return this.pump.subscriberCount(topic);
     },
 
