@@ -3,6 +3,8 @@
 
 import { closeSync, constants, openSync, readdirSync } from "node:fs";
 import * as net from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Handle, HandleRequest } from "../../worker/net/handle";
@@ -51,6 +53,36 @@ trial("passes, and leaves no descriptor", async () => {
   const before = descriptors();
   for (let i = 0; i < 5; i++) assert.is(await reasonOf(), "");
   await until("no descriptors are left", () => descriptors() === before);
+});
+
+/** Runs the trial and collects garbage before each first read. @returns whether the memory to read into was kept */
+async function keptThroughGarbage(): Promise<boolean[]> {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const real = stream.useUserBuffer;
+  const kept: boolean[] = [];
+  stream.useUserBuffer = function (this: Handle, memory) {
+    real.call(this, memory);
+    if (!isAccepted(this)) return;
+    const ref = new WeakRef(memory);
+    setImmediate(() => {
+      collect();
+      const isKept = ref.deref() !== undefined;
+      kept.push(isKept);
+      // A read would corrupt the heap of this process.
+      if (!isKept) this.readStop();
+    });
+  };
+  try {
+    await reasonOf();
+  } finally {
+    stream.useUserBuffer = real;
+  }
+  return kept;
+}
+
+trial("keeps the memory that handles read into", async () => {
+  for (let i = 0; i < 5; i++) assert.equal(await keptThroughGarbage(), [true, true]);
 });
 
 trial("warns of nothing, and leaves `noDeprecation` as it was", async () => {

@@ -194,7 +194,7 @@ export class HandleLink implements Link {
     return (this.#state & bit) !== 0;
   }
 
-  /** Begins to read. @param window memory that is read into */
+  /** Begins to read. @param window memory that is read into, of the engine, which its sink holds */
   begin(sink: Sink, window: Uint8Array): void {
     const handle = this.#handle;
     // It has been closed by the pump.

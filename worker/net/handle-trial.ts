@@ -7,7 +7,8 @@
 //           client sees it, and no byte that was overwritten after it
 //   second: the client ends its side · the server still answers · it ends its side, then closes, and calls back
 //
-// Invariant: the trial leaves no handle. How handles are called is learned from calls that Node makes for the clients.
+// Invariants: the trial leaves no handle. A handle does not keep the memory that it reads into from being collected, so
+// the trial does, until it ends. How handles are called is learned from calls that Node makes for the clients.
 
 import { constants, readFileSync, writeSync } from "node:fs";
 import * as net from "node:net";
@@ -65,8 +66,7 @@ function need(holds: boolean, what: string): asserts holds {
 interface Pair {
   readonly client: net.Socket & Handled;
   readonly handle: Handle;
-  /** Memory that the handle reads into, and the results of its reads. */
-  readonly memory: Uint8Array;
+  /** Results of its reads. */
   readonly reads: number[];
   /** Results of its pending writes and shutdowns, and "closed". */
   readonly results: (number | "closed")[];
@@ -79,7 +79,10 @@ class Trial {
   readonly #handles: Handle[] = [];
   readonly #pattern = makePattern();
   readonly #expected = this.#pattern.slice();
+  /** Memory that the clients read into. */
   readonly #buffer = new Uint8Array(PIECE);
+  /** Memory that the handles read into. */
+  readonly #memory = new Uint8Array(PIECE);
   #wakes: (() => void) | undefined;
   /** The step that is running. */
   step = "listening";
@@ -159,16 +162,15 @@ class Trial {
     const handle = this.#handles[count - 1];
     need(handle !== undefined, "a connection was not accepted");
     const { state, readIndex } = this.parts;
-    const memory = new Uint8Array(PIECE);
     const reads: number[] = [];
     handle.onread = () => {
       reads.push(state[readIndex] as number);
       this.#wake();
     };
     // biome-ignore lint/correctness/useHookAtTopLevel: a method of Node's handles
-    handle.useUserBuffer(memory);
+    handle.useUserBuffer(this.#memory);
     need(handle.readStart() === 0, "reading does not start");
-    return { client, handle, memory, reads, results: [] };
+    return { client, handle, reads, results: [] };
   }
 
   /** Opens the first connection: its client writes one byte, which shows how Node writes. */
@@ -184,8 +186,8 @@ class Trial {
     client.write(this.#pattern.subarray(7, 8));
     const pair = await this.#begin(client);
     await this.#until(() => pair.reads.length > 0);
-    const { reads, memory } = pair;
-    need(reads[0] === 1 && memory[0] === this.#pattern[7], "a read does not tell its bytes");
+    const isRead = pair.reads[0] === 1 && this.#memory[0] === this.#pattern[7];
+    need(isRead, "a read does not tell its bytes");
     need(given !== undefined, "Node writes in another way");
     this.givesRequests = given !== null;
     need(given === null || given.constructor === this.parts.WriteWrap, "requests are others");

@@ -44,7 +44,7 @@ export interface Handle {
   readonly writeQueueSize?: number;
   /** Called after each read. It must return undefined. */
   onread?: (this: Handle) => void;
-  /** Reads into this memory from now on. */
+  /** Reads into this memory until the handle is closed. The caller keeps it from being collected for as long. */
   useUserBuffer(memory: Uint8Array): void;
   /** @returns 0, or an error number */
   readStart(): number;
