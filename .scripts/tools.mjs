@@ -44,7 +44,7 @@ export const TOOLS = [
     file: "/usr/lib/nginx/modules/ngx_stream_module.so",
     debian: "libnginx-mod-stream",
     why: "a test passes TCP on with it",
-    tests: ["events", "neighbours-nginx"],
+    tests: ["events", "neighbours-nginx", "site"],
   },
   {
     name: "curl",
@@ -54,6 +54,14 @@ export const TOOLS = [
     why: "tests read event streams and a whole site with it",
     tests: ["events", "site"],
   },
+  ...["systemd-analyze", "systemd-socket-activate"].map((file) => ({
+    name: file,
+    variable: `RINGCAST_${file.toUpperCase().replaceAll("-", "_")}`,
+    file,
+    debian: "systemd",
+    why: "a test checks and starts a unit with it; systemd itself need not run",
+    tests: ["systemd"],
+  })),
   {
     name: "wrk",
     variable: "RINGCAST_WRK",

@@ -31,6 +31,17 @@ export async function freePort(): Promise<number> {
   }
 }
 
+/** Changes a text, which must hold what is changed. */
+export type Edit = readonly [what: string, by: string];
+
+/** Returns a text with changes. @throws Error for a part that it does not have */
+export function edited(text: string, edits: readonly Edit[]): string {
+  return edits.reduce((before, [what, by]) => {
+    if (!before.includes(what)) throw new Error(`not in the configuration: ${what}`);
+    return before.replaceAll(what, by);
+  }, text);
+}
+
 interface Program {
   readonly child: ChildProcess;
   /** Its output so far. */

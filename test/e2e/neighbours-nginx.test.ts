@@ -7,8 +7,8 @@ import { fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { WebSocket } from "ws";
-import { Guest, statusOf } from "./neighbour";
-import { type Edit, behind as behindNginx } from "./nginx";
+import { type Edit, Guest, statusOf } from "./neighbour";
+import { behind as behindNginx } from "./nginx";
 import { sleep, standstill, until } from "./peer";
 import { portOf } from "../lib/port";
 

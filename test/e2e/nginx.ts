@@ -9,19 +9,8 @@ import path from "node:path";
 import { type Options, type Server, serve } from "ringcast";
 import * as assert from "uvu/assert";
 import { toolPath } from "../../.scripts/tools.mjs";
-import { FOLDER, freePort, running } from "./neighbour";
+import { type Edit, FOLDER, edited, freePort, running } from "./neighbour";
 import { until, within } from "./peer";
-
-/** Changes a text, which must hold what is changed. */
-export type Edit = readonly [what: string, by: string];
-
-/** Returns a text with changes. @throws Error for a part that it does not have */
-export function edited(text: string, edits: readonly Edit[]): string {
-  return edits.reduce((before, [what, by]) => {
-    if (!before.includes(what)) throw new Error(`not in the configuration: ${what}`);
-    return before.replaceAll(what, by);
-  }, text);
-}
 
 export interface Place {
   /** nginx's port. */

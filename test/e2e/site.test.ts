@@ -9,8 +9,8 @@ import type { Page } from "playwright-core";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { withBrowser } from "../lib/browser";
-import { Guest, statusOf } from "./neighbour";
-import { type Edit, inFrontOf } from "./nginx";
+import { type Edit, Guest, statusOf } from "./neighbour";
+import { inFrontOf } from "./nginx";
 import { CERTIFICATES, DOCS, PASSWORD, type Reply, type Site, WWW, withSite } from "./site";
 
 const site = suite("site");

@@ -9,8 +9,7 @@ import path from "node:path";
 import { toolPath } from "../../.scripts/tools.mjs";
 import { zipOf } from "../lib/zip";
 import { Command } from "./command";
-import { FOLDER, freePort, runningNode } from "./neighbour";
-import { edited } from "./nginx";
+import { FOLDER, edited, freePort, runningNode } from "./neighbour";
 
 /** Hosts of the test's certificates, in the places of the example's. RSA, then EC. */
 export const WWW = "rsa.test";

@@ -103,7 +103,7 @@ interface Packed {
 }
 
 /** Packs what has been built. */
-function pack(folder: string): Packed {
+export function pack(folder: string): Packed {
   const args = ["pack", "--ignore-scripts", "--json", "--pack-destination", folder];
   const [packed] = JSON.parse(npm(args, root)) as [
     { filename: string; size: number; files: { path: string }[] },
