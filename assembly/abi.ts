@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 37;
+export const ABI_VERSION: u32 = 38;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -33,7 +33,8 @@ export const PAGE_LAST: u32 = 599;
 
 // ---- parameters ----------------------------------------------------------------------------------
 // A table of f64 that the embedder fills at `params()` before it calls `footprint` and `new` (`create()` in
-// the sources). `Param` is the index.
+// the sources). `Param` is the index. `state/ranges.ts` has the ranges as code, and `refused` names the first parameter
+// that is out of its range; `new` refuses it. Where no range is given it is 0 … 2^32 - 1.
 
 /** Indices into the table of parameters. */
 export enum Param {
@@ -43,11 +44,11 @@ export enum Param {
   WebSockets,
   /** Size of the ring in bytes, a power of two, 4 KiB … 1 GiB. */
   RingBytes,
-  /** Size in bytes of the ring of compressed forms, 0 when compression is off. */
+  /** Size in bytes of the ring of compressed forms, 0 when compression is off, else as RingBytes. */
   DeflateRingBytes,
   /** Smallest message that is compressed, in bytes. */
   DeflateThreshold,
-  /** Number of entries in the frame index, a power of two. */
+  /** Number of entries in the frame index, a power of two, at most 2^31. */
   Frames,
   /** Number of frames that a client may lag behind before it is evicted, at most `Frames`. */
   QueuedFrames,
@@ -133,13 +134,13 @@ export enum Param {
   RawTimeout,
   /** Bytes of responses after which a flush pass leaves the others for the next one, 0 for no limit. */
   PassBytes,
-  /** As RunBytes, for connections of Arrival.Copied, where it is less. 0 is no limit of their own. */
+  /** As RunBytes, for connections of Arrival.Copied, where it is less, at least 512. 0 is no limit of their own. */
   CopiedRunBytes,
   /** Names the order of publications of this start, 0 … 36^8 - 1. `Engine.position` spells it in base 36. */
   Epoch,
   /** Most bytes of the pieces of all bodies that the embedder supplies, see `Want`. */
   PieceBytes,
-  /** Size of the ring of server-sent events, a power of two; 0 when they are off. */
+  /** Size in bytes of the ring of server-sent events, as RingBytes; 0 when they are off. */
   EventRingBytes,
   /** 1 to name the event of a publication to a topic after the topic. */
   EventNames,

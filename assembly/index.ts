@@ -62,7 +62,9 @@ export {
   footprint,
   join,
   leave,
+  refused,
 } from "./engine/lifecycle";
+export { isInRange, isPower, isZeroAllowed, leastOf, mostOf } from "./state/ranges";
 export { check } from "./engine/check";
 export {
   deflateCount,

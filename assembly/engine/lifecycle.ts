@@ -28,6 +28,7 @@ import { RING_RECORD_BYTES, formatRing, plain, setRings } from "../ring/ring";
 import { setTopics } from "../ring/topics";
 import { POOL_BYTES, formatPool } from "../state/pool";
 import { rearm } from "../reply/deadline";
+import { isInRange } from "../state/ranges";
 import { forgetPaces } from "../state/rate";
 import {
   ENGINE_BYTES,
@@ -70,6 +71,13 @@ function bytesOf(region: i32): f64 {
   );
 }
 
+/** Returns the first parameter at PARAMS that is out of its range, Param.COUNT when there is none. */
+export function refused(): u32 {
+  for (let i: u32 = 0; i < (Param.COUNT as u32); i++) if (!isInRange(i, wanted(i))) return i;
+  // mutant param-frames (ranges): return Param.COUNT as u32;
+  return wanted(Param.QueuedFrames) > wanted(Param.Frames) ? Param.QueuedFrames : Param.COUNT;
+}
+
 /** Returns the size in bytes of all regions for the parameters at PARAMS. */
 export function footprint(): f64 {
   let total: f64 = 0;
@@ -85,10 +93,12 @@ export function align(): u32 {
 /**
  * Formats a region of `footprint()` bytes, aligned to `align()`, that is all zero. It is long because it lists each
  * table of the region once, in the order of the memory map.
- * @returns its address, or 0 when it is misaligned
+ * @returns its address, or 0 when it is misaligned, or a parameter is out of its range
  */
 export function create(base: usize): usize {
   if (base == 0 || (base & (align() - 1)) != 0) return 0;
+  // mutant param-range (ranges): ;
+  if (refused() != Param.COUNT) return 0;
   memory.fill(base, 0, bytesOf(Region.Control) as usize);
   setEngine(base + ENGINE_AT, base + RECEIVE_POOL_AT, base + REPLY_POOL_AT);
   engine.control = base;
@@ -201,7 +211,7 @@ function rearmAll(): void {
 /**
  * Changes a parameter from now on. New limits of WebSockets apply only to WebSockets opened later. KeepAliveTimeout has
  * been announced to idle clients, so a shorter one wakes none of their timers.
- * @returns 1, or 0 for a parameter that is fixed
+ * @returns 1, or 0 for a parameter that is fixed, or a value out of its range
  */
 export function configure(index: u32, value: f64): u32 {
   if (index >= (Param.COUNT as u32)) return 0;
@@ -211,6 +221,9 @@ export function configure(index: u32, value: f64): u32 {
     if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
     if (thirdParam(region) == (index as i32)) return 0;
   }
+  // mutant param-live (ranges): ;
+  if (!isInRange(index, value)) return 0;
+  if (index == Param.QueuedFrames && value > param(Param.Frames)) return 0;
   setParam(index, value);
   if (index == Param.ReceiveRate || index == Param.SendRate) forgetPaces();
   // mutant configure-late (life): ;

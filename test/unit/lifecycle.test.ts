@@ -219,7 +219,7 @@ lifecycle("a wrong magic or version is refused", () => {
 });
 
 lifecycle("the binding's error says why an engine cannot be created", () => {
-  assert.throws(() => testEngine({ RingBytes: 2 ** 32 }), /over 4 GiB/);
+  assert.throws(() => testEngine({ ScratchBytes: 2 ** 32 - 1 }), /over 4 GiB/);
 });
 
 lifecycle("the memory never grows after construction, whatever happens", () => {
@@ -362,6 +362,7 @@ lifecycle("every export that takes an id is tried", () => {
     ...["stageDiscard", "stagePublish", "drain", "flush", "flushPieces", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure", "measures", "watched"],
     ...["publishToNone", "refusals"],
+    ...["refused", "leastOf", "mostOf", "isPower", "isZeroAllowed", "isInRange"],
     ...[
       "abi",
       "gauge",

@@ -41,6 +41,7 @@ import type { RequestHead } from "../../host/shared/request/request";
 import type { Field } from "../../host/shared/request/response";
 import { type WasmMemory, type WasmModule, noMemory } from "../../host/shared/webassembly";
 import { formatAddress } from "../../host/shared/text/address";
+import { show } from "../../host/shared/text/show";
 import { copyBytes, latin1, putLatin1, putUtf8, utf8, viewOf } from "../../host/shared/text/text";
 import { encodeFields } from "../../host/shared/message/wire";
 import { EventCursor, RowCursor } from "./cursors";
@@ -55,6 +56,12 @@ export interface EngineExports {
   params(): number;
   align(): number;
   footprint(): number;
+  refused(): number;
+  leastOf(param: number): number;
+  mostOf(param: number): number;
+  isPower(param: number): number;
+  isZeroAllowed(param: number): number;
+  isInRange(param: number, value: number): number;
   "new"(base: number): number;
   join(base: number): number;
   leave(): number;
@@ -212,6 +219,15 @@ function instantiate(module: WebAssembly.Module): EngineExports {
   );
 }
 
+/** Returns an error for a parameter that is out of its range. @param frames the value of Param.Frames */
+function outOfRange(x: EngineExports, param: Param, given: unknown, frames: number): RangeError {
+  const most = param === Param.QueuedFrames ? frames : x.mostOf(param);
+  const zero = x.isZeroAllowed(param) ? "0 or " : "";
+  const what = x.isPower(param) ? "a power of two" : "a whole number";
+  const range = `${zero}${what} from ${x.leastOf(param)} to ${most}`;
+  return new RangeError(`params.${Param[param]}: ${show(given)} is not ${range}`);
+}
+
 /** The part of a stack that names a wasm module, on runtimes that include it, such as V8. */
 const MODULE = /wasm:\/\/wasm\/[^:\s)]+/;
 
@@ -263,8 +279,9 @@ export class Engine {
 
   /**
    * @param module the engine's wasm
-   * @param params region sizes, limits and times
-   * @throws RangeError when the memory is not available; TypeError when the module is not this package's engine
+   * @param params region sizes, limits and times; a missing one is 0
+   * @throws RangeError when a parameter is out of its range, or the memory is not available; TypeError when the module
+   * is not this package's engine
    */
   constructor(module: WasmModule, params: EngineParams) {
     const x = instantiate(module);
@@ -272,6 +289,11 @@ export class Engine {
     const table = new Float64Array(x.memory.buffer, x.params(), Param.COUNT);
     for (const [name, value] of Object.entries(params)) {
       table[Param[name as keyof typeof Param]] = value;
+    }
+    const refused = x.refused();
+    if (refused !== Param.COUNT) {
+      const given = params[Param[refused] as keyof typeof Param] ?? table[refused];
+      throw outOfRange(x, refused, given, table[Param.Frames] as number);
     }
     const base = x.base();
     this.footprint = x.footprint();
@@ -559,9 +581,14 @@ export class Engine {
     return at - this.scratch;
   }
 
-  /** Changes a parameter that sizes no region. @throws RangeError for one that does */
+  /** Changes a parameter that sizes no region. @throws RangeError for one that does, or a value out of its range */
   configure(param: Param, value: number): void {
-    if (this.x.configure(param, value) === 0) throw new RangeError(`${Param[param]} is fixed`);
+    if (this.x.configure(param, value) === 0) {
+      const frames = this.param(Param.Frames);
+      const isWrong = !this.x.isInRange(param, value) || param === Param.QueuedFrames;
+      if (isWrong) throw outOfRange(this.x, param, value, frames);
+      throw new RangeError(`params.${Param[param]}: it is fixed`);
+    }
     this.params[param] = value;
   }
 
