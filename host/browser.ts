@@ -13,6 +13,7 @@ import { refuseRoots } from "./options/site/mounts";
 import { pagesWithoutFiles } from "./options/site/pages";
 import { refusePlan } from "./options/plan";
 import { settle } from "./options/settle";
+import { eventSourceOf } from "./page/eventsource";
 import { Fetcher } from "./page/fetch";
 import { type Match, install, matcherOf } from "./page/install";
 import { BUFFER_BYTES, Line, type LineUser } from "./page/line";
@@ -101,8 +102,11 @@ export interface BrowserServer extends Omit<Server, "address" | "addresses"> {
   readonly WebSocket: typeof WebSocket;
   /** A standard fetch that sends its requests to this server, whatever host its URL names. */
   readonly fetch: typeof fetch;
+  /** A standard EventSource class that connects to this server, whatever host its URL names. */
+  readonly EventSource: typeof EventSource;
   /**
-   * Replaces the page's WebSocket and fetch for URLs that match. Other URLs use the ones that were there before.
+   * Replaces the page's WebSocket, EventSource and fetch for URLs that match. Other URLs use the ones that were there
+   * before.
    * @returns a function that does the same as `uninstall`
    * @throws TypeError for an invalid match; Error when it is installed already
    */
@@ -200,6 +204,7 @@ class PageServer extends RunningServer implements BrowserServer {
   readonly origin: string;
   readonly WebSocket: typeof WebSocket;
   readonly fetch: typeof fetch;
+  readonly EventSource: typeof EventSource;
   readonly #worker: Worker;
   readonly #lines = new Set<Line>();
   #hasEnded = false;
@@ -223,6 +228,7 @@ class PageServer extends RunningServer implements BrowserServer {
       if (!this.#elsewhere || this.#isOwn(new URL(request.url))) return undefined;
       return this.#elsewhere.call(globalThis, request);
     }).fetch;
+    this.EventSource = eventSourceOf(this);
     const ended = (): void => this.#leave();
     this.finished.then(ended, ended);
   }
@@ -276,7 +282,7 @@ export function serve(options: BrowserOptions = {}): Promise<BrowserServer> {
 }
 
 /** Members of a server in a page in addition to those of any server. */
-const PAGE_NAMES = ["origin", "WebSocket", "fetch", "install", "uninstall"];
+const PAGE_NAMES = ["origin", "WebSocket", "EventSource", "fetch", "install", "uninstall"];
 
 async function start(options: BrowserOptions): Promise<BrowserServer> {
   const origin = readOrigin(options.origin);

@@ -5,6 +5,8 @@
 
 import { concat } from "./shared/text/bytes";
 import type {
+  EventsArguments,
+  EventsOptions,
   Handler,
   HeaderFields,
   PeerCertificate,
@@ -17,7 +19,7 @@ import type {
 import { parseJson } from "./shared/text/json";
 import { MEMBERS, checkHandler } from "./shared/members";
 import { describe, isThenable } from "./shared/result";
-import { checkUpgrade } from "./shared/request/upgrade";
+import { checkEvents, checkUpgrade } from "./shared/request/upgrade";
 
 // The types of handlers, because a declaration that TypeScript infers from `fetchHandler` may name them.
 export type * from "./handler";
@@ -35,6 +37,11 @@ export interface FetchInfo<User = unknown> {
    * @throws TypeError when the client did not offer `protocol`
    */
   upgrade(...options: UpgradeArguments<User>): Response;
+  /**
+   * Makes the Response that turns the request into a stream of server-sent events, with the option `events`. Return it;
+   * header fields set on it are sent. `data` is required unless `User` allows undefined.
+   */
+  events(...options: EventsArguments<User>): Response;
 }
 
 /** A function that answers requests, sync or async. A throw or rejection is a 500 and is reported. */
@@ -52,6 +59,9 @@ const SMALL = 65536;
 const TICKS = 16;
 /** Status of the Response that accepts a handshake. The constructor of Response refuses 101. */
 const ACCEPTED = 204;
+/** Status and type of the Response that makes a request an event stream. */
+const STREAMING = 200;
+const EVENT_STREAM = "text/event-stream";
 /** Hop-by-hop fields (RFC 9110 7.6.1) and framing fields, which the server sets. */
 const HOP = new Set([
   ...["connection", "content-length", "keep-alive", "proxy-connection"],
@@ -245,6 +255,8 @@ class Exchange implements FetchInfo {
   readonly #res: Answer;
   /** Options of the accepted handshake. */
   #accepted: UpgradeOptions | undefined;
+  /** Options of the event stream. */
+  #streaming: EventsOptions | undefined;
 
   constructor(req: Incoming, res: Answer) {
     this.#req = req;
@@ -256,6 +268,17 @@ class Exchange implements FetchInfo {
   /** A bound function, because users may destructure it from the second argument. */
   get upgrade(): (options?: UpgradeOptions) => Response {
     return (options = {}) => this.#accept(options);
+  }
+
+  /** A bound function, as `upgrade`. */
+  get events(): (options?: EventsOptions) => Response {
+    return (options = {}) => {
+      checkEvents(options);
+      this.#streaming = options;
+      const headers = headersOf(options.headers ?? {});
+      headers.set("content-type", EVENT_STREAM);
+      return new Response(null, { status: STREAMING, headers });
+    };
   }
 
   #accept(options: UpgradeOptions): Response {
@@ -294,6 +317,12 @@ class Exchange implements FetchInfo {
       // The header fields were copied to the Response, so they are already set.
       const { headers: _, ...options } = this.#accepted;
       res.upgrade(options);
+      return undefined;
+    }
+    const isStream = status === STREAMING && made.headers.get("content-type") === EVENT_STREAM;
+    if (this.#streaming && isStream && body === null) {
+      const { headers: _, ...options } = this.#streaming;
+      res.events(options);
       return undefined;
     }
     if (made.bodyUsed) throw new TypeError("fetch: the Response's body was read before");

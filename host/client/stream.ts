@@ -40,6 +40,11 @@ export function withQuery(url: URL, name: string, value: string): URL {
   return url;
 }
 
+/** Returns the value of Last-Event-ID for an id: its bytes in UTF-8, each as a character. */
+export function lastEventIdOf(id: string): string {
+  return String.fromCharCode(...new TextEncoder().encode(id));
+}
+
 /** Returns the request. In another origin's, Last-Event-ID would need a preflight, so the query has the position. */
 function requestOf(
   url: URL,
@@ -50,8 +55,7 @@ function requestOf(
   headers.set("Accept", "text/event-stream");
   const { origin = url.origin } = (globalThis as { location?: { origin?: string } }).location ?? {};
   if (since !== undefined && origin !== url.origin) withQuery(url, "since", since);
-  else if (since !== undefined)
-    headers.set("Last-Event-ID", String.fromCharCode(...new TextEncoder().encode(since)));
+  else if (since !== undefined) headers.set("Last-Event-ID", lastEventIdOf(since));
   // Node's types lack it.
   const fresh: object = { cache: "no-store" };
   return [`${url}`, { ...fresh, ...init, headers, signal }];

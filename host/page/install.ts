@@ -1,4 +1,4 @@
-// Replaces a page's WebSocket and fetch by a server's, for URLs that are the server's.
+// Replaces a page's WebSocket, EventSource and fetch by a server's, for URLs that are the server's.
 //
 // Invariant: the replacements pass on what does not match. After uninstalling they pass on everything, so that code
 // which has kept a reference continues to work.
@@ -9,6 +9,7 @@ export type Match = string | URL | RegExp | readonly (string | URL)[] | ((url: U
 /** The global members that are replaced. */
 interface Scope {
   WebSocket: typeof WebSocket;
+  EventSource: typeof EventSource;
   fetch: typeof fetch;
 }
 
@@ -53,9 +54,33 @@ function urlOf(input: unknown): URL | undefined {
   }
 }
 
+/**
+ * Returns a class that makes objects of one's own for the URLs that match, native ones for others.
+ * @param matches returns the URL that a first argument means if it matches
+ */
+function replacement<Class extends new (...args: never[]) => object>(
+  own: Class,
+  native: Class,
+  matches: (input: unknown) => URL | undefined,
+): Class {
+  const made: Class = new Proxy(own, {
+    construct(target, args: unknown[], newTarget: unknown): object {
+      const url = args.length > 0 ? matches(args[0]) : undefined;
+      const child = newTarget === made ? undefined : (newTarget as Class);
+      if (!url) return Reflect.construct(native, args, child ?? native);
+      return Reflect.construct(target, [url, ...args.slice(1)], child ?? target);
+    },
+    get(target, key, receiver) {
+      if (key !== Symbol.hasInstance) return Reflect.get(target, key, receiver);
+      return (value: unknown) => value instanceof target || value instanceof native;
+    },
+  });
+  return made;
+}
+
 /** Replaces the members. @returns a function that restores them */
 export function install(scope: Scope, own: Scope, isOwn: (url: URL) => boolean): () => void {
-  const { WebSocket: nativeSocket, fetch: nativeFetch } = scope;
+  const { WebSocket: nativeSocket, EventSource: nativeSource, fetch: nativeFetch } = scope;
   let isIn = true;
   const matches = (input: unknown): URL | undefined => {
     const url = isIn ? urlOf(input) : undefined;
@@ -66,23 +91,15 @@ export function install(scope: Scope, own: Scope, isOwn: (url: URL) => boolean):
     if (!url) return nativeFetch.call(globalThis, input, init);
     return own.fetch(input instanceof Request ? input : url, init);
   };
-  const WebSocket: Scope["WebSocket"] = new Proxy(own.WebSocket, {
-    construct(target, args: unknown[], newTarget: unknown): object {
-      const url = args.length > 0 ? matches(args[0]) : undefined;
-      const made = newTarget === WebSocket ? undefined : (newTarget as typeof target);
-      if (!url) return Reflect.construct(nativeSocket, args, made ?? nativeSocket);
-      return Reflect.construct(target, [url, ...args.slice(1)], made ?? target);
-    },
-    get(target, key, receiver) {
-      if (key !== Symbol.hasInstance) return Reflect.get(target, key, receiver);
-      return (value: unknown) => value instanceof target || value instanceof nativeSocket;
-    },
-  });
+  const WebSocket = replacement(own.WebSocket, nativeSocket, matches);
+  const EventSource = replacement(own.EventSource, nativeSource, matches);
   scope.fetch = fetch;
   scope.WebSocket = WebSocket;
+  scope.EventSource = EventSource;
   return () => {
     isIn = false;
     if (scope.fetch === fetch) scope.fetch = nativeFetch;
     if (scope.WebSocket === WebSocket) scope.WebSocket = nativeSocket;
+    if (scope.EventSource === EventSource) scope.EventSource = nativeSource;
   };
 }

@@ -380,12 +380,65 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
     assert.ok(all.every(({ ok }) => ok));
   },
 
+  async "an EventSource gets events, comes back, and is closed"(kit) {
+    const since: (string | undefined)[] = [];
+    const server = await kit.serve({
+      events: { names: true },
+      handler: {
+        request(req, res) {
+          if (req.path === "/gone") return res.send(204);
+          since.push(req.header("last-event-id"));
+          return res.events({ topics: ["news"] });
+        },
+        open: (ws) => void ws.send(`stream ${since.length}`),
+      },
+    });
+    const source = new server.EventSource("/a?b");
+    assert.equal([source.url, source.readyState], ["http://ringcast.test/a?b", 0]);
+    assert.equal([source.withCredentials, String(source)], [false, "[object EventSource]"]);
+    assert.equal([server.EventSource.name, server.EventSource.CLOSED], ["EventSource", 2]);
+    const log: string[] = [];
+    source.onopen = () => log.push(`open ${source.readyState}`);
+    source.onerror = () => log.push(`error ${source.readyState}`);
+    source.onmessage = ({ data, origin, lastEventId }) =>
+      log.push(`${data} ${origin} ${lastEventId}`);
+    source.addEventListener("news", ({ type, data }) => log.push(`${type}: ${data}`));
+    const gets = (line: string): Promise<void> => until(line, () => log.includes(line));
+    await gets("stream 1 http://ringcast.test ");
+    server.publish("news", "a\nb");
+    await gets("news: a\nb");
+    server.broadcast("all");
+    const position = await server.position();
+    await gets(`all http://ringcast.test ${position}`);
+    server.each((ws) => void ws.close(1000));
+    await gets(`stream 2 http://ringcast.test ${position}`);
+    assert.equal(since, [undefined, position]);
+    assert.equal(log.slice(0, 2), ["open 1", "stream 1 http://ringcast.test "]);
+    assert.equal(log.slice(4, 6), ["error 0", "open 1"]);
+    source.close();
+    assert.is(source.readyState, 2);
+    await until("it is gone", async () => (await server.stats()).eventStreams === 0);
+    const gone = new server.EventSource(new URL("http://any.test/gone"));
+    await new Promise((resolve) => gone.addEventListener("error", resolve));
+    assert.is(gone.readyState, 2);
+    const { EventSource: Own } = server;
+    assert.throws(() => Reflect.construct(Own, []), /1 argument/);
+    assert.throws(() => new Own("http://["), /is not valid/);
+  },
+
   async "install takes over what matches, and uninstall gives it back"(kit) {
     const server = await kit.serve();
-    const before = [globalThis.fetch, globalThis.WebSocket];
+    const before = [globalThis.fetch, globalThis.WebSocket, globalThis.EventSource];
     const restore = server.install();
     assert.throws(() => server.install(), /installed already/);
-    const { fetch, WebSocket } = globalThis;
+    const { fetch, WebSocket, EventSource } = globalThis;
+    const source = new EventSource("http://ringcast.test/inspect");
+    assert.ok(source instanceof server.EventSource && source instanceof EventSource);
+    source.close();
+    const nativeSource = new EventSource("/empty");
+    assert.not.ok(nativeSource instanceof server.EventSource);
+    assert.ok(nativeSource instanceof EventSource);
+    nativeSource.close();
     const own = await fetch("http://ringcast.test/inspect");
     assert.is((await seen(own)).header("host"), "ringcast.test");
     assert.is((await fetch(new Request("http://ringcast.test/empty"))).status, 204);
@@ -411,7 +464,7 @@ export const TESTS: Readonly<Record<string, (kit: Kit) => Promise<void>>> = {
     assert.is(child.hello(), "hello from ws://ringcast.test/child");
     await opened(child);
     restore();
-    assert.equal([globalThis.fetch, globalThis.WebSocket], before);
+    assert.equal([globalThis.fetch, globalThis.WebSocket, globalThis.EventSource], before);
     // Code that has kept it continues with the page's own.
     assert.is((await fetch(`${location.origin}/empty`)).status, 204);
     assert.is((await server.stats()).upgraded, 2);

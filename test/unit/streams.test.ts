@@ -2,6 +2,7 @@
 
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { type FetchFunction, fetchHandler } from "../../host/fetch";
 import type { Handler, WebSocket } from "../../host/handler";
 import { type TestEvents, type TestOptions, createTestServer } from "../../host/testing";
 
@@ -382,6 +383,63 @@ streams("shutdown with drainMs closes streams one after the other, with 1012", (
     }
   }),
 );
+
+streams("a fetch function makes a Response that becomes an event stream", async () => {
+  const plain: Response[] = [];
+  const app: FetchFunction<{ name: string } | undefined> = async ({ url }, { events }) => {
+    const { pathname } = new URL(url);
+    const made = events({ data: { name: pathname }, topics: ["a"], headers: { "X-A": "b" } });
+    if (pathname === "/copied") {
+      // As frameworks do that add fields.
+      return new Response(made.body, {
+        status: made.status,
+        headers: [...made.headers, ["X-C", "d"]],
+      });
+    }
+    if (pathname === "/other") return new Response("no stream");
+    plain.push(made);
+    return made;
+  };
+  const opened: string[] = [];
+  const handler = fetchHandler(app, {
+    open(ws) {
+      opened.push(`${ws.kind} ${ws.data?.name}`);
+      ws.send("welcome");
+    },
+  });
+  const t = createTestServer({ handler, events: true, onError: () => undefined });
+  const [own, copied] = [t.events("/own"), t.events("/copied")];
+  await t.settle();
+  t.server.publish("a", "to a");
+  await t.settle();
+  for (const client of [own, copied]) {
+    assert.equal(datasOf(client), ["welcome", "to a"]);
+    assert.is(client.fields.get("content-type"), "text/event-stream");
+    assert.equal(
+      [client.fields.get("x-a"), client.fields.get("cache-control")],
+      ["b", "no-store, no-transform"],
+    );
+  }
+  assert.is(copied.fields.get("x-c"), "d");
+  assert.equal(opened, ["events /own", "events /copied"]);
+  assert.is(await (await t.fetch("/other")).text(), "no stream");
+  const head = await t.fetch("/own", { method: "HEAD" });
+  assert.equal([head.status, head.headers.has("transfer-encoding")], [200, false]);
+  await t.close();
+  // Without the option, and with wrong ones, it is an error.
+  const errors: string[] = [];
+  const wrong = fetchHandler((request, { events }) =>
+    events(request.url.endsWith("/wrong") ? ({ topic: "a" } as never) : {}),
+  );
+  const other = createTestServer({
+    handler: wrong,
+    onError: ({ message }) => errors.push(message),
+  });
+  for (const path of ["/", "/wrong"]) assert.is((await other.fetch(path)).status, 500);
+  assert.match(errors[0] ?? "", /use the option \{ events: true \}/);
+  assert.match(errors[1] ?? "", /topic/);
+  await other.close();
+});
 
 streams("without the option a handler's call fails, and wrong options are named", async () => {
   const thrown: string[] = [];
