@@ -6,7 +6,7 @@
 /**
  * Version of this interface, raised on every change of layout, numbering or meaning. `join` refuses any other version.
  */
-export const ABI_VERSION: u32 = 38;
+export const ABI_VERSION: u32 = 39;
 /** "RING" in little-endian, at the start of a formatted region. */
 export const MAGIC: u32 = 0x474e4952;
 
@@ -144,6 +144,10 @@ export enum Param {
   EventRingBytes,
   /** 1 to name the event of a publication to a topic after the topic. */
   EventNames,
+  /** 1 when event streams may resume from the positions that their clients name, see `openStream`. */
+  History,
+  /** Bytes that a flush pass hands to readers that catch up, 0 for no limit. */
+  ReplayBytes,
   COUNT,
 }
 
@@ -270,8 +274,18 @@ export enum Control {
   StarvedCount,
   /** Pieces that were recalled. */
   Recalled,
+  /** Event streams that resumed. */
+  Resumed,
+  /** Bytes of publications that were handed to readers while they caught up. */
+  ReplayedBytes,
+  /** Number of event streams that wait for `settled`. */
+  ParkedCount,
+  /** Topics that history has forgotten, because the table was full. */
+  TopicsForgotten,
+  /** Gaps that event streams were notified of, by reason. The index of a Gap is GapCount + gap. */
+  GapCount,
   /** Closed connections by reason. The index of a reason is CloseCount - reason. */
-  CloseCount,
+  CloseCount = GapCount + 6,
   /** Open WebSockets by lag class as of the last `gauge`: LAG_CLASSES counters, see `lagClass`. */
   LagCount = CloseCount + 96,
   COUNT = LagCount + 16,
@@ -426,6 +440,30 @@ export enum Form {
   Event,
   COUNT,
 }
+
+/** Reasons why a reader has missed publications and is notified of it. */
+export enum Gap {
+  /** None. */
+  None,
+  /** They are not kept any more. */
+  Expired,
+  /** Its position is of another start of the server. */
+  Epoch,
+  /** Its position is malformed, or of the future. */
+  Invalid,
+  /** It read too slowly while it caught up, or its opening took too long. */
+  Lapped,
+  /** A publication is larger than the ring of its form. */
+  Large,
+}
+
+// Values of `since` in place of a position, see `openStream`.
+/** The client names no position. */
+export const SINCE_NONE: f64 = -1;
+/** Its position is of another epoch. */
+export const SINCE_FOREIGN: f64 = -2;
+/** It is malformed. */
+export const SINCE_INVALID: f64 = -3;
 
 // ---- write rows ----------------------------------------------------------------------------------
 
@@ -826,6 +864,14 @@ export enum Rule {
   TopicName,
   /** The count of topics equals the number of topics in use. */
   TopicCount,
+  /** With history, the last entry of a topic has its last position, unless the index has lost the entry. */
+  TopicPast,
+  /** With history, the list of quiet topics has each topic without subscribers, once. */
+  QuietTopics,
+  /** Positions of index entries grow, and the last one is at most the number of publications. */
+  Positions,
+  /** The gauge of parked streams equals their number, and none is in the treap of other readers. */
+  Parked,
   /** The receive buffers counted for an address equal those of its connections. */
   AddressReceive,
   /** The reply bytes counted for an address equal those of its connections. */

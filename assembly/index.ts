@@ -102,10 +102,11 @@ export {
   findTopic,
   isSubscribed,
   nextTopic,
-  subscribe,
   subscriberCount,
+  topicFor,
   unsubscribe,
 } from "./ring/topics";
 export { collect, pull, stream, streams } from "./reply/body";
+export { begin, greet, settled, subscribe } from "./reply/return";
 export { give, keepRoom } from "./reply/supply";
 export { awaitRoom, checkUtf8, close, ping, send, sendBegin, sendBytes } from "./reply/send";

@@ -2,8 +2,7 @@
 // `new` (`create()` in the sources), and esbuild for `plan()`, so the plan that a user sees is the layout itself.
 //
 // Invariant: regions follow each other in the order of `Region`, each a multiple of REGION_ALIGN, and
-// each is sized by at most two parameters: aligned(first * a + second * b + c). Of the frame index the other two
-// decide `a`.
+// each is sized by at most two parameters: aligned(first * a + second * b + c). Further ones decide `a`.
 
 import {
   CONN_BYTES,
@@ -40,19 +39,23 @@ export const SUBSCRIPTION_BYTES: f64 = 64;
 export const BUCKET_BYTES: f64 = 4;
 /** Size of an address's counters, in bytes. */
 export const TALLY_BYTES: f64 = 40;
+/** Bytes that history adds to an entry of the frame index, to a topic, and for each WebSocket. */
+export const TRACE_BYTES: f64 = 32;
+export const PAST_BYTES: f64 = 24;
+export const RETURN_BYTES: f64 = 32;
 
 /**
  * Returns the size of an entry of the frame index in bytes.
- * @param deflateRingBytes, eventRingBytes 0 without that form
+ * @param deflateRingBytes, eventRingBytes 0 without that form @param history 0 without history
  */
-export function frameStride(deflateRingBytes: f64, eventRingBytes: f64): f64 {
+export function frameStride(deflateRingBytes: f64, eventRingBytes: f64, history: f64): f64 {
   const places: f64 = (deflateRingBytes == 0 ? 0 : 1) + (eventRingBytes == 0 ? 0 : 1);
-  return FRAME_BYTES + places * PLACE_BYTES;
+  return FRAME_BYTES + places * PLACE_BYTES + (history == 0 ? 0 : TRACE_BYTES);
 }
 
-/** Returns the size of a topic with its name in bytes. */
-export function topicStride(): f64 {
-  return TOPIC_BYTES;
+/** Returns the size of a topic with its name in bytes. @param history 0 without history */
+export function topicStride(history: f64): f64 {
+  return TOPIC_BYTES + (history == 0 ? 0 : PAST_BYTES);
 }
 
 export enum Region {
@@ -76,6 +79,7 @@ export enum Region {
   DeflateRing,
   EventRing,
   Addresses,
+  Returns,
   COUNT,
 }
 
@@ -89,6 +93,7 @@ export function firstParam(region: i32): i32 {
       return Param.Connections;
     case Region.WebSocketSlots:
     case Region.WebSocketList:
+    case Region.Returns:
       return Param.WebSockets;
     case Region.ReceivePoolMap:
     case Region.ReceivePool:
@@ -128,6 +133,8 @@ export function secondParam(region: i32): i32 {
       return Param.Subscriptions;
     case Region.FrameIndex:
       return Param.DeflateRingBytes;
+    case Region.Returns:
+      return Param.History;
     default:
       return -1;
   }
@@ -135,7 +142,13 @@ export function secondParam(region: i32): i32 {
 
 /** Returns the third parameter that sizes a region, −1 when there is none. */
 export function thirdParam(region: i32): i32 {
-  return region == (Region.FrameIndex as i32) ? (Param.EventRingBytes as i32) : -1;
+  if (region == (Region.FrameIndex as i32)) return Param.EventRingBytes;
+  return region == (Region.Topics as i32) ? (Param.History as i32) : -1;
+}
+
+/** Returns the fourth parameter that sizes a region, −1 when there is none. */
+export function fourthParam(region: i32): i32 {
+  return region == (Region.FrameIndex as i32) ? (Param.History as i32) : -1;
 }
 
 /** Returns the least power of two that is not below `count`. */
@@ -152,9 +165,9 @@ function aligned(bytes: f64): f64 {
 /**
  * Returns the size of a region in bytes.
  * @param first value of its `firstParam`, 0 when it has none
- * @param second, third values of its `secondParam` and `thirdParam`, 0 when it has none
+ * @param second, third, fourth values of its further parameters, 0 when it has none
  */
-export function regionBytes(region: i32, first: f64, second: f64, third: f64): f64 {
+export function regionBytes(region: i32, first: f64, second: f64, third: f64, fourth: f64): f64 {
   switch (region) {
     case Region.Control:
       return aligned((Control.COUNT as f64) * 8 + CONTROL_EXTRA);
@@ -170,11 +183,11 @@ export function regionBytes(region: i32, first: f64, second: f64, third: f64): f
     case Region.ReplyPoolMap:
       return aligned(Math.ceil(first / REPLY_UNIT) * MAP_BYTES);
     case Region.FrameIndex:
-      return aligned(first * frameStride(second, third));
+      return aligned(first * frameStride(second, third, fourth));
     case Region.Topics:
       // Number 0 is the audience of broadcasts, so the table has one more record.
       return aligned(
-        (first + 1) * topicStride() +
+        (first + 1) * topicStride(third) +
           second * SUBSCRIPTION_BYTES +
           (powerOver(first) + powerOver(second)) * BUCKET_BYTES,
       );
@@ -183,6 +196,8 @@ export function regionBytes(region: i32, first: f64, second: f64, third: f64): f
       return aligned(
         (first + second + (EVENT_LIMIT as f64) * 2 + (NOTICE_LIMIT as f64)) * (EVENT_BYTES as f64),
       );
+    case Region.Returns:
+      return second == 0 ? 0 : aligned(first * RETURN_BYTES);
     case Region.Rows:
       return (ROW_LIMIT as f64) * (ROW_BYTES as f64);
     case Region.Addresses:

@@ -94,6 +94,11 @@ export interface Request {
   readonly path: string;
   /** The query of the target without "?"; "" when there is none. */
   readonly query: string;
+  /**
+   * The position from which the client wants to resume, as it names it: Last-Event-ID, else `since` of the query;
+   * undefined when it names none. `res.events` heeds it by itself, with the option `history`.
+   */
+  readonly since: string | undefined;
   /** The HTTP version, "1.0" or "1.1". */
   readonly httpVersion: string;
   /**
@@ -235,6 +240,18 @@ export type UpgradeArguments<User = unknown> = undefined extends User
   ? [options?: UpgradeOptions<User>]
   : [options: UpgradeOptions<User> & { data: User }];
 
+/** Why a client has missed publications that it does not get. */
+export interface StreamGap {
+  /**
+   * expired: they are not kept any more. epoch: the server was restarted. invalid: the client's position is malformed,
+   * or of the future. lapped: the client read too slowly while it caught up, or `open` took too long. large: the
+   * message does not fit into `eventRing`.
+   */
+  readonly reason: "expired" | "epoch" | "invalid" | "lapped" | "large";
+  /** The topic whose messages are missing; undefined: they need not be of one topic. */
+  readonly topic?: string;
+}
+
 /** Options of an event stream. */
 export interface EventsOptions<User = unknown> {
   /** A value of the application's own, later `ws.data`. */
@@ -360,6 +377,14 @@ export interface WebSocket<User = unknown> {
    * until it gets another status than 200.
    */
   readonly kind: "websocket" | "events";
+  /**
+   * True for an event stream with history (option `history`) whose client has returned: it gets all that was published
+   * after its position, of broadcasts and of the topics that it subscribes to up to the end of `open`. Then it needs no
+   * snapshot. Known when `open` is called.
+   */
+  readonly resumed: boolean;
+  /** Why a client that named a position does not resume; undefined: it resumes, or named none. */
+  readonly gap: StreamGap | undefined;
   /** The value given to `res.upgrade()` or `res.events()`. */
   data: User;
   /** The subprotocol; "" for none. */
@@ -625,8 +650,18 @@ export interface Stats {
   readonly framesDue: number;
   /** Clients evicted. */
   readonly evicted: number;
-  /** Topics that have subscribers. */
+  /** Topics that have subscribers, or that history keeps. */
   readonly topics: number;
+  /** Event streams that resumed. */
+  readonly resumed: number;
+  /** Open event streams, with history, whose `open` has not settled. */
+  readonly parked: number;
+  /** Bytes of publications that readers were sent while they caught up. */
+  readonly replayedBytes: number;
+  /** Gaps that event streams were notified of, by reason. */
+  readonly gaps: Readonly<Record<StreamGap["reason"], number>>;
+  /** Topics that history has forgotten, because `maxTopics` were in use. */
+  readonly topicsForgotten: number;
   /** Subscriptions of all clients. */
   readonly subscriptions: number;
   /** Closed connections, by the name of their cause. */

@@ -19,8 +19,9 @@ import {
 } from "../abi";
 import { deflateCount, publish, publishToNone } from "./publish";
 import { kill } from "../reply/end";
+import { subscribe } from "../reply/return";
 import { close, fail, ping, send } from "../reply/send";
-import { findTopic, subscribe, unsubscribe } from "../ring/topics";
+import { topicFor, unsubscribe } from "../ring/topics";
 import { takeEvents } from "../state/events";
 import {
   Conn,
@@ -51,7 +52,7 @@ function takesDeflate(c: Conn): u32 {
 function publishRecord(flags: u32, at: usize, length: u32, slot: u32, generation: u32): u32 {
   const nameLength: u32 = length == 0 ? 0 : load<u8>(at);
   if (nameLength + 1 > length) return Outcome.Ok;
-  const number = findTopic(at + 1, nameLength);
+  const number = topicFor(at + 1, nameLength);
   if (number == 0) {
     publishToNone();
     return Outcome.Ok;

@@ -2,6 +2,7 @@
 
 import { Control, NONE, Param, RowKind, Rule } from "../abi";
 import { NEVER, dueOffset, dueSequence } from "../ring/cursor";
+import { hasHistory, traceOf } from "../ring/history";
 import { frame, plain, ringOf } from "../ring/ring";
 import { checkTopics } from "../ring/topics";
 import { broken } from "../state/events";
@@ -22,6 +23,7 @@ import {
   httpOf,
   isWebSocket,
   paramU32,
+  position,
   receivePool,
   replyPool,
   WebSocketConn,
@@ -141,6 +143,9 @@ function checkPieces(): u32 {
 function checkWebSocket(c: WebSocketConn): u32 {
   const i = c.slot;
   if (i < engine.httpSlots) return broken(Rule.WebSocketSlot, i, i as f64, engine.httpSlots as f64);
+  const isReturning = has(c, Flag.Parked | Flag.Replaying);
+  if (isReturning && (!hasHistory || (has(c, Flag.Parked) && has(c, Flag.MidFrame))))
+    return broken(Rule.Parked, i, c.flags as f64, 0);
   const ring = ringOf(c);
   const committed = ring.committed as f64;
   const due = dueOffset(c);
@@ -177,6 +182,20 @@ function checkRing(): u32 {
   const last = frame(engine.sequence - 1);
   const end = last.offset + (last.length as u64);
   if (end != plain.committed) return broken(Rule.LastFrame, 0, end as f64, plain.committed as f64);
+  return hasHistory ? checkPositions() : Rule.Ok;
+}
+
+/** Checks that the positions of the index grow. */
+function checkPositions(): u32 {
+  const count = engine.sequence - engine.firstSequence;
+  const least = engine.sequence - min(count, paramU32(Param.Frames) as u64);
+  let above = position() + 1;
+  for (let s = engine.sequence; s > least; s--) {
+    const own = traceOf(s - 1);
+    if (own.position >= above || own.earlier >= own.position)
+      return broken(Rule.Positions, 0, own.position as f64, above as f64);
+    above = own.position;
+  }
   return Rule.Ok;
 }
 
@@ -190,6 +209,7 @@ function checkTotals(): u32 {
   let watched: u32 = 0;
   let reading: u32 = 0;
   let pipes: u32 = 0;
+  let parked: u32 = 0;
   for (let i: u32 = 0; i < engine.allSlots; i++) {
     const c = at(i);
     if (c.state == State.Free) continue;
@@ -203,11 +223,13 @@ function checkTotals(): u32 {
     } else {
       if (!has(c, Flag.CloseQueued)) open++;
       if (has(c, Flag.Ordered)) ordered++;
+      if (has(c, Flag.Parked)) parked++;
     }
   }
   let rule = same(Rule.Watched, getControl(Control.Watched) as u32, watched);
   if (rule == Rule.Ok) rule = same(Rule.Reading, readingCount(), reading);
   if (rule == Rule.Ok) rule = same(Rule.Pipes, getControl(Control.Pipes) as u32, pipes);
+  if (rule == Rule.Ok) rule = same(Rule.Parked, getControl(Control.ParkedCount) as u32, parked);
   if (rule == Rule.Ok) rule = same(Rule.OpenCount, engine.openCount, open);
   if (rule == Rule.Ok) rule = same(Rule.TreapCount, orderedCount(), ordered);
   if (rule == Rule.Ok) rule = same(Rule.DeadCount, getControl(Control.DeadCount) as u32, dead);

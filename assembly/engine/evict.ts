@@ -2,11 +2,22 @@
 //
 // Invariant: bytes of the ring are overwritten only after each reader that still needs them has been evicted.
 
-import { CloseReason, Control, Outcome, Param, Shut } from "../abi";
+import { CloseReason, Control, Outcome, Param, RowKind, Shut } from "../abi";
 import { kill } from "../reply/end";
+import { lapse } from "../reply/return";
 import { Ring, floorFor, plain } from "../ring/ring";
-import { Conn, add, engine, param, paramU32, readersOf } from "../state/records";
-import { countBelow, furthest } from "../state/treap";
+import {
+  Conn,
+  Flag,
+  add,
+  engine,
+  has,
+  param,
+  paramU32,
+  readersOf,
+  webSocketOf,
+} from "../state/records";
+import { REPLAYS, countBelow, furthest, replayCount } from "../state/treap";
 
 function evictReader(c: Conn): void {
   add(Control.Evicted, 1);
@@ -17,7 +28,7 @@ function evictReader(c: Conn): void {
 function doMostLag(ring: Ring, tail: u64): bool {
   const half = (ring.capacity >> 1) as u64;
   const lagging = tail > half ? countBelow(ring.form, tail - half) : 0;
-  return lagging * 2 > readersOf(ring.form).count;
+  return lagging * 2 > readersOf(ring.form).count - replayCount(ring.form);
 }
 
 /**
@@ -67,6 +78,24 @@ export function renewBudget(tail: u64): void {
 }
 
 /**
+ * Moves readers that catch up and would be lapped to the present, or evicts them when the transport may read the ring
+ * for them, or they have a part of a frame. They come back from the position that they have.
+ * @param floor ring offset up to which bytes are overwritten @returns true when some were ended
+ */
+function passReplays(ring: Ring, floor: u64): bool {
+  let evicted = false;
+  while (true) {
+    const c = furthest(ring.form + REPLAYS);
+    if (changetype<usize>(c) == 0 || c.done >= floor) return evicted;
+    // mutant replay-outstanding: const isFree = !has(c, Flag.MidFrame);
+    const isFree = c.writing != (RowKind.Ring as u8) && !has(c, Flag.MidFrame);
+    if (isFree && lapse(webSocketOf(c))) continue;
+    evictReader(c);
+    evicted = true;
+  }
+}
+
+/**
  * Makes room for a record that ends at `tail`, at the cost of the readers with the largest lag:
  * (a) A reader without progress for SlowGrace is evicted at once.
  * (b) Readers that make progress are waited for, within one budget of SlowGrace for all of them.
@@ -84,6 +113,8 @@ export function makeRoom(ring: Ring, tail: u64): u32 {
   // mutant ring-index: const floor = min(floorFor(ring, tail, (paramU32(Param.Frames) as u64) + 1), ring.committed);
   const floor = min(floorFor(ring, tail, paramU32(Param.Frames) as u64), ring.committed);
   if (floor > ring.flushed) return Outcome.Flush;
+  // mutant replay-lapse: ;
+  if (readersOf(ring.form).replays != 0 && passReplays(ring, floor)) return Outcome.Evicted;
   if (changetype<usize>(furthest(ring.form)) == 0) return Outcome.Ok;
   const queued = min(floorFor(ring, tail, paramU32(Param.QueuedFrames) as u64), ring.flushed);
   countWait();

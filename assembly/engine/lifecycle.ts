@@ -18,14 +18,17 @@ import {
   SUBSCRIPTION_BYTES,
   TALLY_BYTES,
   firstParam,
+  fourthParam,
+  frameStride,
   powerOver,
   regionBytes,
   secondParam,
   thirdParam,
   topicStride,
 } from "../plan";
+import { setHistory } from "../ring/history";
 import { RING_RECORD_BYTES, formatRing, plain, setRings } from "../ring/ring";
-import { setTopics } from "../ring/topics";
+import { setTopics } from "../ring/topic";
 import { POOL_BYTES, formatPool } from "../state/pool";
 import { rearm } from "../reply/deadline";
 import { isInRange } from "../state/ranges";
@@ -68,6 +71,7 @@ function bytesOf(region: i32): f64 {
     wanted(firstParam(region)),
     wanted(secondParam(region)),
     wanted(thirdParam(region)),
+    wanted(fourthParam(region)),
   );
 }
 
@@ -131,7 +135,8 @@ export function create(base: usize): usize {
   engine.frames = next;
   next += bytesOf(Region.FrameIndex) as usize;
   // Number 0 is the audience of broadcasts.
-  engine.subscriptions = setTopics(next, paramU32(Param.Topics) + 1, topicStride() as usize);
+  const stride = topicStride(param(Param.History)) as usize;
+  engine.subscriptions = setTopics(next, paramU32(Param.Topics) + 1, stride);
   engine.topicBuckets =
     engine.subscriptions + (paramU32(Param.Subscriptions) as usize) * (SUBSCRIPTION_BYTES as usize);
   const topicBuckets = powerOver(param(Param.Topics)) as u32;
@@ -176,10 +181,11 @@ export function create(base: usize): usize {
   engine.tallies = next;
   engine.tallyBuckets = next + ((engine.allSlots + 1) as usize) * (TALLY_BYTES as usize);
   engine.tallyMask = (powerOver(engine.allSlots as f64) as u32) - 1;
+  engine.returns = next + (bytesOf(Region.Addresses) as usize);
 
   const deflateRingBytes = paramU32(Param.DeflateRingBytes);
   const eventRingBytes = paramU32(Param.EventRingBytes);
-  setRings(base + RING_AT, paramU32(Param.Frames), deflateRingBytes, eventRingBytes);
+  setLayout(base);
   const first = engine.firstSequence;
   formatRing(Form.Plain, plainBase, paramU32(Param.RingBytes), first, 0);
   const deflatedAt = FRAME_BYTES as u32;
@@ -219,7 +225,7 @@ export function configure(index: u32, value: f64): u32 {
   if (index == Param.AddressReceiveBytes || index == Param.AddressReplyBytes) return 0;
   for (let region = 0; region < (Region.COUNT as i32); region++) {
     if (firstParam(region) == (index as i32) || secondParam(region) == (index as i32)) return 0;
-    if (thirdParam(region) == (index as i32)) return 0;
+    if (thirdParam(region) == (index as i32) || fourthParam(region) == (index as i32)) return 0;
   }
   // mutant param-live (ranges): ;
   if (!isInRange(index, value)) return 0;
@@ -236,13 +242,19 @@ export function join(base: usize): usize {
   if (base == 0 || (base & (align() - 1)) != 0) return 0;
   if (load<u32>(base) != MAGIC || load<u32>(base, 4) != ABI_VERSION) return 0;
   setEngine(base + ENGINE_AT, base + RECEIVE_POOL_AT, base + REPLY_POOL_AT);
-  setRings(
-    base + RING_AT,
-    paramU32(Param.Frames),
-    paramU32(Param.DeflateRingBytes),
-    paramU32(Param.EventRingBytes),
-  );
+  setLayout(base);
   return base;
+}
+
+/** Sets where the rings are, and the layout of the frame index, which both follow from the parameters. */
+function setLayout(base: usize): void {
+  const frames = paramU32(Param.Frames);
+  const deflate = param(Param.DeflateRingBytes);
+  const event = param(Param.EventRingBytes);
+  const history = param(Param.History);
+  const isMore = deflate + event != 0;
+  setRings(base + RING_AT, frames, frameStride(deflate, event, history) as usize, isMore);
+  setHistory(history != 0, frameStride(deflate, event, 0) as usize);
 }
 
 /** Leaves the region. Returns its address. */

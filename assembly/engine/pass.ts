@@ -18,13 +18,15 @@ import {
 import { rearm, rearmProgress } from "../reply/deadline";
 import { afterWrite, emitRoom, finishWrite, leaveQueue } from "../reply/end";
 import { forgetReading } from "../reply/progress";
+import { catchUp } from "../ring/parked";
 import { beginCast, castRow, completeQuiet, nextRow, pieceRow } from "../reply/row";
 import { feedStarved, stall } from "../reply/supply";
 import { NEVER, castDue, place } from "../ring/cursor";
 import { Ring, plain, ringAt } from "../ring/ring";
-import { topic, wakeSubscribers } from "../ring/topics";
+import { topic } from "../ring/topic";
+import { wakeSubscribers } from "../ring/topics";
 import { emit, noticesFull, takeEvents } from "../state/events";
-import { List, dropDirty, leavePieces, openAt } from "../state/lists";
+import { List, dropDirty, leavePieces, markDirty, openAt } from "../state/lists";
 import { give, take } from "../state/pool";
 import { isReceiveFull, putDrainOff } from "../state/quota";
 import { endPaceOut, paceOut } from "../state/rate";
@@ -151,6 +153,12 @@ function castOn(runBytes: u32): void {
     const c = openAt(engine.castLeft);
     if (castRow(webSocketOf(c))) continue;
     castDue(c, engine.castFirst);
+    if (has(c, Flag.Parked | Flag.Replaying)) {
+      // Its turn comes after what is live.
+      place(c);
+      markDirty(c);
+      continue;
+    }
     if (!nextRow(c, runBytes)) place(c);
   }
 }
@@ -186,11 +194,27 @@ function isShareOver(): bool {
   return limit != 0 && engine.passBytes >= limit;
 }
 
+/** Returns true when a reader that catches up has to wait: this pass has handed over its share to such readers. */
+function isReplayOver(c: Conn): bool {
+  const limit = paramU32(Param.ReplayBytes);
+  return has(c, Flag.Replaying) && limit != 0 && engine.replayBytes >= limit;
+}
+
+/** Counts the bytes that were handed to a reader that catches up. */
+function countReplay(c: Conn): void {
+  if (c.writing == RowKind.Ring || c.sending != 0) {
+    engine.replayBytes += c.writingBytes;
+    add(Control.ReplayedBytes, c.writingBytes as f64);
+  }
+}
+
 /** Hands over the bytes due to a connection that was on the dirty list. */
 function serve(c: Conn, runBytes: u32): void {
   dropDirty(c);
+  if (has(c, Flag.Replaying)) catchUp(c);
   if (nextRow(c, runBytes)) {
     if (!isWebSocket(c)) engine.passBytes += c.writingBytes;
+    else if (has(c, Flag.Replaying)) countReplay(c);
     return;
   }
   place(c);
@@ -209,7 +233,8 @@ function serveDirty(runBytes: u32, waits: bool): void {
     const c = at(link - 1);
     link = c.link;
     if (isWebSocket(c)) {
-      if (!waits) serve(c, runBytes);
+      if (!waits && isReplayOver(c)) left = true;
+      else if (!waits) serve(c, runBytes);
     } else if (isShareOver()) {
       left = true;
     } else {
@@ -251,7 +276,10 @@ export function flush(withhold: u32): u32 {
   takeTime();
   takeEvents();
   engine.noticesPending = 0;
-  if (engine.rowCount == 0) engine.passBytes = 0;
+  if (engine.rowCount == 0) {
+    engine.passBytes = 0;
+    engine.replayBytes = 0;
+  }
   settle();
   if (engine.buffersGiven != 0) wakeWaiters();
   if (engine.replyFull != 0 && replyPool.used < paramU32(Param.ReplyPoolBytes) >> 1) wakeSenders();

@@ -3,7 +3,7 @@
 //
 // Invariant: a message is committed whole or not at all. While a stage is open nothing else is published.
 
-import { Control, Form, FrameFlag, Outcome, Param } from "../abi";
+import { Control, Form, FrameFlag, Gap, Outcome, Param } from "../abi";
 import { makeRoom, renewBudget } from "./evict";
 import { copy } from "../kernel/bytes";
 import {
@@ -24,24 +24,18 @@ import {
   setLength,
 } from "../ring/ring";
 import { GAP_BYTES, PUBLISHED_BYTES, eventBytes, putEvent, putGap, setName } from "../ring/event";
-import { chain, isExcept, nameAt, subscribersIn, topic } from "../ring/topics";
-import {
-  add,
-  engine,
-  getControl,
-  paramU32,
-  readersOf,
-  setControl,
-  takeTime,
-} from "../state/records";
+import { forgetUpTo, hasHistory, isLingering } from "../ring/history";
+import { nameAt, topic } from "../ring/topic";
+import { chain, isExcept, subscribersIn } from "../ring/topics";
+import { add, engine, paramU32, position, readersOf, setControl, takeTime } from "../state/records";
 
 /**
  * Makes room for a message in a form other than the plain one, when the form has recipients. Its index entry needs room
  * too, because a client that receives no more frames (its Close is queued) may still lag.
  */
 function makePlaceIn(form: u32, bytes: u32): u32 {
-  const isRead = readersIn(form, audience.topic) != 0;
-  if (!isRead && readersOf(form).treap == 0) return Outcome.Ok;
+  const isRead = isWrittenIn(form);
+  if (!isRead && (readersOf(form).treap | readersOf(form).replays) == 0) return Outcome.Ok;
   const ring = ringAt(form);
   const place = isRead ? placeFor(ring, bytes) : ring.committed;
   setPlace(form, place);
@@ -65,7 +59,8 @@ function nameEvent(): u32 {
 /** Measures a message as an event, if a recipient reads events. */
 function measureEvent(payload: usize, length: u32, flags: u32): void {
   eventLength = 0;
-  if (readersIn(Form.Event, audience.topic) == 0) return;
+  isGap = false;
+  if (!isWrittenIn(Form.Event)) return;
   const bytes = eventBytes(payload, length, flags) + ((PUBLISHED_BYTES + nameEvent()) as u64);
   // mutant event-large: isGap = false;
   isGap = bytes > (events.capacity as u64);
@@ -114,6 +109,11 @@ function readersIn(form: u32, number: u32): u32 {
   return number == 0 ? readersOf(form).count : subscribersIn(form, number);
 }
 
+/** Returns true when the current publication is written in a form besides the plain one. */
+function isWrittenIn(form: u32): bool {
+  return readersIn(form, audience.topic) != 0 || readersOf(form).isKept != 0;
+}
+
 /** Returns how many of a topic's subscribers, or with 0 of all open WebSockets, read the ring of compressed forms. */
 export function deflateCount(number: u32): u32 {
   return readersIn(Form.Deflated, number);
@@ -128,9 +128,15 @@ export function readers(): u32 {
   return isExcept(number, audience.except, audience.exceptGeneration) ? count - 1 : count;
 }
 
+/** Counts the readers of events that get a gap in place of the current publication. */
+function countGap(): void {
+  add(Control.GapCount + (Gap.Large as i32), readersIn(Form.Event, audience.topic) as f64);
+}
+
 /** Links a frame that is in the ring to its topic, whose subscribers receive it with the next flush pass. */
 function finishPublication(length: u32): void {
   chain(audience.topic);
+  if (isGap) countGap();
   add(Control.FramesPublished, 1);
   add(Control.BytesPublished, length as f64);
   add(Control.FramesDue, readers() as f64);
@@ -151,7 +157,7 @@ function bytesIn(form: u32, bytes: u32, deflateLength: u32): u32 {
 /** Writes a message into the ring of compressed forms, when that has readers. @param bytes of its plain frame */
 function putDeflated(bytes: u32, deflate: usize, deflateLength: u32, flags: u32): void {
   setLength(Form.Deflated, 0);
-  if (deflateCount(audience.topic) == 0) return;
+  if (!isWrittenIn(Form.Deflated)) return;
   const length = bytesIn(Form.Deflated, bytes, deflateLength);
   const place = placeOf(Form.Deflated);
   if (deflateLength == 0)
@@ -163,12 +169,13 @@ function putDeflated(bytes: u32, deflate: usize, deflateLength: u32, flags: u32)
 }
 
 /**
- * Counts a publication to a topic without subscribers. It has a position too, so that positions do not depend on
- * whether anyone subscribes.
+ * Counts a publication to a topic without subscribers that history does not keep. It has a position too, so that
+ * positions do not depend on whether anyone subscribes.
  */
 export function publishToNone(): void {
   // mutant position-gap: if (Control.PublishedToNone != 0) return;
   add(Control.PublishedToNone, 1);
+  if (hasHistory) forgetUpTo(position());
 }
 
 /** Writes a message into the ring of events, when that has readers. */
@@ -190,17 +197,13 @@ function putForms(bytes: u32, deflate: usize, deflateLength: u32, flags: u32, le
   putAsEvent(address(plain, placeOf(Form.Plain)) + (bytes - length), length, flags);
 }
 
-/** Returns the number of publications so far. */
-function position(): u64 {
-  return (getControl(Control.FramesPublished) + getControl(Control.PublishedToNone)) as u64;
-}
-
 /** Sets the recipients of the current publication. Returns false, and counts it, when there are none. */
 function reach(number: u32, except: u32, exceptGeneration: u32): bool {
   audience.topic = number;
   audience.except = except;
   audience.exceptGeneration = exceptGeneration;
-  if (number == 0 || (number <= engine.topicsUsed && topic(number).count != 0)) return true;
+  if (number == 0) return true;
+  if (number <= engine.topicsUsed && (topic(number).count != 0 || isLingering(number))) return true;
   publishToNone();
   return false;
 }
@@ -208,7 +211,7 @@ function reach(number: u32, except: u32, exceptGeneration: u32): bool {
 /**
  * Publishes a whole message.
  * @param deflate address of its compressed form of `deflateLength` bytes; a length of 0 means that there is none
- * @param number topic as returned by `findTopic`, 0 for every open WebSocket
+ * @param number topic as returned by `topicFor`, 0 for every open WebSocket
  * @param except slot of a client that does not receive it, and its generation; 0 for none
  * @returns Ok; Evicted or Flush (act on it, then call again); Wait or TooLarge (nothing was staged); Staging (an open
  * stage is in the frame's place, publish or discard it first)

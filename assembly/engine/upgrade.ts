@@ -8,9 +8,11 @@ import { dropInput, finishWith, kill, leaveQueue } from "../reply/end";
 import { unwatch } from "../reply/progress";
 import { queueStream, queueSwitch, refuse } from "../reply/response";
 import { NEVER } from "../ring/cursor";
+import { hasHistory } from "../ring/history";
 import { messageAt, ringAt, ringOf } from "../ring/ring";
 
 import { addOpen, dropDirty, markDirty } from "../state/lists";
+import { park } from "../reply/return";
 import { noBlock } from "../state/quota";
 import {
   Conn,
@@ -34,19 +36,21 @@ import {
 import { delist } from "../state/room";
 import { live, putFree, takeWebSocket } from "../state/slots";
 import { disarm } from "../state/timers";
-import { furthest } from "../state/treap";
+import { REPLAYS, furthest } from "../state/treap";
 
 /** Returns the WebSocket that lags by the most messages among the readers of all forms, 0 when none lags. */
 function furthestInAny(): Conn {
   let found = changetype<Conn>(0);
   let least = NEVER;
   for (let form: u32 = 0; form < (Form.COUNT as u32); form++) {
-    const reader = furthest(form);
-    if (changetype<usize>(reader) == 0) continue;
-    const message = messageAt(ringAt(form), reader.done);
-    if (message >= least) continue;
-    least = message;
-    found = reader;
+    for (let set: u32 = 0; set <= REPLAYS; set += REPLAYS) {
+      const reader = furthest(form + set);
+      if (changetype<usize>(reader) == 0) continue;
+      const message = messageAt(ringAt(form), reader.done);
+      if (message >= least) continue;
+      least = message;
+      found = reader;
+    }
   }
   return found;
 }
@@ -130,11 +134,13 @@ export function upgrade(slot: u32, generation: u32, fieldsLength: u32, deflate: 
 
 /**
  * Makes a pending request an event stream (WHATWG HTML 9.2). The connection moves to a WebSocket slot, and its cursor
- * is at `committed`.
+ * is at `committed`. With history it is parked: subscribe it to its topics, call `greet`, and `begin` and `settled` for
+ * its handler's `open`.
  * @param fieldsLength bytes of field records at the start of the scratch region
+ * @param since with history: sequence of the position from which the client resumes, or one of the SINCE values
  * @returns as `upgrade`; Invalid when events are off, or the request's body is streamed
  */
-export function openStream(slot: u32, generation: u32, fieldsLength: u32): u32 {
+export function openStream(slot: u32, generation: u32, fieldsLength: u32, since: f64): u32 {
   takeTime();
   const c = httpOf(live(slot, generation));
   if (changetype<usize>(c) == 0 || c.state != State.Request) return Outcome.Gone;
@@ -148,6 +154,7 @@ export function openStream(slot: u32, generation: u32, fieldsLength: u32): u32 {
   dropInput(w);
   w.idle = 0;
   w.discarded = 0;
+  if (hasHistory) park(w, since);
   return opened(w);
 }
 

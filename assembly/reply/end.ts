@@ -10,6 +10,7 @@ import { unwatch } from "./progress";
 import { complete, hasMore } from "./row";
 import { continueSupply, leaveSupply, releasePiece } from "./supply";
 import { place } from "../ring/cursor";
+import { leaveParked } from "../ring/parked";
 import { forget } from "../ring/topics";
 import { countClose, emit, noticesFull } from "../state/events";
 import { List, dropDirty, markDirty, removeOpen } from "../state/lists";
@@ -93,6 +94,7 @@ export function kill(c: Conn, reason: i32, shut: u32): void {
   discharge(c);
   if (isWebSocket(c)) {
     remove(c);
+    leaveParked(c);
     forget(c);
     if (!has(c, Flag.CloseQueued)) removeOpen(c);
   } else {

@@ -90,6 +90,14 @@ function peek(c: Conn, runBytes: u32): bool {
   return choose(c, runBytes);
 }
 
+/** Flags of a client without a queued message that gets nothing of the ring. */
+const ENDING: u32 = Flag.CloseQueued | Flag.Parked;
+
+/** Returns false for a message of a parked stream that follows the publications it has missed. */
+function isReady(c: Conn, at: u64): bool {
+  return at == 0 || !has(c, Flag.Parked);
+}
+
 /** Finds the next piece like `peek`, after `look` or `takeDue` has been called for the due run. */
 function choose(c: Conn, runBytes: u32): bool {
   piece.isPong = false;
@@ -97,7 +105,8 @@ function choose(c: Conn, runBytes: u32): bool {
   piece.isLast = 0;
   const due = piece.isDue ? dueRun.from : NEVER;
   const b = block(c.replyHead);
-  if (c.replyHead != 0 && !has(c, Flag.MidFrame) && b.at <= due) {
+  // mutant return-early: if (c.replyHead != 0 && !has(c, Flag.MidFrame) && b.at <= due) {
+  if (c.replyHead != 0 && !has(c, Flag.MidFrame) && b.at <= due && isReady(c, b.at)) {
     piece.length = b.end - b.start;
     if (b.flags & BlockFlag.Static) {
       piece.kind = RowKind.Static;
@@ -120,7 +129,8 @@ function choose(c: Conn, runBytes: u32): bool {
     piece.isPong = true;
     return true;
   }
-  if (!piece.isDue || (c.replyHead == 0 && has(c, Flag.CloseQueued))) return false;
+  // mutant return-parked: if (!piece.isDue || (c.replyHead == 0 && has(c, Flag.CloseQueued))) return false;
+  if (!piece.isDue || has(c, c.replyHead == 0 ? ENDING : Flag.Parked)) return false;
   const ring = ringOf(c);
   piece.kind = RowKind.Ring;
   piece.from = address(ring, due);
@@ -251,7 +261,8 @@ function putRow(c: Conn): void {
 // ---- the common case: a client that has had everything, and new broadcasts that are one run ------------------
 
 /** Flags of a client that receives more than new broadcasts. */
-const FURTHER: u32 = Flag.CastDue | Flag.MidFrame | Flag.Ordered | Flag.CloseQueued;
+const FURTHER: u32 =
+  Flag.CastDue | Flag.MidFrame | Flag.Ordered | Flag.CloseQueued | Flag.Parked | Flag.Replaying;
 /** Flags of a client that receives more than new broadcasts, or waits for a Drain. */
 const BUSY: u32 = FURTHER | Flag.WantDrain | Flag.WantRoom | Flag.Clogged;
 

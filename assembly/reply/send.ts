@@ -22,9 +22,11 @@ import { live } from "../state/slots";
 import { markDirty, removeOpen } from "../state/lists";
 import { finishWith, kill } from "./end";
 import { isLagging } from "./lag";
+import { outgrow } from "./return";
 import { comment, queueEnd, reserveEvent, writeEvent } from "./stream";
 import { block, giveBlock, isScarce, reserve, takeBlock, write } from "../state/queue";
-import { firstByte, headerBytes, putHeader, ringOf } from "../ring/ring";
+import { dropParked, offsetFor } from "../ring/parked";
+import { firstByte, headerBytes, putHeader } from "../ring/ring";
 import { noBlock } from "../state/quota";
 import { retire } from "../ring/topics";
 import { validate } from "../kernel/utf8";
@@ -43,6 +45,7 @@ function isFull(c: Conn): bool {
 /** Refuses a message, for which a Drain follows. @param isPool the pool has no room for it, or its address's quota */
 function refuseMessage(c: Conn, isPool: bool): u32 {
   c.flags |= Flag.WantDrain;
+  outgrow(c);
   // When the address is over its quota, Drain follows when it holds less.
   if (isPool && noBlock() == CloseReason.NoBuffer) engine.replyFull = 1;
   add(Control.MessagesRefused, 1);
@@ -67,7 +70,7 @@ export function sendBegin(slot: u32, generation: u32, first: u32, length: u32): 
 function begin(c: Conn, first: u32, header: u32, length: u32): u32 {
   if (isFull(c)) return refuseMessage(c, false);
   // Checked before the sum, which must not wrap.
-  if (length > 0x7fffffff || !reserve(c, header + length, ringOf(c).committed))
+  if (length > 0x7fffffff || !reserve(c, header + length, offsetFor(c)))
     return refuseMessage(c, true);
   if (header != 0) {
     putHeader(HEADER, first, length);
@@ -89,6 +92,7 @@ export function awaitRoom(slot: u32, generation: u32): u32 {
   // After a refusal the pool may be the bottleneck, whose room this client does not know.
   if (!has(c, Flag.WantDrain) && !isFull(c)) return Outcome.Ok;
   c.flags |= Flag.WantRoom;
+  outgrow(c);
   return Outcome.Full;
 }
 
@@ -125,7 +129,7 @@ export function send(slot: u32, generation: u32, flags: u32, from: usize, length
 /** Sends a whole message to an event stream. */
 function sendEvent(c: Conn, flags: u32, from: usize, length: u32): u32 {
   if (isFull(c)) return refuseMessage(c, false);
-  if (!reserveEvent(c, from, length, flags, ringOf(c).committed)) return refuseMessage(c, true);
+  if (!reserveEvent(c, from, length, flags, offsetFor(c))) return refuseMessage(c, true);
   writeEvent(from, length, flags);
   markDirty(c);
   add(Control.MessagesSent, 1);
@@ -145,10 +149,11 @@ export function pingSilent(c: Conn): void {
   c.since = engine.now;
   // mutant stream-ping: if (false) {
   if (isStream(c)) {
-    if (comment(c, ringOf(c).committed)) markDirty(c);
+    // A parked stream gets it at once, whatever waits for the ring.
+    if (comment(c, has(c, Flag.Parked) ? 0 : offsetFor(c))) markDirty(c);
     return;
   }
-  if (!reserve(c, 2, ringOf(c).committed)) return;
+  if (!reserve(c, 2, offsetFor(c))) return;
   store<u16>(HEADER, 0x0089);
   write(HEADER, 2);
   c.flags |= Flag.Pinged;
@@ -159,7 +164,8 @@ export function pingSilent(c: Conn): void {
 /** Queues a Close frame, after which nothing is queued. */
 function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
   if (isStream(c)) {
-    if (!queueEnd(c, code, text, textLength, ringOf(c).committed)) return false;
+    dropParked(c);
+    if (!queueEnd(c, code, text, textLength, offsetFor(c))) return false;
     depart(c);
     return true;
   }
@@ -168,11 +174,11 @@ function queueClose(c: Conn, code: u32, text: usize, textLength: u32): bool {
     // Nothing follows a Close, so the pending pong is queued before it.
     const pong = block(c.pong);
     const bytes = pong.end - pong.start;
-    if (reserve(c, bytes, ringOf(c).committed)) write(changetype<usize>(pong) + pong.start, bytes);
+    if (reserve(c, bytes, offsetFor(c))) write(changetype<usize>(pong) + pong.start, bytes);
     giveBlock(c, pong);
     c.pong = 0;
   }
-  if (!reserve(c, 2 + length, ringOf(c).committed)) return false;
+  if (!reserve(c, 2 + length, offsetFor(c))) return false;
   store<u8>(HEADER, 0x88);
   store<u8>(HEADER, length as u8, 1);
   storeBe16(HEADER + 2, code);
@@ -262,11 +268,11 @@ const PONG_BACKLOG: u32 = 8192;
  */
 export function queuePong(c: Conn, payload: usize, length: u32): void {
   if (has(c, Flag.CloseQueued)) return;
-  const committed = ringOf(c).committed;
+  const at = offsetFor(c);
   if (c.pong == 0 && !isLagging(c) && c.backlog < PONG_BACKLOG) {
     store<u8>(HEADER, 0x80 | Opcode.Pong);
     store<u8>(HEADER, length as u8, 1);
-    if (reserve(c, 2 + length, committed)) {
+    if (reserve(c, 2 + length, at)) {
       write(HEADER, 2);
       write(payload, length);
       markDirty(c);

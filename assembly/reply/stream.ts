@@ -2,18 +2,20 @@
 //
 //   head                             200, no length; the body ends with the connection
 //   retry: N                         N is random for each client, because an EventSource has no jitter of its own
+//   event: ringcast-hello, …         where publications are kept, see reply/return.ts
 //   events of the ring, messages     between them a comment after silence, so that proxies keep the connection
 //   event: ringcast-close            with the code and the reason of `close`; then the end
 //
 // Invariant: all but the head is whole events, so an event of the ring follows only a blank line.
 
-import { FrameFlag, HEADER_ENTRY_BYTES, Method, Param } from "../abi";
+import { FrameFlag, Gap, HEADER_ENTRY_BYTES, Method, Param, TOPIC_NAME_BYTES } from "../abi";
 import { encode } from "../kernel/base64";
 import { equalFold, storeDecimal } from "../kernel/bytes";
 import { putText } from "../kernel/text";
 import { Conn, HttpConn, State, engine, paramU32 } from "../state/records";
-import { eventBytes, lineEnd, nextLine } from "../ring/event";
-import { reserve, write } from "../state/queue";
+import { NEVER } from "../ring/cursor";
+import { eventBytes, lineEnd, nextLine, putId, putPosition } from "../ring/event";
+import { reserve, reserveFirst, write } from "../state/queue";
 
 /** Range of the time, in ms, after which a client reconnects. */
 const RETRY_LEAST: u32 = 1000;
@@ -44,7 +46,11 @@ export function commentAt(c: Conn): f64 {
   return max(c.lastOut, c.since) + SILENCE + ((mix(c.slot) % SILENCE_RANGE) as f64);
 }
 
-const BUFFER = memory.data(1024, 16);
+/** Bytes of a topic's gap, of whose name each byte may take six. */
+const BUFFER_BYTES: i32 = 2048;
+const BUFFER = memory.data(BUFFER_BYTES, 16);
+
+if ((TOPIC_NAME_BYTES as i32) * 6 + 256 > BUFFER_BYTES) ERROR("BUFFER_BYTES");
 
 /** Queues a comment, which a client ignores, unless bytes are queued anyway. */
 export function comment(c: Conn, at: u64): bool {
@@ -118,6 +124,60 @@ export function queueEnd(c: Conn, code: u32, text: usize, length: u32, at: u64):
   if (!reserve(c, bytes, at)) return false;
   write(BUFFER, bytes);
   return true;
+}
+
+/** Queues the event that is in the buffer. @param at ring offset that it follows */
+function queueEvent(c: Conn, end: usize, at: u64): bool {
+  const bytes = (end - BUFFER) as u32;
+  if (!reserve(c, bytes, at)) return false;
+  write(BUFFER, bytes);
+  return true;
+}
+
+/** Queues the first event. @param since position of a client that resumes, NEVER for any other */
+export function queueHello(c: Conn, since: u64): bool {
+  const id = since == NEVER ? BUFFER : putId(BUFFER, since);
+  let at = putText(id, "event: ringcast-hello\ndata: {");
+  if (since != NEVER) at = putText(putPosition(putText(at, '"position":"'), since), '"');
+  return queueEvent(c, putText(at, "}\n\n"), 0);
+}
+
+function putReason(at: usize, gap: u32): usize {
+  switch (gap) {
+    case Gap.Expired:
+      return putText(at, "expired");
+    case Gap.Epoch:
+      return putText(at, "epoch");
+    case Gap.Invalid:
+      return putText(at, "invalid");
+    case Gap.Lapped:
+      return putText(at, "lapped");
+    default:
+      return putText(at, "large");
+  }
+}
+
+/** Queues the event of a gap. @param position up to which nothing more will come, NEVER for none @param at as usual */
+export function queueGap(c: Conn, gap: u32, position: u64, at: u64): bool {
+  const id = position == NEVER ? BUFFER : putId(BUFFER, position);
+  const end = putReason(putText(id, 'event: ringcast-gap\ndata: {"reason":"'), gap);
+  return queueEvent(c, putText(end, '"}\n\n'), at);
+}
+
+/** Queues the event of one topic's gap, before everything that waits for the ring. */
+export function queueTopicGap(c: Conn, name: usize, length: u32): bool {
+  let end = putText(BUFFER, 'event: ringcast-gap\ndata: {"reason":"expired","topic":"');
+  end = putText(putJson(end, name, length), '"}\n\n');
+  const bytes = (end - BUFFER) as u32;
+  if (!reserveFirst(c, bytes)) return false;
+  write(BUFFER, bytes);
+  return true;
+}
+
+/** Queues the event after all that `open` has sent. */
+export function queueLive(c: Conn, position: u64): bool {
+  const at = putText(putId(BUFFER, position), 'event: ringcast-live\ndata: {"position":"');
+  return queueEvent(c, putText(putPosition(at, position), '"}\n\n'), 0);
 }
 
 // ---- refusals ------------------------------------------------------------------------------------------

@@ -85,15 +85,19 @@ function increment(end: usize): void {
   }
 }
 
+/** Writes the text of a position. Returns the end. */
+export function putPosition(at: usize, sequence: u64): usize {
+  const end = putDigits(at, param(Param.Epoch) as u64, EPOCH_DIGITS);
+  store<u8>(end, 45);
+  return putDigits(end + 1, sequence, SEQUENCE_DIGITS);
+}
+
 /** Writes the field of a position. Returns the end. @param sequence number of publications up to it */
-function putId(at: usize, sequence: u64): usize {
-  if (idSequence + 1 == sequence && idSequence != 0) {
+export function putId(at: usize, sequence: u64): usize {
+  if (idSequence + 1 == sequence && sequence != 0) {
     increment(ID_END - 1);
   } else {
-    const epoch = putText(ID, "id: ");
-    const end = putDigits(epoch, param(Param.Epoch) as u64, EPOCH_DIGITS);
-    store<u8>(end, 45);
-    store<u8>(putDigits(end + 1, sequence, SEQUENCE_DIGITS), 10);
+    store<u8>(putPosition(putText(ID, "id: "), sequence), 10);
   }
   idSequence = sequence;
   copy(at, ID, ID_BYTES);

@@ -16,7 +16,7 @@
 import { Form, FrameFlag, Outcome, Param } from "../abi";
 import { copy, storeBe16, storeBe64 } from "../kernel/bytes";
 import { Conn, engine, formOf, paramU32 } from "../state/records";
-import { FRAME_BYTES, frameStride } from "../plan";
+import { FRAME_BYTES } from "../plan";
 
 @unmanaged
 export class Ring {
@@ -98,15 +98,18 @@ let frameBytes: usize = 0;
 /** Whether a form besides the plain one is enabled. */
 export let hasForms: bool = false;
 
-/** Sets where the rings and the frame index are. @param deflateRingBytes, eventRingBytes 0 when a form is off */
-export function setRings(at: usize, frames: u32, deflateRingBytes: u32, eventRingBytes: u32): void {
+/**
+ * Sets where the rings are. @param frames entries of the frame index @param stride bytes of each
+ * @param isMore whether a form besides the plain one is enabled
+ */
+export function setRings(at: usize, frames: u32, stride: usize, isMore: bool): void {
   rings = at;
   plain = ringAt(Form.Plain);
   deflated = ringAt(Form.Deflated);
   events = ringAt(Form.Event);
   frameMask = (frames - 1) as u64;
-  frameBytes = frameStride(deflateRingBytes as f64, eventRingBytes as f64) as usize;
-  hasForms = (deflateRingBytes | eventRingBytes) != 0;
+  frameBytes = stride;
+  hasForms = isMore;
 }
 
 /** Formats the ring of a form. @param place offset of the form's Place in an entry of the frame index */

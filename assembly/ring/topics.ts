@@ -1,14 +1,17 @@
 // Topics: their names, the subscribers of each, and the chain of frames published to it.
 //
-// Invariant: a topic has subscribers, or was published to since the last flush pass, which then removes it. Publishing
-// visits no client. It links the frame to the topic's last one and marks the topic dirty, and the flush pass makes the
-// frames due to the subscribers. Number 0 has the broadcasts, and each open WebSocket receives those.
+// Invariant: a topic has subscribers, or was published to since the last flush pass, which then removes it, or history
+// keeps it. Publishing visits no client. It links the frame to the topic's last one and marks the topic dirty, and the
+// flush pass makes the frames due to the subscribers. Number 0 has the broadcasts, and each open WebSocket receives
+// those.
 
 import { Control, Form, Outcome, Param, TOPIC_NAME_BYTES, Rule } from "../abi";
 import {
   Conn,
+  Engine,
   Flag,
   State,
+  add,
   engine,
   formOf,
   getControl,
@@ -21,8 +24,18 @@ import { at, live } from "../state/slots";
 import { broken } from "../state/events";
 import { markDirty } from "../state/lists";
 import { NEVER, castDue, firstFrom } from "./cursor";
-import { TOPIC_BYTES } from "../plan";
+import {
+  forgetUpTo,
+  hasHistory,
+  isLingering,
+  linger,
+  pastOf,
+  rouse,
+  trace,
+  traceOf,
+} from "./history";
 import { frame } from "./ring";
+import { NAME_AT, Topic, nameAt, topic } from "./topic";
 import {
   Mark,
   Subscription,
@@ -32,33 +45,6 @@ import {
   subscription,
   takeSubscription,
 } from "./subscription";
-
-@unmanaged
-export class Topic {
-  /** Next topic of the same bucket, or of the free list. */
-  next: u32;
-  /** Number of the next dirty topic. */
-  dirtyNext: u32;
-  /** Link of the first record in the list of subscribers. */
-  subscribers: u32;
-  count: u32;
-  hash: u32;
-  length: u32;
-  /** 1 when the topic was published to since the last flush pass. */
-  dirty: u32;
-  /** 1 when `last` is a frame of this topic. */
-  published: u32;
-  /** Number of subscribers that read each form but the plain one. */
-  readers: u32;
-  moreReaders: u32;
-  /** First frame since the last flush pass, and the last frame. */
-  first: u64;
-  last: u64;
-}
-
-const NAME_AT: usize = offsetof<Topic>();
-
-if (NAME_AT + (TOPIC_NAME_BYTES as usize) != (TOPIC_BYTES as usize)) ERROR("TOPIC_BYTES");
 
 if (Form.COUNT - 1 > 2) ERROR("a topic has no counter for each form");
 
@@ -77,25 +63,6 @@ function countIn(t: Topic, c: Conn, change: i32): void {
   if (form == Form.Plain) return;
   const counter = counterOf(form, t);
   store<u32>(counter, load<u32>(counter) + change);
-}
-
-/** Bytes of a topic's record. */
-let topicBytes: usize = 0;
-
-/** Sets where the topics are, and the bytes of each. @returns the end of the table */
-export function setTopics(at: usize, count: u32, stride: usize): usize {
-  engine.topics = at;
-  topicBytes = stride;
-  return at + (count as usize) * stride;
-}
-
-export function topic(number: u32): Topic {
-  return changetype<Topic>(engine.topics + (number as usize) * topicBytes);
-}
-
-/** Returns the address of a topic's name. */
-export function nameAt(number: u32): usize {
-  return changetype<usize>(topic(number)) + NAME_AT;
 }
 
 // ---- names -------------------------------------------------------------------------------------------
@@ -123,7 +90,8 @@ function bucketOf(hash: u32): usize {
 }
 
 /**
- * Returns the number of a topic that has subscribers, or had some since the last flush pass, and 0 for any other name.
+ * Returns the number of a topic that has subscribers, or had some since the last flush pass, or that history keeps, and
+ * 0 for any other name.
  * The number is valid until the next call that may end a connection or a subscription.
  */
 export function findTopic(name: usize, length: u32): u32 {
@@ -140,8 +108,22 @@ export function findTopic(name: usize, length: u32): u32 {
   return 0;
 }
 
+/**
+ * Returns the number of a topic for a publication, like `findTopic`. With history a topic is added that is not there,
+ * so 0 means that the table is full of topics with subscribers.
+ */
+export function topicFor(name: usize, length: u32): u32 {
+  const number = findTopic(name, length);
+  if (number != 0 || !hasHistory || length == 0 || length > TOPIC_NAME_BYTES) return number;
+  const added = addTopic(name, length);
+  if (added != 0) linger(added);
+  return added;
+}
+
 /** Adds a topic. Returns 0 when the table is full. */
 function addTopic(name: usize, length: u32): u32 {
+  const isFull = engine.freeTopic == 0 && engine.topicsUsed == paramU32(Param.Topics);
+  if (isFull && hasHistory) forgetQuietest();
   let number = engine.freeTopic;
   if (number != 0) {
     engine.freeTopic = topic(number).next;
@@ -154,6 +136,11 @@ function addTopic(name: usize, length: u32): u32 {
   const hash = hashName(name, length);
   const bucket = bucketOf(hash);
   memory.fill(changetype<usize>(t), 0, NAME_AT);
+  if (hasHistory) {
+    const past = pastOf(number);
+    past.last = engine.forgotten;
+    past.isQuiet = 0;
+  }
   t.hash = hash;
   t.length = length;
   t.next = load<u32>(bucket);
@@ -164,10 +151,39 @@ function addTopic(name: usize, length: u32): u32 {
   return number;
 }
 
-/** Removes a topic without subscribers. The flush pass removes a dirty one. */
+/** Removes a topic without subscribers, unless history keeps it. The flush pass removes a dirty one. */
 function dropTopic(number: u32): void {
   const t = topic(number);
-  if (t.count != 0 || t.dirty != 0) return;
+  if (t.count != 0) return;
+  if (hasHistory) {
+    if (!isLingering(number)) linger(number);
+  } else if (t.dirty == 0) removeTopic(number);
+}
+
+/** Removes a topic from the list of dirty ones. */
+function clean(number: u32): void {
+  let link = changetype<usize>(engine) + offsetof<Engine>("dirtyTopics");
+  while (load<u32>(link) != number + 1) {
+    link = changetype<usize>(topic(load<u32>(link) - 1)) + offsetof<Topic>("dirtyNext");
+  }
+  store<u32>(link, topic(number).dirtyNext);
+  topic(number).dirty = 0;
+}
+
+/** Forgets the topic that has been quiet for longest, if one has no subscribers. */
+function forgetQuietest(): void {
+  const number = engine.quietHead;
+  if (number == 0) return;
+  forgetUpTo(pastOf(number).last);
+  rouse(number);
+  removeTopic(number);
+  add(Control.TopicsForgotten, 1);
+}
+
+/** Removes a topic without subscribers. */
+function removeTopic(number: u32): void {
+  const t = topic(number);
+  if (t.dirty != 0) clean(number);
   let link = bucketOf(t.hash);
   while (load<u32>(link) != number) {
     link = changetype<usize>(topic(load<u32>(link))) + offsetof<Topic>("next");
@@ -214,12 +230,16 @@ function isFull(): bool {
   return engine.freeSubscription == 0 && engine.subscriptionsUsed == paramU32(Param.Subscriptions);
 }
 
+/** Link of the record that the last `subscribe` made, 0 when it made none. */
+export let subscribed: u32 = 0;
+
 /**
  * Subscribes an open WebSocket to a topic. It receives messages published from now on. Subscribing again does nothing.
  * @returns Ok, Gone, or TooLarge (the name has 0 or more than TOPIC_NAME_BYTES bytes). Full when a table is full, with
  * 1 (topics) or 2 (subscriptions) in Control.Result
  */
 export function subscribe(slot: u32, generation: u32, name: usize, length: u32): u32 {
+  subscribed = 0;
   const c = live(slot, generation);
   if (changetype<usize>(c) == 0 || c.state != State.Open) return Outcome.Gone;
   if (length == 0 || length > TOPIC_NAME_BYTES) return Outcome.TooLarge;
@@ -250,6 +270,8 @@ export function subscribe(slot: u32, generation: u32, name: usize, length: u32):
   t.count++;
   countIn(t, c, 1);
   setControl(Control.SubscriptionCount, getControl(Control.SubscriptionCount) + 1);
+  if (hasHistory) rouse(number);
+  subscribed = link;
   return Outcome.Ok;
 }
 
@@ -374,6 +396,10 @@ export function isExcept(number: u32, slot: u32, generation: u32): bool {
 /** Links the newest frame to its topic. */
 export function chain(number: u32): void {
   const t = topic(number);
+  if (hasHistory) {
+    trace(number);
+    if (isLingering(number)) linger(number);
+  }
   const sequence = engine.sequence - 1;
   const distance = sequence - t.last;
   // An entry that was overwritten has no reader.
@@ -382,7 +408,7 @@ export function chain(number: u32): void {
   }
   t.published = 1;
   t.last = sequence;
-  if (t.dirty != 0) return;
+  if (t.dirty != 0 || (number != 0 && t.count == 0)) return;
   t.dirty = 1;
   t.first = sequence;
   t.dirtyNext = engine.dirtyTopics;
@@ -489,7 +515,7 @@ export function checkTopics(): u32 {
   let topics: u32 = 0;
   for (let number: u32 = 1; number <= engine.topicsUsed; number++) {
     const t = topic(number);
-    if (t.count == 0 && t.dirty == 0) continue;
+    if (t.count == 0 && t.dirty == 0 && !isLingering(number)) continue;
     topics++;
     let count: u32 = 0;
     for (let link = t.subscribers; link != 0; link = subscription(link).topicNext) count++;
@@ -497,9 +523,39 @@ export function checkTopics(): u32 {
       return broken(Rule.TopicSubscribers, number, t.count as f64, count as f64);
     const found = findTopic(nameAt(number), t.length);
     if (found != number) return broken(Rule.TopicName, number, found as f64, number as f64);
+    if (hasHistory && !isPastRight(number))
+      return broken(Rule.TopicPast, number, pastOf(number).last as f64, engine.forgotten as f64);
   }
-  if (topics == engine.topicCount) return Rule.Ok;
+  if (topics == engine.topicCount) return checkQuiet();
   return broken(Rule.TopicCount, 0, engine.topicCount as f64, topics as f64);
+}
+
+/** Returns true when a topic's last entry, if the index has it, has its last position. */
+function isPastRight(number: u32): bool {
+  const t = topic(number);
+  const past = pastOf(number);
+  if ((past.isQuiet != 0) != (t.count == 0)) return false;
+  if (t.published == 0) return past.last <= engine.forgotten;
+  if (engine.sequence - t.last > (paramU32(Param.Frames) as u64)) return true;
+  return frame(t.last).topic == number && traceOf(t.last).position == past.last;
+}
+
+/** Checks the list of quiet topics. */
+function checkQuiet(): u32 {
+  let count: u32 = 0;
+  let back: u32 = 0;
+  for (let number = engine.quietHead; number != 0; number = pastOf(number).next) {
+    const past = pastOf(number);
+    if (past.isQuiet == 0 || past.back != back || ++count > engine.topicCount)
+      return broken(Rule.QuietTopics, number, past.back as f64, back as f64);
+    back = number;
+  }
+  if (back != engine.quietTail)
+    return broken(Rule.QuietTopics, 0, engine.quietTail as f64, back as f64);
+  for (let number: u32 = 1; number <= engine.topicsUsed; number++) {
+    if (isLingering(number)) count--;
+  }
+  return count == 0 ? Rule.Ok : broken(Rule.QuietTopics, 0, count as f64, 0);
 }
 
 /** Returns the number of records in a heap, or a far larger number when it is not in order. */

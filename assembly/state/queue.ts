@@ -146,6 +146,38 @@ export function reserve(c: Conn, total: u32, at: u64): bool {
   return true;
 }
 
+/**
+ * Reserves `total` bytes before all blocks that wait for the ring, for `write` to fill at once. They may not exceed a
+ * block.
+ * @returns false when the pool does not have enough bytes
+ */
+export function reserveFirst(c: Conn, total: u32): bool {
+  const b = takeBlock(c, total, 0);
+  if (changetype<usize>(b) == 0) return false;
+  if (b.capacity - b.end < total) {
+    giveBlock(c, b);
+    return false;
+  }
+  let before: u32 = 0;
+  let next = c.replyHead;
+  // The first block may be under way, and a frame that has begun is not divided.
+  let isBound = c.writing != 0 || (c.flags & Flag.MidReply) != 0;
+  // mutant return-first: while (next != 0) {
+  while (next != 0 && (isBound || block(next).at == 0)) {
+    before = next;
+    isBound = (block(next).flags & BlockFlag.Continued) != 0;
+    next = block(next).next;
+  }
+  const address = changetype<usize>(b) as u32;
+  b.next = next;
+  if (before == 0) c.replyHead = address;
+  else block(before).next = address;
+  if (next == 0) c.replyTail = address;
+  writeBlock = b;
+  c.backlog += total;
+  return true;
+}
+
 /** Returns the bytes that the last block of a connection's queue has room for, 0 when it has none. */
 export function tailRoom(c: Conn): u32 {
   if (c.replyTail == 0) return 0;

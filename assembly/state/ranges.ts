@@ -53,6 +53,7 @@ export function mostOf(index: u32): f64 {
     case Param.EvictWhenFull:
     case Param.SendPings:
     case Param.EventNames:
+    case Param.History:
       return FLAG;
     case Param.FirstSequence:
       return MAX_WHOLE;

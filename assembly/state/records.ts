@@ -68,7 +68,7 @@ export namespace Watch {
 
 /**
  * Bits of `Conn.flags`: those of any connection, and those of WebSockets that are tested together with them. The others
- * are in `marks`. 11 bits are free.
+ * are in `marks`. 9 bits are free.
  */
 export enum Flag {
   WebSocket = 1,
@@ -111,6 +111,10 @@ export enum Flag {
   MidReply = 131072,
   /** A broadcast is due, the one with number `sequence`. */
   CastDue = 33554432,
+  /** Event stream: nothing of the ring is sent to it before `settled`, see reply/return.ts. */
+  Parked = 262144,
+  /** Event stream: it catches up, so the publisher does not wait for it. */
+  Replaying = 524288,
   /** The last reading of the send queue found queued bytes and no progress since the reading before. */
   Stalled = 134217728,
   /** More input was discarded than a client can have had in flight, so reading stops. This is the sign bit. */
@@ -528,6 +532,16 @@ export class Engine {
   starvedTail: u32;
   stalledHead: u32;
   stalledTail: u32;
+  // For these see ring/history.ts and reply/return.ts.
+  /** The table of Return records, one for each WebSocket slot. */
+  returns: usize;
+  /** Ends of the list of quiet topics, as numbers. */
+  quietHead: u32;
+  quietTail: u32;
+  /** Bytes that the current flush pass has handed to readers that catch up. */
+  replayBytes: u32;
+  /** The highest last position of a topic that history has forgotten. */
+  forgotten: u64;
 }
 
 export const ENGINE_BYTES: usize = 512;
@@ -631,6 +645,10 @@ export function isWebSocket(c: Conn): bool {
 export class Readers {
   /** Root of the treap of the WebSockets that need bytes of the form's ring. */
   treap: u32;
+  /** Root of the treap of those among them that are Parked or Replaying. */
+  replays: u32;
+  /** 1 when publications are written in the form even if no recipient reads it, so that readers may resume. */
+  isKept: u32;
   /** Number of open WebSockets that read the form. */
   count: u32;
 }
@@ -639,6 +657,11 @@ export const READERS_BYTES: usize = offsetof<Readers>();
 
 export function readersOf(form: u32): Readers {
   return changetype<Readers>(engine.readers + (form as usize) * READERS_BYTES);
+}
+
+/** Returns the number of publications so far, which is the sequence of the last one's position. */
+export function position(): u64 {
+  return (getControl(Control.FramesPublished) + getControl(Control.PublishedToNone)) as u64;
 }
 
 /** Returns the Form that a WebSocket reads. */

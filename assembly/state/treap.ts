@@ -1,6 +1,7 @@
 // Finds the reader with the largest lag: a treap of the WebSockets that need bytes of a ring, ordered by `done` and,
-// among equals, by slot. Each ring has one. Nodes count their subtrees, so counting the readers near the tail is O(log
-// n) too. One more treap, READING, orders HTTP requests that are arriving, by how late they are (room.ts).
+// among equals, by slot. Each ring has one, and another for its readers that catch up. Nodes count their subtrees, so
+// counting the readers near the tail is O(log n) too. One more treap, READING, orders HTTP requests that are arriving,
+// by how late they are (room.ts).
 //
 // Invariant: in order by (done, slot), a heap by priority, and `count` is the size of the subtree.
 
@@ -108,18 +109,23 @@ function removeAt(link: u32, c: Conn): u32 {
 
 /** Number of the treap of HTTP requests that are arriving, see room.ts. A treap of readers has their Form's. */
 export const READING: u32 = Form.COUNT;
+/** Added to a Form: number of the treap of its readers that are Parked or Replaying. */
+export const REPLAYS: u32 = Form.COUNT + 1;
 
 function rootOf(treap: u32): u32 {
-  return treap == READING ? engine.readingTreap : readersOf(treap).treap;
+  if (treap == READING) return engine.readingTreap;
+  return treap < READING ? readersOf(treap).treap : readersOf(treap - REPLAYS).replays;
 }
 
 function setRoot(treap: u32, link: u32): void {
   if (treap == READING) engine.readingTreap = link;
-  else readersOf(treap).treap = link;
+  else if (treap < READING) readersOf(treap).treap = link;
+  else readersOf(treap - REPLAYS).replays = link;
 }
 
 function treapOf(c: Conn): u32 {
-  return isWebSocket(c) ? formOf(c) : READING;
+  if (!isWebSocket(c)) return READING;
+  return c.flags & (Flag.Parked | Flag.Replaying) ? formOf(c) + REPLAYS : formOf(c);
 }
 
 export function insert(c: Conn): void {
@@ -139,7 +145,10 @@ export function remove(c: Conn): void {
   c.right = 0;
 }
 
-/** Returns the connection with the largest lag in a ring, 0 when the treap is empty. @param treap a Form, or READING */
+/**
+ * Returns the connection with the largest lag in a ring, 0 when the treap is empty.
+ * @param treap a Form, with REPLAYS added for readers that catch up, or READING
+ */
 export function furthest(treap: u32): Conn {
   let link = rootOf(treap);
   if (link == 0) return changetype<Conn>(0);
@@ -165,8 +174,14 @@ export function countBelow(treap: u32, offset: u64): u32 {
 
 export function orderedCount(): u32 {
   let count: u32 = 0;
-  for (let form: u32 = 0; form < (Form.COUNT as u32); form++) count += size(readersOf(form).treap);
+  for (let form: u32 = 0; form < (Form.COUNT as u32); form++)
+    count += size(readersOf(form).treap) + size(readersOf(form).replays);
   return count;
+}
+
+/** Returns how many readers of a form catch up, or wait to begin. */
+export function replayCount(form: u32): u32 {
+  return size(readersOf(form).replays);
 }
 
 export function readingCount(): u32 {

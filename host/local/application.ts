@@ -17,6 +17,7 @@ import type {
 } from "../handler";
 import { CLOSE_TABLE } from "../shared/close";
 import { RemoteBody, RemoteRequest, RemoteResponse } from "./exchange";
+import { greetingOf } from "../shared/message/gap";
 import type { InboxWriter } from "../send/inbox-writer";
 import { MEMBERS, checkHandler } from "../shared/members";
 import { Outlet } from "./outlet";
@@ -439,24 +440,31 @@ export class Application {
     if (!response) return;
     this.#upgrades.delete(event.value);
     this.#connections.delete(response.request.id);
-    const protocol = latin1(bytes, event.at, event.length);
+    const isKept = event.flags > 0;
+    const text = utf8(bytes, event.at, event.length);
+    const protocol = isKept ? "" : text;
     const { remoteAddress } = response.request;
     const { topics } = response;
     const ws = new RemoteSocket(this, event.id, protocol, remoteAddress, response.data);
     if (topics) ws.kind = "events";
     this.#sockets.set(ws.id, ws);
-    for (const topic of topics ?? []) ws.subscribe(topic);
-    this.#tellOpen(ws);
+    if (isKept) ws.greeted(greetingOf(event.flags - 1, text), topics ?? []);
+    else for (const topic of topics ?? []) ws.subscribe(topic);
+    this.#tellOpen(ws, isKept);
     // A WebSocket that opened after `shutdown` was called for the others gets its own call.
     if (this.#isStopping && ws.open) this.#guard("shutdown", () => this.#handler.shutdown?.(ws));
   }
 
-  #tellOpen(ws: RemoteSocket): void {
+  /** @param isKept it is an event stream with history */
+  #tellOpen(ws: RemoteSocket, isKept: boolean): void {
     if (!this.#handler.open) return;
     const failed = (thrown: unknown): void => {
-      ws.opened();
+      // A stream whose opening failed ends before anything published is sent to it.
+      if (!isKept) ws.opened();
       this.abandon(ws, "open", thrown);
+      if (isKept) ws.opened();
     };
+    if (isKept) ws.begun();
     try {
       const result: unknown = this.#handler.open(ws);
       if (isThenable(result)) whenSettled(result, () => ws.opened(), failed);

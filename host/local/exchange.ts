@@ -272,7 +272,9 @@ export class RemoteResponse extends Answering implements RoomListener {
     const kind = topics ? "events" : "websocket";
     const options = `${chosen} ${idleTimeout} ${maxPayloadLength} ${compress} ${handler} ${kind}`;
     // No event of a module's WebSocket comes to this thread.
-    this.#post(Op.Upgrade, 0, fields, isOwn ? options : `${options}\n${jsonOf(data)}`);
+    const lines = [options, isOwn ? "" : jsonOf(data)];
+    if (topics) lines.push(JSON.stringify({ topics, since: upgrade.since }));
+    this.#post(Op.Upgrade, 0, fields, lines.join("\n"));
     if (isOwn) {
       this.data = data;
       this.topics = topics;

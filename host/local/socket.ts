@@ -10,7 +10,8 @@ import { checkSend, sendFlags } from "../shared/message/flags";
 import { stream } from "../shared/message/stream";
 import { Waiters } from "../shared/message/waiters";
 import { generationOf, slotOf } from "../shared/message/id";
-import type { Data, PublishOptions, SendOptions, WebSocket } from "../handler";
+import { type Greeting, NO_GREETING } from "../shared/message/gap";
+import type { Data, PublishOptions, SendOptions, StreamGap, WebSocket } from "../handler";
 import { Credit } from "../shared/message/credit";
 import type { Kept, Outlet, RoomListener } from "./outlet";
 import type { Ordered } from "../shared/order";
@@ -49,6 +50,7 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
   readonly #generation: number;
   readonly #credit: Credit;
   readonly #topics = new Set<string>();
+  #greeting: Greeting = NO_GREETING;
   #state: "open" | "closing" | "closed" = "open";
   #paused = false;
   /** The Pause or Resume that waits for room. */
@@ -81,6 +83,14 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
     this.#slot = slotOf(id);
     this.#generation = generationOf(id);
     this.#credit = new Credit(application.backlog);
+  }
+
+  get resumed(): boolean {
+    return this.#greeting.resumed;
+  }
+
+  get gap(): StreamGap | undefined {
+    return this.#greeting.gap;
   }
 
   get open(): boolean {
@@ -214,6 +224,17 @@ export class RemoteSocket implements WebSocket, Ordered, RoomListener {
   }
 
   // ---- the application's side of it --------------------------------------------------------------------
+
+  /** Notes how an event stream with history has opened, and the topics that it subscribes to. */
+  greeted(greeting: Greeting, topics: readonly string[]): void {
+    this.#greeting = greeting;
+    for (const topic of topics) this.#topics.add(topic);
+  }
+
+  /** Reports that the `open` of an event stream begins. */
+  begun(): void {
+    this.#post(Op.Begun);
+  }
 
   /** Reports that `open` has settled, so that messages may follow. */
   opened(): void {

@@ -33,6 +33,8 @@ function atLeast(
 /** Refuses contradictory options. @throws RangeError naming both options and the value that is allowed or needed */
 export function refuseContradictions(values: Record<OptionName, number>): void {
   atMost(values, "maxQueuedFrames", "maxFrames", values.maxFrames);
+  if (values.history !== 0 && values.events === 0)
+    throw new RangeError("history: true needs events: true, not false");
   atMost(values, "maxTargetLength", "maxHeadLength", values.maxHeadLength - 16);
   // Buffers double as they grow, and three quarters of the pool are available for large ones.
   const room = (bytes: number): number => 2 ** Math.ceil(Math.log2(bytes + 8192));

@@ -297,6 +297,13 @@ export interface TableOptions {
    */
   eventRing?: Size;
   /**
+   * Clients of event streams that return get the messages that they have missed, as far as the ring holds them, or an
+   * event that reports the gap. Needs `events`.
+   *
+   * Default: false. Values: true, false.
+   */
+  history?: boolean;
+  /**
    * Pass messages to `fragment` in pieces as they arrive, whatever their length.
    *
    * Default: false. Values: true, false.

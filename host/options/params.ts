@@ -15,6 +15,9 @@ export function namesEvents({ values }: Settings): boolean {
   return values.events === 3;
 }
 
+/** Bytes that one pass hands to event streams that catch up, so that what is live is not late. */
+const REPLAY_BYTES = 2 * 1048576;
+
 /** Returns the engine's parameters for settings. */
 export function engineParams(settings: Settings): Record<keyof typeof Param, number> {
   const params = {} as Record<keyof typeof Param, number>;
@@ -23,6 +26,7 @@ export function engineParams(settings: Settings): Record<keyof typeof Param, num
   }
   params.CopiedRunBytes = COPIED_RUN_BYTES;
   params.PassBytes = PASS_BYTES;
+  params.ReplayBytes = REPLAY_BYTES;
   params.WindowBytes = 65536;
   params.ScratchBytes = 1048576;
   params.EvictWhenFull = settings.values.whenFull;

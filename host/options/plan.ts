@@ -2,7 +2,14 @@
 // arithmetic is the engine's own source (assembly/plan.ts), so the plan equals the layout of the engine.
 
 import { Param } from "../../assembly/abi";
-import { Region, firstParam, regionBytes, secondParam, thirdParam } from "../../assembly/plan";
+import {
+  Region,
+  firstParam,
+  fourthParam,
+  regionBytes,
+  secondParam,
+  thirdParam,
+} from "../../assembly/plan";
 import type { Options } from "./types";
 import { engineParams } from "./params";
 import { type Settings, settle } from "./settle";
@@ -50,7 +57,8 @@ export function planOf(settings: Settings): Plan {
     const first = firstParam(region);
     const second = secondParam(region);
     const third = paramOf(thirdParam(region));
-    const bytes = regionBytes(region, paramOf(first), paramOf(second), third);
+    const fourth = paramOf(fourthParam(region));
+    const bytes = regionBytes(region, paramOf(first), paramOf(second), third, fourth);
     regions.push({
       region: Region[region] as string,
       bytes,

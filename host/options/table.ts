@@ -485,6 +485,15 @@ export const OPTIONS: readonly OptionRow[] = [
     text: "Size of the ring of server-sent events; twice `ring` by default, as an event is longer than its message.",
   },
   {
+    name: "history",
+    unit: "flag",
+    default: false,
+    param: "History",
+    text:
+      "Clients of event streams that return get the messages that they have missed, as far as the ring holds them, " +
+      "or an event that reports the gap. Needs `events`.",
+  },
+  {
     name: "fragments",
     unit: "flag",
     default: false,

@@ -19,6 +19,7 @@ import {
   type Say,
   type Script,
   type Settings,
+  type Since,
   type Step,
   TOPICS,
 } from "./steps";
@@ -63,6 +64,9 @@ function drawSettings(mode: Mode, r: Random): Settings {
   const isRaw = r.chance(0.35);
   // In some of these runs a client that is silent does not speak HTTP either.
   const silence = isRaw && mode === "stress" ? r.pick([0, 0, SILENCE_MILLIS]) : 0;
+  // At offset 0 messages of a parked stream that resumes wait for no publication, so they are sent at once.
+  const isFirst = params.FirstSequence === 0 && mode === "exact";
+  if (isFirst && isKept(mode, params.Seed, more.params)) params.FirstSequence = 2 ** 32 - 500;
   const own = {
     ordered: r.chance(0.8),
     isPaged: params.Seed % 2 === 0,
@@ -74,8 +78,18 @@ function drawSettings(mode: Mode, r: Random): Settings {
     ...settings,
     ...more,
     ...own,
-    params: { ...params, CopiedRunBytes, ...more.params, RawTimeout: silence },
+    params: {
+      ...{ ...params, CopiedRunBytes, ...more.params, RawTimeout: silence },
+      History: isKept(mode, params.Seed, more.params) ? 1 : 0,
+      ReplayBytes: [0, 1, 3000][params.Seed % 3] as number,
+    },
   };
+}
+
+/** Returns true when publications are kept. In exact mode the ring then has room for all of them. */
+function isKept(mode: Mode, seed: number, params: Amounts["params"]): boolean {
+  if (params.EventRingBytes === 0 || seed % 4 === 3) return false;
+  return mode !== "exact" || params.RingBytes === 1048576;
 }
 
 /** ms of silence after which a client does not speak HTTP. */
@@ -183,12 +197,16 @@ class Author {
   readonly #isRaw: boolean;
   /** There are event streams. */
   readonly #isEventful: boolean;
+  /** Publications are kept, so that event streams resume. */
+  readonly #isKept: boolean;
   /** Every client reads everything at once. */
   readonly #isPrompt: boolean;
   readonly #http: number[] = [];
   readonly #webSockets: number[] = [];
   readonly #raw: number[] = [];
   readonly #gone: number[] = [];
+  /** Clients that were event streams. */
+  readonly #streams: number[] = [];
   /** Tags of handlers that wait to be settled. */
   readonly #unsettled: number[] = [];
   #clients = 0;
@@ -198,6 +216,7 @@ class Author {
     this.#r = r;
     this.#isRaw = isRaw;
     this.#isEventful = params.EventRingBytes !== 0;
+    this.#isKept = params.History !== 0;
     this.#isTimed = isTimed;
     this.#isOrdered = ordered;
     this.#isFair = isFair;
@@ -422,8 +441,24 @@ class Author {
       this.#add(this.#webSockets, client, 12);
     }
     const tag = this.#tag(how === "later" || how === "reject");
-    const offer = r.int(0, OFFERS.length - 1 + (this.#isEventful ? 3 : 0));
-    return { kind: "upgrade", client, tag, offer, how, cut: this.#cut() };
+    const streams = this.#isKept ? 15 : this.#isEventful ? 3 : 0;
+    const offer = r.int(0, OFFERS.length - 1 + streams);
+    const upgrade = { kind: "upgrade", client, tag, offer, how, cut: this.#cut() } as const;
+    if (!this.#isKept || offer < OFFERS.length) return upgrade;
+    const hows: Since["how"][] = [
+      "of",
+      "of",
+      "of",
+      "back",
+      "back",
+      "future",
+      "foreign",
+      "malformed",
+    ];
+    const from = this.#client(this.#streams.slice(-8)) ?? client;
+    this.#streams.push(client);
+    if (r.chance(0.2)) return upgrade;
+    return { ...upgrade, since: { how: r.pick(hows), client: from, back: r.size(60) } };
   }
 
   // ---- what the server's owner does ------------------------------------------------------------------------

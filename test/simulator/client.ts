@@ -91,6 +91,8 @@ export class Client {
   isUpgrading = false;
   /** It has asked for an event stream. */
   isStream = false;
+  /** The last position that it has received. */
+  position: string | undefined;
   /** It has asked for one, perhaps in vain. */
   isSource = false;
   /** It knows after which time it reconnects. */
@@ -324,6 +326,7 @@ export class Client {
   #takeFrame(frame: Frame): void {
     if (this.isStream && !this.#hasRetry) this.fail("an event before its time to reconnect");
     this.#heardAt = this.#around.now();
+    this.position = frame.event?.id ?? this.position;
     if (frame.opcode === 9 && this.#manners.rate) this.#answerPing(frame.payload);
     if (frame.opcode === 10) this.#takePong(latin1(frame.payload, 0, frame.payload.length));
     else if (frame.opcode === 8) this.#enter("closed");

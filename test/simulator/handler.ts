@@ -35,8 +35,13 @@ export const STATIC_TEXT = bodyOf(0, STATIC_BYTES);
 export const HUGE_TEXT = bodyOf(0, HUGE_BYTES);
 
 /** Topics that an event stream subscribes to when it opens. */
-function topicsOf(tag: number): number[] {
+export function topicsOf(tag: number): number[] {
   return tag % 3 === 0 ? [0, tag % 4] : [];
+}
+
+/** Topics that its `open` subscribes to. */
+function laterTopicsOf(tag: number): number[] {
+  return tag % 3 === 1 ? [0, tag % 5] : [];
 }
 
 /** A request on its way. */
@@ -72,8 +77,16 @@ export interface Scene extends Shelf {
   readonly streamed: Map<string | Uint8Array, number>;
   /** Clients with a stream that has not ended; each as often as it has streams. */
   readonly streams: Client[];
+  /** Publications are kept, so that event streams resume. */
+  readonly isKept: boolean;
   /** An event stream has subscribed to a topic when it opened. */
   joined(client: Client, topic: number): void;
+  /** An event stream subscribes to a topic in `open`. */
+  join(client: Client, ws: WebSocket, topic: number): void;
+  /** An event stream gets its first message in `open`. */
+  welcome(client: Client, ws: WebSocket, tag: number): void;
+  /** `open` of an event stream is about to return. */
+  opened(client: Client): void;
   /** Publishes a few messages, from within the handler. */
   burst(tag: number): void;
   readonly staticBody: (text: string) => Parameters<Response["static"]>[0];
@@ -155,7 +168,7 @@ class Doer implements Handler {
     if (asked.ask) return this.#answer(asked.ask, req, res);
     if (asked.open === "refuse") return res.send(403, "text/plain", "no");
     const data = Number(req.header("x-tag"));
-    if (req.query === "events")
+    if (req.query.startsWith("events"))
       return res.events({ data, topics: topicsOf(data).map((topic) => TOPICS[topic] as string) });
     const isMoved = this.#scene.socketModuleOf(asked.client) !== this.#module;
     return res.upgrade(isMoved ? { data, handler: MODULE } : { data });
@@ -278,7 +291,7 @@ class Doer implements Handler {
     this.#scene.sockets.set(client.id, ws);
     this.#watch(client, ws);
     if (ws.kind !== (client.isStream ? "events" : "websocket")) this.#scene.note(`a ${ws.kind}`);
-    if (client.isStream) for (const topic of topicsOf(tag)) this.#scene.joined(client, topic);
+    if (client.isStream) this.#greet(client, ws, tag, asked.open === "" || asked.open === "later");
     switch (asked.open) {
       case "throw":
         return this.#throw();
@@ -287,8 +300,19 @@ class Doer implements Handler {
       case "reject":
         return this.#wait(tag, () => this.#throw());
       default:
-        return undefined;
+        return client.isStream ? this.#scene.opened(client) : undefined;
     }
+  }
+
+  /** The opening of an event stream. @param isGood it does not fail */
+  #greet(client: Client, ws: WebSocket, tag: number, isGood: boolean): void {
+    const scene = this.#scene;
+    for (const topic of topicsOf(tag)) scene.joined(client, topic);
+    if (!isGood || !scene.isKept) return;
+    if (ws.resumed && ws.gap) scene.note(`${client} resumes with a gap`);
+    if (tag % 8 === 0) scene.welcome(client, ws, tag);
+    for (const topic of laterTopicsOf(tag)) scene.join(client, ws, topic);
+    if (tag % 8 === 2 && !ws.resumed) scene.welcome(client, ws, tag);
   }
 
   message(ws: WebSocket, data: string | Uint8Array, isBinary: boolean): unknown {

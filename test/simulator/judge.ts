@@ -15,6 +15,8 @@ export interface Message {
   readonly to?: Client;
   readonly topic?: number;
   readonly except?: Client;
+  /** Number of publications up to it, where that is known. */
+  readonly position?: number;
 }
 
 /** The judge's view of the run. */
@@ -22,6 +24,9 @@ export interface Court {
   readonly settings: Settings;
   /** The topics of each client whose WebSocket is open, as the worker knows. */
   readers(): Map<Client, readonly number[]>;
+  /** Number of publications that the server has accepted, and of topics that it has forgotten. */
+  readonly published: number;
+  readonly forgotten: number;
   /** True when the handler has been called with the request of this tag. */
   isHandled(tag: number): boolean;
 }
@@ -31,7 +36,12 @@ export interface Judge {
   asked(client: Client, ask: Ask, isWhole: boolean): void;
   /** The client has sent a request that must be refused. */
   broken(client: Client, status: number): void;
-  upgraded(client: Client, tag: number, offer: number, how: OpenHow): void;
+  /** @param since the position that it names, if it names one */
+  upgraded(client: Client, tag: number, offer: number, how: OpenHow, since?: string): void;
+  /** The handler of an event stream has subscribed to a topic in `open`, or before. */
+  joined(client: Client, topic: number): void;
+  /** The handler of an event stream returns from `open`. */
+  opened(client: Client): void;
   said(client: Client, say: Say, payload: Uint8Array): void;
   /** The client has sent a frame that fails its WebSocket, or a Close. */
   failed(client: Client, code: number, reason: string): void;
@@ -42,8 +52,8 @@ export interface Judge {
 
   /** The server has accepted a message. */
   accepted(message: Message): void;
-  /** The server has accepted a publication that is for no one. */
-  skipped(): void;
+  /** The server has accepted a publication that is for no one. @param position where it is known */
+  skipped(position?: number): void;
   /** A handler has queued a message of its own. */
   echoed(message: Message): void;
   subscribed(client: Client, topic: number, on: boolean): void;

@@ -19,11 +19,12 @@ import {
   tagOf,
 } from "./content";
 import type { Court, Judge, Message } from "./judge";
-import type { Ask, OpenHow, Settings } from "./steps";
+import { type Ask, type OpenHow, type Settings, TOPICS } from "./steps";
 import { eventDataOf, eventOf, nameOf } from "./octets";
-import { type Arrived, type Frame, GAP } from "./stream";
+import { Positions, Return } from "./positions";
+import { type Arrived, type Frame, HELLO, LIVE } from "./stream";
 import { STREAM_OFFER } from "./wrong";
-import { positionText } from "../../host/shared/message/position";
+import { positionText, sequenceOf } from "../../host/shared/message/position";
 import { toBytes } from "../../host/shared/text/text";
 import { zlibCodec } from "../../worker/net/zlib";
 
@@ -63,6 +64,8 @@ interface Book {
   position: string;
   /** Place of the first message after the client asked for its WebSocket. */
   since: number;
+  /** Knowledge of its event stream, where publications are kept. */
+  back: Return | undefined;
 }
 
 /** Returns the response to a request that is handled. */
@@ -106,6 +109,9 @@ export class Ledger implements Judge {
   /** Positions of publications that readers of events have received, by tag. */
   readonly #positions = new Map<number, string>();
   #order = 0;
+  readonly #list = new Positions();
+  /** Publications until the first stream had opened, at most. */
+  #keptFrom = Number.POSITIVE_INFINITY;
   /** Clients that certainly read each topic, as of the last quiet moment. */
   #readers = new Map<number, Set<Client>>();
   /** The first message after that moment. */
@@ -119,7 +125,7 @@ export class Ledger implements Judge {
     let book = this.#books.get(client);
     if (!book) {
       const lists = { answers: [], expected: new Set<Entry>(), topics: new Set<number>() };
-      book = { ...lists, last: new Map(), expects: false, position: "", since: 0 };
+      book = { ...lists, last: new Map(), expects: false, position: "", since: 0, back: undefined };
       this.#books.set(client, book);
     }
     return book;
@@ -141,8 +147,10 @@ export class Ledger implements Judge {
     this.#book(client).answers.push({ tag: UNHANDLED, status, body: "" });
   }
 
-  upgraded(client: Client, tag: number, offer: number, how: OpenHow): void {
+  upgraded(client: Client, tag: number, offer: number, how: OpenHow, since?: string): void {
     const book = this.#book(client);
+    if (offer >= STREAM_OFFER && this.#court.settings.params.History === 1)
+      book.back = new Return(since);
     book.since = this.#order;
     const isRefused = how === "refuse";
     const status = isRefused ? 403 : offer >= STREAM_OFFER ? 200 : 101;
@@ -177,6 +185,7 @@ export class Ledger implements Judge {
 
   accepted(message: Message): void {
     const entry = { ...message, order: this.#order++ };
+    if (!message.to) this.#list.add(message, message.position);
     this.#entries.set(message.tag, entry);
     if (message.to) this.#book(message.to).expected.add(entry);
     for (const client of message.to ? [] : (this.#readers.get(message.topic ?? ALL) ?? [])) {
@@ -185,7 +194,16 @@ export class Ledger implements Judge {
     }
   }
 
-  skipped(): void {}
+  skipped(position?: number): void {
+    this.#list.add(undefined, position);
+  }
+
+  joined(client: Client, topic: number): void {
+    this.#book(client).back?.initial.add(topic);
+    this.#mayRead(client, topic);
+  }
+
+  opened(): void {}
 
   /** Returns true for a publication whose event does not fit into its ring. */
   #isGap({ opcode, payload, topic }: Message): boolean {
@@ -207,6 +225,7 @@ export class Ledger implements Judge {
       client.fail(`message ${tag} has the position ${id}`);
     if (id === undefined) return entry;
     this.#passes(client, id);
+    this.#book(client).back?.arrived(sequenceOf(id));
     const known = this.#positions.get(tag) ?? id;
     if (known !== id) client.fail(`message ${tag} has the positions ${known} and ${id}`);
     this.#positions.set(tag, id);
@@ -224,8 +243,15 @@ export class Ledger implements Judge {
     this.accepted(message);
   }
 
-  /** From now on, up to the next quiet moment, it is not known whether the client reads the topic. */
   subscribed(client: Client, topic: number): void {
+    const { back } = this.#book(client);
+    back?.touched.add(topic);
+    back?.topics.delete(topic);
+    this.#mayRead(client, topic);
+  }
+
+  /** From now on, up to the next quiet moment, it is not known whether the client reads the topic. */
+  #mayRead(client: Client, topic: number): void {
     const book = this.#book(client);
     book.topics.add(topic);
     this.#readers.get(topic)?.delete(client);
@@ -236,8 +262,13 @@ export class Ledger implements Judge {
 
   quiet(): void {
     this.#quietAt = this.#order;
+    this.#list.place(this.#court.published);
     this.#readers = new Map([[ALL, new Set()]]);
     for (const [client, topics] of this.#court.readers()) {
+      const { back } = this.#book(client);
+      // It reads topics that it subscribed to when it opened from the beginning.
+      for (const topic of topics)
+        if (back?.initial.has(topic) && !back.touched.has(topic)) back.topics.add(topic);
       for (const topic of [ALL, ...topics]) {
         const readers = this.#readers.get(topic) ?? new Set();
         this.#readers.set(topic, readers.add(client));
@@ -247,8 +278,8 @@ export class Ledger implements Judge {
 
   frame(client: Client, frame: Frame): void {
     if (frame.opcode >= 8) return;
-    if (frame.opcode === GAP) {
-      this.#passes(client, frame.event?.id ?? "");
+    if (frame.event && frame.opcode > 1) {
+      this.#judgeControl(client, frame.opcode, frame.event);
       return;
     }
     if (frame.event) {
@@ -264,6 +295,90 @@ export class Ledger implements Judge {
     this.#judgeEntry(client, entry);
   }
 
+  /** Judges an event that is no message. */
+  #judgeControl(client: Client, opcode: number, event: NonNullable<Frame["event"]>): void {
+    const { id } = event;
+    const data = JSON.parse(event.data) as { position?: string; reason?: string; topic?: string };
+    const { back } = this.#book(client);
+    if (!back) {
+      // Without history a gap replaces a publication.
+      this.#passes(client, id ?? "");
+      return;
+    }
+    if (data.position !== undefined && data.position !== id) client.fail("two positions");
+    if (opcode === HELLO) {
+      if (back.isGreeted) client.fail("a second hello");
+      back.isGreeted = true;
+      this.#keptFrom = Math.min(this.#keptFrom, this.#court.published);
+      back.resumed = id !== undefined;
+      if (id === undefined) return;
+      if (id !== back.since) client.fail(`it resumes from ${id}, not from ${back.since}`);
+      this.#book(client).position = id;
+      back.base = sequenceOf(id);
+      back.arrived(back.base);
+      return;
+    }
+    if (!back.isGreeted) client.fail("an event before its hello");
+    if (opcode === LIVE) {
+      if (back.resumed || back.isLive || id === undefined) client.fail("a live of no use");
+      back.isLive = true;
+      this.#passes(client, id);
+      back.base = sequenceOf(id);
+      back.arrived(back.base);
+      return;
+    }
+    this.#judgeGap(client, back, id, data);
+  }
+
+  #judgeGap(
+    client: Client,
+    back: Return,
+    id: string | undefined,
+    { reason = "", topic }: { reason?: string; topic?: string },
+  ): void {
+    if (reason === "large" || reason === "lapped") {
+      if (id === undefined) client.fail(`a gap (${reason}) without a position`);
+      this.#passes(client, id);
+      if (reason === "large") back.arrived(sequenceOf(id));
+      else this.#lapse(client, back, sequenceOf(id));
+      return;
+    }
+    const { since = "" } = back;
+    const isForm = /^[0-9a-z]{8}-[0-9a-z]{11}$/.test(since);
+    const epoch = positionText(this.#court.settings.params.Epoch as number, 0).slice(0, 9);
+    const isOwn = isForm && since.startsWith(epoch);
+    const isFuture = isOwn && sequenceOf(since) > this.#court.published;
+    const wanted = !isForm || isFuture ? "invalid" : isOwn ? "expired" : "epoch";
+    if (id !== undefined || back.since === undefined || reason !== wanted)
+      client.fail(`a gap: ${reason}, not ${wanted}`);
+    if (topic !== undefined) {
+      back.touched.add(TOPICS.indexOf(topic));
+      back.topics.delete(TOPICS.indexOf(topic));
+    }
+    if (reason === "expired") this.#judgeExpired(client, sequenceOf(since));
+  }
+
+  /** Missing publications must be old, unless the topic was forgotten or no stream had read events before. */
+  #judgeExpired(client: Client, since: number): void {
+    const { params } = this.#court.settings;
+    if (since >= this.#court.published) client.fail("it has missed nothing");
+    const isKept = this.#court.forgotten === 0 && params.Topics === 16 && since > this.#keptFrom;
+    if (!isKept || this.#list.placed < this.#court.published) return;
+    let bytes = 0;
+    for (let at = since + 1; at <= this.#list.placed; at++)
+      bytes += 200 + (this.#list.at(at)?.payload.length ?? 0) * 7;
+    const isShort = this.#list.placed - since < (params.QueuedFrames as number) / 4;
+    if (isShort && bytes < (params.EventRingBytes as number) / 4)
+      client.fail(`what came after ${since} is not gone`);
+  }
+
+  /** A client has missed publications, and got the gap. */
+  #lapse(client: Client, back: Return, position: number): void {
+    back.skip(position, this.#list, client);
+    const { expected } = this.#book(client);
+    for (const entry of expected) if (!entry.to) expected.delete(entry);
+  }
+
   /** Judges a message that has arrived. */
   #judgeEntry(client: Client, entry: Entry): void {
     const book = this.#book(client);
@@ -272,7 +387,7 @@ export class Ledger implements Judge {
       client.fail(`message ${entry.tag} is for ${entry.to ?? "others"}`);
     // The worker publishes at once, so a client gets no publication from before its upgrade request.
     const isAtOnce = entry.via === "handler" && this.#court.settings.place !== "application";
-    if (isAtOnce && entry.order < book.since)
+    if (isAtOnce && entry.order < book.since && !book.back?.resumed)
       client.fail(`message ${entry.tag} was published before it asked for its WebSocket`);
     this.#judgeOrder(client, book, entry);
     book.expected.delete(entry);
@@ -283,12 +398,20 @@ export class Ledger implements Judge {
     const { place } = this.#court.settings;
     // On the application's thread its handlers and its other code are one producer.
     const producer = place === "application" ? "inbox" : entry.via;
+    // Messages sent to a stream before its `live` are not ordered among publications.
+    if (entry.to && book.back && !book.back.resumed && !book.back.isLive) return;
     if ((book.last.get(producer) ?? -1) >= entry.order)
       client.fail(`message ${entry.tag} is repeated, or comes after a later one`);
     book.last.set(producer, entry.order);
   }
 
   delivered(mayWait: boolean): void {
+    const open = this.#court.readers();
+    for (const [client, { back }] of this.#books) {
+      const isWhole = open.has(client) && client.socket.gone === "" && !client.frozen;
+      const isOpen = isWhole && client.phase === "frames" && client.why === undefined;
+      back?.verify(this.#list, client, isOpen ? this.#list.placed : undefined);
+    }
     for (const client of this.#court.readers().keys()) {
       const { expected } = this.#book(client);
       if (client.phase !== "frames" || client.socket.gone !== "" || client.why !== undefined)

@@ -17,6 +17,8 @@ import {
   farewellOf,
   frameOf,
   gapOf,
+  helloOf,
+  liveOf,
   nameOf,
   refusalOf,
   streamHeadOf,
@@ -36,18 +38,28 @@ import {
   piecesOf,
   streamOf,
 } from "./content";
+import { topicsOf } from "./handler";
 import type { Message } from "./judge";
-import type { Ask, OpenHow, Say, Settings } from "./steps";
+import { type Ask, type OpenHow, type Say, type Settings, TOPICS } from "./steps";
 
 /** The window of compression that follows from each of the offers in wrong.ts. */
 const WINDOWS = [0, 0, 15, 15, 9];
 
-/** More about a publication. */
-interface Published {
-  /** The window of its compressed form. */
-  readonly window?: number;
-  readonly position?: string;
-  readonly topic?: number | undefined;
+/** A publication, and its position. */
+interface Publication {
+  readonly at: number;
+  readonly opcode: number;
+  readonly payload: Uint8Array;
+  readonly topic: number | undefined;
+  readonly except: Client | undefined;
+}
+
+/** A message that a parked stream gets later, and its place among the positions. */
+interface Due {
+  readonly at: number;
+  readonly bytes: string | Uint8Array;
+  /** It is for this client alone. */
+  readonly isOwn: boolean;
 }
 
 /** A client as the model knows it. */
@@ -70,6 +82,12 @@ export class Peer {
   isPaused = false;
   /** It gets nothing more. */
   isOver = false;
+  /** Messages that it gets once its `open` has settled; undefined: it is not parked. */
+  parked: Due[] | undefined;
+  /** The position from which it resumes; undefined: it does not. */
+  since: number | undefined;
+  /** The position at which it opened. */
+  liveAt = 0;
 
   /** Goes through what it has sent, as far as handlers let it. */
   run(): void {
@@ -88,6 +106,9 @@ export class Peer {
   }
 
   close(code: number, reason = ""): void {
+    // Messages for it alone are sent.
+    for (const { isOwn, bytes } of this.parked ?? []) if (isOwn) this.owe(bytes);
+    this.parked = undefined;
     if (this.isStream) this.end(farewellOf(code, reason));
     else this.end(closeOf(code, reason));
   }
@@ -100,6 +121,9 @@ export class Model {
   #isStopping = false;
   /** Number of publications. */
   #positions = 0;
+  /** All publications, and the position from which on they are written as events. */
+  readonly #all: Publication[] = [];
+  #keptFrom = Number.POSITIVE_INFINITY;
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -172,7 +196,7 @@ export class Model {
     peer.end(refusalOf(status, isHead, pageOf(status, this.#settings)));
   }
 
-  upgraded(client: Client, tag: number, offer: number, how: OpenHow): void {
+  upgraded(client: Client, tag: number, offer: number, how: OpenHow, since?: string): void {
     this.#input(client, (peer) => {
       // The following bytes may be for the protocol that was asked for.
       const isStream = offer >= STREAM_OFFER;
@@ -192,11 +216,90 @@ export class Model {
       else if (this.#settings.params.DeflateRingBytes !== 0) peer.window = WINDOWS[offer] as number;
       if (!peer.isStream) peer.owe(switchOf(peer.window));
       peer.isOpen = true;
+      if (isStream && this.#settings.params.History === 1) this.#greet(peer, tag, since);
       if (how === "throw") peer.close(1011, CLOSE_TABLE.HandlerError.text);
-      else if (how === "later") this.#wait(peer, tag, true, () => undefined);
+      else if (how === "later") this.#wait(peer, tag, true, () => this.#unpark(peer));
       else if (how === "reject")
         this.#wait(peer, tag, true, () => peer.close(1011, CLOSE_TABLE.HandlerError.text));
     });
+  }
+
+  #position(sequence: number): string {
+    return positionText(this.#settings.params.Epoch as number, sequence);
+  }
+
+  /** Judges the position that the client of an event stream names. @returns undefined: it names none */
+  #judge(since: string | undefined): number | "epoch" | "invalid" | undefined {
+    if (since === undefined) return undefined;
+    if (!/^[0-9a-z]{8}-[0-9a-z]{11}$/.test(since)) return "invalid";
+    const sequence = Number.parseInt(since.slice(9), 36);
+    if (since !== this.#position(sequence)) return "epoch";
+    return sequence > this.#positions ? "invalid" : sequence;
+  }
+
+  /** Publications of a topic, or to all, after a position. */
+  #missed(since: number, topic: number | undefined): Publication[] {
+    return this.#all.filter((one) => one.at > since && one.topic === topic);
+  }
+
+  #isGone({ at }: Publication): boolean {
+    return at <= this.#keptFrom;
+  }
+
+  /** The beginning of an event stream. */
+  #greet(peer: Peer, tag: number, named: string | undefined): void {
+    this.#keptFrom = Math.min(this.#keptFrom, this.#positions);
+    const judged = this.#judge(named);
+    const topics = [...new Set([undefined, ...topicsOf(tag)])];
+    const since = typeof judged === "number" ? judged : 0;
+    const missed = topics.flatMap((topic) => this.#missed(since, topic));
+    const isGone = typeof judged === "number" && missed.some((one) => this.#isGone(one));
+    const gap = typeof judged === "string" ? judged : isGone ? "expired" : undefined;
+    if (judged !== undefined && gap === undefined) peer.since = since;
+    peer.owe(helloOf(peer.since === undefined ? undefined : this.#position(since)));
+    if (gap !== undefined) peer.owe(gapOf(undefined, gap));
+    for (const topic of topicsOf(tag)) peer.topics.add(topic);
+    peer.parked = [];
+    peer.liveAt = this.#positions;
+    if (peer.since !== undefined) for (const one of missed) this.#deliver(peer, one);
+  }
+
+  /** Subscribes: a stream that resumes gets the messages of the topic that it has missed, or their gap. */
+  joined(client: Client, topic: number): void {
+    const peer = this.peer(client);
+    const { parked, since, topics } = peer;
+    if (topics.has(topic)) return;
+    topics.add(topic);
+    if (!parked || since === undefined) return;
+    const missed = this.#missed(since, topic);
+    if (missed.some((one) => this.#isGone(one)))
+      peer.owe(gapOf(undefined, "expired", TOPICS[topic] as string));
+    else for (const one of missed) if (one.except !== client) this.#deliver(peer, one);
+  }
+
+  opened(client: Client): void {
+    const peer = this.peer(client);
+    if (!peer.isHeld) this.#unpark(peer);
+  }
+
+  /** `open` has settled. */
+  #unpark(peer: Peer): void {
+    const { parked, since } = peer;
+    if (!parked) return;
+    peer.parked = undefined;
+    if (since === undefined) peer.owe(liveOf(this.#position(peer.liveAt)));
+    parked.sort((a, b) => a.at - b.at || Number(a.isOwn) - Number(b.isOwn));
+    for (const { bytes } of parked) peer.owe(bytes);
+  }
+
+  /** Sends a publication to an event stream. */
+  #deliver(peer: Peer, { at, opcode, payload, topic }: Publication): void {
+    const position = this.#position(at);
+    const event = toBytes(eventOf(opcode, payload, position, nameOf(this.#settings, topic)));
+    const most = this.#settings.params.EventRingBytes as number;
+    const bytes = event.length > most ? gapOf(position, "large") : event;
+    if (peer.parked) peer.parked.push({ at, bytes, isOwn: false });
+    else peer.owe(bytes);
   }
 
   said(client: Client, { how, tag, opcode }: Say, payload: Uint8Array): void {
@@ -223,16 +326,13 @@ export class Model {
     }
   }
 
-  #send(
-    peer: Peer,
-    opcode: number,
-    payload: Uint8Array,
-    { window = peer.window, position, topic }: Published = {},
-  ): void {
+  #send(peer: Peer, opcode: number, payload: Uint8Array, window = peer.window): void {
     if (peer.isStream) {
-      const event = toBytes(eventOf(opcode, payload, position, nameOf(this.#settings, topic)));
-      const most = this.#settings.params.EventRingBytes as number;
-      peer.owe(position !== undefined && event.length > most ? gapOf(position) : event);
+      const bytes = eventOf(opcode, payload, undefined, "");
+      // It keeps its place among the publications.
+      if (peer.parked && peer.since !== undefined)
+        peer.parked.push({ at: this.#positions, bytes, isOwn: true });
+      else peer.owe(bytes);
       return;
     }
     const isLong = payload.length >= (this.#settings.params.DeflateThreshold as number);
@@ -247,13 +347,15 @@ export class Model {
 
   #publish({ opcode, payload, plain, topic, except }: Omit<Message, "tag" | "via">): void {
     this.#positions++;
-    const position = positionText(this.#settings.params.Epoch as number, this.#positions);
+    const publication = { at: this.#positions, opcode, payload, topic, except };
+    if (this.#settings.params.History === 1) this.#all.push(publication);
     for (const [client, peer] of this.peers) {
       const isReader = peer.isOpen && (topic === undefined || peer.topics.has(topic));
       // One compressed form is for all, so it is for those with the largest window.
       const window = peer.window === 15 && !plain ? 15 : 0;
-      if (isReader && client !== except)
-        this.#send(peer, opcode, payload, { window, position, topic });
+      if (!isReader || client === except) continue;
+      if (peer.isStream) this.#deliver(peer, publication);
+      else this.#send(peer, opcode, payload, window);
     }
   }
 
@@ -263,7 +365,7 @@ export class Model {
   }
 
   subscribed(client: Client, topic: number, on: boolean): void {
-    if (on) this.peer(client).topics.add(topic);
+    if (on) this.joined(client, topic);
     else this.peer(client).topics.delete(topic);
   }
 

@@ -131,9 +131,21 @@ export function eventOf(
   return `${id}${named}${lines.map((line) => `data: ${line}\n`).join("")}\n`;
 }
 
-/** Returns the event of a publication whose own does not fit into the ring of events. */
-export function gapOf(position: string): string {
-  return `id: ${position}\nevent: ringcast-gap\ndata: {"reason":"large"}\n\n`;
+/** Returns the event of a gap. @param position up to which nothing more comes; undefined: it is not known */
+export function gapOf(position: string | undefined, reason: string, topic?: string): string {
+  const id = position === undefined ? "" : `id: ${position}\n`;
+  return `${id}event: ringcast-gap\ndata: ${JSON.stringify({ reason, topic })}\n\n`;
+}
+
+/** Returns the first event where publications are kept. @param position of a client that resumes */
+export function helloOf(position: string | undefined): string {
+  const id = position === undefined ? "" : `id: ${position}\n`;
+  return `${id}event: ringcast-hello\ndata: ${JSON.stringify({ position })}\n\n`;
+}
+
+/** Returns the event after all that `open` has sent. */
+export function liveOf(position: string): string {
+  return `id: ${position}\nevent: ringcast-live\ndata: ${JSON.stringify({ position })}\n\n`;
 }
 
 /** Returns the event that ends a stream. */

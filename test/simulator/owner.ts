@@ -22,6 +22,8 @@ export class Owner {
   /** Publications that were accepted, those to topics without subscribers included. */
   positions = 0;
   refused = 0;
+  /** Bytes of the events up to each position. */
+  readonly #volumes = [0];
 
   constructor(world: World) {
     this.#world = world;
@@ -38,6 +40,15 @@ export class Owner {
   /** Clients to which messages of the application may be under way. */
   get underWay(): number {
     return this.#messages.underWay;
+  }
+
+  /** Returns true when the model knows what has left the ring since a position: in exact mode, nothing has. */
+  isCertain(position: string): boolean {
+    if (!this.#world.isExact) return true;
+    const sequence = sequenceOf(position);
+    if (Number.isNaN(sequence) || sequence >= this.#volumes.length) return true;
+    const bytes = (this.#volumes.at(-1) as number) - (this.#volumes[sequence] as number);
+    return bytes < (this.#world.settings.params.EventRingBytes as number) * 0.7;
   }
 
   /** In stress mode each message carries its tag. */
@@ -152,6 +163,16 @@ export class Owner {
     else this.#world.judge.accepted(message);
   }
 
+  /** An event stream subscribes in `open`. @returns false: there is no room for it */
+  join(ws: WebSocket, topic: number): boolean {
+    try {
+      return ws.subscribe(TOPICS[topic] as string);
+    } catch (error) {
+      if (error instanceof RangeError && / are taken$/.test(error.message)) return false;
+      throw error;
+    }
+  }
+
   #subscribe(
     client: Client,
     ws: WebSocket,
@@ -207,8 +228,12 @@ export class Owner {
       return;
     }
     this.positions++;
+    // Only its own code knows the position.
+    const position = isHere ? sequenceOf(this.#world.pump.position()) : undefined;
+    const length = typeof data === "string" ? data.length * 4 : data.length * 1.4;
+    this.#volumes.push((this.#volumes.at(-1) as number) + length + 200);
     if (what.size === "over") {
-      judge.skipped();
+      judge.skipped(position);
       if (topic === undefined) this.#world.note("a message larger than the ring was published");
       return;
     }
@@ -216,7 +241,8 @@ export class Owner {
     const opcode = typeof data === "string" ? 1 : 2;
     const payload = toBytes(data);
     const readers = { ...(topic === undefined ? {} : { topic }), ...(except ? { except } : {}) };
-    const message = { tag, opcode, payload, plain, via, ...readers } as const;
+    const placed = position === undefined ? {} : { position };
+    const message = { tag, opcode, payload, plain, via, ...readers, ...placed } as const;
     if (isOwn) judge.echoed(message);
     else judge.accepted(message);
   }

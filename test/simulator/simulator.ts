@@ -39,6 +39,10 @@ export interface SimulationResult {
   readonly messages: number;
   /** Pieces of bodies that were recalled. */
   readonly recalled: number;
+  /** Event streams that resumed, did not because of a gap, and were lapped. */
+  readonly resumed: number;
+  readonly gaps: number;
+  readonly lapped: number;
   readonly closed: Readonly<Record<string, number>>;
   /** Of all bytes that clients have received, and when. */
   readonly trace: string;
@@ -92,7 +96,8 @@ export async function perform(
       checkStep(world, step.pause >= 0);
     }
     await finish(world);
-    const { evicted, requests, closed, messagesIn: messages, fileBuffers } = world.pump.stats();
+    const stats = world.pump.stats();
+    const { evicted, requests, closed, messagesIn: messages, fileBuffers, resumed, gaps } = stats;
     const { published, refused } = world.owner;
     const trace = world.trace.digest("hex");
     return {
@@ -103,6 +108,9 @@ export async function perform(
       requests,
       messages,
       recalled: fileBuffers.recalled,
+      resumed,
+      gaps: gaps.expired + gaps.epoch + gaps.invalid,
+      lapped: gaps.lapped,
       closed,
       trace,
     };

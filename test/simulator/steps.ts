@@ -67,6 +67,16 @@ export interface Ask {
 export type MessageHow = "echo" | "quiet" | "burst" | "stream" | "later" | "reject" | "throw";
 export type OpenHow = "" | "throw" | "later" | "reject" | "refuse";
 
+/**
+ * The position that the client of an event stream names: the last one that a client has received, one that many
+ * publications back, one of the future, of another start, or none at all.
+ */
+export interface Since {
+  readonly how: "of" | "back" | "future" | "foreign" | "malformed";
+  readonly client: number;
+  readonly back: number;
+}
+
 export interface Say {
   readonly tag: number;
   readonly opcode: 1 | 2;
@@ -140,6 +150,7 @@ type ClientAction = { readonly client: number } & (
       readonly offer: number;
       readonly how: OpenHow;
       readonly cut: Cut;
+      readonly since?: Since;
     }
   | { readonly kind: "say"; readonly says: readonly Say[]; readonly cut: Cut }
   | { readonly kind: "ping"; readonly count: number; readonly cut: Cut }

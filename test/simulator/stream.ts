@@ -44,7 +44,7 @@ export interface Frame {
   readonly payload: Uint8Array;
   /** All of it, as it arrived. */
   readonly bytes: Uint8Array;
-  /** The event, where the client is an event stream. Its opcode is 1, for a Close 8, for a gap GAP. */
+  /** The event, where the client is an event stream. Its opcode is 1, for a Close 8, for others as below. */
   readonly event?: {
     readonly id: string | undefined;
     readonly name: string;
@@ -52,8 +52,10 @@ export interface Frame {
   };
 }
 
-/** The opcode of an event that reports a publication as too large. */
+/** Opcodes of the events that greet, report a gap, and say that what is live follows. */
 export const GAP = 3;
+export const HELLO = 4;
+export const LIVE = 5;
 
 /** A block of an event stream that is no event: a comment, or the time after which the client reconnects. */
 export interface Aside {
@@ -67,7 +69,9 @@ export function isStreamHead(bytes: Uint8Array): boolean {
   return head?.status === 200 && /^content-type: text\/event-stream\r$/im.test(head.head);
 }
 
-const OPCODES: Readonly<Record<string, number>> = { "ringcast-close": 8, "ringcast-gap": GAP };
+const OPCODES: Readonly<Record<string, number>> = {
+  ...{ "ringcast-close": 8, "ringcast-gap": GAP, "ringcast-hello": HELLO, "ringcast-live": LIVE },
+};
 
 /**
  * Returns the event, or the other block, at the front of an event stream, or the fewest bytes that it needs to be

@@ -8,6 +8,7 @@ import { Control, Param } from "../../assembly/abi";
 import { PAD_BYTES } from "../../assembly/plan";
 import type { StaticBody, WebSocket } from "../../host/handler";
 import { CLOSE_TABLE } from "../../host/shared/close";
+import { positionText, sequenceOf } from "../../host/shared/message/position";
 import { toBytes } from "../../host/shared/text/text";
 import type { Application } from "../../host/local/application";
 import { Runner } from "../../host/testing/run";
@@ -22,7 +23,7 @@ import { upgradeFields } from "../lib/handshake";
 import { stepped } from "../lib/stepped";
 import { testEngine } from "../lib/wasm";
 import { Client } from "./client";
-import { MODULE, TAG_BYTES, bodyOf, pageOf, pagesOf, payloadOf } from "./content";
+import { MODULE, TAG_BYTES, bodyOf, dataOf, pageOf, pagesOf, payloadOf } from "./content";
 import { Exact } from "./exact";
 import { type Asked, type Scene, handlerOf } from "./handler";
 import type { Court, Judge } from "./judge";
@@ -39,7 +40,7 @@ import {
 } from "./places";
 import { Post } from "./post";
 import { AS_ASKED } from "./sources";
-import { type Ask, type Of, type Say, type Settings, type Step, TOPICS } from "./steps";
+import { type Ask, type Of, type Say, type Settings, type Since, type Step, TOPICS } from "./steps";
 import { OPENINGS, Upstreams, isRequest } from "./upstreams";
 import { Watch } from "./watch";
 import { BROKEN, FAULTS, OFFERS, STREAM_OFFER } from "./wrong";
@@ -297,8 +298,32 @@ export class World implements Scene, Court {
     this.judge.echoed({ tag, opcode, payload, plain: false, via: "handler", to: client });
   };
 
+  get isKept(): boolean {
+    return this.settings.params.History === 1;
+  }
+
   joined(client: Client, topic: number): void {
-    this.judge.subscribed(client, topic, true);
+    this.judge.joined(client, topic);
+  }
+
+  join(client: Client, ws: WebSocket, topic: number): void {
+    if (this.owner.join(ws, topic)) this.judge.joined(client, topic);
+  }
+
+  welcome(client: Client, ws: WebSocket, tag: number): void {
+    this.owner.send(client, ws, dataOf(tag, 2, TAG_BYTES + (tag % 3000)), tag, false);
+  }
+
+  opened(client: Client): void {
+    this.judge.opened(client);
+  }
+
+  get published(): number {
+    return this.owner.positions;
+  }
+
+  get forgotten(): number {
+    return this.engine.get(Control.TopicsForgotten);
   }
 
   burst(tag: number): void {
@@ -519,17 +544,45 @@ export class World implements Scene, Court {
     await client.send(encoder.encode(broken.text), cut);
   }
 
-  async #upgrade(client: Client, { tag, offer, how, cut }: Of<"upgrade">): Promise<void> {
+  /** Returns the position that a client names. */
+  #sinceFor({ how, client, back }: Since): string | undefined {
+    const epoch = this.settings.params.Epoch as number;
+    const last = sequenceOf(this.pump.position());
+    const old = positionText(epoch, Math.max(0, last - back));
+    switch (how) {
+      case "of":
+        return this.clients.get(client)?.position;
+      case "back":
+        return old;
+      case "future":
+        return positionText(epoch, last + 1e6 + back);
+      case "foreign":
+        return positionText(epoch - 1 - back, back);
+      default:
+        return ["", "0", `${old}0`, old.toUpperCase(), "-", `${old}, ${old}`][back % 6];
+    }
+  }
+
+  async #upgrade(
+    client: Client,
+    { tag, offer, how, cut, since: asked }: Of<"upgrade">,
+  ): Promise<void> {
+    const named = asked && this.#sinceFor(asked);
+    // The model does not know the size of what is gone.
+    const since = named !== undefined && this.owner.isCertain(named) ? named : undefined;
     this.asks.set(tag, { client, open: how, isHandled: false });
     client.heads.push(false);
     client.isUpgrading = how !== "refuse";
-    this.judge.upgraded(client, tag, offer, how);
+    this.judge.upgraded(client, tag, offer, how, since);
     client.isSource ||= offer >= STREAM_OFFER;
     client.isStream = offer >= STREAM_OFFER && how !== "refuse";
+    const isQueried = since !== undefined && tag % 5 === 0;
+    const inQuery = isQueried ? `&since=${encodeURIComponent(since)}` : "";
+    const inField = since === undefined || isQueried ? "" : `Last-Event-ID: ${since}\r\n`;
     const text =
       offer >= STREAM_OFFER
-        ? `GET /${client.id}?events HTTP/1.1\r\nHost: sim\r\nX-Tag: ${tag}\r\n` +
-          `Accept: text/event-stream\r\n\r\n${client.isStream && tag % 4 === 0 ? NOISE : ""}`
+        ? `GET /${client.id}?events${inQuery} HTTP/1.1\r\nHost: sim\r\nX-Tag: ${tag}\r\n` +
+          `${inField}Accept: text/event-stream\r\n\r\n${client.isStream && tag % 4 === 0 ? NOISE : ""}`
         : `GET /${client.id} HTTP/1.1\r\nHost: sim\r\nX-Tag: ${tag}\r\n` +
           `${upgradeFields()}${OFFERS[offer] ?? ""}\r\n`;
     await client.send(encoder.encode(text), cut);

@@ -18,7 +18,14 @@ import {
   RESERVED_EOF,
   Rule,
 } from "../../assembly/abi";
-import { Region, firstParam, regionBytes, secondParam, thirdParam } from "../../assembly/plan";
+import {
+  Region,
+  firstParam,
+  fourthParam,
+  regionBytes,
+  secondParam,
+  thirdParam,
+} from "../../assembly/plan";
 import { Engine, type EngineExports } from "../../worker/engine/engine";
 import { Drive } from "../lib/drive";
 import { HANDSHAKE } from "../lib/handshake";
@@ -104,6 +111,7 @@ lifecycle("the footprint is the sum of the regions", () => {
     {},
     { RingBytes: 1 << 20 },
     { DeflateRingBytes: 4096 },
+    { EventRingBytes: 4096, History: 1 },
     { Connections: 1000, Topics: 7, Subscriptions: 9 },
   ];
   for (const params of cases) {
@@ -118,6 +126,7 @@ lifecycle("the footprint is the sum of the regions", () => {
         value(firstParam(region)),
         value(secondParam(region)),
         third,
+        value(fourthParam(region)),
       );
       assert.is(bytes % 64, 0, "regions are aligned");
       sum += bytes;
@@ -273,7 +282,10 @@ function calls(engine: Engine, slot: number, generation: number): Record<string,
     terminate: () => x.terminate(slot, generation, CloseReason.PeerReset),
     abandon: () => x.abandon(slot, generation, CloseReason.HandlerError),
     upgrade: () => x.upgrade(slot, generation, 0, 0),
-    openStream: () => x.openStream(slot, generation, 0),
+    openStream: () => x.openStream(slot, generation, 0, -1),
+    greet: () => x.greet(slot, generation),
+    begin: () => x.begin(slot, generation),
+    settled: () => x.settled(slot, generation),
     release: () => x.release(slot, generation, 0),
     piping: () => x.piping(slot, generation, Piping.Waits),
     pour: () => x.pour(slot, generation, 3),
@@ -320,6 +332,7 @@ const NOBODY: Record<string, unknown> = {
   abandon: Outcome.Gone,
   upgrade: Outcome.Gone,
   openStream: Outcome.Gone,
+  greet: 0,
   setAddress: Outcome.Gone,
   release: Outcome.Gone,
   pour: Outcome.Gone,
@@ -361,7 +374,7 @@ lifecycle("every export that takes an id is tried", () => {
     ],
     ...["stageDiscard", "stagePublish", "drain", "flush", "flushPieces", "tick"],
     ...["deflateCount", "findTopic", "subscriberCount", "configure", "measures", "watched"],
-    ...["publishToNone", "refusals"],
+    ...["publishToNone", "refusals", "topicFor"],
     ...["refused", "leastOf", "mostOf", "isPower", "isZeroAllowed", "isInRange"],
     ...[
       "abi",

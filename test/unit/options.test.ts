@@ -174,7 +174,11 @@ options("the ends of each range are taken", () => {
         settle({ [row.name]: value } as Options);
       } catch (thrown) {
         assert.ok(thrown instanceof RangeError, row.name);
-        assert.match(thrown.message, /needs receiveBuffers|allows/, `${row.name}: ${value}`);
+        assert.match(
+          thrown.message,
+          /needs receiveBuffers|needs events|allows/,
+          `${row.name}: ${value}`,
+        );
       }
     }
   }

@@ -48,6 +48,7 @@ const ROWS: readonly (readonly [Name, readonly number[], readonly number[], stri
   ["EvictWhenFull", FLAG, [0, 1], "a whole number from 0 to 1"],
   ["SendPings", FLAG, [0, 1], "a whole number from 0 to 1"],
   ["EventNames", FLAG, [0, 1], "a whole number from 0 to 1"],
+  ["History", FLAG, [0, 1], "a whole number from 0 to 1"],
   ["FirstSequence", [-1, 2 ** 53 + 2], [0, 2 ** 53], `a whole number from 0 to ${2 ** 53}`],
   ["Seed", [0, 2 ** 32], [1, U32], `a whole number from 1 to ${U32}`],
   ["StreamBytes", [-1, 2 ** 53], [0, 2 ** 53 - 1], `a whole number from 0 to ${2 ** 53 - 1}`],

@@ -15,7 +15,7 @@ import { BUILDS } from "../lib/wasm";
 
 const root = process.cwd();
 const style = suite("style");
-const WASM_LIMIT = 104 * 1024;
+const WASM_LIMIT = 112 * 1024;
 /** Longest line; biome breaks code at 100, and neither comments nor strings. */
 const COLUMNS = 120;
 

@@ -7,7 +7,16 @@
 //   An error that a callback throws changes nothing: all work is done, then the call that led to it throws the error.
 //   Between two calls the event table is empty, the rows are settled, and the window is unused.
 
-import { CloseReason, Control, NONE, Outcome, Param, SLOT_LIMIT, Shut } from "../../assembly/abi";
+import {
+  CloseReason,
+  Control,
+  NONE,
+  Outcome,
+  Param,
+  SLOT_LIMIT,
+  Shut,
+  SINCE_NONE,
+} from "../../assembly/abi";
 import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
 import { refuseUnknown } from "../../host/options/known";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
@@ -376,7 +385,12 @@ export class EngineDriver<User = unknown> {
       throw new TypeError("openEvents: the engine needs the option { events: true }");
     wire.isAsked = false;
     wire.isStream = true;
-    return this.#opened(wire, this.loop.openStream(wire, fieldsLength));
+    if (!this.#opened(wire, this.loop.openStream(wire, fieldsLength, SINCE_NONE))) return false;
+    if (this.engine.param(Param.History) !== 0) {
+      this.loop.greet(wire);
+      this.loop.settled(wire);
+    }
+    return true;
   }
 
   #opened(wire: Wire<User>, outcome: Outcome): boolean {

@@ -116,6 +116,7 @@ export type EngineOptions = Pick<
 /** Returns true for options of `serve` that an engine alone does not use. */
 function isForeign(name: string): boolean {
   if (["whenFull", "maxMemory", "events", "eventRing"].includes(name)) return false;
+  if (name === "history") return true;
   return !OPTIONS.some((row) => row.name === name && row.param && row.name !== "deflateThreshold");
 }
 

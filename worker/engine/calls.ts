@@ -365,20 +365,20 @@ export abstract class Calls {
   // ---- topics ------------------------------------------------------------------------------------------
 
   /**
-   * Returns the number of a topic to publish to; 0: it has no subscribers.
+   * Returns the number of a topic to publish to; 0: no client reads it, or could read it later.
    * @throws TypeError, RangeError when it is not a valid name
    */
   topic(name: string): number {
     const { engine } = this;
     if (engine.params[Param.EventNames] === 1) checkEventName(name);
-    return engine.x.findTopic(engine.scratch, engine.putTopic(name));
+    return engine.x.topicFor(engine.scratch, engine.putTopic(name));
   }
 
-  /** Returns the number of a topic, by a name in UTF-8 that has been checked. */
+  /** Returns the number of a topic to publish to, by a name in UTF-8 that has been checked. */
   topicOf(name: Uint8Array): number {
     const { engine } = this;
     engine.put(name);
-    return engine.x.findTopic(engine.scratch, name.length);
+    return engine.x.topicFor(engine.scratch, name.length);
   }
 
   /**

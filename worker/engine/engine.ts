@@ -87,7 +87,10 @@ export interface EngineExports {
   terminate(slot: number, generation: number, reason: number): number;
   abandon(slot: number, generation: number, reason: number): number;
   upgrade(slot: number, generation: number, fieldsLength: number, deflate: number): number;
-  openStream(slot: number, generation: number, fieldsLength: number): number;
+  openStream(slot: number, generation: number, fieldsLength: number, since: number): number;
+  greet(slot: number, generation: number): number;
+  begin(slot: number, generation: number): void;
+  settled(slot: number, generation: number): void;
   release(slot: number, generation: number, opens: number): number;
   piping(slot: number, generation: number, report: number): void;
   pour(slot: number, generation: number, length: number): number;
@@ -159,6 +162,7 @@ export interface EngineExports {
   publishToNone(): void;
   deflateCount(topic: number): number;
   findTopic(name: number, length: number): number;
+  topicFor(name: number, length: number): number;
   subscribe(slot: number, generation: number, name: number, length: number): number;
   unsubscribe(slot: number, generation: number, name: number, length: number): number;
   isSubscribed(slot: number, generation: number, name: number, length: number): number;

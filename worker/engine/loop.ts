@@ -312,10 +312,37 @@ export class EngineLoop<C extends LoopConnection> extends Calls {
     return this.#move(conn, () => x.upgrade(conn.slot, conn.generation, fieldsLength, deflate));
   }
 
-  /** Turns the connection of a pending request into an event stream, like `upgrade`. */
-  openStream(conn: C, fieldsLength: number): Outcome {
+  /**
+   * Turns the connection of a pending request into an event stream, like `upgrade`.
+   * @param since with history: sequence of the client's position, or one of the SINCE values
+   */
+  openStream(conn: C, fieldsLength: number, since: number): Outcome {
     const { x } = this.engine;
-    return this.#move(conn, () => x.openStream(conn.slot, conn.generation, fieldsLength));
+    return this.#move(conn, () => x.openStream(conn.slot, conn.generation, fieldsLength, since));
+  }
+
+  /**
+   * Greets an event stream, with history, once its first topics are subscribed to.
+   * @returns 0: it does not resume; 1: it does; 1 + a Gap
+   */
+  greet(conn: C): number {
+    this.time();
+    const greeting = this.engine.x.greet(conn.slot, conn.generation);
+    this.schedule();
+    return greeting;
+  }
+
+  /** Notes that the `open` of an event stream's handler begins. */
+  begin(conn: C): void {
+    this.time();
+    this.engine.x.begin(conn.slot, conn.generation);
+  }
+
+  /** Notes that the `open` of an event stream's handler has settled. */
+  settled(conn: C): void {
+    this.time();
+    this.engine.x.settled(conn.slot, conn.generation);
+    this.schedule();
   }
 
   /** Moves a connection to a WebSocket slot. */

@@ -31,6 +31,14 @@ function lagOf(engine: Engine): Stats["lag"] {
   return { bounds, counts: [...classes.subarray(0, last), beyond] };
 }
 
+/** Returns the gaps that readers were notified of, by reason. */
+function gapsOf(engine: Engine): Stats["gaps"] {
+  const [expired = 0, epoch = 0, invalid = 0, lapped = 0, large = 0] = engine.control.subarray(
+    Control.GapCount + 1,
+  );
+  return { expired, epoch, invalid, lapped, large };
+}
+
 /** Returns the statistics of an engine, together with its holder's own counters. */
 export function statsOf(engine: Engine, host = NONE): Stats {
   engine.x.gauge();
@@ -63,6 +71,11 @@ export function statsOf(engine: Engine, host = NONE): Stats {
     closed,
     addresses: get(Control.AddressCount),
     topics: get(Control.TopicCount),
+    resumed: get(Control.Resumed),
+    parked: get(Control.ParkedCount),
+    replayedBytes: get(Control.ReplayedBytes),
+    gaps: gapsOf(engine),
+    topicsForgotten: get(Control.TopicsForgotten),
     subscriptions: get(Control.SubscriptionCount),
     ring: { bytes: param(Param.RingBytes), used: get(Control.RingUsed) },
     lag: lagOf(engine),

@@ -18,6 +18,7 @@ import type {
 } from "../../host/handler";
 import { reasonName } from "../../host/shared/close";
 import { MEMBERS, type Member } from "../../host/shared/members";
+import { resultOf } from "../../host/shared/message/gap";
 import { idOf } from "../../host/shared/message/id";
 import { copyBytes, latin1, putLatin1, toBytes, utf8 } from "../../host/shared/text/text";
 import {
@@ -427,6 +428,14 @@ export class Remote implements Host {
 
   #tellOpen(ws: WebSocket, peer: Peer): void {
     const { number } = ws.data as Pending;
+    if (peer.isStream && this.#pump.responder.hasHistory) {
+      const { resumed, gap } = peer.greeting;
+      const topic = toBytes(gap?.topic ?? "");
+      const flags = 1 + resultOf({ resumed, gap });
+      const at = this.#begin(BatchEvent.Open, flags, peer, number, topic.length);
+      this.#batch.bytes.set(topic, at);
+      return;
+    }
     const { length } = ws.protocol;
     const at = this.#begin(BatchEvent.Open, 0, peer, number, length);
     putLatin1(this.#batch.bytes, at, ws.protocol);
@@ -691,9 +700,8 @@ export class Remote implements Host {
   #upgrade(pending: Pending, fields: Uint8Array, tail: Uint8Array): void {
     const { peer, response } = pending;
     const { responder } = this.#pump;
-    const [line = "", ...json] = utf8(tail, 0, tail.length).split("\n");
+    const [line = "", data = "", stream = ""] = utf8(tail, 0, tail.length).split("\n");
     const [protocol = "", idle, payload, compress, handler = "", kind] = line.split(" ");
-    const [data = ""] = json;
     const isOwn = handler === "";
     const upgrade: Upgrade = {
       fields: decodeFields(fields),
@@ -703,12 +711,17 @@ export class Remote implements Host {
       idleTimeout: idle ? Number(idle) : undefined,
       maxPayloadLength: payload ? Number(payload) : undefined,
       compress: compress !== "false",
-      // The application subscribes to them when the stream is open.
-      topics: kind === "events" ? [] : undefined,
+      ...(kind === "events" ? this.#streamOf(stream) : {}),
     };
     // The module is notified of the failure of its own upgrade.
     if (!responder.upgrade(peer, response.request, upgrade) && isOwn)
       this.#emitGone(peer, pending.number, reasonName(responder.refusal));
+  }
+
+  /** Returns the options of an event stream. Without history the application subscribes to its topics itself. */
+  #streamOf(json: string): { topics: readonly string[]; since: string | undefined } {
+    const { topics, since } = JSON.parse(json) as { topics: string[]; since?: string };
+    return { topics: this.#pump.responder.hasHistory ? topics : [], since };
   }
 
   /** Returns the lane of a response that arrives piece by piece. */
@@ -748,7 +761,13 @@ export class Remote implements Host {
       case Op.Resume:
         ws?.resume();
         break;
+      case Op.Begun:
+        this.#pump.loop.begin(peer);
+        break;
       case Op.Opened:
+        // Its own messages come before publications, unless the stream resumes.
+        if (peer.greeting.resumed) this.#pump.loop.settled(peer);
+        else if (peer.isStream) lane.afterKept(() => this.#pump.loop.settled(peer));
         lane.opened?.();
         lane.opened = undefined;
         break;

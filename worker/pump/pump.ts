@@ -561,15 +561,21 @@ export class Pump implements HandlerServer {
       release();
       this.abandon(peer, CloseReason.HandlerError);
     };
+    const settled = (): void => {
+      if (peer.isStream) this.loop.settled(peer);
+      release();
+    };
     let result: unknown;
     try {
+      // The application notes it where its `open` runs.
+      if (peer.isStream && !this.messages.isRelay(peer)) this.loop.begin(peer);
       result = this.handlerOf(peer).open?.(ws);
     } catch (thrown) {
       failed(thrown);
       return;
     }
-    if (isThenable(result)) whenSettled(result, release, failed);
-    else release();
+    if (isThenable(result)) whenSettled(result, settled, failed);
+    else settled();
   }
 
   /** Notes that the end of a WebSocket waits until its messages have been handled. */

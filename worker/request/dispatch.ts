@@ -122,7 +122,7 @@ export class Requests {
     const { engine } = this.#loop;
     const { peerCertificate } = link;
     const request = new RequestImpl(engine, slot, id, peerAddress, peerCertificate, hostTraits);
-    if (this.#log) request.since = this.#log.now();
+    if (this.#log) request.arrivedAt = this.#log.now();
     if (this.#forwarding && peer.forwards) {
       const field = request.header(this.#forwarding.field);
       request.remoteAddress = clientOf(peer.peerAddress, field, this.#forwarding);
@@ -167,7 +167,7 @@ export class Requests {
     }
     const request = this.#requestOf(peer);
     // The time of its arrival is not known.
-    request.since = -1;
+    request.arrivedAt = -1;
     request.log(this.#log, status, length);
     over(request);
   }

@@ -28,7 +28,8 @@ const GAUGES: readonly Family[] = [
   ["websockets", "Open WebSockets.", (s) => s.webSockets],
   ["pipes", "Open connections that an upstream serves, because they are not HTTP.", (s) => s.pipes],
   ["event_streams", "Open event streams, which count among the WebSockets.", (s) => s.eventStreams],
-  ["topics", "Topics that have subscribers.", (s) => s.topics],
+  ["event_streams_parked", "Event streams whose opening has not settled.", (s) => s.parked],
+  ["topics", "Topics that have subscribers, or that history keeps.", (s) => s.topics],
   ["subscriptions", "Subscriptions of all clients.", (s) => s.subscriptions],
   ["addresses", "Addresses that connections are counted under.", (s) => s.addresses],
   ["ring_capacity_bytes", "Size of the ring.", (s) => s.ring.bytes, "bytes"],
@@ -83,6 +84,22 @@ const COUNTERS: readonly Family[] = [
     "publications",
     "Publications, with subscribers or without: the sequence of the position.",
     (s) => sequenceOf(s.position),
+  ],
+  [
+    "event_streams_resumed",
+    "Event streams whose clients got what they had missed.",
+    (s) => s.resumed,
+  ],
+  [
+    "replayed_bytes",
+    "Bytes of publications that clients were sent while they caught up.",
+    (s) => s.replayedBytes,
+    "bytes",
+  ],
+  [
+    "topics_forgotten",
+    "Topics that history has forgotten, because all were in use.",
+    (s) => s.topicsForgotten,
   ],
   ["frames_published", "Messages published to many.", (s) => s.framesPublished],
   ["published_bytes", "Bytes published to many.", (s) => s.bytesPublished, "bytes"],
@@ -184,7 +201,7 @@ function lagText({ bounds, counts }: Stats["lag"]): string {
 
 /** Returns the metrics as text. @param horizon seconds; Infinity: nothing is published */
 export function metricsText(stats: Stats, horizon: number): string {
-  const { closed, pool, lag, transport } = stats;
+  const { closed, gaps, pool, lag, transport } = stats;
   let text = "";
   for (const row of GAUGES) text += familyText(row, "gauge", [["", row[2](stats)]]);
   const help = "Time that it last took to publish as much as a client may lag.";
@@ -196,6 +213,11 @@ export function metricsText(stats: Stats, horizon: number): string {
   for (const row of COUNTERS) text += familyText(row, "counter", [["_total", row[2](stats)]]);
   const evictions = [...EVICTIONS].map((cause) => [cause, closed[cause] ?? 0] as const);
   text += causesText("evictions", "Clients evicted, by cause.", evictions);
+  text += causesText(
+    "gaps",
+    "Gaps that event streams were told of, by reason.",
+    Object.entries(gaps),
+  );
   text += causesText("closed", "Connections that ended, by cause.", Object.entries(closed));
   if (pool) {
     for (const row of POOL_GAUGES) text += familyText(row, "gauge", [["", row[2](pool)]]);

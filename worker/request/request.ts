@@ -26,7 +26,7 @@ export class RequestImpl extends RequestReader {
   #forgotten = false;
   #upload: Upload | undefined;
   /** Time at which it had arrived, by the access log's clock; −1: there is no access log. */
-  since = -1;
+  arrivedAt = -1;
   /** True when the access log has its line. */
   #isLogged = false;
 
@@ -81,7 +81,7 @@ export class RequestImpl extends RequestReader {
   log(log: AccessLog, status: number, length: number): boolean {
     if (this.#isLogged) return false;
     this.#isLogged = true;
-    log.add(this.head, this.#bytes, this.remoteAddress, status, length, this.since);
+    log.add(this.head, this.#bytes, this.remoteAddress, status, length, this.arrivedAt);
     return true;
   }
 

@@ -8,6 +8,7 @@ import {
   Answer,
   CloseReason,
   Control,
+  Gap,
   Outcome,
   PAGE_BODIES,
   PIECE_LIMIT,
@@ -18,6 +19,8 @@ import {
 } from "../../assembly/abi";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
 import { type Payload, bytesOf, sizeOf } from "../../host/shared/message/data";
+import { greetingOf } from "../../host/shared/message/gap";
+import { sinceOf } from "../../host/shared/message/position";
 import type { Delivery } from "../../host/shared/request/pieces";
 import type { Upgrade } from "../../host/shared/request/response";
 import { WINDOW_BITS, negotiate } from "../socket/deflate";
@@ -317,6 +320,11 @@ export class Responder {
     return this.#loop.engine.param(Param.EventRingBytes) !== 0;
   }
 
+  /** True when event streams resume. */
+  get hasHistory(): boolean {
+    return this.#loop.engine.param(Param.History) !== 0;
+  }
+
   /** Makes a request a WebSocket, or an event stream. */
   upgrade(peer: Peer, request: RequestImpl, upgrade: Upgrade): boolean {
     if (upgrade.topics) return this.#openStream(peer, request, upgrade, upgrade.topics);
@@ -326,7 +334,7 @@ export class Responder {
   #openStream(
     peer: Peer,
     request: RequestImpl,
-    { fields, data }: Upgrade,
+    { fields, data, since }: Upgrade,
     topics: readonly string[],
   ): boolean {
     if (!this.hasEvents)
@@ -337,7 +345,7 @@ export class Responder {
     const isLogged = log !== undefined && request.log(log, 200, 0);
     this.#prepareAnswer(request);
     peer.isStream = true;
-    const refusal = this.#tryStream(peer, request, fieldsLength);
+    const refusal = this.#tryStream(peer, request, fieldsLength, since);
     if (refusal !== CloseReason.Ok) {
       peer.response = undefined;
       // The client may get 200, because any other status would end it for ever. The log has the true one.
@@ -349,12 +357,29 @@ export class Responder {
     this.#pump.requests.answered(peer, request);
     const ws = new WebSocketImpl(this.#pump, peer, "", data);
     this.#pump.opened(peer, ws);
-    for (const topic of topics) this.#pump.topics.subscribeFor(peer, topic);
+    this.#begin(peer, topics);
     return true;
   }
 
+  /** Subscribes a new event stream to its topics, and greets it where publications are kept. */
+  #begin(peer: Peer, topics: readonly string[]): void {
+    const { engine } = this.#loop;
+    let missing = "";
+    for (const topic of topics) {
+      this.#pump.topics.subscribeFor(peer, topic);
+      if (this.hasHistory && missing === "" && engine.get(Control.Result) === Gap.Expired)
+        missing = topic;
+    }
+    if (this.hasHistory) peer.greeting = greetingOf(this.#loop.greet(peer), missing);
+  }
+
   /** Opens an event stream. @returns the reason why it was refused; Ok: it is open */
-  #tryStream(peer: Peer, request: RequestImpl, fieldsLength: number): CloseReason {
+  #tryStream(
+    peer: Peer,
+    request: RequestImpl,
+    fieldsLength: number,
+    since: string | undefined,
+  ): CloseReason {
     // A server that is shutting down opens no event streams.
     if (this.#pump.farewell.isBegun) {
       peer.response = undefined;
@@ -363,7 +388,8 @@ export class Responder {
     }
     if (!this.#pump.requests.isAddressFree(peer, request.remoteAddress))
       return CloseReason.AddressLimit;
-    const outcome = this.#loop.openStream(peer, fieldsLength);
+    const from = sinceOf(since, this.#loop.engine.param(Param.Epoch));
+    const outcome = this.#loop.openStream(peer, fieldsLength, from);
     if (outcome === Outcome.Ok) return CloseReason.Ok;
     return outcome === Outcome.Full ? CloseReason.NoRoom : CloseReason.PeerEnded;
   }

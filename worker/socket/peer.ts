@@ -2,6 +2,7 @@
 
 import type { CloseReason, Shut } from "../../assembly/abi";
 import type { Connection, WebSocket } from "../../host/handler";
+import { type Greeting, NO_GREETING } from "../../host/shared/message/gap";
 import { idOf } from "../../host/shared/message/id";
 import { Waiters } from "../../host/shared/message/waiters";
 import type { Ordered } from "../../host/shared/order";
@@ -118,6 +119,7 @@ class Rare {
   closeText = "";
   peerAddress: string | undefined = undefined;
   waiters: Waiters | undefined = undefined;
+  greeting: Greeting | undefined = undefined;
 }
 
 /** One connection, from accept to free. It moves from an HTTP slot to a WebSocket slot when it is upgraded. */
@@ -324,6 +326,15 @@ export class Peer implements LoopConnection, Ordered, Sink, Connection {
 
   set module(number: number) {
     this.#flags = (this.#flags & ((1 << MODULE_SHIFT) - 1)) | (number << MODULE_SHIFT);
+  }
+
+  /** How it opened as an event stream with history. */
+  get greeting(): Greeting {
+    return this.#rare?.greeting ?? NO_GREETING;
+  }
+
+  set greeting(greeting: Greeting) {
+    this.#makeRare().greeting = greeting;
   }
 
   /** The streamed body of its request, until its end. */

@@ -5,7 +5,7 @@ import { checkClose } from "../../host/shared/close";
 import { pingOf } from "../../host/shared/message/data";
 import { checkSend } from "../../host/shared/message/flags";
 import { stream } from "../../host/shared/message/stream";
-import type { Data, SendOptions, WebSocket } from "../../host/handler";
+import type { Data, SendOptions, StreamGap, WebSocket } from "../../host/handler";
 import type { Engine } from "../engine/engine";
 import type { Outgoing } from "./outgoing";
 import type { Peer } from "./peer";
@@ -39,6 +39,14 @@ export class WebSocketImpl implements WebSocket {
 
   get kind(): "websocket" | "events" {
     return this.#peer.isStream ? "events" : "websocket";
+  }
+
+  get resumed(): boolean {
+    return this.#peer.greeting.resumed;
+  }
+
+  get gap(): StreamGap | undefined {
+    return this.#peer.greeting.gap;
   }
 
   get remoteAddress(): string {

@@ -4,6 +4,8 @@
 //
 // Invariant: the positions of one start sort, as strings, in the order of the publications.
 
+import { SINCE_FOREIGN, SINCE_INVALID, SINCE_NONE } from "../../../assembly/abi";
+
 /** Number of epochs. */
 export const EPOCHS = 36 ** 8;
 
@@ -21,4 +23,17 @@ export function positionText(epoch: number, sequence: number): string {
 /** Returns the number of publications up to a position. */
 export function sequenceOf(position: string): number {
   return Number.parseInt(position.slice(9), 36);
+}
+
+const FORM = /^[0-9a-z]{8}-[0-9a-z]{11}$/;
+
+/**
+ * Judges a position that a client names.
+ * @returns its sequence, or one of the SINCE values of the engine
+ */
+export function sinceOf(position: string | undefined, epoch: number): number {
+  if (position === undefined) return SINCE_NONE;
+  if (!FORM.test(position)) return SINCE_INVALID;
+  if (Number.parseInt(position.slice(0, 8), 36) !== epoch) return SINCE_FOREIGN;
+  return sequenceOf(position);
 }

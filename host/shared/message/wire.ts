@@ -26,7 +26,10 @@ export enum BatchEvent {
   Request = 1,
   /** The client of request `value` has left, or its upgrade failed; payload: the cause. */
   Gone,
-  /** Request `value` became the WebSocket with this id; payload: its subprotocol. */
+  /**
+   * Request `value` became the WebSocket with this id; payload: its subprotocol. With history, for an event stream,
+   * `flags` is 1 + the result of `greet`, and the payload is the topic of the gap.
+   */
   Open,
   /** A connection was accepted; payload: the address. */
   Connect,
@@ -86,7 +89,11 @@ export enum Op {
   Break,
   /** Fields of request `first`, and as tail the path of the file that a mount responds with. */
   Pass,
-  /** Fields; the tail has subprotocol, idleTimeout and maxPayloadLength ("" for the default), separated by spaces. */
+  /**
+   * Fields; the tail has subprotocol, idleTimeout and maxPayloadLength ("" for the default), separated by spaces. Then
+   * follow, each on a line of its own and in JSON, the data of a module's WebSocket, and of an event stream its topics
+   * and the client's position.
+   */
   Upgrade,
   /** The handler of request `first` failed, so the client gets 500. */
   Fail,
@@ -100,6 +107,8 @@ export enum Op {
   Ping,
   Pause,
   Resume,
+  /** The `open` of an event stream begins. */
+  Begun,
   /** `open` has settled. */
   Opened,
   /** A WebSocket's handler failed, so it is closed with 1011. */

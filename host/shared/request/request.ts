@@ -170,6 +170,14 @@ export abstract class RequestReader implements Request {
     return start < 0 ? "" : whole.slice(start + 1);
   }
 
+  get since(): string | undefined {
+    const id = this.header("last-event-id");
+    if (id !== undefined) return id;
+    const query = this.query;
+    if (!query.includes("since=")) return undefined;
+    return new URLSearchParams(query).get("since") ?? undefined;
+  }
+
   /** Returns the target without scheme and authority. */
   #origin(): string {
     const url = this.url;

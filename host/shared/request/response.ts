@@ -137,6 +137,8 @@ export interface Upgrade {
   readonly compress: boolean;
   /** The topics of an event stream; undefined: it is a WebSocket. */
   readonly topics?: readonly string[] | undefined;
+  /** The position from which an event stream resumes, as its client names it. */
+  readonly since?: string | undefined;
 }
 
 /** The length of a body that ends with the connection. */
@@ -658,7 +660,7 @@ export abstract class Answering implements Response {
       done = this.accept({
         ...{ fields, protocol: "", handler: "", data: options.data, compress: false },
         ...{ idleTimeout: undefined, maxPayloadLength: undefined },
-        topics: [...(options.topics ?? [])],
+        ...{ topics: [...(options.topics ?? [])], since: this.request.since },
       });
     }
     this.#finish();
