@@ -260,8 +260,8 @@ export interface TableOptions {
    */
   ipv6Only?: boolean;
   /**
-   * How TCP and Unix connections are held. auto: as handles of Node without its streams, for a third of the memory, on
-   * Node 20 to 25 where a trial at the start shows that they work, else as sockets. TLS uses sockets.
+   * How TCP and Unix connections are held. auto: as handles of Node without its streams, for a third of the memory,
+   * where a trial at the start shows that they work, else as sockets. TLS uses sockets.
    *
    * Default: "auto". Values: "auto", "sockets".
    */

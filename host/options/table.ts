@@ -449,7 +449,7 @@ export const OPTIONS: readonly OptionRow[] = [
     words: TRANSPORTS,
     text:
       "How TCP and Unix connections are held. auto: as handles of Node without its streams, for a third of the " +
-      "memory, on Node 20 to 25 where a trial at the start shows that they work, else as sockets. TLS uses sockets.",
+      "memory, where a trial at the start shows that they work, else as sockets. TLS uses sockets.",
   },
   {
     name: "perMessageDeflate",

@@ -9,19 +9,18 @@ import * as os from "node:os";
 import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { AUTO } from "../lib/transport";
 import { CERTIFICATE, Wire, WsWire, fileUrl, serving, until, within } from "./peer";
 
 const handles = suite("handles");
 
-handles("serve by default before Node 26, on TCP and on Unix sockets", async () => {
+handles("serve by default, on TCP and on Unix sockets", async () => {
   await serving("echo", {}, async (server) => {
-    assert.is((await server.stats()).transport, AUTO);
-    assert.ok((await server.metrics()).includes(`\nringcast_transport{name="${AUTO}"} 1\n`));
+    assert.is((await server.stats()).transport, "handles");
+    assert.match(await server.metrics(), /^ringcast_transport\{name="handles"\} 1$/m);
   });
   const socketPath = path.join(os.tmpdir(), `ringcast-handles-${process.pid}.sock`);
   await serving("echo", { path: socketPath }, async (server) => {
-    assert.is((await server.stats()).transport, AUTO);
+    assert.is((await server.stats()).transport, "handles");
     const status = await new Promise((resolve, reject) => {
       const request = http.request({ socketPath, method: "POST" }, (response) => {
         response.resume();

@@ -11,7 +11,6 @@ import * as tls from "node:tls";
 import type { CloseInfo, LogFields, Options, Server } from "ringcast";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { AUTO } from "../lib/transport";
 import {
   CERTIFICATE,
   Wire,
@@ -112,7 +111,7 @@ async function closedBy(server: Server, cause: string): Promise<void> {
 }
 
 for (const transport of ["auto", "sockets"] as const) {
-  const over = transport === "auto" ? AUTO : "sockets";
+  const over = transport === "auto" ? "handles" : "sockets";
 
   raw(`a client that speaks first and its server exchange banners: ${transport}`, () =>
     before({ transport }, async (server, port, upstream) => {

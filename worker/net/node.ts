@@ -279,16 +279,14 @@ class NodeLink implements Link {
 
 const endsOf = (link: Link): Ends | undefined => (link as NodeLink | HandleLink).ends;
 
-/** The trial of handles, once in this thread. False: they lack something, behave otherwise, or are not trusted. */
+/** The trial of handles, once in this thread. False: they lack something, or behave otherwise. */
 let trial: Promise<boolean> | undefined;
 
 function handlesWork(): Promise<boolean> {
   trial ??= tryHandles().then(
     (rules) => {
       setRules(rules);
-      // Where handles make requests themselves (Node 26), some runs ended in glibc's "corrupted double-linked list".
-      // None did with sockets.
-      return rules.givesRequests;
+      return true;
     },
     () => false,
   );
