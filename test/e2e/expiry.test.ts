@@ -24,7 +24,7 @@ const OWN: Readonly<Record<string, RegExp>> = {
   log: /^TypeError: Cannot read properties of undefined/,
   release: /^undefined$/,
   settled: /^undefined$/,
-  since: /^value -1$/,
+  arrivedAt: /^value -1$/,
   streams: /^undefined$/,
   unlog: /^TypeError: Cannot read properties of undefined/,
   upload: /^undefined$/,

@@ -60,6 +60,7 @@ interface Due {
   readonly bytes: string | Uint8Array;
   /** It is for this client alone. */
   readonly isOwn: boolean;
+  readonly topic?: number | undefined;
 }
 
 /** A client as the model knows it. */
@@ -88,6 +89,8 @@ export class Peer {
   since: number | undefined;
   /** The position at which it opened. */
   liveAt = 0;
+  /** Topics that it left while messages of them were due to it. */
+  readonly left = new Set<number>();
 
   /** Goes through what it has sent, as far as handlers let it. */
   run(): void {
@@ -272,7 +275,9 @@ export class Model {
     topics.add(topic);
     if (!parked || since === undefined) return;
     const missed = this.#missed(since, topic);
-    if (missed.some((one) => this.#isGone(one)))
+    // Messages that are due since before it left the topic do not come twice.
+    const isTwice = missed.length > 0 && peer.left.has(topic);
+    if (isTwice || missed.some((one) => this.#isGone(one)))
       peer.owe(gapOf(undefined, "expired", TOPICS[topic] as string));
     else for (const one of missed) if (one.except !== client) this.#deliver(peer, one);
   }
@@ -298,7 +303,7 @@ export class Model {
     const event = toBytes(eventOf(opcode, payload, position, nameOf(this.#settings, topic)));
     const most = this.#settings.params.EventRingBytes as number;
     const bytes = event.length > most ? gapOf(position, "large") : event;
-    if (peer.parked) peer.parked.push({ at, bytes, isOwn: false });
+    if (peer.parked) peer.parked.push({ at, bytes, isOwn: false, topic });
     else peer.owe(bytes);
   }
 
@@ -366,7 +371,11 @@ export class Model {
 
   subscribed(client: Client, topic: number, on: boolean): void {
     if (on) this.joined(client, topic);
-    else this.peer(client).topics.delete(topic);
+    else {
+      const peer = this.peer(client);
+      peer.topics.delete(topic);
+      if (peer.parked?.some((one) => one.topic === topic)) peer.left.add(topic);
+    }
   }
 
   /** A WebSocket whose client has half-closed ends when what it sent before has been handled. */
