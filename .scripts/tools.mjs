@@ -26,9 +26,17 @@ export const TOOLS = [
     why: "tests open pages in it, headless",
     tests: [
       ...["browser", "certificates", "chromium", "client", "clients", "demo", "dim"],
-      ...["events", "example", "hosts"],
+      ...["events-browsers", "example", "hosts"],
       ...["neighbours-pages", "neighbours-web", "package", "readme", "site"],
     ],
+  },
+  {
+    name: "firefox",
+    variable: "RINGCAST_FIREFOX",
+    file: "firefox-esr",
+    debian: "firefox-esr",
+    why: "tests read event streams in it, headless",
+    tests: ["events-browsers"],
   },
   {
     name: "nginx",

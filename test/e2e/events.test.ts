@@ -1,15 +1,12 @@
-// Server-sent events over real connections: curl, undici's EventSource, Chromium's, and through nginx. The handler is
-// in the worker, on this thread, and in a pool.
+// Server-sent events over real connections: curl, undici's EventSource, and through nginx. The handler is in the
+// worker, on this thread, and in a pool.
 
 import { spawn } from "node:child_process";
-import { connect, createServer, type Socket } from "node:net";
-import type { AddressInfo } from "node:net";
 import { type Options, type Server, serve } from "ringcast";
 import { EventSource, fetch } from "undici";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { toolPath } from "../../.scripts/tools.mjs";
-import { withBrowser } from "../lib/browser";
 import { behind } from "./nginx";
 import { fileUrl, handlerOf, until, within } from "./peer";
 
@@ -183,112 +180,6 @@ events("through nginx as it comes, which speaks HTTP/1.0 and would buffer", () =
       await curl.end();
     },
   ),
-);
-
-/** A proxy of one port, whose connections can be cut. */
-class Cutter {
-  port = 0;
-  target = 0;
-  readonly #sockets = new Set<Socket>();
-  readonly #server = createServer((client) => {
-    const upstream = connect(this.target, "127.0.0.1");
-    for (const [one, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      this.#sockets.add(one);
-      one.on("data", (data) => other.write(data));
-      one.on("end", () => other.end());
-      one.on("error", () => other.resetAndDestroy());
-      one.on("close", () => {
-        this.#sockets.delete(one);
-        other.destroy();
-      });
-    }
-  });
-
-  async listen(): Promise<void> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    this.port = (this.#server.address() as AddressInfo).port;
-  }
-
-  reset(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
-  }
-
-  close(): void {
-    this.#server.close();
-    this.reset();
-  }
-}
-
-/** Opens an EventSource in a page that notes each event. */
-const SCRIPT = `
-  globalThis.got = [];
-  globalThis.source = new EventSource("/all");
-  source.onopen = () => got.push("open");
-  source.onmessage = ({ data, lastEventId }) => got.push(data.split("\\n")[0] + (lastEventId && "@"));
-  source.onerror = () => got.push("error " + source.readyState);
-  source.addEventListener("ringcast-close", ({ data }) => got.push("close " + JSON.parse(data).code));
-`;
-
-events(
-  "Chromium's EventSource connects, returns after a reset and a restart, and stays away after 204",
-  async () => {
-    const cutter = new Cutter();
-    await cutter.listen();
-    const options = { handler: MODULE, port: 0, events: true } as const;
-    let server = await serve(options);
-    cutter.target = server.address.port as number;
-    try {
-      await withBrowser(async (browser) => {
-        const page = await browser.open(`http://127.0.0.1:${cutter.port}/`, /ERR_|404|favicon/);
-        await page.evaluate(SCRIPT);
-        const got = (): Promise<string[]> => page.evaluate("globalThis.got") as Promise<string[]>;
-        const ends = (...wanted: string[]): Promise<void> =>
-          until(
-            `the page gets ${wanted}`,
-            async () => (await got()).slice(-wanted.length).join() === wanted.join(),
-          );
-        await ends("open", "events /all");
-        server.broadcast("one");
-        await ends("one@");
-        cutter.reset();
-        await ends("one@", "error 0", "open", "events /all@");
-        await server.shutdown();
-        await ends("close 1001", "error 0");
-        server = await serve(options);
-        cutter.target = server.address.port as number;
-        await ends("open", "events /all@");
-        server.broadcast("two");
-        await ends("two@");
-        await page.evaluate(
-          'globalThis.source.close(); globalThis.source = new EventSource("/gone")',
-        );
-        await page.waitForFunction("globalThis.source.readyState === 2");
-        await until("none is left", async () => (await server.stats()).eventStreams === 0);
-      });
-    } finally {
-      cutter.close();
-      await within(server.close(), "close");
-    }
-  },
-);
-
-events("a full server makes Chromium's EventSource try again until there is room", () =>
-  withServer({ maxWebSockets: 1 }, async (server, url) => {
-    const first = new Curl(`${url}/all`);
-    await first.has("welcome");
-    await withBrowser(async (browser) => {
-      const page = await browser.open(`${url}/`, /favicon|404/);
-      await page.evaluate(SCRIPT);
-      await page.waitForFunction('globalThis.got.includes("error 0")');
-      await first.end();
-      await page.waitForFunction('globalThis.got.includes("events /all")');
-      const { closed } = await server.stats();
-      assert.ok((closed.NoRoom ?? 0) >= 1);
-    });
-  }),
 );
 
 events.run();
