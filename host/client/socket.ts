@@ -31,7 +31,10 @@ export interface Socket {
 }
 
 /** A WebSocket class. */
-export type SocketClass = new (url: string, protocols?: string | string[]) => Socket;
+export interface SocketClass {
+  /** Connects. */
+  new (url: string, protocols?: string | string[]): Socket;
+}
 
 /** The subprotocol of numbered WebSockets. */
 export const NUMBERED = "ringcast.1";
