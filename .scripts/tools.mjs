@@ -84,7 +84,7 @@ export const TOOLS = [
     file: "libatomic.so.1",
     debian: "libatomic1",
     why: "Node 26 does not start without this library",
-    tests: ["package", "runtimes"],
+    tests: ["docker", "package", "runtimes"],
   },
 ];
 
