@@ -15,6 +15,7 @@ import compressed from "./cases/compressed.mjs";
 import cost from "./cases/cost.mjs";
 import echo from "./cases/echo.mjs";
 import fanout from "./cases/fanout.mjs";
+import files from "./cases/files.mjs";
 import hello from "./cases/hello.mjs";
 import idle from "./cases/idle.mjs";
 import paced from "./cases/paced.mjs";
@@ -33,6 +34,7 @@ const CASES = [
   paced,
   echo,
   hello,
+  files,
   compressed,
   stalled,
   idle,

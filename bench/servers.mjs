@@ -49,6 +49,8 @@ const ALL = {
   uws: { file: "servers/uws.mjs" },
   bun: { file: "servers/bun.mjs", runtime: bun },
   deno: { file: "servers/deno.mjs", runtime: deno },
+  files: { file: "servers/files.mjs" },
+  "bun-files": { file: "servers/files.mjs", runtime: bun },
   ringcast: { file: "servers/ringcast.mjs" },
   "ringcast-app": { file: "servers/ringcast.mjs", settings: { application: true } },
 };

@@ -22,17 +22,19 @@ export function needWrk() {
  * @property {number} depth requests on their way in each
  * @property {number} bodyBytes 0: GET; else POST
  * @property {number} seconds whole ones
+ * @property {string} [path] default: "/"
+ * @property {string} [expected] the body of a response to GET; default: "hello\n"
  */
 
 /**
  * Returns the size of one response in bytes.
  * @param {number} port
- * @param {Pick<Requests, "bodyBytes">} requests
+ * @param {Pick<Requests, "bodyBytes" | "path" | "expected">} requests
  * @throws {Error} when it is not the right one
  */
-export async function answerBytes(port, { bodyBytes }) {
-  const expected = bodyBytes > 0 ? `${bodyBytes}\n` : "hello\n";
-  const head = `${bodyBytes > 0 ? "POST" : "GET"} / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n`;
+export async function answerBytes(port, { bodyBytes, path = "/", expected: body = "hello\n" }) {
+  const expected = bodyBytes > 0 ? `${bodyBytes}\n` : body;
+  const head = `${bodyBytes > 0 ? "POST" : "GET"} ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n`;
   const fields = `Content-Type: text/plain\r\nContent-Length: ${bodyBytes}\r\n`;
   const socket = connect(port, "127.0.0.1");
   socket.setTimeout(ANSWER_LIMIT, () => socket.destroy(new Error(`no answer: ${text}`)));
@@ -41,7 +43,7 @@ export async function answerBytes(port, { bodyBytes }) {
   while (!text.endsWith(`\r\n\r\n${expected}`)) {
     const [bytes] = await once(socket, "data");
     text += bytes.latin1Slice();
-    if (text.length > 1000) break;
+    if (text.length > 1000 + expected.length) break;
   }
   socket.destroy();
   if (!text.startsWith("HTTP/1.1 200 ") || !text.endsWith(`\r\n\r\n${expected}`)) {
@@ -51,8 +53,8 @@ export async function answerBytes(port, { bodyBytes }) {
 }
 
 /** Runs wrk. @returns {Promise<number[]>} the numbers that wrk.lua prints */
-async function counts(port, { connections, depth, bodyBytes, seconds }) {
-  const url = `http://127.0.0.1:${port}/`;
+async function counts(port, { connections, depth, bodyBytes, seconds, path = "/" }) {
+  const url = `http://127.0.0.1:${port}${path}`;
   const options = ["-t1", `-c${connections}`, `-d${seconds}`, "-s", SCRIPT, url];
   const child = start(LOAD_CORE, [toolPath("wrk"), ...options, "--", `${depth}`, `${bodyBytes}`]);
   let text = "";
