@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import type { Options } from "./options/types";
-import { upstreamsFor } from "./options/upstream";
+import { type Reaching, besideFor } from "./options/upstream";
 import { mayRead } from "./permission";
 
 /** Descriptors reserved for the rest of the process: its files, pipes, the listener, epoll. */
@@ -26,23 +26,27 @@ export function descriptorLimit(): number {
 /**
  * Fits the numbers of connections to the available descriptors. Defaults are reduced. Numbers that the caller gave are
  * refused when they do not fit.
- * @param limit number of descriptors
+ * @param settings those of the options @param limit number of descriptors
  * @throws RangeError with the arithmetic in its message
  */
-export function fitDescriptors(options: Options, defaults: FitDefaults, limit: number): Options {
+export function fitDescriptors(
+  options: Options,
+  settings: Reaching & { readonly values: FitDefaults },
+  limit: number,
+): Options {
   if (limit === Number.POSITIVE_INFINITY) return options;
   const room = limit - OTHER_DESCRIPTORS;
-  const connections = options.maxConnections ?? Math.min(defaults.maxConnections, room >> 2);
-  const upstreams = upstreamsFor(options.raw, connections);
-  const left = room - connections - upstreams;
-  const webSockets = options.maxWebSockets ?? Math.min(defaults.maxWebSockets, left);
+  const connections = options.maxConnections ?? Math.min(settings.values.maxConnections, room >> 2);
+  const beside = besideFor(settings, connections);
+  const left = room - connections - beside;
+  const webSockets = options.maxWebSockets ?? Math.min(settings.values.maxWebSockets, left);
   if (webSockets <= left && connections > 0 && webSockets > 0) {
     return { ...options, maxConnections: connections, maxWebSockets: webSockets };
   }
   const name = options.maxWebSockets === undefined ? "maxConnections" : "maxWebSockets";
-  const raw = upstreams > 0 ? ` + ${upstreams} to the upstream of raw` : "";
+  const more = beside > 0 ? ` + ${beside} for mounts and the upstream of raw` : "";
   throw new RangeError(
-    `${name}: maxConnections ${connections} + maxWebSockets ${webSockets}${raw} + ${OTHER_DESCRIPTORS} others are ` +
+    `${name}: maxConnections ${connections} + maxWebSockets ${webSockets}${more} + ${OTHER_DESCRIPTORS} others are ` +
       `more than the ${limit} file descriptors of this process (ulimit -n)`,
   );
 }

@@ -10,7 +10,7 @@ import { Pump } from "../worker/pump/pump";
 import { listenerPlans } from "../worker/control/listeners";
 import { pumpSettings } from "../worker/control/settings";
 import { wasmModule } from "../worker/engine/wasm";
-import type { Handler, HandlerModule, HandlerServer } from "./handler";
+import type { FileSystem, Handler, HandlerModule, HandlerServer } from "./handler";
 import type { Server } from "./server";
 import { Log } from "./log";
 import { checkHandler, checkModule } from "./shared/members";
@@ -18,7 +18,7 @@ import type { ModuleKind, ModuleList } from "./options/site/modules";
 import { refuseRoots } from "./options/site/mounts";
 import { mountsOf } from "../worker/mount/mounts";
 import { checkFileSystem } from "../worker/mount/source";
-import type { Options, VirtualHostOptions } from "./options/types";
+import type { MountOptions, Options, VirtualHostOptions } from "./options/types";
 import { engineParams } from "./options/params";
 import { refusePlan } from "./options/plan";
 import { ALIASES, readOptions } from "./options/known";
@@ -56,13 +56,15 @@ export { Random } from "./testing/random";
  * `tls`, `noDelay`, `inbox`, `maxPendingBytes`, …) have no effect. All clients connect to the first entry of `listen`.
  */
 export interface TestOptions<User = unknown>
-  extends Omit<Options, "handler" | "pool" | "virtualHosts" | "protocolHandlers"> {
+  extends Omit<Options, "handler" | "pool" | "virtualHosts" | "protocolHandlers" | "mounts"> {
   /** The handler, or a function that makes it, as a handler module exports it. It runs on this thread. */
   handler?: HandlerModule<User>;
   /** Hosts with handlers and origins of their own, by the Host of a request. Their certificates have no effect. */
   virtualHosts?: Readonly<Record<string, TestHostOptions>>;
   /** Handlers by subprotocol, or functions that make them. They run on this thread. */
   protocolHandlers?: Readonly<Record<string, HandlerModule>>;
+  /** Mounts of file systems, redirects and handlers. There are no folders, archives and servers. */
+  mounts?: readonly TestMountOptions[];
   /** Seed of all random choices (masks, random splits, the engine's own), 0 … 2^32 - 1. Default 1. */
   seed?: number;
   /** Bytes that the kernels buffer on the way to a client; default 64 KiB. */
@@ -74,9 +76,23 @@ export interface TestOptions<User = unknown>
 }
 
 /** Options of one virtual host: those of `serve`, but for the handler, which runs on this thread. */
-export interface TestHostOptions extends Omit<VirtualHostOptions, "handler"> {
+export interface TestHostOptions extends Omit<VirtualHostOptions, "handler" | "mounts"> {
   /** The handler, or a function that makes it. Default: the server's. */
   handler?: HandlerModule;
+  /** Its mounts. Default: the server's. */
+  mounts?: readonly TestMountOptions[];
+}
+
+/** Options of one mount: those of `serve`, but for the handler and the file system, which are objects here. */
+export interface TestMountOptions
+  extends Omit<
+    MountOptions,
+    "handler" | "source" | "files" | "zip" | "proxy" | "strip" | "timeout"
+  > {
+  /** The handler, or a function that makes it. It runs on this thread. */
+  handler?: HandlerModule;
+  /** The file system, or a function that returns or resolves with one. */
+  source?: FileSystem | (() => FileSystem | PromiseLike<FileSystem>);
 }
 
 /** Virtual time. It moves only by `advance`. */
@@ -195,7 +211,7 @@ function split<User>(options: TestOptions<User>): {
   )
     throw new TypeError(`codec: ${show(codec)} has no deflate and inflate; see "ringcast/zlib"`);
   const modules = new BesideHandlers();
-  const settings = settle(rest as Options, modules);
+  const settings = settle(rest as unknown as Options, modules);
   refuseRoots(settings.mounts);
   if (settings.accessLog) throw new TypeError("accessLog: a server in memory has no files");
   if (settings.raw)
@@ -207,7 +223,7 @@ function split<User>(options: TestOptions<User>): {
     protocolHandlers: __,
     defaultProtocol: ___,
     ...others
-  } = rest as Options;
+  } = rest as unknown as Options;
   const hosts = virtualHosts ? { virtualHosts: withoutHandlers(virtualHosts) } : {};
   return { own, settings, rest: { ...others, ...hosts }, modules };
 }

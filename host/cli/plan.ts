@@ -28,7 +28,7 @@ export const PLAN_FLAGS: readonly Flag[] = [
 /** Returns the options, fitted to the limits of this process. @throws UsageError */
 function fitted(options: Options, limit: number): Options {
   try {
-    return fitDescriptors(options, settle(options).values, limit);
+    return fitDescriptors(options, settle(options), limit);
   } catch (error) {
     throw new UsageError((error as Error).message);
   }

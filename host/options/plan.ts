@@ -14,7 +14,7 @@ import type { Options } from "./types";
 import { engineParams } from "./params";
 import { type Settings, settle } from "./settle";
 import { OPTIONS } from "./table";
-import { upstreamsFor } from "./upstream";
+import { besideFor } from "./upstream";
 
 /** One region of memory, and the options that decide its size. */
 export interface PlanRow {
@@ -32,7 +32,7 @@ export interface Plan {
   readonly regions: readonly PlanRow[];
   /** Bytes of the engine's memory, the file buffers and the inbox. Pages that are never touched cost nothing. */
   readonly total: number;
-  /** File descriptors needed for connections, and for those to the upstream of `raw`. */
+  /** File descriptors for connections, for those to the upstream of `raw`, and for files and backends of mounts. */
   readonly descriptors: number;
 }
 
@@ -74,8 +74,8 @@ export function planOf(settings: Settings): Plan {
   regions.push({ region: "Inbox", bytes: settings.values.inbox, options: ["inbox"] });
   const total = regions.reduce((sum, row) => sum + row.bytes, 0);
   const { maxConnections, maxWebSockets } = settings.values;
-  const upstreams = upstreamsFor(settings.raw, maxConnections);
-  return { regions, total, descriptors: maxConnections + maxWebSockets + upstreams };
+  const beside = besideFor(settings, maxConnections);
+  return { regions, total, descriptors: maxConnections + maxWebSockets + beside };
 }
 
 /** Refuses a plan that does not fit into memory. @throws RangeError with the arithmetic in its message */

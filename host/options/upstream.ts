@@ -4,6 +4,7 @@ import type { UpstreamAddress } from "../../worker/net/transport";
 import { show } from "../shared/text/show";
 import type { ListenerSettings } from "./listen";
 import { isHost, readSocketPath } from "./read";
+import type { MountSettings } from "./site/mounts";
 
 /** An upstream, as plain data that can be sent to a worker. */
 export interface UpstreamSettings {
@@ -56,7 +57,31 @@ export function refuseOwn(
     throw new TypeError(`raw: ${show(name)} is a listener of this server, not an upstream`);
 }
 
-/** Returns the number of connections that may have an upstream at a time, each with a second file descriptor. */
-export function upstreamsFor(raw: unknown, maxConnections: number): number {
-  return raw === undefined ? 0 : Math.ceil(maxConnections / 2);
+/** Most idle connections to the backends of all mounts together that are kept for further requests. */
+const IDLE = 256;
+
+/** The settings that need descriptors beside those of clients. */
+export interface Reaching {
+  readonly raw?: unknown;
+  readonly mounts?: readonly (readonly Pick<MountSettings, "kind">[] | undefined)[] | undefined;
+}
+
+/** Returns the number of idle connections that each backend may keep. */
+export function idleFor({ mounts = [] }: Reaching, maxConnections: number): number {
+  const proxies = mounts.flatMap((list) => list ?? []).filter(({ kind }) => kind === "proxy");
+  return Math.max(1, Math.floor(Math.min(IDLE, maxConnections) / Math.max(1, proxies.length)));
+}
+
+/**
+ * Returns the number of descriptors beside those of clients. A connection has at most one of them at a time: the file
+ * that it is sent, its connection to a backend, or, for half of the connections, to the upstream of `raw`. Beside them
+ * there are the archives, and idle connections to backends.
+ */
+export function besideFor(settings: Reaching, maxConnections: number): number {
+  const kinds = (settings.mounts ?? []).flatMap((list) => list ?? []).map(({ kind }) => kind);
+  const count = (kind: MountSettings["kind"]): number => kinds.filter((one) => one === kind).length;
+  const isAny = count("files") > 0 || count("proxy") > 0;
+  const half = settings.raw === undefined ? 0 : Math.ceil(maxConnections / 2);
+  const idle = count("proxy") * idleFor(settings, maxConnections);
+  return (isAny ? maxConnections : half) + idle + count("zip");
 }

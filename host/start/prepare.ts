@@ -72,8 +72,7 @@ function checkRoot(mount: MountSettings): MountSettings {
  */
 export function prepare(given: Options): Prepared {
   // Wrong values are reported before the numbers are compared with the limits of the system.
-  const { values } = settle(given);
-  const options = fitDescriptors(given, values, descriptorLimit());
+  const options = fitDescriptors(given, settle(given), descriptorLimit());
   const settled = settle(options);
   refusePlan(settled);
   checkCertificates(tlsChecks(settled.listeners, settled.hosts));

@@ -59,7 +59,7 @@ export function memoryPlatform(name: string, handler: HandlerModule, codec?: Cod
     places: ["module"],
     deflate: codec !== undefined,
     virtual: true,
-    async start(_, { virtualHosts, protocolHandlers, ...options }): Promise<Running> {
+    async start(_, { virtualHosts, protocolHandlers, mounts, ...options }): Promise<Running> {
       const evictions: Eviction[] = [];
       const errors: { where: string; message: string }[] = [];
       const t = createTestServer({

@@ -79,7 +79,7 @@ protocols("a mount's handler comes before a subprotocol's, that of a host after 
   const t = createTestServer({
     handler: named("main"),
     protocolHandlers: { a: accepting },
-    mounts: [{ path: "/m", handler: named("mount") as never }],
+    mounts: [{ path: "/m", handler: named("mount") }],
     virtualHosts: { "b.example": { handler: named("host") } },
   });
   const opens = async (target: string, offered: string[], host = "x"): Promise<string> => {

@@ -6,7 +6,7 @@ import { fitDescriptors } from "../../host/limits";
 import { Log } from "../../host/log";
 import { plan } from "../../host/options/plan";
 import { settle } from "../../host/options/settle";
-import type { FailedUpstream, LogFields } from "../../host/options/types";
+import type { FailedUpstream, LogFields, MountOptions, Options } from "../../host/options/types";
 import { Upstreams } from "../../worker/control/upstreams";
 import { VirtualClock } from "../../worker/net/memory";
 
@@ -40,15 +40,45 @@ upstreams("each connection to an upstream needs a descriptor", () => {
   const limits = { maxConnections: 101, maxWebSockets: 200 };
   assert.is(plan(limits).descriptors, 301);
   assert.is(plan({ ...limits, raw: "a:22" }).descriptors, 352);
-  const standard = { maxConnections: 1000, maxWebSockets: 10000 };
+  const values = { maxConnections: 1000, maxWebSockets: 10000 };
+  const standard = { values, raw: "a:22" };
   const fitted = fitDescriptors({ raw: "a:22" }, standard, 1024);
   assert.equal([fitted.maxConnections, fitted.maxWebSockets], [240, 600]);
   assert.throws(
     () => fitDescriptors({ raw: "a:22", ...limits }, standard, 352 + 63),
-    "maxWebSockets: maxConnections 101 + maxWebSockets 200 + 51 to the upstream of raw + 64 others are more than " +
-      "the 415 file descriptors of this process (ulimit -n)",
+    "maxWebSockets: maxConnections 101 + maxWebSockets 200 + 51 for mounts and the upstream of raw + 64 others are " +
+      "more than the 415 file descriptors of this process (ulimit -n)",
   );
   assert.is(fitDescriptors({ raw: "a:22", ...limits }, standard, 352 + 64).maxWebSockets, 200);
+});
+
+upstreams("files and backends of mounts need descriptors, and defaults leave room for them", () => {
+  const limits = { maxConnections: 101, maxWebSockets: 200 };
+  const files = { path: "/", files: "." };
+  const proxies = ["/a", "/b", "/c"].map((path) => ({ path, proxy: "http://127.0.0.1:1" }));
+  const of = (mounts: readonly MountOptions[], more: Options = {}): number =>
+    plan({ ...limits, mounts, ...more }).descriptors - 301;
+  assert.is(of([files]), 101);
+  assert.is(of([{ path: "/", zip: "a.zip" }]), 1);
+  assert.is(of([{ path: "/", redirect: "/a" }]), 0);
+  // A third of 101 idle connections for each of three backends, beside the ones in use.
+  assert.is(of([files, ...proxies]), 101 + 3 * 33);
+  assert.is(of([files], { raw: "a:22" }), 101, "a connection has a file or an upstream");
+  assert.is(of([], { virtualHosts: { "a.example": { mounts: [files] } } }), 101);
+  const many = { path: "/", proxy: "http://127.0.0.1:1" };
+  assert.is(
+    plan({ ...limits, maxConnections: 1000, mounts: [many] }).descriptors,
+    1000 + 200 + 1256,
+  );
+  for (const limit of [256, 1024, 65536]) {
+    const { maxConnections, maxWebSockets } = fitDescriptors(
+      {},
+      settle({ mounts: proxies }),
+      limit,
+    );
+    const fitted = { maxConnections, maxWebSockets, mounts: proxies } as Options;
+    assert.ok(plan(fitted).descriptors <= limit - 64, `${limit}`);
+  }
 });
 
 upstreams("failures are reported a second after the first, one entry for each upstream", () => {

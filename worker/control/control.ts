@@ -12,6 +12,7 @@ import type {
 import { engineParams } from "../../host/options/params";
 import type { ModuleSettings } from "../../host/options/site/modules";
 import type { Changes, Settings } from "../../host/options/settle";
+import { idleFor } from "../../host/options/upstream";
 import type { PublisherNotice, PublisherPort, PublisherRing } from "../../host/shared/message/port";
 import { tooLate } from "../../host/shared/members";
 import type { Records } from "../../host/shared/message/wire";
@@ -27,13 +28,13 @@ import { type Beside, loadHandler, loadModules } from "./load";
 import { MirroredInbox } from "../inbox/mirror-reader";
 import type {
   Backend,
+  BackendSettings,
   Clock,
   Codec,
   LineFile,
   ListenerAddress,
   Threads,
   Transport,
-  UpstreamAddress,
 } from "../net/transport";
 import type { FileSystem } from "../../host/handler";
 import { type Mounts, mountsOf } from "../mount/mounts";
@@ -101,7 +102,7 @@ interface Platform {
     archive(path: string): Promise<FileSystem & { close(): void }>;
   };
   /** Returns a server behind this one; undefined where the platform has no sockets. @param timeout ms */
-  readonly backend?: (address: UpstreamAddress, secure: boolean, timeout: number) => Backend;
+  readonly backend?: (settings: BackendSettings) => Backend;
   /** Returns a file that lines are appended to, not open yet; undefined where the platform has no files. */
   readonly lines?: (file: string) => LineFile;
   /** Starts threads that handle requests; undefined where the platform has none. */
@@ -355,7 +356,8 @@ export class Worker {
       backendOf: (mount) => {
         if (mount.kind !== "proxy") return undefined;
         const { backend, timeout } = mount;
-        return this.#platform.backend?.(backend.address, backend.secure, timeout);
+        const kept = idleFor(this.#data.settings, values.maxConnections);
+        return this.#platform.backend?.({ ...backend, timeout, kept });
       },
       clients: this.pump.requests,
     });

@@ -130,6 +130,17 @@ export interface BackendAnswer {
   readonly upgraded: ConnectUpstream | undefined;
 }
 
+/** A server that a mount passes requests to. */
+export interface BackendSettings {
+  readonly address: UpstreamAddress;
+  /** Whether it speaks TLS. */
+  readonly secure: boolean;
+  /** Time (ms) for which it may send nothing. */
+  readonly timeout: number;
+  /** Most idle connections that are kept. */
+  readonly kept: number;
+}
+
 /** A server behind this one. */
 export interface Backend {
   /** Sends a request. @throws Error of the connection; its code is ETIMEDOUT when nothing came in time */

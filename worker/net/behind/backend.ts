@@ -9,16 +9,14 @@ import type {
   Backend,
   BackendAnswer,
   BackendRequest,
+  BackendSettings,
   RawField,
-  UpstreamAddress,
   UpstreamSink,
 } from "../transport";
 import { streamUpstream } from "./upstream";
 
 /** Time (ms) for which an idle connection is kept: less than the 5 s of node:http. */
 const KEPT_MILLIS = 4000;
-/** Most idle connections that are kept. */
-const KEPT = 256;
 /** Bytes of a head of the backend at most. */
 const HEAD_BYTES = 65536;
 /** Methods that may be sent again, because a second request has no other effect (RFC 9110 9.2.2). */
@@ -43,8 +41,8 @@ class HttpBackend implements Backend {
   readonly #timeout: number;
   readonly #agent: http.Agent;
 
-  constructor(address: UpstreamAddress, secure: boolean, timeout: number) {
-    const options = { keepAlive: true, maxFreeSockets: KEPT, timeout: KEPT_MILLIS };
+  constructor({ address, secure, timeout, kept }: BackendSettings) {
+    const options = { keepAlive: true, maxFreeSockets: kept, timeout: KEPT_MILLIS };
     this.#where = "path" in address ? { socketPath: address.path } : address;
     this.#secure = secure;
     this.#timeout = timeout;
@@ -128,7 +126,7 @@ function openedUpstream(socket: Duplex, first: Uint8Array, sink: UpstreamSink) {
   return upstream;
 }
 
-/** Returns a server behind this one. @param timeout ms that it may send nothing */
-export function httpBackend(address: UpstreamAddress, secure: boolean, timeout: number): Backend {
-  return new HttpBackend(address, secure, timeout);
+/** Returns the server that a mount passes requests to. */
+export function httpBackend(settings: BackendSettings): Backend {
+  return new HttpBackend(settings);
 }
