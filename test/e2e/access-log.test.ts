@@ -1,7 +1,16 @@
 // The access log over real sockets: which requests have a line wherever the handler runs, its file, and the signal of
 // the command line that opens it again.
 
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { spawn } from "node:child_process";
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type Options, type Server, serve } from "ringcast";
@@ -11,7 +20,7 @@ import * as assert from "uvu/assert";
 import { handshake } from "../lib/handshake";
 import { portOf } from "../lib/port";
 import { Command } from "./command";
-import { Wire, WsWire, handlerOf, until } from "./peer";
+import { Wire, WsWire, handlerOf, takeAnswer, until, within } from "./peer";
 
 const log = suite("access log");
 const folder = mkdtempSync(path.join(tmpdir(), "ringcast-log-"));
@@ -300,6 +309,48 @@ log("the command line writes it to its output, and SIGHUP opens its file again",
   other.reset();
   second.signal("SIGTERM");
   assert.is((await second.ended()).code, 0);
+});
+
+/** A server whose only thread of libuv serves a file, and writes lines to an output that may be full. */
+const FULL = `
+  import { serve } from "ringcast";
+  const [folder] = process.argv.slice(1);
+  const mounts = [{ path: "/", files: folder }];
+  const server = await serve({ port: 0, mounts, fileCache: 0, accessLog: { file: "-" } });
+  process.on("message", async () => process.send(await server.stats()));
+  process.send(server.address.port);
+`;
+
+log("an output that is a socket that is not read stops neither requests nor files", async () => {
+  writeFileSync(path.join(folder, "a.txt"), "a file");
+  const args = ["--input-type=module", "--eval", FULL, folder];
+  // Node's pipes to children are sockets.
+  const child = spawn(process.execPath, args, {
+    env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
+    stdio: ["ignore", "pipe", "inherit", "ipc"],
+  });
+  const next = <T>(): Promise<T> =>
+    within(new Promise<T>((resolve) => child.once("message", resolve as never)), "a message");
+  try {
+    const port = await next<number>();
+    const wire = await Wire.open(port);
+    const line = "x".repeat(1000);
+    // Lines for more than the socket and the log's own buffer hold.
+    await until("lines that are dropped", async () => {
+      for (let i = 0; i < 100; i++) {
+        wire.write(get(`/none?${line}`));
+        await takeAnswer(wire);
+      }
+      const stats = next<{ linesDropped: number }>();
+      child.send("stats");
+      return (await stats).linesDropped > 0;
+    });
+    const answer = await takeAnswer(wire.write(get("/a.txt")));
+    assert.equal([answer.status, answer.body.toString()], [200, "a file"]);
+    wire.reset();
+  } finally {
+    child.kill("SIGKILL");
+  }
 });
 
 log.run();

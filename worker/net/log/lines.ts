@@ -23,6 +23,8 @@ const FLAGS =
 /**
  * Opens the standard output. A pipe or terminal is opened again, so that writing to it does not block, and the
  * process's own descriptor stays as it is. A file keeps that descriptor, whose position it shares with other output.
+ * A socket, such as that of systemd's journal, does not block either: Node makes it so for `process.stdout`, to which
+ * it pipes the output of each worker.
  */
 function openStdout(): number {
   try {
