@@ -30,6 +30,8 @@ interface Entry {
   until: number;
   /** Bytes that count. */
   cost: number;
+  /** Whether it was used since it was last passed over. */
+  isUsed: boolean;
   /** The look at the file that is under way. */
   look: Promise<Kept | "folder" | undefined> | undefined;
 }
@@ -46,9 +48,11 @@ async function readWhole(file: ServedFile, where: string): Promise<Uint8Array> {
 export class FileCache {
   readonly #most: number;
   readonly #now: () => number;
-  /** Entries by mount and path, the one that was used last at the end. */
+  /** Entries by mount and path, in the order in which they are looked at for one to drop. */
   readonly #entries = new Map<string, Entry>();
   #bytes = 0;
+  /** Time until which the entry holds that `find` has returned last, unless it was a promise. */
+  until = 0;
 
   /** @param most bytes; 0: nothing is kept @param now returns ms */
   constructor(most: number, now: () => number) {
@@ -59,6 +63,11 @@ export class FileCache {
   /** Bytes kept, with those of the entries. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Returns true before a time of `until`. */
+  isBefore(until: number): boolean {
+    return this.#now() < until;
   }
 
   /** Forgets everything. */
@@ -82,8 +91,8 @@ export class FileCache {
     const key = `${where} ${path}`;
     const entry = this.#entries.get(key);
     if (!entry) return this.#look(files, where, path, key, from);
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
+    entry.isUsed = true;
+    this.until = entry.until;
     if (this.#now() < entry.until) return entry.kept;
     return entry.look ?? this.#look(files, where, path, key, from, entry);
   }
@@ -97,7 +106,9 @@ export class FileCache {
     from: "client" | "server",
     before?: Entry,
   ): Promise<Kept | "folder" | undefined> {
-    const entry: Entry = before ?? { kept: undefined, until: 0, cost: 0, look: undefined };
+    const entry: Entry = before ?? {
+      ...{ kept: undefined, until: 0, cost: 0, isUsed: false, look: undefined },
+    };
     const look = this.#read(files, where, path, entry.kept).then(
       (kept) => {
         entry.look = undefined;
@@ -138,7 +149,7 @@ export class FileCache {
     }
   }
 
-  /** Counts an entry, and drops the ones that were not used for longest. */
+  /** Counts an entry, and drops others: the first ones that were not used since they were last passed over. */
   #keep(key: string, entry: Entry): void {
     if (this.#entries.get(key) !== entry) return;
     this.#bytes -= entry.cost;
@@ -146,9 +157,16 @@ export class FileCache {
     const size = typeof kept === "object" ? (kept.bytes?.length ?? 0) : 0;
     entry.cost = ENTRY_BYTES + 2 * key.length + size;
     this.#bytes += entry.cost;
-    for (const [oldest, one] of this.#entries) {
+    // An entry that is set again comes up once more, and then it is not used.
+    for (const [next, one] of this.#entries) {
       if (this.#bytes <= this.#most) break;
-      if (!one.look) this.#drop(oldest, one);
+      if (one.look) continue;
+      if (!one.isUsed) this.#drop(next, one);
+      else {
+        one.isUsed = false;
+        this.#entries.delete(next);
+        this.#entries.set(next, one);
+      }
     }
   }
 

@@ -48,6 +48,8 @@ interface Representation extends Named, Validators {
 interface Variants {
   readonly coded: readonly (Kept | undefined)[];
   readonly all: readonly Representation[];
+  /** Time until which nothing is known to have changed in the files beside the plain one. */
+  until: number;
 }
 
 /** Returns the weight that a client gives to a coding (RFC 9110 12.5.3), 0 … 1. */
@@ -168,36 +170,49 @@ export class FileMount {
 
   /** Serves a file that is there. */
   #serveFile(response: ResponseImpl, file: string, plain: Kept): MaybePromise<boolean> {
-    const coded = CODINGS.map(([, end]) => this.#find(file + end, "server"));
+    const known = this.#variants.get(plain);
+    if (known && this.#cache.isBefore(known.until)) return this.#serveVariant(response, known);
+    let until = Number.POSITIVE_INFINITY;
+    const coded = CODINGS.map(([, end]) => {
+      const found = this.#find(file + end, "server");
+      until = Math.min(until, this.#cache.until);
+      return found;
+    });
     if (coded.some((one) => one instanceof Promise))
       return Promise.all(coded).then((all) =>
-        this.#serveVariant(response, this.#variantsOf(file, plain, all)),
+        this.#serveVariant(response, this.#variantsOf(file, plain, all, 0)),
       );
-    return this.#serveVariant(
-      response,
-      this.#variantsOf(file, plain, coded as (Kept | "folder" | undefined)[]),
-    );
+    const all = coded as (Kept | "folder" | undefined)[];
+    return this.#serveVariant(response, this.#variantsOf(file, plain, all, until));
   }
 
-  /** Returns a file's representations. @param found the files beside it, in the order of CODINGS */
+  /**
+   * Returns a file's representations.
+   * @param found the files beside it, in the order of CODINGS
+   * @param until time until which all of them hold; 0: unknown
+   */
   #variantsOf(
     file: string,
     plain: Kept,
     found: readonly (Kept | "folder" | undefined)[],
+    until: number,
   ): Variants {
     // One that is older than the plain file was made from another version of it.
     const coded = found.map((one) =>
       typeof one === "object" && one.modified >= plain.modified ? one : undefined,
     );
     const known = this.#variants.get(plain);
-    if (known?.coded.every((one, i) => one === coded[i])) return known;
+    if (known?.coded.every((one, i) => one === coded[i])) {
+      known.until = until;
+      return known;
+    }
     const isCoded = coded.some((one) => one !== undefined);
     const all = coded.flatMap((kept, i) => {
       const [coding, end] = CODINGS[i] as (typeof CODINGS)[number];
       return kept ? [this.#represent({ file, end, coding }, kept, isCoded)] : [];
     });
     all.push(this.#represent({ file, end: "", coding: "" }, plain, isCoded));
-    const variants = { coded, all };
+    const variants = { coded, all, until };
     this.#variants.set(plain, variants);
     return variants;
   }
