@@ -31,6 +31,7 @@ import { RING_RECORD_BYTES, formatRing, plain, setRings } from "../ring/ring";
 import { setTopics } from "../ring/topic";
 import { POOL_BYTES, formatPool } from "../state/pool";
 import { rearm } from "../reply/deadline";
+import { noteKeepAlive } from "../reply/progress";
 import { isInRange } from "../state/ranges";
 import { forgetPaces } from "../state/rate";
 import {
@@ -216,7 +217,7 @@ function rearmAll(): void {
 
 /**
  * Changes a parameter from now on. New limits of WebSockets apply only to WebSockets opened later. KeepAliveTimeout has
- * been announced to idle clients, so a shorter one wakes none of their timers.
+ * been announced to idle clients, so a shorter one applies from their next response on.
  * @returns 1, or 0 for a parameter that is fixed, or a value out of its range
  */
 export function configure(index: u32, value: f64): u32 {
@@ -230,6 +231,7 @@ export function configure(index: u32, value: f64): u32 {
   // mutant param-live (ranges): ;
   if (!isInRange(index, value)) return 0;
   if (index == Param.QueuedFrames && value > param(Param.Frames)) return 0;
+  if (index == Param.KeepAliveTimeout) noteKeepAlive();
   setParam(index, value);
   if (index == Param.ReceiveRate || index == Param.SendRate) forgetPaces();
   // mutant configure-late (life): ;

@@ -119,6 +119,23 @@ function idleSince(c: Conn): f64 {
   return max(c.since, c.lastAck);
 }
 
+/** Returns the timeout of a connection between two requests: as announced, if it was lowered after that. */
+function keepAliveFor(c: Conn): f64 {
+  const time = param(Param.KeepAliveTimeout);
+  // mutant keep-announced (life): return time;
+  return idleSince(c) <= engine.keepAliveAt ? max(time, engine.keepAliveWas) : time;
+}
+
+/** Notes that KeepAliveTimeout changes now. Clients that are idle keep the timeout that they were announced. */
+export function noteKeepAlive(): void {
+  takeTime();
+  const isOver = engine.now > engine.keepAliveAt + engine.keepAliveWas + KEEP_ALIVE_EXTRA;
+  const before = isOver ? 0 : engine.keepAliveWas;
+  // mutant keep-twice (life): engine.keepAliveWas = param(Param.KeepAliveTimeout);
+  engine.keepAliveWas = max(before, param(Param.KeepAliveTimeout));
+  engine.keepAliveAt = engine.now;
+}
+
 /** Second result of `endsAt`: the time at which the connection is past half of its timeout. */
 let halfAt: f64 = 0;
 
@@ -173,7 +190,7 @@ function endsAt(c: Conn): f64 {
     const time = param(Param.CloseTimeout);
     due = min(due, min(allow(c, lingersSince(c), time), paceUntil(c, time / 2)));
   } else if (c.replyHead == 0 && isIdle(c)) {
-    const time = param(Param.KeepAliveTimeout) + KEEP_ALIVE_EXTRA;
+    const time = keepAliveFor(c) + KEEP_ALIVE_EXTRA;
     // A response that the kernel took at once is not waited for.
     due = min(due, c.lastAck < c.lastIn ? idleSince(c) + time : allow(c, idleSince(c), time));
   }

@@ -542,6 +542,9 @@ export class Engine {
   replayBytes: u32;
   /** The highest last position of a topic that history has forgotten. */
   forgotten: u64;
+  /** Time at which KeepAliveTimeout was last changed, and the longest that idle clients were announced until then. */
+  keepAliveAt: f64;
+  keepAliveWas: f64;
 }
 
 export const ENGINE_BYTES: usize = 512;

@@ -15,6 +15,30 @@ const life = suite("life");
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const MiB = 1048576;
 
+// ---- keep-alive ----------------------------------------------------------------------------------------
+
+life("a shorter keepAliveTimeout applies from the next response on, whatever else changes", () => {
+  const drive = new Drive({ KeepAliveTimeout: 5000, RunBytes: 2048 });
+  const [first, second] = [drive.connect().send(GET), drive.connect().send(GET)];
+  drive.after(2000);
+  drive.engine.configure(Param.KeepAliveTimeout, 1000);
+  drive.engine.configure(Param.KeepAliveTimeout, 1500);
+  // Every timer is armed anew.
+  drive.engine.configure(Param.RunBytes, 4096);
+  drive.after(500);
+  second.send(GET);
+  drive.after(2499);
+  assert.is(second.dead, false);
+  drive.after(1);
+  assert.is(second.log.at(-1), "closed KeepAliveTimeout");
+  // A second more than was announced, so that a request that was sent at its end is answered.
+  drive.after(999);
+  assert.is(first.dead, false);
+  drive.after(1);
+  assert.is(first.log.at(-1), "closed KeepAliveTimeout");
+  drive.end();
+});
+
 // ---- pings ---------------------------------------------------------------------------------------------
 
 life("a client is pinged after pingInterval, and has the rest of idleTimeout for its pong", () => {
