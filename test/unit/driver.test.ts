@@ -680,6 +680,63 @@ driver("sources are checked before anything is sent", () => {
   nothingLeft(pipe);
 });
 
+driver("error pages are the bodies of refusals, and of responses without a body", () => {
+  const answers: Parameters<Piped["respond"]>[] = [
+    [404],
+    [404, [["Content-Type", "text/csv"]]],
+    [404, [], "mine"],
+    [418],
+    [200],
+  ];
+  const pipe = new Pipe(
+    { KeepAliveTimeout: 500 },
+    {
+      request: (wire, { path }) => void wire.respond(...(answers[Number(path.slice(1))] as [404])),
+    },
+  );
+  const body = new Uint8Array(Buffer.from("<p>none</p>"));
+  pipe.driver.setErrorPages({
+    400: { type: "text/plain", body: "wrong" },
+    404: { type: "text/html", body },
+  });
+  body.fill(0);
+  const asked = (text: string, method = "GET"): string[] => {
+    const wire = pipe.connect();
+    pipe.send(wire, text);
+    const [response] = responsesOf(end(wire).text, method === "HEAD" ? [0] : []);
+    assert.ok(response);
+    const field = (name: string): string =>
+      response.fields.find(([one]) => one.toLowerCase() === name)?.[1] ?? "";
+    wire.lost();
+    pipe.turn();
+    const { status, body: page } = response;
+    return [`${status}`, field("content-type"), field("content-length"), page];
+  };
+  const ask = (i: number, method = "GET"): string[] =>
+    asked(`${method} /${i} HTTP/1.1\r\nHost: a\r\n\r\n`, method);
+  assert.equal(ask(0), ["404", "text/html", "11", "<p>none</p>"]);
+  assert.equal(ask(0, "HEAD"), ["404", "text/html", "11", ""]);
+  assert.equal(ask(1), ["404", "text/csv", "0", ""]);
+  assert.equal(ask(2), ["404", "", "4", "mine"]);
+  assert.equal(ask(3), ["418", "", "0", ""]);
+  assert.equal(ask(4), ["200", "", "0", ""]);
+  const bad = "Host: a\r\nHost: b\r\n\r\n";
+  assert.equal(asked(`GET / HTTP/1.1\r\n${bad}`), ["400", "text/plain", "5", "wrong"]);
+  assert.equal(asked(`HEAD / HTTP/1.1\r\n${bad}`, "HEAD"), ["400", "text/plain", "5", ""]);
+  const page = { type: "text/html", body: "x" };
+  const wrong: [unknown, RegExp][] = [
+    [{ 404: page, 399: page }, /^errorPages: "399" is not a status from 400 to 599$/],
+    [{ 404: { ...page, body: "" } }, /^errorPages\[404\]: body has 0 bytes, not from 1 to 65536$/],
+    [{ 404: { ...page, type: "a\nb" } }, /^errorPages\[404\].type: .* is not a media type/],
+    [{ 404: "404.html" }, /^errorPages\[404\]: .* is a file, and there are none here/],
+    [null, /^errorPages: null is not an object/],
+  ];
+  for (const [pages, message] of wrong)
+    assert.throws(() => pipe.driver.setErrorPages(pages as never), message);
+  assert.equal(ask(0), ["404", "text/html", "11", "<p>none</p>"]);
+  nothingLeft(pipe);
+});
+
 driver("loads from bytes, a module, a Response or a URL, and names the fault", async () => {
   const bytes = BUILDS.release;
   const url = `data:application/wasm;base64,${Buffer.from(bytes).toString("base64")}`;

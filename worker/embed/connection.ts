@@ -22,6 +22,7 @@ import type { Data } from "../../host/handler";
 import { show } from "../../host/shared/text/show";
 import { checkBody, checkField } from "../../host/shared/request/response";
 import type { EngineLoop } from "../engine/loop";
+import type { Pages } from "../request/pages";
 import { lossOf } from "../net/loss";
 import { NextSupply, type Waits } from "../supply/gather";
 import { type BodySource, isReadable } from "../supply/source";
@@ -52,6 +53,8 @@ interface WireOwner<User> {
   nextBody(): number;
   /** @internal */
   readonly waits: Waits;
+  /** @internal */
+  readonly pages: Pages;
   /** @internal */
   failed(wire: Wire<User>, thrown: unknown): void;
 }
@@ -210,7 +213,8 @@ export class Wire<User = unknown> {
   // ---- responses ---------------------------------------------------------------------------------------
 
   /**
-   * Responds to the pending request. Content-Length and Date are added.
+   * Responds to the pending request. Content-Length and Date are added. Without a body, and a field that describes one,
+   * the response has its status's error page (`driver.setErrorPages`).
    * @param status 200 … 599
    * @param body copied
    * @param options `close`: the connection ends after the response
@@ -224,10 +228,12 @@ export class Wire<User = unknown> {
     options: { close?: boolean } = {},
   ): boolean {
     checkStatus(status);
-    const bytes = bytesOf(checkBody(body));
-    const length = this.#putFields(fields);
+    const given = bytesOf(checkBody(body));
+    const { loop, pages } = this.#driver;
+    const page = status >= 400 && given.length === 0 ? pages.instead(status, fields) : undefined;
+    const bytes = page?.body ?? given;
+    const length = this.#putFields(page ? [...fields, page.type] : fields);
     if (!this.isAsked) return false;
-    const { loop } = this.#driver;
     const { engine } = loop;
     const flags = options.close ? Answer.Close : 0;
     this.isAsked = false;

@@ -19,6 +19,7 @@ import {
 } from "../../assembly/abi";
 import type { CloseInfo, Data, FragmentInfo, Request, Stats } from "../../host/handler";
 import { refuseUnknown } from "../../host/options/known";
+import { pagesWithoutFiles, readErrorPages } from "../../host/options/site/pages";
 import { CLOSE_TABLE, reasonName } from "../../host/shared/close";
 import { bytesOf, messageOf } from "../../host/shared/message/data";
 import { flagsOf } from "../../host/shared/message/flags";
@@ -27,6 +28,7 @@ import { copyBytes } from "../../host/shared/text/text";
 import type { Engine } from "../engine/engine";
 import { EngineLoop, type LoopEvents, type LoopHooks } from "../engine/loop";
 import { statsOf } from "../engine/stats";
+import { Pages } from "../request/pages";
 import { RequestImpl } from "../request/request";
 import { SupplyWaits } from "../supply/waits";
 import { Wire } from "./connection";
@@ -110,6 +112,11 @@ export interface DriverPublish {
   readonly except?: Wire;
 }
 
+/** Error pages by status. */
+export type DriverPages = Readonly<
+  Record<number, { readonly type: string; readonly body: string | Uint8Array }>
+>;
+
 /** Time (ms) between two readings of unacknowledged bytes. */
 const MEASURE_INTERVAL = 1000;
 
@@ -149,6 +156,8 @@ export class EngineDriver<User = unknown> {
   #sweepAt = Number.POSITIVE_INFINITY;
   /** @internal */
   readonly waits: SupplyWaits;
+  /** @internal */
+  readonly pages = new Pages([]);
 
   /** @param engine used by this driver alone; compression must be off */
   constructor(engine: Engine, events: DriverEvents<User>, clock: DriverClock = {}) {
@@ -185,6 +194,17 @@ export class EngineDriver<User = unknown> {
     const wire = new Wire<User>(this, slot, this.engine.generation, remoteAddress);
     this.loop.join(wire);
     return wire;
+  }
+
+  /**
+   * Sets the bodies of the engine's refusals, from now on, and of responses with neither a body nor a Content-Type.
+   * @param pages by status, 400 … 599: `type`, a media type, and `body`, 1 to 65,536 bytes, which is copied
+   * @throws TypeError, RangeError that name the page; then none is set
+   */
+  setErrorPages(pages: DriverPages): void {
+    const read = new Pages(pagesWithoutFiles(readErrorPages({ errorPages: pages })));
+    this.pages.add(read);
+    read.each((status, whole, length) => this.loop.setPage(status, whole, length));
   }
 
   /**

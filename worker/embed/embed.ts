@@ -38,6 +38,7 @@ export type { Size } from "../../host/options/size";
 export {
   type DriverClock,
   type DriverEvents,
+  type DriverPages,
   type DriverPublish,
   EngineDriver,
 } from "./driver";

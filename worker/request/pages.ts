@@ -28,10 +28,15 @@ function pageOf({ type, body }: ErrorPage): Page {
 }
 
 export class Pages {
-  readonly #pages: ReadonlyMap<number, Page>;
+  readonly #pages = new Map<number, Page>();
 
   constructor(pages: readonly ErrorPage[]) {
-    this.#pages = new Map(pages.map((page) => [page.status, pageOf(page)]));
+    for (const page of pages) this.#pages.set(page.status, pageOf(page));
+  }
+
+  /** Adds the pages of another, in place of those for the same statuses. */
+  add(pages: Pages): void {
+    for (const [status, page] of pages.#pages) this.#pages.set(status, page);
   }
 
   /** Calls `set` with each page: its status, its bytes with their fields in front, the bytes of the fields. */
@@ -56,11 +61,11 @@ export class Pages {
   instead(
     status: number,
     fields: Fields,
-  ): { readonly fields: Fields; readonly body: Uint8Array } | undefined {
+  ): { readonly fields: Fields; readonly type: Field; readonly body: Uint8Array } | undefined {
     const page = this.#pages.get(status);
     if (!page) return undefined;
     const list = fields instanceof Uint8Array ? decodeFields(fields) : fields;
     if (list.some(([name]) => DESCRIBING.test(name))) return undefined;
-    return { fields: [...list, page.type], body: page.body };
+    return { fields: [...list, page.type], type: page.type, body: page.body };
   }
 }
