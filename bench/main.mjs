@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import application from "./cases/application.mjs";
 import compressed from "./cases/compressed.mjs";
 import cost from "./cases/cost.mjs";
+import downloads from "./cases/downloads.mjs";
 import echo from "./cases/echo.mjs";
 import fanout from "./cases/fanout.mjs";
 import files from "./cases/files.mjs";
@@ -37,6 +38,7 @@ const CASES = [
   files,
   compressed,
   stalled,
+  downloads,
   idle,
   application,
   cost,

@@ -58,6 +58,10 @@ export class Pair {
     return this.#server.pid;
   }
 
+  get port() {
+    return this.#port;
+  }
+
   /**
    * Starts a server and connects its clients.
    * @param {import("./servers.mjs").Server} server
