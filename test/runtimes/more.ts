@@ -1,13 +1,16 @@
-// Features that the suite does not cover on a runtime: a pool, TLS, a Unix socket, and the ends of a server. Run by the
-// runtime itself, over the installed package; the last line of its output is the list of results, as JSON.
+// Features that the suite does not cover on a runtime: a pool, TLS, several listeners, virtual hosts, subprotocols,
+// error pages, raw connections, and the ends of a server. Run by the runtime itself, over the installed package; the
+// last line of its output is the list of results, as JSON.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import * as net from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import * as tls from "node:tls";
 import { type Handler, type Options, type Server, serve } from "ringcast";
 import { connect } from "ringcast/client";
+import { clientFrame } from "../lib/client-frame";
+import { handshake } from "../lib/handshake";
 import { portOf } from "../lib/port";
 import { within } from "../lib/wait";
 
@@ -16,7 +19,7 @@ const handler = new URL("./handler.mjs", import.meta.url);
 const REQUEST = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /** Sends a request and returns the complete response. */
-function ask(socket: net.Socket, host = "a"): Promise<string> {
+function ask(socket: net.Socket, host = "a", request = REQUEST): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";
     socket.on("data", (bytes) => {
@@ -24,7 +27,7 @@ function ask(socket: net.Socket, host = "a"): Promise<string> {
     });
     socket.on("end", () => resolve(text));
     socket.on("error", reject);
-    socket.write(REQUEST.replace("Host: a", `Host: ${host}`));
+    socket.write(request.replace("Host: a", `Host: ${host}`));
   });
 }
 
@@ -197,6 +200,93 @@ const checks: Record<string, () => Promise<void>> = {
     const refused =
       'TypeError: virtualHosts["rsa.test"].tls.requestCert: only Node can ask for client certificates by host';
     expect(text === (isNode ? "none" : refused), text);
+  },
+
+  "one server listens in plain, with a redirect, in TLS, and at a Unix socket": async () => {
+    const { key, cert } = partsOf("one");
+    const file = path.join(folder, "several");
+    const listen = [
+      { port: 0 },
+      { port: 0, redirect: "https" as const },
+      { port: 0, tls: { key, cert } },
+      { path: file },
+    ];
+    const virtualHosts = { "a.test": {} };
+    const server = await serve({ handler, listen, virtualHosts, onError: () => undefined });
+    try {
+      const [plain = 0, redirect = 0, secure = 0] = server.addresses.map(({ port }) => port);
+      const at = (port: number): net.Socket => net.connect(port, "127.0.0.1");
+      const all = [at(plain), await secured(secure, "a.test"), net.connect(file)];
+      for (const socket of all)
+        expect((await ask(socket, "a.test")).endsWith("\r\n\r\nhello\n"), "an answer");
+      const text = await ask(at(redirect), "a.test");
+      const location = /^HTTP\/1\.1 308 [\s\S]*\r\nLocation: (.*)\r\n/.exec(text)?.[1];
+      expect(location === `https://a.test:${secure}/hello`, text);
+      expect((await ask(at(redirect), "b.test")).startsWith("HTTP/1.1 421 "), "no other host");
+    } finally {
+      await server.close();
+    }
+    const taken = net.createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => taken.once("listening", resolve));
+    const { port } = taken.address() as net.AddressInfo;
+    const both = serve({ handler, listen: [{ path: file }, { port, hostname: "127.0.0.1" }] });
+    const error = await failure(both);
+    taken.close();
+    expect(error.includes("EADDRINUSE"), error);
+    expect((await failure(ask(net.connect(file)))) !== "none", "all are opened, or none");
+  },
+
+  "subprotocols have modules of their own, one of them by default": async () => {
+    const module = (own: string): URL => new URL(`./host-${own}.mjs`, import.meta.url);
+    const options: Options = {
+      handler: module("main"),
+      protocolHandlers: { chat: module("a"), news: module("b") },
+      defaultProtocol: "news",
+    };
+    await serving(options, async (server) => {
+      const open = async (protocol: string): Promise<string> => {
+        const socket = net.connect(portOf(server), "127.0.0.1");
+        const field = protocol === "" ? "" : `Sec-WebSocket-Protocol: ${protocol}\r\n`;
+        let text = "";
+        socket.on("data", (bytes) => {
+          text += bytes.toString("latin1");
+        });
+        const came = async (words: string): Promise<void> => {
+          while (!text.includes(words)) await new Promise((resolve) => setTimeout(resolve, 5));
+        };
+        socket.write(handshake("/x", field));
+        await within(came(" opens "), "a welcome");
+        socket.write(clientFrame(1, Buffer.from("hi")));
+        await within(came(" got hi"), "an echo");
+        socket.destroy();
+        const chosen = /\r\nSec-WebSocket-Protocol: (.*)\r\n/i.exec(text)?.[1] ?? "none";
+        return `${chosen} ${/(\w+) got hi/.exec(text)?.[1]}`;
+      };
+      const all = [await open("chat"), await open("x, news"), await open(""), await open("x")];
+      const wanted = ["chat a", "news b", "none b", "none main"];
+      expect(all.join() === wanted.join(), all.join());
+    });
+  },
+
+  "refusals and empty responses have error pages, from a file and from bytes": async () => {
+    const file = path.join(folder, "wrong.html");
+    writeFileSync(file, "<p>wrong</p>");
+    const none = { type: "text/html", body: Buffer.from("<p>none</p>") };
+    await serving({ errorPages: { 400: file, 404: none } }, async (server) => {
+      const seen = async (request: string): Promise<string> => {
+        const text = await ask(net.connect(portOf(server), "127.0.0.1"), "a", request);
+        const type = /\r\nContent-Type: (.*)\r\n/.exec(text)?.[1];
+        return `${text.slice(9, 12)} ${type} ${text.slice(text.indexOf("\r\n\r\n") + 4)}`;
+      };
+      const twice = "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n";
+      const all = [
+        [await seen(REQUEST.replace("/hello", "/empty")), "404 text/html <p>none</p>"],
+        [await seen(REQUEST.replace("GET /hello", "HEAD /empty")), "404 text/html "],
+        [await seen(twice), "400 text/html; charset=utf-8 <p>wrong</p>"],
+        [await seen(twice.replace("GET", "HEAD")), "400 text/html; charset=utf-8 "],
+      ];
+      for (const [found, wanted] of all) expect(found === wanted, JSON.stringify(all));
+    });
   },
 
   "a Unix socket carries requests": () => {
