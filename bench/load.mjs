@@ -4,6 +4,7 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { connect } from "node:net";
+import { Blocks, eventBytes, frameBytes } from "./blocks.mjs";
 import { Deflated, DeflatedFrames } from "./deflated.mjs";
 import { Echo } from "./echo.mjs";
 import { Expected, Frames, HELD_BYTES_MAX, Texts } from "./frames.mjs";
@@ -66,6 +67,8 @@ const KINDS = {
   binary: (onPing) => new Frames(onPing),
   deflated: () => new DeflatedFrames(clients.length === 0),
   text: () => new Texts(),
+  json: (onPing) => new Blocks(frameBytes, onPing),
+  events: () => new Blocks(eventBytes, () => undefined),
 };
 
 /**
@@ -122,6 +125,11 @@ function open({ port, kind = "binary", stalled = 0 }, index) {
   const lost = (why) => (isReader || !upgraded) && fail(`client ${index}: ${why}`);
   socket.on("error", (error) => lost(error.message));
   socket.on("close", () => lost(`closed after ${frames.received} messages`));
+  if (kind === "events") {
+    // Without chunks, which Ringcast's streams do not have.
+    socket.write("GET /events HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n");
+    return;
+  }
   socket.write(
     `GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
       `Sec-WebSocket-Key: ${KEY}\r\nSec-WebSocket-Version: 13\r\n${kind === "deflated" ? OFFER : ""}\r\n`,
@@ -130,6 +138,11 @@ function open({ port, kind = "binary", stalled = 0 }, index) {
 
 /** Checks the response to a handshake. @param {string} head @param {keyof typeof KINDS} kind */
 function checkUpgrade(head, kind) {
+  if (kind === "events") {
+    const isStream = /^content-type: text\/event-stream/im.test(head);
+    if (/^HTTP\/1\.[01] 200 /.test(head) && isStream) return;
+    throw new Error(`no event stream: ${head}`);
+  }
   const accept = /^sec-websocket-accept: *(\S+)/im.exec(head)?.[1];
   const extension = /^sec-websocket-extensions: *permessage-deflate/im.test(head);
   if (

@@ -15,6 +15,7 @@ import compressed from "./cases/compressed.mjs";
 import cost from "./cases/cost.mjs";
 import downloads from "./cases/downloads.mjs";
 import echo from "./cases/echo.mjs";
+import events from "./cases/events.mjs";
 import fanout from "./cases/fanout.mjs";
 import files from "./cases/files.mjs";
 import hello from "./cases/hello.mjs";
@@ -31,6 +32,7 @@ import { grid, header } from "./report.mjs";
 
 const CASES = [
   fanout,
+  events,
   saturated,
   paced,
   echo,

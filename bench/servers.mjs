@@ -45,6 +45,8 @@ const ALL = {
   ws: { file: "servers/ws.mjs" },
   "ws-corked": { file: "servers/ws.mjs", settings: { corked: true } },
   "node:http": { file: "servers/ws.mjs" },
+  "node:http-events": { file: "servers/http-events.mjs" },
+  "fastify-events": { file: "servers/fastify-events.mjs" },
   fastify: { file: "servers/fastify.mjs" },
   uws: { file: "servers/uws.mjs" },
   bun: { file: "servers/bun.mjs", runtime: bun },

@@ -4,7 +4,7 @@ import { setClients, toGroups, topicsOf } from "./groups.mjs";
 import { pacer, publish } from "./publish.mjs";
 
 const settings = JSON.parse(new URL(import.meta.url).searchParams.get("settings"));
-const { grouped, isAsync } = settings;
+const { grouped, isAsync, text } = settings;
 if (grouped > 0) setClients(grouped);
 
 /** @typedef {import("../../host/handler.ts").HandlerServer} HandlerServer */
@@ -17,7 +17,7 @@ export default (server) => {
     server.each(({ lag }) => lags.push(lag.bytes));
     return pacer(settings, lags, (bytes) => bytes)();
   };
-  const broadcast = (message) => server.broadcast(message);
+  const broadcast = (message) => server.broadcast(text ? message.latin1Slice() : message);
   const toTopics = (message) => toGroups(message, (topic, data) => server.publish(topic, data));
   const stage = grouped > 0 ? toTopics : broadcast;
 
@@ -27,6 +27,7 @@ export default (server) => {
   };
 
   const answer = (req, res) => {
+    if (req.path === "/events") return res.events();
     if (req.method !== "POST") return res.send(200, "text/plain", "hello\n");
     if (req.path === "/publish") return run(req, res);
     return res.send(200, "text/plain", `${req.body.length}\n`);

@@ -29,7 +29,7 @@ async function handlerIn(place, settings) {
 
 await control(
   async ({ application = false, mute = false, place, grouped = 0, readers, ...others }) => {
-    const { checkout = CHECKOUT, isAsync = false, ...options } = others;
+    const { checkout = CHECKOUT, isAsync = false, text = false, ...options } = others;
     const entry = path.join(checkout, "dist/index.js");
     if (!existsSync(entry)) throw new Unavailable(`${entry} is missing (run npm run build)`);
     const { plan, serve } = await import(pathToFileURL(entry).href);
@@ -39,7 +39,7 @@ await control(
       hostname: "127.0.0.1",
       ring: RING_BYTES,
       ...options,
-      ...(await handlerIn(place, { grouped, readers, isAsync })),
+      ...(await handlerIn(place, { grouped, readers, isAsync, text })),
     };
     const before = micros();
     const server = await serve(asked);
