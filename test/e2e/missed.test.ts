@@ -158,7 +158,7 @@ class Publisher {
     this.#due += ((now - this.#at) * this.rate) / 1000;
     this.#at = now;
     for (; this.#due >= 1 && this.server?.broadcast(`${this.last + 1}`); this.#due--) this.last++;
-    // What had no room is not made up for.
+    // Messages without room are not made up for.
     this.#due %= 1;
   }
 

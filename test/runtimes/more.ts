@@ -252,6 +252,7 @@ const checks: Record<string, () => Promise<void>> = {
           text += bytes.toString("latin1");
         });
         const came = async (words: string): Promise<void> => {
+          // Each look lets the socket's events in.
           while (!text.includes(words)) await new Promise((resolve) => setTimeout(resolve, 5));
         };
         socket.write(handshake("/x", field));

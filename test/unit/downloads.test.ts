@@ -20,7 +20,7 @@ const PIECE_BYTES = 1048576;
 /** Bytes that the kernel of a client takes. */
 const KERNEL_BYTES = 4096;
 
-/** A body without an end, whose parts come at once or later. */
+/** Yields a body without an end, whose parts come at once or later. */
 async function* later(): AsyncGenerator<Uint8Array> {
   for (;;) yield PIECE;
 }
