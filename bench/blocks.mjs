@@ -9,7 +9,7 @@ const ZERO = 0x30;
 const DIGITS = 10;
 const NUMBER = Buffer.from("number");
 
-/** The bytes of the frame at the front; 0: it is cut. @type {Measure} */
+/** Returns the bytes of the frame at the front; 0: it is cut. @type {Measure} */
 export function frameBytes(room, at, end) {
   if (end - at < 2) return 0;
   if (room[at] !== TEXT && room[at] !== PING) throw new Error(`a frame ${room[at].toString(16)}`);
@@ -18,7 +18,7 @@ export function frameBytes(room, at, end) {
   return end - at < bytes ? 0 : bytes;
 }
 
-/** The bytes of the event, or another block, at the front; 0: it is cut. @type {Measure} */
+/** Returns the bytes of the event, or another block, at the front; 0: it is cut. @type {Measure} */
 export function eventBytes(room, at, end) {
   const found = room.subarray(at, end).indexOf("\n\n");
   if (found > HELD_BYTES_MAX) throw new Error(`an event of ${found} bytes`);

@@ -23,7 +23,7 @@ life("a shorter keepAliveTimeout applies from the next response on, whatever els
   drive.after(2000);
   drive.engine.configure(Param.KeepAliveTimeout, 1000);
   drive.engine.configure(Param.KeepAliveTimeout, 1500);
-  // Every timer is armed anew.
+  // Every timer is armed again.
   drive.engine.configure(Param.RunBytes, 4096);
   drive.after(500);
   second.send(GET);
