@@ -26,7 +26,7 @@ if (!needPackages(path.join(root, "test/runtimes"), ["--ignore-scripts"]))
 // With declarations, which are part of the package.
 if ((await run(".scripts/build.mjs")) !== 0) fail("It does not build.");
 const code = await run(".scripts/test.mjs", "runtimes", ...names);
-// Those of `npm test` that take some seconds there: reloads under load, cut connections, many files.
+// Reloads under load, cut connections and many files, for longer than in `npm test`.
 let long = 0;
 if (env.RINGCAST_MATRIX === "full" && names.length === 0) {
   const reloads = await run(".scripts/test.mjs", "e2e", "config", "-t", "SIGHUP every");
