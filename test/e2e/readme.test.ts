@@ -285,6 +285,42 @@ readme("events reach a page's EventSource", () =>
   }),
 );
 
+/** Reads an event stream until it has some text, then breaks it off. @param since the last event that the client has */
+async function eventsUntil(port: number, text: string, since = ""): Promise<string> {
+  const abort = new AbortController();
+  const headers = since === "" ? {} : { "Last-Event-ID": since };
+  const init = { headers, signal: abort.signal };
+  const response = await fetch(`http://127.0.0.1:${port}/events`, init);
+  let got = "";
+  const decoder = new TextDecoder();
+  for await (const bytes of response.body ?? []) {
+    got += decoder.decode(bytes, { stream: true });
+    if (got.slice(0, got.lastIndexOf("\n\n") + 1).includes(text)) break;
+  }
+  abort.abort();
+  return got;
+}
+
+readme("a client that returns has missed nothing", () =>
+  running("ticks", ["ticks.mjs"], async (port) => {
+    const ticks = /id: (\S+)\ndata: tick (\d+)\n\n/g;
+    const first = await eventsUntil(port, "data: tick ");
+    assert.match(first, "data: a snapshot\n");
+    const [, id, last] = [...first.matchAll(ticks)].at(-1) ?? [];
+    const tick = Number(last);
+    // Ticks are published while the client is away.
+    await until("there are more ticks", async () => {
+      const other = await eventsUntil(port, "data: tick ");
+      return Number([...other.matchAll(ticks)].at(-1)?.[2]) > tick + 2;
+    });
+    const second = await eventsUntil(port, `data: tick ${tick + 4}\n`, id);
+    const numbers = [...second.matchAll(ticks)].map(([, , number]) => Number(number));
+    assert.equal(numbers.slice(0, 4), [tick + 1, tick + 2, tick + 3, tick + 4]);
+    assert.not.match(second, "a snapshot");
+    assert.not.match(second, "ringcast-gap");
+  }),
+);
+
 readme("subprotocols have modules", () =>
   running("protocols", ["protocols.mjs", "chat-protocol.mjs"], async (port) => {
     const first = async (protocols: string[], say?: string): Promise<[string, string]> => {
