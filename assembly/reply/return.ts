@@ -204,10 +204,6 @@ export function outgrow(c: Conn): void {
   if (!has(c, Flag.Parked)) return;
   const r = returnOf(c);
   if (r.since == NEVER) return;
-  if (r.lapsed != 0) {
-    if (!queueGap(c, Gap.Lapped, r.lapsed, ringOf(c).committed)) return;
-    countGap(Gap.Lapped);
-  }
   r.greeted = 2;
   leave(c);
 }
@@ -246,14 +242,20 @@ export function settled(slot: u32, generation: u32): void {
  * @returns false when there is no room for that
  */
 export function lapse(c: WebSocketConn): bool {
-  // The gap precedes what is published next.
-  if (has(c, Flag.Parked)) returnOf(c).lapsed = position();
+  const r = returnOf(c);
+  if (has(c, Flag.Parked) && r.greeted == 0 && r.since != NEVER) {
+    // `hello` has not said yet that it resumes.
+    r.since = NEVER;
+    r.gap = Gap.Expired;
+  }
+  // Of a stream that does not resume the gap follows `live`. Of any other it precedes what is published next.
+  const isBeginning = has(c, Flag.Parked) && r.since == NEVER;
+  // mutant replay-order: if (has(c, Flag.Parked)) r.lapsed = position();
+  if (isBeginning) r.lapsed = position();
   else if (!queueGap(c, Gap.Lapped, position(), ringOf(c).committed)) return false;
   rejoin(c);
-  if (!has(c, Flag.Parked)) {
-    countGap(Gap.Lapped);
-    c.flags &= ~Flag.Replaying;
-  }
+  if (!isBeginning) countGap(Gap.Lapped);
+  if (!has(c, Flag.Parked)) c.flags &= ~Flag.Replaying;
   markDirty(c);
   return true;
 }
